@@ -1,0 +1,96 @@
+"""What every neuron model shares: a population, the synapses into it, and per-neuron parameters."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ..connections import Linear
+from ..errors import check_finite, check_positive
+from ..params import POSITIVE
+
+Value = float | Tensor
+
+
+class Neuron(nn.Module, ABC):
+    """A population of n neurons with the synapses into it.
+
+    A subclass calls :meth:`set` once for each parameter and implements :meth:`forward`. Each parameter is set as one
+    number, one per core (C,) or one per neuron (n,); whatever it was set as, it deviates on every neuron.
+
+    Args:
+        input: connection from the layer below.
+        recurrent: connection from the population's own spikes of the step before, or None.
+        core: the core each neuron sits on, shape (n,), integers from 0; None puts all on core 0.
+            ``neurorobust.params.HOST`` (−1) for every neuron marks a layer that is computed off the chip.
+    """
+
+    core: Tensor
+
+    def __init__(self, input: Linear, recurrent: Linear | None = None, core: Tensor | None = None):
+        super().__init__()
+        self.input = input
+        self.recurrent = recurrent
+        self.n = input.weight.shape[0]
+        if recurrent is not None and recurrent.weight.shape != (self.n, self.n):
+            raise ValueError(
+                f"recurrent: got weight of shape {tuple(recurrent.weight.shape)}; expected ({self.n}, {self.n})."
+            )
+        core = torch.zeros(self.n, dtype=torch.long) if core is None else core.long()
+        if core.shape != (self.n,):
+            raise ValueError(f"core: got shape {tuple(core.shape)}; expected one entry for each neuron, ({self.n},).")
+        self.register_buffer("core", core)
+
+    def set(self, kind: str, value: Value) -> None:
+        """Register a parameter: a number, one value per core, or one per neuron; positive kinds must be > 0
+        (``adaptation`` ≥ 0)."""
+        tensor = torch.as_tensor(value, dtype=self.input.weight.dtype).clone()
+        n_cores = int(self.core.max()) + 1
+        if tensor.ndim and tensor.shape not in ((self.n,), (n_cores,)):
+            raise ValueError(
+                f"{kind}: got shape {tuple(tensor.shape)}; expected a number, one value per core ({n_cores},) "
+                f"or one per neuron ({self.n},)."
+            )
+        if tensor.shape == (n_cores,) == (self.n,) and not torch.equal(self.core, torch.arange(self.n)):
+            raise ValueError(
+                f"{kind}: with {self.n} neurons on {n_cores} cores, per core and per neuron look the same; number the "
+                f"neurons in the order of their cores."
+            )
+        if kind == "adaptation":
+            check_finite({kind: tensor})
+            if tensor.min() < 0:
+                raise ValueError(f"{kind}: smallest value is {tensor.min().item():g}; expected values ≥ 0.")
+        elif kind in POSITIVE:
+            check_positive(kind, tensor)
+        else:
+            check_finite({kind: tensor})
+        self.register_parameter(kind, nn.Parameter(tensor))
+
+    def index(self, kind: str) -> Tensor | None:
+        """The entry of a parameter's tensor each neuron reads, shape (n,); None where it has one per neuron."""
+        shape = self.get_parameter(kind).shape
+        if shape == (self.n,):
+            return None
+        return self.core if shape else torch.zeros_like(self.core)
+
+    def per_neuron(self, kind: str) -> Tensor:
+        """The current value of a parameter for every neuron, shape (n,), whatever it was set as."""
+        value = getattr(self, kind)
+        if value.shape == (self.n,):
+            return value
+        return value[self.core] if value.ndim else value.expand(self.n)
+
+    def recurrent_matrix(self) -> Tensor | None:
+        """Weights from the population onto itself, shape (n, n), row = target; None without recurrence."""
+        return None if self.recurrent is None else self.recurrent.matrix()
+
+    @abstractmethod
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        """Whole sequence (T, B, n_in) → (T, B, n), from rest; no state is kept."""
+
+
+def decay(tau: Tensor, dt: float) -> Tensor:
+    """exp(−dt/tau): what is left after one step of dt seconds with time constant tau in seconds."""
+    return torch.exp(-dt / tau)

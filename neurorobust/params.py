@@ -1,0 +1,149 @@
+"""Parameters, their kinds, and the one function that applies deviations to them.
+
+A chip is a set of deviations from the network that was programmed. Mismatch draws deviations, an attack
+searches for them, and :func:`apply` is the only place that knows what a deviation does to each kind:
+
+==========  ==================================================================  =================
+family      kinds                                                               deviated value
+==========  ==================================================================  =================
+signed      weight, bias                                                        θ + abs(θ) · δ
+absolute    v_leak, v_reset (nominal may be 0; δ in the parameter's own unit)   θ + δ
+positive    tau_mem, tau_syn, tau_adapt, adaptation, v_threshold, r, t_ref      θ · exp(δ)
+==========  ==================================================================  =================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from .errors import check_finite, unknown
+
+Params = dict[str, Tensor]
+Deviations = dict[str, Tensor]
+
+SIGNED = frozenset({"weight", "bias"})
+ABSOLUTE = frozenset({"v_leak", "v_reset"})
+POSITIVE = frozenset({"tau_mem", "tau_syn", "tau_adapt", "adaptation", "v_threshold", "r", "t_ref"})
+KINDS = SIGNED | ABSOLUTE | POSITIVE
+
+
+def kind_of(name: str) -> str:
+    """The kind of a parameter: the last segment of its name (``hidden.tau_mem`` → ``tau_mem``)."""
+    kind = name.rsplit(".", 1)[-1]
+    if kind not in KINDS:
+        raise unknown(f"kind of parameter {name!r}", kind, KINDS)
+    return kind
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where every element of every parameter sits.
+
+    Attributes:
+        cores: core of each neuron, by layer, shape (n,); ``HOST`` where a layer is computed off the chip.
+        index: for a parameter that is set once per core (or layer) but deviates on every neuron,
+            the entry of the nominal tensor that each neuron reads, shape (n,).
+        masks: connectivity of each weight, True where a synapse exists.
+    """
+
+    cores: Mapping[str, Tensor] = field(default_factory=dict)
+    index: Mapping[str, Tensor] = field(default_factory=dict)
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+HOST = -1
+NOWHERE = Placement()
+
+
+def nominal(network: nn.Module) -> Params:
+    """The parameters of a network as they were trained or set: a detached copy, SI units.
+
+    Returns:
+        ``{name: tensor}``; a value set once per core keeps its one entry per core here.
+    """
+    params = {name: value.detach().clone() for name, value in network.named_parameters()}
+    for name in params:
+        kind_of(name)
+    return params
+
+
+def expand(params: Mapping[str, Tensor], placement: Placement) -> Params:
+    """One value per neuron or synapse: what was set once per core is copied to each of its neurons."""
+    return {
+        name: value.reshape(-1)[placement.index[name]] if name in placement.index else value
+        for name, value in params.items()
+    }
+
+
+def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placement: Placement = NOWHERE) -> Params:
+    """The parameters of one die: nominal values moved by its deviations.
+
+    Signed kinds θ + abs(θ)·δ, absolute kinds θ + δ, positive kinds θ·exp(δ). Differentiable in both arguments;
+    with δ held constant the derivative in θ is the paper's Jacobian 1 + sign(θ)·δ (arXiv 2106.05009).
+
+    Args:
+        params: nominal values, shape of the parameter (or one per core where the placement says so).
+        deviations: by parameter name, expanded shape; a parameter without an entry does not deviate.
+        placement: expands what is set once per core.
+
+    Raises:
+        ValueError: a deviation names no parameter, or has the wrong shape.
+    """
+    for name in deviations:
+        if name not in params:
+            raise unknown("deviations: parameter", name, params)
+    result = expand(params, placement)
+    for name, delta in deviations.items():
+        value = result[name]
+        if delta.shape[-value.ndim :] != value.shape and value.ndim:
+            raise ValueError(
+                f"deviations[{name!r}]: got shape {tuple(delta.shape)}; expected {tuple(value.shape)}, "
+                f"one deviation for every element."
+            )
+        kind = kind_of(name)
+        if kind in SIGNED:
+            result[name] = value + value.abs() * delta
+        elif kind in ABSOLUTE:
+            result[name] = value + delta
+        else:
+            result[name] = value * delta.exp()
+    return result
+
+
+def forward(network: nn.Module, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits and spikes at the given parameters, without :func:`run`'s checks: for inner loops."""
+    return torch.func.functional_call(network, dict(network.named_buffers()) | dict(params), (x,), strict=True)
+
+
+def run(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: bool = False):
+    """Run a network at the given parameters, which need not be its own.
+
+    Args:
+        network: a :class:`neurorobust.Network`.
+        params: every parameter of the network, nominal or deviated (see :func:`apply`).
+        x: input, batch first, shape (B, T, n_in).
+        record: also return the spikes.
+
+    Returns:
+        Logits of shape (B, n_classes); with ``record`` the pair (logits, {layer: spikes of shape (B, T, n)}).
+
+    Raises:
+        ValueError: an unknown, missing or non-finite parameter, or an input of the wrong shape.
+    """
+    expected = dict(network.named_parameters())
+    for name in params:
+        if name not in expected:
+            raise unknown("params: parameter", name, expected)
+    missing = [name for name in expected if name not in params]
+    if missing:
+        raise ValueError(f"params: {', '.join(missing)} missing; start from nr.nominal(network), which has them all.")
+    check_finite(params)
+    check_finite({"x": x})
+    logits, spikes = forward(network, params, x)
+    if record:
+        return logits, {name: value.transpose(0, 1) for name, value in spikes.items()}
+    return logits
