@@ -1,0 +1,106 @@
+"""The worst die an attack finds for a whole data set."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..attacks import Attack, Ball, RandomSearch, Suite
+from ..attacks.objectives import Objective
+from ..errors import check_count, check_finite
+from ..network import placement_of
+from ..params import Deviations, apply, forward, nominal
+from ..tasks.task import Data
+from .statistics import balanced_accuracy, recall
+
+
+@dataclass(frozen=True, eq=False)
+class WorstCase:
+    """The worst die found, of all that were looked at.
+
+    Attributes:
+        balanced_accuracy, accuracy, recall: on that die; recall one number per class.
+        deviations: the die itself, inside the ball.
+        attack: which member of the suite found it.
+        passes: forward passes made, over the whole data set.
+    """
+
+    balanced_accuracy: float
+    accuracy: float
+    recall: tuple[float, ...]
+    deviations: Deviations
+    attack: str
+    passes: int
+
+
+class _Witness:
+    """Runs the network for an attack and remembers the die with the lowest balanced accuracy it was shown."""
+
+    def __init__(self, network: nn.Module, data: Data):
+        self.network, self.data = network, data
+        self.params = nominal(network)
+        self.placement = placement_of(network)
+        with torch.no_grad():
+            self.clean = forward(network, self.params, data.x)[0]
+        self.lowest, self.logits = float("inf"), self.clean
+        self.deviations: Deviations = {}
+        self.finder, self.attack, self.passes = "", "", 0
+
+    def loss(self, objective: Objective, deviations: Deviations) -> Tensor:
+        self.passes += 1
+        logits = forward(self.network, apply(self.params, deviations, self.placement), self.data.x)[0]
+        score = balanced_accuracy(logits.detach(), self.data.y)
+        if score < self.lowest:
+            self.lowest, self.logits, self.finder = score, logits.detach(), self.attack
+            self.deviations = {name: delta.detach().clone() for name, delta in deviations.items()}
+        return objective(logits, self.clean, self.data.y)
+
+
+def worst_case(
+    network: nn.Module, data: Data, ball: Ball, attack: Attack | Suite, *, restarts: int = 1, seed: int = 0
+) -> WorstCase:
+    """Search for ONE die inside the ball that is worst for a whole data set.
+
+    Every die the attack looks at counts, not only where it ends. With the same seed a suite visits the very dies its
+    members visit alone, so it is never weaker than they are.
+
+    Args:
+        network: attacked at its nominal parameters, which stay as they are.
+        data: samples and labels; balanced accuracy over all of them is what is minimised.
+        ball: how far each kind may move.
+        attack: an attack or a suite.
+        restarts: searches from different starts, for each member and objective.
+        seed: of every random number.
+    """
+    check_count("restarts", restarts)
+    data.check_classes("data")
+    witness = _Witness(network, data)
+    check_finite(witness.params)
+    center = ball.center(witness.params, witness.placement)
+    if not center:
+        raise ValueError(f"ball: {ball} lets no parameter of this network move; name a kind it has.")
+    members = attack.members if isinstance(attack, Suite) else ((attack, 1),)
+    for member, member_restarts in members:
+        witness.attack = repr(member)
+        for restart in range(member_restarts * restarts):
+            for objective in member.objectives:
+                key = f"{type(member).__name__} {objective.__name__} {restart}"
+                generator = torch.Generator().manual_seed((seed << 32) + zlib.crc32(key.encode()))
+                member.search(lambda deviations: witness.loss(objective, deviations), center, ball, generator)
+    predicted = witness.logits.argmax(-1)
+    return WorstCase(
+        balanced_accuracy=witness.lowest,
+        accuracy=float((predicted == data.y).double().mean()),
+        recall=tuple(recall(predicted, data.y, witness.logits.shape[-1]).tolist()),
+        deviations=witness.deviations,
+        attack=witness.finder,
+        passes=witness.passes,
+    )
+
+
+def random_search(network: nn.Module, data: Data, ball: Ball, *, passes: int, seed: int = 0) -> WorstCase:
+    """The control: the worst of ``passes`` dies drawn uniformly in the ball."""
+    return worst_case(network, data, ball, RandomSearch(steps=max(passes - 1, 1)), seed=seed)

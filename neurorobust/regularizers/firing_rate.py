@@ -1,0 +1,31 @@
+"""Keeping neurons neither silent nor shouting."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..errors import check_number
+from .regularizer import Criterion, Regularizer, Step, as_regularizer
+
+
+class FiringRate(Regularizer):
+    """L = inner + strength · Σ_samples Σ_neurons (rate − target)², rates in spikes per step of one sample.
+
+    The sum over samples is the paper's (arXiv 2106.05009: strength 0.001, target 10/1000).
+
+    Args:
+        inner: loss(logits, y) or another regularizer.
+        layer: the layer whose spikes count.
+        target: spikes per step and neuron.
+        strength: weight of the term, ≥ 0.
+    """
+
+    def __init__(self, inner: Criterion | Regularizer, layer: str, target: float = 0.01, strength: float = 1e-3):
+        self.inner = as_regularizer(inner)
+        self.layer = layer
+        self.target = check_number("target", target)
+        self.strength = check_number("strength", strength)
+
+    def total(self, step: Step) -> Tensor:
+        rates = step.clean[1][self.layer].mean(0)
+        return self.inner.total(step) + self.strength * (rates - self.target).square().sum()

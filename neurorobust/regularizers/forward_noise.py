@@ -1,0 +1,31 @@
+"""Training under random mismatch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import check_number
+from ..params import apply, expand
+from .regularizer import Criterion, Regularizer, Step, as_regularizer
+
+
+class ForwardNoise(Regularizer):
+    """The inner loss at apply(θ, δ), δ = level · N(0, 1) fresh for every batch and every neuron and synapse.
+
+    On signed kinds this is the paper's forward noise θ + abs(θ)·level·R, except that the gradient also flows through
+    abs(θ), as it does in every other deviation here. Absolute kinds are left alone: a relative level says nothing
+    about them.
+    """
+
+    def __init__(self, inner: Criterion | Regularizer, level: float):
+        self.inner = as_regularizer(inner)
+        self.level = check_number("level", level)
+
+    def total(self, step: Step) -> Tensor:
+        deviations = {
+            name: self.level * torch.randn(value.shape, generator=step.generator, dtype=value.dtype)
+            for name, value in expand(step.params, step.placement).items()
+            if not name.endswith(("v_leak", "v_reset"))
+        }
+        return self.inner.total(step.at(apply(step.params, deviations, step.placement)))

@@ -1,0 +1,87 @@
+"""Regularizers nest: each takes a loss of the logits or another regularizer, and gives the total loss of a batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from ..network import placement_of
+from ..params import Deviations, Params, Placement, apply, forward
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One batch at one set of parameters: what a regularizer sees. The clean pass is computed once and shared."""
+
+    network: nn.Module
+    params: Params
+    batch: tuple[Tensor, Tensor]
+    generator: torch.Generator
+
+    @property
+    def x(self) -> Tensor:
+        return self.batch[0]
+
+    @property
+    def y(self) -> Tensor:
+        return self.batch[1]
+
+    @cached_property
+    def placement(self) -> Placement:
+        return placement_of(self.network)
+
+    @cached_property
+    def clean(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits and spikes at the parameters themselves."""
+        return forward(self.network, self.params, self.x)
+
+    def at(self, params: Params) -> Step:
+        """The same batch at other parameters."""
+        return Step(self.network, params, self.batch, self.generator)
+
+    def logits(self, params: Params, deviations: Deviations) -> Tensor:
+        """Logits of the die with these deviations from ``params``."""
+        return forward(self.network, apply(params, deviations, self.placement), self.x)[0]
+
+
+class Regularizer(ABC):
+    """A total loss: ``regularizer(network, params, (x, y), generator)`` → scalar, differentiable in params."""
+
+    @abstractmethod
+    def total(self, step: Step) -> Tensor:
+        """The loss of one step, everything nested inside included."""
+
+    def __call__(
+        self,
+        network: nn.Module,
+        params: Params,
+        batch: tuple[Tensor, Tensor],
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return self.total(Step(network, params, batch, generator or torch.Generator().manual_seed(0)))
+
+
+class TaskLoss(Regularizer):
+    """The innermost one: a criterion(logits, y) at the clean parameters."""
+
+    def __init__(self, criterion: Criterion):
+        self.criterion = criterion
+
+    def total(self, step: Step) -> Tensor:
+        return self.criterion(step.clean[0], step.y)
+
+
+def as_regularizer(loss: Criterion | Regularizer) -> Regularizer:
+    """A regularizer as it is; a plain loss(logits, y) becomes a :class:`TaskLoss`."""
+    if isinstance(loss, Regularizer):
+        return loss
+    if not callable(loss):
+        raise TypeError(f"loss: got {loss!r}; expected a function of (logits, y) or a Regularizer.")
+    return TaskLoss(loss)

