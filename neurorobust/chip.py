@@ -1,0 +1,387 @@
+"""Chip models, programming, and dies.
+
+A :class:`ChipModel` describes one ASIC design. :meth:`ChipModel.program` turns trained parameters into what the chip
+can hold, or refuses by name and number; :meth:`ChipModel.fabricate` makes dies, whose deviates are keyed by
+(seed, serial, kind, site): die 17 of seed 0 is the same die whatever the fleet, the order, the device or the network.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.special import ndtri
+from torch import Tensor
+
+from .errors import check_count, check_finite, check_number, check_positive, unknown
+from .laws import Law, LogNormal, Normal
+from .params import ABSOLUTE, HOST, KINDS, POSITIVE, SIGNED, Deviations, Params, Placement, expand, kind_of
+from .quantization import MaskCodebook, fit_masks
+
+STATUSES = ("measured", "published", "coded", "assumed")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number about a chip, and how it is known.
+
+    Attributes:
+        value: the number, or (lowest, highest), in SI units.
+        status: measured, published, coded (in a public library) or assumed.
+        source: paper, table or file.
+    """
+
+    value: float | tuple[float, float]
+    status: str
+    source: str
+
+    def __post_init__(self):
+        if self.status not in STATUSES:
+            raise unknown("status", self.status, STATUSES)
+        if not self.source:
+            raise ValueError(f"source: a fact of status {self.status!r} needs one; name the paper, table or file.")
+
+
+@dataclass(frozen=True)
+class KindModel:
+    """What a chip does to one kind.
+
+    Attributes:
+        law: its variability over neurons or synapses.
+        cv: the number behind the law, with its source.
+        per_core: whether the chip can only set one value for all neurons of a core.
+        range: lowest and highest value, SI, or None where nobody states one.
+    """
+
+    law: Law
+    cv: Fact
+    per_core: bool = False
+    range: Fact | None = None
+
+
+@dataclass(frozen=True)
+class WeightCodec:
+    """Weights as masks over a few currents shared by all synapses into a core.
+
+    Attributes:
+        bits: how many currents. largest: the current, A, at which the largest of them is placed; this chooses the
+            gain. range: currents the bias generator reaches, A.
+    """
+
+    bits: int
+    largest: Fact
+    range: Fact
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What fits on the chip; None where there is no limit. ``fan_in`` counts all synapses of a neuron."""
+
+    cores: int | None = None
+    neurons_per_core: int | None = None
+    fan_in: int | None = None
+    tags: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Programmed:
+    """A network as one chip holds it.
+
+    Attributes:
+        params: the values the codes mean, in network units; what is computed on the host is as it was.
+        codes: signed integer codes of every quantized parameter.
+        placement: where everything sits.
+        report: one row for each core: gain, currents, quantization error, synapses that became 0.
+    """
+
+    params: Params
+    codes: dict[str, Tensor]
+    placement: Placement
+    report: list[dict]
+
+
+@dataclass(frozen=True)
+class ChipModel:
+    """One ASIC design; a new chip is one instance in one file of ``chipmodels``.
+
+    Attributes:
+        name: as :func:`chipmodels.load` knows it. title: for people.
+        kinds: what it does to each kind; a network with another kind is refused.
+        limits: what fits.
+        codec: how weights are stored, or None for as they are.
+        threshold: current, A, at which v_threshold is placed on each core, or None; chooses that gain.
+        notes: declared approximations, one sentence each.
+    """
+
+    name: str
+    title: str
+    kinds: Mapping[str, KindModel]
+    limits: Limits = Limits()
+    codec: WeightCodec | None = None
+    threshold: Fact | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self):
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise unknown(f"kind of chip {self.name}", kind, KINDS)
+
+    def program(self, params: Mapping[str, Tensor], placement: Placement) -> Programmed:
+        """What the chip holds when it is programmed with these parameters.
+
+        Raises:
+            ValueError: a limit is broken, a kind is unknown to the chip, a value is outside its range or cannot be
+                set where it is; with names and numbers.
+        """
+        check_finite(params)
+        for name in params:
+            if kind_of(name) not in self.kinds:
+                raise unknown(f"chip {self.name}: parameter {name!r} is of a kind it does not describe;", kind_of(name), self.kinds)
+            if kind_of(name) in POSITIVE - {"adaptation"}:
+                check_positive(name, params[name])
+        expanded = expand(params, placement)
+        self._check_limits(placement)
+        for name, values in expanded.items():
+            self._check_values(name, values, placement)
+        if self.codec is None:
+            return Programmed(dict(params), {}, placement, [])
+        return self._quantize(params, expanded, placement)
+
+    def fabricate(self, serials: Sequence[int], seed: int) -> Fleet:
+        """The dies with these serial numbers, under this seed."""
+        check_count("seed", seed, 0)
+        return Fleet(self, tuple(check_count("serial", int(serial), 0) for serial in serials), seed)
+
+    def _check_limits(self, placement: Placement) -> None:
+        limits, occupied, tags = self.limits, {}, 0
+        for layer, core in placement.cores.items():
+            on_chip = core != HOST
+            if not on_chip.any():
+                continue
+            cores, counts = core[on_chip].unique(return_counts=True)
+            for number, count in zip(cores.tolist(), counts.tolist()):
+                occupied[number] = occupied.get(number, 0) + count
+            masks = [mask for name, mask in placement.masks.items() if _layer(name) == layer]
+            fan_in = sum((mask.sum(1) for mask in masks), torch.zeros_like(core))
+            tags += int(on_chip.sum()) + (masks[0].shape[1] if masks and not tags else 0)
+            if limits.fan_in is not None and fan_in.max() > limits.fan_in:
+                worst = int(fan_in.argmax())
+                raise ValueError(
+                    f"fan_in (={int(fan_in[worst])}) of neuron {worst} of layer {layer!r} exceeds {self.name}'s "
+                    f"{limits.fan_in} inputs a neuron; prune {int(fan_in[worst]) - limits.fan_in} of its inputs or "
+                    f"split the layer."
+                )
+        if limits.cores is not None and occupied and max(occupied) >= limits.cores:
+            raise ValueError(f"cores: the network uses core {max(occupied)}; {self.name} has cores 0 to {limits.cores - 1}.")
+        for number, count in sorted(occupied.items()):
+            if limits.neurons_per_core is not None and count > limits.neurons_per_core:
+                raise ValueError(
+                    f"neurons (={count}) on core {number} exceed {self.name}'s {limits.neurons_per_core} a core; "
+                    f"use more cores or fewer neurons."
+                )
+        if limits.tags is not None and tags > limits.tags:
+            raise ValueError(f"tags: {tags} inputs and neurons need one each; {self.name} has {limits.tags}.")
+
+    def _check_values(self, name: str, values: Tensor, placement: Placement) -> None:
+        model, core = self.kinds[kind_of(name)], placement.cores.get(_layer(name))
+        on_chip = core is not None and bool((core != HOST).any())
+        if model.range is not None and on_chip:
+            low, high = model.range.value
+            if values.min() < low or values.max() > high:
+                raise ValueError(
+                    f"{name}: values from {values.min().item():g} to {values.max().item():g}; {self.name} holds "
+                    f"{low:g} to {high:g} ({model.range.source})."
+                )
+        if model.per_core and on_chip:
+            for number in core.unique().tolist():
+                here = values[core == number].unique()
+                if len(here) > 1:
+                    raise ValueError(
+                        f"{name}: {len(here)} different values on core {number}; {self.name} sets one for each core."
+                    )
+
+    def _quantize(self, params: Mapping[str, Tensor], expanded: Params, placement: Placement) -> Programmed:
+        assert self.codec is not None
+        result, codes, report = dict(params), {}, []
+        weights = {
+            name: placement.cores[_layer(name)]
+            for name in params
+            if kind_of(name) == "weight" and _layer(name) in placement.cores
+        }
+        numbers = sorted({number for core in weights.values() for number in core.tolist() if number != HOST})
+        for number in numbers:
+            rows = {name: core == number for name, core in weights.items()}
+            trained = {name: params[name][here] for name, here in rows.items() if here.any()}
+            together = torch.cat([value[placement.masks[name][rows[name]]] for name, value in trained.items()])
+            book = fit_masks(together, self.codec.bits)
+            gain = self.codec.largest.value / max(book.currents)
+            currents = [current * gain for current in book.currents]
+            self._check_currents(number, currents)
+            programmed = torch.zeros(0, dtype=torch.float64)
+            for name, value in trained.items():
+                codes.setdefault(name, torch.zeros(params[name].shape, dtype=torch.long))[rows[name]] = book.encode(value)
+                result[name] = result[name].clone()
+                result[name][rows[name]] = book.decode(codes[name][rows[name]]).to(value.dtype)
+                held = result[name][rows[name]][placement.masks[name][rows[name]]].double()
+                programmed = torch.cat([programmed, held])
+            report.append(self._row(number, book, gain, (together.double(), programmed), expanded, placement))
+        return Programmed(result, codes, placement, report)
+
+    def _check_currents(self, number: int, currents: Sequence[float]) -> None:
+        low, high = self.codec.range.value
+        for current in currents:
+            if not low <= current <= high:
+                raise ValueError(
+                    f"weights into core {number}: need a current of {current:.3g} A; {self.name} reaches {low:g} to "
+                    f"{high:g} A ({self.codec.range.source})."
+                )
+
+    def _row(self, number, book: MaskCodebook, gain: float, weights, expanded: Params, placement: Placement) -> dict:
+        trained, programmed = weights
+        row = {
+            "core": number,
+            "synapses": len(trained),
+            "currents_A": [current * gain for current in book.currents],
+            "gain_A_per_unit": gain,
+            "rms_error": float((programmed - trained).square().mean().sqrt() / trained.square().mean().sqrt()),
+            "largest_error": float((programmed - trained).abs().max()),
+            "became_zero": int(((programmed == 0) & (trained != 0)).sum()),
+        }
+        if self.threshold is not None:
+            for name, values in expanded.items():
+                here = placement.cores.get(_layer(name))
+                if kind_of(name) == "v_threshold" and here is not None and (here == number).any():
+                    row["threshold_gain_A_per_unit"] = self.threshold.value / float(values[here == number][0])
+        return row
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One die: serial number k of a chip model under a seed. It never changes."""
+
+    model: ChipModel
+    serial: int
+    seed: int
+
+    def deviations(self, programmed: Programmed) -> Deviations:
+        """How this die departs from what was programmed, for every parameter, expanded shapes."""
+        expanded = expand(programmed.params, programmed.placement)
+        normals = self.normals(programmed)
+        return {
+            name: self.model.kinds[kind_of(name)].law.deviate(kind_of(name), u.to(expanded[name].dtype), expanded[name])
+            for name, u in normals.items()
+        }
+
+    def normals(self, programmed: Programmed) -> Deviations:
+        """The die's standard-normal deviates u behind each element, float64; 0 where there is no synapse."""
+        result = {}
+        neurons = _neurons(programmed.placement)
+        for name, values in expand(programmed.params, programmed.placement).items():
+            core, neuron = neurons.get(_layer(name), _unplaced(values))
+            if values.ndim <= 1:
+                result[name] = torch.from_numpy(self._per_neuron(kind_of(name), core, neuron)).reshape(values.shape)
+            else:
+                slots = _slots(name, values, programmed.placement)
+                u = self._per_synapse(kind_of(name), (core, neuron), slots)
+                result[name] = torch.from_numpy(u).reshape(values.shape)
+        return result
+
+    def _stream(self, kind: str, core: int, neuron: int, n: int) -> np.ndarray:
+        """The first n normals of one site; Philox keyed by (seed, serial), its counter by (kind, core, neuron)."""
+        counter = np.array([0, neuron, core & 0xFFFFFFFF, zlib.crc32(kind.encode())], dtype=np.uint64)
+        raw = np.random.Philox(key=np.array([self.seed, self.serial], dtype=np.uint64), counter=counter).random_raw(n)
+        return ndtri(((raw >> np.uint64(11)) + 0.5) * 2.0**-53)
+
+    def _per_neuron(self, kind: str, core: np.ndarray, neuron: np.ndarray) -> np.ndarray:
+        u = np.empty(len(core))
+        for number in np.unique(core):
+            here = core == number
+            u[here] = self._stream(kind, int(number), 0, int(neuron[here].max()) + 1)[neuron[here]]
+        return u
+
+    def _per_synapse(self, kind: str, site: tuple[np.ndarray, np.ndarray], slots: np.ndarray) -> np.ndarray:
+        u = np.zeros(slots.shape)
+        for row, (core, neuron) in enumerate(zip(*site)):
+            present = slots[row] >= 0
+            if present.any():
+                stream = self._stream(kind, int(core), int(neuron) + 1, int(slots[row].max()) + 1)
+                u[row, present] = stream[slots[row, present]]
+        return u
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Dies of one model: a sequence of :class:`Chip`."""
+
+    model: ChipModel
+    serials: tuple[int, ...]
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.serials)
+
+    def __getitem__(self, i: int) -> Chip:
+        return Chip(self.model, self.serials[i], self.seed)
+
+    def __iter__(self) -> Iterator[Chip]:
+        return (self[i] for i in range(len(self)))
+
+    def deviations(self, programmed: Programmed) -> Deviations:
+        """The dies' deviations with a leading chip axis; one die at a time (:meth:`Chip.deviations`) needs less memory."""
+        dies = [chip.deviations(programmed) for chip in self]
+        return {name: torch.stack([die[name] for die in dies]) for name in dies[0]}
+
+
+def mismatch(level: float) -> ChipModel:
+    """A chip of which only this is known: δ = level·N(0, 1) on every neuron and synapse, nothing quantized.
+
+    Signed kinds θ + abs(θ)δ, positive kinds θ·exp(δ); v_leak and v_reset are refused, a relative level says nothing
+    about them.
+    """
+    check_number("mismatch level", level)
+    fact = Fact(level, "assumed", "the level asked for")
+    kinds = {kind: KindModel(Normal(level) if kind in SIGNED else LogNormal(level), fact) for kind in sorted(KINDS - ABSOLUTE)}
+    return ChipModel(f"mismatch {level:g}", f"mismatch {level:g} on every kind", kinds)
+
+
+def _layer(name: str) -> str:
+    return name.split(".", 1)[0]
+
+
+def _neurons(placement: Placement) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Core of every neuron, and its number on that core, by layer; layers fill a core one after the other."""
+    taken: dict[int, int] = {}
+    result = {}
+    for layer, tensor in placement.cores.items():
+        core = tensor.cpu().numpy()
+        neuron = np.empty_like(core)
+        for number in np.unique(core).tolist():
+            here = core == number
+            first = taken.get(number, 0)
+            neuron[here] = first + np.arange(here.sum())
+            taken[number] = first + int(here.sum())
+        result[layer] = core, neuron
+    return result
+
+
+def _unplaced(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    rows = values.shape[0] if values.ndim else 1
+    return np.full(rows, HOST), np.arange(rows)
+
+
+def _slots(name: str, values: Tensor, placement: Placement) -> np.ndarray:
+    """The synapse number of every weight among its neuron's, input synapses first; −1 where there is none."""
+    if name not in placement.masks:
+        return np.arange(values[0].numel())[None].repeat(len(values), 0)
+    before = np.zeros((len(values), 1), dtype=np.int64)
+    for other, mask in placement.masks.items():
+        present = mask.cpu().numpy()
+        if other == name:
+            return np.where(present, before + np.cumsum(present, 1) - 1, -1)
+        if _layer(other) == _layer(name):
+            before = before + present.sum(1, keepdims=True)
+    raise AssertionError(name)

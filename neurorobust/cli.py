@@ -1,0 +1,287 @@
+"""The command line: ``neurorobust demo | train | evaluate | attack | chips | tasks | report``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+import chipmodels
+
+from . import __version__, report, storage, tasks
+from .attacks import OBJECTIVES, PGA, Ball, strong
+from .chip import mismatch as mismatch_model
+from .console import err, out
+from .demo import Size, fleet_json
+from .demo import demo as run_demo
+from .demo import train as run_train
+from .errors import unknown
+from .evaluation import evaluate as run_evaluate
+from .evaluation import random_search, worst_case
+from .methods import METHODS
+from .params import KINDS
+from .tasks import Task
+
+app = typer.Typer(
+    help="Train spiking neural networks that work on every analog chip, and measure that they do.\n\n"
+    "Start with [bold]neurorobust demo[/bold]: it trains a standard and a robust network on real heart beats and puts "
+    "both on the same hundred simulated chips.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+chips_app = typer.Typer(help="Chip models.", no_args_is_help=True)
+tasks_app = typer.Typer(help="Tasks.", no_args_is_help=True)
+app.add_typer(chips_app, name="chips")
+app.add_typer(tasks_app, name="tasks")
+
+TASKS: dict[str, Callable[[], Task]] = {"ecg": tasks.ecg}
+Suite = StrEnum("Suite", ["ten", "strong"])
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
+Folder = Annotated[Path, typer.Argument(help="A model folder that `train` or `demo` wrote.", show_default=False)]
+
+
+def _task(name: str) -> Task:
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return TASKS[name]()
+
+
+def _model(folder: Path):
+    """A network and the task it was trained on, whose data must be the same."""
+    network, info = storage.load(folder)
+    task = _task(info.get("task", ""))
+    if info.get("data_sha256") != task.fingerprint:
+        raise ValueError(f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again.")
+    return network, task
+
+
+def _print(payload: dict, as_json: bool, table: Callable[[], Table]) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(payload) + "\n")
+    else:
+        out.print(table())
+
+
+def _pairs(title: str, rows: dict[str, Any]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    return table
+
+
+@app.command()
+def demo(
+    out_: Annotated[Path, typer.Option("--out", help="Folder for the report, the figures and both models.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Of training; the dies use the next one.", min=0)] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="A miniature that only shows that all parts work: its numbers mean nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a standard and a robust network on heart beats and judge both on 100 simulated DYNAP-SE2 chips.
+
+    At most 10 minutes on 2 cores. Interrupted, it goes on where it was when run again.
+
+    [bold]Examples[/bold]
+
+      neurorobust demo
+
+      neurorobust demo --quick --out /tmp/look
+    """
+    size = Size(n_hidden=16, epochs=1, chips=3, attacked=20, ten=(0.05, 0.1), strong=(0.05, 0.1), steps=2, restarts=1) if quick else Size()
+    results = run_demo(tasks.ecg(), chipmodels.load("dynapse2"), out_, seed=seed, size=size, say=lambda line: err.print(line, style="dim"))
+    _print(results, as_json, lambda: report.table(results))
+    err.print(report.verdict(results))
+    err.print(f"{results['seconds']:.0f} s. Open {out_ / 'report.html'}.")
+
+
+@app.command()
+def train(
+    out_: Annotated[Path, typer.Option("--out", help="Model folder to write; an interrupted run found there goes on.", show_default=False)],
+    task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.")] = "ecg",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "beta",
+    chip: Annotated[str, typer.Option(help="The chip the network has to fit; see `neurorobust chips list`.")] = "dynapse2",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part; by default what the method was tuned to.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the network and of training.", min=0)] = 0,
+    hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 128,
+    as_json: Json = False,
+) -> None:
+    """Train one network by one method.
+
+    [bold]Examples[/bold]
+
+      neurorobust train --task ecg --method beta --chip dynapse2 --out runs/mine
+
+      neurorobust train --method standard --epochs 10 --seed 3 --out runs/plain
+    """
+    loaded = _task(task)
+    size = Size(n_hidden=hidden, epochs=epochs, seconds=float("inf"))
+    _, history = run_train(loaded, chipmodels.load(chip), method, out_, seed=seed, size=size)
+    summary = {
+        "folder": str(out_),
+        "method": method,
+        "epochs": len(history.rows),
+        "kept epoch": history.best_epoch,
+        "validation score": history.best_score,
+        "seconds": history.seconds,
+    }
+    _print(summary, as_json, lambda: _pairs("trained", summary))
+
+
+@app.command()
+def evaluate(
+    folder: Folder,
+    chip: Annotated[str | None, typer.Option(help="Program it onto dies of this chip.")] = None,
+    mismatch: Annotated[float | None, typer.Option(help="Or: δ = LEVEL·N(0,1) on every neuron and synapse, no quantization.", min=0)] = None,
+    chips: Annotated[int, typer.Option(help="Number of dies.", min=1)] = 100,
+    seed: Annotated[int, typer.Option(help="Of the dies.", min=0)] = 1,
+    spec: Annotated[float, typer.Option(help="Balanced accuracy a good die has.", min=0, max=1)] = 0.9,
+    as_json: Json = False,
+) -> None:
+    """Put a network on a fleet of simulated dies; balanced accuracy on the test part.
+
+    [bold]Examples[/bold]
+
+      neurorobust evaluate runs/mine --chip dynapse2 --chips 100 --seed 1
+
+      neurorobust evaluate runs/mine --mismatch 0.3 --json
+    """
+    if (chip is None) == (mismatch is None):
+        raise ValueError("evaluate: got " + ("neither" if chip is None else "both") + "; give either --chip NAME or --mismatch LEVEL.")
+    network, task = _model(folder)
+    model = chipmodels.load(chip) if chip is not None else mismatch_model(mismatch)
+    result = run_evaluate(network, task.test, model, n_chips=chips, seed=seed)
+    payload = fleet_json(result, spec)
+    low, high = payload["yield"]["ci95"]
+    shown = {key: payload[key] for key in ("nominal", "programmed", "mean", "std", "min", "q05") if payload[key] is not None}
+    shown["95 % interval of the mean"] = " to ".join("–" if bound is None else f"{bound:.4f}" for bound in payload["ci95"])
+    shown[f"yield at {spec:g}"] = f"{payload['yield']['fraction']:.2f} (95 % interval {low:.2f} to {high:.2f})"
+    shown |= {f"mean recall, {label}": value for label, value in zip(task.classes, payload["recall"])}
+    title = f"{folder} on {chips} dies ({model.name}, seed {seed}): balanced accuracy, {len(task.test)} test samples; read-out on the host"
+    _print(payload, as_json, lambda: _pairs(title, shown))
+
+
+@app.command()
+def attack(
+    folder: Folder,
+    zeta: Annotated[float, typer.Option(help="Size: relative, of every attacked kind.", min=0)] = 0.1,
+    kinds: Annotated[str, typer.Option(help=f"`all`, or some of {', '.join(sorted(KINDS))}, separated by commas.")] = "all",
+    suite: Annotated[Suite, typer.Option(help="The paper's ten steps, or the strong suite.")] = Suite.ten,
+    steps: Annotated[int | None, typer.Option(help="Other than 10 (ten) or 30 (strong) steps.", min=1)] = None,
+    restarts: Annotated[int | None, typer.Option(help="Searches from different starts; 1 (ten), 3 (strong).", min=1)] = None,
+    loss: Annotated[str, typer.Option(help=f"What `ten` raises: {', '.join(OBJECTIVES)}.")] = "kl",
+    seed: Annotated[int, typer.Option(help="Of every random number.", min=0)] = 1,
+    samples: Annotated[int | None, typer.Option(help="Only the first N test samples.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """Search for the worst die within ζ, on unquantized nominal parameters; balanced accuracy on the test part.
+
+    [bold]Examples[/bold]
+
+      neurorobust attack runs/mine --zeta 0.1 --suite strong
+
+      neurorobust attack runs/mine --zeta 0.2 --kinds tau_mem,v_threshold --json
+    """
+    network, task = _model(folder)
+    data = task.test if samples is None else task.test.first(samples)
+    chosen = sorted(KINDS - {"v_leak", "v_reset"}) if kinds == "all" else kinds.split(",")
+    ball = Ball(**{kind: zeta for kind in chosen})
+    if suite is Suite.strong:
+        search, repeats = strong(steps or 30, restarts or 3), 1
+    else:
+        search, repeats = PGA(steps=steps or 10, divergence=loss), restarts or 1
+    with err.status(f"{suite} attack on {len(data)} test samples …"):
+        worst = worst_case(network, data, ball, search, restarts=repeats, seed=seed)
+        control = random_search(network, data, ball, passes=worst.passes, seed=seed)
+    payload = {
+        "zeta": zeta,
+        "kinds": chosen,
+        "suite": str(suite),
+        "balanced_accuracy": worst.balanced_accuracy,
+        "accuracy": worst.accuracy,
+        "recall": list(worst.recall),
+        "random_search_balanced_accuracy": control.balanced_accuracy,
+        "passes": worst.passes,
+        "found_by": worst.attack,
+        "samples": len(data),
+        "seed": seed,
+    }
+    shown = {key: payload[key] for key in ("balanced_accuracy", "accuracy")}
+    shown |= {f"recall, {label}": value for label, value in zip(task.classes, worst.recall)}
+    shown["random search, as many passes"] = control.balanced_accuracy
+    shown["forward passes"] = worst.passes
+    shown["found by"] = worst.attack
+    title = f"{folder}: worst die within ζ = {zeta:g} ({kinds}), {suite}, {len(data)} test samples"
+    _print(payload, as_json, lambda: _pairs(title, shown))
+
+
+@chips_app.command("list")
+def chips_list(as_json: Json = False) -> None:
+    """Every chip model that is installed, with each number's status and source."""
+    models = chipmodels.models()
+    payload = {
+        name: {
+            "title": chip.title,
+            "limits": {key: getattr(chip.limits, key) for key in ("cores", "neurons_per_core", "fan_in", "tags")},
+            "kinds": {
+                kind: {"cv": model.cv.value, "status": model.cv.status, "source": model.cv.source} for kind, model in chip.kinds.items()
+            },
+            "notes": list(chip.notes),
+        }
+        for name, chip in models.items()
+    }
+
+    def table() -> Table:
+        shown = Table("chip", "kind", "CV", "status", "source", title="chip models", title_justify="left")
+        for name, chip in payload.items():
+            for kind, fact in chip["kinds"].items():
+                shown.add_row(name, kind, f"{fact['cv']:g}", fact["status"], fact["source"])
+                name = ""
+        return shown
+
+    _print(payload, as_json, table)
+
+
+@tasks_app.command("list")
+def tasks_list(as_json: Json = False) -> None:
+    """Every task."""
+    payload = {name: (build.__doc__ or "").strip().splitlines()[0] for name, build in TASKS.items()}
+    _print(payload, as_json, lambda: _pairs("tasks", payload))
+
+
+@app.command("report")
+def report_command(folder: Annotated[Path, typer.Argument(help="A folder that `demo` wrote.", show_default=False)]) -> None:
+    """Draw the figures and write the report again from results.json.
+
+    [bold]Example[/bold]
+
+      neurorobust report runs/demo
+    """
+    path = report.write(folder)
+    out.print(report.table(report.read(folder)))
+    err.print(f"Open {path}.")
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        out.print(__version__)
+        raise typer.Exit()
+
+
+def main() -> None:
+    """Exit codes: 0 done · 2 something given is wrong, said in one line · 130 interrupted."""
+    try:
+        app()
+    except SystemExit as exit_:
+        if exit_.code == 130:
+            err.print("interrupted; finished epochs are kept, run the same command again to go on.")
+        raise
+    except (ValueError, OSError) as error:
+        err.print(f"[bold red]error:[/bold red] {error}", highlight=False)
+        sys.exit(2)

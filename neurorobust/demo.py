@@ -1,0 +1,208 @@
+"""The main job: a standard and a robust network on heart beats, judged on the same dies and by the same attacks."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from . import __version__, files, report
+from .attacks import PGA, Ball, strong
+from .chip import ChipModel, mismatch
+from .evaluation import FleetResult, balanced_accuracy, compare, evaluate, worst_case
+from .methods import method
+from .network import Network
+from .params import forward, nominal
+from .storage import save
+from .tasks import Data, Task
+from .training import SELECTION, History, Schedule, fit
+
+NETWORKS = {"standard": "standard", "robust": "beta"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the demo does.
+
+    Attributes:
+        n_hidden: neurons. epochs: of each training, None for what the method was tuned to. seconds: time budget of
+            each training. chips: dies. attacked: test beats the attacks see.
+        ten, strong: sizes ζ of the ten-step attack and of the strong suite.
+        steps, restarts: of the strong suite.
+    """
+
+    n_hidden: int = 128
+    epochs: int | None = None
+    seconds: float = 240.0
+    chips: int = 100
+    attacked: int = 200
+    ten: tuple[float, ...] = (0.02, 0.05, 0.1, 0.15, 0.2)
+    strong: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    steps: int = 30
+    restarts: int = 3
+
+
+def fleet_json(result: FleetResult, spec: float) -> dict:
+    """A fleet as one JSON object; mean, std, min, q05, nominal and programmed are of balanced accuracy."""
+    quantized = not result.chip.startswith("mismatch ")
+    good = result.yield_at(spec)
+    return {
+        "nominal": result.nominal,
+        "programmed": result.programmed if quantized else None,
+        "accuracy": result.accuracy.tolist(),
+        "balanced_accuracy": result.balanced_accuracy.tolist(),
+        "mean": result.mean,
+        "std": _number(result.std),
+        "min": result.min,
+        "q05": result.quantile(0.05),
+        "ci95": [_number(bound) for bound in result.ci95],
+        "yield": {"spec": good.spec, "fraction": good.fraction, "ci95": list(good.ci95)},
+        "recall": result.recall.mean(0).tolist(),
+        "chip": result.chip if quantized else None,
+        "seed": result.seed,
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size: Size) -> tuple[Network, History]:
+    """Train one network by one method and save it to a folder; resumes what it finds there."""
+    chosen = method(name)
+    network = task.network(chip, n_hidden=size.n_hidden, seed=seed)
+    schedule = replace(Schedule(select_every=5), max_seconds=size.seconds)
+    history = fit(
+        network,
+        task,
+        chosen.regularize(task.loss),
+        epochs=size.epochs or chosen.epochs,
+        seed=seed,
+        out=out,
+        schedule=schedule,
+    )
+    info = {
+        "task": task.name,
+        "chip": chip.name,
+        "method": name,
+        "seed": seed,
+        "epochs": len(history.rows),
+        "epochs_planned": history.epochs_planned,
+        "best_epoch": history.best_epoch,
+        "best_score": history.best_score,
+        "selection": SELECTION,
+        "seconds": round(history.seconds, 1),
+        "data_sha256": task.fingerprint,
+        "version": __version__,
+    }
+    save(network, out, info)
+    return network, history
+
+
+def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = Size(), say: Callable = print) -> dict:
+    """Do the main job and write ``results.json``, ``results.csv``, figures, ``report.html`` and two model folders.
+
+    Args:
+        task, chip: what to train on and for. out: folder.
+        seed: of training; dies and attacks use seed + 1, so training never saw them.
+        size: how much of everything. say: takes a line about what happens next.
+
+    Returns:
+        What ``results.json`` holds.
+    """
+    started = time.perf_counter()
+    out = files.folder(out)
+    results = {
+        "version": __version__,
+        "task": task.name,
+        "classes": list(task.classes),
+        "chip": chip.name,
+        "chip_title": chip.title,
+        "chip_notes": list(chip.notes),
+        "seed": seed,
+        "spec": 0.9,
+        "chips": size.chips,
+        "attacked_samples": min(size.attacked, len(task.test)),
+        "test_samples": len(task.test),
+        "selection": SELECTION,
+        "networks": {},
+    }
+    fleets, trained = {}, {}
+    for label, name in NETWORKS.items():
+        say(f"training the {label} network ({method(name).title}), at most {size.seconds:.0f} s …")
+        network, history = train(task, chip, name, out / label, seed=seed, size=size)
+        trained[label] = network
+        entry = {
+            "method": name,
+            "title": method(name).title,
+            "epochs": len(history.rows),
+            "epochs_planned": history.epochs_planned,
+            "out_of_time": history.out_of_time,
+            "best_epoch": history.best_epoch,
+            "seconds": history.seconds,
+        }
+        say(f"{size.chips} dies of {chip.name} and {size.chips} with mismatch 0.3, {len(task.test)} test beats each …")
+        fleets[label] = evaluate(network, task.test, chip, n_chips=size.chips, seed=seed + 1)
+        entry["fleet"] = fleet_json(fleets[label], results["spec"])
+        entry["programming"] = fleets[label].programming
+        spread = evaluate(network, task.test, mismatch(0.3), n_chips=size.chips, seed=seed + 1)
+        entry["mismatch"] = fleet_json(spread, results["spec"])
+        entry["attacks"] = attacks(network, task, size, seed + 1, say)
+        entry["nominal_attacked"] = nominal_score(network, task.test.first(size.attacked))
+        results["networks"][label] = entry
+    paired = compare(fleets["robust"], fleets["standard"])
+    results["paired"] = {
+        "difference": paired.difference,
+        "ci95": [_number(bound) for bound in paired.ci95],
+        "better": paired.better,
+        "n": paired.n,
+    }
+    results["example"] = example(trained, task)
+    results["seconds"] = time.perf_counter() - started
+    files.write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
+    report.write(out)
+    return results
+
+
+def nominal_score(network: Network, data: Data) -> float:
+    """Balanced accuracy at the nominal parameters."""
+    with torch.no_grad():
+        return balanced_accuracy(forward(network, nominal(network), data.x)[0], data.y)
+
+
+def attacks(network: Network, task: Task, size: Size, seed: int, say: Callable) -> dict:
+    """Balanced accuracy under the ten-step attack and the strong suite, by size ζ, on the first test beats."""
+    data = task.test.first(size.attacked)
+    found: dict[str, dict] = {"ten": {}, "strong": {}}
+    for suite, sizes in (("ten", size.ten), ("strong", size.strong)):
+        attack = PGA(steps=10) if suite == "ten" else strong(size.steps, size.restarts)
+        for zeta in sizes:
+            say(f"{suite} attack, every kind, ζ = {zeta:g}, {len(data)} test beats …")
+            worst = worst_case(network, data, Ball.uniform(zeta), attack, seed=seed)
+            found[suite][f"{zeta:g}"] = {"balanced_accuracy": worst.balanced_accuracy, "recall": list(worst.recall)}
+    return found
+
+
+def example(networks: dict[str, Network], task: Task) -> dict:
+    """Events and hidden spikes of the first test beat of each class, as lists of (step, channel)."""
+    shown = {}
+    for label, title in enumerate(task.classes):
+        chosen = task.test.y == label
+        x = task.test.x[chosen][:1]
+        with torch.no_grad():
+            spikes = {name: forward(net, nominal(net), x)[1]["hidden"][:, 0] for name, net in networks.items()}
+        shown[title] = {
+            "steps": x.shape[1],
+            "dt": next(iter(networks.values())).dt,
+            "channels": x.shape[2],
+            "recording": None if task.test.recording is None else task.test.recording[chosen][0].tolist(),
+            "events": x[0].nonzero().tolist(),
+            "spikes": {name: value.nonzero().tolist() for name, value in spikes.items()},
+            "neurons": {name: value.shape[1] for name, value in spikes.items()},
+        }
+    return shown

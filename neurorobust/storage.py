@@ -1,0 +1,100 @@
+"""Networks on disk: a folder with ``model.safetensors`` (tensors) and ``config.json`` (everything else); no pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from . import files, neurons
+from .connections import Linear
+from .errors import check_finite, unknown
+from .network import Network
+from .params import kind_of
+from .surrogate import Triangle
+
+FORMAT = "neurorobust-network/1"
+
+
+def save(network: Network, folder: str | Path, info: dict | None = None) -> Path:
+    """Write a network; each file is whole or not there at all.
+
+    Args:
+        network: of the neurons that come with neurorobust.
+        folder: made if missing.
+        info: anything JSON can hold, kept under ``"info"``: task, chip, method, seed …
+
+    Returns:
+        The folder.
+    """
+    folder = files.folder(folder)
+    layers = []
+    for name, layer in network.layers().items():
+        if getattr(neurons, type(layer).__name__, None) is not type(layer):
+            raise unknown(f"network: neuron of layer {name!r}", type(layer).__name__, neurons.__all__)
+        entry = {"name": name, "neuron": type(layer).__name__, "recurrent": layer.recurrent is not None}
+        if hasattr(layer, "surrogate"):
+            if type(layer.surrogate) is not Triangle:
+                raise unknown(f"network: surrogate of layer {name!r}", type(layer.surrogate).__name__, ["Triangle"])
+            entry["triangle"] = asdict(layer.surrogate)
+        layers.append(entry)
+    trained = [name for name, value in network.named_parameters() if value.requires_grad]
+    config = {"format": FORMAT, "dt": network.dt, "layers": layers, "trained": trained, "info": info or {}}
+    with files.replacing(folder / "model.safetensors") as temporary:
+        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, temporary)
+    files.write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    return folder
+
+
+def load(folder: str | Path) -> tuple[Network, dict]:
+    """Read a network that :func:`save` wrote.
+
+    Returns:
+        The network and its ``info``.
+
+    Raises:
+        FileNotFoundError: a file is missing. ValueError: a file is truncated, foreign, or does not fit the other.
+    """
+    folder = Path(folder)
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"model folder {str(folder)!r}: no {name}; expected a folder that neurorobust saved.")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "model.safetensors")
+    except (ValueError, SafetensorError) as error:
+        raise ValueError(f"model folder {str(folder)!r}: truncated or foreign file ({error}).") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ValueError(f"model folder {str(folder)!r}: config.json is not of format {FORMAT!r}.")
+    check_finite({name: value for name, value in tensors.items() if value.is_floating_point()})
+    try:
+        network = Network({entry["name"]: _layer(entry, tensors) for entry in config["layers"]}, config["dt"])
+        network.load_state_dict(tensors)
+        for name, value in network.named_parameters():
+            value.requires_grad_(name in config["trained"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"model folder {str(folder)!r}: config.json and model.safetensors do not fit ({error}).") from error
+    return network, config["info"]
+
+
+def _layer(entry: dict, tensors: dict[str, torch.Tensor]) -> neurons.Neuron:
+    """One layer, from its entry in the configuration and its tensors."""
+    if entry["neuron"] not in neurons.__all__:
+        raise unknown("config.json: neuron", entry["neuron"], neurons.__all__)
+    own = {name.split(".", 1)[1]: value for name, value in tensors.items() if name.split(".", 1)[0] == entry["name"]}
+    arguments = {name: value for name, value in own.items() if "." not in name and name != "core"}
+    for name in arguments:
+        kind_of(name)
+    if "triangle" in entry:
+        arguments["surrogate"] = Triangle(**entry["triangle"])
+    if entry["recurrent"]:
+        arguments["recurrent"] = _connection("recurrent", own)
+    return getattr(neurons, entry["neuron"])(_connection("input", own), core=own["core"], **arguments)
+
+
+def _connection(part: str, own: dict[str, torch.Tensor]) -> Linear:
+    return Linear(own[f"{part}.weight"], own.get(f"{part}.bias"), own[f"{part}.mask"])
