@@ -8,28 +8,33 @@ Sources, shortened below:
 - *Richter et al. 2024*: Neuromorph. Comput. Eng. 4, doi 10.1088/2634-4386/ad1cd7, through Open Neuromorphic.
 """
 
-from neurorobust.chip import ChipModel, Fact, KindModel, Limits, WeightCodec
+from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Range, WeightCodec
 from neurorobust.laws import LogNormal
 
 
-def _kind(cv: Fact, per_core: bool = True, range: Fact | None = None) -> KindModel:
+def _kind(cv: Fact, per_core: bool = True, range: Range | None = None) -> KindModel:
     return KindModel(LogNormal.from_cv(cv.value), cv, per_core, range)
 
 
-_CODED = Fact(0.1, "coded", "rockpool transform/mismatch.py: 0.30 at 3 sigma on every current; nobody published this one")
+_CODED = Fact(
+    0.1, "coded", "rockpool transform/mismatch.py: 0.30 at 3 sigma on every current; nobody published this one"
+)
 
 chip = ChipModel(
     name="dynapse2",
     title="DYNAP-SE2, 4 cores × 256 analog neurons",
     kinds={
         "weight": _kind(
-            Fact(0.10, "measured", "EBN arrays: slow excitatory EPSP peak at 42 mV, whatever the gain; see notes"), False
+            Fact(0.10, "measured", "EBN arrays: slow excitatory EPSP peak at 42 mV, whatever the gain; see notes"),
+            False,
         ),
         "tau_mem": _kind(
             Fact(0.08, "measured", "EBN arrays: bulk of 256 neurons, constant from 5.7 to 50 ms"),
-            range=Fact((7.7e-8, 0.353), "coded", "computed from rockpool's bias tables, C_mem = 3 pF"),
+            range=Range(7.7e-8, 0.353, "coded", "computed from rockpool's bias tables, C_mem = 3 pF"),
         ),
-        "tau_syn": _kind(_CODED, range=Fact((1.9e-6, 11.7), "coded", "computed from rockpool's bias tables, AMPA 24.5 pF")),
+        "tau_syn": _kind(
+            _CODED, range=Range(1.9e-6, 11.7, "coded", "computed from rockpool's bias tables, AMPA 24.5 pF")
+        ),
         "tau_adapt": _kind(_CODED),
         "adaptation": _kind(_CODED),
         "v_threshold": _kind(_CODED),
@@ -45,7 +50,7 @@ chip = ChipModel(
     codec=WeightCodec(
         bits=4,
         largest=Fact(8e-9, "coded", "rockpool lookup/defaults.py: base weights 1, 2, 4, 8 nA"),
-        range=Fact((8.2e-14, 4.94e-7), "coded", "computed from rockpool's bias tables"),
+        range=Range(8.2e-14, 4.94e-7, "coded", "computed from rockpool's bias tables"),
     ),
     threshold=Fact(1e-7, "coded", "rockpool lookup/defaults.py: Ispkthr 1e-7 A"),
     notes=(

@@ -29,20 +29,39 @@ class Fact:
     """A number about a chip, and how it is known.
 
     Attributes:
-        value: the number, or (lowest, highest), in SI units.
+        value: the number, in SI units.
         status: measured, published, coded (in a public library) or assumed.
         source: paper, table or file.
     """
 
-    value: float | tuple[float, float]
+    value: float
     status: str
     source: str
 
-    def __post_init__(self):
-        if self.status not in STATUSES:
-            raise unknown("status", self.status, STATUSES)
-        if not self.source:
-            raise ValueError(f"source: a fact of status {self.status!r} needs one; name the paper, table or file.")
+    def __post_init__(self) -> None:
+        _check_provenance(self.status, self.source)
+
+
+@dataclass(frozen=True)
+class Range:
+    """The lowest and the highest value a chip reaches, in SI units, and how they are known; see :class:`Fact`."""
+
+    low: float
+    high: float
+    status: str
+    source: str
+
+    def __post_init__(self) -> None:
+        _check_provenance(self.status, self.source)
+        if not self.low <= self.high:
+            raise ValueError(f"low: got {self.low:g}; expected at most high, {self.high:g}.")
+
+
+def _check_provenance(status: str, source: str) -> None:
+    if status not in STATUSES:
+        raise unknown("status", status, STATUSES)
+    if not source:
+        raise ValueError(f"source: a number of status {status!r} needs one; name the paper, table or file.")
 
 
 @dataclass(frozen=True)
@@ -59,7 +78,7 @@ class KindModel:
     law: Law
     cv: Fact
     per_core: bool = False
-    range: Fact | None = None
+    range: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +92,7 @@ class WeightCodec:
 
     bits: int
     largest: Fact
-    range: Fact
+    range: Range
 
 
 @dataclass(frozen=True)
@@ -125,7 +144,7 @@ class ChipModel:
     threshold: Fact | None = None
     notes: tuple[str, ...] = field(default=())
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for kind in self.kinds:
             if kind not in KINDS:
                 raise unknown(f"kind of chip {self.name}", kind, KINDS)
@@ -140,7 +159,11 @@ class ChipModel:
         check_finite(params)
         for name in params:
             if kind_of(name) not in self.kinds:
-                raise unknown(f"chip {self.name}: parameter {name!r} is of a kind it does not describe;", kind_of(name), self.kinds)
+                raise unknown(
+                    f"chip {self.name}: parameter {name!r} is of a kind it does not describe;",
+                    kind_of(name),
+                    self.kinds,
+                )
             if kind_of(name) in POSITIVE - {"adaptation"}:
                 check_positive(name, params[name])
         expanded = expand(params, placement)
@@ -149,7 +172,7 @@ class ChipModel:
             self._check_values(name, values, placement)
         if self.codec is None:
             return Programmed(dict(params), {}, placement, [])
-        return self._quantize(params, expanded, placement)
+        return self._quantize(self.codec, params, expanded, placement)
 
     def fabricate(self, serials: Sequence[int], seed: int) -> Fleet:
         """The dies with these serial numbers, under this seed."""
@@ -157,7 +180,8 @@ class ChipModel:
         return Fleet(self, tuple(check_count("serial", int(serial), 0) for serial in serials), seed)
 
     def _check_limits(self, placement: Placement) -> None:
-        limits, occupied, tags = self.limits, {}, 0
+        limits, tags = self.limits, 0
+        occupied: dict[int, int] = {}
         for layer, core in placement.cores.items():
             on_chip = core != HOST
             if not on_chip.any():
@@ -176,7 +200,9 @@ class ChipModel:
                     f"split the layer."
                 )
         if limits.cores is not None and occupied and max(occupied) >= limits.cores:
-            raise ValueError(f"cores: the network uses core {max(occupied)}; {self.name} has cores 0 to {limits.cores - 1}.")
+            raise ValueError(
+                f"cores: the network uses core {max(occupied)}; {self.name} has cores 0 to {limits.cores - 1}."
+            )
         for number, count in sorted(occupied.items()):
             if limits.neurons_per_core is not None and count > limits.neurons_per_core:
                 raise ValueError(
@@ -188,15 +214,16 @@ class ChipModel:
 
     def _check_values(self, name: str, values: Tensor, placement: Placement) -> None:
         model, core = self.kinds[kind_of(name)], placement.cores.get(_layer(name))
-        on_chip = core is not None and bool((core != HOST).any())
-        if model.range is not None and on_chip:
-            low, high = model.range.value
+        if core is None or not bool((core != HOST).any()):
+            return
+        if model.range is not None:
+            low, high = model.range.low, model.range.high
             if values.min() < low or values.max() > high:
                 raise ValueError(
                     f"{name}: values from {values.min().item():g} to {values.max().item():g}; {self.name} holds "
                     f"{low:g} to {high:g} ({model.range.source})."
                 )
-        if model.per_core and on_chip:
+        if model.per_core:
             for number in core.unique().tolist():
                 here = values[core == number].unique()
                 if len(here) > 1:
@@ -204,9 +231,11 @@ class ChipModel:
                         f"{name}: {len(here)} different values on core {number}; {self.name} sets one for each core."
                     )
 
-    def _quantize(self, params: Mapping[str, Tensor], expanded: Params, placement: Placement) -> Programmed:
-        assert self.codec is not None
-        result, codes, report = dict(params), {}, []
+    def _quantize(
+        self, codec: WeightCodec, params: Mapping[str, Tensor], expanded: Params, placement: Placement
+    ) -> Programmed:
+        result, report = dict(params), []
+        codes: dict[str, Tensor] = {}
         weights = {
             name: placement.cores[_layer(name)]
             for name in params
@@ -217,13 +246,15 @@ class ChipModel:
             rows = {name: core == number for name, core in weights.items()}
             trained = {name: params[name][here] for name, here in rows.items() if here.any()}
             together = torch.cat([value[placement.masks[name][rows[name]]] for name, value in trained.items()])
-            book = fit_masks(together, self.codec.bits)
-            gain = self.codec.largest.value / max(book.currents)
+            book = fit_masks(together, codec.bits)
+            gain = codec.largest.value / max(book.currents)
             currents = [current * gain for current in book.currents]
-            self._check_currents(number, currents)
+            self._check_currents(codec, number, currents)
             programmed = torch.zeros(0, dtype=torch.float64)
             for name, value in trained.items():
-                codes.setdefault(name, torch.zeros(params[name].shape, dtype=torch.long))[rows[name]] = book.encode(value)
+                codes.setdefault(name, torch.zeros(params[name].shape, dtype=torch.long))[rows[name]] = book.encode(
+                    value
+                )
                 result[name] = result[name].clone()
                 result[name][rows[name]] = book.decode(codes[name][rows[name]]).to(value.dtype)
                 held = result[name][rows[name]][placement.masks[name][rows[name]]].double()
@@ -231,16 +262,24 @@ class ChipModel:
             report.append(self._row(number, book, gain, (together.double(), programmed), expanded, placement))
         return Programmed(result, codes, placement, report)
 
-    def _check_currents(self, number: int, currents: Sequence[float]) -> None:
-        low, high = self.codec.range.value
+    def _check_currents(self, codec: WeightCodec, number: int, currents: Sequence[float]) -> None:
+        low, high = codec.range.low, codec.range.high
         for current in currents:
             if not low <= current <= high:
                 raise ValueError(
                     f"weights into core {number}: need a current of {current:.3g} A; {self.name} reaches {low:g} to "
-                    f"{high:g} A ({self.codec.range.source})."
+                    f"{high:g} A ({codec.range.source})."
                 )
 
-    def _row(self, number, book: MaskCodebook, gain: float, weights, expanded: Params, placement: Placement) -> dict:
+    def _row(
+        self,
+        number: int,
+        book: MaskCodebook,
+        gain: float,
+        weights: tuple[Tensor, Tensor],
+        expanded: Params,
+        placement: Placement,
+    ) -> dict:
         trained, programmed = weights
         row = {
             "core": number,
@@ -331,7 +370,7 @@ class Fleet:
         return (self[i] for i in range(len(self)))
 
     def deviations(self, programmed: Programmed) -> Deviations:
-        """The dies' deviations with a leading chip axis; one die at a time (:meth:`Chip.deviations`) needs less memory."""
+        """The dies' deviations with a leading chip axis; :meth:`Chip.deviations`, die by die, needs less memory."""
         dies = [chip.deviations(programmed) for chip in self]
         return {name: torch.stack([die[name] for die in dies]) for name in dies[0]}
 
@@ -344,7 +383,10 @@ def mismatch(level: float) -> ChipModel:
     """
     check_number("mismatch level", level)
     fact = Fact(level, "assumed", "the level asked for")
-    kinds = {kind: KindModel(Normal(level) if kind in SIGNED else LogNormal(level), fact) for kind in sorted(KINDS - ABSOLUTE)}
+    kinds = {
+        kind: KindModel(Normal(level) if kind in SIGNED else LogNormal(level), fact)
+        for kind in sorted(KINDS - ABSOLUTE)
+    }
     return ChipModel(f"mismatch {level:g}", f"mismatch {level:g} on every kind", kinds)
 
 

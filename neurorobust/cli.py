@@ -12,19 +12,20 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-import chipmodels
-
 from . import __version__, report, storage, tasks
-from .attacks import OBJECTIVES, PGA, Ball, strong
+from .attacks import OBJECTIVES, PGA, Attack, Ball, strong
+from .attacks import Suite as AttackSuite
 from .chip import mismatch as mismatch_model
 from .console import err, out
 from .demo import Size, fleet_json
 from .demo import demo as run_demo
 from .demo import train as run_train
+from .discovery import chip_model, chip_models
 from .errors import unknown
 from .evaluation import evaluate as run_evaluate
 from .evaluation import random_search, worst_case
 from .methods import METHODS
+from .network import Network
 from .params import KINDS
 from .tasks import Task
 
@@ -53,12 +54,14 @@ def _task(name: str) -> Task:
     return TASKS[name]()
 
 
-def _model(folder: Path):
+def _model(folder: Path) -> tuple[Network, Task]:
     """A network and the task it was trained on, whose data must be the same."""
     network, info = storage.load(folder)
     task = _task(info.get("task", ""))
     if info.get("data_sha256") != task.fingerprint:
-        raise ValueError(f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again.")
+        raise ValueError(
+            f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again."
+        )
     return network, task
 
 
@@ -78,9 +81,13 @@ def _pairs(title: str, rows: dict[str, Any]) -> Table:
 
 @app.command()
 def demo(
-    out_: Annotated[Path, typer.Option("--out", help="Folder for the report, the figures and both models.")] = Path("runs/demo"),
+    out_: Annotated[Path, typer.Option("--out", help="Folder for the report, the figures and both models.")] = Path(
+        "runs/demo"
+    ),
     seed: Annotated[int, typer.Option(help="Of training; the dies use the next one.", min=0)] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="A miniature that only shows that all parts work: its numbers mean nothing.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A miniature that only shows that all parts work: its numbers mean nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a standard and a robust network on heart beats and judge both on 100 simulated DYNAP-SE2 chips.
@@ -93,8 +100,14 @@ def demo(
 
       neurorobust demo --quick --out /tmp/look
     """
-    size = Size(n_hidden=16, epochs=1, chips=3, attacked=20, ten=(0.05, 0.1), strong=(0.05, 0.1), steps=2, restarts=1) if quick else Size()
-    results = run_demo(tasks.ecg(), chipmodels.load("dynapse2"), out_, seed=seed, size=size, say=lambda line: err.print(line, style="dim"))
+    size = (
+        Size(n_hidden=16, epochs=1, chips=3, attacked=20, ten=(0.05, 0.1), strong=(0.05, 0.1), steps=2, restarts=1)
+        if quick
+        else Size()
+    )
+    results = run_demo(
+        tasks.ecg(), chip_model("dynapse2"), out_, seed=seed, size=size, say=lambda line: err.print(line, style="dim")
+    )
     _print(results, as_json, lambda: report.table(results))
     err.print(report.verdict(results))
     err.print(f"{results['seconds']:.0f} s. Open {out_ / 'report.html'}.")
@@ -102,11 +115,20 @@ def demo(
 
 @app.command()
 def train(
-    out_: Annotated[Path, typer.Option("--out", help="Model folder to write; an interrupted run found there goes on.", show_default=False)],
+    out_: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Model folder to write; an interrupted run found there goes on.", show_default=False
+        ),
+    ],
     task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.")] = "ecg",
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "beta",
-    chip: Annotated[str, typer.Option(help="The chip the network has to fit; see `neurorobust chips list`.")] = "dynapse2",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training part; by default what the method was tuned to.", min=1)] = None,
+    chip: Annotated[
+        str, typer.Option(help="The chip the network has to fit; see `neurorobust chips list`.")
+    ] = "dynapse2",
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training part; by default what the method was tuned to.", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the network and of training.", min=0)] = 0,
     hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 128,
     as_json: Json = False,
@@ -121,7 +143,7 @@ def train(
     """
     loaded = _task(task)
     size = Size(n_hidden=hidden, epochs=epochs, seconds=float("inf"))
-    _, history = run_train(loaded, chipmodels.load(chip), method, out_, seed=seed, size=size)
+    _, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
     summary = {
         "folder": str(out_),
         "method": method,
@@ -137,7 +159,9 @@ def train(
 def evaluate(
     folder: Folder,
     chip: Annotated[str | None, typer.Option(help="Program it onto dies of this chip.")] = None,
-    mismatch: Annotated[float | None, typer.Option(help="Or: δ = LEVEL·N(0,1) on every neuron and synapse, no quantization.", min=0)] = None,
+    mismatch: Annotated[
+        float | None, typer.Option(help="Or: δ = LEVEL·N(0,1) on every neuron and synapse, no quantization.", min=0)
+    ] = None,
     chips: Annotated[int, typer.Option(help="Number of dies.", min=1)] = 100,
     seed: Annotated[int, typer.Option(help="Of the dies.", min=0)] = 1,
     spec: Annotated[float, typer.Option(help="Balanced accuracy a good die has.", min=0, max=1)] = 0.9,
@@ -152,17 +176,26 @@ def evaluate(
       neurorobust evaluate runs/mine --mismatch 0.3 --json
     """
     if (chip is None) == (mismatch is None):
-        raise ValueError("evaluate: got " + ("neither" if chip is None else "both") + "; give either --chip NAME or --mismatch LEVEL.")
+        raise ValueError(
+            "evaluate: got "
+            + ("neither" if chip is None else "both")
+            + "; give either --chip NAME or --mismatch LEVEL."
+        )
     network, task = _model(folder)
-    model = chipmodels.load(chip) if chip is not None else mismatch_model(mismatch)
+    model = chip_model(chip) if chip is not None else mismatch_model(mismatch or 0.0)
     result = run_evaluate(network, task.test, model, n_chips=chips, seed=seed)
     payload = fleet_json(result, spec)
     low, high = payload["yield"]["ci95"]
-    shown = {key: payload[key] for key in ("nominal", "programmed", "mean", "std", "min", "q05") if payload[key] is not None}
-    shown["95 % interval of the mean"] = " to ".join("–" if bound is None else f"{bound:.4f}" for bound in payload["ci95"])
+    shown = {
+        key: payload[key] for key in ("nominal", "programmed", "mean", "std", "min", "q05") if payload[key] is not None
+    }
+    shown["95 % interval of the mean"] = " to ".join(
+        "–" if bound is None else f"{bound:.4f}" for bound in payload["ci95"]
+    )
     shown[f"yield at {spec:g}"] = f"{payload['yield']['fraction']:.2f} (95 % interval {low:.2f} to {high:.2f})"
     shown |= {f"mean recall, {label}": value for label, value in zip(task.classes, payload["recall"])}
-    title = f"{folder} on {chips} dies ({model.name}, seed {seed}): balanced accuracy, {len(task.test)} test samples; read-out on the host"
+    title = f"{folder} on {chips} dies ({model.name}, seed {seed}): balanced accuracy, {len(task.test)} test samples"
+    title += "; read-out on the host"
     _print(payload, as_json, lambda: _pairs(title, shown))
 
 
@@ -170,10 +203,14 @@ def evaluate(
 def attack(
     folder: Folder,
     zeta: Annotated[float, typer.Option(help="Size: relative, of every attacked kind.", min=0)] = 0.1,
-    kinds: Annotated[str, typer.Option(help=f"`all`, or some of {', '.join(sorted(KINDS))}, separated by commas.")] = "all",
+    kinds: Annotated[
+        str, typer.Option(help=f"`all`, or some of {', '.join(sorted(KINDS))}, separated by commas.")
+    ] = "all",
     suite: Annotated[Suite, typer.Option(help="The paper's ten steps, or the strong suite.")] = Suite.ten,
     steps: Annotated[int | None, typer.Option(help="Other than 10 (ten) or 30 (strong) steps.", min=1)] = None,
-    restarts: Annotated[int | None, typer.Option(help="Searches from different starts; 1 (ten), 3 (strong).", min=1)] = None,
+    restarts: Annotated[
+        int | None, typer.Option(help="Searches from different starts; 1 (ten), 3 (strong).", min=1)
+    ] = None,
     loss: Annotated[str, typer.Option(help=f"What `ten` raises: {', '.join(OBJECTIVES)}.")] = "kl",
     seed: Annotated[int, typer.Option(help="Of every random number.", min=0)] = 1,
     samples: Annotated[int | None, typer.Option(help="Only the first N test samples.", min=1)] = None,
@@ -191,6 +228,7 @@ def attack(
     data = task.test if samples is None else task.test.first(samples)
     chosen = sorted(KINDS - {"v_leak", "v_reset"}) if kinds == "all" else kinds.split(",")
     ball = Ball(**{kind: zeta for kind in chosen})
+    search: Attack | AttackSuite
     if suite is Suite.strong:
         search, repeats = strong(steps or 30, restarts or 3), 1
     else:
@@ -223,13 +261,14 @@ def attack(
 @chips_app.command("list")
 def chips_list(as_json: Json = False) -> None:
     """Every chip model that is installed, with each number's status and source."""
-    models = chipmodels.models()
-    payload = {
+    models = chip_models()
+    payload: dict[str, Any] = {
         name: {
             "title": chip.title,
             "limits": {key: getattr(chip.limits, key) for key in ("cores", "neurons_per_core", "fan_in", "tags")},
             "kinds": {
-                kind: {"cv": model.cv.value, "status": model.cv.status, "source": model.cv.source} for kind, model in chip.kinds.items()
+                kind: {"cv": model.cv.value, "status": model.cv.status, "source": model.cv.source}
+                for kind, model in chip.kinds.items()
             },
             "notes": list(chip.notes),
         }
@@ -255,7 +294,9 @@ def tasks_list(as_json: Json = False) -> None:
 
 
 @app.command("report")
-def report_command(folder: Annotated[Path, typer.Argument(help="A folder that `demo` wrote.", show_default=False)]) -> None:
+def report_command(
+    folder: Annotated[Path, typer.Argument(help="A folder that `demo` wrote.", show_default=False)],
+) -> None:
     """Draw the figures and write the report again from results.json.
 
     [bold]Example[/bold]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -117,7 +118,7 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
     """
     started = time.perf_counter()
     out = files.folder(out)
-    results = {
+    results: dict[str, Any] = {
         "version": __version__,
         "task": task.name,
         "classes": list(task.classes),

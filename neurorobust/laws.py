@@ -26,7 +26,7 @@ class Normal:
 
     cv: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("cv", self.cv)
 
     def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class LogNormal:
 
     sigma: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("sigma", self.sigma)
 
     @classmethod
@@ -72,7 +72,7 @@ class Offset:
 
     sigma: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("sigma", self.sigma)
 
     def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -35,7 +36,7 @@ class Network(nn.Module):
 
     def layers(self) -> dict[str, Neuron]:
         """The layers by name, in order."""
-        return {name: self.get_submodule(name) for name in self.names}
+        return {name: cast(Neuron, self.get_submodule(name)) for name in self.names}
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Input (B, T, n_in), batch first → logits (B, n_out) and the output (T, B, n) of every layer."""

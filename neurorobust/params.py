@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +120,19 @@ def forward(network: nn.Module, params: Mapping[str, Tensor], x: Tensor) -> tupl
     return torch.func.functional_call(network, dict(network.named_buffers()) | dict(params), (x,), strict=True)
 
 
-def run(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: bool = False):
+@overload
+def run(
+    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: Literal[True]
+) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+
+@overload
+def run(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: Literal[False] = False) -> Tensor: ...
+
+
+def run(
+    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: bool = False
+) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     """Run a network at the given parameters, which need not be its own.
 
     Args:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import setp
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import files
 
 COLORS = ("#c44e52", "#2f6fb0", "#55a868", "#8172b3", "#937860")
-STYLE = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -50,11 +52,19 @@ def fleet_violins(ax: Axes, groups: Mapping[str, Mapping[str, Sequence[float]]],
                 continue
             values, x = np.asarray(group[name]), i + (j - (len(networks) - 1) / 2) * width
             if np.ptp(values) > 0:
-                body = ax.violinplot(values, [x], widths=0.9 * width, showextrema=False)["bodies"][0]
-                body.set(facecolor=COLORS[j], alpha=0.3)
+                violin = ax.violinplot(values, [x], widths=0.9 * width, showextrema=False)
+                setp(violin["bodies"], facecolor=COLORS[j], alpha=0.3)
             ax.scatter(x + spread.uniform(-0.12, 0.12, len(values)) * width, values, s=5, color=COLORS[j], alpha=0.6)
             ax.hlines(values.mean(), x - 0.3 * width, x + 0.3 * width, color=COLORS[j], lw=2)
-            ax.annotate(f"min {values.min():.3f}", (x, values.min()), (0, -11), textcoords="offset points", ha="center", fontsize=8, color=COLORS[j])
+            ax.annotate(
+                f"min {values.min():.3f}",
+                (x, values.min()),
+                (0, -11),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=COLORS[j],
+            )
     if spec is not None:
         ax.axhline(spec, color="0.4", lw=1, ls="--", label=f"specification {spec:.2f}")
     for j, name in enumerate(networks):

@@ -31,7 +31,9 @@ def read(folder: Path) -> dict:
     """
     path = Path(folder) / "results.json"
     if not path.is_file():
-        raise FileNotFoundError(f"report: no results.json in {str(folder)!r}; expected a folder that `neurorobust demo` wrote.")
+        raise FileNotFoundError(
+            f"report: no results.json in {str(folder)!r}; expected a folder that `neurorobust demo` wrote."
+        )
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         results["networks"]["standard"]["fleet"]["balanced_accuracy"]
@@ -63,7 +65,11 @@ def columns(results: dict) -> tuple[list[str], list[list[str]]]:
         fleet, spread = entry["fleet"], entry["mismatch"]
         low, high = fleet["yield"]["ci95"]
         row = [name] + [f"{fleet[key]:.3f}" for key in ("nominal", "programmed", "mean", "q05", "min")]
-        row += [f"{fleet['yield']['fraction']:.2f} [{low:.2f}, {high:.2f}]", f"{spread['mean']:.3f}", f"{spread['min']:.3f}"]
+        row += [
+            f"{fleet['yield']['fraction']:.2f} [{low:.2f}, {high:.2f}]",
+            f"{spread['mean']:.3f}",
+            f"{spread['min']:.3f}",
+        ]
         for suite in ("ten", "strong"):
             for zeta in ("0.05", "0.1"):
                 found = entry["attacks"][suite].get(zeta)
@@ -75,13 +81,21 @@ def columns(results: dict) -> tuple[list[str], list[list[str]]]:
 def table(results: dict) -> Table:
     """The one table, for a terminal: as many rows as it has columns, so that it fits any width."""
     header, rows = columns(results)
-    shown = Table(title=f"{results['task']} on {results['chip']}: balanced accuracy on test beats", title_justify="left")
+    shown = Table(
+        title=f"{results['task']} on {results['chip']}: balanced accuracy on test beats", title_justify="left"
+    )
     shown.add_column("", no_wrap=True)
     for row in rows:
         shown.add_column(row[0], justify="right", no_wrap=True)
     group = ""
     for i, name in enumerate(header[1:], 1):
-        words = {5: "fleet min", 8: "mismatch 0.3 min", 10: "ten steps 0.1", 12: "strong 0.1", 4: "fleet 5th percentile"}
+        words = {
+            5: "fleet min",
+            8: "mismatch 0.3 min",
+            10: "ten steps 0.1",
+            12: "strong 0.1",
+            4: "fleet 5th percentile",
+        }
         label = words.get(i, name)
         section = label.split()[0]
         if group and section != group and i in (3, 7, 9, 11):
@@ -93,7 +107,7 @@ def table(results: dict) -> Table:
 
 def tidy(results: dict) -> pd.DataFrame:
     """Every measured number: network, measure, level (mismatch or ζ), die, class, value."""
-    rows = []
+    rows: list[tuple] = []
     for name, entry in results["networks"].items():
         for measure, level, fleet in (("chip", None, entry["fleet"]), ("mismatch", 0.3, entry["mismatch"])):
             for die, (accuracy, balanced) in enumerate(zip(fleet["accuracy"], fleet["balanced_accuracy"])):
@@ -105,7 +119,9 @@ def tidy(results: dict) -> pd.DataFrame:
             rows.append((name, f"{key} balanced accuracy", None, None, None, entry["fleet"][key]))
         for suite, found in entry["attacks"].items():
             for zeta, worst in found.items():
-                rows.append((name, f"{suite} attack balanced accuracy", float(zeta), None, None, worst["balanced_accuracy"]))
+                rows.append(
+                    (name, f"{suite} attack balanced accuracy", float(zeta), None, None, worst["balanced_accuracy"])
+                )
                 for label, value in zip(results["classes"], worst["recall"]):
                     rows.append((name, f"{suite} attack recall", float(zeta), None, label, value))
     return pd.DataFrame(rows, columns=["network", "measure", "level", "die", "class", "value"])
@@ -141,8 +157,12 @@ def _dense(pairs: list, steps: int, n: int) -> np.ndarray:
 def _fleet(results: dict) -> Figure:
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     groups = {
-        f"{results['chips']} dies of {results['chip']}": {n: e["fleet"]["balanced_accuracy"] for n, e in results["networks"].items()},
-        f"{results['chips']} dies with mismatch 0.3": {n: e["mismatch"]["balanced_accuracy"] for n, e in results["networks"].items()},
+        f"{results['chips']} dies of {results['chip']}": {
+            n: e["fleet"]["balanced_accuracy"] for n, e in results["networks"].items()
+        },
+        f"{results['chips']} dies with mismatch 0.3": {
+            n: e["mismatch"]["balanced_accuracy"] for n, e in results["networks"].items()
+        },
     }
     plotting.fleet_violins(figure.subplots(), groups, results["spec"])
     return figure
@@ -165,7 +185,7 @@ h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem } .lead { color: #555; margin-to
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem }
 th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid #ddd } th { vertical-align: bottom }
 td:first-child, th:first-child { text-align: left; font-weight: 600 } th[colspan] { text-align: center }
-img { width: 100% } figure { margin: 1rem 0 } figcaption, small { color: #555 } code { background: #f4f4f4; padding: 0 .2em }
+img { width: 100% } figure { margin: 1rem 0 } figcaption, small { color: #555 } code { background: #f4f4f4 }
 """
 
 
@@ -238,7 +258,8 @@ def verdict(results: dict) -> str:
         who = "On these dies neither network is better for certain"
     return (
         f"{who}: robust − standard = {100 * paired['difference']:+.2f} points of balanced accuracy on {chip} "
-        f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}, paired over {paired['n']} dies; ahead on {paired['better']})."
+        f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}, paired over {paired['n']} dies; "
+        f"ahead on {paired['better']})."
     )
 
 
@@ -247,11 +268,13 @@ def notes(results: dict) -> list[str]:
     lines = [
         "The read-out is computed on the host: it is not quantized, but mismatched and attacked like everything else.",
         f"Both networks were chosen by the same rule: {results['selection']}.",
-        "The strong suite holds the ten-step attack and random search among its candidates; the worst counts. Every die "
+        "The strong suite holds the ten-step attack and random search among its candidates; the worst counts. Every "
+        "die "
         "an attack looks at counts, not only its last.",
     ]
     for name, entry in results["networks"].items():
-        line = f"{name}: {entry['title']}; {entry['epochs']} of {entry['epochs_planned']} epochs in {entry['seconds']:.0f} s"
+        line = f"{name}: {entry['title']}; {entry['epochs']} of {entry['epochs_planned']} epochs"
+        line += f" in {entry['seconds']:.0f} s"
         line += f", epoch {entry['best_epoch'] + 1} kept"
         lines.append(line + ("; training was ended by its time budget." if entry["out_of_time"] else "."))
         recall = ", ".join(f"{label} {value:.3f}" for label, value in zip(results["classes"], entry["fleet"]["recall"]))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from . import files, neurons
+from . import discovery, files, neurons
 from .connections import Linear
 from .errors import check_finite, unknown
 from .network import Network
@@ -34,13 +35,15 @@ def save(network: Network, folder: str | Path, info: dict | None = None) -> Path
     folder = files.folder(folder)
     layers = []
     for name, layer in network.layers().items():
-        if getattr(neurons, type(layer).__name__, None) is not type(layer):
-            raise unknown(f"network: neuron of layer {name!r}", type(layer).__name__, neurons.__all__)
+        known = discovery.classes(neurons, neurons.Neuron)
+        if known.get(type(layer).__name__) is not type(layer):
+            raise unknown(f"network: neuron of layer {name!r}", type(layer).__name__, known)
         entry = {"name": name, "neuron": type(layer).__name__, "recurrent": layer.recurrent is not None}
-        if hasattr(layer, "surrogate"):
-            if type(layer.surrogate) is not Triangle:
-                raise unknown(f"network: surrogate of layer {name!r}", type(layer.surrogate).__name__, ["Triangle"])
-            entry["triangle"] = asdict(layer.surrogate)
+        surrogate = getattr(layer, "surrogate", None)
+        if surrogate is not None:
+            if not isinstance(surrogate, Triangle):
+                raise unknown(f"network: surrogate of layer {name!r}", type(surrogate).__name__, ["Triangle"])
+            entry["triangle"] = asdict(surrogate)
         layers.append(entry)
     trained = [name for name, value in network.named_parameters() if value.requires_grad]
     config = {"format": FORMAT, "dt": network.dt, "layers": layers, "trained": trained, "info": info or {}}
@@ -62,7 +65,9 @@ def load(folder: str | Path) -> tuple[Network, dict]:
     folder = Path(folder)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"model folder {str(folder)!r}: no {name}; expected a folder that neurorobust saved.")
+            raise FileNotFoundError(
+                f"model folder {str(folder)!r}: no {name}; expected a folder that neurorobust saved."
+            )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "model.safetensors")
@@ -77,23 +82,26 @@ def load(folder: str | Path) -> tuple[Network, dict]:
         for name, value in network.named_parameters():
             value.requires_grad_(name in config["trained"])
     except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"model folder {str(folder)!r}: config.json and model.safetensors do not fit ({error}).") from error
+        raise ValueError(
+            f"model folder {str(folder)!r}: config.json and model.safetensors do not fit ({error})."
+        ) from error
     return network, config["info"]
 
 
 def _layer(entry: dict, tensors: dict[str, torch.Tensor]) -> neurons.Neuron:
     """One layer, from its entry in the configuration and its tensors."""
-    if entry["neuron"] not in neurons.__all__:
-        raise unknown("config.json: neuron", entry["neuron"], neurons.__all__)
+    known = discovery.classes(neurons, neurons.Neuron)
+    if entry["neuron"] not in known:
+        raise unknown("config.json: neuron", entry["neuron"], known)
     own = {name.split(".", 1)[1]: value for name, value in tensors.items() if name.split(".", 1)[0] == entry["name"]}
-    arguments = {name: value for name, value in own.items() if "." not in name and name != "core"}
+    arguments: dict[str, Any] = {name: value for name, value in own.items() if "." not in name and name != "core"}
     for name in arguments:
         kind_of(name)
     if "triangle" in entry:
         arguments["surrogate"] = Triangle(**entry["triangle"])
     if entry["recurrent"]:
         arguments["recurrent"] = _connection("recurrent", own)
-    return getattr(neurons, entry["neuron"])(_connection("input", own), core=own["core"], **arguments)
+    return known[entry["neuron"]](_connection("input", own), core=own["core"], **arguments)
 
 
 def _connection(part: str, own: dict[str, torch.Tensor]) -> Linear:

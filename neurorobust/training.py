@@ -18,7 +18,7 @@ from .attacks import PGA, Ball
 from .console import err
 from .errors import check_count, check_finite, check_number
 from .evaluation import balanced_accuracy, worst_case
-from .params import forward, nominal
+from .params import Params, forward, nominal
 from .regularizers import Regularizer, as_regularizer
 from .regularizers.regularizer import Criterion
 from .tasks import Data, Task
@@ -46,7 +46,7 @@ class Schedule:
     select_every: int = 1
     max_seconds: float = math.inf
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, strict=True)
         check_count("batch_size", self.batch_size)
         check_count("select_every", self.select_every)
@@ -168,12 +168,19 @@ def fit(
     return history
 
 
-def _epoch(network, data: Data, loss: Regularizer, optimizer, schedule: Schedule, key: tuple[int, int]) -> float:
+def _epoch(
+    network: nn.Module,
+    data: Data,
+    loss: Regularizer,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    key: tuple[int, int],
+) -> float:
     """One pass over the data; returns the mean loss."""
     generator = torch.Generator().manual_seed((key[0] << 32) + key[1])
     order = torch.randperm(len(data), generator=generator)
     total = 0.0
-    params = dict(network.named_parameters())
+    params: Params = dict(network.named_parameters())
     for batch in order.split(schedule.batch_size):
         optimizer.zero_grad(set_to_none=True)
         value = loss(network, params, (data.x[batch], data.y[batch]), generator)
@@ -186,7 +193,14 @@ def _epoch(network, data: Data, loss: Regularizer, optimizer, schedule: Schedule
     return total / len(data)
 
 
-def _save(path: Path, settings: dict, history: History, best, network, optimizer) -> None:
+def _save(
+    path: Path,
+    settings: dict,
+    history: History,
+    best: Params,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> None:
     state = {
         "settings": settings,
         "history": {"rows": history.rows, "best_epoch": history.best_epoch, "best_score": history.best_score},
@@ -198,15 +212,21 @@ def _save(path: Path, settings: dict, history: History, best, network, optimizer
         torch.save(state, temporary)
 
 
-def _resume(path: Path, settings: dict, network, optimizer) -> tuple[History, dict]:
+def _resume(path: Path, settings: dict, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[History, Params]:
     try:
         state = torch.load(path, weights_only=True)
         rows, found = state["history"], state["settings"]
     except Exception as error:
-        raise ValueError(f"out: {path} is not a checkpoint of fit ({type(error).__name__}); remove it or choose another folder.") from error
-    different = [f"{key} {found.get(key)!r} there, {settings[key]!r} here" for key in settings if found.get(key) != settings[key]]
+        raise ValueError(
+            f"out: {path} is not a checkpoint of fit ({type(error).__name__}); remove it or choose another folder."
+        ) from error
+    different = [
+        f"{key} {found.get(key)!r} there, {settings[key]!r} here" for key in settings if found.get(key) != settings[key]
+    ]
     if different:
-        raise ValueError(f"out: {path} belongs to another run ({'; '.join(different)}); remove it or choose another folder.")
+        raise ValueError(
+            f"out: {path} belongs to another run ({'; '.join(different)}); remove it or choose another folder."
+        )
     optimizer.load_state_dict(state["optimizer"])
     with torch.no_grad():
         for name, parameter in network.named_parameters():

@@ -39,7 +39,9 @@ class Attack(ABC):
         """Where the search begins; ``center`` holds zeros of the right shapes."""
 
     @abstractmethod
-    def step(self, deviations: Deviations, loss: Loss, ball: Ball, generator: torch.Generator) -> tuple[float, Deviations]:
+    def step(
+        self, deviations: Deviations, loss: Loss, ball: Ball, generator: torch.Generator
+    ) -> tuple[float, Deviations]:
         """The loss at these deviations and the deviations to look at next."""
 
     def search(self, loss: Loss, center: Deviations, ball: Ball, generator: torch.Generator) -> Deviations:

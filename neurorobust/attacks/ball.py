@@ -36,7 +36,9 @@ class Ball:
         for name in radii or {}:
             kind_of(name)
         merged = {**kinds, **(radii or {})}
-        object.__setattr__(self, "radii", {name: check_number(f"Ball: {name}", radius) for name, radius in merged.items()})
+        object.__setattr__(
+            self, "radii", {name: check_number(f"Ball: {name}", radius) for name, radius in merged.items()}
+        )
 
     @classmethod
     def uniform(cls, radius: float) -> Ball:

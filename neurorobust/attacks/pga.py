@@ -32,7 +32,7 @@ class PGA(Attack):
     divergence: str | Objective = "kl"
     stride: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_count("steps", self.steps)
         if self.init_std != float("inf"):
             check_number("init_std", self.init_std, strict=True)
@@ -51,7 +51,9 @@ class PGA(Attack):
             for name, zero in center.items()
         }
 
-    def step(self, deviations: Deviations, loss: Loss, ball: Ball, generator: torch.Generator) -> tuple[float, Deviations]:
+    def step(
+        self, deviations: Deviations, loss: Loss, ball: Ball, generator: torch.Generator
+    ) -> tuple[float, Deviations]:
         leaves = {name: delta.detach().requires_grad_() for name, delta in deviations.items()}
         value = loss(leaves)
         gradients = torch.autograd.grad(value, list(leaves.values()))

@@ -20,7 +20,7 @@ class RandomSearch(Attack):
     steps: int = 10
     divergence: str | Objective = "ce"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_count("steps", self.steps)
         objective(self.divergence)
 
@@ -31,7 +31,9 @@ class RandomSearch(Attack):
     def start(self, center: Deviations, ball: Ball, generator: torch.Generator) -> Deviations:
         return uniform(center, ball, generator)
 
-    def step(self, deviations: Deviations, loss: Loss, ball: Ball, generator: torch.Generator) -> tuple[float, Deviations]:
+    def step(
+        self, deviations: Deviations, loss: Loss, ball: Ball, generator: torch.Generator
+    ) -> tuple[float, Deviations]:
         with torch.no_grad():
             value = float(loss(deviations))
         return value, uniform(deviations, ball, generator)

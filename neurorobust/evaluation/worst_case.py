@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,7 @@ def worst_case(
             for objective in member.objectives:
                 key = f"{type(member).__name__} {objective.__name__} {restart}"
                 generator = torch.Generator().manual_seed((seed << 32) + zlib.crc32(key.encode()))
-                member.search(lambda deviations: witness.loss(objective, deviations), center, ball, generator)
+                member.search(partial(witness.loss, objective), center, ball, generator)
     predicted = witness.logits.argmax(-1)
     return WorstCase(
         balanced_accuracy=witness.lowest,

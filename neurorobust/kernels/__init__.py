@@ -32,7 +32,7 @@ def _implementation(current: Tensor, surrogate: Surrogate | None = None) -> Modu
     )
     if choice == "compiled" and not fits:
         raise ValueError(
-            f"NEUROROBUST_KERNEL=compiled: got {current.dtype} on {current.device} with {surrogate}; the compiled loops "
+            f"NEUROROBUST_KERNEL=compiled: got {current.dtype} on {current.device} with {surrogate}; compiled loops "
             f"need float32 or float64 on the CPU, the Triangle surrogate and no torch.func transform. Unset it."
         )
     if choice == "reference" or not fits:

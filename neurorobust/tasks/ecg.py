@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..chip import ChipModel, Limits
 from ..connections import Linear
 from ..errors import check_count
 from ..network import Network
@@ -57,7 +58,8 @@ def split(y: Tensor, fractions: tuple[float, float] = (0.7, 0.1)) -> tuple[Tenso
         bounds = np.round(np.cumsum(fractions) * len(members)).astype(int)
         for part, chosen in zip(parts, np.split(members, bounds)):
             part.append(chosen)
-    return tuple(torch.from_numpy(shuffle.permutation(np.concatenate(part))) for part in parts)
+    train, validation, test = (torch.from_numpy(shuffle.permutation(np.concatenate(part))) for part in parts)
+    return train, validation, test
 
 
 def levels_of(beats: Tensor, n: int = LEVELS) -> Tensor:
@@ -81,24 +83,26 @@ def encode(beats: Tensor, levels: Tensor) -> Tensor:
     return torch.cat([above & ~before, before & ~above], dim=-1).to(beats.dtype)
 
 
-def build(n_in: int, chip, n_hidden: int, generator: torch.Generator) -> Network:
+def build(n_in: int, chip: ChipModel | None, n_hidden: int, generator: torch.Generator) -> Network:
     """A recurrent network of adaptive neurons spread evenly over the chip's cores, with a leaky read-out on the host.
 
     Every neuron takes all ``n_in`` channels and as many recurrent synapses, drawn at random, as its fan-in leaves.
-    tau_mem, tau_adapt, adaptation and v_threshold are set once per core and stay as set; weights and the read-out's bias
-    are trained. Without a chip: one core, all-to-all.
+    tau_mem, tau_adapt, adaptation and v_threshold are set once per core and stay as set; weights and the
+    read-out's bias are trained. Without a chip: one core, all-to-all.
     """
     check_count("n_hidden", n_hidden)
-    limits = None if chip is None else chip.limits
-    n_cores = 1 if limits is None or limits.cores is None else min(limits.cores, n_hidden)
-    fan_in = n_in + n_hidden if limits is None or limits.fan_in is None else limits.fan_in
+    limits = Limits() if chip is None else chip.limits
+    n_cores = 1 if limits.cores is None else min(limits.cores, n_hidden)
+    fan_in = n_in + n_hidden if limits.fan_in is None else limits.fan_in
     if fan_in < n_in:
-        raise ValueError(f"chip: {chip.name} takes {fan_in} inputs a neuron; the {n_in} event channels do not fit.")
+        raise ValueError(
+            f"chip: {chip.name if chip else None} takes {fan_in} inputs a neuron; the {n_in} event channels do not fit."
+        )
     core = torch.arange(n_hidden) * n_cores // n_hidden
     mask = recurrent_mask(n_hidden, min(fan_in - n_in, n_hidden - 1), generator)
     hidden = AdaptiveLif(
         Linear(torch.randn(n_hidden, n_in, generator=generator)),
-        Linear(torch.randn(n_hidden, n_hidden, generator=generator) / mask.sum(1).clamp(min=1).sqrt()[:, None], mask=mask),
+        Linear(torch.randn(n_hidden, n_hidden, generator=generator) / max(1, int(mask[0].sum())) ** 0.5, mask=mask),
         core,
         tau_mem=torch.logspace(np.log10(0.02), np.log10(0.16), n_cores),
         tau_adapt=torch.full((n_cores,), 0.2),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..chip import ChipModel
 from ..errors import check_finite
 from ..network import Network
 
@@ -25,7 +26,7 @@ class Data:
     y: Tensor
     recording: Tensor | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.x.ndim != 3 or self.y.shape != self.x.shape[:1]:
             raise ValueError(
                 f"data: got x of shape {tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}; "
@@ -48,7 +49,9 @@ class Data:
         """Raise ValueError unless at least two classes are present."""
         present = self.y.unique().tolist()
         if len(present) < 2:
-            raise ValueError(f"{role}: all {len(self)} samples are of class {present[0]}; expected two classes or more.")
+            raise ValueError(
+                f"{role}: all {len(self)} samples are of class {present[0]}; expected two classes or more."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,6 @@ class Task:
     build: Callable[..., Network]
     fingerprint: str
 
-    def network(self, chip=None, *, n_hidden: int = 128, seed: int = 0) -> Network:
+    def network(self, chip: ChipModel | None = None, *, n_hidden: int = 128, seed: int = 0) -> Network:
         """A fresh network that fits the chip (its cores and its fan-in); without a chip, one core and no limits."""
         return self.build(chip, n_hidden, torch.Generator().manual_seed(seed))
