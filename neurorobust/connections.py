@@ -37,6 +37,8 @@ class Linear(nn.Module):
 
     def matrix(self) -> Tensor:
         """The weights with absent synapses at zero, shape (n_out, n_in)."""
+        if self.weight.shape != self.mask.shape:
+            raise ValueError(f"weight: got shape {tuple(self.weight.shape)}; expected {tuple(self.mask.shape)}.")
         return self.weight * self.mask
 
     def forward(self, x: Tensor) -> Tensor:

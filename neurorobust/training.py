@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from . import files
 from .attacks import PGA, Ball
-from .console import err
+from .console import progress
 from .errors import check_count, check_finite, check_number
-from .evaluation import balanced_accuracy, worst_case
+from .evaluation import balanced_accuracy
+from .evaluation.worst_case import search
 from .params import Params, forward, nominal
 from .regularizers import Regularizer, as_regularizer
 from .regularizers.regularizer import Criterion
@@ -91,7 +91,7 @@ def selection_score(network: nn.Module, data: Data, seed: int) -> tuple[float, f
     """Clean and ten-step-attacked (0.05, every kind) balanced accuracy; the same rule for every method."""
     with torch.no_grad():
         clean = balanced_accuracy(forward(network, nominal(network), data.x)[0], data.y)
-    attacked = worst_case(network, data, Ball.uniform(0.05), PGA(steps=10), seed=seed).balanced_accuracy
+    attacked = search(network, data, Ball.uniform(0.05), PGA(steps=10), (1, seed)).balanced_accuracy
     return clean, attacked
 
 
@@ -121,7 +121,7 @@ def fit(
         schedule: how to descend.
 
     Raises:
-        ValueError: an unfinished run with other settings is in ``out``; a one-class part; a loss that became NaN.
+        ValueError: a run with other settings is in ``out``; a one-class part; a loss that became NaN.
     """
     check_count("epochs", epochs)
     check_count("seed", seed, 0)
@@ -134,16 +134,16 @@ def fit(
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "data": task.fingerprint} | {
         key: value for key, value in asdict(schedule).items() if key != "max_seconds"
     }
+    settings["loss"] = repr(loss)
     settings["parameters"] = {name: list(value.shape) for name, value in trained.items()}
     best = nominal(network)
     path = None if out is None else files.folder(out) / "checkpoint.pt"
     if path is not None and path.exists():
         history, best = _resume(path, settings, network, optimizer)
         history.epochs_planned = epochs
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
-        bar = progress.add_task("training", total=epochs, completed=len(history.rows))
-        while len(history.rows) < epochs and history.seconds < schedule.max_seconds:
+    out_of_time = history.seconds >= schedule.max_seconds
+    with progress("training", epochs, len(history.rows)) as tick:
+        while len(history.rows) < epochs and not out_of_time:
             epoch = len(history.rows)
             started = time.perf_counter()
             for group in optimizer.param_groups:
@@ -161,7 +161,7 @@ def fit(
             if path is not None:
                 _save(path, settings, history, best, network, optimizer)
                 files.write_text(path.with_name("log.csv"), history.to_csv())
-            progress.update(bar, advance=1, description=f"training (loss {value:.3f}, score {history.best_score:.3f})")
+            tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(best[name])

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import nn
 
 from ..chip import ChipModel
-from ..console import err
+from ..console import progress
 from ..errors import check_count, check_finite, check_number
 from ..network import placement_of
 from ..params import Params, apply, forward, nominal
@@ -109,13 +108,16 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
     programmed = chip.program(params, placement_of(network))
     fleet = chip.fabricate(range(n_chips), seed)
     rows = []
-    for die in track(fleet, description=f"dies of {chip.name}", total=n_chips, console=err, transient=True):
-        rows.append(_measure(network, apply(programmed.params, die.deviations(programmed), programmed.placement), data))
+    with progress(f"dies of {chip.name}", n_chips) as tick:
+        for die in fleet:
+            params = apply(programmed.params, die.deviations(programmed), programmed.placement)
+            rows.append(_measure(network, params, data))
+            tick()
     return FleetResult(
         chip=chip.name,
         seed=seed,
         serials=fleet.serials,
-        nominal=_measure(network, params, data)[1],
+        nominal=_measure(network, nominal(network), data)[1],
         programmed=_measure(network, programmed.params, data)[1],
         accuracy=np.array([row[0] for row in rows]),
         balanced_accuracy=np.array([row[1] for row in rows]),

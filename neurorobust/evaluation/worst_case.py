@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ..attacks import Attack, Ball, RandomSearch, Suite
 from ..attacks.objectives import Objective
+from ..console import progress
 from ..errors import check_count, check_finite
 from ..network import placement_of
 from ..params import Deviations, apply, forward, nominal
@@ -40,8 +42,8 @@ class WorstCase:
 class _Witness:
     """Runs the network for an attack and remembers the die with the lowest balanced accuracy it was shown."""
 
-    def __init__(self, network: nn.Module, data: Data):
-        self.network, self.data = network, data
+    def __init__(self, network: nn.Module, data: Data, tick: Callable[[], None]):
+        self.network, self.data, self.tick = network, data, tick
         self.params = nominal(network)
         self.placement = placement_of(network)
         with torch.no_grad():
@@ -52,6 +54,7 @@ class _Witness:
 
     def loss(self, objective: Objective, deviations: Deviations) -> Tensor:
         self.passes += 1
+        self.tick()
         logits = forward(self.network, apply(self.params, deviations, self.placement), self.data.x)[0]
         score = balanced_accuracy(logits.detach(), self.data.y)
         if score < self.lowest:
@@ -77,14 +80,32 @@ def worst_case(
         seed: of every random number.
     """
     check_count("restarts", restarts)
+    total = sum(n * restarts * len(member.objectives) * (member.steps + 1) for member, n in _members(attack))
+    with progress(f"attacking {len(data)} samples", total) as tick:
+        return search(network, data, ball, attack, (restarts, seed), tick)
+
+
+def _members(attack: Attack | Suite) -> tuple[tuple[Attack, int], ...]:
+    return attack.members if isinstance(attack, Suite) else ((attack, 1),)
+
+
+def search(
+    network: nn.Module,
+    data: Data,
+    ball: Ball,
+    attack: Attack | Suite,
+    restarts_seed: tuple[int, int] = (1, 0),
+    tick: Callable[[], None] = lambda: None,
+) -> WorstCase:
+    """What :func:`worst_case` does, without its progress bar: ``tick`` is called after every forward pass."""
+    restarts, seed = restarts_seed
     data.check_classes("data")
-    witness = _Witness(network, data)
+    witness = _Witness(network, data, tick)
     check_finite(witness.params)
     center = ball.center(witness.params, witness.placement)
     if not center:
         raise ValueError(f"ball: {ball} lets no parameter of this network move; name a kind it has.")
-    members = attack.members if isinstance(attack, Suite) else ((attack, 1),)
-    for member, member_restarts in members:
+    for member, member_restarts in _members(attack):
         witness.attack = repr(member)
         for restart in range(member_restarts * restarts):
             for objective in member.objectives:

@@ -42,12 +42,13 @@ class Neuron(nn.Module, ABC):
         if core.shape != (self.n,):
             raise ValueError(f"core: got shape {tuple(core.shape)}; expected one entry for each neuron, ({self.n},).")
         self.register_buffer("core", core)
+        self.n_cores = int(core.max()) + 1
 
     def set(self, kind: str, value: Value) -> None:
         """Register a parameter: a number, one value per core, or one per neuron; positive kinds must be > 0
         (``adaptation`` ≥ 0)."""
         tensor = torch.as_tensor(value, dtype=self.input.weight.dtype).clone()
-        n_cores = int(self.core.max()) + 1
+        n_cores = self.n_cores
         if tensor.ndim and tensor.shape not in ((self.n,), (n_cores,)):
             raise ValueError(
                 f"{kind}: got shape {tuple(tensor.shape)}; expected a number, one value per core ({n_cores},) "
@@ -80,6 +81,10 @@ class Neuron(nn.Module, ABC):
         value = getattr(self, kind)
         if value.shape == (self.n,):
             return value
+        if value.ndim and len(value) != self.n_cores:
+            raise ValueError(
+                f"{kind}: got shape {tuple(value.shape)}; expected a number, ({self.n_cores},) or ({self.n},)."
+            )
         return value[self.core] if value.ndim else value.expand(self.n)
 
     def recurrent_matrix(self) -> Tensor | None:

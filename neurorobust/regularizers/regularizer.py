@@ -54,6 +54,9 @@ class Step:
 class Regularizer(ABC):
     """A total loss: ``regularizer(network, params, (x, y), generator)`` → scalar, differentiable in params."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in vars(self).items())})"
+
     @abstractmethod
     def total(self, step: Step) -> Tensor:
         """The loss of one step, everything nested inside included."""
@@ -73,6 +76,10 @@ class TaskLoss(Regularizer):
 
     def __init__(self, criterion: Criterion):
         self.criterion = criterion
+
+    def __repr__(self) -> str:
+        function = getattr(self.criterion, "func", self.criterion)
+        return f"TaskLoss({getattr(function, '__qualname__', type(function).__name__)})"
 
     def total(self, step: Step) -> Tensor:
         return self.criterion(step.clean[0], step.y)
