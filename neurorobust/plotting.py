@@ -76,11 +76,30 @@ def fleet_violins(ax: Axes, groups: Mapping[str, Mapping[str, Sequence[float]]],
     return ax
 
 
-def attack_curve(ax: Axes, curves: Mapping[str, Mapping[str, Mapping[float, float]]]) -> Axes:
+def yield_curve(ax: Axes, values: Mapping[str, Sequence[float]], spec: float | None = None) -> Axes:
+    """Fraction of dies that reach a specification, for every specification, so that none has to be chosen.
+
+    Args:
+        values: ``{network: balanced accuracy of each die}``.
+        spec: a line at one specification.
+    """
+    for j, (name, dies) in enumerate(values.items()):
+        reached = np.sort(dies)
+        fraction = 1 - np.arange(len(reached)) / len(reached)
+        ax.step(np.r_[0, reached, 1], np.r_[1, fraction, 0], where="pre", color=COLORS[j], lw=2, label=name)
+    if spec is not None:
+        ax.axvline(spec, color="0.4", lw=1, ls="--")
+    lowest = min(min(dies) for dies in values.values())
+    ax.set(xlabel="specification: balanced accuracy ≥", ylabel="yield", xlim=(max(0, lowest - 0.02), 1), ylim=(0, 1.02))
+    return ax
+
+
+def attack_curve(ax: Axes, curves: Mapping[str, Mapping[str, Mapping[float, float]]], chance: float) -> Axes:
     """Balanced accuracy against the attack's size ζ.
 
     Args:
         curves: ``{network: {suite: {ζ: balanced accuracy}}}``; each suite has its own line style.
+        chance: what guessing gives.
     """
     styles = ("-", ":", "--", "-.")
     suites = list(dict.fromkeys(suite for network in curves.values() for suite in network))
@@ -89,8 +108,8 @@ def attack_curve(ax: Axes, curves: Mapping[str, Mapping[str, Mapping[float, floa
             size, value = zip(*sorted(points.items()))
             style = styles[suites.index(suite) % len(styles)]
             ax.plot(size, value, style, color=COLORS[j], marker="o", ms=3.5, label=f"{network}, {suite}")
-    ax.axhline(0.5, color="0.6", lw=1)
-    ax.annotate("chance", (0, 0.5), (2, 3), textcoords="offset points", fontsize=8, color="0.4")
+    ax.axhline(chance, color="0.6", lw=1)
+    ax.annotate("chance", (0, chance), (2, 3), textcoords="offset points", fontsize=8, color="0.4")
     ax.set(xlabel="attack size ζ (relative, every kind)", ylabel="balanced accuracy", ylim=(0, 1.02))
     ax.set_xlim(left=0)
     ax.legend()

@@ -19,6 +19,7 @@ FIGURES = {
     "example": "A beat of each class, the events it becomes, and the spikes of the hidden neurons.",
     "fleet": "Balanced accuracy of every die: each dot is one die, the bar is the mean, and the same dies carry both "
     "networks.",
+    "yield": "Yield: the fraction of dies that reach a specification, whatever it is; dashed is the one in the table.",
     "attack": "Balanced accuracy on the worst die each attack found inside the ball of size ζ.",
 }
 
@@ -47,7 +48,7 @@ def write(folder: Path) -> Path:
     folder = files.folder(folder)
     results = read(folder)
     with matplotlib.rc_context(plotting.STYLE):
-        for name, draw in (("example", _example), ("fleet", _fleet), ("attack", _attack)):
+        for name, draw in (("example", _example), ("fleet", _fleet), ("yield", _yield), ("attack", _attack)):
             plotting.save(draw(results), folder / name)
     with files.replacing(folder / "results.csv") as temporary:
         tidy(results).to_csv(temporary, index=False)
@@ -154,17 +155,29 @@ def _dense(pairs: list, steps: int, n: int) -> np.ndarray:
     return dense
 
 
+def _groups(results: dict) -> dict[str, dict[str, list[float]]]:
+    """Balanced accuracy of every die, by condition and network."""
+    titles = {"fleet": f"dies of {results['chip']}", "mismatch": "dies with mismatch 0.3"}
+    return {
+        f"{results['chips']} {title}": {
+            name: entry[key]["balanced_accuracy"] for name, entry in results["networks"].items()
+        }
+        for key, title in titles.items()
+    }
+
+
+def _yield(results: dict) -> Figure:
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    groups = _groups(results)
+    for ax, (title, values) in zip(figure.subplots(1, len(groups), sharey=True), groups.items()):
+        plotting.yield_curve(ax, values, results["spec"]).set_title(title)
+        ax.legend(loc="lower left")
+    return figure
+
+
 def _fleet(results: dict) -> Figure:
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-    groups = {
-        f"{results['chips']} dies of {results['chip']}": {
-            n: e["fleet"]["balanced_accuracy"] for n, e in results["networks"].items()
-        },
-        f"{results['chips']} dies with mismatch 0.3": {
-            n: e["mismatch"]["balanced_accuracy"] for n, e in results["networks"].items()
-        },
-    }
-    plotting.fleet_violins(figure.subplots(), groups, results["spec"])
+    plotting.fleet_violins(figure.subplots(), _groups(results), results["spec"])
     return figure
 
 
@@ -175,7 +188,7 @@ def _attack(results: dict) -> Figure:
         for suite, title in (("ten", "ten steps"), ("strong", "strong suite")):
             points = {float(zeta): found["balanced_accuracy"] for zeta, found in entry["attacks"][suite].items()}
             curves.setdefault(name, {})[title] = {0.0: entry["nominal_attacked"]} | points
-    plotting.attack_curve(figure.subplots(), curves)
+    plotting.attack_curve(figure.subplots(), curves, chance=1 / len(results["classes"]))
     return figure
 
 
@@ -184,7 +197,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem } .lead { color: #555; margin-top: .2rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem }
 th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid #ddd } th { vertical-align: bottom }
-td:first-child, th:first-child { text-align: left; font-weight: 600 } th[colspan] { text-align: center }
+td { white-space: nowrap } td:first-child, th:first-child { text-align: left; font-weight: 600 } th[colspan] { text-align: center }
 img { width: 100% } figure { margin: 1rem 0 } figcaption, small { color: #555 } code { background: #f4f4f4 }
 """
 
@@ -206,7 +219,8 @@ def _page(results: dict, folder: Path) -> str:
 {results["chips"]} simulated dies and under the same attacks. {text(verdict(results))}</p>
 <h2>What was measured</h2>
 <div class="scroll"><table>{_rows(results)}</table></div>
-<p><small>Balanced accuracy on test beats, chance 0.5. Nominal, programmed, fleet and mismatch: all
+<p><small>Balanced accuracy on test beats, chance {1 / len(results["classes"]):g}.
+Nominal, programmed, fleet and mismatch: all
 {results["test_samples"]} test beats; attacks: {results["attacked_samples"]} of them, on unquantized nominal parameters,
 every kind attacked. Training never saw these dies or beats. Yield: fraction of dies with balanced accuracy ≥
 {results["spec"]:.2f}, with its exact 95 % interval.</small></p>
