@@ -24,7 +24,7 @@ from .discovery import chip_model, chip_models
 from .errors import unknown
 from .evaluation import evaluate as run_evaluate
 from .evaluation import random_search, worst_case
-from .methods import METHODS
+from .methods import EPOCHS, METHODS
 from .network import Network
 from .params import KINDS
 from .tasks import Task
@@ -126,9 +126,7 @@ def train(
     chip: Annotated[
         str, typer.Option(help="The chip the network has to fit; see `neurorobust chips list`.")
     ] = "dynapse2",
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training part; by default what the method was tuned to.", min=1)
-    ] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the training part.", min=1)] = EPOCHS,
     seed: Annotated[int, typer.Option(help="Of the network and of training.", min=0)] = 0,
     hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 128,
     as_json: Json = False,

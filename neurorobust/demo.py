@@ -16,12 +16,12 @@ from . import __version__, files, report
 from .attacks import PGA, Ball, strong
 from .chip import ChipModel, mismatch
 from .evaluation import FleetResult, balanced_accuracy, compare, evaluate, worst_case
-from .methods import method
+from .methods import EPOCHS, SCHEDULE, method
 from .network import Network
 from .params import forward, nominal
 from .storage import save
 from .tasks import Data, Task
-from .training import SELECTION, History, Schedule, fit
+from .training import SELECTION, History, fit
 
 NETWORKS = {"standard": "standard", "robust": "beta"}
 
@@ -31,14 +31,14 @@ class Size:
     """How much the demo does.
 
     Attributes:
-        n_hidden: neurons. epochs: of each training, None for what the method was tuned to. seconds: time budget of
-            each training. chips: dies. attacked: test beats the attacks see.
+        n_hidden: neurons. epochs: of each training. seconds: time budget of each training.
+        chips: dies. attacked: test beats the attacks see.
         ten, strong: sizes ζ of the ten-step attack and of the strong suite.
         steps, restarts: of the strong suite.
     """
 
     n_hidden: int = 128
-    epochs: int | None = None
+    epochs: int = EPOCHS
     seconds: float = 240.0
     chips: int = 100
     attacked: int = 200
@@ -77,12 +77,12 @@ def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size:
     """Train one network by one method and save it to a folder; resumes what it finds there."""
     chosen = method(name)
     network = task.network(chip, n_hidden=size.n_hidden, seed=seed)
-    schedule = replace(Schedule(select_every=5), max_seconds=size.seconds)
+    schedule = replace(SCHEDULE, max_seconds=size.seconds)
     history = fit(
         network,
         task,
         chosen.regularize(task.loss),
-        epochs=size.epochs or chosen.epochs,
+        epochs=size.epochs,
         seed=seed,
         out=out,
         schedule=schedule,

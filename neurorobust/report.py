@@ -197,7 +197,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem } .lead { color: #555; margin-top: .2rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem }
 th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid #ddd } th { vertical-align: bottom }
-td { white-space: nowrap } td:first-child, th:first-child { text-align: left; font-weight: 600 } th[colspan] { text-align: center }
+td { white-space: nowrap }
+td:first-child, th:first-child { text-align: left; font-weight: 600 } th[colspan] { text-align: center }
 img { width: 100% } figure { margin: 1rem 0 } figcaption, small { color: #555 } code { background: #f4f4f4 }
 """
 
