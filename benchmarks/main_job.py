@@ -22,9 +22,9 @@ from neurorobust import files
 from neurorobust.demo import Size, attacks, fleet_json, train
 from neurorobust.discovery import chip_model
 from neurorobust.evaluation import evaluate
-from neurorobust.methods import METHODS
+from neurorobust.methods import EPOCHS, METHODS
 
-SIZE = Size(seconds=1800.0, attacked=10**6, ten=(0.05, 0.1), strong=(0.05, 0.1))
+SIZE = Size(epochs=EPOCHS, seconds=1800.0, attacked=10**6, ten=(0.05, 0.1), strong=(0.05, 0.1))
 DIES = 1
 COLUMNS = {
     "nominal": lambda r: r["fleet"]["nominal"],

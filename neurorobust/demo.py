@@ -16,7 +16,7 @@ from . import __version__, files, report
 from .attacks import PGA, Ball, strong
 from .chip import ChipModel, mismatch
 from .evaluation import FleetResult, balanced_accuracy, compare, evaluate, worst_case
-from .methods import EPOCHS, SCHEDULE, method
+from .methods import SCHEDULE, method
 from .network import Network
 from .params import forward, nominal
 from .storage import save
@@ -38,12 +38,12 @@ class Size:
     """
 
     n_hidden: int = 128
-    epochs: int = EPOCHS
-    seconds: float = 240.0
+    epochs: int = 30
+    seconds: float = 220.0
     chips: int = 100
     attacked: int = 200
     ten: tuple[float, ...] = (0.02, 0.05, 0.1, 0.15, 0.2)
-    strong: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    strong: tuple[float, ...] = (0.05, 0.1, 0.2)
     steps: int = 30
     restarts: int = 3
 
@@ -66,6 +66,18 @@ def fleet_json(result: FleetResult, spec: float) -> dict:
         "recall": result.recall.mean(0).tolist(),
         "chip": result.chip if quantized else None,
         "seed": result.seed,
+    }
+
+
+def training_json(history: History) -> dict:
+    """What a reader must know of a training."""
+    return {
+        "epochs": len(history.rows),
+        "epochs_planned": history.epochs_planned,
+        "out_of_time": history.out_of_time,
+        "best_epoch": history.best_epoch,
+        "best_score": history.best_score,
+        "seconds": round(history.seconds, 1),
     }
 
 
@@ -92,15 +104,10 @@ def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size:
         "chip": chip.name,
         "method": name,
         "seed": seed,
-        "epochs": len(history.rows),
-        "epochs_planned": history.epochs_planned,
-        "best_epoch": history.best_epoch,
-        "best_score": history.best_score,
         "selection": SELECTION,
-        "seconds": round(history.seconds, 1),
         "data_sha256": task.fingerprint,
         "version": __version__,
-    }
+    } | training_json(history)
     save(network, out, info)
     return network, history
 
@@ -135,26 +142,17 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
     }
     fleets, trained = {}, {}
     for label, name in NETWORKS.items():
-        say(f"training the {label} network ({method(name).title}), at most {size.seconds:.0f} s …")
-        network, history = train(task, chip, name, out / label, seed=seed, size=size)
-        trained[label] = network
-        entry = {
-            "method": name,
-            "title": method(name).title,
-            "epochs": len(history.rows),
-            "epochs_planned": history.epochs_planned,
-            "out_of_time": history.out_of_time,
-            "best_epoch": history.best_epoch,
-            "seconds": history.seconds,
-        }
+        title = method(name).title
+        say(f"training the {label} network ({title}), at most {size.seconds:.0f} s …")
+        trained[label], history = train(task, chip, name, out / label, seed=seed, size=size)
+        entry = {"method": name, "title": title} | training_json(history)
         say(f"{size.chips} dies of {chip.name} and {size.chips} with mismatch 0.3, {len(task.test)} test beats each …")
-        fleets[label] = evaluate(network, task.test, chip, n_chips=size.chips, seed=seed + 1)
-        entry["fleet"] = fleet_json(fleets[label], results["spec"])
+        fleets[label] = evaluate(trained[label], task.test, chip, n_chips=size.chips, seed=seed + 1)
+        spread = evaluate(trained[label], task.test, mismatch(0.3), n_chips=size.chips, seed=seed + 1)
+        entry["fleet"], entry["mismatch"] = (fleet_json(fleet, results["spec"]) for fleet in (fleets[label], spread))
         entry["programming"] = fleets[label].programming
-        spread = evaluate(network, task.test, mismatch(0.3), n_chips=size.chips, seed=seed + 1)
-        entry["mismatch"] = fleet_json(spread, results["spec"])
-        entry["attacks"] = attacks(network, task, size, seed + 1, say)
-        entry["nominal_attacked"] = nominal_score(network, task.test.first(size.attacked))
+        entry["attacks"] = attacks(trained[label], task, size, seed + 1, say)
+        entry["nominal_attacked"] = nominal_score(trained[label], task.test.first(size.attacked))
         results["networks"][label] = entry
     paired = compare(fleets["robust"], fleets["standard"])
     results["paired"] = {
