@@ -16,9 +16,9 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from .errors import check_count, check_finite, check_number, check_positive, unknown
+from .errors import check_count, check_number, unknown
 from .laws import Law, LogNormal, Normal
-from .params import ABSOLUTE, HOST, KINDS, POSITIVE, SIGNED, Deviations, Params, Placement, expand, kind_of
+from .params import ABSOLUTE, HOST, KINDS, SIGNED, Deviations, Params, Placement, check_values, expand, kind_of
 from .quantization import MaskCodebook, fit_masks
 
 STATUSES = ("measured", "published", "coded", "assumed")
@@ -156,7 +156,6 @@ class ChipModel:
             ValueError: a limit is broken, a kind is unknown to the chip, a value is outside its range or cannot be
                 set where it is; with names and numbers.
         """
-        check_finite(params)
         for name in params:
             if kind_of(name) not in self.kinds:
                 raise unknown(
@@ -164,8 +163,7 @@ class ChipModel:
                     kind_of(name),
                     self.kinds,
                 )
-            if kind_of(name) in POSITIVE - {"adaptation"}:
-                check_positive(name, params[name])
+        check_values(params)
         expanded = expand(params, placement)
         self._check_limits(placement)
         for name, values in expanded.items():

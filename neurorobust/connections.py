@@ -42,4 +42,6 @@ class Linear(nn.Module):
         return self.weight * self.mask
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.bias is not None and self.bias.shape != self.mask.shape[:1]:
+            raise ValueError(f"bias: got shape {tuple(self.bias.shape)}; expected ({len(self.mask)},).")
         return functional.linear(x, self.matrix(), self.bias)

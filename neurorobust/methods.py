@@ -36,7 +36,7 @@ def _noisy(inner: Criterion) -> Regularizer:
     return ForwardNoise(inner, NOISE)
 
 
-EPOCHS = 50
+EPOCHS = 40
 SCHEDULE = Schedule(batch_size=25, select_every=5)
 METHODS: Mapping[str, Method] = {
     "standard": Method("cross-entropy alone", as_regularizer),

@@ -21,7 +21,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor, nn
 
-from .errors import check_finite, unknown
+from .errors import check_finite, check_positive, unknown
 
 Params = dict[str, Tensor]
 Deviations = dict[str, Tensor]
@@ -72,10 +72,24 @@ def nominal(network: nn.Module) -> Params:
     return params
 
 
+def check_values(params: Mapping[str, Tensor]) -> None:
+    """Raise ValueError naming the first parameter that is not finite, or not positive where its kind has to be."""
+    check_finite(params)
+    for name, value in params.items():
+        kind = kind_of(name)
+        if kind == "adaptation" and value.numel() and value.min() < 0:
+            raise ValueError(f"{name}: smallest value is {value.min().item():g}; expected values ≥ 0.")
+        if kind in POSITIVE and kind != "adaptation":
+            check_positive(name, value)
+
+
 def expand(params: Mapping[str, Tensor], placement: Placement) -> Params:
-    """One value per neuron or synapse: what was set once per core is copied to each of its neurons."""
+    """One value per neuron or synapse: what was set once per core is copied to each of its neurons; what has one value
+    per neuron already stays as it is, so a die can deviate again."""
     return {
-        name: value.reshape(-1)[placement.index[name]] if name in placement.index else value
+        name: value.reshape(-1)[placement.index[name]]
+        if name in placement.index and value.shape != placement.index[name].shape
+        else value
         for name, value in params.items()
     }
 
@@ -154,7 +168,7 @@ def run(
     missing = [name for name in expected if name not in params]
     if missing:
         raise ValueError(f"params: {', '.join(missing)} missing; start from nr.nominal(network), which has them all.")
-    check_finite(params)
+    check_values(params)
     check_finite({"x": x})
     logits, spikes = forward(network, params, x)
     if record:

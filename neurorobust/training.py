@@ -16,9 +16,10 @@ from . import files
 from .attacks import PGA, Ball
 from .console import progress
 from .errors import check_count, check_finite, check_number
-from .evaluation import balanced_accuracy
+from .evaluation import balanced_accuracy, recall
 from .evaluation.worst_case import search
-from .params import Params, forward, nominal
+from .params import Params, check_values, forward, nominal
+from .randomness import generator as keyed_generator
 from .regularizers import Regularizer, as_regularizer
 from .regularizers.regularizer import Criterion
 from .tasks import Data, Task
@@ -48,6 +49,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, strict=True)
+        check_number("drop", self.drop, strict=True)
+        for fraction in self.drops:
+            check_number("drops", fraction)
         check_count("batch_size", self.batch_size)
         check_count("select_every", self.select_every)
         check_number("clip", self.clip, strict=True)
@@ -129,6 +133,12 @@ def fit(
     task.validation.check_classes("validation part")
     loss = as_regularizer(loss)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    if not trained:
+        raise ValueError("network: no parameter has requires_grad; set it on those that shall be trained.")
+    for part in (task.train, task.validation):
+        with torch.no_grad():
+            logits = forward(network, nominal(network), part.x[:1])[0]
+        recall(logits.argmax(-1), part.y, logits.shape[-1])
     optimizer = torch.optim.Adam(trained.values(), lr=schedule.learning_rate)
     history = History(epochs_planned=epochs)
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "data": task.fingerprint} | {
@@ -177,7 +187,7 @@ def _epoch(
     key: tuple[int, int],
 ) -> float:
     """One pass over the data; returns the mean loss."""
-    generator = torch.Generator().manual_seed((key[0] << 32) + key[1])
+    generator = keyed_generator(key[0], "epoch", key[1])
     order = torch.randperm(len(data), generator=generator)
     total = 0.0
     params: Params = dict(network.named_parameters())
@@ -188,8 +198,8 @@ def _epoch(
         value.backward()
         nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
         optimizer.step()
+        check_values({name: value.detach() for name, value in params.items() if value.requires_grad})
         total += value.item() * len(batch)
-    check_finite({name: value.detach() for name, value in params.items()})
     return total / len(data)
 
 

@@ -45,6 +45,12 @@ def margin(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
 OBJECTIVES: dict[str, Objective] = {"kl": kl, "ce": cross_entropy, "margin": margin}
 
 
+def name_of(function: Objective) -> str:
+    """A name for an objective that is the same in every process."""
+    inner = getattr(function, "func", function)
+    return getattr(inner, "__qualname__", type(inner).__qualname__)
+
+
 def objective(choice: str | Objective) -> Objective:
     """An objective by its short name, or the function itself."""
     if callable(choice):

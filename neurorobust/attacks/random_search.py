@@ -21,7 +21,7 @@ class RandomSearch(Attack):
     divergence: str | Objective = "ce"
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
+        check_count("steps", self.steps, 0)
         objective(self.divergence)
 
     @property

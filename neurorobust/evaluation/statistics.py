@@ -10,6 +10,8 @@ from torch import Tensor
 
 def recall(predicted: Tensor, y: Tensor, n_classes: int) -> Tensor:
     """Fraction of each class's samples that were recognised, shape (n_classes,); NaN for a class without samples."""
+    if y.max() >= n_classes:
+        raise ValueError(f"labels: got class {int(y.max())}; the network has logits for classes 0 to {n_classes - 1}.")
     hits = torch.bincount(y[predicted == y], minlength=n_classes).double()
     return hits / torch.bincount(y, minlength=n_classes)
 

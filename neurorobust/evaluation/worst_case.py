@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ..attacks import Attack, Ball, RandomSearch, Suite
-from ..attacks.objectives import Objective
+from ..attacks.objectives import Objective, name_of
 from ..console import progress
 from ..errors import check_count, check_finite
 from ..network import placement_of
 from ..params import Deviations, apply, forward, nominal
+from ..randomness import generator
 from ..tasks.task import Data
 from .statistics import balanced_accuracy, recall
 
@@ -109,9 +109,8 @@ def search(
         witness.attack = repr(member)
         for restart in range(member_restarts * restarts):
             for objective in member.objectives:
-                key = f"{type(member).__name__} {objective.__name__} {restart}"
-                generator = torch.Generator().manual_seed((seed << 32) + zlib.crc32(key.encode()))
-                member.search(partial(witness.loss, objective), center, ball, generator)
+                start = generator(seed, type(member).__name__, name_of(objective), restart)
+                member.search(partial(witness.loss, objective), center, ball, start)
     predicted = witness.logits.argmax(-1)
     return WorstCase(
         balanced_accuracy=witness.lowest,
@@ -125,4 +124,4 @@ def search(
 
 def random_search(network: nn.Module, data: Data, ball: Ball, *, passes: int, seed: int = 0) -> WorstCase:
     """The control: the worst of ``passes`` dies drawn uniformly in the ball."""
-    return worst_case(network, data, ball, RandomSearch(steps=max(passes - 1, 1)), seed=seed)
+    return worst_case(network, data, ball, RandomSearch(steps=check_count("passes", passes) - 1), seed=seed)

@@ -172,7 +172,10 @@ def _filter_backward(gradient, current, trace, alpha, gain, g_current, g_rows):
 
 
 def _follow_torch_threads() -> None:
-    numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+    threads = torch.get_num_threads()
+    numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
+    if torch.get_num_threads() != threads:  # starting numba's OpenMP pool resets torch's
+        torch.set_num_threads(threads)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

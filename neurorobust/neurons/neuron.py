@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..connections import Linear
 from ..errors import check_finite, check_positive
-from ..params import POSITIVE
+from ..params import HOST, POSITIVE
 
 Value = float | Tensor
 
@@ -41,8 +41,12 @@ class Neuron(nn.Module, ABC):
         core = torch.zeros(self.n, dtype=torch.long) if core is None else core.long()
         if core.shape != (self.n,):
             raise ValueError(f"core: got shape {tuple(core.shape)}; expected one entry for each neuron, ({self.n},).")
+        if core.min() < 0 and not (core == HOST).all():
+            raise ValueError(
+                f"core: got numbers from {int(core.min())} to {int(core.max())}; expected all ≥ 0, or all {HOST}."
+            )
         self.register_buffer("core", core)
-        self.n_cores = int(core.max()) + 1
+        self.n_cores = max(int(core.max()) + 1, 1)
 
     def set(self, kind: str, value: Value) -> None:
         """Register a parameter: a number, one value per core, or one per neuron; positive kinds must be > 0

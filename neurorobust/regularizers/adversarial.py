@@ -23,6 +23,8 @@ class Adversarial(Regularizer):
     """
 
     def __init__(self, inner: Criterion | Regularizer, attack: Attack, ball: Ball, beta: float):
+        if not isinstance(attack, Attack):
+            raise TypeError(f"attack: got {attack!r}; expected one Attack such as PGA: a suite is for judging.")
         self.inner = as_regularizer(inner)
         self.attack = attack
         self.ball = ball
@@ -32,9 +34,12 @@ class Adversarial(Regularizer):
         divergence = self.attack.objectives[0]
         constant = {name: value.detach() for name, value in step.params.items()}
         clean = step.clean[0].detach()
+        center = self.ball.center(constant, step.placement)
+        if not center:
+            raise ValueError(f"ball: {self.ball} lets no parameter of this network move; name a kind it has.")
         worst = self.attack.search(
             lambda deviations: divergence(step.logits(constant, deviations), clean, step.y),
-            self.ball.center(constant, step.placement),
+            center,
             self.ball,
             step.generator,
         )

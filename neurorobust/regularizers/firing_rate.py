@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..errors import check_number
+from ..errors import check_number, unknown
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 
@@ -27,5 +27,7 @@ class FiringRate(Regularizer):
         self.strength = check_number("strength", strength)
 
     def total(self, step: Step) -> Tensor:
+        if self.layer not in step.clean[1]:
+            raise unknown("layer", self.layer, step.clean[1])
         rates = step.clean[1][self.layer].mean(0)
         return self.inner.total(step) + self.strength * (rates - self.target).square().sum()

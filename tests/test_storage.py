@@ -1,0 +1,244 @@
+"""Networks on disk: what comes back is what was saved, and every broken folder gives one clear error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import DT, draw, events, tiny
+from hypothesis import given
+from hypothesis import strategies as st
+from placed import placed
+from safetensors.torch import load_file, save_file
+
+import neurorobust as nr
+from neurorobust import files, storage
+from neurorobust.connections import Linear
+from neurorobust.neurons import AdaptiveLif, LeakyIntegrator, Lif
+from neurorobust.surrogate import Triangle
+
+
+def single():
+    """A network in float32 with another neuron, another surrogate and a resistance."""
+    synapses = Linear(draw(0, 4, 3).float(), draw(1, 4).float())
+    hidden = Lif(synapses, tau_mem=0.01, v_threshold=0.1, r=2.0, surrogate=Triangle(0.7))
+    return nr.Network({"hidden": hidden, "readout": LeakyIntegrator(Linear(draw(2, 2, 4).float()), tau_mem=0.02)}, 2e-3)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The folder of a saved network."""
+    return nr.save(placed([0, 0, 1, 1, 1]), tmp_path / "model", {"task": "tiny", "seed": 3})
+
+
+@pytest.mark.parametrize("make", [tiny, lambda: placed([0, 0, 1]), single], ids=["tiny", "placed", "single"])
+def test_a_network_comes_back(make, tmp_path):
+    """save → load: every tensor, the placement, which parameters are trained, dt, info and the logits, bit for bit."""
+    network, info = make(), {"task": "ecg", "nested": {"list": [1, None, 0.1, "ζ"]}}
+    next(network.parameters()).requires_grad_(False)
+    again, found = nr.load(nr.save(network, tmp_path / "a" / "b", info))
+    assert found == info
+    assert again.dt == network.dt
+    assert list(again.state_dict()) == list(network.state_dict())
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())
+    assert all(value.dtype == again.state_dict()[name].dtype for name, value in network.state_dict().items())
+    assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in network.parameters()]
+    x = events(0, 8).x.to(next(network.parameters()).dtype)
+    assert torch.equal(nr.run(again, nr.nominal(again), x), nr.run(network, nr.nominal(network), x))
+    slopes = [torch.autograd.grad(net(x)[0].square().sum(), list(net.parameters())[1]) for net in (network, again)]
+    assert torch.equal(slopes[0][0], slopes[1][0])
+
+
+def test_a_loaded_network_is_saved_the_same(saved, tmp_path):
+    """save ∘ load changes no byte of either file."""
+    network, info = nr.load(saved)
+    again = nr.save(network, tmp_path / "again", info)
+    for name in ("config.json", "model.safetensors"):
+        assert (saved / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_saving_over_a_model_replaces_it(saved):
+    """The second network is the one that is loaded, also when it has other layers; no temporary file stays."""
+    nr.save(single(), saved, {"seed": 4})
+    network, info = nr.load(saved)
+    assert info == {"seed": 4}
+    assert isinstance(network.hidden, Lif)
+    assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError("no space left on device")], ids=["Ctrl-C", "disk full"]
+)
+@pytest.mark.parametrize("moment", ["writing", "first rename", "second rename"])
+def test_a_crash_while_saving_leaves_one_whole_model(moment, error, saved, monkeypatch):
+    """Stopped at any moment of a save over another model: the old network or the new one, never a mixture of both."""
+    calls = {"first rename": 1, "second rename": 2}.get(moment, 0)
+    replace = Path.replace
+
+    def crash(*args, **more):
+        nonlocal calls
+        calls -= 1
+        if calls <= 0:
+            raise error
+        return replace(*args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((storage, "save_file") if moment == "writing" else (Path, "replace")), crash)
+        with pytest.raises(type(error)):
+            nr.save(single(), saved, {"seed": 4})
+    network, info = nr.load(saved)
+    assert info["seed"] == {AdaptiveLif: 3, Lif: 4}[type(network.hidden)]
+    assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@given(st.data())
+def test_any_truncated_file_gives_one_clear_error(saved_once, data):
+    """Cut anywhere, either file is refused by a ValueError that names the folder."""
+    name = data.draw(st.sampled_from(["config.json", "model.safetensors"]))
+    whole = (saved_once / name).read_bytes()
+    try:
+        (saved_once / name).write_bytes(whole[: data.draw(st.integers(0, len(whole.rstrip()) - 1))])
+        with pytest.raises(ValueError, match=r"model folder .*truncated or foreign"):
+            nr.load(saved_once)
+    finally:
+        (saved_once / name).write_bytes(whole)
+
+
+@pytest.fixture(scope="module")
+def saved_once(tmp_path_factory):
+    """A saved network that several examples break and mend."""
+    return nr.save(placed([0, 0, 1, 1, 1]), tmp_path_factory.mktemp("once") / "model", {"task": "tiny"})
+
+
+def places(value, path=()):
+    """The path of every node of a JSON value but its root."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield (*path, key)
+        yield from places(part, (*path, key))
+
+
+def outcome(folder):
+    """What is wrong with loading a folder that may be broken; None if it is a network or one clear error."""
+    try:
+        network, info = nr.load(folder)
+        nr.run(network, nr.nominal(network), events(0, 2).x)
+        return None if isinstance(info, dict) else f"loads with info {info!r}"
+    except ValueError as error:
+        return f"{len(str(error).splitlines())} lines" if "\n" in str(error) else None
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def test_any_foreign_value_gives_one_clear_error(saved):
+    """Each value of config.json in turn removed or replaced: still a network, or one line says why not."""
+    whole, wrong = (saved / "config.json").read_text(), []
+    for path in places(json.loads(whole)):
+        for other in ("removed", None, True, -1, 0.5, "x", [], {}, ["x"], {"x": 1}):
+            config = inside = json.loads(whole)
+            for key in path[:-1]:
+                inside = inside[key]
+            if other == "removed":
+                del inside[path[-1]]
+            else:
+                inside[path[-1]] = other
+            (saved / "config.json").write_text(json.dumps(config))
+            wrong.append((path, other, outcome(saved)))
+    assert [problem for problem in wrong if problem[-1]] == []
+
+
+@pytest.mark.parametrize("foreign", ["[]", "3", "{}", '{"format": "torch"}', "null", "not json", "\xff", '{"a": NaN}'])
+def test_a_foreign_json_is_refused(foreign, saved):
+    """A config.json that somebody else wrote, or no JSON at all, names the folder."""
+    (saved / "config.json").write_text(foreign, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"model folder .*(truncated or foreign|not of format)"):
+        nr.load(saved)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(name, saved):
+    """Either file gone, or the whole folder."""
+    (saved / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"no {name}"):
+        nr.load(saved)
+    with pytest.raises(FileNotFoundError, match=r"model folder .*nowhere"):
+        nr.load(saved / "nowhere")
+
+
+def change(folder, name, value):
+    """Replace one tensor of a saved model, or remove it."""
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop(name)
+    save_file(tensors | ({} if value is None else {name: value}), folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("hidden.input.weight", torch.full((5, 3), torch.nan), r"hidden\.input\.weight: 15 of 15 values are NaN"),
+        ("readout.input.bias", torch.tensor([0.0, torch.inf]), r"readout\.input\.bias: 1 of 2"),
+        ("hidden.tau_mem", torch.tensor([0.01, 0.0]), r"tau_mem: smallest value is 0"),
+        ("hidden.tau_mem", None, "do not fit"),
+        ("hidden.recurrent.mask", torch.ones(2, 2, dtype=torch.bool), "mask"),
+        ("hidden.recurrent.weight", torch.zeros(2, 2), "weight"),
+        ("hidden.core", torch.zeros(9, dtype=torch.long), "core"),
+        ("readout.input.weight", torch.zeros(2, 9), r"\(2, 9\)"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(name, value, words, saved):
+    """NaN, a time constant of 0, a missing tensor and wrong shapes: the error names the tensor."""
+    change(saved, name, value)
+    with pytest.raises(ValueError, match=words):
+        nr.load(saved)
+
+
+def test_an_extra_tensor_is_refused(saved):
+    """A tensor that no layer uses is a sign of another model."""
+    tensors = load_file(saved / "model.safetensors")
+    save_file(tensors | {"hidden.colour": torch.zeros(2)}, saved / "model.safetensors")
+    with pytest.raises(ValueError, match="colour"):
+        nr.load(saved)
+
+
+def test_an_unknown_neuron_names_the_known_ones(saved):
+    """A model of a later version, or of somebody's own neuron."""
+    config = json.loads((saved / "config.json").read_text())
+    config["layers"][0]["neuron"] = "AdaptiveLiff"
+    (saved / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"'AdaptiveLiff' does not exist.*Lif.*Did you mean 'AdaptiveLif'"):
+        nr.load(saved)
+
+
+def test_what_cannot_be_loaded_again_is_not_saved(tmp_path):
+    """A neuron or surrogate of the user's own is refused before anything is written."""
+
+    class Mine(LeakyIntegrator):
+        """Somebody's own neuron."""
+
+    network = nr.Network({"mine": Mine(Linear(draw(0, 2, 3)), tau_mem=0.01)}, DT)
+    with pytest.raises(ValueError, match="'Mine' does not exist"):
+        nr.save(network, tmp_path / "model")
+    assert not list(tmp_path.glob("model/*"))
+
+
+def test_an_unwritable_folder_is_named(tmp_path):
+    """A path below a regular file cannot be made, by anybody; the file stays as it is."""
+    (tmp_path / "file").write_text("precious")
+    for path in (tmp_path / "file" / "model", tmp_path / "file"):
+        with pytest.raises(OSError, match=r"out: cannot write to folder .*choose another"):
+            nr.save(tiny(), path)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    """`replacing`: an error inside keeps the old content and leaves nothing else; a good end replaces it."""
+    path = tmp_path / "a.txt"
+    for text in ("first", "second"):
+        with pytest.raises(KeyboardInterrupt), files.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+        files.write_text(path, text)
+        assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+        assert path.read_text() == text
