@@ -7,18 +7,28 @@ can hold, or refuses by name and number; :meth:`ChipModel.fabricate` makes dies,
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 
+from . import sites
 from .errors import check_count, check_number, unknown
 from .laws import Law, LogNormal, Normal
-from .params import ABSOLUTE, HOST, KINDS, SIGNED, Deviations, Params, Placement, check_values, expand, kind_of
+from .params import (
+    ABSOLUTE,
+    HOST,
+    KINDS,
+    SIGNED,
+    Deviations,
+    Params,
+    Placement,
+    check_values,
+    expand,
+    kind_of,
+    layer_of,
+)
 from .quantization import MaskCodebook, fit_masks
 
 STATUSES = ("measured", "published", "coded", "assumed")
@@ -187,7 +197,7 @@ class ChipModel:
             cores, counts = core[on_chip].unique(return_counts=True)
             for number, count in zip(cores.tolist(), counts.tolist()):
                 occupied[number] = occupied.get(number, 0) + count
-            masks = [mask for name, mask in placement.masks.items() if _layer(name) == layer]
+            masks = [mask for name, mask in placement.masks.items() if layer_of(name) == layer]
             fan_in = sum((mask.sum(1) for mask in masks), torch.zeros_like(core))
             tags += int(on_chip.sum()) + (masks[0].shape[1] if masks and not tags else 0)
             if limits.fan_in is not None and fan_in.max() > limits.fan_in:
@@ -211,7 +221,7 @@ class ChipModel:
             raise ValueError(f"tags: {tags} inputs and neurons need one each; {self.name} has {limits.tags}.")
 
     def _check_values(self, name: str, values: Tensor, placement: Placement) -> None:
-        model, core = self.kinds[kind_of(name)], placement.cores.get(_layer(name))
+        model, core = self.kinds[kind_of(name)], placement.cores.get(layer_of(name))
         if core is None or not bool((core != HOST).any()):
             return
         if model.range is not None:
@@ -235,9 +245,9 @@ class ChipModel:
         result, report = dict(params), []
         codes: dict[str, Tensor] = {}
         weights = {
-            name: placement.cores[_layer(name)]
+            name: placement.cores[layer_of(name)]
             for name in params
-            if kind_of(name) == "weight" and _layer(name) in placement.cores
+            if kind_of(name) == "weight" and layer_of(name) in placement.cores
         }
         numbers = sorted({number for core in weights.values() for number in core.tolist() if number != HOST})
         for number in numbers:
@@ -290,7 +300,7 @@ class ChipModel:
         }
         if self.threshold is not None:
             for name, values in expanded.items():
-                here = placement.cores.get(_layer(name))
+                here = placement.cores.get(layer_of(name))
                 if kind_of(name) == "v_threshold" and here is not None and (here == number).any():
                     row["threshold_gain_A_per_unit"] = self.threshold.value / float(values[here == number][0])
         return row
@@ -315,39 +325,8 @@ class Chip:
 
     def normals(self, programmed: Programmed) -> Deviations:
         """The die's standard-normal deviates u behind each element, float64; 0 where there is no synapse."""
-        result = {}
-        neurons = _neurons(programmed.placement)
-        for name, values in expand(programmed.params, programmed.placement).items():
-            core, neuron = neurons.get(_layer(name), _unplaced(values))
-            if values.ndim <= 1:
-                result[name] = torch.from_numpy(self._per_neuron(kind_of(name), core, neuron)).reshape(values.shape)
-            else:
-                slots = _slots(name, values, programmed.placement)
-                u = self._per_synapse(kind_of(name), (core, neuron), slots)
-                result[name] = torch.from_numpy(u).reshape(values.shape)
-        return result
-
-    def _stream(self, kind: str, core: int, neuron: int, n: int) -> np.ndarray:
-        """The first n normals of one site; Philox keyed by (seed, serial), its counter by (kind, core, neuron)."""
-        counter = np.array([0, neuron, core & 0xFFFFFFFF, zlib.crc32(kind.encode())], dtype=np.uint64)
-        raw = np.random.Philox(key=np.array([self.seed, self.serial], dtype=np.uint64), counter=counter).random_raw(n)
-        return ndtri(((raw >> np.uint64(11)) + 0.5) * 2.0**-53)
-
-    def _per_neuron(self, kind: str, core: np.ndarray, neuron: np.ndarray) -> np.ndarray:
-        u = np.empty(len(core))
-        for number in np.unique(core):
-            here = core == number
-            u[here] = self._stream(kind, int(number), 0, int(neuron[here].max()) + 1)[neuron[here]]
-        return u
-
-    def _per_synapse(self, kind: str, site: tuple[np.ndarray, np.ndarray], slots: np.ndarray) -> np.ndarray:
-        u = np.zeros(slots.shape)
-        for row, (core, neuron) in enumerate(zip(*site)):
-            present = slots[row] >= 0
-            if present.any():
-                stream = self._stream(kind, int(core), int(neuron) + 1, int(slots[row].max()) + 1)
-                u[row, present] = stream[slots[row, present]]
-        return u
+        expanded = expand(programmed.params, programmed.placement)
+        return sites.normals(expanded, programmed.placement, seed=self.seed, serial=self.serial)
 
 
 @dataclass(frozen=True)
@@ -386,42 +365,3 @@ def mismatch(level: float) -> ChipModel:
         for kind in sorted(KINDS - ABSOLUTE)
     }
     return ChipModel(f"mismatch {level:g}", f"mismatch {level:g} on every kind", kinds)
-
-
-def _layer(name: str) -> str:
-    return name.split(".", 1)[0]
-
-
-def _neurons(placement: Placement) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Core of every neuron, and its number on that core, by layer; layers fill a core one after the other."""
-    taken: dict[int, int] = {}
-    result = {}
-    for layer, tensor in placement.cores.items():
-        core = tensor.cpu().numpy()
-        neuron = np.empty_like(core)
-        for number in np.unique(core).tolist():
-            here = core == number
-            first = taken.get(number, 0)
-            neuron[here] = first + np.arange(here.sum())
-            taken[number] = first + int(here.sum())
-        result[layer] = core, neuron
-    return result
-
-
-def _unplaced(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    rows = values.shape[0] if values.ndim else 1
-    return np.full(rows, HOST), np.arange(rows)
-
-
-def _slots(name: str, values: Tensor, placement: Placement) -> np.ndarray:
-    """The synapse number of every weight among its neuron's, input synapses first; −1 where there is none."""
-    if name not in placement.masks:
-        return np.arange(values[0].numel())[None].repeat(len(values), 0)
-    before = np.zeros((len(values), 1), dtype=np.int64)
-    for other, mask in placement.masks.items():
-        present = mask.cpu().numpy()
-        if other == name:
-            return np.where(present, before + np.cumsum(present, 1) - 1, -1)
-        if _layer(other) == _layer(name):
-            before = before + present.sum(1, keepdims=True)
-    raise AssertionError(name)

@@ -40,6 +40,11 @@ def kind_of(name: str) -> str:
     return kind
 
 
+def layer_of(name: str) -> str:
+    """The layer of a parameter: the first segment of its name."""
+    return name.split(".", 1)[0]
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where every element of every parameter sits.
