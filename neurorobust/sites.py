@@ -1,6 +1,6 @@
 """The standard normals behind a die, keyed by the physical site they belong to.
 
-Each stream of normals is Philox keyed by (seed, serial), its counter by (kind, core, neuron), so a deviate depends on
+Each stream of normals is Philox keyed by (seed, serial), its counter by (kind, core, neuron), so a deviate depends
 on nothing else: not on the fleet, the order, the device, or the network that is placed there.
 """
 

@@ -27,7 +27,7 @@ class WorstCase:
     Attributes:
         balanced_accuracy, accuracy, recall: on that die; recall one number per class.
         deviations: the die itself, inside the ball.
-        attack: which member of the suite found it.
+        attack: which member of the suite found it; it may be the nominal network.
         passes: forward passes made, over the whole data set.
     """
 
@@ -42,15 +42,15 @@ class WorstCase:
 class _Witness:
     """Runs the network for an attack and remembers the die with the lowest balanced accuracy it was shown."""
 
-    def __init__(self, network: nn.Module, data: Data, tick: Callable[[], None]):
+    def __init__(self, network: nn.Module, data: Data, ball: Ball, tick: Callable[[], None]):
         self.network, self.data, self.tick = network, data, tick
         self.params = nominal(network)
         self.placement = placement_of(network)
         with torch.no_grad():
             self.clean = forward(network, self.params, data.x)[0]
-        self.lowest, self.logits = float("inf"), self.clean
-        self.deviations: Deviations = {}
-        self.finder, self.attack, self.passes = "", "", 0
+        self.lowest, self.logits = balanced_accuracy(self.clean, data.y), self.clean
+        self.deviations = ball.center(self.params, self.placement)
+        self.finder, self.attack, self.passes = "the nominal parameters", "", 0
 
     def loss(self, objective: Objective, deviations: Deviations) -> Tensor:
         self.passes += 1
@@ -68,8 +68,8 @@ def worst_case(
 ) -> WorstCase:
     """Search for ONE die inside the ball that is worst for a whole data set.
 
-    Every die the attack looks at counts, not only where it ends. With the same seed a suite visits the very dies its
-    members visit alone, so it is never weaker than they are.
+    Every die the attack looks at counts, not only where it ends, and so does the network as it is. With the same
+    seed a suite visits the very dies its members visit alone, so it is never weaker than they are.
 
     Args:
         network: attacked at its nominal parameters, which stay as they are.
@@ -100,9 +100,9 @@ def search(
     """What :func:`worst_case` does, without its progress bar: ``tick`` is called after every forward pass."""
     restarts, seed = restarts_seed
     data.check_classes("data")
-    witness = _Witness(network, data, tick)
-    check_finite(witness.params)
-    center = ball.center(witness.params, witness.placement)
+    check_finite(nominal(network))
+    witness = _Witness(network, data, ball, tick)
+    center = witness.deviations
     if not center:
         raise ValueError(f"ball: {ball} lets no parameter of this network move; name a kind it has.")
     for member, member_restarts in _members(attack):
