@@ -178,13 +178,16 @@ class ChipModel:
         self._check_limits(placement)
         for name, values in expanded.items():
             self._check_values(name, values, placement)
+        self._check_per_core(expanded, placement)
         if self.codec is None:
             return Programmed(dict(params), {}, placement, [])
         return self._quantize(self.codec, params, expanded, placement)
 
     def fabricate(self, serials: Sequence[int], seed: int) -> Fleet:
         """The dies with these serial numbers, under this seed."""
-        check_count("seed", seed, 0)
+        for number in (check_count("seed", seed, 0), *serials):
+            if number >= 2**64:
+                raise ValueError(f"seed and serials: got {number}; expected numbers below 2**64.")
         return Fleet(self, tuple(check_count("serial", int(serial), 0) for serial in serials), seed)
 
     def _check_limits(self, placement: Placement) -> None:
@@ -231,12 +234,21 @@ class ChipModel:
                     f"{name}: values from {values.min().item():g} to {values.max().item():g}; {self.name} holds "
                     f"{low:g} to {high:g} ({model.range.source})."
                 )
-        if model.per_core:
-            for number in core.unique().tolist():
-                here = values[core == number].unique()
+
+    def _check_per_core(self, expanded: Params, placement: Placement) -> None:
+        """One value for each core, over all layers that share it."""
+        found: dict[tuple[str, int], set[float]] = {}
+        for name, values in expanded.items():
+            kind, core = kind_of(name), placement.cores.get(layer_of(name))
+            if core is None or not self.kinds[kind].per_core:
+                continue
+            for number in core[core != HOST].unique().tolist():
+                here = found.setdefault((kind, number), set())
+                here.update(values[core == number].tolist())
                 if len(here) > 1:
                     raise ValueError(
-                        f"{name}: {len(here)} different values on core {number}; {self.name} sets one for each core."
+                        f"{name}: {len(here)} different values of {kind} on core {number}; {self.name} sets one for "
+                        f"each core."
                     )
 
     def _quantize(

@@ -57,7 +57,12 @@ def _task(name: str) -> Task:
 def _model(folder: Path) -> tuple[Network, Task]:
     """A network and the task it was trained on, whose data must be the same."""
     network, info = storage.load(folder)
-    task = _task(info.get("task", ""))
+    name = info.get("task")
+    if not isinstance(name, str):
+        raise ValueError(
+            f"model folder {str(folder)!r}: its config.json names no task; expected one that `train` wrote."
+        )
+    task = _task(name)
     if info.get("data_sha256") != task.fingerprint:
         raise ValueError(
             f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again."
@@ -209,7 +214,9 @@ def attack(
     restarts: Annotated[
         int | None, typer.Option(help="Searches from different starts; 1 (ten), 3 (strong).", min=1)
     ] = None,
-    loss: Annotated[str, typer.Option(help=f"What `ten` raises: {', '.join(OBJECTIVES)}.")] = "kl",
+    loss: Annotated[
+        str | None, typer.Option(help=f"What `ten` raises: {', '.join(OBJECTIVES)}; kl by default.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of every random number.", min=0)] = 1,
     samples: Annotated[int | None, typer.Option(help="Only the first N test samples.", min=1)] = None,
     as_json: Json = False,
@@ -227,10 +234,14 @@ def attack(
     chosen = sorted(KINDS - {"v_leak", "v_reset"}) if kinds == "all" else kinds.split(",")
     ball = Ball(**{kind: zeta for kind in chosen})
     search: Attack | AttackSuite
+    if suite is Suite.strong and loss is not None:
+        raise ValueError(
+            f"loss: got {loss!r}; the strong suite has its own losses. Leave --loss out, or use --suite ten."
+        )
     if suite is Suite.strong:
         search, repeats = strong(steps or 30, restarts or 3), 1
     else:
-        search, repeats = PGA(steps=steps or 10, divergence=loss), restarts or 1
+        search, repeats = PGA(steps=steps or 10, divergence=loss or "kl"), restarts or 1
     with err.status(f"{suite} attack on {len(data)} test samples …"):
         worst = worst_case(network, data, ball, search, restarts=repeats, seed=seed)
         control = random_search(network, data, ball, passes=worst.passes, seed=seed)
@@ -258,7 +269,12 @@ def attack(
 
 @chips_app.command("list")
 def chips_list(as_json: Json = False) -> None:
-    """Every chip model that is installed, with each number's status and source."""
+    """Every chip model that is installed, with each number's status and source.
+
+    [bold]Example[/bold]
+
+      neurorobust chips list --json
+    """
     models = chip_models()
     payload: dict[str, Any] = {
         name: {
@@ -286,7 +302,12 @@ def chips_list(as_json: Json = False) -> None:
 
 @tasks_app.command("list")
 def tasks_list(as_json: Json = False) -> None:
-    """Every task."""
+    """Every task.
+
+    [bold]Example[/bold]
+
+      neurorobust tasks list
+    """
     payload = {name: (build.__doc__ or "").strip().splitlines()[0] for name, build in TASKS.items()}
     _print(payload, as_json, lambda: _pairs("tasks", payload))
 
@@ -294,6 +315,7 @@ def tasks_list(as_json: Json = False) -> None:
 @app.command("report")
 def report_command(
     folder: Annotated[Path, typer.Argument(help="A folder that `demo` wrote.", show_default=False)],
+    as_json: Json = False,
 ) -> None:
     """Draw the figures and write the report again from results.json.
 
@@ -302,7 +324,8 @@ def report_command(
       neurorobust report runs/demo
     """
     path = report.write(folder)
-    out.print(report.table(report.read(folder)))
+    results = report.read(folder)
+    _print(results, as_json, lambda: report.table(results))
     err.print(f"Open {path}.")
 
 
@@ -322,5 +345,5 @@ def main() -> None:
             err.print("interrupted; finished epochs are kept, run the same command again to go on.")
         raise
     except (ValueError, OSError) as error:
-        err.print(f"[bold red]error:[/bold red] {error}", highlight=False)
+        sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -45,14 +45,22 @@ def read(folder: Path) -> dict:
 
 def write(folder: Path) -> Path:
     """Write figures (PNG and SVG), ``results.csv`` and ``report.html`` from ``results.json`` in the same folder."""
-    folder = files.folder(folder)
     results = read(folder)
+    folder = files.folder(folder)
     with matplotlib.rc_context(plotting.STYLE):
-        for name, draw in (("example", _example), ("fleet", _fleet), ("yield", _yield), ("attack", _attack)):
-            plotting.save(draw(results), folder / name)
+        try:
+            table, figures = tidy(results), {name: draw(results) for name, draw in _FIGURES.items()}
+            _page(results, {})
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"report: {folder / 'results.json'} lacks or garbles {error}; run `neurorobust demo` again."
+            ) from error
+        for name, figure in figures.items():
+            plotting.save(figure, folder / name)
     with files.replacing(folder / "results.csv") as temporary:
-        tidy(results).to_csv(temporary, index=False)
-    files.write_text(folder / "report.html", _page(results, folder))
+        table.to_csv(temporary, index=False)
+    images = {name: (folder / f"{name}.png").read_bytes() for name in figures}
+    files.write_text(folder / "report.html", _page(results, images))
     return folder / "report.html"
 
 
@@ -192,6 +200,7 @@ def _attack(results: dict) -> Figure:
     return figure
 
 
+_FIGURES = {"example": _example, "fleet": _fleet, "yield": _yield, "attack": _attack}
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem } .lead { color: #555; margin-top: .2rem }
@@ -203,11 +212,11 @@ img { width: 100% } figure { margin: 1rem 0 } figcaption, small { color: #555 } 
 """
 
 
-def _page(results: dict, folder: Path) -> str:
+def _page(results: dict, images: dict[str, bytes]) -> str:
     text = html.escape
     figures = ""
     for name, caption in FIGURES.items():
-        data = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+        data = base64.b64encode(images.get(name, b"")).decode()
         figures += (
             f'<figure><img alt="{text(caption)}" src="data:image/png;base64,{data}">'
             f"<figcaption>{text(caption)}</figcaption></figure>\n"

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .errors import check_number
+
 
 class Surrogate(Protocol):
     """The derivative that stands in for that of the step, at the scaled voltage u = (v − ϑ)/ϑ."""
@@ -20,6 +22,9 @@ class Triangle:
     """dz/du = scale · max(0, 1 − abs(u)); the paper's, with scale 0.3 (arXiv 2106.05009; Bellec et al. 2018)."""
 
     scale: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_number("scale", self.scale, strict=True)
 
     def derivative(self, u: Tensor) -> Tensor:
         return self.scale * (1 - u.abs()).clamp(min=0)
