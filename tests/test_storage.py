@@ -194,10 +194,11 @@ def test_tensors_that_do_not_fit_are_refused(name, value, words, saved):
         nr.load(saved)
 
 
-def test_an_extra_tensor_is_refused(saved):
+@pytest.mark.parametrize("name", ["hidden.colour", "hidden.input.colour", "ghost.input.colour"])
+def test_an_extra_tensor_is_refused(name, saved):
     """A tensor that no layer uses is a sign of another model."""
     tensors = load_file(saved / "model.safetensors")
-    save_file(tensors | {"hidden.colour": torch.zeros(2)}, saved / "model.safetensors")
+    save_file(tensors | {name: torch.zeros(2)}, saved / "model.safetensors")
     with pytest.raises(ValueError, match="colour"):
         nr.load(saved)
 
