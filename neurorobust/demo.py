@@ -39,11 +39,11 @@ class Size:
 
     n_hidden: int = 128
     epochs: int = 30
-    seconds: float = 220.0
+    seconds: float = 210.0
     chips: int = 100
     attacked: int = 200
-    ten: tuple[float, ...] = (0.02, 0.05, 0.1, 0.15, 0.2)
-    strong: tuple[float, ...] = (0.05, 0.1, 0.2)
+    ten: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    strong: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
     steps: int = 30
     restarts: int = 3
 
