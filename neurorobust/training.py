@@ -151,6 +151,7 @@ def fit(
     if path is not None and path.exists():
         history, best = _resume(path, settings, network, optimizer)
         history.epochs_planned = epochs
+        files.write_text(path.with_name("log.csv"), history.to_csv())
     out_of_time = history.seconds >= schedule.max_seconds
     with progress("training", epochs, len(history.rows)) as tick:
         while len(history.rows) < epochs and not out_of_time:

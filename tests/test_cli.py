@@ -122,8 +122,10 @@ def test_one_die_is_valid_json(robust):
 def test_attack_json(suite, robust):
     """The keys of the issue and a few more; `ten` is `nr.worst_case` with the paper's attack on the same samples."""
     options = ["--zeta", 0.1, "--suite", suite, "--samples", 30, "--seed", 3, "--json"]
-    ran = cli("attack", robust, *options, *(["--steps", 2, "--restarts", 1] if suite == "strong" else []))
+    with mock.patch.object(neurorobust.cli, "worst_case", wraps=nr.worst_case) as search:
+        ran = cli("attack", robust, *options, *(["--steps", 2, "--restarts", 1] if suite == "strong" else []))
     assert ran.code == 0
+    assert search.call_args.kwargs["seed"] == 3
     found = strict(ran.out)
     jsonschema.validate(found, ATTACK)
     assert set(found["kinds"]) == KINDS - {"v_leak", "v_reset"}
