@@ -188,7 +188,7 @@ class ChipModel:
         for number in (check_count("seed", seed, 0), *serials):
             if number >= 2**64:
                 raise ValueError(f"seed and serials: got {number}; expected numbers below 2**64.")
-        return Fleet(self, tuple(check_count("serial", int(serial), 0) for serial in serials), seed)
+        return Fleet(self, tuple(check_count("serial", serial, 0) for serial in serials), seed)
 
     def _check_limits(self, placement: Placement) -> None:
         limits, tags = self.limits, 0

@@ -332,7 +332,7 @@ def test_bad_settings_are_refused(network, data):
         PGA(init_std=0.0)
     with pytest.raises(ValueError, match="restarts: got 0"):
         worst_case(network, data, Ball.uniform(0.1), PGA(), restarts=0)
-    with pytest.raises(ValueError, match="lets no parameter of this network move"):
+    with pytest.raises(ValueError, match="names no parameter of this network"):
         worst_case(network, data, Ball(tau_syn=0.1), PGA())
     with pytest.raises(ValueError, match="all 6 samples are of class 0"):
         worst_case(network, Data(data.x[::2], data.y[::2]), Ball.uniform(0.1), PGA())

@@ -214,7 +214,7 @@ def test_an_unknown_layer_is_refused(network, data):
 def test_a_ball_that_reaches_nothing_is_refused(network, data):
     """Adversarial says, as worst_case does, that no parameter may move."""
     loss = Adversarial(functional.cross_entropy, PGA(1), Ball(tau_syn=0.1), 1.0)
-    with pytest.raises(ValueError, match="lets no parameter of this network move"):
+    with pytest.raises(ValueError, match="names no parameter of this network"):
         loss(network, leaves_of(network), (data.x, data.y))
 
 

@@ -50,15 +50,16 @@ class Ball:
         return self.radii.get(name, self.radii.get(kind_of(name), 0.0))
 
     def center(self, params: Params, placement: Placement) -> Deviations:
-        """Zero deviations, in expanded shapes, for every parameter this ball lets move.
+        """Zero deviations, in expanded shapes, for every parameter this ball names, a radius of 0 included.
 
         Raises:
-            ValueError: a parameter named in full does not exist, or nothing of the network may move.
+            ValueError: a parameter named in full does not exist.
         """
         for name in self.radii:
             if "." in name and name not in params:
                 raise unknown("Ball: parameter", name, params)
-        expanded = expand({name: value for name, value in params.items() if self.radius(name) > 0}, placement)
+        named = {name: value for name, value in params.items() if name in self.radii or kind_of(name) in self.radii}
+        expanded = expand(named, placement)
         return {name: torch.zeros_like(value) for name, value in expanded.items()}
 
     def project(self, deviations: Deviations) -> Deviations:

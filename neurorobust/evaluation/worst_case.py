@@ -104,7 +104,7 @@ def search(
     witness = _Witness(network, data, ball, tick)
     center = witness.deviations
     if not center:
-        raise ValueError(f"ball: {ball} lets no parameter of this network move; name a kind it has.")
+        raise ValueError(f"ball: {ball} names no parameter of this network; name a kind it has.")
     for member, member_restarts in _members(attack):
         witness.attack = repr(member)
         for restart in range(member_restarts * restarts):

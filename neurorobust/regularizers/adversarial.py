@@ -36,7 +36,7 @@ class Adversarial(Regularizer):
         clean = step.clean[0].detach()
         center = self.ball.center(constant, step.placement)
         if not center:
-            raise ValueError(f"ball: {self.ball} lets no parameter of this network move; name a kind it has.")
+            raise ValueError(f"ball: {self.ball} names no parameter of this network; name a kind it has.")
         worst = self.attack.search(
             lambda deviations: divergence(step.logits(constant, deviations), clean, step.y),
             center,
