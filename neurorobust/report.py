@@ -96,21 +96,9 @@ def table(results: dict) -> Table:
     shown.add_column("", no_wrap=True)
     for row in rows:
         shown.add_column(row[0], justify="right", no_wrap=True)
-    group = ""
+    words = {4: "fleet 5th percentile", 5: "fleet min", 8: "mismatch 0.3 min", 10: "ten steps 0.1", 12: "strong 0.1"}
     for i, name in enumerate(header[1:], 1):
-        words = {
-            5: "fleet min",
-            8: "mismatch 0.3 min",
-            10: "ten steps 0.1",
-            12: "strong 0.1",
-            4: "fleet 5th percentile",
-        }
-        label = words.get(i, name)
-        section = label.split()[0]
-        if group and section != group and i in (3, 7, 9, 11):
-            shown.add_section()
-        group = section
-        shown.add_row(label, *(row[i] for row in rows))
+        shown.add_row(words.get(i, name), *(row[i] for row in rows), end_section=i in (2, 6, 8, 10))
     return shown
 
 
