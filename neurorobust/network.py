@@ -1,36 +1,71 @@
-"""A network: layers of neurons in a row, and the only place that knows time."""
+"""A network: layers of neurons and what each of them hears; the only place that knows time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
-from .errors import check_number
+from .errors import check_number, unknown
 from .neurons import Neuron
 from .params import NOWHERE, Placement
 
+Decode = Callable[[Tensor], Tensor]
+INPUT = "x"
+
+
+def mean_over_time(output: Tensor) -> Tensor:
+    """(T, B, n) → (B, n): the mean over the steps."""
+    return output.mean(0)
+
+
+def max_over_time(output: Tensor) -> Tensor:
+    """(T, B, n) → (B, n): the largest value of each read-out over the steps."""
+    return output.amax(0)
+
+
+def last_step(output: Tensor) -> Tensor:
+    """(T, B, n) → (B, n): the last step alone."""
+    return output[-1]
+
+
+def per_step(output: Tensor) -> Tensor:
+    """(T, B, n) → (B, T, n): every step, for sequence tasks."""
+    return output.transpose(0, 1)
+
 
 class Network(nn.Module):
-    """Layers one after the other; the mean over time of the last layer's output is the logits.
+    """Layers of neurons; what ``decode`` makes of the last one's output is the logits.
 
     Args:
-        layers: by name, in order; each takes the output of the one before.
+        layers: by name; each after all those it hears.
         dt: length of one time step, s.
+        inputs: what a layer hears, by its name: a layer before it, or ``"x"``, the network's input, or several of
+            them, side by side along the features. A layer that is not named hears the one before it, the first ``"x"``.
+            Skip connections and parallel populations are made of these.
+        decode: from the last layer's output (T, B, n) to the logits: :func:`mean_over_time`, :func:`max_over_time`,
+            :func:`last_step`, :func:`per_step`, or any function (which cannot be saved).
     """
 
-    def __init__(self, layers: Mapping[str, Neuron], dt: float):
+    def __init__(
+        self,
+        layers: Mapping[str, Neuron],
+        dt: float,
+        inputs: Mapping[str, str | Sequence[str]] | None = None,
+        decode: Decode = mean_over_time,
+    ):
         super().__init__()
         if not layers:
             raise ValueError("layers: got none; expected at least one named layer.")
-        sizes = [layer.input.weight.shape for layer in layers.values()]
-        for (name, _), above, below in zip(list(layers.items())[1:], sizes[1:], sizes):
-            if above[1] != below[0]:
-                raise ValueError(f"layers[{name!r}]: takes {above[1]} inputs; the layer before it has {below[0]}.")
+        if not callable(decode):
+            raise TypeError(f"decode: got {decode!r}; expected a function of (T, B, n), such as network.last_step.")
         self.dt = check_number("dt", dt, strict=True)
+        self.decode = decode
         self.names = list(layers)
-        self.n_in = sizes[0][1]
+        self.inputs = _sources(self.names, inputs or {})
+        self.n_in = _n_in(layers, self.inputs)
         for name, layer in layers.items():
             self.add_module(name, layer)
 
@@ -39,31 +74,85 @@ class Network(nn.Module):
         return {name: cast(Neuron, self.get_submodule(name)) for name in self.names}
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Input (B, T, n_in), batch first → logits (B, n_out) and the output (T, B, n) of every layer."""
+        """Input (B, T, n_in), batch first → logits and the output (T, B, n) of every layer."""
         if x.ndim != 3 or x.shape[-1] != self.n_in:
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected (batch, time, {self.n_in}), batch first.")
         if 0 in x.shape:
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected at least one sample and one time step.")
-        signal = x.transpose(0, 1)
-        outputs = {}
+        signals = {INPUT: x.transpose(0, 1)}
         for name, layer in self.layers().items():
-            signal = outputs[name] = layer(signal, self.dt)
-        return signal.mean(0), outputs
+            heard = [signals[source] for source in self.inputs[name]]
+            signals[name] = layer(heard[0] if len(heard) == 1 else torch.cat(heard, -1), self.dt)
+        del signals[INPUT]
+        return self.decode(signals[self.names[-1]]), signals
+
+    def placement(self) -> Placement:
+        """Where the elements of the parameters sit."""
+        cores: dict[str, Tensor] = {}
+        index: dict[str, Tensor] = {}
+        masks: dict[str, Tensor] = {}
+        for name, layer in self.layers().items():
+            cores[name] = layer.core
+            for kind, _ in layer.named_parameters(recurse=False):
+                entries = layer.index(kind)
+                if entries is not None:
+                    index[f"{name}.{kind}"] = entries
+            for part, connection in layer.connections().items():
+                masks |= {f"{name}.{part}.{weight}": mask for weight, mask in connection.masks().items()}
+        return Placement(cores, index, masks)
 
 
 def placement_of(network: nn.Module) -> Placement:
-    """Where the elements of a network's parameters sit; a foreign module has no cores and no masks."""
-    if not isinstance(network, Network):
-        return NOWHERE
-    cores, index, masks = {}, {}, {}
-    for layer_name, layer in network.layers().items():
-        cores[layer_name] = layer.core
-        for kind, _ in layer.named_parameters(recurse=False):
-            entries = layer.index(kind)
-            if entries is not None:
-                index[f"{layer_name}.{kind}"] = entries
-        for part in ("input", "recurrent"):
-            connection = getattr(layer, part)
-            if connection is not None:
-                masks[f"{layer_name}.{part}.weight"] = connection.mask
-    return Placement(cores, index, masks)
+    """Where the elements of a network's parameters sit: what its ``placement()`` says; nowhere, if it has none."""
+    placement = getattr(type(network), "placement", None)
+    return NOWHERE if placement is None else placement(network)
+
+
+def _sources(names: Sequence[str], inputs: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """What each layer hears, with the omitted ones filled in."""
+    if INPUT in names:
+        raise ValueError(f"layers: {INPUT!r} is the name of the network's input; name the layer otherwise.")
+    for name in inputs:
+        if name not in names:
+            raise unknown("inputs: layer", name, names)
+    result = {}
+    for i, name in enumerate(names):
+        heard = inputs.get(name, names[i - 1] if i else INPUT)
+        result[name] = (heard,) if isinstance(heard, str) else tuple(heard)
+        if not result[name]:
+            raise ValueError(f"inputs[{name!r}]: got none; expected at least one layer, or {INPUT!r}.")
+        for source in result[name]:
+            if source in names[i:]:
+                raise ValueError(
+                    f"inputs[{name!r}]: {source!r} does not come before it; order the layers so that each comes after "
+                    f"what it hears. Cycles are not possible: use the recurrent connection of a layer."
+                )
+            if source not in (INPUT, *names[:i]):
+                raise unknown(f"inputs[{name!r}]", source, (INPUT, *names[:i]))
+    heard_by_any = {source for sources in result.values() for source in sources}
+    for name in (INPUT, *names[:-1]):
+        if name not in heard_by_any:
+            raise ValueError(f"inputs: no layer hears {name!r}; leave it out, or name it in inputs.")
+    return result
+
+
+def _n_in(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]]) -> int:
+    """The number of input channels that the layers agree on."""
+    n_in: int | None = None
+    for name, layer in layers.items():
+        sizes = {source: layers[source].n for source in inputs[name] if source != INPUT}
+        rest = layer.input.n_in - sum(layers[source].n for source in inputs[name] if source != INPUT)
+        times = inputs[name].count(INPUT)
+        if times == 0:
+            if rest:
+                heard = " + ".join(f"{source!r} ({n})" for source, n in sizes.items())
+                raise ValueError(f"layers[{name!r}]: takes {layer.input.n_in} inputs; it hears {heard}.")
+            continue
+        if rest <= 0 or rest % times or n_in not in (None, rest // times):
+            expected = "at least one channel" if n_in is None else f"{n_in} channels"
+            raise ValueError(
+                f"layers[{name!r}]: takes {layer.input.n_in} inputs, which leaves {rest} for {INPUT!r}; expected "
+                f"{expected}{'' if times == 1 else f', {times} times'}."
+            )
+        n_in = rest // times
+    return cast(int, n_in)

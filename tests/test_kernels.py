@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import hypothesis
 import numba
 import pytest
 import torch
@@ -15,8 +16,20 @@ from hypothesis import strategies as st
 from oracle import integrate, population, smooth_spike
 
 from neurorobust import kernels
-from neurorobust.kernels import Coefficients, compiled, reference
-from neurorobust.surrogate import Triangle
+from neurorobust.kernels import (
+    Coefficients,
+    DelayedSubtract,
+    DelayedToValue,
+    Dynamics,
+    LifCoefficients,
+    NoReset,
+    SnntorchSubtract,
+    Subtract,
+    ToValue,
+    compiled,
+    reference,
+)
+from neurorobust.surrogate import ArcTan, FastSigmoid, Triangle, spike
 
 NAMES = ("current", "recurrent", *Coefficients._fields)
 
@@ -179,15 +192,153 @@ def test_choice_of_kernel(monkeypatch):
     """Compiled by default on the CPU, reference on demand and under vmap; an unknown choice lists the known ones."""
     current = torch.zeros(2, 1, 1)
     monkeypatch.delenv("NEUROROBUST_KERNEL", raising=False)
-    assert kernels._implementation(current, Triangle()) is compiled
+    assert kernels._implementation(current) is compiled
     seen = []
     torch.func.vmap(lambda row: seen.append(kernels._implementation(row)) or row)(current)
     assert seen == [reference]
     monkeypatch.setenv("NEUROROBUST_KERNEL", "reference")
-    assert kernels._implementation(current, Triangle()) is reference
+    assert kernels._implementation(current) is reference
     monkeypatch.setenv("NEUROROBUST_KERNEL", "fast")
     with pytest.raises(ValueError, match="auto, compiled, reference"):
-        kernels._implementation(current, Triangle())
+        kernels._implementation(current)
     monkeypatch.setenv("NEUROROBUST_KERNEL", "compiled")
     with pytest.raises(ValueError, match="float16"):
-        kernels._implementation(current.half(), Triangle())
+        kernels._implementation(current.half())
+
+
+# The LIF family: the compiled loop against the reference, which test_snntorch_neurons.py holds against snnTorch.
+
+
+def lif_layer(seed, steps, batch, n, dtype=torch.float64):
+    """Inputs of a busy LIF layer with everything it can have, by name, ready for gradients."""
+    tensors = {
+        "current": draw(seed, steps, batch, n) + 1,
+        "recurrent": 0.5 * draw(seed + 1, n, n),
+        "alpha": 0.80 + 0.15 * torch.sigmoid(draw(seed + 2, n)),
+        "gain": 0.05 + 0.10 * torch.sigmoid(draw(seed + 3, n)),
+        "v_threshold": 0.20 + 0.20 * torch.sigmoid(draw(seed + 4, n)),
+        "syn": 0.1 + 0.6 * torch.sigmoid(draw(seed + 5, n)),
+        "v_leak": 0.1 * draw(seed + 6, n),
+        "v_reset": 0.05 * draw(seed + 7, n) - 0.1,
+    }
+    return {name: value.to(dtype).requires_grad_() for name, value in tensors.items()}
+
+
+def run_lif(module, tensors, refractory, dynamics, weights):
+    """Spikes, membrane and the gradients of Σ weights · (spikes, membrane), by input name."""
+    current, recurrent, *_ = (tensors.get(name) for name in ("current", "recurrent"))
+    c = LifCoefficients(**{k: tensors.get(k) for k in LifCoefficients._fields[:-1]}, refractory=refractory)
+    outputs = module.lif(current, recurrent, c, dynamics)
+    value = sum((w.to(part.dtype) * part).sum() for w, part in zip(weights, outputs))
+    found = torch.autograd.grad(value, list(tensors.values()), allow_unused=True, materialize_grads=True)
+    return [output.detach() for output in outputs], dict(zip(tensors, found))
+
+
+SURROGATES = [s(scaled=scaled) for s in (Triangle, FastSigmoid, ArcTan) for scaled in (True, False)]
+COMPILED_RESETS = [NoReset, DelayedSubtract, Subtract, ToValue, DelayedToValue]
+
+
+@given(
+    seed=st.integers(0, 2**20),
+    size=st.tuples(st.integers(1, 30), st.sampled_from([1, 2, 17, 35]), st.integers(1, 8)),
+    omitted=st.sets(st.sampled_from(["recurrent", "syn", "v_leak", "v_reset"])),
+    longest=st.integers(0, 3),
+    surrogate=st.sampled_from(SURROGATES),
+    reset=st.sampled_from([reset(detach) for reset in COMPILED_RESETS for detach in (True, False)]),
+)
+@hypothesis.settings(max_examples=100)
+def test_compiled_lif_equals_the_reference(seed, size, omitted, longest, surrogate, reset):
+    """Spikes exactly, membrane and gradients to 1e-10, with and without each part, each surrogate, reset, detach."""
+    tensors = {name: value for name, value in lif_layer(seed, *size).items() if name not in omitted}
+    refractory = torch.arange(size[2]).remainder(longest + 1).double() if longest else None
+    weights = draw(seed + 8, *size), draw(seed + 9, *size)
+    results = [run_lif(m, tensors, refractory, Dynamics(surrogate, reset), weights) for m in (reference, compiled)]
+    ((expected, expected_membrane), expected_gradients), ((spikes, membrane), gradients) = results
+    assert torch.equal(spikes, expected)
+    torch.testing.assert_close(membrane, expected_membrane, rtol=1e-12, atol=1e-12)
+    for name, gradient in gradients.items():
+        scale = expected_gradients[name].abs().max().item()
+        torch.testing.assert_close(gradient, expected_gradients[name], rtol=0, atol=1e-10 * scale + 1e-13, msg=name)
+
+
+@pytest.mark.parametrize("reset", [NoReset(), DelayedSubtract(), Subtract(), SnntorchSubtract(), ToValue()], ids=repr)
+@pytest.mark.parametrize("leak", [True, False], ids=["v_leak", "no leak"])
+def test_reference_lif_gradient_equals_finite_differences(reset, leak, monkeypatch):
+    """With a smooth spike in place of the step, autograd of the reference LIF loop equals central differences."""
+    monkeypatch.setattr(reference, "spike", smooth_spike)
+    tensors = lif_layer(5, 5, 2, 3)
+    if not leak:
+        del tensors["v_leak"], tensors["syn"]
+
+    def smooth(*values):
+        p = dict(zip(tensors, values))
+        current, recurrent = p.pop("current"), p.pop("recurrent")
+        return reference.lif(current, recurrent, LifCoefficients(**p), Dynamics(Triangle(), reset))
+
+    assert torch.autograd.gradcheck(smooth, list(tensors.values()))
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="numba has no second thread to differ")
+def test_bits_of_lif_do_not_depend_on_threads():
+    """Spikes, membrane and gradients of the compiled LIF loop have the same bits with one and with two threads."""
+    before, results, weights = torch.get_num_threads(), [], (draw(4, 30, 37, 7), draw(5, 30, 37, 7))
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            dynamics = Dynamics(Triangle(), DelayedSubtract())
+            results.append(run_lif(compiled, lif_layer(2, 30, 37, 7), None, dynamics, weights))
+    finally:
+        torch.set_num_threads(before)
+    (outputs, gradients), (other_outputs, other_gradients) = results
+    assert all(map(torch.equal, outputs, other_outputs))
+    assert all(torch.equal(gradients[name], other_gradients[name]) for name in gradients)
+
+
+@pytest.mark.parametrize("surrogate", [FastSigmoid(), ArcTan(), Triangle(scaled=False)], ids=repr)
+def test_what_has_no_compiled_loop_takes_the_reference(surrogate, monkeypatch):
+    """Adaptive neurons with another surrogate, and snnTorch's undelayed subtraction, run, and are refused by name
+    where compiled loops are demanded."""
+    current, one = torch.rand(4, 2, 3), torch.ones(3)
+    c, lif = Coefficients(*(one / 2,) * 5), LifCoefficients(one / 2, one / 2, one)
+    dynamics = Dynamics(surrogate, SnntorchSubtract())
+    monkeypatch.setenv("NEUROROBUST_KERNEL", "auto")
+    assert torch.equal(
+        kernels.adaptive_lif(current, None, c, surrogate, 0), reference.adaptive_lif(current, None, c, surrogate, 0)
+    )
+    assert torch.equal(kernels.lif(current, None, lif, dynamics)[0], reference.lif(current, None, lif, dynamics)[0])
+    monkeypatch.setenv("NEUROROBUST_KERNEL", "compiled")
+    with pytest.raises(ValueError, match="no surrogate and reset that have compiled loops"):
+        kernels.adaptive_lif(current, None, c, surrogate, 0)
+    with pytest.raises(ValueError, match="no surrogate and reset that have compiled loops"):
+        kernels.lif(current, None, lif, dynamics)
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=repr)
+def test_surrogates(surrogate):
+    """Each derivative by its formula; through spike(), dz/dv and dz/dϑ follow from u, scaled or not; all under vmap."""
+    u = torch.linspace(-3, 3, 41, dtype=torch.float64)
+    formula = {
+        Triangle: lambda u: 0.3 * torch.clamp(1 - abs(u), min=0),
+        FastSigmoid: lambda u: 1 / (1 + 25 * abs(u)) ** 2,
+        ArcTan: lambda u: 1 / (1 + (torch.pi * u) ** 2),
+    }[type(surrogate)]
+    torch.testing.assert_close(surrogate.derivative(u), formula(u), rtol=1e-14, atol=0)
+    threshold = torch.tensor(0.5, dtype=torch.float64)
+    by = torch.func.vmap(torch.func.grad(lambda v, bound: spike(v, bound, surrogate), (0, 1)), (0, None))
+    at_v, at_threshold = by(u, threshold)
+    distance = (u - threshold) / threshold if surrogate.scaled else u - threshold
+    slope = formula(distance)
+    torch.testing.assert_close(at_v, slope / threshold if surrogate.scaled else slope, rtol=1e-12, atol=0)
+    expected = -slope * u / threshold**2 if surrogate.scaled else -slope
+    torch.testing.assert_close(at_threshold, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_bad_surrogates_and_resets_are_refused():
+    """A width that is not positive, and flags that are none."""
+    for call in (lambda: FastSigmoid(0.0), lambda: ArcTan(-1.0), lambda: Triangle(0.0)):
+        with pytest.raises(ValueError, match="expected a finite number > 0"):
+            call()
+    with pytest.raises(TypeError, match="scaled: got 1"):
+        ArcTan(scaled=1)
+    with pytest.raises(TypeError, match="detach: got 'yes'"):
+        ToValue("yes")

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurorobust.connections import Linear
-from neurorobust.network import Network, placement_of
+from neurorobust.network import Network, last_step, max_over_time, mean_over_time, per_step, placement_of
 from neurorobust.neurons import LeakyIntegrator, Lif
-from neurorobust.params import forward, nominal
+from neurorobust.params import NOWHERE, forward, nominal
 
 
 def both(seed, kernel_forward=forward):
@@ -115,9 +115,81 @@ def test_placement_of_the_tiny_network(network):
 def test_bad_networks_are_refused():
     """Layers that do not fit each other, none at all, and a time step that is not positive."""
     layer = LeakyIntegrator(Linear(torch.ones(3, 2)), tau_mem=0.01)
-    with pytest.raises(ValueError, match=r"layers\['b'\]: takes 2 inputs; the layer before it has 3"):
+    with pytest.raises(ValueError, match=r"layers\['b'\]: takes 2 inputs; it hears 'a' \(3\)"):
         Network({"a": layer, "b": layer}, DT)
     with pytest.raises(ValueError, match="layers: got none"):
         Network({}, DT)
     with pytest.raises(ValueError, match=r"dt: got 0.0; expected a finite number > 0"):
         Network({"a": layer}, 0.0)
+
+
+def layers(**sizes):
+    """Leaky integrators by name, (n_out, n_in) each."""
+    return {
+        name: LeakyIntegrator(Linear(draw(i, *size)), tau_mem=0.004 * (i + 1))
+        for i, (name, size) in enumerate(sizes.items())
+    }
+
+
+def test_several_inputs_are_side_by_side():
+    """A skip connection and two parallel populations, by hand: features in the order of the names."""
+    parts = layers(a=(4, 3), b=(2, 3), c=(5, 6), out=(2, 8))
+    net = Network(parts, DT, {"b": "x", "c": ("b", "a"), "out": ["x", "c"]})
+    x = draw(9, 2, 7, 3)
+    signal = x.transpose(0, 1)
+    a, b = parts["a"](signal, DT), parts["b"](signal, DT)
+    c = parts["c"](torch.cat([b, a], -1), DT)
+    out = parts["out"](torch.cat([signal, c], -1), DT)
+    logits, outputs = net(x)
+    assert torch.equal(logits, out.mean(0)) and list(outputs) == ["a", "b", "c", "out"]
+    assert all(torch.equal(outputs[name], value) for name, value in zip("abc", (a, b, c)))
+    assert net.n_in == 3 and set(net.placement().cores) == {"a", "b", "c", "out"}
+
+
+def test_decoders():
+    """Each decoder against its words, per-step outputs batch first; a function of the user's own works too."""
+    x, output = draw(1, 2, 7, 3), None
+    for decode, expected in [
+        (mean_over_time, lambda v: sum(v) / len(v)),
+        (max_over_time, lambda v: v.max(0).values),
+        (last_step, lambda v: v[6]),
+        (per_step, lambda v: torch.stack(list(v), 1)),
+        (lambda v: v[2:].sum(0), lambda v: v[2] + v[3] + v[4] + v[5] + v[6]),
+    ]:
+        logits, outputs = Network(layers(a=(4, 3)), DT, decode=decode)(x)
+        output = outputs["a"]
+        torch.testing.assert_close(logits, expected(output), rtol=1e-14, atol=1e-14)
+    with pytest.raises(TypeError, match="decode: got 'mean'"):
+        Network(layers(a=(4, 3)), DT, decode="mean")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "inputs", "message"),
+    [
+        ({"a": (4, 3), "b": (2, 4)}, {"c": "a"}, "inputs: layer: 'c' does not exist"),
+        ({"hidden": (4, 3), "b": (2, 4)}, {"b": "hiden"}, "Did you mean 'hidden'"),
+        ({"a": (4, 3), "b": (2, 4)}, {"a": ("x", "b")}, r"inputs\['a'\]: 'b' does not come before it.*Cycles"),
+        ({"a": (4, 7), "b": (2, 4)}, {"a": ("x", "a")}, r"inputs\['a'\]: 'a' does not come before it"),
+        ({"a": (4, 3), "b": (2, 8)}, {"b": ("a", "x")}, r"layers\['b'\]: takes 8 .*leaves 4 for 'x'; expected 3"),
+        ({"a": (4, 3), "b": (2, 4)}, {"b": ("a", "x")}, r"leaves 0 for 'x'; expected 3"),
+        ({"a": (4, 3), "b": (2, 4)}, {"b": ()}, r"inputs\['b'\]: got none"),
+        ({"a": (4, 3), "b": (2, 3)}, {"b": "x"}, "no layer hears 'a'"),
+        ({"x": (4, 3), "b": (2, 4)}, {}, "'x' is the name of the network's input"),
+        ({"a": (4, 3), "b": (2, 9)}, {"b": ("a", "a")}, r"takes 9 inputs; it hears 'a' \(4\)"),
+    ],
+)
+def test_bad_graphs_are_refused(sizes, inputs, message):
+    """Unknown names, cycles, sizes that do not add up, layers nobody hears: named."""
+    with pytest.raises(ValueError, match=message):
+        Network(layers(**sizes), DT, inputs)
+
+
+def test_placement_is_asked_of_the_module():
+    """Any module that has a placement() is asked for it; one that has none is nowhere."""
+
+    class Placed(torch.nn.Module):
+        def placement(self):
+            return "here"
+
+    assert placement_of(Placed()) == "here"
+    assert placement_of(torch.nn.Linear(2, 2)) is NOWHERE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .. import kernels
-from ..connections import Linear
+from ..connections import Connection
 from ..surrogate import Surrogate, Triangle
 from .neuron import Neuron, Value, decay
 
@@ -30,8 +30,8 @@ class AdaptiveLif(Neuron):
 
     def __init__(
         self,
-        input: Linear,
-        recurrent: Linear | None = None,
+        input: Connection,
+        recurrent: Connection | None = None,
         core: Tensor | None = None,
         *,
         tau_mem: Value,
@@ -56,4 +56,4 @@ class AdaptiveLif(Neuron):
             self.per_neuron("adaptation"),
             self.per_neuron("v_threshold"),
         )
-        return kernels.adaptive_lif(self.input(x), self.recurrent_matrix(), c, self.surrogate, refractory=1)
+        return kernels.adaptive_lif(self.current(x, dt), self.recurrent_matrix(), c, self.surrogate, refractory=1)

@@ -5,22 +5,36 @@ from __future__ import annotations
 from torch import Tensor
 
 from .. import kernels
-from ..connections import Linear
+from ..connections import Connection
 from .neuron import Neuron, Value, decay
 
 
 class LeakyIntegrator(Neuron):
-    """NIR's LI: tau_mem dv/dt = −v + I, so v[t] = α v[t−1] + (1 − α) I[t] with α = exp(−dt/tau_mem).
+    """NIR's LI: tau_mem dv/dt = v_leak − v + r I, so v[t] = α v[t−1] + (1 − α)(v_leak + r I[t]), α = exp(−dt/tau_mem).
+
+    v starts at v_leak.
 
     Args:
         input, core: see :class:`Neuron`.
-        tau_mem: time constant, s.
+        tau_mem: time constant, s. r: resistance, 1 where omitted. v_leak: potential at rest, V, 0 where omitted.
     """
 
-    def __init__(self, input: Linear, core: Tensor | None = None, *, tau_mem: Value):
+    def __init__(
+        self,
+        input: Connection,
+        core: Tensor | None = None,
+        *,
+        tau_mem: Value,
+        r: Value | None = None,
+        v_leak: Value | None = None,
+    ):
         super().__init__(input, None, core)
         self.set("tau_mem", tau_mem)
+        self.set("r", r)
+        self.set("v_leak", v_leak)
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         alpha = decay(self.per_neuron("tau_mem"), dt)
-        return kernels.leaky_integrator(self.input(x), alpha, 1 - alpha)
+        v = kernels.leaky_integrator(self.current(x, dt), alpha, self.gain(alpha))
+        v_leak = self.optional("v_leak")
+        return v if v_leak is None else v + v_leak

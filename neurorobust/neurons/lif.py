@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .. import kernels
-from ..connections import Linear
+from ..connections import Connection
+from ..kernels import Dynamics, Reset
 from ..surrogate import Surrogate, Triangle
 from .neuron import Neuron, Value, decay
 
@@ -16,40 +16,54 @@ class Lif(Neuron):
 
     ::
 
-        tau_mem dv/dt = −v + r I
-        v[t] = α v[t−1] + (1 − α) r I[t] − z[t−1] v_threshold        α = exp(−dt/tau_mem)
-        z[t] = 1 if v[t] > v_threshold else 0
+        tau_mem dv/dt = v_leak − v + r I
+        v[t] = α v[t−1] + (1 − α)(v_leak + r I[t]), and the reset      α = exp(−dt/tau_mem)
+        z[t] = 1 if v[t] > v_threshold and t_ref has passed since the last spike, else 0
 
-    The threshold is subtracted one step after the spike, as ``snntorch.Leaky`` does, which this equals for
-    r = 1/(1 − beta).
+    v starts at v_leak and goes on integrating during t_ref. With the default reset, which subtracts the threshold one
+    step after the spike, this equals ``snntorch.Leaky`` for r = 1/(1 − beta).
 
     Args:
         input, recurrent, core: see :class:`Neuron`.
-        tau_mem: membrane time constant, s. v_threshold: threshold, V. r: membrane resistance; omitted, it is 1
-            and no parameter.
+        tau_mem: membrane time constant, s. v_threshold: threshold, V. r: membrane resistance, 1 where omitted.
+        v_leak: potential at rest, V, 0 where omitted. v_reset: potential after a spike, V, for ``ToValue``.
+        t_ref: silence after a spike, s, in whole steps (rounded to the nearest); it has no gradient.
+        surrogate: derivative of the spike. reset: what a spike does to the membrane; where omitted, ``ToValue`` if
+            v_reset is given and ``DelayedSubtract`` if not.
     """
 
     def __init__(
         self,
-        input: Linear,
-        recurrent: Linear | None = None,
+        input: Connection,
+        recurrent: Connection | None = None,
         core: Tensor | None = None,
         *,
         tau_mem: Value,
         v_threshold: Value,
         r: Value | None = None,
+        v_leak: Value | None = None,
+        v_reset: Value | None = None,
+        t_ref: Value | None = None,
         surrogate: Surrogate = Triangle(),
+        reset: Reset | None = None,
     ):
         super().__init__(input, recurrent, core)
         self.set("tau_mem", tau_mem)
         self.set("v_threshold", v_threshold)
-        if r is not None:
-            self.set("r", r)
+        self.set("r", r)
+        self.set("v_leak", v_leak)
+        self.set_reset(reset, v_reset)
+        self.set("t_ref", t_ref)
         self.surrogate = surrogate
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         alpha = decay(self.per_neuron("tau_mem"), dt)
-        gain = 1 - alpha if not hasattr(self, "r") else (1 - alpha) * self.per_neuron("r")
-        none = torch.zeros_like(alpha)
-        c = kernels.Coefficients(alpha, gain, none, none, self.per_neuron("v_threshold"))
-        return kernels.adaptive_lif(self.input(x), self.recurrent_matrix(), c, self.surrogate, refractory=0)
+        c = kernels.LifCoefficients(
+            alpha,
+            self.gain(alpha),
+            self.per_neuron("v_threshold"),
+            v_leak=self.optional("v_leak"),
+            v_reset=self.optional("v_reset"),
+            refractory=self.refractory(dt),
+        )
+        return kernels.lif(self.current(x, dt), self.recurrent_matrix(), c, Dynamics(self.surrogate, self.reset))[0]

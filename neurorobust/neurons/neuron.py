@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from ..connections import Linear
+from ..connections import Connection
 from ..errors import check_finite, check_positive
+from ..kernels import DelayedSubtract, DelayedToValue, Reset, ToValue
 from ..params import HOST, POSITIVE
 
 Value = float | Tensor
@@ -18,26 +19,27 @@ class Neuron(nn.Module, ABC):
     """A population of n neurons with the synapses into it.
 
     A subclass calls :meth:`set` once for each parameter and implements :meth:`forward`. Each parameter is set as one
-    number, one per core (C,) or one per neuron (n,); whatever it was set as, it deviates on every neuron.
+    number, one per core (C,) or one per neuron (n,); whatever it was set as, it deviates on every neuron. An optional
+    one that is omitted is a constant, and no parameter.
 
     Args:
         input: connection from the layer below.
-        recurrent: connection from the population's own spikes of the step before, or None.
+        recurrent: connection from the population's own spikes of the step before (Linear or OneToOne), or None.
         core: the core each neuron sits on, shape (n,), integers from 0; None puts all on core 0.
             ``neurorobust.params.HOST`` (−1) for every neuron marks a layer that is computed off the chip.
     """
 
     core: Tensor
 
-    def __init__(self, input: Linear, recurrent: Linear | None = None, core: Tensor | None = None):
+    def __init__(self, input: Connection, recurrent: Connection | None = None, core: Tensor | None = None):
         super().__init__()
         self.input = input
         self.recurrent = recurrent
-        self.n = input.weight.shape[0]
-        if recurrent is not None and recurrent.weight.shape != (self.n, self.n):
-            raise ValueError(
-                f"recurrent: got weight of shape {tuple(recurrent.weight.shape)}; expected ({self.n}, {self.n})."
-            )
+        self.n = input.n_out
+        if recurrent is not None:
+            shape = tuple(recurrent.matrix().shape)
+            if shape != (self.n, self.n):
+                raise ValueError(f"recurrent: got weight of shape {shape}; expected ({self.n}, {self.n}).")
         core = torch.zeros(self.n, dtype=torch.long) if core is None else core.long()
         if core.shape != (self.n,):
             raise ValueError(f"core: got shape {tuple(core.shape)}; expected one entry for each neuron, ({self.n},).")
@@ -48,10 +50,13 @@ class Neuron(nn.Module, ABC):
         self.register_buffer("core", core)
         self.n_cores = max(int(core.max()) + 1, 1)
 
-    def set(self, kind: str, value: Value) -> None:
+    def set(self, kind: str, value: Value | None) -> None:
         """Register a parameter: a number, one value per core, or one per neuron; positive kinds must be > 0
-        (``adaptation`` ≥ 0)."""
-        tensor = torch.as_tensor(value, dtype=self.input.weight.dtype).clone()
+        (``adaptation`` ≥ 0). None registers nothing."""
+        if value is None:
+            return
+        synapses = next(self.input.parameters(), None)
+        tensor = torch.as_tensor(value, dtype=None if synapses is None else synapses.dtype).clone()
         n_cores = self.n_cores
         if tensor.ndim and tensor.shape not in ((self.n,), (n_cores,)):
             raise ValueError(
@@ -73,6 +78,18 @@ class Neuron(nn.Module, ABC):
             check_finite({kind: tensor})
         self.register_parameter(kind, nn.Parameter(tensor))
 
+    def set_reset(self, reset: Reset | None, v_reset: Value | None) -> None:
+        """Keep the reset and register the value it resets to; None is ``ToValue`` where there is one, else
+        ``DelayedSubtract``."""
+        if reset is None:
+            reset = DelayedSubtract() if v_reset is None else ToValue()
+        if not isinstance(reset, Reset):
+            raise TypeError(f"reset: got {reset!r}; expected a neurorobust.neurons.Reset, such as ToValue().")
+        if v_reset is not None and not isinstance(reset, (ToValue, DelayedToValue)):
+            raise ValueError(f"v_reset: {reset!r} does not use it; pass reset=ToValue(), or leave v_reset out.")
+        self.reset = reset
+        self.set("v_reset", v_reset)
+
     def index(self, kind: str) -> Tensor | None:
         """The entry of a parameter's tensor each neuron reads, shape (n,); None where it has one per neuron."""
         shape = self.get_parameter(kind).shape
@@ -90,6 +107,30 @@ class Neuron(nn.Module, ABC):
                 f"{kind}: got shape {tuple(value.shape)}; expected a number, ({self.n_cores},) or ({self.n},)."
             )
         return value[self.core] if value.ndim else value.expand(self.n)
+
+    def connections(self) -> dict[str, Connection]:
+        """The connections into the population, by attribute."""
+        return {"input": self.input} | ({} if self.recurrent is None else {"recurrent": self.recurrent})
+
+    def optional(self, kind: str) -> Tensor | None:
+        """:meth:`per_neuron` of a parameter that may have been omitted; None where it was."""
+        return self.per_neuron(kind) if hasattr(self, kind) else None
+
+    def gain(self, alpha: Tensor) -> Tensor:
+        """(1 − alpha) · r: what a unit of current adds to the membrane in one step; r is 1 where it was omitted."""
+        r = self.optional("r")
+        return 1 - alpha if r is None else (1 - alpha) * r
+
+    def refractory(self, dt: float) -> Tensor | None:
+        """t_ref in whole steps, rounded to the nearest, shape (n,); no gradient."""
+        t_ref = self.optional("t_ref")
+        return None if t_ref is None else (t_ref.detach() / dt).round()
+
+    def current(self, x: Tensor, dt: float) -> Tensor:
+        """What enters the population from outside at every step, and the bias of its recurrent connection."""
+        current = self.input(x, dt)
+        bias = getattr(self.recurrent, "bias", None)
+        return current if bias is None else current + bias
 
     def recurrent_matrix(self) -> Tensor | None:
         """Weights from the population onto itself, shape (n, n), row = target; None without recurrence."""
