@@ -17,7 +17,7 @@ from neurorobust.connections import Linear
 from neurorobust.network import Network, placement_of
 from neurorobust.neurons import LeakyIntegrator
 from neurorobust.params import expand, forward, nominal
-from neurorobust.regularizers import Adversarial, FiringRate, ForwardNoise, TaskLoss
+from neurorobust.regularizers import Adversarial, Dropout, FiringRate, ForwardNoise, TaskLoss
 
 
 class Spy(PGA):
@@ -25,8 +25,8 @@ class Spy(PGA):
 
     found = None
 
-    def search(self, *arguments):
-        type(self).found = super().search(*arguments)
+    def search(self, *arguments, **options):
+        type(self).found = super().search(*arguments, **options)
         return self.found
 
 
@@ -50,17 +50,18 @@ def fold(expanded, network):
     return folded
 
 
+@pytest.mark.parametrize("constant", [False, True])
 @settings(max_examples=6)
 @given(seed=st.integers(0, 2**16), radius=st.sampled_from([0.05, 0.3]))
-def test_adversarial_gradient_is_the_papers(seed, radius):
-    """∇(L_nat + β KL) = ∇ through the clean output + J · ∇ at θ*, J = 1 + sign(θ)δ or e^δ put in by hand: to 1e-9."""
+def test_adversarial_gradient_is_the_papers(constant, seed, radius):
+    """∇(L_nat + β KL) = ∇ through the clean output + J · ∇ at θ*, J = 1 + sign(θ)δ or e^δ put in by hand, or 1 where θ*
+    is treated as θ and a constant: to 1e-9."""
     network, data, beta = tiny(seed), events(seed, 8), 0.25
     masks = placement_of(network).masks
     attack = Spy(steps=3)
     leaves = leaves_of(network)
-    total = Adversarial(functional.cross_entropy, attack, Ball.uniform(radius), beta)(
-        network, leaves, (data.x, data.y), torch.Generator().manual_seed(seed)
-    )
+    loss = Adversarial(functional.cross_entropy, attack, Ball.uniform(radius), beta, treat_as_constant=constant)
+    total = loss(network, leaves, (data.x, data.y), torch.Generator().manual_seed(seed))
     found = gradients(total, leaves)
 
     theta = {name: value.detach().requires_grad_() for name, value in oracle.expand(nominal(network)).items()}
@@ -75,7 +76,13 @@ def test_adversarial_gradient_is_the_papers(seed, radius):
     expected = fold(
         {
             name: through_clean[name]
-            + (1 + theta[name].sign() * delta[name] if oracle.is_signed(name) else delta[name].exp())
+            + (
+                1.0
+                if constant
+                else 1 + theta[name].sign() * delta[name]
+                if oracle.is_signed(name)
+                else delta[name].exp()
+            )
             * through_clean[f"* {name}"]
             for name in theta
         },
@@ -202,6 +209,114 @@ def test_adversarial_inside_noise(network, data):
             return seen[-1]
 
     torch.testing.assert_close(ForwardNoise(Probe(None), 0.0)(network, nominal(network), batch), plain)
+
+
+def with_spikes_dropped(p, x, scale, where):
+    """Logits of conftest's network with its hidden spikes multiplied by ``scale`` on their way to ``where``."""
+    current = x.transpose(0, 1) @ p["hidden.input.weight"].T
+    alpha, rho = (torch.exp(-DT / p[f"hidden.{name}"]) for name in ("tau_mem", "tau_adapt"))
+    v, b, z, seen = torch.zeros(len(x), 6), torch.zeros(len(x), 6), torch.zeros(len(x), 6).double(), []
+    for drive in current:
+        b = rho * b + (1 - rho) * z
+        bound = p["hidden.v_threshold"] + p["hidden.adaptation"] * b
+        back = z * scale if "recurrent" in where else z
+        v = alpha * v + (1 - alpha) * (drive + back @ p["hidden.recurrent.weight"].T) - z * bound
+        z = ((v > bound) & (z == 0)).double()
+        seen.append(z * scale if "readout" in where else z)
+    beta = torch.exp(-DT / p["readout.tau_mem"])
+    current = torch.stack(seen) @ p["readout.input.weight"].T + p["readout.input.bias"]
+    return oracle.integrate(current, beta, 1 - beta).mean(0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "where"),
+    [
+        (["hidden.recurrent.weight"], "recurrent"),
+        (["readout.input.weight"], "readout"),
+        ([("hidden.recurrent.weight", "readout.input.weight")], "recurrent and readout"),
+    ],
+)
+@given(seed=st.integers(0, 2**16))
+def test_dropout_drops_spikes(weights, where, seed):
+    """The inner loss of a network whose hidden spikes are multiplied by m/(1 − p) wherever the named weights read them,
+    by one mask for the batch, taken by hand from the generator."""
+    network, data = tiny(seed), events(seed, 6)
+    loss = Dropout(functional.cross_entropy, 0.3, *weights)
+    value = loss(network, nominal(network), (data.x, data.y), torch.Generator().manual_seed(seed))
+    scale = (torch.rand(6, generator=torch.Generator().manual_seed(seed)) >= 0.3).double() / 0.7
+    logits = with_spikes_dropped(oracle.expand(nominal(network)), data.x, scale, where)
+    torch.testing.assert_close(value, functional.cross_entropy(logits, data.y), rtol=1e-10, atol=0)
+
+
+class Dense(torch.nn.Module):
+    """A foreign module: a convolution whose channels, and a dense layer whose inputs, can be dropped."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Conv1d(2, 5, 3).double(), torch.nn.Linear(5, 3).double()
+
+    def forward(self, x, channels=1.0, hidden=1.0):
+        deep = torch.relu(self.first(x * channels)).mean(2)
+        return self.second(deep * hidden), {}
+
+
+def test_dropout_in_a_foreign_module():
+    """Input channels of a convolution and inputs of a dense layer, each with its own mask; gradients as of the masked
+    signals."""
+    torch.manual_seed(3)
+    network, x, y = Dense(), draw(1, 6, 2, 9), torch.arange(6) % 3
+    leaves = dict(network.named_parameters())
+    loss = Dropout(functional.cross_entropy, 0.5, "first.weight", "second.weight")
+    value = loss(network, leaves, (x, y), torch.Generator().manual_seed(1))
+    found = torch.autograd.grad(value, list(leaves.values()))
+    replay = torch.Generator().manual_seed(1)
+    channels, hidden = (2.0 * (torch.rand(n, generator=replay) >= 0.5).double() for n in (2, 5))
+    assert 0 < channels.sum() + hidden.sum() < 14
+    expected = functional.cross_entropy(network(x, channels[:, None], hidden)[0], y)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+    for gradient, by_signal in zip(found, torch.autograd.grad(expected, list(leaves.values()))):
+        torch.testing.assert_close(gradient, by_signal, rtol=1e-10, atol=1e-15)
+
+
+def test_dropout_drops_as_many_as_it_says():
+    """Of 10 000 inputs to a weight of ones, 0.7 ± 5 σ stay, each worth 1/0.7 (false alarm 6e-7); p = 0 drops none."""
+    network = torch.nn.Linear(10_000, 1, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dense = network
+
+        def forward(self, x):
+            return self.dense(x), {}
+
+    batch = (torch.ones(1, 10_000).double(), None)
+    wrapped = Wrapped()
+    kept = 0.7 * Dropout(lambda out, _: out.sum(), 0.3, "dense.weight")(wrapped, nominal(wrapped), batch).item()
+    assert kept == pytest.approx(round(kept), abs=1e-8)
+    assert abs(kept - 7000) <= 5 * (10_000 * 0.3 * 0.7) ** 0.5
+    assert Dropout(lambda out, _: out.sum(), 0.0, "dense.weight")(wrapped, nominal(wrapped), batch) == 10_000
+
+
+def test_dropout_that_does_not_fit_is_refused(network, data):
+    """Unknown weights, weights that read different neurons, no weights, one twice, no weight, p of 1."""
+    batch, params = (data.x, data.y), nominal(network)
+    with pytest.raises(ValueError, match=r"'hiden.recurrent.weight' does not exist.*Did you mean 'hidden.recurrent"):
+        Dropout(functional.cross_entropy, 0.3, "hiden.recurrent.weight")(network, params, batch)
+    with pytest.raises(ValueError, match=r"hidden.input.weight reads 3 neurons, hidden.recurrent.weight reads 6"):
+        Dropout(functional.cross_entropy, 0.3, ("hidden.recurrent.weight", "hidden.input.weight"))(
+            network, params, batch
+        )
+    with pytest.raises(ValueError, match="weights: got none"):
+        Dropout(functional.cross_entropy, 0.3)
+    with pytest.raises(ValueError, match=r"weights: got 'a\.weight'; expected names of weights, each once"):
+        Dropout(functional.cross_entropy, 0.3, "a.weight", ("a.weight", "b.weight"))
+    with pytest.raises(ValueError, match=r"weights: got 'a\.bias'"):
+        Dropout(functional.cross_entropy, 0.3, "a.bias")
+    with pytest.raises(ValueError, match=r"p: got 1.0; expected a probability ≥ 0 and < 1"):
+        Dropout(functional.cross_entropy, 1.0, "a.weight")
 
 
 def test_an_unknown_layer_is_refused(network, data):

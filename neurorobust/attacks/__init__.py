@@ -1,22 +1,34 @@
 """Attacks: searches for the worst deviations, one file each."""
 
-from .attack import Attack
+from .apgd import APGD
+from .attack import Attack, Point, Search
 from .ball import Ball
-from .objectives import OBJECTIVES, cross_entropy, kl, margin, objective
+from .l2_ball import L2Ball
+from .objectives import OBJECTIVES, cross_entropy, jensen_shannon, kl, l2, margin, mse, objective, reverse_kl
 from .pga import PGA
 from .random_search import RandomSearch
+from .spsa import SPSA
 from .suite import Suite, strong
 
 __all__ = [
+    "APGD",
     "OBJECTIVES",
     "PGA",
+    "SPSA",
     "Attack",
     "Ball",
+    "L2Ball",
+    "Point",
     "RandomSearch",
+    "Search",
     "Suite",
     "cross_entropy",
+    "jensen_shannon",
     "kl",
+    "l2",
     "margin",
+    "mse",
     "objective",
+    "reverse_kl",
     "strong",
 ]

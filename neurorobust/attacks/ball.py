@@ -1,11 +1,14 @@
-"""How far an attack may go: a radius for each kind or each parameter."""
+"""How far an attack may go: a radius for each kind, each parameter, or each pattern of names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Self
 
 import torch
+from torch import Tensor
 
 from ..errors import check_number, unknown
 from ..params import KINDS, Deviations, Params, Placement, expand, kind_of
@@ -13,13 +16,16 @@ from ..params import KINDS, Deviations, Params, Placement, expand, kind_of
 
 @dataclass(frozen=True, init=False)
 class Ball:
-    """The deviations an attack may choose: abs(δ) ≤ ζ for every element.
+    """The deviations an attack may choose: abs(δ) ≤ ζ for every element, the L∞ ball.
 
     On signed kinds this is abs(θ* − θ) ≤ ζ·abs(θ), on positive kinds abs(log(θ*/θ)) ≤ ζ, on absolute kinds
     abs(θ* − θ) ≤ ζ in the parameter's unit. What is not named is not attacked; a kind the network lacks is ignored.
+    Another norm is a subclass with :meth:`clip`, :meth:`direction` and :meth:`fill`.
 
     Args:
-        radii: ζ by full parameter name (``{"hidden.recurrent.weight": 0.1}``); goes before its kind's.
+        radii: ζ by full parameter name (``{"hidden.recurrent.weight": 0.1}``) or by pattern (``{"hidden.*": 0.1}``,
+            ``*`` stands for anything). A full name goes before the patterns, the first pattern that fits before the
+            kind.
         kinds: ζ by kind (``weight=0.1, tau_mem=0.1``).
 
     Example:
@@ -34,34 +40,69 @@ class Ball:
             if kind not in KINDS:
                 raise unknown("Ball: kind", kind, KINDS)
         for name in radii or {}:
-            kind_of(name)
+            if "*" not in name:
+                kind_of(name)
         merged = {**kinds, **(radii or {})}
         object.__setattr__(
             self, "radii", {name: check_number(f"Ball: {name}", radius) for name, radius in merged.items()}
         )
 
     @classmethod
-    def uniform(cls, radius: float) -> Ball:
+    def uniform(cls, radius: float) -> Self:
         """The same relative radius for every kind with a relative deviation (all but v_leak and v_reset)."""
         return cls(**{kind: radius for kind in sorted(KINDS - {"v_leak", "v_reset"})})
 
+    def key(self, name: str) -> str | None:
+        """The entry of ``radii`` that holds for a parameter; None where it may not be attacked."""
+        kind = kind_of(name)
+        if kind not in KINDS:
+            return None
+        patterns = (key for key in self.radii if "*" in key and fnmatchcase(name, key))
+        return name if name in self.radii else next(patterns, kind if kind in self.radii else None)
+
     def radius(self, name: str) -> float:
         """ζ of one parameter; 0 where it may not be attacked."""
-        return self.radii.get(name, self.radii.get(kind_of(name), 0.0))
+        key = self.key(name)
+        return 0.0 if key is None else self.radii[key]
 
     def center(self, params: Params, placement: Placement) -> Deviations:
         """Zero deviations, in expanded shapes, for every parameter this ball names, a radius of 0 included.
 
         Raises:
-            ValueError: a parameter named in full does not exist.
+            ValueError: a parameter named in full does not exist, or a pattern fits none.
         """
-        for name in self.radii:
-            if "." in name and name not in params:
-                raise unknown("Ball: parameter", name, params)
-        named = {name: value for name, value in params.items() if name in self.radii or kind_of(name) in self.radii}
-        expanded = expand(named, placement)
+        for entry in self.radii:
+            if "*" in entry:
+                if not any(fnmatchcase(name, entry) for name in params):
+                    raise unknown("Ball: pattern", entry, params)
+            elif "." in entry and entry not in params:
+                raise unknown("Ball: parameter", entry, params)
+        expanded = expand({name: value for name, value in params.items() if self.key(name)}, placement)
         return {name: torch.zeros_like(value) for name, value in expanded.items()}
 
     def project(self, deviations: Deviations) -> Deviations:
         """The nearest deviations inside the ball; what has no radius returns to 0."""
-        return {name: delta.clamp(-self.radius(name), self.radius(name)) for name, delta in deviations.items()}
+        return {name: self.clip(delta, self.radius(name)) for name, delta in deviations.items()}
+
+    def climb(self, deviations: Deviations, slopes: Deviations, length: float) -> Deviations:
+        """A step of steepest ascent: ``length`` radii along :meth:`direction` of the slopes, not projected."""
+        return {
+            name: delta + length * self.radius(name) * self.direction(slopes[name])
+            for name, delta in deviations.items()
+        }
+
+    def draw(self, center: Deviations, generator: torch.Generator) -> Deviations:
+        """Deviations drawn uniformly in the ball, in the shapes of ``center``."""
+        return {name: self.radius(name) * self.fill(zero, generator) for name, zero in center.items()}
+
+    def clip(self, delta: Tensor, radius: float) -> Tensor:
+        """The nearest tensor in the ball of this radius."""
+        return delta.clamp(-radius, radius)
+
+    def direction(self, slope: Tensor) -> Tensor:
+        """The tensor of norm 1 along which a function with this slope rises most."""
+        return slope.sign()
+
+    def fill(self, zero: Tensor, generator: torch.Generator) -> Tensor:
+        """One tensor drawn uniformly in the ball of radius 1, shape and type of ``zero``."""
+        return 2 * torch.rand(zero.shape, generator=generator, dtype=zero.dtype).to(zero.device) - 1

@@ -1,7 +1,12 @@
-"""What an attack raises: functions of the attacked logits, the clean logits and the labels."""
+"""What an attack raises: functions of the attacked outputs, the clean outputs and the targets.
+
+Logits are (B, n_classes) with labels (B,), or per step (B, T, n_classes) with labels (B, T): every step of every sample
+counts the same. Regression outputs have any shape; ``mse`` and ``l2`` are for them, the others refuse them.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -18,16 +23,47 @@ FLOOR = 1e-6
 def kl(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
     """KL(softmax clean ‖ softmax attacked), batch mean; the attacked probability is floored at 1e-6 in the logarithm.
 
-    Both arguments (B, n_classes); the labels are not used. arXiv 2106.05009.
+    The labels are not used, but targets in floating point are refused. arXiv 2106.05009.
     """
+    _no_regression("kl", y)
     log_clean = functional.log_softmax(clean, -1)
     attacked_probability = functional.softmax(attacked, -1).clamp(min=FLOOR)
     return (log_clean.exp() * (log_clean - attacked_probability.log())).sum(-1).mean()
 
 
+def reverse_kl(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
+    """KL(softmax attacked ‖ softmax clean), batch mean, with :func:`kl`'s floor; the labels are not used."""
+    _no_regression("reverse_kl", y)
+    attacked_probability = functional.softmax(attacked, -1)
+    gap = attacked_probability.clamp(min=FLOOR).log() - functional.log_softmax(clean, -1)
+    return (attacked_probability * gap).sum(-1).mean()
+
+
+def jensen_shannon(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
+    """½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2 of both softmaxes, batch mean, ≤ log 2; the labels are not used."""
+    _no_regression("js", y)
+    log_p, log_q = functional.log_softmax(clean, -1), functional.log_softmax(attacked, -1)
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    return (log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)).sum(-1).mean() / 2
+
+
+def l2(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
+    """‖attacked − clean‖₂ of each sample's whole output, batch mean (not squared); the targets are not used."""
+    return torch.linalg.vector_norm((attacked - clean).reshape(len(attacked), -1), dim=1).mean()
+
+
+def mse(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
+    """Mean squared error of the attacked outputs to targets of their shape."""
+    if not y.is_floating_point():
+        raise ValueError(f"y: got {y.dtype}; 'mse' needs targets in floating point. For class labels use 'ce'.")
+    if attacked.shape != y.shape:
+        raise ValueError(f"y: got shape {tuple(y.shape)}; 'mse' expected that of the outputs, {tuple(attacked.shape)}.")
+    return (attacked - y).square().mean()
+
+
 def cross_entropy(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of the attacked logits (B, n_classes) to the true labels (B,), batch mean."""
-    return functional.cross_entropy(attacked, y)
+    """Cross-entropy of the attacked logits to the true labels, batch mean."""
+    return functional.cross_entropy(*_flat("ce", attacked, y))
 
 
 def margin(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
@@ -35,6 +71,7 @@ def margin(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
 
     The clamp keeps samples that are lost anyway, or safe by far, from drowning those at the border.
     """
+    attacked, y = _flat("margin", attacked, y)
     true = attacked.gather(1, y[:, None])[:, 0]
     wrong = attacked.scatter(1, y[:, None], -torch.inf).amax(1)
     scale = clean.detach().std().clamp(min=1e-6)
@@ -42,7 +79,15 @@ def margin(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
     return functional.hardtanh(gap, -1.0, 1.0).mean()
 
 
-OBJECTIVES: dict[str, Objective] = {"kl": kl, "ce": cross_entropy, "margin": margin}
+OBJECTIVES: dict[str, Objective] = {
+    "kl": kl,
+    "reverse_kl": reverse_kl,
+    "js": jensen_shannon,
+    "l2": l2,
+    "ce": cross_entropy,
+    "margin": margin,
+    "mse": mse,
+}
 
 
 def name_of(function: Objective) -> str:
@@ -58,3 +103,19 @@ def objective(choice: str | Objective) -> Objective:
     if choice not in OBJECTIVES:
         raise unknown("divergence", choice, OBJECTIVES)
     return OBJECTIVES[choice]
+
+
+def _no_regression(name: str, y: Tensor | None) -> None:
+    if y is not None and y.is_floating_point():
+        raise ValueError(f"y: got {y.dtype}; {name!r} needs integer class labels. For regression use 'mse' or 'l2'.")
+
+
+def _flat(name: str, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (n, n_classes) and labels (n,), steps and samples in one row."""
+    _no_regression(name, y)
+    if logits.shape[:-1] != y.shape:
+        raise ValueError(
+            f"y: got labels of shape {tuple(y.shape)}; {name!r} expected {tuple(logits.shape[:-1])}, one for each row "
+            f"of the logits, shape {tuple(logits.shape)}."
+        )
+    return logits.reshape(-1, logits.shape[-1]), y.reshape(-1)

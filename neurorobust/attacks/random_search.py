@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from ..errors import check_count
-from ..params import Deviations
-from .attack import Attack, Loss, uniform
-from .ball import Ball
+from .attack import Attack, Search
 from .objectives import Objective, objective
 
 
@@ -25,15 +21,13 @@ class RandomSearch(Attack):
         objective(self.divergence)
 
     @property
+    def passes(self) -> int:
+        return self.steps + 1
+
+    @property
     def objectives(self) -> tuple[Objective, ...]:
         return (objective(self.divergence),)
 
-    def start(self, center: Deviations, ball: Ball, generator: torch.Generator) -> Deviations:
-        return uniform(center, ball, generator)
-
-    def step(
-        self, deviations: Deviations, loss: Loss, ball: Ball, generator: torch.Generator
-    ) -> tuple[float, Deviations]:
-        with torch.no_grad():
-            value = float(loss(deviations))
-        return value, uniform(deviations, ball, generator)
+    def explore(self, search: Search) -> None:
+        for _ in range(self.passes):
+            search.look(search.ball.draw(search.center, search.generator))

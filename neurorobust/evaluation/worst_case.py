@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from ..attacks import Attack, Ball, RandomSearch, Suite
 from ..attacks.objectives import Objective, name_of
 from ..console import progress
-from ..errors import check_count, check_finite
+from ..errors import check_count, check_finite, unknown
 from ..network import placement_of
-from ..params import Deviations, apply, forward, nominal
+from ..params import Deviations, apply, evaluating, expand, forward, nominal
 from ..randomness import generator
 from ..tasks.task import Data
-from .statistics import balanced_accuracy, recall
+from .statistics import check_outputs, recall, score
+
+NOTHING = Suite(())
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +27,14 @@ class WorstCase:
     """The worst die found, of all that were looked at.
 
     Attributes:
-        balanced_accuracy, accuracy, recall: on that die; recall one number per class.
+        score: on that die, what was minimised: balanced accuracy, or R² of a regression.
+        balanced_accuracy, accuracy, recall: on that die, recall one number per class; NaN and () for a regression.
         deviations: the die itself, inside the ball.
         attack: which member of the suite found it; it may be the nominal network.
-        passes: forward passes made, over the whole data set.
+        passes: forward passes made, over the whole data set, besides that of the nominal network.
     """
 
+    score: float
     balanced_accuracy: float
     accuracy: float
     recall: tuple[float, ...]
@@ -40,88 +44,146 @@ class WorstCase:
 
 
 class _Witness:
-    """Runs the network for an attack and remembers the die with the lowest balanced accuracy it was shown."""
+    """Runs the network for an attack and remembers the die with the lowest score it was shown."""
 
     def __init__(self, network: nn.Module, data: Data, ball: Ball, tick: Callable[[], None]):
-        self.network, self.data, self.tick = network, data, tick
+        self.network, self.data, self.ball, self.tick = network, data, ball, tick
         self.params = nominal(network)
         self.placement = placement_of(network)
+        self.center = ball.center(self.params, self.placement)
+        if not self.center:
+            raise ValueError(f"ball: {ball} names no parameter of this network; name a kind it has.")
         with torch.no_grad():
             self.clean = forward(network, self.params, data.x)[0]
-        self.lowest, self.logits = balanced_accuracy(self.clean, data.y), self.clean
-        self.deviations = ball.center(self.params, self.placement)
-        self.finder, self.attack, self.passes = "the nominal parameters", "", 0
+        check_outputs(self.clean, data.y)
+        self.lowest, self.outputs = score(self.clean, data.y), self.clean
+        self.deviations, self.finder, self.passes = self.center, "the nominal parameters", 0
 
-    def loss(self, objective: Objective, deviations: Deviations) -> Tensor:
+    def outputs_of(self, deviations: Deviations, attack: str) -> Tensor:
+        """The network's outputs on a die, which is remembered if it is the worst."""
         self.passes += 1
         self.tick()
-        logits = forward(self.network, apply(self.params, deviations, self.placement), self.data.x)[0]
-        score = balanced_accuracy(logits.detach(), self.data.y)
-        if score < self.lowest:
-            self.lowest, self.logits, self.finder = score, logits.detach(), self.attack
+        outputs = forward(self.network, apply(self.params, deviations, self.placement), self.data.x)[0]
+        found = score(outputs.detach(), self.data.y)
+        if found < self.lowest:
+            self.lowest, self.outputs, self.finder = found, outputs.detach(), attack
             self.deviations = {name: delta.detach().clone() for name, delta in deviations.items()}
-        return objective(logits, self.clean, self.data.y)
+        return outputs
+
+    def loss(self, objective: Objective, attack: str, deviations: Deviations) -> Tensor:
+        return objective(self.outputs_of(deviations, attack), self.clean, self.data.y)
+
+    def inside(self, candidate: Mapping[str, Tensor]) -> Deviations:
+        """A die found elsewhere, projected into the ball; 0 where it does not deviate."""
+        expected = expand(self.params, self.placement)
+        for name, delta in candidate.items():
+            if name not in expected:
+                raise unknown("candidates: parameter", name, expected)
+            if delta.shape != expected[name].shape:
+                raise ValueError(
+                    f"candidates: {name} has shape {tuple(delta.shape)}; this network expected "
+                    f"{tuple(expected[name].shape)}. Deviations go over between networks of the same layers only."
+                )
+        check_finite(candidate)
+        return self.ball.project({name: candidate.get(name, zero).to(zero) for name, zero in self.center.items()})
+
+    def report(self) -> WorstCase:
+        y = self.data.y
+        nothing = float("nan")
+        balanced, accuracy, per_class = nothing, nothing, ()
+        if not y.is_floating_point():
+            predicted = self.outputs.argmax(-1)
+            balanced, accuracy = self.lowest, float((predicted == y).double().mean())
+            per_class = tuple(recall(predicted, y, self.outputs.shape[-1]).tolist())
+        return WorstCase(self.lowest, balanced, accuracy, per_class, self.deviations, self.finder, self.passes)
 
 
 def worst_case(
-    network: nn.Module, data: Data, ball: Ball, attack: Attack | Suite, *, restarts: int = 1, seed: int = 0
-) -> WorstCase:
-    """Search for ONE die inside the ball that is worst for a whole data set.
-
-    Every die the attack looks at counts, not only where it ends, and so does the network as it is. With the same
-    seed a suite visits the very dies its members visit alone, so it is never weaker than they are.
-
-    Args:
-        network: attacked at its nominal parameters, which stay as they are.
-        data: samples and labels; balanced accuracy over all of them is what is minimised.
-        ball: how far each kind may move.
-        attack: an attack or a suite.
-        restarts: searches from different starts, for each member and objective.
-        seed: of every random number.
-    """
-    check_count("restarts", restarts)
-    total = sum(n * restarts * len(member.objectives) * (member.steps + 1) for member, n in _members(attack))
-    with progress(f"attacking {len(data)} samples", total) as tick:
-        return search(network, data, ball, attack, (restarts, seed), tick)
-
-
-def _members(attack: Attack | Suite) -> tuple[tuple[Attack, int], ...]:
-    return attack.members if isinstance(attack, Suite) else ((attack, 1),)
-
-
-def search(
     network: nn.Module,
     data: Data,
     ball: Ball,
     attack: Attack | Suite,
-    restarts_seed: tuple[int, int] = (1, 0),
+    *,
+    restarts: int = 1,
+    seed: int = 0,
+    candidates: Sequence[Mapping[str, Tensor]] = (),
+) -> WorstCase:
+    """Search for ONE die inside the ball that is worst for a whole data set.
+
+    Every die the attack looks at counts, not only where it ends, and so does the network as it is. With the same
+    seed a suite visits the very dies its members visit alone, so it is never weaker than they are. What an attack looks
+    at is always projected into the ball.
+
+    Args:
+        network: attacked at its nominal parameters, which stay as they are.
+        data: samples and labels or targets; the score over all of them is what is minimised: balanced accuracy, or R².
+        ball: how far each kind may move.
+        attack: an attack or a suite.
+        restarts: searches from different starts, for each member and objective.
+        seed: of every random number.
+        candidates: deviations found elsewhere, looked at too; see :func:`transfer`.
+
+    Raises:
+        ValueError: the ball or a candidate does not fit the network, or the data do not fit its outputs.
+    """
+    check_count("restarts", restarts)
+    suite = _suite(attack, restarts)
+    with progress(f"attacking {len(data)} samples", suite.passes + len(candidates)) as tick:
+        return find(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
+
+
+def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Mapping[str, Tensor]]) -> WorstCase:
+    """The worst of the dies that were found for other networks, each projected into the ball.
+
+    A network that withstands its own attack but not another network's dies hides its gradient.
+
+    Args:
+        network, data, ball: as for :func:`worst_case`.
+        candidates: deviations by parameter name, such as ``[worst_case(other, …).deviations]``; a parameter without an
+            entry does not deviate, and neither does one the ball does not name.
+
+    Raises:
+        ValueError: a parameter this network does not have, or has in another shape; NaN; no candidates.
+    """
+    if not candidates:
+        raise ValueError("candidates: got none; expected deviations found on another network.")
+    return find(network, data, ball, NOTHING, candidates=candidates)
+
+
+def find(
+    network: nn.Module,
+    data: Data,
+    ball: Ball,
+    attack: Attack | Suite,
+    *,
+    seed: int = 0,
+    candidates: Sequence[Mapping[str, Tensor]] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> WorstCase:
     """What :func:`worst_case` does, without its progress bar: ``tick`` is called after every forward pass."""
-    restarts, seed = restarts_seed
     data.check_classes("data")
     check_finite(nominal(network))
-    witness = _Witness(network, data, ball, tick)
-    center = witness.deviations
-    if not center:
-        raise ValueError(f"ball: {ball} names no parameter of this network; name a kind it has.")
-    for member, member_restarts in _members(attack):
-        witness.attack = repr(member)
-        for restart in range(member_restarts * restarts):
-            for objective in member.objectives:
-                start = generator(seed, type(member).__name__, name_of(objective), restart)
-                member.search(partial(witness.loss, objective), center, ball, start)
-    predicted = witness.logits.argmax(-1)
-    return WorstCase(
-        balanced_accuracy=witness.lowest,
-        accuracy=float((predicted == data.y).double().mean()),
-        recall=tuple(recall(predicted, data.y, witness.logits.shape[-1]).tolist()),
-        deviations=witness.deviations,
-        attack=witness.finder,
-        passes=witness.passes,
-    )
+    with evaluating(network):
+        witness = _Witness(network, data, ball, tick)
+        dies = [witness.inside(candidate) for candidate in candidates]
+        with torch.no_grad():
+            for number, die in enumerate(dies):
+                witness.outputs_of(die, f"candidate {number}")
+        for member, restarts in _suite(attack).members:
+            for restart in range(restarts):
+                for objective in member.objectives:
+                    key = generator(seed, type(member).__name__, name_of(objective), restart)
+                    member.search(partial(witness.loss, objective, repr(member)), witness.center, ball, key)
+    return witness.report()
+
+
+def _suite(attack: Attack | Suite, restarts: int = 1) -> Suite:
+    """Every member as often as it says, ``restarts`` times over."""
+    members = attack.members if isinstance(attack, Suite) else ((attack, 1),)
+    return Suite(tuple((member, n * restarts) for member, n in members))
 
 
 def random_search(network: nn.Module, data: Data, ball: Ball, *, passes: int, seed: int = 0) -> WorstCase:
     """The control: the worst of ``passes`` dies drawn uniformly in the ball."""
-    return worst_case(network, data, ball, RandomSearch(steps=check_count("passes", passes) - 1), seed=seed)
+    draws = RandomSearch(check_count("passes", passes) - 1, "mse" if data.y.is_floating_point() else "ce")
+    return worst_case(network, data, ball, draws, seed=seed)

@@ -1,8 +1,9 @@
 """Training losses that make a network robust, one file each; they nest."""
 
 from .adversarial import Adversarial
+from .dropout import Dropout
 from .firing_rate import FiringRate
 from .forward_noise import ForwardNoise
 from .regularizer import Regularizer, Step, TaskLoss, as_regularizer
 
-__all__ = ["Adversarial", "FiringRate", "ForwardNoise", "Regularizer", "Step", "TaskLoss", "as_regularizer"]
+__all__ = ["Adversarial", "Dropout", "FiringRate", "ForwardNoise", "Regularizer", "Step", "TaskLoss", "as_regularizer"]

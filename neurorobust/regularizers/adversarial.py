@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..attacks import Attack, Ball
 from ..errors import check_number
+from ..params import apply, expand, forward
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 
@@ -13,22 +14,32 @@ class Adversarial(Regularizer):
     """L = inner + beta · D(f(θ), f(θ*)), θ* = apply(θ, δ*) with δ* found by the attack on this batch.
 
     δ* is held constant when θ is differentiated, so the gradient reaches θ through the clean output and through θ*
-    with the Jacobian 1 + sign(θ)·δ* (arXiv 2106.05009).
+    with the Jacobian 1 + sign(θ)·δ* (e^δ* on positive kinds; arXiv 2106.05009).
 
     Args:
         inner: loss(logits, y) or another regularizer.
-        attack: its first objective is D as well as what it raises.
+        attack: its first objective is D as well as what it raises. PGA(project=False) repeats the authors' code.
         ball: how far it may go.
         beta: weight of the robustness term, ≥ 0.
+        treat_as_constant: take θ* = θ + a constant instead, so that its Jacobian is 1, the paper's variant.
     """
 
-    def __init__(self, inner: Criterion | Regularizer, attack: Attack, ball: Ball, beta: float):
+    def __init__(
+        self,
+        inner: Criterion | Regularizer,
+        attack: Attack,
+        ball: Ball,
+        beta: float,
+        *,
+        treat_as_constant: bool = False,
+    ):
         if not isinstance(attack, Attack):
             raise TypeError(f"attack: got {attack!r}; expected one Attack such as PGA: a suite is for judging.")
         self.inner = as_regularizer(inner)
         self.attack = attack
         self.ball = ball
         self.beta = check_number("beta", beta)
+        self.treat_as_constant = treat_as_constant
 
     def total(self, step: Step) -> Tensor:
         divergence = self.attack.objectives[0]
@@ -42,6 +53,11 @@ class Adversarial(Regularizer):
             center,
             self.ball,
             step.generator,
+            project=self.attack.project,
         )
-        attacked = step.logits(step.params, worst)
+        star = apply(step.params, worst, step.placement)
+        if self.treat_as_constant:
+            plain = expand(step.params, step.placement)
+            star |= {name: star[name].detach() + (plain[name] - plain[name].detach()) for name in worst}
+        attacked = forward(step.network, star, step.x)[0]
         return self.inner.total(step) + self.beta * divergence(attacked, step.clean[0], step.y)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import check_number
-from ..params import apply, expand
+from ..params import ABSOLUTE, KINDS, apply, expand, kind_of
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 
@@ -24,8 +24,8 @@ class ForwardNoise(Regularizer):
 
     def total(self, step: Step) -> Tensor:
         deviations = {
-            name: self.level * torch.randn(value.shape, generator=step.generator, dtype=value.dtype)
+            name: self.level * torch.randn(value.shape, generator=step.generator, dtype=value.dtype).to(value.device)
             for name, value in expand(step.params, step.placement).items()
-            if not name.endswith(("v_leak", "v_reset"))
+            if kind_of(name) in KINDS - ABSOLUTE
         }
         return self.inner.total(step.at(apply(step.params, deviations, step.placement)))

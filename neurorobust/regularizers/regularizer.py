@@ -42,7 +42,7 @@ class Step:
     @cached_property
     def clean(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits and spikes at the parameters themselves."""
-        return forward(self.network, self.params, self.x)
+        return forward(self.network, self.params, self.x, update_buffers=True)
 
     def at(self, params: Params) -> Step:
         """The same batch at other parameters."""

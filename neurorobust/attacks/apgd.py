@@ -1,0 +1,90 @@
+"""Gradient ascent that sets its own step size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import check_count, check_number
+from ..params import Deviations
+from .attack import Attack, Point, Search, start
+from .objectives import Objective, objective
+
+MOMENTUM = 0.75
+RISING = 0.75
+
+
+@dataclass(frozen=True)
+class APGD(Attack):
+    """Auto-PGD (Croce and Hein 2020, arXiv 2003.01690): momentum, and steps that are halved when they stop paying.
+
+    ::
+
+        z[k]   = project(δ[k] + η · ζ · d[k])                        d the ball's steepest ascent, η = 2 at first
+        δ[k+1] = project(δ[k] + 0.75 (z[k] − δ[k]) + 0.25 (δ[k] − δ[k−1]))
+
+    At each of :func:`checkpoints` η is halved and the search goes back to its best point if fewer than 0.75 of the
+    steps since the last checkpoint raised the loss, or if neither η nor the best loss has changed since then.
+
+    Args:
+        steps: N, gradient steps.
+        init_std: the start is N(0, init_std²), projected; infinity starts uniformly in the ball.
+        divergence: see :class:`PGA`.
+    """
+
+    steps: int = 30
+    init_std: float = 1e-3
+    divergence: str | Objective = "ce"
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        if self.init_std != float("inf"):
+            check_number("init_std", self.init_std, strict=True)
+        objective(self.divergence)
+
+    @property
+    def passes(self) -> int:
+        return self.steps + 1
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return (objective(self.divergence),)
+
+    def explore(self, search: Search) -> None:
+        here = best = search.slope(start(search, self.init_std))
+        following = search.ball.climb(here.deviations, here.slopes, eta := 2.0)
+        rises, last, checked, marks = 0, 0, (eta, best.value), checkpoints(self.steps)
+        for k in range(1, self.steps):
+            before, here = here, search.slope(following)
+            rises += here.value > before.value
+            if here.value > best.value:
+                best = here
+            if k in marks:
+                stuck = rises < RISING * (k - last) or checked == (eta, best.value)
+                rises, last, checked = 0, k, (eta, best.value)
+                if stuck:
+                    here, eta = best, eta / 2
+            following = _with_momentum(search, before, here, eta)
+        search.look(following)
+
+
+def _with_momentum(search: Search, before: Point, here: Point, eta: float) -> Deviations:
+    aim = search.ball.project(search.ball.climb(here.deviations, here.slopes, eta))
+    return {
+        name: delta + MOMENTUM * (aim[name] - delta) + (1 - MOMENTUM) * (delta - before.deviations[name])
+        for name, delta in here.deviations.items()
+    }
+
+
+def checkpoints(steps: int) -> tuple[int, ...]:
+    """⌈p[j] · steps⌉ with p = 0.22, 0.41, … up to 1: p[j+1] = p[j] + max(p[j] − p[j−1] − 0.03, 0.06), p[0] = 0.
+
+    Example:
+        >>> checkpoints(100)
+        (22, 41, 57, 70, 80, 87, 93, 99)
+    """
+    percent, stretch, found = 22, 22, []
+    while percent <= 100:
+        found.append(-(-percent * steps // 100))
+        stretch = max(stretch - 3, 6)
+        percent += stretch
+    return tuple(found)

@@ -1,0 +1,65 @@
+"""Training with neurons missing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import check_number, unknown
+from ..params import Params
+from .regularizer import Criterion, Regularizer, Step, as_regularizer
+
+
+class Dropout(Regularizer):
+    """The inner loss with neurons dropped, one mask a batch, done to the weights that read them, which is the same.
+
+    ::
+
+        s[j] ← s[j] · m[j]/(1 − p),        m[j] = 1 with probability 1 − p, else 0
+        that is  weight[:, j, …] ← weight[:, j, …] · m[j]/(1 − p)
+
+    so it nests, and works for spikes, for the inputs of any dense or convolutional layer (whole channels) and for any
+    torch module, without hooks. The paper's is ``Dropout(loss, 0.3, "hidden.recurrent.weight")`` (arXiv 2106.05009).
+
+    Args:
+        inner: loss(outputs, y) or another regularizer.
+        p: probability that a neuron is dropped, 0 ≤ p < 1.
+        weights: full names of weights, shape (n_out, n_in, …), not grouped. Weights that read the same neurons share a
+            mask as a tuple: ``("hidden.recurrent.weight", "readout.input.weight")`` drops hidden neurons everywhere.
+
+    Raises:
+        ValueError: a weight does not exist, or weights that share a mask read different numbers of neurons.
+    """
+
+    def __init__(self, inner: Criterion | Regularizer, p: float, *weights: str | tuple[str, ...]):
+        if not weights:
+            raise ValueError("weights: got none; name the weights that read the neurons to be dropped.")
+        if check_number("p", p) >= 1:
+            raise ValueError(f"p: got {p}; expected a probability ≥ 0 and < 1.")
+        self.inner = as_regularizer(inner)
+        self.p = float(p)
+        self.weights = tuple((group,) if isinstance(group, str) else tuple(group) for group in weights)
+        names = [name for group in self.weights for name in group]
+        for name in names:
+            if not name.endswith("weight") or names.count(name) > 1:
+                raise ValueError(f"weights: got {name!r}; expected names of weights, each once.")
+
+    def total(self, step: Step) -> Tensor:
+        dropped: Params = dict(step.params)
+        for group in self.weights:
+            mask = None
+            for name in group:
+                if name not in step.params:
+                    raise unknown("weights", name, (key for key in step.params if key.endswith("weight")))
+                weight = step.params[name]
+                n = weight.shape[1] if weight.ndim > 1 else weight.numel()
+                if mask is None:
+                    mask = torch.rand(n, generator=step.generator) >= self.p
+                if len(mask) != n:
+                    raise ValueError(
+                        f"weights: {name} reads {n} neurons, {group[0]} reads {len(mask)}; only weights that read the "
+                        f"same neurons share a mask."
+                    )
+                shape = (n,) + (1,) * (weight.ndim - 2)
+                dropped[name] = weight * (mask.to(weight) / (1 - self.p)).reshape(shape)
+        return self.inner.total(step.at(dropped))

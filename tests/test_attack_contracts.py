@@ -1,0 +1,215 @@
+"""What every attack and every regularizer must keep, over all that a walk of the packages finds."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+
+import pytest
+import torch
+from conftest import draw, events, tiny
+from torch.nn import functional
+
+import neurorobust.attacks
+import neurorobust.regularizers
+from neurorobust.attacks import APGD, PGA, Attack, Ball, L2Ball, Suite, strong
+from neurorobust.evaluation import random_search, worst_case
+from neurorobust.network import placement_of
+from neurorobust.params import apply, expand, forward, nominal
+from neurorobust.randomness import generator as keyed_generator
+from neurorobust.regularizers import (
+    Adversarial,
+    Dropout,
+    FiringRate,
+    ForwardNoise,
+    Regularizer,
+    TaskLoss,
+    as_regularizer,
+)
+
+
+def concrete(package, base: type) -> list[type]:
+    """Every concrete class below ``base`` in a package, one file each."""
+    found = set()
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        for value in vars(import_module(module.name)).values():
+            if inspect.isclass(value) and issubclass(value, base) and not inspect.isabstract(value):
+                found.add(value)
+    return sorted(found, key=lambda value: value.__name__)
+
+
+ATTACKS = [attack() for attack in concrete(neurorobust.attacks, Attack)]
+BATCH = events(5, 6)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a test builds a regularizer around an inner loss: as it is used, and with no strength."""
+
+    used: Callable[..., Regularizer]
+    idle: Callable[..., Regularizer]
+
+
+def adversarial(beta: float):
+    return lambda inner: Adversarial(inner, PGA(2), Ball.uniform(0.1), beta)
+
+
+RECURRENT = "hidden.recurrent.weight"
+WAYS = {
+    Adversarial: Way(adversarial(0.5), adversarial(0.0)),
+    Dropout: Way(lambda inner: Dropout(inner, 0.5, RECURRENT), lambda inner: Dropout(inner, 0.0, RECURRENT)),
+    FiringRate: Way(
+        lambda inner: FiringRate(inner, "hidden", 0.1, 1.0), lambda inner: FiringRate(inner, "hidden", 0.1, 0.0)
+    ),
+    ForwardNoise: Way(lambda inner: ForwardNoise(inner, 0.3), lambda inner: ForwardNoise(inner, 0.0)),
+    TaskLoss: Way(as_regularizer, as_regularizer),
+}
+REGULARIZERS = concrete(neurorobust.regularizers, Regularizer)
+
+
+class Fixed(Regularizer):
+    """A loss with a generator of its own, so that what is around it cannot shift its draws."""
+
+    def __init__(self, inner):
+        self.inner = as_regularizer(inner)
+
+    def total(self, step):
+        return self.inner.total(replace(step, generator=torch.Generator().manual_seed(11)))
+
+
+def value_and_gradients(loss: Regularizer, network, seed: int = 1):
+    """A loss and its gradients on the batch, by name."""
+    leaves = {name: value.requires_grad_() for name, value in nominal(network).items()}
+    value = loss(network, leaves, (BATCH.x, BATCH.y), torch.Generator().manual_seed(seed))
+    gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return value.detach(), dict(zip(leaves, gradients))
+
+
+@cache
+def trained() -> torch.nn.Module:
+    """The tiny network, its weights trained for sixty steps: it tells the classes apart, so there is what to break."""
+    network, data = tiny(4), events(9, 60)
+    weights = [value for name, value in network.named_parameters() if name.endswith(("weight", "bias"))]
+    optimizer = torch.optim.Adam(weights, lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        functional.cross_entropy(network(data.x)[0], data.y).backward()
+        optimizer.step()
+    return network.requires_grad_(False)
+
+
+def test_everything_has_a_way_to_be_built():
+    """The walk finds the attacks and regularizers of issues 2 and 3; a new regularizer says here how it is built."""
+    assert {"APGD", "PGA", "RandomSearch", "SPSA"} <= {type(attack).__name__ for attack in ATTACKS}
+    assert set(REGULARIZERS) == set(WAYS)
+
+
+@pytest.mark.parametrize("kind", [Ball, L2Ball])
+@pytest.mark.parametrize("attack", ATTACKS, ids=repr)
+def test_an_attack_of_a_network_keeps_to_its_ball(attack, kind):
+    """On the trained network: only tau_mem moves, on every neuron, within ζ; the network stays as it was."""
+    network = trained()
+    before = nominal(network)
+    found = worst_case(network, events(10, 20), kind(tau_mem=0.4), attack, seed=1)
+    assert {name: tuple(delta.shape) for name, delta in found.deviations.items()} == {
+        "hidden.tau_mem": (6,),
+        "readout.tau_mem": (2,),
+    }
+    for delta in found.deviations.values():
+        assert (delta.abs().max() if kind is Ball else delta.norm() * (1 - 1e-14)) <= 0.4
+    assert found.passes == attack.passes * len(attack.objectives)
+    assert all(torch.equal(before[name], value) for name, value in nominal(network).items())
+    placement = placement_of(network)
+    star, plain = apply(before, found.deviations, placement), expand(before, placement)
+    assert all(torch.equal(star[name], plain[name]) for name in plain if not name.endswith("tau_mem"))
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=repr)
+def test_an_attack_depends_on_its_generator_alone(attack):
+    """The same bits for the same seed whatever the global generator holds, which is left as it was; other bits for
+    another seed; two searches of one attack share nothing."""
+    slope, center = draw(4, 30), {"a.weight": torch.zeros(5, 6).double(), "b.bias": torch.zeros(4).double()}
+
+    def found(seed, before):
+        torch.manual_seed(before)
+        state = torch.get_rng_state()
+
+        def loss(deviations):
+            return torch.sin(9 * slope * deviations["a.weight"].flatten()).sum() + deviations["b.bias"].sum()
+
+        result = attack.search(loss, center, Ball(weight=0.3, bias=0.2), torch.Generator().manual_seed(seed))
+        assert torch.equal(torch.get_rng_state(), state)
+        return result["a.weight"]
+
+    one = found(1, 0)
+    assert not torch.equal(one, found(2, 0))
+    assert torch.equal(one, found(1, 7))
+
+
+@pytest.mark.parametrize("radius", [0.1, 0.3])
+@pytest.mark.parametrize(
+    "attack",
+    [PGA(10), PGA(10, divergence="ce"), APGD(10), APGD(10, math.inf, "margin"), strong(5, 2)],
+    ids=lambda attack: "strong" if isinstance(attack, Suite) else repr(attack),
+)
+def test_attacks_beat_random_search(attack, radius):
+    """On the trained network, at equal forward passes, random search leaves a higher balanced accuracy."""
+    network, data, ball = trained(), events(10, 40), Ball.uniform(radius)
+    found = worst_case(network, data, ball, attack, seed=3)
+    control = random_search(network, data, ball, passes=found.passes, seed=4)
+    assert control.passes == found.passes
+    assert found.score < control.score
+
+
+def test_the_network_that_is_attacked_has_something_to_lose():
+    """The trained network is right on nine tenths of unseen samples; strong leaves chance or less of it at 0.3."""
+    network, data = trained(), events(10, 40)
+    assert random_search(network, data, Ball(weight=0.0), passes=1).score >= 0.9
+    assert worst_case(network, data, Ball.uniform(0.3), strong(5, 2)).score <= 0.5
+
+
+@pytest.mark.parametrize("kind", REGULARIZERS, ids=lambda kind: kind.__name__)
+def test_a_regularizer_depends_on_its_generator_alone(kind):
+    """The same value and gradients for the same seed whatever the global generator holds, which is left as it was; the
+    network's own parameters neither move nor gather a gradient; the call without a generator is repeatable too."""
+    network = tiny()
+    loss, before = WAYS[kind].used(functional.cross_entropy), nominal(network)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    value, gradients = value_and_gradients(loss, network)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    again, repeated = value_and_gradients(loss, network)
+    assert torch.equal(value, again)
+    assert all(torch.equal(gradients[name], repeated[name]) for name in gradients)
+    assert all(torch.equal(before[name], value) for name, value in nominal(network).items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    plain = loss(network, before, (BATCH.x, BATCH.y))
+    keyed = loss(network, before, (BATCH.x, BATCH.y), keyed_generator(0, "regularizer"))
+    assert torch.equal(plain, keyed)
+
+
+@pytest.mark.parametrize("inner", REGULARIZERS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("outer", REGULARIZERS, ids=lambda kind: kind.__name__)
+def test_regularizers_nest(outer, inner):
+    """Any regularizer of no strength around any other, as it is used, is the other: to 1e-12, gradients to 1e-10."""
+    network = tiny(1)
+    alone = Fixed(WAYS[inner].used(functional.cross_entropy))
+    value, gradients = value_and_gradients(alone, network)
+    nested_value, nested = value_and_gradients(WAYS[outer].idle(alone), network)
+    torch.testing.assert_close(nested_value, value, rtol=1e-12, atol=0)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(nested[name], gradient, rtol=1e-10, atol=1e-14, msg=name)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REGULARIZERS if kind is not TaskLoss], ids=lambda k: k.__name__)
+def test_a_regularizer_does_something(kind):
+    """As it is used, its loss is not the task's: the contracts above are not about nothing."""
+    network = tiny(1)
+    plain = functional.cross_entropy(forward(network, nominal(network), BATCH.x)[0], BATCH.y)
+    assert WAYS[kind].used(functional.cross_entropy)(network, nominal(network), (BATCH.x, BATCH.y)) != plain
