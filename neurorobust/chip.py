@@ -18,6 +18,7 @@ from .errors import check_count, check_number, unknown
 from .laws import Law, LogNormal, Normal
 from .params import (
     ABSOLUTE,
+    DIGITAL,
     HOST,
     KINDS,
     SIGNED,
@@ -27,7 +28,6 @@ from .params import (
     check_values,
     expand,
     kind_of,
-    layer_of,
 )
 from .quantization import MaskCodebook, fit_masks
 
@@ -166,7 +166,8 @@ class ChipModel:
             ValueError: a limit is broken, a kind is unknown to the chip, a value is outside its range or cannot be
                 set where it is; with names and numbers.
         """
-        for name in params:
+        analog = {name: value for name, value in params.items() if kind_of(name) not in DIGITAL}
+        for name in analog:
             if kind_of(name) not in self.kinds:
                 raise unknown(
                     f"chip {self.name}: parameter {name!r} is of a kind it does not describe;",
@@ -174,7 +175,7 @@ class ChipModel:
                     self.kinds,
                 )
         check_values(params)
-        expanded = expand(params, placement)
+        expanded = expand(analog, placement)
         self._check_limits(placement)
         for name, values in expanded.items():
             self._check_values(name, values, placement)
@@ -200,8 +201,16 @@ class ChipModel:
             cores, counts = core[on_chip].unique(return_counts=True)
             for number, count in zip(cores.tolist(), counts.tolist()):
                 occupied[number] = occupied.get(number, 0) + count
-            masks = [mask for name, mask in placement.masks.items() if layer_of(name) == layer]
-            fan_in = sum((mask.sum(1) for mask in masks), torch.zeros_like(core))
+            masks = []
+            for name, mask in placement.masks.items():
+                if placement.layer(name) == layer:
+                    if len(mask) != len(core) and (limits.fan_in is not None or self.codec is not None):
+                        raise ValueError(
+                            f"{name}: {self.name} holds one weight for each synapse of a neuron; a kernel of shape "
+                            f"{tuple(mask.shape)} is shared by {len(core)} neurons. Use a Linear layer with a mask."
+                        )
+                    masks.append(mask.reshape(len(mask), -1))
+            fan_in = sum((mask.sum(1) for mask in masks if len(mask) == len(core)), torch.zeros_like(core))
             tags += int(on_chip.sum()) + (masks[0].shape[1] if masks and not tags else 0)
             if limits.fan_in is not None and fan_in.max() > limits.fan_in:
                 worst = int(fan_in.argmax())
@@ -224,7 +233,7 @@ class ChipModel:
             raise ValueError(f"tags: {tags} inputs and neurons need one each; {self.name} has {limits.tags}.")
 
     def _check_values(self, name: str, values: Tensor, placement: Placement) -> None:
-        model, core = self.kinds[kind_of(name)], placement.cores.get(layer_of(name))
+        model, core = self.kinds[kind_of(name)], placement.core(name)
         if core is None or not bool((core != HOST).any()):
             return
         if model.range is not None:
@@ -239,7 +248,7 @@ class ChipModel:
         """One value for each core, over all layers that share it."""
         found: dict[tuple[str, int], set[float]] = {}
         for name, values in expanded.items():
-            kind, core = kind_of(name), placement.cores.get(layer_of(name))
+            kind, core = kind_of(name), placement.core(name)
             if core is None or not self.kinds[kind].per_core:
                 continue
             for number in core[core != HOST].unique().tolist():
@@ -257,9 +266,7 @@ class ChipModel:
         result, report = dict(params), []
         codes: dict[str, Tensor] = {}
         weights = {
-            name: placement.cores[layer_of(name)]
-            for name in params
-            if kind_of(name) == "weight" and layer_of(name) in placement.cores
+            name: core for name in params if kind_of(name) == "weight" and (core := placement.core(name)) is not None
         }
         numbers = sorted({number for core in weights.values() for number in core.tolist() if number != HOST})
         for number in numbers:
@@ -312,7 +319,7 @@ class ChipModel:
         }
         if self.threshold is not None:
             for name, values in expanded.items():
-                here = placement.cores.get(layer_of(name))
+                here = placement.core(name)
                 if kind_of(name) == "v_threshold" and here is not None and (here == number).any():
                     row["threshold_gain_A_per_unit"] = self.threshold.value / float(values[here == number][0])
         return row

@@ -9,12 +9,14 @@ family      kinds                                                               
 signed      weight, bias                                                        θ + abs(θ) · δ
 absolute    v_leak, v_reset (nominal may be 0; δ in the parameter's own unit)   θ + δ
 positive    tau_mem, tau_syn, tau_adapt, adaptation, v_threshold, r, t_ref      θ · exp(δ)
+digital     digital: a number that is computed exactly, off the analog array    θ, always
 ==========  ==================================================================  =================
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, overload
 
@@ -29,20 +31,16 @@ Deviations = dict[str, Tensor]
 SIGNED = frozenset({"weight", "bias"})
 ABSOLUTE = frozenset({"v_leak", "v_reset"})
 POSITIVE = frozenset({"tau_mem", "tau_syn", "tau_adapt", "adaptation", "v_threshold", "r", "t_ref"})
+DIGITAL = frozenset({"digital"})
 KINDS = SIGNED | ABSOLUTE | POSITIVE
 
 
 def kind_of(name: str) -> str:
     """The kind of a parameter: the last segment of its name (``hidden.tau_mem`` → ``tau_mem``)."""
     kind = name.rsplit(".", 1)[-1]
-    if kind not in KINDS:
-        raise unknown(f"kind of parameter {name!r}", kind, KINDS)
+    if kind not in KINDS | DIGITAL:
+        raise unknown(f"kind of parameter {name!r}", kind, KINDS | DIGITAL)
     return kind
-
-
-def layer_of(name: str) -> str:
-    """The layer of a parameter: the first segment of its name."""
-    return name.split(".", 1)[0]
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,28 @@ class Placement:
         index: for a parameter that is set once per core (or layer) but deviates on every neuron,
             the entry of the nominal tensor that each neuron reads, shape (n,).
         masks: connectivity of each weight, True where a synapse exists.
+        feeds: the layer whose neurons a module's synapses end on, where its name does not say so (``{"0": "1"}``).
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
     index: Mapping[str, Tensor] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
+    feeds: Mapping[str, str] = field(default_factory=dict)
+
+    def layer(self, name: str) -> str | None:
+        """The placed layer a parameter belongs to: the longest leading part of its name that is one or feeds one."""
+        parts = name.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            module = ".".join(parts[:end])
+            module = self.feeds.get(module, module)
+            if module in self.cores:
+                return module
+        return None
+
+    def core(self, name: str) -> Tensor | None:
+        """The core of each neuron a parameter belongs to, shape (n,); None where its layer is not placed."""
+        layer = self.layer(name)
+        return None if layer is None else self.cores[layer]
 
 
 HOST = -1
@@ -125,6 +140,8 @@ def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placem
                 f"one deviation for every element."
             )
         kind = kind_of(name)
+        if kind in DIGITAL:
+            raise ValueError(f"deviations[{name!r}]: a digital number does not deviate; leave it out.")
         if kind in SIGNED:
             result[name] = value + value.abs() * delta
         elif kind in ABSOLUTE:
@@ -134,9 +151,37 @@ def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placem
     return result
 
 
-def forward(network: nn.Module, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits and spikes at the given parameters, without :func:`run`'s checks: for inner loops."""
-    return torch.func.functional_call(network, dict(network.named_buffers()) | dict(params), (x,), strict=True)
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Every part of a network in ``eval`` mode for a while, then each in the mode it was in."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def forward(
+    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, update_buffers: bool = False
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits and spikes at the given parameters, without :func:`run`'s checks: for inner loops.
+
+    With ``update_buffers`` a module in ``train`` mode may change its buffers (a batch norm's running mean); without,
+    they are as they were. A network with ``slots``, ``{parameter: every place its tensor is used}``, holds a foreign
+    module.
+    """
+    values = dict(network.named_buffers())
+    if network.training and not update_buffers:
+        values = {name: value.clone() for name, value in values.items()}
+    values |= params
+    slots = getattr(network, "slots", None)
+    if slots is None:
+        return torch.func.functional_call(network, values, (x,), strict=True)
+    # Not torch's own tie_weights: it leaves other weights behind in a module that is used twice (torch 2.13).
+    values = {slot: value for name, value in values.items() for slot in slots.get(name, (name,))}
+    return torch.func.functional_call(network, values, (x,), tie_weights=False)
 
 
 @overload
@@ -157,11 +202,12 @@ def run(
     Args:
         network: a :class:`neurorobust.Network`.
         params: every parameter of the network, nominal or deviated (see :func:`apply`).
-        x: input, batch first, shape (B, T, n_in).
-        record: also return the spikes.
+        x: input, batch first: (B, T, n_in) for a spiking network, whatever a wrapped module takes.
+        record: also return what the layers put out.
 
     Returns:
-        Logits of shape (B, n_classes); with ``record`` the pair (logits, {layer: spikes of shape (B, T, n)}).
+        Logits of shape (B, n_classes); with ``record`` the pair (logits, {layer: spikes of shape (B, T, n)}), which is
+        empty for a wrapped module.
 
     Raises:
         ValueError: an unknown, missing or non-finite parameter, or an input of the wrong shape.

@@ -1,4 +1,8 @@
-"""Figures: functions that draw on matplotlib axes and return them."""
+"""Figures: functions that draw on matplotlib axes and return them.
+
+They keep no state and choose no style; draw inside ``matplotlib.rc_context(plotting.STYLE)`` for the house style, on a
+figure with ``layout="constrained"``.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.artist import setp
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+from torch import Tensor
 
 from . import files
+from .evaluation.sensitivity import ALL
+from .params import POSITIVE, kind_of
 
-COLORS = ("#c44e52", "#2f6fb0", "#55a868", "#8172b3", "#937860")
+# Far apart for every kind of colour vision.
+COLORS = ("#c44e52", "#2f6fb0", "#e69f00", "#222222", "#7fc4ee")
+ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3, "frameon": False, "fontsize": 8}
+UNITS = {
+    **dict.fromkeys(("tau_mem", "tau_syn", "tau_adapt", "t_ref"), (1e3, "ms")),
+    **dict.fromkeys(("v_threshold", "v_leak", "v_reset", "adaptation"), (1e3, "mV")),
+}
 STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -36,6 +52,88 @@ def raster(ax: Axes, spikes: np.ndarray, dt: float, *, color: str | Sequence[str
     return ax
 
 
+def membranes(
+    axes: Sequence[Axes],
+    v: np.ndarray | Tensor,
+    dt: float,
+    *,
+    threshold: np.ndarray | Tensor | None = None,
+    spikes: np.ndarray | Tensor | None = None,
+) -> Sequence[Axes]:
+    """Membrane potential of one neuron on each of the axes, top to bottom; the axes can be labelled anew.
+
+    Args:
+        v: potentials, shape (T, n), V. dt: time step, s.
+        threshold: shape (n,), or (T, n) where it adapts, V; dashed.
+        spikes: shape (T, n); a tick above the trace for each.
+    """
+    v = _array(v)
+    _check_axes(axes, v.shape[1], "one for each neuron")
+    time = np.arange(len(v)) * dt * 1e3
+    limit = None if threshold is None else np.broadcast_to(_array(threshold), v.shape) * 1e3
+    fired = None if spikes is None else _array(spikes) > 0
+    for i, ax in enumerate(axes):
+        ax.plot(time, v[:, i] * 1e3, color=COLORS[1], lw=1.2, label="membrane")
+        if limit is not None:
+            ax.plot(time, limit[:, i], color=COLORS[0], lw=1, ls="--", label="threshold")
+        if fired is not None:
+            low, high = ax.get_ylim()
+            ax.set_ylim(low, high + 0.18 * (high - low))
+            above = ax.get_xaxis_transform()
+            ax.vlines(time[fired[:, i]], 0.88, 0.98, transform=above, color=COLORS[3], lw=1.2, label="spike")
+        ax.set(ylabel=f"neuron {i}\n(mV)", xlim=(0, len(v) * dt * 1e3))
+    axes[0].legend(**ABOVE)
+    axes[-1].set_xlabel("time (ms)")
+    axes[0].figure.align_ylabels(axes)
+    return axes
+
+
+def distributions(
+    axes: Sequence[Axes],
+    before: Mapping[str, Tensor],
+    after: Mapping[str, Tensor],
+    *,
+    labels: tuple[str, str] = ("before", "after"),
+    bins: int = 40,
+) -> Sequence[Axes]:
+    """Histograms of every parameter in two dictionaries, one parameter on each of the axes, in the same bins.
+
+    Heights are fractions of each one's own elements, so a value set once per core compares with one per neuron.
+    Positive kinds have a logarithmic axis. Zeros (absent synapses) are left out, and counted in the legend.
+
+    Args:
+        before, after: parameters in SI units; what both name is drawn, in the order of ``before``.
+    """
+    names = [name for name in before if name in after]
+    _check_axes(axes, len(names), "one for each parameter that both name")
+    for ax, name in zip(axes, names):
+        kind = kind_of(name)
+        factor, unit = UNITS.get(kind, (1.0, ""))
+        pair = [_array(params[name]).ravel() * factor for params in (before, after)]
+        shown = [values[values != 0] for values in pair]
+        edges = _edges(np.concatenate(shown), bins, kind in POSITIVE)
+        for j, (values, label) in enumerate(zip(shown, labels)):
+            zeros = len(pair[j]) - len(values)
+            ax.hist(
+                values,
+                edges.tolist(),
+                weights=np.full(len(values), 1 / max(len(values), 1)),
+                histtype="stepfilled",
+                color=(COLORS[j], 0.3),
+                edgecolor=COLORS[j],
+                lw=1.2,
+                label=f"{label}, {zeros} zeros left out" if zeros else label,
+            )
+        if kind in POSITIVE:
+            ax.set_xscale("log")
+            ticks = sorted({float(f"{tick:.2g}") for tick in np.geomspace(edges[0], edges[-1], 6)[1:-1]})
+            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            ax.xaxis.set_minor_locator(NullLocator())
+        ax.set(xlabel=f"{name} ({unit})" if unit else name, ylabel="fraction", xlim=(edges[0], edges[-1]))
+        ax.legend(**ABOVE | {"ncols": 1 if any(len(values) < len(all_) for values, all_ in zip(shown, pair)) else 2})
+    return axes
+
+
 def fleet_violins(ax: Axes, groups: Mapping[str, Mapping[str, Sequence[float]]], spec: float | None = None) -> Axes:
     """Balanced accuracy over dies: a violin, every die, and the mean, for each network in each group.
 
@@ -45,6 +143,7 @@ def fleet_violins(ax: Axes, groups: Mapping[str, Mapping[str, Sequence[float]]],
     """
     networks = list(dict.fromkeys(name for group in groups.values() for name in group))
     width = 0.8 / len(networks)
+    colors = [COLORS[j % len(COLORS)] for j in range(len(networks))]
     spread = np.random.default_rng(0)
     for i, group in enumerate(groups.values()):
         for j, name in enumerate(networks):
@@ -53,22 +152,22 @@ def fleet_violins(ax: Axes, groups: Mapping[str, Mapping[str, Sequence[float]]],
             values, x = np.asarray(group[name]), i + (j - (len(networks) - 1) / 2) * width
             if np.ptp(values) > 0:
                 violin = ax.violinplot(values, [x], widths=0.9 * width, showextrema=False)
-                setp(violin["bodies"], facecolor=COLORS[j], alpha=0.3)
-            ax.scatter(x + spread.uniform(-0.12, 0.12, len(values)) * width, values, s=5, color=COLORS[j], alpha=0.6)
-            ax.hlines(values.mean(), x - 0.3 * width, x + 0.3 * width, color=COLORS[j], lw=2)
+                setp(violin["bodies"], facecolor=colors[j], alpha=0.3)
+            ax.scatter(x + spread.uniform(-0.12, 0.12, len(values)) * width, values, s=5, color=colors[j], alpha=0.6)
+            ax.hlines(values.mean(), x - 0.3 * width, x + 0.3 * width, color=colors[j], lw=2)
             ax.annotate(
-                f"min {values.min():.3f}",
+                f"{'min ' if len(networks) < 4 else ''}{values.min():.3f}",
                 (x, values.min()),
                 (0, -11),
                 textcoords="offset points",
                 ha="center",
                 fontsize=8,
-                color=COLORS[j],
+                color="0.25",
             )
     if spec is not None:
         ax.axhline(spec, color="0.4", lw=1, ls="--", label=f"specification {spec:.2f}")
     for j, name in enumerate(networks):
-        ax.plot([], [], color=COLORS[j], lw=4, alpha=0.6, label=name)
+        ax.plot([], [], color=colors[j], lw=4, alpha=0.6, label=name)
     ax.set_xticks(range(len(groups)), list(groups))
     ax.set(ylabel="balanced accuracy", xlim=(-0.6, len(groups) - 0.4))
     ax.margins(y=0.1)
@@ -86,7 +185,9 @@ def yield_curve(ax: Axes, values: Mapping[str, Sequence[float]], spec: float | N
     for j, (name, dies) in enumerate(values.items()):
         reached = np.sort(dies)
         fraction = 1 - np.arange(len(reached)) / len(reached)
-        ax.step(np.r_[0, reached, 1], np.r_[1, fraction, 0], where="pre", color=COLORS[j], lw=2, label=name)
+        ax.step(
+            np.r_[0, reached, 1], np.r_[1, fraction, 0], where="pre", color=COLORS[j % len(COLORS)], lw=2, label=name
+        )
     if spec is not None:
         ax.axvline(spec, color="0.4", lw=1, ls="--")
     lowest = min(min(dies) for dies in values.values())
@@ -107,13 +208,123 @@ def attack_curve(ax: Axes, curves: Mapping[str, Mapping[str, Mapping[float, floa
         for suite, points in by_suite.items():
             size, value = zip(*sorted(points.items()))
             style = styles[suites.index(suite) % len(styles)]
-            ax.plot(size, value, style, color=COLORS[j], marker="o", ms=3.5, label=f"{network}, {suite}")
+            ax.plot(size, value, style, color=COLORS[j % len(COLORS)], marker="o", ms=3.5, label=f"{network}, {suite}")
     ax.axhline(chance, color="0.6", lw=1)
     ax.annotate("chance", (0, chance), (2, 3), textcoords="offset points", fontsize=8, color="0.4")
     ax.set(xlabel="attack size ζ (relative, every kind)", ylabel="balanced accuracy", ylim=(0, 1.02))
     ax.set_xlim(left=0)
     ax.legend()
     return ax
+
+
+def sensitivity_bars(axes: Sequence[Axes], rows: pd.DataFrame) -> Sequence[Axes]:
+    """What each part of a network costs when it alone deviates, in the order of the rows, first on top.
+
+    Args:
+        axes: two, side by side: balanced accuracy as measured (random dies from worst to mean, and attacked), and the
+            loss added at the worst corner to first order, on a logarithmic axis.
+        rows: of :meth:`neurorobust.evaluation.Sensitivity.table`; for one level ``table[table["level"] == "kind"]``. Of
+            a regression they hold R²: label the first axis anew.
+    """
+    _check_axes(axes, 2, "measured, first order")
+    measured, slope = axes
+    y = np.arange(len(rows))
+    nominal = float(rows["nominal"].iloc[0])
+    measured.axvline(nominal, color="0.4", lw=1, ls="--", label="nominal")
+    measured.hlines(y, rows["attacked"], nominal, color=COLORS[0], lw=1, alpha=0.5)
+    measured.scatter(rows["attacked"], y, s=34, color=COLORS[0], marker="D", label="attacked", zorder=3)
+    measured.hlines(y, rows["random_min"], rows["random_mean"], color=COLORS[1], lw=5, alpha=0.4)
+    measured.scatter(rows["random_mean"], y, s=34, color=COLORS[1], label="random dies: mean, to worst", zorder=4)
+    measured.set_yticks(y, [f"{_part(row)} ({row['elements']})" for row in rows.to_dict("records")])
+    measured.set(xlabel="balanced accuracy", ylabel="part (elements)", ylim=(len(rows) - 0.5, -0.5))
+    measured.legend(**ABOVE)
+    added = rows["first_order"].to_numpy(dtype=float)
+    drawn = added > 0
+    slope.barh(y[drawn], added[drawn], color=COLORS[3], height=0.6)
+    if drawn.any():
+        slope.set_xscale("log")
+        slope.xaxis.set_minor_formatter(NullFormatter())
+        slope.set_xlim(added[drawn].min() / 10, added[drawn].max() * 2)
+    for i in np.flatnonzero(~drawn):
+        text = "no slope" if np.isnan(added[i]) else "0"
+        slope.annotate(
+            text, (0, i), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center"
+        )
+    slope.set_yticks(y, [""] * len(y))
+    slope.set(xlabel="loss added at the worst corner (first order)", ylim=(len(rows) - 0.5, -0.5))
+    return axes
+
+
+def synapse_map(ax: Axes, values: np.ndarray, *, label: str = "loss added at the worst corner") -> Axes:
+    """A heat map of the synapses of a layer, row = target, column = source, with a logarithmic colour bar.
+
+    Three decades below the largest value are told apart; absent synapses (NaN) are grey.
+
+    Args:
+        values: ≥ 0, shape (n_out, n_in), as :meth:`neurorobust.evaluation.Sensitivity.first_order` gives them.
+    """
+    top = np.nanmax(values)
+    if not top > 0:
+        raise ValueError("values: all are 0 or NaN; expected a positive one.")
+    ax.set_facecolor("0.85")
+    shown = np.ma.masked_invalid(np.clip(values, top / 1e3, None))
+    image = ax.imshow(
+        shown, norm=LogNorm(top / 1e3, top), cmap="magma_r", aspect="auto", interpolation="none", rasterized=True
+    )
+    ax.figure.colorbar(image, ax=ax, label=label, extend="min")
+    ax.grid(False)
+    ax.set(xlabel="source (grey: no synapse)", ylabel="target neuron")
+    return ax
+
+
+def training(axes: Sequence[Axes], rows: Sequence[Mapping[str, float]] | pd.DataFrame) -> Sequence[Axes]:
+    """Loss on the first of two axes, validation scores and the epoch that was kept on the second.
+
+    Args:
+        rows: of a :class:`neurorobust.training.History`, or ``pd.read_csv(folder / "log.csv")``.
+    """
+    _check_axes(axes, 2, "loss, validation")
+    table = pd.DataFrame(rows)
+    axes[0].plot(table["epoch"], table["loss"], color=COLORS[3], lw=1.5)
+    axes[0].set(xlabel="epoch", ylabel="training loss")
+    looked = table.dropna(subset="score")
+    for color, column in zip((COLORS[1], COLORS[0], COLORS[3]), ("clean", "attacked", "score")):
+        label = "score: their mean" if column == "score" else column
+        axes[1].plot(looked["epoch"], looked[column], color=color, lw=1.5, marker="o", ms=3, label=label)
+    if len(looked):
+        best = looked[looked["score"] == looked["score"].max()]["epoch"].iloc[-1]
+        axes[1].axvline(best, color="0.4", lw=1, ls="--", label=f"kept: epoch {best:.0f}")
+        axes[1].legend(**ABOVE | {"ncols": 2})
+    axes[1].set(xlabel="epoch", ylabel="balanced accuracy, validation")
+    return axes
+
+
+def _array(values: np.ndarray | Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _check_axes(axes: Sequence[Axes], n: int, meaning: str) -> None:
+    if len(axes) != n:
+        raise ValueError(f"axes: got {len(axes)}; expected {n}: {meaning}.")
+
+
+def _edges(values: np.ndarray, bins: int, log: bool) -> np.ndarray:
+    """Edges of bins that hold all values, with room at both ends."""
+    if not len(values):
+        return np.linspace(0.5, 2, bins + 1)
+    if log:
+        low, high = np.log(values.min()), np.log(values.max())
+        room = max(0.05 * (high - low), 0.05)
+        return np.exp(np.linspace(low - room, high + room, bins + 1))
+    room = max(0.05 * np.ptp(values), 0.05 * np.abs(values).max())
+    return np.linspace(values.min() - room, values.max() + room, bins + 1)
+
+
+def _part(row: Mapping[str, Any]) -> str:
+    """The name of a row of the table of sensitivities."""
+    if row["parameter"] != ALL:
+        return row["parameter"]
+    return " ".join(part for part in (row["layer"], row["kind"]) if part != ALL) or "the whole network"
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -7,6 +7,7 @@ on nothing else: not on the fleet, the order, the device, or the network that is
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,14 +15,16 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from .params import HOST, Deviations, Placement, kind_of, layer_of
+from .params import DIGITAL, HOST, Deviations, Placement, kind_of
 
 
 def normals(params: Mapping[str, Tensor], placement: Placement, *, seed: int, serial: int) -> Deviations:
     """A standard normal u for every element of every parameter of one die, float64; 0 where there is no synapse.
 
     A value per neuron takes the normal of (kind, core, neuron), a weight that of (kind, core, neuron, synapse). Neurons
-    are numbered on their core in the order of the layers, synapses of a neuron with its input synapses first.
+    are numbered on their core in the order of the layers, synapses of a neuron with its input synapses first. Where a
+    layer is not placed, the parameter's whole name stands for the kind, so no two of them share a deviate. Digital
+    numbers have none.
 
     Args:
         params: expanded values; only their shapes count. placement: where they sit.
@@ -30,12 +33,26 @@ def normals(params: Mapping[str, Tensor], placement: Placement, *, seed: int, se
     key = np.array([seed, serial], dtype=np.uint64)
     result = {}
     neurons = _neurons(placement)
+    seen: Counter[tuple[str | None, str]] = Counter()
     for name, values in params.items():
-        core, neuron = neurons.get(layer_of(name), _unplaced(values))
-        if values.ndim <= 1:
-            u = _per_neuron(key, kind_of(name), core, neuron)
+        kind = kind_of(name)
+        if kind in DIGITAL:
+            continue
+        layer = placement.layer(name)
+        if layer is not None and values.ndim and len(values) != len(placement.cores[layer]):
+            layer = None  # a kernel shared by many neurons sits at none of them
+        core, neuron = _unplaced(values) if layer is None else neurons[layer]
+        if layer is None:
+            purpose = name
+        elif kind == "weight":
+            purpose = kind
+        else:  # two biases of one neuron are two sites
+            purpose = f"{kind}{seen[layer, kind] or ''}"
+            seen[layer, kind] += 1
+        if values.ndim <= 1 and kind != "weight":
+            u = _per_neuron(key, purpose, core, neuron)
         else:
-            u = _per_synapse(key, kind_of(name), (core, neuron), _slots(name, values, placement))
+            u = _per_synapse(key, purpose, (core, neuron), _slots(name, values, placement, layer))
         result[name] = torch.from_numpy(u).reshape(values.shape)
     return result
 
@@ -86,15 +103,18 @@ def _unplaced(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return np.full(rows, HOST), np.arange(rows)
 
 
-def _slots(name: str, values: Tensor, placement: Placement) -> np.ndarray:
+def _slots(name: str, values: Tensor, placement: Placement, layer: str | None) -> np.ndarray:
     """The synapse number of every weight among its neuron's, input synapses first; −1 where there is none."""
-    if name not in placement.masks:
-        return np.arange(values[0].numel())[None].repeat(len(values), 0)
-    before = np.zeros((len(values), 1), dtype=np.int64)
+    rows = values.shape[0] if values.ndim else 1
+    if layer is None or name not in placement.masks:
+        slots = np.arange(values.numel() // max(rows, 1))[None].repeat(rows, 0)
+        mask = placement.masks.get(name)
+        return slots if mask is None else np.where(mask.cpu().numpy().reshape(rows, -1), slots, -1)
+    before = np.zeros((rows, 1), dtype=np.int64)
     for other, mask in placement.masks.items():
-        present = mask.cpu().numpy()
+        present = mask.cpu().numpy().reshape(len(mask), -1)
         if other == name:
             return np.where(present, before + np.cumsum(present, 1) - 1, -1)
-        if layer_of(other) == layer_of(name):
+        if placement.layer(other) == layer and len(mask) == rows:
             before = before + present.sum(1, keepdims=True)
     raise AssertionError(name)

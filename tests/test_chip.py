@@ -414,7 +414,7 @@ def facts(thing, path=""):
 
 @pytest.mark.parametrize("chip", chipmodels.models().values(), ids=lambda chip: chip.name)
 def test_contract_of_every_chip(chip):
-    """Every number has a status and a source; laws take their kind and have the CV that is stated, never 0."""
+    """Every number has a status and a source; laws take their kind and have the CV that is stated, never 0 but for ideal."""
     found = dict(facts(chip))
     for kind, model in chip.kinds.items():
         assert f".kinds.{kind}.cv" in found
@@ -422,7 +422,7 @@ def test_contract_of_every_chip(chip):
         assert model.law.deviate(kind, torch.tensor([-1.0, 0.0, 1.0]), one)[1] == 0
         if hasattr(model.law, "cv"):
             assert model.law.cv == pytest.approx(model.cv.value)
-        assert model.cv.value > 0, "an unknown CV is never 0"
+        assert model.cv.value > 0 or chip.name == "ideal", "an unknown CV is never 0"
     for fact in found.values():
         assert fact.status in STATUSES
         assert fact.source.strip()

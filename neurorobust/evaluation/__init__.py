@@ -1,12 +1,15 @@
 """Measurements over fleets and attacks."""
 
 from .fleet import Comparison, FleetResult, Yield, compare, evaluate
+from .sensitivity import Part, Sensitivity, sensitivity
 from .statistics import balanced_accuracy, clopper_pearson, mean_interval, recall
-from .worst_case import WorstCase, random_search, worst_case
+from .worst_case import WorstCase, random_search, transfer, worst_case
 
 __all__ = [
     "Comparison",
     "FleetResult",
+    "Part",
+    "Sensitivity",
     "WorstCase",
     "Yield",
     "balanced_accuracy",
@@ -16,5 +19,7 @@ __all__ = [
     "mean_interval",
     "random_search",
     "recall",
+    "sensitivity",
+    "transfer",
     "worst_case",
 ]

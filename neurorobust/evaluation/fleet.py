@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..chip import ChipModel
 from ..console import progress
 from ..errors import check_count, check_finite, check_number
 from ..network import placement_of
-from ..params import Params, apply, forward, nominal
+from ..params import Params, apply, evaluating, forward, nominal
 from ..tasks.task import Data
-from .statistics import balanced_accuracy, clopper_pearson, mean_interval, recall
+from .statistics import check_outputs, clopper_pearson, mean_interval, recall, score
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,11 @@ class FleetResult:
 
     Attributes:
         chip: name of the chip model. seed, serials: which dies.
-        nominal, programmed: balanced accuracy before programming, and after quantization on an ideal die.
-        accuracy, balanced_accuracy: of each die, shape (n_chips,).
-        recall: of each die and class, shape (n_chips, n_classes).
+        nominal, programmed: score before programming, and after quantization on an ideal die.
+        score: the figure of merit of each die, shape (n_chips,): balanced accuracy for classes, R² for a regression;
+            means, quantiles and yields are of it.
+        accuracy: of each die, shape (n_chips,). recall: of each die and class, shape (n_chips, n_classes). Both None
+            for a regression.
         programming: what programming changed, one row a core.
     """
 
@@ -43,45 +45,52 @@ class FleetResult:
     serials: tuple[int, ...]
     nominal: float
     programmed: float
-    accuracy: np.ndarray
-    balanced_accuracy: np.ndarray
-    recall: np.ndarray
+    score: np.ndarray
+    accuracy: np.ndarray | None
+    recall: np.ndarray | None
     programming: list[dict]
 
     @property
+    def balanced_accuracy(self) -> np.ndarray:
+        """Of each die, shape (n_chips,)."""
+        if self.accuracy is None:
+            raise ValueError("balanced_accuracy: a regression has none; use score, which is R².")
+        return self.score
+
+    @property
     def mean(self) -> float:
-        """Mean balanced accuracy over dies."""
-        return float(self.balanced_accuracy.mean())
+        """Mean score over dies."""
+        return float(self.score.mean())
 
     @property
     def std(self) -> float:
-        """Standard deviation of balanced accuracy over dies (n − 1)."""
-        return float(self.balanced_accuracy.std(ddof=1)) if len(self.serials) > 1 else float("nan")
+        """Standard deviation of the score over dies (n − 1)."""
+        return float(self.score.std(ddof=1)) if len(self.serials) > 1 else float("nan")
 
     @property
     def min(self) -> float:
-        """Balanced accuracy of the worst die."""
-        return float(self.balanced_accuracy.min())
+        """Score of the worst die."""
+        return float(self.score.min())
 
     @property
     def ci95(self) -> tuple[float, float]:
         """Student's 95 % interval of the mean over dies."""
-        return mean_interval(self.balanced_accuracy)
+        return mean_interval(self.score)
 
     def quantile(self, q: float) -> float:
-        """The q-quantile of balanced accuracy over dies."""
-        return float(np.quantile(self.balanced_accuracy, q))
+        """The q-quantile of the score over dies."""
+        return float(np.quantile(self.score, q))
 
     def yield_at(self, spec: float) -> Yield:
-        """The fraction of dies whose balanced accuracy is at least ``spec``."""
+        """The fraction of dies whose score is at least ``spec``."""
         check_number("spec", spec)
-        good = int((self.balanced_accuracy >= spec).sum())
+        good = int((self.score >= spec).sum())
         return Yield(spec, good / len(self.serials), clopper_pearson(good, len(self.serials)))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two networks on the same dies: the mean difference in balanced accuracy (first − second), its 95 % interval
+    """Two networks on the same dies: the mean difference in score (first − second), its 95 % interval
     (paired, Student), and on how many dies the first did better."""
 
     difference: float
@@ -108,7 +117,9 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
     programmed = chip.program(params, placement_of(network))
     fleet = chip.fabricate(range(n_chips), seed)
     rows = []
-    with progress(f"dies of {chip.name}", n_chips) as tick:
+    with progress(f"dies of {chip.name}", n_chips) as tick, evaluating(network):
+        nominal_score = score(_outputs(network, params, data), data.y)
+        programmed_score = score(_outputs(network, programmed.params, data), data.y)
         for die in fleet:
             params = apply(programmed.params, die.deviations(programmed), programmed.placement)
             rows.append(_measure(network, params, data))
@@ -117,11 +128,11 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
         chip=chip.name,
         seed=seed,
         serials=fleet.serials,
-        nominal=_measure(network, nominal(network), data)[1],
-        programmed=_measure(network, programmed.params, data)[1],
-        accuracy=np.array([row[0] for row in rows]),
-        balanced_accuracy=np.array([row[1] for row in rows]),
-        recall=np.array([row[2] for row in rows]),
+        nominal=nominal_score,
+        programmed=programmed_score,
+        score=np.array([row[0] for row in rows]),
+        accuracy=None if data.regression else np.array([row[1] for row in rows]),
+        recall=None if data.regression else np.array([row[2] for row in rows]),
         programming=programmed.report,
     )
 
@@ -137,14 +148,23 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
             f"compare: got dies of {first.chip} (seed {first.seed}, {len(first.serials)}) and of {second.chip} "
             f"(seed {second.seed}, {len(second.serials)}); expected the same dies for both."
         )
-    gain = first.balanced_accuracy - second.balanced_accuracy
+    gain = first.score - second.score
     return Comparison(float(gain.mean()), mean_interval(gain), int((gain > 0).sum()), len(gain))
 
 
 @torch.no_grad()
+def _outputs(network: nn.Module, params: Params, data: Data) -> Tensor:
+    """What a network gives for all samples, in fixed blocks of them."""
+    outputs = torch.cat([forward(network, params, block)[0] for block in data.x.split(250)])
+    check_outputs(outputs, data.y)
+    return outputs
+
+
 def _measure(network: nn.Module, params: Params, data: Data) -> tuple[float, float, list[float]]:
-    """Accuracy, balanced accuracy and recall at some parameters, in fixed blocks of samples."""
-    logits = torch.cat([forward(network, params, block)[0] for block in data.x.split(250)])
-    predicted = logits.argmax(-1)
+    """Score, accuracy and recall at some parameters; a regression has the first alone."""
+    outputs = _outputs(network, params, data)
+    if data.regression:
+        return score(outputs, data.y), float("nan"), []
+    predicted = outputs.argmax(-1)
     accuracy = float((predicted == data.y).double().mean())
-    return accuracy, balanced_accuracy(logits, data.y), recall(predicted, data.y, logits.shape[-1]).tolist()
+    return score(outputs, data.y), accuracy, recall(predicted, data.y, outputs.shape[-1]).tolist()

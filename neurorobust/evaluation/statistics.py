@@ -8,8 +8,40 @@ from scipy import stats
 from torch import Tensor
 
 
+def score(outputs: Tensor, y: Tensor) -> float:
+    """The figure of merit, the larger the better.
+
+    Integer labels: :func:`balanced_accuracy`. Floating targets of the outputs' shape: R² = 1 − Σ(output − y)² / Σ(y −
+    mean y)², 1 for a perfect network, 0 for one that always gives the mean.
+    """
+    if not y.is_floating_point():
+        return balanced_accuracy(outputs, y)
+    if outputs.shape != y.shape:
+        raise ValueError(f"targets: got shape {tuple(y.shape)}; the network gives {tuple(outputs.shape)}.")
+    residual = (outputs.double() - y.double()).square().sum()
+    return float(1 - residual / (y.double() - y.double().mean()).square().sum())
+
+
+def check_outputs(outputs: Tensor, y: Tensor) -> None:
+    """Raise ValueError unless a network's outputs can be judged against the labels or targets."""
+    if y.is_floating_point():
+        if outputs.shape[1:] != y.shape[1:]:
+            raise ValueError(f"targets: got shape (n, …) = {tuple(y.shape)}; the network gives {tuple(outputs.shape)}.")
+        return
+    if outputs.ndim != y.ndim + 1 or outputs.shape[1:-1] != y.shape[1:]:
+        raise ValueError(
+            f"network: gives outputs of shape {tuple(outputs.shape)} for labels of shape {tuple(y.shape)}; expected "
+            f"logits with one axis more, the classes. A decode function turns outputs into logits."
+        )
+    if y.max() >= outputs.shape[-1]:
+        raise ValueError(
+            f"labels: got class {int(y.max())}; the network has logits for classes 0 to {outputs.shape[-1] - 1}."
+        )
+
+
 def recall(predicted: Tensor, y: Tensor, n_classes: int) -> Tensor:
-    """Fraction of each class's samples that were recognised, shape (n_classes,); NaN for a class without samples."""
+    """Fraction of each class's samples (or steps) that were recognised, (n_classes,); NaN for a class without any."""
+    predicted, y = predicted.reshape(-1), y.reshape(-1)
     if y.max() >= n_classes:
         raise ValueError(f"labels: got class {int(y.max())}; the network has logits for classes 0 to {n_classes - 1}.")
     hits = torch.bincount(y[predicted == y], minlength=n_classes).double()
@@ -17,7 +49,7 @@ def recall(predicted: Tensor, y: Tensor, n_classes: int) -> Tensor:
 
 
 def balanced_accuracy(logits: Tensor, y: Tensor) -> float:
-    """Mean recall of the classes that are present; logits (B, n_classes), labels (B,)."""
+    """Mean recall of the classes that are present; logits (B, n_classes), labels (B,), or both with time steps."""
     return float(recall(logits.argmax(-1), y, logits.shape[-1]).nanmean())
 
 

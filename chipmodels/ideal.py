@@ -1,0 +1,15 @@
+"""No chip at all: nothing deviates, nothing is quantized, everything fits. What to compare the others with."""
+
+from neurorobust.chip import ChipModel, Fact, KindModel
+from neurorobust.laws import Law, LogNormal, Normal, Offset
+from neurorobust.params import ABSOLUTE, POSITIVE, SIGNED
+
+_none = Fact(0.0, "assumed", "an ideal chip, by definition")
+_laws: dict[frozenset[str], Law] = {SIGNED: Normal(0.0), POSITIVE: LogNormal(0.0), ABSOLUTE: Offset(0.0)}
+
+chip = ChipModel(
+    name="ideal",
+    title="No chip: nothing deviates",
+    kinds={kind: KindModel(law, _none) for family, law in _laws.items() for kind in sorted(family)},
+    notes=("Nothing is quantized, nothing deviates, everything fits: no chip is like this.",),
+)

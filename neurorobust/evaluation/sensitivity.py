@@ -1,0 +1,324 @@
+"""Which kinds, layers, neurons and synapses are fragile: by the slope of the loss, and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from .. import sites
+from ..attacks import PGA, Attack, Ball, RandomSearch, Suite
+from ..attacks.objectives import Objective
+from ..attacks.objectives import objective as named_objective
+from ..console import progress
+from ..errors import check_count, check_finite, unknown
+from ..network import placement_of
+from ..params import DIGITAL, Deviations, Params, Placement, apply, evaluating, expand, forward, kind_of, nominal
+from ..tasks.task import Data
+from .statistics import check_outputs, score
+from .worst_case import find
+
+BLOCK = 250
+FLAT = 0.01
+ALL = "all"
+LEVELS = ("network", "layer", "kind", "layer and kind", "parameter")
+TEN_PERCENT = Ball.uniform(0.1)
+TEN_STEPS = PGA(steps=10)
+STEPPED = frozenset({"t_ref"})
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Parameters that deviate together while all others stay nominal, and what that costs.
+
+    Attributes:
+        level: one of ``LEVELS``. layer, kind, parameter: which one; ``"all"`` where they are taken together.
+        names: the parameters.
+        random: score on each random die, shape (n_dies,): balanced accuracy, or R² of a regression.
+        attacked: score on the worst die the attack found; never above nominal.
+        attack: class of the attack; RandomSearch where no parameter of the part has a slope.
+    """
+
+    level: str
+    layer: str
+    kind: str
+    parameter: str
+    names: tuple[str, ...]
+    random: np.ndarray
+    attacked: float
+    attack: str
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """What :func:`sensitivity` found.
+
+    Attributes:
+        nominal: score of the network as it is. loss: its objective.
+        params: nominal values, expanded: one for every neuron or synapse.
+        gradients: ∂loss/∂δ at δ = 0, shapes of ``params``; NaN where the loss has no slope in a parameter.
+        radii: ζ of each parameter. placement: where the elements sit.
+        parts: what was measured, one entry a row of :meth:`table`.
+    """
+
+    nominal: float
+    loss: float
+    params: Params
+    gradients: Deviations
+    radii: Mapping[str, float]
+    placement: Placement
+    parts: tuple[Part, ...]
+
+    def first_order(self, name: str) -> np.ndarray:
+        """abs(∂loss/∂δ)·ζ of every element of a parameter, float64, expanded shape: the loss that its worst corner
+        adds, to first order; NaN where there is no synapse, or no slope."""
+        if name not in self.gradients:
+            raise unknown("name: parameter", name, self.gradients)
+        value = (self.gradients[name].abs().double() * self.radii[name]).cpu().numpy()
+        return np.where(self._exists(name), value, np.nan)
+
+    def table(self) -> pd.DataFrame:
+        """One row for every part, most fragile first within its level.
+
+        Columns: level, layer, kind, parameter; ``elements`` (neurons or synapses that deviate); ``first_order`` (loss
+        added at the worst corner, the sum over elements; NaN without a slope), ``per_element`` (its mean) and ``rms``
+        (standard deviation of the loss over dies with δ ~ N(0, ζ²), to first order); ``nominal``, ``random_mean``,
+        ``random_min``, ``attacked`` (scores: balanced accuracy, or R² of a regression) and ``attack``.
+        """
+        rows = []
+        for part in self.parts:
+            values = np.concatenate([self.first_order(name).ravel() for name in part.names])
+            values = values[~np.isnan(values)]
+            some = len(values) > 0
+            rows.append(
+                {
+                    "level": part.level,
+                    "layer": part.layer,
+                    "kind": part.kind,
+                    "parameter": part.parameter,
+                    "elements": sum(int(self._exists(name).sum()) for name in part.names),
+                    "first_order": values.sum() if some else np.nan,
+                    "per_element": values.mean() if some else np.nan,
+                    "rms": np.sqrt((values**2).sum()) if some else np.nan,
+                    "nominal": self.nominal,
+                    "random_mean": part.random.mean(),
+                    "random_min": part.random.min(),
+                    "attacked": part.attacked,
+                    "attack": part.attack,
+                }
+            )
+        table = pd.DataFrame(rows)
+        rank = table.assign(level=table["level"].map(LEVELS.index))
+        order = rank.sort_values(["level", "attacked", "first_order"], ascending=[True, True, False], kind="stable")
+        return table.loc[order.index].reset_index(drop=True)
+
+    def top(self, n: int = 10) -> pd.DataFrame:
+        """The n single elements whose worst corner adds most loss, to first order.
+
+        Columns: ``parameter``; ``index`` into its expanded shape (a synapse is (target, source)); ``nominal`` value;
+        ``deviation``, the worst corner ±ζ; ``first_order``. Parameters without a slope are not among them.
+        """
+        check_count("n", n)
+        names = list(self.gradients)
+        values = np.concatenate([self.first_order(name).ravel() for name in names])
+        firsts = np.cumsum([0] + [self.gradients[name].numel() for name in names])
+        order = np.argsort(-values, kind="stable")[: min(n, int((~np.isnan(values)).sum()))]
+        rows = []
+        for element in order.tolist():
+            i = int(np.searchsorted(firsts, element, "right")) - 1
+            name, flat = names[i], element - int(firsts[i])
+            index = tuple(int(k) for k in np.unravel_index(flat, self.gradients[name].shape))
+            sign = float(self.gradients[name].reshape(-1)[flat].sign())
+            value = float(self.params[name].reshape(-1)[flat])
+            rows.append((name, index, value, sign * self.radii[name], values[element]))
+        return pd.DataFrame(rows, columns=["parameter", "index", "nominal", "deviation", "first_order"])
+
+    def neurons(self) -> pd.DataFrame:
+        """Every neuron, most fragile first: the loss added when all that is its own is at its worst corner.
+
+        Columns: ``layer``, ``neuron``, ``own`` (its time constants, threshold, bias …), ``synapses`` (those that end
+        on it, not those it drives) and ``first_order``, their sum. What several neurons share (a convolution's kernel)
+        and what has no slope is left out.
+        """
+        frames = []
+        for layer in dict.fromkeys(self._layer(name) for name in self.params):
+            names = [name for name in self.params if self._layer(name) == layer and self.params[name].ndim]
+            if layer in self.placement.cores:
+                n = len(self.placement.cores[layer])
+            else:
+                n = max((len(self.params[name]) for name in names), default=0)
+            columns = {"own": np.zeros(n), "synapses": np.zeros(n)}
+            for name in names:
+                if len(self.params[name]) == n:
+                    column = "synapses" if kind_of(name) == "weight" else "own"
+                    columns[column] += np.nansum(self.first_order(name).reshape(n, -1), 1)
+            frames.append(pd.DataFrame({"layer": layer, "neuron": range(n)} | columns))
+        table = pd.concat(frames, ignore_index=True)
+        table["first_order"] = table["own"] + table["synapses"]
+        return table.sort_values("first_order", ascending=False, kind="stable", ignore_index=True)
+
+    def _exists(self, name: str) -> np.ndarray:
+        if name in self.placement.masks:
+            return self.placement.masks[name].cpu().numpy()
+        return np.ones(self.gradients[name].shape, dtype=bool)
+
+    def _layer(self, name: str) -> str:
+        return _layer(name, self.placement)
+
+
+def sensitivity(
+    network: nn.Module,
+    data: Data,
+    *,
+    ball: Ball = TEN_PERCENT,
+    objective: str | Objective = "ce",
+    attack: Attack | Suite = TEN_STEPS,
+    n_dies: int = 20,
+    seed: int = 0,
+) -> Sensitivity:
+    """Which kinds, layers, neurons and synapses are fragile.
+
+    **By slope**, for every element: g = ∂loss/∂δ at δ = 0, and abs(g)·ζ, the loss its worst corner adds. A sum over
+    elements is what their common worst corner adds, ζ·‖g‖ the standard deviation over dies with δ ~ N(0, ζ²); both
+    to first order. Behind spikes the slope is the surrogate's: on the ECG task the corner of ζ = 0.1 added 7 (robust)
+    to 110 times (standard) as much as the sum. So it ranks elements within a layer; it predicts no accuracy, and a
+    read-out, whose slope is exact, does not compare with the spiking layers below it. Between layers, use what follows.
+
+    **Measured**, for every kind, layer, kind in a layer, parameter, and all together, everything else nominal:
+    the score on random dies, δ = ζ·u with u ~ N(0, 1) (die k has the same u in every row, so rows compare die by die;
+    they are the dies of ``nr.mismatch(ζ)`` under the same seed), and on the worst die an attack finds with
+    abs(δ) ≤ ζ. A third of the elements of a random die lie beyond ζ, so where a part hardly matters ``random_min`` may
+    fall below ``attacked``.
+
+    How to read it:
+
+    - ``random_mean`` or ``random_min`` of a kind is low: dies will fail through it. A chip designer spends area or
+      calibration there, and nowhere where both stay at ``nominal``. Give each kind the chip's own spread
+      (``Ball(weight=0.2, tau_mem=0.1)``); with one ζ for all, kinds compare at equal spread.
+    - only ``attacked`` is low: chance hardly finds that corner, correlated errors (temperature, gradients across the
+      die) may. Train with that kind in the ball of :class:`neurorobust.regularizers.Adversarial`.
+    - a few neurons or synapses lead :meth:`Sensitivity.neurons` or :meth:`Sensitivity.top`: duplicate or prune them,
+      or place them where mismatch is small. If none leads, no single repair will help.
+    - the row of the whole network is far below every other: deviations add up across kinds.
+
+    Args:
+        network: looked at at its nominal parameters, which stay as they are.
+        data: samples and labels, at least two classes.
+        ball: ζ of each kind or parameter, L∞; v_leak and v_reset only if named (in V). What has no radius is left out.
+        objective: the loss that is differentiated: a name or function as :class:`neurorobust.attacks.PGA` takes it,
+            with a slope at the nominal network: ``"ce"``, ``"margin"``, ``"mse"`` for a regression.
+        attack: for the measured worst case. Ten steps flatter; ``nr.attacks.strong()`` takes twenty times as long.
+            Parameters without a slope (t_ref acts in whole steps) are left out, and where nothing else is in a part
+            :class:`neurorobust.attacks.RandomSearch` of ten steps stands in: its row says so, and is weaker. A
+            regression needs one that knows it, ``PGA(divergence="mse")``.
+        n_dies: random dies. seed: of the dies and the attack.
+
+    Raises:
+        TypeError: a ball of another norm. ValueError: a ball that names nothing here, one class only, or an objective
+            that is flat at the nominal network.
+    """
+    check_count("n_dies", n_dies)
+    check_count("seed", seed, 0)
+    data.check_classes("data")
+    if type(ball) is not Ball:
+        raise TypeError(f"ball: got {type(ball).__name__}; expected Ball: corners and their sums are those of L∞.")
+    params, placement = nominal(network), placement_of(network)
+    check_finite(params)
+    radii = {
+        name: ball.radius(name)
+        for name in ball.center(params, placement)
+        if ball.radius(name) > 0 and kind_of(name) not in DIGITAL
+    }
+    if not radii:
+        raise ValueError(f"ball: {ball} gives no parameter of this network a radius; name a kind it has.")
+    expanded = {name: value for name, value in expand(params, placement).items() if name in radii}
+    groups = _groups(radii, placement)
+    distinct = list(dict.fromkeys(groups.values()))
+    with evaluating(network), progress("parts of the network", len(distinct) * (n_dies + 1)) as tick:
+        outputs = _outputs(network, params, data)
+        loss, slope = _slope(named_objective(objective), outputs, data)
+        gradients = _gradients(network, data, slope, expanded)
+        random: dict[tuple[str, ...], list[float]] = {names: [] for names in distinct}
+        for die in range(n_dies):
+            normals = sites.normals(expanded, placement, seed=seed, serial=die)
+            deviations = {name: radii[name] * u.to(expanded[name]) for name, u in normals.items()}
+            for names in distinct:
+                moved = apply(params, {name: deviations[name] for name in names}, placement)
+                random[names].append(score(_outputs(network, moved, data), data.y))
+                tick()
+        attacked = {}
+        for names in distinct:
+            steep = tuple(name for name in names if not gradients[name].isnan().any())
+            corners = Ball({name: radii[name] for name in steep or names})
+            chosen = attack if steep else RandomSearch(10, "mse" if data.regression else "ce")
+            attacked[names] = find(network, data, corners, chosen, seed=seed).score, type(chosen).__name__
+            tick()
+    parts = tuple(Part(*key, names, np.array(random[names]), *attacked[names]) for key, names in groups.items())
+    return Sensitivity(score(outputs, data.y), loss, expanded, gradients, radii, placement, parts)
+
+
+def _layer(name: str, placement: Placement) -> str:
+    """The placed layer of a parameter, or the module that holds it."""
+    return placement.layer(name) or name.rpartition(".")[0]
+
+
+def _groups(names: Mapping[str, float], placement: Placement) -> dict[tuple[str, str, str, str], tuple[str, ...]]:
+    """(level, layer, kind, parameter) → the names that deviate together."""
+    groups: dict[tuple[str, str, str, str], tuple[str, ...]] = {}
+    for name in names:
+        layer, kind = _layer(name, placement), kind_of(name)
+        rows = ((ALL, ALL, ALL), (layer, ALL, ALL), (ALL, kind, ALL), (layer, kind, ALL), (layer, kind, name))
+        for level, row in zip(LEVELS, rows):
+            groups[level, *row] = (*groups.get((level, *row), ()), name)
+    return groups
+
+
+@torch.no_grad()
+def _outputs(network: nn.Module, params: Params, data: Data) -> Tensor:
+    """What the network gives for all samples, in fixed blocks of them, so that large data sets fit."""
+    outputs = torch.cat([forward(network, params, block)[0] for block in data.x.split(BLOCK)])
+    check_outputs(outputs, data.y)
+    return outputs
+
+
+def _slope(objective: Objective, outputs: Tensor, data: Data) -> tuple[float, Tensor]:
+    """The objective of the whole data set and its derivative in every output, shape of the outputs."""
+    clean = outputs.double()
+
+    def at(place: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = place.clone().requires_grad_()
+        value = objective(leaf, clean, data.y)
+        return value.detach(), torch.autograd.grad(value, leaf)[0]
+
+    value, slope = at(clean)
+    near, far = float(slope.norm()), float(at(1.1 * clean)[1].norm())
+    if not near > FLAT * far:
+        raise ValueError(
+            f"objective: its slope in the outputs of the nominal network is {near:.1g}, and {far:.1g} where they are a "
+            f"tenth larger; expected one that is not flat here. A divergence (kl, js, l2 …) is: use 'ce' or 'margin'."
+        )
+    return value.item(), slope.to(outputs.dtype)
+
+
+def _gradients(network: nn.Module, data: Data, slope: Tensor, expanded: Params) -> Deviations:
+    """∂loss/∂δ at δ = 0, block by block from the derivative in the outputs: exact whatever the objective."""
+    params, placement = nominal(network), placement_of(network)
+    leaves = {name: torch.zeros_like(value).requires_grad_() for name, value in expanded.items()}
+    totals: dict[str, Tensor | None] = dict.fromkeys(leaves)
+    for x, weight in zip(data.x.split(BLOCK), slope.split(BLOCK)):
+        outputs = forward(network, apply(params, leaves, placement), x)[0]
+        if not outputs.requires_grad:
+            break
+        found = torch.autograd.grad(outputs, list(leaves.values()), weight, allow_unused=True)
+        for name, gradient in zip(leaves, found):
+            if gradient is not None and kind_of(name) not in STEPPED:
+                before = totals[name]
+                totals[name] = gradient if before is None else before + gradient
+    check_finite({f"gradient of {name}": total for name, total in totals.items() if total is not None})
+    return {
+        name: torch.full_like(expanded[name], torch.nan) if total is None else total for name, total in totals.items()
+    }

@@ -1,0 +1,282 @@
+"""Figures: what is drawn is the data, in the stated units, and no text lies on another."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import events, tiny
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import neurorobust as nr
+from neurorobust import plotting
+from neurorobust.attacks import PGA
+from neurorobust.evaluation import sensitivity
+from neurorobust.network import placement_of
+from neurorobust.params import expand
+from neurorobust.training import History
+
+# Machado, Oliveira & Fernandes 2009 (IEEE TVCG 15:1291), table of severity 1.0; on linear RGB.
+VISION = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+
+
+def axes(*shape: int, size=(9, 4)):
+    """A figure in the house style, and its axes in a row."""
+    with matplotlib.rc_context(plotting.STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        return np.ravel(figure.subplots(*shape))
+
+
+def overlaps(figure: Figure) -> list[tuple[str, str]]:
+    """Pairs of texts that lie on each other by more than a pixel, once the figure is drawn."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    unseen = set()
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+        unseen |= {tick.label1 for tick in ticks if not low <= tick.get_loc() <= high}
+    boxes = [
+        (text.get_text(), text.get_window_extent(canvas.get_renderer()).padded(-1))
+        for text in figure.findobj(Text)
+        if text.get_visible() and text.get_text().strip() and text not in unseen
+    ]
+    return [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
+
+
+@pytest.fixture(scope="module")
+def found():
+    """The sensitivity of the tiny network."""
+    return sensitivity(tiny(), events(0, 12), ball=nr.Ball.uniform(0.4), attack=PGA(steps=2), n_dies=3)
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_colours_can_be_told_apart(vision):
+    """Any two colours differ by 25 or more in CIELAB (2.3 is just noticeable), whatever the colour vision."""
+
+    def lab(color: str) -> np.ndarray:
+        srgb = np.array(matplotlib.colors.to_rgb(color))
+        linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+        seen = np.clip(np.asarray(VISION[vision]) @ linear, 0, 1)
+        to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+        x, y, z = np.cbrt(np.maximum(to_xyz @ seen / [0.9505, 1, 1.089], 0.008856))
+        return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+    pairs = combinations(plotting.COLORS, 2)
+    assert min(np.linalg.norm(lab(a) - lab(b)) for a, b in pairs) > 25
+
+
+def test_overlaps_are_found():
+    """The test of overlapping texts itself: two on one spot are seen, two apart are not."""
+    (ax,) = axes(1, 1)
+    ax.text(0.5, 0.5, "one")
+    assert overlaps(ax.figure) == []
+    ax.text(0.51, 0.5, "two")
+    assert overlaps(ax.figure) == [("one", "two")]
+
+
+def test_raster():
+    """A mark at (time in ms, channel) for every event."""
+    spikes = np.zeros((20, 3))
+    spikes[[2, 5, 19], [0, 2, 1]] = 1
+    (ax,) = axes(1, 1)
+    assert plotting.raster(ax, spikes, 0.005) is ax
+    assert ax.collections[0].get_offsets().tolist() == [[10, 0], [25, 2], [95, 1]]
+    assert ax.get_xlim() == (0, 100)
+
+
+@pytest.mark.parametrize("adapting", [False, True])
+def test_membranes(adapting):
+    """Traces and thresholds in mV over ms, a tick for every spike, a label for every neuron."""
+    v = torch.linspace(-0.1, 0.2, 20)[:, None] * torch.tensor([1.0, 2.0, -1.0])
+    spikes = v > 0.15
+    threshold = v.abs() if adapting else torch.tensor([0.1, 0.2, 0.3])
+    drawn = axes(3, 1, size=(6, 5))
+    assert plotting.membranes(drawn, v, 0.005, threshold=threshold, spikes=spikes) is drawn
+    for i, ax in enumerate(drawn):
+        membrane, limit = ax.lines
+        assert np.allclose(membrane.get_xdata(), np.arange(20) * 5)
+        assert np.allclose(membrane.get_ydata(), 1e3 * v[:, i])
+        assert np.allclose(limit.get_ydata(), 1e3 * (threshold[:, i] if adapting else threshold[i]))
+        ticks = [segment[0, 0] for segment in ax.collections[0].get_segments()]
+        assert np.allclose(ticks, 5 * np.flatnonzero(spikes[:, i]))
+        assert "mV" in ax.get_ylabel() and v[:, i].max() * 1e3 < ax.get_ylim()[1]
+    assert drawn[-1].get_xlabel() == "time (ms)"
+    assert overlaps(drawn[0].figure) == []
+
+
+def heights(ax) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Edges and heights of each histogram on an axis."""
+    result = []
+    for patch in ax.patches:
+        outline = patch.get_xy()
+        upper = outline[1 : 2 * (len(outline) // 4) : 2]
+        result.append((upper[:, 0], upper[:, 1]))
+    return result
+
+
+def test_distributions():
+    """Programmed against a die: shared bins, fractions that add up to 1, log axes for positive kinds, units, zeros."""
+    network = tiny()
+    before = nr.nominal(network)
+    placement = placement_of(network)
+    chip = nr.mismatch(0.3)
+    programmed = chip.program(before, placement)
+    after = nr.apply(before, chip.fabricate([0], 1)[0].deviations(programmed), placement)
+    drawn = axes(3, 3, size=(12, 9))
+    assert plotting.distributions(drawn, before, after, labels=("programmed", "die 0")) is drawn
+    for ax, name in zip(drawn, before):
+        (edges, one), (same, other) = heights(ax)
+        assert np.array_equal(edges, same)
+        assert one.sum() == pytest.approx(1) and other.sum() == pytest.approx(1)
+        assert (ax.get_xscale() == "log") == (not name.endswith(("weight", "bias")))
+        assert ax.get_xlabel().startswith(name)
+    units = {ax.get_xlabel().split(" ")[0]: ax.get_xlabel().split(" ")[-1] for ax in drawn}
+    assert units["hidden.tau_mem"] == "(ms)" and units["hidden.v_threshold"] == "(mV)"
+    low, high = drawn[list(before).index("hidden.tau_mem")].get_xlim()
+    tau = 1e3 * after["hidden.tau_mem"]
+    assert low < min(5, tau.min()) and max(20, tau.max()) < high
+    zeros = int((network.hidden.recurrent.weight == 0).sum())
+    legend = drawn[list(before).index("hidden.recurrent.weight")].get_legend().get_texts()
+    assert [text.get_text() for text in legend] == [
+        f"{label}, {zeros} zeros left out" for label in ("programmed", "die 0")
+    ]
+    assert overlaps(drawn[0].figure) == []
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1e-3, 0.02, 0.020001, 5.0]), min_size=1, max_size=5),
+    st.sampled_from(["tau_mem", "weight"]),
+)
+def test_distributions_of_anything(values, kind):
+    """Equal values, one value, zeros alone and decades apart: nothing is lost, and what is left adds up to 1."""
+    (ax,) = axes(1, 1)
+    params = {f"a.{kind}": torch.tensor(values)}
+    plotting.distributions([ax], params, params)
+    expected = float(any(values))
+    assert [float(height.sum()) for _, height in heights(ax)] == pytest.approx([expected, expected])
+
+
+def test_violins_and_curves():
+    """Six networks on two conditions, a yield curve and an attack curve: colours never run out, texts stay apart."""
+    rng = np.random.default_rng(0)
+    names = ("standard", "beta", "noise", "awp", "dropout", "sam")
+    values = {name: 1 - 0.4 * rng.beta(2, 20, 40) for name in names}
+    ax, other, third = axes(1, 3, size=(21, 4))
+    plotting.fleet_violins(ax, {"fleet": values, "mismatch": values}, 0.9)
+    means = [line.get_segments()[0][0, 1] for line in ax.collections if hasattr(line, "get_segments")]
+    assert means == pytest.approx([value.mean() for value in values.values()] * 2)
+    plotting.yield_curve(other, values, 0.9)
+    plotting.attack_curve(third, {name: {"ten": {0.0: 0.9, 0.1: 0.6}} for name in names}, 0.5)
+    assert [line.get_ydata().tolist() for line in third.lines[:6]] == [[0.9, 0.6]] * 6
+    assert overlaps(ax.figure) == []
+
+
+def test_sensitivity_bars(found):
+    """Marks stand at the table's numbers, in its order from the top."""
+    for level in ("kind", "parameter", "layer and kind", "layer", "network"):
+        table = found.table()
+        rows = table[table["level"] == level]
+        pair = axes(1, 2, size=(11, 4))
+        assert plotting.sensitivity_bars(pair, rows) is pair
+        marks = [drawn.get_offsets() for drawn in pair[0].collections if isinstance(drawn, PathCollection)]
+        y = np.arange(len(rows))
+        assert np.allclose(marks[0], np.c_[rows["attacked"], y])
+        assert np.allclose(marks[1], np.c_[rows["random_mean"], y])
+        bars = {round(bar.get_y() + bar.get_height() / 2): bar.get_width() for bar in pair[1].patches}
+        assert [bars[i] for i in y] == pytest.approx(rows["first_order"].tolist())
+        assert pair[0].get_ylim() == pair[1].get_ylim() == (len(rows) - 0.5, -0.5)
+        assert overlaps(pair[0].figure) == []
+    assert [label.get_text() for label in pair[0].get_yticklabels()] == [
+        f"the whole network ({rows['elements'].iloc[0]})"
+    ]
+
+
+def test_no_slope_is_written_out(found):
+    """A part without a slope has no bar but a word, and neither has one whose slope is 0."""
+    rows = found.table().query("level == 'kind'").copy()
+    rows.iloc[0, rows.columns.get_loc("first_order")] = np.nan
+    rows.iloc[1, rows.columns.get_loc("first_order")] = 0.0
+    _, slope = plotting.sensitivity_bars(axes(1, 2, size=(11, 4)), rows)
+    assert [(text.get_text(), text.xy[1]) for text in slope.texts] == [("no slope", 0), ("0", 1)]
+    assert len(slope.patches) == len(rows) - 2
+    rows["first_order"] = np.nan
+    _, slope = plotting.sensitivity_bars(axes(1, 2, size=(11, 4)), rows)
+    assert len(slope.texts) == len(rows) and len(slope.patches) == 0
+
+
+def test_synapse_map(found):
+    """Every synapse has its value, or the floor three decades down; absent ones are masked."""
+    values = found.first_order("hidden.recurrent.weight")
+    (ax,) = axes(1, 1, size=(5, 4))
+    assert plotting.synapse_map(ax, values) is ax
+    shown = ax.images[0].get_array()
+    top = np.nanmax(values)
+    assert np.array_equal(shown.mask, np.isnan(values))
+    assert np.allclose(shown.compressed(), np.maximum(values[~np.isnan(values)], top / 1e3))
+    assert isinstance(ax.images[0].norm, LogNorm)
+    assert (ax.images[0].norm.vmin, ax.images[0].norm.vmax) == (top / 1e3, top)
+    assert overlaps(ax.figure) == []
+    with pytest.raises(ValueError, match="values: all are 0 or NaN"):
+        plotting.synapse_map(axes(1, 1)[0], np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("as_csv", [False, True], ids=["rows", "log.csv"])
+def test_training(as_csv, tmp_path):
+    """Loss of every epoch, scores of those that were looked at, and the last best one as fit keeps it."""
+    rows = [{"epoch": e, "loss": 1 / (e + 1), "clean": np.nan, "attacked": np.nan, "score": np.nan} for e in range(6)]
+    for epoch, clean, attacked in ((1, 0.8, 0.6), (3, 0.9, 0.7), (5, 1.0, 0.6)):
+        rows[epoch] |= {"clean": clean, "attacked": attacked, "score": (clean + attacked) / 2}
+    table: object = rows
+    if as_csv:
+        (tmp_path / "log.csv").write_text(History(rows).to_csv())
+        table = pd.read_csv(tmp_path / "log.csv")
+    loss, scores = plotting.training(axes(1, 2), table)
+    assert loss.lines[0].get_ydata() == pytest.approx([1 / (e + 1) for e in range(6)])
+    clean, attacked, score, kept = scores.lines
+    assert clean.get_xdata().tolist() == [1, 3, 5]
+    assert (clean.get_ydata()[2], attacked.get_ydata()[1], score.get_ydata()[0]) == pytest.approx((1.0, 0.7, 0.7))
+    assert kept.get_xdata()[0] == 5
+    assert overlaps(loss.figure) == []
+
+
+def test_a_history_without_a_look(found):
+    """Training that was never scored has its loss drawn and no kept epoch."""
+    nothing = dict.fromkeys(("clean", "attacked", "score"), np.nan)
+    loss, scores = plotting.training(axes(1, 2), [{"epoch": 0, "loss": 0.5} | nothing])
+    assert loss.lines[0].get_ydata().tolist() == [0.5]
+    assert all(len(line.get_xdata()) == 0 for line in scores.lines)
+
+
+def test_wrong_number_of_axes():
+    """Too few axes are refused with the number that is needed."""
+    with pytest.raises(ValueError, match=r"axes: got 2; expected 3: one for each neuron\."):
+        plotting.membranes(axes(1, 2), np.zeros((5, 3)), 1e-3)
+    with pytest.raises(ValueError, match=r"axes: got 1; expected 2"):
+        plotting.training(axes(1, 1), [])
+    with pytest.raises(ValueError, match=r"axes: got 1; expected 9"):
+        params = expand(nr.nominal(tiny()), placement_of(tiny()))
+        plotting.distributions(axes(1, 1), params, params)
+
+
+def test_no_global_state(found):
+    """Drawing leaves matplotlib's settings as they were."""
+    before = dict(matplotlib.rcParams)
+    plotting.sensitivity_bars(axes(1, 2), found.table())
+    plotting.raster(axes(1, 1)[0], np.eye(3), 1e-3)
+    assert dict(matplotlib.rcParams) == before
