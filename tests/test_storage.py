@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import json
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from placed import placed
 from safetensors.torch import load_file, save_file
 
 import neurorobust as nr
-from neurorobust import files, storage
-from neurorobust.connections import Linear
-from neurorobust.neurons import AdaptiveLif, LeakyIntegrator, Lif
-from neurorobust.surrogate import Triangle
+from neurorobust import connections, discovery, files, neurons, storage
+from neurorobust.connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SumPool2d
+from neurorobust.network import last_step, max_over_time, mean_over_time, per_step
+from neurorobust.neurons import AdaptiveLif, CubaLif, LeakyIntegrator, Lif
+from neurorobust.surrogate import ArcTan, FastSigmoid, Triangle
 
 
 def single():
@@ -120,11 +123,11 @@ def places(value, path=()):
         yield from places(part, (*path, key))
 
 
-def outcome(folder):
+def outcome(folder, x):
     """What is wrong with loading a folder that may be broken; None if it is a network or one clear error."""
     try:
         network, info = nr.load(folder)
-        nr.run(network, nr.nominal(network), events(0, 2).x)
+        nr.run(network, nr.nominal(network), x)
         return None if isinstance(info, dict) else f"loads with info {info!r}"
     except ValueError as error:
         return f"{len(str(error).splitlines())} lines" if "\n" in str(error) else None
@@ -132,9 +135,20 @@ def outcome(folder):
         return f"{type(error).__name__}: {error}"
 
 
-def test_any_foreign_value_gives_one_clear_error(saved):
+def nested():
+    """A network whose layers hold connections inside connections, a surrogate and a reset."""
+    pooled = Chain(AvgPool2d((1, 4, 4), 2), Conv2d(draw(0, 2, 1, 2, 2), (1, 2, 2), padding=1))
+    hidden = CubaLif(pooled, OneToOne(draw(1, 18)), tau_mem=0.01, tau_syn=0.01, v_threshold=1.0, v_reset=0.1)
+    readout = LeakyIntegrator(Delayed(Linear(draw(2, 2, 18)), 0.002), tau_mem=0.01)
+    return nr.Network({"hidden": hidden, "readout": readout}, DT, {"readout": "hidden"}, last_step).double()
+
+
+@pytest.mark.parametrize("make", [lambda: placed([0, 0, 1, 1, 1]), nested], ids=["placed", "nested"])
+def test_any_foreign_value_gives_one_clear_error(make, tmp_path):
     """Each value of config.json in turn removed or replaced: still a network, or one line says why not."""
-    whole, wrong = (saved / "config.json").read_text(), []
+    network, wrong = make(), []
+    saved = nr.save(network, tmp_path / "model")
+    whole, x = (saved / "config.json").read_text(), draw(3, 2, 5, network.n_in)
     for path in places(json.loads(whole)):
         for other in ("removed", None, True, -1, 0.5, "x", [], {}, ["x"], {"x": 1}):
             config = inside = json.loads(whole)
@@ -145,7 +159,7 @@ def test_any_foreign_value_gives_one_clear_error(saved):
             else:
                 inside[path[-1]] = other
             (saved / "config.json").write_text(json.dumps(config))
-            wrong.append((path, other, outcome(saved)))
+            wrong.append((path, other, outcome(saved, x)))
     assert [problem for problem in wrong if problem[-1]] == []
 
 
@@ -243,3 +257,99 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         files.write_text(path, text)
         assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
         assert path.read_text() == text
+
+
+def everything():
+    """A network of every neuron, reset, surrogate and connection of the package, and its parts by class name."""
+    values = {
+        "tau_mem": 0.008, "tau_syn": 0.004, "tau_adapt": 0.03, "adaptation": 0.4, "v_threshold": 0.3, "v_leak": 0.05,
+        "r": 1.4, "t_ref": 0.002,
+    }  # fmt: skip
+    synapses = [
+        lambda: Conv2d(draw(0, 2, 1, 3, 2), (1, 6, 5), draw(1, 2), draw(2, 2, 1, 3, 2) > -1, (1, 2), (0, 1)),
+        lambda: SumPool2d((2, 4, 3), (2, 1)),
+        lambda: AvgPool2d((2, 2, 3), 1),
+        lambda: Delayed(Conv1d(draw(3, 2, 2, 3), (2, 6), padding=1), 0.003),
+        lambda: Chain(AvgPool2d((2, 2, 3), (2, 1)), Delayed(Linear(draw(4, 6, 6)), DT * torch.arange(6))),
+        lambda: OneToOne(draw(5, 6), draw(6, 6)),
+    ]
+    models = discovery.classes(neurons, neurons.Neuron)
+    spiking = [name for name, model in models.items() if "surrogate" in inspect.signature(model).parameters]
+    kinds = itertools.cycle(spiking)
+    resets = itertools.cycle(neurons.Reset.__subclasses__())
+    surrogates = itertools.cycle([FastSigmoid(7.0), ArcTan(3.0, scaled=True), Triangle(0.4, scaled=False)])
+    layers = {}
+
+    def add(name, connection):
+        takes = inspect.signature(models[name]).parameters
+        given = {kind: torch.tensor(value).double() for kind, value in values.items() if kind in takes}
+        if "reset" in takes:
+            given["reset"] = next(resets)(True)
+            if type(given["reset"]).__name__.endswith("ToValue"):
+                given["v_reset"] = torch.tensor(-0.1).double()
+        if "surrogate" in takes:
+            given["surrogate"] = next(surrogates)
+            n = connection.n_out
+            given["recurrent"] = OneToOne(draw(7, n)) if len(layers) % 2 else Linear(draw(7, n, n), draw(8, n))
+        layers[f"layer{len(layers)}"] = models[name](connection, **given)
+
+    for make in synapses:
+        add(next(kinds), make())
+    for _ in range(12):
+        add(next(kinds), Linear(draw(9, 6, 6)))
+    add("CubaLeakyIntegrator", Linear(draw(10, 6, 6)))
+    add("LeakyIntegrator", Linear(draw(11, 2, 6 + 6 + 6)))
+    last = f"layer{len(layers) - 1}"
+    return nr.Network(layers, DT, {last: (f"layer{len(layers) - 2}", "layer5", "layer4")}, per_step)
+
+
+def test_everything_comes_back(tmp_path):
+    """Every neuron, reset, surrogate and connection, the graph and the decoder: the same objects, logits and bytes."""
+    network = everything()
+    again, _ = nr.load(nr.save(network, tmp_path / "a"))
+    assert {type(layer).__name__ for layer in network.layers().values()} == set(
+        discovery.classes(neurons, neurons.Neuron)
+    )
+    assert {type(getattr(layer, "reset", None)) for layer in network.layers().values()} >= set(
+        neurons.Reset.__subclasses__()
+    )
+    connection_types = {type(module).__name__ for module in network.modules() if isinstance(module, Connection)}
+    assert connection_types == set(storage._in_module(connections, Connection))
+    for name, layer in network.layers().items():
+        for option in ("surrogate", "reset"):
+            assert getattr(again.layers()[name], option, None) == getattr(layer, option, None)
+    assert again.inputs == network.inputs and again.decode is network.decode
+    x = (draw(12, 2, 9, 30) + 1).double()
+    assert torch.equal(again(x)[0], network(x)[0])
+    nr.save(again, tmp_path / "b")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize("decode", [mean_over_time, max_over_time, last_step, per_step])
+def test_decoders_come_back(decode, tmp_path):
+    """Each decoder of the package is found again by its name; one of the user's own is refused."""
+    layer = {"a": LeakyIntegrator(Linear(draw(0, 2, 3)), tau_mem=0.01)}
+    again, _ = nr.load(nr.save(nr.Network(layer, DT, decode=decode), tmp_path / "model"))
+    assert again.decode is decode
+    with pytest.raises(ValueError, match=r"network: decode: .* does not exist; choose one of .*last_step"):
+        nr.save(nr.Network(layer, DT, decode=lambda v: v[0]), tmp_path / "other")
+
+
+def test_a_file_of_the_first_format_still_loads(tmp_path):
+    """What version 0.1 wrote: Linear connections in a row, a triangle; the same network as saved today."""
+    network = placed([0, 0, 1, 1, 1])
+    folder = nr.save(network, tmp_path / "model", {"seed": 1})
+    config = json.loads((folder / "config.json").read_text())
+    old = {key: config[key] for key in ("dt", "trained", "info")} | {"format": "neurorobust-network/1"}
+    old["layers"] = [
+        {"name": "hidden", "neuron": "AdaptiveLif", "recurrent": True, "triangle": {"scale": 0.3}},
+        {"name": "readout", "neuron": "LeakyIntegrator", "recurrent": False},
+    ]
+    save_file(network.state_dict(), folder / "model.safetensors", metadata={"config": json.dumps(old)})
+    old["sha256"] = storage._sha256(folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(old))
+    again, info = nr.load(folder)
+    x = events(0, 4).x
+    assert info == {"seed": 1} and torch.equal(again(x)[0], network(x)[0])
+    assert again.hidden.surrogate == Triangle(0.3)

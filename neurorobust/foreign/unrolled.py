@@ -1,0 +1,134 @@
+"""An snnTorch network over a whole sequence: layer by layer where the network is a row of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import snntorch
+import torch
+from torch import Tensor, nn
+
+from .. import kernels
+from ..kernels import Dynamics, LifCoefficients
+from .snntorch_neurons import surrogate_of
+
+Output = Tensor | tuple[Tensor, ...]
+
+# Each sample of a batch by itself, whatever the others are: all steps can go through in one call.
+SAMPLEWISE = (
+    nn.Linear,
+    nn.Identity,
+    nn.Flatten,
+    nn.ReLU,
+    nn.Dropout,
+    nn.modules.conv._ConvNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._MaxPoolNd,
+)
+RESETS = {
+    "subtract": kernels.DelayedSubtract(detach=True),
+    "zero": kernels.DelayedToValue(detach=True),
+    "none": kernels.NoReset(detach=True),
+}
+
+
+class Unrolled(nn.Module):
+    """The network over time, from rest: input (T, B, …), output stacked over time, and every neuron's spikes.
+
+    A row of layers (``nn.Sequential``) has no way back from a later layer to an earlier one, so each layer sees the
+    whole sequence before the next begins; any other module runs its own time loop on the whole input.
+    """
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> tuple[Output, dict[str, Tensor]]:
+        spikes: dict[str, Tensor] = {}
+        if isinstance(self.net, nn.Sequential):
+            return _row(self.net, x, "", spikes), spikes
+        steps: dict[str, list[Tensor]] = {}
+        hooks = [
+            module.register_forward_hook(_recorder(name, steps))
+            for name, module in self.net.named_modules()
+            if isinstance(module, snntorch.SpikingNeuron)
+        ]
+        try:
+            output = self.net(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return output, {name: torch.stack(several) for name, several in steps.items()}
+
+
+def _recorder(name: str, steps: dict[str, list[Tensor]]) -> Callable[[nn.Module, tuple, Output], None]:
+    def record(module: nn.Module, inputs: tuple, output: Output) -> None:
+        steps.setdefault(name, []).append(output if isinstance(output, Tensor) else output[0])
+
+    return record
+
+
+def _row(row: nn.Sequential, signal: Output, prefix: str, spikes: dict[str, Tensor]) -> Output:
+    for name, layer in row.named_children():
+        if not isinstance(signal, Tensor):
+            raise ValueError(
+                f"net: the layer before {prefix + name!r} gives {len(signal)} tensors; only the last neuron of a row "
+                f"may have output=True, and each needs init_hidden=True."
+            )
+        if isinstance(layer, nn.Sequential):
+            signal = _row(layer, signal, f"{prefix}{name}.", spikes)
+        elif isinstance(layer, snntorch.SpikingNeuron):
+            signal = _neuron(layer, signal)
+            spikes[prefix + name] = signal if isinstance(signal, Tensor) else signal[0]
+        elif isinstance(layer, SAMPLEWISE):
+            signal = layer(signal.flatten(0, 1)).unflatten(0, signal.shape[:2])
+        else:
+            signal = _steps(layer, signal)
+    return signal
+
+
+def _steps(layer: nn.Module, signal: Tensor) -> Output:
+    outputs = [layer(step) for step in signal]
+    if isinstance(outputs[0], Tensor):
+        return torch.stack(outputs)
+    return tuple(torch.stack(several) for several in zip(*outputs))
+
+
+def _neuron(neuron: Any, current: Tensor) -> Output:
+    """A neuron over time: in one fused loop where there is one for it, else by calling it step by step."""
+    surrogate = surrogate_of(neuron)
+    fuses = (
+        type(neuron) in (snntorch.Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)
+        and (neuron.reset_mechanism != "zero" or type(neuron) is snntorch.Leaky)
+        and neuron.reset_delay
+        and not neuron.inhibition
+        and not neuron.state_quant
+        and (not hasattr(neuron, "recurrent") or hasattr(neuron, "V") or isinstance(neuron.recurrent, nn.Linear))
+    )
+    wants_more = neuron.output or not neuron.init_hidden
+    if (
+        surrogate is None or not fuses or (wants_more and hasattr(neuron, "alpha"))
+    ):  # the synaptic current is not recorded
+        return _steps(neuron, current)
+    shape, n = current.shape, current[0, 0].numel()
+    current, recurrent = current.flatten(2), None
+    if hasattr(neuron, "V"):
+        recurrent = torch.diag_embed(_flat(neuron.V, shape[2:]))
+    elif hasattr(neuron, "recurrent"):
+        recurrent = neuron.recurrent.weight
+        current = current if neuron.recurrent.bias is None else current + neuron.recurrent.bias
+    alpha = _flat(neuron.beta, shape[2:])
+    coefficients = LifCoefficients(
+        alpha=alpha,
+        gain=torch.ones(n, dtype=alpha.dtype, device=alpha.device),
+        v_threshold=_flat(neuron.threshold, shape[2:]),
+        syn=_flat(neuron.alpha, shape[2:]) if hasattr(neuron, "alpha") else None,
+    )
+    z, v = kernels.lif(current, recurrent, coefficients, Dynamics(surrogate, RESETS[neuron.reset_mechanism]))
+    z = z.unflatten(2, shape[2:]) * neuron.graded_spikes_factor
+    return (z, v.unflatten(2, shape[2:])) if wants_more else z
+
+
+def _flat(value: Tensor, shape: torch.Size) -> Tensor:
+    return value.expand(shape).reshape(-1)

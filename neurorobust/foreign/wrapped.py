@@ -1,0 +1,93 @@
+"""Any torch module as a network: its parameters get kinds, its outputs become logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from .kinds import adopt, check_alike, kinds_of, named, slots_of
+
+Decode = Callable[[Any], Tensor]
+
+
+def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
+    """What a foreign module gave, as logits (B, …); anything else is refused."""
+    logits = output if decode is None else decode(output)
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim < 2 or len(logits) != samples:
+        got = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ValueError(
+            f"decode: the module gives {got} for {samples} samples; expected floating logits, samples first "
+            f"({samples}, n_classes). Say decode=… with a function that makes them from the module's output."
+        )
+    return logits
+
+
+class Wrapped(nn.Module):
+    """A foreign torch module among networks; :func:`wrap` makes it.
+
+    Its parameters are the module's own tensors under names that end in their kind; training it trains the module.
+    """
+
+    def __init__(self, module: nn.Module, kinds: Mapping[str, str], decode: Decode | None):
+        super().__init__()
+        self.slots: dict[str, tuple[str, ...]] = {}
+        for name, parameter in module.named_parameters():
+            adopt(self, named(name, kinds[name]), parameter)
+            self.slots[named(name, kinds[name])] = tuple(f"_module.{slot}" for slot in slots_of(module, parameter))
+        self._decode = decode
+        self.add_module("_module", module)
+        self.training = module.training
+
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Samples (B, …) → logits, and no spikes: nothing is known of what is inside."""
+        check_input(x, next(self.parameters()))
+        version = None if x.is_inference() else x._version
+        output = self.get_submodule("_module")(x)
+        if version is not None and x._version != version:
+            raise ValueError(
+                "module: changes its input in place, so the next pass would see another; make its first layer "
+                "inplace=False, or let its forward begin with x = x.clone()."
+            )
+        return logits_of(output, self._decode, len(x)), {}
+
+
+def check_input(x: Tensor, parameter: Tensor) -> None:
+    """Raise ValueError unless an input is of the parameters' type and on their device."""
+    if x.device != parameter.device or (x.is_floating_point() and x.dtype != parameter.dtype):
+        raise ValueError(
+            f"x: got {x.dtype} on {x.device}; the parameters are {parameter.dtype} on {parameter.device}. Convert one "
+            f"of them with .to(…)."
+        )
+
+
+def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Decode | None = None) -> Wrapped:
+    """Any torch module as a network that can be attacked, hardened, and put on a fleet of dies.
+
+    Nothing is copied: the module's tensors are used and trained where they are, and its ``train``/``eval`` mode and its
+    buffers are left alone by attacks and evaluations.
+
+    Args:
+        module: from inputs, batch first, to outputs.
+        kinds: kinds by parameter name or pattern, before the known names: ``{"bn*.*": "digital"}`` has batch norms
+            computed exactly, ``{"gain": "weight"}`` names what is not torch's. See :func:`kinds.kinds_of`.
+        decode: from the module's output to logits (B, n_classes); None takes the output as it is.
+
+    Raises:
+        TypeError: not a module. ValueError: a parameter of no known kind; mixed types or devices; no parameters.
+
+    Example:
+        >>> model = wrap(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
+        >>> [name for name, _ in model.named_parameters()]
+        ['0.weight', '0.bias', '2.weight', '2.bias']
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module: got {type(module).__name__}; expected a torch.nn.Module.")
+    if isinstance(module, Wrapped):
+        raise TypeError("module: is wrapped already.")
+    for name, part in module.named_modules():
+        if type(part).__module__.split(".")[0] == "snntorch":
+            raise TypeError(f"module: {name} is a neuron of snnTorch; nr.from_snntorch knows what its numbers mean.")
+    check_alike(module)
+    return Wrapped(module, kinds_of(module, kinds), decode)
