@@ -5,50 +5,14 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
-from functools import cache
 from pathlib import Path
 
 import pytest
+from arrows import ARROWS, LEAVES, allowed
 
 import neurorobust
 
 ROOT = Path(neurorobust.__file__).parent
-LEAVES = {"errors", "files", "console"}
-
-# What each part of the package may import, besides the leaves and whatever these may import in turn.
-ARROWS: dict[str, set[str]] = {
-    "randomness": set(),
-    "params": {"randomness"},
-    "surrogate": {"params"},
-    "kernels": {"surrogate"},
-    "connections": {"params"},
-    "neurons": {"kernels", "connections"},
-    "network": {"neurons"},
-    "laws": {"params"},
-    "quantization": {"params"},
-    "drift": {"params"},
-    "sites": {"params"},
-    "chip": {"laws", "quantization", "drift", "sites"},
-    "attacks": {"params"},
-    "regularizers": {"attacks", "network"},
-    "tasks": {"network", "chip"},
-    "discovery": {"chip"},
-    "storage": {"network", "tasks", "discovery"},
-    "evaluation": {"network", "chip", "attacks", "tasks"},
-    "deploy": {"network", "chip", "attacks", "tasks"},
-    "training": {"network", "regularizers", "evaluation", "tasks"},
-    "methods": {"regularizers", "training"},
-    "plotting": {"evaluation"},
-    "report": {"evaluation", "plotting", "storage"},
-    "demo": {"methods", "report", "storage"},
-    "cli": {"demo", "deploy"},
-}
-
-
-@cache
-def allowed(part: str) -> frozenset[str]:
-    """All a part may import: its arrows followed to their ends."""
-    return frozenset(LEAVES).union(ARROWS[part], *(allowed(above) for above in ARROWS[part]))
 
 
 def part_of(path: Path) -> str:
@@ -95,7 +59,7 @@ def test_imports_point_one_way(path):
     if part in LEAVES:
         assert targets <= {part}
         return
-    assert part in ARROWS, f"{part} is new: say in ARROWS what it may import"
+    assert part in ARROWS, f"{part} is new: say in tests/arrows.py what it may import"
     targets -= {part} | ({"__version__"} if part in ("demo", "cli", "storage", "report") else set())
     assert targets <= allowed(part), f"{part} may not import {sorted(targets - allowed(part))}"
 

@@ -1,0 +1,119 @@
+"""Sphinx: pages in Markdown, reference from the docstrings, everything that can be generated is."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import re
+import sys
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+
+import generate  # noqa: E402
+
+import neurorobust  # noqa: E402
+
+project = "neurorobust"
+version = release = neurorobust.__version__
+copyright = "the neurorobust authors, Apache-2.0"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build", "_generated"]
+nitpicky = True
+
+html_theme = "furo"
+html_title = f"neurorobust {version}"
+html_static_path = ["_static"]
+html_css_files = ["parts.css"]
+html_copy_source = False
+
+myst_enable_extensions = ["colon_fence", "fieldlist"]
+myst_heading_anchors = 3
+
+autodoc_inherit_docstrings = False
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+napoleon_use_rtype = False  # "Returns:" is a sentence here, not a type
+napoleon_custom_sections = [("Attributes", "params_style")]  # several names may share a line
+python_maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
+
+
+def locate(name: str) -> object | None:
+    """What a full dotted name means, in what is imported: where a module and a function share it, the module."""
+    words = name.split(".")
+    for end in range(len(words), 0, -1):
+        found: object | None = sys.modules.get(".".join(words[:end]))
+        if found is not None:
+            for word in words[end:]:
+                found = getattr(found, word, None)
+            return found
+    return getattr(builtins, name, None)
+
+
+def find(target: str, home: str) -> object | None:
+    """What a reference in a docstring of module ``home`` means: a full name, or one in that module or the package."""
+    modules = sorted((m for m in sys.modules if m.startswith("neurorobust.")), key=lambda m: not m.startswith(home))
+    names = (target, *(f"{module}.{target}" for module in (home, *modules)))
+    return next((found for found in map(locate, names) if found is not None), None)
+
+
+def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.Element) -> nodes.Element | None:
+    """Link a name to where it is documented, whichever of its names was used; what exists elsewhere stays plain text.
+
+    A name that does not exist is left to Sphinx, which warns.
+    """
+    if node.get("refdomain") != "py":
+        return None
+    found = find(node["reftarget"], node.get("py:module") or "neurorobust")
+    if found is None:
+        return None
+    packages = getattr(found, "__module__", getattr(found, "__name__", "")).split(".")
+    names = [found.__qualname__] if hasattr(found, "__qualname__") else []
+    known = env.domains.python_domain.objects
+    for end in range(len(packages), 0, -1):
+        name = ".".join([*packages[:end], *names])
+        if name in known:
+            entry = known[name]
+            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name)
+    return contnode
+
+
+def one_entry_each(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """``a: this. b: that.`` on one line of a docstring's arguments become two entries."""
+    try:
+        names = "|".join(inspect.signature(obj).parameters)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return
+    next_entry = re.compile(rf"(?<=\.) (?=(?:{names})(?:, (?:{names}))*: )")
+    indent, inside, result = "", False, []
+    for line in lines:
+        if line.strip() in ("Args:", "Attributes:"):
+            inside, indent = True, line[: len(line) - len(line.lstrip())] + "    "
+        elif line and not line.startswith(indent):
+            inside = False
+        first, *others = next_entry.split(line) if inside else [line]
+        result += [first, *(indent + other for other in others)]
+    lines[:] = result
+
+
+def signature(app: Sphinx, what: str, name: str, obj: object, options: object, own: str, returns: str) -> tuple | None:
+    """A dataclass's computed defaults print as ``<factory>``, which no reader of signatures understands."""
+    return (own.replace("<factory>", "..."), returns) if own and "<factory>" in own else None
+
+
+def setup(app: Sphinx) -> None:
+    """Generate the pages before they are read."""
+    app.connect("builder-inited", lambda app: generate.write_all(HERE))
+    app.connect("autodoc-process-docstring", one_entry_each, priority=400)  # before napoleon's 500
+    app.connect("autodoc-process-signature", signature)
+    app.connect("missing-reference", resolve)

@@ -1,0 +1,269 @@
+"""Pages made from the code at every build, so that they cannot disagree with it.
+
+Each function takes objects and returns text; :func:`write_all` is what ``conf.py`` calls.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import ModuleType
+
+import typer
+from arrows import ARROWS, LEAVES, allowed
+from diagram import svg
+from typer.testing import CliRunner
+
+import chipmodels
+import neurorobust
+from neurorobust import tasks
+from neurorobust.chip import ChipModel
+from neurorobust.cli import app
+
+# The parts of the package by area, in the order a reader wants them; a part that is not named comes last.
+AREAS: Mapping[str, tuple[str, ...]] = {
+    "Parameters and deviations": ("params", "randomness"),
+    "Networks": ("network", "neurons", "connections", "surrogate", "kernels"),
+    "Networks of your own": ("foreign",),
+    "Chips": ("chip", "laws", "quantization", "drift", "sites", "discovery", "deploy"),
+    "Attacks and robust training": ("attacks", "regularizers", "training", "methods"),
+    "Tasks": ("tasks",),
+    "Measuring": ("evaluation", "plotting", "report"),
+    "Storage and the demo": ("storage", "demo"),
+}
+OWN_PAGE = {"cli"}  # described by its --help
+
+
+def write_all(docs: Path) -> None:
+    """Write every generated page below ``docs``, and remove those of an earlier build that are no more."""
+    pages = {
+        "_generated/chips.md": chips(chipmodels.models()),
+        "_generated/commands.md": commands(app),
+        "_generated/tasks.md": task_table(tasks),
+        "_generated/parts.svg": diagram(),
+        "_generated/parts.md": part_table(),
+        "api/index.rst": api_index(),
+        **{f"api/{part}.rst": api_page(f"neurorobust.{part}") for part in parts() if part not in OWN_PAGE},
+    }
+    for folder in ("_generated", "api"):
+        (docs / folder).mkdir(exist_ok=True)
+        for path in (docs / folder).iterdir():
+            if f"{folder}/{path.name}" not in pages:
+                path.unlink()
+    for name, text in pages.items():
+        path = docs / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:  # else Sphinx would read it again
+            path.write_text(text, encoding="utf-8")
+
+
+# ---- chips
+
+
+def chips(models: Mapping[str, ChipModel]) -> str:
+    """Every chip model: what deviates by which law, every number with its status and source, the approximations."""
+    return "\n".join(_chip(chip) for _, chip in sorted(models.items()))
+
+
+def _chip(chip: ChipModel) -> str:
+    laws = [
+        [f"`{kind}`", f"`{_short(repr(model.law))}`", "once a core" if model.per_core else "one by one"]
+        for kind, model in chip.kinds.items()
+    ]
+    return "\n".join(
+        [
+            f"## {chip.name}\n\n{chip.title}.\n",
+            f"{_origin(chip)}\n",
+            "### What deviates\n",
+            _table(["kind", "law", "the chip sets it"], laws),
+            "### Every number\n",
+            "SI units; a `cv` is a standard deviation over its mean.\n",
+            _table(["number", "value", "status", "source"], [list(row) for row in numbers(chip)]),
+            "### Approximations\n",
+            *(f"- {note}" for note in chip.notes),
+            "",
+        ]
+    )
+
+
+def _short(text: str) -> str:
+    """Its long decimal fractions with four digits."""
+    return re.sub(r"\d+\.\d{5,}", lambda match: f"{float(match[0]):.4g}", text)
+
+
+def _origin(chip: ChipModel) -> str:
+    """The docstring of the module that holds a chip, without its first line."""
+    module = next((m for m in list(sys.modules.values()) if vars(m).get("chip") is chip), None)
+    return inspect.cleandoc(module.__doc__ or "").partition("\n")[2].strip() if module else ""
+
+
+def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """(path, value, status, source) of every number inside a chip model that says where it comes from."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from numbers(inner, f"{path}.{key}" if path else str(key))
+    elif is_dataclass(value):
+        own = {field.name: getattr(value, field.name) for field in fields(value)}
+        source, status = own.pop("source", None), own.pop("status", "see source")
+        if source is None:
+            for name, inner in own.items():
+                yield from numbers(inner, f"{path}.{name}" if path else name)
+        elif set(own) == {"value"}:
+            yield path, f"{own['value']:g}", status, source
+        elif set(own) == {"low", "high"}:
+            yield path, f"{own['low']:g} to {own['high']:g}", status, source
+        else:
+            for name, number in own.items():
+                if number is not None:
+                    yield f"{path}.{name}", f"{number:g}", status, source
+
+
+# ---- command line and tasks
+
+
+def commands(application: typer.Typer) -> str:
+    """The ``--help`` of the command line and of each command, as a terminal of 88 columns shows it."""
+    runner, sections = CliRunner(), []
+    plain = {"COLUMNS": "88", "TERMINAL_WIDTH": "88", "NO_COLOR": "1", "TERM": "dumb"}
+    for words in command_names(application):
+        result = runner.invoke(application, [*words, "--help"], prog_name="neurorobust", env=plain)
+        if result.exit_code:
+            raise RuntimeError(f"neurorobust {' '.join(words)} --help failed: {result.output}")
+        shown = "\n".join(line.rstrip() for line in result.output.strip("\n").splitlines())
+        sections.append(f"## {' '.join(['neurorobust', *words])}\n\n```text\n{shown.strip()}\n```\n")
+    return "\n".join(sections)
+
+
+def command_names(application: typer.Typer) -> list[tuple[str, ...]]:
+    """The command line itself and every command, as the words that follow ``neurorobust``."""
+
+    def walk(command: object, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        yield words
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from walk(inner, (*words, name))
+
+    return list(walk(typer.main.get_command(application), ()))
+
+
+def task_table(package: ModuleType) -> str:
+    """Every task that comes with the package, with what its docstring says."""
+    rows = [[f"`nr.tasks.{name}`", _first_line(build)] for name, build in task_builders(package).items()]
+    return _table(["task", "the question"], rows)
+
+
+def task_builders(package: ModuleType) -> dict[str, Callable]:
+    """The tasks: in every module of the package the function of the module's own name, if it has one."""
+    found: dict[str, Callable] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        build = getattr(importlib.import_module(f"{package.__name__}.{info.name}"), info.name, None)
+        if inspect.isfunction(build):
+            found[info.name] = build
+    return found
+
+
+# ---- parts and reference
+
+
+def parts() -> list[str]:
+    """The modules and packages directly inside neurorobust."""
+    return [info.name for info in pkgutil.iter_modules(neurorobust.__path__)]
+
+
+def reach() -> dict[str, frozenset[str]]:
+    """For each part that exists all it may import; without the leaves, which everybody may."""
+    here = set(parts()) & set(ARROWS)
+    return {part: allowed(part) & here for part in ARROWS if part in here}
+
+
+def diagram() -> str:
+    """The parts and their arrows, drawn from the table the import test holds true."""
+    return svg(reach(), {part: _first_line(_part(part)) for part in reach()})
+
+
+def part_table() -> str:
+    """Every part with the first line of its docstring."""
+    rows = [[_link(part), _first_line(_part(part))] for part in [*reach(), *sorted(LEAVES)]]
+    return _table(["part", "what it is for"], rows)
+
+
+def _link(part: str) -> str:
+    return f"[{part}](cli.md)" if part in OWN_PAGE else f"[{part}](api/{part}.rst)"
+
+
+def _part(part: str) -> ModuleType:
+    return importlib.import_module(f"neurorobust.{part}")
+
+
+def api_index() -> str:
+    """The short public names, and the parts by area."""
+    named = {part for area in AREAS.values() for part in area} | OWN_PAGE
+    areas = dict(AREAS) | {"Other parts": tuple(part for part in parts() if part not in named)}
+    text = [
+        _title("Reference"),
+        "Made from the docstrings. ``import neurorobust as nr`` gives the short names:\n",
+        ".. list-table::\n   :widths: 30 70\n",
+        *(
+            f"   * - :py:obj:`nr.{name} <neurorobust.{name}>`\n     - {_first_line(getattr(neurorobust, name))}"
+            for name in neurorobust.__all__
+        ),
+        "",
+    ]
+    for area, members in areas.items():
+        here = [part for part in members if part in parts()]
+        if here:
+            text += [f".. toctree::\n   :caption: {area}\n   :maxdepth: 1\n", *(f"   {part}" for part in here), ""]
+    return "\n".join(text)
+
+
+def _home(value: object) -> str:
+    """The module that defines a class or a function; anything else counts as at home everywhere."""
+    return getattr(value, "__module__", "neurorobust") if callable(value) else "neurorobust"
+
+
+def api_page(name: str) -> str:
+    """One part: what it exports, then what else its modules hold."""
+    part = importlib.import_module(name)
+    # What another part defines is described there.
+    others = [key for key in getattr(part, "__all__", ()) if not _home(getattr(part, key)).startswith(name)]
+    text = [_title(name.partition(".")[2]), f".. automodule:: {name}\n   :members:\n   :show-inheritance:"]
+    text += [f"   :exclude-members: {', '.join(others)}\n" if others else ""]
+    for info in pkgutil.iter_modules(getattr(part, "__path__", ())):
+        module = importlib.import_module(f"{name}.{info.name}")
+        inner = [
+            f".. auto{'class' if inspect.isclass(value) else 'function'}:: {module.__name__}.{key}"
+            + ("\n   :members:" if inspect.isclass(value) else "")
+            for key, value in vars(module).items()
+            if (inspect.isclass(value) or inspect.isfunction(value))
+            and value.__module__ == module.__name__
+            and value.__doc__
+            and not key.startswith("_")
+            and key not in getattr(part, "__all__", ())
+        ]
+        if inner:
+            heading = f"{info.name}.py"
+            text += [heading, "-" * len(heading), "", f".. py:currentmodule:: {module.__name__}\n"]
+            text += [inspect.cleandoc(module.__doc__ or ""), "", *(f"{directive}\n" for directive in inner)]
+    return "\n".join(text)
+
+
+# ---- text
+
+
+def _title(text: str) -> str:
+    return f"{text}\n{'=' * len(text)}\n"
+
+
+def _first_line(thing: object) -> str:
+    """The first paragraph of a docstring in one line, its references as plain text."""
+    paragraph = inspect.cleandoc(getattr(thing, "__doc__", "") or "").split("\n\n")[0]
+    return re.sub(r":[\w:]+:`~?([^`]+)`", r"``\1``", " ".join(paragraph.split()))
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"

@@ -1,0 +1,237 @@
+"""The documentation: its examples run, and what is generated says what the code says."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import snntorch
+import torch
+import typer
+
+import chipmodels
+import neurorobust
+from neurorobust.cli import app
+from neurorobust.params import ABSOLUTE, DIGITAL, KINDS, POSITIVE, SIGNED
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+FENCE = re.compile(r"^```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
+CAPTION = re.compile(r":caption: (\S+)\n+")
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+def blocks(text: str) -> list[tuple[str | None, str]]:
+    """The Python examples of a page: (file it is to be written to or None, code)."""
+    found = []
+    for match in FENCE.finditer(text):
+        if match["info"].strip() in ("python", "{code-block} python"):
+            caption = CAPTION.match(match["text"])
+            found.append((caption and caption[1], match["text"][caption.end() if caption else 0 :]))
+    return found
+
+
+def run(code: str, name: str, namespace: dict) -> None:
+    """Run an example in the names its page has so far; one with ``>>>`` has to print what it shows."""
+    if not code.startswith(">>>"):
+        exec(compile(code, name, "exec"), namespace)
+        return
+    test = doctest.DocTestParser().get_doctest(code, namespace, name, name, 0)
+    report: list[str] = []
+    doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append, clear_globs=False)
+    namespace.update(test.globs)  # the next block needs what this one defined
+    assert not report, "".join(report)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder whose modules are found as if they lay in the packages; gone afterwards, and so are they."""
+
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] in ("neurorobust", "chipmodels") and hasattr(module, "__path__"):
+            monkeypatch.setattr(module, "__path__", [*module.__path__, str(tmp_path / name.replace(".", "/"))])
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
+            parent, _, child = name.rpartition(".")
+            delattr(sys.modules[parent], child)
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))], ids=lambda page: page.stem
+)
+def test_every_example_of_a_page_runs(page, site):
+    """The Python blocks of each page, in order, in one namespace; files are written where their captions say."""
+    namespace: dict = {"__name__": "__main__"}
+    with torch.random.fork_rng():
+        for path, code in blocks(page.read_text(encoding="utf-8")):
+            if path is None:
+                run(code, page.name, namespace)
+            else:
+                (site / path).parent.mkdir(parents=True, exist_ok=True)
+                (site / path).write_text(code, encoding="utf-8")
+                importlib.invalidate_caches()
+    assert len(namespace) > 2
+
+
+def test_the_ten_lines_of_the_readme_run(tmp_path):
+    """README's example as it stands, made small: fewer neurons, epochs, dies, beats and steps."""
+    ((_, code), *_) = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    small = {
+        "n_hidden=128": "n_hidden=4",
+        "epochs=80": "epochs=1",
+        "n_chips=100": "n_chips=2",
+        'out="runs/mine", schedule=nr.Schedule(batch_size=25)': "schedule=nr.Schedule(batch_size=1000)",
+        "nr.attacks.strong()": "nr.attacks.strong(steps=1, restarts=1)",
+        "nr.tasks.ecg()": "few(nr.tasks.ecg())",
+    }
+    for long, short in small.items():
+        assert code.count(long) == 1, f"README.md: {long!r} is not there once; change this test with it"
+        code = code.replace(long, short)
+
+    def few(task):
+        return replace(task, train=task.train.first(50), validation=task.validation.first(50), test=task.test.first(50))
+
+    namespace = {"few": few}
+    exec(compile(code, "README.md", "exec"), namespace)
+    assert 0 <= namespace["worst"].balanced_accuracy <= namespace["fleet"].nominal
+
+
+@pytest.mark.parametrize(
+    "name", [m.name for m in pkgutil.walk_packages(neurorobust.__path__, "neurorobust.")] + ["chipmodels"]
+)
+def test_examples_in_docstrings_print_what_they_show(name):
+    """Every ``>>>`` in a docstring of the package; torch, nn, snntorch and nr need no import in them."""
+    usual = {"torch": torch, "nn": torch.nn, "snntorch": snntorch, "nr": neurorobust}
+    result = doctest.testmod(importlib.import_module(name), extraglobs=usual, optionflags=FLAGS)
+    assert result.failed == 0
+
+
+def test_the_table_of_kinds_is_the_code_s():
+    """concepts.md lists every kind once, with the family that params.py gives it."""
+    page = (DOCS / "concepts.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (\w+) \| \S", page, re.MULTILINE)
+    families = {"signed": SIGNED, "absolute": ABSOLUTE, "positive": POSITIVE, "digital": DIGITAL}
+    assert sorted(kind for kind, _ in rows) == sorted(KINDS | DIGITAL)
+    assert {family: {kind for kind, its in rows if its == family} for family in families} == families
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda path: path.stem)
+def test_links_to_files_lead_somewhere(path):
+    """Relative links of README, CONTRIBUTING and the pages; what the build generates is left to Sphinx."""
+    links = re.findall(r"\]\(([^)#:\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    links = [link for link in links if not link.startswith(("api/", "http"))]
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+@pytest.fixture
+def generate(monkeypatch):
+    """The module that makes pages from the code, imported the way Sphinx does."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    return importlib.import_module("generate")
+
+
+def test_the_diagram_shows_exactly_what_may_be_imported(generate):
+    """Arrows of the drawing, followed to their ends, give the import table; none of them follows from others."""
+    reach = generate.reach()
+    drawn = re.findall(r'data-from="(\w+)" data-to="(\w+)"', generate.diagram())
+    assert {part for part in reach if f">{part}</text>" in generate.diagram()} == set(reach)
+    assert closure(drawn, reach) == {part: set(below) for part, below in reach.items()}
+    for arrow in drawn:
+        assert closure([other for other in drawn if other != arrow], reach) != closure(drawn, reach)
+
+
+def closure(arrows: list[tuple[str, str]], parts) -> dict[str, set[str]]:
+    """All that can be reached along arrows from each part."""
+    found: dict[str, set[str]] = {part: set() for part in parts}
+    for _ in parts:
+        for one, other in arrows:
+            found[one] |= {other} | found[other]
+    return found
+
+
+def test_no_box_of_the_diagram_lies_on_another(generate):
+    """Any two boxes are apart, and all lie inside the drawing."""
+    drawing = generate.diagram()
+    number = r"([\d.]+)"
+    boxes = [
+        tuple(map(float, box))
+        for box in re.findall(rf'<rect x="{number}" y="{number}" width="{number}" height="{number}"', drawing)
+    ]
+    width, height = map(float, re.search(rf'viewBox="0 0 {number} {number}"', drawing).groups())
+    assert len(boxes) == len(generate.reach())
+    for i, (x, y, w, h) in enumerate(boxes):
+        assert x >= 0 and y >= 0 and x + w <= width and y + h <= height
+        for x2, y2, w2, h2 in boxes[:i]:
+            assert x + w <= x2 or x2 + w2 <= x or y + h <= y2 or y2 + h2 <= y
+
+
+def test_every_number_of_a_chip_is_shown_with_its_source(generate):
+    """The page of dynapse2 against numbers read off the model by hand, and every source in the model's own text."""
+    chip = chipmodels.load("dynapse2")
+    shown = generate.chips({"dynapse2": chip})
+    rows = {path: (value, status, source) for path, value, status, source in generate.numbers(chip)}
+    assert rows["kinds.weight.cv"] == ("0.1", "measured", chip.kinds["weight"].cv.source)
+    assert rows["kinds.tau_mem.range"] == ("7.7e-08 to 0.353", "coded", chip.kinds["tau_mem"].range.source)
+    assert rows["limits.fan_in"] == ("64", "see source", chip.limits.source)
+    assert rows["codec.largest"] == ("8e-09", "coded", chip.codec.largest.source)
+    sources = re.findall(r"source='([^']*)'", repr(chip)) + re.findall(r'source="([^"]*)"', repr(chip))
+    assert len(sources) >= 10
+    assert [source for source in sources if source not in shown] == []
+    assert all(note in shown for note in chip.notes)
+
+
+def test_every_command_and_option_is_shown(generate):
+    """The command line page against typer's own list of commands and options."""
+    shown = generate.commands(app)
+    names = generate.command_names(app)
+    assert {(), ("demo",), ("train",), ("chips", "list")} <= set(names)
+    command = typer.main.get_command(app)
+    for words in names:
+        inner = command
+        for word in words:
+            inner = inner.commands[word]
+        section = shown.split(f"## {' '.join(['neurorobust', *words])}\n")[1].split("\n## ")[0]
+        options = [option for parameter in inner.params for option in parameter.opts if option.startswith("--")]
+        assert [option for option in options if option not in section] == []
+        assert "\x1b" not in section
+
+
+def test_every_part_has_a_page_of_reference(generate):
+    """Nothing in the package is missing from the index, wherever it was put."""
+    index = generate.api_index()
+    missing = [part for part in generate.parts() if part != "cli" and f"\n   {part}\n" not in index + "\n"]
+    assert missing == []
+    assert all(f"<neurorobust.{name}>`" in index for name in neurorobust.__all__)
+
+
+def test_a_page_that_is_no_more_is_removed(generate, tmp_path):
+    """A second build removes what the first wrote for a part that has gone, and touches nothing that is the same."""
+    generate.write_all(tmp_path)
+    (tmp_path / "api/gone.rst").write_text("x")
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    generate.write_all(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == {
+        path: stamp for path, stamp in stamps.items() if path.name != "gone.rst"
+    }
+
+
+def test_the_runner_sees_an_example_that_is_wrong():
+    """The examples' runner itself: wrong output, an error and a block of another language."""
+    text = "```python\n>>> 1 + 1\n3\n```\n\n```python\n1 / 0\n```\n\n```text\nno code\n```\n"
+    (_, wrong), (_, broken) = blocks(text)
+    with pytest.raises(AssertionError, match="Got:"):
+        run(wrong, "x", {})
+    with pytest.raises(ZeroDivisionError):
+        run(broken, "x", {})
+    namespace = {"torch": torch}
+    run(">>> a = torch.ones(1)\n", "x", namespace)
+    assert namespace["a"].item() == 1
