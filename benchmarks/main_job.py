@@ -49,16 +49,15 @@ def measure(task: nr.tasks.Task, name: str, seed: int, out: Path) -> None:
     path = out / f"{name}-{seed}.json"
     if path.exists():
         return
-    chip = chip_model("dynapse2")
-    network, history = train(task, chip, name, out / f"{name}-{seed}", seed=seed, size=SIZE)
+    chip, folder = chip_model("dynapse2"), out / f"{name}-{seed}"
+    if not (folder / "config.json").exists():
+        train(task, chip, name, folder, seed=seed, size=SIZE)
+    network, info = nr.load(folder)
+    keys = ("epochs", "epochs_planned", "best_epoch", "best_score", "seconds")
     result = {
         "method": name,
         "seed": seed,
-        "epochs": len(history.rows),
-        "epochs_planned": history.epochs_planned,
-        "best_epoch": history.best_epoch,
-        "best_score": history.best_score,
-        "seconds": history.seconds,
+        **{key: info[key] for key in keys},
         "fleet": fleet_json(evaluate(network, task.test, chip, n_chips=100, seed=DIES), 0.9),
         "mismatch": {
             f"{level:g}": fleet_json(evaluate(network, task.test, nr.mismatch(level), n_chips=100, seed=DIES), 0.9)

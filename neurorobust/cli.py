@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from torch import nn
 
-from . import __version__, report, storage, tasks
+from . import __version__, files, report, storage, tasks
 from .attacks import OBJECTIVES, PGA, Attack, Ball, strong
 from .attacks import Suite as AttackSuite
 from .chip import mismatch as mismatch_model
@@ -20,14 +21,15 @@ from .console import err, out
 from .demo import Size, fleet_json
 from .demo import demo as run_demo
 from .demo import train as run_train
-from .discovery import chip_model, chip_models
+from .discovery import chip_model, chip_models, modules
 from .errors import unknown
 from .evaluation import evaluate as run_evaluate
 from .evaluation import random_search, worst_case
-from .methods import EPOCHS, METHODS
-from .network import Network
+from .methods import EPOCHS, METHODS, SCHEDULE
+from .methods import method as find_method
 from .params import KINDS
 from .tasks import Task
+from .training import estimate
 
 app = typer.Typer(
     help="Train spiking neural networks that work on every analog chip, and measure that they do.\n\n"
@@ -42,7 +44,11 @@ tasks_app = typer.Typer(help="Tasks.", no_args_is_help=True)
 app.add_typer(chips_app, name="chips")
 app.add_typer(tasks_app, name="tasks")
 
-TASKS: dict[str, Callable[[], Task]] = {"ecg": tasks.ecg}
+TASKS: dict[str, Callable[[], Task]] = {
+    name: getattr(module, name)
+    for module in modules(tasks)
+    if hasattr(module, name := module.__name__.rpartition(".")[2])  # a task is a module with a function of its name
+}
 Suite = StrEnum("Suite", ["ten", "strong"])
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
 Folder = Annotated[Path, typer.Argument(help="A model folder that `train` or `demo` wrote.", show_default=False)]
@@ -54,9 +60,9 @@ def _task(name: str) -> Task:
     return TASKS[name]()
 
 
-def _model(folder: Path) -> tuple[Network, Task]:
+def _model(folder: Path) -> tuple[nn.Module, Task]:
     """A network and the task it was trained on, whose data must be the same."""
-    network, info = storage.load(folder)
+    info = storage.info(folder)
     name = info.get("task")
     if not isinstance(name, str):
         raise ValueError(
@@ -67,7 +73,8 @@ def _model(folder: Path) -> tuple[Network, Task]:
         raise ValueError(
             f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again."
         )
-    return network, task
+    into = task.network() if storage.is_foreign(folder) else None
+    return storage.load(folder, into)[0], task
 
 
 def _print(payload: dict, as_json: bool, table: Callable[[], Table]) -> None:
@@ -129,7 +136,8 @@ def train(
     task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.")] = "ecg",
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "beta",
     chip: Annotated[
-        str, typer.Option(help="The chip the network has to fit; see `neurorobust chips list`.")
+        str,
+        typer.Option(help="The chip the network has to fit, see `neurorobust chips list`; `ideal` for none."),
     ] = "dynapse2",
     epochs: Annotated[int, typer.Option(help="Passes over the training part.", min=1)] = EPOCHS,
     seed: Annotated[int, typer.Option(help="Of the network and of training.", min=0)] = 0,
@@ -146,6 +154,11 @@ def train(
     """
     loaded = _task(task)
     size = Size(n_hidden=hidden, epochs=epochs, seconds=float("inf"))
+    fresh = loaded.network(chip_model(chip), n_hidden=hidden, seed=seed)
+    loss = find_method(method).regularize(loaded.loss)
+    if not (files.folder(out_) / "checkpoint.pt").exists():
+        seconds = estimate(fresh, loaded, loss, epochs=epochs, schedule=SCHEDULE)
+        err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min on this machine, as busy as it is now.")
     _, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
     summary = {
         "folder": str(out_),

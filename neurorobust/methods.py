@@ -25,7 +25,7 @@ class Method:
     regularize: Callable[[Criterion], Regularizer]
 
 
-ZETA, BETA, NOISE = 0.07, 0.5, 0.3
+ZETA, BETA, NOISE = 0.1, 0.4, 0.3
 
 
 def _adversarial(inner: Criterion | Regularizer) -> Regularizer:
@@ -36,7 +36,7 @@ def _noisy(inner: Criterion) -> Regularizer:
     return ForwardNoise(inner, NOISE)
 
 
-EPOCHS = 40
+EPOCHS = 80
 SCHEDULE = Schedule(batch_size=25, select_every=5)
 METHODS: Mapping[str, Method] = {
     "standard": Method("cross-entropy alone", as_regularizer),

@@ -291,7 +291,8 @@ def test_data_refuses_what_is_no_data():
         (good.x, good.y[:3], r"x of shape \(4, 20, 3\) and y of shape \(3,\)"),
         (good.x * math.nan, good.y, "data x: 240 of 240 values are NaN"),
         (good.x, good.y - 1, "labels of type torch.int64 from -1"),
-        (good.x, good.y.double(), "labels of type torch.float64"),
+        (good.x, good.y.bool(), "labels of type torch.bool"),
+        (good.x, good.y.double() * math.nan, "data y: 4 of 4 values are NaN"),
     ):
         with pytest.raises(ValueError, match=message):
             Data(x, y)
