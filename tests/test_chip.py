@@ -414,7 +414,7 @@ def facts(thing, path=""):
 
 @pytest.mark.parametrize("chip", chipmodels.models().values(), ids=lambda chip: chip.name)
 def test_contract_of_every_chip(chip):
-    """Every number has a status and a source; laws take their kind and have the CV that is stated, never 0 but for ideal."""
+    """Every number has a status and a source; laws take their kind and state their CV, never 0 but for ideal."""
     found = dict(facts(chip))
     for kind, model in chip.kinds.items():
         assert f".kinds.{kind}.cv" in found
