@@ -15,7 +15,7 @@ from rich.table import Table
 
 from . import files, plotting
 
-FIGURES = {
+CAPTIONS = {
     "example": "A beat of each class, the events it becomes, and the spikes of the hidden neurons.",
     "fleet": "Balanced accuracy of every die: each dot is one die, the bar is the mean, and the same dies carry both "
     "networks.",
@@ -49,7 +49,7 @@ def write(folder: Path) -> Path:
     folder = files.folder(folder)
     with matplotlib.rc_context(plotting.STYLE):
         try:
-            table, figures = tidy(results), {name: draw(results) for name, draw in _FIGURES.items()}
+            table, figures = tidy(results), {name: draw(results) for name, draw in _DRAW.items()}
             _page(results, {})
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             raise ValueError(
@@ -135,7 +135,7 @@ def _example(results: dict) -> Figure:
             column[0].plot(np.arange(beat["steps"]) * dt * 1e3, beat["recording"], color="0.2")
         column[0].set(title=label, ylabel="ECG (z-score)")
         events = _dense(beat["events"], beat["steps"], beat["channels"])
-        plotting.raster(column[1], events, dt, color=["#55a868"] * half + ["#8172b3"] * (beat["channels"] - half))
+        plotting.raster(column[1], events, dt, color=[plotting.COLORS[2]] * half + [plotting.COLORS[3]] * (beat["channels"] - half))
         column[1].set(ylabel="event channel\n(up, then down)")
         for ax, color, name in zip(column[2:], plotting.COLORS, names):
             spikes = _dense(beat["spikes"][name], beat["steps"], beat["neurons"][name])
@@ -188,7 +188,7 @@ def _attack(results: dict) -> Figure:
     return figure
 
 
-_FIGURES = {"example": _example, "fleet": _fleet, "yield": _yield, "attack": _attack}
+_DRAW = {"example": _example, "fleet": _fleet, "yield": _yield, "attack": _attack}
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem } .lead { color: #555; margin-top: .2rem }
@@ -203,7 +203,7 @@ img { width: 100% } figure { margin: 1rem 0 } figcaption, small { color: #555 } 
 def _page(results: dict, images: dict[str, bytes]) -> str:
     text = html.escape
     figures = ""
-    for name, caption in FIGURES.items():
+    for name, caption in CAPTIONS.items():
         data = base64.b64encode(images.get(name, b"")).decode()
         figures += (
             f'<figure><img alt="{text(caption)}" src="data:image/png;base64,{data}">'
