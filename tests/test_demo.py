@@ -20,7 +20,7 @@ import neurorobust as nr
 from neurorobust import report, training
 from neurorobust.demo import demo
 
-FIGURES = {"example", "fleet", "attack"} | set(report.FIGURES)
+FIGURES = {"example", "fleet", "attack"} | set(report.CAPTIONS)
 PROMISED = {f"{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg")} | {
     "report.html",
     "results.csv",
