@@ -176,6 +176,7 @@ class ChipModel:
                 )
         check_values(params)
         expanded = expand(analog, placement)
+        self._check_placed(analog, placement)
         self._check_limits(placement)
         for name, values in expanded.items():
             self._check_values(name, values, placement)
@@ -190,6 +191,25 @@ class ChipModel:
             if number >= 2**64:
                 raise ValueError(f"seed and serials: got {number}; expected numbers below 2**64.")
         return Fleet(self, tuple(check_count("serial", serial, 0) for serial in serials), seed)
+
+    def _check_placed(self, analog: Params, placement: Placement) -> None:
+        """A chip with limits or quantization has to know where everything sits."""
+        if self.limits == Limits() and self.codec is None:
+            return
+        for name in analog:
+            core = placement.core(name)
+            if core is None:
+                raise ValueError(
+                    f"{name}: sits on no core, and {self.name} has to know where; place() an snnTorch network, or take "
+                    f"mismatch(level), which needs no placement."
+                )
+            if self.codec is not None and kind_of(name) == "weight" and bool((core != HOST).any()):
+                mask = placement.masks.get(name)
+                if mask is None or mask.shape != analog[name].shape:
+                    raise ValueError(
+                        f"{name}: has no place among the synapses of a neuron of {self.name}; give each neuron a "
+                        f"weight of its own, or have it computed exactly (kinds 'digital')."
+                    )
 
     def _check_limits(self, placement: Placement) -> None:
         limits, tags = self.limits, 0
@@ -253,11 +273,12 @@ class ChipModel:
                 continue
             for number in core[core != HOST].unique().tolist():
                 here = found.setdefault((kind, number), set())
-                here.update(values[core == number].tolist())
+                here.update(values.reshape(-1)[core == number].tolist())
                 if len(here) > 1:
+                    hint = " Layers without biases (bias=False) need none." if kind == "bias" else ""
                     raise ValueError(
                         f"{name}: {len(here)} different values of {kind} on core {number}; {self.name} sets one for "
-                        f"each core."
+                        f"each core.{hint}"
                     )
 
     def _quantize(
@@ -321,7 +342,8 @@ class ChipModel:
             for name, values in expanded.items():
                 here = placement.core(name)
                 if kind_of(name) == "v_threshold" and here is not None and (here == number).any():
-                    row["threshold_gain_A_per_unit"] = self.threshold.value / float(values[here == number][0])
+                    at = float(values.reshape(-1)[here == number][0])
+                    row["threshold_gain_A_per_unit"] = self.threshold.value / at
         return row
 
 
@@ -377,7 +399,8 @@ def mismatch(level: float) -> ChipModel:
     Signed kinds θ + abs(θ)δ, positive kinds θ·exp(δ); v_leak and v_reset are refused, a relative level says nothing
     about them.
     """
-    check_number("mismatch level", level)
+    if check_number("mismatch level", level) > 3:
+        raise ValueError(f"mismatch level: got {level:g}; expected a fraction, 0.3 for 30 %, at most 3.")
     fact = Fact(level, "assumed", "the level asked for")
     kinds = {
         kind: KindModel(Normal(level) if kind in SIGNED else LogNormal(level), fact)

@@ -27,7 +27,8 @@ from .evaluation import evaluate as run_evaluate
 from .evaluation import random_search, worst_case
 from .methods import EPOCHS, METHODS, SCHEDULE
 from .methods import method as find_method
-from .params import KINDS
+from .network import placement_of
+from .params import HOST, KINDS
 from .tasks import Task
 from .training import estimate
 
@@ -211,7 +212,8 @@ def evaluate(
     shown[f"yield at {spec:g}"] = f"{payload['yield']['fraction']:.2f} (95 % interval {low:.2f} to {high:.2f})"
     shown |= {f"mean recall, {label}": value for label, value in zip(task.classes, payload["recall"])}
     title = f"{folder} on {chips} dies ({model.name}, seed {seed}): balanced accuracy, {len(task.test)} test samples"
-    title += "; read-out on the host"
+    if any((core == HOST).any() for core in placement_of(network).cores.values()):
+        title += "; read-out on the host"
     _print(payload, as_json, lambda: _pairs(title, shown))
 
 

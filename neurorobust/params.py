@@ -173,7 +173,7 @@ def forward(
     module.
     """
     values = dict(network.named_buffers())
-    if network.training and not update_buffers:
+    if not update_buffers:
         values = {name: value.clone() for name, value in values.items()}
     values |= params
     slots = getattr(network, "slots", None)

@@ -135,7 +135,9 @@ def _example(results: dict) -> Figure:
             column[0].plot(np.arange(beat["steps"]) * dt * 1e3, beat["recording"], color="0.2")
         column[0].set(title=label, ylabel="ECG (z-score)")
         events = _dense(beat["events"], beat["steps"], beat["channels"])
-        plotting.raster(column[1], events, dt, color=[plotting.COLORS[2]] * half + [plotting.COLORS[3]] * (beat["channels"] - half))
+        plotting.raster(
+            column[1], events, dt, color=[plotting.COLORS[2]] * half + [plotting.COLORS[3]] * (beat["channels"] - half)
+        )
         column[1].set(ylabel="event channel\n(up, then down)")
         for ax, color, name in zip(column[2:], plotting.COLORS, names):
             spikes = _dense(beat["spikes"][name], beat["steps"], beat["neurons"][name])

@@ -39,17 +39,19 @@ def normals(params: Mapping[str, Tensor], placement: Placement, *, seed: int, se
         if kind in DIGITAL:
             continue
         layer = placement.layer(name)
-        if layer is not None and values.ndim and len(values) != len(placement.cores[layer]):
+        n = 0 if layer is None else len(placement.cores[layer])
+        grid = kind != "weight" and values.numel() == n  # neurons on a grid, (C, H, W)
+        if layer is not None and values.ndim and len(values) != n and not grid:
             layer = None  # a kernel shared by many neurons sits at none of them
         core, neuron = _unplaced(values) if layer is None else neurons[layer]
-        if layer is None:
+        if layer is None or (kind == "weight" and name not in placement.masks):  # no synapse among a neuron's
             purpose = name
         elif kind == "weight":
             purpose = kind
         else:  # two biases of one neuron are two sites
             purpose = f"{kind}{seen[layer, kind] or ''}"
             seen[layer, kind] += 1
-        if values.ndim <= 1 and kind != "weight":
+        if (values.ndim <= 1 or grid) and kind != "weight":
             u = _per_neuron(key, purpose, core, neuron)
         else:
             u = _per_synapse(key, purpose, (core, neuron), _slots(name, values, placement, layer))

@@ -54,6 +54,7 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None) -> Pa
         }
     else:
         config["module"] = type(network).__name__
+        config["dt"] = getattr(network, "dt", None)
     with files.replacing(folder / "model.safetensors") as temporary:
         tensors = {name: value.contiguous() for name, value in _tensors(network).items()}
         save_file(tensors, temporary, metadata={"config": json.dumps(config)})
@@ -76,9 +77,13 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
         FileNotFoundError: a file is missing. ValueError: a file is truncated, foreign, or does not fit the other.
     """
     config, tensors = _read(Path(folder))
-    check_finite({name: value for name, value in tensors.items() if value.is_floating_point()})
     if "module" in config:
-        return _overwritten(into, tensors, str(folder)), config["info"]
+        if into is not None and getattr(into, "dt", None) != config.get("dt"):
+            raise ValueError(
+                f"into: has dt {getattr(into, 'dt', None)}; {str(folder)!r} was saved at {config.get('dt')}."
+            )
+        return _overwritten(into, tensors, config["trained"], str(folder)), config["info"]
+    check_finite({name: value for name, value in tensors.items() if value.is_floating_point()})
     if into is not None:
         raise ValueError(f"into: model folder {str(folder)!r} holds a whole network; leave it out.")
     try:
@@ -113,7 +118,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise FileNotFoundError(
-                f"model folder {str(folder)!r}: no {name}; expected a folder that neurorobust saved."
+                f"model folder {str(folder)!r}: no {name}; expected a folder that nr.save or `neurorobust train` wrote "
+                f"(nr.fit alone keeps a checkpoint there, not a model)."
             )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -133,11 +139,16 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
     """Every tensor of a network once; of a foreign one under the name it has here."""
-    again = {slot for slots in getattr(network, "slots", {}).values() for slot in slots}
-    return {name: value for name, value in network.state_dict(keep_vars=True).items() if name not in again}
+    seen: set[int] = set()
+    once = {}
+    for name, value in network.state_dict(keep_vars=True).items():
+        if id(value) not in seen:
+            once[name] = value
+        seen.add(id(value))
+    return once
 
 
-def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], folder: str) -> nn.Module:
+def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: list[str], folder: str) -> nn.Module:
     """A foreign network with these tensors."""
     if into is None:
         raise ValueError(
@@ -146,12 +157,19 @@ def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], folder: str
         )
     own = _tensors(into)
     for name in [*tensors, *own]:
-        here, there = (None if name not in place else tuple(place[name].shape) for place in (own, tensors))
+        here, there = (
+            f"{tuple(place[name].shape)} {place[name].dtype}" if name in place else "not there"
+            for place in (own, tensors)
+        )
         if here != there:
-            raise ValueError(f"into: {name} is of shape {here} in this network and {there} in {folder!r}.")
+            raise ValueError(f"into: {name} is {here} in this network, {there} in {folder!r}.")
+    parameters = dict(into.named_parameters())
+    check_finite({name: value for name, value in tensors.items() if name in parameters})
     with torch.no_grad():
         for name, value in tensors.items():
             own[name].copy_(value)
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in trained)
     return into
 
 

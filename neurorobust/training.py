@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import csv
+import hashlib
 import io
 import math
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import files
 from .attacks import PGA, Ball
@@ -19,7 +22,7 @@ from .console import progress
 from .errors import check_count, check_finite, check_number
 from .evaluation.statistics import check_outputs, score
 from .evaluation.worst_case import find
-from .params import Params, check_values, evaluating, forward, nominal
+from .params import POSITIVE, check_values, evaluating, forward, kind_of, nominal
 from .randomness import generator as keyed_generator
 from .regularizers import Regularizer, as_regularizer
 from .regularizers.regularizer import Criterion
@@ -118,6 +121,9 @@ def fit(
     selection would discard the robust epochs. Every random number is keyed by (seed, epoch), so a run that was killed
     and resumed equals one that was not, bit for bit.
 
+    A positive kind is trained in its logarithm, so it stays positive and a step is a fraction of it. The network stays
+    in the mode it is in: call ``network.train()`` first if its dropout or batch norm shall act.
+
     Args:
         network: parameters with ``requires_grad`` are trained.
         task: its training and validation parts are used, never its test part.
@@ -132,6 +138,8 @@ def fit(
     """
     check_count("epochs", epochs)
     check_count("seed", seed, 0)
+    if not isinstance(task, Task):
+        raise TypeError(f"task: got a {type(task).__name__}; expected a Task, which has training and validation parts.")
     task.train.check_classes("training part")
     task.validation.check_classes("validation part")
     loss = as_regularizer(loss)
@@ -139,20 +147,23 @@ def fit(
     if not trained:
         raise ValueError("network: no parameter has requires_grad; set it on those that shall be trained.")
     for part in (task.train, task.validation):
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(network):
             outputs = forward(network, nominal(network), part.x[:1])[0]
         check_outputs(outputs, part.y)
-    optimizer = torch.optim.Adam(trained.values(), lr=schedule.learning_rate)
+    leaves = {name: _leaf(name, value) for name, value in trained.items()}
+    optimizer = torch.optim.Adam(leaves.values(), lr=schedule.learning_rate)
     history = History(epochs_planned=epochs)
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "data": task.fingerprint} | {
         key: value for key, value in asdict(schedule).items() if key != "max_seconds"
     }
     settings["loss"] = repr(loss)
     settings["parameters"] = {name: list(value.shape) for name, value in trained.items()}
-    best = nominal(network)
+    settings["start"] = _fingerprint(network)
+    nominal(network)  # every parameter has a kind
+    best = _state(network)
     path = None if out is None else files.folder(out) / "checkpoint.pt"
     if path is not None and path.exists():
-        history, best = _resume(path, settings, network, optimizer)
+        history, best = _resume(path, settings, network, leaves, optimizer)
         history.epochs_planned = epochs
         files.write_text(path.with_name("log.csv"), history.to_csv())
     out_of_time = history.seconds >= schedule.max_seconds
@@ -164,24 +175,48 @@ def fit(
                 group["lr"] = schedule.rate(epoch, epochs)
             with torch.random.fork_rng(devices=[]):  # for modules that draw from torch's own generator
                 torch.default_generator.set_state(keyed_generator(seed, "module", epoch).get_state())
-                value = _epoch(network, task.train, loss, optimizer, schedule, (seed, epoch))
+                value = _epoch(network, task.train, loss, (leaves, optimizer), schedule, (seed, epoch))
             row = {"epoch": epoch, "loss": value, "clean": math.nan, "attacked": math.nan, "score": math.nan}
             out_of_time = history.seconds + time.perf_counter() - started >= schedule.max_seconds
             if (epoch + 1) % schedule.select_every == 0 or epoch + 1 == epochs or out_of_time:
                 row["clean"], row["attacked"] = selection_score(network, task.validation, seed)
                 row["score"] = (row["clean"] + row["attacked"]) / 2
                 if row["score"] >= history.best_score:
-                    history.best_epoch, history.best_score, best = epoch, row["score"], nominal(network)
+                    history.best_epoch, history.best_score, best = epoch, row["score"], _state(network)
             row["seconds"] = time.perf_counter() - started
             history.rows.append(row)
             if path is not None:
-                _save(path, settings, history, best, network, optimizer)
+                _save(path, settings, history, {"best": best, "now": _state(network)}, leaves, optimizer)
                 files.write_text(path.with_name("log.csv"), history.to_csv())
             tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.copy_(best[name])
+    _restore(network, best)
     return history
+
+
+def _leaf(name: str, parameter: Tensor) -> Tensor:
+    """What Adam moves: the logarithm of a positive number, so that a step is a fraction of it; others as they are."""
+    if kind_of(name) in POSITIVE - {"adaptation"}:
+        return parameter.detach().log().requires_grad_()
+    return parameter
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of every parameter and every buffer."""
+    return {name: value.detach().clone() for name, value in [*network.named_parameters(), *network.named_buffers()]}
+
+
+@torch.no_grad()
+def _restore(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    for name, value in [*network.named_parameters(), *network.named_buffers()]:
+        value.copy_(state[name])
+
+
+def _fingerprint(network: nn.Module) -> str:
+    """A hash of the layers of a network and of all its numbers."""
+    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", repr(network)).encode())
+    for name, value in _state(network).items():
+        digest.update(name.encode() + value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def estimate(
@@ -209,23 +244,29 @@ def _epoch(
     network: nn.Module,
     data: Data,
     loss: Regularizer,
-    optimizer: torch.optim.Optimizer,
+    descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer],
     schedule: Schedule,
     key: tuple[int, int],
 ) -> float:
     """One pass over the data; returns the mean loss."""
+    leaves, optimizer = descent
+    own = dict(network.named_parameters())
+    logarithms = {name: leaf for name, leaf in leaves.items() if leaf is not own[name]}
     generator = keyed_generator(key[0], "epoch", key[1])
     order = torch.randperm(len(data), generator=generator)
     total = 0.0
-    params: Params = dict(network.named_parameters())
     for batch in order.split(schedule.batch_size):
         optimizer.zero_grad(set_to_none=True)
+        params = own | {name: leaf.exp() for name, leaf in logarithms.items()}
         value = loss(network, params, (data.x[batch], data.y[batch]), generator)
         check_finite({"loss": value.detach()})
         value.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
+        nn.utils.clip_grad_norm_(list(leaves.values()), schedule.clip)
         optimizer.step()
-        check_values({name: value.detach() for name, value in params.items() if value.requires_grad})
+        with torch.no_grad():
+            for name, leaf in logarithms.items():
+                own[name].copy_(leaf.exp())
+        check_values({name: own[name].detach() for name in leaves})
         total += value.item() * len(batch)
     return total / len(data)
 
@@ -234,22 +275,28 @@ def _save(
     path: Path,
     settings: dict,
     history: History,
-    best: Params,
-    network: nn.Module,
+    states: dict[str, dict[str, Tensor]],
+    leaves: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> None:
     state = {
         "settings": settings,
         "history": {"rows": history.rows, "best_epoch": history.best_epoch, "best_score": history.best_score},
-        "best": best,
-        "params": nominal(network),
+        "states": states,
+        "leaves": {name: leaf.detach().clone() for name, leaf in leaves.items()},
         "optimizer": optimizer.state_dict(),
     }
     with files.replacing(path) as temporary:
         torch.save(state, temporary)
 
 
-def _resume(path: Path, settings: dict, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[History, Params]:
+def _resume(
+    path: Path,
+    settings: dict,
+    network: nn.Module,
+    leaves: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> tuple[History, dict[str, Tensor]]:
     try:
         state = torch.load(path, weights_only=True)
         rows, found = state["history"], state["settings"]
@@ -265,7 +312,8 @@ def _resume(path: Path, settings: dict, network: nn.Module, optimizer: torch.opt
             f"out: {path} belongs to another run ({'; '.join(different)}); remove it or choose another folder."
         )
     optimizer.load_state_dict(state["optimizer"])
+    _restore(network, state["states"]["now"])
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.copy_(state["params"][name])
-    return History(**rows), state["best"]
+        for name, leaf in leaves.items():
+            leaf.copy_(state["leaves"][name])
+    return History(**rows), state["states"]["best"]

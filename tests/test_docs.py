@@ -91,6 +91,7 @@ def test_the_ten_lines_of_the_readme_run(tmp_path):
         "n_chips=100": "n_chips=2",
         'out="runs/mine", schedule=nr.Schedule(batch_size=25)': "schedule=nr.Schedule(batch_size=1000)",
         "nr.attacks.strong()": "nr.attacks.strong(steps=1, restarts=1)",
+        'nr.save(network, "runs/mine")': 'nr.save(network, folder / "mine")',
         "nr.tasks.ecg()": "few(nr.tasks.ecg())",
     }
     for long, short in small.items():
@@ -100,7 +101,7 @@ def test_the_ten_lines_of_the_readme_run(tmp_path):
     def few(task):
         return replace(task, train=task.train.first(50), validation=task.validation.first(50), test=task.test.first(50))
 
-    namespace = {"few": few}
+    namespace = {"few": few, "folder": tmp_path}
     exec(compile(code, "README.md", "exec"), namespace)
     assert 0 <= namespace["worst"].balanced_accuracy <= namespace["fleet"].nominal
 

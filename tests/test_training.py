@@ -233,7 +233,7 @@ def test_nan_loss_is_named(task, tmp_path):
         fit(student(), task, loss, epochs=2, schedule=SCHEDULE, out=tmp_path)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert len(state["history"]["rows"]) == 1
-    assert all(value.isfinite().all() for value in state["params"].values())
+    assert all(value.isfinite().all() for value in state["states"]["now"].values())
 
 
 def test_one_class_is_refused(task):
@@ -290,7 +290,7 @@ def test_data_refuses_what_is_no_data():
         (good.x[:0], good.y[:0], "got no samples"),
         (good.x, good.y[:3], r"x of shape \(4, 20, 3\) and y of shape \(3,\)"),
         (good.x * math.nan, good.y, "data x: 240 of 240 values are NaN"),
-        (good.x, good.y - 1, "labels of type torch.int64 from -1"),
+        (good.x, good.y - 1, "labels of type torch.int64, the smallest -1"),
         (good.x, good.y.bool(), "labels of type torch.bool"),
         (good.x, good.y.double() * math.nan, "data y: 4 of 4 values are NaN"),
     ):

@@ -36,6 +36,8 @@ class Ball:
     radii: Mapping[str, float]
 
     def __init__(self, radii: Mapping[str, float] | None = None, /, **kinds: float):
+        if radii is not None and not isinstance(radii, Mapping):
+            raise TypeError(f"Ball: got {radii!r}; expected radii by name; Ball.uniform({radii!r}) is every kind.")
         for kind in kinds:
             if kind not in KINDS:
                 raise unknown("Ball: kind", kind, KINDS)

@@ -13,7 +13,7 @@ from ..console import progress
 from ..errors import check_count, check_finite, check_number
 from ..network import placement_of
 from ..params import Params, apply, evaluating, forward, nominal
-from ..tasks.task import Data
+from ..tasks.task import Data, check_data
 from .statistics import check_outputs, clopper_pearson, mean_interval, recall, score
 
 
@@ -83,7 +83,8 @@ class FleetResult:
 
     def yield_at(self, spec: float) -> Yield:
         """The fraction of dies whose score is at least ``spec``."""
-        check_number("spec", spec)
+        if check_number("spec", spec) > 1:
+            raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
         good = int((self.score >= spec).sum())
         return Yield(spec, good / len(self.serials), clopper_pearson(good, len(self.serials)))
 
@@ -111,6 +112,11 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
         n_chips: number of dies. seed: of the dies.
     """
     check_count("n_chips", n_chips)
+    check_data(data)
+    if not isinstance(chip, ChipModel):
+        raise TypeError(
+            f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}), or nr.mismatch(level)."
+        )
     data.check_classes("data")
     params = nominal(network)
     check_finite(params)

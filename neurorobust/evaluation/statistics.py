@@ -26,7 +26,10 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
     """Raise ValueError unless a network's outputs can be judged against the labels or targets."""
     if y.is_floating_point():
         if outputs.shape[1:] != y.shape[1:]:
-            raise ValueError(f"targets: got shape (n, …) = {tuple(y.shape)}; the network gives {tuple(outputs.shape)}.")
+            raise ValueError(
+                f"targets: got floating y of shape {tuple(y.shape)}, a regression; the network gives "
+                f"{tuple(outputs.shape)}. Class labels are integers: y.long()."
+            )
         return
     if outputs.ndim != y.ndim + 1 or outputs.shape[1:-1] != y.shape[1:]:
         raise ValueError(

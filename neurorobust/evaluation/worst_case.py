@@ -16,7 +16,7 @@ from ..errors import check_count, check_finite, unknown
 from ..network import placement_of
 from ..params import Deviations, apply, evaluating, expand, forward, nominal
 from ..randomness import generator
-from ..tasks.task import Data
+from ..tasks.task import Data, check_data
 from .statistics import check_outputs, recall, score
 
 NOTHING = Suite(())
@@ -127,6 +127,8 @@ def worst_case(
         ValueError: the ball or a candidate does not fit the network, or the data do not fit its outputs.
     """
     check_count("restarts", restarts)
+    if not isinstance(attack, Attack | Suite):
+        raise TypeError(f"attack: got {attack!r}; expected one such as nr.attacks.PGA() or nr.attacks.strong().")
     suite = _suite(attack, restarts)
     with progress(f"attacking {len(data)} samples", suite.passes + len(candidates)) as tick:
         return find(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
@@ -161,6 +163,9 @@ def find(
     tick: Callable[[], None] = lambda: None,
 ) -> WorstCase:
     """What :func:`worst_case` does, without its progress bar: ``tick`` is called after every forward pass."""
+    check_data(data)
+    if not isinstance(ball, Ball):
+        raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
     data.check_classes("data")
     check_finite(nominal(network))
     with evaluating(network):

@@ -38,6 +38,8 @@ def every_step(output: Output) -> Tensor:
 
 
 def _first(output: Output) -> Tensor:
+    if not isinstance(output, Tensor | tuple | list):
+        raise TypeError(f"decode: the network gives a {type(output).__name__}; expected spikes or a tuple of them.")
     return output if isinstance(output, Tensor) else output[0]
 
 

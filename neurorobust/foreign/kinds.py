@@ -102,6 +102,8 @@ def check_alike(module: nn.Module) -> None:
     """Raise ValueError unless all floating parameters are of one type and on one device."""
     found: dict[tuple[torch.dtype, torch.device], str] = {}
     for name, value in module.named_parameters():
+        if isinstance(value, nn.parameter.UninitializedParameter):
+            raise ValueError(f"module: {name} has no shape yet; run the module once before you bring it here.")
         found.setdefault((value.dtype, value.device), name)
     if len(found) > 1:
         listed = "; ".join(f"{name} is {dtype} on {device}" for (dtype, device), name in found.items())

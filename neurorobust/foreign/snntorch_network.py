@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, cast
 
@@ -10,12 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import check_number, unknown
-from ..params import HOST, Placement
+from ..params import HOST, Placement, evaluating
 from .decode import spike_count
 from .kinds import adopt, check_alike, check_overrides, kinds_of, named, override, slots_of
 from .snntorch_neurons import NUMBERS, SOURCES, STATES, check_range, from_si, neurons_of, prepared, to_si, trained
-from .unrolled import Unrolled
+from .unrolled import Output, Unrolled, is_row
 from .wrapped import Decode, check_input, logits_of
+
+
+def time_first(x: Tensor) -> Tensor:
+    """(B, T, …) → (T, B, …), as snnTorch has it."""
+    return x.transpose(0, 1)
+
+
+Prepare = Callable[[Tensor], Tensor]
+GRADED = "graded_spikes_factor.weight"
 
 
 class _Original:
@@ -31,24 +40,28 @@ class _Original:
 class SnnTorchNetwork(nn.Module):
     """An snnTorch network among networks; :func:`from_snntorch` makes it."""
 
-    def __init__(self, net: nn.Module, dt: float, decode: Decode, kinds: Mapping[str, str]):
+    def __init__(self, net: nn.Module, dt: float, decode: Decode, prepare: Prepare, kinds: Mapping[str, str]):
         super().__init__()
         self.dt = check_number("dt", dt, strict=True)
-        self._original, self._decode = _Original(net), decode
+        for argument, function in (("decode", decode), ("prepare", prepare)):
+            if not callable(function):
+                raise TypeError(f"{argument}: got {function!r}; expected a function; see nr.foreign.decode.")
+        self._original, self._decode, self._prepare = _Original(net), decode, prepare
         inner, originals = prepared(net), neurons_of(net)
         dtype = next(net.parameters()).dtype
         sources = [f"{name}.{SOURCES[key]}" for name, neuron in originals.items() for key in to_si(neuron, dt, dtype)]
         own = [name for name, _ in inner.named_parameters()]
-        check_overrides(kinds, own + sources)
+        ours = [f"{name}.{key}" for name, neuron in originals.items() for key in to_si(neuron, dt, dtype)]
+        check_overrides(kinds, own + sources + ours)
         self._links: dict[str, tuple[str, ...]] = {}
         for name, neuron in originals.items():
             values = to_si(neuron, dt, dtype)
             for key in list(values):
-                chosen = override(f"{name}.{SOURCES[key]}", kinds)
+                chosen = override(f"{name}.{SOURCES[key]}", kinds) or override(f"{name}.{key}", kinds)
                 if chosen == "digital":
                     del values[key]
                 elif chosen not in (None, key.rpartition(".")[2]):
-                    raise unknown(f"kinds[{name}.{SOURCES[key]!r}]", chosen, ["digital", key])
+                    raise unknown(f"kinds: {name}.{SOURCES[key]}", chosen, ["digital", key.rpartition(".")[2]])
             for key, value in values.items():
                 check_range(name, key, value)
                 adopt(self, f"{name}.{key}", nn.Parameter(value, trained(neuron, key)))
@@ -67,7 +80,14 @@ class SnnTorchNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Samples (B, T, …), batch first → logits (B, n_classes) and the spikes (T, B, …) of every neuron."""
+        output, spikes = self._run(x)
+        return logits_of(output, self._decode, len(x)), spikes
+
+    def _run(self, x: Tensor) -> tuple[Output, dict[str, Tensor]]:
+        """What the user's network gives, and the spikes of every neuron."""
         check_input(x, next(self.parameters()))
+        if not x.is_floating_point():
+            raise ValueError(f"x: got {x.dtype}; expected floating numbers. Convert events with x.float().")
         unrolled = cast(Unrolled, self.get_submodule("_unrolled"))
         tensors: dict[str, Tensor] = {}
         for name, neuron in neurons_of(unrolled.net).items():
@@ -78,16 +98,28 @@ class SnnTorchNetwork(nn.Module):
                     tensors[f"net.{name}.recurrent.V"] = value
             tensors |= {f"net.{name}.{key}": x.new_zeros(0) for key in STATES if key in neuron._buffers}
         try:
-            output, spikes = torch.func.functional_call(unrolled, tensors, (x.transpose(0, 1),), tie_weights=False)
+            return torch.func.functional_call(unrolled, tensors, (self._prepare(x),), tie_weights=False)
         finally:
             for neuron in neurons_of(unrolled.net).values():
                 neuron.__dict__.pop("reset", None)
-        return logits_of(output, self._decode, len(x)), spikes
 
     def measure(self, x: Tensor) -> None:
-        """Run samples (B, T, …) once, to learn how many neurons each layer has."""
-        with torch.no_grad():
-            self._shapes = {name: spikes.shape[2:] for name, spikes in self(x)[1].items()}
+        """Run samples (B, T, …) once, to learn how many neurons each layer has and that the module reads them so."""
+        if x.shape[0] == x.shape[1] and not is_row(self.get_submodule("_unrolled.net")):
+            x = torch.cat([x, x[:1]])  # a module that takes batch first would go unnoticed
+        with torch.no_grad(), evaluating(self), torch.random.fork_rng(devices=[]):
+            spikes = self._run(x)[1]
+        for name, several in spikes.items():
+            calls, samples = several.shape[:2]
+            if samples != len(x) or (self._prepare is time_first and calls != x.shape[1]):
+                raise ValueError(
+                    f"net: neuron {name!r} ran {calls} times on {samples} samples; expected {x.shape[1]} steps of "
+                    f"{len(x)} samples. The module has to take the whole sequence, time first. Say prepare=… for one "
+                    f"that takes anything else, and put one that computes a single step a call into an nn.Sequential."
+                )
+        if missing := [name for name in self._links if name not in spikes]:
+            raise ValueError(f"net: neuron {', '.join(missing)} never ran on the sample; remove what is not used.")
+        self._shapes = {name: several.shape[2:] for name, several in spikes.items()}
 
     def place(self, cores: Mapping[str, Tensor | int], feeds: Mapping[str, str] | None = None) -> None:
         """Say which neurons sit on which core of a chip, so that it can be programmed.
@@ -105,11 +137,28 @@ class SnnTorchNetwork(nn.Module):
         placed = {}
         for name, core in cores.items():
             n = self._shapes[name].numel()
-            tensor = torch.as_tensor(core).long().expand(n) if isinstance(core, int) else core.long()
+            tensor = torch.as_tensor(core)
+            if tensor.is_floating_point() or tensor.dtype == torch.bool:
+                raise ValueError(f"cores[{name!r}]: got {core!r}; expected integers, the core of each of {n} neurons.")
+            tensor = tensor.long().expand(n) if tensor.ndim == 0 else tensor.long()
             if tensor.shape != (n,) or tensor.min() < HOST:
                 raise ValueError(f"cores[{name!r}]: got {core}; expected a core ≥ 0 for each of {n} neurons.")
             placed[name] = tensor
-        self._cores, self._feeds = placed, dict(_feeds(self.get_submodule("_unrolled.net")) if feeds is None else feeds)
+        found = _feeds(self.get_submodule("_unrolled.net")) | dict(feeds or {})
+        names = {name.rpartition(".")[0] for name, _ in self.named_parameters()}
+        for module, layer in found.items():
+            if not any(f"{name}.".startswith(f"{module}.") for name in names):
+                raise unknown("feeds: module", module, names)
+            if layer not in placed:
+                raise unknown(f"feeds[{module!r}]: layer of neurons", layer, placed)
+        placement = Placement(placed, feeds=found)
+        for name, _ in self.named_parameters():
+            if placement.layer(name) is None:
+                raise ValueError(
+                    f"feeds: no layer of neurons for {name}; say feeds={{{name.rpartition('.')[0]!r}: …}} with the one "
+                    f"its synapses end on."
+                )
+        self._cores, self._feeds = placed, found
 
     def placement(self) -> Placement:
         """Where the elements of the parameters sit; a weight that is exactly 0 is no synapse."""
@@ -125,7 +174,7 @@ class SnnTorchNetwork(nn.Module):
         masks = {
             name: value != 0
             for name, value in self.named_parameters()
-            if self._cores and name.endswith(".weight") and value.ndim > 1
+            if self._cores and name.endswith(".weight") and value.ndim and not name.endswith(GRADED)
         }
         return Placement(self._cores, index, masks, self._feeds)
 
@@ -134,10 +183,13 @@ def _feeds(net: nn.Module) -> dict[str, str]:
     """In a row of layers, the neuron that follows each module with weights."""
     feeds: dict[str, str] = {}
     waiting: list[str] = []
-    for name, module in net.named_modules() if isinstance(net, nn.Sequential) else ():
-        if name in neurons_of(net):
+    neurons = neurons_of(net)
+    for name, module in net.named_modules() if is_row(net) else ():
+        if name in neurons:
             feeds |= {earlier: name for earlier in waiting}
             waiting = []
+        elif any(name.startswith(f"{neuron}.") for neuron in neurons):
+            continue  # a neuron's own recurrent connection
         elif list(module.parameters(recurse=False)):
             waiting.append(name)
     return feeds
@@ -148,6 +200,7 @@ def from_snntorch(
     dt: float,
     *,
     decode: Decode = spike_count,
+    prepare: Prepare = time_first,
     sample: Tensor | None = None,
     kinds: Mapping[str, str] | None = None,
 ) -> SnnTorchNetwork:
@@ -162,10 +215,13 @@ def from_snntorch(
 
     Args:
         net: an ``nn.Sequential`` whose neurons have ``init_hidden=True`` (called for every step), or any module whose
-            ``forward`` takes the whole sequence (T, B, …), time first, and loops over it.
+            ``forward`` takes the whole sequence (T, B, …), time first, and loops over it. A module that computes one
+            step a call goes into an ``nn.Sequential``.
         dt: length of one time step, s.
         decode: from what the network gives, stacked over time, to logits; see ``nr.foreign.decode``. The default
             counts the spikes of the last layer.
+        prepare: from samples, batch first, to what the module takes; by default time first, (T, B, …). A module that
+            takes batch first, or a picture that it shows for many steps, needs ``lambda x: x``.
         sample: inputs (B, T, …), batch first, run once to learn the number of neurons in every layer. A row that begins
             with ``nn.Linear`` needs none.
         kinds: kinds by name or pattern of snnTorch's names; ``{"1.beta": "digital"}`` leaves a decay as it is, neither
@@ -186,12 +242,16 @@ def from_snntorch(
     if "" in neurons_of(net):
         raise ValueError("net: is a neuron by itself; put it into an nn.Sequential.")
     check_alike(net)
-    model = SnnTorchNetwork(net, dt, decode, kinds or {})
+    model = SnnTorchNetwork(net, dt, decode, prepare, kinds or {})
     if sample is None:
         first = next((module for module in net.modules() if not isinstance(module, nn.Sequential)), net)
-        if not isinstance(net, nn.Sequential) or not isinstance(first, nn.Linear):
+        if not is_row(net) or not isinstance(first, nn.Linear):
             raise ValueError("sample: needed, some inputs (B, T, …), to learn how many neurons each layer has.")
         sample = first.weight.new_zeros(1, 1, first.in_features)
+    elif not isinstance(sample, Tensor) or sample.ndim < 2 or 0 in sample.shape:
+        raise ValueError(f"sample: got {sample!r}; expected a tensor of inputs, batch first (B, T, …).")
+    elif not is_row(net) and prepare is time_first and sample.shape[1] < 2:
+        raise ValueError("sample: has one step; expected two or more, to see that the module loops over time.")
     model.measure(sample)
     return model
 
@@ -208,15 +268,15 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
         raise TypeError(f"model: got {type(model).__name__}; expected what nr.from_snntorch returned.")
     net = model._original.net if net is None else net
     inner, targets = model.get_submodule("_unrolled.net"), neurons_of(net)
-    if list(targets) != list(model._links):
-        raise ValueError(f"net: has the neurons {', '.join(targets)}; the model has {', '.join(model._links)}.")
+    here, there = _layout(inner), _layout(net)
+    for name in [*here, *there]:
+        if here.get(name) != there.get(name):
+            raise ValueError(f"net: {name} is {there.get(name)} there and {here.get(name)} in the model.")
     tensors: dict[str, Any] = dict(net.named_parameters()) | dict(net.named_buffers())
     for name, value in [*inner.named_parameters(), *inner.named_buffers()]:
         path, _, last = name.rpartition(".")
         if path in targets and (last in STATES or last in NUMBERS):
             continue
-        if name in tensors and tensors[name].shape != value.shape:
-            raise ValueError(f"net: {name} is of shape {tuple(tensors[name].shape)}; the model's {tuple(value.shape)}.")
         if name in tensors:
             tensors[name].copy_(value)
     for name, neuron in targets.items():
@@ -229,3 +289,21 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
             else:
                 setattr(neuron, key, value.clone())
     return net
+
+
+def _layout(net: nn.Module) -> dict[str, str]:
+    """What has to agree for numbers to go from one network to another: tensors' shapes, neurons and their options."""
+    layout = {}
+    neurons = neurons_of(net)
+    for name, neuron in neurons.items():
+        options = [type(neuron).__name__, neuron.reset_mechanism, f"reset_delay={getattr(neuron, 'reset_delay', True)}"]
+        layout[name] = " ".join(options)
+        layout |= {
+            f"{name}.{key}": f"of shape {tuple(getattr(neuron, key).shape)}"
+            for key in NUMBERS
+            if isinstance(getattr(neuron, key, None), Tensor)
+        }
+    for name, value in net.named_parameters():
+        if name not in layout and not name.endswith(".recurrent.V"):
+            layout[name] = f"of shape {tuple(value.shape)}"
+    return layout

@@ -137,6 +137,9 @@ def prepared(net: nn.Module) -> nn.Module:
                 memo[id(tensor)] = tensor.new_zeros(0)
         if isinstance(reset := neuron.__dict__.get("reset"), Tensor):
             memo[id(reset)] = reset.new_zeros(0)
+        for tensor in neuron._buffers.values():
+            if tensor is not None and not tensor.is_leaf and id(tensor) not in memo:
+                memo[id(tensor)] = tensor.detach().clone()  # Lapicque's C follows from its β
     inner = copy.deepcopy(net, memo)
     for neuron in neurons_of(inner).values():
         for source in ("beta", "alpha", "threshold", "V", "graded_spikes_factor"):

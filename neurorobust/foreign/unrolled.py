@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import snntorch
@@ -26,6 +27,7 @@ SAMPLEWISE = (
     nn.modules.pooling._AvgPoolNd,
     nn.modules.pooling._MaxPoolNd,
 )
+DENSE = 512  # the most neurons whose one-to-one recurrence is worth a matrix in a fused loop
 RESETS = {
     "subtract": kernels.DelayedSubtract(detach=True),
     "zero": kernels.DelayedToValue(detach=True),
@@ -46,45 +48,58 @@ class Unrolled(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Output, dict[str, Tensor]]:
         spikes: dict[str, Tensor] = {}
-        if isinstance(self.net, nn.Sequential):
+        if is_row(self.net):
             return _row(self.net, x, "", spikes), spikes
-        steps: dict[str, list[Tensor]] = {}
-        hooks = [
-            module.register_forward_hook(_recorder(name, steps))
-            for name, module in self.net.named_modules()
-            if isinstance(module, snntorch.SpikingNeuron)
-        ]
-        try:
-            output = self.net(x)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return output, {name: torch.stack(several) for name, several in steps.items()}
+        return _recorded(lambda: self.net(x), self.net, "", spikes), spikes
 
 
-def _recorder(name: str, steps: dict[str, list[Tensor]]) -> Callable[[nn.Module, tuple, Output], None]:
-    def record(module: nn.Module, inputs: tuple, output: Output) -> None:
-        steps.setdefault(name, []).append(output if isinstance(output, Tensor) else output[0])
-
-    return record
+def is_row(net: nn.Module) -> bool:
+    """Whether a module is its children one after the other: a Sequential with nothing of its own in between."""
+    return isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
 
 
-def _row(row: nn.Sequential, signal: Output, prefix: str, spikes: dict[str, Tensor]) -> Output:
-    for name, layer in row.named_children():
+def _recorded(run: Callable[[], Output], module: nn.Module, prefix: str, spikes: dict[str, Tensor]) -> Output:
+    """Run something and keep the spikes of every neuron in a module, stacked over its calls."""
+    steps: dict[str, list[Tensor]] = {}
+
+    def recorder(name: str) -> Callable[[nn.Module, tuple, Output], None]:
+        def record(neuron: nn.Module, inputs: tuple, output: Output) -> None:
+            steps.setdefault(name, []).append(output if isinstance(output, Tensor) else output[0])
+
+        return record
+
+    hooks = [
+        part.register_forward_hook(recorder(f"{prefix}{name}"))
+        for name, part in module.named_modules()
+        if isinstance(part, snntorch.SpikingNeuron)
+    ]
+    try:
+        output = run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    spikes |= {name: torch.stack(several) for name, several in steps.items()}
+    return output
+
+
+def _row(row: nn.Module, signal: Output, prefix: str, spikes: dict[str, Tensor]) -> Output:
+    for name, layer in row._modules.items():  # a layer may come twice
+        if layer is None:
+            continue
         if not isinstance(signal, Tensor):
             raise ValueError(
                 f"net: the layer before {prefix + name!r} gives {len(signal)} tensors; only the last neuron of a row "
                 f"may have output=True, and each needs init_hidden=True."
             )
-        if isinstance(layer, nn.Sequential):
+        if is_row(layer):
             signal = _row(layer, signal, f"{prefix}{name}.", spikes)
         elif isinstance(layer, snntorch.SpikingNeuron):
             signal = _neuron(layer, signal)
             spikes[prefix + name] = signal if isinstance(signal, Tensor) else signal[0]
-        elif isinstance(layer, SAMPLEWISE):
+        elif isinstance(layer, SAMPLEWISE) and type(layer).__module__.startswith("torch.nn.modules."):
             signal = layer(signal.flatten(0, 1)).unflatten(0, signal.shape[:2])
         else:
-            signal = _steps(layer, signal)
+            signal = _recorded(partial(_steps, layer, signal), layer, f"{prefix}{name}.", spikes)
     return signal
 
 
@@ -104,6 +119,7 @@ def _neuron(neuron: Any, current: Tensor) -> Output:
         and neuron.reset_delay
         and not neuron.inhibition
         and not neuron.state_quant
+        and not (hasattr(neuron, "V") and current[0, 0].numel() > DENSE)
         and (not hasattr(neuron, "recurrent") or hasattr(neuron, "V") or isinstance(neuron.recurrent, nn.Linear))
     )
     wants_more = neuron.output or not neuron.init_hidden
@@ -118,12 +134,12 @@ def _neuron(neuron: Any, current: Tensor) -> Output:
     elif hasattr(neuron, "recurrent"):
         recurrent = neuron.recurrent.weight
         current = current if neuron.recurrent.bias is None else current + neuron.recurrent.bias
-    alpha = _flat(neuron.beta, shape[2:])
+    alpha = _flat(neuron.beta.clamp(0, 1), shape[2:])
     coefficients = LifCoefficients(
         alpha=alpha,
         gain=torch.ones(n, dtype=alpha.dtype, device=alpha.device),
         v_threshold=_flat(neuron.threshold, shape[2:]),
-        syn=_flat(neuron.alpha, shape[2:]) if hasattr(neuron, "alpha") else None,
+        syn=_flat(neuron.alpha.clamp(0, 1), shape[2:]) if hasattr(neuron, "alpha") else None,
     )
     z, v = kernels.lif(current, recurrent, coefficients, Dynamics(surrogate, RESETS[neuron.reset_mechanism]))
     z = z.unflatten(2, shape[2:]) * neuron.graded_spikes_factor

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .kinds import adopt, check_alike, kinds_of, named, slots_of
+from .snntorch_neurons import is_snntorch
 
 Decode = Callable[[Any], Tensor]
 
@@ -87,7 +88,11 @@ def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Deco
     if isinstance(module, Wrapped):
         raise TypeError("module: is wrapped already.")
     for name, part in module.named_modules():
-        if type(part).__module__.split(".")[0] == "snntorch":
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.max_norm is not None:
+            raise ValueError(f"module: {name} has max_norm, which changes its weights in every pass; use None.")
+        if is_snntorch(part):
             raise TypeError(f"module: {name} is a neuron of snnTorch; nr.from_snntorch knows what its numbers mean.")
+    if decode is not None and not callable(decode):
+        raise TypeError(f"decode: got {decode!r}; expected a function from the module's output to logits.")
     check_alike(module)
     return Wrapped(module, kinds_of(module, kinds), decode)

@@ -35,6 +35,8 @@ class Adversarial(Regularizer):
     ):
         if not isinstance(attack, Attack):
             raise TypeError(f"attack: got {attack!r}; expected one Attack such as PGA: a suite is for judging.")
+        if not isinstance(ball, Ball):
+            raise TypeError(f"ball: got {ball!r}; expected a Ball such as nr.Ball.uniform(0.1).")
         self.inner = as_regularizer(inner)
         self.attack = attack
         self.ball = ball

@@ -11,8 +11,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from ..errors import check_positive
 from ..network import placement_of
-from ..params import Deviations, Params, Placement, apply, forward
+from ..params import POSITIVE, Deviations, Params, Placement, apply, forward, kind_of
 from ..randomness import generator as keyed_generator
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -72,6 +73,9 @@ class Regularizer(ABC):
         batch: tuple[Tensor, Tensor],
         generator: torch.Generator | None = None,
     ) -> Tensor:
+        for name, value in params.items():
+            if kind_of(name) in POSITIVE - {"adaptation"}:
+                check_positive(name, value.detach())
         return self.total(Step(network, params, batch, generator or keyed_generator(0, "regularizer")))
 
 
@@ -89,6 +93,6 @@ def as_regularizer(loss: Criterion | Regularizer) -> Regularizer:
     """A regularizer as it is; a plain loss(logits, y) becomes a :class:`TaskLoss`."""
     if isinstance(loss, Regularizer):
         return loss
-    if not callable(loss):
+    if not callable(loss) or isinstance(loss, type):
         raise TypeError(f"loss: got {loss!r}; expected a function of (logits, y) or a Regularizer.")
     return TaskLoss(loss)

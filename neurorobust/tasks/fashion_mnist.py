@@ -126,8 +126,8 @@ def build(chip: ChipModel | None, n_hidden: int, generator: torch.Generator) -> 
     """The paper's network, wrapped; its sizes are fixed, so ``n_hidden`` changes nothing."""
     if chip is not None and chip.limits.cores is not None:
         raise ValueError(
-            f"chip: {chip.name} holds cores of spiking neurons, and this network has none; build it without a chip, "
-            f"then use mismatch and attacks."
+            f"chip: {chip.name} holds cores of spiking neurons, and this network has none; build it for the chip "
+            f"'ideal' (--chip ideal) or for none, then use mismatch and attacks."
         )
     return wrap(cnn(generator))
 

@@ -31,6 +31,9 @@ class Data:
     recording: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name, value in (("x", self.x), ("y", self.y)):
+            if not isinstance(value, Tensor):
+                raise TypeError(f"data {name}: got a {type(value).__name__}; expected a tensor: torch.as_tensor(…).")
         if self.x.ndim < 2 or self.y.shape[:1] != self.x.shape[:1]:
             raise ValueError(
                 f"data: got x of shape {tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}; "
@@ -71,6 +74,13 @@ class Data:
             raise ValueError(
                 f"{role}: all {len(self)} samples are of class {present[0]}; expected two classes or more."
             )
+
+
+def check_data(data: object) -> None:
+    """Raise TypeError unless it is :class:`Data`."""
+    if not isinstance(data, Data):
+        hint = "one part of it, task.test" if isinstance(data, Task) else "nr.tasks.Data(x, y)"
+        raise TypeError(f"data: got a {type(data).__name__}; expected {hint}.")
 
 
 @dataclass(frozen=True, eq=False)
