@@ -21,8 +21,8 @@ venv: setup
 demo: $(STAMP)  ## the main job on real heart beats: train, fabricate, attack, report to runs/demo
 	@$(BIN)/neurorobust demo --out runs/demo
 
-test: $(STAMP)  ## the tests (ARGS="-k attack" passes options to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP)  ## the tests, on all cores (ARGS="-k attack" passes options to pytest)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(STAMP)  ## style: ruff's rules and its format
 	@$(BIN)/ruff check
