@@ -327,8 +327,8 @@ def _part(row: Mapping[str, Any]) -> str:
     return " ".join(part for part in (row["layer"], row["kind"]) if part != ALL) or "the whole network"
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG and SVG, each whole or not at all; ``path`` is without suffix."""
     for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
-        with files.replacing(path.with_suffix(suffix)) as temporary:
+        with files.replacing(Path(path).with_suffix(suffix)) as temporary:
             figure.savefig(temporary, format=suffix[1:], dpi=150, bbox_inches="tight", metadata=metadata)

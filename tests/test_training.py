@@ -15,7 +15,7 @@ from torch.nn import functional
 from neurorobust.attacks import PGA, Ball, kl
 from neurorobust.params import SIGNED, kind_of, nominal
 from neurorobust.regularizers import Adversarial, ForwardNoise
-from neurorobust.tasks import Data
+from neurorobust.tasks import Data, Task
 from neurorobust.training import Schedule, fit, selection_score
 
 SCHEDULE = Schedule(learning_rate=0.02, batch_size=8)
@@ -296,3 +296,14 @@ def test_data_refuses_what_is_no_data():
     ):
         with pytest.raises(ValueError, match=message):
             Data(x, y)
+
+
+def test_a_task_of_data_alone():
+    """Without a fingerprint a task hashes its data: equal data, equal hash, one changed value another; no builder."""
+    same, other = (
+        Task("t", ("a", "b"), events(s, 6), events(9, 6), events(8, 6), functional.cross_entropy) for s in (1, 2)
+    )
+    again = Task("t", ("a", "b"), events(1, 6), events(9, 6), events(7, 6), functional.cross_entropy)
+    assert same.fingerprint == again.fingerprint != other.fingerprint
+    with pytest.raises(ValueError, match="task 't': has no builder of networks"):
+        same.network()

@@ -50,6 +50,13 @@ class FleetResult:
     recall: np.ndarray | None
     programming: list[dict]
 
+    def __repr__(self) -> str:
+        low, high = self.ci95
+        return (
+            f"FleetResult({len(self.serials)} dies of {self.chip}, seed {self.seed}: nominal {self.nominal:.3f}, "
+            f"programmed {self.programmed:.3f}, mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f})"
+        )
+
     @property
     def balanced_accuracy(self) -> np.ndarray:
         """Of each die, shape (n_chips,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -92,8 +93,8 @@ class Task:
         classes: names of the classes, by label; empty for a regression.
         train, validation, test: the parts; tuning may look at the first two only.
         loss: (logits, y) → scalar.
-        build: (chip, n_hidden, generator) → a network; called through :meth:`network`.
-        fingerprint: a hash of everything the encoder took from the data.
+        build: (chip, n_hidden, generator) → a network; called through :meth:`network`. None for data alone.
+        fingerprint: a hash of everything the encoder took from the data; by default of training and validation data.
     """
 
     name: str
@@ -102,9 +103,19 @@ class Task:
     validation: Data
     test: Data
     loss: Callable[[Tensor, Tensor], Tensor]
-    build: Callable[..., nn.Module]
-    fingerprint: str
+    build: Callable[..., nn.Module] | None = None
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.fingerprint:
+            digest = hashlib.sha256()
+            for tensor in (self.train.x, self.train.y, self.validation.x, self.validation.y):
+                digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+                digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            object.__setattr__(self, "fingerprint", digest.hexdigest())
 
     def network(self, chip: ChipModel | None = None, *, n_hidden: int = 128, seed: int = 0) -> nn.Module:
         """A fresh network that fits the chip (its cores and its fan-in); without a chip, one core and no limits."""
+        if self.build is None:
+            raise ValueError(f"task {self.name!r}: has no builder of networks; bring one of your own.")
         return self.build(chip, n_hidden, generator(seed, "network"))
