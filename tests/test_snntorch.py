@@ -148,7 +148,8 @@ OPTIONS = {
 def test_spikes_and_slopes_are_snntorchs(cls, seed, reset, delay, per_neuron, learn, grad):
     """240 random networks (1020 in CI): the same spikes and membranes, and the same gradient of every trained number.
 
-    The gradient in tau_mem is snnTorch's in β times dβ/dτ = β dt/τ², and so for tau_syn and α.
+    To 1e-9 of the largest entry; 1e-5 of the largest of all for a surrogate that snnTorch computes in float32. The
+    gradient in tau_mem is snnTorch's in β times dβ/dτ = β dt/τ², and so for tau_syn and α.
     """
     assume(delay or cls is not snn.RSynaptic)  # snnTorch itself cannot run it
     net = row(cls, seed, reset=reset, delay=delay, per_neuron=per_neuron, learn=learn, grad=SURROGATES[grad]())
@@ -166,6 +167,7 @@ def test_spikes_and_slopes_are_snntorchs(cls, seed, reset, delay, per_neuron, le
     weight = draw(seed + 7, *logits.shape)
     (logits * weight).sum().backward()
     ((spikes.sum(0) + 0.1 * membrane.mean(0)) * weight).sum().backward()
+    largest = max(value.grad.abs().max().item() for value in net.parameters() if value.grad is not None)
     for name, ours in model.named_parameters():
         layer, _, kind = name.partition(".")
         source = {"tau_mem": "beta", "tau_syn": "alpha", "v_threshold": "threshold", "V.weight": "V"}.get(kind, kind)
@@ -176,9 +178,10 @@ def test_spikes_and_slopes_are_snntorchs(cls, seed, reset, delay, per_neuron, le
         expected = theirs.grad
         if kind.startswith("tau"):
             expected = expected * theirs.detach() * DT / ours.detach() ** 2
-        scale = expected.abs().max().item()
-        tolerance = 1e-9 if grad in SLOPES else 1e-5
-        torch.testing.assert_close(ours.grad, expected, rtol=0, atol=tolerance * scale + 1e-12, msg=name)
+        tolerance = 1e-9 * expected.abs().max().item() + 1e-12
+        if grad not in SLOPES:  # its slopes go through float32, where the sums over time and samples cancel
+            tolerance = 1e-5 * max(largest, expected.abs().max().item())
+        torch.testing.assert_close(ours.grad, expected, rtol=0, atol=tolerance, msg=name)
     assert all(torch.equal(before[name], value) for name, value in net.named_parameters())
 
 
