@@ -193,3 +193,10 @@ def test_placement_is_asked_of_the_module():
 
     assert placement_of(Placed()) == "here"
     assert placement_of(torch.nn.Linear(2, 2)) is NOWHERE
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool])
+def test_input_of_another_type_is_refused(network, dtype):
+    """Events as integers, or float32 for a float64 network, say what to convert."""
+    with pytest.raises(ValueError, match=r"x: got torch.* on cpu; the parameters are torch.float64 on cpu. Convert"):
+        network(torch.zeros(2, 4, 3, dtype=dtype))
