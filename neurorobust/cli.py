@@ -63,7 +63,7 @@ def _task(name: str) -> Task:
 
 def _model(folder: Path) -> tuple[nn.Module, Task]:
     """A network and the task it was trained on, whose data must be the same."""
-    info = storage.info(folder)
+    info, foreign = storage.describe(folder)
     name = info.get("task")
     if not isinstance(name, str):
         raise ValueError(
@@ -74,8 +74,7 @@ def _model(folder: Path) -> tuple[nn.Module, Task]:
         raise ValueError(
             f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again."
         )
-    into = task.network() if storage.is_foreign(folder) else None
-    return storage.load(folder, into)[0], task
+    return storage.load(folder, task.network() if foreign else None)[0], task
 
 
 def _print(payload: dict, as_json: bool, table: Callable[[], Table]) -> None:

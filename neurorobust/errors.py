@@ -52,3 +52,13 @@ def check_count(name: str, value: int, low: int = 1) -> int:
     if value < low:
         raise ValueError(f"{name}: got {value}; expected an integer ≥ {low}.")
     return value
+
+
+def check_input(x: Tensor, parameter: Tensor, *, integers: bool = False) -> None:
+    """Raise ValueError unless an input is of the parameters' type, or integers where these will do, and on their
+    device."""
+    if x.device != parameter.device or (x.dtype != parameter.dtype and (x.is_floating_point() or not integers)):
+        raise ValueError(
+            f"x: got {x.dtype} on {x.device}; the parameters are {parameter.dtype} on {parameter.device}. Convert one "
+            f"of them with .to(…)."
+        )

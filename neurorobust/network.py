@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .errors import check_number, unknown
+from .errors import check_input, check_number, unknown
 from .neurons import Neuron
 from .params import NOWHERE, Placement
 
@@ -79,12 +79,7 @@ class Network(nn.Module):
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected (batch, time, {self.n_in}), batch first.")
         if 0 in x.shape:
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected at least one sample and one time step.")
-        parameter = next(self.parameters())
-        if x.dtype != parameter.dtype or x.device != parameter.device:
-            raise ValueError(
-                f"x: got {x.dtype} on {x.device}; the parameters are {parameter.dtype} on {parameter.device}. Convert "
-                f"one of them with .to(…)."
-            )
+        check_input(x, next(self.parameters()))
         signals = {INPUT: x.transpose(0, 1)}
         for name, layer in self.layers().items():
             heard = [signals[source] for source in self.inputs[name]]

@@ -31,6 +31,7 @@ Deviations = dict[str, Tensor]
 SIGNED = frozenset({"weight", "bias"})
 ABSOLUTE = frozenset({"v_leak", "v_reset"})
 POSITIVE = frozenset({"tau_mem", "tau_syn", "tau_adapt", "adaptation", "v_threshold", "r", "t_ref"})
+ABOVE_ZERO = POSITIVE - {"adaptation"}  # adaptation may be 0: a threshold that stays
 DIGITAL = frozenset({"digital"})
 KINDS = SIGNED | ABSOLUTE | POSITIVE
 
@@ -99,7 +100,7 @@ def check_values(params: Mapping[str, Tensor]) -> None:
         kind = kind_of(name)
         if kind == "adaptation" and value.numel() and value.min() < 0:
             raise ValueError(f"{name}: smallest value is {value.min().item():g}; expected values ≥ 0.")
-        if kind in POSITIVE and kind != "adaptation":
+        if kind in ABOVE_ZERO:
             check_positive(name, value)
 
 

@@ -283,8 +283,8 @@ def notes(results: dict) -> list[str]:
         "The read-out is computed on the host: it is not quantized, but mismatched and attacked like everything else.",
         f"Both networks were chosen by the same rule: {results['selection']}.",
         "The strong suite holds the ten-step attack and random search among its candidates; the worst counts. Every "
-        "die "
-        "an attack looks at counts, not only its last.",
+        "die an attack looks at counts, not only its last. Where ten steps reach chance the suite was not run; "
+        "their figure stands in its place: it could only find worse.",
     ]
     for name, entry in results["networks"].items():
         line = f"{name}: {entry['title']}; {entry['epochs']} of {entry['epochs_planned']} epochs"

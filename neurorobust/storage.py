@@ -103,14 +103,11 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
     return network, config["info"]
 
 
-def info(folder: str | Path) -> dict:
-    """What :func:`save` was told to keep beside a network."""
-    return _read(Path(folder))[0]["info"]
-
-
-def is_foreign(folder: str | Path) -> bool:
-    """Whether a folder holds the tensors of a wrapped module or an snnTorch network, not its code."""
-    return "module" in _read(Path(folder))[0]
+def describe(folder: str | Path) -> tuple[dict, bool]:
+    """What :func:`save` was told to keep beside a network, and whether the network is foreign: a wrapped module or an
+    snnTorch network, whose tensors are there and not its code."""
+    config, _ = _read(Path(folder))
+    return config["info"], "module" in config
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -22,7 +22,7 @@ from .console import progress
 from .errors import check_count, check_finite, check_number
 from .evaluation.statistics import check_outputs, score
 from .evaluation.worst_case import find
-from .params import POSITIVE, check_values, evaluating, forward, kind_of, nominal
+from .params import ABOVE_ZERO, check_values, evaluating, forward, kind_of, nominal
 from .randomness import generator as keyed_generator
 from .regularizers import Regularizer, as_regularizer
 from .regularizers.regularizer import Criterion
@@ -195,7 +195,7 @@ def fit(
 
 def _leaf(name: str, parameter: Tensor) -> Tensor:
     """What Adam moves: the logarithm of a positive number, so that a step is a fraction of it; others as they are."""
-    if kind_of(name) in POSITIVE - {"adaptation"}:
+    if kind_of(name) in ABOVE_ZERO:
         return parameter.detach().log().requires_grad_()
     return parameter
 

@@ -9,13 +9,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import check_number, unknown
+from ..errors import check_input, check_number, unknown
 from ..params import HOST, Placement, evaluating
-from .decode import spike_count
+from .decode import Output, spike_count
 from .kinds import adopt, check_alike, check_overrides, kinds_of, named, override, slots_of
 from .snntorch_neurons import NUMBERS, SOURCES, STATES, check_range, from_si, neurons_of, prepared, to_si, trained
-from .unrolled import Output, Unrolled, is_row
-from .wrapped import Decode, check_input, logits_of
+from .unrolled import Unrolled, is_row
+from .wrapped import Decode, logits_of
 
 
 def time_first(x: Tensor) -> Tensor:
@@ -49,13 +49,13 @@ class SnnTorchNetwork(nn.Module):
         self._original, self._decode, self._prepare = _Original(net), decode, prepare
         inner, originals = prepared(net), neurons_of(net)
         dtype = next(net.parameters()).dtype
-        sources = [f"{name}.{SOURCES[key]}" for name, neuron in originals.items() for key in to_si(neuron, dt, dtype)]
+        numbers = {name: to_si(neuron, dt, dtype) for name, neuron in originals.items()}
+        theirs = [f"{name}.{SOURCES[key]}" for name, values in numbers.items() for key in values]
+        ours = [f"{name}.{key}" for name, values in numbers.items() for key in values]
         own = [name for name, _ in inner.named_parameters()]
-        ours = [f"{name}.{key}" for name, neuron in originals.items() for key in to_si(neuron, dt, dtype)]
-        check_overrides(kinds, own + sources + ours)
+        check_overrides(kinds, own + theirs + ours)
         self._links: dict[str, tuple[str, ...]] = {}
-        for name, neuron in originals.items():
-            values = to_si(neuron, dt, dtype)
+        for name, values in numbers.items():
             for key in list(values):
                 chosen = override(f"{name}.{SOURCES[key]}", kinds) or override(f"{name}.{key}", kinds)
                 if chosen == "digital":
@@ -64,7 +64,7 @@ class SnnTorchNetwork(nn.Module):
                     raise unknown(f"kinds: {name}.{SOURCES[key]}", chosen, ["digital", key.rpartition(".")[2]])
             for key, value in values.items():
                 check_range(name, key, value)
-                adopt(self, f"{name}.{key}", nn.Parameter(value, trained(neuron, key)))
+                adopt(self, f"{name}.{key}", nn.Parameter(value, trained(originals[name], key)))
             self._links[name] = tuple(values)
         kept = {pattern: kind for pattern, kind in kinds.items() if any(override(n, {pattern: kind}) for n in own)}
         self.slots: dict[str, tuple[str, ...]] = {}
@@ -86,11 +86,10 @@ class SnnTorchNetwork(nn.Module):
     def _run(self, x: Tensor) -> tuple[Output, dict[str, Tensor]]:
         """What the user's network gives, and the spikes of every neuron."""
         check_input(x, next(self.parameters()))
-        if not x.is_floating_point():
-            raise ValueError(f"x: got {x.dtype}; expected floating numbers. Convert events with x.float().")
         unrolled = cast(Unrolled, self.get_submodule("_unrolled"))
+        neurons = neurons_of(unrolled.net)
         tensors: dict[str, Tensor] = {}
-        for name, neuron in neurons_of(unrolled.net).items():
+        for name, neuron in neurons.items():
             values = {key: attrgetter(f"{name}.{key}")(self) for key in self._links[name]}
             for key, value in from_si(neuron, values, self.dt).items():
                 tensors[f"net.{name}.{key}"] = value
@@ -100,7 +99,7 @@ class SnnTorchNetwork(nn.Module):
         try:
             return torch.func.functional_call(unrolled, tensors, (self._prepare(x),), tie_weights=False)
         finally:
-            for neuron in neurons_of(unrolled.net).values():
+            for neuron in neurons.values():
                 neuron.__dict__.pop("reset", None)
 
     def measure(self, x: Tensor) -> None:

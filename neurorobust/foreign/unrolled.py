@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from .. import kernels
 from ..kernels import Dynamics, LifCoefficients
+from .decode import Output
 from .snntorch_neurons import surrogate_of
-
-Output = Tensor | tuple[Tensor, ...]
 
 # Each sample of a batch by itself, whatever the others are: all steps can go through in one call.
 SAMPLEWISE = (

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..errors import check_input
 from .kinds import adopt, check_alike, kinds_of, named, slots_of
 from .snntorch_neurons import is_snntorch
 
@@ -43,7 +44,7 @@ class Wrapped(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Samples (B, …) → logits, and no spikes: nothing is known of what is inside."""
-        check_input(x, next(self.parameters()))
+        check_input(x, next(self.parameters()), integers=True)
         version = None if x.is_inference() else x._version
         output = self.get_submodule("_module")(x)
         if version is not None and x._version != version:
@@ -52,15 +53,6 @@ class Wrapped(nn.Module):
                 "inplace=False, or let its forward begin with x = x.clone()."
             )
         return logits_of(output, self._decode, len(x)), {}
-
-
-def check_input(x: Tensor, parameter: Tensor) -> None:
-    """Raise ValueError unless an input is of the parameters' type and on their device."""
-    if x.device != parameter.device or (x.is_floating_point() and x.dtype != parameter.dtype):
-        raise ValueError(
-            f"x: got {x.dtype} on {x.device}; the parameters are {parameter.dtype} on {parameter.device}. Convert one "
-            f"of them with .to(…)."
-        )
 
 
 def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Decode | None = None) -> Wrapped:

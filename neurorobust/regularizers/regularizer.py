@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import check_positive
 from ..network import placement_of
-from ..params import POSITIVE, Deviations, Params, Placement, apply, forward, kind_of
+from ..params import ABOVE_ZERO, Deviations, Params, Placement, apply, forward, kind_of
 from ..randomness import generator as keyed_generator
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -74,7 +74,7 @@ class Regularizer(ABC):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         for name, value in params.items():
-            if kind_of(name) in POSITIVE - {"adaptation"}:
+            if kind_of(name) in ABOVE_ZERO:
                 check_positive(name, value.detach())
         return self.total(Step(network, params, batch, generator or keyed_generator(0, "regularizer")))
 
