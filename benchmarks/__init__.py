@@ -1,0 +1,1 @@
+"""Measurements of neurorobust: speed against other libraries (``python -m benchmarks``), and the scripts beside it."""

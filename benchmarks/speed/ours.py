@@ -1,0 +1,103 @@
+"""neurorobust on the workloads, by its public names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import neurorobust as nr
+from neurorobust import network as network_module
+from neurorobust import neurons
+from neurorobust.connections import Linear
+from neurorobust.params import SIGNED, kind_of
+
+from .tool import Run, Tool
+from .workloads import ATTACK_STEPS, BETA, DT, RADIUS, Params, Workload
+
+
+def network(work: Workload, reset: neurons.Reset | None = None) -> nr.Network:
+    """The workload's network; with another reset, what a peer computes."""
+    p = work.params
+
+    def layer(name: str) -> neurons.Neuron:
+        synapses = Linear(p[f"{name}.input.weight"])
+        if f"{name}.v_threshold" not in p:
+            return neurons.LeakyIntegrator(synapses, tau_mem=p[f"{name}.tau_mem"])
+        recurrent = p.get(f"{name}.recurrent.weight")
+        return neurons.Lif(
+            synapses,
+            None if recurrent is None else Linear(recurrent),
+            tau_mem=p[f"{name}.tau_mem"],
+            v_threshold=p[f"{name}.v_threshold"],
+            reset=reset,
+        )
+
+    net = nr.Network({name: layer(name) for name in ("hidden", "readout")}, DT)
+    if not work.recurrent:
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(kind_of(name) in SIGNED)
+    return net
+
+
+def fleet_logits(network: nr.Network, dies: Iterable[Params], x: Tensor) -> Tensor:
+    """Logits of each die, (chips, B, n_out), without gradient."""
+    return torch.stack(list(network_module.fleet_logits(network, dies, x)))
+
+
+def hidden_rate(work: Workload) -> float:
+    """Spikes per hidden neuron and step."""
+    with torch.no_grad():
+        return network(work)(work.x)[1]["hidden"].mean().item()
+
+
+@torch.no_grad()
+def logits(work: Workload, reset: neurons.Reset) -> Tensor:
+    """What ours puts out with this reset, on the dies if the workload is a fleet."""
+    return Ours(reset).prepare(work).logits().detach()
+
+
+class Ours(Tool):
+    """The natural layers of the library: ``Lif``, ``LeakyIntegrator``, ``Linear``."""
+
+    reset = "DelayedSubtract"
+
+    def __init__(self, kind: neurons.Reset | None = None):
+        self.kind = kind
+
+    def prepare(self, work: Workload) -> Run:
+        """The workload's job."""
+        return work.job(self, work)
+
+    def training_step(self, work: Workload) -> Run:
+        net = network(work, self.kind)
+
+        def step() -> None:
+            net.zero_grad(set_to_none=True)
+            functional.cross_entropy(net(work.x)[0], work.y).backward()
+
+        return Run(step, lambda: net(work.x)[0])
+
+    def adversarial_step(self, work: Workload) -> Run:
+        net = network(work, self.kind)
+        attack, ball = nr.attacks.PGA(steps=ATTACK_STEPS), nr.Ball.uniform(RADIUS)
+        loss = nr.regularizers.Adversarial(functional.cross_entropy, attack, ball, BETA)
+
+        def step() -> None:
+            net.zero_grad(set_to_none=True)
+            loss(net, dict(net.named_parameters()), (work.x, work.y)).backward()
+
+        return Run(step, lambda: net(work.x)[0])
+
+    def fleet(self, work: Workload) -> Run:
+        net = network(work, self.kind)
+
+        def run() -> Tensor:
+            return fleet_logits(net, work.dies, work.x)
+
+        return Run(run, run)
+
+
+tool = Ours()

@@ -1,0 +1,77 @@
+"""SpikingJelly 2.0: ``LIFNode`` and ``ParametricLIFNode``, layer by layer where there is no recurrence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from spikingjelly.activation_based import functional as sj
+from spikingjelly.activation_based import neuron
+from torch import Tensor, nn
+
+from ..tool import CannotError, Run, TorchTool, decay
+from ..workloads import DT, TAU_MEM, Workload
+
+TAU = 1 / -torch.tensor(-DT / TAU_MEM, dtype=torch.float64).expm1().item()  # steps: 1/τ = 1 − exp(−dt/tau_mem)
+
+
+class FeedForward(nn.Module):
+    """Multi-step mode: every layer takes the whole sequence."""
+
+    def __init__(self, work: Workload):
+        super().__init__()
+        n_in, n_hidden, n_out = work.sizes
+        self.fc1, self.fc2 = nn.Linear(n_in, n_hidden, bias=False), nn.Linear(n_hidden, n_out, bias=False)
+        self.lif1 = neuron.LIFNode(tau=TAU, v_reset=None, step_mode="m")
+        self.lif2 = neuron.LIFNode(tau=TAU, v_reset=None, step_mode="m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        sj.reset_net(self)
+        spikes = self.lif1(self.fc1(x.transpose(0, 1)))
+        return self.lif2(self.fc2(spikes)).mean(0)
+
+
+class Recurrent(nn.Module):
+    """Single-step mode for the layer that hears itself."""
+
+    def __init__(self, work: Workload):
+        super().__init__()
+        n_in, n_hidden, n_out = work.sizes
+        self.fc1, self.fc2 = nn.Linear(n_in, n_hidden, bias=False), nn.Linear(n_hidden, n_out, bias=False)
+        self.rec = nn.Linear(n_hidden, n_hidden, bias=False)
+        self.lif1 = neuron.ParametricLIFNode(init_tau=TAU, v_reset=None)
+        self.readout = neuron.NonSpikingLIFNode(tau=TAU, decode="mean-mem")
+
+    def forward(self, x: Tensor) -> Tensor:
+        sj.reset_net(self.lif1)
+        spk, record = x.new_zeros(len(x), self.fc1.out_features), []
+        for current in self.fc1(x.transpose(0, 1)):
+            spk = self.lif1(current + self.rec(spk))
+            record.append(spk)
+        return self.readout(self.fc2(torch.stack(record)))
+
+
+class SpikingJelly(TorchTool):
+    """The same neuron but for the reset, which subtracts at once. One time constant a layer is all it can learn: none
+    for a neuron, no threshold, none in the read-out. Surrogate: its default, a sigmoid."""
+
+    reset = "Subtract"
+
+    def network(self, work: Workload) -> nn.Module:
+        return Recurrent(work) if work.recurrent else FeedForward(work)
+
+    def tensors(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        tensors = {"fc1.weight": params["hidden.input.weight"], "fc2.weight": params["readout.input.weight"]}
+        if "hidden.recurrent.weight" in params:
+            tensors["rec.weight"] = params["hidden.recurrent.weight"]
+            tensors["lif1.w"] = (1 - decay(params["hidden.tau_mem"], DT)).logit().mean()
+        return tensors
+
+    def adversarial_step(self, work: Workload) -> Run:
+        raise CannotError("its thresholds are no parameters and its time constants are one a layer")
+
+    def fleet(self, work: Workload) -> Run:
+        raise CannotError("its thresholds and time constants are one a layer; a die has one a neuron")
+
+
+tool = SpikingJelly()

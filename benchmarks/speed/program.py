@@ -1,0 +1,181 @@
+"""The command line of ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+
+from neurorobust.console import err, out, progress
+from neurorobust.errors import unknown
+
+from . import machine, measuring, peers, regression, table
+from .measuring import Measured
+from .workloads import WORKLOADS
+
+RUNS = 7
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What the program understands."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="neurorobust against other libraries: time and memory on the same weights and inputs.",
+        epilog="; ".join(f"{name}: {work.about}" for name, work in WORKLOADS.items()),
+    )
+    add = parser.add_argument
+    names = list(WORKLOADS)
+    add("--workload", action="append", default=[], choices=names, help="one workload; repeat for more, all if omitted")
+    add("--against", action="append", default=[], metavar="PEER", help=f"one peer; repeat for more: {_peers()}")
+    add("--runs", type=int, default=RUNS, help=f"clean runs of each tool, default {RUNS}")
+    add("--threads", type=int, default=2, help="cores that every tool is bound to and threads it uses, default 2")
+    add("--json", action="store_true", help="numbers instead of tables")
+    add("--save", action="store_true", help="keep this run in benchmarks/results/speed.json")
+    views = parser.add_mutually_exclusive_group()
+    view = views.add_argument
+    view("--check", action="store_true", help="exit with 1 if a ratio is more than a quarter below the saved run's")
+    view("--profile", choices=names, help="where the time of one of our steps goes")
+    view("--scaling", action="store_true", help="how our time grows with T, batch and chips")
+    view("--floor", action="store_true", help="W2 against the bound of this machine's memory and additions")
+    return parser
+
+
+def _peers() -> str:
+    return ", ".join(
+        f"{name} ({peers.ON_REQUEST[name]}: only if named)" if name in peers.ON_REQUEST else name
+        for name in peers.names()
+    )
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the program; its exit code."""
+    parser = arguments()
+    given = parser.parse_args(words)
+    for peer in given.against:
+        if peer not in peers.names():
+            parser.error(str(unknown("--against", peer, peers.names())))
+    if min(given.runs, given.threads) < 1:
+        parser.error(f"--runs {given.runs} --threads {given.threads}: expected at least 1 of each.")
+    machine.bind(given.threads)
+
+    import torch
+
+    torch.set_num_threads(given.threads)
+    if given.profile:
+        return show_profile(given.profile, given.json)
+    if given.scaling:
+        return show_scaling(given.json)
+    if given.floor:
+        return show_floor(given.runs, given.json)
+    return compare(given)
+
+
+def compare(given: argparse.Namespace) -> int:
+    """Measure, print, save, check."""
+    try:
+        before = regression.saved(regression.RESULTS) if given.check else {}
+    except FileNotFoundError as error:
+        err.print(error)
+        return 2
+    works = measuring.selected(given.workload)
+    against = given.against or [name for name in peers.names() if name not in peers.ON_REQUEST]
+    tools = [peers.OURS, *against]
+    import_mb = measuring.import_mb()
+    results: dict[str, Measured] = {}
+    with progress("starting", len(works) * len(tools) * (given.runs + 2)) as advance:
+        for name, work in works.items():
+
+            def told(text: str, name: str = name) -> None:
+                advance(f"{name} {text}")
+
+            results[name] = measuring.measure(work, tools, given.runs, given.threads, told)
+            if not given.json:
+                out.print(table.results(name, results[name], import_mb))
+            for line in table.remarks(results[name]):
+                err.print(f"{name} {line}", highlight=False, soft_wrap=True)
+    report = reported(results, given.threads, import_mb)
+    if given.json:
+        print(json.dumps(report))
+    if given.save:
+        regression.save(report, regression.RESULTS)
+    if given.check and not regression.shared(before, report["ratios"]):
+        err.print("--check: the saved run has none of these workloads and peers.")
+        return 2
+    losses = regression.fallen(before, report["ratios"])
+    for line in table.fallen(losses):
+        err.print(line, highlight=False, soft_wrap=True)
+    return 1 if losses else 0
+
+
+def reported(results: Mapping[str, Measured], threads: int, import_mb: float) -> dict:
+    """What --json prints and --save keeps."""
+    return {
+        "times": {name: measured.as_json() for name, measured in results.items()},
+        "ratios": {name: measured.ratios() for name, measured in results.items()},
+        "machine": {
+            **machine.describe(threads),
+            "torch_import_mb": import_mb,
+            "foreign_load": max((measured.foreign for measured in results.values()), default=0.0),
+        },
+        "checks": {
+            name: {
+                "same_output": measured.agreement,
+                "refused": measured.refused,
+                "hidden_rate": measured.hidden_rate,
+                "foreign_load": measured.foreign,
+            }
+            for name, measured in results.items()
+        },
+    }
+
+
+def show_profile(name: str, as_json: bool) -> int:
+    """The operators of one of our steps."""
+    from .profile import operators
+
+    rows = operators(WORKLOADS[name])
+    if as_json:
+        print(json.dumps([dict(zip(("operator", "ms", "share", "calls"), row)) for row in rows]))
+    else:
+        title = f"{name}: one step of {peers.OURS}, time inside each operator, the top {len(rows)}"
+        shown = ((key, f"{ms:.2f}", f"{share:.1%}", calls) for key, ms, share, calls in rows)
+        out.print(table.plain(title, ("operator", "ms", "share", "calls"), shown))
+    return 0
+
+
+def show_scaling(as_json: bool) -> int:
+    """Exponents, and the large fleet."""
+    from .scaling import CHIPS, FACTORS, growth, large_fleet
+
+    grown, large = growth(), large_fleet()
+    if as_json:
+        report = {line.what: {"times_ms": line.times_ms, "exponent": line.exponent} for line in grown}
+        print(json.dumps({"factors": FACTORS, "growth": report, "large_fleet": {"chips": CHIPS, "ratio": large}}))
+        return 0
+    headings = ("ms at", *(f"{factor / 4:g} ×" for factor in FACTORS), "exponent")
+    rows = ((line.what, *line.times_ms, f"{line.exponent:.3f}") for line in grown)
+    out.print(table.plain(f"time of {peers.OURS} as the workload grows", headings, rows))
+    out.print(f"W4 at {CHIPS} chips takes {large:.1f} × as long as at {WORKLOADS['W4'].chips}", highlight=False)
+    return 0
+
+
+def show_floor(runs: int, as_json: bool) -> int:
+    """The bound of W2 and what it is made of."""
+    from .floor import floor
+
+    f = floor(runs)
+    numbers = {
+        "state MB": f.state_bytes / 1e6,
+        "memory GB/s": f.bandwidth / 1e9,
+        "row additions, millions": f.row_additions / 1e6,
+        "additions, thousand million/s": f.addition_rate / 1e9,
+        "sparse bound, ms": f.bound_ms,
+        "with the recurrent product backward where the surrogate is not 0, ms": f.with_backward_ms,
+        f"{peers.OURS}, ms": f.ours_ms,
+        f"{peers.OURS} over the bound": f.times_bound,
+    }
+    if as_json:
+        print(json.dumps(numbers))
+    else:
+        out.print(table.plain("W2 against what this machine can do", ("", ""), numbers.items()))
+    return 0

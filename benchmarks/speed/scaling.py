@@ -1,0 +1,67 @@
+"""How the time of ours grows with T, the batch and the chips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import ours
+from .measuring import timed
+from .workloads import WORKLOADS, Workload
+
+FACTORS = (1, 2, 4, 8, 16)
+CHIPS = 1000
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Times (ms) at 1 × to 16 × of something, and the exponent of a power law through them."""
+
+    what: str
+    times_ms: tuple[float, ...]
+
+    @property
+    def exponent(self) -> float:
+        return exponent(FACTORS, self.times_ms)
+
+
+def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
+    """The slope of log time over log size, least squares."""
+    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
+
+
+def growth(runs: int = 3) -> list[Growth]:
+    """W2 over T and batch, W4 over chips, from a quarter of the workload to four times as much."""
+    step, fleet = WORKLOADS["W2"], WORKLOADS["W4"]
+    return [
+        Growth("W2 over T", _times(lambda k: _step(replace(step, steps=step.steps * k // 4)), runs)),
+        Growth("W2 over batch", _times(lambda k: _step(replace(step, batch=step.batch * k // 4)), runs)),
+        Growth("W4 over chips", _times(lambda k: _fleet(fleet, fleet.chips * k // 4), runs)),
+    ]
+
+
+def large_fleet(runs: int = 1) -> float:
+    """W4 at 1000 chips over W4 at 64."""
+    fleet = WORKLOADS["W4"]
+    return _median(_fleet(fleet, CHIPS), runs) / _median(_fleet(fleet, fleet.chips), max(3, runs))
+
+
+def _times(build: Callable[[int], Callable[[], object]], runs: int) -> tuple[float, ...]:
+    return tuple(_median(build(factor), runs) for factor in FACTORS)
+
+
+def _median(step: Callable[[], object], runs: int) -> float:
+    step()
+    return float(np.median([timed(step).seconds for _ in range(runs)])) * 1e3
+
+
+def _step(work: Workload) -> Callable[[], object]:
+    return work.job(ours.tool, work).step
+
+
+def _fleet(work: Workload, chips: int) -> Callable[[], object]:
+    """The logits of so many chips; the dies are those of the workload over and over, so that they take no memory."""
+    network, dies = ours.network(work), work.dies
+    return lambda: ours.fleet_logits(network, (dies[i % len(dies)] for i in range(chips)), work.x)

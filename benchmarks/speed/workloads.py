@@ -1,0 +1,136 @@
+"""The four workloads: what is computed, on which weights and which input. Nothing here knows a tool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .tool import Run, Tool
+
+Params = dict[str, Tensor]
+
+DT = 1e-3  # s
+TAU_MEM = 20e-3  # s
+INPUT_RATE = 0.05  # input spikes per channel and step
+ATTACK_STEPS, RADIUS, BETA = 10, 0.1, 0.5  # W3: the paper's loss
+SPREAD = 0.2  # W4: every weight, time constant and threshold × (1 + SPREAD · N(0, 1))
+
+
+class Job(Protocol):
+    """What is timed: asks a tool for it."""
+
+    def __call__(self, tool: Tool, work: Workload) -> Run: ...
+
+
+def training_step(tool: Tool, work: Workload) -> Run:
+    return tool.training_step(work)
+
+
+def adversarial_step(tool: Tool, work: Workload) -> Run:
+    return tool.adversarial_step(work)
+
+
+def fleet(tool: Tool, work: Workload) -> Run:
+    return tool.fleet(work)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One network, one batch and what is done with them.
+
+    Two layers. With ``recurrent``, hidden LIF neurons hear each other, each has a time constant and a threshold of its
+    own that are trained, and the read-out is a leaky integrator. Without, both layers are LIF, their numbers are shared
+    by the layer and constant, and only weights are trained. The logits are the read-out's mean over time.
+
+    Attributes:
+        job: what is timed. about: the same in words.
+        sizes: n_in, n_hidden, n_out.
+        steps, batch: T and B.
+        recurrent: which of the two networks.
+        gains: standard deviations of the weights times sqrt(fan-in) into the hidden layer, from itself and into the
+            read-out; chosen for hidden neurons that spike in 5 % of the steps.
+        chips: dies of a fleet.
+    """
+
+    job: Job
+    about: str
+    sizes: tuple[int, int, int]
+    steps: int
+    batch: int
+    recurrent: bool
+    gains: tuple[float, float, float]
+    chips: int = 64
+
+    @cached_property
+    def params(self) -> Params:
+        """The numbers of the network by our names, float32, SI units; row = target in a weight."""
+        n_in, n_hidden, n_out = self.sizes
+        draw = torch.Generator().manual_seed(0)
+
+        def weight(n: int, fan_in: int, gain: float) -> Tensor:
+            return torch.randn(n, fan_in, generator=draw) * (gain / fan_in**0.5)
+
+        hidden, readout = ((n_hidden,), (n_out,)) if self.recurrent else ((), ())
+        params = {"hidden.input.weight": weight(n_hidden, n_in, self.gains[0])}
+        if self.recurrent:
+            params["hidden.recurrent.weight"] = weight(n_hidden, n_hidden, self.gains[1])
+        params |= {"hidden.tau_mem": torch.full(hidden, TAU_MEM), "hidden.v_threshold": torch.ones(hidden)}
+        params |= {
+            "readout.input.weight": weight(n_out, n_hidden, self.gains[2]),
+            "readout.tau_mem": torch.full(readout, TAU_MEM),
+        }
+        if not self.recurrent:
+            params["readout.v_threshold"] = torch.ones(readout)
+        return params
+
+    @cached_property
+    def x(self) -> Tensor:
+        """Binary input (B, T, n_in), float32."""
+        draw = torch.Generator().manual_seed(1)
+        return (torch.rand(self.batch, self.steps, self.sizes[0], generator=draw) < INPUT_RATE).float()
+
+    @cached_property
+    def y(self) -> Tensor:
+        """Labels (B,)."""
+        return torch.arange(self.batch) % self.sizes[2]
+
+    @cached_property
+    def dies(self) -> list[Params]:
+        """The parameters of every chip: × (1 + 0.2 N(0, 1)), the deviate cut at ±4 so that nothing turns negative."""
+        return [self._die(serial) for serial in range(self.chips)]
+
+    def _die(self, serial: int) -> Params:
+        draw = torch.Generator().manual_seed(1000 + serial)
+        return {
+            name: value * (1 + SPREAD * torch.randn(value.shape, generator=draw).clamp(-4, 4))
+            for name, value in self.params.items()
+        }
+
+
+FEED_FORWARD = Workload(
+    job=training_step,
+    about="training step, feed-forward 784-256-10 LIF, T 100, batch 128",
+    sizes=(784, 256, 10),
+    steps=100,
+    batch=128,
+    recurrent=False,
+    gains=(45.0, 0.0, 30.0),
+)
+RECURRENT = Workload(
+    job=training_step,
+    about="training step, recurrent 64-256-10, T 200, batch 100",
+    sizes=(64, 256, 10),
+    steps=200,
+    batch=100,
+    recurrent=True,
+    gains=(40.0, 15.0, 10.0),
+)
+ADVERSARIAL = replace(RECURRENT, job=adversarial_step, about="W2 adversarial: 10 attack steps on every parameter")
+FLEET = replace(RECURRENT, job=fleet, about="W2's network on 64 chips, logits of 100 samples, no gradient")
+
+WORKLOADS = {"W1": FEED_FORWARD, "W2": RECURRENT, "W3": ADVERSARIAL, "W4": FLEET}

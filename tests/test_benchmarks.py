@@ -1,0 +1,330 @@
+"""The benchmark program: the same network in every tool, and its arithmetic, tables and exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+import neurorobust as nr
+from benchmarks.speed import floor, machine, measuring, ours, peers, profile, program, regression, scaling, tool
+from benchmarks.speed.measuring import Sample
+from benchmarks.speed.peers import torch_loop
+from benchmarks.speed.workloads import FLEET, SPREAD, WORKLOADS
+
+SMALL = {"sizes": (12, 20, 3), "steps": 40, "batch": 10, "chips": 3}
+TINY = {name: replace(work, **SMALL) for name, work in WORKLOADS.items()}
+
+
+@pytest.mark.parametrize("name", ["W1", "W2"])
+def test_ours_is_the_loop_written_by_hand(name):
+    """Logits and every trained gradient equal a plain-torch loop's in float64, to 1e-10 of the largest entry."""
+    work = TINY[name]
+    mine, theirs = ours.network(work).double(), torch_loop.tool.loaded(work).double()
+    logits, spikes = mine(work.x.double())
+    expected = theirs(work.x.double())
+    assert 0.01 < spikes["hidden"].mean() < 0.3 and expected.abs().max() > 0
+    assert (logits - expected).abs().max() <= 1e-10 * expected.abs().max()
+    for output in (logits, expected):
+        functional.cross_entropy(output, work.y).backward()
+    reached = dict(theirs.named_parameters())
+    for key, parameter in mine.named_parameters():
+        slope = reached[key.replace(".", "_")].grad
+        assert (parameter.grad is None) == (slope is None) == (name == "W1" and not key.endswith("weight"))
+        if slope is not None:
+            assert slope.abs().max() > 0 and (parameter.grad - slope).abs().max() <= 1e-10 * slope.abs().max()
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("peer", [name for name in peers.names() if name not in peers.ON_REQUEST])
+def test_a_peer_computes_what_ours_does(peer, name):
+    """The logits of an installed peer are ours with its reset, on at least 9 of 10 samples, and its step runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the peers' own
+        try:
+            there = peers.load(peer)
+        except ImportError as error:
+            pytest.skip(f"{peer}: {error}")
+        work = replace(TINY[name])  # nothing of it drawn yet
+        if peer == "rockpool-jax" and name == "W3":
+            pytest.skip("its adversarial loss takes a minute to compile")
+        try:
+            run = work.job(there, work)
+        except tool.CannotError as error:
+            assert "\n" not in str(error)
+            return
+        with torch.no_grad():
+            theirs = run.logits().numpy()
+        run.step()
+    mine = ours.logits(work, getattr(nr.neurons, there.reset)()).numpy()
+    assert np.abs(mine).max() > 0
+    assert measuring.agreement(mine, theirs) >= 0.9
+
+
+def test_the_loss_of_the_peers_is_adversarial():
+    """The loss written by hand for torch peers exceeds cross-entropy by β · KL > 0, and reaches every parameter."""
+    work = TINY["W3"]
+    params = {name: value.clone().requires_grad_() for name, value in work.params.items()}
+
+    def logits(params):
+        module = torch_loop.tool.network(work)
+        return torch.func.functional_call(module, torch_loop.tool.tensors(params), (work.x,))
+
+    total = tool.adversarial_loss(logits, params, work.y)
+    assert total > functional.cross_entropy(logits(params), work.y) + 1e-4
+    total.backward()
+    assert all(value.grad.abs().max() > 0 for value in params.values())
+
+
+def test_a_fleet_is_every_die_alone():
+    """``fleet_logits`` equals ``nr.run`` on each die, takes any iterable and builds no graph."""
+    work = TINY["W4"]
+    network = ours.network(work)
+    logits = ours.fleet_logits(network, iter(work.dies), work.x)
+    assert not logits.requires_grad
+    torch.testing.assert_close(logits, torch.stack([nr.run(network, die, work.x) for die in work.dies]).detach())
+
+
+def test_dies_deviate_by_a_fifth():
+    """Die 2 is the same in a fleet of any size; deviates of a weight have the stated spread (false alarm < 1e-9)."""
+    large, small = replace(FLEET, chips=4), replace(FLEET, chips=3)
+    name = "hidden.recurrent.weight"
+    assert torch.equal(large.dies[2][name], small.dies[2][name])
+    deviates = large.dies[2][name] / large.params[name] - 1
+    assert abs(deviates.std().item() - SPREAD) < 7 * SPREAD / (2 * deviates.numel()) ** 0.5
+    assert all((die["hidden.tau_mem"] > 0).all() for die in large.dies)
+
+
+@pytest.mark.parametrize("name", ["W1", "W2"])
+def test_hidden_neurons_spike_in_a_twentieth_of_the_steps(name):
+    """The weights of the workloads are scaled as stated."""
+    assert ours.hidden_rate(WORKLOADS[name]) == pytest.approx(0.05, abs=0.005)
+
+
+def test_agreement_counts_samples():
+    """A sample counts where no logit differs by more than 1e-3 of the largest; another shape agrees nowhere."""
+    mine = np.array([[1.0, 0.0], [0.5, 0.0], [0.0, -10.0], [0.0, 0.0]])
+    theirs = mine + np.array([[0.009, 0], [0, 0.011], [0, 0.009], [0.02, 0]])
+    assert measuring.agreement(mine, theirs) == 0.5
+    assert measuring.agreement(mine, theirs[:, :1]) == 0
+
+
+# ---- measuring
+
+
+def counted(samples, log, name):
+    """A tool that logs its runs and gives one sample after the other."""
+
+    def run():
+        log.append(name)
+        return samples.pop(0) if len(samples) > 1 else samples[0]
+
+    return run
+
+
+def test_tools_run_in_turn():
+    """After a warm-up, one run of each in alternating order."""
+    log = []
+    tools = {name: counted([Sample(1.0)], log, name) for name in "ab"}
+    samples = measuring.interleave(tools, 3)
+    assert "".join(log) == "ab" + "ab" + "ba" + "ab"
+    assert {name: len(part) for name, part in samples.items()} == {"a": 3, "b": 3}
+
+
+def test_disturbed_runs_are_repeated():
+    """A tool runs again until enough of its runs are clean, at most twice as often."""
+    log = []
+    disturbed = [Sample(0.0), Sample(9.0, 0.5), Sample(2.0), Sample(1.0)]
+    tools = {"a": counted(disturbed, log, "a"), "b": counted([Sample(3.0, 0.5)], log, "b")}
+    samples = measuring.interleave(tools, 2)
+    assert [sample.seconds for sample in samples["a"]] == [9, 2, 1]
+    assert len(samples["b"]) == 4
+    assert measuring.summary(samples["a"], 2, 5.0) == measuring.Timing(1500.0, 1000.0, 2, 5.0)
+    assert measuring.summary(samples["b"], 2, 5.0).runs == 4
+
+
+def test_foreign_load_is_what_we_did_not_use(monkeypatch):
+    """Half a second that others used during a run counts as such, two ticks do not."""
+    clock = iter([10.0, 20.0])
+    monkeypatch.setattr(machine, "busy_seconds", lambda: next(clock))
+    assert measuring.timed(lambda: None).foreign > 1000
+    monkeypatch.setattr(machine, "busy_seconds", lambda: 10.0)
+    assert measuring.timed(lambda: None).clean
+    monkeypatch.setattr(machine, "busy_seconds", lambda: None)
+    assert measuring.timed(lambda: None).clean
+
+
+def test_a_refusal_is_one_line():
+    """Not installed, cannot, failed: each says which in one line."""
+
+    def refused(error):
+        try:
+            raise error
+        except Exception as caught:
+            return measuring.refusal(caught)
+
+    assert refused(ModuleNotFoundError("no", name="norse")).startswith("not installed (norse)")
+    assert refused(tool.CannotError("no thresholds")) == "cannot: no thresholds"
+    assert refused(RuntimeError("first\nsecond")) == "failed: RuntimeError: first (refused)"
+
+
+def test_a_worker_runs_in_its_own_process():
+    """A tool in a process of its own gives our logits, times above 0 and a peak memory beyond importing torch."""
+    work = TINY["W2"]
+    worker = measuring.Worker(peers.OURS, work, 1)
+    assert worker.refused is None
+    np.testing.assert_allclose(worker.logits, ours.logits(work, nr.neurons.DelayedSubtract()).numpy(), rtol=1e-4)
+    assert worker.run().seconds > 0
+    assert 100 < worker.stop() < 5000
+    assert worker.process.exitcode == 0
+
+
+# ---- the program
+
+
+class FakeWorker:
+    """Ours takes 10 ms, a peer 25 ms and gives our logits; norse is not installed."""
+
+    def __init__(self, name, work, threads):
+        self.refused = "not installed (norse)" if name == "norse" else None
+        self.seconds = 0.010 if name == peers.OURS else 0.025
+        self.reset, self.logits = "Subtract", ours.logits(work, nr.neurons.Subtract()).numpy()
+
+    def run(self):
+        return Sample(self.seconds)
+
+    def stop(self):
+        return 123.0
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def faked(monkeypatch, tmp_path):
+    """The program on a tiny workload with tools that take a known time; where it saves."""
+    monkeypatch.setattr(measuring, "Worker", FakeWorker)
+    monkeypatch.setattr(measuring, "import_mb", lambda: 50.0)
+    monkeypatch.setattr(machine, "bind", lambda threads: None)
+    monkeypatch.setattr(regression, "RESULTS", tmp_path / "speed.json")
+    for name, work in TINY.items():
+        monkeypatch.setitem(WORKLOADS, name, work)
+    return tmp_path / "speed.json"
+
+
+ARGUMENTS = ["--workload", "W2", "--threads", "1", "--against", "snntorch"]
+
+
+def test_json_has_the_stated_shape(faked, capsys):
+    """times, ratios and machine as documented; ours is faster by the quotient of the medians."""
+    assert program.main([*ARGUMENTS, "--against", "norse", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    timing = {"median_ms": 10.0, "min_ms": 10.0, "runs": 7, "peak_mb": 123.0}
+    assert report["times"]["W2"][peers.OURS] == pytest.approx(timing)
+    assert set(report["times"]["W2"]) == {peers.OURS, "snntorch"}
+    assert report["ratios"] == {"W2": {"snntorch": pytest.approx(2.5)}}
+    assert {"cpu", "cores", "threads", "versions", "commit"} <= set(report["machine"])
+    assert report["checks"]["W2"]["same_output"] == {"snntorch": 1.0}
+    assert report["checks"]["W2"]["refused"] == {"norse": "not installed (norse)"}
+    assert not faked.exists()
+
+
+def test_the_table_names_tools_and_what_is_missing(faked, capsys):
+    """The table holds medians and ratios; a peer that is missing says so on stderr."""
+    assert program.main([*ARGUMENTS, "--against", "norse"]) == 0
+    shown = capsys.readouterr()
+    assert "25.0" in shown.out and "2.50 ×" in shown.out and "100%" in shown.out and "123" in shown.out
+    assert "W2 norse: not installed" in shown.err
+
+
+@pytest.mark.parametrize("before, code", [(2.5, 0), (3.3, 0), (3.4, 1)])
+def test_check_exits_with_1_where_a_ratio_fell_by_a_quarter(faked, capsys, before, code):
+    """2.5 × now against what was saved: fails from 3.33 × on."""
+    regression.save({"ratios": {"W2": {"snntorch": before}, "W1": {"norse": 99.0}}}, faked)
+    assert program.main([*ARGUMENTS, "--check"]) == code
+    assert ("snntorch by 2.50 ×, saved 3.40 ×" in capsys.readouterr().err) == bool(code)
+
+
+def test_check_needs_something_to_compare_with(faked, capsys):
+    """Exit code 2 without a saved run, or with one of other workloads; a saved run passes its own check."""
+    assert program.main([*ARGUMENTS, "--check"]) == 2
+    assert "--save" in capsys.readouterr().err
+    assert program.main([*ARGUMENTS, "--save"]) == 0
+    assert program.main([*ARGUMENTS, "--check"]) == 0
+    regression.save({"ratios": {"W1": {"snntorch": 1.0}}}, faked)
+    assert program.main([*ARGUMENTS, "--check"]) == 2
+
+
+def test_unknown_peers_are_refused(capsys):
+    """A name that is no peer ends the program and names the nearest."""
+    with pytest.raises(SystemExit, match="2"):
+        program.main(["--against", "snntorhc"])
+    assert "Did you mean 'snntorch'?" in capsys.readouterr().err
+
+
+# ---- views
+
+
+def test_profile_shares_add_up():
+    """Shares of the operators are sorted, and at most 1 together."""
+    rows = profile.operators(TINY["W2"], steps=1)
+    shares = [share for _, _, share, _ in rows]
+    assert shares == sorted(shares, reverse=True) and 0.5 < sum(shares) <= 1 + 1e-9
+    assert min(ms for _, ms, _, _ in rows) >= 0
+
+
+def test_exponent_of_a_power_law():
+    """3 n^1.2 has the exponent 1.2."""
+    assert scaling.exponent([1, 2, 4], [3 * n**1.2 for n in (1, 2, 4)]) == pytest.approx(1.2)
+
+
+def test_scaling_grows_what_it_says(monkeypatch):
+    """The times of 1 × to 16 × are those of the workload's T, batch and chips, from a quarter to four times."""
+    for name in ("W2", "W4"):
+        monkeypatch.setitem(WORKLOADS, name, replace(TINY[name], steps=4, batch=8, chips=4))
+    monkeypatch.setattr(scaling, "_step", lambda work: (work.steps, work.batch))
+    monkeypatch.setattr(scaling, "_fleet", lambda work, chips: chips)
+    monkeypatch.setattr(scaling, "_median", lambda step, runs: step)
+    over_time, batch, chips = (line.times_ms for line in scaling.growth())
+    assert over_time == tuple((4 * k // 4, 8) for k in scaling.FACTORS)
+    assert batch == tuple((4, 8 * k // 4) for k in scaling.FACTORS)
+    assert chips == scaling.FACTORS
+    assert scaling.large_fleet() == 250
+
+
+def test_the_bound_counts_spikes():
+    """Additions are spikes times fan-out, forward and again for the weight gradients; the bound adds both times."""
+    work = TINY["W2"]
+    state, rows, backward = floor.counts(work)
+    with torch.no_grad():
+        spikes = ours.network(work)(work.x)[1]["hidden"]
+    assert state == 6 * 4 * spikes.numel()
+    assert rows == 2 * (work.x.sum().item() * 20 + spikes.sum().item() * 23)
+    assert 0 < backward <= spikes.numel() * 20
+    found = floor.Floor(2e9, 4e9, 1e9, 1e9, 2e9, ours_ms=8000.0)
+    assert (found.bound_ms, found.with_backward_ms, found.times_bound) == (4000.0, 4500.0, 2.0)
+
+
+def test_rows_are_added():
+    """What the rate of additions is measured with does add rows."""
+    weight = np.arange(12, dtype=np.float32).reshape(4, 3)
+    index, total = np.array([[0, 1, 2, 3], [3, 3, 0, 0]]), np.zeros((2, 3), np.float32)
+    floor._add(weight, index, total)
+    np.testing.assert_array_equal(total, weight[index].sum(1))
+
+
+def test_workers_do_not_import_ours():
+    """A peer's process does not pay for importing neurorobust: nothing it needs from here does."""
+    import subprocess
+
+    code = (
+        "import sys, benchmarks.speed.measuring, benchmarks.speed.peers.torch_loop; print('neurorobust' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=machine.ROOT, check=True)
+    assert result.stdout.strip() == "False"
