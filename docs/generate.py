@@ -11,7 +11,6 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +22,8 @@ from typer.testing import CliRunner
 import chipmodels
 import neurorobust
 from neurorobust import tasks
-from neurorobust.chip import ChipModel
+from neurorobust.chip import ChipModel, numbers
+from neurorobust.chip.cards import short
 from neurorobust.cli import app
 
 # The parts of the package by area, in the order a reader wants them; a part that is not named comes last.
@@ -31,7 +31,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Parameters and deviations": ("params", "randomness"),
     "Networks": ("network", "neurons", "connections", "surrogate", "kernels"),
     "Networks of your own": ("foreign",),
-    "Chips": ("chip", "laws", "quantization", "drift", "sites", "discovery", "deploy"),
+    "Chips": ("chip", "laws", "quantization", "drift", "noise", "defects", "sites", "discovery", "deploy"),
     "Attacks and robust training": ("attacks", "regularizers", "training", "methods"),
     "Tasks": ("tasks",),
     "Measuring": ("evaluation", "plotting", "report"),
@@ -72,17 +72,22 @@ def chips(models: Mapping[str, ChipModel]) -> str:
 
 def _chip(chip: ChipModel) -> str:
     laws = [
-        [f"`{kind}`", f"`{_short(repr(model.law))}`", "once a core" if model.per_core else "one by one"]
+        [
+            f"`{kind}`",
+            f"`{short(model.law)}`" + "".join(f", `{short(part)}`" for part in model.common),
+            f"follows `{model.follows}`" if model.follows else "once a core" if model.per_core else "one by one",
+            f"`{short(model.store)}`",
+        ]
         for kind, model in chip.kinds.items()
     ]
     return "\n".join(
         [
-            f"## {chip.name}\n\n{chip.title}.\n",
+            f"## {chip.name}\n\n{chip.title}; version {chip.version}, {chip.time_base.clock}.\n",
             f"{_origin(chip)}\n",
             "### What deviates\n",
-            _table(["kind", "law", "the chip sets it"], laws),
+            _table(["kind", "law", "the chip sets it", "held"], laws),
             "### Every number\n",
-            "SI units; a `cv` is a standard deviation over its mean.\n",
+            "SI units but where it says otherwise; a `cv` is a standard deviation over its mean.\n",
             _table(["number", "value", "status", "source"], [list(row) for row in numbers(chip)]),
             "### Approximations\n",
             *(f"- {note}" for note in chip.notes),
@@ -91,36 +96,10 @@ def _chip(chip: ChipModel) -> str:
     )
 
 
-def _short(text: str) -> str:
-    """Its long decimal fractions with four digits."""
-    return re.sub(r"\d+\.\d{5,}", lambda match: f"{float(match[0]):.4g}", text)
-
-
 def _origin(chip: ChipModel) -> str:
     """The docstring of the module that holds a chip, without its first line."""
     module = next((m for m in list(sys.modules.values()) if vars(m).get("chip") is chip), None)
     return inspect.cleandoc(module.__doc__ or "").partition("\n")[2].strip() if module else ""
-
-
-def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """(path, value, status, source) of every number inside a chip model that says where it comes from."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from numbers(inner, f"{path}.{key}" if path else str(key))
-    elif is_dataclass(value):
-        own = {field.name: getattr(value, field.name) for field in fields(value)}
-        source, status = own.pop("source", None), own.pop("status", "see source")
-        if source is None:
-            for name, inner in own.items():
-                yield from numbers(inner, f"{path}.{name}" if path else name)
-        elif set(own) == {"value"}:
-            yield path, f"{own['value']:g}", status, source
-        elif set(own) == {"low", "high"}:
-            yield path, f"{own['low']:g} to {own['high']:g}", status, source
-        else:
-            for name, number in own.items():
-                if number is not None:
-                    yield f"{path}.{name}", f"{number:g}", status, source
 
 
 # ---- command line and tasks

@@ -7,7 +7,7 @@ import math
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 
 import pytest
@@ -21,12 +21,14 @@ from neurorobust.attacks import APGD, PGA, Attack, Ball, L2Ball, Suite, strong
 from neurorobust.evaluation import random_search, worst_case
 from neurorobust.network import placement_of
 from neurorobust.params import apply, expand, forward, nominal
+from neurorobust.quantization import SignedPair
 from neurorobust.randomness import generator as keyed_generator
 from neurorobust.regularizers import (
     Adversarial,
     Dropout,
     FiringRate,
     ForwardNoise,
+    Quantized,
     Regularizer,
     TaskLoss,
     as_regularizer,
@@ -67,6 +69,10 @@ WAYS = {
         lambda inner: FiringRate(inner, "hidden", 0.1, 1.0), lambda inner: FiringRate(inner, "hidden", 0.1, 0.0)
     ),
     ForwardNoise: Way(lambda inner: ForwardNoise(inner, 0.3), lambda inner: ForwardNoise(inner, 0.0)),
+    Quantized: Way(
+        lambda inner: Quantized(inner, {"weight": partial(SignedPair.holding, bits=4)}),
+        lambda inner: Quantized(inner, {}),
+    ),
     TaskLoss: Way(as_regularizer, as_regularizer),
 }
 REGULARIZERS = concrete(neurorobust.regularizers, Regularizer)

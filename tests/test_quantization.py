@@ -1,18 +1,37 @@
-"""Masks over four currents against brute force, and fitted currents against known ones."""
+"""Every codec against brute force and what it promises, each against its closed form; fitted currents against known."""
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
-from conftest import draw
+from conftest import double, draw
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from neurorobust.quantization import MaskCodebook, fit_masks
+from neurorobust import quantization
+from neurorobust.quantization import (
+    BitShift,
+    CoarseFine,
+    Codec,
+    ConductancePair,
+    LogCodec,
+    LogUniform,
+    Lost,
+    MaskCodebook,
+    Multiplicity,
+    PairLevels,
+    Saturating,
+    SignedPair,
+    Table,
+    Uniform,
+    fit_masks,
+)
 
 currents = st.lists(st.floats(1e-3, 10), min_size=1, max_size=5).map(lambda c: tuple(sorted(c)))
 values = st.lists(st.floats(-30, 30), min_size=1, max_size=30).map(lambda w: torch.tensor(w, dtype=torch.float64))
@@ -121,3 +140,346 @@ def test_nothing_to_fit_is_refused():
         fit_masks(torch.zeros(3))
     with pytest.raises(ValueError, match="bits"):
         fit_masks(torch.ones(3), bits=0)
+
+
+def test_what_a_core_of_dynapse2_gets_does_not_change():
+    """The currents of 400 normals, as they were before there were other codecs and further starts."""
+    expected = [0.19180418612555397, 0.4014021658304677, 0.8103370630572626, 1.6976633231641618]
+    assert fit_masks(draw(2, 400)).currents == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("known", [(1.0, 1.3, 5.0, 7.0), (3.0, 3.5, 4.0, 4.4), (1.0, 1.5, 2.25, 3.375)])
+def test_further_starts_find_what_the_first_miss(known):
+    """Currents far from 1 : 2 : 4 : 8, missed by more than 1 % without, are recovered with 5 further starts."""
+    weights = MaskCodebook(known).decode(torch.arange(-15, 16))
+    assert fit_masks(weights).error(weights).rms_relative > 0.01
+    assert fit_masks(weights, starts=5).currents == pytest.approx(known, rel=1e-9)
+
+
+@given(st.integers(0, 2**16), st.integers(1, 5))
+def test_further_starts_never_harm(seed, starts):
+    """The error of the fit is at most that without them."""
+    weights = draw(seed, 100)
+    assert error(fit_masks(weights, starts=starts), weights) <= error(fit_masks(weights), weights)
+
+
+steps = st.floats(1e-12, 1e3)
+WAYS = {
+    Uniform: st.builds(Uniform, st.integers(1, 10), steps, st.booleans(), st.floats(-1e3, 1e3)),
+    Table: st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40).map(lambda levels: Table(tuple(levels))),
+    LogUniform: st.builds(
+        lambda low, ratio, step: LogUniform(low, low * ratio, step),
+        steps,
+        st.floats(1.01, 1e9),
+        st.floats(1e-2, 3.0),
+    ),
+    CoarseFine: st.builds(CoarseFine, st.lists(steps, min_size=1, max_size=6).map(tuple), st.integers(2, 64)),
+    Multiplicity: st.builds(Multiplicity, steps, steps, st.integers(1, 64)),
+    SignedPair: st.builds(SignedPair, st.integers(1, 8), steps),
+    PairLevels: st.builds(
+        lambda low, span, gain, n: PairLevels(ConductancePair(low, low + span, gain), n),
+        st.floats(0, 1e-6),
+        st.floats(1e-7, 1e-4),
+        st.floats(1e-7, 1e-3),
+        st.integers(2, 40),
+    ),
+    BitShift: st.builds(
+        lambda dt, smallest, more: BitShift(dt, smallest + more, smallest),
+        st.floats(1e-5, 1e-2),
+        st.integers(1, 10),
+        st.integers(1, 12),
+    ),
+    MaskCodebook: currents.map(MaskCodebook),
+    Saturating: st.builds(lambda bits, step: Saturating(Uniform(bits, step)), st.integers(1, 8), steps),
+}
+CODECS = [value for value in vars(quantization).values() if inspect.isclass(value) and issubclass(value, Codec)]
+CONCRETE = sorted((codec for codec in CODECS if not inspect.isabstract(codec)), key=lambda codec: codec.__name__)
+TOTAL = (MaskCodebook, Saturating)  # refuse no finite value
+
+of_every_codec = pytest.mark.parametrize("kind", CONCRETE, ids=lambda kind: kind.__name__)
+
+
+def everything(codec: Codec) -> torch.Tensor:
+    """All codes of a codec."""
+    return codec.first + torch.arange(len(codec.held()))
+
+
+def inside(codec: Codec, data) -> torch.Tensor:
+    """Values between the ends of a codec, evenly spread on its scale, the ends included."""
+    held = codec.decode(everything(codec))
+    part = torch.tensor([0.0, 1.0, *data.draw(st.lists(st.floats(0, 1), max_size=20))], dtype=torch.float64)
+    if isinstance(codec, LogCodec):
+        return (held.min() * (held.max() / held.min()) ** part).clamp(held.min(), held.max())
+    return (held.min() + part * (held.max() - held.min())).clamp(held.min(), held.max())
+
+
+def test_every_codec_has_a_way_to_be_built():
+    """A new codec says above how it is built, and meets every contract below."""
+    assert set(CONCRETE) == set(WAYS)
+
+
+@of_every_codec
+@given(data=st.data())
+def test_a_codec_is_idempotent(kind, data):
+    """decode ∘ encode leaves every value that a code means as it is, bit for bit; every code means one value."""
+    codec = data.draw(WAYS[kind])
+    codes = everything(codec)
+    values = codec.decode(codes)
+    assert codes.dtype == torch.int64 and values.dtype == torch.float64
+    again = codec.encode(values)
+    assert again.dtype == torch.int64 and again.shape == values.shape
+    assert torch.equal(codec.decode(again), values)
+    assert values.tolist() == codec.held().tolist()
+
+
+@of_every_codec
+@given(data=st.data())
+def test_a_codec_holds_the_nearest_value(kind, data):
+    """No value held is nearer, by brute force: in the logarithm for codecs of positive values."""
+    codec = data.draw(WAYS[kind])
+    values, all_held = inside(codec, data), torch.from_numpy(codec.held())
+    held = codec.decode(codec.encode(values))
+    if isinstance(codec, LogCodec):
+        values, all_held, held = values.log(), all_held.log(), held.log()
+    nearest = (values[:, None] - all_held).abs().amin(1)
+    torch.testing.assert_close((values - held).abs(), nearest, rtol=1e-9, atol=float(all_held.abs().max()) * 1e-15)
+
+
+@of_every_codec
+@given(data=st.data())
+def test_a_value_out_of_range_is_refused_or_counted(kind, data):
+    """Beyond the end by 0.49 of the last gap a value is rounded, by 0.51 it is refused with its name, or held at the
+    end by those that say so; ``error`` counts it either way."""
+    codec = data.draw(WAYS[kind])
+    held = torch.from_numpy(codec.held()).unique()
+    assume(len(held) > 1 and (held[1:] > held[:-1] + 1e-9 * held.abs().max()).all())
+    scale = held.log() if isinstance(codec, LogCodec) else held
+    for end, next_to_it in ((scale[-1], scale[-2]), (scale[0], scale[1])):
+        just, beyond = end + 0.49 * (end - next_to_it), end + 0.51 * (end - next_to_it)
+        if isinstance(codec, LogCodec):
+            just, beyond = just.exp(), beyond.exp()
+        assert codec.error(just).out_of_range == 0
+        assert codec.error(torch.stack([just, beyond])).out_of_range == 1
+        assert codec.decode(codec.encode(just)) == held[-1 if end == scale[-1] else 0]
+        if isinstance(codec, TOTAL):
+            assert codec.decode(codec.encode(beyond)) == held[-1 if end == scale[-1] else 0]
+        else:
+            for refused in (codec.encode, codec.quantize):
+                with pytest.raises(ValueError, match=r"hidden\.weight: 1 of 2 values, .* out of the range of"):
+                    refused(torch.stack([just, beyond]), "hidden.weight")
+
+
+@of_every_codec
+@given(data=st.data(), single=st.booleans())
+def test_rounding_lets_the_gradient_through(kind, data, single):
+    """quantize is decode ∘ encode bit for bit in the values' own type; its gradient is the one that arrives."""
+    codec = data.draw(WAYS[kind])
+    values = inside(codec, data)
+    values = (values.float() if single else values).requires_grad_()
+    held = codec.quantize(values)
+    assert torch.equal(held, codec.decode(codec.encode(values)).to(values.dtype))
+    arriving = torch.linspace(-1, 2, len(values), dtype=values.dtype)
+    assert torch.equal(torch.autograd.grad(held, values, arriving)[0], arriving)
+
+
+@of_every_codec
+@given(data=st.data())
+def test_what_is_lost_is_reported(kind, data):
+    """Every figure of ``error`` against its definition in numpy."""
+    codec = data.draw(WAYS[kind])
+    values = inside(codec, data)
+    lost = codec.error(values)
+    exact, held = values.numpy(), codec.decode(codec.nearest(values)).numpy()
+    assert (lost.count, lost.out_of_range) == (len(values), 0)
+    assert lost.largest == np.abs(held - exact).max()
+    assert lost.became_zero == np.count_nonzero((held == 0) & (exact != 0))
+    size = np.sqrt(np.mean(np.square(exact)))
+    assert lost.rms_relative * size == pytest.approx(np.sqrt(np.mean(np.square(held - exact))), rel=1e-6, abs=1e-300)
+
+
+@of_every_codec
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@given(data=st.data())
+def test_what_is_not_finite_is_refused(kind, bad, data):
+    """NaN and infinity are refused by name, by those that take any finite value, too."""
+    codec = data.draw(WAYS[kind])
+    for use in (codec.encode, codec.quantize, codec.error):
+        with pytest.raises(ValueError, match="a: 1 of 1 values are NaN or infinite"):
+            use(torch.tensor([bad]), "a")
+
+
+@of_every_codec
+@given(data=st.data())
+def test_codes_that_mean_nothing_are_refused(kind, data):
+    """A code beyond the last or before the first, and codes that are not integers."""
+    codec = data.draw(WAYS[kind])
+    codes = everything(codec)
+    for wrong in (codes[-1:] + 1, codes[:1] - 1):
+        with pytest.raises(ValueError, match="codes: got"):
+            codec.decode(wrong)
+    for dtype in (torch.float32, torch.bool):
+        with pytest.raises(ValueError, match="expected integers"):
+            codec.decode(codes.to(dtype))
+
+
+@of_every_codec
+@given(data=st.data())
+def test_shapes_are_kept(kind, data):
+    """Any shape: none, a grid, and nothing at all."""
+    codec = data.draw(WAYS[kind])
+    one = codec.decode(everything(codec)[:1])[0]
+    for shape in ((), (2, 3), (0, 4)):
+        values = one.expand(shape)
+        assert codec.encode(values).shape == codec.quantize(values).shape == shape
+        assert codec.error(values) == Lost(values.numel(), 0.0, 0.0, 0, 0)
+
+
+def test_uniform_is_a_rounded_quotient():
+    """Signed: code = round((v − offset)/step), −2^(b−1) … 2^(b−1) − 1; unsigned from 0."""
+    codec = Uniform(4, 0.25, offset=0.1)
+    values = torch.linspace(-1.89, 1.84, 57, dtype=torch.float64)
+    assert torch.equal(codec.encode(values), ((values - 0.1) / 0.25).round().long())
+    assert (codec.first, len(codec.held())) == (-8, 16)
+    assert Uniform(3, 2.0, signed=False).held().tolist() == [0, 2, 4, 6, 8, 10, 12, 14]
+
+
+def test_a_step_chosen_from_the_values_holds_them():
+    """The largest magnitude is the last code of all that choose their step, and nothing is out of range."""
+    values = draw(0, 200)
+    top = float(values.abs().max())
+    for codec, last in ((Uniform.holding(values, 8), 127), (SignedPair.holding(values, 6), 63)):
+        assert codec.step * last == pytest.approx(top, rel=1e-12)
+        assert codec.error(values).out_of_range == 0
+        assert codec.error(values).largest <= codec.step / 2 * (1 + 1e-9)
+    assert Uniform.holding(values.abs(), 1, signed=False).held().tolist() == [0.0, top]
+    with pytest.raises(ValueError, match="all are 0"):
+        Uniform.holding(torch.zeros(3), 8)
+    with pytest.raises(ValueError, match="bits: got 1; expected an integer ≥ 2"):
+        Uniform.holding(values, 1)
+
+
+def test_a_table_may_run_backwards():
+    """Levels in any order, one of them twice: codes point into the table as it is."""
+    codec = Table((3.0, 0.0, 1.0, 1.0, -2.0))
+    assert codec.decode(torch.tensor([0, 1, 4])).tolist() == [3.0, 0.0, -2.0]
+    assert codec.decode(codec.encode(double(-1.1, 0.4, 0.6, 2.1, 1.9))).tolist() == [-2.0, 0.0, 1.0, 3.0, 1.0]
+
+
+def test_a_logarithmic_converter_has_the_relative_step():
+    """0.63 % from 0.49 pA to 2.28 µA: neighbours differ by that within the rounding to whole steps, so no value in
+    between is held worse than by half of it."""
+    codec = LogUniform(0.49e-12, 2.28e-6, 0.0063)
+    ratios = np.diff(np.log(codec.held()))
+    np.testing.assert_allclose(ratios, math.log1p(0.0063), rtol=1 / len(ratios))
+    values = torch.exp(torch.linspace(math.log(0.49e-12), math.log(2.28e-6), 999, dtype=torch.float64))
+    error = (codec.decode(codec.encode(values)) / values - 1).abs()
+    assert 0.003 < error.max() < 0.00316
+
+
+def test_a_coarse_fine_converter_is_its_formula_and_not_monotone():
+    """code = 256 coarse + fine means full scale · fine/255; the next range starts below where the last one ended."""
+    codec = CoarseFine((15e-12, 105e-12, 820e-12))
+    assert codec.decode(torch.tensor(256 + 51)).item() == pytest.approx(105e-12 * 51 / 255)
+    assert (np.diff(codec.held()) < 0).sum() == 2
+    codes = codec.encode(torch.from_numpy(codec.held()))
+    coarse, fine = codec.split(codes)
+    assert torch.equal(256 * coarse + fine, codes) and fine.max() == 255
+    assert codec.error(double(14.97e-12)).largest < 15e-12 / 255 / 2
+
+
+def test_multiplicity_counts_synapses():
+    """3 excitatory synapses of 0.2 are 0.6, 2 inhibitory ones of 0.5 are −1; each takes one entry."""
+    codec = Multiplicity(0.2, 0.5, 64)
+    codes = codec.encode(double(0.61, -1.1, 0.05, -32.0, 12.8))
+    assert codes.tolist() == [3, -2, 0, -64, 64]
+    assert codec.entries(codes).tolist() == [3, 2, 0, 64, 64]
+    torch.testing.assert_close(codec.decode(codes), double(0.6, -1.0, 0.0, -32.0, 12.8))
+
+
+def test_a_signed_pair_of_rows_is_their_difference():
+    """Two rows of 6 bits, 0 … 63, one of them 0: step · (e − i) is the weight, from −63 to 63 steps."""
+    codec = SignedPair(6, 0.5)
+    codes = codec.encode(double(-31.5, -0.6, 0.0, 0.2, 31.4))
+    excitatory, inhibitory = codec.rows(codes)
+    assert (excitatory.tolist(), inhibitory.tolist()) == ([0, 0, 0, 0, 63], [63, 1, 0, 0, 0])
+    assert torch.equal(0.5 * (excitatory - inhibitory), codec.decode(codes))
+
+
+@given(st.floats(0, 1e-5), st.lists(st.floats(-1, 1), min_size=1, max_size=20))
+def test_a_conductance_pair_there_and_back(g_min, weights):
+    """w → (G₊, G₋) → w; one device of each pair idles at g_min, none leaves its range; dw/dw is 1, at 0 too."""
+    pair, weights = ConductancePair(g_min, g_min + 25e-6, 25e-6), double(*weights).requires_grad_()
+    plus, minus = pair.split(weights)
+    back = pair.join(plus, minus)
+    torch.testing.assert_close(back, weights, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.autograd.grad(back.sum(), weights)[0], torch.ones_like(weights))
+    assert (torch.minimum(plus, minus) - g_min).abs().max() < 1e-19
+    assert torch.maximum(plus, minus).max() <= (g_min + 25e-6) * (1 + 1e-12)
+
+
+def test_levels_of_a_pair_are_levels_of_its_devices():
+    """16 levels from 1 to 25 µS: both devices of every weight sit on one; beyond g_max is refused by name."""
+    pair = ConductancePair(1e-6, 25e-6, 12e-6)
+    codec = PairLevels(pair, 16)
+    plus, minus = pair.split(codec.decode(everything(codec)))
+    for device in (plus, minus):
+        place = (device - 1e-6) / (24e-6 / 15)
+        torch.testing.assert_close(place, place.round(), rtol=0, atol=1e-9)
+    assert torch.equal(((plus - minus) / (24e-6 / 15)).round().long(), everything(codec))
+    with pytest.raises(ValueError, match=r"a\.weight: the largest magnitude is 2.1; a pair .* holds 2 at"):
+        pair.split(double(2.1), "a.weight")
+
+
+def test_a_bit_shift_is_the_decay_it_computes():
+    """v − v/2^k, ten times by hand, is exp(−10 dt/τ_k); 20 ms at 1 ms is nearest to k = 4 in the logarithm."""
+    codec = BitShift(1e-3, 10)
+    for k, tau in zip(range(1, 11), codec.decode(torch.arange(1, 11)).tolist()):
+        v = 1.0
+        for _ in range(10):
+            v -= v / 2**k
+        assert v == pytest.approx(math.exp(-10 * 1e-3 / tau), rel=1e-12)
+    assert codec.encode(torch.tensor(20e-3)).item() == 4
+    with pytest.raises(ValueError, match="out of the range of BitShift"):
+        codec.encode(torch.tensor([-1.0]))
+
+
+def test_a_fitted_codebook_counts_what_it_gives_up():
+    """The masks of normals leave the largest weights beyond their top level: none is refused, ``error`` counts them."""
+    weights = draw(0, 500)
+    book = fit_masks(weights)
+    top = book.levels().max()
+    gap = top - np.sort(book.levels())[-2]
+    lost = book.error(weights)
+    assert lost.out_of_range == int((weights.abs() > top + gap / 2).sum()) > 0
+    assert lost.rms_relative == pytest.approx((error(book, weights) / float(weights.square().mean())) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: Uniform(0, 1.0), "bits: got 0"),
+        (lambda: Uniform(17, 1.0), "bits: got 17; expected at most 16"),
+        (lambda: Uniform(4, 0.0), "step: got 0.0"),
+        (lambda: Uniform(4, 1.0, offset=math.nan), "offset: got nan"),
+        (lambda: Table(()), "levels: got none"),
+        (lambda: Table((1.0, math.inf)), "levels: 1 of 2 values are NaN or infinite"),
+        (lambda: LogUniform(0.0, 1.0, 0.1), "low: got 0.0"),
+        (lambda: LogUniform(1.0, 1.0, 0.1), "high: got 1.0"),
+        (lambda: LogUniform(1.0, 2.0, 0.0), "relative_step: got 0.0"),
+        (lambda: CoarseFine(()), "largest: got none"),
+        (lambda: CoarseFine((1.0, -1.0)), "largest: got -1.0"),
+        (lambda: CoarseFine((1.0,), 1), "n: got 1"),
+        (lambda: Multiplicity(1.0, 0.0, 4), "inhibitory: got 0.0"),
+        (lambda: Multiplicity(1.0, 1.0, 0), "largest: got 0"),
+        (lambda: SignedPair(16, 1.0), "bits: got 16; expected at most 15"),
+        (lambda: ConductancePair(2.0, 1.0, 1.0), "g_max: got 1.0"),
+        (lambda: PairLevels(ConductancePair(0.0, 1.0, 1.0), 1), "n: got 1"),
+        (lambda: BitShift(1e-3, 3, 3), "largest: got 3"),
+        (lambda: BitShift(1e-3, 51), "largest: got 51"),
+        (lambda: fit_masks(torch.ones(3), starts=-1), "starts: got -1"),
+    ],
+)
+def test_what_no_codec_can_be_is_refused(wrong, message):
+    """A wrong argument is named, with what came."""
+    with pytest.raises(ValueError, match=message):
+        wrong()

@@ -4,6 +4,17 @@ from .adversarial import Adversarial
 from .dropout import Dropout
 from .firing_rate import FiringRate
 from .forward_noise import ForwardNoise
+from .quantized import Quantized
 from .regularizer import Regularizer, Step, TaskLoss, as_regularizer
 
-__all__ = ["Adversarial", "Dropout", "FiringRate", "ForwardNoise", "Regularizer", "Step", "TaskLoss", "as_regularizer"]
+__all__ = [
+    "Adversarial",
+    "Dropout",
+    "FiringRate",
+    "ForwardNoise",
+    "Quantized",
+    "Regularizer",
+    "Step",
+    "TaskLoss",
+    "as_regularizer",
+]

@@ -1,0 +1,298 @@
+"""What time does to a programmed conductance: programming noise, drift, relaxation, read noise.
+
+The laws act on r = G / G_max, a device's conductance over the largest, dimensionless; :class:`Device` puts them
+together and speaks siemens. Every random number comes in as a standard normal, so the caller decides which are frozen
+with the die (programming, ageing) and which are new at every read. Differentiable, but at the stated truncations.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .errors import check_number, unknown
+
+Curve = Callable[[Tensor], Tensor]
+
+_SMALLEST = 1e-7  # r below it counts as this much in logarithms and powers
+_UNITS = {
+    **dict.fromkeys(("ms", "millisecond"), 1e-3),
+    **dict.fromkeys(("s", "sec", "second"), 1.0),
+    **dict.fromkeys(("min", "minute"), 60.0),
+    **dict.fromkeys(("h", "hour"), 3600.0),
+    **dict.fromkeys(("d", "day"), 86400.0),
+    **dict.fromkeys(("week",), 7 * 86400.0),
+    **dict.fromkeys(("y", "year"), 365.25 * 86400.0),
+}
+
+
+def seconds(time: str | float) -> float:
+    """A time in seconds: a number is taken as it is, text is a number and a unit.
+
+    Units: ms, s, min, h, day, week, year (of 365.25 days), also in full and in plural; a month is not one, nor is Ms.
+
+    Example:
+        >>> seconds("30 days"), seconds("1.5 h"), seconds(3600)
+        (2592000.0, 5400.0, 3600.0)
+    """
+    if not isinstance(time, str):
+        return check_number("time", time)
+    match = re.fullmatch(r"\s*([\d.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]+)\s*", time)
+    try:
+        number, unit = (float(match[1]), match[2]) if match else (math.nan, "")
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        raise ValueError(f"time: got {time!r}; expected a number ≥ 0 and a unit, such as '30 days', or seconds.")
+    word = unit.lower().removesuffix("s") if len(unit) > 2 else unit  # ms is not Ms
+    if word in _UNITS:
+        return check_number("time", number * _UNITS[word])
+    raise unknown("time: unit", unit, _UNITS)
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """Σ_i coefficients[i] · r^i."""
+
+    coefficients: tuple[float, ...]
+
+    def __call__(self, r: Tensor) -> Tensor:
+        total = torch.zeros_like(r)
+        for coefficient in reversed(self.coefficients):
+            total = total * r + coefficient
+        return total
+
+
+@dataclass(frozen=True)
+class Logarithm:
+    """slope · ln r + offset, between low and high."""
+
+    slope: float
+    offset: float
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __call__(self, r: Tensor) -> Tensor:
+        return (self.slope * r.clamp(min=_SMALLEST).log() + self.offset).clamp(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Power:
+    """scale · r^exponent, at most high."""
+
+    scale: float
+    exponent: float
+    high: float = math.inf
+
+    def __call__(self, r: Tensor) -> Tensor:
+        return (self.scale * r.clamp(min=_SMALLEST) ** self.exponent).clamp(max=self.high)
+
+
+@dataclass(frozen=True)
+class Piecewise:
+    """``below(r)`` where r < at, ``above(r)`` elsewhere."""
+
+    at: float
+    below: Curve
+    above: Curve
+
+    def __call__(self, r: Tensor) -> Tensor:
+        return torch.where(r < self.at, self.below(r), self.above(r))
+
+
+class Ageing(Protocol):
+    """What time does to a device after programming."""
+
+    def age(self, target: Tensor, programmed: Tensor, u: Tensor, time: float) -> Tensor:
+        """The conductance, relative, ``time`` seconds after programming; at 0 s it is ``programmed``.
+
+        Args:
+            target, programmed: relative conductances that were aimed at and reached. u: a standard normal a device.
+        """
+
+
+@dataclass(frozen=True)
+class PowerDrift:
+    """r(t) = r · (1 + t/t0)^−ν,   ν = abs(mean(r*) + spread(r*) · u), r* the target: phase-change memory.
+
+    The usual G0 (t/t0)^−ν with t counted from the first read, t0 after programming. Source of the form: Nandakumar et
+    al., ICECS 2019.
+
+    Attributes:
+        mean, spread: of the exponent, as functions of r*. t0: s.
+    """
+
+    mean: Curve
+    spread: Curve
+    t0: float
+
+    def __post_init__(self) -> None:
+        check_number("t0", self.t0, strict=True)
+
+    def exponent(self, target: Tensor, u: Tensor) -> Tensor:
+        """ν of each device."""
+        return (self.mean(target) + self.spread(target) * u).abs()
+
+    def age(self, target: Tensor, programmed: Tensor, u: Tensor, time: float) -> Tensor:
+        return programmed * (1 + time / self.t0) ** -self.exponent(target, u)
+
+
+@dataclass(frozen=True)
+class LogRelaxation:
+    """r(t) = r + drift · ln t + (growth · ln t + spread) · u,  t in s: filamentary ReRAM, whatever the target.
+
+    Nothing is said between programming (t = 0) and t = 1 s. One u for all times: a device keeps its rank, which is
+    assumed.
+
+    Attributes:
+        drift: mean change for every e-fold of time. growth: of the spread, likewise. spread: at 1 s.
+    """
+
+    drift: float
+    growth: float
+    spread: float
+
+    def __post_init__(self) -> None:
+        check_number("drift", self.drift, low=-math.inf, strict=True)
+        check_number("growth", self.growth)
+        check_number("spread", self.spread)
+
+    def age(self, target: Tensor, programmed: Tensor, u: Tensor, time: float) -> Tensor:
+        if time == 0:
+            return programmed
+        if time < 1:
+            raise ValueError(f"time: got {time:g} s; the relaxation is known at 0 and from 1 s on.")
+        folds = math.log(time)
+        return programmed + self.drift * folds + (self.growth * folds + self.spread) * u
+
+
+@dataclass(frozen=True)
+class SampledRelaxation:
+    """r(t) = r* + σ_t(r*) · u at the times that were measured, and at no other; σ_t replaces the programming noise.
+
+    One u for all times: a device keeps its rank, which is assumed.
+
+    Attributes:
+        spreads: (t in s, σ_t as a function of the target r*), each time once.
+    """
+
+    spreads: tuple[tuple[float, Curve], ...]
+
+    def __post_init__(self) -> None:
+        if not self.spreads or len(dict(self.spreads)) < len(self.spreads):
+            raise ValueError(
+                f"spreads: got times {[time for time, _ in self.spreads]}; expected at least one, each once."
+            )
+
+    def age(self, target: Tensor, programmed: Tensor, u: Tensor, time: float) -> Tensor:
+        if time == 0:
+            return programmed
+        known = dict(self.spreads)
+        if time not in known:
+            times = ", ".join(f"{each:g}" for each in sorted(known))
+            raise ValueError(f"time: got {time:g} s; measured at {times} s only, and no law between them is known.")
+        return target + known[time](target) * u
+
+
+@dataclass(frozen=True)
+class ReadNoise:
+    """σ(r, t) = q(r_p) · √ln((t + start + t_read)/(2 t_read)), relative: 1/f noise gathered since programming.
+
+    r_p is the programmed conductance. Source of the form: Nandakumar et al., ICECS 2019.
+
+    Attributes:
+        q: as a function of r_p. t_read: duration of one read, s. start: time from programming to t = 0, s, ≥ t_read.
+    """
+
+    q: Curve
+    t_read: float
+    start: float
+
+    def __post_init__(self) -> None:
+        check_number("start", self.start, low=check_number("t_read", self.t_read, strict=True))
+
+    def sigma(self, programmed: Tensor, time: float) -> Tensor:
+        """Standard deviation of one read over the conductance."""
+        return self.q(programmed) * math.sqrt(math.log((time + self.start + self.t_read) / (2 * self.t_read)))
+
+
+@dataclass(frozen=True)
+class Device:
+    """One analog memory cell, from the conductance that was aimed at to the one that is read, in S.
+
+    ::
+
+        programmed   G_p = max(G* + g_max · programming(G*/g_max) · u_0, 0)
+        aged         G_a = g_max · ageing(G*/g_max, G_p/g_max, u_1, t)             within low … high
+        read         G   = G_a · (1 + σ(G_p/g_max, t) · u_fresh)                   within low … high
+
+    The two frozen normals of a device, u = (u_0, u_1), belong to the die: it is the same die at any time.
+
+    Attributes:
+        g_max: largest conductance, S. programming: σ/g_max as a function of r. ageing, reading: None for none.
+        low, high: truncation, S; no conductance is negative.
+    """
+
+    g_max: float
+    programming: Curve
+    ageing: Ageing | None = None
+    reading: ReadNoise | None = None
+    low: float = 0.0
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_number("g_max", self.g_max, strict=True)
+        check_number("low", self.low)
+        if not self.low < self.high:
+            raise ValueError(f"high: got {self.high!r}; expected more than low, {self.low:g} S.")
+
+    def program(self, target: Tensor, u: Tensor) -> Tensor:
+        """Conductances after programming, S.
+
+        Args:
+            target: S, ≥ 0, any shape. u: standard normals of that shape, frozen with the die.
+
+        Raises:
+            ValueError: a target is negative, or beyond g_max by more than rounding.
+        """
+        smallest, largest = (float(end) for end in target.detach().aminmax()) if target.numel() else (0.0, 0.0)
+        if not (smallest >= 0 and largest <= self.g_max * (1 + 1e-6)):
+            raise ValueError(f"target: got {smallest:g} to {largest:g} S; expected 0 to g_max, {self.g_max:g} S.")
+        return (target + self.g_max * self.programming(target / self.g_max) * u).clamp(min=0)
+
+    def at(self, target: Tensor, u: tuple[Tensor, Tensor], time: str | float = 0.0) -> Tensor:
+        """Conductances some time after programming, S, without read noise; ``time`` as :func:`seconds` takes it."""
+        t, programmed = seconds(time), self.program(target, u[0])
+        if self.ageing is None:
+            return programmed.clamp(self.low, self.high)
+        aged = self.ageing.age(target / self.g_max, programmed / self.g_max, u[1], t)
+        return (self.g_max * aged).clamp(self.low, self.high)
+
+    def read(self, target: Tensor, u: tuple[Tensor, Tensor], fresh: Tensor, time: str | float = 0.0) -> Tensor:
+        """:meth:`at`, as one read sees it: ``fresh`` are standard normals that are new at every read."""
+        aged = self.at(target, u, time)
+        if self.reading is None:
+            return aged
+        sigma = self.reading.sigma(self.program(target, u[0]) / self.g_max, seconds(time))
+        return (aged * (1 + sigma * fresh)).clamp(self.low, self.high)
+
+
+def compensation(programmed: Tensor, now: Tensor) -> Tensor:
+    """Global drift compensation: mean(abs(programmed)) / mean(abs(now)), one factor that restores the mean magnitude.
+
+    Args:
+        programmed, now: weights (or outputs for one-hot inputs) of a whole array after programming, and later.
+
+    Raises:
+        ValueError: everything is 0 now.
+    """
+    size = now.abs().mean()
+    if not size > 0:
+        raise ValueError("now: all are 0; there is nothing to scale.")
+    return programmed.abs().mean() / size
