@@ -4,7 +4,16 @@ A new chip is one new file here, or in a package of your own that names itself u
 ``neurorobust.chips``; :func:`load` finds both.
 """
 
+from pathlib import Path
+
+from neurorobust.chip import Chip
+from neurorobust.chip.die import read
 from neurorobust.discovery import chip_model as load
 from neurorobust.discovery import chip_models as models
 
-__all__ = ["load", "models"]
+__all__ = ["load", "load_die", "models"]
+
+
+def load_die(path: str | Path) -> Chip:
+    """The die that ``Chip.save`` wrote, of an installed chip model."""
+    return Chip.load(path, load(read(path)["chip"]))

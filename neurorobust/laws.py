@@ -1,81 +1,407 @@
-"""Variability laws: from standard normals u to deviations δ of one kind, differentiable in both."""
+"""Variability laws: from standard normals u to deviations δ of one kind, differentiable in both.
+
+A law acts in the chip's own units (``nominal`` is what is programmed, in A, S, s …), so its spread may depend on the
+operating point: a float, or a :class:`Spread`. The u of a die never change, so a device that is reprogrammed keeps its
+personality and only the spread moves.
+"""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
+import numpy as np
 import torch
+from scipy import special
 from torch import Tensor
 
 from .errors import check_number
 from .params import ABSOLUTE, POSITIVE, SIGNED
 
+# ---- spreads
 
-class Law(Protocol):
-    """How one kind varies from neuron to neuron, or synapse to synapse, of a die."""
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
-        """Standard normals → the δ that :func:`neurorobust.apply` takes; shapes as the expanded nominal."""
+class Spread(ABC):
+    """A spread σ as a function of the programmed value, chip units."""
+
+    @abstractmethod
+    def at(self, nominal: Tensor) -> Tensor:
+        """σ for every value; only magnitudes count."""
 
 
 @dataclass(frozen=True)
-class Normal:
-    """θ* = θ + abs(θ)·cv·u, for signed kinds only: on a positive kind the tail would change its sign."""
+class Power(Spread):
+    """σ = value · (abs(x)/reference)^exponent; at most ``largest``, where that is given.
 
-    cv: float
+    Attributes:
+        value: σ at the reference. reference: in the value's own unit, > 0.
+    """
+
+    value: float
+    reference: float
+    exponent: float
+    largest: float | None = None
 
     def __post_init__(self) -> None:
-        check_number("cv", self.cv)
+        check_number("value", self.value)
+        check_number("reference", self.reference, strict=True)
+        if self.exponent < 0 and self.largest is None:
+            raise ValueError(f"largest: got None; σ grows without bound at 0 for exponent {self.exponent:g}; give one.")
+
+    def at(self, nominal: Tensor) -> Tensor:
+        tiny = torch.finfo(nominal.dtype).tiny
+        sigma = self.value * ((nominal.abs() / self.reference).clamp(min=tiny)) ** self.exponent
+        return sigma if self.largest is None else sigma.clamp(max=self.largest)
+
+
+@dataclass(frozen=True)
+class Polynomial(Spread):
+    """σ = Σ_i coefficients[i] · r^i, r = abs(x)/full clipped to [0, 1], nowhere < 0."""
+
+    coefficients: tuple[float, ...]
+    full: float
+
+    def __post_init__(self) -> None:
+        check_number("full", self.full, strict=True)
+        if not self.coefficients:
+            raise ValueError("coefficients: got none; expected at least one.")
+        lowest = float(self._value(torch.linspace(0, 1, 1001, dtype=torch.float64)).min())
+        check_number("coefficients: smallest sigma for 0 ≤ x ≤ full", lowest)
+
+    def _value(self, r: Tensor) -> Tensor:
+        total = torch.zeros_like(r)
+        for coefficient in reversed(self.coefficients):
+            total = total * r + coefficient
+        return total
+
+    def at(self, nominal: Tensor) -> Tensor:
+        return self._value((nominal.abs() / self.full).clamp(0, 1))
+
+
+@dataclass(frozen=True)
+class Table(Spread):
+    """σ between points (x, σ), linear in log x; beyond them that of the nearest."""
+
+    points: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        if not self.points:
+            raise ValueError("points: the table is empty; expected pairs (x, sigma).")
+        below = 0.0
+        for x, sigma in self.points:
+            if not check_number("points: x", x, strict=True) > below:
+                raise ValueError(f"points: x = {x:g} does not follow {below:g}; expected ascending x.")
+            check_number("points: sigma", sigma)
+            below = x
+
+    def at(self, nominal: Tensor) -> Tensor:
+        x, sigma = torch.tensor(self.points, dtype=nominal.dtype, device=nominal.device).T.contiguous()
+        if len(x) == 1:
+            return sigma.expand(nominal.shape)
+        place, knots = nominal.detach().abs().clamp(float(x[0]), float(x[-1])), x.log()
+        i = torch.bucketize(place, x[1:-1])
+        here = torch.minimum(torch.maximum(nominal.abs(), x[0]), x[-1]).log()
+        share = (here - knots[i]) / (knots[i + 1] - knots[i])
+        return sigma[i] + share * (sigma[i + 1] - sigma[i])
+
+
+@dataclass(frozen=True)
+class FromCv(Spread):
+    """The σ of log θ* that gives a lognormal the coefficient of variation ``cv``: √ln(1 + cv²)."""
+
+    cv: Spread
+
+    def at(self, nominal: Tensor) -> Tensor:
+        return self.cv.at(nominal).square().log1p().sqrt()
+
+
+def _check(name: str, spread: float | Spread) -> None:
+    if not isinstance(spread, Spread):
+        check_number(name, spread)
+
+
+def _at(spread: float | Spread, nominal: Tensor) -> float | Tensor:
+    return spread.at(nominal) if isinstance(spread, Spread) else spread
+
+
+# ---- laws
+
+
+class Law(ABC):
+    """How one kind varies from neuron to neuron, or synapse to synapse, of a die.
+
+    Attributes:
+        more: how many further standard normals a device has, besides u. ages: whether it changes with time.
+    """
+
+    more: int = 0
+    ages: bool = False
+
+    @abstractmethod
+    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+        """Standard normals → the δ that :func:`neurorobust.apply` takes; shapes as the expanded nominal, chip units."""
+
+    def aged(self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float) -> Tensor:
+        """δ from u and all further normals of the device, some seconds after programming."""
+        return self.deviate(kind, u[0], nominal)
+
+    @property
+    def bulk(self) -> Law:
+        """The law without its outliers: what a tolerance corner means."""
+        return self
+
+
+def _relative(kind: str, nominal: Tensor, log: Tensor, law: str) -> Tensor:
+    """δ of a value whose magnitude is multiplied by exp(log)."""
+    if kind in POSITIVE:
+        return log
+    if kind in SIGNED:
+        return nominal.sign() * torch.expm1(log)
+    raise ValueError(f"{law}: got kind {kind!r}, whose nominal may be 0; use Offset with an absolute scale.")
+
+
+@dataclass(frozen=True)
+class Exact(Law):
+    """θ* = θ: computed digitally, does not vary."""
+
+    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+        return torch.zeros_like(u)
+
+
+@dataclass(frozen=True)
+class Normal(Law):
+    """θ* = θ + abs(θ)·cv·u, for signed kinds only: on a positive kind the tail would change its sign."""
+
+    cv: float | Spread
+
+    def __post_init__(self) -> None:
+        _check("cv", self.cv)
 
     def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
         if kind not in SIGNED:
             raise ValueError(f"Normal: got kind {kind!r}; expected a signed kind. Use LogNormal for a positive one.")
-        return self.cv * u
+        return _at(self.cv, nominal) * u
 
 
 @dataclass(frozen=True)
-class LogNormal:
+class LogNormal(Law):
     """θ* = θ·exp(σu): the median is kept, the mean grows by exp(σ²/2), the sign never changes.
 
     Attributes:
         sigma: standard deviation of log θ*.
     """
 
-    sigma: float
+    sigma: float | Spread
 
     def __post_init__(self) -> None:
-        check_number("sigma", self.sigma)
+        _check("sigma", self.sigma)
 
     @classmethod
-    def from_cv(cls, cv: float) -> LogNormal:
+    def from_cv(cls, cv: float | Spread) -> LogNormal:
         """The law whose standard deviation is cv times its mean: σ = √ln(1 + cv²)."""
+        if isinstance(cv, Spread):
+            return cls(FromCv(cv))
         return cls(math.sqrt(math.log1p(check_number("cv", cv) ** 2)))
 
     @property
     def cv(self) -> float:
-        """Standard deviation over mean."""
+        """Standard deviation over mean, where it is one number."""
+        if isinstance(self.sigma, Spread):
+            raise ValueError("cv: depends on the operating point; ask sigma.at(nominal).")
         return math.sqrt(math.expm1(self.sigma**2))
 
     def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
-        if kind in POSITIVE:
-            return self.sigma * u
-        if kind in SIGNED:
-            return nominal.sign() * torch.expm1(self.sigma * u)
-        raise ValueError(f"LogNormal: got kind {kind!r}, whose nominal may be 0; use Offset with an absolute scale.")
+        return _relative(kind, nominal, _at(self.sigma, nominal) * u, "LogNormal")
 
 
 @dataclass(frozen=True)
-class Offset:
-    """θ* = θ + sigma·u, for kinds whose nominal may be 0 (v_leak, v_reset); sigma in the parameter's unit."""
+class Gamma(Law):
+    """θ* = θ·g, g of a gamma distribution with mean 1 and standard deviation cv; the mean is kept, never the sign
+    changed."""
 
-    sigma: float
+    cv: float
 
     def __post_init__(self) -> None:
-        check_number("sigma", self.sigma)
+        check_number("cv", self.cv, strict=True)
 
     def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
-        if kind not in ABSOLUTE:
-            raise ValueError(f"Offset: got kind {kind!r}; expected v_leak or v_reset.")
-        return self.sigma * u
+        return _relative(kind, nominal, _GammaQuantile.apply(u, self.cv**-2.0).log(), "Gamma")
+
+
+class _GammaQuantile(torch.autograd.Function):
+    """u → the quantile at Φ(u) of a gamma distribution of mean 1 and the given shape; slope φ(u)/density."""
+
+    @staticmethod
+    def forward(u: Tensor, shape: float) -> Tensor:
+        x = u.detach().double().cpu().numpy()
+        lower, upper = special.ndtr(x), special.ndtr(-x)  # each exact in its own tail
+        quantile = np.where(x < 0, special.gammaincinv(shape, lower), special.gammainccinv(shape, upper)) / shape
+        return torch.from_numpy(np.asarray(quantile)).to(u)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], output)
+        ctx.shape = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+        u, quantile = ctx.saved_tensors
+        k = ctx.shape
+        density = (k - 1) * (k * quantile).log() - k * quantile - math.lgamma(k) + math.log(k)
+        normal = -0.5 * u.square() - 0.5 * math.log(2 * math.pi)
+        return slope * (normal - density).exp(), None
+
+
+@dataclass(frozen=True)
+class Empirical(Law):
+    """θ* = θ·f, f a quantile of measured factors: no family is assumed.
+
+    Linear between the sorted factors, the i-th of n at probability (i − ½)/n; truncated at the lowest and the highest.
+
+    Attributes:
+        factors: measured θ*/θ, > 0, at least two, in any order.
+    """
+
+    factors: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.factors) < 2:
+            raise ValueError(f"factors: got {len(self.factors)}; expected at least two measured θ*/θ.")
+        for factor in self.factors:
+            check_number("factors", factor, strict=True)
+
+    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+        logs = torch.tensor(sorted(self.factors), dtype=u.dtype, device=u.device).log()
+        place = (torch.special.ndtr(u) * len(logs) - 0.5).clamp(0, len(logs) - 1)
+        i = place.detach().floor().long().clamp(max=len(logs) - 2)
+        return _relative(kind, nominal, logs[i] + (place - i) * (logs[i + 1] - logs[i]), "Empirical")
+
+
+@dataclass(frozen=True)
+class Offset(Law):
+    """θ* = θ + σu, σ in the parameter's chip unit: for v_leak and v_reset, whose nominal may be 0, and for weights and
+    biases with an absolute error. A weight or bias of exactly 0 stays 0: :func:`neurorobust.apply` multiplies by it.
+    """
+
+    sigma: float | Spread
+
+    def __post_init__(self) -> None:
+        _check("sigma", self.sigma)
+
+    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+        move = _at(self.sigma, nominal) * u
+        if kind in ABSOLUTE:
+            return move
+        if kind in SIGNED:
+            return torch.where(nominal == 0, 0.0, move / torch.where(nominal == 0, 1.0, nominal.abs()))
+        raise ValueError(f"Offset: got kind {kind!r}; expected v_leak, v_reset, weight or bias. Use LogNormal.")
+
+
+# ---- what wraps a law
+
+
+@dataclass(frozen=True)
+class Clipped(Law):
+    """Another law whose magnitudes end at 0: a conductance that would become negative is 0. Signed kinds only."""
+
+    law: Law
+
+    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+        if kind not in SIGNED:
+            raise ValueError(f"Clipped: got kind {kind!r}; expected a signed kind.")
+        sign = torch.where(nominal < 0, -1.0, 1.0).to(u)
+        return sign * (sign * self.law.deviate(kind, u, nominal)).clamp(min=-1)
+
+    @property
+    def bulk(self) -> Law:
+        return Clipped(self.law.bulk)
+
+
+@dataclass(frozen=True)
+class Truncated(Law):
+    """Another law whose u is a standard normal truncated to abs(u) ≤ sigmas."""
+
+    law: Law
+    sigmas: float
+
+    def __post_init__(self) -> None:
+        check_number("sigmas", self.sigmas, strict=True)
+
+    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+        low = special.ndtr(-self.sigmas)
+        inside = torch.special.ndtri(low + (1 - 2 * low) * torch.special.ndtr(u.double()))
+        return self.law.deviate(kind, inside.clamp(-self.sigmas, self.sigmas).to(u.dtype), nominal)
+
+    @property
+    def bulk(self) -> Law:
+        return self.law.bulk
+
+
+@dataclass(frozen=True)
+class Outliers(Law):
+    """Another law of which a fraction of the devices are outliers: θ* = θ·f, log f uniform in [log low, log high].
+
+    The outliers are the devices with the highest u, so they are the same on every setting, and one-sided.
+    """
+
+    law: Law
+    fraction: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not check_number("fraction", self.fraction) < 1:
+            raise ValueError(f"fraction: got {self.fraction:g}; expected less than 1.")
+        check_number("low", self.low, strict=True)
+        if check_number("high", self.high) < self.low:
+            raise ValueError(f"high: got {self.high:g}; expected at least low, {self.low:g}.")
+
+    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+        above = torch.special.ndtr(-u.double())  # the probability of a higher u
+        outlier = above < self.fraction
+        inside = -torch.special.ndtri(((above - self.fraction) / (1 - self.fraction)).clamp(1e-300, 1 - 2**-53))
+        bulk = self.law.deviate(kind, torch.where(outlier, 0.0, inside).to(u.dtype), nominal)
+        share = (1 - above / max(self.fraction, 1e-300)).clamp(0, 1)
+        log = math.log(self.low) + share * math.log(self.high / self.low)
+        return torch.where(outlier, _relative(kind, nominal, log.to(u.dtype), "Outliers"), bulk)
+
+    @property
+    def bulk(self) -> Law:
+        return self.law.bulk
+
+
+@dataclass(frozen=True)
+class Turning(Law):
+    """Another law at u cos φ + u′ sin φ, φ = rate · ln(abs(x)/reference): settings far apart share less of a die.
+
+    The logarithm counts to ±π, a factor of 23.
+
+    The correlation of a device's log deviations at two settings is cos(rate · ln ratio), their spread is the law's.
+
+    Attributes:
+        rate: radians for each e-fold. reference: the programmed value at which u counts alone, chip units.
+    """
+
+    law: Law
+    rate: float
+    reference: float
+
+    more = 1
+
+    def __post_init__(self) -> None:
+        check_number("rate", self.rate)
+        check_number("reference", self.reference, strict=True)
+
+    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+        return self.law.deviate(kind, u, nominal)
+
+    def aged(self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float) -> Tensor:
+        tiny = torch.finfo(nominal.dtype).tiny
+        angle = self.rate * (nominal.abs().clamp(min=tiny) / self.reference).log().clamp(-math.pi, math.pi)
+        return self.law.deviate(kind, u[0] * angle.cos() + u[1] * angle.sin(), nominal)
+
+    @property
+    def bulk(self) -> Law:
+        return self.law.bulk

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import sys
 import zlib
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from statistics import NormalDist
 
+import numpy as np
 import pytest
 import torch
 from conftest import draw
@@ -19,8 +20,9 @@ from scipy import stats
 
 import chipmodels
 import neurorobust as nr
+from chipmodels.dynapse2 import SLOW_WEIGHT
 from neurorobust import discovery
-from neurorobust.chip import STATUSES, ChipModel, Fact, KindModel, Limits, Range
+from neurorobust.chip import ChipModel, Fact, KindModel
 from neurorobust.connections import Linear
 from neurorobust.laws import LogNormal
 from neurorobust.network import Network, placement_of
@@ -29,6 +31,8 @@ from neurorobust.params import HOST, apply, expand, nominal
 from neurorobust.quantization import MaskCodebook
 
 DYNAPSE2 = chipmodels.load("dynapse2")
+# Without the gradient: every u is a site's own.
+SCATTERED = replace(DYNAPSE2, kinds={kind: replace(model, common=()) for kind, model in DYNAPSE2.kinds.items()})
 ALARM = 1e-6  # false-alarm rate of each distribution test here; the seeds are fixed, so it is paid once
 CORE = [0, 0, 0, 1, 1, 1, 1]
 
@@ -39,8 +43,8 @@ def program(network, chip=DYNAPSE2, **changed):
 
 
 def normals(network, serial=0, seed=0):
-    """The u of one die."""
-    return DYNAPSE2.fabricate([serial], seed)[0].normals(program(network))
+    """The u of one die, without what its sites have in common."""
+    return SCATTERED.fabricate([serial], seed)[0].normals(program(network))
 
 
 def same(first, second):
@@ -163,7 +167,7 @@ def test_deviates_are_standard_normal():
     u = pooled(normals(big))
     assert stats.kstest(u[u != 0].numpy(), "norm").pvalue > ALARM
     programmed = program(placed([0, 0], fan_in=0))
-    one = [float(die.normals(programmed)["hidden.input.weight"][1, 2]) for die in DYNAPSE2.fabricate(range(3000), 0)]
+    one = [float(die.normals(programmed)["hidden.input.weight"][1, 2]) for die in SCATTERED.fabricate(range(3000), 0)]
     assert stats.kstest(one, "norm").pvalue > ALARM
 
 
@@ -190,15 +194,29 @@ def test_impossible_dies_are_refused(bad):
 
 
 def test_every_kind_deviates_by_its_law():
-    """On dynapse2 every kind is lognormal: θ* = θ·exp(σu) with σ = √ln(1 + cv²), cv 0.08 for tau_mem and 0.1 else."""
+    """On dynapse2 θ* = θ·exp(σu), σ = √ln(1 + cv²): cv 0.1 where nobody measured it, for weights that of their current
+    over the measured table by hand, u turned by 0.35 rad an e-fold from 5.6 nA."""
     network = placed(CORE)
     programmed = program(network)
     die = DYNAPSE2.fabricate([4], 2)[0]
     found = apply(programmed.params, die.deviations(programmed), programmed.placement)
     expected = expand(programmed.params, programmed.placement)
-    for name, u in die.normals(programmed).items():
-        sigma = math.sqrt(math.log1p((0.08 if name.endswith("tau_mem") else 0.1) ** 2))
-        torch.testing.assert_close(found[name], expected[name] * torch.exp(sigma * u))
+    for name, u in die.draws(programmed).items():
+        if name.endswith(("tau_adapt", "adaptation", "v_threshold", "bias")):
+            sigma = math.sqrt(math.log1p(0.1**2))
+            torch.testing.assert_close(found[name], expected[name] * torch.exp(sigma * u[0]))
+    rows = {row["core"]: row["gain_A_per_unit"] for row in programmed.report}
+    volts, cvs = zip(*SLOW_WEIGHT)
+    for name in ("hidden.input.weight", "hidden.recurrent.weight"):
+        u, v = die.draws(programmed)[name]
+        for i, core in enumerate(CORE):
+            for j, weight in enumerate(expected[name][i].tolist()):
+                if weight:
+                    volt = abs(weight) * rows[core] * 7.5e6
+                    sigma = math.sqrt(math.log1p(np.interp(math.log(volt), np.log(volts), cvs) ** 2))
+                    angle = 0.35 * math.log(volt / 0.042)
+                    turned = float(u[i, j]) * math.cos(angle) + float(v[i, j]) * math.sin(angle)
+                    assert float(found[name][i, j]) == pytest.approx(weight * math.exp(sigma * turned), rel=2e-3)
 
 
 def test_the_host_read_out_is_mismatched_but_not_quantized():
@@ -249,11 +267,12 @@ def test_codes_mean_the_programmed_params():
     network = placed(CORE)
     programmed = program(network)
     core = placement_of(network).cores["hidden"]
-    assert set(programmed.codes) == {"hidden.input.weight", "hidden.recurrent.weight"}
+    assert set(programmed.codes) == {"hidden.input.weight", "hidden.recurrent.weight", "hidden.tau_mem"}
     for row in programmed.report:
         assert len(row["currents_A"]) == 4
         book = MaskCodebook(tuple(current / row["gain_A_per_unit"] for current in row["currents_A"]))
-        for name, codes in programmed.codes.items():
+        for name in ("hidden.input.weight", "hidden.recurrent.weight"):
+            codes = programmed.codes[name]
             assert int(codes.abs().max()) <= 15
             here = core == row["core"]
             torch.testing.assert_close(programmed.params[name][here], book.decode(codes[here]), rtol=1e-12, atol=0)
@@ -400,51 +419,18 @@ def test_a_core_without_a_weight_is_refused():
 # Chip models
 
 
-def facts(thing, path=""):
-    """Every Fact and Range inside a chip model, with where it is."""
-    if isinstance(thing, (Fact, Range)):
-        yield path, thing
-    elif is_dataclass(thing):
-        for part in fields(thing):
-            yield from facts(getattr(thing, part.name), f"{path}.{part.name}")
-    elif hasattr(thing, "items"):
-        for key, value in thing.items():
-            yield from facts(value, f"{path}.{key}")
-
-
-@pytest.mark.parametrize("chip", chipmodels.models().values(), ids=lambda chip: chip.name)
-def test_contract_of_every_chip(chip):
-    """Every number has a status and a source; laws take their kind and state their CV, never 0 but for ideal."""
-    found = dict(facts(chip))
-    for kind, model in chip.kinds.items():
-        assert f".kinds.{kind}.cv" in found
-        one = torch.full((3,), 0.5)
-        assert model.law.deviate(kind, torch.tensor([-1.0, 0.0, 1.0]), one)[1] == 0
-        if hasattr(model.law, "cv"):
-            assert model.law.cv == pytest.approx(model.cv.value)
-        assert model.cv.value > 0 or chip.name == "ideal", "an unknown CV is never 0"
-    for fact in found.values():
-        assert fact.status in STATUSES
-        assert fact.source.strip()
-        assert all(math.isfinite(getattr(fact, name)) for name in ("value", "low", "high") if hasattr(fact, name))
-    if any(getattr(chip.limits, field.name) is not None for field in fields(Limits) if field.name != "source"):
-        assert chip.limits.source
-    assert chip.title
-    assert chip.notes
-    assert chip.name == chipmodels.load(chip.name).name
-
-
 def test_dynapse2_has_the_facts_of_the_literature():
-    """4 cores × 256 neurons, fan-in 64, weight CV 0.10 and τ CV 0.08 measured, what nobody measured coded as 0.1."""
+    """4 cores × 256 neurons, fan-in 64, weight CV 0.099 and τ CV 0.08 measured, what nobody measured coded as 0.1."""
     limits, kinds = DYNAPSE2.limits, DYNAPSE2.kinds
     assert (limits.cores, limits.neurons_per_core, limits.fan_in, limits.tags) == (4, 256, 64, 2048)
     assert {kind: (model.cv.value, model.cv.status) for kind, model in kinds.items()} == {
-        "weight": (0.10, "measured"),
+        "weight": (0.099, "measured"),
         "tau_mem": (0.08, "measured"),
-    } | {kind: (0.1, "coded") for kind in ("tau_syn", "tau_adapt", "adaptation", "v_threshold", "bias")}
-    assert all(isinstance(model.law, LogNormal) for model in kinds.values())
-    assert DYNAPSE2.codec.bits == 4
+        "r": (0.08, "measured"),
+    } | {kind: (0.1, "coded") for kind in ("tau_syn", "tau_adapt", "adaptation", "v_threshold", "t_ref", "bias")}
+    assert kinds["weight"].store.bits == 4
     assert {kind for kind, model in kinds.items() if model.per_core} == set(kinds) - {"weight"}
+    assert DYNAPSE2.version == 2
 
 
 def test_a_new_chip_is_one_new_file(tmp_path, monkeypatch):

@@ -161,7 +161,7 @@ def test_a_recurrent_row_is_programmed_whole():
     model = recurrent_row(8)
     model.place({"1": torch.arange(8) // 2, "3": nr.HOST})
     programmed = chipmodels.load("dynapse2").program(nr.nominal(model), placement_of(model))
-    assert set(programmed.codes) == {"0.weight", "1.recurrent.weight"}
+    assert set(programmed.codes) == {"0.weight", "1.recurrent.weight", "1.tau_mem"}
     assert [row["synapses"] for row in programmed.report] == [22] * 4
     model = recurrent_row(64)
     model.place({"1": 0, "3": nr.HOST})

@@ -11,7 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from neurorobust.laws import LogNormal, Normal, Offset
+from neurorobust.laws import (
+    Clipped,
+    Empirical,
+    Exact,
+    FromCv,
+    Gamma,
+    LogNormal,
+    Normal,
+    Offset,
+    Outliers,
+    Polynomial,
+    Power,
+    Table,
+    Truncated,
+    Turning,
+)
 from neurorobust.params import ABSOLUTE, KINDS, POSITIVE, SIGNED, apply
 
 ALARM = 1e-6  # false-alarm rate of each distribution test here; the seeds are fixed, so it is paid once
@@ -72,10 +87,10 @@ def test_lognormal_never_changes_a_sign(u, nominal, sigma):
 
 
 @pytest.mark.parametrize(
-    ("law", "accepts"), [(Normal(0.1), SIGNED), (LogNormal(0.1), SIGNED | POSITIVE), (Offset(0.1), ABSOLUTE)]
+    ("law", "accepts"), [(Normal(0.1), SIGNED), (LogNormal(0.1), SIGNED | POSITIVE), (Offset(0.1), ABSOLUTE | SIGNED)]
 )
 def test_kinds_a_law_would_ruin_are_refused(law, accepts):
-    """Normal on a positive kind changes signs, LogNormal on a nominal of 0 does nothing, Offset has a unit."""
+    """Normal on a positive kind changes signs, LogNormal on a nominal of 0 does nothing, Offset may end below 0."""
     one = torch.ones(1)
     for kind in sorted(KINDS):
         if kind in accepts:
@@ -103,3 +118,153 @@ def test_differentiable_in_deviate_and_nominal(law, kind):
     assert torch.autograd.gradcheck(lambda u, nominal: moved(law, kind, nominal, u), (u, nominal))
     (slope,) = torch.autograd.grad(moved(law, kind, nominal, u).sum(), u)
     assert (slope.abs() > 0).all()
+
+
+# Spreads that depend on the operating point
+
+
+def points(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def test_spreads_by_hand():
+    """A power 0.1 (x/2)^−0.5 at most 0.3; 1 + 2r − 2r² of full scale 10, clipped; a table linear in log x."""
+    assert Power(0.1, 2.0, -0.5, largest=0.3).at(points(2, -8, 0)).tolist() == pytest.approx([0.1, 0.05, 0.3])
+    assert Polynomial((1, 2, -2), 10.0).at(points(0, 5, -10, 20)).tolist() == pytest.approx([1, 1.5, 1, 1])
+    table = Table(((1.0, 0.2), (10.0, 0.1), (100.0, 0.3)))
+    assert table.at(points(0, 1, 10**0.5, -10, 10**1.5, 1e9)).tolist() == pytest.approx([0.2, 0.2, 0.15, 0.1, 0.2, 0.3])
+    assert Table(((1.0, 0.2),)).at(points(0, 5)).tolist() == pytest.approx([0.2, 0.2])
+    assert FromCv(table).at(points(1)).item() == pytest.approx(LogNormal.from_cv(0.2).sigma)
+
+
+@given(x=st.floats(1e-3, 1e3), u=st.floats(-4, 4))
+def test_a_device_keeps_its_u_when_it_is_programmed_otherwise(x, u):
+    """log(θ*/θ) = σ(θ)·u with the u of before: a table of spreads scales one frozen deviate."""
+    table = Table(((0.01, 0.3), (1.0, 0.1), (100.0, 0.05)))
+    nominal, u = points(x), points(u)
+    found = moved(LogNormal(table), "weight", nominal, u) / nominal
+    torch.testing.assert_close(found.log(), table.at(nominal) * u)
+
+
+@pytest.mark.parametrize(
+    ("law", "kind"),
+    [
+        (LogNormal(Table(((0.2, 0.3), (1.0, 0.1), (3.0, 0.05)))), "weight"),
+        (Normal(Power(0.1, 1.0, 0.7)), "weight"),
+        (Clipped(Offset(Polynomial((0.1, 0.2), 5.0))), "weight"),
+        (Gamma(0.3), "tau_mem"),
+        (Truncated(LogNormal(0.2), 2.5), "tau_mem"),
+        (Outliers(LogNormal(0.1), 0.01, 1.3, 2.8), "tau_mem"),
+        (Empirical((0.8, 0.95, 1.0, 1.1, 1.4)), "tau_mem"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
+)
+def test_new_laws_are_differentiable(law, kind):
+    """Autograd against finite differences in u and in the nominal, away from kinks."""
+    u, nominal = (0.5 * draw(2, 6)).requires_grad_(), (draw(3, 6).abs() + 0.1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda u, nominal: moved(law, kind, nominal, u), (u, nominal))
+
+
+# Families
+
+
+@pytest.mark.parametrize(
+    ("law", "truth"),
+    [
+        (Gamma(0.3), stats.gamma(0.3**-2, scale=0.3**2)),
+        (Gamma(1.5), stats.gamma(1.5**-2, scale=1.5**2)),
+        (Truncated(LogNormal(0.5), 1.5), stats.truncnorm(-1.5, 1.5)),
+        (Clipped(Normal(0.7)), None),
+        (Outliers(LogNormal(0.1), 0.1, 2.0, 3.0), None),
+    ],
+    ids=lambda value: "" if value is None or hasattr(value, "ppf") else repr(value),
+)
+def test_families_follow_their_distribution(law, truth):
+    """20 000 values against scipy's distribution (log θ*/σ for the truncated one; mixtures part by part), false alarm
+    1e-6 each."""
+    found = moved(law, "weight", 1.0, draw(1, 20_000))
+    if isinstance(law, Truncated):
+        found = found.log() / 0.5
+    if isinstance(law, Clipped):
+        at_zero = int((found == 0).sum())
+        assert stats.binomtest(at_zero, 20_000, stats.norm.cdf(-1 / 0.7)).pvalue > ALARM
+        below = stats.norm.cdf(-1 / 0.7)
+        found, truth = found[found > 0], stats.truncnorm(-1 / 0.7, math.inf, 1, 0.7)
+        assert 0.05 < below < 0.1
+    if isinstance(law, Outliers):
+        outliers = found[found > 1.9]
+        assert stats.binomtest(len(outliers), 20_000, 0.1).pvalue > ALARM
+        assert stats.kstest(outliers.log().numpy(), stats.uniform(math.log(2), math.log(1.5)).cdf).pvalue > ALARM
+        found, truth = found[found < 1.9].log() / 0.1, stats.norm
+    assert stats.kstest(found.numpy(), truth.cdf).pvalue > ALARM
+
+
+@given(u=st.floats(-7, 7))
+def test_gamma_is_the_quantile_in_both_tails(u):
+    """Against scipy's own quantile and survival functions, to 1e-9."""
+    truth = stats.gamma(4.0, scale=0.25)
+    expected = truth.ppf(stats.norm.cdf(u)) if u < 0 else truth.isf(stats.norm.sf(u))
+    assert moved(Gamma(0.5), "tau_mem", 1.0, points(u)).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_an_empirical_law_gives_back_its_sample():
+    """At the quantiles (i − ½)/n the factors themselves, and never more than the largest or less than the smallest."""
+    factors = (1.4, 0.8, 1.0, 1.1, 0.95)
+    u = points(*stats.norm.ppf((torch.arange(5) + 0.5) / 5))
+    assert moved(Empirical(factors), "tau_mem", 1.0, u).tolist() == pytest.approx(sorted(factors))
+    assert moved(Empirical(factors), "weight", -2.0, points(-9, 9)).tolist() == pytest.approx([-1.6, -2.8])
+
+
+def test_clipped_keeps_the_sign_of_both():
+    """A magnitude ends at 0, for positive and negative weights alike."""
+    found = moved(Clipped(Normal(1.0)), "weight", points(2.0, 2.0, -2.0, -2.0), points(-3, 3, 3, -3))
+    assert found.tolist() == [0, 8, 0, -8]
+
+
+def test_offset_on_a_weight_is_absolute():
+    """θ + σu for weights of any size, 0 stays 0."""
+    assert moved(Offset(0.1), "weight", points(-2.0, 0.5, 0.0), points(1, 1, 1)).tolist() == pytest.approx(
+        [-1.9, 0.6, 0]
+    )
+
+
+def test_turning_correlates_settings_as_it_says():
+    """Two settings an e-fold apart: log deviations correlate by cos(0.4), their spread is the law's; 1e5 devices."""
+    law, u = Turning(LogNormal(0.1), 0.4, 1.0), (draw(5, 100_000), draw(6, 100_000))
+    here, there = (law.aged("tau_mem", u, torch.full_like(u[0], x), 0.0) for x in (2.0, 2.0 * math.e))
+    r = float(torch.corrcoef(torch.stack([here, there]))[0, 1])
+    assert r == pytest.approx(math.cos(0.4), abs=6 * (1 - math.cos(0.4) ** 2) / math.sqrt(100_000))
+    assert float(here.std()) == pytest.approx(0.1, rel=6 / math.sqrt(200_000))
+    assert torch.equal(
+        law.aged("tau_mem", u, torch.ones_like(u[0]), 0.0), LogNormal(0.1).deviate("tau_mem", u[0], u[0])
+    )
+
+
+def test_exact_does_not_deviate():
+    """A digital number has δ = 0 whatever u."""
+    assert not Exact().deviate("tau_mem", points(3.0), points(1.0)).any()
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: Table(()), "the table is empty"),
+        (lambda: Table(((2.0, 0.1), (1.0, 0.1))), "x = 1 does not follow 2"),
+        (lambda: Table(((1.0, -0.1),)), "points: sigma"),
+        (lambda: Power(-0.1, 1.0, 1.0), "value: got -0.1"),
+        (lambda: Power(0.1, 1.0, -1.0), "largest: got None"),
+        (lambda: Polynomial((1.0, -2.0), 1.0), "smallest sigma"),
+        (lambda: Polynomial((), 1.0), "coefficients: got none"),
+        (lambda: Empirical((1.0,)), "at least two"),
+        (lambda: Empirical((1.0, -1.0)), "factors"),
+        (lambda: Outliers(LogNormal(0.1), 1.0, 1.0, 2.0), "less than 1"),
+        (lambda: Outliers(LogNormal(0.1), 0.1, 2.0, 1.0), "at least low"),
+        (lambda: Truncated(LogNormal(0.1), 0.0), "sigmas"),
+        (lambda: Gamma(0.0), "cv"),
+        (lambda: Clipped(LogNormal(0.1)).deviate("tau_mem", points(1), points(1)), "Clipped: got kind 'tau_mem'"),
+    ],
+)
+def test_impossible_laws_are_refused(build, words):
+    """Empty or unordered tables, negative spreads, impossible fractions: one error that says which."""
+    with pytest.raises(ValueError, match=words):
+        build()

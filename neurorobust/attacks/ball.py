@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -53,6 +53,18 @@ class Ball:
     def uniform(cls, radius: float) -> Self:
         """The same relative radius for every kind with a relative deviation (all but v_leak and v_reset)."""
         return cls(**{kind: radius for kind in sorted(KINDS - {"v_leak", "v_reset"})})
+
+    @staticmethod
+    def from_chip(chip: Toleranced, programmed: Any, *, sigmas: float = 3.0) -> ToleranceBox:
+        """Every element between its own tolerance corners, u = ±sigmas of the chip's law at what is programmed.
+
+        No probability is attached: with thousands of elements no die has all of them at their corners.
+
+        Args:
+            chip: a chip model. programmed: what its ``program`` returned; attack ``programmed.params``.
+        """
+        corners = chip.tolerances(programmed, check_number("sigmas", sigmas, strict=True))
+        return ToleranceBox({name: (low.detach(), high.detach()) for name, (low, high) in corners.items()})
 
     def key(self, name: str) -> str | None:
         """The entry of ``radii`` that holds for a parameter; None where it may not be attacked."""
@@ -108,3 +120,54 @@ class Ball:
     def fill(self, zero: Tensor, generator: torch.Generator) -> Tensor:
         """One tensor drawn uniformly in the ball of radius 1, shape and type of ``zero``."""
         return 2 * torch.rand(zero.shape, generator=generator, dtype=zero.dtype).to(zero.device) - 1
+
+
+class Toleranced(Protocol):
+    """What :meth:`Ball.from_chip` needs of a chip model."""
+
+    def tolerances(self, programmed: Any, sigmas: float) -> dict[str, tuple[Tensor, Tensor]]:
+        """The lowest and the highest δ of every element of every parameter."""
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class ToleranceBox(Ball):
+    """Bounds of their own for every element: low ≤ δ ≤ high, low ≤ 0 ≤ high. See :meth:`Ball.from_chip`.
+
+    :meth:`radius` is the largest of a parameter's; a step of one radius is half an element's own width.
+
+    Args:
+        corners: (low, high) by parameter name, expanded shapes.
+    """
+
+    corners: Mapping[str, tuple[Tensor, Tensor]]
+
+    def __init__(self, corners: Mapping[str, tuple[Tensor, Tensor]]):
+        for name, (low, high) in corners.items():
+            if low.shape != high.shape or bool((low > 0).any() or (high < 0).any()):
+                raise ValueError(f"corners[{name!r}]: expected low ≤ 0 ≤ high, of one shape.")
+        ends = {name: torch.maximum(-low, high) for name, (low, high) in corners.items()}
+        super().__init__({name: float(end.max()) if end.numel() else 0.0 for name, end in ends.items()})
+        object.__setattr__(self, "corners", dict(corners))
+
+    def project(self, deviations: Deviations) -> Deviations:
+        return {name: torch.clamp(delta, *self._ends(name, delta)) for name, delta in deviations.items()}
+
+    def climb(self, deviations: Deviations, slopes: Deviations, length: float) -> Deviations:
+        result = {}
+        for name, delta in deviations.items():
+            low, high = self._ends(name, delta)
+            result[name] = delta + length * (high - low) / 2 * self.direction(slopes[name])
+        return result
+
+    def draw(self, center: Deviations, generator: torch.Generator) -> Deviations:
+        result = {}
+        for name, zero in center.items():
+            low, high = self._ends(name, zero)
+            result[name] = low + (high - low) * (self.fill(zero, generator) + 1) / 2
+        return result
+
+    def _ends(self, name: str, like: Tensor) -> tuple[Tensor, Tensor]:
+        if name not in self.corners:
+            return torch.zeros_like(like), torch.zeros_like(like)
+        low, high = self.corners[name]
+        return low.to(like), high.to(like)

@@ -1,0 +1,81 @@
+"""Braindrop (Stanford): 4096 subthreshold neurons with digital weights, 28 nm.
+
+Sources, shortened below:
+
+- *pystorm*: Stanford-BIS/pystorm at 4acaaee78a04: ``hal/neuromorph/core_pars.py``, ``bddriver/common``.
+- *BD arrays*: statistics of ``calibration/data/cal_db_activation.csv`` and ``cal_db_synapse.csv`` in pystorm at
+  ad34553a6236: which of 4096 neurons of two chips fire without input at bias −3.
+- *Neckar 2019*: Proc. IEEE 107(1), abstract.
+"""
+
+from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Scaled
+from neurorobust.laws import Exact, LogNormal, Offset
+from neurorobust.quantization import SignedPair, Table
+from neurorobust.sites import Smooth
+
+_unknown = Fact(0.2, "assumed", "nobody published it; exponential in a threshold voltage, hence lognormal")
+_offset = Fact(1.0, "assumed", "in steps of the bias; the arrays fix its pattern over the chip, not its size")
+_analog = KindModel(LogNormal.from_cv(_unknown.value), _unknown)
+_field = Smooth(0.47, "offset", length=3.7)
+
+chip = ChipModel(
+    name="braindrop",
+    title="Braindrop, 64 × 64 analog neurons with digital weights",
+    kinds={
+        "weight": KindModel(
+            Exact(),
+            Fact(0.0, "coded", "pystorm: digital weights on accumulators"),
+            store=Scaled(Fact(127, "coded", "pystorm BDWord.h: 8 bits, one's complement"), "LSB", SignedPair(7, 1.0)),
+        ),
+        "bias": KindModel(
+            Offset(_offset.value),
+            _offset,
+            # Code 0 is held as a millionth of a step, so that an offset can act on it.
+            store=Scaled(
+                Fact(3, "coded", "pystorm: bias −3 to 3"), "steps", Table((-3.0, -2.0, -1.0, 1e-6, 1.0, 2.0, 3.0))
+            ),
+            common=(_field,),
+        ),
+        "r": KindModel(
+            _analog.law,
+            _unknown,
+            store=Scaled(
+                Fact(1, "coded", "pystorm: gain divided by 1, 2, 3 or 4"), "", Table((1.0, 1 / 2, 1 / 3, 1 / 4))
+            ),
+        ),
+        "tau_mem": _analog,
+        "tau_syn": _analog,
+        "v_threshold": _analog,
+        "t_ref": _analog,
+    },
+    limits=Limits(
+        cores=1,
+        neurons_per_core=4096,
+        fan_in=1024,
+        tags=2048,
+        status="coded",
+        source="pystorm core_pars.py",
+        others={"neurons_per_core": ("published", "Neckar 2019")},
+    ),
+    grid=(64, 64),
+    facts={
+        "bias: share of a smooth field": Fact(
+            0.47,
+            "measured",
+            "BD arrays: neighbours correlate by 0.29 to 0.31, neurons 4 apart by 0.15 to 0.19; from "
+            "the correlation of signs to that of a normal field",
+        ),
+        "bias: length of the field, neurons": Fact(3.7, "measured", "BD arrays: as above"),
+        "synapses flagged and left out": Fact(0.208, "measured", "BD arrays: 213 of 1024 of one chip, no pattern"),
+    },
+    notes=(
+        "What was measured is binary: its pattern over the chip fixes the field's share and length, not its size in "
+        "steps, which is assumed. Part of the pattern is the diffusor that shares synapse bias among neighbours.",
+        "More than half of the neurons fire without input at bias −3, so offsets have a mean; programming is taken to "
+        "remove it, as the calibration of gain and bias does.",
+        "Two chips are nearly independent (correlation 0.046). 20.8 % of the synapses of one chip are left out by the "
+        "calibration; the network is taken to use the good ones.",
+        "Inputs come through 1024 shared analog filters and a resistive diffusor, which are not modelled.",
+        "The chip is sensitive to temperature (Neckar 2019), without a number. No drift is known.",
+    ),
+)

@@ -1,0 +1,79 @@
+"""BrainScaleS-2 (Heidelberg): 512 analog neurons with parameters of their own, a thousand times faster than biology.
+
+Sources, shortened below:
+
+- *calix*: electronicvisions/calix at e5730819d4ab: ``spiking/neuron.py``, ``spiking/refractory_period.py`` and the
+  limits of its tests on hardware, ``tests/hw/py/test_neuron_distribution.py`` and ``test_cadc_calibration.py``.
+- *hxtorch*: electronicvisions/hxtorch at 3bfc7aadf33d, ``perceptron/constants.h``.
+- *Pehle 2022*: Front. Neurosci. 16:795876.
+"""
+
+from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Range, SameGain, Scaled, TimeBase
+from neurorobust.laws import LogNormal, Normal, Offset
+from neurorobust.quantization import SignedPair
+
+UNCALIBRATED = 0.2
+
+
+def _calibrated(ratio: float, range: Range | None = None, store: Scaled | None = None) -> KindModel:
+    cv = Fact(
+        UNCALIBRATED * ratio,
+        "assumed",
+        f"0.2 before calibration (nobody published it) × {ratio:g}, what calix's tests on hardware let it leave",
+    )
+    model = KindModel(LogNormal.from_cv(cv.value), cv, range=range)
+    return model if store is None else KindModel(model.law, cv, store=store)
+
+
+_unknown = Fact(UNCALIBRATED, "assumed", "nobody published it")
+_residue = Fact(
+    3.0, "coded", "calix test_cadc_calibration.py: residue of the converter that voltages are set with, LSB"
+)
+_voltage = KindModel(Offset(_residue.value), _residue, store=SameGain("v_threshold"))
+
+chip = ChipModel(
+    name="brainscales2",
+    title="BrainScaleS-2, 512 analog neurons, 1000 × faster than biology",
+    kinds={
+        "weight": KindModel(
+            Normal(_unknown.value),
+            _unknown,
+            store=Scaled(Fact(63, "coded", "hxtorch: 6 bits, −63 to 63 in two rows"), "LSB", SignedPair(6, 1.0)),
+        ),
+        "tau_mem": _calibrated(0.45, Range(5e-7, 6e-5, "coded", "calix neuron.py: targets of the calibration")),
+        "tau_syn": _calibrated(0.2, Range(3e-7, 3e-5, "coded", "calix neuron.py: targets of the calibration")),
+        "tau_adapt": KindModel(LogNormal.from_cv(_unknown.value), _unknown),
+        "adaptation": KindModel(LogNormal.from_cv(_unknown.value), _unknown),
+        "v_threshold": _calibrated(
+            0.35, store=Scaled(Fact(45, "coded", "calix neuron.py: threshold 125 above leak 80"), "LSB")
+        ),
+        "v_leak": _voltage,
+        "v_reset": _voltage,
+        "t_ref": KindModel(
+            LogNormal.from_cv(0.03),
+            Fact(0.03, "coded", "calix refractory_period.py: steps of its counter kept below about 3 %"),
+            range=Range(4e-8, 3.2e-5, "coded", "calix neuron.py: targets of the calibration"),
+        ),
+        "bias": KindModel(Normal(_unknown.value), _unknown),
+    },
+    limits=Limits(
+        cores=1,
+        neurons_per_core=512,
+        fan_in=128,
+        status="published",
+        source="Pehle 2022: 131072 synapses for 512 neurons",
+        others={"fan_in": ("published", "Pehle 2022: 256 synapses a neuron; a signed weight takes two of them")},
+    ),
+    time_base=TimeBase(Fact(1000, "published", "Pehle 2022"), "the chip's own seconds, a thousandth of the network's"),
+    grid=(2, 256),
+    notes=(
+        "Time constants of the network are divided by 1000 for the chip; its ranges are in its own seconds: tau_mem of "
+        "0.5 to 60 ms in the network's.",
+        "No CV of this chip was found in any text; 0.2 before calibration is an assumption, and what calibration "
+        "leaves of it is an upper limit of a test, not a measurement.",
+        "Assumed: the spread of a weight is one deviate a synapse; drivers and converters shared by rows and columns "
+        "are not modelled. The sign of a weight is chosen by its row, so both signs take two rows.",
+        "A neuron's 10-bit parameter memory is fine beside the spread and not modelled; neither are merged neurons.",
+        "Calibrations are made anew every night; no drift is known.",
+    ),
+)

@@ -1,0 +1,59 @@
+"""A generic phase-change-memory crossbar: aihwkit's PCM-like inference model, digital neurons.
+
+Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/pcm.py``, fitted on real devices (Nandakumar et al., ICECS 2019).
+"""
+
+from neurorobust.chip import Cell, ChipModel, Fact, KindModel, Limits, Scaled, digital
+from neurorobust.drift import Device, Logarithm, Polynomial, Power, PowerDrift, ReadNoise
+
+_SOURCE = "aihwkit inference/noise/pcm.py"
+G_MAX = Fact(25e-6, "coded", f"{_SOURCE}: PCMLike, S")
+_sigma = (0.26348, 1.965, -1.1731)  # µS, powers of G/G_max
+_t0 = Fact(20.0, "coded", f"{_SOURCE}: first read, s after programming")
+
+device = Device(
+    G_MAX.value,
+    Polynomial(tuple(1e-6 * c / G_MAX.value for c in _sigma)),
+    PowerDrift(Logarithm(-0.0155, 0.0244, 0.049, 0.1), Logarithm(-0.0125, -0.0059, 0.008, 0.045), _t0.value),
+    ReadNoise(Power(0.0088, -0.65, 0.2), t_read=250e-9, start=20.0),
+)
+
+chip = ChipModel(
+    name="pcm",
+    title="PCM crossbars, 64 cores of 256 × 256 device pairs, digital neurons",
+    kinds=digital("neurons are computed digitally beside the array")
+    | {
+        "weight": KindModel(
+            Cell(device),
+            Fact(0.0762, "coded", f"{_SOURCE}: programming noise 0.95 of 12.5 µS", at=12.5e-6),
+            store=Scaled(G_MAX, "S"),
+        ),
+    },
+    limits=Limits(
+        cores=64,
+        neurons_per_core=256,
+        fan_in=256,
+        status="published",
+        source="Le Gallo et al. 2023, Nat. Electron., abstract: 64 cores",
+        others={
+            "neurons_per_core": ("assumed", "256 × 256 cells a core, from memory, to verify"),
+            "fan_in": ("assumed", "256 × 256 cells a core, from memory; sums over several cores are not modelled"),
+        },
+    ),
+    facts={
+        "programming noise at G = 0, µS": Fact(_sigma[0], "coded", _SOURCE),
+        "programming noise, slope, µS": Fact(_sigma[1], "coded", _SOURCE),
+        "programming noise, curvature, µS": Fact(_sigma[2], "coded", _SOURCE),
+        "drift: t0, s": _t0,
+        "drift: exponent at G/G_max = 1": Fact(0.049, "coded", f"{_SOURCE}: −0.0155 ln r + 0.0244, 0.049 to 0.1"),
+        "drift: its spread at G/G_max = 1": Fact(0.008, "coded", f"{_SOURCE}: −0.0125 ln r − 0.0059, 0.008 to 0.045"),
+    },
+    notes=(
+        "A weight is G₊ − G₋ with one of them 0, continuous; programming noise is normal, truncated at 0, and acts on "
+        "both devices. A weight of exactly 0 is taken as no pair at all.",
+        "The largest magnitude of a core is placed at G_max.",
+        "die.at(time) ages every device by its own exponent, after which one digital factor an array restores the mean "
+        "magnitude (global drift compensation).",
+        "Read noise is new at every read and not part of a die; converters, IR drop and their noise are left out.",
+    ),
+)

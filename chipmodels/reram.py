@@ -1,0 +1,54 @@
+"""Filamentary ReRAM crossbars as in NeuRRAM: noise read off published figures at three times, digital neurons.
+
+Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/reram.py``, ReRamWan2022NoiseModel (Wan et al., Nature 2022).
+"""
+
+from neurorobust.chip import Cell, ChipModel, Fact, KindModel, Limits, Scaled, digital
+from neurorobust.drift import Device, Polynomial, SampledRelaxation
+
+_SOURCE = "aihwkit inference/noise/reram.py, ReRamWan2022NoiseModel"
+G_MAX = Fact(40e-6, "coded", f"{_SOURCE}: reference of the coefficients, S")
+_sigma = {  # s after programming: µS, powers of G/G_max
+    1.0: (0.348, 16.03, -43.853, 45.393, -16.815),
+    86400.0: (0.701, 22.086, -50.773, 47.095, -16.458),
+    172800.0: (0.782, 20.274, -43.507, 37.062, -11.934),
+}
+_spreads = {time: Polynomial(tuple(1e-6 * c / G_MAX.value for c in sigma)) for time, sigma in _sigma.items()}
+
+chip = ChipModel(
+    name="reram",
+    title="ReRAM crossbars, 48 cores of 256 × 256, digital neurons",
+    kinds=digital("neurons are computed digitally beside the array")
+    | {
+        "weight": KindModel(
+            Cell(
+                Device(G_MAX.value, _spreads[1.0], SampledRelaxation(tuple(_spreads.items()))),
+                one_normal=True,
+                compensated=False,
+            ),
+            Fact(0.226, "coded", f"{_SOURCE}: 2.26 of 10 µS, one second after programming", at=10e-6),
+            store=Scaled(G_MAX, "S"),
+        ),
+    },
+    limits=Limits(
+        cores=48,
+        neurons_per_core=256,
+        fan_in=256,
+        status="published",
+        source="figure after Wan et al. 2022: 256 × 256 cells a core",
+        others={"cores": ("assumed", "from memory, to verify")},
+    ),
+    facts={
+        f"noise {time:g} s after programming, coefficient {i}, µS": Fact(c, "coded", _SOURCE)
+        for time, sigma in _sigma.items()
+        for i, c in enumerate(sigma)
+    },
+    notes=(
+        "A weight is G₊ − G₋ with one of them 0, continuous; noise is normal, truncated at 0, and acts on both devices."
+        " A weight of exactly 0 is taken as no pair at all. The largest magnitude of a core is placed at G_max.",
+        "The spread is known one second, one day and two days after programming, and at no other time; a device is "
+        "assumed to keep its rank. A die that was not asked for a time is one second old.",
+        "Stuck devices (9.8 % HfO₂, 13.5 % OM in another array) are left out, as in the library.",
+        "Read noise, suggested as 1 %, is new at every read and not part of a die.",
+    ),
+)

@@ -1,0 +1,44 @@
+"""Chip models, programming, and dies.
+
+A :class:`ChipModel` describes one ASIC design. :meth:`ChipModel.program` turns trained parameters into what the chip
+can hold, or refuses by name and number; :meth:`ChipModel.fabricate` makes dies, whose deviates are keyed by
+(seed, serial, kind, site): die 17 of seed 0 is the same die whatever the fleet, the order, the device or the network.
+"""
+
+from ..params import Placement
+from .cards import card, compare, numbers
+from .crossbar import Cell, digital
+from .die import Chip, Fleet
+from .drawing import draw
+from .facts import STATUSES, Fact, Limits, Range, TimeBase
+from .model import ChipModel, KindModel, mismatch
+from .programming import Programmed
+from .stores import Fixed, Masks, Multiples, Plain, SameGain, Scaled, Store
+
+__all__ = [
+    "STATUSES",
+    "Cell",
+    "Chip",
+    "ChipModel",
+    "Fact",
+    "Fixed",
+    "Fleet",
+    "KindModel",
+    "Limits",
+    "Masks",
+    "Multiples",
+    "Placement",
+    "Plain",
+    "Programmed",
+    "Range",
+    "SameGain",
+    "Scaled",
+    "Store",
+    "TimeBase",
+    "card",
+    "compare",
+    "digital",
+    "draw",
+    "mismatch",
+    "numbers",
+]

@@ -1,0 +1,99 @@
+"""A chip model as a card: every number with its status and source, for people and as JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from .facts import Fact, Limits, Range
+from .model import ChipModel
+
+
+def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """(path, value, status, source) of every number inside a chip model that says where it comes from."""
+    if isinstance(value, Fact):
+        at = "" if value.at is None else f" at {value.at:g}"
+        yield path, f"{value.value:g}{at}", value.status, value.source
+    elif isinstance(value, Range):
+        yield path, f"{value.low:g} to {value.high:g}", value.status, value.source
+    elif isinstance(value, Limits):
+        yield from numbers(value.facts(), path)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from numbers(inner, f"{path}.{key}" if path else str(key))
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from numbers(getattr(value, field.name), f"{path}.{field.name}" if path else field.name)
+
+
+def card(chip: ChipModel) -> dict[str, Any]:
+    """Everything a model says, as JSON can hold it."""
+    speedup = chip.time_base.speedup
+    return {
+        "name": chip.name,
+        "version": chip.version,
+        "title": chip.title,
+        "parameters": {
+            kind: {
+                "cv": model.cv.value,
+                "at": model.cv.at,
+                "status": model.cv.status,
+                "source": model.cv.source,
+                "law": short(model.law),
+                "per_core": model.per_core,
+                "range": None
+                if model.range is None
+                else {
+                    "low": model.range.low,
+                    "high": model.range.high,
+                    "status": model.range.status,
+                    "source": model.range.source,
+                },
+                "store": short(model.store),
+                "common": [short(part) for part in model.common],
+                "follows": model.follows,
+            }
+            for kind, model in chip.kinds.items()
+        },
+        "limits": {name: _fact(fact) for name, fact in chip.limits.facts().items()},
+        "time_base": {**_fact(speedup), "speedup": speedup.value, "clock": chip.time_base.clock},
+        "facts": {name: _fact(fact) for name, fact in chip.facts.items()},
+        "notes": list(chip.notes),
+    }
+
+
+def compare(first: ChipModel, second: ChipModel) -> dict[str, Any]:
+    """What two models say of the same thing: ``{what: {name of a model: its value or None}}``, where they differ."""
+    cards = [_flat(card(chip)) for chip in (first, second)]
+    names = [first.name, second.name]
+    return {
+        what: dict(zip(names, (each.get(what) for each in cards)))
+        for what in {**cards[0], **cards[1]}
+        if cards[0].get(what) != cards[1].get(what)
+    }
+
+
+def short(value: object) -> str:
+    """A law or store in one line: without provenance, long fractions with four digits."""
+    text = re.sub(r"Fact\(value=([^,]+),.*?, at=[^)]*\)", r"\1", repr(value))
+    text = re.sub(r"Range\(low=([^,]+), high=([^,]+),.*?source=(?:'[^']*'|\"[^\"]*\")\)", r"\1 to \2", text)
+    return re.sub(r"\d+\.\d{5,}", lambda match: f"{float(match[0]):.4g}", text)
+
+
+def _fact(fact: Fact) -> dict[str, Any]:
+    return {"value": fact.value, "status": fact.status, "source": fact.source}
+
+
+def _flat(content: dict[str, Any]) -> dict[str, Any]:
+    """The values of a card that can be compared, by where they are."""
+    result: dict[str, Any] = {"version": content["version"], "speedup": content["time_base"]["speedup"]}
+    for name, fact in content["limits"].items():
+        result[f"limits.{name}"] = fact["value"]
+    for kind, entry in content["parameters"].items():
+        for key in ("cv", "status", "law", "per_core", "store", "follows"):
+            result[f"{kind}.{key}"] = entry[key]
+        if entry["range"]:
+            result[f"{kind}.range"] = [entry["range"]["low"], entry["range"]["high"]]
+    return result

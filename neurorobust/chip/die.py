@@ -1,0 +1,220 @@
+"""Dies: one that never changes, and a fleet of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import files, sites
+from ..drift import seconds
+from ..errors import unknown
+from ..params import ABSOLUTE, Deviations, Placement, kind_of
+from .programming import Programmed
+
+if TYPE_CHECKING:
+    from .model import ChipModel
+
+FORMAT = "neurorobust-die/1"
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One die: serial number k of a chip model under a seed. It never changes, but with time where its devices drift.
+
+    ``print(die)`` describes it, :meth:`save` and :meth:`load` keep it, :meth:`compare` holds it against another,
+    :func:`neurorobust.chip.draw` shows it.
+
+    Attributes:
+        time: seconds since it was programmed; :meth:`at` sets it.
+    """
+
+    model: ChipModel
+    serial: int
+    seed: int
+    time: float = 0.0
+
+    def at(self, time: str | float) -> Chip:
+        """The same die some time after programming: ``die.at("30 days")``; a number is in seconds.
+
+        Raises:
+            ValueError: no drift is known of this chip, though it varies.
+        """
+        kinds = self.model.kinds.values()
+        if not any(model.law.ages for model in kinds) and any(model.cv.value > 0 for model in kinds):
+            raise ValueError(f"{self.model.name}: nobody published its drift, so no die of it is known at {time!r}.")
+        return replace(self, time=seconds(time))
+
+    def deviations(self, programmed: Programmed) -> Deviations:
+        """How this die departs from what was programmed, for every parameter, expanded shapes."""
+        return self.deviate(self.draws(programmed), programmed)
+
+    def deviate(self, normals: Mapping[str, Tensor | tuple[Tensor, ...]], programmed: Programmed) -> Deviations:
+        """What any standard normals mean on this model: u → δ, differentiable in u where the laws are.
+
+        Args:
+            normals: u of every parameter, expanded shape; or (u, …) with all the normals its devices have. With u
+                alone a device has only what u does to it, so it cannot age.
+
+        Raises:
+            ValueError: u alone, of a device that drifts, some time after programming.
+        """
+        expanded, result = programmed.expanded(), {}
+        for name, given in normals.items():
+            value, kind = expanded[name], kind_of(name)
+            gain, law = programmed.gain(name, value), self.model.kinds[kind].law
+            u = tuple(each.to(value.dtype) for each in (given if isinstance(given, tuple) else (given,)))
+            if len(u) > law.more:
+                delta = law.aged(kind, u, value * gain, self.time)
+            elif law.ages and self.time:
+                raise ValueError(f"normals[{name!r}]: got {len(u)}; ageing needs all {1 + law.more}, from draws().")
+            else:
+                delta = law.deviate(kind, u[0], value * gain)
+            result[name] = delta / gain if kind in ABSOLUTE else delta
+        return result
+
+    def draws(self, programmed: Programmed) -> dict[str, tuple[Tensor, ...]]:
+        """All standard normals of every device, u first: what stays when the die is programmed otherwise."""
+        expanded = programmed.expanded()
+        result: dict[str, tuple[Tensor, ...]] = {name: (u,) for name, u in self.normals(programmed).items()}
+        for which in range(1, 1 + max((model.law.more for model in self.model.kinds.values()), default=0)):
+            rich = {
+                name: value for name, value in expanded.items() if self.model.kinds[kind_of(name)].law.more >= which
+            }
+            for name, u in self._normals(rich, programmed.placement, which).items():
+                result[name] += (u,)
+        return result
+
+    def normals(self, programmed: Programmed) -> Deviations:
+        """The die's standard-normal deviates u behind each element, float64; 0 where there is no synapse."""
+        return self._normals(programmed.expanded(), programmed.placement)
+
+    def _normals(self, expanded: Mapping[str, Tensor], placement: Placement, which: int = 0) -> Deviations:
+        return sites.normals(
+            expanded,
+            placement,
+            seed=self.seed,
+            serial=self.serial,
+            structure=self.model.structure,
+            which=which,
+        )
+
+    def map(self, kind: str) -> Tensor:
+        """u of one kind over the die, shape (cores, rows, columns), float64; a weight's is that of each neuron's first
+        synapse.
+
+        Raises:
+            ValueError: the model does not describe the kind, or does not say how many cores and neurons it has.
+        """
+        limits, (_, width) = self.model.limits, self.model.grid
+        if kind not in self.model.kinds:
+            raise unknown(f"kind of chip {self.model.name}", kind, self.model.kinds)
+        if limits.cores is None or limits.neurons_per_core is None:
+            raise ValueError(f"{self.model.name}: has no limits, so there is no telling how many sites a map has.")
+        core = torch.arange(limits.cores).repeat_interleave(limits.neurons_per_core)
+        weight = kind == "weight"
+        name = "die.input.weight" if weight else f"die.{kind}"
+        values = torch.ones(len(core), 1) if weight else torch.ones(len(core))
+        masks = {name: torch.ones_like(values, dtype=torch.bool)} if weight else {}
+        u = self._normals({name: values}, Placement({"die": core}, masks=masks))[name]
+        return u.reshape(limits.cores, -1, width)
+
+    def maps(self) -> dict[str, Tensor]:
+        """:meth:`map` of every kind that varies."""
+        return {kind: self.map(kind) for kind, model in self.model.kinds.items() if model.cv.value > 0}
+
+    def __str__(self) -> str:
+        model = self.model
+        lines = [f"die {self.serial} of {model.name} (version {model.version}, seed {self.seed}): {model.title}"]
+        if model.limits.cores is None or model.limits.neurons_per_core is None:
+            return lines[0]
+        for kind, u in self.maps().items():
+            fact = model.kinds[kind].cv
+            means = ", ".join(f"{mean:+.2f}" for mean in u.mean((1, 2)).tolist()[:8])
+            lines.append(
+                f"  {kind:12s} CV {fact.value:g} ({fact.status}); u {float(u.min()):+.2f} to {float(u.max()):+.2f}, "
+                f"mean of each core {means}{' …' if len(u) > 8 else ''}"
+            )
+        return "\n".join(lines)
+
+    def compare(self, other: Chip) -> dict[str, float]:
+        """Correlation of two dies' u, site by site, for every kind both maps have: 1 is the same die, ±1/√n chance."""
+        here, there = self.maps(), other.maps()
+        return {
+            kind: float(np.corrcoef(u.flatten(), there[kind].flatten())[0, 1])
+            for kind, u in here.items()
+            if kind in there and there[kind].shape == u.shape
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write what the die is, as JSON: the model's name and version, serial and seed say everything."""
+        entry = {
+            "format": FORMAT,
+            "chip": self.model.name,
+            "version": self.model.version,
+            "serial": self.serial,
+            "seed": self.seed,
+            "time": self.time,
+        }
+        path = Path(path)
+        files.write_text(path, json.dumps(entry, indent=2) + "\n")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path, model: ChipModel) -> Chip:
+        """The die that :meth:`save` wrote; :func:`chipmodels.load_die` finds the model by name.
+
+        Raises:
+            ValueError: the file is no die, or of another model or version than the one given.
+        """
+        entry = read(path)
+        if (entry["chip"], entry["version"]) != (model.name, model.version):
+            raise ValueError(
+                f"die {str(path)!r}: of {entry['chip']} version {entry['version']}; got {model.name} version "
+                f"{model.version}, whose dies are others."
+            )
+        return replace(model.fabricate([entry["serial"]], entry["seed"])[0], time=float(entry["time"]))
+
+
+def read(path: str | Path) -> dict:
+    """What a file says about a die.
+
+    Raises:
+        ValueError: it is no die.
+    """
+    try:
+        entry = json.loads(Path(path).read_text(encoding="utf-8"))
+        if entry["format"] == FORMAT and {"chip", "version", "serial", "seed", "time"} <= set(entry):
+            return entry
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        pass
+    raise ValueError(f"die {str(path)!r}: is no die; expected a file that Chip.save wrote.")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Dies of one model: a sequence of :class:`Chip`."""
+
+    model: ChipModel
+    serials: tuple[int, ...]
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.serials)
+
+    def __getitem__(self, i: int) -> Chip:
+        return Chip(self.model, self.serials[i], self.seed)
+
+    def __iter__(self) -> Iterator[Chip]:
+        return (self[i] for i in range(len(self)))
+
+    def deviations(self, programmed: Programmed) -> Deviations:
+        """The dies' deviations with a leading chip axis; :meth:`Chip.deviations`, die by die, needs less memory."""
+        dies = [chip.deviations(programmed) for chip in self]
+        return {name: torch.stack([die[name] for die in dies]) for name in dies[0]}

@@ -1,0 +1,110 @@
+"""Numbers about chips, and how they are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from ..errors import check_number, unknown
+
+STATUSES = ("measured", "published", "coded", "assumed")
+
+
+def _check_provenance(status: str, source: str) -> None:
+    if status not in STATUSES:
+        raise unknown("status", status, STATUSES)
+    if not source:
+        raise ValueError(f"source: a number of status {status!r} needs one; name the paper, table or file.")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number about a chip, and how it is known.
+
+    Attributes:
+        value: the number, in SI units.
+        status: measured, published, coded (in a public library) or assumed.
+        source: paper, table or file.
+        at: the programmed value it holds at, chip units, where it depends on that.
+    """
+
+    value: float
+    status: str
+    source: str
+    at: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_provenance(self.status, self.source)
+
+
+@dataclass(frozen=True)
+class Range:
+    """The lowest and the highest value a chip reaches, in its own units, and how they are known; see :class:`Fact`."""
+
+    low: float
+    high: float
+    status: str
+    source: str
+
+    def __post_init__(self) -> None:
+        _check_provenance(self.status, self.source)
+        if not self.low <= self.high:
+            raise ValueError(f"low: got {self.low:g}; expected at most high, {self.high:g}.")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What fits on the chip; None where there is no limit. ``fan_in`` counts all synapses of a neuron.
+
+    Attributes:
+        cores, neurons_per_core, fan_in, fan_out, tags: numbers. ``fan_out`` is shown and not checked.
+        source, status: of all of them but those in ``others``, which has its own (status, source) by name.
+    """
+
+    cores: int | None = None
+    neurons_per_core: int | None = None
+    fan_in: int | None = None
+    fan_out: int | None = None
+    tags: int | None = None
+    source: str = ""
+    status: str = "assumed"
+    others: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.others:
+            if name not in LIMITS:
+                raise unknown("others: limit", name, LIMITS)
+        self.facts()
+
+    def facts(self) -> dict[str, Fact]:
+        """Every limit that there is, with its provenance."""
+        return {
+            name: Fact(getattr(self, name), *self.others.get(name, (self.status, self.source)))
+            for name in LIMITS
+            if getattr(self, name) is not None
+        }
+
+
+LIMITS = tuple(field.name for field in fields(Limits) if field.name not in ("source", "status", "others"))
+
+
+@dataclass(frozen=True)
+class TimeBase:
+    """Which clock a second belongs to.
+
+    Networks, tasks and laws of the network are in seconds of the network. A chip whose circuits run ``speedup`` times
+    faster holds a time constant of tau/speedup seconds of its own; ranges and codecs of time constants are in these.
+
+    Attributes:
+        speedup: network seconds that pass in one of the chip's.
+    """
+
+    speedup: Fact
+    clock: str
+
+    def __post_init__(self) -> None:
+        check_number("speedup", self.speedup.value, strict=True)
+
+
+NO_LIMITS = Limits()
+REAL_TIME = TimeBase(Fact(1.0, "assumed", "the chip runs in the network's own time"), "real time")

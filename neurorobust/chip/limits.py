@@ -1,0 +1,109 @@
+"""What a chip refuses: each check raises ValueError with names and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..params import HOST, Params, Placement, kind_of
+
+if TYPE_CHECKING:
+    from .model import ChipModel
+
+
+def check_placed(chip: ChipModel, analog: Params, placement: Placement) -> None:
+    """A chip with limits or quantization has to know where everything sits."""
+    if not chip.places:
+        return
+    for name in analog:
+        core = placement.core(name)
+        if core is None:
+            raise ValueError(
+                f"{name}: sits on no core, and {chip.name} has to know where; place() an snnTorch network, or take "
+                f"mismatch(level), which needs no placement."
+            )
+        if chip.stores_weights and kind_of(name) == "weight" and bool((core != HOST).any()):
+            mask = placement.masks.get(name)
+            if mask is None or mask.shape != analog[name].shape:
+                raise ValueError(
+                    f"{name}: has no place among the synapses of a neuron of {chip.name}; give each neuron a "
+                    f"weight of its own, or have it computed exactly (kinds 'digital')."
+                )
+
+
+def check_limits(chip: ChipModel, placement: Placement) -> None:
+    """Cores, neurons a core, inputs a neuron, tags."""
+    limits, tags = chip.limits, 0
+    occupied: dict[int, int] = {}
+    for layer, core in placement.cores.items():
+        on_chip = core != HOST
+        if not on_chip.any():
+            continue
+        cores, counts = core[on_chip].unique(return_counts=True)
+        for number, count in zip(cores.tolist(), counts.tolist()):
+            occupied[number] = occupied.get(number, 0) + count
+        masks = []
+        for name, mask in placement.masks.items():
+            if placement.layer(name) == layer:
+                if len(mask) != len(core) and (limits.fan_in is not None or chip.stores_weights):
+                    raise ValueError(
+                        f"{name}: {chip.name} holds one weight for each synapse of a neuron; a kernel of shape "
+                        f"{tuple(mask.shape)} is shared by {len(core)} neurons. Use a Linear layer with a mask."
+                    )
+                masks.append(mask.reshape(len(mask), -1))
+        fan_in = sum((mask.sum(1) for mask in masks if len(mask) == len(core)), torch.zeros_like(core))
+        tags += int(on_chip.sum()) + (masks[0].shape[1] if masks and not tags else 0)
+        if limits.fan_in is not None and fan_in.max() > limits.fan_in:
+            worst = int(fan_in.argmax())
+            raise ValueError(
+                f"fan_in (={int(fan_in[worst])}) of neuron {worst} of layer {layer!r} exceeds {chip.name}'s "
+                f"{limits.fan_in} inputs a neuron; prune {int(fan_in[worst]) - limits.fan_in} of its inputs or "
+                f"split the layer."
+            )
+    if limits.cores is not None and occupied and max(occupied) >= limits.cores:
+        raise ValueError(
+            f"cores: the network uses core {max(occupied)}; {chip.name} has cores 0 to {limits.cores - 1}."
+        )
+    for number, count in sorted(occupied.items()):
+        if limits.neurons_per_core is not None and count > limits.neurons_per_core:
+            raise ValueError(
+                f"neurons (={count}) on core {number} exceed {chip.name}'s {limits.neurons_per_core} a core; "
+                f"use more cores or fewer neurons."
+            )
+    if limits.tags is not None and tags > limits.tags:
+        raise ValueError(f"tags: {tags} inputs and neurons need one each; {chip.name} has {limits.tags}.")
+
+
+def check_ranges(chip: ChipModel, held: Mapping[str, Tensor], placement: Placement) -> None:
+    """Every value on the chip inside its kind's range; ``held`` in chip units, expanded."""
+    for name, values in held.items():
+        bounds, core = chip.kinds[kind_of(name)].range, placement.core(name)
+        if bounds is None or core is None or not bool((core != HOST).any()):
+            continue
+        if values.min() < bounds.low or values.max() > bounds.high:
+            clock = "" if chip.speed(kind_of(name)) == 1 else f" in {chip.time_base.clock}"
+            raise ValueError(
+                f"{name}: values from {values.min().item():g} to {values.max().item():g}{clock}; {chip.name} holds "
+                f"{bounds.low:g} to {bounds.high:g} ({bounds.source})."
+            )
+
+
+def check_per_core(chip: ChipModel, expanded: Params, placement: Placement) -> None:
+    """One value for each core, over all layers that share it."""
+    found: dict[tuple[str, int], set[float]] = {}
+    for name, values in expanded.items():
+        kind, core = kind_of(name), placement.core(name)
+        if core is None or not chip.kinds[kind].per_core:
+            continue
+        for number in core[core != HOST].unique().tolist():
+            here = found.setdefault((kind, number), set())
+            here.update(values.reshape(-1)[core == number].tolist())
+            if len(here) > 1:
+                hint = " Layers without biases (bias=False) need none." if kind == "bias" else ""
+                raise ValueError(
+                    f"{name}: {len(here)} different values of {kind} on core {number}; {chip.name} sets one for "
+                    f"each core.{hint}"
+                )

@@ -1,0 +1,170 @@
+"""A chip model: what one ASIC design does to each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..errors import check_count, check_number, unknown
+from ..laws import Law, LogNormal, Normal
+from ..params import ABSOLUTE, DIGITAL, KINDS, SIGNED, Placement, check_values, expand, kind_of
+from ..sites import Common, Correlation, Structure
+from .die import Fleet
+from .facts import NO_LIMITS, REAL_TIME, Fact, Limits, Range, TimeBase
+from .limits import check_limits, check_per_core, check_placed, check_ranges
+from .programming import Programmed, stored
+from .stores import PLAIN, Store
+
+TIMES = frozenset({"tau_mem", "tau_syn", "tau_adapt", "t_ref"})
+
+
+@dataclass(frozen=True)
+class KindModel:
+    """What a chip does to one kind.
+
+    Attributes:
+        law: its variability over neurons or synapses, in the chip's units.
+        cv: the number behind the law, with its source; what its spread is where the fact says ``at``.
+        per_core: whether the chip can only set one value for all neurons of a core.
+        range: lowest and highest value, chip units, or None where nobody states one.
+        store: where values are placed in the chip's units, and how they are quantized.
+        common: what sites have in common: gradients, cores, corners.
+        follows: the kind whose normals this one takes: one device moves both.
+    """
+
+    law: Law
+    cv: Fact
+    per_core: bool = False
+    range: Range | None = None
+    store: Store = PLAIN
+    common: tuple[Common, ...] = ()
+    follows: str | None = None
+
+
+@dataclass(frozen=True)
+class ChipModel:
+    """One ASIC design; a new chip is one instance in one file of ``chipmodels``.
+
+    Attributes:
+        name: as :func:`chipmodels.load` knows it. title: for people.
+        kinds: what it does to each kind; a network with another kind is refused.
+        limits: what fits.
+        notes: declared approximations, one sentence each.
+        version: raised whenever a die of the model changes on purpose.
+        time_base: which clock a second belongs to.
+        grid: rows and columns in which the neurons of a core stand, row by row; for gradients and maps.
+        correlation: between kinds of one neuron, or None.
+        facts: further numbers that laws and stores are made of, by name.
+    """
+
+    name: str
+    title: str
+    kinds: Mapping[str, KindModel]
+    limits: Limits = NO_LIMITS
+    notes: tuple[str, ...] = ()
+    version: int = 1
+    time_base: TimeBase = REAL_TIME
+    grid: tuple[int, int] = (16, 16)
+    correlation: Correlation | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_count("version", self.version)
+        for kind, model in self.kinds.items():
+            if kind not in KINDS:
+                raise unknown(f"kind of chip {self.name}", kind, KINDS)
+            if model.follows is not None and model.follows not in self.kinds:
+                raise unknown(f"chip {self.name}: {kind} follows", model.follows, self.kinds)
+        for kind in () if self.correlation is None else self.correlation.kinds:
+            if kind not in self.kinds:
+                raise unknown(f"chip {self.name}: correlation of kind", kind, self.kinds)
+        self.structure  # noqa: B018  refuses shares that add up to more than 1
+
+    @cached_property
+    def structure(self) -> Structure:
+        """How the normals of its dies hang together."""
+        return Structure(
+            {kind: model.common for kind, model in self.kinds.items() if model.common},
+            {kind: model.follows for kind, model in self.kinds.items() if model.follows},
+            self.correlation,
+            self.grid[1],
+        )
+
+    @property
+    def stores_weights(self) -> bool:
+        """Whether weights are held synapse by synapse."""
+        return "weight" in self.kinds and self.kinds["weight"].store != PLAIN
+
+    @property
+    def places(self) -> bool:
+        """Whether it matters where things sit."""
+        return self.limits != NO_LIMITS or any(model.store != PLAIN for model in self.kinds.values())
+
+    def speed(self, kind: str) -> float:
+        """Chip seconds for each network second where the kind is a time, else 1."""
+        return 1 / self.time_base.speedup.value if kind in TIMES else 1.0
+
+    def program(self, params: Mapping[str, Tensor], placement: Placement) -> Programmed:
+        """What the chip holds when it is programmed with these parameters.
+
+        Raises:
+            ValueError: a limit is broken, a kind is unknown to the chip, a value is outside its range or cannot be
+                set where it is; with names and numbers.
+        """
+        analog = {name: value for name, value in params.items() if kind_of(name) not in DIGITAL}
+        for name in analog:
+            if kind_of(name) not in self.kinds:
+                raise unknown(
+                    f"chip {self.name}: parameter {name!r} is of a kind it does not describe;",
+                    kind_of(name),
+                    self.kinds,
+                )
+        check_values(params)
+        expanded = expand(analog, placement)
+        check_placed(self, analog, placement)
+        check_limits(self, placement)
+        check_per_core(self, expanded, placement)
+        stores = {kind: (model.store, self.speed(kind)) for kind, model in self.kinds.items()}
+        programmed = stored(stores, params, expanded, placement)
+        in_chip_units = {name: value * programmed.gain(name, value) for name, value in expanded.items()}
+        check_ranges(self, in_chip_units, placement)
+        return programmed
+
+    def fabricate(self, serials: Sequence[int], seed: int) -> Fleet:
+        """The dies with these serial numbers, under this seed."""
+        for number in (check_count("seed", seed, 0), *serials):
+            if number >= 2**64:
+                raise ValueError(f"seed and serials: got {number}; expected numbers below 2**64.")
+        return Fleet(self, tuple(check_count("serial", serial, 0) for serial in serials), seed)
+
+    def tolerances(self, programmed: Programmed, sigmas: float) -> dict[str, tuple[Tensor, Tensor]]:
+        """The lowest and the highest δ of every element at its tolerance corner u = ±sigmas, without outliers."""
+        check_number("sigmas", sigmas)
+        result = {}
+        for name, value in programmed.expanded().items():
+            kind, gain = kind_of(name), programmed.gain(name, value)
+            law = self.kinds[kind].law.bulk
+            ends = [law.deviate(kind, torch.full_like(value, u), value * gain) for u in (-sigmas, sigmas)]
+            low, high = torch.minimum(*ends), torch.maximum(*ends)
+            result[name] = (low / gain, high / gain) if kind in ABSOLUTE else (low, high)
+        return result
+
+
+def mismatch(level: float) -> ChipModel:
+    """A chip of which only this is known: δ = level·N(0, 1) on every neuron and synapse, nothing quantized.
+
+    Signed kinds θ + abs(θ)δ, positive kinds θ·exp(δ); v_leak and v_reset are refused, a relative level says nothing
+    about them.
+    """
+    if check_number("mismatch level", level) > 3:
+        raise ValueError(f"mismatch level: got {level:g}; expected a fraction, 0.3 for 30 %, at most 3.")
+    fact = Fact(level, "assumed", "the level asked for")
+    kinds = {
+        kind: KindModel(Normal(level) if kind in SIGNED else LogNormal(level), fact)
+        for kind in sorted(KINDS - ABSOLUTE)
+    }
+    return ChipModel(f"mismatch {level:g}", f"mismatch {level:g} on every kind", kinds)

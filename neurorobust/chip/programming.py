@@ -1,0 +1,129 @@
+"""What a network becomes when it is programmed onto a chip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..params import DIGITAL, HOST, Params, Placement, expand, kind_of
+from .stores import PLAIN, SameGain, Store
+
+LABELS = {"weight": "", "v_threshold": "threshold_"}  # how the report's columns begin; other kinds by their name
+
+
+@dataclass(frozen=True, eq=False)
+class Programmed:
+    """A network as one chip holds it.
+
+    Attributes:
+        params: the values the codes mean, in network units; what is computed on the host is as it was.
+        codes: signed integer codes of every quantized parameter.
+        placement: where everything sits.
+        report: one row for each core: gain, currents, quantization error, synapses that became 0.
+        gains: chip units for each network unit, one for every row of the expanded parameter; 1 where it is missing.
+    """
+
+    params: Params
+    codes: dict[str, Tensor]
+    placement: Placement
+    report: list[dict]
+    gains: dict[str, Tensor] = field(default_factory=dict)
+
+    def expanded(self) -> Params:
+        """What is programmed, one value per neuron or synapse, network units; without digital numbers."""
+        analog = {name: value for name, value in self.params.items() if kind_of(name) not in DIGITAL}
+        return expand(analog, self.placement)
+
+    def gain(self, name: str, like: Tensor) -> Tensor:
+        """Chip units for each network unit, in a shape that multiplies the expanded parameter ``like``."""
+        gain = self.gains.get(name)
+        if gain is None:
+            return torch.ones((), dtype=like.dtype, device=like.device)
+        return gain.to(like).reshape(like.shape if len(gain) == like.numel() else (-1, *[1] * (like.ndim - 1)))
+
+
+def stored(
+    stores: Mapping[str, tuple[Store, float]], params: Mapping[str, Tensor], expanded: Params, placement: Placement
+) -> Programmed:
+    """What every core holds of every kind.
+
+    Args:
+        stores: by kind, each with the chip's seconds for a network second (1 for what is no time).
+        params: as trained. expanded: the analog ones of them. placement: where they sit.
+    """
+    done = Programmed(dict(params), {}, placement, [])
+    rows: dict[int, dict] = {}
+    for kind, (store, speed) in stores.items():
+        if store == PLAIN and speed == 1:
+            continue
+        cores = {
+            name: core for name in expanded if kind_of(name) == kind and (core := placement.core(name)) is not None
+        }
+        if isinstance(store, SameGain):
+            done.gains.update({name: _gain_beside(name, store.kind, done) for name in cores})
+            continue
+        for number in sorted({number for core in cores.values() for number in core.tolist()}):
+            values = {name: expanded[name].detach() for name, core in cores.items() if bool((core == number).any())}
+            if number == HOST:
+                gain = store.assume(torch.cat([value.flatten() for value in values.values()]), speed)
+                done.gains.update(dict.fromkeys(values, torch.tensor([gain], dtype=torch.float64)))
+            else:
+                rows.setdefault(number, {"core": number}).update(_on_core(store, speed, number, values, done))
+    done.report.extend(row for _, row in sorted(rows.items()) if len(row) > 1)
+    return done
+
+
+def _on_core(store: Store, speed: float, number: int, values: Params, done: Programmed) -> dict:
+    """Program one kind on one core; the kind's part of the core's row of the report."""
+    kind = kind_of(next(iter(values)))
+    here = {name: _sites(name, value, number, done.placement) for name, value in values.items()}
+    trained = torch.cat([value[here[name]] for name, value in values.items()])
+    rows = {name: torch.arange(len(value)).reshape(-1, *[1] * (value.ndim - 1)) for name, value in values.items()}
+    neuron = torch.cat([rows[name].expand(value.shape)[here[name]] for name, value in values.items()])
+    held = store.hold(f"{kind} on core {number}", trained, neuron, speed)
+    for name in values:
+        on_core = done.placement.cores[str(done.placement.layer(name))] == number
+        done.gains.setdefault(name, torch.ones(len(on_core), dtype=torch.float64))[on_core] = held.gain
+    label = LABELS.get(kind, f"{kind}_")
+    row = {} if store.unit == "SI" else {f"{label}gain_{store.unit}_per_unit": held.gain}
+    if held.codec is None:
+        return row
+    programmed = []
+    for name, value in values.items():
+        codes = held.encode(value[here[name]], name)
+        if name not in done.codes:
+            done.codes[name] = torch.zeros(value.shape, dtype=torch.long)
+            done.params[name] = value * done.placement.masks[name] if kind == "weight" else value.clone()
+        done.codes[name][here[name]] = codes
+        done.params[name][here[name]] = held.decode(codes).to(value.dtype)
+        programmed.append(done.params[name][here[name]].double())
+    lost = torch.cat(programmed) - trained.double()
+    row |= {
+        f"{label}rms_error": float(lost.square().mean().sqrt() / trained.double().square().mean().sqrt()),
+        f"{label}largest_error": float(lost.abs().max()),
+    }
+    if kind != "weight":
+        return row
+    became_zero = int(((torch.cat(programmed) == 0) & (trained != 0)).sum())
+    return {"synapses": len(trained), **held.report, **row, "became_zero": became_zero}
+
+
+def _sites(name: str, value: Tensor, number: int, placement: Placement) -> Tensor:
+    """True for the elements of a parameter that exist on a core, in its expanded shape."""
+    core = placement.core(name)
+    assert core is not None
+    on_core = core == number
+    if kind_of(name) == "weight":
+        return placement.masks[name] & on_core.reshape(-1, *[1] * (value.ndim - 1))
+    return on_core.reshape(value.shape)
+
+
+def _gain_beside(name: str, kind: str, done: Programmed) -> Tensor:
+    """The gain of the parameter of another kind in the same layer."""
+    other = f"{name.rpartition('.')[0]}.{kind}".lstrip(".")
+    if other not in done.gains:
+        raise ValueError(f"{name}: is measured on the scale of {other}, which the network does not have; give it one.")
+    return done.gains[other]

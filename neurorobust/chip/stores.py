@@ -1,0 +1,194 @@
+"""How a core holds the values of one kind: where they are placed in the chip's own units, and with which codec.
+
+A store looks at all values of its kind on one core and answers with what the core will hold; the gain it chose is chip
+units for each unit of the network.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..errors import check_number
+from ..quantization import Codec, Multiplicity, fit_masks
+from .facts import Fact, Range
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What one core holds of one kind.
+
+    Attributes:
+        gain: chip units for each network unit. codec: on values times ``scale``; None keeps them as they are.
+        report: what else was chosen, for the core's row of the programming report.
+    """
+
+    gain: float
+    codec: Codec | None = None
+    scale: float = 1.0
+    report: dict = field(default_factory=dict)
+
+    def encode(self, values: Tensor, where: str) -> Tensor:
+        """The codes of values in network units, which ``where`` names in errors."""
+        assert self.codec is not None
+        return self.codec.encode(values.double() * self.scale, where)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """The values in network units, float64, that codes mean."""
+        assert self.codec is not None
+        return self.codec.decode(codes) / self.scale
+
+
+class Store(ABC):
+    """How one kind is held. ``unit`` is the chip's own, for the report."""
+
+    unit: str = "SI"
+
+    @abstractmethod
+    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
+        """The settings of one core.
+
+        Args:
+            where: for errors. values: all values of the kind on the core, (n,), network units.
+            neuron: that each of them belongs to, (n,).
+            speed: chip seconds for each network second where the kind is a time, else 1.
+        """
+
+    def assume(self, values: Tensor, speed: float) -> float:
+        """The gain that stands for these values on the host, where nothing is stored: their spread depends on it."""
+        return speed
+
+
+@dataclass(frozen=True)
+class Plain(Store):
+    """Values as they are, in SI units."""
+
+    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
+        return Held(speed)
+
+
+@dataclass(frozen=True)
+class Scaled(Store):
+    """The largest magnitude on each core is placed at ``full``, which chooses the gain, and goes through a codec.
+
+    Where all are 0, one network unit is.
+
+    Attributes:
+        full: in ``unit``. codec: acts on values in ``unit``; None does not quantize.
+    """
+
+    full: Fact
+    unit: str
+    codec: Codec | None = None
+
+    def __post_init__(self) -> None:
+        check_number("full", self.full.value, strict=True)
+
+    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
+        gain = _assumed(self.full.value, values)
+        return Held(gain, self.codec, gain)
+
+    def assume(self, values: Tensor, speed: float) -> float:
+        return _assumed(self.full.value, values)
+
+
+@dataclass(frozen=True)
+class Fixed(Store):
+    """Values in SI units through a codec that is the same everywhere; a time in the chip's own seconds."""
+
+    codec: Codec
+
+    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
+        return Held(speed, self.codec, speed)
+
+
+@dataclass(frozen=True)
+class Masks(Store):
+    """Weights as masks over a few currents, fitted to the weights of each core and shared by all its synapses.
+
+    Attributes:
+        bits: how many currents. largest: the current, A, at which the largest of them is placed; this chooses the
+            gain. range: currents the bias generator reaches, A.
+    """
+
+    bits: int
+    largest: Fact
+    range: Range
+    unit: str = "A"
+
+    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
+        book = fit_masks(values, self.bits)
+        gain = self.largest.value / max(book.currents)
+        currents = [current * gain for current in book.currents]
+        for current in currents:
+            if not self.range.low <= current <= self.range.high:
+                raise ValueError(
+                    f"{where}: need a current of {current:.3g} A; the chip reaches {self.range.low:g} to "
+                    f"{self.range.high:g} A ({self.range.source})."
+                )
+        return Held(gain, book, report={"currents_A": currents})
+
+    def assume(self, values: Tensor, speed: float) -> float:
+        return _assumed(self.largest.value * (2 - 2.0 ** (1 - self.bits)), values)  # all currents, as binary weights
+
+
+@dataclass(frozen=True)
+class Multiples(Store):
+    """Weights as numbers of equal synapses, one strength for excitation and one for inhibition a core.
+
+    Of all strengths with which no neuron needs more than ``budget`` synapses those are taken that lose least.
+
+    Attributes:
+        budget: synapses of a neuron.
+    """
+
+    budget: int
+    unit: str = "synapses"
+
+    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
+        exact = values.detach().double()
+        ends = [float(part.max()) if (part := sign * exact)[part > 0].numel() else 0.0 for sign in (1.0, -1.0)]
+        if not any(ends):
+            raise ValueError(f"{where}: all are 0; there is no strength that means anything.")
+        best: tuple[float, Multiplicity] | None = None
+        for n in range(1, self.budget + 1):
+            codec = Multiplicity((ends[0] or ends[1]) / n, (ends[1] or ends[0]) / n, n)
+            needed = torch.zeros(int(neuron.max()) + 1, dtype=torch.long)
+            codes = codec.nearest(exact)
+            needed.index_add_(0, neuron, codec.entries(codes))
+            lost = float((codec.decode(codes) - exact).square().sum())
+            if int(needed.max()) <= self.budget and (best is None or lost < best[0]):
+                best = lost, codec
+            if n == 1 and best is None:
+                raise ValueError(
+                    f"{where}: one synapse for each large weight already takes {int(needed.max())} of the "
+                    f"{self.budget} that neuron {int(needed.argmax())} has; prune its inputs."
+                )
+        assert best is not None
+        codec = best[1]
+        return Held(1 / codec.excitatory, codec, report={"strengths": [codec.excitatory, codec.inhibitory]})
+
+
+@dataclass(frozen=True)
+class SameGain(Store):
+    """Values as they are, at the gain of another kind of the same layer: voltages share one scale.
+
+    Attributes:
+        kind: the other one; it has to come before this one in the chip's kinds.
+    """
+
+    kind: str
+    unit: str = "SI"
+
+    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
+        raise TypeError(f"{where}: takes the gain of {self.kind}; it is not held by itself.")
+
+
+def _assumed(full: float, values: Tensor) -> float:
+    return full / (float(values.abs().max()) or 1.0)
+
+
+PLAIN = Plain()

@@ -1,0 +1,62 @@
+"""`neurorobust chips list | show | compare`, and what they are made of."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import chipmodels
+from neurorobust.chip import compare, numbers
+from neurorobust.cli import app
+
+
+def run(*words: str) -> str:
+    """What a command of `chips` prints, on a wide terminal."""
+    result = CliRunner().invoke(app, ["chips", *words], env={"COLUMNS": "400"})
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("name", chipmodels.models())
+def test_a_card_holds_every_number(name):
+    """The JSON has the stated shape, and holds every spread, limit and fact with its status and source."""
+    chip, card = chipmodels.load(name), json.loads(run("show", name, "--json"))
+    assert (card["name"], card["version"]) == (name, chip.version)
+    assert card["time_base"]["speedup"] == chip.time_base.speedup.value
+    for kind, model in chip.kinds.items():
+        entry = card["parameters"][kind]
+        assert (entry["cv"], entry["status"], entry["source"]) == (model.cv.value, model.cv.status, model.cv.source)
+    for content, facts in ((card["limits"], chip.limits.facts()), (card["facts"], chip.facts)):
+        assert content == {key: {"value": f.value, "status": f.status, "source": f.source} for key, f in facts.items()}
+    assert card["notes"] == list(chip.notes)
+
+
+def test_people_get_a_table():
+    """Every number that can be told, its status, and every approximation."""
+    chip, shown = chipmodels.load("dynapse2"), run("show", "dynapse2")
+    assert "version 2" in shown
+    for _, value, status, _ in numbers(chip):
+        assert value in shown
+        assert status in shown
+    assert all(note[:40] in shown for note in chip.notes)
+
+
+def test_chips_are_compared_where_they_differ():
+    """Fan-out agrees and is left out; the weights' spread and storage differ; a chip is like itself."""
+    payload = json.loads(run("compare", "dynapse2", "dynapse1", "--json"))
+    assert payload["weight.cv"] == {"dynapse2": 0.099, "dynapse1": 0.2}
+    assert payload["limits.tags"] == {"dynapse2": 2048, "dynapse1": 1024}
+    assert "limits.fan_out" not in payload
+    assert "weight.cv" in run("compare", "dynapse2", "dynapse1")
+    for chip in chipmodels.models().values():
+        assert compare(chip, chip) == {}
+
+
+def test_the_list_has_every_chip():
+    """By name, each with its version."""
+    listed = json.loads(run("list", "--json"))
+    assert {name: entry["version"] for name, entry in listed.items()} == {
+        name: chip.version for name, chip in chipmodels.models().items()
+    }
