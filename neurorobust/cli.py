@@ -14,17 +14,20 @@ from rich.table import Table
 from torch import nn
 
 from . import __version__, files, report, storage, tasks
-from .attacks import OBJECTIVES, PGA, Attack, Ball, strong
+from .attacks import OBJECTIVES, PGA, Attack, Ball, RandomSearch, strong
 from .attacks import Suite as AttackSuite
+from .chip import card, numbers
+from .chip import compare as compare_chips
 from .chip import mismatch as mismatch_model
-from .console import err, out
+from .console import duration, err, out
 from .demo import Size, fleet_json
 from .demo import demo as run_demo
 from .demo import train as run_train
 from .discovery import chip_model, chip_models, modules
 from .errors import unknown
+from .evaluation import estimate_evaluate, estimate_worst_case, random_search, worst_case
 from .evaluation import evaluate as run_evaluate
-from .evaluation import random_search, worst_case
+from .evaluation.worst_case import suite_of
 from .methods import EPOCHS, METHODS, SCHEDULE
 from .methods import method as find_method
 from .network import placement_of
@@ -75,6 +78,25 @@ def _model(folder: Path) -> tuple[nn.Module, Task]:
             f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again."
         )
     return storage.load(folder, task.network() if foreign else None)[0], task
+
+
+LONG = 20.0
+
+
+def _say_cost(seconds: float) -> None:
+    """A line before anything that takes more than 20 s."""
+    if seconds > LONG:
+        err.print(f"This will take about {duration(seconds)} on this machine, as busy as it is now.")
+
+
+def _say_one_class(found: int | None, task: Task) -> None:
+    """A line about a network that predicts one class for everything."""
+    if found is not None:
+        err.print(
+            f"The network predicts {task.classes[found]!r} for every sample, which is guessing: it is silent, "
+            f"saturated or hardly trained.",
+            markup=False,
+        )
 
 
 def _print(payload: dict, as_json: bool, table: Callable[[], Table]) -> None:
@@ -169,6 +191,7 @@ def train(
         "seconds": history.seconds,
     }
     _print(summary, as_json, lambda: _pairs("trained", summary))
+    _say_one_class(history.one_class, loaded)
 
 
 @app.command()
@@ -199,6 +222,7 @@ def evaluate(
         )
     network, task = _model(folder)
     model = chip_model(chip) if chip is not None else mismatch_model(mismatch or 0.0)
+    _say_cost(estimate_evaluate(network, task.test, model, n_chips=chips))
     result = run_evaluate(network, task.test, model, n_chips=chips, seed=seed)
     payload = fleet_json(result, spec)
     low, high = payload["yield"]["ci95"]
@@ -214,6 +238,7 @@ def evaluate(
     if any((core == HOST).any() for core in placement_of(network).cores.values()):
         title += "; read-out on the host"
     _print(payload, as_json, lambda: _pairs(title, shown))
+    _say_one_class(result.one_class, task)
 
 
 @app.command()
@@ -256,9 +281,12 @@ def attack(
         search, repeats = strong(steps or 30, restarts or 3), 1
     else:
         search, repeats = PGA(steps=steps or 10, divergence=loss or "kl"), restarts or 1
+    searched = suite_of(search, repeats)
+    control = RandomSearch(searched.passes - 1)
+    _say_cost(estimate_worst_case(network, data, ball, AttackSuite((*searched.members, (control, 1)))))
     with err.status(f"{suite} attack on {len(data)} test samples …"):
         worst = worst_case(network, data, ball, search, restarts=repeats, seed=seed)
-        control = random_search(network, data, ball, passes=worst.passes, seed=seed)
+        random = random_search(network, data, ball, passes=worst.passes, seed=seed)
     payload = {
         "zeta": zeta,
         "kinds": chosen,
@@ -266,7 +294,7 @@ def attack(
         "balanced_accuracy": worst.balanced_accuracy,
         "accuracy": worst.accuracy,
         "recall": list(worst.recall),
-        "random_search_balanced_accuracy": control.balanced_accuracy,
+        "random_search_balanced_accuracy": random.balanced_accuracy,
         "passes": worst.passes,
         "found_by": worst.attack,
         "samples": len(data),
@@ -274,7 +302,7 @@ def attack(
     }
     shown = {key: payload[key] for key in ("balanced_accuracy", "accuracy")}
     shown |= {f"recall, {label}": value for label, value in zip(task.classes, worst.recall)}
-    shown["random search, as many passes"] = control.balanced_accuracy
+    shown["random search, as many passes"] = random.balanced_accuracy
     shown["forward passes"] = worst.passes
     shown["found by"] = worst.attack
     title = f"{folder}: worst die within ζ = {zeta:g} ({kinds}), {suite}, {len(data)} test samples"
@@ -293,7 +321,8 @@ def chips_list(as_json: Json = False) -> None:
     payload: dict[str, Any] = {
         name: {
             "title": chip.title,
-            "limits": {key: getattr(chip.limits, key) for key in ("cores", "neurons_per_core", "fan_in", "tags")},
+            "version": chip.version,
+            "limits": {limit: fact.value for limit, fact in chip.limits.facts().items()},
             "kinds": {
                 kind: {"cv": model.cv.value, "status": model.cv.status, "source": model.cv.source}
                 for kind, model in chip.kinds.items()
@@ -309,6 +338,62 @@ def chips_list(as_json: Json = False) -> None:
             for kind, fact in chip["kinds"].items():
                 shown.add_row(name, kind, f"{fact['cv']:g}", fact["status"], fact["source"])
                 name = ""
+        return shown
+
+    _print(payload, as_json, table)
+
+
+@chips_app.command("show")
+def chips_show(
+    name: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """The card of one chip: every number, its status and its source, and what is approximated.
+
+    [bold]Example[/bold]
+
+      neurorobust chips show dynapse2 --json
+    """
+    chip = chip_model(name)
+
+    def table() -> Table:
+        title = f"{chip.name}, version {chip.version}: {chip.title}"
+        caption = "\n".join(f"· {note}" for note in chip.notes)
+        shown = Table(
+            "number",
+            "value",
+            "status",
+            "source",
+            title=title,
+            title_justify="left",
+            caption=caption,
+            caption_justify="left",
+        )
+        for row in numbers(chip):
+            shown.add_row(*row)
+        return shown
+
+    _print(card(chip), as_json, table)
+
+
+@chips_app.command("compare")
+def chips_compare(
+    first: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Where two chips differ.
+
+    [bold]Example[/bold]
+
+      neurorobust chips compare dynapse2 dynapse1
+    """
+    payload = compare_chips(chip_model(first), chip_model(second))
+
+    def table() -> Table:
+        shown = Table("", first, second, title=f"{first} and {second}", title_justify="left")
+        for what, values in payload.items():
+            shown.add_row(what, *("–" if value is None else str(value) for value in values.values()))
         return shown
 
     _print(payload, as_json, table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,16 +13,54 @@ out = Console()
 err = Console(stderr=True)
 
 
+LINE_EVERY = 30.0
+"""Seconds between lines where there is no terminal; what takes less says nothing."""
+
+
 @contextmanager
 def progress(description: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
-    """A bar with the time that is left, on stderr and only in a terminal; yields a function that advances it by one
-    and takes a new ``description``."""
+    """A bar with the time that is left, on stderr; outside a terminal a line about every half minute instead.
+
+    Yields a function that advances it by one and takes a new ``description``.
+    """
+    if not err.is_terminal:
+        yield _lines(description, total, done)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     times = (TextColumn("·"), TimeElapsedColumn(), TextColumn("gone,"), TimeRemainingColumn(), TextColumn("to go"))
-    with Progress(*columns, *times, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with Progress(*columns, *times, console=err, transient=True) as bar:
         task = bar.add_task(description, total=total, completed=done)
 
         def advance(description: str | None = None) -> None:
             bar.update(task, advance=1, description=description)
 
         yield advance
+
+
+def _lines(description: str, total: int, done: int) -> Callable[..., None]:
+    """What :func:`progress` yields outside a terminal."""
+    first, started, made = description, time.monotonic(), 0
+    last = started
+
+    def advance(description: str | None = None) -> None:
+        nonlocal last, made
+        made, now = made + 1, time.monotonic()
+        if now - last >= LINE_EVERY and done + made < total:
+            last = now
+            gone, left = duration(now - started), duration((now - started) / made * (total - done - made))
+            line = f"{description or first}: {done + made} of {total}, {gone} gone, about {left} to go"
+            err.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    return advance
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people.
+
+    Example:
+        >>> duration(42.3), duration(600), duration(9000)
+        ('42 s', '10.0 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,14 +1,15 @@
 """Figures: functions that draw on matplotlib axes and return them.
 
-They keep no state and choose no style; draw inside ``matplotlib.rc_context(plotting.STYLE)`` for the house style, on a
-figure with ``layout="constrained"``.
+They take what measurements return (``FleetResult``, ``WorstCase``, ``Sensitivity``, ``History``), or plain arrays and
+tables. They keep no state and choose no style; draw inside ``matplotlib.rc_context(plotting.STYLE)`` for the house
+style, on a figure with ``layout="constrained"``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,20 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import files
-from .evaluation.sensitivity import ALL
-from .params import POSITIVE, kind_of
+from .errors import unknown
+from .evaluation import FleetResult, Sensitivity, WorstCase
+from .evaluation.sensitivity import ALL, LEVELS
+from .network import placement_of
+from .params import POSITIVE, Params, apply, expand, kind_of, nominal
 
+NETWORK = "network"
 # Far apart for every kind of colour vision.
 COLORS = ("#c44e52", "#2f6fb0", "#e69f00", "#222222", "#7fc4ee")
 ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3, "frameon": False, "fontsize": 8}
+Dies = FleetResult | Sequence[float] | np.ndarray
 UNITS = {
     **dict.fromkeys(("tau_mem", "tau_syn", "tau_adapt", "t_ref"), (1e3, "ms")),
     **dict.fromkeys(("v_threshold", "v_leak", "v_reset", "adaptation"), (1e3, "mV")),
@@ -42,8 +48,16 @@ STYLE: Any = {
 }
 
 
-def raster(ax: Axes, spikes: np.ndarray, dt: float, *, color: str | Sequence[str] = "k") -> Axes:
+@runtime_checkable
+class History(Protocol):
+    """What :func:`neurorobust.fit` returns, as far as a figure needs it."""
+
+    rows: list[dict[str, float]]
+
+
+def raster(ax: Axes, spikes: np.ndarray | Tensor, dt: float, *, color: str | Sequence[str] = "k") -> Axes:
     """One dot for every event: spikes (T, n), dt in seconds; a colour for all channels or one for each."""
+    spikes = _array(spikes)
     step, channel = np.nonzero(spikes)
     colors = color if isinstance(color, str) else np.asarray(color)[channel]
     ax.scatter(step * dt * 1e3, channel, s=4, c=colors, marker="|", linewidths=1)
@@ -90,20 +104,28 @@ def membranes(
 
 def distributions(
     axes: Sequence[Axes],
-    before: Mapping[str, Tensor],
-    after: Mapping[str, Tensor],
+    before: Mapping[str, Tensor] | nn.Module,
+    after: Mapping[str, Tensor] | nn.Module | WorstCase,
     *,
     labels: tuple[str, str] = ("before", "after"),
     bins: int = 40,
 ) -> Sequence[Axes]:
-    """Histograms of every parameter in two dictionaries, one parameter on each of the axes, in the same bins.
+    """Histograms of every parameter before and after, one parameter on each of the axes, in the same bins.
 
     Heights are fractions of each one's own elements, so a value set once per core compares with one per neuron.
     Positive kinds have a logarithmic axis. Zeros (absent synapses) are left out, and counted in the legend.
 
     Args:
-        before, after: parameters in SI units; what both name is drawn, in the order of ``before``.
+        before: a network, or parameters by name, SI units. after: the same, or the worst die found for that network.
+            What both name is drawn, in the order of ``before``.
     """
+    if isinstance(after, WorstCase):
+        if not isinstance(before, nn.Module):
+            raise TypeError(f"before: got a {type(before).__name__}; expected the network whose worst die is drawn.")
+        worst, placement = after.deviations, placement_of(before)
+        after = apply(nominal(before), worst, placement)
+        before = {name: value for name, value in expand(nominal(before), placement).items() if name in worst}
+    before, after = _params(before), _params(after)
     names = [name for name in before if name in after]
     _check_axes(axes, len(names), "one for each parameter that both name")
     for ax, name in zip(axes, names):
@@ -134,13 +156,19 @@ def distributions(
     return axes
 
 
-def fleet_violins(ax: Axes, groups: Mapping[str, Mapping[str, Sequence[float]]], spec: float | None = None) -> Axes:
-    """Balanced accuracy over dies: a violin, every die, and the mean, for each network in each group.
+def fleet_violins(
+    ax: Axes,
+    groups: FleetResult | Mapping[str, FleetResult] | Mapping[str, Mapping[str, Dies]],
+    spec: float | None = None,
+) -> Axes:
+    """The score over dies: a violin, every die, and the mean, for each network in each group.
 
     Args:
-        groups: ``{condition: {network: one value a die}}``.
+        groups: one fleet; ``{network: fleet}``, grouped by chip; or ``{condition: {network: fleet, or one value a
+            die}}``.
         spec: a line at the specification.
     """
+    groups = _by_condition(groups)
     networks = list(dict.fromkeys(name for group in groups.values() for name in group))
     width = 0.8 / len(networks)
     colors = [COLORS[j % len(COLORS)] for j in range(len(networks))]
@@ -149,7 +177,7 @@ def fleet_violins(ax: Axes, groups: Mapping[str, Mapping[str, Sequence[float]]],
         for j, name in enumerate(networks):
             if name not in group:
                 continue
-            values, x = np.asarray(group[name]), i + (j - (len(networks) - 1) / 2) * width
+            values, x = _scores(group[name]), i + (j - (len(networks) - 1) / 2) * width
             if np.ptp(values) > 0:
                 violin = ax.violinplot(values, [x], widths=0.9 * width, showextrema=False)
                 setp(violin["bodies"], facecolor=colors[j], alpha=0.3)
@@ -169,63 +197,78 @@ def fleet_violins(ax: Axes, groups: Mapping[str, Mapping[str, Sequence[float]]],
     for j, name in enumerate(networks):
         ax.plot([], [], color=colors[j], lw=4, alpha=0.6, label=name)
     ax.set_xticks(range(len(groups)), list(groups))
-    ax.set(ylabel="balanced accuracy", xlim=(-0.6, len(groups) - 0.4))
+    ax.set(ylabel=_figure_of_merit(*(dies for group in groups.values() for dies in group.values())))
+    ax.set_xlim(-0.6, len(groups) - 0.4)
     ax.margins(y=0.1)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(networks) + 1, frameon=False)
     return ax
 
 
-def yield_curve(ax: Axes, values: Mapping[str, Sequence[float]], spec: float | None = None) -> Axes:
+def yield_curve(ax: Axes, values: FleetResult | Mapping[str, Dies], spec: float | None = None) -> Axes:
     """Fraction of dies that reach a specification, for every specification, so that none has to be chosen.
 
     Args:
-        values: ``{network: balanced accuracy of each die}``.
+        values: one fleet, or ``{network: fleet, or one value a die}``.
         spec: a line at one specification.
     """
-    for j, (name, dies) in enumerate(values.items()):
-        reached = np.sort(dies)
+    fleets = {NETWORK: values} if isinstance(values, FleetResult) else values
+    scores = {name: np.sort(_scores(dies)) for name, dies in fleets.items()}
+    lowest = min(reached[0] for reached in scores.values())
+    for j, (name, reached) in enumerate(scores.items()):
         fraction = 1 - np.arange(len(reached)) / len(reached)
-        ax.step(
-            np.r_[0, reached, 1], np.r_[1, fraction, 0], where="pre", color=COLORS[j % len(COLORS)], lw=2, label=name
-        )
+        steps = np.r_[min(0, lowest), reached, 1], np.r_[1, fraction, 0]
+        ax.step(*steps, where="pre", color=COLORS[j % len(COLORS)], lw=2, label=name)
     if spec is not None:
-        ax.axvline(spec, color="0.4", lw=1, ls="--")
-    lowest = min(min(dies) for dies in values.values())
-    ax.set(xlabel="specification: balanced accuracy ≥", ylabel="yield", xlim=(max(0, lowest - 0.02), 1), ylim=(0, 1.02))
+        ax.axvline(spec, color="0.4", lw=1, ls="--", label=f"specification {spec:.2f}")
+    ax.set(xlabel=f"specification: {_figure_of_merit(*fleets.values())} ≥", ylabel="yield", ylim=(0, 1.02))
+    ax.set_xlim(max(0, lowest - 0.02) if lowest >= 0 else lowest - 0.02, 1)
+    ax.legend(loc="lower left")
     return ax
 
 
-def attack_curve(ax: Axes, curves: Mapping[str, Mapping[str, Mapping[float, float]]], chance: float) -> Axes:
+def attack_curve(ax: Axes, curves: Mapping[Any, Any], chance: float | None = None) -> Axes:
     """Balanced accuracy against the attack's size ζ.
 
     Args:
-        curves: ``{network: {suite: {ζ: balanced accuracy}}}``; each suite has its own line style.
-        chance: what guessing gives.
+        curves: ``{ζ: worst case, or its balanced accuracy}`` of one network, ``{network: {ζ: …}}``, or
+            ``{network: {suite: {ζ: …}}}``; each suite has its own line style.
+        chance: what guessing gives; by default 1 over the number of classes of the first worst case.
     """
+    whole = curves if _depth(curves) > 1 else {NETWORK: curves}
+    by_network = {name: found if _depth(found) > 1 else {"": found} for name, found in whole.items()}
     styles = ("-", ":", "--", "-.")
-    suites = list(dict.fromkeys(suite for network in curves.values() for suite in network))
-    for j, (network, by_suite) in enumerate(curves.items()):
+    suites = list(dict.fromkeys(suite for network in by_network.values() for suite in network))
+    for j, (network, by_suite) in enumerate(by_network.items()):
         for suite, points in by_suite.items():
-            size, value = zip(*sorted(points.items()))
-            style = styles[suites.index(suite) % len(styles)]
-            ax.plot(size, value, style, color=COLORS[j % len(COLORS)], marker="o", ms=3.5, label=f"{network}, {suite}")
-    ax.axhline(chance, color="0.6", lw=1)
-    ax.annotate("chance", (0, chance), (2, 3), textcoords="offset points", fontsize=8, color="0.4")
-    ax.set(xlabel="attack size ζ (relative, every kind)", ylabel="balanced accuracy", ylim=(0, 1.02))
+            size, found = zip(*sorted(points.items(), key=lambda point: point[0]))
+            if chance is None:
+                chance = next((1 / len(worst.recall) for worst in found if getattr(worst, "recall", ())), None)
+            value = [worst.score if isinstance(worst, WorstCase) else worst for worst in found]
+            style, label = styles[suites.index(suite) % len(styles)], f"{network}, {suite}" if suite else network
+            ax.plot(size, value, style, color=COLORS[j % len(COLORS)], marker="o", ms=3.5, label=label)
+    if chance is not None:
+        ax.axhline(chance, color="0.6", lw=1)
+        ax.annotate("chance", (0, chance), (2, 3), textcoords="offset points", fontsize=8, color="0.4")
+    ax.set(xlabel="attack size ζ (relative)", ylabel="balanced accuracy", ylim=(0, 1.02))
     ax.set_xlim(left=0)
     ax.legend()
     return ax
 
 
-def sensitivity_bars(axes: Sequence[Axes], rows: pd.DataFrame) -> Sequence[Axes]:
+def sensitivity_bars(axes: Sequence[Axes], rows: Sensitivity | pd.DataFrame, level: str = "kind") -> Sequence[Axes]:
     """What each part of a network costs when it alone deviates, in the order of the rows, first on top.
 
     Args:
         axes: two, side by side: balanced accuracy as measured (random dies from worst to mean, and attacked), and the
             loss added at the worst corner to first order, on a logarithmic axis.
-        rows: of :meth:`neurorobust.evaluation.Sensitivity.table`; for one level ``table[table["level"] == "kind"]``. Of
-            a regression they hold R²: label the first axis anew.
+        rows: what :func:`neurorobust.sensitivity` found, or some rows of its table. Of a regression they hold R²: label
+            the first axis anew.
+        level: of a whole result, the level that is drawn, one of ``neurorobust.evaluation.sensitivity.LEVELS``.
     """
+    if isinstance(rows, Sensitivity):
+        if level not in LEVELS:
+            raise unknown("level", level, LEVELS)
+        rows = rows.table().query("level == @level")
     _check_axes(axes, 2, "measured, first order")
     measured, slope = axes
     y = np.arange(len(rows))
@@ -255,14 +298,20 @@ def sensitivity_bars(axes: Sequence[Axes], rows: pd.DataFrame) -> Sequence[Axes]
     return axes
 
 
-def synapse_map(ax: Axes, values: np.ndarray, *, label: str = "loss added at the worst corner") -> Axes:
+def synapse_map(
+    ax: Axes, values: np.ndarray | Sensitivity, name: str = "", *, label: str = "loss added at the worst corner"
+) -> Axes:
     """A heat map of the synapses of a layer, row = target, column = source, with a logarithmic colour bar.
 
     Three decades below the largest value are told apart; absent synapses (NaN) are grey.
 
     Args:
-        values: ≥ 0, shape (n_out, n_in), as :meth:`neurorobust.evaluation.Sensitivity.first_order` gives them.
+        values: what :func:`neurorobust.sensitivity` found, or an array ≥ 0, shape (n_out, n_in); the positions of a
+            kernel lie side by side.
+        name: of a whole result, the weight that is drawn.
     """
+    values = values.first_order(name) if isinstance(values, Sensitivity) else values
+    values = values.reshape(len(values), -1)
     top = np.nanmax(values)
     if not top > 0:
         raise ValueError("values: all are 0 or NaN; expected a positive one.")
@@ -277,14 +326,14 @@ def synapse_map(ax: Axes, values: np.ndarray, *, label: str = "loss added at the
     return ax
 
 
-def training(axes: Sequence[Axes], rows: Sequence[Mapping[str, float]] | pd.DataFrame) -> Sequence[Axes]:
+def training(axes: Sequence[Axes], rows: History | Sequence[Mapping[str, float]] | pd.DataFrame) -> Sequence[Axes]:
     """Loss on the first of two axes, validation scores and the epoch that was kept on the second.
 
     Args:
-        rows: of a :class:`neurorobust.training.History`, or ``pd.read_csv(folder / "log.csv")``.
+        rows: a :class:`neurorobust.training.History`, its rows, or ``pd.read_csv(folder / "log.csv")``.
     """
     _check_axes(axes, 2, "loss, validation")
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows.rows if isinstance(rows, History) else rows)
     axes[0].plot(table["epoch"], table["loss"], color=COLORS[3], lw=1.5)
     axes[0].set(xlabel="epoch", ylabel="training loss")
     looked = table.dropna(subset="score")
@@ -297,6 +346,40 @@ def training(axes: Sequence[Axes], rows: Sequence[Mapping[str, float]] | pd.Data
         axes[1].legend(**ABOVE | {"ncols": 2})
     axes[1].set(xlabel="epoch", ylabel="balanced accuracy, validation")
     return axes
+
+
+def _params(of: Mapping[str, Tensor] | nn.Module) -> Params:
+    return nominal(of) if isinstance(of, nn.Module) else dict(of)
+
+
+def _scores(dies: Dies) -> np.ndarray:
+    return dies.score if isinstance(dies, FleetResult) else np.asarray(dies)
+
+
+def _figure_of_merit(*dies: Dies) -> str:
+    """What a fleet's score is: R² for fleets of a regression."""
+    regression = any(isinstance(fleet, FleetResult) and fleet.accuracy is None for fleet in dies)
+    return "R²" if regression else "balanced accuracy"
+
+
+def _by_condition(
+    groups: FleetResult | Mapping[str, FleetResult] | Mapping[str, Mapping[str, Dies]],
+) -> Mapping[str, Mapping[str, Dies]]:
+    """Fleets by condition and network; those without a condition by chip."""
+    if isinstance(groups, FleetResult):
+        return {groups.chip: {NETWORK: groups}}
+    found: dict[str, dict[str, Dies]] = {}
+    for name, group in groups.items():
+        if isinstance(group, FleetResult):
+            found.setdefault(group.chip, {})[name] = group
+        else:
+            found[name] = dict(group)
+    return found
+
+
+def _depth(curves: Mapping[Any, Any]) -> int:
+    """How many mappings are nested."""
+    return 1 + max((_depth(value) for value in curves.values() if isinstance(value, Mapping)), default=0)
 
 
 def _array(values: np.ndarray | Tensor) -> np.ndarray:

@@ -20,8 +20,10 @@ from . import files
 from .attacks import PGA, Ball
 from .console import progress
 from .errors import check_count, check_finite, check_number
-from .evaluation.statistics import check_outputs, score
+from .evaluation.blocks import in_blocks, judged_outputs
+from .evaluation.statistics import check_outputs, one_class, score
 from .evaluation.worst_case import find
+from .foreign.wrapped import check_repeats
 from .params import ABOVE_ZERO, check_values, evaluating, forward, kind_of, nominal
 from .randomness import generator as keyed_generator
 from .regularizers import Regularizer, as_regularizer
@@ -69,12 +71,24 @@ class Schedule:
 
 @dataclass
 class History:
-    """What happened: one row an epoch, the epoch whose parameters were kept, and whether time ran out."""
+    """What happened: one row an epoch, the epoch whose parameters were kept, and whether time ran out.
+
+    ``one_class`` is the class that the kept network predicts for the whole validation part, if it does: it learned
+    nothing, or fell silent.
+    """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     best_score: float = -math.inf
     epochs_planned: int = 0
+    one_class: int | None = None
+
+    def __repr__(self) -> str:
+        guess = "" if self.one_class is None else f"; class {self.one_class} is predicted for everything"
+        return (
+            f"History({len(self.rows)} of {self.epochs_planned} epochs, {self.seconds:.0f} s: kept epoch "
+            f"{self.best_epoch}, score {self.best_score:.3f}{guess})"
+        )
 
     @property
     def seconds(self) -> float:
@@ -100,7 +114,7 @@ def selection_score(network: nn.Module, data: Data, seed: int) -> tuple[float, f
     attack = PGA(steps=10, divergence="mse" if data.regression else "kl")
     with evaluating(network):
         with torch.no_grad():
-            clean = score(forward(network, nominal(network), data.x)[0], data.y)
+            clean = score(in_blocks(network, nominal(network), data.x), data.y)
         attacked = find(network, data, Ball.uniform(0.05), attack, seed=seed).score
     return clean, attacked
 
@@ -146,6 +160,7 @@ def fit(
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
     if not trained:
         raise ValueError("network: no parameter has requires_grad; set it on those that shall be trained.")
+    check_repeats(network, task.train.x)
     for part in (task.train, task.validation):
         with torch.no_grad(), evaluating(network):
             outputs = forward(network, nominal(network), part.x[:1])[0]
@@ -190,6 +205,8 @@ def fit(
                 files.write_text(path.with_name("log.csv"), history.to_csv())
             tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
     _restore(network, best)
+    with evaluating(network):
+        history.one_class = one_class(judged_outputs(network, nominal(network), task.validation), task.validation.y)
     return history
 
 

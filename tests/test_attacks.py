@@ -681,8 +681,11 @@ def test_bad_settings_are_refused(network, data):
         PGA(steps=0)
     with pytest.raises(TypeError, match=r"steps: got 2.5"):
         RandomSearch(steps=2.5)
-    with pytest.raises(ValueError, match="init_std: got 0"):
-        PGA(init_std=0.0)
+    for attack in (PGA, APGD):
+        with pytest.raises(ValueError, match="init_std: got 0"):
+            attack(init_std=0.0)
+    with pytest.raises(ValueError, match="stride: got -1"):
+        PGA(stride=-1.0)
     with pytest.raises(ValueError, match="restarts: got 0"):
         worst_case(network, data, Ball.uniform(0.1), PGA(), restarts=0)
     with pytest.raises(ValueError, match="names no parameter of this network"):

@@ -167,6 +167,37 @@ def test_train_json_and_what_it_writes(tmp_path):
     assert (info["task"], info["chip"], info["method"], info["seed"]) == ("ecg", "dynapse2", "standard", 2)
 
 
+@pytest.mark.parametrize("seconds", [19.0, 600.0])
+@pytest.mark.parametrize("command", [("evaluate", "--mismatch", "0.1", "--chips", 1), ("attack", "--samples", 10)])
+def test_the_cost_comes_first(command, seconds, robust):
+    """More than 20 s is announced on stderr, with --json too; less is not."""
+    name = "estimate_evaluate" if command[0] == "evaluate" else "estimate_worst_case"
+    with mock.patch.object(neurorobust.cli, name, return_value=seconds) as estimate:
+        ran = cli(command[0], robust, *command[1:], "--json")
+    assert ran.code == 0 and estimate.call_count == 1
+    strict(ran.out)
+    assert ("This will take about 10.0 min on this machine" in " ".join(ran.err.split())) == (seconds > 20)
+
+
+def test_the_cost_of_an_attack_has_its_control_in_it(robust):
+    """Ten steps, twice, and random search of as many passes: 22 + 22."""
+    with mock.patch.object(neurorobust.cli, "estimate_worst_case", return_value=0.0) as estimate:
+        cli("attack", robust, "--samples", 10, "--restarts", 2)
+    assert estimate.call_args.args[3].passes == 44
+
+
+def test_a_silent_network_is_named(robust, tmp_path):
+    """One line on stderr names the class that is predicted for everything; the figures are printed all the same."""
+    network, info = nr.load(robust)
+    for name, value in network.named_parameters():
+        if name.startswith("readout.") and name.endswith(("weight", "bias")):
+            value.data.zero_()
+    nr.save(network, tmp_path / "m", info)
+    ran = cli("evaluate", tmp_path / "m", "--mismatch", "0.1", "--chips", 1, "--json")
+    assert strict(ran.out)["nominal"] == 0.5
+    assert f"The network predicts '{beats().classes[0]}' for every sample" in " ".join(ran.err.split())
+
+
 def test_lists_as_json():
     """Chips with each kind's CV, status and source; tasks with a line about each."""
     chips = strict(cli("chips", "list", "--json").out)

@@ -180,10 +180,10 @@ def test_every_number_of_a_chip_is_shown_with_its_source(generate):
     chip = chipmodels.load("dynapse2")
     shown = generate.chips({"dynapse2": chip})
     rows = {path: (value, status, source) for path, value, status, source in generate.numbers(chip)}
-    assert rows["kinds.weight.cv"] == ("0.1", "measured", chip.kinds["weight"].cv.source)
+    assert rows["kinds.weight.cv"] == ("0.099 at 5.6e-09", "measured", chip.kinds["weight"].cv.source)
     assert rows["kinds.tau_mem.range"] == ("7.7e-08 to 0.353", "coded", chip.kinds["tau_mem"].range.source)
-    assert rows["limits.fan_in"] == ("64", "see source", chip.limits.source)
-    assert rows["codec.largest"] == ("8e-09", "coded", chip.codec.largest.source)
+    assert rows["limits.fan_in"] == ("64", "coded", chip.limits.source)
+    assert rows["kinds.weight.store.largest"] == ("8e-09", "coded", chip.kinds["weight"].store.largest.source)
     sources = re.findall(r"source='([^']*)'", repr(chip)) + re.findall(r'source="([^"]*)"', repr(chip))
     assert len(sources) >= 10
     assert [source for source in sources if source not in shown] == []

@@ -14,6 +14,7 @@ from scipy import stats
 import chipmodels
 import neurorobust as nr
 from neurorobust.evaluation import FleetResult, clopper_pearson
+from neurorobust.evaluation.statistics import one_class
 from neurorobust.network import placement_of
 from neurorobust.tasks import Data
 
@@ -152,6 +153,28 @@ def test_impossible_fleets_are_refused(bad, data):
     """Counts are positive integers, seeds are not negative."""
     with pytest.raises(ValueError, match=next(iter(bad))):
         nr.evaluate(network(), data, CHIPS["dynapse2"], **bad)
+
+
+def test_a_network_that_always_says_the_same_is_named(data):
+    """Weights of 0 and one bias: the result and its text say the class; of a network that tells them apart nothing."""
+    linear = torch.nn.Linear(3, 2).double()
+    with torch.no_grad():
+        linear.weight.zero_(), linear.bias.copy_(torch.tensor([0.0, 1.0]))
+    found = nr.evaluate(nr.wrap(linear, decode=lambda steps: steps.mean(1)), data, nr.mismatch(0.1), n_chips=2)
+    assert found.one_class == 1 and found.nominal == 0.5
+    assert "class 1 is predicted for everything" in repr(found)
+    other = nr.evaluate(network(), data, nr.mismatch(0.1), n_chips=2)
+    assert other.one_class is None and "everything" not in repr(other)
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=6), st.booleans())
+def test_one_class(predicted, steps):
+    """The class if all predictions are alike, per sample or per step; never of a regression."""
+    outputs = torch.eye(3)[torch.tensor(predicted)]
+    outputs = outputs[None] if steps else outputs
+    y = outputs.argmax(-1)
+    assert one_class(outputs, y) == (predicted[0] if len(set(predicted)) == 1 else None)
+    assert one_class(outputs, outputs) is None
 
 
 def test_one_class_of_data_is_refused():

@@ -21,7 +21,7 @@ from matplotlib.text import Text
 import neurorobust as nr
 from neurorobust import plotting
 from neurorobust.attacks import PGA
-from neurorobust.evaluation import sensitivity
+from neurorobust.evaluation import FleetResult, sensitivity, worst_case
 from neurorobust.network import placement_of
 from neurorobust.params import expand
 from neurorobust.training import History
@@ -98,6 +98,8 @@ def test_raster():
     assert plotting.raster(ax, spikes, 0.005) is ax
     assert ax.collections[0].get_offsets().tolist() == [[10, 0], [25, 2], [95, 1]]
     assert ax.get_xlim() == (0, 100)
+    tensor = plotting.raster(axes(1, 1)[0], torch.from_numpy(spikes), 0.005)
+    assert tensor.collections[0].get_offsets().tolist() == ax.collections[0].get_offsets().tolist()
 
 
 @pytest.mark.parametrize("adapting", [False, True])
@@ -179,12 +181,117 @@ def test_violins_and_curves():
     values = {name: 1 - 0.4 * rng.beta(2, 20, 40) for name in names}
     ax, other, third = axes(1, 3, size=(21, 4))
     plotting.fleet_violins(ax, {"fleet": values, "mismatch": values}, 0.9)
-    means = [line.get_segments()[0][0, 1] for line in ax.collections if hasattr(line, "get_segments")]
-    assert means == pytest.approx([value.mean() for value in values.values()] * 2)
+    assert means(ax) == pytest.approx([value.mean() for value in values.values()] * 2)
     plotting.yield_curve(other, values, 0.9)
     plotting.attack_curve(third, {name: {"ten": {0.0: 0.9, 0.1: 0.6}} for name in names}, 0.5)
     assert [line.get_ydata().tolist() for line in third.lines[:6]] == [[0.9, 0.6]] * 6
     assert overlaps(ax.figure) == []
+
+
+def fleet(scores, chip="mismatch 0.3", regression=False) -> FleetResult:
+    """A fleet with these scores."""
+    values = np.asarray(scores, dtype=float)
+    accuracy = None if regression else values
+    return FleetResult(chip, 1, tuple(range(len(values))), 1.0, 1.0, values, accuracy, None, [])
+
+
+def means(ax) -> list[float]:
+    """Heights of the lines that mark a mean."""
+    return [line.get_segments()[0][0, 1] for line in ax.collections if hasattr(line, "get_segments")]
+
+
+def test_fleets_are_drawn_as_they_are():
+    """One FleetResult, several by network, several on two chips, and by condition: the means in their groups; R² is
+    called so."""
+    a, b, other = fleet([0.9, 0.8]), fleet([0.5, 0.6, 0.7]), fleet([0.2, 0.4], "dynapse2")
+    one, two, chips, named, regression = axes(1, 5, size=(25, 4))
+    plotting.fleet_violins(one, a)
+    assert means(one) == pytest.approx([0.85]) and [t.get_text() for t in one.get_xticklabels()] == ["mismatch 0.3"]
+    plotting.fleet_violins(two, {"a": a, "b": b}, 0.75)
+    assert means(two) == pytest.approx([0.85, 0.6]) and len(two.get_xticks()) == 1
+    plotting.fleet_violins(chips, {"a": a, "other": other})
+    assert [t.get_text() for t in chips.get_xticklabels()] == ["mismatch 0.3", "dynapse2"]
+    plotting.fleet_violins(named, {"before": {"a": a}, "after": {"a": [0.1, 0.3]}})
+    assert means(named) == pytest.approx([0.85, 0.2]) and named.get_ylabel() == "balanced accuracy"
+    plotting.fleet_violins(regression, fleet([0.9, 0.7], regression=True))
+    assert regression.get_ylabel() == "R²"
+    assert overlaps(one.figure) == []
+
+
+def test_yield_of_fleets():
+    """The curve of a FleetResult passes through its own yields, alone or by name; a regression may be below 0."""
+    found = fleet([0.5, 0.7, 0.7, 0.9])
+    alone, named, regression = axes(1, 3, size=(15, 4))
+    plotting.yield_curve(alone, found)
+    plotting.yield_curve(named, {"a": found, "b": [0.6]}, 0.7)
+    for ax in (alone, named):
+        spec, fraction = ax.lines[0].get_data()
+        for at in (0.45, 0.6, 0.7, 0.8, 0.95):
+            assert fraction[np.searchsorted(spec, at)] == found.yield_at(at).fraction
+    assert [text.get_text() for text in named.get_legend().get_texts()] == ["a", "b", "specification 0.70"]
+    plotting.yield_curve(regression, fleet([-0.5, 0.5], regression=True))
+    spec, fraction = regression.lines[0].get_data()
+    assert np.all(np.diff(spec) >= 0) and regression.get_xlim()[0] < -0.5 and "R²" in regression.get_xlabel()
+    assert overlaps(alone.figure) == []
+
+
+def test_worst_cases_are_drawn_as_they_are():
+    """{ζ: WorstCase} alone, by network, and by network and suite, with numbers among them: their scores in the order of
+    ζ, and chance from the number of classes."""
+    network, data = tiny(), events(0, 12)
+    found = {z: worst_case(network, data, nr.Ball.uniform(z), PGA(steps=2)) for z in (0.4, 0.1)}
+    scores = [found[0.1].score, found[0.4].score]
+    alone, by_network, by_suite = axes(1, 3, size=(15, 4))
+    plotting.attack_curve(alone, found)
+    plotting.attack_curve(by_network, {"a": {0.0: 0.9} | found, "b": {0.1: 0.4}})
+    plotting.attack_curve(by_suite, {"a": {"ten": found}}, 0.25)
+    assert alone.lines[0].get_data()[0].tolist() == [0.1, 0.4] and alone.lines[0].get_ydata().tolist() == scores
+    assert by_network.lines[0].get_ydata().tolist() == [0.9, *scores]
+    assert [line.get_label() for line in by_network.lines[:2]] == ["a", "b"]
+    assert by_suite.lines[0].get_label() == "a, ten"
+    assert [ax.lines[-1].get_ydata()[0] for ax in (alone, by_network, by_suite)] == [0.5, 0.5, 0.25]
+    assert overlaps(alone.figure) == []
+
+
+def test_distributions_of_a_worst_die():
+    """A network and the worst die found for it: the values of `apply`, for what the ball names alone."""
+    network, ball = tiny(), nr.Ball(tau_mem=0.4)
+    found = worst_case(network, events(0, 12), ball, PGA(steps=2))
+    drawn = axes(1, 2)
+    plotting.distributions(drawn, network, found)
+    before, placement = nr.nominal(network), placement_of(network)
+    die = nr.apply(before, found.deviations, placement)
+    for ax, name in zip(drawn, ("hidden.tau_mem", "readout.tau_mem")):
+        assert ax.get_xlabel() == f"{name} (ms)"
+        for (edges, heights_), values in zip(heights(ax), (expand(before, placement)[name], die[name])):
+            assert heights_ == pytest.approx(np.histogram(1e3 * values, [*edges, ax.get_xlim()[1]])[0] / len(values))
+    with pytest.raises(TypeError, match="before: got a dict; expected the network"):
+        plotting.distributions(drawn, before, found)
+
+
+def test_a_sensitivity_is_drawn_as_it_is(found):
+    """The whole result: its kinds, another level by name, a weight by name; unknown names list what exists."""
+    table = found.table()
+    for options, level in (((), "kind"), (("layer",), "layer")):
+        bars, _ = plotting.sensitivity_bars(axes(1, 2, size=(11, 4)), found, *options)
+        rows = table[table["level"] == level]
+        assert bars.collections[1].get_offsets()[:, 0].tolist() == rows["attacked"].tolist()
+    with pytest.raises(ValueError, match=r"level: 'kinds' does not exist.*Did you mean 'kind'"):
+        plotting.sensitivity_bars(axes(1, 2), found, "kinds")
+    name = "hidden.recurrent.weight"
+    one, other = axes(1, 2)
+    plotting.synapse_map(one, found, name), plotting.synapse_map(other, found.first_order(name))
+    assert np.ma.allequal(one.images[0].get_array(), other.images[0].get_array())
+    with pytest.raises(ValueError, match=r"'' does not exist; choose one of .*hidden\.recurrent\.weight"):
+        plotting.synapse_map(one, found)
+
+
+def test_synapses_of_a_kernel():
+    """A kernel of shape (2, 3, 2, 2): twelve columns, one for each source and position."""
+    values = np.arange(1.0, 25).reshape(2, 3, 2, 2)
+    (ax,) = axes(1, 1)
+    plotting.synapse_map(ax, values)
+    assert ax.images[0].get_array().tolist() == values.reshape(2, 12).tolist()
 
 
 def test_sensitivity_bars(found):
@@ -236,14 +343,14 @@ def test_synapse_map(found):
         plotting.synapse_map(axes(1, 1)[0], np.zeros((2, 2)))
 
 
-@pytest.mark.parametrize("as_csv", [False, True], ids=["rows", "log.csv"])
-def test_training(as_csv, tmp_path):
+@pytest.mark.parametrize("given_as", ["rows", "log.csv", "History"])
+def test_training(given_as, tmp_path):
     """Loss of every epoch, scores of those that were looked at, and the last best one as fit keeps it."""
     rows = [{"epoch": e, "loss": 1 / (e + 1), "clean": np.nan, "attacked": np.nan, "score": np.nan} for e in range(6)]
     for epoch, clean, attacked in ((1, 0.8, 0.6), (3, 0.9, 0.7), (5, 1.0, 0.6)):
         rows[epoch] |= {"clean": clean, "attacked": attacked, "score": (clean + attacked) / 2}
-    table: object = rows
-    if as_csv:
+    table: object = History(rows) if given_as == "History" else rows
+    if given_as == "log.csv":
         (tmp_path / "log.csv").write_text(History(rows).to_csv())
         table = pd.read_csv(tmp_path / "log.csv")
     loss, scores = plotting.training(axes(1, 2), table)

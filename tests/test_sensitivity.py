@@ -14,7 +14,8 @@ from torch.nn import functional
 import neurorobust as nr
 from neurorobust.attacks import PGA, L2Ball
 from neurorobust.evaluation import balanced_accuracy, sensitivity
-from neurorobust.evaluation.sensitivity import BLOCK, LEVELS
+from neurorobust.evaluation.blocks import JUDGED
+from neurorobust.evaluation.sensitivity import LEVELS
 from neurorobust.network import placement_of
 from neurorobust.params import expand, forward
 from neurorobust.tasks import Data
@@ -93,7 +94,7 @@ def test_closed_form(seed, n_out, n_in, n, zeta):
 @pytest.mark.parametrize("objective", ["ce", "margin"])
 def test_blocks_of_samples_add_up(objective):
     """With more samples than a block, and an objective that is no mean over them, slopes are those of all at once."""
-    network, data = Affine(0), samples(2 * BLOCK + 3)
+    network, data = Affine(0), samples(2 * JUDGED + 3)
     found = look(network, data, objective=objective, n_dies=1, attack=PGA(steps=1))
     delta = torch.zeros_like(network.read.weight).requires_grad_()
     logits = forward(network, nr.apply(nr.nominal(network), {"read.weight": delta}), data.x)[0]

@@ -142,6 +142,22 @@ def test_the_best_epoch_is_kept(task):
     assert all(row["score"] == (row["clean"] + row["attacked"]) / 2 for row in history.rows)
 
 
+def test_a_network_that_learned_nothing_is_named(task):
+    """A silent network gives one class for the whole validation part: the history says which, unless it learned."""
+    network = student()
+    for name, value in network.named_parameters():
+        value.requires_grad_(name == "readout.input.bias")
+        if name.endswith("weight"):
+            value.data.zero_()
+    history = fit(network, task, functional.cross_entropy, epochs=1, schedule=SCHEDULE)
+    predicted = network(task.validation.x)[0].argmax(1)
+    assert history.one_class == predicted[0] and (predicted == predicted[0]).all()
+    assert f"class {history.one_class} is predicted for everything" in repr(history)
+    learned = fit(student(), task, functional.cross_entropy, epochs=20, schedule=SCHEDULE)
+    assert learned.one_class is None
+    assert repr(learned).startswith("History(20 of 20 epochs, ") and "everything" not in repr(learned)
+
+
 def test_training_learns(task):
     """20 epochs take the clean validation score of a linearly separable toy above .8 from chance (.5)."""
     network = student()

@@ -126,6 +126,33 @@ def test_attacked_passes_leave_buffers_and_modes():
     assert module.training and not module[1].training
 
 
+@pytest.mark.parametrize(
+    "nested",
+    [
+        lambda loss, attack: attack(nr.regularizers.ForwardNoise(loss, 0.1)),
+        lambda loss, attack: nr.regularizers.ForwardNoise(attack(loss), 0.1),
+        lambda loss, attack: attack(nr.regularizers.Dropout(nr.regularizers.ForwardNoise(loss, 0.1), 0.2, "4.weight")),
+        lambda loss, attack: attack(attack(nr.regularizers.ForwardNoise(loss, 0.1))),
+    ],
+)
+def test_a_batch_is_counted_once(nested):
+    """However regularizers nest, a training step counts one batch in the batch norm; under Adversarial it is the clean
+    pass that counts: its mean has moved a tenth of the way to the batch's own."""
+    module, data = cnn(), images(0)
+    model = nr.wrap(module, DIGITAL)
+    with torch.no_grad():
+        mean = module[0](data.x).mean((0, 2, 3))
+
+    def attack(inner):
+        return nr.regularizers.Adversarial(inner, nr.attacks.PGA(2), nr.Ball.uniform(0.1), 0.5)
+
+    loss = nested(functional.cross_entropy, attack)
+    loss(model, dict(model.named_parameters()), (data.x, data.y)).backward()
+    assert module[1].num_batches_tracked == 1
+    if isinstance(loss, nr.regularizers.Adversarial):
+        torch.testing.assert_close(module[1].running_mean, 0.1 * mean)
+
+
 def test_evaluation_runs_in_eval_mode():
     """A fleet is judged with dropout off: the nominal score is that of the module in eval mode."""
     module, data = nn.Sequential(cnn(False), nn.Dropout(0.9)), images(0, 40)
@@ -265,6 +292,86 @@ class Pruned(nn.Linear):
         super().__init__(3, 2)
         self.weight_orig = nn.Parameter(self.weight.detach())
         del self.weight
+
+
+class Remembers(nn.Module):
+    """A linear layer with a leaky state that outlives the call; as a buffer, or as a plain attribute."""
+
+    def __init__(self, buffer=False):
+        super().__init__()
+        self.linear, self.calls = nn.Linear(3, 2).double(), 0
+        if buffer:
+            self.register_buffer("state", torch.zeros(2).double())
+        else:
+            self.state = torch.zeros(2).double()
+
+    def forward(self, x):
+        self.calls += 1
+        output = self.linear(x)
+        if "state" in self._buffers:
+            self.state.mul_(0.9).add_(output.detach().mean(0))
+        else:
+            self.state = 0.9 * self.state + output.detach().mean(0)
+        return output + self.state
+
+
+class Noisy(nn.Module):
+    """Draws from torch's own generator in eval mode, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2).double()
+
+    def forward(self, x):
+        return self.linear(x + torch.randn_like(x))
+
+
+def vectors() -> Data:
+    return Data(draw(0, 20, 3), torch.arange(20) % 2)
+
+
+LOOKS = {
+    "evaluate": lambda model: nr.evaluate(model, vectors(), nr.mismatch(0.1), n_chips=2),
+    "worst_case": lambda model: nr.worst_case(model, vectors(), nr.Ball(weight=0.1), nr.attacks.PGA(1)),
+    "sensitivity": lambda model: nr.sensitivity(model, vectors(), attack=nr.attacks.PGA(1), n_dies=1),
+    "fit": lambda model: nr.fit(
+        model,
+        Task("t", ("a", "b"), vectors(), vectors(), vectors(), functional.cross_entropy),
+        functional.cross_entropy,
+        epochs=1,
+    ),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_a_module_that_does_not_repeat_itself_is_refused(look):
+    """State between calls and random numbers in eval mode are found at the first look, before anything is measured;
+    state in a buffer is restored after every pass and does no harm; torch's generator is left alone."""
+    for module in (Remembers(), Noisy()):
+        state = torch.get_rng_state()
+        with pytest.raises(ValueError, match=f"module: {type(module).__name__} gives other outputs for the same sampl"):
+            look(nr.wrap(module))
+        assert torch.equal(state, torch.get_rng_state())
+    module = Remembers(buffer=True)
+    look(nr.wrap(module))
+
+
+def test_a_module_is_looked_at_once():
+    """The first evaluation makes two passes more than the second."""
+    module = Remembers(buffer=True)
+    model, calls = nr.wrap(module), []
+    for _ in range(2):
+        before = module.calls
+        LOOKS["evaluate"](model)
+        calls.append(module.calls - before)
+    assert calls[0] == calls[1] + 2
+
+
+def test_a_training_modules_dropout_is_no_state():
+    """Dropout and batch norm in train mode differ from call to call; in eval mode they do not."""
+    module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2)).double()
+    LOOKS["fit"](nr.wrap(module))
+    assert module.training
 
 
 def test_bad_modules_are_refused():

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import check_count, check_number
 from ..params import Deviations
-from .attack import Attack, Point, Search, start
-from .objectives import Objective, objective
+from .attack import Ascent, Point, Search
+from .objectives import Objective
 
 MOMENTUM = 0.75
 RISING = 0.75
 
 
 @dataclass(frozen=True)
-class APGD(Attack):
+class APGD(Ascent):
     """Auto-PGD (Croce and Hein 2020, arXiv 2003.01690): momentum, and steps that are halved when they stop paying.
 
     ::
@@ -35,22 +34,8 @@ class APGD(Attack):
     init_std: float = 1e-3
     divergence: str | Objective = "ce"
 
-    def __post_init__(self) -> None:
-        check_count("steps", self.steps)
-        if self.init_std != float("inf"):
-            check_number("init_std", self.init_std, strict=True)
-        objective(self.divergence)
-
-    @property
-    def passes(self) -> int:
-        return self.steps + 1
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:
-        return (objective(self.divergence),)
-
     def explore(self, search: Search) -> None:
-        here = best = search.slope(start(search, self.init_std))
+        here = best = search.slope(self.start(search))
         following = search.ball.climb(here.deviations, here.slopes, eta := 2.0)
         rises, last, checked, marks = 0, 0, (eta, best.value), checkpoints(self.steps)
         for k in range(1, self.steps):

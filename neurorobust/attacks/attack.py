@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import check_count, check_number
 from ..params import Deviations
 from .ball import Ball
-from .objectives import Objective
+from .objectives import Objective, objective
 
 Loss = Callable[[Deviations], Tensor]
 
@@ -114,11 +115,40 @@ class Attack(ABC):
         return search.worst
 
 
-def start(search: Search, init_std: float) -> Deviations:
-    """N(0, init_std²) for every element; with ``init_std`` infinity, uniform in the ball."""
-    if init_std == float("inf"):
-        return search.ball.draw(search.center, search.generator)
-    return {
-        name: init_std * torch.randn(zero.shape, generator=search.generator, dtype=zero.dtype).to(zero.device)
-        for name, zero in search.center.items()
-    }
+class OneObjective(Attack):
+    """An attack on the one objective that its field ``divergence`` names."""
+
+    divergence: str | Objective
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return (objective(self.divergence),)
+
+
+class Ascent(OneObjective):
+    """An attack that climbs from near the centre, or from anywhere, in a number of gradient steps.
+
+    A subclass is a dataclass with the fields ``steps``, ``init_std`` and ``divergence``.
+    """
+
+    steps: int
+    init_std: float
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        if self.init_std != float("inf"):
+            check_number("init_std", self.init_std, strict=True)
+        objective(self.divergence)
+
+    @property
+    def passes(self) -> int:
+        return self.steps + 1
+
+    def start(self, search: Search) -> Deviations:
+        """N(0, init_std²) for every element; with ``init_std`` infinity, uniform in the ball."""
+        if self.init_std == float("inf"):
+            return search.ball.draw(search.center, search.generator)
+        return {
+            name: self.init_std * torch.randn(zero.shape, generator=search.generator, dtype=zero.dtype).to(zero.device)
+            for name, zero in search.center.items()
+        }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import check_count, check_number
-from .attack import Attack, Search, start
-from .objectives import Objective, objective
+from ..errors import check_number
+from .attack import Ascent, Search
+from .objectives import Objective
 
 
 @dataclass(frozen=True)
-class PGA(Attack):
+class PGA(Ascent):
     """δ ← project(δ + (stride · ζ/steps) · d), N = ``steps`` times, d the ball's direction of steepest ascent: the sign
     of ∂loss/∂δ in the L∞ ball (arXiv 2106.05009 for stride = 1).
 
@@ -34,22 +34,11 @@ class PGA(Attack):
     project: bool = True
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
-        if self.init_std != float("inf"):
-            check_number("init_std", self.init_std, strict=True)
+        super().__post_init__()
         check_number("stride", self.stride, strict=True)
-        objective(self.divergence)
-
-    @property
-    def passes(self) -> int:
-        return self.steps + 1
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:
-        return (objective(self.divergence),)
 
     def explore(self, search: Search) -> None:
-        following = start(search, self.init_std)
+        following = self.start(search)
         for _ in range(self.steps):
             here = search.slope(following)
             following = search.ball.climb(here.deviations, here.slopes, self.stride / self.steps)

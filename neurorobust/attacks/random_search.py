@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import check_count
-from .attack import Attack, Search
+from .attack import OneObjective, Search
 from .objectives import Objective, objective
 
 
 @dataclass(frozen=True)
-class RandomSearch(Attack):
+class RandomSearch(OneObjective):
     """``steps`` + 1 draws, each uniform in the ball; the worst counts. PGA of as many steps makes as many passes."""
 
     steps: int = 10
@@ -23,10 +23,6 @@ class RandomSearch(Attack):
     @property
     def passes(self) -> int:
         return self.steps + 1
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:
-        return (objective(self.divergence),)
 
     def explore(self, search: Search) -> None:
         for _ in range(self.passes):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import check_count, check_number
-from .attack import Attack, Search
+from .attack import OneObjective, Search
 from .objectives import Objective, objective
 
 
 @dataclass(frozen=True)
-class SPSA(Attack):
+class SPSA(OneObjective):
     """Simultaneous perturbation (Spall 1992; as an attack Uesato et al. 2018, arXiv 1802.05666).
 
     ::
@@ -48,10 +48,6 @@ class SPSA(Attack):
     @property
     def passes(self) -> int:
         return 2 * self.samples * self.steps + 1
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:
-        return (objective(self.divergence),)
 
     def explore(self, search: Search) -> None:
         here = mean = search.center

@@ -1,5 +1,6 @@
 """Measurements over fleets and attacks."""
 
+from .cost import estimate_evaluate, estimate_worst_case
 from .fleet import Comparison, FleetResult, Yield, compare, evaluate
 from .sensitivity import Part, Sensitivity, sensitivity
 from .statistics import balanced_accuracy, clopper_pearson, mean_interval, recall
@@ -15,6 +16,8 @@ __all__ = [
     "balanced_accuracy",
     "clopper_pearson",
     "compare",
+    "estimate_evaluate",
+    "estimate_worst_case",
     "evaluate",
     "mean_interval",
     "random_search",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ..chip import ChipModel
 from ..console import progress
 from ..errors import check_count, check_finite, check_number
-from ..network import placement_of
-from ..params import Params, apply, evaluating, forward, nominal
+from ..foreign.wrapped import check_repeats
+from ..network import fleet_logits, placement_of
+from ..params import Params, apply, evaluating, nominal
 from ..tasks.task import Data, check_data
-from .statistics import check_outputs, clopper_pearson, mean_interval, recall, score
+from .statistics import check_outputs, clopper_pearson, mean_interval, one_class, recall, score
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class FleetResult:
         accuracy: of each die, shape (n_chips,). recall: of each die and class, shape (n_chips, n_classes). Both None
             for a regression.
         programming: what programming changed, one row a core.
+        one_class: the class that the nominal network predicts for everything, if it does; its figures are guessing.
     """
 
     chip: str
@@ -49,12 +51,15 @@ class FleetResult:
     accuracy: np.ndarray | None
     recall: np.ndarray | None
     programming: list[dict]
+    one_class: int | None = None
 
     def __repr__(self) -> str:
         low, high = self.ci95
+        guess = "" if self.one_class is None else f"; nominally class {self.one_class} is predicted for everything"
         return (
             f"FleetResult({len(self.serials)} dies of {self.chip}, seed {self.seed}: nominal {self.nominal:.3f}, "
-            f"programmed {self.programmed:.3f}, mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f})"
+            f"programmed {self.programmed:.3f}, mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f}"
+            f"{guess})"
         )
 
     @property
@@ -127,16 +132,24 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
     data.check_classes("data")
     params = nominal(network)
     check_finite(params)
+    check_repeats(network, data.x)
     programmed = chip.program(params, placement_of(network))
     fleet = chip.fabricate(range(n_chips), seed)
-    rows = []
-    with progress(f"dies of {chip.name}", n_chips) as tick, evaluating(network):
-        nominal_score = score(_outputs(network, params, data), data.y)
-        programmed_score = score(_outputs(network, programmed.params, data), data.y)
+
+    def dies() -> Iterator[Params]:
+        yield params
+        yield programmed.params
         for die in fleet:
-            params = apply(programmed.params, die.deviations(programmed), programmed.placement)
-            rows.append(_measure(network, params, data))
+            yield apply(programmed.params, die.deviations(programmed), programmed.placement)
+
+    rows, single = [], []
+    with progress(f"dies of {chip.name}", n_chips + 2) as tick, evaluating(network):
+        for outputs in fleet_logits(network, dies(), data.x):
+            check_outputs(outputs, data.y)
+            rows.append(_measure(outputs, data))
+            single.append(one_class(outputs, data.y))
             tick()
+    (nominal_score, *_), (programmed_score, *_), *rows = rows
     return FleetResult(
         chip=chip.name,
         seed=seed,
@@ -147,6 +160,7 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
         accuracy=None if data.regression else np.array([row[1] for row in rows]),
         recall=None if data.regression else np.array([row[2] for row in rows]),
         programming=programmed.report,
+        one_class=single[0],
     )
 
 
@@ -165,17 +179,8 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
     return Comparison(float(gain.mean()), mean_interval(gain), int((gain > 0).sum()), len(gain))
 
 
-@torch.no_grad()
-def _outputs(network: nn.Module, params: Params, data: Data) -> Tensor:
-    """What a network gives for all samples, in fixed blocks of them."""
-    outputs = torch.cat([forward(network, params, block)[0] for block in data.x.split(250)])
-    check_outputs(outputs, data.y)
-    return outputs
-
-
-def _measure(network: nn.Module, params: Params, data: Data) -> tuple[float, float, list[float]]:
-    """Score, accuracy and recall at some parameters; a regression has the first alone."""
-    outputs = _outputs(network, params, data)
+def _measure(outputs: Tensor, data: Data) -> tuple[float, float, list[float]]:
+    """Score, accuracy and recall of some outputs; a regression has the first alone."""
     if data.regression:
         return score(outputs, data.y), float("nan"), []
     predicted = outputs.argmax(-1)

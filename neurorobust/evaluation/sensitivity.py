@@ -16,13 +16,14 @@ from ..attacks.objectives import Objective
 from ..attacks.objectives import objective as named_objective
 from ..console import progress
 from ..errors import check_count, check_finite, unknown
+from ..foreign.wrapped import check_repeats
 from ..network import placement_of
 from ..params import DIGITAL, Deviations, Params, Placement, apply, evaluating, expand, forward, kind_of, nominal
 from ..tasks.task import Data
-from .statistics import check_outputs, score
+from .blocks import JUDGED, judged_outputs
+from .statistics import score
 from .worst_case import find
 
-BLOCK = 250
 FLAT = 0.01
 ALL = "all"
 LEVELS = ("network", "layer", "kind", "layer and kind", "parameter")
@@ -228,6 +229,7 @@ def sensitivity(
         raise TypeError(f"ball: got {type(ball).__name__}; expected Ball: corners and their sums are those of L∞.")
     params, placement = nominal(network), placement_of(network)
     check_finite(params)
+    check_repeats(network, data.x)
     radii = {
         name: ball.radius(name)
         for name in ball.center(params, placement)
@@ -239,7 +241,7 @@ def sensitivity(
     groups = _groups(radii, placement)
     distinct = list(dict.fromkeys(groups.values()))
     with evaluating(network), progress("parts of the network", len(distinct) * (n_dies + 1)) as tick:
-        outputs = _outputs(network, params, data)
+        outputs = judged_outputs(network, params, data)
         loss, slope = _slope(named_objective(objective), outputs, data)
         gradients = _gradients(network, data, slope, expanded)
         random: dict[tuple[str, ...], list[float]] = {names: [] for names in distinct}
@@ -248,7 +250,7 @@ def sensitivity(
             deviations = {name: radii[name] * u.to(expanded[name]) for name, u in normals.items()}
             for names in distinct:
                 moved = apply(params, {name: deviations[name] for name in names}, placement)
-                random[names].append(score(_outputs(network, moved, data), data.y))
+                random[names].append(score(judged_outputs(network, moved, data), data.y))
                 tick()
         attacked = {}
         for names in distinct:
@@ -277,14 +279,6 @@ def _groups(names: Mapping[str, float], placement: Placement) -> dict[tuple[str,
     return groups
 
 
-@torch.no_grad()
-def _outputs(network: nn.Module, params: Params, data: Data) -> Tensor:
-    """What the network gives for all samples, in fixed blocks of them, so that large data sets fit."""
-    outputs = torch.cat([forward(network, params, block)[0] for block in data.x.split(BLOCK)])
-    check_outputs(outputs, data.y)
-    return outputs
-
-
 def _slope(objective: Objective, outputs: Tensor, data: Data) -> tuple[float, Tensor]:
     """The objective of the whole data set and its derivative in every output, shape of the outputs."""
     clean = outputs.double()
@@ -309,7 +303,7 @@ def _gradients(network: nn.Module, data: Data, slope: Tensor, expanded: Params) 
     params, placement = nominal(network), placement_of(network)
     leaves = {name: torch.zeros_like(value).requires_grad_() for name, value in expanded.items()}
     totals: dict[str, Tensor | None] = dict.fromkeys(leaves)
-    for x, weight in zip(data.x.split(BLOCK), slope.split(BLOCK)):
+    for x, weight in zip(data.x.split(JUDGED), slope.split(JUDGED)):
         outputs = forward(network, apply(params, leaves, placement), x)[0]
         if not outputs.requires_grad:
             break

@@ -42,6 +42,13 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
         )
 
 
+def one_class(outputs: Tensor, y: Tensor) -> int | None:
+    """The class that is predicted for every sample (or step), as a silent or saturated network does; None if there are
+    several, or in a regression."""
+    predicted = outputs.argmax(-1).unique()
+    return int(predicted) if len(predicted) == 1 and not y.is_floating_point() else None
+
+
 def recall(predicted: Tensor, y: Tensor, n_classes: int) -> Tensor:
     """Fraction of each class's samples (or steps) that were recognised, (n_classes,); NaN for a class without any."""
     predicted, y = predicted.reshape(-1), y.reshape(-1)

@@ -13,10 +13,12 @@ from ..attacks import Attack, Ball, RandomSearch, Suite
 from ..attacks.objectives import Objective, name_of
 from ..console import progress
 from ..errors import check_count, check_finite, unknown
+from ..foreign.wrapped import check_repeats
 from ..network import placement_of
-from ..params import Deviations, apply, evaluating, expand, forward, nominal
+from ..params import Deviations, apply, evaluating, expand, nominal
 from ..randomness import generator
 from ..tasks.task import Data, check_data
+from .blocks import in_blocks
 from .statistics import check_outputs, recall, score
 
 NOTHING = Suite(())
@@ -43,10 +45,10 @@ class WorstCase:
     passes: int
 
 
-class _Witness:
+class Witness:
     """Runs the network for an attack and remembers the die with the lowest score it was shown."""
 
-    def __init__(self, network: nn.Module, data: Data, ball: Ball, tick: Callable[[], None]):
+    def __init__(self, network: nn.Module, data: Data, ball: Ball, tick: Callable[[], None] = lambda: None):
         self.network, self.data, self.ball, self.tick = network, data, ball, tick
         self.params = nominal(network)
         self.placement = placement_of(network)
@@ -54,7 +56,7 @@ class _Witness:
         if not self.center:
             raise ValueError(f"ball: {ball} names no parameter of this network; name a kind it has.")
         with torch.no_grad():
-            self.clean = forward(network, self.params, data.x)[0]
+            self.clean = in_blocks(network, self.params, data.x)
         check_outputs(self.clean, data.y)
         self.lowest, self.outputs = score(self.clean, data.y), self.clean
         self.deviations, self.finder, self.passes = self.center, "the nominal parameters", 0
@@ -62,8 +64,8 @@ class _Witness:
     def outputs_of(self, deviations: Deviations, attack: str) -> Tensor:
         """The network's outputs on a die, which is remembered if it is the worst."""
         self.passes += 1
+        outputs = in_blocks(self.network, apply(self.params, deviations, self.placement), self.data.x)
         self.tick()
-        outputs = forward(self.network, apply(self.params, deviations, self.placement), self.data.x)[0]
         found = score(outputs.detach(), self.data.y)
         if found < self.lowest:
             self.lowest, self.outputs, self.finder = found, outputs.detach(), attack
@@ -112,7 +114,8 @@ def worst_case(
 
     Every die the attack looks at counts, not only where it ends, and so does the network as it is. With the same
     seed a suite visits the very dies its members visit alone, so it is never weaker than they are. What an attack looks
-    at is always projected into the ball.
+    at is always projected into the ball. More than 1000 samples go through the network 1000 at a time, so memory does
+    not grow with them.
 
     Args:
         network: attacked at its nominal parameters, which stay as they are.
@@ -126,10 +129,7 @@ def worst_case(
     Raises:
         ValueError: the ball or a candidate does not fit the network, or the data do not fit its outputs.
     """
-    check_count("restarts", restarts)
-    if not isinstance(attack, Attack | Suite):
-        raise TypeError(f"attack: got {attack!r}; expected one such as nr.attacks.PGA() or nr.attacks.strong().")
-    suite = _suite(attack, restarts)
+    suite = suite_of(attack, restarts)
     with progress(f"attacking {len(data)} samples", suite.passes + len(candidates)) as tick:
         return find(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
 
@@ -168,13 +168,14 @@ def find(
         raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
     data.check_classes("data")
     check_finite(nominal(network))
+    check_repeats(network, data.x)
     with evaluating(network):
-        witness = _Witness(network, data, ball, tick)
+        witness = Witness(network, data, ball, tick)
         dies = [witness.inside(candidate) for candidate in candidates]
         with torch.no_grad():
             for number, die in enumerate(dies):
                 witness.outputs_of(die, f"candidate {number}")
-        for member, restarts in _suite(attack).members:
+        for member, restarts in suite_of(attack).members:
             for restart in range(restarts):
                 for objective in member.objectives:
                     key = generator(seed, type(member).__name__, name_of(objective), restart)
@@ -182,8 +183,11 @@ def find(
     return witness.report()
 
 
-def _suite(attack: Attack | Suite, restarts: int = 1) -> Suite:
+def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:
     """Every member as often as it says, ``restarts`` times over."""
+    check_count("restarts", restarts)
+    if not isinstance(attack, Attack | Suite):
+        raise TypeError(f"attack: got {attack!r}; expected one such as nr.attacks.PGA() or nr.attacks.strong().")
     members = attack.members if isinstance(attack, Suite) else ((attack, 1),)
     return Suite(tuple((member, n * restarts) for member, n in members))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import check_input
+from ..params import evaluating, forward, nominal
 from .kinds import adopt, check_alike, kinds_of, named, slots_of
 from .snntorch_neurons import is_snntorch
 
@@ -39,6 +41,7 @@ class Wrapped(nn.Module):
             adopt(self, named(name, kinds[name]), parameter)
             self.slots[named(name, kinds[name])] = tuple(f"_module.{slot}" for slot in slots_of(module, parameter))
         self._decode = decode
+        self.repeats = False  # not looked at yet, see check_repeats
         self.add_module("_module", module)
         self.training = module.training
 
@@ -88,3 +91,32 @@ def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Deco
         raise TypeError(f"decode: got {decode!r}; expected a function from the module's output to logits.")
     check_alike(module)
     return Wrapped(module, kinds_of(module, kinds), decode)
+
+
+LOOK = 8
+
+
+def check_repeats(network: nn.Module, x: Tensor) -> None:
+    """Look once at a wrapped module, in ``eval`` mode: a second pass over the same samples must give the same outputs.
+
+    What is measured first would otherwise spoil what is measured next. Buffers are restored after every pass, so state
+    that is kept in them does no harm.
+
+    Args:
+        network: any; only what :func:`wrap` made is looked at. x: samples; the first eight are used.
+
+    Raises:
+        ValueError: the second outputs differ.
+    """
+    if not isinstance(network, Wrapped) or network.repeats:
+        return
+    params = nominal(network)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(network):
+        first, second = (forward(network, params, x[:LOOK])[0] for _ in range(2))
+    if first.shape != second.shape or not torch.allclose(first, second, equal_nan=True):
+        raise ValueError(
+            f"module: {type(network.get_submodule('_module')).__name__} gives other outputs for the same samples in a "
+            f"second pass, in eval mode: it keeps state between calls, or draws random numbers. Begin its forward with "
+            f"a fresh state, or register the state as a buffer; draw from a generator that forward seeds."
+        )
+    network.repeats = True

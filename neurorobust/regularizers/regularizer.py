@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -21,12 +21,18 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One batch at one set of parameters: what a regularizer sees. The clean pass is computed once and shared."""
+    """One batch at one set of parameters: what a regularizer sees. The clean pass is computed once and shared.
+
+    Attributes:
+        counted: empty until a pass over the batch has updated the network's buffers; one list for all steps of a batch,
+            so a batch norm counts each batch once, however regularizers nest.
+    """
 
     network: nn.Module
     params: Params
     batch: tuple[Tensor, Tensor]
     generator: torch.Generator
+    counted: list[bool] = field(default_factory=list)
 
     @property
     def x(self) -> Tensor:
@@ -43,11 +49,13 @@ class Step:
     @cached_property
     def clean(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits and spikes at the parameters themselves."""
-        return forward(self.network, self.params, self.x, update_buffers=True)
+        first = not self.counted
+        self.counted.append(True)
+        return forward(self.network, self.params, self.x, update_buffers=first)
 
     def at(self, params: Params) -> Step:
         """The same batch at other parameters."""
-        return Step(self.network, params, self.batch, self.generator)
+        return replace(self, params=params)
 
     def logits(self, params: Params, deviations: Deviations) -> Tensor:
         """Logits of the die with these deviations from ``params``."""
