@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from . import kernels
 from .errors import check_count, check_finite
 
 Size = int | Sequence[int]
@@ -94,7 +95,7 @@ class Linear(_Synapses):
         return self.masked()
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        return functional.linear(x, self.masked(), self.bias)
+        return kernels.linear(x, self.masked(), self.bias)
 
 
 class OneToOne(_Synapses):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -19,7 +20,7 @@ def modules(package: ModuleType) -> list[ModuleType]:
 
 
 def classes(package: ModuleType, base: type) -> dict[str, type]:
-    """Every class that the modules of a package define on top of ``base``, by name."""
+    """Every class that is not abstract and that the modules of a package define on top of ``base``, by name."""
     return {
         name: value
         for module in modules(package)
@@ -27,7 +28,7 @@ def classes(package: ModuleType, base: type) -> dict[str, type]:
         if isinstance(value, type)
         and issubclass(value, base)
         and value.__module__ == module.__name__
-        and value is not base
+        and not inspect.isabstract(value)
     }
 
 

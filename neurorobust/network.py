@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from . import kernels
+from .connections import Linear
 from .errors import check_input, check_number, unknown
-from .neurons import Neuron
-from .params import NOWHERE, Placement
+from .neurons import CubaLeakyIntegrator, LeakyIntegrator, Neuron
+from .neurons.neuron import SpikingNeuron
+from .params import NOWHERE, Params, Placement, forward
 
 Decode = Callable[[Tensor], Tensor]
 INPUT = "x"
+DIES_AT_ONCE, OUTPUTS, SAMPLES = 16, 2**26, 250  # in a compiled loop; numbers it puts out; samples without one
 
 
 def mean_over_time(output: Tensor) -> Tensor:
@@ -73,19 +79,46 @@ class Network(nn.Module):
         """The layers by name, in order."""
         return {name: cast(Neuron, self.get_submodule(name)) for name in self.names}
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Input (B, T, n_in), batch first → logits and the output (T, B, n) of every layer."""
+    def check(self, x: Tensor) -> None:
+        """Raise for an input of the wrong shape, type or device."""
         if x.ndim != 3 or x.shape[-1] != self.n_in:
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected (batch, time, {self.n_in}), batch first.")
         if 0 in x.shape:
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected at least one sample and one time step.")
         check_input(x, next(self.parameters()))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Input (B, T, n_in), batch first → logits and the output (T, B, n) of every layer."""
+        self.check(x)
         signals = {INPUT: x.transpose(0, 1)}
         for name, layer in self.layers().items():
             heard = [signals[source] for source in self.inputs[name]]
             signals[name] = layer(heard[0] if len(heard) == 1 else torch.cat(heard, -1), self.dt)
         del signals[INPUT]
         return self.decode(signals[self.names[-1]]), signals
+
+    def plan(self) -> list[kernels.Layer] | None:
+        """The layers as the compiled fleet takes them, at the parameters the network has now; None if it cannot: it
+        takes LIF layers with Linear inputs, the last of which alone may be an integrator, on the CPU."""
+        plan = []
+        for name, layer in self.layers().items():
+            c, dynamics = layer.coefficients(self.dt), layer.dynamics()
+            own = type(layer).forward in (SpikingNeuron.forward, LeakyIntegrator.forward, CubaLeakyIntegrator.forward)
+            if (
+                c is None
+                or not own
+                or not kernels.compiles(c.alpha, dynamics)
+                or type(layer.input) is not Linear
+                or (dynamics is None and name != self.names[-1])
+            ):
+                return None
+            weight, bias, recurrent = layer.input.masked(), layer.input.bias, layer.recurrent_matrix()
+            further = getattr(layer.recurrent, "bias", None)
+            if further is not None:
+                bias = further if bias is None else bias + further
+            sources = tuple(-1 if source == INPUT else self.names.index(source) for source in self.inputs[name])
+            plan.append(kernels.Layer(sources, weight, bias, recurrent, c, dynamics))
+        return plan
 
     def placement(self) -> Placement:
         """Where the elements of the parameters sit."""
@@ -107,6 +140,48 @@ def placement_of(network: nn.Module) -> Placement:
     """Where the elements of a network's parameters sit: what its ``placement()`` says; nowhere, if it has none."""
     placement = getattr(type(network), "placement", None)
     return NOWHERE if placement is None else placement(network)
+
+
+class _Plan(nn.Module):
+    """A network's plan as the forward pass of a module, so that it can be had at other parameters."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self) -> list[kernels.Layer] | None:
+        return self.network.plan()
+
+
+@torch.no_grad()
+def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterator[Tensor]:
+    """Logits of a network at the parameters of each of many dies, one after the other; no gradient.
+
+    A few dies at a time go through one compiled loop where the network allows it, so the memory it takes does not grow
+    with their number; any other network runs die by die.
+
+    Args:
+        network: in the mode it shall run in.
+        dies: all parameters of each die, such as :func:`neurorobust.apply` returns; may be a generator.
+        x: input, batch first.
+    """
+    plan, at_once = network.plan() if isinstance(network, Network) else None, 1
+    if isinstance(network, Network) and plan is not None:
+        network.check(x)
+        n_out = network.layers()[network.names[-1]].n
+        at_once = max(1, min(DIES_AT_ONCE, OUTPUTS // (x.shape[0] * x.shape[1] * n_out)))
+    remaining = iter(dies)
+    while some := list(islice(remaining, at_once)):
+        if not isinstance(network, Network) or plan is None:
+            yield torch.cat([forward(network, some[0], block)[0] for block in x.split(SAMPLES)])
+            continue
+        whole = _Plan(network)
+        plans = [
+            functional_call(whole, {f"network.{name}": value for name, value in die.items()}, (), strict=False)
+            for die in some
+        ]
+        for output in kernels.fleet_outputs(plans, x):
+            yield network.decode(output.transpose(0, 1))
 
 
 def _sources(names: Sequence[str], inputs: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:

@@ -120,7 +120,7 @@ def by_us(kind, mechanism, delay, p, surrogate):
         p["alpha"].expand(n) if kind.endswith("Synaptic") else None,
     )
     recurrent = p["recurrent"] if kind.startswith("R") else None
-    return kernels.lif(current, recurrent, c, Dynamics(surrogate, RESETS[mechanism, delay]))
+    return kernels.lif_trace(current, recurrent, c, Dynamics(surrogate, RESETS[mechanism, delay]))
 
 
 def compared(result, p, weights):
@@ -176,8 +176,8 @@ def test_above_twice_the_threshold_snntorch_waits():
     current = torch.zeros(4, 1, 1).double()
     current[0] = 2.5
     c = LifCoefficients(*(torch.ones(1).double() for _ in range(3)))
-    plain, _ = kernels.lif(current, None, c, Dynamics(ArcTan(), kernels.Subtract()))
-    held, _ = kernels.lif(current, None, c, Dynamics(ArcTan(), SnntorchSubtract()))
+    plain, _ = kernels.lif_trace(current, None, c, Dynamics(ArcTan(), kernels.Subtract()))
+    held, _ = kernels.lif_trace(current, None, c, Dynamics(ArcTan(), SnntorchSubtract()))
     twin, mem, spikes = snntorch.Leaky(beta=1.0, reset_delay=False), torch.zeros(1, 1).double(), []
     for x in current:
         z, mem = twin(x, mem)

@@ -140,7 +140,7 @@ def _neuron(neuron: Any, current: Tensor) -> Output:
         v_threshold=_flat(neuron.threshold, shape[2:]),
         syn=_flat(neuron.alpha.clamp(0, 1), shape[2:]) if hasattr(neuron, "alpha") else None,
     )
-    z, v = kernels.lif(current, recurrent, coefficients, Dynamics(surrogate, RESETS[neuron.reset_mechanism]))
+    z, v = kernels.lif_trace(current, recurrent, coefficients, Dynamics(surrogate, RESETS[neuron.reset_mechanism]))
     z = z.unflatten(2, shape[2:]) * neuron.graded_spikes_factor
     return (z, v.unflatten(2, shape[2:])) if wants_more else z
 

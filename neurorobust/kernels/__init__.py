@@ -1,22 +1,25 @@
 """Fused loops over time behind one interface, in two implementations.
 
-``reference`` is plain torch and runs anywhere; ``compiled`` (numba) runs on the CPU in float32 or float64, outside of
-torch.func transforms, with the surrogates and resets it knows. The compiled one is chosen where it applies;
-``NEUROROBUST_KERNEL=reference`` forces the other.
+``reference`` is plain torch and runs anywhere; ``compiled`` (numba) runs on the CPU in float32 or float64 with the
+surrogates and resets it knows, under torch.func's transforms and torch.compile too. The compiled one is chosen where it
+applies; ``NEUROROBUST_KERNEL=reference`` or :func:`using` forces the other.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from ..errors import unknown
-from ..surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
+from ..surrogate import ArcTan, FastSigmoid, Triangle
 from . import reference
-from .interface import Coefficients, LifCoefficients
+from .interface import Layer, LifCoefficients
 from .reset import (
     DelayedSubtract,
     DelayedToValue,
@@ -29,41 +32,62 @@ from .reset import (
 )
 
 __all__ = [
-    "Coefficients",
     "DelayedSubtract",
     "DelayedToValue",
     "Dynamics",
+    "Layer",
     "LifCoefficients",
     "NoReset",
     "Reset",
     "SnntorchSubtract",
     "Subtract",
     "ToValue",
-    "adaptive_lif",
+    "fleet_outputs",
     "leaky_integrator",
     "lif",
+    "lif_trace",
+    "linear",
+    "using",
 ]
 
+CHOICES = ("auto", "reference", "compiled")
 _SURROGATES = (Triangle, FastSigmoid, ArcTan)
 _RESETS = (NoReset, DelayedSubtract, Subtract, ToValue, DelayedToValue)
+_forced: ContextVar[str | None] = ContextVar("neurorobust kernel", default=None)
 
 
-def _implementation(current: Tensor, known: bool = True) -> ModuleType:
-    """The loops to use for such a current; ``known`` says whether surrogate and reset have compiled ones."""
-    choice = os.environ.get("NEUROROBUST_KERNEL", "auto")
-    if choice not in ("auto", "reference", "compiled"):
-        raise unknown("environment variable NEUROROBUST_KERNEL", choice, ("auto", "reference", "compiled"))
-    fits = (
-        known
-        and current.device.type == "cpu"
-        and current.dtype in (torch.float32, torch.float64)
-        and torch._C._functorch.peek_interpreter_stack() is None
-    )
+@contextmanager
+def using(choice: str) -> Iterator[None]:
+    """``"reference"``, ``"compiled"`` or ``"auto"`` loops for a while, whatever ``NEUROROBUST_KERNEL`` says."""
+    if choice not in CHOICES:
+        raise unknown("kernel", choice, CHOICES)
+    token = _forced.set(choice)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def chosen() -> str:
+    """What is asked for: by :func:`using`, else by the environment, else ``"auto"``."""
+    choice = _forced.get() or os.environ.get("NEUROROBUST_KERNEL", "auto")
+    if choice not in CHOICES:
+        raise unknown("environment variable NEUROROBUST_KERNEL", choice, CHOICES)
+    return choice
+
+
+def _implementation(name: str, tensor: Tensor, known: bool = True) -> ModuleType:
+    """The loops to use for such a tensor; ``known`` says whether surrogate and reset have compiled ones."""
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        raise TypeError(
+            f"{name}: got {tensor.dtype}, in which sums over a sequence lose their digits; use .float() or .double()."
+        )
+    choice = chosen()
+    fits = known and tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
     if choice == "compiled" and not fits:
         raise ValueError(
-            f"NEUROROBUST_KERNEL=compiled: got {current.dtype} on {current.device}, "
-            f"{'a' if known else 'no'} surrogate and reset that have compiled loops; these need float32 or float64 on "
-            f"the CPU and no torch.func transform. Unset it."
+            f"NEUROROBUST_KERNEL=compiled: got {tensor.dtype} on {tensor.device}, {'a' if known else 'no'} surrogate "
+            f"and reset that have compiled loops; these need float32 or float64 on the CPU. Unset it."
         )
     if choice == "reference" or not fits:
         return reference
@@ -72,44 +96,69 @@ def _implementation(current: Tensor, known: bool = True) -> ModuleType:
     return compiled
 
 
-def adaptive_lif(
-    current: Tensor, recurrent: Tensor | None, c: Coefficients, surrogate: Surrogate, refractory: int
-) -> Tensor:
-    """Spikes of a layer of adaptive leaky integrate-and-fire neurons over a whole sequence.
+def compiles(tensor: Tensor, dynamics: Dynamics | None) -> bool:
+    """Whether the compiled loops would run for such numbers and such a way to spike."""
+    known = dynamics is None or (type(dynamics.surrogate) in _SURROGATES and type(dynamics.reset) in _RESETS)
+    return _implementation("coefficients", tensor, known) is not reference
 
-    With z and v zero before the first step, for every step t::
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x weightᵀ + bias, at the price of what is not 0 in x where that is less.
+
+    Shapes: x (T, B, n_in), weight (n_out, n_in), bias (n_out,) or None; returns (T, B, n_out).
+    """
+    return _implementation("x", x).linear(x, weight, bias)
+
+
+def _lif(
+    current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics, membrane: bool
+) -> tuple[Tensor, Tensor | None]:
+    if c.rho is not None and not isinstance(dynamics.reset, DelayedSubtract):
+        raise ValueError(f"reset: got {dynamics.reset!r}; adaptation goes with DelayedSubtract only.")
+    known = type(dynamics.surrogate) in _SURROGATES and type(dynamics.reset) in _RESETS
+    return _implementation("current", current, known).lif(current, recurrent, c, dynamics, membrane)
+
+
+def lif(current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics) -> Tensor:
+    """Spikes of a layer of leaky integrate-and-fire neurons over a whole sequence.
+
+    With v = v_leak and b, s, z = 0 before the first step, for every step t::
 
         b[t] = rho b[t−1] + (1 − rho) z[t−1]
         ϑ[t] = v_threshold + adaptation · b[t]
-        v[t] = alpha v[t−1] + gain (current[t] + recurrent z[t−1]) − z[t−1] ϑ[t]
-        z[t] = 1 if v[t] > ϑ[t] and the last ``refractory`` steps were silent, else 0
-
-    Shapes: current (T, B, n); recurrent (n, n), row = target; coefficients (n,); returns (T, B, n).
-    Gradients reach current, recurrent and every coefficient, through the surrogate and through the reset.
-    """
-    known = type(surrogate) is Triangle and surrogate.scaled
-    return _implementation(current, known).adaptive_lif(current, recurrent, c, surrogate, refractory)
-
-
-def lif(current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
-    """Spikes and membrane of a layer of leaky integrate-and-fire neurons over a whole sequence.
-
-    With v = v_leak and s, z = 0 before the first step, for every step t::
-
         s[t] = syn s[t−1] + current[t] + recurrent z[t−1]
         v[t] = alpha v[t−1] + (1 − alpha) v_leak + gain s[t], and the reset of the dynamics
-        z[t] = 1 if v[t] > v_threshold and the last ``refractory`` steps were silent, else 0
+        z[t] = 1 if v[t] > ϑ[t] and the last ``refractory`` steps were silent, else 0
 
     ``snntorch.Leaky`` is alpha = beta and gain = 1, ``snntorch.Synaptic`` has syn = its alpha besides.
 
-    Shapes: current (T, B, n); recurrent (n, n), row = target; coefficients (n,); returns (T, B, n) twice. The membrane
-    is the one before a reset that comes a step later, after one that comes at once. Gradients reach current, recurrent
-    and every coefficient but refractory, through spikes and membrane.
+    Shapes: current (T, B, n); recurrent (n, n), row = target; coefficients (n,); returns (T, B, n). Gradients reach
+    current, recurrent and every coefficient but refractory, through the surrogate and the reset. The compiled loops
+    work the current back from the membrane, so where gain is exactly 0 its gradient is 0.
     """
-    known = type(dynamics.surrogate) in _SURROGATES and type(dynamics.reset) in _RESETS
-    return _implementation(current, known).lif(current, recurrent, c, dynamics)
+    return _lif(current, recurrent, c, dynamics, False)[0]
+
+
+def lif_trace(
+    current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics
+) -> tuple[Tensor, Tensor]:
+    """:func:`lif`'s spikes, and the membrane (T, B, n): before a reset that comes a step later, after one that comes at
+    once."""
+    spikes, membrane = _lif(current, recurrent, c, dynamics, True)
+    assert membrane is not None
+    return spikes, membrane
 
 
 def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     """v[t] = alpha v[t−1] + gain · current[t] from v = 0. Shapes: current (T, B, n), alpha and gain (n,); (T, B, n)."""
-    return _implementation(current).leaky_integrator(current, alpha, gain)
+    return _implementation("current", current).leaky_integrator(current, alpha, gain)
+
+
+def fleet_outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
+    """Output of the last of a network's layers on every die, in one compiled loop: (B, T, n_in) → (dies, B, T, n).
+
+    The layers, alike but for their numbers on all dies, must be such that :func:`compiles`. No gradient.
+    """
+    from .fleet import outputs
+
+    return outputs(dies, x)

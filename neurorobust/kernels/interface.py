@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-
-class Coefficients(NamedTuple):
-    """Per-neuron numbers of one adaptive LIF layer, each of shape (n,).
-
-    alpha: membrane decay exp(−dt/tau_mem); gain: (1 − alpha)·r; rho: decay of the adaptation exp(−dt/tau_adapt);
-    adaptation: growth of the threshold per unit of b; v_threshold: threshold at rest.
-    """
-
-    alpha: Tensor
-    gain: Tensor
-    rho: Tensor
-    adaptation: Tensor
-    v_threshold: Tensor
+if TYPE_CHECKING:
+    from .reset import Dynamics
 
 
 class LifCoefficients(NamedTuple):
     """Per-neuron numbers of one LIF layer, each of shape (n,); None where a model does not have one.
 
-    alpha: membrane decay exp(−dt/tau_mem); gain: what a unit of current adds to v in a step; v_threshold: ϑ;
+    alpha: membrane decay exp(−dt/tau_mem); gain: what a unit of current adds to v in a step; v_threshold: ϑ at rest;
     syn: decay of the synaptic current exp(−dt/tau_syn), None for none; v_leak, v_reset: V, None for 0;
-    refractory: silent steps after a spike, whole numbers in the dtype of the current, None for 0; has no gradient.
+    refractory: silent steps after a spike, whole numbers in the dtype of the current, None for 0; has no gradient;
+    rho, adaptation: decay exp(−dt/tau_adapt) of the adaptation and the threshold gained per unit of it, both or none.
     """
 
     alpha: Tensor
@@ -36,3 +27,23 @@ class LifCoefficients(NamedTuple):
     v_leak: Tensor | None = None
     v_reset: Tensor | None = None
     refractory: Tensor | None = None
+    rho: Tensor | None = None
+    adaptation: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer at the parameters of one die.
+
+    Attributes:
+        sources: what it hears, side by side along the columns of the weight: numbers of layers before it, −1 for x.
+        weight: (n, n_in). bias: (n,) or None. recurrent: (n, n), row = target, or None.
+        coefficients, dynamics: its step; without dynamics it does not spike, and its output is its membrane.
+    """
+
+    sources: tuple[int, ...]
+    weight: Tensor
+    bias: Tensor | None
+    recurrent: Tensor | None
+    coefficients: LifCoefficients
+    dynamics: Dynamics | None

@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from ..surrogate import Surrogate, spike
-from .interface import Coefficients, LifCoefficients
+from ..surrogate import spike
+from .interface import LifCoefficients
 from .reset import Dynamics
 
 
-def adaptive_lif(
-    current: Tensor, recurrent: Tensor | None, c: Coefficients, surrogate: Surrogate, refractory: int
-) -> Tensor:
-    """Spikes of adaptive leaky integrate-and-fire neurons; see :func:`neurorobust.kernels.adaptive_lif`."""
-    v = b = z = torch.zeros_like(current[0])
-    silent = torch.zeros_like(current[0])
-    spikes = []
-    for step in current:
-        b = c.rho * b + (1 - c.rho) * z
-        threshold = c.v_threshold + c.adaptation * b
-        drive = step if recurrent is None else step + z @ recurrent.T
-        v = c.alpha * v + c.gain * drive - z * threshold
-        z = spike(v, threshold, surrogate)
-        if refractory:
-            z = torch.where(silent > 0, torch.zeros_like(z), z)
-            silent = torch.where(z.detach() > 0, float(refractory), silent - 1)
-        spikes.append(z)
-    return torch.stack(spikes)
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x weightᵀ + bias; see :func:`neurorobust.kernels.linear`."""
+    return functional.linear(x, weight, bias)
 
 
-def lif(current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
+def lif(
+    current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics, membrane: bool
+) -> tuple[Tensor, Tensor | None]:
     """Spikes and membrane of leaky integrate-and-fire neurons; see :func:`neurorobust.kernels.lif`."""
-    z = syn = silent = torch.zeros_like(current[0])
+    z = b = syn = silent = torch.zeros_like(current[0])
     leak = None if c.v_leak is None else (1 - c.alpha) * c.v_leak
     v = z if c.v_leak is None else z + c.v_leak
     spikes, trace = [], []
+    rest = c.v_threshold
     for step in current:
+        if c.rho is not None and c.adaptation is not None:
+            b = c.rho * b + (1 - c.rho) * z
+            c = c._replace(v_threshold=rest + c.adaptation * b)
         drive = step if recurrent is None else step + z @ recurrent.T
         syn = drive if c.syn is None else c.syn * syn + drive
         past = z.detach() if dynamics.reset.detach else z
@@ -48,8 +40,9 @@ def lif(current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics:
             z = torch.where(silent > 0, torch.zeros_like(z), z)
             silent = torch.where(z.detach() > 0, c.refractory, silent - 1)
         spikes.append(z)
-        trace.append(dynamics.reset.membrane(v, z.detach() if dynamics.reset.detach else z, c))
-    return torch.stack(spikes), torch.stack(trace)
+        if membrane:
+            trace.append(dynamics.reset.membrane(v, z.detach() if dynamics.reset.detach else z, c))
+    return torch.stack(spikes), torch.stack(trace) if membrane else None
 
 
 def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:

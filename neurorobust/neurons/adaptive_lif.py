@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from .. import kernels
 from ..connections import Connection
+from ..kernels import DelayedSubtract, Dynamics, LifCoefficients
 from ..surrogate import Surrogate, Triangle
-from .neuron import Neuron, Value, decay
+from .neuron import SpikingNeuron, Value, decay
 
 
-class AdaptiveLif(Neuron):
+class AdaptiveLif(SpikingNeuron):
     """Adaptive-threshold leaky integrate-and-fire (LSNN; Bellec et al. 2018, arXiv 2106.05009).
 
     ::
@@ -47,13 +48,16 @@ class AdaptiveLif(Neuron):
         self.set("v_threshold", v_threshold)
         self.surrogate = surrogate
 
-    def forward(self, x: Tensor, dt: float) -> Tensor:
+    def dynamics(self) -> Dynamics:
+        return Dynamics(self.surrogate, DelayedSubtract())
+
+    def coefficients(self, dt: float) -> LifCoefficients:
         alpha = decay(self.per_neuron("tau_mem"), dt)
-        c = kernels.Coefficients(
+        return LifCoefficients(
             alpha,
             1 - alpha,
-            decay(self.per_neuron("tau_adapt"), dt),
-            self.per_neuron("adaptation"),
             self.per_neuron("v_threshold"),
+            refractory=torch.ones_like(alpha),
+            rho=decay(self.per_neuron("tau_adapt"), dt),
+            adaptation=self.per_neuron("adaptation"),
         )
-        return kernels.adaptive_lif(self.current(x, dt), self.recurrent_matrix(), c, self.surrogate, refractory=1)

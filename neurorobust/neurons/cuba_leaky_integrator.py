@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .. import kernels
 from ..connections import Connection
+from ..kernels import LifCoefficients
 from .neuron import Neuron, Value, decay
 
 
@@ -41,6 +43,11 @@ class CubaLeakyIntegrator(Neuron):
         self.set("tau_mem", tau_mem)
         self.set("r", r)
         self.set("v_leak", v_leak)
+
+    def coefficients(self, dt: float) -> LifCoefficients:
+        alpha, syn = decay(self.per_neuron("tau_mem"), dt), decay(self.per_neuron("tau_syn"), dt)
+        never = torch.full_like(alpha, torch.inf)
+        return LifCoefficients(alpha, self.gain(alpha) * (1 - syn), never, syn, self.optional("v_leak"))
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         alpha, syn = decay(self.per_neuron("tau_mem"), dt), decay(self.per_neuron("tau_syn"), dt)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .. import kernels
 from ..connections import Connection
-from ..kernels import Dynamics, Reset
+from ..kernels import LifCoefficients, Reset
 from ..surrogate import Surrogate, Triangle
-from .neuron import Neuron, Value, decay
+from .neuron import SpikingNeuron, Value, decay
 
 
-class CubaLif(Neuron):
+class CubaLif(SpikingNeuron):
     """Current-based leaky integrate-and-fire, NIR's CubaLIF (w_in = 1).
 
     ::
@@ -56,9 +55,9 @@ class CubaLif(Neuron):
         self.set("t_ref", t_ref)
         self.surrogate = surrogate
 
-    def forward(self, x: Tensor, dt: float) -> Tensor:
+    def coefficients(self, dt: float) -> LifCoefficients:
         alpha, syn = decay(self.per_neuron("tau_mem"), dt), decay(self.per_neuron("tau_syn"), dt)
-        c = kernels.LifCoefficients(
+        return LifCoefficients(
             alpha,
             self.gain(alpha) * (1 - syn),
             self.per_neuron("v_threshold"),
@@ -67,4 +66,3 @@ class CubaLif(Neuron):
             self.optional("v_reset"),
             self.refractory(dt),
         )
-        return kernels.lif(self.current(x, dt), self.recurrent_matrix(), c, Dynamics(self.surrogate, self.reset))[0]

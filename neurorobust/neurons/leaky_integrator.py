@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .. import kernels
 from ..connections import Connection
+from ..kernels import LifCoefficients
 from .neuron import Neuron, Value, decay
 
 
@@ -33,8 +35,12 @@ class LeakyIntegrator(Neuron):
         self.set("r", r)
         self.set("v_leak", v_leak)
 
-    def forward(self, x: Tensor, dt: float) -> Tensor:
+    def coefficients(self, dt: float) -> LifCoefficients:
         alpha = decay(self.per_neuron("tau_mem"), dt)
-        v = kernels.leaky_integrator(self.current(x, dt), alpha, self.gain(alpha))
-        v_leak = self.optional("v_leak")
-        return v if v_leak is None else v + v_leak
+        never = torch.full_like(alpha, torch.inf)
+        return LifCoefficients(alpha, self.gain(alpha), never, v_leak=self.optional("v_leak"))
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        c = self.coefficients(dt)
+        v = kernels.leaky_integrator(self.current(x, dt), c.alpha, c.gain)
+        return v if c.v_leak is None else v + c.v_leak

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .. import kernels
 from ..connections import Connection
-from ..kernels import Dynamics, Reset
+from ..kernels import LifCoefficients, Reset
 from ..surrogate import Surrogate, Triangle
-from .neuron import Neuron, Value, decay
+from .neuron import SpikingNeuron, Value, decay
 
 
-class Lif(Neuron):
+class Lif(SpikingNeuron):
     """Leaky integrate-and-fire, NIR's LIF solved exactly for a current that is constant over a step.
 
     ::
@@ -56,14 +55,14 @@ class Lif(Neuron):
         self.set("t_ref", t_ref)
         self.surrogate = surrogate
 
-    def forward(self, x: Tensor, dt: float) -> Tensor:
+    def coefficients(self, dt: float) -> LifCoefficients:
         alpha = decay(self.per_neuron("tau_mem"), dt)
-        c = kernels.LifCoefficients(
+        return LifCoefficients(
             alpha,
             self.gain(alpha),
             self.per_neuron("v_threshold"),
-            v_leak=self.optional("v_leak"),
-            v_reset=self.optional("v_reset"),
-            refractory=self.refractory(dt),
+            None,
+            self.optional("v_leak"),
+            self.optional("v_reset"),
+            self.refractory(dt),
         )
-        return kernels.lif(self.current(x, dt), self.recurrent_matrix(), c, Dynamics(self.surrogate, self.reset))[0]

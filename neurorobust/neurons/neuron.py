@@ -7,10 +7,12 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from .. import kernels
 from ..connections import Connection
 from ..errors import check_finite, check_positive
-from ..kernels import DelayedSubtract, DelayedToValue, Reset, ToValue
+from ..kernels import DelayedSubtract, DelayedToValue, Dynamics, LifCoefficients, Reset, ToValue
 from ..params import HOST, POSITIVE
+from ..surrogate import Surrogate
 
 Value = float | Tensor
 
@@ -136,9 +138,33 @@ class Neuron(nn.Module, ABC):
         """Weights from the population onto itself, shape (n, n), row = target; None without recurrence."""
         return None if self.recurrent is None else self.recurrent.matrix()
 
+    def coefficients(self, dt: float) -> LifCoefficients | None:
+        """The numbers of one time step, for models of the LIF family; None for others, which fleets run one by one."""
+        return None
+
+    def dynamics(self) -> Dynamics | None:
+        """How it spikes; None for a model whose output is its membrane."""
+        return None
+
     @abstractmethod
     def forward(self, x: Tensor, dt: float) -> Tensor:
         """Whole sequence (T, B, n_in) → (T, B, n), from rest; no state is kept."""
+
+
+class SpikingNeuron(Neuron):
+    """A model of the LIF family: :meth:`coefficients`, a ``surrogate`` and a ``reset`` are all there is to it."""
+
+    surrogate: Surrogate
+    reset: Reset
+
+    @abstractmethod
+    def coefficients(self, dt: float) -> LifCoefficients: ...
+
+    def dynamics(self) -> Dynamics:
+        return Dynamics(self.surrogate, self.reset)
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        return kernels.lif(self.current(x, dt), self.recurrent_matrix(), self.coefficients(dt), self.dynamics())
 
 
 def decay(tau: Tensor, dt: float) -> Tensor:

@@ -1,0 +1,538 @@
+"""The time loops compiled for the CPU, as operators that torch can differentiate, batch over chips and trace.
+
+Each loop is an opaque custom operator called from a new-style ``autograd.Function`` with a ``vmap`` rule: this works
+with autograd, ``functional_call``, ``torch.func.grad``, ``vmap`` and ``torch.compile``. Tensors have a leading chip
+axis here, of length 1 where all chips share one; batching over chips makes it longer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from ..surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
+from . import loops
+from .interface import LifCoefficients
+from .reset import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
+from .threads import spread
+
+BLOCKS = 16
+SKINNY = 32  # outputs below which torch's matrix product is slower than adding up rows
+PARTIAL_SUMS = 2**22  # the most numbers that blocks may add up apart from each other
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Uninitialised memory of numpy's, which asks for huge pages: at this size torch's costs more than the loops."""
+    return torch.from_numpy(np.empty(tuple(shape), torch.empty(0, dtype=dtype).numpy().dtype))
+
+
+def _blocks(rows: int, partial: int, group: int = 1) -> list[tuple[int, int]]:
+    """Rows in blocks of whole groups: how they are cut depends on nothing but the shapes."""
+    groups = -(-rows // group)
+    blocks = max(1, min(BLOCKS, groups, PARTIAL_SUMS // max(partial, 1)))
+    return [
+        (block * groups // blocks * group, min((block + 1) * groups // blocks * group, rows)) for block in range(blocks)
+    ]
+
+
+def _spread_rows(
+    function: Callable[..., None], chips: int, parts: list[tuple[int, int]], size: int, *rest: Any
+) -> None:
+    """function(chip, low, high, …) for every chip and part of the rows."""
+    n = len(parts)
+    spread(lambda k: function(k // n, *parts[k % n], *rest), chips * n, size)
+
+
+def _spread_blocks(
+    function: Callable[..., None], chips: int, parts: list[tuple[int, int]], size: int, *rest: Any
+) -> None:
+    """function(chip, block, low, high, …) for every chip and part of the rows."""
+    n = len(parts)
+    spread(lambda k: function(k // n, k % n, *parts[k % n], *rest), chips * n, size)
+
+
+def _chips(*tensors: Tensor) -> int:
+    return max(tensor.shape[0] for tensor in tensors)
+
+
+@custom_op("neurorobust::lif", mutates_args=(), device_types="cpu")
+def lif_op(
+    current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int], keep: bool
+) -> tuple[Tensor, Tensor]:
+    """Spikes and, with ``keep``, x of :mod:`.loops`.
+
+    Shapes: current (c, T, B, n); recurrent (c, n, n), row = target, or (0, n, n) for none; coefficients (c, 9, n).
+    """
+    _, steps, batch, n = current.shape
+    shape = (_chips(current, recurrent, coefficients), steps, batch, n)
+    spikes, x = _empty(shape, current.dtype), _empty(shape if keep else (0, *shape[1:]), current.dtype)
+    _spread_rows(
+        loops.lif_forward,
+        shape[0],
+        _blocks(batch, 0, loops.GROUP),
+        spikes.numel(),
+        _array(current),
+        _array(recurrent.mT),
+        _array(coefficients),
+        _array(refractory),
+        tuple(rules),
+        (spikes.numpy(), x.numpy()),
+    )
+    return spikes, x
+
+
+@lif_op.register_fake
+def _(
+    current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int], keep: bool
+) -> tuple[Tensor, Tensor]:
+    shape = (_chips(current, recurrent, coefficients), *current.shape[1:])
+    return current.new_empty(shape), current.new_empty(shape if keep else (0, *shape[1:]))
+
+
+@custom_op("neurorobust::lif_backward", mutates_args=(), device_types="cpu")
+def lif_backward_op(
+    g_spikes: Tensor,
+    g_x: Tensor,
+    spikes: Tensor,
+    x: Tensor,
+    recurrent: Tensor,
+    coefficients: Tensor,
+    refractory: Tensor,
+    rules: Sequence[int],
+    width: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of :func:`lif_op` in current, recurrent and coefficients, each for every chip; g_x may be empty."""
+    chips, _, batch, n = spikes.shape
+    has_recurrent = recurrent.shape[0] > 0
+    parts = _blocks(batch, n * n if has_recurrent else n, loops.GROUP)
+    dtype = spikes.numpy().dtype
+    g_current = _empty(spikes.shape, spikes.dtype)
+    g_coefficients = np.zeros((chips, len(parts), loops.COEFFICIENTS, n), dtype)
+    g_recurrent = np.zeros((chips, len(parts), n, n) if has_recurrent else (0, 0, n, n), dtype)
+    _spread_blocks(
+        loops.lif_backward,
+        chips,
+        parts,
+        spikes.numel(),
+        (_array(g_spikes), _array(g_x)),
+        (_array(spikes), _array(x)),
+        _array(recurrent.mT),
+        _array(coefficients),
+        _array(refractory),
+        tuple(rules),
+        dtype.type(width),
+        (g_current.numpy(), g_coefficients, g_recurrent),
+    )
+    return (
+        g_current,
+        torch.from_numpy(g_recurrent.sum(1)).mT.contiguous() if has_recurrent else torch.zeros_like(recurrent),
+        torch.from_numpy(g_coefficients.sum(1)),
+    )
+
+
+@lif_backward_op.register_fake
+def _(
+    g_spikes: Tensor,
+    g_x: Tensor,
+    spikes: Tensor,
+    x: Tensor,
+    recurrent: Tensor,
+    coefficients: Tensor,
+    refractory: Tensor,
+    rules: Sequence[int],
+    width: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    chips, n = spikes.shape[0], spikes.shape[-1]
+    return (
+        spikes.new_empty(spikes.shape),
+        spikes.new_empty((chips if recurrent.shape[0] else 0, n, n)),
+        spikes.new_empty((chips, loops.COEFFICIENTS, n)),
+    )
+
+
+@custom_op("neurorobust::integrate", mutates_args=(), device_types="cpu")
+def integrate_op(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
+    """v[t] = alpha v[t−1] + gain current[t]; current (c, T, B, n), alpha and gain (c, n)."""
+    shape = (_chips(current, alpha, gain), *current.shape[1:])
+    v = _empty(shape, current.dtype)
+    parts = _blocks(shape[2], 0)
+    arrays = _array(current), _array(alpha), _array(gain), v.numpy()
+    _spread_rows(loops.filter_forward, shape[0], parts, v.numel(), *arrays)
+    return v
+
+
+@integrate_op.register_fake
+def _(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
+    return current.new_empty((_chips(current, alpha, gain), *current.shape[1:]))
+
+
+@custom_op("neurorobust::integrate_backward", mutates_args=(), device_types="cpu")
+def integrate_backward_op(
+    gradient: Tensor, current: Tensor, v: Tensor, alpha: Tensor, gain: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of :func:`integrate_op` in current, alpha and gain, each for every chip."""
+    chips, _, batch, n = v.shape
+    parts = _blocks(batch, n)
+    g_current = _empty(v.shape, v.dtype)
+    sums = np.zeros((chips, len(parts), 2, n), v.numpy().dtype)
+    _spread_blocks(
+        loops.filter_backward,
+        chips,
+        parts,
+        v.numel(),
+        _array(gradient),
+        _array(current),
+        _array(v),
+        _array(alpha),
+        _array(gain),
+        (g_current.numpy(), sums),
+    )
+    total = torch.from_numpy(sums.sum(1))
+    return g_current, total[:, 0].clone(), total[:, 1].clone()
+
+
+@integrate_backward_op.register_fake
+def _(gradient: Tensor, current: Tensor, v: Tensor, alpha: Tensor, gain: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    small = (v.shape[0], v.shape[-1])
+    return v.new_empty(v.shape), v.new_empty(small), v.new_empty(small)
+
+
+def _sparse(x: Tensor, n_out: int) -> bool:
+    """Whether adding up the rows of a weight where x is not 0 will take less time than the matrix product.
+
+    From the share of numbers that are not 0 in at most 256 rows of x; the prices were measured on one core of a server
+    with AVX-512, in ns a number of x.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    some = rows[:: max(len(rows) // 256, 1)]
+    rate = some.count_nonzero().item() / max(some.numel(), 1)
+    return 0.4 + rate * (3 + 0.07 * n_out) < max(0.024 * n_out, 1)
+
+
+def _product(x: Tensor, weight: Tensor, swapped: bool, out: Tensor) -> None:
+    """out = x weightᵀ, without a copy of x: (c, p, q, n_in) or, swapped, (c, q, p, n_in) → (c, p, q, n_out)."""
+    for chip in range(len(out)):
+        own, w = x[chip if len(x) > 1 else 0], weight[chip if len(weight) > 1 else 0].T
+        if swapped:
+            torch.bmm(own.transpose(0, 1), w.expand(own.shape[1], *w.shape), out=out[chip])
+        else:
+            torch.mm(own.reshape(-1, own.shape[-1]), w, out=out[chip].view(-1, w.shape[1]))
+
+
+def _projected(x: Tensor, weight: Tensor, swapped: bool, chips: int) -> tuple[int, ...]:
+    return (chips, *((x.shape[2], x.shape[1]) if swapped else x.shape[1:3]), weight.shape[1])
+
+
+@custom_op("neurorobust::project", mutates_args=(), device_types="cpu")
+def project_op(x: Tensor, weight: Tensor, bias: Tensor, swapped: bool) -> Tensor:
+    """x weightᵀ + bias.
+
+    Shapes: x (c, p, q, n_in), swapped (c, q, p, n_in); weight (c, n_out, n_in); bias (c, n_out) or (0, n_out) for none;
+    returns (c, p, q, n_out).
+    """
+    x, n_out = x.contiguous(), weight.shape[1]
+    out = _empty(_projected(x, weight, swapped, _chips(x, weight, bias)), x.dtype)
+    if _sparse(x, n_out):
+        offset = bias if bias.shape[0] else x.new_zeros((1, n_out))
+        arrays = _array(x), _array(weight.mT), _array(offset), swapped, out.numpy()
+        _spread_rows(loops.gather, len(out), _blocks(out.shape[1] * out.shape[2], 0), out.numel(), *arrays)
+        return out
+    _product(x, weight, swapped, out)
+    return out.add_(bias[:, None, None]) if bias.shape[0] else out
+
+
+@project_op.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor, swapped: bool) -> Tensor:
+    return x.new_empty(_projected(x, weight, swapped, _chips(x, weight, bias)))
+
+
+@custom_op("neurorobust::project_backward", mutates_args=(), device_types="cpu")
+def project_backward_op(
+    gradient: Tensor, x: Tensor, weight: Tensor, swapped: bool, needs: Sequence[bool]
+) -> tuple[Tensor, Tensor]:
+    """Gradients of :func:`project_op` in x and weight, each for every chip; empty where it is not needed."""
+    gradient, x = gradient.contiguous(), x.contiguous()
+    chips, p, q, n_out = gradient.shape
+    n_in = x.shape[3]
+    g_x = _empty((chips if needs[0] else 0, *x.shape[1:]), x.dtype)
+    if needs[0] and n_out <= SKINNY and not swapped:  # here adding up rows beats the product, sparse or not
+        arrays = _array(gradient), _array(weight), np.zeros((1, n_in), g_x.numpy().dtype), False, g_x.numpy()
+        _spread_rows(loops.gather, chips, _blocks(p * q, 0), g_x.numel(), *arrays)
+    elif needs[0]:
+        _product(gradient, weight.mT, swapped, g_x)
+    if not needs[1]:
+        return g_x, x.new_empty((0, n_out, n_in))
+    if not _sparse(x, n_out):
+        ordered = x.transpose(1, 2) if swapped else x
+        return g_x, gradient.reshape(chips, p * q, n_out).mT @ ordered.reshape(len(x), p * q, n_in)
+    parts = _blocks(p * q, n_in * n_out)
+    g_weight = np.zeros((chips, len(parts), n_in, n_out), g_x.numpy().dtype)
+    _spread_blocks(loops.scatter, chips, parts, gradient.numel(), _array(x), _array(gradient), swapped, g_weight)
+    return g_x, torch.from_numpy(g_weight.sum(1)).mT.contiguous()
+
+
+@project_backward_op.register_fake
+def _(gradient: Tensor, x: Tensor, weight: Tensor, swapped: bool, needs: Sequence[bool]) -> tuple[Tensor, Tensor]:
+    chips, n_out, n_in = gradient.shape[0], gradient.shape[3], x.shape[3]
+    return x.new_empty((chips if needs[0] else 0, *x.shape[1:])), x.new_empty((chips if needs[1] else 0, n_out, n_in))
+
+
+def _fold(size: int, in_dims: Sequence[int | None], tensors: Sequence[Tensor]) -> tuple[list[Tensor], int]:
+    """A batch axis of vmap made part of the chip axis of every tensor, and how many chips there were before."""
+    parts = [
+        (tensor if dim is None else tensor.movedim(dim, 0), dim is not None) for tensor, dim in zip(tensors, in_dims)
+    ]
+    chips = max(part.shape[batched] for part, batched in parts)
+    folded = []
+    for part, batched in parts:
+        if batched:
+            if part.shape[1] not in (0, chips):
+                part = part.expand(size, chips, *part.shape[2:])
+            part = part.reshape(size * part.shape[1], *part.shape[2:])
+        elif part.shape[0] not in (0, 1):
+            part = part.expand(size, *part.shape).reshape(size * chips, *part.shape[1:])
+        folded.append(part)
+    return folded, chips
+
+
+def _unfold(size: int, chips: int, outputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    """The batch axis of vmap taken out of the chip axis again, first; an empty output has none to take."""
+    parts = tuple(output.reshape(size, chips if output.shape[0] else 0, *output.shape[1:]) for output in outputs)
+    return parts, (0,) * len(parts)
+
+
+def _shared(gradient: Tensor, tensor: Tensor) -> Tensor:
+    """The gradient of a tensor all chips share is the sum over them."""
+    return gradient.sum(0, keepdim=True) if tensor.shape[0] == 1 < gradient.shape[0] else gradient
+
+
+class _Backward(torch.autograd.Function):
+    """What the backward passes share: there is no second derivative through compiled loops."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        raise RuntimeError(
+            "the compiled loops have no second derivative; set NEUROROBUST_KERNEL=reference, which has one."
+        )
+
+
+class _LifBackward(_Backward):
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return lif_backward_op(*inputs)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
+        tensors, chips = _fold(info.batch_size, in_dims[:7], inputs[:7])
+        refractory = tensors.pop()
+        return _unfold(info.batch_size, chips, _LifBackward.apply(*tensors, refractory, *inputs[7:]))
+
+
+class _Lif(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        current: Tensor,
+        recurrent: Tensor,
+        coefficients: Tensor,
+        refractory: Tensor,
+        rules: tuple[int, ...],
+        width: float,
+        keep: bool,
+    ) -> tuple[Tensor, Tensor]:
+        return lif_op(current, recurrent, coefficients, refractory, rules, keep)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+        current, recurrent, coefficients, refractory, ctx.rules, ctx.width, _ = inputs
+        ctx.shared = current.shape[0] == 1
+        ctx.save_for_backward(*output, recurrent, coefficients, refractory)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, g_spikes: Tensor | None, g_x: Tensor | None) -> tuple:
+        spikes, x, recurrent, coefficients, refractory = ctx.saved_tensors
+        if g_spikes is None:
+            g_spikes = torch.zeros_like(spikes)
+        if g_x is None:
+            g_x = spikes.new_empty((0, *spikes.shape[1:]))
+        g_current, g_recurrent, g_coefficients = _LifBackward.apply(
+            g_spikes, g_x, spikes, x, recurrent, coefficients, refractory, ctx.rules, ctx.width
+        )
+        if ctx.shared and g_current.shape[0] > 1:
+            g_current = g_current.sum(0, keepdim=True)
+        return (
+            g_current,
+            _shared(g_recurrent, recurrent),
+            _shared(g_coefficients, coefficients),
+            *(None,) * 4,
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
+        tensors, chips = _fold(info.batch_size, in_dims[:4], inputs[:4])
+        return _unfold(info.batch_size, chips, _Lif.apply(*tensors, *inputs[4:]))
+
+
+class _IntegrateBackward(_Backward):
+    @staticmethod
+    def forward(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return integrate_backward_op(*inputs)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *inputs: Tensor) -> tuple:
+        tensors, chips = _fold(info.batch_size, in_dims, inputs)
+        return _unfold(info.batch_size, chips, _IntegrateBackward.apply(*tensors))
+
+
+class _Integrate(torch.autograd.Function):
+    @staticmethod
+    def forward(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
+        return integrate_op(current, alpha, gain)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        *inputs, v = ctx.saved_tensors
+        current, alpha, gain = inputs
+        gradients = _IntegrateBackward.apply(gradient, current, v, alpha, gain)
+        return tuple(_shared(g, tensor) for g, tensor in zip(gradients, inputs))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *inputs: Tensor) -> tuple:
+        tensors, chips = _fold(info.batch_size, in_dims, inputs)
+        (out,), dims = _unfold(info.batch_size, chips, (_Integrate.apply(*tensors),))
+        return out, dims[0]
+
+
+class _ProjectBackward(_Backward):
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
+        return project_backward_op(*inputs)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
+        tensors, chips = _fold(info.batch_size, in_dims[:3], inputs[:3])
+        return _unfold(info.batch_size, chips, _ProjectBackward.apply(*tensors, *inputs[3:]))
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor, swapped: bool) -> Tensor:
+        return project_op(x, weight, bias, swapped)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        *tensors, ctx.swapped = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        g_x, g_weight = _ProjectBackward.apply(gradient, x, weight, ctx.swapped, (needs_x, needs_weight))
+        return (
+            _shared(g_x, x) if needs_x else None,
+            _shared(g_weight, weight) if needs_weight else None,
+            _shared(gradient.sum((1, 2)), bias) if needs_bias and bias.shape[0] else None,
+            None,
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
+        tensors, chips = _fold(info.batch_size, in_dims[:3], inputs[:3])
+        (out,), dims = _unfold(info.batch_size, chips, (_Project.apply(*tensors, inputs[3]),))
+        return out, dims[0]
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x weightᵀ + bias; see :func:`neurorobust.kernels.linear`."""
+    swapped = not x.is_contiguous() and x.transpose(0, 1).is_contiguous()
+    offset = weight.new_empty((0, len(weight))) if bias is None else bias.unsqueeze(0)
+    rows = x.transpose(0, 1) if swapped else x
+    return _Project.apply(rows.unsqueeze(0), weight.unsqueeze(0), offset, swapped).squeeze(0)
+
+
+def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
+    """Membrane of leaky integrators; see :func:`neurorobust.kernels.leaky_integrator`."""
+    return _Integrate.apply(current.unsqueeze(0), alpha.unsqueeze(0), gain.unsqueeze(0)).squeeze(0)
+
+
+def _width(surrogate: Surrogate) -> tuple[int, float]:
+    """The number by which the compiled loop knows a surrogate, and its parameter."""
+    if isinstance(surrogate, Triangle):
+        return 0, surrogate.scale
+    if isinstance(surrogate, FastSigmoid):
+        return 1, surrogate.slope
+    if isinstance(surrogate, ArcTan):
+        return 2, math.pi / 2 * surrogate.alpha
+    raise TypeError(f"surrogate: got {surrogate!r}; there is no compiled loop for it, use the reference.")
+
+
+def coefficients_of(c: LifCoefficients, dynamics: Dynamics) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """What the compiled loop knows a layer by: coefficients (9, n), refractory steps (n,) and rules, whole numbers.
+
+    One loop serves all resets: with x = v − v_leak it is x[t] = alpha x′ + gain s[t] − z[t−1] jump, where x′ is x[t−1]
+    or, for a reset to a value, ``target`` after a spike; z[t] = 1 where u = (x − bound)/scale > 0.
+    """
+    reset, none = dynamics.reset, torch.zeros_like(c.alpha)
+    to_value = isinstance(reset, (ToValue, DelayedToValue))
+    jump = none
+    if isinstance(reset, DelayedSubtract):
+        jump = c.v_threshold
+    elif isinstance(reset, Subtract):
+        jump = c.alpha * c.v_threshold
+    leak = none if c.v_leak is None else c.v_leak
+    coefficients = (
+        c.alpha,
+        c.gain,
+        none if c.syn is None else c.syn,
+        c.v_threshold - leak,
+        c.v_threshold if dynamics.surrogate.scaled else torch.ones_like(c.alpha),
+        jump,
+        (none if c.v_reset is None else c.v_reset) - leak,
+        none if c.rho is None else c.rho,
+        none if c.adaptation is None else c.adaptation,
+    )
+    refractory = none if c.refractory is None else c.refractory
+    flags = (to_value, reset.detach, c.syn is not None, c.rho is not None, dynamics.surrogate.scaled)
+    rules = (_width(dynamics.surrogate)[0], *(int(flag) for flag in flags))
+    return torch.stack(coefficients), refractory.detach().long(), rules
+
+
+def lif(
+    current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics, membrane: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Spikes and membrane of leaky integrate-and-fire neurons; see :func:`neurorobust.kernels.lif`."""
+    coefficients, refractory, rules = coefficients_of(c, dynamics)
+    n = current.shape[-1]
+    spikes, x = _Lif.apply(
+        current.unsqueeze(0),
+        current.new_empty((0, n, n)) if recurrent is None else recurrent.unsqueeze(0),
+        coefficients.unsqueeze(0),
+        refractory.unsqueeze(0),
+        rules,
+        _width(dynamics.surrogate)[1],
+        membrane or torch.is_grad_enabled(),
+    )
+    spikes = spikes.squeeze(0)
+    if not membrane:
+        return spikes, None
+    v = x.squeeze(0) if c.v_leak is None else x.squeeze(0) + c.v_leak
+    return spikes, dynamics.reset.membrane(v, spikes.detach() if dynamics.reset.detach else spikes, c)

@@ -1,0 +1,69 @@
+"""Many dies of one network in one compiled loop: each thread carries a few samples through all layers of a die, step by
+step, so nothing of the size (T, B, n) is ever kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..surrogate import Triangle
+from . import loops
+from .compiled import _blocks, _spread_rows, coefficients_of
+from .interface import Layer
+from .reset import Dynamics, NoReset
+
+SILENT = Dynamics(Triangle(), NoReset())
+
+
+def _table(layers: Sequence[Layer]) -> tuple[np.ndarray, np.ndarray]:
+    """What all dies share, as the loop reads it: table and sources."""
+    table = np.zeros((len(layers), loops.COLUMNS), np.int64)
+    sources: list[int] = []
+    at = 0
+    for row, layer in zip(table, layers):
+        n, n_in = layer.weight.shape
+        rules = coefficients_of(layer.coefficients, layer.dynamics or SILENT)[2]
+        row[loops.N], row[loops.SPIKES] = n, layer.dynamics is not None
+        row[loops.TO_VALUE], row[loops.HAS_SYN], row[loops.ADAPTIVE] = rules[1], rules[3], rules[4]
+        row[loops.FIRST], row[loops.END] = len(sources), len(sources) + len(layer.sources)
+        sources += layer.sources
+        row[loops.WEIGHT], row[loops.BIAS] = at, at + n * n_in
+        row[loops.COEFFICIENT] = row[loops.BIAS] + n
+        at = int(row[loops.COEFFICIENT]) + loops.COEFFICIENTS * n
+        row[loops.RECURRENT] = -1 if layer.recurrent is None else at
+        at += 0 if layer.recurrent is None else n * n
+    return table, np.array(sources, np.int64)
+
+
+def _numbers(layers: Sequence[Layer], most: int) -> tuple[Tensor, Tensor]:
+    """All numbers of one die in one row, in the order of the table, and the refractory steps of every layer."""
+    parts, refractory = [], torch.zeros(len(layers), most, dtype=torch.long)
+    for layer, rest in zip(layers, refractory):
+        n = len(layer.weight)
+        coefficients, rest[:n], _ = coefficients_of(layer.coefficients, layer.dynamics or SILENT)
+        if layer.dynamics is None and layer.coefficients.v_leak is not None:
+            coefficients[6] = layer.coefficients.v_leak  # the row of a reset's value is free to hold the leak
+        parts += [layer.weight.T.reshape(-1), torch.zeros(n) if layer.bias is None else layer.bias]
+        parts.append(coefficients.reshape(-1))
+        if layer.recurrent is not None:
+            parts.append(layer.recurrent.T.reshape(-1))
+    return torch.cat([part.to(layers[0].weight.dtype) for part in parts]), refractory
+
+
+@torch.no_grad()
+def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
+    """Output of the last layer of every die: input (B, T, n_in) → (dies, B, T, n); no gradient."""
+    table, sources = _table(dies[0])
+    most = int(table[:, loops.N].max())
+    packed = [_numbers(layers, most) for layers in dies]
+    refractory = torch.stack([rest for _, rest in packed])
+    table[:, loops.RESTS] = refractory.amax((0, 2)).numpy()
+    batch, steps, _ = x.shape
+    out = torch.empty(len(dies), batch, steps, int(table[-1, loops.N]), dtype=x.dtype)
+    arrays = torch.stack([numbers for numbers, _ in packed]).numpy(), refractory.numpy(), table, sources, out.numpy()
+    size = len(dies) * batch * steps * int(table[:, loops.N].sum())
+    _spread_rows(loops.fleet, len(dies), _blocks(batch, 0, 8), size, x.contiguous().numpy(), *arrays)
+    return out

@@ -1,0 +1,46 @@
+"""numba's compiler as the loops use it: cached on disk, free of the interpreter's lock, IEEE but for reordering."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import numba
+from numba import njit
+
+
+def cache_folder() -> str:
+    """Where compiled code goes if neither this package nor the user's home can be written to: a private folder among
+    the temporary ones; "" where numba's own choice will do."""
+    own = Path(__file__).parent / "__pycache__"
+    home = Path.home()
+    for folder in (own if own.exists() else own.parent, home / ".cache", home):
+        if folder.exists() and os.access(folder, os.W_OK):
+            return ""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"neurorobust-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and (os.name == "nt" or (found.st_uid == user and not found.st_mode & 0o077)):
+            return str(folder)
+    except OSError:
+        pass
+    return tempfile.mkdtemp(prefix="neurorobust-")  # somebody else's folder could hold somebody else's code
+
+
+if not numba.config.CACHE_DIR:
+    numba.config.CACHE_DIR = cache_folder()
+
+# All of fastmath but nnan and ninf: a NaN has to come out where one went in.
+_OPTIONS = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
+}
+jit = njit(**_OPTIONS)
+lean = njit(**_OPTIONS, _nrt=False)
+"""For functions that allocate nothing: without reference counts, which cost more than a short loop."""
