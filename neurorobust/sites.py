@@ -20,7 +20,6 @@ from functools import cache
 import numpy as np
 import torch
 from scipy.special import ndtri
-from scipy.stats import qmc
 from torch import Tensor
 
 from .errors import check_count, check_number, unknown
@@ -137,6 +136,8 @@ class Smooth(Common):
 @cache
 def _low_discrepancy() -> np.ndarray:
     """128 points of the standard normal plane; the first of the sequence, 0, is left out."""
+    from scipy.stats import qmc  # slow to import
+
     return ndtri(qmc.Halton(2, scramble=False).random(129)[1:])
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from .die import Chip
 
 
@@ -25,6 +25,8 @@ def draw(die: Chip, kinds: list[str] | None = None) -> Figure:
     cores = min(8, max(len(u) for u in maps.values()))
     rows, columns = next(iter(maps.values())).shape[1:]
     wide = 1.4 * max(1.0, min(4.0, columns / rows))
+    from matplotlib.figure import Figure  # slow to import
+
     figure = Figure(figsize=(1.2 + wide * cores, 0.6 + 1.5 * len(maps)), layout="constrained")
     axes = figure.subplots(len(maps), cores, squeeze=False)
     image = None

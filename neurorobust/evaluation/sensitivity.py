@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +23,9 @@ from ..tasks.task import Data
 from .blocks import JUDGED, judged_outputs
 from .statistics import score
 from .worst_case import find
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FLAT = 0.01
 ALL = "all"
@@ -112,6 +115,8 @@ class Sensitivity:
                     "attack": part.attack,
                 }
             )
+        import pandas as pd  # slow to import, here and below
+
         table = pd.DataFrame(rows)
         rank = table.assign(level=table["level"].map(LEVELS.index))
         order = rank.sort_values(["level", "attacked", "first_order"], ascending=[True, True, False], kind="stable")
@@ -136,6 +141,8 @@ class Sensitivity:
             sign = float(self.gradients[name].reshape(-1)[flat].sign())
             value = float(self.params[name].reshape(-1)[flat])
             rows.append((name, index, value, sign * self.radii[name], values[element]))
+        import pandas as pd
+
         return pd.DataFrame(rows, columns=["parameter", "index", "nominal", "deviation", "first_order"])
 
     def neurons(self) -> pd.DataFrame:
@@ -145,6 +152,8 @@ class Sensitivity:
         on it, not those it drives) and ``first_order``, their sum. What several neurons share (a convolution's kernel)
         and what has no slope is left out.
         """
+        import pandas as pd
+
         frames = []
         for layer in dict.fromkeys(self._layer(name) for name in self.params):
             names = [name for name in self.params if self._layer(name) == layer and self.params[name].ndim]

@@ -1,7 +1,20 @@
 """Networks that come from elsewhere: any torch module, and snnTorch networks as they are."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import decode
-from .snntorch_network import SnnTorchNetwork, from_snntorch, to_snntorch
 from .wrapped import Wrapped, wrap
 
+if TYPE_CHECKING:
+    from .snntorch_network import SnnTorchNetwork, from_snntorch, to_snntorch
+
 __all__ = ["SnnTorchNetwork", "Wrapped", "decode", "from_snntorch", "to_snntorch", "wrap"]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs snnTorch, which is slow to import, on first use."""
+    if name in ("SnnTorchNetwork", "from_snntorch", "to_snntorch"):
+        from . import snntorch_network
+
+        return getattr(snntorch_network, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -40,11 +40,6 @@ SOURCES = {
 }
 
 
-def is_snntorch(module: nn.Module) -> bool:
-    """Whether a module is one of snnTorch's, by where its class was defined."""
-    return any(cls.__module__.split(".")[0] == "snntorch" for cls in type(module).__mro__)
-
-
 def neurons_of(net: nn.Module) -> dict[str, Any]:
     """The snnTorch neurons of a network by name, in its order.
 

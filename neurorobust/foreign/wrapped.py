@@ -11,9 +11,13 @@ from torch import Tensor, nn
 from ..errors import check_input
 from ..params import evaluating, forward, nominal
 from .kinds import adopt, check_alike, kinds_of, named, slots_of
-from .snntorch_neurons import is_snntorch
 
 Decode = Callable[[Any], Tensor]
+
+
+def is_snntorch(module: nn.Module) -> bool:
+    """Whether a module is one of snnTorch's, by where its class was defined."""
+    return any(cls.__module__.split(".")[0] == "snntorch" for cls in type(module).__mro__)
 
 
 def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.signal import firwin, resample_poly
 
 from .. import files
 
@@ -92,6 +91,8 @@ def _cache_home() -> Path:
 
 
 def _synthesise(words: tuple[Word, ...]) -> list[np.ndarray]:
+    from scipy.signal import firwin, resample_poly  # slow to import
+
     package = _package()
     (library,) = [path for path in package.iterdir() if path.stem.endswith("espeak-ng") and path.is_file()]
     script = Path(__file__).with_name("espeak.py")

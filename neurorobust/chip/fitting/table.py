@@ -1,0 +1,315 @@
+"""Tables of measurements: read, checked, and laid out by core, neuron and setting, with what is no measurement taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from ...errors import check_number, unknown
+from ...params import ABOVE_ZERO, ABSOLUTE, KINDS, SIGNED
+from ..model import TIMES
+
+COLUMNS = ("chip", "core", "neuron", "parameter", "setting", "value")
+OPTIONAL = ("unit",)
+UNITS = ("", "1", "A", "F", "Hz", "LSB", "S", "V", "ohm", "s")
+ABSURD = 1e3  # a value so many times the median of its setting is a sentinel
+LOST = 0.2  # a setting with a larger fraction at an end of the recording says too little
+STUCK = 0.5  # d log median / d log setting below it: the value does not follow the setting
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a recording could not see.
+
+    Attributes:
+        floor, ceiling: by kind, the lowest and highest magnitude that could be recorded, SI units; what lies there or
+            beyond is only known to be so. Where none is given, five equal values or more at an end of a kind's range,
+            over three times as many as the next, are taken for one.
+        sentinels: values that stand for "no value". NaN, infinity and anything beyond 1000 medians are found unasked.
+    """
+
+    floor: Mapping[str, float] = field(default_factory=dict)
+    ceiling: Mapping[str, float] = field(default_factory=dict)
+    sentinels: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, ends in (("floor", self.floor), ("ceiling", self.ceiling)):
+            for kind, value in ends.items():
+                if kind not in KINDS:
+                    raise unknown(f"{name}: kind", kind, KINDS)
+                check_number(f"{name}[{kind!r}]", value)
+
+
+@dataclass(frozen=True, eq=False)
+class Cube:
+    """The measurements of one kind.
+
+    Attributes:
+        values: (cores, neurons, settings), magnitudes for signed kinds, NaN where there is none.
+        ends: the same shape, −1 at the floor of the recording, 1 at its ceiling, else 0.
+        settings: (settings,) nominal magnitudes. chip: of each core, (cores,). cores: (chip, core) of each.
+        counts: how many values were there, and how many were taken out or replaced, by reason.
+        dropped: settings that were left out, with the reason.
+    """
+
+    kind: str
+    unit: str
+    values: np.ndarray
+    ends: np.ndarray
+    settings: np.ndarray
+    chip: np.ndarray
+    cores: tuple[tuple[Any, Any], ...]
+    counts: dict[str, int]
+    dropped: dict[float, str]
+
+    def without(self, settings: np.ndarray, reason: str) -> Cube:
+        """The cube without some settings, (settings,) of bool."""
+        return replace(
+            self,
+            values=self.values[..., ~settings],
+            ends=self.ends[..., ~settings],
+            settings=self.settings[~settings],
+            dropped=self.dropped | dict.fromkeys(self.settings[settings].tolist(), reason),
+        )
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """A CSV file of measurements; see :func:`checked` for its columns."""
+    try:
+        return checked(pd.read_csv(path, skipinitialspace=True))
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"measurements {str(path)!r}: is no CSV table ({error}); expected {_header()}.") from error
+
+
+def checked(table: Any) -> pd.DataFrame:
+    """A table of measurements with every column in its type.
+
+    Args:
+        table: what :class:`pandas.DataFrame` takes, one row a measurement. Columns: chip (any label), core and neuron
+            (numbers from 0), parameter (a kind), setting (what was programmed) and value, both in the SI unit of the
+            kind; unit may say which.
+
+    Raises:
+        ValueError: a column is missing or unknown, the table is empty, a parameter is no kind, a unit is none of SI
+            without prefix, a number is no number.
+    """
+    table = pd.DataFrame(table)
+    for name in table.columns:
+        if name not in COLUMNS + OPTIONAL:
+            raise unknown("measurements: column", name, COLUMNS + OPTIONAL)
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise ValueError(f"measurements: column {', '.join(missing)} missing; expected {_header()}.")
+    if not len(table):
+        raise ValueError(f"measurements: the table is empty; expected a row for each measurement, {_header()}.")
+    table = table.copy()
+    table["parameter"] = table["parameter"].astype(str).str.strip()
+    for kind in table["parameter"].unique():
+        if kind not in KINDS:
+            raise unknown("measurements: parameter", kind, KINDS)
+    for name in ("setting", "value"):
+        table[name] = _numbers(table[name])
+    bad = table.index[~np.isfinite(table["setting"].to_numpy())]
+    if len(bad):
+        raise ValueError(f"setting: row {bad[0]} has none; expected the nominal value that was programmed.")
+    for name in ("core", "neuron"):
+        numbers = _numbers(table[name]).to_numpy()
+        if not (np.isfinite(numbers) & (numbers >= 0) & (numbers == np.round(numbers))).all():
+            raise ValueError(f"{name}: got something else than whole numbers; expected integers ≥ 0.")
+        table[name] = numbers.astype(np.int64)
+    table["unit"] = _units(table)
+    return table
+
+
+def _header() -> str:
+    return f"columns {', '.join(COLUMNS)} and perhaps unit"
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    try:
+        return pd.to_numeric(column).astype(float)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{column.name}: {error}; expected numbers, and nothing where there is no value.") from error
+
+
+def _units(table: pd.DataFrame) -> pd.Series:
+    """The unit of every row; seconds for a time, "" where nothing is said."""
+    times = table["parameter"].isin(TIMES)
+    if "unit" not in table:
+        return pd.Series(np.where(times, "s", ""), index=table.index)
+    units = table["unit"].fillna("").astype(str).str.strip()
+    for kind, of_kind in units.groupby(table["parameter"]):
+        found = sorted(of_kind.unique())
+        allowed = ("s",) if kind in TIMES else UNITS
+        if len(found) > 1 or found[0] not in allowed:
+            raise ValueError(
+                f"unit of {kind}: got {', '.join(map(repr, found))}; expected one of {', '.join(map(repr, allowed))} "
+                f"for all its rows: convert settings and values to SI units without prefix."
+            )
+    return units
+
+
+# ---- one kind
+
+
+def cube(table: pd.DataFrame, kind: str, recording: Recording) -> Cube:
+    """The measurements of one kind, cleaned: what is no value is NaN, what lies at an end of the recording is marked.
+
+    Several values of one neuron at one setting are averaged. A setting is left out where the value does not follow it,
+    or where more than a fifth lies at an end of the recording.
+    """
+    rows = table[table["parameter"] == kind]
+    if kind not in ABSOLUTE and (rows["setting"] == 0).any():
+        raise ValueError(f"setting: {kind} has a row with 0; expected another number, its spread is relative to it.")
+    values, counts = _valid(rows, kind, recording)
+    kept = np.isfinite(values)
+    rows, values = rows[kept], values[kept]
+    if not len(rows):
+        raise ValueError(f"measurements of {kind}: none of {len(kept)} is a value; expected finite numbers.")
+    magnitude = values * np.sign(rows["setting"]) if kind in SIGNED else values
+    rows = rows.assign(value=magnitude, end=_ends(magnitude.to_numpy(), kind, recording))
+    cells = rows.groupby(["chip", "core", "neuron", "setting"], sort=True)[["value", "end"]].agg(["mean", "size", "min"])
+    counts |= {"repeats averaged": len(rows) - len(cells)}
+    cores = sorted({(chip, core) for chip, core, *_ in cells.index}, key=lambda pair: (str(pair[0]), pair[1]))
+    settings = np.sort(rows["setting"].unique())
+    shape = len(cores), int(rows["neuron"].max()) + 1, len(settings)
+    place = (
+        np.array([cores.index(pair) for pair in zip(cells.index.get_level_values(0), cells.index.get_level_values(1))]),
+        cells.index.get_level_values(2).to_numpy(),
+        np.searchsorted(settings, cells.index.get_level_values(3).to_numpy()),
+    )
+    laid, ends = np.full(shape, np.nan), np.zeros(shape, dtype=np.int8)
+    laid[place] = cells["value", "mean"].to_numpy()
+    ends[place] = np.sign(cells["end", "mean"].to_numpy())
+    chips = list(dict.fromkeys(chip for chip, _ in cores))
+    chip = np.array([chips.index(chip) for chip, _ in cores])
+    unit = str(rows["unit"].iloc[0])
+    nominal = settings if kind in ABSOLUTE else np.abs(settings)
+    return _followed(Cube(kind, unit, laid, ends, nominal, chip, tuple(cores), counts, {}))
+
+
+def _valid(rows: pd.DataFrame, kind: str, recording: Recording) -> tuple[pd.Series, dict[str, int]]:
+    """Values with NaN for what is none, and why."""
+    values = rows["value"].copy()
+    no_number = ~np.isfinite(values)
+    median = values.abs().where(values.abs() < 1e30).groupby(rows["setting"]).transform("median")
+    sentinel = values.isin(recording.sentinels) | (values.abs() >= 1e30)
+    if kind not in ABSOLUTE:
+        sentinel |= values.abs() > ABSURD * median
+    negative = (values <= 0) & (kind in ABOVE_ZERO)
+    sentinel &= ~no_number
+    counts = {
+        "values": len(rows),
+        "no number": int(no_number.sum()),
+        "sentinels": int(sentinel.sum()),
+        "not positive": int((negative & ~sentinel & ~no_number).sum()),
+    }
+    return values.mask(no_number | sentinel | negative), counts
+
+
+def _ends(values: np.ndarray, kind: str, recording: Recording) -> np.ndarray:
+    """−1 for values at the floor of the recording, 1 at its ceiling."""
+    ends = np.zeros(len(values), dtype=np.int8)
+    for sign, given in ((-1, recording.floor), (1, recording.ceiling)):
+        end = given[kind] * sign if kind in given else _pile(sign * values)
+        if end is not None:
+            ends[sign * values >= end] = sign
+    return ends
+
+
+def _pile(values: np.ndarray) -> float | None:
+    """The highest value, where values are piled up there."""
+    distinct, count = np.unique(values, return_counts=True)
+    piled = len(distinct) > 1 and count[-1] >= 5 and count[-1] > 3 * count[-2]
+    return float(distinct[-1]) if piled else None
+
+
+def _followed(cube: Cube) -> Cube:
+    """Without the settings that the value does not follow, and those that lie mostly beyond an end."""
+    if cube.kind not in ABSOLUTE:
+        order = np.argsort(cube.settings)
+        median = np.array([np.nanmedian(cube.values[..., s]) for s in order])
+        stuck = np.zeros(len(order), dtype=bool)
+        for step in (1, -1):
+            x, y = cube.settings[order][::step], median[::step]
+            for i in range(len(x) - 1 if len(x) > 2 else 0):
+                ratio = abs(np.log(x[i + 1] / x[i]))
+                if ratio < 0.1 or (y > 0).all() and abs(np.log(y[i + 1] / y[i])) >= STUCK * ratio:
+                    break
+                stuck[order[::step][[i, i + 1]]] = True
+        if stuck.any():
+            cube = cube.without(stuck, "the value does not follow the setting: the recording's floor, or saturation")
+    seen = np.isfinite(cube.values).sum((0, 1))
+    lost = (cube.ends != 0).sum((0, 1)) / np.maximum(seen, 1)
+    by_core = (cube.ends != 0).sum(1) / np.maximum(np.isfinite(cube.values).sum(1), 1)
+    bad = (lost > LOST) | (by_core.max(0) > 0.5)
+    if bad.any():
+        cube = cube.without(bad, f"more than {LOST:.0%} at an end of the recording")
+    if not len(cube.settings):
+        raise ValueError(
+            f"measurements of {cube.kind}: no setting is left ({'; '.join(sorted(set(cube.dropped.values())))}); "
+            f"measure where the values are within the recording's range."
+        )
+    kept = int((cube.ends != 0).sum())
+    return replace(cube, counts=cube.counts | {"at an end of the recording": kept})
+
+
+def filled(x: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Values with what lies beyond an end of the recording replaced by what a normal sample would have there.
+
+    In each core and setting, the m of n values beyond the end become the expected quantiles of a normal distribution
+    fitted to the others by maximum likelihood with censoring. Who gets which follows the neuron's mean elsewhere.
+
+    Args:
+        x: (cores, neurons, settings), on the scale of the law. ends: −1, 0 or 1, same shape.
+    """
+    x = x.copy()
+    within = np.where(ends == 0, x, np.nan)
+    rank = np.zeros(x.shape[:2]) if x.shape[2] == 1 else _elsewhere(within)
+    for d, s in zip(*np.nonzero((ends != 0).any(1))):
+        mean, sd = _censored(x[d, :, s], ends[d, :, s])
+        n = int(np.isfinite(x[d, :, s]).sum())
+        for sign in (-1, 1):
+            here = np.flatnonzero(ends[d, :, s] == sign)
+            order = here[np.argsort(sign * rank[d, here], kind="stable")]
+            tail = (np.arange(len(order), 0, -1) - 0.5) / n
+            x[d, order, s] = mean - sign * sd * ndtri(tail)
+    return x
+
+
+def _elsewhere(x: np.ndarray) -> np.ndarray:
+    """The mean of each neuron over settings, relative to its core."""
+    seen = np.isfinite(x)
+    centred = x - np.where(seen, x, 0).sum(1, keepdims=True) / np.maximum(seen.sum(1, keepdims=True), 1)
+    return np.where(seen, centred, 0).sum(2) / np.maximum(seen.sum(2), 1)
+
+
+def _censored(x: np.ndarray, ends: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of a normal sample with censored values: the EM algorithm, in moments of its tails."""
+    from scipy.special import log_ndtr
+
+    seen = np.isfinite(x)
+    x, ends = x[seen], ends[seen]
+    inside = x[ends == 0]
+    mean, sd, n = float(inside.mean()), float(inside.std()) or 1e-12, len(x)
+    tails = [(sign, float(sign * (sign * x[ends == sign]).min()), int((ends == sign).sum())) for sign in (-1, 1)
+             if (ends == sign).any()]
+    for _ in range(200):
+        first, second = inside.sum(), (inside**2).sum()
+        for sign, end, m in tails:
+            a = sign * (end - mean) / sd
+            hazard = np.exp(-0.5 * a * a - 0.5 * np.log(2 * np.pi) - log_ndtr(-a))
+            tail = mean + sign * sd * hazard
+            first += m * tail
+            second += m * (tail**2 + sd**2 * (1 + a * hazard - hazard**2))
+        before, mean = sd, first / n
+        sd = float(np.sqrt(max(second / n - mean**2, 1e-24)))
+        if abs(sd - before) < 1e-9 * sd:
+            break
+    return float(mean), sd
