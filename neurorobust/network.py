@@ -112,12 +112,9 @@ class Network(nn.Module):
                 or (dynamics is None and name != self.names[-1])
             ):
                 return None
-            weight, bias, recurrent = layer.input.masked(), layer.input.bias, layer.recurrent_matrix()
-            further = getattr(layer.recurrent, "bias", None)
-            if further is not None:
-                bias = further if bias is None else bias + further
+            weight, recurrent = layer.input.masked(), layer.recurrent_matrix()
             sources = tuple(-1 if source == INPUT else self.names.index(source) for source in self.inputs[name])
-            plan.append(kernels.Layer(sources, weight, bias, recurrent, c, dynamics))
+            plan.append(kernels.Layer(sources, weight, layer.bias(), recurrent, c, dynamics))
         return plan
 
     def placement(self) -> Placement:

@@ -45,6 +45,7 @@ __all__ = [
     "fleet_outputs",
     "leaky_integrator",
     "lif",
+    "lif_layer",
     "lif_trace",
     "linear",
     "using",
@@ -139,6 +140,18 @@ def lif(current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics:
     return _lif(current, recurrent, c, dynamics, False)[0]
 
 
+def lif_layer(
+    x: Tensor, synapses: tuple[Tensor, Tensor | None], recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics
+) -> Tensor:
+    """:func:`lif` of the current that :func:`linear` makes of x (T, B, n_in) with ``synapses``, a weight and a bias."""
+    weight, bias = synapses
+    if not compiles(weight, dynamics):
+        return lif(linear(x, weight, bias), recurrent, c, dynamics)
+    from . import compiled
+
+    return compiled.lif_layer(x, synapses, recurrent, c, dynamics)
+
+
 def lif_trace(
     current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics
 ) -> tuple[Tensor, Tensor]:
@@ -162,3 +175,21 @@ def fleet_outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     from .fleet import outputs
 
     return outputs(dies, x)
+
+
+def describe() -> dict[str, str | int]:
+    """Which loops are in use here, why not faster ones, on how many threads, and where compiled code is kept."""
+    about: dict[str, str | int] = {"asked for": chosen(), "threads": torch.get_num_threads()}
+    if chosen() == "reference":
+        return about | {"in use": "reference", "why": "NEUROROBUST_KERNEL=reference forces plain torch; unset it"}
+    try:
+        from . import jit
+    except ImportError as error:
+        return about | {"in use": "reference", "why": f"numba cannot be imported ({error})"}
+    return about | {
+        "in use": "compiled",
+        "why": "for float32 and float64 on the CPU; plain torch elsewhere, and for surrogates or resets of your own",
+        "threading": "own threads, as many as torch.set_num_threads allows; no OpenMP, no TBB",
+        "numba": jit.VERSION,
+        "compiled code": str(jit.folder()),
+    }

@@ -24,6 +24,7 @@ from .threads import spread
 
 BLOCKS = 16
 SKINNY = 32  # outputs below which torch's matrix product is slower than adding up rows
+Rules = Sequence[int]
 PARTIAL_SUMS = 2**22  # the most numbers that blocks may add up apart from each other
 
 
@@ -65,38 +66,89 @@ def _chips(*tensors: Tensor) -> int:
     return max(tensor.shape[0] for tensor in tensors)
 
 
-@custom_op("neurorobust::lif", mutates_args=(), device_types="cpu")
-def lif_op(
-    current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int], keep: bool
+def _run_lif(
+    current: np.ndarray, heard: tuple, layer: tuple[Tensor, Tensor, Tensor], shape: tuple[int, ...], rules: Rules
 ) -> tuple[Tensor, Tensor]:
-    """Spikes and, with ``keep``, x of :mod:`.loops`.
-
-    Shapes: current (c, T, B, n); recurrent (c, n, n), row = target, or (0, n, n) for none; coefficients (c, 9, n).
-    """
-    _, steps, batch, n = current.shape
-    shape = (_chips(current, recurrent, coefficients), steps, batch, n)
-    spikes, x = _empty(shape, current.dtype), _empty(shape if keep else (0, *shape[1:]), current.dtype)
+    """Spikes and x of :mod:`.loops`, of a layer's recurrent weight, coefficients and refractory steps."""
+    recurrent, coefficients, refractory = layer
+    *numbers, keep = rules
+    spikes, x = _empty(shape, coefficients.dtype), _empty(shape if keep else (0, *shape[1:]), coefficients.dtype)
+    arrays = _array(recurrent.mT), _array(coefficients), _array(refractory), tuple(numbers)
+    parts = _blocks(shape[2], 0, loops.GROUP)
     _spread_rows(
-        loops.lif_forward,
-        shape[0],
-        _blocks(batch, 0, loops.GROUP),
-        spikes.numel(),
-        _array(current),
-        _array(recurrent.mT),
-        _array(coefficients),
-        _array(refractory),
-        tuple(rules),
-        (spikes.numpy(), x.numpy()),
+        loops.lif_forward, shape[0], parts, spikes.numel(), current, heard, *arrays, (spikes.numpy(), x.numpy())
     )
     return spikes, x
 
 
+def _run_lif_backward(
+    gradients: tuple[Tensor, Tensor],
+    traces: tuple[Tensor, Tensor],
+    heard: tuple[np.ndarray, bool],
+    layer: tuple[Tensor, Tensor, Tensor],
+    rules: Sequence[int],
+    width: float,
+    weight: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of current, recurrent weight, coefficients, weight (n_in, n) and bias, each for every chip.
+
+    Those of weight and bias need ``weight``, the number of inputs; with 0, those of the current are worked out instead.
+    """
+    recurrent, coefficients, refractory = layer
+    spikes, x = traces
+    chips, _, batch, n = spikes.shape
+    has_recurrent = recurrent.shape[0] > 0
+    parts = _blocks(batch, n * (n if has_recurrent else 1) + n * weight, loops.GROUP)
+    dtype, blocks = spikes.numpy().dtype, len(parts)
+    g_current = _empty((0 if weight else chips, *spikes.shape[1:]), spikes.dtype)
+    g_coefficients = np.zeros((chips, blocks, loops.COEFFICIENTS, n), dtype)
+    g_recurrent = np.zeros((chips, blocks, n, n) if has_recurrent else (0, 0, n, n), dtype)
+    g_weight = np.zeros((chips, blocks, weight, n) if weight else (1, 1, 0, n), dtype)
+    g_bias = np.zeros((chips, blocks, n) if weight else (1, 1, n), dtype)
+    _spread_blocks(
+        loops.lif_backward,
+        chips,
+        parts,
+        spikes.numel(),
+        (_array(gradients[0]), _array(gradients[1])),
+        (_array(spikes), _array(x)),
+        *heard,
+        _array(recurrent.mT),
+        _array(coefficients),
+        _array(refractory),
+        tuple(rules),
+        dtype.type(width),
+        (g_current.numpy(), g_coefficients, g_recurrent, g_weight, g_bias),
+    )
+    return (
+        g_current,
+        torch.from_numpy(g_recurrent.sum(1)).mT.contiguous() if has_recurrent else torch.zeros_like(recurrent),
+        torch.from_numpy(g_coefficients.sum(1)),
+        torch.from_numpy(g_weight.sum(1)),
+        torch.from_numpy(g_bias.sum(1)),
+    )
+
+
+@custom_op("neurorobust::lif", mutates_args=(), device_types="cpu")
+def lif_op(
+    current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Rules
+) -> tuple[Tensor, Tensor]:
+    """Spikes and, if the last of the rules says so, x of :mod:`.loops`.
+
+    Shapes: current (c, T, B, n); recurrent (c, n, n), row = target, or (0, n, n) for none; coefficients (c, 9, n).
+    """
+    shape = (_chips(current, recurrent, coefficients), *current.shape[1:])
+    dtype = current.numpy().dtype
+    unheard = np.empty((1, 0, 0, 0), dtype), np.empty((1, 0, 0), dtype), np.empty((1, 0), dtype), False
+    return _run_lif(_array(current), unheard, (recurrent, coefficients, refractory), shape, rules)
+
+
 @lif_op.register_fake
 def _(
-    current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int], keep: bool
+    current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Rules
 ) -> tuple[Tensor, Tensor]:
     shape = (_chips(current, recurrent, coefficients), *current.shape[1:])
-    return current.new_empty(shape), current.new_empty(shape if keep else (0, *shape[1:]))
+    return current.new_empty(shape), current.new_empty(shape if rules[-1] else (0, *shape[1:]))
 
 
 @custom_op("neurorobust::lif_backward", mutates_args=(), device_types="cpu")
@@ -108,36 +160,12 @@ def lif_backward_op(
     recurrent: Tensor,
     coefficients: Tensor,
     refractory: Tensor,
-    rules: Sequence[int],
+    rules: Rules,
     width: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of :func:`lif_op` in current, recurrent and coefficients, each for every chip; g_x may be empty."""
-    chips, _, batch, n = spikes.shape
-    has_recurrent = recurrent.shape[0] > 0
-    parts = _blocks(batch, n * n if has_recurrent else n, loops.GROUP)
-    dtype = spikes.numpy().dtype
-    g_current = _empty(spikes.shape, spikes.dtype)
-    g_coefficients = np.zeros((chips, len(parts), loops.COEFFICIENTS, n), dtype)
-    g_recurrent = np.zeros((chips, len(parts), n, n) if has_recurrent else (0, 0, n, n), dtype)
-    _spread_blocks(
-        loops.lif_backward,
-        chips,
-        parts,
-        spikes.numel(),
-        (_array(g_spikes), _array(g_x)),
-        (_array(spikes), _array(x)),
-        _array(recurrent.mT),
-        _array(coefficients),
-        _array(refractory),
-        tuple(rules),
-        dtype.type(width),
-        (g_current.numpy(), g_coefficients, g_recurrent),
-    )
-    return (
-        g_current,
-        torch.from_numpy(g_recurrent.sum(1)).mT.contiguous() if has_recurrent else torch.zeros_like(recurrent),
-        torch.from_numpy(g_coefficients.sum(1)),
-    )
+    layer, heard = (recurrent, coefficients, refractory), (np.empty((1, 0, 0, 0), spikes.numpy().dtype), False)
+    return _run_lif_backward((g_spikes, g_x), (spikes, x), heard, layer, rules[:-1], width, 0)[:3]
 
 
 @lif_backward_op.register_fake
@@ -149,12 +177,110 @@ def _(
     recurrent: Tensor,
     coefficients: Tensor,
     refractory: Tensor,
-    rules: Sequence[int],
+    rules: Rules,
     width: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     chips, n = spikes.shape[0], spikes.shape[-1]
     return (
         spikes.new_empty(spikes.shape),
+        spikes.new_empty((chips if recurrent.shape[0] else 0, n, n)),
+        spikes.new_empty((chips, loops.COEFFICIENTS, n)),
+    )
+
+
+@custom_op("neurorobust::lif_layer", mutates_args=(), device_types="cpu")
+def layer_op(
+    heard: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    recurrent: Tensor,
+    coefficients: Tensor,
+    refractory: Tensor,
+    rules: Rules,
+    swapped: bool,
+) -> tuple[Tensor, Tensor]:
+    """:func:`lif_op` of the current that :func:`project_op` makes, which is never kept where the input is sparse."""
+    n = weight.shape[1]
+    shape = _projected(heard, weight, swapped, _chips(heard, weight, bias, recurrent, coefficients))
+    layer = (recurrent, coefficients, refractory)
+    offset = bias if bias.shape[0] else weight.new_zeros((1, n))
+    if _sparse(heard, n):
+        parts = _array(heard), _array(weight.mT), _array(offset), swapped
+        return _run_lif(np.empty((1, 0, 0, n), parts[0].dtype), parts, layer, shape, rules)
+    current = _empty(_projected(heard, weight, swapped, _chips(heard, weight, offset)), heard.dtype)
+    _product(heard.contiguous(), weight, swapped, current)
+    return lif_op(current.add_(offset[:, None, None]), *layer, rules)
+
+
+@layer_op.register_fake
+def _(
+    heard: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    recurrent: Tensor,
+    coefficients: Tensor,
+    refractory: Tensor,
+    rules: Rules,
+    swapped: bool,
+) -> tuple[Tensor, Tensor]:
+    shape = _projected(heard, weight, swapped, _chips(heard, weight, bias, recurrent, coefficients))
+    return heard.new_empty(shape), heard.new_empty(shape if rules[-1] else (0, *shape[1:]))
+
+
+@custom_op("neurorobust::lif_layer_backward", mutates_args=(), device_types="cpu")
+def layer_backward_op(
+    g_spikes: Tensor,
+    g_x: Tensor,
+    spikes: Tensor,
+    x: Tensor,
+    heard: Tensor,
+    weight: Tensor,
+    recurrent: Tensor,
+    coefficients: Tensor,
+    refractory: Tensor,
+    rules: Rules,
+    width: float,
+    swapped: bool,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of :func:`layer_op` in heard, weight, bias, recurrent and coefficients, each for every chip.
+
+    ``needs`` says whether those in heard and in weight are needed; where not, they are empty.
+    """
+    layer, traces, gradients = (recurrent, coefficients, refractory), (spikes, x), (g_spikes, g_x)
+    if needs[1] and not needs[0] and _sparse(heard, weight.shape[1]):
+        with_x = _array(heard), swapped
+        n_in = heard.shape[3]
+        _, g_recurrent, g_coefficients, g_weight, g_bias = _run_lif_backward(
+            gradients, traces, with_x, layer, rules[:-1], width, n_in
+        )
+        return heard.new_empty((0, *heard.shape[1:])), g_weight.mT.contiguous(), g_bias, g_recurrent, g_coefficients
+    g_current, g_recurrent, g_coefficients = lif_backward_op(*gradients, *traces, *layer, rules, width)
+    g_heard, g_weight = project_backward_op(g_current, heard, weight, swapped, needs)
+    return g_heard, g_weight, g_current.sum((1, 2)), g_recurrent, g_coefficients
+
+
+@layer_backward_op.register_fake
+def _(
+    g_spikes: Tensor,
+    g_x: Tensor,
+    spikes: Tensor,
+    x: Tensor,
+    heard: Tensor,
+    weight: Tensor,
+    recurrent: Tensor,
+    coefficients: Tensor,
+    refractory: Tensor,
+    rules: Rules,
+    width: float,
+    swapped: bool,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    chips, n = spikes.shape[0], spikes.shape[-1]
+    return (
+        spikes.new_empty((chips if needs[0] else 0, *heard.shape[1:])),
+        spikes.new_empty((chips if needs[1] else 0, n, heard.shape[3])),
+        spikes.new_empty((chips, n)),
         spikes.new_empty((chips if recurrent.shape[0] else 0, n, n)),
         spikes.new_empty((chips, loops.COEFFICIENTS, n)),
     )
@@ -216,7 +342,7 @@ def _sparse(x: Tensor, n_out: int) -> bool:
     rows = x.reshape(-1, x.shape[-1])
     some = rows[:: max(len(rows) // 256, 1)]
     rate = some.count_nonzero().item() / max(some.numel(), 1)
-    return 0.4 + rate * (3 + 0.07 * n_out) < max(0.024 * n_out, 1)
+    return 0.4 + rate * (12 + 0.07 * n_out) < max(0.024 * n_out, 0.9)
 
 
 def _product(x: Tensor, weight: Tensor, swapped: bool, out: Tensor) -> None:
@@ -345,37 +471,87 @@ class _LifBackward(_Backward):
 class _Lif(torch.autograd.Function):
     @staticmethod
     def forward(
-        current: Tensor,
-        recurrent: Tensor,
-        coefficients: Tensor,
-        refractory: Tensor,
-        rules: tuple[int, ...],
-        width: float,
-        keep: bool,
+        current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Rules, width: float
     ) -> tuple[Tensor, Tensor]:
-        return lif_op(current, recurrent, coefficients, refractory, rules, keep)
+        return lif_op(current, recurrent, coefficients, refractory, rules)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        current, recurrent, coefficients, refractory, ctx.rules, ctx.width, _ = inputs
+        current, *layer, ctx.rules, ctx.width = inputs
         ctx.shared = current.shape[0] == 1
-        ctx.save_for_backward(*output, recurrent, coefficients, refractory)
+        ctx.save_for_backward(*output, *layer)
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, g_spikes: Tensor | None, g_x: Tensor | None) -> tuple:
         spikes, x, recurrent, coefficients, refractory = ctx.saved_tensors
-        if g_spikes is None:
-            g_spikes = torch.zeros_like(spikes)
-        if g_x is None:
-            g_x = spikes.new_empty((0, *spikes.shape[1:]))
         g_current, g_recurrent, g_coefficients = _LifBackward.apply(
-            g_spikes, g_x, spikes, x, recurrent, coefficients, refractory, ctx.rules, ctx.width
+            *_present(g_spikes, g_x, spikes), spikes, x, recurrent, coefficients, refractory, ctx.rules, ctx.width
         )
         if ctx.shared and g_current.shape[0] > 1:
             g_current = g_current.sum(0, keepdim=True)
+        return g_current, _shared(g_recurrent, recurrent), _shared(g_coefficients, coefficients), None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
+        tensors, chips = _fold(info.batch_size, in_dims[:4], inputs[:4])
+        return _unfold(info.batch_size, chips, _Lif.apply(*tensors, *inputs[4:]))
+
+
+def _present(g_spikes: Tensor | None, g_x: Tensor | None, spikes: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients that reach a layer: zeros for spikes that matter to nothing, none at all for the membrane."""
+    return (
+        torch.zeros_like(spikes) if g_spikes is None else g_spikes,
+        spikes.new_empty((0, *spikes.shape[1:])) if g_x is None else g_x,
+    )
+
+
+class _LayerBackward(_Backward):
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, ...]:
+        return layer_backward_op(*inputs)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
+        tensors, chips = _fold(info.batch_size, in_dims[:9], inputs[:9])
+        return _unfold(info.batch_size, chips, _LayerBackward.apply(*tensors, *inputs[9:]))
+
+
+class _Layer(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        heard: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        recurrent: Tensor,
+        coefficients: Tensor,
+        refractory: Tensor,
+        rules: Rules,
+        width: float,
+        swapped: bool,
+    ) -> tuple[Tensor, Tensor]:
+        return layer_op(heard, weight, bias, recurrent, coefficients, refractory, rules, swapped)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+        heard, weight, bias, *layer, ctx.rules, ctx.width, ctx.swapped = inputs
+        ctx.save_for_backward(*output, heard, weight, bias, *layer)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, g_spikes: Tensor | None, g_x: Tensor | None) -> tuple:
+        spikes, x, heard, weight, bias, recurrent, coefficients, refractory = ctx.saved_tensors
+        needs_heard, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        found = _LayerBackward.apply(
+            *_present(g_spikes, g_x, spikes),
+            *(spikes, x, heard, weight, recurrent, coefficients, refractory),
+            *(ctx.rules, ctx.width, ctx.swapped, (needs_heard, needs_weight)),
+        )
+        g_heard, g_weight, g_bias, g_recurrent, g_coefficients = found
         return (
-            g_current,
+            _shared(g_heard, heard) if needs_heard else None,
+            _shared(g_weight, weight) if needs_weight else None,
+            _shared(g_bias, bias) if needs_bias and bias.shape[0] else None,
             _shared(g_recurrent, recurrent),
             _shared(g_coefficients, coefficients),
             *(None,) * 4,
@@ -383,8 +559,8 @@ class _Lif(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
-        tensors, chips = _fold(info.batch_size, in_dims[:4], inputs[:4])
-        return _unfold(info.batch_size, chips, _Lif.apply(*tensors, *inputs[4:]))
+        tensors, chips = _fold(info.batch_size, in_dims[:6], inputs[:6])
+        return _unfold(info.batch_size, chips, _Layer.apply(*tensors, *inputs[6:]))
 
 
 class _IntegrateBackward(_Backward):
@@ -463,10 +639,14 @@ class _Project(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x weightᵀ + bias; see :func:`neurorobust.kernels.linear`."""
+    return _Project.apply(*_heard(x, weight, bias)).squeeze(0)
+
+
+def _heard(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor, bool]:
+    """What the operators take of an input and its synapses: one chip's, and whether the input is batch first."""
     swapped = not x.is_contiguous() and x.transpose(0, 1).is_contiguous()
     offset = weight.new_empty((0, len(weight))) if bias is None else bias.unsqueeze(0)
-    rows = x.transpose(0, 1) if swapped else x
-    return _Project.apply(rows.unsqueeze(0), weight.unsqueeze(0), offset, swapped).squeeze(0)
+    return (x.transpose(0, 1) if swapped else x).unsqueeze(0), weight.unsqueeze(0), offset, swapped
 
 
 def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
@@ -516,23 +696,36 @@ def coefficients_of(c: LifCoefficients, dynamics: Dynamics) -> tuple[Tensor, Ten
     return torch.stack(coefficients), refractory.detach().long(), rules
 
 
+def _layer(
+    n: int, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics, keep: bool
+) -> tuple[Tensor, Tensor, Tensor, Rules, float]:
+    """What the operators take of a layer besides what arrives: one chip's."""
+    coefficients, refractory, rules = coefficients_of(c, dynamics)
+    return (
+        c.alpha.new_empty((0, n, n)) if recurrent is None else recurrent.unsqueeze(0),
+        coefficients.unsqueeze(0),
+        refractory.unsqueeze(0),
+        (*rules, int(keep)),
+        _width(dynamics.surrogate)[1],
+    )
+
+
 def lif(
     current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics, membrane: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes and membrane of leaky integrate-and-fire neurons; see :func:`neurorobust.kernels.lif`."""
-    coefficients, refractory, rules = coefficients_of(c, dynamics)
-    n = current.shape[-1]
-    spikes, x = _Lif.apply(
-        current.unsqueeze(0),
-        current.new_empty((0, n, n)) if recurrent is None else recurrent.unsqueeze(0),
-        coefficients.unsqueeze(0),
-        refractory.unsqueeze(0),
-        rules,
-        _width(dynamics.surrogate)[1],
-        membrane or torch.is_grad_enabled(),
-    )
-    spikes = spikes.squeeze(0)
+    layer = _layer(current.shape[-1], recurrent, c, dynamics, membrane or torch.is_grad_enabled())
+    spikes, x = (part.squeeze(0) for part in _Lif.apply(current.unsqueeze(0), *layer))
     if not membrane:
         return spikes, None
-    v = x.squeeze(0) if c.v_leak is None else x.squeeze(0) + c.v_leak
+    v = x if c.v_leak is None else x + c.v_leak
     return spikes, dynamics.reset.membrane(v, spikes.detach() if dynamics.reset.detach else spikes, c)
+
+
+def lif_layer(
+    x: Tensor, synapses: tuple[Tensor, Tensor | None], recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics
+) -> Tensor:
+    """Spikes of a layer with its synapses; see :func:`neurorobust.kernels.lif_layer`."""
+    heard, weight, bias, swapped = _heard(x, *synapses)
+    layer = _layer(weight.shape[1], recurrent, c, dynamics, torch.is_grad_enabled())
+    return _Layer.apply(heard, weight, bias, *layer, swapped)[0].squeeze(0)

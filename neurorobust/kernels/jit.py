@@ -34,6 +34,14 @@ def cache_folder() -> str:
 if not numba.config.CACHE_DIR:
     numba.config.CACHE_DIR = cache_folder()
 
+VERSION = numba.__version__
+
+
+def folder() -> Path:
+    """Where compiled code is kept."""
+    return Path(numba.config.CACHE_DIR) if numba.config.CACHE_DIR else Path(__file__).parent / "__pycache__"
+
+
 # All of fastmath but nnan and ninf: a NaN has to come out where one went in.
 _OPTIONS = {
     "cache": True,

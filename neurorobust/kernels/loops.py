@@ -26,16 +26,33 @@ from .jit import jit, lean
 
 GROUP = 4
 COEFFICIENTS = 9
+SPARE = 8  # what a list of positions has room for besides all of them
+
+# How eight flags, the bytes of one word, become positions: gathered into one byte, then looked up.
+EIGHT = np.uint64(8)
+GATHER = np.uint64(0x0102040810204080)
+_BITS = [[bit for bit in range(8) if pattern >> bit & 1] for pattern in range(256)]
+PLACES = np.array([bits + [0] * (8 - len(bits)) for bits in _BITS], np.int32)
+COUNTS = np.array([len(bits) for bits in _BITS], np.uint8)
 
 
 @lean
 def positions(flags, active):
     """Where flags (uint8, 0 or 1) are set; returns how many. Free of branches: spikes cannot be predicted.
 
-    ``active`` has room for one more than the flags.
+    ``active`` has room for eight more than the flags.
     """
+    n = np.uint64(flags.shape[0])
+    whole = n // EIGHT
+    words = flags[: whole * EIGHT].view(np.uint64)
     count = np.uint64(0)
-    for i in range(np.uint64(flags.shape[0])):
+    for word in range(whole):
+        pattern = (words[word] * GATHER) >> np.uint64(56)  # flag i as bit i
+        places, base = PLACES[pattern], np.int32(word * EIGHT)
+        for i in range(EIGHT):
+            active[count + i] = base + places[i]
+        count += np.uint64(COUNTS[pattern])
+    for i in range(whole * EIGHT, n):
         active[count] = i
         count += np.uint64(flags[i])
     return np.int64(count)
@@ -131,19 +148,23 @@ def step(drive, z, flags, silent, state, own, refractory, rests, rules):
 
 
 @lean
-def lif_forward_group(at, current, recurrent, own, refractory, rules, outputs, scratch):
+def lif_forward_group(at, current, heard, recurrent, own, refractory, rules, outputs, scratch):
     """A group of rows through time."""
     chip, from_chip, first, group, rests = at
     spikes, x_trace = outputs
-    real, flags, silent, active, count = scratch
-    steps, n = current.shape[1], current.shape[3]
-    keep, has_recurrent = x_trace.shape[0] > 0, recurrent.shape[1] > 0
+    x, weight, bias, swapped = heard
+    real, flags, silent, active, count, x_flags, x_active = scratch
+    steps, n = spikes.shape[1], spikes.shape[3]
+    keep, has_recurrent, hears = x_trace.shape[0] > 0, recurrent.shape[1] > 0, x.shape[2] > 0
     for t in range(steps):
         for r in range(group):
             row = first + r
-            arriving, drive, z, state = current[from_chip, t, row], real[r, 0], real[r, 1], real[r, 2:]
+            drive, z, state = real[r, 0], real[r, 1], real[r, 2:]
+            arriving = bias if hears else current[from_chip, t, row]
             for i in range(n):
                 drive[i] = arriving[i]
+            if hears:
+                hear(drive, weight, x[row, t] if swapped else x[t, row], x_flags, x_active)
             if has_recurrent:
                 add_rows(drive, recurrent, active[r], count[r])
             step(drive, z, flags, silent[r], state, own, refractory, rests, rules)
@@ -151,30 +172,39 @@ def lif_forward_group(at, current, recurrent, own, refractory, rules, outputs, s
             for i in range(n):
                 out[i] = z[i]
             if keep:
-                x, trace = state[0], x_trace[chip, t, row]
+                level, trace = state[0], x_trace[chip, t, row]
                 for i in range(n):
-                    trace[i] = x[i]
+                    trace[i] = level[i]
             if has_recurrent:
                 count[r] = positions(flags, active[r])
 
 
 @jit
-def lif_forward(chip, low, high, current, recurrent, coefficients, refractory, rules, outputs):
-    """Spikes of rows ``low`` to ``high``, and x where ``outputs`` has room for it."""
-    n = current.shape[3]
+def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refractory, rules, outputs):
+    """Spikes of rows ``low`` to ``high``, and x where ``outputs`` has room for it.
+
+    What arrives is ``current`` or, where ``heard`` is not empty, worked out on the way from x (chips, steps, batch,
+    n_in) (swapped: batch, steps), a weight (chips, n_in, n) and a bias (chips, n).
+    """
+    x, weight, bias, swapped = heard
+    spikes = outputs[0]
+    n, n_in = spikes.shape[3], x.shape[3]
+    own_x, own_weight = x[chip if x.shape[0] > 1 else 0], weight[chip if weight.shape[0] > 1 else 0]
+    own_heard = own_x, own_weight, bias[chip if bias.shape[0] > 1 else 0], swapped
     own = coefficients[chip if coefficients.shape[0] > 1 else 0]
     rest = refractory[chip if refractory.shape[0] > 1 else 0]
     rows = recurrent[chip if recurrent.shape[0] > 1 else 0] if recurrent.shape[0] > 0 else recurrent.reshape(n, 0)
-    real = np.empty((GROUP, 5, n), current.dtype)
+    real = np.empty((GROUP, 5, n), spikes.dtype)
     silent = np.empty((GROUP, n), np.int64)
     count = np.empty(GROUP, np.int64)
-    scratch = real, np.zeros(n, np.uint8), silent, np.empty((GROUP, n + 1), np.int32), count
+    active, x_active = np.empty((GROUP, n + SPARE), np.int32), np.empty(n_in + SPARE, np.int32)
+    scratch = real, np.zeros(n, np.uint8), silent, active, count, np.empty(n_in, np.uint8), x_active
     for first in range(low, high, GROUP):
         real[:] = 0
         silent[:] = 0
         count[:] = 0
         at = chip, chip if current.shape[0] > 1 else 0, first, min(GROUP, high - first), rest.max() > 0
-        lif_forward_group(at, current, rows, own, rest, rules, outputs, scratch)
+        lif_forward_group(at, current, own_heard, rows, own, rest, rules, outputs, scratch)
 
 
 @lean
@@ -314,12 +344,13 @@ def add_outer(matrix, spikes, flags, counts, active, vectors):
 
 
 @lean
-def lif_backward_group(at, data, traces, own, per, refractory, rules, width, scratch):
+def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, width, scratch):
     """Back through time with up to four rows; ``scratch`` holds all that is written besides the gradients."""
     chip, first, group, longest = at
     spikes, x_trace, g_spikes, g_x, g_current, recurrent, matrix = data
     surrogate, to_value, detach, has_syn, adaptive, scaled = rules
-    real, whole, active, count = scratch
+    x_in, g_weight, g_bias, swapped = heard
+    real, whole, active, count, x_flags, x_active = scratch
     lam, g_drive, g_before, g_z, lam_b = real[0], real[1], real[2], real[3], real[4]
     u, slope, z_past = real[5], real[6], real[7]
     level, per_span, jump_now, s, at_rest = real[8, 0], real[8, 1], real[8, 2], real[8, 3], real[9, 0]
@@ -342,6 +373,7 @@ def lif_backward_group(at, data, traces, own, per, refractory, rules, width, scr
     zero = dtype.type(0)
     one = dtype.type(1)
     has_recurrent, has_g_x = recurrent.shape[1] > 0, g_x.shape[0] > 0
+    hears, tells = g_weight.shape[0] > 0, g_current.shape[0] > 0
     for t in range(steps - 1, -1, -1):
         for r in range(group):
             row = first + r
@@ -424,18 +456,27 @@ def lif_backward_group(at, data, traces, own, per, refractory, rules, width, scr
                 for i in range(n):
                     to_jump[i] -= lam_r[i] * z_before[i]
                     before[i] = zero if detach else -lam_r[i] * moved[i]
-            out = g_current[chip, t, row]
             if has_syn:
                 for i in range(n):
                     to_syn[i] += drive[i] * s[i]
-                    through = gain[i] * lam_r[i] + syn[i] * drive[i]
-                    drive[i] = through
-                    out[i] = through
+                    drive[i] = gain[i] * lam_r[i] + syn[i] * drive[i]
             else:
                 for i in range(n):
-                    through = gain[i] * lam_r[i]
-                    drive[i] = through
-                    out[i] = through
+                    drive[i] = gain[i] * lam_r[i]
+            if tells:
+                out = g_current[chip, t, row]
+                for i in range(n):
+                    out[i] = drive[i]
+            if hears:
+                values = x_in[row, t] if swapped else x_in[t, row]
+                for j in range(values.shape[0]):
+                    x_flags[j] = values[j] != zero
+                for k in range(positions(x_flags, x_active)):
+                    value, target_row = values[x_active[k]], g_weight[x_active[k]]
+                    for i in range(n):
+                        target_row[i] += value * drive[i]
+                for i in range(n):
+                    g_bias[i] += drive[i]
             if adaptive:
                 b, lam_b_r, to_rho, to_adaptation = b_trace[r, t], lam_b[r], sums[7], sums[8]
                 b_before = b_trace[r, t - 1] if t > 0 else at_rest
@@ -455,11 +496,14 @@ def lif_backward_group(at, data, traces, own, per, refractory, rules, width, scr
 
 
 @jit
-def lif_backward(chip, block, low, high, gradients, traces, recurrent, coefficients, refractory, rules, width, grads):
-    """Gradients of rows ``low`` to ``high``: of the current as they are, of the rest summed into ``block``."""
+def lif_backward(
+    chip, block, low, high, gradients, traces, x, swapped, recurrent, coefficients, refractory, rules, width, grads
+):
+    """Gradients of rows ``low`` to ``high``: of the current, if there is room for it, as they are, of the rest summed
+    into ``block``; of weight and bias if there is room for them, from x as :func:`lif_forward` hears it."""
     g_spikes, g_x = gradients
     spikes, x_trace = traces
-    g_current, g_coefficients, g_recurrent = grads
+    g_current, g_coefficients, g_recurrent, g_weight, g_bias = grads
     adaptive = rules[4]
     steps, n = spikes.shape[1], spikes.shape[3]
     dtype = spikes.dtype
@@ -474,12 +518,15 @@ def lif_backward(chip, block, low, high, gradients, traces, recurrent, coefficie
         per[1, i] = dtype.type(1) / own[4, i]
     real = np.zeros((10, GROUP, n), dtype)
     whole = np.zeros((3, GROUP, n), np.uint8)
-    active = np.empty((GROUP, n + 1), np.int32)
+    active = np.empty((GROUP, n + SPARE), np.int32)
     count = np.zeros(GROUP, np.int64)
     b_trace = np.zeros((GROUP if adaptive else 0, steps, n), dtype)
     sums = g_coefficients[chip, block]
     rest = refractory[chip if refractory.shape[0] > 1 else 0]
     longest = rest.max()
+    n_in, hears = x.shape[3], g_weight.shape[2] > 0
+    place = (chip, block) if hears else (0, 0)
+    heard = x[chip if x.shape[0] > 1 else 0], g_weight[place], g_bias[place], swapped
     for first in range(low, high, GROUP):
         group = min(GROUP, high - first)
         real[:] = 0
@@ -487,8 +534,8 @@ def lif_backward(chip, block, low, high, gradients, traces, recurrent, coefficie
         if adaptive:
             trace_adaptation(b_trace[:group], spikes[chip], first, own[7])
         at = chip, first, group, longest
-        scratch = real, whole, active, count
-        lif_backward_group(at, data, (b_trace, sums), own, per, rest, rules, width, scratch)
+        scratch = real, whole, active, count, np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32)
+        lif_backward_group(at, data, heard, (b_trace, sums), own, per, rest, rules, width, scratch)
 
 
 @jit
@@ -568,7 +615,7 @@ def gather(chip, low, high, x, weight, bias, swapped, out):
     """
     n_in = x.shape[3]
     at = chip, chip if x.shape[0] > 1 else 0, low, high, swapped
-    scratch = np.empty(n_in, np.uint8), np.empty(n_in + 1, np.int32), np.empty(out.shape[3], x.dtype)
+    scratch = np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32), np.empty(out.shape[3], x.dtype)
     own = weight[chip if weight.shape[0] > 1 else 0]
     gather_rows(at, x, own, bias[chip if bias.shape[0] > 1 else 0], out, scratch)
 
@@ -597,7 +644,7 @@ def scatter(chip, block, low, high, x, gradient, swapped, g_weight):
     """g_weight[block] += xᵀ gradient over rows ``low`` to ``high``; shapes as in :func:`gather`."""
     n_in = x.shape[3]
     at = chip, chip if x.shape[0] > 1 else 0, low, high, swapped
-    scatter_rows(at, x, gradient, g_weight[chip, block], (np.empty(n_in, np.uint8), np.empty(n_in + 1, np.int32)))
+    scatter_rows(at, x, gradient, g_weight[chip, block], (np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32)))
 
 
 # Columns of a fleet's table, one row a layer: neurons; where in the chip's numbers its weight (n_in, n), bias,
@@ -661,9 +708,9 @@ def fleet(chip, low, high, x, numbers, refractory, table, sources, out):
     real = np.empty((layers, 5, most), x.dtype)
     bytes_ = np.zeros((layers, most), np.uint8)
     silent = np.empty((layers, most), np.int64)
-    active = np.empty((layers, most + 1), np.int32)
+    active = np.empty((layers, most + SPARE), np.int32)
     counts = np.empty(layers, np.int64)
-    scratch = real, bytes_, silent, active, counts, np.empty(n_in, np.uint8), np.empty(n_in + 1, np.int32)
+    scratch = real, bytes_, silent, active, counts, np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32)
     for row in range(low, high):
         real[:] = 0
         silent[:] = 0

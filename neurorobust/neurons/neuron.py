@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import kernels
-from ..connections import Connection
+from ..connections import Connection, Linear
 from ..errors import check_finite, check_positive
 from ..kernels import DelayedSubtract, DelayedToValue, Dynamics, LifCoefficients, Reset, ToValue
 from ..params import HOST, POSITIVE
@@ -128,6 +128,11 @@ class Neuron(nn.Module, ABC):
         t_ref = self.optional("t_ref")
         return None if t_ref is None else (t_ref.detach() / dt).round()
 
+    def bias(self) -> Tensor | None:
+        """The bias of a Linear input and of the recurrent connection together; None where neither has one."""
+        own, further = getattr(self.input, "bias", None), getattr(self.recurrent, "bias", None)
+        return further if own is None else own if further is None else own + further
+
     def current(self, x: Tensor, dt: float) -> Tensor:
         """What enters the population from outside at every step, and the bias of its recurrent connection."""
         current = self.input(x, dt)
@@ -164,7 +169,10 @@ class SpikingNeuron(Neuron):
         return Dynamics(self.surrogate, self.reset)
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        return kernels.lif(self.current(x, dt), self.recurrent_matrix(), self.coefficients(dt), self.dynamics())
+        recurrent, c, dynamics = self.recurrent_matrix(), self.coefficients(dt), self.dynamics()
+        if type(self.input) is not Linear:
+            return kernels.lif(self.current(x, dt), recurrent, c, dynamics)
+        return kernels.lif_layer(x, (self.input.masked(), self.bias()), recurrent, c, dynamics)
 
 
 def decay(tau: Tensor, dt: float) -> Tensor:
