@@ -8,10 +8,12 @@ from pathlib import Path
 
 from neurorobust.chip import Chip
 from neurorobust.chip.die import read
+from neurorobust.chip.fitting import Recording, estimate, fit
+from neurorobust.chip.twin import twin
 from neurorobust.discovery import chip_model as load
 from neurorobust.discovery import chip_models as models
 
-__all__ = ["load", "load_die", "models"]
+__all__ = ["Recording", "estimate", "fit", "load", "load_die", "models", "twin"]
 
 
 def load_die(path: str | Path) -> Chip:

@@ -1,24 +1,29 @@
-"""The command line: ``neurorobust demo | train | evaluate | attack | chips | tasks | report``."""
+"""The command line: ``neurorobust demo | train | evaluate | attack | chips | tasks | info | report``."""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.table import Table
 from torch import nn
 
-from . import __version__, files, report, storage, tasks
+from . import __version__, files, kernels, report, storage, tasks
 from .attacks import OBJECTIVES, PGA, Attack, Ball, RandomSearch, strong
 from .attacks import Suite as AttackSuite
 from .chip import card, numbers
 from .chip import compare as compare_chips
 from .chip import mismatch as mismatch_model
+from .chip.fitting import Recording
+from .chip.fitting import estimate as estimate_chip
 from .console import duration, err, out
 from .demo import Size, fleet_json
 from .demo import demo as run_demo
@@ -399,6 +404,62 @@ def chips_compare(
     _print(payload, as_json, table)
 
 
+@chips_app.command("fit")
+def chips_fit(
+    csv: Annotated[
+        Path,
+        typer.Argument(
+            help="Columns chip, core, neuron, parameter (a kind), setting, value, perhaps unit; SI units.",
+            show_default=False,
+        ),
+    ],
+    grid: Annotated[
+        str | None, typer.Option(help="ROWSxCOLUMNS of a core's neurons, numbered row by row; else no field is sought.")
+    ] = None,
+    floor: Annotated[list[str] | None, typer.Option(help="KIND=VALUE, the lowest that could be recorded.")] = None,
+    ceiling: Annotated[list[str] | None, typer.Option(help="KIND=VALUE, the highest that could be recorded.")] = None,
+    sentinel: Annotated[list[float] | None, typer.Option(help="A value that stands for none.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What measurements say about a chip: families, spreads, gradients, cores, chips, each with a 95 % interval.
+
+    [bold]Examples[/bold]
+
+      neurorobust chips fit measured.csv --grid 16x16
+
+      neurorobust chips fit measured.csv --ceiling tau_mem=0.08 --json
+    """
+    fitted = estimate_chip(
+        csv,
+        name=csv.stem,
+        grid=None if grid is None else _sides(grid),
+        recording=Recording(_by_kind("floor", floor), _by_kind("ceiling", ceiling), tuple(sentinel or ())),
+    )
+
+    def table() -> Table:
+        shown = Table("kind", "number", "estimate", "95 % interval", title=str(csv), title_justify="left")
+        for row in fitted.rows():
+            shown.add_row(*row)
+        return shown
+
+    _print(fitted.card(), as_json, table)
+
+
+def _sides(grid: str) -> tuple[int, int]:
+    rows, _, columns = grid.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise ValueError(f"grid: got {grid!r}; expected rows and columns, 16x16.")
+    return int(rows), int(columns)
+
+
+def _by_kind(option: str, words: list[str] | None) -> dict[str, float]:
+    """KIND=VALUE → {kind: value}."""
+    try:
+        return {kind: float(value) for kind, _, value in (word.partition("=") for word in words or ())}
+    except ValueError as error:
+        raise ValueError(f"{option}: got {' '.join(words or ())!r}; expected KIND=VALUE, tau_mem=0.08.") from error
+
+
 @tasks_app.command("list")
 def tasks_list(as_json: Json = False) -> None:
     """Every task.
@@ -409,6 +470,26 @@ def tasks_list(as_json: Json = False) -> None:
     """
     payload = {name: (build.__doc__ or "").strip().splitlines()[0] for name, build in TASKS.items()}
     _print(payload, as_json, lambda: _pairs("tasks", payload))
+
+
+@app.command()
+def info(as_json: Json = False) -> None:
+    """Which version and which loops are in use here, and why not faster ones.
+
+    [bold]Example[/bold]
+
+      neurorobust info --json
+    """
+    payload = {
+        "neurorobust": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cores": os.cpu_count() or 1,
+        **kernels.describe(),
+        "chips": ", ".join(sorted(chip_models())),
+        "tasks": ", ".join(sorted(TASKS)),
+    }
+    _print(payload, as_json, lambda: _pairs("neurorobust", payload))
 
 
 @app.command("report")

@@ -16,6 +16,7 @@ from .. import files, sites
 from ..drift import seconds
 from ..errors import unknown
 from ..params import ABSOLUTE, Deviations, Placement, kind_of
+from .known import Known
 from .programming import Programmed
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Chip:
 
     Attributes:
         time: seconds since it was programmed; :meth:`at` sets it.
+        known: what was measured of it, for the twin of a real die (:func:`neurorobust.chip.twin.twin`).
     """
 
     model: ChipModel
     serial: int
     seed: int
     time: float = 0.0
+    known: Known | None = None
 
     def at(self, time: str | float) -> Chip:
         """The same die some time after programming: ``die.at("30 days")``; a number is in seconds.
@@ -96,14 +99,9 @@ class Chip:
         return self._normals(programmed.expanded(), programmed.placement)
 
     def _normals(self, expanded: Mapping[str, Tensor], placement: Placement, which: int = 0) -> Deviations:
-        return sites.normals(
-            expanded,
-            placement,
-            seed=self.seed,
-            serial=self.serial,
-            structure=self.model.structure,
-            which=which,
-        )
+        structure = self.model.structure
+        u = sites.normals(expanded, placement, seed=self.seed, serial=self.serial, structure=structure, which=which)
+        return u if self.known is None else self.known.moved(u, placement, structure, which)
 
     def map(self, kind: str) -> Tensor:
         """u of one kind over the die, shape (cores, rows, columns), float64; a weight's is that of each neuron's first
@@ -131,7 +129,8 @@ class Chip:
 
     def __str__(self) -> str:
         model = self.model
-        lines = [f"die {self.serial} of {model.name} (version {model.version}, seed {self.seed}): {model.title}"]
+        die = f"die {self.serial}" if self.known is None else "twin of a measured die"
+        lines = [f"{die} of {model.name} (version {model.version}, seed {self.seed}): {model.title}"]
         if model.limits.cores is None or model.limits.neurons_per_core is None:
             return lines[0]
         for kind, u in self.maps().items():
@@ -153,7 +152,7 @@ class Chip:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write what the die is, as JSON: the model's name and version, serial and seed say everything."""
+        """Write what the die is, as JSON: the model's name and version, serial and seed, and what was measured."""
         entry = {
             "format": FORMAT,
             "chip": self.model.name,
@@ -161,6 +160,7 @@ class Chip:
             "serial": self.serial,
             "seed": self.seed,
             "time": self.time,
+            **({} if self.known is None else {"known": self.known.entry()}),
         }
         path = Path(path)
         files.write_text(path, json.dumps(entry, indent=2) + "\n")
@@ -179,7 +179,8 @@ class Chip:
                 f"die {str(path)!r}: of {entry['chip']} version {entry['version']}; got {model.name} version "
                 f"{model.version}, whose dies are others."
             )
-        return replace(model.fabricate([entry["serial"]], entry["seed"])[0], time=float(entry["time"]))
+        known = Known.of(entry["known"]) if "known" in entry else None
+        return replace(model.fabricate([entry["serial"]], entry["seed"])[0], time=float(entry["time"]), known=known)
 
 
 def read(path: str | Path) -> dict:

@@ -1,4 +1,4 @@
-"""Tables of measurements: read, checked, and laid out by core, neuron and setting, with what is no measurement taken out."""
+"""Tables of measurements: read, checked, and laid out by core, neuron and setting, without what is no measurement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+from scipy.special import log_ndtr, ndtri
 
 from ...errors import check_number, unknown
 from ...params import ABOVE_ZERO, ABSOLUTE, KINDS, SIGNED
@@ -174,7 +174,9 @@ def cube(table: pd.DataFrame, kind: str, recording: Recording) -> Cube:
         raise ValueError(f"measurements of {kind}: none of {len(kept)} is a value; expected finite numbers.")
     magnitude = values * np.sign(rows["setting"]) if kind in SIGNED else values
     rows = rows.assign(value=magnitude, end=_ends(magnitude.to_numpy(), kind, recording))
-    cells = rows.groupby(["chip", "core", "neuron", "setting"], sort=True)[["value", "end"]].agg(["mean", "size", "min"])
+    cells = rows.groupby(["chip", "core", "neuron", "setting"], sort=True)[["value", "end"]].agg(
+        ["mean", "size", "min"]
+    )
     counts |= {"repeats averaged": len(rows) - len(cells)}
     cores = sorted({(chip, core) for chip, core, *_ in cells.index}, key=lambda pair: (str(pair[0]), pair[1]))
     settings = np.sort(rows["setting"].unique())
@@ -240,7 +242,7 @@ def _followed(cube: Cube) -> Cube:
             x, y = cube.settings[order][::step], median[::step]
             for i in range(len(x) - 1 if len(x) > 2 else 0):
                 ratio = abs(np.log(x[i + 1] / x[i]))
-                if ratio < 0.1 or (y > 0).all() and abs(np.log(y[i + 1] / y[i])) >= STUCK * ratio:
+                if ratio < 0.1 or not (y > 0).all() or abs(np.log(y[i + 1] / y[i])) >= STUCK * ratio:
                     break
                 stuck[order[::step][[i, i + 1]]] = True
         if stuck.any():
@@ -291,15 +293,16 @@ def _elsewhere(x: np.ndarray) -> np.ndarray:
 
 
 def _censored(x: np.ndarray, ends: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of a normal sample with censored values: the EM algorithm, in moments of its tails."""
-    from scipy.special import log_ndtr
-
+    """Mean and standard deviation of a normal sample with censored values, by the EM algorithm."""
     seen = np.isfinite(x)
     x, ends = x[seen], ends[seen]
     inside = x[ends == 0]
     mean, sd, n = float(inside.mean()), float(inside.std()) or 1e-12, len(x)
-    tails = [(sign, float(sign * (sign * x[ends == sign]).min()), int((ends == sign).sum())) for sign in (-1, 1)
-             if (ends == sign).any()]
+    tails = [
+        (sign, float(sign * (sign * x[ends == sign]).min()), int((ends == sign).sum()))
+        for sign in (-1, 1)
+        if (ends == sign).any()
+    ]
     for _ in range(200):
         first, second = inside.sum(), (inside**2).sum()
         for sign, end, m in tails:

@@ -1,0 +1,149 @@
+"""From measurements to a chip model, with an interval for everything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...errors import check_count
+from ..model import ChipModel
+from .kind import KindFit, fit_kind
+from .table import Recording, checked, cube, read
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a table of measurements says, by kind; :meth:`model` makes a chip model of it."""
+
+    name: str
+    kinds: Mapping[str, KindFit]
+    grid: tuple[int, int] | None
+
+    def model(self, base: ChipModel | None = None) -> ChipModel:
+        """The chip model. Kinds that were not measured, ranges, codes and limits are those of ``base``, if given."""
+        notes = tuple(f"Not identified for {kind}: {said}." for kind, fit in self.kinds.items() for said in _said(fit))
+        notes += ("Kinds were fitted one by one: none that vary together, no field that two of them share.",)
+        if base is None:
+            title = f"fitted to measurements of {', '.join(self.kinds)}"
+            kinds = {kind: fit.model for kind, fit in self.kinds.items()}
+            return ChipModel(self.name, title, kinds, notes=notes, grid=self.grid or (16, 16))
+        held = dict(base.kinds)
+        for kind, fit in self.kinds.items():
+            model = fit.model
+            if kind in held:
+                model = replace(held[kind], law=model.law, cv=model.cv, common=model.common, follows=None)
+            held[kind] = model
+        return replace(base, name=self.name, kinds=held, notes=base.notes + notes, grid=self.grid or base.grid)
+
+    def card(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {"name": self.name, "parameters": {kind: _card(fit) for kind, fit in self.kinds.items()}}
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """(kind, what, number, interval or remark), for people."""
+        return [(kind, *row) for kind, fit in self.kinds.items() for row in _rows(fit)]
+
+
+def estimate(
+    measurements: Any,
+    *,
+    name: str = "fitted",
+    grid: tuple[int, int] | None = None,
+    recording: Recording = Recording(),  # noqa: B008  frozen
+) -> Fitted:
+    """What measurements say about every kind in them, each number with a 95 % interval.
+
+    log θ* (θ* for normal and absolute kinds) = median(setting) + σ(setting) · (chip + core + field(neuron) + own), σ
+    constant or a power of the setting; see :mod:`neurorobust.chip.fitting`.
+
+    Args:
+        measurements: the path of a CSV file, or what :class:`pandas.DataFrame` takes; one row a measurement, columns
+            chip, core, neuron, parameter (a kind), setting (what was programmed), value, perhaps unit; SI units.
+        name: of the model. grid: rows and columns in which the neurons of a core stand, numbered row by row; without
+            it no field is looked for.
+        recording: what it could not see.
+
+    Raises:
+        ValueError: an empty table, an unknown column, parameter or unit, too few values.
+    """
+    if grid is not None:
+        for side in grid:
+            check_count("grid", side)
+    path = isinstance(measurements, (str, Path))
+    table = read(measurements) if path else checked(measurements)
+    source = f"fitted to {Path(measurements).name}" if path else "fitted to measurements"
+    kinds = sorted(table["parameter"].unique())
+    return Fitted(name, {kind: fit_kind(cube(table, kind, recording), grid, source) for kind in kinds}, grid)
+
+
+def fit(
+    measurements: Any,
+    *,
+    name: str = "fitted",
+    grid: tuple[int, int] | None = None,
+    recording: Recording = Recording(),  # noqa: B008  frozen
+    base: ChipModel | None = None,
+) -> ChipModel:
+    """The chip model of measured dies; arguments as :func:`estimate` takes them, which also has the intervals.
+
+    Args:
+        base: a model of the same chip, for what was not measured.
+    """
+    return estimate(measurements, name=name, grid=grid, recording=recording).model(base)
+
+
+def _said(fit: KindFit) -> list[str]:
+    said = list(fit.unidentified)
+    if fit.family is None:
+        said.append("family: values of both signs, absolute, or cut off by the recording at every setting")
+    elif not fit.family.decided:
+        said.append(f"family ({fit.family}); the law is {fit.law}")
+    elif fit.family.best != fit.law:
+        said.append(f"a law for the likeliest family, {fit.family.best}, on this kind; the law is {fit.law}")
+    return said
+
+
+def _rows(fit: KindFit) -> list[tuple[str, str, str]]:
+    at = "" if fit.reference is None else f" at {fit.reference:.3g}{' ' * bool(fit.unit)}{fit.unit}"
+    rows = [("law", fit.law, "" if fit.family is None else str(fit.family))]
+    if fit.part is not None:
+        rows.append(
+            ("field", type(fit.part).__name__, "" if _length(fit) is None else f"{_length(fit):g} neurons long")
+        )
+    for name, e in fit.estimates.items():
+        rows.append((name + at if name.startswith("sigma") else name, f"{e.value:.3g}", f"{e.low:.3g} to {e.high:.3g}"))
+    rows += [(what, str(count), "") for what, count in fit.counts.items() if count]
+    rows += [("left out", f"setting {s:.3g}", reason) for s, reason in fit.dropped.items()]
+    return rows + [("not identified", "", said) for said in _said(fit)]
+
+
+def _card(fit: KindFit) -> dict[str, Any]:
+    return {
+        "law": fit.law,
+        "unit": fit.unit,
+        "family": None
+        if fit.family is None
+        else {
+            "best": fit.family.best,
+            "decided": fit.family.decided,
+            "behind": {name: {"log_likelihood": a, "standard_errors": b} for name, (a, b) in fit.family.behind.items()},
+        },
+        "field": None if fit.part is None else {"class": type(fit.part).__name__, "length": _length(fit)},
+        "reference": fit.reference,
+        "estimates": {
+            name: {"value": e.value, "low": e.low, "high": e.high if math.isfinite(e.high) else None}
+            for name, e in fit.estimates.items()
+        },
+        "misfit": fit.misfit,
+        "median": [{"setting": s, "median": m} for s, m in fit.median.items()],
+        "counts": fit.counts,
+        "dropped": [{"setting": s, "reason": reason} for s, reason in fit.dropped.items()],
+        "unidentified": _said(fit),
+    }
+
+
+def _length(fit: KindFit) -> float | None:
+    return getattr(fit.part, "length", None)

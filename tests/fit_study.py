@@ -1,0 +1,147 @@
+"""Tables of synthetic chips of which everything is known, and how often the intervals of a fit hold it.
+
+``python tests/fit_study.py`` writes ``fit_study.json`` beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from neurorobust.chip import ChipModel, Fact, KindModel, Programmed
+from neurorobust.chip.fitting import Fitted, estimate
+from neurorobust.laws import Gamma, Law, LogNormal, Power, Turning
+from neurorobust.params import Placement, apply
+from neurorobust.sites import Common, PerChip, PerCore, Smooth, Surface
+
+FILE = Path(__file__).with_name("fit_study.json")
+SEED, TABLES = 20261122, 200
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A chip and how it is measured.
+
+    Attributes:
+        expected: the true value of every estimate that has one.
+    """
+
+    law: Law
+    common: tuple[Common, ...]
+    expected: dict[str, float]
+    chips: int = 6
+    cores: int = 4
+    grid: tuple[int, int] = (8, 8)
+    settings: tuple[float, ...] = (0.01, 0.02, 0.04)
+    kind: str = "tau_mem"
+
+    def model(self) -> ChipModel:
+        """The chip model of this truth."""
+        kinds = {self.kind: KindModel(self.law, Fact(0.1, "assumed", "made up"), common=self.common)}
+        return ChipModel("made up", "made up", kinds, grid=self.grid)
+
+
+def table(truth: Truth, seed: int) -> pd.DataFrame:
+    """What measurements of fabricated dies would say: values with neither noise nor gaps."""
+    n = truth.grid[0] * truth.grid[1]
+    core = torch.arange(truth.cores).repeat_interleave(n)
+    name, rows = f"die.{truth.kind}", []
+    for die in truth.model().fabricate(range(truth.chips), seed):
+        for setting in truth.settings:
+            params = {name: torch.full((len(core),), setting, dtype=torch.float64)}
+            deviations = die.deviations(Programmed(params, {}, Placement({"die": core}), []))
+            values = apply(params, deviations)[name].numpy()
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "chip": die.serial,
+                        "core": core.numpy(),
+                        "neuron": np.tile(np.arange(n), truth.cores),
+                        "parameter": truth.kind,
+                        "setting": setting,
+                        "value": values,
+                    }
+                )
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+SPREAD, TURN, EXPONENT = 0.15, 0.3, -0.3
+REFERENCE = math.exp(np.log((0.01, 0.02, 0.04)).mean())
+PARTS = (Surface(0.3, "s", size=64), PerCore(0.15, "k"), PerChip(0.1, "c"))
+TRUTHS = {
+    "everything": Truth(
+        Turning(LogNormal(Power(SPREAD, REFERENCE, EXPONENT, 1.0)), TURN, REFERENCE),
+        PARTS,
+        {
+            "sigma": SPREAD,
+            "sigma_within": SPREAD * math.sqrt(0.75),
+            "field_share": 0.4,  # of the variance within a core
+            "core_share": 0.15,
+            "chip_share": 0.1,
+            "exponent": EXPONENT,
+            "rate": TURN,
+        },
+    ),
+    "one chip, one core": Truth(
+        LogNormal(SPREAD),
+        (Surface(0.36, "s", size=256),),
+        {"sigma": SPREAD, "field_share": 0.36},
+        chips=1,
+        cores=1,
+        grid=(16, 16),
+        settings=(0.02,),
+    ),
+    "a smooth field": Truth(
+        LogNormal(SPREAD),
+        (Smooth(0.4, "s", length=2.5),),
+        {"sigma_within": SPREAD, "field_share": 0.4},
+        chips=2,
+        cores=2,
+        grid=(16, 16),
+        settings=(0.02, 0.03),
+    ),
+    "nothing in common": Truth(
+        LogNormal(0.25),
+        (),
+        {"sigma": 0.25, "field_share": 0.0, "core_share": 0.0, "chip_share": 0.0, "exponent": 0.0},
+        chips=4,
+        cores=2,
+        settings=(0.02, 0.03),
+    ),
+    "gamma": Truth(Gamma(0.5), (), {}, chips=2, cores=4, settings=(0.02,)),
+}
+
+
+def fitted(truth: Truth, seed: int) -> Fitted:
+    """The fit of one table."""
+    return estimate(table(truth, seed), grid=truth.grid)
+
+
+def held(truth: Truth, seeds: range) -> dict[str, list[bool]]:
+    """For every estimate with a known truth, whether its interval holds it, table by table."""
+    result: dict[str, list[bool]] = {}
+    for seed in seeds:
+        fit = fitted(truth, seed).kinds[truth.kind]
+        for name, value in truth.expected.items():
+            e = fit.estimates[name]
+            result.setdefault(name, []).append(e.low - 1e-12 <= value <= e.high + 1e-12)
+        right = fit.family.best == ("gamma" if isinstance(truth.law, Gamma) else "lognormal")
+        result.setdefault("family not excluded", []).append(not fit.family.decided or right)
+        result.setdefault("family decided", []).append(fit.family.decided)
+    return result
+
+
+if __name__ == "__main__":
+    study = {
+        name: {what: sum(hits) for what, hits in held(truth, range(SEED, SEED + TABLES)).items()}
+        for name, truth in TRUTHS.items()
+    }
+    about = {"command": "python tests/fit_study.py", "seed": SEED, "tables": TABLES}
+    FILE.write_text(json.dumps(about | {"held": study}, indent=2) + "\n")
