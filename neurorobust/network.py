@@ -93,7 +93,11 @@ class Network(nn.Module):
         signals = {INPUT: x.transpose(0, 1)}
         for name, layer in self.layers().items():
             heard = [signals[source] for source in self.inputs[name]]
-            signals[name] = layer(heard[0] if len(heard) == 1 else torch.cat(heard, -1), self.dt)
+            try:
+                signals[name] = layer(heard[0] if len(heard) == 1 else torch.cat(heard, -1), self.dt)
+            except Exception as error:
+                error.add_note(f"In layer {name!r}.")
+                raise
         del signals[INPUT]
         return self.decode(signals[self.names[-1]]), signals
 

@@ -59,7 +59,10 @@ _forced: ContextVar[str | None] = ContextVar("neurorobust kernel", default=None)
 
 @contextmanager
 def using(choice: str) -> Iterator[None]:
-    """``"reference"``, ``"compiled"`` or ``"auto"`` loops for a while, whatever ``NEUROROBUST_KERNEL`` says."""
+    """``"reference"``, ``"compiled"`` or ``"auto"`` loops for a while, whatever ``NEUROROBUST_KERNEL`` says.
+
+    What torch.compile compiles looks at the environment alone.
+    """
     if choice not in CHOICES:
         raise unknown("kernel", choice, CHOICES)
     token = _forced.set(choice)
@@ -71,7 +74,8 @@ def using(choice: str) -> Iterator[None]:
 
 def chosen() -> str:
     """What is asked for: by :func:`using`, else by the environment, else ``"auto"``."""
-    choice = _forced.get() or os.environ.get("NEUROROBUST_KERNEL", "auto")
+    forced = None if torch.compiler.is_compiling() else _forced.get()  # which torch.compile could not trace
+    choice = forced or os.environ.get("NEUROROBUST_KERNEL", "auto")
     if choice not in CHOICES:
         raise unknown("environment variable NEUROROBUST_KERNEL", choice, CHOICES)
     return choice
@@ -97,6 +101,26 @@ def _implementation(name: str, tensor: Tensor, known: bool = True) -> ModuleType
     return compiled
 
 
+def _check(n: int, tensor: Tensor, c: LifCoefficients | dict[str, Tensor | None], recurrent: Tensor | None) -> None:
+    """Raise for numbers of another size, or of another type than the current: a compiled loop does not look."""
+    named = c if isinstance(c, dict) else c._asdict()
+    shapes = {name: (value, (n,)) for name, value in named.items()} | {"recurrent": (recurrent, (n, n))}
+    for name, (value, shape) in shapes.items():
+        if value is not None and (value.shape != shape or value.dtype != tensor.dtype):
+            raise ValueError(
+                f"{name}: got shape {tuple(value.shape)} of {value.dtype}; expected {shape} of {tensor.dtype}, as the "
+                f"input has it."
+            )
+
+
+def _check_synapses(x: Tensor, weight: Tensor) -> None:
+    if x.ndim != 3 or weight.ndim != 2 or x.shape[-1] != weight.shape[1] or x.dtype != weight.dtype:
+        raise ValueError(
+            f"x: got shape {tuple(x.shape)} of {x.dtype}; expected (T, B, {weight.shape[-1]}) of {weight.dtype}, as "
+            f"the weight of shape {tuple(weight.shape)} has it."
+        )
+
+
 def compiles(tensor: Tensor, dynamics: Dynamics | None) -> bool:
     """Whether the compiled loops would run for such numbers and such a way to spike."""
     known = dynamics is None or (type(dynamics.surrogate) in _SURROGATES and type(dynamics.reset) in _RESETS)
@@ -108,6 +132,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     Shapes: x (T, B, n_in), weight (n_out, n_in), bias (n_out,) or None; returns (T, B, n_out).
     """
+    _check_synapses(x, weight)
+    _check(len(weight), x, {"bias": bias}, None)
     return _implementation("x", x).linear(x, weight, bias)
 
 
@@ -116,6 +142,7 @@ def _lif(
 ) -> tuple[Tensor, Tensor | None]:
     if c.rho is not None and not isinstance(dynamics.reset, DelayedSubtract):
         raise ValueError(f"reset: got {dynamics.reset!r}; adaptation goes with DelayedSubtract only.")
+    _check(current.shape[-1], current, c, recurrent)
     known = type(dynamics.surrogate) in _SURROGATES and type(dynamics.reset) in _RESETS
     return _implementation("current", current, known).lif(current, recurrent, c, dynamics, membrane)
 
@@ -145,6 +172,8 @@ def lif_layer(
 ) -> Tensor:
     """:func:`lif` of the current that :func:`linear` makes of x (T, B, n_in) with ``synapses``, a weight and a bias."""
     weight, bias = synapses
+    _check_synapses(x, weight)
+    _check(len(weight), x, {**c._asdict(), "bias": bias}, recurrent)
     if not compiles(weight, dynamics):
         return lif(linear(x, weight, bias), recurrent, c, dynamics)
     from . import compiled
@@ -164,6 +193,7 @@ def lif_trace(
 
 def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     """v[t] = alpha v[t−1] + gain · current[t] from v = 0. Shapes: current (T, B, n), alpha and gain (n,); (T, B, n)."""
+    _check(current.shape[-1], current, {"alpha": alpha, "gain": gain}, None)
     return _implementation("current", current).leaky_integrator(current, alpha, gain)
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.library import custom_op
 
 from ..surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from . import loops
 from .interface import LifCoefficients
+from .operators import fake, operator
 from .reset import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
 from .threads import spread
 
@@ -129,7 +129,7 @@ def _run_lif_backward(
     )
 
 
-@custom_op("neurorobust::lif", mutates_args=(), device_types="cpu")
+@operator
 def lif_op(
     current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Rules
 ) -> tuple[Tensor, Tensor]:
@@ -137,21 +137,21 @@ def lif_op(
 
     Shapes: current (c, T, B, n); recurrent (c, n, n), row = target, or (0, n, n) for none; coefficients (c, 9, n).
     """
-    shape = (_chips(current, recurrent, coefficients), *current.shape[1:])
+    shape = (_chips(current, recurrent, coefficients, refractory), *current.shape[1:])
     dtype = current.numpy().dtype
     unheard = np.empty((1, 0, 0, 0), dtype), np.empty((1, 0, 0), dtype), np.empty((1, 0), dtype), False
     return _run_lif(_array(current), unheard, (recurrent, coefficients, refractory), shape, rules)
 
 
-@lif_op.register_fake
+@fake(lif_op)
 def _(
     current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Rules
 ) -> tuple[Tensor, Tensor]:
-    shape = (_chips(current, recurrent, coefficients), *current.shape[1:])
+    shape = (_chips(current, recurrent, coefficients, refractory), *current.shape[1:])
     return current.new_empty(shape), current.new_empty(shape if rules[-1] else (0, *shape[1:]))
 
 
-@custom_op("neurorobust::lif_backward", mutates_args=(), device_types="cpu")
+@operator
 def lif_backward_op(
     g_spikes: Tensor,
     g_x: Tensor,
@@ -168,7 +168,7 @@ def lif_backward_op(
     return _run_lif_backward((g_spikes, g_x), (spikes, x), heard, layer, rules[:-1], width, 0)[:3]
 
 
-@lif_backward_op.register_fake
+@fake(lif_backward_op)
 def _(
     g_spikes: Tensor,
     g_x: Tensor,
@@ -188,7 +188,7 @@ def _(
     )
 
 
-@custom_op("neurorobust::lif_layer", mutates_args=(), device_types="cpu")
+@operator
 def layer_op(
     heard: Tensor,
     weight: Tensor,
@@ -201,7 +201,7 @@ def layer_op(
 ) -> tuple[Tensor, Tensor]:
     """:func:`lif_op` of the current that :func:`project_op` makes, which is never kept where the input is sparse."""
     n = weight.shape[1]
-    shape = _projected(heard, weight, swapped, _chips(heard, weight, bias, recurrent, coefficients))
+    shape = _projected(heard, weight, swapped, _chips(heard, weight, bias, recurrent, coefficients, refractory))
     layer = (recurrent, coefficients, refractory)
     offset = bias if bias.shape[0] else weight.new_zeros((1, n))
     if _sparse(heard, n):
@@ -212,7 +212,7 @@ def layer_op(
     return lif_op(current.add_(offset[:, None, None]), *layer, rules)
 
 
-@layer_op.register_fake
+@fake(layer_op)
 def _(
     heard: Tensor,
     weight: Tensor,
@@ -223,11 +223,11 @@ def _(
     rules: Rules,
     swapped: bool,
 ) -> tuple[Tensor, Tensor]:
-    shape = _projected(heard, weight, swapped, _chips(heard, weight, bias, recurrent, coefficients))
+    shape = _projected(heard, weight, swapped, _chips(heard, weight, bias, recurrent, coefficients, refractory))
     return heard.new_empty(shape), heard.new_empty(shape if rules[-1] else (0, *shape[1:]))
 
 
-@custom_op("neurorobust::lif_layer_backward", mutates_args=(), device_types="cpu")
+@operator
 def layer_backward_op(
     g_spikes: Tensor,
     g_x: Tensor,
@@ -260,7 +260,7 @@ def layer_backward_op(
     return g_heard, g_weight, g_current.sum((1, 2)), g_recurrent, g_coefficients
 
 
-@layer_backward_op.register_fake
+@fake(layer_backward_op)
 def _(
     g_spikes: Tensor,
     g_x: Tensor,
@@ -286,7 +286,7 @@ def _(
     )
 
 
-@custom_op("neurorobust::integrate", mutates_args=(), device_types="cpu")
+@operator
 def integrate_op(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     """v[t] = alpha v[t−1] + gain current[t]; current (c, T, B, n), alpha and gain (c, n)."""
     shape = (_chips(current, alpha, gain), *current.shape[1:])
@@ -297,12 +297,12 @@ def integrate_op(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     return v
 
 
-@integrate_op.register_fake
+@fake(integrate_op)
 def _(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     return current.new_empty((_chips(current, alpha, gain), *current.shape[1:]))
 
 
-@custom_op("neurorobust::integrate_backward", mutates_args=(), device_types="cpu")
+@operator
 def integrate_backward_op(
     gradient: Tensor, current: Tensor, v: Tensor, alpha: Tensor, gain: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -327,7 +327,7 @@ def integrate_backward_op(
     return g_current, total[:, 0].clone(), total[:, 1].clone()
 
 
-@integrate_backward_op.register_fake
+@fake(integrate_backward_op)
 def _(gradient: Tensor, current: Tensor, v: Tensor, alpha: Tensor, gain: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     small = (v.shape[0], v.shape[-1])
     return v.new_empty(v.shape), v.new_empty(small), v.new_empty(small)
@@ -339,10 +339,10 @@ def _sparse(x: Tensor, n_out: int) -> bool:
     From the share of numbers that are not 0 in at most 256 rows of x; the prices were measured on one core of a server
     with AVX-512, in ns a number of x.
     """
-    rows = x.reshape(-1, x.shape[-1])
+    rows = _array(x).reshape(-1, x.shape[-1])
     some = rows[:: max(len(rows) // 256, 1)]
-    rate = some.count_nonzero().item() / max(some.numel(), 1)
-    return 0.4 + rate * (12 + 0.07 * n_out) < max(0.024 * n_out, 0.9)
+    rate = np.count_nonzero(some) / max(some.size, 1)
+    return bool(0.4 + rate * (12 + 0.07 * n_out) < max(0.024 * n_out, 0.9))
 
 
 def _product(x: Tensor, weight: Tensor, swapped: bool, out: Tensor) -> None:
@@ -359,7 +359,7 @@ def _projected(x: Tensor, weight: Tensor, swapped: bool, chips: int) -> tuple[in
     return (chips, *((x.shape[2], x.shape[1]) if swapped else x.shape[1:3]), weight.shape[1])
 
 
-@custom_op("neurorobust::project", mutates_args=(), device_types="cpu")
+@operator
 def project_op(x: Tensor, weight: Tensor, bias: Tensor, swapped: bool) -> Tensor:
     """x weightᵀ + bias.
 
@@ -377,12 +377,12 @@ def project_op(x: Tensor, weight: Tensor, bias: Tensor, swapped: bool) -> Tensor
     return out.add_(bias[:, None, None]) if bias.shape[0] else out
 
 
-@project_op.register_fake
+@fake(project_op)
 def _(x: Tensor, weight: Tensor, bias: Tensor, swapped: bool) -> Tensor:
     return x.new_empty(_projected(x, weight, swapped, _chips(x, weight, bias)))
 
 
-@custom_op("neurorobust::project_backward", mutates_args=(), device_types="cpu")
+@operator
 def project_backward_op(
     gradient: Tensor, x: Tensor, weight: Tensor, swapped: bool, needs: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
@@ -407,21 +407,27 @@ def project_backward_op(
     return g_x, torch.from_numpy(g_weight.sum(1)).mT.contiguous()
 
 
-@project_backward_op.register_fake
+@fake(project_backward_op)
 def _(gradient: Tensor, x: Tensor, weight: Tensor, swapped: bool, needs: Sequence[bool]) -> tuple[Tensor, Tensor]:
     chips, n_out, n_in = gradient.shape[0], gradient.shape[3], x.shape[3]
     return x.new_empty((chips if needs[0] else 0, *x.shape[1:])), x.new_empty((chips if needs[1] else 0, n_out, n_in))
 
 
-def _fold(size: int, in_dims: Sequence[int | None], tensors: Sequence[Tensor]) -> tuple[list[Tensor], int]:
+def _fold(
+    size: int, in_dims: Sequence[int | None], tensors: Sequence[Tensor], full: Sequence[int] = ()
+) -> tuple[list[Tensor], int]:
     """A batch axis of vmap made part of the chip axis of every tensor, and how many chips there were before."""
     parts = [
         (tensor if dim is None else tensor.movedim(dim, 0), dim is not None) for tensor, dim in zip(tensors, in_dims)
     ]
     chips = max(part.shape[batched] for part, batched in parts)
     folded = []
-    for part, batched in parts:
-        if batched:
+    for i, (part, batched) in enumerate(parts):
+        if i in full and part.shape[batched] > 0:
+            if not batched:
+                part = part.unsqueeze(0)
+            part = part.expand(size, chips, *part.shape[2:]).reshape(size * chips, *part.shape[2:])
+        elif batched:
             if part.shape[1] not in (0, chips):
                 part = part.expand(size, chips, *part.shape[2:])
             part = part.reshape(size * part.shape[1], *part.shape[2:])
@@ -458,12 +464,12 @@ class _Backward(torch.autograd.Function):
 
 class _LifBackward(_Backward):
     @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        return lif_backward_op(*inputs)
+    def forward(g_spikes, g_x, spikes, x, recurrent, coefficients, refractory, rules, width):
+        return lif_backward_op(g_spikes, g_x, spikes, x, recurrent, coefficients, refractory, rules, width)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
-        tensors, chips = _fold(info.batch_size, in_dims[:7], inputs[:7])
+        tensors, chips = _fold(info.batch_size, in_dims[:7], inputs[:7], range(4))
         refractory = tensors.pop()
         return _unfold(info.batch_size, chips, _LifBackward.apply(*tensors, refractory, *inputs[7:]))
 
@@ -508,12 +514,16 @@ def _present(g_spikes: Tensor | None, g_x: Tensor | None, spikes: Tensor) -> tup
 
 class _LayerBackward(_Backward):
     @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, ...]:
-        return layer_backward_op(*inputs)
+    def forward(
+        g_spikes, g_x, spikes, x, heard, weight, recurrent, coefficients, refractory, rules, width, swapped, needs
+    ):
+        return layer_backward_op(
+            g_spikes, g_x, spikes, x, heard, weight, recurrent, coefficients, refractory, rules, width, swapped, needs
+        )
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
-        tensors, chips = _fold(info.batch_size, in_dims[:9], inputs[:9])
+        tensors, chips = _fold(info.batch_size, in_dims[:9], inputs[:9], range(4))
         return _unfold(info.batch_size, chips, _LayerBackward.apply(*tensors, *inputs[9:]))
 
 
@@ -565,12 +575,12 @@ class _Layer(torch.autograd.Function):
 
 class _IntegrateBackward(_Backward):
     @staticmethod
-    def forward(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return integrate_backward_op(*inputs)
+    def forward(gradient, current, v, alpha, gain):
+        return integrate_backward_op(gradient, current, v, alpha, gain)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *inputs: Tensor) -> tuple:
-        tensors, chips = _fold(info.batch_size, in_dims, inputs)
+        tensors, chips = _fold(info.batch_size, in_dims, inputs, (0, 2))
         return _unfold(info.batch_size, chips, _IntegrateBackward.apply(*tensors))
 
 
@@ -599,12 +609,12 @@ class _Integrate(torch.autograd.Function):
 
 class _ProjectBackward(_Backward):
     @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
-        return project_backward_op(*inputs)
+    def forward(gradient, x, weight, swapped, needs):
+        return project_backward_op(gradient, x, weight, swapped, needs)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
-        tensors, chips = _fold(info.batch_size, in_dims[:3], inputs[:3])
+        tensors, chips = _fold(info.batch_size, in_dims[:3], inputs[:3], (0,))
         return _unfold(info.batch_size, chips, _ProjectBackward.apply(*tensors, *inputs[3:]))
 
 

@@ -15,8 +15,12 @@ def cache_folder() -> str:
     """Where compiled code goes if neither this package nor the user's home can be written to: a private folder among
     the temporary ones; "" where numba's own choice will do."""
     own = Path(__file__).parent / "__pycache__"
-    home = Path.home()
-    for folder in (own if own.exists() else own.parent, home / ".cache", home):
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = own
+    cache = home / ".cache"
+    for folder in (own if own.exists() else own.parent, cache if cache.exists() else home):
         if folder.exists() and os.access(folder, os.W_OK):
             return ""
     user = os.getuid() if hasattr(os, "getuid") else 0

@@ -1,0 +1,866 @@
+"""The compiled engine as a whole: torch's transforms, any layout and rate, threads, processes, fleets, bad input."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+from conftest import DT, draw
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.func import functional_call, grad, jacrev, vjp, vmap
+
+from neurorobust import kernels, network
+from neurorobust.connections import Conv1d, Linear
+from neurorobust.kernels import (
+    DelayedSubtract,
+    DelayedToValue,
+    Dynamics,
+    LifCoefficients,
+    SnntorchSubtract,
+    Subtract,
+    ToValue,
+    compiled,
+    jit,
+    loops,
+    threads,
+)
+from neurorobust.network import Network, fleet_logits, per_step
+from neurorobust.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
+from neurorobust.params import expand, forward, nominal
+from neurorobust.surrogate import Triangle
+
+STEPS, BATCH, N, DIES = 6, 3, 4, 3
+
+
+def same(found, expected, tolerance=1e-10):
+    """Assert equality to a fraction of the largest expected entry."""
+    scale = expected.detach().abs().max().item() if expected.numel() else 0.0
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * scale + 1e-13)
+
+
+def by(kernel, function, *args):
+    """The results of a function by one kernel, as a tuple."""
+    with kernels.using(kernel):
+        result = function(*args)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def spiking(current, recurrent, alpha, v_threshold, adaptation, refractory):
+    """Spikes and membrane of an adaptive layer, side by side."""
+    c = LifCoefficients(alpha, 1 - alpha, v_threshold, None, 0.1 * alpha, None, refractory, alpha, adaptation)
+    return torch.cat(kernels.lif_trace(current, recurrent, c, Dynamics(Triangle(), DelayedSubtract())), -1)
+
+
+def whole_layer(x, weight, bias, recurrent, alpha):
+    """Spikes of a layer with its synapses."""
+    c = LifCoefficients(alpha, 1 - alpha, alpha / 3, alpha / 2, v_reset=-0.1 * alpha)
+    return kernels.lif_layer(x, (weight, bias), recurrent, c, Dynamics(Triangle(), ToValue()))
+
+
+def swapped(x, weight, bias):
+    """:func:`neurorobust.kernels.linear` of an input that lies in memory batch first."""
+    return kernels.linear(x.transpose(0, 1), weight, bias)
+
+
+def events(seed, rate, *shape):
+    """Zeros and ones."""
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) < rate).double()
+
+
+def decay(seed, *shape):
+    return 0.8 + 0.1 * torch.sigmoid(draw(seed, *shape))
+
+
+def synapses(rate, n_out):
+    """Makers of an input, a weight and a bias."""
+    return [
+        lambda s, *d: events(s, rate, *d, STEPS, BATCH, 30),
+        lambda s, *d: draw(s, *d, n_out, 30),
+        lambda s, *d: draw(s, *d, n_out),
+    ]
+
+
+def recurrent_weight(s, *d):
+    return 0.5 * draw(s, *d, N, N)
+
+
+def per_neuron(s, *d):
+    return decay(s, *d, N)
+
+
+def currents(s, *d):
+    return draw(s, *d, STEPS, BATCH, N) + 1
+
+
+# Each operator, makers of its arguments (from a seed and leading dimensions), and which of these have a gradient.
+OPERATORS = {
+    "lif": (
+        spiking,
+        [
+            currents,
+            recurrent_weight,
+            per_neuron,
+            lambda s, *d: decay(s, *d, N) / 3,
+            per_neuron,
+            lambda s, *d: events(s, 0.5, *d, N),
+        ],
+        range(5),
+    ),
+    "layer": (whole_layer, [*synapses(0.1, N), recurrent_weight, per_neuron], range(5)),
+    "layer of many events": (whole_layer, [*synapses(0.9, N), recurrent_weight, per_neuron], range(5)),
+    "layer of the input": (whole_layer, [*synapses(0.1, N), recurrent_weight, per_neuron], range(1, 5)),
+    "integrator": (kernels.leaky_integrator, [currents, per_neuron, per_neuron], range(3)),
+    "sparse": (kernels.linear, synapses(0.05, 5), range(3)),
+    "sparse wide": (kernels.linear, synapses(0.05, 40), range(3)),
+    "dense": (kernels.linear, synapses(1.0, 40), range(3)),
+    "batch first": (swapped, synapses(0.05, 40), range(3)),
+}
+every_operator = pytest.mark.parametrize("name", OPERATORS)
+
+
+def arguments(name, batched=None):
+    """The operator, its arguments, those in ``batched`` one for each die, and vmap's in_dims."""
+    function, makers, _ = OPERATORS[name]
+    batched = [False] * len(makers) if batched is None else batched
+    args = [make(i, DIES) if is_batched else make(i) for i, (make, is_batched) in enumerate(zip(makers, batched))]
+    return function, args, tuple(0 if is_batched else None for is_batched in batched)
+
+
+def one_by_one(function, args, dims):
+    """What vmap is: the function at every die, stacked."""
+    each = [function(*(a if dim is None else a[k] for a, dim in zip(args, dims))) for k in range(DIES)]
+    return tuple(map(torch.stack, zip(*each))) if isinstance(each[0], tuple) else torch.stack(each)
+
+
+@every_operator
+def test_vmap_equals_the_loop(name):
+    """Outputs and gradients, with one argument batched, all but one, or all, against the reference's loop over dies."""
+    count, inputs = len(OPERATORS[name][1]), tuple(OPERATORS[name][2])
+    weights = draw(99, *OPERATORS[name][0](*arguments(name)[1]).shape)
+    for batched in itertools.product([False, True], repeat=count):
+        if sum(batched) in (1, count - 1, count):
+            function, args, dims = arguments(name, batched)
+            slopes = grad(lambda *a, f=function: (weights * f(*a)).sum(), inputs)
+            for f in (function, slopes):
+                found = by("compiled", vmap(f, dims), *args)
+                expected = by("reference", one_by_one, f, args, dims)
+                for a, b in zip(found, expected, strict=True):
+                    same(a, b)
+
+
+@every_operator
+def test_gradients_of_an_operator(name):
+    """grad(vmap), vmap(vjp) of a cotangent that all dies share, and jacrev equal those of the reference."""
+    function, args, _ = arguments(name, [True] * len(OPERATORS[name][1]))
+    _, single, _ = arguments(name)
+    weights = draw(99, *function(*single).shape)
+    inputs = tuple(OPERATORS[name][2])
+    for f, a in (
+        (grad(lambda *p: (weights * vmap(function)(*p)).sum(), inputs), args),
+        (vmap(lambda *p: vjp(function, *p)[1](weights)[: 1 + inputs[-1]]), args),
+        (jacrev(lambda *p: function(*p)[-1], inputs), single),
+    ):
+        for found, expected in zip(by("compiled", f, *a), by("reference", f, *a), strict=True):
+            same(found, expected)
+
+
+@every_operator
+def test_vmap_nests_and_takes_any_axis(name):
+    """vmap of vmap, over the same argument and over another, and batches along the last axis, in and out."""
+    function, args, _ = arguments(name, [True] * len(OPERATORS[name][1]))
+    outer = (0, *(None,) * (len(args) - 1))
+    inner = (None, *(0,) * (len(args) - 1))
+    twice = [torch.stack([a, a.flip(0)]) for a in args]
+    last = tuple(a.movedim(0, -1) for a in args)
+    for f, a in (
+        (vmap(vmap(function, inner), outer), args),
+        (vmap(vmap(function, outer), inner), args),
+        (vmap(vmap(function)), twice),
+        (vmap(function, -1, 1), last),
+    ):
+        for found, expected in zip(by("compiled", f, *a), by("reference", f, *a), strict=True):
+            same(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["autograd", "torch.func"])
+@every_operator
+def test_second_derivatives_are_refused(name, kind):
+    """The message says that there is none and what to do, whichever way it is asked for."""
+    function, args, _ = arguments(name)
+
+    def loss(first):
+        return function(first, *args[1:]).square().sum()
+
+    with kernels.using("compiled"), pytest.raises(RuntimeError, match="no second derivative; set NEUROROBUST_KERNEL"):
+        if kind == "torch.func":
+            grad(lambda first: grad(loss)(first).square().sum())(args[0])
+        else:
+            first = args[0].requires_grad_()
+            (slope,) = torch.autograd.grad(loss(first), first, create_graph=True)
+            torch.autograd.grad(slope.square().sum(), first)
+
+
+def operator_calls(monkeypatch):
+    """A call of every custom operator for every choice of which of its tensors are empty, of one die or of several."""
+    calls = {}
+    for name, op in vars(compiled).items():
+        if isinstance(op, torch._ops.OpOverload):
+
+            def recorded(*args, op=op):
+                tensors = [isinstance(a, torch.Tensor) for a in args]
+                kind = [min(len(a), 2) if is_tensor else bool(a) for a, is_tensor in zip(args, tensors)]
+                calls[op, *kind] = op, [a.detach() if is_tensor else a for a, is_tensor in zip(args, tensors)]
+                return op(*args)
+
+            monkeypatch.setattr(compiled, name, recorded)
+    for name, batched in itertools.product(OPERATORS, [False, True]):
+        function, args, dims = arguments(name, [batched] * len(OPERATORS[name][1]))
+        for i in OPERATORS[name][2]:
+            args[i].requires_grad_()
+        with kernels.using("compiled"):
+            (vmap(function, dims) if batched else function)(*args).square().sum().backward()
+    return list(calls.values())
+
+
+def test_operators_pass_opcheck(monkeypatch):
+    """torch.library.opcheck of every custom operator: schema, fake shapes and ahead-of-time tracing."""
+    operators = {op for op in vars(compiled).values() if isinstance(op, torch._ops.OpOverload)}
+    calls = operator_calls(monkeypatch)
+    assert {op for op, _ in calls} == operators and len(operators) >= 6
+    for op, args in calls:
+        torch.library.opcheck(op, args)
+
+
+# Linear: what it adds up depends on how much of the input is not 0.
+
+
+@given(
+    seed=st.integers(0, 2**20),
+    size=st.tuples(*(st.sampled_from([1, 2, 9, 33]),) * 2, *(st.sampled_from([1, 7, 40, 70]),) * 2),
+    rate=st.sampled_from([0.0, 0.02, 0.2, 0.5, 1.0]),
+    binary=st.booleans(),
+    has_bias=st.booleans(),
+    layout=st.sampled_from(["plain", "batch first", "every second"]),
+)
+@hypothesis.settings(max_examples=80)
+def test_linear_equals_the_matrix_product(seed, size, rate, binary, has_bias, layout):
+    """Output and gradients to 1e-10 of the largest entry, binary or weighted, from 0 to 100 % of it not 0."""
+    steps, batch, n_in, n_out = size
+    x = events(seed, rate, steps, batch, n_in)
+    x = x if binary else x * draw(seed + 1, *x.shape)
+    if layout == "batch first":
+        x = x.transpose(0, 1).contiguous().transpose(0, 1)
+    elif layout == "every second":
+        x = torch.stack([x, x + 9], -1)[..., 0]
+    leaves = [x, draw(seed + 2, n_out, n_in), draw(seed + 3, n_out)][: 2 + has_bias]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    weights = draw(seed + 4, steps, batch, n_out)
+
+    def evaluated(*args):
+        out = kernels.linear(*args, *(() if has_bias else (None,)))
+        return (out.detach(), *torch.autograd.grad((weights * out).sum(), args))
+
+    for found, expected in zip(by("compiled", evaluated, *leaves), by("reference", evaluated, *leaves), strict=True):
+        same(found, expected)
+
+
+@pytest.mark.parametrize(("rate", "sparse"), [(0.0, True), (0.02, True), (0.6, False), (1.0, False)])
+@pytest.mark.parametrize("n_out", [8, 64, 300])
+def test_the_rate_chooses_the_path(rate, sparse, n_out, monkeypatch):
+    """Few events are gathered and scattered, many go through the matrix product; the rates above use both paths."""
+    used = []
+    for path in ("gather", "scatter"):
+        loop = getattr(loops, path)
+        monkeypatch.setattr(loops, path, lambda *a, loop=loop, path=path: used.append(path) or loop(*a))
+    weight = draw(1, n_out, 70).requires_grad_()
+    by("compiled", kernels.linear, events(0, rate, 40, 5, 70), weight, None)[0].sum().backward()
+    assert set(used) == ({"gather", "scatter"} if sparse else set())
+
+
+@given(
+    seed=st.integers(0, 2**20),
+    size=st.tuples(st.integers(1, 20), st.sampled_from([1, 2, 17, 33]), st.sampled_from([1, 7, 40]), st.integers(1, 9)),
+    rate=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+    binary=st.booleans(),
+    given_too=st.sets(st.sampled_from(["bias", "recurrent", "gradient of x"])),
+    batch_first=st.booleans(),
+    detach=st.booleans(),
+)
+@hypothesis.settings(max_examples=100)
+def test_a_layer_equals_its_parts(seed, size, rate, binary, given_too, batch_first, detach):
+    """Spikes exactly, gradients to 1e-10 of the largest entry, of a layer in one loop against the reference."""
+    steps, batch, n_in, n = size
+    x = events(seed, rate, steps, batch, n_in)
+    x = x if binary else x * draw(seed + 1, *x.shape)
+    x = x.transpose(0, 1).contiguous().transpose(0, 1) if batch_first else x
+    leaves = {"x": x, "weight": draw(seed + 2, n, n_in), "alpha": decay(seed + 3, n), "v_threshold": decay(seed + 4, n)}
+    leaves |= {"bias": draw(seed + 5, n)} if "bias" in given_too else {}
+    leaves |= {"recurrent": 0.5 * draw(seed + 6, n, n)} if "recurrent" in given_too else {}
+    wanted = [value for name, value in leaves.items() if name != "x" or "gradient of x" in given_too]
+    for value in wanted:
+        value.requires_grad_()
+    weights = draw(seed + 7, steps, batch, n)
+
+    def evaluated():
+        c = LifCoefficients(leaves["alpha"], 1 - leaves["alpha"], leaves["v_threshold"] / 3)
+        parts = (leaves["weight"], leaves.get("bias")), leaves.get("recurrent")
+        spikes = kernels.lif_layer(x, *parts, c, Dynamics(Triangle(), DelayedSubtract(detach)))
+        return (spikes.detach(), *torch.autograd.grad((weights * spikes).sum(), wanted))
+
+    found, expected = by("compiled", evaluated), by("reference", evaluated)
+    assert torch.equal(found[0], expected[0])
+    for a, b in zip(found[1:], expected[1:], strict=True):
+        same(a, b)
+
+
+MISFITS = {
+    "lif": {1: [draw(0, 3, 3), draw(0, N, N).float()], 2: [decay(0, 3)], 3: [decay(0, 5)], 4: [decay(0, 3)]},
+    "layer": {1: [draw(0, N, 28), draw(0, 3, 30)], 2: [draw(0, 3)], 3: [draw(0, 3, 3)], 4: [decay(0, 5)]},
+    "integrator": {1: [decay(0, 5)], 2: [decay(0, 3)]},
+    "sparse": {1: [draw(0, 5, 28), draw(0, 5, 30).float()], 2: [draw(0, 4)]},
+    "dense": {1: [draw(0, 40, 28), draw(0, 40, 30).float()], 2: [draw(0, 39)]},
+    "batch first": {1: [draw(0, 40, 28)], 2: [draw(0, 39)]},
+}
+
+
+@pytest.mark.parametrize("kernel", ["auto", "reference"])
+@pytest.mark.parametrize(
+    ("name", "which", "value"),
+    [(name, which, value) for name, bad in MISFITS.items() for which, values in bad.items() for value in values],
+    ids=lambda value: str(list(value.shape)) + str(value.dtype)[-2:] if isinstance(value, torch.Tensor) else None,
+)
+def test_arguments_that_do_not_fit_are_refused(name, which, value, kernel):
+    """Shapes or types that disagree raise: a compiled loop would read beyond the end of an array."""
+    function, args, _ = arguments(name)
+    args[which] = value
+    with kernels.using(kernel), pytest.raises((RuntimeError, ValueError, TypeError)):
+        function(*args)
+
+
+def test_an_error_of_a_loop_names_the_layer():
+    """A parameter of the wrong shape deep in a network: the message, or a note to it, says in which layer."""
+    net = NETWORKS["integrator"]
+    for bad in ({"c.tau_syn": decay(0, 9)}, {"b.input.weight": draw(0, 5, 8)}, {"o.tau_mem": decay(0, 3)}):
+        layer = next(iter(bad))[0]
+        with pytest.raises((RuntimeError, ValueError, TypeError)) as caught:
+            functional_call(net, nominal(net) | bad, (events(0, 0.3, 2, 5, 3),))
+        told = " ".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+        assert f"'{layer}'" in told or f"{layer}." in told
+
+
+@every_operator
+def test_an_empty_batch(name):
+    """No samples: outputs and gradients of the reference, which are empty or 0."""
+    function, args, _ = arguments(name)
+    args[0] = args[0][:0] if function is swapped else args[0][:, :0]
+    slopes = grad(lambda *a: function(*a).sum(), tuple(OPERATORS[name][2]))
+    for f in (function, slopes):
+        for found, expected in zip(by("compiled", f, *args), by("reference", f, *args), strict=True):
+            assert torch.equal(found, expected)
+
+
+@given(seed=st.integers(0, 2**20))
+@every_operator
+def test_not_a_number_gives_what_the_reference_gives(name, seed):
+    """NaN in a tenth of the input: the outputs are those of the reference, NaN for NaN, and not those without it."""
+    function, args, _ = arguments(name)
+    (clean,) = by("reference", function, *args)
+    args[0] = torch.where(events(seed, 0.1, *args[0].shape) > 0, torch.nan, args[0])
+    (found,), (expected,) = by("compiled", function, *args), by("reference", function, *args)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12, equal_nan=True)
+    assert not torch.equal(expected, clean)
+
+
+@every_operator
+def test_not_a_number_comes_out_of_the_gradient(name):
+    """After a NaN in the input, what has a NaN in its gradient by the reference has one: none is lost in silence."""
+    function, args, _ = arguments(name)
+    args[0] = args[0].clone()
+    args[0][2, 1, 0] = torch.nan
+    slopes = grad(lambda *a: function(*a).square().sum(), tuple(OPERATORS[name][2]))
+    found, expected = by("compiled", slopes, *args), by("reference", slopes, *args)
+    lost = [i for i, (a, b) in enumerate(zip(found, expected)) if b.isnan().any() and not a.isnan().any()]
+    assert lost == [] and any(g.isnan().any() for g in expected)
+
+
+# Networks and fleets.
+
+
+def cores(n):
+    return torch.arange(n) * 2 // n
+
+
+def build(readout, **last):
+    """Three spiking layers of all models, with skip connections, biases, masks, v_leak, refractory times per neuron."""
+    hidden = {
+        "a": AdaptiveLif(
+            Linear(draw(1, 6, 3), 0.1 * draw(2, 6)),
+            Linear(0.3 * draw(3, 6, 6), 0.1 * draw(4, 6), mask=draw(5, 6, 6) > 0),
+            cores(6),
+            tau_mem=0.02,
+            tau_adapt=0.1,
+            adaptation=0.5,
+            v_threshold=torch.tensor([0.1, 0.12]).double(),
+        ),
+        "b": Lif(
+            Linear(draw(6, 5, 9)), tau_mem=0.01, v_threshold=0.1, v_leak=0.02, v_reset=-0.05, t_ref=decay(7, 5) / 400
+        ),
+        "c": CubaLif(
+            Linear(draw(8, 4, 11)),
+            Linear(draw(9, 4, 4)),
+            tau_mem=0.02,
+            tau_syn=0.005,
+            v_threshold=0.1,
+            t_ref=torch.tensor([1e-4, 1e-3, 2e-3, 3e-3]).double(),
+            r=2.0,
+            reset=Subtract(),
+        ),
+    }
+    inputs = {"b": ["a", "x"], "c": ["a", "b"], "o": ["c", "x", "a"]}
+    output = readout(Linear(draw(10, 2, 13), draw(11, 2)), **last)
+    return Network({**hidden, "o": output}, DT, inputs, decode=per_step)
+
+
+NETWORKS = {
+    "integrator": build(LeakyIntegrator, tau_mem=0.02, v_leak=0.3, r=2.0),
+    "filtered integrator": build(CubaLeakyIntegrator, tau_mem=0.02, tau_syn=0.01, v_leak=-0.3),
+    "spikes": build(Lif, tau_mem=0.02, v_threshold=0.1, reset=DelayedToValue()),
+}
+
+
+def dies_of(net, n, seed=0):
+    """All parameters of n dies: every value moved by 20 %."""
+    base = expand(nominal(net), network.placement_of(net))
+    for k in range(n):
+        yield {name: value * (1 + 0.2 * draw(seed + k, *value.shape).clamp(-3, 3)) for name, value in base.items()}
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["events", "weighted input"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_fleet_equals_its_dies(name, weighted):
+    """The fleet against the layers, compiled and reference, at every step, to 1e-12 for 18 dies of 19 samples."""
+    net = NETWORKS[name]
+    x = events(1, 0.3, 19, 40, 3)
+    x = x * draw(2, *x.shape) if weighted else x
+    assert net.plan() is not None
+    found = torch.stack(list(fleet_logits(net, dies_of(net, 18), x)))
+    for kernel in ("compiled", "reference"):
+        (expected,) = by(kernel, lambda: torch.stack([forward(net, die, x)[0] for die in dies_of(net, 18)]))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * expected.abs().max().item())
+    outputs = net(x)[1]
+    assert all(0.01 < outputs[layer].mean() < 0.9 for layer in "abc")
+
+
+def test_a_fleet_of_a_batch_first_or_strided_input():
+    """The input's layout in memory makes no difference, bit for bit."""
+    net, x = NETWORKS["integrator"], events(1, 0.3, 9, 40, 3)
+    expected = list(fleet_logits(net, dies_of(net, 3), x))
+    for laid_out in (x.transpose(0, 1).contiguous().transpose(0, 1), torch.stack([x, x], -1)[..., 0]):
+        assert all(map(torch.equal, fleet_logits(net, dies_of(net, 3), laid_out), expected))
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 16])
+def test_the_size_of_a_chunk_does_not_show(at_once, monkeypatch):
+    """A die's logits have the same bits whatever dies go through the loop with it."""
+    net, x = NETWORKS["integrator"], events(1, 0.3, 19, 40, 3)
+    expected = list(fleet_logits(net, dies_of(net, 7), x))
+    monkeypatch.setattr(network, "DIES_AT_ONCE", at_once)
+    assert all(map(torch.equal, fleet_logits(net, dies_of(net, 7), x), expected))
+
+
+def test_a_fleet_streams():
+    """Dies are taken as their results are asked for: the first result takes a chunk of them, not all hundred."""
+    net, x, taken = NETWORKS["integrator"], events(1, 0.3, 2, 5, 3), []
+    dies = (taken.append(k) or die for k, die in enumerate(dies_of(net, 100)))
+    next(fleet_logits(net, dies, x))
+    assert 1 <= len(taken) <= 32
+    assert list(fleet_logits(net, [], x)) == []
+
+
+class Doubled(LeakyIntegrator):
+    """A neuron with a forward pass of its own."""
+
+    def forward(self, x, dt):
+        return 2 * super().forward(x, dt)
+
+
+def conv():
+    return Conv1d(draw(1, 2, 1, 3), (1, 3), padding=1)
+
+
+REFUSED = {
+    "a neuron of its own": {"o": Doubled(Linear(draw(0, 2, 3)), tau_mem=0.02)},
+    "a convolution": {"o": LeakyIntegrator(conv(), tau_mem=0.02)},
+    "an integrator in the middle": {
+        "m": LeakyIntegrator(Linear(draw(0, 4, 3)), tau_mem=0.02),
+        "o": LeakyIntegrator(Linear(draw(1, 2, 4)), tau_mem=0.02),
+    },
+    "snnTorch's subtraction": {
+        "o": Lif(Linear(draw(0, 2, 3)), tau_mem=0.02, v_threshold=0.01, reset=SnntorchSubtract())
+    },
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_fleet_cannot_take_runs_die_by_die(name):
+    """Such a network has no plan and gives the bits of the forward pass; so does one forced to the reference."""
+    net, x = Network(REFUSED[name], DT), events(1, 0.3, 4, 30, 3)
+    assert net.plan() is None
+    expected = [forward(net, die, x)[0] for die in dies_of(net, 3)]
+    assert all(map(torch.equal, fleet_logits(net, dies_of(net, 3), x), expected))
+    assert all(output.abs().sum() > 0 for output in expected)
+    with kernels.using("reference"):
+        assert NETWORKS["integrator"].plan() is None
+
+
+def test_an_integrator_of_a_fleet_hears_spikes_and_input_alone():
+    """A network whose only layer is its read-out, and one with a single step, single sample, single neuron."""
+    alone = Network({"o": LeakyIntegrator(Linear(draw(0, 1, 1)), tau_mem=0.02)}, DT, decode=per_step)
+    pair = Network(
+        {
+            "h": Lif(Linear(draw(1, 1, 1)), tau_mem=0.02, v_threshold=0.01, reset=ToValue()),
+            "o": LeakyIntegrator(Linear(draw(2, 1, 1)), tau_mem=0.02),
+        },
+        DT,
+        decode=per_step,
+    )
+    for net, (batch, steps) in itertools.product((alone, pair), ((1, 1), (1, 7), (5, 1))):
+        x = draw(3, batch, steps, 1)
+        assert net.plan() is not None
+        for found, die in zip(fleet_logits(net, dies_of(net, 3), x), dies_of(net, 3)):
+            same(found, forward(net, die, x)[0].detach(), 1e-12)
+
+
+def test_bad_input_of_a_fleet_is_refused():
+    """A wrong number of channels, and a wrong type, by name, before any loop runs."""
+    net = NETWORKS["integrator"]
+    for x in (events(0, 0.3, 2, 5, 4), events(0, 0.3, 2, 5, 3).float(), events(0, 0.3, 2, 5, 3)[:, :0]):
+        with pytest.raises((ValueError, TypeError), match="x: got"):
+            next(fleet_logits(net, dies_of(net, 2), x))
+
+
+def gradients(net, x, function):
+    """Logits, and the gradient of Σ logits² in every parameter."""
+    logits = function(x)[0]
+    return logits.detach(), *torch.autograd.grad(logits.square().sum(), net.parameters())
+
+
+def test_torch_compile_equals_eager():
+    """torch.compile(fullgraph=True) of a recurrent network: the bits of logits and of all gradients."""
+    hidden = NETWORKS["integrator"].get_submodule("a")
+    readout = LeakyIntegrator(Linear(draw(0, 2, 6), draw(1, 2)), tau_mem=0.02, v_leak=0.1)
+    net, x = Network({"hidden": hidden, "readout": readout}, DT), events(1, 0.3, 7, 10, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of its tracing
+        found = gradients(net, x, torch.compile(net, fullgraph=True, backend="aot_eager"))
+    torch._dynamo.reset()
+    assert all(map(torch.equal, found, gradients(net, x, net))) and found[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_functional_call_and_vmap_of_a_network(name):
+    """vmap and vmap(grad) of functional_call(strict=True) over dies: output and gradients of the reference's loop."""
+    net, x = NETWORKS[name], events(1, 0.3, 5, 20, 3)
+    dies = list(dies_of(net, DIES))
+    keep = [k for k in dies[0] if not k.endswith("t_ref")]  # without a gradient
+    stacked = {k: torch.stack([die[k] for die in dies]) for k in keep}
+    fixed = dict(net.named_buffers()) | {k: v for k, v in dies[0].items() if k not in keep}
+    weights = draw(3, 5, 20, 2)
+
+    def logits(params):
+        return functional_call(net, params | fixed, (x,), strict=True)[0]
+
+    slopes = grad(lambda params: (weights * logits(params)).sum())
+    (found,) = by("compiled", vmap(logits), stacked)
+    (found_slopes,) = by("compiled", vmap(slopes), stacked)
+    for k in range(DIES):
+        die = {name: value[k] for name, value in stacked.items()}
+        same(found[k], by("reference", logits, die)[0])
+        for name, expected in by("reference", slopes, die)[0].items():
+            same(found_slopes[name][k], expected)
+
+
+# Threads and processes.
+
+
+def busy(seed=0):
+    """Outputs and gradients of all loops, of a batch that fills more than one block, and of a fleet; no matrix
+    product of torch's, which hangs in a forked process."""
+    args = [make(seed + i) for i, make in enumerate(OPERATORS["lif"][1])]
+    weight = draw(seed + 7, N, 30).requires_grad_()
+    current = kernels.linear(events(seed, 0.02, 20, 37, 30), weight, None)
+    spikes = spiking(current + 1, *args[1:])
+    layer = whole_layer(events(seed + 1, 0.02, 20, 37, 30), weight, None, *args[1:3])
+    out = kernels.leaky_integrator(spikes[..., :N] + layer, args[2].requires_grad_(), args[3])
+    net = build(LeakyIntegrator, tau_mem=0.02)
+    fleet = fleet_logits(net, dies_of(net, 3), events(1, 0.1, 37, 10, 3))
+    return [out.detach(), *torch.autograd.grad(out.square().sum(), [weight, args[2]]), *fleet]
+
+
+@pytest.fixture
+def all_sizes_are_spread(monkeypatch):
+    """Work of any size goes to more than one thread; torch's number of threads is put back."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(threads, "SMALL", 0)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_bits_do_not_depend_on_threads(all_sizes_are_spread):
+    """Outputs and all gradients of every operator and of a fleet have the same bits with 1, 2 and 3 threads."""
+    results = []
+    for n in (1, 2, 3):
+        torch.set_num_threads(n)
+        results.append(busy())
+    for other in results[1:]:
+        assert all(map(torch.equal, results[0], other))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_as_many_threads_as_torch_has(n, all_sizes_are_spread):
+    """n threads meet at a barrier, so n work at once; no more than n ever do, the caller among them."""
+    torch.set_num_threads(n)
+    barrier, seen, done = threading.Barrier(n), set(), []
+
+    def work(block):
+        if block < n:
+            barrier.wait(timeout=20)
+        seen.add(threading.get_ident())
+        done.append(block)
+
+    threads.spread(work, 50, 10**9)
+    assert sorted(done) == list(range(50))
+    assert len(seen) == n and threading.get_ident() in seen
+    assert torch.get_num_threads() == n
+
+
+def test_small_work_stays_on_the_caller():
+    """What is smaller than the price of a thread runs on none but the caller's."""
+    before, seen = torch.get_num_threads(), set()
+    try:
+        torch.set_num_threads(2)
+        threads.spread(lambda block: seen.add(threading.get_ident()), 50, threads.SMALL - 1)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_an_error_in_a_block_comes_out(n, all_sizes_are_spread):
+    """An exception in any block reaches the caller, and the next call works."""
+    torch.set_num_threads(n)
+    for bad in (0, 7, 49):
+        with pytest.raises(ZeroDivisionError):
+            threads.spread(lambda block, bad=bad: 1 / (block - bad), 50, 10**9)
+    done = []
+    threads.spread(done.append, 5, 10**9)
+    assert sorted(done) == list(range(5))
+
+
+def test_calls_from_several_threads_do_not_mix(all_sizes_are_spread):
+    """Four threads of the user's own that call the engine at once each get the bits they get alone."""
+    torch.set_num_threads(2)
+    expected, found = {seed: busy(seed) for seed in range(4)}, {}
+    users = [threading.Thread(target=lambda s=s: found.update({s: busy(s)}), daemon=True) for s in range(4)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join(60)
+    assert found.keys() == expected.keys()
+    assert all(all(map(torch.equal, found[seed], expected[seed])) for seed in found)
+
+
+def child(results, seed):
+    """Run in a worker: the engine on two threads."""
+    torch.set_num_threads(2)
+    threads.SMALL = 0
+    results.put([value.detach().tolist() for value in busy(seed)])
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_do_not_deadlock(method, all_sizes_are_spread):
+    """A worker started after the parent has used its threads does the same work, and ends, within half a minute."""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} on this system")
+    torch.set_num_threads(2)
+    expected = [value.tolist() for value in busy()]
+    context = multiprocessing.get_context(method)
+    results = context.Queue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python ≥ 3.12: a fork beside threads may deadlock
+        worker = context.Process(target=child, args=(results, 0), daemon=True)
+        worker.start()
+    try:
+        assert results.get(timeout=30) == expected
+        worker.join(10)
+        assert worker.exitcode == 0
+    finally:
+        worker.kill()
+
+
+# Where compiled code is kept.
+
+
+def writable(monkeypatch, tmp_path, *folders):
+    """A home and a folder of temporary files of the test's own, and nothing writable but ``folders``."""
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    (home / ".cache").mkdir(parents=True)
+    temporary.mkdir()
+    monkeypatch.setattr(jit.tempfile, "gettempdir", lambda: str(temporary))
+    monkeypatch.setattr(jit.tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("HOME", str(home))
+    allowed = {str(home if folder == "home" else folder) for folder in folders}
+    monkeypatch.setattr(jit.os, "access", lambda path, mode: str(path) in allowed)
+    return temporary
+
+
+OWN = Path(jit.__file__).parent
+
+
+@pytest.mark.parametrize("folders", [(OWN / "__pycache__", OWN), ("home/.cache",)], ids=["package", "home"])
+def test_cache_where_numba_puts_it(folders, monkeypatch, tmp_path):
+    """Nothing is chosen where the package's own folder, or the user's cache, can be written to."""
+    writable(monkeypatch, tmp_path, *(tmp_path / f if isinstance(f, str) else f for f in folders))
+    assert jit.cache_folder() == ""
+
+
+@pytest.mark.parametrize("extra", [(), ("home",)], ids=["read-only home", "read-only cache in a home"])
+def test_cache_of_a_read_only_home(extra, monkeypatch, tmp_path):
+    """A private folder among the temporary ones, the same at every call; also where only ~/.cache is read-only, which
+    is where numba would write."""
+    temporary = writable(monkeypatch, tmp_path, *extra)
+    folder = Path(jit.cache_folder())
+    assert folder.parent == temporary
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert jit.cache_folder() == str(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are POSIX's")
+@pytest.mark.parametrize("planted", ["open folder", "link", "file"])
+def test_a_planted_cache_is_not_used(planted, monkeypatch, tmp_path):
+    """Another's folder, link or file of that name could hold another's code: a fresh private folder is made."""
+    temporary = writable(monkeypatch, tmp_path)
+    usual = Path(jit.cache_folder())
+    usual.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    if planted == "open folder":
+        usual.mkdir()
+        usual.chmod(0o777)
+    elif planted == "link":
+        usual.symlink_to(tmp_path / "elsewhere")
+    else:
+        usual.touch()
+    folder = Path(jit.cache_folder())
+    assert folder != usual and folder.parent == temporary
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_cache_of_a_user_without_a_home(monkeypatch, tmp_path):
+    """A user id that no one knows, as in a container, has no home: the temporary folder is used."""
+    temporary = writable(monkeypatch, tmp_path)
+
+    def no_home(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(jit.Path, "home", no_home)
+    assert Path(jit.cache_folder()).parent == temporary
+
+
+# In a fresh process, where no test has been before.
+
+FRESH = """
+import json, resource, sys
+import torch
+torch.set_num_threads(1)
+import neurorobust as nr
+found = {"imported": [name for name in ("numba", "neurorobust.kernels.loops") if name in sys.modules]}
+from neurorobust import kernels
+from neurorobust.connections import Linear
+from neurorobust.neurons import Lif, LeakyIntegrator
+from neurorobust.network import fleet_logits
+
+generator = torch.Generator().manual_seed(0)
+def draw(*shape):
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def now():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+net = nr.Network({
+    "hidden": Lif(Linear(draw(64, 16)), Linear(0.1 * draw(64, 64)), tau_mem=0.02, v_threshold=0.1),
+    "readout": LeakyIntegrator(Linear(draw(2, 64)), tau_mem=0.02),
+}, 1e-3)
+
+def step():
+    net.zero_grad()
+    net((draw(8, 50, 16) > 1).double())[0].square().sum().backward()
+for _ in range(20):
+    step()
+found["threads"] = torch.get_num_threads()
+before = now()
+for _ in range(200):
+    step()
+found["leak"] = now() - before
+
+wide = nr.Network({
+    "hidden": Lif(Linear(draw(64, 512)), tau_mem=0.02, v_threshold=0.1),
+    "readout": LeakyIntegrator(Linear(draw(2, 64)), tau_mem=0.02),
+}, 1e-3)
+x = (draw(20, 100, 512) > 2).double()
+def dies(n):
+    for _ in range(n):
+        yield {name: value * (1 + 0.1 * draw(*value.shape).clamp(-3, 3)) for name, value in nr.nominal(wide).items()}
+for n, name in ((16, "few"), (160, "many")):
+    for _ in fleet_logits(wide, dies(n), x):
+        pass
+    found[name] = peak()
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """What a process of its own found, in MiB."""
+    environment = {key: value for key, value in os.environ.items() if key != "NEUROROBUST_KERNEL"}
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+
+
+@linux
+def test_nothing_is_compiled_at_import(fresh):
+    """``import neurorobust`` loads neither numba nor the loops."""
+    assert fresh["imported"] == []
+
+
+@linux
+def test_the_engine_leaves_torchs_threads_alone(fresh):
+    """torch.set_num_threads(1) still holds after compiled loops ran."""
+    assert fresh["threads"] == 1
+
+
+@linux
+def test_no_leak_over_a_thousand_calls(fresh):
+    """200 training steps, 1200 calls of operators that allocate 80 MB for spikes and membranes, leave less than 8."""
+    assert fresh["leak"] < 8
+
+
+@linux
+def test_a_large_fleet_needs_no_more_memory_than_a_small_one(fresh):
+    """The peak of 160 dies is within 16 MiB of that of 16; all their weights are 42 MB, their spikes 160."""
+    assert fresh["many"] - fresh["few"] < 16
