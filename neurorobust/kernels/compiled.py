@@ -703,7 +703,7 @@ def coefficients_of(c: LifCoefficients, dynamics: Dynamics) -> tuple[Tensor, Ten
     refractory = none if c.refractory is None else c.refractory
     flags = (to_value, reset.detach, c.syn is not None, c.rho is not None, dynamics.surrogate.scaled)
     rules = (_width(dynamics.surrogate)[0], *(int(flag) for flag in flags))
-    return torch.stack(coefficients), refractory.detach().long(), rules
+    return torch.stack(coefficients), refractory.detach().int(), rules
 
 
 def _layer(

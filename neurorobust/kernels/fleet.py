@@ -40,7 +40,7 @@ def _table(layers: Sequence[Layer]) -> tuple[np.ndarray, np.ndarray]:
 
 def _numbers(layers: Sequence[Layer], most: int) -> tuple[Tensor, Tensor]:
     """All numbers of one die in one row, in the order of the table, and the refractory steps of every layer."""
-    parts, refractory = [], torch.zeros(len(layers), most, dtype=torch.long)
+    parts, refractory = [], torch.zeros(len(layers), most, dtype=torch.int32)
     for layer, rest in zip(layers, refractory):
         n = len(layer.weight)
         coefficients, rest[:n], _ = coefficients_of(layer.coefficients, layer.dynamics or SILENT)

@@ -195,7 +195,7 @@ def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refrac
     rest = refractory[chip if refractory.shape[0] > 1 else 0]
     rows = recurrent[chip if recurrent.shape[0] > 1 else 0] if recurrent.shape[0] > 0 else recurrent.reshape(n, 0)
     real = np.empty((GROUP, 5, n), spikes.dtype)
-    silent = np.empty((GROUP, n), np.int64)
+    silent = np.empty((GROUP, n), np.int32)
     count = np.empty(GROUP, np.int64)
     active, x_active = np.empty((GROUP, n + SPARE), np.int32), np.empty(n_in + SPARE, np.int32)
     scratch = real, np.zeros(n, np.uint8), silent, active, count, np.empty(n_in, np.uint8), x_active
@@ -373,6 +373,7 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
     zero = dtype.type(0)
     one = dtype.type(1)
     has_recurrent, has_g_x = recurrent.shape[1] > 0, g_x.shape[0] > 0
+    widens = one if scaled else zero
     hears, tells = g_weight.shape[0] > 0, g_current.shape[0] > 0
     for t in range(steps - 1, -1, -1):
         for r in range(group):
@@ -382,7 +383,8 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
                 b = b_trace[r, t]
                 for i in range(n):
                     level[i] = bound[i] + adaptation[i] * b[i]
-                    per_span[i] = one / (scale[i] + (adaptation[i] * b[i] if scaled else zero))
+                for i in range(n):
+                    per_span[i] = one / (scale[i] + widens * adaptation[i] * b[i])
                 slopes(x, level, per_span, surrogate, width, slope_r, u[r])
             else:
                 slopes(x, bound, per[1], surrogate, width, slope_r, u[r])
@@ -481,10 +483,14 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
                 b, lam_b_r, to_rho, to_adaptation = b_trace[r, t], lam_b[r], sums[7], sums[8]
                 b_before = b_trace[r, t - 1] if t > 0 else at_rest
                 for i in range(n):
-                    onto = -g[i] * (one + u_r[i] if scaled else one) - lam_r[i] * z_before[i]  # dL/d(adaptation · b)
-                    lam_b_r[i] = rho[i] * lam_b_r[i] + adaptation[i] * onto
-                    to_adaptation[i] += onto * b[i]
+                    s[i] = -g[i] * (one + widens * u_r[i]) - lam_r[i] * z_before[i]  # dL/d(adaptation · b)
+                for i in range(n):
+                    lam_b_r[i] = rho[i] * lam_b_r[i] + adaptation[i] * s[i]
+                for i in range(n):
+                    to_adaptation[i] += s[i] * b[i]
+                for i in range(n):
                     to_rho[i] += lam_b_r[i] * (b_before[i] - z_before[i])
+                for i in range(n):
                     before[i] += (one - rho[i]) * lam_b_r[i]
             if has_recurrent and t > 0:
                 z_past_r, fired_r = z_past[r], fired[r]
@@ -707,7 +713,7 @@ def fleet(chip, low, high, x, numbers, refractory, table, sources, out):
     n_in = x.shape[2]
     real = np.empty((layers, 5, most), x.dtype)
     bytes_ = np.zeros((layers, most), np.uint8)
-    silent = np.empty((layers, most), np.int64)
+    silent = np.empty((layers, most), np.int32)
     active = np.empty((layers, most + SPARE), np.int32)
     counts = np.empty(layers, np.int64)
     scratch = real, bytes_, silent, active, counts, np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32)
