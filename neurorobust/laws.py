@@ -149,7 +149,7 @@ class Law(ABC):
 
     @property
     def bulk(self) -> Law:
-        """The law without its outliers: what a tolerance corner means."""
+        """What a tolerance corner means: the law, its outliers left out."""
         return self
 
 

@@ -133,7 +133,7 @@ class Toleranced(Protocol):
 class ToleranceBox(Ball):
     """Bounds of their own for every element: low ≤ δ ≤ high, low ≤ 0 ≤ high. See :meth:`Ball.from_chip`.
 
-    :meth:`radius` is the largest of a parameter's; a step of one radius is half an element's own width.
+    ``radius`` is the largest of a parameter's; a step of one radius is half an element's own width.
 
     Args:
         corners: (low, high) by parameter name, expanded shapes.

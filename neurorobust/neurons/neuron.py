@@ -157,7 +157,7 @@ class Neuron(nn.Module, ABC):
 
 
 class SpikingNeuron(Neuron):
-    """A model of the LIF family: :meth:`coefficients`, a ``surrogate`` and a ``reset`` are all there is to it."""
+    """A model of the LIF family: ``coefficients``, a ``surrogate`` and a ``reset`` are all there is to it."""
 
     surrogate: Surrogate
     reset: Reset
