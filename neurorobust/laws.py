@@ -149,7 +149,7 @@ class Law(ABC):
 
     @property
     def bulk(self) -> Law:
-        """What a tolerance corner means: the law, its outliers left out."""
+        """The law without its outliers, which is what a tolerance corner means."""
         return self
 
 
