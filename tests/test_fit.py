@@ -17,6 +17,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 import chipmodels
+from neurorobust import console
 from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Programmed
 from neurorobust.chip.fitting import Recording, estimate, fit
 from neurorobust.cli import app, main
@@ -301,7 +302,9 @@ def test_the_command_prints_what_the_fit_says(tmp_path, monkeypatch, capsys):
     run = CliRunner().invoke(app, ["chips", "fit", str(path), "--grid", "16x16", "--json"])
     assert run.exit_code == 0, run.output
     assert json.loads(run.stdout) == json.loads(json.dumps(estimate(path, name="measured", grid=(16, 16)).card()))
-    shown = CliRunner().invoke(app, ["chips", "fit", str(path)], env={"COLUMNS": "300"})
+    monkeypatch.setattr(console.out, "_width", 300)
+    monkeypatch.setattr(console.out, "_height", 100)
+    shown = CliRunner().invoke(app, ["chips", "fit", str(path)])
     assert "sigma at 0.02 s" in shown.stdout
     assert "one chip was measured" in shown.stdout
     for words, said in ([[str(tmp_path / "none.csv")], "none.csv"], [[str(path), "--grid", "16"], "expected rows and"]):

@@ -552,7 +552,7 @@ def trace_adaptation(b_trace, spikes, first, rho):
         for t in range(1, b_trace.shape[1]):
             before, now, z = b_trace[r, t - 1], b_trace[r, t], spikes[t - 1, first + r]
             for i in range(n):
-                now[i] = rho[i] * before[i] + (1 - rho[i]) * z[i]
+                now[i] = rho[i] * before[i] + (rho.dtype.type(1) - rho[i]) * z[i]
 
 
 @jit
