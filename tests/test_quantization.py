@@ -221,7 +221,7 @@ def test_every_codec_has_a_way_to_be_built():
 @of_every_codec
 @given(data=st.data())
 def test_a_codec_is_idempotent(kind, data):
-    """decode ∘ encode leaves every value that a code means as it is, but for the last bits where two codes mean the same;
+    """decode ∘ encode leaves every value a code means as it is, but for last bits where two codes mean the same;
     every code means one value."""
     codec = data.draw(WAYS[kind])
     codes = everything(codec)
