@@ -142,12 +142,14 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
         for die in fleet:
             yield apply(programmed.params, die.deviations(programmed), programmed.placement)
 
-    rows, single = [], []
+    rows: list[tuple[float, float, list[float]]] = []
+    guessed = None
     with progress(f"dies of {chip.name}", n_chips + 2) as tick, evaluating(network):
         for outputs in fleet_logits(network, dies(), data.x):
             check_outputs(outputs, data.y)
+            if not rows:
+                guessed = one_class(outputs, data.y)
             rows.append(_measure(outputs, data))
-            single.append(one_class(outputs, data.y))
             tick()
     (nominal_score, *_), (programmed_score, *_), *rows = rows
     return FleetResult(
@@ -160,7 +162,7 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
         accuracy=None if data.regression else np.array([row[1] for row in rows]),
         recall=None if data.regression else np.array([row[2] for row in rows]),
         programming=programmed.report,
-        one_class=single[0],
+        one_class=guessed,
     )
 
 

@@ -50,8 +50,8 @@ class CubaLeakyIntegrator(Neuron):
         return LifCoefficients(alpha, self.gain(alpha) * (1 - syn), never, syn, self.optional("v_leak"))
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        alpha, syn = decay(self.per_neuron("tau_mem"), dt), decay(self.per_neuron("tau_syn"), dt)
-        filtered = kernels.leaky_integrator(self.current(x, dt), syn, 1 - syn)
-        v = kernels.leaky_integrator(filtered, alpha, self.gain(alpha))
-        v_leak = self.optional("v_leak")
-        return v if v_leak is None else v + v_leak
+        c = self.coefficients(dt)
+        assert c.syn is not None
+        filtered = kernels.leaky_integrator(self.current(x, dt), c.syn, 1 - c.syn)
+        v = kernels.leaky_integrator(filtered, c.alpha, self.gain(c.alpha))
+        return v if c.v_leak is None else v + c.v_leak
