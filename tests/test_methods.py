@@ -47,6 +47,7 @@ def test_every_method_has_four_trials():
         for trial in found.trials:
             assert trial.settings.keys() == found.trials[0].settings.keys()
             replace(SCHEDULE, **trial.schedule)
+    assert str(method("beta")) == "an attack on every kind (zeta 0.1, beta 0.4, steps 3)"
 
 
 @pytest.mark.parametrize("build", [perceptron, on_chip], ids=["perceptron", "dynapse2"])

@@ -90,7 +90,7 @@ class _Walk:
     def __init__(self, zero: Tensor):
         self.far = self.mean = self.speed = zero
 
-    def go(self, slope: Tensor, rate: float, gamma: float, jolt: Tensor) -> None:
-        self.speed = MOMENTUM * self.speed + slope
-        self.far = self.far - rate * (slope + MOMENTUM * self.speed + gamma * self.far) + jolt
+    def go(self, by: Tensor, rate: float, gamma: float, jolt: Tensor) -> None:
+        self.speed = MOMENTUM * self.speed + by
+        self.far = self.far - rate * (by + MOMENTUM * self.speed + gamma * self.far) + jolt
         self.mean = ALPHA * self.mean + (1 - ALPHA) * self.far
