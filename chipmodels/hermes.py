@@ -42,5 +42,5 @@ chip = ChipModel(
         "drift: exponent at G/G_max = 1": Fact(0.017, "coded", _SOURCE),
         "drift: its spread at G/G_max = 1": Fact(0.008, "assumed", "as in aihwkit's PCM-like model"),
     },
-    notes=pcm.chip.notes,
+    notes=(*pcm.chip.notes[:-1], "Its read noise, converters and IR drop are left out."),
 )

@@ -39,6 +39,10 @@ class Connection(nn.Module, ABC):
         """The constructor's arguments that are neither tensors nor connections, as JSON can hold them."""
         return {}
 
+    def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
+        """What it makes of an input with another weight and no bias; where it is one weight."""
+        raise TypeError(f"{type(self).__name__}: has no single weight to read; read noise needs a connection with one.")
+
     def matrix(self) -> Tensor:
         """The weights as one matrix, shape (n_out, n_in), row = target; where there is one."""
         raise ValueError(
@@ -64,6 +68,10 @@ class _Synapses(Connection):
 
     def masks(self) -> dict[str, Tensor]:
         return {"weight": self.mask}
+
+    def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
+        values = {"weight": weight} | ({} if self.bias is None else {"bias": torch.zeros_like(self.bias)})
+        return torch.func.functional_call(self, values, (x, dt))
 
     def masked(self) -> Tensor:
         """The weight with absent synapses at zero, in its own shape."""

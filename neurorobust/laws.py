@@ -134,10 +134,12 @@ class Law(ABC):
 
     Attributes:
         more: how many further standard normals a device has, besides u. ages: whether it changes with time.
+        reads: whether reading it adds noise.
     """
 
     more: int = 0
     ages: bool = False
+    reads: bool = False
 
     @abstractmethod
     def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
@@ -146,6 +148,12 @@ class Law(ABC):
     def aged(self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float) -> Tensor:
         """δ from u and all further normals of the device, some seconds after programming."""
         return self.deviate(kind, u[0], nominal)
+
+    def read(
+        self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float, fresh: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """:meth:`aged`, as one reading sees it: ``fresh`` are standard normals that are new at every reading."""
+        return self.aged(kind, u, nominal, time)
 
     @property
     def bulk(self) -> Law:

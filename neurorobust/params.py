@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import check_finite, check_positive, unknown
+from .noise import Noise
 
 Params = dict[str, Tensor]
 Deviations = dict[str, Tensor]
@@ -165,7 +166,12 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def forward(
-    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, update_buffers: bool = False
+    network: nn.Module,
+    params: Mapping[str, Tensor],
+    x: Tensor,
+    *,
+    update_buffers: bool = False,
+    noise: Noise | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits and spikes at the given parameters, without :func:`run`'s checks: for inner loops.
 
@@ -178,6 +184,12 @@ def forward(
         values = {name: value.clone() for name, value in values.items()}
     values |= params
     slots = getattr(network, "slots", None)
+    if noise is not None:
+        if not hasattr(network, "layers"):
+            raise TypeError(
+                f"noise: {type(network).__name__} holds a foreign module, whose layers take none; expected a Network."
+            )
+        return torch.func.functional_call(network, values, (x, noise), strict=True)
     if slots is None:
         return torch.func.functional_call(network, values, (x,), strict=True)
     # Not torch's own tie_weights: it leaves other weights behind in a module that is used twice (torch 2.13).
@@ -187,16 +199,23 @@ def forward(
 
 @overload
 def run(
-    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: Literal[True]
+    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: Literal[True], noise: Noise | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]: ...
 
 
 @overload
-def run(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: Literal[False] = False) -> Tensor: ...
+def run(
+    network: nn.Module,
+    params: Mapping[str, Tensor],
+    x: Tensor,
+    *,
+    record: Literal[False] = False,
+    noise: Noise | None = None,
+) -> Tensor: ...
 
 
 def run(
-    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: bool = False
+    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: bool = False, noise: Noise | None = None
 ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     """Run a network at the given parameters, which need not be its own.
 
@@ -205,13 +224,15 @@ def run(
         params: every parameter of the network, nominal or deviated (see :func:`apply`).
         x: input, batch first: (B, T, n_in) for a spiking network, whatever a wrapped module takes.
         record: also return what the layers put out.
+        noise: tensors of :class:`neurorobust.noise.Noise`, new in every time step.
 
     Returns:
         Logits of shape (B, n_classes); with ``record`` the pair (logits, {layer: spikes of shape (B, T, n)}), which is
         empty for a wrapped module.
 
     Raises:
-        ValueError: an unknown, missing or non-finite parameter, or an input of the wrong shape.
+        ValueError: an unknown, missing or non-finite parameter, an input or noise of the wrong shape.
+        TypeError: noise for a foreign module, or for neurons that take none.
     """
     expected = dict(network.named_parameters())
     for name in params:
@@ -222,7 +243,7 @@ def run(
         raise ValueError(f"params: {', '.join(missing)} missing; start from nr.nominal(network), which has them all.")
     check_values(params)
     check_finite({"x": x})
-    logits, spikes = forward(network, params, x)
+    logits, spikes = forward(network, params, x, noise=noise)
     if record:
         return logits, {name: value.transpose(0, 1) for name, value in spikes.items()}
     return logits
