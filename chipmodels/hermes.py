@@ -33,6 +33,7 @@ chip = ChipModel(
             store=Scaled(G_MAX, "S"),
         ),
     },
+    shares_kernels=True,
     limits=pcm.chip.limits,
     facts={f"programming noise, coefficient {i}, µS": Fact(c, "coded", _SOURCE) for i, c in enumerate(_sigma)}
     | {

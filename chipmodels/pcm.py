@@ -31,6 +31,7 @@ chip = ChipModel(
             store=Scaled(G_MAX, "S"),
         ),
     },
+    shares_kernels=True,
     limits=Limits(
         cores=64,
         neurons_per_core=256,

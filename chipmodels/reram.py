@@ -40,6 +40,7 @@ chip = ChipModel(
             store=Scaled(G_MAX, "S"),
         ),
     },
+    shares_kernels=True,
     limits=Limits(
         cores=48,
         neurons_per_core=256,

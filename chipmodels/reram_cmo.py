@@ -37,6 +37,7 @@ chip = ChipModel(
             store=Scaled(Fact(G_MAX.value - G_MIN.value, "coded", f"{_SOURCE}: G_max − G_min, S"), "S"),
         ),
     },
+    shares_kernels=True,
     limits=replace(reram.chip.limits, status="assumed", source="as NeuRRAM; no chip of this technology is described"),
     facts={
         "G_min, S": G_MIN,

@@ -100,7 +100,7 @@ class Table(Spread):
         x, sigma = torch.tensor(self.points, dtype=nominal.dtype, device=nominal.device).T.contiguous()
         if len(x) == 1:
             return sigma.expand(nominal.shape)
-        place, knots = nominal.detach().abs().clamp(float(x[0]), float(x[-1])), x.log()
+        place, knots = nominal.detach().abs().clamp(float(x[0]), float(x[-1])).contiguous(), x.log()
         i = torch.bucketize(place, x[1:-1])
         here = torch.minimum(torch.maximum(nominal.abs(), x[0]), x[-1]).log()
         share = (here - knots[i]) / (knots[i + 1] - knots[i])

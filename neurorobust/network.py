@@ -150,6 +150,7 @@ class Network(nn.Module):
         cores: dict[str, Tensor] = {}
         index: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
+        shared: dict[str, Callable[[], Tensor]] = {}
         for name, layer in self.layers().items():
             cores[name] = layer.core
             for kind, _ in layer.named_parameters(recurse=False):
@@ -158,7 +159,8 @@ class Network(nn.Module):
                     index[f"{name}.{kind}"] = entries
             for part, connection in layer.connections().items():
                 masks |= {f"{name}.{part}.{weight}": mask for weight, mask in connection.masks().items()}
-        return Placement(cores, index, masks)
+                shared |= {f"{name}.{part}.{own}": make for own, make in connection.kernels().items()}
+        return Placement(cores, index, masks, kernels=shared)
 
 
 def placement_of(network: nn.Module) -> Placement:

@@ -15,7 +15,7 @@ digital     digital: a number that is computed exactly, off the analog array    
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, overload
@@ -55,12 +55,15 @@ class Placement:
             the entry of the nominal tensor that each neuron reads, shape (n,).
         masks: connectivity of each weight, True where a synapse exists.
         feeds: the layer whose neurons a module's synapses end on, where its name does not say so (``{"0": "1"}``).
+        kernels: for a parameter that all positions of a convolution share, what makes the ``index`` with which every
+            neuron has synapses of its own: the entry of the kernel each reads, (n, n_in), −1 where there is none.
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
     index: Mapping[str, Tensor] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     feeds: Mapping[str, str] = field(default_factory=dict)
+    kernels: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
 
     def layer(self, name: str) -> str | None:
         """The placed layer a parameter belongs to: the longest leading part of its name that is one or feeds one."""
@@ -109,11 +112,17 @@ def expand(params: Mapping[str, Tensor], placement: Placement) -> Params:
     """One value per neuron or synapse: what was set once per core is copied to each of its neurons; what has one value
     per neuron already stays as it is, so a die can deviate again."""
     return {
-        name: value.reshape(-1)[placement.index[name]]
+        name: unrolled(value, placement.index[name])
         if name in placement.index and value.shape != placement.index[name].shape
         else value
         for name, value in params.items()
     }
+
+
+def unrolled(value: Tensor, index: Tensor) -> Tensor:
+    """The entries of a tensor that an index names; 0 where it is −1."""
+    read = value.reshape(-1)[index.clamp(min=0)]
+    return read if index.ndim < 2 else read * (index >= 0)
 
 
 def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placement: Placement = NOWHERE) -> Params:
@@ -124,7 +133,8 @@ def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placem
 
     Args:
         params: nominal values, shape of the parameter (or one per core where the placement says so).
-        deviations: by parameter name, expanded shape; a parameter without an entry does not deviate.
+        deviations: by parameter name, expanded shape; a parameter without an entry does not deviate. A kernel deviates
+            as one, or, where they are of the shape (n, n_in), every synapse of its neurons by itself.
         placement: expands what is set once per core.
 
     Raises:
@@ -136,6 +146,8 @@ def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placem
     result = expand(params, placement)
     for name, delta in deviations.items():
         value = result[name]
+        if name in placement.kernels and delta.shape[-value.ndim :] != value.shape:
+            value = unrolled(value, placement.kernels[name]())
         if delta.shape[-value.ndim :] != value.shape and value.ndim:
             raise ValueError(
                 f"deviations[{name!r}]: got shape {tuple(delta.shape)}; expected {tuple(value.shape)}, "

@@ -78,6 +78,11 @@ class DeadNeurons(Defect):
             dead = _neurons(self, die, stand_in, placement)[name]
             if name in expanded:
                 value = expanded[name]
+                if value.numel() != n:
+                    raise ValueError(
+                        f"{name}: the neurons of layer {layer!r} are computed digitally beside the array that holds "
+                        f"its kernel once; take BadSynapses or StuckDevices."
+                    )
                 yield name, dead.reshape(value.shape), torch.full_like(value, NEVER)
                 continue
             for name, value in expanded.items():

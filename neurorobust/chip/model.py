@@ -18,6 +18,7 @@ from ..sites import Common, Correlation, Structure
 from .defective import Defect
 from .die import Fleet
 from .facts import NO_LIMITS, REAL_TIME, Fact, Limits, Range, TimeBase
+from .kernels import on_chip
 from .limits import check_limits, check_per_core, check_placed, check_ranges
 from .programming import Programmed, stored
 from .stores import PLAIN, Store, with_bits
@@ -66,6 +67,8 @@ class ChipModel:
         grid: rows and columns in which the neurons of a core stand, row by row; for gradients and maps.
         correlation: between kinds of one neuron, or None.
         facts: further numbers that laws and stores are made of, by name.
+        shares_kernels: whether a convolution's kernel is held once and read at all its positions, as on a crossbar;
+            elsewhere every neuron has synapses of its own, and each deviates by itself.
         noise: what is new on every die in every time step; ``nr.evaluate`` draws it.
         defects: what is broken on its dies. time: seconds after programming at which its dies are.
     """
@@ -80,6 +83,7 @@ class ChipModel:
     grid: tuple[int, int] = (16, 16)
     correlation: Correlation | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    shares_kernels: bool = False
     noise: tuple[Source, ...] = ()
     defects: tuple[Defect, ...] = ()
     time: float = 0.0
@@ -180,8 +184,9 @@ class ChipModel:
                     self.kinds,
                 )
         check_values(params)
+        placement = on_chip(self, analog, placement)
         expanded = expand(analog, placement)
-        check_placed(self, analog, placement)
+        check_placed(self, expanded, placement)
         check_limits(self, placement)
         check_per_core(self, expanded, placement)
         stores = {kind: (model.store, self.speed(kind)) for kind, model in self.kinds.items()}
