@@ -19,7 +19,7 @@ from torch import nn
 from . import __version__, files, kernels, report, storage, tasks
 from .attacks import OBJECTIVES, PGA, Attack, Ball, RandomSearch, strong
 from .attacks import Suite as AttackSuite
-from .chip import DeadNeurons, card, numbers
+from .chip import DeadNeurons, card, draw_model, numbers
 from .chip import compare as compare_chips
 from .chip import mismatch as mismatch_model
 from .chip.fitting import Recording
@@ -224,7 +224,7 @@ def evaluate(
 
       neurorobust evaluate runs/mine --mismatch 0.3 --json
 
-      neurorobust evaluate runs/mine --chip pcm --after "1 year" --dead 0.05 --noise 0.1
+      neurorobust evaluate runs/mine --chip pcm --after "1 year" --noise 0.1
     """
     if (chip is None) == (mismatch is None):
         raise ValueError(
@@ -362,15 +362,23 @@ def chips_list(as_json: Json = False) -> None:
 @chips_app.command("show")
 def chips_show(
     name: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
+    figure: Annotated[Path | None, typer.Option(help="Draw its distributions: FIGURE.svg, FIGURE.png.")] = None,
     as_json: Json = False,
 ) -> None:
     """The card of one chip: every number, its status and its source, and what is approximated.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       neurorobust chips show dynapse2 --json
+
+      neurorobust chips show dynapse2 --figure dynapse2
     """
     chip = chip_model(name)
+    if figure is not None:
+        from .plotting import save  # slow to import
+
+        files.folder(figure.parent)
+        save(draw_model(chip), figure)
 
     def table() -> Table:
         title = f"{chip.name}, version {chip.version}: {chip.title}"
