@@ -93,7 +93,7 @@ def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size:
     history = fit(
         network,
         task,
-        chosen.regularize(task.loss),
+        chosen.regularize(task.loss, chip),
         epochs=size.epochs,
         seed=seed,
         out=out,
@@ -142,7 +142,7 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
     }
     fleets, trained = {}, {}
     for label, name in NETWORKS.items():
-        title = method(name).title
+        title = str(method(name))
         say(f"training the {label} network ({title}), at most {size.seconds:.0f} s …")
         trained[label], history = train(task, chip, name, out / label, seed=seed, size=size)
         entry = {"method": name, "title": title} | training_json(history)
