@@ -8,8 +8,9 @@ can hold, or refuses by name and number; :meth:`ChipModel.fabricate` makes dies,
 from ..params import Placement
 from .cards import card, compare, numbers
 from .crossbar import Cell, digital
+from .defective import BadSynapses, DeadNeurons, Defect, StuckDevices
 from .die import Chip, Fleet
-from .drawing import draw
+from .drawing import draw, draw_model
 from .facts import STATUSES, Fact, Limits, Range, TimeBase
 from .model import ChipModel, KindModel, mismatch
 from .programming import Programmed
@@ -17,9 +18,12 @@ from .stores import Fixed, Masks, Multiples, Plain, SameGain, Scaled, Store
 
 __all__ = [
     "STATUSES",
+    "BadSynapses",
     "Cell",
     "Chip",
     "ChipModel",
+    "DeadNeurons",
+    "Defect",
     "Fact",
     "Fixed",
     "Fleet",
@@ -34,11 +38,13 @@ __all__ = [
     "SameGain",
     "Scaled",
     "Store",
+    "StuckDevices",
     "TimeBase",
     "card",
     "compare",
     "digital",
     "draw",
+    "draw_model",
     "mismatch",
     "numbers",
 ]

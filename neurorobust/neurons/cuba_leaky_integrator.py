@@ -50,8 +50,11 @@ class CubaLeakyIntegrator(Neuron):
         return LifCoefficients(alpha, self.gain(alpha) * (1 - syn), never, syn, self.optional("v_leak"))
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
+        return self.respond(self.current(x, dt), dt)
+
+    def respond(self, current: Tensor, dt: float) -> Tensor:
         c = self.coefficients(dt)
         assert c.syn is not None
-        filtered = kernels.leaky_integrator(self.current(x, dt), c.syn, 1 - c.syn)
+        filtered = kernels.leaky_integrator(current, c.syn, 1 - c.syn)
         v = kernels.leaky_integrator(filtered, c.alpha, self.gain(c.alpha))
         return v if c.v_leak is None else v + c.v_leak
