@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ..foreign.wrapped import Wrapped
 from .box import Box, unit_of
-from .interval import OURS, Interval, point
+from .interval import OURS, Interval, gamma, point
 from .linear import Weighted
 from .spiking import Bounds
 
@@ -110,16 +110,17 @@ def _together(own: dict[str, Interval], x: Interval, y: Tensor, unit: float) -> 
     weight, n_classes = own["weight"], len(own["weight"].lo)
     result = torch.empty(len(y), n_classes, dtype=torch.float64)
     plain = Weighted(functional.linear, weight, weight.lo.shape[1])(x)
-    rounding = plain.rounded(unit).hi - plain.value.hi
+    rounding = gamma(plain.terms + 4, unit) * plain.scale
+    if "bias" in own:
+        rounding = rounding + 4 * unit * (plain.scale + own["bias"].magnitude())
     for label in range(n_classes):
         rows = y == label
         pairs = Interval(weight.lo[label] - weight.hi, weight.hi[label] - weight.lo)
         pairs = pairs.widen(4 * OURS * pairs.magnitude())
-        found = Weighted(functional.linear, pairs, weight.lo.shape[1])(x.map(lambda value, rows=rows: value[rows]))
+        found = Weighted(functional.linear, pairs, weight.lo.shape[1])(Interval(x.lo[rows], x.hi[rows]))
         low = found.rounded(2 * OURS).lo
         if "bias" in own:
             low = low + (own["bias"].lo[label] - own["bias"].hi)
-            rounding = rounding + 4 * unit * own["bias"].magnitude()
         result[rows] = low - rounding[rows] - rounding[rows][:, label : label + 1]
     result[torch.arange(len(y)), y] = torch.inf
     return result

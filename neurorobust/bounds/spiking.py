@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..network import INPUT, Decode, last_step, max_over_time, mean_over_time
 from .interval import OURS, Interval, gamma, point
-from .linear import Sum, Weighted, beside, matrix_of
+from .linear import Biased, Sum, Weighted, beside, matrix_of
 from .population import Population
 from .steps import State, Steps, Tight
 
@@ -110,10 +110,7 @@ def logit_bounds(
         rows.signals = {INPUT: point(x[rows.sample, t])}
         for number, p in enumerate(layers):
             whole = outside[number]
-            if whole is None:
-                drive = p.heard(beside(rows.signals, p.sources))
-            else:
-                drive = _at(whole, rows.sample, t)
+            drive = p.heard(beside(rows.signals, p.sources)) if whole is None else _at(whole, rows.sample, t)
             if p.recurrent is not None:
                 drive = drive.plus(p.recurrent(rows.states[number]["z"]))
             if number == len(layers) - 1 and readout.joint is not None:
@@ -210,9 +207,9 @@ class Readout:
 
     def _joint(self) -> list[Weighted] | None:
         """For each step the map from spikes to lower bounds of what they add to logit[y] − logit[k], (y, k) in rows."""
-        heard, bias = (
-            (self.p.heard, None) if not hasattr(self.p.heard, "bias") else (self.p.heard.map, self.p.heard.bias)
-        )
+        heard, bias = self.p.heard, None
+        if isinstance(heard, Biased):
+            heard, bias = heard.map, heard.bias
         if not isinstance(heard, Weighted) or not heard.dense:
             return None
         weight = (

@@ -1,6 +1,7 @@
 """Training losses that make a network robust, one file each; they nest."""
 
 from .adversarial import Adversarial
+from .decided import Decided
 from .dropout import Dropout
 from .firing_rate import FiringRate
 from .forward_noise import ForwardNoise
@@ -9,6 +10,7 @@ from .regularizer import Regularizer, Step, TaskLoss, as_regularizer
 
 __all__ = [
     "Adversarial",
+    "Decided",
     "Dropout",
     "FiringRate",
     "ForwardNoise",
