@@ -426,7 +426,7 @@ def test_decided_refuses_what_has_no_spikes():
     loss = nr.regularizers.Decided(nn.functional.cross_entropy, nr.Ball(weight=0.1), 1.0)
     with pytest.raises(TypeError, match="network: got Wrapped"):
         loss(network, dict(network.named_parameters()), (data.x, data.y))
-    with pytest.raises(TypeError, match="ball: got 0.1"):
+    with pytest.raises(TypeError, match=r"ball: got 0\.1"):
         nr.regularizers.Decided(nn.functional.cross_entropy, 0.1, 1.0)
 
 

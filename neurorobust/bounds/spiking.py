@@ -207,9 +207,9 @@ class Readout:
 
     def _joint(self) -> list[Weighted] | None:
         """For each step the map from spikes to lower bounds of what they add to logit[y] − logit[k], (y, k) in rows."""
-        heard, bias = self.p.heard, None
-        if isinstance(heard, Biased):
-            heard, bias = heard.map, heard.bias
+        own = self.p.heard
+        bias = own.bias if isinstance(own, Biased) else None
+        heard = own.map if isinstance(own, Biased) else own
         if not isinstance(heard, Weighted) or not heard.dense:
             return None
         weight = (
@@ -225,9 +225,10 @@ class Readout:
         self.bias = bias is not None
         maps = []
         for share in kappa.flip(0):
-            own = weight.times(point(share))
-            pairs = Interval(own.lo[:, :, None] - own.hi[:, None, :], own.hi[:, :, None] - own.lo[:, None, :])
-            slack = 64 * OURS * (own.magnitude()[:, :, None] + own.magnitude()[:, None, :])
+            shared = weight.times(point(share))
+            low, high, size = shared.lo, shared.hi, shared.magnitude()
+            pairs = Interval(low[:, :, None] - high[:, None, :], high[:, :, None] - low[:, None, :])
+            slack = (64 + 2 * self.n_steps) * OURS * (size[:, :, None] + size[:, None, :])
             maps.append(matrix_of(pairs.widen(slack).map(lambda value: value.flatten(1).T)))
         return maps
 
