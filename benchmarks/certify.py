@@ -140,9 +140,8 @@ def table(path: str) -> None:
                 )
             print()
     print("Limits of branches, on fewer beats; rounding alone (ζ = 0) below.\n")
-    print(
-        "| network | ball | ζ | limit | beats | verified | decided | lost | seconds |\n|---|---|---|---|---|---|---|---|---|"
-    )
+    print("| network | ball | ζ | limit | beats | verified | decided | lost | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         if row["method"].startswith("limit"):
             print(

@@ -14,7 +14,7 @@ from ..foreign.wrapped import Wrapped
 from .box import Box, unit_of
 from .interval import OURS, Interval, gamma, point
 from .linear import Weighted
-from .spiking import Bounds
+from .spiking import Bounds, separate
 
 MONOTONE = (nn.ReLU, nn.MaxPool1d, nn.MaxPool2d, nn.Flatten, nn.ZeroPad2d, nn.Identity, nn.Dropout, nn.Dropout2d)
 AVERAGES = (nn.AvgPool1d, nn.AvgPool2d)
@@ -63,7 +63,7 @@ def module_bounds(network: Wrapped, box: Box, x: Tensor, y: Tensor, *, tight: bo
                 layer, {key: box[owner[f"{name}.{key}"]] for key, _ in layer.named_parameters()}, value, unit
             )
         logits.append(value)
-        margins.append(_margins(value, classes))
+        margins.append(separate(value, classes))
         name, last = layers[-1]
         if tight and isinstance(last, nn.Linear):
             own = {key: box[owner[f"{name}.{key}"]] for key, _ in last.named_parameters()}
@@ -96,13 +96,6 @@ def _op(layer: nn.Module) -> tuple[Callable[[Tensor, Tensor], Tensor], int]:
     convolve = functional.conv1d if dims == 1 else functional.conv2d
     settings = {key: getattr(layer, key) for key in ("stride", "padding", "dilation", "groups")}
     return partial(convolve, **settings), dims
-
-
-def _margins(logits: Interval, y: Tensor) -> Tensor:
-    row = torch.arange(len(y))
-    margins = logits.lo[row, y][:, None] - logits.hi
-    margins[row, y] = torch.inf
-    return margins
 
 
 def _together(own: dict[str, Interval], x: Interval, y: Tensor, unit: float) -> Tensor:

@@ -274,7 +274,7 @@ class Readout:
         p = self.p
         if self.decode is max_over_time:
             logits = sums["output"]
-            return logits, _separate(logits, y)
+            return logits, separate(logits, y)
         steps = 1 if self.decode is last_step else self.n_steps
         slack = gamma(steps + 3.0, p.unit) * sums["size"].hi / steps
         mean = {name: value.map(lambda total: total / steps) for name, value in sums.items()}
@@ -286,7 +286,7 @@ class Readout:
             whole = mean["x0"].plus(along)
             logits = logits.meet(whole if p.leak is None else whole.plus(p.leak))
         logits = logits.widen(slack)
-        margins = _separate(logits, y)
+        margins = separate(logits, y)
         if self.joint is not None:
             row = torch.arange(len(y))
             joint = sums["joint"].lo.reshape(len(y), p.n, p.n)[row, y]
@@ -301,7 +301,7 @@ class Readout:
         return logits, margins
 
 
-def _separate(logits: Interval, y: Tensor) -> Tensor:
+def separate(logits: Interval, y: Tensor) -> Tensor:
     """Lower bounds of logit[y] − logit[k] from bounds of each."""
     row = torch.arange(len(y))
     margins = logits.lo[row, y][:, None] - logits.hi

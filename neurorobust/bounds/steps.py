@@ -44,6 +44,7 @@ class Steps(ABC):
             error = 4 * p.unit * (state["b"].magnitude() + 2 * z.hi)
             self.leak(p.rho, "b", state, z, error)
             jump = p.threshold.plus(p.adaptation.times(state["b"]))
+            jump = jump.widen(4 * p.unit * jump.magnitude())
         current = drive.rounded(p.unit, EXTRA)
         if p.r is not None:
             current = p.r.times(current)
@@ -53,8 +54,11 @@ class Steps(ABC):
             current = state["i"]
         self.membrane(p, state, current, jump)
         if jump is not None:
-            jump = jump.widen(4 * p.unit * jump.magnitude())
-            bound = jump if p.leak is None else jump.minus(p.leak).widen(4 * p.unit * p.leak.magnitude())
+            bound = (
+                jump
+                if p.leak is None
+                else jump.minus(p.leak).widen(4 * p.unit * (jump.magnitude() + p.leak.magnitude()))
+            )
             state["bound"] = bound.widen(TINY).map(lambda value: value.expand(z.lo.shape))
         return state
 
@@ -66,16 +70,12 @@ class Steps(ABC):
     def fire(self, p: Population, state: State) -> State:
         """Which neurons must spike and which may: 1 at the low and at the high end of ``z``."""
         x, bound = state["x"], state["bound"]
-        z = Interval(self.above(p, x.lo, bound.hi), self.above(p, x.hi, bound.lo))
+        z = Interval((x.lo > bound.hi).to(x.lo.dtype), (x.hi > bound.lo).to(x.lo.dtype))
         if p.refractory is None:
             return {**state, "z": z}
         rest = state["silent"]
         z = Interval(z.lo * (rest.hi <= 0), z.hi * (rest.lo <= 0))
         return {**state, "z": z}
-
-    def above(self, p: Population, x: Tensor, bound: Tensor) -> Tensor:
-        """1 where x > bound, else 0."""
-        return (x > bound).to(x.dtype)
 
     def rest(self, p: Population, state: State) -> State:
         """How long neurons have to rest, once their spikes are as decided as they will be."""

@@ -78,7 +78,7 @@ class Certified:
         margin: lower bounds of logit[y] − largest other logit, (n,). lower, upper: bounds of the logits, (n, K).
         undecided: the first step at which some spike depends on the parameters, (n,); the number of steps if none does.
             0 for networks without spikes.
-        leaves: branches followed to the end, (n,). lost: whether a sample needed more than the limit, (n,).
+        leaves: branches followed to the end, (n,). lost: whether a sample needed more than a limit above 1, (n,).
     """
 
     verified: Tensor
