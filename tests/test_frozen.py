@@ -105,7 +105,7 @@ def test_what_does_not_spike_runs_once(monkeypatch):
 
 
 def test_the_minimum_counts(monkeypatch):
-    """Never above the ten-step attacks, a candidate or the network itself; in the ball; repeatable; passes as planned."""
+    """Never above the ten-step attacks, a candidate or the network; in the ball; repeatable; passes as planned."""
     small(monkeypatch)
     network, data, ball = tiny(), events(0, 12), nr.Ball.uniform(0.3)
     candidate = nr.worst_case(network, data, nr.Ball.uniform(0.3), PGA(30, divergence="margin"), seed=3)

@@ -1,11 +1,12 @@
 """ONE strong suite of attacks for all networks, frozen under a version, so that figures stay comparable.
 
-``strong-1``: :class:`APGD` of 40 steps through each of three surrogates, which change the slope alone and never a spike:
-on the margin once from near the centre and once from anywhere in the ball, and on the cross-entropy from near the
-centre. Besides, through the network's own surrogate, the ten-step attack of arXiv 2106.05009 on KL and on cross-entropy;
-as many random draws as all these passes; :class:`SPSA`, which needs no slope; and every die found for another network.
-The minimum counts. 863 passes, 391 of them with a slope. Where nothing spikes, or the surrogates are not known, there is
-one slope and six starts on the margin: 699 passes, 309 with a slope. What is changed here gets another version.
+``strong-1``: :class:`APGD` of 40 steps through each of three surrogates, which change the slope alone and never a
+spike: on the margin once from near the centre and once from anywhere in the ball, and on the cross-entropy from near
+the centre. Besides, through the network's own surrogate, the ten-step attack of arXiv 2106.05009 on KL and on
+cross-entropy; as many random draws as all these passes; :class:`SPSA`, which needs no slope; and every die found for
+another network. The minimum counts. 863 passes, 391 of them with a slope. Where nothing spikes, or the surrogates are
+not known, there is one slope and six starts on the margin: 699 passes, 309 with a slope. What is changed here gets
+another version.
 
 The surrogates were chosen on validation beats of two ECG networks that had been trained with ``Triangle(0.3)``: wider
 ones find far worse dies than the network's own (balanced accuracy .70 against .84 at ζ = 0.1).
