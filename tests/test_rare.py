@@ -157,6 +157,10 @@ def test_what_it_refuses_and_prints():
     for wrong in ({"dies": 10}, {"repeats": 2}, {"spec": 1.5}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             rare_failures(network, data, chip, **{"spec": 0.5, **wrong})
+    broken = nr.mismatch(0.1)
+    object.__setattr__(broken, "defects", ("a dead neuron",))
+    with pytest.raises(ValueError, match="chip: has defects"):
+        rare_failures(network, data, broken, spec=0.5)
     found = rare_failures(network, data, nr.mismatch(0.0), spec=0.2, dies=50, repeats=4)
     assert repr(found) == (
         "RareFailures(mismatch 0, score below 0.2: no number after 50 dies: the pilot run never met the specification)"

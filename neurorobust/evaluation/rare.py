@@ -87,7 +87,7 @@ def rare_failures(
     Args:
         network: programmed at its nominal parameters, which stay as they are.
         data: samples and labels; a die's score on them decides.
-        chip: a chip model, or :func:`neurorobust.mismatch` (level).
+        chip: a chip model, or :func:`neurorobust.mismatch` (level), without defects and noise.
         spec: a die fails if its score is below. dies: size of a run's population. repeats: independent runs, ≥ 4.
         seed: of the dies.
     """
@@ -97,6 +97,9 @@ def rare_failures(
     if check_number("spec", spec) > 1:
         raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
     data.check_classes("data")
+    for what in ("defects", "noise"):
+        if getattr(chip, what, ()):
+            raise ValueError(f"chip: has {what}, which no standard normals stand behind; count with nr.evaluate.")
     params = nominal(network)
     check_finite(params)
     check_repeats(network, data.x)
