@@ -25,7 +25,6 @@ from ..attacks import APGD, PGA, SPSA, Attack, Ball, RandomSearch, Suite
 from ..attacks.suite import ANYWHERE
 from ..console import progress
 from ..errors import check_count
-from ..params import Deviations
 from ..randomness import generator
 from ..surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from ..tasks.task import Data, check_data
@@ -51,7 +50,7 @@ def frozen_plan(network: nn.Module, data: Data) -> Plan:
     if not data.regression:
         climbs += ((APGD(STEPS, 1e-3, soft), 1),)
         published += ((PGA(10, divergence=soft), 1),)
-    slopes: Plan = (*((surrogate, Suite(climbs)) for surrogate in surrogates), (None, Suite(published)))
+    slopes: Plan = ((None, Suite(published)), *((surrogate, Suite(climbs)) for surrogate in surrogates))
     passes = sum(suite.passes for _, suite in slopes)
     without = Suite(((RandomSearch(passes - 1, soft), 1), (SPSA(10, divergence=hard), 1)))
     return (*slopes, (None, without))
@@ -81,12 +80,11 @@ def frozen_worst_case(
     seeds = torch.randint(2**31, (len(plan),), generator=generator(seed, FROZEN)).tolist()
     worst: WorstCase | None = None
     passes = 0
-    given: Sequence[Mapping[str, Tensor] | Deviations] = candidates
     with progress(f"attacking {len(data)} samples", sum(s.passes for _, s in plan) + len(candidates)) as tick:
         for (surrogate, suite), key in zip(plan, seeds):
             with through(network, surrogate):
-                found = find(network, data, ball, suite, seed=key, candidates=given, tick=tick)
-            given, passes = (), passes + found.passes
+                found = find(network, data, ball, suite, seed=key, candidates=candidates, tick=tick)
+            candidates, passes = (), passes + found.passes
             if surrogate is not None:
                 found = replace(found, attack=f"{found.attack} through {surrogate}")
             worst = found if worst is None or found.score < worst.score else worst
