@@ -20,15 +20,13 @@ from .statistics import (
 from .worst_case import WorstCase, random_search, transfer, worst_case
 
 __all__ = [
+    "FROZEN",
     "Branches",
     "Certified",
     "Comparison",
     "FleetResult",
-    "Intervals",
-    "FROZEN",
-    "Comparison",
-    "FleetResult",
     "Interval",
+    "Intervals",
     "Landscape",
     "Part",
     "RareFailures",
@@ -38,8 +36,8 @@ __all__ = [
     "WorstCase",
     "Yield",
     "balanced_accuracy",
-    "certify",
     "bootstrap_interval",
+    "certify",
     "clopper_pearson",
     "compare",
     "estimate_evaluate",
