@@ -8,6 +8,7 @@ axis here, of length 1 where all chips share one; batching over chips makes it l
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from .reset import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
 from .threads import spread
 
 BLOCKS = 16
+SMALLEST = 2**15  # numbers a block computes, below which starting it takes longer
 SKINNY = 32  # outputs below which torch's matrix product is slower than adding up rows
 Rules = Sequence[int]
 PARTIAL_SUMS = 2**22  # the most numbers that blocks may add up apart from each other
@@ -38,10 +40,11 @@ def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(np.empty(tuple(shape), torch.empty(0, dtype=dtype).numpy().dtype))
 
 
-def _blocks(rows: int, partial: int, group: int = 1) -> list[tuple[int, int]]:
-    """Rows in blocks of whole groups: how they are cut depends on nothing but the shapes."""
+def _blocks(rows: int, size: int, partial: int = 0, group: int = 1) -> list[tuple[int, int]]:
+    """Rows in blocks of whole groups, for ``size`` numbers to compute in all of which each block sums up ``partial`` by
+    itself: how they are cut depends on nothing but the shapes."""
     groups = -(-rows // group)
-    blocks = max(1, min(BLOCKS, groups, PARTIAL_SUMS // max(partial, 1)))
+    blocks = max(1, min(BLOCKS, groups, size // SMALLEST, PARTIAL_SUMS // max(partial, 1)))
     return [
         (block * groups // blocks * group, min((block + 1) * groups // blocks * group, rows)) for block in range(blocks)
     ]
@@ -75,7 +78,7 @@ def _run_lif(
     *numbers, keep = rules
     spikes, x = _empty(shape, coefficients.dtype), _empty(shape if keep else (0, *shape[1:]), coefficients.dtype)
     arrays = _array(recurrent.mT), _array(coefficients), _array(refractory), tuple(numbers)
-    parts = _blocks(shape[1], 0)
+    parts = _blocks(shape[1], math.prod(shape[1:]))
     _spread_rows(
         loops.lif_forward, shape[0], parts, spikes.numel(), current, heard, *arrays, (spikes.numpy(), x.numpy())
     )
@@ -99,7 +102,8 @@ def _run_lif_backward(
     spikes, x = traces
     chips, batch, _, n = spikes.shape
     has_recurrent = recurrent.shape[0] > 0
-    parts = _blocks(batch, n * (n if has_recurrent else 1) + n * weight, loops.GROUP)
+    partial = n * (n if has_recurrent else 1) + n * weight
+    parts = _blocks(batch, spikes.numel() // chips, partial, loops.GROUP)
     dtype, blocks = spikes.numpy().dtype, len(parts)
     g_current = _empty((0 if weight else chips, *spikes.shape[1:]), spikes.dtype)
     g_coefficients = np.zeros((chips, blocks, loops.COEFFICIENTS, n), dtype)
@@ -263,7 +267,7 @@ def integrate_op(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     """v[t] = alpha v[t−1] + gain current[t]; current (c, B, T, n), alpha and gain (c, n)."""
     shape = (_chips(current, alpha, gain), *current.shape[1:])
     v = _empty(shape, current.dtype)
-    parts = _blocks(shape[1], 0)
+    parts = _blocks(shape[1], math.prod(shape[1:]))
     arrays = _array(current), _array(alpha), _array(gain), v.numpy()
     _spread_rows(loops.filter_forward, shape[0], parts, v.numel(), *arrays)
     return v
@@ -280,7 +284,7 @@ def integrate_backward_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of :func:`integrate_op` in current, alpha and gain, each for every chip."""
     chips, batch, _, n = v.shape
-    parts = _blocks(batch, n)
+    parts = _blocks(batch, v.numel() // chips, n)
     g_current = _empty(v.shape, v.dtype)
     sums = np.zeros((chips, len(parts), 2, n), v.numpy().dtype)
     _spread_blocks(
@@ -311,9 +315,7 @@ def _sparse(x: Tensor, n_out: int) -> bool:
     From the share of numbers that are not 0 in at most 256 rows of x; the prices were measured on one core of a server
     with AVX-512, in ns a number of x.
     """
-    rows = _array(x).reshape(-1, x.shape[-1])
-    some = rows[:: max(len(rows) // 256, 1)]
-    rate = np.count_nonzero(some) / max(some.size, 1)
+    rate = loops.rate(_array(x).reshape(-1, x.shape[-1]), 256)
     return bool(0.4 + rate * (12 + 0.07 * n_out) < max(0.024 * n_out, 0.9))
 
 
@@ -339,7 +341,8 @@ def project_op(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if _sparse(x, n_out):
         offset = bias if bias.shape[0] else x.new_zeros((1, n_out))
         arrays = _array(x), _array(weight.mT), _array(offset), out.numpy()
-        _spread_rows(loops.gather, len(out), _blocks(out.shape[1] * out.shape[2], 0), out.numel(), *arrays)
+        parts = _blocks(out.shape[1] * out.shape[2], out.numel() // len(out))
+        _spread_rows(loops.gather, len(out), parts, out.numel(), *arrays)
         return out
     _product(x, weight, out)
     return out.add_(bias[:, None, None]) if bias.shape[0] else out
@@ -359,14 +362,14 @@ def project_backward_op(gradient: Tensor, x: Tensor, weight: Tensor, needs: Sequ
     g_x = _empty((chips if needs[0] else 0, *x.shape[1:]), x.dtype)
     if needs[0] and n_out <= SKINNY:  # here adding up rows beats the product, sparse or not
         arrays = _array(gradient), _array(weight), np.zeros((1, n_in), g_x.numpy().dtype), g_x.numpy()
-        _spread_rows(loops.gather, chips, _blocks(p * q, 0), g_x.numel(), *arrays)
+        _spread_rows(loops.gather, chips, _blocks(p * q, g_x.numel() // chips), g_x.numel(), *arrays)
     elif needs[0]:
         _product(gradient, weight.mT, g_x)
     if not needs[1]:
         return g_x, x.new_empty((0, n_out, n_in))
     if not _sparse(x, n_out):
         return g_x, gradient.reshape(chips, p * q, n_out).mT @ x.reshape(len(x), p * q, n_in)
-    parts = _blocks(p * q, n_in * n_out)
+    parts = _blocks(p * q, p * q * n_in, n_in * n_out)
     g_weight = np.zeros((chips, len(parts), n_in, n_out), g_x.numpy().dtype)
     _spread_blocks(loops.scatter, chips, parts, gradient.numel(), _array(x), _array(gradient), g_weight)
     return g_x, torch.from_numpy(g_weight.sum(1)).mT.contiguous()
@@ -410,6 +413,12 @@ def _shared(gradient: Tensor, chips: int) -> Tensor:
     return gradient.sum(0, keepdim=True) if chips == 1 < gradient.shape[0] else gradient
 
 
+def _signed(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+    """Lets torch look up the signature of ``forward``, which it asks for at every call, instead of working it out."""
+    function.forward.__signature__ = inspect.signature(function.forward)  # type: ignore[attr-defined]
+    return function
+
+
 class _Backward(torch.autograd.Function):
     """What the backward passes share: there is no second derivative through compiled loops."""
 
@@ -424,6 +433,7 @@ class _Backward(torch.autograd.Function):
         )
 
 
+@_signed
 class _LifBackward(_Backward):
     @staticmethod
     def forward(g_spikes, g_x, spikes, x, recurrent, coefficients, refractory, rules, width):
@@ -435,6 +445,7 @@ class _LifBackward(_Backward):
         return _unfold(info.batch_size, chips, _LifBackward.apply(*tensors, *inputs[7:]))
 
 
+@_signed
 class _Lif(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -479,6 +490,7 @@ def _present(g_spikes: Tensor | None, g_x: Tensor | None, spikes: Tensor) -> tup
     )
 
 
+@_signed
 class _LayerBackward(_Backward):
     @staticmethod
     def forward(g_spikes, g_x, spikes, x, heard, weight, recurrent, coefficients, refractory, rules, width, needs):
@@ -492,6 +504,7 @@ class _LayerBackward(_Backward):
         return _unfold(info.batch_size, chips, _LayerBackward.apply(*tensors, *inputs[9:]))
 
 
+@_signed
 class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -538,6 +551,7 @@ class _Layer(torch.autograd.Function):
         return _unfold(info.batch_size, chips, _Layer.apply(*tensors, *inputs[6:]))
 
 
+@_signed
 class _IntegrateBackward(_Backward):
     @staticmethod
     def forward(gradient, current, v, alpha, gain):
@@ -549,6 +563,7 @@ class _IntegrateBackward(_Backward):
         return _unfold(info.batch_size, chips, _IntegrateBackward.apply(*tensors))
 
 
+@_signed
 class _Integrate(torch.autograd.Function):
     @staticmethod
     def forward(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
@@ -572,6 +587,7 @@ class _Integrate(torch.autograd.Function):
         return out, dims[0]
 
 
+@_signed
 class _ProjectBackward(_Backward):
     @staticmethod
     def forward(gradient, x, weight, needs):
@@ -583,6 +599,7 @@ class _ProjectBackward(_Backward):
         return _unfold(info.batch_size, chips, _ProjectBackward.apply(*tensors, *inputs[3:]))
 
 
+@_signed
 class _Project(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

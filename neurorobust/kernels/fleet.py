@@ -81,7 +81,8 @@ def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     table[:, loops.RESTS] = refractory.amax((0, 2)).numpy()
     batch, steps, _ = x.shape
     out = torch.empty(len(dies), batch, steps, int(table[-1, loops.N]), dtype=x.dtype)
-    arrays = torch.stack([numbers for numbers, _ in packed]).numpy(), refractory.numpy(), table, sources, out.numpy()
+    numbers = torch.stack([numbers for numbers, _ in packed]).numpy()
+    arrays = _events(x.contiguous().numpy()), numbers, refractory.numpy(), table, sources, out.numpy()
     size = len(dies) * batch * steps * int(table[:, loops.N].sum())
-    _spread_rows(loops.fleet, len(dies), _blocks(batch, 0, 8), size, _events(x.contiguous().numpy()), *arrays)
+    _spread_rows(loops.fleet, len(dies), _blocks(batch, size // len(dies), group=8), size, *arrays)
     return out

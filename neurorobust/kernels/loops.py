@@ -781,6 +781,16 @@ def gather_rows(at, x, weight, offset, out, spare):
 
 
 @jit
+def rate(rows, most):
+    """The share of numbers that are not 0 in at most ``most`` rows of some, at even distances."""
+    count, seen = 0, 0
+    for row in range(0, rows.shape[0], max(rows.shape[0] // most, 1)):
+        count += count_set(rows[row])
+        seen += rows.shape[1]
+    return count / max(seen, 1)
+
+
+@jit
 def gather(chip, low, high, x, weight, bias, out):
     """out = x weight + bias of rows ``low`` to ``high``: the rows of the weight (chips, n_in, n) where x is not 0.
 
