@@ -46,7 +46,7 @@ def _wide(n: int) -> int:
 
 
 def _fill(layers: Sequence[Layer], table: np.ndarray, numbers: Tensor, refractory: Tensor) -> None:
-    """Writes what one die consists of: all its numbers, where the table says, and the refractory steps of its layers."""
+    """Writes what one die consists of: its numbers, where the table says, and the refractory steps of its layers."""
     for layer, about, pauses in zip(layers, table, refractory):
         n, width = (int(about[column]) for column in (loops.N, loops.WIDTH))
         coefficients, pauses[:n], _ = coefficients_of(layer.coefficients, layer.dynamics or SILENT)
