@@ -37,7 +37,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Uninitialised memory of numpy's, which asks for huge pages: at this size torch's costs more than the loops."""
-    return torch.from_numpy(np.empty(tuple(shape), torch.empty(0, dtype=dtype).numpy().dtype))
+    return torch.from_numpy(np.empty(tuple(shape), np.float32 if dtype == torch.float32 else np.float64))
 
 
 def _blocks(rows: int, size: int, partial: int = 0, group: int = 1) -> list[tuple[int, int]]:
@@ -64,6 +64,16 @@ def _spread_blocks(
     """function(chip, block, low, high, …) for every chip and part of the rows."""
     n = len(parts)
     spread(lambda k: function(k // n, k % n, *parts[k % n], *rest), chips * n, size)
+
+
+def _total(sums: np.ndarray) -> Tensor:
+    """The sum over the second axis, that of the blocks, which each summed up by themselves."""
+    chips, blocks, *shape = sums.shape
+    out = _empty((chips, *shape), torch.from_numpy(sums).dtype)
+    flat, whole = sums.reshape(chips, blocks, -1), out.numpy().reshape(chips, -1)
+    parts = _blocks(flat.shape[2], sums.size // max(chips, 1), group=loops.LINE)
+    _spread_rows(loops.total, chips, parts, sums.size, flat, whole)
+    return out
 
 
 def _chips(*tensors: Tensor) -> int:
@@ -127,10 +137,10 @@ def _run_lif_backward(
     )
     return (
         g_current,
-        torch.from_numpy(g_recurrent.sum(1)).mT.contiguous() if has_recurrent else torch.zeros_like(recurrent),
-        torch.from_numpy(g_coefficients.sum(1)),
-        torch.from_numpy(g_weight.sum(1)),
-        torch.from_numpy(g_bias.sum(1)),
+        _total(g_recurrent).mT.contiguous() if has_recurrent else torch.zeros_like(recurrent),
+        _total(g_coefficients),
+        _total(g_weight),
+        _total(g_bias),
     )
 
 
@@ -300,7 +310,7 @@ def integrate_backward_op(
         _array(gain),
         (g_current.numpy(), sums),
     )
-    total = torch.from_numpy(sums.sum(1))
+    total = _total(sums)
     return g_current, total[:, 0].clone(), total[:, 1].clone()
 
 
@@ -375,7 +385,7 @@ def project_backward_op(gradient: Tensor, x: Tensor, weight: Tensor, needs: Sequ
     loop, shape = (loops.skinny_scatter, (n_out, n_in)) if n_out <= SKINNY else (loops.scatter, (n_in, n_out))
     sums = np.zeros((chips, len(parts), *shape), g_x.numpy().dtype)
     _spread_blocks(loop, chips, parts, x.numel(), _array(x), _array(gradient), sums)
-    g_weight = torch.from_numpy(sums.sum(1))
+    g_weight = _total(sums)
     return g_x, g_weight if n_out <= SKINNY else g_weight.mT.contiguous()
 
 

@@ -757,6 +757,14 @@ def gather_rows(at, x, weight, offset, out, spare):
 
 
 @jit
+def total(chip, low, high, sums, out):
+    """out[chip] = the sum of all blocks' sums[chip], numbers ``low`` to ``high``."""
+    copy(out[chip, low:high], sums[chip, 0, low:high])
+    for block in range(1, sums.shape[1]):
+        add_1(out[chip, low:high], sums[chip, block, low:high])
+
+
+@jit
 def rate(rows, most):
     """The share of numbers that are not 0 in at most ``most`` rows of some, at even distances."""
     count, seen = 0, 0
