@@ -35,7 +35,8 @@ ARROWS: dict[str, set[str]] = {
     "plotting": {"evaluation"},
     "report": {"evaluation", "plotting", "storage"},
     "demo": {"methods", "report", "storage"},
-    "cli": {"demo", "deploy"},
+    "reproduction": {"methods", "plotting", "storage"},
+    "cli": {"demo", "deploy", "reproduction"},
 }
 
 

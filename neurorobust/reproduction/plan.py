@@ -1,0 +1,137 @@
+"""What is to be done, in which order, and how long it will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import unknown
+from ..evaluation.blocks import in_blocks
+from ..methods import METHODS
+from ..params import evaluating, nominal
+from ..training import estimate
+from .cell import Cell, folder_of, read
+from .evaluation import all_evaluations
+from .study import Study
+from .work import network_of, pending, tuning_path
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some evaluations of a cell, and whatever has to be done before."""
+
+    cell: Cell
+    evaluations: tuple[str, ...]
+
+    @property
+    def left(self) -> dict[str, list[str]]:
+        """What is still to be measured."""
+        return pending(self.cell, self.evaluations)
+
+    @property
+    def trained(self) -> bool:
+        return "training" in self.cell.read()
+
+    @property
+    def done(self) -> bool:
+        return self.trained and not self.left
+
+
+def cells_of(study: Study, methods: Sequence[str], seeds: Sequence[int] | None, out: Path) -> list[Cell]:
+    """The cells of a study, seed by seed, the most informative methods first.
+
+    Args:
+        study: whose cells.
+        methods: only these; all of the study if there are none.
+        seeds: only these; None for all.
+        out: folder of all results.
+
+    Raises:
+        ValueError: a method the study does not have.
+    """
+    for name in methods:
+        if name not in study.methods:
+            raise unknown(f"method of {study.name}", name, study.methods)
+    chosen = [name for name in study.methods if not methods or name in methods]
+    return [Cell(study, name, seed, out) for seed in study.seeds if seeds is None or seed in seeds for name in chosen]
+
+
+def plan(cells: Iterable[Cell], names: Sequence[str]) -> list[Job]:
+    """The jobs that are not done, study by study. What every cell needs (evaluations of order below 5) comes before
+    what is beyond."""
+    jobs: list[Job] = []
+    known = {name: value for name, value in all_evaluations().items() if name in names}
+    core = tuple(name for name, value in known.items() if value.order < 5)
+    beyond = tuple(name for name in known if name not in core)
+    for _, group in groupby(cells, key=lambda cell: cell.study.name):
+        own = list(group)
+        first = [Job(cell, core) for cell in own]
+        jobs += [job for job in first if not job.done]
+        jobs += [job for job in (Job(cell, beyond) for cell in own) if job.left]
+    return jobs
+
+
+# ---- time
+
+
+def seconds_of(jobs: Sequence[Job]) -> dict[Job, float]:
+    """How long each job will take on one thread: as long as the like of it took, else from a step and a pass now."""
+    tuned: set[tuple[str, str]] = set()
+    trained: set[str] = set()
+    found = {}
+    for job in jobs:
+        cell, seconds = job.cell, 0.0
+        if not job.trained and cell.name not in trained:
+            trained.add(cell.name)
+            seconds += _training(cell)
+            home = cell.study.tuned_on or cell.study
+            if (home.name, cell.method) not in tuned and not tuning_path(cell.study, cell.method, cell.out).exists():
+                tuned.add((home.name, cell.method))
+                trial = Cell(home, cell.method, cell.seed, cell.out)
+                seconds += len(METHODS[cell.method].trials) * _training(trial) * home.tuning_epochs / home.epochs
+        before = _times(cell)
+        for name, levels in job.left.items():
+            one = before.get(name) or all_evaluations()[name].passes(cell.detail) * _pass(cell.study)
+            seconds += one * len(levels)
+        found[job] = seconds
+    return found
+
+
+@cache
+def _training(cell: Cell) -> float:
+    """Seconds of a training, as measured for another seed or estimated from one step."""
+    records = [read(path) for path in folder_of(cell.out, cell.study, cell.method).glob("*/cell.json")]
+    before = [record["training"]["seconds"] for record in records if "training" in record]
+    if before:
+        return float(np.mean(before))
+    loss = cell.study.regularizer(cell.method, METHODS[cell.method].trials[0])
+    task, schedule = cell.study.task, cell.study.schedule
+    return estimate(network_of(cell), task, loss, epochs=cell.study.epochs, schedule=schedule)
+
+
+@cache
+def _pass(study: Study) -> float:
+    """Seconds that one sample takes forward."""
+    network, few = study.task.network(study.chip_model, n_hidden=study.n_hidden, seed=0), study.task.test.first(100)
+    with evaluating(network), torch.no_grad():
+        for _ in range(2):
+            started = time.perf_counter()
+            in_blocks(network, nominal(network), few.x)
+            seconds = time.perf_counter() - started
+    return seconds / len(few)
+
+
+def _times(cell: Cell) -> Mapping[str, float]:
+    """Mean seconds a level of each evaluation took, over the networks of the study that were measured."""
+    found: dict[str, list[float]] = {}
+    for path in folder_of(cell.out, cell.study, "").glob("*/*/cell.json"):
+        for name, entry in read(path).get("evaluations", {}).items():
+            found.setdefault(name, []).extend(level["seconds"] for level in entry["levels"].values())
+    return {name: float(np.mean(seconds)) for name, seconds in found.items() if seconds}

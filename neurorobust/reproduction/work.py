@@ -1,0 +1,188 @@
+"""What is done for a cell: its method is tuned, its network trained, and every evaluation measured."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from torch import nn
+
+from .. import files, storage
+from ..methods import METHODS, Trial
+from ..training import SELECTION, History, fit
+from .cell import Cell, folder_of, provenance, read, write
+from .evaluation import all_evaluations
+from .study import Study
+
+
+def network_of(cell: Cell) -> nn.Module:
+    """A fresh network."""
+    study = cell.study
+    return study.task.network(study.chip_model, n_hidden=study.n_hidden, seed=cell.seed)
+
+
+# ---- tuning
+
+
+def tuned(study: Study, method: str, out: Path) -> dict[str, Any]:
+    """The tuning of a method, made now if it is not there: every trial, the chosen one's number under ``chosen``."""
+    study = study.tuned_on or study
+    path = tuning_path(study, method, out)
+    with FileLock(files.folder(path.parent) / f".tuning.{method}.lock"):
+        record = read(path)
+        settings = study.settings() | {"epochs": study.tuning_epochs, "seed": study.seeds[0]}
+        if "chosen" in record:
+            _check_same(record["settings"], settings, str(path))
+            return record
+        trials = [_try(study, method, number, out) for number in range(len(METHODS[method].trials))]
+        best = max(range(len(trials)), key=lambda number: trials[number]["score"])
+        record = {"settings": settings, "selection": SELECTION, "trials": trials, "chosen": best}
+        write(path, record | {"provenance": provenance()})
+        for number in range(len(trials)):
+            _clean(_trial_folder(study, method, number, out))
+        return read(path)
+
+
+def tuning_path(study: Study, method: str, out: Path) -> Path:
+    return folder_of(out, study, "") / f"tuning.{method}.json"
+
+
+def _trial_folder(study: Study, method: str, number: int, out: Path) -> Path:
+    return folder_of(out, study, method) / f"trial-{number}"
+
+
+def _try(study: Study, method: str, number: int, out: Path) -> dict[str, Any]:
+    """One trial: a short training, judged on the validation part by the rule that selects epochs."""
+    cell = Cell(study, method, study.seeds[0], out)
+    trial = METHODS[method].trials[number]
+    folder = _trial_folder(study, method, number, out)
+    history = _fit(cell, network_of(cell), trial, study.tuning_epochs, folder)
+    return _words(trial) | {"score": history.best_score, "seconds": round(history.seconds, 1)}
+
+
+def _words(trial: Trial) -> dict[str, Any]:
+    """A trial as JSON can hold it."""
+    return json.loads(json.dumps({"settings": dict(trial.settings), "schedule": dict(trial.schedule)}, default=repr))
+
+
+# ---- training
+
+
+def _fit(cell: Cell, network: nn.Module, trial: Trial, epochs: int, folder: Path) -> History:
+    study = cell.study
+    schedule = replace(study.schedule, **trial.schedule)
+    loss = study.regularizer(cell.method, trial)
+    return fit(network, study.task, loss, epochs=epochs, seed=cell.seed, out=folder, schedule=schedule)
+
+
+def train(cell: Cell, chosen: int | None = None) -> nn.Module:
+    """The trained network of a cell, trained now if it is not there; an interrupted training goes on.
+
+    Args:
+        cell: whose network. chosen: number of the trial; None for the one that tuning chose.
+    """
+    record = cell.read()
+    if record:
+        _check_same(record["settings"], cell.study.settings(), cell.name)
+    if "training" in record and (cell.folder / "model.safetensors").exists():
+        foreign = storage.describe(cell.folder)[1]
+        return storage.load(cell.folder, network_of(cell) if foreign else None)[0]
+    number = tuned(cell.study, cell.method, cell.out)["chosen"] if chosen is None else chosen
+    trial, network = METHODS[cell.method].trials[number], network_of(cell)
+    history = _fit(cell, network, trial, cell.study.epochs, cell.folder)
+    training = {
+        "trial": number,
+        **_words(trial),
+        "epochs": len(history.rows),
+        "best_epoch": history.best_epoch,
+        "validation": history.best_score,
+        "one_class": history.one_class,
+        "seconds": round(history.seconds, 1),
+    }
+    about = {"task": cell.study.task.name, "chip": cell.study.chip, "method": cell.method, "seed": cell.seed}
+    about |= {"study": cell.study.name, "data_sha256": cell.study.task.fingerprint, "selection": SELECTION}
+    storage.save(network, cell.folder, about | {"settings": cell.study.settings(), "trial": number}, packed=True)
+    sha256 = json.loads((cell.folder / "config.json").read_text(encoding="utf-8"))["sha256"]
+    if "model_sha256" in record and record["model_sha256"] != sha256:
+        raise ValueError(
+            f"{cell.name}: its model was not there and, trained again, is another one than was measured; "
+            f"remove {cell.folder / 'cell.json'} to measure the new one."
+        )
+    record = about | {"settings": cell.study.settings(), "training": training, "model_sha256": sha256} | record
+    cell.write(record | {"provenance": provenance()})
+    _clean(cell.folder)
+    return network
+
+
+def _clean(folder: Path) -> None:
+    """Remove what only serves to go on with a training; and the folder, if nothing else was in it."""
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    if folder.name.startswith("trial-"):
+        (folder / "log.csv").unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _check_same(record: dict[str, Any], settings: dict[str, Any], where: str) -> None:
+    """Raise ValueError if what is there was made with other settings."""
+    settings = json.loads(json.dumps(settings))
+    there = record.get("settings", settings)
+    different = [f"{key} {there.get(key)!r} there, {settings[key]!r} here" for key in settings]
+    different = [words for words, key in zip(different, settings) if there.get(key) != settings[key]]
+    if different:
+        raise ValueError(f"{where}: was made with other settings ({'; '.join(different)}); choose another --out.")
+
+
+# ---- measuring
+
+
+def measure(cell: Cell, names: Sequence[str]) -> None:
+    """Train the network of a cell if that is to be done, and measure what was not measured yet, level by level.
+
+    Raises:
+        ExceptionGroup: evaluations that failed; the others were made.
+    """
+    network, errors = train(cell), []
+    for name in pending(cell, names):
+        try:
+            _evaluate(cell, network, name)
+        except Exception as error:
+            error.add_note(f"in evaluation {name!r}")
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup(cell.name, errors)
+
+
+def _evaluate(cell: Cell, network: nn.Module, name: str) -> None:
+    record = cell.read()
+    entry = record.setdefault("evaluations", {}).setdefault(name, {"detail": cell.detail.settings(), "levels": {}})
+    _check_same(entry["detail"], cell.detail.settings(), f"{cell.name}, {name}")
+    for level in all_evaluations()[name].pending(cell, entry["levels"]):
+        started = time.perf_counter()
+        values = dict(all_evaluations()[name].measure(network, level, cell))
+        entry["levels"][level] = {"values": values, "seconds": round(time.perf_counter() - started, 2)}
+        entry["provenance"] = provenance()
+        cell.write(record)
+
+
+def pending(cell: Cell, names: Sequence[str]) -> dict[str, list[str]]:
+    """The evaluations, in their order, and the levels that a cell still lacks."""
+    done = cell.read().get("evaluations", {})
+    found = {
+        name: evaluation.pending(cell, done.get(name, {}).get("levels", {}))
+        for name, evaluation in all_evaluations().items()
+        if name in names
+    }
+    return {name: levels for name, levels in found.items() if levels}
+
+
+def _check_same(there: dict[str, Any], here: dict[str, Any], where: str) -> None:
+    """Raise ValueError if what is there was made with other settings."""
+    here = json.loads(json.dumps(here))
+    words = [f"{key} {there.get(key)!r} there, {here[key]!r} here" for key in here if there.get(key) != here[key]]
+    if words:
+        raise ValueError(f"{where}: was made with other settings ({'; '.join(words)}); choose another --out.")
