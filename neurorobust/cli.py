@@ -1,4 +1,4 @@
-"""The command line: ``neurorobust demo | train | evaluate | attack | reproduce | chips | tasks | info | report``."""
+"""The command line ``neurorobust``: one command for each thing people do."""
 
 from __future__ import annotations
 
@@ -50,8 +50,10 @@ app = typer.Typer(
 )
 chips_app = typer.Typer(help="Chip models.", no_args_is_help=True)
 tasks_app = typer.Typer(help="Tasks.", no_args_is_help=True)
+methods_app = typer.Typer(help="Training methods.", no_args_is_help=True)
 app.add_typer(chips_app, name="chips")
 app.add_typer(tasks_app, name="tasks")
+app.add_typer(methods_app, name="methods")
 
 TASKS: dict[str, Callable[[], Task]] = {
     name: getattr(module, name)
@@ -161,7 +163,7 @@ def train(
         ),
     ],
     task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.")] = "ecg",
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "beta",
+    method: Annotated[str, typer.Option(help="See `neurorobust methods list`.")] = "beta",
     chip: Annotated[
         str,
         typer.Option(help="The chip the network has to fit, see `neurorobust chips list`; `ideal` for none."),
@@ -182,7 +184,7 @@ def train(
     loaded = _task(task)
     size = Size(n_hidden=hidden, epochs=epochs, seconds=float("inf"))
     fresh = loaded.network(chip_model(chip), n_hidden=hidden, seed=seed)
-    loss = find_method(method).regularize(loaded.loss)
+    loss = find_method(method).regularize(loaded.loss, chip_model(chip))
     if not (files.folder(out_) / "checkpoint.pt").exists():
         seconds = estimate(fresh, loaded, loss, epochs=epochs, schedule=SCHEDULE)
         err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min on this machine, as busy as it is now.")
@@ -470,6 +472,38 @@ def tasks_list(as_json: Json = False) -> None:
     """
     payload = {name: (build.__doc__ or "").strip().splitlines()[0] for name, build in TASKS.items()}
     _print(payload, as_json, lambda: _pairs("tasks", payload))
+
+
+@methods_app.command("list")
+def methods_list(as_json: Json = False) -> None:
+    """Every training method, with its settings and the four candidates of its tuning; the first is what `train` uses.
+
+    [bold]Example[/bold]
+
+      neurorobust methods list --json
+    """
+    payload: dict[str, Any] = {
+        name: {
+            "title": found.title,
+            "needs a chip that varies": found.needs_chip,
+            "trials": [{**trial.settings, **trial.schedule} for trial in found.trials],
+        }
+        for name, found in METHODS.items()
+    }
+
+    def table() -> Table:
+        shown = Table("method", "", "settings", "or", title="training methods", title_justify="left")
+        for name, entry in payload.items():
+            first, *others = entry["trials"]
+            tried = [_settings(dict(trial.items() - first.items())) for trial in others]
+            shown.add_row(name, entry["title"], _settings(first), "; ".join(tried))
+        return shown
+
+    _print(payload, as_json, table)
+
+
+def _settings(trial: dict[str, float]) -> str:
+    return " ".join(f"{key}={value:g}" for key, value in sorted(trial.items()))
 
 
 @app.command()

@@ -93,7 +93,7 @@ def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size:
     history = fit(
         network,
         task,
-        chosen.regularize(task.loss),
+        chosen.regularize(task.loss, chip),
         epochs=size.epochs,
         seed=seed,
         out=out,

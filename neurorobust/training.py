@@ -132,8 +132,9 @@ def fit(
     """Train a network in place and keep the epoch that did best on the validation part.
 
     The score is the mean of clean and ten-step-attacked (0.05, every kind) balanced accuracy, for every method: clean
-    selection would discard the robust epochs. Every random number is keyed by (seed, epoch), so a run that was killed
-    and resumed equals one that was not, bit for bit.
+    selection would discard the robust epochs. Every random number is keyed by (seed, epoch), and what the loss
+    carries from batch to batch begins anew here and is kept in the checkpoint, so a run that was killed and resumed
+    equals one that was not, bit for bit.
 
     A positive kind is trained in its logarithm, so it stays positive and a step is a fraction of it. The network stays
     in the mode it is in: call ``network.train()`` first if its dropout or batch norm shall act.
@@ -160,6 +161,7 @@ def fit(
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
     if not trained:
         raise ValueError("network: no parameter has requires_grad; set it on those that shall be trained.")
+    loss.restore({})
     check_repeats(network, task.train.x)
     for part in (task.train, task.validation):
         with torch.no_grad(), evaluating(network):
@@ -178,7 +180,7 @@ def fit(
     best = _state(network)
     path = None if out is None else files.folder(out) / "checkpoint.pt"
     if path is not None and path.exists():
-        history, best = _resume(path, settings, network, leaves, optimizer)
+        history, best = _resume(path, settings, network, loss, (leaves, optimizer))
         history.epochs_planned = epochs
         files.write_text(path.with_name("log.csv"), history.to_csv())
     out_of_time = history.seconds >= schedule.max_seconds
@@ -201,7 +203,8 @@ def fit(
             row["seconds"] = time.perf_counter() - started
             history.rows.append(row)
             if path is not None:
-                _save(path, settings, history, {"best": best, "now": _state(network)}, leaves, optimizer)
+                states = {"best": best, "now": _state(network), "loss": loss.state()}
+                _save(path, settings, history, states, leaves, optimizer)
                 files.write_text(path.with_name("log.csv"), history.to_csv())
             tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
     _restore(network, best)
@@ -240,9 +243,10 @@ def estimate(
     network: nn.Module, task: Task, loss: Criterion | Regularizer, *, epochs: int, schedule: Schedule = Schedule()
 ) -> float:
     """Seconds that :func:`fit` will take on this machine as busy as it is now, from one step and one look, each made
-    twice and timed the second time. The network stays as it is."""
+    twice and timed the second time. The network stays as it is, and so does what the loss carries."""
     check_count("epochs", epochs)
     loss, twin = as_regularizer(loss), copy.deepcopy(network)
+    carried = loss.state()
     train, look = task.train.first(schedule.batch_size), task.validation.first(schedule.batch_size)
     step = score = 0.0
     with torch.random.fork_rng(devices=[]):
@@ -253,6 +257,7 @@ def estimate(
             score = time.perf_counter()
             selection_score(twin, look, 0)
             score = time.perf_counter() - score
+    loss.restore(carried)
     looks = math.ceil(epochs / schedule.select_every) * len(task.validation) / len(look)
     return epochs * math.ceil(len(task.train) / schedule.batch_size) * step + looks * score
 
@@ -311,9 +316,10 @@ def _resume(
     path: Path,
     settings: dict,
     network: nn.Module,
-    leaves: Mapping[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    loss: Regularizer,
+    descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer],
 ) -> tuple[History, dict[str, Tensor]]:
+    leaves, optimizer = descent
     try:
         state = torch.load(path, weights_only=True)
         rows, found = state["history"], state["settings"]
@@ -330,6 +336,7 @@ def _resume(
         )
     optimizer.load_state_dict(state["optimizer"])
     _restore(network, state["states"]["now"])
+    loss.restore(state["states"].get("loss", {}))
     with torch.no_grad():
         for name, leaf in leaves.items():
             leaf.copy_(state["leaves"][name])

@@ -24,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "sites": {"params"},
     "chip": {"laws", "quantization", "drift", "sites"},
     "attacks": {"params"},
-    "regularizers": {"attacks", "network", "quantization"},
+    "regularizers": {"attacks", "network", "chip"},
     "tasks": {"network", "foreign", "chip"},
     "discovery": {"chip"},
     "storage": {"network", "tasks", "discovery"},

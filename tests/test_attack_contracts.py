@@ -18,19 +18,28 @@ from torch.nn import functional
 import neurorobust.attacks
 import neurorobust.regularizers
 from neurorobust.attacks import APGD, PGA, Attack, Ball, L2Ball, Suite, strong
+from neurorobust.chip import ChipModel, Fact, Fixed, KindModel, mismatch
 from neurorobust.evaluation import random_search, worst_case
+from neurorobust.laws import Exact
 from neurorobust.network import placement_of
-from neurorobust.params import apply, expand, forward, nominal
-from neurorobust.quantization import SignedPair
+from neurorobust.params import KINDS, SIGNED, apply, expand, kind_of, nominal
+from neurorobust.quantization import SignedPair, Uniform
 from neurorobust.randomness import generator as keyed_generator
 from neurorobust.regularizers import (
+    ABCD,
+    AWP,
+    SAM,
     Adversarial,
     Dropout,
+    EntropySGD,
     FiringRate,
     ForwardNoise,
+    ProgrammedOn,
     Quantized,
     Regularizer,
     TaskLoss,
+    WarmAdversarial,
+    Whitened,
     as_regularizer,
 )
 
@@ -62,36 +71,61 @@ def adversarial(beta: float):
 
 
 RECURRENT = "hidden.recurrent.weight"
+EXACT = KindModel(Exact(), Fact(0.0, "assumed", "computed"))
+COARSE = ChipModel(
+    "coarse",
+    "weights in steps of 0.4",
+    {kind: EXACT for kind in ("bias", "tau_mem", "tau_adapt", "adaptation", "v_threshold")}
+    | {"weight": replace(EXACT, store=Fixed(Uniform(8, 0.4)))},
+)
+BALL, CHIP = Ball.uniform(0.1), mismatch(0.1)
 WAYS = {
+    ABCD: Way(lambda inner: ABCD(inner, 1.0), lambda inner: ABCD(inner, 1.0, share=0.0)),
+    AWP: Way(lambda inner: AWP(inner, PGA(2), BALL), lambda inner: AWP(inner, PGA(2), BALL, 0.0)),
+    SAM: Way(SAM, lambda inner: SAM(inner, 0.0)),
     Adversarial: Way(adversarial(0.5), adversarial(0.0)),
     Dropout: Way(lambda inner: Dropout(inner, 0.5, RECURRENT), lambda inner: Dropout(inner, 0.0, RECURRENT)),
+    EntropySGD: Way(lambda inner: EntropySGD(inner, 3), lambda inner: EntropySGD(inner, 1, noise=0.0)),
     FiringRate: Way(
         lambda inner: FiringRate(inner, "hidden", 0.1, 1.0), lambda inner: FiringRate(inner, "hidden", 0.1, 0.0)
     ),
     ForwardNoise: Way(lambda inner: ForwardNoise(inner, 0.3), lambda inner: ForwardNoise(inner, 0.0)),
+    ProgrammedOn: Way(
+        lambda inner: ProgrammedOn(inner, COARSE),
+        lambda inner: ProgrammedOn(inner, CHIP),
+    ),
     Quantized: Way(
         lambda inner: Quantized(inner, {"weight": partial(SignedPair.holding, bits=4)}),
         lambda inner: Quantized(inner, {}),
     ),
     TaskLoss: Way(as_regularizer, as_regularizer),
+    WarmAdversarial: Way(
+        lambda inner: WarmAdversarial(inner, BALL, 0.5), lambda inner: WarmAdversarial(inner, BALL, 0.0)
+    ),
+    Whitened: Way(
+        lambda inner: Whitened(inner, PGA(2), CHIP, 3.0, 0.5), lambda inner: Whitened(inner, PGA(2), CHIP, 3.0, 0.0)
+    ),
 }
 REGULARIZERS = concrete(neurorobust.regularizers, Regularizer)
 
 
 class Fixed(Regularizer):
-    """A loss with a generator of its own, so that what is around it cannot shift its draws."""
+    """A loss that carries nothing, with a generator of its own: what is around it cannot shift its draws."""
 
     def __init__(self, inner):
         self.inner = as_regularizer(inner)
 
     def total(self, step):
+        self.restore({})
         return self.inner.total(replace(step, generator=torch.Generator().manual_seed(11)))
 
 
-def value_and_gradients(loss: Regularizer, network, seed: int = 1):
-    """A loss and its gradients on the batch, by name."""
-    leaves = {name: value.requires_grad_() for name, value in nominal(network).items()}
-    value = loss(network, leaves, (BATCH.x, BATCH.y), torch.Generator().manual_seed(seed))
+def value_and_gradients(loss: Regularizer, network, kinds=KINDS):
+    """A loss and its gradients on the batch, by name, as the first batch."""
+    loss.restore({})
+    params = {name: value.requires_grad_(kind_of(name) in kinds) for name, value in nominal(network).items()}
+    leaves = {name: value for name, value in params.items() if value.requires_grad}
+    value = loss(network, params, (BATCH.x, BATCH.y), torch.Generator().manual_seed(1))
     gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return value.detach(), dict(zip(leaves, gradients))
 
@@ -181,8 +215,8 @@ def test_the_network_that_is_attacked_has_something_to_lose():
 
 @pytest.mark.parametrize("kind", REGULARIZERS, ids=lambda kind: kind.__name__)
 def test_a_regularizer_depends_on_its_generator_alone(kind):
-    """The same value and gradients for the same seed whatever the global generator holds, which is left as it was; the
-    network's own parameters neither move nor gather a gradient; the call without a generator is repeatable too."""
+    """The same first value and gradients for the same seed whatever the global generator holds, which is left as it
+    was; the network's own parameters neither move nor gather a gradient; the call without a generator is repeatable."""
     network = tiny()
     loss, before = WAYS[kind].used(functional.cross_entropy), nominal(network)
     torch.manual_seed(0)
@@ -195,19 +229,23 @@ def test_a_regularizer_depends_on_its_generator_alone(kind):
     assert all(torch.equal(gradients[name], repeated[name]) for name in gradients)
     assert all(torch.equal(before[name], value) for name, value in nominal(network).items())
     assert all(parameter.grad is None for parameter in network.parameters())
-    plain = loss(network, before, (BATCH.x, BATCH.y))
-    keyed = loss(network, before, (BATCH.x, BATCH.y), keyed_generator(0, "regularizer"))
+    plain = loss.restore({})(network, before, (BATCH.x, BATCH.y))
+    keyed = loss.restore({})(network, before, (BATCH.x, BATCH.y), keyed_generator(0, "regularizer"))
     assert torch.equal(plain, keyed)
 
 
 @pytest.mark.parametrize("inner", REGULARIZERS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("outer", REGULARIZERS, ids=lambda kind: kind.__name__)
 def test_regularizers_nest(outer, inner):
-    """Any regularizer of no strength around any other, as it is used, is the other: to 1e-12, gradients to 1e-10."""
-    network = tiny(1)
+    """Any regularizer of no strength around any other, as it is used, is the other: to 1e-12, gradients to 1e-10.
+
+    What moves the trained parameters moves neurons where the other has expanded what is set once a core: for these only
+    weights and biases are trained here.
+    """
+    network, kinds = tiny(1), SIGNED if inner in (ABCD, EntropySGD, SAM) else KINDS
     alone = Fixed(WAYS[inner].used(functional.cross_entropy))
-    value, gradients = value_and_gradients(alone, network)
-    nested_value, nested = value_and_gradients(WAYS[outer].idle(alone), network)
+    value, gradients = value_and_gradients(alone, network, kinds)
+    nested_value, nested = value_and_gradients(WAYS[outer].idle(alone), network, kinds)
     torch.testing.assert_close(nested_value, value, rtol=1e-12, atol=0)
     for name, gradient in gradients.items():
         torch.testing.assert_close(nested[name], gradient, rtol=1e-10, atol=1e-14, msg=name)
@@ -215,7 +253,31 @@ def test_regularizers_nest(outer, inner):
 
 @pytest.mark.parametrize("kind", [kind for kind in REGULARIZERS if kind is not TaskLoss], ids=lambda k: k.__name__)
 def test_a_regularizer_does_something(kind):
-    """As it is used, its loss is not the task's: the contracts above are not about nothing."""
+    """As it is used, its gradient is not the task's: the contracts above are not about nothing."""
     network = tiny(1)
-    plain = functional.cross_entropy(forward(network, nominal(network), BATCH.x)[0], BATCH.y)
-    assert WAYS[kind].used(functional.cross_entropy)(network, nominal(network), (BATCH.x, BATCH.y)) != plain
+    _, plain = value_and_gradients(as_regularizer(functional.cross_entropy), network)
+    _, used = value_and_gradients(WAYS[kind].used(functional.cross_entropy), network)
+    name = "hidden.input.weight"
+    assert (used[name] - plain[name]).abs().max() > 1e-6 * plain[name].abs().max()
+
+
+@pytest.mark.parametrize("kind", REGULARIZERS, ids=lambda kind: kind.__name__)
+def test_a_regularizer_goes_on_from_its_state(kind):
+    """One that is given the state of another after two batches gives the third's bits; what it carries is tensors that
+    a checkpoint can hold, and none of it is in the name a checkpoint knows it by."""
+    network, params, batch = tiny(), nominal(tiny()), (BATCH.x, BATCH.y)
+    params = {name: value.requires_grad_() for name, value in params.items()}
+    one, two = (WAYS[kind].used(WAYS[WarmAdversarial].used(functional.cross_entropy)) for _ in range(2))
+    name = repr(one)
+    for seed in (1, 2):
+        one(network, params, batch, torch.Generator().manual_seed(seed))
+    state = {key: value.clone() for key, value in one.state().items()}
+    assert any(key.startswith("inner/") for key in state) or kind is TaskLoss
+    third = [loss(network, params, batch, torch.Generator().manual_seed(3)) for loss in (one, two.restore(state))]
+    assert torch.equal(*third)
+    gradients = [torch.autograd.grad(value, params["hidden.input.weight"])[0] for value in third]
+    assert torch.equal(*gradients)
+    assert one.state().keys() == two.state().keys() == state.keys()
+    assert all(torch.equal(value, two.state()[key]) for key, value in one.state().items())
+    assert repr(one) == name
+    assert one.restore({}).state() == {}

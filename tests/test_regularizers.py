@@ -310,7 +310,7 @@ def test_dropout_that_does_not_fit_is_refused(network, data):
             network, params, batch
         )
     with pytest.raises(ValueError, match="weights: got none"):
-        Dropout(functional.cross_entropy, 0.3)
+        Dropout(functional.cross_entropy, 0.3)(network, {"hidden.input.weight": params["hidden.input.weight"]}, batch)
     with pytest.raises(ValueError, match=r"weights: got 'a\.weight'; expected names of weights, each once"):
         Dropout(functional.cross_entropy, 0.3, "a.weight", ("a.weight", "b.weight"))
     with pytest.raises(ValueError, match=r"weights: got 'a\.bias'"):

@@ -9,6 +9,7 @@ from .pga import PGA
 from .random_search import RandomSearch
 from .spsa import SPSA
 from .suite import Suite, strong
+from .whitened_ball import WhitenedBall
 
 __all__ = [
     "APGD",
@@ -22,6 +23,7 @@ __all__ = [
     "RandomSearch",
     "Search",
     "Suite",
+    "WhitenedBall",
     "cross_entropy",
     "jensen_shannon",
     "kl",

@@ -26,14 +26,15 @@ class Dropout(Regularizer):
         p: probability that a neuron is dropped, 0 ≤ p < 1.
         weights: full names of weights, shape (n_out, n_in, …), not grouped. Weights that read the same neurons share a
             mask as a tuple: ``("hidden.recurrent.weight", "readout.input.weight")`` drops hidden neurons everywhere.
+            None named: the paper's, every ``*.recurrent.weight``, or, where a network has none, every dense weight but
+            the first parameter, which reads the input.
 
     Raises:
-        ValueError: a weight does not exist, or weights that share a mask read different numbers of neurons.
+        ValueError: a weight does not exist, or weights that share a mask read different numbers of neurons; none named
+            and none of the kind there.
     """
 
     def __init__(self, inner: Criterion | Regularizer, p: float, *weights: str | tuple[str, ...]):
-        if not weights:
-            raise ValueError("weights: got none; name the weights that read the neurons to be dropped.")
         if check_number("p", p) >= 1:
             raise ValueError(f"p: got {p}; expected a probability ≥ 0 and < 1.")
         self.inner = as_regularizer(inner)
@@ -46,7 +47,7 @@ class Dropout(Regularizer):
 
     def total(self, step: Step) -> Tensor:
         dropped: Params = dict(step.params)
-        for group in self.weights:
+        for group in self.weights or _of_neurons(step.params):
             mask = None
             for name in group:
                 if name not in step.params:
@@ -63,3 +64,12 @@ class Dropout(Regularizer):
                 shape = (n,) + (1,) * (weight.ndim - 2)
                 dropped[name] = weight * (mask.to(weight) / (1 - self.p)).reshape(shape)
         return self.inner.total(step.at(dropped))
+
+
+def _of_neurons(params: Params) -> tuple[tuple[str, ...], ...]:
+    """The weights that read neurons, each by itself: recurrent ones, or else dense ones after the first parameter."""
+    recurrent = [name for name in params if name.endswith(".recurrent.weight")]
+    dense = [name for name in list(params)[1:] if name.endswith("weight") and params[name].ndim == 2]
+    if not recurrent and not dense:
+        raise ValueError("weights: got none, and no weight here reads neurons for sure; name those that do.")
+    return tuple((name,) for name in recurrent or dense)

@@ -49,7 +49,7 @@ class Quantized(Regularizer):
         """The parameters as the codecs hold them, expanded, differentiable (straight-through)."""
         values = expand(params, placement)
         for kind, codec in self.codecs.items():
-            for group in _groups(kind, values, placement):
+            for group in groups(kind, values, placement).values():
                 chosen = codec
                 if not isinstance(chosen, Codec):
                     chosen = chosen(torch.cat([values[name].detach()[here] for name, here in group.items()]))
@@ -63,9 +63,13 @@ class Quantized(Regularizer):
         return values
 
 
-def _groups(kind: str, values: Params, placement: Placement) -> list[dict[str, Tensor]]:
-    """What shares a codebook: the elements, by parameter, of a kind on each core, or of a parameter that has none."""
-    groups: dict[str | int, dict[str, Tensor]] = {}
+def groups(kind: str, values: Params, placement: Placement) -> dict[str | int, dict[str, Tensor]]:
+    """What shares a codebook: the elements, by parameter, of a kind on each core, or of a parameter that has none.
+
+    Returns:
+        By core, or by name where there is none: {parameter: True for the elements that belong}.
+    """
+    found: dict[str | int, dict[str, Tensor]] = {}
     for name, value in values.items():
         if kind_of(name) != kind:
             continue
@@ -74,9 +78,9 @@ def _groups(kind: str, values: Params, placement: Placement) -> list[dict[str, T
         present = torch.ones_like(value, dtype=torch.bool) if exists is None else exists
         if core is None or not value.ndim or len(value) != len(core):  # placed nowhere, or shared by many neurons
             if core is None or not (core == HOST).all():
-                groups[name] = {name: present}
+                found[name] = {name: present}
             continue
         for number in core[core != HOST].unique().tolist():
             here = (core == number).reshape(-1, *[1] * (value.ndim - 1)) & present
-            groups.setdefault(number, {})[name] = here
-    return [group for group in groups.values() if any(here.any() for here in group.values())]
+            found.setdefault(number, {})[name] = here
+    return {key: group for key, group in found.items() if any(here.any() for here in group.values())}

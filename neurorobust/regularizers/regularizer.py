@@ -15,6 +15,7 @@ from ..errors import check_positive
 from ..network import placement_of
 from ..params import ABOVE_ZERO, Deviations, Params, Placement, apply, forward, kind_of
 from ..randomness import generator as keyed_generator
+from .carrier import Carrier
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -62,12 +63,15 @@ class Step:
         return forward(self.network, apply(params, deviations, self.placement), self.x)[0]
 
 
-class Regularizer(ABC):
-    """A total loss: ``regularizer(network, params, (x, y), generator)`` → scalar, differentiable in params."""
+class Regularizer(Carrier, ABC):
+    """A total loss: ``regularizer(network, params, (x, y), generator)`` → scalar, differentiable in params.
+
+    What some carry from batch to batch is in ``state()``, and ``restore`` puts it back; :func:`neurorobust.fit` does.
+    """
 
     def __repr__(self) -> str:
         """The same in every process, so that a checkpoint knows its loss: no addresses of functions."""
-        fields = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
+        fields = ", ".join(f"{key}={value!r}" for key, value in vars(self).items() if key[0] != "_")
         return re.sub(r" at 0x[0-9a-f]+", "", f"{type(self).__name__}({fields})")
 
     @abstractmethod

@@ -1,0 +1,57 @@
+"""The ball of standard normals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import check_number
+from ..params import KINDS, Deviations
+from .ball import Ball
+
+
+@dataclass(frozen=True, init=False)
+class WhitenedBall(Ball):
+    """‖u‖₂ ≤ norm over the standard normals u of all parameters together, to rounding.
+
+    A search in it looks for u, not for δ: a chip's laws make δ of them. No probability is attached: with n elements
+    almost every die lies at √n. A step goes along g/‖g‖₂ of all parameters together.
+
+    Args:
+        norm: the largest ‖u‖₂.
+    """
+
+    norm: float
+
+    def __init__(self, norm: float):
+        super().__init__(dict.fromkeys(sorted(KINDS), check_number("norm", norm)))
+        object.__setattr__(self, "norm", float(norm))
+
+    def project(self, deviations: Deviations) -> Deviations:
+        length = _length(deviations)
+        return deviations if length <= self.norm else _times(deviations, self.norm / length)
+
+    def climb(self, deviations: Deviations, slopes: Deviations, length: float) -> Deviations:
+        up = {name: slopes[name] for name in deviations}
+        size = _length(up)
+        share = length * self.norm / size.clamp(min=torch.finfo(size.dtype).tiny)
+        return {name: u + share * up[name] for name, u in deviations.items()}
+
+    def draw(self, center: Deviations, generator: torch.Generator) -> Deviations:
+        normal = {
+            name: torch.randn(zero.shape, generator=generator, dtype=zero.dtype).to(zero.device)
+            for name, zero in center.items()
+        }
+        n = sum(zero.numel() for zero in center.values())
+        distance = torch.rand((), generator=generator, dtype=torch.float64).item() ** (1 / max(n, 1))
+        return _times(normal, self.norm * distance / _length(normal))
+
+
+def _length(tensors: Deviations) -> Tensor:
+    return torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors.values()]).norm()
+
+
+def _times(tensors: Deviations, factor: Tensor) -> Deviations:
+    return {name: factor * tensor for name, tensor in tensors.items()}

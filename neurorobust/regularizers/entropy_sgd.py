@@ -1,0 +1,94 @@
+"""Descent of the local entropy."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..errors import check_count, check_number
+from .descent import coordinate, slope, trained
+from .regularizer import Criterion, Regularizer, Step, as_regularizer
+
+ALPHA = 0.75
+MOMENTUM = 0.9
+
+
+class EntropySGD(Regularizer):
+    """The slope of the local entropy, from Langevin steps around θ; ``steps`` passes. The value is the inner loss's.
+
+    ::
+
+        v ← 0.9 v + ∇L(θ′)                                          θ′ = μ = θ and v = 0 at first
+        θ′ ← θ′ − rate · (∇L(θ′) + 0.9 v + γ (θ′ − θ)) + √(2 rate) · noise · N(0, 1)
+        μ ← 0.75 μ + 0.25 θ′
+        gradient in θ: (θ − μ)/c,   c such that a slope of L that is the same everywhere comes out as it is
+
+    γ = scope · (1 + growth)^batches, at most 1/rate, beyond which the steps diverge. Chaudhari et al. 2017, arXiv
+    1611.01838, with the settings of arXiv 2106.05009. Positive kinds move in their logarithm; absent synapses get no
+    noise.
+
+    What differs: the optimizer that takes the gradient is the caller's, not SGD with Nesterov's momentum (Adam does not
+    see c); all steps use one batch, as in the code of arXiv 2106.05009, while the original draws one for each. In both
+    codes the number of batches stays 0, so γ never grew: hence growth = 0; theirs would be 1e-3.
+
+    Args:
+        inner: loss(logits, y) or another regularizer.
+        steps: L. rate: of the Langevin steps.
+        scope: γ of the first batch, ≥ 0. growth: of γ, from batch to batch.
+        noise: ≥ 0.
+    """
+
+    def __init__(
+        self,
+        inner: Criterion | Regularizer,
+        steps: int = 10,
+        rate: float = 0.1,
+        *,
+        scope: float = 1e-2,
+        growth: float = 0.0,
+        noise: float = 1e-4,
+    ):
+        self.inner = as_regularizer(inner)
+        self.steps = check_count("steps", steps)
+        self.rate = check_number("rate", rate, strict=True)
+        self.scope = check_number("scope", scope)
+        self.growth = check_number("growth", growth)
+        self.noise = check_number("noise", noise)
+
+    def total(self, step: Step) -> Tensor:
+        names = trained(step.params)
+        if not names:
+            return self.inner.total(step)
+        gamma = min(self.scope * math.exp(self.count() * math.log1p(self.growth)), 1 / self.rate)
+        one = torch.ones((), dtype=torch.float64)
+        walks = {name: _Walk(torch.zeros_like(step.params[name].detach())) for name in names}
+        of_one = _Walk(torch.zeros_like(one))
+        losses = []
+        for _ in range(self.steps):
+            value, slopes = slope(self.inner, step, {name: walk.far for name, walk in walks.items()})
+            losses.append(value)
+            for name, by in slopes.items():
+                eta = torch.randn(by.shape, generator=step.generator, dtype=by.dtype).to(by.device)
+                if name in step.placement.masks:
+                    eta = eta * step.placement.masks[name]
+                walks[name].go(by, self.rate, gamma, math.sqrt(2 * self.rate) * self.noise * eta)
+            of_one.go(one, self.rate, gamma, torch.zeros_like(one))
+        total = losses[0]
+        for name in names:
+            here = coordinate(name, step.params[name])
+            total = total + ((here - here.detach()) * walks[name].mean / float(of_one.mean)).sum()
+        return total
+
+
+class _Walk:
+    """θ′ − θ, μ − θ and v of one parameter."""
+
+    def __init__(self, zero: Tensor):
+        self.far = self.mean = self.speed = zero
+
+    def go(self, slope: Tensor, rate: float, gamma: float, jolt: Tensor) -> None:
+        self.speed = MOMENTUM * self.speed + slope
+        self.far = self.far - rate * (slope + MOMENTUM * self.speed + gamma * self.far) + jolt
+        self.mean = ALPHA * self.mean + (1 - ALPHA) * self.far

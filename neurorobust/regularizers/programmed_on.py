@@ -1,0 +1,60 @@
+"""Training through a chip's own rounding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..chip import ChipModel
+from ..params import Params, Placement, expand
+from .following import EVERY, Following
+from .quantized import groups
+from .regularizer import Criterion, Regularizer, Step, as_regularizer
+
+
+class ProgrammedOn(Regularizer):
+    """The inner loss at what a chip holds of the parameters, with the gradient of the identity (straight-through).
+
+    Quantize first, then deviate: ``ProgrammedOn(Adversarial(loss, …), chip)``. The levels of each core are those of the
+    last programming, and every value takes the nearest; what is set once a core is held anew in every batch. For codecs
+    of your own, or a network that sits on no chip, see :class:`Quantized`.
+
+    Args:
+        inner: loss(logits, y) or another regularizer.
+        chip: a chip model; one that quantizes nothing changes nothing.
+        every: batches from one programming to the next.
+
+    Raises:
+        ValueError: the chip cannot hold the parameters.
+    """
+
+    def __init__(self, inner: Criterion | Regularizer, chip: ChipModel, every: int = EVERY):
+        self.inner = as_regularizer(inner)
+        self.following = Following(chip, every)
+
+    def total(self, step: Step) -> Tensor:
+        return self.inner.total(step.at(self.held(step.params, step.placement)))
+
+    def held(self, params: Params, placement: Placement) -> Params:
+        """The parameters as the chip holds them, expanded, differentiable; counts a batch."""
+        self.following.batch({name: value.detach() for name, value in params.items()}, placement)
+        values = expand(params, placement)
+        for kind in self.following.chip.kinds:
+            for number, group in groups(kind, values, placement).items():
+                levels = self.following.carried.get(f"levels {kind} {number}")
+                if levels is None:
+                    continue
+                exact = torch.cat([values[name][here] for name, here in group.items()])
+                coded = self._nearest(kind, number, levels, exact.detach()) + (exact - exact.detach())
+                for name, here in group.items():
+                    mine, coded = coded.split([int(here.sum()), len(coded) - int(here.sum())])
+                    values[name] = values[name].masked_scatter(here, mine)
+        return values
+
+    def _nearest(self, kind: str, number: str | int, levels: Tensor, exact: Tensor) -> Tensor:
+        model = self.following.chip.kinds[kind]
+        if not model.per_core:
+            return levels[torch.bucketize(exact, (levels[1:] + levels[:-1]) / 2)]
+        neuron, where = torch.arange(len(exact)), f"{kind} on core {number}"
+        held = model.store.hold(where, exact, neuron, self.following.chip.speed(kind))
+        return held.decode(held.encode(exact, where)).to(exact.dtype)

@@ -1,0 +1,39 @@
+"""Sharpness-aware minimisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import check_number
+from .descent import moved, slope, trained
+from .regularizer import Criterion, Regularizer, Step, as_regularizer
+
+
+class SAM(Regularizer):
+    """The inner loss at the nearby point where it is highest to first order; two passes.
+
+    ::
+
+        L(θ + ε),    ε = radius · g / ‖g‖₂,    g = ∇L(θ) over all trained parameters together, ε held constant
+
+    Foret et al. 2021, arXiv 2010.01412, with p = 2. Positive kinds move in their logarithm. Batch norms count the pass
+    at θ.
+
+    Args:
+        inner: loss(logits, y) or another regularizer.
+        radius: ρ, ≥ 0, absolute.
+    """
+
+    def __init__(self, inner: Criterion | Regularizer, radius: float = 0.05):
+        self.inner = as_regularizer(inner)
+        self.radius = check_number("radius", radius)
+
+    def total(self, step: Step) -> Tensor:
+        if not self.radius or not trained(step.params):
+            return self.inner.total(step)
+        _, slopes = slope(self.inner, step, {})
+        norm = torch.stack([by.square().sum() for by in slopes.values()]).sum().sqrt()
+        norm = norm.clamp(min=torch.finfo(norm.dtype).tiny)
+        shift = {name: self.radius / norm * by for name, by in slopes.items()}
+        return self.inner.total(step.at(moved(step.params, shift)))
