@@ -45,7 +45,7 @@ class Job:
 
 
 def cells_of(study: Study, methods: Sequence[str], seeds: Sequence[int] | None, out: Path) -> list[Cell]:
-    """The cells of a study, seed by seed, the most informative methods first.
+    """The cells of a study in their order: headline methods first, seed by seed.
 
     Args:
         study: whose cells.
@@ -59,8 +59,15 @@ def cells_of(study: Study, methods: Sequence[str], seeds: Sequence[int] | None, 
     for name in methods:
         if name not in study.methods:
             raise unknown(f"method of {study.name}", name, study.methods)
-    chosen = [name for name in study.methods if not methods or name in methods]
-    return [Cell(study, name, seed, out) for seed in study.seeds if seeds is None or seed in seeds for name in chosen]
+    waves = study.methods[: study.headline], study.methods[study.headline :]
+    return [
+        Cell(study, name, seed, out)
+        for wave in waves
+        for seed in study.seeds
+        if seeds is None or seed in seeds
+        for name in wave
+        if not methods or name in methods
+    ]
 
 
 def plan(cells: Iterable[Cell], names: Sequence[str]) -> list[Job]:

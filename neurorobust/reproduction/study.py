@@ -48,6 +48,7 @@ class Study:
         n_hidden: neurons.
         tuning_epochs: of each tuning trial; the schedule's learning rates are spread over them.
         tuned_on: the study whose tuning counts here; None tunes here.
+        headline: the first so many methods get all their seeds before the others get their first.
         seeds: of network and training.
         detail: of every evaluation.
     """
@@ -61,6 +62,7 @@ class Study:
     n_hidden: int = 256
     tuning_epochs: int = 1
     tuned_on: Study | None = None
+    headline: int = 6
     seeds: tuple[int, ...] = (0, 1, 2)
     detail: Detail = Detail()
 

@@ -27,5 +27,5 @@ study = Study(
     epochs=20,
     schedule=Schedule(batch_size=25, select_every=4),
     chip="dynapse2",
-    tuning_epochs=6,
+    tuning_epochs=5,
 )
