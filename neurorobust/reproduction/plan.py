@@ -19,7 +19,7 @@ from ..params import evaluating, nominal
 from ..training import estimate
 from .cell import Cell, folder_of, read
 from .evaluation import all_evaluations
-from .study import Study
+from .study import BEST_RIVAL, RIVALS, Study
 from .work import network_of, pending, tuning_path
 
 
@@ -56,18 +56,28 @@ def cells_of(study: Study, methods: Sequence[str], seeds: Sequence[int] | None, 
     Raises:
         ValueError: a method the study does not have.
     """
+    known = [name for name in (_resolved(name, study, out) for name in study.methods) if name]
     for name in methods:
-        if name not in study.methods:
-            raise unknown(f"method of {study.name}", name, study.methods)
-    waves = study.methods[: study.headline], study.methods[study.headline :]
+        if name not in known:
+            raise unknown(f"method of {study.name}", name, known)
     return [
         Cell(study, name, seed, out)
-        for wave in waves
+        for wave in (known[: study.headline], known[study.headline :])
         for seed in study.seeds
         if seeds is None or seed in seeds
         for name in wave
         if not methods or name in methods
     ]
+
+
+def _resolved(name: str, study: Study, out: Path) -> str | None:
+    """The method a name stands for; None for the best rival while not all rivals are trained."""
+    if name != BEST_RIVAL:
+        return name
+    home = study.tuned_on or study
+    rivals = [Cell(home, rival, home.seeds[0], out) for rival in RIVALS if rival != "forward_noise"]
+    scores = {cell.method: cell.read().get("training", {}).get("validation") for cell in rivals}
+    return None if None in scores.values() else max(scores, key=lambda rival: scores[rival])
 
 
 def plan(cells: Iterable[Cell], names: Sequence[str]) -> list[Job]:

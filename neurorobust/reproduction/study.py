@@ -15,6 +15,12 @@ from ..regularizers import Regularizer
 from ..tasks import Task
 from ..training import Schedule
 
+RIVALS = ("dropout", "forward_noise", "awp", "entropy_sgd", "abcd")
+"""The rivals of arXiv 2106.05009."""
+
+BEST_RIVAL = "best_rival"
+"""Stands for the rival, other than forward noise, that did best on the validation part of the study tuned on."""
+
 
 @dataclass(frozen=True)
 class Detail:
@@ -47,7 +53,7 @@ class Study:
         chip: name of the chip the network has to fit; None for no limits.
         n_hidden: neurons.
         tuning_epochs: of each tuning trial; the schedule's learning rates are spread over them.
-        tuned_on: the study whose tuning counts here; None tunes here.
+        tuned_on: the study whose tuning counts here (of the schedule only where both have the same); None tunes here.
         headline: the first so many methods get all their seeds before the others get their first.
         seeds: of network and training.
         detail: of every evaluation.

@@ -75,7 +75,8 @@ def _words(trial: Trial) -> dict[str, Any]:
 
 def _fit(cell: Cell, network: nn.Module, trial: Trial, epochs: int, folder: Path) -> History:
     study = cell.study
-    schedule = replace(study.schedule, **trial.schedule)
+    home = study.tuned_on or study
+    schedule = replace(study.schedule, **trial.schedule) if study.schedule == home.schedule else study.schedule
     loss = study.regularizer(cell.method, trial)
     return fit(network, study.task, loss, epochs=epochs, seed=cell.seed, out=folder, schedule=schedule)
 
