@@ -168,7 +168,11 @@ def test_every_study_and_evaluation_is_whole():
     from neurorobust.methods import METHODS
 
     for name, study in reproduction.all_studies().items():
-        assert study.name == name and set(study.methods) - {"best_rival"} <= set(METHODS) and len(set(study.seeds)) == len(study.seeds)
+        assert (
+            study.name == name
+            and set(study.methods) - {"best_rival"} <= set(METHODS)
+            and len(set(study.seeds)) == len(study.seeds)
+        )
         for evaluation in reproduction.all_evaluations().values():
             assert all(isinstance(level, str) for level in evaluation.levels(Cell(study, "beta", 0, Path("nowhere"))))
             assert evaluation.passes(study.detail) > 0 and evaluation.title

@@ -17,6 +17,8 @@ from .study import Detail
 Values = Mapping[str, Any]
 """Numbers by metric. A list holds one number a die; words (why a chip refused) stay out of the table."""
 
+SCORE = "balanced_accuracy"
+
 DIES = 1
 """Seed of the dies and of the attacks, the same for every network; training seeds never meet it."""
 
@@ -31,6 +33,7 @@ class Evaluation:
         measure: (network, level, cell) → values.
         passes: forward passes of one sample that a level takes, for the estimate of time; a slope counts three.
         order: evaluations of a smaller number come first, in the whole grid.
+        shown: the metric that tables show.
     """
 
     title: str
@@ -38,6 +41,7 @@ class Evaluation:
     measure: Callable[[nn.Module, str, Cell], Values]
     passes: Callable[[Detail], float]
     order: int = 0
+    shown: str = SCORE
 
     def pending(self, cell: Cell, done: Mapping[str, Any]) -> list[str]:
         """The levels that are to be measured and are not done."""

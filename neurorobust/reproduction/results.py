@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from .. import files
+from ..evaluation.statistics import bootstrap_interval
 from .cell import read
+from .evaluation import SCORE, all_evaluations
 
 COLUMNS = ("task", "method", "seed", "evaluation", "level", "metric", "value")
 SPEC = 0.9
@@ -30,8 +32,9 @@ def tidy(out: Path) -> pd.DataFrame:
     Numbers of dies become their mean, std, min, 5th percentile and yield at 0.90. ``strong`` is the minimum over the
     strong suite and the dies found for other networks.
     """
-    rows = [row for record in records(out) for row in _rows(record)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    known = records(out)
+    rows = [row for record in known for row in _rows(record)]
+    return pd.DataFrame([*rows, *_over_seeds(known)], columns=list(COLUMNS))
 
 
 def write_table(out: Path) -> pd.DataFrame:
@@ -77,3 +80,38 @@ def strong(record: dict[str, Any], level: str) -> float:
     others = evaluations.get("transfer", {"levels": {}})["levels"]
     found = [entry["values"]["balanced_accuracy"] for key, entry in others.items() if key.split()[0] == level]
     return min([own, *found])
+
+
+def score(record: dict[str, Any], evaluation: str, level: str, metric: str = SCORE) -> Any:
+    """A metric of a cell, by default balanced accuracy: one number or one a die; None where it was not measured."""
+    found = record.get("evaluations", {}).get(evaluation, {"levels": {}})["levels"].get(level)
+    if found is None:
+        return None
+    return strong(record, level) if (evaluation, metric) == ("strong", SCORE) else found["values"].get(metric)
+
+
+def _over_seeds(known: list[dict[str, Any]]) -> Iterator[Row]:
+    """Mean over the seeds of what each evaluation shows, the bounds of its 95 % interval, and the number of seeds."""
+    places: dict[tuple[str, str, str, str], list[Any]] = {}
+    shown = {name: evaluation.shown for name, evaluation in all_evaluations().items() if name != "transfer"}
+    for record in known:
+        for name in sorted(record.get("evaluations", {}).keys() & shown.keys()):
+            for level in sorted(record["evaluations"][name]["levels"]):
+                value = score(record, name, level, shown[name])
+                if value is not None:
+                    places.setdefault((record["study"], record["method"], name, level), []).append(value)
+    for (study, method, name, level), values in sorted(places.items()):
+        table = np.array([np.atleast_1d(value) for value in values], dtype=float)
+        metric, head = shown[name], (study, method, "all", name, level)
+        figures = {metric: bootstrap_interval(table, dies=False)}
+        if table.shape[1] > 1:
+            figures = {
+                f"{metric} mean": bootstrap_interval(table),
+                f"{metric} min": bootstrap_interval(table, np.min, dies=False),
+                f"yield {SPEC:.2f}": bootstrap_interval(table >= SPEC),
+            }
+        yield (*head, "seeds", float(len(table)))
+        for metric, interval in figures.items():
+            yield (*head, metric, interval.estimate)
+            yield (*head, f"{metric} low", interval.low)
+            yield (*head, f"{metric} high", interval.high)
