@@ -74,7 +74,7 @@ chip = ChipModel(
         "More than half of the neurons fire without input at bias −3, so offsets have a mean; programming is taken to "
         "remove it, as the calibration of gain and bias does.",
         "Two chips are nearly independent (correlation 0.046). 20.8 % of the synapses of one chip are left out by the "
-        "calibration; the network is taken to use the good ones.",
+        "calibration; the network is taken to use the good ones (with_defects(BadSynapses(0.208)) uses them all).",
         "Inputs come through 1024 shared analog filters and a resistive diffusor, which are not modelled.",
         "The chip is sensitive to temperature (Neckar 2019), without a number. No drift is known.",
     ),

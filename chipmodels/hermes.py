@@ -33,6 +33,7 @@ chip = ChipModel(
             store=Scaled(G_MAX, "S"),
         ),
     },
+    shares_kernels=True,
     limits=pcm.chip.limits,
     facts={f"programming noise, coefficient {i}, µS": Fact(c, "coded", _SOURCE) for i, c in enumerate(_sigma)}
     | {
@@ -42,5 +43,5 @@ chip = ChipModel(
         "drift: exponent at G/G_max = 1": Fact(0.017, "coded", _SOURCE),
         "drift: its spread at G/G_max = 1": Fact(0.008, "assumed", "as in aihwkit's PCM-like model"),
     },
-    notes=pcm.chip.notes,
+    notes=(*pcm.chip.notes[:-1], "Its read noise, converters and IR drop are left out."),
 )

@@ -9,13 +9,15 @@ from neurorobust.drift import Device, Logarithm, Polynomial, Power, PowerDrift, 
 _SOURCE = "aihwkit inference/noise/pcm.py"
 G_MAX = Fact(25e-6, "coded", f"{_SOURCE}: PCMLike, S")
 _sigma = (0.26348, 1.965, -1.1731)  # µS, powers of G/G_max
+_q = Fact(0.0088, "coded", f"{_SOURCE}: of the conductance at G_max, times (G/G_max)^-0.65, at most 0.2")
+_t_read = Fact(250e-9, "coded", f"{_SOURCE}: duration of one read, s")
 _t0 = Fact(20.0, "coded", f"{_SOURCE}: first read, s after programming")
 
 device = Device(
     G_MAX.value,
     Polynomial(tuple(1e-6 * c / G_MAX.value for c in _sigma)),
     PowerDrift(Logarithm(-0.0155, 0.0244, 0.049, 0.1), Logarithm(-0.0125, -0.0059, 0.008, 0.045), _t0.value),
-    ReadNoise(Power(0.0088, -0.65, 0.2), t_read=250e-9, start=20.0),
+    ReadNoise(Power(_q.value, -0.65, 0.2), t_read=_t_read.value, start=_t0.value),
 )
 
 chip = ChipModel(
@@ -29,6 +31,7 @@ chip = ChipModel(
             store=Scaled(G_MAX, "S"),
         ),
     },
+    shares_kernels=True,
     limits=Limits(
         cores=64,
         neurons_per_core=256,
@@ -44,6 +47,8 @@ chip = ChipModel(
         "programming noise at G = 0, µS": Fact(_sigma[0], "coded", _SOURCE),
         "programming noise, slope, µS": Fact(_sigma[1], "coded", _SOURCE),
         "programming noise, curvature, µS": Fact(_sigma[2], "coded", _SOURCE),
+        "read noise": _q,
+        "read noise: duration of one read, s": _t_read,
         "drift: t0, s": _t0,
         "drift: exponent at G/G_max = 1": Fact(0.049, "coded", f"{_SOURCE}: −0.0155 ln r + 0.0244, 0.049 to 0.1"),
         "drift: its spread at G/G_max = 1": Fact(0.008, "coded", f"{_SOURCE}: −0.0125 ln r − 0.0059, 0.008 to 0.045"),
@@ -54,6 +59,7 @@ chip = ChipModel(
         "The largest magnitude of a core is placed at G_max.",
         "die.at(time) ages every device by its own exponent, after which one digital factor an array restores the mean "
         "magnitude (global drift compensation).",
-        "Read noise is new at every read and not part of a die; converters, IR drop and their noise are left out.",
+        "Read noise (1/f, new at every reading) is not part of a die; a reading holds for a whole run, as in aihwkit. "
+        "Converters, IR drop and their noise are left out.",
     ),
 )

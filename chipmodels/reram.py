@@ -4,7 +4,7 @@ Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/reram.py``, ReRamWan2022N
 """
 
 from neurorobust.chip import Cell, ChipModel, Fact, KindModel, Limits, Scaled, digital
-from neurorobust.drift import Device, Polynomial, SampledRelaxation
+from neurorobust.drift import ConstantReadNoise, Device, Polynomial, SampledRelaxation
 
 _SOURCE = "aihwkit inference/noise/reram.py, ReRamWan2022NoiseModel"
 G_MAX = Fact(40e-6, "coded", f"{_SOURCE}: reference of the coefficients, S")
@@ -12,6 +12,11 @@ _sigma = {  # s after programming: µS, powers of G/G_max
     1.0: (0.348, 16.03, -43.853, 45.393, -16.815),
     86400.0: (0.701, 22.086, -50.773, 47.095, -16.458),
     172800.0: (0.782, 20.274, -43.507, 37.062, -11.934),
+}
+READ = Fact(0.01, "coded", f"{_SOURCE}: suggested, of each conductance")
+STUCK = {
+    name: Fact(fraction, "coded", f"aihwkit simulator/presets/devices.py, ReRamArray{name}PresetDevice: of an array")
+    for name, fraction in (("HfO2", 0.0977), ("OM", 0.1348))
 }
 _spreads = {time: Polynomial(tuple(1e-6 * c / G_MAX.value for c in sigma)) for time, sigma in _sigma.items()}
 
@@ -22,7 +27,12 @@ chip = ChipModel(
     | {
         "weight": KindModel(
             Cell(
-                Device(G_MAX.value, _spreads[1.0], SampledRelaxation(tuple(_spreads.items()))),
+                Device(
+                    G_MAX.value,
+                    _spreads[1.0],
+                    SampledRelaxation(tuple(_spreads.items())),
+                    ConstantReadNoise(READ.value),
+                ),
                 one_normal=True,
                 compensated=False,
             ),
@@ -30,6 +40,7 @@ chip = ChipModel(
             store=Scaled(G_MAX, "S"),
         ),
     },
+    shares_kernels=True,
     limits=Limits(
         cores=48,
         neurons_per_core=256,
@@ -42,13 +53,19 @@ chip = ChipModel(
         f"noise {time:g} s after programming, coefficient {i}, µS": Fact(c, "coded", _SOURCE)
         for time, sigma in _sigma.items()
         for i, c in enumerate(sigma)
+    }
+    | {
+        "read noise": READ,
+        "stuck devices, HfO2": STUCK["HfO2"],
+        "stuck devices, OM": STUCK["OM"],
     },
     notes=(
         "A weight is G₊ − G₋ with one of them 0, continuous; noise is normal, truncated at 0, and acts on both devices."
         " A weight of exactly 0 is taken as no pair at all. The largest magnitude of a core is placed at G_max.",
         "The spread is known one second, one day and two days after programming, and at no other time; a device is "
         "assumed to keep its rank. A die that was not asked for a time is one second old.",
-        "Stuck devices (9.8 % HfO₂, 13.5 % OM in another array) are left out, as in the library.",
-        "Read noise, suggested as 1 %, is new at every read and not part of a die.",
+        "Stuck devices (9.8 % HfO₂, 13.5 % OM in another array) are left out, as in the library; "
+        "chip.with_defects(StuckDevices(0.0977)) puts them in. How they are stuck is not stated.",
+        "Read noise, suggested as 1 %, is new at every reading and not part of a die; a reading holds for a whole run.",
     ),
 )

@@ -6,7 +6,7 @@ Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/reram.py``, ReRamCMONoise
 from dataclasses import replace
 
 from neurorobust.chip import Cell, ChipModel, Fact, KindModel, Scaled, digital
-from neurorobust.drift import Device, LogRelaxation, Polynomial
+from neurorobust.drift import ConstantReadNoise, Device, LogRelaxation, Polynomial
 
 from . import reram
 
@@ -14,6 +14,7 @@ _SOURCE = "aihwkit inference/noise/reram.py, ReRamCMONoiseModel"
 G_MAX = Fact(88.2e-6, "coded", f"{_SOURCE}, S")
 G_MIN = Fact(9e-6, "coded", f"{_SOURCE}, S")
 _sigma = (0.0112185391, 0.01129027418)  # µS and µS/µS, programming accepted within 2 %
+READ = Fact(0.01, "assumed", "as suggested for NeuRRAM, of each conductance")
 _relaxation = (-0.089, 0.0420, 0.4118)  # µS: mean for each ln t, spread for each ln t, spread at 1 s
 
 chip = ChipModel(
@@ -27,6 +28,7 @@ chip = ChipModel(
                     G_MAX.value,
                     Polynomial((1e-6 * _sigma[0] / G_MAX.value, _sigma[1])),
                     LogRelaxation(*(1e-6 * number / G_MAX.value for number in _relaxation)),
+                    ConstantReadNoise(READ.value),
                     low=G_MIN.value,
                     high=G_MAX.value,
                 )
@@ -35,9 +37,11 @@ chip = ChipModel(
             store=Scaled(Fact(G_MAX.value - G_MIN.value, "coded", f"{_SOURCE}: G_max − G_min, S"), "S"),
         ),
     },
+    shares_kernels=True,
     limits=replace(reram.chip.limits, status="assumed", source="as NeuRRAM; no chip of this technology is described"),
     facts={
         "G_min, S": G_MIN,
+        "read noise": READ,
         "programming noise at G = 0, µS": Fact(_sigma[0], "coded", f"{_SOURCE}: accepted within 2 %"),
         "programming noise, slope": Fact(_sigma[1], "coded", f"{_SOURCE}: accepted within 2 %"),
         "relaxation: mean for each ln t, µS": Fact(_relaxation[0], "coded", _SOURCE),
@@ -50,6 +54,6 @@ chip = ChipModel(
         "The library's default for the accepted error falls back to 0.2 % unnoticed; here it is the 2 % it means.",
         "die.at(time) relaxes every device: known from one second on; a device is assumed to keep its rank. One "
         "digital factor an array restores the mean magnitude.",
-        "Read noise, suggested as 1 %, is new at every read and not part of a die.",
+        "Read noise of 1 % is new at every reading and not part of a die; a reading holds for a whole run.",
     ),
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import attacks, chip, foreign, neurons, regularizers, tasks
+from . import attacks, chip, foreign, neurons, noise, regularizers, tasks
 from .attacks import Ball
 from .chip import mismatch
 from .evaluation import compare, evaluate, sensitivity, transfer, worst_case
@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "mismatch",
     "neurons",
+    "noise",
     "nominal",
     "plotting",
     "regularizers",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -35,9 +35,18 @@ class Connection(nn.Module, ABC):
         """True where a synapse exists, by the name of the weight inside the connection, in the weight's shape."""
         return {}
 
+    def kernels(self) -> dict[str, Callable[[], Tensor]]:
+        """By the name of a parameter that many neurons share: what makes the index with which each reads its own; see
+        :class:`neurorobust.params.Placement`."""
+        return {}
+
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments that are neither tensors nor connections, as JSON can hold them."""
         return {}
+
+    def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
+        """What it makes of an input with another weight and no bias; where it is one weight."""
+        raise TypeError(f"{type(self).__name__}: has no single weight to read; read noise needs a connection with one.")
 
     def matrix(self) -> Tensor:
         """The weights as one matrix, shape (n_out, n_in), row = target; where there is one."""
@@ -64,6 +73,10 @@ class _Synapses(Connection):
 
     def masks(self) -> dict[str, Tensor]:
         return {"weight": self.mask}
+
+    def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
+        values = {"weight": weight} | ({} if self.bias is None else {"bias": torch.zeros_like(self.bias)})
+        return torch.func.functional_call(self, values, (x, dt))
 
     def masked(self) -> Tensor:
         """The weight with absent synapses at zero, in its own shape."""
@@ -149,7 +162,36 @@ class _Conv(_Synapses):
     def settings(self) -> dict[str, Any]:
         return {"shape": self.shape, "stride": self.stride, "padding": self.padding}
 
+    def kernels(self) -> dict[str, Callable[[], Tensor]]:
+        found: dict[str, Callable[[], Tensor]] = {"weight": self._unrolled}
+        if self.bias is not None:
+            places = self.n_out // self.out_shape[0]
+            found["bias"] = lambda: torch.arange(self.out_shape[0], device=self.mask.device).repeat_interleave(places)
+        return found
+
+    def _unrolled(self) -> Tensor:
+        """The entry of the kernel that every synapse reads, (n_out, n_in); −1 where there is none."""
+        size, places = self.mask[0].numel(), self.n_out // self.out_shape[0]
+        flat = (1,) * (2 - self.dims)
+        inputs = (torch.arange(self.n_in, dtype=torch.float64) + 1).reshape(1, self.shape[0], *flat, *self.shape[1:])
+        kernel, stride, padding = (
+            (*flat, *self.mask.shape[2:]),
+            (*flat, *self.stride),
+            (*(0,) * len(flat), *self.padding),
+        )
+        source = functional.unfold(inputs, kernel, padding=padding, stride=stride)[0].long() - 1  # (size, places)
+        source = source.T.repeat(self.out_shape[0], 1).to(self.mask.device)  # (n_out, size)
+        entry = torch.arange(self.mask.numel(), device=self.mask.device).reshape(-1, 1, size)
+        entry = torch.where(self.mask.reshape(-1, 1, size), entry, -1).expand(-1, places, -1).reshape(self.n_out, size)
+        index = torch.full((self.n_out, self.n_in + 1), -1, device=self.mask.device)
+        return index.scatter_(1, torch.where(source < 0, self.n_in, source), entry)[:, : self.n_in]
+
     def forward(self, x: Tensor, dt: float) -> Tensor:
+        if self.weight.shape == (self.n_out, self.n_in):  # unrolled: on a chip every neuron has its own synapses
+            bias: Tensor | None = self.bias
+            if bias is not None and len(bias) != self.n_out:
+                bias = bias.repeat_interleave(self.n_out // len(bias))
+            return kernels.linear(x, self.weight, bias)
         convolve = functional.conv1d if self.dims == 1 else functional.conv2d
         current = convolve(x.reshape(-1, *self.shape), self.masked(), self.bias, self.stride, self.padding)
         return current.reshape(*x.shape[:2], self.n_out)
@@ -158,7 +200,8 @@ class _Conv(_Synapses):
 class Conv1d(_Conv):
     """Cross-correlation along the last axis of the (C, L) that each flat input stands for; as ``torch.nn.Conv1d``.
 
-    The kernel is one parameter however many places it is used at, so it deviates as one.
+    The kernel is one parameter however many places it is used at, so it deviates as one, but on a chip whose neurons
+    have synapses of their own: there the weight may be the unrolled one, (n_out, n_in).
 
     Args:
         weight: shape (C_out, C, k).
@@ -173,7 +216,7 @@ class Conv1d(_Conv):
 class Conv2d(_Conv):
     """Cross-correlation of the (C, H, W) that each flat input stands for; as ``torch.nn.Conv2d``.
 
-    The kernel is one parameter however many places it is used at, so it deviates as one.
+    The kernel is one parameter however many places it is used at, so it deviates as one; see :class:`Conv1d`.
 
     Args:
         weight: shape (C_out, C, kH, kW).
@@ -244,6 +287,9 @@ class Delayed(Connection):
 
     def masks(self) -> dict[str, Tensor]:
         return {f"connection.{name}": mask for name, mask in self.connection.masks().items()}
+
+    def kernels(self) -> dict[str, Callable[[], Tensor]]:
+        return {f"connection.{name}": make for name, make in self.connection.kernels().items()}
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         source = torch.arange(len(x), device=x.device)[:, None] - (self.delay / dt).round().long()

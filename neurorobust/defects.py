@@ -18,6 +18,10 @@ from .errors import check_number
 class Pattern(Protocol):
     """Where the defects of a die are."""
 
+    @property
+    def fraction(self) -> float:
+        """The probability that a site is broken."""
+
     def hits(self, u: Tensor) -> Tensor:
         """True at the broken sites, from a standard normal for each site of the die."""
 

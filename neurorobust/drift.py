@@ -56,6 +56,20 @@ def seconds(time: str | float) -> float:
     raise unknown("time: unit", unit, _UNITS)
 
 
+def words(time: float) -> str:
+    """Seconds in the largest unit of which they are at least one.
+
+    Example:
+        >>> words(2592000.0), words(5400.0)
+        ('30 days', '1.5 h')
+    """
+    for unit, size in (("years", 365.25 * 86400), ("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if time >= size:
+            count = f"{time / size:.4g}"
+            return f"{count} {unit.removesuffix('s') if count == '1' else unit}"
+    return f"{time:.4g} s"
+
+
 @dataclass(frozen=True)
 class Polynomial:
     """Σ_i coefficients[i] · r^i."""
@@ -223,6 +237,20 @@ class ReadNoise:
 
 
 @dataclass(frozen=True)
+class ConstantReadNoise:
+    """σ = fraction of the conductance, whatever that is and whenever it is read."""
+
+    fraction: float
+
+    def __post_init__(self) -> None:
+        check_number("fraction", self.fraction)
+
+    def sigma(self, programmed: Tensor, time: float) -> Tensor:
+        """Standard deviation of one read over the conductance."""
+        return torch.full_like(programmed, self.fraction)
+
+
+@dataclass(frozen=True)
 class Device:
     """One analog memory cell, from the conductance that was aimed at to the one that is read, in S.
 
@@ -242,7 +270,7 @@ class Device:
     g_max: float
     programming: Curve
     ageing: Ageing | None = None
-    reading: ReadNoise | None = None
+    reading: ReadNoise | ConstantReadNoise | None = None
     low: float = 0.0
     high: float = math.inf
 

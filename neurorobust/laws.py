@@ -100,7 +100,7 @@ class Table(Spread):
         x, sigma = torch.tensor(self.points, dtype=nominal.dtype, device=nominal.device).T.contiguous()
         if len(x) == 1:
             return sigma.expand(nominal.shape)
-        place, knots = nominal.detach().abs().clamp(float(x[0]), float(x[-1])), x.log()
+        place, knots = nominal.detach().abs().clamp(float(x[0]), float(x[-1])).contiguous(), x.log()
         i = torch.bucketize(place, x[1:-1])
         here = torch.minimum(torch.maximum(nominal.abs(), x[0]), x[-1]).log()
         share = (here - knots[i]) / (knots[i + 1] - knots[i])
@@ -134,10 +134,12 @@ class Law(ABC):
 
     Attributes:
         more: how many further standard normals a device has, besides u. ages: whether it changes with time.
+        reads: whether reading it adds noise.
     """
 
     more: int = 0
     ages: bool = False
+    reads: bool = False
 
     @abstractmethod
     def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
@@ -146,6 +148,12 @@ class Law(ABC):
     def aged(self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float) -> Tensor:
         """δ from u and all further normals of the device, some seconds after programming."""
         return self.deviate(kind, u[0], nominal)
+
+    def read(
+        self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float, fresh: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """:meth:`aged`, as one reading sees it: ``fresh`` are standard normals that are new at every reading."""
+        return self.aged(kind, u, nominal, time)
 
     @property
     def bulk(self) -> Law:

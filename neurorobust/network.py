@@ -15,10 +15,10 @@ from .connections import Linear
 from .errors import check_input, check_number, unknown
 from .neurons import CubaLeakyIntegrator, LeakyIntegrator, Neuron
 from .neurons.neuron import SpikingNeuron
+from .noise import INPUT, Noise
 from .params import NOWHERE, Params, Placement, forward
 
 Decode = Callable[[Tensor], Tensor]
-INPUT = "x"
 DIES_AT_ONCE, OUTPUTS, SAMPLES = 16, 2**26, 250  # in a compiled loop; numbers it puts out; samples without one
 
 
@@ -87,19 +87,43 @@ class Network(nn.Module):
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected at least one sample and one time step.")
         check_input(x, next(self.parameters()))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Input (B, T, n_in), batch first → logits and the output (T, B, n) of every layer."""
         self.check(x)
         signals = {INPUT: x.transpose(0, 1)}
+        if noise is not None:
+            self._check_noise(noise, signals[INPUT])
         for name, layer in self.layers().items():
-            heard = [signals[source] for source in self.inputs[name]]
+            heard = [
+                signals[source] if noise is None else noise.heard(source, signals[source])
+                for source in self.inputs[name]
+            ]
+            signal = heard[0] if len(heard) == 1 else torch.cat(heard, -1)
             try:
-                signals[name] = layer(heard[0] if len(heard) == 1 else torch.cat(heard, -1), self.dt)
+                signals[name] = layer(signal, self.dt) if noise is None else layer.noisy(name, signal, self.dt, noise)
             except Exception as error:
                 error.add_note(f"In layer {name!r}.")
                 raise
         del signals[INPUT]
         return self.decode(signals[self.names[-1]]), signals
+
+    def _check_noise(self, noise: Noise, signal: Tensor) -> None:
+        layers = self.layers()
+        connections = {
+            f"{name}.{part}": connection.n_out
+            for name, layer in layers.items()
+            for part, connection in layer.connections().items()
+            if list(connection.masks()) == ["weight"]
+        }
+        sizes = {name: layer.n for name, layer in layers.items()} | {INPUT: self.n_in}
+        noise.check(sizes, connections, (signal.shape[0], signal.shape[1]))
+        for name, (sigma, _) in noise.read.items():
+            shape = cast(Tensor, self.get_submodule(name).weight).shape
+            if sigma.shape != shape or bool((sigma < 0).any()):
+                raise ValueError(
+                    f"noise.read[{name!r}]: got a spread of shape {tuple(sigma.shape)}; expected that of the weight, "
+                    f"{tuple(shape)}, all ≥ 0."
+                )
 
     def plan(self) -> list[kernels.Layer] | None:
         """The layers as the compiled fleet takes them, at the parameters the network has now; None if it cannot: it
@@ -126,6 +150,7 @@ class Network(nn.Module):
         cores: dict[str, Tensor] = {}
         index: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
+        shared: dict[str, Callable[[], Tensor]] = {}
         for name, layer in self.layers().items():
             cores[name] = layer.core
             for kind, _ in layer.named_parameters(recurse=False):
@@ -134,7 +159,8 @@ class Network(nn.Module):
                     index[f"{name}.{kind}"] = entries
             for part, connection in layer.connections().items():
                 masks |= {f"{name}.{part}.{weight}": mask for weight, mask in connection.masks().items()}
-        return Placement(cores, index, masks)
+                shared |= {f"{name}.{part}.{own}": make for own, make in connection.kernels().items()}
+        return Placement(cores, index, masks, kernels=shared)
 
 
 def placement_of(network: nn.Module) -> Placement:

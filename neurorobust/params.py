@@ -15,7 +15,7 @@ digital     digital: a number that is computed exactly, off the analog array    
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, overload
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import check_finite, check_positive, unknown
+from .noise import Noise
 
 Params = dict[str, Tensor]
 Deviations = dict[str, Tensor]
@@ -54,12 +55,15 @@ class Placement:
             the entry of the nominal tensor that each neuron reads, shape (n,).
         masks: connectivity of each weight, True where a synapse exists.
         feeds: the layer whose neurons a module's synapses end on, where its name does not say so (``{"0": "1"}``).
+        kernels: for a parameter that all positions of a convolution share, what makes the ``index`` with which every
+            neuron has synapses of its own: the entry of the kernel each reads, (n, n_in), −1 where there is none.
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
     index: Mapping[str, Tensor] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     feeds: Mapping[str, str] = field(default_factory=dict)
+    kernels: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
 
     def layer(self, name: str) -> str | None:
         """The placed layer a parameter belongs to: the longest leading part of its name that is one or feeds one."""
@@ -108,11 +112,17 @@ def expand(params: Mapping[str, Tensor], placement: Placement) -> Params:
     """One value per neuron or synapse: what was set once per core is copied to each of its neurons; what has one value
     per neuron already stays as it is, so a die can deviate again."""
     return {
-        name: value.reshape(-1)[placement.index[name]]
+        name: unrolled(value, placement.index[name])
         if name in placement.index and value.shape != placement.index[name].shape
         else value
         for name, value in params.items()
     }
+
+
+def unrolled(value: Tensor, index: Tensor) -> Tensor:
+    """The entries of a tensor that an index names; 0 where it is −1."""
+    read = value.reshape(-1)[index.clamp(min=0)]
+    return read if index.ndim < 2 else read * (index >= 0)
 
 
 def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placement: Placement = NOWHERE) -> Params:
@@ -123,7 +133,8 @@ def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placem
 
     Args:
         params: nominal values, shape of the parameter (or one per core where the placement says so).
-        deviations: by parameter name, expanded shape; a parameter without an entry does not deviate.
+        deviations: by parameter name, expanded shape; a parameter without an entry does not deviate. A kernel deviates
+            as one, or, where they are of the shape (n, n_in), every synapse of its neurons by itself.
         placement: expands what is set once per core.
 
     Raises:
@@ -135,6 +146,8 @@ def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placem
     result = expand(params, placement)
     for name, delta in deviations.items():
         value = result[name]
+        if name in placement.kernels and delta.shape[-value.ndim :] != value.shape:
+            value = unrolled(value, placement.kernels[name]())
         if delta.shape[-value.ndim :] != value.shape and value.ndim:
             raise ValueError(
                 f"deviations[{name!r}]: got shape {tuple(delta.shape)}; expected {tuple(value.shape)}, "
@@ -165,7 +178,12 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def forward(
-    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, update_buffers: bool = False
+    network: nn.Module,
+    params: Mapping[str, Tensor],
+    x: Tensor,
+    *,
+    update_buffers: bool = False,
+    noise: Noise | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits and spikes at the given parameters, without :func:`run`'s checks: for inner loops.
 
@@ -178,6 +196,12 @@ def forward(
         values = {name: value.clone() for name, value in values.items()}
     values |= params
     slots = getattr(network, "slots", None)
+    if noise is not None:
+        if not hasattr(network, "layers"):
+            raise TypeError(
+                f"noise: {type(network).__name__} holds a foreign module, whose layers take none; expected a Network."
+            )
+        return torch.func.functional_call(network, values, (x, noise), strict=True)
     if slots is None:
         return torch.func.functional_call(network, values, (x,), strict=True)
     # Not torch's own tie_weights: it leaves other weights behind in a module that is used twice (torch 2.13).
@@ -187,16 +211,23 @@ def forward(
 
 @overload
 def run(
-    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: Literal[True]
+    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: Literal[True], noise: Noise | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]: ...
 
 
 @overload
-def run(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: Literal[False] = False) -> Tensor: ...
+def run(
+    network: nn.Module,
+    params: Mapping[str, Tensor],
+    x: Tensor,
+    *,
+    record: Literal[False] = False,
+    noise: Noise | None = None,
+) -> Tensor: ...
 
 
 def run(
-    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: bool = False
+    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: bool = False, noise: Noise | None = None
 ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     """Run a network at the given parameters, which need not be its own.
 
@@ -205,13 +236,15 @@ def run(
         params: every parameter of the network, nominal or deviated (see :func:`apply`).
         x: input, batch first: (B, T, n_in) for a spiking network, whatever a wrapped module takes.
         record: also return what the layers put out.
+        noise: tensors of :class:`neurorobust.noise.Noise`, new in every time step.
 
     Returns:
         Logits of shape (B, n_classes); with ``record`` the pair (logits, {layer: spikes of shape (B, T, n)}), which is
         empty for a wrapped module.
 
     Raises:
-        ValueError: an unknown, missing or non-finite parameter, or an input of the wrong shape.
+        ValueError: an unknown, missing or non-finite parameter, an input or noise of the wrong shape.
+        TypeError: noise for a foreign module, or for neurons that take none.
     """
     expected = dict(network.named_parameters())
     for name in params:
@@ -222,7 +255,7 @@ def run(
         raise ValueError(f"params: {', '.join(missing)} missing; start from nr.nominal(network), which has them all.")
     check_values(params)
     check_finite({"x": x})
-    logits, spikes = forward(network, params, x)
+    logits, spikes = forward(network, params, x, noise=noise)
     if record:
         return logits, {name: value.transpose(0, 1) for name, value in spikes.items()}
     return logits

@@ -221,6 +221,7 @@ def normals(
     serial: int,
     structure: Structure = PLAIN,
     which: int = 0,
+    stream: str = "",
 ) -> Deviations:
     """A standard normal u for every element of every parameter of one die, float64; 0 where there is no synapse.
 
@@ -233,9 +234,10 @@ def normals(
         params: expanded values; only their shapes count. placement: where they sit.
         seed, serial: of the die. structure: what neighbours and kinds have in common.
         which: 0 for u, 1 … for the further normals of devices that have more than one.
+        stream: what else they are for, such as a defect; normals of another stream are others.
     """
     check_count("which", which, 0)
-    key, suffix = np.array([seed, serial], dtype=np.uint64), f"+{which}" if which else ""
+    key, suffix = np.array([seed, serial], dtype=np.uint64), stream + (f"+{which}" if which else "")
     result = {}
     neurons = _neurons(placement)
     seen: Counter[tuple[str | None, str]] = Counter()

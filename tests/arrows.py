@@ -9,7 +9,7 @@ LEAVES = {"errors", "files", "console"}
 # What each part of the package may import, besides the leaves and whatever these may import in turn.
 ARROWS: dict[str, set[str]] = {
     "randomness": set(),
-    "params": {"randomness"},
+    "params": {"randomness", "noise"},
     "surrogate": {"params"},
     "kernels": {"surrogate"},
     "connections": {"kernels"},
@@ -19,10 +19,10 @@ ARROWS: dict[str, set[str]] = {
     "laws": {"params"},
     "quantization": {"params"},
     "drift": {"params"},
-    "noise": {"params"},
+    "noise": set(),
     "defects": {"params"},
     "sites": {"params"},
-    "chip": {"laws", "quantization", "drift", "sites"},
+    "chip": {"laws", "quantization", "drift", "defects", "sites"},
     "attacks": {"params"},
     "regularizers": {"attacks", "network", "chip"},
     "tasks": {"network", "foreign", "chip"},

@@ -149,6 +149,10 @@ class ToleranceBox(Ball):
         super().__init__({name: float(end.max()) if end.numel() else 0.0 for name, end in ends.items()})
         object.__setattr__(self, "corners", dict(corners))
 
+    def center(self, params: Params, placement: Placement) -> Deviations:
+        center = super().center(params, placement)
+        return {name: torch.zeros_like(self.corners[name][0]).to(zero) for name, zero in center.items()}
+
     def project(self, deviations: Deviations) -> Deviations:
         return {name: torch.clamp(delta, *self._ends(name, delta)) for name, delta in deviations.items()}
 

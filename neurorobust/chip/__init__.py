@@ -8,6 +8,7 @@ can hold, or refuses by name and number; :meth:`ChipModel.fabricate` makes dies,
 from ..params import Placement
 from .cards import card, compare, numbers
 from .crossbar import Cell, digital
+from .defective import BadSynapses, DeadNeurons, Defect, StuckDevices
 from .die import Chip, Fleet
 from .drawing import draw
 from .facts import STATUSES, Fact, Limits, Range, TimeBase
@@ -17,9 +18,12 @@ from .stores import Fixed, Masks, Multiples, Plain, SameGain, Scaled, Store
 
 __all__ = [
     "STATUSES",
+    "BadSynapses",
     "Cell",
     "Chip",
     "ChipModel",
+    "DeadNeurons",
+    "Defect",
     "Fact",
     "Fixed",
     "Fleet",
@@ -34,6 +38,7 @@ __all__ = [
     "SameGain",
     "Scaled",
     "Store",
+    "StuckDevices",
     "TimeBase",
     "card",
     "compare",

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from ..noise import Source
+from .defective import Defect
 from .facts import Fact, Limits, Range
 from .model import ChipModel
 
@@ -18,6 +20,11 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]
         yield path, f"{value.value:g}{at}", value.status, value.source
     elif isinstance(value, Range):
         yield path, f"{value.low:g} to {value.high:g}", value.status, value.source
+    elif isinstance(value, (Source, Defect)):
+        yield f"{path}.{type(value).__name__}", f"{value.level:g}", value.status, value.source
+    elif isinstance(value, tuple) and path in ("noise", "defects"):
+        for part in value:
+            yield from numbers(part, path)
     elif isinstance(value, Limits):
         yield from numbers(value.facts(), path)
     elif isinstance(value, Mapping):
@@ -60,6 +67,8 @@ def card(chip: ChipModel) -> dict[str, Any]:
         "limits": {name: _fact(fact) for name, fact in chip.limits.facts().items()},
         "time_base": {**_fact(speedup), "speedup": speedup.value, "clock": chip.time_base.clock},
         "facts": {name: _fact(fact) for name, fact in chip.facts.items()},
+        "noise": [_part(part) for part in chip.noise],
+        "defects": [_part(part) for part in chip.defects],
         "notes": list(chip.notes),
     }
 
@@ -84,6 +93,10 @@ def short(value: object) -> str:
 
 def _fact(fact: Fact) -> dict[str, Any]:
     return {"value": fact.value, "status": fact.status, "source": fact.source}
+
+
+def _part(part: Source | Defect) -> dict[str, Any]:
+    return {"what": type(part).__name__, "value": part.level, "status": part.status, "source": part.source}
 
 
 def _flat(content: dict[str, Any]) -> dict[str, Any]:

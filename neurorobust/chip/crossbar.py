@@ -37,22 +37,42 @@ class Cell(Law):
     def ages(self) -> bool:  # type: ignore[override]
         return self.device.ageing is not None
 
+    @property
+    def reads(self) -> bool:  # type: ignore[override]
+        return self.device.reading is not None
+
     def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
         """Programming alone, the idle device exact."""
         held = self.device.program(self.device.low + nominal.abs(), u) - self.device.low
         return _relative(held, nominal)
 
     def aged(self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float) -> Tensor:
-        now = self._pair(u, nominal, time)
+        return self._deviated(u, nominal, time, None)
+
+    def read(
+        self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float, fresh: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        return self._deviated(u, nominal, time, fresh)
+
+    def _deviated(
+        self, u: tuple[Tensor, ...], nominal: Tensor, time: float, fresh: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        now = self._pair(u, nominal, time, fresh)
         if self.compensated and time > 0 and bool((nominal != 0).any()):
-            now = now * compensation(self._pair(u, nominal, 0.0), now)
+            now = now * compensation(self._pair(u, nominal, 0.0), self._pair(u, nominal, time))
         return _relative(now, nominal)
 
-    def _pair(self, u: tuple[Tensor, ...], nominal: Tensor, time: float) -> Tensor:
-        """The magnitude that two devices hold together."""
+    def _pair(
+        self, u: tuple[Tensor, ...], nominal: Tensor, time: float, fresh: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """The magnitude that two devices hold together; as it is read, where there are fresh normals."""
         active, idle = ((u[0], u[0]), (u[2], u[2])) if self.one_normal else ((u[0], u[1]), (u[2], u[3]))
-        lowest = torch.full_like(nominal, self.device.low)
-        held = self.device.at(lowest + nominal.abs(), active, time) - self.device.at(lowest, idle, time)
+        lowest, device = torch.full_like(nominal, self.device.low), self.device
+        target = lowest + nominal.abs()
+        if fresh is None:
+            held = device.at(target, active, time) - device.at(lowest, idle, time)
+        else:
+            held = device.read(target, active, fresh[0], time) - device.read(lowest, idle, fresh[1], time)
         return torch.where(nominal == 0, 0.0, held)
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from .. import files, sites
-from ..drift import seconds
 from ..errors import unknown
 from ..params import ABSOLUTE, Deviations, Placement, kind_of
+from ..randomness import generator
 from .known import Known
 from .programming import Programmed
 
@@ -49,14 +49,39 @@ class Chip:
         Raises:
             ValueError: no drift is known of this chip, though it varies.
         """
-        kinds = self.model.kinds.values()
-        if not any(model.law.ages for model in kinds) and any(model.cv.value > 0 for model in kinds):
-            raise ValueError(f"{self.model.name}: nobody published its drift, so no die of it is known at {time!r}.")
-        return replace(self, time=seconds(time))
+        return replace(self, time=self.model.at(time).time)
 
     def deviations(self, programmed: Programmed) -> Deviations:
-        """How this die departs from what was programmed, for every parameter, expanded shapes."""
-        return self.deviate(self.draws(programmed), programmed)
+        """How this die departs from what was programmed, defects included, for every parameter, expanded shapes."""
+        return self._with_defects(self.deviate(self.draws(programmed), programmed), programmed)
+
+    def read(self, programmed: Programmed, occasion: int = 0) -> Deviations:
+        """:meth:`deviations` as they are read on one occasion: with read noise, where the model's devices have it.
+
+        Read noise is mostly slow (1/f), so one reading stands for a whole run, as in aihwkit; another occasion is
+        another reading of the same die.
+        """
+        fresh = {
+            name: (torch.randn(value.shape, generator=key), torch.randn(value.shape, generator=key))
+            for name, value in programmed.expanded().items()
+            if self.model.kinds[kind_of(name)].law.reads
+            for key in [generator(self.seed, "read", self.serial, occasion, name)]
+        }
+        return self._with_defects(self._deviate(self.draws(programmed), programmed, fresh), programmed)
+
+    def broken(self, programmed: Programmed) -> dict[str, Tensor]:
+        """What is broken for good: True there, in expanded shapes, for every parameter that a defect can be at."""
+        result: dict[str, Tensor] = {}
+        for defect in self.model.defects:
+            for name, here, _ in defect.broken(self, programmed):
+                result[name] = result[name] | here if name in result else here
+        return result
+
+    def _with_defects(self, deviations: Deviations, programmed: Programmed) -> Deviations:
+        for defect in self.model.defects:
+            for name, here, delta in defect.broken(self, programmed):
+                deviations[name] = torch.where(here, delta.to(deviations[name]), deviations[name])
+        return deviations
 
     def deviate(self, normals: Mapping[str, Tensor | tuple[Tensor, ...]], programmed: Programmed) -> Deviations:
         """What any standard normals mean on this model: u → δ, differentiable in u where the laws are.
@@ -68,12 +93,23 @@ class Chip:
         Raises:
             ValueError: u alone, of a device that drifts, some time after programming.
         """
+        return self._deviate(normals, programmed, {})
+
+    def _deviate(
+        self,
+        normals: Mapping[str, Tensor | tuple[Tensor, ...]],
+        programmed: Programmed,
+        fresh: Mapping[str, tuple[Tensor, Tensor]],
+    ) -> Deviations:
         expanded, result = programmed.expanded(), {}
         for name, given in normals.items():
             value, kind = expanded[name], kind_of(name)
             gain, law = programmed.gain(name, value), self.model.kinds[kind].law
             u = tuple(each.to(value.dtype) for each in (given if isinstance(given, tuple) else (given,)))
-            if len(u) > law.more:
+            if name in fresh:
+                first, second = (each.to(value) for each in fresh[name])
+                delta = law.read(kind, u, value * gain, self.time, (first, second))
+            elif len(u) > law.more:
                 delta = law.aged(kind, u, value * gain, self.time)
             elif law.ages and self.time:
                 raise ValueError(f"normals[{name!r}]: got {len(u)}; ageing needs all {1 + law.more}, from draws().")
@@ -160,6 +196,7 @@ class Chip:
             "serial": self.serial,
             "seed": self.seed,
             "time": self.time,
+            **({} if not self.model.defects else {"defects": [repr(defect) for defect in self.model.defects]}),
             **({} if self.known is None else {"known": self.known.entry()}),
         }
         path = Path(path)
@@ -178,6 +215,11 @@ class Chip:
             raise ValueError(
                 f"die {str(path)!r}: of {entry['chip']} version {entry['version']}; got {model.name} version "
                 f"{model.version}, whose dies are others."
+            )
+        if entry.get("defects", []) != (there := [repr(defect) for defect in model.defects]):
+            raise ValueError(
+                f"die {str(path)!r}: has defects {', '.join(entry.get('defects', [])) or 'none'}; the model given has "
+                f"{', '.join(there) or 'none'}. Load it with Chip.load(path, model.with_defects(…))."
             )
         known = Known.of(entry["known"]) if "known" in entry else None
         return replace(model.fabricate([entry["serial"]], entry["seed"])[0], time=float(entry["time"]), known=known)
@@ -210,7 +252,7 @@ class Fleet:
         return len(self.serials)
 
     def __getitem__(self, i: int) -> Chip:
-        return Chip(self.model, self.serials[i], self.seed)
+        return Chip(self.model, self.serials[i], self.seed, self.model.time)
 
     def __iter__(self) -> Iterator[Chip]:
         return (self[i] for i in range(len(self)))

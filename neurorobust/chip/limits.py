@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -37,23 +38,14 @@ def check_placed(chip: ChipModel, analog: Params, placement: Placement) -> None:
 def check_limits(chip: ChipModel, placement: Placement) -> None:
     """Cores, neurons a core, inputs a neuron, tags."""
     limits, tags = chip.limits, 0
-    occupied: dict[int, int] = {}
+    check_cores(chip, placement)
     for layer, core in placement.cores.items():
         on_chip = core != HOST
         if not on_chip.any():
             continue
-        cores, counts = core[on_chip].unique(return_counts=True)
-        for number, count in zip(cores.tolist(), counts.tolist()):
-            occupied[number] = occupied.get(number, 0) + count
-        masks = []
-        for name, mask in placement.masks.items():
-            if placement.layer(name) == layer:
-                if len(mask) != len(core) and (limits.fan_in is not None or chip.stores_weights):
-                    raise ValueError(
-                        f"{name}: {chip.name} holds one weight for each synapse of a neuron; a kernel of shape "
-                        f"{tuple(mask.shape)} is shared by {len(core)} neurons. Use a Linear layer with a mask."
-                    )
-                masks.append(mask.reshape(len(mask), -1))
+        masks = [
+            mask.reshape(len(mask), -1) for name, mask in placement.masks.items() if placement.layer(name) == layer
+        ]
         fan_in = sum((mask.sum(1) for mask in masks if len(mask) == len(core)), torch.zeros_like(core))
         tags += int(on_chip.sum()) + (masks[0].shape[1] if masks and not tags else 0)
         if limits.fan_in is not None and fan_in.max() > limits.fan_in:
@@ -63,6 +55,15 @@ def check_limits(chip: ChipModel, placement: Placement) -> None:
                 f"{limits.fan_in} inputs a neuron; prune {int(fan_in[worst]) - limits.fan_in} of its inputs or "
                 f"split the layer."
             )
+    if limits.tags is not None and tags > limits.tags:
+        raise ValueError(f"tags: {tags} inputs and neurons need one each; {chip.name} has {limits.tags}.")
+
+
+def check_cores(chip: ChipModel, placement: Placement) -> None:
+    """Cores, and neurons on each of them."""
+    limits, occupied = chip.limits, Counter[int]()
+    for core in placement.cores.values():
+        occupied.update(core[core != HOST].tolist())
     if limits.cores is not None and occupied and max(occupied) >= limits.cores:
         raise ValueError(
             f"cores: the network uses core {max(occupied)}; {chip.name} has cores 0 to {limits.cores - 1}."
@@ -73,8 +74,6 @@ def check_limits(chip: ChipModel, placement: Placement) -> None:
                 f"neurons (={count}) on core {number} exceed {chip.name}'s {limits.neurons_per_core} a core; "
                 f"use more cores or fewer neurons."
             )
-    if limits.tags is not None and tags > limits.tags:
-        raise ValueError(f"tags: {tags} inputs and neurons need one each; {chip.name} has {limits.tags}.")
 
 
 def check_ranges(chip: ChipModel, held: Mapping[str, Tensor], placement: Placement) -> None:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from ..drift import seconds, words
 from ..errors import check_count, check_number, unknown
 from ..laws import Law, LogNormal, Normal
+from ..noise import Source
 from ..params import ABSOLUTE, DIGITAL, KINDS, SIGNED, Placement, check_values, expand, kind_of
 from ..sites import Common, Correlation, Structure
+from .defective import Defect
 from .die import Fleet
 from .facts import NO_LIMITS, REAL_TIME, Fact, Limits, Range, TimeBase
+from .kernels import on_chip
 from .limits import check_limits, check_per_core, check_placed, check_ranges
 from .programming import Programmed, stored
-from .stores import PLAIN, Store
+from .stores import PLAIN, Store, with_bits
 
+_EXAMPLES = {
+    "noise": "one of neurorobust.noise, such as Membrane(0.05)",
+    "defects": "one of neurorobust.chip, such as DeadNeurons(0.1)",
+}
 TIMES = frozenset({"tau_mem", "tau_syn", "tau_adapt", "t_ref"})
 
 
@@ -59,6 +67,10 @@ class ChipModel:
         grid: rows and columns in which the neurons of a core stand, row by row; for gradients and maps.
         correlation: between kinds of one neuron, or None.
         facts: further numbers that laws and stores are made of, by name.
+        shares_kernels: whether a convolution's kernel is held once and read at all its positions, as on a crossbar;
+            elsewhere every neuron has synapses of its own, and each deviates by itself.
+        noise: what is new on every die in every time step; ``nr.evaluate`` draws it.
+        defects: what is broken on its dies. time: seconds after programming at which its dies are.
     """
 
     name: str
@@ -71,9 +83,19 @@ class ChipModel:
     grid: tuple[int, int] = (16, 16)
     correlation: Correlation | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    shares_kernels: bool = False
+    noise: tuple[Source, ...] = ()
+    defects: tuple[Defect, ...] = ()
+    time: float = 0.0
 
     def __post_init__(self) -> None:
         check_count("version", self.version)
+        check_number("time", self.time)
+        for what, parts, expected in (("noise", self.noise, Source), ("defects", self.defects, Defect)):
+            for part in parts:
+                if not isinstance(part, expected):
+                    raise TypeError(f"{what}: got {part!r}; expected {_EXAMPLES[what]}.")
+                Fact(part.level, part.status, part.source)
         for kind, model in self.kinds.items():
             if kind not in KINDS:
                 raise unknown(f"kind of chip {self.name}", kind, KINDS)
@@ -104,6 +126,44 @@ class ChipModel:
         """Whether it matters where things sit."""
         return self.limits != NO_LIMITS or any(model.store != PLAIN for model in self.kinds.values())
 
+    def at(self, time: str | float) -> ChipModel:
+        """The same dies some time after programming: ``chip.at("30 days")``; a number is in seconds.
+
+        Raises:
+            ValueError: no drift is known of this chip, though it varies.
+        """
+        kinds = self.kinds.values()
+        if not any(model.law.ages for model in kinds) and any(model.cv.value > 0 for model in kinds):
+            raise ValueError(f"{self.name}: nobody published its drift, so no die of it is known at {time!r}.")
+        return replace(self, time=seconds(time))
+
+    def with_noise(self, *sources: Source) -> ChipModel:
+        """The same dies with more noise in every time step: ``chip.with_noise(nr.noise.Membrane(0.05))``."""
+        return replace(self, noise=self.noise + sources)
+
+    def with_defects(self, *defects: Defect) -> ChipModel:
+        """The same dies with defects: ``chip.with_defects(nr.chip.DeadNeurons(0.1))``; more of them are other ones."""
+        return replace(self, defects=self.defects + defects)
+
+    def with_bits(self, bits: int) -> ChipModel:
+        """The chip with weights of so many bits: evenly spaced codes, the largest magnitude of a core the last of
+        them; a chip of masks over currents has as many currents.
+
+        Raises:
+            ValueError: it does not hold weights in a way that has bits.
+        """
+        if "weight" not in self.kinds:
+            raise ValueError(f"{self.name}: describes no weights.")
+        store = with_bits(self.name, self.kinds["weight"].store, bits)
+        kinds = dict(self.kinds) | {"weight": replace(self.kinds["weight"], store=store)}
+        return replace(self, name=f"{self.name} with {bits}-bit weights", kinds=kinds)
+
+    @property
+    def label(self) -> str:
+        """Its name and everything that was put on it: ``pcm at 30 days, DeadNeurons 0.1``."""
+        time = f" at {words(self.time)}" if self.time else ""
+        return ", ".join([self.name + time, *(f"{type(p).__name__} {p.level:g}" for p in self.noise + self.defects)])
+
     def speed(self, kind: str) -> float:
         """Chip seconds for each network second where the kind is a time, else 1."""
         return 1 / self.time_base.speedup.value if kind in TIMES else 1.0
@@ -124,8 +184,9 @@ class ChipModel:
                     self.kinds,
                 )
         check_values(params)
+        placement = on_chip(self, analog, placement)
         expanded = expand(analog, placement)
-        check_placed(self, analog, placement)
+        check_placed(self, expanded, placement)
         check_limits(self, placement)
         check_per_core(self, expanded, placement)
         stores = {kind: (model.store, self.speed(kind)) for kind, model in self.kinds.items()}

@@ -7,13 +7,13 @@ units for each unit of the network.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from ..errors import check_number
-from ..quantization import Codec, Multiplicity, fit_masks
+from ..errors import check_count, check_number
+from ..quantization import Codec, Multiplicity, Uniform, fit_masks
 from .facts import Fact, Range
 
 
@@ -185,6 +185,20 @@ class SameGain(Store):
 
     def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
         raise TypeError(f"{where}: takes the gain of {self.kind}; it is not held by itself.")
+
+
+def with_bits(chip: str, store: Store, bits: int) -> Store:
+    """A store of weights, with so many bits; ``chip`` is its name, for errors."""
+    if check_count("bits", bits, 2) > 16:
+        raise ValueError(f"bits: got {bits}; expected 2 to 16.")
+    last = 2 ** (bits - 1) - 1
+    if isinstance(store, Masks):
+        return replace(store, bits=bits)
+    if isinstance(store, Scaled):
+        return replace(store, codec=Uniform(bits, store.full.value / last))
+    if store == PLAIN:
+        return Scaled(Fact(last, "assumed", "the bits asked for"), "LSB", Uniform(bits, 1.0))
+    raise ValueError(f"{chip}: holds weights as {type(store).__name__}, which has no bits to choose.")
 
 
 def _assumed(full: float, values: Tensor) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from ..foreign.wrapped import check_repeats
 from ..network import fleet_logits, placement_of
 from ..params import Params, apply, evaluating, nominal
 from ..tasks.task import Data, check_data
+from .noisy import noisy_logits
 from .statistics import check_outputs, clopper_pearson, mean_interval, one_class, recall, score
 
 
@@ -32,7 +34,7 @@ class FleetResult:
     """One network on many dies; the die is the statistical unit.
 
     Attributes:
-        chip: name of the chip model. seed, serials: which dies.
+        chip: label of the chip model: its name, and the time, defects and noise put on it. seed, serials: which dies.
         nominal, programmed: score before programming, and after quantization on an ideal die.
         score: the figure of merit of each die, shape (n_chips,): balanced accuracy for classes, R² for a regression;
             means, quantiles and yields are of it.
@@ -120,7 +122,9 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
     Args:
         network: evaluated at its nominal parameters, which stay as they are.
         data: samples and labels.
-        chip: a chip model, or :func:`neurorobust.mismatch` (level).
+        chip: a chip model, or :func:`neurorobust.mismatch` (level); with the time since programming, defects and noise
+            that were put on it: ``chip.at("30 days")``, ``chip.with_defects(…)``, ``chip.with_noise(…)``. A die's noise
+            follows from its serial and the seed.
         n_chips: number of dies. seed: of the dies.
     """
     check_count("n_chips", n_chips)
@@ -137,21 +141,24 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
     fleet = chip.fabricate(range(n_chips), seed)
 
     def dies() -> Iterator[Params]:
-        yield params
-        yield programmed.params
         for die in fleet:
-            yield apply(programmed.params, die.deviations(programmed), programmed.placement)
+            yield apply(programmed.params, die.read(programmed), programmed.placement)
 
     rows, single = [], []
-    with progress(f"dies of {chip.name}", n_chips + 2) as tick, evaluating(network):
-        for outputs in fleet_logits(network, dies(), data.x):
+    with progress(f"dies of {chip.label}", n_chips + 2) as tick, evaluating(network):
+        if chip.noise:
+            noisy = noisy_logits(network, dies(), data.x, fleet, programmed)
+            everything: Iterator[Tensor] = chain(fleet_logits(network, (params, programmed.params), data.x), noisy)
+        else:
+            everything = fleet_logits(network, chain((params, programmed.params), dies()), data.x)
+        for outputs in everything:
             check_outputs(outputs, data.y)
             rows.append(_measure(outputs, data))
             single.append(one_class(outputs, data.y))
             tick()
     (nominal_score, *_), (programmed_score, *_), *rows = rows
     return FleetResult(
-        chip=chip.name,
+        chip=chip.label,
         seed=seed,
         serials=fleet.serials,
         nominal=nominal_score,

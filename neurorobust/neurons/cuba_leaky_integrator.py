@@ -50,8 +50,11 @@ class CubaLeakyIntegrator(Neuron):
         return LifCoefficients(alpha, self.gain(alpha) * (1 - syn), never, syn, self.optional("v_leak"))
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
+        return self.respond(self.current(x, dt), dt)
+
+    def respond(self, current: Tensor, dt: float) -> Tensor:
         alpha, syn = decay(self.per_neuron("tau_mem"), dt), decay(self.per_neuron("tau_syn"), dt)
-        filtered = kernels.leaky_integrator(self.current(x, dt), syn, 1 - syn)
+        filtered = kernels.leaky_integrator(current, syn, 1 - syn)
         v = kernels.leaky_integrator(filtered, alpha, self.gain(alpha))
         v_leak = self.optional("v_leak")
         return v if v_leak is None else v + v_leak

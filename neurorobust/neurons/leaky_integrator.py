@@ -41,6 +41,9 @@ class LeakyIntegrator(Neuron):
         return LifCoefficients(alpha, self.gain(alpha), never, v_leak=self.optional("v_leak"))
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
+        return self.respond(self.current(x, dt), dt)
+
+    def respond(self, current: Tensor, dt: float) -> Tensor:
         c = self.coefficients(dt)
-        v = kernels.leaky_integrator(self.current(x, dt), c.alpha, c.gain)
+        v = kernels.leaky_integrator(current, c.alpha, c.gain)
         return v if c.v_leak is None else v + c.v_leak

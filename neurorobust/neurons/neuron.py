@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from .. import kernels
 from ..connections import Connection, Linear
 from ..errors import check_finite, check_positive
 from ..kernels import DelayedSubtract, DelayedToValue, Dynamics, LifCoefficients, Reset, ToValue
+from ..noise import Noise
 from ..params import HOST, POSITIVE
 from ..surrogate import Surrogate
 
@@ -155,6 +157,32 @@ class Neuron(nn.Module, ABC):
     def forward(self, x: Tensor, dt: float) -> Tensor:
         """Whole sequence (T, B, n_in) → (T, B, n), from rest; no state is kept."""
 
+    def respond(self, current: Tensor, dt: float) -> Tensor:
+        """What the population puts out, (T, B, n), when :meth:`current` is ``current``; noise needs it."""
+        raise TypeError(f"{type(self).__name__}: has no respond(current, dt), so it takes no noise; give it one.")
+
+    def noisy(self, name: str, x: Tensor, dt: float, noise: Noise) -> Tensor:
+        """:meth:`forward` with the noise of the layer that has this name.
+
+        What noise does to the recurrence depends on the layer's own spikes. The sequence is run until these are what
+        the noise was computed from: every pass settles at least one more step, so the result is exact. No gradient goes
+        through that part.
+        """
+        current = noise.driven(name, self.current(x, dt)) + noise.misread(f"{name}.input", self.input, x, dt)
+        output = self.respond(current, dt)
+        recurrence = f"{name}.recurrent"
+        if self.recurrent is None or not (name in noise.kept or recurrence in noise.read):
+            return output
+        weight = cast(Tensor, self.recurrent.weight).detach()
+        for _ in range(len(x) - 1):
+            past, heard = _a_step_later(output.detach()), _a_step_later(noise.heard(name, output.detach()))
+            lost = self.recurrent.through(weight, heard - past, dt)
+            again = self.respond(current + lost + noise.misread(recurrence, self.recurrent, heard, dt), dt)
+            if torch.equal(again, output):
+                break
+            output = again
+        return output
+
 
 class SpikingNeuron(Neuron):
     """A model of the LIF family: ``coefficients``, a ``surrogate`` and a ``reset`` are all there is to it."""
@@ -168,11 +196,18 @@ class SpikingNeuron(Neuron):
     def dynamics(self) -> Dynamics:
         return Dynamics(self.surrogate, self.reset)
 
+    def respond(self, current: Tensor, dt: float) -> Tensor:
+        return kernels.lif(current, self.recurrent_matrix(), self.coefficients(dt), self.dynamics())
+
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        recurrent, c, dynamics = self.recurrent_matrix(), self.coefficients(dt), self.dynamics()
         if type(self.input) is not Linear:
-            return kernels.lif(self.current(x, dt), recurrent, c, dynamics)
+            return self.respond(self.current(x, dt), dt)
+        recurrent, c, dynamics = self.recurrent_matrix(), self.coefficients(dt), self.dynamics()
         return kernels.lif_layer(x, (self.input.masked(), self.bias()), recurrent, c, dynamics)
+
+
+def _a_step_later(signal: Tensor) -> Tensor:
+    return torch.cat([torch.zeros_like(signal[:1]), signal[:-1]])
 
 
 def decay(tau: Tensor, dt: float) -> Tensor:

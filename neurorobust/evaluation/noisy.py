@@ -1,0 +1,58 @@
+"""Dies whose chip has noise in every time step: one after the other, the noise of each drawn from its own key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ..chip import Fleet, Programmed
+from ..network import SAMPLES, Network
+from ..noise import Place, together
+from ..params import HOST, Params, forward
+from ..randomness import generator
+
+
+@torch.no_grad()
+def noisy_logits(
+    network: nn.Module, dies: Iterable[Params], x: Tensor, fleet: Fleet, programmed: Programmed
+) -> Iterator[Tensor]:
+    """Logits of a network on each die of a fleet, with the noise that its chip model declares.
+
+    Args:
+        dies: all parameters of each die, in the fleet's order. x: input, batch first.
+        programmed: what the noise of a layer is measured by.
+    """
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"network: {type(network).__name__} holds a foreign module, whose layers take no noise in every step; "
+            f"expected a neurorobust.Network, or a chip without noise."
+        )
+    places, dt = on_chip(network, programmed), network.dt
+    for serial, params in zip(fleet.serials, dies):
+        outputs = []
+        for number, block in enumerate(x.split(SAMPLES)):
+            key = generator(fleet.seed, "noise", serial, number)
+            for source in fleet.model.noise:
+                block = source.events(block, dt, key)
+            shape = block.shape[1], len(block)
+            noise = together([source.draw(places, shape, dt, key) for source in fleet.model.noise])
+            outputs.append(forward(network, params, block, noise=noise)[0])
+        yield torch.cat(outputs)
+
+
+def on_chip(network: Network, programmed: Programmed) -> list[Place]:
+    """What noise has to know of the layers that are on the chip."""
+    values, places = programmed.expanded(), []
+    for name, layer in network.layers().items():
+        if bool((layer.core == HOST).all()):
+            continue
+        numbers = {kind: values.get(f"{name}.{kind}") for kind in ("v_threshold", "tau_mem", "tau_syn", "r")}
+        weights = {
+            f"{name}.{part}": values[f"{name}.{part}.weight"]
+            for part, connection in layer.connections().items()
+            if list(connection.masks()) == ["weight"]
+        }
+        places.append(Place(name, layer.n, **numbers, weights=weights))
+    return places
