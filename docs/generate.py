@@ -34,7 +34,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Chips": ("chip", "laws", "quantization", "drift", "noise", "defects", "sites", "discovery", "deploy"),
     "Attacks and robust training": ("attacks", "regularizers", "training", "methods"),
     "Tasks": ("tasks",),
-    "Measuring": ("evaluation", "plotting", "report"),
+    "Measuring": ("evaluation", "bounds", "plotting", "report"),
     "Storage and the demo": ("storage", "demo"),
 }
 OWN_PAGE = {"cli"}  # described by its --help

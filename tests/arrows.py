@@ -24,11 +24,12 @@ ARROWS: dict[str, set[str]] = {
     "sites": {"params"},
     "chip": {"laws", "quantization", "drift", "defects", "sites"},
     "attacks": {"params"},
-    "regularizers": {"attacks", "network", "chip"},
+    "bounds": {"network", "foreign", "attacks"},
+    "regularizers": {"attacks", "network", "chip", "bounds"},
     "tasks": {"network", "foreign", "chip"},
     "discovery": {"chip"},
     "storage": {"network", "tasks", "discovery"},
-    "evaluation": {"network", "chip", "attacks", "tasks"},
+    "evaluation": {"network", "chip", "attacks", "tasks", "bounds"},
     "deploy": {"network", "chip", "attacks", "tasks"},
     "training": {"network", "regularizers", "evaluation", "tasks"},
     "methods": {"regularizers", "training"},
@@ -36,6 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "report": {"evaluation", "plotting", "storage"},
     "demo": {"methods", "report", "storage"},
     "reproduction": {"methods", "plotting", "storage"},
+    "zoo": {"storage"},
     "cli": {"demo", "deploy", "reproduction"},
 }
 

@@ -1,5 +1,6 @@
 """Measurements over fleets and attacks."""
 
+from .certify import Branches, Certified, Intervals, certify
 from .cost import estimate_evaluate, estimate_worst_case
 from .fleet import Comparison, FleetResult, Yield, compare, evaluate
 from .sensitivity import Part, Sensitivity, sensitivity
@@ -7,13 +8,17 @@ from .statistics import balanced_accuracy, clopper_pearson, mean_interval, recal
 from .worst_case import WorstCase, random_search, transfer, worst_case
 
 __all__ = [
+    "Branches",
+    "Certified",
     "Comparison",
     "FleetResult",
+    "Intervals",
     "Part",
     "Sensitivity",
     "WorstCase",
     "Yield",
     "balanced_accuracy",
+    "certify",
     "clopper_pearson",
     "compare",
     "estimate_evaluate",

@@ -1,0 +1,73 @@
+"""Intervals of tensors, and the roundings they have to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+OURS = 2.0**-53
+"""Unit roundoff of the numbers the bounds themselves are computed in, float64."""
+
+
+class Interval(NamedTuple):
+    """All values between two tensors of one shape, both ends included."""
+
+    lo: Tensor
+    hi: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Interval:
+        """The image under a function that does not decrease, or that moves elements about."""
+        return Interval(function(self.lo), function(self.hi))
+
+    def widen(self, by: Tensor | float) -> Interval:
+        return Interval(self.lo - by, self.hi + by)
+
+    def meet(self, other: Interval) -> Interval:
+        """What is in both."""
+        return Interval(torch.maximum(self.lo, other.lo), torch.minimum(self.hi, other.hi))
+
+    def hull(self, other: Interval) -> Interval:
+        """The smallest interval that holds both."""
+        return Interval(torch.minimum(self.lo, other.lo), torch.maximum(self.hi, other.hi))
+
+    def plus(self, other: Interval) -> Interval:
+        return Interval(self.lo + other.lo, self.hi + other.hi)
+
+    def minus(self, other: Interval) -> Interval:
+        return Interval(self.lo - other.hi, self.hi - other.lo)
+
+    def times(self, other: Interval) -> Interval:
+        products = self.lo * other.lo, self.lo * other.hi, self.hi * other.lo, self.hi * other.hi
+        return Interval(
+            torch.minimum(torch.minimum(products[0], products[1]), torch.minimum(products[2], products[3])),
+            torch.maximum(torch.maximum(products[0], products[1]), torch.maximum(products[2], products[3])),
+        )
+
+    def magnitude(self) -> Tensor:
+        """The largest absolute value in it."""
+        return torch.maximum(-self.lo, self.hi)
+
+    def width(self) -> Tensor:
+        return self.hi - self.lo
+
+
+def point(value: Tensor) -> Interval:
+    """One value alone."""
+    return Interval(value, value)
+
+
+def mix(alpha: Interval, y: Interval, i: Interval) -> Interval:
+    """The exact range of α y + (1 − α) i, where α is the same in both places."""
+    return Interval(
+        i.lo + torch.where(y.lo > i.lo, alpha.lo, alpha.hi) * (y.lo - i.lo),
+        i.hi + torch.where(y.hi > i.hi, alpha.hi, alpha.lo) * (y.hi - i.hi),
+    )
+
+
+def gamma(n: Tensor | float, unit: float) -> Tensor | float:
+    """γ_n = n u/(1 − n u): the relative error n roundings make at most (Higham 2002, lemma 3.1). A sum of n products is
+    off by at most γ_n times the sum of their absolute values, whatever the order."""
+    return n * unit / (1 - n * unit)

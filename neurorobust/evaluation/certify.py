@@ -1,0 +1,192 @@
+"""Certified robustness: what no parameter of a ball can change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..attacks import Ball
+from ..bounds import Bounds, Box, Plain, Steps, Tight, box, logit_bounds, populations
+from ..bounds.modules import module_bounds
+from ..bounds.spiking import DECODERS
+from ..console import progress
+from ..errors import check_count, check_finite
+from ..foreign.wrapped import Wrapped
+from ..network import Network, placement_of
+from ..params import evaluating, nominal
+from ..tasks.task import Data, check_data
+from .blocks import judged_outputs
+from .statistics import recall
+
+ROWS = 2048
+"""Rows (samples, or branches of them) bounded at once."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Plain interval arithmetic, the published baseline (arXiv 2106.05009): each operation bounds its result from the
+    bounds of its operands and forgets how they hang together."""
+
+    @property
+    def steps(self) -> Steps:
+        return Plain()
+
+    @property
+    def levels(self) -> list[int]:
+        return [1]
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Intervals that remember what is constant, and a case for each outcome where a spike is undecided.
+
+    A parameter is one number in all steps: see :class:`neurorobust.bounds.Tight`. Where a neuron may or may not spike, the sample
+    goes on in two branches, in each of which the spike is certain. The number of branches grows exponentially with the
+    undecided spikes. A sample that would need more than ``limit`` becomes one row with undecided spikes as intervals.
+
+    Args:
+        limit: branches followed for a sample, at most; 1 for none.
+    """
+
+    limit: int = 64
+
+    def __post_init__(self) -> None:
+        check_count("limit", self.limit)
+
+    @property
+    def steps(self) -> Steps:
+        return Tight()
+
+    @property
+    def levels(self) -> list[int]:
+        """Limits to try one after the other, each for the samples that were lost under the one before."""
+        return [level for level in (8, 64, 512) if level < self.limit] + [self.limit]
+
+
+@dataclass(frozen=True, eq=False)
+class Certified:
+    """What holds for every parameter in the ball.
+
+    Attributes:
+        verified: whether a sample's class is right whatever the parameters, (n,). False may mean that it is not, or
+            that the bounds are too loose to tell.
+        correct: whether it is right at the nominal parameters, (n,).
+        accuracy, balanced_accuracy, recall: of ``verified``: no die in the ball is worse; recall has one number a class.
+        margin: lower bounds of logit[y] − largest other logit, (n,). lower, upper: bounds of the logits, (n, K).
+        undecided: the first step at which some spike depends on the parameters, (n,); the number of steps if none does.
+            0 for networks without spikes.
+        leaves: branches followed to the end, (n,). lost: whether a sample needed more than the limit, (n,).
+    """
+
+    verified: Tensor
+    correct: Tensor
+    accuracy: float
+    balanced_accuracy: float
+    recall: tuple[float, ...]
+    margin: Tensor
+    lower: Tensor
+    upper: Tensor
+    undecided: Tensor
+    leaves: Tensor
+    lost: Tensor
+
+
+@torch.no_grad()
+def certify(network: nn.Module, data: Data, ball: Ball, method: Intervals | Branches = Branches()) -> Certified:
+    """Prove, sample by sample, that no parameter in a ball changes the right answer.
+
+    The claim is about the logits that :func:`neurorobust.run` computes, in the float32 or float64 of the parameters,
+    at whatever ``apply(params, δ, placement)`` gives for any δ in the ball: rounding is bounded a priori, for sums in
+    any order, so it holds for each of the kernels. A time constant that does not deviate enters by the decay that the
+    layer itself computes on this machine. Samples are certified one by one, each against its own worst parameters, so
+    the verified accuracy is at most the accuracy on the worst single die.
+
+    Args:
+        network: a :class:`Network` of this package's own neurons (no ``SnntorchSubtract``, no ``Delayed``), its logits a
+            mean, a last value or a maximum over the steps; or :func:`neurorobust.wrap` of a ``Sequential`` of Linear,
+            Conv1d, Conv2d, ReLU, MaxPool2d, AvgPool2d, ZeroPad2d, Flatten, Dropout and Identity.
+        data: samples with one class label each.
+        ball: bounds for every element: :class:`Ball`, or ``Ball.from_chip``.
+        method: :class:`Branches` or :class:`Intervals`.
+
+    Raises:
+        TypeError, ValueError: what cannot be bounded, by name.
+
+    Example:
+        >>> from neurorobust.connections import Linear
+        >>> readout = nr.neurons.LeakyIntegrator(Linear(torch.tensor([[1.0], [-1.0]])), tau_mem=0.02)
+        >>> network = nr.Network({"readout": readout}, dt=1e-3)
+        >>> data = nr.tasks.Data(torch.ones(2, 50, 1), torch.tensor([0, 1]))
+        >>> certify(network, data, nr.Ball.uniform(0.1)).verified.tolist()
+        [True, False]
+    """
+    check_data(data)
+    if data.regression or data.y.ndim != 1:
+        raise ValueError(f"data: got labels of shape {tuple(data.y.shape)}, {data.y.dtype}; expected one class each.")
+    if not isinstance(method, Intervals | Branches):
+        raise TypeError(f"method: got {method!r}; expected Branches() or Intervals().")
+    if not isinstance(ball, Ball):
+        raise TypeError(f"ball: got {ball!r}; expected one such as nr.Ball.uniform(1e-4).")
+    params = nominal(network)
+    check_finite(params)
+    with evaluating(network):
+        outputs = judged_outputs(network, params, data)
+        region = box(params, ball, placement_of(network))
+        with progress(f"certifying {len(data)} samples", len(data)) as tick:
+            found = _all(network, region, data, method, tick)
+    margin = found.margins.amin(1)
+    verified = margin > 0
+    fake = torch.where(verified, data.y, (data.y + 1) % outputs.shape[-1])
+    each = recall(fake, data.y, outputs.shape[-1])
+    return Certified(
+        verified,
+        outputs.argmax(-1) == data.y,
+        float(verified.double().mean()),
+        float(each.nanmean()),
+        tuple(each.tolist()),
+        margin,
+        found.logits.lo,
+        found.logits.hi,
+        found.undecided,
+        found.leaves,
+        found.lost,
+    )
+
+
+def _all(network: nn.Module, region: Box, data: Data, method: Intervals | Branches, tick: Callable[[], None]) -> Bounds:
+    """Bounds of all samples, a few at a time; with more branches for those that need them."""
+    result: Bounds | None = None
+    open_samples = torch.arange(len(data))
+    for limit in method.levels:
+        parts = [
+            _bounds(network, region, Data(data.x[some], data.y[some]), method.steps, limit)
+            for some in open_samples.split(max(1, ROWS // limit))
+        ]
+        found = Bounds.join(parts)
+        result = found if result is None else result.replaced(open_samples, found)
+        undone = found.lost & ~(found.margins > 0).all(1)
+        for _ in range(len(open_samples) - int(undone.sum()) * (limit != method.levels[-1])):
+            tick()
+        open_samples = open_samples[undone]
+        if not len(open_samples):
+            break
+    assert result is not None
+    return result
+
+
+def _bounds(network: nn.Module, region: Box, data: Data, steps: Steps, limit: int) -> Bounds:
+    if isinstance(network, Network):
+        if network.decode not in DECODERS:
+            names = ", ".join(decode.__name__ for decode in DECODERS)
+            raise TypeError(f"decode: {network.decode!r} has no bounds; expected one of {names}.")
+        network.check(data.x)
+        return logit_bounds(populations(network, region), data.x, data.y, network.decode, steps, limit)
+    if isinstance(network, Wrapped):
+        return module_bounds(network, region, data.x, data.y, tight=isinstance(steps, Tight))
+    raise TypeError(
+        f"network: {type(network).__name__} has no bounds; expected a Network of this package's neurons or nr.wrap of a "
+        f"torch.nn.Sequential."
+    )
