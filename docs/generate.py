@@ -34,8 +34,8 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Chips": ("chip", "laws", "quantization", "drift", "noise", "defects", "sites", "discovery", "deploy"),
     "Attacks and robust training": ("attacks", "regularizers", "training", "methods"),
     "Tasks": ("tasks",),
-    "Measuring": ("evaluation", "bounds", "plotting", "report"),
-    "Storage and the demo": ("storage", "demo"),
+    "Measuring": ("evaluation", "bounds", "plotting", "report", "reproduction"),
+    "Storage and the demo": ("storage", "zoo", "demo"),
 }
 OWN_PAGE = {"cli"}  # described by its --help
 

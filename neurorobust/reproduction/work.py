@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -164,10 +165,16 @@ def _evaluate(cell: Cell, network: nn.Module, name: str) -> None:
     _check_same(entry["detail"], cell.detail.settings(), f"{cell.name}, {name}")
     for level in all_evaluations()[name].pending(cell, entry["levels"]):
         started = time.perf_counter()
-        values = dict(all_evaluations()[name].measure(network, level, cell))
+        found = all_evaluations()[name].measure(network, level, cell)
+        values = {metric: None if _infinite(value) else value for metric, value in found.items()}
         entry["levels"][level] = {"values": values, "seconds": round(time.perf_counter() - started, 2)}
         entry["provenance"] = provenance()
         cell.write(record)
+
+
+def _infinite(value: object) -> bool:
+    """Whether it is a number that JSON cannot hold."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def pending(cell: Cell, names: Sequence[str]) -> dict[str, list[str]]:

@@ -33,11 +33,6 @@ def load(name: str) -> tuple[nn.Module, dict]:
 
     Raises:
         ValueError: there is no such network, or its file is not the one that was trained.
-
-    Example:
-        >>> network, info = nr.zoo.load("ecg/beta")
-        >>> info["method"]
-        'beta'
     """
     if name not in (known := names()):
         raise unknown("name", name, known)

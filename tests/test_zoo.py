@@ -1,0 +1,43 @@
+"""The networks that come with the package: found by walking, checked, small."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import tiny
+
+import neurorobust as nr
+from neurorobust import zoo
+from neurorobust.zoo import FOLDER
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_every_network_of_the_zoo_loads(name):
+    """Each is whole, of the method and task its name says, and runs as it was trained to: finite parameters."""
+    network, info = nr.zoo.load(name)
+    assert f"{info['study']}/{info['method']}" == name
+    assert all(torch.isfinite(value).all() for value in network.parameters())
+
+
+def test_the_zoo_is_small():
+    """Below 5 MB altogether, and nothing but tensors and JSON."""
+    files = [path for path in FOLDER.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert sum(path.stat().st_size for path in files) < 5e6
+    assert {path.name for path in files} <= {"model.safetensors", "config.json"}
+
+
+def test_a_network_that_was_tampered_with_is_refused(tmp_path, monkeypatch):
+    """One byte of the tensors, and a name that does not exist."""
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    network = tiny()
+    nr.save(network, tmp_path / "tiny" / "beta", {"study": "tiny", "method": "beta"}, packed=True)
+    loaded, info = nr.zoo.load("tiny/beta")
+    assert zoo.names() == ["tiny/beta"] and info["method"] == "beta"
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    path = tmp_path / "tiny" / "beta" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ValueError, match="install neurorobust again"):
+        nr.zoo.load("tiny/beta")
+    with pytest.raises(ValueError, match="Did you mean 'tiny/beta'"):
+        nr.zoo.load("tiny/bet")
