@@ -1,7 +1,7 @@
 """Figures: functions that draw on matplotlib axes and return them.
 
-They take what measurements return (``FleetResult``, ``WorstCase``, ``Sensitivity``, ``History``), or plain arrays and
-tables. They keep no state and choose no style; draw inside ``matplotlib.rc_context(plotting.STYLE)`` for the house
+They take what measurements return (``FleetResult``, ``WorstCase``, ``Landscape``, ``Sensitivity``, ``History``), or
+plain arrays and tables. They keep no state and choose no style; draw inside ``matplotlib.rc_context(plotting.STYLE)`` for the house
 style, on a figure with ``layout="constrained"``.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from . import files
 from .errors import unknown
-from .evaluation import FleetResult, Sensitivity, WorstCase
+from .evaluation import FleetResult, Landscape, Sensitivity, WorstCase
 from .evaluation.sensitivity import ALL, LEVELS
 from .network import placement_of
 from .params import POSITIVE, Params, apply, expand, kind_of, nominal
@@ -253,6 +253,31 @@ def attack_curve(ax: Axes, curves: Mapping[Any, Any], chance: float | None = Non
     ax.set_xlim(left=0)
     ax.legend()
     return ax
+
+
+def landscape(axes: Sequence[Axes], found: Landscape | Mapping[str, Landscape]) -> Sequence[Axes]:
+    """Loss along lines through the nominal parameters, random directions on the first of two axes, the adversarial one
+    on the second, on the same scale; a thin line for each random direction and a thick one for their mean.
+
+    Args:
+        axes: two, side by side. found: what :func:`neurorobust.evaluation.landscape` found, or ``{network: …}``.
+    """
+    _check_axes(axes, 2, "random, adversarial")
+    found = {NETWORK: found} if isinstance(found, Landscape) else found
+    for j, (name, lines) in enumerate(found.items()):
+        color = COLORS[j % len(COLORS)]
+        for line in lines.loss:
+            axes[0].plot(lines.a, line, color=color, lw=0.6, alpha=0.5)
+        for ax, line in zip(axes, (lines.loss.mean(0), lines.adversarial_loss)):
+            ax.plot(lines.a, line, color=color, lw=2, label=name)
+    for ax, which in zip(axes, ("random directions", "adversarial direction")):
+        ax.set(xlabel=f"place on {which} a", ylabel="loss", yscale="log")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    axes[0].legend(**ABOVE)
+    low, high = zip(*(ax.get_ylim() for ax in axes))
+    for ax in axes:
+        ax.set_ylim(min(low), max(high))
+    return axes
 
 
 def sensitivity_bars(axes: Sequence[Axes], rows: Sensitivity | pd.DataFrame, level: str = "kind") -> Sequence[Axes]:

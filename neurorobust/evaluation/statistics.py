@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy import special
 from torch import Tensor
+
+from ..randomness import generator
+
+Statistic = Callable[..., np.ndarray]
+RESAMPLES = 1000
 
 
 def score(outputs: Tensor, y: Tensor) -> float:
@@ -77,3 +85,89 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, 
         return float("nan"), float("nan")
     half = special.stdtrit(len(values) - 1, 0.5 + confidence / 2) * values.std(ddof=1) / len(values) ** 0.5
     return float(values.mean() - half), float(values.mean() + half)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and its confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap_interval(
+    values: np.ndarray, statistic: Statistic = np.mean, *, dies: bool = True, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """A figure of a method, over training seeds and dies, with an interval that holds for new seeds and new dies.
+
+    ::
+
+        estimate = mean over seeds of statistic(over dies)
+        se² = variance of the seeds' figures / seeds + bootstrap variance over dies · dies/(dies − 1)
+        estimate ± t · se,   t Student's at Satterthwaite's degrees of freedom, seeds − 1 and dies − 1 behind the parts
+
+    The same dies serve all seeds, so whole columns are drawn again. Three seeds are too few to be resampled (all three
+    alike once in nine times, no spread at all), so their part is in closed form. How often it holds:
+    ``tests/interval_study.json``.
+
+    Args:
+        values: a score for every seed and die, shape (seeds, dies), or (dies,) for one network, whose interval holds
+            for new dies of that network alone.
+        statistic: ``(values, axis) → values`` over dies: ``np.mean``, ``partial(np.quantile, q=0.05)``.
+        dies: False holds the dies as they are: for a minimum, whose bootstrap over dies is wrong.
+        confidence: of the interval. seed: of the resampling.
+    """
+    return _interval((np.asarray(values, dtype=float),), statistic, dies, confidence, seed)
+
+
+def paired_interval(
+    first: np.ndarray,
+    second: np.ndarray,
+    statistic: Statistic = np.mean,
+    *,
+    dies: bool = True,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """First − second of two methods on the same seeds and dies: :func:`bootstrap_interval` of the difference of their
+    figures, dies and seeds drawn for both at once."""
+    pair = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if pair[0].shape != pair[1].shape:
+        raise ValueError(f"second: got shape {pair[1].shape}; expected that of the first, {pair[0].shape}: same dies.")
+    return _interval(pair, statistic, dies, confidence, seed)
+
+
+def _interval(
+    tables: tuple[np.ndarray, ...], statistic: Statistic, dies: bool, confidence: float, seed: int
+) -> Interval:
+    tables = tuple(np.atleast_2d(table) for table in tables)
+    seeds, n = tables[0].shape if tables[0].ndim == 2 else (0, 0)
+    if not n or not seeds or not all(np.isfinite(table).all() for table in tables):
+        raise ValueError(f"values: got shape {tables[0].shape}; expected finite scores, shape (seeds, dies).")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence}; expected a fraction between 0 and 1, .95 for 95 %.")
+
+    def figure(columns: np.ndarray | slice) -> np.ndarray:
+        found = [statistic(table[:, columns], axis=-1) for table in tables]
+        return found[0] if len(found) == 1 else found[0] - found[1]
+
+    each = figure(slice(None))
+    estimate, parts = float(each.mean()), []
+    if seeds > 1:
+        parts.append((each.var(ddof=1) / seeds, seeds - 1))
+    if dies and n > 1:
+        drawn = torch.randint(n, (RESAMPLES, n), generator=generator(seed, "bootstrap", n)).numpy()
+        again = np.array([figure(columns).mean() for columns in drawn])
+        parts.append((again.var(ddof=1) * n / (n - 1), n - 1))
+    variance = sum(part for part, _ in parts)
+    if not parts:
+        return Interval(estimate, float("nan"), float("nan"))
+    if variance == 0:
+        return Interval(estimate, estimate, estimate)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    half = float(special.stdtrit(freedom, 0.5 + confidence / 2) * variance**0.5)
+    return Interval(estimate, estimate - half, estimate + half)

@@ -1,0 +1,272 @@
+"""How sharp a minimum is: the largest curvatures of the loss.
+
+A spiking network's loss has no Hessian to speak of: between two changes of a spike it does not depend on what is below
+the read-out, and where a spike changes it jumps. The field of its surrogate gradients is no substitute: it is not the
+gradient of anything (its Jacobian is not symmetric). What is well defined is the Hessian of the loss averaged over
+dies, L̄(u) = E[L(u + w)], w ~ N(0, 1): smooth for any loss, and what a fleet's mean loss looks like. The surrogates
+only suggest directions there; every number comes from losses alone, so a bad surrogate can hide curvature, never
+invent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..attacks import Ball
+from ..console import progress
+from ..errors import check_count, check_finite, check_number
+from ..foreign.wrapped import check_repeats
+from ..network import fleet_logits, placement_of
+from ..params import Deviations, Params, apply, evaluating, forward, nominal
+from ..randomness import generator
+from ..tasks.task import Data, check_data
+from .blocks import ATTACKED, in_blocks
+from .frozen import has_surrogates
+from .landscape import loss_of
+from .statistics import check_outputs, mean_interval
+
+FIVE_PERCENT, WHOLE = Ball.uniform(0.05), Ball.uniform(1.0)
+SEARCHED = 4
+TOLERANCE, MOST_STEPS = 1e-4, 100
+
+Operator = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Sharpness:
+    """Curvatures of the loss averaged over dies.
+
+    Attributes:
+        curvature: along orthonormal directions, largest suspected first, shape (count,); loss for each squared
+            standard deviation of the dies. But for the error of sampling, the first is never above the largest
+            eigenvalue, nor the first k together above the k largest, wherever along the direction that is largest.
+        ci95: Student's interval of each over dies, shape (count, 2).
+        asymmetry: ‖H − Hᵀ‖/‖H + Hᵀ‖ of the surrogate field's Jacobian where it was searched: 0 for a gradient.
+        passes: forward passes, a third of those of the search with a slope.
+    """
+
+    curvature: np.ndarray
+    ci95: np.ndarray
+    asymmetry: float
+    passes: int
+
+    @property
+    def largest(self) -> float:
+        """Curvature along the first direction."""
+        return float(self.curvature[0])
+
+    def __repr__(self) -> str:
+        rows = (f"{c:.3g} [{low:.3g}, {high:.3g}]" for c, (low, high) in zip(self.curvature, self.ci95))
+        return f"Sharpness({', '.join(rows)}; asymmetry {self.asymmetry:.2f})"
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The largest eigenvalues of a symmetric operator, descending, shape (count,), each within its ``residual`` of an
+    eigenvalue; ``vectors`` are theirs, shape (count, d)."""
+
+    values: np.ndarray
+    residual: np.ndarray
+    vectors: Tensor
+
+
+class _Surroundings:
+    """A network around its nominal parameters: u, one number for every element, is the die δ = ζ·u."""
+
+    def __init__(self, network: nn.Module, data: Data, ball: Ball):
+        check_data(data)
+        self.network, self.data = network, data
+        self.params, self.placement = nominal(network), placement_of(network)
+        check_finite(self.params)
+        check_repeats(network, data.x)
+        center = ball.center(self.params, self.placement)
+        self.radii = {name: ball.radius(name) for name in center if ball.radius(name) > 0}
+        if not self.radii:
+            raise ValueError(f"ball: {ball} gives no parameter of this network a radius; name a kind it has.")
+        self.shapes = {name: center[name].shape for name in self.radii}
+        self.like = next(iter(center.values()))
+        self.size = sum(shape.numel() for shape in self.shapes.values())
+
+    def normals(self, key: torch.Generator) -> Tensor:
+        return torch.randn(self.size, generator=key, dtype=torch.float64)
+
+    def die(self, u: Tensor) -> Params:
+        parts = u.split([shape.numel() for shape in self.shapes.values()])
+        deviations: Deviations = {
+            name: self.radii[name] * part.reshape(shape).to(self.like)
+            for part, (name, shape) in zip(parts, self.shapes.items())
+        }
+        return apply(self.params, deviations, self.placement)
+
+    def slope(self, u: Tensor) -> Tensor:
+        """∂loss/∂u, through the surrogates where it spikes."""
+        leaf = u.clone().requires_grad_()
+        loss = loss_of(in_blocks(self.network, self.die(leaf), self.data.x), self.data.y)
+        (slope,) = torch.autograd.grad(loss, leaf)
+        return slope
+
+    def losses(self, dies: Iterator[Tensor]) -> Iterator[float]:
+        for outputs in fleet_logits(self.network, (self.die(u) for u in dies), self.data.x):
+            check_outputs(outputs, self.data.y)
+            yield float(loss_of(outputs, self.data.y))
+
+    def curve(self, v: Tensor) -> Tensor:
+        """∇²loss(0) v, exact where the network is smooth."""
+        total = torch.zeros_like(v)
+        for x, y in zip(self.data.x.split(ATTACKED), self.data.y.split(ATTACKED)):
+            leaf = torch.zeros_like(v).requires_grad_()
+            loss = loss_of(forward(self.network, self.die(leaf), x)[0], y)
+            (slope,) = torch.autograd.grad(loss, leaf, create_graph=True)
+            (product,) = torch.autograd.grad(slope @ v, leaf)
+            total += product * len(y) / len(self.data)
+        return total
+
+
+def sharpness(
+    network: nn.Module,
+    data: Data,
+    *,
+    ball: Ball = FIVE_PERCENT,
+    count: int = 3,
+    dies: int = 32,
+    reach: float = 5.0,
+    seed: int = 0,
+) -> Sharpness:
+    """The largest curvatures of the loss averaged over dies with δ = ζ·u, u ~ N(0, 1).
+
+    **Where to look**: Rayleigh–Ritz on the Krylov space of the surrogate field's Jacobian, averaged over a few dies,
+    by differences over ±h; its symmetric part has the directions v. **What is there**, on other dies w without their
+    part along v: the mean of (L(w + h v) − 2 L(w) + L(w − h v))/h², which is vᵀ∇²L̄(t v)v averaged over abs(t) < h with
+    weights (h − abs(t))/h², exactly. A die is √d away from the nominal network, 150 in 20,000 dimensions, so h = 5 is
+    local; at h = √3 single spikes drown the curvature. For a smooth network and small ζ this is ζ² vᵀHv.
+
+    Args:
+        network: around its nominal parameters, which stay as they are.
+        data: samples and labels or targets.
+        ball: ζ of each kind or parameter: the dies averaged over, and the unit. What has no radius stays.
+        count: directions. dies: over which curvatures are measured. reach: h. seed: of the dies.
+    """
+    check_count("count", count)
+    check_count("dies", dies, 2)
+    check_number("reach", reach, strict=True)
+    around = _Surroundings(network, data, ball)
+    steps = min(2 * count + 6, around.size)
+    bases = [around.normals(generator(seed, "sharpness", "search", k)) for k in range(SEARCHED)]
+    with evaluating(network), progress("curvatures", 2 * SEARCHED * steps + 3 * count * dies) as tick:
+
+        def slope(u: Tensor) -> Tensor:
+            tick()
+            return around.slope(u)
+
+        def jacobian(v: Tensor) -> Tensor:
+            total = torch.zeros_like(v)
+            for w in bases:
+                w = w - (w @ v) * v
+                total += slope(w + reach * v) - slope(w - reach * v)
+            return total / (2 * reach * SEARCHED)
+
+        start = around.normals(generator(seed, "sharpness", "start"))
+        start = start / start.norm()
+        uphill = sum((around.slope(w) for w in bases), torch.zeros_like(start))
+        basis, images = krylov(jacobian, start / 2 + uphill / uphill.norm().clamp(min=1e-300), steps)
+        found, asymmetry = ritz(basis, images, min(count, len(basis)))
+
+        def places() -> Iterator[Tensor]:
+            for die in range(dies):
+                w = around.normals(generator(seed, "sharpness", "measure", die))
+                for v in found.vectors:
+                    rest = w - (w @ v) * v
+                    yield from (rest, rest + reach * v, rest - reach * v)
+
+        losses = []
+        for loss in around.losses(places()):
+            losses.append(loss)
+            tick()
+    middle, up, down = np.array(losses).reshape(dies, len(found.vectors), 3).transpose(2, 0, 1)
+    curvature = (up - 2 * middle + down) / reach**2
+    ci95 = np.array([mean_interval(column) for column in curvature.T])
+    return Sharpness(curvature.mean(0), ci95, asymmetry, SEARCHED * (2 * len(basis) + 1) + len(losses))
+
+
+def hessian_eigenvalues(
+    network: nn.Module, data: Data, *, ball: Ball = WHOLE, count: int = 3, seed: int = 0
+) -> Spectrum:
+    """The largest eigenvalues of the loss's Hessian in u (δ = ζ·u) at a smooth network, by Lanczos with exact products.
+
+    With the default ball these are curvatures in relative deviations, in which a network that computes the same with
+    rescaled weights is as sharp as before. Steps until every residual is below 1e-4 of the largest eigenvalue, or 100.
+
+    Args:
+        network, data: see :func:`sharpness`. ball: which parameters, and their units. count: eigenvalues.
+        seed: of the start.
+
+    Raises:
+        ValueError: the network spikes; :func:`sharpness` is for it.
+    """
+    check_count("count", count)
+    if has_surrogates(network):
+        raise ValueError("network: spikes, so its loss has no Hessian; nr.evaluation.sharpness averages it over dies.")
+    around = _Surroundings(network, data, ball)
+    start = around.normals(generator(seed, "hessian"))
+    with evaluating(network):
+        return lanczos(around.curve, start, count)
+
+
+def lanczos(operator: Operator, start: Tensor, count: int) -> Spectrum:
+    """The ``count`` largest eigenvalues of a symmetric operator, with full reorthogonalisation."""
+    steps = min(max(10, 3 * count), len(start))
+    basis, images = krylov(operator, start, steps)
+    while True:
+        found, _ = ritz(basis, images, min(count, len(basis)))
+        done = found.residual.max() <= TOLERANCE * max(np.abs(found.values).max(), 1e-300)
+        if done or len(basis) >= min(MOST_STEPS, len(start)) or len(basis) < steps:
+            return found
+        steps = min(steps + 10, MOST_STEPS, len(start))
+        basis, images = krylov(operator, start, steps, (basis, images))
+
+
+def krylov(
+    operator: Operator, start: Tensor, steps: int, begun: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Arnoldi: an orthonormal basis of start, A start, A² start …, and A times it, each (≤ steps, d), float64.
+
+    Ends early where the space is closed under A. ``begun``: what a call with fewer steps gave.
+    """
+    if begun is None:
+        basis, images = [], []
+        following = start
+    else:
+        basis, images = list(begun[0]), list(begun[1])
+        following = images[-1]
+    scale = 0.0
+    while len(basis) < steps:
+        size = following.norm()
+        rest = following
+        for _ in range(2):  # once is not enough in floating point
+            for v in basis:
+                rest = rest - (rest @ v) * v
+        if rest.norm() <= 1e-10 * max(scale, size.item()) or not size > 0:
+            break
+        basis.append(rest / rest.norm())
+        images.append(operator(basis[-1]))
+        following = images[-1]
+        scale = max(scale, following.norm().item())
+    return torch.stack(basis), torch.stack(images)
+
+
+def ritz(basis: Tensor, images: Tensor, count: int) -> tuple[Spectrum, float]:
+    """The ``count`` largest eigenvalues of an operator's symmetric part in a space, and the asymmetry of what it is
+    there. Residuals are those of the operator itself."""
+    projected = basis @ images.T
+    symmetric = (projected + projected.T) / 2
+    values, vectors = torch.linalg.eigh(symmetric)
+    values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
+    found = vectors.T @ basis
+    residual = (vectors.T @ images - values[:, None] * found).norm(dim=1)
+    asymmetry = (projected - projected.T).norm() / (2 * symmetric).norm().clamp(min=1e-300)
+    return Spectrum(values.numpy(), residual.numpy(), found), float(asymmetry)
