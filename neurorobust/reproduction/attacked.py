@@ -12,7 +12,7 @@ from ..evaluation import WorstCase, worst_case
 from ..network import placement_of
 from ..params import Deviations
 from .cell import Cell, folder_of
-from .evaluation import DIES, Evaluation, Values, always, recalls
+from .evaluation import DIES, SCORE, Evaluation, Values, always, recalls
 
 ZETAS = (0.1, 0.05, 0.2, 0.01, 0.3, 0.005, 0.5)
 """The paper's sizes, the most telling first."""
@@ -20,13 +20,13 @@ ZETAS = (0.1, 0.05, 0.2, 0.01, 0.3, 0.005, 0.5)
 
 def values(worst: WorstCase, cell: Cell) -> Values:
     """A worst die as values."""
-    found = {
-        "balanced_accuracy": worst.score,
+    return {
+        SCORE: worst.score,
         "accuracy": worst.accuracy,
+        **recalls(worst.recall, cell.study.task.classes),
         "passes": worst.passes,
         "found by": worst.attack,
     }
-    return found | recalls(worst.recall, cell.study.task.classes)
 
 
 def ten_steps(objective: str, title: str) -> Evaluation:
@@ -47,7 +47,7 @@ def keep_die(network: nn.Module, deviations: Deviations, level: str, cell: Cell)
         for name, delta in deviations.items()
     }
     with files.replacing(cell.folder / f"die-{level}.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **codes)
+        np.savez_compressed(file, allow_pickle=False, **codes)
 
 
 def kept_dies(cell: Cell) -> list[tuple[str, str]]:

@@ -155,17 +155,17 @@ def _tested(claim: Claim, study: str, second: str, cells: Mapping[tuple[str, int
     pairs = []
     for method, seed in sorted(cells):
         if method == claim.first and (second, seed) in cells:
-            mine, other = claim.read(cells[method, seed]), claim.read(cells[second, seed])
-            if mine is not None and other is not None:
-                pairs.append((np.atleast_1d(mine), np.atleast_1d(other)))
+            pair = claim.read(cells[method, seed]), claim.read(cells[second, seed])
+            if None not in pair:
+                pairs.append([np.atleast_1d(numbers) for numbers in pair])
     if not pairs:
         return None
-    tables = [np.array([pair[side] for pair in pairs], dtype=float) for side in (0, 1)]
+    mine, others = (np.array([pair[side] for pair in pairs], dtype=float) for side in (0, 1))
     if claim.ratio:
-        if min(table.min() for table in tables) <= 0:
+        if min(mine.min(), others.min()) <= 0:
             return None
-        tables = [np.log(table) for table in tables]
-    found = paired_interval(*tables, claim.statistic, dies=claim.statistic is np.mean)
+        mine, others = np.log(mine), np.log(others)
+    found = paired_interval(mine, others, claim.statistic, dies=claim.statistic is np.mean)
     if claim.ratio:
         found = Interval(*(math.exp(bound) for bound in (found.estimate, found.low, found.high)))
-    return Verdict(claim, study, second, found, *tables[0].shape)
+    return Verdict(claim, study, second, found, *mine.shape)

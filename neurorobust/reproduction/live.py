@@ -28,6 +28,10 @@ def state(cell: Cell, names: Sequence[str]) -> str:
     return "done" if not left else f"trained, {len(left)} evaluations left"
 
 
+def _word(cell: Cell, names: Sequence[str], failed: Mapping[str, str]) -> str:
+    return "failed" if cell.name in failed else state(cell, names)
+
+
 def table(cells: Sequence[Cell], names: Sequence[str], failed: Mapping[str, str] = {}) -> Table:
     """Every cell, a row for each study and method, a column for each seed."""
     seeds = sorted({cell.seed for cell in cells})
@@ -37,10 +41,7 @@ def table(cells: Sequence[Cell], names: Sequence[str], failed: Mapping[str, str]
         by_row.setdefault((cell.study.name, cell.method), {})[cell.seed] = cell
     last = ""
     for (study, method), row in by_row.items():
-        words = [
-            "" if (cell := row.get(seed)) is None else "failed" if cell.name in failed else state(cell, names)
-            for seed in seeds
-        ]
+        words = [_word(row[seed], names, failed) if seed in row else "" for seed in seeds]
         shown.add_row("" if study == last else study, method, *words)
         last = study
     return shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,9 +77,17 @@ def _words(trial: Trial) -> dict[str, Any]:
 def _fit(cell: Cell, network: nn.Module, trial: Trial, epochs: int, folder: Path) -> History:
     study = cell.study
     home = study.tuned_on or study
-    schedule = replace(study.schedule, **trial.schedule) if study.schedule == home.schedule else study.schedule
+    changed: Mapping[str, Any] = trial.schedule if study.schedule == home.schedule else {}
     loss = study.regularizer(cell.method, trial)
-    return fit(network, study.task, loss, epochs=epochs, seed=cell.seed, out=folder, schedule=schedule)
+    return fit(
+        network,
+        study.task,
+        loss,
+        epochs=epochs,
+        seed=cell.seed,
+        out=folder,
+        schedule=replace(study.schedule, **changed),
+    )
 
 
 def train(cell: Cell, chosen: int | None = None) -> nn.Module:
@@ -127,16 +135,6 @@ def _clean(folder: Path) -> None:
     if folder.name.startswith("trial-"):
         (folder / "log.csv").unlink(missing_ok=True)
         folder.rmdir()
-
-
-def _check_same(record: dict[str, Any], settings: dict[str, Any], where: str) -> None:
-    """Raise ValueError if what is there was made with other settings."""
-    settings = json.loads(json.dumps(settings))
-    there = record.get("settings", settings)
-    different = [f"{key} {there.get(key)!r} there, {settings[key]!r} here" for key in settings]
-    different = [words for words, key in zip(different, settings) if there.get(key) != settings[key]]
-    if different:
-        raise ValueError(f"{where}: was made with other settings ({'; '.join(different)}); choose another --out.")
 
 
 # ---- measuring

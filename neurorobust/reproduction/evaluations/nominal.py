@@ -8,7 +8,7 @@ from ...evaluation.blocks import judged_outputs
 from ...evaluation.statistics import recall, score
 from ...params import evaluating, nominal
 from ..cell import Cell
-from ..evaluation import Evaluation, Values, always, recalls
+from ..evaluation import SCORE, Evaluation, Values, always, recalls
 
 
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
@@ -16,11 +16,11 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     with evaluating(network):
         outputs = judged_outputs(network, nominal(network), task.test)
     predicted = outputs.argmax(-1)
-    values = {
-        "balanced_accuracy": score(outputs, task.test.y),
+    return {
+        SCORE: score(outputs, task.test.y),
         "accuracy": float((predicted == task.test.y).double().mean()),
+        **recalls(recall(predicted, task.test.y, outputs.shape[-1]).tolist(), task.classes),
     }
-    return values | recalls(recall(predicted, task.test.y, outputs.shape[-1]).tolist(), task.classes)
 
 
 evaluation = Evaluation("nominal parameters", always("test"), measure, lambda detail: 1000, order=0)
