@@ -152,20 +152,20 @@ def tested(out: Path, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
 
 
 def _tested(claim: Claim, study: str, second: str, cells: Mapping[tuple[str, int], Record]) -> Verdict | None:
-    pairs = []
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for method, seed in sorted(cells):
         if method == claim.first and (second, seed) in cells:
-            pair = claim.read(cells[method, seed]), claim.read(cells[second, seed])
-            if None not in pair:
-                pairs.append([np.atleast_1d(numbers) for numbers in pair])
+            mine, other = claim.read(cells[method, seed]), claim.read(cells[second, seed])
+            if mine is not None and other is not None:
+                pairs.append((np.array(mine, dtype=float, ndmin=1), np.array(other, dtype=float, ndmin=1)))
     if not pairs:
         return None
-    mine, others = (np.array([pair[side] for pair in pairs], dtype=float) for side in (0, 1))
+    firsts, others = (np.stack([pair[side] for pair in pairs]) for side in (0, 1))
     if claim.ratio:
-        if min(mine.min(), others.min()) <= 0:
+        if min(firsts.min(), others.min()) <= 0:
             return None
-        mine, others = np.log(mine), np.log(others)
-    found = paired_interval(mine, others, claim.statistic, dies=claim.statistic is np.mean)
+        firsts, others = np.log(firsts), np.log(others)
+    found = paired_interval(firsts, others, claim.statistic, dies=claim.statistic is np.mean)
     if claim.ratio:
         found = Interval(*(math.exp(bound) for bound in (found.estimate, found.low, found.high)))
-    return Verdict(claim, study, second, found, *mine.shape)
+    return Verdict(claim, study, second, found, *firsts.shape)
