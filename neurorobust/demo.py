@@ -142,7 +142,7 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
     }
     fleets, trained = {}, {}
     for label, name in NETWORKS.items():
-        title = method(name).title
+        title = str(method(name))
         say(f"training the {label} network ({title}), at most {size.seconds:.0f} s …")
         trained[label], history = train(task, chip, name, out / label, seed=seed, size=size)
         entry = {"method": name, "title": title} | training_json(history)

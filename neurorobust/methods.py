@@ -66,6 +66,12 @@ class Method:
     trials: tuple[Trial, ...]
     needs_chip: bool = False
 
+    def __str__(self) -> str:
+        """The title with the settings of the first trial."""
+        first = self.trials[0]
+        settings = ", ".join(f"{key} {value:g}" for key, value in {**first.settings, **first.schedule}.items())
+        return f"{self.title} ({settings.replace('_', ' ')})"
+
     def regularize(self, loss: Criterion, chip: ChipModel | None = None, **settings: float) -> Regularizer:
         """A task's loss, regularized.
 

@@ -205,6 +205,9 @@ def test_lists_as_json():
     assert all(kind["source"] for chip in chips.values() for kind in chip["kinds"].values())
     assert set(chips) == set(chipmodels.models())
     assert "ecg" in strict(cli("tasks", "list", "--json").out)
+    methods = strict(cli("methods", "list", "--json").out)
+    assert methods["beta"]["trials"][0] == {"zeta": 0.1, "beta": 0.4, "steps": 3}
+    assert all(len(method["trials"]) == 4 for method in methods.values())
 
 
 def test_people_get_a_table(robust):
@@ -216,6 +219,7 @@ def test_people_get_a_table(robust):
     assert all(word in ran.out for word in ("balanced_accuracy", "recall", "random search"))
     assert "dynapse2" in cli("chips", "list").out
     assert "ecg" in cli("tasks", "list").out
+    assert "beta_whitened" in cli("methods", "list").out
 
 
 def test_version():
@@ -239,8 +243,9 @@ COMMANDS = dict(commands(typer.main.get_command(neurorobust.cli.app)))
 
 
 def test_there_are_the_promised_commands():
-    """demo | train | evaluate | attack | chips list | tasks list | report."""
-    promised = {("demo",), ("train",), ("evaluate",), ("attack",), ("chips", "list"), ("tasks", "list"), ("report",)}
+    """demo | train | evaluate | attack | chips list | tasks list | methods list | report."""
+    promised = {("demo",), ("train",), ("evaluate",), ("attack",), ("report",)}
+    promised |= {(group, "list") for group in ("chips", "tasks", "methods")}
     assert promised <= set(COMMANDS)
 
 

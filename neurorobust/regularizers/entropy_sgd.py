@@ -25,7 +25,8 @@ class EntropySGD(Regularizer):
         μ ← 0.75 μ + 0.25 θ′
         gradient in θ: (θ − μ)/c,   c such that a slope of L that is the same everywhere comes out as it is
 
-    γ = scope · (1 + growth)^batches, at most 1/rate, beyond which the steps diverge. Chaudhari et al. 2017, arXiv
+    γ = scope · (1 + growth)^batches, at most 1/rate, beyond which the steps diverge. After many steps the gradient is
+    that of min over θ′ of L(θ′) + γ/20 ‖θ′ − θ‖²: momentum makes γ a tenth of itself. Chaudhari et al. 2017, arXiv
     1611.01838, with the settings of arXiv 2106.05009. Positive kinds move in their logarithm; absent synapses get no
     noise.
 
@@ -61,7 +62,8 @@ class EntropySGD(Regularizer):
         names = trained(step.params)
         if not names:
             return self.inner.total(step)
-        gamma = min(self.scope * math.exp(self.count() * math.log1p(self.growth)), 1 / self.rate)
+        grown = self.count() * math.log1p(self.growth)
+        gamma = math.exp(min(math.log(self.scope) + grown, -math.log(self.rate))) if self.scope else 0.0
         one = torch.ones((), dtype=torch.float64)
         walks = {name: _Walk(torch.zeros_like(step.params[name].detach())) for name in names}
         of_one = _Walk(torch.zeros_like(one))
@@ -88,7 +90,7 @@ class _Walk:
     def __init__(self, zero: Tensor):
         self.far = self.mean = self.speed = zero
 
-    def go(self, slope: Tensor, rate: float, gamma: float, jolt: Tensor) -> None:
-        self.speed = MOMENTUM * self.speed + slope
-        self.far = self.far - rate * (slope + MOMENTUM * self.speed + gamma * self.far) + jolt
+    def go(self, by: Tensor, rate: float, gamma: float, jolt: Tensor) -> None:
+        self.speed = MOMENTUM * self.speed + by
+        self.far = self.far - rate * (by + MOMENTUM * self.speed + gamma * self.far) + jolt
         self.mean = ALPHA * self.mean + (1 - ALPHA) * self.far

@@ -1,0 +1,119 @@
+"""The methods by name: every trial of each, on networks with a place on a chip and without, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import draw, events
+from placed import placed
+from torch import nn
+from torch.nn import functional
+
+import chipmodels
+import neurorobust as nr
+from neurorobust.methods import METHODS, SCHEDULE, method
+from neurorobust.params import ABOVE_ZERO, kind_of
+from neurorobust.regularizers import Quantized
+
+RIVALS = ["standard", "dropout", "forward_noise", "awp", "entropy_sgd", "abcd", "sam"]
+BETAS = ["weights", "", "forward", "chip", "whitened", "quantized", "warm"]
+NAMES = [*RIVALS, *(f"beta_{word}".rstrip("_") for word in BETAS)]
+
+
+def perceptron():
+    """A plain torch module, wrapped."""
+    torch.manual_seed(0)
+    return nr.wrap(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))), (
+        draw(1, 6, 4).float(),
+        torch.arange(6) % 3,
+    )
+
+
+def on_chip():
+    """A spiking network that fits DYNAP-SE2."""
+    data = events(1, 6)
+    return placed([0, 0, 0, 1, 1, 1]), (data.x, data.y)
+
+
+def test_every_method_has_four_trials():
+    """The names of issue 6; four different candidates each, of one set of settings, which JSON can hold."""
+    assert list(METHODS) == NAMES
+    for found in METHODS.values():
+        assert len({json.dumps([trial.settings, trial.schedule]) for trial in found.trials}) == 4
+        for trial in found.trials:
+            assert trial.settings.keys() == found.trials[0].settings.keys()
+            replace(SCHEDULE, **trial.schedule)
+    assert str(method("beta")) == "an attack on every kind (zeta 0.1, beta 0.4, steps 3)"
+
+
+@pytest.mark.parametrize("build", [perceptron, on_chip], ids=["perceptron", "dynapse2"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_trial_takes_a_step(name, build):
+    """In a loop of one's own, on any torch module and on a network for a chip: a finite gradient, a step that moves
+    what is trained; its name tells the trials apart and holds no address."""
+    chip = nr.mismatch(0.1) if build is perceptron else chipmodels.load("dynapse2")
+    known = set()
+    for trial in METHODS[name].trials:
+        network, batch = build()
+        loss = METHODS[name].regularize(functional.cross_entropy, chip, **trial.settings)
+        known.add(repr(loss) + json.dumps(trial.schedule))
+        assert not re.search("0x", repr(loss))
+        params = dict(network.named_parameters())
+        optimizer = torch.optim.SGD(params.values(), lr=1e-4)
+        before = nr.nominal(network)
+        loss(network, params, batch).backward()
+        assert all(value.grad is None or value.grad.isfinite().all() for value in params.values())
+        optimizer.step()
+        moved = {key for key, value in nr.nominal(network).items() if not torch.equal(value, before[key])}
+        assert moved >= {key for key in params if key.endswith("weight")}
+        assert all((value > 0).all() for key, value in params.items() if kind_of(key) in ABOVE_ZERO)
+    assert len(known) == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_chip(name):
+    """Two methods need a chip that varies and say so; all others do without."""
+    for chip, got in ((None, "none"), (chipmodels.load("ideal"), "ideal, which does not vary")):
+        if METHODS[name].needs_chip:
+            with pytest.raises(ValueError, match=rf"chip: got {got}; this method needs one that varies"):
+                METHODS[name].regularize(functional.cross_entropy, chip)
+        else:
+            network, batch = perceptron()
+            assert (
+                METHODS[name].regularize(functional.cross_entropy, chip)(network, nr.nominal(network), batch).isfinite()
+            )
+    assert METHODS[name].needs_chip == (name in ("beta_chip", "beta_whitened"))
+
+
+def test_quantized_without_a_chip_takes_the_bits_it_is_told():
+    """Where no chip quantizes, weights have 4 bits, or as many as asked for: the values of a layer are that few."""
+    network, _ = perceptron()
+    for bits in (4, 2):
+        loss = method("beta_quantized").regularize(functional.cross_entropy, None, bits=bits)
+        assert isinstance(loss, Quantized)
+        held = loss.held(nr.nominal(network), nr.chip.Placement())
+        assert len(held["2.weight"].unique()) <= 2 ** (bits + 1) - 1
+
+
+def test_unknown_names_are_refused():
+    """A method or a setting that does not exist, with the nearest that does."""
+    with pytest.raises(ValueError, match=r"method: 'bata' does not exist.*Did you mean 'beta'"):
+        method("bata")
+    with pytest.raises(ValueError, match=r"settings: 'zeeta' does not exist; choose one of beta, steps, zeta"):
+        method("beta").regularize(functional.cross_entropy, zeeta=0.1)
+
+
+def test_dropout_names_its_weights(network):
+    """Where none are named, recurrent spikes are dropped; in a network without, what later dense layers read."""
+    data = events(1, 6)
+    for net, batch, names in (
+        (network, (data.x, data.y), ("hidden.recurrent.weight",)),
+        (*perceptron(), ("2.weight",)),
+    ):
+        default, named = (nr.regularizers.Dropout(functional.cross_entropy, 0.5, *some) for some in ((), names))
+        one, two = (loss(net, nr.nominal(net), batch, torch.Generator().manual_seed(3)) for loss in (default, named))
+        assert torch.equal(one, two)
