@@ -1,8 +1,8 @@
 """Figures: functions that draw on matplotlib axes and return them.
 
 They take what measurements return (``FleetResult``, ``WorstCase``, ``Landscape``, ``Sensitivity``, ``History``), or
-plain arrays and tables. They keep no state and choose no style; draw inside ``matplotlib.rc_context(plotting.STYLE)`` for the house
-style, on a figure with ``layout="constrained"``.
+plain arrays and tables. They keep no state and choose no style; draw inside ``matplotlib.rc_context(plotting.STYLE)``
+for the house style, on a figure with ``layout="constrained"``.
 """
 
 from __future__ import annotations
@@ -270,8 +270,8 @@ def landscape(axes: Sequence[Axes], found: Landscape | Mapping[str, Landscape]) 
             axes[0].plot(lines.a, line, color=color, lw=0.6, alpha=0.5)
         for ax, line in zip(axes, (lines.loss.mean(0), lines.adversarial_loss)):
             ax.plot(lines.a, line, color=color, lw=2, label=name)
-    for ax, which in zip(axes, ("random directions", "adversarial direction")):
-        ax.set(xlabel=f"place on {which} a", ylabel="loss", yscale="log")
+    for ax, which in zip(axes, ("random directions", "the adversarial direction")):
+        ax.set(xlabel=f"place a on {which}", ylabel="loss", yscale="log")
         ax.yaxis.set_minor_formatter(NullFormatter())
     axes[0].legend(**ABOVE)
     low, high = zip(*(ax.get_ylim() for ax in axes))

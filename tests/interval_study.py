@@ -82,14 +82,19 @@ def truth(state: str, d: int, p: float) -> float:
     return float(special.ndtr(0.05 * math.floor(special.ndtri(p) / 0.05))) if state == "stepped" else p
 
 
+def normals(d: int, seed: int) -> Callable[[int], Tensor]:
+    """Draws of standard normals in d dimensions."""
+    key = torch.Generator().manual_seed(seed)
+    return lambda n: torch.randn(n, d, generator=key)
+
+
 def rare(state: str, d: int, p: float, studies: int) -> dict[str, float]:
     """Studies of 8 runs of 250 on one limit state: bias, intervals that hold the truth, refusals, and what it saves."""
     response, target = STATES[state](d, p)
     exact = truth(state, d, p)
     found, means = [], []
     for k in range(studies):
-        key = torch.Generator().manual_seed(SEED + k)
-        runs = repeated(lambda n: torch.randn(n, d, generator=key), response, target, 250, 8)
+        runs = repeated(normals(d, SEED + k), response, target, 250, 8)
         found.append(summary(runs))
         means.append(np.mean([run.probability for run in runs[1:]]))
     kept = [study for study in found if study["ci95"] is not None]

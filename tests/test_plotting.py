@@ -21,7 +21,7 @@ from matplotlib.text import Text
 import neurorobust as nr
 from neurorobust import plotting
 from neurorobust.attacks import PGA
-from neurorobust.evaluation import FleetResult, sensitivity, worst_case
+from neurorobust.evaluation import FleetResult, Landscape, sensitivity, worst_case
 from neurorobust.network import placement_of
 from neurorobust.params import expand
 from neurorobust.training import History
@@ -267,6 +267,22 @@ def test_distributions_of_a_worst_die():
             assert heights_ == pytest.approx(np.histogram(1e3 * values, [*edges, ax.get_xlim()[1]])[0] / len(values))
     with pytest.raises(TypeError, match="before: got a dict; expected the network"):
         plotting.distributions(drawn, before, found)
+
+
+def test_a_landscape_is_drawn_as_it_is():
+    """Thin lines are the random directions, the thick one their mean; both axes have one scale; no text on another."""
+    a = np.linspace(-2, 2, 5)
+    lines = [np.exp(k * a**2) for k in (0.5, 1.0)]
+    one = Landscape(a, np.array(lines), np.array(lines), np.exp(2 * a**2), np.exp(a), 1.0, 0.9)
+    drawn = axes(1, 2)
+    assert plotting.landscape(drawn, {"standard": one, "robust": one}) is drawn
+    random, adversarial = ([line.get_ydata() for line in ax.lines] for ax in drawn)
+    assert len(random) == 6 and len(adversarial) == 2
+    assert np.allclose(random[0], lines[0]) and np.allclose(random[2], np.mean(lines, 0))
+    assert np.allclose(adversarial[1], np.exp(2 * a**2))
+    assert drawn[0].get_ylim() == drawn[1].get_ylim()
+    assert overlaps(drawn[0].figure) == []
+    assert len(plotting.landscape(axes(1, 2), one)[1].lines) == 1
 
 
 def test_a_sensitivity_is_drawn_as_it_is(found):

@@ -77,8 +77,9 @@ def rare_failures(
     finds the thresholds, then ``repeats`` independent runs. A proposal mixes a die's normals with those of a fresh die,
     so whatever correlates devices stays as it is, and the number of synapses does not matter.
 
-    Takes about (repeats + 1) · dies · (0.1 + 0.9 · L) passes over the data for a probability of 10^−L: 8300 for 1e-4,
-    a twentieth of what counting takes. Above 1 %, count: :func:`neurorobust.evaluate`. No probability is given where a
+    Takes about (repeats + 1) · dies · (L + 0.4) passes over the data for a probability of 10^−L: 9800 for 1e-4, a
+    twentieth of what counting takes for the same error. Above 1 %, count: :func:`neurorobust.evaluate`. How often the
+    intervals hold: ``tests/interval_study.json``. No probability is given where a
     run never met the specification, effective failures are below 8 (the interval then spans a factor above 2 either
     way), fewer than a tenth of a level's steps were accepted, or the failing dies of a run descend from fewer than 2 of
     its first dies on average. What no diagnostic shows: a way to fail that no run came across.
@@ -86,7 +87,7 @@ def rare_failures(
     Args:
         network: programmed at its nominal parameters, which stay as they are.
         data: samples and labels; a die's score on them decides.
-        chip: a chip model, or :func:`neurorobust.mismatch` (level).
+        chip: a chip model, or :func:`neurorobust.mismatch` (level), without defects and noise.
         spec: a die fails if its score is below. dies: size of a run's population. repeats: independent runs, ≥ 4.
         seed: of the dies.
     """
@@ -96,6 +97,9 @@ def rare_failures(
     if check_number("spec", spec) > 1:
         raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
     data.check_classes("data")
+    for what in ("defects", "noise"):
+        if getattr(chip, what, ()):
+            raise ValueError(f"chip: has {what}, which no standard normals stand behind; count with nr.evaluate.")
     params = nominal(network)
     check_finite(params)
     check_repeats(network, data.x)

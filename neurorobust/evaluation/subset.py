@@ -1,4 +1,4 @@
-"""Rare events over many standard normals: subset simulation with steps that any number of dimensions leaves as they are.
+"""Rare events over many standard normals: subset simulation with steps that do not mind the number of dimensions.
 
 ``P(response < target)`` is a product of conditional fractions, each near 0.1: thresholds come down one after the other,
 and below each a population is moved by u ← √(1 − s²) u + s ξ, ξ a fresh draw, kept where the response stays at or below
@@ -82,13 +82,14 @@ def subset_simulation(
     """
     u = draw(n)
     y, passes, step, acceptance = response(u), n, FIRST_STEP, 1.0
-    lineage, probability, levels = torch.arange(n), 1.0, []
+    lineage, probability = torch.arange(n), 1.0
+    levels: list[Level] = []
     while len(levels) < LEVELS:
         if thresholds is None:
             threshold = _threshold(y)
         else:
-            threshold = thresholds[len(levels)] if len(levels) < len(thresholds) else None
-        last = threshold is None or threshold < target
+            threshold = thresholds[len(levels)] if len(levels) < len(thresholds) else -math.inf
+        last = threshold < target
         below = y < target if last else y <= threshold
         fraction = below.double().mean().item()
         levels.append(Level(target if last else threshold, fraction, acceptance, len(lineage[below].unique())))
@@ -114,11 +115,11 @@ def subset_simulation(
     return Run(0.0, tuple(levels), passes)
 
 
-def _threshold(y: Tensor) -> float | None:
-    """The value whose fraction at or below it is nearest to 0.1, on a logarithmic scale, but not all; None where all
+def _threshold(y: Tensor) -> float:
+    """The value whose fraction at or below it is nearest to 0.1, on a logarithmic scale, but not all; −∞ where all
     values are alike."""
     values, counts = y.unique(return_counts=True)
     if len(values) == 1:
-        return None
+        return -math.inf
     fractions = counts.cumsum(0)[:-1].double() / len(y)
     return values[(fractions / FRACTION).log().abs().argmin()].item()
