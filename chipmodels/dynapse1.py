@@ -63,6 +63,6 @@ chip = ChipModel(
         "The 20 % are coded in a simulator, not measured; one source codes 10 %. Laws are lognormal, and every pair of "
         "neurons has one deviate whatever its number of synapses: assumed.",
         "The step of the bias generator (8 coarse × 256 fine) is not modelled; its ranges in use are not known.",
-        "r follows tau_mem, as in every DPI neuron. No drift is known.",
+        "r follows tau_mem, as in every DPI neuron; the gain of a network without r stays. No drift is known.",
     ),
 )

@@ -112,7 +112,8 @@ chip = ChipModel(
         "above 60 mV the EPSP saturates.",
         "Assumed: the CV of EPSP peaks holds for weight currents, 8 nA being 60 mV, one deviate for every synapse; all "
         "synapses of a neuron share its place on the gradient, excitatory and inhibitory alike.",
-        "r follows tau_mem: in a DPI neuron τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ; the leak current moves both.",
+        "r follows tau_mem: in a DPI neuron τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ; the leak current moves both. "
+        "A network without r is taken to have a gain that stays.",
         "A weight is a 4-bit mask over four currents shared by all synapses into a core; AMPA is +, GABA is −.",
         "The gain puts the largest of the four currents at 8 nA and v_threshold at 100 nA, core by core.",
         "Approximations of the circuit: adaptation current as a rising threshold, reset to ground as subtraction.",

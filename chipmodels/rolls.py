@@ -51,6 +51,7 @@ chip = ChipModel(
         "bistable ones (1 bit) and all plasticity are left out.",
         "The one published spread, 9.4 % of the neurons' rates for a current, is put on the threshold, which sets that "
         "rate; everything else is assumed.",
-        "Neuron biases are shared by all neurons. r follows tau_mem, as in every DPI neuron. No drift is known.",
+        "Neuron biases are shared by all neurons. r follows tau_mem, as in every DPI neuron; the gain of a network "
+        "without r stays. No drift is known.",
     ),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import pkgutil
 import re
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
+import matplotlib
 import typer
 from arrows import ARROWS, LEAVES, allowed
 from diagram import svg
@@ -22,7 +24,7 @@ from typer.testing import CliRunner
 import chipmodels
 import neurorobust
 from neurorobust import tasks
-from neurorobust.chip import ChipModel, numbers
+from neurorobust.chip import ChipModel, draw_model, numbers
 from neurorobust.chip.cards import short
 from neurorobust.cli import app
 
@@ -44,6 +46,7 @@ def write_all(docs: Path) -> None:
     """Write every generated page below ``docs``, and remove those of an earlier build that are no more."""
     pages = {
         "_generated/chips.md": chips(chipmodels.models()),
+        **{f"_generated/chip-{name}.svg": drawn(chip) for name, chip in chipmodels.models().items()},
         "_generated/commands.md": commands(app),
         "_generated/tasks.md": task_table(tasks),
         "_generated/parts.svg": diagram(),
@@ -84,6 +87,7 @@ def _chip(chip: ChipModel) -> str:
         [
             f"## {chip.name}\n\n{chip.title}; version {chip.version}, {chip.time_base.clock}.\n",
             f"{_origin(chip)}\n",
+            f"![How each kind of {chip.name} varies from device to device](_generated/chip-{chip.name}.svg)\n",
             "### What deviates\n",
             _table(["kind", "law", "the chip sets it", "held"], laws),
             "### Every number\n",
@@ -94,6 +98,13 @@ def _chip(chip: ChipModel) -> str:
             "",
         ]
     )
+
+
+def drawn(chip: ChipModel) -> str:
+    """The distributions of a chip, as SVG; the same text every time."""
+    with matplotlib.rc_context({"svg.hashsalt": "neurorobust"}), io.StringIO() as stream:
+        draw_model(chip).savefig(stream, format="svg", metadata={"Date": None})
+        return stream.getvalue()
 
 
 def _origin(chip: ChipModel) -> str:

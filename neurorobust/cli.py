@@ -19,7 +19,7 @@ from torch import nn
 from . import __version__, files, kernels, report, reproduction, storage, tasks
 from .attacks import OBJECTIVES, PGA, Attack, Ball, RandomSearch, strong
 from .attacks import Suite as AttackSuite
-from .chip import card, numbers
+from .chip import DeadNeurons, card, draw_model, numbers
 from .chip import compare as compare_chips
 from .chip import mismatch as mismatch_model
 from .chip.fitting import Recording
@@ -36,6 +36,7 @@ from .evaluation.worst_case import suite_of
 from .methods import EPOCHS, METHODS, SCHEDULE
 from .methods import method as find_method
 from .network import placement_of
+from .noise import Membrane
 from .params import HOST, KINDS
 from .tasks import Task
 from .training import estimate
@@ -211,6 +212,10 @@ def evaluate(
     chips: Annotated[int, typer.Option(help="Number of dies.", min=1)] = 100,
     seed: Annotated[int, typer.Option(help="Of the dies.", min=0)] = 1,
     spec: Annotated[float, typer.Option(help="Balanced accuracy a good die has.", min=0, max=1)] = 0.9,
+    after: Annotated[str | None, typer.Option(help="Time since programming, such as '30 days'.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Of a weight, other than the chip's.", min=2, max=16)] = None,
+    dead: Annotated[float, typer.Option(help="Fraction of neurons that never spike.", min=0, max=1)] = 0.0,
+    noise: Annotated[float, typer.Option(help="On every membrane, in thresholds.", min=0)] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Put a network on a fleet of simulated dies; balanced accuracy on the test part.
@@ -220,6 +225,8 @@ def evaluate(
       neurorobust evaluate runs/mine --chip dynapse2 --chips 100 --seed 1
 
       neurorobust evaluate runs/mine --mismatch 0.3 --json
+
+      neurorobust evaluate runs/mine --chip pcm --after "1 year" --noise 0.1
     """
     if (chip is None) == (mismatch is None):
         raise ValueError(
@@ -229,6 +236,10 @@ def evaluate(
         )
     network, task = _model(folder)
     model = chip_model(chip) if chip is not None else mismatch_model(mismatch or 0.0)
+    model = model if bits is None else model.with_bits(bits)
+    model = model if after is None else model.at(after)
+    model = model.with_defects(DeadNeurons(dead)) if dead else model
+    model = model.with_noise(Membrane(noise)) if noise else model
     _say_cost(estimate_evaluate(network, task.test, model, n_chips=chips))
     result = run_evaluate(network, task.test, model, n_chips=chips, seed=seed)
     payload = fleet_json(result, spec)
@@ -241,7 +252,7 @@ def evaluate(
     )
     shown[f"yield at {spec:g}"] = f"{payload['yield']['fraction']:.2f} (95 % interval {low:.2f} to {high:.2f})"
     shown |= {f"mean recall, {label}": value for label, value in zip(task.classes, payload["recall"])}
-    title = f"{folder} on {chips} dies ({model.name}, seed {seed}): balanced accuracy, {len(task.test)} test samples"
+    title = f"{folder} on {chips} dies ({model.label}, seed {seed}): balanced accuracy, {len(task.test)} test samples"
     if any((core == HOST).any() for core in placement_of(network).cores.values()):
         title += "; read-out on the host"
     _print(payload, as_json, lambda: _pairs(title, shown))
@@ -353,15 +364,23 @@ def chips_list(as_json: Json = False) -> None:
 @chips_app.command("show")
 def chips_show(
     name: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
+    figure: Annotated[Path | None, typer.Option(help="Draw its distributions: FIGURE.svg, FIGURE.png.")] = None,
     as_json: Json = False,
 ) -> None:
     """The card of one chip: every number, its status and its source, and what is approximated.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       neurorobust chips show dynapse2 --json
+
+      neurorobust chips show dynapse2 --figure dynapse2
     """
     chip = chip_model(name)
+    if figure is not None:
+        from .plotting import save  # slow to import
+
+        files.folder(figure.parent)
+        save(draw_model(chip), figure)
 
     def table() -> Table:
         title = f"{chip.name}, version {chip.version}: {chip.title}"

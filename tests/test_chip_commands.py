@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import chipmodels
-from neurorobust.chip import compare, numbers
+from neurorobust.chip import compare, draw_model, numbers
 from neurorobust.cli import app
+from neurorobust.laws import Outliers
 
 
 def run(*words: str) -> str:
@@ -60,3 +62,25 @@ def test_the_list_has_every_chip():
     assert {name: entry["version"] for name, entry in listed.items()} == {
         name: chip.version for name, chip in chipmodels.models().items()
     }
+
+
+@pytest.mark.parametrize("name", ["dynapse2", "xylo", "brainscales2"])
+def test_distributions_are_drawn(name, tmp_path):
+    """One histogram a kind that varies, of the law's own quantiles: its spread is the stated one, more where there are
+    outliers; a chip that does not vary has none."""
+    chip = chipmodels.load(name)
+    axes = [ax for ax in draw_model(chip).axes if ax.get_title()]
+    varying = {kind: model for kind, model in chip.kinds.items() if model.cv.value > 0}
+    assert [ax.get_title().partition(":")[0] for ax in axes] == list(varying)
+    for ax, model in zip(axes, varying.values()):
+        left = np.array([patch.get_x() + patch.get_width() / 2 for patch in ax.patches])
+        mass = np.array([patch.get_height() * patch.get_width() for patch in ax.patches])
+        assert mass.sum() == pytest.approx(1)
+        mean = mass @ left
+        cv = np.sqrt(mass @ (left - mean) ** 2) / (1 if abs(mean) < 0.5 else mean)
+        if not isinstance(model.law, Outliers):
+            assert cv == pytest.approx(model.cv.value, rel=0.05)
+        else:
+            assert cv > 1.2 * model.cv.value
+    run("show", name, "--figure", str(tmp_path / "a" / "card"))
+    assert {path.suffix for path in (tmp_path / "a").iterdir()} == {".svg", ".png"}

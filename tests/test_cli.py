@@ -167,6 +167,19 @@ def test_train_json_and_what_it_writes(tmp_path):
     assert (info["task"], info["chip"], info["method"], info["seed"]) == ("ecg", "dynapse2", "standard", 2)
 
 
+def test_conditions_reach_the_dies(robust):
+    """Bits, dead neurons and noise on the command line are those of the library."""
+    words = ("--chip", "dynapse2", "--chips", 2, "--seed", 3, "--bits", 3, "--dead", 0.3, "--noise", 0.2)
+    found = strict(cli("evaluate", robust, *words, "--json").out)
+    chip = chipmodels.load("dynapse2").with_bits(3).with_defects(nr.chip.DeadNeurons(0.3))
+    chip = chip.with_noise(nr.noise.Membrane(0.2))
+    again = nr.evaluate(nr.load(robust)[0], beats().test, chip, n_chips=2, seed=3)
+    assert found["mean"] == again.mean
+    ran = cli("evaluate", robust, "--chip", "dynapse2", "--after", "1 year")
+    assert ran.code == 2
+    assert "nobody published its drift" in ran.err
+
+
 @pytest.mark.parametrize("seconds", [19.0, 600.0])
 @pytest.mark.parametrize("command", [("evaluate", "--mismatch", "0.1", "--chips", 1), ("attack", "--samples", 10)])
 def test_the_cost_comes_first(command, seconds, robust):

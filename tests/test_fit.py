@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fit_study import FILE, TABLES, TRUTHS, Truth, fitted, held, table
+from fit_study import CORRELATED, FILE, TABLES, TRUTHS, Truth, correlation_held, fitted, held, table, two_kinds
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 import chipmodels
 from neurorobust import console
 from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Programmed
-from neurorobust.chip.fitting import Recording, estimate, fit
+from neurorobust.chip.fitting import Estimate, Recording, estimate, fit
+from neurorobust.chip.fitting.between import told
 from neurorobust.cli import app, main
 from neurorobust.laws import Gamma, LogNormal, Normal, Offset, Outliers, Turning
 from neurorobust.params import Placement, apply
@@ -42,7 +43,9 @@ def test_the_committed_study_has_the_stated_coverage():
     more (false alarm 1e-4 each); another family than the true one is decided on in no more than 5 % of them."""
     study = json.loads(FILE.read_text())
     assert study["tables"] == TABLES == 200
-    assert set(study["held"]) == set(TRUTHS)
+    assert set(study["held"]) == {*TRUTHS, "two kinds"}
+    for what in CORRELATED:
+        assert enough(study["held"]["two kinds"][what], TABLES), what
     for name, truth in TRUTHS.items():
         counts = study["held"][name]
         assert set(counts) == {*truth.expected, "family not excluded", "family decided"}
@@ -348,6 +351,35 @@ def test_a_twin_has_the_measured_values(law):
     for setting in (0.01, 0.02, 0.04):
         here, there = (measured(d, "tau_mem", (setting,), 2, 64)["value"].to_numpy() for d in (twin, die))
         assert here == pytest.approx(there, rel=1e-6)
+
+
+def test_kinds_that_vary_together_are_found():
+    """Four tables each of 0.5 and 0: the interval holds in two or more (false alarm 5e-4); a fitted model has the
+    correlation, one of independent kinds has none (it may have one in 20), and its dies have it again."""
+    for rho in CORRELATED.values():
+        assert sum(correlation_held(rho, range(4))) >= 2
+    fit = two_kinds(0.5, 0)
+    e = fit.correlations["t_ref", "tau_mem"]
+    model = fit.model()
+    assert model.correlation == Correlation(("t_ref", "tau_mem"), ((1.0, e.value), (e.value, 1.0)))
+    assert fit.card()["correlations"] == [
+        {"kinds": ["t_ref", "tau_mem"], "value": e.value, "low": e.low, "high": e.high}
+    ]
+    assert ("t_ref", "correlation with tau_mem", f"{e.value:.3g}", f"{e.low:.3g} to {e.high:.3g}") in fit.rows()
+    assert two_kinds(0.0, 1).model().correlation is None
+    base = replace(model, correlation=Correlation(("tau_mem", "t_ref"), ((1.0, 0.9), (0.9, 1.0))))
+    assert two_kinds(0.0, 1).model(base).correlation is None  # measured to be none
+
+
+def test_correlations_that_cannot_all_be_true_are_made_smaller():
+    """0.9, 0.9 and −0.9 among three kinds: one factor for all, smallest eigenvalue 0.001; unsure ones are left out."""
+    names = ("t_ref", "tau_mem", "tau_syn")
+    pairs = {(names[0], names[1]): 0.9, (names[1], names[2]): 0.9, (names[0], names[2]): -0.9}
+    found = told({pair: Estimate(r, r - 0.05, r + 0.05) for pair, r in pairs.items()})
+    rho = np.array(found.matrix)
+    assert np.linalg.eigvalsh(rho)[0] == pytest.approx(1e-3, abs=1e-9)
+    assert rho[0, 1] == pytest.approx(rho[1, 2]) == pytest.approx(-rho[0, 2])
+    assert told({("t_ref", "tau_mem"): Estimate(0.1, -0.1, 0.3)}) is None
 
 
 def unmeasured(model, rows, seeds, kind, at):

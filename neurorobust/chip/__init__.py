@@ -10,7 +10,7 @@ from .cards import card, compare, numbers
 from .crossbar import Cell, digital
 from .defective import BadSynapses, DeadNeurons, Defect, StuckDevices
 from .die import Chip, Fleet
-from .drawing import draw
+from .drawing import draw, draw_model
 from .facts import STATUSES, Fact, Limits, Range, TimeBase
 from .model import ChipModel, KindModel, mismatch
 from .programming import Programmed
@@ -44,6 +44,7 @@ __all__ = [
     "compare",
     "digital",
     "draw",
+    "draw_model",
     "mismatch",
     "numbers",
 ]

@@ -61,6 +61,7 @@ def card(chip: ChipModel) -> dict[str, Any]:
                 "store": short(model.store),
                 "common": [short(part) for part in model.common],
                 "follows": model.follows,
+                "derived": dict(model.derived),
             }
             for kind, model in chip.kinds.items()
         },
@@ -105,7 +106,7 @@ def _flat(content: dict[str, Any]) -> dict[str, Any]:
     for name, fact in content["limits"].items():
         result[f"limits.{name}"] = fact["value"]
     for kind, entry in content["parameters"].items():
-        for key in ("cv", "status", "law", "per_core", "store", "follows"):
+        for key in ("cv", "status", "law", "per_core", "store", "follows", "derived"):
             result[f"{kind}.{key}"] = entry[key]
         if entry["range"]:
             result[f"{kind}.range"] = [entry["range"]["low"], entry["range"]["high"]]

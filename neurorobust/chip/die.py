@@ -16,6 +16,7 @@ from .. import files, sites
 from ..errors import unknown
 from ..params import ABSOLUTE, Deviations, Placement, kind_of
 from ..randomness import generator
+from .coupling import moved, shifts
 from .known import Known
 from .programming import Programmed
 
@@ -116,7 +117,13 @@ class Chip:
             else:
                 delta = law.deviate(kind, u[0], value * gain)
             result[name] = delta / gain if kind in ABSOLUTE else delta
-        return result
+            if shift := self.model.corner.get(self.model.kinds[kind].follows or kind):
+                result[name] = moved(name, value, delta, torch.full_like(delta, shift))
+        still = {name: torch.zeros_like(value) for name, value in expanded.items()}
+        along = shifts(self.model.kinds, programmed, lambda name, factor: factor * result.get(name, still[name]))
+        return result | {
+            name: moved(name, expanded[name], result[name], shift) for name, shift in along.items() if name in result
+        }
 
     def draws(self, programmed: Programmed) -> dict[str, tuple[Tensor, ...]]:
         """All standard normals of every device, u first: what stays when the die is programmed otherwise."""

@@ -1,13 +1,54 @@
-"""A figure of a die: maps of every parameter over its cores."""
+"""Figures of a chip: the distributions its model states, and maps of a die's parameters over its cores."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from scipy.special import ndtri
+from torch import Tensor
+
+from ..params import ABSOLUTE, SIGNED
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .die import Chip
+    from .model import ChipModel, KindModel
+
+QUANTILES = 4001
+
+
+def draw_model(chip: ChipModel) -> Figure:
+    """How each kind of a chip varies over its devices, one histogram a kind: θ*/θ, or θ* − θ in the chip's unit where
+    θ may be 0; at the value at which the model states its spread. What is exact is left out."""
+    varying = {kind: model for kind, model in chip.kinds.items() if model.cv.value > 0}
+    from matplotlib.figure import Figure  # slow to import
+
+    columns = min(4, max(1, len(varying)))
+    rows = -(-max(1, len(varying)) // columns)
+    figure = Figure(figsize=(2.4 * columns, 0.5 + 1.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(varying) :]:
+        ax.set_axis_off()
+    if not varying:
+        axes[0].text(0.5, 0.5, "every die is the same", ha="center", va="center")
+    for ax, (kind, model) in zip(axes, varying.items()):
+        ax.hist(spread(kind, model).numpy(), bins=60, density=True, color="#2f6fb0")
+        at = "" if model.cv.at is None else f" at {model.cv.at:g}"
+        ax.set_title(f"{kind}: {model.cv.value:g}{at}, {model.cv.status}", fontsize=8)
+        ax.set(yticks=[])
+        ax.tick_params(labelsize=7)
+    figure.suptitle(f"{chip.label}, version {chip.version}: one device over its nominal value", fontsize=9)
+    return figure
+
+
+def spread(kind: str, model: KindModel) -> Tensor:
+    """What 4001 equally likely devices make of a value, over it; its difference where that may be 0; float64."""
+    u = torch.from_numpy(ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES))
+    delta = model.law.deviate(kind, u, torch.full_like(u, 1.0 if model.cv.at is None else model.cv.at))
+    return delta if kind in ABSOLUTE else 1 + delta if kind in SIGNED else delta.exp()
 
 
 def draw(die: Chip, kinds: list[str] | None = None) -> Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from ..laws import Law, LogNormal, Normal
 from ..noise import Source
 from ..params import ABSOLUTE, DIGITAL, KINDS, SIGNED, Placement, check_values, expand, kind_of
 from ..sites import Common, Correlation, Structure
+from .coupling import check_derived, moved, shifts
 from .defective import Defect
 from .die import Fleet
 from .facts import NO_LIMITS, REAL_TIME, Fact, Limits, Range, TimeBase
@@ -42,6 +43,9 @@ class KindModel:
         store: where values are placed in the chip's units, and how they are quantized.
         common: what sites have in common: gradients, cores, corners.
         follows: the kind whose normals this one takes: one device moves both.
+        derived: kinds of the same layer whose deviation this one takes besides its own, each times a factor:
+            ``{"tau_mem": 1.0}`` for r of a DPI neuron, where τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ. Where a
+            layer has no r, its weights and biases take the factor of r.
     """
 
     law: Law
@@ -51,6 +55,7 @@ class KindModel:
     store: Store = PLAIN
     common: tuple[Common, ...] = ()
     follows: str | None = None
+    derived: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class ChipModel:
         shares_kernels: whether a convolution's kernel is held once and read at all its positions, as on a crossbar;
             elsewhere every neuron has synapses of its own, and each deviates by itself.
         noise: what is new on every die in every time step; ``nr.evaluate`` draws it.
+        corner: by kind, a shift of every device of every die: the logarithm of a factor. See :meth:`with_corner`.
         defects: what is broken on its dies. time: seconds after programming at which its dies are.
     """
 
@@ -86,6 +92,7 @@ class ChipModel:
     shares_kernels: bool = False
     noise: tuple[Source, ...] = ()
     defects: tuple[Defect, ...] = ()
+    corner: Mapping[str, float] = field(default_factory=dict)
     time: float = 0.0
 
     def __post_init__(self) -> None:
@@ -101,6 +108,7 @@ class ChipModel:
                 raise unknown(f"kind of chip {self.name}", kind, KINDS)
             if model.follows is not None and model.follows not in self.kinds:
                 raise unknown(f"chip {self.name}: {kind} follows", model.follows, self.kinds)
+        check_derived(self.name, self.kinds)
         for kind in () if self.correlation is None else self.correlation.kinds:
             if kind not in self.kinds:
                 raise unknown(f"chip {self.name}: correlation of kind", kind, self.kinds)
@@ -145,6 +153,21 @@ class ChipModel:
         """The same dies with defects: ``chip.with_defects(nr.chip.DeadNeurons(0.1))``; more of them are other ones."""
         return replace(self, defects=self.defects + defects)
 
+    def with_corner(self, **kinds: float) -> ChipModel:
+        """The same dies from a wafer at a process corner, or at another temperature: every time constant of
+        ``chip.with_corner(tau_mem=0.1)`` is e^0.1 times as long, beside its local mismatch.
+
+        A kind that follows or derives from another moves with it. No source gives a number for any of these chips:
+        how far a corner is, is the user's to say. Tolerances (``Ball.from_chip``) do not hold it.
+        """
+        for kind, shift in kinds.items():
+            if kind not in self.kinds:
+                raise unknown(f"with_corner: kind of chip {self.name}", kind, self.kinds)
+            if kind in ABSOLUTE:
+                raise ValueError(f"with_corner: {kind} may be 0, so a factor says nothing about it.")
+            check_number(f"with_corner: {kind}", shift, low=-3.0)
+        return replace(self, corner={**self.corner, **kinds})
+
     def with_bits(self, bits: int) -> ChipModel:
         """The chip with weights of so many bits: evenly spaced codes, the largest magnitude of a core the last of
         them; a chip of masks over currents has as many currents.
@@ -162,7 +185,9 @@ class ChipModel:
     def label(self) -> str:
         """Its name and everything that was put on it: ``pcm at 30 days, DeadNeurons 0.1``."""
         time = f" at {words(self.time)}" if self.time else ""
-        return ", ".join([self.name + time, *(f"{type(p).__name__} {p.level:g}" for p in self.noise + self.defects)])
+        parts = [f"{kind} {shift:+g}" for kind, shift in sorted(self.corner.items())]
+        parts += [f"{type(part).__name__} {part.level:g}" for part in self.noise + self.defects]
+        return ", ".join([self.name + time, *parts])
 
     def speed(self, kind: str) -> float:
         """Chip seconds for each network second where the kind is a time, else 1."""
@@ -212,6 +237,25 @@ class ChipModel:
             ends = [law.deviate(kind, torch.full_like(value, u), value * gain) for u in (-sigmas, sigmas)]
             low, high = torch.minimum(*ends), torch.maximum(*ends)
             result[name] = (low / gain, high / gain) if kind in ABSOLUTE else (low, high)
+        return self._derived_tolerances(programmed, result)
+
+    def _derived_tolerances(
+        self, programmed: Programmed, own: dict[str, tuple[Tensor, Tensor]]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Corners of what is derived: its own and those of all its sources at once."""
+
+        def share(end: Callable[[Tensor, Tensor], Tensor]) -> Callable[[str, float], Tensor]:
+            return lambda name, factor: end(factor * own[name][0], factor * own[name][1])
+
+        result, expanded = dict(own), programmed.expanded()
+        lowest, highest = (shifts(self.kinds, programmed, share(end)) for end in (torch.minimum, torch.maximum))
+        for name in lowest:
+            ends = [
+                moved(name, expanded[name], delta, shift)
+                for delta in own[name]
+                for shift in (lowest[name], highest[name])
+            ]
+            result[name] = torch.stack(ends).amin(0), torch.stack(ends).amax(0)
         return result
 
 

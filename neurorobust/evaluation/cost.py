@@ -16,6 +16,7 @@ from ..network import placement_of
 from ..params import Deviations, apply, evaluating, nominal
 from ..tasks.task import Data
 from .blocks import ATTACKED, JUDGED, judged_outputs
+from .noisy import noisy_logits
 from .worst_case import Witness, suite_of
 
 
@@ -27,11 +28,18 @@ def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chip
     started = time.perf_counter()
     programmed = chip.program(nominal(network), placement_of(network))
     programming = time.perf_counter() - started
-    die = chip.fabricate([0], 0)[0]
+    fleet = chip.fabricate([0], 0)
+
+    def run() -> None:
+        if chip.noise:
+            list(noisy_logits(network, [programmed.params], few.x, fleet, programmed))
+        else:
+            judged_outputs(network, programmed.params, few)
+
     with evaluating(network):
-        look = min(_seconds(lambda: judged_outputs(network, programmed.params, few)) for _ in range(2))
+        look = min(_seconds(run) for _ in range(2))
     deviate = min(
-        _seconds(lambda: apply(programmed.params, die.deviations(programmed), programmed.placement)) for _ in range(2)
+        _seconds(lambda: apply(programmed.params, fleet[0].read(programmed), programmed.placement)) for _ in range(2)
     )
     return programming + (n_chips + 2) * look * len(data) / len(few) + n_chips * deviate
 

@@ -4,47 +4,70 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import check_count
 from ..model import ChipModel
+from .between import between, told
+from .components import Estimate
 from .kind import KindFit, fit_kind
 from .table import Recording, checked, cube, read
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What a table of measurements says, by kind; :meth:`model` makes a chip model of it."""
+    """What a table of measurements says, by kind; :meth:`model` makes a chip model of it.
+
+    Attributes:
+        correlations: of what is a neuron's own, for every two kinds with one value a neuron that can be compared.
+    """
 
     name: str
     kinds: Mapping[str, KindFit]
     grid: tuple[int, int] | None
+    correlations: Mapping[tuple[str, str], Estimate] = field(default_factory=dict)
 
     def model(self, base: ChipModel | None = None) -> ChipModel:
         """The chip model. Kinds that were not measured, ranges, codes and limits are those of ``base``, if given."""
         notes = tuple(f"Not identified for {kind}: {said}." for kind, fit in self.kinds.items() for said in _said(fit))
-        notes += ("Kinds were fitted one by one: none that vary together, no field that two of them share.",)
+        notes += ("Each kind has a field of its own: none that two of them share was looked for.",)
+        correlation = told(self.correlations)
         if base is None:
             title = f"fitted to measurements of {', '.join(self.kinds)}"
             kinds = {kind: fit.model for kind, fit in self.kinds.items()}
-            return ChipModel(self.name, title, kinds, notes=notes, grid=self.grid or (16, 16))
+            grid = self.grid or (16, 16)
+            return ChipModel(self.name, title, kinds, notes=notes, grid=grid, correlation=correlation)
         held = dict(base.kinds)
         for kind, fit in self.kinds.items():
             model = fit.model
             if kind in held:
                 model = replace(held[kind], law=model.law, cv=model.cv, common=model.common, follows=None)
             held[kind] = model
-        return replace(base, name=self.name, kinds=held, notes=base.notes + notes, grid=self.grid or base.grid)
+        if correlation is None and not set(self.kinds) & set(base.correlation.kinds if base.correlation else ()):
+            correlation = base.correlation
+        grid = self.grid or base.grid
+        return replace(base, name=self.name, kinds=held, notes=base.notes + notes, grid=grid, correlation=correlation)
 
     def card(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return {"name": self.name, "parameters": {kind: _card(fit) for kind, fit in self.kinds.items()}}
+        return {
+            "name": self.name,
+            "parameters": {kind: _card(fit) for kind, fit in self.kinds.items()},
+            "correlations": [
+                {"kinds": [a, b], "value": e.value, "low": e.low, "high": e.high}
+                for (a, b), e in self.correlations.items()
+            ],
+        }
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """(kind, what, number, interval or remark), for people."""
-        return [(kind, *row) for kind, fit in self.kinds.items() for row in _rows(fit)]
+        rows = [(kind, *row) for kind, fit in self.kinds.items() for row in _rows(fit)]
+        return rows + [
+            (a, f"correlation with {b}", f"{e.value:.3g}", f"{e.low:.3g} to {e.high:.3g}")
+            for (a, b), e in self.correlations.items()
+        ]
 
 
 def estimate(
@@ -76,7 +99,8 @@ def estimate(
     table = read(measurements) if path else checked(measurements)
     source = f"fitted to {Path(measurements).name}" if path else "fitted to measurements"
     kinds = sorted(table["parameter"].unique())
-    return Fitted(name, {kind: fit_kind(cube(table, kind, recording), grid, source) for kind in kinds}, grid)
+    fits = {kind: fit_kind(cube(table, kind, recording), grid, source) for kind in kinds}
+    return Fitted(name, fits, grid, between(fits))
 
 
 def fit(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import beta
@@ -39,6 +40,8 @@ class KindFit:
             absolute kinds. misfit: the largest departure of a setting's σ from the law, as a fraction.
         counts: values by what became of them. dropped: settings left out, with the reason.
         unidentified: what the table cannot tell, and why. model: what the chip model says of it.
+        own: by (chip, core), what is each neuron's own, averaged over settings, (neurons,), NaN where nothing is known,
+            and how many directions were taken out of it.
     """
 
     kind: str
@@ -54,6 +57,7 @@ class KindFit:
     dropped: dict[float, str]
     unidentified: tuple[str, ...]
     model: KindModel
+    own: Mapping[tuple[Any, Any], tuple[np.ndarray, int]]
 
 
 def fit_kind(cube: Cube, grid: Grid, source: str) -> KindFit:
@@ -98,6 +102,7 @@ def fit_kind(cube: Cube, grid: Grid, source: str) -> KindFit:
         dropped=cube.dropped,
         unidentified=_unidentified(cube, found, grid),
         model=_model(cube, law, found, far, source),
+        own=_own(found, cube),
     )
 
 
@@ -154,6 +159,7 @@ class _Found:
     components: Components
     exponent: float
     residual: np.ndarray
+    taken: np.ndarray
     probe: Estimate | None
 
 
@@ -179,7 +185,18 @@ def _structure(x: np.ndarray, cube: Cube, grid: Grid) -> _Found:
     if grid is not None and part is None:
         surface = Surface(1.0, "field", size=grid[0] * grid[1])
         probe = components(x / unit, cube.chip, {surface: 1.0}, width, independent).estimates()["field_share"]
-    return _Found(settings, part, found, exponent, residual[:, : cube.values.shape[1]], probe)
+    return _Found(settings, part, found, exponent, residual[:, : cube.values.shape[1]], taken, probe)
+
+
+def _own(found: _Found, cube: Cube) -> dict[tuple[Any, Any], tuple[np.ndarray, int]]:
+    """Each neuron's own part by core: its standardized residual, averaged over the settings it was measured at."""
+    result = {}
+    for core, x, taken in zip(cube.cores, found.residual, found.taken):
+        seen = np.isfinite(x)
+        size = np.sqrt((np.where(seen, x, 0.0) ** 2).sum(0) / np.maximum(seen.sum(0), 1))
+        total = np.where(seen, x / np.where(size > 0, size, 1.0), 0.0).sum(1)
+        result[core] = np.where(seen.any(1), total / np.maximum(seen.sum(1), 1), np.nan), int(taken.max())
+    return result
 
 
 def _complete(x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,66 @@
+"""Kinds that vary together: correlations of what is a neuron's own, over the neurons in which both were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import norm
+
+from ...params import KINDS
+from ...sites import Correlation
+from .across import MANY
+from .components import LEVEL, Estimate
+from .kind import KindFit
+
+
+def between(fits: Mapping[str, KindFit]) -> dict[tuple[str, str], Estimate]:
+    """The correlation of every two kinds that have one value a neuron and 20 neurons in common.
+
+    Of each neuron's residual, averaged over settings, without the means of cores and the strong directions of a field.
+    The interval is Fisher's: atanh r is normal with variance 1/(n − k − 2), k what was taken out.
+    """
+    found = {}
+    for a, b in combinations([kind for kind in fits if kind in KINDS - {"weight"}], 2):
+        left, right, taken = [], [], 0
+        for core, (one, gone) in fits[a].own.items():
+            other, more = fits[b].own.get(core, (np.zeros(0), 0))
+            n = min(len(one), len(other))
+            both = np.isfinite(one[:n]) & np.isfinite(other[:n])
+            if both.any():
+                left.append(one[:n][both])
+                right.append(other[:n][both])
+                taken += max(gone, more)
+        n = sum(map(len, left))
+        if n - taken < MANY:
+            continue
+        x, y = (np.concatenate([each - each.mean() for each in side]) for side in (left, right))
+        r = float(x @ y / np.sqrt((x @ x) * (y @ y)))
+        reach = float(norm.ppf((1 + LEVEL) / 2)) / np.sqrt(n - taken - 2)
+        center = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
+        found[a, b] = Estimate(r, float(np.tanh(center - reach)), float(np.tanh(center + reach)))
+    return found
+
+
+def told(found: Mapping[tuple[str, str], Estimate]) -> Correlation | None:
+    """The correlations whose interval leaves out 0; None where there are none.
+
+    Where they cannot all be true at once, all are made smaller by the same factor.
+    """
+    seen = {pair: e.value for pair, e in found.items() if not e.low <= 0 <= e.high}
+    kinds = sorted({kind for pair in seen for kind in pair})
+    if not kinds:
+        return None
+    rho = np.eye(len(kinds))
+    for (a, b), r in seen.items():
+        rho[kinds.index(a), kinds.index(b)] = rho[kinds.index(b), kinds.index(a)] = r
+    lowest = float(np.linalg.eigvalsh(rho)[0])
+    if lowest < 1e-3:
+        rho = np.eye(len(kinds)) + (rho - np.eye(len(kinds))) * (1 - 1e-3) / (1 - lowest)
+    return Correlation(tuple(kinds), _rows(rho))
+
+
+def _rows(rho: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    rows: Sequence[Sequence[float]] = rho.tolist()
+    return tuple(tuple(row) for row in rows)
