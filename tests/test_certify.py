@@ -338,7 +338,7 @@ def test_mix_is_the_exact_range(ends, low, high):
 
 
 def test_gamma_bounds_sums_in_any_order():
-    """γ_n covers the error of float32 dot products added forwards, backwards and pairwise; u n/2 would not cover all."""
+    """γ_n covers the error of float32 dot products added forwards and backwards."""
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(2, 200, 1000, generator=generator)
     exact, scale = (a.double() * b.double()).sum(1), (a.double() * b.double()).abs().sum(1)
@@ -385,3 +385,62 @@ def test_plain_is_never_inside_tight_on_one_step():
                 logit_bounds(layers, data.x, data.y, network.decode, steps).logits for steps in (Plain(), Tight())
             )
             assert (tight.lo >= plain.lo - 1e-12).all() and (tight.hi <= plain.hi + 1e-12).all()
+
+
+def test_decided_counts_what_is_undecided():
+    """The term is 0 exactly where no spike is undecided; a threshold that the membrane comes closer to has a slope."""
+    network, data = small("adaptive", 0)
+    params = dict(network.named_parameters())
+    criterion = nn.functional.cross_entropy
+
+    def term(zeta: float, at: dict) -> torch.Tensor:
+        loss = nr.regularizers.Decided(criterion, nr.Ball({"*weight": zeta, "*bias": zeta}), 1.0)
+        return loss(network, at, (data.x, data.y)) - criterion(nr.run(network, at, data.x), data.y)
+
+    for zeta in (1e-4, 3e-3, 0.05):
+        ball = nr.Ball({"*weight": zeta, "*bias": zeta})
+        undecided = (certify(network, data, ball).undecided < T).any()
+        assert bool(term(zeta, params) > 1e-12) == bool(undecided)
+    (slope,) = torch.autograd.grad(term(0.05, params), [params["second.v_threshold"]])
+    assert torch.isfinite(slope).all() and (slope != 0).any()
+
+
+def test_decided_training_decides_spikes():
+    """Descending the term lowers it, and fewer samples are undecided than before."""
+    network, data = small("adaptive", 0)
+    ball = nr.Ball({"*weight": 0.02})
+    loss = nr.regularizers.Decided(lambda logits, y: logits.sum() * 0, ball, 1.0)
+    params = dict(network.named_parameters())
+    before = float(loss(network, params, (data.x, data.y)).detach())
+    descent = torch.optim.Adam([params["hidden.input.weight"], params["second.input.weight"]], lr=0.01)
+    for _ in range(8):
+        descent.zero_grad()
+        loss(network, params, (data.x, data.y)).backward()
+        descent.step()
+    after = float(loss(network, params, (data.x, data.y)).detach())
+    assert after < 0.8 * before
+
+
+def test_decided_refuses_what_has_no_spikes():
+    network, data = cnn(0)
+    loss = nr.regularizers.Decided(nn.functional.cross_entropy, nr.Ball(weight=0.1), 1.0)
+    with pytest.raises(TypeError, match="network: got Wrapped"):
+        loss(network, dict(network.named_parameters()), (data.x, data.y))
+    with pytest.raises(TypeError, match=r"ball: got 0\.1"):
+        nr.regularizers.Decided(nn.functional.cross_entropy, 0.1, 1.0)
+
+
+def test_rounding_of_a_membrane_adds_up():
+    """Integrators of long time constants over 2000 steps in float32: what they lose is far more than one step's current
+    loses, and inside the bounds; these are at most a hundred times wider than the loss."""
+    n = 8
+    tau = torch.linspace(0.5, 2.0, n)
+    readout = LeakyIntegrator(Linear(torch.linspace(0.1, 0.3, n)[:, None]), tau_mem=tau)
+    network = nr.Network({"readout": readout}, 1e-3, decode=networks.last_step)
+    data = nr.tasks.Data(torch.ones(1, 2000, 1), torch.tensor([n - 1]))
+    certified = certify(network, data, nr.Ball(weight=0.0))
+    single = nr.run(network, nominal(network), data.x).double()
+    assert (certified.lower <= single).all() and (single <= certified.upper).all()
+    lost = (single - (certified.lower + certified.upper) / 2).abs().max()
+    assert lost > 16 * 2.0**-24 * single.max()
+    assert (certified.upper - certified.lower).max() < 100 * lost

@@ -83,7 +83,7 @@ def test_numbers_of_a_metric():
 
 
 def test_a_killed_worker_changes_nothing(done, tmp_path):
-    """kill -9 in the middle of a training; the next run goes on from its checkpoint, and the table has the same bytes."""
+    """kill -9 in the middle of a training; the next run goes on, and the table has the same bytes."""
     worker = subprocess.Popen([sys.executable, str(TESTS / "mini_run.py"), str(tmp_path)])
     log = tmp_path / "raw" / "mini" / "beta" / "0" / "log.csv"
     while not log.exists() and worker.poll() is None:

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from ..foreign.wrapped import Wrapped
 from .box import Box, unit_of
-from .interval import OURS, Interval, point
+from .interval import OURS, Interval, gamma, point
 from .linear import Weighted
-from .spiking import Bounds
+from .spiking import Bounds, separate
 
 MONOTONE = (nn.ReLU, nn.MaxPool1d, nn.MaxPool2d, nn.Flatten, nn.ZeroPad2d, nn.Identity, nn.Dropout, nn.Dropout2d)
 AVERAGES = (nn.AvgPool1d, nn.AvgPool2d)
@@ -63,7 +63,7 @@ def module_bounds(network: Wrapped, box: Box, x: Tensor, y: Tensor, *, tight: bo
                 layer, {key: box[owner[f"{name}.{key}"]] for key, _ in layer.named_parameters()}, value, unit
             )
         logits.append(value)
-        margins.append(_margins(value, classes))
+        margins.append(separate(value, classes))
         name, last = layers[-1]
         if tight and isinstance(last, nn.Linear):
             own = {key: box[owner[f"{name}.{key}"]] for key, _ in last.named_parameters()}
@@ -98,28 +98,22 @@ def _op(layer: nn.Module) -> tuple[Callable[[Tensor, Tensor], Tensor], int]:
     return partial(convolve, **settings), dims
 
 
-def _margins(logits: Interval, y: Tensor) -> Tensor:
-    row = torch.arange(len(y))
-    margins = logits.lo[row, y][:, None] - logits.hi
-    margins[row, y] = torch.inf
-    return margins
-
-
 def _together(own: dict[str, Interval], x: Interval, y: Tensor, unit: float) -> Tensor:
     """Lower bounds of logit[y] − logit[k] where both come from the same inputs x."""
     weight, n_classes = own["weight"], len(own["weight"].lo)
     result = torch.empty(len(y), n_classes, dtype=torch.float64)
     plain = Weighted(functional.linear, weight, weight.lo.shape[1])(x)
-    rounding = plain.rounded(unit).hi - plain.value.hi
+    rounding = gamma(plain.terms + 4, unit) * plain.scale
+    if "bias" in own:
+        rounding = rounding + 4 * unit * (plain.scale + own["bias"].magnitude())
     for label in range(n_classes):
         rows = y == label
         pairs = Interval(weight.lo[label] - weight.hi, weight.hi[label] - weight.lo)
         pairs = pairs.widen(4 * OURS * pairs.magnitude())
-        found = Weighted(functional.linear, pairs, weight.lo.shape[1])(x.map(lambda value, rows=rows: value[rows]))
+        found = Weighted(functional.linear, pairs, weight.lo.shape[1])(Interval(x.lo[rows], x.hi[rows]))
         low = found.rounded(2 * OURS).lo
         if "bias" in own:
             low = low + (own["bias"].lo[label] - own["bias"].hi)
-            rounding = rounding + 4 * unit * own["bias"].magnitude()
         result[rows] = low - rounding[rows] - rounding[rows][:, label : label + 1]
     result[torch.arange(len(y)), y] = torch.inf
     return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ..kernels import DelayedSubtract, DelayedToValue, NoReset, Subtract, ToValue
 from ..network import Network

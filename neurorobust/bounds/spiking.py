@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..network import INPUT, Decode, last_step, max_over_time, mean_over_time
 from .interval import OURS, Interval, gamma, point
-from .linear import Sum, Weighted, beside, matrix_of
+from .linear import Biased, Sum, Weighted, beside, matrix_of
 from .population import Population
 from .steps import State, Steps, Tight
 
@@ -110,10 +110,7 @@ def logit_bounds(
         rows.signals = {INPUT: point(x[rows.sample, t])}
         for number, p in enumerate(layers):
             whole = outside[number]
-            if whole is None:
-                drive = p.heard(beside(rows.signals, p.sources))
-            else:
-                drive = _at(whole, rows.sample, t)
+            drive = p.heard(beside(rows.signals, p.sources)) if whole is None else _at(whole, rows.sample, t)
             if p.recurrent is not None:
                 drive = drive.plus(p.recurrent(rows.states[number]["z"]))
             if number == len(layers) - 1 and readout.joint is not None:
@@ -210,9 +207,9 @@ class Readout:
 
     def _joint(self) -> list[Weighted] | None:
         """For each step the map from spikes to lower bounds of what they add to logit[y] − logit[k], (y, k) in rows."""
-        heard, bias = (
-            (self.p.heard, None) if not hasattr(self.p.heard, "bias") else (self.p.heard.map, self.p.heard.bias)
-        )
+        own = self.p.heard
+        bias = own.bias if isinstance(own, Biased) else None
+        heard = own.map if isinstance(own, Biased) else own
         if not isinstance(heard, Weighted) or not heard.dense:
             return None
         weight = (
@@ -228,9 +225,10 @@ class Readout:
         self.bias = bias is not None
         maps = []
         for share in kappa.flip(0):
-            own = weight.times(point(share))
-            pairs = Interval(own.lo[:, :, None] - own.hi[:, None, :], own.hi[:, :, None] - own.lo[:, None, :])
-            slack = 64 * OURS * (own.magnitude()[:, :, None] + own.magnitude()[:, None, :])
+            shared = weight.times(point(share))
+            low, high, size = shared.lo, shared.hi, shared.magnitude()
+            pairs = Interval(low[:, :, None] - high[:, None, :], high[:, :, None] - low[:, None, :])
+            slack = (64 + 2 * self.n_steps) * OURS * (size[:, :, None] + size[:, None, :])
             maps.append(matrix_of(pairs.widen(slack).map(lambda value: value.flatten(1).T)))
         return maps
 
@@ -276,7 +274,7 @@ class Readout:
         p = self.p
         if self.decode is max_over_time:
             logits = sums["output"]
-            return logits, _separate(logits, y)
+            return logits, separate(logits, y)
         steps = 1 if self.decode is last_step else self.n_steps
         slack = gamma(steps + 3.0, p.unit) * sums["size"].hi / steps
         mean = {name: value.map(lambda total: total / steps) for name, value in sums.items()}
@@ -288,7 +286,7 @@ class Readout:
             whole = mean["x0"].plus(along)
             logits = logits.meet(whole if p.leak is None else whole.plus(p.leak))
         logits = logits.widen(slack)
-        margins = _separate(logits, y)
+        margins = separate(logits, y)
         if self.joint is not None:
             row = torch.arange(len(y))
             joint = sums["joint"].lo.reshape(len(y), p.n, p.n)[row, y]
@@ -303,7 +301,7 @@ class Readout:
         return logits, margins
 
 
-def _separate(logits: Interval, y: Tensor) -> Tensor:
+def separate(logits: Interval, y: Tensor) -> Tensor:
     """Lower bounds of logit[y] − logit[k] from bounds of each."""
     row = torch.arange(len(y))
     margins = logits.lo[row, y][:, None] - logits.hi

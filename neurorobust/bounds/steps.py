@@ -39,13 +39,12 @@ class Steps(ABC):
     def advance(self, p: Population, state: State, drive: Sum) -> State:
         """Adaptation, threshold, current and membrane of the next step; its spikes are not decided yet."""
         state = dict(state)
-        z = state["z"]
+        z, jump = state["z"], p.threshold
         if p.rho is not None and p.adaptation is not None and p.threshold is not None:
             error = 4 * p.unit * (state["b"].magnitude() + 2 * z.hi)
             self.leak(p.rho, "b", state, z, error)
             jump = p.threshold.plus(p.adaptation.times(state["b"]))
-        else:
-            jump = p.threshold
+            jump = jump.widen(4 * p.unit * jump.magnitude())
         current = drive.rounded(p.unit, EXTRA)
         if p.r is not None:
             current = p.r.times(current)
@@ -55,8 +54,11 @@ class Steps(ABC):
             current = state["i"]
         self.membrane(p, state, current, jump)
         if jump is not None:
-            jump = jump.widen(4 * p.unit * jump.magnitude())
-            bound = jump if p.leak is None else jump.minus(p.leak).widen(4 * p.unit * p.leak.magnitude())
+            bound = (
+                jump
+                if p.leak is None
+                else jump.minus(p.leak).widen(4 * p.unit * (jump.magnitude() + p.leak.magnitude()))
+            )
             state["bound"] = bound.widen(TINY).map(lambda value: value.expand(z.lo.shape))
         return state
 
@@ -68,16 +70,12 @@ class Steps(ABC):
     def fire(self, p: Population, state: State) -> State:
         """Which neurons must spike and which may: 1 at the low and at the high end of ``z``."""
         x, bound = state["x"], state["bound"]
-        z = Interval(self.above(p, x.lo, bound.hi), self.above(p, x.hi, bound.lo))
+        z = Interval((x.lo > bound.hi).to(x.lo.dtype), (x.hi > bound.lo).to(x.lo.dtype))
         if p.refractory is None:
             return {**state, "z": z}
         rest = state["silent"]
         z = Interval(z.lo * (rest.hi <= 0), z.hi * (rest.lo <= 0))
         return {**state, "z": z}
-
-    def above(self, p: Population, x: Tensor, bound: Tensor) -> Tensor:
-        """1 where x > bound, else 0."""
-        return (x > bound).to(x.dtype)
 
     def rest(self, p: Population, state: State) -> State:
         """How long neurons have to rest, once their spikes are as decided as they will be."""
@@ -120,9 +118,9 @@ class Tight(Steps):
     """What intervals forget, remembered.
 
     α and 1 − α are one number in each step. Over the steps a decay is the same number, too: with inputs and spikes as
-    they come, the membrane is a smooth function of α, and the mean-value theorem bounds it by its value at one α₀ (state
-    ``x0``) plus its slope (``x1``), each bounded for all of the box. A neuron that may or may not have spiked was above
-    its threshold or was not, so each case goes on with its own membrane.
+    they come, the membrane is a smooth function of α, and the mean-value theorem bounds it by its value at one α₀
+    (state ``x0``) plus its slope (``x1``), each bounded for all of the box. A neuron that may or may not have spiked
+    was above its threshold or was not, so each case goes on with its own membrane.
     """
 
     def filters(self, p: Population) -> list[str]:
@@ -199,7 +197,7 @@ class Tight(Steps):
             state["error"] = state["error"].map(lambda value: p.alpha.hi * value + error)
 
     def rest(self, p: Population, state: State) -> State:
-        """Besides, the membrane of each case: above the threshold if it spiked, not above it if it could and did not."""
+        """Besides, the membrane of each case: above the threshold if it spiked, not above if it could and did not."""
         x, z, bound = state["x"], state["z"], state["bound"]
         one = x.lo.maximum(bound.lo)
         free = p.refractory is None or state["silent"].hi <= 0

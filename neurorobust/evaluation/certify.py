@@ -43,9 +43,9 @@ class Intervals:
 class Branches:
     """Intervals that remember what is constant, and a case for each outcome where a spike is undecided.
 
-    A parameter is one number in all steps: see :class:`neurorobust.bounds.Tight`. Where a neuron may or may not spike, the sample
-    goes on in two branches, in each of which the spike is certain. The number of branches grows exponentially with the
-    undecided spikes. A sample that would need more than ``limit`` becomes one row with undecided spikes as intervals.
+    A parameter is one number in all steps: see :class:`neurorobust.bounds.Tight`. Where a neuron may or may not spike,
+    the sample goes on in two branches, in each of which the spike is certain. Their number grows exponentially with the
+    undecided spikes; in a sample that would need more than ``limit``, undecided spikes become intervals.
 
     Args:
         limit: branches followed for a sample, at most; 1 for none.
@@ -74,11 +74,11 @@ class Certified:
         verified: whether a sample's class is right whatever the parameters, (n,). False may mean that it is not, or
             that the bounds are too loose to tell.
         correct: whether it is right at the nominal parameters, (n,).
-        accuracy, balanced_accuracy, recall: of ``verified``: no die in the ball is worse; recall has one number a class.
+        accuracy, balanced_accuracy, recall: of ``verified``; no die in the ball is worse. Recall: a number a class.
         margin: lower bounds of logit[y] − largest other logit, (n,). lower, upper: bounds of the logits, (n, K).
         undecided: the first step at which some spike depends on the parameters, (n,); the number of steps if none does.
             0 for networks without spikes.
-        leaves: branches followed to the end, (n,). lost: whether a sample needed more than the limit, (n,).
+        leaves: branches followed to the end, (n,). lost: whether a sample needed more than a limit above 1, (n,).
     """
 
     verified: Tensor
@@ -105,8 +105,8 @@ def certify(network: nn.Module, data: Data, ball: Ball, method: Intervals | Bran
     the verified accuracy is at most the accuracy on the worst single die.
 
     Args:
-        network: a :class:`Network` of this package's own neurons (no ``SnntorchSubtract``, no ``Delayed``), its logits a
-            mean, a last value or a maximum over the steps; or :func:`neurorobust.wrap` of a ``Sequential`` of Linear,
+        network: a :class:`Network` of this package's own neurons (no ``SnntorchSubtract``, no ``Delayed``), its logits
+            a mean, a last value or a maximum over the steps; or :func:`neurorobust.wrap` of a ``Sequential`` of Linear,
             Conv1d, Conv2d, ReLU, MaxPool2d, AvgPool2d, ZeroPad2d, Flatten, Dropout and Identity.
         data: samples with one class label each.
         ball: bounds for every element: :class:`Ball`, or ``Ball.from_chip``.
@@ -187,6 +187,6 @@ def _bounds(network: nn.Module, region: Box, data: Data, steps: Steps, limit: in
     if isinstance(network, Wrapped):
         return module_bounds(network, region, data.x, data.y, tight=isinstance(steps, Tight))
     raise TypeError(
-        f"network: {type(network).__name__} has no bounds; expected a Network of this package's neurons or nr.wrap of a "
-        f"torch.nn.Sequential."
+        f"network: {type(network).__name__} has no bounds; expected a Network of this package's neurons or nr.wrap of "
+        f"a torch.nn.Sequential."
     )

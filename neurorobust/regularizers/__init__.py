@@ -4,6 +4,7 @@ from .abcd import ABCD
 from .adversarial import Adversarial
 from .awp import AWP
 from .chip_corners import ChipCorners
+from .decided import Decided
 from .dropout import Dropout
 from .entropy_sgd import EntropySGD
 from .firing_rate import FiringRate
@@ -21,6 +22,7 @@ __all__ = [
     "SAM",
     "Adversarial",
     "ChipCorners",
+    "Decided",
     "Dropout",
     "EntropySGD",
     "FiringRate",

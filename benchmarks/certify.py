@@ -1,0 +1,186 @@
+"""How far sound bounds reach through the 140 recurrent steps of the ECG task: verified accuracy against ζ.
+
+    python benchmarks/certify.py train standard runs/certify/standard --epochs 30 --seconds 150
+    python benchmarks/certify.py train beta runs/certify/beta --epochs 24 --seconds 180
+    python benchmarks/certify.py decide runs/certify/beta runs/certify/decided --epochs 2 --seconds 300
+    python benchmarks/certify.py measure runs/certify/* --out benchmarks/results/certify.json
+    python benchmarks/certify.py limits runs/certify/beta --out benchmarks/results/certify.json
+    python benchmarks/certify.py table benchmarks/results/certify.json > benchmarks/results/certify.md
+
+One training seed: networks of 128 neurons on ``dynapse2``, on one thread. The first ``--samples`` test beats; plain
+intervals, the same without forgetting (``Branches(1)``), and with up to 64 branches a sample; beside them the accuracy
+on the worst die that ten steps of PGA find for all these beats together, two objectives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import chipmodels
+import neurorobust as nr
+from neurorobust import files
+from neurorobust.evaluation import Branches, Intervals, certify
+from neurorobust.methods import METHODS, SCHEDULE
+
+ZETAS = (1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+KINDS = {"weights": lambda zeta: nr.Ball(weight=zeta, bias=zeta), "all": nr.Ball.uniform}
+METHODS_OF_PROOF = {"intervals": Intervals(), "branches 1": Branches(1), "branches 64": Branches(64)}
+ATTACK = nr.attacks.Suite(((nr.attacks.PGA(steps=10), 1), (nr.attacks.PGA(steps=10, divergence="ce"), 1)))
+NEURONS = 128
+DECIDED = 0.01  # weight of the regularizer, not tuned
+
+
+def train(name: str, out: str, epochs: int, seconds: float) -> None:
+    """A network by one of the ordinary methods."""
+    task = nr.tasks.ecg()
+    network = task.network(chipmodels.load("dynapse2"), n_hidden=NEURONS, seed=0)
+    schedule = replace(SCHEDULE, max_seconds=seconds)
+    history = nr.fit(network, task, METHODS[name].regularize(task.loss), epochs=epochs, seed=0, schedule=schedule)
+    nr.save(network, out)
+    print(f"{name}: {len(history.rows)} epochs")
+
+
+def decide(start: str, out: str, epochs: int, seconds: float) -> None:
+    """A trained network, then with the regularizer that keeps membranes from their thresholds: weights, ζ = 0.01, the
+    first 800 training beats."""
+    task = nr.tasks.ecg()
+    task = replace(task, train=task.train.first(800))
+    network, _ = nr.load(start)
+    loss = nr.regularizers.Decided(task.loss, nr.Ball(weight=0.01, bias=0.01), DECIDED)
+    schedule = replace(SCHEDULE, batch_size=50, learning_rate=1e-3, select_every=1, max_seconds=seconds)
+    history = nr.fit(network, task, loss, epochs=epochs, seed=0, schedule=schedule)
+    nr.save(network, out)
+    print(f"decided: {len(history.rows)} epochs")
+
+
+def measure(folders: list[str], samples: int, out: str) -> None:
+    """All of them; what is in ``out`` already is not measured again."""
+    path, task = Path(out), nr.tasks.ecg()
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    done = {(row["network"], row["ball"], row["zeta"], row["method"]) for row in found}
+    data = task.test.first(samples)
+    for folder in folders:
+        network, name = nr.load(folder)[0], Path(folder).name
+        for ball, make in KINDS.items():
+            for zeta in ZETAS:
+                for method in (*METHODS_OF_PROOF, "attack"):
+                    if (name, ball, zeta, method) in done:
+                        continue
+                    start = time.perf_counter()
+                    row = _attacked(network, data, make(zeta)) if method == "attack" else None
+                    row = row or _verified(network, data, make(zeta), METHODS_OF_PROOF[method])
+                    row |= {"network": name, "ball": ball, "zeta": zeta, "method": method, "samples": len(data)}
+                    found.append(row | {"seconds": round(time.perf_counter() - start, 1)})
+                    files.write_text(path, json.dumps(found, indent=0) + "\n")
+                    print(found[-1], flush=True)
+
+
+def _attacked(network: torch.nn.Module, data: nr.tasks.Data, ball: nr.Ball) -> dict:
+    worst = nr.worst_case(network, data, ball, ATTACK, seed=1)
+    return {"accuracy": worst.accuracy, "balanced_accuracy": worst.balanced_accuracy}
+
+
+def _verified(network: torch.nn.Module, data: nr.tasks.Data, ball: nr.Ball, method: Intervals | Branches) -> dict:
+    certified = certify(network, data, ball, method)
+    return {
+        "accuracy": certified.accuracy,
+        "balanced_accuracy": certified.balanced_accuracy,
+        "nominal": float(certified.correct.double().mean()),
+        "decided": float((certified.undecided == data.x.shape[1]).double().mean()),
+        "first undecided": float(certified.undecided.double().median()),
+        "leaves": float(certified.leaves.double().mean()),
+        "lost": float(certified.lost.double().mean()),
+    }
+
+
+def limits(folder: str, samples: int, out: str) -> None:
+    """What more branches buy, where 64 are not enough; and what rounding alone leaves undecided, in both types."""
+    network, name, data = nr.load(folder)[0], Path(folder).name, nr.tasks.ecg().test.first(samples)
+    path = Path(out)
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    for ball, zeta in (("weights", 1e-3), ("all", 3e-4)):
+        for limit in (1, 8, 64, 512):
+            start = time.perf_counter()
+            row = _verified(network, data, KINDS[ball](zeta), Branches(limit))
+            row |= {"network": name, "ball": ball, "zeta": zeta, "method": f"limit {limit}", "samples": len(data)}
+            found.append(row | {"seconds": round(time.perf_counter() - start, 1)})
+            files.write_text(path, json.dumps(found, indent=0) + "\n")
+    double = nr.tasks.Data(data.x.double(), data.y)
+    for dtype, own, some in (("float32", network, data), ("float64", nr.load(folder)[0].double(), double)):
+        row = _verified(own, some, nr.Ball(weight=0.0), Branches(64))
+        found.append(row | {"network": name, "ball": dtype, "zeta": 0.0, "method": "limit 64", "samples": len(data)})
+    files.write_text(path, json.dumps(found, indent=0) + "\n")
+
+
+def table(path: str) -> None:
+    """The measurements as Markdown."""
+    rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    at = {(row["network"], row["ball"], row["zeta"], row["method"]): row for row in rows}
+    print("Accuracy that is verified, and on the worst die found; the last three columns are those of 64 branches.\n")
+    for name in dict.fromkeys(row["network"] for row in rows):
+        for ball in KINDS:
+            if (name, ball, ZETAS[0], "attack") not in at:
+                continue
+            some = next(row for row in rows if row["network"] == name and "nominal" in row)
+            print(f"**{name}, {ball}** · nominal {some['nominal']:.3f} on {some['samples']} beats\n")
+            print("| ζ | intervals | no branches | 64 branches | ten-step attack | decided | first undecided | lost |")
+            print("|---|---|---|---|---|---|---|---|")
+            for zeta in ZETAS:
+                cells = [at[name, ball, zeta, method] for method in (*METHODS_OF_PROOF, "attack")]
+                full = cells[2]
+                numbers = " | ".join(f"{cell['accuracy']:.3f}" for cell in cells)
+                print(
+                    f"| {zeta:g} | {numbers} | {full['decided']:.2f} | {full['first undecided']:.0f} | "
+                    f"{full['lost']:.2f} |"
+                )
+            print()
+    print("Limits of branches, on fewer beats; rounding alone (ζ = 0) below.\n")
+    print("| network | ball | ζ | limit | beats | verified | decided | lost | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        if row["method"].startswith("limit"):
+            print(
+                f"| {row['network']} | {row['ball']} | {row['zeta']:g} | {row['method'][6:]} | {row['samples']} | "
+                f"{row['accuracy']:.3f} | {row['decided']:.2f} | {row['lost']:.2f} | {row.get('seconds', '')} |"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, first in (("train", "method"), ("decide", "start")):
+        own = commands.add_parser(command)
+        own.add_argument(first)
+        own.add_argument("out")
+        own.add_argument("--epochs", type=int, required=True)
+        own.add_argument("--seconds", type=float, required=True)
+    own = commands.add_parser("measure")
+    own.add_argument("folders", nargs="+")
+    own.add_argument("--samples", type=int, default=200)
+    own.add_argument("--out", required=True)
+    own = commands.add_parser("limits")
+    own.add_argument("folder")
+    own.add_argument("--samples", type=int, default=40)
+    own.add_argument("--out", required=True)
+    commands.add_parser("table").add_argument("path")
+    given = parser.parse_args()
+    if given.command == "train":
+        train(given.method, given.out, given.epochs, given.seconds)
+    elif given.command == "decide":
+        decide(given.start, given.out, given.epochs, given.seconds)
+    elif given.command == "measure":
+        measure(given.folders, given.samples, given.out)
+    elif given.command == "limits":
+        limits(given.folder, given.samples, given.out)
+    else:
+        table(given.path)
+
+
+if __name__ == "__main__":
+    main()
