@@ -179,3 +179,54 @@ def test_every_study_and_evaluation_is_whole():
     with pytest.raises(ValueError, match="does not exist"):
         reproduction.named(["missing"])
     json.dumps(study.settings())
+
+
+def test_the_committed_page_follows_from_the_committed_raw_data(tmp_path):
+    """Table, page and claims, made again from docs/results/raw, are the ones that are committed."""
+    committed = TESTS.parent / "docs" / "results"
+    for path in committed.glob("raw/*/*/*/cell.json"):
+        copy = tmp_path / path.relative_to(committed)
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(path.read_bytes())
+    reproduction.write_table(tmp_path)
+    reproduction.write_pages(tmp_path)
+    for name in ("results.csv", "reproduction.md"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == (committed / name).read_text(encoding="utf-8")
+
+
+def _record(method: str, seed: int, strong_: float, dies: list[float]) -> dict:
+    fleet = {"0.3": {"values": {"balanced_accuracy": dies}}}
+    worst = {zeta: {"values": {"balanced_accuracy": strong_}} for zeta in ("0.05", "0.1")}
+    nominal = {"test": {"values": {"balanced_accuracy": 0.97}}}
+    evaluations = {"mismatch": fleet, "strong": worst, "nominal": nominal}
+    return {
+        "study": "x",
+        "method": method,
+        "seed": seed,
+        "training": {"validation": 0.9, "trial": 0, "seconds": 1.0},
+        "evaluations": {name: {"levels": levels} for name, levels in evaluations.items()},
+    }
+
+
+def test_claims_hold_and_fail_as_they_should(tmp_path):
+    """Paired differences of known size: 20 ± 1 points hold above 10, 10 ± 1 do not, −2 points are no "not lower"."""
+    seeds = range(3)
+    for seed in seeds:
+        dies = (0.9 + 0.01 * np.sin(np.arange(20) + seed)).tolist()
+        cells = {
+            "beta": _record("beta", seed, 0.9 + 0.002 * seed, dies),
+            "awp": _record("awp", seed, 0.7, (np.array(dies) + 0.02).tolist()),
+            "dropout": _record("dropout", seed, 0.8, dies),
+        }
+        for method, record in cells.items():
+            folder = tmp_path / "raw" / "x" / method / str(seed)
+            folder.mkdir(parents=True)
+            (folder / "cell.json").write_text(json.dumps(record))
+    found = {(verdict.claim.text, verdict.second): verdict for verdict in reproduction.tested(tmp_path)}
+    beyond = "strong attack, ζ = 0.1: at least 10 points above every rival"
+    assert found[beyond, "awp"].holds and found[beyond, "awp"].interval.estimate == pytest.approx(20.2)
+    assert found[beyond, "dropout"].verdict == "FAILS (the interval holds the threshold)"
+    mean = "mismatch 0.3, mean: not lower than any rival"
+    assert found[mean, "awp"].verdict == "FAILS" and found[mean, "awp"].interval.estimate == pytest.approx(-2)
+    assert found[mean, "dropout"].holds and found[mean, "dropout"].interval.low == pytest.approx(0)
+    assert found[mean, "awp"].row()["over"] == "3 seeds × 20 dies"
