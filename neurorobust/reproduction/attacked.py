@@ -36,7 +36,7 @@ def ten_steps(objective: str, title: str) -> Evaluation:
         ball, attack = Ball.uniform(float(level)), PGA(steps=10, divergence=objective)
         return values(worst_case(network, cell.attacked_data, ball, attack, seed=DIES), cell)
 
-    return Evaluation(title, always(*ZETAS), measure, lambda detail: 31 * detail.attacked, order=2)
+    return Evaluation(title, always(*ZETAS), measure, lambda detail: 31 * detail.attacked)
 
 
 def keep_die(network: nn.Module, deviations: Deviations, level: str, cell: Cell) -> None:

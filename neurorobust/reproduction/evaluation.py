@@ -32,7 +32,7 @@ class Evaluation:
         levels: how strong, the most informative first; (cell) → words, mostly numbers.
         measure: (network, level, cell) → values.
         passes: forward passes of one sample that a level takes, for the estimate of time; a slope counts three.
-        order: evaluations of a smaller number come first, in the whole grid.
+        stage: 0 what every network needs, 1 what the claims need besides, 2 what is beyond.
         shown: the metric that tables show.
     """
 
@@ -40,7 +40,7 @@ class Evaluation:
     levels: Callable[[Cell], Sequence[str]]
     measure: Callable[[nn.Module, str, Cell], Values]
     passes: Callable[[Detail], float]
-    order: int = 0
+    stage: int = 0
     shown: str = SCORE
 
     def pending(self, cell: Cell, done: Mapping[str, Any]) -> list[str]:
@@ -55,11 +55,12 @@ def always(*levels: float | str) -> Callable[[Cell], Sequence[str]]:
 
 
 def all_evaluations() -> dict[str, Evaluation]:
-    """Every evaluation by name, in their order: each module of ``evaluations`` holds one in ``evaluation``."""
+    """Every evaluation by name, those of early stages and of few passes first: each module of ``evaluations`` holds one
+    in ``evaluation``."""
     from . import evaluations as package
 
     found = {module.__name__.rpartition(".")[2]: module.evaluation for module in modules(package)}
-    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
+    return dict(sorted(found.items(), key=lambda item: (item[1].stage, item[1].passes(Detail()), item[0])))
 
 
 def named(names: Sequence[str] | None) -> dict[str, Evaluation]:

@@ -92,6 +92,10 @@ def complete(cells: Sequence[Cell], names: Sequence[str], processes: int) -> dic
     while jobs := [job for job in plan(cells, names) if job.cell.name not in failed]:
         err.print(forecast(jobs, seconds_of(jobs), processes))
         threads = max(1, (os.cpu_count() or 1) // processes)
-        with watching(cells, names, failed), pool(processes, threads) as workers:
-            run(jobs, workers, tell)
+        workers = pool(processes, threads)
+        try:
+            with watching(cells, names, failed):
+                run(jobs, workers, tell)
+        finally:
+            workers.shutdown(cancel_futures=True)  # interrupted, it is over after what is being done
     return failed

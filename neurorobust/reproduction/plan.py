@@ -81,18 +81,23 @@ def _resolved(name: str, study: Study, out: Path) -> str | None:
 
 
 def plan(cells: Iterable[Cell], names: Sequence[str]) -> list[Job]:
-    """The jobs that are not done, study by study. What every cell needs (evaluations of order below 5) comes before
-    what is beyond."""
+    """The jobs that are not done, study by study.
+
+    The headline methods are trained and measured by the evaluations of stages 0 and 1, then the other methods; what is
+    beyond (stage 2) comes last.
+    """
+    stages: dict[int, tuple[str, ...]] = {0: (), 1: (), 2: ()}
+    for name, evaluation in all_evaluations().items():
+        if name in names:
+            stages[evaluation.stage] += (name,)
     jobs: list[Job] = []
-    known = {name: value for name, value in all_evaluations().items() if name in names}
-    core = tuple(name for name, value in known.items() if value.order < 5)
-    beyond = tuple(name for name in known if name not in core)
     for _, group in groupby(cells, key=lambda cell: cell.study.name):
         own = list(group)
-        first = [Job(cell, core) for cell in own]
-        jobs += [job for job in first if not job.done]
-        jobs += [job for job in (Job(cell, beyond) for cell in own) if job.left]
-    return jobs
+        first = [cell for cell in own if cell.method in cell.study.methods[: cell.study.headline]]
+        rest = [cell for cell in own if cell not in first]
+        waves = [(first, 0), (first, 1), (rest, 0), (rest, 1), (first, 2), (rest, 2)]
+        jobs += [Job(cell, stages[stage]) for wave, stage in waves for cell in wave]
+    return [job for job in jobs if job.left or (job.evaluations == stages[0] and not job.trained)]
 
 
 # ---- time

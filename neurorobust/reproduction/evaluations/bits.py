@@ -16,5 +16,5 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
 
 
 evaluation = Evaluation(
-    "weights of so many bits", always(4, 2, 3, 5, 6, 7, 8), measure, lambda detail: 3 * detail.samples, order=5
+    "weights of so many bits", always(4, 2, 3, 5, 6, 7, 8), measure, lambda detail: 3 * detail.samples, stage=1
 )

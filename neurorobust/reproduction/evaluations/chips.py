@@ -19,5 +19,5 @@ evaluation = Evaluation(
     lambda cell: sorted(set(chip_models()) - {"ideal"}),
     measure,
     lambda detail: detail.dies * detail.samples,
-    order=5,
+    stage=1,
 )

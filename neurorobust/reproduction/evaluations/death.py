@@ -19,5 +19,5 @@ evaluation = Evaluation(
     always(0.1, 0.2, 0.4, 0.05, 0.3),
     measure,
     lambda detail: detail.dies * detail.samples,
-    order=6,
+    stage=2,
 )

@@ -19,5 +19,5 @@ evaluation = Evaluation(
     always("1 year", "25 s", "1 hour", "1 day", "30 days"),
     measure,
     lambda detail: detail.dies * detail.samples,
-    order=6,
+    stage=2,
 )

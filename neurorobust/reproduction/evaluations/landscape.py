@@ -24,6 +24,6 @@ evaluation = Evaluation(
     always(0.2),
     measure,
     lambda detail: 400 * detail.attacked,
-    order=5,
+    stage=1,
     shown="rise",
 )

@@ -24,5 +24,5 @@ evaluation = Evaluation(
     always(0.1, 0.05, 0.2),
     measure,
     lambda detail: 5 * detail.dies * detail.samples / SHARE,
-    order=6,
+    stage=2,
 )

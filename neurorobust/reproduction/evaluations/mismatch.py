@@ -19,5 +19,4 @@ evaluation = Evaluation(
     always(0.3, 0.1, 0.2, 0.5, 0.7),
     measure,
     lambda detail: detail.dies * detail.samples,
-    order=1,
 )

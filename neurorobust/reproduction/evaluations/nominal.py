@@ -23,4 +23,4 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     }
 
 
-evaluation = Evaluation("nominal parameters", always("test"), measure, lambda detail: 1000, order=0)
+evaluation = Evaluation("nominal parameters", always("test"), measure, lambda detail: 1000)

@@ -34,6 +34,6 @@ evaluation = Evaluation(
     always(0.2),
     measure,
     lambda detail: 2000 * detail.attacked,
-    order=8,
+    stage=2,
     shown="probability",
 )

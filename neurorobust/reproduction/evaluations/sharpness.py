@@ -21,6 +21,6 @@ evaluation = Evaluation(
     always(0.05),
     measure,
     lambda detail: 500 * detail.attacked,
-    order=5,
+    stage=1,
     shown="largest",
 )
