@@ -38,6 +38,7 @@ ARROWS: dict[str, set[str]] = {
     "demo": {"methods", "report", "storage"},
     "reproduction": {"methods", "plotting", "storage"},
     "zoo": {"storage"},
+    "parallel": {"network"},
     "cli": {"demo", "deploy", "reproduction"},
 }
 
