@@ -13,9 +13,8 @@ Each function below makes such tensors from a generator; the same generator stat
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 import torch
@@ -234,8 +233,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Source(ABC):
-    """Noise that every die of a chip has, new in every time step; each subclass is frozen, its number first.
+class Source:
+    """Noise that every die of a chip has, new in every time step; a subclass is frozen and adds its number, ≥ 0.
 
     Attributes:
         status, source: how its number is known; see :class:`neurorobust.chip.Fact`.
@@ -244,10 +243,13 @@ class Source(ABC):
     status: str = field(default="assumed", kw_only=True)
     source: str = field(default="the level asked for", kw_only=True)
 
+    def __post_init__(self) -> None:
+        check_number(fields(self)[-1].name, self.level)
+
     @property
-    @abstractmethod
     def level(self) -> float:
         """Its number."""
+        return getattr(self, fields(self)[-1].name)
 
     def events(self, x: Tensor, dt: float, generator: torch.Generator) -> Tensor:
         """What arrives of the input (B, T, n), batch first."""
@@ -270,13 +272,6 @@ class Membrane(Source):
     """
 
     sigma: float
-
-    def __post_init__(self) -> None:
-        check_number("sigma", self.sigma)
-
-    @property
-    def level(self) -> float:
-        return self.sigma
 
     def draw(self, places: Sequence[Place], shape: tuple[int, int], dt: float, generator: torch.Generator) -> Noise:
         added = {}
@@ -307,10 +302,6 @@ class SpikeLoss(Source):
     def __post_init__(self) -> None:
         _probability(self.p)
 
-    @property
-    def level(self) -> float:
-        return self.p
-
     def events(self, x: Tensor, dt: float, generator: torch.Generator) -> Tensor:
         return lose(x, self.p, generator)
 
@@ -328,13 +319,6 @@ class Jitter(Source):
 
     sigma: float
 
-    def __post_init__(self) -> None:
-        check_number("sigma", self.sigma)
-
-    @property
-    def level(self) -> float:
-        return self.sigma
-
     def events(self, x: Tensor, dt: float, generator: torch.Generator) -> Tensor:
         return jitter(x, self.sigma, dt, generator)
 
@@ -351,13 +335,6 @@ class Read(Source):
     """
 
     fraction: float
-
-    def __post_init__(self) -> None:
-        check_number("fraction", self.fraction)
-
-    @property
-    def level(self) -> float:
-        return self.fraction
 
     def draw(self, places: Sequence[Place], shape: tuple[int, int], dt: float, generator: torch.Generator) -> Noise:
         return Noise(

@@ -166,6 +166,32 @@ def test_an_attack_within_tolerances_moves_what_the_chip_has(name):
     assert task_loss.ball is ball
 
 
+@pytest.mark.parametrize("how", ["corners", "programmed", "whitened"])
+def test_training_for_a_chip_sees_every_unrolled_synapse(how):
+    """Loss and gradient of the chip-aware regularizers on dynapse2 are those of the dense network, whose gradient sums
+    to the kernel's."""
+    chip, conv = chipmodels.load("dynapse2"), kernel()
+    x, y = data(conv.n_in).x, data(conv.n_in).y
+    found, loss, attack = [], torch.nn.functional.cross_entropy, nr.attacks.PGA(steps=1)
+    make = {
+        "corners": lambda: nr.regularizers.Adversarial(loss, attack, nr.regularizers.ChipCorners(chip), beta=0.5),
+        "programmed": lambda: nr.regularizers.ProgrammedOn(loss, chip),
+        "whitened": lambda: nr.regularizers.Whitened(loss, attack, chip, norm=1.0, beta=0.5),
+    }[how]
+    for net in (network(conv), network(dense(conv))):
+        params = {name: value.requires_grad_() for name, value in nominal(net).items()}
+        total = make()(net, params, (x, y), generator=torch.Generator().manual_seed(0))
+        total.backward()
+        found.append((total.detach(), params["hidden.input.weight"].grad))
+    (one, shared), (two, every) = found
+    torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
+    index = conv.kernels()["weight"]()
+    summed = torch.zeros(conv.weight.numel(), dtype=torch.float64)
+    summed.index_add_(0, index[index >= 0], every[index >= 0])
+    torch.testing.assert_close(shared.reshape(-1), summed, rtol=1e-7, atol=1e-10)
+    assert shared.any()
+
+
 def test_mismatch_alone_moves_a_kernel_as_one():
     """Without limits or codes nothing says how a kernel is held: it deviates as one, as it is attacked."""
     net = network(kernel())

@@ -123,6 +123,29 @@ def test_every_chip_is_programmed_evaluated_and_attacked(chip):
 
 
 @every_chip
+def test_every_chip_takes_defects_and_noise(chip):
+    """All defects and all noise at once on every chip; its dies without them are as they were; a week later too, where
+    its drift is known, and with other weights' bits, where it has any."""
+    network, programmed = programmed_small(chip)
+    worn = chip.with_defects(nr.chip.DeadNeurons(0.5), nr.chip.BadSynapses(0.2), nr.chip.StuckDevices(0.2))
+    worn = worn.with_noise(nr.noise.Membrane(0.1), nr.noise.SpikeLoss(0.1), nr.noise.Jitter(2e-3), nr.noise.Read(0.1))
+    result = nr.evaluate(network, events(1, 8), worn, n_chips=2, seed=3)
+    assert result.chip.startswith(f"{chip.name}, Membrane 0.1") and result.chip.endswith("StuckDevices 0.2")
+    sound, die = (each.fabricate([3], 0)[0] for each in (chip, worn))
+    broken, plain = die.broken(programmed), sound.deviations(programmed)
+    for name, delta in die.deviations(programmed).items():
+        here = broken.get(name, torch.zeros_like(delta, dtype=torch.bool))
+        assert torch.equal(delta[~here], plain[name][~here])
+    assert any(here.any() for here in broken.values())
+    time = "1 day"
+    if any(model.law.ages for model in chip.kinds.values()) or chip.name in ("ideal", "xylo"):
+        assert nr.evaluate(network, events(1, 8), worn.at(time), n_chips=1).chip.startswith(f"{chip.name} at {time}")
+    else:
+        with pytest.raises(ValueError, match="nobody published its drift"):
+            worn.at(time)
+
+
+@every_chip
 def test_tolerance_corners_are_the_law_at_k_sigmas(chip):
     """Corners against u = ±2 of the law of each element, without its outliers; a programmed network has both ends."""
     _, programmed = programmed_small(chip)

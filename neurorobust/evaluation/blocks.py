@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..network import SAMPLES
 from ..params import forward
 from ..tasks.task import Data
 from .statistics import check_outputs
@@ -15,7 +16,7 @@ from .statistics import check_outputs
 ATTACKED = 1000
 """Samples an attack holds the activations of at once. A fixed number: results have the same bits on every machine."""
 
-JUDGED = 250
+JUDGED = SAMPLES
 """Samples at once where nothing is differentiated."""
 
 

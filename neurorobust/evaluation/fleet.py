@@ -144,7 +144,8 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
         for die in fleet:
             yield apply(programmed.params, die.read(programmed), programmed.placement)
 
-    rows, single = [], []
+    rows: list[tuple[float, float, list[float]]] = []
+    guessed = None
     with progress(f"dies of {chip.label}", n_chips + 2) as tick, evaluating(network):
         if chip.noise:
             noisy = noisy_logits(network, dies(), data.x, fleet, programmed)
@@ -153,8 +154,9 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
             everything = fleet_logits(network, chain((params, programmed.params), dies()), data.x)
         for outputs in everything:
             check_outputs(outputs, data.y)
+            if not rows:
+                guessed = one_class(outputs, data.y)
             rows.append(_measure(outputs, data))
-            single.append(one_class(outputs, data.y))
             tick()
     (nominal_score, *_), (programmed_score, *_), *rows = rows
     return FleetResult(
@@ -167,7 +169,7 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
         accuracy=None if data.regression else np.array([row[1] for row in rows]),
         recall=None if data.regression else np.array([row[2] for row in rows]),
         programming=programmed.report,
-        one_class=single[0],
+        one_class=guessed,
     )
 
 

@@ -2,11 +2,13 @@
 
 Each loop is an opaque custom operator called from a new-style ``autograd.Function`` with a ``vmap`` rule: this works
 with autograd, ``functional_call``, ``torch.func.grad``, ``vmap`` and ``torch.compile``. Tensors have a leading chip
-axis here, of length 1 where all chips share one; batching over chips makes it longer.
+axis here, of length 1 where all chips share one; batching over chips makes it longer. Sequences are batch first here,
+(chips, B, T, n), so that each thread reads and writes memory in one stretch; outside they are seen transposed.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,6 +25,7 @@ from .reset import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
 from .threads import spread
 
 BLOCKS = 16
+SMALLEST = 2**15  # numbers a block computes, below which starting it takes longer
 SKINNY = 32  # outputs below which torch's matrix product is slower than adding up rows
 Rules = Sequence[int]
 PARTIAL_SUMS = 2**22  # the most numbers that blocks may add up apart from each other
@@ -37,10 +40,11 @@ def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(np.empty(tuple(shape), torch.empty(0, dtype=dtype).numpy().dtype))
 
 
-def _blocks(rows: int, partial: int, group: int = 1) -> list[tuple[int, int]]:
-    """Rows in blocks of whole groups: how they are cut depends on nothing but the shapes."""
+def _blocks(rows: int, size: int, partial: int = 0, group: int = 1) -> list[tuple[int, int]]:
+    """Rows in blocks of whole groups, for ``size`` numbers to compute in all of which each block sums up ``partial`` by
+    itself: how they are cut depends on nothing but the shapes."""
     groups = -(-rows // group)
-    blocks = max(1, min(BLOCKS, groups, PARTIAL_SUMS // max(partial, 1)))
+    blocks = max(1, min(BLOCKS, groups, size // SMALLEST, PARTIAL_SUMS // max(partial, 1)))
     return [
         (block * groups // blocks * group, min((block + 1) * groups // blocks * group, rows)) for block in range(blocks)
     ]
@@ -74,7 +78,7 @@ def _run_lif(
     *numbers, keep = rules
     spikes, x = _empty(shape, coefficients.dtype), _empty(shape if keep else (0, *shape[1:]), coefficients.dtype)
     arrays = _array(recurrent.mT), _array(coefficients), _array(refractory), tuple(numbers)
-    parts = _blocks(shape[2], 0, loops.GROUP)
+    parts = _blocks(shape[1], math.prod(shape[1:]))
     _spread_rows(
         loops.lif_forward, shape[0], parts, spikes.numel(), current, heard, *arrays, (spikes.numpy(), x.numpy())
     )
@@ -84,7 +88,7 @@ def _run_lif(
 def _run_lif_backward(
     gradients: tuple[Tensor, Tensor],
     traces: tuple[Tensor, Tensor],
-    heard: tuple[np.ndarray, bool],
+    heard: np.ndarray,
     layer: tuple[Tensor, Tensor, Tensor],
     rules: Sequence[int],
     width: float,
@@ -96,9 +100,10 @@ def _run_lif_backward(
     """
     recurrent, coefficients, refractory = layer
     spikes, x = traces
-    chips, _, batch, n = spikes.shape
+    chips, batch, _, n = spikes.shape
     has_recurrent = recurrent.shape[0] > 0
-    parts = _blocks(batch, n * (n if has_recurrent else 1) + n * weight, loops.GROUP)
+    partial = n * (n if has_recurrent else 1) + n * weight
+    parts = _blocks(batch, spikes.numel() // chips, partial, loops.GROUP)
     dtype, blocks = spikes.numpy().dtype, len(parts)
     g_current = _empty((0 if weight else chips, *spikes.shape[1:]), spikes.dtype)
     g_coefficients = np.zeros((chips, blocks, loops.COEFFICIENTS, n), dtype)
@@ -112,8 +117,8 @@ def _run_lif_backward(
         spikes.numel(),
         (_array(gradients[0]), _array(gradients[1])),
         (_array(spikes), _array(x)),
-        *heard,
-        _array(recurrent.mT),
+        heard,
+        (_array(recurrent.mT), _array(recurrent)),
         _array(coefficients),
         _array(refractory),
         tuple(rules),
@@ -135,11 +140,11 @@ def lif_op(
 ) -> tuple[Tensor, Tensor]:
     """Spikes and, if the last of the rules says so, x of :mod:`.loops`.
 
-    Shapes: current (c, T, B, n); recurrent (c, n, n), row = target, or (0, n, n) for none; coefficients (c, 9, n).
+    Shapes: current (c, B, T, n); recurrent (c, n, n), row = target, or (0, n, n) for none; coefficients (c, 9, n).
     """
     shape = (_chips(current, recurrent, coefficients, refractory), *current.shape[1:])
     dtype = current.numpy().dtype
-    unheard = np.empty((1, 0, 0, 0), dtype), np.empty((1, 0, 0), dtype), np.empty((1, 0), dtype), False
+    unheard = np.empty((1, 0, 0, 0), dtype), np.empty((1, 0, 0), dtype), np.empty((1, 0), dtype)
     return _run_lif(_array(current), unheard, (recurrent, coefficients, refractory), shape, rules)
 
 
@@ -164,22 +169,12 @@ def lif_backward_op(
     width: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of :func:`lif_op` in current, recurrent and coefficients, each for every chip; g_x may be empty."""
-    layer, heard = (recurrent, coefficients, refractory), (np.empty((1, 0, 0, 0), spikes.numpy().dtype), False)
+    layer, heard = (recurrent, coefficients, refractory), np.empty((1, 0, 0, 0), spikes.numpy().dtype)
     return _run_lif_backward((g_spikes, g_x), (spikes, x), heard, layer, rules[:-1], width, 0)[:3]
 
 
 @fake(lif_backward_op)
-def _(
-    g_spikes: Tensor,
-    g_x: Tensor,
-    spikes: Tensor,
-    x: Tensor,
-    recurrent: Tensor,
-    coefficients: Tensor,
-    refractory: Tensor,
-    rules: Rules,
-    width: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(g_spikes: Tensor, g_x: Tensor, spikes: Tensor, x: Tensor, recurrent: Tensor, *_: Any) -> tuple[Tensor, ...]:
     chips, n = spikes.shape[0], spikes.shape[-1]
     return (
         spikes.new_empty(spikes.shape),
@@ -197,19 +192,15 @@ def layer_op(
     coefficients: Tensor,
     refractory: Tensor,
     rules: Rules,
-    swapped: bool,
 ) -> tuple[Tensor, Tensor]:
     """:func:`lif_op` of the current that :func:`project_op` makes, which is never kept where the input is sparse."""
-    n = weight.shape[1]
-    shape = _projected(heard, weight, swapped, _chips(heard, weight, bias, recurrent, coefficients, refractory))
     layer = (recurrent, coefficients, refractory)
-    offset = bias if bias.shape[0] else weight.new_zeros((1, n))
-    if _sparse(heard, n):
-        parts = _array(heard), _array(weight.mT), _array(offset), swapped
-        return _run_lif(np.empty((1, 0, 0, n), parts[0].dtype), parts, layer, shape, rules)
-    current = _empty(_projected(heard, weight, swapped, _chips(heard, weight, offset)), heard.dtype)
-    _product(heard.contiguous(), weight, swapped, current)
-    return lif_op(current.add_(offset[:, None, None]), *layer, rules)
+    if not _sparse(heard, weight.shape[1]):
+        return lif_op(project_op(heard, weight, bias), *layer, rules)
+    shape = _projected(heard, weight, _chips(heard, weight, bias, *layer))
+    offset = bias if bias.shape[0] else weight.new_zeros((1, weight.shape[1]))
+    parts = _array(heard), _array(weight.mT), _array(offset)
+    return _run_lif(np.empty((1, 0, 0, 0), parts[0].dtype), parts, layer, shape, rules)
 
 
 @fake(layer_op)
@@ -221,9 +212,8 @@ def _(
     coefficients: Tensor,
     refractory: Tensor,
     rules: Rules,
-    swapped: bool,
 ) -> tuple[Tensor, Tensor]:
-    shape = _projected(heard, weight, swapped, _chips(heard, weight, bias, recurrent, coefficients, refractory))
+    shape = _projected(heard, weight, _chips(heard, weight, bias, recurrent, coefficients, refractory))
     return heard.new_empty(shape), heard.new_empty(shape if rules[-1] else (0, *shape[1:]))
 
 
@@ -240,47 +230,33 @@ def layer_backward_op(
     refractory: Tensor,
     rules: Rules,
     width: float,
-    swapped: bool,
     needs: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of :func:`layer_op` in heard, weight, bias, recurrent and coefficients, each for every chip.
 
-    ``needs`` says whether those in heard and in weight are needed; where not, they are empty.
+    ``needs`` says whether those in heard, weight and bias are needed; where not, they are empty.
     """
     layer, traces, gradients = (recurrent, coefficients, refractory), (spikes, x), (g_spikes, g_x)
     if needs[1] and not needs[0] and _sparse(heard, weight.shape[1]):
-        with_x = _array(heard), swapped
-        n_in = heard.shape[3]
         _, g_recurrent, g_coefficients, g_weight, g_bias = _run_lif_backward(
-            gradients, traces, with_x, layer, rules[:-1], width, n_in
+            gradients, traces, _array(heard), layer, rules[:-1], width, heard.shape[3]
         )
-        return heard.new_empty((0, *heard.shape[1:])), g_weight.mT.contiguous(), g_bias, g_recurrent, g_coefficients
+        g_heard, g_weight = heard.new_empty((0, *heard.shape[1:])), g_weight.mT.contiguous()
+        return g_heard, g_weight, g_bias if needs[2] else g_bias[:0].clone(), g_recurrent, g_coefficients
     g_current, g_recurrent, g_coefficients = lif_backward_op(*gradients, *traces, *layer, rules, width)
-    g_heard, g_weight = project_backward_op(g_current, heard, weight, swapped, needs)
-    return g_heard, g_weight, g_current.sum((1, 2)), g_recurrent, g_coefficients
+    g_heard, g_weight = project_backward_op(g_current, heard, weight, needs[:2])
+    g_bias = g_current.sum((1, 2)) if needs[2] else g_current.new_empty((0, g_current.shape[-1]))
+    return g_heard, g_weight, g_bias, g_recurrent, g_coefficients
 
 
 @fake(layer_backward_op)
-def _(
-    g_spikes: Tensor,
-    g_x: Tensor,
-    spikes: Tensor,
-    x: Tensor,
-    heard: Tensor,
-    weight: Tensor,
-    recurrent: Tensor,
-    coefficients: Tensor,
-    refractory: Tensor,
-    rules: Rules,
-    width: float,
-    swapped: bool,
-    needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _(*inputs: Any) -> tuple[Tensor, ...]:
+    _, _, spikes, _, heard, _, recurrent, *_, needs = inputs
     chips, n = spikes.shape[0], spikes.shape[-1]
     return (
         spikes.new_empty((chips if needs[0] else 0, *heard.shape[1:])),
         spikes.new_empty((chips if needs[1] else 0, n, heard.shape[3])),
-        spikes.new_empty((chips, n)),
+        spikes.new_empty((chips if needs[2] else 0, n)),
         spikes.new_empty((chips if recurrent.shape[0] else 0, n, n)),
         spikes.new_empty((chips, loops.COEFFICIENTS, n)),
     )
@@ -288,10 +264,10 @@ def _(
 
 @operator
 def integrate_op(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
-    """v[t] = alpha v[t−1] + gain current[t]; current (c, T, B, n), alpha and gain (c, n)."""
+    """v[t] = alpha v[t−1] + gain current[t]; current (c, B, T, n), alpha and gain (c, n)."""
     shape = (_chips(current, alpha, gain), *current.shape[1:])
     v = _empty(shape, current.dtype)
-    parts = _blocks(shape[2], 0)
+    parts = _blocks(shape[1], math.prod(shape[1:]))
     arrays = _array(current), _array(alpha), _array(gain), v.numpy()
     _spread_rows(loops.filter_forward, shape[0], parts, v.numel(), *arrays)
     return v
@@ -307,8 +283,8 @@ def integrate_backward_op(
     gradient: Tensor, current: Tensor, v: Tensor, alpha: Tensor, gain: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of :func:`integrate_op` in current, alpha and gain, each for every chip."""
-    chips, _, batch, n = v.shape
-    parts = _blocks(batch, n)
+    chips, batch, _, n = v.shape
+    parts = _blocks(batch, v.numel() // chips, n)
     g_current = _empty(v.shape, v.dtype)
     sums = np.zeros((chips, len(parts), 2, n), v.numpy().dtype)
     _spread_blocks(
@@ -339,76 +315,68 @@ def _sparse(x: Tensor, n_out: int) -> bool:
     From the share of numbers that are not 0 in at most 256 rows of x; the prices were measured on one core of a server
     with AVX-512, in ns a number of x.
     """
-    rows = _array(x).reshape(-1, x.shape[-1])
-    some = rows[:: max(len(rows) // 256, 1)]
-    rate = np.count_nonzero(some) / max(some.size, 1)
+    rate = loops.rate(_array(x).reshape(-1, x.shape[-1]), 256)
     return bool(0.4 + rate * (12 + 0.07 * n_out) < max(0.024 * n_out, 0.9))
 
 
-def _product(x: Tensor, weight: Tensor, swapped: bool, out: Tensor) -> None:
-    """out = x weightᵀ, without a copy of x: (c, p, q, n_in) or, swapped, (c, q, p, n_in) → (c, p, q, n_out)."""
+def _product(x: Tensor, weight: Tensor, out: Tensor) -> None:
+    """out = x weightᵀ: (c, p, q, n_in) → (c, p, q, n_out)."""
     for chip in range(len(out)):
         own, w = x[chip if len(x) > 1 else 0], weight[chip if len(weight) > 1 else 0].T
-        if swapped:
-            torch.bmm(own.transpose(0, 1), w.expand(own.shape[1], *w.shape), out=out[chip])
-        else:
-            torch.mm(own.reshape(-1, own.shape[-1]), w, out=out[chip].view(-1, w.shape[1]))
+        torch.mm(own.reshape(-1, own.shape[-1]), w, out=out[chip].view(-1, w.shape[1]))
 
 
-def _projected(x: Tensor, weight: Tensor, swapped: bool, chips: int) -> tuple[int, ...]:
-    return (chips, *((x.shape[2], x.shape[1]) if swapped else x.shape[1:3]), weight.shape[1])
+def _projected(x: Tensor, weight: Tensor, chips: int) -> tuple[int, ...]:
+    return (chips, *x.shape[1:3], weight.shape[1])
 
 
 @operator
-def project_op(x: Tensor, weight: Tensor, bias: Tensor, swapped: bool) -> Tensor:
+def project_op(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x weightᵀ + bias.
 
-    Shapes: x (c, p, q, n_in), swapped (c, q, p, n_in); weight (c, n_out, n_in); bias (c, n_out) or (0, n_out) for none;
-    returns (c, p, q, n_out).
+    Shapes: x (c, p, q, n_in); weight (c, n_out, n_in); bias (c, n_out) or (0, n_out) for none; (c, p, q, n_out).
     """
     x, n_out = x.contiguous(), weight.shape[1]
-    out = _empty(_projected(x, weight, swapped, _chips(x, weight, bias)), x.dtype)
+    out = _empty(_projected(x, weight, _chips(x, weight, bias)), x.dtype)
     if _sparse(x, n_out):
         offset = bias if bias.shape[0] else x.new_zeros((1, n_out))
-        arrays = _array(x), _array(weight.mT), _array(offset), swapped, out.numpy()
-        _spread_rows(loops.gather, len(out), _blocks(out.shape[1] * out.shape[2], 0), out.numel(), *arrays)
+        arrays = _array(x), _array(weight.mT), _array(offset), out.numpy()
+        parts = _blocks(out.shape[1] * out.shape[2], out.numel() // len(out))
+        _spread_rows(loops.gather, len(out), parts, out.numel(), *arrays)
         return out
-    _product(x, weight, swapped, out)
+    _product(x, weight, out)
     return out.add_(bias[:, None, None]) if bias.shape[0] else out
 
 
 @fake(project_op)
-def _(x: Tensor, weight: Tensor, bias: Tensor, swapped: bool) -> Tensor:
-    return x.new_empty(_projected(x, weight, swapped, _chips(x, weight, bias)))
+def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty(_projected(x, weight, _chips(x, weight, bias)))
 
 
 @operator
-def project_backward_op(
-    gradient: Tensor, x: Tensor, weight: Tensor, swapped: bool, needs: Sequence[bool]
-) -> tuple[Tensor, Tensor]:
+def project_backward_op(gradient: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool]) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`project_op` in x and weight, each for every chip; empty where it is not needed."""
     gradient, x = gradient.contiguous(), x.contiguous()
     chips, p, q, n_out = gradient.shape
     n_in = x.shape[3]
     g_x = _empty((chips if needs[0] else 0, *x.shape[1:]), x.dtype)
-    if needs[0] and n_out <= SKINNY and not swapped:  # here adding up rows beats the product, sparse or not
-        arrays = _array(gradient), _array(weight), np.zeros((1, n_in), g_x.numpy().dtype), False, g_x.numpy()
-        _spread_rows(loops.gather, chips, _blocks(p * q, 0), g_x.numel(), *arrays)
+    if needs[0] and n_out <= SKINNY:  # here adding up rows beats the product, sparse or not
+        arrays = _array(gradient), _array(weight), np.zeros((1, n_in), g_x.numpy().dtype), g_x.numpy()
+        _spread_rows(loops.gather, chips, _blocks(p * q, g_x.numel() // chips), g_x.numel(), *arrays)
     elif needs[0]:
-        _product(gradient, weight.mT, swapped, g_x)
+        _product(gradient, weight.mT, g_x)
     if not needs[1]:
         return g_x, x.new_empty((0, n_out, n_in))
     if not _sparse(x, n_out):
-        ordered = x.transpose(1, 2) if swapped else x
-        return g_x, gradient.reshape(chips, p * q, n_out).mT @ ordered.reshape(len(x), p * q, n_in)
-    parts = _blocks(p * q, n_in * n_out)
+        return g_x, gradient.reshape(chips, p * q, n_out).mT @ x.reshape(len(x), p * q, n_in)
+    parts = _blocks(p * q, p * q * n_in, n_in * n_out)
     g_weight = np.zeros((chips, len(parts), n_in, n_out), g_x.numpy().dtype)
-    _spread_blocks(loops.scatter, chips, parts, gradient.numel(), _array(x), _array(gradient), swapped, g_weight)
+    _spread_blocks(loops.scatter, chips, parts, gradient.numel(), _array(x), _array(gradient), g_weight)
     return g_x, torch.from_numpy(g_weight.sum(1)).mT.contiguous()
 
 
 @fake(project_backward_op)
-def _(gradient: Tensor, x: Tensor, weight: Tensor, swapped: bool, needs: Sequence[bool]) -> tuple[Tensor, Tensor]:
+def _(gradient: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool]) -> tuple[Tensor, Tensor]:
     chips, n_out, n_in = gradient.shape[0], gradient.shape[3], x.shape[3]
     return x.new_empty((chips if needs[0] else 0, *x.shape[1:])), x.new_empty((chips if needs[1] else 0, n_out, n_in))
 
@@ -416,24 +384,21 @@ def _(gradient: Tensor, x: Tensor, weight: Tensor, swapped: bool, needs: Sequenc
 def _fold(
     size: int, in_dims: Sequence[int | None], tensors: Sequence[Tensor], full: Sequence[int] = ()
 ) -> tuple[list[Tensor], int]:
-    """A batch axis of vmap made part of the chip axis of every tensor, and how many chips there were before."""
+    """A batch axis of vmap made part of the chip axis of every tensor, and how many chips there were before.
+
+    What all chips share stays one, but for the tensors whose numbers are in ``full``.
+    """
     parts = [
         (tensor if dim is None else tensor.movedim(dim, 0), dim is not None) for tensor, dim in zip(tensors, in_dims)
     ]
     chips = max(part.shape[batched] for part, batched in parts)
     folded = []
     for i, (part, batched) in enumerate(parts):
-        if i in full and part.shape[batched] > 0:
-            if not batched:
-                part = part.unsqueeze(0)
-            part = part.expand(size, chips, *part.shape[2:]).reshape(size * chips, *part.shape[2:])
-        elif batched:
-            if part.shape[1] not in (0, chips):
-                part = part.expand(size, chips, *part.shape[2:])
-            part = part.reshape(size * part.shape[1], *part.shape[2:])
-        elif part.shape[0] not in (0, 1):
-            part = part.expand(size, *part.shape).reshape(size * chips, *part.shape[1:])
-        folded.append(part)
+        part = part if batched else part.unsqueeze(0)
+        shared = not batched and part.shape[1] == 1 and i not in full
+        if part.shape[1] and not shared:
+            part = part.expand(size, chips, *part.shape[2:])
+        folded.append(part.flatten(0, 1))
     return folded, chips
 
 
@@ -443,9 +408,15 @@ def _unfold(size: int, chips: int, outputs: Sequence[Tensor]) -> tuple[tuple[Ten
     return parts, (0,) * len(parts)
 
 
-def _shared(gradient: Tensor, tensor: Tensor) -> Tensor:
-    """The gradient of a tensor all chips share is the sum over them."""
-    return gradient.sum(0, keepdim=True) if tensor.shape[0] == 1 < gradient.shape[0] else gradient
+def _shared(gradient: Tensor, chips: int) -> Tensor:
+    """The gradient of a tensor of so many chips: the sum over them of one that all share."""
+    return gradient.sum(0, keepdim=True) if chips == 1 < gradient.shape[0] else gradient
+
+
+def _signed(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+    """Lets torch look up the signature of ``forward``, which it asks for at every call, instead of working it out."""
+    function.forward.__signature__ = inspect.signature(function.forward)  # type: ignore[attr-defined]
+    return function
 
 
 class _Backward(torch.autograd.Function):
@@ -462,6 +433,7 @@ class _Backward(torch.autograd.Function):
         )
 
 
+@_signed
 class _LifBackward(_Backward):
     @staticmethod
     def forward(g_spikes, g_x, spikes, x, recurrent, coefficients, refractory, rules, width):
@@ -470,10 +442,10 @@ class _LifBackward(_Backward):
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
         tensors, chips = _fold(info.batch_size, in_dims[:7], inputs[:7], range(4))
-        refractory = tensors.pop()
-        return _unfold(info.batch_size, chips, _LifBackward.apply(*tensors, refractory, *inputs[7:]))
+        return _unfold(info.batch_size, chips, _LifBackward.apply(*tensors, *inputs[7:]))
 
 
+@_signed
 class _Lif(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -484,7 +456,7 @@ class _Lif(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         current, *layer, ctx.rules, ctx.width = inputs
-        ctx.shared = current.shape[0] == 1
+        ctx.chips = len(current)
         ctx.save_for_backward(*output, *layer)
         ctx.set_materialize_grads(False)
 
@@ -494,9 +466,15 @@ class _Lif(torch.autograd.Function):
         g_current, g_recurrent, g_coefficients = _LifBackward.apply(
             *_present(g_spikes, g_x, spikes), spikes, x, recurrent, coefficients, refractory, ctx.rules, ctx.width
         )
-        if ctx.shared and g_current.shape[0] > 1:
-            g_current = g_current.sum(0, keepdim=True)
-        return g_current, _shared(g_recurrent, recurrent), _shared(g_coefficients, coefficients), None, None, None
+        g_current = _shared(g_current, ctx.chips)
+        return (
+            g_current,
+            _shared(g_recurrent, len(recurrent)),
+            _shared(g_coefficients, len(coefficients)),
+            None,
+            None,
+            None,
+        )
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
@@ -512,13 +490,12 @@ def _present(g_spikes: Tensor | None, g_x: Tensor | None, spikes: Tensor) -> tup
     )
 
 
+@_signed
 class _LayerBackward(_Backward):
     @staticmethod
-    def forward(
-        g_spikes, g_x, spikes, x, heard, weight, recurrent, coefficients, refractory, rules, width, swapped, needs
-    ):
+    def forward(g_spikes, g_x, spikes, x, heard, weight, recurrent, coefficients, refractory, rules, width, needs):
         return layer_backward_op(
-            g_spikes, g_x, spikes, x, heard, weight, recurrent, coefficients, refractory, rules, width, swapped, needs
+            g_spikes, g_x, spikes, x, heard, weight, recurrent, coefficients, refractory, rules, width, needs
         )
 
     @staticmethod
@@ -527,6 +504,7 @@ class _LayerBackward(_Backward):
         return _unfold(info.batch_size, chips, _LayerBackward.apply(*tensors, *inputs[9:]))
 
 
+@_signed
 class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -538,13 +516,12 @@ class _Layer(torch.autograd.Function):
         refractory: Tensor,
         rules: Rules,
         width: float,
-        swapped: bool,
     ) -> tuple[Tensor, Tensor]:
-        return layer_op(heard, weight, bias, recurrent, coefficients, refractory, rules, swapped)
+        return layer_op(heard, weight, bias, recurrent, coefficients, refractory, rules)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        heard, weight, bias, *layer, ctx.rules, ctx.width, ctx.swapped = inputs
+        heard, weight, bias, *layer, ctx.rules, ctx.width = inputs
         ctx.save_for_backward(*output, heard, weight, bias, *layer)
         ctx.set_materialize_grads(False)
 
@@ -552,19 +529,20 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, g_spikes: Tensor | None, g_x: Tensor | None) -> tuple:
         spikes, x, heard, weight, bias, recurrent, coefficients, refractory = ctx.saved_tensors
         needs_heard, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        needs_bias = needs_bias and bias.shape[0] > 0
         found = _LayerBackward.apply(
             *_present(g_spikes, g_x, spikes),
             *(spikes, x, heard, weight, recurrent, coefficients, refractory),
-            *(ctx.rules, ctx.width, ctx.swapped, (needs_heard, needs_weight)),
+            *(ctx.rules, ctx.width, (needs_heard, needs_weight, needs_bias)),
         )
         g_heard, g_weight, g_bias, g_recurrent, g_coefficients = found
         return (
-            _shared(g_heard, heard) if needs_heard else None,
-            _shared(g_weight, weight) if needs_weight else None,
-            _shared(g_bias, bias) if needs_bias and bias.shape[0] else None,
-            _shared(g_recurrent, recurrent),
-            _shared(g_coefficients, coefficients),
-            *(None,) * 4,
+            _shared(g_heard, len(heard)) if needs_heard else None,
+            _shared(g_weight, len(weight)) if needs_weight else None,
+            _shared(g_bias, len(bias)) if needs_bias else None,
+            _shared(g_recurrent, len(recurrent)),
+            _shared(g_coefficients, len(coefficients)),
+            *(None,) * 3,
         )
 
     @staticmethod
@@ -573,6 +551,7 @@ class _Layer(torch.autograd.Function):
         return _unfold(info.batch_size, chips, _Layer.apply(*tensors, *inputs[6:]))
 
 
+@_signed
 class _IntegrateBackward(_Backward):
     @staticmethod
     def forward(gradient, current, v, alpha, gain):
@@ -584,6 +563,7 @@ class _IntegrateBackward(_Backward):
         return _unfold(info.batch_size, chips, _IntegrateBackward.apply(*tensors))
 
 
+@_signed
 class _Integrate(torch.autograd.Function):
     @staticmethod
     def forward(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
@@ -598,7 +578,7 @@ class _Integrate(torch.autograd.Function):
         *inputs, v = ctx.saved_tensors
         current, alpha, gain = inputs
         gradients = _IntegrateBackward.apply(gradient, current, v, alpha, gain)
-        return tuple(_shared(g, tensor) for g, tensor in zip(gradients, inputs))
+        return tuple(_shared(g, len(tensor)) for g, tensor in zip(gradients, inputs))
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *inputs: Tensor) -> tuple:
@@ -607,10 +587,11 @@ class _Integrate(torch.autograd.Function):
         return out, dims[0]
 
 
+@_signed
 class _ProjectBackward(_Backward):
     @staticmethod
-    def forward(gradient, x, weight, swapped, needs):
-        return project_backward_op(gradient, x, weight, swapped, needs)
+    def forward(gradient, x, weight, needs):
+        return project_backward_op(gradient, x, weight, needs)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
@@ -618,50 +599,57 @@ class _ProjectBackward(_Backward):
         return _unfold(info.batch_size, chips, _ProjectBackward.apply(*tensors, *inputs[3:]))
 
 
+@_signed
 class _Project(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor, swapped: bool) -> Tensor:
-        return project_op(x, weight, bias, swapped)
+    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return project_op(x, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        *tensors, ctx.swapped = inputs
-        ctx.save_for_backward(*tensors)
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        g_x, g_weight = _ProjectBackward.apply(gradient, x, weight, ctx.swapped, (needs_x, needs_weight))
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        g_x, g_weight = _ProjectBackward.apply(gradient, x, weight, (needs_x, needs_weight))
         return (
-            _shared(g_x, x) if needs_x else None,
-            _shared(g_weight, weight) if needs_weight else None,
-            _shared(gradient.sum((1, 2)), bias) if needs_bias and bias.shape[0] else None,
-            None,
+            _shared(g_x, len(x)) if needs_x else None,
+            _shared(g_weight, len(weight)) if needs_weight else None,
+            _shared(gradient.sum((1, 2)), len(bias)) if needs_bias and bias.shape[0] else None,
         )
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
-        tensors, chips = _fold(info.batch_size, in_dims[:3], inputs[:3])
-        (out,), dims = _unfold(info.batch_size, chips, (_Project.apply(*tensors, inputs[3]),))
+        tensors, chips = _fold(info.batch_size, in_dims, inputs)
+        (out,), dims = _unfold(info.batch_size, chips, (_Project.apply(*tensors),))
         return out, dims[0]
+
+
+def _inside(sequence: Tensor) -> Tensor:
+    """(T, B, n) → (1, B, T, n): as the operators take it, of one chip."""
+    return sequence.transpose(0, 1).unsqueeze(0)
+
+
+def _outside(sequence: Tensor) -> Tensor:
+    """The reverse of :func:`_inside`."""
+    return sequence.squeeze(0).transpose(0, 1)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x weightᵀ + bias; see :func:`neurorobust.kernels.linear`."""
-    return _Project.apply(*_heard(x, weight, bias)).squeeze(0)
+    return _outside(_Project.apply(_inside(x), *_synapses(weight, bias)))
 
 
-def _heard(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor, bool]:
-    """What the operators take of an input and its synapses: one chip's, and whether the input is batch first."""
-    swapped = not x.is_contiguous() and x.transpose(0, 1).is_contiguous()
-    offset = weight.new_empty((0, len(weight))) if bias is None else bias.unsqueeze(0)
-    return (x.transpose(0, 1) if swapped else x).unsqueeze(0), weight.unsqueeze(0), offset, swapped
+def _synapses(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What the operators take of synapses: one chip's."""
+    return weight.unsqueeze(0), weight.new_empty((0, len(weight))) if bias is None else bias.unsqueeze(0)
 
 
 def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     """Membrane of leaky integrators; see :func:`neurorobust.kernels.leaky_integrator`."""
-    return _Integrate.apply(current.unsqueeze(0), alpha.unsqueeze(0), gain.unsqueeze(0)).squeeze(0)
+    return _outside(_Integrate.apply(_inside(current), alpha.unsqueeze(0), gain.unsqueeze(0)))
 
 
 def _width(surrogate: Surrogate) -> tuple[int, float]:
@@ -725,7 +713,7 @@ def lif(
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes and membrane of leaky integrate-and-fire neurons; see :func:`neurorobust.kernels.lif`."""
     layer = _layer(current.shape[-1], recurrent, c, dynamics, membrane or torch.is_grad_enabled())
-    spikes, x = (part.squeeze(0) for part in _Lif.apply(current.unsqueeze(0), *layer))
+    spikes, x = (_outside(part) for part in _Lif.apply(_inside(current), *layer))
     if not membrane:
         return spikes, None
     v = x if c.v_leak is None else x + c.v_leak
@@ -736,6 +724,5 @@ def lif_layer(
     x: Tensor, synapses: tuple[Tensor, Tensor | None], recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics
 ) -> Tensor:
     """Spikes of a layer with its synapses; see :func:`neurorobust.kernels.lif_layer`."""
-    heard, weight, bias, swapped = _heard(x, *synapses)
-    layer = _layer(weight.shape[1], recurrent, c, dynamics, torch.is_grad_enabled())
-    return _Layer.apply(heard, weight, bias, *layer, swapped)[0].squeeze(0)
+    layer = _layer(len(synapses[0]), recurrent, c, dynamics, torch.is_grad_enabled())
+    return _outside(_Layer.apply(_inside(x), *_synapses(*synapses), *layer)[0])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..surrogate import Triangle
 from . import loops
@@ -15,6 +16,7 @@ from .compiled import _blocks, _spread_rows, coefficients_of
 from .interface import Layer
 from .reset import Dynamics, NoReset
 
+VECTOR = 16  # numbers
 SILENT = Dynamics(Triangle(), NoReset())
 
 
@@ -25,17 +27,23 @@ def _table(layers: Sequence[Layer]) -> tuple[np.ndarray, np.ndarray]:
     at = 0
     for row, layer in zip(table, layers):
         n, n_in = layer.weight.shape
+        width = _wide(n)
         rules = coefficients_of(layer.coefficients, layer.dynamics or SILENT)[2]
-        row[loops.N], row[loops.SPIKES] = n, layer.dynamics is not None
+        row[loops.N], row[loops.WIDTH], row[loops.SPIKES] = n, width, layer.dynamics is not None
         row[loops.TO_VALUE], row[loops.HAS_SYN], row[loops.ADAPTIVE] = rules[1], rules[3], rules[4]
         row[loops.FIRST], row[loops.END] = len(sources), len(sources) + len(layer.sources)
         sources += layer.sources
-        row[loops.WEIGHT], row[loops.BIAS] = at, at + n * n_in
-        row[loops.COEFFICIENT] = row[loops.BIAS] + n
-        at = int(row[loops.COEFFICIENT]) + loops.COEFFICIENTS * n
+        row[loops.WEIGHT], row[loops.BIAS] = at, at + width * n_in
+        row[loops.COEFFICIENT] = row[loops.BIAS] + width
+        at = int(row[loops.COEFFICIENT]) + loops.COEFFICIENTS * width
         row[loops.RECURRENT] = -1 if layer.recurrent is None else at
-        at += 0 if layer.recurrent is None else n * n
+        at += 0 if layer.recurrent is None else n * width
     return table, np.array(sources, np.int64)
+
+
+def _wide(n: int) -> int:
+    """Neurons with those that fill up the last vector: silent ones, all of whose numbers are 0."""
+    return -(-n // VECTOR) * VECTOR
 
 
 def _numbers(layers: Sequence[Layer], most: int) -> tuple[Tensor, Tensor]:
@@ -46,24 +54,35 @@ def _numbers(layers: Sequence[Layer], most: int) -> tuple[Tensor, Tensor]:
         coefficients, rest[:n], _ = coefficients_of(layer.coefficients, layer.dynamics or SILENT)
         if layer.dynamics is None and layer.coefficients.v_leak is not None:
             coefficients[6] = layer.coefficients.v_leak  # the row of a reset's value is free to hold the leak
-        parts += [layer.weight.T.reshape(-1), torch.zeros(n) if layer.bias is None else layer.bias]
-        parts.append(coefficients.reshape(-1))
+        bias = layer.weight.new_zeros(n) if layer.bias is None else layer.bias
+        rows = [layer.weight.T, bias[None], coefficients]
         if layer.recurrent is not None:
-            parts.append(layer.recurrent.T.reshape(-1))
+            rows.append(layer.recurrent.T)
+        parts += [functional.pad(part, (0, _wide(n) - n)).reshape(-1) for part in rows]
     return torch.cat([part.to(layers[0].weight.dtype) for part in parts]), refractory
+
+
+def _events(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool, int]:
+    """What every die hears, listed once for all of them."""
+    starts = np.empty(x.shape[0] * x.shape[1] + 1, np.int64)
+    binary = loops.list_events(x, starts, np.empty(0, np.int32), np.empty(0, x.dtype))
+    places = np.empty(starts[-1] + loops.SPARE, np.int32)  # never empty, which would only count
+    values = np.empty(len(places), x.dtype)
+    loops.list_events(x, starts, places, values)
+    return starts, places, values, binary, x.shape[2]
 
 
 @torch.no_grad()
 def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     """Output of the last layer of every die: input (B, T, n_in) → (dies, B, T, n); no gradient."""
     table, sources = _table(dies[0])
-    most = int(table[:, loops.N].max())
-    packed = [_numbers(layers, most) for layers in dies]
+    packed = [_numbers(layers, int(table[:, loops.WIDTH].max())) for layers in dies]
     refractory = torch.stack([rest for _, rest in packed])
     table[:, loops.RESTS] = refractory.amax((0, 2)).numpy()
     batch, steps, _ = x.shape
     out = torch.empty(len(dies), batch, steps, int(table[-1, loops.N]), dtype=x.dtype)
-    arrays = torch.stack([numbers for numbers, _ in packed]).numpy(), refractory.numpy(), table, sources, out.numpy()
+    numbers = torch.stack([numbers for numbers, _ in packed]).numpy()
+    arrays = _events(x.contiguous().numpy()), numbers, refractory.numpy(), table, sources, out.numpy()
     size = len(dies) * batch * steps * int(table[:, loops.N].sum())
-    _spread_rows(loops.fleet, len(dies), _blocks(batch, 0, 8), size, x.contiguous().numpy(), *arrays)
+    _spread_rows(loops.fleet, len(dies), _blocks(batch, size // len(dies), group=8), size, *arrays)
     return out

@@ -8,7 +8,10 @@ import tempfile
 from pathlib import Path
 
 import numba
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core.compiler import Compiler
+from numba.extending import intrinsic
 
 
 def cache_folder() -> str:
@@ -53,6 +56,40 @@ _OPTIONS = {
     "error_model": "numpy",
     "fastmath": {"contract", "reassoc", "nsz", "arcp"},
 }
+
+
+class _Apart(Compiler):
+    """numba's compiler, which tells LLVM that no array of a function overlaps another; numba has a flag for it but no
+    option."""
+
+    def define_pipelines(self) -> list:
+        self.state.flags.noalias = True
+        return super().define_pipelines()
+
+
 jit = njit(**_OPTIONS)
 lean = njit(**_OPTIONS, _nrt=False)
 """For functions that allocate nothing: without reference counts, which cost more than a short loop."""
+part = njit(**_OPTIONS, _nrt=False, forceinline=True)
+"""For a function whose call would cost too much: made part of its caller."""
+apart = njit(**_OPTIONS, _nrt=False, forceinline=True, pipeline_class=_Apart)
+"""For one loop over arrays that do not overlap: made part of its caller, and in vectors however many arrays there are,
+where LLVM would give up on the checks. An array that is only read may be passed twice."""
+
+
+@intrinsic
+def prefetch(typingctx, array, index):
+    """Asks for the memory of ``array[index]`` (one dimension, contiguous), which will be read soon."""
+
+    def generate(context, builder, signature, arguments):
+        kind = signature.args[0]
+        data = context.make_array(kind)(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        asks = builder.module.declare_intrinsic(
+            "llvm.prefetch.p0", fnty=ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        )
+        builder.call(asks, [place, number(0), number(3), number(1)])  # to read, into all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate

@@ -1,7 +1,7 @@
 """The time loops as numba compiles them: plain functions of arrays, each for a few rows of a batch on one thread.
 
-Arrays are C-contiguous: current, spikes and traces are (chips, steps, batch, n), so that a group's rows lie together.
-An array that is the same for all chips has a chip axis of length 1. A recurrent matrix is (chips, n, n), row = source.
+Arrays are C-contiguous: current, spikes and traces are (chips, batch, steps, n), so that memory is read in order.
+An array that is the same for all chips has a chip axis of length 1. A recurrent matrix is (chips, n, n).
 The coefficients are (chips, 9, n), by row alpha, gain, syn, bound, scale, jump, target, rho, adaptation::
 
     b[t] = rho b[t−1] + (1 − rho) z[t−1]
@@ -13,7 +13,10 @@ x is the membrane above v_leak. Rules are whole numbers: surrogate (0 triangle, 
 detach, has_syn, adaptive, scaled.
 
 Rows go in groups of four that share what they read of a matrix. What a group does with a matrix depends on its spikes:
-few are added row by row, many as a small matrix product.
+few are added row by row, many as a small matrix product. The gradient of a matrix is added up for some steps at once,
+one of its rows after the other, so that each is fetched and put back once for all its spikes in them.
+
+The functions that are ``apart`` are one loop each, over arrays that must not overlap where one is written.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ import math
 
 import numpy as np
 
-from .jit import jit, lean
+from .jit import apart, jit, lean, part, prefetch
 
 GROUP = 4
+CHUNK = 32  # steps for which gradients of a matrix are collected
+LINE = 16  # numbers in a line of a cache, of 64 bytes, in float32
 COEFFICIENTS = 9
 SPARE = 8  # what a list of positions has room for besides all of them
 
@@ -34,6 +39,13 @@ GATHER = np.uint64(0x0102040810204080)
 _BITS = [[bit for bit in range(8) if pattern >> bit & 1] for pattern in range(256)]
 PLACES = np.array([bits + [0] * (8 - len(bits)) for bits in _BITS], np.int32)
 COUNTS = np.array([len(bits) for bits in _BITS], np.uint8)
+
+
+@apart
+def add_base(out, places, base):
+    """out = base + eight places."""
+    for i in range(8):
+        out[i] = base + places[i]
 
 
 @lean
@@ -48,9 +60,7 @@ def positions(flags, active):
     count = np.uint64(0)
     for word in range(whole):
         pattern = (words[word] * GATHER) >> np.uint64(56)  # flag i as bit i
-        places, base = PLACES[pattern], np.int32(word * EIGHT)
-        for i in range(EIGHT):
-            active[count + i] = base + places[i]
+        add_base(active[count : count + EIGHT], PLACES[pattern], np.int32(word * EIGHT))
         count += np.uint64(COUNTS[pattern])
     for i in range(whole * EIGHT, n):
         active[count] = i
@@ -58,180 +68,382 @@ def positions(flags, active):
     return np.int64(count)
 
 
+@apart
+def copy(out, row):
+    """out = row."""
+    for i in range(out.shape[0]):
+        out[i] = row[i]
+
+
+@apart
+def flag(values, flags):
+    """1 where a value is not 0."""
+    zero = values.dtype.type(0)
+    for i in range(values.shape[0]):
+        flags[i] = values[i] != zero
+
+
+@apart
+def count_set(values):
+    """How many values are not 0."""
+    zero, count = values.dtype.type(0), np.int32(0)
+    for i in range(values.shape[0]):
+        count += np.int32(values[i] != zero)
+    return count
+
+
+@apart
+def add_1(out, a):
+    """out += a."""
+    for i in range(out.shape[0]):
+        out[i] += a[i]
+
+
+@apart
+def add_2(out, a, b):
+    """out += a + b."""
+    for i in range(out.shape[0]):
+        out[i] += a[i] + b[i]
+
+
+@apart
+def add_4(out, a, b, c, d):
+    """out += a + b + c + d."""
+    for i in range(out.shape[0]):
+        out[i] += (a[i] + b[i]) + (c[i] + d[i])
+
+
+@apart
+def add_8(out, a, b, c, d, e, f, g, h):
+    """out += the sum of eight rows."""
+    for i in range(out.shape[0]):
+        out[i] += ((a[i] + b[i]) + (c[i] + d[i])) + ((e[i] + f[i]) + (g[i] + h[i]))
+
+
+@apart
+def add_scaled_1(out, a, p):
+    """out += p a."""
+    for i in range(out.shape[0]):
+        out[i] += p * a[i]
+
+
+@apart
+def add_scaled_4(out, a, b, c, d, p, q, r, s):
+    """out += p a + q b + r c + s d."""
+    for i in range(out.shape[0]):
+        out[i] += (p * a[i] + q * b[i]) + (r * c[i] + s * d[i])
+
+
 @lean
 def add_rows(out, rows, active, count):
     """out += the rows whose numbers are the first ``count`` of ``active``."""
-    n = out.shape[0]
     k = 0
-    while k + 4 <= count:
-        first, second, third, fourth = rows[active[k]], rows[active[k + 1]], rows[active[k + 2]], rows[active[k + 3]]
-        for i in range(n):
-            out[i] += (first[i] + second[i]) + (third[i] + fourth[i])
+    while k + 8 <= count:
+        a, b, c, d = rows[active[k]], rows[active[k + 1]], rows[active[k + 2]], rows[active[k + 3]]
+        e, f, g, h = rows[active[k + 4]], rows[active[k + 5]], rows[active[k + 6]], rows[active[k + 7]]
+        add_8(out, a, b, c, d, e, f, g, h)
+        k += 8
+    if k + 4 <= count:
+        add_4(out, rows[active[k]], rows[active[k + 1]], rows[active[k + 2]], rows[active[k + 3]])
         k += 4
-    while k < count:
-        row = rows[active[k]]
-        for i in range(n):
-            out[i] += row[i]
-        k += 1
+    if k + 2 <= count:
+        add_2(out, rows[active[k]], rows[active[k + 1]])
+        k += 2
+    if k < count:
+        add_1(out, rows[active[k]])
 
 
 @lean
 def add_weighted(out, rows, values, active, count):
-    """out += Σ values[a] · rows[a] over the first ``count`` a of ``active``."""
-    n = out.shape[0]
+    """out += Σ values[k] · rows[active[k]] over the first ``count`` k."""
     k = 0
     while k + 4 <= count:
-        a, b, c, d = active[k], active[k + 1], active[k + 2], active[k + 3]
-        first, second, third, fourth = rows[a], rows[b], rows[c], rows[d]
-        p, q, r, s = values[a], values[b], values[c], values[d]
-        for i in range(n):
-            out[i] += (p * first[i] + q * second[i]) + (r * third[i] + s * fourth[i])
+        first, second, third, fourth = rows[active[k]], rows[active[k + 1]], rows[active[k + 2]], rows[active[k + 3]]
+        add_scaled_4(out, first, second, third, fourth, values[k], values[k + 1], values[k + 2], values[k + 3])
         k += 4
     while k < count:
-        row, p = rows[active[k]], values[active[k]]
-        for i in range(n):
-            out[i] += p * row[i]
+        add_scaled_1(out, rows[active[k]], values[k])
         k += 1
 
 
 @lean
-def hear(out, rows, values, flags, active):
-    """out += rowsᵀ values, at the price of the values that are not 0."""
-    zero = values.dtype.type(0)
+def events(values, flags, active, weights):
+    """Where values are not 0, and what they are there; how many, and whether all are 1."""
     one = values.dtype.type(1)
-    for j in range(values.shape[0]):
-        flags[j] = values[j] != zero
+    flag(values, flags)
     count = positions(flags, active)
     binary = True
     for k in range(count):
-        binary &= values[active[k]] == one
+        weights[k] = values[active[k]]
+        binary &= weights[k] == one
+    return count, binary
+
+
+@lean
+def hear(out, rows, values, spare):
+    """out += rowsᵀ values, at the price of the values that are not 0."""
+    flags, active, weights = spare
+    count, binary = events(values, flags, active, weights)
     if binary:
         add_rows(out, rows, active, count)
     else:
-        add_weighted(out, rows, values, active, count)
+        add_weighted(out, rows, weights, active, count)
 
 
-@lean
-def step(drive, z, flags, silent, state, own, refractory, rests, rules):
-    """One step of one row of neurons, in place: ``drive`` is what arrives, ``state`` rows are x, s and b."""
-    alpha, gain, bound, jump = own[0], own[1], own[3], own[5]
-    _, to_value, _, has_syn, adaptive, _ = rules
-    x, s, b = state[0], state[1], state[2]
-    n = drive.shape[0]
-    zero = drive.dtype.type(0)
-    one = drive.dtype.type(1)
-    if to_value:
-        target = own[6]
-        for i in range(n):
-            x[i] = target[i] if z[i] > zero else x[i]
-    if has_syn:
-        syn = own[2]
-        for i in range(n):
-            s[i] = syn[i] * s[i] + drive[i]
-            drive[i] = s[i]
-    if adaptive:
-        rho, adaptation = own[7], own[8]
-        for i in range(n):
-            b[i] = rho[i] * b[i] + (one - rho[i]) * z[i]
-            x[i] = alpha[i] * x[i] + gain[i] * drive[i] - z[i] * (jump[i] + adaptation[i] * b[i])
-            flags[i] = x[i] > bound[i] + adaptation[i] * b[i]
-    else:
-        for i in range(n):
-            x[i] = alpha[i] * x[i] + gain[i] * drive[i] - z[i] * jump[i]
-            flags[i] = x[i] > bound[i]
+@apart
+def restart(x, before, target):
+    """x = target after a spike."""
+    zero = x.dtype.type(0)
+    for i in range(x.shape[0]):
+        x[i] = target[i] if before[i] > zero else x[i]
+
+
+@apart
+def filter_drive(s, drive, syn):
+    """s = syn s + drive, which becomes the drive."""
+    for i in range(s.shape[0]):
+        s[i] = syn[i] * s[i] + drive[i]
+        drive[i] = s[i]
+
+
+@apart
+def adapt(b, before, rho, adaptation, bound, jump, level, moved):
+    """b of this step, and what a neuron has to exceed and loses by a spike at it."""
+    one = b.dtype.type(1)
+    for i in range(b.shape[0]):
+        b[i] = rho[i] * b[i] + (one - rho[i]) * before[i]
+        gained = adaptation[i] * b[i]
+        level[i] = bound[i] + gained
+        moved[i] = jump[i] + gained
+
+
+@apart
+def advance(x, drive, before, after, flags, alpha, gain, level, moved):
+    """x and the spikes of this step."""
+    for i in range(x.shape[0]):
+        x[i] = alpha[i] * x[i] + gain[i] * drive[i] - before[i] * moved[i]
+        flags[i] = x[i] > level[i]
+        after[i] = x[i] > level[i]
+
+
+@apart
+def rest(after, flags, silent, refractory):
+    """Takes back the spikes of neurons that have not rested."""
+    zero = after.dtype.type(0)
+    for i in range(after.shape[0]):
+        fires = (after[i] > zero) & (silent[i] <= 0)
+        silent[i] = refractory[i] if fires else silent[i] - 1
+        flags[i] = fires
+        after[i] = fires
+
+
+@part
+def step(drive, before, after, flags, silent, state, own, refractory, rests, rules):
+    """One step of one row of neurons: ``drive`` is what arrives, ``before`` and ``after`` are the spikes of the last
+    step and of this one, ``state`` rows x, s, b, and room for two more."""
+    x, level, moved = state[0], own[3], own[5]
+    if rules[1]:
+        restart(x, before, own[6])
+    if rules[3]:
+        filter_drive(state[1], drive, own[2])
+    if rules[4]:
+        level, moved = state[3], state[4]
+        adapt(state[2], before, own[7], own[8], own[3], own[5], level, moved)
+    advance(x, drive, before, after, flags, own[0], own[1], level, moved)
     if rests:
-        for i in range(n):
-            flags[i] = flags[i] if silent[i] <= 0 else 0
-            silent[i] = refractory[i] if flags[i] else silent[i] - 1
-    for i in range(n):
-        z[i] = flags[i]
+        rest(after, flags, silent, refractory)
 
 
 @lean
-def lif_forward_group(at, current, heard, recurrent, own, refractory, rules, outputs, scratch):
-    """A group of rows through time."""
-    chip, from_chip, first, group, rests = at
+def lif_forward_row(at, current, heard, recurrent, own, refractory, rules, outputs, scratch):
+    """A row through time; ``recurrent`` has row = source."""
+    rests, hears = at
     spikes, x_trace = outputs
-    x, weight, bias, swapped = heard
-    real, flags, silent, active, count, x_flags, x_active = scratch
-    steps, n = spikes.shape[1], spikes.shape[3]
-    keep, has_recurrent, hears = x_trace.shape[0] > 0, recurrent.shape[1] > 0, x.shape[2] > 0
-    for t in range(steps):
-        for r in range(group):
-            row = first + r
-            drive, z, state = real[r, 0], real[r, 1], real[r, 2:]
-            arriving = bias if hears else current[from_chip, t, row]
-            for i in range(n):
-                drive[i] = arriving[i]
-            if hears:
-                hear(drive, weight, x[row, t] if swapped else x[t, row], x_flags, x_active)
-            if has_recurrent:
-                add_rows(drive, recurrent, active[r], count[r])
-            step(drive, z, flags, silent[r], state, own, refractory, rests, rules)
-            out = spikes[chip, t, row]
-            for i in range(n):
-                out[i] = z[i]
-            if keep:
-                level, trace = state[0], x_trace[chip, t, row]
-                for i in range(n):
-                    trace[i] = level[i]
-            if has_recurrent:
-                count[r] = positions(flags, active[r])
+    x, weight, bias = heard
+    real, at_rest, flags, silent, active, spare = scratch
+    drive, state = real[0], real[1:]
+    keep, has_recurrent = x_trace.shape[0] > 0, recurrent.shape[1] > 0
+    count = 0
+    for t in range(spikes.shape[0]):
+        copy(drive, bias if hears else current[t])
+        if hears:
+            hear(drive, weight, x[t], spare)
+        if has_recurrent:
+            add_rows(drive, recurrent, active, count)
+        before = spikes[t - 1] if t > 0 else at_rest
+        step(drive, before, spikes[t], flags, silent, state, own, refractory, rests, rules)
+        if keep:
+            copy(x_trace[t], state[0])
+        if has_recurrent:
+            count = positions(flags, active)
 
 
 @jit
 def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refractory, rules, outputs):
     """Spikes of rows ``low`` to ``high``, and x where ``outputs`` has room for it.
 
-    What arrives is ``current`` or, where ``heard`` is not empty, worked out on the way from x (chips, steps, batch,
-    n_in) (swapped: batch, steps), a weight (chips, n_in, n) and a bias (chips, n).
+    What arrives is ``current`` or, where ``heard`` is not empty, worked out on the way from x (chips, batch, steps,
+    n_in), a weight (chips, n_in, n) and a bias (chips, n).
     """
-    x, weight, bias, swapped = heard
-    spikes = outputs[0]
+    x, weight, bias = heard
+    spikes, x_trace = outputs
     n, n_in = spikes.shape[3], x.shape[3]
-    own_x, own_weight = x[chip if x.shape[0] > 1 else 0], weight[chip if weight.shape[0] > 1 else 0]
-    own_heard = own_x, own_weight, bias[chip if bias.shape[0] > 1 else 0], swapped
-    own = coefficients[chip if coefficients.shape[0] > 1 else 0]
-    rest = refractory[chip if refractory.shape[0] > 1 else 0]
-    rows = recurrent[chip if recurrent.shape[0] > 1 else 0] if recurrent.shape[0] > 0 else recurrent.reshape(n, 0)
-    real = np.empty((GROUP, 5, n), spikes.dtype)
-    silent = np.empty((GROUP, n), np.int32)
-    count = np.empty(GROUP, np.int64)
-    active, x_active = np.empty((GROUP, n + SPARE), np.int32), np.empty(n_in + SPARE, np.int32)
-    scratch = real, np.zeros(n, np.uint8), silent, active, count, np.empty(n_in, np.uint8), x_active
-    for first in range(low, high, GROUP):
+    hears, keep = x.shape[1] > 0, x_trace.shape[0] > 0
+    own_current, own_x = current[min(chip, len(current) - 1)], x[min(chip, len(x) - 1)]
+    own_weight, own_bias = weight[min(chip, len(weight) - 1)], bias[min(chip, len(bias) - 1)]
+    own = coefficients[min(chip, len(coefficients) - 1)]
+    pauses = refractory[min(chip, len(refractory) - 1)]
+    matrix = recurrent[min(chip, len(recurrent) - 1)] if recurrent.shape[0] > 0 else recurrent.reshape(n, 0)
+    real = np.empty((6, n), spikes.dtype)
+    silent = np.empty(n, np.int32)
+    spare = np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32), np.empty(n_in, spikes.dtype)
+    flags, active = np.zeros(n, np.uint8), np.empty(n + SPARE, np.int32)
+    scratch = real, np.zeros(n, spikes.dtype), flags, silent, active, spare
+    at = pauses.max() > 0, hears
+    for row in range(low, high):
         real[:] = 0
         silent[:] = 0
-        count[:] = 0
-        at = chip, chip if current.shape[0] > 1 else 0, first, min(GROUP, high - first), rest.max() > 0
-        lif_forward_group(at, current, own_heard, rows, own, rest, rules, outputs, scratch)
+        arriving = own_current[0 if hears else row]
+        row_heard = own_x[row if hears else 0], own_weight, own_bias
+        traces = spikes[chip, row], x_trace[chip, row] if keep else real[:0]
+        lif_forward_row(at, arriving, row_heard, matrix, own, pauses, rules, traces, scratch)
 
 
 @lean
-def slopes(x, level, per_span, surrogate, width, slope, u):
-    """u = (x − level) · per_span and the derivative of the spike in x there."""
-    n = x.shape[0]
-    dtype = x.dtype
-    one = dtype.type(1)
-    if surrogate == 0:
-        half_width = width * dtype.type(0.5)
-        for i in range(n):
-            at = (x[i] - level[i]) * per_span[i]
-            inside = one - abs(at)
-            slope[i] = half_width * (inside + abs(inside)) * per_span[i]
-            u[i] = at
-    elif surrogate == 1:
-        for i in range(n):
-            at = (x[i] - level[i]) * per_span[i]
-            outside = one + width * abs(at)
-            slope[i] = per_span[i] / (outside * outside)
-            u[i] = at
-    else:
-        scale = dtype.type(1 / math.pi) * width
-        for i in range(n):
-            at = (x[i] - level[i]) * per_span[i]
-            slope[i] = scale * per_span[i] / (one + width * width * at * at)
-            u[i] = at
+def fetch(row):
+    """Asks for the memory of a row."""
+    for i in range(0, row.shape[0], LINE):
+        prefetch(row, i)
+
+
+@apart
+def level_of(b, bound, jump, scale, adaptation, widens, level, per_span, moved):
+    """What a neuron has to exceed at this adaptation, one over the surrogate's scale there, and what a spike takes."""
+    one = b.dtype.type(1)
+    for i in range(b.shape[0]):
+        gained = adaptation[i] * b[i]
+        level[i] = bound[i] + gained
+        per_span[i] = one / (scale[i] + widens * gained)
+        moved[i] = jump[i] + gained
+
+
+@apart
+def triangle(x, level, per_span, width, arriving, before, g, slope, u):
+    """The gradient of the spikes, u = (x − level) · per_span and the derivative of the spike in x there."""
+    one = x.dtype.type(1)
+    half_width = width * x.dtype.type(0.5)
+    for i in range(x.shape[0]):
+        at = (x[i] - level[i]) * per_span[i]
+        inside = one - abs(at)
+        slope[i] = half_width * (inside + abs(inside)) * per_span[i]
+        u[i] = at
+        g[i] = arriving[i] + before[i]
+
+
+@apart
+def fast_sigmoid(x, level, per_span, width, arriving, before, g, slope, u):
+    """As :func:`triangle`."""
+    one = x.dtype.type(1)
+    for i in range(x.shape[0]):
+        at = (x[i] - level[i]) * per_span[i]
+        outside = one + width * abs(at)
+        slope[i] = per_span[i] / (outside * outside)
+        u[i] = at
+        g[i] = arriving[i] + before[i]
+
+
+@apart
+def arctan(x, level, per_span, width, arriving, before, g, slope, u):
+    """As :func:`triangle`."""
+    one = x.dtype.type(1)
+    scale = x.dtype.type(1 / math.pi) * width
+    for i in range(x.shape[0]):
+        at = (x[i] - level[i]) * per_span[i]
+        slope[i] = scale * per_span[i] / (one + width * width * at * at)
+        u[i] = at
+        g[i] = arriving[i] + before[i]
+
+
+@apart
+def silence(slope, earlier, refractory, back):
+    """No slope for neurons that spiked ``back`` steps ago and have to rest longer."""
+    zero = slope.dtype.type(0)
+    for i in range(slope.shape[0]):
+        slope[i] = slope[i] if back > refractory[i] or earlier[i] == zero else zero
+
+
+@apart
+def lower(lam, g, slope, u, s, before, x, x_before, z_before, moved, own, g_x, sums, keep):
+    """One step back of a neuron from which spikes subtract; ``g`` becomes what passed the surrogate."""
+    alpha, per_gain = own
+    to_alpha, to_gain, to_bound, to_scale, to_jump = sums
+    for i in range(lam.shape[0]):
+        held = (x[i] - alpha[i] * x_before[i] + z_before[i] * moved[i]) * per_gain[i]
+        through = g[i] * slope[i]
+        now = alpha[i] * lam[i] + through + g_x[i]
+        s[i] = held
+        g[i] = through
+        lam[i] = now
+        to_bound[i] -= through
+        to_scale[i] -= through * u[i]
+        to_gain[i] += now * held
+        to_alpha[i] += now * x_before[i]
+        to_jump[i] -= now * z_before[i]
+        before[i] = -keep * now * moved[i]
+
+
+@apart
+def lower_to_value(lam, g, slope, u, s, before, x, x_before, z_before, spikes, own, g_x, sums, keep):
+    """One step back of a neuron that starts again from ``target`` after a spike; as :func:`lower`."""
+    alpha, per_gain, target = own
+    to_alpha, to_gain, to_bound, to_scale, to_target = sums
+    one = lam.dtype.type(1)
+    for i in range(lam.shape[0]):
+        missing = target[i] - x_before[i]
+        began = x_before[i] + z_before[i] * missing
+        held = (x[i] - alpha[i] * began) * per_gain[i]
+        through = g[i] * slope[i]
+        now = alpha[i] * lam[i] * (one - spikes[i]) + through + g_x[i]
+        s[i] = held
+        g[i] = through
+        lam[i] = now
+        to_bound[i] -= through
+        to_scale[i] -= through * u[i]
+        to_gain[i] += now * held
+        to_alpha[i] += now * began
+        to_target[i] += now * z_before[i] * alpha[i]
+        before[i] = keep * now * alpha[i] * missing
+
+
+@apart
+def drive_of(drive, lam, gain, out):
+    """The gradient of what arrived."""
+    for i in range(lam.shape[0]):
+        drive[i] = gain[i] * lam[i]
+        out[i] = gain[i] * lam[i]
+
+
+@apart
+def filtered_drive_of(drive, later, lam, gain, syn, s, to_syn, out):
+    """:func:`drive_of` through a synapse, ``later`` being that of the step after."""
+    for i in range(lam.shape[0]):
+        to_syn[i] += later[i] * s[i]
+        now = gain[i] * lam[i] + syn[i] * later[i]
+        drive[i] = now
+        out[i] = now
+
+
+@apart
+def lower_adaptation(lam_b, lam, g, u, before, b, b_before, z_before, rho, adaptation, widens, to_rho, to_adaptation):
+    """One step back of the adaptation."""
+    one = lam.dtype.type(1)
+    for i in range(lam.shape[0]):
+        gained = -g[i] * (one + widens * u[i]) - lam[i] * z_before[i]  # dL/d(adaptation · b)
+        now = rho[i] * lam_b[i] + adaptation[i] * gained
+        lam_b[i] = now
+        to_adaptation[i] += gained * b[i]
+        to_rho[i] += now * (b_before[i] - z_before[i])
+        before[i] += (one - rho[i]) * now
 
 
 @lean
@@ -263,462 +475,465 @@ def dots(out, rows, vector, active, count):
         k += 1
 
 
+@apart
+def add_tile(out_a, out_b, out_c, out_d, e, f, g, h, p, q, r, s):
+    """Each of four rows += its four numbers times four other rows."""
+    for i in range(out_a.shape[0]):
+        out_a[i] += (p[0] * e[i] + p[1] * f[i]) + (p[2] * g[i] + p[3] * h[i])
+        out_b[i] += (q[0] * e[i] + q[1] * f[i]) + (q[2] * g[i] + q[3] * h[i])
+        out_c[i] += (r[0] * e[i] + r[1] * f[i]) + (r[2] * g[i] + r[3] * h[i])
+        out_d[i] += (s[0] * e[i] + s[1] * f[i]) + (s[2] * g[i] + s[3] * h[i])
+
+
 @lean
 def products(out, rows, vectors):
-    """out[r, i] += rows[i] · vectors[r] for all i and four vectors at once."""
+    """out[r] += rowsᵀ vectors[r], for four vectors at once."""
     n = vectors.shape[1]
-    zero = vectors.dtype.type(0)
     p, q, r, s = vectors[0], vectors[1], vectors[2], vectors[3]
-    i = 0
-    while i + 4 <= n:
-        a, b, c, d = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
-        pa = pb = pc = pd = qa = qb = qc = qd = zero
-        ra = rb = rc = rd = sa = sb = sc = sd = zero
-        for k in range(n):
-            pa += a[k] * p[k]
-            pb += b[k] * p[k]
-            pc += c[k] * p[k]
-            pd += d[k] * p[k]
-            qa += a[k] * q[k]
-            qb += b[k] * q[k]
-            qc += c[k] * q[k]
-            qd += d[k] * q[k]
-            ra += a[k] * r[k]
-            rb += b[k] * r[k]
-            rc += c[k] * r[k]
-            rd += d[k] * r[k]
-            sa += a[k] * s[k]
-            sb += b[k] * s[k]
-            sc += c[k] * s[k]
-            sd += d[k] * s[k]
-        out[0, i] += pa
-        out[0, i + 1] += pb
-        out[0, i + 2] += pc
-        out[0, i + 3] += pd
-        out[1, i] += qa
-        out[1, i + 1] += qb
-        out[1, i + 2] += qc
-        out[1, i + 3] += qd
-        out[2, i] += ra
-        out[2, i + 1] += rb
-        out[2, i + 2] += rc
-        out[2, i + 3] += rd
-        out[3, i] += sa
-        out[3, i + 1] += sb
-        out[3, i + 2] += sc
-        out[3, i + 3] += sd
-        i += 4
-    while i < n:
-        a = rows[i]
-        pa = qa = ra = sa = zero
-        for k in range(n):
-            pa += a[k] * p[k]
-            qa += a[k] * q[k]
-            ra += a[k] * r[k]
-            sa += a[k] * s[k]
-        out[0, i] += pa
-        out[1, i] += qa
-        out[2, i] += ra
-        out[3, i] += sa
-        i += 1
+    k = 0
+    while k + 4 <= n:
+        e, f, g, h = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+        add_tile(out[0], out[1], out[2], out[3], e, f, g, h, p[k:], q[k:], r[k:], s[k:])
+        k += 4
+    while k < n:
+        add_scaled_1(out[0], rows[k], p[k])
+        add_scaled_1(out[1], rows[k], q[k])
+        add_scaled_1(out[2], rows[k], r[k])
+        add_scaled_1(out[3], rows[k], s[k])
+        k += 1
 
 
 @lean
-def add_outer(matrix, spikes, flags, counts, active, vectors):
-    """matrix[j] += Σ_r spikes[r, j] · vectors[r] over a group of rows, for every j with a spike."""
-    n = vectors.shape[1]
-    p, q, r, s = vectors[0], vectors[1], vectors[2], vectors[3]
-    for i in range(n):
-        counts[i] = flags[0, i] | flags[1, i] | flags[2, i] | flags[3, i]
-    for k in range(positions(counts, active)):
-        j = active[k]
-        row = matrix[j]
-        if flags[0, j] + flags[1, j] + flags[2, j] + flags[3, j] == 1:
-            vector = vectors[flags[1, j] + 2 * flags[2, j] + 3 * flags[3, j]]
-            for i in range(n):
-                row[i] += vector[i]
+def add_collected(matrix, vectors, lists, rows, ends, order, weighted):
+    """matrix[j] += Σ value · vectors[m] over all m < ``rows`` and j in m's list, j after j.
+
+    ``lists`` are positions, values there and how many there are; ``ends`` has room for one number more than the matrix
+    has rows, ``order``, places and values, for as many as there can be.
+    """
+    positions_of, values_of, counts = lists
+    places, values = order
+    n = matrix.shape[0]
+    for j in range(n + 1):
+        ends[j] = 0
+    for m in range(rows):
+        for k in range(counts[m]):
+            ends[positions_of[m, k] + 1] += 1
+    for j in range(n):
+        ends[j + 1] += ends[j]
+    for m in range(rows):
+        for k in range(counts[m]):
+            j = positions_of[m, k]
+            places[ends[j]] = m
+            if weighted:
+                values[ends[j]] = values_of[m, k]
+            ends[j] += 1
+    begin = 0
+    for j in range(n):
+        count = ends[j] - begin
+        if weighted:
+            add_weighted(matrix[j], vectors, values[begin:], places[begin:], count)
         else:
-            a, b, c, d = spikes[0, j], spikes[1, j], spikes[2, j], spikes[3, j]
-            for i in range(n):
-                row[i] += (a * p[i] + b * q[i]) + (c * r[i] + d * s[i])
+            add_rows(matrix[j], vectors, places[begin:], count)
+        begin = ends[j]
 
 
 @lean
 def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, width, scratch):
     """Back through time with up to four rows; ``scratch`` holds all that is written besides the gradients."""
     chip, first, group, longest = at
-    spikes, x_trace, g_spikes, g_x, g_current, recurrent, matrix = data
+    spikes, x_trace, g_spikes, g_x, g_current, by_source, by_target, matrix = data
     surrogate, to_value, detach, has_syn, adaptive, scaled = rules
-    x_in, g_weight, g_bias, swapped = heard
-    real, whole, active, count, x_flags, x_active = scratch
-    lam, g_drive, g_before, g_z, lam_b = real[0], real[1], real[2], real[3], real[4]
-    u, slope, z_past = real[5], real[6], real[7]
-    level, per_span, jump_now, s, at_rest = real[8, 0], real[8, 1], real[8, 2], real[8, 3], real[9, 0]
-    per_gain = per[0]
-    flags, fired, counts = whole[0], whole[1], whole[2, 0]
+    x_in, g_weight, g_bias = heard
+    real, spare_rows, drives, flags, active, fired, told, work = scratch
+    lam, before, g_z, lam_b, u, slope, moved_by = real[0], real[1], real[2], real[3], real[4], real[5], real[6]
+    at_rest, level, per_span, s, unused = spare_rows[0], spare_rows[1], spare_rows[2], spare_rows[3], spare_rows[4]
     b_trace, sums = traces
-    alpha, gain, syn, bound, scale, jump, target, rho, adaptation = (
-        own[0],
-        own[1],
-        own[2],
-        own[3],
-        own[4],
-        own[5],
-        own[6],
-        own[7],
-        own[8],
-    )
-    steps, n = spikes.shape[1], spikes.shape[3]
+    steps, n = spikes.shape[2], spikes.shape[3]
     dtype = spikes.dtype
-    zero = dtype.type(0)
-    one = dtype.type(1)
-    has_recurrent, has_g_x = recurrent.shape[1] > 0, g_x.shape[0] > 0
-    widens = one if scaled else zero
+    widens, keep = dtype.type(scaled), dtype.type(0 if detach else 1)
+    has_recurrent, has_g_x = by_source.shape[1] > 0, g_x.shape[0] > 0
     hears, tells = g_weight.shape[0] > 0, g_current.shape[0] > 0
+    x_flags, x_binary = told[3], True
+    slot = 0  # the drives of the step after this one; those collected begin with the next
     for t in range(steps - 1, -1, -1):
+        later, now = drives[slot : slot + GROUP], drives[slot + GROUP : slot + 2 * GROUP]
         for r in range(group):
             row = first + r
-            x, g_row, before, g, slope_r = x_trace[chip, t, row], g_spikes[chip, t, row], g_before[r], g_z[r], slope[r]
+            x, arriving = x_trace[chip, row, t], g_spikes[chip, row, t]
+            if t > 1:  # backwards in time is no order that a processor foresees
+                fetch(x_trace[chip, row, t - 2])
+                fetch(spikes[chip, row, t - 2])
+                fetch(g_spikes[chip, row, t - 1])
+            bar, per_bar = own[3], per[1]
             if adaptive:
-                b = b_trace[r, t]
-                for i in range(n):
-                    level[i] = bound[i] + adaptation[i] * b[i]
-                for i in range(n):
-                    per_span[i] = one / (scale[i] + widens * adaptation[i] * b[i])
-                slopes(x, level, per_span, surrogate, width, slope_r, u[r])
+                bar, per_bar = level, per_span
+                level_of(b_trace[r, t], own[3], own[5], own[4], own[8], widens, level, per_span, moved_by[r])
+            if surrogate == 0:
+                triangle(x, bar, per_bar, width, arriving, before[r], g_z[r], slope[r], u[r])
+            elif surrogate == 1:
+                fast_sigmoid(x, bar, per_bar, width, arriving, before[r], g_z[r], slope[r], u[r])
             else:
-                slopes(x, bound, per[1], surrogate, width, slope_r, u[r])
-            for i in range(n):
-                g[i] = g_row[i] + before[i]
+                arctan(x, bar, per_bar, width, arriving, before[r], g_z[r], slope[r], u[r])
             for back in range(1, min(longest, t) + 1):
-                z_back = spikes[chip, t - back, row]
-                for i in range(n):
-                    slope_r[i] = slope_r[i] if back > refractory[i] or z_back[i] == zero else zero
-            if has_recurrent:
-                flag = flags[r]
-                for i in range(n):
-                    flag[i] = slope_r[i] > zero
-                count[r] = positions(flag, active[r])
+                silence(slope[r], spikes[chip, row, t - back], refractory, back)
         if has_recurrent and t + 1 < steps:
             many = 0
             for r in range(group):
-                many += count[r]
-            # Four rows by four columns at once cost about as much for all neurons as one by one for a third of them.
-            if 3 * many > GROUP * n:
-                products(g_z, recurrent, g_drive)
+                many += count_set(slope[r])
+            # Four rows by four columns at once cost about as much for all neurons as one by one for a fifth of them.
+            if 5 * many > GROUP * n:
+                products(g_z, by_target, later)
             else:
                 for r in range(group):
-                    dots(g_z[r], recurrent, g_drive[r], active[r], count[r])
+                    flag(slope[r], flags)
+                    dots(g_z[r], by_source, later[r], active, positions(flags, active))
         for r in range(group):
-            row = first + r
-            x, z = x_trace[chip, t, row], spikes[chip, t, row]
-            z_before = spikes[chip, t - 1, row] if t > 0 else at_rest
-            x_before = x_trace[chip, t - 1, row] if t > 0 else at_rest
-            lam_r, g, slope_r, u_r, drive, before = lam[r], g_z[r], slope[r], u[r], g_drive[r], g_before[r]
-            moved = jump
-            if adaptive:
-                b = b_trace[r, t]
-                for i in range(n):
-                    jump_now[i] = jump[i] + adaptation[i] * b[i]
-                moved = jump_now
+            row, m = first + r, slot + r
+            x, z_before = x_trace[chip, row, t], spikes[chip, row, t - 1] if t > 0 else at_rest
+            x_before = x_trace[chip, row, t - 1] if t > 0 else at_rest
+            g_membrane = g_x[chip, row, t] if has_g_x else at_rest
             # s is what is left of x when the rest of its equation is taken off, so it need not be kept.
             if to_value:
-                for i in range(n):
-                    kept = x_before[i] + z_before[i] * (target[i] - x_before[i])
-                    s[i] = (x[i] - alpha[i] * kept) * per_gain[i]
+                numbers, grads = (own[0], per[0], own[6]), (sums[0], sums[1], sums[3], sums[4], sums[6])
+                spiked = spikes[chip, row, t]
+                lower_to_value(
+                    lam[r], g_z[r], slope[r], u[r], s, before[r], x, x_before, z_before, spiked, numbers, g_membrane,
+                    grads, keep,
+                )  # fmt: skip
             else:
-                for i in range(n):
-                    s[i] = (x[i] - alpha[i] * x_before[i] + z_before[i] * moved[i]) * per_gain[i]
-            if to_value:
-                for i in range(n):
-                    lam_r[i] *= one - z[i]
-            for i in range(n):
-                through = g[i] * slope_r[i]
-                lam_r[i] = alpha[i] * lam_r[i] + through
-                g[i] = through
-            if has_g_x:
-                g_row = g_x[chip, t, row]
-                for i in range(n):
-                    lam_r[i] += g_row[i]
-            to_alpha, to_gain, to_syn, to_bound, to_scale = sums[0], sums[1], sums[2], sums[3], sums[4]
-            for i in range(n):
-                to_bound[i] -= g[i]
-                to_scale[i] -= g[i] * u_r[i]
-                to_gain[i] += lam_r[i] * s[i]
-                to_alpha[i] += lam_r[i] * x_before[i]
-            if to_value:
-                to_target = sums[6]
-                for i in range(n):
-                    missing = target[i] - x_before[i]
-                    to_alpha[i] += lam_r[i] * z_before[i] * missing
-                    to_target[i] += lam_r[i] * z_before[i] * alpha[i]
-                    before[i] = zero if detach else lam_r[i] * alpha[i] * missing
-            else:
-                to_jump = sums[5]
-                for i in range(n):
-                    to_jump[i] -= lam_r[i] * z_before[i]
-                    before[i] = zero if detach else -lam_r[i] * moved[i]
+                moved = moved_by[r] if adaptive else own[5]
+                lower(
+                    lam[r], g_z[r], slope[r], u[r], s, before[r], x, x_before, z_before, moved, (own[0], per[0]),
+                    g_membrane, (sums[0], sums[1], sums[3], sums[4], sums[5]), keep,
+                )  # fmt: skip
+            out = g_current[chip, row, t] if tells else unused
             if has_syn:
-                for i in range(n):
-                    to_syn[i] += drive[i] * s[i]
-                    drive[i] = gain[i] * lam_r[i] + syn[i] * drive[i]
+                filtered_drive_of(now[r], later[r], lam[r], own[1], own[2], s, sums[2], out)
             else:
-                for i in range(n):
-                    drive[i] = gain[i] * lam_r[i]
-            if tells:
-                out = g_current[chip, t, row]
-                for i in range(n):
-                    out[i] = drive[i]
-            if hears:
-                values = x_in[row, t] if swapped else x_in[t, row]
-                for j in range(values.shape[0]):
-                    x_flags[j] = values[j] != zero
-                for k in range(positions(x_flags, x_active)):
-                    value, target_row = values[x_active[k]], g_weight[x_active[k]]
-                    for i in range(n):
-                        target_row[i] += value * drive[i]
-                for i in range(n):
-                    g_bias[i] += drive[i]
+                drive_of(now[r], lam[r], own[1], out)
             if adaptive:
-                b, lam_b_r, to_rho, to_adaptation = b_trace[r, t], lam_b[r], sums[7], sums[8]
-                b_before = b_trace[r, t - 1] if t > 0 else at_rest
-                for i in range(n):
-                    s[i] = -g[i] * (one + widens * u_r[i]) - lam_r[i] * z_before[i]  # dL/d(adaptation · b)
-                for i in range(n):
-                    lam_b_r[i] = rho[i] * lam_b_r[i] + adaptation[i] * s[i]
-                for i in range(n):
-                    to_adaptation[i] += s[i] * b[i]
-                for i in range(n):
-                    to_rho[i] += lam_b_r[i] * (b_before[i] - z_before[i])
-                for i in range(n):
-                    before[i] += (one - rho[i]) * lam_b_r[i]
-            if has_recurrent and t > 0:
-                z_past_r, fired_r = z_past[r], fired[r]
-                for i in range(n):
-                    z_past_r[i] = z_before[i]
-                    fired_r[i] = z_before[i] > zero
-        if has_recurrent and t > 0:
-            add_outer(matrix, z_past, fired, counts, active[0], g_drive)
+                b, b_before = b_trace[r, t], b_trace[r, t - 1] if t > 0 else at_rest
+                lower_adaptation(
+                    lam_b[r], lam[r], g_z[r], u[r], before[r], b, b_before, z_before, own[7], own[8], widens, sums[7],
+                    sums[8],
+                )  # fmt: skip
+            if has_recurrent:
+                flag(z_before, flags)
+                fired[2][m] = positions(flags, fired[0][m])
+            if hears:
+                add_1(g_bias, now[r])
+                told[2][m], binary = events(x_in[row, t], x_flags, told[0][m], told[1][m])
+                x_binary &= binary
+        slot += GROUP
+        if slot == CHUNK * GROUP or t == 0:
+            if has_recurrent:
+                add_collected(matrix, drives[GROUP:], fired, slot, work[0], (work[1], work[2]), False)
+            if hears:
+                add_collected(g_weight, drives[GROUP:], told[:3], slot, work[3], (work[4], work[5]), not x_binary)
+            for r in range(GROUP):
+                copy(drives[r], drives[slot + r])
+            slot, x_binary = 0, True
 
 
 @jit
 def lif_backward(
-    chip, block, low, high, gradients, traces, x, swapped, recurrent, coefficients, refractory, rules, width, grads
+    chip, block, low, high, gradients, traces, x, recurrent, coefficients, refractory, rules, width, grads
 ):
     """Gradients of rows ``low`` to ``high``: of the current, if there is room for it, as they are, of the rest summed
-    into ``block``; of weight and bias if there is room for them, from x as :func:`lif_forward` hears it."""
+    into ``block``; of weight and bias if there is room for them, from x as :func:`lif_forward` hears it. The recurrent
+    matrix comes with row = source and with row = target."""
     g_spikes, g_x = gradients
     spikes, x_trace = traces
     g_current, g_coefficients, g_recurrent, g_weight, g_bias = grads
+    sourced, targeted = recurrent
     adaptive = rules[4]
-    steps, n = spikes.shape[1], spikes.shape[3]
+    steps, n, n_in = spikes.shape[2], spikes.shape[3], x.shape[3]
     dtype = spikes.dtype
-    own = coefficients[chip if coefficients.shape[0] > 1 else 0]
-    has_recurrent = recurrent.shape[0] > 0
-    rows = recurrent[chip if recurrent.shape[0] > 1 else 0] if has_recurrent else recurrent.reshape(n, 0)
-    matrix = g_recurrent[chip, block] if has_recurrent else recurrent.reshape(n, 0)
-    data = spikes, x_trace, g_spikes, g_x, g_current, rows, matrix
+    own = coefficients[min(chip, len(coefficients) - 1)]
+    has_recurrent, hears = sourced.shape[0] > 0, g_weight.shape[2] > 0
+    by_source = sourced[min(chip, len(sourced) - 1)] if has_recurrent else sourced.reshape(n, 0)
+    by_target = targeted[min(chip, len(targeted) - 1)] if has_recurrent else targeted.reshape(n, 0)
+    matrix = g_recurrent[chip, block] if has_recurrent else sourced.reshape(n, 0)
+    data = spikes, x_trace, g_spikes, g_x, g_current, by_source, by_target, matrix
     per = np.empty((2, n), dtype)
     for i in range(n):
         per[0, i] = dtype.type(1) / own[1, i] if own[1, i] != 0 else 0
         per[1, i] = dtype.type(1) / own[4, i]
-    real = np.zeros((10, GROUP, n), dtype)
-    whole = np.zeros((3, GROUP, n), np.uint8)
-    active = np.empty((GROUP, n + SPARE), np.int32)
-    count = np.zeros(GROUP, np.int64)
+    collected = min(CHUNK, steps) * GROUP
+    spiking, hearing = n if has_recurrent else 0, n_in if hears else 0
+    fired = (
+        np.empty((collected, spiking + SPARE), np.int32),
+        np.empty((1, 0), dtype),
+        np.zeros(collected, np.int64),
+    )
+    told = (
+        np.empty((collected, hearing + SPARE), np.int32),
+        np.empty((collected, hearing), dtype),
+        np.zeros(collected, np.int64),
+        np.empty(hearing, np.uint8),
+    )
+    work = (
+        np.empty(spiking + 1, np.int64),
+        np.empty(collected * spiking, np.int32),
+        np.empty(0, dtype),
+        np.empty(hearing + 1, np.int64),
+        np.empty(collected * hearing, np.int32),
+        np.empty(collected * hearing, dtype),
+    )
+    real, spare_rows = np.zeros((7, GROUP, n), dtype), np.zeros((5, n), dtype)
+    drives = np.zeros((collected + GROUP, n), dtype)
+    flags, active = np.zeros(n, np.uint8), np.empty(n + SPARE, np.int32)
     b_trace = np.zeros((GROUP if adaptive else 0, steps, n), dtype)
     sums = g_coefficients[chip, block]
-    rest = refractory[chip if refractory.shape[0] > 1 else 0]
-    longest = rest.max()
-    n_in, hears = x.shape[3], g_weight.shape[2] > 0
+    pauses = refractory[min(chip, len(refractory) - 1)]
+    longest = pauses.max()
     place = (chip, block) if hears else (0, 0)
-    heard = x[chip if x.shape[0] > 1 else 0], g_weight[place], g_bias[place], swapped
+    heard = x[min(chip, len(x) - 1)], g_weight[place], g_bias[place]
+    scratch = real, spare_rows, drives, flags, active, fired, told, work
     for first in range(low, high, GROUP):
         group = min(GROUP, high - first)
         real[:] = 0
-        whole[:] = 0
+        drives[:] = 0
+        fired[2][:] = 0
+        told[2][:] = 0
         if adaptive:
             trace_adaptation(b_trace[:group], spikes[chip], first, own[7])
         at = chip, first, group, longest
-        scratch = real, whole, active, count, np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32)
-        lif_backward_group(at, data, heard, (b_trace, sums), own, per, rest, rules, width, scratch)
+        lif_backward_group(at, data, heard, (b_trace, sums), own, per, pauses, rules, width, scratch)
 
 
-@jit
+@apart
+def decay_towards(now, before, z, rho):
+    """now = rho before + (1 − rho) z."""
+    one = rho.dtype.type(1)
+    for i in range(now.shape[0]):
+        now[i] = rho[i] * before[i] + (one - rho[i]) * z[i]
+
+
+@lean
 def trace_adaptation(b_trace, spikes, first, rho):
     """b[t] = rho b[t−1] + (1 − rho) z[t−1] of the group of rows from ``first`` on."""
-    n = rho.shape[0]
     for r in range(b_trace.shape[0]):
         for t in range(1, b_trace.shape[1]):
-            before, now, z = b_trace[r, t - 1], b_trace[r, t], spikes[t - 1, first + r]
-            for i in range(n):
-                now[i] = rho[i] * before[i] + (rho.dtype.type(1) - rho[i]) * z[i]
+            decay_towards(b_trace[r, t], b_trace[r, t - 1], spikes[first + r, t - 1], rho)
+
+
+@apart
+def filter_step(v, current, alpha, gain, out):
+    """v = alpha v + gain current."""
+    for i in range(v.shape[0]):
+        v[i] = alpha[i] * v[i] + gain[i] * current[i]
+        out[i] = v[i]
 
 
 @jit
 def filter_forward(chip, low, high, current, alpha, gain, trace):
     """v[t] = alpha v[t−1] + gain current[t] of rows ``low`` to ``high``."""
-    steps, n = current.shape[1], current.shape[3]
-    a = alpha[chip if alpha.shape[0] > 1 else 0]
-    g = gain[chip if gain.shape[0] > 1 else 0]
-    from_chip = chip if current.shape[0] > 1 else 0
-    v = np.empty(n, current.dtype)
+    a = alpha[min(chip, len(alpha) - 1)]
+    g = gain[min(chip, len(gain) - 1)]
+    own = current[min(chip, len(current) - 1)]
+    v = np.empty(current.shape[3], current.dtype)
     for row in range(low, high):
         v[:] = 0
-        for t in range(steps):
-            arriving, out = current[from_chip, t, row], trace[chip, t, row]
-            for i in range(n):
-                v[i] = a[i] * v[i] + g[i] * arriving[i]
-                out[i] = v[i]
+        for t in range(current.shape[2]):
+            filter_step(v, own[row, t], a, g, trace[chip, row, t])
+
+
+@apart
+def filter_step_back(lam, g_row, arriving, before, alpha, gain, out, to_alpha, to_gain):
+    """One step back through :func:`filter_step`."""
+    for i in range(lam.shape[0]):
+        now = alpha[i] * lam[i] + g_row[i]
+        lam[i] = now
+        out[i] = gain[i] * now
+        to_alpha[i] += now * before[i]
+        to_gain[i] += now * arriving[i]
 
 
 @jit
 def filter_backward(chip, block, low, high, gradient, current, trace, alpha, gain, grads):
     """Gradients of rows ``low`` to ``high``: of the current as they are, of alpha and gain summed into ``block``."""
     g_current, g_coefficients = grads
-    steps, n = trace.shape[1], trace.shape[3]
-    a = alpha[chip if alpha.shape[0] > 1 else 0]
-    g = gain[chip if gain.shape[0] > 1 else 0]
-    from_chip = chip if current.shape[0] > 1 else 0
+    steps, n = trace.shape[2], trace.shape[3]
+    a = alpha[min(chip, len(alpha) - 1)]
+    g = gain[min(chip, len(gain) - 1)]
+    arriving = current[min(chip, len(current) - 1)]
     own = g_coefficients[chip, block]
     lam = np.empty(n, trace.dtype)
     at_rest = np.zeros(n, trace.dtype)
     for row in range(low, high):
         lam[:] = 0
         for t in range(steps - 1, -1, -1):
-            g_row, out, arriving = gradient[chip, t, row], g_current[chip, t, row], current[from_chip, t, row]
-            before = trace[chip, t - 1, row] if t > 0 else at_rest
-            for i in range(n):
-                lam[i] = a[i] * lam[i] + g_row[i]
-                out[i] = g[i] * lam[i]
-            for i in range(n):
-                own[0, i] += lam[i] * before[i]
-                own[1, i] += lam[i] * arriving[i]
+            before, out = trace[chip, row, t - 1] if t > 0 else at_rest, g_current[chip, row, t]
+            filter_step_back(lam, gradient[chip, row, t], arriving[row, t], before, a, g, out, own[0], own[1])
 
 
 @lean
-def gather_rows(at, x, weight, offset, out, scratch):
+def gather_rows(at, x, weight, offset, out, spare):
     """:func:`gather` for one chip."""
-    chip, from_chip, low, high, swapped = at
-    flags, active, total = scratch
-    n, width = out.shape[3], out.shape[2]
+    chip, from_chip, low, high = at
+    width = out.shape[2]
     for row in range(low, high):
         i, j = row // width, row % width
-        heard = x[from_chip, j, i] if swapped else x[from_chip, i, j]
         result = out[chip, i, j]
-        for k in range(n):
-            total[k] = offset[k]
-        hear(total, weight, heard, flags, active)
-        for k in range(n):
-            result[k] = total[k]
+        copy(result, offset)
+        hear(result, weight, x[from_chip, i, j], spare)
 
 
 @jit
-def gather(chip, low, high, x, weight, bias, swapped, out):
+def rate(rows, most):
+    """The share of numbers that are not 0 in at most ``most`` rows of some, at even distances."""
+    count, seen = 0, 0
+    for row in range(0, rows.shape[0], max(rows.shape[0] // most, 1)):
+        count += count_set(rows[row])
+        seen += rows.shape[1]
+    return count / max(seen, 1)
+
+
+@jit
+def gather(chip, low, high, x, weight, bias, out):
     """out = x weight + bias of rows ``low`` to ``high``: the rows of the weight (chips, n_in, n) where x is not 0.
 
-    x is (chips, p, q, n_in), bias (chips, n), out (chips, p, q, n); with ``swapped`` x is (chips, q, p, n_in).
+    x is (chips, p, q, n_in), bias (chips, n), out (chips, p, q, n).
     """
     n_in = x.shape[3]
-    at = chip, chip if x.shape[0] > 1 else 0, low, high, swapped
-    scratch = np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32), np.empty(out.shape[3], x.dtype)
-    own = weight[chip if weight.shape[0] > 1 else 0]
-    gather_rows(at, x, own, bias[chip if bias.shape[0] > 1 else 0], out, scratch)
+    at = chip, min(chip, len(x) - 1), low, high
+    spare = np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32), np.empty(n_in, x.dtype)
+    own = weight[min(chip, len(weight) - 1)]
+    gather_rows(at, x, own, bias[min(chip, len(bias) - 1)], out, spare)
 
 
 @lean
-def scatter_rows(at, x, gradient, target, scratch):
+def scatter_rows(at, x, gradient, target, told, work):
     """:func:`scatter` for one chip."""
-    chip, from_chip, low, high, swapped = at
-    flags, active = scratch
-    n_in, n, width = x.shape[3], gradient.shape[3], gradient.shape[2]
-    zero = x.dtype.type(0)
+    chip, from_chip, low, high = at
+    width = gradient.shape[2]
+    flat = gradient[chip].reshape(-1, gradient.shape[3])
+    begin, binary = low, True
     for row in range(low, high):
-        p, q = row // width, row % width
-        heard = x[from_chip, q, p] if swapped else x[from_chip, p, q]
-        g = gradient[chip, p, q]
-        for j in range(n_in):
-            flags[j] = heard[j] != zero
-        for k in range(positions(flags, active)):
-            value, own = heard[active[k]], target[active[k]]
-            for i in range(n):
-                own[i] += value * g[i]
+        m = row - begin
+        told[2][m], ones = events(x[from_chip, row // width, row % width], told[3], told[0][m], told[1][m])
+        binary &= ones
+        if m + 1 == len(told[0]) or row + 1 == high:
+            add_collected(target, flat[begin:], told[:3], m + 1, work[0], (work[1], work[2]), not binary)
+            begin, binary = row + 1, True
 
 
 @jit
-def scatter(chip, block, low, high, x, gradient, swapped, g_weight):
+def scatter(chip, block, low, high, x, gradient, g_weight):
     """g_weight[block] += xᵀ gradient over rows ``low`` to ``high``; shapes as in :func:`gather`."""
-    n_in = x.shape[3]
-    at = chip, chip if x.shape[0] > 1 else 0, low, high, swapped
-    scatter_rows(at, x, gradient, g_weight[chip, block], (np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32)))
+    n_in, rows = x.shape[3], min(CHUNK * GROUP, high - low)
+    at = chip, min(chip, len(x) - 1), low, high
+    told = (
+        np.empty((rows, n_in + SPARE), np.int32),
+        np.empty((rows, n_in), x.dtype),
+        np.empty(rows, np.int64),
+        np.empty(n_in, np.uint8),
+    )
+    work = np.empty(n_in + 1, np.int64), np.empty(rows * n_in, np.int32), np.empty(rows * n_in, x.dtype)
+    scatter_rows(at, x, gradient, g_weight[chip, block], told, work)
 
 
-# Columns of a fleet's table, one row a layer: neurons; where in the chip's numbers its weight (n_in, n), bias,
-# recurrent weight (−1 for none) and coefficients begin; whether it spikes and rests; the rules; its sources, from … to.
-N, WEIGHT, BIAS, RECURRENT, COEFFICIENT, SPIKES, RESTS, TO_VALUE, HAS_SYN, ADAPTIVE, FIRST, END, COLUMNS = range(13)
+@jit
+def list_events(x, starts, places, values):
+    """The events of x (batch, steps, n_in): those of row b · steps + t are from ``starts[row]`` to ``starts[row + 1]``.
+
+    Returns whether all values are 1. ``places`` and ``values`` have room for them; with none, only ``starts`` is set.
+    """
+    batch, steps, n_in = x.shape
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    k, binary = 0, True
+    for b in range(batch):
+        for t in range(steps):
+            starts[b * steps + t] = k
+            row = x[b, t]
+            for i in range(n_in):
+                if row[i] != zero:
+                    if len(places):
+                        places[k], values[k] = i, row[i]
+                    binary &= row[i] == one
+                    k += 1
+    starts[batch * steps] = k
+    return binary
+
+
+# Columns of a fleet's table, one row a layer: neurons, and neurons with those that only fill up a vector; where in the
+# chip's numbers its weight (n_in, n), bias, recurrent weight (−1 for none) and coefficients begin; whether it spikes
+# and rests; the rules; its sources, from … to.
+N, WIDTH, WEIGHT, BIAS, RECURRENT, COEFFICIENT, SPIKES, RESTS, TO_VALUE, HAS_SYN, ADAPTIVE, FIRST, END = range(13)
+COLUMNS = 13
+STATES = 8  # of a neuron: what arrives, five states, spikes of the last step and of this one
+
+
+@apart
+def add_to(out, a, b):
+    """out = a + b."""
+    for i in range(out.shape[0]):
+        out[i] = a[i] + b[i]
 
 
 @lean
-def fleet_row(x, out, numbers, refractory, table, sources, scratch):
+def fleet_row(row, heard, out, numbers, refractory, table, sources, scratch):
     """One row of one chip through all layers, step by step; nothing is kept but the output of the last layer."""
-    real, bytes_, silent, active, counts, flags, spare = scratch
-    layers = table.shape[0]
-    for t in range(x.shape[0]):
-        for layer in range(layers):
+    real, bytes_, silent, active, counts = scratch
+    starts, places, values, binary, n_in = heard
+    last, steps = table.shape[0] - 1, out.shape[0]
+    for t in range(steps):
+        for layer in range(last + 1):
             about = table[layer]
-            n = about[N]
-            drive, z, state = real[layer, 0, :n], real[layer, 1], real[layer, 2:]
-            bias = numbers[about[BIAS] : about[BIAS] + n]
-            for i in range(n):
-                drive[i] = bias[i]
+            width = about[WIDTH]
+            all_states = real[layer, : STATES * width].reshape(STATES, width)
+            drive, state, before = all_states[0], all_states[1:6], all_states[6 + t % 2]
+            after, flags = all_states[7 - t % 2], bytes_[layer, :width]
+            copy(drive, numbers[about[BIAS] : about[BIAS] + width])
             at = about[WEIGHT]
             for k in range(about[FIRST], about[END]):
                 source = sources[k]
-                n_in = x.shape[1] if source < 0 else table[source, N]
-                weight = numbers[at : at + n_in * n].reshape(n_in, n)
-                if source < 0:
-                    hear(drive, weight, x[t], flags, spare)
-                else:
+                rows = n_in if source < 0 else table[source, N]
+                weight = numbers[at : at + rows * width].reshape(rows, width)
+                if source >= 0:
                     add_rows(drive, weight, active[source], counts[source])
-                at += n_in * n
+                else:
+                    begin, end = starts[row * steps + t], starts[row * steps + t + 1]
+                    if binary:
+                        add_rows(drive, weight, places[begin:], end - begin)
+                    else:
+                        add_weighted(drive, weight, values[begin:], places[begin:], end - begin)
+                at += rows * width
             if about[RECURRENT] >= 0:
                 at = about[RECURRENT]
-                add_rows(drive, numbers[at : at + n * n].reshape(n, n), active[layer], counts[layer])
+                weight = numbers[at : at + about[N] * width].reshape(about[N], width)
+                add_rows(drive, weight, active[layer], counts[layer])
             at = about[COEFFICIENT]
-            own = numbers[at : at + COEFFICIENTS * n].reshape(COEFFICIENTS, n)
+            own = numbers[at : at + COEFFICIENTS * width].reshape(COEFFICIENTS, width)
             rules = 0, about[TO_VALUE], 0, about[HAS_SYN], about[ADAPTIVE], 0
-            step(drive, z, bytes_[layer], silent[layer], state, own, refractory[layer], about[RESTS] > 0, rules)
-            counts[layer] = positions(bytes_[layer, :n], active[layer]) if about[SPIKES] else 0
-        last, result = layers - 1, out[t]
-        n, at = table[last, N], table[last, COEFFICIENT]
-        own = numbers[at : at + COEFFICIENTS * n].reshape(COEFFICIENTS, n)
-        output, leak = real[last, 1], own[6]
-        if not table[last, SPIKES]:
-            output = real[last, 2]
-            for i in range(n):
-                result[i] = output[i] + leak[i]
-        else:
-            for i in range(n):
-                result[i] = output[i]
+            pauses = refractory[layer, :width]
+            step(drive, before, after, flags, silent[layer], state, own, pauses, about[RESTS] > 0, rules)
+            counts[layer] = positions(flags, active[layer]) if about[SPIKES] else 0
+            if layer == last:
+                result = out[t]
+                if about[SPIKES]:
+                    copy(result, after)
+                else:
+                    add_to(result, state[0], own[6])  # the row of a reset's value holds the leak
 
 
 @jit
-def fleet(chip, low, high, x, numbers, refractory, table, sources, out):
+def fleet(chip, low, high, heard, numbers, refractory, table, sources, out):
     """Output of the last layer for rows ``low`` to ``high`` of one chip.
 
-    x is (batch, steps, n_in), numbers (chips, all of a chip's), refractory (chips, layers, most neurons of a layer),
-    out (chips, batch, steps, n).
+    ``heard`` is what :func:`list_events` found and the number of inputs, numbers (chips, all of a chip's), refractory
+    (chips, layers, most neurons of a layer), out (chips, batch, steps, n).
     """
     _, layers, most = refractory.shape
-    n_in = x.shape[2]
-    real = np.empty((layers, 5, most), x.dtype)
+    real = np.empty((layers, STATES * most), numbers.dtype)
     bytes_ = np.zeros((layers, most), np.uint8)
     silent = np.empty((layers, most), np.int32)
     active = np.empty((layers, most + SPARE), np.int32)
     counts = np.empty(layers, np.int64)
-    scratch = real, bytes_, silent, active, counts, np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32)
+    scratch = real, bytes_, silent, active, counts
     for row in range(low, high):
         real[:] = 0
         silent[:] = 0
         counts[:] = 0
-        fleet_row(x[row], out[chip, row], numbers[chip], refractory[chip], table, sources, scratch)
+        fleet_row(row, heard, out[chip, row], numbers[chip], refractory[chip], table, sources, scratch)

@@ -53,8 +53,8 @@ class CubaLeakyIntegrator(Neuron):
         return self.respond(self.current(x, dt), dt)
 
     def respond(self, current: Tensor, dt: float) -> Tensor:
-        alpha, syn = decay(self.per_neuron("tau_mem"), dt), decay(self.per_neuron("tau_syn"), dt)
-        filtered = kernels.leaky_integrator(current, syn, 1 - syn)
-        v = kernels.leaky_integrator(filtered, alpha, self.gain(alpha))
-        v_leak = self.optional("v_leak")
-        return v if v_leak is None else v + v_leak
+        c = self.coefficients(dt)
+        assert c.syn is not None
+        filtered = kernels.leaky_integrator(current, c.syn, 1 - c.syn)
+        v = kernels.leaky_integrator(filtered, c.alpha, self.gain(c.alpha))
+        return v if c.v_leak is None else v + c.v_leak

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..chip import ChipModel, Programmed
+from ..chip.kernels import on_chip
 from ..errors import check_count
 from ..params import Params, Placement
 from .carrier import Carrier
@@ -40,7 +41,7 @@ class Following(Carrier):
         if self.count() % self.every == 0:
             self._program(params, placement)
         gains = {name[5:]: gain for name, gain in self.carried.items() if name.startswith("gain ")}
-        return Programmed(dict(params), {}, placement, [], gains)
+        return Programmed(dict(params), {}, on_chip(self.chip, params, placement), [], gains)
 
     def _program(self, params: Params, placement: Placement) -> None:
         programmed = self.chip.program(params, placement)
@@ -50,6 +51,6 @@ class Following(Carrier):
         self.carried.update({f"gain {name}": gain for name, gain in programmed.gains.items()})
         coded = {name: expanded[name] for name in programmed.codes}
         for kind in self.chip.kinds:
-            for number, group in groups(kind, coded, placement).items():
+            for number, group in groups(kind, coded, programmed.placement).items():
                 held = torch.cat([coded[name].detach()[here] for name, here in group.items()])
                 self.carried[f"levels {kind} {number}"] = held.unique()

@@ -37,7 +37,7 @@ class ProgrammedOn(Regularizer):
 
     def held(self, params: Params, placement: Placement) -> Params:
         """The parameters as the chip holds them, expanded, differentiable; counts a batch."""
-        self.following.batch({name: value.detach() for name, value in params.items()}, placement)
+        placement = self.following.batch({n: value.detach() for n, value in params.items()}, placement).placement
         values = expand(params, placement)
         for kind in self.following.chip.kinds:
             for number, group in groups(kind, values, placement).items():

@@ -59,7 +59,7 @@ class Whitened(Regularizer):
         constant, clean = {name: value.detach() for name, value in step.params.items()}, step.clean[0].detach()
         programmed = self.following.batch(constant, step.placement)
         masks = {
-            name: step.placement.masks.get(name, torch.ones_like(value, dtype=torch.bool))
+            name: programmed.placement.masks.get(name, torch.ones_like(value, dtype=torch.bool))
             for name, value in programmed.expanded().items()
         }
         center = {name: programmed.params[name].new_zeros(int(mask.sum())) for name, mask in masks.items()}
