@@ -92,8 +92,8 @@ class _Summed(torch.autograd.Function):
 
 
 class _Gathered(torch.autograd.Function):
-    """The shares of all processes, one after the other along the batch, cut to its size. Each process knows the slope of
-    the whole, and passes its own share on."""
+    """The shares of all processes, one after the other along the batch, cut to its size; each process knows the slope of
+    the whole and passes its own share on."""
 
     @staticmethod
     def forward(ctx: Any, share: Tensor, fabric: Fabric, axis: int, size: int) -> Tensor:
