@@ -44,7 +44,7 @@ class Parallel(nn.Module):
     norm keeps the running means it has. Do not set ``max_seconds``: the processes have to agree when to stop.
 
     Args:
-        network: any that :func:`neurorobust.run` takes; the parameters of rank 0 count.
+        network: any that :func:`neurorobust.run` takes; the parameters and buffers of rank 0 count.
         fabric: ``lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn")``, for example.
     """
 
@@ -53,7 +53,7 @@ class Parallel(nn.Module):
         self.network, self.fabric = network, fabric
         if fabric.world_size > 1:
             with torch.no_grad():
-                for value in network.parameters():
+                for value in [*network.parameters(), *network.buffers()]:
                     value.copy_(fabric.broadcast(value.detach()))
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -92,8 +92,8 @@ class _Summed(torch.autograd.Function):
 
 
 class _Gathered(torch.autograd.Function):
-    """The shares of all processes, one after the other along the batch, cut to its size; each process knows the slope of
-    the whole and passes its own share on."""
+    """The shares of all processes, one after the other along the batch, cut to its size; each process knows the slope
+    of the whole and passes its own share on."""
 
     @staticmethod
     def forward(ctx: Any, share: Tensor, fabric: Fabric, axis: int, size: int) -> Tensor:
