@@ -87,7 +87,7 @@ class _Summed(torch.autograd.Function):
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
         return ctx.fabric.all_reduce(slope.contiguous(), reduce_op="sum"), None
 
 
@@ -102,7 +102,7 @@ class _Gathered(torch.autograd.Function):
         return torch.cat(list(shares), axis).narrow(axis, 0, size)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None]:
         start = min(ctx.rank * ctx.n, slope.shape[ctx.axis])
         own = slope.narrow(ctx.axis, start, min(ctx.n, slope.shape[ctx.axis] - start))
         missing = ctx.n - own.shape[ctx.axis]

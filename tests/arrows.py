@@ -36,8 +36,8 @@ ARROWS: dict[str, set[str]] = {
     "plotting": {"evaluation"},
     "report": {"evaluation", "plotting", "storage"},
     "demo": {"methods", "report", "storage"},
-    "reproduction": {"methods", "plotting", "storage"},
     "zoo": {"storage"},
+    "reproduction": {"methods", "plotting", "zoo"},
     "parallel": {"network"},
     "cli": {"demo", "deploy", "reproduction"},
 }

@@ -17,8 +17,10 @@ import pandas as pd
 import pytest
 from mini_run import NAMES, Here, complete
 from mini_study import MINI
+from typer.testing import CliRunner
 
 from neurorobust import reproduction
+from neurorobust.cli import app
 from neurorobust.reproduction import Cell
 from neurorobust.reproduction.results import numbers, strong
 
@@ -154,13 +156,16 @@ def test_a_tampered_number_is_found(done, tmp_path):
     assert not report.same and list(report.cells[0].different) == ["mismatch 0.3, balanced_accuracy, die 3"]
 
 
-def test_the_plan_says_how_long(tmp_path):
-    """Every job has a time above 0; tuning counts once a method; the first seed comes before the second."""
+def test_the_plan_says_how_long(tmp_path, monkeypatch):
+    """A training of 8 s, a pass of 10 µs: four trials of a quarter for each method's first seed, and the passes."""
+    module = sys.modules["neurorobust.reproduction.plan"]
+    monkeypatch.setattr(module, "_training", lambda cell: 8.0)
+    monkeypatch.setattr(module, "_pass", lambda study: 1e-5)
     two = replace(MINI, seeds=(0, 1))
-    jobs = reproduction.plan(reproduction.cells_of(two, (), None, tmp_path), NAMES)
+    jobs = reproduction.plan(reproduction.cells_of(two, (), None, tmp_path), ["mismatch"])
     assert [job.cell.name for job in jobs] == ["mini/standard/0", "mini/beta/0", "mini/standard/1", "mini/beta/1"]
-    seconds = reproduction.seconds_of(jobs)
-    assert min(seconds.values()) > 0 and seconds[jobs[1]] > seconds[jobs[3]]
+    fleet = MINI.detail.dies * MINI.detail.samples * 1e-5
+    assert list(reproduction.seconds_of(jobs).values()) == pytest.approx([16 + fleet, 16 + fleet, 8 + fleet, 8 + fleet])
 
 
 def test_every_study_and_evaluation_is_whole():
@@ -230,3 +235,16 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
     assert found[mean, "awp"].verdict == "FAILS" and found[mean, "awp"].interval.estimate == pytest.approx(-2)
     assert found[mean, "dropout"].holds and found[mean, "dropout"].interval.low == pytest.approx(0)
     assert found[mean, "awp"].row()["over"] == "3 seeds × 20 dies"
+
+
+def test_the_command_says_its_plan(tmp_path, monkeypatch):
+    """--plan --json: the jobs in their order with their times; what is wrong is refused."""
+    monkeypatch.setattr(reproduction, "all_studies", lambda: {"mini": MINI})
+    words = ["reproduce", "--plan", "--out", str(tmp_path), "--evaluations", "nominal,mismatch"]
+    result = CliRunner().invoke(app, [*words, "--json"])
+    jobs = json.loads(result.stdout)["jobs"]
+    assert [job["cell"] for job in jobs] == ["mini/standard/0", "mini/beta/0"]
+    assert all(job["left"] == {"nominal": ["test"], "mismatch": ["0.3"]} and job["seconds"] > 0 for job in jobs)
+    assert "train, nominal, mismatch" in CliRunner().invoke(app, words, env={"COLUMNS": "200"}).output
+    assert "whole numbers" in str(CliRunner().invoke(app, [*words, "--seeds", "a"]).exception)
+    assert "does not exist" in str(CliRunner().invoke(app, ["reproduce", "ecg", "betta", "--plan"]).exception)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import tiny
+from mini_study import MINI
 
 import neurorobust as nr
 from neurorobust import zoo
+from neurorobust.reproduction import Cell
+from neurorobust.reproduction.publish import publish
 from neurorobust.zoo import FOLDER
 
 
@@ -41,3 +46,15 @@ def test_a_network_that_was_tampered_with_is_refused(tmp_path, monkeypatch):
         nr.zoo.load("tiny/beta")
     with pytest.raises(ValueError, match="Did you mean 'tiny/beta'"):
         nr.zoo.load("tiny/bet")
+
+
+def test_the_zoo_is_filled_from_the_grid(tmp_path, monkeypatch):
+    """The networks of the first seed that a study ships, under task/method, as they were trained."""
+    study = replace(MINI, shipped=("beta",))
+    for method in ("standard", "beta"):
+        cell = Cell(study, method, 0, tmp_path / "out")
+        nr.save(tiny(), cell.folder, {"study": "mini", "method": method}, packed=True)
+        cell.write({"training": {}})
+    assert publish(tmp_path / "out", tmp_path / "zoo", {"mini": study}) == ["mini/beta"]
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
+    assert zoo.names() == ["mini/beta"] and nr.zoo.load("mini/beta")[1]["method"] == "beta"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 
 from rich.live import Live
 from rich.table import Table
@@ -51,12 +52,22 @@ def forecast(jobs: Sequence[Job], seconds: Mapping[Job, float], workers: int) ->
     """The plan: what is to be done, in its order, and how long it will take."""
     total = sum(seconds.values())
     title = f"plan: {len(jobs)} jobs, about {duration(total / workers)} on {workers} processes, as busy as it is now"
-    shown = Table("cell", "to do", "about", title=title, title_justify="left")
-    for job in jobs:
-        left = job.left
-        words = ([] if job.trained else ["train"]) + list(left)
-        shown.add_row(job.cell.name, ", ".join(words), duration(seconds[job]))
+    shown = Table("task", "methods", "seeds", "to do", "about", title=title, title_justify="left")
+    named: set[str] = set()
+    for (study, evaluations), group in groupby(jobs, key=lambda job: (job.cell.study.name, job.evaluations)):
+        own = list(group)
+        fresh = [job for job in own if not job.trained and job.cell.name not in named]
+        named.update(job.cell.name for job in fresh)
+        left = {name for job in own for name in job.left}
+        todo = ["train"] * bool(fresh) + [name for name in evaluations if name in left]
+        methods, seeds = (list(dict.fromkeys(str(value) for value in values)) for values in zip(*map(_method, own)))
+        time = duration(sum(seconds[job] for job in own))
+        shown.add_row(study, ", ".join(methods), ", ".join(seeds), ", ".join(todo), time)
     return shown
+
+
+def _method(job: Job) -> tuple[str, int]:
+    return job.cell.method, job.cell.seed
 
 
 @contextmanager

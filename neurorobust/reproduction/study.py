@@ -55,6 +55,7 @@ class Study:
         tuning_epochs: of each tuning trial; the schedule's learning rates are spread over them.
         tuned_on: the study whose tuning counts here (of the schedule only where both have the same); None tunes here.
         headline: the first so many methods get all their seeds before the others get their first.
+        shipped: methods whose networks of the first seed go into the zoo, all by default.
         seeds: of network and training.
         detail: of every evaluation.
     """
@@ -69,6 +70,7 @@ class Study:
     tuning_epochs: int = 1
     tuned_on: Study | None = None
     headline: int = 6
+    shipped: tuple[str, ...] | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     detail: Detail = Detail()
 

@@ -20,4 +20,5 @@ study = Study(
     epochs=5,
     schedule=Schedule(learning_rate=1e-3, batch_size=100, select_every=5),
     tuned_on=ecg,
+    shipped=("beta",),
 )

@@ -13,4 +13,5 @@ study = Study(
     epochs=20,
     schedule=Schedule(batch_size=25, select_every=4),
     tuned_on=ecg,
+    shipped=("standard", "forward_noise", "beta"),
 )
