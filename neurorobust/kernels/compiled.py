@@ -26,7 +26,7 @@ from .threads import spread
 
 BLOCKS = 16
 SMALLEST = 2**15  # numbers a block computes, below which starting it takes longer
-SKINNY = 32  # outputs below which torch's matrix product is slower than adding up rows
+SKINNY = 16  # outputs up to which a product a number beats torch's matrix product, and looking for what is not 0
 Rules = Sequence[int]
 PARTIAL_SUMS = 2**22  # the most numbers that blocks may add up apart from each other
 
@@ -195,7 +195,7 @@ def layer_op(
 ) -> tuple[Tensor, Tensor]:
     """:func:`lif_op` of the current that :func:`project_op` makes, which is never kept where the input is sparse."""
     layer = (recurrent, coefficients, refractory)
-    if not _sparse(heard, weight.shape[1]):
+    if weight.shape[1] <= SKINNY or not _sparse(heard, weight.shape[1]):
         return lif_op(project_op(heard, weight, bias), *layer, rules)
     shape = _projected(heard, weight, _chips(heard, weight, bias, *layer))
     offset = bias if bias.shape[0] else weight.new_zeros((1, weight.shape[1]))
@@ -237,7 +237,8 @@ def layer_backward_op(
     ``needs`` says whether those in heard, weight and bias are needed; where not, they are empty.
     """
     layer, traces, gradients = (recurrent, coefficients, refractory), (spikes, x), (g_spikes, g_x)
-    if needs[1] and not needs[0] and _sparse(heard, weight.shape[1]):
+    n_out = weight.shape[1]
+    if needs[1] and not needs[0] and n_out > SKINNY and _sparse(heard, n_out):
         _, g_recurrent, g_coefficients, g_weight, g_bias = _run_lif_backward(
             gradients, traces, _array(heard), layer, rules[:-1], width, heard.shape[3]
         )
@@ -338,11 +339,12 @@ def project_op(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     x, n_out = x.contiguous(), weight.shape[1]
     out = _empty(_projected(x, weight, _chips(x, weight, bias)), x.dtype)
-    if _sparse(x, n_out):
+    if n_out <= SKINNY or _sparse(x, n_out):
         offset = bias if bias.shape[0] else x.new_zeros((1, n_out))
-        arrays = _array(x), _array(weight.mT), _array(offset), out.numpy()
-        parts = _blocks(out.shape[1] * out.shape[2], out.numel() // len(out))
-        _spread_rows(loops.gather, len(out), parts, out.numel(), *arrays)
+        loop, laid = (loops.skinny, weight) if n_out <= SKINNY else (loops.gather, weight.mT)
+        arrays = _array(x), _array(laid), _array(offset), out.numpy()
+        parts = _blocks(out.shape[1] * out.shape[2], max(x.numel() // len(x), out.numel() // len(out)))
+        _spread_rows(loop, len(out), parts, x.numel() + out.numel(), *arrays)
         return out
     _product(x, weight, out)
     return out.add_(bias[:, None, None]) if bias.shape[0] else out
@@ -360,19 +362,21 @@ def project_backward_op(gradient: Tensor, x: Tensor, weight: Tensor, needs: Sequ
     chips, p, q, n_out = gradient.shape
     n_in = x.shape[3]
     g_x = _empty((chips if needs[0] else 0, *x.shape[1:]), x.dtype)
-    if needs[0] and n_out <= SKINNY:  # here adding up rows beats the product, sparse or not
-        arrays = _array(gradient), _array(weight), np.zeros((1, n_in), g_x.numpy().dtype), g_x.numpy()
-        _spread_rows(loops.gather, chips, _blocks(p * q, g_x.numel() // chips), g_x.numel(), *arrays)
+    if needs[0] and n_out <= SKINNY:
+        parts = _blocks(p * q, g_x.numel() // chips)
+        _spread_rows(loops.skinny_back, chips, parts, g_x.numel(), _array(gradient), _array(weight), g_x.numpy())
     elif needs[0]:
         _product(gradient, weight.mT, g_x)
     if not needs[1]:
         return g_x, x.new_empty((0, n_out, n_in))
-    if not _sparse(x, n_out):
+    if n_out > SKINNY and not _sparse(x, n_out):
         return g_x, gradient.reshape(chips, p * q, n_out).mT @ x.reshape(len(x), p * q, n_in)
     parts = _blocks(p * q, p * q * n_in, n_in * n_out)
-    g_weight = np.zeros((chips, len(parts), n_in, n_out), g_x.numpy().dtype)
-    _spread_blocks(loops.scatter, chips, parts, gradient.numel(), _array(x), _array(gradient), g_weight)
-    return g_x, torch.from_numpy(g_weight.sum(1)).mT.contiguous()
+    loop, shape = (loops.skinny_scatter, (n_out, n_in)) if n_out <= SKINNY else (loops.scatter, (n_in, n_out))
+    sums = np.zeros((chips, len(parts), *shape), g_x.numpy().dtype)
+    _spread_blocks(loop, chips, parts, x.numel(), _array(x), _array(gradient), sums)
+    g_weight = torch.from_numpy(sums.sum(1))
+    return g_x, g_weight if n_out <= SKINNY else g_weight.mT.contiguous()
 
 
 @fake(project_backward_op)

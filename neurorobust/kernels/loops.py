@@ -76,6 +76,13 @@ def copy(out, row):
 
 
 @apart
+def clear(out):
+    """out = 0."""
+    for i in range(out.shape[0]):
+        out[i] = 0
+
+
+@apart
 def flag(values, flags):
     """1 where a value is not 0."""
     zero = values.dtype.type(0)
@@ -801,6 +808,63 @@ def gather(chip, low, high, x, weight, bias, out):
     spare = np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32), np.empty(n_in, x.dtype)
     own = weight[min(chip, len(weight) - 1)]
     gather_rows(at, x, own, bias[min(chip, len(bias) - 1)], out, spare)
+
+
+@jit
+def skinny(chip, low, high, x, weight, bias, out):
+    """out = x weightᵀ + bias of rows ``low`` to ``high``, for few outputs: a product a number.
+
+    x is (chips, p, q, n_in), weight (chips, n_out, n_in), bias (chips, n_out), out (chips, p, q, n_out).
+    """
+    width, n_out = out.shape[2], out.shape[3]
+    own, offset = weight[min(chip, len(weight) - 1)], bias[min(chip, len(bias) - 1)]
+    own_x, every = x[min(chip, len(x) - 1)], np.arange(n_out).astype(np.int32)
+    for row in range(low, high):
+        result = out[chip, row // width, row % width]
+        copy(result, offset)
+        dots(result, own, own_x[row // width, row % width], every, n_out)
+
+
+@lean
+def skinny_back_row(g_x, gradient, weight):
+    """g_x = weightᵀ gradient, for few outputs."""
+    clear(g_x)
+    k = 0
+    while k + 4 <= gradient.shape[0]:
+        p, q, r, s = gradient[k], gradient[k + 1], gradient[k + 2], gradient[k + 3]
+        add_scaled_4(g_x, weight[k], weight[k + 1], weight[k + 2], weight[k + 3], p, q, r, s)
+        k += 4
+    while k < gradient.shape[0]:
+        add_scaled_1(g_x, weight[k], gradient[k])
+        k += 1
+
+
+@jit
+def skinny_back(chip, low, high, gradient, weight, g_x):
+    """The gradient of x in rows ``low`` to ``high`` of :func:`skinny`."""
+    width, own = g_x.shape[2], weight[min(chip, len(weight) - 1)]
+    for row in range(low, high):
+        i, j = row // width, row % width
+        skinny_back_row(g_x[chip, i, j], gradient[chip, i, j], own)
+
+
+@jit
+def skinny_scatter(chip, block, low, high, x, gradient, g_weight):
+    """The gradient of the weight from rows ``low`` to ``high`` of :func:`skinny`, into ``g_weight[chip, block]``."""
+    own_x = x[min(chip, len(x) - 1)].reshape(-1, x.shape[3])
+    own_g = gradient[chip].reshape(-1, gradient.shape[3])
+    target = g_weight[chip, block]
+    row = low
+    while row + 4 <= high:
+        a, b, c, d = own_x[row], own_x[row + 1], own_x[row + 2], own_x[row + 3]
+        p, q, r, s = own_g[row], own_g[row + 1], own_g[row + 2], own_g[row + 3]
+        for k in range(target.shape[0]):
+            add_scaled_4(target[k], a, b, c, d, p[k], q[k], r[k], s[k])
+        row += 4
+    while row < high:
+        for k in range(target.shape[0]):
+            add_scaled_1(target[k], own_x[row], own_g[row, k])
+        row += 1
 
 
 @lean
