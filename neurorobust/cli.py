@@ -545,6 +545,9 @@ def reproduce(
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what is to be done and how long it will take.")
     ] = False,
+    pages: Annotated[
+        bool, typer.Option("--pages", help="Only write the table, the page and the claims of what is there.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Reproduce the paper: every method on every task, each judged by every evaluation; then table, figures and claims.
@@ -571,9 +574,8 @@ def reproduce(
         if not report_.same:
             raise typer.Exit(1)
         return
-    failed = {} if plan else reproduction.complete(cells, names, jobs)
-    todo = reproduction.plan(cells, names)
     if plan:
+        todo = reproduction.plan(cells, names)
         seconds = reproduction.seconds_of(todo)
         _print(
             {"jobs": [{"cell": job.cell.name, "left": job.left, "seconds": seconds[job]} for job in todo]},
@@ -581,6 +583,7 @@ def reproduce(
             lambda: reproduction.forecast(todo, seconds, jobs),
         )
         return
+    failed = {} if pages else reproduction.complete(cells, names, jobs)
     table = reproduction.write_table(out_)
     reproduction.write_pages(out_)
     verdicts = [verdict.row() for verdict in reproduction.tested(out_)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -49,29 +50,25 @@ def tuned(study: Study, method: str, out: Path) -> dict[str, Any]:
         settings = study.settings() | {"epochs": study.tuning_epochs, "seed": study.seeds[0]}
         if "chosen" in record:
             _check_same(record["settings"], settings, str(path))
+            for folder in folder_of(out, study, method).glob("trial-*"):
+                shutil.rmtree(folder)
             return record
         trials = [_try(study, method, number, out) for number in range(len(METHODS[method].trials))]
         best = max(range(len(trials)), key=lambda number: trials[number]["score"])
         record = {"settings": settings, "selection": TUNING, "trials": trials, "chosen": best}
         write(path, record | {"provenance": provenance()})
-        for number in range(len(trials)):
-            _clean(_trial_folder(study, method, number, out))
-        return read(path)
+    return tuned(study, method, out)
 
 
 def tuning_path(study: Study, method: str, out: Path) -> Path:
     return folder_of(out, study, "") / f"tuning.{method}.json"
 
 
-def _trial_folder(study: Study, method: str, number: int, out: Path) -> Path:
-    return folder_of(out, study, method) / f"trial-{number}"
-
-
 def _try(study: Study, method: str, number: int, out: Path) -> dict[str, Any]:
     """One trial: a short training, judged on the validation part; see :data:`TUNING`."""
     cell = Cell(study, method, study.seeds[0], out)
     trial, network = METHODS[method].trials[number], network_of(cell)
-    history = _fit(cell, network, trial, study.tuning_epochs, _trial_folder(study, method, number, out))
+    history = _fit(cell, network, trial, study.tuning_epochs, folder_of(out, study, method) / f"trial-{number}")
     validation = study.task.validation
     fleet = evaluate(network, validation, mismatch(MISMATCH), n_chips=FLEET, seed=TUNING_DIES)
     clean, attacked = selection_score(network, validation, cell.seed)
@@ -112,6 +109,7 @@ def train(cell: Cell, chosen: int | None = None) -> nn.Module:
     record = cell.read()
     if record:
         _check_same(record["settings"], cell.study.settings(), cell.name)
+        _check_same(record, {"data_sha256": cell.study.task.fingerprint}, cell.name)
     if "training" in record and (cell.folder / "model.safetensors").exists():
         foreign = storage.describe(cell.folder)[1]
         return storage.load(cell.folder, network_of(cell) if foreign else None)[0]
@@ -138,16 +136,8 @@ def train(cell: Cell, chosen: int | None = None) -> nn.Module:
         )
     record = about | {"settings": cell.study.settings(), "training": training, "model_sha256": sha256} | record
     cell.write(record | {"provenance": provenance()})
-    _clean(cell.folder)
+    (cell.folder / "checkpoint.pt").unlink(missing_ok=True)
     return network
-
-
-def _clean(folder: Path) -> None:
-    """Remove what only serves to go on with a training; and the folder, if nothing else was in it."""
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
-    if folder.name.startswith("trial-"):
-        (folder / "log.csv").unlink(missing_ok=True)
-        folder.rmdir()
 
 
 # ---- measuring
