@@ -183,7 +183,7 @@ class ChipModel:
 
     @property
     def label(self) -> str:
-        """Its name and everything that was put on it: ``pcm at 30 days, DeadNeurons 0.1``."""
+        """Its name and everything that was put on it, ``pcm at 30 days, DeadNeurons 0.1``."""
         time = f" at {words(self.time)}" if self.time else ""
         parts = [f"{kind} {shift:+g}" for kind, shift in sorted(self.corner.items())]
         parts += [f"{type(part).__name__} {part.level:g}" for part in self.noise + self.defects]

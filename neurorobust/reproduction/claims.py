@@ -23,6 +23,11 @@ from .study import RIVALS
 Record = dict[str, Any]
 
 
+def mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Over the dies of each network."""
+    return values.mean(axis)
+
+
 @dataclass(frozen=True)
 class Claim:
     """How ``first`` compares with each of ``against``.
@@ -41,7 +46,7 @@ class Claim:
     against: tuple[str, ...]
     read: Callable[[Record], list[float] | float | None]
     threshold: float
-    statistic: Callable[..., Any] = np.mean
+    statistic: Callable[..., Any] = mean
     ratio: bool = False
 
 
@@ -165,7 +170,7 @@ def _tested(claim: Claim, study: str, second: str, cells: Mapping[tuple[str, int
         if min(firsts.min(), others.min()) <= 0:
             return None
         firsts, others = np.log(firsts), np.log(others)
-    found = paired_interval(firsts, others, claim.statistic, dies=claim.statistic is np.mean)
+    found = paired_interval(firsts, others, claim.statistic, dies=claim.statistic is mean)
     if claim.ratio:
         found = Interval(*(math.exp(bound) for bound in (found.estimate, found.low, found.high)))
     return Verdict(claim, study, second, found, *firsts.shape)
