@@ -11,9 +11,9 @@ from .evaluation import DIES, Values, fleet_values
 
 
 def on_dies(network: nn.Module, chip: ChipModel, cell: Cell, n_chips: int | None = None) -> Values:
-    """A network on a fleet; where a chip cannot hold it, why."""
+    """A network on a fleet; where a chip or a condition does not take it, why."""
     try:
         dies = evaluate(network, cell.fleet_data, chip, n_chips=n_chips or cell.detail.dies, seed=DIES)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         return {"refused": " ".join(str(error).split())}
     return fleet_values(dies, cell.study.task.classes)
