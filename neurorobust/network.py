@@ -15,7 +15,8 @@ from .connections import Linear
 from .errors import check_input, check_number, unknown
 from .neurons import CubaLeakyIntegrator, LeakyIntegrator, Neuron
 from .neurons.neuron import SpikingNeuron
-from .noise import INPUT, Noise
+from .noise import INPUT as INPUT
+from .noise import Noise
 from .params import NOWHERE, Params, Placement, forward
 
 Decode = Callable[[Tensor], Tensor]

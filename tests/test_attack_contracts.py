@@ -30,6 +30,7 @@ from neurorobust.regularizers import (
     AWP,
     SAM,
     Adversarial,
+    Decided,
     Dropout,
     EntropySGD,
     FiringRate,
@@ -84,6 +85,7 @@ WAYS = {
     AWP: Way(lambda inner: AWP(inner, PGA(2), BALL), lambda inner: AWP(inner, PGA(2), BALL, 0.0)),
     SAM: Way(SAM, lambda inner: SAM(inner, 0.0)),
     Adversarial: Way(adversarial(0.5), adversarial(0.0)),
+    Decided: Way(lambda inner: Decided(inner, BALL, 0.5), lambda inner: Decided(inner, BALL, 0.0)),
     Dropout: Way(lambda inner: Dropout(inner, 0.5, RECURRENT), lambda inner: Dropout(inner, 0.0, RECURRENT)),
     EntropySGD: Way(lambda inner: EntropySGD(inner, 3), lambda inner: EntropySGD(inner, 1, noise=0.0)),
     FiringRate: Way(

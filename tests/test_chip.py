@@ -22,7 +22,7 @@ import chipmodels
 import neurorobust as nr
 from chipmodels.dynapse2 import SLOW_WEIGHT
 from neurorobust import discovery
-from neurorobust.chip import ChipModel, Fact, KindModel
+from neurorobust.chip import ChipModel, Fact, KindModel, Limits
 from neurorobust.connections import Linear
 from neurorobust.laws import LogNormal
 from neurorobust.network import Network, placement_of
@@ -476,3 +476,34 @@ def test_a_chip_model_without_provenance_is_refused(build, words):
     """A number has a known status and a source; a kind exists."""
     with pytest.raises(ValueError, match=words):
         build()
+
+
+FACT = Fact(0.1, "assumed", "made up")
+KIND = KindModel(LogNormal(0.1), FACT)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda: ChipModel("", "b", {"weight": KIND}), ValueError, "name: got none"),
+        (lambda: ChipModel("a", "b", {"tau": KIND}), ValueError, "kind of chip a: 'tau' does not exist"),
+        (lambda: ChipModel("a", "b", {"weight": LogNormal(0.1)}), TypeError, "chip a: weight: got LogNormal"),
+        (lambda: ChipModel("a", "b", {"v_leak": KIND}), ValueError, "chip a: v_leak: LogNormal: got kind 'v_leak'"),
+        (lambda: ChipModel("a", "b", {"weight": KIND}, grid=(0, 3)), ValueError, "grid: got 0"),
+        (lambda: KindModel("lognormal", FACT), TypeError, "law: got 'lognormal'; expected a law"),
+        (lambda: KindModel(LogNormal(0.1), 0.1), TypeError, "cv: got 0.1; expected a Fact"),
+        (lambda: KindModel(LogNormal(0.1), Fact(-0.1, "assumed", "x")), ValueError, "cv: got -0.1"),
+        (lambda: KindModel(LogNormal(-0.1), FACT), ValueError, "sigma: got -0.1"),
+        (lambda: KindModel(LogNormal(0.1), FACT, range=(0, 1)), TypeError, "range: got"),
+        (lambda: KindModel(LogNormal(0.1), FACT, store=8), TypeError, "store: got 8"),
+        (lambda: KindModel(LogNormal(0.1), FACT, common=(0.3,)), TypeError, "common: got 0.3"),
+        (lambda: Fact("0.1", "assumed", "x"), TypeError, "value: got '0.1'"),
+        (lambda: Fact(float("nan"), "assumed", "x"), ValueError, "value: got nan"),
+        (lambda: Limits(cores=-1, source="x"), ValueError, "cores: got -1"),
+        (lambda: Limits(fan_in=6.5, source="x"), TypeError, "fan_in: got 6.5"),
+    ],
+)
+def test_a_bad_chip_file_is_refused_where_it_is_bad(make, error, said):
+    """One line with the argument, what came and what was expected, when the file is imported."""
+    with pytest.raises(error, match=said):
+        make()

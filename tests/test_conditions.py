@@ -17,8 +17,8 @@ from neurorobust.chip import BadSynapses, Chip, DeadNeurons, StuckDevices
 from neurorobust.connections import Conv1d, Linear
 from neurorobust.defects import Clustered
 from neurorobust.network import Network, placement_of
-from neurorobust.neurons import CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
-from neurorobust.neurons.neuron import Neuron
+from neurorobust.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
+from neurorobust.neurons.neuron import Neuron, SpikingNeuron
 from neurorobust.noise import Jitter, Membrane, Noise, Place, Read, SpikeLoss, jitter, together
 from neurorobust.params import HOST, apply, nominal, run
 
@@ -377,6 +377,32 @@ def test_everything_at_once_composes_in_any_order():
     assert {part["what"] for part in nr.chip.card(one)["defects"]} == {"DeadNeurons"}
     ball = nr.Ball.from_chip(one, programmed_on(one, network), sigmas=3)
     assert ball.radii == nr.Ball.from_chip(chip.with_bits(4), programmed_on(chip.with_bits(4), network), sigmas=3).radii
+
+
+SPIKING = {"tau_mem": 0.01, "v_threshold": 0.1}
+NEURONS = {
+    Lif: SPIKING,
+    CubaLif: SPIKING | {"tau_syn": 0.005},
+    AdaptiveLif: SPIKING | {"tau_adapt": 0.03, "adaptation": 0.5},
+    LeakyIntegrator: {"tau_mem": 0.01, "v_leak": 0.1},
+    CubaLeakyIntegrator: {"tau_mem": 0.01, "tau_syn": 0.005},
+}
+
+
+@pytest.mark.parametrize("kind", NEURONS, ids=lambda kind: kind.__name__)
+def test_every_neuron_takes_noise(kind):
+    """A constant added to the current is a bias; without noise, what it makes of its own current is its output."""
+    weight, x = draw(1, 4, 3), draw(2, 20, 3, 3)
+    plain, biased = (
+        kind(Linear(weight, bias), **NEURONS[kind]) for bias in (None, torch.full((4,), 0.3, dtype=torch.float64))
+    )
+    assert set(NEURONS) == {n for n in vars(nr.neurons).values() if isinstance(n, type) and issubclass(n, Neuron)} - {
+        Neuron,
+        SpikingNeuron,
+    }
+    torch.testing.assert_close(plain.respond(plain.current(x, DT), DT), plain(x, DT), rtol=1e-12, atol=1e-14)
+    noise = Noise(added={"a": torch.full((20, 3, 4), 0.3, dtype=torch.float64)})
+    torch.testing.assert_close(plain.noisy("a", x, DT, noise), biased(x, DT), rtol=1e-9, atol=1e-12)
 
 
 class Deaf(Neuron):

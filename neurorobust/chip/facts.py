@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from ..errors import check_number, unknown
+from ..errors import check_count, check_number, unknown
 
 STATUSES = ("measured", "published", "coded", "assumed")
 
@@ -35,6 +36,7 @@ class Fact:
 
     def __post_init__(self) -> None:
         _check_provenance(self.status, self.source)
+        check_number("value", self.value, low=-math.inf, strict=True)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ class Limits:
     others: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in LIMITS:
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
         for name in self.others:
             if name not in LIMITS:
                 raise unknown("others: limit", name, LIMITS)

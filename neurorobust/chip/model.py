@@ -28,6 +28,13 @@ _EXAMPLES = {
     "noise": "one of neurorobust.noise, such as Membrane(0.05)",
     "defects": "one of neurorobust.chip, such as DeadNeurons(0.1)",
 }
+
+
+def _check(what: str, value: object, expected: type, hint: str) -> None:
+    if not isinstance(value, expected):
+        raise TypeError(f"{what}: got {value!r}; expected {hint}.")
+
+
 TIMES = frozenset({"tau_mem", "tau_syn", "tau_adapt", "t_ref"})
 
 
@@ -56,6 +63,16 @@ class KindModel:
     common: tuple[Common, ...] = ()
     follows: str | None = None
     derived: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check("law", self.law, Law, "a law, such as neurorobust.laws.LogNormal(0.1)")
+        _check("cv", self.cv, Fact, "a Fact(value, status, source)")
+        _check("store", self.store, Store, "a store, such as neurorobust.chip.Scaled")
+        if self.range is not None:
+            _check("range", self.range, Range, "a Range(low, high, status, source), or None")
+        for part in self.common:
+            _check("common", part, Common, "parts such as neurorobust.sites.PerCore(0.2, 'core')")
+        check_number("cv", self.cv.value)
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,10 @@ class ChipModel:
     def __post_init__(self) -> None:
         check_count("version", self.version)
         check_number("time", self.time)
+        if not self.name:
+            raise ValueError("name: got none; expected the name of the chip, such as that of its file.")
+        for side in self.grid:
+            check_count("grid", side)
         for what, parts, expected in (("noise", self.noise, Source), ("defects", self.defects, Defect)):
             for part in parts:
                 if not isinstance(part, expected):
@@ -106,6 +127,12 @@ class ChipModel:
         for kind, model in self.kinds.items():
             if kind not in KINDS:
                 raise unknown(f"kind of chip {self.name}", kind, KINDS)
+            _check(f"chip {self.name}: {kind}", model, KindModel, "a KindModel(law, cv)")
+            nothing = torch.zeros(1, dtype=torch.float64)
+            try:
+                model.law.deviate(kind, nothing, nothing)
+            except ValueError as error:
+                raise ValueError(f"chip {self.name}: {kind}: {error}") from error
             if model.follows is not None and model.follows not in self.kinds:
                 raise unknown(f"chip {self.name}: {kind} follows", model.follows, self.kinds)
         check_derived(self.name, self.kinds)
@@ -183,7 +210,7 @@ class ChipModel:
 
     @property
     def label(self) -> str:
-        """Its name and everything that was put on it, ``pcm at 30 days, DeadNeurons 0.1``."""
+        """Its name and everything that was put on it, such as ``pcm at 30 days, DeadNeurons 0.1``."""
         time = f" at {words(self.time)}" if self.time else ""
         parts = [f"{kind} {shift:+g}" for kind, shift in sorted(self.corner.items())]
         parts += [f"{type(part).__name__} {part.level:g}" for part in self.noise + self.defects]

@@ -51,7 +51,7 @@ class Landscape:
 
     @property
     def rise(self) -> float:
-        """Loss added on average over all random directions and places, how steep the valley is, in one number."""
+        """Loss added on average over all random directions and places, the steepness of the valley in one number."""
         return float(self.loss.mean() - self.nominal_loss)
 
     @property

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..surrogate import Triangle
 from . import loops
@@ -20,8 +19,8 @@ VECTOR = 16  # numbers
 SILENT = Dynamics(Triangle(), NoReset())
 
 
-def _table(layers: Sequence[Layer]) -> tuple[np.ndarray, np.ndarray]:
-    """What all dies share, as the loop reads it: table and sources."""
+def _table(layers: Sequence[Layer]) -> tuple[np.ndarray, np.ndarray, int]:
+    """What all dies share, as the loop reads it: table and sources; and how many numbers a die has."""
     table = np.zeros((len(layers), loops.COLUMNS), np.int64)
     sources: list[int] = []
     at = 0
@@ -38,7 +37,7 @@ def _table(layers: Sequence[Layer]) -> tuple[np.ndarray, np.ndarray]:
         at = int(row[loops.COEFFICIENT]) + loops.COEFFICIENTS * width
         row[loops.RECURRENT] = -1 if layer.recurrent is None else at
         at += 0 if layer.recurrent is None else n * width
-    return table, np.array(sources, np.int64)
+    return table, np.array(sources, np.int64), at
 
 
 def _wide(n: int) -> int:
@@ -46,20 +45,21 @@ def _wide(n: int) -> int:
     return -(-n // VECTOR) * VECTOR
 
 
-def _numbers(layers: Sequence[Layer], most: int) -> tuple[Tensor, Tensor]:
-    """All numbers of one die in one row, in the order of the table, and the refractory steps of every layer."""
-    parts, refractory = [], torch.zeros(len(layers), most, dtype=torch.int32)
-    for layer, rest in zip(layers, refractory):
-        n = len(layer.weight)
-        coefficients, rest[:n], _ = coefficients_of(layer.coefficients, layer.dynamics or SILENT)
+def _fill(layers: Sequence[Layer], table: np.ndarray, numbers: Tensor, refractory: Tensor) -> None:
+    """Writes what one die consists of: its numbers, where the table says, and the refractory steps of its layers."""
+    for layer, about, pauses in zip(layers, table, refractory):
+        n, width = (int(about[column]) for column in (loops.N, loops.WIDTH))
+        coefficients, pauses[:n], _ = coefficients_of(layer.coefficients, layer.dynamics or SILENT)
         if layer.dynamics is None and layer.coefficients.v_leak is not None:
             coefficients[6] = layer.coefficients.v_leak  # the row of a reset's value is free to hold the leak
-        bias = layer.weight.new_zeros(n) if layer.bias is None else layer.bias
-        rows = [layer.weight.T, bias[None], coefficients]
+        parts = [(loops.WEIGHT, layer.weight.T), (loops.COEFFICIENT, coefficients)]
+        if layer.bias is not None:
+            parts.append((loops.BIAS, layer.bias[None]))
         if layer.recurrent is not None:
-            rows.append(layer.recurrent.T)
-        parts += [functional.pad(part, (0, _wide(n) - n)).reshape(-1) for part in rows]
-    return torch.cat([part.to(layers[0].weight.dtype) for part in parts]), refractory
+            parts.append((loops.RECURRENT, layer.recurrent.T))
+        for column, part in parts:
+            at = int(about[column])
+            numbers[at : at + len(part) * width].view(len(part), width)[:, :n] = part
 
 
 def _events(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool, int]:
@@ -75,14 +75,16 @@ def _events(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool, in
 @torch.no_grad()
 def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     """Output of the last layer of every die: input (B, T, n_in) → (dies, B, T, n); no gradient."""
-    table, sources = _table(dies[0])
-    packed = [_numbers(layers, int(table[:, loops.WIDTH].max())) for layers in dies]
-    refractory = torch.stack([rest for _, rest in packed])
+    table, sources, total = _table(dies[0])
+    most, (batch, steps, _) = int(table[:, loops.WIDTH].max()), x.shape
+    numbers = torch.zeros(len(dies), total, dtype=x.dtype)
+    refractory = torch.zeros(len(dies), len(table), most, dtype=torch.int32)
+    for layers, own, pauses in zip(dies, numbers, refractory):
+        _fill(layers, table, own, pauses)
     table[:, loops.RESTS] = refractory.amax((0, 2)).numpy()
-    batch, steps, _ = x.shape
     out = torch.empty(len(dies), batch, steps, int(table[-1, loops.N]), dtype=x.dtype)
-    numbers = torch.stack([numbers for numbers, _ in packed]).numpy()
-    arrays = _events(x.contiguous().numpy()), numbers, refractory.numpy(), table, sources, out.numpy()
+    heard = _events(x.contiguous().numpy())
     size = len(dies) * batch * steps * int(table[:, loops.N].sum())
+    arrays = heard, numbers.numpy(), refractory.numpy(), table, sources, out.numpy()
     _spread_rows(loops.fleet, len(dies), _blocks(batch, size // len(dies), group=8), size, *arrays)
     return out

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import numba
+from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import njit, types
 from numba.core.compiler import Compiler
@@ -93,3 +94,36 @@ def prefetch(typingctx, array, index):
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
+
+
+LANES = 16
+COMPRESSES = bool(llvm.get_host_cpu_features().get("avx512f"))
+"""Whether this processor moves the chosen numbers of a vector to its front in one instruction."""
+
+
+@intrinsic
+def list_set(typingctx, values, start, places, count):
+    """Writes where values[start : start + 16] are not 0 to places[count:], which needs room for 16; the new count."""
+
+    def generate(context, builder, signature, arguments):
+        kind, target = signature.args[0], signature.args[2]
+        number, lanes = ir.IntType(32), ir.VectorType(ir.IntType(32), LANES)
+        source = context.make_array(kind)(context, builder, arguments[0]).data
+        wide = ir.VectorType(context.get_data_type(kind.dtype), LANES)
+        heard = builder.load(builder.bitcast(builder.gep(source, [arguments[1]]), wide.as_pointer()), align=1)
+        zero = ir.Constant(wide, None)
+        real = isinstance(kind.dtype, types.Float)
+        chosen = builder.fcmp_unordered("!=", heard, zero) if real else builder.icmp_unsigned("!=", heard, zero)
+        base = builder.insert_element(ir.Constant(lanes, ir.Undefined), builder.trunc(arguments[1], number), number(0))
+        spread = builder.shuffle_vector(base, ir.Constant(lanes, ir.Undefined), ir.Constant(lanes, [0] * LANES))
+        where = builder.add(spread, ir.Constant(lanes, list(range(LANES))))
+        press = builder.module.declare_intrinsic(
+            "llvm.experimental.vector.compress.v16i32", fnty=ir.FunctionType(lanes, [lanes, chosen.type, lanes])
+        )
+        front = builder.call(press, [where, chosen, ir.Constant(lanes, ir.Undefined)])
+        out = context.make_array(target)(context, builder, arguments[2]).data
+        builder.store(front, builder.bitcast(builder.gep(out, [arguments[3]]), lanes.as_pointer()), align=4)
+        bits = builder.bitcast(chosen, ir.IntType(LANES))
+        return builder.add(arguments[3], builder.zext(builder.ctpop(bits), arguments[3].type))
+
+    return types.intp(values, types.intp, places, types.intp), generate

@@ -25,47 +25,31 @@ import math
 
 import numpy as np
 
-from .jit import apart, jit, lean, part, prefetch
+from .jit import COMPRESSES, LANES, apart, jit, lean, list_set, part, prefetch
 
 GROUP = 4
 CHUNK = 32  # steps for which gradients of a matrix are collected
 LINE = 16  # numbers in a line of a cache, of 64 bytes, in float32
 COEFFICIENTS = 9
-SPARE = 8  # what a list of positions has room for besides all of them
-
-# How eight flags, the bytes of one word, become positions: gathered into one byte, then looked up.
-EIGHT = np.uint64(8)
-GATHER = np.uint64(0x0102040810204080)
-_BITS = [[bit for bit in range(8) if pattern >> bit & 1] for pattern in range(256)]
-PLACES = np.array([bits + [0] * (8 - len(bits)) for bits in _BITS], np.int32)
-COUNTS = np.array([len(bits) for bits in _BITS], np.uint8)
-
-
-@apart
-def add_base(out, places, base):
-    """out = base + eight places."""
-    for i in range(8):
-        out[i] = base + places[i]
+SPARE = 16  # what a list of positions has room for besides all of them
 
 
 @lean
-def positions(flags, active):
-    """Where flags (uint8, 0 or 1) are set; returns how many. Free of branches: spikes cannot be predicted.
+def positions(values, active):
+    """Where values are not 0; returns how many. Free of branches: spikes cannot be predicted.
 
-    ``active`` has room for eight more than the flags.
+    ``active`` has room for ``SPARE`` more than the values.
     """
-    n = np.uint64(flags.shape[0])
-    whole = n // EIGHT
-    words = flags[: whole * EIGHT].view(np.uint64)
-    count = np.uint64(0)
-    for word in range(whole):
-        pattern = (words[word] * GATHER) >> np.uint64(56)  # flag i as bit i
-        add_base(active[count : count + EIGHT], PLACES[pattern], np.int32(word * EIGHT))
-        count += np.uint64(COUNTS[pattern])
-    for i in range(whole * EIGHT, n):
+    n, count, start = values.shape[0], 0, 0
+    zero = values.dtype.type(0)
+    if COMPRESSES:
+        while start + LANES <= n:
+            count = list_set(values, start, active, count)
+            start += LANES
+    for i in range(start, n):
         active[count] = i
-        count += np.uint64(flags[i])
-    return np.int64(count)
+        count += values[i] != zero
+    return count
 
 
 @apart
@@ -80,14 +64,6 @@ def clear(out):
     """out = 0."""
     for i in range(out.shape[0]):
         out[i] = 0
-
-
-@apart
-def flag(values, flags):
-    """1 where a value is not 0."""
-    zero = values.dtype.type(0)
-    for i in range(values.shape[0]):
-        flags[i] = values[i] != zero
 
 
 @apart
@@ -174,11 +150,10 @@ def add_weighted(out, rows, values, active, count):
 
 
 @lean
-def events(values, flags, active, weights):
+def events(values, active, weights):
     """Where values are not 0, and what they are there; how many, and whether all are 1."""
     one = values.dtype.type(1)
-    flag(values, flags)
-    count = positions(flags, active)
+    count = positions(values, active)
     binary = True
     for k in range(count):
         weights[k] = values[active[k]]
@@ -189,8 +164,8 @@ def events(values, flags, active, weights):
 @lean
 def hear(out, rows, values, spare):
     """out += rowsᵀ values, at the price of the values that are not 0."""
-    flags, active, weights = spare
-    count, binary = events(values, flags, active, weights)
+    active, weights = spare
+    count, binary = events(values, active, weights)
     if binary:
         add_rows(out, rows, active, count)
     else:
@@ -225,27 +200,25 @@ def adapt(b, before, rho, adaptation, bound, jump, level, moved):
 
 
 @apart
-def advance(x, drive, before, after, flags, alpha, gain, level, moved):
+def advance(x, drive, before, after, alpha, gain, level, moved):
     """x and the spikes of this step."""
     for i in range(x.shape[0]):
         x[i] = alpha[i] * x[i] + gain[i] * drive[i] - before[i] * moved[i]
-        flags[i] = x[i] > level[i]
         after[i] = x[i] > level[i]
 
 
 @apart
-def rest(after, flags, silent, refractory):
+def rest(after, silent, refractory):
     """Takes back the spikes of neurons that have not rested."""
     zero = after.dtype.type(0)
     for i in range(after.shape[0]):
         fires = (after[i] > zero) & (silent[i] <= 0)
         silent[i] = refractory[i] if fires else silent[i] - 1
-        flags[i] = fires
         after[i] = fires
 
 
 @part
-def step(drive, before, after, flags, silent, state, own, refractory, rests, rules):
+def step(drive, before, after, silent, state, own, refractory, rests, rules):
     """One step of one row of neurons: ``drive`` is what arrives, ``before`` and ``after`` are the spikes of the last
     step and of this one, ``state`` rows x, s, b, and room for two more."""
     x, level, moved = state[0], own[3], own[5]
@@ -256,9 +229,9 @@ def step(drive, before, after, flags, silent, state, own, refractory, rests, rul
     if rules[4]:
         level, moved = state[3], state[4]
         adapt(state[2], before, own[7], own[8], own[3], own[5], level, moved)
-    advance(x, drive, before, after, flags, own[0], own[1], level, moved)
+    advance(x, drive, before, after, own[0], own[1], level, moved)
     if rests:
-        rest(after, flags, silent, refractory)
+        rest(after, silent, refractory)
 
 
 @lean
@@ -267,7 +240,7 @@ def lif_forward_row(at, current, heard, recurrent, own, refractory, rules, outpu
     rests, hears = at
     spikes, x_trace = outputs
     x, weight, bias = heard
-    real, at_rest, flags, silent, active, spare = scratch
+    real, at_rest, silent, active, spare = scratch
     drive, state = real[0], real[1:]
     keep, has_recurrent = x_trace.shape[0] > 0, recurrent.shape[1] > 0
     count = 0
@@ -278,11 +251,11 @@ def lif_forward_row(at, current, heard, recurrent, own, refractory, rules, outpu
         if has_recurrent:
             add_rows(drive, recurrent, active, count)
         before = spikes[t - 1] if t > 0 else at_rest
-        step(drive, before, spikes[t], flags, silent, state, own, refractory, rests, rules)
+        step(drive, before, spikes[t], silent, state, own, refractory, rests, rules)
         if keep:
             copy(x_trace[t], state[0])
         if has_recurrent:
-            count = positions(flags, active)
+            count = positions(spikes[t], active)
 
 
 @jit
@@ -303,9 +276,8 @@ def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refrac
     matrix = recurrent[min(chip, len(recurrent) - 1)] if recurrent.shape[0] > 0 else recurrent.reshape(n, 0)
     real = np.empty((6, n), spikes.dtype)
     silent = np.empty(n, np.int32)
-    spare = np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32), np.empty(n_in, spikes.dtype)
-    flags, active = np.zeros(n, np.uint8), np.empty(n + SPARE, np.int32)
-    scratch = real, np.zeros(n, spikes.dtype), flags, silent, active, spare
+    spare, active = (np.empty(n_in + SPARE, np.int32), np.empty(n_in, spikes.dtype)), np.empty(n + SPARE, np.int32)
+    scratch = real, np.zeros(n, spikes.dtype), silent, active, spare
     at = pauses.max() > 0, hears
     for row in range(low, high):
         real[:] = 0
@@ -551,7 +523,7 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
     spikes, x_trace, g_spikes, g_x, g_current, by_source, by_target, matrix = data
     surrogate, to_value, detach, has_syn, adaptive, scaled = rules
     x_in, g_weight, g_bias = heard
-    real, spare_rows, drives, flags, active, fired, told, work = scratch
+    real, spare_rows, drives, active, fired, told, work = scratch
     lam, before, g_z, lam_b, u, slope, moved_by = real[0], real[1], real[2], real[3], real[4], real[5], real[6]
     at_rest, level, per_span, s, unused = spare_rows[0], spare_rows[1], spare_rows[2], spare_rows[3], spare_rows[4]
     b_trace, sums = traces
@@ -560,7 +532,7 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
     widens, keep = dtype.type(scaled), dtype.type(0 if detach else 1)
     has_recurrent, has_g_x = by_source.shape[1] > 0, g_x.shape[0] > 0
     hears, tells = g_weight.shape[0] > 0, g_current.shape[0] > 0
-    x_flags, x_binary = told[3], True
+    x_binary = True
     slot = 0  # the drives of the step after this one; those collected begin with the next
     for t in range(steps - 1, -1, -1):
         later, now = drives[slot : slot + GROUP], drives[slot + GROUP : slot + 2 * GROUP]
@@ -592,8 +564,7 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
                 products(g_z, by_target, later)
             else:
                 for r in range(group):
-                    flag(slope[r], flags)
-                    dots(g_z[r], by_source, later[r], active, positions(flags, active))
+                    dots(g_z[r], by_source, later[r], active, positions(slope[r], active))
         for r in range(group):
             row, m = first + r, slot + r
             x, z_before = x_trace[chip, row, t], spikes[chip, row, t - 1] if t > 0 else at_rest
@@ -625,18 +596,17 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
                     sums[8],
                 )  # fmt: skip
             if has_recurrent:
-                flag(z_before, flags)
-                fired[2][m] = positions(flags, fired[0][m])
+                fired[2][m] = positions(z_before, fired[0][m])
             if hears:
                 add_1(g_bias, now[r])
-                told[2][m], binary = events(x_in[row, t], x_flags, told[0][m], told[1][m])
+                told[2][m], binary = events(x_in[row, t], told[0][m], told[1][m])
                 x_binary &= binary
         slot += GROUP
         if slot == CHUNK * GROUP or t == 0:
             if has_recurrent:
                 add_collected(matrix, drives[GROUP:], fired, slot, work[0], (work[1], work[2]), False)
             if hears:
-                add_collected(g_weight, drives[GROUP:], told[:3], slot, work[3], (work[4], work[5]), not x_binary)
+                add_collected(g_weight, drives[GROUP:], told, slot, work[3], (work[4], work[5]), not x_binary)
             for r in range(GROUP):
                 copy(drives[r], drives[slot + r])
             slot, x_binary = 0, True
@@ -677,7 +647,6 @@ def lif_backward(
         np.empty((collected, hearing + SPARE), np.int32),
         np.empty((collected, hearing), dtype),
         np.zeros(collected, np.int64),
-        np.empty(hearing, np.uint8),
     )
     work = (
         np.empty(spiking + 1, np.int64),
@@ -689,14 +658,14 @@ def lif_backward(
     )
     real, spare_rows = np.zeros((7, GROUP, n), dtype), np.zeros((5, n), dtype)
     drives = np.zeros((collected + GROUP, n), dtype)
-    flags, active = np.zeros(n, np.uint8), np.empty(n + SPARE, np.int32)
+    active = np.empty(n + SPARE, np.int32)
     b_trace = np.zeros((GROUP if adaptive else 0, steps, n), dtype)
     sums = g_coefficients[chip, block]
     pauses = refractory[min(chip, len(refractory) - 1)]
     longest = pauses.max()
     place = (chip, block) if hears else (0, 0)
     heard = x[min(chip, len(x) - 1)], g_weight[place], g_bias[place]
-    scratch = real, spare_rows, drives, flags, active, fired, told, work
+    scratch = real, spare_rows, drives, active, fired, told, work
     for first in range(low, high, GROUP):
         group = min(GROUP, high - first)
         real[:] = 0
@@ -805,7 +774,7 @@ def gather(chip, low, high, x, weight, bias, out):
     """
     n_in = x.shape[3]
     at = chip, min(chip, len(x) - 1), low, high
-    spare = np.empty(n_in, np.uint8), np.empty(n_in + SPARE, np.int32), np.empty(n_in, x.dtype)
+    spare = np.empty(n_in + SPARE, np.int32), np.empty(n_in, x.dtype)
     own = weight[min(chip, len(weight) - 1)]
     gather_rows(at, x, own, bias[min(chip, len(bias) - 1)], out, spare)
 
@@ -876,10 +845,10 @@ def scatter_rows(at, x, gradient, target, told, work):
     begin, binary = low, True
     for row in range(low, high):
         m = row - begin
-        told[2][m], ones = events(x[from_chip, row // width, row % width], told[3], told[0][m], told[1][m])
+        told[2][m], ones = events(x[from_chip, row // width, row % width], told[0][m], told[1][m])
         binary &= ones
         if m + 1 == len(told[0]) or row + 1 == high:
-            add_collected(target, flat[begin:], told[:3], m + 1, work[0], (work[1], work[2]), not binary)
+            add_collected(target, flat[begin:], told, m + 1, work[0], (work[1], work[2]), not binary)
             begin, binary = row + 1, True
 
 
@@ -892,7 +861,6 @@ def scatter(chip, block, low, high, x, gradient, g_weight):
         np.empty((rows, n_in + SPARE), np.int32),
         np.empty((rows, n_in), x.dtype),
         np.empty(rows, np.int64),
-        np.empty(n_in, np.uint8),
     )
     work = np.empty(n_in + 1, np.int64), np.empty(rows * n_in, np.int32), np.empty(rows * n_in, x.dtype)
     scatter_rows(at, x, gradient, g_weight[chip, block], told, work)
@@ -939,7 +907,7 @@ def add_to(out, a, b):
 @lean
 def fleet_row(row, heard, out, numbers, refractory, table, sources, scratch):
     """One row of one chip through all layers, step by step; nothing is kept but the output of the last layer."""
-    real, bytes_, silent, active, counts = scratch
+    real, silent, active, counts = scratch
     starts, places, values, binary, n_in = heard
     last, steps = table.shape[0] - 1, out.shape[0]
     for t in range(steps):
@@ -948,7 +916,7 @@ def fleet_row(row, heard, out, numbers, refractory, table, sources, scratch):
             width = about[WIDTH]
             all_states = real[layer, : STATES * width].reshape(STATES, width)
             drive, state, before = all_states[0], all_states[1:6], all_states[6 + t % 2]
-            after, flags = all_states[7 - t % 2], bytes_[layer, :width]
+            after = all_states[7 - t % 2]
             copy(drive, numbers[about[BIAS] : about[BIAS] + width])
             at = about[WEIGHT]
             for k in range(about[FIRST], about[END]):
@@ -972,8 +940,8 @@ def fleet_row(row, heard, out, numbers, refractory, table, sources, scratch):
             own = numbers[at : at + COEFFICIENTS * width].reshape(COEFFICIENTS, width)
             rules = 0, about[TO_VALUE], 0, about[HAS_SYN], about[ADAPTIVE], 0
             pauses = refractory[layer, :width]
-            step(drive, before, after, flags, silent[layer], state, own, pauses, about[RESTS] > 0, rules)
-            counts[layer] = positions(flags, active[layer]) if about[SPIKES] else 0
+            step(drive, before, after, silent[layer], state, own, pauses, about[RESTS] > 0, rules)
+            counts[layer] = positions(after[: about[N]], active[layer]) if about[SPIKES] else 0
             if layer == last:
                 result = out[t]
                 if about[SPIKES]:
@@ -991,11 +959,10 @@ def fleet(chip, low, high, heard, numbers, refractory, table, sources, out):
     """
     _, layers, most = refractory.shape
     real = np.empty((layers, STATES * most), numbers.dtype)
-    bytes_ = np.zeros((layers, most), np.uint8)
     silent = np.empty((layers, most), np.int32)
     active = np.empty((layers, most + SPARE), np.int32)
     counts = np.empty(layers, np.int64)
-    scratch = real, bytes_, silent, active, counts
+    scratch = real, silent, active, counts
     for row in range(low, high):
         real[:] = 0
         silent[:] = 0
