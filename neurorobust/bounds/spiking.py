@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..network import Decode, last_step, max_over_time, mean_over_time
-from ..noise import INPUT
+from ..network import INPUT, Decode, last_step, max_over_time, mean_over_time
 from .interval import OURS, Interval, gamma, point
 from .linear import Biased, Sum, Weighted, beside, matrix_of
 from .population import Population

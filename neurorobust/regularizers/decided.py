@@ -10,8 +10,7 @@ from ..bounds import Interval, Population, Tight, box, populations
 from ..bounds.interval import point
 from ..bounds.linear import Sum, beside
 from ..errors import check_number
-from ..network import Network
-from ..noise import INPUT
+from ..network import INPUT, Network
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 
