@@ -371,5 +371,5 @@ def test_a_packed_network_comes_back(network, tmp_path):
     config = json.loads(path.read_text())
     for wrong in ({"hidden.recurrent.weight": [6, 7]}, {"missing": [1]}, [1]):
         path.write_text(json.dumps(config | {"packed": wrong}))
-        with pytest.raises(ValueError, match="do not fit: packed|got shape"):
+        with pytest.raises(ValueError, match=r"do not fit: packed|got shape"):
             nr.load(tmp_path / "packed")

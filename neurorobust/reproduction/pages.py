@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -13,7 +15,7 @@ from .. import files, plotting
 from ..methods import METHODS
 from .claims import Verdict, tested
 from .evaluation import SCORE, all_evaluations
-from .results import COLUMNS
+from .results import COLUMNS, records
 from .study import Study, all_studies
 
 HEADLINE = {
@@ -45,7 +47,7 @@ def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[P
     with matplotlib.rc_context(plotting.STYLE):
         for study in shown:
             plotting.save(figure(study, table), files.folder(out / "figures") / study.name)
-    files.write_text(out / "reproduction.md", page(shown, numbers, tested(out)))
+    files.write_text(out / "reproduction.md", page(shown, numbers, tested(out)) + cost(records(out)))
     return [out / "reproduction.md", *sorted((out / "figures").glob("*"))]
 
 
@@ -68,6 +70,25 @@ def page(studies: Sequence[Study], numbers: Numbers, verdicts: Sequence[Verdict]
             if table:
                 parts += [f"### {name}: {evaluation.title}\n", table]
     return "\n".join(parts)
+
+
+def cost(known: Sequence[Mapping[str, Any]]) -> str:
+    """What all of it took, by task: hours on one thread, as busy as the machine was, and the code that did it."""
+    if not known:
+        return ""
+    rows = []
+    for study, group in groupby(known, key=lambda record: record["study"]):
+        cells = list(group)
+        training = sum(record["training"]["seconds"] for record in cells)
+        entries = [entry for record in cells for entry in record.get("evaluations", {}).values()]
+        measuring = sum(level["seconds"] for entry in entries for level in entry["levels"].values())
+        made = [part["provenance"] for part in [*cells, *entries]]
+        commits = sorted({one["commit"].removesuffix("+changes")[:9] for one in made})
+        versions = sorted({f"torch {one['torch']}, numpy {one['numpy']}, numba {one['numba']}" for one in made})
+        hours = (f"{seconds / 3600:.2f}" for seconds in (training, measuring))
+        rows.append([study, str(len(cells)), *hours, ", ".join(commits), "; ".join(versions)])
+    header = ["task", "cells", "h training, without tuning", "h evaluation", "commits", "versions"]
+    return "\n## What it took\n\nHours of one thread; several threads shared the machine.\n\n" + _table(header, rows)
 
 
 def _about(study: Study) -> str:
