@@ -1,8 +1,10 @@
-"""One cell of the grid: a method in a study with a seed; its folder holds everything that is known of it.
+"""One cell of the grid: a method in a study with a seed; its folder holds everything that is known of it::
 
-out/raw/ecg/tuning.beta.json            the trials of a method, and which was chosen
-out/raw/ecg/beta/0/cell.json            settings, training, every evaluation; versions and times
-out/raw/ecg/beta/0/model.safetensors, config.json, log.csv, die-0.1.npz
+    out/raw/ecg/tuning.beta.json    the trials of a method, and which was chosen
+    out/raw/ecg/beta/0/cell.json    settings, training, every evaluation; versions and times
+    out/raw/ecg/beta/0/model.safetensors, config.json, log.csv, die-0.1.npz
+
+Here the task is ecg, the method beta and the seed 0.
 """
 
 from __future__ import annotations
@@ -95,13 +97,20 @@ def write(path: Path, record: dict[str, Any]) -> None:
 @cache
 def provenance() -> dict[str, str]:
     """Which code and which machine."""
-    git = ("git", "-C", str(Path(__file__).parent))
-    try:
-        commit = subprocess.run((*git, "rev-parse", "HEAD"), capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run((*git, "status", "--porcelain", "."), capture_output=True, text=True, check=True).stdout
-        commit += "+changes" if dirty.strip() else ""
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     versions |= {"numpy": np.__version__, "numba": numba.__version__}
-    return {"neurorobust": __version__, "commit": commit, "machine": platform.machine(), **versions}
+    return {"neurorobust": __version__, "commit": _commit(), "machine": platform.machine(), **versions}
+
+
+def _commit() -> str:
+    """The commit of this file, with a mark where the package was changed since; ``unknown`` outside a checkout."""
+
+    def git(*words: str) -> str:
+        command = ("git", "-C", str(Path(__file__).parent), *words)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # the package may lie in somebody else's repository
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "..") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -52,7 +52,7 @@ class Study:
         epochs, schedule: of every method; a method's trials may change the schedule.
         chip: name of the chip the network has to fit; None for no limits.
         n_hidden: neurons.
-        tuning_epochs: of each tuning trial; the schedule's learning rates are spread over them.
+        tuning_epochs: of each tuning trial.
         tuned_on: the study whose tuning counts here (of the schedule only where both have the same); None tunes here.
         headline: the first so many methods get all their seeds before the others get their first.
         shipped: methods whose networks of the first seed go into the zoo, all by default.
