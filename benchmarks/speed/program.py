@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from neurorobust.console import err, out, progress
 from neurorobust.errors import unknown
@@ -36,6 +37,7 @@ def arguments() -> argparse.ArgumentParser:
     view("--check", action="store_true", help="exit with 1 if a ratio is more than a quarter below the saved run's")
     view("--profile", choices=names, help="where the time of one of our steps goes")
     view("--scaling", action="store_true", help="how our time grows with T, batch and chips")
+    view("--choice", action="store_true", help="rows of events or a matrix product: is the cheaper one chosen")
     view("--floor", action="store_true", help="W2 against the bound of this machine's memory and additions")
     return parser
 
@@ -65,6 +67,8 @@ def main(words: list[str] | None = None) -> int:
         return show_profile(given.profile, given.json)
     if given.scaling:
         return show_scaling(given.json)
+    if given.choice:
+        return show_choice(given.runs, given.json)
     if given.floor:
         return show_floor(given.runs, given.json)
     return compare(given)
@@ -156,6 +160,24 @@ def show_scaling(as_json: bool) -> int:
     rows = ((line.what, *line.times_ms, f"{line.exponent:.3f}") for line in grown)
     out.print(table.plain(f"time of {peers.OURS} as the workload grows", headings, rows))
     out.print(f"W4 at {CHIPS} chips takes {large:.1f} × as long as at {WORKLOADS['W4'].chips}", highlight=False)
+    return 0
+
+
+def show_choice(runs: int, as_json: bool) -> int:
+    """What the engine chose against both ways, at every rate."""
+    from .choice import choices
+
+    found = choices(runs)
+    if as_json:
+        print(json.dumps([{**asdict(c), "excess": c.excess} for c in found]))
+        return 0
+    headings = ("n_in × n_out", "rate", "events, ms", "product, ms", "chosen, ms", "over the better")
+    rows = (
+        (f"{c.sizes[0]} × {c.sizes[1]}", c.rate, c.events_ms, c.product_ms, c.chosen_ms, f"{c.excess:.2f}")
+        for c in found
+    )
+    out.print(table.plain("x weightᵀ, forward and backward", headings, rows))
+    out.print(f"largest over the better: {max(c.excess for c in found):.2f}", highlight=False)
     return 0
 
 

@@ -317,7 +317,7 @@ def _sparse(x: Tensor, n_out: int) -> bool:
     with AVX-512, in ns a number of x.
     """
     rate = loops.rate(_array(x).reshape(-1, x.shape[-1]), 256)
-    return bool(0.4 + rate * (12 + 0.07 * n_out) < max(0.024 * n_out, 0.9))
+    return bool(0.6 + rate * (2 + 0.062 * n_out) < 0.038 * n_out)
 
 
 def _product(x: Tensor, weight: Tensor, out: Tensor) -> None:
