@@ -34,10 +34,10 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Networks": ("network", "neurons", "connections", "surrogate", "kernels"),
     "Networks of your own": ("foreign",),
     "Chips": ("chip", "laws", "quantization", "drift", "noise", "defects", "sites", "discovery", "deploy"),
-    "Attacks and robust training": ("attacks", "regularizers", "training", "methods"),
+    "Attacks and robust training": ("attacks", "regularizers", "training", "methods", "parallel"),
     "Tasks": ("tasks",),
-    "Measuring": ("evaluation", "bounds", "plotting", "report"),
-    "Storage and the demo": ("storage", "demo"),
+    "Measuring": ("evaluation", "bounds", "plotting", "report", "reproduction"),
+    "Storage and the demo": ("storage", "zoo", "demo"),
 }
 OWN_PAGE = {"cli"}  # described by its --help
 

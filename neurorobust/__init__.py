@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import attacks, chip, foreign, neurons, noise, regularizers, tasks
+from . import attacks, chip, foreign, neurons, noise, regularizers, tasks, zoo
 from .attacks import Ball
 from .chip import mismatch
 from .evaluation import compare, evaluate, sensitivity, transfer, worst_case
@@ -46,6 +46,7 @@ __all__ = [
     "transfer",
     "worst_case",
     "wrap",
+    "zoo",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``neurorobust demo | train | evaluate | attack | chips | tasks | methods | info | report``."""
+"""The command line ``neurorobust``: one command for each thing people do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import typer
 from rich.table import Table
 from torch import nn
 
-from . import __version__, files, kernels, report, storage, tasks
+from . import __version__, files, kernels, report, reproduction, storage, tasks
 from .attacks import OBJECTIVES, PGA, Attack, Ball, RandomSearch, strong
 from .attacks import Suite as AttackSuite
 from .chip import DeadNeurons, card, draw_model, numbers
@@ -523,6 +523,93 @@ def methods_list(as_json: Json = False) -> None:
 
 def _settings(trial: dict[str, float]) -> str:
     return " ".join(f"{key}={value:g}" for key, value in sorted(trial.items()))
+
+
+@app.command()
+def reproduce(
+    task: Annotated[str | None, typer.Argument(help="One task of the grid; all of them by default.")] = None,
+    methods: Annotated[
+        list[str] | None, typer.Argument(metavar="[METHOD]...", help="Only these; by default all that the task has.")
+    ] = None,
+    out_: Annotated[
+        Path, typer.Option("--out", help="Folder of all results; what is finished there is not done again.")
+    ] = Path("docs/results"),
+    evaluations: Annotated[
+        str | None, typer.Option(help="Only some, separated by commas: mismatch,strong.", show_default=False)
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Only some, separated by commas: 0,1.", show_default=False)] = None,
+    jobs: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
+    check: Annotated[
+        int, typer.Option(help="Do N random finished cells again, elsewhere, and compare.", min=0, show_default=False)
+    ] = 0,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what is to be done and how long it will take.")
+    ] = False,
+    pages: Annotated[
+        bool, typer.Option("--pages", help="Only write the table, the page and the claims of what is there.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Reproduce the paper: every method on every task, each judged by every evaluation; then table, figures and claims.
+
+    Interrupted or killed, it goes on where it was when run again; several may run at once, on one folder.
+
+    [bold]Examples[/bold]
+
+      neurorobust reproduce ecg standard beta --jobs 2
+
+      neurorobust reproduce --plan
+
+      neurorobust reproduce ecg --evaluations mismatch,strong --seeds 0 --json
+
+      neurorobust reproduce --check 2
+    """
+    chosen = list(reproduction.all_studies().values()) if task is None else [reproduction.find_study(task)]
+    numbers_ = None if seeds is None else _whole("seeds", seeds)
+    names = tuple(reproduction.named(evaluations.split(",") if evaluations else None))
+    cells = [cell for study in chosen for cell in reproduction.cells_of(study, methods or (), numbers_, out_)]
+    if check:
+        report_ = reproduction.check(cells, names, check)
+        _print(report_.json(), as_json, report_.table)
+        if not report_.same:
+            raise typer.Exit(1)
+        return
+    if plan:
+        todo = reproduction.plan(cells, names)
+        seconds = reproduction.seconds_of(todo)
+        _print(
+            {"jobs": [{"cell": job.cell.name, "left": job.left, "seconds": seconds[job]} for job in todo]},
+            as_json,
+            lambda: reproduction.forecast(todo, seconds, jobs),
+        )
+        return
+    failed = {} if pages else reproduction.complete(cells, names, jobs)
+    table = reproduction.write_table(out_)
+    reproduction.write_pages(out_)
+    verdicts = [verdict.row() for verdict in reproduction.tested(out_)]
+    payload = {
+        "cells": {cell.name: reproduction.state(cell, names) for cell in cells},
+        "failed": failed,
+        "claims": verdicts,
+        "rows": len(table),
+        "table": str(out_ / "results.csv"),
+        "page": str(out_ / "reproduction.md"),
+    }
+    _print(payload, as_json, lambda: reproduction.table(cells, names, failed))
+    if verdicts and not as_json:
+        shown = Table(*verdicts[0], title="claims", title_justify="left")
+        for verdict in verdicts:
+            shown.add_row(*verdict.values())
+        out.print(shown)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _whole(option: str, words: str) -> list[int]:
+    """Whole numbers separated by commas."""
+    if not all(word.isdecimal() for word in words.split(",")):
+        raise ValueError(f"{option}: got {words!r}; expected whole numbers separated by commas, 0,1.")
+    return [int(word) for word in words.split(",")]
 
 
 @app.command()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -30,7 +32,7 @@ FORMAT = "neurorobust-network/2"
 FIRST_FORMAT = "neurorobust-network/1"  # Linear connections in a row, Triangle, the default reset, mean over time
 
 
-def save(network: nn.Module, folder: str | Path, info: dict | None = None) -> Path:
+def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, packed: bool = False) -> Path:
     """Write a network; each file is whole or not there at all.
 
     Args:
@@ -38,6 +40,7 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None) -> Pa
             :func:`neurorobust.from_snntorch`, of which the tensors are written and not the code.
         folder: made if missing.
         info: anything JSON can hold, kept under ``"info"``: task, chip, method, seed …
+        packed: leave out absent synapses and write a mask as bits; nothing is lost.
 
     Returns:
         The folder.
@@ -56,7 +59,9 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None) -> Pa
         config["module"] = type(network).__name__
         config["dt"] = getattr(network, "dt", None)
     with files.replacing(folder / "model.safetensors") as temporary:
-        tensors = {name: value.contiguous() for name, value in _tensors(network).items()}
+        tensors = {name: value.detach().contiguous() for name, value in _tensors(network).items()}
+        if packed:
+            tensors, config["packed"] = _packed(tensors)
         save_file(tensors, temporary, metadata={"config": json.dumps(config)})
         config["sha256"] = _sha256(temporary)
     files.write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
@@ -131,7 +136,37 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         config = json.loads(saved_with)
     if problem := _problem(config):
         raise ValueError(f"model folder {str(folder)!r}: config.json: {problem}.")
-    return config, tensors
+    try:
+        return config, _unpacked(tensors, config.get("packed", {}))
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"model folder {str(folder)!r}: config.json and model.safetensors do not fit: packed: {error}."
+        ) from error
+
+
+def _packed(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
+    """Masked weights as the numbers that are present, masks as bits; and the shape of each such weight."""
+    small, shapes = dict(tensors), {}
+    for name, weight in tensors.items():
+        mask_name = f"{name.removesuffix('weight')}mask"
+        mask = tensors.get(mask_name)
+        if name == mask_name or mask is None or mask.shape != weight.shape or weight[~mask].any():
+            continue
+        shapes[name] = list(weight.shape)
+        small[name], small[mask_name] = weight[mask], torch.from_numpy(np.packbits(mask.numpy()))
+    return small, shapes
+
+
+def _unpacked(tensors: Mapping[str, Tensor], shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
+    """The inverse of :func:`_packed`."""
+    whole = dict(tensors)
+    for name, shape in shapes.items():
+        mask_name = f"{name.removesuffix('weight')}mask"
+        bits = np.unpackbits(tensors[mask_name].numpy(), count=math.prod(shape)).astype(bool)
+        whole[mask_name] = torch.from_numpy(bits).reshape(shape)
+        whole[name] = torch.zeros(shape, dtype=tensors[name].dtype)
+        whole[name][whole[mask_name]] = tensors[name]
+    return whole
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

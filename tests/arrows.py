@@ -36,7 +36,10 @@ ARROWS: dict[str, set[str]] = {
     "plotting": {"evaluation"},
     "report": {"evaluation", "plotting", "storage"},
     "demo": {"methods", "report", "storage"},
-    "cli": {"demo", "deploy"},
+    "zoo": {"storage"},
+    "reproduction": {"methods", "plotting", "zoo"},
+    "parallel": {"network"},
+    "cli": {"demo", "deploy", "reproduction"},
 }
 
 

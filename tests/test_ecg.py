@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from neurorobust.tasks import ecg as make
+from neurorobust.tasks import ecg_three
 from neurorobust.tasks.ecg import encode, levels_of, load, split
 from neurorobust.tasks.recurrent import recurrent_mask
 
@@ -60,6 +61,19 @@ def test_labels_and_recordings_belong_to_their_events(beats, task):
         assert torch.equal(data.y, (original[part] > 1).long())
         assert torch.equal(data.recording, x[part])
         assert torch.equal(data.x, encode(x[part], levels))
+
+
+def test_three_classes_are_split_by_themselves(beats):
+    """2919/1767/314 beats, normal, R-on-T and all others; 80/10/10 stratified; the same events as of two classes."""
+    _, original = beats
+    three = ecg_three()
+    parts = split(original, (0.8, 0.1))
+    assert three.classes == ("normal", "R-on-T", "other") and three.name == "ecg_three"
+    counted = torch.stack([data.y.bincount() for data in (three.train, three.validation, three.test)])
+    assert counted.sum(0).tolist() == [2919, 1767, 96 + 194 + 24] and counted.sum(1).tolist() == [4000, 500, 500]
+    assert torch.equal(three.test.y, torch.tensor([0, 0, 1, 2, 2, 2])[original[parts[2]]])
+    assert torch.equal(three.test.x, encode(beats[0][parts[2]], levels_of(beats[0][parts[0]])))
+    assert three.network(n_hidden=4).readout.n == 3
 
 
 def test_levels_come_from_training_beats_only(tmp_path, task):

@@ -13,6 +13,7 @@ from conftest import DT, draw, events, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from placed import placed
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import neurorobust as nr
@@ -353,3 +354,22 @@ def test_a_file_of_the_first_format_still_loads(tmp_path):
     x = events(0, 4).x
     assert info == {"seed": 1} and torch.equal(again(x)[0], network(x)[0])
     assert again.hidden.surrogate == Triangle(0.3)
+
+
+def test_a_packed_network_comes_back(network, tmp_path):
+    """Without absent synapses and with masks as bits a file holds the same tensors; wrong shapes are refused."""
+    nr.save(network, tmp_path / "packed", packed=True)
+    nr.save(network, tmp_path / "plain")
+    loaded, _ = nr.load(tmp_path / "packed")
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value) and loaded.state_dict()[name].dtype == value.dtype
+    with safe_open(tmp_path / "packed" / "model.safetensors", framework="pt") as file:
+        present = int(network.hidden.recurrent.mask.sum())
+        assert file.get_tensor("hidden.recurrent.weight").shape == (present,)
+        assert file.get_tensor("hidden.recurrent.mask").shape == (5,)  # 36 bits
+    path = tmp_path / "packed" / "config.json"
+    config = json.loads(path.read_text())
+    for wrong in ({"hidden.recurrent.weight": [6, 7]}, {"missing": [1]}, [1]):
+        path.write_text(json.dumps(config | {"packed": wrong}))
+        with pytest.raises(ValueError, match=r"do not fit: packed|got shape"):
+            nr.load(tmp_path / "packed")

@@ -19,9 +19,9 @@ def entries():
 
 
 def test_tasks_are_found_by_walking():
-    """The three tasks and nothing else; each is exported under its name."""
+    """The five tasks and nothing else; each is exported under its name."""
     found = entries()
-    assert sorted(found) == ["ecg", "fashion_mnist", "keywords"]
+    assert sorted(found) == ["ecg", "ecg_three", "fashion_mnist", "fashion_mnist_spiking", "keywords"]
     assert all(getattr(neurorobust.tasks, name) is function for name, function in found.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,9 @@ from torch.nn import functional
 
 from neurorobust.randomness import generator
 from neurorobust.tasks import fashion_mnist as make
+from neurorobust.tasks import fashion_mnist_spiking
 from neurorobust.tasks.fashion_mnist import FOLDER, cnn, load, normalise, read_idx, split
+from neurorobust.tasks.fashion_mnist_spiking import build as spiking_build
 
 
 def write_idx(path, array):
@@ -201,6 +204,29 @@ def test_a_chip_of_spiking_neurons_is_refused(task):
     """The network has no neurons to place on cores; the error names the chip."""
     with pytest.raises(ValueError, match="chip: c4 holds cores of spiking neurons"):
         task.network(SimpleNamespace(name="c4", limits=SimpleNamespace(cores=4)))
+
+
+def test_the_spiking_network_sees_the_first_images_for_eight_steps(folder, task):
+    """8000/1000/1000 images, the first of each part, brightness in [0, 1], the same in every step."""
+    spiking = fashion_mnist_spiking(folder)
+    pairs = ((spiking.train, task.train), (spiking.validation, task.validation), (spiking.test, task.test))
+    for (few, all_), n in zip(pairs, (8000, 1000, 1000), strict=True):
+        assert few.x.shape == (n, 8, 784) and torch.equal(few.y, all_.y[:n])
+        brightness = all_.x[:n].flatten(1) * 0.25 + 0.5
+        assert torch.equal(few.x[:, 0], few.x[:, 7])
+        torch.testing.assert_close(few.x[:, 3], brightness, rtol=0, atol=1e-6)
+
+
+def test_the_first_spikes_of_the_spiking_network_are_those_of_its_formula(folder):
+    """Step 1: a neuron spikes where (1 − exp(−5/20)) · convolution > 0.5; layers of 16 × 12², 32 × 4² and 10."""
+    network = spiking_build(None, 1, generator(0, "test"))
+    x = torch.rand(3, 8, 784, generator=generator(0, "images"))
+    logits, spikes = network(x)
+    weight, bias = network.conv1.input.weight, network.conv1.input.bias
+    current = functional.conv2d(x[:, 0].reshape(3, 1, 28, 28), weight, bias, stride=2).flatten(1)
+    assert torch.equal(spikes["conv1"][0] > 0, (1 - math.exp(-0.25)) * current > 0.5)
+    assert spikes["conv1"].shape == (8, 3, 16 * 12**2) and spikes["conv2"].shape == (8, 3, 32 * 4**2)
+    assert logits.shape == (3, 10) and spikes["conv1"].mean() > 0.01
 
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="Fashion-MNIST is not installed")

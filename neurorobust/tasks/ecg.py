@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -95,17 +96,31 @@ def ecg(folder: Path | None = None, *, seed: int = 0) -> Task:
     """
     beats, original = load(folder)
     y = (original != 1).long()
-    indices = split(original)
-    levels = levels_of(beats[indices[0]])
-    train, validation, test = (Data(encode(beats[part], levels), y[part], beats[part]) for part in indices)
-    weights = len(train) / (2 * train.y.bincount())
+    return task_of("ecg", (beats, original, y), split(original), ("normal", "abnormal"))
+
+
+def task_of(
+    name: str, beats: tuple[Tensor, Tensor, Tensor], indices: Sequence[Tensor], classes: tuple[str, ...]
+) -> Task:
+    """Beats as events, in three parts, with a loss in which every class weighs the same.
+
+    Args:
+        name: of the task.
+        beats: values (n, 140), original classes (n,), and the classes of the task (n,).
+        indices: of the beats of each part.
+        classes: names, by class of the task.
+    """
+    values, original, y = beats
+    levels = levels_of(values[indices[0]])
+    train, validation, test = (Data(encode(values[part], levels), y[part], values[part]) for part in indices)
+    weights = len(train) / (len(classes) * train.y.bincount())
     return Task(
-        name="ecg",
-        classes=("normal", "abnormal"),
+        name=name,
+        classes=classes,
         train=train,
         validation=validation,
         test=test,
         loss=partial(functional.cross_entropy, weight=weights),
-        build=partial(build, 2 * LEVELS, 2, DT),
+        build=partial(build, 2 * LEVELS, len(classes), DT),
         fingerprint=hashlib.sha256(levels.numpy().tobytes() + original.numpy().tobytes()).hexdigest(),
     )

@@ -1,0 +1,121 @@
+"""Finished cells done again from the start, elsewhere, and compared number by number."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from .cell import Cell, folder_of
+from .evaluation import all_evaluations
+from .work import measure, train
+
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A cell made twice: how many numbers were compared, those that differ (first, second), whether the model is the
+    same, bit for bit."""
+
+    cell: str
+    compared: int
+    different: dict[str, tuple[float, float]]
+    same_model: bool
+
+    @property
+    def same(self) -> bool:
+        return not self.different
+
+    def largest(self) -> str:
+        """The number that differs most."""
+        if self.same:
+            return "–"
+        name = max(self.different, key=lambda key: abs(self.different[key][0] - self.different[key][1]))
+        first, second = self.different[name]
+        return f"{name}: {first:g}, now {second:g}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of doing some cells again."""
+
+    cells: tuple[Checked, ...]
+
+    @property
+    def same(self) -> bool:
+        return all(cell.same for cell in self.cells)
+
+    def json(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {"same": self.same, "cells": [{**vars(cell), "same": cell.same} for cell in self.cells]}
+
+    def table(self) -> Table:
+        """As people read it."""
+        words = "the same numbers" if self.same else "OTHER NUMBERS"
+        shown = Table("cell", "compared", "different", "largest difference", "model", title=f"done again: {words}")
+        for cell in self.cells:
+            model = "same bits" if cell.same_model else "other bits"
+            shown.add_row(cell.cell, str(cell.compared), str(len(cell.different)), cell.largest(), model)
+        return shown
+
+
+def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Random | None = None) -> Check:
+    """Train and measure n finished cells again in a folder that is thrown away, and compare with what was stored.
+
+    On the machine and with the versions of the first time the numbers are the same. Elsewhere the last bits of a
+    product may differ, which training amplifies; the report says so, and the exit code of the command line is 1.
+
+    Args:
+        cells: to choose from; those that have not been trained are left out.
+        names: evaluations to compare.
+        n: how many; all if there are fewer.
+        draw: chooses; the system's generator by default.
+
+    Raises:
+        ValueError: no cell is finished.
+    """
+    known = [cell for cell in cells if cell.read().get("evaluations")]
+    if not known:
+        raise ValueError("check: no finished cell is there; run `neurorobust reproduce` first, or give another --out.")
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = (draw or random.SystemRandom()).sample(known, min(n, len(known)))
+        return Check(tuple(_again(cell, names, Path(folder)) for cell in chosen))
+
+
+def _again(cell: Cell, names: Sequence[str], folder: Path) -> Checked:
+    stored = cell.read()
+    for die in folder_of(cell.out, cell.study, "").glob("*/*/die-*.npz"):  # what transfer takes from other cells
+        if die.parent != cell.folder:
+            copy = folder / die.relative_to(cell.out)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(die, copy)
+    twin = replace(cell, out=folder)
+    train(twin, stored["training"]["trial"])
+    measure(twin, [name for name in names if name in stored["evaluations"]])
+    now = twin.read()
+    before, after = dict(_numbers(stored, names)), dict(_numbers(now, names))
+    shared = before.keys() & after.keys()
+    different = {
+        name: (before[name], after[name]) for name in sorted(shared) if not abs(before[name] - after[name]) <= TOLERANCE
+    }
+    return Checked(cell.name, len(shared), different, stored["model_sha256"] == now["model_sha256"])
+
+
+def _numbers(record: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Every number of the evaluations, each die by itself, under a name for people."""
+    for name, entry in record["evaluations"].items():
+        if name not in names or name not in all_evaluations():
+            continue
+        for level, found in entry["levels"].items():
+            for metric, value in found["values"].items():
+                for place, number in enumerate(value if isinstance(value, list) else [value]):
+                    if isinstance(number, int | float):
+                        die = f", die {place}" if isinstance(value, list) else ""
+                        yield f"{name} {level}, {metric}{die}", float(number)

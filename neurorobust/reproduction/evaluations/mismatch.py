@@ -1,0 +1,22 @@
+"""Random mismatch on every kind, δ = level · N(0, 1): the same dies for every network."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ...chip import mismatch
+from ..cell import Cell
+from ..dies import on_dies
+from ..evaluation import Evaluation, Values, always
+
+
+def measure(network: nn.Module, level: str, cell: Cell) -> Values:
+    return on_dies(network, mismatch(float(level)), cell)
+
+
+evaluation = Evaluation(
+    "random mismatch of every kind",
+    always(0.3, 0.1, 0.2, 0.5, 0.7),
+    measure,
+    lambda detail: detail.dies * detail.samples,
+)

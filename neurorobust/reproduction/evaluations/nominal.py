@@ -1,0 +1,26 @@
+"""The network as it was trained, on every test sample."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ...evaluation.blocks import judged_outputs
+from ...evaluation.statistics import recall, score
+from ...params import evaluating, nominal
+from ..cell import Cell
+from ..evaluation import SCORE, Evaluation, Values, always, recalls
+
+
+def measure(network: nn.Module, level: str, cell: Cell) -> Values:
+    task = cell.study.task
+    with evaluating(network):
+        outputs = judged_outputs(network, nominal(network), task.test)
+    predicted = outputs.argmax(-1)
+    return {
+        SCORE: score(outputs, task.test.y),
+        "accuracy": float((predicted == task.test.y).double().mean()),
+        **recalls(recall(predicted, task.test.y, outputs.shape[-1]).tolist(), task.classes),
+    }
+
+
+evaluation = Evaluation("nominal parameters", always("test"), measure, lambda detail: 1000)

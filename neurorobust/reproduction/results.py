@@ -1,0 +1,117 @@
+"""From the cells to one tidy table: task, method, seed, evaluation, level, metric, value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import files
+from ..evaluation.statistics import bootstrap_interval
+from .cell import read
+from .evaluation import SCORE, all_evaluations
+
+COLUMNS = ("task", "method", "seed", "evaluation", "level", "metric", "value")
+SPEC = 0.9
+"""Balanced accuracy of a die that counts towards the yield."""
+
+Row = tuple[str, str, str, str, str, str, float]
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    """What is known of every cell, in a fixed order."""
+    return [read(path) for path in sorted((out / "raw").glob("*/*/*/cell.json"))]
+
+
+def tidy(out: Path) -> pd.DataFrame:
+    """Every number of every cell, and of each the mean over the seeds with its interval: rows of the seed ``all``.
+
+    Numbers of dies become their mean, std, min, 5th percentile and yield at 0.90. ``strong`` is the minimum over the
+    strong suite and the dies found for other networks.
+    """
+    known = records(out)
+    rows = [row for record in known for row in _rows(record)]
+    return pd.DataFrame([*rows, *_over_seeds(known)], columns=list(COLUMNS))
+
+
+def write_table(out: Path) -> pd.DataFrame:
+    """Write ``results.csv`` and return it."""
+    table = tidy(out)
+    files.write_text(out / "results.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return table
+
+
+def _rows(record: dict[str, Any]) -> Iterator[Row]:
+    head = (record["study"], record["method"], str(record["seed"]))
+    yield (*head, "training", "", "validation", record["training"]["validation"])
+    yield (*head, "training", "", "trial", record["training"]["trial"])
+    for name, entry in sorted(record.get("evaluations", {}).items()):
+        if name == "transfer":
+            continue
+        for level, found in sorted(entry["levels"].items()):
+            values = found["values"]
+            if name == "strong":
+                values = values | {"balanced_accuracy": strong(record, level)}
+            for metric, value in values.items():
+                yield from ((*head, name, level, *pair) for pair in numbers(metric, value))
+
+
+def numbers(metric: str, value: Any) -> list[tuple[str, float]]:
+    """A metric as numbers: one of dies by its statistics, words not at all."""
+    if isinstance(value, list):
+        dies = np.array(value, dtype=float)
+        return [
+            (f"{metric} mean", float(dies.mean())),
+            (f"{metric} std", float(dies.std(ddof=1)) if len(dies) > 1 else float("nan")),
+            (f"{metric} min", float(dies.min())),
+            (f"{metric} q05", float(np.quantile(dies, 0.05))),
+            (f"yield {SPEC:.2f}", float((dies >= SPEC).mean())),
+        ]
+    return [] if isinstance(value, str) or value is None else [(metric, float(value))]
+
+
+def strong(record: dict[str, Any], level: str) -> float:
+    """Balanced accuracy on the worst die: of those the strong suite saw and those found for other networks."""
+    evaluations = record["evaluations"]
+    own = evaluations["strong"]["levels"][level]["values"]["balanced_accuracy"]
+    others = evaluations.get("transfer", {"levels": {}})["levels"]
+    found = [entry["values"]["balanced_accuracy"] for key, entry in others.items() if key.split()[0] == level]
+    return min([own, *found])
+
+
+def score(record: dict[str, Any], evaluation: str, level: str, metric: str = SCORE) -> Any:
+    """A metric of a cell, by default balanced accuracy: one number or one a die; None where it was not measured."""
+    found = record.get("evaluations", {}).get(evaluation, {"levels": {}})["levels"].get(level)
+    if found is None:
+        return None
+    return strong(record, level) if (evaluation, metric) == ("strong", SCORE) else found["values"].get(metric)
+
+
+def _over_seeds(known: list[dict[str, Any]]) -> Iterator[Row]:
+    """Mean over the seeds of what each evaluation shows, the bounds of its 95 % interval, and the number of seeds."""
+    places: dict[tuple[str, str, str, str], list[Any]] = {}
+    shown = {name: evaluation.shown for name, evaluation in all_evaluations().items() if name != "transfer"}
+    for record in known:
+        for name in sorted(record.get("evaluations", {}).keys() & shown.keys()):
+            for level in sorted(record["evaluations"][name]["levels"]):
+                value = score(record, name, level, shown[name])
+                if value is not None:
+                    places.setdefault((record["study"], record["method"], name, level), []).append(value)
+    for (study, method, name, level), values in sorted(places.items()):
+        table = np.array([np.atleast_1d(value) for value in values], dtype=float)
+        metric, head = shown[name], (study, method, "all", name, level)
+        figures = {metric: bootstrap_interval(table, dies=False)}
+        if table.shape[1] > 1:
+            figures = {
+                f"{metric} mean": bootstrap_interval(table),
+                f"{metric} min": bootstrap_interval(table, np.min, dies=False),
+                f"yield {SPEC:.2f}": bootstrap_interval(table >= SPEC),
+            }
+        yield (*head, "seeds", float(len(table)))
+        for metric, interval in figures.items():
+            yield (*head, metric, interval.estimate)
+            yield (*head, f"{metric} low", interval.low)
+            yield (*head, f"{metric} high", interval.high)

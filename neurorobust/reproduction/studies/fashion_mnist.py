@@ -1,0 +1,24 @@
+"""The paper's CNN on 20000 images of clothes: the methods that matter, with the settings chosen on heart beats."""
+
+from ...tasks import Task, fashion_mnist
+from ...training import Schedule
+from ..study import BEST_RIVAL, Study
+from .ecg import study as ecg
+
+order = 2
+
+
+def load() -> Task:
+    """The task with 20000 images to train on."""
+    return fashion_mnist(n_train=20_000)
+
+
+study = Study(
+    name="fashion_mnist",
+    load=load,
+    methods=("standard", "forward_noise", "beta", "beta_weights", BEST_RIVAL),
+    epochs=5,
+    schedule=Schedule(learning_rate=1e-3, batch_size=100, select_every=5),
+    tuned_on=ecg,
+    shipped=("beta",),
+)

@@ -1,0 +1,37 @@
+"""python mini_run.py OUT: the whole miniature grid in this process, and its table."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+import torch
+from mini_study import MINI
+
+from neurorobust import reproduction
+
+NAMES = ("mismatch", "nominal", "strong", "ten_kl", "transfer")
+
+
+class Here(Executor):
+    """Does the work at once, in this process."""
+
+    def submit(self, work, /, *args, **kwargs):
+        future = Future()
+        future.set_result(work(*args, **kwargs))
+        return future
+
+
+def complete(out: Path, study: reproduction.Study = MINI) -> list[reproduction.Outcome]:
+    """Every cell of a study, and the table."""
+    cells, outcomes = reproduction.cells_of(study, (), None, out), []
+    while jobs := reproduction.plan(cells, NAMES):
+        outcomes += reproduction.run(jobs, Here())
+    reproduction.write_table(out)
+    return outcomes
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    complete(Path(sys.argv[1]))

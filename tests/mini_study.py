@@ -1,0 +1,27 @@
+"""A grid of seconds: the tiny task of conftest, found by worker processes as a module of its own."""
+
+from __future__ import annotations
+
+from conftest import events, tiny
+from torch.nn import functional
+
+from neurorobust.reproduction import Detail, Study
+from neurorobust.tasks import Task
+from neurorobust.training import Schedule
+
+
+def load() -> Task:
+    parts = (events(1, 24), events(2, 10), events(3, 10))
+    return Task("tiny", ("a", "b"), *parts, functional.cross_entropy, lambda chip, n_hidden, generator: tiny(), "f")
+
+
+MINI = Study(
+    name="mini",
+    load=load,
+    methods=("standard", "beta"),
+    epochs=4,
+    schedule=Schedule(batch_size=12),
+    n_hidden=6,
+    seeds=(0,),
+    detail=Detail(dies=5, samples=10, attacked=6, levels=1),
+)

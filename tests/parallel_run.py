@@ -1,0 +1,34 @@
+"""What each process of test_parallel.py does: a robust training of the tiny network, its parameters written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from conftest import events, tiny
+from torch.nn import functional
+
+import neurorobust as nr
+from neurorobust.parallel import Parallel
+from neurorobust.tasks import Task
+
+
+def robust() -> nr.regularizers.Regularizer:
+    """Forward noise, an attack and a firing rate: everything that is random, searches, or looks at spikes."""
+    inner = nr.regularizers.ForwardNoise(nr.regularizers.FiringRate(functional.cross_entropy, "hidden"), 0.1)
+    return nr.regularizers.Adversarial(inner, nr.attacks.PGA(2), nr.Ball.uniform(0.1), 0.5)
+
+
+def train(network: torch.nn.Module) -> None:
+    """Two epochs in batches of 5, which two processes cannot share evenly, and a last one of 3."""
+    parts = (events(1, 13), events(2, 10), events(3, 10))
+    task = Task("tiny", ("a", "b"), *parts, functional.cross_entropy, None, "f")
+    nr.fit(network, task, robust(), epochs=2, seed=0, schedule=nr.Schedule(batch_size=5))
+
+
+def work(fabric: object, path: str) -> None:
+    """In every process, which start from other parameters: those of rank 0 count."""
+    torch.set_num_threads(1)
+    network = tiny(seed=fabric.global_rank)
+    train(Parallel(network, fabric))
+    torch.save(network.state_dict(), Path(path) / f"{fabric.global_rank}.pt")

@@ -1,0 +1,250 @@
+"""The grid: a miniature of it from end to end, stopped, killed, done by several, done again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mini_run import NAMES, Here, complete
+from mini_study import MINI
+from typer.testing import CliRunner
+
+from neurorobust import reproduction
+from neurorobust.cli import app
+from neurorobust.reproduction import Cell
+from neurorobust.reproduction.results import numbers, strong
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Path:
+    """The folder of the miniature, complete. Read only."""
+    out = tmp_path_factory.mktemp("grid")
+    assert {outcome.status for outcome in complete(out)} == {"done"}
+    return out
+
+
+def test_the_miniature_is_whole(done):
+    """Every cell has every number, of every die; nothing is left to do, and doing it again changes nothing."""
+    cells = reproduction.cells_of(MINI, (), None, done)
+    assert [cell.name for cell in cells] == ["mini/standard/0", "mini/beta/0"]
+    before = {path: path.read_bytes() for path in sorted(done.rglob("*")) if path.is_file()}
+    assert reproduction.plan(cells, NAMES) == [] and complete(done) == []
+    assert before == {path: path.read_bytes() for path in sorted(done.rglob("*")) if path.is_file()}
+    assert not list(done.rglob("checkpoint.pt")) and not list(done.rglob("trial-*"))
+    for cell in cells:
+        record = cell.read()
+        assert set(record["evaluations"]) == set(NAMES)
+        assert len(record["evaluations"]["mismatch"]["levels"]["0.3"]["values"]["balanced_accuracy"]) == 5
+        assert record["provenance"]["torch"] and record["training"]["seconds"] > 0
+        assert record["settings"]["epochs"] == MINI.epochs
+
+
+def test_the_table_is_tidy(done):
+    """Seven columns; a fleet's rows are the statistics of its dies; strong is never above what was found elsewhere."""
+    table = pd.read_csv(done / "results.csv", dtype={"seed": str, "level": str})
+    assert list(table.columns) == ["task", "method", "seed", "evaluation", "level", "metric", "value"]
+    assert not table.duplicated(["task", "method", "seed", "evaluation", "level", "metric"]).any()
+    cell = Cell(MINI, "beta", 0, done)
+    dies = np.array(cell.read()["evaluations"]["mismatch"]["levels"]["0.3"]["values"]["balanced_accuracy"])
+    rows = table[(table.method == "beta") & (table.seed == "0") & (table.evaluation == "mismatch")]
+    got = dict(zip(rows.metric, rows.value, strict=True))
+    assert got["balanced_accuracy mean"] == pytest.approx(dies.mean(), abs=1e-6)
+    assert got["balanced_accuracy min"] == pytest.approx(dies.min(), abs=1e-6)
+    assert got["yield 0.90"] == pytest.approx((dies >= 0.9).mean(), abs=1e-6)
+
+
+def test_strong_is_the_minimum_of_suite_and_transfer():
+    """The rows called strong: the suite's own figure, or a die found for another network at the same ζ."""
+    levels = {level: {"values": {"balanced_accuracy": value}} for level, value in [("0.1", 0.8), ("0.05", 0.9)]}
+    moved = {"0.1 a/0": {"values": {"balanced_accuracy": 0.7}}, "0.05 a/0": {"values": {"balanced_accuracy": 0.95}}}
+    record = {"evaluations": {"strong": {"levels": levels}, "transfer": {"levels": moved}}}
+    assert strong(record, "0.1") == 0.7 and strong(record, "0.05") == 0.9
+    del record["evaluations"]["transfer"]
+    assert strong(record, "0.1") == 0.8
+
+
+def test_numbers_of_a_metric():
+    """Words give none, a number itself, dies their statistics, in closed form for 0.8 … 1."""
+    assert numbers("refused", "does not fit") == [] and numbers("accuracy", 1) == [("accuracy", 1.0)]
+    found = dict(numbers("score", [0.8, 0.9, 1.0]))
+    assert found["score mean"] == pytest.approx(0.9) and found["score std"] == pytest.approx(0.1)
+    assert found["score min"] == 0.8 and found["yield 0.90"] == pytest.approx(2 / 3)
+    assert found["score q05"] == pytest.approx(0.81)
+
+
+def test_a_killed_worker_changes_nothing(done, tmp_path):
+    """kill -9 in the middle of a training; the next run goes on, and the table has the same bytes."""
+    worker = subprocess.Popen([sys.executable, str(TESTS / "mini_run.py"), str(tmp_path)])
+    log = tmp_path / "raw" / "mini" / "beta" / "0" / "log.csv"
+    while not log.exists() and worker.poll() is None:
+        time.sleep(0.002)
+    worker.send_signal(signal.SIGKILL)
+    assert worker.wait() == -signal.SIGKILL
+    assert not (tmp_path / "results.csv").exists()
+    complete(tmp_path)
+    assert (tmp_path / "results.csv").read_bytes() == (done / "results.csv").read_bytes()
+
+
+def test_a_locked_cell_is_waited_for(done, monkeypatch):
+    """A cell somebody else works on is left to them and looked at again; when they are gone it is done."""
+    monkeypatch.setattr(reproduction.grid, "AGAIN", 0.0)
+    cell = Cell(MINI, "beta", 0, done)
+    job = reproduction.Job(cell, NAMES)
+    held = cell.lock()
+    held.acquire()
+    assert reproduction.grid.visit(job).status == "busy"
+
+    class Later(Here):
+        def submit(self, work, /, *args, **kwargs):
+            future = super().submit(work, *args, **kwargs)
+            held.release()
+            return future
+
+    assert [outcome.status for outcome in reproduction.run([job], Later())] == ["done"]
+
+
+def test_a_dead_pool_is_reported():
+    """A worker that was killed is named as such, with what to do."""
+
+    class Dead(Executor):
+        def submit(self, work, /, *args, **kwargs):
+            future = Future()
+            future.set_exception(BrokenProcessPool("gone"))
+            return future
+
+    (outcome,) = reproduction.run([reproduction.Job(Cell(MINI, "beta", 0, Path("nowhere")), NAMES)], Dead())
+    assert outcome.status == "failed" and "run the same command again" in outcome.error
+
+
+def test_other_settings_are_refused(done):
+    """What was made with other settings is neither used nor overwritten."""
+    longer = replace(MINI, epochs=MINI.epochs + 1)
+    (outcome,) = reproduction.run([reproduction.Job(Cell(longer, "beta", 0, done), ("nominal", "missing"))], Here())
+    assert outcome.status == "failed"
+    assert f"epochs {MINI.epochs} there, {MINI.epochs + 1} here" in outcome.error
+
+
+def test_done_again_gives_the_same_numbers(done, tmp_path):
+    """--check: the same machine gives the same numbers and the same bits; a number that was tampered with is found."""
+    cells = reproduction.cells_of(MINI, ("beta",), None, done)
+    report = reproduction.check(cells, NAMES, 1)
+    assert report.same and report.cells[0].same_model and report.cells[0].compared > 20
+    with pytest.raises(ValueError, match="no finished cell"):
+        reproduction.check(reproduction.cells_of(MINI, (), None, tmp_path), NAMES, 1)
+
+
+def test_a_tampered_number_is_found(done, tmp_path):
+    """One die of one fleet, moved by a thousandth."""
+    cell = replace(Cell(MINI, "beta", 0, done), out=tmp_path)
+    record = Cell(MINI, "beta", 0, done).read()
+    record["evaluations"]["mismatch"]["levels"]["0.3"]["values"]["balanced_accuracy"][3] += 1e-3
+    cell.folder.mkdir(parents=True)
+    cell.write(record)
+    report = reproduction.check([cell], ("mismatch",), 1)
+    assert not report.same and list(report.cells[0].different) == ["mismatch 0.3, balanced_accuracy, die 3"]
+
+
+def test_the_plan_says_how_long(tmp_path, monkeypatch):
+    """A training of 8 s, a pass of 10 µs: four trials of a quarter for each method's first seed, and the passes."""
+    module = sys.modules["neurorobust.reproduction.plan"]
+    monkeypatch.setattr(module, "_training", lambda cell: 8.0)
+    monkeypatch.setattr(module, "_pass", lambda study: 1e-5)
+    two = replace(MINI, seeds=(0, 1))
+    jobs = reproduction.plan(reproduction.cells_of(two, (), None, tmp_path), ["mismatch"])
+    assert [job.cell.name for job in jobs] == ["mini/standard/0", "mini/beta/0", "mini/standard/1", "mini/beta/1"]
+    fleet = MINI.detail.dies * MINI.detail.samples * 1e-5
+    assert list(reproduction.seconds_of(jobs).values()) == pytest.approx([16 + fleet, 16 + fleet, 8 + fleet, 8 + fleet])
+
+
+def test_every_study_and_evaluation_is_whole():
+    """Each study's methods exist, its seeds differ, and its first levels are words that its evaluations take."""
+    from neurorobust.methods import METHODS
+
+    for name, study in reproduction.all_studies().items():
+        assert (
+            study.name == name
+            and set(study.methods) - {"best_rival"} <= set(METHODS)
+            and len(set(study.seeds)) == len(study.seeds)
+        )
+        for evaluation in reproduction.all_evaluations().values():
+            assert all(isinstance(level, str) for level in evaluation.levels(Cell(study, "beta", 0, Path("nowhere"))))
+            assert evaluation.passes(study.detail) > 0 and evaluation.title
+    with pytest.raises(ValueError, match="does not exist"):
+        reproduction.named(["missing"])
+    json.dumps(study.settings())
+
+
+def test_the_committed_page_follows_from_the_committed_raw_data(tmp_path):
+    """Table, page and claims, made again from docs/results/raw, are the ones that are committed."""
+    committed = TESTS.parent / "docs" / "results"
+    for path in committed.glob("raw/*/*/*/cell.json"):
+        copy = tmp_path / path.relative_to(committed)
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(path.read_bytes())
+    reproduction.write_table(tmp_path)
+    reproduction.write_pages(tmp_path)
+    for name in ("results.csv", "reproduction.md"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == (committed / name).read_text(encoding="utf-8")
+
+
+def _record(method: str, seed: int, strong_: float, dies: list[float]) -> dict:
+    fleet = {"0.3": {"values": {"balanced_accuracy": dies}}}
+    worst = {zeta: {"values": {"balanced_accuracy": strong_}} for zeta in ("0.05", "0.1")}
+    nominal = {"test": {"values": {"balanced_accuracy": 0.97}}}
+    evaluations = {"mismatch": fleet, "strong": worst, "nominal": nominal}
+    return {
+        "study": "x",
+        "method": method,
+        "seed": seed,
+        "training": {"validation": 0.9, "trial": 0, "seconds": 1.0},
+        "evaluations": {name: {"levels": levels} for name, levels in evaluations.items()},
+    }
+
+
+def test_claims_hold_and_fail_as_they_should(tmp_path):
+    """Paired differences of known size: 20 ± 1 points hold above 10, 10 ± 1 do not, −2 points are no "not lower"."""
+    seeds = range(3)
+    for seed in seeds:
+        dies = (0.9 + 0.01 * np.sin(np.arange(20) + seed)).tolist()
+        cells = {
+            "beta": _record("beta", seed, 0.9 + 0.002 * seed, dies),
+            "awp": _record("awp", seed, 0.7, (np.array(dies) + 0.02).tolist()),
+            "dropout": _record("dropout", seed, 0.8, dies),
+        }
+        for method, record in cells.items():
+            folder = tmp_path / "raw" / "x" / method / str(seed)
+            folder.mkdir(parents=True)
+            (folder / "cell.json").write_text(json.dumps(record))
+    found = {(verdict.claim.text, verdict.second): verdict for verdict in reproduction.tested(tmp_path)}
+    beyond = "strong attack, ζ = 0.1: at least 10 points above every rival"
+    assert found[beyond, "awp"].holds and found[beyond, "awp"].interval.estimate == pytest.approx(20.2)
+    assert found[beyond, "dropout"].verdict == "FAILS (the interval holds the threshold)"
+    mean = "mismatch 0.3, mean: not lower than any rival"
+    assert found[mean, "awp"].verdict == "FAILS" and found[mean, "awp"].interval.estimate == pytest.approx(-2)
+    assert found[mean, "dropout"].holds and found[mean, "dropout"].interval.low == pytest.approx(0)
+    assert found[mean, "awp"].row()["over"] == "3 seeds × 20 dies"
+
+
+def test_the_command_says_its_plan(tmp_path, monkeypatch):
+    """--plan --json: the jobs in their order with their times; what is wrong is refused."""
+    monkeypatch.setattr(reproduction, "all_studies", lambda: {"mini": MINI})
+    words = ["reproduce", "--plan", "--out", str(tmp_path), "--evaluations", "nominal,mismatch"]
+    result = CliRunner().invoke(app, [*words, "--json"])
+    jobs = json.loads(result.stdout)["jobs"]
+    assert [job["cell"] for job in jobs] == ["mini/standard/0", "mini/beta/0"]
+    assert all(job["left"] == {"nominal": ["test"], "mismatch": ["0.3"]} and job["seconds"] > 0 for job in jobs)
+    assert "train, nominal, mismatch" in CliRunner().invoke(app, words, env={"COLUMNS": "200"}).output
+    assert "whole numbers" in str(CliRunner().invoke(app, [*words, "--seeds", "a"]).exception)
+    assert "does not exist" in str(CliRunner().invoke(app, ["reproduce", "ecg", "betta", "--plan"]).exception)

@@ -1,0 +1,60 @@
+"""The networks that come with the package: found by walking, checked, small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import tiny
+from mini_study import MINI
+
+import neurorobust as nr
+from neurorobust import zoo
+from neurorobust.reproduction import Cell
+from neurorobust.reproduction.publish import publish
+from neurorobust.zoo import FOLDER
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_every_network_of_the_zoo_loads(name):
+    """Each is whole, of the method and task its name says, and runs as it was trained to: finite parameters."""
+    network, info = nr.zoo.load(name)
+    assert f"{info['study']}/{info['method']}" == name
+    assert all(torch.isfinite(value).all() for value in network.parameters())
+
+
+def test_the_zoo_is_small():
+    """Below 5 MB altogether, and nothing but tensors and JSON."""
+    files = [path for path in FOLDER.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert sum(path.stat().st_size for path in files) < 5e6
+    assert {path.name for path in files} <= {"model.safetensors", "config.json"}
+
+
+def test_a_network_that_was_tampered_with_is_refused(tmp_path, monkeypatch):
+    """One byte of the tensors, and a name that does not exist."""
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    network = tiny()
+    nr.save(network, tmp_path / "tiny" / "beta", {"study": "tiny", "method": "beta"}, packed=True)
+    loaded, info = nr.zoo.load("tiny/beta")
+    assert zoo.names() == ["tiny/beta"] and info["method"] == "beta"
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    path = tmp_path / "tiny" / "beta" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ValueError, match="install neurorobust again"):
+        nr.zoo.load("tiny/beta")
+    with pytest.raises(ValueError, match="Did you mean 'tiny/beta'"):
+        nr.zoo.load("tiny/bet")
+
+
+def test_the_zoo_is_filled_from_the_grid(tmp_path, monkeypatch):
+    """The networks of the first seed that a study ships, under task/method, as they were trained."""
+    study = replace(MINI, shipped=("beta",))
+    for method in ("standard", "beta"):
+        cell = Cell(study, method, 0, tmp_path / "out")
+        nr.save(tiny(), cell.folder, {"study": "mini", "method": method}, packed=True)
+        cell.write({"training": {}})
+    assert publish(tmp_path / "out", tmp_path / "zoo", {"mini": study}) == ["mini/beta"]
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
+    assert zoo.names() == ["mini/beta"] and nr.zoo.load("mini/beta")[1]["method"] == "beta"
