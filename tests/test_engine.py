@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import multiprocessing
@@ -293,16 +294,22 @@ def test_the_rate_chooses_the_path(rate, sparse, n_out, monkeypatch):
 
 @given(
     seed=st.integers(0, 2**20),
-    size=st.tuples(st.integers(1, 20), st.sampled_from([1, 2, 17, 33]), st.sampled_from([1, 7, 40]), st.integers(1, 9)),
+    size=st.tuples(
+        st.sampled_from([1, 2, 20, loops.CHUNK - 1, loops.CHUNK, loops.CHUNK + 1, 2 * loops.CHUNK + 1]),
+        st.sampled_from([1, 2, 17, 33]),
+        st.sampled_from([1, 7, 40]),
+        st.sampled_from([1, 3, 9, 16, 17, 33]),
+    ),
     rate=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
     binary=st.booleans(),
-    given_too=st.sets(st.sampled_from(["bias", "recurrent", "gradient of x"])),
+    given_too=st.sets(st.sampled_from(["bias", "recurrent", "gradient of x", "synapse", "adaptation", "to value"])),
     batch_first=st.booleans(),
     detach=st.booleans(),
 )
 @hypothesis.settings(max_examples=100)
 def test_a_layer_equals_its_parts(seed, size, rate, binary, given_too, batch_first, detach):
-    """Spikes exactly, gradients to 1e-10 of the largest entry, of a layer in one loop against the reference."""
+    """Spikes exactly, gradients to 1e-10 of the largest entry, of a layer in one loop against the reference: sizes
+    about the width of a vector and the steps for which gradients are collected, in blocks of a group of rows."""
     steps, batch, n_in, n = size
     x = events(seed, rate, steps, batch, n_in)
     x = x if binary else x * draw(seed + 1, *x.shape)
@@ -310,21 +317,64 @@ def test_a_layer_equals_its_parts(seed, size, rate, binary, given_too, batch_fir
     leaves = {"x": x, "weight": draw(seed + 2, n, n_in), "alpha": decay(seed + 3, n), "v_threshold": decay(seed + 4, n)}
     leaves |= {"bias": draw(seed + 5, n)} if "bias" in given_too else {}
     leaves |= {"recurrent": 0.5 * draw(seed + 6, n, n)} if "recurrent" in given_too else {}
+    leaves |= {"syn": decay(seed + 8, n)} if "synapse" in given_too else {}
+    to_value = "to value" in given_too
+    leaves |= {"v_reset": -0.1 * decay(seed + 9, n)} if to_value else {}
+    adaptive = "adaptation" in given_too and not to_value
+    leaves |= {"rho": decay(seed + 10, n), "adaptation": decay(seed + 11, n)} if adaptive else {}
     wanted = [value for name, value in leaves.items() if name != "x" or "gradient of x" in given_too]
     for value in wanted:
         value.requires_grad_()
     weights = draw(seed + 7, steps, batch, n)
 
     def evaluated():
-        c = LifCoefficients(leaves["alpha"], 1 - leaves["alpha"], leaves["v_threshold"] / 3)
+        others = {name: leaves[name] for name in ("syn", "v_reset", "rho", "adaptation") if name in leaves}
+        c = LifCoefficients(leaves["alpha"], 1 - leaves["alpha"], leaves["v_threshold"] / 3, **others)
         parts = (leaves["weight"], leaves.get("bias")), leaves.get("recurrent")
-        spikes = kernels.lif_layer(x, *parts, c, Dynamics(Triangle(), DelayedSubtract(detach)))
+        reset = ToValue(detach) if to_value else DelayedSubtract(detach)
+        spikes = kernels.lif_layer(x, *parts, c, Dynamics(Triangle(), reset))
         return (spikes.detach(), *torch.autograd.grad((weights * spikes).sum(), wanted))
 
-    found, expected = by("compiled", evaluated), by("reference", evaluated)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "SMALLEST", 1)
+        found, expected = by("compiled", evaluated), by("reference", evaluated)
     assert torch.equal(found[0], expected[0])
     for a, b in zip(found[1:], expected[1:], strict=True):
         same(a, b)
+
+
+@pytest.mark.parametrize("batch", [64, 128, 256, 512])
+@pytest.mark.parametrize("first", [0.0, 1.0])
+def test_the_rate_is_that_of_all_steps(batch, first):
+    """Sequences that begin in silence or with everything at once are not taken for such all through."""
+    x = torch.full((batch, 100, 3), 1 - first)
+    x[:, 0] = first
+    assert loops.rate(x.reshape(-1, 3).numpy(), 256) == pytest.approx(x.mean().item(), abs=0.02)
+
+
+def test_the_edition_of_compiled_code():
+    """numba looks at loops.py alone to see whether compiled code is still good: a changed jit.py needs EDITION + 1
+    there, and its hash here."""
+    text = Path(loops.__file__).with_name("jit.py").read_bytes()
+    assert {loops.EDITION: hashlib.sha256(text).hexdigest()[:12]} == {1: "92e07175eb29"}
+
+
+def test_processors_without_the_instruction(tmp_path):
+    """Positions of what is not 0 by a plain loop, where vectors cannot be compressed, NaN and −0 included."""
+    code = """
+import numpy as np
+from neurorobust.kernels import jit
+jit.COMPRESSES = False
+from neurorobust.kernels import loops
+draw = np.random.default_rng(0)
+for n in (0, 1, 15, 16, 17, 40):
+    values = np.where(draw.random(n) < 0.4, draw.normal(size=n), -0.0)
+    values[::7] = np.nan
+    places = np.empty(n, np.int32)
+    assert (places[: loops.positions(values, places)] == np.flatnonzero(values)).all()
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
 
 
 MISFITS = {

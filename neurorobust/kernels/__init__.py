@@ -103,6 +103,10 @@ def _implementation(name: str, tensor: Tensor, known: bool = True) -> ModuleType
 
 def _check(n: int, tensor: Tensor, c: LifCoefficients | dict[str, Tensor | None], recurrent: Tensor | None) -> None:
     """Raise for numbers of another size, or of another type than the current: a compiled loop does not look."""
+    if n < 1 or tensor.shape[0] < 1:
+        raise ValueError(
+            f"sequence of shape {tuple(tensor.shape)} for {n} neurons; expected at least one step and one neuron."
+        )
     named = c if isinstance(c, dict) else c._asdict()
     shapes = {name: (value, (n,)) for name, value in named.items()} | {"recurrent": (recurrent, (n, n))}
     for name, (value, shape) in shapes.items():
@@ -114,10 +118,11 @@ def _check(n: int, tensor: Tensor, c: LifCoefficients | dict[str, Tensor | None]
 
 
 def _check_synapses(x: Tensor, weight: Tensor) -> None:
-    if x.ndim != 3 or weight.ndim != 2 or x.shape[-1] != weight.shape[1] or x.dtype != weight.dtype:
+    fits = x.ndim == 3 and weight.ndim == 2 and x.shape[-1] == weight.shape[1] and x.dtype == weight.dtype
+    if not fits or not x.shape[-1]:
         raise ValueError(
             f"x: got shape {tuple(x.shape)} of {x.dtype}; expected (T, B, {weight.shape[-1]}) of {weight.dtype}, as "
-            f"the weight of shape {tuple(weight.shape)} has it."
+            f"the weight of shape {tuple(weight.shape)} has it, and at least one input."
         )
 
 
@@ -162,7 +167,8 @@ def lif(current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics:
 
     Shapes: current (T, B, n); recurrent (n, n), row = target; coefficients (n,); returns (T, B, n). Gradients reach
     current, recurrent and every coefficient but refractory, through the surrogate and the reset. The compiled loops
-    work the current back from the membrane, so where gain is exactly 0 its gradient is 0.
+    work the current back from the membrane, so where gain is exactly 0 its gradient is 0; and a weight that is not a
+    number matters only where something is heard through it.
     """
     return _lif(current, recurrent, c, dynamics, False)[0]
 

@@ -27,8 +27,8 @@ from .threads import spread
 BLOCKS = 16
 SMALLEST = 2**15  # numbers a block computes, below which starting it takes longer
 SKINNY = 16  # outputs up to which a product a number beats torch's matrix product, and looking for what is not 0
-Rules = Sequence[int]
 PARTIAL_SUMS = 2**22  # the most numbers that blocks may add up apart from each other
+Rules = Sequence[int]
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -154,7 +154,7 @@ def lif_op(
     """
     shape = (_chips(current, recurrent, coefficients, refractory), *current.shape[1:])
     dtype = current.numpy().dtype
-    unheard = np.empty((1, 0, 0, 0), dtype), np.empty((1, 0, 0), dtype), np.empty((1, 0), dtype)
+    unheard = np.empty((1, 1, 0, 0), dtype), np.empty((1, 0, 0), dtype), np.empty((1, 0), dtype)
     return _run_lif(_array(current), unheard, (recurrent, coefficients, refractory), shape, rules)
 
 
@@ -210,7 +210,7 @@ def layer_op(
     shape = _projected(heard, weight, _chips(heard, weight, bias, *layer))
     offset = bias if bias.shape[0] else weight.new_zeros((1, weight.shape[1]))
     parts = _array(heard), _array(weight.mT), _array(offset)
-    return _run_lif(np.empty((1, 0, 0, 0), parts[0].dtype), parts, layer, shape, rules)
+    return _run_lif(np.empty((1, 1, 0, 0), parts[0].dtype), parts, layer, shape, rules)
 
 
 @fake(layer_op)

@@ -66,7 +66,7 @@ def _events(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool, in
     """What every die hears, listed once for all of them."""
     starts = np.empty(x.shape[0] * x.shape[1] + 1, np.int64)
     binary = loops.list_events(x, starts, np.empty(0, np.int32), np.empty(0, x.dtype))
-    places = np.empty(starts[-1] + loops.SPARE, np.int32)  # never empty, which would only count
+    places = np.empty(max(starts[-1], 1), np.int32)  # never empty, which would only count
     values = np.empty(len(places), x.dtype)
     loops.list_events(x, starts, places, values)
     return starts, places, values, binary, x.shape[2]

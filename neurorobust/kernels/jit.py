@@ -1,4 +1,7 @@
-"""numba's compiler as the loops use it: cached on disk, free of the interpreter's lock, IEEE but for reordering."""
+"""numba's compiler as the loops use it: cached on disk, free of the interpreter's lock, IEEE but for reordering.
+
+numba keeps compiled code until loops.py changes. With every change here ``EDITION`` there goes up by one.
+"""
 
 from __future__ import annotations
 
@@ -60,8 +63,8 @@ _OPTIONS = {
 
 
 class _Apart(Compiler):
-    """numba's compiler, which tells LLVM that no array of a function overlaps another; numba has a flag for it but no
-    option."""
+    """numba's compiler, which tells LLVM that no array that a function writes overlaps another; numba has a flag for it
+    but no option."""
 
     def define_pipelines(self) -> list:
         self.state.flags.noalias = True
@@ -103,7 +106,8 @@ COMPRESSES = bool(llvm.get_host_cpu_features().get("avx512f"))
 
 @intrinsic
 def list_set(typingctx, values, start, places, count):
-    """Writes where values[start : start + 16] are not 0 to places[count:], which needs room for 16; the new count."""
+    """Writes where values[start : start + 16] are not 0 to places[count : count + 16], and anything after them; the new
+    count."""
 
     def generate(context, builder, signature, arguments):
         kind, target = signature.args[0], signature.args[2]

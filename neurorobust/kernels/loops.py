@@ -12,11 +12,13 @@ The coefficients are (chips, 9, n), by row alpha, gain, syn, bound, scale, jump,
 x is the membrane above v_leak. Rules are whole numbers: surrogate (0 triangle, 1 fast sigmoid, 2 arctan), to_value,
 detach, has_syn, adaptive, scaled.
 
-Rows go in groups of four that share what they read of a matrix. What a group does with a matrix depends on its spikes:
-few are added row by row, many as a small matrix product. The gradient of a matrix is added up for some steps at once,
-one of its rows after the other, so that each is fetched and put back once for all its spikes in them.
+Forward a row goes by itself, and a spike adds a row of the matrix. Backward rows go in groups of four that share what
+they read of it: few neurons with a slope are worked out one by one, many as a small matrix product. The gradient of a
+matrix is added up for some steps at once, one of its rows after the other, so that each is fetched and put back once
+for all its spikes in them.
 
-The functions that are ``apart`` are one loop each, over arrays that must not overlap where one is written.
+The functions that are ``apart`` are one loop each, over arrays that must not overlap where one is written. Lists of
+events are places, values there and how many: ``told`` of the input, ``fired`` of the layer's own spikes, all of them 1.
 """
 
 from __future__ import annotations
@@ -31,15 +33,12 @@ GROUP = 4
 CHUNK = 32  # steps for which gradients of a matrix are collected
 LINE = 16  # numbers in a line of a cache, of 64 bytes, in float32
 COEFFICIENTS = 9
-SPARE = 16  # what a list of positions has room for besides all of them
+EDITION = 1  # one more with every change of jit.py: compiled code is kept while this file stays as it is
 
 
 @lean
 def positions(values, active):
-    """Where values are not 0; returns how many. Free of branches: spikes cannot be predicted.
-
-    ``active`` has room for ``SPARE`` more than the values.
-    """
+    """Where values are not 0; returns how many. Free of branches: spikes cannot be predicted. NaN is not 0."""
     n, count, start = values.shape[0], 0, 0
     zero = values.dtype.type(0)
     if COMPRESSES:
@@ -268,7 +267,7 @@ def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refrac
     x, weight, bias = heard
     spikes, x_trace = outputs
     n, n_in = spikes.shape[3], x.shape[3]
-    hears, keep = x.shape[1] > 0, x_trace.shape[0] > 0
+    hears, keep = n_in > 0, x_trace.shape[0] > 0
     own_current, own_x = current[min(chip, len(current) - 1)], x[min(chip, len(x) - 1)]
     own_weight, own_bias = weight[min(chip, len(weight) - 1)], bias[min(chip, len(bias) - 1)]
     own = coefficients[min(chip, len(coefficients) - 1)]
@@ -276,7 +275,7 @@ def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refrac
     matrix = recurrent[min(chip, len(recurrent) - 1)] if recurrent.shape[0] > 0 else recurrent.reshape(n, 0)
     real = np.empty((6, n), spikes.dtype)
     silent = np.empty(n, np.int32)
-    spare, active = (np.empty(n_in + SPARE, np.int32), np.empty(n_in, spikes.dtype)), np.empty(n + SPARE, np.int32)
+    spare, active = (np.empty(n_in, np.int32), np.empty(n_in, spikes.dtype)), np.empty(n, np.int32)
     scratch = real, np.zeros(n, spikes.dtype), silent, active, spare
     at = pauses.max() > 0, hears
     for row in range(low, high):
@@ -307,8 +306,9 @@ def level_of(b, bound, jump, scale, adaptation, widens, level, per_span, moved):
 
 
 @apart
-def triangle(x, level, per_span, width, arriving, before, g, slope, u):
-    """The gradient of the spikes, u = (x − level) · per_span and the derivative of the spike in x there."""
+def triangle(x, level, per_span, width, arriving, g_before, g, slope, u):
+    """The gradient g of the spikes, ``arriving`` from outside and ``g_before`` by way of the step after;
+    u = (x − level) · per_span, and the derivative of the spike in x there."""
     one = x.dtype.type(1)
     half_width = width * x.dtype.type(0.5)
     for i in range(x.shape[0]):
@@ -316,11 +316,11 @@ def triangle(x, level, per_span, width, arriving, before, g, slope, u):
         inside = one - abs(at)
         slope[i] = half_width * (inside + abs(inside)) * per_span[i]
         u[i] = at
-        g[i] = arriving[i] + before[i]
+        g[i] = arriving[i] + g_before[i]
 
 
 @apart
-def fast_sigmoid(x, level, per_span, width, arriving, before, g, slope, u):
+def fast_sigmoid(x, level, per_span, width, arriving, g_before, g, slope, u):
     """As :func:`triangle`."""
     one = x.dtype.type(1)
     for i in range(x.shape[0]):
@@ -328,11 +328,11 @@ def fast_sigmoid(x, level, per_span, width, arriving, before, g, slope, u):
         outside = one + width * abs(at)
         slope[i] = per_span[i] / (outside * outside)
         u[i] = at
-        g[i] = arriving[i] + before[i]
+        g[i] = arriving[i] + g_before[i]
 
 
 @apart
-def arctan(x, level, per_span, width, arriving, before, g, slope, u):
+def arctan(x, level, per_span, width, arriving, g_before, g, slope, u):
     """As :func:`triangle`."""
     one = x.dtype.type(1)
     scale = x.dtype.type(1 / math.pi) * width
@@ -340,7 +340,7 @@ def arctan(x, level, per_span, width, arriving, before, g, slope, u):
         at = (x[i] - level[i]) * per_span[i]
         slope[i] = scale * per_span[i] / (one + width * width * at * at)
         u[i] = at
-        g[i] = arriving[i] + before[i]
+        g[i] = arriving[i] + g_before[i]
 
 
 @apart
@@ -352,8 +352,9 @@ def silence(slope, earlier, refractory, back):
 
 
 @apart
-def lower(lam, g, slope, u, s, before, x, x_before, z_before, moved, own, g_x, sums, keep):
-    """One step back of a neuron from which spikes subtract; ``g`` becomes what passed the surrogate."""
+def lower(lam, g, slope, u, s, g_before, x, x_before, z_before, moved, own, g_x, sums, keep):
+    """One step back of a neuron from which spikes subtract: lam becomes the gradient of x, g what passed the surrogate,
+    s the current that had arrived, and g_before what the spikes of the step before get of it."""
     alpha, per_gain = own
     to_alpha, to_gain, to_bound, to_scale, to_jump = sums
     for i in range(lam.shape[0]):
@@ -368,11 +369,11 @@ def lower(lam, g, slope, u, s, before, x, x_before, z_before, moved, own, g_x, s
         to_gain[i] += now * held
         to_alpha[i] += now * x_before[i]
         to_jump[i] -= now * z_before[i]
-        before[i] = -keep * now * moved[i]
+        g_before[i] = -keep * now * moved[i]
 
 
 @apart
-def lower_to_value(lam, g, slope, u, s, before, x, x_before, z_before, spikes, own, g_x, sums, keep):
+def lower_to_value(lam, g, slope, u, s, g_before, x, x_before, z_before, spikes, own, g_x, sums, keep):
     """One step back of a neuron that starts again from ``target`` after a spike; as :func:`lower`."""
     alpha, per_gain, target = own
     to_alpha, to_gain, to_bound, to_scale, to_target = sums
@@ -391,7 +392,7 @@ def lower_to_value(lam, g, slope, u, s, before, x, x_before, z_before, spikes, o
         to_gain[i] += now * held
         to_alpha[i] += now * began
         to_target[i] += now * z_before[i] * alpha[i]
-        before[i] = keep * now * alpha[i] * missing
+        g_before[i] = keep * now * alpha[i] * missing
 
 
 @apart
@@ -413,7 +414,7 @@ def filtered_drive_of(drive, later, lam, gain, syn, s, to_syn, out):
 
 
 @apart
-def lower_adaptation(lam_b, lam, g, u, before, b, b_before, z_before, rho, adaptation, widens, to_rho, to_adaptation):
+def lower_adaptation(lam_b, lam, g, u, g_before, b, b_before, z_before, rho, adaptation, widens, to_rho, to_adaptation):
     """One step back of the adaptation."""
     one = lam.dtype.type(1)
     for i in range(lam.shape[0]):
@@ -422,7 +423,7 @@ def lower_adaptation(lam_b, lam, g, u, before, b, b_before, z_before, rho, adapt
         lam_b[i] = now
         to_adaptation[i] += gained * b[i]
         to_rho[i] += now * (b_before[i] - z_before[i])
-        before[i] += (one - rho[i]) * now
+        g_before[i] += (one - rho[i]) * now
 
 
 @lean
@@ -524,7 +525,7 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
     surrogate, to_value, detach, has_syn, adaptive, scaled = rules
     x_in, g_weight, g_bias = heard
     real, spare_rows, drives, active, fired, told, work = scratch
-    lam, before, g_z, lam_b, u, slope, moved_by = real[0], real[1], real[2], real[3], real[4], real[5], real[6]
+    lam, g_before, g_z, lam_b, u, slope, moved_by = real[0], real[1], real[2], real[3], real[4], real[5], real[6]
     at_rest, level, per_span, s, unused = spare_rows[0], spare_rows[1], spare_rows[2], spare_rows[3], spare_rows[4]
     b_trace, sums = traces
     steps, n = spikes.shape[2], spikes.shape[3]
@@ -548,11 +549,11 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
                 bar, per_bar = level, per_span
                 level_of(b_trace[r, t], own[3], own[5], own[4], own[8], widens, level, per_span, moved_by[r])
             if surrogate == 0:
-                triangle(x, bar, per_bar, width, arriving, before[r], g_z[r], slope[r], u[r])
+                triangle(x, bar, per_bar, width, arriving, g_before[r], g_z[r], slope[r], u[r])
             elif surrogate == 1:
-                fast_sigmoid(x, bar, per_bar, width, arriving, before[r], g_z[r], slope[r], u[r])
+                fast_sigmoid(x, bar, per_bar, width, arriving, g_before[r], g_z[r], slope[r], u[r])
             else:
-                arctan(x, bar, per_bar, width, arriving, before[r], g_z[r], slope[r], u[r])
+                arctan(x, bar, per_bar, width, arriving, g_before[r], g_z[r], slope[r], u[r])
             for back in range(1, min(longest, t) + 1):
                 silence(slope[r], spikes[chip, row, t - back], refractory, back)
         if has_recurrent and t + 1 < steps:
@@ -575,13 +576,13 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
                 numbers, grads = (own[0], per[0], own[6]), (sums[0], sums[1], sums[3], sums[4], sums[6])
                 spiked = spikes[chip, row, t]
                 lower_to_value(
-                    lam[r], g_z[r], slope[r], u[r], s, before[r], x, x_before, z_before, spiked, numbers, g_membrane,
+                    lam[r], g_z[r], slope[r], u[r], s, g_before[r], x, x_before, z_before, spiked, numbers, g_membrane,
                     grads, keep,
                 )  # fmt: skip
             else:
                 moved = moved_by[r] if adaptive else own[5]
                 lower(
-                    lam[r], g_z[r], slope[r], u[r], s, before[r], x, x_before, z_before, moved, (own[0], per[0]),
+                    lam[r], g_z[r], slope[r], u[r], s, g_before[r], x, x_before, z_before, moved, (own[0], per[0]),
                     g_membrane, (sums[0], sums[1], sums[3], sums[4], sums[5]), keep,
                 )  # fmt: skip
             out = g_current[chip, row, t] if tells else unused
@@ -592,7 +593,7 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
             if adaptive:
                 b, b_before = b_trace[r, t], b_trace[r, t - 1] if t > 0 else at_rest
                 lower_adaptation(
-                    lam_b[r], lam[r], g_z[r], u[r], before[r], b, b_before, z_before, own[7], own[8], widens, sums[7],
+                    lam_b[r], lam[r], g_z[r], u[r], g_before[r], b, b_before, z_before, own[7], own[8], widens, sums[7],
                     sums[8],
                 )  # fmt: skip
             if has_recurrent:
@@ -639,12 +640,12 @@ def lif_backward(
     collected = min(CHUNK, steps) * GROUP
     spiking, hearing = n if has_recurrent else 0, n_in if hears else 0
     fired = (
-        np.empty((collected, spiking + SPARE), np.int32),
+        np.empty((collected, spiking), np.int32),
         np.empty((1, 0), dtype),
         np.zeros(collected, np.int64),
     )
     told = (
-        np.empty((collected, hearing + SPARE), np.int32),
+        np.empty((collected, hearing), np.int32),
         np.empty((collected, hearing), dtype),
         np.zeros(collected, np.int64),
     )
@@ -658,7 +659,7 @@ def lif_backward(
     )
     real, spare_rows = np.zeros((7, GROUP, n), dtype), np.zeros((5, n), dtype)
     drives = np.zeros((collected + GROUP, n), dtype)
-    active = np.empty(n + SPARE, np.int32)
+    active = np.empty(n, np.int32)
     b_trace = np.zeros((GROUP if adaptive else 0, steps, n), dtype)
     sums = g_coefficients[chip, block]
     pauses = refractory[min(chip, len(refractory) - 1)]
@@ -766,12 +767,13 @@ def total(chip, low, high, sums, out):
 
 @jit
 def rate(rows, most):
-    """The share of numbers that are not 0 in at most ``most`` rows of some, at even distances."""
-    count, seen = 0, 0
-    for row in range(0, rows.shape[0], max(rows.shape[0] // most, 1)):
-        count += count_set(rows[row])
-        seen += rows.shape[1]
-    return count / max(seen, 1)
+    """The share of numbers that are not 0 in at most ``most`` rows of some, at even distances but for a shift from each
+    to the next, so that sequences whose length goes into the distance are not always met at the same step."""
+    stride = max(rows.shape[0] // most, 1)
+    count, seen = 0, min(most, rows.shape[0])
+    for k in range(seen):
+        count += count_set(rows[k * stride + k % stride])
+    return count / max(seen * rows.shape[1], 1)
 
 
 @jit
@@ -782,7 +784,7 @@ def gather(chip, low, high, x, weight, bias, out):
     """
     n_in = x.shape[3]
     at = chip, min(chip, len(x) - 1), low, high
-    spare = np.empty(n_in + SPARE, np.int32), np.empty(n_in, x.dtype)
+    spare = np.empty(n_in, np.int32), np.empty(n_in, x.dtype)
     own = weight[min(chip, len(weight) - 1)]
     gather_rows(at, x, own, bias[min(chip, len(bias) - 1)], out, spare)
 
@@ -866,7 +868,7 @@ def scatter(chip, block, low, high, x, gradient, g_weight):
     n_in, rows = x.shape[3], min(CHUNK * GROUP, high - low)
     at = chip, min(chip, len(x) - 1), low, high
     told = (
-        np.empty((rows, n_in + SPARE), np.int32),
+        np.empty((rows, n_in), np.int32),
         np.empty((rows, n_in), x.dtype),
         np.empty(rows, np.int64),
     )
@@ -968,7 +970,7 @@ def fleet(chip, low, high, heard, numbers, refractory, table, sources, out):
     _, layers, most = refractory.shape
     real = np.empty((layers, STATES * most), numbers.dtype)
     silent = np.empty((layers, most), np.int32)
-    active = np.empty((layers, most + SPARE), np.int32)
+    active = np.empty((layers, most), np.int32)
     counts = np.empty(layers, np.int64)
     scratch = real, silent, active, counts
     for row in range(low, high):
