@@ -97,8 +97,8 @@ def rare_failures(
     if check_number("spec", spec) > 1:
         raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
     data.check_classes("data")
-    for what in ("defects", "noise"):
-        if getattr(chip, what, ()):
+    for what, parts in (("defects", chip.defects), ("noise", chip.noise)):
+        if parts:
             raise ValueError(f"chip: has {what}, which no standard normals stand behind; count with nr.evaluate.")
     params = nominal(network)
     check_finite(params)
