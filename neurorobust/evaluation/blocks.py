@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..errors import check_finite
+from ..foreign.wrapped import check_repeats
 from ..network import SAMPLES
-from ..params import forward
+from ..params import Params, forward, nominal
 from ..tasks.task import Data
 from .statistics import check_outputs
 
@@ -18,6 +20,14 @@ ATTACKED = 1000
 
 JUDGED = SAMPLES
 """Samples at once where nothing is differentiated."""
+
+
+def examined(network: nn.Module, data: Data) -> Params:
+    """The nominal parameters of a network that is to be judged, once they are finite and it keeps no state."""
+    params = nominal(network)
+    check_finite(params)
+    check_repeats(network, data.x)
+    return params
 
 
 def in_blocks(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, block: int = ATTACKED) -> Tensor:

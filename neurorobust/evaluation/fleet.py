@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ..chip import ChipModel
 from ..console import progress
-from ..errors import check_count, check_finite, check_number
-from ..foreign.wrapped import check_repeats
+from ..errors import check_count, check_number
 from ..network import fleet_logits, placement_of
-from ..params import Params, apply, evaluating, nominal
+from ..params import Params, apply, evaluating
 from ..tasks.task import Data, check_data
+from .blocks import examined
 from .noisy import noisy_logits
 from .statistics import check_outputs, clopper_pearson, mean_interval, one_class, recall, score
 
@@ -134,9 +134,7 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
             f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}), or nr.mismatch(level)."
         )
     data.check_classes("data")
-    params = nominal(network)
-    check_finite(params)
-    check_repeats(network, data.x)
+    params = examined(network, data)
     programmed = chip.program(params, placement_of(network))
     fleet = chip.fabricate(range(n_chips), seed)
 

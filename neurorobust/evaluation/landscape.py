@@ -13,13 +13,12 @@ from torch.nn import functional
 
 from ..attacks import APGD, Ball
 from ..console import progress
-from ..errors import check_count, check_finite
-from ..foreign.wrapped import check_repeats
+from ..errors import check_count
 from ..network import fleet_logits, placement_of
-from ..params import Deviations, Params, apply, evaluating, nominal
+from ..params import Deviations, Params, apply, evaluating
 from ..randomness import generator
 from ..tasks.task import Data, check_data
-from .blocks import in_blocks
+from .blocks import examined, in_blocks
 from .statistics import check_outputs, score
 
 if TYPE_CHECKING:
@@ -93,9 +92,7 @@ def landscape(
     check_count("points", points, 2)
     check_count("directions", directions)
     check_data(data)
-    params, placement = nominal(network), placement_of(network)
-    check_finite(params)
-    check_repeats(network, data.x)
+    params, placement = examined(network, data), placement_of(network)
     center = ball.center(params, placement)
 
     def adverse(deviations: Deviations) -> Tensor:

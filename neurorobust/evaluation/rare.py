@@ -17,11 +17,11 @@ from ..chip import ChipModel
 from ..chip.die import Chip
 from ..chip.programming import Programmed
 from ..console import progress
-from ..errors import check_count, check_finite, check_number
-from ..foreign.wrapped import check_repeats
+from ..errors import check_count, check_number
 from ..network import fleet_logits, placement_of
-from ..params import apply, evaluating, nominal
+from ..params import apply, evaluating
 from ..tasks.task import Data, check_data
+from .blocks import examined
 from .statistics import check_outputs, score
 from .subset import Run, subset_simulation
 
@@ -100,9 +100,7 @@ def rare_failures(
     for what, parts in (("defects", chip.defects), ("noise", chip.noise)):
         if parts:
             raise ValueError(f"chip: has {what}, which no standard normals stand behind; count with nr.evaluate.")
-    params = nominal(network)
-    check_finite(params)
-    check_repeats(network, data.x)
+    params = examined(network, data)
     programmed = chip.program(params, placement_of(network))
     serials = count()
     some = chip.fabricate([0], seed)[0]

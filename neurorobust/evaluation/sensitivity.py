@@ -16,11 +16,10 @@ from ..attacks.objectives import Objective
 from ..attacks.objectives import objective as named_objective
 from ..console import progress
 from ..errors import check_count, check_finite, unknown
-from ..foreign.wrapped import check_repeats
 from ..network import placement_of
 from ..params import DIGITAL, Deviations, Params, Placement, apply, evaluating, expand, forward, kind_of, nominal
 from ..tasks.task import Data
-from .blocks import JUDGED, judged_outputs
+from .blocks import JUDGED, examined, judged_outputs
 from .statistics import score
 from .worst_case import find
 
@@ -236,9 +235,7 @@ def sensitivity(
     data.check_classes("data")
     if type(ball) is not Ball:
         raise TypeError(f"ball: got {type(ball).__name__}; expected Ball: corners and their sums are those of L∞.")
-    params, placement = nominal(network), placement_of(network)
-    check_finite(params)
-    check_repeats(network, data.x)
+    params, placement = examined(network, data), placement_of(network)
     radii = {
         name: ball.radius(name)
         for name in ball.center(params, placement)

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 
 from ..attacks import Ball
 from ..console import progress
-from ..errors import check_count, check_finite, check_number
-from ..foreign.wrapped import check_repeats
+from ..errors import check_count, check_number
 from ..network import fleet_logits, placement_of
-from ..params import Deviations, Params, apply, evaluating, forward, nominal
+from ..params import Deviations, Params, apply, evaluating, forward
 from ..randomness import generator
 from ..tasks.task import Data, check_data
-from .blocks import ATTACKED, in_blocks
+from .blocks import ATTACKED, examined, in_blocks
 from .frozen import has_surrogates
 from .landscape import loss_of
 from .statistics import check_outputs, mean_interval
@@ -81,9 +80,7 @@ class _Surroundings:
     def __init__(self, network: nn.Module, data: Data, ball: Ball):
         check_data(data)
         self.network, self.data = network, data
-        self.params, self.placement = nominal(network), placement_of(network)
-        check_finite(self.params)
-        check_repeats(network, data.x)
+        self.params, self.placement = examined(network, data), placement_of(network)
         center = ball.center(self.params, self.placement)
         self.radii = {name: ball.radius(name) for name in center if ball.radius(name) > 0}
         if not self.radii:

@@ -13,12 +13,11 @@ from ..attacks import Attack, Ball, RandomSearch, Suite
 from ..attacks.objectives import Objective, name_of
 from ..console import progress
 from ..errors import check_count, check_finite, unknown
-from ..foreign.wrapped import check_repeats
 from ..network import placement_of
 from ..params import Deviations, apply, evaluating, expand, nominal
 from ..randomness import generator
 from ..tasks.task import Data, check_data
-from .blocks import in_blocks
+from .blocks import examined, in_blocks
 from .statistics import check_outputs, recall, score
 
 NOTHING = Suite(())
@@ -167,8 +166,7 @@ def find(
     if not isinstance(ball, Ball):
         raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
     data.check_classes("data")
-    check_finite(nominal(network))
-    check_repeats(network, data.x)
+    examined(network, data)
     with evaluating(network):
         witness = Witness(network, data, ball, tick)
         dies = [witness.inside(candidate) for candidate in candidates]

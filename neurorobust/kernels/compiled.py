@@ -205,8 +205,8 @@ def layer_op(
 ) -> tuple[Tensor, Tensor]:
     """:func:`lif_op` of the current that :func:`project_op` makes, which is never kept where the input is sparse."""
     layer = (recurrent, coefficients, refractory)
-    if weight.shape[1] <= SKINNY or not _sparse(heard, weight.shape[1]):
-        return lif_op(project_op(heard, weight, bias), *layer, rules)
+    if not _gathers(heard, weight.shape[1]):
+        return lif_op(_project(heard, weight, bias, False), *layer, rules)
     shape = _projected(heard, weight, _chips(heard, weight, bias, *layer))
     offset = bias if bias.shape[0] else weight.new_zeros((1, weight.shape[1]))
     parts = _array(heard), _array(weight.mT), _array(offset)
@@ -247,15 +247,15 @@ def layer_backward_op(
     ``needs`` says whether those in heard, weight and bias are needed; where not, they are empty.
     """
     layer, traces, gradients = (recurrent, coefficients, refractory), (spikes, x), (g_spikes, g_x)
-    n_out = weight.shape[1]
-    if needs[1] and not needs[0] and n_out > SKINNY and _sparse(heard, n_out):
+    gathers = needs[1] and _gathers(heard, weight.shape[1])
+    if gathers and not needs[0]:
         _, g_recurrent, g_coefficients, g_weight, g_bias = _run_lif_backward(
             gradients, traces, _array(heard), layer, rules[:-1], width, heard.shape[3]
         )
         g_heard, g_weight = heard.new_empty((0, *heard.shape[1:])), g_weight.mT.contiguous()
         return g_heard, g_weight, g_bias if needs[2] else g_bias[:0].clone(), g_recurrent, g_coefficients
     g_current, g_recurrent, g_coefficients = lif_backward_op(*gradients, *traces, *layer, rules, width)
-    g_heard, g_weight = project_backward_op(g_current, heard, weight, needs[:2])
+    g_heard, g_weight = _project_backward(g_current, heard, weight, needs[:2], gathers)
     g_bias = g_current.sum((1, 2)) if needs[2] else g_current.new_empty((0, g_current.shape[-1]))
     return g_heard, g_weight, g_bias, g_recurrent, g_coefficients
 
@@ -323,11 +323,16 @@ def _(gradient: Tensor, current: Tensor, v: Tensor, alpha: Tensor, gain: Tensor)
 def _sparse(x: Tensor, n_out: int) -> bool:
     """Whether adding up the rows of a weight where x is not 0 will take less time than the matrix product.
 
-    From the share of numbers that are not 0 in at most 256 rows of x; the prices were measured on one core of a server
+    From the share of numbers that are not 0 in at most 64 rows of x; the prices were measured on one core of a server
     with AVX-512, in ns a number of x.
     """
-    rate = loops.rate(_array(x).reshape(-1, x.shape[-1]), 256)
+    rate = loops.rate(_array(x).reshape(-1, x.shape[-1]), 64)
     return bool(0.6 + rate * (2 + 0.062 * n_out) < 0.038 * n_out)
+
+
+def _gathers(x: Tensor, n_out: int) -> bool:
+    """Whether rows of a weight are added up for x: not for few outputs, where neither that nor torch's product pays."""
+    return n_out > SKINNY and _sparse(x, n_out)
 
 
 def _product(x: Tensor, weight: Tensor, out: Tensor) -> None:
@@ -347,9 +352,14 @@ def project_op(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Shapes: x (c, p, q, n_in); weight (c, n_out, n_in); bias (c, n_out) or (0, n_out) for none; (c, p, q, n_out).
     """
+    return _project(x, weight, bias, _gathers(x, weight.shape[1]))
+
+
+def _project(x: Tensor, weight: Tensor, bias: Tensor, gathers: bool) -> Tensor:
+    """:func:`project_op` in the way that was chosen."""
     x, n_out = x.contiguous(), weight.shape[1]
     out = _empty(_projected(x, weight, _chips(x, weight, bias)), x.dtype)
-    if n_out <= SKINNY or _sparse(x, n_out):
+    if n_out <= SKINNY or gathers:
         offset = bias if bias.shape[0] else x.new_zeros((1, n_out))
         loop, laid = (loops.skinny, weight) if n_out <= SKINNY else (loops.gather, weight.mT)
         arrays = _array(x), _array(laid), _array(offset), out.numpy()
@@ -368,6 +378,13 @@ def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 @operator
 def project_backward_op(gradient: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool]) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`project_op` in x and weight, each for every chip; empty where it is not needed."""
+    return _project_backward(gradient, x, weight, needs, needs[1] and _gathers(x, weight.shape[1]))
+
+
+def _project_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], gathers: bool
+) -> tuple[Tensor, Tensor]:
+    """:func:`project_backward_op` in the way that was chosen."""
     gradient, x = gradient.contiguous(), x.contiguous()
     chips, p, q, n_out = gradient.shape
     n_in = x.shape[3]
@@ -379,7 +396,7 @@ def project_backward_op(gradient: Tensor, x: Tensor, weight: Tensor, needs: Sequ
         _product(gradient, weight.mT, g_x)
     if not needs[1]:
         return g_x, x.new_empty((0, n_out, n_in))
-    if n_out > SKINNY and not _sparse(x, n_out):
+    if n_out > SKINNY and not gathers:
         return g_x, gradient.reshape(chips, p * q, n_out).mT @ x.reshape(len(x), p * q, n_in)
     parts = _blocks(p * q, p * q * n_in, n_in * n_out)
     loop, shape = (loops.skinny_scatter, (n_out, n_in)) if n_out <= SKINNY else (loops.scatter, (n_in, n_out))

@@ -767,12 +767,12 @@ def total(chip, low, high, sums, out):
 
 @jit
 def rate(rows, most):
-    """The share of numbers that are not 0 in at most ``most`` rows of some, at even distances but for a shift from each
-    to the next, so that sequences whose length goes into the distance are not always met at the same step."""
+    """The share of numbers that are not 0 in at most ``most`` rows of some, at even distances but for a shift that
+    grows to one distance, so that sequences whose length goes into it are met at all their steps."""
     stride = max(rows.shape[0] // most, 1)
     count, seen = 0, min(most, rows.shape[0])
     for k in range(seen):
-        count += count_set(rows[k * stride + k % stride])
+        count += count_set(rows[k * stride + k * stride // seen])
     return count / max(seen * rows.shape[1], 1)
 
 
