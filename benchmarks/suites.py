@@ -1,0 +1,29 @@
+"""The older strong suite against the frozen one, on the robust network that the package holds.
+
+    python benchmarks/suites.py
+
+``nr.attacks.strong()`` looks through the network's own surrogate, the frozen suite through three. Network ``ecg/beta``
+of the zoo, the first 200 test beats, every kind, seed 1; balanced accuracy on the worst die each finds.
+"""
+
+from __future__ import annotations
+
+import neurorobust as nr
+from neurorobust import zoo
+from neurorobust.evaluation import frozen_worst_case
+
+ZETAS = (0.05, 0.1)
+
+
+def main() -> None:
+    network, _ = zoo.load("ecg/beta")
+    data = nr.tasks.ecg().test.first(200)
+    for zeta in ZETAS:
+        ball = nr.Ball.uniform(zeta)
+        old = nr.worst_case(network, data, ball, nr.attacks.strong(), seed=1)
+        frozen = frozen_worst_case(network, data, ball, seed=1)
+        print(f"ζ = {zeta:g}: strong() {old.score:.3f}, frozen suite {frozen.score:.3f}")
+
+
+if __name__ == "__main__":
+    main()
