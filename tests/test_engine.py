@@ -663,11 +663,15 @@ def busy(seed=0):
     return [out.detach(), *torch.autograd.grad(out.square().sum(), [weight, args[2]]), *fleet]
 
 
-@pytest.fixture
-def all_sizes_are_spread(monkeypatch):
-    """Work of any size goes to more than one thread; torch's number of threads is put back."""
+@pytest.fixture(params=["openmp", "own"])
+def all_sizes_are_spread(request, monkeypatch):
+    """Work of any size goes to more than one thread, torch's or our own; torch's number of threads is put back."""
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "SMALL", 0)
+    if request.param == "own":
+        monkeypatch.setattr(threads, "_parallel", lambda: None)
+    elif threads._parallel() is None:
+        pytest.skip("torch runs on no OpenMP that can be called")
     yield
     torch.set_num_threads(before)
 

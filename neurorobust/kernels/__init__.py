@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import unknown
 from ..surrogate import ArcTan, FastSigmoid, Triangle
-from . import reference
+from . import reference, threads
 from .interface import Layer, LifCoefficients
 from .reset import (
     DelayedSubtract,
@@ -225,7 +225,7 @@ def describe() -> dict[str, str | int]:
     return about | {
         "in use": "compiled",
         "why": "for float32 and float64 on the CPU; plain torch elsewhere, and for surrogates or resets of your own",
-        "threading": "own threads, as many as torch.set_num_threads allows; no OpenMP, no TBB",
+        "threading": f"{threads.kind()}, as many as torch.set_num_threads allows",
         "numba": jit.VERSION,
         "compiled code": str(jit.folder()),
     }

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from . import loops
 from .interface import LifCoefficients
+from .memory import empty
 from .operators import fake, operator
 from .reset import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
 from .threads import spread
@@ -33,11 +34,6 @@ Rules = Sequence[int]
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
-
-
-def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Uninitialised memory of numpy's, which asks for huge pages: at this size torch's costs more than the loops."""
-    return torch.from_numpy(np.empty(tuple(shape), np.float32 if dtype == torch.float32 else np.float64))
 
 
 def _blocks(rows: int, size: int, partial: int = 0, group: int = 1) -> list[tuple[int, int]]:
@@ -66,10 +62,15 @@ def _spread_blocks(
     spread(lambda k: function(k // n, k % n, *parts[k % n], *rest), chips * n, size)
 
 
+def _sums(shape: Sequence[int], dtype: torch.dtype) -> np.ndarray:
+    """Room for what blocks sum up by themselves, each of which clears its own: (chips, blocks, …)."""
+    return empty(shape, dtype).numpy()
+
+
 def _total(sums: np.ndarray) -> Tensor:
     """The sum over the second axis, that of the blocks, which each summed up by themselves."""
     chips, blocks, *shape = sums.shape
-    out = _empty((chips, *shape), torch.from_numpy(sums).dtype)
+    out = empty((chips, *shape), torch.from_numpy(sums).dtype)
     flat, whole = sums.reshape(chips, blocks, -1), out.numpy().reshape(chips, -1)
     parts = _blocks(flat.shape[2], sums.size // max(chips, 1), group=loops.LINE)
     _spread_rows(loops.total, chips, parts, sums.size, flat, whole)
@@ -86,7 +87,7 @@ def _run_lif(
     """Spikes and x of :mod:`.loops`, of a layer's recurrent weight, coefficients and refractory steps."""
     recurrent, coefficients, refractory = layer
     *numbers, keep = rules
-    spikes, x = _empty(shape, coefficients.dtype), _empty(shape if keep else (0, *shape[1:]), coefficients.dtype)
+    spikes, x = empty(shape, coefficients.dtype), empty(shape if keep else (0, *shape[1:]), coefficients.dtype)
     arrays = _array(recurrent.mT), _array(coefficients), _array(refractory), tuple(numbers)
     parts = _blocks(shape[1], math.prod(shape[1:]))
     _spread_rows(
@@ -115,11 +116,11 @@ def _run_lif_backward(
     partial = n * (n if has_recurrent else 1) + n * weight
     parts = _blocks(batch, spikes.numel() // chips, partial, loops.GROUP)
     dtype, blocks = spikes.numpy().dtype, len(parts)
-    g_current = _empty((0 if weight else chips, *spikes.shape[1:]), spikes.dtype)
-    g_coefficients = np.zeros((chips, blocks, loops.COEFFICIENTS, n), dtype)
-    g_recurrent = np.zeros((chips, blocks, n, n) if has_recurrent else (0, 0, n, n), dtype)
-    g_weight = np.zeros((chips, blocks, weight, n) if weight else (1, 1, 0, n), dtype)
-    g_bias = np.zeros((chips, blocks, n) if weight else (1, 1, n), dtype)
+    g_current = empty((0 if weight else chips, *spikes.shape[1:]), spikes.dtype)
+    g_coefficients = _sums((chips, blocks, loops.COEFFICIENTS, n), spikes.dtype)
+    g_recurrent = _sums((chips, blocks, n, n) if has_recurrent else (0, 0, n, n), spikes.dtype)
+    g_weight = _sums((chips, blocks, weight, n) if weight else (1, 1, 0, n), spikes.dtype)
+    g_bias = _sums((chips, blocks, n) if weight else (1, 1, n), spikes.dtype)
     _spread_blocks(
         loops.lif_backward,
         chips,
@@ -277,7 +278,7 @@ def _(*inputs: Any) -> tuple[Tensor, ...]:
 def integrate_op(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     """v[t] = alpha v[t−1] + gain current[t]; current (c, B, T, n), alpha and gain (c, n)."""
     shape = (_chips(current, alpha, gain), *current.shape[1:])
-    v = _empty(shape, current.dtype)
+    v = empty(shape, current.dtype)
     parts = _blocks(shape[1], math.prod(shape[1:]))
     arrays = _array(current), _array(alpha), _array(gain), v.numpy()
     _spread_rows(loops.filter_forward, shape[0], parts, v.numel(), *arrays)
@@ -296,8 +297,8 @@ def integrate_backward_op(
     """Gradients of :func:`integrate_op` in current, alpha and gain, each for every chip."""
     chips, batch, _, n = v.shape
     parts = _blocks(batch, v.numel() // chips, n)
-    g_current = _empty(v.shape, v.dtype)
-    sums = np.zeros((chips, len(parts), 2, n), v.numpy().dtype)
+    g_current = empty(v.shape, v.dtype)
+    sums = _sums((chips, len(parts), 2, n), v.dtype)
     _spread_blocks(
         loops.filter_backward,
         chips,
@@ -358,7 +359,7 @@ def project_op(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _project(x: Tensor, weight: Tensor, bias: Tensor, gathers: bool) -> Tensor:
     """:func:`project_op` in the way that was chosen."""
     x, n_out = x.contiguous(), weight.shape[1]
-    out = _empty(_projected(x, weight, _chips(x, weight, bias)), x.dtype)
+    out = empty(_projected(x, weight, _chips(x, weight, bias)), x.dtype)
     if n_out <= SKINNY or gathers:
         offset = bias if bias.shape[0] else x.new_zeros((1, n_out))
         loop, laid = (loops.skinny, weight) if n_out <= SKINNY else (loops.gather, weight.mT)
@@ -388,7 +389,7 @@ def _project_backward(
     gradient, x = gradient.contiguous(), x.contiguous()
     chips, p, q, n_out = gradient.shape
     n_in = x.shape[3]
-    g_x = _empty((chips if needs[0] else 0, *x.shape[1:]), x.dtype)
+    g_x = empty((chips if needs[0] else 0, *x.shape[1:]), x.dtype)
     if needs[0] and n_out <= SKINNY:
         parts = _blocks(p * q, g_x.numel() // chips)
         _spread_rows(loops.skinny_back, chips, parts, g_x.numel(), _array(gradient), _array(weight), g_x.numpy())
@@ -400,7 +401,7 @@ def _project_backward(
         return g_x, gradient.reshape(chips, p * q, n_out).mT @ x.reshape(len(x), p * q, n_in)
     parts = _blocks(p * q, p * q * n_in, n_in * n_out)
     loop, shape = (loops.skinny_scatter, (n_out, n_in)) if n_out <= SKINNY else (loops.scatter, (n_in, n_out))
-    sums = np.zeros((chips, len(parts), *shape), g_x.numpy().dtype)
+    sums = _sums((chips, len(parts), *shape), g_x.dtype)
     _spread_blocks(loop, chips, parts, x.numel(), _array(x), _array(gradient), sums)
     g_weight = _total(sums)
     return g_x, g_weight if n_out <= SKINNY else g_weight.mT.contiguous()

@@ -352,11 +352,10 @@ def silence(slope, earlier, refractory, back):
 
 
 @apart
-def lower(lam, g, slope, u, s, g_before, x, x_before, z_before, moved, own, g_x, sums, keep):
+def lower(lam, g, slope, s, g_before, x, x_before, z_before, moved, own, g_x, keep):
     """One step back of a neuron from which spikes subtract: lam becomes the gradient of x, g what passed the surrogate,
     s the current that had arrived, and g_before what the spikes of the step before get of it."""
     alpha, per_gain = own
-    to_alpha, to_gain, to_bound, to_scale, to_jump = sums
     for i in range(lam.shape[0]):
         held = (x[i] - alpha[i] * x_before[i] + z_before[i] * moved[i]) * per_gain[i]
         through = g[i] * slope[i]
@@ -364,12 +363,20 @@ def lower(lam, g, slope, u, s, g_before, x, x_before, z_before, moved, own, g_x,
         s[i] = held
         g[i] = through
         lam[i] = now
-        to_bound[i] -= through
-        to_scale[i] -= through * u[i]
-        to_gain[i] += now * held
-        to_alpha[i] += now * x_before[i]
-        to_jump[i] -= now * z_before[i]
         g_before[i] = -keep * now * moved[i]
+
+
+@apart
+def sum_up(sums, lam, g, u, s, x_before, z_before):
+    """The gradients of coefficients from a step of :func:`lower`, in a loop of its own: with all these arrays in one,
+    a processor runs out of registers for where they are."""
+    to_alpha, to_gain, to_bound, to_scale, to_jump = sums
+    for i in range(lam.shape[0]):
+        to_bound[i] -= g[i]
+        to_scale[i] -= g[i] * u[i]
+        to_gain[i] += lam[i] * s[i]
+        to_alpha[i] += lam[i] * x_before[i]
+        to_jump[i] -= lam[i] * z_before[i]
 
 
 @apart
@@ -581,10 +588,11 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
                 )  # fmt: skip
             else:
                 moved = moved_by[r] if adaptive else own[5]
+                numbers, grads = (own[0], per[0]), (sums[0], sums[1], sums[3], sums[4], sums[5])
                 lower(
-                    lam[r], g_z[r], slope[r], u[r], s, g_before[r], x, x_before, z_before, moved, (own[0], per[0]),
-                    g_membrane, (sums[0], sums[1], sums[3], sums[4], sums[5]), keep,
-                )  # fmt: skip
+                    lam[r], g_z[r], slope[r], s, g_before[r], x, x_before, z_before, moved, numbers, g_membrane, keep
+                )
+                sum_up(grads, lam[r], g_z[r], u[r], s, x_before, z_before)
             out = g_current[chip, row, t] if tells else unused
             if has_syn:
                 filtered_drive_of(now[r], later[r], lam[r], own[1], own[2], s, sums[2], out)
@@ -666,6 +674,12 @@ def lif_backward(
     longest = pauses.max()
     place = (chip, block) if hears else (0, 0)
     heard = x[min(chip, len(x) - 1)], g_weight[place], g_bias[place]
+    sums[:] = 0
+    if has_recurrent:
+        matrix[:] = 0
+    if hears:
+        g_weight[place][:] = 0
+        g_bias[place][:] = 0
     scratch = real, spare_rows, drives, active, fired, told, work
     for first in range(low, high, GROUP):
         group = min(GROUP, high - first)
@@ -736,6 +750,7 @@ def filter_backward(chip, block, low, high, gradient, current, trace, alpha, gai
     g = gain[min(chip, len(gain) - 1)]
     arriving = current[min(chip, len(current) - 1)]
     own = g_coefficients[chip, block]
+    own[:] = 0
     lam = np.empty(n, trace.dtype)
     at_rest = np.zeros(n, trace.dtype)
     for row in range(low, high):
@@ -833,6 +848,7 @@ def skinny_scatter(chip, block, low, high, x, gradient, g_weight):
     own_x = x[min(chip, len(x) - 1)].reshape(-1, x.shape[3])
     own_g = gradient[chip].reshape(-1, gradient.shape[3])
     target = g_weight[chip, block]
+    target[:] = 0
     row = low
     while row + 4 <= high:
         a, b, c, d = own_x[row], own_x[row + 1], own_x[row + 2], own_x[row + 3]
@@ -864,7 +880,7 @@ def scatter_rows(at, x, gradient, target, told, work):
 
 @jit
 def scatter(chip, block, low, high, x, gradient, g_weight):
-    """g_weight[block] += xᵀ gradient over rows ``low`` to ``high``; shapes as in :func:`gather`."""
+    """g_weight[block] = xᵀ gradient over rows ``low`` to ``high``; shapes as in :func:`gather`."""
     n_in, rows = x.shape[3], min(CHUNK * GROUP, high - low)
     at = chip, min(chip, len(x) - 1), low, high
     told = (
@@ -873,6 +889,7 @@ def scatter(chip, block, low, high, x, gradient, g_weight):
         np.empty(rows, np.int64),
     )
     work = np.empty(n_in + 1, np.int64), np.empty(rows * n_in, np.int32), np.empty(rows * n_in, x.dtype)
+    g_weight[chip, block][:] = 0
     scatter_rows(at, x, gradient, g_weight[chip, block], told, work)
 
 

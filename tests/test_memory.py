@@ -1,0 +1,107 @@
+"""Memory of the loops' results: reused once nobody sees it, never before."""
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from neurorobust.kernels import memory
+from neurorobust.kernels.memory import KEPT, LEAST, Store, empty
+
+SHAPE = (3, LEAST // 4)  # float32
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """A store of the test's own."""
+    monkeypatch.setattr(memory, "_store", Store())
+    return memory._store
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(torch.float32, np.float32), (torch.float64, np.float64)])
+def test_a_tensor_as_asked_for(store, dtype, kind):
+    """Shape, type and layout are those of torch.empty, large or small, none of it or no dimension at all."""
+    for shape in (SHAPE, (2, 3), (0, 5), ()):
+        found = empty(shape, dtype)
+        assert found.shape == shape and found.dtype == dtype and found.is_contiguous()
+        assert found.numpy().dtype == kind and found.numpy().flags.writeable
+
+
+def test_the_next_of_its_size_gets_it(store):
+    """The memory of a tensor that is gone holds the next one of as many bytes, whatever its shape."""
+    first = empty(SHAPE, torch.float32)
+    place = first.data_ptr()
+    del first
+    assert empty(SHAPE[::-1], torch.float32).data_ptr() == place
+    assert empty((SHAPE[0] + 1, SHAPE[1]), torch.float32).data_ptr() != place
+
+
+@pytest.mark.parametrize("view", [lambda x: x[1:], lambda x: x.detach(), lambda x: x.numpy(), lambda x: x.mT.numpy()[1]])
+def test_not_while_anybody_sees_it(store, view):
+    """A view, in torch or numpy, keeps the memory; what is written to the next tensor does not show in it."""
+    first = empty(SHAPE, torch.float32).fill_(1)
+    seen = view(first)
+    del first
+    other = empty(SHAPE, torch.float32).fill_(2)
+    assert (seen == 1).all() and not store.idle
+    del seen
+    assert len(store.idle) == 1
+    del other
+    assert len(store.idle) == 2
+
+
+def test_not_while_autograd_needs_it(store):
+    """A tensor that is saved for a backward pass is not given away."""
+    weight = torch.ones(SHAPE, requires_grad=True)
+    loss = (weight * empty(SHAPE, torch.float32).fill_(3)).sum()
+    assert empty(SHAPE, torch.float32).fill_(5).sum() == 5 * weight.numel()
+    loss.backward()
+    assert (weight.grad == 3).all()
+
+
+def test_small_tensors_are_left_to_the_allocator(store):
+    """Below LEAST bytes nothing is kept."""
+    del (small := [empty((LEAST // 4 - 1,), torch.float32)])[0]
+    assert not small and not store.idle
+
+
+def test_what_waits_is_bounded(store, monkeypatch):
+    """No more than KEPT bytes wait; those that have waited longest go first."""
+    monkeypatch.setattr(memory, "KEPT", 3 * LEAST)
+    tensors = [empty((LEAST + 1024 * k,), torch.float64) for k in range(4)]
+    sizes = [tensor.nbytes for tensor in tensors]
+    while tensors:
+        del tensors[0]
+    assert sum(one.nbytes for one in store.idle) <= 3 * LEAST
+    assert [one.nbytes for one in store.idle] == sizes[len(sizes) - len(store.idle) :]
+    assert KEPT >= 2**26
+
+
+def test_a_cycle_gives_it_back(store):
+    """Memory in a cycle comes back when the garbage collector finds it."""
+    ring = [empty(SHAPE, torch.float32)]
+    ring.append(ring)
+    del ring
+    gc.collect()
+    assert len(store.idle) == 1
+
+
+def test_threads_never_share_it(store):
+    """Eight threads that take and drop tensors of the same size always see what they wrote."""
+    wrong = []
+
+    def use(number):
+        for _ in range(200):
+            mine = empty(SHAPE, torch.float32).numpy()
+            mine[0] = number
+            if not (mine[0] == number).all():
+                wrong.append(number)
+
+    users = [threading.Thread(target=use, args=(k,)) for k in range(8)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert not wrong
