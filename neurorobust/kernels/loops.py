@@ -12,7 +12,8 @@ The coefficients are (chips, 9, n), by row alpha, gain, syn, bound, scale, jump,
 x is the membrane above v_leak. Rules are whole numbers: surrogate (0 triangle, 1 fast sigmoid, 2 arctan), to_value,
 detach, has_syn, adaptive, scaled.
 
-Forward a row goes by itself, and a spike adds a row of the matrix. Backward rows go in groups of four that share what
+Forward a row goes by itself, and a spike adds a row of the matrix; where more than half of the neurons spike, the rows
+of the others are taken from the sum of all. Backward rows go in groups of four that share what
 they read of it: few neurons with a slope are worked out one by one, many as a small matrix product. The gradient of a
 matrix is added up for some steps at once, one of its rows after the other, so that each is fetched and put back once
 for all its spikes in them.
@@ -233,28 +234,65 @@ def step(drive, before, after, silent, state, own, refractory, rests, rules):
         rest(after, silent, refractory)
 
 
+@apart
+def invert(out, z):
+    """out = 1 where z is 0, and 0 where it is 1."""
+    one = z.dtype.type(1)
+    for i in range(out.shape[0]):
+        out[i] = one - z[i]
+
+
+@apart
+def add_difference(out, a, b):
+    """out += a − b."""
+    for i in range(out.shape[0]):
+        out[i] += a[i] - b[i]
+
+
+@lean
+def list_spikes(z, active, spare):
+    """Where z spikes or, if more than half of it does, where it does not; how many those are, and whether it is so."""
+    count = positions(z, active)
+    if 2 * count <= z.shape[0]:
+        return count, False
+    invert(spare, z)
+    return positions(spare, active), True
+
+
+@lean
+def add_spikes(out, rows, listed, active, whole, spare):
+    """out += the rows of all spikes, which :func:`list_spikes` has listed; ``whole`` is the sum of all rows."""
+    count, silent = listed
+    if silent:
+        clear(spare)
+        add_rows(spare, rows, active, count)
+        add_difference(out, whole, spare)
+    else:
+        add_rows(out, rows, active, count)
+
+
 @lean
 def lif_forward_row(at, current, heard, recurrent, own, refractory, rules, outputs, scratch):
     """A row through time; ``recurrent`` has row = source."""
     rests, hears = at
     spikes, x_trace = outputs
     x, weight, bias = heard
-    real, at_rest, silent, active, spare = scratch
-    drive, state = real[0], real[1:]
+    real, at_rest, silent, active, spare, rest = scratch
+    drive, state, whole = real[0], real[1:], rest[0]
     keep, has_recurrent = x_trace.shape[0] > 0, recurrent.shape[1] > 0
-    count = 0
+    listed = 0, False
     for t in range(spikes.shape[0]):
         copy(drive, bias if hears else current[t])
         if hears:
             hear(drive, weight, x[t], spare)
         if has_recurrent:
-            add_rows(drive, recurrent, active, count)
+            add_spikes(drive, recurrent, listed, active, whole, rest[1])
         before = spikes[t - 1] if t > 0 else at_rest
         step(drive, before, spikes[t], silent, state, own, refractory, rests, rules)
         if keep:
             copy(x_trace[t], state[0])
         if has_recurrent:
-            count = positions(spikes[t], active)
+            listed = list_spikes(spikes[t], active, rest[1])
 
 
 @jit
@@ -276,7 +314,9 @@ def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refrac
     real = np.empty((6, n), spikes.dtype)
     silent = np.empty(n, np.int32)
     spare, active = (np.empty(n_in, np.int32), np.empty(n_in, spikes.dtype)), np.empty(n, np.int32)
-    scratch = real, np.zeros(n, spikes.dtype), silent, active, spare
+    rest = np.zeros((2, n), spikes.dtype)  # the sum of the matrix's rows, and room for some of them
+    add_rows(rest[0], matrix, np.arange(matrix.shape[0]).astype(np.int32), matrix.shape[0] if matrix.shape[1] else 0)
+    scratch = real, np.zeros(n, spikes.dtype), silent, active, spare, rest
     at = pauses.max() > 0, hears
     for row in range(low, high):
         real[:] = 0
@@ -352,10 +392,11 @@ def silence(slope, earlier, refractory, back):
 
 
 @apart
-def lower(lam, g, slope, s, g_before, x, x_before, z_before, moved, own, g_x, keep):
+def lower(lam, g, slope, u, s, g_before, x, x_before, z_before, moved, own, g_x, sums, keep):
     """One step back of a neuron from which spikes subtract: lam becomes the gradient of x, g what passed the surrogate,
     s the current that had arrived, and g_before what the spikes of the step before get of it."""
     alpha, per_gain = own
+    to_alpha, to_gain, to_bound, to_scale, to_jump = sums
     for i in range(lam.shape[0]):
         held = (x[i] - alpha[i] * x_before[i] + z_before[i] * moved[i]) * per_gain[i]
         through = g[i] * slope[i]
@@ -363,20 +404,12 @@ def lower(lam, g, slope, s, g_before, x, x_before, z_before, moved, own, g_x, ke
         s[i] = held
         g[i] = through
         lam[i] = now
+        to_bound[i] -= through
+        to_scale[i] -= through * u[i]
+        to_gain[i] += now * held
+        to_alpha[i] += now * x_before[i]
+        to_jump[i] -= now * z_before[i]
         g_before[i] = -keep * now * moved[i]
-
-
-@apart
-def sum_up(sums, lam, g, u, s, x_before, z_before):
-    """The gradients of coefficients from a step of :func:`lower`, in a loop of its own: with all these arrays in one,
-    a processor runs out of registers for where they are."""
-    to_alpha, to_gain, to_bound, to_scale, to_jump = sums
-    for i in range(lam.shape[0]):
-        to_bound[i] -= g[i]
-        to_scale[i] -= g[i] * u[i]
-        to_gain[i] += lam[i] * s[i]
-        to_alpha[i] += lam[i] * x_before[i]
-        to_jump[i] -= lam[i] * z_before[i]
 
 
 @apart
@@ -588,11 +621,10 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
                 )  # fmt: skip
             else:
                 moved = moved_by[r] if adaptive else own[5]
-                numbers, grads = (own[0], per[0]), (sums[0], sums[1], sums[3], sums[4], sums[5])
                 lower(
-                    lam[r], g_z[r], slope[r], s, g_before[r], x, x_before, z_before, moved, numbers, g_membrane, keep
-                )
-                sum_up(grads, lam[r], g_z[r], u[r], s, x_before, z_before)
+                    lam[r], g_z[r], slope[r], u[r], s, g_before[r], x, x_before, z_before, moved, (own[0], per[0]),
+                    g_membrane, (sums[0], sums[1], sums[3], sums[4], sums[5]), keep,
+                )  # fmt: skip
             out = g_current[chip, row, t] if tells else unused
             if has_syn:
                 filtered_drive_of(now[r], later[r], lam[r], own[1], own[2], s, sums[2], out)
