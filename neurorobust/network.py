@@ -13,6 +13,7 @@ from torch.func import functional_call
 from . import kernels
 from .connections import Linear
 from .errors import check_input, check_number, unknown
+from .kernels import memory
 from .neurons import CubaLeakyIntegrator, LeakyIntegrator, Neuron
 from .neurons.neuron import SpikingNeuron
 from .noise import INPUT as INPUT
@@ -20,7 +21,8 @@ from .noise import Noise
 from .params import NOWHERE, Params, Placement, forward
 
 Decode = Callable[[Tensor], Tensor]
-DIES_AT_ONCE, OUTPUTS, SAMPLES = 16, 2**26, 250  # in a compiled loop; numbers it puts out; samples without one
+DIES_AT_ONCE, SAMPLES = 16, 250  # in a compiled loop, if memory allows; in a pass without one
+SHARE = 8  # a compiled loop puts out at most one such part of the memory there is
 
 
 def mean_over_time(output: Tensor) -> Tensor:
@@ -185,31 +187,36 @@ class _Plan(nn.Module):
 def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterator[Tensor]:
     """Logits of a network at the parameters of each of many dies, one after the other; no gradient.
 
-    A few dies at a time go through one compiled loop where the network allows it, so the memory it takes does not grow
-    with their number; any other network runs die by die.
+    A few dies at a time go through one compiled loop where the network allows it, as many as free memory has room for,
+    so the memory it takes does not grow with their number, nor do the logits depend on it; any other network runs die
+    by die.
 
     Args:
         network: in the mode it shall run in.
         dies: all parameters of each die, such as :func:`neurorobust.apply` returns; may be a generator.
         x: input, batch first.
     """
-    plan, at_once = network.plan() if isinstance(network, Network) else None, 1
-    if isinstance(network, Network) and plan is not None:
-        network.check(x)
-        n_out = network.layers()[network.names[-1]].n
-        at_once = max(1, min(DIES_AT_ONCE, OUTPUTS // (x.shape[0] * x.shape[1] * n_out)))
-    remaining = iter(dies)
-    while some := list(islice(remaining, at_once)):
-        if not isinstance(network, Network) or plan is None:
-            yield torch.cat([forward(network, some[0], block)[0] for block in x.split(SAMPLES)])
-            continue
-        whole = _Plan(network)
+    plan = network.plan() if isinstance(network, Network) else None
+    if not isinstance(network, Network) or plan is None:
+        for die in dies:
+            yield torch.cat([forward(network, die, block)[0] for block in x.split(SAMPLES)])
+        return
+    network.check(x)
+    whole, remaining = _Plan(network), iter(dies)
+    while some := list(islice(remaining, _at_once(network, x))):
         plans = [
             functional_call(whole, {f"network.{name}": value for name, value in die.items()}, (), strict=False)
             for die in some
         ]
         for output in kernels.fleet_outputs(plans, x):
             yield network.decode(output.transpose(0, 1))
+
+
+def _at_once(network: Network, x: Tensor) -> int:
+    """How many dies, with what they put out for x, fit into the memory that a loop may fill; at most DIES_AT_ONCE."""
+    outputs = x.shape[0] * x.shape[1] * network.layers()[network.names[-1]].n
+    size = x.element_size() * (outputs + sum(value.numel() for value in network.parameters()))
+    return max(1, min(DIES_AT_ONCE, memory.available() // (SHARE * size)))
 
 
 def _sources(names: Sequence[str], inputs: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:

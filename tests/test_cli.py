@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
+import sys
 from unittest import mock
 
 import jsonschema
 import numpy as np
 import pytest
+import torch
 import typer.main
 from demo_run import Ran, beats, cli, few_beats, quick
 
@@ -17,6 +19,7 @@ import chipmodels
 import neurorobust as nr
 import neurorobust.cli
 from neurorobust.attacks import OBJECTIVES, PGA
+from neurorobust.kernels import threads
 from neurorobust.methods import METHODS
 from neurorobust.params import KINDS
 from neurorobust.tasks import ecg
@@ -424,3 +427,29 @@ def test_ctrl_c_says_how_to_go_on():
     assert (ran.code, ran.out) == (130, "")
     assert "run the same command again" in " ".join(ran.err.split())
     assert "Traceback" not in ran.err
+
+
+# What info says of the engine.
+
+
+def test_info_tells_what_runs_here(monkeypatch):
+    """The compiled loops, how many threads and whose; as a table, the same."""
+    monkeypatch.delenv("NEUROROBUST_KERNEL", raising=False)
+    about = json.loads(cli("info", "--json").out)
+    assert about["in use"] == "compiled" and about["asked for"] == "auto"
+    assert about["threads"] == torch.get_num_threads() and about["torch"] == torch.__version__
+    assert ("torch's OpenMP threads" in about["threading"]) == (threads._parallel() is not None)
+    monkeypatch.setattr(threads, "_parallel", lambda: None)
+    assert "own threads, no OpenMP" in cli("info").out
+
+
+def test_info_tells_why_nothing_faster_runs(monkeypatch):
+    """Forced to plain torch, or without numba, it says so and what to do."""
+    monkeypatch.setenv("NEUROROBUST_KERNEL", "reference")
+    about = json.loads(cli("info", "--json").out)
+    assert about["in use"] == "reference" and "NEUROROBUST_KERNEL" in about["why"] and "threading" not in about
+    monkeypatch.setenv("NEUROROBUST_KERNEL", "auto")
+    monkeypatch.setitem(sys.modules, "neurorobust.kernels.jit", None)
+    monkeypatch.delattr("neurorobust.kernels.jit", raising=False)
+    about = json.loads(cli("info", "--json").out)
+    assert about["in use"] == "reference" and "numba cannot be imported" in about["why"]

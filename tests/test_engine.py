@@ -532,6 +532,21 @@ def test_the_size_of_a_chunk_does_not_show(at_once, monkeypatch):
     assert all(map(torch.equal, fleet_logits(net, dies_of(net, 7), x), expected))
 
 
+def test_chunks_fit_into_memory(monkeypatch):
+    """As many dies at a time as the free memory has room for, never none, never more than DIES_AT_ONCE; the same
+    bits."""
+    net, x, seen = NETWORKS["integrator"], events(1, 0.3, 12, 6, 3), []
+    expected = list(fleet_logits(net, dies_of(net, 40), x))
+    one = x.element_size() * (12 * 6 * net.layers()[net.names[-1]].n + sum(p.numel() for p in net.parameters()))
+    outputs = kernels.fleet_outputs
+    monkeypatch.setattr(kernels, "fleet_outputs", lambda dies, x: seen.append(len(dies)) or outputs(dies, x))
+    for room, most in [(0, 1), (1, 1), (5.5, 5), (16, 16), (1000, 16)]:
+        monkeypatch.setattr(network.memory, "available", lambda room=room: int(room * one * network.SHARE))
+        assert all(map(torch.equal, fleet_logits(net, dies_of(net, 40), x), expected))
+        assert sum(seen) == 40 and max(seen) == most
+        seen.clear()
+
+
 def test_a_fleet_streams():
     """Dies are taken as their results are asked for: the first result takes a chunk of them, not all hundred."""
     net, x, taken = NETWORKS["integrator"], events(1, 0.3, 2, 5, 3), []

@@ -38,7 +38,10 @@ def test_the_next_of_its_size_gets_it(store):
     assert empty((SHAPE[0] + 1, SHAPE[1]), torch.float32).data_ptr() != place
 
 
-@pytest.mark.parametrize("view", [lambda x: x[1:], lambda x: x.detach(), lambda x: x.numpy(), lambda x: x.mT.numpy()[1]])
+VIEWS = [lambda x: x[1:], lambda x: x.detach(), lambda x: x.numpy(), lambda x: x.mT.numpy()[1]]
+
+
+@pytest.mark.parametrize("view", VIEWS)
 def test_not_while_anybody_sees_it(store, view):
     """A view, in torch or numpy, keeps the memory; what is written to the next tensor does not show in it."""
     first = empty(SHAPE, torch.float32).fill_(1)

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Sequence
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
@@ -43,6 +44,11 @@ class Store:
 
 
 _store = Store()
+
+
+def available() -> int:
+    """Bytes that can be had without swapping."""
+    return int(psutil.virtual_memory().available)
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
