@@ -1,4 +1,5 @@
-"""Whether the engine takes the cheaper way: rows of events or a matrix product, at every rate."""
+"""Whether the engine takes the cheaper way: rows of events or a matrix product, at every rate; and whether a recurrent
+layer, which has but one way, is as fast as with a product a step."""
 
 from __future__ import annotations
 
@@ -11,11 +12,14 @@ import torch
 
 from neurorobust import kernels
 from neurorobust.kernels import compiled
+from neurorobust.kernels.reset import Dynamics, Subtract
+from neurorobust.surrogate import Triangle
 
 from .measuring import timed
 
-RATES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+RATES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.5, 0.7, 1.0)
 SIZES = ((32, 128), (64, 256), (784, 256), (256, 64))
+NEURONS = (64, 256)
 STEPS, BATCH = 100, 64
 
 
@@ -77,3 +81,53 @@ def _choice(sizes: tuple[int, int], rate: float, runs: int) -> Choice:
         way()
     times = [[timed(way).seconds for way in ways] for _ in range(runs)]
     return Choice(sizes, rate, *(1e3 * min(column) for column in zip(*times)))
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """Time (ms) of a layer of n recurrent neurons forward, of which a share spikes in every step.
+
+    Attributes:
+        ours_ms: rows of spikes, or of silent neurons. product_ms: the layer without recurrence and a product a step.
+    """
+
+    n: int
+    rate: float
+    ours_ms: float
+    product_ms: float
+
+    @property
+    def excess(self) -> float:
+        return self.ours_ms / self.product_ms
+
+
+def recurrents(runs: int) -> list[Recurrent]:
+    """Every rate at every size, in turn, best of ``runs`` each."""
+    return [_recurrent(n, rate, runs) for n in NEURONS for rate in RATES]
+
+
+@torch.no_grad()
+def _recurrent(n: int, rate: float, runs: int) -> Recurrent:
+    """Neurons without memory whose input decides on every spike."""
+    draw = torch.Generator().manual_seed(0)
+    current = torch.where(torch.rand(STEPS, BATCH, n, generator=draw) < rate, 1e3, -1e3)
+    weight = torch.randn(n, n, generator=draw) * 1e-3
+    numbers = kernels.LifCoefficients(torch.zeros(n), torch.ones(n), torch.ones(n))
+    dynamics = Dynamics(Triangle(), Subtract())
+    spikes = kernels.lif(current, None, numbers, dynamics)
+
+    def products() -> None:
+        for step in spikes:
+            torch.mm(step, weight.T)
+
+    ways = (
+        lambda: kernels.lif(current, weight, numbers, dynamics),
+        lambda: kernels.lif(current, None, numbers, dynamics),
+        products,
+    )
+    for way in ways:
+        way()
+    ours, alone, product = (
+        1e3 * min(column) for column in zip(*([timed(way).seconds for way in ways] for _ in range(runs)))
+    )
+    return Recurrent(n, rate, ours, alone + product)

@@ -165,11 +165,14 @@ def show_scaling(as_json: bool) -> int:
 
 def show_choice(runs: int, as_json: bool) -> int:
     """What the engine chose against both ways, at every rate."""
-    from .choice import choices
+    from .choice import choices, recurrents
 
-    found = choices(runs)
+    found, layers = choices(runs), recurrents(runs)
     if as_json:
-        print(json.dumps([{**asdict(c), "excess": c.excess} for c in found]))
+        both = {"input": found, "recurrent": layers}
+        print(
+            json.dumps({name: [{**asdict(c), "excess": c.excess} for c in entries] for name, entries in both.items()})
+        )
         return 0
     headings = ("n_in × n_out", "rate", "events, ms", "product, ms", "chosen, ms", "over the better")
     rows = (
@@ -177,7 +180,10 @@ def show_choice(runs: int, as_json: bool) -> int:
         for c in found
     )
     out.print(table.plain("x weightᵀ, forward and backward", headings, rows))
-    out.print(f"largest over the better: {max(c.excess for c in found):.2f}", highlight=False)
+    headings = ("neurons", "rate", "ours, ms", "with a product a step, ms", "ours over it")
+    rows = ((c.n, c.rate, c.ours_ms, c.product_ms, f"{c.excess:.2f}") for c in layers)
+    out.print(table.plain("recurrent neurons, forward", headings, rows))
+    out.print(f"largest over the better: {max(c.excess for c in (*found, *layers)):.2f}", highlight=False)
     return 0
 
 
