@@ -13,10 +13,10 @@ x is the membrane above v_leak. Rules are whole numbers: surrogate (0 triangle, 
 detach, has_syn, adaptive, scaled.
 
 Forward a row goes by itself, and a spike adds a row of the matrix; where more than half of the neurons spike, the rows
-of the others are taken from the sum of all. Backward rows go in groups of four that share what
-they read of it: few neurons with a slope are worked out one by one, many as a small matrix product. The gradient of a
-matrix is added up for some steps at once, one of its rows after the other, so that each is fetched and put back once
-for all its spikes in them.
+of the others are taken from the sum of all. Backward rows go in groups of four that share what they read of it: few
+neurons with a slope are worked out one by one, many as a small matrix product. The gradient of a matrix is added up for
+some steps at once, one of its rows after the other, so that each is fetched and put back once for all its spikes in
+them.
 
 The functions that are ``apart`` are one loop each, over arrays that must not overlap where one is written. Lists of
 events are places, values there and how many: ``told`` of the input, ``fired`` of the layer's own spikes, all of them 1.

@@ -7,6 +7,7 @@ long as the loops that fill them.
 from __future__ import annotations
 
 import math
+import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -44,6 +45,15 @@ class Store:
 
 
 _store = Store()
+
+
+def _unlock() -> None:
+    """In a forked child, where nobody is left to open what another thread had locked."""
+    _store.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def available() -> int:
