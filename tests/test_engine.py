@@ -678,17 +678,33 @@ def busy(seed=0):
     return [out.detach(), *torch.autograd.grad(out.square().sum(), [weight, args[2]]), *fleet]
 
 
-@pytest.fixture(params=["openmp", "own"])
-def all_sizes_are_spread(request, monkeypatch):
-    """Work of any size goes to more than one thread, torch's or our own; torch's number of threads is put back."""
+@pytest.fixture
+def all_sizes_are_spread(monkeypatch):
+    """Work of any size goes to more than one thread; torch's number of threads is put back."""
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "SMALL", 0)
-    if request.param == "own":
-        monkeypatch.setattr(threads, "_parallel", lambda: None)
-    elif threads._parallel() is None:
-        pytest.skip("torch runs on no OpenMP that can be called")
     yield
     torch.set_num_threads(before)
+
+
+def test_torchs_threads_rest_while_ours_work(all_sizes_are_spread, monkeypatch):
+    """They are paused before work goes to two threads, and only then; torch has them again for its next operation."""
+    if threads._pause() is None:
+        pytest.skip("torch runs on no OpenMP that can be paused")
+    pause, codes = threads._pause(), []
+    monkeypatch.setattr(threads, "_pause", lambda: lambda kind: codes.append(pause(kind)))
+    torch.set_num_threads(2)
+    large = torch.ones(400, 400)
+    for _ in range(3):
+        assert (large @ large + large).sum() == 400**3 + 400**2
+        threads.spread(lambda block: None, 2, 10**9)
+    assert codes == [0, 0, 0]
+    torch.set_num_threads(1)
+    threads.spread(lambda block: None, 2, 10**9)
+    monkeypatch.setattr(threads, "_PARENT", -1)  # as in a forked child
+    torch.set_num_threads(2)
+    threads.spread(lambda block: None, 2, 10**9)
+    assert codes == [0, 0, 0]
 
 
 def test_bits_do_not_depend_on_threads(all_sizes_are_spread):

@@ -27,6 +27,7 @@ def test_a_tensor_as_asked_for(store, dtype, kind):
         found = empty(shape, dtype)
         assert found.shape == shape and found.dtype == dtype and found.is_contiguous()
         assert found.numpy().dtype == kind and found.numpy().flags.writeable
+        assert found.nbytes < LEAST or found.data_ptr() % 64 == 0
 
 
 def test_the_next_of_its_size_gets_it(store):
@@ -74,7 +75,7 @@ def test_what_waits_is_bounded(store, monkeypatch):
     """No more than KEPT bytes wait; those that have waited longest go first."""
     monkeypatch.setattr(memory, "KEPT", 3 * LEAST)
     tensors = [empty((LEAST + 1024 * k,), torch.float64) for k in range(4)]
-    sizes = [tensor.nbytes for tensor in tensors]
+    sizes = [tensor.nbytes + memory.LINE for tensor in tensors]
     while tensors:
         del tensors[0]
     assert sum(one.nbytes for one in store.idle) <= 3 * LEAST

@@ -17,6 +17,7 @@ import psutil
 import torch
 from torch import Tensor
 
+LINE = 64  # bytes of a line of a cache, at which every tensor begins
 LEAST = 2**17  # bytes: what is smaller the allocator keeps by itself
 KEPT = 2**28  # bytes that wait for their next use at most
 
@@ -70,7 +71,8 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     size = math.prod(shape) * kind.itemsize
     if size < LEAST:
         return torch.from_numpy(np.empty(tuple(shape), kind))
-    memory = _store.take(size)
-    array = memory.view(kind).reshape(tuple(shape))
+    memory = _store.take(size + LINE)
+    start = -memory.ctypes.data % LINE
+    array = memory[start : start + size].view(kind).reshape(tuple(shape))
     weakref.finalize(array, _store.give, memory).atexit = False
     return torch.from_numpy(array)

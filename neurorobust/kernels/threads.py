@@ -1,8 +1,7 @@
-"""Work spread over the threads that torch runs on.
+"""Work spread over threads of our own: no threading layer to choose, nothing that a fork could lock.
 
-After every operation of torch its OpenMP threads go on spinning for some ms, so that threads of our own would find the
-cores taken. Where OpenMP is not to be had, and in a forked child, in which it would wait for its parent's threads for
-ever, threads of our own do the work.
+After every parallel operation torch's OpenMP threads go on spinning for some ms and would keep the cores from ours, so
+they are sent to rest before work is handed out; torch gets them back with its next operation (0.04 ms).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 SMALL = 30_000  # numbers to compute below which handing work to another thread costs more than it saves
-_Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+SOFT = 1  # omp_pause_soft
 _PARENT = os.getpid()  # of whatever has forked since
 
 
@@ -32,20 +31,19 @@ if hasattr(os, "register_at_fork"):
 
 
 @cache
-def _parallel() -> Callable[..., None] | None:
-    """``GOMP_parallel(body, data, threads, flags)``, which runs ``body(data)`` on each of so many threads, of the
-    library that torch has loaded; None if there is none."""
+def _pause() -> Callable[[int], int] | None:
+    """``omp_pause_resource_all`` (OpenMP 5.0) of the library that torch has loaded; None if there is none."""
     try:
-        found: Any = ctypes.CDLL(torch._C.__file__).GOMP_parallel
+        found: Any = ctypes.CDLL(torch._C.__file__).omp_pause_resource_all
     except (AttributeError, OSError):
         return None
-    found.restype, found.argtypes = None, (_Body, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    found.restype, found.argtypes = ctypes.c_int, (ctypes.c_int,)
     return found
 
 
-def kind() -> str:
-    """Whose threads they are, for people."""
-    return "torch's OpenMP threads" if _parallel() and os.getpid() == _PARENT else "own threads, no OpenMP"
+def rests() -> bool:
+    """Whether torch's threads can be sent to rest: not in a forked child, which would wait for its parent's."""
+    return os.getpid() == _PARENT and _pause() is not None
 
 
 def spread(work: Callable[[int], None], blocks: int, size: int) -> None:
@@ -58,27 +56,17 @@ def spread(work: Callable[[int], None], blocks: int, size: int) -> None:
     """
     threads = min(torch.get_num_threads(), blocks) if size >= SMALL else 1
     numbers = itertools.count()
-    failed: list[BaseException] = []
 
-    def run(_: object = None) -> None:
-        try:
-            while not failed and (block := next(numbers)) < blocks:
-                work(block)
-        except BaseException as error:  # nothing may leave a function that C calls
-            failed.append(error)
+    def run() -> None:
+        while (block := next(numbers)) < blocks:
+            work(block)
 
-    _run(run, threads)
-    if failed:
-        raise failed[0]
-
-
-def _run(run: Callable[..., None], threads: int) -> None:
-    """run() on so many threads at once, the caller's among them."""
-    parallel = _parallel() if threads > 1 and os.getpid() == _PARENT else None
-    if parallel is not None:
-        parallel(_Body(run), None, threads, 0)
-        return
+    pause = _pause()
+    if threads > 1 and pause is not None and rests():
+        pause(SOFT)
     others = [_pool().submit(run) for _ in range(threads - 1)]
-    run()
-    for other in others:
-        other.result()
+    try:
+        run()
+    finally:
+        for other in others:
+            other.result()
