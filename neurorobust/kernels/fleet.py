@@ -13,6 +13,7 @@ from ..surrogate import Triangle
 from . import loops
 from .compiled import _blocks, _spread_rows, coefficients_of
 from .interface import Layer
+from .memory import empty
 from .reset import Dynamics, NoReset
 
 VECTOR = 16  # numbers
@@ -59,17 +60,19 @@ def _fill(
         for column, weight in ((loops.WEIGHT, layer.weight), (loops.RECURRENT, layer.recurrent)):
             if weight is not None:
                 at = int(about[column])
-                numbers[at : at + weight.shape[1] * width].view(-1, width)[:, :n] = weight.T
+                rows = numbers[at : at + weight.shape[1] * width].view(-1, width)
+                rows[:, :n], rows[:, n:] = weight.T, 0
 
 
 def _events(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool, int]:
     """What every die hears, listed once for all of them."""
-    starts = np.empty(x.shape[0] * x.shape[1] + 1, np.int64)
-    binary = loops.list_events(x, starts, np.empty(0, np.int32), np.empty(0, x.dtype))
-    places = np.empty(max(starts[-1], 1), np.int32)  # never empty, which would only count
+    batch, steps, n_in = x.shape
+    rows, starts = x.reshape(-1, n_in), np.empty(batch * steps + 1, np.int64)
+    loops.list_events(rows, starts, np.empty(0, np.int32), np.empty(0, x.dtype))
+    places = np.empty(starts[-1] + VECTOR, np.int32)
     values = np.empty(len(places), x.dtype)
-    loops.list_events(x, starts, places, values)
-    return starts, places, values, binary, x.shape[2]
+    binary = loops.list_events(rows, starts, places, values)
+    return starts, places, values, binary, n_in
 
 
 @torch.no_grad()
@@ -77,13 +80,13 @@ def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     """Output of the last layer of every die: input (B, T, n_in) → (dies, B, T, n); no gradient."""
     table, sources, total = _table(dies[0])
     most, (batch, steps, _) = int(table[:, loops.WIDTH].max()), x.shape
-    numbers = torch.zeros(len(dies), total, dtype=x.dtype)
+    numbers = empty((len(dies), total), x.dtype)
     coefficients = torch.zeros(len(dies), len(table), loops.BIAS + 1, most, dtype=x.dtype)
     refractory = torch.zeros(len(dies), len(table), most, dtype=torch.int32)
     for layers, *die in zip(dies, numbers, coefficients, refractory):
         _fill(layers, table, *die)
     table[:, loops.RESTS] = refractory.amax((0, 2)).numpy()
-    out = torch.empty(len(dies), batch, steps, int(table[-1, loops.N]), dtype=x.dtype)
+    out = empty((len(dies), batch, steps, int(table[-1, loops.N])), x.dtype)
     heard = _events(x.contiguous().numpy())
     size = len(dies) * batch * steps * int(table[:, loops.N].sum())
     whole = numbers.numpy(), coefficients.numpy(), refractory.numpy()

@@ -34,7 +34,7 @@ GROUP = 4
 CHUNK = 32  # steps for which gradients of a matrix are collected
 LINE = 16  # numbers in a line of a cache, of 64 bytes, in float32
 COEFFICIENTS = 9
-EDITION = 1  # one more with every change of jit.py: compiled code is kept while this file stays as it is
+EDITION = 2  # one more with every change of jit.py: compiled code is kept while this file stays as it is
 
 
 @lean
@@ -927,24 +927,21 @@ def scatter(chip, block, low, high, x, gradient, g_weight):
 
 @jit
 def list_events(x, starts, places, values):
-    """The events of x (batch, steps, n_in): those of row b · steps + t are from ``starts[row]`` to ``starts[row + 1]``.
+    """The events of x (rows, n_in): those of a row are from ``starts[row]`` to ``starts[row + 1]``.
 
-    Returns whether all values are 1. ``places`` and ``values`` have room for them; with none, only ``starts`` is set.
+    Returns whether all values are 1. ``places`` and ``values`` have room for them and one vector more; with none, only
+    ``starts`` is set.
     """
-    batch, steps, n_in = x.shape
-    zero, one = x.dtype.type(0), x.dtype.type(1)
     k, binary = 0, True
-    for b in range(batch):
-        for t in range(steps):
-            starts[b * steps + t] = k
-            row = x[b, t]
-            for i in range(n_in):
-                if row[i] != zero:
-                    if len(places):
-                        places[k], values[k] = i, row[i]
-                    binary &= row[i] == one
-                    k += 1
-    starts[batch * steps] = k
+    for row in range(x.shape[0]):
+        starts[row] = k
+        if len(places):
+            count, ones = events(x[row], places[k:], values[k:])
+            binary &= ones
+            k += count
+        else:
+            k += count_set(x[row])
+    starts[x.shape[0]] = k
     return binary
 
 
