@@ -80,7 +80,7 @@ def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     """Output of the last layer of every die: input (B, T, n_in) → (dies, B, T, n); no gradient."""
     table, sources, total = _table(dies[0])
     most, (batch, steps, _) = int(table[:, loops.WIDTH].max()), x.shape
-    numbers = empty((len(dies), total), x.dtype)
+    numbers = torch.empty(len(dies), total, dtype=x.dtype)  # begins at a line of the cache, so its rows do too
     coefficients = torch.zeros(len(dies), len(table), loops.BIAS + 1, most, dtype=x.dtype)
     refractory = torch.zeros(len(dies), len(table), most, dtype=torch.int32)
     for layers, *die in zip(dies, numbers, coefficients, refractory):
