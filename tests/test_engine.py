@@ -515,6 +515,22 @@ def test_a_fleet_equals_its_dies(name, weighted):
     assert all(0.01 < outputs[layer].mean() < 0.9 for layer in "abc")
 
 
+@pytest.mark.parametrize("n", [16, 33, 80, 340])
+def test_a_fleet_of_any_width(n):
+    """Layers of 1, 3, 4 + 1 and 16 + 4 + 2 vectors, which are added up in blocks of 16, 4 and 1, equal the reference to
+    1e-12; a NaN in the input reaches the output of its own sample and no other."""
+    hidden = Lif(Linear(draw(1, n, 3), 0.1 * draw(2, n)), Linear(0.1 * draw(3, n, n)), tau_mem=0.02, v_threshold=0.1)
+    readout = LeakyIntegrator(Linear(draw(4, n, n + 3)), tau_mem=0.02)
+    net = Network({"h": hidden, "o": readout}, DT, {"o": ["h", "x"]}, decode=per_step)
+    x = events(1, 0.3, 5, 20, 3)
+    assert 0.01 < net(x)[1]["h"].mean() < 0.9
+    for found, die in zip(fleet_logits(net, dies_of(net, 2), x), dies_of(net, 2), strict=True):
+        same(found, by("reference", lambda die=die: forward(net, die, x)[0].detach())[0], 1e-12)
+    x[2, 4, 1] = torch.nan
+    (broken,) = fleet_logits(net, dies_of(net, 1), x)
+    assert broken.isnan().flatten(1).any(1).tolist() == [False, False, True, False, False]
+
+
 def test_a_fleet_of_a_batch_first_or_strided_input():
     """The input's layout in memory makes no difference, bit for bit."""
     net, x = NETWORKS["integrator"], events(1, 0.3, 9, 40, 3)

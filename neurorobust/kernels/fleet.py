@@ -13,6 +13,7 @@ from ..surrogate import Triangle
 from . import loops
 from .compiled import _blocks, _spread_rows, coefficients_of
 from .interface import Layer
+from .memory import empty
 from .reset import Dynamics, NoReset
 
 VECTOR = 16  # numbers
@@ -32,9 +33,8 @@ def _table(layers: Sequence[Layer]) -> tuple[np.ndarray, np.ndarray, int]:
         row[loops.TO_VALUE], row[loops.HAS_SYN], row[loops.ADAPTIVE] = rules[1], rules[3], rules[4]
         row[loops.FIRST], row[loops.END] = len(sources), len(sources) + len(layer.sources)
         sources += layer.sources
-        row[loops.WEIGHT], row[loops.BIAS] = at, at + width * n_in
-        row[loops.COEFFICIENT] = row[loops.BIAS] + width
-        at = int(row[loops.COEFFICIENT]) + loops.COEFFICIENTS * width
+        row[loops.WEIGHT] = at
+        at += n_in * width
         row[loops.RECURRENT] = -1 if layer.recurrent is None else at
         at += 0 if layer.recurrent is None else n * width
     return table, np.array(sources, np.int64), at
@@ -45,31 +45,34 @@ def _wide(n: int) -> int:
     return -(-n // VECTOR) * VECTOR
 
 
-def _fill(layers: Sequence[Layer], table: np.ndarray, numbers: Tensor, refractory: Tensor) -> None:
-    """Writes what one die consists of: its numbers, where the table says, and the refractory steps of its layers."""
-    for layer, about, pauses in zip(layers, table, refractory):
+def _fill(
+    layers: Sequence[Layer], table: np.ndarray, numbers: Tensor, coefficients: Tensor, refractory: Tensor
+) -> None:
+    """Writes what one die consists of: its weights, where the table says, and the coefficients, bias and refractory
+    steps of its layers."""
+    for layer, about, own, pauses in zip(layers, table, coefficients, refractory):
         n, width = (int(about[column]) for column in (loops.N, loops.WIDTH))
-        coefficients, pauses[:n], _ = coefficients_of(layer.coefficients, layer.dynamics or SILENT)
+        own[: loops.BIAS, :n], pauses[:n], _ = coefficients_of(layer.coefficients, layer.dynamics or SILENT)
         if layer.dynamics is None and layer.coefficients.v_leak is not None:
-            coefficients[6] = layer.coefficients.v_leak  # the row of a reset's value is free to hold the leak
-        parts = [(loops.WEIGHT, layer.weight.T), (loops.COEFFICIENT, coefficients)]
+            own[6, :n] = layer.coefficients.v_leak  # the row of a reset's value is free to hold the leak
         if layer.bias is not None:
-            parts.append((loops.BIAS, layer.bias[None]))
-        if layer.recurrent is not None:
-            parts.append((loops.RECURRENT, layer.recurrent.T))
-        for column, part in parts:
-            at = int(about[column])
-            numbers[at : at + len(part) * width].view(len(part), width)[:, :n] = part
+            own[loops.BIAS, :n] = layer.bias
+        for column, weight in ((loops.WEIGHT, layer.weight), (loops.RECURRENT, layer.recurrent)):
+            if weight is not None:
+                at = int(about[column])
+                rows = numbers[at : at + weight.shape[1] * width].view(-1, width)
+                rows[:, :n], rows[:, n:] = weight.T, 0
 
 
 def _events(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool, int]:
     """What every die hears, listed once for all of them."""
-    starts = np.empty(x.shape[0] * x.shape[1] + 1, np.int64)
-    binary = loops.list_events(x, starts, np.empty(0, np.int32), np.empty(0, x.dtype))
-    places = np.empty(max(starts[-1], 1), np.int32)  # never empty, which would only count
+    batch, steps, n_in = x.shape
+    rows, starts = x.reshape(-1, n_in), np.empty(batch * steps + 1, np.int64)
+    loops.list_events(rows, starts, np.empty(0, np.int32), np.empty(0, x.dtype))
+    places = np.empty(starts[-1] + VECTOR, np.int32)
     values = np.empty(len(places), x.dtype)
-    loops.list_events(x, starts, places, values)
-    return starts, places, values, binary, x.shape[2]
+    binary = loops.list_events(rows, starts, places, values)
+    return starts, places, values, binary, n_in
 
 
 @torch.no_grad()
@@ -77,14 +80,16 @@ def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     """Output of the last layer of every die: input (B, T, n_in) → (dies, B, T, n); no gradient."""
     table, sources, total = _table(dies[0])
     most, (batch, steps, _) = int(table[:, loops.WIDTH].max()), x.shape
-    numbers = torch.zeros(len(dies), total, dtype=x.dtype)
+    numbers = torch.empty(len(dies), total, dtype=x.dtype)  # begins at a line of the cache, so its rows do too
+    coefficients = torch.zeros(len(dies), len(table), loops.BIAS + 1, most, dtype=x.dtype)
     refractory = torch.zeros(len(dies), len(table), most, dtype=torch.int32)
-    for layers, own, pauses in zip(dies, numbers, refractory):
-        _fill(layers, table, own, pauses)
+    for layers, *die in zip(dies, numbers, coefficients, refractory):
+        _fill(layers, table, *die)
     table[:, loops.RESTS] = refractory.amax((0, 2)).numpy()
-    out = torch.empty(len(dies), batch, steps, int(table[-1, loops.N]), dtype=x.dtype)
+    out = empty((len(dies), batch, steps, int(table[-1, loops.N])), x.dtype)
     heard = _events(x.contiguous().numpy())
     size = len(dies) * batch * steps * int(table[:, loops.N].sum())
-    arrays = heard, numbers.numpy(), refractory.numpy(), table, sources, out.numpy()
-    _spread_rows(loops.fleet, len(dies), _blocks(batch, size // len(dies), group=8), size, *arrays)
+    whole = numbers.numpy(), coefficients.numpy(), refractory.numpy()
+    parts = _blocks(batch, size // len(dies), group=8)
+    _spread_rows(loops.fleet, len(dies), parts, size, heard, whole, table, sources, out.numpy())
     return out

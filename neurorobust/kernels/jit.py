@@ -14,6 +14,7 @@ import numba
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
@@ -131,3 +132,41 @@ def list_set(typingctx, values, start, places, count):
         return builder.add(arguments[3], builder.zext(builder.ctpop(bits), arguments[3].type))
 
     return types.intp(values, types.intp, places, types.intp), generate
+
+
+def _add_block(vectors: int):
+    """:func:`add_block` for so many vectors of 16 numbers, whose sums stay in registers."""
+
+    @intrinsic
+    def add_block(typingctx, out, base, numbers, at, active, begin, count, start):
+        """out = base + some rows of numbers[at:], each as long as out: the ``count`` whose numbers are in ``active``
+        from ``begin`` on. Only what is in columns from ``start`` on, as far as the vectors go."""
+
+        def generate(context, builder, signature, arguments):
+            def array(i):
+                return context.make_array(signature.args[i])(context, builder, arguments[i])
+
+            def spots(i, offset):
+                first = builder.gep(array(i).data, [builder.add(offset, start)])
+                wide = builder.bitcast(first, kind.as_pointer())
+                return [builder.gep(wide, [context.get_constant(types.intp, j)]) for j in range(vectors)]
+
+            kind = ir.VectorType(context.get_data_type(signature.args[0].dtype), LANES)
+            at, _, begin, count, start = arguments[3:]
+            width, zero = builder.extract_value(array(0).shape, 0), context.get_constant(types.intp, 0)
+            sums = [cgutils.alloca_once_value(builder, builder.load(spot, align=4)) for spot in spots(1, zero)]
+            with cgutils.for_range(builder, count) as loop:
+                number = builder.load(builder.gep(array(4).data, [builder.add(begin, loop.index)]))
+                row = builder.add(at, builder.mul(builder.sext(number, width.type), width))
+                for one, spot in zip(sums, spots(2, row)):
+                    builder.store(builder.fadd(builder.load(one), builder.load(spot, align=4)), one)
+            for one, spot in zip(sums, spots(0, zero)):
+                builder.store(builder.load(one), spot, align=4)
+            return context.get_dummy_value()
+
+        return types.void(out, base, numbers, types.intp, active, types.intp, types.intp, types.intp), generate
+
+    return add_block
+
+
+add_block_16, add_block_4, add_block_1 = _add_block(16), _add_block(4), _add_block(1)

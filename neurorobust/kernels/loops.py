@@ -28,13 +28,13 @@ import math
 
 import numpy as np
 
-from .jit import COMPRESSES, LANES, apart, jit, lean, list_set, part, prefetch
+from .jit import COMPRESSES, LANES, add_block_1, add_block_4, add_block_16, apart, jit, lean, list_set, part, prefetch
 
 GROUP = 4
 CHUNK = 32  # steps for which gradients of a matrix are collected
 LINE = 16  # numbers in a line of a cache, of 64 bytes, in float32
 COEFFICIENTS = 9
-EDITION = 1  # one more with every change of jit.py: compiled code is kept while this file stays as it is
+EDITION = 2  # one more with every change of jit.py: compiled code is kept while this file stays as it is
 
 
 @lean
@@ -927,103 +927,117 @@ def scatter(chip, block, low, high, x, gradient, g_weight):
 
 @jit
 def list_events(x, starts, places, values):
-    """The events of x (batch, steps, n_in): those of row b · steps + t are from ``starts[row]`` to ``starts[row + 1]``.
+    """The events of x (rows, n_in): those of a row are from ``starts[row]`` to ``starts[row + 1]``.
 
-    Returns whether all values are 1. ``places`` and ``values`` have room for them; with none, only ``starts`` is set.
+    Returns whether all values are 1. ``places`` and ``values`` have room for them and one vector more; with none, only
+    ``starts`` is set.
     """
-    batch, steps, n_in = x.shape
-    zero, one = x.dtype.type(0), x.dtype.type(1)
     k, binary = 0, True
-    for b in range(batch):
-        for t in range(steps):
-            starts[b * steps + t] = k
-            row = x[b, t]
-            for i in range(n_in):
-                if row[i] != zero:
-                    if len(places):
-                        places[k], values[k] = i, row[i]
-                    binary &= row[i] == one
-                    k += 1
-    starts[batch * steps] = k
+    for row in range(x.shape[0]):
+        starts[row] = k
+        if len(places):
+            count, ones = events(x[row], places[k:], values[k:])
+            binary &= ones
+            k += count
+        else:
+            k += count_set(x[row])
+    starts[x.shape[0]] = k
     return binary
 
 
 # Columns of a fleet's table, one row a layer: neurons, and neurons with those that only fill up a vector; where in the
-# chip's numbers its weight (n_in, n), bias, recurrent weight (−1 for none) and coefficients begin; whether it spikes
-# and rests; the rules; its sources, from … to.
-N, WIDTH, WEIGHT, BIAS, RECURRENT, COEFFICIENT, SPIKES, RESTS, TO_VALUE, HAS_SYN, ADAPTIVE, FIRST, END = range(13)
-COLUMNS = 13
+# chip's numbers its weight (n_in, n) and recurrent weight (−1 for none) begin; whether it spikes and rests; the rules;
+# its sources, from … to.
+N, WIDTH, WEIGHT, RECURRENT, SPIKES, RESTS, TO_VALUE, HAS_SYN, ADAPTIVE, FIRST, END = range(11)
+COLUMNS = 11
 STATES = 8  # of a neuron: what arrives, five states, spikes of the last step and of this one
+BIAS = COEFFICIENTS  # the row below the coefficients
 
 
 @apart
-def add_to(out, a, b):
-    """out = a + b."""
+def integrate(out, x, drive, alpha, gain, leak):
+    """A step of neurons that do not spike."""
     for i in range(out.shape[0]):
-        out[i] = a[i] + b[i]
+        x[i] = alpha[i] * x[i] + gain[i] * drive[i]
+        out[i] = x[i] + leak[i]
+
+
+@part
+def sum_rows(out, base, numbers, at, active, begin, count):
+    """out = base + the ``count`` rows of numbers[at:] that ``active`` lists from ``begin`` on; out is whole vectors."""
+    start, end = 0, out.shape[0]
+    while start + 16 * LANES <= end:
+        add_block_16(out, base, numbers, at, active, begin, count, start)
+        start += 16 * LANES
+    while start + 4 * LANES <= end:
+        add_block_4(out, base, numbers, at, active, begin, count, start)
+        start += 4 * LANES
+    while start < end:
+        add_block_1(out, base, numbers, at, active, begin, count, start)
+        start += LANES
 
 
 @lean
-def fleet_row(row, heard, out, numbers, refractory, table, sources, scratch):
+def fleet_row(row, heard, out, die, table, sources, scratch):
     """One row of one chip through all layers, step by step; nothing is kept but the output of the last layer."""
-    real, silent, active, counts = scratch
+    numbers, coefficients, refractory = die
+    states, silent, active, counts = scratch
     starts, places, values, binary, n_in = heard
     last, steps = table.shape[0] - 1, out.shape[0]
     for t in range(steps):
+        begin, end = starts[row * steps + t], starts[row * steps + t + 1]
         for layer in range(last + 1):
-            about = table[layer]
-            width = about[WIDTH]
-            all_states = real[layer, : STATES * width].reshape(STATES, width)
-            drive, state, before = all_states[0], all_states[1:6], all_states[6 + t % 2]
-            after = all_states[7 - t % 2]
-            copy(drive, numbers[about[BIAS] : about[BIAS] + width])
-            at = about[WEIGHT]
+            about, own, rows = table[layer], coefficients[layer], states[layer]
+            width, at, base = about[WIDTH], about[WEIGHT], own[BIAS]
+            drive, x = rows[0][:width], rows[1][:width]
             for k in range(about[FIRST], about[END]):
                 source = sources[k]
-                rows = n_in if source < 0 else table[source, N]
-                weight = numbers[at : at + rows * width].reshape(rows, width)
                 if source >= 0:
-                    add_rows(drive, weight, active[source], counts[source])
+                    sum_rows(drive, base, numbers, at, active[source], 0, counts[source])
+                elif binary:
+                    sum_rows(drive, base, numbers, at, places, begin, end - begin)
                 else:
-                    begin, end = starts[row * steps + t], starts[row * steps + t + 1]
-                    if binary:
-                        add_rows(drive, weight, places[begin:], end - begin)
-                    else:
-                        add_weighted(drive, weight, values[begin:], places[begin:], end - begin)
-                at += rows * width
+                    if k == about[FIRST]:
+                        copy(drive, base)
+                    weight = numbers[at : at + n_in * width].reshape(n_in, width)
+                    add_weighted(drive, weight, values[begin:], places[begin:], end - begin)
+                at += width * (n_in if source < 0 else table[source, N])
+                base = drive
             if about[RECURRENT] >= 0:
-                at = about[RECURRENT]
-                weight = numbers[at : at + about[N] * width].reshape(about[N], width)
-                add_rows(drive, weight, active[layer], counts[layer])
-            at = about[COEFFICIENT]
-            own = numbers[at : at + COEFFICIENTS * width].reshape(COEFFICIENTS, width)
-            rules = 0, about[TO_VALUE], 0, about[HAS_SYN], about[ADAPTIVE], 0
-            pauses = refractory[layer, :width]
-            step(drive, before, after, silent[layer], state, own, pauses, about[RESTS] > 0, rules)
-            counts[layer] = positions(after[: about[N]], active[layer]) if about[SPIKES] else 0
-            if layer == last:
-                result = out[t]
-                if about[SPIKES]:
-                    copy(result, after)
-                else:
-                    add_to(result, state[0], own[6])  # the row of a reset's value holds the leak
+                sum_rows(drive, base, numbers, about[RECURRENT], active[layer], 0, counts[layer])
+            s = rows[2][:width]
+            if about[SPIKES]:
+                state = x, s, rows[3][:width], rows[4], rows[5]
+                before, after = rows[6 + t % 2], rows[7 - t % 2][:width]
+                rules = 0, about[TO_VALUE], 0, about[HAS_SYN], about[ADAPTIVE], 0
+                step(drive, before, after, silent[layer], state, own, refractory[layer], about[RESTS] > 0, rules)
+                counts[layer] = positions(after, active[layer])
+                if layer == last:
+                    copy(out[t], after)
+            else:
+                if about[HAS_SYN]:
+                    filter_drive(s, drive, own[2])
+                integrate(out[t], x, drive, own[0], own[1], own[6])  # the row of a reset's value holds the leak
 
 
 @jit
-def fleet(chip, low, high, heard, numbers, refractory, table, sources, out):
+def fleet(chip, low, high, heard, dies, table, sources, out):
     """Output of the last layer for rows ``low`` to ``high`` of one chip.
 
-    ``heard`` is what :func:`list_events` found and the number of inputs, numbers (chips, all of a chip's), refractory
-    (chips, layers, most neurons of a layer), out (chips, batch, steps, n).
+    ``heard`` is what :func:`list_events` found and the number of inputs; ``dies`` are numbers (chips, all of a chip's),
+    coefficients and bias (chips, layers, 10, most neurons of a layer), refractory (chips, layers, most); out is
+    (chips, batch, steps, n).
     """
+    numbers, coefficients, refractory = dies
     _, layers, most = refractory.shape
-    real = np.empty((layers, STATES * most), numbers.dtype)
+    states = np.empty((layers, STATES, most), numbers.dtype)
     silent = np.empty((layers, most), np.int32)
     active = np.empty((layers, most), np.int32)
     counts = np.empty(layers, np.int64)
-    scratch = real, silent, active, counts
+    scratch = states, silent, active, counts
+    die = numbers[chip], coefficients[chip], refractory[chip]
     for row in range(low, high):
-        real[:] = 0
+        states[:] = 0
         silent[:] = 0
         counts[:] = 0
-        fleet_row(row, heard, out[chip, row], numbers[chip], refractory[chip], table, sources, scratch)
+        fleet_row(row, heard, out[chip, row], die, table, sources, scratch)
