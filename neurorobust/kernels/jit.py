@@ -169,4 +169,6 @@ def _add_block(vectors: int):
     return add_block
 
 
-add_block_16, add_block_4, add_block_1 = _add_block(16), _add_block(4), _add_block(1)
+WIDE = 16 if COMPRESSES else 4
+"""How many vectors of 16 numbers in float32 a processor's registers hold, and leave room for others."""
+add_block_wide, add_block_4, add_block_1 = _add_block(WIDE), _add_block(4), _add_block(1)

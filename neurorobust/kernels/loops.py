@@ -28,13 +28,34 @@ import math
 
 import numpy as np
 
-from .jit import COMPRESSES, LANES, add_block_1, add_block_4, add_block_16, apart, jit, lean, list_set, part, prefetch
+from .jit import (
+    COMPRESSES,
+    LANES,
+    WIDE,
+    add_block_1,
+    add_block_4,
+    add_block_wide,
+    apart,
+    jit,
+    lean,
+    list_set,
+    part,
+    prefetch,
+)
 
 GROUP = 4
 CHUNK = 32  # steps for which gradients of a matrix are collected
 LINE = 16  # numbers in a line of a cache, of 64 bytes, in float32
 COEFFICIENTS = 9
 EDITION = 2  # one more with every change of jit.py: compiled code is kept while this file stays as it is
+
+
+@jit
+def cleared(rows, n, dtype):
+    """Zeros (rows, n) that begin with a line of the cache: a vector that lies across two costs two of its loads."""
+    memory = np.zeros(rows * n + LINE, dtype)
+    start = -memory.ctypes.data % (LINE * 4) // memory.itemsize
+    return memory[start : start + rows * n].reshape(rows, n)
 
 
 @lean
@@ -117,9 +138,27 @@ def add_scaled_4(out, a, b, c, d, p, q, r, s):
         out[i] += (p * a[i] + q * b[i]) + (r * c[i] + s * d[i])
 
 
+@part
+def sum_rows(out, base, numbers, at, active, begin, count):
+    """out = base + the ``count`` rows of numbers[at:] that ``active`` lists from ``begin`` on; out is whole vectors."""
+    start, end = 0, out.shape[0]
+    while start + WIDE * LANES <= end:
+        add_block_wide(out, base, numbers, at, active, begin, count, start)
+        start += WIDE * LANES
+    while start + 4 * LANES <= end:
+        add_block_4(out, base, numbers, at, active, begin, count, start)
+        start += 4 * LANES
+    while start < end:
+        add_block_1(out, base, numbers, at, active, begin, count, start)
+        start += LANES
+
+
 @lean
 def add_rows(out, rows, active, count):
     """out += the rows whose numbers are the first ``count`` of ``active``."""
+    if out.shape[0] % LANES == 0:
+        sum_rows(out, out, rows, 0, active, 0, count)
+        return
     k = 0
     while k + 8 <= count:
         a, b, c, d = rows[active[k]], rows[active[k + 1]], rows[active[k + 2]], rows[active[k + 3]]
@@ -311,10 +350,10 @@ def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refrac
     own = coefficients[min(chip, len(coefficients) - 1)]
     pauses = refractory[min(chip, len(refractory) - 1)]
     matrix = recurrent[min(chip, len(recurrent) - 1)] if recurrent.shape[0] > 0 else recurrent.reshape(n, 0)
-    real = np.empty((6, n), spikes.dtype)
+    real = cleared(6, n, spikes.dtype)
     silent = np.empty(n, np.int32)
     spare, active = (np.empty(n_in, np.int32), np.empty(n_in, spikes.dtype)), np.empty(n, np.int32)
-    rest = np.zeros((2, n), spikes.dtype)  # the sum of the matrix's rows, and room for some of them
+    rest = cleared(2, n, spikes.dtype)  # the sum of the matrix's rows, and room for some of them
     add_rows(rest[0], matrix, np.arange(matrix.shape[0]).astype(np.int32), matrix.shape[0] if matrix.shape[1] else 0)
     scratch = real, np.zeros(n, spikes.dtype), silent, active, spare, rest
     at = pauses.max() > 0, hears
@@ -600,8 +639,8 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
             many = 0
             for r in range(group):
                 many += count_set(slope[r])
-            # Four rows by four columns at once cost about as much for all neurons as one by one for a fifth of them.
-            if 5 * many > GROUP * n:
+            # Four rows by four columns at once cost about as much for all neurons as one by one for a quarter of them.
+            if 4 * many > GROUP * n:
                 products(g_z, by_target, later)
             else:
                 for r in range(group):
@@ -673,7 +712,7 @@ def lif_backward(
     by_target = targeted[min(chip, len(targeted) - 1)] if has_recurrent else targeted.reshape(n, 0)
     matrix = g_recurrent[chip, block] if has_recurrent else sourced.reshape(n, 0)
     data = spikes, x_trace, g_spikes, g_x, g_current, by_source, by_target, matrix
-    per = np.empty((2, n), dtype)
+    per = cleared(2, n, dtype)
     for i in range(n):
         per[0, i] = dtype.type(1) / own[1, i] if own[1, i] != 0 else 0
         per[1, i] = dtype.type(1) / own[4, i]
@@ -697,8 +736,8 @@ def lif_backward(
         np.empty(collected * hearing, np.int32),
         np.empty(collected * hearing, dtype),
     )
-    real, spare_rows = np.zeros((7, GROUP, n), dtype), np.zeros((5, n), dtype)
-    drives = np.zeros((collected + GROUP, n), dtype)
+    real, spare_rows = cleared(7 * GROUP, n, dtype).reshape(7, GROUP, n), cleared(5, n, dtype)
+    drives = cleared(collected + GROUP, n, dtype)
     active = np.empty(n, np.int32)
     b_trace = np.zeros((GROUP if adaptive else 0, steps, n), dtype)
     sums = g_coefficients[chip, block]
@@ -962,21 +1001,6 @@ def integrate(out, x, drive, alpha, gain, leak):
         out[i] = x[i] + leak[i]
 
 
-@part
-def sum_rows(out, base, numbers, at, active, begin, count):
-    """out = base + the ``count`` rows of numbers[at:] that ``active`` lists from ``begin`` on; out is whole vectors."""
-    start, end = 0, out.shape[0]
-    while start + 16 * LANES <= end:
-        add_block_16(out, base, numbers, at, active, begin, count, start)
-        start += 16 * LANES
-    while start + 4 * LANES <= end:
-        add_block_4(out, base, numbers, at, active, begin, count, start)
-        start += 4 * LANES
-    while start < end:
-        add_block_1(out, base, numbers, at, active, begin, count, start)
-        start += LANES
-
-
 @lean
 def fleet_row(row, heard, out, die, table, sources, scratch):
     """One row of one chip through all layers, step by step; nothing is kept but the output of the last layer."""
@@ -1030,7 +1054,7 @@ def fleet(chip, low, high, heard, dies, table, sources, out):
     """
     numbers, coefficients, refractory = dies
     _, layers, most = refractory.shape
-    states = np.empty((layers, STATES, most), numbers.dtype)
+    states = cleared(layers * STATES, most, numbers.dtype).reshape(layers, STATES, most)
     silent = np.empty((layers, most), np.int32)
     active = np.empty((layers, most), np.int32)
     counts = np.empty(layers, np.int64)
