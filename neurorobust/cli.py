@@ -543,7 +543,10 @@ def reproduce(
         int, typer.Option(help="Do N random finished cells again, elsewhere, and compare.", min=0, show_default=False)
     ] = 0,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only say what is to be done and how long it will take.")
+        bool,
+        typer.Option(
+            "--plan", help="Only say what is to be done, how long it will take, and what that is estimated from."
+        ),
     ] = False,
     pages: Annotated[
         bool, typer.Option("--pages", help="Only write the table, the page and the claims of what is there.")

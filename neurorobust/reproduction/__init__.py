@@ -7,9 +7,10 @@ from .evaluation import Evaluation, all_evaluations, named
 from .grid import Outcome, pool, run
 from .live import complete, forecast, state, table
 from .pages import write_pages
-from .plan import Job, cells_of, plan, seconds_of
+from .plan import Job, cells_of, plan
 from .results import tidy, write_table
 from .study import Detail, Study, all_studies, find_study
+from .times import seconds_of, sources_of
 
 __all__ = [
     "Cell",
@@ -33,6 +34,7 @@ __all__ = [
     "pool",
     "run",
     "seconds_of",
+    "sources_of",
     "state",
     "table",
     "tested",
