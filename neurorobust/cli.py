@@ -589,20 +589,21 @@ def reproduce(
     failed = {} if pages else reproduction.complete(cells, names, jobs)
     table = reproduction.write_table(out_)
     reproduction.write_pages(out_)
-    verdicts = [verdict.row() for verdict in reproduction.tested(out_)]
+    verdicts = reproduction.tested(out_)
     payload = {
         "cells": {cell.name: reproduction.state(cell, names) for cell in cells},
         "failed": failed,
-        "claims": verdicts,
+        "claims": [verdict.row() for verdict in verdicts],
         "rows": len(table),
         "table": str(out_ / "results.csv"),
         "page": str(out_ / "reproduction.md"),
     }
     _print(payload, as_json, lambda: reproduction.table(cells, names, failed))
     if verdicts and not as_json:
-        shown = Table(*verdicts[0], title="claims", title_justify="left")
-        for verdict in verdicts:
-            shown.add_row(*verdict.values())
+        rows = reproduction.overall(verdicts)
+        shown = Table(*rows[0], title="claims", title_justify="left")
+        for row in rows:
+            shown.add_row(*row.values())
         out.print(shown)
     if failed:
         raise typer.Exit(1)

@@ -263,17 +263,21 @@ def test_every_study_and_evaluation_is_whole():
     json.dumps(study.settings())
 
 
-def test_the_committed_page_follows_from_the_committed_raw_data(tmp_path):
-    """Table, page and claims, made again from docs/results/raw, are the ones that are committed."""
+def test_the_committed_pages_follow_from_the_committed_raw_data(tmp_path):
+    """Table, pages and claims, made again from docs/results/raw, are the ones that are committed."""
     committed = TESTS.parent / "docs" / "results"
     for path in committed.glob("raw/*/*/*/cell.json"):
         copy = tmp_path / path.relative_to(committed)
         copy.parent.mkdir(parents=True)
         copy.write_bytes(path.read_bytes())
     reproduction.write_table(tmp_path)
-    reproduction.write_pages(tmp_path)
-    for name in ("results.csv", "reproduction.md"):
+    made = reproduction.write_pages(tmp_path)
+    pages = {path.name for path in made if path.suffix == ".md"}
+    assert pages == {path.name for path in committed.glob("*.md")}
+    for name in ("results.csv", *pages):
         assert (tmp_path / name).read_text(encoding="utf-8") == (committed / name).read_text(encoding="utf-8")
+    figures = {path.name for path in made if path.suffix == ".png"}
+    assert figures == {path.name for path in committed.glob("figures/*")}
 
 
 def _record(method: str, seed: int, strong_: float, dies: list[float]) -> dict:

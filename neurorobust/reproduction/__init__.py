@@ -11,6 +11,7 @@ from .plan import Job, cells_of, plan
 from .results import tidy, write_table
 from .study import Detail, Study, all_studies, find_study
 from .times import seconds_of, sources_of
+from .verdicts import overall
 
 __all__ = [
     "Cell",
@@ -30,6 +31,7 @@ __all__ = [
     "find_study",
     "forecast",
     "named",
+    "overall",
     "plan",
     "pool",
     "run",
