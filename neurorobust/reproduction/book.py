@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ class Book:
         seeds: of each task and method.
         levels: of each task and evaluation.
         metrics: of each task and evaluation.
-        price: seconds of a training over those of a standard one with the same seed, of each task and method.
+        epoch: seconds of an epoch, of each task and method.
     """
 
     values: Mapping[tuple[str, ...], float]
@@ -53,7 +54,7 @@ class Book:
     seeds: Mapping[tuple[str, str], Sequence[str]]
     levels: Mapping[tuple[str, str], Sequence[str]]
     metrics: Mapping[tuple[str, str], Sequence[str]]
-    price: Mapping[tuple[str, str], Sequence[float]]
+    epoch: Mapping[tuple[str, str], float]
 
     def point(self, task: str, method: str, place: Place) -> Point | None:
         """The mean over seeds; None where nothing was measured."""
@@ -73,6 +74,11 @@ class Book:
         """Whether there are numbers of an evaluation."""
         return (task, evaluation) in self.levels
 
+    def price(self, task: str, method: str) -> float | None:
+        """Time of an epoch over that of a standard one; None if one of them is not known."""
+        own, standard = self.epoch.get((task, method)), self.epoch.get((task, "standard"))
+        return None if own is None or standard is None else own / standard
+
     def best_rival(self, task: str) -> str | None:
         """The rival of the paper with the highest mean of accuracy at mismatch 0.3 and under the strong attacks; of
         those where most of the three were measured."""
@@ -85,8 +91,8 @@ class Book:
         return max(scores, key=lambda method: scores[method]) if scores else None
 
 
-def book(table: pd.DataFrame, known: Sequence[Mapping[str, Any]]) -> Book:
-    """From the table, and the records of the cells for the times."""
+def book(table: pd.DataFrame, epoch: Mapping[tuple[str, str], float]) -> Book:
+    """From the table, and what :func:`fastest_epochs` found."""
     values: dict[tuple[str, ...], float] = {}
     methods: dict[str, set[str]] = {}
     seeds: dict[tuple[str, str], set[str]] = {}
@@ -108,7 +114,7 @@ def book(table: pd.DataFrame, known: Sequence[Mapping[str, Any]]) -> Book:
         {key: sorted(names) for key, names in seeds.items()},
         {key: sorted(words, key=size) for key, words in levels.items()},
         {key: sorted(words) for key, words in metrics.items()},
-        _prices(known),
+        epoch,
     )
 
 
@@ -122,11 +128,12 @@ def size(level: str) -> tuple[float, str]:
         return float("inf"), level
 
 
-def _prices(known: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[float]]:
-    seconds = {(one["study"], one["method"], one["seed"]): one["training"]["seconds"] for one in known}
-    found: dict[tuple[str, str], list[float]] = {}
-    for (task, method, seed), value in seconds.items():
-        standard = seconds.get((task, "standard", seed))
-        if standard:
-            found.setdefault((task, method), []).append(value / standard)
+def fastest_epochs(out: Path) -> dict[tuple[str, str], float]:
+    """Seconds of the fastest epoch of any seed, by task and method: the one that other work disturbed least."""
+    found: dict[tuple[str, str], float] = {}
+    for path in sorted((out / "raw").glob("*/*/*/log.csv")):
+        task, method = path.parts[-4:-2]
+        seconds = pd.read_csv(path)["seconds"].min()
+        if seconds > 0:
+            found[task, method] = min(float(seconds), found.get((task, method), np.inf))
     return found

@@ -9,7 +9,7 @@ import matplotlib
 import pandas as pd
 
 from .. import files, plotting
-from .book import Book, book
+from .book import Book, book, fastest_epochs
 from .claims import Verdict, tested
 from .drawing import all_drawings
 from .drawings.methods import HEADLINE
@@ -39,7 +39,7 @@ def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[P
     rows = pd.read_csv(out / "results.csv", dtype={"seed": str, "level": str}, keep_default_na=False)
     rows["value"] = pd.to_numeric(rows["value"], errors="coerce")
     known = records(out)
-    numbers = book(rows, known)
+    numbers = book(rows, fastest_epochs(out))
     shown = [study for name, study in (studies or all_studies()).items() if name in numbers.methods]
     figures = {study.name: _figures(study, numbers, out) for study in shown}
     pages = {
@@ -73,6 +73,7 @@ def _figures(study: Study, numbers: Book, out: Path) -> Figures:
 def _head(verdicts: Sequence[Verdict], made: str) -> list[str]:
     """Title, what everything was made with, claims."""
     rows = overall(verdicts)
+    every = " ([all comparisons](#every-comparison))" if _every(verdicts) else ""
     return [
         "# The paper, reproduced\n",
         f"Made by `neurorobust reproduce` from [results.csv](results.csv); do not edit. {READ}",
@@ -80,7 +81,7 @@ def _head(verdicts: Sequence[Verdict], made: str) -> list[str]:
         made,
         "## Claims\n",
         "Each against the rival of the paper that did best by what the claim is about, of those that were measured; "
-        "it holds when it holds against every one ([all comparisons](#every-comparison)).\n",
+        f"it holds when it holds against every one{every}.\n",
         table(list(rows[0]), [list(row.values()) for row in rows]) if rows else "None can be tested yet.\n",
     ]
 
@@ -96,10 +97,11 @@ def _tasks(studies: Sequence[Study], numbers: Book, figures: Mapping[str, Figure
 
 
 def _every(verdicts: Sequence[Verdict]) -> str:
-    """All comparisons behind the claims."""
+    """All comparisons behind the claims, where there are more than claims."""
     rows = [verdict.row() for verdict in verdicts]
-    words = table(list(rows[0]), [list(row.values()) for row in rows]) if rows else "None can be tested yet.\n"
-    return f"\n## Every comparison\n\n{words}"
+    if len(rows) == len(overall(verdicts)):
+        return ""
+    return f"\n## Every comparison\n\n{table(list(rows[0]), [list(row.values()) for row in rows])}"
 
 
 def _details(study: Study, numbers: Book, figures: Figures, refused: str) -> list[str]:
