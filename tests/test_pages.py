@@ -131,6 +131,9 @@ def test_the_pages_are_whole(made):
     assert first.count("cut from 9") >= 3 and "nan" not in first
     page = (made / "reproduction-large.md").read_text(encoding="utf-8")
     assert "xylo takes 63" in page and "nan" not in page
+    assert "By plain intervals, as in the paper:" in page and "| rise | along the adversarial direction |" in page
+    for words in ("Mean of the dies", "Worst die", "5th percentile of the dies", "Yield: fraction of the dies at 0.9"):
+        assert words in page
     for name in set(reproduction.all_evaluations()) - {"transfer", "rare"}:
         section = page.split(f"## {name}: ")[1].split("\n## ")[0]
         rows = [line for line in section.splitlines() if line.startswith("| beta |")]
@@ -140,10 +143,12 @@ def test_the_pages_are_whole(made):
 
 
 def test_cells_of_tables():
-    """±: half the interval; bold: the best; small numbers with two digits."""
+    """±: half the interval; bold: the best; small numbers that are no accuracies with two digits."""
     assert cell(Point(0.972, 0.965, 0.979), 0.972) == "**.972** ±.007"
     assert cell(Point(0.5, float("nan"), float("nan"))) == ".500" and cell(None) == "–"
-    assert [short(value) for value in (1.9e-4, 0.0, 1.0, -0.25, 12.345)] == ["1.9e-4", "0", "1", "-.250", "12.35"]
+    assert cell(Point(1.9e-4, 1.4e-4, 2.4e-4), decimals=False) == ".00019 ±5e-5"
+    assert [short(value) for value in (0.0, 1.0, -0.25, 1.0324)] == [".000", "1.000", "-.250", "1.032"]
+    assert [short(value, decimals=False) for value in (0.0, 1.23, 123.0)] == ["0", "1.2", "1.2e2"]
 
 
 def test_levels_are_sorted_by_size():

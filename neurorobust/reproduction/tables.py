@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from .book import Book, Place, Point
 from .evaluation import SCORE, Evaluation
 
 MISSING = "–"
+
+FEW_CLASSES = 4
+
+LARGER = ("", " mean", " min", " q05")
+"""What follows the score in metrics of which the larger is the better."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -22,43 +28,58 @@ def methods_by(task: str, book: Book, columns: Mapping[str, Place]) -> str:
     points = {method: [book.point(task, method, place) for place in columns.values()] for method in book.methods[task]}
     points = {method: row for method, row in points.items() if any(row)}
     best = [
-        _best([row[i] for row in points.values()]) if place.metric.startswith(SCORE) else math.nan
+        _best([row[i] for row in points.values()]) if place.metric.removeprefix(SCORE) in LARGER else math.nan
         for i, place in enumerate(columns.values())
     ]
+    decimals = [any(word in place.metric for word in ("accuracy", "recall", "yield")) for place in columns.values()]
     rows = [
-        [method, _seeds(task, method, book, columns), *(cell(point, top) for point, top in zip(row, best))]
+        [method, _seeds(task, method, book, columns), *(cell(*one) for one in zip(row, best, decimals))]
         for method, row in points.items()
     ]
     return table(["method", "n", *columns], rows) if rows else ""
 
 
 def of_evaluation(task: str, name: str, evaluation: Evaluation, book: Book) -> str:
-    """What an evaluation shows, methods × levels: of fleets, the mean and the worst die; empty without numbers."""
-    levels, metric = book.levels.get((task, name), ()), evaluation.shown
-    parts = {"": metric, "Mean of the dies:\n": f"{metric} mean", "Worst die:\n": f"{metric} min"}
+    """What an evaluation shows: a table of methods × levels for each metric, or, of one level, methods × metrics."""
+    levels, known = book.levels.get((task, name), ()), book.metrics.get((task, name), ())
+    titles = {metric: words for metric, words in _titles(evaluation, known).items() if metric in known}
+    if len(levels) == 1:
+        return methods_by(task, book, {words: Place(name, levels[0], metric) for metric, words in titles.items()})
     made = [
-        (title, methods_by(task, book, {level: Place(name, level, shown) for level in levels}))
-        for title, shown in parts.items()
-        if shown in book.metrics.get((task, name), ())
+        (words, methods_by(task, book, {level: Place(name, level, metric) for level in levels}))
+        for metric, words in titles.items()
     ]
-    return "\n".join(f"{title}\n{words}" if title else words for title, words in made if words)
+    return "\n".join(
+        f"{words[0].upper()}{words[1:]}:\n\n{rows}" if len(titles) > 1 else rows for words, rows in made if rows
+    )
 
 
-def cell(point: Point | None, best: float = math.nan) -> str:
-    """.972 ±.007: the mean and half its 95 % interval."""
+def _titles(evaluation: Evaluation, known: Sequence[str]) -> dict[str, str]:
+    """The metrics that tables show, with their titles; recall where the classes are few."""
+    shown = evaluation.shown
+    recalls = [metric for metric in known if metric.startswith("recall ")]
+    return {
+        shown: shown.replace("_", " "),
+        f"{shown} mean": "mean of the dies",
+        f"{shown} min": "worst die",
+        **evaluation.beside,
+        **{metric: metric for metric in recalls if len(recalls) <= FEW_CLASSES and evaluation.beside},
+    }
+
+
+def cell(point: Point | None, best: float = math.nan, decimals: bool = True) -> str:
+    """.972 ±.007: the mean and half its 95 % interval, in three decimals or else two digits."""
     if point is None:
         return MISSING
-    words = f"**{short(point.value)}**" if short(point.value) == short(best) else short(point.value)
-    half = (point.high - point.low) / 2
-    return words if math.isnan(half) else f"{words} ±{short(half)}"
+    value, half = (short(number, decimals) for number in (point.value, (point.high - point.low) / 2))
+    words = f"**{value}**" if value == short(best, decimals) else value
+    return words if math.isnan(point.low) else f"{words} ±{half}"
 
 
-def short(value: float) -> str:
-    """Three decimals, and two digits of what is smaller."""
-    if value != 0 and abs(value) < 5e-4:
-        mantissa, _, exponent = f"{value:.1e}".partition("e")
-        return f"{mantissa}e{int(exponent)}"
-    return f"{value:.3f}".replace("0.", ".", 1) if 0 < abs(value) < 1 else f"{value:.4g}"
+def short(value: float, decimals: bool = True) -> str:
+    """.972; or in two digits, .97, 1.9e-4."""
+    mantissa, mark, exponent = (f"{value:.3f}" if decimals else f"{value:.2g}").partition("e")
+    return re.sub(r"^(-?)0\.", r"\1.", mantissa) + (f"e{int(exponent)}" if mark else "")
 
 
 def _best(column: Sequence[Point | None]) -> float:

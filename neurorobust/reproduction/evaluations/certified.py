@@ -30,4 +30,5 @@ evaluation = Evaluation(
     measure,
     lambda detail: 500 * SAMPLES,
     stage=2,
+    beside={f"plain {SCORE}": "by plain intervals, as in the paper"},
 )
