@@ -131,7 +131,10 @@ def test_the_pages_are_whole(made):
     assert first.count("cut from 9") >= 3 and "nan" not in first
     page = (made / "reproduction-large.md").read_text(encoding="utf-8")
     assert "xylo takes 63" in page and "nan" not in page
-    assert "By plain intervals, as in the paper:" in page and "| rise | along the adversarial direction |" in page
+    assert (
+        "By plain intervals, as in the paper:" in page
+        and "| rise (0.2) | along the adversarial direction (0.2) |" in page
+    )
     for words in ("Mean of the dies", "Worst die", "5th percentile of the dies", "Yield: fraction of the dies at 0.9"):
         assert words in page
     for name in set(reproduction.all_evaluations()) - {"transfer", "rare"}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -73,16 +74,18 @@ def cost(known: Sequence[Record]) -> str:
 
 
 def refusals(known: Sequence[Record]) -> str:
-    """Why there is no number: what an evaluation of a cell said instead, how often."""
-    said: dict[tuple[str, str, str], int] = {}
+    """Why there is no number: what an evaluation of a cell said instead, how often; of reasons that differ in their
+    numbers alone, the first."""
+    said: dict[tuple[str, str, str], list[str]] = {}
     for record in known:
         for name, entry in record.get("evaluations", {}).items():
             for level, found in entry["levels"].items():
                 reason = found["values"].get("refused")
                 if reason:
-                    said[name, level, reason] = said.get((name, level, reason), 0) + 1
+                    said.setdefault((name, level, re.sub(r"[\d.]+", "", reason)), []).append(reason)
     rows = [
-        [name, level, str(count), reason.replace("|", "/")] for (name, level, reason), count in sorted(said.items())
+        [name, level, str(len(reasons)), reasons[0].replace("|", "/")]
+        for (name, level, _), reasons in sorted(said.items())
     ]
     return f"## Refused\n\n{table(['evaluation', 'level', 'networks', 'reason'], rows)}" if rows else ""
 

@@ -42,29 +42,21 @@ def methods_by(task: str, book: Book, columns: Mapping[str, Place]) -> str:
 def of_evaluation(task: str, name: str, evaluation: Evaluation, book: Book) -> str:
     """What an evaluation shows: a table of methods × levels for each metric, or, of one level, methods × metrics."""
     levels, known = book.levels.get((task, name), ()), book.metrics.get((task, name), ())
-    titles = {metric: words for metric, words in _titles(evaluation, known).items() if metric in known}
-    if len(levels) == 1:
-        return methods_by(task, book, {words: Place(name, levels[0], metric) for metric, words in titles.items()})
-    made = [
-        (words, methods_by(task, book, {level: Place(name, level, metric) for level in levels}))
-        for metric, words in titles.items()
-    ]
-    return "\n".join(
-        f"{words[0].upper()}{words[1:]}:\n\n{rows}" if len(titles) > 1 else rows for words, rows in made if rows
-    )
-
-
-def _titles(evaluation: Evaluation, known: Sequence[str]) -> dict[str, str]:
-    """The metrics that tables show, with their titles; recall where the classes are few."""
     shown = evaluation.shown
-    recalls = [metric for metric in known if metric.startswith("recall ")]
-    return {
-        shown: shown.replace("_", " "),
-        f"{shown} mean": "mean of the dies",
-        f"{shown} min": "worst die",
-        **evaluation.beside,
-        **{metric: metric for metric in recalls if len(recalls) <= FEW_CLASSES and evaluation.beside},
+    titles = {shown: shown.replace("_", " "), f"{shown} mean": "mean of the dies", f"{shown} min": "worst die"}
+    titles = {metric: words for metric, words in (titles | dict(evaluation.beside)).items() if metric in known}
+    if len(levels) == 1 and f"{shown} mean" not in titles:
+        recalls = [metric for metric in known if metric.startswith("recall ")]
+        titles |= {metric: metric for metric in recalls if len(recalls) <= FEW_CLASSES}
+        at = "" if levels[0] == "test" else f" ({levels[0]})"
+        return methods_by(task, book, {words + at: Place(name, levels[0], metric) for metric, words in titles.items()})
+    made = {
+        f"{words[0].upper()}{words[1:]}:\n\n": methods_by(
+            task, book, {level: Place(name, level, metric) for level in levels}
+        )
+        for metric, words in titles.items()
     }
+    return "\n".join(words + rows if len(titles) > 1 else rows for words, rows in made.items() if rows)
 
 
 def cell(point: Point | None, best: float = math.nan, decimals: bool = True) -> str:
