@@ -109,16 +109,21 @@ def test_curves_hold_the_numbers(figures, numbers):
 
 
 def test_only_what_has_data_is_drawn(made, tmp_path, numbers):
-    """A task with accuracy on dies alone has the curves and the dots, no other figure, and a page without holes."""
+    """A task with accuracy on dies and one network's proofs has three figures, no other, and a page without holes."""
     for path in made.glob("raw/small/*/*/cell.json"):
         record = json.loads(path.read_text())
-        record["evaluations"] = {name: record["evaluations"][name] for name in ("mismatch", "nominal")}
+        kept = ("mismatch", "nominal", "certified") if record["method"] == "beta" else ("mismatch", "nominal")
+        record["evaluations"] = {name: record["evaluations"][name] for name in kept}
         copy = tmp_path / path.relative_to(made)
         copy.parent.mkdir(parents=True)
         copy.write_text(json.dumps(record))
     reproduction.write_table(tmp_path)
     made_now = reproduction.write_pages(tmp_path, {"small": SMALL})
-    assert {path.name for path in made_now if path.suffix == ".png"} == {"small.png", "small-methods.png"}
+    assert {path.name for path in made_now if path.suffix == ".png"} == {
+        "small.png",
+        "small-methods.png",
+        "small-certified.png",
+    }
     page = (tmp_path / "reproduction.md").read_text(encoding="utf-8")
     assert "strong 0.05" in page and "nan" not in page and page.count("![") == 2
 
@@ -167,7 +172,7 @@ def test_the_price_is_that_of_the_fastest_epoch(tmp_path):
         folder = tmp_path / "raw" / "x" / place
         folder.mkdir(parents=True)
         pd.DataFrame({"seconds": seconds}).to_csv(folder / "log.csv")
-    found = Book({}, {}, {}, {}, {}, fastest_epochs(tmp_path))
+    found = Book({}, {}, {}, {}, {}, {}, fastest_epochs(tmp_path))
     assert found.price("x", "beta") == 3 and found.price("x", "standard") == 1 and found.price("x", "awp") is None
 
 

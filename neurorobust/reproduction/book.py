@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +45,7 @@ class Book:
         methods: of each task, in the order of ``METHODS``.
         seeds: of each task and method.
         levels: of each task and evaluation.
-        metrics: of each task and evaluation.
+        metrics: of each task and evaluation. measured: the methods that have one.
         epoch: seconds of an epoch, of each task and method.
     """
 
@@ -54,6 +54,7 @@ class Book:
     seeds: Mapping[tuple[str, str], Sequence[str]]
     levels: Mapping[tuple[str, str], Sequence[str]]
     metrics: Mapping[tuple[str, str], Sequence[str]]
+    measured: Mapping[tuple[str, str], Set[str]]
     epoch: Mapping[tuple[str, str], float]
 
     def point(self, task: str, method: str, place: Place) -> Point | None:
@@ -98,12 +99,14 @@ def book(table: pd.DataFrame, epoch: Mapping[tuple[str, str], float]) -> Book:
     seeds: dict[tuple[str, str], set[str]] = {}
     levels: dict[tuple[str, str], set[str]] = {}
     metrics: dict[tuple[str, str], set[str]] = {}
+    measured: dict[tuple[str, str], set[str]] = {}
     for task, method, seed, evaluation, level, metric, value in table[list(COLUMNS)].itertuples(index=False):
         values[task, method, seed, evaluation, level, metric] = value
         methods.setdefault(task, set()).add(method)
         seeds.setdefault((task, method), set()).update({seed} - {"all"})
         levels.setdefault((task, evaluation), set()).add(level)
         metrics.setdefault((task, evaluation), set()).add(metric)
+        measured.setdefault((task, evaluation), set()).add(method)
     order = list(METHODS)
     return Book(
         values,
@@ -114,6 +117,7 @@ def book(table: pd.DataFrame, epoch: Mapping[tuple[str, str], float]) -> Book:
         {key: sorted(names) for key, names in seeds.items()},
         {key: sorted(words, key=size) for key, words in levels.items()},
         {key: sorted(words) for key, words in metrics.items()},
+        measured,
         epoch,
     )
 

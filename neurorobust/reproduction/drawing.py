@@ -62,9 +62,9 @@ class Style:
         return bool(self.label)
 
 
-def styles(task: str, book: Book) -> dict[str, Style]:
+def styles(task: str, book: Book, *evaluations: str) -> dict[str, Style]:
     """Every method's style, those in colour last, on top: beta, the best rival, the published beta and standard; all
-    where there are few. A role has the same colour everywhere."""
+    where there are few. A role has the same colour everywhere; methods without any of the evaluations are left out."""
     methods, rival = book.methods[task], book.best_rival(task)
     roles = dict(zip(("beta", rival, "beta_weights", "standard"), plotting.COLORS))
     told = [name for name in roles if name in methods]
@@ -76,7 +76,8 @@ def styles(task: str, book: Book) -> dict[str, Style]:
     for name in reversed(told):
         label = f"{name} (best rival)" if name == rival else str(name)
         found[str(name)] = Style(roles[name], label, band=name in ("beta", rival))
-    return found
+    drawn = {name for evaluation in evaluations for name in book.measured.get((task, evaluation), ())}
+    return {name: style for name, style in found.items() if name in drawn or not evaluations}
 
 
 def legend(figure: Figure, shown: Mapping[str, Style], more: Sequence[Line2D] = ()) -> None:

@@ -14,7 +14,7 @@ def draw(study: Study, book: Book) -> Figure | None:
     """Solid, sound branches; dotted, the paper's interval computation."""
     if not book.has(study.name, "certified"):
         return None
-    shown = styles(study.name, book)
+    shown = styles(study.name, book, "certified")
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     ax = figure.subplots()
     for method, style in shown.items():

@@ -13,7 +13,7 @@ from ..study import Study
 
 def draw(study: Study, book: Book) -> Figure | None:
     """Chips in rows, a dot for every method; chips that refused all networks are left out."""
-    shown = styles(study.name, book)
+    shown = styles(study.name, book, "chips")
     metrics = {"mean of the dies": f"{SCORE} mean", "worst die": f"{SCORE} min"}
     means = {
         chip: _column(study, book, chip, metrics["mean of the dies"])

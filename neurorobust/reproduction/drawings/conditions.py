@@ -26,7 +26,7 @@ def draw(study: Study, book: Book) -> Figure | None:
     panels = [name for name in PANELS if book.has(study.name, name)]
     if not panels:
         return None
-    shown = styles(study.name, book)
+    shown = styles(study.name, book, *panels)
     figure = Figure(figsize=(max(4.5, 2.75 * len(panels)), 3.3), layout="constrained")
     for ax, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         label, metric = PANELS[name]

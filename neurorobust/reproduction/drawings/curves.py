@@ -20,7 +20,7 @@ def draw(study: Study, book: Book) -> Figure | None:
     """Three panels with one axis of accuracy."""
     if not any(book.has(study.name, name) for name in ("mismatch", "strong", "ten_kl")):
         return None
-    shown = styles(study.name, book)
+    shown = styles(study.name, book, "mismatch", "strong", "ten_kl")
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     for ax, (title, label, lines) in zip(figure.subplots(1, 3, sharey=True), PANELS):
         for method, style in shown.items():

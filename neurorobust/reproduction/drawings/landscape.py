@@ -15,7 +15,7 @@ def draw(study: Study, book: Book) -> Figure | None:
     """Two panels with one axis of loss."""
     if not book.has(study.name, "landscape"):
         return None
-    shown, level = styles(study.name, book), book.levels[study.name, "landscape"][0]
+    shown, level = styles(study.name, book, "landscape"), book.levels[study.name, "landscape"][0]
     figure = Figure(figsize=(8, 3.5), layout="constrained")
     for ax, (kind, title) in zip(figure.subplots(1, 2, sharey=True), PANELS.items()):
         for method, style in shown.items():
