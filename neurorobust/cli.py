@@ -579,9 +579,14 @@ def reproduce(
         return
     if plan:
         todo = reproduction.plan(cells, names)
-        seconds = reproduction.seconds_of(todo)
+        seconds, sources = reproduction.seconds_of(todo), reproduction.sources_of(todo)
         _print(
-            {"jobs": [{"cell": job.cell.name, "left": job.left, "seconds": seconds[job]} for job in todo]},
+            {
+                "jobs": [
+                    {"cell": job.cell.name, "left": job.left, "seconds": seconds[job], "from": sources[job]}
+                    for job in todo
+                ]
+            },
             as_json,
             lambda: reproduction.forecast(todo, seconds, jobs),
         )

@@ -241,7 +241,7 @@ def test_the_plan_takes_earlier_figures(tmp_path, monkeypatch):
     assert module._training(MINI, "beta", tmp_path) == (6.0, "cells")
     assert module._training(MINI, "awp", tmp_path) == (20.0, "tuning")
     other = replace(MINI, name="other", tuned_on=MINI)
-    assert module._training(other, "beta", tmp_path) == (30.0, "cells of mini, a step now")
+    assert module._training(other, "beta", tmp_path) == (30.0, "cells of mini")
     assert module._training(other, "sam", tmp_path) == (10.0, "a step now")
 
 
@@ -326,6 +326,7 @@ def test_the_command_says_its_plan(tmp_path, monkeypatch):
     jobs = json.loads(result.stdout)["jobs"]
     assert [job["cell"] for job in jobs] == ["mini/standard/0", "mini/beta/0"]
     assert all(job["left"] == {"nominal": ["test"], "mismatch": ["0.3"]} and job["seconds"] > 0 for job in jobs)
+    assert jobs[0]["from"] == ["a pass now", "a step now"]
     assert "train, nominal, mismatch" in CliRunner().invoke(app, words, env={"COLUMNS": "200"}).output
     assert "whole numbers" in str(CliRunner().invoke(app, [*words, "--seeds", "a"]).exception)
     assert "does not exist" in str(CliRunner().invoke(app, ["reproduce", "ecg", "betta", "--plan"]).exception)

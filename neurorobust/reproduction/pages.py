@@ -38,14 +38,12 @@ def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[P
     """
     rows = pd.read_csv(out / "results.csv", dtype={"seed": str, "level": str}, keep_default_na=False)
     rows["value"] = pd.to_numeric(rows["value"], errors="coerce")
-    known = records(out)
+    known, verdicts = records(out), tested(out)
     numbers = book(rows, fastest_epochs(out))
     shown = [study for name, study in (studies or all_studies()).items() if name in numbers.methods]
     figures = {study.name: _figures(study, numbers, out) for study in shown}
-    pages = {
-        "reproduction.md": "\n".join([*_head(tested(out), made_with(shown, known)), *_tasks(shown, numbers, figures)])
-    }
-    pages["reproduction.md"] += _every(tested(out)) + cost(known)
+    parts = [*_head(verdicts, made_with(shown, known)), *_tasks(shown, numbers, figures)]
+    pages = {"reproduction.md": "\n".join(parts) + _every(verdicts) + cost(known)}
     for study in shown:
         refused = refusals([record for record in known if record["study"] == study.name])
         pages[f"reproduction-{study.name}.md"] = "\n".join(_details(study, numbers, figures[study.name], refused))

@@ -72,8 +72,7 @@ def _training(study: Study, method: str, out: Path) -> Figure:
         return trial["trials"][trial["chosen"]]["seconds"] * study.epochs / study.tuning_epochs, "tuning"
     there, standard = _trained(home, method, out), _trained(home, "standard", out)
     if method != "standard" and there is not None and standard is not None:
-        seconds, words = _training(study, "standard", out)
-        return seconds * there / standard, f"cells of {home.name}, {words}"
+        return _training(study, "standard", out)[0] * there / standard, f"cells of {home.name}"
     network = network_of(Cell(study, method, study.seeds[0], out))
     loss = study.regularizer(method, METHODS[method].trials[0])
     return estimate(network, study.task, loss, epochs=study.epochs, schedule=study.schedule), STEP

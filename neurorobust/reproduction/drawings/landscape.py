@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from ..book import Book, Place, Point
 from ..drawing import Drawing, curve, legend, styles
@@ -23,6 +24,8 @@ def draw(study: Study, book: Book) -> Figure | None:
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(f"place on the line, in units of ζ = {level}")
         ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(LogFormatter())
+        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     figure.axes[0].set_ylabel("loss")
     legend(figure, shown)
     return figure
