@@ -24,7 +24,8 @@ from neurorobust.reproduction.book import Book, Place, Point, book, fastest_epoc
 from neurorobust.reproduction.claims import CLAIMS, Verdict
 from neurorobust.reproduction.drawing import all_drawings, styles
 from neurorobust.reproduction.drawings.price import apart
-from neurorobust.reproduction.tables import cell, short
+from neurorobust.reproduction.tables import _parts, cell, short
+from neurorobust.reproduction.verdicts import across
 
 DETAIL = replace(MINI.detail, levels=None)
 LARGE = replace(MINI, name="large", methods=tuple(METHODS), seeds=(0, 1, 2), detail=DETAIL, cut="cut from 9")
@@ -132,7 +133,7 @@ def test_the_pages_are_whole(made):
     """Rows with n and interval for every method; settings and the cut beside the numbers; why a chip refused."""
     reproduction.write_pages(made, {"large": LARGE, "small": SMALL})
     first = (made / "reproduction.md").read_text(encoding="utf-8")
-    assert "| small | none | 6 | 4 | 12 | 0.003 | 4 × 1 epochs | 3 | 0, 1 | 5 | 10 | 6 |" in first
+    assert "| small | none | 6 | 4 | 12, 0.003 | 4 × 1 epochs | 3 | 0, 1 | 5 × 10 | 6 |" in first
     assert first.count("cut from 9") >= 3 and "nan" not in first
     page = (made / "reproduction-large.md").read_text(encoding="utf-8")
     assert "xylo takes 63" in page and "nan" not in page
@@ -157,6 +158,11 @@ def test_cells_of_tables():
     assert cell(Point(1.9e-4, 1.4e-4, 2.4e-4), decimals=False) == ".00019 ±5e-5"
     assert [short(value) for value in (0.0, 1.0, -0.25, 1.0324)] == [".000", "1.000", "-.250", "1.032"]
     assert [short(value, decimals=False) for value in (0.0, 1.23, 123.0)] == ["0", "1.2", "1.2e2"]
+
+
+def test_wide_tables_are_parted():
+    assert [len(part) for part in _parts("abcdefghi")] == [4, 5] and "".join(_parts("abcdefghi")) == "abcdefghi"
+    assert _parts("abcdefg") == ["abcdefg"] and _parts(()) == []
 
 
 def test_levels_are_sorted_by_size():
@@ -193,3 +199,15 @@ def test_a_claim_about_all_is_shown_for_the_best_rival():
     assert reproduction.overall([near])[0]["verdict"] == "holds"
     ratios = [Verdict(curved, "x", name, Interval(at, at, at), 3, 1) for name, at in (("awp", 0.2), ("abcd", 0.6))]
     assert reproduction.overall(ratios)[0]["compared"] == "beta / abcd"
+
+
+def test_claims_across_tasks():
+    """A row for each claim, a column for each task; – where a task cannot test it."""
+    one, other = CLAIMS[0], CLAIMS[5]
+    good, bad = Interval(15.0, 12.0, 18.0), Interval(-5.0, -6.0, -4.0)
+    cases = [(one, "x", good), (one, "y", bad), (other, "y", good)]
+    rows = across(reproduction.overall([Verdict(claim, task, "awp", found, 3, 1) for claim, task, found in cases]))
+    assert rows == [
+        {"claim": one.text, "needs": "> +10", "x": "holds: +15.0 [+12.0, +18.0]", "y": "FAILS: -5.0 [-6.0, -4.0]"},
+        {"claim": other.text, "needs": "> -1", "x": "–", "y": "holds: +15.0 [+12.0, +18.0]"},
+    ]

@@ -36,22 +36,24 @@ def made_with(studies: Sequence[Study], known: Sequence[Record]) -> str:
                 _words(one["chip"] or "none" for one in settings),
                 _words(one["n_hidden"] for one in settings),
                 _words(one["epochs"] for one in settings),
-                _words(one["schedule"]["batch_size"] for one in settings),
-                _words(f"{one['schedule']['learning_rate']:g}" for one in settings),
+                _words(f"{one['schedule']['batch_size']}, {one['schedule']['learning_rate']:g}" for one in settings),
                 tuning,
                 str(len({record["method"] for record in own})),
                 _words(record["seed"] for record in own),
-                *(_words(entry["detail"][key] for entry in entries) for key in ("dies", "samples", "attacked")),
+                _words(f"{entry['detail']['dies']} × {entry['detail']['samples']}" for entry in entries),
+                _words(entry["detail"]["attacked"] for entry in entries),
             ]
         )
-    header = ["task", "chip", "neurons", "epochs", "batch", "Adam", "tuning", "methods", "seeds"]
-    header += ["dies", "samples on a die", "attacked samples"]
+    header = ["task", "chip", "neurons", "epochs", "batch, Adam", "tuning", "methods", "seeds"]
+    header += ["dies × samples", "attacked"]
+    text = "\nA fleet is so many dies, each on so many test samples; attacks see so many of these.\n"
     cuts = "".join(f"- {study.name}: {study.epochs} epochs, {study.cut}.\n" for study in studies if study.cut)
-    text = (
-        "\nTwelve machine-hours had to do for all, so trainings were cut, epochs first; longer ones would change "
-        f"the numbers:\n\n{cuts}"
-    )
-    return table(header, rows) + (text if cuts else "")
+    if cuts:
+        text += (
+            "\nTwelve machine-hours had to do for all, so trainings were cut, epochs first; longer ones would change "
+        )
+        text += f"the numbers:\n\n{cuts}"
+    return table(header, rows) + text
 
 
 def cost(known: Sequence[Record]) -> str:

@@ -18,7 +18,7 @@ from .made_with import cost, made_with, refusals, setting
 from .results import records
 from .study import Study, all_studies
 from .tables import methods_by, of_evaluation, table
-from .verdicts import overall
+from .verdicts import across, overall
 
 READ = (
     "Balanced accuracy on simulated dies unless said otherwise: mean over n training seeds ± half its 95 % interval, "
@@ -42,7 +42,8 @@ def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[P
     numbers = book(rows, fastest_epochs(out))
     shown = [study for name, study in (studies or all_studies()).items() if name in numbers.methods]
     figures = {study.name: _figures(study, numbers, out) for study in shown}
-    parts = [*_head(verdicts, made_with(shown, known)), *_tasks(shown, numbers, figures)]
+    claims = overall(verdicts)
+    parts = [*_head(claims, made_with(shown, known)), *_tasks(shown, numbers, figures, claims)]
     pages = {"reproduction.md": "\n".join(parts) + _every(verdicts) + cost(known)}
     for study in shown:
         refused = refusals([record for record in known if record["study"] == study.name])
@@ -68,38 +69,43 @@ def _figures(study: Study, numbers: Book, out: Path) -> Figures:
     return found
 
 
-def _head(verdicts: Sequence[Verdict], made: str) -> list[str]:
+def _head(rows: Sequence[dict[str, str]], made: str) -> list[str]:
     """Title, what everything was made with, claims."""
-    rows = overall(verdicts)
-    every = " ([all comparisons](#every-comparison))" if _every(verdicts) else ""
     return [
         "# The paper, reproduced\n",
         f"Made by `neurorobust reproduce` from [results.csv](results.csv); do not edit. {READ}",
         "## What the numbers were made with\n",
         made,
         "## Claims\n",
-        "Each against the rival of the paper that did best by what the claim is about, of those that were measured; "
-        f"it holds when it holds against every one{every}.\n",
-        table(list(rows[0]), [list(row.values()) for row in rows]) if rows else "None can be tested yet.\n",
+        "Found, in points of balanced accuracy or as a ratio, with its 95 % interval, against the rival of the paper "
+        "that did best by what the claim is about, of those that were measured. A claim holds when the whole interval lies "
+        "beyond what it needs, against every rival.\n",
+        _rows(across(rows)) or "None can be tested yet.\n",
     ]
 
 
-def _tasks(studies: Sequence[Study], numbers: Book, figures: Mapping[str, Figures]) -> list[str]:
-    """For each task the figures of the first page and the table of the most telling numbers."""
+def _tasks(
+    studies: Sequence[Study], numbers: Book, figures: Mapping[str, Figures], claims: Sequence[dict[str, str]]
+) -> list[str]:
+    """For each task the figures of the first page, the table of the most telling numbers, and its claims."""
     parts = []
     for study in studies:
         first = [words for name, words in figures[study.name].items() if not all_drawings()[name].above]
         parts += [f"## {study.name}\n", *first, methods_by(study.name, numbers, HEADLINE)]
-        parts.append(f"[Every evaluation on {study.name}](reproduction-{study.name}.md)\n")
+        own = [{key: row[key] for key in row if key != "task"} for row in claims if row["task"] == study.name]
+        parts += [_rows(own), f"[Every evaluation on {study.name}](reproduction-{study.name}.md)\n"]
     return parts
+
+
+def _rows(rows: Sequence[dict[str, str]]) -> str:
+    """Rows of one kind as a table; nothing, if there are none."""
+    return table(list(rows[0]), [list(row.values()) for row in rows]) if rows else ""
 
 
 def _every(verdicts: Sequence[Verdict]) -> str:
     """All comparisons behind the claims, where there are more than claims."""
-    rows = [verdict.row() for verdict in verdicts]
-    if len(rows) == len(overall(verdicts)):
-        return ""
-    return f"\n## Every comparison\n\n{table(list(rows[0]), [list(row.values()) for row in rows])}"
+    more = len(verdicts) > len(overall(verdicts))
+    return f"\n## Every comparison\n\n{_rows([verdict.row() for verdict in verdicts])}" if more else ""
 
 
 def _details(study: Study, numbers: Book, figures: Figures, refused: str) -> list[str]:

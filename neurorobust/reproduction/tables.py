@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ from .evaluation import SCORE, Evaluation
 
 MISSING = "–"
 
-FEW_CLASSES = 4
+FEW_CLASSES, WIDTH = 4, 7
+"""Classes whose recall, and levels, that fit beside one another."""
 
 LARGER = ("", " mean", " min", " q05")
 """What follows the score in metrics of which the larger is the better."""
@@ -50,13 +52,21 @@ def of_evaluation(task: str, name: str, evaluation: Evaluation, book: Book) -> s
         titles |= {metric: metric for metric in recalls if len(recalls) <= FEW_CLASSES}
         at = "" if levels[0] == "test" else f" ({levels[0]})"
         return methods_by(task, book, {words + at: Place(name, levels[0], metric) for metric, words in titles.items()})
-    made = {
-        f"{words[0].upper()}{words[1:]}:\n\n": methods_by(
-            task, book, {level: Place(name, level, metric) for level in levels}
-        )
-        for metric, words in titles.items()
-    }
-    return "\n".join(words + rows if len(titles) > 1 else rows for words, rows in made.items() if rows)
+    made = []
+    for metric, words in titles.items():
+        title = f"{words[0].upper()}{words[1:]}:\n\n" if len(titles) > 1 else ""
+        for part in _parts(levels):
+            rows = methods_by(task, book, {level: Place(name, level, metric) for level in part})
+            made += [title + rows] if rows else []
+            title = ""
+    return "\n".join(made)
+
+
+def _parts(levels: Sequence[str]) -> list[Sequence[str]]:
+    """As many levels as a page is wide, about equally many in each part."""
+    count = math.ceil(len(levels) / WIDTH)
+    edges = [round(i * len(levels) / count) for i in range(count + 1)] if count else [0]
+    return [levels[left:right] for left, right in itertools.pairwise(edges)]
 
 
 def cell(point: Point | None, best: float = math.nan, decimals: bool = True) -> str:

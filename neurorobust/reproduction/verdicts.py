@@ -29,3 +29,15 @@ def overall(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
             {**{key: row[key] for key in row if key != "verdict"}, "holds against": held, "verdict": row["verdict"]}
         )
     return rows
+
+
+def across(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Claims × tasks, from what :func:`overall` gave: whether each holds, and what was found."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        line = found.setdefault(
+            row["claim"], {"claim": row["claim"], "needs": row["needs"], **dict.fromkeys(tasks, "–")}
+        )
+        line[row["task"]] = f"{row['verdict'].split()[0]}: {row['found [95 %]']}"
+    return list(found.values())
