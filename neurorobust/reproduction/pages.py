@@ -78,8 +78,8 @@ def _head(rows: Sequence[dict[str, str]], made: str) -> list[str]:
         made,
         "## Claims\n",
         "Found, in points of balanced accuracy or as a ratio, with its 95 % interval, against the rival of the paper "
-        "that did best by what the claim is about, of those that were measured. A claim holds when the whole interval lies "
-        "beyond what it needs, against every rival.\n",
+        "that did best by what the claim is about, of those that were measured. A claim holds when the whole interval "
+        "lies beyond what it needs, against every rival.\n",
         _rows(across(rows)) or "None can be tested yet.\n",
     ]
 

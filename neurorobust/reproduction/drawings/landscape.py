@@ -12,6 +12,13 @@ from ..study import Study
 PANELS = {"random": "random directions, their mean", "adversarial": "adversarial direction"}
 
 
+class Plain(LogFormatter):
+    """0.1 where matplotlib writes 1e-01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def draw(study: Study, book: Book) -> Figure | None:
     """Two panels with one axis of loss."""
     if not book.has(study.name, "landscape"):
@@ -24,8 +31,8 @@ def draw(study: Study, book: Book) -> Figure | None:
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(f"place on the line, in units of ζ = {level}")
         ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(LogFormatter())
-        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+        ax.yaxis.set_major_formatter(Plain())
+        ax.yaxis.set_minor_formatter(Plain(minor_thresholds=(1.5, 0.5)))
     figure.axes[0].set_ylabel("loss")
     legend(figure, shown)
     return figure
