@@ -543,7 +543,10 @@ def reproduce(
         int, typer.Option(help="Do N random finished cells again, elsewhere, and compare.", min=0, show_default=False)
     ] = 0,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only say what is to be done and how long it will take.")
+        bool,
+        typer.Option(
+            "--plan", help="Only say what is to be done, how long it will take, and what that is estimated from."
+        ),
     ] = False,
     pages: Annotated[
         bool, typer.Option("--pages", help="Only write the table, the page and the claims of what is there.")
@@ -576,9 +579,14 @@ def reproduce(
         return
     if plan:
         todo = reproduction.plan(cells, names)
-        seconds = reproduction.seconds_of(todo)
+        seconds, sources = reproduction.seconds_of(todo), reproduction.sources_of(todo)
         _print(
-            {"jobs": [{"cell": job.cell.name, "left": job.left, "seconds": seconds[job]} for job in todo]},
+            {
+                "jobs": [
+                    {"cell": job.cell.name, "left": job.left, "seconds": seconds[job], "from": sources[job]}
+                    for job in todo
+                ]
+            },
             as_json,
             lambda: reproduction.forecast(todo, seconds, jobs),
         )
@@ -586,20 +594,21 @@ def reproduce(
     failed = {} if pages else reproduction.complete(cells, names, jobs)
     table = reproduction.write_table(out_)
     reproduction.write_pages(out_)
-    verdicts = [verdict.row() for verdict in reproduction.tested(out_)]
+    verdicts = reproduction.tested(out_)
     payload = {
         "cells": {cell.name: reproduction.state(cell, names) for cell in cells},
         "failed": failed,
-        "claims": verdicts,
+        "claims": [verdict.row() for verdict in verdicts],
         "rows": len(table),
         "table": str(out_ / "results.csv"),
         "page": str(out_ / "reproduction.md"),
     }
     _print(payload, as_json, lambda: reproduction.table(cells, names, failed))
     if verdicts and not as_json:
-        shown = Table(*verdicts[0], title="claims", title_justify="left")
-        for verdict in verdicts:
-            shown.add_row(*verdict.values())
+        rows = reproduction.overall(verdicts)
+        shown = Table(*rows[0], title="claims", title_justify="left")
+        for row in rows:
+            shown.add_row(*row.values())
         out.print(shown)
     if failed:
         raise typer.Exit(1)

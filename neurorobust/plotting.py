@@ -435,8 +435,9 @@ def _part(row: Mapping[str, Any]) -> str:
     return " ".join(part for part in (row["layer"], row["kind"]) if part != ALL) or "the whole network"
 
 
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG and SVG, each whole or not at all; ``path`` is without suffix."""
-    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
+def save(figure: Figure, path: str | Path, suffixes: Sequence[str] = (".png", ".svg")) -> None:
+    """Write a figure as PNG and SVG, or only one of them, each whole or not at all; ``path`` is without suffix."""
+    for suffix in suffixes:
+        metadata = {"Date": None} if suffix == ".svg" else {}
         with files.replacing(Path(path).with_suffix(suffix)) as temporary:
             figure.savefig(temporary, format=suffix[1:], dpi=150, bbox_inches="tight", metadata=metadata)

@@ -15,14 +15,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from mini_run import NAMES, Here, complete
 from mini_study import MINI
 from typer.testing import CliRunner
 
 from neurorobust import reproduction
 from neurorobust.cli import app
-from neurorobust.reproduction import Cell
+from neurorobust.reproduction import Cell, Outcome
 from neurorobust.reproduction.results import numbers, strong
+from neurorobust.reproduction.work import tuning_path
 
 TESTS = Path(__file__).parent
 
@@ -115,6 +117,59 @@ def test_a_locked_cell_is_waited_for(done, monkeypatch):
     assert [outcome.status for outcome in reproduction.run([job], Later())] == ["done"]
 
 
+def test_a_tuning_of_somebody_else_is_not_waited_for(tmp_path):
+    """A cell whose method somebody else tunes is busy at once, and left untouched; when they are gone it is tuned."""
+    job = reproduction.Job(Cell(MINI, "standard", 0, tmp_path), ("nominal",))
+    place = tuning_path(MINI, "standard", tmp_path)
+    place.parent.mkdir(parents=True)
+    with FileLock(place.parent / ".tuning.standard.lock"):
+        started = time.perf_counter()
+        assert reproduction.grid.visit(job).status == "busy" and time.perf_counter() - started < 5
+        assert not place.exists() and not job.trained
+    assert reproduction.grid.visit(job).status == "done" and place.exists()
+
+
+class Scripted(Executor):
+    """Workers that are told what comes of a job: by its method, one outcome after the other."""
+
+    def __init__(self, script: dict[str, list[str]]):
+        self.script, self.order = {method: list(words) for method, words in script.items()}, []
+
+    def submit(self, work, job, /, *args, **kwargs):
+        self.order.append(job.cell.method)
+        future = Future()
+        future.set_result(Outcome(job, self.script[job.cell.method].pop(0)))
+        return future
+
+
+def test_busy_jobs_are_tried_again_as_soon_as_one_ends(monkeypatch):
+    """With one worker: a busy, b done, a again before c; c busy to the end is waited for with a pause each time."""
+    naps = []
+    monkeypatch.setattr(reproduction.grid.time, "sleep", naps.append)
+    jobs = [reproduction.Job(Cell(MINI, method, 0, Path("nowhere")), NAMES) for method in "abc"]
+    workers = Scripted({"a": ["busy", "done"], "b": ["done"], "c": ["busy", "busy", "done"]})
+    outcomes = reproduction.run(jobs, workers, at_once=1)
+    assert workers.order == ["a", "b", "a", "c", "c", "c"] and naps == [reproduction.grid.AGAIN] * 2
+    assert [outcome.job.cell.method for outcome in outcomes] == ["b", "a", "c"]
+
+
+def test_a_free_worker_looks_at_busy_jobs_while_others_work(monkeypatch):
+    """Two workers, one at a long job: the busy one is looked at in its time, not only when the long job ends."""
+    monkeypatch.setattr(reproduction.grid, "AGAIN", 0.01)
+    long, jobs = Future(), [reproduction.Job(Cell(MINI, method, 0, Path("nowhere")), NAMES) for method in "ab"]
+
+    class Long(Scripted):
+        def submit(self, work, job, /, *args, **kwargs):
+            if job.cell.method == "a":
+                return long
+            if len(self.script["b"]) == 1:
+                long.set_result(Outcome(jobs[0], "done"))  # only now: b had its turns before a ended
+            return super().submit(work, job, *args, **kwargs)
+
+    outcomes = reproduction.run(jobs, Long({"b": ["busy", "busy", "done"]}), at_once=2)
+    assert {(outcome.job.cell.method, outcome.status) for outcome in outcomes} == {("a", "done"), ("b", "done")}
+
+
 def test_a_dead_pool_is_reported():
     """A worker that was killed is named as such, with what to do."""
 
@@ -124,8 +179,13 @@ def test_a_dead_pool_is_reported():
             future.set_exception(BrokenProcessPool("gone"))
             return future
 
-    (outcome,) = reproduction.run([reproduction.Job(Cell(MINI, "beta", 0, Path("nowhere")), NAMES)], Dead())
-    assert outcome.status == "failed" and "run the same command again" in outcome.error
+    class Gone(Executor):
+        def submit(self, work, /, *args, **kwargs):
+            raise BrokenProcessPool("gone")
+
+    for executor in (Dead(), Gone()):
+        (outcome,) = reproduction.run([reproduction.Job(Cell(MINI, "beta", 0, Path("nowhere")), NAMES)], executor)
+        assert outcome.status == "failed" and "run the same command again" in outcome.error
 
 
 def test_other_settings_are_refused(done):
@@ -158,14 +218,31 @@ def test_a_tampered_number_is_found(done, tmp_path):
 
 def test_the_plan_says_how_long(tmp_path, monkeypatch):
     """A training of 8 s, a pass of 10 µs: four trials of a quarter for each method's first seed, and the passes."""
-    module = sys.modules["neurorobust.reproduction.plan"]
-    monkeypatch.setattr(module, "_training", lambda cell: 8.0)
+    module = sys.modules["neurorobust.reproduction.times"]
+    monkeypatch.setattr(module, "_training", lambda study, method, out: (8.0, "a step now"))
     monkeypatch.setattr(module, "_pass", lambda study: 1e-5)
     two = replace(MINI, seeds=(0, 1))
     jobs = reproduction.plan(reproduction.cells_of(two, (), None, tmp_path), ["mismatch"])
     assert [job.cell.name for job in jobs] == ["mini/standard/0", "mini/beta/0", "mini/standard/1", "mini/beta/1"]
     fleet = MINI.detail.dies * MINI.detail.samples * 1e-5
     assert list(reproduction.seconds_of(jobs).values()) == pytest.approx([16 + fleet, 16 + fleet, 8 + fleet, 8 + fleet])
+
+
+def test_the_plan_takes_earlier_figures(tmp_path, monkeypatch):
+    """No step is timed where there are figures: of another seed; of the chosen trial, 4 epochs for its 1; of the ratio
+    to standard, 6 / 2, on the task that was tuned on."""
+    module = sys.modules["neurorobust.reproduction.times"]
+    monkeypatch.setattr(module, "estimate", lambda *args, **kwargs: 10.0)
+    for method, seconds in {"standard": 2.0, "beta": 6.0}.items():
+        cell = Cell(MINI, method, 0, tmp_path)
+        cell.folder.mkdir(parents=True)
+        cell.write({"training": {"seconds": seconds}})
+    (tmp_path / "raw/mini/tuning.awp.json").write_text('{"chosen": 1, "trials": [{"seconds": 9}, {"seconds": 5}]}')
+    assert module._training(MINI, "beta", tmp_path) == (6.0, "cells")
+    assert module._training(MINI, "awp", tmp_path) == (20.0, "tuning")
+    other = replace(MINI, name="other", tuned_on=MINI)
+    assert module._training(other, "beta", tmp_path) == (30.0, "cells of mini")
+    assert module._training(other, "sam", tmp_path) == (10.0, "a step now")
 
 
 def test_every_study_and_evaluation_is_whole():
@@ -186,17 +263,21 @@ def test_every_study_and_evaluation_is_whole():
     json.dumps(study.settings())
 
 
-def test_the_committed_page_follows_from_the_committed_raw_data(tmp_path):
-    """Table, page and claims, made again from docs/results/raw, are the ones that are committed."""
+def test_the_committed_pages_follow_from_the_committed_raw_data(tmp_path):
+    """Table, pages and claims, made again from docs/results/raw, are the ones that are committed."""
     committed = TESTS.parent / "docs" / "results"
-    for path in committed.glob("raw/*/*/*/cell.json"):
+    for path in (*committed.glob("raw/*/*/*/cell.json"), *committed.glob("raw/*/*/*/log.csv")):
         copy = tmp_path / path.relative_to(committed)
-        copy.parent.mkdir(parents=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     reproduction.write_table(tmp_path)
-    reproduction.write_pages(tmp_path)
-    for name in ("results.csv", "reproduction.md"):
+    made = reproduction.write_pages(tmp_path)
+    pages = {path.name for path in made if path.suffix == ".md"}
+    assert pages == {path.name for path in committed.glob("*.md")}
+    for name in ("results.csv", *pages):
         assert (tmp_path / name).read_text(encoding="utf-8") == (committed / name).read_text(encoding="utf-8")
+    figures = {path.name for path in made if path.suffix == ".png"}
+    assert figures == {path.name for path in committed.glob("figures/*")}
 
 
 def _record(method: str, seed: int, strong_: float, dies: list[float]) -> dict:
@@ -245,6 +326,7 @@ def test_the_command_says_its_plan(tmp_path, monkeypatch):
     jobs = json.loads(result.stdout)["jobs"]
     assert [job["cell"] for job in jobs] == ["mini/standard/0", "mini/beta/0"]
     assert all(job["left"] == {"nominal": ["test"], "mismatch": ["0.3"]} and job["seconds"] > 0 for job in jobs)
+    assert jobs[0]["from"] == ["a pass now", "a step now"]
     assert "train, nominal, mismatch" in CliRunner().invoke(app, words, env={"COLUMNS": "200"}).output
     assert "whole numbers" in str(CliRunner().invoke(app, [*words, "--seeds", "a"]).exception)
     assert "does not exist" in str(CliRunner().invoke(app, ["reproduce", "ecg", "betta", "--plan"]).exception)

@@ -7,9 +7,11 @@ from .evaluation import Evaluation, all_evaluations, named
 from .grid import Outcome, pool, run
 from .live import complete, forecast, state, table
 from .pages import write_pages
-from .plan import Job, cells_of, plan, seconds_of
+from .plan import Job, cells_of, plan
 from .results import tidy, write_table
 from .study import Detail, Study, all_studies, find_study
+from .times import seconds_of, sources_of
+from .verdicts import overall
 
 __all__ = [
     "Cell",
@@ -29,10 +31,12 @@ __all__ = [
     "find_study",
     "forecast",
     "named",
+    "overall",
     "plan",
     "pool",
     "run",
     "seconds_of",
+    "sources_of",
     "state",
     "table",
     "tested",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -19,6 +19,9 @@ Values = Mapping[str, Any]
 
 SCORE = "balanced_accuracy"
 
+SPEC = 0.9
+"""Balanced accuracy of a die that counts towards the yield."""
+
 DIES = 1
 """Seed of the dies and of the attacks, the same for every network; training seeds never meet it."""
 
@@ -33,7 +36,7 @@ class Evaluation:
         measure: (network, level, cell) → values.
         passes: forward passes of one sample that a level takes, for the estimate of time; a slope counts three.
         stage: 0 what every network needs, 1 what the claims need besides, 2 what is beyond.
-        shown: the metric that tables show.
+        shown: the metric that tables show. beside: others, with their titles.
     """
 
     title: str
@@ -42,6 +45,7 @@ class Evaluation:
     passes: Callable[[Detail], float]
     stage: int = 0
     shown: str = SCORE
+    beside: Mapping[str, str] = field(default_factory=dict)
 
     def pending(self, cell: Cell, done: Mapping[str, Any]) -> list[str]:
         """The levels that are to be measured and are not done."""

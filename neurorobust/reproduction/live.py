@@ -13,7 +13,8 @@ from rich.table import Table
 from ..console import duration, err
 from .cell import Cell
 from .grid import Outcome, pool, run
-from .plan import Job, plan, seconds_of
+from .plan import Job, plan
+from .times import seconds_of, sources_of
 from .work import pending
 
 
@@ -50,9 +51,9 @@ def table(cells: Sequence[Cell], names: Sequence[str], failed: Mapping[str, str]
 
 def forecast(jobs: Sequence[Job], seconds: Mapping[Job, float], workers: int) -> Table:
     """The plan: what is to be done, in its order, and how long it will take."""
-    total = sum(seconds.values())
+    total, sources = sum(seconds.values()), sources_of(jobs)
     title = f"plan: {len(jobs)} jobs, about {duration(total / workers)} on {workers} processes, as busy as it is now"
-    shown = Table("task", "methods", "seeds", "to do", "about", title=title, title_justify="left")
+    shown = Table("task", "methods", "seeds", "to do", "about", "estimated from", title=title, title_justify="left")
     named: set[str] = set()
     for (study, evaluations), group in groupby(jobs, key=lambda job: (job.cell.study.name, job.evaluations)):
         own = list(group)
@@ -62,7 +63,8 @@ def forecast(jobs: Sequence[Job], seconds: Mapping[Job, float], workers: int) ->
         todo = ["train"] * bool(fresh) + [name for name in evaluations if name in left]
         methods, seeds = (list(dict.fromkeys(str(value) for value in values)) for values in zip(*map(_method, own)))
         time = duration(sum(seconds[job] for job in own))
-        shown.add_row(study, ", ".join(methods), ", ".join(seeds), ", ".join(todo), time)
+        origin = dict.fromkeys(word for job in own for word in sources[job])
+        shown.add_row(study, ", ".join(methods), ", ".join(seeds), ", ".join(todo), time, ", ".join(origin))
     return shown
 
 
@@ -106,7 +108,7 @@ def complete(cells: Sequence[Cell], names: Sequence[str], processes: int) -> dic
         workers = pool(processes, threads)
         try:
             with watching(cells, names, failed):
-                run(jobs, workers, tell)
+                run(jobs, workers, tell, processes)
         finally:
             workers.shutdown(cancel_futures=True)  # interrupted, it is over after what is being done
     return failed

@@ -1,26 +1,17 @@
-"""What is to be done, in which order, and how long it will take."""
+"""What is to be done, and in which order."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from ..errors import unknown
-from ..evaluation.blocks import in_blocks
-from ..methods import METHODS
-from ..params import evaluating, nominal
-from ..training import estimate
-from .cell import Cell, folder_of, read
+from .cell import Cell
 from .evaluation import all_evaluations
 from .study import BEST_RIVAL, RIVALS, Study
-from .work import network_of, pending, tuning_path
+from .work import pending
 
 
 @dataclass(frozen=True)
@@ -98,62 +89,3 @@ def plan(cells: Iterable[Cell], names: Sequence[str]) -> list[Job]:
         waves = [(first, 0), (first, 1), (rest, 0), (rest, 1), (first, 2), (rest, 2)]
         jobs += [Job(cell, stages[stage]) for wave, stage in waves for cell in wave]
     return [job for job in jobs if job.left or (job.evaluations == stages[0] and not job.trained)]
-
-
-# ---- time
-
-
-def seconds_of(jobs: Sequence[Job]) -> dict[Job, float]:
-    """How long each job will take on one thread: as long as the like of it took, else from a step and a pass now."""
-    tuned: set[tuple[str, str]] = set()
-    trained: set[str] = set()
-    found = {}
-    for job in jobs:
-        cell, seconds = job.cell, 0.0
-        if not job.trained and cell.name not in trained:
-            trained.add(cell.name)
-            seconds += _training(cell)
-            home = cell.study.tuned_on or cell.study
-            if (home.name, cell.method) not in tuned and not tuning_path(cell.study, cell.method, cell.out).exists():
-                tuned.add((home.name, cell.method))
-                trial = Cell(home, cell.method, cell.seed, cell.out)
-                seconds += len(METHODS[cell.method].trials) * _training(trial) * home.tuning_epochs / home.epochs
-        before = _times(cell)
-        for name, levels in job.left.items():
-            one = before.get(name) or all_evaluations()[name].passes(cell.detail) * _pass(cell.study)
-            seconds += one * len(levels)
-        found[job] = seconds
-    return found
-
-
-@cache
-def _training(cell: Cell) -> float:
-    """Seconds of a training, as measured for another seed or estimated from one step."""
-    records = [read(path) for path in folder_of(cell.out, cell.study, cell.method).glob("*/cell.json")]
-    before = [record["training"]["seconds"] for record in records if "training" in record]
-    if before:
-        return float(np.mean(before))
-    loss = cell.study.regularizer(cell.method, METHODS[cell.method].trials[0])
-    task, schedule = cell.study.task, cell.study.schedule
-    return estimate(network_of(cell), task, loss, epochs=cell.study.epochs, schedule=schedule)
-
-
-@cache
-def _pass(study: Study) -> float:
-    """Seconds that one sample takes forward."""
-    network, few = study.task.network(study.chip_model, n_hidden=study.n_hidden, seed=0), study.task.test.first(100)
-    with evaluating(network), torch.no_grad():
-        for _ in range(2):
-            started = time.perf_counter()
-            in_blocks(network, nominal(network), few.x)
-            seconds = time.perf_counter() - started
-    return seconds / len(few)
-
-
-def _times(cell: Cell) -> Mapping[str, float]:
-    """Mean seconds a level of each evaluation took, over the networks of the study that were measured."""
-    found: dict[str, list[float]] = {}
-    for path in folder_of(cell.out, cell.study, "").glob("*/*/cell.json"):
-        for name, entry in read(path).get("evaluations", {}).items():
-            found.setdefault(name, []).extend(level["seconds"] for level in entry["levels"].values())
-    return {name: float(np.mean(seconds)) for name, seconds in found.items() if seconds}

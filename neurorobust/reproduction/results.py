@@ -12,11 +12,9 @@ import pandas as pd
 from .. import files
 from ..evaluation.statistics import bootstrap_interval
 from .cell import read
-from .evaluation import SCORE, all_evaluations
+from .evaluation import SCORE, SPEC, all_evaluations
 
 COLUMNS = ("task", "method", "seed", "evaluation", "level", "metric", "value")
-SPEC = 0.9
-"""Balanced accuracy of a die that counts towards the yield."""
 
 Row = tuple[str, str, str, str, str, str, float]
 

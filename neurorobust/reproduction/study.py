@@ -58,6 +58,7 @@ class Study:
         shipped: methods whose networks of the first seed go into the zoo, all by default.
         seeds: of network and training.
         detail: of every evaluation.
+        cut: what the epochs were cut from, said beside the numbers.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Study:
     shipped: tuple[str, ...] | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     detail: Detail = Detail()
+    cut: str = ""
 
     @property
     def task(self) -> Task:

@@ -42,22 +42,30 @@ def network_of(cell: Cell) -> nn.Module:
 
 
 def tuned(study: Study, method: str, out: Path) -> dict[str, Any]:
-    """The tuning of a method, made now if it is not there: every trial, the chosen one's number under ``chosen``."""
+    """The tuning of a method, made now if it is not there: every trial, the chosen one's number under ``chosen``.
+
+    Raises:
+        filelock.Timeout: at once, if somebody else is at it.
+    """
     study = study.tuned_on or study
     path = tuning_path(study, method, out)
-    with FileLock(files.folder(path.parent) / f".tuning.{method}.lock"):
-        record = read(path)
-        settings = study.settings() | {"epochs": study.tuning_epochs, "seed": study.seeds[0]}
-        if "chosen" in record:
-            _check_same(record["settings"], settings, str(path))
-            for folder in folder_of(out, study, method).glob("trial-*"):
-                shutil.rmtree(folder)
-            return record
-        trials = [_try(study, method, number, out) for number in range(len(METHODS[method].trials))]
-        best = max(range(len(trials)), key=lambda number: trials[number]["score"])
-        record = {"settings": settings, "selection": TUNING, "trials": trials, "chosen": best}
-        write(path, record | {"provenance": provenance()})
-    return tuned(study, method, out)
+    settings = study.settings() | {"epochs": study.tuning_epochs, "seed": study.seeds[0]}
+    if "chosen" not in read(path):
+        with FileLock(files.folder(path.parent) / f".tuning.{method}.lock", timeout=0):
+            if "chosen" not in read(path):  # it may have come in between
+                _tune(study, method, out, settings)
+    record = read(path)
+    _check_same(record["settings"], settings, str(path))
+    for folder in folder_of(out, study, method).glob("trial-*"):
+        shutil.rmtree(folder, ignore_errors=True)  # others may be clearing up, too
+    return record
+
+
+def _tune(study: Study, method: str, out: Path, settings: dict[str, Any]) -> None:
+    trials = [_try(study, method, number, out) for number in range(len(METHODS[method].trials))]
+    best = max(range(len(trials)), key=lambda number: trials[number]["score"])
+    record = {"settings": settings, "selection": TUNING, "trials": trials, "chosen": best}
+    write(tuning_path(study, method, out), record | {"provenance": provenance()})
 
 
 def tuning_path(study: Study, method: str, out: Path) -> Path:

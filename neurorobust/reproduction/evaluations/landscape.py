@@ -26,4 +26,5 @@ evaluation = Evaluation(
     lambda detail: 400 * detail.attacked,
     stage=1,
     shown="rise",
+    beside={"adversarial rise": "along the adversarial direction"},
 )

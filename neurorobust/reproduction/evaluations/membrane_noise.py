@@ -20,7 +20,7 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
 
 
 evaluation = Evaluation(
-    "membrane noise",
+    f"membrane noise, on 1/{SHARE} of the dies",
     always(0.1, 0.05, 0.2),
     measure,
     lambda detail: 5 * detail.dies * detail.samples / SHARE,

@@ -7,7 +7,7 @@ from torch import nn
 from ...chip import mismatch
 from ..cell import Cell
 from ..dies import on_dies
-from ..evaluation import Evaluation, Values, always
+from ..evaluation import SCORE, SPEC, Evaluation, Values, always
 
 
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
@@ -19,4 +19,9 @@ evaluation = Evaluation(
     always(0.3, 0.1, 0.2, 0.5, 0.7),
     measure,
     lambda detail: detail.dies * detail.samples,
+    beside={
+        f"{SCORE} q05": "5th percentile of the dies",
+        f"{SCORE} std": "standard deviation over the dies",
+        f"yield {SPEC:.2f}": f"yield: fraction of the dies at {SPEC:g} or above",
+    },
 )

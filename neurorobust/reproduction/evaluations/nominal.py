@@ -23,4 +23,6 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     }
 
 
-evaluation = Evaluation("nominal parameters", always("test"), measure, lambda detail: 1000)
+evaluation = Evaluation(
+    "nominal parameters", always("test"), measure, lambda detail: 1000, beside={"accuracy": "accuracy"}
+)

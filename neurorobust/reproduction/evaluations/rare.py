@@ -7,9 +7,7 @@ from torch import nn
 from ...chip import mismatch
 from ...evaluation import rare_failures
 from ..cell import Cell
-from ..evaluation import DIES, Evaluation, Values, always
-
-SPEC = 0.9
+from ..evaluation import DIES, SPEC, Evaluation, Values, always
 
 
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:

@@ -28,4 +28,5 @@ study = Study(
     schedule=Schedule(batch_size=25, select_every=4),
     chip="dynapse2",
     tuning_epochs=5,
+    cut="cut from 80 of the main job; the paper has 40",
 )

@@ -13,5 +13,6 @@ study = Study(
     epochs=20,
     schedule=Schedule(batch_size=25, select_every=4),
     tuned_on=ecg,
+    cut="the paper has 80",
     shipped=("standard", "forward_noise", "beta"),
 )

@@ -1,0 +1,143 @@
+"""The numbers of ``results.csv``, as tables and figures ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation.statistics import mean_interval
+from ..methods import METHODS
+from .evaluation import SCORE
+from .results import COLUMNS
+from .study import RIVALS
+
+ROBUST = (("mismatch", "0.3", f"{SCORE} mean"), ("strong", "0.05", SCORE), ("strong", "0.1", SCORE))
+"""What the best rival is chosen by."""
+
+
+class Place(NamedTuple):
+    """Where a number stands: evaluation, level, metric."""
+
+    evaluation: str
+    level: str
+    metric: str = SCORE
+
+
+class Point(NamedTuple):
+    """A mean over seeds and the bounds of its 95 % interval, NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Book:
+    """Every number by (task, method, seed, evaluation, level, metric).
+
+    Attributes:
+        values: the numbers.
+        methods: of each task, in the order of ``METHODS``.
+        seeds: of each task and method.
+        levels: of each task and evaluation.
+        metrics: of each task and evaluation. measured: the methods that have one.
+        epoch: seconds of an epoch, of each task and method.
+    """
+
+    values: Mapping[tuple[str, ...], float]
+    methods: Mapping[str, Sequence[str]]
+    seeds: Mapping[tuple[str, str], Sequence[str]]
+    levels: Mapping[tuple[str, str], Sequence[str]]
+    metrics: Mapping[tuple[str, str], Sequence[str]]
+    measured: Mapping[tuple[str, str], Set[str]]
+    epoch: Mapping[tuple[str, str], float]
+
+    def point(self, task: str, method: str, place: Place) -> Point | None:
+        """The mean over seeds; None where nothing was measured."""
+        key = (task, method, "all", *place)
+        if key in self.values:
+            low, high = (self.values.get((*key[:-1], f"{place.metric} {bound}"), np.nan) for bound in ("low", "high"))
+            return Point(self.values[key], low, high)
+        found = [self.values.get((task, method, seed, *place)) for seed in self.seeds[task, method]]
+        known = np.array([value for value in found if value is not None], dtype=float)
+        return Point(float(known.mean()), *mean_interval(known)) if len(known) else None
+
+    def n(self, task: str, method: str, place: Place) -> int:
+        """How many seeds a mean is over."""
+        return int(self.values.get((task, method, "all", place.evaluation, place.level, "seeds"), 0))
+
+    def has(self, task: str, evaluation: str) -> bool:
+        """Whether there are numbers of an evaluation."""
+        return (task, evaluation) in self.levels
+
+    def price(self, task: str, method: str) -> float | None:
+        """Time of an epoch over that of a standard one; None if one of them is not known."""
+        own, standard = self.epoch.get((task, method)), self.epoch.get((task, "standard"))
+        return None if own is None or standard is None else own / standard
+
+    def best_rival(self, task: str) -> str | None:
+        """The rival of the paper with the highest mean of accuracy at mismatch 0.3 and under the strong attacks; of
+        those where most of the three were measured."""
+        scores = {}
+        for method in self.methods[task]:
+            found = [self.point(task, method, Place(*place)) for place in ROBUST]
+            values = [point.value for point in found if point is not None]
+            if method in RIVALS and values:
+                scores[method] = (len(values), sum(values) / len(values))
+        return max(scores, key=lambda method: scores[method]) if scores else None
+
+
+def book(table: pd.DataFrame, epoch: Mapping[tuple[str, str], float]) -> Book:
+    """From the table, and what :func:`fastest_epochs` found."""
+    values: dict[tuple[str, ...], float] = {}
+    methods: dict[str, set[str]] = {}
+    seeds: dict[tuple[str, str], set[str]] = {}
+    levels: dict[tuple[str, str], set[str]] = {}
+    metrics: dict[tuple[str, str], set[str]] = {}
+    measured: dict[tuple[str, str], set[str]] = {}
+    for task, method, seed, evaluation, level, metric, value in table[list(COLUMNS)].itertuples(index=False):
+        values[task, method, seed, evaluation, level, metric] = value
+        methods.setdefault(task, set()).add(method)
+        seeds.setdefault((task, method), set()).update({seed} - {"all"})
+        levels.setdefault((task, evaluation), set()).add(level)
+        metrics.setdefault((task, evaluation), set()).add(metric)
+        measured.setdefault((task, evaluation), set()).add(method)
+    order = list(METHODS)
+    return Book(
+        values,
+        {
+            task: sorted(names, key=lambda name: (order.index(name) if name in order else 99, name))
+            for task, names in methods.items()
+        },
+        {key: sorted(names) for key, names in seeds.items()},
+        {key: sorted(words, key=size) for key, words in levels.items()},
+        {key: sorted(words) for key, words in metrics.items()},
+        measured,
+        epoch,
+    )
+
+
+def size(level: str) -> tuple[float, str]:
+    """What levels are sorted by: numbers by size, times by length, words last."""
+    number, _, unit = level.partition(" ")
+    seconds = {"": 1.0, "s": 1.0, "hour": 3600.0, "day": 86400.0, "days": 86400.0, "year": 31557600.0}
+    try:
+        return float(number) * seconds[unit], ""
+    except (KeyError, ValueError):
+        return float("inf"), level
+
+
+def fastest_epochs(out: Path) -> dict[tuple[str, str], float]:
+    """Seconds of the fastest epoch of any seed, by task and method: the one that other work disturbed least."""
+    found: dict[tuple[str, str], float] = {}
+    for path in sorted((out / "raw").glob("*/*/*/log.csv")):
+        task, method = path.parts[-4:-2]
+        seconds = pd.read_csv(path)["seconds"].min()
+        if seconds > 0:
+            found[task, method] = min(float(seconds), found.get((task, method), np.inf))
+    return found

@@ -1,0 +1,86 @@
+"""Cells of made-up numbers, complete, for the tests of pages and figures: python made_up.py OUT."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurorobust.reproduction import Cell, Study, all_evaluations, all_studies, write_pages, write_table
+from neurorobust.reproduction.study import BEST_RIVAL
+
+PROVENANCE = {"commit": "0" * 40, "torch": "0", "numpy": "0", "numba": "0"}
+STRENGTH = {"standard": 0.0, "dropout": 0.05, "forward_noise": 0.35, "awp": 0.45, "beta_weights": 0.7, "beta": 1.0}
+LOST = {"mismatch": 0.5, "ten_ce": 0.2, "ten_kl": 0.25, "strong": 0.09, "death": 0.8, "membrane_noise": 0.6}
+
+
+def values(name: str, level: str, method: str, draw: np.random.Generator, n: int) -> dict[str, Any]:
+    """What an evaluation might give: less for more of it, more for methods that are strong."""
+    strength = STRENGTH.get(method, 0.2 + 0.05 * (len(method) % 10))
+    if name in LOST:
+        lost = 1 / (1 + (LOST[name] * (0.5 + strength) / float(level)) ** 4)
+    else:
+        lost = {"bits": 0.6 ** (int(level) if level.isdigit() else 9)}.get(name, 0.1 * (1.1 - strength))
+    mean = float(0.97 - 0.03 * strength - 0.46 * lost + 0.01 * draw.normal())
+    if name in ("mismatch", "death", "membrane_noise", "drift", "chips"):
+        if name == "chips" and level == "xylo":
+            return {"refused": "network: has 300 synapses a neuron; xylo takes 63."}
+        return {"balanced_accuracy": np.clip(mean - 0.1 * lost * draw.exponential(size=n), 0, 1).round(5).tolist()}
+    if name == "landscape":
+        curves = {}
+        for a in np.linspace(-2, 2, 21):
+            curves[f"random {a:+.2f}"] = 0.1 + 0.2 * (1.2 - strength) * a**2
+            curves[f"adversarial {a:+.2f}"] = 0.1 + 2 * (1.2 - strength) * max(a, 0) ** 2
+        return {"rise": 1.2 - strength, "adversarial rise": 5 - strength, **curves}
+    if name == "certified":
+        proved = float(np.clip(0.9 + 0.3 * (strength - np.log10(float(level)) - 5.2), 0, 1) * (float(level) < 4e-4))
+        return {"balanced_accuracy": proved, "plain balanced_accuracy": proved * 0.6}
+    if name == "rare":
+        return {"probability": 10 ** (-1 - 2 * strength) if strength < 0.6 else None, "refused": ""}
+    if name == "sharpness":
+        return {"largest": float(10 ** (-3 - strength) * draw.uniform(0.8, 1.2))}
+    return {"balanced_accuracy": mean}
+
+
+def write_cells(study: Study, methods: tuple[str, ...], out: Path) -> None:
+    """Every cell of a study, with every evaluation."""
+    for seed in study.seeds:
+        for place, method in enumerate(methods):
+            cell, draw = Cell(study, method, seed, out), np.random.default_rng((seed, place))
+            evaluations = {
+                name: {
+                    "detail": study.detail.settings(),
+                    "provenance": PROVENANCE,
+                    "levels": {
+                        level: {"values": values(name, level, method, draw, study.detail.dies), "seconds": 1.0}
+                        for level in evaluation.levels(cell)
+                    },
+                }
+                for name, evaluation in all_evaluations().items()
+                if name != "transfer"
+            }
+            seconds = 100 * (1 + 4 * STRENGTH.get(method, place / 14)) + draw.uniform(0, 20)
+            training = {"validation": 0.9, "trial": 0, "seconds": seconds}
+            cell.folder.mkdir(parents=True)
+            (cell.folder / "log.csv").write_text(f"epoch,seconds\n0,{seconds / 20}\n1,{seconds / 10}\n")
+            cell.write(
+                {
+                    "study": study.name,
+                    "method": method,
+                    "seed": seed,
+                    "settings": study.settings(),
+                    "training": training,
+                    "evaluations": evaluations,
+                    "provenance": PROVENANCE,
+                }
+            )
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    for one in all_studies().values():
+        write_cells(one, tuple("awp" if name == BEST_RIVAL else name for name in one.methods), folder)
+    write_table(folder)
+    write_pages(folder)

@@ -1,0 +1,213 @@
+"""Pages and figures of the reproduction, on cells of made-up numbers: what is shown is what was put in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import write_cells
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from mini_study import MINI
+
+from neurorobust import reproduction
+from neurorobust.evaluation.statistics import Interval
+from neurorobust.methods import METHODS
+from neurorobust.plotting import COLORS, STYLE
+from neurorobust.reproduction.book import Book, Place, Point, book, fastest_epochs, size
+from neurorobust.reproduction.claims import CLAIMS, Verdict
+from neurorobust.reproduction.drawing import all_drawings, styles
+from neurorobust.reproduction.drawings.price import apart
+from neurorobust.reproduction.tables import _parts, cell, short
+from neurorobust.reproduction.verdicts import across
+
+DETAIL = replace(MINI.detail, levels=None)
+LARGE = replace(MINI, name="large", methods=tuple(METHODS), seeds=(0, 1, 2), detail=DETAIL, cut="cut from 9")
+SMALL = replace(MINI, name="small", methods=("standard", "forward_noise", "beta"), seeds=(0, 1), detail=DETAIL)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """All fourteen methods on one task, three on another; the table. Read only."""
+    out = tmp_path_factory.mktemp("made_up")
+    for study in (LARGE, SMALL):
+        write_cells(study, study.methods, out)
+    reproduction.write_table(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def numbers(made) -> Book:
+    table = pd.read_csv(made / "results.csv", dtype={"seed": str, "level": str}, keep_default_na=False)
+    table["value"] = pd.to_numeric(table["value"], errors="coerce")
+    return book(table, fastest_epochs(made))
+
+
+@pytest.fixture(scope="module")
+def figures(numbers) -> dict[tuple[str, str], Figure]:
+    """Every figure of both tasks, laid out."""
+    found = {}
+    with matplotlib.rc_context(STYLE):
+        for study in (LARGE, SMALL):
+            for name, drawing in all_drawings().items():
+                found[study.name, name] = drawing.draw(study, numbers)
+    return found
+
+
+def _texts(figure: Figure) -> list[Text]:
+    """Every word that is seen."""
+    found = [text for legend in figure.legends for text in legend.get_texts()]
+    for ax in figure.axes:
+        found += [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
+        for axis, limits in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+            found += [
+                tick.label1 for tick in ticks if limits[0] <= tick.get_loc() <= limits[1] and tick.label1.get_visible()
+            ]
+    return [text for text in found if text.get_text()]
+
+
+def test_words_do_not_overlap(figures):
+    """Legends, titles, ticks and names of fourteen methods and of three, laid out as they are written."""
+    for place, figure in figures.items():
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        boxes = {text: Text.get_window_extent(text, renderer) for text in _texts(figure)}
+        assert len(boxes) > 8, place
+        pairs = [(one, two) for one in boxes for two in boxes if id(one) < id(two) and boxes[one].overlaps(boxes[two])]
+        assert not pairs, (place, [(one.get_text(), two.get_text()) for one, two in pairs])
+
+
+def test_roles_have_one_colour(numbers):
+    """beta, the best rival, the published beta, standard: on any task; others are grey, none where there are few."""
+    large, small = styles("large", numbers), styles("small", numbers)
+    assert list(large)[-4:] == ["standard", "beta_weights", "awp", "beta"] and numbers.best_rival("large") == "awp"
+    assert [style.color for style in list(large.values())[:0:-1]][:4] == list(COLORS[:4])
+    assert sum(not style.told for style in large.values()) == 10
+    assert [small[name].color for name in ("beta", "forward_noise", "standard")] == [COLORS[0], COLORS[1], COLORS[3]]
+
+
+def test_curves_hold_the_numbers(figures, numbers):
+    """The red line of the first panel is beta's mean over the dies, level by level; fourteen lines are there."""
+    ax = figures["large", "curves"].axes[0]
+    (red,) = [line for line in ax.lines if line.get_color() == COLORS[0]]
+    found = [
+        numbers.point("large", "beta", Place("mismatch", level, "balanced_accuracy mean")) for level in ("0.1", "0.7")
+    ]
+    assert red.get_ydata()[[0, -1]] == pytest.approx([point.value for point in found])
+    assert len(ax.lines) == 14
+    random, adversarial = figures["small", "landscape"].axes
+    assert random.lines[-1].get_xdata() == pytest.approx(np.linspace(-2, 2, 21))
+    assert adversarial.lines[-1].get_ydata()[-1] == pytest.approx(0.1 + 2 * 0.2 * 4)  # what made_up says of beta
+    dotted = [line for line in figures["small", "certified"].axes[0].lines if line.get_linestyle() == ":"]
+    assert len(dotted) == 3
+
+
+def test_only_what_has_data_is_drawn(made, tmp_path, numbers):
+    """A task with accuracy on dies and one network's proofs has three figures, no other, and a page without holes."""
+    for path in made.glob("raw/small/*/*/cell.json"):
+        record = json.loads(path.read_text())
+        kept = ("mismatch", "nominal", "certified") if record["method"] == "beta" else ("mismatch", "nominal")
+        record["evaluations"] = {name: record["evaluations"][name] for name in kept}
+        copy = tmp_path / path.relative_to(made)
+        copy.parent.mkdir(parents=True)
+        copy.write_text(json.dumps(record))
+    reproduction.write_table(tmp_path)
+    made_now = reproduction.write_pages(tmp_path, {"small": SMALL})
+    assert {path.name for path in made_now if path.suffix == ".png"} == {
+        "small.png",
+        "small-methods.png",
+        "small-certified.png",
+    }
+    page = (tmp_path / "reproduction.md").read_text(encoding="utf-8")
+    assert "strong 0.05" in page and "nan" not in page and page.count("![") == 2
+
+
+def test_the_pages_are_whole(made):
+    """Rows with n and interval for every method; settings and the cut beside the numbers; why a chip refused."""
+    reproduction.write_pages(made, {"large": LARGE, "small": SMALL})
+    first = (made / "reproduction.md").read_text(encoding="utf-8")
+    assert "| small | none | 6 | 4 | 12, 0.003 | 4 × 1 epochs | 3 | 0, 1 | 5 × 10 | 6 |" in first
+    assert first.count("cut from 9") >= 3 and "nan" not in first
+    page = (made / "reproduction-large.md").read_text(encoding="utf-8")
+    assert "xylo takes 63" in page and "nan" not in page
+    assert (
+        "By plain intervals, as in the paper:" in page
+        and "| rise (0.2) | along the adversarial direction (0.2) |" in page
+    )
+    for words in ("Mean of the dies", "Worst die", "5th percentile of the dies", "Yield: fraction of the dies at 0.9"):
+        assert words in page
+    for name in set(reproduction.all_evaluations()) - {"transfer", "rare"}:
+        section = page.split(f"## {name}: ")[1].split("\n## ")[0]
+        rows = [line for line in section.splitlines() if line.startswith("| beta |")]
+        assert rows and all(row.startswith("| beta | 3 | ") and " ±" in row for row in rows), name
+    for picture in ("conditions", "landscape", "certified", "chips"):
+        assert f"(figures/large-{picture}.png)" in page and (made / f"figures/large-{picture}.png").exists()
+
+
+def test_cells_of_tables():
+    """±: half the interval; bold: the best; small numbers that are no accuracies with two digits."""
+    assert cell(Point(0.972, 0.965, 0.979), 0.972) == "**.972** ±.007"
+    assert cell(Point(0.5, float("nan"), float("nan"))) == ".500" and cell(None) == "–"
+    assert cell(Point(1.9e-4, 1.4e-4, 2.4e-4), decimals=False) == ".00019 ±5e-5"
+    assert [short(value) for value in (0.0, 1.0, -0.25, 1.0324)] == [".000", "1.000", "-.250", "1.032"]
+    assert [short(value, decimals=False) for value in (0.0, 1.23, 123.0)] == ["0", "1.2", "1.2e2"]
+
+
+def test_wide_tables_are_parted():
+    assert [len(part) for part in _parts("abcdefghi")] == [4, 5] and "".join(_parts("abcdefghi")) == "abcdefghi"
+    assert _parts("abcdefg") == ["abcdefg"] and _parts(()) == []
+
+
+def test_levels_are_sorted_by_size():
+    assert sorted(["1 year", "25 s", "30 days", "1 hour", "1 day"], key=size) == [
+        "25 s", "1 hour", "1 day", "30 days", "1 year",
+    ]  # fmt: skip
+    assert sorted(["8", "10", "rolls", "2"], key=size) == ["2", "8", "10", "rolls"]
+
+
+def test_the_price_is_that_of_the_fastest_epoch(tmp_path):
+    """Of all seeds, whatever else slowed the others; over that of standard."""
+    for place, seconds in {"standard/0": [4.0, 9.0], "standard/1": [2.0, 3.0], "beta/0": [7.0, 6.0]}.items():
+        folder = tmp_path / "raw" / "x" / place
+        folder.mkdir(parents=True)
+        pd.DataFrame({"seconds": seconds}).to_csv(folder / "log.csv")
+    found = Book({}, {}, {}, {}, {}, {}, fastest_epochs(tmp_path))
+    assert found.price("x", "beta") == 3 and found.price("x", "standard") == 1 and found.price("x", "awp") is None
+
+
+def test_names_stay_apart():
+    """A cluster is spread about its middle, below 1; who is alone stays where they are."""
+    assert apart(np.array([0.1, 0.5, 0.5]), 0.1) == pytest.approx([0.1, 0.45, 0.55])
+    assert apart(np.array([1.0, 1.0]), 0.1) == pytest.approx([0.9, 1.0])
+
+
+def test_a_claim_about_all_is_shown_for_the_best_rival():
+    """The smallest lead is shown; where it holds but another does not, the claim fails, and says against whom."""
+    claim, curved = CLAIMS[0], next(claim for claim in CLAIMS if claim.ratio)
+    far = Verdict(claim, "x", "dropout", Interval(30.0, 5.0, 55.0), 3, 1)
+    near = Verdict(claim, "x", "awp", Interval(15.0, 12.0, 18.0), 3, 1)
+    (row,) = reproduction.overall([far, near])
+    assert row["compared"] == "beta − awp" and row["holds against"] == "1 of 2"
+    assert row["verdict"] == "FAILS (against dropout)"
+    assert reproduction.overall([near])[0]["verdict"] == "holds"
+    ratios = [Verdict(curved, "x", name, Interval(at, at, at), 3, 1) for name, at in (("awp", 0.2), ("abcd", 0.6))]
+    assert reproduction.overall(ratios)[0]["compared"] == "beta / abcd"
+
+
+def test_claims_across_tasks():
+    """A row for each claim, a column for each task; – where a task cannot test it."""
+    one, other = CLAIMS[0], CLAIMS[5]
+    good, bad = Interval(15.0, 12.0, 18.0), Interval(-5.0, -6.0, -4.0)
+    cases = [(one, "x", good), (one, "y", bad), (other, "y", good)]
+    rows = across(reproduction.overall([Verdict(claim, task, "awp", found, 3, 1) for claim, task, found in cases]))
+    assert rows == [
+        {"claim": one.text, "needs": "> +10", "x": "holds: +15.0 [+12.0, +18.0]", "y": "FAILS: -5.0 [-6.0, -4.0]"},
+        {"claim": other.text, "needs": "> -1", "x": "–", "y": "holds: +15.0 [+12.0, +18.0]"},
+    ]
