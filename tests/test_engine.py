@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import itertools
 import json
@@ -14,6 +15,8 @@ import warnings
 from pathlib import Path
 
 import hypothesis
+import numba
+import numpy as np
 import pytest
 import torch
 from conftest import DT, draw
@@ -284,8 +287,8 @@ def test_the_rate_chooses_the_path(rate, sparse, n_out, monkeypatch):
     every number is multiplied, whatever the rate."""
     used = []
     for path in ("gather", "scatter", "skinny", "skinny_scatter"):
-        loop = getattr(loops, path)
-        monkeypatch.setattr(loops, path, lambda *a, loop=loop, path=path: used.append(path) or loop(*a))
+        loop = getattr(loops, f"{path}_blocks")
+        monkeypatch.setattr(loops, f"{path}_blocks", lambda *a, loop=loop, path=path: used.append(path) or loop(*a))
     weight = draw(1, n_out, 70).requires_grad_()
     by("compiled", kernels.linear, events(0, rate, 40, 5, 70), weight, None)[0].sum().backward()
     few = {"skinny", "skinny_scatter"} if n_out == 8 else set()
@@ -356,12 +359,13 @@ def test_the_edition_of_compiled_code():
     """numba looks at loops.py alone to see whether compiled code is still good: a changed jit.py needs EDITION + 1
     there, and its hash here."""
     text = Path(loops.__file__).with_name("jit.py").read_bytes()
-    assert {loops.EDITION: hashlib.sha256(text).hexdigest()[:12]} == {2: "46d2a32c3d88"}
+    assert {loops.EDITION: hashlib.sha256(text).hexdigest()[:12]} == {3: "7668110e3b39"}
 
 
 def test_processors_without_the_instruction(tmp_path):
     """Positions of what is not 0 by a plain loop, where vectors cannot be compressed, NaN and −0 included."""
     code = """
+import numba
 import numpy as np
 from neurorobust.kernels import jit
 jit.COMPRESSES = False
@@ -694,33 +698,17 @@ def busy(seed=0):
     return [out.detach(), *torch.autograd.grad(out.square().sum(), [weight, args[2]]), *fleet]
 
 
-@pytest.fixture
-def all_sizes_are_spread(monkeypatch):
-    """Work of any size goes to more than one thread; torch's number of threads is put back."""
+@pytest.fixture(params=["openmp", "own"])
+def all_sizes_are_spread(request, monkeypatch):
+    """Work of any size goes to more than one thread, torch's or our own; torch's number of threads is put back."""
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "SMALL", 0)
+    if request.param == "own":
+        monkeypatch.setattr(threads, "openmp", lambda: (0, 0))
+    elif not any(threads.openmp()):
+        pytest.skip("torch runs on no OpenMP that can be called")
     yield
     torch.set_num_threads(before)
-
-
-def test_torchs_threads_rest_while_ours_work(all_sizes_are_spread, monkeypatch):
-    """They are paused before work goes to two threads, and only then; torch has them again for its next operation."""
-    if threads._pause() is None:
-        pytest.skip("torch runs on no OpenMP that can be paused")
-    pause, codes = threads._pause(), []
-    monkeypatch.setattr(threads, "_pause", lambda: lambda kind: codes.append(pause(kind)))
-    torch.set_num_threads(2)
-    large = torch.ones(400, 400)
-    for _ in range(3):
-        assert (large @ large + large).sum() == 400**3 + 400**2
-        threads.spread(lambda block: None, 2, 10**9)
-    assert codes == [0, 0, 0]
-    torch.set_num_threads(1)
-    threads.spread(lambda block: None, 2, 10**9)
-    monkeypatch.setattr(threads, "_PARENT", -1)  # as in a forked child
-    torch.set_num_threads(2)
-    threads.spread(lambda block: None, 2, 10**9)
-    assert codes == [0, 0, 0]
 
 
 def test_bits_do_not_depend_on_threads(all_sizes_are_spread):
@@ -733,45 +721,81 @@ def test_bits_do_not_depend_on_threads(all_sizes_are_spread):
         assert all(map(torch.equal, results[0], other))
 
 
+THREAD = ctypes.CDLL(None).pthread_self
+THREAD.restype, THREAD.argtypes = ctypes.c_size_t, ()
+
+
+@numba.njit(nogil=True)
+def mark(chip, block, low, high, done, who, meeting):
+    """Notes who did what; the blocks of a meeting wait until all of it are at work, which takes as many threads."""
+    for k in range(len(meeting)):
+        if meeting[k] == 5 * chip + block:
+            who[chip, block] = THREAD()
+            for _ in range(10**9):
+                if np.all(who.reshape(-1)[meeting] != 0):
+                    break
+                THREAD()
+    who[chip, block] = THREAD()
+    done[chip, block, low:high] += 1
+
+
+@numba.njit(nogil=True)
+def fail(chip, low, high, done, bad):
+    """Cannot do one of its parts."""
+    done[low] += 1
+    if low == bad:
+        raise ValueError
+
+
+_marked, _failed = jit.shared(mark, True), jit.shared(fail, False)
+PARTS = np.stack([np.arange(5) * 3, np.arange(5) * 3 + 3], 1)
+
+
+@numba.njit(nogil=True)
+def mark_blocks(crew, chips, parts, *rest):
+    return _marked(*crew, chips, parts, rest)
+
+
+@numba.njit(nogil=True)
+def fail_blocks(crew, chips, parts, *rest):
+    return _failed(*crew, chips, parts, rest)
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_as_many_threads_as_torch_has(n, all_sizes_are_spread):
-    """n threads meet at a barrier, so n work at once; no more than n ever do, the caller among them."""
+    """n threads meet, so n work at once; no more than n ever do, the caller among them; every block is done once."""
     torch.set_num_threads(n)
-    barrier, seen, done = threading.Barrier(n), set(), []
-
-    def work(block):
-        if block < n:
-            barrier.wait(timeout=20)
-        seen.add(threading.get_ident())
-        done.append(block)
-
-    threads.spread(work, 50, 10**9)
-    assert sorted(done) == list(range(50))
-    assert len(seen) == n and threading.get_ident() in seen
+    done, who = np.zeros((10, 5, 15), np.int64), np.zeros((10, 5), np.uint64)
+    meeting = np.arange(n) * 50 // n  # where the stretches of the threads begin
+    threads.spread(lambda crew: mark_blocks(crew, 10, PARTS, done, who, meeting), 50, 10**9)
+    assert (done.sum(0) == 10 * np.eye(5).repeat(3, 1)).all() and done.max() == 1
+    assert len(set(who.reshape(-1))) == n and THREAD() in who
     assert torch.get_num_threads() == n
 
 
 def test_small_work_stays_on_the_caller():
     """What is smaller than the price of a thread runs on none but the caller's."""
-    before, seen = torch.get_num_threads(), set()
+    before, done, who = torch.get_num_threads(), np.zeros((10, 5, 15), np.int64), np.zeros((10, 5), np.uint64)
     try:
         torch.set_num_threads(2)
-        threads.spread(lambda block: seen.add(threading.get_ident()), 50, threads.SMALL - 1)
+        nobody = np.zeros(0, np.int64)
+        threads.spread(lambda crew: mark_blocks(crew, 10, PARTS, done, who, nobody), 50, threads.SMALL - 1)
     finally:
         torch.set_num_threads(before)
-    assert seen == {threading.get_ident()}
+    assert (who == THREAD()).all() and done.sum() == 150
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_an_error_in_a_block_comes_out(n, all_sizes_are_spread):
-    """An exception in any block reaches the caller, and the next call works."""
+def test_a_block_that_fails_comes_out(n, all_sizes_are_spread):
+    """A block that cannot be done is an error of the caller's; the others are done, and the next call works."""
     torch.set_num_threads(n)
-    for bad in (0, 7, 49):
-        with pytest.raises(ZeroDivisionError):
-            threads.spread(lambda block, bad=bad: 1 / (block - bad), 50, 10**9)
-    done = []
-    threads.spread(done.append, 5, 10**9)
-    assert sorted(done) == list(range(5))
+    for bad in (0, 6, 12):
+        done = np.zeros(15, np.int64)
+        with pytest.raises(MemoryError, match="a loop over"):
+            threads.spread(lambda crew: fail_blocks(crew, 1, PARTS, done, bad), 5, 10**9)  # noqa: B023
+        assert done.sum() == 5
+    threads.spread(lambda crew: fail_blocks(crew, 1, PARTS, done, -1), 5, 10**9)
+    assert done.sum() == 10
 
 
 def test_calls_from_several_threads_do_not_mix(all_sizes_are_spread):

@@ -225,8 +225,8 @@ def describe() -> dict[str, str | int]:
     return about | {
         "in use": "compiled",
         "why": "for float32 and float64 on the CPU; plain torch elsewhere, and for surrogates or resets of your own",
-        "threading": "own threads, as many as torch.set_num_threads allows"
-        + ("; torch's rest meanwhile" if threads.rests() else "; torch's OpenMP threads, which spin, cannot be paused"),
+        "threading": ("torch's OpenMP threads" if any(threads.openmp()) else "own threads, for want of OpenMP")
+        + ", as many as torch.set_num_threads allows",
         "numba": jit.VERSION,
         "compiled code": str(jit.folder()),
     }

@@ -36,30 +36,18 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _blocks(rows: int, size: int, partial: int = 0, group: int = 1) -> list[tuple[int, int]]:
+def _blocks(rows: int, size: int, partial: int = 0, group: int = 1) -> np.ndarray:
     """Rows in blocks of whole groups, for ``size`` numbers to compute in all of which each block sums up ``partial`` by
     itself: how they are cut depends on nothing but the shapes."""
     groups = -(-rows // group)
     blocks = max(1, min(BLOCKS, groups, size // SMALLEST, PARTIAL_SUMS // max(partial, 1)))
-    return [
-        (block * groups // blocks * group, min((block + 1) * groups // blocks * group, rows)) for block in range(blocks)
-    ]
+    bounds = np.arange(blocks + 1) * groups // blocks * group
+    return np.minimum(np.stack([bounds[:-1], bounds[1:]], 1), rows)
 
 
-def _spread_rows(
-    function: Callable[..., None], chips: int, parts: list[tuple[int, int]], size: int, *rest: Any
-) -> None:
-    """function(chip, low, high, …) for every chip and part of the rows."""
-    n = len(parts)
-    spread(lambda k: function(k // n, *parts[k % n], *rest), chips * n, size)
-
-
-def _spread_blocks(
-    function: Callable[..., None], chips: int, parts: list[tuple[int, int]], size: int, *rest: Any
-) -> None:
-    """function(chip, block, low, high, …) for every chip and part of the rows."""
-    n = len(parts)
-    spread(lambda k: function(k // n, k % n, *parts[k % n], *rest), chips * n, size)
+def _spread(function: Callable[..., bool], chips: int, parts: np.ndarray, size: int, *rest: Any) -> None:
+    """A loop over blocks, for every chip and part of the rows."""
+    spread(lambda crew: function(crew, chips, parts, *rest), chips * len(parts), size)
 
 
 def _sums(shape: Sequence[int], dtype: torch.dtype) -> np.ndarray:
@@ -73,7 +61,7 @@ def _total(sums: np.ndarray) -> Tensor:
     out = empty((chips, *shape), torch.from_numpy(sums).dtype)
     flat, whole = sums.reshape(chips, blocks, -1), out.numpy().reshape(chips, -1)
     parts = _blocks(flat.shape[2], sums.size // max(chips, 1), group=loops.LINE)
-    _spread_rows(loops.total, chips, parts, sums.size, flat, whole)
+    _spread(loops.total_blocks, chips, parts, sums.size, flat, whole)
     return out
 
 
@@ -90,8 +78,8 @@ def _run_lif(
     spikes, x = empty(shape, coefficients.dtype), empty(shape if keep else (0, *shape[1:]), coefficients.dtype)
     arrays = _array(recurrent.mT), _array(coefficients), _array(refractory), tuple(numbers)
     parts = _blocks(shape[1], math.prod(shape[1:]))
-    _spread_rows(
-        loops.lif_forward, shape[0], parts, spikes.numel(), current, heard, *arrays, (spikes.numpy(), x.numpy())
+    _spread(
+        loops.lif_forward_blocks, shape[0], parts, spikes.numel(), current, heard, *arrays, (spikes.numpy(), x.numpy())
     )
     return spikes, x
 
@@ -121,8 +109,8 @@ def _run_lif_backward(
     g_recurrent = _sums((chips, blocks, n, n) if has_recurrent else (0, 0, n, n), spikes.dtype)
     g_weight = _sums((chips, blocks, weight, n) if weight else (1, 1, 0, n), spikes.dtype)
     g_bias = _sums((chips, blocks, n) if weight else (1, 1, n), spikes.dtype)
-    _spread_blocks(
-        loops.lif_backward,
+    _spread(
+        loops.lif_backward_blocks,
         chips,
         parts,
         spikes.numel(),
@@ -281,7 +269,7 @@ def integrate_op(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     v = empty(shape, current.dtype)
     parts = _blocks(shape[1], math.prod(shape[1:]))
     arrays = _array(current), _array(alpha), _array(gain), v.numpy()
-    _spread_rows(loops.filter_forward, shape[0], parts, v.numel(), *arrays)
+    _spread(loops.filter_forward_blocks, shape[0], parts, v.numel(), *arrays)
     return v
 
 
@@ -299,8 +287,8 @@ def integrate_backward_op(
     parts = _blocks(batch, v.numel() // chips, n)
     g_current = empty(v.shape, v.dtype)
     sums = _sums((chips, len(parts), 2, n), v.dtype)
-    _spread_blocks(
-        loops.filter_backward,
+    _spread(
+        loops.filter_backward_blocks,
         chips,
         parts,
         v.numel(),
@@ -362,10 +350,10 @@ def _project(x: Tensor, weight: Tensor, bias: Tensor, gathers: bool) -> Tensor:
     out = empty(_projected(x, weight, _chips(x, weight, bias)), x.dtype)
     if n_out <= SKINNY or gathers:
         offset = bias if bias.shape[0] else x.new_zeros((1, n_out))
-        loop, laid = (loops.skinny, weight) if n_out <= SKINNY else (loops.gather, weight.mT)
+        loop, laid = (loops.skinny_blocks, weight) if n_out <= SKINNY else (loops.gather_blocks, weight.mT)
         arrays = _array(x), _array(laid), _array(offset), out.numpy()
         parts = _blocks(out.shape[1] * out.shape[2], max(x.numel() // len(x), out.numel() // len(out)))
-        _spread_rows(loop, len(out), parts, x.numel() + out.numel(), *arrays)
+        _spread(loop, len(out), parts, x.numel() + out.numel(), *arrays)
         return out
     _product(x, weight, out)
     return out.add_(bias[:, None, None]) if bias.shape[0] else out
@@ -392,19 +380,19 @@ def _project_backward(
     g_x = empty((chips if needs[0] else 0, *x.shape[1:]), x.dtype)
     if needs[0] and n_out <= SKINNY:
         parts = _blocks(p * q, g_x.numel() // chips)
-        _spread_rows(loops.skinny_back, chips, parts, g_x.numel(), _array(gradient), _array(weight), g_x.numpy())
+        _spread(loops.skinny_back_blocks, chips, parts, g_x.numel(), _array(gradient), _array(weight), g_x.numpy())
     elif needs[0]:
         _product(gradient, weight.mT, g_x)
     if not needs[1]:
         return g_x, x.new_empty((0, n_out, n_in))
     if n_out > SKINNY and not gathers:
         return g_x, gradient.reshape(chips, p * q, n_out).mT @ x.reshape(len(x), p * q, n_in)
-    parts = _blocks(p * q, p * q * n_in, n_in * n_out)
-    loop, shape = (loops.skinny_scatter, (n_out, n_in)) if n_out <= SKINNY else (loops.scatter, (n_in, n_out))
-    sums = _sums((chips, len(parts), *shape), g_x.dtype)
-    _spread_blocks(loop, chips, parts, x.numel(), _array(x), _array(gradient), sums)
+    parts, skinny = _blocks(p * q, p * q * n_in, n_in * n_out), n_out <= SKINNY
+    loop = loops.skinny_scatter_blocks if skinny else loops.scatter_blocks
+    sums = _sums((chips, len(parts), *((n_out, n_in) if skinny else (n_in, n_out))), g_x.dtype)
+    _spread(loop, chips, parts, x.numel(), _array(x), _array(gradient), sums)
     g_weight = _total(sums)
-    return g_x, g_weight if n_out <= SKINNY else g_weight.mT.contiguous()
+    return g_x, g_weight if skinny else g_weight.mT.contiguous()
 
 
 @fake(project_backward_op)

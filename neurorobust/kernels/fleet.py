@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..surrogate import Triangle
 from . import loops
-from .compiled import _blocks, _spread_rows, coefficients_of
+from .compiled import _blocks, _spread, coefficients_of
 from .interface import Layer
 from .memory import empty
 from .reset import Dynamics, NoReset
@@ -91,5 +91,5 @@ def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     size = len(dies) * batch * steps * int(table[:, loops.N].sum())
     whole = numbers.numpy(), coefficients.numpy(), refractory.numpy()
     parts = _blocks(batch, size // len(dies), group=8)
-    _spread_rows(loops.fleet, len(dies), parts, size, heard, whole, table, sources, out.numpy())
+    _spread(loops.fleet_blocks, len(dies), parts, size, heard, whole, table, sources, out.numpy())
     return out

@@ -172,3 +172,84 @@ def _add_block(vectors: int):
 WIDE = 16 if COMPRESSES else 4
 """How many vectors of 16 numbers in float32 a processor's registers hold, and leave room for others."""
 add_block_wide, add_block_4, add_block_1 = _add_block(WIDE), _add_block(4), _add_block(1)
+
+
+def shared(function, numbered: bool):
+    """An intrinsic that runs ``function(chip, low, high, …)``, or ``(chip, block, low, high, …)`` if it is numbered,
+    for every chip and part of the rows, on several threads, none of which asks for the interpreter's lock.
+
+    It takes the addresses of OpenMP's ``GOMP_parallel`` and ``omp_get_thread_num``, or twice 0 to run on the calling
+    thread alone, the number of this thread then, counters of the blocks that are taken, one a thread, chips, parts
+    (blocks, 2), and a tuple of all other arguments. Each thread has a stretch of blocks of its own, the same in every
+    loop of as many, so that what one wrote is still near it when it reads; a thread that is done helps the others.
+    Returns whether all went well: what fails is memory.
+    """
+
+    @intrinsic
+    def share(typingctx, start, who, index, counters, chips, parts, rest):
+        own = (types.intp,) * (4 if numbered else 3) + tuple(rest.types)
+        called = typingctx.resolve_value_type(function).get_call_type(typingctx, own, {})
+
+        def generate(context, builder, signature, arguments):
+            taken, cut = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (3, 5))
+            blocks, threads = (builder.extract_value(array.shape, 0) for array in (cut, taken))
+            values = [blocks.type(0), arguments[1], arguments[2], taken.data, threads, cut.data, blocks]
+            values += [builder.mul(arguments[4], blocks), *cgutils.unpack_tuple(builder, arguments[6])]
+            packed = cgutils.alloca_once(builder, ir.LiteralStructType([value.type for value in values]))
+            for i, value in enumerate(values):
+                builder.store(value, cgutils.gep_inbounds(builder, packed, 0, i))
+            compiled = function.overloads[called.args]
+            context.add_linking_libs([compiled.library])
+            body = _body(context, builder.module, packed.type, (compiled.fndesc, called))
+            data = builder.bitcast(packed, cgutils.voidptr_t)
+            with builder.if_else(cgutils.is_null(builder, arguments[0])) as (alone, many):
+                with alone:
+                    builder.call(body, [data])
+                with many:
+                    unsigned = ir.IntType(32)
+                    kind = ir.FunctionType(ir.VoidType(), [body.type, data.type, unsigned, unsigned])
+                    parallel = builder.inttoptr(arguments[0], kind.as_pointer())
+                    builder.call(parallel, [body, data, builder.trunc(threads, unsigned), unsigned(0)])
+            failed = builder.load(cgutils.gep_inbounds(builder, packed, 0, 0))
+            return cgutils.is_null(builder, failed)
+
+        return types.boolean(start, who, index, counters, chips, parts, rest), generate
+
+    def _body(context, module, kind, called):
+        """What each thread does: take the next block of its own stretch, then of the others', until there is none."""
+        function_type = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t])
+        body = ir.Function(module, function_type, module.get_unique_name("neurorobust_share"))
+        body.linkage = "internal"
+        builder = ir.IRBuilder(body.append_basic_block("entry"))
+        packed = builder.bitcast(body.args[0], kind)
+        who, index, counters, threads, cut, blocks, total, *rest = (
+            builder.load(cgutils.gep_inbounds(builder, packed, 0, i)) for i in range(1, len(kind.pointee.elements))
+        )
+        one, me = blocks.type(1), cgutils.alloca_once_value(builder, index)
+        with builder.if_then(cgutils.is_not_null(builder, who)):
+            get = builder.inttoptr(who, ir.FunctionType(ir.IntType(32), []).as_pointer())
+            builder.store(builder.sext(builder.call(get, []), index.type), me)
+        with cgutils.for_range(builder, threads) as loop:
+            stretch = builder.urem(builder.add(builder.load(me), loop.index), threads)
+            begin = builder.udiv(builder.mul(stretch, total), threads)
+            end = builder.udiv(builder.mul(builder.add(stretch, one), total), threads)
+            again, work, done = (builder.append_basic_block(name) for name in ("again", "work", "done"))
+            builder.branch(again)
+            builder.position_at_end(again)
+            place = builder.gep(counters, [stretch])
+            number = builder.add(begin, builder.atomic_rmw("add", place, one, "monotonic"))
+            builder.cbranch(builder.icmp_signed("<", number, end), work, done)
+            builder.position_at_end(work)
+            chip, block = builder.sdiv(number, blocks), builder.srem(number, blocks)
+            at = builder.mul(block, blocks.type(2))
+            low, high = builder.load(builder.gep(cut, [at])), builder.load(builder.gep(cut, [builder.add(at, one)]))
+            which = [chip, block] if numbered else [chip]
+            status, _ = context.call_internal_no_propagate(builder, *called, [*which, low, high, *rest])
+            with builder.if_then(status.is_error):
+                builder.atomic_rmw("add", cgutils.gep_inbounds(builder, packed, 0, 0), one, "monotonic")
+            builder.branch(again)
+            builder.position_at_end(done)
+        builder.ret_void()
+        return body
+
+    return share

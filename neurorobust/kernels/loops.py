@@ -18,8 +18,10 @@ neurons with a slope are worked out one by one, many as a small matrix product. 
 some steps at once, one of its rows after the other, so that each is fetched and put back once for all its spikes in
 them.
 
-The functions that are ``apart`` are one loop each, over arrays that must not overlap where one is written. Lists of
-events are places, values there and how many: ``told`` of the input, ``fired`` of the layer's own spikes, all of them 1.
+Whatever goes through rows is ``lean``: a view counts who sees its array, and threads that count the same one wait for
+each other. The functions that are ``apart`` are one loop each, over arrays that must not overlap where one is written.
+Lists of events are places, values there and how many: ``told`` of the input, ``fired`` of the layer's own spikes, all
+of them 1.
 """
 
 from __future__ import annotations
@@ -41,13 +43,14 @@ from .jit import (
     list_set,
     part,
     prefetch,
+    shared,
 )
 
 GROUP = 4
 CHUNK = 32  # steps for which gradients of a matrix are collected
 LINE = 16  # numbers in a line of a cache, of 64 bytes, in float32
 COEFFICIENTS = 9
-EDITION = 2  # one more with every change of jit.py: compiled code is kept while this file stays as it is
+EDITION = 3  # one more with every change of jit.py: compiled code is kept while this file stays as it is
 
 
 @jit
@@ -788,17 +791,21 @@ def filter_step(v, current, alpha, gain, out):
         out[i] = v[i]
 
 
+@lean
+def filter_rows(low, high, current, alpha, gain, trace, v):
+    """:func:`filter_forward` for one chip."""
+    for row in range(low, high):
+        clear(v)
+        for t in range(current.shape[1]):
+            filter_step(v, current[row, t], alpha, gain, trace[row, t])
+
+
 @jit
 def filter_forward(chip, low, high, current, alpha, gain, trace):
     """v[t] = alpha v[t−1] + gain current[t] of rows ``low`` to ``high``."""
-    a = alpha[min(chip, len(alpha) - 1)]
-    g = gain[min(chip, len(gain) - 1)]
-    own = current[min(chip, len(current) - 1)]
+    a, g = alpha[min(chip, len(alpha) - 1)], gain[min(chip, len(gain) - 1)]
     v = np.empty(current.shape[3], current.dtype)
-    for row in range(low, high):
-        v[:] = 0
-        for t in range(current.shape[2]):
-            filter_step(v, own[row, t], a, g, trace[chip, row, t])
+    filter_rows(low, high, current[min(chip, len(current) - 1)], a, g, trace[chip], v)
 
 
 @apart
@@ -812,23 +819,32 @@ def filter_step_back(lam, g_row, arriving, before, alpha, gain, out, to_alpha, t
         to_gain[i] += now * arriving[i]
 
 
+@lean
+def filter_rows_back(low, high, arrays, own, grads, scratch):
+    """:func:`filter_backward` for one chip."""
+    gradient, current, trace = arrays
+    alpha, gain = own
+    g_current, to_alpha, to_gain = grads
+    lam, at_rest = scratch
+    clear(to_alpha)
+    clear(to_gain)
+    for row in range(low, high):
+        clear(lam)
+        for t in range(trace.shape[1] - 1, -1, -1):
+            before = trace[row, t - 1] if t > 0 else at_rest
+            out = g_current[row, t]
+            filter_step_back(lam, gradient[row, t], current[row, t], before, alpha, gain, out, to_alpha, to_gain)
+
+
 @jit
 def filter_backward(chip, block, low, high, gradient, current, trace, alpha, gain, grads):
     """Gradients of rows ``low`` to ``high``: of the current as they are, of alpha and gain summed into ``block``."""
     g_current, g_coefficients = grads
-    steps, n = trace.shape[2], trace.shape[3]
-    a = alpha[min(chip, len(alpha) - 1)]
-    g = gain[min(chip, len(gain) - 1)]
-    arriving = current[min(chip, len(current) - 1)]
-    own = g_coefficients[chip, block]
-    own[:] = 0
-    lam = np.empty(n, trace.dtype)
-    at_rest = np.zeros(n, trace.dtype)
-    for row in range(low, high):
-        lam[:] = 0
-        for t in range(steps - 1, -1, -1):
-            before, out = trace[chip, row, t - 1] if t > 0 else at_rest, g_current[chip, row, t]
-            filter_step_back(lam, gradient[chip, row, t], arriving[row, t], before, a, g, out, own[0], own[1])
+    own = alpha[min(chip, len(alpha) - 1)], gain[min(chip, len(gain) - 1)]
+    arrays = gradient[chip], current[min(chip, len(current) - 1)], trace[chip]
+    sums = g_coefficients[chip, block]
+    scratch = np.empty(trace.shape[3], trace.dtype), np.zeros(trace.shape[3], trace.dtype)
+    filter_rows_back(low, high, arrays, own, (g_current[chip], sums[0], sums[1]), scratch)
 
 
 @lean
@@ -875,19 +891,25 @@ def gather(chip, low, high, x, weight, bias, out):
     gather_rows(at, x, own, bias[min(chip, len(bias) - 1)], out, spare)
 
 
+@lean
+def skinny_rows(low, high, x, weight, bias, out, every):
+    """:func:`skinny` for one chip."""
+    width = out.shape[1]
+    for row in range(low, high):
+        result = out[row // width, row % width]
+        copy(result, bias)
+        dots(result, weight, x[row // width, row % width], every, result.shape[0])
+
+
 @jit
 def skinny(chip, low, high, x, weight, bias, out):
     """out = x weightᵀ + bias of rows ``low`` to ``high``, for few outputs: a product a number.
 
     x is (chips, p, q, n_in), weight (chips, n_out, n_in), bias (chips, n_out), out (chips, p, q, n_out).
     """
-    width, n_out = out.shape[2], out.shape[3]
     own, offset = weight[min(chip, len(weight) - 1)], bias[min(chip, len(bias) - 1)]
-    own_x, every = x[min(chip, len(x) - 1)], np.arange(n_out).astype(np.int32)
-    for row in range(low, high):
-        result = out[chip, row // width, row % width]
-        copy(result, offset)
-        dots(result, own, own_x[row // width, row % width], every, n_out)
+    every = np.arange(out.shape[3]).astype(np.int32)
+    skinny_rows(low, high, x[min(chip, len(x) - 1)], own, offset, out[chip], every)
 
 
 @lean
@@ -904,33 +926,42 @@ def skinny_back_row(g_x, gradient, weight):
         k += 1
 
 
+@lean
+def skinny_rows_back(low, high, gradient, weight, g_x):
+    """:func:`skinny_back` for one chip."""
+    width = g_x.shape[1]
+    for row in range(low, high):
+        skinny_back_row(g_x[row // width, row % width], gradient[row // width, row % width], weight)
+
+
 @jit
 def skinny_back(chip, low, high, gradient, weight, g_x):
     """The gradient of x in rows ``low`` to ``high`` of :func:`skinny`."""
-    width, own = g_x.shape[2], weight[min(chip, len(weight) - 1)]
-    for row in range(low, high):
-        i, j = row // width, row % width
-        skinny_back_row(g_x[chip, i, j], gradient[chip, i, j], own)
+    skinny_rows_back(low, high, gradient[chip], weight[min(chip, len(weight) - 1)], g_x[chip])
+
+
+@lean
+def skinny_rows_scatter(low, high, x, gradient, target):
+    """:func:`skinny_scatter` for one chip."""
+    row = low
+    while row + 4 <= high:
+        a, b, c, d = x[row], x[row + 1], x[row + 2], x[row + 3]
+        p, q, r, s = gradient[row], gradient[row + 1], gradient[row + 2], gradient[row + 3]
+        for k in range(target.shape[0]):
+            add_scaled_4(target[k], a, b, c, d, p[k], q[k], r[k], s[k])
+        row += 4
+    while row < high:
+        for k in range(target.shape[0]):
+            add_scaled_1(target[k], x[row], gradient[row, k])
+        row += 1
 
 
 @jit
 def skinny_scatter(chip, block, low, high, x, gradient, g_weight):
     """The gradient of the weight from rows ``low`` to ``high`` of :func:`skinny`, into ``g_weight[chip, block]``."""
     own_x = x[min(chip, len(x) - 1)].reshape(-1, x.shape[3])
-    own_g = gradient[chip].reshape(-1, gradient.shape[3])
-    target = g_weight[chip, block]
-    target[:] = 0
-    row = low
-    while row + 4 <= high:
-        a, b, c, d = own_x[row], own_x[row + 1], own_x[row + 2], own_x[row + 3]
-        p, q, r, s = own_g[row], own_g[row + 1], own_g[row + 2], own_g[row + 3]
-        for k in range(target.shape[0]):
-            add_scaled_4(target[k], a, b, c, d, p[k], q[k], r[k], s[k])
-        row += 4
-    while row < high:
-        for k in range(target.shape[0]):
-            add_scaled_1(target[k], own_x[row], own_g[row, k])
-        row += 1
+    g_weight[chip, block][:] = 0
+    skinny_rows_scatter(low, high, own_x, gradient[chip].reshape(-1, gradient.shape[3]), g_weight[chip, block])
 
 
 @lean
@@ -1065,3 +1096,73 @@ def fleet(chip, low, high, heard, dies, table, sources, out):
         silent[:] = 0
         counts[:] = 0
         fleet_row(row, heard, out[chip, row], die, table, sources, scratch)
+
+
+# Each loop over all blocks, on the threads that ``crew`` describes: the first arguments of :func:`~.jit.shared`. They
+# stand here because numba keeps compiled code as long as the file it is from stays as it is.
+_share_lif_forward = shared(lif_forward, False)
+_share_lif_backward = shared(lif_backward, True)
+_share_filter_forward = shared(filter_forward, False)
+_share_filter_backward = shared(filter_backward, True)
+_share_total = shared(total, False)
+_share_gather = shared(gather, False)
+_share_skinny = shared(skinny, False)
+_share_skinny_back = shared(skinny_back, False)
+_share_skinny_scatter = shared(skinny_scatter, True)
+_share_scatter = shared(scatter, True)
+_share_fleet = shared(fleet, False)
+
+
+@jit
+def lif_forward_blocks(crew, chips, parts, *rest):
+    return _share_lif_forward(*crew, chips, parts, rest)
+
+
+@jit
+def lif_backward_blocks(crew, chips, parts, *rest):
+    return _share_lif_backward(*crew, chips, parts, rest)
+
+
+@jit
+def filter_forward_blocks(crew, chips, parts, *rest):
+    return _share_filter_forward(*crew, chips, parts, rest)
+
+
+@jit
+def filter_backward_blocks(crew, chips, parts, *rest):
+    return _share_filter_backward(*crew, chips, parts, rest)
+
+
+@jit
+def total_blocks(crew, chips, parts, *rest):
+    return _share_total(*crew, chips, parts, rest)
+
+
+@jit
+def gather_blocks(crew, chips, parts, *rest):
+    return _share_gather(*crew, chips, parts, rest)
+
+
+@jit
+def skinny_blocks(crew, chips, parts, *rest):
+    return _share_skinny(*crew, chips, parts, rest)
+
+
+@jit
+def skinny_back_blocks(crew, chips, parts, *rest):
+    return _share_skinny_back(*crew, chips, parts, rest)
+
+
+@jit
+def skinny_scatter_blocks(crew, chips, parts, *rest):
+    return _share_skinny_scatter(*crew, chips, parts, rest)
+
+
+@jit
+def scatter_blocks(crew, chips, parts, *rest):
+    return _share_scatter(*crew, chips, parts, rest)
+
+
+@jit
+def fleet_blocks(crew, chips, parts, *rest):
+    return _share_fleet(*crew, chips, parts, rest)

@@ -1,24 +1,24 @@
-"""Work spread over threads of our own: no threading layer to choose, nothing that a fork could lock.
+"""Which threads the loops run on: torch's own OpenMP threads, called by compiled code.
 
-After every parallel operation torch's OpenMP threads go on spinning for some ms and would keep the cores from ours, so
-they are sent to rest before work is handed out; torch gets them back with its next operation (0.04 ms).
+After every operation of torch they go on spinning for some ms, so that threads of our own would find the cores taken;
+and they never need the interpreter's lock, for which threads wait on each other's cores. Where OpenMP is not to be had,
+and in a forked child, in which it would wait for its parent's threads for ever, threads of our own do the same work.
 """
 
 from __future__ import annotations
 
 import ctypes
-import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
 
+import numpy as np
 import torch
 
 SMALL = 30_000  # numbers to compute below which handing work to another thread costs more than it saves
-SOFT = 1  # omp_pause_soft
 _PARENT = os.getpid()  # of whatever has forked since
+Crew = tuple[int, int, int, np.ndarray]
 
 
 @cache
@@ -31,42 +31,40 @@ if hasattr(os, "register_at_fork"):
 
 
 @cache
-def _pause() -> Callable[[int], int] | None:
-    """``omp_pause_resource_all`` (OpenMP 5.0) of the library that torch has loaded; None if there is none."""
+def _found() -> tuple[int, int]:
+    """Where ``GOMP_parallel(body, data, threads, flags)``, which runs ``body(data)`` on so many threads, and
+    ``omp_get_thread_num()`` are in the OpenMP library that torch has loaded; (0, 0) if there is none."""
     try:
-        found: Any = ctypes.CDLL(torch._C.__file__).omp_pause_resource_all
+        library = ctypes.CDLL(torch._C.__file__)
+        functions = library.GOMP_parallel, library.omp_get_thread_num
     except (AttributeError, OSError):
-        return None
-    found.restype, found.argtypes = ctypes.c_int, (ctypes.c_int,)
-    return found
+        return 0, 0
+    start, who = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions)
+    return start, who
 
 
-def rests() -> bool:
-    """Whether torch's threads can be sent to rest: not in a forked child, which would wait for its parent's."""
-    return os.getpid() == _PARENT and _pause() is not None
+def openmp() -> tuple[int, int]:
+    """The addresses to call, or (0, 0) if threads of our own have to do it."""
+    return _found() if os.getpid() == _PARENT else (0, 0)
 
 
-def spread(work: Callable[[int], None], blocks: int, size: int) -> None:
-    """work(0), …, work(blocks − 1) on as many threads as torch may use, in any order.
+def spread(run: Callable[[Crew], bool], blocks: int, size: int) -> None:
+    """Run compiled code on as many threads as torch may use.
 
     Args:
-        work: of one block; releases the interpreter's lock while it is busy.
-        blocks: fixed by the caller, so that results do not depend on the number of threads.
+        run: is told the addresses of :func:`openmp`, or (0, 0), the number of a thread of ours, and a counter a thread
+            of the blocks that are taken; takes blocks until there is none; whether all went well. Releases the
+            interpreter's lock.
+        blocks: how many there are, fixed by the caller, so that results do not depend on the number of threads.
         size: how many numbers are computed in all.
+
+    Raises:
+        MemoryError: a block could not be done.
     """
     threads = min(torch.get_num_threads(), blocks) if size >= SMALL else 1
-    numbers = itertools.count()
-
-    def run() -> None:
-        while (block := next(numbers)) < blocks:
-            work(block)
-
-    pause = _pause()
-    if threads > 1 and pause is not None and rests():
-        pause(SOFT)
-    others = [_pool().submit(run) for _ in range(threads - 1)]
-    try:
-        run()
-    finally:
-        for other in others:
-            other.result()
+    counters, addresses = np.zeros(threads, np.int64), openmp() if threads > 1 else (0, 0)
+    crews = [(*addresses, index, counters) for index in range(1 if any(addresses) else threads)]
+    others = [_pool().submit(run, crew) for crew in crews[1:]]
+    well = [run(crews[0]), *(other.result() for other in others)]
+    if not all(well):
+        raise MemoryError(f"a loop over {size} numbers found no memory for what it needs besides its results.")
