@@ -21,7 +21,8 @@ from .noise import Noise
 from .params import NOWHERE, Params, Placement, forward
 
 Decode = Callable[[Tensor], Tensor]
-DIES_AT_ONCE, SAMPLES = 16, 250  # in a compiled loop, if memory allows; in a pass without one
+DIES_AT_ONCE, OUTPUTS = 16, 2**26  # in a compiled loop, if memory allows; numbers it puts out
+SAMPLES = 250  # in a pass without one
 SHARE = 8  # a compiled loop puts out at most one such part of the memory there is
 
 
@@ -210,13 +211,14 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
         ]
         for output in kernels.fleet_outputs(plans, x):
             yield network.decode(output.transpose(0, 1))
+        del some, plans, output  # before the next are made
 
 
 def _at_once(network: Network, x: Tensor) -> int:
     """How many dies, with what they put out for x, fit into the memory that a loop may fill; at most DIES_AT_ONCE."""
     outputs = x.shape[0] * x.shape[1] * network.layers()[network.names[-1]].n
     size = x.element_size() * (outputs + sum(value.numel() for value in network.parameters()))
-    return max(1, min(DIES_AT_ONCE, memory.available() // (SHARE * size)))
+    return max(1, min(DIES_AT_ONCE, OUTPUTS // outputs, memory.available() // (SHARE * size)))
 
 
 def _sources(names: Sequence[str], inputs: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:

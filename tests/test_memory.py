@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -49,11 +50,11 @@ def test_not_while_anybody_sees_it(store, view):
     seen = view(first)
     del first
     other = empty(SHAPE, torch.float32).fill_(2)
-    assert (seen == 1).all() and not store.idle
+    assert (seen == 1).all() and not store.waiting()
     del seen
-    assert len(store.idle) == 1
+    assert len(store.waiting()) == 1
     del other
-    assert len(store.idle) == 2
+    assert len(store.waiting()) == 2
 
 
 def test_not_while_autograd_needs_it(store):
@@ -68,19 +69,52 @@ def test_not_while_autograd_needs_it(store):
 def test_small_tensors_are_left_to_the_allocator(store):
     """Below LEAST bytes nothing is kept."""
     del (small := [empty((LEAST // 4 - 1,), torch.float32)])[0]
-    assert not small and not store.idle
+    assert not small and not store.waiting()
 
 
 def test_what_waits_is_bounded(store, monkeypatch):
-    """No more than KEPT bytes wait; those that have waited longest go first."""
-    monkeypatch.setattr(memory, "KEPT", 3 * LEAST)
-    tensors = [empty((LEAST + 1024 * k,), torch.float64) for k in range(4)]
-    sizes = [tensor.nbytes + memory.LINE for tensor in tensors]
-    while tensors:
-        del tensors[0]
-    assert sum(one.nbytes for one in store.idle) <= 3 * LEAST
-    assert [one.nbytes for one in store.idle] == sizes[len(sizes) - len(store.idle) :]
+    """No more than KEPT bytes wait; those that have waited longest go first, and what would fill the store alone does
+    not wait at all."""
+    monkeypatch.setattr(memory, "KEPT", 20 * LEAST)
+    for most in (3, 2):  # of 8 LEAST bytes each: the oldest of three goes
+        tensors = [empty((LEAST + 1024 * k,), torch.float64) for k in range(most)]
+        sizes = [tensor.nbytes + memory.LINE for tensor in tensors]
+        while tensors:
+            del tensors[0]
+        assert [one.nbytes for one in store.waiting()] == sizes[-2:]
+    empty((3 * LEAST,), torch.float64)
+    assert [one.nbytes for one in store.waiting()] == sizes[-2:]
     assert KEPT >= 2**26
+
+
+@pytest.mark.parametrize(
+    ("most", "used", "found"), [("max", "5", 900), ("700", "300", 400), ("300", "700", 0), ("", "", 900)]
+)
+def test_memory_of_the_machine_and_of_the_container(most, used, found, monkeypatch, tmp_path):
+    """What is free is the smaller of both; a container without a limit, or none, does not count."""
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: types.SimpleNamespace(available=900))
+    monkeypatch.setattr(memory, "CONTROL", tmp_path)
+    if most:
+        (tmp_path / "memory.max").write_text(most + "\n")
+        (tmp_path / "memory.current").write_text(used + "\n")
+    assert memory.available() == found
+
+
+def test_an_array_that_ends_in_the_middle_of_taking(store, monkeypatch):
+    """The garbage collector may end arrays at any step of take(): nothing is lost, nobody waits for a lock."""
+    kept = [empty((LEAST + 1024 * k,), torch.float32) for k in range(20)]
+    seen = len(kept)
+    sum_ = sum
+
+    def collecting(sizes):
+        kept and kept.pop()
+        return sum_(sizes)
+
+    monkeypatch.setattr("builtins.sum", collecting)
+    while kept:
+        store.take(1)
+    monkeypatch.undo()
+    assert len(store.waiting()) == seen
 
 
 def test_a_cycle_gives_it_back(store):
@@ -89,7 +123,7 @@ def test_a_cycle_gives_it_back(store):
     ring.append(ring)
     del ring
     gc.collect()
-    assert len(store.idle) == 1
+    assert len(store.waiting()) == 1
 
 
 def test_threads_never_share_it(store):

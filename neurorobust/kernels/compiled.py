@@ -41,7 +41,7 @@ def _blocks(rows: int, size: int, partial: int = 0, group: int = 1) -> np.ndarra
     itself: how they are cut depends on nothing but the shapes."""
     groups = -(-rows // group)
     blocks = max(1, min(BLOCKS, groups, size // SMALLEST, PARTIAL_SUMS // max(partial, 1)))
-    bounds = np.arange(blocks + 1) * groups // blocks * group
+    bounds = np.arange(blocks + 1, dtype=np.int64) * groups // blocks * group
     return np.minimum(np.stack([bounds[:-1], bounds[1:]], 1), rows)
 
 

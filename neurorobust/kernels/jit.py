@@ -179,22 +179,22 @@ def shared(function, numbered: bool):
     for every chip and part of the rows, on several threads, none of which asks for the interpreter's lock.
 
     It takes the addresses of OpenMP's ``GOMP_parallel`` and ``omp_get_thread_num``, or twice 0 to run on the calling
-    thread alone, the number of this thread then, counters of the blocks that are taken, one a thread, chips, parts
-    (blocks, 2), and a tuple of all other arguments. Each thread has a stretch of blocks of its own, the same in every
-    loop of as many, so that what one wrote is still near it when it reads; a thread that is done helps the others.
-    Returns whether all went well: what fails is memory.
+    thread alone, how many threads to start, the number of this thread where it is alone, counters of the blocks that
+    are taken, one a stretch, chips, parts (blocks, 2), and a tuple of all other arguments. Each thread has a stretch of
+    blocks of its own, the same in every loop of as many, so that what one wrote is still near it when it reads; a
+    thread that is done helps the others. Returns whether all went well: what fails is memory.
     """
 
     @intrinsic
-    def share(typingctx, start, who, index, counters, chips, parts, rest):
+    def share(typingctx, start, who, team, index, counters, chips, parts, rest):
         own = (types.intp,) * (4 if numbered else 3) + tuple(rest.types)
         called = typingctx.resolve_value_type(function).get_call_type(typingctx, own, {})
 
         def generate(context, builder, signature, arguments):
-            taken, cut = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (3, 5))
-            blocks, threads = (builder.extract_value(array.shape, 0) for array in (cut, taken))
-            values = [blocks.type(0), arguments[1], arguments[2], taken.data, threads, cut.data, blocks]
-            values += [builder.mul(arguments[4], blocks), *cgutils.unpack_tuple(builder, arguments[6])]
+            taken, cut = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (4, 6))
+            blocks, stretches = (builder.extract_value(array.shape, 0) for array in (cut, taken))
+            values = [blocks.type(0), arguments[1], arguments[3], taken.data, stretches, cut.data, blocks]
+            values += [builder.mul(arguments[5], blocks), *cgutils.unpack_tuple(builder, arguments[7])]
             packed = cgutils.alloca_once(builder, ir.LiteralStructType([value.type for value in values]))
             for i, value in enumerate(values):
                 builder.store(value, cgutils.gep_inbounds(builder, packed, 0, i))
@@ -209,11 +209,11 @@ def shared(function, numbered: bool):
                     unsigned = ir.IntType(32)
                     kind = ir.FunctionType(ir.VoidType(), [body.type, data.type, unsigned, unsigned])
                     parallel = builder.inttoptr(arguments[0], kind.as_pointer())
-                    builder.call(parallel, [body, data, builder.trunc(threads, unsigned), unsigned(0)])
+                    builder.call(parallel, [body, data, builder.trunc(arguments[2], unsigned), unsigned(0)])
             failed = builder.load(cgutils.gep_inbounds(builder, packed, 0, 0))
             return cgutils.is_null(builder, failed)
 
-        return types.boolean(start, who, index, counters, chips, parts, rest), generate
+        return types.boolean(start, who, team, index, counters, chips, parts, rest), generate
 
     def _body(context, module, kind, called):
         """What each thread does: take the next block of its own stretch, then of the others', until there is none."""
@@ -222,17 +222,17 @@ def shared(function, numbered: bool):
         body.linkage = "internal"
         builder = ir.IRBuilder(body.append_basic_block("entry"))
         packed = builder.bitcast(body.args[0], kind)
-        who, index, counters, threads, cut, blocks, total, *rest = (
+        who, index, counters, stretches, cut, blocks, total, *rest = (
             builder.load(cgutils.gep_inbounds(builder, packed, 0, i)) for i in range(1, len(kind.pointee.elements))
         )
         one, me = blocks.type(1), cgutils.alloca_once_value(builder, index)
         with builder.if_then(cgutils.is_not_null(builder, who)):
             get = builder.inttoptr(who, ir.FunctionType(ir.IntType(32), []).as_pointer())
             builder.store(builder.sext(builder.call(get, []), index.type), me)
-        with cgutils.for_range(builder, threads) as loop:
-            stretch = builder.urem(builder.add(builder.load(me), loop.index), threads)
-            begin = builder.udiv(builder.mul(stretch, total), threads)
-            end = builder.udiv(builder.mul(builder.add(stretch, one), total), threads)
+        with cgutils.for_range(builder, stretches) as loop:
+            stretch = builder.urem(builder.add(builder.load(me), loop.index), stretches)
+            begin = builder.udiv(builder.mul(stretch, total), stretches)
+            end = builder.udiv(builder.mul(builder.add(stretch, one), total), stretches)
             again, work, done = (builder.append_basic_block(name) for name in ("again", "work", "done"))
             builder.branch(again)
             builder.position_at_end(again)

@@ -13,10 +13,10 @@ x is the membrane above v_leak. Rules are whole numbers: surrogate (0 triangle, 
 detach, has_syn, adaptive, scaled.
 
 Forward a row goes by itself, and a spike adds a row of the matrix; where more than half of the neurons spike, the rows
-of the others are taken from the sum of all. Backward rows go in groups of four that share what they read of it: few
-neurons with a slope are worked out one by one, many as a small matrix product. The gradient of a matrix is added up for
-some steps at once, one of its rows after the other, so that each is fetched and put back once for all its spikes in
-them.
+of the others are taken from the sum of all, if none stands out. Backward rows go in groups of four that share what they
+read of it: few neurons with a slope are worked out one by one, many as a small matrix product. The gradient of a matrix
+is added up for some steps at once, one of its rows after the other, so that each is fetched and put back once for all
+its spikes in them.
 
 Whatever goes through rows is ``lean``: a view counts who sees its array, and threads that count the same one wait for
 each other. The functions that are ``apart`` are one loop each, over arrays that must not overlap where one is written.
@@ -50,7 +50,10 @@ GROUP = 4
 CHUNK = 32  # steps for which gradients of a matrix are collected
 LINE = 16  # numbers in a line of a cache, of 64 bytes, in float32
 COEFFICIENTS = 9
-EDITION = 3  # one more with every change of jit.py: compiled code is kept while this file stays as it is
+OUTLIER = (
+    64  # times the mean size of a neuron's other recurrent weights: none may be larger, for a sum to be taken apart
+)
+EDITION = 4  # one more with every change of jit.py: compiled code is kept while this file stays as it is
 
 
 @jit
@@ -292,13 +295,49 @@ def add_difference(out, a, b):
 
 
 @lean
-def list_spikes(z, active, spare):
-    """Where z spikes or, if more than half of it does, where it does not; how many those are, and whether it is so."""
+def sum_up(rows, whole, largest):
+    """The sum of all rows into ``whole``; whether those of a few may be taken from it: all are finite, and none is so
+    much larger than the others that they would drown in it. ``largest`` is room for a row."""
+    n = rows.shape[0]
+    others, like = rows.dtype.type(n - 1), rows.dtype.type(OUTLIER)
+    clear(whole)
+    clear(largest)
+    for j in range(n):
+        add_sizes(whole, largest, rows[j])
+    fits = True
+    for i in range(n):
+        fits &= largest[i] * others <= like * (whole[i] - largest[i])  # false of what is not finite
+    clear(whole)
+    for j in range(n):
+        add_1(whole, rows[j])
+    return fits
+
+
+@apart
+def add_sizes(total, largest, row):
+    """total += abs(row), and the largest so far."""
+    for i in range(row.shape[0]):
+        size = abs(row[i])
+        total[i] += size
+        largest[i] = size if size > largest[i] else largest[i]
+
+
+@lean
+def list_spikes(z, rows, active, rest, known):
+    """Where z spikes or, if more than half of it does, where it does not; how many those are, and whether it is so.
+
+    ``rest`` is the sum of all rows, worked out when it is first needed, and room for a row; ``known`` whether it has
+    not been (0), may be used (1) or not (2).
+    """
     count = positions(z, active)
     if 2 * count <= z.shape[0]:
         return count, False
-    invert(spare, z)
-    return positions(spare, active), True
+    if known[0] == 0:
+        known[0] = 1 if sum_up(rows, rest[0], rest[1]) else 2
+    if known[0] == 2:
+        return count, False
+    invert(rest[1], z)
+    return positions(rest[1], active), True
 
 
 @lean
@@ -319,8 +358,8 @@ def lif_forward_row(at, current, heard, recurrent, own, refractory, rules, outpu
     rests, hears = at
     spikes, x_trace = outputs
     x, weight, bias = heard
-    real, at_rest, silent, active, spare, rest = scratch
-    drive, state, whole = real[0], real[1:], rest[0]
+    real, at_rest, silent, active, spare, rest, known = scratch
+    drive, state = real[0], real[1:]
     keep, has_recurrent = x_trace.shape[0] > 0, recurrent.shape[1] > 0
     listed = 0, False
     for t in range(spikes.shape[0]):
@@ -328,13 +367,13 @@ def lif_forward_row(at, current, heard, recurrent, own, refractory, rules, outpu
         if hears:
             hear(drive, weight, x[t], spare)
         if has_recurrent:
-            add_spikes(drive, recurrent, listed, active, whole, rest[1])
+            add_spikes(drive, recurrent, listed, active, rest[0], rest[1])
         before = spikes[t - 1] if t > 0 else at_rest
         step(drive, before, spikes[t], silent, state, own, refractory, rests, rules)
         if keep:
             copy(x_trace[t], state[0])
         if has_recurrent:
-            listed = list_spikes(spikes[t], active, rest[1])
+            listed = list_spikes(spikes[t], recurrent, active, rest, known)
 
 
 @jit
@@ -356,9 +395,8 @@ def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refrac
     real = cleared(6, n, spikes.dtype)
     silent = np.empty(n, np.int32)
     spare, active = (np.empty(n_in, np.int32), np.empty(n_in, spikes.dtype)), np.empty(n, np.int32)
-    rest = cleared(2, n, spikes.dtype)  # the sum of the matrix's rows, and room for some of them
-    add_rows(rest[0], matrix, np.arange(matrix.shape[0]).astype(np.int32), matrix.shape[0] if matrix.shape[1] else 0)
-    scratch = real, np.zeros(n, spikes.dtype), silent, active, spare, rest
+    rest, known = cleared(2, n, spikes.dtype), np.zeros(1, np.int32)
+    scratch = real, np.zeros(n, spikes.dtype), silent, active, spare, rest, known
     at = pauses.max() > 0, hears
     for row in range(low, high):
         real[:] = 0

@@ -10,39 +10,58 @@ import math
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import psutil
 import torch
 from torch import Tensor
 
-LINE = 64  # bytes of a line of a cache, at which every tensor begins
+LINE = 64  # bytes of a line of a cache, at which a tensor of LEAST bytes or more begins
 LEAST = 2**17  # bytes: what is smaller the allocator keeps by itself
 KEPT = 2**28  # bytes that wait for their next use at most
+CONTROL = Path("/sys/fs/cgroup")
 
 
 class Store:
-    """Arrays of bytes that nobody uses; the one that has waited longest goes first when they are too many."""
+    """Arrays of bytes that nobody uses; those that have waited longest go first when they are too many."""
 
     def __init__(self) -> None:
+        self.returned: deque[np.ndarray] = deque()  # by whoever ends an array, perhaps in the middle of take()
         self.idle: list[np.ndarray] = []
-        self.lock = threading.RLock()  # taken again by an array that the garbage collector ends while it is held
+        self.lock = threading.Lock()
 
     def take(self, size: int) -> np.ndarray:
         """``size`` bytes with any content."""
         with self.lock:
-            for i in range(len(self.idle) - 1, -1, -1):
-                if self.idle[i].nbytes == size:
-                    return self.idle.pop(i)
-        return np.empty(size, np.uint8)
+            self._gather()
+            found = next((i for i in reversed(range(len(self.idle))) if self.idle[i].nbytes == size), None)
+            memory = None if found is None else self.idle.pop(found)
+        return np.empty(size, np.uint8) if memory is None else memory
+
+    def waiting(self) -> list[np.ndarray]:
+        """All that nobody uses, the longest waiting first."""
+        with self.lock:
+            self._gather()
+            return list(self.idle)
+
+    def _gather(self) -> None:
+        while self.returned:
+            self.idle.append(self.returned.popleft())
+        while sum(one.nbytes for one in self.idle) > KEPT:
+            del self.idle[0]
 
     def give(self, memory: np.ndarray) -> None:
-        """Back again."""
-        with self.lock:
-            self.idle.append(memory)
-            while sum(one.nbytes for one in self.idle) > KEPT:
-                del self.idle[0]
+        """Back again; what would fill the store alone goes back to the system."""
+        if memory.nbytes <= KEPT:
+            self.returned.append(memory)
+        while sum(one.nbytes for one in list(self.returned)) > KEPT:
+            try:
+                self.returned.popleft()
+            except IndexError:  # another thread was faster
+                break
 
 
 _store = Store()
@@ -50,7 +69,7 @@ _store = Store()
 
 def _unlock() -> None:
     """In a forked child, where nobody is left to open what another thread had locked."""
-    _store.lock = threading.RLock()
+    _store.lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -58,14 +77,19 @@ if hasattr(os, "register_at_fork"):
 
 
 def available() -> int:
-    """Bytes that can be had without swapping."""
-    return int(psutil.virtual_memory().available)
+    """Bytes that can be had without swapping, of the machine and of the container (cgroup, version 2)."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        most, used = (int((CONTROL / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # there is none, or it has no limit ("max")
+        return free
+    return min(free, max(most - used, 0))
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """A tensor with any content; its memory goes to the next that asks for as much once no tensor or array sees it.
 
-    It is numpy's, which asks the system for huge pages.
+    It is numpy's, which asks the system for huge pages, and so cannot be resized.
     """
     kind = np.dtype(np.float32 if dtype == torch.float32 else np.float64)
     size = math.prod(shape) * kind.itemsize

@@ -8,17 +8,19 @@ and in a forked child, in which it would wait for its parent's threads for ever,
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
 import numpy as np
 import torch
 
 SMALL = 30_000  # numbers to compute below which handing work to another thread costs more than it saves
-_PARENT = os.getpid()  # of whatever has forked since
-Crew = tuple[int, int, int, np.ndarray]
+# Of whatever has forked since; a child of multiprocessing's fork may be what imports this first.
+_PARENT = -1 if type(multiprocessing.current_process()).__name__ == "ForkProcess" else os.getpid()
+Crew = tuple[int, int, int, int, np.ndarray]
 
 
 @cache
@@ -52,19 +54,23 @@ def spread(run: Callable[[Crew], bool], blocks: int, size: int) -> None:
     """Run compiled code on as many threads as torch may use.
 
     Args:
-        run: is told the addresses of :func:`openmp`, or (0, 0), the number of a thread of ours, and a counter a thread
-            of the blocks that are taken; takes blocks until there is none; whether all went well. Releases the
-            interpreter's lock.
+        run: is told the addresses of :func:`openmp`, or (0, 0), how many threads to start, the number of a thread of
+            ours, and counters of the blocks that are taken; takes blocks until there is none; whether all went well.
+            Releases the interpreter's lock.
         blocks: how many there are, fixed by the caller, so that results do not depend on the number of threads.
         size: how many numbers are computed in all.
 
     Raises:
         MemoryError: a block could not be done.
     """
-    threads = min(torch.get_num_threads(), blocks) if size >= SMALL else 1
+    team = torch.get_num_threads()  # always all of them: a team of another size costs OpenMP its threads
+    threads = min(team, blocks) if size >= SMALL else 1
     counters, addresses = np.zeros(threads, np.int64), openmp() if threads > 1 else (0, 0)
-    crews = [(*addresses, index, counters) for index in range(1 if any(addresses) else threads)]
+    crews = [(*addresses, team, index, counters) for index in range(1 if any(addresses) else threads)]
     others = [_pool().submit(run, crew) for crew in crews[1:]]
-    well = [run(crews[0]), *(other.result() for other in others)]
-    if not all(well):
+    try:
+        well = [run(crews[0])]
+    finally:
+        wait(others)
+    if not all([*well, *(other.result() for other in others)]):
         raise MemoryError(f"a loop over {size} numbers found no memory for what it needs besides its results.")
