@@ -327,6 +327,7 @@ def test_the_command_says_its_plan(tmp_path, monkeypatch):
     assert [job["cell"] for job in jobs] == ["mini/standard/0", "mini/beta/0"]
     assert all(job["left"] == {"nominal": ["test"], "mismatch": ["0.3"]} and job["seconds"] > 0 for job in jobs)
     assert jobs[0]["from"] == ["a pass now", "a step now"]
-    assert "train, nominal, mismatch" in CliRunner().invoke(app, words, env={"COLUMNS": "200"}).output
+    table = CliRunner().invoke(app, words).output  # however narrow it is
+    assert all(word in table for word in ("train", "nominal", "mismatch"))
     assert "whole numbers" in str(CliRunner().invoke(app, [*words, "--seeds", "a"]).exception)
     assert "does not exist" in str(CliRunner().invoke(app, ["reproduce", "ecg", "betta", "--plan"]).exception)
