@@ -1,6 +1,6 @@
-"""What the main job's parts take on one thread, at any commit that has them.
+"""What the main job's parts take on so many threads, one by default, at any commit that has them.
 
-    python benchmarks/main_shape.py                                 # here
+    python benchmarks/main_shape.py 2                               # here
     cd OTHER && PYTHONPATH=. python HERE/benchmarks/main_shape.py   # at another commit that is checked out there
 
 128 adaptive neurons on ``dynapse2``, 140 steps: a training step of 25 beats with three attack steps, 30 dies on all
@@ -10,6 +10,7 @@ test beats, a ten-step attack on 200 beats; ms, the best of 20, 2 and 2.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 
@@ -31,7 +32,7 @@ def best(work: Callable[[], object], runs: int) -> float:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(int((sys.argv[1:] or [1])[0]))
     chip, task = chipmodels.load("dynapse2"), nr.tasks.ecg()
     network = task.network(chip, n_hidden=128, seed=0)
     batch, params = (task.train.x[:25], task.train.y[:25]), dict(network.named_parameters())
