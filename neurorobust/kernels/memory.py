@@ -57,11 +57,11 @@ class Store:
         """Back again; what would fill the store alone goes back to the system."""
         if memory.nbytes <= KEPT:
             self.returned.append(memory)
-        while sum(one.nbytes for one in list(self.returned)) > KEPT:
+        if self.lock.acquire(blocking=False):  # else whoever holds it, this thread perhaps, or the next gathers it
             try:
-                self.returned.popleft()
-            except IndexError:  # another thread was faster
-                break
+                self._gather()
+            finally:
+                self.lock.release()
 
 
 _store = Store()
