@@ -85,7 +85,7 @@ def legend(figure: Figure, shown: Mapping[str, Style], more: Sequence[Line2D] = 
     lines = [Line2D([], [], color=style.color, lw=2, label=style.label) for style in shown.values() if style.told][::-1]
     others = sum(not style.told for style in shown.values())
     if others:
-        lines.append(Line2D([], [], color=GREY, lw=1.2, label=f"{others} other methods"))
+        lines.append(Line2D([], [], color=GREY, lw=1.2, label=f"{others} other method{'s' * (others > 1)}"))
     lines += more
     columns = min(len(lines), 4 if figure.get_figwidth() < 8 else 7)
     figure.legend(handles=lines, loc="outside upper center", ncols=columns, frameon=False, fontsize=8.5)
