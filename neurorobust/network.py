@@ -23,6 +23,7 @@ from .params import NOWHERE, Params, Placement, forward
 Decode = Callable[[Tensor], Tensor]
 DIES_AT_ONCE, OUTPUTS = 16, 2**26  # in a compiled loop, if memory allows; numbers it puts out
 SAMPLES = 250  # in a pass without one
+SIDE_BY_SIDE, SEQUENCES = 4, 4  # dies in a pass with a slope at most; arrays of all neurons' steps it keeps
 SHARE = 8  # a compiled loop puts out at most one such part of the memory there is
 
 
@@ -219,6 +220,19 @@ def _at_once(network: Network, x: Tensor) -> int:
     outputs = x.shape[0] * x.shape[1] * network.layers()[network.names[-1]].n
     size = x.element_size() * (outputs + sum(value.numel() for value in network.parameters()))
     return max(1, min(DIES_AT_ONCE, OUTPUTS // outputs, memory.available() // (SHARE * size)))
+
+
+def side_by_side(network: nn.Module, x: Tensor) -> int:
+    """How many dies should go through one pass that is differentiated, together under ``torch.func.vmap``; a die's
+    logits and slopes do not depend on it.
+
+    One, unless the network is one that :meth:`Network.plan` knows: then a few, as long as the memory of what they keep
+    is kept for the next pass.
+    """
+    if not isinstance(network, Network) or network.plan() is None:
+        return 1
+    sequence = x.element_size() * x.shape[0] * x.shape[1] * sum(layer.n for layer in network.layers().values())
+    return max(1, min(SIDE_BY_SIDE, memory.KEPT // (SEQUENCES * sequence)))
 
 
 def _sources(names: Sequence[str], inputs: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:

@@ -66,9 +66,10 @@ class Rogue(Attack):
     objectives = (kl,)
 
     def explore(self, search):
-        for far in (1e9, -math.inf, math.nan):
-            search.look({name: zero + far for name, zero in search.center.items()})
-        search.slope({name: zero - 1e9 for name, zero in search.center.items()})
+        yield from search.look(
+            {name: zero + far for name, zero in search.center.items()} for far in (1e9, -math.inf, math.nan)
+        )
+        yield from search.slope({name: zero - 1e9 for name, zero in search.center.items()})
 
 
 def key(seed: int) -> torch.Generator:

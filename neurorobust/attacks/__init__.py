@@ -1,7 +1,7 @@
 """Attacks: searches for the worst deviations, one file each."""
 
 from .apgd import APGD
-from .attack import Attack, Point, Search
+from .attack import Asking, Attack, Point, Question, Search
 from .ball import Ball
 from .l2_ball import L2Ball
 from .objectives import OBJECTIVES, cross_entropy, jensen_shannon, kl, l2, margin, mse, objective, reverse_kl
@@ -16,10 +16,12 @@ __all__ = [
     "OBJECTIVES",
     "PGA",
     "SPSA",
+    "Asking",
     "Attack",
     "Ball",
     "L2Ball",
     "Point",
+    "Question",
     "RandomSearch",
     "Search",
     "Suite",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..params import Deviations
-from .attack import Ascent, Point, Search
+from .attack import Ascent, Asking, Point, Search
 from .objectives import Objective
 
 MOMENTUM = 0.75
@@ -34,12 +34,12 @@ class APGD(Ascent):
     init_std: float = 1e-3
     divergence: str | Objective = "ce"
 
-    def explore(self, search: Search) -> None:
-        here = best = search.slope(self.start(search))
+    def explore(self, search: Search) -> Asking[None]:
+        here = best = yield from search.slope(self.start(search))
         following = search.ball.climb(here.deviations, here.slopes, eta := 2.0)
         rises, last, checked, marks = 0, 0, (eta, best.value), checkpoints(self.steps)
         for k in range(1, self.steps):
-            before, here = here, search.slope(following)
+            before, here = here, (yield from search.slope(following))
             rises += here.value > before.value
             if here.value > best.value:
                 best = here
@@ -49,7 +49,7 @@ class APGD(Ascent):
                 if stuck:
                     here, eta = best, eta / 2
             following = _with_momentum(search, before, here, eta)
-        search.look(following)
+        yield from search.look([following])
 
 
 def _with_momentum(search: Search, before: Point, here: Point, eta: float) -> Deviations:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,19 +17,39 @@ from .ball import Ball
 from .objectives import Objective, objective
 
 Loss = Callable[[Deviations], Tensor]
+T = TypeVar("T")
+S = TypeVar("S", bound="Search")
+
+ABREAST = 16  # searches under way at once
+LOOKS = 16  # dies looked at in one question
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A place that was looked at: its deviations, the loss there and the loss's slope in them."""
+    """A place that was looked at: its deviations, the loss there and the loss's slope in them, if it was asked for."""
 
     deviations: Deviations
     value: float
-    slopes: Deviations
+    slopes: Deviations = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a search wants to know before it goes on: the loss of each of some dies and, if ``slope``, its slope."""
+
+    dies: Sequence[Deviations]
+    slope: bool
+
+
+Asking = Generator[Question, Sequence[Point], T]
+"""What asks questions, is sent the answers, and returns a T: ``result = yield from asking``."""
 
 
 class Search:
     """One search under way: the attack looks through it, at nothing outside the ball, and it remembers the worst.
+
+    What an attack asks is answered together with the questions of other searches, so it waits for each answer:
+    ``yield from``.
 
     Attributes:
         center: zeros of the right shapes.
@@ -35,40 +57,34 @@ class Search:
         worst, worst_value: the highest loss so far; without ``project``, the last point instead.
     """
 
-    def __init__(self, loss: Loss, center: Deviations, ball: Ball, generator: torch.Generator, *, project: bool = True):
-        self.loss, self.center, self.ball, self.generator, self.project = loss, center, ball, generator, project
+    def __init__(self, center: Deviations, ball: Ball, generator: torch.Generator, *, project: bool = True):
+        self.center, self.ball, self.generator, self.project = center, ball, generator, project
         self.worst, self.worst_value = center, -torch.inf
         self._looks = 0
 
-    def look(self, deviations: Deviations) -> float:
-        """The loss at the nearest deviations in the ball."""
-        here = self._inside(deviations)
-        with torch.no_grad():
-            value = float(self.loss(here))
-        self._remember(here, value)
-        return value
+    def look(self, dies: Iterable[Deviations]) -> Asking[list[float]]:
+        """The losses at the nearest deviations in the ball, a few dies at a time."""
+        values, rest = [], map(self._inside, dies)
+        while some := list(islice(rest, LOOKS)):
+            for point in (yield Question(some, slope=False)):
+                self._remember(point)
+                values.append(point.value)
+        return values
 
-    def slope(self, deviations: Deviations) -> Point:
+    def slope(self, deviations: Deviations) -> Asking[Point]:
         """The nearest deviations in the ball, the loss and its slope there; 0 for what the loss does not depend on."""
-        here = self._inside(deviations)
-        leaves = {name: delta.requires_grad_() for name, delta in here.items()}
-        value = self.loss(leaves)
-        if not value.requires_grad:
-            raise ValueError(
-                "loss: does not depend on any deviation in the ball through a gradient; use RandomSearch or SPSA."
-            )
-        gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
-        here = {name: delta.detach() for name, delta in here.items()}
-        self._remember(here, value.item())
-        return Point(here, value.item(), dict(zip(here, gradients)))
+        (point,) = yield Question([self._inside(deviations)], slope=True)
+        self._remember(point)
+        return point
 
     def _inside(self, deviations: Deviations) -> Deviations:
         inside = self.ball.project(deviations) if self.project else deviations
         return {name: delta.detach() for name, delta in inside.items()}
 
-    def _remember(self, deviations: Deviations, value: float) -> None:
-        if not self._looks or not self.project or value > self.worst_value:
-            self.worst, self.worst_value = deviations, -torch.inf if value != value else value
+    def _remember(self, point: Point) -> None:
+        if not self._looks or not self.project or point.value > self.worst_value:
+            self.worst = point.deviations
+            self.worst_value = -torch.inf if point.value != point.value else point.value
         self._looks += 1
 
 
@@ -97,8 +113,9 @@ class Attack(ABC):
         return True
 
     @abstractmethod
-    def explore(self, search: Search) -> None:
-        """Look at points: ``search.look(deviations)`` or, with the slope, ``search.slope(deviations)``."""
+    def explore(self, search: Search) -> Asking[None]:
+        """Look at points: ``values = yield from search.look(dies)``, or with the slope ``point = yield from
+        search.slope(deviations)``."""
 
     def search(
         self, loss: Loss, center: Deviations, ball: Ball, generator: torch.Generator, *, project: bool = True
@@ -110,9 +127,78 @@ class Attack(ABC):
             ball, generator: how far to go, and the random numbers.
             project: False for :class:`PGA`'s reproduction of published figures: no projection, the last point counts.
         """
-        search = Search(loss, center, ball, generator, project=project)
-        self.explore(search)
+        search = Search(center, ball, generator, project=project)
+
+        def answer(asked: Sequence[tuple[Search, Question]]) -> list[list[Point]]:
+            return [[look_at(loss, die, slope=question.slope) for die in question.dies] for _, question in asked]
+
+        explore_abreast([(self, search)], answer)
         return search.worst
+
+
+def look_at(loss: Loss, deviations: Deviations, *, slope: bool) -> Point:
+    """The loss of one die and, if asked for, its slope; 0 for what the loss does not depend on.
+
+    Raises:
+        ValueError: a slope is asked for and the loss has none in any deviation.
+    """
+    if not slope:
+        with torch.no_grad():
+            return Point(deviations, float(loss(deviations)))
+    leaves = {name: delta.detach().requires_grad_() for name, delta in deviations.items()}
+    value = loss(leaves)
+    slopes = slopes_of(value, leaves)
+    return Point({name: delta.detach() for name, delta in leaves.items()}, value.item(), slopes)
+
+
+def slopes_of(value: Tensor, leaves: Deviations) -> Deviations:
+    """The slope of a value in each deviation; ValueError if it has none."""
+    if not value.requires_grad:
+        raise ValueError(
+            "loss: does not depend on any deviation in the ball through a gradient; use RandomSearch or SPSA."
+        )
+    slopes = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(leaves, slopes))
+
+
+def explore_abreast(
+    searches: Iterable[tuple[Attack, S]], answer: Callable[[Sequence[tuple[S, Question]]], Sequence[Sequence[Point]]]
+) -> None:
+    """Explore with every attack through its search, ``ABREAST`` at once, step by step.
+
+    Args:
+        searches: which may be made when their turn comes.
+        answer: from one question of each search that is under way to the points of each.
+
+    Raises:
+        TypeError: an attack's ``explore`` does not wait for its answers.
+    """
+    coming = iter(searches)
+    under_way: list[tuple[Asking[None], S, Question]] = []
+    while True:
+        while len(under_way) < ABREAST and (pair := next(coming, None)):
+            attack, search = pair
+            asking = attack.explore(search)
+            if not isinstance(asking, Iterator):
+                raise TypeError(
+                    f"{type(attack).__name__}.explore: got {asking!r}; expected a generator: write 'yield from' before "
+                    f"search.look(…) and search.slope(…)."
+                )
+            under_way += _asked(asking, search, None)
+        if not under_way:
+            return
+        answers = answer([(search, question) for _, search, question in under_way])
+        under_way = [
+            still for (asking, search, _), points in zip(under_way, answers) for still in _asked(asking, search, points)
+        ]
+
+
+def _asked(asking: Asking[None], search: S, points: Sequence[Point] | None) -> list[tuple[Asking[None], S, Question]]:
+    """The next question, nothing if there is none."""
+    try:
+        return [(asking, search, next(asking) if points is None else asking.send(points))]
+    except StopIteration:
+        return []
 
 
 class OneObjective(Attack):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import check_number
-from .attack import Ascent, Search
+from .attack import Ascent, Asking, Search
 from .objectives import Objective
 
 
@@ -37,9 +37,9 @@ class PGA(Ascent):
         super().__post_init__()
         check_number("stride", self.stride, strict=True)
 
-    def explore(self, search: Search) -> None:
+    def explore(self, search: Search) -> Asking[None]:
         following = self.start(search)
         for _ in range(self.steps):
-            here = search.slope(following)
+            here = yield from search.slope(following)
             following = search.ball.climb(here.deviations, here.slopes, self.stride / self.steps)
-        search.look(following)
+        yield from search.look([following])

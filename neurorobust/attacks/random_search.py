@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import check_count
-from .attack import OneObjective, Search
+from .attack import Asking, OneObjective, Search
 from .objectives import Objective, objective
 
 
@@ -24,6 +24,5 @@ class RandomSearch(OneObjective):
     def passes(self) -> int:
         return self.steps + 1
 
-    def explore(self, search: Search) -> None:
-        for _ in range(self.passes):
-            search.look(search.ball.draw(search.center, search.generator))
+    def explore(self, search: Search) -> Asking[None]:
+        yield from search.look(search.ball.draw(search.center, search.generator) for _ in range(self.passes))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from ..attacks import Attack, Ball, Search, Suite
+from ..attacks import Attack, Ball, Question, Suite
 from ..chip import ChipModel
 from ..errors import check_count
 from ..network import placement_of
@@ -17,7 +16,7 @@ from ..params import Deviations, apply, evaluating, nominal
 from ..tasks.task import Data
 from .blocks import ATTACKED, JUDGED, judged_outputs
 from .noisy import noisy_logits
-from .worst_case import Witness, suite_of
+from .worst_case import Trail, Witness, suite_of
 
 
 def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 100) -> float:
@@ -64,10 +63,13 @@ def _time_passes(network: nn.Module, data: Data, ball: Ball, suite: Suite) -> tu
     """Seconds of one pass without and one with a slope, 0 if the suite makes none of these."""
     with evaluating(network):
         witness = Witness(network, data, ball)
-        objective = suite.members[0][0].objectives[0]
-        search = Search(partial(witness.loss, objective, ""), witness.center, ball, torch.Generator())
-        look = _seconds(lambda: search.look(witness.center))
-        return look, _seconds(lambda: search.slope(witness.center)) if count_passes(suite)[0] else 0.0
+        attack = suite.members[0][0]
+        trail = Trail(witness, attack, attack.objectives[0], torch.Generator(), 0)
+
+        def seconds(slope: bool) -> float:
+            return _seconds(lambda: witness.answer([(trail, Question([witness.center], slope))]))
+
+        return seconds(False), seconds(True) if count_passes(suite)[0] else 0.0
 
 
 def count_passes(suite: Suite) -> tuple[int, int]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from ..attacks import Attack, Ball, RandomSearch, Suite
+from ..attacks import Attack, Ball, Point, Question, RandomSearch, Search, Suite
+from ..attacks.attack import explore_abreast, slopes_of
 from ..attacks.objectives import Objective, name_of
 from ..console import progress
 from ..errors import check_count, check_finite, unknown
-from ..network import placement_of
-from ..params import Deviations, apply, evaluating, expand, nominal
+from ..network import fleet_logits, placement_of, side_by_side
+from ..params import Deviations, Params, apply, evaluating, expand, nominal
 from ..randomness import generator
 from ..tasks.task import Data, check_data
-from .blocks import examined, in_blocks
+from .blocks import ATTACKED, examined, in_blocks
 from .statistics import check_outputs, recall, score
 
 NOTHING = Suite(())
@@ -44,8 +44,17 @@ class WorstCase:
     passes: int
 
 
+class Trail(Search):
+    """A search for a witness: what it raises, what it is called and its place in the order of all."""
+
+    def __init__(self, witness: Witness, attack: Attack, objective: Objective, key: torch.Generator, rank: int):
+        super().__init__(witness.center, witness.ball, key)
+        self.objective, self.attack, self.rank = objective, repr(attack), rank
+
+
 class Witness:
-    """Runs the network for an attack and remembers the die with the lowest score it was shown."""
+    """Runs the network for attacks, as many dies in a pass as it and the memory allow, and remembers the die with the
+    lowest score it was shown; of several, the one a search of the lowest rank came to first."""
 
     def __init__(self, network: nn.Module, data: Data, ball: Ball, tick: Callable[[], None] = lambda: None):
         self.network, self.data, self.ball, self.tick = network, data, ball, tick
@@ -57,22 +66,60 @@ class Witness:
         with torch.no_grad():
             self.clean = in_blocks(network, self.params, data.x)
         check_outputs(self.clean, data.y)
-        self.lowest, self.outputs = score(self.clean, data.y), self.clean
+        self.at_once = 1 if len(data) > ATTACKED else side_by_side(network, data.x)
+        self.lowest, self.outputs, self.rank = score(self.clean, data.y), self.clean, -1
         self.deviations, self.finder, self.passes = self.center, "the nominal parameters", 0
 
-    def outputs_of(self, deviations: Deviations, attack: str) -> Tensor:
-        """The network's outputs on a die, which is remembered if it is the worst."""
-        self.passes += 1
-        outputs = in_blocks(self.network, apply(self.params, deviations, self.placement), self.data.x)
-        self.tick()
-        found = score(outputs.detach(), self.data.y)
-        if found < self.lowest:
-            self.lowest, self.outputs, self.finder = found, outputs.detach(), attack
-            self.deviations = {name: delta.detach().clone() for name, delta in deviations.items()}
-        return outputs
+    def answer(self, asked: Sequence[tuple[Trail, Question]]) -> list[list[Point]]:
+        """The points that each search asks for."""
+        steep = self._slopes([(trail, die) for trail, question in asked if question.slope for die in question.dies])
+        flat = self._looks([(trail, die) for trail, question in asked if not question.slope for die in question.dies])
+        return [[next(steep if question.slope else flat) for _ in question.dies] for _, question in asked]
 
-    def loss(self, objective: Objective, attack: str, deviations: Deviations) -> Tensor:
-        return objective(self.outputs_of(deviations, attack), self.clean, self.data.y)
+    def candidates(self, dies: Sequence[Deviations]) -> None:
+        """Dies that were found elsewhere, shown before any search."""
+        for number, (die, outputs) in enumerate(zip(dies, self._outputs(dies))):
+            self._note(die, outputs, f"candidate {number}", number)
+
+    def _looks(self, wanted: Sequence[tuple[Trail, Deviations]]) -> Iterator[Point]:
+        for (trail, die), outputs in zip(wanted, self._outputs([die for _, die in wanted])):
+            self._note(die, outputs, trail.attack, trail.rank)
+            yield Point(die, float(trail.objective(outputs, self.clean, self.data.y)))
+
+    def _outputs(self, dies: Sequence[Deviations]) -> Iterator[Tensor]:
+        return fleet_logits(self.network, (self._at(die) for die in dies), self.data.x)
+
+    def _slopes(self, wanted: Sequence[tuple[Trail, Deviations]]) -> Iterator[Point]:
+        for first in range(0, len(wanted), self.at_once):
+            some = wanted[first : first + self.at_once]
+            leaves = {name: torch.stack([die[name] for _, die in some]).requires_grad_() for name in self.center}
+            outputs = self._together(leaves)
+            values = [trail.objective(own, self.clean, self.data.y) for (trail, _), own in zip(some, outputs)]
+            slopes = slopes_of(torch.stack(values).sum(), leaves)
+            for i, ((trail, die), value) in enumerate(zip(some, values)):
+                self._note(die, outputs[i].detach(), trail.attack, trail.rank)
+                yield Point(die, value.item(), {name: slope[i] for name, slope in slopes.items()})
+
+    def _together(self, leaves: Deviations) -> Tensor:
+        """Outputs on dies side by side, differentiable."""
+
+        def run(die: Deviations) -> Tensor:
+            return in_blocks(self.network, self._at(die), self.data.x)
+
+        if len(next(iter(leaves.values()))) == 1:
+            return run({name: leaf[0] for name, leaf in leaves.items()})[None]
+        return torch.func.vmap(run)(leaves)
+
+    def _at(self, deviations: Deviations) -> Params:
+        return apply(self.params, deviations, self.placement)
+
+    def _note(self, deviations: Deviations, outputs: Tensor, attack: str, rank: int) -> None:
+        self.passes += 1
+        self.tick()
+        found = score(outputs, self.data.y)
+        if (found, rank) < (self.lowest, self.rank):
+            self.lowest, self.outputs, self.finder, self.rank = found, outputs.clone(), attack, rank
+            self.deviations = {name: delta.clone() for name, delta in deviations.items()}
 
     def inside(self, candidate: Mapping[str, Tensor]) -> Deviations:
         """A die found elsewhere, projected into the ball; 0 where it does not deviate."""
@@ -169,16 +216,19 @@ def find(
     examined(network, data)
     with evaluating(network):
         witness = Witness(network, data, ball, tick)
-        dies = [witness.inside(candidate) for candidate in candidates]
-        with torch.no_grad():
-            for number, die in enumerate(dies):
-                witness.outputs_of(die, f"candidate {number}")
-        for member, restarts in suite_of(attack).members:
-            for restart in range(restarts):
-                for objective in member.objectives:
-                    key = generator(seed, type(member).__name__, name_of(objective), restart)
-                    member.search(partial(witness.loss, objective, repr(member)), witness.center, ball, key)
+        witness.candidates([witness.inside(candidate) for candidate in candidates])
+        explore_abreast(_trails(witness, suite_of(attack), seed, len(candidates)), witness.answer)
     return witness.report()
+
+
+def _trails(witness: Witness, suite: Suite, seed: int, rank: int) -> Iterator[tuple[Attack, Trail]]:
+    """Every search of a suite, in its order."""
+    for member, restarts in suite.members:
+        for restart in range(restarts):
+            for objective in member.objectives:
+                key = generator(seed, type(member).__name__, name_of(objective), restart)
+                yield member, Trail(witness, member, objective, key, rank)
+                rank += 1
 
 
 def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:

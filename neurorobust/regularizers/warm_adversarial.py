@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..attacks import Ball, objective
-from ..attacks.attack import Search
+from ..attacks.attack import look_at
 from ..attacks.objectives import Objective
 from ..errors import check_count, check_number
 from ..params import Deviations, apply, forward
@@ -58,15 +58,13 @@ class WarmAdversarial(Regularizer):
     def total(self, step: Step) -> Tensor:
         constant, clean = {name: value.detach() for name, value in step.params.items()}, step.clean[0].detach()
         ball, center = around(step, self.ball)
-        search = Search(
-            lambda deviations: self.divergence(step.logits(constant, deviations), clean, step.y),
-            center,
-            ball,
-            step.generator,
-        )
+
+        def loss(deviations: Deviations) -> Tensor:
+            return self.divergence(step.logits(constant, deviations), clean, step.y)
+
         here = self._carried_from(center, step.generator)
         for _ in range(self.steps):
-            point = search.slope(here)
+            point = look_at(loss, ball.project(here), slope=True)
             here = ball.project(ball.climb(point.deviations, point.slopes, self.stride))
         self.carried.update(here)
         attacked = forward(step.network, apply(step.params, here, step.placement), step.x)[0]
