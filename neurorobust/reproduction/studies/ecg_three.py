@@ -3,7 +3,17 @@
 from dataclasses import replace
 
 from ...tasks import ecg_three
+from ..study import Detail
 from .ecg import study as ecg
 
 order = 3
-study = replace(ecg, name="ecg_three", load=ecg_three, tuned_on=ecg, shipped=("standard", "beta"))
+study = replace(
+    ecg,
+    name="ecg_three",
+    load=ecg_three,
+    epochs=10,
+    tuned_on=ecg,
+    detail=Detail(samples=500, attacked=100),
+    cut="half of those on two classes; 100 beats attacked",
+    shipped=("standard", "beta"),
+)

@@ -2,7 +2,7 @@
 
 from ...tasks import Task, fashion_mnist
 from ...training import Schedule
-from ..study import BEST_RIVAL, Study
+from ..study import BEST_RIVAL, Detail, Study
 from .ecg import study as ecg
 
 order = 2
@@ -17,9 +17,10 @@ study = Study(
     name="fashion_mnist",
     load=load,
     methods=("standard", "forward_noise", "beta", "beta_weights", BEST_RIVAL),
-    epochs=5,
-    schedule=Schedule(learning_rate=1e-3, batch_size=100, select_every=5),
+    epochs=3,
+    schedule=Schedule(learning_rate=1e-3, batch_size=100, select_every=3),
     tuned_on=ecg,
-    cut="on 20000 of its 60000 images",
+    detail=Detail(samples=400, attacked=100),
+    cut="on 20000 of its 60000 images; 100 samples attacked",
     shipped=("beta",),
 )
