@@ -20,7 +20,7 @@ from neurorobust import reproduction
 from neurorobust.evaluation.statistics import Interval
 from neurorobust.methods import METHODS
 from neurorobust.plotting import COLORS, STYLE
-from neurorobust.reproduction.book import Book, Place, Point, book, fastest_epochs, size
+from neurorobust.reproduction.book import Book, Place, Point, book, size
 from neurorobust.reproduction.claims import CLAIMS, Verdict
 from neurorobust.reproduction.drawing import all_drawings, styles
 from neurorobust.reproduction.drawings.price import apart
@@ -46,7 +46,7 @@ def made(tmp_path_factory) -> Path:
 def numbers(made) -> Book:
     table = pd.read_csv(made / "results.csv", dtype={"seed": str, "level": str}, keep_default_na=False)
     table["value"] = pd.to_numeric(table["value"], errors="coerce")
-    return book(table, fastest_epochs(made))
+    return book(table)
 
 
 @pytest.fixture(scope="module")
@@ -170,16 +170,6 @@ def test_levels_are_sorted_by_size():
         "25 s", "1 hour", "1 day", "30 days", "1 year",
     ]  # fmt: skip
     assert sorted(["8", "10", "rolls", "2"], key=size) == ["2", "8", "10", "rolls"]
-
-
-def test_the_price_is_that_of_the_fastest_epoch(tmp_path):
-    """Of all seeds, whatever else slowed the others; over that of standard."""
-    for place, seconds in {"standard/0": [4.0, 9.0], "standard/1": [2.0, 3.0], "beta/0": [7.0, 6.0]}.items():
-        folder = tmp_path / "raw" / "x" / place
-        folder.mkdir(parents=True)
-        pd.DataFrame({"seconds": seconds}).to_csv(folder / "log.csv")
-    found = Book({}, {}, {}, {}, {}, {}, fastest_epochs(tmp_path))
-    assert found.price("x", "beta") == 3 and found.price("x", "standard") == 1 and found.price("x", "awp") is None
 
 
 def test_names_stay_apart():

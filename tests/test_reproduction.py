@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from filelock import FileLock
 from mini_run import NAMES, Here, complete
 from mini_study import MINI
@@ -205,6 +206,22 @@ def test_done_again_gives_the_same_numbers(done, tmp_path):
         reproduction.check(reproduction.cells_of(MINI, (), None, tmp_path), NAMES, 1)
 
 
+def test_the_price_of_a_step_leaves_the_network_alone(done):
+    """A standard step costs itself, another one what its passes cost; no gradient is left, and --check looks away."""
+    from neurorobust.reproduction.work import train
+
+    cell = Cell(MINI, "beta", 0, done)
+    network, price = train(cell), reproduction.all_evaluations()["price"]
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    found = price.measure(network, "step", cell)
+    assert found["ms"] > 0 and found["ratio"] == found["ms"] / found["standard ms"]
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(value.grad is None for value in network.parameters())
+    assert reproduction.check([cell], ("price", "nominal"), 1).cells[0].compared == sum(
+        isinstance(value, float) for value in cell.read()["evaluations"]["nominal"]["levels"]["test"]["values"].values()
+    )
+
+
 def test_a_tampered_number_is_found(done, tmp_path):
     """One die of one fleet, moved by a thousandth."""
     cell = replace(Cell(MINI, "beta", 0, done), out=tmp_path)
@@ -266,7 +283,7 @@ def test_every_study_and_evaluation_is_whole():
 def test_the_committed_pages_follow_from_the_committed_raw_data(tmp_path):
     """Table, pages and claims, made again from docs/results/raw, are the ones that are committed."""
     committed = TESTS.parent / "docs" / "results"
-    for path in (*committed.glob("raw/*/*/*/cell.json"), *committed.glob("raw/*/*/*/log.csv")):
+    for path in committed.glob("raw/*/*/*/cell.json"):
         copy = tmp_path / path.relative_to(committed)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())

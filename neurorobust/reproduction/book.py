@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +45,6 @@ class Book:
         seeds: of each task and method.
         levels: of each task and evaluation.
         metrics: of each task and evaluation. measured: the methods that have one.
-        epoch: seconds of an epoch, of each task and method.
     """
 
     values: Mapping[tuple[str, ...], float]
@@ -55,7 +53,6 @@ class Book:
     levels: Mapping[tuple[str, str], Sequence[str]]
     metrics: Mapping[tuple[str, str], Sequence[str]]
     measured: Mapping[tuple[str, str], Set[str]]
-    epoch: Mapping[tuple[str, str], float]
 
     def point(self, task: str, method: str, place: Place) -> Point | None:
         """The mean over seeds; None where nothing was measured."""
@@ -75,11 +72,6 @@ class Book:
         """Whether there are numbers of an evaluation."""
         return (task, evaluation) in self.levels
 
-    def price(self, task: str, method: str) -> float | None:
-        """Time of an epoch over that of a standard one; None if one of them is not known."""
-        own, standard = self.epoch.get((task, method)), self.epoch.get((task, "standard"))
-        return None if own is None or standard is None else own / standard
-
     def best_rival(self, task: str) -> str | None:
         """The rival of the paper with the highest mean of accuracy at mismatch 0.3 and under the strong attacks; of
         those where most of the three were measured."""
@@ -92,8 +84,8 @@ class Book:
         return max(scores, key=lambda method: scores[method]) if scores else None
 
 
-def book(table: pd.DataFrame, epoch: Mapping[tuple[str, str], float]) -> Book:
-    """From the table, and what :func:`fastest_epochs` found."""
+def book(table: pd.DataFrame) -> Book:
+    """From the table."""
     values: dict[tuple[str, ...], float] = {}
     methods: dict[str, set[str]] = {}
     seeds: dict[tuple[str, str], set[str]] = {}
@@ -118,7 +110,6 @@ def book(table: pd.DataFrame, epoch: Mapping[tuple[str, str], float]) -> Book:
         {key: sorted(words, key=size) for key, words in levels.items()},
         {key: sorted(words) for key, words in metrics.items()},
         measured,
-        epoch,
     )
 
 
@@ -130,14 +121,3 @@ def size(level: str) -> tuple[float, str]:
         return float(number) * seconds[unit], ""
     except (KeyError, ValueError):
         return float("inf"), level
-
-
-def fastest_epochs(out: Path) -> dict[tuple[str, str], float]:
-    """Seconds of the fastest epoch of any seed, by task and method: the one that other work disturbed least."""
-    found: dict[tuple[str, str], float] = {}
-    for path in sorted((out / "raw").glob("*/*/*/log.csv")):
-        task, method = path.parts[-4:-2]
-        seconds = pd.read_csv(path)["seconds"].min()
-        if seconds > 0:
-            found[task, method] = min(float(seconds), found.get((task, method), np.inf))
-    return found

@@ -74,7 +74,7 @@ def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Rand
 
     Args:
         cells: to choose from; those that have not been trained are left out.
-        names: evaluations to compare.
+        names: evaluations to compare; those that measure time are left out.
         n: how many; all if there are fewer.
         draw: chooses; the system's generator by default.
 
@@ -90,7 +90,8 @@ def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Rand
 
 
 def _again(cell: Cell, names: Sequence[str], folder: Path) -> Checked:
-    stored = cell.read()
+    known = all_evaluations()
+    stored, names = cell.read(), [name for name in names if name in known and not known[name].timed]
     for die in folder_of(cell.out, cell.study, "").glob("*/*/die-*.npz"):  # what transfer takes from other cells
         if die.parent != cell.folder:
             copy = folder / die.relative_to(cell.out)
@@ -111,7 +112,7 @@ def _again(cell: Cell, names: Sequence[str], folder: Path) -> Checked:
 def _numbers(record: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, float]]:
     """Every number of the evaluations, each die by itself, under a name for people."""
     for name, entry in record["evaluations"].items():
-        if name not in names or name not in all_evaluations():
+        if name not in names:
             continue
         for level, found in entry["levels"].items():
             for metric, value in found["values"].items():

@@ -37,6 +37,7 @@ class Evaluation:
         passes: forward passes of one sample that a level takes, for the estimate of time; a slope counts three.
         stage: 0 what every network needs, 1 what the claims need besides, 2 what is beyond.
         shown: the metric that tables show. beside: others, with their titles.
+        timed: whether it measures time, which no two runs have in common.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Evaluation:
     stage: int = 0
     shown: str = SCORE
     beside: Mapping[str, str] = field(default_factory=dict)
+    timed: bool = False
 
     def pending(self, cell: Cell, done: Mapping[str, Any]) -> list[str]:
         """The levels that are to be measured and are not done."""

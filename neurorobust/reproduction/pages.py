@@ -9,7 +9,7 @@ import matplotlib
 import pandas as pd
 
 from .. import files, plotting
-from .book import Book, book, fastest_epochs
+from .book import Book, book
 from .claims import Verdict, tested
 from .drawing import all_drawings
 from .drawings.methods import HEADLINE
@@ -39,7 +39,7 @@ def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[P
     rows = pd.read_csv(out / "results.csv", dtype={"seed": str, "level": str}, keep_default_na=False)
     rows["value"] = pd.to_numeric(rows["value"], errors="coerce")
     known, verdicts = records(out), tested(out)
-    numbers = book(rows, fastest_epochs(out))
+    numbers = book(rows)
     shown = [study for name, study in (studies or all_studies()).items() if name in numbers.methods]
     figures = {study.name: _figures(study, numbers, out) for study in shown}
     claims = overall(verdicts)

@@ -17,23 +17,24 @@ LEVELS = ("0.05", "0.1")
 def draw(study: Study, book: Book) -> Figure | None:
     """A dot for every method, named at the right."""
     task, shown = study.name, styles(study.name, book)
-    prices = {name: price for name in shown if (price := book.price(task, name)) is not None}
+    found = {name: book.point(task, name, Place("price", "step", "ratio")) for name in shown}
+    prices = {name: point.value for name, point in found.items() if point is not None}
     panels = {
         level: {name: point for name in prices if (point := book.point(task, name, Place("strong", level))) is not None}
         for level in LEVELS
     }
-    panels = {level: found for level, found in panels.items() if len(found) > 1}
+    panels = {level: points for level, points in panels.items() if len(points) > 1}
     if not panels:
         return None
     figure = Figure(figsize=(5 * len(panels), 3.9), layout="constrained")
-    for ax, (level, found) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+    for ax, (level, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
         places = {}
-        for name, point in found.items():
+        for name, point in points.items():
             color = shown[name].color if shown[name].told else "0.45"
             ax.plot([prices[name]] * 2, [point.low, point.high], color=color, lw=1.2, alpha=0.4)
             ax.plot(prices[name], point.value, "o", color=color, ms=5.5)
             places[name] = (prices[name], point.value, color)
-        _axes(ax, level, list(found.values()))
+        _axes(ax, level, list(points.values()))
         _names(ax, places)
     figure.axes[0].set_ylabel("balanced accuracy, strong suite")
     return figure
@@ -97,7 +98,7 @@ def _middle(group: list[float]) -> float:
 
 drawing = Drawing(
     draw,
-    "What robustness costs: the fastest epoch of all seeds over that of standard, as other work kept the machine busy",
+    "What robustness costs: CPU time of a training step over that of a standard one, in turns on the same network",
     order=2,
     suffix="-price",
 )
