@@ -76,7 +76,8 @@ def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
         _fill(layers, table, *die)
     table[:, loops.RESTS] = refractory.amax((0, 2)).numpy()
     out = empty((len(dies), batch, steps, int(table[-1, loops.N])), x.dtype)
-    heard = hearing(x.unsqueeze(0)).lists, x.shape[2]
+    lists = hearing(x.unsqueeze(0)).lists
+    heard = *lists, not len(lists[2]), x.shape[2]
     size = len(dies) * batch * steps * int(table[:, loops.N].sum())
     whole = numbers.numpy(), coefficients.numpy(), refractory.numpy()
     parts = _blocks(batch, size // len(dies), group=8)

@@ -1097,8 +1097,7 @@ def fleet_row(row, heard, out, die, table, sources, scratch):
     """One row of one chip through all layers, step by step; nothing is kept but the output of the last layer."""
     numbers, coefficients, refractory = die
     states, silent, active, counts = scratch
-    (starts, places, values), n_in = heard
-    binary = len(values) == 0
+    starts, places, values, binary, n_in = heard
     last, steps = table.shape[0] - 1, out.shape[0]
     for t in range(steps):
         begin, end = starts[row * steps + t], starts[row * steps + t + 1]
@@ -1140,9 +1139,9 @@ def fleet_row(row, heard, out, die, table, sources, scratch):
 def fleet(chip, low, high, heard, dies, table, sources, out):
     """Output of the last layer for rows ``low`` to ``high`` of one chip.
 
-    ``heard`` is the lists of events and the number of inputs; ``dies`` are numbers (chips, all of a chip's),
-    coefficients and bias (chips, layers, 10, most neurons of a layer), refractory (chips, layers, most); out is
-    (chips, batch, steps, n).
+    ``heard`` is lists of events, whether all are 1, and the number of inputs; ``dies`` are numbers (chips, all of a
+    chip's), coefficients and bias (chips, layers, 10, most neurons of a layer), refractory (chips, layers, most); out
+    is (chips, batch, steps, n).
     """
     numbers, coefficients, refractory = dies
     _, layers, most = refractory.shape
