@@ -227,7 +227,11 @@ def test_a_fleet_lists_its_input_once(lists, monkeypatch):
         for die, logits in zip(dies, nr.network.fleet_logits(net, dies, x), strict=True):
             assert listed._open.get() is None
             torch.testing.assert_close(logits, functional_call(net, die, (x,))[0])
-    assert lists() == 1
+        assert lists() == 1
+        with Listed(x):  # what is open around fleets, they share
+            for _ in range(PASSES):
+                list(nr.network.fleet_logits(net, dies, x))
+        assert lists() == 2
 
 
 ADVERSARIAL = Adversarial(cross_entropy, nr.attacks.PGA(steps=3), nr.Ball.uniform(0.1), 0.5)
