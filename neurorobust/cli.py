@@ -578,17 +578,16 @@ def reproduce(
             raise typer.Exit(1)
         return
     if plan:
-        todo = reproduction.plan(cells, names)
-        seconds, sources = reproduction.seconds_of(todo), reproduction.sources_of(todo)
+        todo = reproduction.estimates(reproduction.plan(cells, names))
         _print(
             {
                 "jobs": [
-                    {"cell": job.cell.name, "left": job.left, "seconds": seconds[job], "from": sources[job]}
-                    for job in todo
+                    {"cell": job.cell.name, "left": job.left, "seconds": one.seconds, "from": list(one.sources)}
+                    for job, one in todo.items()
                 ]
             },
             as_json,
-            lambda: reproduction.forecast(todo, seconds, jobs),
+            lambda: reproduction.forecast(todo, jobs),
         )
         return
     failed = {} if pages else reproduction.complete(cells, names, jobs)

@@ -204,15 +204,17 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
             yield torch.cat([forward(network, die, block)[0] for block in x.split(SAMPLES)])
         return
     network.check(x)
-    whole, remaining = _Plan(network), iter(dies)
+    whole, remaining, listed = _Plan(network), iter(dies), kernels.Listed(x)
     while some := list(islice(remaining, _at_once(network, x))):
         plans = [
             functional_call(whole, {f"network.{name}": value for name, value in die.items()}, (), strict=False)
             for die in some
         ]
-        for output in kernels.fleet_outputs(plans, x):
+        with listed:  # and closed before anything is handed out
+            outputs = kernels.fleet_outputs(plans, x)
+        for output in outputs:
             yield network.decode(output.transpose(0, 1))
-        del some, plans, output  # before the next are made
+        del some, plans, outputs, output  # before the next are made
 
 
 def _at_once(network: Network, x: Tensor) -> int:

@@ -242,7 +242,8 @@ def test_the_plan_says_how_long(tmp_path, monkeypatch):
     jobs = reproduction.plan(reproduction.cells_of(two, (), None, tmp_path), ["mismatch"])
     assert [job.cell.name for job in jobs] == ["mini/standard/0", "mini/beta/0", "mini/standard/1", "mini/beta/1"]
     fleet = MINI.detail.dies * MINI.detail.samples * 1e-5
-    assert list(reproduction.seconds_of(jobs).values()) == pytest.approx([16 + fleet, 16 + fleet, 8 + fleet, 8 + fleet])
+    seconds = [one.seconds for one in reproduction.estimates(jobs).values()]
+    assert seconds == pytest.approx([16 + fleet, 16 + fleet, 8 + fleet, 8 + fleet])
 
 
 def test_the_plan_takes_earlier_figures(tmp_path, monkeypatch):

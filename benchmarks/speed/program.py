@@ -156,7 +156,7 @@ def show_scaling(as_json: bool) -> int:
         report = {line.what: {"times_ms": line.times_ms, "exponent": line.exponent} for line in grown}
         print(json.dumps({"factors": FACTORS, "growth": report, "large_fleet": {"chips": CHIPS, "ratio": large}}))
         return 0
-    headings = ("ms at", *(f"{factor / 4:g} ×" for factor in FACTORS), "exponent")
+    headings = ("ms at", *(f"{factor} ×" for factor in FACTORS), "exponent")
     rows = ((line.what, *line.times_ms, f"{line.exponent:.3f}") for line in grown)
     out.print(table.plain(f"time of {peers.OURS} as the workload grows", headings, rows))
     out.print(f"W4 at {CHIPS} chips takes {large:.1f} × as long as at {WORKLOADS['W4'].chips}", highlight=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import ours
-from .measuring import timed
+from .measuring import interleave, summary, timed
 from .workloads import WORKLOADS, Workload
 
 FACTORS = (1, 2, 4, 8, 16)
@@ -33,12 +33,12 @@ def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
 
 
 def growth(runs: int = 3) -> list[Growth]:
-    """W2 over T and batch, W4 over chips, from a quarter of the workload to four times as much."""
+    """W2 over T and batch, W4 over chips, from the workload to sixteen times as much."""
     step, fleet = WORKLOADS["W2"], WORKLOADS["W4"]
     return [
-        Growth("W2 over T", _times(lambda k: _step(replace(step, steps=step.steps * k // 4)), runs)),
-        Growth("W2 over batch", _times(lambda k: _step(replace(step, batch=step.batch * k // 4)), runs)),
-        Growth("W4 over chips", _times(lambda k: _fleet(fleet, fleet.chips * k // 4), runs)),
+        Growth("W2 over T", _times(lambda k: _step(replace(step, steps=step.steps * k)), runs)),
+        Growth("W2 over batch", _times(lambda k: _step(replace(step, batch=step.batch * k)), runs)),
+        Growth("W4 over chips", _times(lambda k: _fleet(fleet, fleet.chips * k), runs)),
     ]
 
 
@@ -49,12 +49,12 @@ def large_fleet(runs: int = 1) -> float:
 
 
 def _times(build: Callable[[int], Callable[[], object]], runs: int) -> tuple[float, ...]:
-    return tuple(_median(build(factor), runs) for factor in FACTORS)
+    return tuple(_median(build(factor), max(runs, FACTORS[-1] // factor)) for factor in FACTORS)
 
 
 def _median(step: Callable[[], object], runs: int) -> float:
-    step()
-    return float(np.median([timed(step).seconds for _ in range(runs)])) * 1e3
+    samples = interleave({"": lambda: timed(step)}, runs)[""]
+    return summary(samples, runs, 0.0).median_ms
 
 
 def _step(work: Workload) -> Callable[[], object]:

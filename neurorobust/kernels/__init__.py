@@ -20,6 +20,7 @@ from ..errors import unknown
 from ..surrogate import ArcTan, FastSigmoid, Triangle
 from . import reference, threads
 from .interface import Layer, LifCoefficients
+from .listed import Listed
 from .reset import (
     DelayedSubtract,
     DelayedToValue,
@@ -37,6 +38,7 @@ __all__ = [
     "Dynamics",
     "Layer",
     "LifCoefficients",
+    "Listed",
     "NoReset",
     "Reset",
     "SnntorchSubtract",

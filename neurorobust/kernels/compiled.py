@@ -20,6 +20,7 @@ from torch import Tensor
 from ..surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from . import loops
 from .interface import LifCoefficients
+from .listed import Heard, hearing
 from .memory import empty
 from .operators import fake, operator
 from .reset import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
@@ -87,7 +88,7 @@ def _run_lif(
 def _run_lif_backward(
     gradients: tuple[Tensor, Tensor],
     traces: tuple[Tensor, Tensor],
-    heard: np.ndarray,
+    heard: tuple,
     layer: tuple[Tensor, Tensor, Tensor],
     rules: Sequence[int],
     width: float,
@@ -133,6 +134,11 @@ def _run_lif_backward(
     )
 
 
+def _unheard(like: Tensor) -> tuple:
+    """What a loop takes that hears nothing."""
+    return Heard(like.new_empty((1, 1, 0, 0))).parts
+
+
 @operator
 def lif_op(
     current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Rules
@@ -142,8 +148,8 @@ def lif_op(
     Shapes: current (c, B, T, n); recurrent (c, n, n), row = target, or (0, n, n) for none; coefficients (c, 9, n).
     """
     shape = (_chips(current, recurrent, coefficients, refractory), *current.shape[1:])
-    dtype = current.numpy().dtype
-    unheard = np.empty((1, 1, 0, 0), dtype), np.empty((1, 0, 0), dtype), np.empty((1, 0), dtype)
+    nothing = current.new_empty((1, 0, 0))
+    unheard = _unheard(current), nothing.numpy(), nothing[0].numpy()
     return _run_lif(_array(current), unheard, (recurrent, coefficients, refractory), shape, rules)
 
 
@@ -168,8 +174,8 @@ def lif_backward_op(
     width: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of :func:`lif_op` in current, recurrent and coefficients, each for every chip; g_x may be empty."""
-    layer, heard = (recurrent, coefficients, refractory), np.empty((1, 0, 0, 0), spikes.numpy().dtype)
-    return _run_lif_backward((g_spikes, g_x), (spikes, x), heard, layer, rules[:-1], width, 0)[:3]
+    layer = recurrent, coefficients, refractory
+    return _run_lif_backward((g_spikes, g_x), (spikes, x), _unheard(spikes), layer, rules[:-1], width, 0)[:3]
 
 
 @fake(lif_backward_op)
@@ -193,13 +199,13 @@ def layer_op(
     rules: Rules,
 ) -> tuple[Tensor, Tensor]:
     """:func:`lif_op` of the current that :func:`project_op` makes, which is never kept where the input is sparse."""
-    layer = (recurrent, coefficients, refractory)
-    if not _gathers(heard, weight.shape[1]):
-        return lif_op(_project(heard, weight, bias, False), *layer, rules)
+    layer, known = (recurrent, coefficients, refractory), hearing(heard)
+    if not _gathers(known, weight.shape[1]):
+        return lif_op(_project(known, weight, bias, False), *layer, rules)
     shape = _projected(heard, weight, _chips(heard, weight, bias, *layer))
     offset = bias if bias.shape[0] else weight.new_zeros((1, weight.shape[1]))
-    parts = _array(heard), _array(weight.mT), _array(offset)
-    return _run_lif(np.empty((1, 1, 0, 0), parts[0].dtype), parts, layer, shape, rules)
+    parts = known.parts, _array(weight.mT), _array(offset)
+    return _run_lif(weight.new_empty((1, 1, 0, 0)).numpy(), parts, layer, shape, rules)
 
 
 @fake(layer_op)
@@ -236,15 +242,16 @@ def layer_backward_op(
     ``needs`` says whether those in heard, weight and bias are needed; where not, they are empty.
     """
     layer, traces, gradients = (recurrent, coefficients, refractory), (spikes, x), (g_spikes, g_x)
-    gathers = needs[1] and _gathers(heard, weight.shape[1])
+    known = hearing(heard)
+    gathers = needs[1] and _gathers(known, weight.shape[1])
     if gathers and not needs[0]:
         _, g_recurrent, g_coefficients, g_weight, g_bias = _run_lif_backward(
-            gradients, traces, _array(heard), layer, rules[:-1], width, heard.shape[3]
+            gradients, traces, known.parts, layer, rules[:-1], width, heard.shape[3]
         )
         g_heard, g_weight = heard.new_empty((0, *heard.shape[1:])), g_weight.mT.contiguous()
         return g_heard, g_weight, g_bias if needs[2] else g_bias[:0].clone(), g_recurrent, g_coefficients
     g_current, g_recurrent, g_coefficients = lif_backward_op(*gradients, *traces, *layer, rules, width)
-    g_heard, g_weight = _project_backward(g_current, heard, weight, needs[:2], gathers)
+    g_heard, g_weight = _project_backward(g_current, known, weight, needs[:2], gathers)
     g_bias = g_current.sum((1, 2)) if needs[2] else g_current.new_empty((0, g_current.shape[-1]))
     return g_heard, g_weight, g_bias, g_recurrent, g_coefficients
 
@@ -309,19 +316,13 @@ def _(gradient: Tensor, current: Tensor, v: Tensor, alpha: Tensor, gain: Tensor)
     return v.new_empty(v.shape), v.new_empty(small), v.new_empty(small)
 
 
-def _sparse(x: Tensor, n_out: int) -> bool:
-    """Whether adding up the rows of a weight where x is not 0 will take less time than the matrix product.
+def _gathers(heard: Heard, n_out: int) -> bool:
+    """Whether the rows of a weight where x is not 0 are added up: not for few outputs, where neither that nor torch's
+    product pays, and only where it will take less time than the matrix product.
 
-    From the share of numbers that are not 0 in at most 64 rows of x; the prices were measured on one core of a server
-    with AVX-512, in ns a number of x.
+    The prices were measured on one core of a server with AVX-512, in ns a number of x.
     """
-    rate = loops.rate(_array(x).reshape(-1, x.shape[-1]), 64)
-    return bool(0.6 + rate * (2 + 0.062 * n_out) < 0.038 * n_out)
-
-
-def _gathers(x: Tensor, n_out: int) -> bool:
-    """Whether rows of a weight are added up for x: not for few outputs, where neither that nor torch's product pays."""
-    return n_out > SKINNY and _sparse(x, n_out)
+    return n_out > SKINNY and 0.6 + heard.rate * (2 + 0.062 * n_out) < 0.038 * n_out
 
 
 def _product(x: Tensor, weight: Tensor, out: Tensor) -> None:
@@ -341,17 +342,18 @@ def project_op(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Shapes: x (c, p, q, n_in); weight (c, n_out, n_in); bias (c, n_out) or (0, n_out) for none; (c, p, q, n_out).
     """
-    return _project(x, weight, bias, _gathers(x, weight.shape[1]))
+    known = hearing(x)
+    return _project(known, weight, bias, _gathers(known, weight.shape[1]))
 
 
-def _project(x: Tensor, weight: Tensor, bias: Tensor, gathers: bool) -> Tensor:
+def _project(heard: Heard, weight: Tensor, bias: Tensor, gathers: bool) -> Tensor:
     """:func:`project_op` in the way that was chosen."""
-    x, n_out = x.contiguous(), weight.shape[1]
+    x, n_out = heard.x, weight.shape[1]
     out = empty(_projected(x, weight, _chips(x, weight, bias)), x.dtype)
     if n_out <= SKINNY or gathers:
         offset = bias if bias.shape[0] else x.new_zeros((1, n_out))
-        loop, laid = (loops.skinny_blocks, weight) if n_out <= SKINNY else (loops.gather_blocks, weight.mT)
-        arrays = _array(x), _array(laid), _array(offset), out.numpy()
+        loop, laid = (loops.gather_blocks, weight.mT) if gathers else (loops.skinny_blocks, weight)
+        arrays = heard.parts if gathers else x.numpy(), _array(laid), _array(offset), out.numpy()
         parts = _blocks(out.shape[1] * out.shape[2], max(x.numel() // len(x), out.numel() // len(out)))
         _spread(loop, len(out), parts, x.numel() + out.numel(), *arrays)
         return out
@@ -367,14 +369,15 @@ def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 @operator
 def project_backward_op(gradient: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool]) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`project_op` in x and weight, each for every chip; empty where it is not needed."""
-    return _project_backward(gradient, x, weight, needs, needs[1] and _gathers(x, weight.shape[1]))
+    known = hearing(x)
+    return _project_backward(gradient, known, weight, needs, needs[1] and _gathers(known, weight.shape[1]))
 
 
 def _project_backward(
-    gradient: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool], gathers: bool
+    gradient: Tensor, heard: Heard, weight: Tensor, needs: Sequence[bool], gathers: bool
 ) -> tuple[Tensor, Tensor]:
     """:func:`project_backward_op` in the way that was chosen."""
-    gradient, x = gradient.contiguous(), x.contiguous()
+    gradient, x = gradient.contiguous(), heard.x
     chips, p, q, n_out = gradient.shape
     n_in = x.shape[3]
     g_x = empty((chips if needs[0] else 0, *x.shape[1:]), x.dtype)
@@ -388,9 +391,9 @@ def _project_backward(
     if n_out > SKINNY and not gathers:
         return g_x, gradient.reshape(chips, p * q, n_out).mT @ x.reshape(len(x), p * q, n_in)
     parts, skinny = _blocks(p * q, p * q * n_in, n_in * n_out), n_out <= SKINNY
-    loop = loops.skinny_scatter_blocks if skinny else loops.scatter_blocks
+    loop, own = (loops.skinny_scatter_blocks, x.numpy()) if skinny else (loops.scatter_blocks, heard.parts)
     sums = _sums((chips, len(parts), *((n_out, n_in) if skinny else (n_in, n_out))), g_x.dtype)
-    _spread(loop, chips, parts, x.numel(), _array(x), _array(gradient), sums)
+    _spread(loop, chips, parts, x.numel(), own, _array(gradient), sums)
     g_weight = _total(sums)
     return g_x, g_weight if skinny else g_weight.mT.contiguous()
 

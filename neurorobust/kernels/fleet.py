@@ -13,10 +13,10 @@ from ..surrogate import Triangle
 from . import loops
 from .compiled import _blocks, _spread, coefficients_of
 from .interface import Layer
+from .listed import VECTOR, hearing
 from .memory import empty
 from .reset import Dynamics, NoReset
 
-VECTOR = 16  # numbers
 SILENT = Dynamics(Triangle(), NoReset())
 
 
@@ -64,17 +64,6 @@ def _fill(
                 rows[:, :n], rows[:, n:] = weight.T, 0
 
 
-def _events(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool, int]:
-    """What every die hears, listed once for all of them."""
-    batch, steps, n_in = x.shape
-    rows, starts = x.reshape(-1, n_in), np.empty(batch * steps + 1, np.int64)
-    loops.list_events(rows, starts, np.empty(0, np.int32), np.empty(0, x.dtype))
-    places = np.empty(starts[-1] + VECTOR, np.int32)
-    values = np.empty(len(places), x.dtype)
-    binary = loops.list_events(rows, starts, places, values)
-    return starts, places, values, binary, n_in
-
-
 @torch.no_grad()
 def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     """Output of the last layer of every die: input (B, T, n_in) → (dies, B, T, n); no gradient."""
@@ -87,7 +76,8 @@ def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
         _fill(layers, table, *die)
     table[:, loops.RESTS] = refractory.amax((0, 2)).numpy()
     out = empty((len(dies), batch, steps, int(table[-1, loops.N])), x.dtype)
-    heard = _events(x.contiguous().numpy())
+    lists = hearing(x.unsqueeze(0)).lists
+    heard = *lists, not len(lists[2]), x.shape[2]
     size = len(dies) * batch * steps * int(table[:, loops.N].sum())
     whole = numbers.numpy(), coefficients.numpy(), refractory.numpy()
     parts = _blocks(batch, size // len(dies), group=8)

@@ -21,7 +21,8 @@ its spikes in them.
 Whatever goes through rows is ``lean``: a view counts who sees its array, and threads that count the same one wait for
 each other. The functions that are ``apart`` are one loop each, over arrays that must not overlap where one is written.
 Lists of events are places, values there and how many: ``told`` of the input, ``fired`` of the layer's own spikes, all
-of them 1.
+of them 1. ``lists`` are what :class:`~.listed.Heard` knows of an input that comes again and again: the events of all
+its rows, batch by steps; they are empty where events are to be looked for.
 """
 
 from __future__ import annotations
@@ -207,10 +208,27 @@ def events(values, active, weights):
 
 
 @lean
-def hear(out, rows, values, spare):
-    """out += rowsᵀ values, at the price of the values that are not 0."""
+def listen(values, lists, row, active, weights):
+    """:func:`events` of a row, from the lists of all rows if they are given."""
+    starts, places, numbers = lists
+    if len(starts) == 0:
+        return events(values, active, weights)
+    begin, one = starts[row], values.dtype.type(1)
+    count, binary = starts[row + 1] - begin, True
+    for k in range(count):
+        active[k] = places[begin + k]
+    if len(numbers):
+        for k in range(count):
+            weights[k] = numbers[begin + k]
+            binary &= weights[k] == one
+    return count, binary
+
+
+@lean
+def hear(out, rows, told, spare):
+    """out += rowsᵀ values, at the price of the values that are not 0; ``told`` is what :func:`listen` takes."""
     active, weights = spare
-    count, binary = events(values, active, weights)
+    count, binary = listen(told[0], told[1], told[2], active, weights)
     if binary:
         add_rows(out, rows, active, count)
     else:
@@ -357,23 +375,21 @@ def lif_forward_row(at, current, heard, recurrent, own, refractory, rules, outpu
     """A row through time; ``recurrent`` has row = source."""
     rests, hears = at
     spikes, x_trace = outputs
-    x, weight, bias = heard
+    x, lists, first, weight, bias = heard
     real, at_rest, silent, active, spare, rest, known = scratch
     drive, state = real[0], real[1:]
     keep, has_recurrent = x_trace.shape[0] > 0, recurrent.shape[1] > 0
-    listed = 0, False
     for t in range(spikes.shape[0]):
         copy(drive, bias if hears else current[t])
         if hears:
-            hear(drive, weight, x[t], spare)
-        if has_recurrent:
-            add_spikes(drive, recurrent, listed, active, rest[0], rest[1])
+            hear(drive, weight, (x[t], lists, first + t), spare)
         before = spikes[t - 1] if t > 0 else at_rest
+        if has_recurrent and t > 0:
+            listed = list_spikes(before, recurrent, active, rest, known)
+            add_spikes(drive, recurrent, listed, active, rest[0], rest[1])
         step(drive, before, spikes[t], silent, state, own, refractory, rests, rules)
         if keep:
             copy(x_trace[t], state[0])
-        if has_recurrent:
-            listed = list_spikes(spikes[t], recurrent, active, rest, known)
 
 
 @jit
@@ -381,9 +397,9 @@ def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refrac
     """Spikes of rows ``low`` to ``high``, and x where ``outputs`` has room for it.
 
     What arrives is ``current`` or, where ``heard`` is not empty, worked out on the way from x (chips, batch, steps,
-    n_in), a weight (chips, n_in, n) and a bias (chips, n).
+    n_in) and lists of its events, a weight (chips, n_in, n) and a bias (chips, n).
     """
-    x, weight, bias = heard
+    (x, lists), weight, bias = heard
     spikes, x_trace = outputs
     n, n_in = spikes.shape[3], x.shape[3]
     hears, keep = n_in > 0, x_trace.shape[0] > 0
@@ -402,7 +418,7 @@ def lif_forward(chip, low, high, current, heard, recurrent, coefficients, refrac
         real[:] = 0
         silent[:] = 0
         arriving = own_current[0 if hears else row]
-        row_heard = own_x[row if hears else 0], own_weight, own_bias
+        row_heard = own_x[row if hears else 0], lists, row * spikes.shape[2], own_weight, own_bias
         traces = spikes[chip, row], x_trace[chip, row] if keep else real[:0]
         lif_forward_row(at, arriving, row_heard, matrix, own, pauses, rules, traces, scratch)
 
@@ -643,7 +659,7 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
     chip, first, group, longest = at
     spikes, x_trace, g_spikes, g_x, g_current, by_source, by_target, matrix = data
     surrogate, to_value, detach, has_syn, adaptive, scaled = rules
-    x_in, g_weight, g_bias = heard
+    x_in, lists, g_weight, g_bias = heard
     real, spare_rows, drives, active, fired, told, work = scratch
     lam, g_before, g_z, lam_b, u, slope, moved_by = real[0], real[1], real[2], real[3], real[4], real[5], real[6]
     at_rest, level, per_span, s, unused = spare_rows[0], spare_rows[1], spare_rows[2], spare_rows[3], spare_rows[4]
@@ -720,7 +736,7 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
                 fired[2][m] = positions(z_before, fired[0][m])
             if hears:
                 add_1(g_bias, now[r])
-                told[2][m], binary = events(x_in[row, t], told[0][m], told[1][m])
+                told[2][m], binary = listen(x_in[row, t], lists, row * steps + t, told[0][m], told[1][m])
                 x_binary &= binary
         slot += GROUP
         if slot == CHUNK * GROUP or t == 0:
@@ -735,13 +751,14 @@ def lif_backward_group(at, data, heard, traces, own, per, refractory, rules, wid
 
 @jit
 def lif_backward(
-    chip, block, low, high, gradients, traces, x, recurrent, coefficients, refractory, rules, width, grads
+    chip, block, low, high, gradients, traces, heard, recurrent, coefficients, refractory, rules, width, grads
 ):
     """Gradients of rows ``low`` to ``high``: of the current, if there is room for it, as they are, of the rest summed
-    into ``block``; of weight and bias if there is room for them, from x as :func:`lif_forward` hears it. The recurrent
-    matrix comes with row = source and with row = target."""
+    into ``block``; of weight and bias if there is room for them, from what :func:`lif_forward` hears: x and lists of
+    its events. The recurrent matrix comes with row = source and with row = target."""
     g_spikes, g_x = gradients
     spikes, x_trace = traces
+    x, lists = heard
     g_current, g_coefficients, g_recurrent, g_weight, g_bias = grads
     sourced, targeted = recurrent
     adaptive = rules[4]
@@ -785,7 +802,7 @@ def lif_backward(
     pauses = refractory[min(chip, len(refractory) - 1)]
     longest = pauses.max()
     place = (chip, block) if hears else (0, 0)
-    heard = x[min(chip, len(x) - 1)], g_weight[place], g_bias[place]
+    told_of = x[min(chip, len(x) - 1)], lists, g_weight[place], g_bias[place]
     sums[:] = 0
     if has_recurrent:
         matrix[:] = 0
@@ -802,7 +819,7 @@ def lif_backward(
         if adaptive:
             trace_adaptation(b_trace[:group], spikes[chip], first, own[7])
         at = chip, first, group, longest
-        lif_backward_group(at, data, heard, (b_trace, sums), own, per, pauses, rules, width, scratch)
+        lif_backward_group(at, data, told_of, (b_trace, sums), own, per, pauses, rules, width, scratch)
 
 
 @apart
@@ -886,15 +903,16 @@ def filter_backward(chip, block, low, high, gradient, current, trace, alpha, gai
 
 
 @lean
-def gather_rows(at, x, weight, offset, out, spare):
+def gather_rows(at, heard, weight, offset, out, spare):
     """:func:`gather` for one chip."""
     chip, from_chip, low, high = at
+    x, lists = heard
     width = out.shape[2]
     for row in range(low, high):
         i, j = row // width, row % width
         result = out[chip, i, j]
         copy(result, offset)
-        hear(result, weight, x[from_chip, i, j], spare)
+        hear(result, weight, (x[from_chip, i, j], lists, row), spare)
 
 
 @jit
@@ -917,16 +935,17 @@ def rate(rows, most):
 
 
 @jit
-def gather(chip, low, high, x, weight, bias, out):
+def gather(chip, low, high, heard, weight, bias, out):
     """out = x weight + bias of rows ``low`` to ``high``: the rows of the weight (chips, n_in, n) where x is not 0.
 
-    x is (chips, p, q, n_in), bias (chips, n), out (chips, p, q, n).
+    ``heard`` is x (chips, p, q, n_in) and lists of its events, bias (chips, n), out (chips, p, q, n).
     """
+    x = heard[0]
     n_in = x.shape[3]
     at = chip, min(chip, len(x) - 1), low, high
     spare = np.empty(n_in, np.int32), np.empty(n_in, x.dtype)
     own = weight[min(chip, len(weight) - 1)]
-    gather_rows(at, x, own, bias[min(chip, len(bias) - 1)], out, spare)
+    gather_rows(at, heard, own, bias[min(chip, len(bias) - 1)], out, spare)
 
 
 @lean
@@ -1003,15 +1022,17 @@ def skinny_scatter(chip, block, low, high, x, gradient, g_weight):
 
 
 @lean
-def scatter_rows(at, x, gradient, target, told, work):
+def scatter_rows(at, heard, gradient, target, told, work):
     """:func:`scatter` for one chip."""
     chip, from_chip, low, high = at
+    x, lists = heard
     width = gradient.shape[2]
     flat = gradient[chip].reshape(-1, gradient.shape[3])
     begin, binary = low, True
     for row in range(low, high):
         m = row - begin
-        told[2][m], ones = events(x[from_chip, row // width, row % width], told[0][m], told[1][m])
+        values = x[from_chip, row // width, row % width]
+        told[2][m], ones = listen(values, lists, row, told[0][m], told[1][m])
         binary &= ones
         if m + 1 == len(told[0]) or row + 1 == high:
             add_collected(target, flat[begin:], told, m + 1, work[0], (work[1], work[2]), not binary)
@@ -1019,8 +1040,9 @@ def scatter_rows(at, x, gradient, target, told, work):
 
 
 @jit
-def scatter(chip, block, low, high, x, gradient, g_weight):
+def scatter(chip, block, low, high, heard, gradient, g_weight):
     """g_weight[block] = xᵀ gradient over rows ``low`` to ``high``; shapes as in :func:`gather`."""
+    x = heard[0]
     n_in, rows = x.shape[3], min(CHUNK * GROUP, high - low)
     at = chip, min(chip, len(x) - 1), low, high
     told = (
@@ -1030,7 +1052,7 @@ def scatter(chip, block, low, high, x, gradient, g_weight):
     )
     work = np.empty(n_in + 1, np.int64), np.empty(rows * n_in, np.int32), np.empty(rows * n_in, x.dtype)
     g_weight[chip, block][:] = 0
-    scatter_rows(at, x, gradient, g_weight[chip, block], told, work)
+    scatter_rows(at, heard, gradient, g_weight[chip, block], told, work)
 
 
 @jit
@@ -1117,9 +1139,9 @@ def fleet_row(row, heard, out, die, table, sources, scratch):
 def fleet(chip, low, high, heard, dies, table, sources, out):
     """Output of the last layer for rows ``low`` to ``high`` of one chip.
 
-    ``heard`` is what :func:`list_events` found and the number of inputs; ``dies`` are numbers (chips, all of a chip's),
-    coefficients and bias (chips, layers, 10, most neurons of a layer), refractory (chips, layers, most); out is
-    (chips, batch, steps, n).
+    ``heard`` is lists of events, whether all are 1, and the number of inputs; ``dies`` are numbers (chips, all of a
+    chip's), coefficients and bias (chips, layers, 10, most neurons of a layer), refractory (chips, layers, most); out
+    is (chips, batch, steps, n).
     """
     numbers, coefficients, refractory = dies
     _, layers, most = refractory.shape

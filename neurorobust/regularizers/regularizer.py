@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import check_positive
+from ..kernels import Listed
 from ..network import placement_of
 from ..params import ABOVE_ZERO, Deviations, Params, Placement, apply, forward, kind_of
 from ..randomness import generator as keyed_generator
@@ -88,7 +89,8 @@ class Regularizer(Carrier, ABC):
         for name, value in params.items():
             if kind_of(name) in ABOVE_ZERO:
                 check_positive(name, value.detach())
-        return self.total(Step(network, params, batch, generator or keyed_generator(0, "regularizer")))
+        with Listed(batch[0]):
+            return self.total(Step(network, params, batch, generator or keyed_generator(0, "regularizer")))
 
 
 class TaskLoss(Regularizer):

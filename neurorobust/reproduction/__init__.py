@@ -10,7 +10,7 @@ from .pages import write_pages
 from .plan import Job, cells_of, plan
 from .results import tidy, write_table
 from .study import Detail, Study, all_studies, find_study
-from .times import seconds_of, sources_of
+from .times import estimates
 from .verdicts import overall
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "cells_of",
     "check",
     "complete",
+    "estimates",
     "find_study",
     "forecast",
     "named",
@@ -35,8 +36,6 @@ __all__ = [
     "plan",
     "pool",
     "run",
-    "seconds_of",
-    "sources_of",
     "state",
     "table",
     "tested",

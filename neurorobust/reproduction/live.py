@@ -14,7 +14,7 @@ from ..console import duration, err
 from .cell import Cell
 from .grid import Outcome, pool, run
 from .plan import Job, plan
-from .times import seconds_of, sources_of
+from .times import Estimate, estimates
 from .work import pending
 
 
@@ -49,9 +49,9 @@ def table(cells: Sequence[Cell], names: Sequence[str], failed: Mapping[str, str]
     return shown
 
 
-def forecast(jobs: Sequence[Job], seconds: Mapping[Job, float], workers: int) -> Table:
+def forecast(jobs: Mapping[Job, Estimate], workers: int) -> Table:
     """The plan: what is to be done, in its order, and how long it will take."""
-    total, sources = sum(seconds.values()), sources_of(jobs)
+    total = sum(one.seconds for one in jobs.values())
     title = f"plan: {len(jobs)} jobs, about {duration(total / workers)} on {workers} processes, as busy as it is now"
     shown = Table("task", "methods", "seeds", "to do", "about", "estimated from", title=title, title_justify="left")
     named: set[str] = set()
@@ -62,8 +62,8 @@ def forecast(jobs: Sequence[Job], seconds: Mapping[Job, float], workers: int) ->
         left = {name for job in own for name in job.left}
         todo = ["train"] * bool(fresh) + [name for name in evaluations if name in left]
         methods, seeds = (list(dict.fromkeys(str(value) for value in values)) for values in zip(*map(_method, own)))
-        time = duration(sum(seconds[job] for job in own))
-        origin = dict.fromkeys(word for job in own for word in sources[job])
+        time = duration(sum(jobs[job].seconds for job in own))
+        origin = dict.fromkeys(word for job in own for word in jobs[job].sources)
         shown.add_row(study, ", ".join(methods), ", ".join(seeds), ", ".join(todo), time, ", ".join(origin))
     return shown
 
@@ -103,7 +103,7 @@ def complete(cells: Sequence[Cell], names: Sequence[str], processes: int) -> dic
 
     # A network that is finished brings dies for the others, so there may be more to do than was known at first.
     while jobs := [job for job in plan(cells, names) if job.cell.name not in failed]:
-        err.print(forecast(jobs, seconds_of(jobs), processes))
+        err.print(forecast(estimates(jobs), processes))
         threads = max(1, (os.cpu_count() or 1) // processes)
         workers = pool(processes, threads)
         try:

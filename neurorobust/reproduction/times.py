@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -26,14 +27,20 @@ Figure = tuple[float, str]
 STEP, PASS = "a step now", "a pass now"
 
 
-def seconds_of(jobs: Sequence[Job]) -> dict[Job, float]:
-    """How long each job will take: as long as the like of it took, else from a step and a pass now."""
-    return {job: sum(seconds for seconds, _ in figures) for job, figures in _figures(jobs).items()}
+@dataclass(frozen=True)
+class Estimate:
+    """How long a job will take, and what that is made from, in words."""
+
+    seconds: float
+    sources: tuple[str, ...]
 
 
-def sources_of(jobs: Sequence[Job]) -> dict[Job, list[str]]:
-    """What the estimate of each job is made from, in words."""
-    return {job: sorted({words for _, words in figures}) for job, figures in _figures(jobs).items()}
+def estimates(jobs: Sequence[Job]) -> dict[Job, Estimate]:
+    """Each job as long as the like of it took, else from a step and a pass now."""
+    return {
+        job: Estimate(sum(seconds for seconds, _ in figures), tuple(sorted({words for _, words in figures})))
+        for job, figures in _figures(jobs).items()
+    }
 
 
 def _figures(jobs: Sequence[Job]) -> dict[Job, list[Figure]]:

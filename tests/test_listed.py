@@ -1,0 +1,267 @@
+"""Events of an input that is heard again are listed once, and the bits stay; an attack step asks for no memory."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import hypothesis
+import pytest
+import torch
+from conftest import DT, draw
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.func import functional_call, grad, vmap
+from torch.nn.functional import cross_entropy
+
+import neurorobust as nr
+from neurorobust import kernels
+from neurorobust.attacks.attack import Search
+from neurorobust.connections import Linear
+from neurorobust.evaluation.blocks import in_blocks
+from neurorobust.kernels import (
+    DelayedSubtract,
+    Dynamics,
+    LifCoefficients,
+    Listed,
+    compiled,
+    listed,
+    loops,
+    memory,
+    threads,
+)
+from neurorobust.neurons import LeakyIntegrator, Lif
+from neurorobust.params import nominal
+from neurorobust.regularizers import Adversarial, TaskLoss
+from neurorobust.surrogate import Triangle
+
+PASSES = 3
+
+
+def sparse(seed, *shape, rate=0.1, values="ones", dtype=torch.float64):
+    """An input a tenth of which is not 0: ones, ones with some other values among them, or other values alone."""
+    generator = torch.Generator().manual_seed(seed)
+    x = (torch.rand(shape, generator=generator) < rate).to(dtype)
+    other = torch.randn(shape, generator=generator, dtype=dtype)
+    if values == "some":
+        other = torch.where(torch.rand(shape, generator=generator) < 0.1, other, torch.ones_like(other))
+    return x if values == "ones" else x * other
+
+
+def layer(x, weight, bias, recurrent, alpha):
+    """Spikes of adaptive neurons, over time first."""
+    c = LifCoefficients(alpha, 1 - alpha, alpha / 3, rho=alpha, adaptation=0.1 * alpha)
+    synapses = weight, bias
+    return kernels.lif_layer(x.transpose(0, 1), synapses, recurrent, c, Dynamics(Triangle(), DelayedSubtract()))
+
+
+def product(x, weight, bias, recurrent, alpha):
+    """Synapses alone."""
+    return kernels.linear(x.transpose(0, 1), weight, bias)
+
+
+def network(n_in=12, n=40, dtype=torch.float64):
+    """A recurrent hidden layer and a read-out."""
+    weights = draw(1, n, n_in), 0.3 * draw(2, n, n), draw(3, 3, n)
+    hidden = Lif(*(Linear(weight.to(dtype)) for weight in weights[:2]), tau_mem=0.02, v_threshold=0.5)
+    return nr.Network({"hidden": hidden, "readout": LeakyIntegrator(Linear(weights[2].to(dtype)), tau_mem=0.02)}, DT)
+
+
+@pytest.fixture
+def lists(monkeypatch):
+    """How many inputs have been listed: each takes two turns."""
+    rows = []
+    loop = loops.list_events
+    monkeypatch.setattr(loops, "list_events", lambda x, *rest: rows.append(len(x)) or loop(x, *rest))
+    return lambda: len(rows) // 2
+
+
+def evaluated(function, x, leaves):
+    """What it puts out, and every gradient."""
+    out = function(x, *leaves)
+    wanted = [leaf for leaf in (x, *leaves) if leaf.requires_grad]
+    given_too = {"allow_unused": True, "materialize_grads": True}
+    return out.detach(), *torch.autograd.grad((out * draw(9, *out.shape).to(out.dtype)).sum(), wanted, **given_too)
+
+
+@given(
+    seed=st.integers(0, 2**20),
+    size=st.tuples(
+        st.sampled_from([1, 2, 5, 17]),
+        st.sampled_from([1, loops.CHUNK, loops.CHUNK + 3]),
+        st.sampled_from([3, 40, 70]),
+        st.sampled_from([32, 33]),
+    ),
+    values=st.sampled_from(["ones", "some", "others"]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    rate=st.sampled_from([0.0, 0.1, 0.12, 0.9]),
+    function=st.sampled_from([layer, product]),
+    slope_of_x=st.booleans(),
+    strided=st.booleans(),
+    n_threads=st.sampled_from([1, 2]),
+)
+@hypothesis.settings(max_examples=100)
+def test_the_bits_stay(seed, size, values, dtype, rate, function, slope_of_x, strided, n_threads):
+    """Output and every gradient, of any input, in any layout, on one thread and on two."""
+    batch, steps, n_in, n = size
+    x = sparse(seed, batch, steps, n_in, rate=rate, values=values, dtype=dtype)
+    x = x.transpose(0, 1).contiguous().transpose(0, 1) if strided else x
+    x.requires_grad_(slope_of_x)
+    leaves = draw(seed, n, n_in), draw(seed + 1, n), 0.5 * draw(seed + 2, n, n), 0.8 + 0.1 * draw(seed + 3, n).sigmoid()
+    leaves = [leaf.to(dtype).requires_grad_() for leaf in leaves]
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "SMALLEST", 1)
+            patch.setattr(threads, "SMALL", 0)
+            expected = evaluated(function, x, leaves)
+            with Listed(x):
+                for _ in range(PASSES):
+                    assert all(map(torch.equal, evaluated(function, x, leaves), expected))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_once_for_many_passes(lists):
+    """The first pass looks for itself; from the second on, forward or backward, there is one list. What is not sparse
+    needs none."""
+    x, net = sparse(0, 5, 20, 12), network()
+    with Listed(x):
+        with torch.no_grad():
+            net(x)
+        assert lists() == 0
+        for _ in range(PASSES):
+            net(x)[0].sum().backward()
+        assert lists() == 1
+    with Listed(x := sparse(0, 5, 20, 12, rate=0.9)):
+        for _ in range(PASSES):
+            net(x)[0].sum().backward()
+    assert lists() == 1
+
+
+def test_dies_that_share_the_input(lists):
+    """Under vmap, output and slopes of each die have the bits they have without a list, and there is but one."""
+    x, net = sparse(0, 5, 20, 12), network()
+    stacked = {name: torch.stack([value, 1.1 * value]).detach() for name, value in net.named_parameters()}
+
+    def loss(params):
+        return functional_call(net, params, (x,))[0].square().sum()
+
+    expected = vmap(grad(loss))(stacked)
+    with Listed(x):
+        for _ in range(PASSES):
+            found = vmap(grad(loss))(stacked)
+            assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert lists() == 1 and any(value.any() for value in expected.values())
+    many = torch.stack([x, 2 * x])  # an input of its own for each: looked through as ever
+    expected = vmap(lambda x: net(x)[0])(many)
+
+    def opened_inside(x):
+        with Listed(x):
+            return net(x)[0]
+
+    with Listed(many):
+        for function in (lambda x: net(x)[0], opened_inside):
+            assert torch.equal(vmap(function)(many), expected)
+    assert lists() == 1
+
+
+def test_a_change_in_place_is_noticed(lists):
+    """As many times as the input changes, it is listed."""
+    x, net = sparse(0, 5, 20, 12), network()
+    with Listed(x):
+        for k in range(PASSES):
+            for _ in range(PASSES):
+                with torch.no_grad():
+                    assert torch.equal(net(x)[0], net(x.clone())[0])
+            assert lists() == k + 1
+            x[k].zero_()
+            x[k + 1 :].mul_(1.5)
+
+
+def test_what_is_not_the_input_is_not_listed(lists):
+    """A copy, the same in another thread, an input made in inference mode; after it is closed, nothing at all."""
+    x, net = sparse(0, 5, 20, 12), network()
+    with torch.inference_mode():
+        unversioned = x.clone()
+    with torch.no_grad():
+        expected = net(x)[0]
+
+        def passes(x):
+            for _ in range(PASSES):
+                assert torch.equal(net(x)[0], expected)
+
+        for around in (x, unversioned):
+            with Listed(around), ThreadPoolExecutor(1) as other:
+                passes(x.clone())
+                passes(unversioned)
+                other.submit(torch.no_grad()(passes), around).result()
+        passes(x)
+    assert lists() == 0 and listed._open.get() is None
+
+
+def test_blocks_and_nesting(lists):
+    """Each block of samples has its own list, which its second run in the backward pass reads, too; inside, another
+    input may have its turn, and one may be opened again."""
+    x, net, other = sparse(0, 9, 20, 12), network(), Listed(sparse(1, 3, 20, 12))
+    params = {name: value.detach().requires_grad_() for name, value in nominal(net).items()}
+
+    def slopes():
+        return torch.autograd.grad(in_blocks(net, params, x, 4).sum(), [params["hidden.input.weight"]])[0]
+
+    expected = slopes()
+    with Listed(x):
+        for _ in range(PASSES):
+            assert torch.equal(slopes(), expected)
+            with other:
+                net(other.x)
+        assert lists() == 3 + 1
+        slopes()
+    assert lists() == 3 + 1
+
+
+def test_a_fleet_lists_its_input_once(lists, monkeypatch):
+    """For all dies, however few at once; between two dies nothing is open."""
+    monkeypatch.setattr("neurorobust.network.DIES_AT_ONCE", 2)
+    x, net = sparse(0, 5, 20, 12, values="some"), network()
+    dies = [{name: (1 + 0.1 * k) * value for name, value in nominal(net).items()} for k in range(5)]
+    with torch.no_grad():
+        for die, logits in zip(dies, nr.network.fleet_logits(net, dies, x), strict=True):
+            assert listed._open.get() is None
+            torch.testing.assert_close(logits, functional_call(net, die, (x,))[0])
+        assert lists() == 1
+        with Listed(x):  # what is open around fleets, they share
+            for _ in range(PASSES):
+                list(nr.network.fleet_logits(net, dies, x))
+        assert lists() == 2
+
+
+ADVERSARIAL = Adversarial(cross_entropy, nr.attacks.PGA(steps=3), nr.Ball.uniform(0.1), 0.5)
+
+
+@pytest.mark.parametrize(("loss", "times"), [(TaskLoss(cross_entropy), 0), (ADVERSARIAL, 1)], ids=["plain", "attacked"])
+def test_a_regularizer_lists_its_batch_once(loss, times, lists):
+    """The batch of an adversarial step once; that of a plain one, which has a single pass, never."""
+    net, batch = network(), (sparse(0, 6, 20, 12), torch.arange(6) % 3)
+    loss(net, dict(net.named_parameters()), batch).backward()
+    assert lists() == times
+
+
+def test_an_attack_step_asks_the_system_for_nothing(monkeypatch):
+    """After the first of 20 slopes, every large array of a pass is one that an earlier pass has used."""
+    asked, taken = [], []
+
+    class Counting(memory.Store):
+        def take(self, size):
+            taken.append(size)
+            asked.extend([size] * (size not in [one.nbytes for one in self.waiting()]))
+            return super().take(size)
+
+    monkeypatch.setattr(memory, "_store", Counting())
+    counts = []
+    slope = Search.slope
+    monkeypatch.setattr(Search, "slope", lambda *given: [slope(*given), counts.append((len(asked), len(taken)))][0])
+    net, batch = network(dtype=torch.float32), (sparse(0, 25, 40, 12, dtype=torch.float32), torch.arange(25) % 3)
+    assert memory.LEAST <= 4 * 25 * 40 * 40  # bytes of the hidden layer's spikes
+    loss = Adversarial(cross_entropy, nr.attacks.PGA(steps=20), nr.Ball.uniform(0.1), 0.5)
+    loss(net, dict(net.named_parameters()), batch)
+    (first, before), (last, after) = counts[0], counts[-1]
+    assert len(counts) == 20 and 0 < first == last and after >= before + 19 * 3
