@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .. import kernels
 from ..attacks import Attack, Ball, Point, Question, RandomSearch, Search, Suite
 from ..attacks.attack import explore_abreast, slopes_of
 from ..attacks.objectives import Objective, name_of
@@ -214,7 +215,7 @@ def find(
         raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
     data.check_classes("data")
     examined(network, data)
-    with evaluating(network):
+    with evaluating(network), kernels.Listed(data.x):
         witness = Witness(network, data, ball, tick)
         witness.candidates([witness.inside(candidate) for candidate in candidates])
         explore_abreast(_trails(witness, suite_of(attack), seed, len(candidates)), witness.answer)
