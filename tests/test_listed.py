@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 import neurorobust as nr
 from neurorobust import kernels
-from neurorobust.attacks.attack import Search
+from neurorobust.attacks import attack as attacking
 from neurorobust.connections import Linear
 from neurorobust.evaluation.blocks import in_blocks
 from neurorobust.kernels import (
@@ -245,6 +245,14 @@ def test_a_regularizer_lists_its_batch_once(loss, times, lists):
     assert lists() == times
 
 
+def test_worst_case_lists_its_samples_once(lists):
+    """Whatever attacks, side by side or through the fleet's loop."""
+    net, data = network(), nr.tasks.Data(sparse(0, 12, 20, 12), torch.arange(12) % 3)
+    suite = nr.attacks.Suite(((nr.attacks.PGA(3), 3), (nr.attacks.RandomSearch(20), 1)))
+    nr.worst_case(net, data, nr.Ball.uniform(0.1), suite)
+    assert lists() == 1
+
+
 def test_an_attack_step_asks_the_system_for_nothing(monkeypatch):
     """After the first of 20 slopes, every large array of a pass is one that an earlier pass has used."""
     asked, taken = [], []
@@ -257,8 +265,10 @@ def test_an_attack_step_asks_the_system_for_nothing(monkeypatch):
 
     monkeypatch.setattr(memory, "_store", Counting())
     counts = []
-    slope = Search.slope
-    monkeypatch.setattr(Search, "slope", lambda *given: [slope(*given), counts.append((len(asked), len(taken)))][0])
+    slopes = attacking.slopes_of
+    monkeypatch.setattr(
+        attacking, "slopes_of", lambda *given: [slopes(*given), counts.append((len(asked), len(taken)))][0]
+    )
     net, batch = network(dtype=torch.float32), (sparse(0, 25, 40, 12, dtype=torch.float32), torch.arange(25) % 3)
     assert memory.LEAST <= 4 * 25 * 40 * 40  # bytes of the hidden layer's spikes
     loss = Adversarial(cross_entropy, nr.attacks.PGA(steps=20), nr.Ball.uniform(0.1), 0.5)
