@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
+@lru_cache(1024)
 def _blocks(rows: int, size: int, partial: int = 0, group: int = 1) -> np.ndarray:
     """Rows in blocks of whole groups, for ``size`` numbers to compute in all of which each block sums up ``partial`` by
     itself: how they are cut depends on nothing but the shapes."""
@@ -59,6 +61,8 @@ def _sums(shape: Sequence[int], dtype: torch.dtype) -> np.ndarray:
 def _total(sums: np.ndarray) -> Tensor:
     """The sum over the second axis, that of the blocks, which each summed up by themselves."""
     chips, blocks, *shape = sums.shape
+    if blocks == 1:
+        return torch.from_numpy(sums.reshape(chips, *shape))
     out = empty((chips, *shape), torch.from_numpy(sums).dtype)
     flat, whole = sums.reshape(chips, blocks, -1), out.numpy().reshape(chips, -1)
     parts = _blocks(flat.shape[2], sums.size // max(chips, 1), group=loops.LINE)
