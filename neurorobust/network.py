@@ -47,6 +47,9 @@ def per_step(output: Tensor) -> Tensor:
     return output.transpose(0, 1)
 
 
+DECODERS = (mean_over_time, max_over_time, last_step, per_step)
+
+
 class Network(nn.Module):
     """Layers of neurons; what ``decode`` makes of the last one's output is the logits.
 
@@ -132,7 +135,10 @@ class Network(nn.Module):
 
     def plan(self) -> list[kernels.Layer] | None:
         """The layers as the compiled fleet takes them, at the parameters the network has now; None if it cannot: it
-        takes LIF layers with Linear inputs, the last of which alone may be an integrator, on the CPU."""
+        takes LIF layers with Linear inputs, the last of which alone may be an integrator, on the CPU, where nobody has
+        another forward pass or hooks into it."""
+        if type(self).forward is not Network.forward or any(map(_hooked, self.modules())):
+            return None
         plan = []
         for name, layer in self.layers().items():
             c, dynamics = layer.coefficients(self.dt), layer.dynamics()
@@ -172,6 +178,10 @@ def placement_of(network: nn.Module) -> Placement:
     """Where the elements of a network's parameters sit: what its ``placement()`` says; nowhere, if it has none."""
     placement = getattr(type(network), "placement", None)
     return NOWHERE if placement is None else placement(network)
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 class _Plan(nn.Module):
@@ -226,14 +236,16 @@ def _at_once(network: Network, x: Tensor) -> int:
 
 def side_by_side(network: nn.Module, x: Tensor) -> int:
     """How many dies should go through one pass that is differentiated, together under ``torch.func.vmap``; a die's
-    logits and slopes do not depend on it.
+    logits and slopes have the same bits in any company.
 
-    One, unless the network is one that :meth:`Network.plan` knows: then a few, as long as the memory of what they keep
-    is kept for the next pass.
+    One, unless :meth:`Network.plan` knows the network, its decoder is one of this module, and no layer behind another
+    is large enough to choose between rows of events and a matrix product, which would go by the rate of all dies. Then
+    a few, as long as the memory of what they keep is kept for the next pass.
     """
-    if not isinstance(network, Network) or network.plan() is None:
+    plan = network.plan() if isinstance(network, Network) and network.decode in DECODERS else None
+    if plan is None or any(len(layer.weight) > kernels.SKINNY and max(layer.sources) >= 0 for layer in plan):
         return 1
-    sequence = x.element_size() * x.shape[0] * x.shape[1] * sum(layer.n for layer in network.layers().values())
+    sequence = x.element_size() * x.shape[0] * x.shape[1] * sum(len(layer.weight) for layer in plan)
     return max(1, min(SIDE_BY_SIDE, memory.KEPT // (SEQUENCES * sequence)))
 
 

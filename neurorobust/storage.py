@@ -25,7 +25,7 @@ from . import connections, discovery, files, neurons, surrogate
 from .connections import Connection
 from .errors import check_finite, unknown
 from .kernels import reset as kernels_reset
-from .network import Network, last_step, max_over_time, mean_over_time, per_step
+from .network import DECODERS, Network
 from .params import kind_of
 
 FORMAT = "neurorobust-network/2"
@@ -251,7 +251,7 @@ def _in_module(module: ModuleType, base: type) -> dict[str, Any]:
 
 def _decoders() -> dict[str, Any]:
     """The functions that make logits of the last layer's output, by name."""
-    return {decode.__name__: decode for decode in (mean_over_time, max_over_time, last_step, per_step)}
+    return {decode.__name__: decode for decode in DECODERS}
 
 
 def _named(argument: str, name: Any, known: Mapping[str, Any]) -> Any:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import pytest
 import torch
-from conftest import draw, events, tiny
+from conftest import DT, draw, events, tiny
 
 from neurorobust import kernels, network
-from neurorobust.attacks import APGD, PGA, SPSA, Attack, Ball, RandomSearch, Suite, kl
+from neurorobust.attacks import APGD, PGA, SPSA, Attack, Ball, L2Ball, RandomSearch, Suite, kl
 from neurorobust.attacks import attack as attacking
-from neurorobust.evaluation import frozen_worst_case, worst_case
+from neurorobust.connections import Linear
+from neurorobust.evaluation import balanced_accuracy, frozen_worst_case, worst_case
 from neurorobust.evaluation.worst_case import Witness
+from neurorobust.network import last_step
+from neurorobust.neurons import LeakyIntegrator, Lif
+from neurorobust.params import apply, forward, nominal
+
+worst_case_module = sys.modules["neurorobust.evaluation.worst_case"]
 
 EVERYTHING = Suite(((PGA(3), 2), (RandomSearch(20), 1), (APGD(4, float("inf"), "margin"), 3), (SPSA(2, 3), 1)))
 
@@ -103,12 +110,161 @@ class Impatient(Attack):
         search.look([search.center])
 
 
-def test_an_attack_that_does_not_wait_is_refused():
-    """The error names the attack and says what to write."""
-    with pytest.raises(TypeError, match=r"Impatient\.explore: got None; expected a generator: write 'yield from'"):
-        worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), Impatient())
-    with pytest.raises(TypeError, match="Impatient"):
-        Impatient().search(lambda d: d["a"].sum(), {"a": draw(0, 2)}, Ball(weight=0.1), torch.Generator())
+class ForgetsOne(Impatient):
+    def explore(self, search):
+        search.look([search.center])
+        yield from search.look([search.center])
+
+
+class YieldsTheQuestion(Impatient):
+    def explore(self, search):
+        yield search.look([search.center])
+
+
+class LooksAtOne(Impatient):
+    def explore(self, search):
+        yield from search.look(search.center)
+
+
+class ClimbsSeveral(Impatient):
+    def explore(self, search):
+        yield from search.slope([search.center])
+
+
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [
+        (Impatient(), "Impatient.explore: got None; expected a generator .* write 'yield from'"),
+        (ForgetsOne(), "ForgetsOne.explore: got '?1 questions that it did not wait for.*'yield from'"),
+        (YieldsTheQuestion(), "YieldsTheQuestion.explore: got <generator .*'yield from'"),
+        (LooksAtOne(), r"search.look: got one die; expected several: yield from search.look\(\[die\]\)"),
+        (ClimbsSeveral(), "search.slope: got a list; expected one die"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_attack_that_asks_wrongly_is_told_how(attack, words):
+    """The error names the attack and says what to write, in worst_case and in training."""
+    with pytest.raises(TypeError, match=words):
+        worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), attack)
+    with pytest.raises(TypeError, match=words):
+        attack.search(lambda d: d["w.weight"].sum(), {"w.weight": draw(0, 2)}, Ball(weight=0.1), torch.Generator())
+
+
+class HoldsOpen(Impatient):
+    passes = 3
+
+    def explore(self, search):
+        with torch.no_grad(), kernels.using("reference"):
+            for _ in range(3):
+                yield from search.look([search.center])
+                assert not torch.is_grad_enabled() and kernels.chosen() == "reference"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_an_attack_holds_open_is_its_own(monkeypatch, fails):
+    """Neither its neighbours nor the caller find it, at the end or after an error."""
+    suite = Suite(((HoldsOpen(), 3), (PGA(2), 2)))
+    if fails:
+        monkeypatch.setattr(Witness, "_together", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), suite)
+    else:
+        assert worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), suite).passes == suite.passes
+    assert torch.is_grad_enabled() and kernels.chosen() == "auto"
+
+
+def test_a_die_that_is_changed_later_is_looked_at_as_it_was():
+    """A search keeps copies: of what a generator yields again changed, too."""
+
+    class Reuses(Impatient):
+        def explore(self, search):
+            die = {"w.weight": torch.zeros(1)}
+
+            def growing():
+                for _ in range(4):
+                    die["w.weight"] += 0.01
+                    yield die
+
+            seen.extend((yield from search.look(growing())))
+
+    seen = []
+    center = {"w.weight": torch.zeros(1)}
+    Reuses().search(lambda d: d["w.weight"].sum(), center, L2Ball(weight=1.0), torch.Generator())
+    assert seen == pytest.approx([0.01, 0.02, 0.03, 0.04])
+
+
+def odd(output):
+    """A decoder that looks at numbers, which vmap cannot."""
+    return output.mean(0) if float(output.detach().max()) > -9 else -output.mean(0)
+
+
+class Reversed(network.Network):
+    def forward(self, x, noise=None):
+        logits, signals = super().forward(x, noise)
+        return -logits, signals
+
+
+def layers(n_hidden=(6,), n_in=3):
+    """LIF layers and a read-out."""
+    made, sizes = {}, (n_in, *n_hidden)
+    for i, n in enumerate(n_hidden):
+        made[f"hidden{i}"] = Lif(Linear(draw(i, n, sizes[i]) * 3), tau_mem=20e-3, v_threshold=1.0)
+    made["readout"] = LeakyIntegrator(Linear(draw(9, 2, sizes[-1])), tau_mem=20e-3)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["decoder", "forward", "hook", "hook of a layer"])
+def test_what_is_special_about_a_network_counts(kind):
+    """A decoder or a forward pass of somebody's own, and hooks: what is reported is what the network puts out."""
+    made, data = layers(), events(0, 24)
+    net = (
+        Reversed(made, DT)
+        if kind == "forward"
+        else network.Network(made, DT, decode=odd if kind == "decoder" else last_step)
+    )
+    if kind == "hook":
+        net.register_forward_hook(lambda module, given, out: (-out[0], out[1]))
+    elif kind == "hook of a layer":
+        made["hidden0"].register_forward_hook(lambda module, given, out: 1 - out)
+    for attack in (RandomSearch(20), PGA(3)):
+        found = worst_case(net, data, Ball.uniform(0.3), attack, restarts=3)
+        params = apply(nominal(net), found.deviations, net.placement())
+        logits = forward(net, params, data.x)[0].detach()
+        assert found.score == balanced_accuracy(logits, data.y)
+
+
+def test_layers_that_choose_by_the_rate_keep_to_themselves():
+    """Behind another a large layer chooses its way by what all dies put out, so dies do not share a pass there."""
+    x = draw(0, 4, 20, 12).abs()
+    assert network.side_by_side(network.Network(layers((40,), 12), DT), x) == network.SIDE_BY_SIDE
+    assert network.side_by_side(network.Network(layers((40, 16), 12), DT), x) == network.SIDE_BY_SIDE
+    assert network.side_by_side(network.Network(layers((40, 17), 12), DT), x) == 1
+
+
+def test_few_large_dies_are_held_at_once(monkeypatch):
+    """Of dies with many numbers fewer searches go on at once, and each looks at fewer dies at a time."""
+    center = Ball.uniform(0.1).center(nominal(tiny(0)), tiny(0).placement())
+    size = sum(zero.numel() for zero in center.values())
+    asked, answer = [], Witness.answer
+
+    def watching(self, questions):
+        asked.append((len(questions), max(len(question.dies) for _, question in questions)))
+        return answer(self, questions)
+
+    monkeypatch.setattr(Witness, "answer", watching)
+    for held, most in ((3 * size, 3), (1, 1), (2**30, 16)):
+        asked.clear()
+        monkeypatch.setattr(attacking, "HELD", held)
+        worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), RandomSearch(40), restarts=20)
+        assert max(searches for searches, _ in asked) == max(dies for _, dies in asked) == most
+
+
+def test_more_samples_than_a_block(monkeypatch):
+    """Looks go block by block, and find what they find in one."""
+    net, data = tiny(0), events(0, 40)
+    whole = worst_case(net, data, Ball.uniform(0.3), RandomSearch(20), seed=2)
+    monkeypatch.setattr(worst_case_module, "ATTACKED", 13)
+    same(whole, worst_case(net, data, Ball.uniform(0.3), RandomSearch(20), seed=2))
 
 
 def test_searches_that_ask_nothing_do_not_end_the_others(monkeypatch):

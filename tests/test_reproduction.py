@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,7 +207,7 @@ def test_done_again_gives_the_same_numbers(done, tmp_path):
         reproduction.check(reproduction.cells_of(MINI, (), None, tmp_path), NAMES, 1)
 
 
-def test_the_price_of_a_step_leaves_the_network_alone(done):
+def test_the_price_of_a_step_leaves_the_network_alone(done, tmp_path):
     """A standard step costs itself, another one what its passes cost; no gradient is left, and --check looks away."""
     from neurorobust.reproduction.work import train
 
@@ -214,10 +215,17 @@ def test_the_price_of_a_step_leaves_the_network_alone(done):
     network, price = train(cell), reproduction.all_evaluations()["price"]
     before = {name: value.clone() for name, value in network.state_dict().items()}
     found = price.measure(network, "step", cell)
-    assert found["ms"] > 0 and found["ratio"] == found["ms"] / found["standard ms"]
+    assert found["ms"] > 0 and found["ratio"] == pytest.approx(found["ms"] / found["standard ms"])
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(value.grad is None for value in network.parameters())
-    assert reproduction.check([cell], ("price", "nominal"), 1).cells[0].compared == sum(
+    copied = replace(cell, out=tmp_path)
+    shutil.copytree(cell.folder, copied.folder)
+    record = copied.read()
+    with pytest.raises(ValueError, match="check: what is named measures time"):
+        reproduction.check([cell], ("price",), 1)
+    record["evaluations"]["price"] = {"detail": {}, "levels": {"step": {"values": found}}}
+    copied.write(record)
+    assert reproduction.check([copied], ("price", "nominal"), 1).cells[0].compared == sum(
         isinstance(value, float) for value in cell.read()["evaluations"]["nominal"]["levels"]["test"]["values"].values()
     )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,8 +21,9 @@ Loss = Callable[[Deviations], Tensor]
 T = TypeVar("T")
 S = TypeVar("S", bound="Search")
 
-ABREAST = 16  # searches under way at once
-LOOKS = 16  # dies looked at in one question
+ABREAST = 16  # searches under way at once, at most
+LOOKS = 16  # dies looked at in one question, at most
+HELD = 2**22  # numbers of all dies that are looked at at once, and of one die of each search
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,31 +57,46 @@ class Search:
         center: zeros of the right shapes.
         ball, generator: where to look, and the only source of random numbers.
         worst, worst_value: the highest loss so far; without ``project``, the last point instead.
+        unasked: how many of its questions nobody has waited for.
     """
 
     def __init__(self, center: Deviations, ball: Ball, generator: torch.Generator, *, project: bool = True):
         self.center, self.ball, self.generator, self.project = center, ball, generator, project
         self.worst, self.worst_value = center, -torch.inf
-        self._looks = 0
+        self.unasked = self._looks = 0
 
     def look(self, dies: Iterable[Deviations]) -> Asking[list[float]]:
         """The losses at the nearest deviations in the ball, a few dies at a time."""
+        if isinstance(dies, Mapping):
+            raise TypeError("search.look: got one die; expected several: yield from search.look([die]).")
+        self.unasked += 1
+        return self._look(dies)
+
+    def slope(self, deviations: Deviations) -> Asking[Point]:
+        """The nearest deviations in the ball, the loss and its slope there; 0 for what the loss does not depend on."""
+        if not isinstance(deviations, Mapping):
+            raise TypeError(f"search.slope: got a {type(deviations).__name__}; expected one die, tensors by name.")
+        self.unasked += 1
+        return self._slope(deviations)
+
+    def _look(self, dies: Iterable[Deviations]) -> Asking[list[float]]:
+        self.unasked -= 1
         values, rest = [], map(self._inside, dies)
-        while some := list(islice(rest, LOOKS)):
+        while some := list(islice(rest, _at_once(self, LOOKS))):
             for point in (yield Question(some, slope=False)):
                 self._remember(point)
                 values.append(point.value)
         return values
 
-    def slope(self, deviations: Deviations) -> Asking[Point]:
-        """The nearest deviations in the ball, the loss and its slope there; 0 for what the loss does not depend on."""
+    def _slope(self, deviations: Deviations) -> Asking[Point]:
+        self.unasked -= 1
         (point,) = yield Question([self._inside(deviations)], slope=True)
         self._remember(point)
         return point
 
     def _inside(self, deviations: Deviations) -> Deviations:
         inside = self.ball.project(deviations) if self.project else deviations
-        return {name: delta.detach() for name, delta in inside.items()}
+        return {name: delta.detach().clone() for name, delta in inside.items()}
 
     def _remember(self, point: Point) -> None:
         if not self._looks or not self.project or point.value > self.worst_value:
@@ -147,24 +164,77 @@ def look_at(loss: Loss, deviations: Deviations, *, slope: bool) -> Point:
             return Point(deviations, float(loss(deviations)))
     leaves = {name: delta.detach().requires_grad_() for name, delta in deviations.items()}
     value = loss(leaves)
-    slopes = slopes_of(value, leaves)
+    slopes = slopes_of([value], leaves)
     return Point({name: delta.detach() for name, delta in leaves.items()}, value.item(), slopes)
 
 
-def slopes_of(value: Tensor, leaves: Deviations) -> Deviations:
-    """The slope of a value in each deviation; ValueError if it has none."""
-    if not value.requires_grad:
+def slopes_of(values: Sequence[Tensor], leaves: Deviations) -> Deviations:
+    """The slope of the sum of some losses in each deviation; ValueError if one of them has none."""
+    if not all(value.requires_grad for value in values):
         raise ValueError(
             "loss: does not depend on any deviation in the ball through a gradient; use RandomSearch or SPSA."
         )
-    slopes = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    total = torch.stack([value.reshape(()) for value in values]).sum()
+    slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(leaves, slopes))
+
+
+def _at_once(search: Search, most: int) -> int:
+    """As many as that, or so few that what is held of each stays small."""
+    size = sum(zero.numel() for zero in search.center.values())
+    return max(1, min(most, HELD // max(size, 1)))
+
+
+class Course(Generic[S]):
+    """An attack on its way through its search, and the ``question`` it waits with; None at the end.
+
+    What it holds open while it waits, such as ``torch.no_grad()``, holds for its own steps alone.
+    """
+
+    def __init__(self, attack: Attack, search: S):
+        self.attack, self.search = attack, search
+        self._context, self._grad = copy_context(), torch.is_grad_enabled()
+        self._asking = self._within(lambda: attack.explore(search))
+        if not isinstance(self._asking, Generator):
+            raise self._wrong(self._asking)
+        self.question: Question | None = None
+        self.go_on(None)
+
+    def go_on(self, points: Sequence[Point] | None) -> None:
+        """To the next question, with the answer to the last."""
+        try:
+            self.question = self._within(lambda: self._asking.send(points))  # type: ignore[arg-type]
+        except StopIteration:
+            self.question = None
+            if self.search.unasked:
+                raise self._wrong(f"{self.search.unasked} questions that it did not wait for") from None
+        if not isinstance(self.question, Question | None):
+            raise self._wrong(self.question)
+
+    def close(self) -> None:
+        """End it, wherever it is."""
+        self._within(self._asking.close)
+
+    def _within(self, step: Callable[[], T]) -> T:
+        outside = torch.is_grad_enabled()
+        torch.set_grad_enabled(self._grad)
+        try:
+            return self._context.run(step)
+        finally:
+            self._grad = torch.is_grad_enabled()
+            torch.set_grad_enabled(outside)
+
+    def _wrong(self, got: object) -> TypeError:
+        return TypeError(
+            f"{type(self.attack).__name__}.explore: got {got!r}; expected a generator that waits for every answer: "
+            f"write 'yield from' before search.look(…) and search.slope(…)."
+        )
 
 
 def explore_abreast(
     searches: Iterable[tuple[Attack, S]], answer: Callable[[Sequence[tuple[S, Question]]], Sequence[Sequence[Point]]]
 ) -> None:
-    """Explore with every attack through its search, ``ABREAST`` at once, step by step.
+    """Explore with every attack through its search, several at once, step by step.
 
     Args:
         searches: which may be made when their turn comes.
@@ -174,31 +244,23 @@ def explore_abreast(
         TypeError: an attack's ``explore`` does not wait for its answers.
     """
     coming = iter(searches)
-    under_way: list[tuple[Asking[None], S, Question]] = []
-    while True:
-        while len(under_way) < ABREAST and (pair := next(coming, None)):
-            attack, search = pair
-            asking = attack.explore(search)
-            if not isinstance(asking, Iterator):
-                raise TypeError(
-                    f"{type(attack).__name__}.explore: got {asking!r}; expected a generator: write 'yield from' before "
-                    f"search.look(…) and search.slope(…)."
-                )
-            under_way += _asked(asking, search, None)
-        if not under_way:
-            return
-        answers = answer([(search, question) for _, search, question in under_way])
-        under_way = [
-            still for (asking, search, _), points in zip(under_way, answers) for still in _asked(asking, search, points)
-        ]
-
-
-def _asked(asking: Asking[None], search: S, points: Sequence[Point] | None) -> list[tuple[Asking[None], S, Question]]:
-    """The next question, nothing if there is none."""
+    courses: list[Course[S]] = []
     try:
-        return [(asking, search, next(asking) if points is None else asking.send(points))]
-    except StopIteration:
-        return []
+        while True:
+            while len(courses) < (_at_once(courses[0].search, ABREAST) if courses else 1):
+                pair = next(coming, None)
+                if pair is None:
+                    break
+                courses += [course for course in [Course(*pair)] if course.question]
+            if not courses:
+                return
+            answers = answer([(course.search, course.question) for course in courses if course.question])
+            for course, points in zip(courses, answers, strict=True):
+                course.go_on(points)
+            courses = [course for course in courses if course.question]
+    finally:
+        for course in courses:
+            course.close()
 
 
 class OneObjective(Attack):

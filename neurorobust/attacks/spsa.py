@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import check_count, check_number
-from ..params import Deviations
 from .attack import Asking, OneObjective, Search
 from .objectives import Objective, objective
 
@@ -54,17 +53,12 @@ class SPSA(OneObjective):
         here = mean = search.center
         for _ in range(self.steps):
             mean = {name: self.memory * slope for name, slope in mean.items()}
-            ways = [_signs(search) for _ in range(self.samples)]
-            probes = [search.ball.climb(here, signs, c) for signs in ways for c in (self.probe, -self.probe)]
-            found = yield from search.look(probes)
-            for signs, up, down in zip(ways, found[::2], found[1::2]):
+            for _ in range(self.samples):
+                signs = {
+                    name: torch.randint(2, zero.shape, generator=search.generator).to(zero) * 2 - 1
+                    for name, zero in search.center.items()
+                }
+                up, down = yield from search.look(search.ball.climb(here, signs, c) for c in (self.probe, -self.probe))
                 mean = {name: slope + (up - down) * signs[name] for name, slope in mean.items()}
             here = search.ball.project(search.ball.climb(here, mean, self.stride / self.steps))
         yield from search.look([here])
-
-
-def _signs(search: Search) -> Deviations:
-    return {
-        name: torch.randint(2, zero.shape, generator=search.generator).to(zero) * 2 - 1
-        for name, zero in search.center.items()
-    }

@@ -85,10 +85,14 @@ class Witness:
     def _looks(self, wanted: Sequence[tuple[Trail, Deviations]]) -> Iterator[Point]:
         for (trail, die), outputs in zip(wanted, self._outputs([die for _, die in wanted])):
             self._note(die, outputs, trail.attack, trail.rank)
-            yield Point(die, float(trail.objective(outputs, self.clean, self.data.y)))
+            with torch.no_grad():
+                point = Point(die, float(trail.objective(outputs, self.clean, self.data.y)))
+            yield point
 
     def _outputs(self, dies: Sequence[Deviations]) -> Iterator[Tensor]:
-        return fleet_logits(self.network, (self._at(die) for die in dies), self.data.x)
+        """Outputs on each die, without a graph, one block of samples after the other."""
+        blocks = [fleet_logits(self.network, map(self._at, dies), x) for x in self.data.x.split(ATTACKED)]
+        return map(torch.cat, zip(*blocks)) if len(blocks) > 1 else blocks[0]
 
     def _slopes(self, wanted: Sequence[tuple[Trail, Deviations]]) -> Iterator[Point]:
         for first in range(0, len(wanted), self.at_once):
@@ -96,7 +100,7 @@ class Witness:
             leaves = {name: torch.stack([die[name] for _, die in some]).requires_grad_() for name in self.center}
             outputs = self._together(leaves)
             values = [trail.objective(own, self.clean, self.data.y) for (trail, _), own in zip(some, outputs)]
-            slopes = slopes_of(torch.stack(values).sum(), leaves)
+            slopes = slopes_of(values, leaves)
             for i, ((trail, die), value) in enumerate(zip(some, values)):
                 self._note(die, outputs[i].detach(), trail.attack, trail.rank)
                 yield Point(die, value.item(), {name: slope[i] for name, slope in slopes.items()})
@@ -137,7 +141,11 @@ class Witness:
         return self.ball.project({name: candidate.get(name, zero).to(zero) for name, zero in self.center.items()})
 
     def report(self) -> WorstCase:
+        """What was found, by the outputs that :func:`neurorobust.run` gives on that die."""
         y = self.data.y
+        with torch.no_grad():
+            self.outputs = in_blocks(self.network, self._at(self.deviations), self.data.x)
+        self.lowest = score(self.outputs, y)
         nothing = float("nan")
         balanced, accuracy, per_class = nothing, nothing, ()
         if not y.is_floating_point():

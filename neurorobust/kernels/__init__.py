@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import unknown
 from ..surrogate import ArcTan, FastSigmoid, Triangle
 from . import reference, threads
-from .interface import Layer, LifCoefficients
+from .interface import SKINNY, Layer, LifCoefficients
 from .listed import Listed
 from .reset import (
     DelayedSubtract,
@@ -33,6 +33,7 @@ from .reset import (
 )
 
 __all__ = [
+    "SKINNY",
     "DelayedSubtract",
     "DelayedToValue",
     "Dynamics",

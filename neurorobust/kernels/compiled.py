@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from . import loops
-from .interface import LifCoefficients
+from .interface import SKINNY, LifCoefficients
 from .listed import Heard, hearing
 from .memory import empty
 from .operators import fake, operator
@@ -29,7 +29,6 @@ from .threads import spread
 
 BLOCKS = 16
 SMALLEST = 2**15  # numbers a block computes, below which starting it takes longer
-SKINNY = 16  # outputs up to which a product a number beats torch's matrix product, and looking for what is not 0
 PARTIAL_SUMS = 2**22  # the most numbers that blocks may add up apart from each other
 Rules = Sequence[int]
 
@@ -38,12 +37,16 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-@lru_cache(1024)
 def _blocks(rows: int, size: int, partial: int = 0, group: int = 1) -> np.ndarray:
     """Rows in blocks of whole groups, for ``size`` numbers to compute in all of which each block sums up ``partial`` by
     itself: how they are cut depends on nothing but the shapes."""
     groups = -(-rows // group)
-    blocks = max(1, min(BLOCKS, groups, size // SMALLEST, PARTIAL_SUMS // max(partial, 1)))
+    return _cut(rows, groups, group, max(1, min(BLOCKS, groups, size // SMALLEST, PARTIAL_SUMS // max(partial, 1))))
+
+
+@lru_cache(1024)
+def _cut(rows: int, groups: int, group: int, blocks: int) -> np.ndarray:
+    """So many blocks of whole groups: from, to."""
     bounds = np.arange(blocks + 1, dtype=np.int64) * groups // blocks * group
     return np.minimum(np.stack([bounds[:-1], bounds[1:]], 1), rows)
 

@@ -10,6 +10,9 @@ from torch import Tensor
 if TYPE_CHECKING:
     from .reset import Dynamics
 
+SKINNY = 16
+"""Outputs up to which a product a number beats torch's matrix product, and looking for what is not 0."""
+
 
 class LifCoefficients(NamedTuple):
     """Per-neuron numbers of one LIF layer, each of shape (n,); None where a model does not have one.

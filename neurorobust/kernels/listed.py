@@ -22,7 +22,7 @@ class Listed:
 
     Results have the same bits as without. What lies elsewhere in memory is looked through in every pass as ever, a copy
     of x too, and so is all that another thread hears. After a change in place, of which torch knows, x is listed anew.
-    It may be opened again.
+    It may be opened again, by one thread at a time.
     """
 
     def __init__(self, x: Tensor):
@@ -42,11 +42,13 @@ class Listed:
         """What is known of x (1, B, T, n_in), if it is the input or part of it."""
         if len(x) != 1 or x.is_inference() or _place(x) != _place(self.x):
             return None
-        key = x.data_ptr(), x.shape, x.stride(), x.dtype, x._version
-        if key not in self._known:
-            return self._known.setdefault(key, Heard(x))
-        self._known[key].again = True
-        return self._known[key]
+        key = x.data_ptr(), x.shape, x.stride(), x.dtype
+        known = self._known.get(key)
+        if known is None or known.version != x._version:
+            self._known[key] = known = Heard(x)
+        else:
+            known.again = True
+        return known
 
 
 def _place(x: Tensor) -> int | None:
@@ -62,6 +64,7 @@ class Heard:
 
     def __init__(self, x: Tensor):
         self.x, self.again = x.detach().contiguous(), False
+        self.version = None if x.is_inference() else x._version
 
     @property
     def _rows(self) -> np.ndarray:

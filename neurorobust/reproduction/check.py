@@ -79,8 +79,12 @@ def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Rand
         draw: chooses; the system's generator by default.
 
     Raises:
-        ValueError: no cell is finished.
+        ValueError: no cell is finished, or nothing is left to compare.
     """
+    evaluations = all_evaluations()
+    names = [name for name in names if name in evaluations and not evaluations[name].timed]
+    if not names:
+        raise ValueError("check: what is named measures time, which is never the same twice; name another evaluation.")
     known = [cell for cell in cells if cell.read().get("evaluations")]
     if not known:
         raise ValueError("check: no finished cell is there; run `neurorobust reproduce` first, or give another --out.")
@@ -90,8 +94,7 @@ def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Rand
 
 
 def _again(cell: Cell, names: Sequence[str], folder: Path) -> Checked:
-    known = all_evaluations()
-    stored, names = cell.read(), [name for name in names if name in known and not known[name].timed]
+    stored = cell.read()
     for die in folder_of(cell.out, cell.study, "").glob("*/*/die-*.npz"):  # what transfer takes from other cells
         if die.parent != cell.folder:
             copy = folder / die.relative_to(cell.out)
