@@ -1,5 +1,7 @@
 """The paper's CNN on 20000 images of clothes: the methods that matter, with the settings chosen on heart beats."""
 
+from dataclasses import replace
+
 from ...tasks import Task, fashion_mnist
 from ...training import Schedule
 from ..study import BEST_RIVAL, Detail, Study
@@ -9,8 +11,9 @@ order = 2
 
 
 def load() -> Task:
-    """The task with 20000 images to train on."""
-    return fashion_mnist(n_train=20_000)
+    """The task with 20000 images to train on, and 1000 to choose an epoch by, as attacks on 6000 take longer than that."""
+    task = fashion_mnist(n_train=20_000)
+    return replace(task, validation=task.validation.first(1000))
 
 
 study = Study(
