@@ -11,7 +11,7 @@ order = 2
 
 
 def load() -> Task:
-    """The task with 20000 images to train on, and 1000 to choose an epoch by, as attacks on 6000 take longer than that."""
+    """The task with 20000 images to train on and 1000 to choose an epoch by, as attacks on 6000 take too long."""
     task = fashion_mnist(n_train=20_000)
     return replace(task, validation=task.validation.first(1000))
 
