@@ -38,9 +38,10 @@ def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[P
     """
     rows = pd.read_csv(out / "results.csv", dtype={"seed": str, "level": str}, keep_default_na=False)
     rows["value"] = pd.to_numeric(rows["value"], errors="coerce")
-    known, verdicts = records(out), tested(out)
-    numbers = book(rows)
+    known, numbers = records(out), book(rows)
     shown = [study for name, study in (studies or all_studies()).items() if name in numbers.methods]
+    names = [study.name for study in shown]
+    verdicts = sorted(tested(out), key=lambda one: names.index(one.study) if one.study in names else len(names))
     figures = {study.name: _figures(study, numbers, out) for study in shown}
     claims = overall(verdicts)
     parts = [*_head(claims, made_with(shown, known)), *_tasks(shown, numbers, figures, claims)]
