@@ -79,7 +79,7 @@ class Heard:
 
     @cached_property
     def lists(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Its events: those of row r are in places and values from ``starts[r]`` to ``starts[r + 1]``; there are no
+        """Its events. Those of row r are in places and values from ``starts[r]`` to ``starts[r + 1]``; there are no
         values if all are 1."""
         from . import loops
 
@@ -95,7 +95,7 @@ class Heard:
 
     @property
     def parts(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """What the loops take: x, and its lists, which are empty where they are to look for its events themselves."""
+        """What the loops take, x and its lists, which are empty where they are to look for its events themselves."""
         return self.x.numpy(), self.lists if self.again else self._nothing
 
 
