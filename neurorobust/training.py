@@ -9,7 +9,7 @@ import io
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from .evaluation.blocks import in_blocks, judged_outputs
 from .evaluation.statistics import check_outputs, one_class, score
 from .evaluation.worst_case import find
 from .foreign.wrapped import check_repeats
-from .params import ABOVE_ZERO, check_values, evaluating, forward, kind_of, nominal
+from .params import ABOVE_ZERO, Params, check_values, evaluating, forward, kind_of, nominal
 from .randomness import generator as keyed_generator
 from .regularizers import Regularizer, as_regularizer
 from .regularizers.regularizer import Criterion
@@ -247,12 +247,13 @@ def estimate(
     check_count("epochs", epochs)
     loss, twin = as_regularizer(loss), copy.deepcopy(network)
     carried = loss.state()
-    train, look = task.train.first(schedule.batch_size), task.validation.first(schedule.batch_size)
+    look = task.validation.first(schedule.batch_size)
+    descend = trial_step(twin, task.train.first(schedule.batch_size), loss)
     step = score = 0.0
     with torch.random.fork_rng(devices=[]):
         for _ in range(2):
             started = time.perf_counter()
-            loss(twin, dict(twin.named_parameters()), (train.x, train.y), keyed_generator(0, "estimate")).backward()
+            descend()
             step = time.perf_counter() - started
             score = time.perf_counter()
             selection_score(twin, look, 0)
@@ -260,6 +261,17 @@ def estimate(
     loss.restore(carried)
     looks = math.ceil(epochs / schedule.select_every) * len(task.validation) / len(look)
     return epochs * math.ceil(len(task.train) / schedule.batch_size) * step + looks * score
+
+
+def trial_step(network: nn.Module, batch: Data, loss: Regularizer) -> Callable[[], None]:
+    """Loss and gradient of a batch, to be timed; they stay in the network, so give a copy."""
+    params: Params = dict(network.named_parameters())
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        loss(network, params, (batch.x, batch.y), keyed_generator(0, "trial step")).backward()
+
+    return step
 
 
 def _epoch(

@@ -164,8 +164,7 @@ def look_at(loss: Loss, deviations: Deviations, *, slope: bool) -> Point:
             return Point(deviations, float(loss(deviations)))
     leaves = {name: delta.detach().requires_grad_() for name, delta in deviations.items()}
     value = loss(leaves)
-    slopes = slopes_of([value], leaves)
-    return Point({name: delta.detach() for name, delta in leaves.items()}, value.item(), slopes)
+    return Point(deviations, value.item(), slopes_of([value], leaves))
 
 
 def slopes_of(values: Sequence[Tensor], leaves: Deviations) -> Deviations:
@@ -251,7 +250,9 @@ def explore_abreast(
                 pair = next(coming, None)
                 if pair is None:
                     break
-                courses += [course for course in [Course(*pair)] if course.question]
+                course = Course(*pair)
+                if course.question:
+                    courses.append(course)
             if not courses:
                 return
             answers = answer([(course.search, course.question) for course in courses if course.question])

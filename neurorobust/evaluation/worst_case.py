@@ -143,9 +143,10 @@ class Witness:
     def report(self) -> WorstCase:
         """What was found, by the outputs that :func:`neurorobust.run` gives on that die."""
         y = self.data.y
-        with torch.no_grad():
-            self.outputs = in_blocks(self.network, self._at(self.deviations), self.data.x)
-        self.lowest = score(self.outputs, y)
+        if self.rank >= 0:  # the nominal ones are known
+            with torch.no_grad():
+                self.outputs = in_blocks(self.network, self._at(self.deviations), self.data.x)
+            self.lowest = score(self.outputs, y)
         nothing = float("nan")
         balanced, accuracy, per_class = nothing, nothing, ()
         if not y.is_floating_point():

@@ -51,9 +51,7 @@ GROUP = 4
 CHUNK = 32  # steps for which gradients of a matrix are collected
 LINE = 16  # numbers in a line of a cache, of 64 bytes, in float32
 COEFFICIENTS = 9
-OUTLIER = (
-    64  # times the mean size of a neuron's other recurrent weights: none may be larger, for a sum to be taken apart
-)
+OUTLIER = 64  # times the mean size of a neuron's other recurrent weights: if one is larger, no sum is taken apart
 EDITION = 4  # one more with every change of jit.py: compiled code is kept while this file stays as it is
 
 

@@ -10,9 +10,7 @@ from collections.abc import Callable
 from torch import nn
 
 from ...methods import METHODS
-from ...params import Params
-from ...randomness import generator
-from ...regularizers import Regularizer
+from ...training import trial_step
 from ..cell import Cell
 from ..evaluation import Evaluation, Values, always
 
@@ -21,29 +19,18 @@ RUNS = 9
 
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     trial = METHODS[cell.method].trials[cell.read()["training"]["trial"]]
-    steps = [
-        _step(network, cell, cell.study.regularizer(cell.method, trial)),
-        _step(network, cell, cell.study.regularizer("standard", METHODS["standard"].trials[0])),
-    ]
+    losses = (
+        cell.study.regularizer(cell.method, trial),
+        cell.study.regularizer("standard", METHODS["standard"].trials[0]),
+    )
+    twin, batch = copy.deepcopy(network).train(), cell.study.task.train.first(cell.study.schedule.batch_size)
+    steps = [trial_step(twin, batch, loss) for loss in losses]
     for step in steps:  # compiles
         step()
     own, standard = (
         statistics.median(times) for times in zip(*[[_seconds(step) for step in steps] for _ in range(RUNS)])
     )
     return {"ratio": own / standard, "ms": 1e3 * own, "standard ms": 1e3 * standard, "runs": RUNS}
-
-
-def _step(network: nn.Module, cell: Cell, loss: Regularizer) -> Callable[[], None]:
-    """Loss and gradient of the first batch."""
-    twin, train = copy.deepcopy(network).train(), cell.study.task.train.first(cell.study.schedule.batch_size)
-    params: Params = dict(twin.named_parameters())
-    key = generator(cell.seed, "price")
-
-    def step() -> None:
-        twin.zero_grad(set_to_none=True)
-        loss(twin, params, (train.x, train.y), key).backward()
-
-    return step
 
 
 def _seconds(step: Callable[[], None]) -> float:
