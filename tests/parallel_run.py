@@ -32,3 +32,5 @@ def work(fabric: object, path: str) -> None:
     network = tiny(seed=fabric.global_rank)
     train(Parallel(network, fabric))
     torch.save(network.state_dict(), Path(path) / f"{fabric.global_rank}.pt")
+    fabric.barrier()
+    torch.distributed.destroy_process_group()  # whose threads may abort a process that ends with them running
