@@ -23,8 +23,11 @@ from mini_study import MINI
 from typer.testing import CliRunner
 
 from neurorobust import reproduction
+from neurorobust.attacks import Ball
 from neurorobust.cli import app
+from neurorobust.foreign import wrap
 from neurorobust.reproduction import Cell, Outcome
+from neurorobust.reproduction.attacked import worst_die
 from neurorobust.reproduction.results import numbers, strong
 from neurorobust.reproduction.work import tuning_path
 
@@ -228,6 +231,26 @@ def test_the_price_of_a_step_leaves_the_network_alone(done, tmp_path):
     assert reproduction.check([copied], ("price", "nominal"), 1).cells[0].compared == sum(
         isinstance(value, float) for value in cell.read()["evaluations"]["nominal"]["levels"]["test"]["values"].values()
     )
+
+
+def test_weights_and_others_are_attacked_apart(done, monkeypatch):
+    """The two halves of the kinds share nothing and are all there is; a network without time constants says so."""
+    from neurorobust.reproduction.evaluations import kinds
+    from neurorobust.reproduction.work import train
+
+    cell, halves = Cell(MINI, "beta", 0, done), []
+    network = train(cell)
+
+    def look(network, ball, cell):
+        halves.append(dict(ball.radii))
+        return worst_die(network, ball, cell)
+
+    monkeypatch.setattr(kinds, "worst_die", look)
+    found = [kinds.measure(network, f"0.1 {which}", cell) for which in ("weights", "others")]
+    assert set(halves[0]) == {"weight", "bias"} and halves[0] | halves[1] == dict(Ball.uniform(0.1).radii)
+    assert not halves[0].keys() & halves[1].keys() and all(0 <= one["balanced_accuracy"] <= 1 for one in found)
+    plain = wrap(torch.nn.Sequential(torch.nn.Linear(4, 2)))
+    assert kinds.measure(plain, "0.1 others", cell) == {"refused": "nothing to attack: the network has no others"}
 
 
 def test_a_tampered_number_is_found(done, tmp_path):

@@ -1,24 +1,17 @@
-"""The frozen strong suite; the dies it finds are kept, for :mod:`~neurorobust.reproduction.evaluations.transfer`.
-
-Where ten steps reach chance the suite, whose candidates they are among, is left out: it can only find worse.
-"""
+"""The frozen strong suite; the dies it finds are kept, for :mod:`~neurorobust.reproduction.evaluations.transfer`."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from ...attacks import PGA, Ball
-from ...evaluation import FROZEN, frozen_worst_case, worst_case
-from ..attacked import keep_die, values
+from ...attacks import Ball
+from ..attacked import keep_die, values, worst_die
 from ..cell import Cell
-from ..evaluation import DIES, Evaluation, Values, always
+from ..evaluation import Evaluation, Values, always
 
 
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
-    data, ball = cell.attacked_data, Ball.uniform(float(level))
-    worst, suite = worst_case(network, data, ball, PGA(steps=10), seed=DIES), "left out: ten steps reach chance"
-    if worst.score > 1 / len(cell.study.task.classes):
-        worst, suite = frozen_worst_case(network, data, ball, seed=DIES), FROZEN
+    worst, suite = worst_die(network, Ball.uniform(float(level)), cell)
     keep_die(network, worst.deviations, level, cell)
     return {**values(worst, cell), "suite": suite}
 
