@@ -33,7 +33,7 @@ def cli(*arguments: object, task: Callable[[], tasks.Task] | None = None) -> Ran
     argv = ["neurorobust", *map(str, arguments)]
     with (
         mock.patch.object(sys, "argv", argv),
-        mock.patch.dict(neurorobust.cli.TASKS, ecg=task or beats),
+        mock.patch.dict(neurorobust.cli.shared.TASKS, ecg=task or beats),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -125,7 +125,7 @@ def test_one_die_is_valid_json(robust):
 def test_attack_json(suite, robust):
     """The keys of the issue and a few more; `ten` is `nr.worst_case` with the paper's attack on the same samples."""
     options = ["--zeta", 0.1, "--suite", suite, "--samples", 30, "--seed", 3, "--json"]
-    with mock.patch.object(neurorobust.cli, "worst_case", wraps=nr.worst_case) as search:
+    with mock.patch.object(neurorobust.cli.judging, "worst_case", wraps=nr.worst_case) as search:
         ran = cli("attack", robust, *options, *(["--steps", 2, "--restarts", 1] if suite == "strong" else []))
     assert ran.code == 0
     assert search.call_args.kwargs["seed"] == 3
@@ -188,7 +188,7 @@ def test_conditions_reach_the_dies(robust):
 def test_the_cost_comes_first(command, seconds, robust):
     """More than 20 s is announced on stderr, with --json too; less is not."""
     name = "estimate_evaluate" if command[0] == "evaluate" else "estimate_worst_case"
-    with mock.patch.object(neurorobust.cli, name, return_value=seconds) as estimate:
+    with mock.patch.object(neurorobust.cli.judging, name, return_value=seconds) as estimate:
         ran = cli(command[0], robust, *command[1:], "--json")
     assert ran.code == 0 and estimate.call_count == 1
     strict(ran.out)
@@ -197,7 +197,7 @@ def test_the_cost_comes_first(command, seconds, robust):
 
 def test_the_cost_of_an_attack_has_its_control_in_it(robust):
     """Ten steps, twice, and random search of as many passes: 22 + 22."""
-    with mock.patch.object(neurorobust.cli, "estimate_worst_case", return_value=0.0) as estimate:
+    with mock.patch.object(neurorobust.cli.judging, "estimate_worst_case", return_value=0.0) as estimate:
         cli("attack", robust, "--samples", 10, "--restarts", 2)
     assert estimate.call_args.args[3].passes == 44
 
@@ -422,7 +422,7 @@ def test_report_names_what_results_lack(tmp_path, tmp_path_factory):
 
 def test_ctrl_c_says_how_to_go_on():
     """Interrupted: exit code 130 and a line about resuming, no traceback, nothing on stdout."""
-    with mock.patch.object(neurorobust.cli, "run_demo", side_effect=KeyboardInterrupt):
+    with mock.patch.object(neurorobust.cli.training, "run_demo", side_effect=KeyboardInterrupt):
         ran = cli("demo", "--quick")
     assert (ran.code, ran.out) == (130, "")
     assert "run the same command again" in " ".join(ran.err.split())

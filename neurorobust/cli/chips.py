@@ -1,0 +1,173 @@
+"""``chips``: list, show, compare, fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from .. import files
+from ..chip import card, draw_model, numbers
+from ..chip import compare as compare_chips
+from ..chip.fitting import Recording
+from ..chip.fitting import estimate as estimate_chip
+from ..discovery import chip_model, chip_models
+from .shared import Json, show
+
+app = typer.Typer(help="Chip models.", no_args_is_help=True)
+
+
+@app.command("list")
+def chips_list(as_json: Json = False) -> None:
+    """Every chip model that is installed, with each number's status and source.
+
+    [bold]Example[/bold]
+
+      neurorobust chips list --json
+    """
+    models = chip_models()
+    payload: dict[str, Any] = {
+        name: {
+            "title": chip.title,
+            "version": chip.version,
+            "limits": {limit: fact.value for limit, fact in chip.limits.facts().items()},
+            "kinds": {
+                kind: {"cv": model.cv.value, "status": model.cv.status, "source": model.cv.source}
+                for kind, model in chip.kinds.items()
+            },
+            "notes": list(chip.notes),
+        }
+        for name, chip in models.items()
+    }
+
+    def table() -> Table:
+        shown = Table("chip", "kind", "CV", "status", "source", title="chip models", title_justify="left")
+        for name, chip in payload.items():
+            for kind, fact in chip["kinds"].items():
+                shown.add_row(name, kind, f"{fact['cv']:g}", fact["status"], fact["source"])
+                name = ""
+        return shown
+
+    show(payload, as_json, table)
+
+
+@app.command("show")
+def chips_show(
+    name: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
+    figure: Annotated[Path | None, typer.Option(help="Draw its distributions: FIGURE.svg, FIGURE.png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The card of one chip: every number, its status and its source, and what is approximated.
+
+    [bold]Examples[/bold]
+
+      neurorobust chips show dynapse2 --json
+
+      neurorobust chips show dynapse2 --figure dynapse2
+    """
+    chip = chip_model(name)
+    if figure is not None:
+        from ..plotting import save  # slow to import
+
+        files.folder(figure.parent)
+        save(draw_model(chip), figure)
+
+    def table() -> Table:
+        title = f"{chip.name}, version {chip.version}: {chip.title}"
+        caption = "\n".join(f"· {note}" for note in chip.notes)
+        shown = Table(
+            "number",
+            "value",
+            "status",
+            "source",
+            title=title,
+            title_justify="left",
+            caption=caption,
+            caption_justify="left",
+        )
+        for row in numbers(chip):
+            shown.add_row(*row)
+        return shown
+
+    show(card(chip), as_json, table)
+
+
+@app.command("compare")
+def chips_compare(
+    first: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Where two chips differ.
+
+    [bold]Example[/bold]
+
+      neurorobust chips compare dynapse2 dynapse1
+    """
+    payload = compare_chips(chip_model(first), chip_model(second))
+
+    def table() -> Table:
+        shown = Table("", first, second, title=f"{first} and {second}", title_justify="left")
+        for what, values in payload.items():
+            shown.add_row(what, *("–" if value is None else str(value) for value in values.values()))
+        return shown
+
+    show(payload, as_json, table)
+
+
+@app.command("fit")
+def chips_fit(
+    csv: Annotated[
+        Path,
+        typer.Argument(
+            help="Columns chip, core, neuron, parameter (a kind), setting, value, perhaps unit; SI units.",
+            show_default=False,
+        ),
+    ],
+    grid: Annotated[
+        str | None, typer.Option(help="ROWSxCOLUMNS of a core's neurons, numbered row by row; else no field is sought.")
+    ] = None,
+    floor: Annotated[list[str] | None, typer.Option(help="KIND=VALUE, the lowest that could be recorded.")] = None,
+    ceiling: Annotated[list[str] | None, typer.Option(help="KIND=VALUE, the highest that could be recorded.")] = None,
+    sentinel: Annotated[list[float] | None, typer.Option(help="A value that stands for none.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What measurements say about a chip: families, spreads, gradients, cores, chips, each with a 95 % interval.
+
+    [bold]Examples[/bold]
+
+      neurorobust chips fit measured.csv --grid 16x16
+
+      neurorobust chips fit measured.csv --ceiling tau_mem=0.08 --json
+    """
+    fitted = estimate_chip(
+        csv,
+        name=csv.stem,
+        grid=None if grid is None else _sides(grid),
+        recording=Recording(_by_kind("floor", floor), _by_kind("ceiling", ceiling), tuple(sentinel or ())),
+    )
+
+    def table() -> Table:
+        shown = Table("kind", "number", "estimate", "95 % interval", title=str(csv), title_justify="left")
+        for row in fitted.rows():
+            shown.add_row(*row)
+        return shown
+
+    show(fitted.card(), as_json, table)
+
+
+def _sides(grid: str) -> tuple[int, int]:
+    rows, _, columns = grid.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise ValueError(f"grid: got {grid!r}; expected rows and columns, 16x16.")
+    return int(rows), int(columns)
+
+
+def _by_kind(option: str, words: list[str] | None) -> dict[str, float]:
+    """KIND=VALUE → {kind: value}."""
+    try:
+        return {kind: float(value) for kind, _, value in (word.partition("=") for word in words or ())}
+    except ValueError as error:
+        raise ValueError(f"{option}: got {' '.join(words or ())!r}; expected KIND=VALUE, tau_mem=0.08.") from error

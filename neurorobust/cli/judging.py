@@ -1,0 +1,148 @@
+"""``evaluate`` and ``attack``: one network, judged."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from ..attacks import OBJECTIVES, PGA, Attack, Ball, RandomSearch, strong
+from ..attacks import Suite as AttackSuite
+from ..chip import DeadNeurons
+from ..chip import mismatch as mismatch_model
+from ..console import err
+from ..demo import fleet_json
+from ..discovery import chip_model
+from ..evaluation import estimate_evaluate, estimate_worst_case, random_search, worst_case
+from ..evaluation import evaluate as run_evaluate
+from ..evaluation.worst_case import suite_of
+from ..network import placement_of
+from ..noise import Membrane
+from ..params import HOST, KINDS
+from .shared import Folder, Json, load_model, pairs, say_cost, say_one_class, show
+
+Suite = StrEnum("Suite", ["ten", "strong"])
+
+
+def evaluate(
+    folder: Folder,
+    chip: Annotated[str | None, typer.Option(help="Program it onto dies of this chip.")] = None,
+    mismatch: Annotated[
+        float | None, typer.Option(help="Or: δ = LEVEL·N(0,1) on every neuron and synapse, no quantization.", min=0)
+    ] = None,
+    chips: Annotated[int, typer.Option(help="Number of dies.", min=1)] = 100,
+    seed: Annotated[int, typer.Option(help="Of the dies.", min=0)] = 1,
+    spec: Annotated[float, typer.Option(help="Balanced accuracy a good die has.", min=0, max=1)] = 0.9,
+    after: Annotated[str | None, typer.Option(help="Time since programming, such as '30 days'.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Of a weight, other than the chip's.", min=2, max=16)] = None,
+    dead: Annotated[float, typer.Option(help="Fraction of neurons that never spike.", min=0, max=1)] = 0.0,
+    noise: Annotated[float, typer.Option(help="On every membrane, in thresholds.", min=0)] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Put a network on a fleet of simulated dies; balanced accuracy on the test part.
+
+    [bold]Examples[/bold]
+
+      neurorobust evaluate runs/mine --chip dynapse2 --chips 100 --seed 1
+
+      neurorobust evaluate runs/mine --mismatch 0.3 --json
+
+      neurorobust evaluate runs/mine --chip pcm --after "1 year" --noise 0.1
+    """
+    if (chip is None) == (mismatch is None):
+        raise ValueError(
+            "evaluate: got "
+            + ("neither" if chip is None else "both")
+            + "; give either --chip NAME or --mismatch LEVEL."
+        )
+    network, task = load_model(folder)
+    model = chip_model(chip) if chip is not None else mismatch_model(mismatch or 0.0)
+    model = model if bits is None else model.with_bits(bits)
+    model = model if after is None else model.at(after)
+    model = model.with_defects(DeadNeurons(dead)) if dead else model
+    model = model.with_noise(Membrane(noise)) if noise else model
+    say_cost(estimate_evaluate(network, task.test, model, n_chips=chips))
+    result = run_evaluate(network, task.test, model, n_chips=chips, seed=seed)
+    payload = fleet_json(result, spec)
+    low, high = payload["yield"]["ci95"]
+    shown = {
+        key: payload[key] for key in ("nominal", "programmed", "mean", "std", "min", "q05") if payload[key] is not None
+    }
+    shown["95 % interval of the mean"] = " to ".join(
+        "–" if bound is None else f"{bound:.4f}" for bound in payload["ci95"]
+    )
+    shown[f"yield at {spec:g}"] = f"{payload['yield']['fraction']:.2f} (95 % interval {low:.2f} to {high:.2f})"
+    shown |= {f"mean recall, {label}": value for label, value in zip(task.classes, payload["recall"])}
+    title = f"{folder} on {chips} dies ({model.label}, seed {seed}): balanced accuracy, {len(task.test)} test samples"
+    if any((core == HOST).any() for core in placement_of(network).cores.values()):
+        title += "; read-out on the host"
+    show(payload, as_json, lambda: pairs(title, shown))
+    say_one_class(result.one_class, task)
+
+
+def attack(
+    folder: Folder,
+    zeta: Annotated[float, typer.Option(help="Size: relative, of every attacked kind.", min=0)] = 0.1,
+    kinds: Annotated[
+        str, typer.Option(help=f"`all`, or some of {', '.join(sorted(KINDS))}, separated by commas.")
+    ] = "all",
+    suite: Annotated[Suite, typer.Option(help="The paper's ten steps, or the strong suite.")] = Suite.ten,
+    steps: Annotated[int | None, typer.Option(help="Other than 10 (ten) or 30 (strong) steps.", min=1)] = None,
+    restarts: Annotated[
+        int | None, typer.Option(help="Searches from different starts; 1 (ten), 3 (strong).", min=1)
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option(help=f"What `ten` raises: {', '.join(OBJECTIVES)}; kl by default.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of every random number.", min=0)] = 1,
+    samples: Annotated[int | None, typer.Option(help="Only the first N test samples.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """Search for the worst die within ζ, on unquantized nominal parameters; balanced accuracy on the test part.
+
+    [bold]Examples[/bold]
+
+      neurorobust attack runs/mine --zeta 0.1 --suite strong
+
+      neurorobust attack runs/mine --zeta 0.2 --kinds tau_mem,v_threshold --json
+    """
+    network, task = load_model(folder)
+    data = task.test if samples is None else task.test.first(samples)
+    chosen = sorted(KINDS - {"v_leak", "v_reset"}) if kinds == "all" else kinds.split(",")
+    ball = Ball(**{kind: zeta for kind in chosen})
+    search: Attack | AttackSuite
+    if suite is Suite.strong and loss is not None:
+        raise ValueError(
+            f"loss: got {loss!r}; the strong suite has its own losses. Leave --loss out, or use --suite ten."
+        )
+    if suite is Suite.strong:
+        search, repeats = strong(steps or 30, restarts or 3), 1
+    else:
+        search, repeats = PGA(steps=steps or 10, divergence=loss or "kl"), restarts or 1
+    searched = suite_of(search, repeats)
+    control = RandomSearch(searched.passes - 1)
+    say_cost(estimate_worst_case(network, data, ball, AttackSuite((*searched.members, (control, 1)))))
+    with err.status(f"{suite} attack on {len(data)} test samples …"):
+        worst = worst_case(network, data, ball, search, restarts=repeats, seed=seed)
+        random = random_search(network, data, ball, passes=worst.passes, seed=seed)
+    payload = {
+        "zeta": zeta,
+        "kinds": chosen,
+        "suite": str(suite),
+        "balanced_accuracy": worst.balanced_accuracy,
+        "accuracy": worst.accuracy,
+        "recall": list(worst.recall),
+        "random_search_balanced_accuracy": random.balanced_accuracy,
+        "passes": worst.passes,
+        "found_by": worst.attack,
+        "samples": len(data),
+        "seed": seed,
+    }
+    shown = {key: payload[key] for key in ("balanced_accuracy", "accuracy")}
+    shown |= {f"recall, {label}": value for label, value in zip(task.classes, worst.recall)}
+    shown["random search, as many passes"] = random.balanced_accuracy
+    shown["forward passes"] = worst.passes
+    shown["found by"] = worst.attack
+    title = f"{folder}: worst die within ζ = {zeta:g} ({kinds}), {suite}, {len(data)} test samples"
+    show(payload, as_json, lambda: pairs(title, shown))

@@ -1,0 +1,82 @@
+"""``tasks``, ``methods`` and ``info``: what there is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import torch
+import typer
+from rich.table import Table
+
+from .. import __version__, kernels
+from ..discovery import chip_models
+from ..methods import METHODS
+from .shared import TASKS, Json, pairs, show
+
+tasks_app = typer.Typer(help="Tasks.", no_args_is_help=True)
+methods_app = typer.Typer(help="Training methods.", no_args_is_help=True)
+
+
+@tasks_app.command("list")
+def tasks_list(as_json: Json = False) -> None:
+    """Every task.
+
+    [bold]Example[/bold]
+
+      neurorobust tasks list
+    """
+    payload = {name: (build.__doc__ or "").strip().splitlines()[0] for name, build in TASKS.items()}
+    show(payload, as_json, lambda: pairs("tasks", payload))
+
+
+@methods_app.command("list")
+def methods_list(as_json: Json = False) -> None:
+    """Every training method, with its settings and the four candidates of its tuning; the first is what `train` uses.
+
+    [bold]Example[/bold]
+
+      neurorobust methods list --json
+    """
+    payload: dict[str, Any] = {
+        name: {
+            "title": found.title,
+            "needs a chip that varies": found.needs_chip,
+            "trials": [{**trial.settings, **trial.schedule} for trial in found.trials],
+        }
+        for name, found in METHODS.items()
+    }
+
+    def table() -> Table:
+        shown = Table("method", "", "settings", "or", title="training methods", title_justify="left")
+        for name, entry in payload.items():
+            first, *others = entry["trials"]
+            tried = [_settings(dict(trial.items() - first.items())) for trial in others]
+            shown.add_row(name, entry["title"], _settings(first), "; ".join(tried))
+        return shown
+
+    show(payload, as_json, table)
+
+
+def _settings(trial: dict[str, float]) -> str:
+    return " ".join(f"{key}={value:g}" for key, value in sorted(trial.items()))
+
+
+def info(as_json: Json = False) -> None:
+    """Which version and which loops are in use here, and why not faster ones.
+
+    [bold]Example[/bold]
+
+      neurorobust info --json
+    """
+    payload = {
+        "neurorobust": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cores": os.cpu_count() or 1,
+        **kernels.describe(),
+        "chips": ", ".join(sorted(chip_models())),
+        "tasks": ", ".join(sorted(TASKS)),
+    }
+    show(payload, as_json, lambda: pairs("neurorobust", payload))

@@ -1,0 +1,82 @@
+"""What commands share: tasks by name, networks by folder, tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from torch import nn
+
+from .. import storage, tasks
+from ..console import duration, err, out
+from ..discovery import modules
+from ..errors import unknown
+from ..tasks import Task
+
+TASKS: dict[str, Callable[[], Task]] = {
+    name: getattr(module, name)
+    for module in modules(tasks)
+    if hasattr(module, name := module.__name__.rpartition(".")[2])  # a task is a module with a function of its name
+}
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
+Folder = Annotated[Path, typer.Argument(help="A model folder that `train` or `demo` wrote.", show_default=False)]
+
+
+def find_task(name: str) -> Task:
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return TASKS[name]()
+
+
+def load_model(folder: Path) -> tuple[nn.Module, Task]:
+    """A network and the task it was trained on, whose data must be the same."""
+    info, foreign = storage.describe(folder)
+    name = info.get("task")
+    if not isinstance(name, str):
+        raise ValueError(
+            f"model folder {str(folder)!r}: its config.json names no task; expected one that `train` wrote."
+        )
+    task = find_task(name)
+    if info.get("data_sha256") != task.fingerprint:
+        raise ValueError(
+            f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again."
+        )
+    return storage.load(folder, task.network() if foreign else None)[0], task
+
+
+LONG = 20.0
+
+
+def say_cost(seconds: float) -> None:
+    """A line before anything that takes more than 20 s."""
+    if seconds > LONG:
+        err.print(f"This will take about {duration(seconds)} on this machine, as busy as it is now.")
+
+
+def say_one_class(found: int | None, task: Task) -> None:
+    """A line about a network that predicts one class for everything."""
+    if found is not None:
+        err.print(
+            f"The network predicts {task.classes[found]!r} for every sample, which is guessing: it is silent, "
+            f"saturated or hardly trained.",
+            markup=False,
+        )
+
+
+def show(payload: dict, as_json: bool, table: Callable[[], Table]) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(payload) + "\n")
+    else:
+        out.print(table())
+
+
+def pairs(title: str, rows: dict[str, Any]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    return table

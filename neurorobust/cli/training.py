@@ -1,0 +1,114 @@
+"""``demo``, ``train`` and ``report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import files, report, tasks
+from ..console import err
+from ..demo import Size
+from ..demo import demo as run_demo
+from ..demo import train as run_train
+from ..discovery import chip_model
+from ..methods import EPOCHS, SCHEDULE
+from ..methods import method as find_method
+from ..training import estimate
+from .shared import Json, find_task, pairs, say_one_class, show
+
+
+def demo(
+    out_: Annotated[Path, typer.Option("--out", help="Folder for the report, the figures and both models.")] = Path(
+        "runs/demo"
+    ),
+    seed: Annotated[int, typer.Option(help="Of training; the dies use the next one.", min=0)] = 0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A miniature that only shows that all parts work: its numbers mean nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a standard and a robust network on heart beats and judge both on 100 simulated DYNAP-SE2 chips.
+
+    At most 10 minutes on 2 cores. Interrupted, it goes on where it was when run again.
+
+    [bold]Examples[/bold]
+
+      neurorobust demo
+
+      neurorobust demo --quick --out /tmp/look
+    """
+    size = (
+        Size(n_hidden=16, epochs=1, chips=3, attacked=20, ten=(0.05, 0.1), strong=(0.05, 0.1), steps=2, restarts=1)
+        if quick
+        else Size()
+    )
+    results = run_demo(
+        tasks.ecg(), chip_model("dynapse2"), out_, seed=seed, size=size, say=lambda line: err.print(line, style="dim")
+    )
+    show(results, as_json, lambda: report.table(results))
+    err.print(report.verdict(results))
+    err.print(f"{results['seconds']:.0f} s. Open {out_ / 'report.html'}.")
+
+
+def train(
+    out_: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Model folder to write; an interrupted run found there goes on.", show_default=False
+        ),
+    ],
+    task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.")] = "ecg",
+    method: Annotated[str, typer.Option(help="See `neurorobust methods list`.")] = "beta",
+    chip: Annotated[
+        str,
+        typer.Option(help="The chip the network has to fit, see `neurorobust chips list`; `ideal` for none."),
+    ] = "dynapse2",
+    epochs: Annotated[int, typer.Option(help="Passes over the training part.", min=1)] = EPOCHS,
+    seed: Annotated[int, typer.Option(help="Of the network and of training.", min=0)] = 0,
+    hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 128,
+    as_json: Json = False,
+) -> None:
+    """Train one network by one method.
+
+    [bold]Examples[/bold]
+
+      neurorobust train --task ecg --method beta --chip dynapse2 --out runs/mine
+
+      neurorobust train --method standard --epochs 10 --seed 3 --out runs/plain
+    """
+    loaded = find_task(task)
+    size = Size(n_hidden=hidden, epochs=epochs, seconds=float("inf"))
+    fresh = loaded.network(chip_model(chip), n_hidden=hidden, seed=seed)
+    loss = find_method(method).regularize(loaded.loss, chip_model(chip))
+    if not (files.folder(out_) / "checkpoint.pt").exists():
+        seconds = estimate(fresh, loaded, loss, epochs=epochs, schedule=SCHEDULE)
+        err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min on this machine, as busy as it is now.")
+    _, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
+    summary = {
+        "folder": str(out_),
+        "method": method,
+        "epochs": len(history.rows),
+        "kept epoch": history.best_epoch,
+        "validation score": history.best_score,
+        "seconds": history.seconds,
+    }
+    show(summary, as_json, lambda: pairs("trained", summary))
+    say_one_class(history.one_class, loaded)
+
+
+def report_again(
+    folder: Annotated[Path, typer.Argument(help="A folder that `demo` wrote.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Draw the figures and write the report again from results.json.
+
+    [bold]Example[/bold]
+
+      neurorobust report runs/demo
+    """
+    path = report.write(folder)
+    results = report.read(folder)
+    show(results, as_json, lambda: report.table(results))
+    err.print(f"Open {path}.")
