@@ -25,10 +25,10 @@ from typer.testing import CliRunner
 from neurorobust import reproduction
 from neurorobust.attacks import Ball
 from neurorobust.cli import app
+from neurorobust.evaluation import frozen_worst_case
 from neurorobust.foreign import wrap
 from neurorobust.reproduction import Cell, Outcome
-from neurorobust.reproduction.attacked import worst_die
-from neurorobust.reproduction.results import numbers, strong
+from neurorobust.reproduction.results import numbers, score, strongest
 from neurorobust.reproduction.work import tuning_path
 
 TESTS = Path(__file__).parent
@@ -73,13 +73,19 @@ def test_the_table_is_tidy(done):
 
 
 def test_strong_is_the_minimum_of_suite_and_transfer():
-    """The rows called strong: the suite's own figure, or a die found for another network at the same ζ."""
-    levels = {level: {"values": {"balanced_accuracy": value}} for level, value in [("0.1", 0.8), ("0.05", 0.9)]}
-    moved = {"0.1 a/0": {"values": {"balanced_accuracy": 0.7}}, "0.05 a/0": {"values": {"balanced_accuracy": 0.95}}}
+    """The rows called strong: all figures of the suite's own die, or of one found for another network at the same ζ."""
+
+    def die(score, accuracy, **others):
+        return {"values": {"balanced_accuracy": score, "accuracy": accuracy, **others}}
+
+    levels = {"0.1": die(0.8, 0.85, passes=863), "0.05": die(0.9, 0.91, passes=863)}
+    moved = {"0.1 a/0": die(0.7, 0.6), "0.05 a/0": die(0.95, 0.96)}
     record = {"evaluations": {"strong": {"levels": levels}, "transfer": {"levels": moved}}}
-    assert strong(record, "0.1") == 0.7 and strong(record, "0.05") == 0.9
+    assert strongest(record, "0.1") == {"balanced_accuracy": 0.7, "accuracy": 0.6, "passes": 863}
+    assert strongest(record, "0.05") == levels["0.05"]["values"]
+    assert score(record, "strong", "0.1") == 0.7 and score(record, "strong", "0.1", "accuracy") == 0.6
     del record["evaluations"]["transfer"]
-    assert strong(record, "0.1") == 0.8
+    assert score(record, "strong", "0.1") == 0.8
 
 
 def test_numbers_of_a_metric():
@@ -241,11 +247,11 @@ def test_weights_and_others_are_attacked_apart(done, monkeypatch):
     cell, halves = Cell(MINI, "beta", 0, done), []
     network = train(cell)
 
-    def look(network, ball, cell):
+    def look(network, data, ball, seed):
         halves.append(dict(ball.radii))
-        return worst_die(network, ball, cell)
+        return frozen_worst_case(network, data, ball, seed=seed)
 
-    monkeypatch.setattr(kinds, "worst_die", look)
+    monkeypatch.setattr(kinds, "frozen_worst_case", look)
     found = [kinds.measure(network, f"0.1 {which}", cell) for which in ("weights", "others")]
     assert set(halves[0]) == {"weight", "bias"} and halves[0] | halves[1] == dict(Ball.uniform(0.1).radii)
     assert not halves[0].keys() & halves[1].keys() and all(0 <= one["balanced_accuracy"] <= 1 for one in found)

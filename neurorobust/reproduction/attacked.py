@@ -8,7 +8,7 @@ from torch import nn
 
 from .. import files
 from ..attacks import PGA, Ball
-from ..evaluation import FROZEN, WorstCase, frozen_worst_case, worst_case
+from ..evaluation import WorstCase, worst_case
 from ..network import placement_of
 from ..params import Deviations
 from .cell import Cell, folder_of
@@ -27,15 +27,6 @@ def values(worst: WorstCase, cell: Cell) -> Values:
         "passes": worst.passes,
         "found by": worst.attack,
     }
-
-
-def worst_die(network: nn.Module, ball: Ball, cell: Cell) -> tuple[WorstCase, str]:
-    """The worst die of the frozen suite, and the suite's name; where ten steps reach chance the suite, whose candidates
-    they are among, is left out: it can only find worse."""
-    worst = worst_case(network, cell.attacked_data, ball, PGA(steps=10), seed=DIES)
-    if worst.score <= 1 / len(cell.study.task.classes):
-        return worst, "left out: ten steps reach chance"
-    return frozen_worst_case(network, cell.attacked_data, ball, seed=DIES), FROZEN
 
 
 def ten_steps(objective: str, title: str) -> Evaluation:

@@ -50,9 +50,7 @@ def _rows(record: dict[str, Any]) -> Iterator[Row]:
         if name == "transfer":
             continue
         for level, found in sorted(entry["levels"].items()):
-            values = found["values"]
-            if name == "strong":
-                values = values | {"balanced_accuracy": strong(record, level)}
+            values = strongest(record, level) if name == "strong" else found["values"]
             for metric, value in values.items():
                 yield from ((*head, name, level, *pair) for pair in numbers(metric, value))
 
@@ -71,13 +69,12 @@ def numbers(metric: str, value: Any) -> list[tuple[str, float]]:
     return [] if isinstance(value, str) or value is None else [(metric, float(value))]
 
 
-def strong(record: dict[str, Any], level: str) -> float:
-    """Balanced accuracy on the worst die: of those the strong suite saw and those found for other networks."""
-    evaluations = record["evaluations"]
-    own = evaluations["strong"]["levels"][level]["values"]["balanced_accuracy"]
-    others = evaluations.get("transfer", {"levels": {}})["levels"]
-    found = [entry["values"]["balanced_accuracy"] for key, entry in others.items() if key.split()[0] == level]
-    return min([own, *found])
+def strongest(record: dict[str, Any], level: str) -> dict[str, Any]:
+    """What the worst die left: of those the strong suite saw and those found for other networks."""
+    own = record["evaluations"]["strong"]["levels"][level]["values"]
+    others = record["evaluations"].get("transfer", {"levels": {}})["levels"]
+    found = [entry["values"] for key, entry in others.items() if key.split()[0] == level]
+    return own | min([own, *found], key=lambda values: values[SCORE])
 
 
 def score(record: dict[str, Any], evaluation: str, level: str, metric: str = SCORE) -> Any:
@@ -85,7 +82,7 @@ def score(record: dict[str, Any], evaluation: str, level: str, metric: str = SCO
     found = record.get("evaluations", {}).get(evaluation, {"levels": {}})["levels"].get(level)
     if found is None:
         return None
-    return strong(record, level) if (evaluation, metric) == ("strong", SCORE) else found["values"].get(metric)
+    return (strongest(record, level) if evaluation == "strong" else found["values"]).get(metric)
 
 
 def _over_seeds(known: list[dict[str, Any]]) -> Iterator[Row]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from torch import nn
 
 from ...attacks import Ball
+from ...evaluation import FROZEN, frozen_worst_case
 from ...params import SIGNED, kind_of, nominal
-from ..attacked import values, worst_die
+from ..attacked import values
 from ..cell import Cell
-from ..evaluation import Evaluation, Values, always
+from ..evaluation import DIES, Evaluation, Values, always
 
 WEIGHTS = "weights"
 
@@ -22,8 +23,8 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     }
     if not any(kind_of(name) in radii for name in nominal(network)):
         return {"refused": f"nothing to attack: the network has no {which}"}
-    worst, suite = worst_die(network, Ball(**radii), cell)
-    return {**values(worst, cell), "suite": suite}
+    worst = frozen_worst_case(network, cell.attacked_data, Ball(**radii), seed=DIES)
+    return {**values(worst, cell), "suite": FROZEN}
 
 
 evaluation = Evaluation(

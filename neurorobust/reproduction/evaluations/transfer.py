@@ -8,7 +8,7 @@ from torch import nn
 
 from ...attacks import Ball
 from ...evaluation import transfer
-from ..attacked import kept_die, kept_dies
+from ..attacked import kept_die, kept_dies, values
 from ..cell import Cell
 from ..evaluation import Evaluation, Values
 
@@ -23,7 +23,7 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     zeta, source = level.split()
     die = kept_die(zeta, source, cell)
     worst = transfer(network, cell.attacked_data, Ball.uniform(float(zeta)), [die])
-    return {"balanced_accuracy": worst.score}
+    return {metric: round(value, 5) for metric, value in values(worst, cell).items() if isinstance(value, float)}
 
 
 evaluation = Evaluation(
