@@ -38,12 +38,20 @@ def values(name: str, level: str, method: str, draw: np.random.Generator, n: int
         proved = float(np.clip(0.9 + 0.3 * (strength - np.log10(float(level)) - 5.2), 0, 1) * (float(level) < 4e-4))
         return {"balanced_accuracy": proved, "plain balanced_accuracy": proved * 0.6}
     if name == "rare":
-        return {"probability": 10 ** (-1 - 2 * strength) if strength < 0.6 else None, "refused": ""}
+        p = 10 ** (-1 - 2 * strength) if strength < 0.6 else None
+        bounds = (None, None) if p is None else (p / 2, p * 2)
+        found = {"probability": p, "probability low": bounds[0], "probability high": bounds[1], "effective": 20.0}
+        refused = "3.2 effective failures, fewer than 8" if p is None else ""
+        return {"spec": 0.9, **found, "passes": 5000, "brute force passes": 20000.0, "refused": refused}
     if name == "sharpness":
-        return {"largest": float(10 ** (-3 - strength) * draw.uniform(0.8, 1.2))}
+        largest = float(10 ** (-3 - strength) * draw.uniform(0.8, 1.2))
+        return {"largest": largest, "hessian 0": 1.1 * largest}
+    if name == "samples":
+        right = np.packbits(draw.uniform(size=40) < mean).tobytes().hex()
+        return {"balanced_accuracy": mean, "samples a": 40, "right a": right, "samples b": 40, "right b": right}
     if name == "price":
         return {"ratio": float((1 + 4 * strength) * draw.uniform(0.95, 1.05)), "ms": 9.0}
-    return {"balanced_accuracy": mean}
+    return {"balanced_accuracy": mean, "accuracy": mean, "recall a": mean, "recall b": mean - 0.01}
 
 
 def write_cells(study: Study, methods: tuple[str, ...], out: Path) -> None:

@@ -141,8 +141,12 @@ def test_the_pages_are_whole(made):
         "By plain intervals, as in the paper:" in page
         and "| rise (0.2) | along the adversarial direction (0.2) |" in page
     )
-    for words in ("Mean of the dies", "Worst die", "5th percentile of the dies", "Yield: fraction of the dies at 0.9"):
+    for words in ("Mean of the dies", "Worst die", "5th percentile of the dies", "Yield: fraction of the dies that"):
         assert words in page
+    assert "Accuracy and recall at 0.1:" in page and "| accuracy | recall a | recall b |" in page
+    rare = page.split("## rare: ")[1].split("\n## ")[0]
+    assert rare.count("| beta | ") == 3 and rare.count("| no number: 3.2 effective failures, fewer than 8 | 20 |") >= 3
+    assert "| standard | 1 | 0.3 | 0.9 | 5 of 5 | .1 [.05, .2] | 20 | 5000 | 20000 |" in rare
     for name in set(reproduction.all_evaluations()) - {"transfer", "rare"}:
         section = page.split(f"## {name}: ")[1].split("\n## ")[0]
         rows = [line for line in section.splitlines() if line.startswith("| beta |")]

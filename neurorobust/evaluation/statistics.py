@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,17 +132,41 @@ def paired_interval(
     dies: bool = True,
     confidence: float = 0.95,
     seed: int = 0,
+    more: Sequence[tuple[float, float]] = (),
 ) -> Interval:
     """First − second of two methods on the same seeds and dies: :func:`bootstrap_interval` of the difference of their
-    figures, dies and seeds drawn for both at once."""
+    figures, dies and seeds drawn for both at once. ``more``: variances of the difference from other sources, each with
+    its degrees of freedom, :func:`samples_part` for one."""
     pair = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if pair[0].shape != pair[1].shape:
         raise ValueError(f"second: got shape {pair[1].shape}; expected that of the first, {pair[0].shape}: same dies.")
-    return _interval(pair, statistic, dies, confidence, seed)
+    return _interval(pair, statistic, dies, confidence, seed, more)
+
+
+def samples_part(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> tuple[float, float]:
+    """What the choice of test samples adds to the variance of a difference of balanced accuracies, and its degrees of
+    freedom.
+
+    ::
+
+        Var = Σ over classes of var(dₖ) / (nₖ · classes²),   dₖ mean over seeds of first right − second right
+
+    Args:
+        first, second: which samples of each class are right, (seeds, nₖ) each, the same samples and seeds for both.
+    """
+    differences = [(a.astype(float) - b.astype(float)).mean(0) for a, b in zip(first, second, strict=True)]
+    known = [d for d in differences if len(d) > 1]
+    variance = sum(d.var(ddof=1) / len(d) for d in known) / len(differences) ** 2
+    return float(variance), float(sum(len(d) - 1 for d in known))
 
 
 def _interval(
-    tables: tuple[np.ndarray, ...], statistic: Statistic, dies: bool, confidence: float, seed: int
+    tables: tuple[np.ndarray, ...],
+    statistic: Statistic,
+    dies: bool,
+    confidence: float,
+    seed: int,
+    more: Sequence[tuple[float, float]] = (),
 ) -> Interval:
     tables = tuple(np.atleast_2d(table) for table in tables)
     seeds, n = tables[0].shape if tables[0].ndim == 2 else (0, 0)
@@ -156,7 +180,7 @@ def _interval(
         return found[0] if len(found) == 1 else found[0] - found[1]
 
     each = figure(slice(None))
-    estimate, parts = float(each.mean()), []
+    estimate, parts = float(each.mean()), [part for part in more if part[0] > 0]
     if seeds > 1:
         parts.append((each.var(ddof=1) / seeds, seeds - 1))
     if dies and n > 1:

@@ -10,7 +10,7 @@ from .. import files
 from ..attacks import PGA, Ball
 from ..evaluation import WorstCase, worst_case
 from ..network import placement_of
-from ..params import Deviations
+from ..params import SIGNED, Deviations, kind_of, nominal
 from .cell import Cell, folder_of
 from .evaluation import DIES, SCORE, Evaluation, Values, always, recalls
 
@@ -27,6 +27,20 @@ def values(worst: WorstCase, cell: Cell) -> Values:
         "passes": worst.passes,
         "found by": worst.attack,
     }
+
+
+def ball_of(network: nn.Module, level: str) -> Ball:
+    """“0.1 weights”: weights and biases alone; “0.1 others”: every other kind alone.
+
+    Raises:
+        ValueError: the network has none of them.
+    """
+    zeta, which = level.split()
+    every = Ball.uniform(float(zeta)).radii
+    radii = {kind: radius for kind, radius in every.items() if (kind in SIGNED) == (which == "weights")}
+    if not any(kind_of(name) in radii for name in nominal(network)):
+        raise ValueError(f"nothing deviates: the network has no {which}.")
+    return Ball(**radii)
 
 
 def ten_steps(objective: str, title: str) -> Evaluation:

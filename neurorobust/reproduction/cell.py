@@ -58,7 +58,8 @@ class Cell:
     @property
     def attacked_data(self) -> Data:
         """What an attack sees."""
-        return self.study.task.test.first(self.detail.attacked)
+        test = self.study.task.test
+        return (test.balanced if self.detail.balanced else test.first)(self.detail.attacked)
 
     def read(self) -> dict[str, Any]:
         """What is known of it; empty if nothing is."""

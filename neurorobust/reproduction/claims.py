@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.statistics import Interval, paired_interval
+from ..evaluation.statistics import Interval, paired_interval, samples_part
+from .evaluation import RIGHT
 from .results import records, score
 from .study import RIVALS
 
@@ -39,6 +40,8 @@ class Claim:
         threshold: the difference in points has to be above it; a ratio, below it.
         statistic: of the dies of a network.
         ratio: compare first / second, of positive numbers that shall be small.
+        samples: level of :mod:`~neurorobust.reproduction.evaluations.samples` that says which samples the number is
+            made of; then the interval holds for other test samples, too.
     """
 
     text: str
@@ -48,6 +51,7 @@ class Claim:
     threshold: float
     statistic: Callable[..., Any] = mean
     ratio: bool = False
+    samples: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Verdict:
 
     Attributes:
         interval: of the difference in points, or of the ratio.
-        seeds, dies: how many were compared.
+        seeds, dies: how many were compared. samples: how many test samples were drawn, 0 where they are held fixed.
     """
 
     claim: Claim
@@ -65,6 +69,7 @@ class Verdict:
     interval: Interval
     seeds: int
     dies: int
+    samples: int = 0
 
     @property
     def holds(self) -> bool:
@@ -96,7 +101,11 @@ class Verdict:
             "compared": f"{self.claim.first} {word} {self.second}",
             "found [95 %]": f"{estimate} [{low}, {high}]",
             "needs": needs.format(self.claim.threshold),
-            "over": f"{self.seeds} seeds" + (f" × {self.dies} dies" if self.dies > 1 else ""),
+            "over": " × ".join(
+                f"{count} {what}"
+                for count, what in ((self.seeds, "seeds"), (self.dies, "dies"), (self.samples, "samples"))
+                if count > 1 or what == "seeds"
+            ),
             "verdict": self.verdict,
         }
 
@@ -111,20 +120,31 @@ def points(evaluation: str, level: str) -> Callable[[Record], list[float] | floa
     return read
 
 
+def right(record: Record, level: str) -> list[np.ndarray]:
+    """Which samples of each class are right, a level of ``samples``; empty where that was not measured."""
+    found = record.get("evaluations", {}).get("samples", {"levels": {}})["levels"].get(level, {"values": {}})["values"]
+    return [
+        np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8))[: found["samples " + key.removeprefix(RIGHT)]]
+        for key, bits in found.items()
+        if key.startswith(RIGHT)
+    ]
+
+
 def largest(record: Record) -> float | None:
     """The largest eigenvalue of the smoothed Hessian."""
     return score(record, "sharpness", "0.05", "largest")
 
 
 def price(record: Record) -> float | None:
-    """Time of a training step over that of a standard one on the same network."""
-    return score(record, "price", "step", "ratio")
+    """Time of a training step over that of a standard one on the same network; 1 for standard, which is compared with
+    itself there."""
+    return 1.0 if record["method"] == "standard" else score(record, "price", "step", "ratio")
 
 
 BEYOND = "strong attack, ζ = {}: at least 10 points above every rival"
 CLAIMS: Sequence[Claim] = (
-    Claim(BEYOND.format("0.05"), "beta", RIVALS, points("strong", "0.05"), 10),
-    Claim(BEYOND.format("0.1"), "beta", RIVALS, points("strong", "0.1"), 10),
+    Claim(BEYOND.format("0.05"), "beta", RIVALS, points("strong", "0.05"), 10, samples="0.05"),
+    Claim(BEYOND.format("0.1"), "beta", RIVALS, points("strong", "0.1"), 10, samples="0.1"),
     Claim("mismatch 0.3, mean: not lower than any rival", "beta", RIVALS, points("mismatch", "0.3"), -0.5),
     Claim("mismatch 0.3, minimum: not lower than any rival", "beta", RIVALS, points("mismatch", "0.3"), -0.5, np.min),
     Claim(
@@ -135,9 +155,9 @@ CLAIMS: Sequence[Claim] = (
         1,
         ratio=True,
     ),
-    Claim("nominal within a point of standard", "beta", ("standard",), points("nominal", "test"), -1),
-    Claim("attacking every kind pays, ζ = 0.1", "beta", ("beta_weights",), points("strong", "0.1"), 0),
-    Claim("warm start: no less robust, ζ = 0.1", "beta_warm", ("beta",), points("strong", "0.1"), -0.5),
+    Claim("nominal within a point of standard", "beta", ("standard",), points("nominal", "test"), -1, samples="test"),
+    Claim("attacking every kind pays, ζ = 0.1", "beta", ("beta_weights",), points("strong", "0.1"), 0, samples="0.1"),
+    Claim("warm start: no less robust, ζ = 0.1", "beta_warm", ("beta",), points("strong", "0.1"), -0.5, samples="0.1"),
     Claim("warm start: at most 4 × the time of a standard step", "beta_warm", ("standard",), price, 4, ratio=True),
 )
 
@@ -158,19 +178,28 @@ def tested(out: Path, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
 
 def _tested(claim: Claim, study: str, second: str, cells: Mapping[tuple[str, int], Record]) -> Verdict | None:
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    rights: list[tuple[list[np.ndarray], list[np.ndarray]]] = []
     for method, seed in sorted(cells):
         if method == claim.first and (second, seed) in cells:
             mine, other = claim.read(cells[method, seed]), claim.read(cells[second, seed])
             if mine is not None and other is not None:
                 pairs.append((np.array(mine, dtype=float, ndmin=1), np.array(other, dtype=float, ndmin=1)))
+                rights.append((right(cells[method, seed], claim.samples), right(cells[second, seed], claim.samples)))
     if not pairs:
         return None
     firsts, others = (np.stack([pair[side] for pair in pairs]) for side in (0, 1))
     if claim.ratio:
         if min(firsts.min(), others.min()) <= 0:
-            return None
+            limit = math.inf if others.min() <= 0 else 0.0  # no ratio, so no interval, and nothing holds
+            return Verdict(claim, study, second, Interval(limit, math.nan, math.nan), len(firsts), firsts.shape[1])
         firsts, others = np.log(firsts), np.log(others)
-    found = paired_interval(firsts, others, claim.statistic, dies=claim.statistic is mean)
+    more, samples = [], 0
+    if all(mine and other for mine, other in rights):
+        both = [[np.stack(seeds) for seeds in zip(*(pair[side] for pair in rights), strict=True)] for side in (0, 1)]
+        variance, freedom = samples_part(*both)
+        more, samples = [(1e4 * variance, freedom)], sum(each.shape[1] for each in both[0])
+    found = paired_interval(firsts, others, claim.statistic, dies=claim.statistic is mean, more=more)
     if claim.ratio:
         found = Interval(*(math.exp(bound) for bound in (found.estimate, found.low, found.high)))
-    return Verdict(claim, study, second, found, *firsts.shape)
+    seeds, dies = firsts.shape
+    return Verdict(claim, study, second, found, seeds, dies, samples)

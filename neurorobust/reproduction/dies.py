@@ -7,13 +7,11 @@ from torch import nn
 from ..chip import ChipModel
 from ..evaluation import evaluate
 from .cell import Cell
-from .evaluation import DIES, Values, fleet_values
+from .evaluation import DIES, Values, fleet_values, or_refused
 
 
+@or_refused
 def on_dies(network: nn.Module, chip: ChipModel, cell: Cell, n_chips: int | None = None) -> Values:
     """A network on a fleet; where a chip or a condition does not take it, why."""
-    try:
-        dies = evaluate(network, cell.fleet_data, chip, n_chips=n_chips or cell.detail.dies, seed=DIES)
-    except (TypeError, ValueError) as error:
-        return {"refused": " ".join(str(error).split())}
+    dies = evaluate(network, cell.fleet_data, chip, n_chips=n_chips or cell.detail.dies, seed=DIES)
     return fleet_values(dies, cell.study.task.classes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 from torch import nn
 
@@ -14,13 +15,15 @@ from ..evaluation import FleetResult
 from .cell import Cell
 from .study import Detail
 
+P = ParamSpec("P")
+
 Values = Mapping[str, Any]
 """Numbers by metric. A list holds one number a die; words (why a chip refused) stay out of the table."""
 
 SCORE = "balanced_accuracy"
 
-SPEC = 0.9
-"""Balanced accuracy of a die that counts towards the yield."""
+RIGHT = "right "
+"""Before the name of a class: which of its samples are right, a bit each, in hexadecimal digits."""
 
 DIES = 1
 """Seed of the dies and of the attacks, the same for every network; training seeds never meet it."""
@@ -36,8 +39,9 @@ class Evaluation:
         measure: (network, level, cell) → values.
         passes: forward passes of one sample that a level takes, for the estimate of time; a slope counts three.
         stage: 0 what every network needs, 1 what the claims need besides, 2 what is beyond.
-        shown: the metric that tables show. beside: others, with their titles.
+        shown: the metric that tables show, a mean over seeds; none if it is empty. beside: others, with their titles.
         timed: whether it measures time, which no two runs have in common.
+        table: records of a study's cells → a table of its own, in Markdown; for what no mean over seeds can say.
     """
 
     title: str
@@ -48,10 +52,24 @@ class Evaluation:
     shown: str = SCORE
     beside: Mapping[str, str] = field(default_factory=dict)
     timed: bool = False
+    table: Callable[[Sequence[Mapping[str, Any]]], str] | None = None
 
     def pending(self, cell: Cell, done: Mapping[str, Any]) -> list[str]:
         """The levels that are to be measured and are not done."""
         return [level for level in list(self.levels(cell))[: cell.detail.levels] if level not in done]
+
+
+def or_refused(measure: Callable[P, Values]) -> Callable[P, Values]:
+    """The same, or the reason why a network, a chip or a condition does not take it."""
+
+    @wraps(measure)
+    def measured(*args: P.args, **kwargs: P.kwargs) -> Values:
+        try:
+            return measure(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            return {"refused": " ".join(str(error).split())}
+
+    return measured
 
 
 def always(*levels: float | str) -> Callable[[Cell], Sequence[str]]:

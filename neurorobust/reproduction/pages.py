@@ -14,7 +14,7 @@ from .claims import Verdict, tested
 from .drawing import all_drawings
 from .drawings.methods import HEADLINE
 from .evaluation import all_evaluations
-from .made_with import cost, made_with, refusals, setting
+from .made_with import Record, cost, made_with, refusals, setting
 from .results import records
 from .study import Study, all_studies
 from .tables import methods_by, of_evaluation, table
@@ -47,8 +47,8 @@ def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[P
     parts = [*_head(claims, made_with(shown, known)), *_tasks(shown, numbers, figures, claims)]
     pages = {"reproduction.md": "\n".join(parts) + _every(verdicts) + cost(known)}
     for study in shown:
-        refused = refusals([record for record in known if record["study"] == study.name])
-        pages[f"reproduction-{study.name}.md"] = "\n".join(_details(study, numbers, figures[study.name], refused))
+        own = [record for record in known if record["study"] == study.name]
+        pages[f"reproduction-{study.name}.md"] = "\n".join(_details(study, numbers, figures[study.name], own))
     for name, words in pages.items():
         files.write_text(out / name, words)
     return [*(out / name for name in pages), *sorted((out / "figures").glob("*"))]
@@ -109,7 +109,7 @@ def _every(verdicts: Sequence[Verdict]) -> str:
     return f"\n## Every comparison\n\n{_rows([verdict.row() for verdict in verdicts])}" if more else ""
 
 
-def _details(study: Study, numbers: Book, figures: Figures, refused: str) -> list[str]:
+def _details(study: Study, numbers: Book, figures: Figures, known: Sequence[Record]) -> list[str]:
     """The page of a task: every evaluation that was made, its figure above its table."""
     left = {name: words for name, words in figures.items() if all_drawings()[name].above}
     parts = [
@@ -118,8 +118,9 @@ def _details(study: Study, numbers: Book, figures: Figures, refused: str) -> lis
         READ,
     ]
     for name, evaluation in all_evaluations().items():
-        words = of_evaluation(study.name, name, evaluation, numbers)
+        words = evaluation.table(known) if evaluation.table else of_evaluation(study, name, evaluation, numbers)
         if words:
             drawn = [key for key in left if name in all_drawings()[key].above]
             parts += [f"## {name}: {evaluation.title}\n", *(left.pop(key) for key in drawn), words]
+    refused = refusals(known)
     return [*parts, refused] if refused else parts

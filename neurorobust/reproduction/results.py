@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import numpy as np
 import pandas as pd
 
 from .. import files
-from ..evaluation.statistics import bootstrap_interval
+from ..evaluation.statistics import Interval, bootstrap_interval, clopper_pearson
 from .cell import read
-from .evaluation import SCORE, SPEC, all_evaluations
+from .evaluation import SCORE, all_evaluations
+from .study import Study, all_studies
 
 COLUMNS = ("task", "method", "seed", "evaluation", "level", "metric", "value")
+
+LOWEST = "lowest recall"
+"""Metric: recall of the class that is recognised least."""
 
 Row = tuple[str, str, str, str, str, str, float]
 
@@ -27,8 +32,8 @@ def records(out: Path) -> list[dict[str, Any]]:
 def tidy(out: Path) -> pd.DataFrame:
     """Every number of every cell, and of each the mean over the seeds with its interval: rows of the seed ``all``.
 
-    Numbers of dies become their mean, std, min, 5th percentile and yield at 0.90. ``strong`` is the minimum over the
-    strong suite and the dies found for other networks.
+    Numbers of dies become their mean, std, min, 5th percentile and yield at the study's specification. ``strong`` is
+    the die that counts of those of the strong suite and those found for other networks.
     """
     known = records(out)
     rows = [row for record in known for row in _rows(record)]
@@ -52,10 +57,19 @@ def _rows(record: dict[str, Any]) -> Iterator[Row]:
         for level, found in sorted(entry["levels"].items()):
             values = strongest(record, level) if name == "strong" else found["values"]
             for metric, value in values.items():
-                yield from ((*head, name, level, *pair) for pair in numbers(metric, value))
+                yield from ((*head, name, level, *pair) for pair in numbers(metric, value, spec_of(record)))
+            recalls = [value for metric, value in values.items() if metric.startswith("recall ") and value is not None]
+            if recalls:
+                yield (*head, name, level, LOWEST, min(recalls))
 
 
-def numbers(metric: str, value: Any) -> list[tuple[str, float]]:
+def spec_of(record: dict[str, Any]) -> float:
+    """The specification of a cell's study."""
+    study = all_studies().get(record["study"])
+    return Study.spec if study is None else study.spec
+
+
+def numbers(metric: str, value: Any, spec: float) -> list[tuple[str, float]]:
     """A metric as numbers: one of dies by its statistics, words not at all."""
     if isinstance(value, list):
         dies = np.array(value, dtype=float)
@@ -64,9 +78,19 @@ def numbers(metric: str, value: Any) -> list[tuple[str, float]]:
             (f"{metric} std", float(dies.std(ddof=1)) if len(dies) > 1 else float("nan")),
             (f"{metric} min", float(dies.min())),
             (f"{metric} q05", float(np.quantile(dies, 0.05))),
-            (f"yield {SPEC:.2f}", float((dies >= SPEC).mean())),
+            ("yield", float((dies >= spec).mean())),
         ]
     return [] if isinstance(value, str) or value is None else [(metric, float(value))]
+
+
+def yield_interval(passes: np.ndarray) -> Interval:
+    """Of a fraction of dies, (seeds, dies); where all pass or none does, which has no spread, that of Clopper and
+    Pearson for the dies, which all seeds share."""
+    if passes.all() or not passes.any():
+        n = passes.shape[1]
+        return Interval(float(passes.mean()), *clopper_pearson(n if passes.all() else 0, n))
+    found = bootstrap_interval(passes)
+    return Interval(found.estimate, max(0.0, found.low), min(1.0, found.high))
 
 
 def strongest(record: dict[str, Any], level: str) -> dict[str, Any]:
@@ -75,6 +99,16 @@ def strongest(record: dict[str, Any], level: str) -> dict[str, Any]:
     others = record["evaluations"].get("transfer", {"levels": {}})["levels"]
     found = [entry["values"] for key, entry in others.items() if key.split()[0] == level]
     return own | min([own, *found], key=lambda values: values[SCORE])
+
+
+def worst_source(record: dict[str, Any], level: str) -> str:
+    """method/seed whose die is the worst for a cell."""
+    scores = {f"{record['method']}/{record['seed']}": record["evaluations"]["strong"]["levels"][level]["values"][SCORE]}
+    for key, entry in record["evaluations"].get("transfer", {"levels": {}})["levels"].items():
+        zeta, source = key.split()
+        if zeta == level:
+            scores[source] = entry["values"][SCORE]
+    return min(scores, key=lambda source: scores[source])
 
 
 def score(record: dict[str, Any], evaluation: str, level: str, metric: str = SCORE) -> Any:
@@ -88,8 +122,10 @@ def score(record: dict[str, Any], evaluation: str, level: str, metric: str = SCO
 def _over_seeds(known: list[dict[str, Any]]) -> Iterator[Row]:
     """Mean over the seeds of what each evaluation shows, the bounds of its 95 % interval, and the number of seeds."""
     places: dict[tuple[str, str, str, str], list[Any]] = {}
+    specs: dict[str, float] = {}
     shown = {name: evaluation.shown for name, evaluation in all_evaluations().items() if name != "transfer"}
     for record in known:
+        specs[record["study"]] = spec_of(record)
         for name in sorted(record.get("evaluations", {}).keys() & shown.keys()):
             for level in sorted(record["evaluations"][name]["levels"]):
                 value = score(record, name, level, shown[name])
@@ -103,7 +139,8 @@ def _over_seeds(known: list[dict[str, Any]]) -> Iterator[Row]:
             figures = {
                 f"{metric} mean": bootstrap_interval(table),
                 f"{metric} min": bootstrap_interval(table, np.min, dies=False),
-                f"yield {SPEC:.2f}": bootstrap_interval(table >= SPEC),
+                f"{metric} q05": bootstrap_interval(table, partial(np.quantile, q=0.05)),
+                "yield": yield_interval(table >= specs[study]),
             }
         yield (*head, "seeds", float(len(table)))
         for metric, interval in figures.items():

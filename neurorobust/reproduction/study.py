@@ -28,17 +28,20 @@ class Detail:
 
     Attributes:
         dies: of each fleet. samples: test samples on each die. attacked: test samples an attack sees.
+        balanced: an attack sees as many samples of one class as of any other; else the first ones.
         levels: the first so many of each evaluation; None for all.
     """
 
     dies: int = 100
     samples: int = 1000
     attacked: int = 200
+    balanced: bool = False
     levels: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """What decides on the numbers, not on how many there are."""
-        return {key: value for key, value in asdict(self).items() if key != "levels"}
+        settings = {key: value for key, value in asdict(self).items() if key != "levels"}
+        return settings if self.balanced else {key: value for key, value in settings.items() if key != "balanced"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Study:
         shipped: methods whose networks of the first seed go into the zoo, all by default.
         seeds: of network and training.
         detail: of every evaluation.
+        spec: balanced accuracy of a die that counts towards the yield.
         cut: what the epochs were cut from, said beside the numbers.
     """
 
@@ -74,6 +78,7 @@ class Study:
     shipped: tuple[str, ...] | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     detail: Detail = Detail()
+    spec: float = 0.9
     cut: str = ""
 
     @property

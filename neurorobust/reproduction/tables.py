@@ -6,9 +6,13 @@ import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from .book import Book, Place, Point
+from .cell import Cell
 from .evaluation import SCORE, Evaluation
+from .results import LOWEST
+from .study import Study
 
 MISSING = "–"
 
@@ -41,15 +45,18 @@ def methods_by(task: str, book: Book, columns: Mapping[str, Place]) -> str:
     return table(["method", "n", *columns], rows) if rows else ""
 
 
-def of_evaluation(task: str, name: str, evaluation: Evaluation, book: Book) -> str:
-    """What an evaluation shows: a table of methods × levels for each metric, or, of one level, methods × metrics."""
+def of_evaluation(study: Study, name: str, evaluation: Evaluation, book: Book) -> str:
+    """What an evaluation shows: a table of methods × levels for each metric, or, of one level, methods × metrics; and
+    accuracy and recall at the most telling level."""
+    task, shown = study.name, evaluation.shown
     levels, known = book.levels.get((task, name), ()), book.metrics.get((task, name), ())
-    shown = evaluation.shown
     titles = {shown: shown.replace("_", " "), f"{shown} mean": "mean of the dies", f"{shown} min": "worst die"}
     titles = {metric: words for metric, words in (titles | dict(evaluation.beside)).items() if metric in known}
+    recalls = [metric for metric in known if metric.startswith("recall ")]
+    recalls = recalls if len(recalls) <= FEW_CLASSES else [LOWEST]
+    beside = {metric: metric for metric in ("accuracy", *recalls) if metric in known}
     if len(levels) == 1 and f"{shown} mean" not in titles:
-        recalls = [metric for metric in known if metric.startswith("recall ")]
-        titles |= {metric: metric for metric in recalls if len(recalls) <= FEW_CLASSES}
+        titles |= beside
         at = "" if levels[0] == "test" else f" ({levels[0]})"
         return methods_by(task, book, {words + at: Place(name, levels[0], metric) for metric, words in titles.items()})
     made = []
@@ -59,6 +66,11 @@ def of_evaluation(task: str, name: str, evaluation: Evaluation, book: Book) -> s
             rows = methods_by(task, book, {level: Place(name, level, metric) for level in part})
             made += [title + rows] if rows else []
             title = ""
+    telling = next((level for level in evaluation.levels(Cell(study, "", 0, Path())) if level in levels), None)
+    if beside and telling is not None:
+        at = telling if f"{shown} mean" not in titles else f"{telling}, means over the dies"
+        rows = methods_by(task, book, {words: Place(name, telling, metric) for metric, words in beside.items()})
+        made += [f"Accuracy and recall at {at}:\n\n{rows}"] if rows else []
     return "\n".join(made)
 
 

@@ -81,12 +81,18 @@ def _try(study: Study, method: str, number: int, out: Path) -> dict[str, Any]:
     fleet = evaluate(network, validation, mismatch(MISMATCH), n_chips=FLEET, seed=TUNING_DIES)
     clean, attacked = selection_score(network, validation, cell.seed)
     found = {"clean": clean, "attacked": attacked, "dies": fleet.mean, "score": (clean + attacked + fleet.mean) / 3}
-    return _words(trial) | found | {"seconds": round(history.seconds, 1)}
+    return _words(study, trial) | found | {"seconds": round(history.seconds, 1)}
 
 
-def _words(trial: Trial) -> dict[str, Any]:
+def _schedule(study: Study, trial: Trial) -> Mapping[str, Any]:
+    """What a trial changes in the schedule: nothing where the study has another one than that it was tuned on."""
+    return trial.schedule if study.schedule == (study.tuned_on or study).schedule else {}
+
+
+def _words(study: Study, trial: Trial) -> dict[str, Any]:
     """A trial as JSON can hold it."""
-    return json.loads(json.dumps({"settings": dict(trial.settings), "schedule": dict(trial.schedule)}, default=repr))
+    used = {"settings": dict(trial.settings), "schedule": dict(_schedule(study, trial))}
+    return json.loads(json.dumps(used, default=repr))
 
 
 # ---- training
@@ -94,8 +100,6 @@ def _words(trial: Trial) -> dict[str, Any]:
 
 def _fit(cell: Cell, network: nn.Module, trial: Trial, epochs: int, folder: Path) -> History:
     study = cell.study
-    home = study.tuned_on or study
-    changed: Mapping[str, Any] = trial.schedule if study.schedule == home.schedule else {}
     loss = study.regularizer(cell.method, trial)
     return fit(
         network,
@@ -104,7 +108,7 @@ def _fit(cell: Cell, network: nn.Module, trial: Trial, epochs: int, folder: Path
         epochs=epochs,
         seed=cell.seed,
         out=folder,
-        schedule=replace(study.schedule, **changed),
+        schedule=replace(study.schedule, **_schedule(study, trial)),
     )
 
 
@@ -126,7 +130,7 @@ def train(cell: Cell, chosen: int | None = None) -> nn.Module:
     history = _fit(cell, network, trial, cell.study.epochs, cell.folder)
     training = {
         "trial": number,
-        **_words(trial),
+        **_words(cell.study, trial),
         "epochs": len(history.rows),
         "best_epoch": history.best_epoch,
         "validation": history.best_score,

@@ -64,6 +64,24 @@ class Data:
         """The first n samples."""
         return Data(self.x[:n], self.y[:n], None if self.recording is None else self.recording[:n])
 
+    def balanced(self, n: int) -> Data:
+        """n samples, as many of one class as of any other where there are enough, spread over the part, in its order.
+
+        The first n of a part that is ordered, by speaker or class, may lack a class.
+        """
+        if self.regression:
+            raise ValueError("data: has targets, not classes, which cannot be balanced; use first(n).")
+        classes = sorted(self.y.unique().tolist(), key=lambda label: int((self.y == label).sum()))
+        picked, left = [], min(n, len(self))
+        for done, label in enumerate(classes):
+            where = (self.y == label).nonzero().squeeze(1)
+            take = min(len(where), left // (len(classes) - done))
+            picked.append(where[torch.arange(take) * len(where) // max(take, 1)])
+            left -= take
+        chosen = torch.cat(picked).sort().values
+        recording = None if self.recording is None else self.recording[chosen]
+        return Data(self.x[chosen], self.y[chosen], recording)
+
     def check_classes(self, role: str) -> None:
         """Raise ValueError unless at least two classes are present, or targets that differ."""
         if self.regression:

@@ -1,19 +1,26 @@
-"""Curvature of the loss, smoothed over dies, in units of the ball's size ζ."""
+"""Curvature of the loss, smoothed over dies, in units of the ball's size ζ; the Hessian's own where nothing spikes."""
 
 from __future__ import annotations
 
 from torch import nn
 
 from ...attacks import Ball
-from ...evaluation import sharpness
+from ...evaluation import hessian_eigenvalues, sharpness
+from ...evaluation.frozen import has_surrogates
 from ..cell import Cell
 from ..evaluation import DIES, Evaluation, Values, always
 
 
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
-    found = sharpness(network, cell.attacked_data, ball=Ball.uniform(float(level)), seed=DIES)
-    curvatures = {f"curvature {i}": float(value) for i, value in enumerate(found.curvature)}
-    return {"largest": found.largest, **curvatures, "asymmetry": found.asymmetry, "passes": found.passes}
+    data, ball = cell.attacked_data, Ball.uniform(float(level))
+    found = sharpness(network, data, ball=ball, seed=DIES)
+    values = {f"curvature {i}": float(value) for i, value in enumerate(found.curvature)}
+    for side, bounds in zip(("low", "high"), found.ci95.T, strict=True):
+        values |= {f"curvature {i} {side}": float(bound) for i, bound in enumerate(bounds)}
+    if not has_surrogates(network):
+        exact = hessian_eigenvalues(network, data, ball=ball, seed=DIES)
+        values |= {f"hessian {i}": float(value) for i, value in enumerate(exact.values)}
+    return {"largest": found.largest, **values, "asymmetry": found.asymmetry, "passes": found.passes}
 
 
 evaluation = Evaluation(
@@ -23,4 +30,5 @@ evaluation = Evaluation(
     lambda detail: 500 * detail.attacked,
     stage=1,
     shown="largest",
+    beside={"hessian 0": "largest eigenvalue of the Hessian"},
 )

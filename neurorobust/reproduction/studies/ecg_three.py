@@ -13,7 +13,8 @@ study = replace(
     load=ecg_three,
     epochs=10,
     tuned_on=ecg,
-    detail=Detail(samples=500, attacked=100),
-    cut="half of those on two classes; 100 beats attacked",
+    detail=Detail(samples=500, attacked=120, balanced=True),
+    spec=0.85,
+    cut="half of those on two classes; 120 beats attacked",
     shipped=("standard", "beta"),
 )

@@ -24,6 +24,7 @@ study = Study(
     schedule=Schedule(learning_rate=1e-3, batch_size=100, select_every=3),
     tuned_on=ecg,
     detail=Detail(samples=400, attacked=100),
+    spec=0.8,
     cut="on 20000 of its 60000 images; 100 samples attacked",
     shipped=("beta",),
 )

@@ -13,4 +13,5 @@ study = Study(
     epochs=10,
     schedule=Schedule(batch_size=50, select_every=5),
     tuned_on=ecg,
+    spec=0.75,
 )

@@ -2,7 +2,7 @@
 
 from ...tasks import keywords
 from ...training import Schedule
-from ..study import BEST_RIVAL, Study
+from ..study import BEST_RIVAL, Detail, Study
 from .ecg import study as ecg
 
 order = 1
@@ -13,6 +13,8 @@ study = Study(
     epochs=20,
     schedule=Schedule(batch_size=25, select_every=4),
     tuned_on=ecg,
+    detail=Detail(balanced=True),
+    spec=0.8,
     cut="the paper has 80",
     shipped=("standard", "forward_noise", "beta"),
 )
