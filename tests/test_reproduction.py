@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +22,7 @@ import torch
 from filelock import FileLock
 from mini_run import NAMES, Here, complete
 from mini_study import MINI
+from rich.console import Console
 from typer.testing import CliRunner
 
 from neurorobust import reproduction
@@ -108,6 +111,59 @@ def test_a_killed_worker_changes_nothing(done, tmp_path):
     assert not (tmp_path / "results.csv").exists()
     complete(tmp_path)
     assert (tmp_path / "results.csv").read_bytes() == (done / "results.csv").read_bytes()
+
+
+def test_a_killed_process_of_the_pool_changes_nothing(done, tmp_path):
+    """kill -9 of one of two processes while it trains: said, nothing half-written; done again, what was trained is kept
+    (the seconds of its epochs stay as they were) and the table has the same bytes."""
+    cells, killed = reproduction.cells_of(MINI, (), None, tmp_path), []
+    log = tmp_path / "raw" / "mini" / "beta" / "0" / "log.csv"
+
+    def kill(workers):
+        while not log.exists():
+            time.sleep(0.002)
+        victim = next(iter(workers._processes.values()))
+        victim.kill()
+        killed.append(victim)
+
+    with reproduction.grid.pool(2) as workers:
+        watcher = threading.Thread(target=kill, args=(workers,))
+        watcher.start()
+        outcomes = reproduction.run(reproduction.plan(cells, NAMES), workers)
+        watcher.join()
+    assert killed and any("its worker was killed" in outcome.error for outcome in outcomes)
+    before = log.read_text(encoding="utf-8")
+    kept = before[: before.rindex("\n") + 1]
+    assert kept.count("\n") >= 2
+    assert reproduction.complete(cells, NAMES, 2) == {}
+    assert log.read_text(encoding="utf-8").startswith(kept)
+    reproduction.write_table(tmp_path)
+    assert (tmp_path / "results.csv").read_bytes() == (done / "results.csv").read_bytes()
+
+
+def test_two_runs_share_a_folder(done, tmp_path):
+    """Started together on one folder they do each cell once, and the table has the same bytes."""
+    command = [sys.executable, str(TESTS / "mini_run.py"), str(tmp_path)]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for one in runs:
+        _, said = one.communicate()
+        assert one.returncode == 0, said
+    assert (tmp_path / "results.csv").read_bytes() == (done / "results.csv").read_bytes()
+
+
+def test_the_table_of_cells_says_how_far_each_is(done, tmp_path):
+    """Nothing yet, an epoch, evaluations that are left, done, failed."""
+    fresh, finished = (Cell(MINI, method, 0, out) for method, out in (("standard", tmp_path), ("beta", done)))
+    assert reproduction.state(fresh, NAMES) == "–" and reproduction.state(finished, NAMES) == "done"
+    assert reproduction.state(finished, (*NAMES, "death", "bits")) == "trained, 2 evaluations left"
+    fresh.folder.mkdir(parents=True)
+    (fresh.folder / "log.csv").write_text("epoch\n1\n2\n")
+    assert reproduction.state(fresh, NAMES) == f"epoch 2/{MINI.epochs}"
+    console = Console(width=90, file=io.StringIO())
+    console.print(reproduction.table([fresh, finished], NAMES, {"mini/beta/0": "broken"}))
+    lines = console.file.getvalue().splitlines()
+    assert any("mini" in line and "standard" in line and "epoch 2/4" in line for line in lines)
+    assert any("beta" in line and "failed" in line for line in lines)
 
 
 def test_a_locked_cell_is_waited_for(done, monkeypatch):
@@ -268,6 +324,24 @@ def test_a_tampered_number_is_found(done, tmp_path):
     cell.write(record)
     report = reproduction.check([cell], ("mismatch",), 1)
     assert not report.same and list(report.cells[0].different) == ["mismatch 0.3, balanced_accuracy, die 3"]
+    assert "mismatch 0.3, balanced_accuracy, die 3" in report.cells[0].largest()
+
+
+def test_another_model_or_a_missing_number_is_found(done, tmp_path):
+    """The bits of the model count, and so does a number that is there only once; cells without the named evaluation are
+    not drawn."""
+    cell = replace(Cell(MINI, "beta", 0, done), out=tmp_path)
+    cell.folder.mkdir(parents=True)
+    cell.write(Cell(MINI, "beta", 0, done).read() | {"model_sha256": "0"})
+    report = reproduction.check([cell], ("nominal",), 1)
+    assert not report.same and not report.cells[0].same_model and not report.cells[0].different
+    record = Cell(MINI, "beta", 0, done).read()
+    del record["evaluations"]["nominal"]["levels"]["test"]["values"]["accuracy"]
+    cell.write(record)
+    report = reproduction.check([cell], ("nominal",), 1)
+    assert not report.same and list(report.cells[0].different) == ["nominal test, accuracy"]
+    with pytest.raises(ValueError, match="no finished cell"):
+        reproduction.check([cell], ("drift",), 1)
 
 
 def test_the_plan_says_how_long(tmp_path, monkeypatch):

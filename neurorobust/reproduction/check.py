@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
+from ..console import duration, err
 from .cell import Cell, folder_of
 from .evaluation import all_evaluations
 from .work import measure, train
@@ -21,8 +23,8 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Checked:
-    """A cell made twice: how many numbers were compared, those that differ (first, second), whether the model is the
-    same, bit for bit."""
+    """A cell made twice: how many numbers were compared, those that differ (first, second; NaN where there is none),
+    whether the model is the same, bit for bit."""
 
     cell: str
     compared: int
@@ -31,13 +33,14 @@ class Checked:
 
     @property
     def same(self) -> bool:
-        return not self.different
+        return not self.different and self.same_model
 
     def largest(self) -> str:
         """The number that differs most."""
-        if self.same:
+        if not self.different:
             return "–"
-        name = max(self.different, key=lambda key: abs(self.different[key][0] - self.different[key][1]))
+        gaps = {key: abs(first - second) for key, (first, second) in self.different.items()}
+        name = max(gaps, key=lambda key: math.inf if math.isnan(gaps[key]) else gaps[key])
         first, second = self.different[name]
         return f"{name}: {first:g}, now {second:g}"
 
@@ -58,7 +61,7 @@ class Check:
 
     def table(self) -> Table:
         """As people read it."""
-        words = "the same numbers" if self.same else "OTHER NUMBERS"
+        words = "the same" if self.same else "NOT THE SAME"
         shown = Table("cell", "compared", "different", "largest difference", "model", title=f"done again: {words}")
         for cell in self.cells:
             model = "same bits" if cell.same_model else "other bits"
@@ -69,7 +72,7 @@ class Check:
 def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Random | None = None) -> Check:
     """Train and measure n finished cells again in a folder that is thrown away, and compare with what was stored.
 
-    On the machine and with the versions of the first time the numbers are the same. Elsewhere the last bits of a
+    On the machine and with the versions of the first time model and numbers are the same. Elsewhere the last bits of a
     product may differ, which training amplifies; the report says so, and the exit code of the command line is 1.
 
     Args:
@@ -85,11 +88,13 @@ def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Rand
     names = [name for name in names if name in evaluations and not evaluations[name].timed]
     if not names:
         raise ValueError("check: what is named measures time, which is never the same twice; name another evaluation.")
-    known = [cell for cell in cells if cell.read().get("evaluations")]
+    known = [cell for cell in cells if set(names) & cell.read().get("evaluations", {}).keys()]
     if not known:
         raise ValueError("check: no finished cell is there; run `neurorobust reproduce` first, or give another --out.")
     with tempfile.TemporaryDirectory() as folder:
         chosen = (draw or random.SystemRandom()).sample(known, min(n, len(known)))
+        took = duration(sum(_took(cell.read(), names) for cell in chosen))
+        err.print(f"{', '.join(cell.name for cell in chosen)}, again from the start: about {took}, as the first time.")
         return Check(tuple(_again(cell, names, Path(folder)) for cell in chosen))
 
 
@@ -105,11 +110,16 @@ def _again(cell: Cell, names: Sequence[str], folder: Path) -> Checked:
     measure(twin, [name for name in names if name in stored["evaluations"]])
     now = twin.read()
     before, after = dict(_numbers(stored, names)), dict(_numbers(now, names))
-    shared = before.keys() & after.keys()
-    different = {
-        name: (before[name], after[name]) for name in sorted(shared) if not abs(before[name] - after[name]) <= TOLERANCE
-    }
-    return Checked(cell.name, len(shared), different, stored["model_sha256"] == now["model_sha256"])
+    pairs = {name: (before.get(name, math.nan), after.get(name, math.nan)) for name in sorted(before | after)}
+    different = {name: pair for name, pair in pairs.items() if not abs(pair[0] - pair[1]) <= TOLERANCE}
+    return Checked(cell.name, len(pairs), different, stored["model_sha256"] == now["model_sha256"])
+
+
+def _took(record: dict[str, Any], names: Sequence[str]) -> float:
+    """Seconds that a cell took, on one thread."""
+    entries = [entry for name, entry in record["evaluations"].items() if name in names]
+    levels = [level for entry in entries for level in entry["levels"].values()]
+    return record["training"]["seconds"] + sum(level["seconds"] for level in levels)
 
 
 def _numbers(record: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, float]]:
