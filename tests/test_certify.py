@@ -133,6 +133,25 @@ def test_bounds_hold_for_every_die(model, seed, zeta):
     check_sound(network, data, everything(zeta), seed)
 
 
+KINDS_OF = [("weight", "bias"), ("tau_mem", "tau_syn", "tau_adapt"), ("v_threshold", "adaptation"), ("r", "v_leak")]
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(MODELS),
+    st.integers(0, 10**6),
+    st.sampled_from([1e-3, 0.05, 0.4]),
+    st.sets(st.sampled_from(KINDS_OF)),
+)
+def test_bounds_hold_where_only_some_kinds_deviate(model, seed, zeta, parts):
+    """As above; decays, thresholds or weights that stay as they are take other paths."""
+    network, data = small(model, seed)
+    ball = nr.Ball(**{kind: zeta for part in parts | {("weight",)} for kind in part})
+    check_sound(network, data, ball, seed, n=12)
+    if "v_threshold" not in ball.radii:
+        check_sound(network, data, nr.Ball(v_threshold=zeta), seed, n=12)
+
+
 @pytest.mark.parametrize("decode", [networks.mean_over_time, networks.last_step, networks.max_over_time])
 @pytest.mark.parametrize("last", ["li", "cuba", "spiking"])
 def test_bounds_hold_for_every_readout(decode, last):

@@ -15,9 +15,10 @@ from torch.nn import functional
 
 import chipmodels
 import neurorobust as nr
+from neurorobust.attacks import PGA
 from neurorobust.methods import METHODS, SCHEDULE, method
 from neurorobust.params import ABOVE_ZERO, kind_of
-from neurorobust.regularizers import Quantized
+from neurorobust.regularizers import Quantized, TaskLoss
 
 RIVALS = ["standard", "dropout", "forward_noise", "awp", "entropy_sgd", "abcd", "sam"]
 BETAS = ["weights", "", "forward", "chip", "whitened", "quantized", "warm"]
@@ -72,6 +73,40 @@ def test_every_trial_takes_a_step(name, build):
         assert moved >= {key for key in params if key.endswith("weight")}
         assert all((value > 0).all() for key, value in params.items() if kind_of(key) in ABOVE_ZERO)
     assert len(known) == 4
+
+
+def test_each_method_builds_what_its_name_says():
+    """The class, what it goes around, and what is attacked: weights and biases only, as published, or every kind."""
+    chip, every = chipmodels.load("dynapse2"), set(nr.Ball.uniform(0.1).radii)
+    built = {}
+    for name, found in METHODS.items():
+        loss = found.regularize(functional.cross_entropy, chip, **found.trials[0].settings)
+        parts = (loss, getattr(loss, "inner", None))
+        built[name] = [type(part).__name__ for part in parts if not isinstance(part, TaskLoss | None)], loss
+    assert {name: classes for name, (classes, _) in built.items()} == {
+        "standard": [],
+        "dropout": ["Dropout"],
+        "forward_noise": ["ForwardNoise"],
+        "awp": ["AWP"],
+        "entropy_sgd": ["EntropySGD"],
+        "abcd": ["ABCD"],
+        "sam": ["SAM"],
+        "beta_weights": ["Adversarial"],
+        "beta": ["Adversarial"],
+        "beta_forward": ["Adversarial", "ForwardNoise"],
+        "beta_chip": ["Adversarial"],
+        "beta_whitened": ["Whitened"],
+        "beta_quantized": ["ProgrammedOn", "Adversarial"],
+        "beta_warm": ["WarmAdversarial"],
+    }
+    losses = {name: loss for name, (_, loss) in built.items()}
+    assert set(losses["beta_weights"].ball.radii) == {"weight", "bias"}
+    for name in ("awp", "beta", "beta_forward", "beta_warm"):
+        assert set(losses[name].ball.radii) == every, name
+    assert losses["beta_quantized"].inner.ball.radii == losses["beta"].ball.radii
+    for name in ("beta", "beta_weights", "beta_forward", "beta_chip", "beta_whitened"):
+        assert (losses[name].attack, losses[name].beta) == (PGA(steps=3), 0.4), name
+    assert losses["awp"].attack == PGA(steps=3, divergence="ce") and losses["beta_warm"].steps == 1
 
 
 @pytest.mark.parametrize("name", NAMES)

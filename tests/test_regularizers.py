@@ -173,18 +173,31 @@ def test_forward_noise_is_the_inner_loss_on_a_drawn_die(network, data):
     }
     die = oracle.deviate(oracle.expand(nominal(network)), deviations)
     logits = oracle.network(die, data.x, DT, placement_of(network).masks)[0]
-    loss = ForwardNoise(functional.cross_entropy, 0.3)
-    value = loss(network, nominal(network), (data.x, data.y), torch.Generator().manual_seed(4))
+    loss, leaves = ForwardNoise(functional.cross_entropy, 0.3), leaves_of(network)
+    value = loss(network, leaves, (data.x, data.y), torch.Generator().manual_seed(4))
     torch.testing.assert_close(value, functional.cross_entropy(logits, data.y))
+    theta = {name: value.detach().requires_grad_() for name, value in die.items()}
+    logits = oracle.network(theta, data.x, DT, placement_of(network).masks)[0]
+    slopes = gradients(functional.cross_entropy(logits, data.y), theta)
+    plain = oracle.expand(nominal(network))
+    jacobian = {  # of θ + abs(θ)·η·R, or of θ·e^(η·R)
+        name: 1 + plain[name].sign() * delta if oracle.is_signed(name) else delta.exp()
+        for name, delta in deviations.items()
+    }
+    expected = fold({name: jacobian[name] * slopes[name] for name in theta}, network)
+    for name, found in gradients(value, leaves).items():
+        torch.testing.assert_close(found, expected[name], rtol=1e-9, atol=1e-13, msg=name)
     assert loss(network, nominal(network), (data.x, data.y), torch.Generator().manual_seed(5)) != value
 
 
 def test_noise_inside_adversarial(network, data):
-    """Adversarial(ForwardNoise(L)) is L on a noisy die + β · KL between the clean network and θ*, as in the paper."""
+    """Adversarial(ForwardNoise(L)) is L on a noisy die + β · KL between the clean network and θ*, as in the paper, and so
+    is its gradient."""
     draws = torch.Generator().manual_seed(7)
     nested = Adversarial(ForwardNoise(functional.cross_entropy, 0.3), Spy(2), Ball.uniform(0.1), 0.5)
-    total = nested(network, nominal(network), (data.x, data.y), draws)
-    masks, theta = placement_of(network).masks, oracle.expand(nominal(network))
+    leaves, masks = leaves_of(network), placement_of(network).masks
+    total = nested(network, leaves, (data.x, data.y), draws)
+    theta = {name: value.requires_grad_() for name, value in oracle.expand(nominal(network)).items()}
     clean = oracle.network(theta, data.x, DT, masks)[0]
     term = oracle.kl(oracle.network(oracle.deviate(theta, Spy.found), data.x, DT, masks)[0], clean)
     noise = ForwardNoise(functional.cross_entropy, 0.3)
@@ -192,8 +205,12 @@ def test_noise_inside_adversarial(network, data):
     for name, value in theta.items():
         if name in Spy.found:
             torch.randn(value.shape, generator=replay, dtype=torch.float64)
-    alone = noise(network, nominal(network), (data.x, data.y), replay)
+    others = leaves_of(network)
+    alone = noise(network, others, (data.x, data.y), replay)
     torch.testing.assert_close(total, alone + 0.5 * term)
+    found, inner, outer = gradients(total, leaves), gradients(alone, others), fold(gradients(term, theta), network)
+    for name in found:
+        torch.testing.assert_close(found[name], inner[name] + 0.5 * outer[name], rtol=1e-9, atol=1e-13, msg=name)
 
 
 def test_adversarial_inside_noise(network, data):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,18 +12,35 @@ from conftest import tiny
 from mini_study import MINI
 
 import neurorobust as nr
-from neurorobust import zoo
+from neurorobust import reproduction, zoo
+from neurorobust.evaluation.statistics import balanced_accuracy
 from neurorobust.reproduction import Cell
 from neurorobust.reproduction.publish import publish
+from neurorobust.reproduction.results import score
 from neurorobust.zoo import FOLDER
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
 
 @pytest.mark.parametrize("name", zoo.names())
 def test_every_network_of_the_zoo_loads(name):
-    """Each is whole, of the method and task its name says, and runs as it was trained to: finite parameters."""
+    """Each is whole, of the method and task its name says, and is the network of the first seed that was measured."""
     network, info = nr.zoo.load(name)
     assert f"{info['study']}/{info['method']}" == name
     assert all(torch.isfinite(value).all() for value in network.parameters())
+    record = Cell(reproduction.find_study(info["study"]), info["method"], 0, RESULTS).read()
+    assert record["model_sha256"] == json.loads((FOLDER / name / "config.json").read_text(encoding="utf-8"))["sha256"]
+
+
+@pytest.mark.parametrize("name", [f"ecg/{method}" for method in ("standard", "beta")])
+def test_a_network_of_the_zoo_does_what_was_measured(name):
+    """Balanced accuracy on the test part, as its cell has it, to two samples of a thousand."""
+    network, info = nr.zoo.load(name)
+    study = reproduction.find_study(info["study"])
+    test = study.task.test
+    found = balanced_accuracy(nr.run(network, nr.nominal(network), test.x), test.y)
+    record = Cell(study, info["method"], 0, RESULTS).read()
+    assert found == pytest.approx(score(record, "nominal", "test"), abs=0.002)
 
 
 def test_the_zoo_is_small():
