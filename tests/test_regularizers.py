@@ -191,8 +191,8 @@ def test_forward_noise_is_the_inner_loss_on_a_drawn_die(network, data):
 
 
 def test_noise_inside_adversarial(network, data):
-    """Adversarial(ForwardNoise(L)) is L on a noisy die + β · KL between the clean network and θ*, as in the paper, and so
-    is its gradient."""
+    """Adversarial(ForwardNoise(L)) is L on a noisy die + β · KL between the clean network and θ*, as in the paper; its
+    gradient, too."""
     draws = torch.Generator().manual_seed(7)
     nested = Adversarial(ForwardNoise(functional.cross_entropy, 0.3), Spy(2), Ball.uniform(0.1), 0.5)
     leaves, masks = leaves_of(network), placement_of(network).masks
