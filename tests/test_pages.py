@@ -133,7 +133,7 @@ def test_the_pages_are_whole(made):
     """Rows with n and interval for every method; settings and the cut beside the numbers; why a chip refused."""
     reproduction.write_pages(made, {"large": LARGE, "small": SMALL})
     first = (made / "reproduction.md").read_text(encoding="utf-8")
-    assert "| small | none | 6 | 4 | 12, 0.003 | 4 × 1 epochs | 3 | 0, 1 | 5 × 10 | 6 |" in first
+    assert "| small | none | 6 | 4 | 12, 0.003 | – | 4 × 1 epochs | 3 | 0, 1 | 5 | 2 × 40 | 2 × 40 | 0.9 |" in first
     assert first.count("cut from 9") >= 3 and "nan" not in first
     page = (made / "reproduction-large.md").read_text(encoding="utf-8")
     assert "xylo takes 63" in page and "nan" not in page
@@ -188,7 +188,7 @@ def test_a_claim_about_all_is_shown_for_the_best_rival():
     far = Verdict(claim, "x", "dropout", Interval(30.0, 5.0, 55.0), 3, 1)
     near = Verdict(claim, "x", "awp", Interval(15.0, 12.0, 18.0), 3, 1)
     (row,) = reproduction.overall([far, near])
-    assert row["compared"] == "beta − awp" and row["holds against"] == "1 of 2"
+    assert row["compared"] == "beta − awp" and row["holds against"] == "1 of 2, 3 rivals not measured"
     assert row["verdict"] == "FAILS (against dropout)"
     assert reproduction.overall([near])[0]["verdict"] == "holds"
     ratios = [Verdict(curved, "x", name, Interval(at, at, at), 3, 1) for name, at in (("awp", 0.2), ("abcd", 0.6))]
@@ -202,6 +202,11 @@ def test_claims_across_tasks():
     cases = [(one, "x", good), (one, "y", bad), (other, "y", good)]
     rows = across(reproduction.overall([Verdict(claim, task, "awp", found, 3, 1) for claim, task, found in cases]))
     assert rows == [
-        {"claim": one.text, "needs": "> +10", "x": "holds: +15.0 [+12.0, +18.0]", "y": "FAILS: -5.0 [-6.0, -4.0]"},
+        {
+            "claim": one.text,
+            "needs": "> +10",
+            "x": "holds: +15.0 [+12.0, +18.0] (4 rivals not measured)",
+            "y": "FAILS: -5.0 [-6.0, -4.0]",
+        },
         {"claim": other.text, "needs": "> -1", "x": "–", "y": "holds: +15.0 [+12.0, +18.0]"},
     ]

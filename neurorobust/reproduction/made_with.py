@@ -8,17 +8,21 @@ from itertools import groupby
 from typing import Any
 
 from .study import Study
-from .tables import table
+from .tables import MISSING, table
 
 Record = Mapping[str, Any]
 
 
-def setting(study: Study) -> str:
+def setting(study: Study, known: Sequence[Record]) -> str:
     """A line for beside the numbers."""
-    detail = study.detail
+    own = [record for record in known if record["study"] == study.name]
+    planned = {"fleet": study.detail.samples, "attacked": study.detail.attacked}
+    samples, attacked = (
+        max((sum(counts) for counts in _counts(own, level)), default=count) for level, count in planned.items()
+    )
     return (
-        f"{study.epochs} epochs{f' ({study.cut})' if study.cut else ''}, {detail.dies} dies on {detail.samples} test "
-        f"samples, attacks on {detail.attacked}."
+        f"{study.epochs} epochs{f' ({study.cut})' if study.cut else ''}, {study.detail.dies} dies on {samples} test "
+        f"samples, attacks on {attacked}."
     )
 
 
@@ -36,17 +40,28 @@ def made_with(studies: Sequence[Study], known: Sequence[Record]) -> str:
                 _words(one["chip"] or "none" for one in settings),
                 _words(one["n_hidden"] for one in settings),
                 _words(one["epochs"] for one in settings),
-                _words(f"{one['schedule']['batch_size']}, {one['schedule']['learning_rate']:g}" for one in settings),
+                _words(f"{one['schedule']['batch_size']}, {one['schedule']['learning_rate']:g}" for one in settings)
+                + _other_rates(own),
+                _words(
+                    one["steps"] for one in (record["training"].get("settings", {}) for record in own) if "steps" in one
+                )
+                or MISSING,
                 tuning,
                 str(len({record["method"] for record in own})),
                 _words(record["seed"] for record in own),
-                _words(f"{entry['detail']['dies']} × {entry['detail']['samples']}" for entry in entries),
-                _words(entry["detail"]["attacked"] for entry in entries),
+                _words(entry["detail"]["dies"] for entry in entries),
+                _seen(own, "fleet") or _words(entry["detail"]["samples"] for entry in entries),
+                _seen(own, "attacked") or _words(entry["detail"]["attacked"] for entry in entries),
+                f"{study.spec:g}",
             ]
         )
-    header = ["task", "chip", "neurons", "epochs", "batch, Adam", "tuning", "methods", "seeds"]
-    header += ["dies × samples", "attacked"]
-    text = "\nA fleet is so many dies, each on so many test samples; attacks see so many of these.\n"
+    header = ["task", "chip", "neurons", "epochs", "batch, Adam", "attack steps", "tuning", "methods", "seeds"]
+    header += ["dies", "samples", "attacked", "specification"]
+    text = (
+        "\nA fleet is so many dies, each on so many test samples (of each class); attacks see so many. Attacks in "
+        "training take so many steps, the paper's 10; Entropy-SGD's are Langevin steps. A die that has the "
+        "specification, in balanced accuracy, counts towards the yield.\n"
+    )
     cuts = "".join(f"- {study.name}: {study.epochs} epochs, {study.cut}.\n" for study in studies if study.cut)
     if cuts:
         text += (
@@ -56,11 +71,43 @@ def made_with(studies: Sequence[Study], known: Sequence[Record]) -> str:
     return table(header, rows) + text
 
 
-def cost(known: Sequence[Record]) -> str:
-    """What all of it took, by task: hours on one thread, as busy as the machine was, and the code that did it."""
+def _other_rates(own: Sequence[Record]) -> str:
+    """Learning rates that tuning chose instead."""
+    found = {
+        f"; {record['method']} {record['training']['schedule']['learning_rate']:g}"
+        for record in own
+        if "learning_rate" in record["training"].get("schedule", {})
+    }
+    return "".join(sorted(found))
+
+
+def _seen(own: Sequence[Record], level: str) -> str:
+    """How many samples of each class were seen, in words, where cells say so."""
+    return _words(
+        f"{len(counts)} × {counts[0]}" if len(set(counts)) == 1 else f"{sum(counts)} ({', '.join(map(str, counts))})"
+        for counts in _counts(own, level)
+    )
+
+
+def _counts(own: Sequence[Record], level: str) -> set[tuple[int, ...]]:
+    """How many samples of each class cells have seen: one answer, if all agree."""
+    found = set()
+    for record in own:
+        levels = record.get("evaluations", {}).get("samples", {"levels": {}})["levels"]
+        values = levels.get(level, {"values": {}})["values"]
+        found.add(tuple(value for key, value in values.items() if key.startswith("samples ")))
+    return found - {()}
+
+
+def cost(known: Sequence[Record], tuning: Mapping[str, float]) -> str:
+    """What all of it took, by task: hours on one thread, as busy as the machine was, and the code that did it.
+
+    Args:
+        known: the cells. tuning: seconds of all trials, by study.
+    """
     if not known:
         return ""
-    rows = []
+    rows, total = [], 0.0
     for study, group in groupby(known, key=lambda record: record["study"]):
         cells = list(group)
         training = sum(record["training"]["seconds"] for record in cells)
@@ -69,10 +116,12 @@ def cost(known: Sequence[Record]) -> str:
         made = [part["provenance"] for part in [*cells, *entries]]
         commits = sorted({one["commit"].removesuffix("+changes")[:9] for one in made})
         versions = sorted({f"torch {one['torch']}, numpy {one['numpy']}, numba {one['numba']}" for one in made})
-        hours = (f"{seconds / 3600:.2f}" for seconds in (training, measuring))
+        parts = (tuning.get(study, 0.0), training, measuring)
+        hours, total = (f"{seconds / 3600:.2f}" for seconds in parts), total + sum(parts)
         rows.append([study, str(len(cells)), *hours, ", ".join(commits), "; ".join(versions)])
-    header = ["task", "cells", "h training, without tuning", "h evaluation", "commits", "versions"]
-    return "\n## What it took\n\nHours of one thread; several threads shared the machine.\n\n" + table(header, rows)
+    header = ["task", "cells", "h tuning", "h training", "h evaluation", "commits", "versions"]
+    words = f"Hours of one thread, {total / 3600:.1f} in all; two threads shared a machine of two cores."
+    return f"\n## What it took\n\n{words}\n\n{table(header, rows)}"
 
 
 def refusals(known: Sequence[Record]) -> str:

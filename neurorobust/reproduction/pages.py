@@ -15,7 +15,7 @@ from .drawing import all_drawings
 from .drawings.methods import HEADLINE
 from .evaluation import all_evaluations
 from .made_with import Record, cost, made_with, refusals, setting
-from .results import records
+from .results import records, tuning_seconds
 from .study import Study, all_studies
 from .tables import methods_by, of_evaluation, table
 from .verdicts import across, overall
@@ -42,10 +42,10 @@ def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[P
     shown = [study for name, study in (studies or all_studies()).items() if name in numbers.methods]
     names = [study.name for study in shown]
     verdicts = sorted(tested(out), key=lambda one: names.index(one.study) if one.study in names else len(names))
-    figures = {study.name: _figures(study, numbers, out) for study in shown}
+    figures = {study.name: _figures(study, numbers, setting(study, known), out) for study in shown}
     claims = overall(verdicts)
     parts = [*_head(claims, made_with(shown, known)), *_tasks(shown, numbers, figures, claims)]
-    pages = {"reproduction.md": "\n".join(parts) + _every(verdicts) + cost(known)}
+    pages = {"reproduction.md": "\n".join(parts) + _every(verdicts) + cost(known, tuning_seconds(out))}
     for study in shown:
         own = [record for record in known if record["study"] == study.name]
         pages[f"reproduction-{study.name}.md"] = "\n".join(_details(study, numbers, figures[study.name], own))
@@ -54,8 +54,8 @@ def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[P
     return [*(out / name for name in pages), *sorted((out / "figures").glob("*"))]
 
 
-def _figures(study: Study, numbers: Book, out: Path) -> Figures:
-    """Draw what has data."""
+def _figures(study: Study, numbers: Book, beside: str, out: Path) -> Figures:
+    """Draw what has data; the settings stand beside it."""
     found = {}
     for name, drawing in all_drawings().items():
         with matplotlib.rc_context(plotting.STYLE):
@@ -64,9 +64,7 @@ def _figures(study: Study, numbers: Book, out: Path) -> Figures:
                 continue
             file = f"{study.name}{drawing.suffix}"
             plotting.save(figure, files.folder(out / "figures") / file, [".png"])
-        found[name] = (
-            f"![{study.name}: {drawing.caption}](figures/{file}.png)\n\n*{drawing.caption}. {setting(study)}*\n"
-        )
+        found[name] = f"![{study.name}: {drawing.caption}](figures/{file}.png)\n\n*{drawing.caption}. {beside}*\n"
     return found
 
 
@@ -114,7 +112,7 @@ def _details(study: Study, numbers: Book, figures: Figures, known: Sequence[Reco
     left = {name: words for name, words in figures.items() if all_drawings()[name].above}
     parts = [
         f"# {study.name}, every evaluation\n",
-        f"Part of [the paper, reproduced](reproduction.md). {setting(study)}\n",
+        f"Part of [the paper, reproduced](reproduction.md). {setting(study, known)}\n",
         READ,
     ]
     for name, evaluation in all_evaluations().items():

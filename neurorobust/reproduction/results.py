@@ -29,6 +29,15 @@ def records(out: Path) -> list[dict[str, Any]]:
     return [read(path) for path in sorted((out / "raw").glob("*/*/*/cell.json"))]
 
 
+def tuning_seconds(out: Path) -> dict[str, float]:
+    """Seconds that the trials of all methods took, by study."""
+    found: dict[str, float] = {}
+    for path in sorted((out / "raw").glob("*/tuning.*.json")):
+        seconds = sum(trial["seconds"] for trial in read(path).get("trials", ()))
+        found[path.parent.name] = found.get(path.parent.name, 0.0) + seconds
+    return found
+
+
 def tidy(out: Path) -> pd.DataFrame:
     """Every number of every cell, and of each the mean over the seeds with its interval: rows of the seed ``all``.
 

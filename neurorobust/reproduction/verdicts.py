@@ -25,6 +25,8 @@ def overall(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
         if row["verdict"] == "holds" and weak:
             row["verdict"] = f"FAILS (against {', '.join(weak)})"
         held = f"{len(own) - len(weak)} of {len(own)}" if len(own[0].claim.against) > 1 else ""
+        if missing := len(own[0].claim.against) - len(own):
+            held += f", {missing} rivals not measured"
         rows.append(
             {**{key: row[key] for key in row if key != "verdict"}, "holds against": held, "verdict": row["verdict"]}
         )
@@ -39,5 +41,7 @@ def across(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
         line = found.setdefault(
             row["claim"], {"claim": row["claim"], "needs": row["needs"], **dict.fromkeys(tasks, "–")}
         )
-        line[row["task"]] = f"{row['verdict'].split()[0]}: {row['found [95 %]']}"
+        _, _, missing = row["holds against"].partition(", ")
+        beside = f" ({missing})" if missing and row["verdict"] == "holds" else ""
+        line[row["task"]] = f"{row['verdict'].split()[0]}: {row['found [95 %]']}{beside}"
     return list(found.values())
