@@ -88,8 +88,8 @@ def test_the_study_s_numbers_come_from_its_code():
 @pytest.mark.parametrize("row", NETWORK["rows"], ids=lambda row: f"{row['failures'] / NETWORK['counted']:.0e}")
 def test_the_committed_study_agrees_with_counting_on_a_network(row):
     """At about 1e-1, 1e-2 and 1e-3 of 60,000 counted dies: nearly all studies give a number; their mean is the fraction
-    that was counted to four errors of both (false alarm below 1e-4); 11 of 16 intervals at least hold it (fewer come once
-    in 10,000 times if each holds it 95 times in 100)."""
+    that was counted to four errors of both (false alarm below 1e-4); 11 of 16 intervals at least hold it (fewer come
+    once in 10,000 times if each holds it 95 times in 100)."""
     truth, n = row["failures"] / NETWORK["counted"], len(row["estimates"])
     assert row["studies"] == 16 and n >= 14
     error = np.hypot(np.std(row["estimates"], ddof=1) / n**0.5, (truth * (1 - truth) / NETWORK["counted"]) ** 0.5)
