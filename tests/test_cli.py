@@ -135,7 +135,7 @@ def test_attack_json(suite, robust):
     assert (found["samples"], found["zeta"], found["seed"], found["suite"]) == (30, 0.1, 3, suite)
     assert np.mean(found["recall"]) == pytest.approx(found["balanced_accuracy"])
     if suite == "ten":
-        network, data = nr.load(robust)[0], beats().test.first(30)
+        network, data = nr.load(robust)[0], beats().test.balanced(30)
         worst = nr.worst_case(network, data, nr.Ball.uniform(0.1), PGA(steps=10), seed=3)
         assert found["balanced_accuracy"] == worst.balanced_accuracy
         assert found["passes"] == 11

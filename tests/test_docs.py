@@ -125,6 +125,15 @@ def test_the_table_of_kinds_is_the_code_s():
     assert {family: {kind for kind, its in rows if its == family} for family in families} == families
 
 
+def test_the_readme_shows_the_committed_results():
+    """Every row of README's tables of the reproduction stands, word for word, on the page that is made from the data."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = set((ROOT / "docs/results/reproduction.md").read_text(encoding="utf-8").splitlines())
+    _, *parts = text.split("<!-- rows of docs/results/reproduction.md -->\n")
+    rows = [line for part in parts for line in part.split("\n\n")[0].splitlines() if not line.startswith("| **")]
+    assert len(rows) > 20 and [row for row in rows if row not in page] == []
+
+
 @pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda path: path.stem)
 def test_links_to_files_lead_somewhere(path):
     """Relative links of README, CONTRIBUTING and the pages; what the build generates is left to Sphinx."""

@@ -10,6 +10,7 @@ from sequence_regression import WEIGHT, sequence_regression, student
 
 import neurorobust.tasks
 from neurorobust.discovery import modules
+from neurorobust.tasks import Data
 
 
 def entries():
@@ -34,6 +35,22 @@ def test_every_task_is_made_alike(function):
     assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in parameters[1:])
     assert signature.parameters["seed"].default == 0 and signature.return_annotation == "Task"
     assert len(function.__doc__.splitlines()[0]) < 100
+
+
+def test_balanced_samples_have_every_class_alike():
+    """Of a part ordered by class, 6 of 10 + 4 + 2 samples: two of each class, spread and in their order; all of a class
+    that is rare; everything where that is what was asked for."""
+    y = torch.tensor([0] * 10 + [1] * 4 + [2] * 2)
+    data = Data(torch.arange(16.0)[:, None, None].expand(16, 2, 1), y)
+    assert data.first(6).y.tolist() == [0] * 6
+    assert data.balanced(6).x[:, 0, 0].tolist() == [0, 5, 10, 12, 14, 15]
+    assert torch.bincount(data.balanced(11).y).tolist() == [5, 4, 2]
+    assert torch.bincount(data.balanced(3).y).tolist() == [1, 1, 1]
+    for n in (16, 99):
+        assert torch.equal(data.balanced(n).x, data.x)
+    assert all(len(data.balanced(n)) == n for n in range(1, 17))
+    with pytest.raises(ValueError, match="cannot be balanced"):
+        Data(data.x, torch.rand(16, 2)).balanced(4)
 
 
 def test_the_teacher_solves_the_regression():

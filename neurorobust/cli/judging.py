@@ -96,7 +96,9 @@ def attack(
         str | None, typer.Option(help=f"What `ten` raises: {', '.join(OBJECTIVES)}; kl by default.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(help="Of every random number.", min=0)] = 1,
-    samples: Annotated[int | None, typer.Option(help="Only the first N test samples.", min=1)] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Only N test samples, as many of each class as there are.", min=1)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search for the worst die within ζ, on unquantized nominal parameters; balanced accuracy on the test part.
@@ -108,7 +110,7 @@ def attack(
       neurorobust attack runs/mine --zeta 0.2 --kinds tau_mem,v_threshold --json
     """
     network, task = load_model(folder)
-    data = task.test if samples is None else task.test.first(samples)
+    data = task.test if samples is None else task.test.balanced(samples)
     chosen = sorted(KINDS - {"v_leak", "v_reset"}) if kinds == "all" else kinds.split(",")
     ball = Ball(**{kind: zeta for kind in chosen})
     search: Attack | AttackSuite
