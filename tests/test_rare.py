@@ -87,15 +87,15 @@ def test_the_study_s_numbers_come_from_its_code():
 
 @pytest.mark.parametrize("row", NETWORK["rows"], ids=lambda row: f"{row['failures'] / NETWORK['counted']:.0e}")
 def test_the_committed_study_agrees_with_counting_on_a_network(row):
-    """At about 1e-1, 1e-2 and 1e-3 of 60,000 counted dies: nearly all studies give a number; their mean is the fraction
-    that was counted to four errors of both (false alarm below 1e-4); 11 of 16 intervals at least hold it (fewer come
-    once in 10,000 times if each holds it 95 times in 100)."""
+    """At 9e-2, 5e-3 and 5e-4 of 60,000 counted dies: most of 16 studies give a number; their mean is the fraction that was
+    counted to four errors of both (false alarm below 1e-4); all but three of the intervals hold it (four of 16 that each
+    do 95 times in 100 fail once in 140 times); counting would take more passes, at 5e-4 twenty times as many."""
     truth, n = row["failures"] / NETWORK["counted"], len(row["estimates"])
-    assert row["studies"] == 16 and n >= 14
+    assert row["studies"] == 16 and n >= 10
     error = np.hypot(np.std(row["estimates"], ddof=1) / n**0.5, (truth * (1 - truth) / NETWORK["counted"]) ** 0.5)
     assert abs(np.mean(row["estimates"]) - truth) < 4 * error
-    assert sum(low <= truth <= high for low, high in row["intervals"]) >= n - 5
-    assert row["brute_force"] > row["passes"] * (5 if truth < 2e-3 else 1)
+    assert sum(low <= truth <= high for low, high in row["intervals"]) >= n - 3
+    assert row["brute_force"] > row["passes"] * (20 if truth < 2e-3 else 1)
 
 
 def test_the_study_on_a_network_comes_from_its_code():
