@@ -126,7 +126,7 @@ def test_the_table_of_kinds_is_the_code_s():
 
 
 def test_the_readme_shows_the_committed_results():
-    """Every row of README's tables of the reproduction stands, word for word, on the page that is made from the data."""
+    """Every row of README's tables of the reproduction stands, word for word, on the page made from the data."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     page = set((ROOT / "docs/results/reproduction.md").read_text(encoding="utf-8").splitlines())
     _, *parts = text.split("<!-- rows of docs/results/reproduction.md -->\n")

