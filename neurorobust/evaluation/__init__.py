@@ -16,6 +16,7 @@ from .statistics import (
     mean_interval,
     paired_interval,
     recall,
+    samples_part,
 )
 from .worst_case import WorstCase, random_search, transfer, worst_case
 
@@ -52,6 +53,7 @@ __all__ = [
     "random_search",
     "rare_failures",
     "recall",
+    "samples_part",
     "sensitivity",
     "sharpness",
     "transfer",
