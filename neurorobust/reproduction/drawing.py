@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +115,45 @@ def curve(ax: Axes, points: Sequence[tuple[float, Point]], style: Style, line: s
     ax.plot(x, values, line, marker=marks, color=style.color, ms=3.5 if style.told else 2.2, lw=wide)
     if style.band and line == "-":
         ax.fill_between(x, low, high, color=style.color, alpha=0.15, lw=0)
+
+
+def dots(
+    task: str, book: Book, columns: Mapping[str, Place], order: Sequence[str], only: Collection[str] = ()
+) -> Figure | None:
+    """A column for each place, a row for each method, with its interval.
+
+    Args:
+        task, book: whose numbers. columns: places by title; those without a number are left out.
+        order: titles by whose sum methods are sorted, the largest on top. only: these methods; all by default.
+    """
+    shown, methods = styles(task, book), [name for name in book.methods[task] if not only or name in only]
+    filled = {
+        title: {name: point for name in methods if (point := book.point(task, name, place)) is not None}
+        for title, place in columns.items()
+    }
+    filled = {title: points for title, points in filled.items() if points}
+    if not filled or len(methods) < 2:
+        return None
+    worst = [filled.get(title, {}) for title in order]
+    methods.sort(key=lambda name: sum(points[name].value for points in worst if name in points))
+    figure = Figure(figsize=(10, 0.9 + 0.23 * len(methods)), layout="constrained")
+    axes = figure.subplots(1, len(filled), sharey=True, squeeze=False)[0]
+    for ax, (title, points) in zip(axes, filled.items()):
+        for name, point in points.items():
+            color, y = shown[name].color if shown[name].told else "0.45", methods.index(name)
+            ax.plot([point.low, point.high], [y, y], color=color, lw=1.6, alpha=0.6, solid_capstyle="butt")
+            ax.plot(point.value, y, "o", color=color, ms=5)
+        limits(ax, list(points.values()), across=True)
+        ax.set_title(title, fontsize=9.5)
+        ax.grid(axis="y", visible=False)
+        ax.tick_params(labelsize=8.5)
+        ax.locator_params(axis="x", nbins=3)
+    axes[0].set_yticks(range(len(methods)), methods)
+    axes[0].set_ylim(-0.6, len(methods) - 0.4)
+    for label, name in zip(axes[0].get_yticklabels(), methods):
+        label.set_color(shown[name].color if shown[name].told else "0.25")
+    figure.supxlabel("balanced accuracy (each column has its own axis)", fontsize=9)
+    return figure
 
 
 def limits(ax: Axes, points: Sequence[Point], across: bool = False) -> None:
