@@ -23,7 +23,7 @@ from .verdicts import across, overall
 READ = (
     "Balanced accuracy on simulated dies unless said otherwise: mean over n training seeds ± half its 95 % interval, "
     "which holds for new seeds and, for means over dies, new dies; with one seed, for new dies alone. Bold: the "
-    "best of a column. –: not measured, or refused.\n"
+    "best of a column. –: not measured, or refused. Subset: the test samples that attacks see.\n"
 )
 
 Figures = Mapping[str, str]

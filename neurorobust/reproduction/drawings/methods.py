@@ -13,7 +13,7 @@ HEADLINE = {
     "nominal": Place("nominal", "test"),
     "mismatch 0.3: mean": Place("mismatch", "0.3", f"{SCORE} mean"),
     "worst die": Place("mismatch", "0.3", f"{SCORE} min"),
-    "nominal, those attacked": Place("samples", "attacked"),
+    "nominal, subset": Place("samples", "attacked"),
     "ten steps 0.1": Place("ten_kl", "0.1"),
     "strong 0.05": Place("strong", "0.05"),
     "strong 0.1": Place("strong", "0.1"),
