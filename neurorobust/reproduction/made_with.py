@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from .study import Study
-from .tables import MISSING, table
+from .tables import FEW_CLASSES, MISSING, table
 
 Record = Mapping[str, Any]
 
@@ -83,10 +83,15 @@ def _other_rates(own: Sequence[Record]) -> str:
 
 def _seen(own: Sequence[Record], level: str) -> str:
     """How many samples of each class were seen, in words, where cells say so."""
-    return _words(
-        f"{len(counts)} × {counts[0]}" if len(set(counts)) == 1 else f"{sum(counts)} ({', '.join(map(str, counts))})"
-        for counts in _counts(own, level)
-    )
+    return _words(_spread(counts) for counts in _counts(own, level))
+
+
+def _spread(counts: Sequence[int]) -> str:
+    """4 × 50; 200 (133, 67); of many classes 100 (6 to 14 a class)."""
+    if len(set(counts)) == 1:
+        return f"{len(counts)} × {counts[0]}"
+    few = len(counts) <= FEW_CLASSES
+    return f"{sum(counts)} ({', '.join(map(str, counts)) if few else f'{min(counts)} to {max(counts)} a class'})"
 
 
 def _counts(own: Sequence[Record], level: str) -> set[tuple[int, ...]]:
