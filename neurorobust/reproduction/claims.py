@@ -157,6 +157,13 @@ CLAIMS: Sequence[Claim] = (
     ),
     Claim("nominal within a point of standard", "beta", ("standard",), points("nominal", "test"), -1, samples="test"),
     Claim("attacking every kind pays, ζ = 0.1", "beta", ("beta_weights",), points("strong", "0.1"), 0, samples="0.1"),
+    Claim(
+        "attacking every kind pays against attacks on all but weights, ζ = 0.2",
+        "beta",
+        ("beta_weights",),
+        points("kinds", "0.2 others"),
+        0,
+    ),
     Claim("warm start: no less robust, ζ = 0.1", "beta_warm", ("beta",), points("strong", "0.1"), -0.5, samples="0.1"),
     Claim("warm start: at most 4 × the time of a standard step", "beta_warm", ("standard",), price, 4, ratio=True),
 )
