@@ -147,7 +147,7 @@ def dots(
         ax.set_title(title, fontsize=9.5)
         ax.grid(axis="y", visible=False)
         ax.tick_params(labelsize=8.5)
-        ax.locator_params(axis="x", nbins=3)
+        ax.locator_params(axis="x", nbins=3 if len(filled) < 7 else 2)
     axes[0].set_yticks(range(len(methods)), methods)
     axes[0].set_ylim(-0.6, len(methods) - 0.4)
     for label, name in zip(axes[0].get_yticklabels(), methods):
