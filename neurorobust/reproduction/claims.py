@@ -40,7 +40,7 @@ class Claim:
         threshold: the difference in points has to be above it; a ratio, below it.
         statistic: of the dies of a network.
         ratio: compare first / second, of positive numbers that shall be small.
-        samples: level of :mod:`~neurorobust.reproduction.evaluations.samples` that says which samples the number is
+        samples: level of the evaluation ``samples`` that says which samples the number is
             made of; then the interval holds for other test samples, too.
     """
 
