@@ -32,7 +32,7 @@ class Size:
 
     Attributes:
         n_hidden: neurons. epochs: of each training. seconds: time budget of each training.
-        chips: dies. attacked: test beats the attacks see.
+        chips: dies. attacked: test beats the attacks see, as many of each class.
         ten, strong: sizes ζ of the ten-step attack and of the strong suite.
         steps, restarts: of the strong suite.
     """
@@ -152,7 +152,7 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
         entry["fleet"], entry["mismatch"] = (fleet_json(fleet, results["spec"]) for fleet in (fleets[label], spread))
         entry["programming"] = fleets[label].programming
         entry["attacks"] = attacks(trained[label], task, size, seed + 1, say)
-        entry["nominal_attacked"] = nominal_score(trained[label], task.test.first(size.attacked))
+        entry["nominal_attacked"] = nominal_score(trained[label], task.test.balanced(size.attacked))
         results["networks"][label] = entry
     paired = compare(fleets["robust"], fleets["standard"])
     results["paired"] = {
@@ -175,11 +175,11 @@ def nominal_score(network: nn.Module, data: Data) -> float:
 
 
 def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable) -> dict:
-    """Balanced accuracy under the ten-step attack and the strong suite, by size ζ, on the first test beats.
+    """Balanced accuracy under the ten-step attack and the strong suite, by size ζ, on as many test beats of each class.
 
     Where ten steps reach chance the suite, whose candidates they are among, is not run: it can only find worse.
     """
-    data = task.test.first(size.attacked)
+    data = task.test.balanced(size.attacked)
     found: dict[str, dict] = {"ten": {}, "strong": {}}
     for suite, sizes in (("ten", size.ten), ("strong", size.strong)):
         attack = PGA(steps=10) if suite == "ten" else strong(size.steps, size.restarts)
