@@ -18,7 +18,7 @@ import numpy as np
 
 from ..evaluation.statistics import Interval, paired_interval, samples_part
 from .evaluation import RIGHT
-from .results import records, score
+from .results import records, score, values_of
 from .study import RIVALS
 
 Record = dict[str, Any]
@@ -122,7 +122,7 @@ def points(evaluation: str, level: str) -> Callable[[Record], list[float] | floa
 
 def right(record: Record, level: str) -> list[np.ndarray]:
     """Which samples of each class are right, a level of ``samples``; empty where that was not measured."""
-    found = record.get("evaluations", {}).get("samples", {"levels": {}})["levels"].get(level, {"values": {}})["values"]
+    found = values_of(record, "samples", level)
     return [
         np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8))[: found["samples " + key.removeprefix(RIGHT)]]
         for key, bits in found.items()

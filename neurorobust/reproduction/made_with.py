@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from .results import values_of
 from .study import Study
 from .tables import FEW_CLASSES, MISSING, table
 
@@ -98,8 +99,7 @@ def _counts(own: Sequence[Record], level: str) -> set[tuple[int, ...]]:
     """How many samples of each class cells have seen: one answer, if all agree."""
     found = set()
     for record in own:
-        levels = record.get("evaluations", {}).get("samples", {"levels": {}})["levels"]
-        values = levels.get(level, {"values": {}})["values"]
+        values = values_of(record, "samples", level)
         found.add(tuple(value for key, value in values.items() if key.startswith("samples ")))
     return found - {()}
 

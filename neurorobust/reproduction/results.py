@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def write_table(out: Path) -> pd.DataFrame:
 
 
 def _rows(record: dict[str, Any]) -> Iterator[Row]:
-    head = (record["study"], record["method"], str(record["seed"]))
+    head, spec = (record["study"], record["method"], str(record["seed"])), spec_of(record["study"])
     yield (*head, "training", "", "validation", record["training"]["validation"])
     yield (*head, "training", "", "trial", record["training"]["trial"])
     for name, entry in sorted(record.get("evaluations", {}).items()):
@@ -66,15 +66,15 @@ def _rows(record: dict[str, Any]) -> Iterator[Row]:
         for level, found in sorted(entry["levels"].items()):
             values = strongest(record, level) if name == "strong" else found["values"]
             for metric, value in values.items():
-                yield from ((*head, name, level, *pair) for pair in numbers(metric, value, spec_of(record)))
+                yield from ((*head, name, level, *pair) for pair in numbers(metric, value, spec))
             recalls = [value for metric, value in values.items() if metric.startswith("recall ") and value is not None]
             if recalls:
                 yield (*head, name, level, LOWEST, min(recalls))
 
 
-def spec_of(record: dict[str, Any]) -> float:
-    """The specification of a cell's study."""
-    study = all_studies().get(record["study"])
+def spec_of(name: str) -> float:
+    """The specification of a study."""
+    study = all_studies().get(name)
     return Study.spec if study is None else study.spec
 
 
@@ -122,24 +122,27 @@ def worst_source(record: dict[str, Any], level: str) -> str:
 
 def score(record: dict[str, Any], evaluation: str, level: str, metric: str = SCORE) -> Any:
     """A metric of a cell, by default balanced accuracy: one number or one a die; None where it was not measured."""
-    found = record.get("evaluations", {}).get(evaluation, {"levels": {}})["levels"].get(level)
-    if found is None:
-        return None
-    return (strongest(record, level) if evaluation == "strong" else found["values"]).get(metric)
+    found = values_of(record, evaluation, level)
+    return (strongest(record, level) if found and evaluation == "strong" else found).get(metric)
+
+
+def values_of(record: Mapping[str, Any], evaluation: str, level: str) -> Mapping[str, Any]:
+    """All that a level of an evaluation gave; nothing where it was not measured."""
+    levels = record.get("evaluations", {}).get(evaluation, {"levels": {}})["levels"]
+    return levels.get(level, {"values": {}})["values"]
 
 
 def _over_seeds(known: list[dict[str, Any]]) -> Iterator[Row]:
     """Mean over the seeds of what each evaluation shows, the bounds of its 95 % interval, and the number of seeds."""
     places: dict[tuple[str, str, str, str], list[Any]] = {}
-    specs: dict[str, float] = {}
     shown = {name: evaluation.shown for name, evaluation in all_evaluations().items() if name != "transfer"}
     for record in known:
-        specs[record["study"]] = spec_of(record)
         for name in sorted(record.get("evaluations", {}).keys() & shown.keys()):
             for level in sorted(record["evaluations"][name]["levels"]):
                 value = score(record, name, level, shown[name])
                 if value is not None:
                     places.setdefault((record["study"], record["method"], name, level), []).append(value)
+    specs = {study: spec_of(study) for study in {place[0] for place in places}}
     for (study, method, name, level), values in sorted(places.items()):
         table = np.array([np.atleast_1d(value) for value in values], dtype=float)
         metric, head = shown[name], (study, method, "all", name, level)

@@ -40,8 +40,8 @@ class Detail:
 
     def settings(self) -> dict[str, Any]:
         """What decides on the numbers, not on how many there are."""
-        settings = {key: value for key, value in asdict(self).items() if key != "levels"}
-        return settings if self.balanced else {key: value for key, value in settings.items() if key != "balanced"}
+        silent = {"levels"} if self.balanced else {"levels", "balanced"}
+        return {key: value for key, value in asdict(self).items() if key not in silent}
 
 
 @dataclass(frozen=True)

@@ -66,10 +66,10 @@ def of_evaluation(study: Study, name: str, evaluation: Evaluation, book: Book) -
             rows = methods_by(task, book, {level: Place(name, level, metric) for level in part})
             made += [title + rows] if rows else []
             title = ""
-    telling = next((level for level in evaluation.levels(Cell(study, "", 0, Path())) if level in levels), None)
-    if beside and telling is not None:
-        at = telling if f"{shown} mean" not in titles else f"{telling}, means over the dies"
-        rows = methods_by(task, book, {words: Place(name, telling, metric) for metric, words in beside.items()})
+    telling = [level for level in evaluation.levels(Cell(study, "", 0, Path())) if level in levels] if beside else []
+    if telling:
+        at = telling[0] if f"{shown} mean" not in titles else f"{telling[0]}, means over the dies"
+        rows = methods_by(task, book, {words: Place(name, telling[0], metric) for metric, words in beside.items()})
         made += [f"Accuracy and recall at {at}:\n\n{rows}"] if rows else []
     return "\n".join(made)
 

@@ -11,6 +11,7 @@ from ...chip import mismatch
 from ...evaluation import rare_failures
 from ..cell import Cell
 from ..evaluation import DIES, SCORE, Evaluation, Values, always
+from ..results import values_of
 from ..tables import MISSING, short, table
 
 
@@ -34,11 +35,9 @@ def by_network(records: Sequence[Mapping[str, Any]]) -> str:
     """A row for each network: what was estimated, or why not, beside what counting the dies of ``mismatch`` gave."""
     rows = []
     for record in records:
-        evaluations = record.get("evaluations", {})
-        for level, entry in sorted(evaluations.get("rare", {"levels": {}})["levels"].items()):
+        for level, entry in sorted(record.get("evaluations", {}).get("rare", {"levels": {}})["levels"].items()):
             values = entry["values"]
-            counted = evaluations.get("mismatch", {"levels": {}})["levels"].get(level)
-            dies = counted["values"][SCORE] if counted else []
+            dies = values_of(record, "mismatch", level).get(SCORE, [])
             rows.append(
                 [
                     record["method"],
