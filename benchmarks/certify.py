@@ -24,9 +24,9 @@ import torch
 
 import chipmodels
 import neurorobust as nr
-from neurorobust import files
+from neurorobust._util import files
 from neurorobust.evaluation import Branches, Intervals, certify
-from neurorobust.methods import METHODS, SCHEDULE
+from neurorobust.train.methods import METHODS, SCHEDULE
 
 ZETAS = (1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 KINDS = {"weights": lambda zeta: nr.Ball(weight=zeta, bias=zeta), "all": nr.Ball.uniform}
@@ -81,12 +81,12 @@ def measure(folders: list[str], samples: int, out: str) -> None:
                     print(found[-1], flush=True)
 
 
-def _attacked(network: torch.nn.Module, data: nr.tasks.Data, ball: nr.Ball) -> dict:
+def _attacked(network: torch.nn.Module, data: nr.data.Data, ball: nr.Ball) -> dict:
     worst = nr.worst_case(network, data, ball, ATTACK, seed=1)
     return {"accuracy": worst.accuracy, "balanced_accuracy": worst.balanced_accuracy}
 
 
-def _verified(network: torch.nn.Module, data: nr.tasks.Data, ball: nr.Ball, method: Intervals | Branches) -> dict:
+def _verified(network: torch.nn.Module, data: nr.data.Data, ball: nr.Ball, method: Intervals | Branches) -> dict:
     certified = certify(network, data, ball, method)
     return {
         "accuracy": certified.accuracy,
@@ -111,7 +111,7 @@ def limits(folder: str, samples: int, out: str) -> None:
             row |= {"network": name, "ball": ball, "zeta": zeta, "method": f"limit {limit}", "samples": len(data)}
             found.append(row | {"seconds": round(time.perf_counter() - start, 1)})
             files.write_text(path, json.dumps(found, indent=0) + "\n")
-    double = nr.tasks.Data(data.x.double(), data.y)
+    double = nr.data.Data(data.x.double(), data.y)
     for dtype, own, some in (("float32", network, data), ("float64", nr.load(folder)[0].double(), double)):
         row = _verified(own, some, nr.Ball(weight=0.0), Branches(64))
         found.append(row | {"network": name, "ball": dtype, "zeta": 0.0, "method": "limit 64", "samples": len(data)})

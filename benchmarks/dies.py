@@ -18,14 +18,14 @@ import torch
 from scipy import stats
 
 import neurorobust as nr
-from neurorobust import files
-from neurorobust.discovery import chip_models
+from neurorobust._util import files
+from neurorobust.chip.installed import chip_models
 
 DIES, CHIPS = 1, 100
 SHOWN = ("nominal", "programmed", "mean", "min", "yield .90")
 
 
-def measure(folder: Path, chip: nr.chip.ChipModel, task: nr.tasks.Task) -> dict:
+def measure(folder: Path, chip: nr.chip.ChipModel, task: nr.data.Task) -> dict:
     """One network on one chip's dies; ``refused`` where it does not fit."""
     network, _ = nr.load(folder)
     try:

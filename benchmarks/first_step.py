@@ -22,7 +22,7 @@ times = [time.perf_counter()]
 import neurorobust as nr
 times.append(time.perf_counter())
 from neurorobust import neurons
-from neurorobust.connections import Linear
+from neurorobust.nn.connections import Linear
 draw = torch.Generator().manual_seed(0)
 weights = [torch.randn(shape, generator=draw) for shape in ((128, 16), (128, 128), (2, 128))]
 synapses = Linear(weights[0]), Linear(weights[1] / 10)

@@ -21,9 +21,9 @@ import torch
 from torch import nn
 
 import neurorobust as nr
-from neurorobust import files
-from neurorobust.foreign.decode import mean_membrane
-from neurorobust.methods import METHODS, SCHEDULE
+from neurorobust._util import files
+from neurorobust.interop.decode import mean_membrane
+from neurorobust.train.methods import METHODS, SCHEDULE
 
 EPOCHS, DT, DIES, ZETA = 39, 5e-3, 1, 0.05
 ROBUST = {"zeta": 0.07, "beta": 0.25, "learning_rate": 6e-3}  # tuned for hardening, seed 0, on the validation part
@@ -46,12 +46,12 @@ def network(seed: int, n: int = 128) -> nn.Sequential:
     return net
 
 
-def model(net: nn.Module) -> nr.foreign.SnnTorchNetwork:
+def model(net: nn.Module) -> nr.interop.SnnTorchNetwork:
     """The snnTorch network among networks."""
     return nr.from_snntorch(net, DT, decode=mean_membrane)
 
 
-def judge(trained: nn.Module, task: nr.tasks.Task) -> dict:
+def judge(trained: nn.Module, task: nr.data.Task) -> dict:
     """Balanced accuracy on the test beats: nominal, on dies, and under attack at ζ = 0.05.
 
     Where ten steps reach chance the strong suite, whose candidates they are among, is not run.
@@ -65,7 +65,7 @@ def judge(trained: nn.Module, task: nr.tasks.Task) -> dict:
     return {"nominal": fleet.nominal, "mean": fleet.mean, "min": fleet.min, "ten": ten, "strong": strong}
 
 
-def measure(task: nr.tasks.Task, seed: int, out: Path) -> dict:
+def measure(task: nr.data.Task, seed: int, out: Path) -> dict:
     """One seed: ordinary, hardened, from scratch; finished parts are kept."""
     path = out / f"{seed}.json"
     results = json.loads(path.read_text()) if path.exists() else {}

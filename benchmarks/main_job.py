@@ -18,11 +18,11 @@ import numpy as np
 from scipy import stats
 
 import neurorobust as nr
-from neurorobust import files
+from neurorobust._util import files
+from neurorobust.chip.installed import chip_model
 from neurorobust.demo import Size, attacks, fleet_json, train
-from neurorobust.discovery import chip_model
 from neurorobust.evaluation import evaluate
-from neurorobust.methods import EPOCHS, METHODS
+from neurorobust.train.methods import EPOCHS, METHODS
 
 SIZE = Size(epochs=EPOCHS, seconds=1800.0, attacked=10**6, ten=(0.05, 0.1), strong=(0.05, 0.1))
 DIES = 1
@@ -44,7 +44,7 @@ COLUMNS = {
 }
 
 
-def measure(task: nr.tasks.Task, name: str, seed: int, out: Path) -> None:
+def measure(task: nr.data.Task, name: str, seed: int, out: Path) -> None:
     """Train and measure one network, unless its result is there."""
     path = out / f"{name}-{seed}.json"
     if path.exists():

@@ -15,7 +15,7 @@ import pandas as pd
 import neurorobust as nr
 
 
-def table(folder: str, task: nr.tasks.Task) -> pd.DataFrame:
+def table(folder: str, task: nr.data.Task) -> pd.DataFrame:
     """The parameters of one network, and the network as a whole."""
     network, _ = nr.load(folder)
     rows = nr.sensitivity(network, task.test.first(200), seed=1).table()

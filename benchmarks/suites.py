@@ -9,8 +9,8 @@ of the zoo, the first 200 test beats, every kind, seed 1; balanced accuracy on t
 from __future__ import annotations
 
 import neurorobust as nr
-from neurorobust import zoo
 from neurorobust.evaluation import frozen_worst_case
+from neurorobust.io import zoo
 
 ZETAS = (0.05, 0.1)
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import neurorobust as nr
-from neurorobust.params import forward
-from neurorobust.tasks.fashion_mnist import cnn
+from neurorobust.core.run import forward
+from neurorobust.data.tasks.fashion_mnist import cnn
 
 
 def step(forward: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from neurorobust.chip import Chip
 from neurorobust.chip.die import read
 from neurorobust.chip.fitting import Recording, estimate, fit
+from neurorobust.chip.installed import chip_model as load
+from neurorobust.chip.installed import chip_models as models
 from neurorobust.chip.twin import twin
-from neurorobust.discovery import chip_model as load
-from neurorobust.discovery import chip_models as models
 
 __all__ = ["Recording", "estimate", "fit", "load", "load_die", "models", "twin"]
 

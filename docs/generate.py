@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 
 import chipmodels
 import neurorobust
-from neurorobust import tasks
 from neurorobust.chip import ChipModel, draw_model, numbers
 from neurorobust.chip.cards import short
 from neurorobust.cli import app
+from neurorobust.data import tasks
 
 # The parts of the package by area, in the order a reader wants them; a part that is not named comes last.
 AREAS: Mapping[str, tuple[str, ...]] = {

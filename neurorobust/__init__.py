@@ -2,19 +2,25 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import attacks, chip, foreign, neurons, noise, regularizers, tasks, zoo
+from . import attacks, chip, interop, regularizers
 from .attacks import Ball
 from .chip import mismatch
+from .core import noise
+from .core.apply import apply
+from .core.placement import HOST
+from .core.run import nominal, run
+from .data import tasks
 from .evaluation import compare, evaluate, sensitivity, transfer, worst_case
-from .foreign import wrap
-from .network import Network
-from .params import HOST, apply, nominal, run
-from .storage import load, save
-from .training import Schedule, fit
+from .interop import wrap
+from .io import zoo
+from .io.models import load, save
+from .nn import neurons
+from .nn.network import Network
+from .train.fit import Schedule, fit
 
 if TYPE_CHECKING:
-    from . import plotting
-    from .foreign import from_snntorch, to_snntorch
+    from .interop import from_snntorch, to_snntorch
+    from .viz import plotting
 
 __version__ = "0.1.0"
 
@@ -53,7 +59,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """What needs snnTorch or matplotlib, which are slow to import, on first use."""
     if name in ("from_snntorch", "to_snntorch"):
-        return getattr(foreign, name)
+        return getattr(interop, name)
     if name == "plotting":
         from importlib import import_module
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .errors import check_number
+from ._util.errors import check_number
 
 
 class Pattern(Protocol):

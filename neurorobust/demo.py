@@ -13,15 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import __version__, files, report
+from . import __version__
+from ._util import files
 from .attacks import PGA, Ball, strong
 from .chip import ChipModel, mismatch
+from .core.run import forward, nominal
+from .data import Data, Task
 from .evaluation import FleetResult, balanced_accuracy, compare, evaluate, worst_case
-from .methods import SCHEDULE, method
-from .params import forward, nominal
-from .storage import save
-from .tasks import Data, Task
-from .training import SELECTION, History, fit
+from .io.models import save
+from .train.fit import SELECTION, History, fit
+from .train.methods import SCHEDULE, method
+from .viz import report
 
 NETWORKS = {"standard": "standard", "robust": "beta"}
 

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .errors import check_number, unknown
+from ._util.errors import check_number, unknown
 
 Curve = Callable[[Tensor], Tensor]
 

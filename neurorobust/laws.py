@@ -17,8 +17,8 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from .errors import check_number
-from .params import ABSOLUTE, POSITIVE, SIGNED
+from ._util.errors import check_number
+from .core.params import ABSOLUTE, POSITIVE, SIGNED
 
 # ---- spreads
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import check_count, check_finite, check_number
+from ._util.errors import check_count, check_finite, check_number
 
 
 @dataclass(frozen=True)

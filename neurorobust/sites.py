@@ -22,8 +22,9 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from .errors import check_count, check_number, unknown
-from .params import DIGITAL, HOST, KINDS, Deviations, Placement, kind_of
+from ._util.errors import check_count, check_number, unknown
+from .core.params import DIGITAL, KINDS, Deviations, kind_of
+from .core.placement import HOST, Placement
 
 # ---- what sites have in common
 

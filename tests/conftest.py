@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from neurorobust.connections import Linear
-from neurorobust.network import Network
-from neurorobust.neurons import AdaptiveLif, LeakyIntegrator
-from neurorobust.params import HOST
-from neurorobust.tasks import Data, Task
+from neurorobust.core.placement import HOST
+from neurorobust.data import Data, Task
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.network import Network
+from neurorobust.nn.neurons import AdaptiveLif, LeakyIntegrator
 
 hypothesis.settings.register_profile("fast", max_examples=20, deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("fast")

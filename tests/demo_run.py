@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import neurorobust.cli
-from neurorobust import tasks
+from neurorobust.data import tasks
 from neurorobust.demo import Size
 
 SMALL = Size(n_hidden=8, epochs=2, chips=2, attacked=16, ten=(0.05,), strong=(0.05,), steps=2, restarts=1)

@@ -17,8 +17,9 @@ import torch
 
 from neurorobust.chip import ChipModel, Fact, KindModel, Programmed
 from neurorobust.chip.fitting import Fitted, estimate
+from neurorobust.core.apply import apply
+from neurorobust.core.placement import Placement
 from neurorobust.laws import Gamma, Law, LogNormal, Power, Turning
-from neurorobust.params import Placement, apply
 from neurorobust.sites import Common, Correlation, PerChip, PerCore, Smooth, Surface
 
 FILE = Path(__file__).with_name("fit_study.json")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from conftest import events, tiny
 from torch.nn import functional
 
+from neurorobust.data import Task
 from neurorobust.reproduction import Detail, Study
-from neurorobust.tasks import Task
-from neurorobust.training import Schedule
+from neurorobust.train.fit import Schedule
 
 
 def load() -> Task:

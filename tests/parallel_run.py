@@ -9,8 +9,8 @@ from conftest import events, tiny
 from torch.nn import functional
 
 import neurorobust as nr
-from neurorobust.parallel import Parallel
-from neurorobust.tasks import Task
+from neurorobust.data import Task
+from neurorobust.train.parallel import Parallel
 
 
 def robust() -> nr.regularizers.Regularizer:

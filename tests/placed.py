@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from conftest import DT, draw
 
-from neurorobust.connections import Linear
-from neurorobust.network import Network
-from neurorobust.neurons import AdaptiveLif, LeakyIntegrator
-from neurorobust.params import HOST
+from neurorobust.core.placement import HOST
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.network import Network
+from neurorobust.nn.neurons import AdaptiveLif, LeakyIntegrator
 
 
 def placed(core: list[int], n_in: int = 3, fan_in: int = 4, seed: int = 0, **changed) -> Network:

@@ -23,7 +23,7 @@ def network_and_data():
     """The network of conftest and samples it has right, so that a die's score is how much it keeps."""
     network, data = tiny(0), events(3, SAMPLES)
     logits = nr.run(network, nr.nominal(network), data.x)
-    return network, nr.tasks.Data(data.x, (logits[:, 1] > logits[:, 0]).long())
+    return network, nr.data.Data(data.x, (logits[:, 1] > logits[:, 0]).long())
 
 
 def counted(n: int = COUNTED) -> np.ndarray:

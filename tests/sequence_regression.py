@@ -7,10 +7,11 @@ import torch
 from scipy.signal import lfilter
 from torch.nn import functional
 
-from neurorobust.connections import Linear
-from neurorobust.network import Network, per_step
-from neurorobust.neurons import LeakyIntegrator
-from neurorobust.tasks import Data, Task
+from neurorobust.data import Data, Task
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.decoders import per_step
+from neurorobust.nn.network import Network
+from neurorobust.nn.neurons import LeakyIntegrator
 
 DT, TAU, STEPS = 1e-3, 5e-3, 30
 WEIGHT = np.array([[2.0, -1.0]])  # of the teacher

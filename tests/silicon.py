@@ -18,8 +18,8 @@ from scipy import stats
 
 import chipmodels
 from neurorobust.chip import Chip, ChipModel, Programmed
+from neurorobust.core.placement import Placement
 from neurorobust.laws import LogNormal
-from neurorobust.params import Placement
 from neurorobust.sites import quadratic
 
 FILE = Path(__file__).with_name("silicon.json")

@@ -9,15 +9,17 @@ import pytest
 import torch
 from conftest import DT, draw, events, tiny
 
-from neurorobust import kernels, network
+from neurorobust import kernels
 from neurorobust.attacks import APGD, PGA, SPSA, Attack, Ball, L2Ball, RandomSearch, Suite, kl
 from neurorobust.attacks import attack as attacking
-from neurorobust.connections import Linear
+from neurorobust.core.apply import apply
+from neurorobust.core.run import forward, nominal
 from neurorobust.evaluation import balanced_accuracy, frozen_worst_case, worst_case
 from neurorobust.evaluation.worst_case import Witness
-from neurorobust.network import last_step
-from neurorobust.neurons import LeakyIntegrator, Lif
-from neurorobust.params import apply, forward, nominal
+from neurorobust.nn import network
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.decoders import last_step
+from neurorobust.nn.neurons import LeakyIntegrator, Lif
 
 worst_case_module = sys.modules["neurorobust.evaluation.worst_case"]
 

@@ -17,14 +17,17 @@ from torch.nn import functional
 
 import neurorobust.attacks
 import neurorobust.regularizers
+from neurorobust._util.randomness import generator as keyed_generator
 from neurorobust.attacks import APGD, PGA, Attack, Ball, L2Ball, Suite, strong
 from neurorobust.chip import ChipModel, Fact, Fixed, KindModel, mismatch
+from neurorobust.core.apply import apply
+from neurorobust.core.params import KINDS, SIGNED, kind_of
+from neurorobust.core.placement import expand
+from neurorobust.core.run import nominal
 from neurorobust.evaluation import random_search, worst_case
 from neurorobust.laws import Exact
-from neurorobust.network import placement_of
-from neurorobust.params import KINDS, SIGNED, apply, expand, kind_of, nominal
+from neurorobust.nn.network import placement_of
 from neurorobust.quantization import SignedPair, Uniform
-from neurorobust.randomness import generator as keyed_generator
 from neurorobust.regularizers import (
     ABCD,
     AWP,

@@ -38,13 +38,15 @@ from neurorobust.attacks import (
     strong,
 )
 from neurorobust.attacks.apgd import checkpoints
-from neurorobust.connections import Linear
+from neurorobust.core.apply import apply
+from neurorobust.core.params import KINDS
+from neurorobust.core.run import forward, nominal
+from neurorobust.data import Data
 from neurorobust.evaluation import balanced_accuracy, random_search, worst_case
 from neurorobust.evaluation.worst_case import transfer
-from neurorobust.network import Network, placement_of
-from neurorobust.neurons import LeakyIntegrator
-from neurorobust.params import KINDS, apply, forward, nominal
-from neurorobust.tasks import Data
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.network import Network, placement_of
+from neurorobust.nn.neurons import LeakyIntegrator
 
 
 def all_attacks() -> list[Attack]:

@@ -15,10 +15,10 @@ from torch.profiler import profile
 
 import neurorobust as nr
 from neurorobust.attacks import APGD, OBJECTIVES, PGA
+from neurorobust.core.run import forward
+from neurorobust.data import Data
 from neurorobust.evaluation import worst_case
 from neurorobust.evaluation.blocks import ATTACKED, in_blocks
-from neurorobust.params import forward
-from neurorobust.tasks import Data
 
 
 class PerStep(nn.Module):

@@ -11,28 +11,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 import neurorobust as nr
-from neurorobust import network as networks
 from neurorobust.bounds import box, logit_bounds, populations
 from neurorobust.bounds.interval import Interval, gamma, mix
 from neurorobust.bounds.steps import Plain, Tight
-from neurorobust.connections import AvgPool2d, Chain, Conv2d, Delayed, Linear, OneToOne
+from neurorobust.core.apply import apply
+from neurorobust.core.run import nominal
+from neurorobust.dynamics import DelayedSubtract, DelayedToValue, NoReset, SnntorchSubtract, Subtract, ToValue
 from neurorobust.evaluation import Branches, Intervals, certify
 from neurorobust.kernels import using
-from neurorobust.network import placement_of
-from neurorobust.neurons import (
-    AdaptiveLif,
-    CubaLeakyIntegrator,
-    CubaLif,
-    DelayedSubtract,
-    DelayedToValue,
-    LeakyIntegrator,
-    Lif,
-    NoReset,
-    SnntorchSubtract,
-    Subtract,
-    ToValue,
-)
-from neurorobust.params import apply, nominal
+from neurorobust.nn import network as networks
+from neurorobust.nn.connections import AvgPool2d, Chain, Conv2d, Delayed, Linear, OneToOne
+from neurorobust.nn.network import placement_of
+from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
 
 METHODS = (Intervals(), Branches(1), Branches(16))
 N, T, B = 6, 12, 5
@@ -73,7 +63,7 @@ def hidden(model: str, generator: torch.Generator) -> nn.Module:
 MODELS = ("adaptive", "subtract", "delayed", "none", "to value", "delayed to value", "cuba", "one to one")
 
 
-def small(model: str, seed: int, decode=networks.mean_over_time, last: str = "li") -> tuple[nr.Network, nr.tasks.Data]:
+def small(model: str, seed: int, decode=networks.mean_over_time, last: str = "li") -> tuple[nr.Network, nr.data.Data]:
     """A random network of two hidden layers and a read-out, in float64, and samples of random classes."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(3, N, generator=generator)
@@ -88,7 +78,7 @@ def small(model: str, seed: int, decode=networks.mean_over_time, last: str = "li
     second = Lif(Linear(torch.randn(N, N, generator=generator)), tau_mem=6e-3, v_threshold=0.3)
     net = nr.Network({"hidden": hidden(model, generator), "second": second, "readout": readout}, 1e-3, decode=decode)
     x = torch.randn(B, T, 3, generator=generator).double() + 0.5
-    return net.double(), nr.tasks.Data(x, torch.arange(B) % 3)
+    return net.double(), nr.data.Data(x, torch.arange(B) % 3)
 
 
 def everything(zeta: float) -> nr.Ball:
@@ -107,7 +97,7 @@ def dies(network: nn.Module, ball: nr.Ball, seed: int, n: int):
         yield apply(nominal(network), die, placement_of(network))
 
 
-def check_sound(network: nn.Module, data: nr.tasks.Data, ball: nr.Ball, seed: int, n: int = 24) -> None:
+def check_sound(network: nn.Module, data: nr.data.Data, ball: nr.Ball, seed: int, n: int = 24) -> None:
     """No die leaves the bounds of any method; each is inside the one before it where samples are not lost."""
     found = [certify(network, data, ball, method) for method in METHODS]
     row = torch.arange(len(data))
@@ -165,7 +155,7 @@ def test_bounds_hold_in_float32_in_every_kernel(kernel):
     """At ζ = 0 and in a tiny ball nothing but rounding moves the logits of a float32 network."""
     for seed, model in enumerate(MODELS):
         network, data = small(model, seed)
-        network, data = network.float(), nr.tasks.Data(data.x.float(), data.y)
+        network, data = network.float(), nr.data.Data(data.x.float(), data.y)
         with using(kernel):
             check_sound(network, data, everything(0.0), 1, n=2)
             check_sound(network, data, everything(1e-6), 1, n=6)
@@ -175,7 +165,7 @@ def test_rounding_covers_float32_against_float64():
     """The bounds of a float32 network at ζ = 0 hold what it computes and what float64 computes from the same numbers;
     they are not a hundred times wider than these two differ where all spikes are decided."""
     network, data = small("adaptive", 3)
-    network, data = network.float(), nr.tasks.Data(data.x.float(), data.y)
+    network, data = network.float(), nr.data.Data(data.x.float(), data.y)
     certified = certify(network, data, nr.Ball(weight=0.0))
     single = nr.run(network, nominal(network), data.x).double()
     exact = certified.undecided == T
@@ -222,7 +212,7 @@ def test_a_time_constant_is_the_same_in_all_steps():
     readout = LeakyIntegrator(Linear(torch.tensor([[1.0], [0.0]]).double()), tau_mem=0.01)
     network = nr.Network({"readout": readout}, 1e-3, decode=networks.last_step).double()
     x = torch.tensor([1.0, -1.0]).double().repeat(40)[None, :, None]
-    data, ball = nr.tasks.Data(x, torch.tensor([0])), nr.Ball(tau_mem=0.01)
+    data, ball = nr.data.Data(x, torch.tensor([0])), nr.Ball(tau_mem=0.01)
     grid = torch.linspace(-0.01, 0.01, 2001).double()
     dies = [{"readout.tau_mem": torch.stack([delta, torch.zeros(()).double()])} for delta in grid]
     values = torch.stack(
@@ -247,7 +237,7 @@ def test_branches_equal_brute_force():
     top = 1 - torch.exp(torch.tensor(-0.2).double())
     with torch.no_grad():
         lif.v_threshold.fill_(float(top))
-    data, ball = nr.tasks.Data(x, torch.tensor([0])), nr.Ball(v_threshold=0.01)
+    data, ball = nr.data.Data(x, torch.tensor([0])), nr.Ball(v_threshold=0.01)
     certified = certify(network, data, ball)
     params = nominal(network)
     outcomes = [
@@ -309,11 +299,11 @@ def test_convolutions_and_pooling():
     layer = Lif(Chain(AvgPool2d((1, 6, 6), 2), conv), tau_mem=3e-3, v_threshold=0.3)
     readout = LeakyIntegrator(Linear(torch.randn(2, 8, generator=generator)), tau_mem=5e-3)
     network = nr.Network({"conv": layer, "readout": readout}, 1e-3).double()
-    data = nr.tasks.Data(torch.rand(3, 10, 36, generator=generator).double(), torch.tensor([0, 1, 0]))
+    data = nr.data.Data(torch.rand(3, 10, 36, generator=generator).double(), torch.tensor([0, 1, 0]))
     check_sound(network, data, nr.Ball.uniform(0.01), 0)
 
 
-def cnn(seed: int) -> tuple[nn.Module, nr.tasks.Data]:
+def cnn(seed: int) -> tuple[nn.Module, nr.data.Data]:
     torch.manual_seed(seed)
     net = nn.Sequential(
         nn.ZeroPad2d(1),
@@ -324,7 +314,7 @@ def cnn(seed: int) -> tuple[nn.Module, nr.tasks.Data]:
         nn.ReLU(),
         nn.Linear(8, 3),
     )
-    return nr.wrap(net.double().eval()), nr.tasks.Data(torch.randn(6, 1, 6, 6).double(), torch.arange(6) % 3)
+    return nr.wrap(net.double().eval()), nr.data.Data(torch.randn(6, 1, 6, 6).double(), torch.arange(6) % 3)
 
 
 @pytest.mark.parametrize("zeta", [0.0, 1e-3, 0.05])
@@ -340,7 +330,7 @@ def test_wrapped_modules(zeta):
 def test_wrapped_modules_in_float32():
     network, data = cnn(1)
     network = network.float()
-    check_sound(network, nr.tasks.Data(data.x.float(), data.y), nr.Ball.uniform(0.0), 0, n=2)
+    check_sound(network, nr.data.Data(data.x.float(), data.y), nr.Ball.uniform(0.0), 0, n=2)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -384,7 +374,7 @@ def test_refusals_name_what_has_no_bounds():
         certify(network, data, nr.Ball(weight=0.1))
     strange = Lif(Linear(torch.ones(2, 3)), tau_mem=0.1, v_threshold=1.0, reset=SnntorchSubtract())
     late = Lif(Delayed(Linear(torch.ones(2, 3)), 1e-3), tau_mem=0.1, v_threshold=1.0)
-    data = nr.tasks.Data(data.x.float(), torch.tensor([0, 1, 0, 1, 0]))
+    data = nr.data.Data(data.x.float(), torch.tensor([0, 1, 0, 1, 0]))
     for layer, message in ((strange, "reset SnntorchSubtract"), (late, "Delayed has no bounds")):
         with pytest.raises(TypeError, match=message):
             certify(nr.Network({"hidden": layer}, 1e-3), data, nr.Ball(weight=0.1))
@@ -456,7 +446,7 @@ def test_rounding_of_a_membrane_adds_up():
     tau = torch.linspace(0.5, 2.0, n)
     readout = LeakyIntegrator(Linear(torch.linspace(0.1, 0.3, n)[:, None]), tau_mem=tau)
     network = nr.Network({"readout": readout}, 1e-3, decode=networks.last_step)
-    data = nr.tasks.Data(torch.ones(1, 2000, 1), torch.tensor([n - 1]))
+    data = nr.data.Data(torch.ones(1, 2000, 1), torch.tensor([n - 1]))
     certified = certify(network, data, nr.Ball(weight=0.0))
     single = nr.run(network, nominal(network), data.x).double()
     assert (certified.lower <= single).all() and (single <= certified.upper).all()

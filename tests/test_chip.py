@@ -21,13 +21,15 @@ from scipy import stats
 import chipmodels
 import neurorobust as nr
 from chipmodels.dynapse2 import SLOW_WEIGHT
-from neurorobust import discovery
+from neurorobust._util import discovery
 from neurorobust.chip import ChipModel, Fact, KindModel, Limits
-from neurorobust.connections import Linear
+from neurorobust.core.apply import apply
+from neurorobust.core.placement import HOST, expand
+from neurorobust.core.run import nominal
 from neurorobust.laws import LogNormal
-from neurorobust.network import Network, placement_of
-from neurorobust.neurons import LeakyIntegrator, Lif
-from neurorobust.params import HOST, apply, expand, nominal
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.network import Network, placement_of
+from neurorobust.nn.neurons import LeakyIntegrator, Lif
 from neurorobust.quantization import MaskCodebook
 
 DYNAPSE2 = chipmodels.load("dynapse2")

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 import chipmodels
 import neurorobust as nr
-from neurorobust.connections import AvgPool2d, Chain, Conv1d, Conv2d, Delayed, Linear
-from neurorobust.network import Network, placement_of
-from neurorobust.neurons import LeakyIntegrator, Lif
-from neurorobust.params import HOST, apply, nominal, run
-from neurorobust.tasks import Data
+from neurorobust.core.apply import apply
+from neurorobust.core.placement import HOST
+from neurorobust.core.run import nominal, run
+from neurorobust.data import Data
+from neurorobust.nn.connections import AvgPool2d, Chain, Conv1d, Conv2d, Delayed, Linear
+from neurorobust.nn.network import Network, placement_of
+from neurorobust.nn.neurons import LeakyIntegrator, Lif
 
 CROSSBARS = ["pcm", "hermes", "reram", "reram_cmo"]
 

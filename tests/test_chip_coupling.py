@@ -12,10 +12,10 @@ from conftest import DT, draw, events
 import chipmodels
 import neurorobust as nr
 from neurorobust.chip import ChipModel, Fact, KindModel
-from neurorobust.connections import Linear
 from neurorobust.laws import Exact, LogNormal, Normal
-from neurorobust.network import Network, placement_of
-from neurorobust.neurons import Lif
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.network import Network, placement_of
+from neurorobust.nn.neurons import Lif
 
 DPI = {
     "weight": KindModel(Normal(0.1), Fact(0.1, "assumed", "made up")),

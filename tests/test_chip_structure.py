@@ -10,8 +10,8 @@ import torch
 from scipy import stats
 
 from neurorobust.chip import ChipModel, Fact, KindModel, Limits, draw
+from neurorobust.core.placement import HOST, Placement
 from neurorobust.laws import LogNormal
-from neurorobust.params import HOST, Placement
 from neurorobust.sites import Correlation, PerChip, PerCore, PerNeuron, Smooth, Structure, Surface, normals, quadratic
 
 ALARM = 1e-6  # false-alarm rate of each distribution test here; the seeds are fixed, so it is paid once

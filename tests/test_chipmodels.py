@@ -16,11 +16,13 @@ from scipy.special import ndtri
 import chipmodels
 import neurorobust as nr
 from neurorobust.chip import STATUSES, Cell, Chip, Fact, Range
-from neurorobust.connections import Linear
+from neurorobust.core.apply import apply
+from neurorobust.core.placement import HOST
+from neurorobust.core.run import nominal
 from neurorobust.laws import Exact, Offset
-from neurorobust.network import Network, placement_of
-from neurorobust.neurons import CubaLif, LeakyIntegrator
-from neurorobust.params import HOST, apply, nominal
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.network import Network, placement_of
+from neurorobust.nn.neurons import CubaLif, LeakyIntegrator
 
 CHIPS = chipmodels.models()
 every_chip = pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)

@@ -19,10 +19,10 @@ import chipmodels
 import neurorobust as nr
 import neurorobust.cli
 from neurorobust.attacks import OBJECTIVES, PGA
+from neurorobust.core.params import KINDS
+from neurorobust.data.tasks import ecg
 from neurorobust.kernels import threads
-from neurorobust.methods import METHODS
-from neurorobust.params import KINDS
-from neurorobust.tasks import ecg
+from neurorobust.train.methods import METHODS
 
 NUMBER = {"type": "number"}
 FRACTION = {"type": "number", "minimum": 0, "maximum": 1}

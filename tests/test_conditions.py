@@ -14,13 +14,15 @@ from placed import placed
 import chipmodels
 import neurorobust as nr
 from neurorobust.chip import BadSynapses, Chip, DeadNeurons, StuckDevices
-from neurorobust.connections import Conv1d, Linear
+from neurorobust.core.apply import apply
+from neurorobust.core.noise import Jitter, Membrane, Noise, Place, Read, SpikeLoss, jitter, together
+from neurorobust.core.placement import HOST
+from neurorobust.core.run import nominal, run
 from neurorobust.defects import Clustered
-from neurorobust.network import Network, placement_of
-from neurorobust.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
-from neurorobust.neurons.neuron import Neuron, SpikingNeuron
-from neurorobust.noise import Jitter, Membrane, Noise, Place, Read, SpikeLoss, jitter, together
-from neurorobust.params import HOST, apply, nominal, run
+from neurorobust.nn.connections import Conv1d, Linear
+from neurorobust.nn.network import Network, placement_of
+from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
+from neurorobust.nn.neurons.neuron import Neuron, SpikingNeuron
 
 NOTHING = nr.mismatch(0)
 
@@ -460,7 +462,7 @@ def test_noise_that_does_not_fit_is_refused():
         wrapped = nr.wrap(torch.nn.Linear(3, 2).double())
         run(wrapped, nominal(wrapped), x[:, 0], noise=Noise())
     with pytest.raises(TypeError, match="layers take no noise in every step"):
-        nr.evaluate(wrapped, nr.tasks.Data(x[:, 0], torch.tensor([0, 1])), NOTHING.with_noise(Membrane(0.1)))
+        nr.evaluate(wrapped, nr.data.Data(x[:, 0], torch.tensor([0, 1])), NOTHING.with_noise(Membrane(0.1)))
     deaf = Network({"d": Deaf(Linear(draw(1, 2, 3)))}, DT)
     with pytest.raises(TypeError, match="Deaf: has no respond"):
         run(deaf, nominal(deaf), x, noise=Noise(added={"d": torch.zeros(20, 2, 2)}))

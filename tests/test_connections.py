@@ -9,11 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from neurorobust import connections, neurons
-from neurorobust.connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SumPool2d
-from neurorobust.network import Network
-from neurorobust.neurons import LeakyIntegrator, Lif
-from neurorobust.params import apply, forward, nominal, run
+from neurorobust.core.apply import apply
+from neurorobust.core.run import forward, nominal, run
+from neurorobust.nn import connections, neurons
+from neurorobust.nn.connections import (
+    AvgPool2d,
+    Chain,
+    Connection,
+    Conv1d,
+    Conv2d,
+    Delayed,
+    Linear,
+    OneToOne,
+    SumPool2d,
+)
+from neurorobust.nn.network import Network
+from neurorobust.nn.neurons import LeakyIntegrator, Lif
 
 EVERY = {
     name: value

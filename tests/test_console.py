@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from neurorobust import console
+from neurorobust._util import console
 
 
 @pytest.fixture

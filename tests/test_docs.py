@@ -18,7 +18,7 @@ import typer
 import chipmodels
 import neurorobust
 from neurorobust.cli import app
-from neurorobust.params import ABSOLUTE, DIGITAL, KINDS, POSITIVE, SIGNED
+from neurorobust.core.params import ABSOLUTE, DIGITAL, KINDS, POSITIVE, SIGNED
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from neurorobust.tasks import ecg as make
-from neurorobust.tasks import ecg_three
-from neurorobust.tasks.ecg import encode, levels_of, load, split
-from neurorobust.tasks.recurrent import recurrent_mask
+from neurorobust.data.recurrent import recurrent_mask
+from neurorobust.data.tasks import ecg as make
+from neurorobust.data.tasks import ecg_three
+from neurorobust.data.tasks.ecg import encode, levels_of, load, split
 
 
 @pytest.fixture(scope="module")

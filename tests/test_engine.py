@@ -24,25 +24,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.func import functional_call, grad, jacrev, vjp, vmap
 
-from neurorobust import kernels, network
-from neurorobust.connections import Conv1d, Linear
-from neurorobust.kernels import (
-    DelayedSubtract,
-    DelayedToValue,
-    Dynamics,
-    LifCoefficients,
-    SnntorchSubtract,
-    Subtract,
-    ToValue,
-    compiled,
-    jit,
-    loops,
-    threads,
-)
-from neurorobust.network import Network, fleet_logits, per_step
-from neurorobust.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
-from neurorobust.params import expand, forward, nominal
-from neurorobust.surrogate import Triangle
+from neurorobust import kernels
+from neurorobust.core.placement import expand
+from neurorobust.core.run import forward, nominal
+from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, SnntorchSubtract, Subtract, ToValue
+from neurorobust.dynamics.surrogate import Triangle
+from neurorobust.kernels import LifCoefficients, compiled, jit, loops, threads
+from neurorobust.nn import network
+from neurorobust.nn.connections import Conv1d, Linear
+from neurorobust.nn.decoders import per_step
+from neurorobust.nn.fleet_run import fleet_logits
+from neurorobust.nn.network import Network
+from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
 
 STEPS, BATCH, N, DIES = 6, 3, 4, 3
 
@@ -948,9 +941,9 @@ torch.set_num_threads(1)
 import neurorobust as nr
 found = {"imported": [name for name in ("numba", "neurorobust.kernels.loops") if name in sys.modules]}
 from neurorobust import kernels
-from neurorobust.connections import Linear
-from neurorobust.neurons import Lif, LeakyIntegrator
-from neurorobust.network import fleet_logits
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.neurons import Lif, LeakyIntegrator
+from neurorobust.nn.network import fleet_logits
 
 generator = torch.Generator().manual_seed(0)
 def draw(*shape):

@@ -17,13 +17,14 @@ from scipy import stats
 from typer.testing import CliRunner
 
 import chipmodels
-from neurorobust import console
+from neurorobust._util import console
 from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Programmed
 from neurorobust.chip.fitting import Estimate, Recording, estimate, fit
 from neurorobust.chip.fitting.between import told
 from neurorobust.cli import app, main
+from neurorobust.core.apply import apply
+from neurorobust.core.placement import Placement
 from neurorobust.laws import Gamma, LogNormal, Normal, Offset, Outliers, Turning
-from neurorobust.params import Placement, apply
 from neurorobust.sites import Correlation, PerChip, PerCore, Smooth, quadratic
 
 ALARM = 1e-4  # false-alarm rate of a coverage test here; seeds are fixed, so it is paid once

@@ -13,10 +13,10 @@ from scipy import stats
 
 import chipmodels
 import neurorobust as nr
+from neurorobust.data import Data
 from neurorobust.evaluation import FleetResult, clopper_pearson
 from neurorobust.evaluation.statistics import one_class
-from neurorobust.network import placement_of
-from neurorobust.tasks import Data
+from neurorobust.nn.network import placement_of
 
 CHIPS = {"dynapse2": chipmodels.load("dynapse2"), "mismatch": nr.mismatch(0.3)}
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 import chipmodels
 import neurorobust as nr
-from neurorobust.network import placement_of
-from neurorobust.tasks import Data, Task
-from neurorobust.training import selection_score
+from neurorobust.data import Data, Task
+from neurorobust.nn.network import placement_of
+from neurorobust.train.fit import selection_score
 
 
 def image_task():
@@ -295,7 +295,7 @@ def test_shared_parts_are_saved_once(tmp_path):
     [
         (lambda m, d: Data([1.0], d.y), r"data x: got a list; expected a tensor"),
         (lambda m, d: nr.evaluate(m, d, "dynapse2"), r"chip: got 'dynapse2'; .*chipmodels.load\('dynapse2'\)"),
-        (lambda m, d: nr.evaluate(m, (d.x, d.y), nr.mismatch(0.1)), r"data: got a tuple; expected nr.tasks.Data"),
+        (lambda m, d: nr.evaluate(m, (d.x, d.y), nr.mismatch(0.1)), r"data: got a tuple; expected nr.data.Data"),
         (lambda m, d: nr.worst_case(m, d, 0.1, nr.attacks.PGA()), r"ball: got 0.1; expected nr.Ball.uniform"),
         (lambda m, d: nr.worst_case(m, d, nr.Ball.uniform(0.1), "pga"), r"attack: got 'pga'; expected one such as"),
         (lambda m, d: nr.Ball(0.1), r"Ball: got 0.1; .*Ball.uniform\(0.1\)"),

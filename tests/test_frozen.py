@@ -10,17 +10,17 @@ from torch import nn
 
 import neurorobust as nr
 from neurorobust.attacks import PGA
+from neurorobust.core.run import nominal
+from neurorobust.data import Data
+from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from neurorobust.evaluation import FROZEN, frozen_plan, frozen_worst_case
 from neurorobust.evaluation.frozen import SURROGATES, has_surrogates, through
-from neurorobust.params import nominal
-from neurorobust.surrogate import ArcTan, FastSigmoid, Triangle
-from neurorobust.tasks import Data
 
 
 def slope(network, data):
     """Logits, and the slope of their sum in the recurrent weight or the first there is."""
     params = {name: value.requires_grad_() for name, value in nominal(network).items()}
-    logits = nr.params.forward(network, params, data.x)[0]
+    logits = nr.core.run.forward(network, params, data.x)[0]
     weight = next(value for name, value in params.items() if name.endswith("weight"))
     return logits.detach(), torch.autograd.grad(logits.square().sum(), weight)[0]
 

@@ -16,7 +16,7 @@ ROOT = Path(neurorobust.__file__).parent
 
 
 def part_of(path: Path) -> str:
-    """neurorobust/attacks/pga.py → attacks; neurorobust/params.py → params; neurorobust/__init__.py → __init__."""
+    """neurorobust/attacks/pga.py → attacks; neurorobust/core/params.py → params; neurorobust/__init__.py → __init__."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 

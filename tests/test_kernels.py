@@ -11,18 +11,9 @@ from hypothesis import strategies as st
 from oracle import integrate, population, smooth_spike
 
 from neurorobust import kernels
-from neurorobust.kernels import (
-    DelayedSubtract,
-    DelayedToValue,
-    Dynamics,
-    LifCoefficients,
-    NoReset,
-    SnntorchSubtract,
-    Subtract,
-    ToValue,
-    reference,
-)
-from neurorobust.surrogate import ArcTan, FastSigmoid, Triangle, spike
+from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset, SnntorchSubtract, Subtract, ToValue
+from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle, spike
+from neurorobust.kernels import LifCoefficients, reference
 
 ADAPTIVE = ("alpha", "gain", "rho", "adaptation", "v_threshold")
 KERNELS = ["reference", "compiled"]

@@ -12,14 +12,15 @@ from torch import nn
 from torch.nn import functional
 
 import neurorobust as nr
+from neurorobust._util.randomness import generator
+from neurorobust.core.apply import apply
+from neurorobust.core.run import forward, nominal
+from neurorobust.data import Data
+from neurorobust.dynamics.surrogate import Triangle, spike
 from neurorobust.evaluation import hessian_eigenvalues, landscape, sharpness
 from neurorobust.evaluation.landscape import normal_direction
 from neurorobust.evaluation.sharpness import krylov, lanczos, ritz
-from neurorobust.network import placement_of
-from neurorobust.params import apply, forward, nominal
-from neurorobust.randomness import generator
-from neurorobust.surrogate import Triangle, spike
-from neurorobust.tasks import Data
+from neurorobust.nn.network import placement_of
 
 
 class Line(nn.Module):

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from neurorobust.core.apply import apply
+from neurorobust.core.params import ABSOLUTE, KINDS, POSITIVE, SIGNED
 from neurorobust.laws import (
     Clipped,
     Empirical,
@@ -27,7 +29,6 @@ from neurorobust.laws import (
     Truncated,
     Turning,
 )
-from neurorobust.params import ABSOLUTE, KINDS, POSITIVE, SIGNED, apply
 
 ALARM = 1e-6  # false-alarm rate of each distribution test here; the seeds are fixed, so it is paid once
 

@@ -14,23 +14,14 @@ from torch.nn.functional import cross_entropy
 import neurorobust as nr
 from neurorobust import kernels
 from neurorobust.attacks import attack as attacking
-from neurorobust.connections import Linear
+from neurorobust.core.run import nominal
+from neurorobust.dynamics import DelayedSubtract, Dynamics
+from neurorobust.dynamics.surrogate import Triangle
 from neurorobust.evaluation.blocks import in_blocks
-from neurorobust.kernels import (
-    DelayedSubtract,
-    Dynamics,
-    LifCoefficients,
-    Listed,
-    compiled,
-    listed,
-    loops,
-    memory,
-    threads,
-)
-from neurorobust.neurons import LeakyIntegrator, Lif
-from neurorobust.params import nominal
+from neurorobust.kernels import LifCoefficients, Listed, compiled, listed, loops, memory, threads
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.neurons import LeakyIntegrator, Lif
 from neurorobust.regularizers import Adversarial, TaskLoss
-from neurorobust.surrogate import Triangle
 
 PASSES = 3
 
@@ -220,17 +211,17 @@ def test_blocks_and_nesting(lists):
 
 def test_a_fleet_lists_its_input_once(lists, monkeypatch):
     """For all dies, however few at once; between two dies nothing is open."""
-    monkeypatch.setattr("neurorobust.network.DIES_AT_ONCE", 2)
+    monkeypatch.setattr("neurorobust.nn.fleet_run.DIES_AT_ONCE", 2)
     x, net = sparse(0, 5, 20, 12, values="some"), network()
     dies = [{name: (1 + 0.1 * k) * value for name, value in nominal(net).items()} for k in range(5)]
     with torch.no_grad():
-        for die, logits in zip(dies, nr.network.fleet_logits(net, dies, x), strict=True):
+        for die, logits in zip(dies, nr.nn.fleet_run.fleet_logits(net, dies, x), strict=True):
             assert listed._open.get() is None
             torch.testing.assert_close(logits, functional_call(net, die, (x,))[0])
         assert lists() == 1
         with Listed(x):  # what is open around fleets, they share
             for _ in range(PASSES):
-                list(nr.network.fleet_logits(net, dies, x))
+                list(nr.nn.fleet_run.fleet_logits(net, dies, x))
         assert lists() == 2
 
 
@@ -247,7 +238,7 @@ def test_a_regularizer_lists_its_batch_once(loss, times, lists):
 
 def test_worst_case_lists_its_samples_once(lists):
     """Whatever attacks, side by side or through the fleet's loop."""
-    net, data = network(), nr.tasks.Data(sparse(0, 12, 20, 12), torch.arange(12) % 3)
+    net, data = network(), nr.data.Data(sparse(0, 12, 20, 12), torch.arange(12) % 3)
     suite = nr.attacks.Suite(((nr.attacks.PGA(3), 3), (nr.attacks.RandomSearch(20), 1)))
     nr.worst_case(net, data, nr.Ball.uniform(0.1), suite)
     assert lists() == 1

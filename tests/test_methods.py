@@ -16,9 +16,9 @@ from torch.nn import functional
 import chipmodels
 import neurorobust as nr
 from neurorobust.attacks import PGA
-from neurorobust.methods import METHODS, SCHEDULE, method
-from neurorobust.params import ABOVE_ZERO, kind_of
+from neurorobust.core.params import ABOVE_ZERO, kind_of
 from neurorobust.regularizers import Quantized, TaskLoss
+from neurorobust.train.methods import METHODS, SCHEDULE, method
 
 RIVALS = ["standard", "dropout", "forward_noise", "awp", "entropy_sgd", "abcd", "sam"]
 BETAS = ["weights", "", "forward", "chip", "whitened", "quantized", "warm"]

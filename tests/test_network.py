@@ -9,10 +9,12 @@ from conftest import DT, draw, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurorobust.connections import Linear
-from neurorobust.network import Network, last_step, max_over_time, mean_over_time, per_step, placement_of
-from neurorobust.neurons import LeakyIntegrator, Lif
-from neurorobust.params import NOWHERE, forward, nominal
+from neurorobust.core.placement import NOWHERE
+from neurorobust.core.run import forward, nominal
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.decoders import last_step, max_over_time, mean_over_time, per_step
+from neurorobust.nn.network import Network, placement_of
+from neurorobust.nn.neurons import LeakyIntegrator, Lif
 
 
 def both(seed, kernel_forward=forward):

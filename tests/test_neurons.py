@@ -12,24 +12,18 @@ from conftest import DT, double, draw
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from neurorobust import discovery, kernels, neurons
-from neurorobust.connections import Linear
-from neurorobust.network import Network
-from neurorobust.neurons import (
-    AdaptiveLif,
-    CubaLeakyIntegrator,
-    DelayedSubtract,
-    DelayedToValue,
-    LeakyIntegrator,
-    Lif,
-    NoReset,
-    Reset,
-    SnntorchSubtract,
-    Subtract,
-    ToValue,
-)
-from neurorobust.params import KINDS, apply, expand, forward, nominal, run
-from neurorobust.surrogate import Triangle
+from neurorobust import kernels
+from neurorobust._util import discovery
+from neurorobust.core.apply import apply
+from neurorobust.core.params import KINDS
+from neurorobust.core.placement import expand
+from neurorobust.core.run import forward, nominal, run
+from neurorobust.dynamics import DelayedSubtract, DelayedToValue, NoReset, Reset, SnntorchSubtract, Subtract, ToValue
+from neurorobust.dynamics.surrogate import Triangle
+from neurorobust.nn import neurons
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.network import Network
+from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, LeakyIntegrator, Lif
 
 
 def one(weight=1.0, n=1):

@@ -10,10 +10,10 @@ from conftest import DT, double, draw, events
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurorobust.connections import Linear
-from neurorobust.network import Network
-from neurorobust.neurons import LeakyIntegrator
-from neurorobust.noise import Noise, jitter, lose, membrane, read, survival
+from neurorobust.core.noise import Noise, jitter, lose, membrane, read, survival
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.network import Network
+from neurorobust.nn.neurons import LeakyIntegrator
 
 SIGMAS = 5.0  # every bound below; the false alarm of one normal figure is 6e-7
 

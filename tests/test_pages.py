@@ -18,14 +18,14 @@ from mini_study import MINI
 
 from neurorobust import reproduction
 from neurorobust.evaluation.statistics import Interval
-from neurorobust.methods import METHODS
-from neurorobust.plotting import COLORS, STYLE
 from neurorobust.reproduction.book import Book, Place, Point, book, size
 from neurorobust.reproduction.claims import CLAIMS, Verdict
 from neurorobust.reproduction.drawing import all_drawings, styles
 from neurorobust.reproduction.drawings.price import apart
 from neurorobust.reproduction.tables import _parts, cell, short
 from neurorobust.reproduction.verdicts import across
+from neurorobust.train.methods import METHODS
+from neurorobust.viz.plotting import COLORS, STYLE
 
 DETAIL = replace(MINI.detail, levels=None)
 LARGE = replace(MINI, name="large", methods=tuple(METHODS), seeds=(0, 1, 2), detail=DETAIL, cut="cut from 9")

@@ -7,7 +7,7 @@ from conftest import tiny
 from lightning_fabric import Fabric
 from parallel_run import train, work
 
-from neurorobust.parallel import Parallel
+from neurorobust.train.parallel import Parallel
 
 
 def test_one_process_has_the_same_bits():

@@ -10,20 +10,11 @@ from conftest import double, draw, tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurorobust.network import placement_of
-from neurorobust.params import (
-    ABSOLUTE,
-    KINDS,
-    POSITIVE,
-    SIGNED,
-    Placement,
-    apply,
-    expand,
-    forward,
-    kind_of,
-    nominal,
-    run,
-)
+from neurorobust.core.apply import apply
+from neurorobust.core.params import ABSOLUTE, KINDS, POSITIVE, SIGNED, kind_of
+from neurorobust.core.placement import Placement, expand
+from neurorobust.core.run import forward, nominal, run
+from neurorobust.nn.network import placement_of
 
 finite = st.floats(-1e3, 1e3)
 small = st.floats(-2, 2)

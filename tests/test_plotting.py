@@ -19,12 +19,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import neurorobust as nr
-from neurorobust import plotting
 from neurorobust.attacks import PGA
+from neurorobust.core.placement import expand
 from neurorobust.evaluation import FleetResult, Landscape, sensitivity, worst_case
-from neurorobust.network import placement_of
-from neurorobust.params import expand
-from neurorobust.training import History
+from neurorobust.nn.network import placement_of
+from neurorobust.train.fit import History
+from neurorobust.viz import plotting
 
 # Machado, Oliveira & Fernandes 2009 (IEEE TVCG 15:1291), table of severity 1.0; on linear RGB.
 VISION = {

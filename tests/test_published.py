@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurorobust.attacks import PGA, Ball, L2Ball
-from neurorobust.params import nominal
+from neurorobust.core.run import nominal
 from neurorobust.regularizers import Adversarial
 
 STEPS, START, ZETA, BETA = 10, 1e-3, 0.1, 0.25

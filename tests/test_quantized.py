@@ -15,12 +15,14 @@ from torch.nn import functional
 import chipmodels
 from neurorobust.attacks import PGA, Ball
 from neurorobust.chip import mismatch
-from neurorobust.network import placement_of
-from neurorobust.params import HOST, NOWHERE, Placement, apply, expand, forward, nominal
+from neurorobust.core.apply import apply
+from neurorobust.core.placement import HOST, NOWHERE, Placement, expand
+from neurorobust.core.run import forward, nominal
+from neurorobust.nn.network import placement_of
 from neurorobust.quantization import BitShift, LogUniform, Saturating, SignedPair, Table, Uniform, fit_masks
 from neurorobust.regularizers import Adversarial, FiringRate, ForwardNoise
 from neurorobust.regularizers.quantized import Quantized
-from neurorobust.training import Schedule, fit
+from neurorobust.train.fit import Schedule, fit
 
 COARSE = Uniform(6, 0.11)
 SHIFTS = BitShift(DT, 8)

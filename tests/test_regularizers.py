@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from neurorobust.attacks import PGA, Ball
-from neurorobust.connections import Linear
-from neurorobust.network import Network, placement_of
-from neurorobust.neurons import LeakyIntegrator
-from neurorobust.params import expand, forward, nominal
+from neurorobust.core.placement import expand
+from neurorobust.core.run import forward, nominal
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.network import Network, placement_of
+from neurorobust.nn.neurons import LeakyIntegrator
 from neurorobust.regularizers import Adversarial, Dropout, FiringRate, ForwardNoise, TaskLoss
 
 

@@ -29,7 +29,7 @@ from neurorobust import reproduction
 from neurorobust.attacks import Ball
 from neurorobust.cli import app
 from neurorobust.evaluation import frozen_worst_case
-from neurorobust.foreign import wrap
+from neurorobust.interop import wrap
 from neurorobust.reproduction import Cell, Outcome
 from neurorobust.reproduction.results import numbers, score, strongest
 from neurorobust.reproduction.work import tuning_path
@@ -376,7 +376,7 @@ def test_the_plan_takes_earlier_figures(tmp_path, monkeypatch):
 
 def test_every_study_and_evaluation_is_whole():
     """Each study's methods exist, its seeds differ, and its first levels are words that its evaluations take."""
-    from neurorobust.methods import METHODS
+    from neurorobust.train.methods import METHODS
 
     for name, study in reproduction.all_studies().items():
         assert (

@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 from neurorobust.attacks import PGA, Ball
-from neurorobust.network import placement_of
-from neurorobust.params import nominal
+from neurorobust.core.run import nominal
+from neurorobust.nn.network import placement_of
 from neurorobust.regularizers import ABCD, AWP, SAM, EntropySGD
 
 CURVES = double(0.5, 1.0, 3.0, 2.0)

@@ -20,10 +20,12 @@ from torch.nn import functional
 import chipmodels
 from neurorobust.attacks import PGA, Ball, WhitenedBall
 from neurorobust.chip import mismatch
-from neurorobust.network import placement_of
-from neurorobust.params import apply, expand, nominal
+from neurorobust.core.apply import apply
+from neurorobust.core.placement import expand
+from neurorobust.core.run import nominal
+from neurorobust.nn.network import placement_of
 from neurorobust.regularizers import Adversarial, ChipCorners, ProgrammedOn, TaskLoss, WarmAdversarial, Whitened
-from neurorobust.training import Schedule, fit
+from neurorobust.train.fit import Schedule, fit
 
 entropy = functional.cross_entropy
 CORE = [0, 0, 0, 1, 1, 1]

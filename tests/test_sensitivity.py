@@ -13,12 +13,13 @@ from torch.nn import functional
 
 import neurorobust as nr
 from neurorobust.attacks import PGA, L2Ball
+from neurorobust.core.placement import expand
+from neurorobust.core.run import forward
+from neurorobust.data import Data
 from neurorobust.evaluation import balanced_accuracy, sensitivity
 from neurorobust.evaluation.blocks import JUDGED
 from neurorobust.evaluation.sensitivity import LEVELS
-from neurorobust.network import placement_of
-from neurorobust.params import expand, forward
-from neurorobust.tasks import Data
+from neurorobust.nn.network import placement_of
 
 FAST = PGA(steps=2)
 

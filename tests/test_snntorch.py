@@ -17,10 +17,10 @@ from torch import nn
 from torch.nn import functional
 
 import neurorobust as nr
-from neurorobust.foreign import decode
-from neurorobust.network import placement_of
-from neurorobust.params import forward
-from neurorobust.tasks import Task
+from neurorobust.core.run import forward
+from neurorobust.data import Task
+from neurorobust.interop import decode
+from neurorobust.nn.network import placement_of
 
 DT = 1e-3
 EXAMPLES = int(os.environ.get("NEUROROBUST_EXAMPLES", 40))

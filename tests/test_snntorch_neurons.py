@@ -18,18 +18,11 @@ from hypothesis import strategies as st
 from snntorch import surrogate as twins
 
 from neurorobust import kernels
-from neurorobust.connections import Linear
-from neurorobust.kernels import (
-    DelayedSubtract,
-    DelayedToValue,
-    Dynamics,
-    LifCoefficients,
-    NoReset,
-    SnntorchSubtract,
-    ToValue,
-)
-from neurorobust.neurons import CubaLif, Lif
-from neurorobust.surrogate import ArcTan, FastSigmoid
+from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset, SnntorchSubtract, ToValue
+from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid
+from neurorobust.kernels import LifCoefficients
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.neurons import CubaLif, Lif
 
 
 class DoubleATan(twins.ATan):

@@ -17,11 +17,23 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import neurorobust as nr
-from neurorobust import connections, discovery, files, neurons, storage
-from neurorobust.connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SumPool2d
-from neurorobust.network import last_step, max_over_time, mean_over_time, per_step
-from neurorobust.neurons import AdaptiveLif, CubaLif, LeakyIntegrator, Lif
-from neurorobust.surrogate import ArcTan, FastSigmoid, Triangle
+from neurorobust._util import discovery, files
+from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
+from neurorobust.io import models
+from neurorobust.nn import connections, neurons
+from neurorobust.nn.connections import (
+    AvgPool2d,
+    Chain,
+    Connection,
+    Conv1d,
+    Conv2d,
+    Delayed,
+    Linear,
+    OneToOne,
+    SumPool2d,
+)
+from neurorobust.nn.decoders import last_step, max_over_time, mean_over_time, per_step
+from neurorobust.nn.neurons import AdaptiveLif, CubaLif, LeakyIntegrator, Lif
 
 
 def single():
@@ -89,7 +101,7 @@ def test_a_crash_while_saving_leaves_one_whole_model(moment, error, saved, monke
         return replace(*args, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((storage, "save_file") if moment == "writing" else (Path, "replace")), crash)
+        patch.setattr(*((models, "save_file") if moment == "writing" else (Path, "replace")), crash)
         with pytest.raises(type(error)):
             nr.save(single(), saved, {"seed": 4})
     network, info = nr.load(saved)
@@ -315,7 +327,7 @@ def test_everything_comes_back(tmp_path):
         neurons.Reset.__subclasses__()
     )
     connection_types = {type(module).__name__ for module in network.modules() if isinstance(module, Connection)}
-    assert connection_types == set(storage._in_module(connections, Connection))
+    assert connection_types == set(models._in_module(connections, Connection))
     for name, layer in network.layers().items():
         for option in ("surrogate", "reset"):
             assert getattr(again.layers()[name], option, None) == getattr(layer, option, None)
@@ -348,7 +360,7 @@ def test_a_file_of_the_first_format_still_loads(tmp_path):
         {"name": "readout", "neuron": "LeakyIntegrator", "recurrent": False},
     ]
     save_file(network.state_dict(), folder / "model.safetensors", metadata={"config": json.dumps(old)})
-    old["sha256"] = storage._sha256(folder / "model.safetensors")
+    old["sha256"] = models._sha256(folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(old))
     again, info = nr.load(folder)
     x = events(0, 4).x

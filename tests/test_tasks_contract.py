@@ -8,14 +8,14 @@ import pytest
 import torch
 from sequence_regression import WEIGHT, sequence_regression, student
 
-import neurorobust.tasks
-from neurorobust.discovery import modules
-from neurorobust.tasks import Data
+import neurorobust.data.tasks
+from neurorobust._util.discovery import modules
+from neurorobust.data import Data
 
 
 def entries():
     """The public function of its module's own name, of every module that has one."""
-    names = {module.__name__.rpartition(".")[2]: module for module in modules(neurorobust.tasks)}
+    names = {module.__name__.rpartition(".")[2]: module for module in modules(neurorobust.data.tasks)}
     return {name: vars(module)[name] for name, module in names.items() if callable(vars(module).get(name))}
 
 
@@ -23,7 +23,7 @@ def test_tasks_are_found_by_walking():
     """The five tasks and nothing else; each is exported under its name."""
     found = entries()
     assert sorted(found) == ["ecg", "ecg_three", "fashion_mnist", "fashion_mnist_spiking", "keywords"]
-    assert all(getattr(neurorobust.tasks, name) is function for name, function in found.items())
+    assert all(getattr(neurorobust.data.tasks, name) is function for name, function in found.items())
 
 
 @pytest.mark.parametrize("function", entries().values(), ids=entries())

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurorobust.tasks import Recordings, Window, from_tonic, read_shd
+from neurorobust.data import Recordings, Window, from_tonic, read_shd
 
 WINDOW = Window(dt=1e-3, steps=4, channels=3)
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from neurorobust.randomness import generator
-from neurorobust.tasks import fashion_mnist as make
-from neurorobust.tasks import fashion_mnist_spiking
-from neurorobust.tasks.fashion_mnist import FOLDER, cnn, load, normalise, read_idx, split
-from neurorobust.tasks.fashion_mnist_spiking import build as spiking_build
+from neurorobust._util.randomness import generator
+from neurorobust.data.tasks import fashion_mnist as make
+from neurorobust.data.tasks import fashion_mnist_spiking
+from neurorobust.data.tasks.fashion_mnist import FOLDER, cnn, load, normalise, read_idx, split
+from neurorobust.data.tasks.fashion_mnist_spiking import build as spiking_build
 
 
 def write_idx(path, array):

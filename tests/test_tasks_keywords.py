@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from neurorobust.randomness import generator
-from neurorobust.tasks import keywords as make
-from neurorobust.tasks import synthesis
-from neurorobust.tasks.keywords import FRACTIONS, SAMPLES, Clips, crops, features, mix, script, speakers
-from neurorobust.tasks.speech import N_FFT, RATE, filterbank, log_mel, noise, read_wav
-from neurorobust.tasks.synthesis import Word, digest, spoken
+from neurorobust._util.randomness import generator
+from neurorobust.data import synthesis
+from neurorobust.data.speech import N_FFT, RATE, filterbank, log_mel, noise, read_wav
+from neurorobust.data.synthesis import Word, digest, spoken
+from neurorobust.data.tasks import keywords as make
+from neurorobust.data.tasks.keywords import FRACTIONS, SAMPLES, Clips, crops, features, mix, script, speakers
 
 WORDS = (Word("en-us+f1", "yes", 175, 50), Word("en-us+whisper", "yes", 175, 50), Word("en-us+f1", "yes", 175, 50))
 
@@ -278,7 +278,7 @@ def commands(tmp_path):
 
 def test_speech_commands_are_split_by_their_lists(commands):
     """Each clip's content tells where it must be: part by speaker, class by word, silence by time in the noise."""
-    from neurorobust.tasks.keywords import speech_commands
+    from neurorobust.data.tasks.keywords import speech_commands
 
     parts, content = speech_commands(commands, 0)
     edges = 12 * SAMPLES // 10 * np.array([0, 0.8, 0.9, 1.0])

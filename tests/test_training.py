@@ -13,10 +13,11 @@ from conftest import events, tiny
 from torch.nn import functional
 
 from neurorobust.attacks import PGA, Ball, kl
-from neurorobust.params import SIGNED, kind_of, nominal
+from neurorobust.core.params import SIGNED, kind_of
+from neurorobust.core.run import nominal
+from neurorobust.data import Data, Task
 from neurorobust.regularizers import Adversarial, ForwardNoise
-from neurorobust.tasks import Data, Task
-from neurorobust.training import Schedule, fit, selection_score
+from neurorobust.train.fit import Schedule, fit, selection_score
 
 SCHEDULE = Schedule(learning_rate=0.02, batch_size=8)
 

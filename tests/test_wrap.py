@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 import neurorobust as nr
-from neurorobust.params import forward
-from neurorobust.tasks import Data, Task
+from neurorobust.core.run import forward
+from neurorobust.data import Data, Task
 
 
 class Gru(nn.Module):

@@ -12,12 +12,13 @@ from conftest import tiny
 from mini_study import MINI
 
 import neurorobust as nr
-from neurorobust import reproduction, zoo
+from neurorobust import reproduction
 from neurorobust.evaluation.statistics import balanced_accuracy
+from neurorobust.io import zoo
+from neurorobust.io.zoo import FOLDER
 from neurorobust.reproduction import Cell
 from neurorobust.reproduction.publish import publish
 from neurorobust.reproduction.results import score
-from neurorobust.zoo import FOLDER
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from neurorobust import kernels
+from neurorobust.dynamics.resets import Dynamics, Subtract
+from neurorobust.dynamics.surrogate import Triangle
 from neurorobust.kernels import compiled
-from neurorobust.kernels.reset import Dynamics, Subtract
-from neurorobust.surrogate import Triangle
 
 from .measuring import timed
 

@@ -205,7 +205,7 @@ def measure(
     work: Workload, tools: list[str], runs: int, threads: int, advance: Callable[..., None] = lambda *_: None
 ) -> Measured:
     """All tools on one workload, interleaved; a peer's output is compared with ours before anything is timed."""
-    from neurorobust import neurons
+    from neurorobust.nn import neurons
 
     from . import ours
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 import neurorobust as nr
-from neurorobust import network as network_module
-from neurorobust import neurons
-from neurorobust.connections import Linear
-from neurorobust.params import SIGNED, kind_of
+from neurorobust.core.params import SIGNED, kind_of
+from neurorobust.nn import network as network_module
+from neurorobust.nn import neurons
+from neurorobust.nn.connections import Linear
 
 from .tool import Run, Tool
 from .workloads import ATTACK_STEPS, BETA, DT, RADIUS, Params, Workload

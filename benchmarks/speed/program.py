@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from neurorobust.console import err, out, progress
-from neurorobust.errors import unknown
+from neurorobust._util.console import err, out, progress
+from neurorobust._util.errors import unknown
 
 from . import machine, measuring, peers, regression, table
 from .measuring import Measured

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from neurorobust.files import folder, write_text
+from neurorobust._util.files import folder, write_text
 
 RESULTS = Path(__file__).parents[1] / "results" / "speed.json"
 TOLERANCE = 0.25

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..params import Deviations
+from ..core.params import Deviations
 from .attack import Ascent, Asking, Point, Search
 from .objectives import Objective
 

@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from ..errors import check_count, check_number
-from ..params import Deviations
+from .._util.errors import check_count, check_number
+from ..core.params import Deviations
 from .ball import Ball
 from .objectives import Objective, objective
 

@@ -10,8 +10,9 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from ..errors import check_number, unknown
-from ..params import KINDS, Deviations, Params, Placement, expand, kind_of
+from .._util.errors import check_number, unknown
+from ..core.params import KINDS, Deviations, Params, kind_of
+from ..core.placement import Placement, expand
 
 
 @dataclass(frozen=True, init=False)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import unknown
+from .._util.errors import unknown
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import check_number
+from .._util.errors import check_number
 from .attack import Ascent, Asking, Search
 from .objectives import Objective
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import check_count
+from .._util.errors import check_count
 from .attack import Asking, OneObjective, Search
 from .objectives import Objective, objective
 

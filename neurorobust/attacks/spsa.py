@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..errors import check_count, check_number
+from .._util.errors import check_count, check_number
 from .attack import Asking, OneObjective, Search
 from .objectives import Objective, objective
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import check_count
+from .._util.errors import check_count
 from .apgd import APGD
 from .attack import Attack
 from .objectives import Objective

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import check_number
-from ..params import KINDS, Deviations
+from .._util.errors import check_number
+from ..core.params import KINDS, Deviations
 from .ball import Ball
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..attacks import Ball
 from ..attacks.ball import ToleranceBox
-from ..params import ABSOLUTE, SIGNED, Params, Placement, expand, kind_of
+from ..core.params import ABSOLUTE, SIGNED, Params, kind_of
+from ..core.placement import Placement, expand
 from .interval import Interval, point
 
 Box = dict[str, Interval]

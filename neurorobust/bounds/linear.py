@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Linear, OneToOne, SumPool2d
+from ..nn.connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Linear, OneToOne, SumPool2d
 from .box import Box
 from .interval import Interval, gamma
 

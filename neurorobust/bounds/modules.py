@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..foreign.wrapped import Wrapped
+from ..interop.wrapped import Wrapped
 from .box import Box, unit_of
 from .interval import OURS, Interval, gamma, point
 from .linear import Weighted

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ..kernels import DelayedSubtract, DelayedToValue, NoReset, Subtract, ToValue
-from ..network import Network
-from ..neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, Neuron
-from ..neurons.neuron import decay
-from ..surrogate import Surrogate
+from ..dynamics import DelayedSubtract, DelayedToValue, NoReset, Subtract, ToValue
+from ..dynamics.surrogate import Surrogate
+from ..nn.network import Network
+from ..nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, Neuron
+from ..nn.neurons.neuron import decay
 from .box import Box, unit_of
 from .interval import OURS, Interval, point
 from .linear import Biased, Bounded, bounded

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..network import INPUT, Decode, last_step, max_over_time, mean_over_time
+from ..nn.decoders import Decode, last_step, max_over_time, mean_over_time
+from ..nn.network import INPUT
 from .interval import OURS, Interval, gamma, point
 from .linear import Biased, Sum, Weighted, beside, matrix_of
 from .population import Population

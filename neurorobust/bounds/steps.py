@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..kernels import DelayedSubtract, Subtract
+from ..dynamics import DelayedSubtract, Subtract
 from .interval import OURS, Interval, mix, point
 from .linear import Sum
 from .population import Population, steady

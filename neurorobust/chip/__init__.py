@@ -5,7 +5,7 @@ can hold, or refuses by name and number; :meth:`ChipModel.fabricate` makes dies,
 (seed, serial, kind, site): die 17 of seed 0 is the same die whatever the fleet, the order, the device or the network.
 """
 
-from ..params import Placement
+from ..core.placement import Placement
 from .cards import card, compare, numbers
 from .crossbar import Cell, digital
 from .defective import BadSynapses, DeadNeurons, Defect, StuckDevices

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from ..noise import Source
+from ..core.noise import Source
 from .defective import Defect
 from .facts import Fact, Limits, Range
 from .model import ChipModel

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import unknown
-from ..params import POSITIVE, SIGNED, kind_of
+from .._util.errors import unknown
+from ..core.params import POSITIVE, SIGNED, kind_of
 
 if TYPE_CHECKING:
     from .model import KindModel

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..core.params import KINDS
 from ..drift import Device, compensation
 from ..laws import Exact, Law
-from ..params import KINDS
 from .facts import Fact
 from .model import KindModel
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from .. import sites
+from ..core.params import Deviations, kind_of
+from ..core.placement import HOST, Placement
 from ..defects import Pattern, Scattered
-from ..params import HOST, Deviations, Placement, kind_of
 
 if TYPE_CHECKING:
     from .die import Chip

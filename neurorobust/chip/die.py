@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import files, sites
-from ..errors import unknown
-from ..params import ABSOLUTE, Deviations, Placement, kind_of
-from ..randomness import generator
+from .. import sites
+from .._util import files
+from .._util.errors import unknown
+from .._util.randomness import generator
+from ..core.params import ABSOLUTE, Deviations, kind_of
+from ..core.placement import Placement
 from .coupling import moved, shifts
 from .known import Known
 from .programming import Programmed

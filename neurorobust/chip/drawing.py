@@ -9,7 +9,7 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from ..params import ABSOLUTE, SIGNED
+from ..core.params import ABSOLUTE, SIGNED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from ..errors import check_count, check_number, unknown
+from .._util.errors import check_count, check_number, unknown
 
 STATUSES = ("measured", "published", "coded", "assumed")
 

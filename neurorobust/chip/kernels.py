@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..params import HOST, Params, Placement, kind_of
+from ..core.params import Params, kind_of
+from ..core.placement import HOST, Placement
 from .limits import check_cores
 
 if TYPE_CHECKING:

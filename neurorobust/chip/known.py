@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .. import sites
-from ..params import HOST, Deviations, Placement, kind_of
+from ..core.params import Deviations, kind_of
+from ..core.placement import HOST, Placement
 
 
 @dataclass(frozen=True, eq=False)

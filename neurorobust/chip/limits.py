@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..params import HOST, Params, Placement, kind_of
+from ..core.params import Params, kind_of
+from ..core.placement import HOST, Placement
 
 if TYPE_CHECKING:
     from .model import ChipModel

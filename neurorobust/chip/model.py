@@ -9,11 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .._util.errors import check_count, check_number, unknown
+from ..core.noise import Source
+from ..core.params import ABSOLUTE, DIGITAL, KINDS, SIGNED, check_values, kind_of
+from ..core.placement import Placement, expand
 from ..drift import seconds, words
-from ..errors import check_count, check_number, unknown
 from ..laws import Law, LogNormal, Normal
-from ..noise import Source
-from ..params import ABSOLUTE, DIGITAL, KINDS, SIGNED, Placement, check_values, expand, kind_of
 from ..sites import Common, Correlation, Structure
 from .coupling import check_derived, moved, shifts
 from .defective import Defect
@@ -25,7 +26,7 @@ from .programming import Programmed, stored
 from .stores import PLAIN, Store, with_bits
 
 _EXAMPLES = {
-    "noise": "one of neurorobust.noise, such as Membrane(0.05)",
+    "noise": "one of neurorobust.core.noise, such as Membrane(0.05)",
     "defects": "one of neurorobust.chip, such as DeadNeurons(0.1)",
 }
 

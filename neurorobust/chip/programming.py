@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..params import DIGITAL, HOST, Params, Placement, expand, kind_of
+from ..core.params import DIGITAL, Params, kind_of
+from ..core.placement import HOST, Placement, expand
 from .stores import PLAIN, SameGain, Store
 
 LABELS = {"weight": "", "v_threshold": "threshold_"}  # how the report's columns begin; other kinds by their name

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..errors import check_count, check_number
+from .._util.errors import check_count, check_number
 from ..quantization import Codec, Multiplicity, Uniform, fit_masks
 from .facts import Fact, Range
 

@@ -10,9 +10,10 @@ import torch
 from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
-from ..errors import check_number, unknown
+from .._util.errors import check_number, unknown
+from ..core.params import ABSOLUTE, POSITIVE
+from ..core.placement import Placement
 from ..laws import Law, Turning
-from ..params import ABSOLUTE, POSITIVE, Placement
 from ..sites import Common, PerChip, PerCore, PerNeuron, Smooth, Surface
 from .die import Chip
 from .fitting.fields import features

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..console import err, out
+from .._util.console import err, out
 from . import chips, judging, lists, reproducing, training
 
 app = typer.Typer(

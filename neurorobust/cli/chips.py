@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from .. import files
+from .._util import files
 from ..chip import card, draw_model, numbers
 from ..chip import compare as compare_chips
 from ..chip.fitting import Recording
 from ..chip.fitting import estimate as estimate_chip
-from ..discovery import chip_model, chip_models
+from ..chip.installed import chip_model, chip_models
 from .shared import Json, show
 
 app = typer.Typer(help="Chip models.", no_args_is_help=True)
@@ -69,7 +69,7 @@ def chips_show(
     """
     chip = chip_model(name)
     if figure is not None:
-        from ..plotting import save  # slow to import
+        from ..viz.plotting import save
 
         files.folder(figure.parent)
         save(draw_model(chip), figure)

@@ -7,19 +7,20 @@ from typing import Annotated
 
 import typer
 
+from .._util.console import err
 from ..attacks import OBJECTIVES, PGA, Attack, Ball, RandomSearch, strong
 from ..attacks import Suite as AttackSuite
 from ..chip import DeadNeurons
 from ..chip import mismatch as mismatch_model
-from ..console import err
+from ..chip.installed import chip_model
+from ..core.noise import Membrane
+from ..core.params import KINDS
+from ..core.placement import HOST
 from ..demo import fleet_json
-from ..discovery import chip_model
 from ..evaluation import estimate_evaluate, estimate_worst_case, random_search, worst_case
 from ..evaluation import evaluate as run_evaluate
 from ..evaluation.worst_case import suite_of
-from ..network import placement_of
-from ..noise import Membrane
-from ..params import HOST, KINDS
+from ..nn.network import placement_of
 from .shared import Folder, Json, load_model, pairs, say_cost, say_one_class, show
 
 Suite = StrEnum("Suite", ["ten", "strong"])

@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 
 from .. import __version__, kernels
-from ..discovery import chip_models
-from ..methods import METHODS
+from ..chip.installed import chip_models
+from ..train.methods import METHODS
 from .shared import TASKS, Json, pairs, show
 
 tasks_app = typer.Typer(help="Tasks.", no_args_is_help=True)

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from .. import reproduction
-from ..console import out
+from .._util.console import out
 from .shared import Json, show
 
 

@@ -12,11 +12,11 @@ import typer
 from rich.table import Table
 from torch import nn
 
-from .. import storage, tasks
-from ..console import duration, err, out
-from ..discovery import modules
-from ..errors import unknown
-from ..tasks import Task
+from .._util.console import duration, err, out
+from .._util.discovery import modules
+from .._util.errors import unknown
+from ..data import Task, tasks
+from ..io import models
 
 TASKS: dict[str, Callable[[], Task]] = {
     name: getattr(module, name)
@@ -35,7 +35,7 @@ def find_task(name: str) -> Task:
 
 def load_model(folder: Path) -> tuple[nn.Module, Task]:
     """A network and the task it was trained on, whose data must be the same."""
-    info, foreign = storage.describe(folder)
+    info, foreign = models.describe(folder)
     name = info.get("task")
     if not isinstance(name, str):
         raise ValueError(
@@ -46,7 +46,7 @@ def load_model(folder: Path) -> tuple[nn.Module, Task]:
         raise ValueError(
             f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again."
         )
-    return storage.load(folder, task.network() if foreign else None)[0], task
+    return models.load(folder, task.network() if foreign else None)[0], task
 
 
 LONG = 20.0

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from .. import files, report, tasks
-from ..console import err
+from .._util import files
+from .._util.console import err
+from ..chip.installed import chip_model
+from ..data import tasks
 from ..demo import Size
 from ..demo import demo as run_demo
 from ..demo import train as run_train
-from ..discovery import chip_model
-from ..methods import EPOCHS, SCHEDULE
-from ..methods import method as find_method
-from ..training import estimate
+from ..train.fit import estimate
+from ..train.methods import EPOCHS, SCHEDULE
+from ..train.methods import method as find_method
+from ..viz import report
 from .shared import Json, find_task, pairs, say_one_class, show
 
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..errors import check_finite
-from ..foreign.wrapped import check_repeats
-from ..network import SAMPLES
-from ..params import Params, forward, nominal
-from ..tasks.task import Data
+from .._util.errors import check_finite
+from ..core.params import Params
+from ..core.run import forward, nominal
+from ..data.task import Data
+from ..interop.wrapped import check_repeats
+from ..nn.fleet_run import SAMPLES
 from .statistics import check_outputs
 
 ATTACKED = 1000

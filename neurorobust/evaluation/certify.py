@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .._util.console import progress
+from .._util.errors import check_count, check_finite
 from ..attacks import Ball
 from ..bounds import Bounds, Box, Plain, Steps, Tight, box, logit_bounds, populations
 from ..bounds.modules import module_bounds
 from ..bounds.spiking import DECODERS
-from ..console import progress
-from ..errors import check_count, check_finite
-from ..foreign.wrapped import Wrapped
-from ..network import Network, placement_of
-from ..params import evaluating, nominal
-from ..tasks.task import Data, check_data
+from ..core.run import evaluating, nominal
+from ..data.task import Data, check_data
+from ..interop.wrapped import Wrapped
+from ..nn.network import Network, placement_of
 from .blocks import judged_outputs
 from .statistics import recall
 
@@ -116,10 +116,10 @@ def certify(network: nn.Module, data: Data, ball: Ball, method: Intervals | Bran
         TypeError, ValueError: what cannot be bounded, by name.
 
     Example:
-        >>> from neurorobust.connections import Linear
+        >>> from neurorobust.nn.connections import Linear
         >>> readout = nr.neurons.LeakyIntegrator(Linear(torch.tensor([[1.0], [-1.0]])), tau_mem=0.02)
         >>> network = nr.Network({"readout": readout}, dt=1e-3)
-        >>> data = nr.tasks.Data(torch.ones(2, 50, 1), torch.tensor([0, 1]))
+        >>> data = nr.data.Data(torch.ones(2, 50, 1), torch.tensor([0, 1]))
         >>> certify(network, data, nr.Ball.uniform(0.1)).verified.tolist()
         [True, False]
     """

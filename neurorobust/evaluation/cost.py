@@ -8,12 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .._util.errors import check_count
 from ..attacks import Attack, Ball, Question, Suite
 from ..chip import ChipModel
-from ..errors import check_count
-from ..network import placement_of
-from ..params import Deviations, apply, evaluating, nominal
-from ..tasks.task import Data
+from ..core.apply import apply
+from ..core.params import Deviations
+from ..core.run import evaluating, nominal
+from ..data.task import Data
+from ..nn.network import placement_of
 from .blocks import ATTACKED, JUDGED, judged_outputs
 from .noisy import noisy_logits
 from .worst_case import Trail, Witness, suite_of

@@ -9,12 +9,15 @@ from itertools import chain
 import numpy as np
 from torch import Tensor, nn
 
+from .._util.console import progress
+from .._util.errors import check_count, check_number
 from ..chip import ChipModel
-from ..console import progress
-from ..errors import check_count, check_number
-from ..network import fleet_logits, placement_of
-from ..params import Params, apply, evaluating
-from ..tasks.task import Data, check_data
+from ..core.apply import apply
+from ..core.params import Params
+from ..core.run import evaluating
+from ..data.task import Data, check_data
+from ..nn.fleet_run import fleet_logits
+from ..nn.network import placement_of
 from .blocks import examined
 from .noisy import noisy_logits
 from .statistics import check_outputs, clopper_pearson, mean_interval, one_class, recall, score

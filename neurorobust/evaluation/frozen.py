@@ -21,13 +21,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from .._util.console import progress
+from .._util.errors import check_count
+from .._util.randomness import generator
 from ..attacks import APGD, PGA, SPSA, Attack, Ball, RandomSearch, Suite
 from ..attacks.suite import ANYWHERE
-from ..console import progress
-from ..errors import check_count
-from ..randomness import generator
-from ..surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
-from ..tasks.task import Data, check_data
+from ..data.task import Data, check_data
+from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from .worst_case import WorstCase, find
 
 FROZEN = "strong-1"

@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .._util.console import progress
+from .._util.errors import check_count
+from .._util.randomness import generator
 from ..attacks import APGD, Ball
-from ..console import progress
-from ..errors import check_count
-from ..network import fleet_logits, placement_of
-from ..params import Deviations, Params, apply, evaluating
-from ..randomness import generator
-from ..tasks.task import Data, check_data
+from ..core.apply import apply
+from ..core.params import Deviations, Params
+from ..core.run import evaluating
+from ..data.task import Data, check_data
+from ..nn.fleet_run import fleet_logits
+from ..nn.network import placement_of
 from .blocks import examined, in_blocks
 from .statistics import check_outputs, score
 

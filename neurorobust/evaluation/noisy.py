@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from .._util.randomness import generator
 from ..chip import Fleet, Programmed
-from ..network import SAMPLES, Network
-from ..noise import Place, together
-from ..params import HOST, Params, forward
-from ..randomness import generator
+from ..core.noise import Place, together
+from ..core.params import Params
+from ..core.placement import HOST
+from ..core.run import forward
+from ..nn.fleet_run import SAMPLES
+from ..nn.network import Network
 
 
 @torch.no_grad()

@@ -13,14 +13,16 @@ import torch
 from scipy import special
 from torch import Tensor, nn
 
+from .._util.console import progress
+from .._util.errors import check_count, check_number
 from ..chip import ChipModel
 from ..chip.die import Chip
 from ..chip.programming import Programmed
-from ..console import progress
-from ..errors import check_count, check_number
-from ..network import fleet_logits, placement_of
-from ..params import apply, evaluating
-from ..tasks.task import Data, check_data
+from ..core.apply import apply
+from ..core.run import evaluating
+from ..data.task import Data, check_data
+from ..nn.fleet_run import fleet_logits
+from ..nn.network import placement_of
 from .blocks import examined
 from .statistics import check_outputs, score
 from .subset import Run, subset_simulation

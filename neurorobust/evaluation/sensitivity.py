@@ -11,14 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from .. import sites
+from .._util.console import progress
+from .._util.errors import check_count, check_finite, unknown
 from ..attacks import PGA, Attack, Ball, RandomSearch, Suite
 from ..attacks.objectives import Objective
 from ..attacks.objectives import objective as named_objective
-from ..console import progress
-from ..errors import check_count, check_finite, unknown
-from ..network import placement_of
-from ..params import DIGITAL, Deviations, Params, Placement, apply, evaluating, expand, forward, kind_of, nominal
-from ..tasks.task import Data
+from ..core.apply import apply
+from ..core.params import DIGITAL, Deviations, Params, kind_of
+from ..core.placement import Placement, expand
+from ..core.run import evaluating, forward, nominal
+from ..data.task import Data
+from ..nn.network import placement_of
 from .blocks import JUDGED, examined, judged_outputs
 from .statistics import score
 from .worst_case import find

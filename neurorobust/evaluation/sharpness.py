@@ -17,13 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._util.console import progress
+from .._util.errors import check_count, check_number
+from .._util.randomness import generator
 from ..attacks import Ball
-from ..console import progress
-from ..errors import check_count, check_number
-from ..network import fleet_logits, placement_of
-from ..params import Deviations, Params, apply, evaluating, forward
-from ..randomness import generator
-from ..tasks.task import Data, check_data
+from ..core.apply import apply
+from ..core.params import Deviations, Params
+from ..core.run import evaluating, forward
+from ..data.task import Data, check_data
+from ..nn.fleet_run import fleet_logits
+from ..nn.network import placement_of
 from .blocks import ATTACKED, examined, in_blocks
 from .frozen import has_surrogates
 from .landscape import loss_of

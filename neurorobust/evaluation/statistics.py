@@ -10,7 +10,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from ..randomness import generator
+from .._util.randomness import generator
 
 Statistic = Callable[..., np.ndarray]
 RESAMPLES = 1000

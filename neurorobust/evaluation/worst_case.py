@@ -9,15 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from .. import kernels
+from .._util.console import progress
+from .._util.errors import check_count, check_finite, unknown
+from .._util.randomness import generator
 from ..attacks import Attack, Ball, Point, Question, RandomSearch, Search, Suite
 from ..attacks.attack import explore_abreast, slopes_of
 from ..attacks.objectives import Objective, name_of
-from ..console import progress
-from ..errors import check_count, check_finite, unknown
-from ..network import fleet_logits, placement_of, side_by_side
-from ..params import Deviations, Params, apply, evaluating, expand, nominal
-from ..randomness import generator
-from ..tasks.task import Data, check_data
+from ..core.apply import apply
+from ..core.params import Deviations, Params
+from ..core.placement import expand
+from ..core.run import evaluating, nominal
+from ..data.task import Data, check_data
+from ..nn.fleet_run import fleet_logits, side_by_side
+from ..nn.network import placement_of
 from .blocks import ATTACKED, examined, in_blocks
 from .statistics import check_outputs, recall, score
 

@@ -16,12 +16,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from ..errors import unknown
-from ..surrogate import ArcTan, FastSigmoid, Triangle
-from . import reference, threads
-from .interface import SKINNY, Layer, LifCoefficients
-from .listed import Listed
-from .reset import (
+from .._util.errors import unknown
+from ..dynamics.resets import (
     DelayedSubtract,
     DelayedToValue,
     Dynamics,
@@ -31,6 +27,10 @@ from .reset import (
     Subtract,
     ToValue,
 )
+from ..dynamics.surrogate import ArcTan, FastSigmoid, Triangle
+from . import reference, threads
+from .interface import SKINNY, Layer, LifCoefficients
+from .listed import Listed
 
 __all__ = [
     "SKINNY",

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
+from ..dynamics.resets import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
+from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from . import loops
 from .interface import SKINNY, LifCoefficients
 from .listed import Heard, hearing
 from .memory import empty
 from .operators import fake, operator
-from .reset import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
 from .threads import spread
 
 BLOCKS = 16

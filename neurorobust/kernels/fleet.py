@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..surrogate import Triangle
+from ..dynamics.resets import Dynamics, NoReset
+from ..dynamics.surrogate import Triangle
 from . import loops
 from .compiled import _blocks, _spread, coefficients_of
 from .interface import Layer
 from .listed import VECTOR, hearing
 from .memory import empty
-from .reset import Dynamics, NoReset
 
 SILENT = Dynamics(Triangle(), NoReset())
 

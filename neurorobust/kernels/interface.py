@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .reset import Dynamics
+    from ..dynamics.resets import Dynamics
 
 SKINNY = 16
 """Outputs up to which a product a number beats torch's matrix product, and looking for what is not 0."""

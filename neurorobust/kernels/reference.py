@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..surrogate import spike
+from ..dynamics.resets import Dynamics
+from ..dynamics.surrogate import spike
 from .interface import LifCoefficients
-from .reset import Dynamics
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

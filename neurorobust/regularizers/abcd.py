@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import check_count, check_number
-from ..params import ABOVE_ZERO, kind_of
+from .._util.errors import check_count, check_number
+from ..core.params import ABOVE_ZERO, kind_of
 from .descent import moved, slope, trained
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 

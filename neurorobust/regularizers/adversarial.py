@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from .._util.errors import check_number
 from ..attacks import Attack, Ball
-from ..errors import check_number
-from ..params import Deviations, Params, Placement, apply, expand, forward
+from ..core.apply import apply
+from ..core.params import Deviations, Params
+from ..core.placement import Placement, expand
+from ..core.run import forward
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 Follow = Callable[[Params, Placement], Ball]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .._util.errors import check_number
 from ..attacks import Attack, Ball
-from ..errors import check_number
-from ..params import apply, expand
+from ..core.apply import apply
+from ..core.placement import expand
 from .adversarial import Follow, check_attack, check_ball, find
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from .._util.errors import check_number
 from ..attacks import Ball
 from ..chip import ChipModel
-from ..errors import check_number
-from ..params import Params, Placement
+from ..core.params import Params
+from ..core.placement import Placement
 from .carrier import Carrier
 from .following import EVERY, Following
 

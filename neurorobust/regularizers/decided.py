@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._util.errors import check_number
 from ..attacks import Ball
 from ..bounds import Interval, Population, Tight, box, populations
 from ..bounds.interval import point
 from ..bounds.linear import Sum, beside
-from ..errors import check_number
-from ..network import INPUT, Network
+from ..nn.network import INPUT, Network
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 

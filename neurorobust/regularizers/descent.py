@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..params import ABOVE_ZERO, Params, kind_of
+from ..core.params import ABOVE_ZERO, Params, kind_of
 from .regularizer import Regularizer, Step
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import check_number, unknown
-from ..params import Params
+from .._util.errors import check_number, unknown
+from ..core.params import Params
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 

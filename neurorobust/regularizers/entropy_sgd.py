@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..errors import check_count, check_number
+from .._util.errors import check_count, check_number
 from .descent import coordinate, slope, trained
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..errors import check_number, unknown
+from .._util.errors import check_number, unknown
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from .._util.errors import check_count
 from ..chip import ChipModel, Programmed
 from ..chip.kernels import on_chip
-from ..errors import check_count
-from ..params import Params, Placement
+from ..core.params import Params
+from ..core.placement import Placement
 from .carrier import Carrier
 from .quantized import groups
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import check_number
-from ..params import ABSOLUTE, KINDS, apply, expand, kind_of
+from .._util.errors import check_number
+from ..core.apply import apply
+from ..core.params import ABSOLUTE, KINDS, kind_of
+from ..core.placement import expand
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ..chip import ChipModel
-from ..params import Params, Placement, expand
+from ..core.params import Params
+from ..core.placement import Placement, expand
 from .following import EVERY, Following
 from .quantized import groups
 from .regularizer import Criterion, Regularizer, Step, as_regularizer

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from ..errors import check_positive, unknown
-from ..params import ABOVE_ZERO, HOST, KINDS, Params, Placement, expand, kind_of
+from .._util.errors import check_positive, unknown
+from ..core.params import ABOVE_ZERO, KINDS, Params, kind_of
+from ..core.placement import HOST, Placement, expand
 from ..quantization import Codec
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 

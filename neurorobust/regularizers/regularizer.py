@@ -11,11 +11,14 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from ..errors import check_positive
+from .._util.errors import check_positive
+from .._util.randomness import generator as keyed_generator
+from ..core.apply import apply
+from ..core.params import ABOVE_ZERO, Deviations, Params, kind_of
+from ..core.placement import Placement
+from ..core.run import forward
 from ..kernels import Listed
-from ..network import placement_of
-from ..params import ABOVE_ZERO, Deviations, Params, Placement, apply, forward, kind_of
-from ..randomness import generator as keyed_generator
+from ..nn.network import placement_of
 from .carrier import Carrier
 
 Criterion = Callable[[Tensor, Tensor], Tensor]

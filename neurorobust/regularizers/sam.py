@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import check_number
+from .._util.errors import check_number
 from .descent import moved, slope, trained
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 

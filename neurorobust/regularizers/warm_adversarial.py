@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._util.errors import check_count, check_number
 from ..attacks import Ball, objective
 from ..attacks.attack import look_at
 from ..attacks.objectives import Objective
-from ..errors import check_count, check_number
-from ..params import Deviations, apply, forward
+from ..core.apply import apply
+from ..core.params import Deviations
+from ..core.run import forward
 from .adversarial import Follow, around, check_ball
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 

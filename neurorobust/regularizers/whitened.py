@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._util.errors import check_number
 from ..attacks import Attack
 from ..attacks.whitened_ball import WhitenedBall
 from ..chip import ChipModel, Programmed
-from ..errors import check_number
-from ..params import Deviations, apply, forward
+from ..core.apply import apply
+from ..core.params import Deviations
+from ..core.run import forward
 from .adversarial import check_attack
 from .following import EVERY, Following
 from .regularizer import Criterion, Regularizer, Step, as_regularizer

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import files
+from .._util import files
 from ..attacks import PGA, Ball
+from ..core.params import SIGNED, Deviations, kind_of
+from ..core.run import nominal
 from ..evaluation import WorstCase, worst_case
-from ..network import placement_of
-from ..params import SIGNED, Deviations, kind_of, nominal
+from ..nn.network import placement_of
 from .cell import Cell, folder_of
 from .evaluation import DIES, SCORE, Evaluation, Values, always, recalls
 

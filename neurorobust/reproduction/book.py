@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.statistics import mean_interval
-from ..methods import METHODS
+from ..train.methods import METHODS
 from .evaluation import SCORE
 from .results import COLUMNS
 from .study import RIVALS

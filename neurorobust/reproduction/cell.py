@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from .. import __version__, files
-from ..tasks import Data
+from .. import __version__
+from .._util import files
+from ..data import Data
 from .study import Detail, Study
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ..console import duration, err
+from .._util.console import duration, err
 from .cell import Cell, folder_of
 from .evaluation import all_evaluations
 from .work import measure, train

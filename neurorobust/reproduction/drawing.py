@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .. import plotting
-from ..discovery import modules
+from .._util.discovery import modules
+from ..viz import plotting
 from .book import Book, Place, Point, size
 from .study import Study
 

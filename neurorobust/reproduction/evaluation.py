@@ -9,8 +9,8 @@ from typing import Any, ParamSpec
 
 from torch import nn
 
-from ..discovery import modules
-from ..errors import unknown
+from .._util.discovery import modules
+from .._util.errors import unknown
 from ..evaluation import FleetResult
 from .cell import Cell
 from .study import Detail

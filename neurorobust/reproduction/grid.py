@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from filelock import Timeout
 
-from .. import console
+from .._util import console
 from .plan import Job
 from .work import measure
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from rich.live import Live
 from rich.table import Table
 
-from ..console import duration, err
+from .._util.console import duration, err
 from .cell import Cell
 from .grid import Outcome, pool, run
 from .plan import Job, plan

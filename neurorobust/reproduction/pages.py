@@ -8,7 +8,8 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 
-from .. import files, plotting
+from .._util import files
+from ..viz import plotting
 from .book import Book, book
 from .claims import Verdict, tested
 from .drawing import all_drawings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from ..errors import unknown
+from .._util.errors import unknown
 from .cell import Cell
 from .evaluation import all_evaluations
 from .study import BEST_RIVAL, RIVALS, Study

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import files, zoo
+from .._util import files
+from ..io import zoo
 from .plan import cells_of
 from .study import Study, all_studies
 

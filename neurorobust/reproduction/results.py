@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import files
+from .._util import files
 from ..evaluation.statistics import Interval, bootstrap_interval, clopper_pearson
 from .cell import read
 from .evaluation import SCORE, all_evaluations

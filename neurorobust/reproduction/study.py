@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+from .._util.discovery import modules
+from .._util.errors import unknown
 from ..chip import ChipModel
-from ..discovery import chip_model, modules
-from ..errors import unknown
-from ..methods import METHODS, Trial
+from ..chip.installed import chip_model
+from ..data import Task
 from ..regularizers import Regularizer
-from ..tasks import Task
-from ..training import Schedule
+from ..train.fit import Schedule
+from ..train.methods import METHODS, Trial
 
 RIVALS = ("dropout", "forward_noise", "awp", "entropy_sgd", "abcd")
 """The rivals of arXiv 2106.05009."""

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..core.run import evaluating, nominal
 from ..evaluation.blocks import in_blocks
-from ..methods import METHODS
-from ..params import evaluating, nominal
-from ..training import estimate
+from ..train.fit import estimate
+from ..train.methods import METHODS
 from .cell import Cell, folder_of, read
 from .evaluation import all_evaluations
 from .plan import Job

@@ -14,11 +14,12 @@ from typing import Any
 from filelock import FileLock
 from torch import nn
 
-from .. import files, storage
+from .._util import files
 from ..chip import mismatch
 from ..evaluation import evaluate
-from ..methods import METHODS, Trial
-from ..training import SELECTION, History, fit, selection_score
+from ..io import models
+from ..train.fit import SELECTION, History, fit, selection_score
+from ..train.methods import METHODS, Trial
 from .cell import Cell, folder_of, provenance, read, write
 from .evaluation import all_evaluations
 from .study import Study
@@ -123,8 +124,8 @@ def train(cell: Cell, chosen: int | None = None) -> nn.Module:
         _check_same(record["settings"], cell.study.settings(), cell.name)
         _check_same(record, {"data_sha256": cell.study.task.fingerprint}, cell.name)
     if "training" in record and (cell.folder / "model.safetensors").exists():
-        foreign = storage.describe(cell.folder)[1]
-        return storage.load(cell.folder, network_of(cell) if foreign else None)[0]
+        foreign = models.describe(cell.folder)[1]
+        return models.load(cell.folder, network_of(cell) if foreign else None)[0]
     number = tuned(cell.study, cell.method, cell.out)["chosen"] if chosen is None else chosen
     trial, network = METHODS[cell.method].trials[number], network_of(cell)
     history = _fit(cell, network, trial, cell.study.epochs, cell.folder)
@@ -139,7 +140,7 @@ def train(cell: Cell, chosen: int | None = None) -> nn.Module:
     }
     about = {"task": cell.study.task.name, "chip": cell.study.chip, "method": cell.method, "seed": cell.seed}
     about |= {"study": cell.study.name, "data_sha256": cell.study.task.fingerprint, "selection": SELECTION}
-    storage.save(network, cell.folder, about | {"settings": cell.study.settings(), "trial": number}, packed=True)
+    models.save(network, cell.folder, about | {"settings": cell.study.settings(), "trial": number}, packed=True)
     sha256 = json.loads((cell.folder / "config.json").read_text(encoding="utf-8"))["sha256"]
     if "model_sha256" in record and record["model_sha256"] != sha256:
         raise ValueError(

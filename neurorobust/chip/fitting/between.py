@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import norm
 
-from ...params import KINDS
+from ...core.params import KINDS
 from ...sites import Correlation
 from .across import MANY
 from .components import LEVEL, Estimate

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import check_count
+from ..._util.errors import check_count
 from ..model import ChipModel
 from .between import between, told
 from .components import Estimate

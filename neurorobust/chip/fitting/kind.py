@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
+from ...core.params import ABSOLUTE, POSITIVE
 from ...laws import Gamma, Law, LogNormal, Normal, Offset, Outliers, Power, Spread, Turning
-from ...params import ABSOLUTE, POSITIVE
 from ...sites import Common, PerChip, PerCore, Surface
 from ..facts import Fact
 from ..model import KindModel

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_ndtr, ndtri
 
-from ...errors import check_number, unknown
-from ...params import ABOVE_ZERO, ABSOLUTE, KINDS, SIGNED
+from ..._util.errors import check_number, unknown
+from ...core.params import ABOVE_ZERO, ABSOLUTE, KINDS, SIGNED
 from ..model import TIMES
 
 COLUMNS = ("chip", "core", "neuron", "parameter", "setting", "value")

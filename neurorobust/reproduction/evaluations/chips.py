@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ...discovery import chip_model, chip_models
+from ...chip.installed import chip_model, chip_models
 from ..cell import Cell
 from ..dies import on_dies
 from ..evaluation import Evaluation, Values

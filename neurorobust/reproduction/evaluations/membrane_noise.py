@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ...chip import mismatch
-from ...noise import Membrane
+from ...core.noise import Membrane
 from ..cell import Cell
 from ..dies import on_dies
 from ..evaluation import Evaluation, Values, always

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
+from ...core.run import evaluating, nominal
 from ...evaluation.blocks import judged_outputs
 from ...evaluation.statistics import recall, score
-from ...params import evaluating, nominal
 from ..cell import Cell
 from ..evaluation import SCORE, Evaluation, Values, always, recalls
 

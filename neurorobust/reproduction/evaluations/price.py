@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from ...methods import METHODS
-from ...training import trial_step
+from ...train.fit import trial_step
+from ...train.methods import METHODS
 from ..cell import Cell
 from ..evaluation import Evaluation, Values, always
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from torch import nn
 
+from ...core.apply import apply
+from ...core.run import evaluating, nominal
+from ...data import Data
 from ...evaluation.blocks import judged_outputs
 from ...evaluation.statistics import score
-from ...network import placement_of
-from ...params import apply, evaluating, nominal
-from ...tasks import Data
+from ...nn.network import placement_of
 from ..attacked import kept_die
 from ..cell import Cell
 from ..evaluation import RIGHT, SCORE, Evaluation, Values, always

@@ -1,7 +1,7 @@
 """Heart beats, normal or abnormal: every method, tuned here."""
 
-from ...tasks import ecg
-from ...training import Schedule
+from ...data.tasks import ecg
+from ...train.fit import Schedule
 from ..study import Study
 
 order = 0

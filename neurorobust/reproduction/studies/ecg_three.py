@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ...tasks import ecg_three
+from ...data.tasks import ecg_three
 from ..study import Detail
 from .ecg import study as ecg
 

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from ...tasks import Task, fashion_mnist
-from ...training import Schedule
+from ...data import Task
+from ...data.tasks import fashion_mnist
+from ...train.fit import Schedule
 from ..study import BEST_RIVAL, Detail, Study
 from .ecg import study as ecg
 

@@ -1,0 +1,357 @@
+"""Noise that is new in every time step, as tensors that are given to a run: nothing here draws behind its back.
+
+:class:`Noise` is all that ``nr.run(…, noise=…)`` takes. A network uses it in three places, ``signal`` being the input
+``"x"`` or the output of a layer, shape (T, B, n)::
+
+    heard   = noise.heard(source, signal)              # what layers hear of it, its own recurrence included
+    current = noise.driven(layer, layer.current(…))    # what a layer integrates
+    current + noise.misread(f"{layer}.input", layer.input, heard, dt)     # synapses read anew in every step
+
+Each function below makes such tensors from a generator; the same generator state gives the same noise. A
+:class:`Source` is what a chip model declares: it makes them for every layer on the chip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .._util.errors import check_finite, check_number, check_positive, unknown
+
+INPUT = "x"
+
+
+class Readable(Protocol):
+    """A connection whose weight noise can act on."""
+
+    def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
+        """What it makes of an input with another weight and no bias."""
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """The noise of one run, by the name of a layer, or ``"x"`` for the input.
+
+    Attributes:
+        added: (T, B, n), added to the current into a layer, in its unit (V where r is 1).
+        kept: (T, B, n) or anything that broadcasts to it, by which a signal is multiplied on its way to all layers that
+            hear it, its own among them: 0 where a spike is lost, (n,) zeros and ones for dead neurons. What a run
+            records and decodes is what the layer puts out.
+        read: by the name of a connection, ``"hidden.input"`` or ``"hidden.recurrent"``: the standard deviation of each
+            weight, in its unit and shape, and standard normals (T, B, n_out); see :func:`read`.
+    """
+
+    added: Mapping[str, Tensor] = field(default_factory=dict)
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
+    read: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def heard(self, source: str, signal: Tensor) -> Tensor:
+        """What is heard of a signal (T, B, n)."""
+        return signal * self.kept[source].to(signal) if source in self.kept else signal
+
+    def driven(self, layer: str, current: Tensor) -> Tensor:
+        """A current (T, B, n) with its noise."""
+        return current + self.added[layer].to(current) if layer in self.added else current
+
+    def misread(self, name: str, connection: Readable, x: Tensor, dt: float) -> Tensor | float:
+        """What reading a connection anew in every step adds to the current (T, B, n_out) of an input (T, B, n_in)."""
+        if name not in self.read:
+            return 0.0
+        sigma, xi = self.read[name]
+        return root(connection.through(sigma.to(x).square(), x.square(), dt)) * xi.to(x)
+
+    def and_(self, other: Noise) -> Noise:
+        """Both at once: what is added adds up, what is kept is kept by both."""
+        added, kept, read = dict(self.added), dict(self.kept), dict(self.read)
+        for name, value in other.added.items():
+            added[name] = added[name] + value if name in added else value
+        for name, value in other.kept.items():
+            kept[name] = kept[name] * value if name in kept else value
+        for name, reading in other.read.items():
+            if name in read:
+                raise ValueError(f"read: two sources of noise for {name!r}; make one of them, √(σ₁² + σ₂²).")
+            read[name] = reading
+        return Noise(added, kept, read)
+
+    def check(self, sizes: Mapping[str, int], connections: Mapping[str, int], steps: tuple[int, int]) -> None:
+        """Raise ValueError for what a network cannot use.
+
+        Args:
+            sizes: features of the input and of every layer. connections: outputs of every connection that can be read.
+            steps: T and B.
+        """
+        for name in self.added:
+            if name not in sizes or name == INPUT:
+                raise unknown("noise.added: layer", name, set(sizes) - {INPUT})
+        for name in self.kept:
+            if name not in sizes:
+                raise unknown("noise.kept: layer", name, sizes)
+        for name in self.read:
+            if name not in connections:
+                raise unknown("noise.read: connection", name, connections)
+        parts = (
+            *(("added", name, value, sizes[name]) for name, value in self.added.items()),
+            *(("kept", name, value, sizes[name]) for name, value in self.kept.items()),
+            *(("read", name, value[1], connections[name]) for name, value in self.read.items()),
+        )
+        for part, name, value, n in parts:
+            full = (*steps, n)
+            if value.shape != full and (
+                part != "kept" or value.ndim > 3 or any(a not in (1, b) for a, b in zip(value.shape[::-1], full[::-1]))
+            ):
+                raise ValueError(
+                    f"noise.{part}[{name!r}]: got shape {tuple(value.shape)}; expected (T, B, n) = {full}."
+                )
+            check_finite({f"noise.{part}[{name!r}]": value})
+
+
+def membrane(
+    sigma: float | Tensor, tau_mem: Tensor, dt: float, shape: tuple[int, int], generator: torch.Generator
+) -> Tensor:
+    """White noise on the current that gives the membrane a standard deviation of sigma, whatever dt is.
+
+    ::
+
+        n[t] = sigma · √coth(dt / (2 tau_mem)) · ξ[t]          so that  v ← αv + (1 − α) n  has  var v → sigma²
+
+    with α = exp(−dt/tau_mem) and no spikes: an Ornstein-Uhlenbeck process, sampled exactly. It starts at rest; after t
+    steps its variance is sigma² (1 − α^(2t)). Divide by r where r is not 1. A layer whose current passes a synapse
+    (tau_syn) filters it once more.
+
+    Args:
+        sigma: V, ≥ 0, a number or one per neuron. tau_mem: s, (n,). dt: s. shape: (T, B).
+
+    Returns:
+        (T, B, n), type of tau_mem; differentiable in sigma and tau_mem.
+    """
+    check_positive("tau_mem", tau_mem.detach())
+    sigma = torch.as_tensor(sigma, dtype=tau_mem.dtype)
+    check_finite({"sigma": sigma.detach()})
+    if (sigma < 0).any():
+        raise ValueError(f"sigma: smallest value is {float(sigma.detach().min()):g}; expected values ≥ 0.")
+    xi = torch.randn(*shape, len(tau_mem), generator=generator, dtype=tau_mem.dtype).to(tau_mem.device)
+    return sigma / torch.tanh(check_number("dt", dt, strict=True) / (2 * tau_mem)).sqrt() * xi
+
+
+def read(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+    """What fresh read noise on every weight in every step adds to the current of a dense layer.
+
+    Weights w[i, j] + sigma[i, j] · ξ with a new ξ for every step, sample and synapse add Σ_j x[j] sigma[i, j] ξ to
+    neuron i: one normal of variance Σ_j x[j]² sigma[i, j]², so no (T, B, n_out, n_in) numbers are drawn.
+
+    Args:
+        x: (T, B, n_in). sigma: of each weight, in its unit, (n_out, n_in), ≥ 0.
+
+    Returns:
+        (T, B, n_out).
+    """
+    if sigma.ndim != 2 or x.shape[-1] != sigma.shape[1]:
+        raise ValueError(
+            f"sigma: got shape {tuple(sigma.shape)} for x of shape {tuple(x.shape)}; expected (n_out, {x.shape[-1]})."
+        )
+    spread = root(x.square() @ sigma.square().T)
+    return spread * torch.randn(spread.shape, generator=generator, dtype=spread.dtype).to(spread.device)
+
+
+def root(variance: Tensor) -> Tensor:
+    """√variance, with a slope at 0 that is not infinite."""
+    drawn = variance > 0
+    return torch.where(drawn, variance, 1.0).sqrt() * drawn
+
+
+def survival(shape: tuple[int, ...], p: float, generator: torch.Generator) -> Tensor:
+    """1 where a spike arrives, 0 where it is lost, which it is with probability p: for ``Noise.kept``, float32."""
+    return (torch.rand(shape, generator=generator) >= _probability(p)).float()
+
+
+def lose(events: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """Event counts, each event of which is lost by itself with probability p.
+
+    Args:
+        events: whole numbers ≥ 0, any shape.
+    """
+    _check_counts(events)
+    kept = torch.full_like(events, 1 - _probability(p), dtype=torch.float64)
+    return torch.binomial(events.double(), kept, generator=generator).to(events)
+
+
+def jitter(events: Tensor, sigma: float, dt: float, generator: torch.Generator) -> Tensor:
+    """Event counts, each event of which is moved in time by N(0, sigma²), to the nearest step, by itself.
+
+    An event that leaves the recording is lost: ``events.sum() − result.sum()`` of them.
+
+    Args:
+        events: (B, T, n), batch first, whole numbers ≥ 0. sigma: s, ≥ 0. dt: s.
+    """
+    _check_counts(events)
+    steps = check_number("sigma", sigma) / check_number("dt", dt, strict=True)
+    sample, time, channel = torch.repeat_interleave(events.nonzero(), events[events > 0].long(), 0).unbind(1)
+    moves = (steps * torch.randn(len(time), generator=generator, dtype=torch.float64)).round().long()
+    time = time + moves.to(time.device)
+    inside = (time >= 0) & (time < events.shape[1])
+    here = (sample[inside], time[inside], channel[inside])
+    return torch.zeros_like(events).index_put(here, torch.ones((), dtype=events.dtype).to(events), accumulate=True)
+
+
+def _probability(p: float) -> float:
+    if check_number("p", p) > 1:
+        raise ValueError(f"p: got {p!r}; expected a probability, 0 to 1.")
+    return float(p)
+
+
+def _check_counts(events: Tensor) -> None:
+    check_finite({"events": events})
+    if events.numel() and (events.min() < 0 or (events != events.round()).any()):
+        raise ValueError(
+            f"events: got values from {float(events.min()):g} to {float(events.max()):g}, not all whole numbers ≥ 0; "
+            f"expected counts."
+        )
+
+
+# ---- what a chip model declares
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a source of noise has to know of a layer on the chip, at what was programmed; (n,) each.
+
+    Attributes:
+        weights: by the name of a connection that can be read.
+    """
+
+    layer: str
+    n: int
+    v_threshold: Tensor | None = None
+    tau_mem: Tensor | None = None
+    tau_syn: Tensor | None = None
+    r: Tensor | None = None
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Noise that every die of a chip has, new in every time step; a subclass is frozen and adds its number, ≥ 0.
+
+    Attributes:
+        status, source: how its number is known; see :class:`neurorobust.chip.Fact`.
+    """
+
+    status: str = field(default="assumed", kw_only=True)
+    source: str = field(default="the level asked for", kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_number(fields(self)[-1].name, self.level)
+
+    @property
+    def level(self) -> float:
+        """Its number."""
+        return getattr(self, fields(self)[-1].name)
+
+    def events(self, x: Tensor, dt: float, generator: torch.Generator) -> Tensor:
+        """What arrives of the input (B, T, n), batch first."""
+        return x
+
+    def draw(self, places: Sequence[Place], shape: tuple[int, int], dt: float, generator: torch.Generator) -> Noise:
+        """The tensors of one run of T steps and B samples, ``shape`` = (T, B)."""
+        return Noise()
+
+
+@dataclass(frozen=True)
+class Membrane(Source):
+    """White noise on every neuron's current that makes its membrane fluctuate, without spikes, by ``sigma`` thresholds.
+
+    See :func:`membrane`; where the current passes a synapse (tau_syn), it is coloured so that this undoes it. A layer
+    without threshold or tau_mem has none.
+
+    Attributes:
+        sigma: standard deviation, as a fraction of the programmed v_threshold.
+    """
+
+    sigma: float
+
+    def draw(self, places: Sequence[Place], shape: tuple[int, int], dt: float, generator: torch.Generator) -> Noise:
+        added = {}
+        for place in places:
+            if place.v_threshold is None or place.tau_mem is None:
+                continue
+            current = membrane(self.sigma * place.v_threshold.abs(), place.tau_mem, dt, shape, generator)
+            if place.r is not None:
+                current = current / place.r
+            if place.tau_syn is not None:
+                syn = torch.exp(-dt / place.tau_syn)
+                before = torch.cat([torch.zeros_like(current[:1]), current[:-1]])
+                current = (current - syn * before) / (1 - syn)
+            added[place.layer] = current
+        return Noise(added=added)
+
+
+@dataclass(frozen=True)
+class SpikeLoss(Source):
+    """Every event of the input and every spike on the chip is lost by itself with probability p, for all who hear it.
+
+    Attributes:
+        p: 0 to 1.
+    """
+
+    p: float
+
+    def __post_init__(self) -> None:
+        _probability(self.p)
+
+    def events(self, x: Tensor, dt: float, generator: torch.Generator) -> Tensor:
+        return lose(x, self.p, generator)
+
+    def draw(self, places: Sequence[Place], shape: tuple[int, int], dt: float, generator: torch.Generator) -> Noise:
+        return Noise(kept={place.layer: survival((*shape, place.n), self.p, generator) for place in places})
+
+
+@dataclass(frozen=True)
+class Jitter(Source):
+    """Every event of the input arrives N(0, sigma²) early or late; see :func:`jitter`.
+
+    Attributes:
+        sigma: s.
+    """
+
+    sigma: float
+
+    def events(self, x: Tensor, dt: float, generator: torch.Generator) -> Tensor:
+        return jitter(x, self.sigma, dt, generator)
+
+
+@dataclass(frozen=True)
+class Read(Source):
+    """Every weight is read anew in every step: w (1 + fraction · ξ), white, independent of the step before.
+
+    The read noise of a memory cell is mostly slow; that of a chip model stays for a whole run
+    (:meth:`neurorobust.chip.Chip.read`).
+
+    Attributes:
+        fraction: of each weight.
+    """
+
+    fraction: float
+
+    def draw(self, places: Sequence[Place], shape: tuple[int, int], dt: float, generator: torch.Generator) -> Noise:
+        return Noise(
+            read={
+                name: (
+                    self.fraction * weight.abs(),
+                    torch.randn(*shape, place.n, generator=generator, dtype=weight.dtype).to(weight.device),
+                )
+                for place in places
+                for name, weight in place.weights.items()
+            }
+        )
+
+
+def together(noises: Iterable[Noise]) -> Noise:
+    """All of them at once."""
+    total = Noise()
+    for noise in noises:
+        total = total.and_(noise)
+    return total

@@ -1,0 +1,52 @@
+"""Parameters, their kinds, and the one function that applies deviations to them.
+
+A chip is a set of deviations from the network that was programmed. Mismatch draws deviations, an attack
+searches for them, and :func:`apply` is the only place that knows what a deviation does to each kind:
+
+==========  ==================================================================  =================
+family      kinds                                                               deviated value
+==========  ==================================================================  =================
+signed      weight, bias                                                        θ + abs(θ) · δ
+absolute    v_leak, v_reset (nominal may be 0; δ in the parameter's own unit)   θ + δ
+positive    tau_mem, tau_syn, tau_adapt, adaptation, v_threshold, r, t_ref      θ · exp(δ)
+digital     digital: a number that is computed exactly, off the analog array    θ, always
+==========  ==================================================================  =================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from .._util.errors import check_finite, check_positive, unknown
+
+Params = dict[str, Tensor]
+Deviations = dict[str, Tensor]
+
+
+SIGNED = frozenset({"weight", "bias"})
+ABSOLUTE = frozenset({"v_leak", "v_reset"})
+POSITIVE = frozenset({"tau_mem", "tau_syn", "tau_adapt", "adaptation", "v_threshold", "r", "t_ref"})
+ABOVE_ZERO = POSITIVE - {"adaptation"}  # adaptation may be 0: a threshold that stays
+DIGITAL = frozenset({"digital"})
+KINDS = SIGNED | ABSOLUTE | POSITIVE
+
+
+def kind_of(name: str) -> str:
+    """The kind of a parameter: the last segment of its name (``hidden.tau_mem`` → ``tau_mem``)."""
+    kind = name.rsplit(".", 1)[-1]
+    if kind not in KINDS | DIGITAL:
+        raise unknown(f"kind of parameter {name!r}", kind, KINDS | DIGITAL)
+    return kind
+
+
+def check_values(params: Mapping[str, Tensor]) -> None:
+    """Raise ValueError naming the first parameter that is not finite, or not positive where its kind has to be."""
+    check_finite(params)
+    for name, value in params.items():
+        kind = kind_of(name)
+        if kind == "adaptation" and value.numel() and value.min() < 0:
+            raise ValueError(f"{name}: smallest value is {value.min().item():g}; expected values ≥ 0.")
+        if kind in ABOVE_ZERO:
+            check_positive(name, value)

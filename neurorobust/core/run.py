@@ -1,0 +1,122 @@
+"""Run a network at given parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from .._util.errors import check_finite, unknown
+from .noise import Noise
+from .params import Params, check_values, kind_of
+
+
+def nominal(network: nn.Module) -> Params:
+    """The parameters of a network as they were trained or set: a detached copy, SI units.
+
+    Returns:
+        ``{name: tensor}``; a value set once per core keeps its one entry per core here.
+    """
+    params = {name: value.detach().clone() for name, value in network.named_parameters()}
+    for name in params:
+        kind_of(name)
+    return params
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Every part of a network in ``eval`` mode for a while, then each in the mode it was in."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def forward(
+    network: nn.Module,
+    params: Mapping[str, Tensor],
+    x: Tensor,
+    *,
+    update_buffers: bool = False,
+    noise: Noise | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits and spikes at the given parameters, without :func:`run`'s checks: for inner loops.
+
+    With ``update_buffers`` a module in ``train`` mode may change its buffers (a batch norm's running mean); without,
+    they are as they were. A network with ``slots``, ``{parameter: every place its tensor is used}``, holds a foreign
+    module.
+    """
+    values = dict(network.named_buffers())
+    if not update_buffers:
+        values = {name: value.clone() for name, value in values.items()}
+    values |= params
+    slots = getattr(network, "slots", None)
+    if noise is not None:
+        if not hasattr(network, "layers"):
+            raise TypeError(
+                f"noise: {type(network).__name__} holds a foreign module, whose layers take none; expected a Network."
+            )
+        return torch.func.functional_call(network, values, (x, noise), strict=True)
+    if slots is None:
+        return torch.func.functional_call(network, values, (x,), strict=True)
+    # Not torch's own tie_weights: it leaves other weights behind in a module that is used twice (torch 2.13).
+    values = {slot: value for name, value in values.items() for slot in slots.get(name, (name,))}
+    return torch.func.functional_call(network, values, (x,), tie_weights=False)
+
+
+@overload
+def run(
+    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: Literal[True], noise: Noise | None = None
+) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+
+@overload
+def run(
+    network: nn.Module,
+    params: Mapping[str, Tensor],
+    x: Tensor,
+    *,
+    record: Literal[False] = False,
+    noise: Noise | None = None,
+) -> Tensor: ...
+
+
+def run(
+    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: bool = False, noise: Noise | None = None
+) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+    """Run a network at the given parameters, which need not be its own.
+
+    Args:
+        network: a :class:`neurorobust.Network`.
+        params: every parameter of the network, nominal or deviated (see :func:`apply`).
+        x: input, batch first: (B, T, n_in) for a spiking network, whatever a wrapped module takes.
+        record: also return what the layers put out.
+        noise: tensors of :class:`neurorobust.core.noise.Noise`, new in every time step.
+
+    Returns:
+        Logits of shape (B, n_classes); with ``record`` the pair (logits, {layer: spikes of shape (B, T, n)}), which is
+        empty for a wrapped module.
+
+    Raises:
+        ValueError: an unknown, missing or non-finite parameter, an input or noise of the wrong shape.
+        TypeError: noise for a foreign module, or for neurons that take none.
+    """
+    expected = dict(network.named_parameters())
+    for name in params:
+        if name not in expected:
+            raise unknown("params: parameter", name, expected)
+    missing = [name for name in expected if name not in params]
+    if missing:
+        raise ValueError(f"params: {', '.join(missing)} missing; start from nr.nominal(network), which has them all.")
+    check_values(params)
+    check_finite({"x": x})
+    logits, spikes = forward(network, params, x, noise=noise)
+    if record:
+        return logits, {name: value.transpose(0, 1) for name, value in spikes.items()}
+    return logits

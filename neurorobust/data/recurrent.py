@@ -1,0 +1,60 @@
+"""The recurrent network that the tasks on sequences share."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._util.errors import check_count
+from ..chip import ChipModel, Limits
+from ..core.params import SIGNED, kind_of
+from ..core.placement import HOST
+from ..nn.connections import Linear
+from ..nn.network import Network
+from ..nn.neurons import AdaptiveLif, LeakyIntegrator
+
+
+def build(
+    n_in: int, n_out: int, dt: float, chip: ChipModel | None, n_hidden: int, generator: torch.Generator
+) -> Network:
+    """A recurrent network of adaptive neurons spread evenly over the chip's cores, with a leaky read-out on the host.
+
+    Every neuron takes all ``n_in`` channels and as many recurrent synapses, drawn at random, as its fan-in leaves.
+    tau_mem, tau_adapt, adaptation and v_threshold are set once per core and stay as set; weights and the
+    read-out's bias are trained. Without a chip: one core, all-to-all.
+    """
+    check_count("n_hidden", n_hidden)
+    limits = Limits() if chip is None else chip.limits
+    n_cores = 1 if limits.cores is None else min(limits.cores, n_hidden)
+    fan_in = n_in + n_hidden if limits.fan_in is None else limits.fan_in
+    if fan_in < n_in:
+        raise ValueError(
+            f"chip: {chip.name if chip else None} takes {fan_in} inputs a neuron; the {n_in} input channels do not fit."
+        )
+    core = torch.arange(n_hidden) * n_cores // n_hidden
+    mask = recurrent_mask(n_hidden, min(fan_in - n_in, n_hidden - 1), generator)
+    hidden = AdaptiveLif(
+        Linear(torch.randn(n_hidden, n_in, generator=generator)),
+        Linear(torch.randn(n_hidden, n_hidden, generator=generator) / max(1, int(mask[0].sum())) ** 0.5, mask=mask),
+        core,
+        tau_mem=torch.logspace(np.log10(0.02), np.log10(0.16), n_cores),
+        tau_adapt=torch.full((n_cores,), 0.2),
+        adaptation=torch.full((n_cores,), 0.5),
+        v_threshold=torch.full((n_cores,), 0.1),
+    )
+    readout = LeakyIntegrator(
+        Linear(10 * torch.randn(n_out, n_hidden, generator=generator) / n_hidden**0.5, torch.zeros(n_out)),
+        torch.full((n_out,), HOST),
+        tau_mem=0.12,
+    )
+    network = Network({"hidden": hidden, "readout": readout}, dt)
+    for name, value in network.named_parameters():
+        value.requires_grad_(kind_of(name) in SIGNED)
+    return network
+
+
+def recurrent_mask(n: int, fan_in: int, generator: torch.Generator) -> Tensor:
+    """Each of n neurons takes ``fan_in`` others, drawn without replacement and never itself; True where connected."""
+    order = torch.rand(n, n, generator=generator).fill_diagonal_(-1.0).argsort(1, descending=True)
+    return torch.zeros(n, n, dtype=torch.bool).scatter_(1, order[:, :fan_in], True)

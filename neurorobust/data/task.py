@@ -1,0 +1,139 @@
+"""What a task is: data in three parts, a loss, and networks that suit it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .._util.errors import check_finite
+from .._util.randomness import generator
+from ..chip import ChipModel
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Samples and what is to be said of them.
+
+    Attributes:
+        x: batch first: (n, T, n_in) for a spiking network, whatever a wrapped module takes otherwise.
+        y: class labels, integers of shape (n,), or (n, T) for one a step; or floating targets (n, …) to regress.
+        recording: for figures only, the signal each sample was encoded from, shape (n, T).
+
+    Raises:
+        ValueError: empty, of differing lengths, not finite, or labels that are no classes.
+    """
+
+    x: Tensor
+    y: Tensor
+    recording: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("x", self.x), ("y", self.y)):
+            if not isinstance(value, Tensor):
+                raise TypeError(f"data {name}: got a {type(value).__name__}; expected a tensor: torch.as_tensor(…).")
+        if self.x.ndim < 2 or self.y.shape[:1] != self.x.shape[:1]:
+            raise ValueError(
+                f"data: got x of shape {tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}; "
+                f"expected (n, T, n_in), or (n, …) for a wrapped module, and (n,)."
+            )
+        if not len(self.y):
+            raise ValueError("data: got no samples; expected at least one.")
+        if self.y.is_floating_point():
+            check_finite({"data y": self.y})
+        elif self.y.dtype == torch.bool or self.y.is_complex() or self.y.min() < 0:
+            raise ValueError(
+                f"data: got labels of type {self.y.dtype}, the smallest {self.y.min()}; expected integers from 0, or "
+                f"floating targets."
+            )
+        if self.x.is_floating_point():
+            check_finite({"data x": self.x})
+
+    @property
+    def regression(self) -> bool:
+        """Whether y are targets to regress, not classes."""
+        return self.y.is_floating_point()
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def first(self, n: int) -> Data:
+        """The first n samples."""
+        return Data(self.x[:n], self.y[:n], None if self.recording is None else self.recording[:n])
+
+    def balanced(self, n: int) -> Data:
+        """n samples, as many of one class as of any other where there are enough, spread over the part, in its order.
+
+        The first n of a part that is ordered, by speaker or class, may lack a class.
+        """
+        if self.regression:
+            raise ValueError("data: has targets, not classes, which cannot be balanced; use first(n).")
+        classes = sorted(self.y.unique().tolist(), key=lambda label: int((self.y == label).sum()))
+        picked, left = [], min(n, len(self))
+        for done, label in enumerate(classes):
+            where = (self.y == label).nonzero().squeeze(1)
+            take = min(len(where), left // (len(classes) - done))
+            picked.append(where[torch.arange(take) * len(where) // max(take, 1)])
+            left -= take
+        chosen = torch.cat(picked).sort().values
+        recording = None if self.recording is None else self.recording[chosen]
+        return Data(self.x[chosen], self.y[chosen], recording)
+
+    def check_classes(self, role: str) -> None:
+        """Raise ValueError unless at least two classes are present, or targets that differ."""
+        if self.regression:
+            if (self.y == self.y.reshape(-1)[0]).all():
+                raise ValueError(f"{role}: all targets are {self.y.reshape(-1)[0]:g}; expected targets that differ.")
+            return
+        present = self.y.unique().tolist()
+        if len(present) < 2:
+            raise ValueError(
+                f"{role}: all {len(self)} samples are of class {present[0]}; expected two classes or more."
+            )
+
+
+def check_data(data: object) -> None:
+    """Raise TypeError unless it is :class:`Data`."""
+    if not isinstance(data, Data):
+        hint = "one part of it, task.test" if isinstance(data, Task) else "nr.data.Data(x, y)"
+        raise TypeError(f"data: got a {type(data).__name__}; expected {hint}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Data in three parts that never mix, a loss, and a builder of networks.
+
+    Attributes:
+        name: as the command line knows it.
+        classes: names of the classes, by label; empty for a regression.
+        train, validation, test: the parts; tuning may look at the first two only.
+        loss: (logits, y) → scalar.
+        build: (chip, n_hidden, generator) → a network; called through :meth:`network`. None for data alone.
+        fingerprint: a hash of everything the encoder took from the data; by default of training and validation data.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Data
+    validation: Data
+    test: Data
+    loss: Callable[[Tensor, Tensor], Tensor]
+    build: Callable[..., nn.Module] | None = None
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.fingerprint:
+            digest = hashlib.sha256()
+            for tensor in (self.train.x, self.train.y, self.validation.x, self.validation.y):
+                digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+                digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            object.__setattr__(self, "fingerprint", digest.hexdigest())
+
+    def network(self, chip: ChipModel | None = None, *, n_hidden: int = 128, seed: int = 0) -> nn.Module:
+        """A fresh network that fits the chip (its cores and its fan-in); without a chip, one core and no limits."""
+        if self.build is None:
+            raise ValueError(f"task {self.name!r}: has no builder of networks; bring one of your own.")
+        return self.build(chip, n_hidden, generator(seed, "network"))

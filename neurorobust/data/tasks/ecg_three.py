@@ -1,0 +1,25 @@
+"""Heart beats of three classes: ECG5000, as events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..task import Task
+from .ecg import load, split, task_of
+
+CLASSES = ("normal", "R-on-T", "other")
+
+
+def ecg_three(folder: Path | None = None, *, seed: int = 0) -> Task:
+    """ECG5000 as events: is a beat normal (class 1), R-on-T (2) or another one (3–5)?
+
+    All 5000 beats, 2919/1767/314, the 24 unclassified ones among the others; 80/10/10 stratified by original class, the
+    same parts whatever the seed; encoded as for :func:`neurorobust.data.tasks.ecg`.
+
+    Args:
+        folder: see :func:`neurorobust.data.tasks.ecg.load`.
+        seed: every task takes one; nothing is drawn here, so this task is the same for all.
+    """
+    beats, original = load(folder)
+    y = (original - 1).clamp(max=2)
+    return task_of("ecg_three", (beats, original, y), split(original, (0.8, 0.1)), CLASSES)

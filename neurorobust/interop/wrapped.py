@@ -1,0 +1,126 @@
+"""Any torch module as a network: its parameters get kinds, its outputs become logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._util.errors import check_input
+from ..core.run import evaluating, forward, nominal
+from .kinds import adopt, check_alike, kinds_of, named, slots_of
+
+Decode = Callable[[Any], Tensor]
+
+
+def is_snntorch(module: nn.Module) -> bool:
+    """Whether a module is one of snnTorch's, by where its class was defined."""
+    return any(cls.__module__.split(".")[0] == "snntorch" for cls in type(module).__mro__)
+
+
+def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
+    """What a foreign module gave, as logits (B, …); anything else is refused."""
+    logits = output if decode is None else decode(output)
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim < 2 or len(logits) != samples:
+        got = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ValueError(
+            f"decode: the module gives {got} for {samples} samples; expected floating logits, samples first "
+            f"({samples}, n_classes). Say decode=… with a function that makes them from the module's output."
+        )
+    return logits
+
+
+class Wrapped(nn.Module):
+    """A foreign torch module among networks; :func:`wrap` makes it.
+
+    Its parameters are the module's own tensors under names that end in their kind; training it trains the module.
+    """
+
+    def __init__(self, module: nn.Module, kinds: Mapping[str, str], decode: Decode | None):
+        super().__init__()
+        self.slots: dict[str, tuple[str, ...]] = {}
+        for name, parameter in module.named_parameters():
+            adopt(self, named(name, kinds[name]), parameter)
+            self.slots[named(name, kinds[name])] = tuple(f"_module.{slot}" for slot in slots_of(module, parameter))
+        self._decode = decode
+        self.repeats = False  # not looked at yet, see check_repeats
+        self.add_module("_module", module)
+        self.training = module.training
+
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Samples (B, …) → logits, and no spikes: nothing is known of what is inside."""
+        check_input(x, next(self.parameters()), integers=True)
+        version = None if x.is_inference() else x._version
+        output = self.get_submodule("_module")(x)
+        if version is not None and x._version != version:
+            raise ValueError(
+                "module: changes its input in place, so the next pass would see another; make its first layer "
+                "inplace=False, or let its forward begin with x = x.clone()."
+            )
+        return logits_of(output, self._decode, len(x)), {}
+
+
+def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Decode | None = None) -> Wrapped:
+    """Any torch module as a network that can be attacked, hardened, and put on a fleet of dies.
+
+    Nothing is copied: the module's tensors are used and trained where they are, and its ``train``/``eval`` mode and its
+    buffers are left alone by attacks and evaluations.
+
+    Args:
+        module: from inputs, batch first, to outputs.
+        kinds: kinds by parameter name or pattern, before the known names: ``{"bn*.*": "digital"}`` has batch norms
+            computed exactly, ``{"gain": "weight"}`` names what is not torch's. See :func:`kinds.kinds_of`.
+        decode: from the module's output to logits (B, n_classes); None takes the output as it is.
+
+    Raises:
+        TypeError: not a module. ValueError: a parameter of no known kind; mixed types or devices; no parameters.
+
+    Example:
+        >>> model = wrap(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
+        >>> [name for name, _ in model.named_parameters()]
+        ['0.weight', '0.bias', '2.weight', '2.bias']
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module: got {type(module).__name__}; expected a torch.nn.Module.")
+    if isinstance(module, Wrapped):
+        raise TypeError("module: is wrapped already.")
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.max_norm is not None:
+            raise ValueError(f"module: {name} has max_norm, which changes its weights in every pass; use None.")
+        if is_snntorch(part):
+            raise TypeError(f"module: {name} is a neuron of snnTorch; nr.from_snntorch knows what its numbers mean.")
+    if decode is not None and not callable(decode):
+        raise TypeError(f"decode: got {decode!r}; expected a function from the module's output to logits.")
+    check_alike(module)
+    return Wrapped(module, kinds_of(module, kinds), decode)
+
+
+LOOK = 8
+
+
+def check_repeats(network: nn.Module, x: Tensor) -> None:
+    """Look once at a wrapped module, in ``eval`` mode: a second pass over the same samples must give the same outputs.
+
+    What is measured first would otherwise spoil what is measured next. Buffers are restored after every pass, so state
+    that is kept in them does no harm.
+
+    Args:
+        network: any; only what :func:`wrap` made is looked at. x: samples; the first eight are used.
+
+    Raises:
+        ValueError: the second outputs differ.
+    """
+    if not isinstance(network, Wrapped) or network.repeats:
+        return
+    params = nominal(network)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(network):
+        first, second = (forward(network, params, x[:LOOK])[0] for _ in range(2))
+    if first.shape != second.shape or not torch.allclose(first, second, equal_nan=True):
+        raise ValueError(
+            f"module: {type(network.get_submodule('_module')).__name__} gives other outputs for the same samples in a "
+            f"second pass, in eval mode: it keeps state between calls, or draws random numbers. Begin its forward with "
+            f"a fresh state, or register the state as a buffer; draw from a generator that forward seeds."
+        )
+    network.repeats = True

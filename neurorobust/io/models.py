@@ -1,0 +1,330 @@
+"""Networks on disk: a folder with ``model.safetensors`` (tensors) and ``config.json`` (everything else); no pickle.
+
+``model.safetensors`` also carries the configuration it was saved with. It counts where ``config.json`` names another
+``sha256``, so that a save which is stopped between the two files leaves one whole model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .._util import discovery, files
+from .._util.errors import check_finite, unknown
+from ..core.params import kind_of
+from ..dynamics import resets as kernels_reset
+from ..dynamics import surrogate
+from ..nn import connections, neurons
+from ..nn.connections import Connection
+from ..nn.decoders import DECODERS
+from ..nn.network import Network
+
+FORMAT = "neurorobust-network/2"
+FIRST_FORMAT = "neurorobust-network/1"  # Linear connections in a row, Triangle, the default reset, mean over time
+
+
+def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, packed: bool = False) -> Path:
+    """Write a network; each file is whole or not there at all.
+
+    Args:
+        network: of the neurons that come with neurorobust, or from :func:`neurorobust.wrap` or
+            :func:`neurorobust.from_snntorch`, of which the tensors are written and not the code.
+        folder: made if missing.
+        info: anything JSON can hold, kept under ``"info"``: task, chip, method, seed …
+        packed: leave out absent synapses and write a mask as bits; nothing is lost.
+
+    Returns:
+        The folder.
+    """
+    folder = files.folder(folder)
+    trained = [name for name, value in network.named_parameters() if value.requires_grad]
+    config: dict[str, Any] = {"format": FORMAT, "trained": trained, "info": info or {}}
+    if isinstance(network, Network):
+        config |= {
+            "dt": network.dt,
+            "layers": [_layer_entry(name, layer) for name, layer in network.layers().items()],
+            "inputs": {name: list(sources) for name, sources in network.inputs.items()},
+            "decode": _name_of("decode", network.decode, _decoders()),
+        }
+    else:
+        config["module"] = type(network).__name__
+        config["dt"] = getattr(network, "dt", None)
+    with files.replacing(folder / "model.safetensors") as temporary:
+        tensors = {name: value.detach().contiguous() for name, value in _tensors(network).items()}
+        if packed:
+            tensors, config["packed"] = _packed(tensors)
+        save_file(tensors, temporary, metadata={"config": json.dumps(config)})
+        config["sha256"] = _sha256(temporary)
+    files.write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    return folder
+
+
+def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
+    """Read a network that :func:`save` wrote.
+
+    Args:
+        folder: where it is.
+        into: for a wrapped module or an snnTorch network, one made in the same way, whose tensors are overwritten.
+
+    Returns:
+        The network and its ``info``.
+
+    Raises:
+        FileNotFoundError: a file is missing. ValueError: a file is truncated, foreign, or does not fit the other.
+    """
+    config, tensors = _read(Path(folder))
+    if "module" in config:
+        if into is not None and getattr(into, "dt", None) != config.get("dt"):
+            raise ValueError(
+                f"into: has dt {getattr(into, 'dt', None)}; {str(folder)!r} was saved at {config.get('dt')}."
+            )
+        return _overwritten(into, tensors, config["trained"], str(folder)), config["info"]
+    check_finite({name: value for name, value in tensors.items() if value.is_floating_point()})
+    if into is not None:
+        raise ValueError(f"into: model folder {str(folder)!r} holds a whole network; leave it out.")
+    try:
+        if config["format"] == FIRST_FORMAT:
+            config = _upgraded(config)
+        layers = {entry["name"]: _layer(entry, tensors) for entry in config["layers"]}
+        decode = _named("decode", config["decode"], _decoders())
+        network = Network(layers, config["dt"], config["inputs"], decode)
+        network.load_state_dict(tensors)
+        for name, value in network.named_parameters():
+            value.requires_grad_(name in config["trained"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"model folder {str(folder)!r}: config.json and model.safetensors do not fit ({reason})."
+        ) from error
+    return network, config["info"]
+
+
+def describe(folder: str | Path) -> tuple[dict, bool]:
+    """What :func:`save` was told to keep beside a network, and whether the network is foreign: a wrapped module or an
+    snnTorch network, whose tensors are there and not its code."""
+    config, _ = _read(Path(folder))
+    return config["info"], "module" in config
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The configuration and the tensors of a model folder, each whole and of the right types."""
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"model folder {str(folder)!r}: no {name}; expected a folder that nr.save or `neurorobust train` wrote "
+                f"(nr.fit alone keeps a checkpoint there, not a model)."
+            )
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "model.safetensors")
+        with safe_open(folder / "model.safetensors", framework="pt") as file:
+            saved_with = (file.metadata() or {}).get("config")
+    except (ValueError, SafetensorError) as error:
+        raise ValueError(f"model folder {str(folder)!r}: truncated or foreign file ({error}).") from error
+    if not isinstance(config, dict) or config.get("format") not in (FORMAT, FIRST_FORMAT):
+        raise ValueError(f"model folder {str(folder)!r}: config.json is not of format {FORMAT!r}.")
+    if saved_with is not None and config.get("sha256") != _sha256(folder / "model.safetensors"):
+        config = json.loads(saved_with)
+    if problem := _problem(config):
+        raise ValueError(f"model folder {str(folder)!r}: config.json: {problem}.")
+    try:
+        return config, _unpacked(tensors, config.get("packed", {}))
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"model folder {str(folder)!r}: config.json and model.safetensors do not fit: packed: {error}."
+        ) from error
+
+
+def _packed(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
+    """Masked weights as the numbers that are present, masks as bits; and the shape of each such weight."""
+    small, shapes = dict(tensors), {}
+    for name, weight in tensors.items():
+        mask_name = f"{name.removesuffix('weight')}mask"
+        mask = tensors.get(mask_name)
+        if name == mask_name or mask is None or mask.shape != weight.shape or weight[~mask].any():
+            continue
+        shapes[name] = list(weight.shape)
+        small[name], small[mask_name] = weight[mask], torch.from_numpy(np.packbits(mask.numpy()))
+    return small, shapes
+
+
+def _unpacked(tensors: Mapping[str, Tensor], shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
+    """The inverse of :func:`_packed`."""
+    whole = dict(tensors)
+    for name, shape in shapes.items():
+        mask_name = f"{name.removesuffix('weight')}mask"
+        bits = np.unpackbits(tensors[mask_name].numpy(), count=math.prod(shape)).astype(bool)
+        whole[mask_name] = torch.from_numpy(bits).reshape(shape)
+        whole[name] = torch.zeros(shape, dtype=tensors[name].dtype)
+        whole[name][whole[mask_name]] = tensors[name]
+    return whole
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Every tensor of a network once; of a foreign one under the name it has here."""
+    seen: set[int] = set()
+    once = {}
+    for name, value in network.state_dict(keep_vars=True).items():
+        if id(value) not in seen:
+            once[name] = value
+        seen.add(id(value))
+    return once
+
+
+def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: list[str], folder: str) -> nn.Module:
+    """A foreign network with these tensors."""
+    if into is None:
+        raise ValueError(
+            f"into: model folder {folder!r} holds the tensors of a foreign network, not its code; make the network as "
+            f"you made it then, with nr.wrap or nr.from_snntorch, and say into=…"
+        )
+    own = _tensors(into)
+    for name in [*tensors, *own]:
+        here, there = (
+            f"{tuple(place[name].shape)} {place[name].dtype}" if name in place else "not there"
+            for place in (own, tensors)
+        )
+        if here != there:
+            raise ValueError(f"into: {name} is {here} in this network, {there} in {folder!r}.")
+    parameters = dict(into.named_parameters())
+    check_finite({name: value for name, value in tensors.items() if name in parameters})
+    with torch.no_grad():
+        for name, value in tensors.items():
+            own[name].copy_(value)
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in trained)
+    return into
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _problem(config: dict[str, Any]) -> str:
+    """What is wrong with the types in a configuration; empty where nothing is."""
+    if "module" in config:
+        config = config | {"dt": 1.0, "layers": []}
+    if isinstance(config.get("dt"), bool) or not isinstance(config.get("dt"), (int, float)):
+        return f"dt: got {config.get('dt')!r}; expected a number of seconds"
+    for key, kind in (("layers", list), ("trained", list), ("info", dict)):
+        if not isinstance(config.get(key), kind):
+            return f"{key}: got {config.get(key)!r}; expected a {kind.__name__}"
+    if not all(isinstance(name, str) for name in config["trained"]):
+        return f"trained: got {config['trained']!r}; expected names of parameters"
+    for entry in config["layers"]:
+        types = {"name": str, "neuron": str}
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(key), kind) for key, kind in types.items()):
+            return f"layers: got {entry!r}; expected a name and a neuron, at least"
+    return ""
+
+
+def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of the first format in the words of the present one."""
+    linear, layers = {"type": "Linear"}, []
+    for old in config["layers"]:
+        entry = {"name": old["name"], "neuron": old["neuron"], "input": linear}
+        if old["recurrent"]:
+            entry["recurrent"] = linear
+        if "triangle" in old:
+            entry["surrogate"] = {"type": "Triangle", **old["triangle"]}
+        layers.append(entry)
+    return config | {"layers": layers, "inputs": {}, "decode": "mean_over_time"}
+
+
+def _in_module(module: ModuleType, base: type) -> dict[str, Any]:
+    """The public classes on top of ``base`` that one module defines, by name."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base and not name.startswith("_")
+    }
+
+
+def _decoders() -> dict[str, Any]:
+    """The functions that make logits of the last layer's output, by name."""
+    return {decode.__name__: decode for decode in DECODERS}
+
+
+def _named(argument: str, name: Any, known: Mapping[str, Any]) -> Any:
+    if not isinstance(name, str) or name not in known:
+        raise unknown(f"config.json: {argument}", name, known)
+    return known[name]
+
+
+def _name_of(argument: str, value: Any, known: Mapping[str, Any]) -> str:
+    """The name under which a class or function is found again."""
+    name = getattr(value, "__name__", type(value).__name__)
+    if known.get(name) is not value:
+        raise unknown(f"network: {argument}", name, known)
+    return name
+
+
+_OPTIONS = {"surrogate": _in_module(surrogate, surrogate.Surrogate), "reset": _in_module(kernels_reset, neurons.Reset)}
+
+
+def _layer_entry(name: str, layer: neurons.Neuron) -> dict[str, Any]:
+    known = discovery.classes(neurons, neurons.Neuron)
+    entry: dict[str, Any] = {"name": name, "neuron": _name_of(f"neuron of layer {name!r}", type(layer), known)}
+    for part, connection in layer.connections().items():
+        entry[part] = _connection_entry(f"{part} of layer {name!r}", connection)
+    for part, choices in _OPTIONS.items():
+        option = getattr(layer, part, None)
+        if option is not None:
+            kind = _name_of(f"{part} of layer {name!r}", type(option), choices)
+            entry[part] = {"type": kind, **asdict(option)}
+    return entry
+
+
+def _connection_entry(where: str, connection: Connection) -> dict[str, Any]:
+    known = _in_module(connections, Connection)
+    entry = {"type": _name_of(where, type(connection), known), **connection.settings()}
+    parts = {
+        name: _connection_entry(where, part)
+        for name, part in connection.named_children()
+        if isinstance(part, Connection)
+    }
+    return entry | ({"parts": parts} if parts else {})
+
+
+def _layer(entry: dict, tensors: Mapping[str, Tensor]) -> neurons.Neuron:
+    """One layer, from its entry in the configuration and its tensors."""
+    neuron = _named("neuron", entry["neuron"], discovery.classes(neurons, neurons.Neuron))
+    own = _below(entry["name"], tensors)
+    arguments: dict[str, Any] = {name: value for name, value in own.items() if "." not in name and name != "core"}
+    for name in arguments:
+        kind_of(name)
+    for part, choices in _OPTIONS.items():
+        if part in entry:
+            settings = dict(entry[part])
+            arguments[part] = _named(part, settings.pop("type"), choices)(**settings)
+    if "recurrent" in entry:
+        arguments["recurrent"] = _connection(entry["recurrent"], _below("recurrent", own))
+    return neuron(_connection(entry["input"], _below("input", own)), core=own["core"], **arguments)
+
+
+def _connection(entry: dict, own: Mapping[str, Tensor]) -> Connection:
+    settings = dict(entry)
+    kind = _named("connection", settings.pop("type"), _in_module(connections, Connection))
+    inner = settings.pop("parts", {})
+    if not isinstance(inner, dict):
+        raise TypeError(f"parts: got {inner!r}; expected connections by name")
+    parts = {name: _connection(part, _below(name, own)) for name, part in inner.items()}
+    settings |= {name: value for name, value in own.items() if "." not in name}
+    return kind(*parts.values(), **settings) if kind is connections.Chain else kind(**parts, **settings)
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose name starts with a prefix and a dot, without these."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}

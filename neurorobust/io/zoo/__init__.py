@@ -1,0 +1,54 @@
+"""Trained networks that come with the package, by name: ``nr.zoo.load("ecg/beta")``.
+
+A name is a folder below this one that :func:`neurorobust.save` wrote: tensors, no pickle. They were trained by
+``neurorobust reproduce`` with the first seed, which no one chose; their ``info`` says on what and how.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from pathlib import Path
+
+from torch import nn
+
+from ..._util.errors import unknown
+from ..._util.randomness import generator
+from .. import models
+
+FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """Every network there is: task/method."""
+    return sorted(path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*/config.json"))
+
+
+def load(name: str) -> tuple[nn.Module, dict]:
+    """A trained network and its ``info``, as from :func:`neurorobust.load`.
+
+    Args:
+        name: task/method; :func:`names` lists them.
+
+    Raises:
+        ValueError: there is no such network, or its file is not the one that was trained.
+    """
+    if name not in (known := names()):
+        raise unknown("name", name, known)
+    folder = FOLDER / name
+    expected = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("sha256")
+    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    if found != expected:
+        raise ValueError(
+            f"{name}: model.safetensors has the hash {found[:12]}…, config.json says {str(expected)[:12]}…; install "
+            f"neurorobust again."
+        )
+    info, foreign = models.describe(folder)
+    return models.load(folder, _code(info) if foreign else None)
+
+
+def _code(info: dict) -> nn.Module:
+    """A fresh network of a task whose networks are wrapped modules, for the tensors to be put into."""
+    task = importlib.import_module(f"..tasks.{info['task']}", __name__)
+    return task.build(None, 1, generator(0, "zoo"))

@@ -1,0 +1,349 @@
+"""Connections: synapses with a connectivity mask, from a flat signal (T, B, n_in) to a flat current (T, B, n_out)."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .. import kernels
+from .._util.errors import check_count, check_finite
+
+Size = int | Sequence[int]
+
+
+class Connection(nn.Module, ABC):
+    """Synapses of a population; acts on whole sequences, keeps no state.
+
+    A subclass sets ``n_in`` and ``n_out`` and implements :meth:`forward`. Its tensors are named like the arguments of
+    its constructor; what else this takes is in :meth:`settings`, so that it can be stored.
+    """
+
+    n_in: int
+    n_out: int
+
+    @abstractmethod
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        """Whole sequence (T, B, n_in) → (T, B, n_out); dt is the length of a step, s."""
+
+    def masks(self) -> dict[str, Tensor]:
+        """True where a synapse exists, by the name of the weight inside the connection, in the weight's shape."""
+        return {}
+
+    def kernels(self) -> dict[str, Callable[[], Tensor]]:
+        """By the name of a parameter that many neurons share: what makes the index with which each reads its own; see
+        :class:`neurorobust.core.placement.Placement`."""
+        return {}
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments that are neither tensors nor connections, as JSON can hold them."""
+        return {}
+
+    def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
+        """What it makes of an input with another weight and no bias; where it is one weight."""
+        raise TypeError(f"{type(self).__name__}: has no single weight to read; read noise needs a connection with one.")
+
+    def matrix(self) -> Tensor:
+        """The weights as one matrix, shape (n_out, n_in), row = target; where there is one."""
+        raise ValueError(
+            f"recurrent: {type(self).__name__} has no matrix; expected a Linear or OneToOne connection there."
+        )
+
+
+class _Synapses(Connection):
+    """What connections with a weight share: weight, bias and mask as parameters, and their shapes checked."""
+
+    mask: Tensor
+
+    def _register(self, weight: Tensor, bias: Tensor | None, mask: Tensor | None) -> None:
+        mask = torch.ones_like(weight, dtype=torch.bool) if mask is None else mask.bool()
+        if mask.shape != weight.shape:
+            raise ValueError(f"mask: got shape {tuple(mask.shape)}; expected the weight's, {tuple(weight.shape)}.")
+        if bias is not None and bias.shape != weight.shape[:1]:
+            raise ValueError(f"bias: got shape {tuple(bias.shape)}; expected ({weight.shape[0]},).")
+        check_finite({"weight": weight} | ({} if bias is None else {"bias": bias}))
+        self.register_buffer("mask", mask)
+        self.weight = nn.Parameter(weight * mask)
+        self.bias = None if bias is None else nn.Parameter(bias.clone())
+
+    def masks(self) -> dict[str, Tensor]:
+        return {"weight": self.mask}
+
+    def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
+        values = {"weight": weight} | ({} if self.bias is None else {"bias": torch.zeros_like(self.bias)})
+        return torch.func.functional_call(self, values, (x, dt))
+
+    def masked(self) -> Tensor:
+        """The weight with absent synapses at zero, in its own shape."""
+        if self.weight.shape != self.mask.shape:
+            raise ValueError(f"weight: got shape {tuple(self.weight.shape)}; expected {tuple(self.mask.shape)}.")
+        if self.bias is not None and self.bias.shape != self.mask.shape[:1]:
+            raise ValueError(f"bias: got shape {tuple(self.bias.shape)}; expected ({len(self.mask)},).")
+        return self.weight * self.mask
+
+
+class Linear(_Synapses):
+    """current = x (mask · weight)ᵀ + bias.
+
+    Args:
+        weight: shape (n_out, n_in).
+        bias: shape (n_out,), or None for neurons without one.
+        mask: True where a synapse exists, shape of the weight; None connects all. Absent synapses have weight 0,
+            do not deviate and are never trained.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None):
+        super().__init__()
+        if weight.ndim != 2:
+            raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected (n_out, n_in).")
+        self._register(weight, bias, mask)
+        self.n_out, self.n_in = weight.shape
+
+    def matrix(self) -> Tensor:
+        return self.masked()
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        return kernels.linear(x, self.masked(), self.bias)
+
+
+class OneToOne(_Synapses):
+    """current = x · mask · weight + bias, element by element: neuron i feeds neuron i alone.
+
+    Args:
+        weight: shape (n,). bias, mask: shape (n,) or None; see :class:`Linear`.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None):
+        super().__init__()
+        if weight.ndim != 1:
+            raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected (n,), one for each neuron.")
+        self._register(weight, bias, mask)
+        self.n_out = self.n_in = len(weight)
+
+    def matrix(self) -> Tensor:
+        return torch.diag(self.masked())
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        current = x * self.masked()
+        return current if self.bias is None else current + self.bias
+
+
+class _Conv(_Synapses):
+    """What convolutions share; ``dims`` dimensions of space."""
+
+    dims: int
+
+    def __init__(
+        self,
+        weight: Tensor,
+        shape: Sequence[int],
+        bias: Tensor | None = None,
+        mask: Tensor | None = None,
+        stride: Size = 1,
+        padding: Size = 0,
+    ):
+        super().__init__()
+        self.shape = _shape(shape, self.dims)
+        self.stride, self.padding = _numbers("stride", stride, self.dims), _numbers("padding", padding, self.dims, 0)
+        if weight.ndim != self.dims + 2 or weight.shape[1] != self.shape[0]:
+            raise ValueError(
+                f"weight: got shape {tuple(weight.shape)}; expected (n_out, {self.shape[0]}{', k' * self.dims}) for "
+                f"inputs of shape {self.shape}."
+            )
+        self._register(weight, bias, mask)
+        self.out_shape = (len(weight), *_places(self.shape, weight.shape[2:], self.stride, self.padding))
+        self.n_in, self.n_out = math.prod(self.shape), math.prod(self.out_shape)
+
+    def settings(self) -> dict[str, Any]:
+        return {"shape": self.shape, "stride": self.stride, "padding": self.padding}
+
+    def kernels(self) -> dict[str, Callable[[], Tensor]]:
+        found: dict[str, Callable[[], Tensor]] = {"weight": self._unrolled}
+        if self.bias is not None:
+            places = self.n_out // self.out_shape[0]
+            found["bias"] = lambda: torch.arange(self.out_shape[0], device=self.mask.device).repeat_interleave(places)
+        return found
+
+    def _unrolled(self) -> Tensor:
+        """The entry of the kernel that every synapse reads, (n_out, n_in); −1 where there is none."""
+        size, places = self.mask[0].numel(), self.n_out // self.out_shape[0]
+        flat = (1,) * (2 - self.dims)
+        inputs = (torch.arange(self.n_in, dtype=torch.float64) + 1).reshape(1, self.shape[0], *flat, *self.shape[1:])
+        kernel, stride, padding = (
+            (*flat, *self.mask.shape[2:]),
+            (*flat, *self.stride),
+            (*(0,) * len(flat), *self.padding),
+        )
+        source = functional.unfold(inputs, kernel, padding=padding, stride=stride)[0].long() - 1  # (size, places)
+        source = source.T.repeat(self.out_shape[0], 1).to(self.mask.device)  # (n_out, size)
+        entry = torch.arange(self.mask.numel(), device=self.mask.device).reshape(-1, 1, size)
+        entry = torch.where(self.mask.reshape(-1, 1, size), entry, -1).expand(-1, places, -1).reshape(self.n_out, size)
+        index = torch.full((self.n_out, self.n_in + 1), -1, device=self.mask.device)
+        return index.scatter_(1, torch.where(source < 0, self.n_in, source), entry)[:, : self.n_in]
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        if self.weight.shape == (self.n_out, self.n_in):  # unrolled: on a chip every neuron has its own synapses
+            bias: Tensor | None = self.bias
+            if bias is not None and len(bias) != self.n_out:
+                bias = bias.repeat_interleave(self.n_out // len(bias))
+            return kernels.linear(x, self.weight, bias)
+        convolve = functional.conv1d if self.dims == 1 else functional.conv2d
+        current = convolve(x.reshape(-1, *self.shape), self.masked(), self.bias, self.stride, self.padding)
+        return current.reshape(*x.shape[:2], self.n_out)
+
+
+class Conv1d(_Conv):
+    """Cross-correlation along the last axis of the (C, L) that each flat input stands for; as ``torch.nn.Conv1d``.
+
+    The kernel is one parameter however many places it is used at, so it deviates as one, but on a chip whose neurons
+    have synapses of their own: there the weight may be the unrolled one, (n_out, n_in).
+
+    Args:
+        weight: shape (C_out, C, k).
+        shape: (C, L) of the input; n_in = C · L. The output is flattened from (C_out, L_out).
+        bias: shape (C_out,), or None. mask: shape of the weight, or None; see :class:`Linear`.
+        stride, padding: in places; the padding is with zeros.
+    """
+
+    dims = 1
+
+
+class Conv2d(_Conv):
+    """Cross-correlation of the (C, H, W) that each flat input stands for; as ``torch.nn.Conv2d``.
+
+    The kernel is one parameter however many places it is used at, so it deviates as one; see :class:`Conv1d`.
+
+    Args:
+        weight: shape (C_out, C, kH, kW).
+        shape: (C, H, W) of the input; n_in = C · H · W. The output is flattened from (C_out, H_out, W_out).
+        bias: shape (C_out,), or None. mask: shape of the weight, or None; see :class:`Linear`.
+        stride, padding: in places, one number or one for each of H and W; the padding is with zeros.
+    """
+
+    dims = 2
+
+
+class _Pool2d(Connection):
+    """What poolings share; the sum over a window is divided by ``divisor``, None for its size."""
+
+    divisor: int | None
+
+    def __init__(self, shape: Sequence[int], kernel: Size, stride: Size | None = None):
+        super().__init__()
+        self.shape, self.kernel = _shape(shape, 2), _numbers("kernel", kernel, 2)
+        self.stride = self.kernel if stride is None else _numbers("stride", stride, 2)
+        self.out_shape = (self.shape[0], *_places(self.shape, self.kernel, self.stride, (0, 0)))
+        self.n_in, self.n_out = math.prod(self.shape), math.prod(self.out_shape)
+
+    def settings(self) -> dict[str, Any]:
+        return {"shape": self.shape, "kernel": self.kernel, "stride": self.stride}
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        image = x.reshape(-1, *self.shape)
+        pooled = functional.avg_pool2d(image, self.kernel, self.stride, divisor_override=self.divisor)
+        return pooled.reshape(*x.shape[:2], self.n_out)
+
+
+class AvgPool2d(_Pool2d):
+    """Mean over windows of the (C, H, W) that each flat input stands for; no parameters.
+
+    Args:
+        shape: (C, H, W) of the input. kernel, stride: of the window; the stride is the kernel where it is omitted.
+    """
+
+    divisor = None
+
+
+class SumPool2d(_Pool2d):
+    """Sum over windows of the (C, H, W) that each flat input stands for; arguments of :class:`AvgPool2d`."""
+
+    divisor = 1
+
+
+class Delayed(Connection):
+    """A connection that hears each input channel ``delay`` later: x[t − round(delay/dt)], 0 before the first step.
+
+    Args:
+        connection: what the delayed signal goes through.
+        delay: one number or one for each input channel, (n_in,), s, ≥ 0; a constant, no parameter.
+    """
+
+    delay: Tensor
+
+    def __init__(self, connection: Connection, delay: float | Tensor):
+        super().__init__()
+        delay = torch.as_tensor(delay, dtype=torch.float64).expand(connection.n_in).clone()
+        check_finite({"delay": delay})
+        if delay.numel() and delay.min() < 0:
+            raise ValueError(f"delay: smallest value is {delay.min().item():g} s; expected values ≥ 0.")
+        self.connection = connection
+        self.register_buffer("delay", delay)
+        self.n_in, self.n_out = connection.n_in, connection.n_out
+
+    def masks(self) -> dict[str, Tensor]:
+        return {f"connection.{name}": mask for name, mask in self.connection.masks().items()}
+
+    def kernels(self) -> dict[str, Callable[[], Tensor]]:
+        return {f"connection.{name}": make for name, make in self.connection.kernels().items()}
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        source = torch.arange(len(x), device=x.device)[:, None] - (self.delay / dt).round().long()
+        heard = x.gather(0, source.clamp(min=0)[:, None].expand(x.shape))
+        return self.connection(heard * (source >= 0)[:, None], dt)
+
+
+class Chain(Connection):
+    """Connections one after the other without neurons between them, such as pooling before a convolution.
+
+    Args:
+        parts: in the order of the signal.
+    """
+
+    def __init__(self, *parts: Connection):
+        super().__init__()
+        if not parts:
+            raise ValueError("parts: got none; expected at least one connection.")
+        for above, below in zip(parts[1:], parts):
+            if above.n_in != below.n_out:
+                raise ValueError(f"parts: {above.n_in} inputs follow {below.n_out} outputs; expected the same number.")
+        for i, part in enumerate(parts):
+            self.add_module(str(i), part)
+        self.n_in, self.n_out = parts[0].n_in, parts[-1].n_out
+
+    def parts(self) -> list[Connection]:
+        """The connections in order."""
+        return [cast(Connection, part) for part in self.children()]
+
+    def masks(self) -> dict[str, Tensor]:
+        return {f"{i}.{name}": mask for i, part in enumerate(self.parts()) for name, mask in part.masks().items()}
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        for part in self.parts():
+            x = part(x, dt)
+        return x
+
+
+def _numbers(name: str, value: Size, n: int, low: int = 1) -> tuple[int, ...]:
+    values = (value,) * n if isinstance(value, int) else tuple(value)
+    if len(values) != n:
+        raise ValueError(f"{name}: got {value!r}; expected {n} integers.")
+    return tuple(check_count(name, number, low) for number in values)
+
+
+def _shape(shape: Sequence[int], dims: int) -> tuple[int, ...]:
+    if isinstance(shape, int):
+        raise TypeError(f"shape: got {shape!r}; expected {dims + 1} integers, channels first.")
+    return _numbers("shape", shape, dims + 1)
+
+
+def _places(shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> list[int]:
+    """How many places the kernel takes along each dimension of space."""
+    places = [(size + 2 * p - k) // s + 1 for size, k, s, p in zip(shape[1:], kernel, stride, padding)]
+    if min(places) < 1:
+        raise ValueError(f"kernel: {tuple(kernel)} does not fit into {tuple(shape[1:])} padded by {tuple(padding)}.")
+    return places

@@ -1,0 +1,203 @@
+"""A network: layers of neurons and what each of them hears; the only place that knows time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from .. import kernels
+from .._util.errors import check_input, check_number, unknown
+from ..core.noise import INPUT as INPUT
+from ..core.noise import Noise
+from ..core.placement import NOWHERE, Placement
+from .connections import Linear
+from .decoders import Decode, mean_over_time
+from .neurons import CubaLeakyIntegrator, LeakyIntegrator, Neuron
+from .neurons.neuron import SpikingNeuron
+
+
+class Network(nn.Module):
+    """Layers of neurons; what ``decode`` makes of the last one's output is the logits.
+
+    Args:
+        layers: by name; each after all those it hears.
+        dt: length of one time step, s.
+        inputs: what a layer hears, by its name: a layer before it, or ``"x"``, the network's input, or several of
+            them, side by side along the features. A layer that is not named hears the one before it, the first ``"x"``.
+            Skip connections and parallel populations are made of these.
+        decode: from the last layer's output (T, B, n) to the logits: :func:`mean_over_time`, :func:`max_over_time`,
+            :func:`last_step`, :func:`per_step`, or any function (which cannot be saved).
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, Neuron],
+        dt: float,
+        inputs: Mapping[str, str | Sequence[str]] | None = None,
+        decode: Decode = mean_over_time,
+    ):
+        super().__init__()
+        if not layers:
+            raise ValueError("layers: got none; expected at least one named layer.")
+        if not callable(decode):
+            raise TypeError(f"decode: got {decode!r}; expected a function of (T, B, n), such as network.last_step.")
+        self.dt = check_number("dt", dt, strict=True)
+        self.decode = decode
+        self.names = list(layers)
+        self.inputs = _sources(self.names, inputs or {})
+        self.n_in = _n_in(layers, self.inputs)
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def layers(self) -> dict[str, Neuron]:
+        """The layers by name, in order."""
+        return {name: cast(Neuron, self.get_submodule(name)) for name in self.names}
+
+    def check(self, x: Tensor) -> None:
+        """Raise for an input of the wrong shape, type or device."""
+        if x.ndim != 3 or x.shape[-1] != self.n_in:
+            raise ValueError(f"x: got shape {tuple(x.shape)}; expected (batch, time, {self.n_in}), batch first.")
+        if 0 in x.shape:
+            raise ValueError(f"x: got shape {tuple(x.shape)}; expected at least one sample and one time step.")
+        check_input(x, next(self.parameters()))
+
+    def forward(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Input (B, T, n_in), batch first → logits and the output (T, B, n) of every layer."""
+        self.check(x)
+        signals = {INPUT: x.transpose(0, 1)}
+        if noise is not None:
+            self._check_noise(noise, signals[INPUT])
+        for name, layer in self.layers().items():
+            heard = [
+                signals[source] if noise is None else noise.heard(source, signals[source])
+                for source in self.inputs[name]
+            ]
+            signal = heard[0] if len(heard) == 1 else torch.cat(heard, -1)
+            try:
+                signals[name] = layer(signal, self.dt) if noise is None else layer.noisy(name, signal, self.dt, noise)
+            except Exception as error:
+                error.add_note(f"In layer {name!r}.")
+                raise
+        del signals[INPUT]
+        return self.decode(signals[self.names[-1]]), signals
+
+    def _check_noise(self, noise: Noise, signal: Tensor) -> None:
+        layers = self.layers()
+        connections = {
+            f"{name}.{part}": connection.n_out
+            for name, layer in layers.items()
+            for part, connection in layer.connections().items()
+            if list(connection.masks()) == ["weight"]
+        }
+        sizes = {name: layer.n for name, layer in layers.items()} | {INPUT: self.n_in}
+        noise.check(sizes, connections, (signal.shape[0], signal.shape[1]))
+        for name, (sigma, _) in noise.read.items():
+            shape = cast(Tensor, self.get_submodule(name).weight).shape
+            if sigma.shape != shape or bool((sigma < 0).any()):
+                raise ValueError(
+                    f"noise.read[{name!r}]: got a spread of shape {tuple(sigma.shape)}; expected that of the weight, "
+                    f"{tuple(shape)}, all ≥ 0."
+                )
+
+    def plan(self) -> list[kernels.Layer] | None:
+        """The layers as the compiled fleet takes them, at the parameters the network has now; None if it cannot: it
+        takes LIF layers with Linear inputs, the last of which alone may be an integrator, on the CPU, where nobody has
+        another forward pass or hooks into it."""
+        if type(self).forward is not Network.forward or any(map(_hooked, self.modules())):
+            return None
+        plan = []
+        for name, layer in self.layers().items():
+            c, dynamics = layer.coefficients(self.dt), layer.dynamics()
+            own = type(layer).forward in (SpikingNeuron.forward, LeakyIntegrator.forward, CubaLeakyIntegrator.forward)
+            if (
+                c is None
+                or not own
+                or not kernels.compiles(c.alpha, dynamics)
+                or type(layer.input) is not Linear
+                or (dynamics is None and name != self.names[-1])
+            ):
+                return None
+            weight, recurrent = layer.input.masked(), layer.recurrent_matrix()
+            sources = tuple(-1 if source == INPUT else self.names.index(source) for source in self.inputs[name])
+            plan.append(kernels.Layer(sources, weight, layer.bias(), recurrent, c, dynamics))
+        return plan
+
+    def placement(self) -> Placement:
+        """Where the elements of the parameters sit."""
+        cores: dict[str, Tensor] = {}
+        index: dict[str, Tensor] = {}
+        masks: dict[str, Tensor] = {}
+        shared: dict[str, Callable[[], Tensor]] = {}
+        for name, layer in self.layers().items():
+            cores[name] = layer.core
+            for kind, _ in layer.named_parameters(recurse=False):
+                entries = layer.index(kind)
+                if entries is not None:
+                    index[f"{name}.{kind}"] = entries
+            for part, connection in layer.connections().items():
+                masks |= {f"{name}.{part}.{weight}": mask for weight, mask in connection.masks().items()}
+                shared |= {f"{name}.{part}.{own}": make for own, make in connection.kernels().items()}
+        return Placement(cores, index, masks, kernels=shared)
+
+
+def placement_of(network: nn.Module) -> Placement:
+    """Where the elements of a network's parameters sit: what its ``placement()`` says; nowhere, if it has none."""
+    placement = getattr(type(network), "placement", None)
+    return NOWHERE if placement is None else placement(network)
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _sources(names: Sequence[str], inputs: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """What each layer hears, with the omitted ones filled in."""
+    if INPUT in names:
+        raise ValueError(f"layers: {INPUT!r} is the name of the network's input; name the layer otherwise.")
+    for name in inputs:
+        if name not in names:
+            raise unknown("inputs: layer", name, names)
+    result = {}
+    for i, name in enumerate(names):
+        heard = inputs.get(name, names[i - 1] if i else INPUT)
+        result[name] = (heard,) if isinstance(heard, str) else tuple(heard)
+        if not result[name]:
+            raise ValueError(f"inputs[{name!r}]: got none; expected at least one layer, or {INPUT!r}.")
+        for source in result[name]:
+            if source in names[i:]:
+                raise ValueError(
+                    f"inputs[{name!r}]: {source!r} does not come before it; order the layers so that each comes after "
+                    f"what it hears. Cycles are not possible: use the recurrent connection of a layer."
+                )
+            if source not in (INPUT, *names[:i]):
+                raise unknown(f"inputs[{name!r}]", source, (INPUT, *names[:i]))
+    heard_by_any = {source for sources in result.values() for source in sources}
+    for name in (INPUT, *names[:-1]):
+        if name not in heard_by_any:
+            raise ValueError(f"inputs: no layer hears {name!r}; leave it out, or name it in inputs.")
+    return result
+
+
+def _n_in(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]]) -> int:
+    """The number of input channels that the layers agree on."""
+    n_in: int | None = None
+    for name, layer in layers.items():
+        sizes = {source: layers[source].n for source in inputs[name] if source != INPUT}
+        rest = layer.input.n_in - sum(layers[source].n for source in inputs[name] if source != INPUT)
+        times = inputs[name].count(INPUT)
+        if times == 0:
+            if rest:
+                heard = " + ".join(f"{source!r} ({n})" for source, n in sizes.items())
+                raise ValueError(f"layers[{name!r}]: takes {layer.input.n_in} inputs; it hears {heard}.")
+            continue
+        if rest <= 0 or rest % times or n_in not in (None, rest // times):
+            expected = "at least one channel" if n_in is None else f"{n_in} channels"
+            raise ValueError(
+                f"layers[{name!r}]: takes {layer.input.n_in} inputs, which leaves {rest} for {INPUT!r}; expected "
+                f"{expected}{'' if times == 1 else f', {times} times'}."
+            )
+        n_in = rest // times
+    return cast(int, n_in)

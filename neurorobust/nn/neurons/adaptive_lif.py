@@ -1,0 +1,64 @@
+"""The paper's neuron: leaky integrate-and-fire whose threshold rises with every spike."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...dynamics import DelayedSubtract, Dynamics
+from ...dynamics.surrogate import Surrogate, Triangle
+from ...kernels import LifCoefficients
+from ..connections import Connection
+from .neuron import SpikingNeuron, Value, decay
+
+
+class AdaptiveLif(SpikingNeuron):
+    """Adaptive-threshold leaky integrate-and-fire (LSNN; Bellec et al. 2018, arXiv 2106.05009).
+
+    ::
+
+        b[t] = ρ b[t−1] + (1 − ρ) z[t−1]                             ρ = exp(−dt/tau_adapt)
+        ϑ[t] = v_threshold + adaptation · b[t]
+        v[t] = α v[t−1] + (1 − α) I[t] − z[t−1] ϑ[t]                 α = exp(−dt/tau_mem)
+        z[t] = 1 if v[t] > ϑ[t] and z[t−1] = 0, else 0
+
+    One silent step follows every spike, so the shortest interval is two steps.
+
+    Args:
+        input, recurrent, core: see :class:`Neuron`.
+        tau_mem, tau_adapt: time constants of membrane and adaptation, s.
+        adaptation: threshold gained per unit of b, V, ≥ 0. v_threshold: threshold at rest, V.
+    """
+
+    def __init__(
+        self,
+        input: Connection,
+        recurrent: Connection | None = None,
+        core: Tensor | None = None,
+        *,
+        tau_mem: Value,
+        tau_adapt: Value,
+        adaptation: Value,
+        v_threshold: Value,
+        surrogate: Surrogate = Triangle(),
+    ):
+        super().__init__(input, recurrent, core)
+        self.set("tau_mem", tau_mem)
+        self.set("tau_adapt", tau_adapt)
+        self.set("adaptation", adaptation)
+        self.set("v_threshold", v_threshold)
+        self.surrogate = surrogate
+
+    def dynamics(self) -> Dynamics:
+        return Dynamics(self.surrogate, DelayedSubtract())
+
+    def coefficients(self, dt: float) -> LifCoefficients:
+        alpha = decay(self.per_neuron("tau_mem"), dt)
+        return LifCoefficients(
+            alpha,
+            1 - alpha,
+            self.per_neuron("v_threshold"),
+            refractory=torch.ones_like(alpha),
+            rho=decay(self.per_neuron("tau_adapt"), dt),
+            adaptation=self.per_neuron("adaptation"),
+        )

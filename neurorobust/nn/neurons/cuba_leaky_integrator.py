@@ -1,0 +1,60 @@
+"""A leaky integrator behind a synapse that filters its current."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ... import kernels
+from ...kernels import LifCoefficients
+from ..connections import Connection
+from .neuron import Neuron, Value, decay
+
+
+class CubaLeakyIntegrator(Neuron):
+    """Current-based leaky integrator: :class:`CubaLif` without spikes.
+
+    ::
+
+        i[t] = σ i[t−1] + (1 − σ) I[t]                      σ = exp(−dt/tau_syn)
+        v[t] = α v[t−1] + (1 − α)(v_leak + r i[t])          α = exp(−dt/tau_mem)
+
+    v starts at v_leak. ``snntorch.Synaptic(alpha=σ, beta=α, reset_mechanism="none")`` has this membrane for
+    r = 1/((1 − σ)(1 − α)).
+
+    Args:
+        input, core: see :class:`Neuron`.
+        tau_syn, tau_mem: time constants of synapse and membrane, s. r: resistance, 1 where omitted. v_leak: potential
+            at rest, V, 0 where omitted.
+    """
+
+    def __init__(
+        self,
+        input: Connection,
+        core: Tensor | None = None,
+        *,
+        tau_syn: Value,
+        tau_mem: Value,
+        r: Value | None = None,
+        v_leak: Value | None = None,
+    ):
+        super().__init__(input, None, core)
+        self.set("tau_syn", tau_syn)
+        self.set("tau_mem", tau_mem)
+        self.set("r", r)
+        self.set("v_leak", v_leak)
+
+    def coefficients(self, dt: float) -> LifCoefficients:
+        alpha, syn = decay(self.per_neuron("tau_mem"), dt), decay(self.per_neuron("tau_syn"), dt)
+        never = torch.full_like(alpha, torch.inf)
+        return LifCoefficients(alpha, self.gain(alpha) * (1 - syn), never, syn, self.optional("v_leak"))
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        return self.respond(self.current(x, dt), dt)
+
+    def respond(self, current: Tensor, dt: float) -> Tensor:
+        c = self.coefficients(dt)
+        assert c.syn is not None
+        filtered = kernels.leaky_integrator(current, c.syn, 1 - c.syn)
+        v = kernels.leaky_integrator(filtered, c.alpha, self.gain(c.alpha))
+        return v if c.v_leak is None else v + c.v_leak

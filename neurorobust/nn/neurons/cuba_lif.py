@@ -1,0 +1,69 @@
+"""Leaky integrate-and-fire behind a synapse that filters its current."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ...dynamics import Reset
+from ...dynamics.surrogate import Surrogate, Triangle
+from ...kernels import LifCoefficients
+from ..connections import Connection
+from .neuron import SpikingNeuron, Value, decay
+
+
+class CubaLif(SpikingNeuron):
+    """Current-based leaky integrate-and-fire, NIR's CubaLIF (w_in = 1).
+
+    ::
+
+        tau_syn di/dt = −i + I          tau_mem dv/dt = v_leak − v + r i
+        i[t] = σ i[t−1] + (1 − σ) I[t]                                 σ = exp(−dt/tau_syn)
+        v[t] = α v[t−1] + (1 − α)(v_leak + r i[t]), and the reset      α = exp(−dt/tau_mem)
+        z[t] = 1 if v[t] > v_threshold and t_ref has passed since the last spike, else 0
+
+    The first equation is solved exactly for I constant over a step; the second takes i at its value at the end of the
+    step, as ``snntorch.Synaptic(alpha=σ, beta=α)`` does, which this equals for r = 1/((1 − σ)(1 − α)).
+
+    Args:
+        input, recurrent, core: see :class:`Neuron`; recurrent spikes go through the synapse too.
+        tau_syn, tau_mem: time constants of synapse and membrane, s. v_threshold: threshold, V. The others as in
+            :class:`Lif`.
+    """
+
+    def __init__(
+        self,
+        input: Connection,
+        recurrent: Connection | None = None,
+        core: Tensor | None = None,
+        *,
+        tau_syn: Value,
+        tau_mem: Value,
+        v_threshold: Value,
+        r: Value | None = None,
+        v_leak: Value | None = None,
+        v_reset: Value | None = None,
+        t_ref: Value | None = None,
+        surrogate: Surrogate = Triangle(),
+        reset: Reset | None = None,
+    ):
+        super().__init__(input, recurrent, core)
+        self.set("tau_syn", tau_syn)
+        self.set("tau_mem", tau_mem)
+        self.set("v_threshold", v_threshold)
+        self.set("r", r)
+        self.set("v_leak", v_leak)
+        self.set_reset(reset, v_reset)
+        self.set("t_ref", t_ref)
+        self.surrogate = surrogate
+
+    def coefficients(self, dt: float) -> LifCoefficients:
+        alpha, syn = decay(self.per_neuron("tau_mem"), dt), decay(self.per_neuron("tau_syn"), dt)
+        return LifCoefficients(
+            alpha,
+            self.gain(alpha) * (1 - syn),
+            self.per_neuron("v_threshold"),
+            syn,
+            self.optional("v_leak"),
+            self.optional("v_reset"),
+            self.refractory(dt),
+        )

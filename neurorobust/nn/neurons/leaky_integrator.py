@@ -1,0 +1,49 @@
+"""The read-out: a leaky integrator that does not spike."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ... import kernels
+from ...kernels import LifCoefficients
+from ..connections import Connection
+from .neuron import Neuron, Value, decay
+
+
+class LeakyIntegrator(Neuron):
+    """NIR's LI: tau_mem dv/dt = v_leak − v + r I, so v[t] = α v[t−1] + (1 − α)(v_leak + r I[t]), α = exp(−dt/tau_mem).
+
+    v starts at v_leak.
+
+    Args:
+        input, core: see :class:`Neuron`.
+        tau_mem: time constant, s. r: resistance, 1 where omitted. v_leak: potential at rest, V, 0 where omitted.
+    """
+
+    def __init__(
+        self,
+        input: Connection,
+        core: Tensor | None = None,
+        *,
+        tau_mem: Value,
+        r: Value | None = None,
+        v_leak: Value | None = None,
+    ):
+        super().__init__(input, None, core)
+        self.set("tau_mem", tau_mem)
+        self.set("r", r)
+        self.set("v_leak", v_leak)
+
+    def coefficients(self, dt: float) -> LifCoefficients:
+        alpha = decay(self.per_neuron("tau_mem"), dt)
+        never = torch.full_like(alpha, torch.inf)
+        return LifCoefficients(alpha, self.gain(alpha), never, v_leak=self.optional("v_leak"))
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        return self.respond(self.current(x, dt), dt)
+
+    def respond(self, current: Tensor, dt: float) -> Tensor:
+        c = self.coefficients(dt)
+        v = kernels.leaky_integrator(current, c.alpha, c.gain)
+        return v if c.v_leak is None else v + c.v_leak

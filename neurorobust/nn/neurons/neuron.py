@@ -1,0 +1,217 @@
+"""What every neuron model shares: a population, the synapses into it, and per-neuron parameters."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ... import kernels
+from ..._util.errors import check_finite, check_positive
+from ...core.noise import Noise
+from ...core.params import POSITIVE
+from ...core.placement import HOST
+from ...dynamics import DelayedSubtract, DelayedToValue, Dynamics, Reset, ToValue
+from ...dynamics.surrogate import Surrogate
+from ...kernels import LifCoefficients
+from ..connections import Connection, Linear
+
+Value = float | Tensor
+
+
+class Neuron(nn.Module, ABC):
+    """A population of n neurons with the synapses into it.
+
+    A subclass calls :meth:`set` once for each parameter and implements :meth:`forward`. Each parameter is set as one
+    number, one per core (C,) or one per neuron (n,); whatever it was set as, it deviates on every neuron. An optional
+    one that is omitted is a constant, and no parameter.
+
+    Args:
+        input: connection from the layer below.
+        recurrent: connection from the population's own spikes of the step before (Linear or OneToOne), or None.
+        core: the core each neuron sits on, shape (n,), integers from 0; None puts all on core 0.
+            ``neurorobust.core.placement.HOST`` (−1) for every neuron marks a layer that is computed off the chip.
+    """
+
+    core: Tensor
+
+    def __init__(self, input: Connection, recurrent: Connection | None = None, core: Tensor | None = None):
+        super().__init__()
+        self.input = input
+        self.recurrent = recurrent
+        self.n = input.n_out
+        if recurrent is not None:
+            shape = tuple(recurrent.matrix().shape)
+            if shape != (self.n, self.n):
+                raise ValueError(f"recurrent: got weight of shape {shape}; expected ({self.n}, {self.n}).")
+        core = torch.zeros(self.n, dtype=torch.long) if core is None else core.long()
+        if core.shape != (self.n,):
+            raise ValueError(f"core: got shape {tuple(core.shape)}; expected one entry for each neuron, ({self.n},).")
+        if core.min() < 0 and not (core == HOST).all():
+            raise ValueError(
+                f"core: got numbers from {int(core.min())} to {int(core.max())}; expected all ≥ 0, or all {HOST}."
+            )
+        self.register_buffer("core", core)
+        self.n_cores = max(int(core.max()) + 1, 1)
+
+    def set(self, kind: str, value: Value | None) -> None:
+        """Register a parameter: a number, one value per core, or one per neuron; positive kinds must be > 0
+        (``adaptation`` ≥ 0). None registers nothing."""
+        if value is None:
+            return
+        synapses = next(self.input.parameters(), None)
+        tensor = torch.as_tensor(value, dtype=None if synapses is None else synapses.dtype).clone()
+        n_cores = self.n_cores
+        if tensor.ndim and tensor.shape not in ((self.n,), (n_cores,)):
+            raise ValueError(
+                f"{kind}: got shape {tuple(tensor.shape)}; expected a number, one value per core ({n_cores},) "
+                f"or one per neuron ({self.n},)."
+            )
+        if tensor.shape == (n_cores,) == (self.n,) and not torch.equal(self.core, torch.arange(self.n)):
+            raise ValueError(
+                f"{kind}: with {self.n} neurons on {n_cores} cores, per core and per neuron look the same; number the "
+                f"neurons in the order of their cores."
+            )
+        if kind == "adaptation":
+            check_finite({kind: tensor})
+            if tensor.min() < 0:
+                raise ValueError(f"{kind}: smallest value is {tensor.min().item():g}; expected values ≥ 0.")
+        elif kind in POSITIVE:
+            check_positive(kind, tensor)
+        else:
+            check_finite({kind: tensor})
+        self.register_parameter(kind, nn.Parameter(tensor))
+
+    def set_reset(self, reset: Reset | None, v_reset: Value | None) -> None:
+        """Keep the reset and register the value it resets to; None is ``ToValue`` where there is one, else
+        ``DelayedSubtract``."""
+        if reset is None:
+            reset = DelayedSubtract() if v_reset is None else ToValue()
+        if not isinstance(reset, Reset):
+            raise TypeError(f"reset: got {reset!r}; expected a neurorobust.dynamics.Reset, such as ToValue().")
+        if v_reset is not None and not isinstance(reset, (ToValue, DelayedToValue)):
+            raise ValueError(f"v_reset: {reset!r} does not use it; pass reset=ToValue(), or leave v_reset out.")
+        self.reset = reset
+        self.set("v_reset", v_reset)
+
+    def index(self, kind: str) -> Tensor | None:
+        """The entry of a parameter's tensor each neuron reads, shape (n,); None where it has one per neuron."""
+        shape = self.get_parameter(kind).shape
+        if shape == (self.n,):
+            return None
+        return self.core if shape else torch.zeros_like(self.core)
+
+    def per_neuron(self, kind: str) -> Tensor:
+        """The current value of a parameter for every neuron, shape (n,), whatever it was set as."""
+        value = getattr(self, kind)
+        if value.shape == (self.n,):
+            return value
+        if value.ndim and len(value) != self.n_cores:
+            raise ValueError(
+                f"{kind}: got shape {tuple(value.shape)}; expected a number, ({self.n_cores},) or ({self.n},)."
+            )
+        return value[self.core] if value.ndim else value.expand(self.n)
+
+    def connections(self) -> dict[str, Connection]:
+        """The connections into the population, by attribute."""
+        return {"input": self.input} | ({} if self.recurrent is None else {"recurrent": self.recurrent})
+
+    def optional(self, kind: str) -> Tensor | None:
+        """:meth:`per_neuron` of a parameter that may have been omitted; None where it was."""
+        return self.per_neuron(kind) if hasattr(self, kind) else None
+
+    def gain(self, alpha: Tensor) -> Tensor:
+        """(1 − alpha) · r: what a unit of current adds to the membrane in one step; r is 1 where it was omitted."""
+        r = self.optional("r")
+        return 1 - alpha if r is None else (1 - alpha) * r
+
+    def refractory(self, dt: float) -> Tensor | None:
+        """t_ref in whole steps, rounded to the nearest, shape (n,); no gradient."""
+        t_ref = self.optional("t_ref")
+        return None if t_ref is None else (t_ref.detach() / dt).round()
+
+    def bias(self) -> Tensor | None:
+        """The bias of a Linear input and of the recurrent connection together; None where neither has one."""
+        own, further = getattr(self.input, "bias", None), getattr(self.recurrent, "bias", None)
+        return further if own is None else own if further is None else own + further
+
+    def current(self, x: Tensor, dt: float) -> Tensor:
+        """What enters the population from outside at every step, and the bias of its recurrent connection."""
+        current = self.input(x, dt)
+        bias = getattr(self.recurrent, "bias", None)
+        return current if bias is None else current + bias
+
+    def recurrent_matrix(self) -> Tensor | None:
+        """Weights from the population onto itself, shape (n, n), row = target; None without recurrence."""
+        return None if self.recurrent is None else self.recurrent.matrix()
+
+    def coefficients(self, dt: float) -> LifCoefficients | None:
+        """The numbers of one time step, for models of the LIF family; None for others, which fleets run one by one."""
+        return None
+
+    def dynamics(self) -> Dynamics | None:
+        """How it spikes; None for a model whose output is its membrane."""
+        return None
+
+    @abstractmethod
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        """Whole sequence (T, B, n_in) → (T, B, n), from rest; no state is kept."""
+
+    def respond(self, current: Tensor, dt: float) -> Tensor:
+        """What the population puts out, (T, B, n), when :meth:`current` is ``current``; noise needs it."""
+        raise TypeError(f"{type(self).__name__}: has no respond(current, dt), so it takes no noise; give it one.")
+
+    def noisy(self, name: str, x: Tensor, dt: float, noise: Noise) -> Tensor:
+        """:meth:`forward` with the noise of the layer that has this name.
+
+        What noise does to the recurrence depends on the layer's own spikes. The sequence is run until these are what
+        the noise was computed from: every pass settles at least one more step, so the result is exact. No gradient goes
+        through that part.
+        """
+        current = noise.driven(name, self.current(x, dt)) + noise.misread(f"{name}.input", self.input, x, dt)
+        output = self.respond(current, dt)
+        recurrence = f"{name}.recurrent"
+        if self.recurrent is None or not (name in noise.kept or recurrence in noise.read):
+            return output
+        weight = cast(Tensor, self.recurrent.weight).detach()
+        for _ in range(len(x) - 1):
+            past, heard = _a_step_later(output.detach()), _a_step_later(noise.heard(name, output.detach()))
+            lost = self.recurrent.through(weight, heard - past, dt)
+            again = self.respond(current + lost + noise.misread(recurrence, self.recurrent, heard, dt), dt)
+            if torch.equal(again, output):
+                break
+            output = again
+        return output
+
+
+class SpikingNeuron(Neuron):
+    """A model of the LIF family: ``coefficients``, a ``surrogate`` and a ``reset`` are all there is to it."""
+
+    surrogate: Surrogate
+    reset: Reset
+
+    @abstractmethod
+    def coefficients(self, dt: float) -> LifCoefficients: ...
+
+    def dynamics(self) -> Dynamics:
+        return Dynamics(self.surrogate, self.reset)
+
+    def respond(self, current: Tensor, dt: float) -> Tensor:
+        return kernels.lif(current, self.recurrent_matrix(), self.coefficients(dt), self.dynamics())
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        if type(self.input) is not Linear:
+            return self.respond(self.current(x, dt), dt)
+        recurrent, c, dynamics = self.recurrent_matrix(), self.coefficients(dt), self.dynamics()
+        return kernels.lif_layer(x, (self.input.masked(), self.bias()), recurrent, c, dynamics)
+
+
+def _a_step_later(signal: Tensor) -> Tensor:
+    return torch.cat([torch.zeros_like(signal[:1]), signal[:-1]])
+
+
+def decay(tau: Tensor, dt: float) -> Tensor:
+    """exp(−dt/tau): what is left after one step of dt seconds with time constant tau in seconds."""
+    return torch.exp(-dt / tau)

@@ -1,0 +1,356 @@
+"""Training: Adam, one selection rule for every method, atomic checkpoints, resume."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import hashlib
+import io
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .._util import files
+from .._util.console import progress
+from .._util.errors import check_count, check_finite, check_number
+from .._util.randomness import generator as keyed_generator
+from ..attacks import PGA, Ball
+from ..core.params import ABOVE_ZERO, Params, check_values, kind_of
+from ..core.run import evaluating, forward, nominal
+from ..data import Data, Task
+from ..evaluation.blocks import in_blocks, judged_outputs
+from ..evaluation.statistics import check_outputs, one_class, score
+from ..evaluation.worst_case import find
+from ..interop.wrapped import check_repeats
+from ..regularizers import Regularizer, as_regularizer
+from ..regularizers.regularizer import Criterion
+
+SELECTION = "mean of clean and ten-step-attacked (0.05, every kind) balanced accuracy on the validation part"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to descend.
+
+    Attributes:
+        learning_rate: of Adam. drops: fractions of the epochs after which it is multiplied by ``drop``.
+        batch_size: samples a step.
+        clip: largest norm of the whole gradient.
+        select_every: epochs between looks at the validation part (the last epoch is always looked at).
+        max_seconds: stop after the epoch in which this much training time is used up; the history says so.
+    """
+
+    learning_rate: float = 3e-3
+    drops: tuple[float, ...] = (0.75,)
+    drop: float = 0.2
+    batch_size: int = 100
+    clip: float = 1.0
+    select_every: int = 1
+    max_seconds: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_number("learning_rate", self.learning_rate, strict=True)
+        check_number("drop", self.drop, strict=True)
+        for fraction in self.drops:
+            check_number("drops", fraction)
+        check_count("batch_size", self.batch_size)
+        check_count("select_every", self.select_every)
+        check_number("clip", self.clip, strict=True)
+        if not self.max_seconds > 0:
+            raise ValueError(f"max_seconds: got {self.max_seconds}; expected a number > 0.")
+
+    def rate(self, epoch: int, epochs: int) -> float:
+        """The learning rate of an epoch, counted from 0."""
+        return self.learning_rate * self.drop ** sum(epoch >= round(part * epochs) for part in self.drops)
+
+
+@dataclass
+class History:
+    """What happened: one row an epoch, the epoch whose parameters were kept, and whether time ran out.
+
+    ``one_class`` is the class that the kept network predicts for the whole validation part, if it does: it learned
+    nothing, or fell silent.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+    best_score: float = -math.inf
+    epochs_planned: int = 0
+    one_class: int | None = None
+
+    def __repr__(self) -> str:
+        guess = "" if self.one_class is None else f"; class {self.one_class} is predicted for everything"
+        return (
+            f"History({len(self.rows)} of {self.epochs_planned} epochs, {self.seconds:.0f} s: kept epoch "
+            f"{self.best_epoch}, score {self.best_score:.3f}{guess})"
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Training time, over all interrupted runs; looks at the validation part included."""
+        return sum(row["seconds"] for row in self.rows)
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time budget ended training before its last planned epoch."""
+        return len(self.rows) < self.epochs_planned
+
+    def to_csv(self) -> str:
+        """The rows as a table with a header."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+
+def selection_score(network: nn.Module, data: Data, seed: int) -> tuple[float, float]:
+    """Clean and ten-step-attacked (0.05, every kind) score; the same rule for every method."""
+    attack = PGA(steps=10, divergence="mse" if data.regression else "kl")
+    with evaluating(network):
+        with torch.no_grad():
+            clean = score(in_blocks(network, nominal(network), data.x), data.y)
+        attacked = find(network, data, Ball.uniform(0.05), attack, seed=seed).score
+    return clean, attacked
+
+
+def fit(
+    network: nn.Module,
+    task: Task,
+    loss: Criterion | Regularizer,
+    *,
+    epochs: int,
+    seed: int = 0,
+    out: str | Path | None = None,
+    schedule: Schedule = Schedule(),
+) -> History:
+    """Train a network in place and keep the epoch that did best on the validation part.
+
+    The score is the mean of clean and ten-step-attacked (0.05, every kind) balanced accuracy, for every method: clean
+    selection would discard the robust epochs. Every random number is keyed by (seed, epoch), and what the loss
+    carries from batch to batch begins anew here and is kept in the checkpoint, so a run that was killed and resumed
+    equals one that was not, bit for bit.
+
+    A positive kind is trained in its logarithm, so it stays positive and a step is a fraction of it. The network stays
+    in the mode it is in: call ``network.train()`` first if its dropout or batch norm shall act.
+
+    Args:
+        network: parameters with ``requires_grad`` are trained.
+        task: its training and validation parts are used, never its test part.
+        loss: loss(logits, y) or a regularizer.
+        epochs: passes over the training part.
+        seed: of the batches and of whatever the loss draws.
+        out: folder for ``checkpoint.pt`` and ``log.csv``; a run found there is resumed, if it is the same run.
+        schedule: how to descend.
+
+    Raises:
+        ValueError: a run with other settings is in ``out``; a one-class part; a loss that became NaN.
+    """
+    check_count("epochs", epochs)
+    check_count("seed", seed, 0)
+    if not isinstance(task, Task):
+        raise TypeError(f"task: got a {type(task).__name__}; expected a Task, which has training and validation parts.")
+    task.train.check_classes("training part")
+    task.validation.check_classes("validation part")
+    loss = as_regularizer(loss)
+    trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    if not trained:
+        raise ValueError("network: no parameter has requires_grad; set it on those that shall be trained.")
+    loss.restore({})
+    check_repeats(network, task.train.x)
+    for part in (task.train, task.validation):
+        with torch.no_grad(), evaluating(network):
+            outputs = forward(network, nominal(network), part.x[:1])[0]
+        check_outputs(outputs, part.y)
+    leaves = {name: _leaf(name, value) for name, value in trained.items()}
+    optimizer = torch.optim.Adam(leaves.values(), lr=schedule.learning_rate)
+    history = History(epochs_planned=epochs)
+    settings = {"epochs": epochs, "seed": seed, "task": task.name, "data": task.fingerprint} | {
+        key: value for key, value in asdict(schedule).items() if key != "max_seconds"
+    }
+    settings["loss"] = repr(loss)
+    settings["parameters"] = {name: list(value.shape) for name, value in trained.items()}
+    settings["start"] = _fingerprint(network)
+    nominal(network)  # every parameter has a kind
+    best = _state(network)
+    path = None if out is None else files.folder(out) / "checkpoint.pt"
+    if path is not None and path.exists():
+        history, best = _resume(path, settings, network, loss, (leaves, optimizer))
+        history.epochs_planned = epochs
+        files.write_text(path.with_name("log.csv"), history.to_csv())
+    out_of_time = history.seconds >= schedule.max_seconds
+    with progress("training", epochs, len(history.rows)) as tick:
+        while len(history.rows) < epochs and not out_of_time:
+            epoch = len(history.rows)
+            started = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(epoch, epochs)
+            with torch.random.fork_rng(devices=[]):  # for modules that draw from torch's own generator
+                torch.default_generator.set_state(keyed_generator(seed, "module", epoch).get_state())
+                value = _epoch(network, task.train, loss, (leaves, optimizer), schedule, (seed, epoch))
+            row = {"epoch": epoch, "loss": value, "clean": math.nan, "attacked": math.nan, "score": math.nan}
+            out_of_time = history.seconds + time.perf_counter() - started >= schedule.max_seconds
+            if (epoch + 1) % schedule.select_every == 0 or epoch + 1 == epochs or out_of_time:
+                row["clean"], row["attacked"] = selection_score(network, task.validation, seed)
+                row["score"] = (row["clean"] + row["attacked"]) / 2
+                if row["score"] >= history.best_score:
+                    history.best_epoch, history.best_score, best = epoch, row["score"], _state(network)
+            row["seconds"] = time.perf_counter() - started
+            history.rows.append(row)
+            if path is not None:
+                states = {"best": best, "now": _state(network), "loss": loss.state()}
+                _save(path, settings, history, states, leaves, optimizer)
+                files.write_text(path.with_name("log.csv"), history.to_csv())
+            tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
+    _restore(network, best)
+    with evaluating(network):
+        history.one_class = one_class(judged_outputs(network, nominal(network), task.validation), task.validation.y)
+    return history
+
+
+def _leaf(name: str, parameter: Tensor) -> Tensor:
+    """What Adam moves: the logarithm of a positive number, so that a step is a fraction of it; others as they are."""
+    if kind_of(name) in ABOVE_ZERO:
+        return parameter.detach().log().requires_grad_()
+    return parameter
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of every parameter and every buffer."""
+    return {name: value.detach().clone() for name, value in [*network.named_parameters(), *network.named_buffers()]}
+
+
+@torch.no_grad()
+def _restore(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    for name, value in [*network.named_parameters(), *network.named_buffers()]:
+        value.copy_(state[name])
+
+
+def _fingerprint(network: nn.Module) -> str:
+    """A hash of the layers of a network and of all its numbers."""
+    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", repr(network)).encode())
+    for name, value in _state(network).items():
+        digest.update(name.encode() + value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def estimate(
+    network: nn.Module, task: Task, loss: Criterion | Regularizer, *, epochs: int, schedule: Schedule = Schedule()
+) -> float:
+    """Seconds that :func:`fit` will take on this machine as busy as it is now, from one step and one look, each made
+    twice and timed the second time. The network stays as it is, and so does what the loss carries."""
+    check_count("epochs", epochs)
+    loss, twin = as_regularizer(loss), copy.deepcopy(network)
+    carried = loss.state()
+    look = task.validation.first(schedule.batch_size)
+    descend = trial_step(twin, task.train.first(schedule.batch_size), loss)
+    step = score = 0.0
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(2):
+            started = time.perf_counter()
+            descend()
+            step = time.perf_counter() - started
+            score = time.perf_counter()
+            selection_score(twin, look, 0)
+            score = time.perf_counter() - score
+    loss.restore(carried)
+    looks = math.ceil(epochs / schedule.select_every) * len(task.validation) / len(look)
+    return epochs * math.ceil(len(task.train) / schedule.batch_size) * step + looks * score
+
+
+def trial_step(network: nn.Module, batch: Data, loss: Regularizer) -> Callable[[], None]:
+    """Loss and gradient of a batch, to be timed; they stay in the network, so give a copy."""
+    params: Params = dict(network.named_parameters())
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        loss(network, params, (batch.x, batch.y), keyed_generator(0, "trial step")).backward()
+
+    return step
+
+
+def _epoch(
+    network: nn.Module,
+    data: Data,
+    loss: Regularizer,
+    descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer],
+    schedule: Schedule,
+    key: tuple[int, int],
+) -> float:
+    """One pass over the data; returns the mean loss."""
+    leaves, optimizer = descent
+    own = dict(network.named_parameters())
+    logarithms = {name: leaf for name, leaf in leaves.items() if leaf is not own[name]}
+    generator = keyed_generator(key[0], "epoch", key[1])
+    order = torch.randperm(len(data), generator=generator)
+    total = 0.0
+    for batch in order.split(schedule.batch_size):
+        optimizer.zero_grad(set_to_none=True)
+        params = own | {name: leaf.exp() for name, leaf in logarithms.items()}
+        value = loss(network, params, (data.x[batch], data.y[batch]), generator)
+        check_finite({"loss": value.detach()})
+        value.backward()
+        nn.utils.clip_grad_norm_(list(leaves.values()), schedule.clip)
+        optimizer.step()
+        with torch.no_grad():
+            for name, leaf in logarithms.items():
+                own[name].copy_(leaf.exp())
+        check_values({name: own[name].detach() for name in leaves})
+        total += value.item() * len(batch)
+    return total / len(data)
+
+
+def _save(
+    path: Path,
+    settings: dict,
+    history: History,
+    states: dict[str, dict[str, Tensor]],
+    leaves: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    state = {
+        "settings": settings,
+        "history": {"rows": history.rows, "best_epoch": history.best_epoch, "best_score": history.best_score},
+        "states": states,
+        "leaves": {name: leaf.detach().clone() for name, leaf in leaves.items()},
+        "optimizer": optimizer.state_dict(),
+    }
+    with files.replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _resume(
+    path: Path,
+    settings: dict,
+    network: nn.Module,
+    loss: Regularizer,
+    descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer],
+) -> tuple[History, dict[str, Tensor]]:
+    leaves, optimizer = descent
+    try:
+        state = torch.load(path, weights_only=True)
+        rows, found = state["history"], state["settings"]
+    except Exception as error:
+        raise ValueError(
+            f"out: {path} is not a checkpoint of fit ({type(error).__name__}); remove it or choose another folder."
+        ) from error
+    different = [
+        f"{key} {found.get(key)!r} there, {settings[key]!r} here" for key in settings if found.get(key) != settings[key]
+    ]
+    if different:
+        raise ValueError(
+            f"out: {path} belongs to another run ({'; '.join(different)}); remove it or choose another folder."
+        )
+    optimizer.load_state_dict(state["optimizer"])
+    _restore(network, state["states"]["now"])
+    loss.restore(state["states"].get("loss", {}))
+    with torch.no_grad():
+        for name, leaf in leaves.items():
+            leaf.copy_(state["leaves"][name])
+    return History(**rows), state["states"]["best"]

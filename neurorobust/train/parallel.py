@@ -1,0 +1,114 @@
+"""A network on many processes: each runs its share of every batch, and all of them see the whole result.
+
+Whatever is done with such a network is done by every process in the same way: attacks, regularizers, Adam, checkpoints.
+Only its forward and backward passes are shared out::
+
+    logits = gather over ranks of network(params, samples of the rank)
+    ∂L/∂params = sum over ranks of what the samples of the rank contribute
+
+so every training method of this package, of however many passes, trains on many processes as on one, to rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..core.placement import Placement
+from ..core.run import forward
+from ..nn.network import placement_of
+
+
+class Fabric(Protocol):
+    """What is needed of ``lightning.fabric.Fabric``."""
+
+    @property
+    def world_size(self) -> int: ...
+
+    @property
+    def global_rank(self) -> int: ...
+
+    def all_gather(self, data: Tensor) -> Any: ...
+
+    def all_reduce(self, data: Tensor, group: Any = None, reduce_op: str = "mean") -> Any: ...
+
+    def broadcast(self, obj: Any, src: int = 0) -> Any: ...
+
+
+class Parallel(nn.Module):
+    """A network whose batches are spread over the processes of a Fabric, which was launched.
+
+    Give it to :func:`neurorobust.fit` or to a loop of your own in place of the network, with the same seeds in every
+    process; ``parallel.network`` is the trained network. One process alone computes the same bits as without. A batch
+    norm keeps the running means it has. Do not set ``max_seconds``: the processes have to agree when to stop.
+
+    Args:
+        network: any that :func:`neurorobust.run` takes; the parameters and buffers of rank 0 count.
+        fabric: ``lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn")``, for example.
+    """
+
+    def __init__(self, network: nn.Module, fabric: Fabric):
+        super().__init__()
+        self.network, self.fabric = network, fabric
+        if fabric.world_size > 1:
+            with torch.no_grad():
+                for value in [*network.parameters(), *network.buffers()]:
+                    value.copy_(fabric.broadcast(value.detach()))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Batch first → logits and the output (T, B, n) of every layer, of the whole batch."""
+        ranks, rank = self.fabric.world_size, self.fabric.global_rank
+        if ranks == 1:
+            return forward(self.network, dict(self.network.named_parameters()), x)
+        share = -(-len(x) // ranks)
+        mine = (torch.arange(share) + rank * share).clamp(max=len(x) - 1)  # the last sample again where it does not fit
+        params = {name: _Summed.apply(value, self.fabric) for name, value in self.network.named_parameters()}
+        logits, signals = forward(self.network, params, x[mine])
+        whole = {name: _Gathered.apply(value, self.fabric, 1, len(x)) for name, value in signals.items()}
+        return _Gathered.apply(logits, self.fabric, 0, len(x)), whole
+
+    def placement(self) -> Placement:
+        """Where the elements of the network's parameters sit, by the names they have here."""
+        own = placement_of(self.network)
+        index = {f"network.{name}": value for name, value in own.index.items()}
+        masks = {f"network.{name}": value for name, value in own.masks.items()}
+        cores = {f"network.{name}": value for name, value in own.cores.items()}
+        feeds = {f"network.{name}": f"network.{layer}" for name, layer in own.feeds.items()}
+        return Placement(cores, index, masks, feeds)
+
+
+class _Summed(torch.autograd.Function):
+    """A parameter as it is; its slope is summed over the processes."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, fabric: Fabric) -> Tensor:
+        ctx.fabric = fabric
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+        return ctx.fabric.all_reduce(slope.contiguous(), reduce_op="sum"), None
+
+
+class _Gathered(torch.autograd.Function):
+    """The shares of all processes, one after the other along the batch, cut to its size; each process knows the slope
+    of the whole and passes its own share on."""
+
+    @staticmethod
+    def forward(ctx: Any, share: Tensor, fabric: Fabric, axis: int, size: int) -> Tensor:
+        ctx.axis, ctx.rank, ctx.n = axis, fabric.global_rank, share.shape[axis]
+        shares = fabric.all_gather(share.contiguous())
+        return torch.cat(list(shares), axis).narrow(axis, 0, size)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None]:
+        start = min(ctx.rank * ctx.n, slope.shape[ctx.axis])
+        own = slope.narrow(ctx.axis, start, min(ctx.n, slope.shape[ctx.axis] - start))
+        missing = ctx.n - own.shape[ctx.axis]
+        if missing:
+            shape = [*slope.shape]
+            shape[ctx.axis] = missing
+            own = torch.cat([own, slope.new_zeros(shape)], ctx.axis)
+        return own, None, None, None

@@ -1,0 +1,446 @@
+"""Figures: functions that draw on matplotlib axes and return them.
+
+They take what measurements return (``FleetResult``, ``WorstCase``, ``Landscape``, ``Sensitivity``, ``History``), or
+plain arrays and tables. They keep no state and choose no style; draw inside ``matplotlib.rc_context(plotting.STYLE)``
+for the house style, on a figure with ``layout="constrained"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import setp
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+from torch import Tensor, nn
+
+from .._util import files
+from .._util.errors import unknown
+from ..core.apply import apply
+from ..core.params import POSITIVE, Params, kind_of
+from ..core.placement import expand
+from ..core.run import nominal
+from ..evaluation import FleetResult, Landscape, Sensitivity, WorstCase
+from ..evaluation.sensitivity import ALL, LEVELS
+from ..nn.network import placement_of
+
+NETWORK = "network"
+# Far apart for every kind of colour vision.
+COLORS = ("#c44e52", "#2f6fb0", "#e69f00", "#222222", "#7fc4ee")
+ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3, "frameon": False, "fontsize": 8}
+Dies = FleetResult | Sequence[float] | np.ndarray
+UNITS = {
+    **dict.fromkeys(("tau_mem", "tau_syn", "tau_adapt", "t_ref"), (1e3, "ms")),
+    **dict.fromkeys(("v_threshold", "v_leak", "v_reset", "adaptation"), (1e3, "mV")),
+}
+STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "svg.hashsalt": "neurorobust",
+    "svg.fonttype": "none",
+}
+
+
+@runtime_checkable
+class History(Protocol):
+    """What :func:`neurorobust.fit` returns, as far as a figure needs it."""
+
+    rows: list[dict[str, float]]
+
+
+def raster(ax: Axes, spikes: np.ndarray | Tensor, dt: float, *, color: str | Sequence[str] = "k") -> Axes:
+    """One dot for every event: spikes (T, n), dt in seconds; a colour for all channels or one for each."""
+    spikes = _array(spikes)
+    step, channel = np.nonzero(spikes)
+    colors = color if isinstance(color, str) else np.asarray(color)[channel]
+    ax.scatter(step * dt * 1e3, channel, s=4, c=colors, marker="|", linewidths=1)
+    ax.set(xlim=(0, len(spikes) * dt * 1e3), ylim=(-1, spikes.shape[1]))
+    ax.grid(False)
+    return ax
+
+
+def membranes(
+    axes: Sequence[Axes],
+    v: np.ndarray | Tensor,
+    dt: float,
+    *,
+    threshold: np.ndarray | Tensor | None = None,
+    spikes: np.ndarray | Tensor | None = None,
+) -> Sequence[Axes]:
+    """Membrane potential of one neuron on each of the axes, top to bottom; the axes can be labelled anew.
+
+    Args:
+        v: potentials, shape (T, n), V. dt: time step, s.
+        threshold: shape (n,), or (T, n) where it adapts, V; dashed.
+        spikes: shape (T, n); a tick above the trace for each.
+    """
+    v = _array(v)
+    _check_axes(axes, v.shape[1], "one for each neuron")
+    time = np.arange(len(v)) * dt * 1e3
+    limit = None if threshold is None else np.broadcast_to(_array(threshold), v.shape) * 1e3
+    fired = None if spikes is None else _array(spikes) > 0
+    for i, ax in enumerate(axes):
+        ax.plot(time, v[:, i] * 1e3, color=COLORS[1], lw=1.2, label="membrane")
+        if limit is not None:
+            ax.plot(time, limit[:, i], color=COLORS[0], lw=1, ls="--", label="threshold")
+        if fired is not None:
+            low, high = ax.get_ylim()
+            ax.set_ylim(low, high + 0.18 * (high - low))
+            above = ax.get_xaxis_transform()
+            ax.vlines(time[fired[:, i]], 0.88, 0.98, transform=above, color=COLORS[3], lw=1.2, label="spike")
+        ax.set(ylabel=f"neuron {i}\n(mV)", xlim=(0, len(v) * dt * 1e3))
+    axes[0].legend(**ABOVE)
+    axes[-1].set_xlabel("time (ms)")
+    axes[0].figure.align_ylabels(axes)
+    return axes
+
+
+def distributions(
+    axes: Sequence[Axes],
+    before: Mapping[str, Tensor] | nn.Module,
+    after: Mapping[str, Tensor] | nn.Module | WorstCase,
+    *,
+    labels: tuple[str, str] = ("before", "after"),
+    bins: int = 40,
+) -> Sequence[Axes]:
+    """Histograms of every parameter before and after, one parameter on each of the axes, in the same bins.
+
+    Heights are fractions of each one's own elements, so a value set once per core compares with one per neuron.
+    Positive kinds have a logarithmic axis. Zeros (absent synapses) are left out, and counted in the legend.
+
+    Args:
+        before: a network, or parameters by name, SI units. after: the same, or the worst die found for that network.
+            What both name is drawn, in the order of ``before``.
+    """
+    if isinstance(after, WorstCase):
+        if not isinstance(before, nn.Module):
+            raise TypeError(f"before: got a {type(before).__name__}; expected the network whose worst die is drawn.")
+        worst, placement = after.deviations, placement_of(before)
+        after = apply(nominal(before), worst, placement)
+        before = {name: value for name, value in expand(nominal(before), placement).items() if name in worst}
+    before, after = _params(before), _params(after)
+    names = [name for name in before if name in after]
+    _check_axes(axes, len(names), "one for each parameter that both name")
+    for ax, name in zip(axes, names):
+        kind = kind_of(name)
+        factor, unit = UNITS.get(kind, (1.0, ""))
+        pair = [_array(params[name]).ravel() * factor for params in (before, after)]
+        shown = [values[values != 0] for values in pair]
+        edges = _edges(np.concatenate(shown), bins, kind in POSITIVE)
+        for j, (values, label) in enumerate(zip(shown, labels)):
+            zeros = len(pair[j]) - len(values)
+            ax.hist(
+                values,
+                edges.tolist(),
+                weights=np.full(len(values), 1 / max(len(values), 1)),
+                histtype="stepfilled",
+                color=(COLORS[j], 0.3),
+                edgecolor=COLORS[j],
+                lw=1.2,
+                label=f"{label}, {zeros} zeros left out" if zeros else label,
+            )
+        if kind in POSITIVE:
+            ax.set_xscale("log")
+            ticks = sorted({float(f"{tick:.2g}") for tick in np.geomspace(edges[0], edges[-1], 6)[1:-1]})
+            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            ax.xaxis.set_minor_locator(NullLocator())
+        ax.set(xlabel=f"{name} ({unit})" if unit else name, ylabel="fraction", xlim=(edges[0], edges[-1]))
+        ax.legend(**ABOVE | {"ncols": 1 if any(len(values) < len(all_) for values, all_ in zip(shown, pair)) else 2})
+    return axes
+
+
+def fleet_violins(
+    ax: Axes,
+    groups: FleetResult | Mapping[str, FleetResult] | Mapping[str, Mapping[str, Dies]],
+    spec: float | None = None,
+) -> Axes:
+    """The score over dies: a violin, every die, and the mean, for each network in each group.
+
+    Args:
+        groups: one fleet; ``{network: fleet}``, grouped by chip; or ``{condition: {network: fleet, or one value a
+            die}}``.
+        spec: a line at the specification.
+    """
+    groups = _by_condition(groups)
+    networks = list(dict.fromkeys(name for group in groups.values() for name in group))
+    width = 0.8 / len(networks)
+    colors = [COLORS[j % len(COLORS)] for j in range(len(networks))]
+    spread = np.random.default_rng(0)
+    for i, group in enumerate(groups.values()):
+        for j, name in enumerate(networks):
+            if name not in group:
+                continue
+            values, x = _scores(group[name]), i + (j - (len(networks) - 1) / 2) * width
+            if np.ptp(values) > 0:
+                violin = ax.violinplot(values, [x], widths=0.9 * width, showextrema=False)
+                setp(violin["bodies"], facecolor=colors[j], alpha=0.3)
+            ax.scatter(x + spread.uniform(-0.12, 0.12, len(values)) * width, values, s=5, color=colors[j], alpha=0.6)
+            ax.hlines(values.mean(), x - 0.3 * width, x + 0.3 * width, color=colors[j], lw=2)
+            ax.annotate(
+                f"{'min ' if len(networks) < 4 else ''}{values.min():.3f}",
+                (x, values.min()),
+                (0, -11),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color="0.25",
+            )
+    if spec is not None:
+        ax.axhline(spec, color="0.4", lw=1, ls="--", label=f"specification {spec:.2f}")
+    for j, name in enumerate(networks):
+        ax.plot([], [], color=colors[j], lw=4, alpha=0.6, label=name)
+    ax.set_xticks(range(len(groups)), list(groups))
+    ax.set(ylabel=_figure_of_merit(*(dies for group in groups.values() for dies in group.values())))
+    ax.set_xlim(-0.6, len(groups) - 0.4)
+    ax.margins(y=0.1)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(networks) + 1, frameon=False)
+    return ax
+
+
+def yield_curve(ax: Axes, values: FleetResult | Mapping[str, Dies], spec: float | None = None) -> Axes:
+    """Fraction of dies that reach a specification, for every specification, so that none has to be chosen.
+
+    Args:
+        values: one fleet, or ``{network: fleet, or one value a die}``.
+        spec: a line at one specification.
+    """
+    fleets = {NETWORK: values} if isinstance(values, FleetResult) else values
+    scores = {name: np.sort(_scores(dies)) for name, dies in fleets.items()}
+    lowest = min(reached[0] for reached in scores.values())
+    for j, (name, reached) in enumerate(scores.items()):
+        fraction = 1 - np.arange(len(reached)) / len(reached)
+        steps = np.r_[min(0, lowest), reached, 1], np.r_[1, fraction, 0]
+        ax.step(*steps, where="pre", color=COLORS[j % len(COLORS)], lw=2, label=name)
+    if spec is not None:
+        ax.axvline(spec, color="0.4", lw=1, ls="--", label=f"specification {spec:.2f}")
+    ax.set(xlabel=f"specification: {_figure_of_merit(*fleets.values())} ≥", ylabel="yield", ylim=(0, 1.02))
+    ax.set_xlim(max(0, lowest - 0.02) if lowest >= 0 else lowest - 0.02, 1)
+    ax.legend(loc="lower left")
+    return ax
+
+
+def attack_curve(ax: Axes, curves: Mapping[Any, Any], chance: float | None = None) -> Axes:
+    """Balanced accuracy against the attack's size ζ.
+
+    Args:
+        curves: ``{ζ: worst case, or its balanced accuracy}`` of one network, ``{network: {ζ: …}}``, or
+            ``{network: {suite: {ζ: …}}}``; each suite has its own line style.
+        chance: what guessing gives; by default 1 over the number of classes of the first worst case.
+    """
+    whole = curves if _depth(curves) > 1 else {NETWORK: curves}
+    by_network = {name: found if _depth(found) > 1 else {"": found} for name, found in whole.items()}
+    styles = ("-", ":", "--", "-.")
+    suites = list(dict.fromkeys(suite for network in by_network.values() for suite in network))
+    for j, (network, by_suite) in enumerate(by_network.items()):
+        for suite, points in by_suite.items():
+            size, found = zip(*sorted(points.items(), key=lambda point: point[0]))
+            if chance is None:
+                chance = next((1 / len(worst.recall) for worst in found if getattr(worst, "recall", ())), None)
+            value = [worst.score if isinstance(worst, WorstCase) else worst for worst in found]
+            style, label = styles[suites.index(suite) % len(styles)], f"{network}, {suite}" if suite else network
+            ax.plot(size, value, style, color=COLORS[j % len(COLORS)], marker="o", ms=3.5, label=label)
+    if chance is not None:
+        ax.axhline(chance, color="0.6", lw=1)
+        ax.annotate("chance", (0, chance), (2, 3), textcoords="offset points", fontsize=8, color="0.4")
+    ax.set(xlabel="attack size ζ (relative)", ylabel="balanced accuracy", ylim=(0, 1.02))
+    ax.set_xlim(left=0)
+    ax.legend()
+    return ax
+
+
+def landscape(axes: Sequence[Axes], found: Landscape | Mapping[str, Landscape]) -> Sequence[Axes]:
+    """Loss along lines through the nominal parameters, random directions on the first of two axes, the adversarial one
+    on the second, on the same scale; a thin line for each random direction and a thick one for their mean.
+
+    Args:
+        axes: two, side by side. found: what :func:`neurorobust.evaluation.landscape` found, or ``{network: …}``.
+    """
+    _check_axes(axes, 2, "random, adversarial")
+    found = {NETWORK: found} if isinstance(found, Landscape) else found
+    for j, (name, lines) in enumerate(found.items()):
+        color = COLORS[j % len(COLORS)]
+        for line in lines.loss:
+            axes[0].plot(lines.a, line, color=color, lw=0.6, alpha=0.5)
+        for ax, line in zip(axes, (lines.loss.mean(0), lines.adversarial_loss)):
+            ax.plot(lines.a, line, color=color, lw=2, label=name)
+    for ax, which in zip(axes, ("random directions", "the adversarial direction")):
+        ax.set(xlabel=f"place a on {which}", ylabel="loss", yscale="log")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    axes[0].legend(**ABOVE)
+    low, high = zip(*(ax.get_ylim() for ax in axes))
+    for ax in axes:
+        ax.set_ylim(min(low), max(high))
+    return axes
+
+
+def sensitivity_bars(axes: Sequence[Axes], rows: Sensitivity | pd.DataFrame, level: str = "kind") -> Sequence[Axes]:
+    """What each part of a network costs when it alone deviates, in the order of the rows, first on top.
+
+    Args:
+        axes: two, side by side: balanced accuracy as measured (random dies from worst to mean, and attacked), and the
+            loss added at the worst corner to first order, on a logarithmic axis.
+        rows: what :func:`neurorobust.sensitivity` found, or some rows of its table. Of a regression they hold R²: label
+            the first axis anew.
+        level: of a whole result, the level that is drawn, one of ``neurorobust.evaluation.sensitivity.LEVELS``.
+    """
+    if isinstance(rows, Sensitivity):
+        if level not in LEVELS:
+            raise unknown("level", level, LEVELS)
+        rows = rows.table().query("level == @level")
+    _check_axes(axes, 2, "measured, first order")
+    measured, slope = axes
+    y = np.arange(len(rows))
+    nominal = float(rows["nominal"].iloc[0])
+    measured.axvline(nominal, color="0.4", lw=1, ls="--", label="nominal")
+    measured.hlines(y, rows["attacked"], nominal, color=COLORS[0], lw=1, alpha=0.5)
+    measured.scatter(rows["attacked"], y, s=34, color=COLORS[0], marker="D", label="attacked", zorder=3)
+    measured.hlines(y, rows["random_min"], rows["random_mean"], color=COLORS[1], lw=5, alpha=0.4)
+    measured.scatter(rows["random_mean"], y, s=34, color=COLORS[1], label="random dies: mean, to worst", zorder=4)
+    measured.set_yticks(y, [f"{_part(row)} ({row['elements']})" for row in rows.to_dict("records")])
+    measured.set(xlabel="balanced accuracy", ylabel="part (elements)", ylim=(len(rows) - 0.5, -0.5))
+    measured.legend(**ABOVE)
+    added = rows["first_order"].to_numpy(dtype=float)
+    drawn = added > 0
+    slope.barh(y[drawn], added[drawn], color=COLORS[3], height=0.6)
+    if drawn.any():
+        slope.set_xscale("log")
+        slope.xaxis.set_minor_formatter(NullFormatter())
+        slope.set_xlim(added[drawn].min() / 10, added[drawn].max() * 2)
+    for i in np.flatnonzero(~drawn):
+        text = "no slope" if np.isnan(added[i]) else "0"
+        slope.annotate(
+            text, (0, i), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center"
+        )
+    slope.set_yticks(y, [""] * len(y))
+    slope.set(xlabel="loss added at the worst corner (first order)", ylim=(len(rows) - 0.5, -0.5))
+    return axes
+
+
+def synapse_map(
+    ax: Axes, values: np.ndarray | Sensitivity, name: str = "", *, label: str = "loss added at the worst corner"
+) -> Axes:
+    """A heat map of the synapses of a layer, row = target, column = source, with a logarithmic colour bar.
+
+    Three decades below the largest value are told apart; absent synapses (NaN) are grey.
+
+    Args:
+        values: what :func:`neurorobust.sensitivity` found, or an array ≥ 0, shape (n_out, n_in); the positions of a
+            kernel lie side by side.
+        name: of a whole result, the weight that is drawn.
+    """
+    values = values.first_order(name) if isinstance(values, Sensitivity) else values
+    values = values.reshape(len(values), -1)
+    top = np.nanmax(values)
+    if not top > 0:
+        raise ValueError("values: all are 0 or NaN; expected a positive one.")
+    ax.set_facecolor("0.85")
+    shown = np.ma.masked_invalid(np.clip(values, top / 1e3, None))
+    image = ax.imshow(
+        shown, norm=LogNorm(top / 1e3, top), cmap="magma_r", aspect="auto", interpolation="none", rasterized=True
+    )
+    ax.figure.colorbar(image, ax=ax, label=label, extend="min")
+    ax.grid(False)
+    ax.set(xlabel="source (grey: no synapse)", ylabel="target neuron")
+    return ax
+
+
+def training(axes: Sequence[Axes], rows: History | Sequence[Mapping[str, float]] | pd.DataFrame) -> Sequence[Axes]:
+    """Loss on the first of two axes, validation scores and the epoch that was kept on the second.
+
+    Args:
+        rows: a :class:`neurorobust.train.fit.History`, its rows, or ``pd.read_csv(folder / "log.csv")``.
+    """
+    _check_axes(axes, 2, "loss, validation")
+    table = pd.DataFrame(rows.rows if isinstance(rows, History) else rows)
+    axes[0].plot(table["epoch"], table["loss"], color=COLORS[3], lw=1.5)
+    axes[0].set(xlabel="epoch", ylabel="training loss")
+    looked = table.dropna(subset="score")
+    for color, column in zip((COLORS[1], COLORS[0], COLORS[3]), ("clean", "attacked", "score")):
+        label = "score: their mean" if column == "score" else column
+        axes[1].plot(looked["epoch"], looked[column], color=color, lw=1.5, marker="o", ms=3, label=label)
+    if len(looked):
+        best = looked[looked["score"] == looked["score"].max()]["epoch"].iloc[-1]
+        axes[1].axvline(best, color="0.4", lw=1, ls="--", label=f"kept: epoch {best:.0f}")
+        axes[1].legend(**ABOVE | {"ncols": 2})
+    axes[1].set(xlabel="epoch", ylabel="balanced accuracy, validation")
+    return axes
+
+
+def _params(of: Mapping[str, Tensor] | nn.Module) -> Params:
+    return nominal(of) if isinstance(of, nn.Module) else dict(of)
+
+
+def _scores(dies: Dies) -> np.ndarray:
+    return dies.score if isinstance(dies, FleetResult) else np.asarray(dies)
+
+
+def _figure_of_merit(*dies: Dies) -> str:
+    """What a fleet's score is: R² for fleets of a regression."""
+    regression = any(isinstance(fleet, FleetResult) and fleet.accuracy is None for fleet in dies)
+    return "R²" if regression else "balanced accuracy"
+
+
+def _by_condition(
+    groups: FleetResult | Mapping[str, FleetResult] | Mapping[str, Mapping[str, Dies]],
+) -> Mapping[str, Mapping[str, Dies]]:
+    """Fleets by condition and network; those without a condition by chip."""
+    if isinstance(groups, FleetResult):
+        return {groups.chip: {NETWORK: groups}}
+    found: dict[str, dict[str, Dies]] = {}
+    for name, group in groups.items():
+        if isinstance(group, FleetResult):
+            found.setdefault(group.chip, {})[name] = group
+        else:
+            found[name] = dict(group)
+    return found
+
+
+def _depth(curves: Mapping[Any, Any]) -> int:
+    """How many mappings are nested."""
+    return 1 + max((_depth(value) for value in curves.values() if isinstance(value, Mapping)), default=0)
+
+
+def _array(values: np.ndarray | Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _check_axes(axes: Sequence[Axes], n: int, meaning: str) -> None:
+    if len(axes) != n:
+        raise ValueError(f"axes: got {len(axes)}; expected {n}: {meaning}.")
+
+
+def _edges(values: np.ndarray, bins: int, log: bool) -> np.ndarray:
+    """Edges of bins that hold all values, with room at both ends."""
+    if not len(values):
+        return np.linspace(0.5, 2, bins + 1)
+    if log:
+        low, high = np.log(values.min()), np.log(values.max())
+        room = max(0.05 * (high - low), 0.05)
+        return np.exp(np.linspace(low - room, high + room, bins + 1))
+    room = max(0.05 * np.ptp(values), 0.05 * np.abs(values).max())
+    return np.linspace(values.min() - room, values.max() + room, bins + 1)
+
+
+def _part(row: Mapping[str, Any]) -> str:
+    """The name of a row of the table of sensitivities."""
+    if row["parameter"] != ALL:
+        return row["parameter"]
+    return " ".join(part for part in (row["layer"], row["kind"]) if part != ALL) or "the whole network"
+
+
+def save(figure: Figure, path: str | Path, suffixes: Sequence[str] = (".png", ".svg")) -> None:
+    """Write a figure as PNG and SVG, or only one of them, each whole or not at all; ``path`` is without suffix."""
+    for suffix in suffixes:
+        metadata = {"Date": None} if suffix == ".svg" else {}
+        with files.replacing(Path(path).with_suffix(suffix)) as temporary:
+            figure.savefig(temporary, format=suffix[1:], dpi=150, bbox_inches="tight", metadata=metadata)

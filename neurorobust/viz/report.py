@@ -1,0 +1,297 @@
+"""From ``results.json`` to what people look at: a table, figures, ``results.csv`` and one self-contained page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from .._util import files
+from . import plotting
+
+CAPTIONS = {
+    "example": "A beat of each class, the events it becomes, and the spikes of the hidden neurons.",
+    "fleet": "Balanced accuracy of every die: each dot is one die, the bar is the mean, and the same dies carry both "
+    "networks.",
+    "yield": "Yield: the fraction of dies that reach a specification, whatever it is; dashed is the one in the table.",
+    "attack": "Balanced accuracy on the worst die each attack found inside the ball of size ζ.",
+}
+
+
+def read(folder: Path) -> dict:
+    """The results of a demo.
+
+    Raises:
+        FileNotFoundError, ValueError: there are none, or they are not whole.
+    """
+    path = Path(folder) / "results.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"report: no results.json in {str(folder)!r}; expected a folder that `neurorobust demo` wrote."
+        )
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        results["networks"]["standard"]["fleet"]["balanced_accuracy"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"report: {path} is truncated or foreign ({error}); run `neurorobust demo` again.") from error
+    return results
+
+
+def write(folder: Path) -> Path:
+    """Write figures (PNG and SVG), ``results.csv`` and ``report.html`` from ``results.json`` in the same folder."""
+    results = read(folder)
+    folder = files.folder(folder)
+    with matplotlib.rc_context(plotting.STYLE):
+        try:
+            table, figures = tidy(results), {name: draw(results) for name, draw in _DRAW.items()}
+            _page(results, {})
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"report: {folder / 'results.json'} lacks or garbles {error}; run `neurorobust demo` again."
+            ) from error
+        for name, figure in figures.items():
+            plotting.save(figure, folder / name)
+    with files.replacing(folder / "results.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    images = {name: (folder / f"{name}.png").read_bytes() for name in figures}
+    files.write_text(folder / "report.html", _page(results, images))
+    return folder / "report.html"
+
+
+def columns(results: dict) -> tuple[list[str], list[list[str]]]:
+    """The one table: header, and a row for each network."""
+    spec = results["spec"]
+    header = ["network", "nominal", "programmed", "fleet mean", "5th pct", "min", f"yield ≥ {spec:.2f} [95 %]"]
+    header += ["mismatch 0.3 mean", "min", "ten steps 0.05", "0.1", "strong 0.05", "0.1"]
+    rows = []
+    for name, entry in results["networks"].items():
+        fleet, spread = entry["fleet"], entry["mismatch"]
+        low, high = fleet["yield"]["ci95"]
+        row = [name] + [f"{fleet[key]:.3f}" for key in ("nominal", "programmed", "mean", "q05", "min")]
+        row += [
+            f"{fleet['yield']['fraction']:.2f} [{low:.2f}, {high:.2f}]",
+            f"{spread['mean']:.3f}",
+            f"{spread['min']:.3f}",
+        ]
+        for suite in ("ten", "strong"):
+            for zeta in ("0.05", "0.1"):
+                found = entry["attacks"][suite].get(zeta)
+                row.append("–" if found is None else f"{found['balanced_accuracy']:.3f}")
+        rows.append(row)
+    return header, rows
+
+
+def table(results: dict) -> Table:
+    """The one table, for a terminal: as many rows as it has columns, so that it fits any width."""
+    header, rows = columns(results)
+    shown = Table(
+        title=f"{results['task']} on {results['chip']}: balanced accuracy on test beats", title_justify="left"
+    )
+    shown.add_column("", no_wrap=True)
+    for row in rows:
+        shown.add_column(row[0], justify="right", no_wrap=True)
+    words = {4: "fleet 5th percentile", 5: "fleet min", 8: "mismatch 0.3 min", 10: "ten steps 0.1", 12: "strong 0.1"}
+    for i, name in enumerate(header[1:], 1):
+        shown.add_row(words.get(i, name), *(row[i] for row in rows), end_section=i in (2, 6, 8, 10))
+    return shown
+
+
+def tidy(results: dict) -> pd.DataFrame:
+    """Every measured number: network, measure, level (mismatch or ζ), die, class, value."""
+    rows: list[tuple] = []
+    for name, entry in results["networks"].items():
+        for measure, level, fleet in (("chip", None, entry["fleet"]), ("mismatch", 0.3, entry["mismatch"])):
+            for die, (accuracy, balanced) in enumerate(zip(fleet["accuracy"], fleet["balanced_accuracy"])):
+                rows.append((name, f"{measure} accuracy", level, die, None, accuracy))
+                rows.append((name, f"{measure} balanced accuracy", level, die, None, balanced))
+            for label, value in zip(results["classes"], fleet["recall"]):
+                rows.append((name, f"{measure} mean recall", level, None, label, value))
+        for key in ("nominal", "programmed"):
+            rows.append((name, f"{key} balanced accuracy", None, None, None, entry["fleet"][key]))
+        for suite, found in entry["attacks"].items():
+            for zeta, worst in found.items():
+                rows.append(
+                    (name, f"{suite} attack balanced accuracy", float(zeta), None, None, worst["balanced_accuracy"])
+                )
+                for label, value in zip(results["classes"], worst["recall"]):
+                    rows.append((name, f"{suite} attack recall", float(zeta), None, label, value))
+    return pd.DataFrame(rows, columns=["network", "measure", "level", "die", "class", "value"])
+
+
+def _example(results: dict) -> Figure:
+    shown = results["example"]
+    names = list(results["networks"])
+    figure = Figure(figsize=(9, 2.2 + 2.2 * (1 + len(names))), layout="constrained")
+    axes = figure.subplots(2 + len(names), len(shown), sharex=True, squeeze=False)
+    for column, (label, beat) in zip(axes.T, shown.items()):
+        dt, half = beat["dt"], beat["channels"] // 2
+        if beat["recording"] is not None:
+            column[0].plot(np.arange(beat["steps"]) * dt * 1e3, beat["recording"], color="0.2")
+        column[0].set(title=label, ylabel="ECG (z-score)")
+        events = _dense(beat["events"], beat["steps"], beat["channels"])
+        plotting.raster(
+            column[1], events, dt, color=[plotting.COLORS[2]] * half + [plotting.COLORS[3]] * (beat["channels"] - half)
+        )
+        column[1].set(ylabel="event channel\n(up, then down)")
+        for ax, color, name in zip(column[2:], plotting.COLORS, names):
+            spikes = _dense(beat["spikes"][name], beat["steps"], beat["neurons"][name])
+            plotting.raster(ax, spikes, dt, color=color).set(ylabel=f"hidden neuron\n({name})")
+        column[-1].set(xlabel="time (ms)")
+    return figure
+
+
+def _dense(pairs: list, steps: int, n: int) -> np.ndarray:
+    dense = np.zeros((steps, n))
+    if pairs:
+        dense[tuple(np.asarray(pairs).T)] = 1
+    return dense
+
+
+def _groups(results: dict) -> dict[str, dict[str, list[float]]]:
+    """Balanced accuracy of every die, by condition and network."""
+    titles = {"fleet": f"dies of {results['chip']}", "mismatch": "dies with mismatch 0.3"}
+    return {
+        f"{results['chips']} {title}": {
+            name: entry[key]["balanced_accuracy"] for name, entry in results["networks"].items()
+        }
+        for key, title in titles.items()
+    }
+
+
+def _yield(results: dict) -> Figure:
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    groups = _groups(results)
+    for ax, (title, values) in zip(figure.subplots(1, len(groups), sharey=True), groups.items()):
+        plotting.yield_curve(ax, values, results["spec"]).set_title(title)
+        ax.legend(loc="lower left")
+    return figure
+
+
+def _fleet(results: dict) -> Figure:
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    plotting.fleet_violins(figure.subplots(), _groups(results), results["spec"])
+    return figure
+
+
+def _attack(results: dict) -> Figure:
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    curves: dict = {}
+    for name, entry in results["networks"].items():
+        for suite, title in (("ten", "ten steps"), ("strong", "strong suite")):
+            points = {float(zeta): found["balanced_accuracy"] for zeta, found in entry["attacks"][suite].items()}
+            curves.setdefault(name, {})[title] = {0.0: entry["nominal_attacked"]} | points
+    plotting.attack_curve(figure.subplots(), curves, chance=1 / len(results["classes"]))
+    return figure
+
+
+_DRAW = {"example": _example, "fleet": _fleet, "yield": _yield, "attack": _attack}
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem } .lead { color: #555; margin-top: .2rem }
+.scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem }
+th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid #ddd } th { vertical-align: bottom }
+td { white-space: nowrap }
+td:first-child, th:first-child { text-align: left; font-weight: 600 } th[colspan] { text-align: center }
+img { width: 100% } figure { margin: 1rem 0 } figcaption, small { color: #555 } code { background: #f4f4f4 }
+"""
+
+
+def _page(results: dict, images: dict[str, bytes]) -> str:
+    text = html.escape
+    figures = ""
+    for name, caption in CAPTIONS.items():
+        data = base64.b64encode(images.get(name, b"")).decode()
+        figures += (
+            f'<figure><img alt="{text(caption)}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{text(caption)}</figcaption></figure>\n"
+        )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>neurorobust: {text(results["task"])} on {text(results["chip"])}</title><style>{STYLE}</style></head><body>
+<h1>{text(results["task"])} on {text(results["chip"])}</h1>
+<p class="lead">Two spiking networks, one trained the ordinary way and one by neurorobust, on the same
+{results["chips"]} simulated dies and under the same attacks. {text(verdict(results))}</p>
+<h2>What was measured</h2>
+<div class="scroll"><table>{_rows(results)}</table></div>
+<p><small>Balanced accuracy on test beats, chance {1 / len(results["classes"]):g}.
+Nominal, programmed, fleet and mismatch: all
+{results["test_samples"]} test beats; attacks: {results["attacked_samples"]} of them, on unquantized nominal parameters,
+every kind attacked. Training never saw these dies or beats. Yield: fraction of dies with balanced accuracy ≥
+{results["spec"]:.2f}, with its exact 95 % interval.</small></p>
+<h2>What it looks like</h2>
+{figures}
+<h2>How it was done</h2>
+<ul>{"".join(f"<li>{text(line)}</li>" for line in notes(results))}</ul>
+<h3>Programming</h3>
+<div class="scroll"><table>{_programming(results)}</table></div>
+<p><small>neurorobust {text(results["version"])} · seed {results["seed"]} ·
+<code>neurorobust demo --seed {results["seed"]}</code> · {results["seconds"]:.0f} s in all · numbers of every die in
+<code>results.csv</code> and <code>results.json</code></small></p>
+</body></html>
+"""
+
+
+def _rows(results: dict) -> str:
+    header, rows = columns(results)
+    groups = [("", 1), ("one ideal chip", 2), (f"{results['chips']} dies of {results['chip']}", 4), ("mismatch 0.3", 2)]
+    groups += [("ten-step attack ζ", 2), ("strong attack ζ", 2)]
+    short = [*header[:3], "mean", *header[4:7], "mean", "min", "0.05", "0.1", "0.05", "0.1"]
+    lines = ["".join(f'<th colspan="{span}">{html.escape(name)}</th>' for name, span in groups)]
+    lines.append("".join(f"<th>{html.escape(name)}</th>" for name in short))
+    lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+    return "".join(f"<tr>{line}</tr>" for line in lines)
+
+
+def _programming(results: dict) -> str:
+    header = ["network", "core", "synapses", "four currents (nA)", "gain (nA per unit)", "rms error", "became 0"]
+    lines = ["".join(f"<th>{name}</th>" for name in header)]
+    for name, entry in results["networks"].items():
+        for row in entry["programming"]:
+            currents = ", ".join(f"{current * 1e9:.2f}" for current in row["currents_A"])
+            cells = [name, row["core"], row["synapses"], currents, f"{row['gain_A_per_unit'] * 1e9:.3g}"]
+            cells += [f"{100 * row['rms_error']:.1f} %", row["became_zero"]]
+            lines.append("".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells))
+    return "".join(f"<tr>{line}</tr>" for line in lines)
+
+
+def verdict(results: dict) -> str:
+    """One sentence, whichever network wins: the paired comparison on the chip's own dies."""
+    paired, chip = results["paired"], results["chip"]
+    low, high = (float("nan") if bound is None else bound for bound in paired["ci95"])
+    if low > 0:
+        who = "On these dies the robust network is better"
+    elif high < 0:
+        who = "On these dies the standard network is better"
+    else:
+        who = "On these dies neither network is better for certain"
+    return (
+        f"{who}: robust − standard = {100 * paired['difference']:+.2f} points of balanced accuracy on {chip} "
+        f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}, paired over {paired['n']} dies; "
+        f"ahead on {paired['better']})."
+    )
+
+
+def notes(results: dict) -> list[str]:
+    """What a reader must know to believe the table."""
+    lines = [
+        "The read-out is computed on the host: it is not quantized, but mismatched and attacked like everything else.",
+        f"Both networks were chosen by the same rule: {results['selection']}.",
+        "The strong suite holds the ten-step attack and random search among its candidates; the worst counts. Every "
+        "die an attack looks at counts, not only its last. Where ten steps reach chance the suite was not run; "
+        "their figure stands in its place: it could only find worse.",
+    ]
+    for name, entry in results["networks"].items():
+        line = f"{name}: {entry['title']}; {entry['epochs']} of {entry['epochs_planned']} epochs"
+        line += f" in {entry['seconds']:.0f} s"
+        line += f", epoch {entry['best_epoch'] + 1} kept"
+        lines.append(line + ("; training was ended by its time budget." if entry["out_of_time"] else "."))
+        recall = ", ".join(f"{label} {value:.3f}" for label, value in zip(results["classes"], entry["fleet"]["recall"]))
+        lines.append(f"{name}: mean recall over dies of {results['chip']}: {recall}.")
+    return lines + list(results.get("chip_notes", ()))
