@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import attacks, chip, interop, regularizers
+from . import attacks, chip, data, interop, nn, regularizers, train
 from .attacks import Ball
 from .chip import mismatch
 from .core import noise
@@ -33,13 +33,15 @@ __all__ = [
     "attacks",
     "chip",
     "compare",
+    "data",
     "evaluate",
     "fit",
-    "foreign",
     "from_snntorch",
+    "interop",
     "load",
     "mismatch",
     "neurons",
+    "nn",
     "noise",
     "nominal",
     "plotting",
@@ -49,6 +51,7 @@ __all__ = [
     "sensitivity",
     "tasks",
     "to_snntorch",
+    "train",
     "transfer",
     "worst_case",
     "wrap",
@@ -61,7 +64,7 @@ def __getattr__(name: str) -> Any:
     if name in ("from_snntorch", "to_snntorch"):
         return getattr(interop, name)
     if name == "plotting":
-        from importlib import import_module
+        from .viz import plotting
 
-        return import_module(".plotting", __name__)
+        return plotting
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

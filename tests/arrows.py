@@ -4,42 +4,32 @@ from __future__ import annotations
 
 from functools import cache
 
-LEAVES = {"errors", "files", "console"}
+LEAVES = {"_util"}
 
-# What each part of the package may import, besides the leaves and whatever these may import in turn.
+# The parts that each part of the package may import, besides the leaves and whatever these may import in turn.
 ARROWS: dict[str, set[str]] = {
-    "randomness": set(),
-    "params": {"randomness", "noise"},
-    "surrogate": {"params"},
-    "kernels": {"surrogate"},
-    "connections": {"kernels"},
-    "neurons": {"connections"},
-    "network": {"neurons"},
-    "foreign": {"kernels"},
-    "laws": {"params"},
-    "quantization": {"params"},
-    "drift": {"params"},
-    "noise": set(),
-    "defects": {"params"},
-    "sites": {"params"},
+    "core": set(),
+    "dynamics": {"core"},
+    "kernels": {"dynamics"},
+    "nn": {"kernels"},
+    "interop": {"kernels"},
+    "laws": {"core"},
+    "quantization": {"core"},
+    "drift": {"core"},
+    "defects": {"core"},
+    "sites": {"core"},
     "chip": {"laws", "quantization", "drift", "defects", "sites"},
-    "attacks": {"params"},
-    "bounds": {"network", "foreign", "attacks"},
-    "regularizers": {"attacks", "network", "chip", "bounds"},
-    "tasks": {"network", "foreign", "chip"},
-    "discovery": {"chip"},
-    "storage": {"network", "tasks", "discovery"},
-    "evaluation": {"network", "chip", "attacks", "tasks", "bounds"},
-    "deploy": {"network", "chip", "attacks", "tasks"},
-    "training": {"network", "regularizers", "evaluation", "tasks"},
-    "methods": {"regularizers", "training"},
-    "plotting": {"evaluation"},
-    "report": {"evaluation", "plotting", "storage"},
-    "demo": {"methods", "report", "storage"},
-    "zoo": {"storage"},
-    "reproduction": {"methods", "plotting", "zoo"},
-    "parallel": {"network"},
-    "cli": {"demo", "deploy", "reproduction"},
+    "attacks": {"core"},
+    "bounds": {"nn", "interop", "attacks"},
+    "regularizers": {"attacks", "nn", "chip", "bounds"},
+    "data": {"nn", "interop", "chip"},
+    "io": {"nn", "data", "chip"},
+    "evaluation": {"nn", "chip", "attacks", "data", "bounds"},
+    "train": {"nn", "regularizers", "evaluation", "data"},
+    "viz": {"evaluation", "io"},
+    "demo": {"train", "viz", "io"},
+    "reproduction": {"train", "viz", "io"},
+    "cli": {"demo", "reproduction"},
 }
 
 

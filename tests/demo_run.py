@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from unittest import mock
 
+import neurorobust as nr
 import neurorobust.cli
 from neurorobust.data import tasks
 from neurorobust.demo import Size
@@ -27,7 +28,7 @@ class Ran:
     err: str
 
 
-def cli(*arguments: object, task: Callable[[], tasks.Task] | None = None) -> Ran:
+def cli(*arguments: object, task: Callable[[], nr.data.Task] | None = None) -> Ran:
     """`neurorobust ARGUMENTS`, in this process, its data read once; ``task`` stands in for ecg."""
     out, err = io.StringIO(), io.StringIO()
     argv = ["neurorobust", *map(str, arguments)]
@@ -46,13 +47,13 @@ def cli(*arguments: object, task: Callable[[], tasks.Task] | None = None) -> Ran
 
 
 @cache
-def beats() -> tasks.Task:
+def beats() -> nr.data.Task:
     """Heart beats, all of them."""
     return tasks.ecg()
 
 
 @cache
-def few_beats() -> tasks.Task:
+def few_beats() -> nr.data.Task:
     """Heart beats, so few that a demo takes seconds."""
     task = beats()
     return replace(task, train=task.train.first(200), validation=task.validation.first(40), test=task.test.first(60))

@@ -179,7 +179,7 @@ def test_a_worker_runs_in_its_own_process():
     work = TINY["W2"]
     worker = measuring.Worker(peers.OURS, work, 1)
     assert worker.refused is None
-    np.testing.assert_allclose(worker.logits, ours.logits(work, nr.neurons.DelayedSubtract()).numpy(), rtol=1e-4)
+    np.testing.assert_allclose(worker.logits, ours.logits(work, nr.nn.DelayedSubtract()).numpy(), rtol=1e-4)
     assert worker.run().seconds > 0
     assert 100 < worker.stop() < 5000
     assert worker.process.exitcode == 0
@@ -194,7 +194,7 @@ class FakeWorker:
     def __init__(self, name, work, threads):
         self.refused = "not installed (norse)" if name == "norse" else None
         self.seconds = 0.010 if name == peers.OURS else 0.025
-        self.reset, self.logits = "Subtract", ours.logits(work, nr.neurons.Subtract()).numpy()
+        self.reset, self.logits = "Subtract", ours.logits(work, nr.nn.Subtract()).numpy()
 
     def run(self):
         return Sample(self.seconds)

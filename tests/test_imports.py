@@ -1,10 +1,11 @@
-"""The imports, read from the source, against the direction of dependencies in design.md."""
+"""The imports, read from the source, against the directions in arrows.py; imports for types count."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import pkgutil
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from arrows import ARROWS, LEAVES, allowed
 import neurorobust
 
 ROOT = Path(neurorobust.__file__).parent
+FOLDERS = ("neurorobust", "chipmodels", "benchmarks", "docs")
 
 
 def part_of(path: Path) -> str:
@@ -62,6 +64,51 @@ def test_imports_point_one_way(path):
     assert part in ARROWS, f"{part} is new: say in tests/arrows.py what it may import"
     targets -= {part} | ({"__version__"} if part in ("demo", "cli", "storage", "report", "reproduction") else set())
     assert targets <= allowed(part), f"{part} may not import {sorted(targets - allowed(part))}"
+
+
+def imported_modules(root: Path) -> dict[str, set[str]]:
+    """Each module below some folders of ``root``, and those of them that it imports, for types too; a package that is
+    imported for one of its modules counts as this module."""
+    files = {}
+    for path in (path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py"))):
+        parts = path.relative_to(root).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+
+    def nearest(name: str) -> str:
+        return name if name in files else name.rpartition(".")[0]
+
+    return {
+        name: {nearest(i) for i in imports_of(path, ".".join(path.relative_to(root).parts[:-1]))}
+        & files.keys() - {name}
+        for name, path in files.items()
+    }
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other, one after the other; empty if there is no such circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_modules_import_each_other():
+    """No circle of imports in the package, the chip models, the benchmarks or the documentation."""
+    graph = imported_modules(ROOT.parent)
+    assert {name.split(".")[0] for name in graph} == set(FOLDERS)
+    assert circle(graph) == []
+
+
+def test_the_test_finds_a_circle_of_types(tmp_path):
+    """Two modules, one of which imports the other for types only, are a circle."""
+    for folder in FOLDERS:
+        (tmp_path / folder).mkdir()
+    (tmp_path / "docs" / "a.py").write_text("from docs.b import B\n")
+    (tmp_path / "docs" / "b.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import A\n"
+    )
+    assert set(circle(imported_modules(tmp_path))) == {"docs.a", "docs.b"}
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))

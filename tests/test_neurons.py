@@ -18,7 +18,16 @@ from neurorobust.core.apply import apply
 from neurorobust.core.params import KINDS
 from neurorobust.core.placement import expand
 from neurorobust.core.run import forward, nominal, run
-from neurorobust.dynamics import DelayedSubtract, DelayedToValue, NoReset, Reset, SnntorchSubtract, Subtract, ToValue
+from neurorobust.dynamics import (
+    DelayedSubtract,
+    DelayedToValue,
+    Dynamics,
+    NoReset,
+    Reset,
+    SnntorchSubtract,
+    Subtract,
+    ToValue,
+)
 from neurorobust.dynamics.surrogate import Triangle
 from neurorobust.nn import neurons
 from neurorobust.nn.connections import Linear
@@ -316,7 +325,7 @@ def test_resets_of_a_perfect_integrator(kernel, reset, monkeypatch):
     monkeypatch.setenv("NEUROROBUST_KERNEL", kernel)
     one, current = torch.ones(1).double(), torch.full((5, 1, 1), 0.75).double()
     c = kernels.LifCoefficients(one, one, one, v_reset=one / 8 if "Value" in repr(reset) else None)
-    spikes, membrane = kernels.lif_trace(current, None, c, kernels.Dynamics(Triangle(), reset))
+    spikes, membrane = kernels.lif_trace(current, None, c, Dynamics(Triangle(), reset))
     expected = {
         NoReset: ([0, 1, 1, 1, 1], [0.75, 1.5, 2.25, 3, 3.75]),
         DelayedSubtract: ([0, 1, 1, 0, 1], [0.75, 1.5, 1.25, 1, 1.75]),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from snntorch import surrogate as twins
 
 from neurorobust import kernels
-from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset, SnntorchSubtract, ToValue
+from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset, SnntorchSubtract, Subtract, ToValue
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid
 from neurorobust.kernels import LifCoefficients
 from neurorobust.nn.connections import Linear
@@ -169,7 +169,7 @@ def test_above_twice_the_threshold_snntorch_waits():
     current = torch.zeros(4, 1, 1).double()
     current[0] = 2.5
     c = LifCoefficients(*(torch.ones(1).double() for _ in range(3)))
-    plain, _ = kernels.lif_trace(current, None, c, Dynamics(ArcTan(), kernels.Subtract()))
+    plain, _ = kernels.lif_trace(current, None, c, Dynamics(ArcTan(), Subtract()))
     held, _ = kernels.lif_trace(current, None, c, Dynamics(ArcTan(), SnntorchSubtract()))
     twin, mem, spikes = snntorch.Leaky(beta=1.0, reset_delay=False), torch.zeros(1, 1).double(), []
     for x in current:

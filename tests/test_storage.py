@@ -289,7 +289,7 @@ def everything():
     models = discovery.classes(neurons, neurons.Neuron)
     spiking = [name for name, model in models.items() if "surrogate" in inspect.signature(model).parameters]
     kinds = itertools.cycle(spiking)
-    resets = itertools.cycle(neurons.Reset.__subclasses__())
+    resets = itertools.cycle(nr.nn.Reset.__subclasses__())
     surrogates = itertools.cycle([FastSigmoid(7.0), ArcTan(3.0, scaled=True), Triangle(0.4, scaled=False)])
     layers = {}
 
@@ -324,7 +324,7 @@ def test_everything_comes_back(tmp_path):
         discovery.classes(neurons, neurons.Neuron)
     )
     assert {type(getattr(layer, "reset", None)) for layer in network.layers().values()} >= set(
-        neurons.Reset.__subclasses__()
+        nr.nn.Reset.__subclasses__()
     )
     connection_types = {type(module).__name__ for module in network.modules() if isinstance(module, Connection)}
     assert connection_types == set(models._in_module(connections, Connection))

@@ -18,7 +18,7 @@ from .tool import Run, Tool
 from .workloads import ATTACK_STEPS, BETA, DT, RADIUS, Params, Workload
 
 
-def network(work: Workload, reset: neurons.Reset | None = None) -> nr.Network:
+def network(work: Workload, reset: nr.nn.Reset | None = None) -> nr.Network:
     """The workload's network; with another reset, what a peer computes."""
     p = work.params
 
@@ -54,7 +54,7 @@ def hidden_rate(work: Workload) -> float:
 
 
 @torch.no_grad()
-def logits(work: Workload, reset: neurons.Reset) -> Tensor:
+def logits(work: Workload, reset: nr.nn.Reset) -> Tensor:
     """What ours puts out with this reset, on the dies if the workload is a fleet."""
     return Ours(reset).prepare(work).logits().detach()
 
@@ -64,7 +64,7 @@ class Ours(Tool):
 
     reset = "DelayedSubtract"
 
-    def __init__(self, kind: neurons.Reset | None = None):
+    def __init__(self, kind: nr.nn.Reset | None = None):
         self.kind = kind
 
     def prepare(self, work: Workload) -> Run:

@@ -34,7 +34,7 @@ class Tool(ABC):
     """A library on our workloads. The docstring of a subclass says where its neuron is not ours.
 
     Attributes:
-        reset: name of the reset in ``neurorobust.nn.neurons`` that its neurons have; with it ours has to give its output.
+        reset: name of the reset in ``neurorobust.nn`` that its neurons have; with it ours has to give its output.
     """
 
     reset: str

@@ -1,0 +1,6 @@
+"""Data and tasks: samples in three parts, readers of event recordings, and the tasks that come with the package."""
+
+from .events import Recordings, Window, from_tonic, read_shd
+from .task import Data, Task
+
+__all__ = ["Data", "Recordings", "Task", "Window", "from_tonic", "read_shd"]

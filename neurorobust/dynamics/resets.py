@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..kernels.interface import LifCoefficients
 from .surrogate import Surrogate
+
+if TYPE_CHECKING:
+    from ..kernels.interface import LifCoefficients
 
 
 class Reset(ABC):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import kernels
-from ..dynamics import Dynamics
+from ..dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset
 from ..kernels import LifCoefficients
 from .decode import Output
 from .snntorch_neurons import surrogate_of
@@ -29,9 +29,9 @@ SAMPLEWISE = (
 )
 DENSE = 512  # the most neurons whose one-to-one recurrence is worth a matrix in a fused loop
 RESETS = {
-    "subtract": kernels.DelayedSubtract(detach=True),
-    "zero": kernels.DelayedToValue(detach=True),
-    "none": kernels.NoReset(detach=True),
+    "subtract": DelayedSubtract(detach=True),
+    "zero": DelayedToValue(detach=True),
+    "none": NoReset(detach=True),
 }
 
 

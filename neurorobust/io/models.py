@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from .._util import discovery, files
 from .._util.errors import check_finite, unknown
 from ..core.params import kind_of
-from ..dynamics import resets as kernels_reset
-from ..dynamics import surrogate
+from ..dynamics import resets, surrogate
 from ..nn import connections, neurons
 from ..nn.connections import Connection
 from ..nn.decoders import DECODERS
@@ -271,7 +270,7 @@ def _name_of(argument: str, value: Any, known: Mapping[str, Any]) -> str:
     return name
 
 
-_OPTIONS = {"surrogate": _in_module(surrogate, surrogate.Surrogate), "reset": _in_module(kernels_reset, neurons.Reset)}
+_OPTIONS = {"surrogate": _in_module(surrogate, surrogate.Surrogate), "reset": _in_module(resets, resets.Reset)}
 
 
 def _layer_entry(name: str, layer: neurons.Neuron) -> dict[str, Any]:

@@ -22,8 +22,6 @@ from ..dynamics.resets import (
     DelayedToValue,
     Dynamics,
     NoReset,
-    Reset,
-    SnntorchSubtract,
     Subtract,
     ToValue,
 )
@@ -34,17 +32,9 @@ from .listed import Listed
 
 __all__ = [
     "SKINNY",
-    "DelayedSubtract",
-    "DelayedToValue",
-    "Dynamics",
     "Layer",
     "LifCoefficients",
     "Listed",
-    "NoReset",
-    "Reset",
-    "SnntorchSubtract",
-    "Subtract",
-    "ToValue",
     "fleet_outputs",
     "leaky_integrator",
     "lif",

@@ -1,23 +1,9 @@
 """Tasks on real data, one file each."""
 
-from ..events import Recordings, Window, from_tonic, read_shd
-from ..task import Data, Task
 from .ecg import ecg
 from .ecg_three import ecg_three
 from .fashion_mnist import fashion_mnist
 from .fashion_mnist_spiking import fashion_mnist_spiking
 from .keywords import keywords
 
-__all__ = [
-    "Data",
-    "Recordings",
-    "Task",
-    "Window",
-    "ecg",
-    "ecg_three",
-    "fashion_mnist",
-    "fashion_mnist_spiking",
-    "from_tonic",
-    "keywords",
-    "read_shd",
-]
+__all__ = ["ecg", "ecg_three", "fashion_mnist", "fashion_mnist_spiking", "keywords"]

@@ -49,8 +49,8 @@ def fashion_mnist_spiking(folder: Path | None = None, *, seed: int = 0) -> Task:
     """Fashion-MNIST as currents: which of ten kinds of clothes is shown for 8 steps of 5 ms?
 
     10000 images: the first 8000 of the training part and 1000 of the validation part of
-    :func:`neurorobust.data.tasks.fashion_mnist`, and 1000 of the official test part. A channel is a pixel's brightness, a
-    constant current.
+    :func:`neurorobust.data.tasks.fashion_mnist`, and 1000 of the official test part. A channel is a pixel's brightness,
+    a constant current.
 
     Args:
         folder: see :func:`neurorobust.data.tasks.fashion_mnist`.

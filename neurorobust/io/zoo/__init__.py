@@ -50,5 +50,5 @@ def load(name: str) -> tuple[nn.Module, dict]:
 
 def _code(info: dict) -> nn.Module:
     """A fresh network of a task whose networks are wrapped modules, for the tensors to be put into."""
-    task = importlib.import_module(f"..tasks.{info['task']}", __name__)
+    task = importlib.import_module(f"neurorobust.data.tasks.{info['task']}")
     return task.build(None, 1, generator(0, "zoo"))
