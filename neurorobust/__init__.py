@@ -16,7 +16,7 @@ from .io import zoo
 from .io.models import load, save
 from .nn import neurons
 from .nn.network import Network
-from .train.fit import Schedule, fit
+from .train.loop import Schedule, fit
 
 if TYPE_CHECKING:
     from .interop import from_snntorch, to_snntorch

@@ -21,7 +21,7 @@ from .core.run import forward, nominal
 from .data import Data, Task
 from .evaluation import FleetResult, balanced_accuracy, compare, evaluate, worst_case
 from .io.models import save
-from .train.fit import SELECTION, History, fit
+from .train.loop import SELECTION, History, fit
 from .train.methods import SCHEDULE, method
 from .viz import report
 

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from neurorobust.data import Task
 from neurorobust.reproduction import Detail, Study
-from neurorobust.train.fit import Schedule
+from neurorobust.train.loop import Schedule
 
 
 def load() -> Task:

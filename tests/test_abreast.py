@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import DT, draw, events, tiny
 
+import neurorobust as nr
 from neurorobust import kernels
 from neurorobust.attacks import APGD, PGA, SPSA, Attack, Ball, L2Ball, RandomSearch, Suite, kl
 from neurorobust.attacks import attack as attacking
@@ -16,7 +17,7 @@ from neurorobust.core.apply import apply
 from neurorobust.core.run import forward, nominal
 from neurorobust.evaluation import balanced_accuracy, frozen_worst_case, worst_case
 from neurorobust.evaluation.worst_case import Witness
-from neurorobust.nn import network
+from neurorobust.nn import fleet_run
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.decoders import last_step
 from neurorobust.nn.neurons import LeakyIntegrator, Lif
@@ -38,7 +39,7 @@ def test_side_by_side_as_one_by_one(monkeypatch, seed):
     """One die in a pass and one search at a time, or several: the same bits."""
     net, data, ball = tiny(seed), events(seed, 24), Ball.uniform(0.2)
     shared = worst_case(net, data, ball, EVERYTHING, seed=seed)
-    monkeypatch.setattr(network, "SIDE_BY_SIDE", 1)
+    monkeypatch.setattr(fleet_run, "SIDE_BY_SIDE", 1)
     monkeypatch.setattr(attacking, "ABREAST", 1)
     monkeypatch.setattr(attacking, "LOOKS", 1)
     same(shared, worst_case(net, data, ball, EVERYTHING, seed=seed))
@@ -65,12 +66,12 @@ def test_passes_are_shared(monkeypatch):
 def test_memory_bounds_what_shares_a_pass(monkeypatch):
     """No more dies side by side than the memory that is kept has room for."""
     net, x = tiny(0), events(0, 24).x
-    assert network.side_by_side(net, x) == network.SIDE_BY_SIDE
+    assert fleet_run.side_by_side(net, x) == fleet_run.SIDE_BY_SIDE
     sequence = x.element_size() * x.shape[0] * x.shape[1] * sum(layer.n for layer in net.layers().values())
-    monkeypatch.setattr(network.memory, "KEPT", 2 * network.SEQUENCES * sequence)
-    assert network.side_by_side(net, x) == 2
-    monkeypatch.setattr(network.memory, "KEPT", 0)
-    assert network.side_by_side(net, x) == 1
+    monkeypatch.setattr(fleet_run.memory, "KEPT", 2 * fleet_run.SEQUENCES * sequence)
+    assert fleet_run.side_by_side(net, x) == 2
+    monkeypatch.setattr(fleet_run.memory, "KEPT", 0)
+    assert fleet_run.side_by_side(net, x) == 1
 
 
 def test_of_equal_dies_the_first_in_the_suite_counts():
@@ -97,7 +98,7 @@ def test_the_frozen_suite_shares_passes_too(monkeypatch):
     """Through other surrogates as well: the same bits alone and side by side."""
     net, data, ball = tiny(1), events(1, 16), Ball.uniform(0.1)
     shared = frozen_worst_case(net, data, ball, seed=1)
-    monkeypatch.setattr(network, "SIDE_BY_SIDE", 1)
+    monkeypatch.setattr(fleet_run, "SIDE_BY_SIDE", 1)
     same(shared, frozen_worst_case(net, data, ball, seed=1))
 
 
@@ -200,7 +201,7 @@ def odd(output):
     return output.mean(0) if float(output.detach().max()) > -9 else -output.mean(0)
 
 
-class Reversed(network.Network):
+class Reversed(nr.Network):
     def forward(self, x, noise=None):
         logits, signals = super().forward(x, noise)
         return -logits, signals
@@ -222,7 +223,7 @@ def test_what_is_special_about_a_network_counts(kind):
     net = (
         Reversed(made, DT)
         if kind == "forward"
-        else network.Network(made, DT, decode=odd if kind == "decoder" else last_step)
+        else nr.Network(made, DT, decode=odd if kind == "decoder" else last_step)
     )
     if kind == "hook":
         net.register_forward_hook(lambda module, given, out: (-out[0], out[1]))
@@ -238,9 +239,9 @@ def test_what_is_special_about_a_network_counts(kind):
 def test_layers_that_choose_by_the_rate_keep_to_themselves():
     """Behind another a large layer chooses its way by what all dies put out, so dies do not share a pass there."""
     x = draw(0, 4, 20, 12).abs()
-    assert network.side_by_side(network.Network(layers((40,), 12), DT), x) == network.SIDE_BY_SIDE
-    assert network.side_by_side(network.Network(layers((40, 16), 12), DT), x) == network.SIDE_BY_SIDE
-    assert network.side_by_side(network.Network(layers((40, 17), 12), DT), x) == 1
+    assert fleet_run.side_by_side(nr.Network(layers((40,), 12), DT), x) == fleet_run.SIDE_BY_SIDE
+    assert fleet_run.side_by_side(nr.Network(layers((40, 16), 12), DT), x) == fleet_run.SIDE_BY_SIDE
+    assert fleet_run.side_by_side(nr.Network(layers((40, 17), 12), DT), x) == 1
 
 
 def test_few_large_dies_are_held_at_once(monkeypatch):

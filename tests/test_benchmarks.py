@@ -62,7 +62,7 @@ def test_a_peer_computes_what_ours_does(peer, name):
         with torch.no_grad():
             theirs = run.logits().numpy()
         run.step()
-    mine = ours.logits(work, getattr(nr.neurons, there.reset)()).numpy()
+    mine = ours.logits(work, getattr(nr.nn, there.reset)()).numpy()
     assert np.abs(mine).max() > 0
     assert measuring.agreement(mine, theirs) >= 0.9
 

@@ -19,7 +19,7 @@ from neurorobust.core.run import nominal
 from neurorobust.dynamics import DelayedSubtract, DelayedToValue, NoReset, SnntorchSubtract, Subtract, ToValue
 from neurorobust.evaluation import Branches, Intervals, certify
 from neurorobust.kernels import using
-from neurorobust.nn import network as networks
+from neurorobust.nn import decoders
 from neurorobust.nn.connections import AvgPool2d, Chain, Conv2d, Delayed, Linear, OneToOne
 from neurorobust.nn.network import placement_of
 from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
@@ -63,7 +63,7 @@ def hidden(model: str, generator: torch.Generator) -> nn.Module:
 MODELS = ("adaptive", "subtract", "delayed", "none", "to value", "delayed to value", "cuba", "one to one")
 
 
-def small(model: str, seed: int, decode=networks.mean_over_time, last: str = "li") -> tuple[nr.Network, nr.data.Data]:
+def small(model: str, seed: int, decode=decoders.mean_over_time, last: str = "li") -> tuple[nr.Network, nr.data.Data]:
     """A random network of two hidden layers and a read-out, in float64, and samples of random classes."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(3, N, generator=generator)
@@ -142,7 +142,7 @@ def test_bounds_hold_where_only_some_kinds_deviate(model, seed, zeta, parts):
         check_sound(network, data, nr.Ball(v_threshold=zeta), seed, n=12)
 
 
-@pytest.mark.parametrize("decode", [networks.mean_over_time, networks.last_step, networks.max_over_time])
+@pytest.mark.parametrize("decode", [decoders.mean_over_time, decoders.last_step, decoders.max_over_time])
 @pytest.mark.parametrize("last", ["li", "cuba", "spiking"])
 def test_bounds_hold_for_every_readout(decode, last):
     """Each decoder behind integrators and a spiking last layer."""
@@ -210,7 +210,7 @@ def test_a_time_constant_is_the_same_in_all_steps():
     """One integrator, its time constant alone, an input that alternates: the range, on a grid of 2001 values, is met to
     second order in ζ by the mean-value form, and several times exceeded by plain intervals."""
     readout = LeakyIntegrator(Linear(torch.tensor([[1.0], [0.0]]).double()), tau_mem=0.01)
-    network = nr.Network({"readout": readout}, 1e-3, decode=networks.last_step).double()
+    network = nr.Network({"readout": readout}, 1e-3, decode=decoders.last_step).double()
     x = torch.tensor([1.0, -1.0]).double().repeat(40)[None, :, None]
     data, ball = nr.data.Data(x, torch.tensor([0])), nr.Ball(tau_mem=0.01)
     grid = torch.linspace(-0.01, 0.01, 2001).double()
@@ -367,9 +367,9 @@ def test_refusals_name_what_has_no_bounds():
         certify(network, data, nr.Ball(weight=0.1), "intervals")
     with pytest.raises(ValueError, match="expected one class each"):
         certify(network, replace(data, y=torch.zeros(B)), nr.Ball(weight=0.1))
-    network.decode = networks.per_step
+    network.decode = decoders.per_step
     network_of = network.decode
-    assert network_of is networks.per_step
+    assert network_of is decoders.per_step
     with pytest.raises(ValueError, match="network: gives outputs"):
         certify(network, data, nr.Ball(weight=0.1))
     strange = Lif(Linear(torch.ones(2, 3)), tau_mem=0.1, v_threshold=1.0, reset=SnntorchSubtract())
@@ -445,7 +445,7 @@ def test_rounding_of_a_membrane_adds_up():
     n = 8
     tau = torch.linspace(0.5, 2.0, n)
     readout = LeakyIntegrator(Linear(torch.linspace(0.1, 0.3, n)[:, None]), tau_mem=tau)
-    network = nr.Network({"readout": readout}, 1e-3, decode=networks.last_step)
+    network = nr.Network({"readout": readout}, 1e-3, decode=decoders.last_step)
     data = nr.data.Data(torch.ones(1, 2000, 1), torch.tensor([n - 1]))
     certified = certify(network, data, nr.Ball(weight=0.0))
     single = nr.run(network, nominal(network), data.x).double()

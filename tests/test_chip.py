@@ -21,8 +21,7 @@ from scipy import stats
 import chipmodels
 import neurorobust as nr
 from chipmodels.dynapse2 import SLOW_WEIGHT
-from neurorobust._util import discovery
-from neurorobust.chip import ChipModel, Fact, KindModel, Limits
+from neurorobust.chip import ChipModel, Fact, KindModel, Limits, installed
 from neurorobust.core.apply import apply
 from neurorobust.core.placement import HOST, expand
 from neurorobust.core.run import nominal
@@ -444,7 +443,7 @@ def test_a_new_chip_is_one_new_file(tmp_path, monkeypatch):
     (package / "notes.py").write_text("chip = 'no chip model'\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     points = [EntryPoint(name, name, "neurorobust.chips") for name in ("chipmodels", "otherchips")]
-    monkeypatch.setattr(discovery, "entry_points", lambda group: points if group == "neurorobust.chips" else [])
+    monkeypatch.setattr(installed, "entry_points", lambda group: points if group == "neurorobust.chips" else [])
     try:
         assert chipmodels.load("mine").title == "Mine"
         assert "dynapse2" in chipmodels.models()

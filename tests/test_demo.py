@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import chipmodels
 import neurorobust as nr
 from neurorobust.demo import demo
-from neurorobust.train import fit
+from neurorobust.train import loop
 from neurorobust.viz import report
 
 FIGURES = {"example", "fleet", "attack"} | set(report.CAPTIONS)
@@ -258,7 +258,7 @@ def logs(out: Path) -> list[pd.DataFrame]:
 def test_a_second_run_trains_nothing(undisturbed):
     """What is trained is not trained again; the results are the same."""
     out, results = undisturbed
-    with mock.patch.object(fit, "_epoch", side_effect=AssertionError("trained again")):
+    with mock.patch.object(loop, "_epoch", side_effect=AssertionError("trained again")):
         assert untimed(small(out)) == results
 
 
@@ -301,7 +301,7 @@ def test_ctrl_c_loses_nothing(name, time, undisturbed, tmp_path):
 
 def test_ctrl_c_while_training_resumes_at_the_epoch(undisturbed, tmp_path):
     """Interrupted in the second epoch, only that is trained again, and the parameters are the same bit for bit."""
-    epoch, calls = fit._epoch, []
+    epoch, calls = loop._epoch, []
 
     def interrupt(*arguments):
         calls.append(arguments[-1])
@@ -309,7 +309,7 @@ def test_ctrl_c_while_training_resumes_at_the_epoch(undisturbed, tmp_path):
             raise KeyboardInterrupt
         return epoch(*arguments)
 
-    with mock.patch.object(fit, "_epoch", interrupt):
+    with mock.patch.object(loop, "_epoch", interrupt):
         with pytest.raises(KeyboardInterrupt):
             small(tmp_path)
         small(tmp_path)

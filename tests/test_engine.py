@@ -30,11 +30,11 @@ from neurorobust.core.run import forward, nominal
 from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, SnntorchSubtract, Subtract, ToValue
 from neurorobust.dynamics.surrogate import Triangle
 from neurorobust.kernels import LifCoefficients, compiled, jit, loops, threads
-from neurorobust.nn import network
+from neurorobust.nn import fleet_run
 from neurorobust.nn.connections import Conv1d, Linear
 from neurorobust.nn.decoders import per_step
 from neurorobust.nn.fleet_run import fleet_logits
-from neurorobust.nn.network import Network
+from neurorobust.nn.network import Network, placement_of
 from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
 
 STEPS, BATCH, N, DIES = 6, 3, 4, 3
@@ -516,7 +516,7 @@ NETWORKS = {
 
 def dies_of(net, n, seed=0):
     """All parameters of n dies: every value moved by 20 %."""
-    base = expand(nominal(net), network.placement_of(net))
+    base = expand(nominal(net), placement_of(net))
     for k in range(n):
         yield {name: value * (1 + 0.2 * draw(seed + k, *value.shape).clamp(-3, 3)) for name, value in base.items()}
 
@@ -566,7 +566,7 @@ def test_the_size_of_a_chunk_does_not_show(at_once, monkeypatch):
     """A die's logits have the same bits whatever dies go through the loop with it."""
     net, x = NETWORKS["integrator"], events(1, 0.3, 19, 40, 3)
     expected = list(fleet_logits(net, dies_of(net, 7), x))
-    monkeypatch.setattr(network, "DIES_AT_ONCE", at_once)
+    monkeypatch.setattr(fleet_run, "DIES_AT_ONCE", at_once)
     assert all(map(torch.equal, fleet_logits(net, dies_of(net, 7), x), expected))
 
 
@@ -579,7 +579,7 @@ def test_chunks_fit_into_memory(monkeypatch):
     outputs = kernels.fleet_outputs
     monkeypatch.setattr(kernels, "fleet_outputs", lambda dies, x: seen.append(len(dies)) or outputs(dies, x))
     for room, most in [(0, 1), (1, 1), (5.5, 5), (16, 16), (1000, 16)]:
-        monkeypatch.setattr(network.memory, "available", lambda room=room: int(room * one * network.SHARE))
+        monkeypatch.setattr(fleet_run.memory, "available", lambda room=room: int(room * one * fleet_run.SHARE))
         assert all(map(torch.equal, fleet_logits(net, dies_of(net, 40), x), expected))
         assert sum(seen) == 40 and max(seen) == most
         seen.clear()
@@ -941,9 +941,10 @@ torch.set_num_threads(1)
 import neurorobust as nr
 found = {"imported": [name for name in ("numba", "neurorobust.kernels.loops") if name in sys.modules]}
 from neurorobust import kernels
+from neurorobust.nn.network import placement_of
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.neurons import Lif, LeakyIntegrator
-from neurorobust.nn.network import fleet_logits
+from neurorobust.nn.fleet_run import fleet_logits
 
 generator = torch.Generator().manual_seed(0)
 def draw(*shape):

@@ -11,14 +11,14 @@ import neurorobust as nr
 from neurorobust.attacks import APGD, PGA, SPSA, RandomSearch, Suite, strong
 from neurorobust.data import Data
 from neurorobust.evaluation import cost, estimate_evaluate, estimate_worst_case
-from neurorobust.train import fit
+from neurorobust.train import loop
 
 
 def test_estimate_counts_steps_and_looks(network, task, monkeypatch):
     """epochs · ⌈24/10⌉ steps and ⌈7/3⌉ looks at 10/10 of the validation part, each as long as its second run took."""
     clock = iter([0.0, 5.0, 5.0, 9.0, 9.0, 11.0, 11.0, 14.0])  # a slow first step and look, then 2 s and 3 s
-    monkeypatch.setattr(fit.time, "perf_counter", lambda: next(clock))
-    seconds = fit.estimate(network, task, task.loss, epochs=7, schedule=nr.Schedule(batch_size=10, select_every=3))
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(clock))
+    seconds = loop.estimate(network, task, task.loss, epochs=7, schedule=nr.Schedule(batch_size=10, select_every=3))
     assert seconds == pytest.approx(7 * 3 * 2.0 + 3 * 1 * 3.0)
 
 
@@ -26,7 +26,7 @@ def test_estimate_leaves_the_network(network, task):
     """Parameters, gradients and torch's own generator are as they were."""
     before, state = nr.nominal(network), torch.get_rng_state()
     started = time.perf_counter()
-    assert 0 < fit.estimate(network, task, task.loss, epochs=1) < 60 * (time.perf_counter() - started)
+    assert 0 < loop.estimate(network, task, task.loss, epochs=1) < 60 * (time.perf_counter() - started)
     assert all(torch.equal(value, before[name]) for name, value in network.named_parameters())
     assert all(value.grad is None for value in network.parameters()) and torch.equal(state, torch.get_rng_state())
 

@@ -15,7 +15,7 @@ import chipmodels
 import neurorobust as nr
 from neurorobust.data import Data, Task
 from neurorobust.nn.network import placement_of
-from neurorobust.train.fit import selection_score
+from neurorobust.train.loop import selection_score
 
 
 def image_task():

@@ -23,7 +23,7 @@ from neurorobust.attacks import PGA
 from neurorobust.core.placement import expand
 from neurorobust.evaluation import FleetResult, Landscape, sensitivity, worst_case
 from neurorobust.nn.network import placement_of
-from neurorobust.train.fit import History
+from neurorobust.train.loop import History
 from neurorobust.viz import plotting
 
 # Machado, Oliveira & Fernandes 2009 (IEEE TVCG 15:1291), table of severity 1.0; on linear RGB.

@@ -22,7 +22,7 @@ from neurorobust.nn.network import placement_of
 from neurorobust.quantization import BitShift, LogUniform, Saturating, SignedPair, Table, Uniform, fit_masks
 from neurorobust.regularizers import Adversarial, FiringRate, ForwardNoise
 from neurorobust.regularizers.quantized import Quantized
-from neurorobust.train.fit import Schedule, fit
+from neurorobust.train.loop import Schedule, fit
 
 COARSE = Uniform(6, 0.11)
 SHIFTS = BitShift(DT, 8)

@@ -25,7 +25,7 @@ from neurorobust.core.placement import expand
 from neurorobust.core.run import nominal
 from neurorobust.nn.network import placement_of
 from neurorobust.regularizers import Adversarial, ChipCorners, ProgrammedOn, TaskLoss, WarmAdversarial, Whitened
-from neurorobust.train.fit import Schedule, fit
+from neurorobust.train.loop import Schedule, fit
 
 entropy = functional.cross_entropy
 CORE = [0, 0, 0, 1, 1, 1]

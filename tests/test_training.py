@@ -17,7 +17,7 @@ from neurorobust.core.params import SIGNED, kind_of
 from neurorobust.core.run import nominal
 from neurorobust.data import Data, Task
 from neurorobust.regularizers import Adversarial, ForwardNoise
-from neurorobust.train.fit import Schedule, fit, selection_score
+from neurorobust.train.loop import Schedule, fit, selection_score
 
 SCHEDULE = Schedule(learning_rate=0.02, batch_size=8)
 

@@ -205,7 +205,7 @@ def measure(
     work: Workload, tools: list[str], runs: int, threads: int, advance: Callable[..., None] = lambda *_: None
 ) -> Measured:
     """All tools on one workload, interleaved; a peer's output is compared with ours before anything is timed."""
-    from neurorobust.nn import neurons
+    from neurorobust import nn
 
     from . import ours
 
@@ -223,7 +223,7 @@ def measure(
                 continue
             workers[name] = worker
             if worker.reset not in reference:
-                reference[worker.reset] = ours.logits(work, getattr(neurons, worker.reset)()).numpy()
+                reference[worker.reset] = ours.logits(work, getattr(nn, worker.reset)()).numpy()
             agreed[name] = agreement(reference[worker.reset], worker.logits)
         samples = interleave({name: worker.run for name, worker in workers.items()}, runs, advance)
         peaks = {name: worker.stop() for name, worker in workers.items()}

@@ -10,8 +10,7 @@ from torch.nn import functional
 
 import neurorobust as nr
 from neurorobust.core.params import SIGNED, kind_of
-from neurorobust.nn import network as network_module
-from neurorobust.nn import neurons
+from neurorobust.nn import fleet_run, neurons
 from neurorobust.nn.connections import Linear
 
 from .tool import Run, Tool
@@ -44,7 +43,7 @@ def network(work: Workload, reset: nr.nn.Reset | None = None) -> nr.Network:
 
 def fleet_logits(network: nr.Network, dies: Iterable[Params], x: Tensor) -> Tensor:
     """Logits of each die, (chips, B, n_out), without gradient."""
-    return torch.stack(list(network_module.fleet_logits(network, dies, x)))
+    return torch.stack(list(fleet_run.fleet_logits(network, dies, x)))
 
 
 def hidden_rate(work: Workload) -> float:

@@ -14,7 +14,7 @@ from ..data import tasks
 from ..demo import Size
 from ..demo import demo as run_demo
 from ..demo import train as run_train
-from ..train.fit import estimate
+from ..train.loop import estimate
 from ..train.methods import EPOCHS, SCHEDULE
 from ..train.methods import method as find_method
 from ..viz import report

@@ -43,7 +43,7 @@ class Network(nn.Module):
         if not layers:
             raise ValueError("layers: got none; expected at least one named layer.")
         if not callable(decode):
-            raise TypeError(f"decode: got {decode!r}; expected a function of (T, B, n), such as network.last_step.")
+            raise TypeError(f"decode: got {decode!r}; expected a function of (T, B, n), such as nr.nn.last_step.")
         self.dt = check_number("dt", dt, strict=True)
         self.decode = decode
         self.names = list(layers)

@@ -13,7 +13,7 @@ from ..chip import ChipModel
 from ..chip.installed import chip_model
 from ..data import Task
 from ..regularizers import Regularizer
-from ..train.fit import Schedule
+from ..train.loop import Schedule
 from ..train.methods import METHODS, Trial
 
 RIVALS = ("dropout", "forward_noise", "awp", "entropy_sgd", "abcd")

@@ -13,7 +13,7 @@ import torch
 
 from ..core.run import evaluating, nominal
 from ..evaluation.blocks import in_blocks
-from ..train.fit import estimate
+from ..train.loop import estimate
 from ..train.methods import METHODS
 from .cell import Cell, folder_of, read
 from .evaluation import all_evaluations

@@ -18,7 +18,7 @@ from .._util import files
 from ..chip import mismatch
 from ..evaluation import evaluate
 from ..io import models
-from ..train.fit import SELECTION, History, fit, selection_score
+from ..train.loop import SELECTION, History, fit, selection_score
 from ..train.methods import METHODS, Trial
 from .cell import Cell, folder_of, provenance, read, write
 from .evaluation import all_evaluations

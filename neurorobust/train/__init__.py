@@ -1,5 +1,5 @@
 """Training: one loop for every method, its checkpoints, the methods by name, many processes."""
 
-from .fit import History, Schedule, fit
+from .loop import History, Schedule, fit
 
 __all__ = ["History", "Schedule", "fit"]

@@ -30,7 +30,7 @@ from ..regularizers import (
     as_regularizer,
 )
 from ..regularizers.regularizer import Criterion
-from .fit import Schedule
+from .loop import Schedule
 
 EPOCHS = 80
 SCHEDULE = Schedule(batch_size=25, select_every=5)
@@ -43,7 +43,7 @@ class Trial:
 
     Attributes:
         settings: keywords of :meth:`Method.regularize`.
-        schedule: what differs from the common :class:`~neurorobust.train.fit.Schedule`.
+        schedule: what differs from the common :class:`~neurorobust.train.loop.Schedule`.
     """
 
     settings: Mapping[str, float] = field(default_factory=dict)

@@ -358,7 +358,7 @@ def training(axes: Sequence[Axes], rows: History | Sequence[Mapping[str, float]]
     """Loss on the first of two axes, validation scores and the epoch that was kept on the second.
 
     Args:
-        rows: a :class:`neurorobust.train.fit.History`, its rows, or ``pd.read_csv(folder / "log.csv")``.
+        rows: a :class:`neurorobust.train.loop.History`, its rows, or ``pd.read_csv(folder / "log.csv")``.
     """
     _check_axes(axes, 2, "loss, validation")
     table = pd.DataFrame(rows.rows if isinstance(rows, History) else rows)

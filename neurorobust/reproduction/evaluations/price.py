@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from ...train.fit import trial_step
+from ...train.loop import trial_step
 from ...train.methods import METHODS
 from ..cell import Cell
 from ..evaluation import Evaluation, Values, always

@@ -1,7 +1,7 @@
 """Heart beats, normal or abnormal: every method, tuned here."""
 
 from ...data.tasks import ecg
-from ...train.fit import Schedule
+from ...train.loop import Schedule
 from ..study import Study
 
 order = 0

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ...data import Task
 from ...data.tasks import fashion_mnist
-from ...train.fit import Schedule
+from ...train.loop import Schedule
 from ..study import BEST_RIVAL, Detail, Study
 from .ecg import study as ecg
 

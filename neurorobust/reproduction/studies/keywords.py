@@ -1,7 +1,7 @@
 """Spoken keywords by speakers never heard: the methods that matter, with the settings chosen on heart beats."""
 
 from ...data.tasks import keywords
-from ...train.fit import Schedule
+from ...train.loop import Schedule
 from ..study import BEST_RIVAL, Detail, Study
 from .ecg import study as ecg
 
