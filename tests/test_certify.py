@@ -91,7 +91,7 @@ def dies(network: nn.Module, ball: nr.Ball, seed: int, n: int):
     center = ball.center(nominal(network), placement_of(network))
     generator = torch.Generator().manual_seed(seed)
     for number in range(n):
-        die = ball.draw(center, generator)
+        die = ball.sample(center, generator)
         if number % 2:
             die = ball.project({name: delta.sign() * 1e9 for name, delta in die.items()})
         yield apply(nominal(network), die, placement_of(network))

@@ -106,7 +106,7 @@ def test_each_method_builds_what_its_name_says():
     assert losses["beta_quantized"].inner.ball.radii == losses["beta"].ball.radii
     for name in ("beta", "beta_weights", "beta_forward", "beta_chip", "beta_whitened"):
         assert (losses[name].attack, losses[name].beta) == (PGA(steps=3), 0.4), name
-    assert losses["awp"].attack == PGA(steps=3, divergence="ce") and losses["beta_warm"].steps == 1
+    assert losses["awp"].attack == PGA(steps=3, objective="ce") and losses["beta_warm"].steps == 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""Spikes that no parameter of a ball can change: training for certificates."""
+"""Training for certificates: few spikes that the parameters in a ball can change."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .regularizer import Criterion, Regularizer, Step, as_regularizer
 class Decided(Regularizer):
     """L = inner + weight · mean over samples of Σ_steps Σ_neurons max(0, 1 − distance/reach).
 
-    The distance is that of the membrane from its threshold, the reach how far the parameters of the ball can move the
-    two towards each other while all spikes stay as they are, by the bounds of :func:`neurorobust.evaluation.certify` in
-    plain differentiable torch. The sum is 0 where no spike is undecided, and it does not blow up as intervals do that
-    pass undecided spikes on. Neurons at rest after a spike do not count. The compiled loops run the clean pass only.
+    distance = abs(membrane − threshold). reach = how far the parameters of the ball can move the two towards each other
+    while all spikes stay the same, by the bounds of :func:`neurorobust.evaluation.certify` in differentiable torch. The
+    sum is 0 if no spike is undecided. Undecided spikes are not propagated, so the bounds do not grow without limit.
+    Refractory neurons do not count. Only the clean pass uses the compiled loops.
 
     A schedule of growing balls is a loop: ``for zeta in (1e-4, 1e-3): fit(…, Decided(loss, Ball(weight=zeta), 1e-3))``.
 
     Args:
         inner: loss(logits, y) or another regularizer.
-        ball: the ball spikes shall be decided in; one far larger than the one to be certified gives more of a slope.
+        ball: the ball in which spikes shall be decided; a larger one than is certified later gives a larger gradient.
         weight: of the term, ≥ 0.
 
     Raises:
