@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .._util.console import progress
 from .._util.errors import check_count, check_finite
 from ..attacks import Ball
-from ..bounds import Bounds, Box, Plain, Steps, Tight, box, logit_bounds, populations
+from ..bounds import Bounds, Box, MeanValueForm, NaturalExtension, StepBounds, box, logit_bounds, populations
 from ..bounds.modules import module_bounds
 from ..bounds.spiking import DECODERS
 from ..core.run import evaluating, nominal
@@ -31,8 +31,8 @@ class Intervals:
     inputs and ignores that the inputs depend on each other, so the bounds become loose."""
 
     @property
-    def steps(self) -> Steps:
-        return Plain()
+    def steps(self) -> StepBounds:
+        return NaturalExtension()
 
     @property
     def levels(self) -> list[int]:
@@ -43,8 +43,8 @@ class Intervals:
 class Branches:
     """Intervals that use which quantities are constant, and one case for each outcome of an undecided spike.
 
-    A parameter is one number in all steps: see :class:`neurorobust.bounds.Tight`. Where a neuron may or may not spike,
-    the sample continues in two branches; in each the spike is certain. Their number grows exponentially with the
+    A parameter is one number in all steps: see :class:`neurorobust.bounds.MeanValueForm`. Where a neuron may or may not
+    spike, the sample continues in two branches; in each the spike is certain. Their number grows exponentially with the
     undecided spikes; in a sample that would need more than ``limit``, undecided spikes become intervals.
 
     Args:
@@ -57,8 +57,8 @@ class Branches:
         check_count("limit", self.limit)
 
     @property
-    def steps(self) -> Steps:
-        return Tight()
+    def steps(self) -> StepBounds:
+        return MeanValueForm()
 
     @property
     def levels(self) -> list[int]:
@@ -136,7 +136,7 @@ def certify(network: nn.Module, data: Data, ball: Ball, method: Intervals | Bran
         outputs = predict(network, params, data)
         region = box(params, ball, placement_of(network))
         with progress(f"certifying {len(data)} samples", len(data)) as tick:
-            found = _all(network, region, data, method, tick)
+            found = _all_bounds(network, region, data, method, tick)
     margin = found.margins.amin(1)
     verified = margin > 0
     fake = torch.where(verified, data.y, (data.y + 1) % outputs.shape[-1])
@@ -156,13 +156,15 @@ def certify(network: nn.Module, data: Data, ball: Ball, method: Intervals | Bran
     )
 
 
-def _all(network: nn.Module, region: Box, data: Data, method: Intervals | Branches, tick: Callable[[], None]) -> Bounds:
-    """Bounds of all samples, a few at a time; with more branches for those that need them."""
+def _all_bounds(
+    network: nn.Module, region: Box, data: Data, method: Intervals | Branches, tick: Callable[[], None]
+) -> Bounds:
+    """Bounds of all samples, a few at a time; more branches only for samples that need them."""
     result: Bounds | None = None
     open_samples = torch.arange(len(data))
     for limit in method.levels:
         parts = [
-            _bounds(network, region, Data(data.x[some], data.y[some]), method.steps, limit)
+            _batch_bounds(network, region, Data(data.x[some], data.y[some]), method.steps, limit)
             for some in open_samples.split(max(1, ROWS // limit))
         ]
         found = Bounds.join(parts)
@@ -177,7 +179,7 @@ def _all(network: nn.Module, region: Box, data: Data, method: Intervals | Branch
     return result
 
 
-def _bounds(network: nn.Module, region: Box, data: Data, steps: Steps, limit: int) -> Bounds:
+def _batch_bounds(network: nn.Module, region: Box, data: Data, steps: StepBounds, limit: int) -> Bounds:
     if isinstance(network, Network):
         if network.decode not in DECODERS:
             names = ", ".join(decode.__name__ for decode in DECODERS)
@@ -185,7 +187,7 @@ def _bounds(network: nn.Module, region: Box, data: Data, steps: Steps, limit: in
         network.check(data.x)
         return logit_bounds(populations(network, region), data.x, data.y, network.decode, steps, limit)
     if isinstance(network, Wrapped):
-        return module_bounds(network, region, data.x, data.y, tight=isinstance(steps, Tight))
+        return module_bounds(network, region, data.x, data.y, tight=isinstance(steps, MeanValueForm))
     raise TypeError(
         f"network: {type(network).__name__} has no bounds; expected a Network of this package's neurons or nr.wrap of "
         f"a torch.nn.Sequential."
