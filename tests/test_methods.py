@@ -130,7 +130,7 @@ def test_quantized_without_a_chip_takes_the_bits_it_is_told():
     for bits in (4, 2):
         loss = method("beta_quantized").regularize(functional.cross_entropy, None, bits=bits)
         assert isinstance(loss, Quantized)
-        held = loss.held(nr.nominal(network), nr.chip.Placement())
+        held = loss.quantized_params(nr.nominal(network), nr.chip.Placement())
         assert len(held["2.weight"].unique()) <= 2 ** (bits + 1) - 1
 
 

@@ -284,9 +284,9 @@ def test_levels_stay_until_the_next_programming():
     key, masks = "hidden.input.weight", placement_of(network).masks
     theta = nominal(network)
     levels = chip.program(theta, placement).params
-    loss.held(theta, placement)
+    loss.quantized_params(theta, placement)
     moved = theta | {name: value * 1.1 + 0.01 for name, value in theta.items() if name.endswith("weight")}
-    held = loss.held(moved, placement)
+    held = loss.quantized_params(moved, placement)
     for core in (0, 1):
         here = torch.tensor(CORE) == core
         names = ("hidden.input.weight", "hidden.recurrent.weight")
@@ -294,7 +294,7 @@ def test_levels_stay_until_the_next_programming():
         value = moved[key][here]
         nearest = offered[(value[..., None] - offered).abs().argmin(-1)]
         assert torch.equal(held[key][here], nearest)
-    assert torch.equal(loss.held(moved, placement)[key], chip.program(moved, placement).params[key])
+    assert torch.equal(loss.quantized_params(moved, placement)[key], chip.program(moved, placement).params[key])
 
 
 # Training

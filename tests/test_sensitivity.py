@@ -99,7 +99,7 @@ def test_blocks_of_samples_add_up(objective):
     found = look(network, data, objective=objective, n_dies=1, attack=PGA(steps=1))
     delta = torch.zeros_like(network.read.weight).requires_grad_()
     logits = forward(network, nr.apply(nr.nominal(network), {"read.weight": delta}), data.x)[0]
-    loss = nr.attacks.objective(objective)(logits, logits.detach(), data.y)
+    loss = nr.attacks.as_objective(objective)(logits, logits.detach(), data.y)
     (expected,) = torch.autograd.grad(loss, delta)
     assert found.loss == pytest.approx(loss.item(), rel=1e-12)
     assert torch.allclose(found.gradients["read.weight"], expected, rtol=1e-10, atol=1e-15)
