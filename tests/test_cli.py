@@ -21,6 +21,7 @@ import neurorobust.cli
 from neurorobust.attacks import OBJECTIVES, PGA
 from neurorobust.core.params import KINDS
 from neurorobust.data.tasks import ecg
+from neurorobust.evaluation import strong_worst_case
 from neurorobust.kernels import threads
 from neurorobust.train.methods import METHODS
 
@@ -139,6 +140,17 @@ def test_attack_json(suite, robust):
         worst = nr.worst_case(network, data, nr.Ball.uniform(0.1), PGA(steps=10), seed=3)
         assert found["balanced_accuracy"] == worst.balanced_accuracy
         assert found["passes"] == 11
+
+
+def test_attack_with_the_strong_suite(robust, monkeypatch):
+    """`strong-1` is `strong_worst_case`, as many passes as its plan says, beside a random search of as many."""
+    monkeypatch.setattr("neurorobust.evaluation.strong.STEPS", 1)
+    found = strict(cli("attack", robust, "--suite", "strong-1", "--samples", 10, "--seed", 3, "--json").out)
+    jsonschema.validate(found, ATTACK)
+    network, data = nr.load(robust)[0], beats().test.balanced(10)
+    worst = strong_worst_case(network, data, nr.Ball.uniform(0.1), seed=3)
+    assert (found["balanced_accuracy"], found["passes"]) == (worst.balanced_accuracy, worst.passes)
+    assert found["suite"] == worst.suite == "strong-1"
 
 
 def test_attacked_kinds_are_the_ones_named(robust):
