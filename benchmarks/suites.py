@@ -1,15 +1,15 @@
-"""The older strong suite against the frozen one, on the robust network that the package holds.
+"""The thorough suite against the strong one, on the robust network that the package holds.
 
     python benchmarks/suites.py
 
-``nr.attacks.strong()`` looks through the network's own surrogate, the frozen suite through three. Network ``ecg/beta``
+``nr.attacks.thorough()`` uses the network's own surrogate, the strong suite uses three. Network ``ecg/beta``
 of the zoo, the first 200 test beats, every kind, seed 1; balanced accuracy on the worst die each finds.
 """
 
 from __future__ import annotations
 
 import neurorobust as nr
-from neurorobust.evaluation import frozen_worst_case
+from neurorobust.evaluation import strong_worst_case
 from neurorobust.io import zoo
 
 ZETAS = (0.05, 0.1)
@@ -20,9 +20,9 @@ def main() -> None:
     data = nr.tasks.ecg().test.first(200)
     for zeta in ZETAS:
         ball = nr.Ball.uniform(zeta)
-        old = nr.worst_case(network, data, ball, nr.attacks.strong(), seed=1)
-        frozen = frozen_worst_case(network, data, ball, seed=1)
-        print(f"ζ = {zeta:g}: strong() {old.score:.3f}, frozen suite {frozen.score:.3f}")
+        thorough = nr.worst_case(network, data, ball, nr.attacks.thorough(), seed=1)
+        strong = strong_worst_case(network, data, ball, seed=1)
+        print(f"ζ = {zeta:g}: thorough {thorough.score:.3f}, {strong.suite} {strong.score:.3f}")
 
 
 if __name__ == "__main__":

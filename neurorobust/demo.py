@@ -15,7 +15,7 @@ from torch import nn
 
 from . import __version__
 from ._util import files
-from .attacks import PGA, Ball, strong
+from .attacks import PGA, Ball, thorough
 from .chip import ChipModel, mismatch
 from .core.run import forward, nominal
 from .data import Data, Task
@@ -35,8 +35,8 @@ class Size:
     Attributes:
         n_hidden: neurons. epochs: of each training. seconds: time budget of each training.
         chips: dies. attacked: test beats the attacks see, as many of each class.
-        ten, strong: sizes ζ of the ten-step attack and of the strong suite.
-        steps, restarts: of the strong suite.
+        quick, thorough: sizes ζ of the ten-step attack and of the suite :func:`neurorobust.attacks.thorough`.
+        steps, restarts: of that suite.
     """
 
     n_hidden: int = 128
@@ -44,8 +44,8 @@ class Size:
     seconds: float = 210.0
     chips: int = 100
     attacked: int = 200
-    ten: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
-    strong: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    quick: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    thorough: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
     steps: int = 30
     restarts: int = 3
 
@@ -177,18 +177,19 @@ def nominal_score(network: nn.Module, data: Data) -> float:
 
 
 def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable) -> dict:
-    """Balanced accuracy under the ten-step attack and the strong suite, by size ζ, on as many test beats of each class.
+    """Balanced accuracy under the ten-step attack (quick) and the thorough suite, by size ζ, on as many test beats of
+    each class.
 
-    Where ten steps reach chance the suite, whose candidates they are among, is not run: it can only find worse.
+    Where ten steps reach chance, the suite is not run: it contains them, so it can only find worse.
     """
     data = task.test.balanced(size.attacked)
-    found: dict[str, dict] = {"ten": {}, "strong": {}}
-    for suite, sizes in (("ten", size.ten), ("strong", size.strong)):
-        attack = PGA(steps=10) if suite == "ten" else strong(size.steps, size.restarts)
+    found: dict[str, dict] = {"quick": {}, "thorough": {}}
+    for suite, sizes in (("quick", size.quick), ("thorough", size.thorough)):
+        attack = PGA(steps=10) if suite == "quick" else thorough(size.steps, size.restarts)
         for zeta in sizes:
-            weaker = found["ten"].get(f"{zeta:g}")
-            if suite == "strong" and weaker is not None and weaker["balanced_accuracy"] <= 1 / len(task.classes):
-                say(f"strong attack at ζ = {zeta:g} left out: ten steps reach chance")
+            weaker = found["quick"].get(f"{zeta:g}")
+            if suite == "thorough" and weaker is not None and weaker["balanced_accuracy"] <= 1 / len(task.classes):
+                say(f"thorough attack at ζ = {zeta:g} left out: ten steps reach chance")
                 found[suite][f"{zeta:g}"] = weaker
                 continue
             say(f"{suite} attack, every kind, ζ = {zeta:g}, {len(data)} test beats …")

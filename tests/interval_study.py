@@ -16,7 +16,7 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from neurorobust.evaluation.rare import repeated, summary
+from neurorobust.evaluation.rare import combine_runs, pilot_and_runs
 from neurorobust.evaluation.statistics import bootstrap_interval, paired_interval
 
 FILE = Path(__file__).with_name("interval_study.json")
@@ -94,8 +94,8 @@ def rare(state: str, d: int, p: float, studies: int) -> dict[str, float]:
     exact = truth(state, d, p)
     found, means = [], []
     for k in range(studies):
-        runs = repeated(normals(d, SEED + k), response, target, 250, 8)
-        found.append(summary(runs))
+        runs = pilot_and_runs(normals(d, SEED + k), response, target, 250, 8)
+        found.append(combine_runs(runs))
         means.append(np.mean([run.probability for run in runs[1:]]))
     kept = [study for study in found if study["ci95"] is not None]
     cv, passes = float(np.std(means) / np.mean(means)), float(np.mean([study["passes"] for study in found]))

@@ -12,8 +12,8 @@ from torch import nn
 
 import neurorobust as nr
 from neurorobust.bounds import box, logit_bounds, populations
-from neurorobust.bounds.interval import Interval, gamma, mix
-from neurorobust.bounds.steps import Plain, Tight
+from neurorobust.bounds.interval import Interval, gamma, leaky_step
+from neurorobust.bounds.steps import MeanValueForm, NaturalExtension
 from neurorobust.core.apply import apply
 from neurorobust.core.run import nominal
 from neurorobust.dynamics import DelayedSubtract, DelayedToValue, NoReset, SnntorchSubtract, Subtract, ToValue
@@ -91,7 +91,7 @@ def dies(network: nn.Module, ball: nr.Ball, seed: int, n: int):
     center = ball.center(nominal(network), placement_of(network))
     generator = torch.Generator().manual_seed(seed)
     for number in range(n):
-        die = ball.draw(center, generator)
+        die = ball.sample(center, generator)
         if number % 2:
             die = ball.project({name: delta.sign() * 1e9 for name, delta in die.items()})
         yield apply(nominal(network), die, placement_of(network))
@@ -340,7 +340,7 @@ def test_mix_is_the_exact_range(ends, low, high):
     y, i = sorted(ends[:2]), sorted(ends[2:4])
     alpha = sorted([low, high])
     tensors = [Interval(*(torch.tensor([value], dtype=torch.float64) for value in pair)) for pair in (alpha, y, i)]
-    found = mix(*tensors)
+    found = leaky_step(*tensors)
     corners = [a * v + (1 - a) * c for a in alpha for v in y for c in i]
     assert float(found.lo) == pytest.approx(min(corners), abs=1e-12)
     assert float(found.hi) == pytest.approx(max(corners), abs=1e-12)
@@ -391,7 +391,8 @@ def test_plain_is_never_inside_tight_on_one_step():
             region = box(nominal(network), nr.Ball.uniform(zeta), placement_of(network))
             layers = populations(network, region)
             plain, tight = (
-                logit_bounds(layers, data.x, data.y, network.decode, steps).logits for steps in (Plain(), Tight())
+                logit_bounds(layers, data.x, data.y, network.decode, steps).logits
+                for steps in (NaturalExtension(), MeanValueForm())
             )
             assert (tight.lo >= plain.lo - 1e-12).all() and (tight.hi <= plain.hi + 1e-12).all()
 

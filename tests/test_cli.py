@@ -21,6 +21,7 @@ import neurorobust.cli
 from neurorobust.attacks import OBJECTIVES, PGA
 from neurorobust.core.params import KINDS
 from neurorobust.data.tasks import ecg
+from neurorobust.evaluation import strong_worst_case
 from neurorobust.kernels import threads
 from neurorobust.train.methods import METHODS
 
@@ -61,7 +62,7 @@ def evaluation(n, mismatch=False):
 ATTACK = exactly(
     zeta=NUMBER,
     kinds={"type": "array", "items": {"enum": sorted(KINDS)}},
-    suite={"enum": ["ten", "strong"]},
+    suite={"enum": ["quick", "thorough", "strong-1"]},
     balanced_accuracy=FRACTION,
     random_search_balanced_accuracy=FRACTION,
     accuracy=FRACTION,
@@ -121,12 +122,12 @@ def test_one_die_is_valid_json(robust):
     assert (found["std"], found["ci95"]) == (None, [None, None])
 
 
-@pytest.mark.parametrize("suite", ["ten", "strong"])
+@pytest.mark.parametrize("suite", ["quick", "thorough"])
 def test_attack_json(suite, robust):
-    """The keys of the issue and a few more; `ten` is `nr.worst_case` with the paper's attack on the same samples."""
+    """The keys of the issue and a few more; `quick` is `nr.worst_case` with the paper's attack on the same samples."""
     options = ["--zeta", 0.1, "--suite", suite, "--samples", 30, "--seed", 3, "--json"]
     with mock.patch.object(neurorobust.cli.judging, "worst_case", wraps=nr.worst_case) as search:
-        ran = cli("attack", robust, *options, *(["--steps", 2, "--restarts", 1] if suite == "strong" else []))
+        ran = cli("attack", robust, *options, *(["--steps", 2, "--restarts", 1] if suite == "thorough" else []))
     assert ran.code == 0
     assert search.call_args.kwargs["seed"] == 3
     found = strict(ran.out)
@@ -134,11 +135,22 @@ def test_attack_json(suite, robust):
     assert set(found["kinds"]) == KINDS - {"v_leak", "v_reset"}
     assert (found["samples"], found["zeta"], found["seed"], found["suite"]) == (30, 0.1, 3, suite)
     assert np.mean(found["recall"]) == pytest.approx(found["balanced_accuracy"])
-    if suite == "ten":
+    if suite == "quick":
         network, data = nr.load(robust)[0], beats().test.balanced(30)
         worst = nr.worst_case(network, data, nr.Ball.uniform(0.1), PGA(steps=10), seed=3)
         assert found["balanced_accuracy"] == worst.balanced_accuracy
         assert found["passes"] == 11
+
+
+def test_attack_with_the_strong_suite(robust, monkeypatch):
+    """`strong-1` is `strong_worst_case`, as many passes as its plan says, beside a random search of as many."""
+    monkeypatch.setattr("neurorobust.evaluation.strong.STEPS", 1)
+    found = strict(cli("attack", robust, "--suite", "strong-1", "--samples", 10, "--seed", 3, "--json").out)
+    jsonschema.validate(found, ATTACK)
+    network, data = nr.load(robust)[0], beats().test.balanced(10)
+    worst = strong_worst_case(network, data, nr.Ball.uniform(0.1), seed=3)
+    assert (found["balanced_accuracy"], found["passes"]) == (worst.balanced_accuracy, worst.passes)
+    assert found["suite"] == worst.suite == "strong-1"
 
 
 def test_attacked_kinds_are_the_ones_named(robust):
@@ -304,7 +316,8 @@ def test_every_command_speaks_json(path):
         (["attack", "MODEL", "--kinds", ""], ["''", *KINDS]),
         (["attack", "MODEL", "--kinds", "tau_syn", "--samples", "10"], ["tau_syn"]),
         (["attack", "MODEL", "--loss", "hinge"], ["'hinge'", *OBJECTIVES]),
-        (["attack", "MODEL", "--suite", "strong", "--loss", "hinge", "--samples", "10", "--steps", "1"], ["'hinge'"]),
+        (["attack", "MODEL", "--suite", "thorough", "--loss", "hinge", "--samples", "10", "--steps", "1"], ["'hinge'"]),
+        (["attack", "MODEL", "--suite", "strong-1", "--steps", "1", "--samples", "10"], ["strong-1", "--steps"]),
         (["attack", "MODEL", "--samples", "1"], ["class", "two"]),
         (["evaluate", "MODEL", "--chip", "dynapse2", "--chips", "1", "--seed", str(2**70)], ["seed", 2**70]),
         (["report", "nowhere"], ["'nowhere'", "results.json", "neurorobust demo"]),
@@ -333,7 +346,7 @@ def test_bad_input_gives_one_line(arguments, words, robust, tmp_path, monkeypatc
         (["evaluate", "m", "--chip", "dynapse2", "--spec", "1.1"], "--spec"),
         (["attack", "m", "--zeta", "nan"], "--zeta"),
         (["attack", "m", "--zeta", "-1"], "--zeta"),
-        (["attack", "m", "--suite", "medium"], "strong"),
+        (["attack", "m", "--suite", "medium"], "strong-1"),
         (["train"], "--out"),
         (["train", "--out", "m", "--epochs", "0"], "--epochs"),
         (["train", "--out", "m", "--colour", "red"], "--colour"),

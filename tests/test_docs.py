@@ -90,7 +90,7 @@ def test_the_ten_lines_of_the_readme_run(tmp_path):
         "epochs=80": "epochs=1",
         "n_chips=100": "n_chips=2",
         'out="runs/mine", schedule=nr.Schedule(batch_size=25)': "schedule=nr.Schedule(batch_size=1000)",
-        "nr.attacks.strong()": "nr.attacks.strong(steps=1, restarts=1)",
+        "nr.attacks.thorough()": "nr.attacks.thorough(steps=1, restarts=1)",
         'nr.save(network, "runs/mine")': 'nr.save(network, folder / "mine")',
         "nr.tasks.ecg()": "few(nr.tasks.ecg())",
     }

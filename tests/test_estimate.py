@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import neurorobust as nr
-from neurorobust.attacks import APGD, PGA, SPSA, RandomSearch, Suite, strong
+from neurorobust.attacks import APGD, PGA, SPSA, RandomSearch, Suite, thorough
 from neurorobust.data import Data
 from neurorobust.evaluation import cost, estimate_evaluate, estimate_worst_case
 from neurorobust.train import loop
@@ -66,14 +66,14 @@ def test_passes_are_counted(attack, slopes, looks):
     """With and without a slope, for every restart and objective; all passes of the strong suite are among them."""
     assert cost.count_passes(Suite(((attack, 1),))) == (slopes, looks)
     assert cost.count_passes(Suite(((attack, 3), (PGA(1), 1)))) == (3 * slopes + 1, 3 * looks + 1)
-    assert sum(cost.count_passes(strong())) == strong().passes
+    assert sum(cost.count_passes(thorough())) == thorough().passes
 
 
 def test_estimates_leave_the_network(network, data):
     """Parameters, gradients, modes and torch's own generator are as they were, and both are positive."""
     before, state = nr.nominal(network), torch.get_rng_state()
     assert estimate_evaluate(network, data, nr.mismatch(0.1)) > 0
-    assert estimate_worst_case(network, data, nr.Ball.uniform(0.1), strong()) > 0
+    assert estimate_worst_case(network, data, nr.Ball.uniform(0.1), thorough()) > 0
     assert all(torch.equal(value, before[name]) for name, value in network.named_parameters())
     assert all(value.grad is None for value in network.parameters()) and torch.equal(state, torch.get_rng_state())
     assert network.training

@@ -17,7 +17,7 @@ from neurorobust.attacks import attack as attacking
 from neurorobust.core.run import nominal
 from neurorobust.dynamics import DelayedSubtract, Dynamics
 from neurorobust.dynamics.surrogate import Triangle
-from neurorobust.evaluation.blocks import in_blocks
+from neurorobust.evaluation.predict import predict_batched
 from neurorobust.kernels import LifCoefficients, Listed, compiled, listed, loops, memory, threads
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.neurons import LeakyIntegrator, Lif
@@ -196,7 +196,7 @@ def test_blocks_and_nesting(lists):
     params = {name: value.detach().requires_grad_() for name, value in nominal(net).items()}
 
     def slopes():
-        return torch.autograd.grad(in_blocks(net, params, x, 4).sum(), [params["hidden.input.weight"]])[0]
+        return torch.autograd.grad(predict_batched(net, params, x, 4).sum(), [params["hidden.input.weight"]])[0]
 
     expected = slopes()
     with Listed(x):
@@ -256,9 +256,9 @@ def test_an_attack_step_asks_the_system_for_nothing(monkeypatch):
 
     monkeypatch.setattr(memory, "_store", Counting())
     counts = []
-    slopes = attacking.slopes_of
+    slopes = attacking.gradient_of_sum
     monkeypatch.setattr(
-        attacking, "slopes_of", lambda *given: [slopes(*given), counts.append((len(asked), len(taken)))][0]
+        attacking, "gradient_of_sum", lambda *given: [slopes(*given), counts.append((len(asked), len(taken)))][0]
     )
     net, batch = network(dtype=torch.float32), (sparse(0, 25, 40, 12, dtype=torch.float32), torch.arange(25) % 3)
     assert memory.LEAST <= 4 * 25 * 40 * 40  # bytes of the hidden layer's spikes

@@ -106,7 +106,7 @@ def test_each_method_builds_what_its_name_says():
     assert losses["beta_quantized"].inner.ball.radii == losses["beta"].ball.radii
     for name in ("beta", "beta_weights", "beta_forward", "beta_chip", "beta_whitened"):
         assert (losses[name].attack, losses[name].beta) == (PGA(steps=3), 0.4), name
-    assert losses["awp"].attack == PGA(steps=3, divergence="ce") and losses["beta_warm"].steps == 1
+    assert losses["awp"].attack == PGA(steps=3, objective="ce") and losses["beta_warm"].steps == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,7 +130,7 @@ def test_quantized_without_a_chip_takes_the_bits_it_is_told():
     for bits in (4, 2):
         loss = method("beta_quantized").regularize(functional.cross_entropy, None, bits=bits)
         assert isinstance(loss, Quantized)
-        held = loss.held(nr.nominal(network), nr.chip.Placement())
+        held = loss.quantized_params(nr.nominal(network), nr.chip.Placement())
         assert len(held["2.weight"].unique()) <= 2 ** (bits + 1) - 1
 
 

@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from mini_study import MINI
 
 from neurorobust import reproduction
-from neurorobust.evaluation.statistics import Interval
+from neurorobust.evaluation.statistics import ConfidenceInterval
 from neurorobust.reproduction.book import Book, Place, Point, book, size
 from neurorobust.reproduction.claims import CLAIMS, Verdict
 from neurorobust.reproduction.drawing import all_drawings, styles
@@ -185,20 +185,22 @@ def test_names_stay_apart():
 def test_a_claim_about_all_is_shown_for_the_best_rival():
     """The smallest lead is shown; where it holds but another does not, the claim fails, and says against whom."""
     claim, curved = CLAIMS[0], next(claim for claim in CLAIMS if claim.ratio)
-    far = Verdict(claim, "x", "dropout", Interval(30.0, 5.0, 55.0), 3, 1)
-    near = Verdict(claim, "x", "awp", Interval(15.0, 12.0, 18.0), 3, 1)
+    far = Verdict(claim, "x", "dropout", ConfidenceInterval(30.0, 5.0, 55.0), 3, 1)
+    near = Verdict(claim, "x", "awp", ConfidenceInterval(15.0, 12.0, 18.0), 3, 1)
     (row,) = reproduction.overall([far, near])
     assert row["compared"] == "beta − awp" and row["holds against"] == "1 of 2, 3 rivals not measured"
     assert row["verdict"] == "FAILS (against dropout)"
     assert reproduction.overall([near])[0]["verdict"] == "holds"
-    ratios = [Verdict(curved, "x", name, Interval(at, at, at), 3, 1) for name, at in (("awp", 0.2), ("abcd", 0.6))]
+    ratios = [
+        Verdict(curved, "x", name, ConfidenceInterval(at, at, at), 3, 1) for name, at in (("awp", 0.2), ("abcd", 0.6))
+    ]
     assert reproduction.overall(ratios)[0]["compared"] == "beta / abcd"
 
 
 def test_claims_across_tasks():
     """A row for each claim, a column for each task; – where a task cannot test it."""
     one, other = CLAIMS[0], CLAIMS[5]
-    good, bad = Interval(15.0, 12.0, 18.0), Interval(-5.0, -6.0, -4.0)
+    good, bad = ConfidenceInterval(15.0, 12.0, 18.0), ConfidenceInterval(-5.0, -6.0, -4.0)
     cases = [(one, "x", good), (one, "y", bad), (other, "y", good)]
     rows = across(reproduction.overall([Verdict(claim, task, "awp", found, 3, 1) for claim, task, found in cases]))
     assert rows == [

@@ -134,7 +134,7 @@ def test_a_rule_gets_what_shares_a_core():
         seen.append(values)
         return SignedPair.holding(values, 6)
 
-    held = Quantized(entropy, {"weight": rule}).held(params, placement)
+    held = Quantized(entropy, {"weight": rule}).quantized_params(params, placement)
     for values, rows in zip(seen, ([0, 1, 2, 5], [3, 4]), strict=True):
         expected = torch.cat(
             [params[name][rows][placement.masks[name][rows]] for name in placement.masks if name.startswith("hidden")]
@@ -153,7 +153,7 @@ def test_masks_fitted_to_each_core_are_what_dynapse2_programs():
     """With the rule fit_masks the held weights are, bit for bit, those that dynapse2 is programmed with."""
     network = placed([0, 0, 0, 1, 1, 0])
     placement, params = placement_of(network), nominal(network)
-    held = Quantized(entropy, {"weight": fit_masks}).held(params, placement)
+    held = Quantized(entropy, {"weight": fit_masks}).quantized_params(params, placement)
     programmed = chipmodels.load("dynapse2").program(params, placement)
     for name in placement.masks:
         assert torch.equal(held[name], programmed.params[name]), name
@@ -163,7 +163,7 @@ def test_without_a_placement_a_rule_gets_a_parameter():
     """Parameters that sit nowhere: each its own range; scalars too."""
     params = {"a.weight": draw(0, 4, 3), "b.weight": 10 * draw(1, 2, 2), "a.tau_mem": torch.tensor(0.02).double()}
     rules = {"weight": functools.partial(Uniform.holding, bits=4), "tau_mem": LogUniform(1e-3, 1.0, 0.1)}
-    held = Quantized(entropy, rules).held(params, NOWHERE)
+    held = Quantized(entropy, rules).quantized_params(params, NOWHERE)
     for name in ("a.weight", "b.weight"):
         assert torch.equal(held[name], Uniform.holding(params[name], 4).quantize(params[name]))
     assert held["a.tau_mem"] == rules["tau_mem"].quantize(params["a.tau_mem"])
@@ -173,7 +173,9 @@ def test_a_kernel_shared_by_many_neurons_is_held_whole():
     """A kernel, whose rows are not its neurons, is quantized as one parameter; on the host it is left alone."""
     params = {"c.input.weight": draw(0, 2, 1, 3)}
     for core, held in ((torch.zeros(8, dtype=torch.long), True), (torch.full((8,), HOST), False)):
-        found = Quantized(entropy, {"weight": COARSE}).held(params, Placement(cores={"c": core}))["c.input.weight"]
+        found = Quantized(entropy, {"weight": COARSE}).quantized_params(params, Placement(cores={"c": core}))[
+            "c.input.weight"
+        ]
         assert torch.equal(found, COARSE.quantize(params["c.input.weight"]) if held else params["c.input.weight"])
 
 
@@ -185,7 +187,7 @@ def test_a_value_out_of_range_is_refused_by_name_or_saturates():
         gradients(Quantized(entropy, {"weight": narrow}), network, data)
     params, placement = nominal(network), placement_of(network)
     weight = params["hidden.input.weight"].requires_grad_()
-    held = Quantized(entropy, {"weight": Saturating(narrow)}).held(params, placement)["hidden.input.weight"]
+    held = Quantized(entropy, {"weight": Saturating(narrow)}).quantized_params(params, placement)["hidden.input.weight"]
     assert held.min() == -0.2 and held.max() == 0.1
     assert torch.equal(torch.autograd.grad(held.sum(), weight)[0], torch.ones_like(weight))
 
@@ -248,7 +250,7 @@ def test_a_die_deviates_from_what_is_held():
     network = tiny()
     placement = placement_of(network)
     ternary = {"weight": lambda values: SignedPair.holding(values, 1)}
-    held = Quantized(entropy, ternary).held(nominal(network), placement)
+    held = Quantized(entropy, ternary).quantized_params(nominal(network), placement)
     assert (held["hidden.input.weight"] == 0).any()
     chip = mismatch(0.3)
     die = chip.fabricate([0], seed=0)[0].deviations(chip.program(held, placement))
@@ -261,6 +263,6 @@ def test_a_table_without_zero_makes_no_synapse():
     """Absent synapses stay absent where no level is 0."""
     network = tiny()
     placement = placement_of(network)
-    held = Quantized(entropy, {"weight": Saturating(Table((-1.0, 1.0)))}).held(nominal(network), placement)
+    held = Quantized(entropy, {"weight": Saturating(Table((-1.0, 1.0)))}).quantized_params(nominal(network), placement)
     mask = placement.masks["hidden.recurrent.weight"]
     assert not held["hidden.recurrent.weight"][~mask].any() and held["hidden.recurrent.weight"][mask].abs().min() == 1

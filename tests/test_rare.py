@@ -15,7 +15,7 @@ from interval_study import FILE, STATES, linear, quadratic, rare, stepped, truth
 from scipy import stats
 
 import neurorobust as nr
-from neurorobust.evaluation.rare import rare_failures, repeated, summary
+from neurorobust.evaluation.rare import combine_runs, pilot_and_runs, rare_failures
 from neurorobust.evaluation.subset import LEVELS, Level, Run, subset_simulation
 from neurorobust.sites import PerChip
 
@@ -34,7 +34,7 @@ def test_the_interval_holds_a_closed_form(state, d, p):
     """A 99.99 % interval over 8 runs, lognormal, holds the truth (false alarm 1e-4 a case, more for skewed runs; the
     study counts 95 % ones)."""
     response, target = state(d, p)
-    runs = repeated(normal(d), response, target, 100, 8)
+    runs = pilot_and_runs(normal(d), response, target, 100, 8)
     estimates = np.array([run.probability for run in runs[1:]])
     half = stats.t.isf(5e-5, 7) * estimates.std(ddof=1) / math.sqrt(8) / estimates.mean()
     assert abs(math.log(estimates.mean() / truth(state.__name__, d, p))) < half < math.log(10)
@@ -56,7 +56,7 @@ def test_correlated_normals_stay_as_they_are():
     """
     root = torch.linalg.cholesky(torch.tensor([[1.0, 0.9], [0.9, 1.0]], dtype=torch.float64))
     white = normal(2)
-    runs = repeated(lambda n: white(n) @ root.T, lambda u: u.sum(1), -3 * math.sqrt(3.8), 100, 8)
+    runs = pilot_and_runs(lambda n: white(n) @ root.T, lambda u: u.sum(1), -3 * math.sqrt(3.8), 100, 8)
     assert abs(math.log(np.mean([run.probability for run in runs[1:]]) / stats.norm.cdf(-3))) < math.log(3)
 
 
@@ -133,19 +133,19 @@ def test_it_agrees_with_counting_on_a_network():
 
 def test_no_number_where_nothing_fails():
     """A response that cannot fall below the target, and one that is the same everywhere: no number, and why."""
-    floor = repeated(normal(3), lambda u: u[:, 0].clamp(min=-1.0), -2.0, 50, 8)
-    flat = repeated(normal(3), lambda u: torch.ones(len(u)), 0.5, 50, 8)
+    floor = pilot_and_runs(normal(3), lambda u: u[:, 0].clamp(min=-1.0), -2.0, 50, 8)
+    flat = pilot_and_runs(normal(3), lambda u: torch.ones(len(u)), 0.5, 50, 8)
     for runs in (floor, flat):
-        found = summary(runs)
+        found = combine_runs(runs)
         assert found["probability"] is None and found["ci95"] is None
         assert "never met the specification" in found["refused"][0]
 
 
 def test_no_number_where_it_is_too_rare():
     """Φ(−8) = 6e-16 is beyond eight levels: the pilot ends there and no further runs are made."""
-    runs = repeated(normal(2), lambda u: u[:, 0], -8.0, 50, 8)
+    runs = pilot_and_runs(normal(2), lambda u: u[:, 0], -8.0, 50, 8)
     assert len(runs) == 1 and len(runs[0].levels) == LEVELS
-    assert summary(runs)["probability"] is None
+    assert combine_runs(runs)["probability"] is None
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_no_number_where_it_is_too_rare():
 def test_poor_diagnostics_are_named(estimates, level, why):
     """Each diagnostic alone withholds the number."""
     runs = [Run(p, (level,), 10) for p in (1e-4, *estimates)]
-    found = summary(runs)
+    found = combine_runs(runs)
     assert found["probability"] is None
     assert len(found["refused"]) >= 1 and any(why in reason for reason in found["refused"])
 
@@ -169,7 +169,7 @@ def test_the_summary_by_hand():
     """Runs 1, 2, 3 (e-3) after a pilot: mean 2e-3, cv = 1/(2√3); effective (1 − p)/cv² = 12(1 − p); t(.975, 2) =
     4.302653."""
     runs = [Run(p, (Level(0.5, 0.1, 0.4, 5),), 10) for p in (9e-3, 1e-3, 2e-3, 3e-3)]
-    found = summary(runs)
+    found = combine_runs(runs)
     assert found["probability"] == pytest.approx(2e-3)
     assert found["effective"] == pytest.approx(12 * 0.998)
     assert found["brute_force"] == pytest.approx(12 * 0.998 / 2e-3)

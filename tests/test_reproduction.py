@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from neurorobust import reproduction
 from neurorobust.attacks import Ball
 from neurorobust.cli import app
-from neurorobust.evaluation import frozen_worst_case
+from neurorobust.evaluation import strong_worst_case
 from neurorobust.interop import wrap
 from neurorobust.reproduction import Cell, Outcome
 from neurorobust.reproduction.results import numbers, score, strongest
@@ -305,9 +305,9 @@ def test_weights_and_others_are_attacked_apart(done, monkeypatch):
 
     def look(network, data, ball, seed):
         halves.append(dict(ball.radii))
-        return frozen_worst_case(network, data, ball, seed=seed)
+        return strong_worst_case(network, data, ball, seed=seed)
 
-    monkeypatch.setattr(kinds, "frozen_worst_case", look)
+    monkeypatch.setattr(kinds, "strong_worst_case", look)
     found = [kinds.measure(network, f"0.1 {which}", cell) for which in ("weights", "others")]
     assert set(halves[0]) == {"weight", "bias"} and halves[0] | halves[1] == dict(Ball.uniform(0.1).radii)
     assert not halves[0].keys() & halves[1].keys() and all(0 <= one["balanced_accuracy"] <= 1 for one in found)

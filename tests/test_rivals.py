@@ -207,7 +207,7 @@ def test_awp_on_the_spiking_network():
     """∇ at θ + γ(θ* − θ) with Jacobian 1 in every kind, on the oracle, folded to what is set once a core."""
     network, data = tiny(3), events(3, 8)
     leaves = leaves_of(network)
-    loss = AWP(functional.cross_entropy, Spy(3, divergence="ce"), Ball.uniform(0.2), 0.5)
+    loss = AWP(functional.cross_entropy, Spy(3, objective="ce"), Ball.uniform(0.2), 0.5)
     found = gradients(loss(network, leaves, (data.x, data.y)), leaves)
     theta = oracle.expand(nominal(network))
     star = oracle.deviate(theta, Spy.found)

@@ -238,12 +238,12 @@ def test_whitened_ball():
     torch.testing.assert_close(near, {name: 0.4 * value for name, value in far.items()})
     assert ball.project(near) is near or all(torch.allclose(near[name], ball.project(near)[name]) for name in near)
     zero = {name: torch.zeros_like(value) for name, value in far.items()}
-    torch.testing.assert_close(ball.climb(zero, far, 0.5), {name: 0.2 * value for name, value in far.items()})
-    assert all((value == 0).all() for value in ball.climb(zero, zero, 0.5).values())
+    torch.testing.assert_close(ball.ascent_step(zero, far, 0.5), {name: 0.2 * value for name, value in far.items()})
+    assert all((value == 0).all() for value in ball.ascent_step(zero, zero, 0.5).values())
     generator = torch.Generator().manual_seed(0)
     lengths = []
     for _ in range(1000):
-        drawn = ball.draw(zero, generator)
+        drawn = ball.sample(zero, generator)
         lengths.append(torch.cat([u.flatten() for u in drawn.values()]).norm())
     shares = (torch.stack(lengths) / 2) ** 25
     assert shares.max() <= 1 and abs(shares.mean() - 0.5) <= 5 * (1 / 12 / 1000) ** 0.5
@@ -284,9 +284,9 @@ def test_levels_stay_until_the_next_programming():
     key, masks = "hidden.input.weight", placement_of(network).masks
     theta = nominal(network)
     levels = chip.program(theta, placement).params
-    loss.held(theta, placement)
+    loss.quantized_params(theta, placement)
     moved = theta | {name: value * 1.1 + 0.01 for name, value in theta.items() if name.endswith("weight")}
-    held = loss.held(moved, placement)
+    held = loss.quantized_params(moved, placement)
     for core in (0, 1):
         here = torch.tensor(CORE) == core
         names = ("hidden.input.weight", "hidden.recurrent.weight")
@@ -294,7 +294,7 @@ def test_levels_stay_until_the_next_programming():
         value = moved[key][here]
         nearest = offered[(value[..., None] - offered).abs().argmin(-1)]
         assert torch.equal(held[key][here], nearest)
-    assert torch.equal(loss.held(moved, placement)[key], chip.program(moved, placement).params[key])
+    assert torch.equal(loss.quantized_params(moved, placement)[key], chip.program(moved, placement).params[key])
 
 
 # Training

@@ -17,7 +17,7 @@ from neurorobust.core.placement import expand
 from neurorobust.core.run import forward
 from neurorobust.data import Data
 from neurorobust.evaluation import balanced_accuracy, sensitivity
-from neurorobust.evaluation.blocks import JUDGED
+from neurorobust.evaluation.predict import EVALUATION_BATCH
 from neurorobust.evaluation.sensitivity import LEVELS
 from neurorobust.nn.network import placement_of
 
@@ -95,11 +95,11 @@ def test_closed_form(seed, n_out, n_in, n, zeta):
 @pytest.mark.parametrize("objective", ["ce", "margin"])
 def test_blocks_of_samples_add_up(objective):
     """With more samples than a block, and an objective that is no mean over them, slopes are those of all at once."""
-    network, data = Affine(0), samples(2 * JUDGED + 3)
+    network, data = Affine(0), samples(2 * EVALUATION_BATCH + 3)
     found = look(network, data, objective=objective, n_dies=1, attack=PGA(steps=1))
     delta = torch.zeros_like(network.read.weight).requires_grad_()
     logits = forward(network, nr.apply(nr.nominal(network), {"read.weight": delta}), data.x)[0]
-    loss = nr.attacks.objective(objective)(logits, logits.detach(), data.y)
+    loss = nr.attacks.as_objective(objective)(logits, logits.detach(), data.y)
     (expected,) = torch.autograd.grad(loss, delta)
     assert found.loss == pytest.approx(loss.item(), rel=1e-12)
     assert torch.allclose(found.gradients["read.weight"], expected, rtol=1e-10, atol=1e-15)
@@ -159,18 +159,18 @@ def test_random_dies_are_those_of_the_fleet(network, data):
     chip, params, placement = nr.mismatch(0.3), nr.nominal(network), placement_of(network)
     programmed = chip.program(params, placement)
     dies = [die.deviations(programmed) for die in chip.fabricate(range(3), 7)]
-    for part in found.parts:
+    for part in found.groups:
         for value, die in zip(part.random, dies):
             moved = nr.apply(params, {name: die[name] for name in part.names}, placement)
             assert value == balanced_accuracy(forward(network, moved, data.x)[0], data.y)
-    whole = next(part for part in found.parts if part.level == "network")
+    whole = next(part for part in found.groups if part.level == "network")
     assert np.array_equal(whole.random, nr.evaluate(network, data, chip, n_chips=3, seed=7).balanced_accuracy)
 
 
 def test_attacks_are_worst_cases_of_one_part(network, data):
     """Each row's attack is worst_case in the ball of its parameters alone, never above nominal."""
     found = look(network, data, ball=nr.Ball.uniform(0.4), attack=PGA(steps=3), seed=3)
-    for part in found.parts:
+    for part in found.groups:
         ball = nr.Ball(dict.fromkeys(part.names, 0.4))
         assert part.attacked == nr.worst_case(network, data, ball, PGA(steps=3), seed=3).balanced_accuracy
         assert part.attacked <= found.nominal and part.attack == "PGA"
@@ -192,7 +192,7 @@ def test_table(network, data):
     assert np.allclose(table["per_element"] * table["elements"], table["first_order"])
     weights = row(found, "layer and kind", layer="hidden", kind="weight")
     assert weights["elements"] == 18 + int(network.hidden.recurrent.mask.sum())
-    part = next(p for p in found.parts if p.level == "kind" and p.kind == "tau_mem")
+    part = next(p for p in found.groups if p.level == "kind" and p.kind == "tau_mem")
     tau = row(found, "kind", kind="tau_mem")
     assert part.names == ("hidden.tau_mem", "readout.tau_mem")
     assert (tau["random_mean"], tau["random_min"]) == (part.random.mean(), part.random.min())
@@ -251,7 +251,7 @@ def test_regression():
     """Targets instead of classes: the score is R², and the slopes are those of the mean squared error."""
     network, x = Affine(2), draw(9, 10, 3)
     data = Data(x, network(x)[0].detach() + 0.5 * draw(10, 10, 2))
-    found = look(network, data, objective="mse", attack=PGA(steps=2, divergence="mse"))
+    found = look(network, data, objective="mse", attack=PGA(steps=2, objective="mse"))
     error = network(x)[0].detach() - data.y
     assert found.nominal == pytest.approx(float(1 - error.square().sum() / (data.y - data.y.mean()).square().sum()))
     expected = 2 * error.sum(0) / error.numel() * network.read.bias.detach().abs()

@@ -21,7 +21,7 @@ from neurorobust.evaluation import (
     mean_interval,
     paired_interval,
     recall,
-    samples_part,
+    sampling_variance,
 )
 
 
@@ -134,10 +134,10 @@ def test_the_part_of_the_samples_in_closed_form():
     """Two classes, two seeds: d = mean over seeds of first − second; var(d)/n of each class, over classes²."""
     first = [np.array([[1, 1, 1, 1], [1, 1, 1, 1]]), np.array([[1, 0], [1, 0]])]
     second = [np.array([[1, 0, 1, 0], [1, 1, 1, 0]]), np.array([[1, 0], [1, 0]])]
-    variance, freedom = samples_part(first, second)
+    variance, freedom = sampling_variance(first, second)
     d = np.array([0, 0.5, 0, 1])
     assert variance == pytest.approx(d.var(ddof=1) / 4 / 4) and freedom == 3 + 1
-    assert samples_part(first, first) == (0.0, 4.0)
+    assert sampling_variance(first, first) == (0.0, 4.0)
 
 
 def test_another_part_widens_an_interval_as_satterthwaite_says():
@@ -162,6 +162,6 @@ def test_claims_hold_for_new_samples():
         shared = [rng.random(n) for n in (60, 40)]  # samples that are hard are hard for both
         rights = [[(u < q).astype(int)[None] for u, q in zip(shared, row, strict=True)] for row in p]
         scores = [np.array([[np.mean([each.mean() for each in right])]]) for right in rights]
-        found = paired_interval(*scores, more=[samples_part(*rights)])
+        found = paired_interval(*scores, more=[sampling_variance(*rights)])
         held += found.low <= truth <= found.high
     assert 366 <= held <= 393

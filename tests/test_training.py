@@ -121,7 +121,7 @@ def test_another_loss_is_not_resumed(task, tmp_path):
 
 def test_a_loss_has_one_name_in_every_process():
     """The text by which a checkpoint knows its loss holds no address."""
-    assert " at 0x" not in repr(Adversarial(robust(), PGA(divergence=kl), Ball.uniform(0.1), beta=1.0))
+    assert " at 0x" not in repr(Adversarial(robust(), PGA(objective=kl), Ball.uniform(0.1), beta=1.0))
 
 
 def test_the_best_epoch_is_kept(task):

@@ -246,7 +246,7 @@ def test_regression(steps):
     data = Data(x, y)
     model = nr.wrap(nn.Linear(3, 2).double())
     task = Task("r", (), data, data, data, functional.mse_loss, None, "f")
-    loss = nr.regularizers.Adversarial(task.loss, nr.attacks.PGA(2, divergence="mse"), nr.Ball(weight=0.1), 0.1)
+    loss = nr.regularizers.Adversarial(task.loss, nr.attacks.PGA(2, objective="mse"), nr.Ball(weight=0.1), 0.1)
     history = nr.fit(model, task, loss, epochs=60, schedule=nr.Schedule(learning_rate=0.05))
     fleet = nr.evaluate(model, data, nr.mismatch(0.1), n_chips=5)
     with torch.no_grad():
@@ -255,7 +255,7 @@ def test_regression(steps):
     assert fleet.nominal > 0.9 and history.best_score > 0.8 and fleet.min < fleet.nominal
     with pytest.raises(ValueError, match=r"a regression has none; use score"):
         _ = fleet.balanced_accuracy
-    worst = nr.worst_case(model, data, nr.Ball(weight=0.1), nr.attacks.PGA(3, divergence="mse"))
+    worst = nr.worst_case(model, data, nr.Ball(weight=0.1), nr.attacks.PGA(3, objective="mse"))
     assert worst.score < fleet.nominal
 
 

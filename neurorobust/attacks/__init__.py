@@ -1,14 +1,14 @@
 """Attacks: searches for the worst deviations, one file each."""
 
 from .apgd import APGD
-from .attack import Asking, Attack, Point, Question, Search
+from .attack import Attack, Evaluation, Exploration, Request, Search
 from .ball import Ball
 from .l2_ball import L2Ball
-from .objectives import OBJECTIVES, cross_entropy, jensen_shannon, kl, l2, margin, mse, objective, reverse_kl
+from .objectives import OBJECTIVES, as_objective, cross_entropy, jensen_shannon, kl, l2, margin, mse, reverse_kl
 from .pga import PGA
 from .random_search import RandomSearch
 from .spsa import SPSA
-from .suite import Suite, strong
+from .suite import Suite, thorough
 from .whitened_ball import WhitenedBall
 
 __all__ = [
@@ -16,23 +16,23 @@ __all__ = [
     "OBJECTIVES",
     "PGA",
     "SPSA",
-    "Asking",
     "Attack",
     "Ball",
+    "Evaluation",
+    "Exploration",
     "L2Ball",
-    "Point",
-    "Question",
     "RandomSearch",
+    "Request",
     "Search",
     "Suite",
     "WhitenedBall",
+    "as_objective",
     "cross_entropy",
     "jensen_shannon",
     "kl",
     "l2",
     "margin",
     "mse",
-    "objective",
     "reverse_kl",
-    "strong",
+    "thorough",
 ]

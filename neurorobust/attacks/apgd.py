@@ -1,11 +1,11 @@
-"""Gradient ascent that sets its own step size."""
+"""Gradient ascent with an adaptive step size (Auto-PGD)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ..core.params import Deviations
-from .attack import Ascent, Asking, Point, Search
+from .attack import Evaluation, Exploration, GradientAscent, Search
 from .objectives import Objective
 
 MOMENTUM = 0.75
@@ -13,8 +13,8 @@ RISING = 0.75
 
 
 @dataclass(frozen=True)
-class APGD(Ascent):
-    """Auto-PGD (Croce and Hein 2020, arXiv 2003.01690): momentum, and steps that are halved when they stop paying.
+class APGD(GradientAscent):
+    """Auto-PGD (Croce and Hein 2020, arXiv 2003.01690): momentum, and a step size that is halved when progress stops.
 
     ::
 
@@ -27,36 +27,37 @@ class APGD(Ascent):
     Args:
         steps: N, gradient steps.
         init_std: the start is N(0, init_std²), projected; infinity starts uniformly in the ball.
-        divergence: see :class:`PGA`.
+        objective: see :class:`PGA`.
     """
 
     steps: int = 30
     init_std: float = 1e-3
-    divergence: str | Objective = "ce"
+    objective: str | Objective = "ce"
 
-    def explore(self, search: Search) -> Asking[None]:
-        here = best = yield from search.slope(self.start(search))
-        following = search.ball.climb(here.deviations, here.slopes, eta := 2.0)
+    def explore(self, search: Search) -> Exploration[None]:
+        point = best = yield from search.value_and_grad(self.start(search))
+        deviations = search.ball.ascent_step(point.deviations, point.gradient, eta := 2.0)
         rises, last, checked, marks = 0, 0, (eta, best.value), checkpoints(self.steps)
         for k in range(1, self.steps):
-            before, here = here, (yield from search.slope(following))
-            rises += here.value > before.value
-            if here.value > best.value:
-                best = here
+            before, point = point, (yield from search.value_and_grad(deviations))
+            rises += point.value > before.value
+            if point.value > best.value:
+                best = point
             if k in marks:
                 stuck = rises < RISING * (k - last) or checked == (eta, best.value)
                 rises, last, checked = 0, k, (eta, best.value)
                 if stuck:
-                    here, eta = best, eta / 2
-            following = _with_momentum(search, before, here, eta)
-        yield from search.look([following])
+                    point, eta = best, eta / 2
+            deviations = _step_with_momentum(search, before, point, eta)
+        yield from search.evaluate([deviations])
 
 
-def _with_momentum(search: Search, before: Point, here: Point, eta: float) -> Deviations:
-    aim = search.ball.project(search.ball.climb(here.deviations, here.slopes, eta))
+def _step_with_momentum(search: Search, before: Evaluation, point: Evaluation, eta: float) -> Deviations:
+    """δ[k+1] from δ[k−1] and δ[k], not projected."""
+    z = search.ball.project(search.ball.ascent_step(point.deviations, point.gradient, eta))
     return {
-        name: delta + MOMENTUM * (aim[name] - delta) + (1 - MOMENTUM) * (delta - before.deviations[name])
-        for name, delta in here.deviations.items()
+        name: delta + MOMENTUM * (z[name] - delta) + (1 - MOMENTUM) * (delta - before.deviations[name])
+        for name, delta in point.deviations.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""What every attack shares: the search that keeps it inside its ball and remembers the worst point."""
+"""The base of every attack: a search that keeps inside its ball and remembers the worst deviations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,269 +15,238 @@ from torch import Tensor
 from .._util.errors import check_count, check_number
 from ..core.params import Deviations
 from .ball import Ball
-from .objectives import Objective, objective
+from .objectives import Objective, as_objective
 
 Loss = Callable[[Deviations], Tensor]
 T = TypeVar("T")
-S = TypeVar("S", bound="Search")
 
-ABREAST = 16  # searches under way at once, at most
-LOOKS = 16  # dies looked at in one question, at most
-HELD = 2**22  # numbers of all dies that are looked at at once, and of one die of each search
+DIES_PER_REQUEST = 16  # at most
+MAX_ELEMENTS = 2**22  # deviations of all dies of one request, at most
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
-    """A place that was looked at: its deviations, the loss there and the loss's slope in them, if it was asked for."""
+class Evaluation:
+    """The loss at some deviations, and its gradient with respect to them (empty unless requested)."""
 
     deviations: Deviations
     value: float
-    slopes: Deviations = field(default_factory=dict)
+    gradient: Deviations = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Question:
-    """What a search wants to know before it goes on: the loss of each of some dies and, if ``slope``, its slope."""
+@dataclass(eq=False)
+class Request:
+    """Dies whose loss a search needs before it continues, and its gradient if ``gradient`` is True.
+
+    Whoever runs the search stores one :class:`Evaluation` per die in ``evaluations``, in the order of ``dies``.
+    """
 
     dies: Sequence[Deviations]
-    slope: bool
+    gradient: bool
+    evaluations: Sequence[Evaluation] = ()
 
 
-Asking = Generator[Question, Sequence[Point], T]
-"""What asks questions, is sent the answers, and returns a T: ``result = yield from asking``."""
+Exploration = Generator[Request, None, T]
+"""A generator of requests that returns a T: ``result = yield from exploration``."""
 
 
 class Search:
-    """One search under way: the attack looks through it, at nothing outside the ball, and it remembers the worst.
+    """One search: the attack evaluates dies through it, never outside the ball, and it remembers the worst.
 
-    What an attack asks is answered together with the questions of other searches, so it waits for each answer:
-    ``yield from``.
+    The evaluations of several searches are computed together, so an attack waits for each: ``yield from``.
 
     Attributes:
-        center: zeros of the right shapes.
-        ball, generator: where to look, and the only source of random numbers.
-        worst, worst_value: the highest loss so far; without ``project``, the last point instead.
-        unasked: how many of its questions nobody has waited for.
+        center: zeros, one tensor per parameter in its expanded shape.
+        ball: the allowed deviations.
+        generator: the only source of random numbers.
+        worst, worst_value: deviations and value of the highest loss so far; with ``project=False`` of the last
+            evaluation.
     """
 
     def __init__(self, center: Deviations, ball: Ball, generator: torch.Generator, *, project: bool = True):
         self.center, self.ball, self.generator, self.project = center, ball, generator, project
         self.worst, self.worst_value = center, -torch.inf
-        self.unasked = self._looks = 0
+        self._not_awaited = self._n_evaluations = 0
 
-    def look(self, dies: Iterable[Deviations]) -> Asking[list[float]]:
-        """The losses at the nearest deviations in the ball, a few dies at a time."""
+    def evaluate(self, dies: Iterable[Deviations]) -> Exploration[list[float]]:
+        """The loss of each die, projected into the ball first; ``values = yield from search.evaluate(dies)``."""
         if isinstance(dies, Mapping):
-            raise TypeError("search.look: got one die; expected several: yield from search.look([die]).")
-        self.unasked += 1
-        return self._look(dies)
+            raise TypeError("search.evaluate: got one die; expected several: yield from search.evaluate([die]).")
+        self._not_awaited += 1
+        return self._evaluate(dies)
 
-    def slope(self, deviations: Deviations) -> Asking[Point]:
-        """The nearest deviations in the ball, the loss and its slope there; 0 for what the loss does not depend on."""
+    def value_and_grad(self, deviations: Deviations) -> Exploration[Evaluation]:
+        """Loss and gradient at the deviations, projected into the ball first; the gradient is 0 for parameters that the
+        loss does not depend on. ``point = yield from search.value_and_grad(deviations)``."""
         if not isinstance(deviations, Mapping):
-            raise TypeError(f"search.slope: got a {type(deviations).__name__}; expected one die, tensors by name.")
-        self.unasked += 1
-        return self._slope(deviations)
+            got = type(deviations).__name__
+            raise TypeError(f"search.value_and_grad: got a {got}; expected one die, a dictionary of tensors by name.")
+        self._not_awaited += 1
+        return self._value_and_grad(deviations)
 
-    def _look(self, dies: Iterable[Deviations]) -> Asking[list[float]]:
-        self.unasked -= 1
-        values, rest = [], map(self._inside, dies)
-        while some := list(islice(rest, _at_once(self, LOOKS))):
-            for point in (yield Question(some, slope=False)):
-                self._remember(point)
-                values.append(point.value)
+    def requests(self, attack: Attack) -> Exploration[None]:
+        """Run an attack: its requests, one after the other. Each must be answered before the next is taken.
+
+        Raises:
+            TypeError: ``attack.explore`` does not wait for its evaluations.
+        """
+        exploration = attack.explore(self)
+        if not isinstance(exploration, Generator):
+            raise _not_awaited(attack, exploration)
+        for request in isolated(exploration):
+            if not isinstance(request, Request):
+                raise _not_awaited(attack, request)
+            yield request
+        if self._not_awaited:
+            raise _not_awaited(attack, f"{self._not_awaited} requests that it did not wait for")
+
+    def at_most(self, count: int) -> int:
+        """``count``, or the number of dies that :data:`MAX_ELEMENTS` allows if that is smaller; at least 1."""
+        size = sum(zero.numel() for zero in self.center.values())
+        return max(1, min(count, MAX_ELEMENTS // max(size, 1)))
+
+    def _evaluate(self, dies: Iterable[Deviations]) -> Exploration[list[float]]:
+        self._not_awaited -= 1
+        values, remaining = [], map(self._projected, dies)
+        while some := list(islice(remaining, self.at_most(DIES_PER_REQUEST))):
+            request = Request(some, gradient=False)
+            yield request
+            for evaluation in request.evaluations:
+                self._record(evaluation)
+                values.append(evaluation.value)
         return values
 
-    def _slope(self, deviations: Deviations) -> Asking[Point]:
-        self.unasked -= 1
-        (point,) = yield Question([self._inside(deviations)], slope=True)
-        self._remember(point)
-        return point
+    def _value_and_grad(self, deviations: Deviations) -> Exploration[Evaluation]:
+        self._not_awaited -= 1
+        request = Request([self._projected(deviations)], gradient=True)
+        yield request
+        (evaluation,) = request.evaluations
+        self._record(evaluation)
+        return evaluation
 
-    def _inside(self, deviations: Deviations) -> Deviations:
+    def _projected(self, deviations: Deviations) -> Deviations:
         inside = self.ball.project(deviations) if self.project else deviations
         return {name: delta.detach().clone() for name, delta in inside.items()}
 
-    def _remember(self, point: Point) -> None:
-        if not self._looks or not self.project or point.value > self.worst_value:
-            self.worst = point.deviations
-            self.worst_value = -torch.inf if point.value != point.value else point.value
-        self._looks += 1
+    def _record(self, evaluation: Evaluation) -> None:
+        if not self._n_evaluations or not self.project or evaluation.value > self.worst_value:
+            self.worst = evaluation.deviations
+            self.worst_value = -torch.inf if evaluation.value != evaluation.value else evaluation.value
+        self._n_evaluations += 1
 
 
-@dataclass(frozen=True)
 class Attack(ABC):
     """A search for the worst deviations inside a ball.
 
-    A subclass names its objectives and its number of passes and implements :meth:`explore`, whose local variables are
-    the only state there is. The search projects whatever it looks at and keeps the worst, so no attack can leave its
-    ball.
+    A subclass is a frozen dataclass with a field ``objective``. It states its number of passes and implements
+    :meth:`explore`, whose local variables are the only state. The search projects every die before it is evaluated
+    and keeps the worst, so no attack can leave its ball.
+
+    Attributes:
+        objective: the function that the attack maximises: a name in ``OBJECTIVES``, or a function of (attacked
+            outputs, clean outputs, targets).
     """
+
+    objective: str | Objective
 
     @property
     @abstractmethod
     def passes(self) -> int:
-        """Forward passes of one search."""
-
-    @property
-    @abstractmethod
-    def objectives(self) -> tuple[Objective, ...]:
-        """What it raises; :func:`neurorobust.worst_case` runs it once for each."""
+        """Forward passes per search."""
 
     @property
     def project(self) -> bool:
-        """Whether training keeps it in the ball, too; :func:`neurorobust.worst_case` always does."""
+        """Whether training projects into the ball, too; :func:`neurorobust.worst_case` always does."""
         return True
 
     @abstractmethod
-    def explore(self, search: Search) -> Asking[None]:
-        """Look at points: ``values = yield from search.look(dies)``, or with the slope ``point = yield from
-        search.slope(deviations)``."""
+    def explore(self, search: Search) -> Exploration[None]:
+        """Evaluate dies: ``values = yield from search.evaluate(dies)``, or with the gradient ``point = yield from
+        search.value_and_grad(deviations)``."""
 
     def search(
         self, loss: Loss, center: Deviations, ball: Ball, generator: torch.Generator, *, project: bool = True
     ) -> Deviations:
-        """The deviations with the highest loss among all that were looked at, always inside the ball.
+        """The deviations with the highest loss of all that were evaluated; always inside the ball.
 
         Args:
-            loss: deviations → scalar. center: zeros of the right shapes.
-            ball, generator: how far to go, and the random numbers.
-            project: False for :class:`PGA`'s reproduction of published figures: no projection, the last point counts.
+            loss: deviations → scalar.
+            center: zeros, one tensor per parameter in its expanded shape.
+            ball: the allowed deviations.
+            generator: the only source of random numbers.
+            project: False only for :class:`PGA`'s reproduction of published figures: nothing is projected and the last
+                evaluation counts.
         """
         search = Search(center, ball, generator, project=project)
-
-        def answer(asked: Sequence[tuple[Search, Question]]) -> list[list[Point]]:
-            return [[look_at(loss, die, slope=question.slope) for die in question.dies] for _, question in asked]
-
-        explore_abreast([(self, search)], answer)
+        for request in search.requests(self):
+            request.evaluations = [evaluate(loss, die, gradient=request.gradient) for die in request.dies]
         return search.worst
 
 
-def look_at(loss: Loss, deviations: Deviations, *, slope: bool) -> Point:
-    """The loss of one die and, if asked for, its slope; 0 for what the loss does not depend on.
+def evaluate(loss: Loss, deviations: Deviations, *, gradient: bool) -> Evaluation:
+    """The loss at some deviations and, if ``gradient``, its gradient; 0 for parameters the loss does not depend on.
 
     Raises:
-        ValueError: a slope is asked for and the loss has none in any deviation.
+        ValueError: ``gradient`` is True and the loss is not differentiable in any deviation.
     """
-    if not slope:
+    if not gradient:
         with torch.no_grad():
-            return Point(deviations, float(loss(deviations)))
+            return Evaluation(deviations, float(loss(deviations)))
     leaves = {name: delta.detach().requires_grad_() for name, delta in deviations.items()}
     value = loss(leaves)
-    return Point(deviations, value.item(), slopes_of([value], leaves))
+    return Evaluation(deviations, value.item(), gradient_of_sum([value], leaves))
 
 
-def slopes_of(values: Sequence[Tensor], leaves: Deviations) -> Deviations:
-    """The slope of the sum of some losses in each deviation; ValueError if one of them has none."""
+def gradient_of_sum(values: Sequence[Tensor], leaves: Deviations) -> Deviations:
+    """The gradient of the sum of some losses in each deviation; ValueError if one of them is not differentiable."""
     if not all(value.requires_grad for value in values):
         raise ValueError(
             "loss: does not depend on any deviation in the ball through a gradient; use RandomSearch or SPSA."
         )
     total = torch.stack([value.reshape(()) for value in values]).sum()
-    slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
-    return dict(zip(leaves, slopes))
+    gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(leaves, gradients))
 
 
-def _at_once(search: Search, most: int) -> int:
-    """As many as that, or so few that what is held of each stays small."""
-    size = sum(zero.numel() for zero in search.center.values())
-    return max(1, min(most, HELD // max(size, 1)))
+def isolated(steps: Exploration[None]) -> Exploration[None]:
+    """The values of a generator. Contexts that it holds open across a ``yield``, such as ``torch.no_grad()``, apply to
+    its own code only, not to the code that consumes the values."""
+    context, grad_mode = copy_context(), torch.is_grad_enabled()
 
-
-class Course(Generic[S]):
-    """An attack on its way through its search, and the ``question`` it waits with; None at the end.
-
-    What it holds open while it waits, such as ``torch.no_grad()``, holds for its own steps alone.
-    """
-
-    def __init__(self, attack: Attack, search: S):
-        self.attack, self.search = attack, search
-        self._context, self._grad = copy_context(), torch.is_grad_enabled()
-        self._asking = self._within(lambda: attack.explore(search))
-        if not isinstance(self._asking, Generator):
-            raise self._wrong(self._asking)
-        self.question: Question | None = None
-        self.go_on(None)
-
-    def go_on(self, points: Sequence[Point] | None) -> None:
-        """To the next question, with the answer to the last."""
-        try:
-            self.question = self._within(lambda: self._asking.send(points))  # type: ignore[arg-type]
-        except StopIteration:
-            self.question = None
-            if self.search.unasked:
-                raise self._wrong(f"{self.search.unasked} questions that it did not wait for") from None
-        if not isinstance(self.question, Question | None):
-            raise self._wrong(self.question)
-
-    def close(self) -> None:
-        """End it, wherever it is."""
-        self._within(self._asking.close)
-
-    def _within(self, step: Callable[[], T]) -> T:
+    def inside(step: Callable[[], T]) -> T:
+        nonlocal grad_mode
         outside = torch.is_grad_enabled()
-        torch.set_grad_enabled(self._grad)
+        torch.set_grad_enabled(grad_mode)
         try:
-            return self._context.run(step)
+            return context.run(step)
         finally:
-            self._grad = torch.is_grad_enabled()
+            grad_mode = torch.is_grad_enabled()
             torch.set_grad_enabled(outside)
 
-    def _wrong(self, got: object) -> TypeError:
-        return TypeError(
-            f"{type(self.attack).__name__}.explore: got {got!r}; expected a generator that waits for every answer: "
-            f"write 'yield from' before search.look(…) and search.slope(…)."
-        )
-
-
-def explore_abreast(
-    searches: Iterable[tuple[Attack, S]], answer: Callable[[Sequence[tuple[S, Question]]], Sequence[Sequence[Point]]]
-) -> None:
-    """Explore with every attack through its search, several at once, step by step.
-
-    Args:
-        searches: which may be made when their turn comes.
-        answer: from one question of each search that is under way to the points of each.
-
-    Raises:
-        TypeError: an attack's ``explore`` does not wait for its answers.
-    """
-    coming = iter(searches)
-    courses: list[Course[S]] = []
     try:
         while True:
-            while len(courses) < (_at_once(courses[0].search, ABREAST) if courses else 1):
-                pair = next(coming, None)
-                if pair is None:
-                    break
-                course = Course(*pair)
-                if course.question:
-                    courses.append(course)
-            if not courses:
+            try:
+                value = inside(lambda: next(steps))
+            except StopIteration:
                 return
-            answers = answer([(course.search, course.question) for course in courses if course.question])
-            for course, points in zip(courses, answers, strict=True):
-                course.go_on(points)
-            courses = [course for course in courses if course.question]
+            yield value
     finally:
-        for course in courses:
-            course.close()
+        inside(steps.close)
 
 
-class OneObjective(Attack):
-    """An attack on the one objective that its field ``divergence`` names."""
-
-    divergence: str | Objective
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:
-        return (objective(self.divergence),)
+def _not_awaited(attack: Attack, got: object) -> TypeError:
+    return TypeError(
+        f"{type(attack).__name__}.explore: got {got!r}; expected a generator that waits for every evaluation: write "
+        f"'yield from' before search.evaluate(…) and search.value_and_grad(…)."
+    )
 
 
-class Ascent(OneObjective):
-    """An attack that climbs from near the centre, or from anywhere, in a number of gradient steps.
+class GradientAscent(Attack):
+    """Base of attacks that follow the gradient for a number of steps.
 
-    A subclass is a dataclass with the fields ``steps``, ``init_std`` and ``divergence``.
+    A subclass is a frozen dataclass with the fields ``steps``, ``init_std`` and ``objective``.
+
+    Attributes:
+        steps: gradient steps. init_std: see :meth:`start`.
     """
 
     steps: int
@@ -287,16 +256,16 @@ class Ascent(OneObjective):
         check_count("steps", self.steps)
         if self.init_std != float("inf"):
             check_number("init_std", self.init_std, strict=True)
-        objective(self.divergence)
+        as_objective(self.objective)
 
     @property
     def passes(self) -> int:
         return self.steps + 1
 
     def start(self, search: Search) -> Deviations:
-        """N(0, init_std²) for every element; with ``init_std`` infinity, uniform in the ball."""
+        """N(0, init_std²) for every element; uniform in the ball if ``init_std`` is infinity."""
         if self.init_std == float("inf"):
-            return search.ball.draw(search.center, search.generator)
+            return search.ball.sample(search.center, search.generator)
         return {
             name: self.init_std * torch.randn(zero.shape, generator=search.generator, dtype=zero.dtype).to(zero.device)
             for name, zero in search.center.items()

@@ -1,4 +1,4 @@
-"""How far an attack may go: a radius for each kind, each parameter, or each pattern of names."""
+"""The deviations an attack may choose: a radius per kind, per parameter, or per pattern of names."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ..core.placement import Placement, expand
 class Ball:
     """The deviations an attack may choose: abs(δ) ≤ ζ for every element, the L∞ ball.
 
-    On signed kinds this is abs(θ* − θ) ≤ ζ·abs(θ), on positive kinds abs(log(θ*/θ)) ≤ ζ, on absolute kinds
-    abs(θ* − θ) ≤ ζ in the parameter's unit. What is not named is not attacked; a kind the network lacks is ignored.
-    Another norm is a subclass with :meth:`clip`, :meth:`direction` and :meth:`fill`.
+    On signed kinds this is abs(θ* − θ) ≤ ζ·abs(θ), on positive kinds abs(log(θ*/θ)) ≤ ζ, on absolute kinds abs(θ* − θ)
+    ≤ ζ in the parameter's unit. Parameters that are not named are not attacked; a kind that the network lacks is
+    ignored. Another norm is a subclass with :meth:`clip`, :meth:`direction` and :meth:`sample_unit`.
 
     Args:
         radii: ζ by full parameter name (``{"hidden.recurrent.weight": 0.1}``) or by pattern (``{"hidden.*": 0.1}``,
@@ -68,7 +68,7 @@ class Ball:
         return ToleranceBox({name: (low.detach(), high.detach()) for name, (low, high) in corners.items()})
 
     def key(self, name: str) -> str | None:
-        """The entry of ``radii`` that holds for a parameter; None where it may not be attacked."""
+        """The entry of ``radii`` that applies to a parameter; None if it is not attacked."""
         kind = kind_of(name)
         if kind not in KINDS:
             return None
@@ -76,12 +76,12 @@ class Ball:
         return name if name in self.radii else next(patterns, kind if kind in self.radii else None)
 
     def radius(self, name: str) -> float:
-        """ζ of one parameter; 0 where it may not be attacked."""
+        """ζ of one parameter; 0 if it is not attacked."""
         key = self.key(name)
         return 0.0 if key is None else self.radii[key]
 
     def center(self, params: Params, placement: Placement) -> Deviations:
-        """Zero deviations, in expanded shapes, for every parameter this ball names, a radius of 0 included.
+        """Zero deviations, in expanded shapes, for every parameter that this ball names, also with a radius of 0.
 
         Raises:
             ValueError: a parameter named in full does not exist, or a pattern fits none.
@@ -96,35 +96,35 @@ class Ball:
         return {name: torch.zeros_like(value) for name, value in expanded.items()}
 
     def project(self, deviations: Deviations) -> Deviations:
-        """The nearest deviations inside the ball; what has no radius returns to 0."""
+        """The nearest deviations inside the ball; 0 for parameters without a radius."""
         return {name: self.clip(delta, self.radius(name)) for name, delta in deviations.items()}
 
-    def climb(self, deviations: Deviations, slopes: Deviations, length: float) -> Deviations:
-        """A step of steepest ascent: ``length`` radii along :meth:`direction` of the slopes, not projected."""
+    def ascent_step(self, deviations: Deviations, gradient: Deviations, length: float) -> Deviations:
+        """A step of steepest ascent: ``length`` radii along :meth:`direction` of the gradient, not projected."""
         return {
-            name: delta + length * self.radius(name) * self.direction(slopes[name])
+            name: delta + length * self.radius(name) * self.direction(gradient[name])
             for name, delta in deviations.items()
         }
 
-    def draw(self, center: Deviations, generator: torch.Generator) -> Deviations:
+    def sample(self, center: Deviations, generator: torch.Generator) -> Deviations:
         """Deviations drawn uniformly in the ball, in the shapes of ``center``."""
-        return {name: self.radius(name) * self.fill(zero, generator) for name, zero in center.items()}
+        return {name: self.radius(name) * self.sample_unit(zero, generator) for name, zero in center.items()}
 
     def clip(self, delta: Tensor, radius: float) -> Tensor:
         """The nearest tensor in the ball of this radius."""
         return delta.clamp(-radius, radius)
 
-    def direction(self, slope: Tensor) -> Tensor:
-        """The tensor of norm 1 along which a function with this slope rises most."""
-        return slope.sign()
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The tensor of norm 1 along which a function with this gradient rises fastest."""
+        return gradient.sign()
 
-    def fill(self, zero: Tensor, generator: torch.Generator) -> Tensor:
+    def sample_unit(self, zero: Tensor, generator: torch.Generator) -> Tensor:
         """One tensor drawn uniformly in the ball of radius 1, shape and type of ``zero``."""
         return 2 * torch.rand(zero.shape, generator=generator, dtype=zero.dtype).to(zero.device) - 1
 
 
 class Toleranced(Protocol):
-    """What :meth:`Ball.from_chip` needs of a chip model."""
+    """The method of a chip model that :meth:`Ball.from_chip` uses."""
 
     def tolerances(self, programmed: Any, sigmas: float) -> dict[str, tuple[Tensor, Tensor]]:
         """The lowest and the highest δ of every element of every parameter."""
@@ -132,9 +132,9 @@ class Toleranced(Protocol):
 
 @dataclass(frozen=True, init=False, eq=False)
 class ToleranceBox(Ball):
-    """Bounds of their own for every element: low ≤ δ ≤ high, low ≤ 0 ≤ high. See :meth:`Ball.from_chip`.
+    """Separate bounds for every element: low ≤ δ ≤ high, low ≤ 0 ≤ high. See :meth:`Ball.from_chip`.
 
-    ``radius`` is the largest of a parameter's; a step of one radius is half an element's own width.
+    ``radius`` is the largest bound of a parameter; a step of one radius moves an element by half its own range.
 
     Args:
         corners: (low, high) by parameter name, expanded shapes.
@@ -146,8 +146,8 @@ class ToleranceBox(Ball):
         for name, (low, high) in corners.items():
             if low.shape != high.shape or bool((low > 0).any() or (high < 0).any()):
                 raise ValueError(f"corners[{name!r}]: expected low ≤ 0 ≤ high, of one shape.")
-        ends = {name: torch.maximum(-low, high) for name, (low, high) in corners.items()}
-        super().__init__({name: float(end.max()) if end.numel() else 0.0 for name, end in ends.items()})
+        largest = {name: torch.maximum(-low, high) for name, (low, high) in corners.items()}
+        super().__init__({name: float(bound.max()) if bound.numel() else 0.0 for name, bound in largest.items()})
         object.__setattr__(self, "corners", dict(corners))
 
     def center(self, params: Params, placement: Placement) -> Deviations:
@@ -155,23 +155,23 @@ class ToleranceBox(Ball):
         return {name: torch.zeros_like(self.corners[name][0]).to(zero) for name, zero in center.items()}
 
     def project(self, deviations: Deviations) -> Deviations:
-        return {name: torch.clamp(delta, *self._ends(name, delta)) for name, delta in deviations.items()}
+        return {name: torch.clamp(delta, *self._range(name, delta)) for name, delta in deviations.items()}
 
-    def climb(self, deviations: Deviations, slopes: Deviations, length: float) -> Deviations:
+    def ascent_step(self, deviations: Deviations, gradient: Deviations, length: float) -> Deviations:
         result = {}
         for name, delta in deviations.items():
-            low, high = self._ends(name, delta)
-            result[name] = delta + length * (high - low) / 2 * self.direction(slopes[name])
+            low, high = self._range(name, delta)
+            result[name] = delta + length * (high - low) / 2 * self.direction(gradient[name])
         return result
 
-    def draw(self, center: Deviations, generator: torch.Generator) -> Deviations:
+    def sample(self, center: Deviations, generator: torch.Generator) -> Deviations:
         result = {}
         for name, zero in center.items():
-            low, high = self._ends(name, zero)
-            result[name] = low + (high - low) * (self.fill(zero, generator) + 1) / 2
+            low, high = self._range(name, zero)
+            result[name] = low + (high - low) * (self.sample_unit(zero, generator) + 1) / 2
         return result
 
-    def _ends(self, name: str, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _range(self, name: str, like: Tensor) -> tuple[Tensor, Tensor]:
         if name not in self.corners:
             return torch.zeros_like(like), torch.zeros_like(like)
         low, high = self.corners[name]

@@ -1,4 +1,4 @@
-"""What an attack raises: functions of the attacked outputs, the clean outputs and the targets.
+"""Objectives that attacks maximise: functions of (attacked outputs, clean outputs, targets).
 
 Logits are (B, n_classes) with labels (B,), or per step (B, T, n_classes) with labels (B, T): every step of every sample
 counts the same. Regression outputs have any shape; ``mse`` and ``l2`` are for them, the others refuse them.
@@ -67,9 +67,9 @@ def cross_entropy(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
 
 
 def margin(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
-    """Mean of the best wrong logit minus the true one, no further than to ±1 clean standard deviation.
+    """Mean of (largest wrong logit − true logit), each clamped to ±1 standard deviation of the clean logits.
 
-    The clamp keeps samples that are lost anyway, or safe by far, from drowning those at the border.
+    The clamp limits the weight of samples that are clearly wrong or clearly right, so those near the border count.
     """
     attacked, y = _flat("margin", attacked, y)
     true = attacked.gather(1, y[:, None])[:, 0]
@@ -90,18 +90,18 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def name_of(function: Objective) -> str:
-    """A name for an objective that is the same in every process."""
+def objective_name(function: Objective) -> str:
+    """The name of an objective, the same in every process; part of the key of a search's random numbers."""
     inner = getattr(function, "func", function)
     return getattr(inner, "__qualname__", type(inner).__qualname__)
 
 
-def objective(choice: str | Objective) -> Objective:
+def as_objective(choice: str | Objective) -> Objective:
     """An objective by its short name, or the function itself."""
     if callable(choice):
         return choice
     if choice not in OBJECTIVES:
-        raise unknown("divergence", choice, OBJECTIVES)
+        raise unknown("objective", choice, OBJECTIVES)
     return OBJECTIVES[choice]
 
 
@@ -111,7 +111,7 @@ def _no_regression(name: str, y: Tensor | None) -> None:
 
 
 def _flat(name: str, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (n, n_classes) and labels (n,), steps and samples in one row."""
+    """Logits (n, n_classes) and labels (n,), steps and samples along one axis."""
     _no_regression(name, y)
     if logits.shape[:-1] != y.shape:
         raise ValueError(

@@ -16,7 +16,7 @@ from .ball import Ball
 class WhitenedBall(Ball):
     """‖u‖₂ ≤ norm over the standard normals u of all parameters together, to rounding.
 
-    A search in it looks for u, not for δ: a chip's laws make δ of them. No probability is attached: with n elements
+    A search in it optimises u, not δ: the laws of a chip turn u into δ. No probability is attached: with n elements
     almost every die lies at √n. A step goes along g/‖g‖₂ of all parameters together.
 
     Args:
@@ -33,13 +33,13 @@ class WhitenedBall(Ball):
         length = _length(deviations)
         return deviations if length <= self.norm else _times(deviations, self.norm / length)
 
-    def climb(self, deviations: Deviations, slopes: Deviations, length: float) -> Deviations:
-        up = {name: slopes[name] for name in deviations}
-        size = _length(up)
-        share = length * self.norm / size.clamp(min=torch.finfo(size.dtype).tiny)
-        return {name: u + share * up[name] for name, u in deviations.items()}
+    def ascent_step(self, deviations: Deviations, gradient: Deviations, length: float) -> Deviations:
+        direction = {name: gradient[name] for name in deviations}
+        norm = _length(direction)
+        scale = length * self.norm / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+        return {name: u + scale * direction[name] for name, u in deviations.items()}
 
-    def draw(self, center: Deviations, generator: torch.Generator) -> Deviations:
+    def sample(self, center: Deviations, generator: torch.Generator) -> Deviations:
         normal = {
             name: torch.randn(zero.shape, generator=generator, dtype=zero.dtype).to(zero.device)
             for name, zero in center.items()

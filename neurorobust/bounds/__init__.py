@@ -4,6 +4,17 @@ from .box import Box, box
 from .interval import Interval
 from .population import Population, populations
 from .spiking import Bounds, logit_bounds
-from .steps import Plain, Steps, Tight
+from .steps import MeanValueForm, NaturalExtension, StepBounds
 
-__all__ = ["Bounds", "Box", "Interval", "Plain", "Population", "Steps", "Tight", "box", "logit_bounds", "populations"]
+__all__ = [
+    "Bounds",
+    "Box",
+    "Interval",
+    "MeanValueForm",
+    "NaturalExtension",
+    "Population",
+    "StepBounds",
+    "box",
+    "logit_bounds",
+    "populations",
+]

@@ -1,4 +1,4 @@
-"""The box of parameters a ball stands for, as they come out of ``apply`` in the network's own precision."""
+"""The box of all parameters that ``apply`` returns for a ball, in the precision of the network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..attacks import Ball
 from ..attacks.ball import ToleranceBox
 from ..core.params import ABSOLUTE, SIGNED, Params, kind_of
 from ..core.placement import Placement, expand
-from .interval import Interval, point
+from .interval import Interval, point_interval
 
 Box = dict[str, Interval]
 
@@ -40,11 +40,11 @@ def ranges(params: Params, ball: Ball, placement: Placement) -> dict[str, tuple[
 def box(params: Params, ball: Ball, placement: Placement) -> Box:
     """Bounds, in float64, of all parameters ``apply(params, δ, placement)`` gives for δ in the ball.
 
-    They hold the exact values θ + abs(θ) δ, θ + δ and θ exp(δ) as well as what ``apply`` rounds them to; a parameter
-    that may not deviate is a point. Shapes are the expanded ones.
+    They contain the exact values θ + abs(θ) δ, θ + δ and θ exp(δ) as well as their rounded values from ``apply``. A
+    parameter that does not deviate is a single value. Shapes are the expanded ones.
     """
     unit = unit_of(params)
-    result = {name: point(value.double()) for name, value in expand(params, placement).items()}
+    result = {name: point_interval(value.double()) for name, value in expand(params, placement).items()}
     for name, ends in ranges(params, ball, placement).items():
         value = result[name].lo
         lowest, highest = (torch.as_tensor(end, dtype=torch.float64) * (1 + 4 * unit) for end in ends)

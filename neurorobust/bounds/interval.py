@@ -1,4 +1,4 @@
-"""Intervals of tensors, and the roundings they have to hold."""
+"""Intervals of tensors, and bounds of rounding errors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-OURS = 2.0**-53
-"""Unit roundoff of the numbers the bounds themselves are computed in, float64."""
+FLOAT64_ROUNDOFF = 2.0**-53
+"""Unit roundoff of float64, in which the bounds themselves are computed."""
 
 
 class Interval(NamedTuple):
@@ -19,18 +19,18 @@ class Interval(NamedTuple):
     hi: Tensor
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Interval:
-        """The image under a function that does not decrease, or that moves elements about."""
+        """The image under a non-decreasing function, or under one that rearranges elements."""
         return Interval(function(self.lo), function(self.hi))
 
     def widen(self, by: Tensor | float) -> Interval:
         return Interval(self.lo - by, self.hi + by)
 
     def meet(self, other: Interval) -> Interval:
-        """What is in both."""
+        """The intersection."""
         return Interval(torch.maximum(self.lo, other.lo), torch.minimum(self.hi, other.hi))
 
     def hull(self, other: Interval) -> Interval:
-        """The smallest interval that holds both."""
+        """The smallest interval that contains both."""
         return Interval(torch.minimum(self.lo, other.lo), torch.maximum(self.hi, other.hi))
 
     def plus(self, other: Interval) -> Interval:
@@ -54,13 +54,13 @@ class Interval(NamedTuple):
         return self.hi - self.lo
 
 
-def point(value: Tensor) -> Interval:
-    """One value alone."""
+def point_interval(value: Tensor) -> Interval:
+    """The interval of one value."""
     return Interval(value, value)
 
 
-def mix(alpha: Interval, y: Interval, i: Interval) -> Interval:
-    """The exact range of α y + (1 − α) i, where α is the same in both places."""
+def leaky_step(alpha: Interval, y: Interval, i: Interval) -> Interval:
+    """The exact range of α y + (1 − α) i, one step of a leaky integrator; α is the same number in both places."""
     return Interval(
         i.lo + torch.where(y.lo > i.lo, alpha.lo, alpha.hi) * (y.lo - i.lo),
         i.hi + torch.where(y.hi > i.hi, alpha.hi, alpha.lo) * (y.hi - i.hi),

@@ -1,4 +1,4 @@
-"""Bounds of what is linear in its weights: synapses, convolutions, poolings."""
+"""Bounds of maps that are linear in their weights: synapses, convolutions, poolings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Op = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Sum:
+class BoundedSum:
     """Bounds of sums of products before they are rounded.
 
     Attributes:
@@ -32,18 +32,18 @@ class Sum:
     scale: Tensor
     terms: Tensor | float
 
-    def plus(self, other: Sum) -> Sum:
-        return Sum(self.value.plus(other.value), self.scale + other.scale, self.terms + other.terms)
+    def plus(self, other: BoundedSum) -> BoundedSum:
+        return BoundedSum(self.value.plus(other.value), self.scale + other.scale, self.terms + other.terms)
 
     def rounded(self, unit: float, extra: float = 2) -> Interval:
         """Bounds of the sums as they are computed, in any order, after ``extra`` further roundings."""
         return self.value.widen(gamma(self.terms + extra, unit) * self.scale)
 
 
-class Bounded(Protocol):
-    """A linear map whose weights may lie anywhere in their bounds."""
+class IntervalMap(Protocol):
+    """A linear map whose weights lie anywhere in their bounds."""
 
-    def __call__(self, x: Interval) -> Sum: ...
+    def __call__(self, x: Interval) -> BoundedSum: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Weighted:
     """x → op(x, weight), bilinear; exact for inputs that are ≥ 0 or points.
 
     Attributes:
-        dense: whether every output hears every input, so that inputs that are 0 save roundings.
+        dense: whether every output has every input as a source; then inputs that are 0 cause no rounding.
         terms: products in a sum.
     """
 
@@ -60,7 +60,7 @@ class Weighted:
     terms: int
     dense: bool = False
 
-    def __call__(self, x: Interval) -> Sum:
+    def __call__(self, x: Interval) -> BoundedSum:
         w, scale = self.weight, self.op(x.magnitude(), self.weight.magnitude())
         if bool((x.lo >= 0).all()):
             low, high = self.op(x.lo, w.lo), self.op(x.lo, w.hi)
@@ -77,18 +77,18 @@ class Weighted:
                 by = self.op(spread, w.magnitude())
                 low, high = low - by, high + by
         terms = (x.magnitude() != 0).sum(-1, keepdim=True).double() if self.dense else float(self.terms)
-        return Sum(Interval(low, high), scale, terms)
+        return BoundedSum(Interval(low, high), scale, terms)
 
 
 @dataclass(frozen=True)
 class Biased:
     """A map and a bias."""
 
-    map: Bounded
+    map: IntervalMap
     bias: Interval
 
-    def __call__(self, x: Interval) -> Sum:
-        return self.map(x).plus(Sum(self.bias, self.bias.magnitude(), 1.0))
+    def __call__(self, x: Interval) -> BoundedSum:
+        return self.map(x).plus(BoundedSum(self.bias, self.bias.magnitude(), 1.0))
 
 
 @dataclass(frozen=True)
@@ -98,46 +98,46 @@ class Pooled:
     op: Callable[[Tensor], Tensor]
     terms: int
 
-    def __call__(self, x: Interval) -> Sum:
-        return Sum(x.map(self.op), self.op(x.magnitude()), float(self.terms))
+    def __call__(self, x: Interval) -> BoundedSum:
+        return BoundedSum(x.map(self.op), self.op(x.magnitude()), float(self.terms))
 
 
 @dataclass(frozen=True)
 class Chained:
     """Maps one after the other, each rounded."""
 
-    maps: tuple[Bounded, ...]
+    maps: tuple[IntervalMap, ...]
     unit: float
 
-    def __call__(self, x: Interval) -> Sum:
+    def __call__(self, x: Interval) -> BoundedSum:
         for part in self.maps[:-1]:
             x = part(x).rounded(self.unit)
         return self.maps[-1](x)
 
 
-def matrix_of(weight: Interval) -> Weighted:
+def matrix_map(weight: Interval) -> Weighted:
     """x → x weightᵀ; weight (n_out, n_in)."""
     transposed = weight.map(lambda value: value.T.contiguous())
     return Weighted(torch.matmul, transposed, weight.lo.shape[1], dense=True)
 
 
-def _flat(op: Op, shape: tuple[int, ...], n_out: int, x: Tensor, weight: Tensor) -> Tensor:
+def _apply_flat(op: Op, shape: tuple[int, ...], n_out: int, x: Tensor, weight: Tensor) -> Tensor:
     return op(x.reshape(-1, *shape), weight).reshape(*x.shape[:-1], n_out)
 
 
-def bounded(connection: Connection, prefix: str, box: Box, unit: float) -> Bounded:
-    """A connection at all parameters of a box.
+def interval_map(connection: Connection, prefix: str, box: Box, unit: float) -> IntervalMap:
+    """The map of a connection whose parameters lie anywhere in a box.
 
     Args:
         prefix: of its parameters' names, ``"hidden.input"``.
-        unit: unit roundoff of the computation that is bounded.
+        unit: unit roundoff of the computation to be bounded.
 
     Raises:
         TypeError: a connection whose bounds are not known.
     """
     if isinstance(connection, Chain):
         parts = enumerate(connection.parts())
-        return Chained(tuple(bounded(part, f"{prefix}.{i}", box, unit) for i, part in parts), unit)
+        return Chained(tuple(interval_map(part, f"{prefix}.{i}", box, unit) for i, part in parts), unit)
     if isinstance(connection, AvgPool2d | SumPool2d):
         return _pool(connection)
     if not isinstance(connection, Linear | OneToOne | Conv1d | Conv2d):
@@ -148,7 +148,7 @@ def bounded(connection: Connection, prefix: str, box: Box, unit: float) -> Bound
     mask = connection.mask
     weight = box[f"{prefix}.weight"].map(lambda value: torch.where(mask, value, 0.0))
     if isinstance(connection, Linear):
-        result: Bounded = matrix_of(weight)
+        result: IntervalMap = matrix_map(weight)
     elif isinstance(connection, OneToOne):
         result = Weighted(torch.mul, weight, 1)
     else:
@@ -165,18 +165,18 @@ def bounded(connection: Connection, prefix: str, box: Box, unit: float) -> Bound
 def _convolution(connection: Conv1d | Conv2d, weight: Interval) -> Weighted:
     convolve = functional.conv1d if isinstance(connection, Conv1d) else functional.conv2d
     op = partial(convolve, stride=connection.stride, padding=connection.padding)
-    flat = partial(_flat, op, connection.shape, connection.n_out)
+    flat = partial(_apply_flat, op, connection.shape, connection.n_out)
     return Weighted(flat, weight, weight.lo[0].numel())
 
 
 def _pool(connection: AvgPool2d | SumPool2d) -> Pooled:
-    """Through itself, in float64; the reference path of a pooling has no parameters."""
+    """The pooling itself, computed in float64; it has no parameters."""
     return Pooled(lambda x: connection(x[None], 0.0)[0], math.prod(connection.kernel))
 
 
-def beside(signals: Mapping[str, Interval], sources: tuple[str, ...]) -> Interval:
-    """What a layer hears, side by side."""
-    heard = [signals[source] for source in sources]
-    if len(heard) == 1:
-        return heard[0]
-    return Interval(torch.cat([part.lo for part in heard], -1), torch.cat([part.hi for part in heard], -1))
+def concatenated(signals: Mapping[str, Interval], sources: tuple[str, ...]) -> Interval:
+    """The inputs of a layer from all its sources, concatenated along the features."""
+    inputs = [signals[source] for source in sources]
+    if len(inputs) == 1:
+        return inputs[0]
+    return Interval(torch.cat([part.lo for part in inputs], -1), torch.cat([part.hi for part in inputs], -1))

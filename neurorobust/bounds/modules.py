@@ -1,4 +1,4 @@
-"""Logits of a wrapped chain of torch layers for every parameter of a box."""
+"""Bounds of the logits of a wrapped chain of torch layers for every parameter of a box."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.nn import functional
 
 from ..interop.wrapped import Wrapped
 from .box import Box, unit_of
-from .interval import OURS, Interval, gamma, point
+from .interval import FLOAT64_ROUNDOFF, Interval, gamma, point_interval
 from .linear import Weighted
-from .spiking import Bounds, separate
+from .spiking import Bounds, separate_margins
 
 MONOTONE = (nn.ReLU, nn.MaxPool1d, nn.MaxPool2d, nn.Flatten, nn.ZeroPad2d, nn.Identity, nn.Dropout, nn.Dropout2d)
 AVERAGES = (nn.AvgPool1d, nn.AvgPool2d)
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
-SLICE = 100  # samples at once
+SAMPLES_AT_ONCE = 100
 
 
 def chain(module: nn.Module, name: str = "_module") -> list[tuple[str, nn.Module]]:
@@ -47,33 +47,33 @@ def module_bounds(network: Wrapped, box: Box, x: Tensor, y: Tensor, *, tight: bo
     """Bounds for samples x of classes y.
 
     Args:
-        tight: bound logit[y] − logit[k] as one product with the last layer's inputs, which both share.
+        tight: bound logit[y] − logit[k] as one product with the inputs of the last layer, which both logits share.
     """
     if network._decode is not None:
         raise TypeError(f"decode: {network._decode!r} has no bounds; expected a module that gives logits itself.")
     layers = chain(network.get_submodule("_module"))
-    unit = unit_of(dict(network.named_parameters())) + 8 * OURS
+    unit = unit_of(dict(network.named_parameters())) + 8 * FLOAT64_ROUNDOFF
     owner = {slot: name for name, slots in network.slots.items() for slot in slots}
     logits, margins = [], []
-    for samples, classes in zip(x.double().split(SLICE), y.split(SLICE)):
-        value = before = point(samples)
+    for samples, classes in zip(x.double().split(SAMPLES_AT_ONCE), y.split(SAMPLES_AT_ONCE)):
+        value = before = point_interval(samples)
         for name, layer in layers:
             before = value
-            value = _layer(
+            value = _layer_bounds(
                 layer, {key: box[owner[f"{name}.{key}"]] for key, _ in layer.named_parameters()}, value, unit
             )
         logits.append(value)
-        margins.append(separate(value, classes))
+        margins.append(separate_margins(value, classes))
         name, last = layers[-1]
         if tight and isinstance(last, nn.Linear):
             own = {key: box[owner[f"{name}.{key}"]] for key, _ in last.named_parameters()}
-            margins[-1] = margins[-1].maximum(_together(own, before, classes, unit))
+            margins[-1] = margins[-1].maximum(_joint_margins(own, before, classes, unit))
     none = torch.zeros(len(x), dtype=torch.long)
     whole = Interval(torch.cat([part.lo for part in logits]), torch.cat([part.hi for part in logits]))
     return Bounds(whole, torch.cat(margins), none, none + 1, none.bool())
 
 
-def _layer(layer: nn.Module, own: dict[str, Interval], x: Interval, unit: float) -> Interval:
+def _layer_bounds(layer: nn.Module, own: dict[str, Interval], x: Interval, unit: float) -> Interval:
     if isinstance(layer, MONOTONE):
         return x.map(layer)
     if isinstance(layer, AVERAGES):
@@ -98,7 +98,7 @@ def _op(layer: nn.Module) -> tuple[Callable[[Tensor, Tensor], Tensor], int]:
     return partial(convolve, **settings), dims
 
 
-def _together(own: dict[str, Interval], x: Interval, y: Tensor, unit: float) -> Tensor:
+def _joint_margins(own: dict[str, Interval], x: Interval, y: Tensor, unit: float) -> Tensor:
     """Lower bounds of logit[y] − logit[k] where both come from the same inputs x."""
     weight, n_classes = own["weight"], len(own["weight"].lo)
     result = torch.empty(len(y), n_classes, dtype=torch.float64)
@@ -109,9 +109,9 @@ def _together(own: dict[str, Interval], x: Interval, y: Tensor, unit: float) -> 
     for label in range(n_classes):
         rows = y == label
         pairs = Interval(weight.lo[label] - weight.hi, weight.hi[label] - weight.lo)
-        pairs = pairs.widen(4 * OURS * pairs.magnitude())
+        pairs = pairs.widen(4 * FLOAT64_ROUNDOFF * pairs.magnitude())
         found = Weighted(functional.linear, pairs, weight.lo.shape[1])(Interval(x.lo[rows], x.hi[rows]))
-        low = found.rounded(2 * OURS).lo
+        low = found.rounded(2 * FLOAT64_ROUNDOFF).lo
         if "bias" in own:
             low = low + (own["bias"].lo[label] - own["bias"].hi)
         result[rows] = low - rounding[rows] - rounding[rows][:, label : label + 1]

@@ -1,4 +1,4 @@
-"""A layer of neurons at all parameters of a box."""
+"""A layer of neurons whose parameters lie anywhere in a box."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..nn.network import Network
 from ..nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, Neuron
 from ..nn.neurons.neuron import decay
 from .box import Box, unit_of
-from .interval import OURS, Interval, point
-from .linear import Biased, Bounded, bounded
+from .interval import FLOAT64_ROUNDOFF, Interval, point_interval
+from .linear import Biased, IntervalMap, interval_map
 
 KNOWN = (Lif, AdaptiveLif, CubaLif, LeakyIntegrator, CubaLeakyIntegrator)
 RESETS = (NoReset, DelayedSubtract, Subtract, ToValue, DelayedToValue)
@@ -21,28 +21,31 @@ RESETS = (NoReset, DelayedSubtract, Subtract, ToValue, DelayedToValue)
 
 @dataclass(frozen=True)
 class Population:
-    """What a step of one layer takes; intervals of shape (n,). The membrane is counted from v_leak, as in the kernels.
+    """The quantities of one layer that a time step needs, as intervals of shape (n,). The membrane is measured from
+    v_leak, as in the kernels.
 
     Attributes:
-        sources: what it hears. heard, recurrent: the maps from that, and from its own spikes, to its current.
-        alpha, syn, rho: decays of membrane, synapse and adaptation. r: resistance.
-        threshold: at rest. leak: v_leak. target: v_reset − v_leak. adaptation: threshold gained per unit of b.
-        refractory: silent steps after a spike. reset: what a spike does; None for a layer that does not spike.
-        unit: unit roundoff of the network's type and, a few times over, of the bounds' own.
+        sources: names of the layers it gets input from. input_map, recurrent_map: from their signals, and from its own
+            spikes, to its current.
+        alpha_mem, alpha_syn, alpha_adapt: decays per step of membrane, synapse and adaptation. r: resistance.
+        threshold: of the membrane, without adaptation. v_leak: leak potential. v_reset: v_reset − v_leak.
+        adaptation: increase of the threshold per unit of b.
+        refractory: refractory steps after a spike. reset: type of the reset; None for a layer without spikes.
+        unit: unit roundoff of the network's type plus 8 times that of float64, in which bounds are computed.
     """
 
     name: str
     n: int
     sources: tuple[str, ...]
-    heard: Bounded
-    recurrent: Bounded | None
-    alpha: Interval
-    syn: Interval | None
-    rho: Interval | None
+    input_map: IntervalMap
+    recurrent_map: IntervalMap | None
+    alpha_mem: Interval
+    alpha_syn: Interval | None
+    alpha_adapt: Interval | None
     r: Interval | None
     threshold: Interval | None
-    leak: Interval | None
-    target: Interval | None
+    v_leak: Interval | None
+    v_reset: Interval | None
     adaptation: Interval | None
     refractory: Interval | None
     reset: type | None
@@ -50,7 +53,7 @@ class Population:
     unit: float
 
     @property
-    def to_value(self) -> bool:
+    def resets_to_value(self) -> bool:
         return self.reset in (ToValue, DelayedToValue)
 
 
@@ -60,7 +63,7 @@ def populations(network: Network, box: Box) -> list[Population]:
     Raises:
         TypeError: a layer, reset or connection whose bounds are not known, by name.
     """
-    unit = unit_of(dict(network.named_parameters())) + 8 * OURS
+    unit = unit_of(dict(network.named_parameters())) + 8 * FLOAT64_ROUNDOFF
     return [_population(name, layer, network, box, unit) for name, layer in network.layers().items()]
 
 
@@ -76,24 +79,24 @@ def _population(name: str, layer: Neuron, network: Network, box: Box, unit: floa
     own = {kind: box[f"{name}.{kind}"] for kind, _ in layer.named_parameters(recurse=False)}
     dtype = next(layer.parameters()).dtype
     decays = {kind: _decay(tau, network.dt, unit, dtype) for kind, tau in own.items() if kind.startswith("tau_")}
-    zero = point(torch.zeros(layer.n, dtype=torch.float64))
-    leak = own.get("v_leak")
-    target = own.get("v_reset", zero) if leak is None else own.get("v_reset", zero).minus(leak)
-    recurrent, heard = layer.recurrent, bounded(layer.input, f"{name}.input", box, unit)
+    zero = point_interval(torch.zeros(layer.n, dtype=torch.float64))
+    v_leak = own.get("v_leak")
+    v_reset = own.get("v_reset", zero) if v_leak is None else own.get("v_reset", zero).minus(v_leak)
+    recurrent, input_map = layer.recurrent, interval_map(layer.input, f"{name}.input", box, unit)
     own_bias = None if recurrent is None else box.get(f"{name}.recurrent.bias")
     return Population(
         name=name,
         n=layer.n,
         sources=network.inputs[name],
-        heard=heard if own_bias is None else Biased(heard, own_bias),
-        recurrent=None if recurrent is None else _own(recurrent, name, box, unit),
-        alpha=decays["tau_mem"],
-        syn=decays.get("tau_syn"),
-        rho=decays.get("tau_adapt"),
+        input_map=input_map if own_bias is None else Biased(input_map, own_bias),
+        recurrent_map=None if recurrent is None else _recurrent_map(recurrent, name, box, unit),
+        alpha_mem=decays["tau_mem"],
+        alpha_syn=decays.get("tau_syn"),
+        alpha_adapt=decays.get("tau_adapt"),
         r=own.get("r"),
         threshold=own.get("v_threshold"),
-        leak=leak,
-        target=target,
+        v_leak=v_leak,
+        v_reset=v_reset,
         adaptation=own.get("adaptation"),
         refractory=_refractory(layer, own.get("t_ref"), network.dt, unit),
         reset=reset,
@@ -102,15 +105,15 @@ def _population(name: str, layer: Neuron, network: Network, box: Box, unit: floa
     )
 
 
-def _own(recurrent: torch.nn.Module, name: str, box: Box, unit: float) -> Bounded:
-    """The recurrent map without its bias, which arrives from outside."""
-    whole = bounded(recurrent, f"{name}.recurrent", box, unit)  # type: ignore[arg-type]
+def _recurrent_map(recurrent: torch.nn.Module, name: str, box: Box, unit: float) -> IntervalMap:
+    """The recurrent map without its bias, which is part of the input map."""
+    whole = interval_map(recurrent, f"{name}.recurrent", box, unit)  # type: ignore[arg-type]
     return whole.map if isinstance(whole, Biased) else whole
 
 
 def _decay(tau: Interval, dt: float, unit: float, dtype: torch.dtype) -> Interval:
-    """exp(−dt/tau) as it is computed in this type; a time constant that does not deviate has the one value that the
-    layer itself uses."""
+    """exp(−dt/tau) as it is computed in this type. A time constant that does not deviate has exactly the value that the
+    layer uses."""
     low, high = torch.exp(-dt / tau.lo), torch.exp(-dt / tau.hi)
     slack = unit * (8 + dt / tau.lo)
     fixed, own = tau.lo == tau.hi, decay(tau.lo.to(dtype), dt).double()
@@ -120,12 +123,12 @@ def _decay(tau: Interval, dt: float, unit: float, dtype: torch.dtype) -> Interva
 
 def _refractory(layer: Neuron, t_ref: Interval | None, dt: float, unit: float) -> Interval | None:
     if isinstance(layer, AdaptiveLif):
-        return point(torch.ones(layer.n, dtype=torch.float64))
+        return point_interval(torch.ones(layer.n, dtype=torch.float64))
     if t_ref is None:
         return None
     return Interval((t_ref.lo / dt * (1 - 4 * unit)).round(), (t_ref.hi / dt * (1 + 4 * unit)).round())
 
 
-def steady(interval: Interval) -> bool:
+def is_constant(interval: Interval) -> bool:
     """Whether no element may deviate."""
     return bool((interval.lo == interval.hi).all())

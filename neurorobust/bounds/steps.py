@@ -1,8 +1,8 @@
-"""One time step of a layer, for every parameter of its box: as plain intervals, and tighter.
+"""Bounds of one time step of a layer, for every parameter of its box.
 
-A state is a dictionary of intervals (rows, n), a row being a sample or one of its branches: ``x`` the membrane above
-v_leak, ``i`` the filtered current, ``b`` the adaptation, ``z`` the spike of the step before, ``silent`` the steps a
-neuron still has to rest, ``bound`` what the membrane has to exceed.
+A state is a dictionary of intervals of shape (rows, n); a row is a sample or one of its branches. ``v``: the membrane
+minus v_leak. ``i``: the filtered current. ``b``: the adaptation. ``z``: the spike of the step before. ``refractory``:
+the refractory steps that remain. ``threshold``: the value that the membrane must exceed to spike.
 """
 
 from __future__ import annotations
@@ -14,196 +14,204 @@ import torch
 from torch import Tensor
 
 from ..dynamics import DelayedSubtract, Subtract
-from .interval import OURS, Interval, mix, point
-from .linear import Sum
-from .population import Population, steady
+from .interval import FLOAT64_ROUNDOFF, Interval, leaky_step, point_interval
+from .linear import BoundedSum
+from .population import Population, is_constant
 
 State = dict[str, Interval]
-EXTRA = 8  # roundings of a current besides those of its sum: gain, resistance, and what the membrane adds
-TINY = 1e-37  # what is lost where float32 numbers run out
+CURRENT_ROUNDINGS = 8  # of a current besides those of its sum: gain, resistance, and the membrane's own
+TINY = 1e-37  # absolute error where float32 numbers underflow
 
 
-class Steps(ABC):
-    """How bounds go from one step to the next."""
+class StepBounds(ABC):
+    """How bounds are computed from those of the step before."""
 
-    def start(self, p: Population, rows: int) -> State:
-        """At rest, before the first step."""
-        zero = point(torch.zeros(rows, p.n, dtype=torch.float64))
-        names = [*self.filters(p), "z", *(["silent"] if p.refractory is not None else [])]
+    def initial_state(self, p: Population, rows: int) -> State:
+        """The state before the first step: all zero."""
+        zero = point_interval(torch.zeros(rows, p.n, dtype=torch.float64))
+        names = [*self.state_names(p), "z", *(["refractory"] if p.refractory is not None else [])]
         return {name: zero for name in names}
 
-    def filters(self, p: Population) -> list[str]:
-        """What a layer remembers besides its spikes."""
-        return ["x", *(["i"] if p.syn is not None else []), *(["b"] if p.rho is not None else [])]
+    def state_names(self, p: Population) -> list[str]:
+        """Names of the states of a layer besides its spikes."""
+        return ["v", *(["i"] if p.alpha_syn is not None else []), *(["b"] if p.alpha_adapt is not None else [])]
 
-    def advance(self, p: Population, state: State, drive: Sum) -> State:
+    def advance(self, p: Population, state: State, drive: BoundedSum) -> State:
         """Adaptation, threshold, current and membrane of the next step; its spikes are not decided yet."""
         state = dict(state)
-        z, jump = state["z"], p.threshold
-        if p.rho is not None and p.adaptation is not None and p.threshold is not None:
+        z, reset_amount = state["z"], p.threshold
+        if p.alpha_adapt is not None and p.adaptation is not None and p.threshold is not None:
             error = 4 * p.unit * (state["b"].magnitude() + 2 * z.hi)
-            self.leak(p.rho, "b", state, z, error)
-            jump = p.threshold.plus(p.adaptation.times(state["b"]))
-            jump = jump.widen(4 * p.unit * jump.magnitude())
-        current = drive.rounded(p.unit, EXTRA)
+            self.low_pass(p.alpha_adapt, "b", state, z, error)
+            reset_amount = p.threshold.plus(p.adaptation.times(state["b"]))
+            reset_amount = reset_amount.widen(4 * p.unit * reset_amount.magnitude())
+        current = drive.rounded(p.unit, CURRENT_ROUNDINGS)
         if p.r is not None:
             current = p.r.times(current)
-        if p.syn is not None:
+        if p.alpha_syn is not None:
             error = 4 * p.unit * (state["i"].magnitude() + current.magnitude())
-            self.leak(p.syn, "i", state, current, error)
+            self.low_pass(p.alpha_syn, "i", state, current, error)
             current = state["i"]
-        self.membrane(p, state, current, jump)
-        if jump is not None:
-            bound = (
-                jump
-                if p.leak is None
-                else jump.minus(p.leak).widen(4 * p.unit * (jump.magnitude() + p.leak.magnitude()))
+        self.membrane(p, state, current, reset_amount)
+        if reset_amount is not None:
+            threshold = (
+                reset_amount
+                if p.v_leak is None
+                else reset_amount.minus(p.v_leak).widen(4 * p.unit * (reset_amount.magnitude() + p.v_leak.magnitude()))
             )
-            state["bound"] = bound.widen(TINY).map(lambda value: value.expand(z.lo.shape))
+            state["threshold"] = threshold.widen(TINY).map(lambda value: value.expand(z.lo.shape))
         return state
 
-    def error(self, p: Population, x: Interval, current: Interval) -> Tensor:
-        """What one step of the membrane may round away, its current apart."""
-        error = 6 * p.unit * x.magnitude() + 8 * OURS * current.magnitude() + TINY
-        return error if p.leak is None else error + 8 * p.unit * p.leak.magnitude()
+    def rounding_error(self, p: Population, v: Interval, current: Interval) -> Tensor:
+        """Bound of the rounding error of one step of the membrane, without that of its current."""
+        error = 6 * p.unit * v.magnitude() + 8 * FLOAT64_ROUNDOFF * current.magnitude() + TINY
+        return error if p.v_leak is None else error + 8 * p.unit * p.v_leak.magnitude()
 
-    def fire(self, p: Population, state: State) -> State:
-        """Which neurons must spike and which may: 1 at the low and at the high end of ``z``."""
-        x, bound = state["x"], state["bound"]
-        z = Interval((x.lo > bound.hi).to(x.lo.dtype), (x.hi > bound.lo).to(x.lo.dtype))
+    def spike(self, p: Population, state: State) -> State:
+        """Sets ``z``: its lower bound is 1 for neurons that must spike, its upper bound for those that may."""
+        v, threshold = state["v"], state["threshold"]
+        z = Interval((v.lo > threshold.hi).to(v.lo.dtype), (v.hi > threshold.lo).to(v.lo.dtype))
         if p.refractory is None:
             return {**state, "z": z}
-        rest = state["silent"]
-        z = Interval(z.lo * (rest.hi <= 0), z.hi * (rest.lo <= 0))
+        remaining = state["refractory"]
+        z = Interval(z.lo * (remaining.hi <= 0), z.hi * (remaining.lo <= 0))
         return {**state, "z": z}
 
-    def rest(self, p: Population, state: State) -> State:
-        """How long neurons have to rest, once their spikes are as decided as they will be."""
+    def after_spikes(self, p: Population, state: State) -> State:
+        """Sets the remaining refractory steps, after the spikes of this step have been decided or branched."""
         if p.refractory is None:
             return state
-        z, before = state["z"], state["silent"].map(lambda value: value - 1)
-        return {**state, "silent": either(z, p.refractory.map(lambda value: value.expand(z.lo.shape)), before)}
+        z, before = state["z"], state["refractory"].map(lambda value: value - 1)
+        return {**state, "refractory": by_spike(z, p.refractory.map(lambda value: value.expand(z.lo.shape)), before)}
 
     @abstractmethod
-    def leak(self, alpha: Interval, name: str, state: State, inflow: Interval, error: Tensor) -> None:
+    def low_pass(self, alpha: Interval, name: str, state: State, inflow: Interval, error: Tensor) -> None:
         """y[t] = α y[t−1] + (1 − α) inflow for ``y = state[name]``, in place."""
 
     @abstractmethod
-    def membrane(self, p: Population, state: State, current: Interval, jump: Interval | None) -> None:
-        """The membrane after reset, decay and current, in place; ``jump`` is ϑ of this step."""
+    def membrane(self, p: Population, state: State, current: Interval, reset_amount: Interval | None) -> None:
+        """The membrane after reset, decay and current, in place; ``reset_amount`` is ϑ of this step."""
 
 
 @dataclass(frozen=True)
-class Plain(Steps):
-    """Natural interval extensions of the recursions as they are written: every operand forgets the others."""
+class NaturalExtension(StepBounds):
+    """Natural interval extensions of the recursions: each operation uses only the bounds of its inputs."""
 
-    def leak(self, alpha: Interval, name: str, state: State, inflow: Interval, error: Tensor) -> None:
+    def low_pass(self, alpha: Interval, name: str, state: State, inflow: Interval, error: Tensor) -> None:
         state[name] = _natural(alpha, state[name], inflow).widen(error)
 
-    def membrane(self, p: Population, state: State, current: Interval, jump: Interval | None) -> None:
-        x, z = state["x"], state["z"]
-        scale = x if jump is None else x.hull(z.times(jump))
-        if p.reset is Subtract and jump is not None:
-            x = x.minus(z.times(jump))
-        elif p.to_value and p.target is not None:
-            x = either(z, p.target.map(lambda value: value.expand(x.lo.shape)), x)
-        after = _natural(p.alpha, x, current)
-        if p.reset is DelayedSubtract and jump is not None:
-            after = after.minus(z.times(jump))
-        state["x"] = after.widen(self.error(p, scale.hull(x), current))
+    def membrane(self, p: Population, state: State, current: Interval, reset_amount: Interval | None) -> None:
+        v, z = state["v"], state["z"]
+        scale = v if reset_amount is None else v.hull(z.times(reset_amount))
+        if p.reset is Subtract and reset_amount is not None:
+            v = v.minus(z.times(reset_amount))
+        elif p.resets_to_value and p.v_reset is not None:
+            v = by_spike(z, p.v_reset.map(lambda value: value.expand(v.lo.shape)), v)
+        after = _natural(p.alpha_mem, v, current)
+        if p.reset is DelayedSubtract and reset_amount is not None:
+            after = after.minus(z.times(reset_amount))
+        state["v"] = after.widen(self.rounding_error(p, scale.hull(v), current))
 
 
 @dataclass(frozen=True)
-class Tight(Steps):
-    """What intervals forget, remembered.
+class MeanValueForm(StepBounds):
+    """Tighter bounds that use dependencies which plain intervals ignore.
 
-    α and 1 − α are one number in each step. Over the steps a decay is the same number, too: with inputs and spikes as
-    they come, the membrane is a smooth function of α, and the mean-value theorem bounds it by its value at one α₀
-    (state ``x0``) plus its slope (``x1``), each bounded for all of the box. A neuron that may or may not have spiked
-    was above its threshold or was not, so each case goes on with its own membrane.
+    In each step α and 1 − α are one number, and over the steps a decay is the same number. For given inputs and spikes
+    the membrane is a smooth function of α. The mean-value theorem bounds it by its value at one α₀ (state ``v0``) plus
+    its derivative (``v1``) times α − α₀, each bounded for the whole box. A neuron with an undecided spike was above its
+    threshold or was not; each case continues with its own membrane.
     """
 
-    def filters(self, p: Population) -> list[str]:
-        alphas = {"x": p.alpha, "i": p.syn, "b": p.rho}
-        plain = super().filters(p)
-        moving = [name for name in plain if not steady(alphas[name])]  # type: ignore[arg-type]
+    def state_names(self, p: Population) -> list[str]:
+        alphas = {"v": p.alpha_mem, "i": p.alpha_syn, "b": p.alpha_adapt}
+        plain = super().state_names(p)
+        deviating = [name for name in plain if not is_constant(alphas[name])]  # type: ignore[arg-type]
         cases = [] if p.reset is None else ["cases"]
-        return [*plain, *(f"{name}{order}" for name in moving for order in (0, 1)), *cases]
+        return [*plain, *(f"{name}{order}" for name in deviating for order in (0, 1)), *cases]
 
-    def leak(self, alpha: Interval, name: str, state: State, inflow: Interval, error: Tensor) -> None:
+    def low_pass(self, alpha: Interval, name: str, state: State, inflow: Interval, error: Tensor) -> None:
         y = state[name]
         if f"{name}0" in state:
             self.mean_value(alpha, name, state, (state[f"{name}0"], state[f"{name}1"], y), inflow)
-        step = mix(alpha, y, inflow).widen(error)
-        self.close(alpha, name, state, step, error, restart=True)
+        step = leaky_step(alpha, y, inflow).widen(error)
+        self.intersect(alpha, name, state, step, error, restart=True)
 
     def mean_value(
         self, alpha: Interval, name: str, state: State, y: tuple[Interval, Interval, Interval], inflow: Interval
     ) -> None:
-        """Value at α₀ and slope one step on, without errors; y is value, slope and enclosure after the reset."""
-        at, slope, whole = y
+        """Value at α₀ and derivative one step later, without errors; y: value, derivative, bounds after the reset."""
+        at, derivative, whole = y
         middle = _middle(alpha)
-        own = 8 * OURS * (whole.magnitude() + inflow.magnitude() + at.magnitude())
-        state[f"{name}0"] = mix(point(middle), at, inflow).widen(own)
-        state[f"{name}1"] = alpha.times(slope).plus(whole).minus(inflow).widen(own + 8 * OURS * slope.magnitude())
+        own = 8 * FLOAT64_ROUNDOFF * (whole.magnitude() + inflow.magnitude() + at.magnitude())
+        state[f"{name}0"] = leaky_step(point_interval(middle), at, inflow).widen(own)
+        state[f"{name}1"] = (
+            alpha.times(derivative).plus(whole).minus(inflow).widen(own + 8 * FLOAT64_ROUNDOFF * derivative.magnitude())
+        )
 
-    def close(self, alpha: Interval, name: str, state: State, step: Interval, error: Tensor, *, restart: bool) -> None:
-        """The enclosure: what one step of intervals and the mean-value theorem agree on.
+    def intersect(
+        self, alpha: Interval, name: str, state: State, step: Interval, error: Tensor, *, restart: bool
+    ) -> None:
+        """The bounds of ``name``: the intersection of one interval step and of the mean-value form.
 
-        Where the step is far tighter, as after a doubtful spike, the function starts anew from it.
+        If the step is far tighter, as after an undecided spike, the mean-value form starts again from it.
         """
         if f"{name}0" not in state:
             state[name] = step
             return
-        at, slope = state[f"{name}0"].widen(error), state[f"{name}1"]
+        at, derivative = state[f"{name}0"].widen(error), state[f"{name}1"]
         middle = _middle(alpha)
-        reach = Interval((alpha.lo - middle) * (1 + 4 * OURS), (alpha.hi - middle) * (1 + 4 * OURS))
-        along = slope.times(reach)
-        whole = at.plus(along).widen(4 * OURS * (at.magnitude() + along.magnitude()))
+        reach = Interval(
+            (alpha.lo - middle) * (1 + 4 * FLOAT64_ROUNDOFF), (alpha.hi - middle) * (1 + 4 * FLOAT64_ROUNDOFF)
+        )
+        along = derivative.times(reach)
+        whole = at.plus(along).widen(4 * FLOAT64_ROUNDOFF * (at.magnitude() + along.magnitude()))
         state[name] = step.meet(whole)
         if restart:
             anew = step.width() < 0.5 * whole.width()
             at = Interval(torch.where(anew, step.lo, at.lo), torch.where(anew, step.hi, at.hi))
-            slope = slope.map(lambda value: torch.where(anew, 0.0, value))
-        state[f"{name}0"], state[f"{name}1"] = at, slope
+            derivative = derivative.map(lambda value: torch.where(anew, 0.0, value))
+        state[f"{name}0"], state[f"{name}1"] = at, derivative
 
-    def membrane(self, p: Population, state: State, current: Interval, jump: Interval | None) -> None:
-        x, z = state["x"], state["z"]
-        spiked, quiet = x, x
+    def membrane(self, p: Population, state: State, current: Interval, reset_amount: Interval | None) -> None:
+        v, z = state["v"], state["z"]
+        spiked, quiet = v, v
         if "cases" in state:
-            spiked, quiet = Interval(state["cases"].lo, x.hi), Interval(x.lo, state["cases"].hi)
-        at, slope = state.get("x0"), state.get("x1")
-        delayed = p.reset is DelayedSubtract and jump is not None
-        if p.reset is Subtract and jump is not None:
-            spiked = spiked.minus(jump)
-            at = None if at is None else at.minus(z.times(jump))
-        elif p.to_value and p.target is not None:
-            spiked = p.target.map(lambda value: value.expand(x.lo.shape))
-            at = None if at is None else either(z, spiked, at)
-            slope = None if slope is None else either(z, slope.map(torch.zeros_like), slope)
-        whole = either(z, spiked, quiet)
-        scale = whole.hull(x) if jump is None else whole.hull(x).hull(z.times(jump))
-        error = self.error(p, scale, current)
-        if at is not None and slope is not None:
-            self.mean_value(p.alpha, "x", state, (at, slope, whole), current)
-            if delayed and jump is not None:
-                state["x0"] = state["x0"].minus(z.times(jump))
-        if delayed and jump is not None:
-            step = either(z, mix(p.alpha, spiked, current).minus(jump), mix(p.alpha, quiet, current))
+            spiked, quiet = Interval(state["cases"].lo, v.hi), Interval(v.lo, state["cases"].hi)
+        at, derivative = state.get("v0"), state.get("v1")
+        delayed = p.reset is DelayedSubtract and reset_amount is not None
+        if p.reset is Subtract and reset_amount is not None:
+            spiked = spiked.minus(reset_amount)
+            at = None if at is None else at.minus(z.times(reset_amount))
+        elif p.resets_to_value and p.v_reset is not None:
+            spiked = p.v_reset.map(lambda value: value.expand(v.lo.shape))
+            at = None if at is None else by_spike(z, spiked, at)
+            derivative = None if derivative is None else by_spike(z, derivative.map(torch.zeros_like), derivative)
+        whole = by_spike(z, spiked, quiet)
+        scale = whole.hull(v) if reset_amount is None else whole.hull(v).hull(z.times(reset_amount))
+        error = self.rounding_error(p, scale, current)
+        if at is not None and derivative is not None:
+            self.mean_value(p.alpha_mem, "v", state, (at, derivative, whole), current)
+            if delayed and reset_amount is not None:
+                state["v0"] = state["v0"].minus(z.times(reset_amount))
+        if delayed and reset_amount is not None:
+            step = by_spike(
+                z, leaky_step(p.alpha_mem, spiked, current).minus(reset_amount), leaky_step(p.alpha_mem, quiet, current)
+            )
         else:
-            step = mix(p.alpha, whole, current)
-        self.close(p.alpha, "x", state, step.widen(error), error, restart=p.reset is not None)
+            step = leaky_step(p.alpha_mem, whole, current)
+        self.intersect(p.alpha_mem, "v", state, step.widen(error), error, restart=p.reset is not None)
         if "error" in state:
-            state["error"] = state["error"].map(lambda value: p.alpha.hi * value + error)
+            state["error"] = state["error"].map(lambda value: p.alpha_mem.hi * value + error)
 
-    def rest(self, p: Population, state: State) -> State:
-        """Besides, the membrane of each case: above the threshold if it spiked, not above if it could and did not."""
-        x, z, bound = state["x"], state["z"], state["bound"]
-        one = x.lo.maximum(bound.lo)
-        free = p.refractory is None or state["silent"].hi <= 0
-        zero = x.hi.minimum(torch.where(torch.as_tensor(free), bound.hi, torch.inf))
-        x = Interval(torch.where(z.lo > 0, one, x.lo), torch.where(z.hi > 0, x.hi, zero))
-        return super().rest(p, {**state, "x": x, "cases": Interval(one, zero)})
+    def after_spikes(self, p: Population, state: State) -> State:
+        """Also sets the membrane of each case: above the threshold after a spike, not above it otherwise."""
+        v, z, threshold = state["v"], state["z"], state["threshold"]
+        spiked = v.lo.maximum(threshold.lo)
+        free = p.refractory is None or state["refractory"].hi <= 0
+        quiet = v.hi.minimum(torch.where(torch.as_tensor(free), threshold.hi, torch.inf))
+        v = Interval(torch.where(z.lo > 0, spiked, v.lo), torch.where(z.hi > 0, v.hi, quiet))
+        return super().after_spikes(p, {**state, "v": v, "cases": Interval(spiked, quiet)})
 
 
 def _natural(alpha: Interval, y: Interval, inflow: Interval) -> Interval:
@@ -214,11 +222,11 @@ def _middle(alpha: Interval) -> Tensor:
     return alpha.lo + (alpha.hi - alpha.lo) / 2
 
 
-def either(z: Interval, spiked: Interval, quiet: Interval) -> Interval:
-    """What holds for a neuron that spiked, for one that did not, or for both where z is undecided."""
+def by_spike(z: Interval, spiked: Interval, quiet: Interval) -> Interval:
+    """``spiked`` for neurons that spiked, ``quiet`` for those that did not, their hull where z is undecided."""
     both = spiked.hull(quiet)
-    sure, never = z.lo > 0, z.hi <= 0
+    certain, never = z.lo > 0, z.hi <= 0
     return Interval(
-        torch.where(sure, spiked.lo, torch.where(never, quiet.lo, both.lo)),
-        torch.where(sure, spiked.hi, torch.where(never, quiet.hi, both.hi)),
+        torch.where(certain, spiked.lo, torch.where(never, quiet.lo, both.lo)),
+        torch.where(certain, spiked.hi, torch.where(never, quiet.hi, both.hi)),
     )

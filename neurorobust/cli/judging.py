@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .._util.console import err
-from ..attacks import OBJECTIVES, PGA, Attack, Ball, RandomSearch, strong
+from ..attacks import OBJECTIVES, PGA, Attack, Ball, RandomSearch, thorough
 from ..attacks import Suite as AttackSuite
 from ..chip import DeadNeurons
 from ..chip import mismatch as mismatch_model
@@ -17,13 +17,21 @@ from ..core.noise import Membrane
 from ..core.params import KINDS
 from ..core.placement import HOST
 from ..demo import fleet_json
-from ..evaluation import estimate_evaluate, estimate_worst_case, random_search, worst_case
+from ..evaluation import (
+    STRONG,
+    estimate_evaluate,
+    estimate_worst_case,
+    random_search,
+    strong_plan,
+    strong_worst_case,
+    worst_case,
+)
 from ..evaluation import evaluate as run_evaluate
 from ..evaluation.worst_case import suite_of
 from ..nn.network import placement_of
 from .shared import Folder, Json, load_model, pairs, say_cost, say_one_class, show
 
-Suite = StrEnum("Suite", ["ten", "strong"])
+Suite = StrEnum("Suite", {"quick": "quick", "thorough": "thorough", "strong": STRONG})
 
 
 def evaluate(
@@ -88,13 +96,19 @@ def attack(
     kinds: Annotated[
         str, typer.Option(help=f"`all`, or some of {', '.join(sorted(KINDS))}, separated by commas.")
     ] = "all",
-    suite: Annotated[Suite, typer.Option(help="The paper's ten steps, or the strong suite.")] = Suite.ten,
-    steps: Annotated[int | None, typer.Option(help="Other than 10 (ten) or 30 (strong) steps.", min=1)] = None,
+    suite: Annotated[
+        Suite,
+        typer.Option(
+            help="quick: the ten-step attack; thorough: 328 passes; strong-1: the suite for published figures."
+        ),
+    ] = Suite.quick,
+    steps: Annotated[int | None, typer.Option(help="Other than 10 (quick) or 30 (thorough) steps.", min=1)] = None,
     restarts: Annotated[
-        int | None, typer.Option(help="Searches from different starts; 1 (ten), 3 (strong).", min=1)
+        int | None, typer.Option(help="Searches from different starts; 1 (quick), 3 (thorough).", min=1)
     ] = None,
     loss: Annotated[
-        str | None, typer.Option(help=f"What `ten` raises: {', '.join(OBJECTIVES)}; kl by default.", show_default=False)
+        str | None,
+        typer.Option(help=f"Objective of `quick`: {', '.join(OBJECTIVES)}; kl by default.", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of every random number.", min=0)] = 1,
     samples: Annotated[
@@ -106,7 +120,7 @@ def attack(
 
     [bold]Examples[/bold]
 
-      neurorobust attack runs/mine --zeta 0.1 --suite strong
+      neurorobust attack runs/mine --zeta 0.1 --suite strong-1
 
       neurorobust attack runs/mine --zeta 0.2 --kinds tau_mem,v_threshold --json
     """
@@ -115,19 +129,27 @@ def attack(
     chosen = sorted(KINDS - {"v_leak", "v_reset"}) if kinds == "all" else kinds.split(",")
     ball = Ball(**{kind: zeta for kind in chosen})
     search: Attack | AttackSuite
-    if suite is Suite.strong and loss is not None:
+    if suite is not Suite.quick and loss is not None:
+        raise ValueError(f"loss: got {loss!r}; {suite} has its own objectives. Leave --loss out, or use --suite quick.")
+    if suite is Suite.strong and (steps, restarts) != (None, None):
         raise ValueError(
-            f"loss: got {loss!r}; the strong suite has its own losses. Leave --loss out, or use --suite ten."
+            f"steps, restarts: {suite} is fixed. Leave --steps and --restarts out, or use --suite thorough."
         )
+    repeats = 1
     if suite is Suite.strong:
-        search, repeats = strong(steps or 30, restarts or 3), 1
+        search = AttackSuite(tuple(member for _, part in strong_plan(network, data) for member in part.members))
+    elif suite is Suite.thorough:
+        search = thorough(steps or 30, restarts or 3)
     else:
-        search, repeats = PGA(steps=steps or 10, divergence=loss or "kl"), restarts or 1
+        search, repeats = PGA(steps=steps or 10, objective=loss or "kl"), restarts or 1
     searched = suite_of(search, repeats)
     control = RandomSearch(searched.passes - 1)
     say_cost(estimate_worst_case(network, data, ball, AttackSuite((*searched.members, (control, 1)))))
     with err.status(f"{suite} attack on {len(data)} test samples …"):
-        worst = worst_case(network, data, ball, search, restarts=repeats, seed=seed)
+        if suite is Suite.strong:
+            worst = strong_worst_case(network, data, ball, seed=seed)
+        else:
+            worst = worst_case(network, data, ball, search, restarts=repeats, seed=seed)
         random = random_search(network, data, ball, passes=worst.passes, seed=seed)
     payload = {
         "zeta": zeta,

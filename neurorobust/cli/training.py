@@ -42,7 +42,7 @@ def demo(
       neurorobust demo --quick --out /tmp/look
     """
     size = (
-        Size(n_hidden=16, epochs=1, chips=3, attacked=20, ten=(0.05, 0.1), strong=(0.05, 0.1), steps=2, restarts=1)
+        Size(n_hidden=16, epochs=1, chips=3, attacked=20, quick=(0.05, 0.1), thorough=(0.05, 0.1), steps=2, restarts=1)
         if quick
         else Size()
     )

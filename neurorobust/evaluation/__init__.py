@@ -3,33 +3,33 @@
 from .certify import Branches, Certified, Intervals, certify
 from .cost import estimate_evaluate, estimate_worst_case
 from .fleet import Comparison, FleetResult, Yield, compare, evaluate
-from .frozen import FROZEN, frozen_plan, frozen_worst_case
 from .landscape import Landscape, landscape
 from .rare import RareFailures, rare_failures
-from .sensitivity import Part, Sensitivity, sensitivity
+from .sensitivity import ParameterGroup, Sensitivity, sensitivity
 from .sharpness import Sharpness, Spectrum, hessian_eigenvalues, sharpness
 from .statistics import (
-    Interval,
+    ConfidenceInterval,
     balanced_accuracy,
     bootstrap_interval,
     clopper_pearson,
     mean_interval,
     paired_interval,
     recall,
-    samples_part,
+    sampling_variance,
 )
+from .strong import STRONG, strong_plan, strong_worst_case
 from .worst_case import WorstCase, random_search, transfer, worst_case
 
 __all__ = [
-    "FROZEN",
+    "STRONG",
     "Branches",
     "Certified",
     "Comparison",
+    "ConfidenceInterval",
     "FleetResult",
-    "Interval",
     "Intervals",
     "Landscape",
-    "Part",
+    "ParameterGroup",
     "RareFailures",
     "Sensitivity",
     "Sharpness",
@@ -44,8 +44,6 @@ __all__ = [
     "estimate_evaluate",
     "estimate_worst_case",
     "evaluate",
-    "frozen_plan",
-    "frozen_worst_case",
     "hessian_eigenvalues",
     "landscape",
     "mean_interval",
@@ -53,9 +51,11 @@ __all__ = [
     "random_search",
     "rare_failures",
     "recall",
-    "samples_part",
+    "sampling_variance",
     "sensitivity",
     "sharpness",
+    "strong_plan",
+    "strong_worst_case",
     "transfer",
     "worst_case",
 ]

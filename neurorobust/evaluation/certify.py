@@ -1,4 +1,4 @@
-"""Certified robustness: what no parameter of a ball can change."""
+"""Certified robustness: answers that no parameter in a ball can change."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from .._util.console import progress
 from .._util.errors import check_count, check_finite
 from ..attacks import Ball
-from ..bounds import Bounds, Box, Plain, Steps, Tight, box, logit_bounds, populations
+from ..bounds import Bounds, Box, MeanValueForm, NaturalExtension, StepBounds, box, logit_bounds, populations
 from ..bounds.modules import module_bounds
 from ..bounds.spiking import DECODERS
 from ..core.run import evaluating, nominal
 from ..data.task import Data, check_data
 from ..interop.wrapped import Wrapped
 from ..nn.network import Network, placement_of
-from .blocks import judged_outputs
+from .predict import predict
 from .statistics import recall
 
 ROWS = 2048
@@ -27,12 +27,12 @@ ROWS = 2048
 
 @dataclass(frozen=True)
 class Intervals:
-    """Plain interval arithmetic, the published baseline (arXiv 2106.05009): each operation bounds its result from the
-    bounds of its operands and forgets how they hang together."""
+    """Plain interval arithmetic, the published baseline (arXiv 2106.05009). Each operation uses only the bounds of its
+    inputs and ignores that the inputs depend on each other, so the bounds become loose."""
 
     @property
-    def steps(self) -> Steps:
-        return Plain()
+    def steps(self) -> StepBounds:
+        return NaturalExtension()
 
     @property
     def levels(self) -> list[int]:
@@ -41,14 +41,14 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Branches:
-    """Intervals that remember what is constant, and a case for each outcome where a spike is undecided.
+    """Intervals that use which quantities are constant, and one case for each outcome of an undecided spike.
 
-    A parameter is one number in all steps: see :class:`neurorobust.bounds.Tight`. Where a neuron may or may not spike,
-    the sample goes on in two branches, in each of which the spike is certain. Their number grows exponentially with the
+    A parameter is one number in all steps: see :class:`neurorobust.bounds.MeanValueForm`. Where a neuron may or may not
+    spike, the sample continues in two branches; in each the spike is certain. Their number grows exponentially with the
     undecided spikes; in a sample that would need more than ``limit``, undecided spikes become intervals.
 
     Args:
-        limit: branches followed for a sample, at most; 1 for none.
+        limit: largest number of branches per sample; 1 for none.
     """
 
     limit: int = 64
@@ -57,8 +57,8 @@ class Branches:
         check_count("limit", self.limit)
 
     @property
-    def steps(self) -> Steps:
-        return Tight()
+    def steps(self) -> StepBounds:
+        return MeanValueForm()
 
     @property
     def levels(self) -> list[int]:
@@ -68,17 +68,17 @@ class Branches:
 
 @dataclass(frozen=True, eq=False)
 class Certified:
-    """What holds for every parameter in the ball.
+    """Statements that hold for every parameter in the ball.
 
     Attributes:
         verified: whether a sample's class is right whatever the parameters, (n,). False may mean that it is not, or
             that the bounds are too loose to tell.
         correct: whether it is right at the nominal parameters, (n,).
-        accuracy, balanced_accuracy, recall: of ``verified``; no die in the ball is worse. Recall: a number a class.
+        accuracy, balanced_accuracy, recall: of ``verified``; no die in the ball is worse. Recall: one number per class.
         margin: lower bounds of logit[y] − largest other logit, (n,). lower, upper: bounds of the logits, (n, K).
         undecided: the first step at which some spike depends on the parameters, (n,); the number of steps if none does.
             0 for networks without spikes.
-        leaves: branches followed to the end, (n,). lost: whether a sample needed more than a limit above 1, (n,).
+        leaves: branches at the end, (n,). lost: whether a sample needed more branches than a limit above 1, (n,).
     """
 
     verified: Tensor
@@ -133,10 +133,10 @@ def certify(network: nn.Module, data: Data, ball: Ball, method: Intervals | Bran
     params = nominal(network)
     check_finite(params)
     with evaluating(network):
-        outputs = judged_outputs(network, params, data)
+        outputs = predict(network, params, data)
         region = box(params, ball, placement_of(network))
         with progress(f"certifying {len(data)} samples", len(data)) as tick:
-            found = _all(network, region, data, method, tick)
+            found = _all_bounds(network, region, data, method, tick)
     margin = found.margins.amin(1)
     verified = margin > 0
     fake = torch.where(verified, data.y, (data.y + 1) % outputs.shape[-1])
@@ -156,13 +156,15 @@ def certify(network: nn.Module, data: Data, ball: Ball, method: Intervals | Bran
     )
 
 
-def _all(network: nn.Module, region: Box, data: Data, method: Intervals | Branches, tick: Callable[[], None]) -> Bounds:
-    """Bounds of all samples, a few at a time; with more branches for those that need them."""
+def _all_bounds(
+    network: nn.Module, region: Box, data: Data, method: Intervals | Branches, tick: Callable[[], None]
+) -> Bounds:
+    """Bounds of all samples, a few at a time; more branches only for samples that need them."""
     result: Bounds | None = None
     open_samples = torch.arange(len(data))
     for limit in method.levels:
         parts = [
-            _bounds(network, region, Data(data.x[some], data.y[some]), method.steps, limit)
+            _batch_bounds(network, region, Data(data.x[some], data.y[some]), method.steps, limit)
             for some in open_samples.split(max(1, ROWS // limit))
         ]
         found = Bounds.join(parts)
@@ -177,7 +179,7 @@ def _all(network: nn.Module, region: Box, data: Data, method: Intervals | Branch
     return result
 
 
-def _bounds(network: nn.Module, region: Box, data: Data, steps: Steps, limit: int) -> Bounds:
+def _batch_bounds(network: nn.Module, region: Box, data: Data, steps: StepBounds, limit: int) -> Bounds:
     if isinstance(network, Network):
         if network.decode not in DECODERS:
             names = ", ".join(decode.__name__ for decode in DECODERS)
@@ -185,7 +187,7 @@ def _bounds(network: nn.Module, region: Box, data: Data, steps: Steps, limit: in
         network.check(data.x)
         return logit_bounds(populations(network, region), data.x, data.y, network.decode, steps, limit)
     if isinstance(network, Wrapped):
-        return module_bounds(network, region, data.x, data.y, tight=isinstance(steps, Tight))
+        return module_bounds(network, region, data.x, data.y, tight=isinstance(steps, MeanValueForm))
     raise TypeError(
         f"network: {type(network).__name__} has no bounds; expected a Network of this package's neurons or nr.wrap of "
         f"a torch.nn.Sequential."

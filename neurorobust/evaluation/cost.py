@@ -1,4 +1,4 @@
-"""What a measurement will cost, before it starts."""
+"""Estimates of how long a measurement will take, before it starts."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_count
-from ..attacks import Attack, Ball, Question, Suite
+from ..attacks import Attack, Ball, Request, Search, Suite, as_objective
 from ..chip import ChipModel
 from ..core.apply import apply
 from ..core.params import Deviations
 from ..core.run import evaluating, nominal
 from ..data.task import Data
 from ..nn.network import placement_of
-from .blocks import ATTACKED, JUDGED, judged_outputs
+from .batched_search import RunningSearch, WorstCaseSearch
 from .noisy import noisy_logits
-from .worst_case import Trail, Witness, suite_of
+from .predict import ATTACK_BATCH, EVALUATION_BATCH, predict
+from .worst_case import suite_of
 
 
 def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 100) -> float:
-    """Seconds that :func:`neurorobust.evaluate` will take on this machine as busy as it is now, from programming, one
-    die and 250 samples. The network stays as it is; the arguments are those of ``evaluate``."""
+    """Seconds that :func:`neurorobust.evaluate` will take on this machine with its present load, from programming, one
+    die and 250 samples. The network is not changed; the arguments are those of ``evaluate``."""
     check_count("n_chips", n_chips)
-    few = data.first(JUDGED)
+    few = data.first(EVALUATION_BATCH)
     started = time.perf_counter()
     programmed = chip.program(nominal(network), placement_of(network))
     programming = time.perf_counter() - started
@@ -35,48 +36,48 @@ def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chip
         if chip.noise:
             list(noisy_logits(network, [programmed.params], few.x, fleet, programmed))
         else:
-            judged_outputs(network, programmed.params, few)
+            predict(network, programmed.params, few)
 
     with evaluating(network):
-        look = min(_seconds(run) for _ in range(2))
+        forward_pass = min(_seconds(run) for _ in range(2))
     deviate = min(
         _seconds(lambda: apply(programmed.params, fleet[0].read(programmed), programmed.placement)) for _ in range(2)
     )
-    return programming + (n_chips + 2) * look * len(data) / len(few) + n_chips * deviate
+    return programming + (n_chips + 2) * forward_pass * len(data) / len(few) + n_chips * deviate
 
 
 def estimate_worst_case(
     network: nn.Module, data: Data, ball: Ball, attack: Attack | Suite, *, restarts: int = 1
 ) -> float:
-    """Seconds that :func:`neurorobust.worst_case` will take on this machine as busy as it is now, from a pass with a
-    slope and one without, over 250 samples. The network stays as it is; the arguments are those of
+    """Seconds that :func:`neurorobust.worst_case` will take on this machine with its present load, from a pass with a
+    gradient and one without, over 250 samples. The network is not changed; the arguments are those of
     ``worst_case``."""
     suite = suite_of(attack, restarts)
-    slopes, looks = count_passes(suite)
+    n_with, n_without = count_passes(suite)
     _time_passes(network, data.first(8), ball, suite)  # compiles
-    few = data.first(JUDGED)
-    look, slope = _time_passes(network, few, ball, suite)
-    if len(data) > ATTACKED:  # each block is run again in the backward pass
-        slope += look
-    return (slopes * slope + (looks + 1) * look) * len(data) / len(few)
+    few = data.first(EVALUATION_BATCH)
+    without_gradient, with_gradient = _time_passes(network, few, ball, suite)
+    if len(data) > ATTACK_BATCH:  # each block is run again in the backward pass
+        with_gradient += without_gradient
+    return (n_with * with_gradient + (n_without + 1) * without_gradient) * len(data) / len(few)
 
 
 def _time_passes(network: nn.Module, data: Data, ball: Ball, suite: Suite) -> tuple[float, float]:
-    """Seconds of one pass without and one with a slope, 0 if the suite makes none of these."""
+    """Seconds of one pass without and one with a gradient, 0 if the suite makes none of these."""
     with evaluating(network):
-        witness = Witness(network, data, ball)
-        attack = suite.members[0][0]
-        trail = Trail(witness, attack, attack.objectives[0], torch.Generator(), 0)
+        worst_case_search = WorstCaseSearch(network, data, ball)
+        attack, center = suite.members[0][0], worst_case_search.center
+        search = RunningSearch(attack, as_objective(attack.objective), Search(center, ball, torch.Generator()), 0)
 
-        def seconds(slope: bool) -> float:
-            return _seconds(lambda: witness.answer([(trail, Question([witness.center], slope))]))
+        def seconds(gradient: bool) -> float:
+            return _seconds(lambda: worst_case_search.answer([(search, Request([center], gradient))]))
 
         return seconds(False), seconds(True) if count_passes(suite)[0] else 0.0
 
 
 def count_passes(suite: Suite) -> tuple[int, int]:
-    """Forward passes with and without a slope, counted in a dry run on a single number instead of a network."""
-    slopes = looks = 0
+    """Forward passes with and without a gradient, counted in a dry run on a single number instead of a network."""
+    n_with = n_without = 0
     calls: list[bool] = []
 
     def loss(deviations: Deviations) -> Tensor:
@@ -86,10 +87,9 @@ def count_passes(suite: Suite) -> tuple[int, int]:
     for member, restarts in suite.members:
         calls.clear()
         member.search(loss, {"weight": torch.zeros(1)}, Ball(weight=1.0), torch.Generator())
-        times = restarts * len(member.objectives)
-        slopes += times * sum(calls)
-        looks += times * (len(calls) - sum(calls))
-    return slopes, looks
+        n_with += restarts * sum(calls)
+        n_without += restarts * (len(calls) - sum(calls))
+    return n_with, n_without
 
 
 def _seconds(work: Callable[[], object]) -> float:

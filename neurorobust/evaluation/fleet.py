@@ -1,4 +1,4 @@
-"""A network on a fleet of dies."""
+"""A network evaluated on a fleet of dies."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..core.run import evaluating
 from ..data.task import Data, check_data
 from ..nn.fleet_run import fleet_logits
 from ..nn.network import placement_of
-from .blocks import examined
 from .noisy import noisy_logits
+from .predict import checked_params
 from .statistics import check_outputs, clopper_pearson, mean_interval, one_class, recall, score
 
 
@@ -39,12 +39,12 @@ class FleetResult:
     Attributes:
         chip: label of the chip model: its name, and the time, defects and noise put on it. seed, serials: which dies.
         nominal, programmed: score before programming, and after quantization on an ideal die.
-        score: the figure of merit of each die, shape (n_chips,): balanced accuracy for classes, R² for a regression;
+        score: of each die, shape (n_chips,): balanced accuracy for classes, R² for a regression;
             means, quantiles and yields are of it.
         accuracy: of each die, shape (n_chips,). recall: of each die and class, shape (n_chips, n_classes). Both None
             for a regression.
-        programming: what programming changed, one row a core.
-        one_class: the class that the nominal network predicts for everything, if it does; its figures are guessing.
+        programming: the changes made by programming, one row per core.
+        one_class: the class that the nominal network predicts for every sample, if it does; then the scores are chance.
     """
 
     chip: str
@@ -99,7 +99,7 @@ class FleetResult:
         return float(np.quantile(self.score, q))
 
     def yield_at(self, spec: float) -> Yield:
-        """The fraction of dies whose score is at least ``spec``."""
+        """The fraction of dies whose score is at least ``spec``, with its interval."""
         if check_number("spec", spec) > 1:
             raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
         good = int((self.score >= spec).sum())
@@ -123,10 +123,10 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
     The same seed gives the same dies to every network, so two results can be compared die by die.
 
     Args:
-        network: evaluated at its nominal parameters, which stay as they are.
+        network: evaluated at its nominal parameters, which are not changed.
         data: samples and labels.
         chip: a chip model, or :func:`neurorobust.mismatch` (level); with the time since programming, defects and noise
-            that were put on it: ``chip.at("30 days")``, ``chip.with_defects(…)``, ``chip.with_noise(…)``. A die's noise
+            that were set on it: ``chip.at("30 days")``, ``chip.with_defects(…)``, ``chip.with_noise(…)``. A die's noise
             follows from its serial and the seed.
         n_chips: number of dies. seed: of the dies.
     """
@@ -137,7 +137,7 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
             f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}), or nr.mismatch(level)."
         )
     data.check_classes("data")
-    params = examined(network, data)
+    params = checked_params(network, data)
     programmed = chip.program(params, placement_of(network))
     fleet = chip.fabricate(range(n_chips), seed)
 

@@ -21,7 +21,7 @@ from ..core.run import evaluating
 from ..data.task import Data, check_data
 from ..nn.fleet_run import fleet_logits
 from ..nn.network import placement_of
-from .blocks import examined, in_blocks
+from .predict import checked_params, predict_batched
 from .statistics import check_outputs, score
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Landscape:
     """Loss and score along lines.
 
     Attributes:
-        a: places on each line, shape (points,), from −2 to 2.
+        a: positions on each line, shape (points,), from −2 to 2.
         loss: along random directions, shape (directions, points): cross-entropy, or mean squared error. score: same.
         adversarial_loss, adversarial_score: along the adversarial direction, shape (points,).
         nominal_loss, nominal_score: of the network itself.
@@ -53,16 +53,16 @@ class Landscape:
 
     @property
     def rise(self) -> float:
-        """Loss added on average over all random directions and places, the steepness of the valley in one number."""
+        """Mean added loss over all random directions and positions: the steepness of the minimum in one number."""
         return float(self.loss.mean() - self.nominal_loss)
 
     @property
     def adversarial_rise(self) -> float:
-        """Loss added on average over the places a > 0 of the adversarial direction."""
+        """Mean added loss over the positions a > 0 of the adversarial direction."""
         return float(self.adversarial_loss[self.a > 0].mean() - self.nominal_loss)
 
     def table(self) -> pd.DataFrame:
-        """One row for every place: direction (a number, or ``"adversarial"``), a, loss, score."""
+        """One row for every position: direction (a number, or ``"adversarial"``), a, loss, score."""
         import pandas as pd  # slow to import
 
         lines = [(str(i), *line) for i, line in enumerate(zip(self.loss, self.score))]
@@ -80,33 +80,34 @@ def landscape(
     directions: int = 5,
     seed: int = 0,
 ) -> Landscape:
-    """Loss at θ deviated by a · δ, for ``points`` places a from −2 to 2 on each of several lines.
+    """Loss at θ deviated by a · δ, for ``points`` values of a from −2 to 2 on each of several lines.
 
     On random directions δ = ζ·N(0, 1): a signed kind is θ + a·0.2·abs(θ)·N(0, 1), the paper's, a positive one
     θ·exp(a·0.2·N(0, 1)). The adversarial direction is the die with the highest loss that 20 steps of APGD find in the
-    ball, so its elements move about as far. (points + 1) · (directions + 1) passes, and 21 with a slope.
+    ball, so its elements move about as far. (points + 1) · (directions + 1) passes, and 20 with a gradient.
 
     Args:
-        network: around its nominal parameters, which stay as they are.
+        network: around its nominal parameters, which are not changed.
         data: samples and labels or targets.
-        ball: ζ of each kind or parameter, L∞; v_leak and v_reset only if named (in V). What has no radius stays.
-        points, directions: places on a line, and random lines. seed: of the directions.
+        ball: ζ of each kind or parameter, L∞; v_leak and v_reset only if named (in V). Parameters without a radius do
+            not deviate.
+        points, directions: positions per line, and number of random lines. seed: of the directions.
     """
     check_count("points", points, 2)
     check_count("directions", directions)
     check_data(data)
-    params, placement = examined(network, data), placement_of(network)
+    params, placement = checked_params(network, data), placement_of(network)
     center = ball.center(params, placement)
 
-    def adverse(deviations: Deviations) -> Tensor:
-        return loss_of(in_blocks(network, apply(params, deviations, placement), data.x), data.y)
+    def attacked_loss(deviations: Deviations) -> Tensor:
+        return loss_of(predict_batched(network, apply(params, deviations, placement), data.x), data.y)
 
     lines = [normal_direction(center, ball, generator(seed, "landscape", k)) for k in range(directions)]
     a = np.linspace(-FARTHEST, FARTHEST, points)
     found = []
     with evaluating(network), progress("places on lines", (directions + 1) * points + 1) as tick:
-        attack = APGD(STEPS, divergence="mse" if data.regression else "ce")
-        lines.append(attack.search(adverse, center, ball, generator(seed, "landscape", "adversarial")))
+        attack = APGD(STEPS, objective="mse" if data.regression else "ce")
+        lines.append(attack.search(attacked_loss, center, ball, generator(seed, "landscape", "adversarial")))
 
         def dies() -> Iterator[Params]:
             yield params

@@ -1,4 +1,4 @@
-"""Dies whose chip has noise in every time step: one after the other, the noise of each drawn from its own key."""
+"""Dies with noise in every time step, one after the other; the noise of each die has its own random key."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def noisy_logits(
 
     Args:
         dies: all parameters of each die, in the fleet's order. x: input, batch first.
-        programmed: what the noise of a layer is measured by.
+        programmed: the programmed parameters; noise amplitudes are relative to them.
     """
     if not isinstance(network, Network):
         raise TypeError(
             f"network: {type(network).__name__} holds a foreign module, whose layers take no noise in every step; "
             f"expected a neurorobust.Network, or a chip without noise."
         )
-    places, dt = on_chip(network, programmed), network.dt
+    places, dt = noise_places(network, programmed), network.dt
     for serial, params in zip(fleet.serials, dies):
         outputs = []
         for number, block in enumerate(x.split(SAMPLES)):
@@ -45,8 +45,8 @@ def noisy_logits(
         yield torch.cat(outputs)
 
 
-def on_chip(network: Network, programmed: Programmed) -> list[Place]:
-    """What noise has to know of the layers that are on the chip."""
+def noise_places(network: Network, programmed: Programmed) -> list[Place]:
+    """The properties of each on-chip layer that noise sources need."""
     values, places = programmed.expanded(), []
     for name, layer in network.layers().items():
         if bool((layer.core == HOST).all()):

@@ -1,4 +1,4 @@
-"""How often a die fails where that is too rare to count: one in a thousand, one in ten thousand."""
+"""The fraction of failing dies where it is too small to count: one in a thousand, one in ten thousand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..core.run import evaluating
 from ..data.task import Data, check_data
 from ..nn.fleet_run import fleet_logits
 from ..nn.network import placement_of
-from .blocks import examined
+from .predict import checked_params
 from .statistics import check_outputs, score
 from .subset import Run, subset_simulation
 
@@ -34,18 +34,18 @@ LEAST_LINEAGES = 2.0
 
 @dataclass(frozen=True, eq=False)
 class RareFailures:
-    """The fraction of dies whose score is below a specification, or why none is given.
+    """The fraction of dies whose score is below a specification, or the reasons why it is not given.
 
     Attributes:
         chip, seed: which dies. spec: a die fails below it.
-        probability: mean over the runs after the pilot; None where the diagnostics are poor.
-        ci95: its 95 % interval, lognormal over the runs; None where the probability is.
+        probability: mean over the runs after the pilot; None if the diagnostics are poor.
+        ci95: its 95 % interval, lognormal over the runs; None if the probability is.
         effective: effective number of failing dies seen, (1 − p)/cv², cv the relative standard error of the
             probability.
         passes: dies measured, all searching included. brute_force: dies that plain counting needs for the same cv,
             (1 − p)/(p · cv²).
-        refused: what is poor; empty where the probability stands.
-        runs: the pilot, which does not count, and the independent runs behind it.
+        refused: the poor diagnostics; empty if a probability is given.
+        runs: the pilot, which does not count, and the independent runs after it.
     """
 
     chip: str
@@ -75,19 +75,19 @@ def rare_failures(
 ) -> RareFailures:
     """Estimate the fraction of a chip model's dies whose score is below a specification, down to about 1e-5.
 
-    Subset simulation over the standard normals behind a die (:mod:`neurorobust.evaluation.subset`): a pilot run that
-    finds the thresholds, then ``repeats`` independent runs. A proposal mixes a die's normals with those of a fresh die,
-    so whatever correlates devices stays as it is, and the number of synapses does not matter.
+    Subset simulation over the standard normals of a die (:mod:`neurorobust.evaluation.subset`): a pilot run finds the
+    thresholds, then ``repeats`` independent runs use them. A proposal mixes the normals of a die with those of a new
+    die, so correlations between devices are kept, and the number of synapses does not matter.
 
     Takes about (repeats + 1) · dies · (L + 0.4) passes over the data for a probability of 10^−L: 9800 for 1e-4, a
     twentieth of what counting takes for the same error. Above 1 %, count: :func:`neurorobust.evaluate`. How often the
     intervals hold: ``tests/interval_study.json``. No probability is given where a
     run never met the specification, effective failures are below 8 (the interval then spans a factor above 2 either
     way), fewer than a tenth of a level's steps were accepted, or the failing dies of a run descend from fewer than 2 of
-    its first dies on average. What no diagnostic shows: a way to fail that no run came across.
+    its first dies on average. No diagnostic can show a failure mode that no run found.
 
     Args:
-        network: programmed at its nominal parameters, which stay as they are.
+        network: programmed at its nominal parameters, which are not changed.
         data: samples and labels; a die's score on them decides.
         chip: a chip model, or :func:`neurorobust.mismatch` (level), without defects and noise.
         spec: a die fails if its score is below. dies: size of a run's population. repeats: independent runs, ≥ 4.
@@ -101,20 +101,23 @@ def rare_failures(
     data.check_classes("data")
     for what, parts in (("defects", chip.defects), ("noise", chip.noise)):
         if parts:
-            raise ValueError(f"chip: has {what}, which no standard normals stand behind; count with nr.evaluate.")
-    params = examined(network, data)
+            raise ValueError(
+                f"chip: has {what}, which do not follow from standard normals; count failing dies with nr.evaluate."
+            )
+    params = checked_params(network, data)
     programmed = chip.program(params, placement_of(network))
     serials = count()
-    some = chip.fabricate([0], seed)[0]
-    names = _Row(some, programmed)
+    reference = chip.fabricate([0], seed)[0]
+    vector = _NormalsVector(reference, programmed)
 
     def draw(n: int) -> Tensor:
         fleet = chip.fabricate([next(serials) for _ in range(n)], seed)
-        return torch.stack([names.pack(die.draws(programmed)) for die in fleet])
+        return torch.stack([vector.pack(die.draws(programmed)) for die in fleet])
 
     def response(rows: Tensor) -> Tensor:
         moved = (
-            apply(programmed.params, some.deviate(names.unpack(row), programmed), programmed.placement) for row in rows
+            apply(programmed.params, reference.deviate(vector.unpack(row), programmed), programmed.placement)
+            for row in rows
         )
         scores = []
         for outputs in fleet_logits(network, moved, data.x):
@@ -123,11 +126,11 @@ def rare_failures(
         return torch.tensor(scores, dtype=torch.float64)
 
     with evaluating(network), progress(f"runs over rare dies of {chip.name}", repeats + 1) as tick:
-        runs = repeated(draw, response, spec, dies, repeats, tick)
-    return RareFailures(chip.name, seed, spec, **summary(runs), runs=runs)
+        runs = pilot_and_runs(draw, response, spec, dies, repeats, tick)
+    return RareFailures(chip.name, seed, spec, **combine_runs(runs), runs=runs)
 
 
-def repeated(
+def pilot_and_runs(
     draw: Callable[[int], Tensor],
     response: Callable[[Tensor], Tensor],
     target: float,
@@ -147,9 +150,9 @@ def repeated(
     return tuple(runs)
 
 
-def summary(runs: Sequence[Run]) -> dict[str, Any]:
-    """What :func:`repeated` ran, as fields of :class:`RareFailures`: probability, ci95, effective, passes, brute_force,
-    refused."""
+def combine_runs(runs: Sequence[Run]) -> dict[str, Any]:
+    """The fields of :class:`RareFailures` that follow from the runs: probability, ci95, effective, passes, brute_force,
+    refused. ``runs`` are those of :func:`pilot_and_runs`, the pilot first."""
     everything = {"passes": sum(run.passes for run in runs)}
     runs = runs[1:]
     p = float(np.mean([run.probability for run in runs])) if runs else 0.0
@@ -178,8 +181,8 @@ def summary(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-class _Row:
-    """All normals of a die as one row, and back."""
+class _NormalsVector:
+    """Packs all standard normals of a die into one vector, and unpacks them."""
 
     def __init__(self, die: Chip, programmed: Programmed):
         self.dtype = next(iter(programmed.expanded().values())).dtype

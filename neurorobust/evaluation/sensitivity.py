@@ -1,4 +1,4 @@
-"""Which kinds, layers, neurons and synapses are fragile: by the slope of the loss, and measured."""
+"""Which kinds, layers, neurons and synapses are fragile: by the gradient of the loss, and measured."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from torch import Tensor, nn
 from .. import sites
 from .._util.console import progress
 from .._util.errors import check_count, check_finite, unknown
-from ..attacks import PGA, Attack, Ball, RandomSearch, Suite
+from ..attacks import PGA, Attack, Ball, RandomSearch, Suite, as_objective
 from ..attacks.objectives import Objective
-from ..attacks.objectives import objective as named_objective
 from ..core.apply import apply
 from ..core.params import DIGITAL, Deviations, Params, kind_of
 from ..core.placement import Placement, expand
 from ..core.run import evaluating, forward, nominal
 from ..data.task import Data
 from ..nn.network import placement_of
-from .blocks import JUDGED, examined, judged_outputs
+from .predict import EVALUATION_BATCH, checked_params, predict
 from .statistics import score
-from .worst_case import find
+from .worst_case import find_worst_case
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,15 +37,15 @@ STEPPED = frozenset({"t_ref"})
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Parameters that deviate together while all others stay nominal, and what that costs.
+class ParameterGroup:
+    """Parameters that deviate together while all others stay nominal, and the scores that remain.
 
     Attributes:
         level: one of ``LEVELS``. layer, kind, parameter: which one; ``"all"`` where they are taken together.
         names: the parameters.
         random: score on each random die, shape (n_dies,): balanced accuracy, or R² of a regression.
         attacked: score on the worst die the attack found; never above nominal.
-        attack: class of the attack; RandomSearch where no parameter of the part has a slope.
+        attack: class of the attack; RandomSearch where the loss has no gradient in the group.
     """
 
     level: str
@@ -61,14 +60,14 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """What :func:`sensitivity` found.
+    """The result of :func:`sensitivity`.
 
     Attributes:
         nominal: score of the network as it is. loss: its objective.
         params: nominal values, expanded: one for every neuron or synapse.
-        gradients: ∂loss/∂δ at δ = 0, shapes of ``params``; NaN where the loss has no slope in a parameter.
+        gradients: ∂loss/∂δ at δ = 0, shapes of ``params``; NaN for parameters without one.
         radii: ζ of each parameter. placement: where the elements sit.
-        parts: what was measured, one entry a row of :meth:`table`.
+        groups: the measured groups, one per row of :meth:`table`.
     """
 
     nominal: float
@@ -77,44 +76,44 @@ class Sensitivity:
     gradients: Deviations
     radii: Mapping[str, float]
     placement: Placement
-    parts: tuple[Part, ...]
+    groups: tuple[ParameterGroup, ...]
 
     def first_order(self, name: str) -> np.ndarray:
         """abs(∂loss/∂δ)·ζ of every element of a parameter, float64, expanded shape: the loss that its worst corner
-        adds, to first order; NaN where there is no synapse, or no slope."""
+        adds, to first order; NaN where there is no synapse, or no gradient."""
         if name not in self.gradients:
             raise unknown("name: parameter", name, self.gradients)
         value = (self.gradients[name].abs().double() * self.radii[name]).cpu().numpy()
         return np.where(self._exists(name), value, np.nan)
 
     def table(self) -> pd.DataFrame:
-        """One row for every part, most fragile first within its level.
+        """One row for every group, most fragile first within its level.
 
         Columns: level, layer, kind, parameter; ``elements`` (neurons or synapses that deviate); ``first_order`` (loss
-        added at the worst corner, the sum over elements; NaN without a slope), ``per_element`` (its mean) and ``rms``
-        (standard deviation of the loss over dies with δ ~ N(0, ζ²), to first order); ``nominal``, ``random_mean``,
-        ``random_min``, ``attacked`` (scores: balanced accuracy, or R² of a regression) and ``attack``.
+        added at the worst corner, the sum over elements; NaN without a gradient), ``per_element`` (its mean) and
+        ``rms`` (standard deviation of the loss over dies with δ ~ N(0, ζ²), to first order); ``nominal``,
+        ``random_mean``, ``random_min``, ``attacked`` (scores: balanced accuracy, or R² of a regression) and ``attack``.
         """
         rows = []
-        for part in self.parts:
-            values = np.concatenate([self.first_order(name).ravel() for name in part.names])
+        for group in self.groups:
+            values = np.concatenate([self.first_order(name).ravel() for name in group.names])
             values = values[~np.isnan(values)]
             some = len(values) > 0
             rows.append(
                 {
-                    "level": part.level,
-                    "layer": part.layer,
-                    "kind": part.kind,
-                    "parameter": part.parameter,
-                    "elements": sum(int(self._exists(name).sum()) for name in part.names),
+                    "level": group.level,
+                    "layer": group.layer,
+                    "kind": group.kind,
+                    "parameter": group.parameter,
+                    "elements": sum(int(self._exists(name).sum()) for name in group.names),
                     "first_order": values.sum() if some else np.nan,
                     "per_element": values.mean() if some else np.nan,
                     "rms": np.sqrt((values**2).sum()) if some else np.nan,
                     "nominal": self.nominal,
-                    "random_mean": part.random.mean(),
-                    "random_min": part.random.min(),
-                    "attacked": part.attacked,
-                    "attack": part.attack,
+                    "random_mean": group.random.mean(),
+                    "random_min": group.random.min(),
+                    "attacked": group.attacked,
+                    "attack": group.attack,
                 }
             )
         import pandas as pd  # slow to import, here and below
@@ -128,7 +127,7 @@ class Sensitivity:
         """The n single elements whose worst corner adds most loss, to first order.
 
         Columns: ``parameter``; ``index`` into its expanded shape (a synapse is (target, source)); ``nominal`` value;
-        ``deviation``, the worst corner ±ζ; ``first_order``. Parameters without a slope are not among them.
+        ``deviation``, the worst corner ±ζ; ``first_order``. Parameters without a gradient are not among them.
         """
         check_count("n", n)
         names = list(self.gradients)
@@ -148,11 +147,11 @@ class Sensitivity:
         return pd.DataFrame(rows, columns=["parameter", "index", "nominal", "deviation", "first_order"])
 
     def neurons(self) -> pd.DataFrame:
-        """Every neuron, most fragile first: the loss added when all that is its own is at its worst corner.
+        """Every neuron, most fragile first: the loss added when all its own parameters are at their worst corner.
 
         Columns: ``layer``, ``neuron``, ``own`` (its time constants, threshold, bias …), ``synapses`` (those that end
         on it, not those it drives) and ``first_order``, their sum. What several neurons share (a convolution's kernel)
-        and what has no slope is left out.
+        and what has no gradient is left out.
         """
         import pandas as pd
 
@@ -194,39 +193,40 @@ def sensitivity(
 ) -> Sensitivity:
     """Which kinds, layers, neurons and synapses are fragile.
 
-    **By slope**, for every element: g = ∂loss/∂δ at δ = 0, and abs(g)·ζ, the loss its worst corner adds. A sum over
-    elements is what their common worst corner adds, ζ·‖g‖ the standard deviation over dies with δ ~ N(0, ζ²); both
-    to first order. Behind spikes the slope is the surrogate's: on the ECG task the corner of ζ = 0.1 added 7 (robust)
-    to 110 times (standard) as much as the sum. So it ranks elements within a layer; it predicts no accuracy, and a
-    read-out, whose slope is exact, does not compare with the spiking layers below it. Between layers, use what follows.
+    **By gradient**, for every element: g = ∂loss/∂δ at δ = 0, and abs(g)·ζ, the loss that its worst corner adds. The
+    sum over elements is the loss that their common worst corner adds, and ζ·‖g‖ is the standard deviation over dies
+    with δ ~ N(0, ζ²), both to first order. Before a spike the gradient is that of the surrogate: on the ECG task the
+    corner of ζ = 0.1 added 7 (robust) to 110 times (standard) as much as the sum. So use it to rank elements within one
+    layer. It does not predict an accuracy, and a read-out, whose gradient is exact, cannot be compared with spiking
+    layers. To compare layers, use the measured scores.
 
-    **Measured**, for every kind, layer, kind in a layer, parameter, and all together, everything else nominal:
+    **Measured**, for every kind, layer, kind in a layer, parameter, and all together, with all others nominal:
     the score on random dies, δ = ζ·u with u ~ N(0, 1) (die k has the same u in every row, so rows compare die by die;
     they are the dies of ``nr.mismatch(ζ)`` under the same seed), and on the worst die an attack finds with
-    abs(δ) ≤ ζ. A third of the elements of a random die lie beyond ζ, so where a part hardly matters ``random_min`` may
+    abs(δ) ≤ ζ. A third of the elements of a random die lie beyond ζ, so where a group hardly matters ``random_min`` may
     fall below ``attacked``.
 
     How to read it:
 
-    - ``random_mean`` or ``random_min`` of a kind is low: dies will fail through it. A chip designer spends area or
-      calibration there, and nowhere where both stay at ``nominal``. Give each kind the chip's own spread
+    - ``random_mean`` or ``random_min`` of a kind is low: dies will fail because of it. A chip designer spends area or
+      calibration there, and not where both stay at ``nominal``. Give each kind the chip's own spread
       (``Ball(weight=0.2, tau_mem=0.1)``); with one ζ for all, kinds compare at equal spread.
-    - only ``attacked`` is low: chance hardly finds that corner, correlated errors (temperature, gradients across the
-      die) may. Train with that kind in the ball of :class:`neurorobust.regularizers.Adversarial`.
+    - only ``attacked`` is low: random mismatch hardly reaches that corner; correlated errors (temperature, gradients
+      across the die) may. Train with that kind in the ball of :class:`neurorobust.regularizers.Adversarial`.
     - a few neurons or synapses lead :meth:`Sensitivity.neurons` or :meth:`Sensitivity.top`: duplicate or prune them,
       or place them where mismatch is small. If none leads, no single repair will help.
     - the row of the whole network is far below every other: deviations add up across kinds.
 
     Args:
-        network: looked at at its nominal parameters, which stay as they are.
+        network: around its nominal parameters, which are not changed.
         data: samples and labels, at least two classes.
         ball: ζ of each kind or parameter, L∞; v_leak and v_reset only if named (in V). What has no radius is left out.
         objective: the loss that is differentiated: a name or function as :class:`neurorobust.attacks.PGA` takes it,
-            with a slope at the nominal network: ``"ce"``, ``"margin"``, ``"mse"`` for a regression.
-        attack: for the measured worst case. Ten steps flatter; ``nr.attacks.strong()`` takes twenty times as long.
-            Parameters without a slope (t_ref acts in whole steps) are left out, and where nothing else is in a part
-            :class:`neurorobust.attacks.RandomSearch` of ten steps stands in: its row says so, and is weaker. A
-            regression needs one that knows it, ``PGA(divergence="mse")``.
+            with a gradient at the nominal network: ``"ce"``, ``"margin"``, ``"mse"`` for a regression.
+        attack: for the measured worst case. Ten steps underestimate it; ``nr.attacks.thorough()`` takes twenty times as
+            long. Parameters without a gradient (t_ref acts in whole steps) are not attacked; for a group of such
+            parameters only, :class:`neurorobust.attacks.RandomSearch` of ten steps is used, which is weaker; column
+            ``attack`` shows it. A regression needs an attack on its loss: ``PGA(objective="mse")``.
         n_dies: random dies. seed: of the dies and the attack.
 
     Raises:
@@ -238,7 +238,7 @@ def sensitivity(
     data.check_classes("data")
     if type(ball) is not Ball:
         raise TypeError(f"ball: got {type(ball).__name__}; expected Ball: corners and their sums are those of L∞.")
-    params, placement = examined(network, data), placement_of(network)
+    params, placement = checked_params(network, data), placement_of(network)
     radii = {
         name: ball.radius(name)
         for name in ball.center(params, placement)
@@ -249,27 +249,29 @@ def sensitivity(
     expanded = {name: value for name, value in expand(params, placement).items() if name in radii}
     groups = _groups(radii, placement)
     distinct = list(dict.fromkeys(groups.values()))
-    with evaluating(network), progress("parts of the network", len(distinct) * (n_dies + 1)) as tick:
-        outputs = judged_outputs(network, params, data)
-        loss, slope = _slope(named_objective(objective), outputs, data)
-        gradients = _gradients(network, data, slope, expanded)
+    with evaluating(network), progress("groups of parameters", len(distinct) * (n_dies + 1)) as tick:
+        outputs = predict(network, params, data)
+        loss, output_gradient = _output_gradient(as_objective(objective), outputs, data)
+        gradients = _gradients(network, data, output_gradient, expanded)
         random: dict[tuple[str, ...], list[float]] = {names: [] for names in distinct}
         for die in range(n_dies):
             normals = sites.normals(expanded, placement, seed=seed, serial=die)
             deviations = {name: radii[name] * u.to(expanded[name]) for name, u in normals.items()}
             for names in distinct:
                 moved = apply(params, {name: deviations[name] for name in names}, placement)
-                random[names].append(score(judged_outputs(network, moved, data), data.y))
+                random[names].append(score(predict(network, moved, data), data.y))
                 tick()
         attacked = {}
         for names in distinct:
             steep = tuple(name for name in names if not gradients[name].isnan().any())
             corners = Ball({name: radii[name] for name in steep or names})
             chosen = attack if steep else RandomSearch(10, "mse" if data.regression else "ce")
-            attacked[names] = find(network, data, corners, chosen, seed=seed).score, type(chosen).__name__
+            attacked[names] = find_worst_case(network, data, corners, chosen, seed=seed).score, type(chosen).__name__
             tick()
-    parts = tuple(Part(*key, names, np.array(random[names]), *attacked[names]) for key, names in groups.items())
-    return Sensitivity(score(outputs, data.y), loss, expanded, gradients, radii, placement, parts)
+    measured = tuple(
+        ParameterGroup(*key, names, np.array(random[names]), *attacked[names]) for key, names in groups.items()
+    )
+    return Sensitivity(score(outputs, data.y), loss, expanded, gradients, radii, placement, measured)
 
 
 def _layer(name: str, placement: Placement) -> str:
@@ -288,7 +290,7 @@ def _groups(names: Mapping[str, float], placement: Placement) -> dict[tuple[str,
     return groups
 
 
-def _slope(objective: Objective, outputs: Tensor, data: Data) -> tuple[float, Tensor]:
+def _output_gradient(objective: Objective, outputs: Tensor, data: Data) -> tuple[float, Tensor]:
     """The objective of the whole data set and its derivative in every output, shape of the outputs."""
     clean = outputs.double()
 
@@ -297,22 +299,22 @@ def _slope(objective: Objective, outputs: Tensor, data: Data) -> tuple[float, Te
         value = objective(leaf, clean, data.y)
         return value.detach(), torch.autograd.grad(value, leaf)[0]
 
-    value, slope = at(clean)
-    near, far = float(slope.norm()), float(at(1.1 * clean)[1].norm())
+    value, gradient = at(clean)
+    near, far = float(gradient.norm()), float(at(1.1 * clean)[1].norm())
     if not near > FLAT * far:
         raise ValueError(
-            f"objective: its slope in the outputs of the nominal network is {near:.1g}, and {far:.1g} where they are a "
-            f"tenth larger; expected one that is not flat here. A divergence (kl, js, l2 …) is: use 'ce' or 'margin'."
+            f"objective: its gradient in the outputs of the nominal network is {near:.1g}, and {far:.1g} for outputs a "
+            f"tenth larger; expected one that is not flat here. Divergences (kl, js …) are flat: use 'ce' or 'margin'."
         )
-    return value.item(), slope.to(outputs.dtype)
+    return value.item(), gradient.to(outputs.dtype)
 
 
-def _gradients(network: nn.Module, data: Data, slope: Tensor, expanded: Params) -> Deviations:
+def _gradients(network: nn.Module, data: Data, output_gradient: Tensor, expanded: Params) -> Deviations:
     """∂loss/∂δ at δ = 0, block by block from the derivative in the outputs: exact whatever the objective."""
     params, placement = nominal(network), placement_of(network)
     leaves = {name: torch.zeros_like(value).requires_grad_() for name, value in expanded.items()}
     totals: dict[str, Tensor | None] = dict.fromkeys(leaves)
-    for x, weight in zip(data.x.split(JUDGED), slope.split(JUDGED)):
+    for x, weight in zip(data.x.split(EVALUATION_BATCH), output_gradient.split(EVALUATION_BATCH)):
         outputs = forward(network, apply(params, leaves, placement), x)[0]
         if not outputs.requires_grad:
             break

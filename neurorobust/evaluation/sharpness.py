@@ -1,11 +1,10 @@
 """How sharp a minimum is: the largest curvatures of the loss.
 
-A spiking network's loss has no Hessian to speak of: between two changes of a spike it does not depend on what is below
-the read-out, and where a spike changes it jumps. The field of its surrogate gradients is no substitute: it is not the
-gradient of anything (its Jacobian is not symmetric). What is well defined is the Hessian of the loss averaged over
-dies, L̄(u) = E[L(u + w)], w ~ N(0, 1): smooth for any loss, and what a fleet's mean loss looks like. The surrogates
-only suggest directions there; every number comes from losses alone, so a bad surrogate can hide curvature, never
-invent it.
+The loss of a spiking network has no useful Hessian. Between two changes of a spike it does not depend on the parameters
+before the read-out, and where a spike changes it jumps. The field of surrogate gradients is no substitute: its Jacobian
+is not symmetric, so it is not the gradient of any function. The Hessian of the loss averaged over dies is well defined:
+L̄(u) = E[L(u + w)], w ~ N(0, 1). It is smooth for any loss and is the mean loss of a fleet. The surrogates only suggest
+directions; every number is computed from losses alone. So a bad surrogate can hide curvature but cannot create it.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from ..core.run import evaluating, forward
 from ..data.task import Data, check_data
 from ..nn.fleet_run import fleet_logits
 from ..nn.network import placement_of
-from .blocks import ATTACKED, examined, in_blocks
-from .frozen import has_surrogates
 from .landscape import loss_of
+from .predict import ATTACK_BATCH, checked_params, predict_batched
 from .statistics import check_outputs, mean_interval
+from .strong import has_surrogates
 
 FIVE_PERCENT, WHOLE = Ball.uniform(0.05), Ball.uniform(1.0)
 SEARCHED = 4
@@ -49,7 +48,7 @@ class Sharpness:
             eigenvalue, nor the first k together above the k largest, wherever along the direction that is largest.
         ci95: Student's interval of each over dies, shape (count, 2).
         asymmetry: ‖H − Hᵀ‖/‖H + Hᵀ‖ of the surrogate field's Jacobian where it was searched: 0 for a gradient.
-        passes: forward passes, a third of those of the search with a slope.
+        passes: forward passes, a third of those of the search with a gradient.
     """
 
     curvature: np.ndarray
@@ -77,13 +76,13 @@ class Spectrum:
     vectors: Tensor
 
 
-class _Surroundings:
-    """A network around its nominal parameters: u, one number for every element, is the die δ = ζ·u."""
+class _DieLosses:
+    """Losses and gradients of a network on the die δ = ζ·u; u has one number for every element."""
 
     def __init__(self, network: nn.Module, data: Data, ball: Ball):
         check_data(data)
         self.network, self.data = network, data
-        self.params, self.placement = examined(network, data), placement_of(network)
+        self.params, self.placement = checked_params(network, data), placement_of(network)
         center = ball.center(self.params, self.placement)
         self.radii = {name: ball.radius(name) for name in center if ball.radius(name) > 0}
         if not self.radii:
@@ -103,26 +102,26 @@ class _Surroundings:
         }
         return apply(self.params, deviations, self.placement)
 
-    def slope(self, u: Tensor) -> Tensor:
+    def gradient(self, u: Tensor) -> Tensor:
         """∂loss/∂u, through the surrogates where it spikes."""
         leaf = u.clone().requires_grad_()
-        loss = loss_of(in_blocks(self.network, self.die(leaf), self.data.x), self.data.y)
-        (slope,) = torch.autograd.grad(loss, leaf)
-        return slope
+        loss = loss_of(predict_batched(self.network, self.die(leaf), self.data.x), self.data.y)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        return gradient
 
     def losses(self, dies: Iterator[Tensor]) -> Iterator[float]:
         for outputs in fleet_logits(self.network, (self.die(u) for u in dies), self.data.x):
             check_outputs(outputs, self.data.y)
             yield float(loss_of(outputs, self.data.y))
 
-    def curve(self, v: Tensor) -> Tensor:
+    def hessian_product(self, v: Tensor) -> Tensor:
         """∇²loss(0) v, exact where the network is smooth."""
         total = torch.zeros_like(v)
-        for x, y in zip(self.data.x.split(ATTACKED), self.data.y.split(ATTACKED)):
+        for x, y in zip(self.data.x.split(ATTACK_BATCH), self.data.y.split(ATTACK_BATCH)):
             leaf = torch.zeros_like(v).requires_grad_()
             loss = loss_of(forward(self.network, self.die(leaf), x)[0], y)
-            (slope,) = torch.autograd.grad(loss, leaf, create_graph=True)
-            (product,) = torch.autograd.grad(slope @ v, leaf)
+            (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
+            (product,) = torch.autograd.grad(gradient @ v, leaf)
             total += product * len(y) / len(self.data)
         return total
 
@@ -139,52 +138,53 @@ def sharpness(
 ) -> Sharpness:
     """The largest curvatures of the loss averaged over dies with δ = ζ·u, u ~ N(0, 1).
 
-    **Where to look**: Rayleigh–Ritz on the Krylov space of the surrogate field's Jacobian, averaged over a few dies,
-    by differences over ±h; its symmetric part has the directions v. **What is there**, on other dies w without their
-    part along v: the mean of (L(w + h v) − 2 L(w) + L(w − h v))/h², which is vᵀ∇²L̄(t v)v averaged over abs(t) < h with
-    weights (h − abs(t))/h², exactly. A die is √d away from the nominal network, 150 in 20,000 dimensions, so h = 5 is
-    local; at h = √3 single spikes drown the curvature. For a smooth network and small ζ this is ζ² vᵀHv.
+    **Directions**: Rayleigh–Ritz on the Krylov space of the Jacobian of the surrogate gradients, averaged over a few
+    dies, by differences over ±h; its symmetric part gives the directions v. **Curvatures**, on other dies w without
+    their component along v: the mean of (L(w + h v) − 2 L(w) + L(w − h v))/h², which is vᵀ∇²L̄(t v)v averaged over
+    abs(t) < h with weights (h − abs(t))/h², exactly. A die is √d away from the nominal network, 150 in 20,000
+    dimensions, so h = 5 is local. At h = √3, jumps from single spikes are larger than the curvature. For a smooth
+    network and small ζ this is ζ² vᵀHv.
 
     Args:
-        network: around its nominal parameters, which stay as they are.
+        network: around its nominal parameters, which are not changed.
         data: samples and labels or targets.
-        ball: ζ of each kind or parameter: the dies averaged over, and the unit. What has no radius stays.
+        ball: ζ of each kind or parameter: spread of the dies, and unit. Parameters without a radius do not deviate.
         count: directions. dies: over which curvatures are measured. reach: h. seed: of the dies.
     """
     check_count("count", count)
     check_count("dies", dies, 2)
     check_number("reach", reach, strict=True)
-    around = _Surroundings(network, data, ball)
-    steps = min(2 * count + 6, around.size)
-    bases = [around.normals(generator(seed, "sharpness", "search", k)) for k in range(SEARCHED)]
+    losses_of = _DieLosses(network, data, ball)
+    steps = min(2 * count + 6, losses_of.size)
+    bases = [losses_of.normals(generator(seed, "sharpness", "search", k)) for k in range(SEARCHED)]
     with evaluating(network), progress("curvatures", 2 * SEARCHED * steps + 3 * count * dies) as tick:
 
-        def slope(u: Tensor) -> Tensor:
+        def gradient(u: Tensor) -> Tensor:
             tick()
-            return around.slope(u)
+            return losses_of.gradient(u)
 
         def jacobian(v: Tensor) -> Tensor:
             total = torch.zeros_like(v)
             for w in bases:
                 w = w - (w @ v) * v
-                total += slope(w + reach * v) - slope(w - reach * v)
+                total += gradient(w + reach * v) - gradient(w - reach * v)
             return total / (2 * reach * SEARCHED)
 
-        start = around.normals(generator(seed, "sharpness", "start"))
+        start = losses_of.normals(generator(seed, "sharpness", "start"))
         start = start / start.norm()
-        uphill = sum((around.slope(w) for w in bases), torch.zeros_like(start))
+        uphill = sum((losses_of.gradient(w) for w in bases), torch.zeros_like(start))
         basis, images = krylov(jacobian, start / 2 + uphill / uphill.norm().clamp(min=1e-300), steps)
         found, asymmetry = ritz(basis, images, min(count, len(basis)))
 
         def places() -> Iterator[Tensor]:
             for die in range(dies):
-                w = around.normals(generator(seed, "sharpness", "measure", die))
+                w = losses_of.normals(generator(seed, "sharpness", "measure", die))
                 for v in found.vectors:
                     rest = w - (w @ v) * v
                     yield from (rest, rest + reach * v, rest - reach * v)
 
         losses = []
-        for loss in around.losses(places()):
+        for loss in losses_of.losses(places()):
             losses.append(loss)
             tick()
     middle, up, down = np.array(losses).reshape(dies, len(found.vectors), 3).transpose(2, 0, 1)
@@ -211,10 +211,10 @@ def hessian_eigenvalues(
     check_count("count", count)
     if has_surrogates(network):
         raise ValueError("network: spikes, so its loss has no Hessian; nr.evaluation.sharpness averages it over dies.")
-    around = _Surroundings(network, data, ball)
-    start = around.normals(generator(seed, "hessian"))
+    losses_of = _DieLosses(network, data, ball)
+    start = losses_of.normals(generator(seed, "hessian"))
     with evaluating(network):
-        return lanczos(around.curve, start, count)
+        return lanczos(losses_of.hessian_product, start, count)
 
 
 def lanczos(operator: Operator, start: Tensor, count: int) -> Spectrum:
@@ -235,7 +235,7 @@ def krylov(
 ) -> tuple[Tensor, Tensor]:
     """Arnoldi: an orthonormal basis of start, A start, A² start …, and A times it, each (≤ steps, d), float64.
 
-    Ends early where the space is closed under A. ``begun``: what a call with fewer steps gave.
+    Ends early if the space is closed under A. ``begun``: the result of a call with fewer steps.
     """
     if begun is None:
         basis, images = [], []
@@ -260,8 +260,8 @@ def krylov(
 
 
 def ritz(basis: Tensor, images: Tensor, count: int) -> tuple[Spectrum, float]:
-    """The ``count`` largest eigenvalues of an operator's symmetric part in a space, and the asymmetry of what it is
-    there. Residuals are those of the operator itself."""
+    """The ``count`` largest eigenvalues of the symmetric part of an operator in a space, and the asymmetry of the
+    operator there. Residuals are those of the operator itself."""
     projected = basis @ images.T
     symmetric = (projected + projected.T) / 2
     values, vectors = torch.linalg.eigh(symmetric)

@@ -1,4 +1,4 @@
-"""Figures of merit and their intervals."""
+"""Scores and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESAMPLES = 1000
 
 
 def score(outputs: Tensor, y: Tensor) -> float:
-    """The figure of merit, the larger the better.
+    """The score of some outputs; larger is better.
 
     Integer labels: :func:`balanced_accuracy`. Floating targets of the outputs' shape: R² = 1 − Σ(output − y)² / Σ(y −
     mean y)², 1 for a perfect network, 0 for one that always gives the mean.
@@ -31,7 +31,7 @@ def score(outputs: Tensor, y: Tensor) -> float:
 
 
 def check_outputs(outputs: Tensor, y: Tensor) -> None:
-    """Raise ValueError unless a network's outputs can be judged against the labels or targets."""
+    """Raise ValueError unless the shape of a network's outputs fits the labels or targets."""
     if y.is_floating_point():
         if outputs.shape[1:] != y.shape[1:]:
             raise ValueError(
@@ -88,8 +88,8 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, 
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A figure and its confidence interval."""
+class ConfidenceInterval:
+    """An estimate and its confidence interval."""
 
     estimate: float
     low: float
@@ -101,24 +101,23 @@ class Interval:
 
 def bootstrap_interval(
     values: np.ndarray, statistic: Statistic = np.mean, *, dies: bool = True, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """A figure of a method, over training seeds and dies, with an interval that holds for new seeds and new dies.
+) -> ConfidenceInterval:
+    """A statistic of a method over training seeds and dies, with an interval for new seeds and new dies.
 
     ::
 
         estimate = mean over seeds of statistic(over dies)
-        se² = variance of the seeds' figures / seeds + bootstrap variance over dies · dies/(dies − 1)
-        estimate ± t · se,   t Student's at Satterthwaite's degrees of freedom, seeds − 1 and dies − 1 behind the parts
+        se² = variance of the statistic over seeds / seeds + bootstrap variance over dies · dies/(dies − 1)
+        estimate ± t · se,   t Student's at Satterthwaite's degrees of freedom, from seeds − 1 and dies − 1
 
-    The same dies serve all seeds, so whole columns are drawn again. Three seeds are too few to be resampled (all three
-    alike once in nine times, no spread at all), so their part is in closed form. How often it holds:
-    ``tests/interval_study.json``.
+    All seeds use the same dies, so whole columns are resampled. Three seeds are too few to resample (one time in nine
+    all three are the same), so their variance is in closed form. Measured coverage: ``tests/interval_study.json``.
 
     Args:
         values: a score for every seed and die, shape (seeds, dies), or (dies,) for one network, whose interval holds
             for new dies of that network alone.
         statistic: ``(values, axis) → values`` over dies: ``np.mean``, ``partial(np.quantile, q=0.05)``.
-        dies: False holds the dies as they are: for a minimum, whose bootstrap over dies is wrong.
+        dies: False: the dies are fixed. Use it for a minimum, for which the bootstrap over dies is wrong.
         confidence: of the interval. seed: of the resampling.
     """
     return _interval((np.asarray(values, dtype=float),), statistic, dies, confidence, seed)
@@ -133,18 +132,18 @@ def paired_interval(
     confidence: float = 0.95,
     seed: int = 0,
     more: Sequence[tuple[float, float]] = (),
-) -> Interval:
+) -> ConfidenceInterval:
     """First − second of two methods on the same seeds and dies: :func:`bootstrap_interval` of the difference of their
-    figures, dies and seeds drawn for both at once. ``more``: variances of the difference from other sources, each with
-    its degrees of freedom, :func:`samples_part` for one."""
+    statistics, with the same resampled dies for both. ``more``: variances of the difference from other sources, each
+    with its degrees of freedom, such as :func:`sampling_variance`."""
     pair = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if pair[0].shape != pair[1].shape:
         raise ValueError(f"second: got shape {pair[1].shape}; expected that of the first, {pair[0].shape}: same dies.")
     return _interval(pair, statistic, dies, confidence, seed, more)
 
 
-def samples_part(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> tuple[float, float]:
-    """What the choice of test samples adds to the variance of a difference of balanced accuracies, and its degrees of
+def sampling_variance(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The variance that the choice of test samples adds to a difference of balanced accuracies, and its degrees of
     freedom.
 
     ::
@@ -167,7 +166,7 @@ def _interval(
     confidence: float,
     seed: int,
     more: Sequence[tuple[float, float]] = (),
-) -> Interval:
+) -> ConfidenceInterval:
     tables = tuple(np.atleast_2d(table) for table in tables)
     seeds, n = tables[0].shape if tables[0].ndim == 2 else (0, 0)
     if not n or not seeds or not all(np.isfinite(table).all() for table in tables):
@@ -189,9 +188,9 @@ def _interval(
         parts.append((again.var(ddof=1) * n / (n - 1), n - 1))
     variance = sum(part for part, _ in parts)
     if not parts:
-        return Interval(estimate, float("nan"), float("nan"))
+        return ConfidenceInterval(estimate, float("nan"), float("nan"))
     if variance == 0:
-        return Interval(estimate, estimate, estimate)
+        return ConfidenceInterval(estimate, estimate, estimate)
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     half = float(special.stdtrit(freedom, 0.5 + confidence / 2) * variance**0.5)
-    return Interval(estimate, estimate - half, estimate + half)
+    return ConfidenceInterval(estimate, estimate - half, estimate + half)

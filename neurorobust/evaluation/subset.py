@@ -1,10 +1,10 @@
-"""Rare events over many standard normals: subset simulation with steps that do not mind the number of dimensions.
+"""Rare events over many standard normals: subset simulation whose steps work in any number of dimensions.
 
-``P(response < target)`` is a product of conditional fractions, each near 0.1: thresholds come down one after the other,
-and below each a population is moved by u ← √(1 − s²) u + s ξ, ξ a fresh draw, kept where the response stays at or below
-the threshold (Au and Beck 2001; the step is Cotter et al.'s 2013, arXiv 1202.0709, and Papaioannou et al.'s 2015). The
-step leaves every centred normal law as it is, correlated or not, so there are no weights to degenerate, and ξ may come
-from whatever draws the dies.
+``P(response < target)`` is a product of conditional fractions, each near 0.1. The thresholds decrease one after the
+other, and below each a population is moved by u ← √(1 − s²) u + s ξ, ξ a new draw, accepted if the response stays at or
+below the threshold (Au and Beck 2001; the step is Cotter et al.'s 2013, arXiv 1202.0709, and Papaioannou et al.'s
+2015). The step keeps every centred normal distribution, correlated or not. So there are no weights that could
+degenerate, and ξ may come from the function that draws dies.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Level:
     Attributes:
         threshold: of the response; the target at the last level.
         fraction: of the population at or below the threshold (below the target at the last level).
-        acceptance: of the steps that made the population; 1 for the first, which is drawn.
-        lineages: how many dies of the first population those below the threshold descend from.
+        acceptance: accepted fraction of the steps that made the population; 1 for the first one, which is drawn.
+        lineages: number of dies of the first population that those below the threshold descend from.
     """
 
     threshold: float
@@ -47,7 +47,7 @@ class Run:
     """One run of :func:`subset_simulation`.
 
     Attributes:
-        probability: the estimate; 0 for a run that got stuck or ran out of levels before it met the target.
+        probability: the estimate; 0 for a run that did not reach the target.
         levels: thresholds downwards. passes: responses asked for.
     """
 
@@ -71,14 +71,15 @@ def subset_simulation(
 ) -> Run:
     """Estimate P(response(u) < target) from populations of about n.
 
-    All randomness is in ``draw``. A run that chooses its own thresholds overestimates, by some 4 % a level for n = 250;
-    with the ``thresholds`` of another run that is gone (below 2 % in all). Runs on disjoint draws give the interval.
+    All randomness is in ``draw``. A run that chooses its own thresholds overestimates by about 4 % per level for n =
+    250; with the ``thresholds`` of another run the bias is below 2 % in total. Runs on disjoint draws give the
+    interval.
 
     Args:
         draw: count → that many fresh centred normal vectors, (count, d), independent of all before.
         response: (count, d) → (count,); may have ties and steps.
-        target: what the response has to fall below. n: size of a population.
-        thresholds: downwards, all ≥ target; None chooses them as it goes.
+        target: the response must be smaller. n: size of a population.
+        thresholds: downwards, all ≥ target; None: chosen during the run.
     """
     u = draw(n)
     y, passes, step, acceptance = response(u), n, FIRST_STEP, 1.0

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from .._util.errors import check_count, check_number
 from ..core.params import ABOVE_ZERO, kind_of
-from .descent import moved, slope, trained
+from .coordinates import shifted, trained, value_and_grad
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 
 class ABCD(Regularizer):
-    """Some coordinates climb, the others descend from there; 2 · rounds passes.
+    """Gradient ascent in some coordinates, descent from there in the others; 2 · rounds passes.
 
     ::
 
@@ -22,13 +22,13 @@ class ABCD(Regularizer):
     p starts at 0 and each round draws its own m, for every element of every trained parameter; a positive kind moves in
     its logarithm, by at most ``radius``. The rival of arXiv 2106.05009 (their rate: 0.001, their rounds: 2).
 
-    What differs from the authors' code: p ends with the batch, there the ascent stays in θ; one step of the caller's
-    optimizer takes the mean of the rounds' gradients, there each round has an Adam step of its own; and p is clipped
-    about θ, there about itself, so never.
+    Differences from the authors' code. Here p is discarded after the batch; there the ascent stays in θ. Here one step
+    of the caller's optimizer uses the mean gradient of the rounds; there each round has its own Adam step. Here p is
+    clipped about θ; there about itself, which has no effect.
 
     Args:
         inner: loss(logits, y) or another regularizer.
-        rate: of the ascent. radius: how far it goes, relative. rounds: L. share: of the coordinates that climb, < 1.
+        rate: of the ascent. radius: limit of p, relative. rounds: L. share: of the coordinates that ascend, < 1.
     """
 
     def __init__(
@@ -55,16 +55,16 @@ class ABCD(Regularizer):
         shift = {name: torch.zeros_like(value) for name, value in constant.items()}
         losses = []
         for _ in range(self.rounds):
-            climbs = {
+            ascends = {
                 name: (torch.rand(value.shape, generator=step.generator) < self.share).to(value.device)
                 for name, value in constant.items()
             }
-            _, slopes = slope(self.inner, step, shift)
+            _, gradient = value_and_grad(self.inner, step, shift)
             for name, value in constant.items():
                 end = self.radius * (torch.ones_like(value) if kind_of(name) in ABOVE_ZERO else value.abs())
-                climbed = torch.where(climbs[name], shift[name] + self.rate * slopes[name], shift[name])
-                shift[name] = torch.clamp(climbed, -end, end)
-            here = moved(step.params, shift)
-            here |= {name: torch.where(climb, here[name].detach(), here[name]) for name, climb in climbs.items()}
+                raised = torch.where(ascends[name], shift[name] + self.rate * gradient[name], shift[name])
+                shift[name] = torch.clamp(raised, -end, end)
+            here = shifted(step.params, shift)
+            here |= {name: torch.where(up, here[name].detach(), here[name]) for name, up in ascends.items()}
             losses.append(self.inner.total(step.at(here)))
         return torch.stack(losses).mean()

@@ -1,4 +1,4 @@
-"""The paper's regularizer."""
+"""Adversarial training against the worst die (arXiv 2106.05009)."""
 
 from __future__ import annotations
 
@@ -7,36 +7,41 @@ from collections.abc import Callable
 from torch import Tensor
 
 from .._util.errors import check_number
-from ..attacks import Attack, Ball
+from ..attacks import Attack, Ball, as_objective
 from ..core.apply import apply
 from ..core.params import Deviations, Params
 from ..core.placement import Placement, expand
 from ..core.run import forward
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
-Follow = Callable[[Params, Placement], Ball]
+BallFactory = Callable[[Params, Placement], Ball]
+"""Makes the ball of a batch from the parameters and their placement."""
 
 
 class Adversarial(Regularizer):
-    """L = inner + beta · D(f(θ), f(θ*)), θ* = apply(θ, δ*) with δ* found by the attack on this batch.
+    """Adversarial training against the worst die that an attack finds on each batch.
 
-    δ* is held constant when θ is differentiated, so the gradient reaches θ through the clean output and through θ*
-    with the Jacobian 1 + sign(θ)·δ* (e^δ* on positive kinds; arXiv 2106.05009).
+    ::
+
+        L = inner + beta · D(f(θ), f(θ*)),    θ* = apply(θ, δ*),    δ* = worst deviations found by the attack
+
+    D is the objective of the attack. δ* is a constant when θ is differentiated, so the gradient reaches θ through the
+    clean output and through θ*, with the Jacobian 1 + sign(θ)·δ* (e^δ* on positive kinds; arXiv 2106.05009).
 
     Args:
         inner: loss(logits, y) or another regularizer.
-        attack: its first objective is D as well as what it raises. PGA(project=False) repeats the authors' code.
-        ball: how far it may go, or a function (params, placement) → Ball that is asked in every batch, such as
+        attack: finds δ*. PGA(project=False) repeats the authors' code.
+        ball: the allowed deviations, or a function (params, placement) → Ball that is called in every batch, such as
             :class:`ChipCorners`.
         beta: weight of the robustness term, ≥ 0.
-        treat_as_constant: take θ* = θ + a constant instead, so that its Jacobian is 1, the paper's variant.
+        treat_as_constant: take θ* = θ + a constant instead, so that its Jacobian is 1 (a variant of the paper).
     """
 
     def __init__(
         self,
         inner: Criterion | Regularizer,
         attack: Attack,
-        ball: Ball | Follow,
+        ball: Ball | BallFactory,
         beta: float,
         *,
         treat_as_constant: bool = False,
@@ -48,33 +53,32 @@ class Adversarial(Regularizer):
         self.treat_as_constant = treat_as_constant
 
     def total(self, step: Step) -> Tensor:
-        worst = find(step, self.attack, self.ball)
+        worst = worst_deviations(step, self.attack, self.ball)
         star = apply(step.params, worst, step.placement)
         if self.treat_as_constant:
             plain = expand(step.params, step.placement)
             star |= {name: star[name].detach() + (plain[name] - plain[name].detach()) for name in worst}
         attacked = forward(step.network, star, step.x)[0]
-        return self.inner.total(step) + self.beta * self.attack.objectives[0](attacked, step.clean[0], step.y)
+        return self.inner.total(step) + self.beta * as_objective(self.attack.objective)(attacked, step.clean[0], step.y)
 
 
-def find(step: Step, attack: Attack, ball: Ball | Follow) -> Deviations:
-    """The worst deviations of a batch, constants."""
+def worst_deviations(step: Step, attack: Attack, ball: Ball | BallFactory) -> Deviations:
+    """The worst deviations that an attack finds on the batch of a step; no gradient flows through them."""
     constant, clean = {name: value.detach() for name, value in step.params.items()}, step.clean[0].detach()
-    here, center = around(step, ball)
-    return attack.search(
-        lambda deviations: attack.objectives[0](step.logits(constant, deviations), clean, step.y),
-        center,
-        here,
-        step.generator,
-        project=attack.project,
-    )
+    here, center = ball_and_center(step, ball)
+    objective = as_objective(attack.objective)
+
+    def loss(deviations: Deviations) -> Tensor:
+        return objective(step.logits(constant, deviations), clean, step.y)
+
+    return attack.search(loss, center, here, step.generator, project=attack.project)
 
 
-def around(step: Step, ball: Ball | Follow) -> tuple[Ball, Deviations]:
-    """The ball at the parameters of a step, and its centre.
+def ball_and_center(step: Step, ball: Ball | BallFactory) -> tuple[Ball, Deviations]:
+    """The ball at the parameters of a step, and its centre: zeros in expanded shapes.
 
     Raises:
-        ValueError: nothing is in it.
+        ValueError: the ball names no parameter of the network.
     """
     constant = {name: value.detach() for name, value in step.params.items()}
     here = ball if isinstance(ball, Ball) else ball(constant, step.placement)
@@ -85,14 +89,16 @@ def around(step: Step, ball: Ball | Follow) -> tuple[Ball, Deviations]:
 
 
 def check_attack(attack: Attack) -> Attack:
-    """The attack, or raise TypeError unless it is one."""
+    """The attack itself; TypeError for anything else."""
     if not isinstance(attack, Attack):
-        raise TypeError(f"attack: got {attack!r}; expected one Attack such as PGA: a suite is for judging.")
+        raise TypeError(f"attack: got {attack!r}; expected one Attack such as PGA; suites are for evaluation.")
     return attack
 
 
-def check_ball(ball: Ball | Follow) -> Ball | Follow:
-    """The ball, or raise TypeError unless it is one or makes one."""
+def check_ball(ball: Ball | BallFactory) -> Ball | BallFactory:
+    """The ball or ball factory itself; TypeError for anything else."""
     if not isinstance(ball, Ball) and (not callable(ball) or isinstance(ball, type)):
-        raise TypeError(f"ball: got {ball!r}; expected a Ball such as nr.Ball.uniform(0.1), or a function to one.")
+        raise TypeError(
+            f"ball: got {ball!r}; expected a Ball such as nr.Ball.uniform(0.1), or a function that returns one."
+        )
     return ball

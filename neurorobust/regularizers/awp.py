@@ -8,28 +8,28 @@ from .._util.errors import check_number
 from ..attacks import Attack, Ball
 from ..core.apply import apply
 from ..core.placement import expand
-from .adversarial import Follow, check_attack, check_ball, find
+from .adversarial import BallFactory, check_attack, check_ball, worst_deviations
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 
 class AWP(Regularizer):
-    """The inner loss part of the way to the worst die; one pass beside those of the attack and the clean one.
+    """The inner loss part of the way to the worst die; one pass besides those of the attack and the clean one.
 
     ::
 
         L(θ + γ (θ* − θ)),    θ* = apply(θ, δ*) with δ* found by the attack on this batch, γ (θ* − θ) held constant
 
     Wu et al. 2020, arXiv 2004.05884, as the rival of arXiv 2106.05009: γ = 0.1, the relative ball, the attack on the
-    task's loss (``divergence="ce"``), 10 steps. What differs: there images are attacked, too.
+    task's loss (``objective="ce"``), 10 steps. Difference: they attack the images, too.
 
     Args:
         inner: loss(logits, y) or another regularizer.
-        attack: its first objective is what it raises.
-        ball: how far it may go, or a function (params, placement) → Ball.
+        attack: finds δ*.
+        ball: the allowed deviations, or a function (params, placement) → Ball.
         gamma: γ, 0 to 1.
     """
 
-    def __init__(self, inner: Criterion | Regularizer, attack: Attack, ball: Ball | Follow, gamma: float = 0.1):
+    def __init__(self, inner: Criterion | Regularizer, attack: Attack, ball: Ball | BallFactory, gamma: float = 0.1):
         self.inner = as_regularizer(inner)
         self.attack = check_attack(attack)
         self.ball = check_ball(ball)
@@ -39,7 +39,7 @@ class AWP(Regularizer):
 
     def total(self, step: Step) -> Tensor:
         constant = {name: value.detach() for name, value in step.params.items()}
-        worst = find(step, self.attack, self.ball)
+        worst = worst_deviations(step, self.attack, self.ball)
         star, plain = apply(constant, worst, step.placement), expand(step.params, step.placement)
         perturbed = {name: plain[name] + self.gamma * (star[name] - plain[name].detach()) for name in worst}
         return self.inner.total(step.at(plain | perturbed))

@@ -1,4 +1,4 @@
-"""What is carried from batch to batch, in the open, so that a checkpoint can hold it."""
+"""Tensors that are kept from batch to batch, accessible, so that a checkpoint can store them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Carrier:
-    """Something that carries tensors from batch to batch, its own or those of what it holds.
+    """Base of objects that keep tensors from batch to batch, their own or those of attributes that are carriers, too.
 
     A subclass reads and replaces the entries of :attr:`carried`; it changes no tensor in place.
     """
@@ -21,12 +21,12 @@ class Carrier:
         return self.__dict__.setdefault("_carried", {})
 
     def state(self) -> dict[str, Tensor]:
-        """Everything carried, its own and what it holds (``inner/…``); :meth:`restore` puts it back."""
+        """All carried tensors: its own and those of its parts (``inner/…``); :meth:`restore` puts them back."""
         held = {f"{key}/{name}": value for key, part in self._parts().items() for name, value in part.state().items()}
         return {**self.carried, **held}
 
     def restore(self, state: Mapping[str, Tensor]) -> Self:
-        """Carry what :meth:`state` gave, and nothing else: ``restore({})`` begins anew."""
+        """Carry the tensors that :meth:`state` returned, and no others: ``restore({})`` starts again."""
         parts = self._parts()
         self.__dict__["_carried"] = {name: value for name, value in state.items() if name.split("/")[0] not in parts}
         for key, part in parts.items():
@@ -34,7 +34,7 @@ class Carrier:
         return self
 
     def count(self) -> int:
-        """How many batches came before this one, which it counts."""
+        """The number of batches before this one; counts this one."""
         before = int(self.carried.get("batches", 0))
         self.carried["batches"] = torch.tensor(before + 1)
         return before

@@ -1,4 +1,4 @@
-"""A ball that follows the parameters: the tolerance corners of a chip."""
+"""A ball that depends on the parameters: the tolerance corners of a chip."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ..chip import ChipModel
 from ..core.params import Params
 from ..core.placement import Placement
 from .carrier import Carrier
-from .following import EVERY, Following
+from .reprogrammed_chip import EVERY, ReprogrammedChip
 
 
 class ChipCorners(Carrier):
     """The ball of :class:`Adversarial`: every element between its chip's tolerance corners, u = ±sigmas.
 
-    What a law makes of u depends on what is programmed, so the corners are computed in every batch anew, at the
-    parameters as they are and at the gains of the last programming. ``Adversarial(loss, attack, ChipCorners(chip),
-    beta)``; see :meth:`neurorobust.Ball.from_chip`, which says why no probability is attached.
+    The deviation that a law gives for u depends on the programmed values. So the corners are computed again in every
+    batch, at the present parameters and at the gains of the last programming. Use it as ``Adversarial(loss, attack,
+    ChipCorners(chip), beta)``. No probability belongs to this ball; :meth:`neurorobust.Ball.from_chip` says why.
 
     Args:
         chip: a chip model. sigmas: standard deviations, > 0.
@@ -24,12 +24,12 @@ class ChipCorners(Carrier):
     """
 
     def __init__(self, chip: ChipModel, sigmas: float = 1.0, every: int = EVERY):
-        self.following = Following(chip, every)
+        self.reprogrammed = ReprogrammedChip(chip, every)
         self.sigmas = check_number("sigmas", sigmas, strict=True)
 
     def __repr__(self) -> str:
-        return f"ChipCorners({self.following!r}, sigmas={self.sigmas:g})"
+        return f"ChipCorners({self.reprogrammed!r}, sigmas={self.sigmas:g})"
 
     def __call__(self, params: Params, placement: Placement) -> Ball:
-        programmed = self.following.batch(params, placement)
-        return Ball.from_chip(self.following.chip, programmed, sigmas=self.sigmas)
+        programmed = self.reprogrammed.batch(params, placement)
+        return Ball.from_chip(self.reprogrammed.chip, programmed, sigmas=self.sigmas)

@@ -1,4 +1,4 @@
-"""Spikes that no parameter of a ball can change: training for certificates."""
+"""Training for certificates: few spikes that the parameters in a ball can change."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 from .._util.errors import check_number
 from ..attacks import Ball
-from ..bounds import Interval, Population, Tight, box, populations
-from ..bounds.interval import point
-from ..bounds.linear import Sum, beside
+from ..bounds import Interval, MeanValueForm, Population, box, populations
+from ..bounds.interval import point_interval
+from ..bounds.linear import BoundedSum, concatenated
 from ..nn.network import INPUT, Network
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
@@ -17,16 +17,16 @@ from .regularizer import Criterion, Regularizer, Step, as_regularizer
 class Decided(Regularizer):
     """L = inner + weight · mean over samples of Σ_steps Σ_neurons max(0, 1 − distance/reach).
 
-    The distance is that of the membrane from its threshold, the reach how far the parameters of the ball can move the
-    two towards each other while all spikes stay as they are, by the bounds of :func:`neurorobust.evaluation.certify` in
-    plain differentiable torch. The sum is 0 where no spike is undecided, and it does not blow up as intervals do that
-    pass undecided spikes on. Neurons at rest after a spike do not count. The compiled loops run the clean pass only.
+    distance = abs(membrane − threshold). reach = how far the parameters of the ball can move the two towards each other
+    while all spikes stay the same, by the bounds of :func:`neurorobust.evaluation.certify` in differentiable torch. The
+    sum is 0 if no spike is undecided. Undecided spikes are not propagated, so the bounds do not grow without limit.
+    Refractory neurons do not count. Only the clean pass uses the compiled loops.
 
     A schedule of growing balls is a loop: ``for zeta in (1e-4, 1e-3): fit(…, Decided(loss, Ball(weight=zeta), 1e-3))``.
 
     Args:
         inner: loss(logits, y) or another regularizer.
-        ball: the ball spikes shall be decided in; one far larger than the one to be certified gives more of a slope.
+        ball: the ball in which spikes shall be decided; a larger one than is certified later gives a larger gradient.
         weight: of the term, ≥ 0.
 
     Raises:
@@ -46,30 +46,31 @@ class Decided(Regularizer):
         layers = populations(step.network, box(step.params, self.ball, step.placement))
         signals = {INPUT: step.x.transpose(0, 1).double()}
         signals |= {name: value.double() for name, value in step.clean[1].items()}
-        doubt = torch.stack([_doubt(p, signals) for p in layers if p.reset is not None]).sum()
-        return self.inner.total(step) + self.weight * doubt / len(step.x)
+        undecided = torch.stack([_undecided_spikes(p, signals) for p in layers if p.reset is not None]).sum()
+        return self.inner.total(step) + self.weight * undecided / len(step.x)
 
 
-def _doubt(p: Population, signals: dict[str, Tensor]) -> Tensor:
-    """How undecided a layer's spikes are, summed over samples, steps and neurons, with all spikes as they were."""
-    steps, own = Tight(), signals[p.name]
+def _undecided_spikes(p: Population, signals: dict[str, Tensor]) -> Tensor:
+    """How undecided the spikes of a layer are, summed over samples, steps and neurons; spikes as in the clean
+    pass."""
+    steps, own = MeanValueForm(), signals[p.name]
     n_steps, samples, _ = own.shape
-    heard = beside({name: point(value.flatten(0, 1)) for name, value in signals.items()}, p.sources)
+    inputs = concatenated({name: point_interval(value.flatten(0, 1)) for name, value in signals.items()}, p.sources)
     before = torch.cat([torch.zeros_like(own[:1]), own[:-1]])
-    arriving = p.heard(heard)
-    if p.recurrent is not None:
-        arriving = arriving.plus(p.recurrent(point(before.flatten(0, 1))))
-    current = arriving.rounded(p.unit).map(lambda value: value.reshape(n_steps, samples, -1))
-    state, total = steps.start(p, samples), own.new_zeros(())
+    total_input = p.input_map(inputs)
+    if p.recurrent_map is not None:
+        total_input = total_input.plus(p.recurrent_map(point_interval(before.flatten(0, 1))))
+    current = total_input.rounded(p.unit).map(lambda value: value.reshape(n_steps, samples, -1))
+    state, total = steps.initial_state(p, samples), own.new_zeros(())
     for t in range(n_steps):
-        drive = Sum(Interval(current.lo[t], current.hi[t]), current.lo.new_zeros(()), 0.0)  # rounded already
+        drive = BoundedSum(Interval(current.lo[t], current.hi[t]), current.lo.new_zeros(()), 0.0)  # rounded already
         state = steps.advance(p, state, drive)
-        x, bound = state["x"], state["bound"]
-        reach = (x.width() + bound.width()) / 2
-        distance = (x.lo + x.hi - bound.lo - bound.hi).abs() / 2
-        doubt = (1 - distance / reach.clamp(min=1e-12)).clamp(min=0)
+        v, threshold = state["v"], state["threshold"]
+        reach = (v.width() + threshold.width()) / 2
+        distance = (v.lo + v.hi - threshold.lo - threshold.hi).abs() / 2
+        undecided = (1 - distance / reach.clamp(min=1e-12)).clamp(min=0)
         if p.refractory is not None:
-            doubt = doubt * (state["silent"].hi <= 0)
-        total = total + doubt.sum()
-        state = steps.rest(p, {**state, "z": point(own[t])})
+            undecided = undecided * (state["refractory"].hi <= 0)
+        total = total + undecided.sum()
+        state = steps.after_spikes(p, {**state, "z": point_interval(own[t])})
     return total

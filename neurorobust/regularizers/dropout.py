@@ -1,4 +1,4 @@
-"""Training with neurons missing."""
+"""Training with randomly dropped neurons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 
 class Dropout(Regularizer):
-    """The inner loss with neurons dropped, one mask a batch, done to the weights that read them, which is the same.
+    """The inner loss with neurons dropped, one mask per batch. It is applied to the weights that read the neurons,
+    which is equivalent.
 
     ::
 

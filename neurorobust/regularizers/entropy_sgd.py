@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_count, check_number
-from .descent import coordinate, slope, trained
+from .coordinates import coordinate, trained, value_and_grad
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 ALPHA = 0.75
@@ -16,23 +16,23 @@ MOMENTUM = 0.9
 
 
 class EntropySGD(Regularizer):
-    """The slope of the local entropy, from Langevin steps around θ; ``steps`` passes. The value is the inner loss's.
+    """The gradient of the local entropy, from Langevin steps around θ; ``steps`` passes. The value is the inner loss.
 
     ::
 
         v ← 0.9 v + ∇L(θ′)                                          θ′ = μ = θ and v = 0 at first
         θ′ ← θ′ − rate · (∇L(θ′) + 0.9 v + γ (θ′ − θ)) + √(2 rate) · noise · N(0, 1)
         μ ← 0.75 μ + 0.25 θ′
-        gradient in θ: (θ − μ)/c,   c such that a slope of L that is the same everywhere comes out as it is
+        gradient in θ: (θ − μ)/c,   c such that a constant ∇L is returned unchanged
 
     γ = scope · (1 + growth)^batches, at most 1/rate, beyond which the steps diverge. After many steps the gradient is
     that of min over θ′ of L(θ′) + γ/20 ‖θ′ − θ‖²: momentum makes γ a tenth of itself. Chaudhari et al. 2017, arXiv
     1611.01838, with the settings of arXiv 2106.05009. Positive kinds move in their logarithm; absent synapses get no
     noise.
 
-    What differs: the optimizer that takes the gradient is the caller's, not SGD with Nesterov's momentum (Adam does not
-    see c); all steps use one batch, as in the code of arXiv 2106.05009, while the original draws one for each. In both
-    codes the number of batches stays 0, so γ never grew: hence growth = 0; theirs would be 1e-3.
+    Differences: the caller's optimizer takes the gradient, not SGD with Nesterov's momentum (c has no effect on Adam).
+    All steps use one batch, as in the code of arXiv 2106.05009; the original draws one for each step. In both codes the
+    number of batches stays 0, so γ never grew: hence growth = 0 here; their setting is 1e-3.
 
     Args:
         inner: loss(logits, y) or another regularizer.
@@ -69,9 +69,9 @@ class EntropySGD(Regularizer):
         of_one = _Walk(torch.zeros_like(one))
         losses = []
         for _ in range(self.steps):
-            value, slopes = slope(self.inner, step, {name: walk.far for name, walk in walks.items()})
+            value, gradient = value_and_grad(self.inner, step, {name: walk.far for name, walk in walks.items()})
             losses.append(value)
-            for name, by in slopes.items():
+            for name, by in gradient.items():
                 eta = torch.randn(by.shape, generator=step.generator, dtype=by.dtype).to(by.device)
                 if name in step.placement.masks:
                     eta = eta * step.placement.masks[name]

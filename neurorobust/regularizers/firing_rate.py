@@ -1,4 +1,4 @@
-"""Keeping neurons neither silent nor shouting."""
+"""A penalty on firing rates far from a target."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from .regularizer import Criterion, Regularizer, Step, as_regularizer
 class ForwardNoise(Regularizer):
     """The inner loss at apply(θ, δ), δ = level · N(0, 1) fresh for every batch and every neuron and synapse.
 
-    On signed kinds this is the paper's forward noise θ + abs(θ)·level·R, except that the gradient also flows through
-    abs(θ), as it does in every other deviation here. Absolute kinds are left alone: a relative level says nothing
-    about them.
+    On signed kinds this is the forward noise θ + abs(θ)·level·R of arXiv 2106.05009, except that the gradient also
+    flows through abs(θ), as for every other deviation here. Absolute kinds do not deviate: a relative level is not
+    defined for them.
     """
 
     def __init__(self, inner: Criterion | Regularizer, level: float):

@@ -1,4 +1,4 @@
-"""Training through a chip's own rounding."""
+"""Training through the quantization of a chip."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch import Tensor
 from ..chip import ChipModel
 from ..core.params import Params
 from ..core.placement import Placement, expand
-from .following import EVERY, Following
 from .quantized import groups
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
+from .reprogrammed_chip import EVERY, ReprogrammedChip
 
 
 class ProgrammedOn(Regularizer):
-    """The inner loss at what a chip holds of the parameters, with the gradient of the identity (straight-through).
+    """The inner loss at the quantized parameters of a chip, with the gradient of the identity (straight-through).
 
     Quantize first, then deviate: ``ProgrammedOn(Adversarial(loss, …), chip)``. The levels of each core are those of the
-    last programming, and every value takes the nearest; what is set once a core is held anew in every batch. For codecs
-    of your own, or a network that sits on no chip, see :class:`Quantized`.
+    last programming, and every value takes the nearest level; values set once per core are encoded again in every
+    batch. For your own codecs, or a network without a chip, see :class:`Quantized`.
 
     Args:
         inner: loss(logits, y) or another regularizer.
@@ -31,18 +31,18 @@ class ProgrammedOn(Regularizer):
 
     def __init__(self, inner: Criterion | Regularizer, chip: ChipModel, every: int = EVERY):
         self.inner = as_regularizer(inner)
-        self.following = Following(chip, every)
+        self.reprogrammed = ReprogrammedChip(chip, every)
 
     def total(self, step: Step) -> Tensor:
-        return self.inner.total(step.at(self.held(step.params, step.placement)))
+        return self.inner.total(step.at(self.quantized_params(step.params, step.placement)))
 
-    def held(self, params: Params, placement: Placement) -> Params:
-        """The parameters as the chip holds them, expanded, differentiable; counts a batch."""
-        placement = self.following.batch({n: value.detach() for n, value in params.items()}, placement).placement
+    def quantized_params(self, params: Params, placement: Placement) -> Params:
+        """The quantized parameters, expanded, differentiable (straight-through); counts a batch."""
+        placement = self.reprogrammed.batch({n: value.detach() for n, value in params.items()}, placement).placement
         values = expand(params, placement)
-        for kind in self.following.chip.kinds:
+        for kind in self.reprogrammed.chip.kinds:
             for number, group in groups(kind, values, placement).items():
-                levels = self.following.carried.get(f"levels {kind} {number}")
+                levels = self.reprogrammed.carried.get(f"levels {kind} {number}")
                 if levels is None:
                     continue
                 exact = torch.cat([values[name][here] for name, here in group.items()])
@@ -53,9 +53,9 @@ class ProgrammedOn(Regularizer):
         return values
 
     def _nearest(self, kind: str, number: str | int, levels: Tensor, exact: Tensor) -> Tensor:
-        model = self.following.chip.kinds[kind]
+        model = self.reprogrammed.chip.kinds[kind]
         if not model.per_core:
             return levels[torch.bucketize(exact, (levels[1:] + levels[:-1]) / 2)]
         neuron, where = torch.arange(len(exact)), f"{kind} on core {number}"
-        held = model.store.hold(where, exact, neuron, self.following.chip.speed(kind))
+        held = model.store.hold(where, exact, neuron, self.reprogrammed.chip.speed(kind))
         return held.decode(held.encode(exact, where)).to(exact.dtype)

@@ -1,4 +1,4 @@
-"""Training through rounding."""
+"""Training through quantization with given codecs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Rule = Callable[[Tensor], Codec]
 
 
 class Quantized(Regularizer):
-    """The inner loss at the values a chip can hold: θ ← decode(encode(θ)), with the gradient of the identity.
+    """The inner loss at quantized parameters: θ ← decode(encode(θ)), with the gradient of the identity.
 
-    Quantize first, then deviate: ``Quantized(Adversarial(loss, …), codecs)`` attacks what the chip holds, as it is
-    attacked there; inside of another regularizer it quantizes the inner loss alone. Read-outs on the host, digital
-    numbers and absent synapses stay as they are.
+    Quantize first, then deviate: ``Quantized(Adversarial(loss, …), codecs)`` attacks the quantized values, as on a
+    chip. Inside another regularizer it quantizes the inner loss only. Read-outs on the host, digital numbers and absent
+    synapses are not quantized.
 
     Args:
         inner: loss(logits, y) or another regularizer.
@@ -44,10 +44,10 @@ class Quantized(Regularizer):
         self.codecs = dict(codecs)
 
     def total(self, step: Step) -> Tensor:
-        return self.inner.total(step.at(self.held(step.params, step.placement)))
+        return self.inner.total(step.at(self.quantized_params(step.params, step.placement)))
 
-    def held(self, params: Params, placement: Placement) -> Params:
-        """The parameters as the codecs hold them, expanded, differentiable (straight-through)."""
+    def quantized_params(self, params: Params, placement: Placement) -> Params:
+        """The quantized parameters, expanded, differentiable (straight-through)."""
         values = expand(params, placement)
         for kind, codec in self.codecs.items():
             for group in groups(kind, values, placement).values():
@@ -65,7 +65,7 @@ class Quantized(Regularizer):
 
 
 def groups(kind: str, values: Params, placement: Placement) -> dict[str | int, dict[str, Tensor]]:
-    """What shares a codebook: the elements, by parameter, of a kind on each core, or of a parameter that has none.
+    """The elements that share a codebook: those of one kind on one core, or of one parameter without a core.
 
     Returns:
         By core, or by name where there is none: {parameter: True for the elements that belong}.

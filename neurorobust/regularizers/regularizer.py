@@ -26,7 +26,7 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One batch at one set of parameters: what a regularizer sees. The clean pass is computed once and shared.
+    """One batch at one set of parameters, the input of a regularizer. The clean pass is computed once and shared.
 
     Attributes:
         counted: empty until a pass over the batch has updated the network's buffers; one list for all steps of a batch,
@@ -70,11 +70,12 @@ class Step:
 class Regularizer(Carrier, ABC):
     """A total loss: ``regularizer(network, params, (x, y), generator)`` → scalar, differentiable in params.
 
-    What some carry from batch to batch is in ``state()``, and ``restore`` puts it back; :func:`neurorobust.fit` does.
+    ``state()`` holds the tensors kept from batch to batch, ``restore`` puts them back; :func:`neurorobust.fit` uses
+    both.
     """
 
     def __repr__(self) -> str:
-        """The same in every process, so that a checkpoint knows its loss: no addresses of functions."""
+        """The same text in every process, without addresses of functions, so that a checkpoint can compare losses."""
         fields = ", ".join(f"{key}={value!r}" for key, value in vars(self).items() if key[0] != "_")
         return re.sub(r" at 0x[0-9a-f]+", "", f"{type(self).__name__}({fields})")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_number
-from .descent import moved, slope, trained
+from .coordinates import shifted, trained, value_and_grad
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 
@@ -32,8 +32,8 @@ class SAM(Regularizer):
     def total(self, step: Step) -> Tensor:
         if not self.radius or not trained(step.params):
             return self.inner.total(step)
-        _, slopes = slope(self.inner, step, {})
-        norm = torch.stack([by.square().sum() for by in slopes.values()]).sum().sqrt()
+        _, gradient = value_and_grad(self.inner, step, {})
+        norm = torch.stack([value.square().sum() for value in gradient.values()]).sum().sqrt()
         norm = norm.clamp(min=torch.finfo(norm.dtype).tiny)
-        shift = {name: self.radius / norm * by for name, by in slopes.items()}
-        return self.inner.total(step.at(moved(step.params, shift)))
+        shift = {name: self.radius / norm * value for name, value in gradient.items()}
+        return self.inner.total(step.at(shifted(step.params, shift)))

@@ -6,34 +6,36 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_number
-from ..attacks import Attack
+from ..attacks import Attack, as_objective
 from ..attacks.whitened_ball import WhitenedBall
 from ..chip import ChipModel, Programmed
 from ..core.apply import apply
 from ..core.params import Deviations
 from ..core.run import forward
 from .adversarial import check_attack
-from .following import EVERY, Following
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
+from .reprogrammed_chip import EVERY, ReprogrammedChip
 
 
 class Whitened(Regularizer):
-    """L = inner + beta · D(f(θ), f(θ*)), θ* the die whose standard normals u, ‖u‖₂ ≤ norm, the attack found worst.
+    """Adversarial training against the worst die whose standard normals u satisfy ‖u‖₂ ≤ norm.
 
     ::
 
-        δ* = law(u*; θ),    θ* = apply(θ, δ*),    δ* held constant when θ is differentiated
+        L = inner + beta · D(f(θ), f(θ*)),    δ* = law(u*; θ),    θ* = apply(θ, δ*)
 
-    The attack moves all elements that exist together, each as far as a chip's law lets it for its u, so what spreads
-    more is attacked more. To first order ‖u‖ = k is a die k standard deviations out, along the worst direction.
+    u* is found by the attack, D is its objective, and δ* is a constant when θ is differentiated. The attack moves all
+    existing elements together, each by what the chip's law makes of its u: parameters that vary more are attacked more.
+    To first order ‖u‖ = k is a die at k standard deviations along the worst direction.
 
-    What is approximated: the u of all elements are taken as independent, what neighbours or kinds of a die have in
-    common is not; devices with more normals than one vary by their first.
+    Approximations: the u of all elements are independent, so correlations between neighbours or kinds are ignored;
+    devices with several normals vary by their first one.
 
     Args:
         inner: loss(logits, y) or another regularizer.
-        attack: its first objective is D as well as what it raises.
-        chip: whose laws. Without quantization, at the gains it chooses; ``ProgrammedOn(Whitened(…), chip)`` has both.
+        attack: finds u*.
+        chip: the model whose laws apply, without quantization, at the gains that it chooses;
+            ``ProgrammedOn(Whitened(…), chip)`` has both.
         norm: k. beta: weight of the robustness term, ≥ 0.
         every: batches from one programming to the next.
 
@@ -53,21 +55,21 @@ class Whitened(Regularizer):
     ):
         self.inner = as_regularizer(inner)
         self.attack = check_attack(attack)
-        self.following = Following(chip, every)
+        self.reprogrammed = ReprogrammedChip(chip, every)
         self.ball = WhitenedBall(norm)
         self.beta = check_number("beta", beta)
 
     def total(self, step: Step) -> Tensor:
         constant, clean = {name: value.detach() for name, value in step.params.items()}, step.clean[0].detach()
-        programmed = self.following.batch(constant, step.placement)
+        programmed = self.reprogrammed.batch(constant, step.placement)
         masks = {
             name: programmed.placement.masks.get(name, torch.ones_like(value, dtype=torch.bool))
             for name, value in programmed.expanded().items()
         }
         center = {name: programmed.params[name].new_zeros(int(mask.sum())) for name, mask in masks.items()}
-        divergence = self.attack.objectives[0]
+        objective = as_objective(self.attack.objective)
         worst = self.attack.search(
-            lambda u: divergence(step.logits(constant, self._die(u, masks, programmed)), clean, step.y),
+            lambda u: objective(step.logits(constant, self._die(u, masks, programmed)), clean, step.y),
             center,
             self.ball,
             step.generator,
@@ -75,12 +77,12 @@ class Whitened(Regularizer):
         )
         star = apply(step.params, self._die(worst, masks, programmed), step.placement)
         attacked = forward(step.network, star, step.x)[0]
-        return self.inner.total(step) + self.beta * divergence(attacked, step.clean[0], step.y)
+        return self.inner.total(step) + self.beta * objective(attacked, step.clean[0], step.y)
 
     def _die(self, u: Deviations, masks: Deviations, programmed: Programmed) -> Deviations:
-        """What standard normals of the elements that exist mean on this chip."""
+        """The deviations of the die with these standard normals of the existing elements."""
         whole = {
             name: torch.zeros(mask.shape, dtype=u[name].dtype, device=mask.device).masked_scatter(mask, u[name])
             for name, mask in masks.items()
         }
-        return self.following.chip.fabricate([0], 0)[0].deviate(whole, programmed)
+        return self.reprogrammed.chip.fabricate([0], 0)[0].deviate(whole, programmed)

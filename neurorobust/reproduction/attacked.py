@@ -48,7 +48,7 @@ def ten_steps(objective: str, title: str) -> Evaluation:
     """The paper's attack with one of its losses."""
 
     def measure(network: nn.Module, level: str, cell: Cell) -> Values:
-        ball, attack = Ball.uniform(float(level)), PGA(steps=10, divergence=objective)
+        ball, attack = Ball.uniform(float(level)), PGA(steps=10, objective=objective)
         return values(worst_case(network, cell.attacked_data, ball, attack, seed=DIES), cell)
 
     return Evaluation(title, always(*ZETAS), measure, lambda detail: 31 * detail.attacked)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.statistics import Interval, paired_interval, samples_part
+from ..evaluation.statistics import ConfidenceInterval, paired_interval, sampling_variance
 from .evaluation import RIGHT
 from .results import records, score, values_of
 from .study import RIVALS
@@ -66,7 +66,7 @@ class Verdict:
     claim: Claim
     study: str
     second: str
-    interval: Interval
+    interval: ConfidenceInterval
     seeds: int
     dies: int
     samples: int = 0
@@ -198,15 +198,17 @@ def _tested(claim: Claim, study: str, second: str, cells: Mapping[tuple[str, int
     if claim.ratio:
         if min(firsts.min(), others.min()) <= 0:
             limit = math.inf if others.min() <= 0 else 0.0  # no ratio, so no interval, and nothing holds
-            return Verdict(claim, study, second, Interval(limit, math.nan, math.nan), len(firsts), firsts.shape[1])
+            return Verdict(
+                claim, study, second, ConfidenceInterval(limit, math.nan, math.nan), len(firsts), firsts.shape[1]
+            )
         firsts, others = np.log(firsts), np.log(others)
     more, samples = [], 0
     if all(mine and other for mine, other in rights):
         both = [[np.stack(seeds) for seeds in zip(*(pair[side] for pair in rights), strict=True)] for side in (0, 1)]
-        variance, freedom = samples_part(*both)
+        variance, freedom = sampling_variance(*both)
         more, samples = [(1e4 * variance, freedom)], sum(each.shape[1] for each in both[0])
     found = paired_interval(firsts, others, claim.statistic, dies=claim.statistic is mean, more=more)
     if claim.ratio:
-        found = Interval(*(math.exp(bound) for bound in (found.estimate, found.low, found.high)))
+        found = ConfidenceInterval(*(math.exp(bound) for bound in (found.estimate, found.low, found.high)))
     seeds, dies = firsts.shape
     return Verdict(claim, study, second, found, seeds, dies, samples)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .._util import files
-from ..evaluation.statistics import Interval, bootstrap_interval, clopper_pearson
+from ..evaluation.statistics import ConfidenceInterval, bootstrap_interval, clopper_pearson
 from .cell import read
 from .evaluation import SCORE, all_evaluations
 from .study import Study, all_studies
@@ -92,14 +92,14 @@ def numbers(metric: str, value: Any, spec: float) -> list[tuple[str, float]]:
     return [] if isinstance(value, str) or value is None else [(metric, float(value))]
 
 
-def yield_interval(passes: np.ndarray) -> Interval:
+def yield_interval(passes: np.ndarray) -> ConfidenceInterval:
     """Of a fraction of dies, (seeds, dies); where all pass or none does, which has no spread, that of Clopper and
     Pearson for the dies, which all seeds share."""
     if passes.all() or not passes.any():
         n = passes.shape[1]
-        return Interval(float(passes.mean()), *clopper_pearson(n if passes.all() else 0, n))
+        return ConfidenceInterval(float(passes.mean()), *clopper_pearson(n if passes.all() else 0, n))
     found = bootstrap_interval(passes)
-    return Interval(found.estimate, max(0.0, found.low), min(1.0, found.high))
+    return ConfidenceInterval(found.estimate, max(0.0, found.low), min(1.0, found.high))
 
 
 def strongest(record: dict[str, Any], level: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..core.run import evaluating, nominal
-from ..evaluation.blocks import in_blocks
+from ..evaluation.predict import predict_batched
 from ..train.loop import estimate
 from ..train.methods import METHODS
 from .cell import Cell, folder_of, read
@@ -99,7 +99,7 @@ def _pass(study: Study) -> float:
     with evaluating(network), torch.no_grad():
         for _ in range(2):
             started = time.perf_counter()
-            in_blocks(network, nominal(network), few.x)
+            predict_batched(network, nominal(network), few.x)
             seconds = time.perf_counter() - started
     return seconds / len(few)
 

@@ -24,9 +24,9 @@ from ..attacks import PGA, Ball
 from ..core.params import ABOVE_ZERO, Params, check_values, kind_of
 from ..core.run import evaluating, forward, nominal
 from ..data import Data, Task
-from ..evaluation.blocks import in_blocks, judged_outputs
+from ..evaluation.predict import predict, predict_batched
 from ..evaluation.statistics import check_outputs, one_class, score
-from ..evaluation.worst_case import find
+from ..evaluation.worst_case import find_worst_case
 from ..interop.wrapped import check_repeats
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion
@@ -112,11 +112,11 @@ class History:
 
 def selection_score(network: nn.Module, data: Data, seed: int) -> tuple[float, float]:
     """Clean and ten-step-attacked (0.05, every kind) score; the same rule for every method."""
-    attack = PGA(steps=10, divergence="mse" if data.regression else "kl")
+    attack = PGA(steps=10, objective="mse" if data.regression else "kl")
     with evaluating(network):
         with torch.no_grad():
-            clean = score(in_blocks(network, nominal(network), data.x), data.y)
-        attacked = find(network, data, Ball.uniform(0.05), attack, seed=seed).score
+            clean = score(predict_batched(network, nominal(network), data.x), data.y)
+        attacked = find_worst_case(network, data, Ball.uniform(0.05), attack, seed=seed).score
     return clean, attacked
 
 
@@ -210,7 +210,7 @@ def fit(
             tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
     _restore(network, best)
     with evaluating(network):
-        history.one_class = one_class(judged_outputs(network, nominal(network), task.validation), task.validation.y)
+        history.one_class = one_class(predict(network, nominal(network), task.validation), task.validation.y)
     return history
 
 

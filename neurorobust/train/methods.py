@@ -93,8 +93,8 @@ class Method:
         return self.build(loss, chip, **{**known, **settings})
 
 
-def _pga(steps: float, divergence: str = "kl") -> PGA:
-    return PGA(int(steps), divergence=divergence)
+def _pga(steps: float, objective: str = "kl") -> PGA:
+    return PGA(int(steps), objective=objective)
 
 
 def _standard(loss: Criterion, chip: ChipModel | None) -> Regularizer:

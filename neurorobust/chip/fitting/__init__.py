@@ -7,8 +7,8 @@ cores and chips contribute.
 
 from .components import Estimate
 from .families import Choice
-from .kind import KindFit
 from .fit import Fitted, estimate, fit
+from .kind import KindFit
 from .table import Recording, read
 
 __all__ = ["Choice", "Estimate", "Fitted", "KindFit", "Recording", "estimate", "fit", "read"]

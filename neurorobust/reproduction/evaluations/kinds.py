@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ...evaluation import FROZEN, frozen_worst_case
+from ...evaluation import STRONG, strong_worst_case
 from ..attacked import ball_of, values
 from ..cell import Cell
 from ..evaluation import DIES, Evaluation, Values, always, or_refused
@@ -12,8 +12,8 @@ from ..evaluation import DIES, Evaluation, Values, always, or_refused
 
 @or_refused
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
-    worst = frozen_worst_case(network, cell.attacked_data, ball_of(network, level), seed=DIES)
-    return {**values(worst, cell), "suite": FROZEN}
+    worst = strong_worst_case(network, cell.attacked_data, ball_of(network, level), seed=DIES)
+    return {**values(worst, cell), "suite": STRONG}
 
 
 evaluation = Evaluation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ...core.run import evaluating, nominal
-from ...evaluation.blocks import judged_outputs
+from ...evaluation.predict import predict
 from ...evaluation.statistics import recall, score
 from ..cell import Cell
 from ..evaluation import SCORE, Evaluation, Values, always, recalls
@@ -14,7 +14,7 @@ from ..evaluation import SCORE, Evaluation, Values, always, recalls
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     task = cell.study.task
     with evaluating(network):
-        outputs = judged_outputs(network, nominal(network), task.test)
+        outputs = predict(network, nominal(network), task.test)
     predicted = outputs.argmax(-1)
     return {
         SCORE: score(outputs, task.test.y),

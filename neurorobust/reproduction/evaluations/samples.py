@@ -13,7 +13,7 @@ from torch import nn
 from ...core.apply import apply
 from ...core.run import evaluating, nominal
 from ...data import Data
-from ...evaluation.blocks import judged_outputs
+from ...evaluation.predict import predict
 from ...evaluation.statistics import score
 from ...nn.network import placement_of
 from ..attacked import kept_die
@@ -35,7 +35,7 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
         source = worst_source(cell.read(), level)
         params = apply(params, kept_die(level, source, cell), placement_of(network))
     with evaluating(network):
-        outputs = judged_outputs(network, params, data)
+        outputs = predict(network, params, data)
     right = (outputs.argmax(-1) == data.y).numpy()
     found = {
         f"{RIGHT}{name}": np.packbits(right[data.y.numpy() == label]).tobytes().hex()

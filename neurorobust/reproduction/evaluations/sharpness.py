@@ -6,7 +6,7 @@ from torch import nn
 
 from ...attacks import Ball
 from ...evaluation import hessian_eigenvalues, sharpness
-from ...evaluation.frozen import has_surrogates
+from ...evaluation.strong import has_surrogates
 from ..cell import Cell
 from ..evaluation import DIES, Evaluation, Values, always
 

@@ -1,4 +1,4 @@
-"""The frozen suite: what it promises, and that a surrogate changes slopes only."""
+"""The strong suite: what it promises, and that a surrogate changes slopes only."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from neurorobust.attacks import PGA
 from neurorobust.core.run import nominal
 from neurorobust.data import Data
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
-from neurorobust.evaluation import FROZEN, frozen_plan, frozen_worst_case
-from neurorobust.evaluation.frozen import SURROGATES, has_surrogates, through
+from neurorobust.evaluation import STRONG, strong_plan, strong_worst_case
+from neurorobust.evaluation.strong import SURROGATES, has_surrogates, using_surrogate
 
 
 def slope(network, data):
@@ -43,10 +43,10 @@ def test_another_surrogate_changes_slopes_alone(make, surrogate):
         network, data = make(), events(0, 6)
     logits, own = slope(network, data)
     assert has_surrogates(network)
-    with through(network, surrogate):
+    with using_surrogate(network, surrogate):
         there, other = slope(network, data)
     assert torch.equal(there, logits) and not torch.allclose(other, own)
-    with pytest.raises(KeyError), through(network, surrogate):
+    with pytest.raises(KeyError), using_surrogate(network, surrogate):
         raise KeyError
     assert torch.equal(slope(network, data)[1], own)
 
@@ -55,14 +55,14 @@ def test_the_slope_is_that_of_a_network_made_with_the_surrogate():
     """Through ArcTan equals a network whose layers have ArcTan."""
     network, made, data = tiny(), tiny(), events(0, 6)
     made.hidden.surrogate = ArcTan(3.0)
-    with through(network, ArcTan(3.0)):
+    with using_surrogate(network, ArcTan(3.0)):
         assert torch.equal(slope(network, data)[1], slope(made, data)[1])
 
 
 def test_version_one_is_what_it_was():
     """strong-1, member by member: a change needs another version."""
-    plan = frozen_plan(tiny(), events(0, 6))
-    assert FROZEN == "strong-1"
+    plan = strong_plan(tiny(), events(0, 6))
+    assert STRONG == "strong-1"
     wide = (Triangle(1.0), FastSigmoid(5.0, scaled=True), ArcTan(5.0, scaled=True))
     assert [surrogate for surrogate, _ in plan] == [None, *wide, None]
     assert [[(repr(member), n) for member, n in suite.members] for _, suite in plan] == EXPECTED
@@ -70,17 +70,17 @@ def test_version_one_is_what_it_was():
 
 
 CLIMBS = [
-    ("APGD(steps=40, init_std=0.001, divergence='margin')", 1),
-    ("APGD(steps=40, init_std=inf, divergence='margin')", 1),
-    ("APGD(steps=40, init_std=0.001, divergence='ce')", 1),
+    ("APGD(steps=40, init_std=0.001, objective='margin')", 1),
+    ("APGD(steps=40, init_std=inf, objective='margin')", 1),
+    ("APGD(steps=40, init_std=0.001, objective='ce')", 1),
 ]
 PUBLISHED = [
-    ("PGA(steps=10, init_std=0.001, divergence='kl', stride=1.0, project=True)", 1),
-    ("PGA(steps=10, init_std=0.001, divergence='ce', stride=1.0, project=True)", 1),
+    ("PGA(steps=10, init_std=0.001, objective='kl', stride=1.0, project=True)", 1),
+    ("PGA(steps=10, init_std=0.001, objective='ce', stride=1.0, project=True)", 1),
 ]
 WITHOUT = [
-    ("RandomSearch(steps=390, divergence='ce')", 1),
-    ("SPSA(steps=10, samples=4, probe=0.1, memory=0.9, divergence='margin', stride=2.5)", 1),
+    ("RandomSearch(steps=390, objective='ce')", 1),
+    ("SPSA(steps=10, samples=4, probe=0.1, memory=0.9, objective='margin', stride=2.5)", 1),
 ]
 EXPECTED = [PUBLISHED, CLIMBS, CLIMBS, CLIMBS, WITHOUT]
 PASSES = 9 * 41 + 2 * 11 + 391 + 81
@@ -88,33 +88,33 @@ PASSES = 9 * 41 + 2 * 11 + 391 + 81
 
 def small(monkeypatch):
     """The suite with climbs of two steps, so that a test is quick."""
-    monkeypatch.setattr("neurorobust.evaluation.frozen.STEPS", 2)
+    monkeypatch.setattr("neurorobust.evaluation.strong.STEPS", 2)
 
 
 def test_what_does_not_spike_runs_once(monkeypatch):
     """A smooth module: six starts on the margin through one slope, random search at as many passes as have one."""
     module = nr.wrap(nn.Sequential(nn.Flatten(), nn.Linear(60, 2)).double())
-    plan = frozen_plan(module, events(0, 6))
+    plan = strong_plan(module, events(0, 6))
     assert [surrogate for surrogate, _ in plan] == [None] * 3
     assert [n for _, n in plan[1][1].members] == [1, 5, 1]
     assert plan[2][1].members[0][0].passes == plan[0][1].passes + plan[1][1].passes == 7 * 41 + 22
     small(monkeypatch)
-    found = frozen_worst_case(module, events(0, 6), nr.Ball.uniform(0.3))
-    assert found.passes == sum(suite.passes for _, suite in frozen_plan(module, events(0, 6)))
+    found = strong_worst_case(module, events(0, 6), nr.Ball.uniform(0.3))
+    assert found.passes == sum(suite.passes for _, suite in strong_plan(module, events(0, 6)))
 
 
 def test_the_minimum_counts(monkeypatch):
     """Never above the ten-step attacks, a candidate or the network; in the ball; repeatable; passes as planned."""
     small(monkeypatch)
     network, data, ball = tiny(), events(0, 12), nr.Ball.uniform(0.3)
-    candidate = nr.worst_case(network, data, nr.Ball.uniform(0.3), PGA(30, divergence="margin"), seed=3)
-    found = frozen_worst_case(network, data, ball, candidates=[candidate.deviations])
+    candidate = nr.worst_case(network, data, nr.Ball.uniform(0.3), PGA(30, objective="margin"), seed=3)
+    found = strong_worst_case(network, data, ball, candidates=[candidate.deviations])
     assert found.score <= candidate.score
-    assert found.passes == sum(suite.passes for _, suite in frozen_plan(network, data)) + 1
+    assert found.passes == sum(suite.passes for _, suite in strong_plan(network, data)) + 1
     assert all(bool((delta.abs() <= 0.3).all()) for delta in found.deviations.values())
-    known = frozen_worst_case(network, data, ball, candidates=[found.deviations], seed=7)
+    known = strong_worst_case(network, data, ball, candidates=[found.deviations], seed=7)
     assert known.score < found.score or known.attack == "candidate 0"
-    again = frozen_worst_case(network, data, ball, candidates=[candidate.deviations])
+    again = strong_worst_case(network, data, ball, candidates=[candidate.deviations])
     assert again.score == found.score and again.attack == found.attack
     measured = nr.transfer(network, data, ball, [found.deviations])
     assert measured.score == found.score
@@ -125,5 +125,5 @@ def test_a_regression(monkeypatch):
     small(monkeypatch)
     module = nr.wrap(nn.Linear(3, 1).double())
     x = torch.linspace(-1, 1, 24, dtype=torch.float64).reshape(8, 3)
-    found = frozen_worst_case(module, Data(x, x.sum(1, keepdim=True)), nr.Ball.uniform(0.1))
+    found = strong_worst_case(module, Data(x, x.sum(1, keepdim=True)), nr.Ball.uniform(0.1))
     assert found.score < 1 and found.attack

@@ -11,18 +11,18 @@ from conftest import DT, draw, events, tiny
 
 import neurorobust as nr
 from neurorobust import kernels
-from neurorobust.attacks import APGD, PGA, SPSA, Attack, Ball, L2Ball, RandomSearch, Suite, kl
-from neurorobust.attacks import attack as attacking
+from neurorobust.attacks import APGD, PGA, SPSA, Attack, Ball, L2Ball, RandomSearch, Suite
+from neurorobust.attacks import attack as attack_module
 from neurorobust.core.apply import apply
 from neurorobust.core.run import forward, nominal
-from neurorobust.evaluation import balanced_accuracy, frozen_worst_case, worst_case
-from neurorobust.evaluation.worst_case import Witness
+from neurorobust.evaluation import balanced_accuracy, strong_worst_case, worst_case
+from neurorobust.evaluation.batched_search import WorstCaseSearch
 from neurorobust.nn import fleet_run
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.decoders import last_step
 from neurorobust.nn.neurons import LeakyIntegrator, Lif
 
-worst_case_module = sys.modules["neurorobust.evaluation.worst_case"]
+batched_search = sys.modules["neurorobust.evaluation.batched_search"]
 
 EVERYTHING = Suite(((PGA(3), 2), (RandomSearch(20), 1), (APGD(4, float("inf"), "margin"), 3), (SPSA(2, 3), 1)))
 
@@ -40,21 +40,21 @@ def test_side_by_side_as_one_by_one(monkeypatch, seed):
     net, data, ball = tiny(seed), events(seed, 24), Ball.uniform(0.2)
     shared = worst_case(net, data, ball, EVERYTHING, seed=seed)
     monkeypatch.setattr(fleet_run, "SIDE_BY_SIDE", 1)
-    monkeypatch.setattr(attacking, "ABREAST", 1)
-    monkeypatch.setattr(attacking, "LOOKS", 1)
+    monkeypatch.setattr(batched_search, "SEARCHES_AT_ONCE", 1)
+    monkeypatch.setattr(attack_module, "DIES_PER_REQUEST", 1)
     same(shared, worst_case(net, data, ball, EVERYTHING, seed=seed))
 
 
 def test_passes_are_shared(monkeypatch):
     """Six restarts of three steps on a network with compiled loops: two passes a step with a slope, not six."""
     net, data = tiny(0), events(0, 24)
-    together, single = [], Witness._together
+    together, single = [], WorstCaseSearch._differentiable_outputs
 
     def counting(self, leaves):
         together.append(len(leaves["hidden.tau_mem"]))
         return single(self, leaves)
 
-    monkeypatch.setattr(Witness, "_together", counting)
+    monkeypatch.setattr(WorstCaseSearch, "_differentiable_outputs", counting)
     worst_case(net, data, Ball.uniform(0.1), PGA(3), restarts=6)
     assert together == [4, 2] * 3
     together.clear()
@@ -86,20 +86,20 @@ def test_of_equal_dies_the_first_in_the_suite_counts():
 
 def test_more_searches_than_go_abreast(monkeypatch):
     """Where one ends the next begins; all make their passes."""
-    monkeypatch.setattr(attacking, "ABREAST", 2)
+    monkeypatch.setattr(batched_search, "SEARCHES_AT_ONCE", 2)
     net, data = tiny(0), events(0, 24)
     found = worst_case(net, data, Ball.uniform(0.2), EVERYTHING, seed=1)
     assert found.passes == EVERYTHING.passes
-    monkeypatch.setattr(attacking, "ABREAST", 16)
+    monkeypatch.setattr(batched_search, "SEARCHES_AT_ONCE", 16)
     same(found, worst_case(net, data, Ball.uniform(0.2), EVERYTHING, seed=1))
 
 
-def test_the_frozen_suite_shares_passes_too(monkeypatch):
+def test_the_strong_suite_shares_passes_too(monkeypatch):
     """Through other surrogates as well: the same bits alone and side by side."""
     net, data, ball = tiny(1), events(1, 16), Ball.uniform(0.1)
-    shared = frozen_worst_case(net, data, ball, seed=1)
+    shared = strong_worst_case(net, data, ball, seed=1)
     monkeypatch.setattr(fleet_run, "SIDE_BY_SIDE", 1)
-    same(shared, frozen_worst_case(net, data, ball, seed=1))
+    same(shared, strong_worst_case(net, data, ball, seed=1))
 
 
 @dataclass(frozen=True)
@@ -107,41 +107,41 @@ class Impatient(Attack):
     """Does not wait for the answer."""
 
     passes = 1
-    objectives = (kl,)
+    objective = "kl"
 
     def explore(self, search):
-        search.look([search.center])
+        search.evaluate([search.center])
 
 
 class ForgetsOne(Impatient):
     def explore(self, search):
-        search.look([search.center])
-        yield from search.look([search.center])
+        search.evaluate([search.center])
+        yield from search.evaluate([search.center])
 
 
 class YieldsTheQuestion(Impatient):
     def explore(self, search):
-        yield search.look([search.center])
+        yield search.evaluate([search.center])
 
 
 class LooksAtOne(Impatient):
     def explore(self, search):
-        yield from search.look(search.center)
+        yield from search.evaluate(search.center)
 
 
 class ClimbsSeveral(Impatient):
     def explore(self, search):
-        yield from search.slope([search.center])
+        yield from search.value_and_grad([search.center])
 
 
 @pytest.mark.parametrize(
     ("attack", "words"),
     [
         (Impatient(), "Impatient.explore: got None; expected a generator .* write 'yield from'"),
-        (ForgetsOne(), "ForgetsOne.explore: got '?1 questions that it did not wait for.*'yield from'"),
+        (ForgetsOne(), "ForgetsOne.explore: got '?1 requests that it did not wait for.*'yield from'"),
         (YieldsTheQuestion(), "YieldsTheQuestion.explore: got <generator .*'yield from'"),
-        (LooksAtOne(), r"search.look: got one die; expected several: yield from search.look\(\[die\]\)"),
-        (ClimbsSeveral(), "search.slope: got a list; expected one die"),
+        (LooksAtOne(), r"search.evaluate: got one die; expected several: yield from search.evaluate\(\[die\]\)"),
+        (ClimbsSeveral(), "search.value_and_grad: got a list; expected one die"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -159,7 +159,7 @@ class HoldsOpen(Impatient):
     def explore(self, search):
         with torch.no_grad(), kernels.using("reference"):
             for _ in range(3):
-                yield from search.look([search.center])
+                yield from search.evaluate([search.center])
                 assert not torch.is_grad_enabled() and kernels.chosen() == "reference"
 
 
@@ -168,7 +168,7 @@ def test_what_an_attack_holds_open_is_its_own(monkeypatch, fails):
     """Neither its neighbours nor the caller find it, at the end or after an error."""
     suite = Suite(((HoldsOpen(), 3), (PGA(2), 2)))
     if fails:
-        monkeypatch.setattr(Witness, "_together", lambda *_: 1 / 0)
+        monkeypatch.setattr(WorstCaseSearch, "_differentiable_outputs", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), suite)
     else:
@@ -188,7 +188,7 @@ def test_a_die_that_is_changed_later_is_looked_at_as_it_was():
                     die["w.weight"] += 0.01
                     yield die
 
-            seen.extend((yield from search.look(growing())))
+            seen.extend((yield from search.evaluate(growing())))
 
     seen = []
     center = {"w.weight": torch.zeros(1)}
@@ -248,16 +248,16 @@ def test_few_large_dies_are_held_at_once(monkeypatch):
     """Of dies with many numbers fewer searches go on at once, and each looks at fewer dies at a time."""
     center = Ball.uniform(0.1).center(nominal(tiny(0)), tiny(0).placement())
     size = sum(zero.numel() for zero in center.values())
-    asked, answer = [], Witness.answer
+    asked, answer = [], WorstCaseSearch.answer
 
-    def watching(self, questions):
-        asked.append((len(questions), max(len(question.dies) for _, question in questions)))
-        return answer(self, questions)
+    def watching(self, requests):
+        asked.append((len(requests), max(len(request.dies) for _, request in requests)))
+        return answer(self, requests)
 
-    monkeypatch.setattr(Witness, "answer", watching)
+    monkeypatch.setattr(WorstCaseSearch, "answer", watching)
     for held, most in ((3 * size, 3), (1, 1), (2**30, 16)):
         asked.clear()
-        monkeypatch.setattr(attacking, "HELD", held)
+        monkeypatch.setattr(attack_module, "MAX_ELEMENTS", held)
         worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), RandomSearch(40), restarts=20)
         assert max(searches for searches, _ in asked) == max(dies for _, dies in asked) == most
 
@@ -266,7 +266,7 @@ def test_more_samples_than_a_block(monkeypatch):
     """Looks go block by block, and find what they find in one."""
     net, data = tiny(0), events(0, 40)
     whole = worst_case(net, data, Ball.uniform(0.3), RandomSearch(20), seed=2)
-    monkeypatch.setattr(worst_case_module, "ATTACKED", 13)
+    monkeypatch.setattr(batched_search, "ATTACK_BATCH", 13)
     same(whole, worst_case(net, data, Ball.uniform(0.3), RandomSearch(20), seed=2))
 
 
@@ -277,7 +277,7 @@ def test_searches_that_ask_nothing_do_not_end_the_others(monkeypatch):
         def explore(self, search):
             yield from ()
 
-    monkeypatch.setattr(attacking, "ABREAST", 2)
+    monkeypatch.setattr(batched_search, "SEARCHES_AT_ONCE", 2)
     suite = Suite(((Idle(), 3), (RandomSearch(4), 1)))
     assert worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), suite).passes == 5
 
@@ -289,7 +289,7 @@ def test_values_come_back_in_order():
     class Looking(Impatient):
         def explore(self, search):
             dies = [{"w.weight": torch.full((2,), 0.001 * k)} for k in range(40)]
-            seen.extend((yield from search.look(iter(dies))))
+            seen.extend((yield from search.evaluate(iter(dies))))
 
     worst = Looking().search(
         lambda d: d["w.weight"].sum(), {"w.weight": torch.zeros(2)}, Ball(weight=1.0), torch.Generator()

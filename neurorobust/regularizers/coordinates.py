@@ -1,4 +1,4 @@
-"""Moving the parameters that are trained, in the coordinates :func:`neurorobust.fit` trains them in.
+"""The coordinates in which :func:`neurorobust.fit` trains parameters: shifts and gradients in them.
 
 A signed or absolute parameter is its own coordinate; a positive kind's is its logarithm, so it stays positive.
 """
@@ -24,7 +24,7 @@ def coordinate(name: str, value: Tensor) -> Tensor:
     return value.log() if kind_of(name) in ABOVE_ZERO else value
 
 
-def moved(params: Mapping[str, Tensor], shift: Mapping[str, Tensor]) -> Params:
+def shifted(params: Mapping[str, Tensor], shift: Mapping[str, Tensor]) -> Params:
     """The parameters with some of their coordinates shifted, differentiable; adaptation ends at 0."""
     result = dict(params)
     for name, by in shift.items():
@@ -35,14 +35,18 @@ def moved(params: Mapping[str, Tensor], shift: Mapping[str, Tensor]) -> Params:
     return result
 
 
-def slope(inner: Regularizer, step: Step, shift: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
-    """The inner loss at shifted coordinates of the trained parameters, and its slope in them; both constants."""
-    params = moved({name: value.detach() for name, value in step.params.items()}, shift)
+def value_and_grad(inner: Regularizer, step: Step, shift: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
+    """The inner loss at shifted coordinates of the trained parameters, and its gradient in these coordinates; no
+    gradient flows through either."""
+    params = shifted({name: value.detach() for name, value in step.params.items()}, shift)
     names = trained(step.params)
     with torch.enable_grad():
         leaves = params | {name: params[name].detach().requires_grad_() for name in names}
         value = inner.total(step.at(leaves))
-        slopes = torch.autograd.grad(value, [leaves[name] for name in names], allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(
+            value, [leaves[name] for name in names], allow_unused=True, materialize_grads=True
+        )
     return value.detach(), {
-        name: by * params[name] if kind_of(name) in ABOVE_ZERO else by for name, by in zip(names, slopes)
+        name: gradient * params[name] if kind_of(name) in ABOVE_ZERO else gradient
+        for name, gradient in zip(names, gradients)
     }

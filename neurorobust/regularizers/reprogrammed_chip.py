@@ -15,11 +15,12 @@ from .quantized import groups
 EVERY = 100
 
 
-class Following(Carrier):
-    """What a chip makes of the parameters as they train: programmed at the first batch and every ``every`` batches.
+class ReprogrammedChip(Carrier):
+    """A chip that the parameters are programmed onto at the first batch and then every ``every`` batches.
 
-    Programming fits codebooks, which takes as long as many steps, and a step hardly moves them. In between, the gains
-    and the levels of each core stay, the parameters are those of the batch. Both are carried in ``state()``.
+    Programming fits codebooks, which takes as long as many training steps, and a step hardly changes them. In between,
+    the gains and the levels of each core are kept, and the parameters are those of the batch. Gains and levels are part
+    of ``state()``.
 
     Args:
         chip: a chip model. every: batches from one programming to the next.
@@ -35,7 +36,7 @@ class Following(Carrier):
         self.every = check_count("every", every)
 
     def __repr__(self) -> str:
-        return f"Following({self.chip.name} version {self.chip.version}, every={self.every})"
+        return f"ReprogrammedChip({self.chip.name} version {self.chip.version}, every={self.every})"
 
     def batch(self, params: Params, placement: Placement) -> Programmed:
         """The parameters as they are, not quantized, at the gains of the last programming; counts a batch."""

@@ -18,7 +18,7 @@ from neurorobust.attacks import APGD, OBJECTIVES, PGA
 from neurorobust.core.run import forward
 from neurorobust.data import Data
 from neurorobust.evaluation import worst_case
-from neurorobust.evaluation.blocks import ATTACKED, in_blocks
+from neurorobust.evaluation.predict import ATTACK_BATCH, predict_batched
 
 
 class PerStep(nn.Module):
@@ -76,7 +76,7 @@ def test_blocks_are_one_graph(kind, name, block):
         return value.detach(), torch.autograd.grad(value, list(leaves.values()))
 
     value, slopes = value_and_slopes(lambda params: forward(network, params, x)[0])
-    found, blockwise = value_and_slopes(lambda params: in_blocks(network, params, x, block))
+    found, blockwise = value_and_slopes(lambda params: predict_batched(network, params, x, block))
     torch.testing.assert_close(found, value, rtol=1e-12, atol=0)
     for one, other in zip(blockwise, slopes):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12 * float(other.abs().max()) + 1e-300)
@@ -86,21 +86,25 @@ def test_one_block_is_one_graph_to_the_bit():
     """What fits in a block is the ordinary forward pass: the same bits of outputs and slopes, in float32."""
     network, x = tiny().float(), events(0, 30).x.float()
     results = []
-    for outputs_of in (lambda params: forward(network, params, x)[0], lambda params: in_blocks(network, params, x, 30)):
+    for outputs_of in (
+        lambda params: forward(network, params, x)[0],
+        lambda params: predict_batched(network, params, x, 30),
+    ):
         leaves = {key: value.requires_grad_() for key, value in nr.nominal(network).items()}
         outputs = outputs_of(leaves)
         results.append([outputs, *torch.autograd.grad(outputs.square().sum(), list(leaves.values()))])
     assert all(torch.equal(one, other) for one, other in zip(*results))
 
 
-@pytest.mark.parametrize("attack", [PGA(3, divergence="ce"), APGD(4, divergence="margin")], ids=["PGA", "APGD"])
+@pytest.mark.parametrize("attack", [PGA(3, objective="ce"), APGD(4, objective="margin")], ids=["PGA", "APGD"])
 def test_an_attack_on_many_samples(attack, monkeypatch):
     """2·1000 + 3 samples: the score, the passes and the die (to 1e-12) of the attack that holds all in one graph."""
-    network, data = PerStep(), Data(draw(0, 2 * ATTACKED + 3, 3), torch.arange(2 * ATTACKED + 3) % 4)
+    network, data = PerStep(), Data(draw(0, 2 * ATTACK_BATCH + 3, 3), torch.arange(2 * ATTACK_BATCH + 3) % 4)
     data.x[:, 0] += data.y - 1.5
     found = worst_case(network, data, nr.Ball(weight=0.2), attack, seed=1)
-    module = import_module("neurorobust.evaluation.worst_case")
-    monkeypatch.setattr(module, "in_blocks", partial(in_blocks, block=10**6))
+    for name in ("batched_search", "worst_case"):
+        module = import_module(f"neurorobust.evaluation.{name}")
+        monkeypatch.setattr(module, "predict_batched", partial(predict_batched, block=10**6))
     whole = worst_case(network, data, nr.Ball(weight=0.2), attack, seed=1)
     assert (found.score, found.passes, found.recall) == (whole.score, whole.passes, whole.recall)
     assert found.attack == repr(attack)
@@ -128,7 +132,7 @@ def test_memory_stays_bounded(network, steps):
 
     def slope(x, block):
         leaves = {key: value.requires_grad_() for key, value in nr.nominal(network).items()}
-        torch.autograd.grad(in_blocks(network, leaves, x, block).square().mean(), list(leaves.values()))
+        torch.autograd.grad(predict_batched(network, leaves, x, block).square().mean(), list(leaves.values()))
 
     slope(small, 100)  # compiles
     few = most_held(lambda: slope(small, 100))
@@ -138,7 +142,7 @@ def test_memory_stays_bounded(network, steps):
 
 def test_a_network_without_a_slope_is_refused_in_blocks_too():
     """The words of one graph."""
-    n = ATTACKED + 1
+    n = ATTACK_BATCH + 1
     with pytest.raises(ValueError, match="does not depend on any deviation in the ball through a gradient"):
         worst_case(Blind(), Data(draw(0, n, 3), torch.arange(n) % 2), nr.Ball(weight=0.1), PGA(1))
 
@@ -146,7 +150,7 @@ def test_a_network_without_a_slope_is_refused_in_blocks_too():
 def test_the_backward_pass_leaves_the_network_alone():
     """Blocks are run again in the backward pass: a batch norm's buffers and everything's mode are as they were."""
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).double()
-    model, n = nr.wrap(module, {"1.*": "digital"}), ATTACKED + 5
+    model, n = nr.wrap(module, {"1.*": "digital"}), ATTACK_BATCH + 5
     before = {name: value.clone() for name, value in module.state_dict().items()}
     worst_case(model, Data(draw(0, n, 3), torch.arange(n) % 2), nr.Ball(weight=0.1), PGA(2))
     assert module.training and all(part.training for part in module.modules())
