@@ -16,13 +16,9 @@ ARROWS: dict[str, set[str]] = {
     "neurons": {"connections"},
     "network": {"neurons"},
     "foreign": {"kernels"},
-    "laws": {"params"},
-    "quantization": {"params"},
-    "drift": {"params"},
     "noise": set(),
-    "defects": {"params"},
-    "sites": {"params"},
-    "chip": {"laws", "quantization", "drift", "defects", "sites"},
+    "chip": {"params"},
+    "fitting": {"chip"},
     "attacks": {"params"},
     "bounds": {"network", "foreign", "attacks"},
     "regularizers": {"attacks", "network", "chip", "bounds"},
@@ -39,7 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "zoo": {"storage"},
     "reproduction": {"methods", "plotting", "zoo"},
     "parallel": {"network"},
-    "cli": {"demo", "deploy", "reproduction"},
+    "cli": {"demo", "deploy", "fitting", "reproduction"},
 }
 
 

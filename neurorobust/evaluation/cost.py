@@ -21,10 +21,10 @@ from .noisy import noisy_logits
 from .worst_case import Trail, Witness, suite_of
 
 
-def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 100) -> float:
+def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 100) -> float:
     """Seconds that :func:`neurorobust.evaluate` will take on this machine as busy as it is now, from programming, one
     die and 250 samples. The network stays as it is; the arguments are those of ``evaluate``."""
-    check_count("n_chips", n_chips)
+    check_count("n_dies", n_dies)
     few = data.first(JUDGED)
     started = time.perf_counter()
     programmed = chip.program(nominal(network), placement_of(network))
@@ -40,9 +40,10 @@ def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chip
     with evaluating(network):
         look = min(_seconds(run) for _ in range(2))
     deviate = min(
-        _seconds(lambda: apply(programmed.params, fleet[0].read(programmed), programmed.placement)) for _ in range(2)
+        _seconds(lambda: apply(programmed.params, fleet[0].deviations(programmed), programmed.placement))
+        for _ in range(2)
     )
-    return programming + (n_chips + 2) * look * len(data) / len(few) + n_chips * deviate
+    return programming + (n_dies + 2) * look * len(data) / len(few) + n_dies * deviate
 
 
 def estimate_worst_case(

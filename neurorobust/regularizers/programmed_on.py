@@ -17,8 +17,8 @@ class ProgrammedOn(Regularizer):
     """The inner loss at what a chip holds of the parameters, with the gradient of the identity (straight-through).
 
     Quantize first, then deviate: ``ProgrammedOn(Adversarial(loss, …), chip)``. The levels of each core are those of the
-    last programming, and every value takes the nearest; what is set once a core is held anew in every batch. For codecs
-    of your own, or a network that sits on no chip, see :class:`Quantized`.
+    last programming, and every value takes the nearest; what is set once per core is held anew in every batch. For
+    codecs of your own, or a network that sits on no chip, see :class:`Quantized`.
 
     Args:
         inner: loss(logits, y) or another regularizer.
@@ -57,5 +57,5 @@ class ProgrammedOn(Regularizer):
         if not model.per_core:
             return levels[torch.bucketize(exact, (levels[1:] + levels[:-1]) / 2)]
         neuron, where = torch.arange(len(exact)), f"{kind} on core {number}"
-        held = model.store.hold(where, exact, neuron, self.following.chip.speed(kind))
+        held = model.encoding.encode_core(where, exact, neuron, self.following.chip.speed(kind))
         return held.decode(held.encode(exact, where)).to(exact.dtype)
