@@ -29,7 +29,7 @@ def measure(folder: Path, chip: nr.chip.ChipModel, task: nr.data.Task) -> dict:
     """One network on one chip's dies; ``refused`` where it does not fit."""
     network, _ = nr.load(folder)
     try:
-        result = nr.evaluate(network, task.test, chip, n_chips=CHIPS, seed=DIES)
+        result = nr.evaluate(network, task.test, chip, n_dies=CHIPS, seed=DIES)
     except ValueError as error:
         return {"refused": str(error)}
     return {

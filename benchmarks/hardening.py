@@ -57,7 +57,7 @@ def judge(trained: nn.Module, task: nr.data.Task) -> dict:
     Where ten steps reach chance the thorough suite, which contains them, is not run.
     """
     ball = nr.Ball.uniform(ZETA)
-    fleet = nr.evaluate(trained, task.test, nr.mismatch(0.3), n_chips=100, seed=DIES)
+    fleet = nr.evaluate(trained, task.test, nr.mismatch(0.3), n_dies=100, seed=DIES)
     quick = nr.worst_case(trained, task.test, ball, nr.attacks.PGA(steps=10), seed=DIES).balanced_accuracy
     thorough = quick
     if quick > 0.5:

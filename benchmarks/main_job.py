@@ -58,9 +58,9 @@ def measure(task: nr.data.Task, name: str, seed: int, out: Path) -> None:
         "method": name,
         "seed": seed,
         **{key: info[key] for key in keys},
-        "fleet": fleet_json(evaluate(network, task.test, chip, n_chips=100, seed=DIES), 0.9),
+        "fleet": fleet_json(evaluate(network, task.test, chip, n_dies=100, seed=DIES), 0.9),
         "mismatch": {
-            f"{level:g}": fleet_json(evaluate(network, task.test, nr.mismatch(level), n_chips=100, seed=DIES), 0.9)
+            f"{level:g}": fleet_json(evaluate(network, task.test, nr.mismatch(level), n_dies=100, seed=DIES), 0.9)
             for level in (0.3, 0.5)
         },
         "attacks": attacks(network, task, SIZE, DIES, print),

@@ -41,7 +41,7 @@ def main() -> None:
     ball, ten = nr.Ball.uniform(0.1), nr.attacks.PGA(steps=10)
     found = {
         "step": best(lambda: loss(network, params, batch).backward(), 20),
-        "fleet of 30": best(lambda: nr.evaluate(network, task.test, chip, n_chips=30, seed=1), 2),
+        "fleet of 30": best(lambda: nr.evaluate(network, task.test, chip, n_dies=30, seed=1), 2),
         "attack on 200": best(lambda: nr.worst_case(network, few, ball, ten, seed=1), 2),
     }
     print(json.dumps(found))

@@ -6,16 +6,16 @@ A new chip is one new file here, or in a package of your own that names itself u
 
 from pathlib import Path
 
-from neurorobust.chip import Chip
-from neurorobust.chip.die import read
-from neurorobust.chip.fitting import Recording, estimate, fit
+from neurorobust.chip import Die
+from neurorobust.chip.die import read_die_file
 from neurorobust.chip.installed import chip_model as load
 from neurorobust.chip.installed import chip_models as models
-from neurorobust.chip.twin import twin
+from neurorobust.fitting import Recording, analyze, fit
+from neurorobust.fitting.twin import twin
 
-__all__ = ["Recording", "estimate", "fit", "load", "load_die", "models", "twin"]
+__all__ = ["Recording", "analyze", "fit", "load", "load_die", "models", "twin"]
 
 
-def load_die(path: str | Path) -> Chip:
-    """The die that ``Chip.save`` wrote, of an installed chip model."""
-    return Chip.load(path, load(read(path)["chip"]))
+def load_die(path: str | Path) -> Die:
+    """The die that ``Die.save`` wrote, of an installed chip model."""
+    return Die.load(path, load(read_die_file(path)["chip"]))

@@ -8,15 +8,15 @@ Sources, shortened below:
 - *Neckar 2019*: Proc. IEEE 107(1), abstract.
 """
 
-from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Scaled
-from neurorobust.laws import Exact, LogNormal, Offset
-from neurorobust.quantization import SignedPair, Table
-from neurorobust.sites import Smooth
+from neurorobust.chip import ChipModel, KindModel, Limits, Scaled, SourcedValue
+from neurorobust.chip.encodings import LevelTable, SignedPair
+from neurorobust.chip.spatial import GaussianField
+from neurorobust.chip.variability import Exact, LogNormal, Offset
 
-_unknown = Fact(0.2, "assumed", "nobody published it; exponential in a threshold voltage, hence lognormal")
-_offset = Fact(1.0, "assumed", "in steps of the bias; the arrays fix its pattern over the chip, not its size")
+_unknown = SourcedValue(0.2, "assumed", "nobody published it; exponential in a threshold voltage, hence lognormal")
+_offset = SourcedValue(1.0, "assumed", "in steps of the bias; the arrays fix its pattern over the chip, not its size")
 _analog = KindModel(LogNormal.from_cv(_unknown.value), _unknown)
-_field = Smooth(0.47, "offset", length=3.7)
+_field = GaussianField(0.47, "offset", length=3.7)
 
 chip = ChipModel(
     name="braindrop",
@@ -24,23 +24,29 @@ chip = ChipModel(
     kinds={
         "weight": KindModel(
             Exact(),
-            Fact(0.0, "coded", "pystorm: digital weights on accumulators"),
-            store=Scaled(Fact(127, "coded", "pystorm BDWord.h: 8 bits, one's complement"), "LSB", SignedPair(7, 1.0)),
+            SourcedValue(0.0, "coded", "pystorm: digital weights on accumulators"),
+            encoding=Scaled(
+                SourcedValue(127, "coded", "pystorm BDWord.h: 8 bits, one's complement"), "LSB", SignedPair(7, 1.0)
+            ),
         ),
         "bias": KindModel(
             Offset(_offset.value),
             _offset,
             # Code 0 is held as a millionth of a step, so that an offset can act on it.
-            store=Scaled(
-                Fact(3, "coded", "pystorm: bias −3 to 3"), "steps", Table((-3.0, -2.0, -1.0, 1e-6, 1.0, 2.0, 3.0))
+            encoding=Scaled(
+                SourcedValue(3, "coded", "pystorm: bias −3 to 3"),
+                "steps",
+                LevelTable((-3.0, -2.0, -1.0, 1e-6, 1.0, 2.0, 3.0)),
             ),
-            common=(_field,),
+            shared=(_field,),
         ),
         "r": KindModel(
             _analog.law,
             _unknown,
-            store=Scaled(
-                Fact(1, "coded", "pystorm: gain divided by 1, 2, 3 or 4"), "", Table((1.0, 1 / 2, 1 / 3, 1 / 4))
+            encoding=Scaled(
+                SourcedValue(1, "coded", "pystorm: gain divided by 1, 2, 3 or 4"),
+                "",
+                LevelTable((1.0, 1 / 2, 1 / 3, 1 / 4)),
             ),
         ),
         "tau_mem": _analog,
@@ -59,14 +65,16 @@ chip = ChipModel(
     ),
     grid=(64, 64),
     facts={
-        "bias: share of a smooth field": Fact(
+        "bias: share of a smooth field": SourcedValue(
             0.47,
             "measured",
             "BD arrays: neighbours correlate by 0.29 to 0.31, neurons 4 apart by 0.15 to 0.19; from "
             "the correlation of signs to that of a normal field",
         ),
-        "bias: length of the field, neurons": Fact(3.7, "measured", "BD arrays: as above"),
-        "synapses flagged and left out": Fact(0.208, "measured", "BD arrays: 213 of 1024 of one chip, no pattern"),
+        "bias: length of the field, neurons": SourcedValue(3.7, "measured", "BD arrays: as above"),
+        "synapses flagged and left out": SourcedValue(
+            0.208, "measured", "BD arrays: 213 of 1024 of one chip, no pattern"
+        ),
     },
     notes=(
         "What was measured is binary: its pattern over the chip fixes the field's share and length, not its size in "

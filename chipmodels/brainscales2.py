@@ -8,28 +8,28 @@ Sources, shortened below:
 - *Pehle 2022*: Front. Neurosci. 16:795876.
 """
 
-from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Range, SameGain, Scaled, TimeBase
-from neurorobust.laws import LogNormal, Normal, Offset
-from neurorobust.quantization import SignedPair
+from neurorobust.chip import ChipModel, KindModel, Limits, Range, Scaled, SharedGain, SourcedValue, TimeBase
+from neurorobust.chip.encodings import SignedPair
+from neurorobust.chip.variability import LogNormal, Normal, Offset
 
 UNCALIBRATED = 0.2
 
 
-def _calibrated(ratio: float, range: Range | None = None, store: Scaled | None = None) -> KindModel:
-    cv = Fact(
+def _calibrated(ratio: float, range: Range | None = None, encoding: Scaled | None = None) -> KindModel:
+    cv = SourcedValue(
         UNCALIBRATED * ratio,
         "assumed",
         f"0.2 before calibration (nobody published it) × {ratio:g}, what calix's tests on hardware let it leave",
     )
     model = KindModel(LogNormal.from_cv(cv.value), cv, range=range)
-    return model if store is None else KindModel(model.law, cv, store=store)
+    return model if encoding is None else KindModel(model.law, cv, encoding=encoding)
 
 
-_unknown = Fact(UNCALIBRATED, "assumed", "nobody published it")
-_residue = Fact(
+_unknown = SourcedValue(UNCALIBRATED, "assumed", "nobody published it")
+_residue = SourcedValue(
     3.0, "coded", "calix test_cadc_calibration.py: residue of the converter that voltages are set with, LSB"
 )
-_voltage = KindModel(Offset(_residue.value), _residue, store=SameGain("v_threshold"))
+_voltage = KindModel(Offset(_residue.value), _residue, encoding=SharedGain("v_threshold"))
 
 chip = ChipModel(
     name="brainscales2",
@@ -38,20 +38,22 @@ chip = ChipModel(
         "weight": KindModel(
             Normal(_unknown.value),
             _unknown,
-            store=Scaled(Fact(63, "coded", "hxtorch: 6 bits, −63 to 63 in two rows"), "LSB", SignedPair(6, 1.0)),
+            encoding=Scaled(
+                SourcedValue(63, "coded", "hxtorch: 6 bits, −63 to 63 in two rows"), "LSB", SignedPair(6, 1.0)
+            ),
         ),
         "tau_mem": _calibrated(0.45, Range(5e-7, 6e-5, "coded", "calix neuron.py: targets of the calibration")),
         "tau_syn": _calibrated(0.2, Range(3e-7, 3e-5, "coded", "calix neuron.py: targets of the calibration")),
         "tau_adapt": KindModel(LogNormal.from_cv(_unknown.value), _unknown),
         "adaptation": KindModel(LogNormal.from_cv(_unknown.value), _unknown),
         "v_threshold": _calibrated(
-            0.35, store=Scaled(Fact(45, "coded", "calix neuron.py: threshold 125 above leak 80"), "LSB")
+            0.35, encoding=Scaled(SourcedValue(45, "coded", "calix neuron.py: threshold 125 above leak 80"), "LSB")
         ),
         "v_leak": _voltage,
         "v_reset": _voltage,
         "t_ref": KindModel(
             LogNormal.from_cv(0.03),
-            Fact(0.03, "coded", "calix refractory_period.py: steps of its counter kept below about 3 %"),
+            SourcedValue(0.03, "coded", "calix refractory_period.py: steps of its counter kept below about 3 %"),
             range=Range(4e-8, 3.2e-5, "coded", "calix neuron.py: targets of the calibration"),
         ),
         "bias": KindModel(Normal(_unknown.value), _unknown),
@@ -64,7 +66,9 @@ chip = ChipModel(
         source="Pehle 2022: 131072 synapses for 512 neurons",
         others={"fan_in": ("published", "Pehle 2022: 256 synapses a neuron; a signed weight takes two of them")},
     ),
-    time_base=TimeBase(Fact(1000, "published", "Pehle 2022"), "the chip's own seconds, a thousandth of the network's"),
+    time_base=TimeBase(
+        SourcedValue(1000, "published", "Pehle 2022"), "the chip's own seconds, a thousandth of the network's"
+    ),
     grid=(2, 256),
     notes=(
         "Time constants of the network are divided by 1000 for the chip; its ranges are in its own seconds: tau_mem of "

@@ -10,18 +10,18 @@ Sources, shortened below:
 The measured arrays behind ``dynapse2`` may come from this chip: their file names fit its bias names.
 """
 
-from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Multiples, Range, Scaled
-from neurorobust.laws import LogNormal
+from neurorobust.chip import ChipModel, KindModel, Limits, Range, Scaled, SourcedValue, SynapseCounts
+from neurorobust.chip.variability import LogNormal
 
 _MEMORY = "Moradi 2018, from memory, to verify"
-_cv = Fact(0.2, "coded", "teili: 20 % on capacitances and every bias current; DynapSEtorch codes 10 %")
+_cv = SourcedValue(0.2, "coded", "teili: 20 % on capacitances and every bias current; DynapSEtorch codes 10 %")
 _bias = KindModel(LogNormal.from_cv(_cv.value), _cv, per_core=True)
 
 chip = ChipModel(
     name="dynapse1",
     title="DYNAP-SE1, 4 cores × 256 analog neurons",
     kinds={
-        "weight": KindModel(_bias.law, _cv, store=Multiples(64)),
+        "weight": KindModel(_bias.law, _cv, encoding=SynapseCounts(64)),
         "tau_mem": KindModel(
             _bias.law,
             _cv,
@@ -30,7 +30,7 @@ chip = ChipModel(
                 4e-9, 1.8, "coded", "computed from rockpool's biasgen.py with C_mem 3 pF; the ends are unusable"
             ),
         ),
-        "r": KindModel(_bias.law, _cv, per_core=True, follows="tau_mem"),
+        "r": KindModel(_bias.law, _cv, per_core=True, shares_deviate_of="tau_mem"),
         "tau_syn": _bias,
         "tau_adapt": _bias,
         "adaptation": _bias,
@@ -38,7 +38,7 @@ chip = ChipModel(
             _bias.law,
             _cv,
             per_core=True,
-            store=Scaled(Fact(1e-7, "assumed", "as on DYNAP-SE2"), "A"),
+            encoding=Scaled(SourcedValue(1e-7, "assumed", "as on DYNAP-SE2"), "A"),
         ),
         "t_ref": _bias,
         "bias": _bias,
@@ -63,6 +63,7 @@ chip = ChipModel(
         "The 20 % are coded in a simulator, not measured; one source codes 10 %. Laws are lognormal, and every pair of "
         "neurons has one deviate whatever its number of synapses: assumed.",
         "The step of the bias generator (8 coarse × 256 fine) is not modelled; its ranges in use are not known.",
-        "r follows tau_mem, as in every DPI neuron; the gain of a network without r stays. No drift is known.",
+        "r shares the deviate of tau_mem, as in every DPI neuron; the gain of a network without r stays. No drift is "
+        "known.",
     ),
 )

@@ -11,12 +11,15 @@ Version 1 had a weight CV of 0.10 everywhere and neither gradients, outliers, no
 site's own of its u is the same.
 """
 
-from neurorobust.chip import ChipModel, Fact, Fixed, KindModel, Limits, Masks, Range, Scaled
-from neurorobust.laws import FromCv, LogNormal, Outliers, Table, Turning
-from neurorobust.quantization import LogUniform
-from neurorobust.sites import Surface
+from neurorobust.chip import BitMaskedCurrents, ChipModel, Fixed, KindModel, Limits, Range, Scaled, SourcedValue
+from neurorobust.chip.encodings import LogUniform
+from neurorobust.chip.spatial import Surface
+from neurorobust.chip.spreads import FromCv, SpreadTable
+from neurorobust.chip.variability import LogNormal, Outliers, SettingDecorrelation
 
-EPSP = Fact(7.5e6, "assumed", "V of EPSP for each A of weight current: 8 nA at 60 mV, where the EPSP is still linear")
+EPSP = SourcedValue(
+    7.5e6, "assumed", "V of EPSP for each A of weight current: 8 nA at 60 mV, where the EPSP is still linear"
+)
 # EPSP peak, V, and CV over 256 neurons.
 SLOW_WEIGHT = (
     (0.0075, 0.172),
@@ -33,15 +36,15 @@ TURN = 0.35
 TAU_MEM = Range(7.7e-8, 0.353, "coded", "computed from rockpool's bias tables, C_mem = 3 pF; Richter et al. say to 5 s")
 TAU_SYN = Range(1.9e-6, 11.7, "coded", "computed from rockpool's bias tables, AMPA 24.5 pF; below 1 s is usable")
 
-_CODED = Fact(
+_CODED = SourcedValue(
     0.1, "coded", "rockpool transform/mismatch.py: 0.30 at 3 sigma on every current; nobody published this one"
 )
 _tau_mem = KindModel(
     Outliers(LogNormal.from_cv(0.08), 0.02, 1.3, 2.8),
-    Fact(0.08, "measured", "EBN arrays: bulk of 256 neurons, constant from 5.7 to 50 ms"),
+    SourcedValue(0.08, "measured", "EBN arrays: bulk of 256 neurons, constant from 5.7 to 50 ms"),
     per_core=True,
     range=TAU_MEM,
-    store=Fixed(LogUniform(TAU_MEM.low, TAU_MEM.high, STEP)),
+    encoding=Fixed(LogUniform(TAU_MEM.low, TAU_MEM.high, STEP)),
 )
 _coded = KindModel(LogNormal.from_cv(0.1), _CODED, per_core=True)
 
@@ -51,21 +54,21 @@ chip = ChipModel(
     version=2,
     kinds={
         "weight": KindModel(
-            Turning(
-                LogNormal(FromCv(Table(tuple((volt / EPSP.value, cv) for volt, cv in SLOW_WEIGHT)))),
+            SettingDecorrelation(
+                LogNormal(FromCv(SpreadTable(tuple((volt / EPSP.value, cv) for volt, cv in SLOW_WEIGHT)))),
                 rate=TURN,
                 reference=0.042 / EPSP.value,
             ),
-            Fact(0.099, "measured", "EBN arrays: slow excitatory EPSP peak at 42 mV; see notes", at=5.6e-9),
-            store=Masks(
+            SourcedValue(0.099, "measured", "EBN arrays: slow excitatory EPSP peak at 42 mV; see notes", at=5.6e-9),
+            encoding=BitMaskedCurrents(
                 bits=4,
-                largest=Fact(8e-9, "coded", "rockpool lookup/defaults.py: base weights 1, 2, 4, 8 nA"),
+                largest=SourcedValue(8e-9, "coded", "rockpool lookup/defaults.py: base weights 1, 2, 4, 8 nA"),
                 range=Range(8.2e-14, 4.94e-7, "coded", "computed from rockpool's bias tables"),
             ),
-            common=(Surface(0.36, "gradient"),),
+            shared=(Surface(0.36, "gradient"),),
         ),
         "tau_mem": _tau_mem,
-        "r": KindModel(_tau_mem.law, _tau_mem.cv, per_core=True, follows="tau_mem"),
+        "r": KindModel(_tau_mem.law, _tau_mem.cv, per_core=True, shares_deviate_of="tau_mem"),
         "tau_syn": KindModel(_coded.law, _CODED, True, TAU_SYN, Fixed(LogUniform(TAU_SYN.low, TAU_SYN.high, STEP))),
         "tau_adapt": _coded,
         "adaptation": _coded,
@@ -73,7 +76,7 @@ chip = ChipModel(
             _coded.law,
             _CODED,
             per_core=True,
-            store=Scaled(Fact(1e-7, "coded", "rockpool lookup/defaults.py: Ispkthr 1e-7 A"), "A"),
+            encoding=Scaled(SourcedValue(1e-7, "coded", "rockpool lookup/defaults.py: Ispkthr 1e-7 A"), "A"),
         ),
         "t_ref": KindModel(
             _coded.law,
@@ -94,14 +97,16 @@ chip = ChipModel(
     ),
     facts={
         "EPSP for each weight current": EPSP,
-        "weight: share of a smooth surface": Fact(
+        "weight: share of a smooth surface": SourcedValue(
             0.36, "measured", "EBN arrays: 33 to 39 % of the log variance is quadratic in row and column of 16 × 16"
         ),
-        "weight: turn for each e-fold of current": Fact(
+        "weight: turn for each e-fold of current": SourcedValue(
             TURN, "assumed", "EBN arrays: a second component has 7 to 13 % of the log variance over settings"
         ),
-        "tau_mem: outliers": Fact(0.02, "measured", "EBN arrays: 4 to 7 of 256 neurons beyond 5 MAD, 1.3 to 2.8 times"),
-        "relative step of the bias generator": Fact(
+        "tau_mem: outliers": SourcedValue(
+            0.02, "measured", "EBN arrays: 4 to 7 of 256 neurons beyond 5 MAD, 1.3 to 2.8 times"
+        ),
+        "relative step of the bias generator": SourcedValue(
             STEP, "coded", "rockpool lookup/paramgen.py: median; assumed uniform in the logarithm"
         ),
     },
@@ -112,8 +117,8 @@ chip = ChipModel(
         "above 60 mV the EPSP saturates.",
         "Assumed: the CV of EPSP peaks holds for weight currents, 8 nA being 60 mV, one deviate for every synapse; all "
         "synapses of a neuron share its place on the gradient, excitatory and inhibitory alike.",
-        "r follows tau_mem: in a DPI neuron τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ; the leak current moves both. "
-        "A network without r is taken to have a gain that stays.",
+        "r shares the deviate of tau_mem: in a DPI neuron τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ; the leak "
+        "current moves both. A network without r is taken to have a gain that stays.",
         "A weight is a 4-bit mask over four currents shared by all synapses into a core; AMPA is +, GABA is −.",
         "The gain puts the largest of the four currents at 8 nA and v_threshold at 100 nA, core by core.",
         "Approximations of the circuit: adaptation current as a rising threshold, reset to ground as subtraction.",

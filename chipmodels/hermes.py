@@ -4,17 +4,17 @@ Sources: IBM/aihwkit at 4545f11b5214, ``inference/noise/hermes.py`` (Le Gallo et
 in it; Le Gallo et al. 2023, Nat. Electron., abstract.
 """
 
-from neurorobust.chip import Cell, ChipModel, Fact, KindModel, Scaled, digital
-from neurorobust.drift import Device, Logarithm, Polynomial, PowerDrift
+from neurorobust.chip import Cell, ChipModel, KindModel, Scaled, SourcedValue, digital
+from neurorobust.chip.drift import Device, LogarithmCurve, PolynomialCurve, PowerDrift
 
 from . import pcm
 
 _SOURCE = "aihwkit inference/noise/hermes.py"
-G_MAX = Fact(20.7e-6, "coded", f"{_SOURCE}: two devices a polarity, S")
+G_MAX = SourcedValue(20.7e-6, "coded", f"{_SOURCE}: two devices a polarity, S")
 _sigma = (0.16603222, 4.71806468, -8.48101252, 4.68961419)  # µS, powers of G/G_max
-_t0 = Fact(300.0, "coded", f"{_SOURCE}: two devices a polarity, s")
+_t0 = SourcedValue(300.0, "coded", f"{_SOURCE}: two devices a polarity, s")
 # The parabola through ν = 0.072, 0.056 and 0.017 at G/G_max = 0.1, 0.5 and 1.
-_nu = Polynomial((0.0738889, -0.0146667, -0.0422222))
+_nu = PolynomialCurve((0.0738889, -0.0146667, -0.0422222))
 
 chip = ChipModel(
     name="hermes",
@@ -25,23 +25,25 @@ chip = ChipModel(
             Cell(
                 Device(
                     G_MAX.value,
-                    Polynomial(tuple(1e-6 * c / G_MAX.value for c in _sigma)),
-                    PowerDrift(_nu, Logarithm(-0.0125, -0.0059, 0.008, 0.045), _t0.value),
+                    PolynomialCurve(tuple(1e-6 * c / G_MAX.value for c in _sigma)),
+                    PowerDrift(_nu, LogarithmCurve(-0.0125, -0.0059, 0.008, 0.045), _t0.value),
                 )
             ),
-            Fact(0.096, "coded", f"{_SOURCE}: at half of G_max", at=10.35e-6),
-            store=Scaled(G_MAX, "S"),
+            SourcedValue(0.096, "coded", f"{_SOURCE}: at half of G_max", at=10.35e-6),
+            encoding=Scaled(G_MAX, "S"),
         ),
     },
     shares_kernels=True,
     limits=pcm.chip.limits,
-    facts={f"programming noise, coefficient {i}, µS": Fact(c, "coded", _SOURCE) for i, c in enumerate(_sigma)}
+    facts={f"programming noise, coefficient {i}, µS": SourcedValue(c, "coded", _SOURCE) for i, c in enumerate(_sigma)}
     | {
         "drift: t0, s": _t0,
-        "drift: exponent at G/G_max = 0.1": Fact(0.072, "coded", f"{_SOURCE}; a parabola between the three: assumed"),
-        "drift: exponent at G/G_max = 0.5": Fact(0.056, "coded", _SOURCE),
-        "drift: exponent at G/G_max = 1": Fact(0.017, "coded", _SOURCE),
-        "drift: its spread at G/G_max = 1": Fact(0.008, "assumed", "as in aihwkit's PCM-like model"),
+        "drift: exponent at G/G_max = 0.1": SourcedValue(
+            0.072, "coded", f"{_SOURCE}; a parabola between the three: assumed"
+        ),
+        "drift: exponent at G/G_max = 0.5": SourcedValue(0.056, "coded", _SOURCE),
+        "drift: exponent at G/G_max = 1": SourcedValue(0.017, "coded", _SOURCE),
+        "drift: its spread at G/G_max = 1": SourcedValue(0.008, "assumed", "as in aihwkit's PCM-like model"),
     },
     notes=(*pcm.chip.notes[:-1], "Its read noise, converters and IR drop are left out."),
 )

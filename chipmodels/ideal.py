@@ -1,10 +1,10 @@
 """No chip at all: nothing deviates, nothing is quantized, everything fits. What to compare the others with."""
 
-from neurorobust.chip import ChipModel, Fact, KindModel
+from neurorobust.chip import ChipModel, KindModel, SourcedValue
+from neurorobust.chip.variability import Law, LogNormal, Normal, Offset
 from neurorobust.core.params import ABSOLUTE, POSITIVE, SIGNED
-from neurorobust.laws import Law, LogNormal, Normal, Offset
 
-_none = Fact(0.0, "assumed", "an ideal chip, by definition")
+_none = SourcedValue(0.0, "assumed", "an ideal chip, by definition")
 _laws: dict[frozenset[str], Law] = {SIGNED: Normal(0.0), POSITIVE: LogNormal(0.0), ABSOLUTE: Offset(0.0)}
 
 chip = ChipModel(

@@ -3,21 +3,21 @@
 Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/pcm.py``, fitted on real devices (Nandakumar et al., ICECS 2019).
 """
 
-from neurorobust.chip import Cell, ChipModel, Fact, KindModel, Limits, Scaled, digital
-from neurorobust.drift import Device, Logarithm, Polynomial, Power, PowerDrift, ReadNoise
+from neurorobust.chip import Cell, ChipModel, KindModel, Limits, Scaled, SourcedValue, digital
+from neurorobust.chip.drift import Device, LogarithmCurve, PolynomialCurve, PowerCurve, PowerDrift, ReadNoise
 
 _SOURCE = "aihwkit inference/noise/pcm.py"
-G_MAX = Fact(25e-6, "coded", f"{_SOURCE}: PCMLike, S")
+G_MAX = SourcedValue(25e-6, "coded", f"{_SOURCE}: PCMLike, S")
 _sigma = (0.26348, 1.965, -1.1731)  # µS, powers of G/G_max
-_q = Fact(0.0088, "coded", f"{_SOURCE}: of the conductance at G_max, times (G/G_max)^-0.65, at most 0.2")
-_t_read = Fact(250e-9, "coded", f"{_SOURCE}: duration of one read, s")
-_t0 = Fact(20.0, "coded", f"{_SOURCE}: first read, s after programming")
+_q = SourcedValue(0.0088, "coded", f"{_SOURCE}: of the conductance at G_max, times (G/G_max)^-0.65, at most 0.2")
+_t_read = SourcedValue(250e-9, "coded", f"{_SOURCE}: duration of one read, s")
+_t0 = SourcedValue(20.0, "coded", f"{_SOURCE}: first read, s after programming")
 
 device = Device(
     G_MAX.value,
-    Polynomial(tuple(1e-6 * c / G_MAX.value for c in _sigma)),
-    PowerDrift(Logarithm(-0.0155, 0.0244, 0.049, 0.1), Logarithm(-0.0125, -0.0059, 0.008, 0.045), _t0.value),
-    ReadNoise(Power(_q.value, -0.65, 0.2), t_read=_t_read.value, start=_t0.value),
+    PolynomialCurve(tuple(1e-6 * c / G_MAX.value for c in _sigma)),
+    PowerDrift(LogarithmCurve(-0.0155, 0.0244, 0.049, 0.1), LogarithmCurve(-0.0125, -0.0059, 0.008, 0.045), _t0.value),
+    ReadNoise(PowerCurve(_q.value, -0.65, 0.2), t_read=_t_read.value, start=_t0.value),
 )
 
 chip = ChipModel(
@@ -27,8 +27,8 @@ chip = ChipModel(
     | {
         "weight": KindModel(
             Cell(device),
-            Fact(0.0762, "coded", f"{_SOURCE}: programming noise 0.95 of 12.5 µS", at=12.5e-6),
-            store=Scaled(G_MAX, "S"),
+            SourcedValue(0.0762, "coded", f"{_SOURCE}: programming noise 0.95 of 12.5 µS", at=12.5e-6),
+            encoding=Scaled(G_MAX, "S"),
         ),
     },
     shares_kernels=True,
@@ -44,22 +44,26 @@ chip = ChipModel(
         },
     ),
     facts={
-        "programming noise at G = 0, µS": Fact(_sigma[0], "coded", _SOURCE),
-        "programming noise, slope, µS": Fact(_sigma[1], "coded", _SOURCE),
-        "programming noise, curvature, µS": Fact(_sigma[2], "coded", _SOURCE),
+        "programming noise at G = 0, µS": SourcedValue(_sigma[0], "coded", _SOURCE),
+        "programming noise, slope, µS": SourcedValue(_sigma[1], "coded", _SOURCE),
+        "programming noise, curvature, µS": SourcedValue(_sigma[2], "coded", _SOURCE),
         "read noise": _q,
         "read noise: duration of one read, s": _t_read,
         "drift: t0, s": _t0,
-        "drift: exponent at G/G_max = 1": Fact(0.049, "coded", f"{_SOURCE}: −0.0155 ln r + 0.0244, 0.049 to 0.1"),
-        "drift: its spread at G/G_max = 1": Fact(0.008, "coded", f"{_SOURCE}: −0.0125 ln r − 0.0059, 0.008 to 0.045"),
+        "drift: exponent at G/G_max = 1": SourcedValue(
+            0.049, "coded", f"{_SOURCE}: −0.0155 ln r + 0.0244, 0.049 to 0.1"
+        ),
+        "drift: its spread at G/G_max = 1": SourcedValue(
+            0.008, "coded", f"{_SOURCE}: −0.0125 ln r − 0.0059, 0.008 to 0.045"
+        ),
     },
     notes=(
         "A weight is G₊ − G₋ with one of them 0, continuous; programming noise is normal, truncated at 0, and acts on "
         "both devices. A weight of exactly 0 is taken as no pair at all.",
         "The largest magnitude of a core is placed at G_max.",
-        "die.at(time) ages every device by its own exponent, after which one digital factor an array restores the mean "
-        "magnitude (global drift compensation).",
-        "Read noise (1/f, new at every reading) is not part of a die; a reading holds for a whole run, as in aihwkit. "
-        "Converters, IR drop and their noise are left out.",
+        "die.at(time) ages every device by its own exponent, after which one digital factor per array restores the "
+        "mean magnitude (global drift compensation).",
+        "Read noise (1/f, new at every reading) is part of a die's deviations; a reading holds for a whole run, as in "
+        "aihwkit. Converters, IR drop and their noise are left out.",
     ),
 )

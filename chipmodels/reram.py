@@ -3,22 +3,24 @@
 Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/reram.py``, ReRamWan2022NoiseModel (Wan et al., Nature 2022).
 """
 
-from neurorobust.chip import Cell, ChipModel, Fact, KindModel, Limits, Scaled, digital
-from neurorobust.drift import ConstantReadNoise, Device, Polynomial, SampledRelaxation
+from neurorobust.chip import Cell, ChipModel, KindModel, Limits, Scaled, SourcedValue, digital
+from neurorobust.chip.drift import ConstantReadNoise, Device, PolynomialCurve, SampledRelaxation
 
 _SOURCE = "aihwkit inference/noise/reram.py, ReRamWan2022NoiseModel"
-G_MAX = Fact(40e-6, "coded", f"{_SOURCE}: reference of the coefficients, S")
+G_MAX = SourcedValue(40e-6, "coded", f"{_SOURCE}: reference of the coefficients, S")
 _sigma = {  # s after programming: µS, powers of G/G_max
     1.0: (0.348, 16.03, -43.853, 45.393, -16.815),
     86400.0: (0.701, 22.086, -50.773, 47.095, -16.458),
     172800.0: (0.782, 20.274, -43.507, 37.062, -11.934),
 }
-READ = Fact(0.01, "coded", f"{_SOURCE}: suggested, of each conductance")
+READ = SourcedValue(0.01, "coded", f"{_SOURCE}: suggested, of each conductance")
 STUCK = {
-    name: Fact(fraction, "coded", f"aihwkit simulator/presets/devices.py, ReRamArray{name}PresetDevice: of an array")
+    name: SourcedValue(
+        fraction, "coded", f"aihwkit simulator/presets/devices.py, ReRamArray{name}PresetDevice: of an array"
+    )
     for name, fraction in (("HfO2", 0.0977), ("OM", 0.1348))
 }
-_spreads = {time: Polynomial(tuple(1e-6 * c / G_MAX.value for c in sigma)) for time, sigma in _sigma.items()}
+_spreads = {time: PolynomialCurve(tuple(1e-6 * c / G_MAX.value for c in sigma)) for time, sigma in _sigma.items()}
 
 chip = ChipModel(
     name="reram",
@@ -36,8 +38,8 @@ chip = ChipModel(
                 one_normal=True,
                 compensated=False,
             ),
-            Fact(0.226, "coded", f"{_SOURCE}: 2.26 of 10 µS, one second after programming", at=10e-6),
-            store=Scaled(G_MAX, "S"),
+            SourcedValue(0.226, "coded", f"{_SOURCE}: 2.26 of 10 µS, one second after programming", at=10e-6),
+            encoding=Scaled(G_MAX, "S"),
         ),
     },
     shares_kernels=True,
@@ -50,7 +52,7 @@ chip = ChipModel(
         others={"cores": ("assumed", "from memory, to verify")},
     ),
     facts={
-        f"noise {time:g} s after programming, coefficient {i}, µS": Fact(c, "coded", _SOURCE)
+        f"noise {time:g} s after programming, coefficient {i}, µS": SourcedValue(c, "coded", _SOURCE)
         for time, sigma in _sigma.items()
         for i, c in enumerate(sigma)
     }

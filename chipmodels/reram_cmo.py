@@ -5,16 +5,16 @@ Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/reram.py``, ReRamCMONoise
 
 from dataclasses import replace
 
-from neurorobust.chip import Cell, ChipModel, Fact, KindModel, Scaled, digital
-from neurorobust.drift import ConstantReadNoise, Device, LogRelaxation, Polynomial
+from neurorobust.chip import Cell, ChipModel, KindModel, Scaled, SourcedValue, digital
+from neurorobust.chip.drift import ConstantReadNoise, Device, LogRelaxation, PolynomialCurve
 
 from . import reram
 
 _SOURCE = "aihwkit inference/noise/reram.py, ReRamCMONoiseModel"
-G_MAX = Fact(88.2e-6, "coded", f"{_SOURCE}, S")
-G_MIN = Fact(9e-6, "coded", f"{_SOURCE}, S")
+G_MAX = SourcedValue(88.2e-6, "coded", f"{_SOURCE}, S")
+G_MIN = SourcedValue(9e-6, "coded", f"{_SOURCE}, S")
 _sigma = (0.0112185391, 0.01129027418)  # µS and µS/µS, programming accepted within 2 %
-READ = Fact(0.01, "assumed", "as suggested for NeuRRAM, of each conductance")
+READ = SourcedValue(0.01, "assumed", "as suggested for NeuRRAM, of each conductance")
 _relaxation = (-0.089, 0.0420, 0.4118)  # µS: mean for each ln t, spread for each ln t, spread at 1 s
 
 chip = ChipModel(
@@ -26,15 +26,17 @@ chip = ChipModel(
             Cell(
                 Device(
                     G_MAX.value,
-                    Polynomial((1e-6 * _sigma[0] / G_MAX.value, _sigma[1])),
+                    PolynomialCurve((1e-6 * _sigma[0] / G_MAX.value, _sigma[1])),
                     LogRelaxation(*(1e-6 * number / G_MAX.value for number in _relaxation)),
                     ConstantReadNoise(READ.value),
                     low=G_MIN.value,
                     high=G_MAX.value,
                 )
             ),
-            Fact(0.0139, "coded", f"{_SOURCE}: programming noise of 48.6 µS, over the 39.6 above G_min", at=39.6e-6),
-            store=Scaled(Fact(G_MAX.value - G_MIN.value, "coded", f"{_SOURCE}: G_max − G_min, S"), "S"),
+            SourcedValue(
+                0.0139, "coded", f"{_SOURCE}: programming noise of 48.6 µS, over the 39.6 above G_min", at=39.6e-6
+            ),
+            encoding=Scaled(SourcedValue(G_MAX.value - G_MIN.value, "coded", f"{_SOURCE}: G_max − G_min, S"), "S"),
         ),
     },
     shares_kernels=True,
@@ -42,18 +44,18 @@ chip = ChipModel(
     facts={
         "G_min, S": G_MIN,
         "read noise": READ,
-        "programming noise at G = 0, µS": Fact(_sigma[0], "coded", f"{_SOURCE}: accepted within 2 %"),
-        "programming noise, slope": Fact(_sigma[1], "coded", f"{_SOURCE}: accepted within 2 %"),
-        "relaxation: mean for each ln t, µS": Fact(_relaxation[0], "coded", _SOURCE),
-        "relaxation: spread for each ln t, µS": Fact(_relaxation[1], "coded", _SOURCE),
-        "relaxation: spread at 1 s, µS": Fact(_relaxation[2], "coded", _SOURCE),
+        "programming noise at G = 0, µS": SourcedValue(_sigma[0], "coded", f"{_SOURCE}: accepted within 2 %"),
+        "programming noise, slope": SourcedValue(_sigma[1], "coded", f"{_SOURCE}: accepted within 2 %"),
+        "relaxation: mean for each ln t, µS": SourcedValue(_relaxation[0], "coded", _SOURCE),
+        "relaxation: spread for each ln t, µS": SourcedValue(_relaxation[1], "coded", _SOURCE),
+        "relaxation: spread at 1 s, µS": SourcedValue(_relaxation[2], "coded", _SOURCE),
     },
     notes=(
         "A weight is G₊ − G₋ between 9 and 88.2 µS, continuous, the idle device at 9 µS; programming noise is normal "
         "and acts on both. A weight of exactly 0 is taken as no pair at all.",
         "The library's default for the accepted error falls back to 0.2 % unnoticed; here it is the 2 % it means.",
         "die.at(time) relaxes every device: known from one second on; a device is assumed to keep its rank. One "
-        "digital factor an array restores the mean magnitude.",
+        "digital factor per array restores the mean magnitude.",
         "Read noise of 1 % is new at every reading and not part of a die; a reading holds for a whole run.",
     ),
 )

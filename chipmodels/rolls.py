@@ -6,12 +6,14 @@ Sources, shortened below:
 - *Open Neuromorphic*: its page on ROLLS at 28f50836c0c1, which cites Qiao 2015.
 """
 
-from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Scaled
-from neurorobust.laws import LogNormal
-from neurorobust.quantization import SignedPair
+from neurorobust.chip import ChipModel, KindModel, Limits, Scaled, SourcedValue
+from neurorobust.chip.encodings import SignedPair
+from neurorobust.chip.variability import LogNormal
 
-_other = Fact(0.2, "assumed", "nobody published it; what a simulator of its sister DYNAP-SE1 codes (teili)")
-_rate = Fact(0.094, "published", "Open Neuromorphic: 9.4 % over neurons in their response to current; one number")
+_other = SourcedValue(0.2, "assumed", "nobody published it; what a simulator of its sister DYNAP-SE1 codes (teili)")
+_rate = SourcedValue(
+    0.094, "published", "Open Neuromorphic: 9.4 % over neurons in their response to current; one number"
+)
 _bias = KindModel(LogNormal.from_cv(_other.value), _other, per_core=True)
 
 chip = ChipModel(
@@ -21,15 +23,15 @@ chip = ChipModel(
         "weight": KindModel(
             _bias.law,
             _other,
-            store=Scaled(
-                Fact(3, "published", "Open Neuromorphic: 2 bits for a short-term plastic synapse"),
+            encoding=Scaled(
+                SourcedValue(3, "published", "Open Neuromorphic: 2 bits for a short-term plastic synapse"),
                 "LSB",
                 SignedPair(2, 1.0),
             ),
         ),
         "v_threshold": KindModel(LogNormal.from_cv(_rate.value), _rate, per_core=True),
         "tau_mem": _bias,
-        "r": KindModel(_bias.law, _other, per_core=True, follows="tau_mem"),
+        "r": KindModel(_bias.law, _other, per_core=True, shares_deviate_of="tau_mem"),
         "tau_syn": _bias,
         "tau_adapt": _bias,
         "adaptation": _bias,
@@ -51,7 +53,7 @@ chip = ChipModel(
         "bistable ones (1 bit) and all plasticity are left out.",
         "The one published spread, 9.4 % of the neurons' rates for a current, is put on the threshold, which sets that "
         "rate; everything else is assumed.",
-        "Neuron biases are shared by all neurons. r follows tau_mem, as in every DPI neuron; the gain of a network "
-        "without r stays. No drift is known.",
+        "Neuron biases are shared by all neurons. r shares the deviate of tau_mem, as in every DPI neuron; "
+        "the gain of a network without r stays. No drift is known.",
     ),
 )

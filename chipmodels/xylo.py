@@ -8,21 +8,21 @@ Sources, shortened below:
 
 from dataclasses import replace
 
-from neurorobust.chip import ChipModel, Fact, Fixed, Limits, Scaled, digital
-from neurorobust.quantization import BitShift, Uniform
+from neurorobust.chip import ChipModel, Fixed, Limits, Scaled, SourcedValue, digital
+from neurorobust.chip.encodings import BitShift, Uniform
 
-_DECAY_BITS = Fact(15, "assumed", "as many shifts as leave something of a 16-bit state")
+_DECAY_BITS = SourcedValue(15, "assumed", "as many shifts as leave something of a 16-bit state")
 _digital = digital("rockpool docs: all digital", "published")
 
 
 def at(dt: float) -> ChipModel:
     """Xylo for networks with time steps of ``dt`` seconds, to which its decays belong."""
     tau = Fixed(BitShift(dt, int(_DECAY_BITS.value)))
-    full = Fact(127, "coded", "rockpool: 8 bits, signed")
+    full = SourcedValue(127, "coded", "rockpool: 8 bits, signed")
     changed = {
-        "weight": replace(_digital["weight"], store=Scaled(full, "LSB", Uniform(8, 1.0))),
-        "tau_mem": replace(_digital["tau_mem"], store=tau),
-        "tau_syn": replace(_digital["tau_syn"], store=tau),
+        "weight": replace(_digital["weight"], encoding=Scaled(full, "LSB", Uniform(8, 1.0))),
+        "tau_mem": replace(_digital["tau_mem"], encoding=tau),
+        "tau_syn": replace(_digital["tau_syn"], encoding=tau),
     }
     return ChipModel(
         name="xylo",
@@ -38,7 +38,10 @@ def at(dt: float) -> ChipModel:
             source="rockpool docs",
             others={"fan_in": ("published", "Open Neuromorphic: 63; an older page of rockpool's says 16: a conflict")},
         ),
-        facts={"largest shift of a decay": _DECAY_BITS, "time step, s": Fact(dt, "assumed", "the network's own")},
+        facts={
+            "largest shift of a decay": _DECAY_BITS,
+            "time step, s": SourcedValue(dt, "assumed", "the network's own"),
+        },
         notes=(
             "All digital: every die is the same, what is lost is lost in quantization. The analog front end of the "
             "audio version is not part of the network and not modelled.",

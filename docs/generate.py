@@ -33,7 +33,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Parameters and deviations": ("params", "randomness"),
     "Networks": ("network", "neurons", "connections", "surrogate", "kernels"),
     "Networks of your own": ("foreign",),
-    "Chips": ("chip", "laws", "quantization", "drift", "noise", "defects", "sites", "discovery", "deploy"),
+    "Chips": ("chip", "fitting", "noise", "discovery", "deploy"),
     "Attacks and robust training": ("attacks", "regularizers", "training", "methods", "parallel"),
     "Tasks": ("tasks",),
     "Measuring": ("evaluation", "bounds", "plotting", "report", "reproduction"),
@@ -77,9 +77,13 @@ def _chip(chip: ChipModel) -> str:
     laws = [
         [
             f"`{kind}`",
-            f"`{short(model.law)}`" + "".join(f", `{short(part)}`" for part in model.common),
-            f"follows `{model.follows}`" if model.follows else "once a core" if model.per_core else "one by one",
-            f"`{short(model.store)}`",
+            f"`{short(model.law)}`" + "".join(f", `{short(part)}`" for part in model.shared),
+            f"as `{model.shares_deviate_of}` deviates"
+            if model.shares_deviate_of
+            else "once per core"
+            if model.per_core
+            else "one by one",
+            f"`{short(model.encoding)}`",
         ]
         for kind, model in chip.kinds.items()
     ]

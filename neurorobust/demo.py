@@ -149,8 +149,8 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
         trained[label], history = train(task, chip, name, out / label, seed=seed, size=size)
         entry = {"method": name, "title": title} | training_json(history)
         say(f"{size.chips} dies of {chip.name} and {size.chips} with mismatch 0.3, {len(task.test)} test beats each …")
-        fleets[label] = evaluate(trained[label], task.test, chip, n_chips=size.chips, seed=seed + 1)
-        spread = evaluate(trained[label], task.test, mismatch(0.3), n_chips=size.chips, seed=seed + 1)
+        fleets[label] = evaluate(trained[label], task.test, chip, n_dies=size.chips, seed=seed + 1)
+        spread = evaluate(trained[label], task.test, mismatch(0.3), n_dies=size.chips, seed=seed + 1)
         entry["fleet"], entry["mismatch"] = (fleet_json(fleet, results["spec"]) for fleet in (fleets[label], spread))
         entry["programming"] = fleets[label].programming
         entry["attacks"] = attacks(trained[label], task, size, seed + 1, say)

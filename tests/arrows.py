@@ -13,12 +13,8 @@ ARROWS: dict[str, set[str]] = {
     "kernels": {"dynamics"},
     "nn": {"kernels"},
     "interop": {"kernels"},
-    "laws": {"core"},
-    "quantization": {"core"},
-    "drift": {"core"},
-    "defects": {"core"},
-    "sites": {"core"},
-    "chip": {"laws", "quantization", "drift", "defects", "sites"},
+    "chip": {"core"},
+    "fitting": {"chip"},
     "attacks": {"core"},
     "bounds": {"nn", "interop", "attacks"},
     "regularizers": {"attacks", "nn", "chip", "bounds"},
@@ -29,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "viz": {"evaluation", "io"},
     "demo": {"train", "viz", "io"},
     "reproduction": {"train", "viz", "io"},
-    "cli": {"demo", "reproduction"},
+    "cli": {"demo", "fitting", "reproduction"},
 }
 
 

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from neurorobust.chip import ChipModel, Fact, KindModel, Programmed
-from neurorobust.chip.fitting import Fitted, estimate
+from neurorobust.chip import ChipModel, KindModel, Programmed, SourcedValue
+from neurorobust.chip.spatial import Correlation, GaussianField, PerChip, PerCore, SharedComponent, Surface
+from neurorobust.chip.spreads import PowerSpread
+from neurorobust.chip.variability import Gamma, Law, LogNormal, SettingDecorrelation
 from neurorobust.core.apply import apply
 from neurorobust.core.placement import Placement
-from neurorobust.laws import Gamma, Law, LogNormal, Power, Turning
-from neurorobust.sites import Common, Correlation, PerChip, PerCore, Smooth, Surface
+from neurorobust.fitting import FitResult, analyze
 
 FILE = Path(__file__).with_name("fit_study.json")
 SEED, TABLES = 20261122, 200
@@ -35,7 +36,7 @@ class Truth:
     """
 
     law: Law
-    common: tuple[Common, ...]
+    common: tuple[SharedComponent, ...]
     expected: dict[str, float]
     chips: int = 6
     cores: int = 4
@@ -45,7 +46,7 @@ class Truth:
 
     def model(self) -> ChipModel:
         """The chip model of this truth."""
-        kinds = {self.kind: KindModel(self.law, Fact(0.1, "assumed", "made up"), common=self.common)}
+        kinds = {self.kind: KindModel(self.law, SourcedValue(0.1, "assumed", "made up"), common=self.common)}
         return ChipModel("made up", "made up", kinds, grid=self.grid)
 
 
@@ -79,7 +80,7 @@ REFERENCE = math.exp(np.log((0.01, 0.02, 0.04)).mean())
 PARTS = (Surface(0.3, "s", size=64), PerCore(0.15, "k"), PerChip(0.1, "c"))
 TRUTHS = {
     "everything": Truth(
-        Turning(LogNormal(Power(SPREAD, REFERENCE, EXPONENT, 1.0)), TURN, REFERENCE),
+        SettingDecorrelation(LogNormal(PowerSpread(SPREAD, REFERENCE, EXPONENT, 1.0)), TURN, REFERENCE),
         PARTS,
         {
             "sigma": SPREAD,
@@ -102,7 +103,7 @@ TRUTHS = {
     ),
     "a smooth field": Truth(
         LogNormal(SPREAD),
-        (Smooth(0.4, "s", length=2.5),),
+        (GaussianField(0.4, "s", length=2.5),),
         {"sigma_within": SPREAD, "field_share": 0.4},
         chips=2,
         cores=2,
@@ -121,9 +122,9 @@ TRUTHS = {
 }
 
 
-def fitted(truth: Truth, seed: int) -> Fitted:
+def fitted(truth: Truth, seed: int) -> FitResult:
     """The fit of one table."""
-    return estimate(table(truth, seed), grid=truth.grid)
+    return analyze(table(truth, seed), grid=truth.grid)
 
 
 def held(truth: Truth, seeds: range) -> dict[str, list[bool]]:
@@ -143,12 +144,12 @@ def held(truth: Truth, seeds: range) -> dict[str, list[bool]]:
 CORRELATED = {"correlation of 0.5": 0.5, "correlation of 0": 0.0}
 
 
-def two_kinds(rho: float, seed: int) -> Fitted:
+def two_kinds(rho: float, seed: int) -> FitResult:
     """The fit of two kinds whose own parts are correlated, each with a surface of its own, one turning with the
     setting; 3 chips of 2 cores."""
-    fact, names = Fact(0.1, "assumed", "made up"), ("tau_mem", "t_ref")
-    laws = LogNormal(SPREAD), Turning(LogNormal(0.1), TURN, REFERENCE)
-    kinds = {kind: KindModel(law, fact, common=(Surface(0.3, kind, size=64),)) for kind, law in zip(names, laws)}
+    fact, names = SourcedValue(0.1, "assumed", "made up"), ("tau_mem", "t_ref")
+    laws = LogNormal(SPREAD), SettingDecorrelation(LogNormal(0.1), TURN, REFERENCE)
+    kinds = {kind: KindModel(law, fact, shared=(Surface(0.3, kind, size=64),)) for kind, law in zip(names, laws)}
     model = ChipModel(
         "made up", "made up", kinds, grid=(8, 8), correlation=Correlation(names, ((1.0, rho), (rho, 1.0)))
     )
@@ -162,7 +163,7 @@ def two_kinds(rho: float, seed: int) -> Fitted:
                 pd.DataFrame(columns | {"parameter": kind, "setting": setting, "value": values[f"die.{kind}"].numpy()})
                 for kind in names
             ]
-    return estimate(pd.concat(rows, ignore_index=True), grid=(8, 8))
+    return analyze(pd.concat(rows, ignore_index=True), grid=(8, 8))
 
 
 def correlation_held(rho: float, seeds: range) -> list[bool]:

@@ -29,7 +29,7 @@ def network_and_data():
 def counted(n: int = COUNTED) -> np.ndarray:
     """Scores of n dies, of a seed that the estimates never use."""
     network, data = network_and_data()
-    return nr.evaluate(network, data, nr.mismatch(LEVEL), n_chips=n, seed=COUNTING_SEED).score
+    return nr.evaluate(network, data, nr.mismatch(LEVEL), n_dies=n, seed=COUNTING_SEED).score
 
 
 def estimated(spec: float, seed: int):

@@ -17,10 +17,10 @@ import torch
 from scipy import stats
 
 import chipmodels
-from neurorobust.chip import Chip, ChipModel, Programmed
+from neurorobust.chip import ChipModel, Die, Programmed
+from neurorobust.chip.spatial import quadratic
+from neurorobust.chip.variability import LogNormal
 from neurorobust.core.placement import Placement
-from neurorobust.laws import LogNormal
-from neurorobust.sites import quadratic
 
 FILE = Path(__file__).with_name("silicon.json")
 Z = 2.5758  # 99 % of a normal distribution
@@ -42,7 +42,7 @@ def core(n: int, synapses: int) -> Programmed:
     return Programmed(values, {}, Placement({"n": torch.zeros(n, dtype=torch.long)}, masks=masks), [])
 
 
-def arrays(die: Chip, how: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def arrays(die: Die, how: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slow weights (12, 256) and fast weights (256,), V, and time constants (10, 256), s, of one core.
 
     The model's spreads are those of the arrays, recording included. ``how`` makes a wrong die: ``"fresh"`` draws anew
@@ -99,7 +99,7 @@ def surfaces(rank: float, rest: float, slow: float, fast: float) -> float:
     return float(np.arctanh(np.clip((whole - own * np.sqrt(1 - slow)) / np.sqrt(slow * fast), -0.99, 0.99)))
 
 
-def dynapse2(die: Chip, rng: np.random.Generator, how: str = "") -> Statistics:
+def dynapse2(die: Die, rng: np.random.Generator, how: str = "") -> Statistics:
     """Every statistic of one core."""
     slow, fast, tau = arrays(die, how)
     means, spreads = slow.mean(1), slow.std(1, ddof=1)
@@ -126,7 +126,7 @@ def dynapse2(die: Chip, rng: np.random.Generator, how: str = "") -> Statistics:
     }
 
 
-def braindrop(die: Chip, rng: np.random.Generator, how: str = "") -> Statistics:
+def braindrop(die: Die, rng: np.random.Generator, how: str = "") -> Statistics:
     """Which of 64 × 64 neurons fire without input: correlation with neighbours and with neurons four apart."""
     u = die.map("bias")[0].numpy()
     fires = np.where(u > np.quantile(u, 0.44), 1.0, -1.0)  # 59.5 % and 52 % do
@@ -155,7 +155,7 @@ WRONG: Mapping[str, tuple[ChipModel, str, tuple[str, ...]]] = {
         ("weight: CV at 7.5 mV", "weight: exponent of the spread"),
     ),
     "no spatial part": (
-        changed(DYNAPSE2, "weight", common=()),
+        changed(DYNAPSE2, "weight", shared=()),
         "",
         ("weight: share of the surface",),
     ),
@@ -163,7 +163,7 @@ WRONG: Mapping[str, tuple[ChipModel, str, tuple[str, ...]]] = {
     "a fresh draw for each setting": (DYNAPSE2, "fresh", ("weight: frozen share", "tau_mem: frozen share")),
     "no outliers": (changed(DYNAPSE2, "tau_mem", law=LogNormal.from_cv(0.08)), "", ("tau_mem: CV",)),
     "no field": (
-        changed(BRAINDROP, "bias", common=()),
+        changed(BRAINDROP, "bias", shared=()),
         "",
         ("bias: correlation of neighbours", "bias: correlation four apart"),
     ),

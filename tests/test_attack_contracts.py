@@ -19,15 +19,15 @@ import neurorobust.attacks
 import neurorobust.regularizers
 from neurorobust._util.randomness import generator as keyed_generator
 from neurorobust.attacks import APGD, PGA, Attack, Ball, L2Ball, Suite, thorough
-from neurorobust.chip import ChipModel, Fact, Fixed, KindModel, mismatch
+from neurorobust.chip import ChipModel, Fixed, KindModel, SourcedValue, mismatch
+from neurorobust.chip.encodings import SignedPair, Uniform
+from neurorobust.chip.variability import Exact
 from neurorobust.core.apply import apply
 from neurorobust.core.params import KINDS, SIGNED, kind_of
 from neurorobust.core.placement import expand
 from neurorobust.core.run import nominal
 from neurorobust.evaluation import random_search, worst_case
-from neurorobust.laws import Exact
 from neurorobust.nn.network import placement_of
-from neurorobust.quantization import SignedPair, Uniform
 from neurorobust.regularizers import (
     ABCD,
     AWP,
@@ -75,12 +75,12 @@ def adversarial(beta: float):
 
 
 RECURRENT = "hidden.recurrent.weight"
-EXACT = KindModel(Exact(), Fact(0.0, "assumed", "computed"))
+EXACT = KindModel(Exact(), SourcedValue(0.0, "assumed", "computed"))
 COARSE = ChipModel(
     "coarse",
     "weights in steps of 0.4",
     {kind: EXACT for kind in ("bias", "tau_mem", "tau_adapt", "adaptation", "v_threshold")}
-    | {"weight": replace(EXACT, store=Fixed(Uniform(8, 0.4)))},
+    | {"weight": replace(EXACT, encoding=Fixed(Uniform(8, 0.4)))},
 )
 BALL, CHIP = Ball.uniform(0.1), mismatch(0.1)
 WAYS = {

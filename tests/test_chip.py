@@ -21,19 +21,19 @@ from scipy import stats
 import chipmodels
 import neurorobust as nr
 from chipmodels.dynapse2 import SLOW_WEIGHT
-from neurorobust.chip import ChipModel, Fact, KindModel, Limits, installed
+from neurorobust.chip import ChipModel, KindModel, Limits, SourcedValue, installed
+from neurorobust.chip.encodings import MaskCodebook
+from neurorobust.chip.variability import LogNormal
 from neurorobust.core.apply import apply
 from neurorobust.core.placement import HOST, expand
 from neurorobust.core.run import nominal
-from neurorobust.laws import LogNormal
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.network import Network, placement_of
 from neurorobust.nn.neurons import LeakyIntegrator, Lif
-from neurorobust.quantization import MaskCodebook
 
 DYNAPSE2 = chipmodels.load("dynapse2")
 # Without the gradient: every u is a site's own.
-SCATTERED = replace(DYNAPSE2, kinds={kind: replace(model, common=()) for kind, model in DYNAPSE2.kinds.items()})
+SCATTERED = replace(DYNAPSE2, kinds={kind: replace(model, shared=()) for kind, model in DYNAPSE2.kinds.items()})
 ALARM = 1e-6  # false-alarm rate of each distribution test here; the seeds are fixed, so it is paid once
 CORE = [0, 0, 0, 1, 1, 1, 1]
 
@@ -429,7 +429,7 @@ def test_dynapse2_has_the_facts_of_the_literature():
         "tau_mem": (0.08, "measured"),
         "r": (0.08, "measured"),
     } | {kind: (0.1, "coded") for kind in ("tau_syn", "tau_adapt", "adaptation", "v_threshold", "t_ref", "bias")}
-    assert kinds["weight"].store.bits == 4
+    assert kinds["weight"].encoding.bits == 4
     assert {kind for kind, model in kinds.items() if model.per_core} == set(kinds) - {"weight"}
     assert DYNAPSE2.version == 2
 
@@ -468,9 +468,12 @@ def test_an_unknown_chip_names_the_known_ones():
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: Fact(0.1, "guessed", "me"), "guessed"),
-        (lambda: Fact(0.1, "measured", ""), "needs one"),
-        (lambda: ChipModel("x", "X", {"colour": KindModel(LogNormal(0.1), Fact(0.1, "assumed", "me"))}), "colour"),
+        (lambda: SourcedValue(0.1, "guessed", "me"), "guessed"),
+        (lambda: SourcedValue(0.1, "measured", ""), "needs one"),
+        (
+            lambda: ChipModel("x", "X", {"colour": KindModel(LogNormal(0.1), SourcedValue(0.1, "assumed", "me"))}),
+            "colour",
+        ),
     ],
 )
 def test_a_chip_model_without_provenance_is_refused(build, words):
@@ -479,7 +482,7 @@ def test_a_chip_model_without_provenance_is_refused(build, words):
         build()
 
 
-FACT = Fact(0.1, "assumed", "made up")
+FACT = SourcedValue(0.1, "assumed", "made up")
 KIND = KindModel(LogNormal(0.1), FACT)
 
 
@@ -492,14 +495,14 @@ KIND = KindModel(LogNormal(0.1), FACT)
         (lambda: ChipModel("a", "b", {"v_leak": KIND}), ValueError, "chip a: v_leak: LogNormal: got kind 'v_leak'"),
         (lambda: ChipModel("a", "b", {"weight": KIND}, grid=(0, 3)), ValueError, "grid: got 0"),
         (lambda: KindModel("lognormal", FACT), TypeError, "law: got 'lognormal'; expected a law"),
-        (lambda: KindModel(LogNormal(0.1), 0.1), TypeError, "cv: got 0.1; expected a Fact"),
-        (lambda: KindModel(LogNormal(0.1), Fact(-0.1, "assumed", "x")), ValueError, "cv: got -0.1"),
+        (lambda: KindModel(LogNormal(0.1), 0.1), TypeError, "cv: got 0.1; expected a SourcedValue"),
+        (lambda: KindModel(LogNormal(0.1), SourcedValue(-0.1, "assumed", "x")), ValueError, "cv: got -0.1"),
         (lambda: KindModel(LogNormal(-0.1), FACT), ValueError, "sigma: got -0.1"),
         (lambda: KindModel(LogNormal(0.1), FACT, range=(0, 1)), TypeError, "range: got"),
-        (lambda: KindModel(LogNormal(0.1), FACT, store=8), TypeError, "store: got 8"),
-        (lambda: KindModel(LogNormal(0.1), FACT, common=(0.3,)), TypeError, "common: got 0.3"),
-        (lambda: Fact("0.1", "assumed", "x"), TypeError, "value: got '0.1'"),
-        (lambda: Fact(float("nan"), "assumed", "x"), ValueError, "value: got nan"),
+        (lambda: KindModel(LogNormal(0.1), FACT, encoding=8), TypeError, "encoding: got 8"),
+        (lambda: KindModel(LogNormal(0.1), FACT, shared=(0.3,)), TypeError, "common: got 0.3"),
+        (lambda: SourcedValue("0.1", "assumed", "x"), TypeError, "value: got '0.1'"),
+        (lambda: SourcedValue(float("nan"), "assumed", "x"), ValueError, "value: got nan"),
         (lambda: Limits(cores=-1, source="x"), ValueError, "cores: got -1"),
         (lambda: Limits(fan_in=6.5, source="x"), TypeError, "fan_in: got 6.5"),
     ],

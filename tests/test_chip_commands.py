@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 import chipmodels
 from neurorobust.chip import compare, draw_model, numbers
+from neurorobust.chip.variability import Outliers
 from neurorobust.cli import app
-from neurorobust.laws import Outliers
 
 
 def run(*words: str) -> str:

@@ -64,7 +64,7 @@ def test_an_unrolled_kernel_is_the_same_connection(dims, channels, size, stride,
     weight = draw(seed, 2, channels, *(size,) * dims)
     mask = draw(seed + 1, *weight.shape) > -0.5
     conv = (Conv1d, Conv2d)[dims - 1](weight, shape, draw(seed + 2, 2), mask, stride=stride, padding=padding)
-    makers = conv.kernels()
+    makers = conv.convolutions()
     x = draw(seed + 3, 3, 2, conv.n_in)
     expected = conv(x, DT)
     values = {"weight": makers["weight"](), "bias": makers["bias"]()}
@@ -97,10 +97,10 @@ def test_on_a_spiking_chip_every_synapse_deviates_by_itself(name, delayed):
         die = apply(programmed.params, delta, programmed.placement)
         twin = apply(reference.params, expected, reference.placement)
         torch.testing.assert_close(run(conv_network, die, x), run(same, twin, x), rtol=1e-9, atol=1e-12)
-    score = [nr.evaluate(each, data(conv.n_in), chip, n_chips=2).score for each in (conv_network, same)]
+    score = [nr.evaluate(each, data(conv.n_in), chip, n_dies=2).score for each in (conv_network, same)]
     assert np.array_equal(*score)
     if name in ("dynapse2", "brainscales2"):
-        index = conv.kernels()["weight"]()
+        index = conv.convolutions()["weight"]()
         shared = delta[inside][index == int(index[index >= 0][0])]
         assert len(set(shared.abs().tolist())) == len(shared) > 1
 
@@ -129,7 +129,7 @@ def test_a_crossbar_holds_the_kernel_once(name):
     delta = die.deviations(programmed)["hidden.input.weight"]
     assert delta.shape == conv.weight.shape
     assert torch.equal(delta.reshape(3, 18), die.deviations(reference)["hidden.input.weight"])
-    result = nr.evaluate(net, data(conv.n_in), chip, n_chips=2)
+    result = nr.evaluate(net, data(conv.n_in), chip, n_dies=2)
     assert result.score.shape == (2,)
 
 
@@ -143,13 +143,13 @@ def test_defects_and_read_noise_reach_convolutions():
     assert broken["hidden.input.weight"].shape == (conv.n_out, conv.n_in)
     assert broken["hidden.v_threshold"].shape == (conv.n_out,)
     noisy = chip.with_noise(nr.noise.Read(0.2), nr.noise.Membrane(0.1))
-    assert nr.evaluate(net, data(conv.n_in), noisy, n_chips=2).score.shape == (2,)
+    assert nr.evaluate(net, data(conv.n_in), noisy, n_dies=2).score.shape == (2,)
     pcm = chipmodels.load("pcm").with_defects(nr.chip.BadSynapses(0.3))
     programmed = pcm.program(nominal(net), placement_of(net))
     assert pcm.fabricate([0], 0)[0].broken(programmed)["hidden.input.weight"].shape == conv.weight.shape
     digital = chipmodels.load("pcm").with_defects(nr.chip.DeadNeurons(0.3))
     with pytest.raises(ValueError, match="computed digitally beside the array"):
-        nr.evaluate(net, data(conv.n_in), digital, n_chips=1)
+        nr.evaluate(net, data(conv.n_in), digital, n_dies=1)
 
 
 @pytest.mark.parametrize("name", ["dynapse2", "pcm"])
@@ -187,7 +187,7 @@ def test_training_for_a_chip_sees_every_unrolled_synapse(how):
         found.append((total.detach(), params["hidden.input.weight"].grad))
     (one, shared), (two, every) = found
     torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
-    index = conv.kernels()["weight"]()
+    index = conv.convolutions()["weight"]()
     summed = torch.zeros(conv.weight.numel(), dtype=torch.float64)
     summed.index_add_(0, index[index >= 0], every[index >= 0])
     torch.testing.assert_close(shared.reshape(-1), summed, rtol=1e-7, atol=1e-10)

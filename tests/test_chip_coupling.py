@@ -11,18 +11,18 @@ from conftest import DT, draw, events
 
 import chipmodels
 import neurorobust as nr
-from neurorobust.chip import ChipModel, Fact, KindModel
-from neurorobust.laws import Exact, LogNormal, Normal
+from neurorobust.chip import ChipModel, KindModel, SourcedValue
+from neurorobust.chip.variability import Exact, LogNormal, Normal
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.network import Network, placement_of
 from neurorobust.nn.neurons import Lif
 
 DPI = {
-    "weight": KindModel(Normal(0.1), Fact(0.1, "assumed", "made up")),
-    "bias": KindModel(Normal(0.1), Fact(0.1, "assumed", "made up")),
-    "tau_mem": KindModel(LogNormal(0.2), Fact(0.2, "assumed", "made up")),
-    "v_threshold": KindModel(LogNormal(0.1), Fact(0.1, "assumed", "made up")),
-    "r": KindModel(Exact(), Fact(0.0, "assumed", "made up"), derived={"tau_mem": 1.0}),
+    "weight": KindModel(Normal(0.1), SourcedValue(0.1, "assumed", "made up")),
+    "bias": KindModel(Normal(0.1), SourcedValue(0.1, "assumed", "made up")),
+    "tau_mem": KindModel(LogNormal(0.2), SourcedValue(0.2, "assumed", "made up")),
+    "v_threshold": KindModel(LogNormal(0.1), SourcedValue(0.1, "assumed", "made up")),
+    "r": KindModel(Exact(), SourcedValue(0.0, "assumed", "made up"), derived={"tau_mem": 1.0}),
 }
 
 

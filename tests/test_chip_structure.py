@@ -9,10 +9,20 @@ import pytest
 import torch
 from scipy import stats
 
-from neurorobust.chip import ChipModel, Fact, KindModel, Limits, draw
+from neurorobust.chip import ChipModel, KindModel, Limits, SourcedValue, draw
+from neurorobust.chip.spatial import (
+    Correlation,
+    GaussianField,
+    PerChip,
+    PerCore,
+    PerNeuron,
+    Structure,
+    Surface,
+    normals,
+    quadratic,
+)
+from neurorobust.chip.variability import LogNormal
 from neurorobust.core.placement import HOST, Placement
-from neurorobust.laws import LogNormal
-from neurorobust.sites import Correlation, PerChip, PerCore, PerNeuron, Smooth, Structure, Surface, normals, quadratic
 
 ALARM = 1e-6  # false-alarm rate of each distribution test here; the seeds are fixed, so it is paid once
 CORES = torch.arange(2).repeat_interleave(256)
@@ -32,7 +42,7 @@ def die(structure, serial=0, n_in=2, cores=CORES):
     return normals(values, placement, seed=3, serial=serial, structure=structure)
 
 
-@pytest.mark.parametrize("part", [PerChip(0.5, "x"), PerCore(0.5, "x"), Smooth(0.5, "x", length=3.0)], ids=repr)
+@pytest.mark.parametrize("part", [PerChip(0.5, "x"), PerCore(0.5, "x"), GaussianField(0.5, "x", length=3.0)], ids=repr)
 def test_a_common_part_is_standard_normal(part):
     """One site over 2000 dies, KS with false alarm 1e-6."""
     one = [part.draw(np.array([3, k], dtype=np.uint64), 0, 16, np.array([37]))[0] for k in range(2000)]
@@ -81,7 +91,7 @@ def test_a_surface_is_quadratic_on_every_core():
 
 def test_a_smooth_field_correlates_as_it_says():
     """Over 300 dies: neighbours, 4 and 10 apart against the closed form, which is near exp(−d²/2ℓ²)."""
-    field, neuron = Smooth(1.0, "f", length=3.7), np.arange(11)
+    field, neuron = GaussianField(1.0, "f", length=3.7), np.arange(11)
     rows = np.stack([field.draw(np.array([1, k], dtype=np.uint64), 0, 64, neuron) for k in range(300)])
     for apart in (1, 4, 10):
         found = (rows[:, 0] * rows[:, apart]).mean()
@@ -117,7 +127,7 @@ def test_the_host_and_absent_synapses_have_no_common_part():
 
 
 def model(**changed):
-    kinds = {kind: KindModel(LogNormal(0.1), Fact(0.1, "assumed", "me")) for kind in ("tau_mem", "v_threshold")}
+    kinds = {kind: KindModel(LogNormal(0.1), SourcedValue(0.1, "assumed", "me")) for kind in ("tau_mem", "v_threshold")}
     return ChipModel("x", "X", kinds, **changed)
 
 
@@ -127,7 +137,7 @@ def model(**changed):
         (lambda: Surface(1.5, "g"), "at most 1"),
         (lambda: Surface(-0.1, "g"), "share"),
         (lambda: Surface(0.1, ""), "needs one"),
-        (lambda: Smooth(0.1, "g", length=0.0), "length"),
+        (lambda: GaussianField(0.1, "g", length=0.0), "length"),
         (lambda: Structure({"weight": (PerChip(0.6, "a"), PerCore(0.6, "b"))}), "add up to 1.2"),
         (lambda: Correlation(("tau_mem", "weight"), ((1.0, 0.0), (0.0, 1.0))), "'weight' does not exist"),
         (lambda: Correlation(("tau_mem", "r"), ((1.0, 1.5), (1.5, 1.0))), "not positive definite"),

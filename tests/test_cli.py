@@ -100,7 +100,7 @@ def refused(ran: Ran, *words):
 @pytest.mark.parametrize("chosen", [("--chip", "dynapse2"), ("--mismatch", "0.3")], ids=["chip", "mismatch"])
 def test_evaluate_json(chosen, robust):
     """Exactly the keys of the issue; the figures are those of the dies listed, and of `nr.evaluate` on that seed."""
-    ran = cli("evaluate", robust, *chosen, "--chips", 4, "--seed", 7, "--spec", 0.5, "--json")
+    ran = cli("evaluate", robust, *chosen, "--dies", 4, "--seed", 7, "--spec", 0.5, "--json")
     assert ran.code == 0
     found = strict(ran.out)
     jsonschema.validate(found, evaluation(4, mismatch=chosen[0] == "--mismatch"))
@@ -110,7 +110,7 @@ def test_evaluate_json(chosen, robust):
     assert found["yield"]["fraction"] == (dies >= 0.5).mean()
     assert np.mean(found["recall"]) == pytest.approx(found["mean"])
     chip = chipmodels.load("dynapse2") if chosen[0] == "--chip" else nr.mismatch(0.3)
-    again = nr.evaluate(nr.load(robust)[0], beats().test, chip, n_chips=4, seed=7)
+    again = nr.evaluate(nr.load(robust)[0], beats().test, chip, n_dies=4, seed=7)
     assert again.balanced_accuracy.tolist() == found["balanced_accuracy"]
     assert again.accuracy.tolist() == found["accuracy"]
     assert again.nominal == found["nominal"]
@@ -118,7 +118,7 @@ def test_evaluate_json(chosen, robust):
 
 def test_one_die_is_valid_json(robust):
     """A single die has no standard deviation and no interval: null, not NaN."""
-    found = strict(cli("evaluate", robust, "--chip", "dynapse2", "--chips", 1, "--json").out)
+    found = strict(cli("evaluate", robust, "--chip", "dynapse2", "--dies", 1, "--json").out)
     assert (found["std"], found["ci95"]) == (None, [None, None])
 
 
@@ -184,11 +184,11 @@ def test_train_json_and_what_it_writes(tmp_path):
 
 def test_conditions_reach_the_dies(robust):
     """Bits, dead neurons and noise on the command line are those of the library."""
-    words = ("--chip", "dynapse2", "--chips", 2, "--seed", 3, "--bits", 3, "--dead", 0.3, "--noise", 0.2)
+    words = ("--chip", "dynapse2", "--dies", 2, "--seed", 3, "--bits", 3, "--dead", 0.3, "--noise", 0.2)
     found = strict(cli("evaluate", robust, *words, "--json").out)
     chip = chipmodels.load("dynapse2").with_bits(3).with_defects(nr.chip.DeadNeurons(0.3))
     chip = chip.with_noise(nr.noise.Membrane(0.2))
-    again = nr.evaluate(nr.load(robust)[0], beats().test, chip, n_chips=2, seed=3)
+    again = nr.evaluate(nr.load(robust)[0], beats().test, chip, n_dies=2, seed=3)
     assert found["mean"] == again.mean
     ran = cli("evaluate", robust, "--chip", "dynapse2", "--after", "1 year")
     assert ran.code == 2
@@ -196,7 +196,7 @@ def test_conditions_reach_the_dies(robust):
 
 
 @pytest.mark.parametrize("seconds", [19.0, 600.0])
-@pytest.mark.parametrize("command", [("evaluate", "--mismatch", "0.1", "--chips", 1), ("attack", "--samples", 10)])
+@pytest.mark.parametrize("command", [("evaluate", "--mismatch", "0.1", "--dies", 1), ("attack", "--samples", 10)])
 def test_the_cost_comes_first(command, seconds, robust):
     """More than 20 s is announced on stderr, with --json too; less is not."""
     name = "estimate_evaluate" if command[0] == "evaluate" else "estimate_worst_case"
@@ -221,7 +221,7 @@ def test_a_silent_network_is_named(robust, tmp_path):
         if name.startswith("readout.") and name.endswith(("weight", "bias")):
             value.data.zero_()
     nr.save(network, tmp_path / "m", info)
-    ran = cli("evaluate", tmp_path / "m", "--mismatch", "0.1", "--chips", 1, "--json")
+    ran = cli("evaluate", tmp_path / "m", "--mismatch", "0.1", "--dies", 1, "--json")
     assert strict(ran.out)["nominal"] == 0.5
     assert f"The network predicts '{beats().classes[0]}' for every sample" in " ".join(ran.err.split())
 
@@ -240,7 +240,7 @@ def test_lists_as_json():
 
 def test_people_get_a_table(robust):
     """Without --json: the figures on stdout, in words."""
-    ran = cli("evaluate", robust, "--chip", "dynapse2", "--chips", 3)
+    ran = cli("evaluate", robust, "--chip", "dynapse2", "--dies", 3)
     assert ran.code == 0
     assert all(word in ran.out for word in ("nominal", "programmed", "mean", "min", "yield at 0.9", "recall", "host"))
     ran = cli("attack", robust, "--samples", 10, "--steps", 1)
@@ -319,7 +319,7 @@ def test_every_command_speaks_json(path):
         (["attack", "MODEL", "--suite", "thorough", "--loss", "hinge", "--samples", "10", "--steps", "1"], ["'hinge'"]),
         (["attack", "MODEL", "--suite", "strong-1", "--steps", "1", "--samples", "10"], ["strong-1", "--steps"]),
         (["attack", "MODEL", "--samples", "1"], ["class", "two"]),
-        (["evaluate", "MODEL", "--chip", "dynapse2", "--chips", "1", "--seed", str(2**70)], ["seed", 2**70]),
+        (["evaluate", "MODEL", "--chip", "dynapse2", "--dies", "1", "--seed", str(2**70)], ["seed", 2**70]),
         (["report", "nowhere"], ["'nowhere'", "results.json", "neurorobust demo"]),
         (["train", "--out", "file/below"], ["file/below", "cannot write"]),
         (["demo", "--quick", "--out", "file/below"], ["file/below", "cannot write"]),
@@ -337,7 +337,7 @@ def test_bad_input_gives_one_line(arguments, words, robust, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["evaluate", "m", "--chip", "dynapse2", "--chips", "0"], "--chips"),
+        (["evaluate", "m", "--chip", "dynapse2", "--dies", "0"], "--dies"),
         (["evaluate", "m", "--chip", "dynapse2", "--seed", "-1"], "--seed"),
         (["evaluate", "m", "--mismatch", "-0.1"], "--mismatch"),
         (["evaluate", "m", "--mismatch", "much"], "--mismatch"),

@@ -13,12 +13,12 @@ from placed import placed
 
 import chipmodels
 import neurorobust as nr
-from neurorobust.chip import BadSynapses, Chip, DeadNeurons, StuckDevices
+from neurorobust.chip import BadSynapses, DeadNeurons, Die, StuckDevices
+from neurorobust.chip.defects import Clustered
 from neurorobust.core.apply import apply
 from neurorobust.core.noise import Jitter, Membrane, Noise, Place, Read, SpikeLoss, jitter, together
 from neurorobust.core.placement import HOST
 from neurorobust.core.run import nominal, run
-from neurorobust.defects import Clustered
 from neurorobust.nn.connections import Conv1d, Linear
 from neurorobust.nn.network import Network, placement_of
 from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
@@ -151,7 +151,7 @@ def test_sources_draw_what_they_say_and_add_up():
     none = NOTHING.with_noise(Membrane(0.0), SpikeLoss(0.0), Jitter(0.0), Read(0.0))
     network, data = tiny(), events(3, 10)
     assert np.array_equal(
-        nr.evaluate(network, data, none, n_chips=2).score, nr.evaluate(network, data, NOTHING, n_chips=2).score
+        nr.evaluate(network, data, none, n_dies=2).score, nr.evaluate(network, data, NOTHING, n_dies=2).score
     )
 
 
@@ -172,14 +172,14 @@ def test_noise_of_dies_is_theirs():
     scores; on the host there is none."""
     network, data = recurrent(), events(4, 40)
     noisy = NOTHING.with_noise(Membrane(0.3), SpikeLoss(0.2), Read(0.1))
-    four = nr.evaluate(network, data, noisy, n_chips=4, seed=2)
-    two = nr.evaluate(network, data, noisy, n_chips=2, seed=2)
+    four = nr.evaluate(network, data, noisy, n_dies=4, seed=2)
+    two = nr.evaluate(network, data, noisy, n_dies=2, seed=2)
     assert np.array_equal(four.score[:2], two.score)
     assert four.chip == "mismatch 0, Membrane 0.3, SpikeLoss 0.2, Read 0.1"
     assert len(set(four.accuracy.tolist())) > 1
     for layer in network.layers().values():
         layer.core.fill_(HOST)
-    on_host = nr.evaluate(network, data, NOTHING.with_noise(Membrane(0.3)), n_chips=2, seed=2)
+    on_host = nr.evaluate(network, data, NOTHING.with_noise(Membrane(0.3)), n_dies=2, seed=2)
     assert (on_host.score == on_host.nominal).all()
 
 
@@ -214,7 +214,7 @@ def test_a_dead_neuron_is_never_heard_and_stays_dead():
     small = placed([0] * 20)
     fewer = die.broken(programmed_on(chip, small))["hidden.v_threshold"]
     assert torch.equal(fewer, dead[:20])
-    result = nr.evaluate(network, events(5, 6), chip.with_defects(DeadNeurons(1.0)), n_chips=2)
+    result = nr.evaluate(network, events(5, 6), chip.with_defects(DeadNeurons(1.0)), n_dies=2)
     assert (result.score == 0.5).all()
 
 
@@ -284,10 +284,10 @@ def test_a_die_with_defects_is_saved_with_them(tmp_path):
     broken = chip.with_defects(DeadNeurons(0.2))
     die = broken.fabricate([3], 1)[0]
     path = die.save(tmp_path / "die.json")
-    assert Chip.load(path, broken) == die
+    assert Die.load(path, broken) == die
     for model in (chip, chip.with_defects(DeadNeurons(0.3))):
         with pytest.raises(ValueError, match=r"has defects DeadNeurons\(pattern=0\.2.*with_defects"):
-            Chip.load(path, model)
+            Die.load(path, model)
 
 
 # ---- time, reading, bits
@@ -305,10 +305,10 @@ def test_a_chip_at_a_time_is_its_dies_at_that_time():
     assert all(torch.equal(value, aged[name]) for name, value in die.deviations(programmed).items())
     assert later.label == "pcm at 30 days"
     assert chip.at("1 year").label == "pcm at 1 year"
-    result = nr.evaluate(network, data, later, n_chips=2, seed=2)
+    result = nr.evaluate(network, data, later, n_dies=2, seed=2)
     for k, score in enumerate(result.score):
         die = later.fabricate([k], 2)[0]
-        params = apply(programmed.params, die.read(programmed), programmed.placement)
+        params = apply(programmed.params, die.deviations(programmed), programmed.placement)
         predicted = run(network, params, data.x).argmax(1)
         assert score == pytest.approx(
             np.mean([float((predicted == data.y)[data.y == c].double().mean()) for c in (0, 1)])
@@ -335,13 +335,13 @@ def test_a_reading_departs_from_the_die_by_its_read_noise(name):
     for goal, normals in ((low + target, active), (low, idle)):
         relative = cell.device.reading.sigma(cell.device.program(goal, normals[0]) / cell.device.g_max, 0.0)
         variance += (relative * cell.device.at(goal, normals, 0.0)).square()
-    readings = torch.stack([die.read(programmed, occasion)[name] for occasion in range(400)])
-    still = die.deviations(programmed)[name]
+    readings = torch.stack([die.deviations(programmed, occasion)[name] for occasion in range(400)])
+    still = die.deviate(die.draws(programmed), programmed)[name]
     sample = ((readings - still) * target / variance.sqrt())[:, 0, :15]
     assert (sample.mean(0).abs() < 5 / math.sqrt(400)).all()
     assert ((sample.std(0) - 1).abs() < 5 / math.sqrt(800)).all()
     assert not torch.equal(readings[0], readings[1])
-    assert torch.equal(readings[0], die.read(programmed, 0)[name])
+    assert torch.equal(readings[0], die.deviations(programmed, 0)[name])
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -364,7 +364,7 @@ def test_weights_of_so_many_bits(bits):
     if bits == 2:
         masks = programmed_on(chipmodels.load("dynapse2").with_bits(2), network)
         assert len(masks.report[0]["currents_A"]) == 2
-        with pytest.raises(ValueError, match="dynapse1: holds weights as Multiples, which has no bits"):
+        with pytest.raises(ValueError, match="dynapse1: holds weights as SynapseCounts, which has no bits"):
             chipmodels.load("dynapse1").with_bits(4)
 
 
@@ -374,7 +374,7 @@ def test_everything_at_once_composes_in_any_order():
     one = chip.with_bits(4).at("1 day").with_defects(DeadNeurons(0.1)).with_noise(Membrane(0.1))
     two = chip.with_noise(Membrane(0.1)).with_defects(DeadNeurons(0.1)).with_bits(4).at("1 day")
     assert one.label == two.label == "pcm with 4-bit weights at 1 day, Membrane 0.1, DeadNeurons 0.1"
-    a, b = (nr.evaluate(network, data, each, n_chips=2, seed=0) for each in (one, two))
+    a, b = (nr.evaluate(network, data, each, n_dies=2, seed=0) for each in (one, two))
     assert np.array_equal(a.score, b.score)
     assert {part["what"] for part in nr.chip.card(one)["defects"]} == {"DeadNeurons"}
     ball = nr.Ball.from_chip(one, programmed_on(one, network), sigmas=3)
@@ -491,7 +491,7 @@ def test_declared_noise_and_defects_say_where_they_come_from():
     rows = list(nr.chip.numbers(chip))
     assert ("noise.SpikeLoss", "0.5", "published", "a paper") in rows
     assert ("defects.DeadNeurons", "0.5", "measured", "a wafer") in rows
-    assert nr.evaluate(recurrent(), events(8, 20), chip, n_chips=2).chip == "ideal, SpikeLoss 0.5, DeadNeurons 0.5"
+    assert nr.evaluate(recurrent(), events(8, 20), chip, n_dies=2).chip == "ideal, SpikeLoss 0.5, DeadNeurons 0.5"
 
 
 def test_a_synaptic_layer_takes_noise_like_any_other():
@@ -501,6 +501,6 @@ def test_a_synaptic_layer_takes_noise_like_any_other():
     )
     network, data = Network({"hidden": hidden, "readout": opposed(6)}, DT), events(9, 60)
     noisy = NOTHING.with_noise(Membrane(5.0))
-    one, two = (nr.evaluate(network, data, noisy, n_chips=2, seed=1) for _ in range(2))
+    one, two = (nr.evaluate(network, data, noisy, n_dies=2, seed=1) for _ in range(2))
     assert np.array_equal(one.score, two.score)
     assert (one.score != one.nominal).any()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from neurorobust.defects import Clustered, Scattered, stuck, unheard
+from neurorobust.chip.defects import Clustered, Scattered
 
 SIGMAS = 5.0  # every bound below; the false alarm of one figure is 6e-7
 
@@ -61,24 +61,6 @@ def test_clustered_defects_lie_together():
         assert abs(found.double().mean().item() - p) <= SIGMAS * math.sqrt(p * (1 - p) / 4000)
 
 
-def test_stuck_values_stay_and_learn_nothing():
-    """Values at broken sites are the given ones, one or each its own; the gradient reaches the others alone."""
-    values, broken = draw(0, 3, 4).requires_grad_(), draw(1, 3, 4) < 0
-    held = stuck(values, broken, 0.7)
-    assert torch.equal(held[broken], torch.full_like(held[broken], 0.7)) and torch.equal(held[~broken], values[~broken])
-    assert torch.equal(torch.autograd.grad(held.sum(), values)[0], (~broken).double())
-    rails = torch.where(draw(2, 3, 4) < 0, 0.0, 1.0)
-    assert torch.equal(stuck(values, broken, rails)[broken], rails[broken].double())
-
-
-@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 2, 2)])
-def test_dead_neurons_are_not_heard(shape):
-    """What a layer makes of its input does not depend on dead neurons, and is otherwise as it was."""
-    weight, dead = draw(0, *shape), torch.tensor([True, False, False, True, False])
-    quiet = unheard(weight, dead)
-    assert torch.equal(quiet[:, ~dead], weight[:, ~dead]) and not quiet[:, dead].any()
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -87,10 +69,6 @@ def test_dead_neurons_are_not_heard(shape):
         (lambda: Clustered(-0.1, 1.0), "fraction: got -0.1"),
         (lambda: Clustered(0.1, 0.0), "length: got 0.0"),
         (lambda: Clustered(0.1, 1.0).hits(torch.zeros(4)), r"u: got shape \(4,\)"),
-        (lambda: stuck(torch.zeros(3), torch.zeros(2, dtype=torch.bool), 0.0), r"broken: got torch.bool of shape \(2,"),
-        (lambda: stuck(torch.zeros(3), torch.zeros(3), 0.0), "broken: got torch.float32"),
-        (lambda: unheard(torch.zeros(2, 3), torch.zeros(2, dtype=torch.bool)), "one for each neuron that is read"),
-        (lambda: unheard(torch.zeros(3), torch.zeros(3, dtype=torch.bool)), "dead: got"),
     ],
 )
 def test_what_no_defect_can_be_is_refused(wrong, message):

@@ -79,9 +79,7 @@ def test_commands_repeat_its_numbers(label, folder, results):
     entry = results["networks"][label]
     n, seed = results["chips"], results["seed"] + 1
     for chosen, name in ((("--chip", "dynapse2"), "fleet"), (("--mismatch", 0.3), "mismatch")):
-        ran = cli(
-            "evaluate", folder / label, *chosen, "--chips", n, "--seed", seed, "--spec", results["spec"], "--json"
-        )
+        ran = cli("evaluate", folder / label, *chosen, "--dies", n, "--seed", seed, "--spec", results["spec"], "--json")
         assert json.loads(ran.out) == entry[name]
     for suite, found in entry["attacks"].items():
         more = ["--steps", 2, "--restarts", 1] if suite == "thorough" else []

@@ -88,7 +88,7 @@ def test_the_ten_lines_of_the_readme_run(tmp_path):
     small = {
         "n_hidden=128": "n_hidden=4",
         "epochs=80": "epochs=1",
-        "n_chips=100": "n_chips=2",
+        "n_dies=100": "n_dies=2",
         'out="runs/mine", schedule=nr.Schedule(batch_size=25)': "schedule=nr.Schedule(batch_size=1000)",
         "nr.attacks.thorough()": "nr.attacks.thorough(steps=1, restarts=1)",
         'nr.save(network, "runs/mine")': 'nr.save(network, folder / "mine")',
@@ -192,7 +192,7 @@ def test_every_number_of_a_chip_is_shown_with_its_source(generate):
     assert rows["kinds.weight.cv"] == ("0.099 at 5.6e-09", "measured", chip.kinds["weight"].cv.source)
     assert rows["kinds.tau_mem.range"] == ("7.7e-08 to 0.353", "coded", chip.kinds["tau_mem"].range.source)
     assert rows["limits.fan_in"] == ("64", "coded", chip.limits.source)
-    assert rows["kinds.weight.store.largest"] == ("8e-09", "coded", chip.kinds["weight"].store.largest.source)
+    assert rows["kinds.weight.encoding.largest"] == ("8e-09", "coded", chip.kinds["weight"].encoding.largest.source)
     sources = re.findall(r"source='([^']*)'", repr(chip)) + re.findall(r'source="([^"]*)"', repr(chip))
     assert len(sources) >= 10
     assert [source for source in sources if source not in shown] == []

@@ -11,13 +11,13 @@ from conftest import double, draw
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurorobust.drift import (
+from neurorobust.chip.drift import (
     Device,
-    Logarithm,
+    LogarithmCurve,
     LogRelaxation,
-    Piecewise,
-    Polynomial,
-    Power,
+    PiecewiseCurve,
+    PolynomialCurve,
+    PowerCurve,
     PowerDrift,
     ReadNoise,
     SampledRelaxation,
@@ -28,28 +28,34 @@ from neurorobust.drift import (
 US = 1e-6  # S
 
 
-def polynomial(*coefficients: float, g_max: float) -> Polynomial:
+def polynomial(*coefficients: float, g_max: float) -> PolynomialCurve:
     """A polynomial in r whose values are in µS, as a fraction of g_max in µS."""
-    return Polynomial(tuple(coefficient / g_max for coefficient in coefficients))
+    return PolynomialCurve(tuple(coefficient / g_max for coefficient in coefficients))
 
 
 # Coefficients as docstrings of aihwkit 1.2.0 and its sources give them (Nandakumar et al. 2019; Wan et al. 2022).
 PCM = Device(
     25 * US,
     polynomial(0.26348, 1.9650, -1.1731, g_max=25),
-    PowerDrift(Logarithm(-0.0155, 0.0244, 0.049, 0.1), Logarithm(-0.0125, -0.0059, 0.008, 0.045), t0=20.0),
-    ReadNoise(Power(0.0088, -0.65, 0.2), t_read=250e-9, start=20.0),
+    PowerDrift(LogarithmCurve(-0.0155, 0.0244, 0.049, 0.1), LogarithmCurve(-0.0125, -0.0059, 0.008, 0.045), t0=20.0),
+    ReadNoise(PowerCurve(0.0088, -0.65, 0.2), t_read=250e-9, start=20.0),
 )
 HERMES = Device(
     20.7 * US,
     polynomial(0.16603222, 4.71806468, -8.48101252, 4.68961419, g_max=20.7),
     PowerDrift(
-        Piecewise(0.0945, Logarithm(-0.0387, -0.0182, 0.072, 0.13), Polynomial((0.0736, -0.0126, -0.0436))),
-        Piecewise(0.3055, Logarithm(-0.0117, -0.0057, 0.0091, 0.04), Polynomial((0.0073, 0.0093, -0.0118))),
+        PiecewiseCurve(
+            0.0945, LogarithmCurve(-0.0387, -0.0182, 0.072, 0.13), PolynomialCurve((0.0736, -0.0126, -0.0436))
+        ),
+        PiecewiseCurve(
+            0.3055, LogarithmCurve(-0.0117, -0.0057, 0.0091, 0.04), PolynomialCurve((0.0073, 0.0093, -0.0118))
+        ),
         t0=300.0,
     ),
     ReadNoise(
-        Piecewise(0.16, Logarithm(-0.0117, -0.0069, 0.015, 0.04), Polynomial((0.0123, 0.0211, -0.0280, 0.0069))),
+        PiecewiseCurve(
+            0.16, LogarithmCurve(-0.0117, -0.0069, 0.015, 0.04), PolynomialCurve((0.0123, 0.0211, -0.0280, 0.0069))
+        ),
         t_read=512e-9,
         start=300.0,
     ),
@@ -63,7 +69,7 @@ WAN_SPREADS = {
 WAN = Device(40 * US, WAN_SPREADS[1.0], SampledRelaxation(tuple(WAN_SPREADS.items())))
 CMO = Device(
     88.2 * US,
-    Polynomial((0.0112185391 / 88.2, 0.01129027418)),
+    PolynomialCurve((0.0112185391 / 88.2, 0.01129027418)),
     LogRelaxation(-0.08900206 / 88.2, 0.04201137 / 88.2, 0.41183342 / 88.2),
     low=9 * US,
     high=88.2 * US,
@@ -123,11 +129,15 @@ def test_times_that_are_none_are_refused(wrong, message):
 def test_curves_are_their_formulas():
     """Each on numbers worked out by hand, at their ends too; at r = 0 they and their slopes are finite."""
     r = double(0.0, 0.01, 0.5, 1.0)
-    assert Polynomial((1.0, 2.0, 4.0))(r).tolist() == pytest.approx([1.0, 1.0204, 3.0, 7.0])
-    assert Logarithm(-0.5, 0.25, 0.3, 2.0)(r).tolist() == pytest.approx([2.0, 2.0, 0.25 + 0.5 * math.log(2), 0.3])
-    assert Power(0.1, -0.5, 0.5)(r).tolist() == pytest.approx([0.5, 0.5, 0.1 * 2**0.5, 0.1])
-    assert Piecewise(0.5, Polynomial((7.0,)), Polynomial((0.0, 1.0)))(r).tolist() == [7.0, 7.0, 0.5, 1.0]
-    for curve in (Logarithm(-1.0, 0.0), Power(1.0, -0.65, 0.2), Piecewise(0.5, Logarithm(-1.0, 0.0), Power(1.0, 0.5))):
+    assert PolynomialCurve((1.0, 2.0, 4.0))(r).tolist() == pytest.approx([1.0, 1.0204, 3.0, 7.0])
+    assert LogarithmCurve(-0.5, 0.25, 0.3, 2.0)(r).tolist() == pytest.approx([2.0, 2.0, 0.25 + 0.5 * math.log(2), 0.3])
+    assert PowerCurve(0.1, -0.5, 0.5)(r).tolist() == pytest.approx([0.5, 0.5, 0.1 * 2**0.5, 0.1])
+    assert PiecewiseCurve(0.5, PolynomialCurve((7.0,)), PolynomialCurve((0.0, 1.0)))(r).tolist() == [7.0, 7.0, 0.5, 1.0]
+    for curve in (
+        LogarithmCurve(-1.0, 0.0),
+        PowerCurve(1.0, -0.65, 0.2),
+        PiecewiseCurve(0.5, LogarithmCurve(-1.0, 0.0), PowerCurve(1.0, 0.5)),
+    ):
         zero = torch.zeros(2, dtype=torch.float64, requires_grad=True)
         assert torch.isfinite(torch.autograd.grad(curve(zero).sum(), zero)[0]).all()
 
@@ -135,7 +145,7 @@ def test_curves_are_their_formulas():
 def test_drift_is_a_power_of_time():
     """Without spread and noise G(t) = G0 ((t0 + t)/t0)^−ν; the figures of PCM at r ≥ 0.25: .775 after an hour, .664
     after a day."""
-    device = Device(1.0, Polynomial((0.0,)), PowerDrift(Polynomial((0.05,)), Polynomial((0.0,)), 20.0))
+    device = Device(1.0, PolynomialCurve((0.0,)), PowerDrift(PolynomialCurve((0.05,)), PolynomialCurve((0.0,)), 20.0))
     target, u = double(0.2, 0.7), (draw(0, 2), draw(1, 2))
     for time in ("0 s", "20 s", "1 h", "1 year"):
         expected = target * ((20 + seconds(time)) / 20) ** -0.05
@@ -197,7 +207,7 @@ def test_sampled_relaxation_knows_its_times_only():
     with pytest.raises(ValueError, match=r"time: got 3600 s; measured at 1, 86400, 172800 s only"):
         WAN.at(target, (one, one), "1 h")
     with pytest.raises(ValueError, match=r"spreads: got times \[1.0, 1.0\]"):
-        SampledRelaxation(((1.0, Power(1.0, 0.0)), (1.0, Power(1.0, 0.0))))
+        SampledRelaxation(((1.0, PowerCurve(1.0, 0.0)), (1.0, PowerCurve(1.0, 0.0))))
 
 
 @of_every_device
@@ -249,13 +259,13 @@ def test_compensation_undoes_what_all_devices_share():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: PowerDrift(Polynomial((0.1,)), Polynomial((0.0,)), 0.0), "t0: got 0.0"),
+        (lambda: PowerDrift(PolynomialCurve((0.1,)), PolynomialCurve((0.0,)), 0.0), "t0: got 0.0"),
         (lambda: LogRelaxation(math.nan, 0.0, 0.0), "drift: got nan"),
         (lambda: LogRelaxation(-0.1, -0.1, 0.0), "growth: got -0.1"),
         (lambda: SampledRelaxation(()), r"spreads: got times \[\]"),
-        (lambda: ReadNoise(Polynomial((0.0,)), 1e-6, 1e-7), "start: got 1e-07"),
-        (lambda: Device(0.0, Polynomial((0.0,))), "g_max: got 0.0"),
-        (lambda: Device(1.0, Polynomial((0.0,)), low=1.0, high=1.0), "high: got 1.0; expected more than low"),
+        (lambda: ReadNoise(PolynomialCurve((0.0,)), 1e-6, 1e-7), "start: got 1e-07"),
+        (lambda: Device(0.0, PolynomialCurve((0.0,))), "g_max: got 0.0"),
+        (lambda: Device(1.0, PolynomialCurve((0.0,)), low=1.0, high=1.0), "high: got 1.0; expected more than low"),
         (lambda: PCM.program(double(26.0) * US, double(0.0)), r"target: got 2.6e-05 to 2.6e-05 S; expected 0 to g_max"),
         (lambda: PCM.program(double(-1e-9), double(0.0)), "target: got -1e-09"),
         (lambda: PCM.program(double(math.nan), double(0.0)), "target: got nan"),

@@ -53,7 +53,7 @@ def test_a_fleet_is_its_dies(network, data, monkeypatch):
     two timings the shorter counts."""
     clock = iter([0.0, 1.0, 1.0, 41.0, 41.0, 44.0, 44.0, 44.5, 44.5, 45.5])
     monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
-    seconds = estimate_evaluate(network, many(data, 500), nr.mismatch(0.1), n_chips=7)
+    seconds = estimate_evaluate(network, many(data, 500), nr.mismatch(0.1), n_dies=7)
     assert seconds == pytest.approx(1.0 + 9 * 3.0 * 2 + 7 * 0.5)
 
 
@@ -81,8 +81,8 @@ def test_estimates_leave_the_network(network, data):
 
 def test_what_cannot_be_run_is_not_estimated(network, data):
     """No dies, no restarts, no attack: the words of `evaluate` and `worst_case`."""
-    with pytest.raises(ValueError, match="n_chips: got 0"):
-        estimate_evaluate(network, data, nr.mismatch(0.1), n_chips=0)
+    with pytest.raises(ValueError, match="n_dies: got 0"):
+        estimate_evaluate(network, data, nr.mismatch(0.1), n_dies=0)
     with pytest.raises(ValueError, match="restarts: got 0"):
         estimate_worst_case(network, data, nr.Ball.uniform(0.1), PGA(), restarts=0)
     with pytest.raises(TypeError, match="attack: got 3; expected one such as"):

@@ -18,14 +18,14 @@ from typer.testing import CliRunner
 
 import chipmodels
 from neurorobust._util import console
-from neurorobust.chip import ChipModel, Fact, KindModel, Limits, Programmed
-from neurorobust.chip.fitting import Estimate, Recording, estimate, fit
-from neurorobust.chip.fitting.between import told
+from neurorobust.chip import ChipModel, KindModel, Limits, Programmed, SourcedValue
+from neurorobust.chip.spatial import Correlation, GaussianField, PerChip, PerCore, quadratic
+from neurorobust.chip.variability import Gamma, LogNormal, Normal, Offset, Outliers, SettingDecorrelation
 from neurorobust.cli import app, main
 from neurorobust.core.apply import apply
 from neurorobust.core.placement import Placement
-from neurorobust.laws import Gamma, LogNormal, Normal, Offset, Outliers, Turning
-from neurorobust.sites import Correlation, PerChip, PerCore, Smooth, quadratic
+from neurorobust.fitting import IntervalEstimate, Recording, analyze, fit
+from neurorobust.fitting.between import significant
 
 ALARM = 1e-4  # false-alarm rate of a coverage test here; seeds are fixed, so it is paid once
 ONE_CORE = Truth(LogNormal(0.1), (), {}, chips=1, cores=1, grid=(16, 16), settings=(0.01, 0.02, 0.04))
@@ -65,9 +65,9 @@ def test_a_sample_of_the_study(name):
 def test_the_same_table_says_the_same():
     """Nothing is random: two fits agree in every digit, and the order of the rows does not matter."""
     rows = table(TRUTHS["everything"], 1)
-    first = estimate(rows, grid=(8, 8)).card()
-    assert estimate(rows, grid=(8, 8)).card() == first
-    shuffled = estimate(rows.sample(frac=1, random_state=0), grid=(8, 8)).kinds["tau_mem"].estimates
+    first = analyze(rows, grid=(8, 8)).card()
+    assert analyze(rows, grid=(8, 8)).card() == first
+    shuffled = analyze(rows.sample(frac=1, random_state=0), grid=(8, 8)).kinds["tau_mem"].estimates
     assert shuffled["sigma"].value == pytest.approx(first["parameters"]["tau_mem"]["estimates"]["sigma"]["value"])
 
 
@@ -75,9 +75,9 @@ def test_the_same_table_says_the_same():
 def test_no_unit_is_preferred(scale):
     """Settings and values times any number: every estimate stays, the reference moves along."""
     rows = table(replace(ONE_CORE, law=TRUTHS["everything"].law), 1)
-    first = estimate(rows).kinds["tau_mem"]
+    first = analyze(rows).kinds["tau_mem"]
     rows[["setting", "value"]] *= scale
-    second = estimate(rows).kinds["tau_mem"]
+    second = analyze(rows).kinds["tau_mem"]
     assert second.reference == pytest.approx(first.reference * scale)
     for name, e in first.estimates.items():
         other = second.estimates[name]
@@ -89,13 +89,13 @@ def test_no_unit_is_preferred(scale):
 
 def test_balanced_components_are_those_of_the_analysis_of_variance():
     """Without a field the nested analysis of variance: mean squares in closed form, computed here by hand."""
-    truth = replace(TRUTHS["everything"], settings=(0.02,), common=(PerCore(0.3, "k"), PerChip(0.3, "c")))
+    truth = replace(TRUTHS["everything"], settings=(0.02,), shared=(PerCore(0.3, "k"), PerChip(0.3, "c")))
     rows = table(truth, 5)
     x = np.log(rows["value"].to_numpy()).reshape(6, 4, 64)
     within = x.var(2, ddof=1).mean()
     core = x.mean(2).var(1, ddof=1).mean() - within / 64
     chip = x.mean((1, 2)).var(ddof=1) - x.mean(2).var(1, ddof=1).mean() / 4
-    found = estimate(rows).kinds["tau_mem"].estimates
+    found = analyze(rows).kinds["tau_mem"].estimates
     assert found["sigma_within"].value ** 2 == pytest.approx(within)
     assert found["sigma"].value ** 2 == pytest.approx(within + core + chip)
     assert found["core_share"].value == pytest.approx(core / (within + core + chip))
@@ -113,20 +113,20 @@ def test_the_share_of_a_surface_has_its_exact_interval():
     off = ((x - x.mean()) ** 2).sum() - along
     ratio = (along / 5) / (off / 250) / stats.f.ppf([0.975, 0.025], 5, 250)
     expected = (ratio - 1) / (ratio - 1 + 256 / 5)
-    share = estimate(rows, grid=(16, 16)).kinds["tau_mem"].estimates["field_share"]
+    share = analyze(rows, grid=(16, 16)).kinds["tau_mem"].estimates["field_share"]
     assert [share.low, share.high] == pytest.approx(expected, rel=0.02)
 
 
 def test_the_rate_is_read_off_the_correlation():
     """Two settings: the rate is arccos(r) over their distance, r of each neuron's two deviations."""
-    truth = replace(ONE_CORE, law=Turning(LogNormal(0.1), 0.5, 0.01), settings=(0.01, 0.03))
+    truth = replace(ONE_CORE, law=SettingDecorrelation(LogNormal(0.1), 0.5, 0.01), settings=(0.01, 0.03))
     rows = table(truth, 7)
     a, b = np.log(rows["value"].to_numpy()).reshape(2, 256)
     expected = math.acos(np.corrcoef(a, b)[0, 1]) / math.log(3)
     found = fit(rows).kinds["tau_mem"].law
-    assert isinstance(found, Turning)
+    assert isinstance(found, SettingDecorrelation)
     assert found.rate == pytest.approx(expected, abs=1e-5)
-    assert estimate(rows).kinds["tau_mem"].estimates["frozen"].value == pytest.approx((1 + np.corrcoef(a, b)[0, 1]) / 2)
+    assert analyze(rows).kinds["tau_mem"].estimates["frozen"].value == pytest.approx((1 + np.corrcoef(a, b)[0, 1]) / 2)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_rate_is_read_off_the_correlation():
 def test_the_family_and_its_law(law, kind, settings, expected):
     """Wide spreads are told apart on 4096 neurons, and the model's law is of that family and spread."""
     truth = Truth(law, (), {}, chips=2, cores=8, grid=(16, 16), settings=settings, kind=kind)
-    found = estimate(table(truth, 3))
+    found = analyze(table(truth, 3))
     of_kind = found.kinds[kind]
     assert of_kind.law == expected
     if expected != "offset":
@@ -154,20 +154,20 @@ def test_the_family_and_its_law(law, kind, settings, expected):
 
 def test_small_spreads_are_undecided():
     """256 neurons with 5 % spread tell no family, and the notes say so."""
-    found = estimate(table(replace(ONE_CORE, law=LogNormal(0.05)), 2))
+    found = analyze(table(replace(ONE_CORE, law=LogNormal(0.05)), 2))
     assert not found.kinds["tau_mem"].family.decided
     assert any("undecided" in note for note in found.model().notes)
 
 
 def test_what_cannot_be_told_is_said_without_a_number():
     """One core of one chip at one setting, no grid: no number for core, chip, field, exponent or rate, and why."""
-    found = estimate(table(replace(ONE_CORE, settings=(0.02,)), 1))
+    found = analyze(table(replace(ONE_CORE, settings=(0.02,)), 1))
     assert set(found.kinds["tau_mem"].estimates) == {"sigma", "sigma_within"}
     said = " ".join(found.kinds["tau_mem"].unidentified)
     for reason in ("one chip", "no chip has two", "no grid", "one setting", "measured twice"):
         assert reason in said
     assert found.model().kinds["tau_mem"].common == ()
-    one_core_each = estimate(table(replace(ONE_CORE, chips=3, settings=(0.02,)), 1)).kinds["tau_mem"]
+    one_core_each = analyze(table(replace(ONE_CORE, chips=3, settings=(0.02,)), 1)).kinds["tau_mem"]
     assert any("chip_share holds both" in reason for reason in one_core_each.unidentified)
 
 
@@ -178,7 +178,7 @@ def test_a_fitted_model_makes_dies_like_those_it_was_fitted_to():
     again = table(
         replace(truth, law=first.model().kinds["tau_mem"].law, common=first.model().kinds["tau_mem"].common), 9
     )
-    second = estimate(again, grid=truth.grid).kinds["tau_mem"].estimates
+    second = analyze(again, grid=truth.grid).kinds["tau_mem"].estimates
     for name, e in first.kinds["tau_mem"].estimates.items():
         assert second[name].low <= e.high and e.low <= second[name].high, name
 
@@ -188,7 +188,7 @@ def test_a_base_keeps_what_was_not_measured():
     base = chipmodels.load("dynapse2")
     model = fit(table(ONE_CORE, 1), base=base)
     assert model.kinds["weight"] == base.kinds["weight"]
-    assert model.kinds["tau_mem"].store == base.kinds["tau_mem"].store
+    assert model.kinds["tau_mem"].encoding == base.kinds["tau_mem"].encoding
     assert model.kinds["tau_mem"].cv.status == "measured"
     assert model.kinds["tau_mem"].cv.value == pytest.approx(0.1, abs=0.02)
 
@@ -199,11 +199,11 @@ def test_a_base_keeps_what_was_not_measured():
 def test_gaps_and_sentinels_do_not_count():
     """NaN, 9.9e37, −1 and 999 in one value of ten change σ by less than its interval, and are counted."""
     rows = table(ONE_CORE, 8)
-    clean = estimate(rows).kinds["tau_mem"].estimates["sigma"]
+    clean = analyze(rows).kinds["tau_mem"].estimates["sigma"]
     place = np.random.default_rng(0).permutation(len(rows))[:76].reshape(4, 19)
     for bad, at in zip((np.nan, 9.9e37, -1.0, 999.0), place):
         rows.loc[at, "value"] = bad
-    dirty = estimate(rows, recording=Recording(sentinels=(999.0,))).kinds["tau_mem"]
+    dirty = analyze(rows, recording=Recording(sentinels=(999.0,))).kinds["tau_mem"]
     assert clean.low < dirty.estimates["sigma"].value < clean.high
     assert dirty.counts["no number"] == dirty.counts["not positive"] == 19
     assert dirty.counts["sentinels"] == 38
@@ -213,7 +213,7 @@ def test_gaps_do_not_look_like_turning():
     """One value of a hundred missing, frozen deviates under a gradient: the rate is still 0, and so is the exponent."""
     rows = table(replace(TRUTHS["a smooth field"], settings=(0.01, 0.02, 0.04)), 2)
     rows.loc[rows.sample(frac=0.01, random_state=0).index, "value"] = np.nan
-    found = estimate(rows, grid=(16, 16)).kinds["tau_mem"].estimates
+    found = analyze(rows, grid=(16, 16)).kinds["tau_mem"].estimates
     assert (found["rate"].value, found["exponent"].value) == (0, 0)
 
 
@@ -226,7 +226,7 @@ def test_saturation_is_censored(told):
     end = float(rows["value"].quantile(0.9))
     rows["value"] = rows["value"].clip(upper=end)
     recording = Recording(ceiling={"tau_mem": end}) if told else Recording()
-    found = estimate(rows, recording=recording).kinds["tau_mem"]
+    found = analyze(rows, recording=recording).kinds["tau_mem"]
     assert found.estimates["sigma_within"].value == pytest.approx(truth, rel=0.05)
     assert np.log(rows["value"]).groupby(rows["chip"]).std().mean() < 0.92 * truth
     assert found.counts["at an end of the recording"] == pytest.approx(0.1 * len(rows), abs=2)
@@ -236,7 +236,7 @@ def test_a_coarse_recording_has_no_outliers():
     """Steps as wide as two σ: most neurons read the same, and the others are no outliers."""
     rows = table(replace(ONE_CORE, law=LogNormal(0.01), settings=(0.02,)), 3)
     rows["value"] = (rows["value"] / 4e-4).round() * 4e-4
-    assert estimate(rows).kinds["tau_mem"].counts["outlier neurons"] == 0
+    assert analyze(rows).kinds["tau_mem"].counts["outlier neurons"] == 0
 
 
 def test_a_floor_that_settings_do_not_lift_is_left_out():
@@ -244,7 +244,7 @@ def test_a_floor_that_settings_do_not_lift_is_left_out():
     rows = table(replace(ONE_CORE, settings=(0.0005, 0.001, 0.002, 0.01, 0.02, 0.04)), 3)
     low = rows["setting"] < 0.005
     rows.loc[low, "value"] = 2.9e-3 * np.exp(0.02 * np.random.default_rng(1).standard_normal(int(low.sum())))
-    found = estimate(rows).kinds["tau_mem"]
+    found = analyze(rows).kinds["tau_mem"]
     assert set(found.dropped) == {0.0005, 0.001, 0.002}
     assert abs(found.estimates["exponent"].value) < 0.01
 
@@ -252,7 +252,7 @@ def test_a_floor_that_settings_do_not_lift_is_left_out():
 def test_outliers_are_a_law_of_their_own():
     """2 % of the neurons at 1.5 to 2.8 times: the bulk keeps its σ, the fraction's interval holds 2 %."""
     law = Outliers(LogNormal(0.08), 0.02, 1.6, 2.8)
-    found = estimate(table(replace(ONE_CORE, law=law, chips=4), 2))
+    found = analyze(table(replace(ONE_CORE, law=law, chips=4), 2))
     of_kind = found.kinds["tau_mem"]
     assert of_kind.estimates["outliers"].low < 0.02 < of_kind.estimates["outliers"].high
     assert of_kind.estimates["sigma_within"].value == pytest.approx(0.08, rel=0.05)
@@ -287,13 +287,13 @@ ROW = {"chip": 0, "core": 0, "neuron": 0, "parameter": "tau_mem", "setting": 0.0
 def test_a_bad_table_is_one_error(rows, said):
     """Each names what is wrong with which column."""
     with pytest.raises(ValueError, match=said):
-        estimate(rows)
+        analyze(rows)
 
 
 def test_a_grid_too_small_is_refused():
     """A core of 256 neurons on a grid of 8 × 8."""
     with pytest.raises(ValueError, match="grid: 8 × 8 has no place for neuron 255"):
-        estimate(table(ONE_CORE, 1), grid=(8, 8))
+        analyze(table(ONE_CORE, 1), grid=(8, 8))
 
 
 # ---- the command
@@ -305,7 +305,7 @@ def test_the_command_prints_what_the_fit_says(tmp_path, monkeypatch, capsys):
     table(ONE_CORE, 1).to_csv(path, index=False)
     run = CliRunner().invoke(app, ["chips", "fit", str(path), "--grid", "16x16", "--json"])
     assert run.exit_code == 0, run.output
-    assert json.loads(run.stdout) == json.loads(json.dumps(estimate(path, name="measured", grid=(16, 16)).card()))
+    assert json.loads(run.stdout) == json.loads(json.dumps(analyze(path, name="measured", grid=(16, 16)).card()))
     monkeypatch.setattr(console.out, "_width", 300)
     monkeypatch.setattr(console.out, "_height", 100)
     shown = CliRunner().invoke(app, ["chips", "fit", str(path)])
@@ -376,11 +376,11 @@ def test_correlations_that_cannot_all_be_true_are_made_smaller():
     """0.9, 0.9 and −0.9 among three kinds: one factor for all, smallest eigenvalue 0.001; unsure ones are left out."""
     names = ("t_ref", "tau_mem", "tau_syn")
     pairs = {(names[0], names[1]): 0.9, (names[1], names[2]): 0.9, (names[0], names[2]): -0.9}
-    found = told({pair: Estimate(r, r - 0.05, r + 0.05) for pair, r in pairs.items()})
+    found = significant({pair: IntervalEstimate(r, r - 0.05, r + 0.05) for pair, r in pairs.items()})
     rho = np.array(found.matrix)
     assert np.linalg.eigvalsh(rho)[0] == pytest.approx(1e-3, abs=1e-9)
     assert rho[0, 1] == pytest.approx(rho[1, 2]) == pytest.approx(-rho[0, 2])
-    assert told({("t_ref", "tau_mem"): Estimate(0.1, -0.1, 0.3)}) is None
+    assert significant({("t_ref", "tau_mem"): IntervalEstimate(0.1, -0.1, 0.3)}) is None
 
 
 def unmeasured(model, rows, seeds, kind, at):
@@ -390,7 +390,7 @@ def unmeasured(model, rows, seeds, kind, at):
 
 def chip_of(kinds, correlation=None):
     """A chip of two cores with 4 neurons in a row each."""
-    fact = Fact(0.2, "assumed", "made up")
+    fact = SourcedValue(0.2, "assumed", "made up")
     models = {kind: KindModel(LogNormal(0.2), fact, common=parts) for kind, parts in kinds.items()}
     limits = Limits(cores=2, neurons_per_core=4, source="made up")
     return ChipModel("small", "small", models, limits, grid=(1, 4), correlation=correlation)
@@ -403,10 +403,10 @@ def chip_of(kinds, correlation=None):
         (chip_of({"tau_mem": (PerCore(0.6, "k"),)}), "tau_mem", (1, 0, 3), 0.0),
         (chip_of({"tau_mem": (PerChip(0.6, "k"),)}), "tau_mem", (1, 0, 3), 0.6),
         (
-            chip_of({"tau_mem": (Smooth(0.8, "f", length=2.0),)}),
+            chip_of({"tau_mem": (GaussianField(0.8, "f", length=2.0),)}),
             "tau_mem",
             (0, 0, 3),
-            0.8 * Smooth(1.0, "f", length=2.0).correlation(0, 2),
+            0.8 * GaussianField(1.0, "f", length=2.0).correlation(0, 2),
         ),
         (
             chip_of({"tau_mem": (), "t_ref": ()}, Correlation(("tau_mem", "t_ref"), ((1.0, 0.7), (0.7, 1.0)))),
@@ -460,4 +460,4 @@ def test_one_chip_of_a_table_is_chosen():
     rows = [ROW, ROW | {"chip": 1}]
     with pytest.raises(ValueError, match=r"holds 0, 1; say which"):
         chipmodels.twin(rows, chipmodels.load("dynapse2"))
-    assert chipmodels.twin(rows, chipmodels.load("dynapse2"), chip=1).known is not None
+    assert chipmodels.twin(rows, chipmodels.load("dynapse2"), chip=1).measured is not None

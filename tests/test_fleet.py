@@ -55,7 +55,7 @@ def result(values, seed=1, chip="dynapse2"):
 def test_every_die_by_hand(chip, data):
     """program → this die's deviations → apply → run, sample by sample, gives the same numbers for every die."""
     net = network()
-    found = nr.evaluate(net, data, chip, n_chips=4, seed=9)
+    found = nr.evaluate(net, data, chip, n_dies=4, seed=9)
     programmed = chip.program(nr.nominal(net), placement_of(net))
     assert found.nominal == pytest.approx(scores(net, nr.nominal(net), data)[1])
     assert found.programmed == pytest.approx(scores(net, programmed.params, data)[1])
@@ -67,11 +67,31 @@ def test_every_die_by_hand(chip, data):
         assert found.recall[k].tolist() == pytest.approx(recall)
 
 
+@pytest.mark.parametrize("name", ["pcm", "reram", "dynapse2"])
+def test_a_loop_over_dies_is_the_evaluation(name, data):
+    """A user's own loop over dies, and the deviations of the whole fleet at once, have the scores of ``nr.evaluate``
+    exactly: read noise is part of a die's deviations."""
+    net, chip = network(), chipmodels.load(name)
+    found = nr.evaluate(net, data, chip, n_dies=3, seed=9)
+    programmed = chip.program(nr.nominal(net), placement_of(net))
+    fleet = chip.fabricate(range(3), 9)
+    together = fleet.deviations(programmed)
+    for k, die in enumerate(fleet):
+        deviations = die.deviations(programmed)
+        assert all(torch.equal(value[k], deviations[key]) for key, value in together.items())
+        predicted = nr.run(net, nr.apply(programmed.params, deviations, programmed.placement), data.x).argmax(1)
+        assert found.accuracy[k] == float((predicted == data.y).double().mean())
+        assert found.recall[k].tolist() == [float((predicted == data.y)[data.y == y].double().mean()) for y in (0, 1)]
+    if chip.kinds["weight"].law.has_read_noise:
+        frozen = die.deviate(die.draws(programmed), programmed)["hidden.input.weight"]
+        assert not torch.equal(frozen, deviations["hidden.input.weight"])
+
+
 @pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)
 def test_dies_do_not_depend_on_the_size_of_the_fleet(chip, data):
     """The first 3 of 7 dies are the 3 dies of a smaller fleet, bit for bit; another seed has other dies."""
-    few, many = (nr.evaluate(network(), data, chip, n_chips=n, seed=4) for n in (3, 7))
-    other = nr.evaluate(network(), data, chip, n_chips=7, seed=5)
+    few, many = (nr.evaluate(network(), data, chip, n_dies=n, seed=4) for n in (3, 7))
+    other = nr.evaluate(network(), data, chip, n_dies=7, seed=5)
     assert np.array_equal(few.balanced_accuracy, many.balanced_accuracy[:3])
     assert np.array_equal(few.recall, many.recall[:3])
     assert not np.array_equal(other.recall, many.recall)
@@ -81,7 +101,7 @@ def test_evaluation_leaves_the_network_alone(data):
     """Parameters, gradients and the global random state are as they were, bit for bit."""
     net = network()
     before, state = nr.nominal(net), torch.get_rng_state()
-    nr.evaluate(net, data, CHIPS["dynapse2"], n_chips=2, seed=0)
+    nr.evaluate(net, data, CHIPS["dynapse2"], n_dies=2, seed=0)
     assert all(torch.equal(value, before[name]) for name, value in net.named_parameters())
     assert all(value.grad is None for value in net.parameters())
     assert torch.equal(torch.get_rng_state(), state)
@@ -89,7 +109,7 @@ def test_evaluation_leaves_the_network_alone(data):
 
 def test_no_mismatch_is_the_nominal_network(data):
     """A fleet of mismatch 0: every die has the nominal accuracy."""
-    found = nr.evaluate(network(), data, nr.mismatch(0.0), n_chips=3, seed=0)
+    found = nr.evaluate(network(), data, nr.mismatch(0.0), n_dies=3, seed=0)
     assert found.balanced_accuracy.tolist() == [found.nominal] * 3 == [found.programmed] * 3
 
 
@@ -148,7 +168,7 @@ def test_other_dies_are_not_compared(other):
         nr.compare(result([0.6] * 4), other)
 
 
-@pytest.mark.parametrize("bad", [{"n_chips": 0}, {"n_chips": -1}, {"seed": -1}])
+@pytest.mark.parametrize("bad", [{"n_dies": 0}, {"n_dies": -1}, {"seed": -1}])
 def test_impossible_fleets_are_refused(bad, data):
     """Counts are positive integers, seeds are not negative."""
     with pytest.raises(ValueError, match=next(iter(bad))):
@@ -160,10 +180,10 @@ def test_a_network_that_always_says_the_same_is_named(data):
     linear = torch.nn.Linear(3, 2).double()
     with torch.no_grad():
         linear.weight.zero_(), linear.bias.copy_(torch.tensor([0.0, 1.0]))
-    found = nr.evaluate(nr.wrap(linear, decode=lambda steps: steps.mean(1)), data, nr.mismatch(0.1), n_chips=2)
+    found = nr.evaluate(nr.wrap(linear, decode=lambda steps: steps.mean(1)), data, nr.mismatch(0.1), n_dies=2)
     assert found.one_class == 1 and found.nominal == 0.5
     assert "class 1 is predicted for everything" in repr(found)
-    other = nr.evaluate(network(), data, nr.mismatch(0.1), n_chips=2)
+    other = nr.evaluate(network(), data, nr.mismatch(0.1), n_dies=2)
     assert other.one_class is None and "everything" not in repr(other)
 
 
@@ -181,7 +201,7 @@ def test_one_class_of_data_is_refused():
     """Balanced accuracy over one class means nothing."""
     x = torch.zeros(4, 5, 3, dtype=torch.float64)
     with pytest.raises(ValueError, match="class 1; expected two"):
-        nr.evaluate(network(), Data(x, torch.ones(4, dtype=torch.long)), CHIPS["dynapse2"], n_chips=1)
+        nr.evaluate(network(), Data(x, torch.ones(4, dtype=torch.long)), CHIPS["dynapse2"], n_dies=1)
 
 
 def test_a_broken_parameter_is_named(data):
@@ -189,4 +209,4 @@ def test_a_broken_parameter_is_named(data):
     net = network()
     net.hidden.v_threshold.data[1] = torch.nan
     with pytest.raises(ValueError, match=r"hidden\.v_threshold"):
-        nr.evaluate(net, data, nr.mismatch(0.1), n_chips=1)
+        nr.evaluate(net, data, nr.mismatch(0.1), n_dies=1)

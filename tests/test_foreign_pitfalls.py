@@ -131,7 +131,7 @@ def test_chips_refuse_what_is_not_placed():
     chip, data = chipmodels.load("dynapse2"), events(0, 20)
     model = nr.from_snntorch(loop(), DT, sample=data.x)
     with pytest.raises(ValueError, match=r"lif1.tau_mem: sits on no core, and dynapse2 has to know where"):
-        nr.evaluate(model, data, chip, n_chips=2)
+        nr.evaluate(model, data, chip, n_dies=2)
     with pytest.raises(ValueError, match=r"feeds: no layer of neurons for fc1.weight; say feeds=\{'fc1': …\}"):
         model.place({"lif1": 0, "lif2": nr.HOST})
     with pytest.raises(ValueError, match=r"feeds\['fc1'\]: layer of neurons: 'lif' does not exist"):
@@ -142,7 +142,7 @@ def test_chips_refuse_what_is_not_placed():
         model.place({"lif1": 0.5, "lif2": nr.HOST})
     model.place({"lif1": [0, 0, 1, 1, 2, 2], "lif2": nr.HOST}, {"fc1": "lif1", "fc2": "lif2"})
     with pytest.raises(ValueError, match=r"fc1.bias: 2 different values of bias on core 0; .* \(bias=False\)"):
-        nr.evaluate(model, data, chip, n_chips=2)
+        nr.evaluate(model, data, chip, n_dies=2)
 
 
 def recurrent_row(n):
@@ -316,6 +316,6 @@ def test_percent_for_fractions_is_refused():
         nr.mismatch(30)
     model, data = nr.wrap(cnn(False)), images(0)
     with pytest.raises(ValueError, match=r"spec: got 90; expected a score from 0 to 1"):
-        nr.evaluate(model, data, nr.mismatch(0.1), n_chips=2).yield_at(90)
+        nr.evaluate(model, data, nr.mismatch(0.1), n_dies=2).yield_at(90)
     with pytest.raises(ValueError, match=r"Class labels are integers: y.long\(\)"):
-        nr.evaluate(model, Data(data.x, data.y.double()), nr.mismatch(0.1), n_chips=2)
+        nr.evaluate(model, Data(data.x, data.y.double()), nr.mismatch(0.1), n_dies=2)

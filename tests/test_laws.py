@@ -11,24 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from neurorobust.core.apply import apply
-from neurorobust.core.params import ABSOLUTE, KINDS, POSITIVE, SIGNED
-from neurorobust.laws import (
+from neurorobust.chip.spreads import FromCv, PolynomialSpread, PowerSpread, SpreadTable
+from neurorobust.chip.variability import (
     Clipped,
     Empirical,
     Exact,
-    FromCv,
     Gamma,
     LogNormal,
     Normal,
     Offset,
     Outliers,
-    Polynomial,
-    Power,
-    Table,
+    SettingDecorrelation,
     Truncated,
-    Turning,
 )
+from neurorobust.core.apply import apply
+from neurorobust.core.params import ABSOLUTE, KINDS, POSITIVE, SIGNED
 
 ALARM = 1e-6  # false-alarm rate of each distribution test here; the seeds are fixed, so it is paid once
 
@@ -36,7 +33,7 @@ ALARM = 1e-6  # false-alarm rate of each distribution test here; the seeds are f
 def moved(law, kind, nominal, u):
     """The deviated value θ*, through :func:`apply`, of a nominal θ (number or tensor) at standard normals u."""
     nominal = torch.as_tensor(nominal, dtype=torch.float64).expand(u.shape)
-    return apply({kind: nominal}, {kind: law.deviate(kind, u, nominal)})[kind]
+    return apply({kind: nominal}, {kind: law.deviate(kind, (u,), nominal)})[kind]
 
 
 @given(cv=st.floats(0, 3))
@@ -95,10 +92,10 @@ def test_kinds_a_law_would_ruin_are_refused(law, accepts):
     one = torch.ones(1)
     for kind in sorted(KINDS):
         if kind in accepts:
-            assert law.deviate(kind, one, one).shape == (1,)
+            assert law.deviate(kind, (one,), one).shape == (1,)
         else:
             with pytest.raises(ValueError, match=kind):
-                law.deviate(kind, one, one)
+                law.deviate(kind, (one,), one)
 
 
 @pytest.mark.parametrize("make", [Normal, LogNormal, LogNormal.from_cv, Offset])
@@ -130,18 +127,18 @@ def points(*values):
 
 def test_spreads_by_hand():
     """A power 0.1 (x/2)^−0.5 at most 0.3; 1 + 2r − 2r² of full scale 10, clipped; a table linear in log x."""
-    assert Power(0.1, 2.0, -0.5, largest=0.3).at(points(2, -8, 0)).tolist() == pytest.approx([0.1, 0.05, 0.3])
-    assert Polynomial((1, 2, -2), 10.0).at(points(0, 5, -10, 20)).tolist() == pytest.approx([1, 1.5, 1, 1])
-    table = Table(((1.0, 0.2), (10.0, 0.1), (100.0, 0.3)))
+    assert PowerSpread(0.1, 2.0, -0.5, largest=0.3).at(points(2, -8, 0)).tolist() == pytest.approx([0.1, 0.05, 0.3])
+    assert PolynomialSpread((1, 2, -2), 10.0).at(points(0, 5, -10, 20)).tolist() == pytest.approx([1, 1.5, 1, 1])
+    table = SpreadTable(((1.0, 0.2), (10.0, 0.1), (100.0, 0.3)))
     assert table.at(points(0, 1, 10**0.5, -10, 10**1.5, 1e9)).tolist() == pytest.approx([0.2, 0.2, 0.15, 0.1, 0.2, 0.3])
-    assert Table(((1.0, 0.2),)).at(points(0, 5)).tolist() == pytest.approx([0.2, 0.2])
+    assert SpreadTable(((1.0, 0.2),)).at(points(0, 5)).tolist() == pytest.approx([0.2, 0.2])
     assert FromCv(table).at(points(1)).item() == pytest.approx(LogNormal.from_cv(0.2).sigma)
 
 
 @given(x=st.floats(1e-3, 1e3), u=st.floats(-4, 4))
 def test_a_device_keeps_its_u_when_it_is_programmed_otherwise(x, u):
     """log(θ*/θ) = σ(θ)·u with the u of before: a table of spreads scales one frozen deviate."""
-    table = Table(((0.01, 0.3), (1.0, 0.1), (100.0, 0.05)))
+    table = SpreadTable(((0.01, 0.3), (1.0, 0.1), (100.0, 0.05)))
     nominal, u = points(x), points(u)
     found = moved(LogNormal(table), "weight", nominal, u) / nominal
     torch.testing.assert_close(found.log(), table.at(nominal) * u)
@@ -150,9 +147,9 @@ def test_a_device_keeps_its_u_when_it_is_programmed_otherwise(x, u):
 @pytest.mark.parametrize(
     ("law", "kind"),
     [
-        (LogNormal(Table(((0.2, 0.3), (1.0, 0.1), (3.0, 0.05)))), "weight"),
-        (Normal(Power(0.1, 1.0, 0.7)), "weight"),
-        (Clipped(Offset(Polynomial((0.1, 0.2), 5.0))), "weight"),
+        (LogNormal(SpreadTable(((0.2, 0.3), (1.0, 0.1), (3.0, 0.05)))), "weight"),
+        (Normal(PowerSpread(0.1, 1.0, 0.7)), "weight"),
+        (Clipped(Offset(PolynomialSpread((0.1, 0.2), 5.0))), "weight"),
         (Gamma(0.3), "tau_mem"),
         (Truncated(LogNormal(0.2), 2.5), "tau_mem"),
         (Outliers(LogNormal(0.1), 0.01, 1.3, 2.8), "tau_mem"),
@@ -231,38 +228,36 @@ def test_offset_on_a_weight_is_absolute():
 
 def test_turning_correlates_settings_as_it_says():
     """Two settings an e-fold apart: log deviations correlate by cos(0.4), their spread is the law's; 1e5 devices."""
-    law, u = Turning(LogNormal(0.1), 0.4, 1.0), (draw(5, 100_000), draw(6, 100_000))
-    here, there = (law.aged("tau_mem", u, torch.full_like(u[0], x), 0.0) for x in (2.0, 2.0 * math.e))
+    law, u = SettingDecorrelation(LogNormal(0.1), 0.4, 1.0), (draw(5, 100_000), draw(6, 100_000))
+    here, there = (law.deviate("tau_mem", u, torch.full_like(u[0], x)) for x in (2.0, 2.0 * math.e))
     r = float(torch.corrcoef(torch.stack([here, there]))[0, 1])
     assert r == pytest.approx(math.cos(0.4), abs=6 * (1 - math.cos(0.4) ** 2) / math.sqrt(100_000))
     assert float(here.std()) == pytest.approx(0.1, rel=6 / math.sqrt(200_000))
-    assert torch.equal(
-        law.aged("tau_mem", u, torch.ones_like(u[0]), 0.0), LogNormal(0.1).deviate("tau_mem", u[0], u[0])
-    )
+    assert torch.equal(law.deviate("tau_mem", u, torch.ones_like(u[0])), LogNormal(0.1).deviate("tau_mem", u[:1], u[0]))
 
 
 def test_exact_does_not_deviate():
     """A digital number has δ = 0 whatever u."""
-    assert not Exact().deviate("tau_mem", points(3.0), points(1.0)).any()
+    assert not Exact().deviate("tau_mem", (points(3.0),), points(1.0)).any()
 
 
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: Table(()), "the table is empty"),
-        (lambda: Table(((2.0, 0.1), (1.0, 0.1))), "x = 1 does not follow 2"),
-        (lambda: Table(((1.0, -0.1),)), "points: sigma"),
-        (lambda: Power(-0.1, 1.0, 1.0), "value: got -0.1"),
-        (lambda: Power(0.1, 1.0, -1.0), "largest: got None"),
-        (lambda: Polynomial((1.0, -2.0), 1.0), "smallest sigma"),
-        (lambda: Polynomial((), 1.0), "coefficients: got none"),
+        (lambda: SpreadTable(()), "the table is empty"),
+        (lambda: SpreadTable(((2.0, 0.1), (1.0, 0.1))), "x = 1 does not follow 2"),
+        (lambda: SpreadTable(((1.0, -0.1),)), "points: sigma"),
+        (lambda: PowerSpread(-0.1, 1.0, 1.0), "value: got -0.1"),
+        (lambda: PowerSpread(0.1, 1.0, -1.0), "largest: got None"),
+        (lambda: PolynomialSpread((1.0, -2.0), 1.0), "smallest sigma"),
+        (lambda: PolynomialSpread((), 1.0), "coefficients: got none"),
         (lambda: Empirical((1.0,)), "at least two"),
         (lambda: Empirical((1.0, -1.0)), "factors"),
         (lambda: Outliers(LogNormal(0.1), 1.0, 1.0, 2.0), "less than 1"),
         (lambda: Outliers(LogNormal(0.1), 0.1, 2.0, 1.0), "at least low"),
         (lambda: Truncated(LogNormal(0.1), 0.0), "sigmas"),
         (lambda: Gamma(0.0), "cv"),
-        (lambda: Clipped(LogNormal(0.1)).deviate("tau_mem", points(1), points(1)), "Clipped: got kind 'tau_mem'"),
+        (lambda: Clipped(LogNormal(0.1)).deviate("tau_mem", (points(1),), points(1)), "Clipped: got kind 'tau_mem'"),
     ],
 )
 def test_impossible_laws_are_refused(build, words):

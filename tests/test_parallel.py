@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import torch
-from conftest import tiny
+from conftest import DT, draw, tiny
 from lightning_fabric import Fabric
 from parallel_run import train, work
 
+import chipmodels
+from neurorobust.core.placement import HOST
+from neurorobust.core.run import nominal
+from neurorobust.nn.connections import Conv2d, Linear
+from neurorobust.nn.network import Network, placement_of
+from neurorobust.nn.neurons import LeakyIntegrator, Lif
 from neurorobust.train.parallel import Parallel
 
 
@@ -31,3 +37,17 @@ def test_two_processes_train_as_one(tmp_path):
         torch.testing.assert_close(first[name], value, rtol=0, atol=1e-9)
         assert torch.equal(first[name], second[name])
     assert any(not torch.equal(start[name], value) for name, value in first.items())
+
+
+def test_a_convolution_inside_is_placed_as_outside():
+    """A chip whose neurons have synapses of their own unrolls the kernel of a network that is spread over processes."""
+    conv = Conv2d(draw(1, 3, 2, 3, 3), (2, 5, 4))
+    hidden = Lif(conv, None, torch.zeros(conv.n_out, dtype=torch.long), tau_mem=0.01, v_threshold=0.05)
+    readout = LeakyIntegrator(Linear(draw(0, 2, conv.n_out)), torch.full((2,), HOST), tau_mem=0.01)
+    network = Network({"hidden": hidden, "readout": readout}, DT)
+    parallel, chip = Parallel(network, Fabric(accelerator="cpu", devices=1)), chipmodels.load("dynapse2")
+    outside = chip.program(nominal(network), placement_of(network))
+    inside = chip.program(nominal(parallel), placement_of(parallel))
+    assert {name.removeprefix("network."): code.tolist() for name, code in inside.codes.items()} == {
+        name: code.tolist() for name, code in outside.codes.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from neurorobust.core.apply import apply
 from neurorobust.core.params import ABSOLUTE, KINDS, POSITIVE, SIGNED, kind_of
-from neurorobust.core.placement import Placement, expand
+from neurorobust.core.placement import HOST, Placement, expand
 from neurorobust.core.run import forward, nominal, run
 from neurorobust.nn.network import placement_of
 
@@ -216,3 +217,60 @@ def test_apply_refuses_unknown_names_and_wrong_shapes(network):
         apply(params, {"hidden.tau_mem": torch.zeros(2)}, placement)
     with pytest.raises(ValueError, match=r"'colour' does not exist.*tau_mem"):
         kind_of("hidden.colour")
+
+
+# Where everything sits
+
+
+def placement():
+    """Two layers that share core 1: three neurons with two weights, two more with one, all but one on the chip."""
+    weight = torch.tensor([[True, False], [True, True], [False, True]])
+    return Placement(
+        cores={"a": torch.tensor([1, 0, 1]), "b": torch.tensor([HOST, 1])},
+        index={"a.tau_mem": torch.tensor([0, 0, 1])},
+        masks={
+            "a.input.weight": weight,
+            "a.recurrent.weight": torch.ones(3, 3, dtype=torch.bool),
+            "kernel.weight": torch.ones(4, 1, 3, dtype=torch.bool),
+        },
+        feeds={"kernel": "b"},
+        convolutions={"kernel.weight": lambda: torch.zeros(2, 3, dtype=torch.long)},
+    )
+
+
+def test_neurons_are_numbered_on_their_core():
+    """Layers fill a core one after the other; the host counts by itself."""
+    found = placement().numbering
+    assert [sites.number.tolist() for sites in found.values()] == [[0, 0, 1], [0, 2]]
+    assert placement().occupied() == {0: 1, 1: 3}
+
+
+def test_synapses_are_numbered_on_their_neuron():
+    """Input synapses first, then the recurrent ones; −1 where there is none; a kernel's by themselves."""
+    where, weight = placement(), torch.ones(3, 2)
+    assert where.slots("a.input.weight", weight).tolist() == [[0, -1], [0, 1], [-1, 0]]
+    assert where.slots("a.recurrent.weight", torch.ones(3, 3)).tolist() == [[1, 2, 3], [2, 3, 4], [1, 2, 3]]
+    assert where.slots("kernel.weight", torch.ones(4, 1, 3)).tolist() == [[0, 1, 2]] * 4
+    assert where.fan_in("a").tolist() == [4, 5, 4] and where.fan_in("b").tolist() == [0, 0]
+
+
+def test_elements_on_a_core():
+    """Rows of a weight that exist, one value per neuron, a grid of neurons; a shared kernel is on none."""
+    where = placement()
+    assert where.on_core("a.input.weight", torch.ones(3, 2), 1).tolist() == [[True, False], [False] * 2, [False, True]]
+    assert where.on_core("a.tau_mem", torch.ones(3), 0).tolist() == [False, True, False]
+    assert where.on_core("a.v_threshold", torch.ones(3, 1, 1), 1).flatten().tolist() == [True, False, True]
+    assert where.sites("kernel.weight", torch.ones(4, 1, 3)) is None and where.sites("c.bias", torch.ones(3)) is None
+    with pytest.raises(ValueError, match=r"kernel\.weight: sits at no neuron"):
+        where.on_core("kernel.weight", torch.ones(4, 1, 3), 1)
+
+
+def test_a_prefix_keeps_every_field():
+    """No field is lost, and layers and what feeds them are found under their new names."""
+    where = placement()
+    inside = where.prefixed("net.")
+    for field in fields(Placement):
+        before, after = getattr(where, field.name), getattr(inside, field.name)
+        assert before and {f"net.{name}" for name in before} == set(after), field.name
+    assert inside.layer("net.kernel.weight") == "net.b" and inside.core("net.a.tau_mem") is where.cores["a"]
+    assert inside.convolutions["net.kernel.weight"] is where.convolutions["kernel.weight"]

@@ -15,11 +15,11 @@ from torch.nn import functional
 import chipmodels
 from neurorobust.attacks import PGA, Ball
 from neurorobust.chip import mismatch
+from neurorobust.chip.encodings import BitShift, LevelTable, LogUniform, Saturating, SignedPair, Uniform, fit_masks
 from neurorobust.core.apply import apply
 from neurorobust.core.placement import HOST, NOWHERE, Placement, expand
 from neurorobust.core.run import forward, nominal
 from neurorobust.nn.network import placement_of
-from neurorobust.quantization import BitShift, LogUniform, Saturating, SignedPair, Table, Uniform, fit_masks
 from neurorobust.regularizers import Adversarial, FiringRate, ForwardNoise
 from neurorobust.regularizers.quantized import Quantized
 from neurorobust.train.loop import Schedule, fit
@@ -263,6 +263,8 @@ def test_a_table_without_zero_makes_no_synapse():
     """Absent synapses stay absent where no level is 0."""
     network = tiny()
     placement = placement_of(network)
-    held = Quantized(entropy, {"weight": Saturating(Table((-1.0, 1.0)))}).quantized_params(nominal(network), placement)
+    held = Quantized(entropy, {"weight": Saturating(LevelTable((-1.0, 1.0)))}).quantized_params(
+        nominal(network), placement
+    )
     mask = placement.masks["hidden.recurrent.weight"]
     assert not held["hidden.recurrent.weight"][~mask].any() and held["hidden.recurrent.weight"][mask].abs().min() == 1

@@ -15,9 +15,9 @@ from interval_study import FILE, STATES, linear, quadratic, rare, stepped, truth
 from scipy import stats
 
 import neurorobust as nr
+from neurorobust.chip.spatial import PerChip
 from neurorobust.evaluation.rare import combine_runs, pilot_and_runs, rare_failures
 from neurorobust.evaluation.subset import LEVELS, Level, Run, subset_simulation
-from neurorobust.sites import PerChip
 
 STUDY = json.loads(FILE.read_text(encoding="utf-8"))["rare"]
 NETWORK = json.loads(rare_study.FILE.read_text(encoding="utf-8"))
@@ -111,7 +111,7 @@ def test_the_study_on_a_network_comes_from_its_code():
 
 def corner(chip):
     """The chip with half of each kind's variance common to all devices."""
-    kinds = {kind: replace(model, common=(PerChip(0.5, kind),)) for kind, model in chip.kinds.items()}
+    kinds = {kind: replace(model, shared=(PerChip(0.5, kind),)) for kind, model in chip.kinds.items()}
     return replace(chip, kinds=kinds)
 
 
@@ -119,7 +119,7 @@ def test_it_agrees_with_counting_on_a_network():
     """A tiny network on a chip whose devices are correlated: the two-sided 99.9 % interval meets the exact 99.9 %
     interval of counting 300 other dies (false alarm below 2e-3). The first population is dies 0 … 79 of its seed."""
     network, data, chip = tiny(), events(0, 20), corner(nr.mismatch(0.2))
-    scores = np.sort(nr.evaluate(network, data, chip, n_chips=300, seed=5).score)
+    scores = np.sort(nr.evaluate(network, data, chip, n_dies=300, seed=5).score)
     spec = float(scores[12])
     low, high = nr.evaluation.clopper_pearson(int((scores < spec).sum()), 300, 0.999)
     found = rare_failures(network, data, chip, spec=spec, dies=80, repeats=4, seed=9)
@@ -127,7 +127,7 @@ def test_it_agrees_with_counting_on_a_network():
     ratio = (found.ci95[1] / found.probability) ** (stats.t.isf(5e-4, 3) / stats.t.isf(0.025, 3))
     assert found.probability / ratio < high and found.probability * ratio > low
     assert found.passes == sum(run.passes for run in found.runs)
-    first = nr.evaluate(network, data, chip, n_chips=80, seed=9).score
+    first = nr.evaluate(network, data, chip, n_dies=80, seed=9).score
     assert found.runs[0].levels[0].fraction == np.mean(first <= found.runs[0].levels[0].threshold)
 
 

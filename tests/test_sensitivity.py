@@ -164,7 +164,7 @@ def test_random_dies_are_those_of_the_fleet(network, data):
             moved = nr.apply(params, {name: die[name] for name in part.names}, placement)
             assert value == balanced_accuracy(forward(network, moved, data.x)[0], data.y)
     whole = next(part for part in found.groups if part.level == "network")
-    assert np.array_equal(whole.random, nr.evaluate(network, data, chip, n_chips=3, seed=7).balanced_accuracy)
+    assert np.array_equal(whole.random, nr.evaluate(network, data, chip, n_dies=3, seed=7).balanced_accuracy)
 
 
 def test_attacks_are_worst_cases_of_one_part(network, data):

@@ -351,7 +351,7 @@ def test_dies_of_a_placed_network():
     model.place({"1": torch.tensor([0, 0, 0, 1, 1, 1]), "3": nr.HOST})
     programmed = chipmodels.load("dynapse2").program(nr.nominal(model), placement_of(model))
     assert set(programmed.codes) == {"0.weight", "1.tau_mem"} and [row["core"] for row in programmed.report] == [0, 1]
-    result = nr.evaluate(model, events(0, 30), chipmodels.load("dynapse2"), n_chips=5)
+    result = nr.evaluate(model, events(0, 30), chipmodels.load("dynapse2"), n_dies=5)
     assert result.balanced_accuracy.shape == (5,)
 
 

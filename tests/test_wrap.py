@@ -121,7 +121,7 @@ def test_attacked_passes_leave_buffers_and_modes():
     module[1].eval()
     mean = module[1].running_mean.clone()
     nr.worst_case(model, data, nr.Ball.uniform(0.1), nr.attacks.PGA(2))
-    nr.evaluate(model, data, nr.mismatch(0.1), n_chips=3)
+    nr.evaluate(model, data, nr.mismatch(0.1), n_dies=3)
     assert module[1].num_batches_tracked == 1 and torch.equal(mean, module[1].running_mean)
     assert module.training and not module[1].training
 
@@ -157,7 +157,7 @@ def test_evaluation_runs_in_eval_mode():
     """A fleet is judged with dropout off: the nominal score is that of the module in eval mode."""
     module, data = nn.Sequential(cnn(False), nn.Dropout(0.9)), images(0, 40)
     model = nr.wrap(module)
-    result = nr.evaluate(model, data, nr.mismatch(0.0), n_chips=2)
+    result = nr.evaluate(model, data, nr.mismatch(0.0), n_dies=2)
     predicted = module.eval()(data.x).argmax(1)
     expected = sum((predicted[data.y == c] == c).double().mean().item() for c in (0, 1)) / 2
     assert result.nominal == pytest.approx(expected) and result.score.tolist() == pytest.approx([expected] * 2)
@@ -248,7 +248,7 @@ def test_regression(steps):
     task = Task("r", (), data, data, data, functional.mse_loss, None, "f")
     loss = nr.regularizers.Adversarial(task.loss, nr.attacks.PGA(2, objective="mse"), nr.Ball(weight=0.1), 0.1)
     history = nr.fit(model, task, loss, epochs=60, schedule=nr.Schedule(learning_rate=0.05))
-    fleet = nr.evaluate(model, data, nr.mismatch(0.1), n_chips=5)
+    fleet = nr.evaluate(model, data, nr.mismatch(0.1), n_dies=5)
     with torch.no_grad():
         residual = nr.run(model, nr.nominal(model), x) - y
     assert fleet.nominal == pytest.approx(1 - residual.square().sum().item() / (y - y.mean()).square().sum().item())
@@ -268,7 +268,7 @@ def test_labels_of_every_step():
     task = Task("s", ("a", "b"), data, data, data, criterion, None, "f")
     loss = nr.regularizers.Adversarial(criterion, nr.attacks.PGA(2), nr.Ball(weight=0.1), 0.1)
     nr.fit(model, task, loss, epochs=40, schedule=nr.Schedule(learning_rate=0.05))
-    fleet = nr.evaluate(model, data, nr.mismatch(0.1), n_chips=3)
+    fleet = nr.evaluate(model, data, nr.mismatch(0.1), n_dies=3)
     predicted = nr.run(model, nr.nominal(model), x).argmax(-1)
     expected = sum((predicted[data.y == c] == c).double().mean().item() for c in (0, 1)) / 2
     assert fleet.nominal == pytest.approx(expected) and expected > 0.9
@@ -331,7 +331,7 @@ def vectors() -> Data:
 
 
 LOOKS = {
-    "evaluate": lambda model: nr.evaluate(model, vectors(), nr.mismatch(0.1), n_chips=2),
+    "evaluate": lambda model: nr.evaluate(model, vectors(), nr.mismatch(0.1), n_dies=2),
     "worst_case": lambda model: nr.worst_case(model, vectors(), nr.Ball(weight=0.1), nr.attacks.PGA(1)),
     "sensitivity": lambda model: nr.sensitivity(model, vectors(), attack=nr.attacks.PGA(1), n_dies=1),
     "fit": lambda model: nr.fit(
@@ -418,10 +418,10 @@ def test_labels_and_outputs_must_fit():
     """fit and evaluate name a network whose outputs do not fit the labels."""
     data = Data(draw(0, 8, 3), torch.arange(8) % 4)
     with pytest.raises(ValueError, match=r"labels: got class 3; the network has logits for classes 0 to 1"):
-        nr.evaluate(nr.wrap(nn.Linear(3, 2).double()), data, nr.mismatch(0.1), n_chips=2)
+        nr.evaluate(nr.wrap(nn.Linear(3, 2).double()), data, nr.mismatch(0.1), n_dies=2)
     with pytest.raises(ValueError, match=r"network: gives outputs of shape \(8, 1, 2\) for labels of shape \(8,\)"):
         nr.evaluate(
-            nr.wrap(nn.Linear(3, 2).double(), decode=lambda output: output[:, None]), data, nr.mismatch(0.1), n_chips=2
+            nr.wrap(nn.Linear(3, 2).double(), decode=lambda output: output[:, None]), data, nr.mismatch(0.1), n_dies=2
         )
 
 

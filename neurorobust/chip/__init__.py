@@ -8,38 +8,39 @@ can hold, or refuses by name and number; :meth:`ChipModel.fabricate` makes dies,
 from ..core.placement import Placement
 from .cards import card, compare, numbers
 from .crossbar import Cell, digital
-from .defective import BadSynapses, DeadNeurons, Defect, StuckDevices
-from .die import Chip, Fleet
+from .defects import BadSynapses, DeadNeurons, Defect, StuckDevices
+from .design import KindModel
+from .die import Die, Fleet
 from .drawing import draw, draw_model
-from .facts import STATUSES, Fact, Limits, Range, TimeBase
-from .model import ChipModel, KindModel, mismatch
+from .encodings import BitMaskedCurrents, Encoding, Fixed, Scaled, SharedGain, SynapseCounts, Unquantized
+from .model import ChipModel, mismatch
 from .programming import Programmed
-from .stores import Fixed, Masks, Multiples, Plain, SameGain, Scaled, Store
+from .sourced import STATUSES, Limits, Range, SourcedValue, TimeBase
 
 __all__ = [
     "STATUSES",
     "BadSynapses",
+    "BitMaskedCurrents",
     "Cell",
-    "Chip",
     "ChipModel",
     "DeadNeurons",
     "Defect",
-    "Fact",
+    "Die",
+    "Encoding",
     "Fixed",
     "Fleet",
     "KindModel",
     "Limits",
-    "Masks",
-    "Multiples",
     "Placement",
-    "Plain",
     "Programmed",
     "Range",
-    "SameGain",
     "Scaled",
-    "Store",
+    "SharedGain",
+    "SourcedValue",
     "StuckDevices",
+    "SynapseCounts",
     "TimeBase",
+    "Unquantized",
     "card",
     "compare",
     "digital",

@@ -8,14 +8,14 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ..core.noise import Source
-from .defective import Defect
-from .facts import Fact, Limits, Range
-from .model import ChipModel
+from .defects import Defect
+from .design import ChipDesign
+from .sourced import Limits, Range, SourcedValue
 
 
 def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]]:
     """(path, value, status, source) of every number inside a chip model that says where it comes from."""
-    if isinstance(value, Fact):
+    if isinstance(value, SourcedValue):
         at = "" if value.at is None else f" at {value.at:g}"
         yield path, f"{value.value:g}{at}", value.status, value.source
     elif isinstance(value, Range):
@@ -35,7 +35,7 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]
             yield from numbers(getattr(value, field.name), f"{path}.{field.name}" if path else field.name)
 
 
-def card(chip: ChipModel) -> dict[str, Any]:
+def card(chip: ChipDesign) -> dict[str, Any]:
     """Everything a model says, as JSON can hold it."""
     speedup = chip.time_base.speedup
     return {
@@ -58,9 +58,9 @@ def card(chip: ChipModel) -> dict[str, Any]:
                     "status": model.range.status,
                     "source": model.range.source,
                 },
-                "store": short(model.store),
-                "common": [short(part) for part in model.common],
-                "follows": model.follows,
+                "encoding": short(model.encoding),
+                "shared": [short(part) for part in model.shared],
+                "shares_deviate_of": model.shares_deviate_of,
                 "derived": dict(model.derived),
             }
             for kind, model in chip.kinds.items()
@@ -74,8 +74,8 @@ def card(chip: ChipModel) -> dict[str, Any]:
     }
 
 
-def compare(first: ChipModel, second: ChipModel) -> dict[str, Any]:
-    """What two models say of the same thing: ``{what: {name of a model: its value or None}}``, where they differ."""
+def compare(first: ChipDesign, second: ChipDesign) -> dict[str, Any]:
+    """Differences between two models: ``{what: {name of a model: its value or None}}``, where they differ."""
     cards = [_flat(card(chip)) for chip in (first, second)]
     names = [first.name, second.name]
     return {
@@ -86,13 +86,13 @@ def compare(first: ChipModel, second: ChipModel) -> dict[str, Any]:
 
 
 def short(value: object) -> str:
-    """A law or store in one line: without provenance, long fractions with four digits."""
-    text = re.sub(r"Fact\(value=([^,]+),.*?, at=[^)]*\)", r"\1", repr(value))
+    """A law or encoding in one line: without provenance, long fractions with four digits."""
+    text = re.sub(r"SourcedValue\(value=([^,]+),.*?, at=[^)]*\)", r"\1", repr(value))
     text = re.sub(r"Range\(low=([^,]+), high=([^,]+),.*?source=(?:'[^']*'|\"[^\"]*\")\)", r"\1 to \2", text)
     return re.sub(r"\d+\.\d{5,}", lambda match: f"{float(match[0]):.4g}", text)
 
 
-def _fact(fact: Fact) -> dict[str, Any]:
+def _fact(fact: SourcedValue) -> dict[str, Any]:
     return {"value": fact.value, "status": fact.status, "source": fact.source}
 
 
@@ -106,7 +106,7 @@ def _flat(content: dict[str, Any]) -> dict[str, Any]:
     for name, fact in content["limits"].items():
         result[f"limits.{name}"] = fact["value"]
     for kind, entry in content["parameters"].items():
-        for key in ("cv", "status", "law", "per_core", "store", "follows", "derived"):
+        for key in ("cv", "status", "law", "per_core", "encoding", "shares_deviate_of", "derived"):
             result[f"{kind}.{key}"] = entry[key]
         if entry["range"]:
             result[f"{kind}.range"] = [entry["range"]["low"], entry["range"]["high"]]

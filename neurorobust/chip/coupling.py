@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .._util.errors import unknown
 from ..core.params import POSITIVE, SIGNED, kind_of
-
-if TYPE_CHECKING:
-    from .model import KindModel
-    from .programming import Programmed
+from .design import KindModel
+from .programming import Programmed
 
 
 def check_derived(chip: str, kinds: Mapping[str, KindModel]) -> None:
@@ -62,8 +59,8 @@ def shifts(
     return result
 
 
-def moved(name: str, value: Tensor, delta: Tensor, shift: Tensor) -> Tensor:
-    """δ of what is multiplied by exp(shift) besides."""
+def multiplied(name: str, value: Tensor, delta: Tensor, shift: Tensor) -> Tensor:
+    """δ of a value that is also multiplied by exp(shift)."""
     if kind_of(name) in SIGNED:
         return value.sign() * torch.expm1(shift) + delta * shift.exp()
     return delta + shift

@@ -8,72 +8,74 @@ import torch
 from torch import Tensor
 
 from ..core.params import KINDS
-from ..drift import Device, compensation
-from ..laws import Exact, Law
-from .facts import Fact
-from .model import KindModel
+from .design import KindModel
+from .drift import Device, compensation
+from .sourced import SourcedValue
+from .variability import FRESH, Exact, Law, Reading
 
 
 @dataclass(frozen=True)
 class Cell(Law):
     """A weight as G₊ − G₋, both devices programmed, the idle one to the device's lowest conductance, and aged; S.
 
-    Four normals a weight: programming and ageing of the device that carries it, then of the idle one. Truncated as the
-    device is. A weight of exactly 0 stays 0.
+    Four normals per weight: programming and ageing of the device that carries it, then of the idle one. Truncated
+    as the device is. A weight of exactly 0 stays 0.
 
     Attributes:
         device: the law of one memory cell.
         one_normal: whether a device has one normal for programming and ageing together.
-        compensated: whether one digital factor an array restores the mean magnitude after drift.
+        compensated: whether one digital factor per array restores the mean magnitude after drift.
     """
 
     device: Device
     one_normal: bool = False
     compensated: bool = True
 
-    more = 3
+    n_extra_normals = 3
 
     @property
     def ages(self) -> bool:  # type: ignore[override]
         return self.device.ageing is not None
 
     @property
-    def reads(self) -> bool:  # type: ignore[override]
+    def has_read_noise(self) -> bool:  # type: ignore[override]
         return self.device.reading is not None
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
-        """Programming alone, the idle device exact."""
-        held = self.device.program(self.device.low + nominal.abs(), u) - self.device.low
-        return _relative(held, nominal)
+    @property
+    def of_first_normal(self) -> Law:
+        return CellProgramming(self.device)
 
-    def aged(self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float) -> Tensor:
-        return self._deviated(u, nominal, time, None)
-
-    def read(
-        self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float, fresh: tuple[Tensor, Tensor]
-    ) -> Tensor:
-        return self._deviated(u, nominal, time, fresh)
-
-    def _deviated(
-        self, u: tuple[Tensor, ...], nominal: Tensor, time: float, fresh: tuple[Tensor, Tensor] | None
-    ) -> Tensor:
-        now = self._pair(u, nominal, time, fresh)
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
+        time = reading.time
+        now = self._pair(normals, nominal, time, reading.noise)
         if self.compensated and time > 0 and bool((nominal != 0).any()):
-            now = now * compensation(self._pair(u, nominal, 0.0), self._pair(u, nominal, time))
+            now = now * compensation(self._pair(normals, nominal, 0.0), self._pair(normals, nominal, time))
         return _relative(now, nominal)
 
     def _pair(
-        self, u: tuple[Tensor, ...], nominal: Tensor, time: float, fresh: tuple[Tensor, Tensor] | None = None
+        self, normals: tuple[Tensor, ...], nominal: Tensor, time: float, noise: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """The magnitude that two devices hold together; as it is read, where there are fresh normals."""
-        active, idle = ((u[0], u[0]), (u[2], u[2])) if self.one_normal else ((u[0], u[1]), (u[2], u[3]))
+        """The magnitude that two devices hold together; as it is read, where there is noise."""
+        u, age, idle_u, idle_age = normals
+        active, idle = ((u, u), (idle_u, idle_u)) if self.one_normal else ((u, age), (idle_u, idle_age))
         lowest, device = torch.full_like(nominal, self.device.low), self.device
         target = lowest + nominal.abs()
-        if fresh is None:
+        if noise is None:
             held = device.at(target, active, time) - device.at(lowest, idle, time)
         else:
-            held = device.read(target, active, fresh[0], time) - device.read(lowest, idle, fresh[1], time)
+            held = device.read(target, active, noise[0], time) - device.read(lowest, idle, noise[1], time)
         return torch.where(nominal == 0, 0.0, held)
+
+
+@dataclass(frozen=True)
+class CellProgramming(Law):
+    """Programming alone of the device of a :class:`Cell` that carries the weight; the idle device is exact."""
+
+    device: Device
+
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
+        held = self.device.program(self.device.low + nominal.abs(), normals[0]) - self.device.low
+        return _relative(held, nominal)
 
 
 def _relative(held: Tensor, nominal: Tensor) -> Tensor:
@@ -84,4 +86,4 @@ def _relative(held: Tensor, nominal: Tensor) -> Tensor:
 
 def digital(source: str, status: str = "assumed") -> dict[str, KindModel]:
     """Every kind as digital logic computes it: exact."""
-    return {kind: KindModel(Exact(), Fact(0.0, status, source)) for kind in sorted(KINDS)}
+    return {kind: KindModel(Exact(), SourcedValue(0.0, status, source)) for kind in sorted(KINDS)}

@@ -6,47 +6,46 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .. import sites
 from .._util import files
 from .._util.errors import unknown
 from .._util.randomness import generator
 from ..core.params import ABSOLUTE, Deviations, kind_of
 from ..core.placement import Placement
-from .coupling import moved, shifts
-from .known import Known
+from . import die_random
+from .coupling import multiplied, shifts
+from .defects import DieKey
+from .design import ChipDesign
+from .measured import MeasuredNormals
 from .programming import Programmed
-
-if TYPE_CHECKING:
-    from .model import ChipModel
+from .variability import Reading
 
 FORMAT = "neurorobust-die/1"
 
 
 @dataclass(frozen=True)
-class Chip:
+class Die:
     """One die: serial number k of a chip model under a seed. It never changes, but with time where its devices drift.
 
-    ``print(die)`` describes it, :meth:`save` and :meth:`load` keep it, :meth:`compare` holds it against another,
+    ``print(die)`` describes it, :meth:`save` and :meth:`load` keep it, :meth:`compare` compares it with another,
     :func:`neurorobust.chip.draw` shows it.
 
     Attributes:
         time: seconds since it was programmed; :meth:`at` sets it.
-        known: what was measured of it, for the twin of a real die (:func:`neurorobust.chip.twin.twin`).
+        measured: the normals found by measurements, for the twin of a real die (:func:`neurorobust.fitting.twin.twin`).
     """
 
-    model: ChipModel
+    model: ChipDesign
     serial: int
     seed: int
     time: float = 0.0
-    known: Known | None = None
+    measured: MeasuredNormals | None = None
 
-    def at(self, time: str | float) -> Chip:
+    def at(self, time: str | float) -> Die:
         """The same die some time after programming: ``die.at("30 days")``; a number is in seconds.
 
         Raises:
@@ -54,47 +53,52 @@ class Chip:
         """
         return replace(self, time=self.model.at(time).time)
 
-    def deviations(self, programmed: Programmed) -> Deviations:
-        """How this die departs from what was programmed, defects included, for every parameter, expanded shapes."""
-        return self._with_defects(self.deviate(self.draws(programmed), programmed), programmed)
+    @property
+    def key(self) -> DieKey:
+        """The die as its defects know it."""
+        limits = self.model.limits
+        return DieKey(
+            self.model.name, self.seed, self.serial, limits.neurons_per_core, limits.fan_in, self.model.grid[1]
+        )
 
-    def read(self, programmed: Programmed, occasion: int = 0) -> Deviations:
-        """:meth:`deviations` as they are read on one occasion: with read noise, where the model's devices have it.
+    def deviations(self, programmed: Programmed, occasion: int = 0) -> Deviations:
+        """The deviations of this die from what was programmed, for every parameter, in expanded shapes.
 
-        Read noise is mostly slow (1/f), so one reading stands for a whole run, as in aihwkit; another occasion is
-        another reading of the same die.
+        With defects, and with read noise where the model's devices have it: these are the numbers that
+        :func:`neurorobust.evaluate` runs. Read noise is mostly slow (1/f), so one reading stands for a whole run, as in
+        aihwkit; another ``occasion`` is another reading of the same die. Without defects and read noise:
+        ``die.deviate(die.draws(programmed), programmed)``.
         """
-        fresh = {
+        noise = {
             name: (torch.randn(value.shape, generator=key), torch.randn(value.shape, generator=key))
             for name, value in programmed.expanded().items()
-            if self.model.kinds[kind_of(name)].law.reads
+            if self.model.kinds[kind_of(name)].law.has_read_noise
             for key in [generator(self.seed, "read", self.serial, occasion, name)]
         }
-        return self._with_defects(self._deviate(self.draws(programmed), programmed, fresh), programmed)
-
-    def broken(self, programmed: Programmed) -> dict[str, Tensor]:
-        """What is broken for good: True there, in expanded shapes, for every parameter that a defect can be at."""
-        result: dict[str, Tensor] = {}
+        deviations = self._deviate(self.draws(programmed), programmed, noise)
         for defect in self.model.defects:
-            for name, here, _ in defect.broken(self, programmed):
-                result[name] = result[name] | here if name in result else here
-        return result
-
-    def _with_defects(self, deviations: Deviations, programmed: Programmed) -> Deviations:
-        for defect in self.model.defects:
-            for name, here, delta in defect.broken(self, programmed):
+            for name, here, delta in defect.broken(self.key, programmed):
                 deviations[name] = torch.where(here, delta.to(deviations[name]), deviations[name])
         return deviations
 
+    def broken(self, programmed: Programmed) -> dict[str, Tensor]:
+        """The elements that are broken for good: True there, in expanded shapes, by parameter that can be."""
+        result: dict[str, Tensor] = {}
+        for defect in self.model.defects:
+            for name, here, _ in defect.broken(self.key, programmed):
+                result[name] = result[name] | here if name in result else here
+        return result
+
     def deviate(self, normals: Mapping[str, Tensor | tuple[Tensor, ...]], programmed: Programmed) -> Deviations:
-        """What any standard normals mean on this model: u → δ, differentiable in u where the laws are.
+        """Standard normals → deviations on this model, differentiable in the normals where the laws are.
 
         Args:
-            normals: u of every parameter, expanded shape; or (u, …) with all the normals its devices have. With u
-                alone a device has only what u does to it, so it cannot age.
+            normals: for every parameter, in its expanded shape, all the normals that its devices have (:meth:`draws`),
+                or the first alone, u: then :attr:`~neurorobust.chip.variability.Law.of_first_normal` counts, and a
+                device cannot age.
 
         Raises:
-            ValueError: u alone, of a device that drifts, some time after programming.
+            ValueError: another number of normals; u alone, of a device that drifts, some time after programming.
         """
         return self._deviate(normals, programmed, {})
 
@@ -102,51 +106,59 @@ class Chip:
         self,
         normals: Mapping[str, Tensor | tuple[Tensor, ...]],
         programmed: Programmed,
-        fresh: Mapping[str, tuple[Tensor, Tensor]],
+        noise: Mapping[str, tuple[Tensor, Tensor]],
     ) -> Deviations:
         expanded, result = programmed.expanded(), {}
         for name, given in normals.items():
             value, kind = expanded[name], kind_of(name)
             gain, law = programmed.gain(name, value), self.model.kinds[kind].law
             u = tuple(each.to(value.dtype) for each in (given if isinstance(given, tuple) else (given,)))
-            if name in fresh:
-                first, second = (each.to(value) for each in fresh[name])
-                delta = law.read(kind, u, value * gain, self.time, (first, second))
-            elif len(u) > law.more:
-                delta = law.aged(kind, u, value * gain, self.time)
-            elif law.ages and self.time:
-                raise ValueError(f"normals[{name!r}]: got {len(u)}; ageing needs all {1 + law.more}, from draws().")
-            else:
-                delta = law.deviate(kind, u[0], value * gain)
+            if len(u) != 1 + law.n_extra_normals:
+                if len(u) > 1:
+                    raise ValueError(f"normals[{name!r}]: got {len(u)}; expected 1 or all {1 + law.n_extra_normals}.")
+                if law.ages and self.time:
+                    raise ValueError(
+                        f"normals[{name!r}]: got 1; ageing needs all {1 + law.n_extra_normals}, from draws()."
+                    )
+                law = law.of_first_normal
+            first, second = noise.get(name, (None, None))
+            read = None if first is None or second is None else (first.to(value), second.to(value))
+            delta = law.deviate(kind, u, value * gain, Reading(self.time, read))
             result[name] = delta / gain if kind in ABSOLUTE else delta
-            if shift := self.model.corner.get(self.model.kinds[kind].follows or kind):
-                result[name] = moved(name, value, delta, torch.full_like(delta, shift))
+            if shift := self.model.corner.get(self.model.kinds[kind].shares_deviate_of or kind):
+                result[name] = multiplied(name, value, delta, torch.full_like(delta, shift))
         still = {name: torch.zeros_like(value) for name, value in expanded.items()}
         along = shifts(self.model.kinds, programmed, lambda name, factor: factor * result.get(name, still[name]))
         return result | {
-            name: moved(name, expanded[name], result[name], shift) for name, shift in along.items() if name in result
+            name: multiplied(name, expanded[name], result[name], shift)
+            for name, shift in along.items()
+            if name in result
         }
 
     def draws(self, programmed: Programmed) -> dict[str, tuple[Tensor, ...]]:
         """All standard normals of every device, u first: what stays when the die is programmed otherwise."""
         expanded = programmed.expanded()
         result: dict[str, tuple[Tensor, ...]] = {name: (u,) for name, u in self.normals(programmed).items()}
-        for which in range(1, 1 + max((model.law.more for model in self.model.kinds.values()), default=0)):
+        for which in range(1, 1 + max((model.law.n_extra_normals for model in self.model.kinds.values()), default=0)):
             rich = {
-                name: value for name, value in expanded.items() if self.model.kinds[kind_of(name)].law.more >= which
+                name: value
+                for name, value in expanded.items()
+                if self.model.kinds[kind_of(name)].law.n_extra_normals >= which
             }
-            for name, u in self._normals(rich, programmed.placement, which).items():
+            for name, u in self.site_normals(rich, programmed.placement, which).items():
                 result[name] += (u,)
         return result
 
     def normals(self, programmed: Programmed) -> Deviations:
         """The die's standard-normal deviates u behind each element, float64; 0 where there is no synapse."""
-        return self._normals(programmed.expanded(), programmed.placement)
+        return self.site_normals(programmed.expanded(), programmed.placement)
 
-    def _normals(self, expanded: Mapping[str, Tensor], placement: Placement, which: int = 0) -> Deviations:
+    def site_normals(self, expanded: Mapping[str, Tensor], placement: Placement, which: int = 0) -> Deviations:
         structure = self.model.structure
-        u = sites.normals(expanded, placement, seed=self.seed, serial=self.serial, structure=structure, which=which)
-        return u if self.known is None else self.known.moved(u, placement, structure, which)
+        u = die_random.normals(
+            expanded, placement, seed=self.seed, serial=self.serial, structure=structure, which=which
+        )
+        return u if self.measured is None else self.measured.apply_to(u, placement, structure, which)
 
     def map(self, kind: str) -> Tensor:
         """u of one kind over the die, shape (cores, rows, columns), float64; a weight's is that of each neuron's first
@@ -165,7 +177,7 @@ class Chip:
         name = "die.input.weight" if weight else f"die.{kind}"
         values = torch.ones(len(core), 1) if weight else torch.ones(len(core))
         masks = {name: torch.ones_like(values, dtype=torch.bool)} if weight else {}
-        u = self._normals({name: values}, Placement({"die": core}, masks=masks))[name]
+        u = self.site_normals({name: values}, Placement({"die": core}, masks=masks))[name]
         return u.reshape(limits.cores, -1, width)
 
     def maps(self) -> dict[str, Tensor]:
@@ -174,7 +186,7 @@ class Chip:
 
     def __str__(self) -> str:
         model = self.model
-        die = f"die {self.serial}" if self.known is None else "twin of a measured die"
+        die = f"die {self.serial}" if self.measured is None else "twin of a measured die"
         lines = [f"{die} of {model.name} (version {model.version}, seed {self.seed}): {model.title}"]
         if model.limits.cores is None or model.limits.neurons_per_core is None:
             return lines[0]
@@ -187,7 +199,7 @@ class Chip:
             )
         return "\n".join(lines)
 
-    def compare(self, other: Chip) -> dict[str, float]:
+    def compare(self, other: Die) -> dict[str, float]:
         """Correlation of two dies' u, site by site, for every kind both maps have: 1 is the same die, ±1/√n chance."""
         here, there = self.maps(), other.maps()
         return {
@@ -197,7 +209,7 @@ class Chip:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write what the die is, as JSON: the model's name and version, serial and seed, and what was measured."""
+        """Write the die as JSON: the model's name and version, serial and seed, and what was measured."""
         entry = {
             "format": FORMAT,
             "chip": self.model.name,
@@ -206,20 +218,20 @@ class Chip:
             "seed": self.seed,
             "time": self.time,
             **({} if not self.model.defects else {"defects": [repr(defect) for defect in self.model.defects]}),
-            **({} if self.known is None else {"known": self.known.entry()}),
+            **({} if self.measured is None else {"measured": self.measured.entry()}),
         }
         path = Path(path)
         files.write_text(path, json.dumps(entry, indent=2) + "\n")
         return path
 
     @classmethod
-    def load(cls, path: str | Path, model: ChipModel) -> Chip:
+    def load(cls, path: str | Path, model: ChipDesign) -> Die:
         """The die that :meth:`save` wrote; :func:`chipmodels.load_die` finds the model by name.
 
         Raises:
             ValueError: the file is no die, or of another model or version than the one given.
         """
-        entry = read(path)
+        entry = read_die_file(path)
         if (entry["chip"], entry["version"]) != (model.name, model.version):
             raise ValueError(
                 f"die {str(path)!r}: of {entry['chip']} version {entry['version']}; got {model.name} version "
@@ -228,14 +240,14 @@ class Chip:
         if entry.get("defects", []) != (there := [repr(defect) for defect in model.defects]):
             raise ValueError(
                 f"die {str(path)!r}: has defects {', '.join(entry.get('defects', [])) or 'none'}; the model given has "
-                f"{', '.join(there) or 'none'}. Load it with Chip.load(path, model.with_defects(…))."
+                f"{', '.join(there) or 'none'}. Load it with Die.load(path, model.with_defects(…))."
             )
-        known = Known.of(entry["known"]) if "known" in entry else None
-        return replace(model.fabricate([entry["serial"]], entry["seed"])[0], time=float(entry["time"]), known=known)
+        measured = MeasuredNormals.of(entry["measured"]) if "measured" in entry else None
+        return cls(model, entry["serial"], entry["seed"], float(entry["time"]), measured)
 
 
-def read(path: str | Path) -> dict:
-    """What a file says about a die.
+def read_die_file(path: str | Path) -> dict:
+    """The entries of a file that :meth:`Die.save` wrote.
 
     Raises:
         ValueError: it is no die.
@@ -246,27 +258,28 @@ def read(path: str | Path) -> dict:
             return entry
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         pass
-    raise ValueError(f"die {str(path)!r}: is no die; expected a file that Chip.save wrote.")
+    raise ValueError(f"die {str(path)!r}: is no die; expected a file that Die.save wrote.")
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Dies of one model: a sequence of :class:`Chip`."""
+    """Dies of one model: a sequence of :class:`Die`."""
 
-    model: ChipModel
+    model: ChipDesign
     serials: tuple[int, ...]
     seed: int
 
     def __len__(self) -> int:
         return len(self.serials)
 
-    def __getitem__(self, i: int) -> Chip:
-        return Chip(self.model, self.serials[i], self.seed, self.model.time)
+    def __getitem__(self, i: int) -> Die:
+        return Die(self.model, self.serials[i], self.seed, self.model.time)
 
-    def __iter__(self) -> Iterator[Chip]:
+    def __iter__(self) -> Iterator[Die]:
         return (self[i] for i in range(len(self)))
 
     def deviations(self, programmed: Programmed) -> Deviations:
-        """The dies' deviations with a leading chip axis; :meth:`Chip.deviations`, die by die, needs less memory."""
-        dies = [chip.deviations(programmed) for chip in self]
+        """The deviations of all dies with a leading axis over dies, as :func:`neurorobust.evaluate` has them;
+        :meth:`Die.deviations`, die by die, needs less memory."""
+        dies = [die.deviations(programmed) for die in self]
         return {name: torch.stack([die[name] for die in dies]) for name in dies[0]}

@@ -10,19 +10,18 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from ..core.params import ABSOLUTE, SIGNED
+from .design import ChipDesign, KindModel
+from .die import Die
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .die import Chip
-    from .model import ChipModel, KindModel
-
 QUANTILES = 4001
 
 
-def draw_model(chip: ChipModel) -> Figure:
-    """How each kind of a chip varies over its devices, one histogram a kind: θ*/θ, or θ* − θ in the chip's unit where
-    θ may be 0; at the value at which the model states its spread. What is exact is left out."""
+def draw_model(chip: ChipDesign) -> Figure:
+    """Variation of each kind over the devices of a chip, one histogram per kind: θ*/θ, or θ* − θ in the chip's
+    unit where θ may be 0; at the value at which the model states its spread. What is exact is left out."""
     varying = {kind: model for kind, model in chip.kinds.items() if model.cv.value > 0}
     from matplotlib.figure import Figure  # slow to import
 
@@ -47,19 +46,21 @@ def draw_model(chip: ChipModel) -> Figure:
 def spread(kind: str, model: KindModel) -> Tensor:
     """What 4001 equally likely devices make of a value, over it; its difference where that may be 0; float64."""
     u = torch.from_numpy(ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES))
-    delta = model.law.deviate(kind, u, torch.full_like(u, 1.0 if model.cv.at is None else model.cv.at))
+    delta = model.law.of_first_normal.deviate(
+        kind, (u,), torch.full_like(u, 1.0 if model.cv.at is None else model.cv.at)
+    )
     return delta if kind in ABSOLUTE else 1 + delta if kind in SIGNED else delta.exp()
 
 
-def draw(die: Chip, kinds: list[str] | None = None) -> Figure:
-    """u of each kind over the die: one row a kind, one square a core, −3 to 3 standard deviations.
+def draw(die: Die, kinds: list[str] | None = None) -> Figure:
+    """u of each kind over the die: one row per kind, one square per core, −3 to 3 standard deviations.
 
     Args:
         die: of a model that says how many cores and neurons it has. kinds: which; None for all with sites of their own.
     """
     model = die.model
     if kinds is None:
-        kinds = [kind for kind in die.maps() if model.kinds[kind].follows is None]
+        kinds = [kind for kind in die.maps() if model.kinds[kind].shares_deviate_of is None]
     if not kinds:
         raise ValueError(f"kinds: nothing varies on {model.name}; there is no map to draw.")
     maps = {kind: die.map(kind) for kind in kinds}

@@ -1,33 +1,27 @@
-"""What a chip refuses: each check raises ValueError with names and numbers."""
+"""Checks of what a chip can hold: each raises ValueError with names and numbers."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from ..core.params import Params, kind_of
 from ..core.placement import HOST, Placement
-
-if TYPE_CHECKING:
-    from .model import ChipModel
+from .design import ChipDesign
 
 
-def check_placed(chip: ChipModel, analog: Params, placement: Placement) -> None:
+def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None:
     """A chip with limits or quantization has to know where everything sits."""
     if not chip.places:
         return
     for name in analog:
-        core = placement.core(name)
-        if core is None:
+        if placement.layer(name) is None:
             raise ValueError(
                 f"{name}: sits on no core, and {chip.name} has to know where; place() an snnTorch network, or take "
                 f"mismatch(level), which needs no placement."
             )
-        if chip.stores_weights and kind_of(name) == "weight" and bool((core != HOST).any()):
+        if chip.encodes_weights and kind_of(name) == "weight" and placement.on_chip(name):
             mask = placement.masks.get(name)
             if mask is None or mask.shape != analog[name].shape:
                 raise ValueError(
@@ -36,52 +30,47 @@ def check_placed(chip: ChipModel, analog: Params, placement: Placement) -> None:
                 )
 
 
-def check_limits(chip: ChipModel, placement: Placement) -> None:
-    """Cores, neurons a core, inputs a neuron, tags."""
+def check_limits(chip: ChipDesign, placement: Placement) -> None:
+    """Cores, neurons per core, inputs per neuron, tags."""
     limits, tags = chip.limits, 0
     check_cores(chip, placement)
     for layer, core in placement.cores.items():
         on_chip = core != HOST
         if not on_chip.any():
             continue
-        masks = [
-            mask.reshape(len(mask), -1) for name, mask in placement.masks.items() if placement.layer(name) == layer
-        ]
-        fan_in = sum((mask.sum(1) for mask in masks if len(mask) == len(core)), torch.zeros_like(core))
+        fan_in, masks = placement.fan_in(layer), [mask for _, mask in placement.synapses(layer, len(core))]
         tags += int(on_chip.sum()) + (masks[0].shape[1] if masks and not tags else 0)
         if limits.fan_in is not None and fan_in.max() > limits.fan_in:
             worst = int(fan_in.argmax())
             raise ValueError(
                 f"fan_in (={int(fan_in[worst])}) of neuron {worst} of layer {layer!r} exceeds {chip.name}'s "
-                f"{limits.fan_in} inputs a neuron; prune {int(fan_in[worst]) - limits.fan_in} of its inputs or "
+                f"{limits.fan_in} inputs per neuron; prune {int(fan_in[worst]) - limits.fan_in} of its inputs or "
                 f"split the layer."
             )
     if limits.tags is not None and tags > limits.tags:
         raise ValueError(f"tags: {tags} inputs and neurons need one each; {chip.name} has {limits.tags}.")
 
 
-def check_cores(chip: ChipModel, placement: Placement) -> None:
+def check_cores(chip: ChipDesign, placement: Placement) -> None:
     """Cores, and neurons on each of them."""
-    limits, occupied = chip.limits, Counter[int]()
-    for core in placement.cores.values():
-        occupied.update(core[core != HOST].tolist())
+    limits, occupied = chip.limits, placement.occupied()
     if limits.cores is not None and occupied and max(occupied) >= limits.cores:
         raise ValueError(
             f"cores: the network uses core {max(occupied)}; {chip.name} has cores 0 to {limits.cores - 1}."
         )
-    for number, count in sorted(occupied.items()):
+    for number, count in occupied.items():
         if limits.neurons_per_core is not None and count > limits.neurons_per_core:
             raise ValueError(
-                f"neurons (={count}) on core {number} exceed {chip.name}'s {limits.neurons_per_core} a core; "
+                f"neurons (={count}) on core {number} exceed {chip.name}'s {limits.neurons_per_core} per core; "
                 f"use more cores or fewer neurons."
             )
 
 
-def check_ranges(chip: ChipModel, held: Mapping[str, Tensor], placement: Placement) -> None:
+def check_ranges(chip: ChipDesign, held: Mapping[str, Tensor], placement: Placement) -> None:
     """Every value on the chip inside its kind's range; ``held`` in chip units, expanded."""
     for name, values in held.items():
-        bounds, core = chip.kinds[kind_of(name)].range, placement.core(name)
-        if bounds is None or core is None or not bool((core != HOST).any()):
+        bounds = chip.kinds[kind_of(name)].range
+        if bounds is None or not placement.on_chip(name):
             continue
         if values.min() < bounds.low or values.max() > bounds.high:
             clock = "" if chip.speed(kind_of(name)) == 1 else f" in {chip.time_base.clock}"
@@ -91,8 +80,8 @@ def check_ranges(chip: ChipModel, held: Mapping[str, Tensor], placement: Placeme
             )
 
 
-def check_per_core(chip: ChipModel, expanded: Params, placement: Placement) -> None:
-    """One value for each core, over all layers that share it."""
+def check_per_core(chip: ChipDesign, expanded: Params, placement: Placement) -> None:
+    """One value per core, over all layers that share it."""
     found: dict[tuple[str, int], set[float]] = {}
     for name, values in expanded.items():
         kind, core = kind_of(name), placement.core(name)
@@ -100,10 +89,10 @@ def check_per_core(chip: ChipModel, expanded: Params, placement: Placement) -> N
             continue
         for number in core[core != HOST].unique().tolist():
             here = found.setdefault((kind, number), set())
-            here.update(values.reshape(-1)[core == number].tolist())
+            here.update(values[placement.on_core(name, values, number)].tolist())
             if len(here) > 1:
                 hint = " Layers without biases (bias=False) need none." if kind == "bias" else ""
                 raise ValueError(
-                    f"{name}: {len(here)} different values of {kind} on core {number}; {chip.name} sets one for "
-                    f"each core.{hint}"
+                    f"{name}: {len(here)} different values of {kind} on core {number}; {chip.name} sets one per "
+                    f"core.{hint}"
                 )

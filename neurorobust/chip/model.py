@@ -1,10 +1,9 @@
-"""A chip model: what one ASIC design does to each kind."""
+"""Chip models: programming, fabrication and tolerances of one ASIC design."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,17 +12,16 @@ from .._util.errors import check_count, check_number, unknown
 from ..core.noise import Source
 from ..core.params import ABSOLUTE, DIGITAL, KINDS, SIGNED, check_values, kind_of
 from ..core.placement import Placement, expand
-from ..drift import seconds, words
-from ..laws import Law, LogNormal, Normal
-from ..sites import Common, Correlation, Structure
-from .coupling import check_derived, moved, shifts
-from .defective import Defect
+from .convolutions import on_chip
+from .coupling import check_derived, multiplied, shifts
+from .defects import Defect
+from .design import ChipDesign, KindModel, check_type
 from .die import Fleet
-from .facts import NO_LIMITS, REAL_TIME, Fact, Limits, Range, TimeBase
-from .kernels import on_chip
+from .encodings.encoding import with_bits
 from .limits import check_limits, check_per_core, check_placed, check_ranges
-from .programming import Programmed, stored
-from .stores import PLAIN, Store, with_bits
+from .programming import Programmed, encode
+from .sourced import SourcedValue
+from .variability import LogNormal, Normal
 
 _EXAMPLES = {
     "noise": "one of neurorobust.core.noise, such as Membrane(0.05)",
@@ -31,87 +29,12 @@ _EXAMPLES = {
 }
 
 
-def _check(what: str, value: object, expected: type, hint: str) -> None:
-    if not isinstance(value, expected):
-        raise TypeError(f"{what}: got {value!r}; expected {hint}.")
-
-
-TIMES = frozenset({"tau_mem", "tau_syn", "tau_adapt", "t_ref"})
-
-
 @dataclass(frozen=True)
-class KindModel:
-    """What a chip does to one kind.
+class ChipModel(ChipDesign):
+    """One ASIC design and what can be done with it; a new chip is one instance in one file of ``chipmodels``.
 
-    Attributes:
-        law: its variability over neurons or synapses, in the chip's units.
-        cv: the number behind the law, with its source; what its spread is where the fact says ``at``.
-        per_core: whether the chip can only set one value for all neurons of a core.
-        range: lowest and highest value, chip units, or None where nobody states one.
-        store: where values are placed in the chip's units, and how they are quantized.
-        common: what sites have in common: gradients, cores, corners.
-        follows: the kind whose normals this one takes: one device moves both.
-        derived: kinds of the same layer whose deviation this one takes besides its own, each times a factor:
-            ``{"tau_mem": 1.0}`` for r of a DPI neuron, where τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ. Where a
-            layer has no r, its weights and biases take the factor of r.
+    Its fields are those of :class:`~neurorobust.chip.design.ChipDesign`.
     """
-
-    law: Law
-    cv: Fact
-    per_core: bool = False
-    range: Range | None = None
-    store: Store = PLAIN
-    common: tuple[Common, ...] = ()
-    follows: str | None = None
-    derived: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _check("law", self.law, Law, "a law, such as neurorobust.laws.LogNormal(0.1)")
-        _check("cv", self.cv, Fact, "a Fact(value, status, source)")
-        _check("store", self.store, Store, "a store, such as neurorobust.chip.Scaled")
-        if self.range is not None:
-            _check("range", self.range, Range, "a Range(low, high, status, source), or None")
-        for part in self.common:
-            _check("common", part, Common, "parts such as neurorobust.sites.PerCore(0.2, 'core')")
-        check_number("cv", self.cv.value)
-
-
-@dataclass(frozen=True)
-class ChipModel:
-    """One ASIC design; a new chip is one instance in one file of ``chipmodels``.
-
-    Attributes:
-        name: as :func:`chipmodels.load` knows it. title: for people.
-        kinds: what it does to each kind; a network with another kind is refused.
-        limits: what fits.
-        notes: declared approximations, one sentence each.
-        version: raised whenever a die of the model changes on purpose.
-        time_base: which clock a second belongs to.
-        grid: rows and columns in which the neurons of a core stand, row by row; for gradients and maps.
-        correlation: between kinds of one neuron, or None.
-        facts: further numbers that laws and stores are made of, by name.
-        shares_kernels: whether a convolution's kernel is held once and read at all its positions, as on a crossbar;
-            elsewhere every neuron has synapses of its own, and each deviates by itself.
-        noise: what is new on every die in every time step; ``nr.evaluate`` draws it.
-        corner: by kind, a shift of every device of every die: the logarithm of a factor. See :meth:`with_corner`.
-        defects: what is broken on its dies. time: seconds after programming at which its dies are.
-    """
-
-    name: str
-    title: str
-    kinds: Mapping[str, KindModel]
-    limits: Limits = NO_LIMITS
-    notes: tuple[str, ...] = ()
-    version: int = 1
-    time_base: TimeBase = REAL_TIME
-    grid: tuple[int, int] = (16, 16)
-    correlation: Correlation | None = None
-    facts: Mapping[str, Fact] = field(default_factory=dict)
-    shares_kernels: bool = False
-    noise: tuple[Source, ...] = ()
-    defects: tuple[Defect, ...] = ()
-    corner: Mapping[str, float] = field(default_factory=dict)
-    time: float = 0.0
 
     def __post_init__(self) -> None:
         check_count("version", self.version)
@@ -124,54 +47,23 @@ class ChipModel:
             for part in parts:
                 if not isinstance(part, expected):
                     raise TypeError(f"{what}: got {part!r}; expected {_EXAMPLES[what]}.")
-                Fact(part.level, part.status, part.source)
+                SourcedValue(part.level, part.status, part.source)
         for kind, model in self.kinds.items():
             if kind not in KINDS:
                 raise unknown(f"kind of chip {self.name}", kind, KINDS)
-            _check(f"chip {self.name}: {kind}", model, KindModel, "a KindModel(law, cv)")
+            check_type(f"chip {self.name}: {kind}", model, KindModel, "a KindModel(law, cv)")
             nothing = torch.zeros(1, dtype=torch.float64)
             try:
-                model.law.deviate(kind, nothing, nothing)
+                model.law.deviate(kind, (nothing,) * (1 + model.law.n_extra_normals), nothing)
             except ValueError as error:
                 raise ValueError(f"chip {self.name}: {kind}: {error}") from error
-            if model.follows is not None and model.follows not in self.kinds:
-                raise unknown(f"chip {self.name}: {kind} follows", model.follows, self.kinds)
+            if model.shares_deviate_of is not None and model.shares_deviate_of not in self.kinds:
+                raise unknown(f"chip {self.name}: {kind} shares the deviate of", model.shares_deviate_of, self.kinds)
         check_derived(self.name, self.kinds)
         for kind in () if self.correlation is None else self.correlation.kinds:
             if kind not in self.kinds:
                 raise unknown(f"chip {self.name}: correlation of kind", kind, self.kinds)
         self.structure  # noqa: B018  refuses shares that add up to more than 1
-
-    @cached_property
-    def structure(self) -> Structure:
-        """How the normals of its dies hang together."""
-        return Structure(
-            {kind: model.common for kind, model in self.kinds.items() if model.common},
-            {kind: model.follows for kind, model in self.kinds.items() if model.follows},
-            self.correlation,
-            self.grid[1],
-        )
-
-    @property
-    def stores_weights(self) -> bool:
-        """Whether weights are held synapse by synapse."""
-        return "weight" in self.kinds and self.kinds["weight"].store != PLAIN
-
-    @property
-    def places(self) -> bool:
-        """Whether it matters where things sit."""
-        return self.limits != NO_LIMITS or any(model.store != PLAIN for model in self.kinds.values())
-
-    def at(self, time: str | float) -> ChipModel:
-        """The same dies some time after programming: ``chip.at("30 days")``; a number is in seconds.
-
-        Raises:
-            ValueError: no drift is known of this chip, though it varies.
-        """
-        kinds = self.kinds.values()
-        if not any(model.law.ages for model in kinds) and any(model.cv.value > 0 for model in kinds):
-            raise ValueError(f"{self.name}: nobody published its drift, so no die of it is known at {time!r}.")
-        return replace(self, time=seconds(time))
 
     def with_noise(self, *sources: Source) -> ChipModel:
         """The same dies with more noise in every time step: ``chip.with_noise(nr.noise.Membrane(0.05))``."""
@@ -185,8 +77,8 @@ class ChipModel:
         """The same dies from a wafer at a process corner, or at another temperature: every time constant of
         ``chip.with_corner(tau_mem=0.1)`` is e^0.1 times as long, beside its local mismatch.
 
-        A kind that follows or derives from another moves with it. No source gives a number for any of these chips:
-        how far a corner is, is the user's to say. Tolerances (``Ball.from_chip``) do not hold it.
+        A kind that shares the deviate of another, or derives from it, moves with it. No source gives a number for any
+        of these chips: the user chooses how far a corner is. Tolerances (``Ball.from_chip``) do not include it.
         """
         for kind, shift in kinds.items():
             if kind not in self.kinds:
@@ -205,24 +97,12 @@ class ChipModel:
         """
         if "weight" not in self.kinds:
             raise ValueError(f"{self.name}: describes no weights.")
-        store = with_bits(self.name, self.kinds["weight"].store, bits)
-        kinds = dict(self.kinds) | {"weight": replace(self.kinds["weight"], store=store)}
+        encoding = with_bits(self.name, self.kinds["weight"].encoding, bits)
+        kinds = dict(self.kinds) | {"weight": replace(self.kinds["weight"], encoding=encoding)}
         return replace(self, name=f"{self.name} with {bits}-bit weights", kinds=kinds)
 
-    @property
-    def label(self) -> str:
-        """Its name and everything that was put on it, such as ``pcm at 30 days, DeadNeurons 0.1``."""
-        time = f" at {words(self.time)}" if self.time else ""
-        parts = [f"{kind} {shift:+g}" for kind, shift in sorted(self.corner.items())]
-        parts += [f"{type(part).__name__} {part.level:g}" for part in self.noise + self.defects]
-        return ", ".join([self.name + time, *parts])
-
-    def speed(self, kind: str) -> float:
-        """Chip seconds for each network second where the kind is a time, else 1."""
-        return 1 / self.time_base.speedup.value if kind in TIMES else 1.0
-
     def program(self, params: Mapping[str, Tensor], placement: Placement) -> Programmed:
-        """What the chip holds when it is programmed with these parameters.
+        """Program the chip: parameters → what it holds of them.
 
         Raises:
             ValueError: a limit is broken, a kind is unknown to the chip, a value is outside its range or cannot be
@@ -242,8 +122,8 @@ class ChipModel:
         check_placed(self, expanded, placement)
         check_limits(self, placement)
         check_per_core(self, expanded, placement)
-        stores = {kind: (model.store, self.speed(kind)) for kind, model in self.kinds.items()}
-        programmed = stored(stores, params, expanded, placement)
+        encodings = {kind: (model.encoding, self.speed(kind)) for kind, model in self.kinds.items()}
+        programmed = encode(encodings, params, expanded, placement)
         in_chip_units = {name: value * programmed.gain(name, value) for name, value in expanded.items()}
         check_ranges(self, in_chip_units, placement)
         return programmed
@@ -261,8 +141,8 @@ class ChipModel:
         result = {}
         for name, value in programmed.expanded().items():
             kind, gain = kind_of(name), programmed.gain(name, value)
-            law = self.kinds[kind].law.bulk
-            ends = [law.deviate(kind, torch.full_like(value, u), value * gain) for u in (-sigmas, sigmas)]
+            law = self.kinds[kind].law.without_outliers.of_first_normal
+            ends = [law.deviate(kind, (torch.full_like(value, u),), value * gain) for u in (-sigmas, sigmas)]
             low, high = torch.minimum(*ends), torch.maximum(*ends)
             result[name] = (low / gain, high / gain) if kind in ABSOLUTE else (low, high)
         return self._derived_tolerances(programmed, result)
@@ -279,7 +159,7 @@ class ChipModel:
         lowest, highest = (shifts(self.kinds, programmed, share(end)) for end in (torch.minimum, torch.maximum))
         for name in lowest:
             ends = [
-                moved(name, expanded[name], delta, shift)
+                multiplied(name, expanded[name], delta, shift)
                 for delta in own[name]
                 for shift in (lowest[name], highest[name])
             ]
@@ -295,7 +175,7 @@ def mismatch(level: float) -> ChipModel:
     """
     if check_number("mismatch level", level) > 3:
         raise ValueError(f"mismatch level: got {level:g}; expected a fraction, 0.3 for 30 %, at most 3.")
-    fact = Fact(level, "assumed", "the level asked for")
+    fact = SourcedValue(level, "assumed", "the level asked for")
     kinds = {
         kind: KindModel(Normal(level) if kind in SIGNED else LogNormal(level), fact)
         for kind in sorted(KINDS - ABSOLUTE)

@@ -1,16 +1,17 @@
-"""What a network becomes when it is programmed onto a chip."""
+"""A network as it is programmed onto a chip."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..core.params import DIGITAL, Params, kind_of
 from ..core.placement import HOST, Placement, expand
-from .stores import PLAIN, SameGain, Store
+from .encodings.encoding import UNQUANTIZED, Encoding, SharedGain
 
 LABELS = {"weight": "", "v_threshold": "threshold_"}  # how the report's columns begin; other kinds by their name
 
@@ -23,8 +24,8 @@ class Programmed:
         params: the values the codes mean, in network units; what is computed on the host is as it was.
         codes: signed integer codes of every quantized parameter.
         placement: where everything sits.
-        report: one row for each core: gain, currents, quantization error, synapses that became 0.
-        gains: chip units for each network unit, one for every row of the expanded parameter; 1 where it is missing.
+        report: one row per core: gain, currents, quantization error, synapses that became 0.
+        gains: chip units per network unit, one for every row of the expanded parameter; 1 where it is missing.
     """
 
     params: Params
@@ -33,63 +34,71 @@ class Programmed:
     report: list[dict]
     gains: dict[str, Tensor] = field(default_factory=dict)
 
-    def expanded(self) -> Params:
-        """What is programmed, one value per neuron or synapse, network units; without digital numbers."""
+    @cached_property
+    def _expanded(self) -> Params:
         analog = {name: value for name, value in self.params.items() if kind_of(name) not in DIGITAL}
         return expand(analog, self.placement)
 
+    def expanded(self) -> Params:
+        """The programmed values, one per neuron or synapse, network units; without digital numbers. Computed once:
+        the tensors are shared, change none in place."""
+        return dict(self._expanded)
+
     def gain(self, name: str, like: Tensor) -> Tensor:
-        """Chip units for each network unit, in a shape that multiplies the expanded parameter ``like``."""
+        """Chip units per network unit, in a shape that multiplies the expanded parameter ``like``."""
         gain = self.gains.get(name)
         if gain is None:
             return torch.ones((), dtype=like.dtype, device=like.device)
         return gain.to(like).reshape(like.shape if len(gain) == like.numel() else (-1, *[1] * (like.ndim - 1)))
 
 
-def stored(
-    stores: Mapping[str, tuple[Store, float]], params: Mapping[str, Tensor], expanded: Params, placement: Placement
+def encode(
+    encodings: Mapping[str, tuple[Encoding, float]],
+    params: Mapping[str, Tensor],
+    expanded: Params,
+    placement: Placement,
 ) -> Programmed:
-    """What every core holds of every kind.
+    """Encode every kind on every core.
 
     Args:
-        stores: by kind, each with the chip's seconds for a network second (1 for what is no time).
+        encodings: by kind, each with the chip's seconds per network second (1 for what is no time).
         params: as trained. expanded: the analog ones of them. placement: where they sit.
     """
     done = Programmed(dict(params), {}, placement, [])
     rows: dict[int, dict] = {}
-    for kind, (store, speed) in stores.items():
-        if store == PLAIN and speed == 1:
+    for kind, (encoding, speed) in encodings.items():
+        if encoding == UNQUANTIZED and speed == 1:
             continue
         cores = {
             name: core for name in expanded if kind_of(name) == kind and (core := placement.core(name)) is not None
         }
-        if isinstance(store, SameGain):
-            done.gains.update({name: _gain_beside(name, store.kind, done) for name in cores})
+        if isinstance(encoding, SharedGain):
+            done.gains.update({name: _gain_beside(name, encoding.kind, done) for name in cores})
             continue
         for number in sorted({number for core in cores.values() for number in core.tolist()}):
             values = {name: expanded[name].detach() for name, core in cores.items() if bool((core == number).any())}
             if number == HOST:
-                gain = store.assume(torch.cat([value.flatten() for value in values.values()]), speed)
+                gain = encoding.host_gain(torch.cat([value.flatten() for value in values.values()]), speed)
                 done.gains.update(dict.fromkeys(values, torch.tensor([gain], dtype=torch.float64)))
             else:
-                rows.setdefault(number, {"core": number}).update(_on_core(store, speed, number, values, done))
+                rows.setdefault(number, {"core": number}).update(_on_core(encoding, speed, number, values, done))
     done.report.extend(row for _, row in sorted(rows.items()) if len(row) > 1)
     return done
 
 
-def _on_core(store: Store, speed: float, number: int, values: Params, done: Programmed) -> dict:
+def _on_core(encoding: Encoding, speed: float, number: int, values: Params, done: Programmed) -> dict:
     """Program one kind on one core; the kind's part of the core's row of the report."""
     kind = kind_of(next(iter(values)))
-    here = {name: _sites(name, value, number, done.placement) for name, value in values.items()}
+    here = {name: done.placement.on_core(name, value, number) for name, value in values.items()}
     trained = torch.cat([value[here[name]] for name, value in values.items()])
     rows = {name: torch.arange(len(value)).reshape(-1, *[1] * (value.ndim - 1)) for name, value in values.items()}
     neuron = torch.cat([rows[name].expand(value.shape)[here[name]] for name, value in values.items()])
-    held = store.hold(f"{kind} on core {number}", trained, neuron, speed)
+    held = encoding.encode_core(f"{kind} on core {number}", trained, neuron, speed)
     for name in values:
         on_core = done.placement.cores[str(done.placement.layer(name))] == number
         done.gains.setdefault(name, torch.ones(len(on_core), dtype=torch.float64))[on_core] = held.gain
     label = LABELS.get(kind, f"{kind}_")
-    row = {} if store.unit == "SI" else {f"{label}gain_{store.unit}_per_unit": held.gain}
+    row = {} if encoding.unit == "SI" else {f"{label}gain_{encoding.unit}_per_unit": held.gain}
     if held.codec is None:
         return row
     programmed = []
@@ -110,16 +119,6 @@ def _on_core(store: Store, speed: float, number: int, values: Params, done: Prog
         return row
     became_zero = int(((torch.cat(programmed) == 0) & (trained != 0)).sum())
     return {"synapses": len(trained), **held.report, **row, "became_zero": became_zero}
-
-
-def _sites(name: str, value: Tensor, number: int, placement: Placement) -> Tensor:
-    """True for the elements of a parameter that exist on a core, in its expanded shape."""
-    core = placement.core(name)
-    assert core is not None
-    on_core = core == number
-    if kind_of(name) == "weight":
-        return placement.masks[name] & on_core.reshape(-1, *[1] * (value.ndim - 1))
-    return on_core.reshape(value.shape)
 
 
 def _gain_beside(name: str, kind: str, done: Programmed) -> Tensor:

@@ -11,9 +11,8 @@ from rich.table import Table
 from .._util import files
 from ..chip import card, draw_model, numbers
 from ..chip import compare as compare_chips
-from ..chip.fitting import Recording
-from ..chip.fitting import estimate as estimate_chip
 from ..chip.installed import chip_model, chip_models
+from ..fitting import Recording, analyze
 from .shared import Json, show
 
 app = typer.Typer(help="Chip models.", no_args_is_help=True)
@@ -142,7 +141,7 @@ def chips_fit(
 
       neurorobust chips fit measured.csv --ceiling tau_mem=0.08 --json
     """
-    fitted = estimate_chip(
+    fitted = analyze(
         csv,
         name=csv.stem,
         grid=None if grid is None else _sides(grid),

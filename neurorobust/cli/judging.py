@@ -40,7 +40,7 @@ def evaluate(
     mismatch: Annotated[
         float | None, typer.Option(help="Or: δ = LEVEL·N(0,1) on every neuron and synapse, no quantization.", min=0)
     ] = None,
-    chips: Annotated[int, typer.Option(help="Number of dies.", min=1)] = 100,
+    dies: Annotated[int, typer.Option(help="Number of dies.", min=1)] = 100,
     seed: Annotated[int, typer.Option(help="Of the dies.", min=0)] = 1,
     spec: Annotated[float, typer.Option(help="Balanced accuracy a good die has.", min=0, max=1)] = 0.9,
     after: Annotated[str | None, typer.Option(help="Time since programming, such as '30 days'.")] = None,
@@ -53,7 +53,7 @@ def evaluate(
 
     [bold]Examples[/bold]
 
-      neurorobust evaluate runs/mine --chip dynapse2 --chips 100 --seed 1
+      neurorobust evaluate runs/mine --chip dynapse2 --dies 100 --seed 1
 
       neurorobust evaluate runs/mine --mismatch 0.3 --json
 
@@ -71,8 +71,8 @@ def evaluate(
     model = model if after is None else model.at(after)
     model = model.with_defects(DeadNeurons(dead)) if dead else model
     model = model.with_noise(Membrane(noise)) if noise else model
-    say_cost(estimate_evaluate(network, task.test, model, n_chips=chips))
-    result = run_evaluate(network, task.test, model, n_chips=chips, seed=seed)
+    say_cost(estimate_evaluate(network, task.test, model, n_dies=dies))
+    result = run_evaluate(network, task.test, model, n_dies=dies, seed=seed)
     payload = fleet_json(result, spec)
     low, high = payload["yield"]["ci95"]
     shown = {
@@ -83,7 +83,7 @@ def evaluate(
     )
     shown[f"yield at {spec:g}"] = f"{payload['yield']['fraction']:.2f} (95 % interval {low:.2f} to {high:.2f})"
     shown |= {f"mean recall, {label}": value for label, value in zip(task.classes, payload["recall"])}
-    title = f"{folder} on {chips} dies ({model.label}, seed {seed}): balanced accuracy, {len(task.test)} test samples"
+    title = f"{folder} on {dies} dies ({model.label}, seed {seed}): balanced accuracy, {len(task.test)} test samples"
     if any((core == HOST).any() for core in placement_of(network).cores.values()):
         title += "; read-out on the host"
     show(payload, as_json, lambda: pairs(title, shown))

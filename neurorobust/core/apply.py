@@ -32,8 +32,8 @@ def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placem
     result = expand(params, placement)
     for name, delta in deviations.items():
         value = result[name]
-        if name in placement.kernels and delta.shape[-value.ndim :] != value.shape:
-            value = unrolled(value, placement.kernels[name]())
+        if name in placement.convolutions and delta.shape[-value.ndim :] != value.shape:
+            value = unrolled(value, placement.convolutions[name]())
         if delta.shape[-value.ndim :] != value.shape and value.ndim:
             raise ValueError(
                 f"deviations[{name!r}]: got shape {tuple(delta.shape)}; expected {tuple(value.shape)}, "

@@ -237,7 +237,7 @@ class Source:
     """Noise that every die of a chip has, new in every time step; a subclass is frozen and adds its number, ≥ 0.
 
     Attributes:
-        status, source: how its number is known; see :class:`neurorobust.chip.Fact`.
+        status, source: how its number is known; see :class:`neurorobust.chip.SourcedValue`.
     """
 
     status: str = field(default="assumed", kw_only=True)
@@ -328,7 +328,7 @@ class Read(Source):
     """Every weight is read anew in every step: w (1 + fraction · ξ), white, independent of the step before.
 
     The read noise of a memory cell is mostly slow; that of a chip model stays for a whole run
-    (:meth:`neurorobust.chip.Chip.read`).
+    (:meth:`neurorobust.chip.Die.deviations`).
 
     Attributes:
         fraction: of each weight.

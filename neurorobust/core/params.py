@@ -16,6 +16,7 @@ digital     digital: a number that is computed exactly, off the analog array    
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -39,6 +40,17 @@ def kind_of(name: str) -> str:
     if kind not in KINDS | DIGITAL:
         raise unknown(f"kind of parameter {name!r}", kind, KINDS | DIGITAL)
     return kind
+
+
+class Sites(NamedTuple):
+    """Where neurons sit.
+
+    Attributes:
+        core: of each neuron, ``HOST`` off the chip, (n,). number: of each neuron on its core, (n,).
+    """
+
+    core: Tensor
+    number: Tensor
 
 
 def check_values(params: Mapping[str, Tensor]) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
-from .params import Params
+from .params import Params, Sites, kind_of
+
+HOST = -1
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where every element of every parameter sits.
+    """Where every element of every parameter sits; the one place that knows.
 
     Attributes:
         cores: core of each neuron, by layer, shape (n,); ``HOST`` where a layer is computed off the chip.
@@ -20,15 +25,26 @@ class Placement:
             the entry of the nominal tensor that each neuron reads, shape (n,).
         masks: connectivity of each weight, True where a synapse exists.
         feeds: the layer whose neurons a module's synapses end on, where its name does not say so (``{"0": "1"}``).
-        kernels: for a parameter that all positions of a convolution share, what makes the ``index`` with which every
-            neuron has synapses of its own: the entry of the kernel each reads, (n, n_in), −1 where there is none.
+        convolutions: for a parameter that all positions of a convolution share, a function that makes the ``index``
+            with which every neuron has synapses of its own: the entry of the kernel each reads, (n, n_in), −1 where
+            there is none.
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
     index: Mapping[str, Tensor] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     feeds: Mapping[str, str] = field(default_factory=dict)
-    kernels: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
+    convolutions: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
+
+    def prefixed(self, prefix: str) -> Placement:
+        """The same placement for a network inside another module, where every name begins with ``prefix``."""
+        return Placement(
+            cores={prefix + name: core for name, core in self.cores.items()},
+            index={prefix + name: index for name, index in self.index.items()},
+            masks={prefix + name: mask for name, mask in self.masks.items()},
+            feeds={prefix + name: prefix + layer for name, layer in self.feeds.items()},
+            convolutions={prefix + name: make for name, make in self.convolutions.items()},
+        )
 
     def layer(self, name: str) -> str | None:
         """The placed layer a parameter belongs to: the longest leading part of its name that is one or feeds one."""
@@ -45,8 +61,97 @@ class Placement:
         layer = self.layer(name)
         return None if layer is None else self.cores[layer]
 
+    def on_chip(self, name: str) -> bool:
+        """Whether any neuron a parameter belongs to is placed on a core of the chip."""
+        core = self.core(name)
+        return core is not None and bool((core != HOST).any())
 
-HOST = -1
+    @cached_property
+    def numbering(self) -> dict[str, Sites]:
+        """The core of every neuron and its number on that core, by layer; layers fill a core one after the other."""
+        taken: dict[int, int] = {}
+        result = {}
+        for layer, tensor in self.cores.items():
+            core = tensor.cpu()
+            number = torch.empty_like(core)
+            for which in core.unique().tolist():
+                here = core == which
+                first, count = taken.get(which, 0), int(here.sum())
+                number[here] = first + torch.arange(count)
+                taken[which] = first + count
+            result[layer] = Sites(core, number)
+        return result
+
+    def occupied(self) -> dict[int, int]:
+        """How many neurons each core of the chip has, by core, in ascending order."""
+        counts = Counter(core for sites in self.numbering.values() for core in sites.core.tolist() if core != HOST)
+        return dict(sorted(counts.items()))
+
+    def sites(self, name: str, values: Tensor) -> Sites | None:
+        """The site of the neuron that each row of an expanded parameter belongs to.
+
+        The rows are the first dimension; a value per neuron may also stand on the grid of its neurons, (C, H, W). None
+        where the parameter sits at no neuron: its layer is not placed, or many neurons share it (a convolution's
+        kernel).
+        """
+        layer = self.layer(name)
+        if layer is None:
+            return None
+        sites = self.numbering[layer]
+        n = len(sites.core)
+        rows = bool(values.ndim) and len(values) == n
+        grid = kind_of(name) != "weight" and values.numel() == n
+        return sites if rows or grid else None
+
+    def on_core(self, name: str, values: Tensor, core: int) -> Tensor:
+        """True for the elements of an expanded parameter that exist on a core, in its shape.
+
+        Raises:
+            ValueError: it sits at no neuron; see :meth:`sites`.
+        """
+        sites = self.sites(name, values)
+        if sites is None:
+            raise ValueError(f"{name}: sits at no neuron, so none of it is on core {core}.")
+        here = (sites.core == core).to(values.device)
+        if values.numel() == len(here):
+            here = here.reshape(values.shape)
+        else:
+            here = here.reshape(-1, *[1] * (values.ndim - 1)).expand(values.shape)
+        mask = self.masks.get(name)
+        return here if mask is None else here & mask
+
+    def synapses(self, layer: str, rows: int) -> Iterator[tuple[str, Tensor]]:
+        """(weight, mask of shape (rows, inputs)) of the synapses that end on a layer's neurons, input synapses first;
+        kernels that many neurons share are left out."""
+        for name, mask in self.masks.items():
+            if len(mask) == rows and self.layer(name) == layer:
+                yield name, mask.reshape(rows, -1)
+
+    def fan_in(self, layer: str) -> Tensor:
+        """How many synapses each neuron of a layer has, (n,)."""
+        core = self.cores[layer]
+        return sum((mask.sum(1) for _, mask in self.synapses(layer, len(core))), torch.zeros_like(core))
+
+    def slots(self, name: str, values: Tensor) -> Tensor:
+        """The number of every synapse among those of its neuron, (rows, inputs); −1 where there is none.
+
+        A neuron's synapses are counted over all its weights, in the order of :meth:`synapses`. Those of a weight that
+        sits at no neuron, or that has no mask, are counted by themselves, absent ones too.
+        """
+        rows = values.shape[0] if values.ndim else 1
+        mask, layer = self.masks.get(name), self.layer(name) if self.sites(name, values) is not None else None
+        if layer is None or mask is None:
+            slots = torch.arange(values.numel() // max(rows, 1)).expand(rows, -1)
+            return slots if mask is None else torch.where(mask.cpu().reshape(rows, -1), slots, -1)
+        before = torch.zeros(rows, 1, dtype=torch.long)
+        for other, part in self.synapses(layer, rows):
+            present = part.cpu()
+            if other == name:
+                return torch.where(present, before + present.cumsum(1) - 1, -1)
+            before = before + present.sum(1, keepdim=True)
+        raise AssertionError(name)
+
+
 NOWHERE = Placement()
 
 

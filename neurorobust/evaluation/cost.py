@@ -22,10 +22,10 @@ from .predict import ATTACK_BATCH, EVALUATION_BATCH, predict
 from .worst_case import suite_of
 
 
-def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 100) -> float:
+def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 100) -> float:
     """Seconds that :func:`neurorobust.evaluate` will take on this machine with its present load, from programming, one
     die and 250 samples. The network is not changed; the arguments are those of ``evaluate``."""
-    check_count("n_chips", n_chips)
+    check_count("n_dies", n_dies)
     few = data.first(EVALUATION_BATCH)
     started = time.perf_counter()
     programmed = chip.program(nominal(network), placement_of(network))
@@ -41,9 +41,10 @@ def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chip
     with evaluating(network):
         forward_pass = min(_seconds(run) for _ in range(2))
     deviate = min(
-        _seconds(lambda: apply(programmed.params, fleet[0].read(programmed), programmed.placement)) for _ in range(2)
+        _seconds(lambda: apply(programmed.params, fleet[0].deviations(programmed), programmed.placement))
+        for _ in range(2)
     )
-    return programming + (n_chips + 2) * forward_pass * len(data) / len(few) + n_chips * deviate
+    return programming + (n_dies + 2) * forward_pass * len(data) / len(few) + n_dies * deviate
 
 
 def estimate_worst_case(

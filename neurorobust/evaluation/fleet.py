@@ -39,9 +39,9 @@ class FleetResult:
     Attributes:
         chip: label of the chip model: its name, and the time, defects and noise put on it. seed, serials: which dies.
         nominal, programmed: score before programming, and after quantization on an ideal die.
-        score: of each die, shape (n_chips,): balanced accuracy for classes, R² for a regression;
+        score: of each die, shape (n_dies,): balanced accuracy for classes, R² for a regression;
             means, quantiles and yields are of it.
-        accuracy: of each die, shape (n_chips,). recall: of each die and class, shape (n_chips, n_classes). Both None
+        accuracy: of each die, shape (n_dies,). recall: of each die and class, shape (n_dies, n_classes). Both None
             for a regression.
         programming: the changes made by programming, one row per core.
         one_class: the class that the nominal network predicts for every sample, if it does; then the scores are chance.
@@ -69,7 +69,7 @@ class FleetResult:
 
     @property
     def balanced_accuracy(self) -> np.ndarray:
-        """Of each die, shape (n_chips,)."""
+        """Of each die, shape (n_dies,)."""
         if self.accuracy is None:
             raise ValueError("balanced_accuracy: a regression has none; use score, which is R².")
         return self.score
@@ -117,8 +117,8 @@ class Comparison:
     n: int
 
 
-def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 100, seed: int = 1) -> FleetResult:
-    """Program a network onto dies 0 … n_chips − 1 of a chip model and measure every one.
+def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 100, seed: int = 1) -> FleetResult:
+    """Program a network onto dies 0 … n_dies − 1 of a chip model and measure every one.
 
     The same seed gives the same dies to every network, so two results can be compared die by die.
 
@@ -128,9 +128,9 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
         chip: a chip model, or :func:`neurorobust.mismatch` (level); with the time since programming, defects and noise
             that were set on it: ``chip.at("30 days")``, ``chip.with_defects(…)``, ``chip.with_noise(…)``. A die's noise
             follows from its serial and the seed.
-        n_chips: number of dies. seed: of the dies.
+        n_dies: number of dies. seed: of the dies.
     """
-    check_count("n_chips", n_chips)
+    check_count("n_dies", n_dies)
     check_data(data)
     if not isinstance(chip, ChipModel):
         raise TypeError(
@@ -139,15 +139,15 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_chips: int = 
     data.check_classes("data")
     params = checked_params(network, data)
     programmed = chip.program(params, placement_of(network))
-    fleet = chip.fabricate(range(n_chips), seed)
+    fleet = chip.fabricate(range(n_dies), seed)
 
     def dies() -> Iterator[Params]:
         for die in fleet:
-            yield apply(programmed.params, die.read(programmed), programmed.placement)
+            yield apply(programmed.params, die.deviations(programmed), programmed.placement)
 
     rows: list[tuple[float, float, list[float]]] = []
     guessed = None
-    with progress(f"dies of {chip.label}", n_chips + 2) as tick, evaluating(network):
+    with progress(f"dies of {chip.label}", n_dies + 2) as tick, evaluating(network):
         if chip.noise:
             noisy = noisy_logits(network, dies(), data.x, fleet, programmed)
             everything: Iterator[Tensor] = chain(fleet_logits(network, (params, programmed.params), data.x), noisy)

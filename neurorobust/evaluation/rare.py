@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .._util.console import progress
 from .._util.errors import check_count, check_number
 from ..chip import ChipModel
-from ..chip.die import Chip
+from ..chip.die import Die
 from ..chip.programming import Programmed
 from ..core.apply import apply
 from ..core.run import evaluating
@@ -184,7 +184,7 @@ def combine_runs(runs: Sequence[Run]) -> dict[str, Any]:
 class _NormalsVector:
     """Packs all standard normals of a die into one vector, and unpacks them."""
 
-    def __init__(self, die: Chip, programmed: Programmed):
+    def __init__(self, die: Die, programmed: Programmed):
         self.dtype = next(iter(programmed.expanded().values())).dtype
         self.shapes = {name: tuple(u.shape for u in several) for name, several in die.draws(programmed).items()}
 

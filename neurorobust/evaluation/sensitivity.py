@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import sites
 from .._util.console import progress
 from .._util.errors import check_count, check_finite, unknown
 from ..attacks import PGA, Attack, Ball, RandomSearch, Suite, as_objective
 from ..attacks.objectives import Objective
+from ..chip import die_random
 from ..core.apply import apply
 from ..core.params import DIGITAL, Deviations, Params, kind_of
 from ..core.placement import Placement, expand
@@ -255,7 +255,7 @@ def sensitivity(
         gradients = _gradients(network, data, output_gradient, expanded)
         random: dict[tuple[str, ...], list[float]] = {names: [] for names in distinct}
         for die in range(n_dies):
-            normals = sites.normals(expanded, placement, seed=seed, serial=die)
+            normals = die_random.normals(expanded, placement, seed=seed, serial=die)
             deviations = {name: radii[name] * u.to(expanded[name]) for name, u in normals.items()}
             for names in distinct:
                 moved = apply(params, {name: deviations[name] for name in names}, placement)

@@ -35,7 +35,7 @@ class Connection(nn.Module, ABC):
         """True where a synapse exists, by the name of the weight inside the connection, in the weight's shape."""
         return {}
 
-    def kernels(self) -> dict[str, Callable[[], Tensor]]:
+    def convolutions(self) -> dict[str, Callable[[], Tensor]]:
         """By the name of a parameter that many neurons share: what makes the index with which each reads its own; see
         :class:`neurorobust.core.placement.Placement`."""
         return {}
@@ -162,7 +162,7 @@ class _Conv(_Synapses):
     def settings(self) -> dict[str, Any]:
         return {"shape": self.shape, "stride": self.stride, "padding": self.padding}
 
-    def kernels(self) -> dict[str, Callable[[], Tensor]]:
+    def convolutions(self) -> dict[str, Callable[[], Tensor]]:
         found: dict[str, Callable[[], Tensor]] = {"weight": self._unrolled}
         if self.bias is not None:
             places = self.n_out // self.out_shape[0]
@@ -288,8 +288,8 @@ class Delayed(Connection):
     def masks(self) -> dict[str, Tensor]:
         return {f"connection.{name}": mask for name, mask in self.connection.masks().items()}
 
-    def kernels(self) -> dict[str, Callable[[], Tensor]]:
-        return {f"connection.{name}": make for name, make in self.connection.kernels().items()}
+    def convolutions(self) -> dict[str, Callable[[], Tensor]]:
+        return {f"connection.{name}": make for name, make in self.connection.convolutions().items()}
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         source = torch.arange(len(x), device=x.device)[:, None] - (self.delay / dt).round().long()

@@ -139,8 +139,8 @@ class Network(nn.Module):
                     index[f"{name}.{kind}"] = entries
             for part, connection in layer.connections().items():
                 masks |= {f"{name}.{part}.{weight}": mask for weight, mask in connection.masks().items()}
-                shared |= {f"{name}.{part}.{own}": make for own, make in connection.kernels().items()}
-        return Placement(cores, index, masks, kernels=shared)
+                shared |= {f"{name}.{part}.{own}": make for own, make in connection.convolutions().items()}
+        return Placement(cores, index, masks, convolutions=shared)
 
 
 def placement_of(network: nn.Module) -> Placement:

@@ -57,5 +57,5 @@ class ProgrammedOn(Regularizer):
         if not model.per_core:
             return levels[torch.bucketize(exact, (levels[1:] + levels[:-1]) / 2)]
         neuron, where = torch.arange(len(exact)), f"{kind} on core {number}"
-        held = model.store.hold(where, exact, neuron, self.reprogrammed.chip.speed(kind))
+        held = model.encoding.encode_core(where, exact, neuron, self.reprogrammed.chip.speed(kind))
         return held.decode(held.encode(exact, where)).to(exact.dtype)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_positive, unknown
+from ..chip.encodings import Codec
 from ..core.params import ABOVE_ZERO, KINDS, Params, kind_of
 from ..core.placement import HOST, Placement, expand
-from ..quantization import Codec
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 Rule = Callable[[Tensor], Codec]
@@ -25,7 +25,7 @@ class Quantized(Regularizer):
 
     Args:
         inner: loss(logits, y) or another regularizer.
-        codecs: by kind, a :class:`~neurorobust.quantization.Codec`, or a rule that makes one from all values of the
+        codecs: by kind, a :class:`~neurorobust.chip.encodings.Codec`, or a rule that makes one from all values of the
             kind on a core, in every batch anew (``{"weight": fit_masks}``). Without a placement a rule gets one
             parameter at a time. A kind the network lacks is ignored.
 

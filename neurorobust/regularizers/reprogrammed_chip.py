@@ -6,7 +6,7 @@ import torch
 
 from .._util.errors import check_count
 from ..chip import ChipModel, Programmed
-from ..chip.kernels import on_chip
+from ..chip.convolutions import on_chip
 from ..core.params import Params
 from ..core.placement import Placement
 from .carrier import Carrier

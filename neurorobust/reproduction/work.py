@@ -79,7 +79,7 @@ def _try(study: Study, method: str, number: int, out: Path) -> dict[str, Any]:
     trial, network = METHODS[method].trials[number], network_of(cell)
     history = _fit(cell, network, trial, study.tuning_epochs, folder_of(out, study, method) / f"trial-{number}")
     validation = study.task.validation
-    fleet = evaluate(network, validation, mismatch(MISMATCH), n_chips=FLEET, seed=TUNING_DIES)
+    fleet = evaluate(network, validation, mismatch(MISMATCH), n_dies=FLEET, seed=TUNING_DIES)
     clean, attacked = selection_score(network, validation, cell.seed)
     found = {"clean": clean, "attacked": attacked, "dies": fleet.mean, "score": (clean + attacked + fleet.mean) / 3}
     return _words(study, trial) | found | {"seconds": round(history.seconds, 1)}

@@ -12,7 +12,7 @@ from functools import partial
 from .._util.errors import unknown
 from ..attacks import PGA, Ball
 from ..chip import ChipModel
-from ..quantization import SignedPair
+from ..chip.encodings import SignedPair
 from ..regularizers import (
     ABCD,
     AWP,
@@ -149,7 +149,7 @@ def _beta_whitened(loss: Criterion, chip: ChipModel, *, norm: float, beta: float
 
 def _beta_quantized(loss: Criterion, chip: ChipModel | None, *, bits: float, **settings: float) -> Regularizer:
     robust = _beta(loss, chip, **settings)
-    if chip is None or not chip.stores_weights:
+    if chip is None or not chip.encodes_weights:
         return Quantized(robust, {"weight": partial(SignedPair.holding, bits=int(bits))})
     return ProgrammedOn(robust, chip)
 

@@ -71,12 +71,7 @@ class Parallel(nn.Module):
 
     def placement(self) -> Placement:
         """Where the elements of the network's parameters sit, by the names they have here."""
-        own = placement_of(self.network)
-        index = {f"network.{name}": value for name, value in own.index.items()}
-        masks = {f"network.{name}": value for name, value in own.masks.items()}
-        cores = {f"network.{name}": value for name, value in own.cores.items()}
-        feeds = {f"network.{name}": f"network.{layer}" for name, layer in own.feeds.items()}
-        return Placement(cores, index, masks, feeds)
+        return placement_of(self.network).prefixed("network.")
 
 
 class _Summed(torch.autograd.Function):

@@ -1,9 +1,9 @@
-"""Defects a chip model declares: what is broken on a die for good, as deviations that stand in for the die's own.
+"""Defects: what is broken on a die for good, as deviations that stand in for the die's own.
 
-A dead neuron is one whose threshold is out of reach, a bad synapse one whose weight is 0, a stuck device one whose
-weight is what the other device leaves. Which sites are broken follows from normals of the die that are keyed like all
-others, so a die keeps its defects, whatever network is placed there, and has more of the same where the fraction is
-higher. What is computed on the host is never broken. Defects are sampled, never attacked.
+A dead neuron has a threshold out of reach, a bad synapse has weight 0, a stuck device leaves the weight of the other
+device of its pair. Which sites are broken follows from normals of the die that are keyed like all others: a die keeps
+its defects, whatever network is placed there, and has more of the same where the fraction is higher. What is computed
+on the host is never broken. Defects are sampled, never attacked.
 """
 
 from __future__ import annotations
@@ -11,22 +11,119 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .. import sites
+from .._util.errors import check_number
 from ..core.params import Deviations, kind_of
 from ..core.placement import HOST, Placement
-from ..defects import Pattern, Scattered
-
-if TYPE_CHECKING:
-    from .die import Chip
-    from .programming import Programmed
+from . import die_random
+from .programming import Programmed
 
 NEVER = 60.0
 """δ of a threshold that no membrane reaches: e^60 times as high, finite so that resets stay numbers."""
+
+
+@dataclass(frozen=True)
+class DieKey:
+    """A die as its defects know it: the key of its normals and the grid its sites lie on.
+
+    Attributes:
+        chip: name of the chip model, for errors. seed, serial: of the die.
+        neurons_per_core, fan_in: limits of the chip, None where nobody states one. width: of a core's grid, in neurons.
+    """
+
+    chip: str
+    seed: int
+    serial: int
+    neurons_per_core: int | None
+    fan_in: int | None
+    width: int
+
+
+# ---- patterns
+
+
+class Pattern(Protocol):
+    """Places of the defects of a die."""
+
+    @property
+    def fraction(self) -> float:
+        """The probability that a site is broken."""
+
+    def hits(self, u: Tensor) -> Tensor:
+        """True at the broken sites, from a standard normal per site of the die."""
+
+
+@dataclass(frozen=True)
+class Scattered:
+    """Every site is broken by itself with the same probability.
+
+    Attributes:
+        fraction: 0 to 1.
+    """
+
+    fraction: float
+
+    def __post_init__(self) -> None:
+        _check_fraction(self.fraction)
+
+    def hits(self, u: Tensor) -> Tensor:
+        """True at the broken sites; u of any shape."""
+        return u < _quantile(self.fraction)
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """Broken sites lie together: where a smooth Gaussian field over the die is low.
+
+    ::
+
+        field = A_H u A_Wᵀ,    A[i, j] ∝ exp(−(i − j)²/(2 length²)), rows of norm 1
+        broken where field < Φ⁻¹(fraction)
+
+    The field is N(0, 1) at every site, at the edges too, so every site is broken with probability ``fraction``; far
+    from them, sites d apart are correlated by exp(−d²/(4 length²)).
+
+    Attributes:
+        fraction: 0 to 1. length: in sites, > 0.
+    """
+
+    fraction: float
+    length: float
+
+    def __post_init__(self) -> None:
+        _check_fraction(self.fraction)
+        check_number("length", self.length, strict=True)
+
+    def field(self, u: Tensor) -> Tensor:
+        """The smooth field from standard normals of shape (…, H, W), the grid of sites last."""
+        if u.ndim < 2:
+            raise ValueError(f"u: got shape {tuple(u.shape)}; expected (…, height, width), the grid of sites last.")
+        return self._smooth(u.shape[-2], u) @ u @ self._smooth(u.shape[-1], u).T
+
+    def hits(self, u: Tensor) -> Tensor:
+        """True at the broken sites; u of shape (…, H, W), the grid of sites last."""
+        return self.field(u) < _quantile(self.fraction)
+
+    def _smooth(self, n: int, like: Tensor) -> Tensor:
+        site = torch.arange(n, dtype=like.dtype, device=like.device)
+        kernel = torch.exp(-((site[:, None] - site) / self.length).square() / 2)
+        return kernel / kernel.norm(dim=1, keepdim=True)
+
+
+def _check_fraction(fraction: float) -> None:
+    if check_number("fraction", fraction) > 1:
+        raise ValueError(f"fraction: got {fraction!r}; expected 0 to 1.")
+
+
+def _quantile(fraction: float) -> float:
+    return float(torch.special.ndtri(torch.tensor(fraction, dtype=torch.float64)))
+
+
+# ---- defects
 
 
 @dataclass(frozen=True)
@@ -35,7 +132,7 @@ class Defect(ABC):
 
     Attributes:
         pattern: where, or the fraction of sites, each by itself.
-        status, source: how the fraction is known; see :class:`neurorobust.chip.Fact`.
+        status, source: how the fraction is known; see :class:`neurorobust.chip.SourcedValue`.
     """
 
     pattern: Pattern | float
@@ -56,24 +153,24 @@ class Defect(ABC):
         return float(self.where.fraction)
 
     @abstractmethod
-    def broken(self, die: Chip, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def broken(self, die: DieKey, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
         """(parameter, True where it is broken, δ it then has), in expanded shapes."""
 
 
 @dataclass(frozen=True)
 class DeadNeurons(Defect):
-    """Neurons that never spike; one without a threshold hears nothing."""
+    """Neurons that never spike; one without a threshold gets no input."""
 
-    def broken(self, die: Chip, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def broken(self, die: DieKey, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
         expanded, placement, found = programmed.expanded(), programmed.placement, False
         for name, value in expanded.items():
             if kind_of(name) == "v_threshold" and placement.layer(name) is None:
                 found = True
                 yield name, _neurons(self, die, {name: value}, placement)[name], torch.full_like(value, NEVER)
-        for layer, core in placement.cores.items():
-            if not bool((core != HOST).any()):
+        for layer, sites in placement.numbering.items():
+            if not bool((sites.core != HOST).any()):
                 continue
-            found, n = True, len(core)
+            found, n = True, len(sites.core)
             name = f"{layer}.v_threshold"
             stand_in = {name: torch.ones(n)}
             dead = _neurons(self, die, stand_in, placement)[name]
@@ -103,7 +200,7 @@ class DeadNeurons(Defect):
 class BadSynapses(Defect):
     """Synapses that pass nothing."""
 
-    def broken(self, die: Chip, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def broken(self, die: DieKey, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
         for name, value, hits in _synapses(self, die, programmed, ""):
             yield name, hits, -value.sign()
 
@@ -128,7 +225,7 @@ class StuckDevices(Defect):
         if not 0 <= self.at <= 1:
             raise ValueError(f"at: got {self.at!r}; expected a fraction of the largest magnitude, 0 to 1.")
 
-    def broken(self, die: Chip, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def broken(self, die: DieKey, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
         idle = {name: hits for name, _, hits in _synapses(self, die, programmed, "idle")} if self.pair else {}
         for name, value, hits in _synapses(self, die, programmed, ""):
             size = torch.where(value == 0, 1.0, value.abs())
@@ -140,46 +237,45 @@ class StuckDevices(Defect):
 
 def _full(name: str, like: Tensor, programmed: Programmed) -> Tensor:
     """The largest magnitude of a weight on the core of each row."""
-    core = programmed.placement.core(name)
-    if core is None or len(core) != len(like):
+    placement = programmed.placement
+    sites = placement.sites(name, like)
+    if sites is None:
         return like.abs().max()
-    largest = torch.zeros(int(core.max()) + 1, dtype=like.dtype)
+    largest = torch.zeros(1 + max(placement.occupied(), default=0), dtype=like.dtype)
     for other, value in programmed.expanded().items():
-        its = programmed.placement.core(other)
-        if kind_of(other) == "weight" and its is not None and len(its) == len(value):
-            on_chip = its != HOST
+        if kind_of(other) == "weight" and (its := placement.sites(other, value)) is not None:
+            on_chip = its.core != HOST
             rows = value.abs().flatten(1).amax(1) if value.ndim > 1 else value.abs()
-            largest.scatter_reduce_(0, its[on_chip], rows[on_chip].to(largest), "amax")
-    return largest[core.clamp(min=0)].reshape(-1, *[1] * (like.ndim - 1))
+            largest.scatter_reduce_(0, its.core[on_chip], rows[on_chip].to(largest), "amax")
+    return largest[sites.core.clamp(min=0)].reshape(-1, *[1] * (like.ndim - 1))
 
 
-def _neurons(defect: Defect, die: Chip, values: Deviations, placement: Placement) -> dict[str, Tensor]:
+def _neurons(defect: Defect, die: DieKey, values: Deviations, placement: Placement) -> dict[str, Tensor]:
     """True for the broken of the neurons whose parameters these are."""
     stream, where = f"!{type(defect).__name__}", defect.where
     if isinstance(where, Scattered):
         return {name: where.hits(u) for name, u in _normals(die, values, placement, stream).items()}
     result = {}
     for name, value in values.items():
-        layer = placement.layer(name)
-        if layer is None:
+        sites = placement.sites(name, value)
+        if sites is None:
             raise ValueError(f"{name}: sits on no core, so {where!r} has no grid to lie on; use Scattered.")
-        core, neuron = (torch.from_numpy(part) for part in sites._neurons(placement)[layer])
-        n, width = _per_core(die, where), die.model.grid[1]
+        n, width = _per_core(die, where), die.width
         rows = -(-n // width)
-        every = torch.arange(int(core.max()) + 1).repeat_interleave(rows * width)
+        every = torch.arange(int(sites.core.max()) + 1).repeat_interleave(rows * width)
         u = _normals(die, {"die.v_threshold": torch.ones(len(every))}, Placement({"die": every}), stream)
         hits = where.hits(u["die.v_threshold"].reshape(-1, rows, width)).flatten(1)
-        result[name] = hits[core, neuron].reshape(value.shape)
+        result[name] = hits[sites.core, sites.number].reshape(value.shape)
     return result
 
 
-def _synapses(defect: Defect, die: Chip, programmed: Programmed, part: str) -> Iterator[tuple[str, Tensor, Tensor]]:
+def _synapses(defect: Defect, die: DieKey, programmed: Programmed, part: str) -> Iterator[tuple[str, Tensor, Tensor]]:
     """(weight, values, True where a synapse on the chip is broken); of those that are not exactly 0."""
     placement, where = programmed.placement, defect.where
     values = {
         name: value
         for name, value in programmed.expanded().items()
-        if kind_of(name) == "weight" and ((core := placement.core(name)) is None or bool((core != HOST).any()))
+        if kind_of(name) == "weight" and (placement.layer(name) is None or placement.on_chip(name))
     }
     if not values:
         raise ValueError(f"{type(defect).__name__}: the network has no weight on the chip.")
@@ -189,29 +285,28 @@ def _synapses(defect: Defect, die: Chip, programmed: Programmed, part: str) -> I
             yield name, values[name], where.hits(u) & (values[name] != 0)
         return
     for name, value in values.items():
-        layer = placement.layer(name)
-        if layer is None or name not in placement.masks or len(value) != len(placement.cores[layer]):
+        sites = placement.sites(name, value)
+        if sites is None or name not in placement.masks:
             raise ValueError(f"{name}: has no place in an array of synapses for {where!r} to lie on; use Scattered.")
-        core, neuron = (torch.from_numpy(part) for part in sites._neurons(placement)[layer])
-        slots = torch.from_numpy(sites._slots(name, value, placement, layer))
-        rows, columns = _per_core(die, where), die.model.limits.fan_in or int(slots.max()) + 1
+        slots = placement.slots(name, value)
+        rows, columns = _per_core(die, where), die.fan_in or int(slots.max()) + 1
         hits = torch.zeros(slots.shape, dtype=torch.bool)
-        for number in core.unique().tolist():
+        for number in sites.core.unique().tolist():
             array = {"die.input.weight": torch.ones(rows, columns)}
             masks = {name: torch.ones(rows, columns, dtype=torch.bool) for name in array}
             at = Placement({"die": torch.full((rows,), number)}, masks=masks)
             field = where.hits(_normals(die, array, at, stream)["die.input.weight"])
-            here = core == number
-            hits[here] = field[neuron[here]].gather(1, slots[here].clamp(min=0)) & (slots[here] >= 0)
+            here = sites.core == number
+            hits[here] = field[sites.number[here]].gather(1, slots[here].clamp(min=0)) & (slots[here] >= 0)
         yield name, value, hits.reshape(value.shape) & (value != 0)
 
 
-def _normals(die: Chip, values: Deviations, placement: Placement, stream: str) -> Deviations:
-    return sites.normals(values, placement, seed=die.seed, serial=die.serial, stream=stream)
+def _normals(die: DieKey, values: Deviations, placement: Placement, stream: str) -> Deviations:
+    return die_random.normals(values, placement, seed=die.seed, serial=die.serial, stream=stream)
 
 
-def _per_core(die: Chip, where: Pattern) -> int:
-    n = die.model.limits.neurons_per_core
+def _per_core(die: DieKey, where: Pattern) -> int:
+    n = die.neurons_per_core
     if n is None:
-        raise ValueError(f"{die.model.name}: does not say how many neurons a core has, so {where!r} has no grid.")
+        raise ValueError(f"{die.chip}: does not say how many neurons a core has, so {where!r} has no grid.")
     return n

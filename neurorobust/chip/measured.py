@@ -1,4 +1,4 @@
-"""What measurements say about the normals of one die, beside what its model would have drawn."""
+"""Normals of a measured die, relative to those that its model would have drawn."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import sites
 from ..core.params import Deviations, kind_of
 from ..core.placement import HOST, Placement
+from .spatial import Structure
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """How far a die's normals lie from the drawn ones, by the kind whose normals they are; float64.
+class MeasuredNormals:
+    """Distances of a die's normals from the drawn ones, by the kind whose normals they are; float64.
 
     Attributes:
         common: (normals of a device, cores, neurons), for every site of a neuron.
@@ -26,21 +26,17 @@ class Known:
     common: Mapping[str, Tensor]
     own: Mapping[str, Tensor]
 
-    def moved(
-        self, normals: Deviations, placement: Placement, structure: sites.Structure, which: int = 0
-    ) -> Deviations:
+    def apply_to(self, normals: Deviations, placement: Placement, structure: Structure, which: int = 0) -> Deviations:
         """Drawn normals, moved to where the measured die has them; what is not placed on a core stays."""
-        result, neurons = dict(normals), sites._neurons(placement)
-        seen: set[tuple[str, str]] = set()
+        result = dict(normals)
+        seen: set[tuple[str | None, str]] = set()
         for name, u in normals.items():
-            kind, layer = kind_of(name), placement.layer(name)
-            source = structure.follows.get(kind, kind)
-            if source not in self.common or which >= len(self.common[source]) or layer is None:
+            kind, sites = kind_of(name), placement.sites(name, u)
+            source = structure.shares_deviate_of.get(kind, kind)
+            if source not in self.common or which >= len(self.common[source]) or sites is None:
                 continue
-            core, neuron = (torch.from_numpy(part) for part in neurons[layer])
-            weight = kind == "weight"
-            if not u.ndim or (len(u) != len(core) and (weight or u.numel() != len(core))):
-                continue  # a kernel shared by many neurons sits at none of them
+            core, neuron = sites
+            weight, layer = kind == "weight", placement.layer(name)
             _, cores, size = self.common[source].shape
             here = (core != HOST) & (core < cores) & (neuron < size)
             at = core.clamp(0, cores - 1), neuron.clamp(max=size - 1)
@@ -51,7 +47,7 @@ class Known:
                 move = (common + own if first else common).reshape(u.shape if u.numel() == len(core) else (-1, 1))
                 result[name] = u + move
             else:
-                slots = torch.from_numpy(sites._slots(name, u, placement, layer))
+                slots = placement.slots(name, u)
                 moved = u.reshape(slots.shape) + common[:, None]
                 if name in placement.masks:
                     moved = moved + torch.where(slots == 0, own[:, None], 0.0)
@@ -63,7 +59,7 @@ class Known:
         return {name: {kind: t.tolist() for kind, t in getattr(self, name).items()} for name in ("common", "own")}
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> Known:
+    def of(cls, entry: Mapping[str, Any]) -> MeasuredNormals:
         """What :meth:`entry` wrote."""
         common, own = (
             {kind: torch.tensor(values, dtype=torch.float64) for kind, values in entry[name].items()}

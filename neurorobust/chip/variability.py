@@ -1,15 +1,15 @@
 """Variability laws: from standard normals u to deviations δ of one kind, differentiable in both.
 
 A law acts in the chip's own units (``nominal`` is what is programmed, in A, S, s …), so its spread may depend on the
-operating point: a float, or a :class:`Spread`. The u of a die never change, so a device that is reprogrammed keeps its
-personality and only the spread moves.
+operating point: a float, or a :class:`~neurorobust.chip.spreads.Spread`. The u of a die never change: a device that is
+reprogrammed keeps them, and only the spread changes.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,104 +17,9 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from ._util.errors import check_number
-from .core.params import ABSOLUTE, POSITIVE, SIGNED
-
-# ---- spreads
-
-
-class Spread(ABC):
-    """A spread σ as a function of the programmed value, chip units."""
-
-    @abstractmethod
-    def at(self, nominal: Tensor) -> Tensor:
-        """σ for every value; only magnitudes count."""
-
-
-@dataclass(frozen=True)
-class Power(Spread):
-    """σ = value · (abs(x)/reference)^exponent; at most ``largest``, where that is given.
-
-    Attributes:
-        value: σ at the reference. reference: in the value's own unit, > 0.
-    """
-
-    value: float
-    reference: float
-    exponent: float
-    largest: float | None = None
-
-    def __post_init__(self) -> None:
-        check_number("value", self.value)
-        check_number("reference", self.reference, strict=True)
-        if self.exponent < 0 and self.largest is None:
-            raise ValueError(f"largest: got None; σ grows without bound at 0 for exponent {self.exponent:g}; give one.")
-
-    def at(self, nominal: Tensor) -> Tensor:
-        tiny = torch.finfo(nominal.dtype).tiny
-        sigma = self.value * ((nominal.abs() / self.reference).clamp(min=tiny)) ** self.exponent
-        return sigma if self.largest is None else sigma.clamp(max=self.largest)
-
-
-@dataclass(frozen=True)
-class Polynomial(Spread):
-    """σ = Σ_i coefficients[i] · r^i, r = abs(x)/full clipped to [0, 1], nowhere < 0."""
-
-    coefficients: tuple[float, ...]
-    full: float
-
-    def __post_init__(self) -> None:
-        check_number("full", self.full, strict=True)
-        if not self.coefficients:
-            raise ValueError("coefficients: got none; expected at least one.")
-        lowest = float(self._value(torch.linspace(0, 1, 1001, dtype=torch.float64)).min())
-        check_number("coefficients: smallest sigma for 0 ≤ x ≤ full", lowest)
-
-    def _value(self, r: Tensor) -> Tensor:
-        total = torch.zeros_like(r)
-        for coefficient in reversed(self.coefficients):
-            total = total * r + coefficient
-        return total
-
-    def at(self, nominal: Tensor) -> Tensor:
-        return self._value((nominal.abs() / self.full).clamp(0, 1))
-
-
-@dataclass(frozen=True)
-class Table(Spread):
-    """σ between points (x, σ), linear in log x; beyond them that of the nearest."""
-
-    points: tuple[tuple[float, float], ...]
-
-    def __post_init__(self) -> None:
-        if not self.points:
-            raise ValueError("points: the table is empty; expected pairs (x, sigma).")
-        below = 0.0
-        for x, sigma in self.points:
-            if not check_number("points: x", x, strict=True) > below:
-                raise ValueError(f"points: x = {x:g} does not follow {below:g}; expected ascending x.")
-            check_number("points: sigma", sigma)
-            below = x
-
-    def at(self, nominal: Tensor) -> Tensor:
-        x, sigma = torch.tensor(self.points, dtype=nominal.dtype, device=nominal.device).T.contiguous()
-        if len(x) == 1:
-            return sigma.expand(nominal.shape)
-        place, knots = nominal.detach().abs().clamp(float(x[0]), float(x[-1])).contiguous(), x.log()
-        i = torch.bucketize(place, x[1:-1])
-        here = torch.minimum(torch.maximum(nominal.abs(), x[0]), x[-1]).log()
-        share = (here - knots[i]) / (knots[i + 1] - knots[i])
-        return sigma[i] + share * (sigma[i + 1] - sigma[i])
-
-
-@dataclass(frozen=True)
-class FromCv(Spread):
-    """The σ of log θ* that gives a lognormal the coefficient of variation ``cv``: √ln(1 + cv²)."""
-
-    cv: Spread
-
-    def at(self, nominal: Tensor) -> Tensor:
-        return self.cv.at(nominal).square().log1p().sqrt()
+from .._util.errors import check_number
+from ..core.params import ABSOLUTE, POSITIVE, SIGNED
+from .spreads import FromCv, Spread
 
 
 def _check(name: str, spread: float | Spread) -> None:
@@ -126,38 +31,53 @@ def _at(spread: float | Spread, nominal: Tensor) -> float | Tensor:
     return spread.at(nominal) if isinstance(spread, Spread) else spread
 
 
-# ---- laws
+@dataclass(frozen=True)
+class Reading:
+    """One occasion on which devices are read.
+
+    Attributes:
+        time: seconds since programming.
+        noise: standard normals that are new at every reading, a pair of the values' shape; None leaves read noise out.
+    """
+
+    time: float = 0.0
+    noise: tuple[Tensor, Tensor] | None = None
+
+
+FRESH = Reading()
 
 
 class Law(ABC):
-    """How one kind varies from neuron to neuron, or synapse to synapse, of a die.
+    """Variability of one kind from neuron to neuron, or synapse to synapse, of a die.
 
     Attributes:
-        more: how many further standard normals a device has, besides u. ages: whether it changes with time.
-        reads: whether reading it adds noise.
+        n_extra_normals: standard normals of a device besides the first. ages: whether the device changes with time.
+        has_read_noise: whether reading it adds noise.
     """
 
-    more: int = 0
+    n_extra_normals: int = 0
     ages: bool = False
-    reads: bool = False
+    has_read_noise: bool = False
 
     @abstractmethod
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
-        """Standard normals → the δ that :func:`neurorobust.apply` takes; shapes as the expanded nominal, chip units."""
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
+        """Standard normals → the δ that :func:`neurorobust.apply` takes.
 
-    def aged(self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float) -> Tensor:
-        """δ from u and all further normals of the device, some seconds after programming."""
-        return self.deviate(kind, u[0], nominal)
-
-    def read(
-        self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float, fresh: tuple[Tensor, Tensor]
-    ) -> Tensor:
-        """:meth:`aged`, as one reading sees it: ``fresh`` are standard normals that are new at every reading."""
-        return self.aged(kind, u, nominal, time)
+        Args:
+            normals: all 1 + ``n_extra_normals`` of every device, each of the nominal's shape.
+            nominal: programmed values, expanded, chip units.
+            reading: time since programming, and read noise; without meaning for a law that has neither.
+        """
 
     @property
-    def bulk(self) -> Law:
-        """The law without its outliers, which is what a tolerance corner means."""
+    def without_outliers(self) -> Law:
+        """The law without its outliers."""
+        return self
+
+    @property
+    def of_first_normal(self) -> Law:
+        """The part of the law that the first normal of a device describes alone: right after programming, at the
+        setting where no other normal counts. Tolerance corners are corners of this law."""
         return self
 
 
@@ -174,8 +94,8 @@ def _relative(kind: str, nominal: Tensor, log: Tensor, law: str) -> Tensor:
 class Exact(Law):
     """θ* = θ: computed digitally, does not vary."""
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
-        return torch.zeros_like(u)
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
+        return torch.zeros_like(normals[0])
 
 
 @dataclass(frozen=True)
@@ -187,10 +107,10 @@ class Normal(Law):
     def __post_init__(self) -> None:
         _check("cv", self.cv)
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
         if kind not in SIGNED:
             raise ValueError(f"Normal: got kind {kind!r}; expected a signed kind. Use LogNormal for a positive one.")
-        return _at(self.cv, nominal) * u
+        return _at(self.cv, nominal) * normals[0]
 
 
 @dataclass(frozen=True)
@@ -217,11 +137,11 @@ class LogNormal(Law):
     def cv(self) -> float:
         """Standard deviation over mean, where it is one number."""
         if isinstance(self.sigma, Spread):
-            raise ValueError("cv: depends on the operating point; ask sigma.at(nominal).")
+            raise ValueError("cv: depends on the operating point; see sigma.at(nominal).")
         return math.sqrt(math.expm1(self.sigma**2))
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
-        return _relative(kind, nominal, _at(self.sigma, nominal) * u, "LogNormal")
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
+        return _relative(kind, nominal, _at(self.sigma, nominal) * normals[0], "LogNormal")
 
 
 @dataclass(frozen=True)
@@ -234,12 +154,12 @@ class Gamma(Law):
     def __post_init__(self) -> None:
         check_number("cv", self.cv, strict=True)
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
-        return _relative(kind, nominal, _GammaQuantile.apply(u, self.cv**-2.0).log(), "Gamma")
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
+        return _relative(kind, nominal, _GammaQuantile.apply(normals[0], self.cv**-2.0).log(), "Gamma")
 
 
 class _GammaQuantile(torch.autograd.Function):
-    """u → the quantile at Φ(u) of a gamma distribution of mean 1 and the given shape; slope φ(u)/density."""
+    """u → the quantile at Φ(u) of a gamma distribution of mean 1 and the given shape; gradient φ(u)/density."""
 
     @staticmethod
     def forward(u: Tensor, shape: float) -> Tensor:
@@ -254,12 +174,12 @@ class _GammaQuantile(torch.autograd.Function):
         ctx.shape = inputs[1]
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         u, quantile = ctx.saved_tensors
         k = ctx.shape
         density = (k - 1) * (k * quantile).log() - k * quantile - math.lgamma(k) + math.log(k)
         normal = -0.5 * u.square() - 0.5 * math.log(2 * math.pi)
-        return slope * (normal - density).exp(), None
+        return grad * (normal - density).exp(), None
 
 
 @dataclass(frozen=True)
@@ -280,7 +200,8 @@ class Empirical(Law):
         for factor in self.factors:
             check_number("factors", factor, strict=True)
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
+        u = normals[0]
         logs = torch.tensor(sorted(self.factors), dtype=u.dtype, device=u.device).log()
         place = (torch.special.ndtr(u) * len(logs) - 0.5).clamp(0, len(logs) - 1)
         i = place.detach().floor().long().clamp(max=len(logs) - 2)
@@ -298,8 +219,8 @@ class Offset(Law):
     def __post_init__(self) -> None:
         _check("sigma", self.sigma)
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
-        move = _at(self.sigma, nominal) * u
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
+        move = _at(self.sigma, nominal) * normals[0]
         if kind in ABSOLUTE:
             return move
         if kind in SIGNED:
@@ -307,7 +228,14 @@ class Offset(Law):
         raise ValueError(f"Offset: got kind {kind!r}; expected v_leak, v_reset, weight or bias. Use LogNormal.")
 
 
-# ---- what wraps a law
+# ---- laws around a law
+
+
+def _check_single(name: str, law: Law) -> None:
+    if law.n_extra_normals:
+        raise ValueError(
+            f"{name}: got law {law!r}, whose devices have {1 + law.n_extra_normals} normals; expected a law of one."
+        )
 
 
 @dataclass(frozen=True)
@@ -316,15 +244,18 @@ class Clipped(Law):
 
     law: Law
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+    def __post_init__(self) -> None:
+        _check_single("Clipped", self.law)
+
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
         if kind not in SIGNED:
             raise ValueError(f"Clipped: got kind {kind!r}; expected a signed kind.")
-        sign = torch.where(nominal < 0, -1.0, 1.0).to(u)
-        return sign * (sign * self.law.deviate(kind, u, nominal)).clamp(min=-1)
+        sign = torch.where(nominal < 0, -1.0, 1.0).to(normals[0])
+        return sign * (sign * self.law.deviate(kind, normals, nominal, reading)).clamp(min=-1)
 
     @property
-    def bulk(self) -> Law:
-        return Clipped(self.law.bulk)
+    def without_outliers(self) -> Law:
+        return Clipped(self.law.without_outliers)
 
 
 @dataclass(frozen=True)
@@ -335,16 +266,18 @@ class Truncated(Law):
     sigmas: float
 
     def __post_init__(self) -> None:
+        _check_single("Truncated", self.law)
         check_number("sigmas", self.sigmas, strict=True)
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
+        u = normals[0]
         low = special.ndtr(-self.sigmas)
         inside = torch.special.ndtri(low + (1 - 2 * low) * torch.special.ndtr(u.double()))
-        return self.law.deviate(kind, inside.clamp(-self.sigmas, self.sigmas).to(u.dtype), nominal)
+        return self.law.deviate(kind, (inside.clamp(-self.sigmas, self.sigmas).to(u.dtype),), nominal, reading)
 
     @property
-    def bulk(self) -> Law:
-        return self.law.bulk
+    def without_outliers(self) -> Law:
+        return self.law.without_outliers
 
 
 @dataclass(frozen=True)
@@ -360,28 +293,30 @@ class Outliers(Law):
     high: float
 
     def __post_init__(self) -> None:
+        _check_single("Outliers", self.law)
         if not check_number("fraction", self.fraction) < 1:
             raise ValueError(f"fraction: got {self.fraction:g}; expected less than 1.")
         check_number("low", self.low, strict=True)
         if check_number("high", self.high) < self.low:
             raise ValueError(f"high: got {self.high:g}; expected at least low, {self.low:g}.")
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
+        u = normals[0]
         above = torch.special.ndtr(-u.double())  # the probability of a higher u
         outlier = above < self.fraction
         inside = -torch.special.ndtri(((above - self.fraction) / (1 - self.fraction)).clamp(1e-300, 1 - 2**-53))
-        bulk = self.law.deviate(kind, torch.where(outlier, 0.0, inside).to(u.dtype), nominal)
+        others = self.law.deviate(kind, (torch.where(outlier, 0.0, inside).to(u.dtype),), nominal, reading)
         share = (1 - above / max(self.fraction, 1e-300)).clamp(0, 1)
         log = math.log(self.low) + share * math.log(self.high / self.low)
-        return torch.where(outlier, _relative(kind, nominal, log.to(u.dtype), "Outliers"), bulk)
+        return torch.where(outlier, _relative(kind, nominal, log.to(u.dtype), "Outliers"), others)
 
     @property
-    def bulk(self) -> Law:
-        return self.law.bulk
+    def without_outliers(self) -> Law:
+        return self.law.without_outliers
 
 
 @dataclass(frozen=True)
-class Turning(Law):
+class SettingDecorrelation(Law):
     """Another law at u cos φ + u′ sin φ, φ = rate · ln(abs(x)/reference): settings far apart share less of a die.
 
     The logarithm counts to ±π, a factor of 23.
@@ -389,27 +324,29 @@ class Turning(Law):
     The correlation of a device's log deviations at two settings is cos(rate · ln ratio), their spread is the law's.
 
     Attributes:
-        rate: radians for each e-fold. reference: the programmed value at which u counts alone, chip units.
+        rate: radians per e-fold. reference: the programmed value at which u counts alone, chip units.
     """
 
     law: Law
     rate: float
     reference: float
 
-    more = 1
+    n_extra_normals = 1
 
     def __post_init__(self) -> None:
+        _check_single("SettingDecorrelation", self.law)
         check_number("rate", self.rate)
         check_number("reference", self.reference, strict=True)
 
-    def deviate(self, kind: str, u: Tensor, nominal: Tensor) -> Tensor:
-        return self.law.deviate(kind, u, nominal)
-
-    def aged(self, kind: str, u: tuple[Tensor, ...], nominal: Tensor, time: float) -> Tensor:
+    def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
         tiny = torch.finfo(nominal.dtype).tiny
         angle = self.rate * (nominal.abs().clamp(min=tiny) / self.reference).log().clamp(-math.pi, math.pi)
-        return self.law.deviate(kind, u[0] * angle.cos() + u[1] * angle.sin(), nominal)
+        return self.law.deviate(kind, (normals[0] * angle.cos() + normals[1] * angle.sin(),), nominal, reading)
 
     @property
-    def bulk(self) -> Law:
-        return self.law.bulk
+    def without_outliers(self) -> Law:
+        return replace(self, law=self.law.without_outliers)
+
+    @property
+    def of_first_normal(self) -> Law:
+        return self.law

@@ -11,16 +11,15 @@ from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
 from .._util.errors import check_number, unknown
+from ..chip.die import Die
+from ..chip.measured import MeasuredNormals
+from ..chip.model import ChipModel
+from ..chip.spatial import GaussianField, PerChip, PerCore, PerNeuron, SharedComponent, Surface
+from ..chip.variability import Law, SettingDecorrelation
 from ..core.params import ABSOLUTE, POSITIVE
 from ..core.placement import Placement
-from ..laws import Law, Turning
-from ..sites import Common, PerChip, PerCore, PerNeuron, Smooth, Surface
-from .die import Chip
-from .fitting.fields import features
-from .fitting.table import Cube, Recording, checked, cube
-from .fitting.table import read as read_table
-from .known import Known
-from .model import ChipModel
+from .fields import features
+from .table import Cube, Recording, checked, cube, read_table
 
 FARTHEST = 8.0  # standard normals; a value beyond it is taken for that
 
@@ -32,16 +31,16 @@ def twin(
     chip: Any = None,
     seed: int = 0,
     recording: Recording = Recording(),  # noqa: B008  frozen
-) -> Chip:
+) -> Die:
     """A die that has the measured values at the measured neurons and settings.
 
     Each value becomes the normal u for which the model's law gives it; several settings of a neuron are averaged, or
-    give both normals of a :class:`neurorobust.laws.Turning` law. What was not measured is drawn from the model
-    conditional on what was: neighbours, cores, the chip and correlated kinds follow. A weight is that of a neuron's
-    first synapse. What lies at an end of the recording counts as not measured.
+    give both normals of a :class:`neurorobust.chip.variability.SettingDecorrelation` law. What was not measured is
+    drawn from the model conditional on what was: neighbours, cores, the chip and correlated kinds follow. A weight is
+    that of a neuron's first synapse. What lies at an end of the recording counts as not measured.
 
     Args:
-        measurements: as :func:`neurorobust.chip.fitting.estimate` takes them; settings in the model's own units.
+        measurements: as :func:`neurorobust.fitting.analyze` takes them; settings in the model's own units.
         model: of the chip. chip: which chip of the table, where it holds several.
         seed: of what was not measured. recording: what the recording could not see.
 
@@ -61,17 +60,17 @@ def twin(
     for kind in table["parameter"].unique():
         if kind not in model.kinds:
             raise unknown(f"measurements: kind of chip {model.name}", kind, model.kinds)
-        source = model.kinds[kind].follows or kind
+        source = model.kinds[kind].shares_deviate_of or kind
         if source == kind or source not in set(table["parameter"]):
             cubes[source] = cube(table, kind, recording)
     cores = _at_least("cores", model.limits.cores, [core for c in cubes.values() for _, core in c.cores], model)
     neurons = _at_least(
         "neurons_per_core", model.limits.neurons_per_core, [c.values.shape[1] - 1 for c in cubes.values()], model
     )
-    die = Chip(model, 0, seed)
+    die = Die(model, 0, seed)
     sites = _Sites(die, cores, neurons)
     measured = {source: _measured(c, sites, source) for source, c in cubes.items()}
-    return replace(die, known=_known(measured, sites))
+    return replace(die, measured=_measured_normals(measured, sites))
 
 
 def _at_least(name: str, limit: int | None, numbers: list[int], model: ChipModel) -> int:
@@ -85,7 +84,7 @@ def _at_least(name: str, limit: int | None, numbers: list[int], model: ChipModel
 class _Sites:
     """All places of a die, core by core, and what its model says of them."""
 
-    die: Chip
+    die: Die
     cores: int
     neurons: int
 
@@ -100,12 +99,12 @@ class _Sites:
         values: Tensor = torch.ones(self.cores * self.neurons, *([1] if weight else []))
         masks = {name: torch.ones_like(values, dtype=torch.bool)} if weight else {}
         placement = Placement({"die": torch.from_numpy(self.core)}, masks=masks)
-        return self.die._normals({name: values}, placement, which)[name].reshape(-1).numpy()
+        return self.die.site_normals({name: values}, placement, which)[name].reshape(-1).numpy()
 
     def own(self, a: str, b: str) -> float:
         """The covariance of two kinds' own parts at one place."""
         structure = self.die.model.structure
-        left = [1 - sum(part.share for part in structure.common.get(kind, ())) for kind in (a, b)]
+        left = [1 - sum(part.share for part in structure.shared.get(kind, ())) for kind in (a, b)]
         if a == b:
             return max(0.0, left[0])
         correlation = structure.correlation
@@ -117,13 +116,13 @@ class _Sites:
     def common(self, a: str, at: np.ndarray, b: str, to: np.ndarray) -> np.ndarray:
         """The covariance of two kinds' common parts between places."""
         structure, result = self.die.model.structure, np.zeros((len(at), len(to)))
-        for part in structure.common.get(a, ()):
-            for other in structure.common.get(b, ()):
+        for part in structure.shared.get(a, ()):
+            for other in structure.shared.get(b, ()):
                 if replace(part, share=other.share) == other:
                     result += np.sqrt(part.share * other.share) * self._correlation(part, at, to)
         return result
 
-    def _correlation(self, part: Common, at: np.ndarray, to: np.ndarray) -> np.ndarray:
+    def _correlation(self, part: SharedComponent, at: np.ndarray, to: np.ndarray) -> np.ndarray:
         (core, neuron), (other, its) = np.divmod(at, self.neurons), np.divmod(to, self.neurons)
         same = core[:, None] == other
         if isinstance(part, PerChip):
@@ -132,7 +131,7 @@ class _Sites:
             return same.astype(float)
         if isinstance(part, PerNeuron):
             return (at[:, None] == to).astype(float)
-        if isinstance(part, (Surface, Smooth)):
+        if isinstance(part, (Surface, GaussianField)):
             width = self.die.model.structure.width
             return same * (features(part, neuron, width) @ features(part, its, width).T)
         raise TypeError(f"{part!r}: got a {type(part).__name__}; a twin knows no covariance of it.")
@@ -141,16 +140,15 @@ class _Sites:
 def _measured(c: Cube, sites: _Sites, source: str) -> np.ndarray:
     """The normals of a measured kind, (normals of a device, places), NaN where nothing was measured."""
     law = sites.die.model.kinds[c.kind].law
-    inner = law.law if isinstance(law, Turning) else law
     values = np.where(c.ends == 0, c.values, np.nan)
     grid = np.full((sites.cores, sites.neurons, len(c.settings)), np.nan)
     for row, (_, core) in enumerate(c.cores):
         for s, setting in enumerate(c.settings):
             here = np.flatnonzero(np.isfinite(values[row, :, s]))
-            grid[core, here, s] = _score(inner, c.kind, values[row, here, s], float(setting))
+            grid[core, here, s] = _score(law.of_first_normal, c.kind, values[row, here, s], float(setting))
     scores = grid.reshape(-1, len(c.settings))
     seen = np.isfinite(scores)
-    if not isinstance(law, Turning):
+    if not isinstance(law, SettingDecorrelation):
         count = seen.sum(1)
         return np.where(count, np.where(seen, scores, 0).sum(1) / np.maximum(count, 1), np.nan)[None]
     angle = law.rate * np.log(c.settings / law.reference).clip(-np.pi, np.pi)
@@ -173,26 +171,26 @@ def _score(law: Law, kind: str, values: np.ndarray, setting: float) -> np.ndarra
     target = torch.from_numpy(delta)
     nominal = torch.full_like(target, setting)
     low, high = torch.full_like(target, -FARTHEST), torch.full_like(target, FARTHEST)
-    span = law.deviate(kind, high[:1], nominal[:1]) - law.deviate(kind, low[:1], nominal[:1])
+    span = law.deviate(kind, (high[:1],), nominal[:1]) - law.deviate(kind, (low[:1],), nominal[:1])
     if len(span) and not check_number(f"spread of {kind}", float(span)):
         raise ValueError(f"measurements of {kind}: the model says it does not vary; leave it out, or fit a model.")
     for _ in range(60):
         middle = (low + high) / 2
-        above = law.deviate(kind, middle, nominal) > target
+        above = law.deviate(kind, (middle,), nominal) > target
         low, high = torch.where(above, low, middle), torch.where(above, middle, high)
     return ((low + high) / 2).numpy()
 
 
-def _known(measured: dict[str, np.ndarray], sites: _Sites) -> Known:
+def _measured_normals(measured: dict[str, np.ndarray], sites: _Sites) -> MeasuredNormals:
     """The kriging of what was measured minus what was drawn: a conditional draw, linear in the drawn one."""
     model = sites.die.model
-    targets = {model.kinds[kind].follows or kind for kind in model.kinds}
+    targets = {model.kinds[kind].shares_deviate_of or kind for kind in model.kinds}
     shape = sites.cores, sites.neurons
-    depth = {kind: 1 + model.kinds[kind].law.more for kind in targets}
+    depth = {kind: 1 + model.kinds[kind].law.n_extra_normals for kind in targets}
     common = {kind: np.zeros((depth[kind], *shape)) for kind in targets}
     own = {kind: np.zeros((depth[kind], *shape)) for kind in targets}
     core = sites.core
-    wide = any(isinstance(part, PerChip) for parts in model.structure.common.values() for part in parts)
+    wide = any(isinstance(part, PerChip) for parts in model.structure.shared.values() for part in parts)
     for which in range(max(len(u) for u in measured.values())):
         off = {kind: u[which] - sites.drawn(kind, which) for kind, u in measured.items() if which < len(u)}
         for group in [core >= 0] if wide else [core == number for number in range(sites.cores)]:
@@ -213,7 +211,7 @@ def _known(measured: dict[str, np.ndarray], sites: _Sites) -> Known:
                 for (other, at), weight in zip(seen.items(), weights):
                     common[kind][which].reshape(-1)[places] += sites.common(kind, places, other, at) @ weight
                     own[kind][which].reshape(-1)[at] += sites.own(kind, other) * weight
-    return Known(_moving(common, common, own), _moving(own, common, own))
+    return MeasuredNormals(_moving(common, common, own), _moving(own, common, own))
 
 
 def _covariance(sites: _Sites, a: str, i: np.ndarray, b: str, j: np.ndarray) -> np.ndarray:

@@ -8,14 +8,14 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import norm
 
-from ...core.params import KINDS
-from ...sites import Correlation
+from ..chip.spatial import Correlation
+from ..core.params import KINDS
 from .across import MANY
-from .components import LEVEL, Estimate
+from .components import LEVEL, IntervalEstimate
 from .kind import KindFit
 
 
-def between(fits: Mapping[str, KindFit]) -> dict[tuple[str, str], Estimate]:
+def between(fits: Mapping[str, KindFit]) -> dict[tuple[str, str], IntervalEstimate]:
     """The correlation of every two kinds that have one value a neuron and 20 neurons in common.
 
     Of each neuron's residual, averaged over settings, without the means of cores and the strong directions of a field.
@@ -39,11 +39,11 @@ def between(fits: Mapping[str, KindFit]) -> dict[tuple[str, str], Estimate]:
         r = float(x @ y / np.sqrt((x @ x) * (y @ y)))
         reach = float(norm.ppf((1 + LEVEL) / 2)) / np.sqrt(n - taken - 2)
         center = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
-        found[a, b] = Estimate(r, float(np.tanh(center - reach)), float(np.tanh(center + reach)))
+        found[a, b] = IntervalEstimate(r, float(np.tanh(center - reach)), float(np.tanh(center + reach)))
     return found
 
 
-def told(found: Mapping[tuple[str, str], Estimate]) -> Correlation | None:
+def significant(found: Mapping[tuple[str, str], IntervalEstimate]) -> Correlation | None:
     """The correlations whose interval leaves out 0; None where there are none.
 
     Where they cannot all be true at once, all are made smaller by the same factor.

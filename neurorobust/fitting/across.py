@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import t as student
 
-from .components import LEVEL, Estimate
+from .components import LEVEL, IntervalEstimate
 
 GROUPS = 40
 MANY = 20  # neurons that a correlation needs
@@ -26,15 +26,16 @@ class Across:
     Attributes:
         exponent: of σ ~ setting^exponent; None where there is no setting but one. misfit: the largest departure of a
             setting's σ from that law, as a fraction.
-        rate: of :class:`neurorobust.laws.Turning`, radians for each e-fold. frozen: share of the log variance that one
-            deviate a neuron carries over all settings. None where no neurons were measured at two settings.
+        rate: of :class:`neurorobust.chip.variability.SettingDecorrelation`, radians per e-fold.
+        frozen: share of the log variance that one deviate per neuron carries over all settings. None where no neurons
+            were measured at two settings.
         independent: how many independent settings an average over them is worth.
     """
 
-    exponent: Estimate | None
+    exponent: IntervalEstimate | None
     misfit: float
-    rate: Estimate | None
-    frozen: Estimate | None
+    rate: IntervalEstimate | None
+    frozen: IntervalEstimate | None
     independent: float
 
 
@@ -83,7 +84,7 @@ def across(residual: np.ndarray, taken: np.ndarray, settings: np.ndarray) -> Acr
         return float(np.linalg.eigvalsh(np.where(known, _correlation(sums), 0.0))[-1]) / s
 
     square = _jackknife(turned, sums)
-    root = Estimate(*(float(np.sqrt(max(0.0, value))) for value in (square.value, square.low, square.high)))
+    root = IntervalEstimate(*(float(np.sqrt(max(0.0, value))) for value in (square.value, square.low, square.high)))
     return Across(exponent, misfit, root, _jackknife(frozen, sums), independent)
 
 
@@ -113,10 +114,10 @@ def _rate(r: np.ndarray, apart: np.ndarray) -> float:
     return rate if rate > 1e-6 else 0.0
 
 
-def _jackknife(value: Callable[[np.ndarray], float], sums: np.ndarray) -> Estimate:
+def _jackknife(value: Callable[[np.ndarray], float], sums: np.ndarray) -> IntervalEstimate:
     """A function of sums over all groups, with Student's interval from leaving out each group."""
     total = sums.sum(0)
     without = np.array([value(total - one) for one in sums])
     error = np.sqrt((GROUPS - 1) / GROUPS * ((without - without.mean()) ** 2).sum())
     here, reach = value(total), student.ppf((1 + LEVEL) / 2, GROUPS - 1) * error
-    return Estimate(here, float(here - reach), float(here + reach))
+    return IntervalEstimate(here, float(here - reach), float(here + reach))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import chi2, qmc
 
-from ...sites import Common, Surface
+from ..chip.spatial import SharedComponent, Surface
 from .fields import SHARES, Energies, candidates, energies
 
 DRAWS = 4096
@@ -26,7 +26,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A number with its 95 % interval."""
 
     value: float
@@ -37,7 +37,7 @@ class Estimate:
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
     @classmethod
-    def of(cls, values: np.ndarray) -> Estimate:
+    def of(cls, values: np.ndarray) -> IntervalEstimate:
         """An estimate followed by its fiducial draws, whose quantiles are the interval."""
         low, high = np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return cls(float(values[0]), float(low), float(high))
@@ -63,16 +63,16 @@ class Components:
         found = {"own": self.own, "field": self.field, "core": self.core, "chip": self.chip}
         return {name: values for name, values in found.items() if values is not None}
 
-    def estimates(self) -> dict[str, Estimate]:
+    def estimates(self) -> dict[str, IntervalEstimate]:
         """Standard deviations, in all and within a core; a field's share of the variance within a core, shares of
         cores and chips of all."""
         total = np.sum(list(self.parts().values()), axis=0)
         within = self.own if self.field is None else self.own + self.field
-        result = {"sigma": Estimate.of(np.sqrt(total)), "sigma_within": Estimate.of(np.sqrt(within))}
+        result = {"sigma": IntervalEstimate.of(np.sqrt(total)), "sigma_within": IntervalEstimate.of(np.sqrt(within))}
         shares = {"field": (self.field, within), "core": (self.core, total), "chip": (self.chip, total)}
         for name, (part, whole) in shares.items():
             if part is not None:
-                result[f"{name}_share"] = Estimate.of(part / whole)
+                result[f"{name}_share"] = IntervalEstimate.of(part / whole)
         return result
 
     def kept(self) -> Components:
@@ -85,7 +85,7 @@ class Components:
 
 
 def components(
-    x: np.ndarray, chip: np.ndarray, fields: Mapping[Common, float], width: int, independent: float
+    x: np.ndarray, chip: np.ndarray, fields: Mapping[SharedComponent, float], width: int, independent: float
 ) -> Components:
     """The components of standardized values.
 
@@ -110,7 +110,7 @@ def components(
     return Components(own, field if fields else None, core, of_chip)
 
 
-def chosen(x: np.ndarray, grid: tuple[int, int], independent: float) -> dict[Common, float]:
+def chosen(x: np.ndarray, grid: tuple[int, int], independent: float) -> dict[SharedComponent, float]:
     """Fields with their Akaike weights, the best first; none if none beats a chip without. Weights below 1 % are left
     out."""
     gains = {}

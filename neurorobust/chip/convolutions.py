@@ -1,36 +1,30 @@
-"""Where the kernels of convolutions go: once onto a crossbar, or unrolled, every neuron with synapses of its own."""
+"""Convolutions on a chip: the kernel once on a crossbar, or unrolled, every neuron with synapses of its own."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..core.params import Params, kind_of
-from ..core.placement import HOST, Placement
+from ..core.placement import Placement
+from .design import ChipDesign
 from .limits import check_cores
 
-if TYPE_CHECKING:
-    from .model import ChipModel
 
-
-def on_chip(chip: ChipModel, analog: Params, placement: Placement) -> Placement:
+def on_chip(chip: ChipDesign, analog: Params, placement: Placement) -> Placement:
     """The placement of what the chip holds of convolutions; anything else is where it was."""
     if not chip.places:
         return placement
     shared = [
         name
         for name, mask in placement.masks.items()
-        if kind_of(name) == "weight"
-        and (core := placement.core(name)) is not None
-        and len(mask) != len(core)
-        and bool((core != HOST).any())
+        if kind_of(name) == "weight" and placement.on_chip(name) and placement.sites(name, mask) is None
     ]
     return _columns(chip, placement, shared) if chip.shares_kernels else _unrolled(chip, analog, placement, shared)
 
 
-def _columns(chip: ChipModel, placement: Placement, shared: list[str]) -> Placement:
+def _columns(chip: ChipDesign, placement: Placement, shared: list[str]) -> Placement:
     """Each output channel is one column of an array, where its neurons are computed; the columns stand for them."""
     cores = dict(placement.cores)
     for name in shared:
@@ -44,14 +38,14 @@ def _columns(chip: ChipModel, placement: Placement, shared: list[str]) -> Placem
         rows = len(placement.masks[name])
         if any(len(mask) != rows for other, mask in placement.masks.items() if placement.layer(other) == layer):
             raise ValueError(
-                f"{name}: layer {layer!r} has a kernel and another weight of its own; {chip.name} holds one array a "
+                f"{name}: layer {layer!r} has a kernel and another weight of its own; {chip.name} holds one array per "
                 f"layer. Give the other one a layer by itself."
             )
         cores[layer] = core[:1].expand(rows)
     return replace(placement, cores=cores)
 
 
-def _unrolled(chip: ChipModel, analog: Params, placement: Placement, shared: list[str]) -> Placement:
+def _unrolled(chip: ChipDesign, analog: Params, placement: Placement, shared: list[str]) -> Placement:
     """Every neuron with synapses of its own."""
     if not shared:
         return placement
@@ -60,13 +54,13 @@ def _unrolled(chip: ChipModel, analog: Params, placement: Placement, shared: lis
     masks: dict[str, Tensor] = dict(placement.masks)
     layers = {placement.layer(name) for name in shared}
     for name in shared:
-        if name not in placement.kernels:
+        if name not in placement.convolutions:
             raise ValueError(
-                f"{name}: {chip.name} holds one weight for each synapse of a neuron, and this kernel cannot be "
+                f"{name}: {chip.name} holds one weight per synapse of a neuron, and this kernel cannot be "
                 f"unrolled: it is behind pooling, or in a foreign module. Use a stride instead of pooling, or a "
                 f"Linear layer."
             )
-    for name, make in placement.kernels.items():
+    for name, make in placement.convolutions.items():
         if placement.layer(name) in layers and name in analog:
             index[name] = make()
             if kind_of(name) == "weight":

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..._util.errors import check_count
-from ..model import ChipModel
-from .between import between, told
-from .components import Estimate
+from .._util.errors import check_count
+from ..chip.model import ChipModel
+from .between import between, significant
+from .components import IntervalEstimate
 from .kind import KindFit, fit_kind
-from .table import Recording, checked, cube, read
+from .table import Recording, checked, cube, read_table
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FitResult:
     """What a table of measurements says, by kind; :meth:`model` makes a chip model of it.
 
     Attributes:
@@ -27,13 +27,13 @@ class Fitted:
     name: str
     kinds: Mapping[str, KindFit]
     grid: tuple[int, int] | None
-    correlations: Mapping[tuple[str, str], Estimate] = field(default_factory=dict)
+    correlations: Mapping[tuple[str, str], IntervalEstimate] = field(default_factory=dict)
 
     def model(self, base: ChipModel | None = None) -> ChipModel:
         """The chip model. Kinds that were not measured, ranges, codes and limits are those of ``base``, if given."""
         notes = tuple(f"Not identified for {kind}: {said}." for kind, fit in self.kinds.items() for said in _said(fit))
         notes += ("Each kind has a field of its own: none that two of them share was looked for.",)
-        correlation = told(self.correlations)
+        correlation = significant(self.correlations)
         if base is None:
             title = f"fitted to measurements of {', '.join(self.kinds)}"
             kinds = {kind: fit.model for kind, fit in self.kinds.items()}
@@ -43,7 +43,7 @@ class Fitted:
         for kind, fit in self.kinds.items():
             model = fit.model
             if kind in held:
-                model = replace(held[kind], law=model.law, cv=model.cv, common=model.common, follows=None)
+                model = replace(held[kind], law=model.law, cv=model.cv, shared=model.shared, shares_deviate_of=None)
             held[kind] = model
         if correlation is None and not set(self.kinds) & set(base.correlation.kinds if base.correlation else ()):
             correlation = base.correlation
@@ -70,17 +70,17 @@ class Fitted:
         ]
 
 
-def estimate(
+def analyze(
     measurements: Any,
     *,
     name: str = "fitted",
     grid: tuple[int, int] | None = None,
     recording: Recording = Recording(),  # noqa: B008  frozen
-) -> Fitted:
+) -> FitResult:
     """What measurements say about every kind in them, each number with a 95 % interval.
 
     log θ* (θ* for normal and absolute kinds) = median(setting) + σ(setting) · (chip + core + field(neuron) + own), σ
-    constant or a power of the setting; see :mod:`neurorobust.chip.fitting`.
+    constant or a power of the setting; see :mod:`neurorobust.fitting`.
 
     Args:
         measurements: the path of a CSV file, or what :class:`pandas.DataFrame` takes; one row a measurement, columns
@@ -96,11 +96,11 @@ def estimate(
         for side in grid:
             check_count("grid", side)
     path = isinstance(measurements, (str, Path))
-    table = read(measurements) if path else checked(measurements)
+    table = read_table(measurements) if path else checked(measurements)
     source = f"fitted to {Path(measurements).name}" if path else "fitted to measurements"
     kinds = sorted(table["parameter"].unique())
     fits = {kind: fit_kind(cube(table, kind, recording), grid, source) for kind in kinds}
-    return Fitted(name, fits, grid, between(fits))
+    return FitResult(name, fits, grid, between(fits))
 
 
 def fit(
@@ -111,12 +111,12 @@ def fit(
     recording: Recording = Recording(),  # noqa: B008  frozen
     base: ChipModel | None = None,
 ) -> ChipModel:
-    """The chip model of measured dies; arguments as :func:`estimate` takes them, which also has the intervals.
+    """The chip model of measured dies; arguments as :func:`analyze` takes them, which also has the intervals.
 
     Args:
         base: a model of the same chip, for what was not measured.
     """
-    return estimate(measurements, name=name, grid=grid, recording=recording).model(base)
+    return analyze(measurements, name=name, grid=grid, recording=recording).model(base)
 
 
 def _said(fit: KindFit) -> list[str]:

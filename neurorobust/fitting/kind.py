@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
-from ...core.params import ABSOLUTE, POSITIVE
-from ...laws import Gamma, Law, LogNormal, Normal, Offset, Outliers, Power, Spread, Turning
-from ...sites import Common, PerChip, PerCore, Surface
-from ..facts import Fact
-from ..model import KindModel
+from ..chip.design import KindModel
+from ..chip.sourced import SourcedValue
+from ..chip.spatial import PerChip, PerCore, SharedComponent, Surface
+from ..chip.spreads import PowerSpread, Spread
+from ..chip.variability import Gamma, Law, LogNormal, Normal, Offset, Outliers, SettingDecorrelation
+from ..core.params import ABSOLUTE, POSITIVE
 from .across import Across, across
-from .components import LEVEL, Components, Estimate, chosen, components
+from .components import LEVEL, Components, IntervalEstimate, chosen, components
 from .families import Choice, family, gamma_cv
 from .fields import residuals
 from .table import Cube, filled
@@ -48,9 +49,9 @@ class KindFit:
     unit: str
     family: Choice | None
     law: str
-    estimates: dict[str, Estimate]
+    estimates: dict[str, IntervalEstimate]
     reference: float | None
-    part: Common | None
+    part: SharedComponent | None
     median: dict[float, float]
     misfit: float
     counts: dict[str, int]
@@ -61,7 +62,7 @@ class KindFit:
 
 
 def fit_kind(cube: Cube, grid: Grid, source: str) -> KindFit:
-    """Estimate everything about one kind; ``source`` names the table."""
+    """IntervalEstimate everything about one kind; ``source`` names the table."""
     if grid is not None and cube.values.shape[1] > grid[0] * grid[1]:
         raise ValueError(
             f"grid: {grid[0]} × {grid[1]} has no place for neuron {cube.values.shape[1] - 1}; expected that of a core."
@@ -114,7 +115,7 @@ class _Far:
     """Neurons far from all others: their number and fraction, and the factors they depart by."""
 
     number: int
-    fraction: Estimate
+    fraction: IntervalEstimate
     low: float
     high: float
 
@@ -138,7 +139,7 @@ def _without_outliers(cube: Cube, logs: bool) -> tuple[Cube, _Far]:
         ends=np.where(far, 0, cube.ends),
         counts=cube.counts | {"outlier neurons": k},
     )
-    return cube, _Far(k, Estimate(k / n, low, high), float(factors.min()), float(factors.max()))
+    return cube, _Far(k, IntervalEstimate(k / n, low, high), float(factors.min()), float(factors.max()))
 
 
 def _median(x: np.ndarray, axis: int | tuple[int, int]) -> np.ndarray:
@@ -155,12 +156,12 @@ class _Found:
     """The structure of the values of one kind on one scale; ``probe`` is a surface's share where no field was seen."""
 
     across: Across
-    part: Common | None
+    part: SharedComponent | None
     components: Components
     exponent: float
     residual: np.ndarray
     taken: np.ndarray
-    probe: Estimate | None
+    probe: IntervalEstimate | None
 
 
 def _structure(x: np.ndarray, cube: Cube, grid: Grid) -> _Found:
@@ -168,8 +169,8 @@ def _structure(x: np.ndarray, cube: Cube, grid: Grid) -> _Found:
     if grid is not None and x.shape[1] < grid[0] * grid[1]:
         x = np.pad(x, ((0, 0), (0, grid[0] * grid[1] - x.shape[1]), (0, 0)), constant_values=np.nan)
     told = 1 - float((cube.ends != 0).sum() / np.isfinite(cube.values).sum())  # what censoring leaves of the knowledge
-    fields: dict[Common, float] = {}
-    part: Common | None = None
+    fields: dict[SharedComponent, float] = {}
+    part: SharedComponent | None = None
     for last in (False, True):
         residual, taken = residuals(part, _complete(x), width)
         settings = across(residual, taken, cube.settings)
@@ -218,12 +219,12 @@ def _family(relative: np.ndarray, cube: Cube, found: _Found, grid: Grid) -> Choi
     return family(relative[..., clean], found.residual[..., clean], linear[..., clean])
 
 
-def _estimates(found: _Found, law: str) -> dict[str, Estimate]:
+def _estimates(found: _Found, law: str) -> dict[str, IntervalEstimate]:
     result = found.components.estimates()
     if law == "gamma":
         for name in ("sigma", "sigma_within"):
             e = result[name]
-            result[name] = Estimate(gamma_cv(e.value), gamma_cv(e.low), gamma_cv(e.high))
+            result[name] = IntervalEstimate(gamma_cv(e.value), gamma_cv(e.low), gamma_cv(e.high))
     more = {"exponent": found.across.exponent, "rate": found.across.rate, "frozen": found.across.frozen}
     if found.part is None:
         more["field_share"] = found.probe
@@ -264,20 +265,20 @@ def _model(cube: Cube, law: str, found: _Found, far: _Far, source: str) -> KindM
     positive = bool((cube.settings > 0).all())
     at = float(np.exp(np.log(cube.settings).mean())) if positive else None
     shares = {name: float(values[0]) / total for name, values in parts.items()}
-    common: list[Common] = []
+    shared: list[SharedComponent] = []
     if found.part is not None and "field" in shares:
-        common.append(replace(found.part, share=shares["field"], name=f"{cube.kind} field"))
+        shared.append(replace(found.part, share=shares["field"], name=f"{cube.kind} field"))
     if "core" in shares:
-        common.append(PerCore(shares["core"], f"{cube.kind} core"))
+        shared.append(PerCore(shares["core"], f"{cube.kind} core"))
     if "chip" in shares:
-        common.append(PerChip(shares["chip"], f"{cube.kind} chip"))
+        shared.append(PerChip(shares["chip"], f"{cube.kind} chip"))
     rate = found.across.rate
     of = _law(cube, law, sigma, found.exponent)
     if far.number and cube.kind not in ABSOLUTE and (far.low > 1 or far.high < 1):
         of = Outliers(of, far.fraction.value, far.low, far.high)
     if rate is not None and rate.low > 0 and at is not None:
-        of = Turning(of, rate.value, at)
-    return KindModel(of, Fact(cv, "measured", said, at=at if found.exponent else None), common=tuple(common))
+        of = SettingDecorrelation(of, rate.value, at)
+    return KindModel(of, SourcedValue(cv, "measured", said, at=at if found.exponent else None), shared=tuple(shared))
 
 
 def _law(cube: Cube, law: str, sigma: float, exponent: float) -> Law:
@@ -285,7 +286,7 @@ def _law(cube: Cube, law: str, sigma: float, exponent: float) -> Law:
     if exponent:
         reference = float(np.exp(np.log(cube.settings).mean()))
         largest = float((sigma * (cube.settings / reference) ** exponent).max())
-        spread = Power(sigma, reference, exponent, largest)
+        spread = PowerSpread(sigma, reference, exponent, largest)
     if cube.kind in ABSOLUTE:
         return Offset(spread)
     if law == "gamma":

@@ -14,21 +14,20 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from neurorobust import quantization
-from neurorobust.quantization import (
+from neurorobust.chip import encodings
+from neurorobust.chip.encodings import (
     BitShift,
     CoarseFine,
     Codec,
     ConductancePair,
+    LevelTable,
     LogCodec,
     LogUniform,
-    Lost,
     MaskCodebook,
     Multiplicity,
-    PairLevels,
+    QuantizationLoss,
     Saturating,
     SignedPair,
-    Table,
     Uniform,
     fit_masks,
 )
@@ -166,7 +165,7 @@ def test_further_starts_never_harm(seed, starts):
 steps = st.floats(1e-12, 1e3)
 WAYS = {
     Uniform: st.builds(Uniform, st.integers(1, 10), steps, st.booleans(), st.floats(-1e3, 1e3)),
-    Table: st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40).map(lambda levels: Table(tuple(levels))),
+    LevelTable: st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40).map(lambda levels: LevelTable(tuple(levels))),
     LogUniform: st.builds(
         lambda low, ratio, step: LogUniform(low, low * ratio, step),
         steps,
@@ -176,13 +175,6 @@ WAYS = {
     CoarseFine: st.builds(CoarseFine, st.lists(steps, min_size=1, max_size=6).map(tuple), st.integers(2, 64)),
     Multiplicity: st.builds(Multiplicity, steps, steps, st.integers(1, 64)),
     SignedPair: st.builds(SignedPair, st.integers(1, 8), steps),
-    PairLevels: st.builds(
-        lambda low, span, gain, n: PairLevels(ConductancePair(low, low + span, gain), n),
-        st.floats(0, 1e-6),
-        st.floats(1e-7, 1e-4),
-        st.floats(1e-7, 1e-3),
-        st.integers(2, 40),
-    ),
     BitShift: st.builds(
         lambda dt, smallest, more: BitShift(dt, smallest + more, smallest),
         st.floats(1e-5, 1e-2),
@@ -192,7 +184,7 @@ WAYS = {
     MaskCodebook: currents.map(MaskCodebook),
     Saturating: st.builds(lambda bits, step: Saturating(Uniform(bits, step)), st.integers(1, 8), steps),
 }
-CODECS = [value for value in vars(quantization).values() if inspect.isclass(value) and issubclass(value, Codec)]
+CODECS = [value for value in vars(encodings).values() if inspect.isclass(value) and issubclass(value, Codec)]
 CONCRETE = sorted((codec for codec in CODECS if not inspect.isabstract(codec)), key=lambda codec: codec.__name__)
 TOTAL = (MaskCodebook, Saturating)  # refuse no finite value
 
@@ -333,7 +325,7 @@ def test_shapes_are_kept(kind, data):
     for shape in ((), (2, 3), (0, 4)):
         values = one.expand(shape)
         assert codec.encode(values).shape == codec.quantize(values).shape == shape
-        assert codec.error(values) == Lost(values.numel(), 0.0, 0.0, 0, 0)
+        assert codec.error(values) == QuantizationLoss(values.numel(), 0.0, 0.0, 0, 0)
 
 
 def test_uniform_is_a_rounded_quotient():
@@ -362,7 +354,7 @@ def test_a_step_chosen_from_the_values_holds_them():
 
 def test_a_table_may_run_backwards():
     """Levels in any order, one of them twice: codes point into the table as it is."""
-    codec = Table((3.0, 0.0, 1.0, 1.0, -2.0))
+    codec = LevelTable((3.0, 0.0, 1.0, 1.0, -2.0))
     assert codec.decode(torch.tensor([0, 1, 4])).tolist() == [3.0, 0.0, -2.0]
     assert codec.decode(codec.encode(double(-1.1, 0.4, 0.6, 2.1, 1.9))).tolist() == [-2.0, 0.0, 1.0, 3.0, 1.0]
 
@@ -419,15 +411,10 @@ def test_a_conductance_pair_there_and_back(g_min, weights):
     assert torch.maximum(plus, minus).max() <= (g_min + 25e-6) * (1 + 1e-12)
 
 
-def test_levels_of_a_pair_are_levels_of_its_devices():
-    """16 levels from 1 to 25 µS: both devices of every weight sit on one; beyond g_max is refused by name."""
+def test_a_pair_refuses_what_is_beyond_its_largest_conductance():
+    """A weight of 2.1 on a pair from 1 to 25 µS at 12 µS per unit is refused by name; 2 is held."""
     pair = ConductancePair(1e-6, 25e-6, 12e-6)
-    codec = PairLevels(pair, 16)
-    plus, minus = pair.split(codec.decode(everything(codec)))
-    for device in (plus, minus):
-        place = (device - 1e-6) / (24e-6 / 15)
-        torch.testing.assert_close(place, place.round(), rtol=0, atol=1e-9)
-    assert torch.equal(((plus - minus) / (24e-6 / 15)).round().long(), everything(codec))
+    assert [float(part) for part in pair.split(double(-2.0))] == pytest.approx([1e-6, 25e-6])
     with pytest.raises(ValueError, match=r"a\.weight: the largest magnitude is 2.1; a pair .* holds 2 at"):
         pair.split(double(2.1), "a.weight")
 
@@ -463,8 +450,8 @@ def test_a_fitted_codebook_counts_what_it_gives_up():
         (lambda: Uniform(17, 1.0), "bits: got 17; expected at most 16"),
         (lambda: Uniform(4, 0.0), "step: got 0.0"),
         (lambda: Uniform(4, 1.0, offset=math.nan), "offset: got nan"),
-        (lambda: Table(()), "levels: got none"),
-        (lambda: Table((1.0, math.inf)), "levels: 1 of 2 values are NaN or infinite"),
+        (lambda: LevelTable(()), "levels: got none"),
+        (lambda: LevelTable((1.0, math.inf)), "levels: 1 of 2 values are NaN or infinite"),
         (lambda: LogUniform(0.0, 1.0, 0.1), "low: got 0.0"),
         (lambda: LogUniform(1.0, 1.0, 0.1), "high: got 1.0"),
         (lambda: LogUniform(1.0, 2.0, 0.0), "relative_step: got 0.0"),
@@ -475,7 +462,6 @@ def test_a_fitted_codebook_counts_what_it_gives_up():
         (lambda: Multiplicity(1.0, 1.0, 0), "largest: got 0"),
         (lambda: SignedPair(16, 1.0), "bits: got 16; expected at most 15"),
         (lambda: ConductancePair(2.0, 1.0, 1.0), "g_max: got 1.0"),
-        (lambda: PairLevels(ConductancePair(0.0, 1.0, 1.0), 1), "n: got 1"),
         (lambda: BitShift(1e-3, 3, 3), "largest: got 3"),
         (lambda: BitShift(1e-3, 51), "largest: got 51"),
         (lambda: fit_masks(torch.ones(3), starts=-1), "starts: got -1"),

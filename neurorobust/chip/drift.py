@@ -1,4 +1,4 @@
-"""What time does to a programmed conductance: programming noise, drift, relaxation, read noise.
+"""Memory cells over time: programming noise, drift, relaxation and read noise of a conductance.
 
 The laws act on r = G / G_max, a device's conductance over the largest, dimensionless; :class:`Device` puts them
 together and speaks siemens. Every random number comes in as a standard normal, so the caller decides which are frozen
@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ._util.errors import check_number, unknown
+from .._util.errors import check_number, unknown
 
 Curve = Callable[[Tensor], Tensor]
 
@@ -71,7 +71,7 @@ def words(time: float) -> str:
 
 
 @dataclass(frozen=True)
-class Polynomial:
+class PolynomialCurve:
     """Σ_i coefficients[i] · r^i."""
 
     coefficients: tuple[float, ...]
@@ -84,7 +84,7 @@ class Polynomial:
 
 
 @dataclass(frozen=True)
-class Logarithm:
+class LogarithmCurve:
     """slope · ln r + offset, between low and high."""
 
     slope: float
@@ -97,7 +97,7 @@ class Logarithm:
 
 
 @dataclass(frozen=True)
-class Power:
+class PowerCurve:
     """scale · r^exponent, at most high."""
 
     scale: float
@@ -109,7 +109,7 @@ class Power:
 
 
 @dataclass(frozen=True)
-class Piecewise:
+class PiecewiseCurve:
     """``below(r)`` where r < at, ``above(r)`` elsewhere."""
 
     at: float
@@ -121,13 +121,13 @@ class Piecewise:
 
 
 class Ageing(Protocol):
-    """What time does to a device after programming."""
+    """Change of a device with time after programming."""
 
     def age(self, target: Tensor, programmed: Tensor, u: Tensor, time: float) -> Tensor:
         """The conductance, relative, ``time`` seconds after programming; at 0 s it is ``programmed``.
 
         Args:
-            target, programmed: relative conductances that were aimed at and reached. u: a standard normal a device.
+            target, programmed: relative conductances that were aimed at and reached. u: a standard normal per device.
         """
 
 
@@ -165,7 +165,7 @@ class LogRelaxation:
     assumed.
 
     Attributes:
-        drift: mean change for every e-fold of time. growth: of the spread, likewise. spread: at 1 s.
+        drift: mean change per e-fold of time. growth: of the spread, likewise. spread: at 1 s.
     """
 
     drift: float

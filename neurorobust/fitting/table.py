@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_ndtr, ndtri
 
-from ..._util.errors import check_number, unknown
-from ...core.params import ABOVE_ZERO, ABSOLUTE, KINDS, SIGNED
-from ..model import TIMES
+from .._util.errors import check_number, unknown
+from ..chip.design import TIMES
+from ..core.params import ABOVE_ZERO, ABSOLUTE, KINDS, SIGNED
 
 COLUMNS = ("chip", "core", "neuron", "parameter", "setting", "value")
 OPTIONAL = ("unit",)
@@ -79,7 +79,7 @@ class Cube:
         )
 
 
-def read(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path) -> pd.DataFrame:
     """A CSV file of measurements; see :func:`checked` for its columns."""
     try:
         return checked(pd.read_csv(path, skipinitialspace=True))

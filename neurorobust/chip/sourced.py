@@ -1,4 +1,4 @@
-"""Numbers about chips, and how they are known."""
+"""Numbers about chips with their sources: values, ranges, limits, the time base."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _check_provenance(status: str, source: str) -> None:
 
 
 @dataclass(frozen=True)
-class Fact:
+class SourcedValue:
     """A number about a chip, and how it is known.
 
     Attributes:
@@ -41,7 +41,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Range:
-    """The lowest and the highest value a chip reaches, in its own units, and how they are known; see :class:`Fact`."""
+    """Lowest and highest value a chip reaches, in its own units, and their source; see :class:`SourcedValue`."""
 
     low: float
     high: float
@@ -56,7 +56,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Limits:
-    """What fits on the chip; None where there is no limit. ``fan_in`` counts all synapses of a neuron.
+    """Limits of a chip; None where there is none. ``fan_in`` counts all synapses of a neuron.
 
     Attributes:
         cores, neurons_per_core, fan_in, fan_out, tags: numbers. ``fan_out`` is shown and not checked.
@@ -81,10 +81,10 @@ class Limits:
                 raise unknown("others: limit", name, LIMITS)
         self.facts()
 
-    def facts(self) -> dict[str, Fact]:
+    def facts(self) -> dict[str, SourcedValue]:
         """Every limit that there is, with its provenance."""
         return {
-            name: Fact(getattr(self, name), *self.others.get(name, (self.status, self.source)))
+            name: SourcedValue(getattr(self, name), *self.others.get(name, (self.status, self.source)))
             for name in LIMITS
             if getattr(self, name) is not None
         }
@@ -95,7 +95,7 @@ LIMITS = tuple(field.name for field in fields(Limits) if field.name not in ("sou
 
 @dataclass(frozen=True)
 class TimeBase:
-    """Which clock a second belongs to.
+    """The clock that a second of the chip belongs to.
 
     Networks, tasks and laws of the network are in seconds of the network. A chip whose circuits run ``speedup`` times
     faster holds a time constant of tau/speedup seconds of its own; ranges and codecs of time constants are in these.
@@ -104,7 +104,7 @@ class TimeBase:
         speedup: network seconds that pass in one of the chip's.
     """
 
-    speedup: Fact
+    speedup: SourcedValue
     clock: str
 
     def __post_init__(self) -> None:
@@ -112,4 +112,4 @@ class TimeBase:
 
 
 NO_LIMITS = Limits()
-REAL_TIME = TimeBase(Fact(1.0, "assumed", "the chip runs in the network's own time"), "real time")
+REAL_TIME = TimeBase(SourcedValue(1.0, "assumed", "the chip runs in the network's own time"), "real time")

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...sites import Common, Smooth, Surface, quadratic
+from ..chip.spatial import GaussianField, SharedComponent, Surface, quadratic
 
 LENGTHS = (1.0, 1.5, 2.5, 4.0, 6.0)  # of a smooth field, in neurons
 SHARES = np.linspace(0, 0.995, 200)  # of the variance within a core
@@ -31,32 +31,32 @@ class Directions:
 NOTHING = Directions(np.zeros((0, 0)), np.zeros(0), 0.0)
 
 
-def candidates(grid: tuple[int, int]) -> list[Common]:
+def candidates(grid: tuple[int, int]) -> list[SharedComponent]:
     """Fields that are tried: a quadratic surface, and smooth ones shorter than half the grid."""
     size = grid[0] * grid[1]
-    smooth = [Smooth(1.0, "field", length=length) for length in LENGTHS if 2 * length <= max(grid)]
+    smooth = [GaussianField(1.0, "field", length=length) for length in LENGTHS if 2 * length <= max(grid)]
     return [Surface(1.0, "field", size=size), *smooth]
 
 
-def features(part: Common, neuron: np.ndarray, width: int) -> np.ndarray:
+def features(part: SharedComponent, neuron: np.ndarray, width: int) -> np.ndarray:
     """What a part's normals are multiplied by: its value at neurons of one core is features @ normals; (n, k)."""
     if isinstance(part, Surface):
         terms = quadratic(part.size, width)
         return terms[neuron] / np.sqrt(terms.shape[1])
-    if isinstance(part, Smooth):
-        waves = part._waves()
+    if isinstance(part, GaussianField):
+        waves = part.waves()
         phase = np.stack(np.divmod(neuron, width), 1) @ waves.T
         return np.concatenate([np.cos(phase), np.sin(phase)], 1) / np.sqrt(len(waves))
-    raise TypeError(f"{part!r}: got a {type(part).__name__}; expected a Surface or a Smooth field.")
+    raise TypeError(f"{part!r}: got a {type(part).__name__}; expected a Surface or a GaussianField field.")
 
 
-def directions(part: Common | None, seen: np.ndarray, width: int) -> Directions:
+def directions(part: SharedComponent | None, seen: np.ndarray, width: int) -> Directions:
     """The directions of a field among the neurons where ``seen``, (n,) of bool; none without a field."""
     return NOTHING if part is None else _directions(part, np.packbits(seen).tobytes(), len(seen), width)
 
 
 @lru_cache(maxsize=64)
-def _directions(part: Common, packed: bytes, n: int, width: int) -> Directions:
+def _directions(part: SharedComponent, packed: bytes, n: int, width: int) -> Directions:
     seen = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=n).astype(bool)
     terms = features(part, np.flatnonzero(seen), width)
     mean = terms.mean(0)
@@ -93,7 +93,9 @@ class Energies:
         return -0.5 * self.independent * ((self.count * np.log(variance)).sum(1) + n * np.log(total / n))
 
 
-def energies(part: Common | None, x: np.ndarray, width: int, independent: float) -> tuple[Energies, float, float]:
+def energies(
+    part: SharedComponent | None, x: np.ndarray, width: int, independent: float
+) -> tuple[Energies, float, float]:
     """How much values move along a field's directions.
 
     Args:
@@ -126,7 +128,7 @@ def energies(part: Common | None, x: np.ndarray, width: int, independent: float)
     )
 
 
-def residuals(part: Common | None, x: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def residuals(part: SharedComponent | None, x: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """What is left of (cores, neurons, settings) values without each core's mean and the strong directions of a field,
     and how many directions were taken out; (cores, neurons, settings) and (cores, settings)."""
     left, taken = np.full(x.shape, np.nan), np.zeros((x.shape[0], x.shape[2]), dtype=int)

@@ -1,8 +1,4 @@
-"""How a core holds the values of one kind: where they are placed in the chip's own units, and with which codec.
-
-A store looks at all values of its kind on one core and answers with what the core will hold; the gain it chose is chip
-units for each unit of the network.
-"""
+"""Encodings: how a core holds all values of one kind, at which gain into the chip's own units and with which codec."""
 
 from __future__ import annotations
 
@@ -12,17 +8,19 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .._util.errors import check_count, check_number
-from ..quantization import Codec, Multiplicity, Uniform, fit_masks
-from .facts import Fact, Range
+from ..._util.errors import check_count, check_number
+from ..sourced import Range, SourcedValue
+from .codec import Codec
+from .levels import Multiplicity, Uniform
+from .masks import fit_masks
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
-    """What one core holds of one kind.
+class EncodedCore:
+    """One kind as one core holds it.
 
     Attributes:
-        gain: chip units for each network unit. codec: on values times ``scale``; None keeps them as they are.
+        gain: chip units per network unit. codec: on values times ``scale``; None keeps them as they are.
         report: what else was chosen, for the core's row of the programming report.
     """
 
@@ -42,36 +40,40 @@ class Held:
         return self.codec.decode(codes) / self.scale
 
 
-class Store(ABC):
-    """How one kind is held. ``unit`` is the chip's own, for the report."""
+class Encoding(ABC):
+    """A rule that looks at all values of one kind on a core and chooses how the core holds them.
+
+    Attributes:
+        unit: the chip's own, for the report.
+    """
 
     unit: str = "SI"
 
     @abstractmethod
-    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
-        """The settings of one core.
+    def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
+        """The gain and the codec of one core.
 
         Args:
             where: for errors. values: all values of the kind on the core, (n,), network units.
             neuron: that each of them belongs to, (n,).
-            speed: chip seconds for each network second where the kind is a time, else 1.
+            speed: chip seconds per network second where the kind is a time, else 1.
         """
 
-    def assume(self, values: Tensor, speed: float) -> float:
-        """The gain that stands for these values on the host, where nothing is stored: their spread depends on it."""
+    def host_gain(self, values: Tensor, speed: float) -> float:
+        """The gain that stands for these values on the host, where nothing is encoded: their spread depends on it."""
         return speed
 
 
 @dataclass(frozen=True)
-class Plain(Store):
+class Unquantized(Encoding):
     """Values as they are, in SI units."""
 
-    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
-        return Held(speed)
+    def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
+        return EncodedCore(speed)
 
 
 @dataclass(frozen=True)
-class Scaled(Store):
+class Scaled(Encoding):
     """The largest magnitude on each core is placed at ``full``, which chooses the gain, and goes through a codec.
 
     Where all are 0, one network unit is.
@@ -80,33 +82,33 @@ class Scaled(Store):
         full: in ``unit``. codec: acts on values in ``unit``; None does not quantize.
     """
 
-    full: Fact
+    full: SourcedValue
     unit: str
     codec: Codec | None = None
 
     def __post_init__(self) -> None:
         check_number("full", self.full.value, strict=True)
 
-    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
+    def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
         gain = _assumed(self.full.value, values)
-        return Held(gain, self.codec, gain)
+        return EncodedCore(gain, self.codec, gain)
 
-    def assume(self, values: Tensor, speed: float) -> float:
+    def host_gain(self, values: Tensor, speed: float) -> float:
         return _assumed(self.full.value, values)
 
 
 @dataclass(frozen=True)
-class Fixed(Store):
+class Fixed(Encoding):
     """Values in SI units through a codec that is the same everywhere; a time in the chip's own seconds."""
 
     codec: Codec
 
-    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
-        return Held(speed, self.codec, speed)
+    def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
+        return EncodedCore(speed, self.codec, speed)
 
 
 @dataclass(frozen=True)
-class Masks(Store):
+class BitMaskedCurrents(Encoding):
     """Weights as masks over a few currents, fitted to the weights of each core and shared by all its synapses.
 
     Attributes:
@@ -115,11 +117,11 @@ class Masks(Store):
     """
 
     bits: int
-    largest: Fact
+    largest: SourcedValue
     range: Range
     unit: str = "A"
 
-    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
+    def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
         book = fit_masks(values, self.bits)
         gain = self.largest.value / max(book.currents)
         currents = [current * gain for current in book.currents]
@@ -129,26 +131,26 @@ class Masks(Store):
                     f"{where}: need a current of {current:.3g} A; the chip reaches {self.range.low:g} to "
                     f"{self.range.high:g} A ({self.range.source})."
                 )
-        return Held(gain, book, report={"currents_A": currents})
+        return EncodedCore(gain, book, report={"currents_A": currents})
 
-    def assume(self, values: Tensor, speed: float) -> float:
+    def host_gain(self, values: Tensor, speed: float) -> float:
         return _assumed(self.largest.value * (2 - 2.0 ** (1 - self.bits)), values)  # all currents, as binary weights
 
 
 @dataclass(frozen=True)
-class Multiples(Store):
-    """Weights as numbers of equal synapses, one strength for excitation and one for inhibition a core.
+class SynapseCounts(Encoding):
+    """Weights as numbers of equal synapses, one strength for excitation and one for inhibition per core.
 
     Of all strengths with which no neuron needs more than ``budget`` synapses those are taken that lose least.
 
     Attributes:
-        budget: synapses of a neuron.
+        budget: synapses per neuron.
     """
 
     budget: int
     unit: str = "synapses"
 
-    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
+    def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
         exact = values.detach().double()
         ends = [float(part.max()) if (part := sign * exact)[part > 0].numel() else 0.0 for sign in (1.0, -1.0)]
         if not any(ends):
@@ -169,11 +171,11 @@ class Multiples(Store):
                 )
         assert best is not None
         codec = best[1]
-        return Held(1 / codec.excitatory, codec, report={"strengths": [codec.excitatory, codec.inhibitory]})
+        return EncodedCore(1 / codec.excitatory, codec, report={"strengths": [codec.excitatory, codec.inhibitory]})
 
 
 @dataclass(frozen=True)
-class SameGain(Store):
+class SharedGain(Encoding):
     """Values as they are, at the gain of another kind of the same layer: voltages share one scale.
 
     Attributes:
@@ -183,26 +185,26 @@ class SameGain(Store):
     kind: str
     unit: str = "SI"
 
-    def hold(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> Held:
-        raise TypeError(f"{where}: takes the gain of {self.kind}; it is not held by itself.")
+    def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
+        raise TypeError(f"{where}: takes the gain of {self.kind}; it is not encoded by itself.")
 
 
-def with_bits(chip: str, store: Store, bits: int) -> Store:
-    """A store of weights, with so many bits; ``chip`` is its name, for errors."""
+def with_bits(chip: str, encoding: Encoding, bits: int) -> Encoding:
+    """An encoding of weights with so many bits; ``chip`` is its name, for errors."""
     if check_count("bits", bits, 2) > 16:
         raise ValueError(f"bits: got {bits}; expected 2 to 16.")
     last = 2 ** (bits - 1) - 1
-    if isinstance(store, Masks):
-        return replace(store, bits=bits)
-    if isinstance(store, Scaled):
-        return replace(store, codec=Uniform(bits, store.full.value / last))
-    if store == PLAIN:
-        return Scaled(Fact(last, "assumed", "the bits asked for"), "LSB", Uniform(bits, 1.0))
-    raise ValueError(f"{chip}: holds weights as {type(store).__name__}, which has no bits to choose.")
+    if isinstance(encoding, BitMaskedCurrents):
+        return replace(encoding, bits=bits)
+    if isinstance(encoding, Scaled):
+        return replace(encoding, codec=Uniform(bits, encoding.full.value / last))
+    if encoding == UNQUANTIZED:
+        return Scaled(SourcedValue(last, "assumed", "the bits asked for"), "LSB", Uniform(bits, 1.0))
+    raise ValueError(f"{chip}: holds weights as {type(encoding).__name__}, which has no bits to choose.")
 
 
 def _assumed(full: float, values: Tensor) -> float:
     return full / (float(values.abs().max()) or 1.0)
 
 
-PLAIN = Plain()
+UNQUANTIZED = Unquantized()

@@ -1,0 +1,145 @@
+"""Design of a chip as data: kinds, limits, time base, noise, defects. The behaviour is in ``chip/model.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self
+
+from .._util.errors import check_number
+from ..core.noise import Source
+from .defects import Defect
+from .drift import seconds, words
+from .encodings.encoding import UNQUANTIZED, Encoding
+from .sourced import NO_LIMITS, REAL_TIME, Limits, Range, SourcedValue, TimeBase
+from .spatial import Correlation, SharedComponent, Structure
+from .variability import Law
+
+
+def check_type(what: str, value: object, expected: type, hint: str) -> None:
+    """Raise TypeError unless a value is of a type."""
+    if not isinstance(value, expected):
+        raise TypeError(f"{what}: got {value!r}; expected {hint}.")
+
+
+TIMES = frozenset({"tau_mem", "tau_syn", "tau_adapt", "t_ref"})
+
+
+@dataclass(frozen=True)
+class KindModel:
+    """Model of one kind of parameter on a chip.
+
+    Attributes:
+        law: its variability over neurons or synapses, in the chip's units.
+        cv: the number behind the law, with its source; its spread where the sourced value says ``at``.
+        per_core: whether the chip can only set one value for all neurons of a core.
+        range: lowest and highest value, chip units, or None where nobody states one.
+        encoding: where values are placed in the chip's units, and how they are quantized.
+        shared: what sites have in common: gradients, cores, corners.
+        shares_deviate_of: the kind whose normals this one takes: one device moves both.
+        derived: kinds of the same layer whose deviation this one takes besides its own, each times a factor:
+            ``{"tau_mem": 1.0}`` for r of a DPI neuron, where τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ. Where a
+            layer has no r, its weights and biases take the factor of r.
+    """
+
+    law: Law
+    cv: SourcedValue
+    per_core: bool = False
+    range: Range | None = None
+    encoding: Encoding = UNQUANTIZED
+    shared: tuple[SharedComponent, ...] = ()
+    shares_deviate_of: str | None = None
+    derived: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_type("law", self.law, Law, "a law, such as neurorobust.chip.variability.LogNormal(0.1)")
+        check_type("cv", self.cv, SourcedValue, "a SourcedValue(value, status, source)")
+        check_type("encoding", self.encoding, Encoding, "an encoding, such as neurorobust.chip.Scaled")
+        if self.range is not None:
+            check_type("range", self.range, Range, "a Range(low, high, status, source), or None")
+        for part in self.shared:
+            check_type("shared", part, SharedComponent, "parts such as neurorobust.chip.spatial.PerCore(0.2, 'core')")
+        check_number("cv", self.cv.value)
+
+
+@dataclass(frozen=True)
+class ChipDesign:
+    """One ASIC design as data.
+
+    Attributes:
+        name: as :func:`chipmodels.load` knows it. title: for people.
+        kinds: what it does to each kind; a network with another kind is refused.
+        limits: what fits.
+        notes: declared approximations, one sentence each.
+        version: raised whenever a die of the model changes on purpose.
+        time_base: which clock a second belongs to.
+        grid: rows and columns in which the neurons of a core stand, row by row; for gradients and maps.
+        correlation: between kinds of one neuron, or None.
+        facts: further numbers that laws and encodings are made of, by name.
+        shares_kernels: whether a convolution's kernel is held once and read at all its positions, as on a crossbar;
+            elsewhere every neuron has synapses of its own, and each deviates by itself.
+        noise: what is new on every die in every time step; ``nr.evaluate`` draws it.
+        corner: by kind, a shift of every device of every die: the logarithm of a factor. See
+            :meth:`neurorobust.chip.ChipModel.with_corner`.
+        defects: what is broken on its dies. time: seconds after programming at which its dies are.
+    """
+
+    name: str
+    title: str
+    kinds: Mapping[str, KindModel]
+    limits: Limits = NO_LIMITS
+    notes: tuple[str, ...] = ()
+    version: int = 1
+    time_base: TimeBase = REAL_TIME
+    grid: tuple[int, int] = (16, 16)
+    correlation: Correlation | None = None
+    facts: Mapping[str, SourcedValue] = field(default_factory=dict)
+    shares_kernels: bool = False
+    noise: tuple[Source, ...] = ()
+    defects: tuple[Defect, ...] = ()
+    corner: Mapping[str, float] = field(default_factory=dict)
+    time: float = 0.0
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The dependence between the normals of its dies."""
+        return Structure(
+            {kind: model.shared for kind, model in self.kinds.items() if model.shared},
+            {kind: model.shares_deviate_of for kind, model in self.kinds.items() if model.shares_deviate_of},
+            self.correlation,
+            self.grid[1],
+        )
+
+    @property
+    def encodes_weights(self) -> bool:
+        """Whether weights are held synapse by synapse."""
+        return "weight" in self.kinds and self.kinds["weight"].encoding != UNQUANTIZED
+
+    @property
+    def places(self) -> bool:
+        """Whether it matters where things sit."""
+        return self.limits != NO_LIMITS or any(model.encoding != UNQUANTIZED for model in self.kinds.values())
+
+    @property
+    def label(self) -> str:
+        """Its name and everything that was put on it, such as ``pcm at 30 days, DeadNeurons 0.1``."""
+        time = f" at {words(self.time)}" if self.time else ""
+        parts = [f"{kind} {shift:+g}" for kind, shift in sorted(self.corner.items())]
+        parts += [f"{type(part).__name__} {part.level:g}" for part in self.noise + self.defects]
+        return ", ".join([self.name + time, *parts])
+
+    def speed(self, kind: str) -> float:
+        """Chip seconds per network second where the kind is a time, else 1."""
+        return 1 / self.time_base.speedup.value if kind in TIMES else 1.0
+
+    def at(self, time: str | float) -> Self:
+        """The same dies some time after programming: ``chip.at("30 days")``; a number is in seconds.
+
+        Raises:
+            ValueError: no drift is known of this chip, though it varies.
+        """
+        kinds = self.kinds.values()
+        if not any(model.law.ages for model in kinds) and any(model.cv.value > 0 for model in kinds):
+            raise ValueError(f"{self.name}: nobody published its drift, so no die of it is known at {time!r}.")
+        return replace(self, time=seconds(time))

@@ -1,0 +1,92 @@
+"""Weights as bit masks over a few currents that a whole core shares, and the fit of these currents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..._util.errors import check_count, check_finite
+from .codec import Codec
+
+
+@dataclass(frozen=True)
+class MaskCodebook(Codec):
+    """w = ± Σ_k bit_k(code) · currents[k]: a mask over a few free currents that a whole core shares.
+
+    Codes are integers from −(2^n − 1) to 2^n − 1; the sign is that of the synapse type (+ AMPA, − GABA), 0 is no
+    synapse at all. ``encode`` refuses no finite weight: a fit gives up the rare large ones for the many small ones;
+    ``error`` counts those beyond the largest level.
+
+    Attributes:
+        currents: the n currents, ascending, in units of the weight.
+    """
+
+    currents: tuple[float, ...]
+
+    @property
+    def first(self) -> int:
+        return 1 - 2 ** len(self.currents)
+
+    def levels(self) -> np.ndarray:
+        """The 2^n magnitudes, by code."""
+        n = len(self.currents)
+        bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
+        return bits @ np.asarray(self.currents)
+
+    def held(self) -> np.ndarray:
+        levels = self.levels()
+        return np.concatenate([-levels[:0:-1], levels])
+
+    def nearest(self, values: Tensor) -> Tensor:
+        """The code of the nearest level, for every weight; halfway the smaller magnitude."""
+        levels = self.levels()
+        order = np.argsort(levels, kind="stable")
+        bounds = (levels[order][1:] + levels[order][:-1]) / 2
+        codes = order[np.searchsorted(bounds, values.detach().abs().double().numpy())]
+        return torch.from_numpy(np.asarray(codes)) * values.sign().long()
+
+    def encode(self, values: Tensor, name: str = "values") -> Tensor:
+        check_finite({name: values.detach()})
+        return self.nearest(values)
+
+
+def fit_masks(weights: Tensor, bits: int = 4, rounds: int = 50, starts: int = 0) -> MaskCodebook:
+    """The currents whose subset sums lie nearest to the magnitudes of some weights, in mean square.
+
+    Alternates between assigning every weight its nearest level and solving for the currents (least squares), from
+    several binary-weighted starts; the best is kept. Deterministic.
+
+    Args:
+        weights: any shape, at least one non-zero. bits: number of currents. rounds: of the alternation, at most.
+        starts: how many further starts to try, geometric series of other ratios; the result is never worse for it.
+    """
+    check_count("bits", bits)
+    check_count("starts", starts, 0)
+    magnitudes = weights.detach().abs().double().numpy().ravel()
+    if not magnitudes.any():
+        raise ValueError("weights: all are 0; a core without a synapse has no codebook.")
+    selects = (np.arange(2**bits)[:, None] >> np.arange(bits) & 1).astype(float)
+    best, best_error = 2.0 ** np.arange(bits), np.inf
+    for ratio, fraction in [(2.0, fraction) for fraction in (0.3, 0.45, 0.6, 0.8, 1.0)] + _more_starts(starts):
+        series = ratio ** np.arange(bits)
+        currents = series / series.sum() * magnitudes.max() * fraction
+        for _ in range(rounds):
+            codes = torch.from_numpy(magnitudes)
+            chosen = selects[MaskCodebook(tuple(currents)).nearest(codes).numpy()]
+            error = float(np.square(magnitudes - chosen @ currents).mean())
+            if error < best_error * (1 - 1e-9):
+                best, best_error = currents, error
+            improved = np.abs(np.linalg.lstsq(chosen, magnitudes, rcond=None)[0])
+            if np.allclose(improved, currents, rtol=1e-6, atol=0):
+                break
+            currents = np.sort(improved)
+    return MaskCodebook(tuple(float(current) for current in np.sort(best)))
+
+
+def _more_starts(n: int) -> list[tuple[float, float]]:
+    """Ratios from 1.2 to 3 and full scales from 0.2 to 1 of the largest magnitude, spread evenly (the R₂ sequence)."""
+    spread = np.arange(1, n + 1)[:, None] * [0.7548776662466927, 0.5698402909980532] % 1
+    return [(1.2 + 1.8 * float(a), 0.2 + 0.8 * float(b)) for a, b in spread]

@@ -1,0 +1,105 @@
+"""Spreads: the σ of a law as a function of the programmed value."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._util.errors import check_number
+
+
+class Spread(ABC):
+    """A spread σ as a function of the programmed value, chip units."""
+
+    @abstractmethod
+    def at(self, nominal: Tensor) -> Tensor:
+        """σ for every value; only magnitudes count."""
+
+
+@dataclass(frozen=True)
+class PowerSpread(Spread):
+    """σ = value · (abs(x)/reference)^exponent; at most ``largest``, where that is given.
+
+    Attributes:
+        value: σ at the reference. reference: in the value's own unit, > 0.
+    """
+
+    value: float
+    reference: float
+    exponent: float
+    largest: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number("value", self.value)
+        check_number("reference", self.reference, strict=True)
+        if self.exponent < 0 and self.largest is None:
+            raise ValueError(f"largest: got None; σ grows without bound at 0 for exponent {self.exponent:g}; give one.")
+
+    def at(self, nominal: Tensor) -> Tensor:
+        tiny = torch.finfo(nominal.dtype).tiny
+        sigma = self.value * ((nominal.abs() / self.reference).clamp(min=tiny)) ** self.exponent
+        return sigma if self.largest is None else sigma.clamp(max=self.largest)
+
+
+@dataclass(frozen=True)
+class PolynomialSpread(Spread):
+    """σ = Σ_i coefficients[i] · r^i, r = abs(x)/full clipped to [0, 1], nowhere < 0."""
+
+    coefficients: tuple[float, ...]
+    full: float
+
+    def __post_init__(self) -> None:
+        check_number("full", self.full, strict=True)
+        if not self.coefficients:
+            raise ValueError("coefficients: got none; expected at least one.")
+        lowest = float(self._value(torch.linspace(0, 1, 1001, dtype=torch.float64)).min())
+        check_number("coefficients: smallest sigma for 0 ≤ x ≤ full", lowest)
+
+    def _value(self, r: Tensor) -> Tensor:
+        total = torch.zeros_like(r)
+        for coefficient in reversed(self.coefficients):
+            total = total * r + coefficient
+        return total
+
+    def at(self, nominal: Tensor) -> Tensor:
+        return self._value((nominal.abs() / self.full).clamp(0, 1))
+
+
+@dataclass(frozen=True)
+class SpreadTable(Spread):
+    """σ between points (x, σ), linear in log x; beyond them that of the nearest."""
+
+    points: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        if not self.points:
+            raise ValueError("points: the table is empty; expected pairs (x, sigma).")
+        below = 0.0
+        for x, sigma in self.points:
+            if not check_number("points: x", x, strict=True) > below:
+                raise ValueError(f"points: x = {x:g} does not follow {below:g}; expected ascending x.")
+            check_number("points: sigma", sigma)
+            below = x
+
+    def at(self, nominal: Tensor) -> Tensor:
+        x, sigma = torch.tensor(self.points, dtype=nominal.dtype, device=nominal.device).T.contiguous()
+        if len(x) == 1:
+            return sigma.expand(nominal.shape)
+        place, knots = nominal.detach().abs().clamp(float(x[0]), float(x[-1])).contiguous(), x.log()
+        i = torch.bucketize(place, x[1:-1])
+        here = torch.minimum(torch.maximum(nominal.abs(), x[0]), x[-1]).log()
+        share = (here - knots[i]) / (knots[i + 1] - knots[i])
+        return sigma[i] + share * (sigma[i + 1] - sigma[i])
+
+
+@dataclass(frozen=True)
+class FromCv(Spread):
+    """The σ of log θ* that gives a lognormal the coefficient of variation ``cv``: √ln(1 + cv²)."""
+
+    cv: Spread
+
+    def at(self, nominal: Tensor) -> Tensor:
+        return self.cv.at(nominal).square().log1p().sqrt()
