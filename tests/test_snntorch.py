@@ -421,7 +421,7 @@ def test_what_cannot_be_represented_is_refused_by_name():
     with pytest.raises(ValueError, match=r"no snnTorch neuron; nr.wrap"):
         refused(nn.Sequential(nn.Linear(3, 4)))
     twice = snn.Leaky(beta=0.5, init_hidden=True)
-    with pytest.raises(ValueError, match=r"'3' is a neuron that is used before"):
+    with pytest.raises(ValueError, match=r"'3' is used twice"):
         refused(nn.Sequential(nn.Linear(3, 3), twice, nn.Linear(3, 3), twice))
     with pytest.raises(ValueError, match=r"put it into an nn.Sequential"):
         refused(snn.Leaky(beta=0.5))
