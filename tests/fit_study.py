@@ -135,6 +135,7 @@ def held(truth: Truth, seeds: range) -> dict[str, list[bool]]:
         for name, value in truth.expected.items():
             e = fit.estimates[name]
             result.setdefault(name, []).append(e.low - 1e-12 <= value <= e.high + 1e-12)
+        assert fit.family is not None
         right = fit.family.best == ("gamma" if isinstance(truth.law, Gamma) else "lognormal")
         result.setdefault("family not excluded", []).append(not fit.family.decided or right)
         result.setdefault("family decided", []).append(fit.family.decided)

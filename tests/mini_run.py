@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Any
 
 import torch
 from mini_study import MINI
@@ -17,8 +19,8 @@ NAMES = ("mismatch", "nominal", "strong", "ten_kl", "transfer")
 class Here(Executor):
     """Does the work at once, in this process."""
 
-    def submit(self, work, /, *args, **kwargs):
-        future = Future()
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        future: Future = Future()
         future.set_result(work(*args, **kwargs))
         return future
 

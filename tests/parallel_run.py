@@ -1,4 +1,4 @@
-"""What each process of test_parallel.py does: a robust training of the tiny network, its parameters written."""
+"""The work of each process of test_parallel.py: train the tiny network robustly and write its parameters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from conftest import events, tiny
+from lightning_fabric import Fabric
 from torch.nn import functional
 
 import neurorobust as nr
@@ -26,8 +27,8 @@ def train(network: torch.nn.Module) -> None:
     nr.fit(network, task, robust(), epochs=2, seed=0, schedule=nr.Schedule(batch_size=5))
 
 
-def work(fabric: object, path: str) -> None:
-    """In every process, which start from other parameters: those of rank 0 count."""
+def work(fabric: Fabric, path: str) -> None:
+    """Train in this process. Each starts from other parameters; those of rank 0 count."""
     torch.set_num_threads(1)
     network = tiny(seed=fabric.global_rank)
     train(Parallel(network, fabric))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from conftest import DT, draw
 
@@ -11,7 +13,7 @@ from neurorobust.nn.network import Network
 from neurorobust.nn.neurons import AdaptiveLif, LeakyIntegrator
 
 
-def placed(core: list[int], n_in: int = 3, fan_in: int = 4, seed: int = 0, **changed) -> Network:
+def placed(core: list[int], n_in: int = 3, fan_in: int = 4, seed: int = 0, **changed: Any) -> Network:
     """Adaptive recurrent neurons on the given cores, and two read-outs on the host.
 
     Each neuron takes every input and ``fan_in`` others, itself excepted; parameters are set once per core.

@@ -12,15 +12,16 @@ import numpy as np
 from conftest import events, tiny
 
 import neurorobust as nr
-from neurorobust.evaluation import rare_failures
+from neurorobust.evaluation import RareFailures, rare_failures
+from neurorobust.nn.network import Network
 
 FILE = Path(__file__).with_name("rare_study.json")
 LEVEL, SAMPLES, COUNTED, COUNTING_SEED = 0.03, 100, 60_000, 1
 WANTED, STUDIES, DIES, REPEATS = (1e-1, 1e-2, 1e-3), 16, 250, 4
 
 
-def network_and_data():
-    """The network of conftest and samples it has right, so that a die's score is how much it keeps."""
+def network_and_data() -> tuple[Network, nr.data.Data]:
+    """The network of conftest, and samples that it classifies correctly, so a score of 1 is the nominal one."""
     network, data = tiny(0), events(3, SAMPLES)
     logits = nr.run(network, nr.nominal(network), data.x)
     return network, nr.data.Data(data.x, (logits[:, 1] > logits[:, 0]).long())
@@ -32,7 +33,7 @@ def counted(n: int = COUNTED) -> np.ndarray:
     return nr.evaluate(network, data, nr.mismatch(LEVEL), n_dies=n, seed=COUNTING_SEED).score
 
 
-def estimated(spec: float, seed: int):
+def estimated(spec: float, seed: int) -> RareFailures:
     """One estimate."""
     network, data = network_and_data()
     return rare_failures(network, data, nr.mismatch(LEVEL), spec=spec, dies=DIES, repeats=REPEATS, seed=seed)
@@ -45,25 +46,21 @@ def main() -> None:
         failures = int((scores < spec).sum())
         found = [estimated(spec, 1000 + seed) for seed in range(STUDIES)]
         given = [one for one in found if one.probability is not None]
+        estimates = [one.probability for one in given if one.probability is not None]
+        passes = float(np.mean([one.passes for one in found]))
+        brute_force = float(np.mean([one.brute_force for one in given]))
         rows.append(
             {
                 "spec": spec,
                 "failures": failures,
                 "studies": STUDIES,
-                "estimates": [one.probability for one in given],
-                "intervals": [list(one.ci95) for one in given],
-                "passes": float(np.mean([one.passes for one in found])),
-                "brute_force": float(np.mean([one.brute_force for one in given])),
+                "estimates": estimates,
+                "intervals": [list(one.ci95 or ()) for one in given],
+                "passes": passes,
+                "brute_force": brute_force,
             }
         )
-        print(
-            rows[-1]["spec"],
-            failures,
-            np.mean(rows[-1]["estimates"]) / (failures / COUNTED),
-            len(given),
-            rows[-1]["passes"],
-            rows[-1]["brute_force"],
-        )
+        print(spec, failures, np.mean(estimates) / (failures / COUNTED), len(given), passes, brute_force)
     about = {"level": LEVEL, "samples": SAMPLES, "counted": COUNTED, "dies": DIES, "repeats": REPEATS}
     FILE.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
 

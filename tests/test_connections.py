@@ -141,11 +141,11 @@ def test_delays_in_whole_steps(delays, steps, seed):
     """Each channel arrives round(delay/dt) steps later, and nothing before; longer than the sequence, never."""
     connection = Delayed(OneToOne(torch.ones(len(delays)).double()), double(*delays))
     x = draw(seed, steps, 2, len(delays))
-    heard = connection(x, DT)
+    late_output = connection(x, DT)
     for channel, delay in enumerate(delays):
         late = min(round(delay / DT), steps)
-        assert (heard[:late, :, channel] == 0).all()
-        assert torch.equal(heard[late:, :, channel], x[: steps - late, :, channel])
+        assert (late_output[:late, :, channel] == 0).all()
+        assert torch.equal(late_output[late:, :, channel], x[: steps - late, :, channel])
 
 
 def test_one_to_one_recurrence_is_a_diagonal():

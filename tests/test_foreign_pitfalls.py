@@ -59,7 +59,7 @@ def test_a_row_with_a_forward_of_its_own():
 
 
 class OneStep(nn.Module):
-    """A module that computes a single step a call."""
+    """A module that computes one step per call."""
 
     def __init__(self):
         super().__init__()
@@ -93,7 +93,7 @@ def test_a_module_that_does_not_loop_over_time_is_noticed(shape):
     x = 2 * draw(0, *shape) + 1
     torch.manual_seed(0)
     step, batch_first, static = promoted(OneStep().double()), promoted(BatchFirst().double()), Static().double()
-    with pytest.raises(ValueError, match=r"neuron 'lif' ran 1 times on .* put one that computes a single step a call"):
+    with pytest.raises(ValueError, match=r"neuron 'lif' ran 1 times on .* put one that computes one step per call"):
         nr.from_snntorch(step, DT, sample=x)
     assert same_as(nn.Sequential(step), nr.from_snntorch(nn.Sequential(step), DT, sample=x), x)
     with pytest.raises(ValueError, match=r"neuron 'lif1' ran .* Say prepare="):

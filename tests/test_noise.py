@@ -136,11 +136,14 @@ def test_jitter_keeps_channels_and_samples(seed):
 
 
 def test_noise_is_applied_where_it_is_named():
-    """heard multiplies, driven adds, in the signal's type; what is not named passes as it is."""
+    """transmitted multiplies, driven adds, in the signal's type; what is not named passes as it is."""
     signal = draw(0, 3, 2, 4)
     noise = Noise(added={"a": torch.ones(3, 2, 4)}, kept={"x": torch.tensor([1.0, 0.0, 1.0, 0.0])})
     assert torch.equal(noise.driven("a", signal), signal + 1) and noise.driven("x", signal) is signal
-    assert torch.equal(noise.heard("x", signal), signal * double(1, 0, 1, 0)) and noise.heard("a", signal) is signal
+    assert (
+        torch.equal(noise.transmitted("x", signal), signal * double(1, 0, 1, 0))
+        and noise.transmitted("a", signal) is signal
+    )
 
 
 def test_noise_in_a_layer_is_its_current():

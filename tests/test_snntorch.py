@@ -414,14 +414,14 @@ def test_what_cannot_be_represented_is_refused_by_name():
     """Foreign neurons, random surrogates, plain torch, a bare neuron, states that are not kept, mixed types."""
     with pytest.raises(ValueError, match=r"neuron '1': 'DeltaLeaky' does not exist|neuron '1': 'SLSTM'"):
         refused(nn.Sequential(nn.Linear(3, 4), snn.SLSTM(4, 4, init_hidden=True)))
-    with pytest.raises(ValueError, match=r"spikes at random"):
+    with pytest.raises(ValueError, match=r"has random spikes"):
         refused(nn.Sequential(nn.Linear(3, 4), snn.Leaky(beta=0.5, spike_grad=surrogate.SSO(), init_hidden=True)))
     with pytest.raises(ValueError, match=r"RSynaptic '1' has reset_delay=False"):
         refused(nn.Sequential(nn.Linear(3, 4), snn.RSynaptic(0.9, 0.5, linear_features=4, reset_delay=False)))
     with pytest.raises(ValueError, match=r"no snnTorch neuron; nr.wrap"):
         refused(nn.Sequential(nn.Linear(3, 4)))
     twice = snn.Leaky(beta=0.5, init_hidden=True)
-    with pytest.raises(ValueError, match=r"'3' is a neuron that is used before"):
+    with pytest.raises(ValueError, match=r"'3' is used twice"):
         refused(nn.Sequential(nn.Linear(3, 3), twice, nn.Linear(3, 3), twice))
     with pytest.raises(ValueError, match=r"put it into an nn.Sequential"):
         refused(snn.Leaky(beta=0.5))
@@ -437,7 +437,7 @@ def test_what_cannot_be_represented_is_refused_by_name():
         refused(loop(), kinds={"lif3.*": "digital"})
     with pytest.raises(ValueError, match=r"dt: got -1"):
         nr.from_snntorch(loop(), -1.0, sample=draw(0, 2, 5, 3))
-    with pytest.raises(TypeError, match=r"a neuron of snnTorch; nr.from_snntorch"):
+    with pytest.raises(TypeError, match=r"an snnTorch neuron; use nr.from_snntorch"):
         nr.wrap(loop())
     with pytest.raises(TypeError, match=r"expected what nr.from_snntorch returned"):
         nr.to_snntorch(loop())

@@ -378,7 +378,7 @@ def test_bad_modules_are_refused():
     """Norms, unknown names, foreign overrides, no parameters, mixed types: each by name, saying what to do."""
     with pytest.raises(ValueError, match=r"1.weight belongs to a BatchNorm2d; .*kinds=\{'1.\*': 'digital'\}"):
         nr.wrap(cnn())
-    with pytest.raises(ValueError, match=r"gain of Scaled is of no known kind; say kinds=\{'gain'"):
+    with pytest.raises(ValueError, match=r"gain of Scaled has no known kind; say kinds=\{'gain'"):
         nr.wrap(Scaled())
     with pytest.raises(ValueError, match=r"weight_orig .*prune.remove"):
         nr.wrap(Pruned())
@@ -394,7 +394,7 @@ def test_bad_modules_are_refused():
         nr.wrap(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, device="meta")))
     with pytest.raises(TypeError, match=r"module: got function; expected a torch.nn.Module"):
         nr.wrap(mutating)
-    with pytest.raises(TypeError, match=r"is wrapped already"):
+    with pytest.raises(TypeError, match=r"is already wrapped"):
         nr.wrap(nr.wrap(nn.Linear(3, 2)))
 
 

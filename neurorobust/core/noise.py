@@ -1,14 +1,14 @@
-"""Noise that is new in every time step, as tensors that are given to a run: nothing here draws behind its back.
+"""Noise that is new in every time step, as tensors that are given to a run; a run draws no numbers itself.
 
-:class:`Noise` is all that ``nr.run(…, noise=…)`` takes. A network uses it in three places, ``signal`` being the input
-``"x"`` or the output of a layer, shape (T, B, n)::
+``nr.run(…, noise=…)`` takes a :class:`Noise`. A network uses it in three places; ``signal`` is the input ``"x"`` or the
+output of a layer, shape (T, B, n)::
 
-    heard   = noise.heard(source, signal)              # what layers hear of it, its own recurrence included
-    current = noise.driven(layer, layer.current(…))    # what a layer integrates
-    current + noise.misread(f"{layer}.input", layer.input, heard, dt)     # synapses read anew in every step
+    x       = noise.transmitted(source, signal)        # the signal that arrives at other layers and its own recurrence
+    current = noise.driven(layer, layer.current(…))    # the current that a layer integrates
+    current + noise.misread(f"{layer}.input", layer.input, x, dt)     # synapses with new read noise in every step
 
 Each function below makes such tensors from a generator; the same generator state gives the same noise. A
-:class:`Source` is what a chip model declares: it makes them for every layer on the chip.
+:class:`Source` belongs to a chip model: it makes the tensors for every layer on the chip.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Readable(Protocol):
     """A connection whose weight noise can act on."""
 
     def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
-        """What it makes of an input with another weight and no bias."""
+        """Its output for an input, with another weight and no bias."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,9 @@ class Noise:
 
     Attributes:
         added: (T, B, n), added to the current into a layer, in its unit (V where r is 1).
-        kept: (T, B, n) or anything that broadcasts to it, by which a signal is multiplied on its way to all layers that
-            hear it, its own among them: 0 where a spike is lost, (n,) zeros and ones for dead neurons. What a run
-            records and decodes is what the layer puts out.
+        kept: (T, B, n) or anything that broadcasts to it, a factor of a signal on its way to every layer that takes it,
+            its own recurrence included: 0 for a lost spike, (n,) zeros and ones for dead neurons. A run records and
+            decodes the output of the layer itself, before this factor.
         read: by the name of a connection, ``"hidden.input"`` or ``"hidden.recurrent"``: the standard deviation of each
             weight, in its unit and shape, and standard normals (T, B, n_out); see :func:`read`.
     """
@@ -49,8 +49,8 @@ class Noise:
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     read: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def heard(self, source: str, signal: Tensor) -> Tensor:
-        """What is heard of a signal (T, B, n)."""
+    def transmitted(self, source: str, signal: Tensor) -> Tensor:
+        """A signal (T, B, n) as it arrives at the layers that take it."""
         return signal * self.kept[source].to(signal) if source in self.kept else signal
 
     def driven(self, layer: str, current: Tensor) -> Tensor:
@@ -58,14 +58,14 @@ class Noise:
         return current + self.added[layer].to(current) if layer in self.added else current
 
     def misread(self, name: str, connection: Readable, x: Tensor, dt: float) -> Tensor | float:
-        """What reading a connection anew in every step adds to the current (T, B, n_out) of an input (T, B, n_in)."""
+        """The current (T, B, n_out) that read noise of a connection adds, for an input (T, B, n_in)."""
         if name not in self.read:
             return 0.0
         sigma, xi = self.read[name]
         return root(connection.through(sigma.to(x).square(), x.square(), dt)) * xi.to(x)
 
     def and_(self, other: Noise) -> Noise:
-        """Both at once: what is added adds up, what is kept is kept by both."""
+        """Both noises together: added currents are summed, factors are multiplied."""
         added, kept, read = dict(self.added), dict(self.kept), dict(self.read)
         for name, value in other.added.items():
             added[name] = added[name] + value if name in added else value
@@ -73,12 +73,12 @@ class Noise:
             kept[name] = kept[name] * value if name in kept else value
         for name, reading in other.read.items():
             if name in read:
-                raise ValueError(f"read: two sources of noise for {name!r}; make one of them, √(σ₁² + σ₂²).")
+                raise ValueError(f"read: two sources of noise for {name!r}; combine them into one, √(σ₁² + σ₂²).")
             read[name] = reading
         return Noise(added, kept, read)
 
     def check(self, sizes: Mapping[str, int], connections: Mapping[str, int], steps: tuple[int, int]) -> None:
-        """Raise ValueError for what a network cannot use.
+        """Raise ValueError for noise that does not fit a network.
 
         Args:
             sizes: features of the input and of every layer. connections: outputs of every connection that can be read.
@@ -138,7 +138,7 @@ def membrane(
 
 
 def read(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-    """What fresh read noise on every weight in every step adds to the current of a dense layer.
+    """The current of a dense layer that new read noise on every weight in every step adds.
 
     Weights w[i, j] + sigma[i, j] · ξ with a new ξ for every step, sample and synapse add Σ_j x[j] sigma[i, j] ξ to
     neuron i: one normal of variance Σ_j x[j]² sigma[i, j]², so no (T, B, n_out, n_in) numbers are drawn.
@@ -158,18 +158,18 @@ def read(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def root(variance: Tensor) -> Tensor:
-    """√variance, with a slope at 0 that is not infinite."""
+    """√variance, with a finite gradient at 0."""
     drawn = variance > 0
     return torch.where(drawn, variance, 1.0).sqrt() * drawn
 
 
 def survival(shape: tuple[int, ...], p: float, generator: torch.Generator) -> Tensor:
-    """1 where a spike arrives, 0 where it is lost, which it is with probability p: for ``Noise.kept``, float32."""
+    """Zeros with probability p (a lost spike), else ones: for ``Noise.kept``, float32."""
     return (torch.rand(shape, generator=generator) >= _probability(p)).float()
 
 
 def lose(events: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """Event counts, each event of which is lost by itself with probability p.
+    """Event counts in which each event is lost independently with probability p.
 
     Args:
         events: whole numbers ≥ 0, any shape.
@@ -180,7 +180,7 @@ def lose(events: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 
 def jitter(events: Tensor, sigma: float, dt: float, generator: torch.Generator) -> Tensor:
-    """Event counts, each event of which is moved in time by N(0, sigma²), to the nearest step, by itself.
+    """Event counts in which each event is moved in time, independently, by N(0, sigma²), rounded to steps.
 
     An event that leaves the recording is lost: ``events.sum() − result.sum()`` of them.
 
@@ -217,7 +217,7 @@ def _check_counts(events: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """What a source of noise has to know of a layer on the chip, at what was programmed; (n,) each.
+    """The numbers of a layer on the chip that a source of noise needs, as programmed; (n,) each.
 
     Attributes:
         weights: by the name of a connection that can be read.
@@ -252,7 +252,7 @@ class Source:
         return getattr(self, fields(self)[-1].name)
 
     def events(self, x: Tensor, dt: float, generator: torch.Generator) -> Tensor:
-        """What arrives of the input (B, T, n), batch first."""
+        """The input (B, T, n) as it arrives, batch first."""
         return x
 
     def draw(self, places: Sequence[Place], shape: tuple[int, int], dt: float, generator: torch.Generator) -> Noise:
@@ -291,7 +291,7 @@ class Membrane(Source):
 
 @dataclass(frozen=True)
 class SpikeLoss(Source):
-    """Every event of the input and every spike on the chip is lost by itself with probability p, for all who hear it.
+    """Each input event and each spike on the chip is lost independently with probability p, for all its targets.
 
     Attributes:
         p: 0 to 1.
@@ -325,7 +325,7 @@ class Jitter(Source):
 
 @dataclass(frozen=True)
 class Read(Source):
-    """Every weight is read anew in every step: w (1 + fraction · ξ), white, independent of the step before.
+    """Every weight gets new noise in every step: w (1 + fraction · ξ), independent of the step before.
 
     The read noise of a memory cell is mostly slow; that of a chip model stays for a whole run
     (:meth:`neurorobust.chip.Die.deviations`).
@@ -350,7 +350,7 @@ class Read(Source):
 
 
 def together(noises: Iterable[Noise]) -> Noise:
-    """All of them at once."""
+    """All noises together."""
     total = Noise()
     for noise in noises:
         total = total.and_(noise)

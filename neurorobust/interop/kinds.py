@@ -1,4 +1,4 @@
-"""Which parameter of a foreign module is of which kind: a map of names that the user can override, never a guess."""
+"""The kind of each parameter of a torch module: by its name, or as the user says; an unknown name is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from torch import nn
 from .._util.errors import unknown
 from ..core.params import DIGITAL, KINDS
 
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
 # weight, weight_ih_l0_reverse, in_proj_weight, q_proj_weight … and the same for biases: torch's own names.
 _NAMES = {kind: re.compile(rf"((\w+_)?proj_)?{kind}(_[ih]h(_l\d+(_reverse)?)?)?") for kind in ("weight", "bias")}
 
@@ -66,7 +77,7 @@ def _kind(module: nn.Module, name: str, overrides: Mapping[str, str]) -> str:
             return kind
     hint = " torch.nn.utils.prune.remove makes a pruned weight plain." if last.endswith("_orig") else ""
     raise ValueError(
-        f"kinds: {name} of {type(owner).__name__} is of no known kind; say kinds={{{name!r}: …}} with one of "
+        f"kinds: {name} of {type(owner).__name__} has no known kind; say kinds={{{name!r}: …}} with one of "
         f"{', '.join(sorted(KINDS | DIGITAL))}.{hint}"
     )
 
@@ -80,7 +91,7 @@ def adopt(holder: nn.Module, name: str, parameter: nn.Parameter) -> None:
     """Register a parameter under a dotted name, making empty modules on the way."""
     *path, last = name.split(".")
     for segment in path:
-        if segment not in holder._modules:
+        if segment not in dict(holder.named_children()):
             if hasattr(holder, segment):
                 raise ValueError(f"parameter {name!r}: a module may not be called {segment!r} here; rename it.")
             holder.add_module(segment, nn.Module())
@@ -93,7 +104,7 @@ def slots_of(module: nn.Module, parameter: nn.Parameter) -> list[str]:
     return [
         f"{path}.{name}".lstrip(".")
         for path, part in module.named_modules()
-        for name, value in part._parameters.items()
+        for name, value in part.named_parameters(recurse=False, remove_duplicate=False)
         if value is parameter
     ]
 

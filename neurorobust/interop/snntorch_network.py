@@ -14,7 +14,18 @@ from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from .decode import Output, spike_count
 from .kinds import adopt, check_alike, check_overrides, kinds_of, named, override, slots_of
-from .snntorch_neurons import NUMBERS, SOURCES, STATES, check_range, from_si, neurons_of, prepared, to_si, trained
+from .snntorch_neurons import (
+    NUMBERS,
+    SOURCES,
+    STATES,
+    buffers_of,
+    check_range,
+    from_si,
+    neurons_of,
+    prepared,
+    to_si,
+    trained,
+)
 from .unrolled import Unrolled, is_row
 from .wrapped import Decode, logits_of
 
@@ -39,7 +50,13 @@ class _Original:
 
 
 class SnnTorchNetwork(nn.Module):
-    """An snnTorch network among networks; :func:`from_snntorch` makes it."""
+    """An snnTorch network as a network of this package; :func:`from_snntorch` makes it.
+
+    Attributes:
+        original: the user's own network, which :func:`to_snntorch` writes to.
+        links: for each neuron, the parameters here that stand for its numbers.
+        slots: for each other parameter, where the user's network holds it.
+    """
 
     def __init__(self, net: nn.Module, dt: float, decode: Decode, prepare: Prepare, kinds: Mapping[str, str]):
         super().__init__()
@@ -47,7 +64,7 @@ class SnnTorchNetwork(nn.Module):
         for argument, function in (("decode", decode), ("prepare", prepare)):
             if not callable(function):
                 raise TypeError(f"{argument}: got {function!r}; expected a function; see nr.interop.decode.")
-        self._original, self._decode, self._prepare = _Original(net), decode, prepare
+        self.original, self._decode, self._prepare = _Original(net), decode, prepare
         inner, originals = prepared(net), neurons_of(net)
         dtype = next(net.parameters()).dtype
         numbers = {name: to_si(neuron, dt, dtype) for name, neuron in originals.items()}
@@ -55,7 +72,7 @@ class SnnTorchNetwork(nn.Module):
         ours = [f"{name}.{key}" for name, values in numbers.items() for key in values]
         own = [name for name, _ in inner.named_parameters()]
         check_overrides(kinds, own + theirs + ours)
-        self._links: dict[str, tuple[str, ...]] = {}
+        self.links: dict[str, tuple[str, ...]] = {}
         for name, values in numbers.items():
             for key in list(values):
                 chosen = override(f"{name}.{SOURCES[key]}", kinds) or override(f"{name}.{key}", kinds)
@@ -66,7 +83,7 @@ class SnnTorchNetwork(nn.Module):
             for key, value in values.items():
                 check_range(name, key, value)
                 adopt(self, f"{name}.{key}", nn.Parameter(value, trained(originals[name], key)))
-            self._links[name] = tuple(values)
+            self.links[name] = tuple(values)
         kept = {pattern: kind for pattern, kind in kinds.items() if any(override(n, {pattern: kind}) for n in own)}
         self.slots: dict[str, tuple[str, ...]] = {}
         for name, kind in kinds_of(inner, kept).items():
@@ -85,18 +102,19 @@ class SnnTorchNetwork(nn.Module):
         return logits_of(output, self._decode, len(x)), spikes
 
     def _run(self, x: Tensor) -> tuple[Output, dict[str, Tensor]]:
-        """What the user's network gives, and the spikes of every neuron."""
+        """The output of the user's network, and the spikes of every neuron."""
         check_input(x, next(self.parameters()))
         unrolled = cast(Unrolled, self.get_submodule("_unrolled"))
         neurons = neurons_of(unrolled.net)
         tensors: dict[str, Tensor] = {}
         for name, neuron in neurons.items():
-            values = {key: attrgetter(f"{name}.{key}")(self) for key in self._links[name]}
+            values = {key: attrgetter(f"{name}.{key}")(self) for key in self.links[name]}
             for key, value in from_si(neuron, values, self.dt).items():
                 tensors[f"net.{name}.{key}"] = value
                 if key == "V":  # its one-to-one connection holds the same tensor
                     tensors[f"net.{name}.recurrent.V"] = value
-            tensors |= {f"net.{name}.{key}": x.new_zeros(0) for key in STATES if key in neuron._buffers}
+            buffers = buffers_of(neuron)
+            tensors |= {f"net.{name}.{key}": x.new_zeros(0) for key in STATES if key in buffers}
         try:
             return torch.func.functional_call(unrolled, tensors, (self._prepare(x),), tie_weights=False)
         finally:
@@ -104,7 +122,7 @@ class SnnTorchNetwork(nn.Module):
                 neuron.__dict__.pop("reset", None)
 
     def measure(self, x: Tensor) -> None:
-        """Run samples (B, T, …) once, to learn how many neurons each layer has and that the module reads them so."""
+        """Run samples (B, T, …) once, to find the size of each layer, and to check that the module takes time first."""
         if x.shape[0] == x.shape[1] and not is_row(self.get_submodule("_unrolled.net")):
             x = torch.cat([x, x[:1]])  # a module that takes batch first would go unnoticed
         with torch.no_grad(), evaluating(self), torch.random.fork_rng(devices=[]):
@@ -115,9 +133,9 @@ class SnnTorchNetwork(nn.Module):
                 raise ValueError(
                     f"net: neuron {name!r} ran {calls} times on {samples} samples; expected {x.shape[1]} steps of "
                     f"{len(x)} samples. The module has to take the whole sequence, time first. Say prepare=… for one "
-                    f"that takes anything else, and put one that computes a single step a call into an nn.Sequential."
+                    f"that takes another format; put one that computes one step per call into an nn.Sequential."
                 )
-        if missing := [name for name in self._links if name not in spikes]:
+        if missing := [name for name in self.links if name not in spikes]:
             raise ValueError(f"net: neuron {', '.join(missing)} never ran on the sample; remove what is not used.")
         self._shapes = {name: several.shape[2:] for name, several in spikes.items()}
 
@@ -134,16 +152,7 @@ class SnnTorchNetwork(nn.Module):
                 raise unknown("cores: layer of neurons", name, self._shapes)
         if missing := [name for name in self._shapes if name not in cores]:
             raise ValueError(f"cores: say where {', '.join(missing)} sits; nr.HOST for off the chip.")
-        placed = {}
-        for name, core in cores.items():
-            n = self._shapes[name].numel()
-            tensor = torch.as_tensor(core)
-            if tensor.is_floating_point() or tensor.dtype == torch.bool:
-                raise ValueError(f"cores[{name!r}]: got {core!r}; expected integers, the core of each of {n} neurons.")
-            tensor = tensor.long().expand(n) if tensor.ndim == 0 else tensor.long()
-            if tensor.shape != (n,) or tensor.min() < HOST:
-                raise ValueError(f"cores[{name!r}]: got {core}; expected a core ≥ 0 for each of {n} neurons.")
-            placed[name] = tensor
+        placed = {name: _cores(name, core, self._shapes[name].numel()) for name, core in cores.items()}
         found = _feeds(self.get_submodule("_unrolled.net")) | dict(feeds or {})
         names = {name.rpartition(".")[0] for name, _ in self.named_parameters()}
         for module, layer in found.items():
@@ -163,7 +172,7 @@ class SnnTorchNetwork(nn.Module):
     def placement(self) -> Placement:
         """Where the elements of the parameters sit; a weight that is exactly 0 is no synapse."""
         index = {}
-        for name, keys in self._links.items():
+        for name, keys in self.links.items():
             if (shape := self._shapes.get(name)) is None:
                 continue
             for key in keys:
@@ -177,6 +186,17 @@ class SnnTorchNetwork(nn.Module):
             if self._cores and name.endswith(".weight") and value.ndim and not name.endswith(GRADED)
         }
         return Placement(self._cores, index, masks, self._feeds)
+
+
+def _cores(layer: str, core: Tensor | int, n: int) -> Tensor:
+    """The core of each of n neurons, from one core for all or from one per neuron."""
+    tensor = torch.as_tensor(core)
+    if tensor.is_floating_point() or tensor.dtype == torch.bool:
+        raise ValueError(f"cores[{layer!r}]: got {core!r}; expected integers, the core of each of {n} neurons.")
+    tensor = tensor.long().expand(n) if tensor.ndim == 0 else tensor.long()
+    if tensor.shape != (n,) or tensor.min() < HOST:
+        raise ValueError(f"cores[{layer!r}]: got {core}; expected a core ≥ 0 for each of {n} neurons.")
+    return tensor
 
 
 def _feeds(net: nn.Module) -> dict[str, str]:
@@ -204,26 +224,26 @@ def from_snntorch(
     sample: Tensor | None = None,
     kinds: Mapping[str, str] | None = None,
 ) -> SnnTorchNetwork:
-    """An snnTorch network as it is, to be attacked, hardened and put on dies: unchanged weights, the same spikes.
+    """Make an snnTorch network ready for attacks, robust training and dies: the same weights, the same spikes.
 
     A decay becomes a time constant in seconds, tau_mem = −dt/ln β and tau_syn = −dt/ln α; a threshold v_threshold;
     the weights ``V`` of a one-to-one recurrence and graded spikes a weight. The gain stays 1 when tau_mem deviates, as
-    in snnTorch when β does. Everything snnTorch has as one number for a layer deviates on every neuron. What the user
-    has learned (``learn_beta`` …) is trained, the rest keeps its nominal value.
+    in snnTorch when β does. A number that snnTorch has once per layer deviates on each neuron by itself. Numbers that
+    snnTorch learns (``learn_beta`` …) are trained, the others keep their nominal values.
 
-    ``net`` stays as it is, its hidden state included; :func:`to_snntorch` writes the trained numbers back into it.
+    ``net`` does not change, nor does its hidden state; :func:`to_snntorch` writes the trained numbers back into it.
 
     Args:
         net: an ``nn.Sequential`` whose neurons have ``init_hidden=True`` (called for every step), or any module whose
-            ``forward`` takes the whole sequence (T, B, …), time first, and loops over it. A module that computes one
-            step a call goes into an ``nn.Sequential``.
+            ``forward`` takes the whole sequence (T, B, …), time first, and loops over it. If one call of your module
+            computes one time step, put it into an ``nn.Sequential``.
         dt: length of one time step, s.
-        decode: from what the network gives, stacked over time, to logits; see ``nr.interop.decode``. The default
+        decode: from the network's output, stacked over time, to logits; see ``nr.interop.decode``. The default
             counts the spikes of the last layer.
-        prepare: from samples, batch first, to what the module takes; by default time first, (T, B, …). A module that
-            takes batch first, or a picture that it shows for many steps, needs ``lambda x: x``.
-        sample: inputs (B, T, …), batch first, run once to learn the number of neurons in every layer. A row that begins
-            with ``nn.Linear`` needs none.
+        prepare: from samples, batch first, to the input of the module; by default time first, (T, B, …). A module that
+            takes batch first, or an image that it repeats for many steps, needs ``lambda x: x``.
+        sample: inputs (B, T, …), batch first, run once to find the number of neurons of each layer. A Sequential that
+            begins with ``nn.Linear`` needs none.
         kinds: kinds by name or pattern of snnTorch's names; ``{"1.beta": "digital"}`` leaves a decay as it is, neither
             attacked nor trained.
 
@@ -266,7 +286,7 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
     """
     if not isinstance(model, SnnTorchNetwork):
         raise TypeError(f"model: got {type(model).__name__}; expected what nr.from_snntorch returned.")
-    net = model._original.net if net is None else net
+    net = model.original.net if net is None else net
     inner, targets = model.get_submodule("_unrolled.net"), neurons_of(net)
     here, there = _layout(inner), _layout(net)
     for name in [*here, *there]:
@@ -280,7 +300,7 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
         if name in tensors:
             tensors[name].copy_(value)
     for name, neuron in targets.items():
-        values = {key: model.get_parameter(f"{name}.{key}").detach() for key in model._links[name]}
+        values = {key: model.get_parameter(f"{name}.{key}").detach() for key in model.links[name]}
         before = to_si(neuron, model.dt, next(model.parameters()).dtype)
         changed = {key: value for key, value in values.items() if not torch.equal(value, before[key])}
         for key, value in from_si(neuron, changed, model.dt).items() if changed else ():
@@ -292,7 +312,7 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
 
 
 def _layout(net: nn.Module) -> dict[str, str]:
-    """What has to agree for numbers to go from one network to another: tensors' shapes, neurons and their options."""
+    """Shapes of all tensors, types and options of all neurons: two networks with the same can exchange numbers."""
     layout = {}
     neurons = neurons_of(net)
     for name, neuron in neurons.items():

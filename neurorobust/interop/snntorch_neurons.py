@@ -1,7 +1,4 @@
-"""What the tensors of snnTorch's neurons mean in SI units, and back.
-
-Its neurons are ``Any`` here, as snnTorch has no types.
-"""
+"""From the tensors of snnTorch's neurons to SI units, and back. snnTorch has no types, so its neurons are ``Any``."""
 
 from __future__ import annotations
 
@@ -51,17 +48,22 @@ def neurons_of(net: nn.Module) -> dict[str, Any]:
         if not isinstance(module, snntorch.SpikingNeuron):
             continue
         if module in found.values():
-            raise ValueError(
-                f"net: {name!r} is a neuron that is used before; its state would mix. Make it one of its own."
-            )
+            raise ValueError(f"net: {name!r} is used twice, so its states would mix; use two neurons.")
         if type(module).__name__ not in NEURONS:
             raise unknown(f"net: neuron {name!r}", type(module).__name__, NEURONS)
         if isinstance(module, snntorch.RSynaptic) and not module.reset_delay:
             raise ValueError(f"net: RSynaptic {name!r} has reset_delay=False, which snnTorch 1.0 itself cannot run.")
         if getattr(module.spike_grad, "__qualname__", "").startswith(("SSO.", "LSO.")):
-            raise ValueError(f"net: neuron {name!r} spikes at random (SSO, LSO); a die could not be told from chance.")
+            raise ValueError(
+                f"net: neuron {name!r} has random spikes (SSO, LSO), which would hide the effect of a die."
+            )
         found[name] = module
     return found
+
+
+def buffers_of(neuron: nn.Module) -> dict[str, Tensor]:
+    """The buffers of a neuron itself, by name: its state, and the numbers that are not learned."""
+    return dict(neuron.named_buffers(recurse=False, remove_duplicate=False))
 
 
 def to_si(neuron: Any, dt: float, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -91,7 +93,7 @@ def _time_constant(decay: Tensor, dt: float) -> Tensor:
 
 
 def from_si(neuron: Any, values: Mapping[str, Tensor], dt: float) -> dict[str, Tensor]:
-    """The tensors of a neuron, by snnTorch's names, that mean these values; the inverse of :func:`to_si`."""
+    """The tensors of a neuron, under snnTorch's names, for these values; the inverse of :func:`to_si`."""
     tensors = {}
     for name, value in values.items():
         if name in ("tau_mem", "tau_syn") and not isinstance(neuron, snntorch.Lapicque):
@@ -106,13 +108,13 @@ def from_si(neuron: Any, values: Mapping[str, Tensor], dt: float) -> dict[str, T
 
 
 def trained(neuron: Any, name: str) -> bool:
-    """Whether the user has this number learned."""
+    """Whether this number is trained in the user's network."""
     source = getattr(neuron, SOURCES[name], None)
     return isinstance(source, nn.Parameter) and source.requires_grad
 
 
 def check_range(neuron: str, name: str, value: Tensor) -> None:
-    """Raise ValueError for a number that has no place in SI units."""
+    """Raise ValueError for a number outside its range in SI units."""
     if name in ("tau_mem", "tau_syn", "r", "v_threshold") and not (torch.isfinite(value) & (value > 0)).all():
         source = f"{neuron}.{SOURCES[name]}"
         want = "a decay in (0, 1)" if name.startswith("tau") else "values > 0"
@@ -123,17 +125,16 @@ def check_range(neuron: str, name: str, value: Tensor) -> None:
 
 
 def prepared(net: nn.Module) -> nn.Module:
-    """A copy of a network without its state, its neurons' numbers as buffers, its surrogates such as vmap and float64
-    can take."""
+    """A copy of a network without state; its numbers are buffers, its surrogates work under vmap and in float64."""
     memo: dict[int, object] = {}
     for neuron in neurons_of(net).values():
         for state in STATES:
-            if isinstance(tensor := neuron._buffers.get(state), Tensor):
+            if isinstance(tensor := buffers_of(neuron).get(state), Tensor):
                 memo[id(tensor)] = tensor.new_zeros(0)
         if isinstance(reset := neuron.__dict__.get("reset"), Tensor):
             memo[id(reset)] = reset.new_zeros(0)
-        for tensor in neuron._buffers.values():
-            if tensor is not None and not tensor.is_leaf and id(tensor) not in memo:
+        for tensor in buffers_of(neuron).values():
+            if not tensor.is_leaf and id(tensor) not in memo:
                 memo[id(tensor)] = tensor.detach().clone()  # Lapicque's C follows from its β
     inner = copy.deepcopy(net, memo)
     for neuron in neurons_of(inner).values():
@@ -141,8 +142,8 @@ def prepared(net: nn.Module) -> nn.Module:
             _to_buffer(neuron, source)
         if hasattr(neuron, "V"):  # its one-to-one connection holds the same tensor
             recurrent = neuron.recurrent
-            recurrent._parameters.pop("V", None)
-            recurrent.__dict__.pop("V", None)
+            if hasattr(recurrent, "V"):
+                del recurrent.V
             recurrent.register_buffer("V", neuron.V)
         surrogate = surrogate_of(neuron)
         neuron.spike_grad = _Typed(neuron.spike_grad) if surrogate is None else _Surrogate(surrogate)
@@ -150,9 +151,9 @@ def prepared(net: nn.Module) -> nn.Module:
 
 
 def _to_buffer(neuron: Any, name: str) -> None:
-    if name in neuron._parameters:
-        value = neuron._parameters.pop(name).detach()
-        neuron.register_buffer(name, value)
+    if isinstance(value := getattr(neuron, name, None), nn.Parameter):
+        delattr(neuron, name)
+        neuron.register_buffer(name, value.detach())
 
 
 class _Typed:
@@ -166,8 +167,8 @@ class _Typed:
 
 
 class _Surrogate:
-    """A spike function of snnTorch's kind, u → z, from one of ours: the same values and slopes, but it goes through
-    ``torch.func.vmap``."""
+    """A spike function of snnTorch's kind, u → z, from one of ours: the same values and gradients, but it works
+    under ``torch.func.vmap``."""
 
     def __init__(self, surrogate: Surrogate):
         self.surrogate = surrogate
@@ -177,7 +178,7 @@ class _Surrogate:
 
 
 def surrogate_of(neuron: Any) -> Surrogate | None:
-    """Our name for a neuron's ``spike_grad``; None where we have none."""
+    """Our surrogate for a neuron's ``spike_grad``; None if we have none."""
     function = neuron.spike_grad
     if isinstance(function, _Surrogate):
         return function.surrogate

@@ -1,4 +1,4 @@
-"""An snnTorch network over a whole sequence: layer by layer where the network is a row of layers."""
+"""An snnTorch network over a whole sequence: layer by layer if it is an ``nn.Sequential``."""
 
 from __future__ import annotations
 
@@ -16,16 +16,25 @@ from ..kernels import LifCoefficients
 from .decode import Output
 from .snntorch_neurons import surrogate_of
 
-# Each sample of a batch by itself, whatever the others are: all steps can go through in one call.
+# Layers that compute each sample of a batch independently: all time steps go through in one call.
 SAMPLEWISE = (
     nn.Linear,
     nn.Identity,
     nn.Flatten,
     nn.ReLU,
     nn.Dropout,
-    nn.modules.conv._ConvNd,
-    nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._MaxPoolNd,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.MaxPool3d,
 )
 DENSE = 512  # the most neurons whose one-to-one recurrence is worth a matrix in a fused loop
 RESETS = {
@@ -36,10 +45,10 @@ RESETS = {
 
 
 class Unrolled(nn.Module):
-    """The network over time, from rest: input (T, B, …), output stacked over time, and every neuron's spikes.
+    """The network over time, from rest: input (T, B, …), output stacked over time, and the spikes of every neuron.
 
-    A row of layers (``nn.Sequential``) has no way back from a later layer to an earlier one, so each layer sees the
-    whole sequence before the next begins; any other module runs its own time loop on the whole input.
+    An ``nn.Sequential`` has no feedback from a later layer to an earlier one, so each layer computes the whole sequence
+    before the next one starts. Any other module runs its own loop over time.
     """
 
     def __init__(self, net: nn.Module):
@@ -54,12 +63,12 @@ class Unrolled(nn.Module):
 
 
 def is_row(net: nn.Module) -> bool:
-    """Whether a module is its children one after the other: a Sequential with nothing of its own in between."""
+    """Whether a module is a Sequential with torch's own forward."""
     return isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
 
 
 def _recorded(run: Callable[[], Output], module: nn.Module, prefix: str, spikes: dict[str, Tensor]) -> Output:
-    """Run something and keep the spikes of every neuron in a module, stacked over its calls."""
+    """Run a function and record the spikes of every neuron of a module, stacked over its calls."""
     steps: dict[str, list[Tensor]] = {}
 
     def recorder(name: str) -> Callable[[nn.Module, tuple, Output], None]:
@@ -83,12 +92,12 @@ def _recorded(run: Callable[[], Output], module: nn.Module, prefix: str, spikes:
 
 
 def _row(row: nn.Module, signal: Output, prefix: str, spikes: dict[str, Tensor]) -> Output:
-    for name, layer in row._modules.items():  # a layer may come twice
-        if layer is None:
+    for name, layer in row.named_modules(remove_duplicate=False):  # a layer may come twice
+        if not name or "." in name:  # the row itself, and parts of its layers
             continue
         if not isinstance(signal, Tensor):
             raise ValueError(
-                f"net: the layer before {prefix + name!r} gives {len(signal)} tensors; only the last neuron of a row "
+                f"net: the layer before {prefix + name!r} gives {len(signal)} tensors; only the last neuron "
                 f"may have output=True, and each needs init_hidden=True."
             )
         if is_row(layer):
@@ -111,7 +120,7 @@ def _steps(layer: nn.Module, signal: Tensor) -> Output:
 
 
 def _neuron(neuron: Any, current: Tensor) -> Output:
-    """A neuron over time: in one fused loop where there is one for it, else by calling it step by step."""
+    """A neuron over time: in one fused loop if there is one for it, else step by step."""
     surrogate = surrogate_of(neuron)
     fuses = (
         type(neuron) in (snntorch.Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)

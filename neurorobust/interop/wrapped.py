@@ -1,4 +1,4 @@
-"""Any torch module as a network: its parameters get kinds, its outputs become logits."""
+"""Any torch module as a network: its parameters get kinds, its output becomes logits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_snntorch(module: nn.Module) -> bool:
 
 
 def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
-    """What a foreign module gave, as logits (B, …); anything else is refused."""
+    """Logits (B, …) from the output of a module; any other output is refused."""
     logits = output if decode is None else decode(output)
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim < 2 or len(logits) != samples:
         got = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
@@ -33,9 +33,9 @@ def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
 
 
 class Wrapped(nn.Module):
-    """A foreign torch module among networks; :func:`wrap` makes it.
+    """A torch module as a network of this package; :func:`wrap` makes it.
 
-    Its parameters are the module's own tensors under names that end in their kind; training it trains the module.
+    Its parameters are the module's own tensors, under names that end in their kind. Training it trains the module.
     """
 
     def __init__(self, module: nn.Module, kinds: Mapping[str, str], decode: Decode | None):
@@ -45,28 +45,28 @@ class Wrapped(nn.Module):
             adopt(self, named(name, kinds[name]), parameter)
             self.slots[named(name, kinds[name])] = tuple(f"_module.{slot}" for slot in slots_of(module, parameter))
         self._decode = decode
-        self.repeats = False  # not looked at yet, see check_repeats
+        self.repeats = False  # not checked yet, see check_repeats
         self.add_module("_module", module)
         self.training = module.training
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Samples (B, …) → logits, and no spikes: nothing is known of what is inside."""
+        """Samples (B, …) → logits, and no spikes: the inside of the module is unknown."""
         check_input(x, next(self.parameters()), integers=True)
         version = None if x.is_inference() else x._version
         output = self.get_submodule("_module")(x)
         if version is not None and x._version != version:
             raise ValueError(
-                "module: changes its input in place, so the next pass would see another; make its first layer "
-                "inplace=False, or let its forward begin with x = x.clone()."
+                "module: changes its input in place, so the next pass gets another input; set inplace=False in its "
+                "first layer, or begin its forward with x = x.clone()."
             )
         return logits_of(output, self._decode, len(x)), {}
 
 
 def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Decode | None = None) -> Wrapped:
-    """Any torch module as a network that can be attacked, hardened, and put on a fleet of dies.
+    """Make any torch module a network that can be attacked, trained robustly and put on dies.
 
-    Nothing is copied: the module's tensors are used and trained where they are, and its ``train``/``eval`` mode and its
-    buffers are left alone by attacks and evaluations.
+    Nothing is copied: training changes the module's own tensors. Attacks and evaluations change neither its
+    ``train``/``eval`` mode nor its buffers.
 
     Args:
         module: from inputs, batch first, to outputs.
@@ -85,29 +85,29 @@ def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Deco
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: got {type(module).__name__}; expected a torch.nn.Module.")
     if isinstance(module, Wrapped):
-        raise TypeError("module: is wrapped already.")
+        raise TypeError("module: is already wrapped.")
     for name, part in module.named_modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.max_norm is not None:
             raise ValueError(f"module: {name} has max_norm, which changes its weights in every pass; use None.")
         if is_snntorch(part):
-            raise TypeError(f"module: {name} is a neuron of snnTorch; nr.from_snntorch knows what its numbers mean.")
+            raise TypeError(f"module: {name} is an snnTorch neuron; use nr.from_snntorch.")
     if decode is not None and not callable(decode):
         raise TypeError(f"decode: got {decode!r}; expected a function from the module's output to logits.")
     check_alike(module)
     return Wrapped(module, kinds_of(module, kinds), decode)
 
 
-LOOK = 8
+CHECKED_SAMPLES = 8
 
 
 def check_repeats(network: nn.Module, x: Tensor) -> None:
-    """Look once at a wrapped module, in ``eval`` mode: a second pass over the same samples must give the same outputs.
+    """Check once that a wrapped module, in ``eval`` mode, gives the same outputs for the same samples.
 
-    What is measured first would otherwise spoil what is measured next. Buffers are restored after every pass, so state
-    that is kept in them does no harm.
+    Otherwise one measurement would change the next. Buffers are restored after every pass, so a module may keep its
+    state in them.
 
     Args:
-        network: any; only what :func:`wrap` made is looked at. x: samples; the first eight are used.
+        network: any network; only one from :func:`wrap` is checked. x: samples; the first eight are used.
 
     Raises:
         ValueError: the second outputs differ.
@@ -116,11 +116,11 @@ def check_repeats(network: nn.Module, x: Tensor) -> None:
         return
     params = nominal(network)
     with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(network):
-        first, second = (forward(network, params, x[:LOOK])[0] for _ in range(2))
+        first, second = (forward(network, params, x[:CHECKED_SAMPLES])[0] for _ in range(2))
     if first.shape != second.shape or not torch.allclose(first, second, equal_nan=True):
         raise ValueError(
             f"module: {type(network.get_submodule('_module')).__name__} gives other outputs for the same samples in a "
-            f"second pass, in eval mode: it keeps state between calls, or draws random numbers. Begin its forward with "
-            f"a fresh state, or register the state as a buffer; draw from a generator that forward seeds."
+            f"second pass in eval mode: it keeps state between calls, or draws random numbers. Reset the state at the "
+            f"start of forward, or register it as a buffer; draw from a generator that forward seeds."
         )
     network.repeats = True

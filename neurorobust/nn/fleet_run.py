@@ -17,14 +17,14 @@ from ..kernels import memory
 from .decoders import DECODERS
 from .network import Network
 
-DIES_AT_ONCE, OUTPUTS = 16, 2**26  # in a compiled loop, if memory allows; numbers it puts out
-SAMPLES = 250  # in a pass without one
-SIDE_BY_SIDE, SEQUENCES = 4, 4  # dies in a pass with a slope at most; arrays of all neurons' steps it keeps
-SHARE = 8  # a compiled loop puts out at most one such part of the memory there is
+DIES_AT_ONCE, OUTPUTS = 16, 2**26  # in one compiled loop at most: dies, and numbers of their outputs
+SAMPLES = 250  # in one pass without the compiled loop
+SIDE_BY_SIDE, SEQUENCES = 4, 4  # with gradient: dies in one pass at most, and arrays (all neurons, all steps) it keeps
+SHARE = 8  # the outputs of a compiled loop take at most this part of the free memory: 1/8
 
 
 class _Plan(nn.Module):
-    """A network's plan as the forward pass of a module, so that it can be had at other parameters."""
+    """A network's plan as a module's forward pass, so that it can be made at other parameters."""
 
     def __init__(self, network: Network):
         super().__init__()
@@ -36,14 +36,13 @@ class _Plan(nn.Module):
 
 @torch.no_grad()
 def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterator[Tensor]:
-    """Logits of a network at the parameters of each of many dies, one after the other; no gradient.
+    """Logits of a network on each of many dies, one after the other; no gradient.
 
-    A few dies at a time go through one compiled loop where the network allows it, as many as free memory has room for,
-    so the memory it takes does not grow with their number, nor do the logits depend on it; any other network runs die
-    by die.
+    Several dies go through one compiled loop if the network allows it: as many as fit into free memory. The logits do
+    not depend on how many. Any other network runs die by die.
 
     Args:
-        network: in the mode it shall run in.
+        network: in ``train`` or ``eval`` mode, as you want it to run.
         dies: all parameters of each die, such as :func:`neurorobust.apply` returns; may be a generator.
         x: input, batch first.
     """
@@ -67,19 +66,19 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
 
 
 def _at_once(network: Network, x: Tensor) -> int:
-    """How many dies, with what they put out for x, fit into the memory that a loop may fill; at most DIES_AT_ONCE."""
+    """How many dies, with their outputs for x, fit into the memory that a loop may use; at most DIES_AT_ONCE."""
     outputs = x.shape[0] * x.shape[1] * network.layers()[network.names[-1]].n
     size = x.element_size() * (outputs + sum(value.numel() for value in network.parameters()))
     return max(1, min(DIES_AT_ONCE, OUTPUTS // outputs, memory.available() // (SHARE * size)))
 
 
 def side_by_side(network: nn.Module, x: Tensor) -> int:
-    """How many dies should go through one pass that is differentiated, together under ``torch.func.vmap``; a die's
-    logits and slopes have the same bits in any company.
+    """How many dies should share one differentiated pass under ``torch.func.vmap``.
 
-    One, unless :meth:`Network.plan` knows the network, its decoder is one of this module, and no layer behind another
-    is large enough to choose between rows of events and a matrix product, which would go by the rate of all dies. Then
-    a few, as long as the memory of what they keep is kept for the next pass.
+    The logits and gradients of a die have the same bits however many share the pass. So the answer is one, unless
+    :meth:`Network.plan` can run the network, its decoder is one of this module, and no layer after the first is large
+    enough to choose between sparse and dense products: that choice depends on the spike rate of all dies. Otherwise it
+    is a few: as many as the memory that is kept from pass to pass has room for.
     """
     plan = network.plan() if isinstance(network, Network) and network.decode in DECODERS else None
     if plan is None or any(len(layer.weight) > kernels.SKINNY and max(layer.sources) >= 0 for layer in plan):

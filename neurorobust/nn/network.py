@@ -1,4 +1,4 @@
-"""A network: layers of neurons and what each of them hears; the only place that knows time."""
+"""A network: layers of neurons and the inputs of each; the only place that knows time."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .neurons.neuron import SpikingNeuron
 
 
 class Network(nn.Module):
-    """Layers of neurons; what ``decode`` makes of the last one's output is the logits.
+    """Layers of neurons; ``decode`` turns the output of the last one into logits.
 
     Args:
-        layers: by name; each after all those it hears.
+        layers: by name; each after all its inputs.
         dt: length of one time step, s.
-        inputs: what a layer hears, by its name: a layer before it, or ``"x"``, the network's input, or several of
-            them, side by side along the features. A layer that is not named hears the one before it, the first ``"x"``.
-            Skip connections and parallel populations are made of these.
+        inputs: the inputs of a layer, by its name: an earlier layer, or ``"x"``, the input of the network, or several
+            of them, concatenated along the features. By default the input is the layer before, of the first ``"x"``.
+            This makes skip connections and parallel populations.
         decode: from the last layer's output (T, B, n) to the logits: :func:`mean_over_time`, :func:`max_over_time`,
             :func:`last_step`, :func:`per_step`, or any function (which cannot be saved).
     """
@@ -71,11 +71,11 @@ class Network(nn.Module):
         if noise is not None:
             self._check_noise(noise, signals[INPUT])
         for name, layer in self.layers().items():
-            heard = [
-                signals[source] if noise is None else noise.heard(source, signals[source])
+            inputs = [
+                signals[source] if noise is None else noise.transmitted(source, signals[source])
                 for source in self.inputs[name]
             ]
-            signal = heard[0] if len(heard) == 1 else torch.cat(heard, -1)
+            signal = inputs[0] if len(inputs) == 1 else torch.cat(inputs, -1)
             try:
                 signals[name] = layer(signal, self.dt) if noise is None else layer.noisy(name, signal, self.dt, noise)
             except Exception as error:
@@ -103,9 +103,11 @@ class Network(nn.Module):
                 )
 
     def plan(self) -> list[kernels.Layer] | None:
-        """The layers as the compiled fleet takes them, at the parameters the network has now; None if it cannot: it
-        takes LIF layers with Linear inputs, the last of which alone may be an integrator, on the CPU, where nobody has
-        another forward pass or hooks into it."""
+        """The layers for the compiled loop over dies, at the present parameters; None if it cannot run this network.
+
+        It runs LIF layers with Linear inputs on the CPU; only the last layer may be an integrator. A module with hooks,
+        or with a forward of its own, is refused.
+        """
         if type(self).forward is not Network.forward or any(map(_hooked, self.modules())):
             return None
         plan = []
@@ -144,7 +146,7 @@ class Network(nn.Module):
 
 
 def placement_of(network: nn.Module) -> Placement:
-    """Where the elements of a network's parameters sit: what its ``placement()`` says; nowhere, if it has none."""
+    """Where the elements of a network's parameters sit: its ``placement()``; nowhere, if it has none."""
     placement = getattr(type(network), "placement", None)
     return NOWHERE if placement is None else placement(network)
 
@@ -154,7 +156,7 @@ def _hooked(module: nn.Module) -> bool:
 
 
 def _sources(names: Sequence[str], inputs: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """What each layer hears, with the omitted ones filled in."""
+    """The inputs of each layer, defaults filled in."""
     if INPUT in names:
         raise ValueError(f"layers: {INPUT!r} is the name of the network's input; name the layer otherwise.")
     for name in inputs:
@@ -162,22 +164,22 @@ def _sources(names: Sequence[str], inputs: Mapping[str, str | Sequence[str]]) ->
             raise unknown("inputs: layer", name, names)
     result = {}
     for i, name in enumerate(names):
-        heard = inputs.get(name, names[i - 1] if i else INPUT)
-        result[name] = (heard,) if isinstance(heard, str) else tuple(heard)
+        given = inputs.get(name, names[i - 1] if i else INPUT)
+        result[name] = (given,) if isinstance(given, str) else tuple(given)
         if not result[name]:
             raise ValueError(f"inputs[{name!r}]: got none; expected at least one layer, or {INPUT!r}.")
         for source in result[name]:
             if source in names[i:]:
                 raise ValueError(
                     f"inputs[{name!r}]: {source!r} does not come before it; order the layers so that each comes after "
-                    f"what it hears. Cycles are not possible: use the recurrent connection of a layer."
+                    f"its inputs. Cycles are not possible: use the recurrent connection of a layer."
                 )
             if source not in (INPUT, *names[:i]):
                 raise unknown(f"inputs[{name!r}]", source, (INPUT, *names[:i]))
-    heard_by_any = {source for sources in result.values() for source in sources}
+    used = {source for sources in result.values() for source in sources}
     for name in (INPUT, *names[:-1]):
-        if name not in heard_by_any:
-            raise ValueError(f"inputs: no layer hears {name!r}; leave it out, or name it in inputs.")
+        if name not in used:
+            raise ValueError(f"inputs: no layer takes {name!r}; leave it out, or name it in inputs.")
     return result
 
 
@@ -190,8 +192,8 @@ def _n_in(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]]) -
         times = inputs[name].count(INPUT)
         if times == 0:
             if rest:
-                heard = " + ".join(f"{source!r} ({n})" for source, n in sizes.items())
-                raise ValueError(f"layers[{name!r}]: takes {layer.input.n_in} inputs; it hears {heard}.")
+                given = " + ".join(f"{source!r} ({n})" for source, n in sizes.items())
+                raise ValueError(f"layers[{name!r}]: takes {layer.input.n_in} inputs; it gets {given}.")
             continue
         if rest <= 0 or rest % times or n_in not in (None, rest // times):
             expected = "at least one channel" if n_in is None else f"{n_in} channels"

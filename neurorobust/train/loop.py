@@ -36,13 +36,13 @@ SELECTION = "mean of clean and ten-step-attacked (0.05, every kind) balanced acc
 
 @dataclass(frozen=True)
 class Schedule:
-    """How to descend.
+    """The schedule of training.
 
     Attributes:
         learning_rate: of Adam. drops: fractions of the epochs after which it is multiplied by ``drop``.
-        batch_size: samples a step.
+        batch_size: samples per step.
         clip: largest norm of the whole gradient.
-        select_every: epochs between looks at the validation part (the last epoch is always looked at).
+        select_every: epochs between evaluations on the validation part (the last epoch is always evaluated).
         max_seconds: stop after the epoch in which this much training time is used up; the history says so.
     """
 
@@ -72,10 +72,10 @@ class Schedule:
 
 @dataclass
 class History:
-    """What happened: one row an epoch, the epoch whose parameters were kept, and whether time ran out.
+    """The course of a training: one row per epoch, the epoch whose parameters were kept, and whether time ran out.
 
-    ``one_class`` is the class that the kept network predicts for the whole validation part, if it does: it learned
-    nothing, or fell silent.
+    ``one_class`` is set if the kept network predicts this class for the whole validation part: it learned nothing, or
+    its neurons are silent.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -93,7 +93,7 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """Training time, over all interrupted runs; looks at the validation part included."""
+        """Training time, over all interrupted runs; evaluations on the validation part included."""
         return sum(row["seconds"] for row in self.rows)
 
     @property
@@ -147,7 +147,7 @@ def fit(
         epochs: passes over the training part.
         seed: of the batches and of whatever the loss draws.
         out: folder for ``checkpoint.pt`` and ``log.csv``; a run found there is resumed, if it is the same run.
-        schedule: how to descend.
+        schedule: learning rate, batches, selection.
 
     Raises:
         ValueError: a run with other settings is in ``out``; a one-class part; a loss that became NaN.
@@ -215,7 +215,7 @@ def fit(
 
 
 def _leaf(name: str, parameter: Tensor) -> Tensor:
-    """What Adam moves: the logarithm of a positive number, so that a step is a fraction of it; others as they are."""
+    """The tensor that Adam changes: the logarithm of a positive number, so a step is relative; others themselves."""
     if kind_of(name) in ABOVE_ZERO:
         return parameter.detach().log().requires_grad_()
     return parameter
@@ -243,8 +243,8 @@ def _fingerprint(network: nn.Module) -> str:
 def estimate(
     network: nn.Module, task: Task, loss: Criterion | Regularizer, *, epochs: int, schedule: Schedule = Schedule()
 ) -> float:
-    """Seconds that :func:`fit` will take on this machine as busy as it is now, from one step and one look, each made
-    twice and timed the second time. The network stays as it is, and so does what the loss carries."""
+    """Seconds that :func:`fit` will take on this machine as busy as it is now, from one step and one evaluation, each
+    done twice and timed the second time. Neither the network nor the state of the loss changes."""
     check_count("epochs", epochs)
     loss, twin = as_regularizer(loss), copy.deepcopy(network)
     carried = loss.state()

@@ -1,12 +1,12 @@
-"""A network on many processes: each runs its share of every batch, and all of them see the whole result.
+"""A network on many processes: each runs its share of every batch, and all get the whole result.
 
-Whatever is done with such a network is done by every process in the same way: attacks, regularizers, Adam, checkpoints.
-Only its forward and backward passes are shared out::
+Every process does the same work: attacks, regularizers, Adam, checkpoints. Only the forward and backward passes are
+divided::
 
     logits = gather over ranks of network(params, samples of the rank)
-    ∂L/∂params = sum over ranks of what the samples of the rank contribute
+    ∂L/∂params = sum over ranks of the gradient from the samples of the rank
 
-so every training method of this package, of however many passes, trains on many processes as on one, to rounding.
+so every training method gives the same result on many processes as on one, up to rounding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..nn.network import placement_of
 
 
 class Fabric(Protocol):
-    """What is needed of ``lightning.fabric.Fabric``."""
+    """The part of ``lightning.fabric.Fabric`` that is used."""
 
     @property
     def world_size(self) -> int: ...
@@ -38,7 +38,7 @@ class Fabric(Protocol):
 
 
 class Parallel(nn.Module):
-    """A network whose batches are spread over the processes of a Fabric, which was launched.
+    """A network whose batches are divided among the processes of a launched Fabric.
 
     Give it to :func:`neurorobust.fit` or to a loop of your own in place of the network, with the same seeds in every
     process; ``parallel.network`` is the trained network. One process alone computes the same bits as without. A batch
@@ -63,7 +63,7 @@ class Parallel(nn.Module):
         if ranks == 1:
             return forward(self.network, dict(self.network.named_parameters()), x)
         share = -(-len(x) // ranks)
-        mine = (torch.arange(share) + rank * share).clamp(max=len(x) - 1)  # the last sample again where it does not fit
+        mine = (torch.arange(share) + rank * share).clamp(max=len(x) - 1)  # filled up with the last sample
         params = {name: _Summed.apply(value, self.fabric) for name, value in self.network.named_parameters()}
         logits, signals = forward(self.network, params, x[mine])
         whole = {name: _Gathered.apply(value, self.fabric, 1, len(x)) for name, value in signals.items()}
@@ -75,7 +75,7 @@ class Parallel(nn.Module):
 
 
 class _Summed(torch.autograd.Function):
-    """A parameter as it is; its slope is summed over the processes."""
+    """A parameter, unchanged; its gradient is summed over the processes."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, fabric: Fabric) -> Tensor:
@@ -83,13 +83,13 @@ class _Summed(torch.autograd.Function):
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
-        return ctx.fabric.all_reduce(slope.contiguous(), reduce_op="sum"), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.fabric.all_reduce(gradient.contiguous(), reduce_op="sum"), None
 
 
 class _Gathered(torch.autograd.Function):
-    """The shares of all processes, one after the other along the batch, cut to its size; each process knows the slope
-    of the whole and passes its own share on."""
+    """The shares of all processes, concatenated along the batch and cut to its size. Backward, each process takes
+    its own share of the whole gradient."""
 
     @staticmethod
     def forward(ctx: Any, share: Tensor, fabric: Fabric, axis: int, size: int) -> Tensor:
@@ -98,12 +98,12 @@ class _Gathered(torch.autograd.Function):
         return torch.cat(list(shares), axis).narrow(axis, 0, size)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None]:
-        start = min(ctx.rank * ctx.n, slope.shape[ctx.axis])
-        own = slope.narrow(ctx.axis, start, min(ctx.n, slope.shape[ctx.axis] - start))
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        start = min(ctx.rank * ctx.n, gradient.shape[ctx.axis])
+        own = gradient.narrow(ctx.axis, start, min(ctx.n, gradient.shape[ctx.axis] - start))
         missing = ctx.n - own.shape[ctx.axis]
         if missing:
-            shape = [*slope.shape]
+            shape = [*gradient.shape]
             shape[ctx.axis] = missing
-            own = torch.cat([own, slope.new_zeros(shape)], ctx.axis)
+            own = torch.cat([own, gradient.new_zeros(shape)], ctx.axis)
         return own, None, None, None

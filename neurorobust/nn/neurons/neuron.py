@@ -177,9 +177,9 @@ class Neuron(nn.Module, ABC):
             return output
         weight = cast(Tensor, self.recurrent.weight).detach()
         for _ in range(len(x) - 1):
-            past, heard = _a_step_later(output.detach()), _a_step_later(noise.heard(name, output.detach()))
-            lost = self.recurrent.through(weight, heard - past, dt)
-            again = self.respond(current + lost + noise.misread(recurrence, self.recurrent, heard, dt), dt)
+            past, spikes = _a_step_later(output.detach()), _a_step_later(noise.transmitted(name, output.detach()))
+            lost = self.recurrent.through(weight, spikes - past, dt)
+            again = self.respond(current + lost + noise.misread(recurrence, self.recurrent, spikes, dt), dt)
             if torch.equal(again, output):
                 break
             output = again
