@@ -1,8 +1,8 @@
 """Digests of everything that must keep its bits while the code changes.
 
-    python benchmarks/digests.py            # writes benchmarks/results/digests.json
-    python benchmarks/digests.py --check    # computes them again, names what differs, exit code 1 if anything does
-    python benchmarks/digests.py --check die training      # these areas only
+    python -m benchmarks.digests            # writes benchmarks/results/digests.json
+    python -m benchmarks.digests --check    # computes them again, names what differs, exit code 1 if anything does
+    python -m benchmarks.digests --check die training      # these areas only
 
 Each digest is a SHA-256 (its first 16 hexadecimal digits) over type, shape and raw bytes of tensors, arrays and
 numbers. They hold for one type of machine and one version of torch, numpy and numba: float32 sums depend on the
@@ -39,31 +39,48 @@ from torch import Tensor, nn
 
 import chipmodels
 import neurorobust as nr
-from neurorobust import evaluation, kernels, laws, quantization
-from neurorobust.attacks import APGD, PGA, SPSA, L2Ball, RandomSearch, Suite, WhitenedBall, objectives, strong
-from neurorobust.chip import BadSynapses, ChipModel, DeadNeurons, Fact, KindModel, Programmed, StuckDevices
+from benchmarks.digest_inputs import (
+    DECODERS,
+    DT,
+    NOISES,
+    PAIR,
+    PLACED,
+    RESETS,
+    SURROGATES,
+    all_codecs,
+    all_laws,
+    beats,
+    classes,
+    draw,
+    measurements,
+    neuron_of,
+    placed,
+    readout,
+    small_network,
+    snntorch_network,
+    spikes,
+    wrapped_network,
+)
+from neurorobust import evaluation, kernels, quantization
+from neurorobust.attacks import APGD, PGA, SPSA, Attack, L2Ball, RandomSearch, Suite, WhitenedBall, objectives, strong
+from neurorobust.chip import BadSynapses, ChipModel, DeadNeurons, Programmed, StuckDevices
 from neurorobust.chip.fitting import estimate
 from neurorobust.core.apply import apply
-from neurorobust.core.noise import Jitter, Membrane, Read, SpikeLoss
-from neurorobust.core.placement import HOST, Placement
+from neurorobust.core.placement import Placement
 from neurorobust.core.run import nominal, run
-from neurorobust.data import Data, Task
+from neurorobust.data import Data
 from neurorobust.defects import Clustered, Scattered
 from neurorobust.dynamics import resets
-from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
+from neurorobust.dynamics.surrogate import FastSigmoid, Triangle
 from neurorobust.io import zoo
-from neurorobust.nn.connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, SumPool2d
-from neurorobust.nn.decoders import last_step, max_over_time, mean_over_time, per_step
+from neurorobust.nn.connections import AvgPool2d, Chain, Conv1d, Conv2d, Delayed, Linear, SumPool2d
 from neurorobust.nn.fleet_run import fleet_logits
 from neurorobust.nn.network import placement_of
-from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
-from neurorobust.sites import PerChip, PerCore, Surface
+from neurorobust.nn.neurons import AdaptiveLif, CubaLif, Lif
 from neurorobust.train.fit import fit
 from neurorobust.train.methods import SCHEDULE, method
 
 FILE = Path(__file__).parent / "results" / "digests.json"
-DT = 1e-3
-
 METHODS = {  # word in the keys → name in the code
     "standard": "standard",
     "dropout": "dropout",
@@ -80,24 +97,6 @@ METHODS = {  # word in the keys → name in the code
     "adversarial_quantized": "beta_quantized",
     "adversarial_warm": "beta_warm",
 }
-RESETS = {
-    "none": resets.NoReset,
-    "delayed subtract": resets.DelayedSubtract,
-    "subtract": resets.Subtract,
-    "snntorch subtract": resets.SnntorchSubtract,
-    "to value": resets.ToValue,
-    "delayed to value": resets.DelayedToValue,
-}
-SURROGATES = {
-    "triangle": Triangle(),
-    "fast sigmoid": FastSigmoid(),
-    "arctan": ArcTan(),
-    "triangle in volts": Triangle(scaled=False),
-    "fast sigmoid scaled": FastSigmoid(5.0, scaled=True),
-    "arctan scaled": ArcTan(5.0, scaled=True),
-}
-NOISES = {"membrane": Membrane(0.2), "spike loss": SpikeLoss(0.1), "jitter": Jitter(5e-3), "read": Read(0.2)}
-DECODERS = {"mean": mean_over_time, "max": max_over_time, "last": last_step, "steps": per_step}
 
 
 # ---- digests
@@ -137,77 +136,6 @@ def refusable(make: Callable[[], Any]) -> Any:
         return make()
     except ValueError:
         return "refused"
-
-
-# ---- inputs and networks
-
-
-def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-
-
-def spikes(seed: int, *shape: int, rate: float = 0.4, dtype: torch.dtype = torch.float64) -> Tensor:
-    return (torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) < rate).to(dtype)
-
-
-def classes(seed: int, n: int, n_in: int, steps: int = 20) -> Data:
-    """Two classes, told apart by the rate of the first channel."""
-    y = torch.arange(n) % 2
-    rates = torch.full((n, 1, n_in), 0.3, dtype=torch.float64)
-    rates[:, 0, 0] = torch.where(y == 0, 0.6, 0.1)
-    x = torch.rand(n, steps, n_in, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return Data((x < rates).double(), y)
-
-
-def _readout(n: int, place: bool = True) -> LeakyIntegrator:
-    core = torch.full((2,), HOST) if place else None
-    return LeakyIntegrator(Linear(3 * draw(4, 2, n), 0.3 * draw(5, 2)), core, tau_mem=0.01)
-
-
-def placed(neuron: str, input: Connection | None = None, cores: int = 2) -> nr.Network:
-    """A small network on one or two cores of a chip: 8 neurons, 3 inputs and up to 4 recurrent synapses each."""
-    input = Linear(draw(2, 8, 3)) if input is None else input
-    n = input.n_out
-    core = torch.arange(n) * cores // n
-    order = draw(1, n, n).fill_diagonal_(-torch.inf).argsort(1, descending=True)
-    mask = torch.zeros(n, n, dtype=torch.bool).scatter_(1, order[:, :4], True)
-    recurrent = Linear(0.5 * draw(3, n, n), mask=mask) if isinstance(input, Linear) else None
-    values: dict[str, Any] = {
-        "tau_mem": torch.tensor([0.01, 0.02], dtype=torch.float64)[:cores],
-        "v_threshold": torch.tensor([0.1, 0.08], dtype=torch.float64)[:cores],
-    }
-    hidden: Any
-    if neuron == "adaptive":
-        hidden = AdaptiveLif(input, recurrent, core, **values, tau_adapt=0.03, adaptation=0.5)
-    elif neuron == "cuba":
-        hidden = CubaLif(input, recurrent, core, **values, tau_syn=0.005)
-    else:
-        hidden = Lif(input, recurrent, core, **values)
-    return nr.Network({"hidden": hidden, "readout": _readout(n)}, DT)
-
-
-def convolution(cores: int = 2) -> nr.Network:
-    return placed("lif", Conv2d(draw(6, 2, 1, 2, 2), (1, 4, 4)), cores)
-
-
-PLACED: dict[str, Callable[[int], nr.Network]] = {
-    "adaptive": lambda cores: placed("adaptive", cores=cores),
-    "lif": lambda cores: placed("lif", cores=cores),
-    "cuba": lambda cores: placed("cuba", cores=cores),
-    "convolution": convolution,
-}
-
-
-def beats() -> Task:
-    """Few heart beats, as many of both classes."""
-    task = nr.tasks.ecg()
-    return replace(
-        task, train=task.train.balanced(100), validation=task.validation.balanced(40), test=task.test.balanced(100)
-    )
-
-
-def small_network(task: Task) -> nn.Module:
-    return task.network(chipmodels.load("dynapse2"), n_hidden=16, seed=0)
 
 
 # ---- areas: each yields (key, value)
@@ -269,21 +197,7 @@ def _die(chip: ChipModel, programmed: Programmed) -> Found:
 
 def codecs() -> Found:
     """Codes, values, rounding and loss of every codec."""
-    pair = quantization.ConductancePair(1e-6, 25e-6, 1e-5)
-    found = {
-        "uniform": quantization.Uniform(4, 0.1),
-        "uniform unsigned": quantization.Uniform(4, 0.1, signed=False, offset=-0.3),
-        "table": quantization.Table((0.3, -0.2, 0.0, 0.9, 0.5)),
-        "logarithmic": quantization.LogUniform(0.01, 3.0, 0.1),
-        "coarse-fine": quantization.CoarseFine((0.1, 0.5, 2.0), 16),
-        "multiplicity": quantization.Multiplicity(0.2, 0.3, 6),
-        "signed pair": quantization.SignedPair(4, 0.1),
-        "pair levels": quantization.PairLevels(pair, 9),
-        "bit shift": quantization.BitShift(1e-3, 7),
-        "masks": quantization.MaskCodebook((0.1, 0.25, 0.5)),
-        "fitted masks": quantization.fit_masks(draw(1, 60), 4),
-        "fitted masks, more starts": quantization.fit_masks(draw(1, 60), 3, starts=4),
-    }
+    found = all_codecs()
     for name, codec in found.items():
         held = quantization.Saturating(codec)
         for dtype in (torch.float32, torch.float64):
@@ -300,33 +214,12 @@ def codecs() -> Found:
             numbers = [lost.count, lost.rms_relative, lost.largest, lost.became_zero, lost.out_of_range]
             yield f"codec/{name}/{str(dtype)[6:]}", [codes, held.decode(codes), rounded, leaf.grad, numbers]
     yield "codec/fitted masks/currents", list(found["fitted masks"].currents)
-    yield "codec/conductance pair", list(pair.split(draw(7, 40)))
+    yield "codec/conductance pair", list(PAIR.split(draw(7, 40)))
 
 
 def variability() -> Found:
     """Deviations of every law at fixed normals, and their gradients."""
-    spreads = {
-        "power": laws.Power(0.2, 0.01, -0.3, 1.0),
-        "polynomial": laws.Polynomial((0.05, 0.2, -0.1), 2.0),
-        "table": laws.Table(((0.01, 0.3), (0.1, 0.2), (1.0, 0.1))),
-    }
-    found = {
-        "exact": ("weight", laws.Exact()),
-        "normal": ("weight", laws.Normal(0.2)),
-        "lognormal": ("tau_mem", laws.LogNormal(0.2)),
-        "lognormal from cv": ("weight", laws.LogNormal.from_cv(0.3)),
-        "gamma": ("tau_mem", laws.Gamma(0.3)),
-        "empirical": ("tau_mem", laws.Empirical((0.8, 0.9, 1.05, 1.1, 1.4))),
-        "offset": ("weight", laws.Offset(0.1)),
-        "offset, absolute": ("v_leak", laws.Offset(0.01)),
-        "clipped": ("weight", laws.Clipped(laws.Normal(0.8))),
-        "truncated": ("tau_mem", laws.Truncated(laws.LogNormal(0.3), 1.5)),
-        "outliers": ("tau_mem", laws.Outliers(laws.LogNormal(0.2), 0.1, 2.0, 5.0)),
-        "setting": ("tau_mem", laws.Turning(laws.LogNormal(0.2), 0.3, 0.02)),
-        **{f"lognormal, {name}": ("tau_mem", laws.LogNormal(spread)) for name, spread in spreads.items()},
-        **{f"cv, {name}": ("weight", laws.LogNormal.from_cv(spread)) for name, spread in spreads.items()},
-    }
-    for name, (kind, law) in found.items():
+    for name, (kind, law) in all_laws().items():
         for dtype in (torch.float32, torch.float64):
             value = draw(9, 50, dtype=dtype)
             value = value if kind in ("weight", "v_leak") else value.exp() * 0.02
@@ -354,40 +247,19 @@ def _both_loops(key: str, network: nn.Module, x: Tensor) -> Found:
                 yield f"{key}/{str(dtype)[6:]}/{loops}", _passes(network.to(dtype), x.to(dtype))
 
 
-def _neuron(cls: type, reset: Any, surrogate: Any, full: bool = False) -> nr.Network:
-    n, n_in = 7, 5
-    input = Linear(0.8 * draw(20, n, n_in), 0.02 * draw(21, n))
-    recurrent = Linear(0.3 * draw(22, n, n))
-    values: dict[str, Any] = {"tau_mem": 0.01, "v_threshold": 0.1}
-    if cls is AdaptiveLif:
-        values |= {"tau_adapt": 0.03, "adaptation": 0.5}
-    else:
-        values |= {"reset": reset}
-    if cls is CubaLif:
-        values |= {"tau_syn": 0.004}
-    if full:
-        values |= {"r": 1.3, "v_leak": 0.01, "t_ref": 2e-3, "v_reset": -0.02}
-    hidden = cls(input, recurrent, surrogate=surrogate, **values)
-    readout = CubaLeakyIntegrator if cls is CubaLif else LeakyIntegrator
-    end: dict[str, Any] = {"tau_syn": 0.004} if cls is CubaLif else {}
-    return nr.Network(
-        {"hidden": hidden, "readout": readout(Linear(draw(23, 3, n), 0.1 * draw(24, 3)), tau_mem=0.02, **end)}, DT
-    )
-
-
 def neurons() -> Found:
     """Every class of neurons with every reset and surrogate, forward and backward, in both kinds of loops."""
     x = spikes(13, 4, 25, 5)
     for name, surrogate in SURROGATES.items():
-        yield from _both_loops(f"neurons/adaptive/{name}", _neuron(AdaptiveLif, None, surrogate), x)
+        yield from _both_loops(f"neurons/adaptive/{name}", neuron_of(AdaptiveLif, None, surrogate), x)
     for cls, word in ((Lif, "lif"), (CubaLif, "cuba")):
         for reset, make in RESETS.items():
             for name, surrogate in SURROGATES.items():
                 if name in ("triangle", "fast sigmoid", "arctan") or reset == "delayed subtract":
-                    yield from _both_loops(f"neurons/{word}/{reset}/{name}", _neuron(cls, make(), surrogate), x)
-            detached = _neuron(cls, make(detach=True), FastSigmoid())
+                    yield from _both_loops(f"neurons/{word}/{reset}/{name}", neuron_of(cls, make(), surrogate), x)
+            detached = neuron_of(cls, make(detach=True), FastSigmoid())
             yield from _both_loops(f"neurons/{word}/{reset}/detached", detached, x)
-        every = _neuron(cls, resets.ToValue(), Triangle(), full=True)
+        every = neuron_of(cls, resets.ToValue(), Triangle(), full=True)
         yield from _both_loops(f"neurons/{word}/every parameter", every, x)
 
 
@@ -406,43 +278,23 @@ def connections() -> Found:
     x = spikes(14, 4, 20, 16)
     for name, connection in image.items():
         hidden = Lif(connection, tau_mem=0.01, v_threshold=0.3)
-        network = nr.Network({"hidden": hidden, "readout": _readout(connection.n_out, False)}, DT)
+        network = nr.Network({"hidden": hidden, "readout": readout(connection.n_out, False)}, DT)
         yield from _both_loops(f"connections/{name}", network, x)
     layers = {
         "a": AdaptiveLif(Linear(draw(38, 5, 16)), None, tau_mem=0.01, tau_adapt=0.05, adaptation=0.3, v_threshold=0.2),
         "b": Lif(Linear(draw(39, 6, 21)), Linear(0.3 * draw(40, 6, 6)), tau_mem=0.02, v_threshold=0.2),
-        "c": _readout(11, False),
+        "c": readout(11, False),
     }
     for name, decode in DECODERS.items():
         network = nr.Network(layers, DT, {"b": ("x", "a"), "c": ("a", "b")}, decode)
         yield from _both_loops(f"networks/skip/{name}", network, x)
 
 
-def _snntorch() -> nn.Module:
-    torch.manual_seed(0)
-    grad = snntorch.surrogate.fast_sigmoid(slope=10)
-    net = nn.Sequential(
-        nn.Linear(5, 12),
-        snntorch.Leaky(beta=0.9, spike_grad=grad, init_hidden=True, learn_beta=True),
-        nn.Linear(12, 8),
-        snntorch.Synaptic(alpha=0.8, beta=0.85, spike_grad=grad, init_hidden=True),
-        nn.Linear(8, 2),
-        snntorch.Leaky(beta=0.9, spike_grad=grad, init_hidden=True, output=True, reset_mechanism="zero"),
-    )
-    return nr.from_snntorch(net, DT)
-
-
-def _wrapped() -> nn.Module:
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 2)]
-    return nr.wrap(nn.Sequential(*layers))
-
-
 def interop() -> Found:
     """An snnTorch network and a wrapped torch module: passes, dies, worst die."""
     for name, network, x in (
-        ("snntorch", _snntorch(), spikes(15, 12, 20, 5, dtype=torch.float32)),
-        ("wrapped", _wrapped(), draw(16, 12, 1, 8, 8, dtype=torch.float32)),
+        ("snntorch", snntorch_network(), spikes(15, 12, 20, 5, dtype=torch.float32)),
+        ("wrapped", wrapped_network(), draw(16, 12, 1, 8, 8, dtype=torch.float32)),
     ):
         data = Data(x, torch.arange(12) % 2)
         leaf = {key: value.detach().clone().requires_grad_() for key, value in network.named_parameters()}
@@ -503,11 +355,11 @@ def training() -> Found:
         network = small_network(task)
         loss = method(name).regularize(task.loss, chip)
         yield from _history(f"training/{word}", network, fit(network, task, loss, epochs=1, schedule=SCHEDULE))
-    wrapped, _ = _wrapped(), torch.manual_seed(0)
+    wrapped, _ = wrapped_network(), torch.manual_seed(0)
     part = Data(draw(18, 40, 1, 8, 8, dtype=torch.float32), torch.arange(40) % 2)
     images = replace(task, train=part, validation=part, test=part, loss=nn.functional.cross_entropy)
     for word in ("standard", "dropout", "adversarial", "adversarial_quantized", "adversarial_whitened"):
-        network = _wrapped() if word != "standard" else wrapped
+        network = wrapped_network() if word != "standard" else wrapped
         loss = method(METHODS[word]).regularize(images.loss, nr.mismatch(0.1))
         history = fit(network, images, loss, epochs=1, schedule=SCHEDULE)
         yield from _history(f"training/wrapped/{word}", network, history)
@@ -536,7 +388,7 @@ def worst_dies() -> Found:
     """Every attack, objective, ball and suite."""
     network = placed("adaptive")
     data, ball = classes(1, 16, 3), nr.Ball.uniform(0.2)
-    attacks = {
+    attacks: dict[str, Attack | Suite] = {
         "pga": PGA(5),
         "pga, far, not projected": PGA(3, 0.5, "ce", stride=2.0, project=False),
         "apgd": APGD(8, 1e-3, "margin"),
@@ -568,7 +420,7 @@ def worst_dies() -> Found:
     first = nr.worst_case(network, data, ball, PGA(5), seed=3)
     other = placed("adaptive")
     with torch.no_grad():
-        other.hidden.input.weight.mul_(1.1)
+        other.get_parameter("hidden.input.weight").mul_(1.1)
     yield from _worst("worst/transfer", nr.transfer(other, data, ball, [first.deviations]))
     yield from _worst("worst/frozen", evaluation.frozen_worst_case(network, data, ball, seed=3))
     yield from _worst("worst/random", evaluation.random_search(network, data, ball, passes=6, seed=3))
@@ -583,7 +435,7 @@ def worst_dies() -> Found:
 def bounds() -> Found:
     """Certified samples."""
     data = classes(1, 12, 3)
-    for name, network in (("adaptive", placed("adaptive")), ("lif", placed("lif")), ("wrapped", _wrapped())):
+    for name, network in (("adaptive", placed("adaptive")), ("lif", placed("lif")), ("wrapped", wrapped_network())):
         own = data if name != "wrapped" else Data(draw(16, 12, 1, 8, 8, dtype=torch.float32), torch.arange(12) % 2)
         for word, method_ in (("intervals", evaluation.Intervals()), ("branches", evaluation.Branches(8))):
             for radius in (1e-5, 1e-3):
@@ -605,7 +457,9 @@ def studies() -> Found:
     sharp = evaluation.sharpness(network, data, count=2, dies=4, seed=1)
     yield "sharpness", [sharp.curvature, sharp.asymmetry, sharp.passes]
     images = Data(draw(16, 12, 1, 8, 8, dtype=torch.float32), torch.arange(12) % 2)
-    spectrum = evaluation.hessian_eigenvalues(_wrapped().double(), Data(images.x.double(), images.y), count=2, seed=1)
+    spectrum = evaluation.hessian_eigenvalues(
+        wrapped_network().double(), Data(images.x.double(), images.y), count=2, seed=1
+    )
     yield "hessian", spectrum.values
     for name, chip in (("mismatch", nr.mismatch(0.3)), ("dynapse2", chipmodels.load("dynapse2"))):
         rare = evaluation.rare_failures(network, data, chip, spec=0.6, dies=50, repeats=4, seed=1)
@@ -613,26 +467,9 @@ def studies() -> Found:
         yield f"rare failures/{name}", [rare.probability, rare.effective, rare.passes, rare.brute_force, runs]
 
 
-def _table() -> pd.DataFrame:
-    """Measurements of fabricated dies of a made-up chip, without noise."""
-    common = (Surface(0.3, "s", size=64), PerCore(0.15, "k"), PerChip(0.1, "c"))
-    law = laws.Turning(laws.LogNormal(laws.Power(0.15, 0.02, -0.3, 1.0)), 0.3, 0.02)
-    kinds = {"tau_mem": KindModel(law, Fact(0.15, "assumed", "made up"), common=common)}
-    chip = ChipModel("made up", "made up", kinds, grid=(8, 8))
-    core, rows = torch.arange(2).repeat_interleave(64), []
-    for die in chip.fabricate(range(3), 0):
-        for setting in (0.01, 0.02, 0.04):
-            params = {"die.tau_mem": torch.full((128,), setting, dtype=torch.float64)}
-            deviations = die.deviations(Programmed(params, {}, Placement({"die": core}), []))
-            values = apply(params, deviations)["die.tau_mem"].numpy()
-            places = {"chip": die.serial, "core": core.numpy(), "neuron": np.tile(np.arange(64), 2)}
-            rows.append(pd.DataFrame({**places, "parameter": "tau_mem", "setting": setting, "value": values}))
-    return pd.concat(rows, ignore_index=True)
-
-
 def fitting() -> Found:
     """A chip model fitted to measurements, and a twin."""
-    table = _table()
+    table = measurements()
     yield "fitting/table", table["value"].to_numpy()
     found = estimate(table, grid=(8, 8)).kinds["tau_mem"].estimates
     yield "fitting/estimates", {name: [each.value, each.low, each.high] for name, each in sorted(found.items())}
