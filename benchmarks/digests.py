@@ -63,7 +63,7 @@ from benchmarks.digest_inputs import (
 )
 from neurorobust import evaluation, kernels, quantization
 from neurorobust.attacks import APGD, PGA, SPSA, Attack, L2Ball, RandomSearch, Suite, WhitenedBall, objectives, strong
-from neurorobust.chip import BadSynapses, ChipModel, DeadNeurons, Programmed, StuckDevices
+from neurorobust.chip import BadSynapses, Chip, ChipModel, DeadNeurons, Programmed, StuckDevices
 from neurorobust.chip.fitting import estimate
 from neurorobust.core.apply import apply
 from neurorobust.core.placement import Placement
@@ -130,10 +130,10 @@ def digest(value: Any) -> str:
     return found.hexdigest()[:16]
 
 
-def refusable(make: Callable[[], Any]) -> Any:
+def refusable(make: Callable[..., Any], *arguments: Any) -> Any:
     """What a call gives, or the text "refused" where the package refuses it with a ValueError."""
     try:
-        return make()
+        return make(*arguments)
     except ValueError:
         return "refused"
 
@@ -148,11 +148,11 @@ def dies() -> Found:
     models = {name: chipmodels.load(name) for name in sorted(chipmodels.models())}
     for name, chip in {**models, "mismatch": nr.mismatch(0.3)}.items():
         if name != "mismatch":
-            yield f"die/{name}/maps", refusable(lambda chip=chip: chip.fabricate([3], 0)[0].maps())
+            yield f"die/{name}/maps", refusable(chip.fabricate([3], 0)[0].maps)
         for shape, make in PLACED.items():
             one = chip.limits.cores == 1 or (chip.shares_kernels and shape == "convolution")
             network = make(1 if one else 2)
-            programmed = refusable(lambda chip=chip, n=network: chip.program(nominal(n), placement_of(n)))
+            programmed = refusable(chip.program, nominal(network), placement_of(network))
             if programmed == "refused":
                 yield f"die/{name}/{shape}", "refused"
                 continue
@@ -163,7 +163,7 @@ def dies() -> Found:
 def _die(chip: ChipModel, programmed: Programmed) -> Found:
     yield "programmed/params", programmed.params
     yield "programmed/codes", programmed.codes
-    yield "programmed/report", [{key: row[key] for key in sorted(row)} for row in programmed.report]
+    yield "programmed/report", [list(row.values()) for row in programmed.report]
     yield "tolerances", chip.tolerances(programmed, 2.0)
     for seed, serial in ((0, 0), (0, 3), (1, 3), (1, 2**40)):
         die = chip.fabricate([serial], seed)[0]
@@ -177,8 +177,7 @@ def _die(chip: ChipModel, programmed: Programmed) -> Found:
     for occasion in (0, 1):
         yield f"read/occasion {occasion}", die.read(programmed, occasion)
     for time_ in ("2 days", "30 days"):
-        aged = refusable(lambda t=time_: chip.at(t).fabricate([3], 0)[0].read(programmed))
-        yield f"drift/{time_}", aged
+        yield f"drift/{time_}", refusable(_aged, chip, programmed, time_)
     for name, defect in {
         "dead neurons": DeadNeurons(0.2),
         "dead neurons, clustered": DeadNeurons(Clustered(0.3, 2.0)),
@@ -187,12 +186,23 @@ def _die(chip: ChipModel, programmed: Programmed) -> Found:
         "stuck devices, off, single": StuckDevices(0.2, at=0.0, pair=False),
     }.items():
         broken = chip.with_defects(defect).fabricate([3], 0)[0]
-        yield f"defects/{name}", refusable(lambda d=broken: (d.broken(programmed), d.deviations(programmed)))
+        yield f"defects/{name}", refusable(_broken, broken, programmed)
     kind = "tau_mem" if "tau_mem" in chip.kinds else "weight"
-    corner = refusable(lambda: chip.with_corner(**{kind: 0.1}))
-    yield "corner", corner if corner == "refused" else corner.fabricate([3], 0)[0].deviations(programmed)
-    bits = refusable(lambda: chip.with_bits(3).program(programmed.params, programmed.placement))
-    yield "3 bits", bits if bits == "refused" else (bits.params, bits.codes)
+    yield "corner", chip.with_corner(**{kind: 0.1}).fabricate([3], 0)[0].deviations(programmed)
+    yield "3 bits", refusable(_with_3_bits, chip, programmed)
+
+
+def _aged(chip: ChipModel, programmed: Programmed, time_: str) -> Any:
+    return chip.at(time_).fabricate([3], 0)[0].read(programmed)
+
+
+def _broken(die: Chip, programmed: Programmed) -> Any:
+    return [die.broken(programmed), die.deviations(programmed)]
+
+
+def _with_3_bits(chip: ChipModel, programmed: Programmed) -> Any:
+    again = chip.with_bits(3).program(programmed.params, programmed.placement)
+    return [again.params, again.codes]
 
 
 def codecs() -> Found:
@@ -213,7 +223,7 @@ def codecs() -> Found:
             lost = held.error(values)
             numbers = [lost.count, lost.rms_relative, lost.largest, lost.became_zero, lost.out_of_range]
             yield f"codec/{name}/{str(dtype)[6:]}", [codes, held.decode(codes), rounded, leaf.grad, numbers]
-    yield "codec/fitted masks/currents", list(found["fitted masks"].currents)
+    yield "codec/fitted masks/currents", list(quantization.fit_masks(draw(1, 60), 4).currents)
     yield "codec/conductance pair", list(PAIR.split(draw(7, 40)))
 
 
@@ -375,7 +385,7 @@ def training() -> Found:
 
 def _history(key: str, network: nn.Module, history: Any) -> Found:
     yield f"{key}/params", nominal(network)
-    rows = [{name: value for name, value in row.items() if name != "seconds"} for row in history.rows]
+    rows = [[value for name, value in row.items() if name != "seconds"] for row in history.rows]
     yield f"{key}/history", [rows, history.best_epoch, history.best_score]
 
 
@@ -472,7 +482,7 @@ def fitting() -> Found:
     table = measurements()
     yield "fitting/table", table["value"].to_numpy()
     found = estimate(table, grid=(8, 8)).kinds["tau_mem"].estimates
-    yield "fitting/estimates", {name: [each.value, each.low, each.high] for name, each in sorted(found.items())}
+    yield "fitting/estimates", [[each.value, each.low, each.high] for each in found.values()]
     chip = chipmodels.fit(table, grid=(8, 8))
     values = {"die.tau_mem": torch.full((128,), 0.02, dtype=torch.float64)}
     programmed = Programmed(values, {}, Placement({"die": torch.arange(2).repeat_interleave(64)}), [])
