@@ -228,7 +228,7 @@ def find(
         raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
     data.check_classes("data")
     examined(network, data)
-    with evaluating(network), kernels.Listed(data.x):
+    with evaluating(network), kernels.CachedEvents(data.x):
         witness = Witness(network, data, ball, tick)
         witness.candidates([witness.inside(candidate) for candidate in candidates])
         explore_abreast(_trails(witness, suite_of(attack), seed, len(candidates)), witness.answer)
