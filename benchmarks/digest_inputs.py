@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import snntorch
 import torch
+from neurorobust.sites import PerChip, PerCore, Surface
 from torch import Tensor, nn
 
 import chipmodels
@@ -25,7 +26,6 @@ from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Trian
 from neurorobust.nn.connections import Connection, Conv2d, Linear
 from neurorobust.nn.decoders import last_step, max_over_time, mean_over_time, per_step
 from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
-from neurorobust.sites import PerChip, PerCore, Surface
 
 DT = 1e-3
 PAIR = quantization.ConductancePair(1e-6, 25e-6, 1e-5)

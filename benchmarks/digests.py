@@ -35,6 +35,9 @@ import numpy as np
 import pandas as pd
 import snntorch
 import torch
+from neurorobust.chip.fitting import estimate
+from neurorobust.defects import Clustered, Scattered
+from neurorobust.train.fit import fit
 from torch import Tensor, nn
 
 import chipmodels
@@ -64,12 +67,10 @@ from benchmarks.digest_inputs import (
 from neurorobust import evaluation, kernels, quantization
 from neurorobust.attacks import APGD, PGA, SPSA, Attack, L2Ball, RandomSearch, Suite, WhitenedBall, objectives, strong
 from neurorobust.chip import BadSynapses, Chip, ChipModel, DeadNeurons, Programmed, StuckDevices
-from neurorobust.chip.fitting import estimate
 from neurorobust.core.apply import apply
 from neurorobust.core.placement import Placement
 from neurorobust.core.run import nominal, run
 from neurorobust.data import Data
-from neurorobust.defects import Clustered, Scattered
 from neurorobust.dynamics import resets
 from neurorobust.dynamics.surrogate import FastSigmoid, Triangle
 from neurorobust.io import zoo
@@ -77,7 +78,6 @@ from neurorobust.nn.connections import AvgPool2d, Chain, Conv1d, Conv2d, Delayed
 from neurorobust.nn.fleet_run import fleet_logits
 from neurorobust.nn.network import placement_of
 from neurorobust.nn.neurons import AdaptiveLif, CubaLif, Lif
-from neurorobust.train.fit import fit
 from neurorobust.train.methods import SCHEDULE, method
 
 FILE = Path(__file__).parent / "results" / "digests.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import itertools
 import json
 import multiprocessing
@@ -23,13 +22,17 @@ from conftest import DT, draw
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.func import functional_call, grad, jacrev, vjp, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurorobust import kernels
 from neurorobust.core.placement import expand
 from neurorobust.core.run import forward, nominal
 from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, SnntorchSubtract, Subtract, ToValue
 from neurorobust.dynamics.surrogate import Triangle
-from neurorobust.kernels import LifCoefficients, compiled, jit, loops, threads
+from neurorobust.kernels import LifCoefficients, blocks, operators
+from neurorobust.kernels.numba_loops import intrinsics, jit, project
+from neurorobust.kernels.numba_loops import rows as row_loops
+from neurorobust.kernels.runtime import threads
 from neurorobust.nn import fleet_run
 from neurorobust.nn.connections import Conv1d, Linear
 from neurorobust.nn.decoders import per_step
@@ -148,8 +151,8 @@ def test_vmap_equals_the_loop(name):
     for batched in itertools.product([False, True], repeat=count):
         if sum(batched) in (1, count - 1, count):
             function, args, dims = arguments(name, batched)
-            slopes = grad(lambda *a, f=function: (weights * f(*a)).sum(), inputs)
-            for f in (function, slopes):
+            gradients_of = grad(lambda *a, f=function: (weights * f(*a)).sum(), inputs)
+            for f in (function, gradients_of):
                 found = by("compiled", vmap(f, dims), *args)
                 expected = by("reference", one_by_one, f, args, dims)
                 for a, b in zip(found, expected, strict=True):
@@ -204,37 +207,42 @@ def test_second_derivatives_are_refused(name, kind):
             grad(lambda first: grad(loss)(first).square().sum())(args[0])
         else:
             first = args[0].requires_grad_()
-            (slope,) = torch.autograd.grad(loss(first), first, create_graph=True)
-            torch.autograd.grad(slope.square().sum(), first)
+            (gradient,) = torch.autograd.grad(loss(first), first, create_graph=True)
+            torch.autograd.grad(gradient.square().sum(), first)
 
 
-def operator_calls(monkeypatch):
-    """A call of every custom operator for every choice of which of its tensors are empty, of one die or of several."""
-    calls = {}
-    for name, op in vars(compiled).items():
-        if isinstance(op, torch._ops.OpOverload):
+class Recorded(TorchDispatchMode):
+    """Keeps a call of every custom operator for every choice of which of its tensors are empty."""
 
-            def recorded(*args, op=op):
-                tensors = [isinstance(a, torch.Tensor) for a in args]
-                kind = [min(len(a), 2) if is_tensor else bool(a) for a, is_tensor in zip(args, tensors)]
-                calls[op, *kind] = op, [a.detach() if is_tensor else a for a, is_tensor in zip(args, tensors)]
-                return op(*args)
+    def __init__(self):
+        super().__init__()
+        self.calls = {}
 
-            monkeypatch.setattr(compiled, name, recorded)
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        if op.namespace == "neurorobust":
+            tensors = [isinstance(a, torch.Tensor) for a in args]
+            kind = [min(len(a), 2) if is_tensor else bool(a) for a, is_tensor in zip(args, tensors)]
+            self.calls[op, *kind] = op, [a.detach() if is_tensor else a for a, is_tensor in zip(args, tensors)]
+        return op(*args, **(kwargs or {}))
+
+
+def operator_calls():
+    """Calls of every custom operator, of one die or of several."""
+    recorded = Recorded()
     for name, batched in itertools.product(OPERATORS, [False, True]):
         function, args, dims = arguments(name, [batched] * len(OPERATORS[name][1]))
         for i in OPERATORS[name][2]:
             args[i].requires_grad_()
-        with kernels.using("compiled"):
+        with kernels.using("compiled"), recorded:
             (vmap(function, dims) if batched else function)(*args).square().sum().backward()
-    return list(calls.values())
+    return list(recorded.calls.values())
 
 
-def test_operators_pass_opcheck(monkeypatch):
+def test_operators_pass_opcheck():
     """torch.library.opcheck of every custom operator: schema, fake shapes and ahead-of-time tracing."""
-    operators = {op for op in vars(compiled).values() if isinstance(op, torch._ops.OpOverload)}
-    calls = operator_calls(monkeypatch)
-    assert {op for op, _ in calls} == operators and len(operators) >= 6
+    known = {op for op in vars(operators).values() if isinstance(op, torch._ops.OpOverload)}
+    calls = operator_calls()
+    assert {op for op, _ in calls} == known and len(known) >= 6
     for op, args in calls:
         torch.library.opcheck(op, args)
 
@@ -244,7 +252,7 @@ def test_operators_pass_opcheck(monkeypatch):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e17])
 @pytest.mark.parametrize("spiking", [1, 2, 3, 4])
-def test_what_a_silent_neuron_would_say_is_not_heard(value, spiking):
+def test_weights_of_a_silent_neuron_do_not_matter(value, spiking):
     """Weights of a neuron that never spikes matter to nobody, however large they are and however many others spike."""
     weight = draw(3, 5, 5)
     weight[:, 4] = value
@@ -300,8 +308,8 @@ def test_the_rate_chooses_the_path(rate, sparse, n_out, monkeypatch):
     every number is multiplied, whatever the rate."""
     used = []
     for path in ("gather", "scatter", "skinny", "skinny_scatter"):
-        loop = getattr(loops, f"{path}_blocks")
-        monkeypatch.setattr(loops, f"{path}_blocks", lambda *a, loop=loop, path=path: used.append(path) or loop(*a))
+        loop = getattr(project, f"{path}_blocks")
+        monkeypatch.setattr(project, f"{path}_blocks", lambda *a, loop=loop, path=path: used.append(path) or loop(*a))
     weight = draw(1, n_out, 70).requires_grad_()
     by("compiled", kernels.linear, events(0, rate, 40, 5, 70), weight, None)[0].sum().backward()
     few = {"skinny", "skinny_scatter"} if n_out == 8 else set()
@@ -311,7 +319,7 @@ def test_the_rate_chooses_the_path(rate, sparse, n_out, monkeypatch):
 @given(
     seed=st.integers(0, 2**20),
     size=st.tuples(
-        st.sampled_from([1, 2, 20, loops.CHUNK - 1, loops.CHUNK, loops.CHUNK + 1, 2 * loops.CHUNK + 1]),
+        st.sampled_from([1, 2, 20, row_loops.CHUNK - 1, row_loops.CHUNK, row_loops.CHUNK + 1, 2 * row_loops.CHUNK + 1]),
         st.sampled_from([1, 2, 17, 33]),
         st.sampled_from([1, 7, 40]),
         st.sampled_from([1, 3, 9, 16, 17, 33]),
@@ -352,7 +360,7 @@ def test_a_layer_equals_its_parts(seed, size, rate, binary, given_too, batch_fir
         return (spikes.detach(), *torch.autograd.grad((weights * spikes).sum(), wanted))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "SMALLEST", 1)
+        patch.setattr(blocks, "SMALLEST", 1)
         found, expected = by("compiled", evaluated), by("reference", evaluated)
     assert torch.equal(found[0], expected[0])
     for a, b in zip(found[1:], expected[1:], strict=True):
@@ -365,14 +373,44 @@ def test_the_rate_is_that_of_all_steps(batch, first):
     """Sequences that begin in silence or with everything at once are not taken for such all through."""
     x = torch.full((batch, 100, 3), 1 - first)
     x[:, 0] = first
-    assert loops.rate(x.reshape(-1, 3).numpy(), 256) == pytest.approx(x.mean().item(), abs=0.02)
+    assert row_loops.rate(x.reshape(-1, 3).numpy(), 256) == pytest.approx(x.mean().item(), abs=0.02)
 
 
-def test_the_edition_of_compiled_code():
-    """numba looks at loops.py alone to see whether compiled code is still good: a changed jit.py needs EDITION + 1
-    there, and its hash here."""
-    text = Path(loops.__file__).with_name("jit.py").read_bytes()
-    assert {loops.EDITION: hashlib.sha256(text).hexdigest()[:12]} == {4: "19ebb39550be"}
+def test_the_key_of_compiled_code(tmp_path):
+    """The key covers every file that is compiled: a change of any of them, its name too, gives another key."""
+    files = sorted(jit.SOURCES.glob("*.py"))
+    assert {"intrinsics.py", "lif.py", "lif_backward.py", "rows.py"} <= {path.name for path in files}
+    for path in files:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    keys = {jit.digest_of(tmp_path)}
+    assert keys == {jit.SOURCE_DIGEST}
+    for path in files:
+        with (tmp_path / path.name).open("a") as changed:
+            changed.write("# changed\n")
+        keys.add(jit.digest_of(tmp_path))
+    (tmp_path / "rows.py").rename(tmp_path / "other.py")
+    assert len(keys | {jit.digest_of(tmp_path)}) == len(files) + 2
+
+
+CACHE_USE = """
+from neurorobust.kernels.numba_loops import jit
+jit.SOURCE_DIGEST = {digest}
+import numpy as np
+from neurorobust.kernels.numba_loops import rows
+assert rows.rate(np.eye(4), 4) == 0.25
+print(*(sum(getattr(rows.rate.stats, kind).values()) for kind in ("cache_hits", "cache_misses")))
+"""
+
+
+def test_processes_share_compiled_code(tmp_path):
+    """The first process compiles; the second finds its code; one with other sources compiles again."""
+    found = []
+    for digest in ("jit.SOURCE_DIGEST", "jit.SOURCE_DIGEST", "'of other sources'"):
+        code, environment = CACHE_USE.format(digest=digest), {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, check=True, env=environment, timeout=120, capture_output=True, text=True)
+        found.append(done.stdout.strip())
+    assert found == ["0 1", "1 0", "0 1"]
 
 
 def test_processors_without_the_instruction(tmp_path):
@@ -380,9 +418,9 @@ def test_processors_without_the_instruction(tmp_path):
     up in fewer registers."""
     code = """
 import numpy as np
-from neurorobust.kernels import jit
-jit.COMPRESSES, jit.WIDE, jit.add_block_wide = False, 4, jit.add_block_4
-from neurorobust.kernels import loops
+from neurorobust.kernels.numba_loops import intrinsics
+intrinsics.COMPRESSES, intrinsics.WIDE, intrinsics.add_block_wide = False, 4, intrinsics.add_block_4
+from neurorobust.kernels.numba_loops import rows as loops
 draw = np.random.default_rng(0)
 for n in (0, 1, 15, 16, 17, 40):
     values = np.where(draw.random(n) < 0.4, draw.normal(size=n), -0.0)
@@ -439,8 +477,8 @@ def test_an_empty_batch(name):
     """No samples: outputs and gradients of the reference, which are empty or 0."""
     function, args, _ = arguments(name)
     args[0] = args[0][:0] if function is swapped else args[0][:, :0]
-    slopes = grad(lambda *a: function(*a).sum(), tuple(OPERATORS[name][2]))
-    for f in (function, slopes):
+    gradients_of = grad(lambda *a: function(*a).sum(), tuple(OPERATORS[name][2]))
+    for f in (function, gradients_of):
         for found, expected in zip(by("compiled", f, *args), by("reference", f, *args), strict=True):
             assert torch.equal(found, expected)
 
@@ -463,8 +501,8 @@ def test_not_a_number_comes_out_of_the_gradient(name):
     function, args, _ = arguments(name)
     args[0] = args[0].clone()
     args[0][2, 1, 0] = torch.nan
-    slopes = grad(lambda *a: function(*a).square().sum(), tuple(OPERATORS[name][2]))
-    found, expected = by("compiled", slopes, *args), by("reference", slopes, *args)
+    gradients_of = grad(lambda *a: function(*a).square().sum(), tuple(OPERATORS[name][2]))
+    found, expected = by("compiled", gradients_of, *args), by("reference", gradients_of, *args)
     lost = [i for i, (a, b) in enumerate(zip(found, expected)) if b.isnan().any() and not a.isnan().any()]
     assert lost == [] and any(g.isnan().any() for g in expected)
 
@@ -630,7 +668,7 @@ def test_what_a_fleet_cannot_take_runs_die_by_die(name):
         assert NETWORKS["integrator"].plan() is None
 
 
-def test_an_integrator_of_a_fleet_hears_spikes_and_input_alone():
+def test_a_fleet_of_a_read_out_alone_or_of_single_neurons():
     """A network whose only layer is its read-out, and one with a single step, single sample, single neuron."""
     alone = Network({"o": LeakyIntegrator(Linear(draw(0, 1, 1)), tau_mem=0.02)}, DT, decode=per_step)
     pair = Network(
@@ -689,14 +727,14 @@ def test_functional_call_and_vmap_of_a_network(name):
     def logits(params):
         return functional_call(net, params | fixed, (x,), strict=True)[0]
 
-    slopes = grad(lambda params: (weights * logits(params)).sum())
+    gradients_of = grad(lambda params: (weights * logits(params)).sum())
     (found,) = by("compiled", vmap(logits), stacked)
-    (found_slopes,) = by("compiled", vmap(slopes), stacked)
+    (found_gradients_of,) = by("compiled", vmap(gradients_of), stacked)
     for k in range(DIES):
         die = {name: value[k] for name, value in stacked.items()}
         same(found[k], by("reference", logits, die)[0])
-        for name, expected in by("reference", slopes, die)[0].items():
-            same(found_slopes[name][k], expected)
+        for name, expected in by("reference", gradients_of, die)[0].items():
+            same(found_gradients_of[name][k], expected)
 
 
 # Threads and processes.
@@ -717,7 +755,7 @@ def busy(seed=0):
 
 
 @pytest.fixture(params=["openmp", "own"])
-def all_sizes_are_spread(request, monkeypatch):
+def all_sizes_run_in_parallel(request, monkeypatch):
     """Work of any size goes to more than one thread, torch's or our own; torch's number of threads is put back."""
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "SMALL", 0)
@@ -730,7 +768,7 @@ def all_sizes_are_spread(request, monkeypatch):
     torch.set_num_threads(before)
 
 
-def test_bits_do_not_depend_on_threads(all_sizes_are_spread):
+def test_bits_do_not_depend_on_threads(all_sizes_run_in_parallel):
     """Outputs and all gradients of every operator and of a fleet have the same bits with 1, 2 and 3 threads."""
     results = []
     for n in (1, 2, 3):
@@ -769,27 +807,27 @@ def fail(chip, low, high, done, bad):
         raise ValueError
 
 
-_marked, _failed = jit.shared(mark, True), jit.shared(fail, False)
+_marked, _failed = intrinsics.parallel_for(mark, True), intrinsics.parallel_for(fail, False)
 PARTS = np.stack([np.arange(5) * 3, np.arange(5) * 3 + 3], 1)
 
 
 @numba.njit(nogil=True)
-def mark_blocks(crew, chips, parts, *rest):
-    return _marked(*crew, chips, parts, rest)
+def mark_blocks(team, chips, blocks, *rest):
+    return _marked(team, chips, blocks, rest)
 
 
 @numba.njit(nogil=True)
-def fail_blocks(crew, chips, parts, *rest):
-    return _failed(*crew, chips, parts, rest)
+def fail_blocks(team, chips, blocks, *rest):
+    return _failed(team, chips, blocks, rest)
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_as_many_threads_as_torch_has(n, all_sizes_are_spread):
+def test_as_many_threads_as_torch_has(n, all_sizes_run_in_parallel):
     """n threads meet, so n work at once; no more than n ever do, the caller among them; every block is done once."""
     torch.set_num_threads(n)
     done, who = np.zeros((10, 5, 15), np.int64), np.zeros((10, 5), np.uint64)
     meeting = np.arange(n) * 50 // n  # where the stretches of the threads begin
-    threads.spread(lambda crew: mark_blocks(crew, 10, PARTS, done, who, meeting), 50, 10**9)
+    threads.run_parallel(lambda team: mark_blocks(team, 10, PARTS, done, who, meeting), 50, 10**9)
     assert (done.sum(0) == 10 * np.eye(5).repeat(3, 1)).all() and done.max() == 1
     assert len(set(who.reshape(-1))) == n and THREAD() in who
     assert torch.get_num_threads() == n
@@ -801,26 +839,26 @@ def test_small_work_stays_on_the_caller():
     try:
         torch.set_num_threads(2)
         nobody = np.zeros(0, np.int64)
-        threads.spread(lambda crew: mark_blocks(crew, 10, PARTS, done, who, nobody), 50, threads.SMALL - 1)
+        threads.run_parallel(lambda team: mark_blocks(team, 10, PARTS, done, who, nobody), 50, threads.SMALL - 1)
     finally:
         torch.set_num_threads(before)
     assert (who == THREAD()).all() and done.sum() == 150
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_a_block_that_fails_comes_out(n, all_sizes_are_spread):
+def test_a_block_that_fails_comes_out(n, all_sizes_run_in_parallel):
     """A block that cannot be done is an error of the caller's; the others are done, and the next call works."""
     torch.set_num_threads(n)
     for bad in (0, 6, 12):
         done = np.zeros(15, np.int64)
         with pytest.raises(MemoryError, match="a loop over"):
-            threads.spread(lambda crew: fail_blocks(crew, 1, PARTS, done, bad), 5, 10**9)  # noqa: B023
+            threads.run_parallel(lambda team: fail_blocks(team, 1, PARTS, done, bad), 5, 10**9)  # noqa: B023
         assert done.sum() == 5
-    threads.spread(lambda crew: fail_blocks(crew, 1, PARTS, done, -1), 5, 10**9)
+    threads.run_parallel(lambda team: fail_blocks(team, 1, PARTS, done, -1), 5, 10**9)
     assert done.sum() == 10
 
 
-def test_calls_from_several_threads_do_not_mix(all_sizes_are_spread):
+def test_calls_from_several_threads_do_not_mix(all_sizes_run_in_parallel):
     """Four threads of the user's own that call the engine at once each get the bits they get alone."""
     torch.set_num_threads(2)
     expected, found = {seed: busy(seed) for seed in range(4)}, {}
@@ -844,7 +882,7 @@ def child(results, seed, own):
 
 @pytest.mark.filterwarnings("ignore:os.fork")  # JAX's, where a benchmark's peer has been imported
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_do_not_deadlock(method, all_sizes_are_spread):
+def test_workers_do_not_deadlock(method, all_sizes_run_in_parallel):
     """A worker started after the parent has used its threads does the same work, and ends, within half a minute."""
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} on this system")
@@ -939,9 +977,8 @@ import json, resource, sys
 import torch
 torch.set_num_threads(1)
 import neurorobust as nr
-found = {"imported": [name for name in ("numba", "neurorobust.kernels.loops") if name in sys.modules]}
+found = {"imported": [name for name in ("numba", "neurorobust.kernels.numba_loops.rows") if name in sys.modules]}
 from neurorobust import kernels
-from neurorobust.nn.network import placement_of
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.neurons import Lif, LeakyIntegrator
 from neurorobust.nn.fleet_run import fleet_logits
@@ -992,6 +1029,51 @@ def fresh():
     done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+BROKEN = """
+import json, sys, warnings
+sys.modules["numba"] = None  # an import of it fails
+import torch
+import neurorobust as nr
+from neurorobust import kernels
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.neurons import Lif
+net = nr.Network({"out": Lif(Linear(torch.randn(3, 4)), tau_mem=0.02, v_threshold=0.01)}, 1e-3)
+x, found = (torch.rand(2, 9, 4) < 0.3).float(), {}
+def run():
+    logits = net(x)[0]
+    logits.sum().backward()
+    list(nr.nn.fleet_run.fleet_logits(net, [nr.nominal(net)], x))
+    return logits
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    logits = run()
+    run()
+    found["about"] = kernels.describe()
+found["warnings"] = [str(warning.message) for warning in seen]
+with kernels.using("reference"):
+    found["same"] = torch.equal(logits, run())
+try:
+    with kernels.using("compiled"):
+        run()
+except ImportError as error:
+    found["error"], found["cause"] = str(error), type(error.__cause__).__name__
+print(json.dumps(found))
+"""
+
+
+def test_without_numba_the_reference_runs():
+    """One warning with the cause, the reference's results, and ``describe`` says so; asked for by name, it raises."""
+    environment = {key: value for key, value in os.environ.items() if key != "NEUROROBUST_KERNEL"}
+    command = [sys.executable, "-c", BROKEN]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    (warning,) = found["warnings"]
+    assert "ModuleNotFoundError" in warning and "numba" in warning and "many times slower" in warning
+    assert found["about"]["in use"] == "reference" and "ModuleNotFoundError" in found["about"]["why"]
+    assert found["same"] and found["cause"] == "ModuleNotFoundError" and "NEUROROBUST_KERNEL=compiled" in found["error"]
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")

@@ -14,6 +14,7 @@ from neurorobust import kernels
 from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset, SnntorchSubtract, Subtract, ToValue
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle, spike
 from neurorobust.kernels import LifCoefficients, reference
+from neurorobust.kernels import choice as choice_of
 
 ADAPTIVE = ("alpha", "gain", "rho", "adaptation", "v_threshold")
 KERNELS = ["reference", "compiled"]
@@ -143,7 +144,7 @@ def test_float32_gradients_are_near_float64():
 def implementation(monkeypatch, choice, tensor, known=True):
     """The name of the module that runs under NEUROROBUST_KERNEL=choice."""
     monkeypatch.setenv("NEUROROBUST_KERNEL", choice)
-    return kernels._implementation("current", tensor, known).__name__.rpartition(".")[2]
+    return choice_of.implementation("current", tensor, known).__name__.rpartition(".")[2]
 
 
 def test_choice_of_kernel(monkeypatch):
@@ -369,9 +370,9 @@ def test_surrogates(surrogate):
     by = torch.func.vmap(torch.func.grad(lambda v, bound: spike(v, bound, surrogate), (0, 1)), (0, None))
     at_v, at_threshold = by(u, threshold)
     distance = (u - threshold) / threshold if surrogate.scaled else u - threshold
-    slope = formula(distance)
-    torch.testing.assert_close(at_v, slope / threshold if surrogate.scaled else slope, rtol=1e-12, atol=0)
-    expected = -slope * u / threshold**2 if surrogate.scaled else -slope
+    derivative = formula(distance)
+    torch.testing.assert_close(at_v, derivative / threshold if surrogate.scaled else derivative, rtol=1e-12, atol=0)
+    expected = -derivative * u / threshold**2 if surrogate.scaled else -derivative
     torch.testing.assert_close(at_threshold, expected, rtol=1e-12, atol=1e-15)
 
 

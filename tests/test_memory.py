@@ -1,4 +1,4 @@
-"""Memory of the loops' results: reused once nobody sees it, never before."""
+"""Memory of the loops' results: reused once nobody uses it, never before."""
 
 import gc
 import threading
@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from neurorobust.kernels import memory
-from neurorobust.kernels.memory import KEPT, LEAST, Store, empty
+from neurorobust.kernels.runtime import memory
+from neurorobust.kernels.runtime.memory import KEPT, LEAST, BufferPool, empty
 
 SHAPE = (3, LEAST // 4)  # float32
 
 
 @pytest.fixture
-def store(monkeypatch):
-    """A store of the test's own."""
-    monkeypatch.setattr(memory, "_store", Store())
-    return memory._store
+def pool(monkeypatch):
+    """A pool of the test's own."""
+    monkeypatch.setattr(memory, "_pool", BufferPool())
+    return memory._pool
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [(torch.float32, np.float32), (torch.float64, np.float64)])
-def test_a_tensor_as_asked_for(store, dtype, kind):
+def test_a_tensor_as_asked_for(pool, dtype, kind):
     """Shape, type and layout are those of torch.empty, large or small, none of it or no dimension at all."""
     for shape in (SHAPE, (2, 3), (0, 5), ()):
         found = empty(shape, dtype)
@@ -31,7 +31,7 @@ def test_a_tensor_as_asked_for(store, dtype, kind):
         assert found.nbytes < LEAST or found.data_ptr() % 64 == 0
 
 
-def test_the_next_of_its_size_gets_it(store):
+def test_the_next_of_its_size_gets_it(pool):
     """The memory of a tensor that is gone holds the next one of as many bytes, whatever its shape."""
     first = empty(SHAPE, torch.float32)
     place = first.data_ptr()
@@ -44,20 +44,20 @@ VIEWS = [lambda x: x[1:], lambda x: x.detach(), lambda x: x.numpy(), lambda x: x
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_not_while_anybody_sees_it(store, view):
+def test_not_while_anybody_sees_it(pool, view):
     """A view, in torch or numpy, keeps the memory; what is written to the next tensor does not show in it."""
     first = empty(SHAPE, torch.float32).fill_(1)
     seen = view(first)
     del first
     other = empty(SHAPE, torch.float32).fill_(2)
-    assert (seen == 1).all() and not store.waiting()
+    assert (seen == 1).all() and not pool.waiting()
     del seen
-    assert len(store.waiting()) == 1
+    assert len(pool.waiting()) == 1
     del other
-    assert len(store.waiting()) == 2
+    assert len(pool.waiting()) == 2
 
 
-def test_not_while_autograd_needs_it(store):
+def test_not_while_autograd_needs_it(pool):
     """A tensor that is saved for a backward pass is not given away."""
     weight = torch.ones(SHAPE, requires_grad=True)
     loss = (weight * empty(SHAPE, torch.float32).fill_(3)).sum()
@@ -66,14 +66,14 @@ def test_not_while_autograd_needs_it(store):
     assert (weight.grad == 3).all()
 
 
-def test_small_tensors_are_left_to_the_allocator(store):
+def test_small_tensors_are_left_to_the_allocator(pool):
     """Below LEAST bytes nothing is kept."""
     del (small := [empty((LEAST // 4 - 1,), torch.float32)])[0]
-    assert not small and not store.waiting()
+    assert not small and not pool.waiting()
 
 
-def test_what_waits_is_bounded(store, monkeypatch):
-    """No more than KEPT bytes wait; those that have waited longest go first, and what would fill the store alone does
+def test_what_waits_is_bounded(pool, monkeypatch):
+    """No more than KEPT bytes wait; those that have waited longest go first, and what would fill the pool alone does
     not wait at all."""
     monkeypatch.setattr(memory, "KEPT", 20 * LEAST)
     for most in (3, 2):  # of 8 LEAST bytes each: the oldest of three goes
@@ -81,9 +81,9 @@ def test_what_waits_is_bounded(store, monkeypatch):
         sizes = [tensor.nbytes + memory.LINE for tensor in tensors]
         while tensors:
             del tensors[0]
-        assert [one.nbytes for one in store.waiting()] == sizes[-2:]
+        assert [one.nbytes for one in pool.waiting()] == sizes[-2:]
     empty((3 * LEAST,), torch.float64)
-    assert [one.nbytes for one in store.waiting()] == sizes[-2:]
+    assert [one.nbytes for one in pool.waiting()] == sizes[-2:]
     assert KEPT >= 2**26
 
 
@@ -100,7 +100,7 @@ def test_memory_of_the_machine_and_of_the_container(most, used, found, monkeypat
     assert memory.available() == found
 
 
-def test_an_array_that_ends_in_the_middle_of_taking(store, monkeypatch):
+def test_an_array_that_ends_in_the_middle_of_taking(pool, monkeypatch):
     """The garbage collector may end arrays at any step of take(): nothing is lost, nobody waits for a lock."""
     kept = [empty((LEAST + 1024 * k,), torch.float32) for k in range(20)]
     seen = len(kept)
@@ -112,21 +112,21 @@ def test_an_array_that_ends_in_the_middle_of_taking(store, monkeypatch):
 
     monkeypatch.setattr("builtins.sum", collecting)
     while kept:
-        store.take(1)
+        pool.take(1)
     monkeypatch.undo()
-    assert len(store.waiting()) == seen
+    assert len(pool.waiting()) == seen
 
 
-def test_a_cycle_gives_it_back(store):
+def test_a_cycle_gives_it_back(pool):
     """Memory in a cycle comes back when the garbage collector finds it."""
     ring = [empty(SHAPE, torch.float32)]
     ring.append(ring)
     del ring
     gc.collect()
-    assert len(store.waiting()) == 1
+    assert len(pool.waiting()) == 1
 
 
-def test_threads_never_share_it(store):
+def test_threads_never_share_it(pool):
     """Eight threads that take and drop tensors of the same size always see what they wrote."""
     wrong = []
 

@@ -1,21 +1,32 @@
-"""What a spike does to the membrane: small frozen dataclasses."""
+"""Resets: the effect of a spike on the membrane, as small frozen dataclasses."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from torch import Tensor
 
 from .surrogate import Surrogate
 
-if TYPE_CHECKING:
-    from ..kernels.interface import LifCoefficients
+
+class ResetNumbers(Protocol):
+    """The per-neuron numbers that a reset may use, of :class:`neurorobust.kernels.LifCoefficients`: decay and threshold
+    (of this step, with adaptation), and the value after a spike, None for 0."""
+
+    @property
+    def alpha(self) -> Tensor: ...
+
+    @property
+    def v_threshold(self) -> Tensor: ...
+
+    @property
+    def v_reset(self) -> Tensor | None: ...
 
 
 class Reset(ABC):
-    """What a spike does to the membrane.
+    """The effect of a spike on the membrane.
 
     A subclass is a frozen dataclass with a field ``detach``: True keeps the spike in the reset out of the gradient, as
     snnTorch does where its reset is delayed; the gradient still reaches the threshold or value it resets by.
@@ -28,15 +39,15 @@ class Reset(ABC):
             raise TypeError(f"detach: got {self.detach!r}; expected True or False.")
 
     @abstractmethod
-    def decayed(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
-        """What is left after one step of the membrane v at which the neuron spiked (z = 1) or did not (0)."""
+    def decayed(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
+        """The rest of the membrane v after one step, where the neuron spiked (z = 1) or did not (z = 0)."""
 
-    def membrane(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def membrane(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         """The membrane that is recorded: v, except where the reset acts within the step of the spike."""
         return v
 
-    def barrier(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor | None:
-        """What the next membrane has to exceed the threshold by in order to spike; None for nothing."""
+    def barrier(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor | None:
+        """The amount by which the next membrane has to exceed the threshold to spike; None for nothing."""
         return None
 
 
@@ -46,7 +57,7 @@ class NoReset(Reset):
 
     detach: bool = False
 
-    def decayed(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def decayed(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         return c.alpha * v
 
 
@@ -59,7 +70,7 @@ class DelayedSubtract(Reset):
 
     detach: bool = False
 
-    def decayed(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def decayed(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         return c.alpha * v - z * c.v_threshold
 
 
@@ -69,10 +80,10 @@ class Subtract(Reset):
 
     detach: bool = False
 
-    def decayed(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def decayed(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         return c.alpha * self.membrane(v, z, c)
 
-    def membrane(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def membrane(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         return v - z * c.v_threshold
 
 
@@ -83,13 +94,13 @@ class SnntorchSubtract(Reset):
 
     detach: bool = False
 
-    def decayed(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def decayed(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         return c.alpha * self.membrane(v, z, c)
 
-    def membrane(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def membrane(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         return v - z * c.v_threshold
 
-    def barrier(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def barrier(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         above = self.membrane(v, z, c) > c.v_threshold
         return above.to(v.dtype) * c.v_threshold
 
@@ -100,10 +111,10 @@ class ToValue(Reset):
 
     detach: bool = False
 
-    def decayed(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def decayed(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         return c.alpha * self.membrane(v, z, c)
 
-    def membrane(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def membrane(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         return v - z * (v if c.v_reset is None else v - c.v_reset)
 
 
@@ -114,13 +125,13 @@ class DelayedToValue(Reset):
 
     detach: bool = False
 
-    def decayed(self, v: Tensor, z: Tensor, c: LifCoefficients) -> Tensor:
+    def decayed(self, v: Tensor, z: Tensor, c: ResetNumbers) -> Tensor:
         return c.alpha * (v - z * (v if c.v_reset is None else v - c.v_reset))
 
 
 @dataclass(frozen=True)
 class Dynamics:
-    """How a LIF neuron spikes: the surrogate derivative, and what a spike does to the membrane."""
+    """How a LIF neuron spikes: the surrogate derivative, and the effect of a spike on the membrane."""
 
     surrogate: Surrogate
     reset: Reset

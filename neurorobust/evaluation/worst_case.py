@@ -115,7 +115,7 @@ def find_worst_case(
         raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
     data.check_classes("data")
     checked_params(network, data)
-    with evaluating(network), kernels.Listed(data.x):
+    with evaluating(network), kernels.CachedEvents(data.x):
         worst_case_search = WorstCaseSearch(network, data, ball, tick)
         worst_case_search.add_candidates([worst_case_search.project_candidate(die) for die in candidates])
         searches = _searches(suite_of(attack), worst_case_search.center, ball, seed, len(candidates))

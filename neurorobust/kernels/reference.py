@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ..dynamics.resets import Dynamics
 from ..dynamics.surrogate import spike
-from .interface import LifCoefficients
+from .layer import LifCoefficients
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -20,15 +20,15 @@ def lif(
     current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics, membrane: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes and membrane of leaky integrate-and-fire neurons; see :func:`neurorobust.kernels.lif`."""
-    z = b = syn = silent = torch.zeros_like(current[0])
+    z = b = syn = countdown = torch.zeros_like(current[0])
     leak = None if c.v_leak is None else (1 - c.alpha) * c.v_leak
     v = z if c.v_leak is None else z + c.v_leak
     spikes, trace = [], []
-    rest = c.v_threshold
+    base_threshold = c.v_threshold
     for step in current:
         if c.rho is not None and c.adaptation is not None:
             b = c.rho * b + (1 - c.rho) * z
-            c = c._replace(v_threshold=rest + c.adaptation * b)
+            c = c._replace(v_threshold=base_threshold + c.adaptation * b)
         drive = step if recurrent is None else step + z @ recurrent.T
         syn = drive if c.syn is None else c.syn * syn + drive
         past = z.detach() if dynamics.reset.detach else z
@@ -37,8 +37,8 @@ def lif(
         v = v if leak is None else v + leak
         z = spike(v if barrier is None else v - barrier, c.v_threshold, dynamics.surrogate)
         if c.refractory is not None:
-            z = torch.where(silent > 0, torch.zeros_like(z), z)
-            silent = torch.where(z.detach() > 0, c.refractory, silent - 1)
+            z = torch.where(countdown > 0, torch.zeros_like(z), z)
+            countdown = torch.where(z.detach() > 0, c.refractory, countdown - 1)
         spikes.append(z)
         if membrane:
             trace.append(dynamics.reset.membrane(v, z.detach() if dynamics.reset.detach else z, c))

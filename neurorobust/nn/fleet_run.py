@@ -13,7 +13,7 @@ from .. import kernels
 from ..core.noise import INPUT as INPUT
 from ..core.params import Params
 from ..core.run import forward
-from ..kernels import memory
+from ..kernels.runtime import memory
 from .decoders import DECODERS
 from .network import Network
 
@@ -52,7 +52,7 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
             yield torch.cat([forward(network, die, block)[0] for block in x.split(SAMPLES)])
         return
     network.check(x)
-    whole, remaining, listed = _Plan(network), iter(dies), kernels.Listed(x)
+    whole, remaining, listed = _Plan(network), iter(dies), kernels.CachedEvents(x)
     while some := list(islice(remaining, _at_once(network, x))):
         plans = [
             functional_call(whole, {f"network.{name}": value for name, value in die.items()}, (), strict=False)

@@ -17,7 +17,7 @@ from ..core.apply import apply
 from ..core.params import ABOVE_ZERO, Deviations, Params, kind_of
 from ..core.placement import Placement
 from ..core.run import forward
-from ..kernels import Listed
+from ..kernels import CachedEvents
 from ..nn.network import placement_of
 from .carrier import Carrier
 
@@ -93,7 +93,7 @@ class Regularizer(Carrier, ABC):
         for name, value in params.items():
             if kind_of(name) in ABOVE_ZERO:
                 check_positive(name, value.detach())
-        with Listed(batch[0]):
+        with CachedEvents(batch[0]):
             return self.total(Step(network, params, batch, generator or keyed_generator(0, "regularizer")))
 
 

@@ -1,4 +1,4 @@
-"""Memory of the loops' results, kept for the next one of its size.
+"""Memory of the loops' results, kept for the next result of the same size.
 
 Large arrays that go back to the system come from it again in the next step, to be cleared page by page, which takes as
 long as the loops that fill them.
@@ -25,8 +25,8 @@ KEPT = 2**28  # bytes that wait for their next use at most
 CONTROL = Path("/sys/fs/cgroup")
 
 
-class Store:
-    """Arrays of bytes that nobody uses; those that have waited longest go first when they are too many."""
+class BufferPool:
+    """Arrays of bytes that nobody uses; the oldest go first when they are too many."""
 
     def __init__(self) -> None:
         self.returned: deque[np.ndarray] = deque()  # by whoever ends an array, perhaps in the middle of take()
@@ -42,7 +42,7 @@ class Store:
         return np.empty(size, np.uint8) if memory is None else memory
 
     def waiting(self) -> list[np.ndarray]:
-        """All that nobody uses, the longest waiting first."""
+        """All that nobody uses, the oldest first."""
         with self.lock:
             self._gather()
             return list(self.idle)
@@ -54,7 +54,7 @@ class Store:
             del self.idle[0]
 
     def give(self, memory: np.ndarray) -> None:
-        """Back again; what would fill the store alone goes back to the system."""
+        """Back again; what would fill the pool alone goes back to the system."""
         if memory.nbytes <= KEPT:
             self.returned.append(memory)
         if self.lock.acquire(blocking=False):  # else whoever holds it, this thread perhaps, or the next gathers it
@@ -64,12 +64,12 @@ class Store:
                 self.lock.release()
 
 
-_store = Store()
+_pool = BufferPool()
 
 
 def _unlock() -> None:
     """In a forked child, where nobody is left to open what another thread had locked."""
-    _store.lock = threading.Lock()
+    _pool.lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -87,7 +87,7 @@ def available() -> int:
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A tensor with any content; its memory goes to the next that asks for as much once no tensor or array sees it.
+    """A tensor with any content; its memory goes to the next that asks for as much once no tensor or array uses it.
 
     It is numpy's, which asks the system for huge pages, and so cannot be resized.
     """
@@ -95,8 +95,8 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     size = math.prod(shape) * kind.itemsize
     if size < LEAST:
         return torch.from_numpy(np.empty(tuple(shape), kind))
-    memory = _store.take(size + LINE)
+    memory = _pool.take(size + LINE)
     start = -memory.ctypes.data % LINE
     array = memory[start : start + size].view(kind).reshape(tuple(shape))
-    weakref.finalize(array, _store.give, memory).atexit = False
+    weakref.finalize(array, _pool.give, memory).atexit = False
     return torch.from_numpy(array)

@@ -1,8 +1,8 @@
-"""Which threads the loops run on: torch's own OpenMP threads, called by compiled code.
+"""The threads that the loops run on: torch's own OpenMP threads, called by compiled code.
 
-After every operation of torch they go on spinning for some ms, so that threads of our own would find the cores taken;
-and they never need the interpreter's lock, for which threads wait on each other's cores. Where OpenMP is not to be had,
-and in a forked child, in which it would wait for its parent's threads for ever, threads of our own do the same work.
+torch's threads spin for some ms after every operation, so threads of our own would find the cores taken; and they never
+need the interpreter's lock. Threads of our own do the same work where there is no OpenMP, and in a forked child, where
+OpenMP would wait for ever for the threads of its parent.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,23 @@ import torch
 SMALL = 30_000  # numbers to compute below which handing work to another thread costs more than it saves
 # Of whatever has forked since; a child of multiprocessing's fork may be what imports this first.
 _PARENT = -1 if type(multiprocessing.current_process()).__name__ == "ForkProcess" else os.getpid()
-Crew = tuple[int, int, int, int, np.ndarray]
+
+
+class Team(NamedTuple):
+    """What one thread is told before it takes blocks; see :func:`~..numba_loops.intrinsics.parallel_for`.
+
+    Attributes:
+        start, thread_number: addresses of OpenMP's ``GOMP_parallel`` and ``omp_get_thread_num``; both 0 to run on the
+            calling thread alone.
+        n_threads: how many threads OpenMP starts. number: that of this thread where it runs alone.
+        counters: how many blocks of each thread's stretch are taken.
+    """
+
+    start: int
+    thread_number: int
+    n_threads: int
+    number: int
+    counters: np.ndarray
 
 
 @cache
@@ -50,27 +67,25 @@ def openmp() -> tuple[int, int]:
     return _found() if os.getpid() == _PARENT else (0, 0)
 
 
-def spread(run: Callable[[Crew], bool], blocks: int, size: int) -> None:
+def run_parallel(run: Callable[[Team], bool], blocks: int, size: int) -> None:
     """Run compiled code on as many threads as torch may use.
 
     Args:
-        run: is told the addresses of :func:`openmp`, or (0, 0), how many threads to start, the number of a thread of
-            ours, and counters of the blocks that are taken; takes blocks until there is none; whether all went well.
-            Releases the interpreter's lock.
+        run: takes blocks until none is left; returns whether all went well. Releases the interpreter's lock.
         blocks: how many there are, fixed by the caller, so that results do not depend on the number of threads.
         size: how many numbers are computed in all.
 
     Raises:
         MemoryError: a block could not be done.
     """
-    team = torch.get_num_threads()  # always all of them: a team of another size costs OpenMP its threads
-    threads = min(team, blocks) if size >= SMALL else 1
-    counters, addresses = np.zeros(threads, np.int64), openmp() if threads > 1 else (0, 0)
-    crews = [(*addresses, team, index, counters) for index in range(1 if any(addresses) else threads)]
-    others = [_pool().submit(run, crew) for crew in crews[1:]]
+    n_threads = torch.get_num_threads()  # always all of them: another number costs OpenMP its threads
+    used = min(n_threads, blocks) if size >= SMALL else 1
+    counters, addresses = np.zeros(used, np.int64), openmp() if used > 1 else (0, 0)
+    teams = [Team(*addresses, n_threads, number, counters) for number in range(1 if any(addresses) else used)]
+    others = [_pool().submit(run, team) for team in teams[1:]]
     try:
-        well = [run(crews[0])]
+        done = [run(teams[0])]
     finally:
         wait(others)
-    if not all([*well, *(other.result() for other in others)]):
+    if not all([*done, *(other.result() for other in others)]):
         raise MemoryError(f"a loop over {size} numbers found no memory for what it needs besides its results.")

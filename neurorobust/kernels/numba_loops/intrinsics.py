@@ -1,90 +1,17 @@
-"""numba's compiler as the loops use it: cached on disk, free of the interpreter's lock, IEEE but for reordering.
-
-numba keeps compiled code until loops.py changes. With every change here ``EDITION`` there goes up by one.
-"""
+"""Instructions that numba has no function for: prefetch, compress, sums in registers, and blocks on several threads."""
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
-from pathlib import Path
-
-import numba
 from llvmlite import binding as llvm
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
-from numba.core.compiler import Compiler
 from numba.extending import intrinsic
-
-
-def cache_folder() -> str:
-    """Where compiled code goes if neither this package nor the user's home can be written to: a private folder among
-    the temporary ones; "" where numba's own choice will do."""
-    own = Path(__file__).parent / "__pycache__"
-    try:
-        home = Path.home()
-    except RuntimeError:
-        home = own
-    cache = home / ".cache"
-    for folder in (own if own.exists() else own.parent, cache if cache.exists() else home):
-        if folder.exists() and os.access(folder, os.W_OK):
-            return ""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(tempfile.gettempdir()) / f"neurorobust-{user}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if stat.S_ISDIR(found.st_mode) and (os.name == "nt" or (found.st_uid == user and not found.st_mode & 0o077)):
-            return str(folder)
-    except OSError:
-        pass
-    return tempfile.mkdtemp(prefix="neurorobust-")  # somebody else's folder could hold somebody else's code
-
-
-if not numba.config.CACHE_DIR:
-    numba.config.CACHE_DIR = cache_folder()
-
-VERSION = numba.__version__
-
-
-def folder() -> Path:
-    """Where compiled code is kept."""
-    return Path(numba.config.CACHE_DIR) if numba.config.CACHE_DIR else Path(__file__).parent / "__pycache__"
-
-
-# All of fastmath but nnan and ninf: a NaN has to come out where one went in.
-_OPTIONS = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
-}
-
-
-class _Apart(Compiler):
-    """numba's compiler, which tells LLVM that no array that a function writes overlaps another; numba has a flag for it
-    but no option."""
-
-    def define_pipelines(self) -> list:
-        self.state.flags.noalias = True
-        return super().define_pipelines()
-
-
-jit = njit(**_OPTIONS)
-lean = njit(**_OPTIONS, _nrt=False)
-"""For functions that allocate nothing: without reference counts, which cost more than a short loop."""
-part = njit(**_OPTIONS, _nrt=False, forceinline=True)
-"""For a function whose call would cost too much: made part of its caller."""
-apart = njit(**_OPTIONS, _nrt=False, forceinline=True, pipeline_class=_Apart)
-"""For one loop over arrays that do not overlap: made part of its caller, and in vectors however many arrays there are,
-where LLVM would give up on the checks. An array that is only read may be passed twice."""
 
 
 @intrinsic
 def prefetch(typingctx, array, index):
-    """Asks for the memory of ``array[index]`` (one dimension, contiguous), which will be read soon."""
+    """Ask for the memory of ``array[index]`` (one dimension, contiguous), which will be read soon."""
 
     def generate(context, builder, signature, arguments):
         kind = signature.args[0]
@@ -107,25 +34,25 @@ COMPRESSES = bool(llvm.get_host_cpu_features().get("avx512f"))
 
 @intrinsic
 def list_set(typingctx, values, start, places, count):
-    """Writes where values[start : start + 16] are not 0 to places[count : count + 16], and anything after them; the new
-    count."""
+    """Write the positions of the numbers in values[start : start + 16] that are not 0 to places[count:]; return the new
+    count. What follows them in places[count : count + 16] is overwritten with anything."""
 
     def generate(context, builder, signature, arguments):
         kind, target = signature.args[0], signature.args[2]
         number, lanes = ir.IntType(32), ir.VectorType(ir.IntType(32), LANES)
         source = context.make_array(kind)(context, builder, arguments[0]).data
         wide = ir.VectorType(context.get_data_type(kind.dtype), LANES)
-        heard = builder.load(builder.bitcast(builder.gep(source, [arguments[1]]), wide.as_pointer()), align=1)
+        loaded = builder.load(builder.bitcast(builder.gep(source, [arguments[1]]), wide.as_pointer()), align=1)
         zero = ir.Constant(wide, None)
         real = isinstance(kind.dtype, types.Float)
-        chosen = builder.fcmp_unordered("!=", heard, zero) if real else builder.icmp_unsigned("!=", heard, zero)
+        chosen = builder.fcmp_unordered("!=", loaded, zero) if real else builder.icmp_unsigned("!=", loaded, zero)
         base = builder.insert_element(ir.Constant(lanes, ir.Undefined), builder.trunc(arguments[1], number), number(0))
-        spread = builder.shuffle_vector(base, ir.Constant(lanes, ir.Undefined), ir.Constant(lanes, [0] * LANES))
-        where = builder.add(spread, ir.Constant(lanes, list(range(LANES))))
-        press = builder.module.declare_intrinsic(
+        repeated = builder.shuffle_vector(base, ir.Constant(lanes, ir.Undefined), ir.Constant(lanes, [0] * LANES))
+        where = builder.add(repeated, ir.Constant(lanes, list(range(LANES))))
+        compress = builder.module.declare_intrinsic(
             "llvm.experimental.vector.compress.v16i32", fnty=ir.FunctionType(lanes, [lanes, chosen.type, lanes])
         )
-        front = builder.call(press, [where, chosen, ir.Constant(lanes, ir.Undefined)])
+        front = builder.call(compress, [where, chosen, ir.Constant(lanes, ir.Undefined)])
         out = context.make_array(target)(context, builder, arguments[2]).data
         builder.store(front, builder.bitcast(builder.gep(out, [arguments[3]]), lanes.as_pointer()), align=4)
         bits = builder.bitcast(chosen, ir.IntType(LANES))
@@ -146,7 +73,7 @@ def _add_block(vectors: int):
             def array(i):
                 return context.make_array(signature.args[i])(context, builder, arguments[i])
 
-            def spots(i, offset):
+            def vectors_at(i, offset):
                 first = builder.gep(array(i).data, [builder.add(offset, start)])
                 wide = builder.bitcast(first, kind.as_pointer())
                 return [builder.gep(wide, [context.get_constant(types.intp, j)]) for j in range(vectors)]
@@ -154,13 +81,13 @@ def _add_block(vectors: int):
             kind = ir.VectorType(context.get_data_type(signature.args[0].dtype), LANES)
             at, _, begin, count, start = arguments[3:]
             width, zero = builder.extract_value(array(0).shape, 0), context.get_constant(types.intp, 0)
-            sums = [cgutils.alloca_once_value(builder, builder.load(spot, align=4)) for spot in spots(1, zero)]
+            sums = [cgutils.alloca_once_value(builder, builder.load(spot, align=4)) for spot in vectors_at(1, zero)]
             with cgutils.for_range(builder, count) as loop:
                 number = builder.load(builder.gep(array(4).data, [builder.add(begin, loop.index)]))
                 row = builder.add(at, builder.mul(builder.sext(number, width.type), width))
-                for one, spot in zip(sums, spots(2, row)):
+                for one, spot in zip(sums, vectors_at(2, row)):
                     builder.store(builder.fadd(builder.load(one), builder.load(spot, align=4)), one)
-            for one, spot in zip(sums, spots(0, zero)):
+            for one, spot in zip(sums, vectors_at(0, zero)):
                 builder.store(builder.load(one), spot, align=4)
             return context.get_dummy_value()
 
@@ -174,27 +101,28 @@ WIDE = 16 if COMPRESSES else 4
 add_block_wide, add_block_4, add_block_1 = _add_block(WIDE), _add_block(4), _add_block(1)
 
 
-def shared(function, numbered: bool):
+def parallel_for(function, numbered: bool):
     """An intrinsic that runs ``function(chip, low, high, …)``, or ``(chip, block, low, high, …)`` if it is numbered,
-    for every chip and part of the rows, on several threads, none of which asks for the interpreter's lock.
+    for every chip and block of rows, on several threads that do not need the interpreter's lock.
 
-    It takes the addresses of OpenMP's ``GOMP_parallel`` and ``omp_get_thread_num``, or twice 0 to run on the calling
-    thread alone, how many threads to start, the number of this thread where it is alone, counters of the blocks that
-    are taken, one a stretch, chips, parts (blocks, 2), and a tuple of all other arguments. Each thread has a stretch of
-    blocks of its own, the same in every loop of as many, so that what one wrote is still near it when it reads; a
-    thread that is done helps the others. Returns whether all went well: what fails is memory.
+    Its arguments: a :class:`~..runtime.threads.Team`, how many chips there are, the blocks of rows (blocks, 2), and a
+    tuple of all other arguments of the function. Each thread owns a stretch of the blocks, the same
+    in every loop of as many, so that what it wrote is still in its cache when it reads; a thread that is done helps the
+    others. Returns False if a block failed, which happens where there is no memory.
     """
 
     @intrinsic
-    def share(typingctx, start, who, team, index, counters, chips, parts, rest):
+    def run(typingctx, team, chips, blocks, rest):
         own = (types.intp,) * (4 if numbered else 3) + tuple(rest.types)
         called = typingctx.resolve_value_type(function).get_call_type(typingctx, own, {})
 
         def generate(context, builder, signature, arguments):
-            taken, cut = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (4, 6))
-            blocks, stretches = (builder.extract_value(array.shape, 0) for array in (cut, taken))
-            values = [blocks.type(0), arguments[1], arguments[3], taken.data, stretches, cut.data, blocks]
-            values += [builder.mul(arguments[5], blocks), *cgutils.unpack_tuple(builder, arguments[7])]
+            start, thread_number, n_threads, index, counters = cgutils.unpack_tuple(builder, arguments[0])
+            taken = context.make_array(signature.args[0].types[4])(context, builder, counters)
+            bounds = context.make_array(signature.args[2])(context, builder, arguments[2])
+            n_blocks, stretches = (builder.extract_value(array.shape, 0) for array in (bounds, taken))
+            values = [n_blocks.type(0), thread_number, index, taken.data, stretches, bounds.data, n_blocks]
+            values += [builder.mul(arguments[1], n_blocks), *cgutils.unpack_tuple(builder, arguments[3])]
             packed = cgutils.alloca_once(builder, ir.LiteralStructType([value.type for value in values]))
             for i, value in enumerate(values):
                 builder.store(value, cgutils.gep_inbounds(builder, packed, 0, i))
@@ -202,32 +130,32 @@ def shared(function, numbered: bool):
             context.add_linking_libs([compiled.library])
             body = _body(context, builder.module, packed.type, (compiled.fndesc, called))
             data = builder.bitcast(packed, cgutils.voidptr_t)
-            with builder.if_else(cgutils.is_null(builder, arguments[0])) as (alone, many):
+            with builder.if_else(cgutils.is_null(builder, start)) as (alone, many):
                 with alone:
                     builder.call(body, [data])
                 with many:
                     unsigned = ir.IntType(32)
                     kind = ir.FunctionType(ir.VoidType(), [body.type, data.type, unsigned, unsigned])
-                    parallel = builder.inttoptr(arguments[0], kind.as_pointer())
-                    builder.call(parallel, [body, data, builder.trunc(arguments[2], unsigned), unsigned(0)])
+                    parallel = builder.inttoptr(start, kind.as_pointer())
+                    builder.call(parallel, [body, data, builder.trunc(n_threads, unsigned), unsigned(0)])
             failed = builder.load(cgutils.gep_inbounds(builder, packed, 0, 0))
             return cgutils.is_null(builder, failed)
 
-        return types.boolean(start, who, team, index, counters, chips, parts, rest), generate
+        return types.boolean(team, chips, blocks, rest), generate
 
     def _body(context, module, kind, called):
-        """What each thread does: take the next block of its own stretch, then of the others', until there is none."""
+        """The body of one thread: take the next block of its own stretch, then of the others', until there is none."""
         function_type = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t])
-        body = ir.Function(module, function_type, module.get_unique_name("neurorobust_share"))
+        body = ir.Function(module, function_type, module.get_unique_name("neurorobust_parallel_for"))
         body.linkage = "internal"
         builder = ir.IRBuilder(body.append_basic_block("entry"))
         packed = builder.bitcast(body.args[0], kind)
-        who, index, counters, stretches, cut, blocks, total, *rest = (
+        thread_number, index, counters, stretches, bounds, n_blocks, total, *rest = (
             builder.load(cgutils.gep_inbounds(builder, packed, 0, i)) for i in range(1, len(kind.pointee.elements))
         )
-        one, me = blocks.type(1), cgutils.alloca_once_value(builder, index)
-        with builder.if_then(cgutils.is_not_null(builder, who)):
-            get = builder.inttoptr(who, ir.FunctionType(ir.IntType(32), []).as_pointer())
+        one, me = n_blocks.type(1), cgutils.alloca_once_value(builder, index)
+        with builder.if_then(cgutils.is_not_null(builder, thread_number)):
+            get = builder.inttoptr(thread_number, ir.FunctionType(ir.IntType(32), []).as_pointer())
             builder.store(builder.sext(builder.call(get, []), index.type), me)
         with cgutils.for_range(builder, stretches) as loop:
             stretch = builder.urem(builder.add(builder.load(me), loop.index), stretches)
@@ -240,9 +168,9 @@ def shared(function, numbered: bool):
             number = builder.add(begin, builder.atomic_rmw("add", place, one, "monotonic"))
             builder.cbranch(builder.icmp_signed("<", number, end), work, done)
             builder.position_at_end(work)
-            chip, block = builder.sdiv(number, blocks), builder.srem(number, blocks)
-            at = builder.mul(block, blocks.type(2))
-            low, high = builder.load(builder.gep(cut, [at])), builder.load(builder.gep(cut, [builder.add(at, one)]))
+            chip, block = builder.sdiv(number, n_blocks), builder.srem(number, n_blocks)
+            low_at = builder.mul(block, n_blocks.type(2))
+            low, high = (builder.load(builder.gep(bounds, [i])) for i in (low_at, builder.add(low_at, one)))
             which = [chip, block] if numbered else [chip]
             status, _ = context.call_internal_no_propagate(builder, *called, [*which, low, high, *rest])
             with builder.if_then(status.is_error):
@@ -252,4 +180,4 @@ def shared(function, numbered: bool):
         builder.ret_void()
         return body
 
-    return share
+    return run

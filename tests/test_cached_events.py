@@ -1,4 +1,4 @@
-"""Events of an input that is heard again are listed once, and the bits stay; an attack step asks for no memory."""
+"""Events of an input that comes again are listed once, and the bits stay; an attack step asks for no memory."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,7 +18,9 @@ from neurorobust.core.run import nominal
 from neurorobust.dynamics import DelayedSubtract, Dynamics
 from neurorobust.dynamics.surrogate import Triangle
 from neurorobust.evaluation.predict import predict_batched
-from neurorobust.kernels import LifCoefficients, Listed, compiled, listed, loops, memory, threads
+from neurorobust.kernels import CachedEvents, LifCoefficients, blocks, events
+from neurorobust.kernels.numba_loops import rows as row_loops
+from neurorobust.kernels.runtime import memory, threads
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.neurons import LeakyIntegrator, Lif
 from neurorobust.regularizers import Adversarial, TaskLoss
@@ -59,8 +61,8 @@ def network(n_in=12, n=40, dtype=torch.float64):
 def lists(monkeypatch):
     """How many inputs have been listed: each takes two turns."""
     rows = []
-    loop = loops.list_events
-    monkeypatch.setattr(loops, "list_events", lambda x, *rest: rows.append(len(x)) or loop(x, *rest))
+    loop = row_loops.list_events
+    monkeypatch.setattr(row_loops, "list_events", lambda x, *rest: rows.append(len(x)) or loop(x, *rest))
     return lambda: len(rows) // 2
 
 
@@ -76,7 +78,7 @@ def evaluated(function, x, leaves):
     seed=st.integers(0, 2**20),
     size=st.tuples(
         st.sampled_from([1, 2, 5, 17]),
-        st.sampled_from([1, loops.CHUNK, loops.CHUNK + 3]),
+        st.sampled_from([1, row_loops.CHUNK, row_loops.CHUNK + 3]),
         st.sampled_from([3, 40, 70]),
         st.sampled_from([32, 33]),
     ),
@@ -84,27 +86,27 @@ def evaluated(function, x, leaves):
     dtype=st.sampled_from([torch.float32, torch.float64]),
     rate=st.sampled_from([0.0, 0.1, 0.12, 0.9]),
     function=st.sampled_from([layer, product]),
-    slope_of_x=st.booleans(),
+    gradient_of_x=st.booleans(),
     strided=st.booleans(),
     n_threads=st.sampled_from([1, 2]),
 )
 @hypothesis.settings(max_examples=100)
-def test_the_bits_stay(seed, size, values, dtype, rate, function, slope_of_x, strided, n_threads):
+def test_the_bits_stay(seed, size, values, dtype, rate, function, gradient_of_x, strided, n_threads):
     """Output and every gradient, of any input, in any layout, on one thread and on two."""
     batch, steps, n_in, n = size
     x = sparse(seed, batch, steps, n_in, rate=rate, values=values, dtype=dtype)
     x = x.transpose(0, 1).contiguous().transpose(0, 1) if strided else x
-    x.requires_grad_(slope_of_x)
+    x.requires_grad_(gradient_of_x)
     leaves = draw(seed, n, n_in), draw(seed + 1, n), 0.5 * draw(seed + 2, n, n), 0.8 + 0.1 * draw(seed + 3, n).sigmoid()
     leaves = [leaf.to(dtype).requires_grad_() for leaf in leaves]
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(compiled, "SMALLEST", 1)
+            patch.setattr(blocks, "SMALLEST", 1)
             patch.setattr(threads, "SMALL", 0)
             expected = evaluated(function, x, leaves)
-            with Listed(x):
+            with CachedEvents(x):
                 for _ in range(PASSES):
                     assert all(map(torch.equal, evaluated(function, x, leaves), expected))
     finally:
@@ -115,21 +117,21 @@ def test_once_for_many_passes(lists):
     """The first pass looks for itself; from the second on, forward or backward, there is one list. What is not sparse
     needs none."""
     x, net = sparse(0, 5, 20, 12), network()
-    with Listed(x):
+    with CachedEvents(x):
         with torch.no_grad():
             net(x)
         assert lists() == 0
         for _ in range(PASSES):
             net(x)[0].sum().backward()
         assert lists() == 1
-    with Listed(x := sparse(0, 5, 20, 12, rate=0.9)):
+    with CachedEvents(x := sparse(0, 5, 20, 12, rate=0.9)):
         for _ in range(PASSES):
             net(x)[0].sum().backward()
     assert lists() == 1
 
 
 def test_dies_that_share_the_input(lists):
-    """Under vmap, output and slopes of each die have the bits they have without a list, and there is but one."""
+    """Under vmap, output and gradients of each die have the bits they have without a list, and there is but one."""
     x, net = sparse(0, 5, 20, 12), network()
     stacked = {name: torch.stack([value, 1.1 * value]).detach() for name, value in net.named_parameters()}
 
@@ -137,7 +139,7 @@ def test_dies_that_share_the_input(lists):
         return functional_call(net, params, (x,))[0].square().sum()
 
     expected = vmap(grad(loss))(stacked)
-    with Listed(x):
+    with CachedEvents(x):
         for _ in range(PASSES):
             found = vmap(grad(loss))(stacked)
             assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -146,10 +148,10 @@ def test_dies_that_share_the_input(lists):
     expected = vmap(lambda x: net(x)[0])(many)
 
     def opened_inside(x):
-        with Listed(x):
+        with CachedEvents(x):
             return net(x)[0]
 
-    with Listed(many):
+    with CachedEvents(many):
         for function in (lambda x: net(x)[0], opened_inside):
             assert torch.equal(vmap(function)(many), expected)
     assert lists() == 1
@@ -158,7 +160,7 @@ def test_dies_that_share_the_input(lists):
 def test_a_change_in_place_is_noticed(lists):
     """As many times as the input changes, it is listed."""
     x, net = sparse(0, 5, 20, 12), network()
-    with Listed(x):
+    with CachedEvents(x):
         for k in range(PASSES):
             for _ in range(PASSES):
                 with torch.no_grad():
@@ -181,31 +183,31 @@ def test_what_is_not_the_input_is_not_listed(lists):
                 assert torch.equal(net(x)[0], expected)
 
         for around in (x, unversioned):
-            with Listed(around), ThreadPoolExecutor(1) as other:
+            with CachedEvents(around), ThreadPoolExecutor(1) as other:
                 passes(x.clone())
                 passes(unversioned)
                 other.submit(torch.no_grad()(passes), around).result()
         passes(x)
-    assert lists() == 0 and listed._open.get() is None
+    assert lists() == 0 and events._open.get() is None
 
 
 def test_blocks_and_nesting(lists):
     """Each block of samples has its own list, which its second run in the backward pass reads, too; inside, another
     input may have its turn, and one may be opened again."""
-    x, net, other = sparse(0, 9, 20, 12), network(), Listed(sparse(1, 3, 20, 12))
+    x, net, other = sparse(0, 9, 20, 12), network(), CachedEvents(sparse(1, 3, 20, 12))
     params = {name: value.detach().requires_grad_() for name, value in nominal(net).items()}
 
-    def slopes():
+    def gradients():
         return torch.autograd.grad(predict_batched(net, params, x, 4).sum(), [params["hidden.input.weight"]])[0]
 
-    expected = slopes()
-    with Listed(x):
+    expected = gradients()
+    with CachedEvents(x):
         for _ in range(PASSES):
-            assert torch.equal(slopes(), expected)
+            assert torch.equal(gradients(), expected)
             with other:
                 net(other.x)
         assert lists() == 3 + 1
-        slopes()
+        gradients()
     assert lists() == 3 + 1
 
 
@@ -216,10 +218,10 @@ def test_a_fleet_lists_its_input_once(lists, monkeypatch):
     dies = [{name: (1 + 0.1 * k) * value for name, value in nominal(net).items()} for k in range(5)]
     with torch.no_grad():
         for die, logits in zip(dies, nr.nn.fleet_run.fleet_logits(net, dies, x), strict=True):
-            assert listed._open.get() is None
+            assert events._open.get() is None
             torch.testing.assert_close(logits, functional_call(net, die, (x,))[0])
         assert lists() == 1
-        with Listed(x):  # what is open around fleets, they share
+        with CachedEvents(x):  # what is open around fleets, they share
             for _ in range(PASSES):
                 list(nr.nn.fleet_run.fleet_logits(net, dies, x))
         assert lists() == 2
@@ -245,20 +247,20 @@ def test_worst_case_lists_its_samples_once(lists):
 
 
 def test_an_attack_step_asks_the_system_for_nothing(monkeypatch):
-    """After the first of 20 slopes, every large array of a pass is one that an earlier pass has used."""
+    """After the first of 20 gradients, every large array of a pass is one that an earlier pass has used."""
     asked, taken = [], []
 
-    class Counting(memory.Store):
+    class Counting(memory.BufferPool):
         def take(self, size):
             taken.append(size)
             asked.extend([size] * (size not in [one.nbytes for one in self.waiting()]))
             return super().take(size)
 
-    monkeypatch.setattr(memory, "_store", Counting())
+    monkeypatch.setattr(memory, "_pool", Counting())
     counts = []
-    slopes = attacking.gradient_of_sum
+    gradients = attacking.gradient_of_sum
     monkeypatch.setattr(
-        attacking, "gradient_of_sum", lambda *given: [slopes(*given), counts.append((len(asked), len(taken)))][0]
+        attacking, "gradient_of_sum", lambda *given: [gradients(*given), counts.append((len(asked), len(taken)))][0]
     )
     net, batch = network(dtype=torch.float32), (sparse(0, 25, 40, 12, dtype=torch.float32), torch.arange(25) % 3)
     assert memory.LEAST <= 4 * 25 * 40 * 40  # bytes of the hidden layer's spikes

@@ -1,17 +1,16 @@
-"""What the time loops take besides their input current."""
+"""The numbers of one layer that the time loops take besides its input."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from ..dynamics.resets import Dynamics
+from ..dynamics.resets import Dynamics
 
 SKINNY = 16
-"""Outputs up to which a product a number beats torch's matrix product, and looking for what is not 0."""
+"""Outputs up to which a dot product for each number is faster than torch's matrix product and than events."""
 
 
 class LifCoefficients(NamedTuple):
@@ -39,7 +38,7 @@ class Layer:
     """A layer at the parameters of one die.
 
     Attributes:
-        sources: what it hears, side by side along the columns of the weight: numbers of layers before it, −1 for x.
+        sources: its inputs, side by side along the columns of the weight: numbers of layers before it, −1 for x.
         weight: (n, n_in). bias: (n,) or None. recurrent: (n, n), row = target, or None.
         coefficients, dynamics: its step; without dynamics it does not spike, and its output is its membrane.
     """

@@ -1,0 +1,62 @@
+"""Loops over blocks of rows, on several threads, and sums over what each block added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .numba_loops import rows as row_loops
+from .runtime.memory import empty
+from .runtime.threads import run_parallel
+
+BLOCKS = 16
+SMALLEST = 2**15  # numbers a block computes, below which starting it takes longer
+PARTIAL_SUMS = 2**22  # the most numbers that blocks may add up apart from each other
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """The numbers of a tensor, contiguous."""
+    return tensor.detach().contiguous().numpy()
+
+
+def blocks_of(rows: int, size: int, partial: int = 0, group: int = 1) -> np.ndarray:
+    """Rows cut into blocks of whole groups: first row and end of each, (blocks, 2).
+
+    ``size`` numbers are computed in all, and each block adds up ``partial`` numbers of its own. The cut depends on
+    nothing but these, so results do not depend on the number of threads.
+    """
+    groups = -(-rows // group)
+    return _cut(rows, groups, group, max(1, min(BLOCKS, groups, size // SMALLEST, PARTIAL_SUMS // max(partial, 1))))
+
+
+@lru_cache(1024)
+def _cut(rows: int, groups: int, group: int, blocks: int) -> np.ndarray:
+    bounds = np.arange(blocks + 1, dtype=np.int64) * groups // blocks * group
+    return np.minimum(np.stack([bounds[:-1], bounds[1:]], 1), rows)
+
+
+def run_blocks(loop: Callable[..., bool], chips: int, blocks: np.ndarray, size: int, *rest: Any) -> None:
+    """A loop over all chips and blocks of rows; ``size`` numbers are computed in all."""
+    run_parallel(lambda team: loop(team, chips, blocks, *rest), chips * len(blocks), size)
+
+
+def room_for_sums(shape: Sequence[int], dtype: torch.dtype) -> np.ndarray:
+    """Room for the sums of each block, which the block clears itself: (chips, blocks, …)."""
+    return empty(shape, dtype).numpy()
+
+
+def total(sums: np.ndarray) -> Tensor:
+    """The sum over the second axis, that of the blocks."""
+    chips, n_blocks, *shape = sums.shape
+    if n_blocks == 1:
+        return torch.from_numpy(sums.reshape(chips, *shape))
+    out = empty((chips, *shape), torch.from_numpy(sums).dtype)
+    flat, whole = sums.reshape(chips, n_blocks, -1), out.numpy().reshape(chips, -1)
+    blocks = blocks_of(flat.shape[2], sums.size // max(chips, 1), group=row_loops.LINE)
+    run_blocks(row_loops.total_blocks, chips, blocks, sums.size, flat, whole)
+    return out
