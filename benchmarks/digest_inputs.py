@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 import snntorch
 import torch
-from neurorobust.sites import PerChip, PerCore, Surface
 from torch import Tensor, nn
 
 import chipmodels
 import neurorobust as nr
-from neurorobust import laws, quantization
-from neurorobust.chip import ChipModel, Fact, KindModel, Programmed
+from neurorobust.chip import ChipModel, KindModel, Programmed, SourcedValue, encodings, spreads, variability
+from neurorobust.chip.spatial import PerChip, PerCore, Surface
 from neurorobust.core.apply import apply
 from neurorobust.core.noise import Jitter, Membrane, Read, Source, SpikeLoss
 from neurorobust.core.placement import HOST, Placement
@@ -28,7 +27,7 @@ from neurorobust.nn.decoders import last_step, max_over_time, mean_over_time, pe
 from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
 
 DT = 1e-3
-PAIR = quantization.ConductancePair(1e-6, 25e-6, 1e-5)
+PAIR = encodings.ConductancePair(1e-6, 25e-6, 1e-5)
 
 RESETS: dict[str, Callable[..., resets.Reset]] = {
     "none": resets.NoReset,
@@ -167,8 +166,8 @@ def wrapped_network() -> nn.Module:
 def measurements() -> pd.DataFrame:
     """Measurements of fabricated dies of a made-up chip, without noise."""
     common = (Surface(0.3, "s", size=64), PerCore(0.15, "k"), PerChip(0.1, "c"))
-    law = laws.Turning(laws.LogNormal(laws.Power(0.15, 0.02, -0.3, 1.0)), 0.3, 0.02)
-    kinds = {"tau_mem": KindModel(law, Fact(0.15, "assumed", "made up"), common=common)}
+    law = variability.SettingDecorrelation(variability.LogNormal(spreads.PowerSpread(0.15, 0.02, -0.3, 1.0)), 0.3, 0.02)
+    kinds = {"tau_mem": KindModel(law, SourcedValue(0.15, "assumed", "made up"), shared=common)}
     chip = ChipModel("made up", "made up", kinds, grid=(8, 8))
     core, rows = torch.arange(2).repeat_interleave(64), []
     for die in chip.fabricate(range(3), 0):
@@ -181,44 +180,43 @@ def measurements() -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def all_codecs() -> dict[str, quantization.Codec]:
+def all_codecs() -> dict[str, encodings.Codec]:
     """Every codec by name."""
     return {
-        "uniform": quantization.Uniform(4, 0.1),
-        "uniform unsigned": quantization.Uniform(4, 0.1, signed=False, offset=-0.3),
-        "table": quantization.Table((0.3, -0.2, 0.0, 0.9, 0.5)),
-        "logarithmic": quantization.LogUniform(0.01, 3.0, 0.1),
-        "coarse-fine": quantization.CoarseFine((0.1, 0.5, 2.0), 16),
-        "multiplicity": quantization.Multiplicity(0.2, 0.3, 6),
-        "signed pair": quantization.SignedPair(4, 0.1),
-        "pair levels": quantization.PairLevels(PAIR, 9),
-        "bit shift": quantization.BitShift(1e-3, 7),
-        "masks": quantization.MaskCodebook((0.1, 0.25, 0.5)),
-        "fitted masks": quantization.fit_masks(draw(1, 60), 4),
-        "fitted masks, more starts": quantization.fit_masks(draw(1, 60), 3, starts=4),
+        "uniform": encodings.Uniform(4, 0.1),
+        "uniform unsigned": encodings.Uniform(4, 0.1, signed=False, offset=-0.3),
+        "table": encodings.LevelTable((0.3, -0.2, 0.0, 0.9, 0.5)),
+        "logarithmic": encodings.LogUniform(0.01, 3.0, 0.1),
+        "coarse-fine": encodings.CoarseFine((0.1, 0.5, 2.0), 16),
+        "multiplicity": encodings.Multiplicity(0.2, 0.3, 6),
+        "signed pair": encodings.SignedPair(4, 0.1),
+        "bit shift": encodings.BitShift(1e-3, 7),
+        "masks": encodings.MaskCodebook((0.1, 0.25, 0.5)),
+        "fitted masks": encodings.fit_masks(draw(1, 60), 4),
+        "fitted masks, more starts": encodings.fit_masks(draw(1, 60), 3, starts=4),
     }
 
 
-def all_laws() -> dict[str, tuple[str, laws.Law]]:
+def all_laws() -> dict[str, tuple[str, variability.Law]]:
     """Every law by name, each with a kind it can be of."""
-    spreads = {
-        "power": laws.Power(0.2, 0.01, -0.3, 1.0),
-        "polynomial": laws.Polynomial((0.05, 0.2, -0.1), 2.0),
-        "table": laws.Table(((0.01, 0.3), (0.1, 0.2), (1.0, 0.1))),
+    by_name = {
+        "power": spreads.PowerSpread(0.2, 0.01, -0.3, 1.0),
+        "polynomial": spreads.PolynomialSpread((0.05, 0.2, -0.1), 2.0),
+        "table": spreads.SpreadTable(((0.01, 0.3), (0.1, 0.2), (1.0, 0.1))),
     }
     return {
-        "exact": ("weight", laws.Exact()),
-        "normal": ("weight", laws.Normal(0.2)),
-        "lognormal": ("tau_mem", laws.LogNormal(0.2)),
-        "lognormal from cv": ("weight", laws.LogNormal.from_cv(0.3)),
-        "gamma": ("tau_mem", laws.Gamma(0.3)),
-        "empirical": ("tau_mem", laws.Empirical((0.8, 0.9, 1.05, 1.1, 1.4))),
-        "offset": ("weight", laws.Offset(0.1)),
-        "offset, absolute": ("v_leak", laws.Offset(0.01)),
-        "clipped": ("weight", laws.Clipped(laws.Normal(0.8))),
-        "truncated": ("tau_mem", laws.Truncated(laws.LogNormal(0.3), 1.5)),
-        "outliers": ("tau_mem", laws.Outliers(laws.LogNormal(0.2), 0.1, 2.0, 5.0)),
-        "setting": ("tau_mem", laws.Turning(laws.LogNormal(0.2), 0.3, 0.02)),
-        **{f"lognormal, {name}": ("tau_mem", laws.LogNormal(spread)) for name, spread in spreads.items()},
-        **{f"cv, {name}": ("weight", laws.LogNormal.from_cv(spread)) for name, spread in spreads.items()},
+        "exact": ("weight", variability.Exact()),
+        "normal": ("weight", variability.Normal(0.2)),
+        "lognormal": ("tau_mem", variability.LogNormal(0.2)),
+        "lognormal from cv": ("weight", variability.LogNormal.from_cv(0.3)),
+        "gamma": ("tau_mem", variability.Gamma(0.3)),
+        "empirical": ("tau_mem", variability.Empirical((0.8, 0.9, 1.05, 1.1, 1.4))),
+        "offset": ("weight", variability.Offset(0.1)),
+        "offset, absolute": ("v_leak", variability.Offset(0.01)),
+        "clipped": ("weight", variability.Clipped(variability.Normal(0.8))),
+        "truncated": ("tau_mem", variability.Truncated(variability.LogNormal(0.3), 1.5)),
+        "outliers": ("tau_mem", variability.Outliers(variability.LogNormal(0.2), 0.1, 2.0, 5.0)),
+        "setting": ("tau_mem", variability.SettingDecorrelation(variability.LogNormal(0.2), 0.3, 0.02)),
+        **{f"lognormal, {name}": ("tau_mem", variability.LogNormal(spread)) for name, spread in by_name.items()},
+        **{f"cv, {name}": ("weight", variability.LogNormal.from_cv(spread)) for name, spread in by_name.items()},
     }

@@ -35,9 +35,6 @@ import numpy as np
 import pandas as pd
 import snntorch
 import torch
-from neurorobust.chip.fitting import estimate
-from neurorobust.defects import Clustered, Scattered
-from neurorobust.train.fit import fit
 from torch import Tensor, nn
 
 import chipmodels
@@ -64,20 +61,24 @@ from benchmarks.digest_inputs import (
     spikes,
     wrapped_network,
 )
-from neurorobust import evaluation, kernels, quantization
-from neurorobust.attacks import APGD, PGA, SPSA, Attack, L2Ball, RandomSearch, Suite, WhitenedBall, objectives, strong
-from neurorobust.chip import BadSynapses, Chip, ChipModel, DeadNeurons, Programmed, StuckDevices
+from neurorobust import evaluation, kernels
+from neurorobust.attacks import APGD, PGA, SPSA, Attack, L2Ball, RandomSearch, Suite, WhitenedBall, objectives, thorough
+from neurorobust.chip import BadSynapses, ChipModel, DeadNeurons, Die, Programmed, StuckDevices, encodings
+from neurorobust.chip.defects import Clustered, Scattered
+from neurorobust.chip.variability import Reading
 from neurorobust.core.apply import apply
 from neurorobust.core.placement import Placement
 from neurorobust.core.run import nominal, run
 from neurorobust.data import Data
 from neurorobust.dynamics import resets
 from neurorobust.dynamics.surrogate import FastSigmoid, Triangle
+from neurorobust.fitting import analyze
 from neurorobust.io import zoo
 from neurorobust.nn.connections import AvgPool2d, Chain, Conv1d, Conv2d, Delayed, Linear, SumPool2d
 from neurorobust.nn.fleet_run import fleet_logits
 from neurorobust.nn.network import placement_of
 from neurorobust.nn.neurons import AdaptiveLif, CubaLif, Lif
+from neurorobust.train.loop import fit
 from neurorobust.train.methods import SCHEDULE, method
 
 FILE = Path(__file__).parent / "results" / "digests.json"
@@ -169,13 +170,13 @@ def _die(chip: ChipModel, programmed: Programmed) -> Found:
         die = chip.fabricate([serial], seed)[0]
         where = f"seed {seed}/serial {serial}"
         if (seed, serial) == (0, 3):
-            for parameter, value in die.deviations(programmed).items():
+            for parameter, value in die.deviate(die.draws(programmed), programmed).items():
                 yield f"{where}/deviations/{parameter}", value
         else:
-            yield f"{where}/deviations", die.deviations(programmed)
+            yield f"{where}/deviations", die.deviate(die.draws(programmed), programmed)
         yield f"{where}/normals", die.draws(programmed)
     for occasion in (0, 1):
-        yield f"read/occasion {occasion}", die.read(programmed, occasion)
+        yield f"read/occasion {occasion}", die.deviations(programmed, occasion)
     for time_ in ("2 days", "30 days"):
         yield f"drift/{time_}", refusable(_aged, chip, programmed, time_)
     for name, defect in {
@@ -193,10 +194,10 @@ def _die(chip: ChipModel, programmed: Programmed) -> Found:
 
 
 def _aged(chip: ChipModel, programmed: Programmed, time_: str) -> Any:
-    return chip.at(time_).fabricate([3], 0)[0].read(programmed)
+    return chip.at(time_).fabricate([3], 0)[0].deviations(programmed)
 
 
-def _broken(die: Chip, programmed: Programmed) -> Any:
+def _broken(die: Die, programmed: Programmed) -> Any:
     return [die.broken(programmed), die.deviations(programmed)]
 
 
@@ -209,7 +210,7 @@ def codecs() -> Found:
     """Codes, values, rounding and loss of every codec."""
     found = all_codecs()
     for name, codec in found.items():
-        held = quantization.Saturating(codec)
+        held = encodings.Saturating(codec)
         for dtype in (torch.float32, torch.float64):
             values = draw(7, 40, dtype=dtype)
             if name == "logarithmic":
@@ -223,7 +224,7 @@ def codecs() -> Found:
             lost = held.error(values)
             numbers = [lost.count, lost.rms_relative, lost.largest, lost.became_zero, lost.out_of_range]
             yield f"codec/{name}/{str(dtype)[6:]}", [codes, held.decode(codes), rounded, leaf.grad, numbers]
-    yield "codec/fitted masks/currents", list(quantization.fit_masks(draw(1, 60), 4).currents)
+    yield "codec/fitted masks/currents", list(encodings.fit_masks(draw(1, 60), 4).currents)
     yield "codec/conductance pair", list(PAIR.split(draw(7, 40)))
 
 
@@ -234,9 +235,10 @@ def variability() -> Found:
             value = draw(9, 50, dtype=dtype)
             value = value if kind in ("weight", "v_leak") else value.exp() * 0.02
             leaf = draw(10, 50, dtype=dtype).requires_grad_()
-            delta = law.deviate(kind, leaf, value)
+            delta = law.of_first_normal.deviate(kind, (leaf,), value)
             gradient = torch.autograd.grad(delta.sum(), leaf)[0] if delta.requires_grad else None
-            more = law.aged(kind, (leaf.detach(), draw(11, 50, dtype=dtype)), value, 3600.0)
+            normals = (leaf.detach(), draw(11, 50, dtype=dtype))[: 1 + law.n_extra_normals]
+            more = law.deviate(kind, normals, value, Reading(3600.0))
             yield f"law/{name}/{str(dtype)[6:]}", [delta, gradient, more]
 
 
@@ -312,7 +314,7 @@ def interop() -> Found:
         (logits * draw(12, *logits.shape, dtype=logits.dtype)).sum().backward()
         yield f"interop/{name}/logits", logits
         yield f"interop/{name}/gradients", {key: value.grad for key, value in leaf.items()}
-        yield f"interop/{name}/dies", nr.evaluate(network, data, nr.mismatch(0.2), n_chips=3, seed=1).score
+        yield f"interop/{name}/dies", nr.evaluate(network, data, nr.mismatch(0.2), n_dies=3, seed=1).score
         yield from _worst(f"interop/{name}/worst", nr.worst_case(network, data, nr.Ball.uniform(0.2), PGA(4), seed=1))
 
 
@@ -327,12 +329,12 @@ def trained() -> Found:
         with kernels.using("reference"):
             yield f"zoo/ecg/{word}/logits/reference", run(network, nominal(network), data.x)
         for name, chip in (("dynapse2", chipmodels.load("dynapse2")), ("mismatch", nr.mismatch(0.3))):
-            result = nr.evaluate(network, data, chip, n_chips=3, seed=1)
+            result = nr.evaluate(network, data, chip, n_dies=3, seed=1)
             numbers = [result.score, result.accuracy, result.recall, result.nominal, result.programmed]
             yield f"zoo/ecg/{word}/{name}/scores", numbers
             programmed = chip.program(nominal(network), placement_of(network))
             moved = [
-                apply(programmed.params, die.read(programmed), programmed.placement)
+                apply(programmed.params, die.deviations(programmed), programmed.placement)
                 for die in chip.fabricate(range(3), 1)
             ]
             yield f"zoo/ecg/{word}/{name}/logits", list(fleet_logits(network, moved, data.x))
@@ -345,7 +347,7 @@ def noises() -> Found:
     params = nominal(network)
     for name, source in NOISES.items():
         chip = nr.mismatch(0.1).with_noise(source)
-        result = nr.evaluate(network, data, chip, n_chips=2, seed=1)
+        result = nr.evaluate(network, data, chip, n_dies=2, seed=1)
         yield f"noise/{name}/scores", [result.score, result.recall]
         programmed = chip.program(params, placement_of(network))
         logits = evaluation.noisy.noisy_logits(
@@ -405,7 +407,7 @@ def worst_dies() -> Found:
         "spsa": SPSA(4, 2),
         "random search": RandomSearch(5),
         "suite": Suite(((PGA(3), 2), (RandomSearch(3), 1), (APGD(4, 0.5), 1))),
-        "strong": strong(4, 2),
+        "strong": thorough(4, 2),
     }
     for name, attack in attacks.items():
         found = nr.worst_case(network, data, ball, attack, restarts=2, seed=3)
@@ -413,7 +415,7 @@ def worst_dies() -> Found:
     with kernels.using("reference"):
         yield from _worst("worst/attack/pga/reference", nr.worst_case(network, data, ball, PGA(5), seed=3))
     for name in sorted(set(objectives.OBJECTIVES) - {"mse", "l2"}):
-        found = nr.worst_case(network, data, ball, PGA(3, divergence=name), seed=3)
+        found = nr.worst_case(network, data, ball, PGA(3, objective=name), seed=3)
         yield from _worst(f"worst/objective/{name}", found)
     chip = chipmodels.load("dynapse2")
     programmed = chip.program(nominal(network), placement_of(network))
@@ -432,14 +434,14 @@ def worst_dies() -> Found:
     with torch.no_grad():
         other.get_parameter("hidden.input.weight").mul_(1.1)
     yield from _worst("worst/transfer", nr.transfer(other, data, ball, [first.deviations]))
-    yield from _worst("worst/frozen", evaluation.frozen_worst_case(network, data, ball, seed=3))
+    yield from _worst("worst/frozen", evaluation.strong_worst_case(network, data, ball, seed=3))
     yield from _worst("worst/random", evaluation.random_search(network, data, ball, passes=6, seed=3))
     task = beats()
     small = small_network(task)
     few = task.test.first(40)
     yield from _worst("worst/ecg/pga", nr.worst_case(small, few, ball, PGA(5), seed=3))
     robust, _ = zoo.load(f"ecg/{METHODS['adversarial']}")
-    yield from _worst("worst/ecg/zoo", nr.worst_case(robust, few, ball, strong(3, 2), seed=3))
+    yield from _worst("worst/ecg/zoo", nr.worst_case(robust, few, ball, thorough(3, 2), seed=3))
 
 
 def bounds() -> Found:
@@ -460,7 +462,7 @@ def studies() -> Found:
     found = evaluation.sensitivity(network, data, n_dies=3, seed=1, attack=PGA(3))
     yield "sensitivity/gradients", found.gradients
     yield "sensitivity/numbers", [found.nominal, found.loss]
-    yield "sensitivity/parts", {"/".join(part.names): [part.random, part.attacked] for part in found.parts}
+    yield "sensitivity/parts", {"/".join(part.names): [part.random, part.attacked] for part in found.groups}
     curves = evaluation.landscape(network, data, points=5, directions=2, seed=1)
     numbers = [curves.a, curves.loss, curves.score, curves.adversarial_loss, curves.adversarial_score]
     yield "landscape", [*numbers, curves.nominal_loss, curves.nominal_score]
@@ -481,7 +483,7 @@ def fitting() -> Found:
     """A chip model fitted to measurements, and a twin."""
     table = measurements()
     yield "fitting/table", table["value"].to_numpy()
-    found = estimate(table, grid=(8, 8)).kinds["tau_mem"].estimates
+    found = analyze(table, grid=(8, 8)).kinds["tau_mem"].estimates
     yield "fitting/estimates", [[each.value, each.low, each.high] for each in found.values()]
     chip = chipmodels.fit(table, grid=(8, 8))
     values = {"die.tau_mem": torch.full((128,), 0.02, dtype=torch.float64)}
