@@ -49,8 +49,8 @@ def module_bounds(network: Wrapped, box: Box, x: Tensor, y: Tensor, *, tight: bo
     Args:
         tight: bound logit[y] − logit[k] as one product with the inputs of the last layer, which both logits share.
     """
-    if network._decode is not None:
-        raise TypeError(f"decode: {network._decode!r} has no bounds; expected a module that gives logits itself.")
+    if network.decode is not None:
+        raise TypeError(f"decode: {network.decode!r} has no bounds; expected a module that gives logits itself.")
     layers = chain(network.get_submodule("_module"))
     unit = unit_of(dict(network.named_parameters())) + 8 * FLOAT64_ROUNDOFF
     owner = {slot: name for name, slots in network.slots.items() for slot in slots}

@@ -64,7 +64,7 @@ class SnnTorchNetwork(nn.Module):
         for argument, function in (("decode", decode), ("prepare", prepare)):
             if not callable(function):
                 raise TypeError(f"{argument}: got {function!r}; expected a function; see nr.interop.decode.")
-        self.original, self._decode, self._prepare = _Original(net), decode, prepare
+        self.original, self.decode, self._prepare = _Original(net), decode, prepare
         inner, originals = prepared(net), neurons_of(net)
         dtype = next(net.parameters()).dtype
         numbers = {name: to_si(neuron, dt, dtype) for name, neuron in originals.items()}
@@ -99,7 +99,7 @@ class SnnTorchNetwork(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Samples (B, T, …), batch first → logits (B, n_classes) and the spikes (T, B, …) of every neuron."""
         output, spikes = self._run(x)
-        return logits_of(output, self._decode, len(x)), spikes
+        return logits_of(output, self.decode, len(x)), spikes
 
     def _run(self, x: Tensor) -> tuple[Output, dict[str, Tensor]]:
         """The output of the user's network, and the spikes of every neuron."""

@@ -44,7 +44,7 @@ class Wrapped(nn.Module):
         for name, parameter in module.named_parameters():
             adopt(self, named(name, kinds[name]), parameter)
             self.slots[named(name, kinds[name])] = tuple(f"_module.{slot}" for slot in slots_of(module, parameter))
-        self._decode = decode
+        self.decode = decode
         self.repeats = False  # not checked yet, see check_repeats
         self.add_module("_module", module)
         self.training = module.training
@@ -59,7 +59,7 @@ class Wrapped(nn.Module):
                 "module: changes its input in place, so the next pass gets another input; set inplace=False in its "
                 "first layer, or begin its forward with x = x.clone()."
             )
-        return logits_of(output, self._decode, len(x)), {}
+        return logits_of(output, self.decode, len(x)), {}
 
 
 def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Decode | None = None) -> Wrapped:
