@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from dataclasses import replace
@@ -13,7 +14,7 @@ import torch
 from torch.nn import functional
 
 import neurorobust as nr
-from benchmarks.speed import floor, machine, measuring, ours, peers, profile, program, regression, scaling, tool
+from benchmarks.speed import choice, floor, machine, measuring, ours, peers, profile, program, regression, scaling, tool
 from benchmarks.speed.measuring import Sample
 from benchmarks.speed.peers import torch_loop
 from benchmarks.speed.workloads import FLEET, SPREAD, WORKLOADS
@@ -35,10 +36,11 @@ def test_ours_is_the_loop_written_by_hand(name):
         functional.cross_entropy(output, work.y).backward()
     reached = dict(theirs.named_parameters())
     for key, parameter in mine.named_parameters():
-        slope = reached[key.replace(".", "_")].grad
-        assert (parameter.grad is None) == (slope is None) == (name == "W1" and not key.endswith("weight"))
-        if slope is not None:
-            assert slope.abs().max() > 0 and (parameter.grad - slope).abs().max() <= 1e-10 * slope.abs().max()
+        gradient = reached[key.replace(".", "_")].grad
+        assert (parameter.grad is None) == (gradient is None) == (name == "W1" and not key.endswith("weight"))
+        if gradient is not None:
+            assert gradient.abs().max() > 0
+            assert (parameter.grad - gradient).abs().max() <= 1e-10 * gradient.abs().max()
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -55,7 +57,7 @@ def test_a_peer_computes_what_ours_does(peer, name):
         if peer == "rockpool-jax" and name == "W3":
             pytest.skip("its adversarial loss takes a minute to compile")
         try:
-            run = work.job(there, work)
+            run = there.prepare(work)
         except tool.CannotError as error:
             assert "\n" not in str(error)
             return
@@ -266,6 +268,41 @@ def test_unknown_peers_are_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         program.main(["--against", "snntorhc"])
     assert "Did you mean 'snntorch'?" in capsys.readouterr().err
+
+
+def documented():
+    """The commands of docs/benchmarks.md, as words after ``python -m benchmarks``."""
+    text = (machine.ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    return [words.split() for words in re.findall(r"^    python -m benchmarks\b([^#\n]*)", text, re.MULTILINE)]
+
+
+@pytest.fixture
+def all_small(faked, monkeypatch):
+    """Every view on numbers that take no time; torch's number of threads is put back."""
+    for name, value in {"RATES": (0.0, 0.5), "SIZES": ((6, 20),), "NEURONS": (8,), "STEPS": 4, "BATCH": 3}.items():
+        monkeypatch.setattr(choice, name, value)
+    monkeypatch.setattr(scaling, "CHIPS", 6)
+    monkeypatch.setattr(scaling, "FACTORS", (1, 2))
+    copy, add = floor._copy, floor._add_rows
+    monkeypatch.setattr(floor, "_copy", lambda: copy(2**12))
+    monkeypatch.setattr(floor, "_add_rows", lambda n: add(n, 2, 8))
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_every_documented_command_runs(all_small, capsys):
+    """The commands of the page, in its order, and every view as JSON; the page names every option but ``--runs``."""
+    commands = documented()
+    options = {name for action in program.arguments()._actions for name in action.option_strings if name != "-h"}
+    used = {word for words in commands for word in words if word.startswith("--")}
+    assert options - used == {"--help", "--runs", "--threads"}
+    for words in commands:
+        assert program.main([*words, "--runs", "1"]) == 0, words
+        assert capsys.readouterr().out or "--json" in words
+    for view in (["--profile", "W2"], ["--scaling"], ["--choice"], ["--floor"]):
+        assert program.main([*view, "--runs", "1", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)
 
 
 # ---- views

@@ -13,7 +13,7 @@ import torch
 from neurorobust import kernels
 from neurorobust.dynamics.resets import Dynamics, Subtract
 from neurorobust.dynamics.surrogate import Triangle
-from neurorobust.kernels import compiled
+from neurorobust.kernels import operators
 
 from .measuring import timed
 
@@ -46,13 +46,13 @@ class Choice:
 
 @contextmanager
 def _always(events: bool) -> Iterator[None]:
-    """The one way whatever the rate; what the engine asks is replaced for a while."""
-    asked: Any = compiled._sparse
-    compiled._sparse = lambda x, n_out: events  # type: ignore[assignment]
+    """The one way whatever the rate; the engine's own choice is replaced for a while."""
+    asked: Any = operators.gathers
+    operators.gathers = lambda *_: events
     try:
         yield
     finally:
-        compiled._sparse = asked
+        operators.gathers = asked
 
 
 def choices(runs: int) -> list[Choice]:

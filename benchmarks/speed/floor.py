@@ -59,7 +59,7 @@ def floor(runs: int = 7) -> Floor:
     state_bytes, row_additions, backward_additions = counts(work)
     copy, n_bytes = _copy()
     add, n_additions = _add_rows(work.sizes[1])
-    step = work.job(ours.tool, work).step
+    step = ours.tool.prepare(work).step
     step()
     times = np.array([[_seconds(copy), _seconds(add), timed(step).seconds] for _ in range(runs)])
     return Floor(

@@ -135,7 +135,7 @@ def serve(pipe: Connection, name: str, work: Workload, threads: int) -> None:
 
         torch.set_num_threads(threads)
         tool = peers.load(name)
-        run = work.job(tool, work)
+        run = tool.prepare(work)
         with torch.no_grad():
             pipe.send((None, tool.reset, run.logits().numpy()))
         run.step()  # compiles

@@ -66,10 +66,6 @@ class Ours(Tool):
     def __init__(self, kind: nr.nn.Reset | None = None):
         self.kind = kind
 
-    def prepare(self, work: Workload) -> Run:
-        """The workload's job."""
-        return work.job(self, work)
-
     def training_step(self, work: Workload) -> Run:
         net = network(work, self.kind)
 

@@ -15,7 +15,7 @@ def operators(work: Workload, steps: int = 5) -> list[tuple[str, float, float, i
 
     Times of an operator's threads are not added up: it is what the calling thread waits for.
     """
-    run = work.job(tool, work)
+    run = tool.prepare(work)
     for _ in range(2):
         run.step()
     with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler:

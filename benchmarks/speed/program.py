@@ -169,10 +169,11 @@ def show_choice(runs: int, as_json: bool) -> int:
 
     found, layers = choices(runs), recurrents(runs)
     if as_json:
-        both = {"input": found, "recurrent": layers}
-        print(
-            json.dumps({name: [{**asdict(c), "excess": c.excess} for c in entries] for name, entries in both.items()})
-        )
+        report = {
+            "input": [{**asdict(c), "excess": c.excess} for c in found],
+            "recurrent": [{**asdict(r), "excess": r.excess} for r in layers],
+        }
+        print(json.dumps(report))
         return 0
     headings = ("n_in × n_out", "rate", "events, ms", "product, ms", "chosen, ms", "over the better")
     rows = (
@@ -180,10 +181,11 @@ def show_choice(runs: int, as_json: bool) -> int:
         for c in found
     )
     out.print(table.plain("x weightᵀ, forward and backward", headings, rows))
-    headings = ("neurons", "rate", "ours, ms", "with a product a step, ms", "ours over it")
-    rows = ((c.n, c.rate, c.ours_ms, c.product_ms, f"{c.excess:.2f}") for c in layers)
-    out.print(table.plain("recurrent neurons, forward", headings, rows))
-    out.print(f"largest over the better: {max(c.excess for c in (*found, *layers)):.2f}", highlight=False)
+    of_layers = ("neurons", "rate", "ours, ms", "with a product per step, ms", "ours over it")
+    layer_rows = ((r.n, r.rate, r.ours_ms, r.product_ms, f"{r.excess:.2f}") for r in layers)
+    out.print(table.plain("recurrent neurons, forward", of_layers, layer_rows))
+    largest = max([*(c.excess for c in found), *(r.excess for r in layers)])
+    out.print(f"largest over the better: {largest:.2f}", highlight=False)
     return 0
 
 

@@ -28,7 +28,7 @@ class Growth:
 
 
 def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
-    """The slope of log time over log size, least squares."""
+    """The exponent: the gradient of log time over log size, least squares."""
     return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
 
 
@@ -58,7 +58,7 @@ def _median(step: Callable[[], object], runs: int) -> float:
 
 
 def _step(work: Workload) -> Callable[[], object]:
-    return work.job(ours.tool, work).step
+    return ours.tool.prepare(work).step
 
 
 def _fleet(work: Workload, chips: int) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""What a tool has to offer: one small class a library."""
+"""The interface of a tool: one small class per library."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ class Tool(ABC):
     """
 
     reset: str
+
+    def prepare(self, work: Workload) -> Run:
+        """The workload's job."""
+        jobs = {"training_step": self.training_step, "adversarial_step": self.adversarial_step, "fleet": self.fleet}
+        return jobs[work.job](work)
 
     @abstractmethod
     def training_step(self, work: Workload) -> Run:
@@ -117,10 +122,10 @@ def adversarial_loss(logits: Callable[[Params], Tensor], params: Params, y: Tens
     for _ in range(ATTACK_STEPS):
         leaves = {name: value.requires_grad_() for name, value in delta.items()}
         loss = _divergence(logits(_moved(constant, leaves)), target)
-        slopes = torch.autograd.grad(loss, list(leaves.values()))
+        gradients = torch.autograd.grad(loss, list(leaves.values()))
         delta = {
-            name: (value.detach() + RADIUS / ATTACK_STEPS * slope.sign()).clamp(-RADIUS, RADIUS)
-            for (name, value), slope in zip(leaves.items(), slopes)
+            name: (value.detach() + RADIUS / ATTACK_STEPS * gradient.sign()).clamp(-RADIUS, RADIUS)
+            for (name, value), gradient in zip(leaves.items(), gradients)
         }
     robust = _divergence(logits(_moved(params, delta)), clean.log_softmax(-1))
     return functional.cross_entropy(clean, y) + BETA * robust

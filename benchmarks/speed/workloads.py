@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from .tool import Run, Tool
 
 Params = dict[str, Tensor]
 
@@ -21,34 +18,19 @@ ATTACK_STEPS, RADIUS, BETA = 10, 0.1, 0.5  # W3: the paper's loss
 SPREAD = 0.2  # W4: every weight, time constant and threshold × (1 + SPREAD · N(0, 1))
 
 
-class Job(Protocol):
-    """What is timed: asks a tool for it."""
-
-    def __call__(self, tool: Tool, work: Workload) -> Run: ...
-
-
-def training_step(tool: Tool, work: Workload) -> Run:
-    return tool.training_step(work)
-
-
-def adversarial_step(tool: Tool, work: Workload) -> Run:
-    return tool.adversarial_step(work)
-
-
-def fleet(tool: Tool, work: Workload) -> Run:
-    return tool.fleet(work)
+Job = Literal["training_step", "adversarial_step", "fleet"]
 
 
 @dataclass(frozen=True)
 class Workload:
     """One network, one batch and what is done with them.
 
-    Two layers. With ``recurrent``, hidden LIF neurons hear each other, each has a time constant and a threshold of its
-    own that are trained, and the read-out is a leaky integrator. Without, both layers are LIF, their numbers are shared
+    Two layers. With ``recurrent``, hidden LIF neurons are connected to each other, each has a time constant and a
+    threshold of its own that are trained, and the read-out is a leaky integrator. Without, both layers are LIF, their numbers are shared
     by the layer and constant, and only weights are trained. The logits are the read-out's mean over time.
 
     Attributes:
-        job: what is timed. about: the same in words.
+        job: what is timed, by the name of a method of :class:`.tool.Tool`. about: the same in words.
         sizes: n_in, n_hidden, n_out.
         steps, batch: T and B.
         recurrent: which of the two networks.
@@ -113,7 +95,7 @@ class Workload:
 
 
 FEED_FORWARD = Workload(
-    job=training_step,
+    job="training_step",
     about="training step, feed-forward 784-256-10 LIF, T 100, batch 128",
     sizes=(784, 256, 10),
     steps=100,
@@ -122,7 +104,7 @@ FEED_FORWARD = Workload(
     gains=(45.0, 0.0, 30.0),
 )
 RECURRENT = Workload(
-    job=training_step,
+    job="training_step",
     about="training step, recurrent 64-256-10, T 200, batch 100",
     sizes=(64, 256, 10),
     steps=200,
@@ -130,7 +112,7 @@ RECURRENT = Workload(
     recurrent=True,
     gains=(40.0, 15.0, 10.0),
 )
-ADVERSARIAL = replace(RECURRENT, job=adversarial_step, about="W2 adversarial: 10 attack steps on every parameter")
-FLEET = replace(RECURRENT, job=fleet, about="W2's network on 64 chips, logits of 100 samples, no gradient")
+ADVERSARIAL = replace(RECURRENT, job="adversarial_step", about="W2 adversarial: 10 attack steps on every parameter")
+FLEET = replace(RECURRENT, job="fleet", about="W2's network on 64 chips, logits of 100 samples, no gradient")
 
 WORKLOADS = {"W1": FEED_FORWARD, "W2": RECURRENT, "W3": ADVERSARIAL, "W4": FLEET}

@@ -70,7 +70,7 @@ def _over_chips(n_tensors: int, full: Sequence[int] = ()) -> Callable[[Function]
     return decorate
 
 
-def _backward_of(operator: Callable[..., Any], n_tensors: int, full: Sequence[int]) -> Function:
+def _backward_of(operator: torch._ops.OpOverload, n_tensors: int, full: Sequence[int]) -> Function:
     """The Function of a backward operator, which has no derivative of its own; see :func:`_over_chips`."""
 
     class Backward(torch.autograd.Function):
@@ -88,6 +88,10 @@ def _backward_of(operator: Callable[..., Any], n_tensors: int, full: Sequence[in
                 "the compiled loops have no second derivative; set NEUROROBUST_KERNEL=reference, which has one."
             )
 
+    # torch.compile counts the parameters of forward to see whether it takes a context.
+    names = [argument.name for argument in operator._schema.arguments]
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    Backward.forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return _over_chips(n_tensors, full)(Backward)
 
 

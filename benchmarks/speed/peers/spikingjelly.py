@@ -32,7 +32,7 @@ class FeedForward(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Single-step mode for the layer that hears itself."""
+    """Single-step mode for the recurrent layer."""
 
     def __init__(self, work: Workload):
         super().__init__()

@@ -13,7 +13,7 @@ from ..workloads import DT, Workload
 
 
 class Spike(torch.autograd.Function):
-    """A step whose slope is the paper's triangle, 0.3 · max(0, 1 − abs(u))."""
+    """A step whose surrogate derivative is the paper's triangle, 0.3 · max(0, 1 − abs(u))."""
 
     @staticmethod
     def forward(u: Tensor) -> Tensor:

@@ -7,21 +7,40 @@ A layer's coefficients are (9, n); v is the membrane above v_leak::
     v[t] = alpha v′ + gain s[t] − z[t−1] (reset_amount + adaptation b[t])     v′ = v[t−1], or reset_value after a spike
     z[t] = 1 if v[t] > threshold + adaptation b[t] and the refractory steps are over
 
-Each row goes by itself, and a spike adds a row of the recurrent matrix.
+Each row goes by itself, and a spike adds a row of the recurrent matrix. Where more than half of the neurons spike, the
+rows of the silent ones are taken from the sum of all rows, if no row stands out.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy import ndarray
 
 from .intrinsics import parallel_for
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 from .records import RowEvents, Traces
-from .rows import add_events, add_rows, cleared, copy, positions
+from .rows import add_1, add_events, add_rows, clear, cleared, copy, positions
 
 # The rows of the coefficients.
 ALPHA, GAIN, SYN, THRESHOLD, SURROGATE_SCALE, RESET_AMOUNT, RESET_VALUE, RHO, ADAPTATION = range(9)
 COEFFICIENTS = 9
+OUTLIER = 64  # times the mean size of a neuron's other recurrent weights: if one is larger, no sum is taken apart
+
+
+class SpikeRows(NamedTuple):
+    """Room to add the rows of the recurrent matrix for all spikes of a step.
+
+    Attributes:
+        places: neurons that spike, or that do not. total, spare: the sum of all rows, and room for a row.
+        state: (1,), whether the sum has not been worked out (0), may be used (1) or not (2).
+    """
+
+    places: ndarray
+    total: ndarray
+    spare: ndarray
+    state: ndarray
 
 
 @njit_noalias
@@ -88,12 +107,82 @@ def step(drive, before, after, countdown, state, own, refractory, has_refractory
         suppress(after, countdown, refractory)
 
 
+@njit_noalias
+def invert(out, z):
+    """out = 1 where z is 0, and 0 where it is 1."""
+    one = z.dtype.type(1)
+    for i in range(out.shape[0]):
+        out[i] = one - z[i]
+
+
+@njit_noalias
+def add_difference(out, a, b):
+    """out += a − b."""
+    for i in range(out.shape[0]):
+        out[i] += a[i] - b[i]
+
+
+@njit_noalias
+def add_sizes(total, largest, row):
+    """total += abs(row), and the largest so far."""
+    for i in range(row.shape[0]):
+        size = abs(row[i])
+        total[i] += size
+        largest[i] = size if size > largest[i] else largest[i]
+
+
+@njit_no_nrt
+def sum_all_rows(rows, total, largest):
+    """The sum of all rows; returns whether those of a few may be taken from it: all are finite, and none is so much
+    larger than the others that they would drown in it. ``largest`` is room for a row."""
+    n = rows.shape[0]
+    others, limit = rows.dtype.type(n - 1), rows.dtype.type(OUTLIER)
+    clear(total)
+    clear(largest)
+    for j in range(n):
+        add_sizes(total, largest, rows[j])
+    fits = True
+    for i in range(n):
+        fits &= largest[i] * others <= limit * (total[i] - largest[i])  # false of what is not finite
+    clear(total)
+    for j in range(n):
+        add_1(total, rows[j])
+    return fits
+
+
+@njit_no_nrt
+def list_spikes(z, rows, space):
+    """List where z spikes or, if more than half of it does, where it does not; return how many, and whether it is so.
+    The sum of all rows is worked out when it is first needed."""
+    count = positions(z, space.places)
+    if 2 * count <= z.shape[0]:
+        return count, False
+    if space.state[0] == 0:
+        space.state[0] = 1 if sum_all_rows(rows, space.total, space.spare) else 2
+    if space.state[0] == 2:
+        return count, False
+    invert(space.spare, z)
+    return positions(space.spare, space.places), True
+
+
+@njit_no_nrt
+def add_spikes(out, rows, z, space):
+    """out += the rows of all spikes."""
+    count, silent = list_spikes(z, rows, space)
+    if silent:
+        clear(space.spare)
+        add_rows(space.spare, rows, space.places, count)
+        add_difference(out, space.total, space.spare)
+    else:
+        add_rows(out, rows, space.places, count)
+
+
 @njit_no_nrt
 def lif_forward_row(current, inputs, recurrent, own, refractory, rules, traces, scratch):
     """A row through time; ``recurrent`` has row = source. ``inputs`` are x (steps, n_in), the lists of its events, the
     number of its first row in them, weight and bias; without x, ``current`` is what arrives."""
     x, lists, first, weight, bias = inputs
-    real, at_rest, countdown, places, spare, has_refractory = scratch
+    real, at_rest, countdown, spike_rows, spare, has_refractory = scratch
     drive, state, spikes = real[0], real[1:], traces.spikes
     keep, has_inputs, has_recurrent = traces.v.shape[0] > 0, x.shape[1] > 0, recurrent.shape[1] > 0
     for t in range(spikes.shape[0]):
@@ -102,7 +191,7 @@ def lif_forward_row(current, inputs, recurrent, own, refractory, rules, traces, 
             add_events(drive, weight, x[t], lists, first + t, spare)
         before = spikes[t - 1] if t > 0 else at_rest
         if has_recurrent and t > 0:
-            add_rows(drive, recurrent, places, positions(before, places))
+            add_spikes(drive, recurrent, before, spike_rows)
         step(drive, before, spikes[t], countdown, state, own, refractory, has_refractory, rules)
         if keep:
             copy(traces.v[t], state[0])
@@ -124,9 +213,10 @@ def lif_forward(chip, low, high, current, synapses, recurrent, layer, traces):
     refractory = layer.refractory[min(chip, len(layer.refractory) - 1)]
     matrix = recurrent[min(chip, len(recurrent) - 1)] if recurrent.shape[0] > 0 else recurrent.reshape(n, 0)
     real = cleared(6, n, spikes.dtype)
-    countdown, places = np.empty(n, np.int32), np.empty(n, np.int32)
+    countdown, whole = np.empty(n, np.int32), cleared(2, n, spikes.dtype)
+    spike_rows = SpikeRows(np.empty(n, np.int32), whole[0], whole[1], np.zeros(1, np.int32))
     spare = RowEvents(np.empty(n_in, np.int32), np.empty(n_in, spikes.dtype))
-    scratch = real, np.zeros(n, spikes.dtype), countdown, places, spare, refractory.max() > 0
+    scratch = real, np.zeros(n, spikes.dtype), countdown, spike_rows, spare, refractory.max() > 0
     for row in range(low, high):
         real[:] = 0
         countdown[:] = 0
