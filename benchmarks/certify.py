@@ -1,10 +1,10 @@
 """How far sound bounds reach through the 140 recurrent steps of the ECG task: verified accuracy against ζ.
 
     python benchmarks/certify.py train standard runs/certify/standard --epochs 30 --seconds 150
-    python benchmarks/certify.py train beta runs/certify/beta --epochs 24 --seconds 180
-    python benchmarks/certify.py decide runs/certify/beta runs/certify/decided --epochs 2 --seconds 300
+    python benchmarks/certify.py train adversarial runs/certify/adversarial --epochs 24 --seconds 180
+    python benchmarks/certify.py decide runs/certify/adversarial runs/certify/decided --epochs 2 --seconds 300
     python benchmarks/certify.py measure runs/certify/* --out benchmarks/results/certify.json
-    python benchmarks/certify.py limits runs/certify/beta --out benchmarks/results/certify.json
+    python benchmarks/certify.py limits runs/certify/adversarial --out benchmarks/results/certify.json
     python benchmarks/certify.py table benchmarks/results/certify.json > benchmarks/results/certify.md
 
 One training seed: networks of 128 neurons on ``dynapse2``, on one thread. The first ``--samples`` test beats; plain

@@ -5,7 +5,7 @@
 An ordinary recurrent snnTorch network learns ECG5000 the ordinary way for ``EPOCHS`` epochs; ``nr.from_snntorch`` takes
 it as it is, a third of the epochs with the adversarial regularizer follow, and ``nr.to_snntorch`` puts the result back.
 Beside it the same network, the same first weights, trained with that regularizer from the start for all epochs. Judged
-on all test beats by the strong suite at ζ = 0.05. One JSON file a seed; an interrupted run goes on where it was.
+on all test beats by the suite ``thorough`` at ζ = 0.05. One JSON file a seed; an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ def model(net: nn.Module) -> nr.interop.SnnTorchNetwork:
 def judge(trained: nn.Module, task: nr.data.Task) -> dict:
     """Balanced accuracy on the test beats: nominal, on dies, and under attack at ζ = 0.05.
 
-    Where ten steps reach chance the strong suite, whose candidates they are among, is not run.
+    Where ten steps reach chance the suite ``thorough``, whose candidates they are among, is not run.
     """
     ball = nr.Ball.uniform(ZETA)
     fleet = nr.evaluate(trained, task.test, nr.mismatch(0.3), n_chips=100, seed=DIES)
     ten = nr.worst_case(trained, task.test, ball, nr.attacks.PGA(steps=10), seed=DIES).balanced_accuracy
-    strong = ten
+    thorough = ten
     if ten > 0.5:
-        strong = nr.worst_case(trained, task.test, ball, nr.attacks.strong(), seed=DIES).balanced_accuracy
-    return {"nominal": fleet.nominal, "mean": fleet.mean, "min": fleet.min, "ten": ten, "strong": strong}
+        thorough = nr.worst_case(trained, task.test, ball, nr.attacks.strong(), seed=DIES).balanced_accuracy
+    return {"nominal": fleet.nominal, "mean": fleet.mean, "min": fleet.min, "ten": ten, "thorough": thorough}
 
 
 def measure(task: nr.data.Task, seed: int, out: Path) -> dict:
@@ -106,8 +106,8 @@ def main() -> None:
     arguments = parser.parse_args()
     task, out = nr.tasks.ecg(), files.folder(arguments.out)
     results = [measure(task, seed, out) for seed in arguments.seeds]
-    keys = ("nominal", "mean", "min", "ten", "strong")
-    print("| network | epochs | nominal | mismatch .3 mean | min | ten steps .05 | strong .05 |\n" + "|---" * 7 + "|")
+    keys = ("nominal", "mean", "min", "ten", "thorough")
+    print("| network | epochs | nominal | mismatch .3 mean | min | ten steps .05 | thorough .05 |\n" + "|---" * 7 + "|")
     for name in results[0]:
         rows = [result[name] for result in results]
         means = " | ".join(f"{np.mean([row[key] for row in rows]):.3f}" for key in keys)

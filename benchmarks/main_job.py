@@ -1,4 +1,4 @@
-"""The main job measured: every method, several training seeds, all test beats, 100 dies, the strong suite.
+"""The main job measured: every method, several training seeds, all test beats, 100 dies, the suite ``thorough``.
 
     python benchmarks/main_job.py --out runs/main_job                      # everything, in turn
     python benchmarks/main_job.py --out runs/main_job --seeds 1            # one seed; several may run side by side
@@ -24,7 +24,7 @@ from neurorobust.demo import Size, attacks, fleet_json, train
 from neurorobust.evaluation import evaluate
 from neurorobust.train.methods import EPOCHS, METHODS
 
-SIZE = Size(epochs=EPOCHS, seconds=1800.0, attacked=10**6, ten=(0.05, 0.1), strong=(0.05, 0.1))
+SIZE = Size(epochs=EPOCHS, seconds=1800.0, attacked=10**6, ten=(0.05, 0.1), thorough=(0.05, 0.1))
 DIES = 1
 COLUMNS = {
     "nominal": lambda r: r["fleet"]["nominal"],
@@ -39,8 +39,8 @@ COLUMNS = {
     "mismatch .5 mean": lambda r: r["mismatch"]["0.5"]["mean"],
     "ten .05": lambda r: r["attacks"]["ten"]["0.05"]["balanced_accuracy"],
     "ten .1": lambda r: r["attacks"]["ten"]["0.1"]["balanced_accuracy"],
-    "strong .05": lambda r: r["attacks"]["strong"]["0.05"]["balanced_accuracy"],
-    "strong .1": lambda r: r["attacks"]["strong"]["0.1"]["balanced_accuracy"],
+    "thorough .05": lambda r: r["attacks"]["thorough"]["0.05"]["balanced_accuracy"],
+    "thorough .1": lambda r: r["attacks"]["thorough"]["0.1"]["balanced_accuracy"],
 }
 
 

@@ -25,7 +25,7 @@ from .train.fit import SELECTION, History, fit
 from .train.methods import SCHEDULE, method
 from .viz import report
 
-NETWORKS = {"standard": "standard", "robust": "beta"}
+NETWORKS = {"standard": "standard", "robust": "adversarial"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Size:
     Attributes:
         n_hidden: neurons. epochs: of each training. seconds: time budget of each training.
         chips: dies. attacked: test beats the attacks see, as many of each class.
-        ten, strong: sizes ζ of the ten-step attack and of the strong suite.
-        steps, restarts: of the strong suite.
+        ten, thorough: sizes ζ of the ten-step attack and of the suite ``thorough``.
+        steps, restarts: of that suite.
     """
 
     n_hidden: int = 128
@@ -45,7 +45,7 @@ class Size:
     chips: int = 100
     attacked: int = 200
     ten: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
-    strong: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    thorough: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
     steps: int = 30
     restarts: int = 3
 
@@ -177,18 +177,18 @@ def nominal_score(network: nn.Module, data: Data) -> float:
 
 
 def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable) -> dict:
-    """Balanced accuracy under the ten-step attack and the strong suite, by size ζ, on as many test beats of each class.
+    """Balanced accuracy under the ten-step attack and the suite ``thorough``, by size ζ, on as many test beats of each class.
 
     Where ten steps reach chance the suite, whose candidates they are among, is not run: it can only find worse.
     """
     data = task.test.balanced(size.attacked)
-    found: dict[str, dict] = {"ten": {}, "strong": {}}
-    for suite, sizes in (("ten", size.ten), ("strong", size.strong)):
+    found: dict[str, dict] = {"ten": {}, "thorough": {}}
+    for suite, sizes in (("ten", size.ten), ("thorough", size.thorough)):
         attack = PGA(steps=10) if suite == "ten" else strong(size.steps, size.restarts)
         for zeta in sizes:
             weaker = found["ten"].get(f"{zeta:g}")
-            if suite == "strong" and weaker is not None and weaker["balanced_accuracy"] <= 1 / len(task.classes):
-                say(f"strong attack at ζ = {zeta:g} left out: ten steps reach chance")
+            if suite == "thorough" and weaker is not None and weaker["balanced_accuracy"] <= 1 / len(task.classes):
+                say(f"thorough attack at ζ = {zeta:g} left out: ten steps reach chance")
                 found[suite][f"{zeta:g}"] = weaker
                 continue
             say(f"{suite} attack, every kind, ζ = {zeta:g}, {len(data)} test beats …")

@@ -15,7 +15,7 @@ import neurorobust.cli
 from neurorobust.data import tasks
 from neurorobust.demo import Size
 
-SMALL = Size(n_hidden=8, epochs=2, chips=2, attacked=16, ten=(0.05,), strong=(0.05,), steps=2, restarts=1)
+SMALL = Size(n_hidden=8, epochs=2, chips=2, attacked=16, ten=(0.05,), thorough=(0.05,), steps=2, restarts=1)
 
 
 @dataclass(frozen=True)

@@ -84,19 +84,20 @@ def test_commands_repeat_its_numbers(label, folder, results):
         )
         assert json.loads(ran.out) == entry[name]
     for suite, found in entry["attacks"].items():
-        more = ["--steps", 2, "--restarts", 1] if suite == "strong" else []
-        options = ["--suite", suite, "--samples", results["attacked_samples"], "--seed", seed, "--zeta", 0.1, *more]
+        more = ["--steps", 2, "--restarts", 1] if suite == "thorough" else []
+        name = "strong" if suite == "thorough" else suite  # of the command line
+        options = ["--suite", name, "--samples", results["attacked_samples"], "--seed", seed, "--zeta", 0.1, *more]
         ran = json.loads(cli("attack", folder / label, *options, "--json").out)
         assert {key: ran[key] for key in found["0.1"]} == found["0.1"]
 
 
 @pytest.mark.parametrize("label", ["standard", "robust"])
-def test_the_strong_suite_is_never_weaker(label, results):
-    """At every size the strong attack finds a die at least as bad as the ten-step one, and no attack helps."""
+def test_the_thorough_suite_is_never_weaker(label, results):
+    """At every size the suite thorough finds a die at least as bad as the ten-step one, and no attack helps."""
     entry = results["networks"][label]
-    for zeta, strong in entry["attacks"]["strong"].items():
+    for zeta, thorough in entry["attacks"]["thorough"].items():
         assert (
-            strong["balanced_accuracy"]
+            thorough["balanced_accuracy"]
             <= entry["attacks"]["ten"][zeta]["balanced_accuracy"]
             <= entry["nominal_attacked"]
         )
@@ -201,7 +202,7 @@ def test_the_table_has_the_promised_columns(results):
         expected = [f"{value:.3f}" for value in numbers] + [f"{fleet['yield']['fraction']:.2f} [{low:.2f}, {high:.2f}]"]
         expected += [f"{spread[key]:.3f}" for key in ("mean", "min")]
         expected += [
-            f"{attacks[suite][z]['balanced_accuracy']:.3f}" for suite in ("ten", "strong") for z in ("0.05", "0.1")
+            f"{attacks[suite][z]['balanced_accuracy']:.3f}" for suite in ("ten", "thorough") for z in ("0.05", "0.1")
         ]
         assert row[1:] == expected
 

@@ -16,20 +16,20 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from mini_study import MINI
 
-from neurorobust import reproduction
+from benchmarks import robustness
+from benchmarks.robustness.claim_tables import by_task
+from benchmarks.robustness.claims import CLAIMS, Verdict
+from benchmarks.robustness.figures.price import apart
+from benchmarks.robustness.page_figure import all_figures, styles
+from benchmarks.robustness.results_table import Place, Point, ResultsTable, results, size
+from benchmarks.robustness.tables import _parts, cell, short
 from neurorobust.evaluation.statistics import Interval
-from neurorobust.reproduction.book import Book, Place, Point, book, size
-from neurorobust.reproduction.claims import CLAIMS, Verdict
-from neurorobust.reproduction.drawing import all_drawings, styles
-from neurorobust.reproduction.drawings.price import apart
-from neurorobust.reproduction.tables import _parts, cell, short
-from neurorobust.reproduction.verdicts import across
 from neurorobust.train.methods import METHODS
 from neurorobust.viz.plotting import COLORS, STYLE
 
-DETAIL = replace(MINI.detail, levels=None)
-LARGE = replace(MINI, name="large", methods=tuple(METHODS), seeds=(0, 1, 2), detail=DETAIL, cut="cut from 9")
-SMALL = replace(MINI, name="small", methods=("standard", "forward_noise", "beta"), seeds=(0, 1), detail=DETAIL)
+BUDGET = replace(MINI.budget, levels=None)
+LARGE = replace(MINI, name="large", methods=tuple(METHODS), seeds=(0, 1, 2), budget=BUDGET, cut="cut from 9")
+SMALL = replace(MINI, name="small", methods=("standard", "forward_noise", "adversarial"), seeds=(0, 1), budget=BUDGET)
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,15 @@ def made(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("made_up")
     for study in (LARGE, SMALL):
         write_cells(study, study.methods, out)
-    reproduction.write_table(out)
+    robustness.write_table(out)
     return out
 
 
 @pytest.fixture(scope="module")
-def numbers(made) -> Book:
+def numbers(made) -> ResultsTable:
     table = pd.read_csv(made / "results.csv", dtype={"seed": str, "level": str}, keep_default_na=False)
     table["value"] = pd.to_numeric(table["value"], errors="coerce")
-    return book(table)
+    return results_table(table)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def figures(numbers) -> dict[tuple[str, str], Figure]:
     found = {}
     with matplotlib.rc_context(STYLE):
         for study in (LARGE, SMALL):
-            for name, drawing in all_drawings().items():
-                found[study.name, name] = drawing.draw(study, numbers)
+            for name, page_figure in all_figures().items():
+                found[study.name, name] = page_figure.draw(study, numbers)
     return found
 
 
@@ -85,26 +85,34 @@ def test_words_do_not_overlap(figures):
 
 
 def test_roles_have_one_colour(numbers):
-    """beta, the best rival, the published beta, standard: on any task; others are grey, none where there are few."""
+    """adversarial, the best rival, the published attack, standard: on any task; others are grey, none where there are few."""
     large, small = styles("large", numbers), styles("small", numbers)
-    assert list(large)[-4:] == ["standard", "beta_weights", "awp", "beta"] and numbers.best_rival("large") == "awp"
+    assert (
+        list(large)[-4:] == ["standard", "adversarial_weights", "awp", "adversarial"]
+        and numbers.best_rival("large") == "awp"
+    )
     assert [style.color for style in list(large.values())[:0:-1]][:4] == list(COLORS[:4])
-    assert sum(not style.told for style in large.values()) == 10
-    assert [small[name].color for name in ("beta", "forward_noise", "standard")] == [COLORS[0], COLORS[1], COLORS[3]]
+    assert sum(not style.highlighted for style in large.values()) == 10
+    assert [small[name].color for name in ("adversarial", "forward_noise", "standard")] == [
+        COLORS[0],
+        COLORS[1],
+        COLORS[3],
+    ]
 
 
 def test_curves_hold_the_numbers(figures, numbers):
-    """The red line of the first panel is beta's mean over the dies, level by level; fourteen lines are there."""
+    """The red line of the first panel is the adversarial method's mean over the dies, level by level; fourteen lines are there."""
     ax = figures["large", "curves"].axes[0]
     (red,) = [line for line in ax.lines if line.get_color() == COLORS[0]]
     found = [
-        numbers.point("large", "beta", Place("mismatch", level, "balanced_accuracy mean")) for level in ("0.1", "0.7")
+        numbers.point("large", "adversarial", Place("mismatch", level, "balanced_accuracy mean"))
+        for level in ("0.1", "0.7")
     ]
     assert red.get_ydata()[[0, -1]] == pytest.approx([point.value for point in found])
     assert len(ax.lines) == 14
     random, adversarial = figures["small", "landscape"].axes
     assert random.lines[-1].get_xdata() == pytest.approx(np.linspace(-2, 2, 21))
-    assert adversarial.lines[-1].get_ydata()[-1] == pytest.approx(0.1 + 2 * 0.2 * 4)  # what made_up says of beta
+    assert adversarial.lines[-1].get_ydata()[-1] == pytest.approx(0.1 + 2 * 0.2 * 4)  # what made_up says of adversarial
     dotted = [line for line in figures["small", "certified"].axes[0].lines if line.get_linestyle() == ":"]
     assert len(dotted) == 3
 
@@ -113,13 +121,13 @@ def test_only_what_has_data_is_drawn(made, tmp_path, numbers):
     """A task with accuracy on dies and one network's proofs has three figures, no other, and a page without holes."""
     for path in made.glob("raw/small/*/*/cell.json"):
         record = json.loads(path.read_text())
-        kept = ("mismatch", "nominal", "certified") if record["method"] == "beta" else ("mismatch", "nominal")
-        record["evaluations"] = {name: record["evaluations"][name] for name in kept}
+        kept = ("mismatch", "nominal", "certified") if record["method"] == "adversarial" else ("mismatch", "nominal")
+        record["measurements"] = {name: record["measurements"][name] for name in kept}
         copy = tmp_path / path.relative_to(made)
         copy.parent.mkdir(parents=True)
         copy.write_text(json.dumps(record))
-    reproduction.write_table(tmp_path)
-    made_now = reproduction.write_pages(tmp_path, {"small": SMALL})
+    robustness.write_table(tmp_path)
+    made_now = robustness.write_pages(tmp_path, {"small": SMALL})
     assert {path.name for path in made_now if path.suffix == ".png"} == {
         "small.png",
         "small-methods.png",
@@ -131,7 +139,7 @@ def test_only_what_has_data_is_drawn(made, tmp_path, numbers):
 
 def test_the_pages_are_whole(made):
     """Rows with n and interval for every method; settings and the cut beside the numbers; why a chip refused."""
-    reproduction.write_pages(made, {"large": LARGE, "small": SMALL})
+    robustness.write_pages(made, {"large": LARGE, "small": SMALL})
     first = (made / "reproduction.md").read_text(encoding="utf-8")
     assert "| small | none | 6 | 4 | 12, 0.003 | – | 4 × 1 epochs | 3 | 0, 1 | 5 | 2 × 40 | 2 × 40 | 0.9 |" in first
     assert first.count("cut from 9") >= 3 and "nan" not in first
@@ -145,12 +153,15 @@ def test_the_pages_are_whole(made):
         assert words in page
     assert "Accuracy and recall at 0.1:" in page and "| accuracy | recall a | recall b |" in page
     rare = page.split("## rare: ")[1].split("\n## ")[0]
-    assert rare.count("| beta | ") == 3 and rare.count("| no number: 3.2 effective failures, fewer than 8 | 20 |") >= 3
+    assert (
+        rare.count("| adversarial | ") == 3
+        and rare.count("| no number: 3.2 effective failures, fewer than 8 | 20 |") >= 3
+    )
     assert "| standard | 1 | 0.3 | 0.9 | 5 of 5 | .1 [.05, .2] | 20 | 5000 | 20000 |" in rare
-    for name in set(reproduction.all_evaluations()) - {"transfer", "rare"}:
+    for name in set(robustness.all_measurements()) - {"transfer", "rare"}:
         section = page.split(f"## {name}: ")[1].split("\n## ")[0]
-        rows = [line for line in section.splitlines() if line.startswith("| beta |")]
-        assert rows and all(row.startswith("| beta | 3 | ") and " ±" in row for row in rows), name
+        rows = [line for line in section.splitlines() if line.startswith("| adversarial |")]
+        assert rows and all(row.startswith("| adversarial | 3 | ") and " ±" in row for row in rows), name
     for picture in ("conditions", "landscape", "certified", "chips"):
         assert f"(figures/large-{picture}.png)" in page and (made / f"figures/large-{picture}.png").exists()
 
@@ -187,12 +198,12 @@ def test_a_claim_about_all_is_shown_for_the_best_rival():
     claim, curved = CLAIMS[0], next(claim for claim in CLAIMS if claim.ratio)
     far = Verdict(claim, "x", "dropout", Interval(30.0, 5.0, 55.0), 3, 1)
     near = Verdict(claim, "x", "awp", Interval(15.0, 12.0, 18.0), 3, 1)
-    (row,) = reproduction.overall([far, near])
-    assert row["compared"] == "beta − awp" and row["holds against"] == "1 of 2, 3 rivals not measured"
+    (row,) = robustness.summarize([far, near])
+    assert row["compared"] == "adversarial − awp" and row["holds against"] == "1 of 2, 3 rivals not measured"
     assert row["verdict"] == "FAILS (against dropout)"
-    assert reproduction.overall([near])[0]["verdict"] == "holds"
+    assert robustness.summarize([near])[0]["verdict"] == "holds"
     ratios = [Verdict(curved, "x", name, Interval(at, at, at), 3, 1) for name, at in (("awp", 0.2), ("abcd", 0.6))]
-    assert reproduction.overall(ratios)[0]["compared"] == "beta / abcd"
+    assert robustness.summarize(ratios)[0]["compared"] == "adversarial / abcd"
 
 
 def test_claims_across_tasks():
@@ -200,7 +211,7 @@ def test_claims_across_tasks():
     one, other = CLAIMS[0], CLAIMS[5]
     good, bad = Interval(15.0, 12.0, 18.0), Interval(-5.0, -6.0, -4.0)
     cases = [(one, "x", good), (one, "y", bad), (other, "y", good)]
-    rows = across(reproduction.overall([Verdict(claim, task, "awp", found, 3, 1) for claim, task, found in cases]))
+    rows = by_task(robustness.summarize([Verdict(claim, task, "awp", found, 3, 1) for claim, task, found in cases]))
     assert rows == [
         {
             "claim": one.text,

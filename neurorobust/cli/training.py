@@ -42,7 +42,7 @@ def demo(
       neurorobust demo --quick --out /tmp/look
     """
     size = (
-        Size(n_hidden=16, epochs=1, chips=3, attacked=20, ten=(0.05, 0.1), strong=(0.05, 0.1), steps=2, restarts=1)
+        Size(n_hidden=16, epochs=1, chips=3, attacked=20, ten=(0.05, 0.1), thorough=(0.05, 0.1), steps=2, restarts=1)
         if quick
         else Size()
     )
@@ -62,7 +62,7 @@ def train(
         ),
     ],
     task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.")] = "ecg",
-    method: Annotated[str, typer.Option(help="See `neurorobust methods list`.")] = "beta",
+    method: Annotated[str, typer.Option(help="See `neurorobust methods list`.")] = "adversarial",
     chip: Annotated[
         str,
         typer.Option(help="The chip the network has to fit, see `neurorobust chips list`; `ideal` for none."),
@@ -76,7 +76,7 @@ def train(
 
     [bold]Examples[/bold]
 
-      neurorobust train --task ecg --method beta --chip dynapse2 --out runs/mine
+      neurorobust train --task ecg --method adversarial --chip dynapse2 --out runs/mine
 
       neurorobust train --method standard --epochs 10 --seed 3 --out runs/plain
     """

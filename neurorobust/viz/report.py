@@ -69,7 +69,7 @@ def columns(results: dict) -> tuple[list[str], list[list[str]]]:
     """The one table: header, and a row for each network."""
     spec = results["spec"]
     header = ["network", "nominal", "programmed", "fleet mean", "5th pct", "min", f"yield ≥ {spec:.2f} [95 %]"]
-    header += ["mismatch 0.3 mean", "min", "ten steps 0.05", "0.1", "strong 0.05", "0.1"]
+    header += ["mismatch 0.3 mean", "min", "ten steps 0.05", "0.1", "thorough 0.05", "0.1"]
     rows = []
     for name, entry in results["networks"].items():
         fleet, spread = entry["fleet"], entry["mismatch"]
@@ -80,7 +80,7 @@ def columns(results: dict) -> tuple[list[str], list[list[str]]]:
             f"{spread['mean']:.3f}",
             f"{spread['min']:.3f}",
         ]
-        for suite in ("ten", "strong"):
+        for suite in ("ten", "thorough"):
             for zeta in ("0.05", "0.1"):
                 found = entry["attacks"][suite].get(zeta)
                 row.append("–" if found is None else f"{found['balanced_accuracy']:.3f}")
@@ -97,7 +97,7 @@ def table(results: dict) -> Table:
     shown.add_column("", no_wrap=True)
     for row in rows:
         shown.add_column(row[0], justify="right", no_wrap=True)
-    words = {4: "fleet 5th percentile", 5: "fleet min", 8: "mismatch 0.3 min", 10: "ten steps 0.1", 12: "strong 0.1"}
+    words = {4: "fleet 5th percentile", 5: "fleet min", 8: "mismatch 0.3 min", 10: "ten steps 0.1", 12: "thorough 0.1"}
     for i, name in enumerate(header[1:], 1):
         shown.add_row(words.get(i, name), *(row[i] for row in rows), end_section=i in (2, 6, 8, 10))
     return shown
@@ -184,7 +184,7 @@ def _attack(results: dict) -> Figure:
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     curves: dict = {}
     for name, entry in results["networks"].items():
-        for suite, title in (("ten", "ten steps"), ("strong", "strong suite")):
+        for suite, title in (("ten", "ten steps"), ("thorough", "suite thorough")):
             points = {float(zeta): found["balanced_accuracy"] for zeta, found in entry["attacks"][suite].items()}
             curves.setdefault(name, {})[title] = {0.0: entry["nominal_attacked"]} | points
     plotting.attack_curve(figure.subplots(), curves, chance=1 / len(results["classes"]))
@@ -241,7 +241,7 @@ every kind attacked. Training never saw these dies or beats. Yield: fraction of 
 def _rows(results: dict) -> str:
     header, rows = columns(results)
     groups = [("", 1), ("one ideal chip", 2), (f"{results['chips']} dies of {results['chip']}", 4), ("mismatch 0.3", 2)]
-    groups += [("ten-step attack ζ", 2), ("strong attack ζ", 2)]
+    groups += [("ten-step attack ζ", 2), ("thorough attack ζ", 2)]
     short = [*header[:3], "mean", *header[4:7], "mean", "min", "0.05", "0.1", "0.05", "0.1"]
     lines = ["".join(f'<th colspan="{span}">{html.escape(name)}</th>' for name, span in groups)]
     lines.append("".join(f"<th>{html.escape(name)}</th>" for name in short))
@@ -283,7 +283,7 @@ def notes(results: dict) -> list[str]:
     lines = [
         "The read-out is computed on the host: it is not quantized, but mismatched and attacked like everything else.",
         f"Both networks were chosen by the same rule: {results['selection']}.",
-        "The strong suite holds the ten-step attack and random search among its candidates; the worst counts. Every "
+        "The suite “thorough” holds the ten-step attack and random search among its candidates; the worst counts. Every "
         "die an attack looks at counts, not only its last. Where ten steps reach chance the suite was not run; "
         "their figure stands in its place: it could only find worse.",
     ]

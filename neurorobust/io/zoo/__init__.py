@@ -1,4 +1,4 @@
-"""Trained networks that come with the package, by name: ``nr.zoo.load("ecg/beta")``.
+"""Trained networks that come with the package, by name: ``nr.zoo.load("ecg/adversarial")``.
 
 A name is a folder below this one that :func:`neurorobust.save` wrote: tensors, no pickle. They were trained by
 ``neurorobust reproduce`` with the first seed, which no one chose; their ``info`` says on what and how.

@@ -1,0 +1,31 @@
+"""Every method in a row, the figures the claims are about side by side."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from ..measurement import SCORE
+from ..page_figure import PageFigure, dots
+from ..results_table import Place, ResultsTable
+from ..study import Study
+
+HEADLINE = {
+    "nominal": Place("nominal", "test"),
+    "mismatch 0.3: mean": Place("mismatch", "0.3", f"{SCORE} mean"),
+    "worst die": Place("mismatch", "0.3", f"{SCORE} min"),
+    "nominal, subset": Place("samples", "attacked"),
+    "ten steps 0.1": Place("ten_kl", "0.1"),
+    "strong 0.05": Place("strong", "0.05"),
+    "strong 0.1": Place("strong", "0.1"),
+}
+"""The most telling figures, by title."""
+
+
+def draw(study: Study, results: ResultsTable) -> Figure | None:
+    """Methods in the order of their worst case."""
+    return dots(study.name, results, HEADLINE, ("strong 0.05", "strong 0.1", "mismatch 0.3: mean"))
+
+
+page_figure = PageFigure(
+    draw, "Every method, with 95 % intervals (cut at the axes), the most robust on top", suffix="-methods"
+)

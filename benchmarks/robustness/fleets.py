@@ -1,0 +1,18 @@
+"""What the measurements that put networks on dies share."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from neurorobust.chip import ChipModel
+from neurorobust.evaluation import evaluate
+
+from .cell import Cell
+from .measurement import DIES, Values, fleet_values, or_refused
+
+
+@or_refused
+def on_dies(network: nn.Module, chip: ChipModel, cell: Cell, n_chips: int | None = None) -> Values:
+    """A network on a fleet; where a chip or a condition does not take it, why."""
+    dies = evaluate(network, cell.fleet_data, chip, n_chips=n_chips or cell.budget.dies, seed=DIES)
+    return fleet_values(dies, cell.study.task.classes)
