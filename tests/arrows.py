@@ -37,9 +37,8 @@ ARROWS: dict[str, set[str]] = {
     "report": {"evaluation", "plotting", "storage"},
     "demo": {"methods", "report", "storage"},
     "zoo": {"storage"},
-    "reproduction": {"methods", "plotting", "zoo"},
     "parallel": {"network"},
-    "cli": {"demo", "deploy", "reproduction"},
+    "cli": {"demo", "deploy", "plotting", "zoo"},
 }
 
 

@@ -21,7 +21,7 @@ from benchmarks.robustness.claim_tables import by_task
 from benchmarks.robustness.claims import CLAIMS, Verdict
 from benchmarks.robustness.figures.price import apart
 from benchmarks.robustness.page_figure import all_figures, styles
-from benchmarks.robustness.results_table import Place, Point, ResultsTable, results, size
+from benchmarks.robustness.results_table import Place, Point, ResultsTable, size
 from benchmarks.robustness.tables import _parts, cell, short
 from neurorobust.evaluation.statistics import Interval
 from neurorobust.train.methods import METHODS
@@ -44,9 +44,7 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def numbers(made) -> ResultsTable:
-    table = pd.read_csv(made / "results.csv", dtype={"seed": str, "level": str}, keep_default_na=False)
-    table["value"] = pd.to_numeric(table["value"], errors="coerce")
-    return results_table(table)
+    return results_table(read_table(made))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +83,7 @@ def test_words_do_not_overlap(figures):
 
 
 def test_roles_have_one_colour(numbers):
-    """adversarial, the best rival, the published attack, standard: on any task; others are grey, none where there are few."""
+    """A method has the same colour and line on any task; few methods are all highlighted, of many four."""
     large, small = styles("large", numbers), styles("small", numbers)
     assert (
         list(large)[-4:] == ["standard", "adversarial_weights", "awp", "adversarial"]
@@ -101,7 +99,7 @@ def test_roles_have_one_colour(numbers):
 
 
 def test_curves_hold_the_numbers(figures, numbers):
-    """The red line of the first panel is the adversarial method's mean over the dies, level by level; fourteen lines are there."""
+    """The adversarial method's line is its mean over the dies, level by level; fourteen lines are there."""
     ax = figures["large", "curves"].axes[0]
     (red,) = [line for line in ax.lines if line.get_color() == COLORS[0]]
     found = [

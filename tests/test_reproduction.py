@@ -30,7 +30,6 @@ from benchmarks.robustness import Cell, Outcome
 from benchmarks.robustness.results import numbers, score, strongest
 from benchmarks.robustness.work import tuning_path
 from neurorobust.attacks import Ball
-from neurorobust.cli import app
 from neurorobust.evaluation import frozen_worst_case
 from neurorobust.interop import wrap
 
@@ -329,8 +328,7 @@ def test_a_tampered_number_is_found(done, tmp_path):
 
 
 def test_another_model_or_a_missing_number_is_found(done, tmp_path):
-    """The bits of the model count, and so does a number that is there only once; cells without the named measurement are
-    not drawn."""
+    """The bits of the model count, and so does a missing number; cells without the named measurement are not drawn."""
     cell = replace(Cell(MINI, "adversarial", 0, done), out=tmp_path)
     cell.folder.mkdir(parents=True)
     cell.write(Cell(MINI, "adversarial", 0, done).read() | {"model_sha256": "0"})
@@ -457,8 +455,8 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
 
 def test_the_command_says_its_plan(tmp_path, monkeypatch):
     """--plan --json: the jobs in their order with their times; what is wrong is refused."""
-    monkeypatch.setattr(reproduction, "all_studies", lambda: {"mini": MINI})
-    words = ["reproduce", "--plan", "--out", str(tmp_path), "--measurements", "nominal,mismatch"]
+    monkeypatch.setattr(robustness, "all_studies", lambda: {"mini": MINI})
+    words = ["--plan", "--out", str(tmp_path), "--measurements", "nominal,mismatch"]
     result = CliRunner().invoke(app, [*words, "--json"])
     jobs = json.loads(result.stdout)["jobs"]
     assert [job["cell"] for job in jobs] == ["mini/standard/0", "mini/adversarial/0"]
@@ -467,4 +465,4 @@ def test_the_command_says_its_plan(tmp_path, monkeypatch):
     table = CliRunner().invoke(app, words).output  # however narrow it is
     assert all(word in table for word in ("train", "nominal", "mismatch"))
     assert "whole numbers" in str(CliRunner().invoke(app, [*words, "--seeds", "a"]).exception)
-    assert "does not exist" in str(CliRunner().invoke(app, ["reproduce", "ecg", "betta", "--plan"]).exception)
+    assert "does not exist" in str(CliRunner().invoke(app, ["ecg", "betta", "--plan"]).exception)

@@ -1,10 +1,11 @@
-"""One cell of the grid: a method in a study with a seed; its folder holds everything that is known of it::
+"""One cell of the grid: a method in a study with a training seed. Its folder holds all that is known of it::
 
     out/raw/ecg/tuning.adversarial.json    the trials of a method, and which was chosen
     out/raw/ecg/adversarial/0/cell.json    settings, training, every measurement; versions and times
     out/raw/ecg/adversarial/0/model.safetensors, config.json, log.csv, die-0.1.npz
 
-Here the task is ecg, the method adversarial and the seed 0.
+Here the task is ecg, the method adversarial and the seed 0. A cell without a folder may be in the archive; see
+:mod:`benchmarks.robustness.archive`.
 """
 
 from __future__ import annotations
@@ -27,13 +28,21 @@ from filelock import FileLock
 from neurorobust import __version__
 from neurorobust._util import files
 from neurorobust.data import Data
+from neurorobust.io import zoo
 
+from .archive import archived
 from .study import Budget, Study
+
+RESULTS = Path(__file__).parent / "results"
+"""The committed results."""
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCES = ("neurorobust", "chipmodels", "benchmarks/robustness/*.py")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A method in a study with a seed, and the folder all results are in."""
+    """A method in a study with a training seed, and the folder of all results."""
 
     study: Study
     method: str
@@ -54,29 +63,46 @@ class Cell:
 
     @property
     def fleet_data(self) -> Data:
-        """What every die is measured on."""
+        """The test samples that every die of a fleet is measured on."""
         return self.study.task.test.first(self.budget.samples)
 
     @property
     def attacked_data(self) -> Data:
-        """What an attack sees."""
+        """The test samples that an attack sees."""
         test = self.study.task.test
         return (test.balanced if self.budget.balanced else test.first)(self.budget.attacked)
 
     def read(self) -> dict[str, Any]:
-        """What is known of it; empty if nothing is."""
-        return read(self.folder / "cell.json")
+        """All that is known of it, from its folder or else from the archive; empty if nothing is."""
+        path = self.folder / "cell.json"
+        if path.exists():
+            return read(path)
+        line = archived(self.out).get(self.name)
+        return {} if line is None else json.loads(line)
 
     def write(self, record: dict[str, Any]) -> None:
         write(self.folder / "cell.json", record)
 
+    def model_folder(self) -> Path | None:
+        """The folder of its trained network: its own, or the zoo's where that holds the same file; None without one."""
+        expected = self.read().get("model_sha256")
+        for folder in (self.folder, zoo.FOLDER / self.study.name / self.method):
+            config = read(folder / "config.json")
+            if (folder / "model.safetensors").exists() and (folder == self.folder or config.get("sha256") == expected):
+                return folder
+        return None
+
     def lock(self) -> AbstractContextManager:
-        """Held while somebody works on it; the system lets go of it if they die. Raises filelock.Timeout at once."""
+        """Held while a process works on the cell, and released when that process ends.
+
+        Raises:
+            filelock.Timeout: at once, if another process holds it.
+        """
         return FileLock(files.folder(self.folder) / ".lock", timeout=0)
 
 
 def folder_of(out: Path, study: Study, method: str) -> Path:
-    """Where the cells of a method are."""
+    """The folder of a method's cells."""
     return out / "raw" / study.name / method
 
 
@@ -99,21 +125,22 @@ def write(path: Path, record: dict[str, Any]) -> None:
 
 @cache
 def code_and_machine() -> dict[str, str]:
-    """Which code and which machine."""
+    """The version of the code and the machine, kept beside every number."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     versions |= {"numpy": np.__version__, "numba": numba.__version__}
     return {"neurorobust": __version__, "commit": _commit(), "machine": platform.machine(), **versions}
 
 
 def _commit() -> str:
-    """The commit of this file, with a mark where the package was changed since; ``unknown`` outside a checkout."""
+    """The commit of this file, with a mark where sources were changed since; ``unknown`` outside a checkout."""
 
     def git(*words: str) -> str:
         command = ("git", "-C", str(Path(__file__).parent), *words)
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # the package may lie in somebody else's repository
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "..") else "")
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # the file may lie in somebody else's repository
+        changed = git("status", "--porcelain", *(str(ROOT / name) for name in SOURCES))
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -1,4 +1,4 @@
-"""Finished cells done again from the start, elsewhere, and compared number by number."""
+"""Finished cells, made again from the start in a temporary folder and compared number by number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,30 @@ from neurorobust._util.console import duration, err
 from .cell import Cell, folder_of
 from .measurement import all_measurements
 from .work import measure, train
+from .worst_dies import die_path
 
 TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class CellCheck:
-    """A cell made twice: how many numbers were compared, those that differ (first, second; NaN where there is none),
-    whether the model is the same, bit for bit."""
+    """A cell made twice.
+
+    Attributes:
+        compared: how many numbers. different: those that differ: (first, second), NaN where there is none.
+        same_model: whether the networks are the same, bit for bit; None where the first one's digest is not known.
+        left_out: levels that were not compared, because the die they are measured on is not stored here.
+    """
 
     cell: str
     compared: int
     different: dict[str, tuple[float, float]]
-    same_model: bool
+    same_model: bool | None
+    left_out: int = 0
 
     @property
     def same(self) -> bool:
-        return not self.different and self.same_model
+        return not self.different and self.same_model is not False
 
     def largest(self) -> str:
         """The number that differs most."""
@@ -48,7 +55,7 @@ class CellCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """What came of doing some cells again."""
+    """The result of making some cells again."""
 
     cells: tuple[CellCheck, ...]
 
@@ -63,18 +70,20 @@ class Check:
     def table(self) -> Table:
         """As people read it."""
         words = "the same" if self.same else "NOT THE SAME"
-        shown = Table("cell", "compared", "different", "largest difference", "model", title=f"done again: {words}")
+        shown = Table("cell", "compared", "left out", "different", "largest difference", "model")
+        shown.title = f"made again: {words}"
         for cell in self.cells:
-            model = "same bits" if cell.same_model else "other bits"
-            shown.add_row(cell.cell, str(cell.compared), str(len(cell.different)), cell.largest(), model)
+            model = {True: "same bits", False: "other bits", None: "not known"}[cell.same_model]
+            numbers = (str(number) for number in (cell.compared, cell.left_out, len(cell.different)))
+            shown.add_row(cell.cell, *numbers, cell.largest(), model)
         return shown
 
 
 def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Random | None = None) -> Check:
-    """Train and measure n finished cells again in a folder that is thrown away, and compare with what was stored.
+    """Train and measure n finished cells again in a temporary folder, and compare with the stored numbers.
 
-    On the machine and with the versions of the first time model and numbers are the same. Elsewhere the last bits of a
-    product may differ, which training amplifies; the report says so, and the exit code of the command line is 1.
+    On the first machine, with the same versions, network and numbers are the same. Elsewhere the last bits of a product
+    may differ, which training amplifies: the report says so, and the exit code of the command line is 1.
 
     Args:
         cells: to choose from; those that have not been trained are left out.
@@ -88,20 +97,21 @@ def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Rand
     measurements = all_measurements()
     names = [name for name in names if name in measurements and not measurements[name].timed]
     if not names:
-        raise ValueError("check: what is named measures time, which is never the same twice; name another measurement.")
+        raise ValueError("check: these measurements measure time, which differs from run to run; name another one.")
     known = [cell for cell in cells if set(names) & cell.read().get("measurements", {}).keys()]
     if not known:
-        raise ValueError("check: no finished cell is there; run `neurorobust reproduce` first, or give another --out.")
+        raise ValueError("check: no finished cell; run `python -m benchmarks.robustness` first, or give another --out.")
     with tempfile.TemporaryDirectory() as folder:
         chosen = (draw or random.SystemRandom()).sample(known, min(n, len(known)))
         took = duration(sum(_took(cell.read(), names) for cell in chosen))
-        err.print(f"{', '.join(cell.name for cell in chosen)}, again from the start: about {took}, as the first time.")
+        err.print(f"{', '.join(cell.name for cell in chosen)}, again from the start: about {took}.")
         return Check(tuple(_again(cell, names, Path(folder)) for cell in chosen))
 
 
 def _again(cell: Cell, names: Sequence[str], folder: Path) -> CellCheck:
     stored = cell.read()
-    for die in folder_of(cell.out, cell.study, "").glob("*/*/die-*.npz"):  # what transfer takes from other cells
+    left_out = _without_die(cell, stored, names)
+    for die in folder_of(cell.out, cell.study, "").glob("*/*/die-*.npz"):  # transfer uses those of other cells
         if die.parent != cell.folder:
             copy = folder / die.relative_to(cell.out)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -110,10 +120,22 @@ def _again(cell: Cell, names: Sequence[str], folder: Path) -> CellCheck:
     train(twin, stored["training"]["trial"])
     measure(twin, [name for name in names if name in stored["measurements"]])
     now = twin.read()
-    before, after = dict(_numbers(stored, names)), dict(_numbers(now, names))
+    before, after = (dict(_numbers(record, names, left_out)) for record in (stored, now))
     pairs = {name: (before.get(name, math.nan), after.get(name, math.nan)) for name in sorted(before | after)}
     different = {name: pair for name, pair in pairs.items() if not abs(pair[0] - pair[1]) <= TOLERANCE}
-    return CellCheck(cell.name, len(pairs), different, stored["model_sha256"] == now["model_sha256"])
+    same_model = stored["model_sha256"] == now["model_sha256"] if "model_sha256" in stored else None
+    return CellCheck(cell.name, len(pairs), different, same_model, len(left_out))
+
+
+def _without_die(cell: Cell, record: dict[str, Any], names: Sequence[str]) -> set[tuple[str, str]]:
+    """(measurement, level) of the levels that are measured on a die of another cell that is not stored here."""
+    found, own = set(), f"{cell.method}/{cell.seed}"
+    for name in record["measurements"].keys() & set(names):
+        for level in record["measurements"][name]["levels"]:
+            die = all_measurements()[name].die_of(record, level)
+            if die is not None and die[1] != own and not die_path(*die, cell).exists():
+                found.add((name, level))
+    return found
 
 
 def _took(record: dict[str, Any], names: Sequence[str]) -> float:
@@ -123,12 +145,16 @@ def _took(record: dict[str, Any], names: Sequence[str]) -> float:
     return record["training"]["seconds"] + sum(level["seconds"] for level in levels)
 
 
-def _numbers(record: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, float]]:
+def _numbers(
+    record: dict[str, Any], names: Sequence[str], left_out: Set[tuple[str, str]]
+) -> Iterator[tuple[str, float]]:
     """Every number of the measurements, each die by itself, under a name for people."""
     for name, entry in record["measurements"].items():
         if name not in names:
             continue
         for level, found in entry["levels"].items():
+            if (name, level) in left_out:
+                continue
             for metric, value in found["values"].items():
                 for place, number in enumerate(value if isinstance(value, list) else [value]):
                     if isinstance(number, int | float):

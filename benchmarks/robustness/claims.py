@@ -1,9 +1,9 @@
-"""What is claimed, each with its test, computed from the raw data; a claim that fails is printed as failing.
+"""The claims, each with its test, computed from the cells; a claim that fails is printed as failing.
 
 Two methods are compared on the same training seeds and, on fleets, on the same dies, by
-:func:`neurorobust.evaluation.statistics.paired_interval`: 95 %, over training seeds and over dies; what an attack finds
-and the worst of a fleet over seeds only. A claim holds when the whole interval lies on its side of the threshold,
-against every method it names; whatever else happens is a failure.
+:func:`neurorobust.evaluation.statistics.paired_interval`: 95 %, over training seeds and over dies; for the result of an
+attack and the worst die of a fleet over seeds only. A claim holds when the whole interval lies on its side of the
+threshold, against every method it names; everything else is a failure.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from neurorobust.evaluation import FROZEN
 from neurorobust.evaluation.statistics import Interval, paired_interval, samples_part
 
 from .measurement import RIGHT
@@ -36,13 +37,13 @@ class Claim:
 
     Attributes:
         text: in words.
-        first, against: methods; it is about all of those that were measured.
-        read: a cell's record → its number, or one a die; None if it was not measured.
-        threshold: the difference in points has to be above it; a ratio, below it.
+        first, against: methods; those of ``against`` that were not measured are left out.
+        read: a cell's record → its number, or one per die; None if it was not measured.
+        threshold: the difference in points has to be above it; a ratio has to be below it.
         statistic: of the dies of a network.
-        ratio: compare first / second, of positive numbers that shall be small.
-        samples: level of the measurement ``samples`` that says which samples the number is
-            made of; then the interval holds for other test samples, too.
+        ratio: compare first / second, of positive numbers of which small ones are good.
+        samples: level of the measurement ``samples`` that says which samples the number
+            comes from; with it the interval also holds for other test samples.
     """
 
     text: str
@@ -61,7 +62,7 @@ class Verdict:
 
     Attributes:
         interval: of the difference in points, or of the ratio.
-        seeds, dies: how many were compared. samples: how many test samples were drawn, 0 where they are held fixed.
+        seeds, dies: how many were compared. samples: number of test samples, 0 where they count as fixed.
     """
 
     claim: Claim
@@ -74,7 +75,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether the whole interval lies on the right side; that of one training seed does not count."""
+        """Whether the whole interval lies on the right side; one training seed is not enough."""
         bound = self.interval.high if self.claim.ratio else self.interval.low
         return self.seeds > 1 and (bound < self.claim.threshold if self.claim.ratio else bound > self.claim.threshold)
 
@@ -84,7 +85,7 @@ class Verdict:
         if self.holds:
             return "holds"
         if self.seeds < 2:
-            return "FAILS (one seed says nothing of seeds)"
+            return "FAILS (one seed only)"
         wrong = self.interval.low if self.claim.ratio else self.interval.high
         beyond = wrong >= self.claim.threshold if self.claim.ratio else wrong <= self.claim.threshold
         return "FAILS" if beyond else "FAILS (the interval holds the threshold)"
@@ -112,7 +113,7 @@ class Verdict:
 
 
 def points(measurement: str, level: str) -> Callable[[Record], list[float] | float | None]:
-    """Balanced accuracy in points, one a die where there are dies; of ``strong``, on the worst die."""
+    """Balanced accuracy in points, one number per die where there are dies; of ``strong``, on the worst die."""
 
     def read(record: Record) -> list[float] | float | None:
         value = score(record, measurement, level)
@@ -142,7 +143,7 @@ def price(record: Record) -> float | None:
     return 1.0 if record["method"] == "standard" else score(record, "price", "step", "ratio")
 
 
-BEYOND = "strong attack, ζ = {}: at least 10 points above every rival"
+BEYOND = FROZEN + ", ζ = {}: at least 10 points above every rival"
 CLAIMS: Sequence[Claim] = (
     Claim(BEYOND.format("0.05"), "adversarial", RIVALS, points("strong", "0.05"), 10, samples="0.05"),
     Claim(BEYOND.format("0.1"), "adversarial", RIVALS, points("strong", "0.1"), 10, samples="0.1"),
@@ -201,7 +202,7 @@ CLAIMS: Sequence[Claim] = (
 
 
 def judge_claims(out: Path, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
-    """Every claim that can be tested on what was measured, from the raw data."""
+    """Every claim that can be tested on what was measured."""
     by_study: dict[str, dict[tuple[str, int], Record]] = {}
     for record in records(out):
         by_study.setdefault(record["study"], {})[record["method"], record["seed"]] = record

@@ -1,4 +1,4 @@
-"""What the measurements that put networks on dies share."""
+"""A network on a fleet of dies, for the measurements on fleets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ from .measurement import DIES, Values, fleet_values, or_refused
 
 @or_refused
 def on_dies(network: nn.Module, chip: ChipModel, cell: Cell, n_chips: int | None = None) -> Values:
-    """A network on a fleet; where a chip or a condition does not take it, why."""
+    """A network on a fleet; or the reason where a chip or a condition refuses it."""
     dies = evaluate(network, cell.fleet_data, chip, n_chips=n_chips or cell.budget.dies, seed=DIES)
     return fleet_values(dies, cell.study.task.classes)

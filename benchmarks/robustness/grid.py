@@ -1,4 +1,4 @@
-"""The grid at work: jobs on any executor, in as many processes and runs as there are; cells are locked, one by one."""
+"""Jobs on any executor, in several processes and runs at once; each cell is locked while a process works on it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .plan import Job
 from .work import measure
 
 AGAIN = 2.0
-"""Seconds before a cell that somebody else works on is looked at again by a worker that has nothing else to do."""
+"""Seconds until a worker without other jobs tries a cell again that another process works on."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job: ``done``, ``busy`` (somebody is at the cell or at its tuning) or ``failed``, and why."""
+    """The result of a job: ``done``, ``busy`` (another process has the cell or its tuning) or ``failed``, and why."""
 
     job: Job
     status: str
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def visit(job: Job) -> Outcome:
-    """Do a job, in whatever process; it has to see the folder of the results."""
+    """Do a job in this process, which needs access to the folder of the results."""
     try:
         with job.cell.lock():
             measure(job.cell, job.measurements)
@@ -53,20 +53,20 @@ def _words(error: BaseException) -> str:
 def run(
     jobs: Sequence[Job],
     executor: Executor,
-    tell: Callable[[Outcome], None] = lambda outcome: None,
+    report: Callable[[Outcome], None] = lambda outcome: None,
     at_once: int | None = None,
 ) -> list[Outcome]:
-    """Do all jobs; those that others are at are tried again whenever a job ends, and done if the others leave them.
+    """Do all jobs; busy ones are tried again whenever a job ends, and done when they are free.
 
     Args:
         jobs: in their order.
         executor: any of ``concurrent.futures``, or of a cluster whose machines share the folder of the results.
-        tell: is told of each outcome but ``busy``.
-        at_once: jobs the executor holds at a time, best as many as it has workers: whatever it holds has its turn
-            before a job that is tried again. All by default.
+        report: called with each outcome but ``busy``.
+        at_once: jobs that the executor holds at a time, best as many as it has workers: jobs that it holds run
+            before one that is tried again. All by default.
 
     Returns:
-        One outcome a job.
+        One outcome per job.
     """
     outcomes: list[Outcome] = []
     todo, busy, running = list(jobs), list[Job](), dict[Future[Outcome], Job]()
@@ -85,14 +85,14 @@ def run(
         over = [outcome for outcome in fresh if outcome.status != "busy"]
         for outcome in over:
             outcomes.append(outcome)
-            tell(outcome)
+            report(outcome)
         if over or not ended:
             todo, busy = sorted(todo + busy, key=list(jobs).index), []
     return outcomes
 
 
 def _submitted(executor: Executor, job: Job) -> Future[Outcome]:
-    """A job handed in; if its executor is broken, a future that says so."""
+    """Submit a job; if the executor is broken, a future that raises its error."""
     try:
         return executor.submit(visit, job)
     except BrokenExecutor as error:
@@ -105,11 +105,11 @@ def _outcome(future: Future[Outcome], job: Job) -> Outcome:
     try:
         return future.result()
     except BrokenExecutor:
-        return Outcome(job, "failed", "its worker was killed; run the same command again, and it goes on where it was")
+        return Outcome(job, "failed", "its worker was killed; run the same command again to continue")
 
 
 def pool(jobs: int, threads: int = 1) -> ProcessPoolExecutor:
-    """Worker processes of this machine, each with so many threads; they say nothing."""
+    """Worker processes of this machine with a number of threads each; they print nothing."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(jobs, mp_context=context, initializer=_quiet, initargs=(threads,))
 

@@ -1,4 +1,4 @@
-"""What an measurement is: a function from a network and a level to named numbers, in a file of its own."""
+"""A measurement: a function from a network and a level to named numbers, in a file of its own."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .study import Budget
 P = ParamSpec("P")
 
 Values = Mapping[str, Any]
-"""Numbers by metric. A list holds one number a die; words (why a chip refused) stay out of the table."""
+"""Numbers by metric. A list holds one number per die; words (why a chip refused) stay out of the table."""
 
 SCORE = "balanced_accuracy"
 
 RIGHT = "right "
-"""Before the name of a class: which of its samples are right, a bit each, in hexadecimal digits."""
+"""Prefix of a class: which of its samples are right, one bit per sample, in hexadecimal digits."""
 
 DIES = 1
 """Seed of the dies and of the attacks, the same for every network; training seeds never meet it."""
@@ -32,17 +32,18 @@ DIES = 1
 
 @dataclass(frozen=True)
 class Measurement:
-    """One way to judge a network.
+    """One way to measure a network.
 
     Attributes:
         title: one line for people.
         levels: how strong, the most informative first; (cell) → words, mostly numbers.
         measure: (network, level, cell) → values.
-        passes: forward passes of one sample that a level takes, for the estimate of time; a slope counts three.
+        passes: forward passes of one sample that a level takes, for the estimate of time; a gradient counts three.
         stage: 0 what every network needs, 1 what the claims need besides, 2 what is beyond.
         shown: the metric that tables show, a mean over seeds; none if it is empty. beside: others, with their titles.
-        timed: whether it measures time, which no two runs have in common.
-        table: records of a study's cells → a table of its own, in Markdown; for what no mean over seeds can say.
+        timed: whether it measures time, which differs from run to run.
+        table: records of a study's cells → a table in Markdown, where a mean over seeds says too little.
+        die_of: (record, level) → ζ and cell of the stored worst die that the level is measured on, None without one.
     """
 
     title: str
@@ -54,9 +55,10 @@ class Measurement:
     beside: Mapping[str, str] = field(default_factory=dict)
     timed: bool = False
     table: Callable[[Sequence[Mapping[str, Any]]], str] | None = None
+    die_of: Callable[[Mapping[str, Any], str], tuple[str, str] | None] = lambda record, level: None
 
     def pending(self, cell: Cell, done: Mapping[str, Any]) -> list[str]:
-        """The levels that are to be measured and are not done."""
+        """The levels that are still to be measured."""
         return [level for level in list(self.levels(cell))[: cell.budget.levels] if level not in done]
 
 
@@ -80,8 +82,10 @@ def always(*levels: float | str) -> Callable[[Cell], Sequence[str]]:
 
 
 def all_measurements() -> dict[str, Measurement]:
-    """Every measurement by name, those of early stages and of few passes first: each module of ``measurements`` holds one
-    in ``measurement``."""
+    """Every measurement by name, early stages and few passes first.
+
+    Each module of ``measurements`` holds one in ``measurement``.
+    """
     from . import measurements as package
 
     found = {module.__name__.rpartition(".")[2]: module.measurement for module in modules(package)}

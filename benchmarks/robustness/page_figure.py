@@ -1,4 +1,4 @@
-"""What a figure of the page is, and what all of them share: a line for every method, few of them in colour."""
+"""A figure of the pages, and the parts that all of them share: a line for every method, some of them thick."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from .results_table import Place, Point, ResultsTable, size
 from .study import Study
 
 FEW = 5
-"""Methods that are all drawn in colour."""
-
-GREY = "#b5b5b5"
+"""Methods that are all highlighted."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class PageFigure:
 
     Attributes:
         draw: (study, results) → the figure; None where there is nothing to draw.
-        caption: what is seen.
+        caption: of the figure, without the settings.
         above: measurements above whose tables it stands; the first page, if there are none.
         order: on the page.
         suffix: of its file, after the name of the task.
@@ -42,7 +40,7 @@ class PageFigure:
 
 
 def all_figures() -> dict[str, PageFigure]:
-    """Every figure by name: each module of ``drawings`` holds one in the variable ``drawing``."""
+    """Every figure by name: each module of ``figures`` holds one in the variable ``page_figure``."""
     from . import figures as package
 
     found = {module.__name__.rpartition(".")[2]: module.page_figure for module in modules(package)}
@@ -51,58 +49,52 @@ def all_figures() -> dict[str, PageFigure]:
 
 @dataclass(frozen=True)
 class Style:
-    """How a method is drawn."""
+    """How a method is drawn; colour and line are the same in every figure, whether it is highlighted is not."""
 
-    color: str = GREY
-    label: str = ""
-    band: bool = False
-
-    @property
-    def highlighted(self) -> bool:
-        """Whether it has a colour of its own."""
-        return bool(self.label)
+    color: str
+    line: plotting.Line
+    label: str
+    highlighted: bool
 
 
 def styles(task: str, results: ResultsTable, *measurements: str) -> dict[str, Style]:
-    """Every method's style, those in colour last, on top: beta, the best rival, the published beta and standard; all
-    where there are few. A role has the same colour everywhere; methods without any of the measurements are left out."""
+    """Every method's style, highlighted ones last, on top: adversarial, the best rival, adversarial_weights, standard.
+
+    Where there are few methods all are highlighted. Methods without any of the measurements are left out.
+    """
     methods, rival = results.methods[task], results.best_rival(task)
-    roles = dict(zip(("adversarial", rival, "adversarial_weights", "standard"), plotting.COLORS))
-    told = [name for name in roles if name in methods]
+    chosen = [name for name in ("adversarial", rival, "adversarial_weights", "standard") if name in methods]
     if len(methods) <= FEW:
-        spare = [color for color in plotting.COLORS if color not in {roles[name] for name in told}]
-        roles |= dict(zip((name for name in methods if name not in told), spare))
-        told = [name for name in roles if name in methods]
-    found = {name: Style() for name in methods if name not in told}
-    for name in reversed(told):
+        chosen += [name for name in methods if name not in chosen]
+    measured = {name for measurement in measurements for name in results.measured.get((task, measurement), ())}
+    found = {}
+    for place, name in enumerate([*(name for name in methods if name not in chosen), *reversed(chosen)]):
+        color, line = plotting.method_style(str(name), place)
         label = f"{name} (best rival)" if name == rival else str(name)
-        found[str(name)] = Style(roles[name], label, band=name in ("adversarial", rival))
-    drawn = {name for measurement in measurements for name in results.measured.get((task, measurement), ())}
-    return {name: style for name, style in found.items() if name in drawn or not measurements}
+        found[str(name)] = Style(color, line, label, name in chosen)
+    return {name: style for name, style in found.items() if name in measured or not measurements}
 
 
 def legend(figure: Figure, shown: Mapping[str, Style], more: Sequence[Line2D] = ()) -> None:
-    """One for the whole figure, above it."""
+    """One for the whole figure, above it, highlighted methods first."""
     lines = [
-        Line2D([], [], color=style.color, lw=2, label=style.label) for style in shown.values() if style.highlighted
-    ][::-1]
-    others = sum(not style.highlighted for style in shown.values())
-    if others:
-        lines.append(Line2D([], [], color=GREY, lw=1.2, label=f"{others} other method{'s' * (others > 1)}"))
+        Line2D([], [], color=style.color, lw=2 if style.highlighted else 1, ls=style.line, label=style.label)
+        for style in [*shown.values()][::-1]
+    ]
     lines += more
-    columns = min(len(lines), 4 if figure.get_figwidth() < 8 else 7)
+    columns = min(len(lines), max(2, round(figure.get_figwidth() / 2)))
     figure.legend(handles=lines, loc="outside upper center", ncols=columns, frameon=False, fontsize=8.5)
 
 
-def dash(style: str, label: str) -> Line2D:
-    """A legend's word for a kind of line."""
+def dash(style: plotting.Line, label: str) -> Line2D:
+    """The entry of a legend for a kind of line."""
     return Line2D([], [], color="0.35", lw=1.4, ls=style, label=label)
 
 
 def points_of(
     results: ResultsTable, task: str, method: str, measurement: str, metric: str
 ) -> list[tuple[float, Point]]:
-    """(size of the level, number) of an measurement's levels, in their order."""
+    """(size of the level, number) of a measurement's levels, in their order."""
     found = [
         (size(level)[0], results.point(task, method, Place(measurement, level, metric)))
         for level in results.levels.get((task, measurement), ())
@@ -110,25 +102,23 @@ def points_of(
     return [(x, point) for x, point in found if point is not None]
 
 
-def curve(ax: Axes, points: Sequence[tuple[float, Point]], style: Style, line: str = "-") -> None:
-    """Means joined by a line, and the band of the intervals behind those that have one."""
+def curve(ax: Axes, points: Sequence[tuple[float, Point]], style: Style, line: plotting.Line | None = None) -> None:
+    """Means joined by a line, the method's own unless one is given."""
     if not points:
         return
-    x, values, low, high = (np.array(column) for column in zip(*((x, *point) for x, point in points)))
+    x, values = np.array([x for x, _ in points]), np.array([point.value for _, point in points])
     marks = "o" if len(x) < 9 else ""
-    wide = 1.8 if style.highlighted else 0.9
-    ax.plot(x, values, line, marker=marks, color=style.color, ms=3.5 if style.highlighted else 2.2, lw=wide)
-    if style.band and line == "-":
-        ax.fill_between(x, low, high, color=style.color, alpha=0.15, lw=0)
+    wide, mark = (1.8, 3.5) if style.highlighted else (0.9, 2.2)
+    ax.plot(x, values, ls=line or style.line, marker=marks, color=style.color, ms=mark, lw=wide)
 
 
 def dots(
     task: str, results: ResultsTable, columns: Mapping[str, Place], order: Sequence[str], only: Collection[str] = ()
 ) -> Figure | None:
-    """A column for each place, a row for each method, with its interval.
+    """A column for each place, a row for each method: the mean over its seeds and, as a line, all seeds.
 
     Args:
-        task, results: whose numbers. columns: places by title; those without a number are left out.
+        task, results: the numbers. columns: places by title; those without a number are left out.
         order: titles by whose sum methods are sorted, the largest on top. only: these methods; all by default.
     """
     shown, methods = styles(task, results), [name for name in results.methods[task] if not only or name in only]
@@ -145,7 +135,7 @@ def dots(
     axes = figure.subplots(1, len(filled), sharey=True, squeeze=False)[0]
     for ax, (title, points) in zip(axes, filled.items()):
         for name, point in points.items():
-            color, y = shown[name].color if shown[name].highlighted else "0.45", methods.index(name)
+            color, y = shown[name].color, methods.index(name)
             ax.plot([point.low, point.high], [y, y], color=color, lw=1.6, alpha=0.6, solid_capstyle="butt")
             ax.plot(point.value, y, "o", color=color, ms=5)
         limits(ax, list(points.values()), across=True)
@@ -156,14 +146,14 @@ def dots(
     axes[0].set_yticks(range(len(methods)), methods)
     axes[0].set_ylim(-0.6, len(methods) - 0.4)
     for label, name in zip(axes[0].get_yticklabels(), methods):
-        label.set_color(shown[name].color if shown[name].highlighted else "0.25")
+        label.set_color(shown[name].color)
     figure.supxlabel("balanced accuracy (each column has its own axis)", fontsize=9)
     return figure
 
 
 def limits(ax: Axes, points: Sequence[Point], across: bool = False) -> None:
-    """An axis of accuracies that wide intervals do not stretch: the means, with some room."""
-    values = [point.value for point in points if np.isfinite(point.value)]
+    """An axis of accuracies that holds all seeds, with some room."""
+    values = [value for point in points for value in point if np.isfinite(value)]
     if values:
         room = max(0.08 * (max(values) - min(values)), 0.01)
         (ax.set_xlim if across else ax.set_ylim)(min(values) - room, max(values) + room)

@@ -1,4 +1,4 @@
-"""What is to be done, and in which order."""
+"""The jobs that are left, in their order."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .work import pending
 
 @dataclass(frozen=True)
 class Job:
-    """Some measurements of a cell, and whatever has to be done before."""
+    """Some measurements of a cell, and the training before them."""
 
     cell: Cell
     measurements: tuple[str, ...]
 
     @property
     def left(self) -> dict[str, list[str]]:
-        """What is still to be measured."""
+        """The levels that are still to be measured."""
         return pending(self.cell, self.measurements)
 
     @property

@@ -1,4 +1,4 @@
-"""What people see while the grid works, and afterwards."""
+"""Tables of the grid's progress: every cell, the plan, the end of each job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .work import pending
 
 
 def progress(cell: Cell, names: Sequence[str]) -> str:
-    """How far a cell is, in a few words, from its folder alone: whoever works on it."""
+    """The progress of a cell in a few words, from its files alone."""
     record = cell.read()
     if "training" not in record:
         log = cell.folder / "log.csv"
@@ -51,9 +51,11 @@ def progress_table(cells: Sequence[Cell], names: Sequence[str], failed: Mapping[
 
 
 def forecast(jobs: Mapping[Job, Estimate], workers: int) -> Table:
-    """The plan: what is to be done, in its order, and how long it will take."""
+    """The plan: the jobs in their order, and how long they will take."""
     total = sum(one.seconds for one in jobs.values())
-    title = f"plan: {len(jobs)} jobs, about {duration(total / workers)} on {workers} processes, as busy as it is now"
+    title = (
+        f"plan: {len(jobs)} jobs, about {duration(total / workers)} on {workers} processes, on a machine as busy as now"
+    )
     shown = Table("task", "methods", "seeds", "to do", "about", "estimated from", title=title, title_justify="left")
     named: set[str] = set()
     for (study, measurements), group in groupby(jobs, key=lambda job: (job.cell.study.name, job.measurements)):
@@ -75,7 +77,7 @@ def _method(job: Job) -> tuple[str, int]:
 
 @contextmanager
 def watching(cells: Sequence[Cell], names: Sequence[str], failed: Mapping[str, str]) -> Iterator[None]:
-    """The table of all cells, alive on a terminal; nothing elsewhere."""
+    """The table of all cells, updated on a terminal; nothing elsewhere."""
     if not err.is_terminal:
         yield
         return
@@ -90,26 +92,26 @@ def line(outcome: Outcome) -> str:
 
 
 def complete(cells: Sequence[Cell], names: Sequence[str], processes: int) -> dict[str, str]:
-    """Do what is left, said beforehand and shown while it is done, in so many processes.
+    """Do what is left in several processes: the plan is printed first, the progress is shown meanwhile.
 
     Returns:
-        What failed, by cell, and why.
+        The errors of the cells that failed, by cell.
     """
     failed: dict[str, str] = {}
 
-    def tell(outcome: Outcome) -> None:
+    def report(outcome: Outcome) -> None:
         if outcome.status == "failed":
             failed[outcome.job.cell.name] = outcome.error
         err.print(line(outcome), soft_wrap=True, markup=False, highlight=False)
 
-    # A network that is finished brings dies for the others, so there may be more to do than was known at first.
+    # A finished network adds dies that the others are measured on, so more may be left than at first.
     while jobs := [job for job in plan(cells, names) if job.cell.name not in failed]:
         err.print(forecast(estimates(jobs), processes))
         threads = max(1, (os.cpu_count() or 1) // processes)
         workers = pool(processes, threads)
         try:
             with watching(cells, names, failed):
-                run(jobs, workers, tell, processes)
+                run(jobs, workers, report, processes)
         finally:
-            workers.shutdown(cancel_futures=True)  # interrupted, it is over after what is being done
+            workers.shutdown(cancel_futures=True)  # when interrupted, jobs that run are finished
     return failed

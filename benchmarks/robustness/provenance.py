@@ -1,4 +1,4 @@
-"""What the numbers were made with, and what they took: read from the records, not from what was planned."""
+"""Settings, cost and code of the numbers, read from the records and not from the plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Record = Mapping[str, Any]
 
 
 def settings_line(study: Study, known: Sequence[Record]) -> str:
-    """A line for beside the numbers."""
+    """The settings of a task in one line, printed beside its numbers."""
     own = [record for record in known if record["study"] == study.name]
     planned = {"fleet": study.budget.samples, "attacked": study.budget.attacked}
     samples, attacked = (
@@ -28,7 +28,7 @@ def settings_line(study: Study, known: Sequence[Record]) -> str:
 
 
 def settings_table(studies: Sequence[Study], known: Sequence[Record]) -> str:
-    """A row for each task, from its cells; and which trainings were cut."""
+    """A row for each task, from its cells; and which trainings were shortened."""
     rows = []
     for study in studies:
         own = [record for record in known if record["study"] == study.name]
@@ -59,21 +59,21 @@ def settings_table(studies: Sequence[Study], known: Sequence[Record]) -> str:
     header = ["task", "chip", "neurons", "epochs", "batch, Adam", "attack steps", "tuning", "methods", "seeds"]
     header += ["dies", "samples", "attacked", "specification"]
     text = (
-        "\nA fleet is so many dies, each on so many test samples (of each class); attacks see so many. Attacks in "
-        "training take so many steps, the paper's 10; Entropy-SGD's are Langevin steps. A die that has the "
-        "specification, in balanced accuracy, counts towards the yield.\n"
+        "\nColumn *dies*: dies in each fleet. *Samples*: test samples for each die (of each class). *Attacked*: "
+        "samples used in attacks. *Attack steps*: steps of the attacks in training, 10 in the paper; of Entropy-SGD, Langevin "
+        "steps. *Specification*: balanced accuracy that a die needs to count towards the yield.\n"
     )
     cuts = "".join(f"- {study.name}: {study.epochs} epochs, {study.cut}.\n" for study in studies if study.cut)
     if cuts:
         text += (
-            "\nTwelve machine-hours had to do for all, so trainings were cut, epochs first; longer ones would change "
+            "\nTwelve machine-hours had to be enough for everything, so trainings were shortened. Longer ones would "
         )
-        text += f"the numbers:\n\n{cuts}"
+        text += f"change the numbers:\n\n{cuts}"
     return table(header, rows) + text
 
 
 def _other_rates(own: Sequence[Record]) -> str:
-    """Learning rates that tuning chose instead."""
+    """Learning rates that tuning chose instead of the study's."""
     found = {
         f"; {record['method']} {record['training']['schedule']['learning_rate']:g}"
         for record in own
@@ -83,7 +83,7 @@ def _other_rates(own: Sequence[Record]) -> str:
 
 
 def _seen(own: Sequence[Record], level: str) -> str:
-    """How many samples of each class were seen, in words, where cells say so."""
+    """The number of samples of each class, in words, where cells hold it."""
     return _words(_spread(counts) for counts in _counts(own, level))
 
 
@@ -96,7 +96,7 @@ def _spread(counts: Sequence[int]) -> str:
 
 
 def _counts(own: Sequence[Record], level: str) -> set[tuple[int, ...]]:
-    """How many samples of each class cells have seen: one answer, if all agree."""
+    """The numbers of samples of each class in the cells: one element, if all agree."""
     found = set()
     for record in own:
         values = values_of(record, "samples", level)
@@ -105,7 +105,7 @@ def _counts(own: Sequence[Record], level: str) -> set[tuple[int, ...]]:
 
 
 def cost(known: Sequence[Record], tuning: Mapping[str, float]) -> str:
-    """What all of it took, by task: hours on one thread, as busy as the machine was, and the code that did it.
+    """The cost of everything by task: hours of one thread on a busy machine, and the code that ran.
 
     Args:
         known: the cells. tuning: seconds of all trials, by study.
@@ -126,12 +126,14 @@ def cost(known: Sequence[Record], tuning: Mapping[str, float]) -> str:
         rows.append([study, str(len(cells)), *hours, ", ".join(commits), "; ".join(versions)])
     header = ["task", "cells", "h tuning", "h training", "h measurement", "commits", "versions"]
     words = f"Hours of one thread, {total / 3600:.1f} in all; two threads shared a machine of two cores."
-    return f"\n## What it took\n\n{words}\n\n{table(header, rows)}"
+    return f"## Cost\n\n{words}\n\n{table(header, rows)}"
 
 
 def refusals(known: Sequence[Record]) -> str:
-    """Why there is no number: what an measurement of a cell said instead, how often; of reasons that differ in their
-    numbers alone, the first."""
+    """Why numbers are missing: the reasons and how often each occurs.
+
+    Of reasons that differ in their numbers alone the first is shown.
+    """
     said: dict[tuple[str, str, str], list[str]] = {}
     for record in known:
         for name, entry in record.get("measurements", {}).items():
@@ -147,5 +149,5 @@ def refusals(known: Sequence[Record]) -> str:
 
 
 def _words(values: Iterable[object]) -> str:
-    """Those that occur, each once."""
+    """The distinct values, in words."""
     return ", ".join(sorted({str(value) for value in values}, key=lambda word: (len(word), word)))

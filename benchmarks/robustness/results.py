@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurorobust._util import files
 from neurorobust.evaluation.statistics import Interval, bootstrap_interval, clopper_pearson
 
+from .archive import archived, write_xz
 from .cell import read
 from .measurement import SCORE, all_measurements
 from .study import Study, all_studies
 
+TABLE = "results.csv.xz"
 COLUMNS = ("task", "method", "seed", "measurement", "level", "metric", "value")
 
 LOWEST = "lowest recall"
@@ -26,8 +28,16 @@ Row = tuple[str, str, str, str, str, str, float]
 
 
 def records(out: Path) -> list[dict[str, Any]]:
-    """What is known of every cell, in a fixed order."""
-    return [read(path) for path in sorted((out / "raw").glob("*/*/*/cell.json"))]
+    """All that is known of every cell, in the order of their names."""
+    return list(records_by_name(out).values())
+
+
+def records_by_name(out: Path) -> dict[str, dict[str, Any]]:
+    """The record of every cell, from its folder or else from the archive, by study/method/seed, in their order."""
+    found = {name: json.loads(line) for name, line in archived(out).items()}
+    for path in (out / "raw").glob("*/*/*/cell.json"):
+        found["/".join(path.parts[-4:-1])] = read(path)
+    return {name: found[name] for name in sorted(found, key=lambda name: name.split("/"))}
 
 
 def tuning_seconds(out: Path) -> dict[str, float]:
@@ -43,7 +53,7 @@ def tidy(out: Path) -> pd.DataFrame:
     """Every number of every cell, and of each the mean over the seeds with its interval: rows of the seed ``all``.
 
     Numbers of dies become their mean, std, min, 5th percentile and yield at the study's specification. ``strong`` is
-    the die that counts of those of the strong suite and those found for other networks.
+    the worst of the die that the suite found and the dies found for other networks.
     """
     known = records(out)
     rows = [row for record in known for row in _rows(record)]
@@ -51,9 +61,16 @@ def tidy(out: Path) -> pd.DataFrame:
 
 
 def write_table(out: Path) -> pd.DataFrame:
-    """Write ``results.csv`` and return it."""
+    """Write the table, compressed, and return it."""
     table = tidy(out)
-    files.write_text(out / "results.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_xz(out / TABLE, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return table
+
+
+def read_table(out: Path) -> pd.DataFrame:
+    """The table as :func:`write_table` wrote it; seeds and levels are words, missing numbers NaN."""
+    table = pd.read_csv(out / TABLE, dtype={"seed": str, "level": str}, keep_default_na=False)
+    table["value"] = pd.to_numeric(table["value"], errors="coerce")
     return table
 
 
@@ -104,7 +121,7 @@ def yield_interval(passes: np.ndarray) -> Interval:
 
 
 def strongest(record: dict[str, Any], level: str) -> dict[str, Any]:
-    """What the worst die left: of those the strong suite saw and those found for other networks."""
+    """The values on the worst die: of the one that the suite found and those found for other networks."""
     own = record["measurements"]["strong"]["levels"][level]["values"]
     others = record["measurements"].get("transfer", {"levels": {}})["levels"]
     found = [entry["values"] for key, entry in others.items() if key.split()[0] == level]
@@ -112,7 +129,7 @@ def strongest(record: dict[str, Any], level: str) -> dict[str, Any]:
 
 
 def worst_source(record: dict[str, Any], level: str) -> str:
-    """method/seed whose die is the worst for a cell."""
+    """The cell, as method/seed, whose die is the worst for this cell."""
     scores = {
         f"{record['method']}/{record['seed']}": record["measurements"]["strong"]["levels"][level]["values"][SCORE]
     }
@@ -130,13 +147,13 @@ def score(record: dict[str, Any], measurement: str, level: str, metric: str = SC
 
 
 def values_of(record: Mapping[str, Any], measurement: str, level: str) -> Mapping[str, Any]:
-    """All that a level of an measurement gave; nothing where it was not measured."""
+    """All values of a level of a measurement; nothing where it was not measured."""
     levels = record.get("measurements", {}).get(measurement, {"levels": {}})["levels"]
     return levels.get(level, {"values": {}})["values"]
 
 
 def _over_seeds(known: list[dict[str, Any]]) -> Iterator[Row]:
-    """Mean over the seeds of what each measurement shows, the bounds of its 95 % interval, and the number of seeds."""
+    """Mean over the seeds of the metric that a measurement shows, its 95 % interval, and the number of seeds."""
     places: dict[tuple[str, str, str, str], list[Any]] = {}
     shown = {name: measurement.shown for name, measurement in all_measurements().items() if name != "transfer"}
     for record in known:

@@ -1,4 +1,4 @@
-"""The numbers of ``results.csv``, as tables and figures ask for them."""
+"""The numbers of the tidy table, as tables and figures look them up."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from neurorobust.evaluation.statistics import mean_interval
 from neurorobust.train.methods import METHODS
 
 from .measurement import SCORE
@@ -17,7 +15,7 @@ from .results import COLUMNS
 from .study import RIVALS
 
 ROBUST = (("mismatch", "0.3", f"{SCORE} mean"), ("strong", "0.05", SCORE), ("strong", "0.1", SCORE))
-"""What the best rival is chosen by."""
+"""The numbers that the best rival is chosen by."""
 
 
 class Place(NamedTuple):
@@ -29,7 +27,7 @@ class Place(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A mean over seeds and the bounds of its 95 % interval, NaN where there is none."""
+    """A mean over training seeds, and the lowest and highest seed."""
 
     value: float
     low: float
@@ -56,25 +54,24 @@ class ResultsTable:
     measured: Mapping[tuple[str, str], Set[str]]
 
     def point(self, task: str, method: str, place: Place) -> Point | None:
-        """The mean over seeds; None where nothing was measured."""
-        key = (task, method, "all", *place)
-        if key in self.values:
-            low, high = (self.values.get((*key[:-1], f"{place.metric} {bound}"), np.nan) for bound in ("low", "high"))
-            return Point(self.values[key], low, high)
+        """Mean, lowest and highest of the seeds; None where nothing was measured."""
         found = [self.values.get((task, method, seed, *place)) for seed in self.seeds[task, method]]
-        known = np.array([value for value in found if value is not None], dtype=float)
-        return Point(float(known.mean()), *mean_interval(known)) if len(known) else None
+        known = [value for value in found if value is not None]
+        if not known:
+            return None
+        mean = self.values.get((task, method, "all", *place), sum(known) / len(known))
+        return Point(mean, min(known), max(known))
 
     def n(self, task: str, method: str, place: Place) -> int:
-        """How many seeds a mean is over."""
+        """The number of seeds of a mean."""
         return int(self.values.get((task, method, "all", place.measurement, place.level, "seeds"), 0))
 
     def has(self, task: str, measurement: str) -> bool:
-        """Whether there are numbers of an measurement."""
+        """Whether there are numbers of a measurement."""
         return (task, measurement) in self.levels
 
     def best_rival(self, task: str) -> str | None:
-        """The rival of the paper with the highest mean of accuracy at mismatch 0.3 and under the strong attacks; of
+        """The rival of the paper with the highest mean of accuracy at mismatch 0.3 and under the strong suite; of
         those where most of the three were measured."""
         scores = {}
         for method in self.methods[task]:
@@ -86,7 +83,7 @@ class ResultsTable:
 
 
 def results_table(table: pd.DataFrame) -> ResultsTable:
-    """From the table."""
+    """From the tidy table."""
     values: dict[tuple[str, ...], float] = {}
     methods: dict[str, set[str]] = {}
     seeds: dict[tuple[str, str], set[str]] = {}
@@ -115,7 +112,7 @@ def results_table(table: pd.DataFrame) -> ResultsTable:
 
 
 def size(level: str) -> tuple[float, str]:
-    """What levels are sorted by: numbers by size, times by length, words last."""
+    """Sorting key of levels: numbers by size, times by length, words last."""
     number, _, unit = level.partition(" ")
     seconds = {"": 1.0, "s": 1.0, "hour": 3600.0, "day": 86400.0, "days": 86400.0, "year": 31557600.0}
     try:

@@ -1,4 +1,4 @@
-"""What is to be reproduced: a task, its network, how it is trained and measured, and which methods compete on it."""
+"""A study: a task, its network, how it is trained and measured, and which methods compete on it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ RIVALS = ("dropout", "forward_noise", "awp", "entropy_sgd", "abcd")
 """The rivals of arXiv 2106.05009."""
 
 BEST_RIVAL = "best_rival"
-"""Stands for the rival, other than forward noise, that did best on the validation part of the study tuned on."""
+"""Stands for the rival, other than forward noise, that did best on the validation part of the tuned study."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How finely a network is measured; stands beside every number.
+    """How much a network is measured; stored beside every number.
 
     Attributes:
-        dies: of each fleet. samples: test samples on each die. attacked: test samples an attack sees.
-        balanced: an attack sees as many samples of one class as of any other; else the first ones.
-        levels: the first so many of each measurement; None for all.
+        dies: of each fleet. samples: test samples for each die. attacked: test samples used in attacks.
+        balanced: attacks use equally many samples of each class; else the first ones.
+        levels: only the first ones of each measurement; None for all.
     """
 
     dies: int = 100
@@ -40,7 +40,7 @@ class Budget:
     levels: int | None = None
 
     def settings(self) -> dict[str, Any]:
-        """What decides on the numbers, not on how many there are."""
+        """The settings that change the numbers, not how many there are."""
         silent = {"levels"} if self.balanced else {"levels", "balanced"}
         return {key: value for key, value in asdict(self).items() if key not in silent}
 
@@ -59,11 +59,11 @@ class Study:
         tuning_epochs: of each tuning trial.
         tuned_on: the study whose tuning counts here (of the schedule only where both have the same); None tunes here.
         headline: the first so many methods get all their seeds before the others get their first.
-        shipped: methods whose networks of the first seed go into the zoo, all by default.
+        shipped: methods whose networks of the first seed go into the zoo.
         seeds: of network and training.
         budget: of every measurement.
         spec: balanced accuracy of a die that counts towards the yield.
-        cut: what the epochs were cut from, said beside the numbers.
+        cut: how training was shortened, printed beside the numbers.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Study:
     tuning_epochs: int = 1
     tuned_on: Study | None = None
     headline: int = 6
-    shipped: tuple[str, ...] | None = None
+    shipped: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2)
     budget: Budget = Budget()
     spec: float = 0.9
@@ -84,7 +84,7 @@ class Study:
 
     @property
     def task(self) -> Task:
-        """The task, loaded once a process."""
+        """The task, loaded once per process."""
         return _loaded(self.load)
 
     @property
@@ -96,7 +96,7 @@ class Study:
         return METHODS[method].regularize(self.task.loss, self.chip_model, **trial.settings)
 
     def settings(self) -> dict[str, Any]:
-        """What decides on the numbers of a training, besides method, trial, seed and code."""
+        """The settings that change the result of a training, besides method, trial, seed and code."""
         schedule = asdict(self.schedule)
         del schedule["max_seconds"]
         return {"epochs": self.epochs, "n_hidden": self.n_hidden, "chip": self.chip, "schedule": schedule}

@@ -17,10 +17,10 @@ from .study import Study
 MISSING = "–"
 
 FEW_CLASSES, WIDTH = 4, 7
-"""Classes whose recall, and levels, that fit beside one another."""
+"""Numbers of classes and of levels that fit beside one another."""
 
 LARGER = ("", " mean", " min", " q05")
-"""What follows the score in metrics of which the larger is the better."""
+"""Endings of the score in metrics of which the larger is the better."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -48,8 +48,10 @@ def methods_by(task: str, results: ResultsTable, columns: Mapping[str, Place]) -
 
 
 def of_measurement(study: Study, name: str, measurement: Measurement, results: ResultsTable) -> str:
-    """What an measurement shows: a table of methods × levels for each metric, or, of one level, methods × metrics; and
-    accuracy and recall at the most telling level."""
+    """The tables of a measurement: methods × levels for each metric, or, of one level, methods × metrics.
+
+    Accuracy and recall follow, at the most telling level.
+    """
     task, shown = study.name, measurement.shown
     levels, known = results.levels.get((task, name), ()), results.metrics.get((task, name), ())
     titles = {shown: shown.replace("_", " "), f"{shown} mean": "mean of the dies", f"{shown} min": "worst die"}
@@ -79,19 +81,22 @@ def of_measurement(study: Study, name: str, measurement: Measurement, results: R
 
 
 def _parts(levels: Sequence[str]) -> list[Sequence[str]]:
-    """As many levels as a page is wide, about equally many in each part."""
+    """Levels in parts that fit the width of a page, about equally many in each."""
     count = math.ceil(len(levels) / WIDTH)
     edges = [round(i * len(levels) / count) for i in range(count + 1)] if count else [0]
     return [levels[left:right] for left, right in itertools.pairwise(edges)]
 
 
 def cell(point: Point | None, best: float = math.nan, decimals: bool = True) -> str:
-    """.972 ±.007: the mean and half its 95 % interval, in three decimals or else two digits."""
+    """.972 [.965, .979]: the mean, the lowest and the highest seed, in three decimals or else two digits.
+
+    Where all are the same as printed, or there is one seed, the mean alone.
+    """
     if point is None:
         return MISSING
-    value, half = (short(number, decimals) for number in (point.value, (point.high - point.low) / 2))
+    value, low, high = (short(number, decimals) for number in point)
     words = f"**{value}**" if value == short(best, decimals) else value
-    return words if math.isnan(point.low) else f"{words} ±{half}"
+    return words if value == low == high else f"{words} [{low}, {high}]"
 
 
 def short(value: float, decimals: bool = True) -> str:
@@ -101,7 +106,7 @@ def short(value: float, decimals: bool = True) -> str:
 
 
 def _best(column: Sequence[Point | None]) -> float:
-    """The largest of a column; NaN where many share it."""
+    """The largest of a column; NaN where more than a third of the methods have it."""
     values = [point.value for point in column if point is not None]
     if len(values) < 2:
         return math.nan
@@ -110,6 +115,6 @@ def _best(column: Sequence[Point | None]) -> float:
 
 
 def _seeds(task: str, method: str, results: ResultsTable, columns: Mapping[str, Place]) -> str:
-    """How many seeds the numbers of a row are over."""
+    """The number of seeds of a row's numbers."""
     counts = sorted({results.n(task, method, place) for place in columns.values()} - {0})
     return "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else MISSING

@@ -1,4 +1,4 @@
-"""How long jobs will take, on one thread of a machine as busy as it was."""
+"""Estimates of how long jobs will take, on one thread of a machine as busy as before."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from neurorobust.evaluation.blocks import in_blocks
 from neurorobust.train.fit import estimate
 from neurorobust.train.methods import METHODS
 
-from .cell import Cell, folder_of, read
+from .cell import Cell, read
 from .measurement import all_measurements
 from .plan import Job
+from .results import records_by_name
 from .study import Study
 from .work import network_of, tuning_path
 
 Figure = tuple[float, str]
-"""Seconds, and where they come from."""
+"""Seconds, and their source."""
 
 STEP, PASS = "a step now", "a pass now"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long a job will take, and what that is made from, in words."""
+    """Seconds of a job, and the sources of the estimate in words."""
 
     seconds: float
     sources: tuple[str, ...]
 
 
 def estimates(jobs: Sequence[Job]) -> dict[Job, Estimate]:
-    """Each job as long as the like of it took, else from a step and a pass now."""
+    """Estimates from similar jobs in the past, else from a step and a pass now."""
     return {
         job: Estimate(sum(seconds for seconds, _ in figures), tuple(sorted({words for _, words in figures})))
         for job, figures in _figures(jobs).items()
@@ -45,7 +46,7 @@ def estimates(jobs: Sequence[Job]) -> dict[Job, Estimate]:
 
 
 def _figures(jobs: Sequence[Job]) -> dict[Job, list[Figure]]:
-    """What each job consists of: tuning and training, if it is the first of its cell, and each measurement."""
+    """The parts of each job: tuning and training, if it is the first of its cell, and each measurement."""
     tuned: set[tuple[str, str]] = set()
     trained: set[str] = set()
     found: dict[Job, list[Figure]] = {}
@@ -70,8 +71,10 @@ def _figures(jobs: Sequence[Job]) -> dict[Job, list[Figure]]:
 
 @cache
 def _training(study: Study, method: str, out: Path) -> Figure:
-    """A training: as it took for other seeds; as the trial that was chosen took; as it compares with standard in the
-    study that was tuned on; or from a step now."""
+    """A training: the mean of other seeds, or an estimate.
+
+    The estimate is made from the chosen trial, from the ratio to standard in the tuned study, or from a step now.
+    """
     home = study.tuned_on or study
     trial = read(tuning_path(study, method, out))
     if (before := _trained(study, method, out)) is not None:
@@ -88,8 +91,8 @@ def _training(study: Study, method: str, out: Path) -> Figure:
 
 def _trained(study: Study, method: str, out: Path) -> float | None:
     """Mean seconds of the trainings that were made; None if there are none."""
-    records = [read(path) for path in folder_of(out, study, method).glob("*/cell.json")]
-    before = [record["training"]["seconds"] for record in records if "training" in record]
+    own = [record for name, record in records_by_name(out).items() if name.startswith(f"{study.name}/{method}/")]
+    before = [record["training"]["seconds"] for record in own if "training" in record]
     return float(np.mean(before)) if before else None
 
 
@@ -109,7 +112,8 @@ def _pass(study: Study) -> float:
 def _times(study: Study, out: Path) -> Mapping[str, float]:
     """Mean seconds a level of each measurement took, over the networks of the study that were measured."""
     found: dict[str, list[float]] = {}
-    for path in folder_of(out, study, "").glob("*/*/cell.json"):
-        for name, entry in read(path).get("measurements", {}).items():
+    own = [record for cell, record in records_by_name(out).items() if cell.startswith(f"{study.name}/")]
+    for record in own:
+        for name, entry in record.get("measurements", {}).items():
             found.setdefault(name, []).extend(level["seconds"] for level in entry["levels"].values())
     return {name: float(np.mean(seconds)) for name, seconds in found.items() if seconds}

@@ -1,4 +1,4 @@
-"""What is done for a cell: its method is tuned, its network trained, and every measurement measured."""
+"""The work on a cell: its method is tuned, its network trained, and every measurement made."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ TUNING = (
     f"mean of clean, ten-step-attacked (0.05, every kind) and mean balanced accuracy over {FLEET} dies of mismatch "
     f"{MISMATCH:g} (seed {TUNING_DIES}) on the validation part"
 )
-"""What the trials of a method are judged by. Those under attack alone would not tell apart methods that fall to chance
-there, and would choose the least noise for those that add it."""
+"""The score of a trial. Accuracy under attack alone would not separate methods that fall to chance there, and would
+choose the least noise for methods that add noise."""
 
 
 def network_of(cell: Cell) -> nn.Module:
@@ -44,22 +44,22 @@ def network_of(cell: Cell) -> nn.Module:
 
 
 def tuned(study: Study, method: str, out: Path) -> dict[str, Any]:
-    """The tuning of a method, made now if it is not there: every trial, the chosen one's number under ``chosen``.
+    """The tuning of a method, made now if it is missing: every trial; ``chosen`` is the number of the best one.
 
     Raises:
-        filelock.Timeout: at once, if somebody else is at it.
+        filelock.Timeout: at once, if another process is tuning it.
     """
     study = study.tuned_on or study
     path = tuning_path(study, method, out)
     settings = study.settings() | {"epochs": study.tuning_epochs, "seed": study.seeds[0]}
     if "chosen" not in read(path):
         with FileLock(files.folder(path.parent) / f".tuning.{method}.lock", timeout=0):
-            if "chosen" not in read(path):  # it may have come in between
+            if "chosen" not in read(path):  # another process may have made it meanwhile
                 _tune(study, method, out, settings)
     record = read(path)
     _check_same(record["settings"], settings, str(path))
     for folder in folder_of(out, study, method).glob("trial-*"):
-        shutil.rmtree(folder, ignore_errors=True)  # others may be clearing up, too
+        shutil.rmtree(folder, ignore_errors=True)  # other processes may remove it, too
     return record
 
 
@@ -87,7 +87,7 @@ def _try(study: Study, method: str, number: int, out: Path) -> dict[str, Any]:
 
 
 def _schedule(study: Study, trial: Trial) -> Mapping[str, Any]:
-    """What a trial changes in the schedule: nothing where the study has another one than that it was tuned on."""
+    """The changes of a trial to the schedule: none where the study's schedule is not the one that was tuned."""
     return trial.schedule if study.schedule == (study.tuned_on or study).schedule else {}
 
 
@@ -115,18 +115,19 @@ def _fit(cell: Cell, network: nn.Module, trial: Trial, epochs: int, folder: Path
 
 
 def train(cell: Cell, chosen: int | None = None) -> nn.Module:
-    """The trained network of a cell, trained now if it is not there; an interrupted training goes on.
+    """The trained network of a cell, trained now if it is missing; an interrupted training is continued.
 
     Args:
-        cell: whose network. chosen: number of the trial; None for the one that tuning chose.
+        cell: of the network. chosen: number of the trial; None for the one that tuning chose.
     """
     record = cell.read()
     if record:
         _check_same(record["settings"], cell.study.settings(), cell.name)
         _check_same(record, {"data_sha256": cell.study.task.fingerprint}, cell.name)
-    if "training" in record and (cell.folder / "model.safetensors").exists():
-        foreign = models.describe(cell.folder)[1]
-        return models.load(cell.folder, network_of(cell) if foreign else None)[0]
+    folder = cell.model_folder()
+    if "training" in record and folder is not None:
+        foreign = models.describe(folder)[1]
+        return models.load(folder, network_of(cell) if foreign else None)[0]
     number = tuned(cell.study, cell.method, cell.out)["chosen"] if chosen is None else chosen
     trial, network = METHODS[cell.method].trials[number], network_of(cell)
     history = _fit(cell, network, trial, cell.study.epochs, cell.folder)
@@ -145,8 +146,8 @@ def train(cell: Cell, chosen: int | None = None) -> nn.Module:
     sha256 = json.loads((cell.folder / "config.json").read_text(encoding="utf-8"))["sha256"]
     if "model_sha256" in record and record["model_sha256"] != sha256:
         raise ValueError(
-            f"{cell.name}: its model was not there and, trained again, is another one than was measured; "
-            f"remove {cell.folder / 'cell.json'} to measure the new one."
+            f"{cell.name}: its network is not stored here, and training it again gave another one than was measured; "
+            f"choose another --out to measure the new one."
         )
     record = about | {"settings": cell.study.settings(), "training": training, "model_sha256": sha256} | record
     cell.write(record | {"provenance": code_and_machine()})
@@ -158,7 +159,7 @@ def train(cell: Cell, chosen: int | None = None) -> nn.Module:
 
 
 def measure(cell: Cell, names: Sequence[str]) -> None:
-    """Train the network of a cell if that is to be done, and measure what was not measured yet, level by level.
+    """Train the network of a cell if it is missing, and measure what was not measured yet, level by level.
 
     Raises:
         ExceptionGroup: measurements that failed; the others were made.
@@ -166,7 +167,7 @@ def measure(cell: Cell, names: Sequence[str]) -> None:
     network, errors = train(cell), []
     for name in pending(cell, names):
         try:
-            _evaluate(cell, network, name)
+            _measure(cell, network, name)
         except Exception as error:
             error.add_note(f"in measurement {name!r}")
             errors.append(error)
@@ -174,7 +175,7 @@ def measure(cell: Cell, names: Sequence[str]) -> None:
         raise ExceptionGroup(cell.name, errors)
 
 
-def _evaluate(cell: Cell, network: nn.Module, name: str) -> None:
+def _measure(cell: Cell, network: nn.Module, name: str) -> None:
     record = cell.read()
     entry = record.setdefault("measurements", {}).setdefault(name, {"budget": cell.budget.settings(), "levels": {}})
     _check_same(entry["budget"], cell.budget.settings(), f"{cell.name}, {name}")
@@ -188,7 +189,7 @@ def _evaluate(cell: Cell, network: nn.Module, name: str) -> None:
 
 
 def _infinite(value: object) -> bool:
-    """Whether it is a number that JSON cannot hold."""
+    """Whether this is a number that JSON cannot hold."""
     return isinstance(value, float) and not math.isfinite(value)
 
 
@@ -204,7 +205,7 @@ def pending(cell: Cell, names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _check_same(there: dict[str, Any], here: dict[str, Any], where: str) -> None:
-    """Raise ValueError if what is there was made with other settings."""
+    """Raise ValueError if the stored results were made with other settings."""
     here = json.loads(json.dumps(here))
     words = [f"{key} {there.get(key)!r} there, {here[key]!r} here" for key in here if there.get(key) != here[key]]
     if words:

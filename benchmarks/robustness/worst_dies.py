@@ -1,6 +1,8 @@
-"""What the measurements that attack share."""
+"""Worst dies: attacks on a cell, their values, and how dies are stored beside it."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,11 +19,11 @@ from .cell import Cell, folder_of
 from .measurement import DIES, SCORE, Measurement, Values, always, recalls
 
 ZETAS = (0.1, 0.05, 0.2, 0.01, 0.3, 0.005, 0.5)
-"""The paper's sizes, the most telling first."""
+"""The paper's sizes ζ, the most telling first."""
 
 
 def values(worst: WorstCase, cell: Cell) -> Values:
-    """A worst die as values."""
+    """The values of a worst die."""
     return {
         SCORE: worst.score,
         "accuracy": worst.accuracy,
@@ -55,8 +57,8 @@ def ten_steps(objective: str, title: str) -> Measurement:
     return Measurement(title, always(*ZETAS), measure, lambda budget: 31 * budget.attacked)
 
 
-def keep_die(network: nn.Module, deviations: Deviations, level: str, cell: Cell) -> None:
-    """Write a die beside its cell, each δ rounded to 1/127 of ζ; absent synapses do not deviate."""
+def store_die(network: nn.Module, deviations: Deviations, level: str, cell: Cell) -> None:
+    """Store a die beside its cell, each δ rounded to 1/127 of ζ; absent synapses do not deviate."""
     masks = placement_of(network).masks
     codes = {
         name: (delta / float(level) * 127 * masks.get(name, 1)).round().clamp(-127, 127).to(torch.int8).numpy()
@@ -66,13 +68,18 @@ def keep_die(network: nn.Module, deviations: Deviations, level: str, cell: Cell)
         np.savez_compressed(file, allow_pickle=False, **codes)
 
 
-def kept_dies(cell: Cell) -> list[tuple[str, str]]:
-    """(ζ, method/seed) of every die that was kept in this study."""
+def stored_dies(cell: Cell) -> list[tuple[str, str]]:
+    """(ζ, method/seed) of every die that is stored in this study."""
     paths = folder_of(cell.out, cell.study, "").glob("*/*/die-*.npz")
     return sorted((path.stem.removeprefix("die-"), f"{path.parent.parent.name}/{path.parent.name}") for path in paths)
 
 
-def kept_die(level: str, source: str, cell: Cell) -> Deviations:
-    """A die that was kept."""
-    with np.load(folder_of(cell.out, cell.study, "") / source / f"die-{level}.npz", allow_pickle=False) as codes:
+def die_path(level: str, source: str, cell: Cell) -> Path:
+    """The file of a worst die: its ζ and the cell it was found for, method/seed."""
+    return folder_of(cell.out, cell.study, "") / source / f"die-{level}.npz"
+
+
+def stored_die(level: str, source: str, cell: Cell) -> Deviations:
+    """A stored die."""
+    with np.load(die_path(level, source, cell), allow_pickle=False) as codes:
         return {name: torch.from_numpy(codes[name]).float() / 127 * float(level) for name in codes.files}

@@ -140,7 +140,8 @@ def _example(results: dict) -> Figure:
             column[1], events, dt, color=[plotting.COLORS[2]] * half + [plotting.COLORS[3]] * (beat["channels"] - half)
         )
         column[1].set(ylabel="event channel\n(up, then down)")
-        for ax, color, name in zip(column[2:], plotting.COLORS, names):
+        for place, (ax, name) in enumerate(zip(column[2:], names)):
+            color, _ = plotting.method_style(name, place)
             spikes = _dense(beat["spikes"][name], beat["steps"], beat["neurons"][name])
             plotting.raster(ax, spikes, dt, color=color).set(ylabel=f"hidden neuron\n({name})")
         column[-1].set(xlabel="time (ms)")
@@ -283,8 +284,8 @@ def notes(results: dict) -> list[str]:
     lines = [
         "The read-out is computed on the host: it is not quantized, but mismatched and attacked like everything else.",
         f"Both networks were chosen by the same rule: {results['selection']}.",
-        "The suite “thorough” holds the ten-step attack and random search among its candidates; the worst counts. Every "
-        "die an attack looks at counts, not only its last. Where ten steps reach chance the suite was not run; "
+        "The suite “thorough” holds the ten-step attack and random search among its candidates; the worst counts. "
+        "Every die that an attack evaluates counts, not only its last. Where ten steps reach chance the suite was not run; "
         "their figure stands in its place: it could only find worse.",
     ]
     for name, entry in results["networks"].items():

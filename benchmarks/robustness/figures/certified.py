@@ -1,4 +1,4 @@
-"""Accuracy that is proved, against the size of the ball, beside what plain intervals prove."""
+"""Proved accuracy against the size of the ball, by branches and by plain intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..study import Study
 
 
 def draw(study: Study, results: ResultsTable) -> Figure | None:
-    """Solid, sound branches; dotted, the paper's interval computation."""
+    """Each method's own line: sound branches; dotted: the paper's interval computation, of highlighted methods."""
     if not results.has(study.name, "certified"):
         return None
     shown = styles(study.name, results, "certified")
@@ -22,8 +22,8 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
         if style.highlighted:
             curve(ax, points_of(results, study.name, method, "certified", f"plain {SCORE}"), style, ":")
     ax.set(xscale="log", xlabel="size of the ball ζ, every kind", ylabel="proved balanced accuracy", ylim=(-0.02, 1.02))
-    legend(figure, shown, [dash("-", "branches"), dash(":", "plain intervals")])
+    legend(figure, shown, [dash(":", "plain intervals")])
     return figure
 
 
-page_figure = PageFigure(draw, "Accuracy that no die of the ball can take away", ("certified",), suffix="-certified")
+page_figure = PageFigure(draw, "Proved accuracy: no die of the ball has less", ("certified",), suffix="-certified")

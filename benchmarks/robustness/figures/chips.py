@@ -1,4 +1,4 @@
-"""Each chip that took the networks: the mean of its dies and the worst of them."""
+"""Each chip that holds the networks: the mean of its dies and the worst of them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,19 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
     chips = sorted((chip for chip, found in means.items() if found), key=lambda chip: np.mean(list(means[chip])))
     if not chips:
         return None
-    told = sum(style.highlighted for style in shown.values())
-    rows = min(told + 1, len(shown))  # those without colour share one
-    figure = Figure(figsize=(9, 1.3 + 0.42 * len(chips)), layout="constrained")
+    rows = len(shown)
+    figure = Figure(figsize=(9, 1.6 + max(0.42, 0.075 * len(shown)) * len(chips)), layout="constrained")
     for ax, (title, metric) in zip(figure.subplots(1, 2, sharey=True), metrics.items()):
         points = []
         for place, (method, style) in enumerate(reversed(shown.items())):
-            shift = 0.15 * ((rows - 1) / 2 - min(place, rows - 1))
+            shift = 0.8 * ((rows - 1) / 2 - place) / rows
             for y, chip in enumerate(chips):
                 point = results.point(study.name, method, Place("chips", chip, metric))
                 if point is None:
                     continue
                 points.append(point)
-                if style.highlighted:
-                    ax.plot([point.low, point.high], [y + shift] * 2, color=style.color, lw=1.4, alpha=0.5)
-                ax.plot(point.value, y + shift, "o", color=style.color, ms=4.5 if style.highlighted else 3)
+                ax.plot([point.low, point.high], [y + shift] * 2, color=style.color, lw=1.2, alpha=0.5)
+                ax.plot(point.value, y + shift, "o", color=style.color, ms=4.5 if style.highlighted else 2.5)
         for y in range(len(chips) - 1):
             ax.axhline(y + 0.5, color="#d0d0d0", lw=0.6)
         ax.set_ylim(-0.5, len(chips) - 0.5)
@@ -55,5 +53,8 @@ def _column(study: Study, results: ResultsTable, chip: str, metric: str) -> list
 
 
 page_figure = PageFigure(
-    draw, "Dies of every chip model that took the networks, with 95 % intervals", ("chips",), suffix="-chips"
+    draw,
+    "Dies of every chip model that took the networks, mean over the training seeds; the line spans them",
+    ("chips",),
+    suffix="-chips",
 )

@@ -1,4 +1,4 @@
-"""What befalls a chip, besides mismatch: few bits, drift, dead neurons, noise on the membranes."""
+"""Conditions of a chip besides mismatch: few bits, drift, dead neurons, noise on the membranes."""
 
 from __future__ import annotations
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from neurorobust.evaluation import FROZEN
+
 from ..measurement import SCORE
 from ..page_figure import PageFigure, curve, dash, legend, points_of, styles
 from ..results_table import ResultsTable
 from ..study import Study
 
 PANELS = (
-    ("random mismatch: mean of the dies", "mismatch level", (("mismatch", f"{SCORE} mean", "-"),)),
-    ("random mismatch: worst die", "mismatch level", (("mismatch", f"{SCORE} min", "-"),)),
-    ("attacks", "attack size ζ", (("strong", SCORE, "-"), ("ten_kl", SCORE, ":"))),
+    ("random mismatch: mean of the dies", "mismatch level", (("mismatch", f"{SCORE} mean", None),)),
+    ("random mismatch: worst die", "mismatch level", (("mismatch", f"{SCORE} min", None),)),
+    (f"attacks: {FROZEN}", "attack size ζ", (("strong", SCORE, None), ("ten_kl", SCORE, ":"))),
 )
 
 
@@ -25,7 +27,7 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
     for ax, (title, label, lines) in zip(figure.subplots(1, 3, sharey=True), PANELS):
         for method, style in shown.items():
             for measurement, metric, line in lines:
-                if line == "-" or style.highlighted:
+                if line is None or style.highlighted:
                     curve(ax, points_of(results, study.name, method, measurement, metric), style, line)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel(label)
@@ -36,7 +38,7 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
     figure.axes[0].set_ylabel("balanced accuracy")
     lowest = min(float(ax.dataLim.y0) for ax in figure.axes)
     figure.axes[0].set_ylim(max(0, lowest - 0.02), 1.01)
-    legend(figure, shown, [dash("-", "strong suite"), dash(":", "ten steps")])
+    legend(figure, shown, [dash(":", "ten steps")])
     return figure
 
 

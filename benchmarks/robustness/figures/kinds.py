@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from neurorobust.evaluation import FROZEN
+
 from ..page_figure import PageFigure, dots
 from ..results_table import Place, ResultsTable
 from ..study import Study
@@ -18,14 +20,14 @@ COLUMNS = {
 
 
 def draw(study: Study, results: ResultsTable) -> Figure | None:
-    """Methods that were attacked so, in the order of their worst case."""
+    """The methods with this measurement, in the order of their worst case."""
     measured = results.measured.get((study.name, "kinds"), ())
     return dots(study.name, results, COLUMNS, tuple(COLUMNS), measured) if measured else None
 
 
 page_figure = PageFigure(
     draw,
-    "The strong suite on weights and biases alone, on all other kinds alone, and on every kind (cut at the axes)",
+    f"The suite {FROZEN} on weights and biases alone, on all other kinds alone, and on every kind",
     above=("kinds",),
     suffix="-kinds",
 )

@@ -1,8 +1,10 @@
-"""Every method in a row, the figures the claims are about side by side."""
+"""A row for every method, a column for each of the most telling numbers."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+
+from neurorobust.evaluation import FROZEN
 
 from ..measurement import SCORE
 from ..page_figure import PageFigure, dots
@@ -15,17 +17,17 @@ HEADLINE = {
     "worst die": Place("mismatch", "0.3", f"{SCORE} min"),
     "nominal, subset": Place("samples", "attacked"),
     "ten steps 0.1": Place("ten_kl", "0.1"),
-    "strong 0.05": Place("strong", "0.05"),
-    "strong 0.1": Place("strong", "0.1"),
+    f"{FROZEN} 0.05": Place("strong", "0.05"),
+    f"{FROZEN} 0.1": Place("strong", "0.1"),
 }
-"""The most telling figures, by title."""
+"""The most telling numbers, by title."""
 
 
 def draw(study: Study, results: ResultsTable) -> Figure | None:
     """Methods in the order of their worst case."""
-    return dots(study.name, results, HEADLINE, ("strong 0.05", "strong 0.1", "mismatch 0.3: mean"))
+    return dots(study.name, results, HEADLINE, (f"{FROZEN} 0.05", f"{FROZEN} 0.1", "mismatch 0.3: mean"))
 
 
 page_figure = PageFigure(
-    draw, "Every method, with 95 % intervals (cut at the axes), the most robust on top", suffix="-methods"
+    draw, "Every method, the most robust on top; a line spans the training seeds", suffix="-methods"
 )

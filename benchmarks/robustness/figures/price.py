@@ -1,4 +1,4 @@
-"""What robustness costs: the time of a training against the accuracy on the worst die that was found."""
+"""The price of robustness: time of a training step against accuracy on the worst die that was found."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+
+from neurorobust.evaluation import FROZEN
 
 from ..page_figure import PageFigure, styles
 from ..results_table import Place, Point, ResultsTable
@@ -32,13 +34,13 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
     for ax, (level, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
         places = {}
         for name, point in points.items():
-            color = shown[name].color if shown[name].highlighted else "0.45"
+            color = shown[name].color
             ax.plot([prices[name]] * 2, [point.low, point.high], color=color, lw=1.2, alpha=0.4)
             ax.plot(prices[name], point.value, "o", color=color, ms=5.5)
             places[name] = (prices[name], point.value, color)
         _axes(ax, level, list(points.values()))
         _names(ax, places)
-    figure.axes[0].set_ylabel("balanced accuracy, strong suite")
+    figure.axes[0].set_ylabel(f"balanced accuracy, {FROZEN}")
     return figure
 
 
@@ -100,7 +102,7 @@ def _middle(group: list[float]) -> float:
 
 page_figure = PageFigure(
     draw,
-    "What robustness costs: CPU time of a training step over that of a standard one, in turns on the same network",
+    "The price of robustness: CPU time of a training step over that of a standard step, in turns on the same network",
     order=2,
     suffix="-price",
 )

@@ -1,1 +1,1 @@
-"""How networks are judged, one file each: an :class:`~benchmarks.robustness.Measurement` in ``measurement``."""
+"""How networks are judged, one file each: a :class:`~benchmarks.robustness.Measurement` in ``measurement``."""

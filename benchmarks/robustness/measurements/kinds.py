@@ -1,4 +1,4 @@
-"""The frozen strong suite on weights and biases alone, and on all other kinds alone: where a network is weak."""
+"""The frozen suite on weights and biases alone, and on all other kinds alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
 
 
 measurement = Measurement(
-    "the strong suite on weights and biases alone, and on all others alone",
+    f"the suite {FROZEN} on weights and biases alone, and on all others alone",
     always("0.1 weights", "0.1 others", "0.05 weights", "0.2 others"),
     measure,
     lambda budget: 1700 * budget.attacked,

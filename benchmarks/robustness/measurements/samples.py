@@ -1,11 +1,12 @@
-"""Which test samples a network gets right: nominally, on each set that is used, and on the worst die there is.
+"""Which test samples a network gets right: nominally, on each set that is used, and on the worst die that is known.
 
-Claims take from it how much a difference owes to the samples it was measured on. Kept dies are rounded to 1/127 of ζ.
+Claims take from it how much of a difference is due to the samples. Stored dies are rounded to 1/127 of ζ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -20,7 +21,7 @@ from neurorobust.nn.network import placement_of
 from ..cell import Cell
 from ..measurement import RIGHT, SCORE, Measurement, Values, always
 from ..results import worst_source
-from ..worst_dies import kept_die
+from ..worst_dies import stored_die
 
 SETS: Mapping[str, Callable[[Cell], Data]] = {
     "test": lambda cell: cell.study.task.test,
@@ -30,11 +31,16 @@ SETS: Mapping[str, Callable[[Cell], Data]] = {
 """Levels at nominal parameters: all test samples, those of every die, those that attacks see."""
 
 
+def die_of(record: Mapping[str, Any], level: str) -> tuple[str, str] | None:
+    """The worst die of ζ 0.05 and 0.1."""
+    return None if level in SETS else (level, worst_source(dict(record), level))
+
+
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     data, params = SETS.get(level, SETS["attacked"])(cell), nominal(network)
     if level not in SETS:
         source = worst_source(cell.read(), level)
-        params = apply(params, kept_die(level, source, cell), placement_of(network))
+        params = apply(params, stored_die(level, source, cell), placement_of(network))
     with evaluating(network):
         outputs = judged_outputs(network, params, data)
     right = (outputs.argmax(-1) == data.y).numpy()
@@ -52,4 +58,5 @@ measurement = Measurement(
     measure,
     lambda budget: 1000,
     stage=2,
+    die_of=die_of,
 )

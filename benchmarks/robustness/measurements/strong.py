@@ -1,4 +1,4 @@
-"""The frozen strong suite; the dies it finds are kept, for :mod:`~benchmarks.robustness.measurements.transfer`."""
+"""The frozen suite; the dies it finds are stored for :mod:`~benchmarks.robustness.measurements.transfer`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from neurorobust.evaluation import FROZEN, frozen_worst_case
 
 from ..cell import Cell
 from ..measurement import DIES, Measurement, Values, always
-from ..worst_dies import keep_die, values
+from ..worst_dies import store_die, values
 
 
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     worst = frozen_worst_case(network, cell.attacked_data, Ball.uniform(float(level)), seed=DIES)
-    keep_die(network, worst.deviations, level, cell)
+    store_die(network, worst.deviations, level, cell)
     return {**values(worst, cell), "suite": FROZEN}
 
 
-measurement = Measurement("the strong suite, every kind", always(0.1, 0.05, 0.02), measure, lambda d: 1700 * d.attacked)
+measurement = Measurement(
+    f"the suite {FROZEN}, every kind", always(0.1, 0.05, 0.02), measure, lambda d: 1700 * d.attacked
+)

@@ -29,5 +29,6 @@ study = Study(
     schedule=Schedule(batch_size=25, select_every=4),
     chip="dynapse2",
     tuning_epochs=5,
+    shipped=("standard", "forward_noise", "adversarial", "adversarial_weights", "awp"),
     cut="cut from 80 of the main job; the paper has 40",
 )

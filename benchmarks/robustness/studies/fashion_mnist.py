@@ -1,4 +1,4 @@
-"""The paper's CNN on 20000 images of clothes: the methods that matter, with the settings chosen on heart beats."""
+"""The paper's CNN on 20000 images of clothes: the most important methods, with the settings chosen on heart beats."""
 
 from dataclasses import replace
 
@@ -28,5 +28,4 @@ study = Study(
     budget=Budget(samples=400, attacked=100),
     spec=0.8,
     cut="on 20000 of its 60000 images; 100 samples attacked",
-    shipped=("adversarial",),
 )

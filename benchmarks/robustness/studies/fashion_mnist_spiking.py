@@ -14,5 +14,6 @@ study = Study(
     epochs=10,
     schedule=Schedule(batch_size=50, select_every=5),
     tuned_on=ecg,
+    shipped=("standard", "forward_noise", "adversarial"),
     spec=0.75,
 )
