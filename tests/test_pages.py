@@ -8,7 +8,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
 from made_up import write_cells
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,11 +20,13 @@ from benchmarks.robustness.claim_tables import by_task
 from benchmarks.robustness.claims import CLAIMS, Verdict
 from benchmarks.robustness.figures.price import apart
 from benchmarks.robustness.page_figure import all_figures, styles
-from benchmarks.robustness.results_table import Place, Point, ResultsTable, size
+from benchmarks.robustness.results import read_table
+from benchmarks.robustness.results_table import Place, Point, ResultsTable, results_table, size
 from benchmarks.robustness.tables import _parts, cell, short
+from neurorobust.evaluation import FROZEN
 from neurorobust.evaluation.statistics import Interval
 from neurorobust.train.methods import METHODS
-from neurorobust.viz.plotting import COLORS, STYLE
+from neurorobust.viz.plotting import METHOD_STYLES, STYLE
 
 BUDGET = replace(MINI.budget, levels=None)
 LARGE = replace(MINI, name="large", methods=tuple(METHODS), seeds=(0, 1, 2), budget=BUDGET, cut="cut from 9")
@@ -83,25 +84,30 @@ def test_words_do_not_overlap(figures):
 
 
 def test_roles_have_one_colour(numbers):
-    """A method has the same colour and line on any task; few methods are all highlighted, of many four."""
+    """A method has the same colour and line on any task; few methods are all highlighted, of many five."""
     large, small = styles("large", numbers), styles("small", numbers)
-    assert (
-        list(large)[-4:] == ["standard", "adversarial_weights", "awp", "adversarial"]
-        and numbers.best_rival("large") == "awp"
-    )
-    assert [style.color for style in list(large.values())[:0:-1]][:4] == list(COLORS[:4])
-    assert sum(not style.highlighted for style in large.values()) == 10
-    assert [small[name].color for name in ("adversarial", "forward_noise", "standard")] == [
-        COLORS[0],
-        COLORS[1],
-        COLORS[3],
-    ]
+    assert list(large)[-5:] == ["standard", "forward_noise", "adversarial_weights", "awp", "adversarial"]
+    assert numbers.best_rival("large") == "awp" and sum(not style.highlighted for style in large.values()) == 9
+    for shown in (large, small):
+        assert {name: (style.color, style.line) for name, style in shown.items()} == {
+            name: METHOD_STYLES[name] for name in shown
+        }
+    assert all(style.highlighted for style in small.values())
+
+
+def test_text_in_a_methods_colour_can_be_read():
+    """Every method has a style of its own, with a contrast of at least 4.5 : 1 on white (WCAG)."""
+    assert METHOD_STYLES.keys() == METHODS.keys() and len(set(METHOD_STYLES.values())) == len(METHODS)
+    for color, _ in METHOD_STYLES.values():
+        parts = np.array(matplotlib.colors.to_rgb(color))
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 4.5, color
 
 
 def test_curves_hold_the_numbers(figures, numbers):
     """The adversarial method's line is its mean over the dies, level by level; fourteen lines are there."""
     ax = figures["large", "curves"].axes[0]
-    (red,) = [line for line in ax.lines if line.get_color() == COLORS[0]]
+    (red,) = [line for line in ax.lines if line.get_color() == METHOD_STYLES["adversarial"][0]]
     found = [
         numbers.point("large", "adversarial", Place("mismatch", level, "balanced_accuracy mean"))
         for level in ("0.1", "0.7")
@@ -132,7 +138,7 @@ def test_only_what_has_data_is_drawn(made, tmp_path, numbers):
         "small-certified.png",
     }
     page = (tmp_path / "reproduction.md").read_text(encoding="utf-8")
-    assert "strong 0.05" in page and "nan" not in page and page.count("![") == 2
+    assert f"{FROZEN} 0.05" in page and "nan" not in page and page.count("![") == 2
 
 
 def test_the_pages_are_whole(made):
@@ -159,16 +165,17 @@ def test_the_pages_are_whole(made):
     for name in set(robustness.all_measurements()) - {"transfer", "rare"}:
         section = page.split(f"## {name}: ")[1].split("\n## ")[0]
         rows = [line for line in section.splitlines() if line.startswith("| adversarial |")]
-        assert rows and all(row.startswith("| adversarial | 3 | ") and " ±" in row for row in rows), name
+        assert rows and all(row.startswith("| adversarial | 3 | ") for row in rows), name
+        assert any(" [" in row for row in rows), name
     for picture in ("conditions", "landscape", "certified", "chips"):
         assert f"(figures/large-{picture}.png)" in page and (made / f"figures/large-{picture}.png").exists()
 
 
 def test_cells_of_tables():
-    """±: half the interval; bold: the best; small numbers that are no accuracies with two digits."""
-    assert cell(Point(0.972, 0.965, 0.979), 0.972) == "**.972** ±.007"
-    assert cell(Point(0.5, float("nan"), float("nan"))) == ".500" and cell(None) == "–"
-    assert cell(Point(1.9e-4, 1.4e-4, 2.4e-4), decimals=False) == ".00019 ±5e-5"
+    """In brackets: lowest and highest seed; bold: the best; small numbers that are no accuracies with two digits."""
+    assert cell(Point(0.972, 0.965, 0.979), 0.972) == "**.972** [.965, .979]"
+    assert cell(Point(0.5, 0.5, 0.5001)) == ".500" and cell(None) == "–"
+    assert cell(Point(1.9e-4, 1.4e-4, 2.4e-4), decimals=False) == ".00019 [.00014, .00024]"
     assert [short(value) for value in (0.0, 1.0, -0.25, 1.0324)] == [".000", "1.000", "-.250", "1.032"]
     assert [short(value, decimals=False) for value in (0.0, 1.23, 123.0)] == ["0", "1.2", "1.2e2"]
 
@@ -191,17 +198,19 @@ def test_names_stay_apart():
     assert apart(np.array([1.0, 1.0]), 0.1) == pytest.approx([0.9, 1.0])
 
 
-def test_a_claim_about_all_is_shown_for_the_best_rival():
-    """The smallest lead is shown; where it holds but another does not, the claim fails, and says against whom."""
+def test_a_claim_about_all_is_shown_for_the_rival_that_decides():
+    """The best rival is shown; where the claim fails, the best of those against which it fails."""
     claim, curved = CLAIMS[0], next(claim for claim in CLAIMS if claim.ratio)
     far = Verdict(claim, "x", "dropout", Interval(30.0, 5.0, 55.0), 3, 1)
     near = Verdict(claim, "x", "awp", Interval(15.0, 12.0, 18.0), 3, 1)
-    (row,) = robustness.summarize([far, near])
-    assert row["compared"] == "adversarial − awp" and row["holds against"] == "1 of 2, 3 rivals not measured"
-    assert row["verdict"] == "FAILS (against dropout)"
-    assert robustness.summarize([near])[0]["verdict"] == "holds"
+    (summary,) = robustness.summarize([far, near])
+    assert (summary.failed, summary.compared, summary.missing) == (("dropout",), 2, 3)
+    row = summary.row()
+    assert row["compared"] == "adversarial − dropout" and row["holds against"] == "1 of 2, 3 rivals not measured"
+    assert row["verdict"] == "FAILS (the interval holds the threshold)" and row["found [95 %]"] == "+30.0 [+5.0, +55.0]"
+    assert robustness.summarize([near])[0].row()["verdict"] == "holds"
     ratios = [Verdict(curved, "x", name, Interval(at, at, at), 3, 1) for name, at in (("awp", 0.2), ("abcd", 0.6))]
-    assert robustness.summarize(ratios)[0]["compared"] == "adversarial / abcd"
+    assert robustness.summarize(ratios)[0].row()["compared"] == "adversarial / abcd"
 
 
 def test_claims_across_tasks():

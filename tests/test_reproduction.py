@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -27,10 +28,13 @@ from typer.testing import CliRunner
 
 from benchmarks import robustness
 from benchmarks.robustness import Cell, Outcome
-from benchmarks.robustness.results import numbers, score, strongest
+from benchmarks.robustness.__main__ import app
+from benchmarks.robustness.archive import NAME, pack
+from benchmarks.robustness.cell import RESULTS
+from benchmarks.robustness.results import TABLE, numbers, read_table, records, score, strongest
 from benchmarks.robustness.work import tuning_path
 from neurorobust.attacks import Ball
-from neurorobust.evaluation import frozen_worst_case
+from neurorobust.evaluation import FROZEN, frozen_worst_case
 from neurorobust.interop import wrap
 
 TESTS = Path(__file__).parent
@@ -62,7 +66,7 @@ def test_the_miniature_is_whole(done):
 
 def test_the_table_is_tidy(done):
     """Seven columns; a fleet's rows are the statistics of its dies; strong is never above what was found elsewhere."""
-    table = pd.read_csv(done / "results.csv", dtype={"seed": str, "level": str})
+    table = pd.read_csv(done / TABLE, dtype={"seed": str, "level": str})
     assert list(table.columns) == ["task", "method", "seed", "measurement", "level", "metric", "value"]
     assert not table.duplicated(["task", "method", "seed", "measurement", "level", "metric"]).any()
     cell = Cell(MINI, "adversarial", 0, done)
@@ -107,9 +111,9 @@ def test_a_killed_worker_changes_nothing(done, tmp_path):
         time.sleep(0.002)
     worker.send_signal(signal.SIGKILL)
     assert worker.wait() == -signal.SIGKILL
-    assert not (tmp_path / "results.csv").exists()
+    assert not (tmp_path / TABLE).exists()
     complete(tmp_path)
-    assert (tmp_path / "results.csv").read_bytes() == (done / "results.csv").read_bytes()
+    assert (tmp_path / TABLE).read_bytes() == (done / TABLE).read_bytes()
 
 
 def test_a_killed_process_of_the_pool_changes_nothing(done, tmp_path):
@@ -137,7 +141,7 @@ def test_a_killed_process_of_the_pool_changes_nothing(done, tmp_path):
     assert robustness.complete(cells, NAMES, 2) == {}
     assert log.read_text(encoding="utf-8").startswith(kept)
     robustness.write_table(tmp_path)
-    assert (tmp_path / "results.csv").read_bytes() == (done / "results.csv").read_bytes()
+    assert (tmp_path / TABLE).read_bytes() == (done / TABLE).read_bytes()
 
 
 def test_two_runs_share_a_folder(done, tmp_path):
@@ -147,7 +151,7 @@ def test_two_runs_share_a_folder(done, tmp_path):
     for one in runs:
         _, said = one.communicate()
         assert one.returncode == 0, said
-    assert (tmp_path / "results.csv").read_bytes() == (done / "results.csv").read_bytes()
+    assert (tmp_path / TABLE).read_bytes() == (done / TABLE).read_bytes()
 
 
 def test_the_table_of_cells_says_how_far_each_is(done, tmp_path):
@@ -398,21 +402,58 @@ def test_every_study_and_evaluation_is_whole():
     json.dumps(study.settings())
 
 
-def test_the_committed_pages_follow_from_the_committed_raw_data(tmp_path):
-    """Table, pages and claims, made again from docs/results/raw, are the ones that are committed."""
-    committed = TESTS.parent / "docs" / "results"
-    for path in [*committed.glob("raw/*/*/*/cell.json"), *committed.glob("raw/*/tuning.*.json")]:
-        copy = tmp_path / path.relative_to(committed)
+def test_the_committed_pages_follow_from_the_committed_cells(tmp_path):
+    """Table, pages and claims, made again from the archive and the cells beside it, are the ones that are committed."""
+    for path in [RESULTS / NAME, *RESULTS.glob("raw/*/*/*/cell.json"), *RESULTS.glob("raw/*/tuning.*.json")]:
+        copy = tmp_path / path.relative_to(RESULTS)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     robustness.write_table(tmp_path)
-    made = robustness.write_pages(tmp_path)
+    made, committed = robustness.write_pages(tmp_path), TESTS.parent / "docs" / "results"
     pages = {path.name for path in made if path.suffix == ".md"}
     assert pages == {path.name for path in committed.glob("*.md")}
-    for name in ("results.csv", *pages):
+    for name in pages:
         assert (tmp_path / name).read_text(encoding="utf-8") == (committed / name).read_text(encoding="utf-8")
+    assert read_table(tmp_path).equals(read_table(RESULTS))
     figures = {path.name for path in made if path.suffix == ".png"}
     assert figures == {path.name for path in committed.glob("figures/*")}
+
+
+def test_a_cell_in_the_archive_is_as_good_as_its_folder(done, tmp_path):
+    """Records, table and finished jobs are the same without the folders; the digests of the files stay; the same bytes
+    come out of packing again; a check finds the same numbers and leaves out levels on dies that are gone."""
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "raw" / "mini"
+    assert pack(tmp_path) == ["mini/adversarial/0", "mini/standard/0"]
+    packed = (tmp_path / NAME).read_bytes()
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "standard/0").iterdir()}
+    shutil.rmtree(folder / "standard")
+    shutil.rmtree(folder / "adversarial")
+    assert pack(tmp_path) == [] and (tmp_path / NAME).read_bytes() == packed
+    for before, after in zip(records(done), records(tmp_path), strict=True):
+        kept = after.pop("files")
+        assert before == after and {"model.safetensors", "config.json", "log.csv"} <= kept.keys()
+    assert Cell(MINI, "standard", 0, tmp_path).read()["files"].items() <= digests.items()
+    assert robustness.plan(robustness.cells_of(MINI, (), None, tmp_path), NAMES) == []
+    robustness.write_table(tmp_path)
+    assert (tmp_path / TABLE).read_bytes() == (done / TABLE).read_bytes()
+    report = robustness.check(robustness.cells_of(MINI, ("standard",), None, tmp_path), NAMES, 1)
+    assert report.same and report.cells[0].same_model and report.cells[0].left_out == 1
+
+
+def test_a_network_is_taken_from_the_zoo(done, tmp_path, monkeypatch):
+    """A cell without its network uses the zoo's, if that is the very same file; else it has none."""
+    from neurorobust.io import zoo
+
+    cell = replace(Cell(MINI, "standard", 0, done), out=tmp_path / "out")
+    cell.folder.mkdir(parents=True)
+    cell.write(Cell(MINI, "standard", 0, done).read())
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
+    assert cell.model_folder() is None
+    shutil.copytree(done / "raw/mini/standard/0", tmp_path / "zoo/mini/standard")
+    assert cell.model_folder() == tmp_path / "zoo/mini/standard"
+    cell.write(cell.read() | {"model_sha256": "0"})
+    assert cell.model_folder() is None
 
 
 def _record(method: str, seed: int, strong_: float, dies: list[float]) -> dict:
@@ -444,7 +485,7 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
             folder.mkdir(parents=True)
             (folder / "cell.json").write_text(json.dumps(record))
     found = {(verdict.claim.text, verdict.second): verdict for verdict in robustness.judge_claims(tmp_path)}
-    beyond = "strong attack, ζ = 0.1: at least 10 points above every rival"
+    beyond = f"{FROZEN}, ζ = 0.1: at least 10 points above every rival"
     assert found[beyond, "awp"].holds and found[beyond, "awp"].interval.estimate == pytest.approx(20.2)
     assert found[beyond, "dropout"].verdict == "FAILS (the interval holds the threshold)"
     mean = "mismatch 0.3, mean: not lower than any rival"

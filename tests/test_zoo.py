@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,13 +14,12 @@ from mini_study import MINI
 import neurorobust as nr
 from benchmarks import robustness
 from benchmarks.robustness import Cell
+from benchmarks.robustness.cell import RESULTS
 from benchmarks.robustness.publish import publish
 from benchmarks.robustness.results import score
 from neurorobust.evaluation.statistics import balanced_accuracy
 from neurorobust.io import zoo
 from neurorobust.io.zoo import FOLDER
-
-RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
 
 @pytest.mark.parametrize("name", zoo.names())
@@ -45,10 +44,24 @@ def test_a_network_of_the_zoo_does_what_was_measured(name):
 
 
 def test_the_zoo_is_small():
-    """Below 5 MB altogether, and nothing but tensors and JSON."""
+    """Below 1.5 MB altogether, nothing but tensors and JSON, and no copy of a network that lies with the results."""
     files = [path for path in FOLDER.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
-    assert sum(path.stat().st_size for path in files) < 5e6
+    assert sum(path.stat().st_size for path in files) < 1.5e6
     assert {path.name for path in files} <= {"model.safetensors", "config.json"}
+    everywhere = [*files, *RESULTS.glob("raw/*/*/*/model.safetensors")]
+    networks = [path.read_bytes() for path in everywhere if path.name == "model.safetensors"]
+    assert len(set(networks)) == len(networks)
+
+
+def test_the_headline_networks_and_their_worst_dies_are_kept():
+    """Three methods on heart beats, three seeds: the network, whose digest is the recorded one, and three dies."""
+    for name in ("standard", "forward_noise", "adversarial"):
+        for seed in (0, 1, 2):
+            cell = Cell(robustness.find_study("ecg"), name, seed, RESULTS)
+            folder = cell.model_folder()
+            assert folder is not None and len(list(cell.folder.glob("die-*.npz"))) == 3
+            digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+            assert digest == cell.read()["model_sha256"]
 
 
 def test_a_network_that_was_tampered_with_is_refused(tmp_path, monkeypatch):
@@ -66,6 +79,8 @@ def test_a_network_that_was_tampered_with_is_refused(tmp_path, monkeypatch):
         nr.zoo.load("tiny/adversarial")
     with pytest.raises(ValueError, match="Did you mean 'tiny/adversarial'"):
         nr.zoo.load("tiny/adversaria")
+    with pytest.raises(ValueError, match="neurorobust train --task ecg --method sam --out runs/ecg-sam"):
+        nr.zoo.load("ecg/sam")
 
 
 def test_the_zoo_is_filled_from_the_grid(tmp_path, monkeypatch):

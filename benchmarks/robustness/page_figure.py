@@ -16,6 +16,8 @@ from neurorobust.viz import plotting
 from .results_table import Place, Point, ResultsTable, size
 from .study import Study
 
+HIGHLIGHTED = ("adversarial", "adversarial_weights", "forward_noise", "standard")
+
 FEW = 5
 """Methods that are all highlighted."""
 
@@ -58,12 +60,13 @@ class Style:
 
 
 def styles(task: str, results: ResultsTable, *measurements: str) -> dict[str, Style]:
-    """Every method's style, highlighted ones last, on top: adversarial, the best rival, adversarial_weights, standard.
+    """Every method's style, highlighted ones last, on top: those of ``HIGHLIGHTED`` and the best rival.
 
     Where there are few methods all are highlighted. Methods without any of the measurements are left out.
     """
     methods, rival = results.methods[task], results.best_rival(task)
-    chosen = [name for name in ("adversarial", rival, "adversarial_weights", "standard") if name in methods]
+    first = dict.fromkeys((HIGHLIGHTED[0], rival, *HIGHLIGHTED[1:]))
+    chosen = [name for name in first if name in methods]
     if len(methods) <= FEW:
         chosen += [name for name in methods if name not in chosen]
     measured = {name for measurement in measurements for name in results.measured.get((task, measurement), ())}

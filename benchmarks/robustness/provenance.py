@@ -60,8 +60,8 @@ def settings_table(studies: Sequence[Study], known: Sequence[Record]) -> str:
     header += ["dies", "samples", "attacked", "specification"]
     text = (
         "\nColumn *dies*: dies in each fleet. *Samples*: test samples for each die (of each class). *Attacked*: "
-        "samples used in attacks. *Attack steps*: steps of the attacks in training, 10 in the paper; of Entropy-SGD, Langevin "
-        "steps. *Specification*: balanced accuracy that a die needs to count towards the yield.\n"
+        "samples used in attacks. *Attack steps*: steps of the attacks in training, 10 in the paper; of Entropy-SGD, "
+        "Langevin steps. *Specification*: balanced accuracy that a die needs to count towards the yield.\n"
     )
     cuts = "".join(f"- {study.name}: {study.epochs} epochs, {study.cut}.\n" for study in studies if study.cut)
     if cuts:

@@ -15,7 +15,7 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
     if not results.has(study.name, "certified"):
         return None
     shown = styles(study.name, results, "certified")
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     ax = figure.subplots()
     for method, style in shown.items():
         curve(ax, points_of(results, study.name, method, "certified", SCORE), style)

@@ -41,6 +41,7 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
         limits(ax, points, across=True)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("balanced accuracy")
+        ax.locator_params(axis="x", nbins=6)
         ax.grid(axis="y", visible=False)
     figure.axes[0].set_yticks(range(len(chips)), chips)
     legend(figure, shown)
