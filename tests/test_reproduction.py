@@ -289,7 +289,7 @@ def test_the_price_of_a_step_leaves_the_network_alone(done, tmp_path):
     copied = replace(cell, out=tmp_path)
     shutil.copytree(cell.folder, copied.folder)
     record = copied.read()
-    with pytest.raises(ValueError, match="check: what is named measures time"):
+    with pytest.raises(ValueError, match="check: these measurements measure time"):
         robustness.check([cell], ("price",), 1)
     record["measurements"]["price"] = {"budget": {}, "levels": {"step": {"values": found}}}
     copied.write(record)

@@ -45,8 +45,8 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
 
 
 def _axes(ax: Axes, level: str, points: list[Point]) -> None:
-    low, high = min(point.value for point in points), max(point.value for point in points)
-    room = 0.12 * max(high - low, 0.05)
+    low, high = min(point.low for point in points), max(point.high for point in points)
+    room = 0.06 * max(high - low, 0.05)
     ax.set(xscale="log", xlabel="time of a training step / standard", ylim=(low - room, high + room))
     ax.set_title(f"attacks of ζ = {level}", fontsize=10)
     left, right = ax.get_xlim()
