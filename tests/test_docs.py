@@ -15,6 +15,7 @@ import snntorch
 import torch
 import typer
 
+import benchmarks.robustness.measurements  # noqa: F401  (imported, so that the fixture ``site`` finds it)
 import chipmodels
 import neurorobust
 from neurorobust.cli import app
