@@ -1,4 +1,4 @@
-"""How far sound bounds reach through the 140 recurrent steps of the ECG task: verified accuracy against ζ.
+"""Verified accuracy against ζ on the ECG task: sound bounds through 140 recurrent steps.
 
     python benchmarks/certify.py train standard runs/certify/standard --epochs 30 --seconds 150
     python benchmarks/certify.py train adversarial runs/certify/adversarial --epochs 24 --seconds 180
@@ -100,7 +100,7 @@ def _verified(network: torch.nn.Module, data: nr.data.Data, ball: nr.Ball, metho
 
 
 def limits(folder: str, samples: int, out: str) -> None:
-    """What more branches buy, where 64 are not enough; and what rounding alone leaves undecided, in both types."""
+    """The effect of more branches where 64 are not enough, and of rounding alone, in both types."""
     network, name, data = nr.load(folder)[0], Path(folder).name, nr.tasks.ecg().test.first(samples)
     path = Path(out)
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []

@@ -1,4 +1,4 @@
-"""What is fragile in trained networks, part by part, as a Markdown table.
+"""Fragile parts of trained networks, as a Markdown table.
 
     python benchmarks/sensitivity.py runs/main_job/standard-0 runs/main_job/adversarial-0
 

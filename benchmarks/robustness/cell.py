@@ -139,7 +139,7 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # the file may lie in somebody else's repository
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # the file may lie in another repository
         changed = git("status", "--porcelain", *(str(ROOT / name) for name in SOURCES))
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):

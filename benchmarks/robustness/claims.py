@@ -33,7 +33,7 @@ def mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Claim:
-    """How ``first`` compares with each of ``against``.
+    """A comparison of ``first`` with each of ``against``.
 
     Attributes:
         text: in words.

@@ -51,7 +51,7 @@ def all_figures() -> dict[str, PageFigure]:
 
 @dataclass(frozen=True)
 class Style:
-    """How a method is drawn; colour and line are the same in every figure, whether it is highlighted is not."""
+    """The style of a method in one figure; colour and line are the same in all of them."""
 
     color: str
     line: plotting.Line

@@ -141,7 +141,7 @@ def worst_source(record: dict[str, Any], level: str) -> str:
 
 
 def score(record: dict[str, Any], measurement: str, level: str, metric: str = SCORE) -> Any:
-    """A metric of a cell, by default balanced accuracy: one number or one a die; None where it was not measured."""
+    """A metric of a cell, by default balanced accuracy: one number or one per die; None where it was not measured."""
     found = values_of(record, measurement, level)
     return (strongest(record, level) if found and measurement == "strong" else found).get(metric)
 

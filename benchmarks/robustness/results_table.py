@@ -19,7 +19,7 @@ ROBUST = (("mismatch", "0.3", f"{SCORE} mean"), ("strong", "0.05", SCORE), ("str
 
 
 class Place(NamedTuple):
-    """Where a number stands: measurement, level, metric."""
+    """The place of a number in the table: measurement, level, metric."""
 
     measurement: str
     level: str

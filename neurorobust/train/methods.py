@@ -35,6 +35,7 @@ from .fit import Schedule
 EPOCHS = 80
 SCHEDULE = Schedule(batch_size=25, select_every=5)
 ZETA, BETA, NOISE, STEPS = 0.1, 0.4, 0.3, 3
+"""Defaults: attack size ζ, weight β of the robustness term (the paper's symbol), noise level, attack steps."""
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,7 @@ def verdict(results: dict) -> str:
 
 
 def notes(results: dict) -> list[str]:
-    """What a reader must know to believe the table."""
+    """Conditions of the measurements, printed below the figures."""
     lines = [
         "The read-out is computed on the host: it is not quantized, but mismatched and attacked like everything else.",
         f"Both networks were chosen by the same rule: {results['selection']}.",

@@ -1,4 +1,4 @@
-"""Where methods are weak: attacks on weights alone, and on everything else alone."""
+"""Attacks on weights and biases alone, and on all other kinds alone."""
 
 from __future__ import annotations
 

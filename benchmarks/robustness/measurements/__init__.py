@@ -1,1 +1,1 @@
-"""How networks are judged, one file each: a :class:`~benchmarks.robustness.Measurement` in ``measurement``."""
+"""The measurements of a network, one file each: a :class:`~benchmarks.robustness.Measurement` in ``measurement``."""

@@ -19,7 +19,7 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
 
 
 def proved(network: nn.Module, ball: Ball, cell: Cell) -> Values:
-    """What both ways to prove prove, of the first samples that attacks see."""
+    """Accuracy that branches and plain intervals prove, on the first attacked samples."""
     data = cell.attacked_data.first(SAMPLES)
     plain, tight = certify(network, data, ball, Intervals()), certify(network, data, ball, Branches())
     return {

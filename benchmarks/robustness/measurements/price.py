@@ -1,4 +1,4 @@
-"""What a training step costs: its time over that of a standard step, in turns on the same network and batch."""
+"""The price of a training step: its time over that of a standard step, in turns on the same network and batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often a die misses the specification where that is too rare to count, network by network."""
+"""The fraction of dies below the specification where it is too small to count, network by network."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is reproduced, one file each: a :class:`~benchmarks.robustness.Study` in the variable ``study``."""
+"""The studies, one file each: a :class:`~benchmarks.robustness.Study` in the variable ``study``."""
