@@ -166,7 +166,8 @@ def test_the_pages_are_whole(made):
         section = page.split(f"## {name}: ")[1].split("\n## ")[0]
         rows = [line for line in section.splitlines() if line.startswith("| adversarial |")]
         assert rows and all(row.startswith("| adversarial | 3 | ") for row in rows), name
-        assert any(" [" in row for row in rows) or name == "certified", name
+        if name in ("mismatch", "nominal", "strong", "drift"):
+            assert any(" [" in row for row in rows), name
     for picture in ("conditions", "landscape", "certified", "chips"):
         assert f"(figures/large-{picture}.png)" in page and (made / f"figures/large-{picture}.png").exists()
 
