@@ -11,7 +11,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo test oldest lint types docs clean
+.PHONY: help venv setup demo reproduce test oldest lint types docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ venv: setup
 
 demo: $(STAMP)  ## train on heart beats, simulate dies, attack; write a report to runs/demo
 	@$(BIN)/neurorobust demo --out runs/demo
+
+reproduce: $(STAMP)  ## repeat the paper's experiments, resumed where they stopped (ARGS="--plan" shows the rest)
+	@$(BIN)/python -m benchmarks.robustness $(ARGS)
 
 test: $(STAMP)  ## run the tests on all cores (ARGS="-k attack" passes options to pytest)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
@@ -57,7 +60,7 @@ $(VENV)/.docs: $(STAMP)
 
 clean:  ## remove the environments and all caches; keep runs/
 	rm -rf $(VENV) $(OLDEST) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api
-	find neurorobust chipmodels tests docs -name __pycache__ -prune -exec rm -rf {} +
+	find neurorobust chipmodels benchmarks tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints this folder's path if the environment is whole, works and was made here.
 STAMPED := $(BIN)/python -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null

@@ -1,10 +1,10 @@
-"""How far sound bounds reach through the 140 recurrent steps of the ECG task: verified accuracy against ζ.
+"""Verified accuracy against ζ on the ECG task: sound bounds through 140 recurrent steps.
 
     python benchmarks/certify.py train standard runs/certify/standard --epochs 30 --seconds 150
-    python benchmarks/certify.py train beta runs/certify/beta --epochs 24 --seconds 180
-    python benchmarks/certify.py decide runs/certify/beta runs/certify/decided --epochs 2 --seconds 300
+    python benchmarks/certify.py train adversarial runs/certify/adversarial --epochs 24 --seconds 180
+    python benchmarks/certify.py decide runs/certify/adversarial runs/certify/decided --epochs 2 --seconds 300
     python benchmarks/certify.py measure runs/certify/* --out benchmarks/results/certify.json
-    python benchmarks/certify.py limits runs/certify/beta --out benchmarks/results/certify.json
+    python benchmarks/certify.py limits runs/certify/adversarial --out benchmarks/results/certify.json
     python benchmarks/certify.py table benchmarks/results/certify.json > benchmarks/results/certify.md
 
 One training seed: networks of 128 neurons on ``dynapse2``, on one thread. The first ``--samples`` test beats; plain
@@ -104,7 +104,7 @@ def _verified(network: torch.nn.Module, data: nr.data.Data, ball: nr.Ball, metho
 
 
 def limits(folder: str, samples: int, out: str) -> None:
-    """What more branches buy, where 64 are not enough; and what rounding alone leaves undecided, in both types."""
+    """The effect of more branches where 64 are not enough, and of rounding alone, in both types."""
     network, name, data = nr.load(folder)[0], Path(folder).name, nr.tasks.ecg().test.first(samples)
     path = Path(out)
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []

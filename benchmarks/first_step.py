@@ -1,4 +1,4 @@
-"""How long a fresh process takes to its first training step, compiled code being cached.
+"""Time from the start of a process to its first training step, with compiled code in the cache.
 
     python benchmarks/first_step.py
 

@@ -1,4 +1,4 @@
-"""What the main job's parts take on so many threads, one by default, at any commit that has them.
+"""Times of the main job's parts on a number of threads, one by default, at any commit that has them.
 
     python benchmarks/main_shape.py 2                               # here
     cd OTHER && PYTHONPATH=. python HERE/benchmarks/main_shape.py   # at another commit that is checked out there

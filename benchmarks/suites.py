@@ -2,7 +2,7 @@
 
     python benchmarks/suites.py
 
-``nr.attacks.thorough()`` uses the network's own surrogate, the strong suite uses three. Network ``ecg/beta``
+``nr.attacks.thorough()`` uses the network's own surrogate, the strong suite uses three. Network ``ecg/adversarial``
 of the zoo, the first 200 test beats, every kind, seed 1; balanced accuracy on the worst die each finds.
 """
 
@@ -16,7 +16,7 @@ ZETAS = (0.05, 0.1)
 
 
 def main() -> None:
-    network, _ = zoo.load("ecg/beta")
+    network, _ = zoo.load("ecg/adversarial")
     data = nr.tasks.ecg().test.first(200)
     for zeta in ZETAS:
         ball = nr.Ball.uniform(zeta)

@@ -1,4 +1,4 @@
-"""What wrapping costs: a training step of a bare module against the same step through neurorobust, interleaved.
+"""The cost of wrapping: a training step of a bare module against the same step through neurorobust, interleaved.
 
     python benchmarks/wrapping.py            # a table; --json for the numbers
 

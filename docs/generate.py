@@ -36,7 +36,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Chips": ("chip", "fitting", "noise", "discovery", "deploy"),
     "Attacks and robust training": ("attacks", "regularizers", "training", "methods", "parallel"),
     "Tasks": ("tasks",),
-    "Measuring": ("evaluation", "bounds", "plotting", "report", "reproduction"),
+    "Measuring": ("evaluation", "bounds", "plotting", "report"),
     "Storage and the demo": ("storage", "zoo", "demo"),
 }
 OWN_PAGE = {"cli"}  # described by its --help

@@ -25,7 +25,7 @@ from .train.loop import SELECTION, History, fit
 from .train.methods import SCHEDULE, method
 from .viz import report
 
-NETWORKS = {"standard": "standard", "robust": "beta"}
+NETWORKS = {"standard": "standard", "robust": "adversarial"}
 
 
 @dataclass(frozen=True)

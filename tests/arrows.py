@@ -24,8 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "train": {"nn", "regularizers", "evaluation", "data"},
     "viz": {"evaluation", "io"},
     "demo": {"train", "viz", "io"},
-    "reproduction": {"train", "viz", "io"},
-    "cli": {"demo", "fitting", "reproduction"},
+    "cli": {"demo", "fitting"},
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from conftest import DT, draw
@@ -25,7 +26,7 @@ STORED = Path(__file__).parent / "data" / "fingerprints.json"
 
 def small(chip: ChipModel) -> Network:
     """Six neurons on core 0 of a chip, set to what it can hold, and two read-outs on the host."""
-    optional = {"v_leak": 0.0, "v_reset": 0.0, "r": 1.0, "t_ref": 3 * DT}
+    optional: dict[str, Any] = {"v_leak": 0.0, "v_reset": 0.0, "r": 1.0, "t_ref": 3 * DT}
     hidden = CubaLif(
         Linear(draw(2, 6, 3), draw(3, 1).expand(6) if "bias" in chip.kinds else None),
         Linear(0.5 * draw(4, 6, 6)),

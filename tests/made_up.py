@@ -8,16 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from neurorobust.reproduction import Cell, Study, all_evaluations, all_studies, write_pages, write_table
-from neurorobust.reproduction.study import BEST_RIVAL
+from benchmarks.robustness import Cell, Study, all_measurements, all_studies, write_pages, write_table
+from benchmarks.robustness.study import BEST_RIVAL
 
 PROVENANCE = {"commit": "0" * 40, "torch": "0", "numpy": "0", "numba": "0"}
-STRENGTH = {"standard": 0.0, "dropout": 0.05, "forward_noise": 0.35, "awp": 0.45, "beta_weights": 0.7, "beta": 1.0}
+STRENGTH = {
+    "standard": 0.0,
+    "dropout": 0.05,
+    "forward_noise": 0.35,
+    "awp": 0.45,
+    "adversarial_weights": 0.7,
+    "adversarial": 1.0,
+}
 LOST = {"mismatch": 0.5, "ten_ce": 0.2, "ten_kl": 0.25, "strong": 0.09, "death": 0.8, "membrane_noise": 0.6}
 
 
 def values(name: str, level: str, method: str, draw: np.random.Generator, n: int) -> dict[str, Any]:
-    """What an evaluation might give: less for more of it, more for methods that are strong."""
+    """What an measurement might give: less for more of it, more for methods that are strong."""
     strength = STRENGTH.get(method, 0.2 + 0.05 * (len(method) % 10))
     if name in LOST:
         lost = 1 / (1 + (LOST[name] * (0.5 + strength) / float(level)) ** 4)
@@ -55,20 +62,20 @@ def values(name: str, level: str, method: str, draw: np.random.Generator, n: int
 
 
 def write_cells(study: Study, methods: tuple[str, ...], out: Path) -> None:
-    """Every cell of a study, with every evaluation."""
+    """Every cell of a study, with every measurement."""
     for seed in study.seeds:
         for place, method in enumerate(methods):
             cell, draw = Cell(study, method, seed, out), np.random.default_rng((seed, place))
-            evaluations = {
+            measurements = {
                 name: {
-                    "detail": study.detail.settings(),
+                    "budget": study.budget.settings(),
                     "provenance": PROVENANCE,
                     "levels": {
-                        level: {"values": values(name, level, method, draw, study.detail.dies), "seconds": 1.0}
-                        for level in evaluation.levels(cell)
+                        level: {"values": values(name, level, method, draw, study.budget.dies), "seconds": 1.0}
+                        for level in measurement.levels(cell)
                     },
                 }
-                for name, evaluation in all_evaluations().items()
+                for name, measurement in all_measurements().items()
                 if name != "transfer"
             }
             training = {"validation": 0.9, "trial": 0, "seconds": 100 + draw.uniform(0, 20)}
@@ -80,7 +87,7 @@ def write_cells(study: Study, methods: tuple[str, ...], out: Path) -> None:
                     "seed": seed,
                     "settings": study.settings(),
                     "training": training,
-                    "evaluations": evaluations,
+                    "measurements": measurements,
                     "provenance": PROVENANCE,
                 }
             )

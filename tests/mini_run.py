@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from mini_study import MINI
 
-from neurorobust import reproduction
+from benchmarks import robustness
 
 NAMES = ("mismatch", "nominal", "strong", "ten_kl", "transfer")
 
@@ -25,12 +25,12 @@ class Here(Executor):
         return future
 
 
-def complete(out: Path, study: reproduction.Study = MINI) -> list[reproduction.Outcome]:
+def complete(out: Path, study: robustness.Study = MINI) -> list[robustness.Outcome]:
     """Every cell of a study, and the table."""
-    cells, outcomes = reproduction.cells_of(study, (), None, out), []
-    while jobs := reproduction.plan(cells, NAMES):
-        outcomes += reproduction.run(jobs, Here())
-    reproduction.write_table(out)
+    cells, outcomes = robustness.cells_of(study, (), None, out), []
+    while jobs := robustness.plan(cells, NAMES):
+        outcomes += robustness.run(jobs, Here())
+    robustness.write_table(out)
     return outcomes
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from conftest import events, tiny
 from torch.nn import functional
 
+from benchmarks.robustness import Budget, Study
 from neurorobust.data import Task
-from neurorobust.reproduction import Detail, Study
 from neurorobust.train.loop import Schedule
 
 
@@ -18,10 +18,10 @@ def load() -> Task:
 MINI = Study(
     name="mini",
     load=load,
-    methods=("standard", "beta"),
+    methods=("standard", "adversarial"),
     epochs=4,
     schedule=Schedule(batch_size=12),
     n_hidden=6,
     seeds=(0,),
-    detail=Detail(dies=5, samples=10, attacked=6, levels=1),
+    budget=Budget(dies=5, samples=10, attacked=6, levels=1),
 )

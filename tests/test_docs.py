@@ -15,6 +15,7 @@ import snntorch
 import torch
 import typer
 
+import benchmarks.robustness.measurements  # noqa: F401  (imported, so that the fixture ``site`` finds it)
 import chipmodels
 import neurorobust
 from neurorobust.cli import app
@@ -55,7 +56,7 @@ def site(tmp_path, monkeypatch):
     """A folder whose modules are found as if they lay in the packages; gone afterwards, and so are they."""
 
     for name, module in list(sys.modules.items()):
-        if name.split(".")[0] in ("neurorobust", "chipmodels") and hasattr(module, "__path__"):
+        if name.split(".")[0] in ("neurorobust", "chipmodels", "benchmarks") and hasattr(module, "__path__"):
             monkeypatch.setattr(module, "__path__", [*module.__path__, str(tmp_path / name.replace(".", "/"))])
     yield tmp_path
     for name, module in list(sys.modules.items()):

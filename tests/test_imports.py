@@ -62,7 +62,7 @@ def test_imports_point_one_way(path):
         assert targets <= {part}
         return
     assert part in ARROWS, f"{part} is new: say in tests/arrows.py what it may import"
-    targets -= {part} | ({"__version__"} if part in ("demo", "cli", "storage", "report", "reproduction") else set())
+    targets -= {part} | ({"__version__"} if part in ("demo", "cli", "storage", "report") else set())
     assert targets <= allowed(part), f"{part} may not import {sorted(targets - allowed(part))}"
 
 

@@ -21,8 +21,8 @@ from neurorobust.regularizers import Quantized, TaskLoss
 from neurorobust.train.methods import METHODS, SCHEDULE, method
 
 RIVALS = ["standard", "dropout", "forward_noise", "awp", "entropy_sgd", "abcd", "sam"]
-BETAS = ["weights", "", "forward", "chip", "whitened", "quantized", "warm"]
-NAMES = [*RIVALS, *(f"beta_{word}".rstrip("_") for word in BETAS)]
+VARIANTS = ["weights", "", "noise", "chip", "whitened", "quantized", "warm"]
+NAMES = [*RIVALS, *(f"adversarial_{word}".rstrip("_") for word in VARIANTS)]
 
 
 def perceptron():
@@ -48,7 +48,7 @@ def test_every_method_has_four_trials():
         for trial in found.trials:
             assert trial.settings.keys() == found.trials[0].settings.keys()
             replace(SCHEDULE, **trial.schedule)
-    assert str(method("beta")) == "an attack on every kind (zeta 0.1, beta 0.4, steps 3)"
+    assert str(method("adversarial")) == "an attack on every kind (zeta 0.1, beta 0.4, steps 3)"
 
 
 @pytest.mark.parametrize("build", [perceptron, on_chip], ids=["perceptron", "dynapse2"])
@@ -91,22 +91,22 @@ def test_each_method_builds_what_its_name_says():
         "entropy_sgd": ["EntropySGD"],
         "abcd": ["ABCD"],
         "sam": ["SAM"],
-        "beta_weights": ["Adversarial"],
-        "beta": ["Adversarial"],
-        "beta_forward": ["Adversarial", "ForwardNoise"],
-        "beta_chip": ["Adversarial"],
-        "beta_whitened": ["Whitened"],
-        "beta_quantized": ["ProgrammedOn", "Adversarial"],
-        "beta_warm": ["WarmAdversarial"],
+        "adversarial_weights": ["Adversarial"],
+        "adversarial": ["Adversarial"],
+        "adversarial_noise": ["Adversarial", "ForwardNoise"],
+        "adversarial_chip": ["Adversarial"],
+        "adversarial_whitened": ["Whitened"],
+        "adversarial_quantized": ["ProgrammedOn", "Adversarial"],
+        "adversarial_warm": ["WarmAdversarial"],
     }
     losses = {name: loss for name, (_, loss) in built.items()}
-    assert set(losses["beta_weights"].ball.radii) == {"weight", "bias"}
-    for name in ("awp", "beta", "beta_forward", "beta_warm"):
+    assert set(losses["adversarial_weights"].ball.radii) == {"weight", "bias"}
+    for name in ("awp", "adversarial", "adversarial_noise", "adversarial_warm"):
         assert set(losses[name].ball.radii) == every, name
-    assert losses["beta_quantized"].inner.ball.radii == losses["beta"].ball.radii
-    for name in ("beta", "beta_weights", "beta_forward", "beta_chip", "beta_whitened"):
+    assert losses["adversarial_quantized"].inner.ball.radii == losses["adversarial"].ball.radii
+    for name in ("adversarial", "adversarial_weights", "adversarial_noise", "adversarial_chip", "adversarial_whitened"):
         assert (losses[name].attack, losses[name].beta) == (PGA(steps=3), 0.4), name
-    assert losses["awp"].attack == PGA(steps=3, objective="ce") and losses["beta_warm"].steps == 1
+    assert losses["awp"].attack == PGA(steps=3, objective="ce") and losses["adversarial_warm"].steps == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -121,14 +121,14 @@ def test_without_a_chip(name):
             assert (
                 METHODS[name].regularize(functional.cross_entropy, chip)(network, nr.nominal(network), batch).isfinite()
             )
-    assert METHODS[name].needs_chip == (name in ("beta_chip", "beta_whitened"))
+    assert METHODS[name].needs_chip == (name in ("adversarial_chip", "adversarial_whitened"))
 
 
 def test_quantized_without_a_chip_takes_the_bits_it_is_told():
     """Where no chip quantizes, weights have 4 bits, or as many as asked for: the values of a layer are that few."""
     network, _ = perceptron()
     for bits in (4, 2):
-        loss = method("beta_quantized").regularize(functional.cross_entropy, None, bits=bits)
+        loss = method("adversarial_quantized").regularize(functional.cross_entropy, None, bits=bits)
         assert isinstance(loss, Quantized)
         held = loss.quantized_params(nr.nominal(network), nr.chip.Placement())
         assert len(held["2.weight"].unique()) <= 2 ** (bits + 1) - 1
@@ -136,10 +136,10 @@ def test_quantized_without_a_chip_takes_the_bits_it_is_told():
 
 def test_unknown_names_are_refused():
     """A method or a setting that does not exist, with the nearest that does."""
-    with pytest.raises(ValueError, match=r"method: 'bata' does not exist.*Did you mean 'beta'"):
-        method("bata")
+    with pytest.raises(ValueError, match=r"method: 'adversarail' does not exist.*Did you mean 'adversarial'"):
+        method("adversarail")
     with pytest.raises(ValueError, match=r"settings: 'zeeta' does not exist; choose one of beta, steps, zeta"):
-        method("beta").regularize(functional.cross_entropy, zeeta=0.1)
+        method("adversarial").regularize(functional.cross_entropy, zeeta=0.1)
 
 
 def test_dropout_names_its_weights(network):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
 from made_up import write_cells
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,20 +15,22 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from mini_study import MINI
 
-from neurorobust import reproduction
+from benchmarks import robustness
+from benchmarks.robustness.claim_tables import by_task
+from benchmarks.robustness.claims import CLAIMS, Verdict
+from benchmarks.robustness.figures.price import apart
+from benchmarks.robustness.page_figure import all_figures, styles
+from benchmarks.robustness.results import read_table
+from benchmarks.robustness.results_table import Place, Point, ResultsTable, results_table, size
+from benchmarks.robustness.tables import _parts, cell, short
+from neurorobust.evaluation import STRONG
 from neurorobust.evaluation.statistics import ConfidenceInterval
-from neurorobust.reproduction.book import Book, Place, Point, book, size
-from neurorobust.reproduction.claims import CLAIMS, Verdict
-from neurorobust.reproduction.drawing import all_drawings, styles
-from neurorobust.reproduction.drawings.price import apart
-from neurorobust.reproduction.tables import _parts, cell, short
-from neurorobust.reproduction.verdicts import across
 from neurorobust.train.methods import METHODS
-from neurorobust.viz.plotting import COLORS, STYLE
+from neurorobust.viz.plotting import METHOD_STYLES, STYLE
 
-DETAIL = replace(MINI.detail, levels=None)
-LARGE = replace(MINI, name="large", methods=tuple(METHODS), seeds=(0, 1, 2), detail=DETAIL, cut="cut from 9")
-SMALL = replace(MINI, name="small", methods=("standard", "forward_noise", "beta"), seeds=(0, 1), detail=DETAIL)
+BUDGET = replace(MINI.budget, levels=None)
+LARGE = replace(MINI, name="large", methods=tuple(METHODS), seeds=(0, 1, 2), budget=BUDGET, cut="cut from 9")
+SMALL = replace(MINI, name="small", methods=("standard", "forward_noise", "adversarial"), seeds=(0, 1), budget=BUDGET)
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +39,13 @@ def made(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("made_up")
     for study in (LARGE, SMALL):
         write_cells(study, study.methods, out)
-    reproduction.write_table(out)
+    robustness.write_table(out)
     return out
 
 
 @pytest.fixture(scope="module")
-def numbers(made) -> Book:
-    table = pd.read_csv(made / "results.csv", dtype={"seed": str, "level": str}, keep_default_na=False)
-    table["value"] = pd.to_numeric(table["value"], errors="coerce")
-    return book(table)
+def numbers(made) -> ResultsTable:
+    return results_table(read_table(made))
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +54,8 @@ def figures(numbers) -> dict[tuple[str, str], Figure]:
     found = {}
     with matplotlib.rc_context(STYLE):
         for study in (LARGE, SMALL):
-            for name, drawing in all_drawings().items():
-                found[study.name, name] = drawing.draw(study, numbers)
+            for name, page_figure in all_figures().items():
+                found[study.name, name] = page_figure.draw(study, numbers)
     return found
 
 
@@ -85,26 +84,39 @@ def test_words_do_not_overlap(figures):
 
 
 def test_roles_have_one_colour(numbers):
-    """beta, the best rival, the published beta, standard: on any task; others are grey, none where there are few."""
+    """A method has the same colour and line on any task; few methods are all highlighted, of many five."""
     large, small = styles("large", numbers), styles("small", numbers)
-    assert list(large)[-4:] == ["standard", "beta_weights", "awp", "beta"] and numbers.best_rival("large") == "awp"
-    assert [style.color for style in list(large.values())[:0:-1]][:4] == list(COLORS[:4])
-    assert sum(not style.told for style in large.values()) == 10
-    assert [small[name].color for name in ("beta", "forward_noise", "standard")] == [COLORS[0], COLORS[1], COLORS[3]]
+    assert list(large)[-5:] == ["standard", "forward_noise", "adversarial_weights", "awp", "adversarial"]
+    assert numbers.best_rival("large") == "awp" and sum(not style.highlighted for style in large.values()) == 9
+    for shown in (large, small):
+        assert {name: (style.color, style.line) for name, style in shown.items()} == {
+            name: METHOD_STYLES[name] for name in shown
+        }
+    assert all(style.highlighted for style in small.values())
+
+
+def test_text_in_a_methods_colour_can_be_read():
+    """Every method has a style of its own, with a contrast of at least 4.5 : 1 on white (WCAG)."""
+    assert METHOD_STYLES.keys() == METHODS.keys() and len(set(METHOD_STYLES.values())) == len(METHODS)
+    for color, _ in METHOD_STYLES.values():
+        parts = np.array(matplotlib.colors.to_rgb(color))
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 4.5, color
 
 
 def test_curves_hold_the_numbers(figures, numbers):
-    """The red line of the first panel is beta's mean over the dies, level by level; fourteen lines are there."""
+    """The adversarial method's line is its mean over the dies, level by level; fourteen lines are there."""
     ax = figures["large", "curves"].axes[0]
-    (red,) = [line for line in ax.lines if line.get_color() == COLORS[0]]
+    (red,) = [line for line in ax.lines if line.get_color() == METHOD_STYLES["adversarial"][0]]
     found = [
-        numbers.point("large", "beta", Place("mismatch", level, "balanced_accuracy mean")) for level in ("0.1", "0.7")
+        numbers.point("large", "adversarial", Place("mismatch", level, "balanced_accuracy mean"))
+        for level in ("0.1", "0.7")
     ]
     assert red.get_ydata()[[0, -1]] == pytest.approx([point.value for point in found])
     assert len(ax.lines) == 14
     random, adversarial = figures["small", "landscape"].axes
     assert random.lines[-1].get_xdata() == pytest.approx(np.linspace(-2, 2, 21))
-    assert adversarial.lines[-1].get_ydata()[-1] == pytest.approx(0.1 + 2 * 0.2 * 4)  # what made_up says of beta
+    assert adversarial.lines[-1].get_ydata()[-1] == pytest.approx(0.1 + 2 * 0.2 * 4)  # what made_up says of adversarial
     dotted = [line for line in figures["small", "certified"].axes[0].lines if line.get_linestyle() == ":"]
     assert len(dotted) == 3
 
@@ -113,25 +125,25 @@ def test_only_what_has_data_is_drawn(made, tmp_path, numbers):
     """A task with accuracy on dies and one network's proofs has three figures, no other, and a page without holes."""
     for path in made.glob("raw/small/*/*/cell.json"):
         record = json.loads(path.read_text())
-        kept = ("mismatch", "nominal", "certified") if record["method"] == "beta" else ("mismatch", "nominal")
-        record["evaluations"] = {name: record["evaluations"][name] for name in kept}
+        kept = ("mismatch", "nominal", "certified") if record["method"] == "adversarial" else ("mismatch", "nominal")
+        record["measurements"] = {name: record["measurements"][name] for name in kept}
         copy = tmp_path / path.relative_to(made)
         copy.parent.mkdir(parents=True)
         copy.write_text(json.dumps(record))
-    reproduction.write_table(tmp_path)
-    made_now = reproduction.write_pages(tmp_path, {"small": SMALL})
+    robustness.write_table(tmp_path)
+    made_now = robustness.write_pages(tmp_path, {"small": SMALL})
     assert {path.name for path in made_now if path.suffix == ".png"} == {
         "small.png",
         "small-methods.png",
         "small-certified.png",
     }
     page = (tmp_path / "reproduction.md").read_text(encoding="utf-8")
-    assert "strong 0.05" in page and "nan" not in page and page.count("![") == 2
+    assert f"{STRONG} 0.05" in page and "nan" not in page and page.count("![") == 2
 
 
 def test_the_pages_are_whole(made):
     """Rows with n and interval for every method; settings and the cut beside the numbers; why a chip refused."""
-    reproduction.write_pages(made, {"large": LARGE, "small": SMALL})
+    robustness.write_pages(made, {"large": LARGE, "small": SMALL})
     first = (made / "reproduction.md").read_text(encoding="utf-8")
     assert "| small | none | 6 | 4 | 12, 0.003 | – | 4 × 1 epochs | 3 | 0, 1 | 5 | 2 × 40 | 2 × 40 | 0.9 |" in first
     assert first.count("cut from 9") >= 3 and "nan" not in first
@@ -145,21 +157,26 @@ def test_the_pages_are_whole(made):
         assert words in page
     assert "Accuracy and recall at 0.1:" in page and "| accuracy | recall a | recall b |" in page
     rare = page.split("## rare: ")[1].split("\n## ")[0]
-    assert rare.count("| beta | ") == 3 and rare.count("| no number: 3.2 effective failures, fewer than 8 | 20 |") >= 3
+    assert (
+        rare.count("| adversarial | ") == 3
+        and rare.count("| no number: 3.2 effective failures, fewer than 8 | 20 |") >= 3
+    )
     assert "| standard | 1 | 0.3 | 0.9 | 5 of 5 | .1 [.05, .2] | 20 | 5000 | 20000 |" in rare
-    for name in set(reproduction.all_evaluations()) - {"transfer", "rare"}:
+    for name in set(robustness.all_measurements()) - {"transfer", "rare"}:
         section = page.split(f"## {name}: ")[1].split("\n## ")[0]
-        rows = [line for line in section.splitlines() if line.startswith("| beta |")]
-        assert rows and all(row.startswith("| beta | 3 | ") and " ±" in row for row in rows), name
+        rows = [line for line in section.splitlines() if line.startswith("| adversarial |")]
+        assert rows and all(row.startswith("| adversarial | 3 | ") for row in rows), name
+        if name in ("mismatch", "nominal", "strong", "drift"):
+            assert any(" [" in row for row in rows), name
     for picture in ("conditions", "landscape", "certified", "chips"):
         assert f"(figures/large-{picture}.png)" in page and (made / f"figures/large-{picture}.png").exists()
 
 
 def test_cells_of_tables():
-    """±: half the interval; bold: the best; small numbers that are no accuracies with two digits."""
-    assert cell(Point(0.972, 0.965, 0.979), 0.972) == "**.972** ±.007"
-    assert cell(Point(0.5, float("nan"), float("nan"))) == ".500" and cell(None) == "–"
-    assert cell(Point(1.9e-4, 1.4e-4, 2.4e-4), decimals=False) == ".00019 ±5e-5"
+    """In brackets: lowest and highest seed; bold: the best; small numbers that are no accuracies with two digits."""
+    assert cell(Point(0.972, 0.965, 0.979), 0.972) == "**.972** [.965, .979]"
+    assert cell(Point(0.5, 0.5, 0.5001)) == ".500" and cell(None) == "–"
+    assert cell(Point(1.9e-4, 1.4e-4, 2.4e-4), decimals=False) == ".00019 [.00014, .00024]"
     assert [short(value) for value in (0.0, 1.0, -0.25, 1.0324)] == [".000", "1.000", "-.250", "1.032"]
     assert [short(value, decimals=False) for value in (0.0, 1.23, 123.0)] == ["0", "1.2", "1.2e2"]
 
@@ -182,19 +199,21 @@ def test_names_stay_apart():
     assert apart(np.array([1.0, 1.0]), 0.1) == pytest.approx([0.9, 1.0])
 
 
-def test_a_claim_about_all_is_shown_for_the_best_rival():
-    """The smallest lead is shown; where it holds but another does not, the claim fails, and says against whom."""
+def test_a_claim_about_all_is_shown_for_the_rival_that_decides():
+    """The best rival is shown; where the claim fails, the best of those against which it fails."""
     claim, curved = CLAIMS[0], next(claim for claim in CLAIMS if claim.ratio)
     far = Verdict(claim, "x", "dropout", ConfidenceInterval(30.0, 5.0, 55.0), 3, 1)
     near = Verdict(claim, "x", "awp", ConfidenceInterval(15.0, 12.0, 18.0), 3, 1)
-    (row,) = reproduction.overall([far, near])
-    assert row["compared"] == "beta − awp" and row["holds against"] == "1 of 2, 3 rivals not measured"
-    assert row["verdict"] == "FAILS (against dropout)"
-    assert reproduction.overall([near])[0]["verdict"] == "holds"
+    (summary,) = robustness.summarize([far, near])
+    assert (summary.failed, summary.compared, summary.missing) == (("dropout",), 2, 3)
+    row = summary.row()
+    assert row["compared"] == "adversarial − dropout" and row["holds against"] == "1 of 2, 3 rivals not measured"
+    assert row["verdict"] == "FAILS (the interval holds the threshold)" and row["found [95 %]"] == "+30.0 [+5.0, +55.0]"
+    assert robustness.summarize([near])[0].row()["verdict"] == "holds"
     ratios = [
         Verdict(curved, "x", name, ConfidenceInterval(at, at, at), 3, 1) for name, at in (("awp", 0.2), ("abcd", 0.6))
     ]
-    assert reproduction.overall(ratios)[0]["compared"] == "beta / abcd"
+    assert robustness.summarize(ratios)[0].row()["compared"] == "adversarial / abcd"
 
 
 def test_claims_across_tasks():
@@ -202,7 +221,7 @@ def test_claims_across_tasks():
     one, other = CLAIMS[0], CLAIMS[5]
     good, bad = ConfidenceInterval(15.0, 12.0, 18.0), ConfidenceInterval(-5.0, -6.0, -4.0)
     cases = [(one, "x", good), (one, "y", bad), (other, "y", good)]
-    rows = across(reproduction.overall([Verdict(claim, task, "awp", found, 3, 1) for claim, task, found in cases]))
+    rows = by_task(robustness.summarize([Verdict(claim, task, "awp", found, 3, 1) for claim, task, found in cases]))
     assert rows == [
         {
             "claim": one.text,

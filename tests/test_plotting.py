@@ -177,7 +177,7 @@ def test_distributions_of_anything(values, kind):
 def test_violins_and_curves():
     """Six networks on two conditions, a yield curve and an attack curve: colours never run out, texts stay apart."""
     rng = np.random.default_rng(0)
-    names = ("standard", "beta", "noise", "awp", "dropout", "sam")
+    names = ("standard", "adversarial", "noise", "awp", "dropout", "sam")
     values = {name: 1 - 0.4 * rng.beta(2, 20, 40) for name in names}
     ax, other, third = axes(1, 3, size=(21, 4))
     plotting.fleet_violins(ax, {"fleet": values, "mismatch": values}, 0.9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -25,14 +26,16 @@ from mini_study import MINI
 from rich.console import Console
 from typer.testing import CliRunner
 
-from neurorobust import reproduction
+from benchmarks import robustness
+from benchmarks.robustness import Cell, Outcome
+from benchmarks.robustness.__main__ import app
+from benchmarks.robustness.archive import NAME, pack
+from benchmarks.robustness.cell import RESULTS
+from benchmarks.robustness.results import TABLE, numbers, read_table, records, score, strongest
+from benchmarks.robustness.work import tuning_path
 from neurorobust.attacks import Ball
-from neurorobust.cli import app
-from neurorobust.evaluation import strong_worst_case
+from neurorobust.evaluation import STRONG, strong_worst_case
 from neurorobust.interop import wrap
-from neurorobust.reproduction import Cell, Outcome
-from neurorobust.reproduction.results import numbers, score, strongest
-from neurorobust.reproduction.work import tuning_path
 
 TESTS = Path(__file__).parent
 
@@ -47,28 +50,28 @@ def done(tmp_path_factory) -> Path:
 
 def test_the_miniature_is_whole(done):
     """Every cell has every number, of every die; nothing is left to do, and doing it again changes nothing."""
-    cells = reproduction.cells_of(MINI, (), None, done)
-    assert [cell.name for cell in cells] == ["mini/standard/0", "mini/beta/0"]
+    cells = robustness.cells_of(MINI, (), None, done)
+    assert [cell.name for cell in cells] == ["mini/standard/0", "mini/adversarial/0"]
     before = {path: path.read_bytes() for path in sorted(done.rglob("*")) if path.is_file()}
-    assert reproduction.plan(cells, NAMES) == [] and complete(done) == []
+    assert robustness.plan(cells, NAMES) == [] and complete(done) == []
     assert before == {path: path.read_bytes() for path in sorted(done.rglob("*")) if path.is_file()}
     assert not list(done.rglob("checkpoint.pt")) and not list(done.rglob("trial-*"))
     for cell in cells:
         record = cell.read()
-        assert set(record["evaluations"]) == set(NAMES)
-        assert len(record["evaluations"]["mismatch"]["levels"]["0.3"]["values"]["balanced_accuracy"]) == 5
+        assert set(record["measurements"]) == set(NAMES)
+        assert len(record["measurements"]["mismatch"]["levels"]["0.3"]["values"]["balanced_accuracy"]) == 5
         assert record["provenance"]["torch"] and record["training"]["seconds"] > 0
         assert record["settings"]["epochs"] == MINI.epochs
 
 
 def test_the_table_is_tidy(done):
     """Seven columns; a fleet's rows are the statistics of its dies; strong is never above what was found elsewhere."""
-    table = pd.read_csv(done / "results.csv", dtype={"seed": str, "level": str})
-    assert list(table.columns) == ["task", "method", "seed", "evaluation", "level", "metric", "value"]
-    assert not table.duplicated(["task", "method", "seed", "evaluation", "level", "metric"]).any()
-    cell = Cell(MINI, "beta", 0, done)
-    dies = np.array(cell.read()["evaluations"]["mismatch"]["levels"]["0.3"]["values"]["balanced_accuracy"])
-    rows = table[(table.method == "beta") & (table.seed == "0") & (table.evaluation == "mismatch")]
+    table = pd.read_csv(done / TABLE, dtype={"seed": str, "level": str})
+    assert list(table.columns) == ["task", "method", "seed", "measurement", "level", "metric", "value"]
+    assert not table.duplicated(["task", "method", "seed", "measurement", "level", "metric"]).any()
+    cell = Cell(MINI, "adversarial", 0, done)
+    dies = np.array(cell.read()["measurements"]["mismatch"]["levels"]["0.3"]["values"]["balanced_accuracy"])
+    rows = table[(table.method == "adversarial") & (table.seed == "0") & (table.measurement == "mismatch")]
     got = dict(zip(rows.metric, rows.value, strict=True))
     assert got["balanced_accuracy mean"] == pytest.approx(dies.mean(), abs=1e-6)
     assert got["balanced_accuracy min"] == pytest.approx(dies.min(), abs=1e-6)
@@ -83,11 +86,11 @@ def test_strong_is_the_minimum_of_suite_and_transfer():
 
     levels = {"0.1": die(0.8, 0.85, passes=863), "0.05": die(0.9, 0.91, passes=863)}
     moved = {"0.1 a/0": die(0.7, 0.6), "0.05 a/0": die(0.95, 0.96)}
-    record = {"evaluations": {"strong": {"levels": levels}, "transfer": {"levels": moved}}}
+    record = {"measurements": {"strong": {"levels": levels}, "transfer": {"levels": moved}}}
     assert strongest(record, "0.1") == {"balanced_accuracy": 0.7, "accuracy": 0.6, "passes": 863}
     assert strongest(record, "0.05") == levels["0.05"]["values"]
     assert score(record, "strong", "0.1") == 0.7 and score(record, "strong", "0.1", "accuracy") == 0.6
-    del record["evaluations"]["transfer"]
+    del record["measurements"]["transfer"]
     assert score(record, "strong", "0.1") == 0.8
 
 
@@ -103,21 +106,21 @@ def test_numbers_of_a_metric():
 def test_a_killed_worker_changes_nothing(done, tmp_path):
     """kill -9 in the middle of a training; the next run goes on, and the table has the same bytes."""
     worker = subprocess.Popen([sys.executable, str(TESTS / "mini_run.py"), str(tmp_path)])
-    log = tmp_path / "raw" / "mini" / "beta" / "0" / "log.csv"
+    log = tmp_path / "raw" / "mini" / "adversarial" / "0" / "log.csv"
     while not log.exists() and worker.poll() is None:
         time.sleep(0.002)
     worker.send_signal(signal.SIGKILL)
     assert worker.wait() == -signal.SIGKILL
-    assert not (tmp_path / "results.csv").exists()
+    assert not (tmp_path / TABLE).exists()
     complete(tmp_path)
-    assert (tmp_path / "results.csv").read_bytes() == (done / "results.csv").read_bytes()
+    assert (tmp_path / TABLE).read_bytes() == (done / TABLE).read_bytes()
 
 
 def test_a_killed_process_of_the_pool_changes_nothing(done, tmp_path):
     """kill -9 of one of two processes while it trains: said, nothing half-written; done again, what was trained is kept
     (the seconds of its epochs stay as they were) and the table has the same bytes."""
-    cells, killed = reproduction.cells_of(MINI, (), None, tmp_path), []
-    log = tmp_path / "raw" / "mini" / "beta" / "0" / "log.csv"
+    cells, killed = robustness.cells_of(MINI, (), None, tmp_path), []
+    log = tmp_path / "raw" / "mini" / "adversarial" / "0" / "log.csv"
 
     def kill(workers):
         while not log.exists():
@@ -126,19 +129,19 @@ def test_a_killed_process_of_the_pool_changes_nothing(done, tmp_path):
         victim.kill()
         killed.append(victim)
 
-    with reproduction.grid.pool(2) as workers:
+    with robustness.grid.pool(2) as workers:
         watcher = threading.Thread(target=kill, args=(workers,))
         watcher.start()
-        outcomes = reproduction.run(reproduction.plan(cells, NAMES), workers)
+        outcomes = robustness.run(robustness.plan(cells, NAMES), workers)
         watcher.join()
     assert killed and any("its worker was killed" in outcome.error for outcome in outcomes)
     before = log.read_text(encoding="utf-8")
     kept = before[: before.rindex("\n") + 1]
     assert kept.count("\n") >= 2
-    assert reproduction.complete(cells, NAMES, 2) == {}
+    assert robustness.complete(cells, NAMES, 2) == {}
     assert log.read_text(encoding="utf-8").startswith(kept)
-    reproduction.write_table(tmp_path)
-    assert (tmp_path / "results.csv").read_bytes() == (done / "results.csv").read_bytes()
+    robustness.write_table(tmp_path)
+    assert (tmp_path / TABLE).read_bytes() == (done / TABLE).read_bytes()
 
 
 def test_two_runs_share_a_folder(done, tmp_path):
@@ -148,32 +151,32 @@ def test_two_runs_share_a_folder(done, tmp_path):
     for one in runs:
         _, said = one.communicate()
         assert one.returncode == 0, said
-    assert (tmp_path / "results.csv").read_bytes() == (done / "results.csv").read_bytes()
+    assert (tmp_path / TABLE).read_bytes() == (done / TABLE).read_bytes()
 
 
 def test_the_table_of_cells_says_how_far_each_is(done, tmp_path):
-    """Nothing yet, an epoch, evaluations that are left, done, failed."""
-    fresh, finished = (Cell(MINI, method, 0, out) for method, out in (("standard", tmp_path), ("beta", done)))
-    assert reproduction.state(fresh, NAMES) == "–" and reproduction.state(finished, NAMES) == "done"
-    assert reproduction.state(finished, (*NAMES, "death", "bits")) == "trained, 2 evaluations left"
+    """Nothing yet, an epoch, measurements that are left, done, failed."""
+    fresh, finished = (Cell(MINI, method, 0, out) for method, out in (("standard", tmp_path), ("adversarial", done)))
+    assert robustness.progress(fresh, NAMES) == "–" and robustness.progress(finished, NAMES) == "done"
+    assert robustness.progress(finished, (*NAMES, "death", "bits")) == "trained, 2 measurements left"
     fresh.folder.mkdir(parents=True)
     (fresh.folder / "log.csv").write_text("epoch\n1\n2\n")
-    assert reproduction.state(fresh, NAMES) == f"epoch 2/{MINI.epochs}"
+    assert robustness.progress(fresh, NAMES) == f"epoch 2/{MINI.epochs}"
     console = Console(width=90, file=io.StringIO())
-    console.print(reproduction.table([fresh, finished], NAMES, {"mini/beta/0": "broken"}))
+    console.print(robustness.progress_table([fresh, finished], NAMES, {"mini/adversarial/0": "broken"}))
     lines = console.file.getvalue().splitlines()
     assert any("mini" in line and "standard" in line and "epoch 2/4" in line for line in lines)
-    assert any("beta" in line and "failed" in line for line in lines)
+    assert any("adversarial" in line and "failed" in line for line in lines)
 
 
 def test_a_locked_cell_is_waited_for(done, monkeypatch):
     """A cell somebody else works on is left to them and looked at again; when they are gone it is done."""
-    monkeypatch.setattr(reproduction.grid, "AGAIN", 0.0)
-    cell = Cell(MINI, "beta", 0, done)
-    job = reproduction.Job(cell, NAMES)
+    monkeypatch.setattr(robustness.grid, "AGAIN", 0.0)
+    cell = Cell(MINI, "adversarial", 0, done)
+    job = robustness.Job(cell, NAMES)
     held = cell.lock()
     held.acquire()
-    assert reproduction.grid.visit(job).status == "busy"
+    assert robustness.grid.visit(job).status == "busy"
 
     class Later(Here):
         def submit(self, work, /, *args, **kwargs):
@@ -181,19 +184,19 @@ def test_a_locked_cell_is_waited_for(done, monkeypatch):
             held.release()
             return future
 
-    assert [outcome.status for outcome in reproduction.run([job], Later())] == ["done"]
+    assert [outcome.status for outcome in robustness.run([job], Later())] == ["done"]
 
 
 def test_a_tuning_of_somebody_else_is_not_waited_for(tmp_path):
     """A cell whose method somebody else tunes is busy at once, and left untouched; when they are gone it is tuned."""
-    job = reproduction.Job(Cell(MINI, "standard", 0, tmp_path), ("nominal",))
+    job = robustness.Job(Cell(MINI, "standard", 0, tmp_path), ("nominal",))
     place = tuning_path(MINI, "standard", tmp_path)
     place.parent.mkdir(parents=True)
     with FileLock(place.parent / ".tuning.standard.lock"):
         started = time.perf_counter()
-        assert reproduction.grid.visit(job).status == "busy" and time.perf_counter() - started < 5
+        assert robustness.grid.visit(job).status == "busy" and time.perf_counter() - started < 5
         assert not place.exists() and not job.trained
-    assert reproduction.grid.visit(job).status == "done" and place.exists()
+    assert robustness.grid.visit(job).status == "done" and place.exists()
 
 
 class Scripted(Executor):
@@ -212,18 +215,18 @@ class Scripted(Executor):
 def test_busy_jobs_are_tried_again_as_soon_as_one_ends(monkeypatch):
     """With one worker: a busy, b done, a again before c; c busy to the end is waited for with a pause each time."""
     naps = []
-    monkeypatch.setattr(reproduction.grid.time, "sleep", naps.append)
-    jobs = [reproduction.Job(Cell(MINI, method, 0, Path("nowhere")), NAMES) for method in "abc"]
+    monkeypatch.setattr(robustness.grid.time, "sleep", naps.append)
+    jobs = [robustness.Job(Cell(MINI, method, 0, Path("nowhere")), NAMES) for method in "abc"]
     workers = Scripted({"a": ["busy", "done"], "b": ["done"], "c": ["busy", "busy", "done"]})
-    outcomes = reproduction.run(jobs, workers, at_once=1)
-    assert workers.order == ["a", "b", "a", "c", "c", "c"] and naps == [reproduction.grid.AGAIN] * 2
+    outcomes = robustness.run(jobs, workers, at_once=1)
+    assert workers.order == ["a", "b", "a", "c", "c", "c"] and naps == [robustness.grid.AGAIN] * 2
     assert [outcome.job.cell.method for outcome in outcomes] == ["b", "a", "c"]
 
 
 def test_a_free_worker_looks_at_busy_jobs_while_others_work(monkeypatch):
     """Two workers, one at a long job: the busy one is looked at in its time, not only when the long job ends."""
-    monkeypatch.setattr(reproduction.grid, "AGAIN", 0.01)
-    long, jobs = Future(), [reproduction.Job(Cell(MINI, method, 0, Path("nowhere")), NAMES) for method in "ab"]
+    monkeypatch.setattr(robustness.grid, "AGAIN", 0.01)
+    long, jobs = Future(), [robustness.Job(Cell(MINI, method, 0, Path("nowhere")), NAMES) for method in "ab"]
 
     class Long(Scripted):
         def submit(self, work, job, /, *args, **kwargs):
@@ -233,7 +236,7 @@ def test_a_free_worker_looks_at_busy_jobs_while_others_work(monkeypatch):
                 long.set_result(Outcome(jobs[0], "done"))  # only now: b had its turns before a ended
             return super().submit(work, job, *args, **kwargs)
 
-    outcomes = reproduction.run(jobs, Long({"b": ["busy", "busy", "done"]}), at_once=2)
+    outcomes = robustness.run(jobs, Long({"b": ["busy", "busy", "done"]}), at_once=2)
     assert {(outcome.job.cell.method, outcome.status) for outcome in outcomes} == {("a", "done"), ("b", "done")}
 
 
@@ -251,33 +254,33 @@ def test_a_dead_pool_is_reported():
             raise BrokenProcessPool("gone")
 
     for executor in (Dead(), Gone()):
-        (outcome,) = reproduction.run([reproduction.Job(Cell(MINI, "beta", 0, Path("nowhere")), NAMES)], executor)
+        (outcome,) = robustness.run([robustness.Job(Cell(MINI, "adversarial", 0, Path("nowhere")), NAMES)], executor)
         assert outcome.status == "failed" and "run the same command again" in outcome.error
 
 
 def test_other_settings_are_refused(done):
     """What was made with other settings is neither used nor overwritten."""
     longer = replace(MINI, epochs=MINI.epochs + 1)
-    (outcome,) = reproduction.run([reproduction.Job(Cell(longer, "beta", 0, done), ("nominal", "missing"))], Here())
+    (outcome,) = robustness.run([robustness.Job(Cell(longer, "adversarial", 0, done), ("nominal", "missing"))], Here())
     assert outcome.status == "failed"
     assert f"epochs {MINI.epochs} there, {MINI.epochs + 1} here" in outcome.error
 
 
 def test_done_again_gives_the_same_numbers(done, tmp_path):
     """--check: the same machine gives the same numbers and the same bits; a number that was tampered with is found."""
-    cells = reproduction.cells_of(MINI, ("beta",), None, done)
-    report = reproduction.check(cells, NAMES, 1)
+    cells = robustness.cells_of(MINI, ("adversarial",), None, done)
+    report = robustness.check(cells, NAMES, 1)
     assert report.same and report.cells[0].same_model and report.cells[0].compared > 20
     with pytest.raises(ValueError, match="no finished cell"):
-        reproduction.check(reproduction.cells_of(MINI, (), None, tmp_path), NAMES, 1)
+        robustness.check(robustness.cells_of(MINI, (), None, tmp_path), NAMES, 1)
 
 
 def test_the_price_of_a_step_leaves_the_network_alone(done, tmp_path):
     """A standard step costs itself, another one what its passes cost; no gradient is left, and --check looks away."""
-    from neurorobust.reproduction.work import train
+    from benchmarks.robustness.work import train
 
-    cell = Cell(MINI, "beta", 0, done)
-    network, price = train(cell), reproduction.all_evaluations()["price"]
+    cell = Cell(MINI, "adversarial", 0, done)
+    network, price = train(cell), robustness.all_measurements()["price"]
     before = {name: value.clone() for name, value in network.state_dict().items()}
     found = price.measure(network, "step", cell)
     assert found["ms"] > 0 and found["ratio"] == pytest.approx(found["ms"] / found["standard ms"])
@@ -286,21 +289,22 @@ def test_the_price_of_a_step_leaves_the_network_alone(done, tmp_path):
     copied = replace(cell, out=tmp_path)
     shutil.copytree(cell.folder, copied.folder)
     record = copied.read()
-    with pytest.raises(ValueError, match="check: what is named measures time"):
-        reproduction.check([cell], ("price",), 1)
-    record["evaluations"]["price"] = {"detail": {}, "levels": {"step": {"values": found}}}
+    with pytest.raises(ValueError, match="check: these measurements measure time"):
+        robustness.check([cell], ("price",), 1)
+    record["measurements"]["price"] = {"budget": {}, "levels": {"step": {"values": found}}}
     copied.write(record)
-    assert reproduction.check([copied], ("price", "nominal"), 1).cells[0].compared == sum(
-        isinstance(value, float) for value in cell.read()["evaluations"]["nominal"]["levels"]["test"]["values"].values()
+    assert robustness.check([copied], ("price", "nominal"), 1).cells[0].compared == sum(
+        isinstance(value, float)
+        for value in cell.read()["measurements"]["nominal"]["levels"]["test"]["values"].values()
     )
 
 
 def test_weights_and_others_are_attacked_apart(done, monkeypatch):
     """The two halves of the kinds share nothing and are all there is; a network without time constants says so."""
-    from neurorobust.reproduction.evaluations import kinds
-    from neurorobust.reproduction.work import train
+    from benchmarks.robustness.measurements import kinds
+    from benchmarks.robustness.work import train
 
-    cell, halves = Cell(MINI, "beta", 0, done), []
+    cell, halves = Cell(MINI, "adversarial", 0, done), []
     network = train(cell)
 
     def look(network, data, ball, seed):
@@ -317,109 +321,152 @@ def test_weights_and_others_are_attacked_apart(done, monkeypatch):
 
 def test_a_tampered_number_is_found(done, tmp_path):
     """One die of one fleet, moved by a thousandth."""
-    cell = replace(Cell(MINI, "beta", 0, done), out=tmp_path)
-    record = Cell(MINI, "beta", 0, done).read()
-    record["evaluations"]["mismatch"]["levels"]["0.3"]["values"]["balanced_accuracy"][3] += 1e-3
+    cell = replace(Cell(MINI, "adversarial", 0, done), out=tmp_path)
+    record = Cell(MINI, "adversarial", 0, done).read()
+    record["measurements"]["mismatch"]["levels"]["0.3"]["values"]["balanced_accuracy"][3] += 1e-3
     cell.folder.mkdir(parents=True)
     cell.write(record)
-    report = reproduction.check([cell], ("mismatch",), 1)
+    report = robustness.check([cell], ("mismatch",), 1)
     assert not report.same and list(report.cells[0].different) == ["mismatch 0.3, balanced_accuracy, die 3"]
     assert "mismatch 0.3, balanced_accuracy, die 3" in report.cells[0].largest()
 
 
 def test_another_model_or_a_missing_number_is_found(done, tmp_path):
-    """The bits of the model count, and so does a number that is there only once; cells without the named evaluation are
-    not drawn."""
-    cell = replace(Cell(MINI, "beta", 0, done), out=tmp_path)
+    """The bits of the model count, and so does a missing number; cells without the named measurement are not drawn."""
+    cell = replace(Cell(MINI, "adversarial", 0, done), out=tmp_path)
     cell.folder.mkdir(parents=True)
-    cell.write(Cell(MINI, "beta", 0, done).read() | {"model_sha256": "0"})
-    report = reproduction.check([cell], ("nominal",), 1)
+    cell.write(Cell(MINI, "adversarial", 0, done).read() | {"model_sha256": "0"})
+    report = robustness.check([cell], ("nominal",), 1)
     assert not report.same and not report.cells[0].same_model and not report.cells[0].different
-    record = Cell(MINI, "beta", 0, done).read()
-    del record["evaluations"]["nominal"]["levels"]["test"]["values"]["accuracy"]
+    record = Cell(MINI, "adversarial", 0, done).read()
+    del record["measurements"]["nominal"]["levels"]["test"]["values"]["accuracy"]
     cell.write(record)
-    report = reproduction.check([cell], ("nominal",), 1)
+    report = robustness.check([cell], ("nominal",), 1)
     assert not report.same and list(report.cells[0].different) == ["nominal test, accuracy"]
     with pytest.raises(ValueError, match="no finished cell"):
-        reproduction.check([cell], ("drift",), 1)
+        robustness.check([cell], ("drift",), 1)
 
 
 def test_the_plan_says_how_long(tmp_path, monkeypatch):
     """A training of 8 s, a pass of 10 µs: four trials of a quarter for each method's first seed, and the passes."""
-    module = sys.modules["neurorobust.reproduction.times"]
+    module = sys.modules["benchmarks.robustness.times"]
     monkeypatch.setattr(module, "_training", lambda study, method, out: (8.0, "a step now"))
     monkeypatch.setattr(module, "_pass", lambda study: 1e-5)
     two = replace(MINI, seeds=(0, 1))
-    jobs = reproduction.plan(reproduction.cells_of(two, (), None, tmp_path), ["mismatch"])
-    assert [job.cell.name for job in jobs] == ["mini/standard/0", "mini/beta/0", "mini/standard/1", "mini/beta/1"]
-    fleet = MINI.detail.dies * MINI.detail.samples * 1e-5
-    seconds = [one.seconds for one in reproduction.estimates(jobs).values()]
+    jobs = robustness.plan(robustness.cells_of(two, (), None, tmp_path), ["mismatch"])
+    assert [job.cell.name for job in jobs] == [
+        "mini/standard/0",
+        "mini/adversarial/0",
+        "mini/standard/1",
+        "mini/adversarial/1",
+    ]
+    fleet = MINI.budget.dies * MINI.budget.samples * 1e-5
+    seconds = [one.seconds for one in robustness.estimates(jobs).values()]
     assert seconds == pytest.approx([16 + fleet, 16 + fleet, 8 + fleet, 8 + fleet])
 
 
 def test_the_plan_takes_earlier_figures(tmp_path, monkeypatch):
     """No step is timed where there are figures: of another seed; of the chosen trial, 4 epochs for its 1; of the ratio
     to standard, 6 / 2, on the task that was tuned on."""
-    module = sys.modules["neurorobust.reproduction.times"]
+    module = sys.modules["benchmarks.robustness.times"]
     monkeypatch.setattr(module, "estimate", lambda *args, **kwargs: 10.0)
-    for method, seconds in {"standard": 2.0, "beta": 6.0}.items():
+    for method, seconds in {"standard": 2.0, "adversarial": 6.0}.items():
         cell = Cell(MINI, method, 0, tmp_path)
         cell.folder.mkdir(parents=True)
         cell.write({"training": {"seconds": seconds}})
     (tmp_path / "raw/mini/tuning.awp.json").write_text('{"chosen": 1, "trials": [{"seconds": 9}, {"seconds": 5}]}')
-    assert module._training(MINI, "beta", tmp_path) == (6.0, "cells")
+    assert module._training(MINI, "adversarial", tmp_path) == (6.0, "cells")
     assert module._training(MINI, "awp", tmp_path) == (20.0, "tuning")
     other = replace(MINI, name="other", tuned_on=MINI)
-    assert module._training(other, "beta", tmp_path) == (30.0, "cells of mini")
+    assert module._training(other, "adversarial", tmp_path) == (30.0, "cells of mini")
     assert module._training(other, "sam", tmp_path) == (10.0, "a step now")
 
 
 def test_every_study_and_evaluation_is_whole():
-    """Each study's methods exist, its seeds differ, and its first levels are words that its evaluations take."""
+    """Each study's methods exist, its seeds differ, and its first levels are words that its measurements take."""
     from neurorobust.train.methods import METHODS
 
-    for name, study in reproduction.all_studies().items():
+    for name, study in robustness.all_studies().items():
         assert (
             study.name == name
             and set(study.methods) - {"best_rival"} <= set(METHODS)
             and len(set(study.seeds)) == len(study.seeds)
         )
-        for evaluation in reproduction.all_evaluations().values():
-            assert all(isinstance(level, str) for level in evaluation.levels(Cell(study, "beta", 0, Path("nowhere"))))
-            assert evaluation.passes(study.detail) > 0 and evaluation.title
+        for measurement in robustness.all_measurements().values():
+            assert all(
+                isinstance(level, str) for level in measurement.levels(Cell(study, "adversarial", 0, Path("nowhere")))
+            )
+            assert measurement.passes(study.budget) > 0 and measurement.title
     with pytest.raises(ValueError, match="does not exist"):
-        reproduction.named(["missing"])
+        robustness.find_measurements(["missing"])
     json.dumps(study.settings())
 
 
-def test_the_committed_pages_follow_from_the_committed_raw_data(tmp_path):
-    """Table, pages and claims, made again from docs/results/raw, are the ones that are committed."""
-    committed = TESTS.parent / "docs" / "results"
-    for path in [*committed.glob("raw/*/*/*/cell.json"), *committed.glob("raw/*/tuning.*.json")]:
-        copy = tmp_path / path.relative_to(committed)
+def test_the_committed_pages_follow_from_the_committed_cells(tmp_path):
+    """Table, pages and claims, made again from the archive and the cells beside it, are the ones that are committed."""
+    for path in [RESULTS / NAME, *RESULTS.glob("raw/*/*/*/cell.json"), *RESULTS.glob("raw/*/tuning.*.json")]:
+        copy = tmp_path / path.relative_to(RESULTS)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
-    reproduction.write_table(tmp_path)
-    made = reproduction.write_pages(tmp_path)
+    robustness.write_table(tmp_path)
+    made, committed = robustness.write_pages(tmp_path), TESTS.parent / "docs" / "results"
     pages = {path.name for path in made if path.suffix == ".md"}
     assert pages == {path.name for path in committed.glob("*.md")}
-    for name in ("results.csv", *pages):
+    for name in pages:
         assert (tmp_path / name).read_text(encoding="utf-8") == (committed / name).read_text(encoding="utf-8")
+    assert read_table(tmp_path).equals(read_table(RESULTS))
     figures = {path.name for path in made if path.suffix == ".png"}
     assert figures == {path.name for path in committed.glob("figures/*")}
+
+
+def test_a_cell_in_the_archive_is_as_good_as_its_folder(done, tmp_path):
+    """Records, table and finished jobs are the same without the folders; the digests of the files stay; the same bytes
+    come out of packing again; a check finds the same numbers and leaves out levels on dies that are gone."""
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "raw" / "mini"
+    assert pack(tmp_path) == ["mini/adversarial/0", "mini/standard/0"]
+    packed = (tmp_path / NAME).read_bytes()
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "standard/0").iterdir()}
+    shutil.rmtree(folder / "standard")
+    shutil.rmtree(folder / "adversarial")
+    assert pack(tmp_path) == [] and (tmp_path / NAME).read_bytes() == packed
+    for before, after in zip(records(done), records(tmp_path), strict=True):
+        kept = after.pop("files")
+        assert before == after and {"model.safetensors", "config.json", "log.csv"} <= kept.keys()
+    assert Cell(MINI, "standard", 0, tmp_path).read()["files"].items() <= digests.items()
+    assert robustness.plan(robustness.cells_of(MINI, (), None, tmp_path), NAMES) == []
+    robustness.write_table(tmp_path)
+    assert (tmp_path / TABLE).read_bytes() == (done / TABLE).read_bytes()
+    report = robustness.check(robustness.cells_of(MINI, ("standard",), None, tmp_path), NAMES, 1)
+    assert report.same and report.cells[0].same_model and report.cells[0].left_out == 1
+
+
+def test_a_network_is_taken_from_the_zoo(done, tmp_path, monkeypatch):
+    """A cell without its network uses the zoo's, if that is the very same file; else it has none."""
+    from neurorobust.io import zoo
+
+    cell = replace(Cell(MINI, "standard", 0, done), out=tmp_path / "out")
+    cell.folder.mkdir(parents=True)
+    cell.write(Cell(MINI, "standard", 0, done).read())
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
+    assert cell.model_folder() is None
+    shutil.copytree(done / "raw/mini/standard/0", tmp_path / "zoo/mini/standard")
+    assert cell.model_folder() == tmp_path / "zoo/mini/standard"
+    cell.write(cell.read() | {"model_sha256": "0"})
+    assert cell.model_folder() is None
 
 
 def _record(method: str, seed: int, strong_: float, dies: list[float]) -> dict:
     fleet = {"0.3": {"values": {"balanced_accuracy": dies}}}
     worst = {zeta: {"values": {"balanced_accuracy": strong_}} for zeta in ("0.05", "0.1")}
     nominal = {"test": {"values": {"balanced_accuracy": 0.97}}}
-    evaluations = {"mismatch": fleet, "strong": worst, "nominal": nominal}
+    measurements = {"mismatch": fleet, "strong": worst, "nominal": nominal}
     return {
         "study": "x",
         "method": method,
         "seed": seed,
         "training": {"validation": 0.9, "trial": 0, "seconds": 1.0},
-        "evaluations": {name: {"levels": levels} for name, levels in evaluations.items()},
+        "measurements": {name: {"levels": levels} for name, levels in measurements.items()},
     }
 
 
@@ -429,7 +476,7 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
     for seed in seeds:
         dies = (0.9 + 0.01 * np.sin(np.arange(20) + seed)).tolist()
         cells = {
-            "beta": _record("beta", seed, 0.9 + 0.002 * seed, dies),
+            "adversarial": _record("adversarial", seed, 0.9 + 0.002 * seed, dies),
             "awp": _record("awp", seed, 0.7, (np.array(dies) + 0.02).tolist()),
             "dropout": _record("dropout", seed, 0.8, dies),
         }
@@ -437,8 +484,8 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
             folder = tmp_path / "raw" / "x" / method / str(seed)
             folder.mkdir(parents=True)
             (folder / "cell.json").write_text(json.dumps(record))
-    found = {(verdict.claim.text, verdict.second): verdict for verdict in reproduction.tested(tmp_path)}
-    beyond = "strong attack, ζ = 0.1: at least 10 points above every rival"
+    found = {(verdict.claim.text, verdict.second): verdict for verdict in robustness.judge_claims(tmp_path)}
+    beyond = f"{STRONG}, ζ = 0.1: at least 10 points above every rival"
     assert found[beyond, "awp"].holds and found[beyond, "awp"].interval.estimate == pytest.approx(20.2)
     assert found[beyond, "dropout"].verdict == "FAILS (the interval holds the threshold)"
     mean = "mismatch 0.3, mean: not lower than any rival"
@@ -449,14 +496,14 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
 
 def test_the_command_says_its_plan(tmp_path, monkeypatch):
     """--plan --json: the jobs in their order with their times; what is wrong is refused."""
-    monkeypatch.setattr(reproduction, "all_studies", lambda: {"mini": MINI})
-    words = ["reproduce", "--plan", "--out", str(tmp_path), "--evaluations", "nominal,mismatch"]
+    monkeypatch.setattr(robustness, "all_studies", lambda: {"mini": MINI})
+    words = ["--plan", "--out", str(tmp_path), "--measurements", "nominal,mismatch"]
     result = CliRunner().invoke(app, [*words, "--json"])
     jobs = json.loads(result.stdout)["jobs"]
-    assert [job["cell"] for job in jobs] == ["mini/standard/0", "mini/beta/0"]
+    assert [job["cell"] for job in jobs] == ["mini/standard/0", "mini/adversarial/0"]
     assert all(job["left"] == {"nominal": ["test"], "mismatch": ["0.3"]} and job["seconds"] > 0 for job in jobs)
     assert jobs[0]["from"] == ["a pass now", "a step now"]
     table = CliRunner().invoke(app, words).output  # however narrow it is
     assert all(word in table for word in ("train", "nominal", "mismatch"))
     assert "whole numbers" in str(CliRunner().invoke(app, [*words, "--seeds", "a"]).exception)
-    assert "does not exist" in str(CliRunner().invoke(app, ["reproduce", "ecg", "betta", "--plan"]).exception)
+    assert "does not exist" in str(CliRunner().invoke(app, ["ecg", "betta", "--plan"]).exception)

@@ -9,7 +9,7 @@ import typer
 
 from .. import __version__
 from .._util.console import err, out
-from . import chips, judging, lists, reproducing, training
+from . import chips, judging, lists, training
 
 app = typer.Typer(
     help="Train spiking neural networks that work on every analog chip, and measure that they do.\n\n"
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (training.demo, training.train, judging.evaluate, judging.attack, reproducing.reproduce, lists.info):
+for command in (training.demo, training.train, judging.evaluate, judging.attack, lists.info):
     app.command()(command)
 app.command("report")(training.report_again)
 app.add_typer(chips.app, name="chips")

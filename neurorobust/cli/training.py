@@ -62,7 +62,7 @@ def train(
         ),
     ],
     task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.")] = "ecg",
-    method: Annotated[str, typer.Option(help="See `neurorobust methods list`.")] = "beta",
+    method: Annotated[str, typer.Option(help="See `neurorobust methods list`.")] = "adversarial",
     chip: Annotated[
         str,
         typer.Option(help="The chip the network has to fit, see `neurorobust chips list`; `ideal` for none."),
@@ -76,7 +76,7 @@ def train(
 
     [bold]Examples[/bold]
 
-      neurorobust train --task ecg --method beta --chip dynapse2 --out runs/mine
+      neurorobust train --method adversarial --chip dynapse2 --out runs/mine
 
       neurorobust train --method standard --epochs 10 --seed 3 --out runs/plain
     """

@@ -35,6 +35,7 @@ from .loop import Schedule
 EPOCHS = 80
 SCHEDULE = Schedule(batch_size=25, select_every=5)
 ZETA, BETA, NOISE, STEPS = 0.1, 0.4, 0.3, 3
+"""Defaults: attack size ζ, weight β of the robustness term (the paper's symbol), noise level, attack steps."""
 
 
 @dataclass(frozen=True)
@@ -125,36 +126,38 @@ def _sam(loss: Criterion, chip: ChipModel | None, *, radius: float) -> Regulariz
     return SAM(loss, radius)
 
 
-def _beta_weights(loss: Criterion, chip: ChipModel | None, *, zeta: float, beta: float, steps: float) -> Regularizer:
+def _adversarial_weights(
+    loss: Criterion, chip: ChipModel | None, *, zeta: float, beta: float, steps: float
+) -> Regularizer:
     return Adversarial(loss, _pga(steps), Ball(weight=zeta, bias=zeta), beta)
 
 
-def _beta(
+def _adversarial(
     loss: Criterion | Regularizer, chip: ChipModel | None, *, zeta: float, beta: float, steps: float
 ) -> Regularizer:
     return Adversarial(loss, _pga(steps), Ball.uniform(zeta), beta)
 
 
-def _beta_forward(loss: Criterion, chip: ChipModel | None, *, level: float, **settings: float) -> Regularizer:
-    return _beta(ForwardNoise(loss, level), chip, **settings)
+def _adversarial_noise(loss: Criterion, chip: ChipModel | None, *, level: float, **settings: float) -> Regularizer:
+    return _adversarial(ForwardNoise(loss, level), chip, **settings)
 
 
-def _beta_chip(loss: Criterion, chip: ChipModel, *, sigmas: float, beta: float, steps: float) -> Regularizer:
+def _adversarial_chip(loss: Criterion, chip: ChipModel, *, sigmas: float, beta: float, steps: float) -> Regularizer:
     return Adversarial(loss, _pga(steps), ChipCorners(chip, sigmas), beta)
 
 
-def _beta_whitened(loss: Criterion, chip: ChipModel, *, norm: float, beta: float, steps: float) -> Regularizer:
+def _adversarial_whitened(loss: Criterion, chip: ChipModel, *, norm: float, beta: float, steps: float) -> Regularizer:
     return Whitened(loss, _pga(steps), chip, norm, beta)
 
 
-def _beta_quantized(loss: Criterion, chip: ChipModel | None, *, bits: float, **settings: float) -> Regularizer:
-    robust = _beta(loss, chip, **settings)
+def _adversarial_quantized(loss: Criterion, chip: ChipModel | None, *, bits: float, **settings: float) -> Regularizer:
+    robust = _adversarial(loss, chip, **settings)
     if chip is None or not chip.encodes_weights:
         return Quantized(robust, {"weight": partial(SignedPair.holding, bits=int(bits))})
     return ProgrammedOn(robust, chip)
 
 
-def _beta_warm(
+def _adversarial_warm(
     loss: Criterion, chip: ChipModel | None, *, zeta: float, beta: float, steps: float, stride: float
 ) -> Regularizer:
     return WarmAdversarial(loss, Ball.uniform(zeta), beta, steps=int(steps), stride=stride)
@@ -204,35 +207,35 @@ METHODS: Mapping[str, Method] = {
         _sam,
         _trials({"radius": 0.05}, {"radius": 0.02}, {"radius": 0.1}, {"radius": 0.5}),
     ),
-    "beta_weights": Method(
-        "an attack on weights and biases only, as published", _beta_weights, _trials(_ATTACK, *_AROUND)
+    "adversarial_weights": Method(
+        "an attack on weights and biases only, as published", _adversarial_weights, _trials(_ATTACK, *_AROUND)
     ),
-    "beta": Method("an attack on every kind", _beta, _trials(_ATTACK, *_AROUND)),
-    "beta_forward": Method(
-        "beta and forward_noise together",
-        _beta_forward,
+    "adversarial": Method("an attack on every kind", _adversarial, _trials(_ATTACK, *_AROUND)),
+    "adversarial_noise": Method(
+        "adversarial and forward_noise together",
+        _adversarial_noise,
         _trials({**_ATTACK, "level": NOISE}, *_AROUND[:2], {"level": 0.1}),
     ),
-    "beta_chip": Method(
+    "adversarial_chip": Method(
         "an attack within the chip's tolerance corners",
-        _beta_chip,
+        _adversarial_chip,
         _trials({"sigmas": 1.0, "beta": BETA, "steps": STEPS}, {"beta": 1.0}, {"sigmas": 0.5}, {"sigmas": 2.0}),
         needs_chip=True,
     ),
-    "beta_whitened": Method(
+    "adversarial_whitened": Method(
         "an attack on the standard normals behind a die",
-        _beta_whitened,
+        _adversarial_whitened,
         _trials({"norm": 20.0, "beta": BETA, "steps": STEPS}, {"norm": 5.0}, {"norm": 10.0}, {"norm": 40.0}),
         needs_chip=True,
     ),
-    "beta_quantized": Method(
-        "beta through the chip's rounding, or with 4-bit weights where it has none",
-        _beta_quantized,
+    "adversarial_quantized": Method(
+        "adversarial through the chip's rounding, or with 4-bit weights where it has none",
+        _adversarial_quantized,
         _trials({**_ATTACK, "bits": 4}, *_AROUND),
     ),
-    "beta_warm": Method(
-        "beta whose attack goes on from batch to batch",
-        _beta_warm,
+    "adversarial_warm": Method(
+        "adversarial whose attack continues from batch to batch",
+        _adversarial_warm,
         _trials({"zeta": ZETA, "beta": BETA, "steps": 1, "stride": 0.5}, {"stride": 2.0}, {"beta": 1.0}, {"steps": 2}),
     ),
 }

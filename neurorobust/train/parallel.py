@@ -22,7 +22,7 @@ from ..nn.network import placement_of
 
 
 class Fabric(Protocol):
-    """The part of ``lightning.fabric.Fabric`` that is used."""
+    """The methods of ``lightning_fabric.Fabric`` that are used here."""
 
     @property
     def world_size(self) -> int: ...
@@ -46,7 +46,8 @@ class Parallel(nn.Module):
 
     Args:
         network: any that :func:`neurorobust.run` takes; the parameters and buffers of rank 0 count.
-        fabric: ``lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn")``, for example.
+        fabric: for example ``lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn")``; the extra
+            ``distributed`` installs it: ``pip install neurorobust[distributed]``.
     """
 
     def __init__(self, network: nn.Module, fabric: Fabric):

@@ -1,21 +1,24 @@
-"""From ``results.json`` to what people look at: a table, figures, ``results.csv`` and one self-contained page."""
+"""From ``results.json`` to a table, figures, ``results.csv`` and one self-contained page."""
 
 from __future__ import annotations
 
 import base64
-import html
 import json
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, StrictUndefined, UndefinedError
 from matplotlib.figure import Figure
 from rich.table import Table
 
 from .._util import files
 from . import plotting
 
+TEMPLATE = Environment(
+    undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+).from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
 CAPTIONS = {
     "example": "A beat of each class, the events it becomes, and the spikes of the hidden neurons.",
     "fleet": "Balanced accuracy of every die: each dot is one die, the bar is the mean, and the same dies carry both "
@@ -52,7 +55,7 @@ def write(folder: Path) -> Path:
         try:
             table, figures = tidy(results), {name: draw(results) for name, draw in _DRAW.items()}
             _page(results, {})
-        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError, UndefinedError) as error:
             raise ValueError(
                 f"report: {folder / 'results.json'} lacks or garbles {error}; run `neurorobust demo` again."
             ) from error
@@ -140,7 +143,8 @@ def _example(results: dict) -> Figure:
             column[1], events, dt, color=[plotting.COLORS[2]] * half + [plotting.COLORS[3]] * (beat["channels"] - half)
         )
         column[1].set(ylabel="event channel\n(up, then down)")
-        for ax, color, name in zip(column[2:], plotting.COLORS, names):
+        for place, (ax, name) in enumerate(zip(column[2:], names)):
+            color, _ = plotting.method_style(name, place)
             spikes = _dense(beat["spikes"][name], beat["steps"], beat["neurons"][name])
             plotting.raster(ax, spikes, dt, color=color).set(ylabel=f"hidden neuron\n({name})")
         column[-1].set(xlabel="time (ms)")
@@ -192,73 +196,26 @@ def _attack(results: dict) -> Figure:
 
 
 _DRAW = {"example": _example, "fleet": _fleet, "yield": _yield, "attack": _attack}
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem } .lead { color: #555; margin-top: .2rem }
-.scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem }
-th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid #ddd } th { vertical-align: bottom }
-td { white-space: nowrap }
-td:first-child, th:first-child { text-align: left; font-weight: 600 } th[colspan] { text-align: center }
-img { width: 100% } figure { margin: 1rem 0 } figcaption, small { color: #555 } code { background: #f4f4f4 }
-"""
 
 
 def _page(results: dict, images: dict[str, bytes]) -> str:
-    text = html.escape
-    figures = ""
-    for name, caption in CAPTIONS.items():
-        data = base64.b64encode(images.get(name, b"")).decode()
-        figures += (
-            f'<figure><img alt="{text(caption)}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{text(caption)}</figcaption></figure>\n"
-        )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>neurorobust: {text(results["task"])} on {text(results["chip"])}</title><style>{STYLE}</style></head><body>
-<h1>{text(results["task"])} on {text(results["chip"])}</h1>
-<p class="lead">Two spiking networks, one trained the ordinary way and one by neurorobust, on the same
-{results["chips"]} simulated dies and under the same attacks. {text(verdict(results))}</p>
-<h2>What was measured</h2>
-<div class="scroll"><table>{_rows(results)}</table></div>
-<p><small>Balanced accuracy on test beats, chance {1 / len(results["classes"]):g}.
-Nominal, programmed, fleet and mismatch: all
-{results["test_samples"]} test beats; attacks: {results["attacked_samples"]} of them, on unquantized nominal parameters,
-every kind attacked. Training never saw these dies or beats. Yield: fraction of dies with balanced accuracy ≥
-{results["spec"]:.2f}, with its exact 95 % interval.</small></p>
-<h2>What it looks like</h2>
-{figures}
-<h2>How it was done</h2>
-<ul>{"".join(f"<li>{text(line)}</li>" for line in notes(results))}</ul>
-<h3>Programming</h3>
-<div class="scroll"><table>{_programming(results)}</table></div>
-<p><small>neurorobust {text(results["version"])} · seed {results["seed"]} ·
-<code>neurorobust demo --seed {results["seed"]}</code> · {results["seconds"]:.0f} s in all · numbers of every die in
-<code>results.csv</code> and <code>results.json</code></small></p>
-</body></html>
-"""
-
-
-def _rows(results: dict) -> str:
+    """The page, from the template beside this file."""
     header, rows = columns(results)
     groups = [("", 1), ("one ideal chip", 2), (f"{results['chips']} dies of {results['chip']}", 4), ("mismatch 0.3", 2)]
     groups += [("quick attack (ten steps) ζ", 2), ("thorough attack ζ", 2)]
-    short = [*header[:3], "mean", *header[4:7], "mean", "min", "0.05", "0.1", "0.05", "0.1"]
-    lines = ["".join(f'<th colspan="{span}">{html.escape(name)}</th>' for name, span in groups)]
-    lines.append("".join(f"<th>{html.escape(name)}</th>" for name in short))
-    lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
-    return "".join(f"<tr>{line}</tr>" for line in lines)
-
-
-def _programming(results: dict) -> str:
-    header = ["network", "core", "synapses", "four currents (nA)", "gain (nA per unit)", "rms error", "became 0"]
-    lines = ["".join(f"<th>{name}</th>" for name in header)]
-    for name, entry in results["networks"].items():
-        for row in entry["programming"]:
-            currents = ", ".join(f"{current * 1e9:.2f}" for current in row["currents_A"])
-            cells = [name, row["core"], row["synapses"], currents, f"{row['gain_A_per_unit'] * 1e9:.3g}"]
-            cells += [f"{100 * row['rms_error']:.1f} %", row["became_zero"]]
-            lines.append("".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells))
-    return "".join(f"<tr>{line}</tr>" for line in lines)
+    figures = [
+        {"caption": caption, "data": base64.b64encode(images.get(name, b"")).decode()}
+        for name, caption in CAPTIONS.items()
+    ]
+    return TEMPLATE.render(
+        results=results,
+        verdict=verdict(results),
+        notes=notes(results),
+        groups=groups,
+        header=[*header[:3], "mean", *header[4:7], "mean", "min", "0.05", "0.1", "0.05", "0.1"],
+        rows=rows,
+        figures=figures,
+    )
 
 
 def verdict(results: dict) -> str:
@@ -279,7 +236,7 @@ def verdict(results: dict) -> str:
 
 
 def notes(results: dict) -> list[str]:
-    """What a reader must know to believe the table."""
+    """Conditions of the measurements, printed below the figures."""
     lines = [
         "The read-out is computed on the host: it is not quantized, but mismatched and attacked like everything else.",
         f"Both networks were chosen by the same rule: {results['selection']}.",

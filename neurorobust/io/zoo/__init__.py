@@ -1,7 +1,8 @@
-"""Trained networks that come with the package, by name: ``nr.zoo.load("ecg/beta")``.
+"""Trained networks that come with the package, by name: ``nr.zoo.load("ecg/adversarial")``.
 
-A name is a folder below this one that :func:`neurorobust.save` wrote: tensors, no pickle. They were trained by
-``neurorobust reproduce`` with the first seed, which no one chose; their ``info`` says on what and how.
+A name is a folder below this one that :func:`neurorobust.save` wrote: tensors, no pickle. ``python -m
+benchmarks.robustness`` trained them with the first seed; no seed was selected. Their ``info`` says on which task and
+with which settings.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """Every network there is: task/method."""
+    """Every network of the zoo: task/method."""
     return sorted(path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*/config.json"))
 
 
@@ -35,7 +36,11 @@ def load(name: str) -> tuple[nn.Module, dict]:
         ValueError: there is no such network, or its file is not the one that was trained.
     """
     if name not in (known := names()):
-        raise unknown("name", name, known)
+        task, _, method = name.partition("/")
+        command = (
+            f"neurorobust train --task {task} --method {method or 'METHOD'} --out runs/{task}-{method or 'METHOD'}"
+        )
+        raise ValueError(f"{unknown('name', name, known)} Only these are shipped; to train another: `{command}`.")
     folder = FOLDER / name
     expected = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("sha256")
     found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()

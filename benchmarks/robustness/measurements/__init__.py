@@ -1,0 +1,1 @@
+"""The measurements of a network, one file each: a :class:`~benchmarks.robustness.Measurement` in ``measurement``."""

@@ -1,0 +1,181 @@
+"""From the cells to one tidy table: task, method, seed, measurement, level, metric, value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurorobust.evaluation.statistics import ConfidenceInterval, bootstrap_interval, clopper_pearson
+
+from .archive import archived, write_xz
+from .cell import read
+from .measurement import SCORE, all_measurements
+from .study import Study, all_studies
+
+TABLE = "results.csv.xz"
+COLUMNS = ("task", "method", "seed", "measurement", "level", "metric", "value")
+
+LOWEST = "lowest recall"
+"""Metric: recall of the class that is recognised least."""
+
+Row = tuple[str, str, str, str, str, str, float]
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    """All that is known of every cell, in the order of their names."""
+    return list(records_by_name(out).values())
+
+
+def records_by_name(out: Path) -> dict[str, dict[str, Any]]:
+    """The record of every cell, from its folder or else from the archive, by study/method/seed, in their order."""
+    found = {name: json.loads(line) for name, line in archived(out).items()}
+    for path in (out / "raw").glob("*/*/*/cell.json"):
+        found["/".join(path.parts[-4:-1])] = read(path)
+    return {name: found[name] for name in sorted(found, key=lambda name: name.split("/"))}
+
+
+def tuning_seconds(out: Path) -> dict[str, float]:
+    """Seconds that the trials of all methods took, by study."""
+    found: dict[str, float] = {}
+    for path in sorted((out / "raw").glob("*/tuning.*.json")):
+        seconds = sum(trial["seconds"] for trial in read(path).get("trials", ()))
+        found[path.parent.name] = found.get(path.parent.name, 0.0) + seconds
+    return found
+
+
+def tidy(out: Path) -> pd.DataFrame:
+    """Every number of every cell, and of each the mean over the seeds with its interval: rows of the seed ``all``.
+
+    Numbers of dies become their mean, std, min, 5th percentile and yield at the study's specification. ``strong`` is
+    the worst of the die that the suite found and the dies found for other networks.
+    """
+    known = records(out)
+    rows = [row for record in known for row in _rows(record)]
+    return pd.DataFrame([*rows, *_over_seeds(known)], columns=list(COLUMNS))
+
+
+def write_table(out: Path) -> pd.DataFrame:
+    """Write the table, compressed, and return it."""
+    table = tidy(out)
+    write_xz(out / TABLE, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return table
+
+
+def read_table(out: Path) -> pd.DataFrame:
+    """The table as :func:`write_table` wrote it; seeds and levels are words, missing numbers NaN."""
+    table = pd.read_csv(out / TABLE, dtype={"seed": str, "level": str}, keep_default_na=False)
+    table["value"] = pd.to_numeric(table["value"], errors="coerce")
+    return table
+
+
+def _rows(record: dict[str, Any]) -> Iterator[Row]:
+    head, spec = (record["study"], record["method"], str(record["seed"])), spec_of(record["study"])
+    yield (*head, "training", "", "validation", record["training"]["validation"])
+    yield (*head, "training", "", "trial", record["training"]["trial"])
+    for name, entry in sorted(record.get("measurements", {}).items()):
+        if name == "transfer":
+            continue
+        for level, found in sorted(entry["levels"].items()):
+            values = strongest(record, level) if name == "strong" else found["values"]
+            for metric, value in values.items():
+                yield from ((*head, name, level, *pair) for pair in numbers(metric, value, spec))
+            recalls = [value for metric, value in values.items() if metric.startswith("recall ") and value is not None]
+            if recalls:
+                yield (*head, name, level, LOWEST, min(recalls))
+
+
+def spec_of(name: str) -> float:
+    """The specification of a study."""
+    study = all_studies().get(name)
+    return Study.spec if study is None else study.spec
+
+
+def numbers(metric: str, value: Any, spec: float) -> list[tuple[str, float]]:
+    """A metric as numbers: one of dies by its statistics, words not at all."""
+    if isinstance(value, list):
+        dies = np.array(value, dtype=float)
+        return [
+            (f"{metric} mean", float(dies.mean())),
+            (f"{metric} std", float(dies.std(ddof=1)) if len(dies) > 1 else float("nan")),
+            (f"{metric} min", float(dies.min())),
+            (f"{metric} q05", float(np.quantile(dies, 0.05))),
+            ("yield", float((dies >= spec).mean())),
+        ]
+    return [] if isinstance(value, str) or value is None else [(metric, float(value))]
+
+
+def yield_interval(passes: np.ndarray) -> ConfidenceInterval:
+    """Of a fraction of dies, (seeds, dies); where all pass or none does, which has no spread, that of Clopper and
+    Pearson for the dies, which all seeds share."""
+    if passes.all() or not passes.any():
+        n = passes.shape[1]
+        return ConfidenceInterval(float(passes.mean()), *clopper_pearson(n if passes.all() else 0, n))
+    found = bootstrap_interval(passes)
+    return ConfidenceInterval(found.estimate, max(0.0, found.low), min(1.0, found.high))
+
+
+def strongest(record: dict[str, Any], level: str) -> dict[str, Any]:
+    """The values on the worst die: of the one that the suite found and those found for other networks."""
+    own = record["measurements"]["strong"]["levels"][level]["values"]
+    others = record["measurements"].get("transfer", {"levels": {}})["levels"]
+    found = [entry["values"] for key, entry in others.items() if key.split()[0] == level]
+    return own | min([own, *found], key=lambda values: values[SCORE])
+
+
+def worst_source(record: dict[str, Any], level: str) -> str:
+    """The cell, as method/seed, whose die is the worst for this cell."""
+    scores = {
+        f"{record['method']}/{record['seed']}": record["measurements"]["strong"]["levels"][level]["values"][SCORE]
+    }
+    for key, entry in record["measurements"].get("transfer", {"levels": {}})["levels"].items():
+        zeta, source = key.split()
+        if zeta == level:
+            scores[source] = entry["values"][SCORE]
+    return min(scores, key=lambda source: scores[source])
+
+
+def score(record: dict[str, Any], measurement: str, level: str, metric: str = SCORE) -> Any:
+    """A metric of a cell, by default balanced accuracy: one number or one per die; None where it was not measured."""
+    found = values_of(record, measurement, level)
+    return (strongest(record, level) if found and measurement == "strong" else found).get(metric)
+
+
+def values_of(record: Mapping[str, Any], measurement: str, level: str) -> Mapping[str, Any]:
+    """All values of a level of a measurement; nothing where it was not measured."""
+    levels = record.get("measurements", {}).get(measurement, {"levels": {}})["levels"]
+    return levels.get(level, {"values": {}})["values"]
+
+
+def _over_seeds(known: list[dict[str, Any]]) -> Iterator[Row]:
+    """Mean over the seeds of the metric that a measurement shows, its 95 % interval, and the number of seeds."""
+    places: dict[tuple[str, str, str, str], list[Any]] = {}
+    shown = {name: measurement.shown for name, measurement in all_measurements().items() if name != "transfer"}
+    for record in known:
+        for name in sorted(record.get("measurements", {}).keys() & shown.keys()):
+            for level in sorted(record["measurements"][name]["levels"]):
+                value = score(record, name, level, shown[name])
+                if value is not None:
+                    places.setdefault((record["study"], record["method"], name, level), []).append(value)
+    specs = {study: spec_of(study) for study in {place[0] for place in places}}
+    for (study, method, name, level), values in sorted(places.items()):
+        table = np.array([np.atleast_1d(value) for value in values], dtype=float)
+        metric, head = shown[name], (study, method, "all", name, level)
+        figures = {metric: bootstrap_interval(table, dies=False)}
+        if table.shape[1] > 1:
+            figures = {
+                f"{metric} mean": bootstrap_interval(table),
+                f"{metric} min": bootstrap_interval(table, np.min, dies=False),
+                f"{metric} q05": bootstrap_interval(table, partial(np.quantile, q=0.05)),
+                "yield": yield_interval(table >= specs[study]),
+            }
+        yield (*head, "seeds", float(len(table)))
+        for metric, interval in figures.items():
+            yield (*head, metric, interval.estimate)
+            yield (*head, f"{metric} low", interval.low)
+            yield (*head, f"{metric} high", interval.high)

@@ -1,0 +1,34 @@
+"""Heart beats, normal or abnormal: every method, tuned here."""
+
+from neurorobust.data.tasks import ecg
+from neurorobust.train.loop import Schedule
+
+from ..study import Study
+
+order = 0
+study = Study(
+    name="ecg",
+    load=ecg,
+    methods=(
+        "standard",
+        "forward_noise",
+        "adversarial",
+        "adversarial_weights",
+        "adversarial_warm",
+        "awp",
+        "adversarial_noise",
+        "sam",
+        "dropout",
+        "abcd",
+        "entropy_sgd",
+        "adversarial_chip",
+        "adversarial_quantized",
+        "adversarial_whitened",
+    ),
+    epochs=20,
+    schedule=Schedule(batch_size=25, select_every=4),
+    chip="dynapse2",
+    tuning_epochs=5,
+    shipped=("standard", "forward_noise", "adversarial", "adversarial_weights", "awp"),
+    cut="cut from 80 of the main job; the paper has 40",
+)

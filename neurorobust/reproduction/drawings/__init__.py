@@ -1,1 +1,0 @@
-"""Figures of the page, one file each: a :class:`~neurorobust.reproduction.drawing.Drawing` in ``drawing``."""
