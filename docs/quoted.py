@@ -35,7 +35,11 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RESULTS = ROOT / "docs/results/results.csv"
 FOLDERS = [ROOT / "benchmarks/results", ROOT / "docs/results", ROOT / "docs/figures", ROOT / "tests"]
-OLD_NAMES = {"adversarial": "beta", "strong-1": "strong"}  # until the results are renamed
+OLD_NAMES = {
+    "adversarial_noise": "beta_forward",
+    "adversarial": "beta",
+    "strong-1": "strong",
+}  # until the results are renamed
 
 NUMBER = r"[+−-]?(?:\d[\d,]*)?\.?\d+"
 QUOTED = re.compile(rf"(?P<number>{NUMBER})(?P<between>(?: %)?)<!-- (?P<source>[^>]*?) -->")
