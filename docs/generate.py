@@ -19,6 +19,7 @@ import matplotlib
 import typer
 from arrows import ARROWS, LEAVES, allowed
 from diagram import svg
+from studies import rare_network_table, rare_table
 from typer.testing import CliRunner
 
 import chipmodels
@@ -49,6 +50,8 @@ def write_all(docs: Path) -> None:
         **{f"_generated/chip-{name}.svg": drawn(chip) for name, chip in chipmodels.models().items()},
         "_generated/commands.md": commands(app),
         "_generated/tasks.md": task_table(tasks),
+        "_generated/rare.md": rare_table(),
+        "_generated/rare-network.md": rare_network_table(),
         "_generated/parts.svg": diagram(),
         "_generated/parts.md": part_table(),
         "api/index.rst": api_index(),
