@@ -56,16 +56,17 @@ def results() -> pd.Series:
 
 def result(task: str, method: str, what: str, seed: str = "all") -> float:
     """One number of the results; ``what`` is an evaluation, a level and, where it has several, a metric."""
-    evaluation, level, *words = what.split(" ")
+    evaluation, *words = what.split(" ")
     end = ""
     if seed in ("low", "high"):
         seed, end = "all", f" {seed}"
-    metric = " ".join(words)
-    for name in (f"balanced_accuracy {metric}".strip(), metric):
-        for old in (False, True):
-            key = (task, _old(method, old), seed, _old(evaluation, old), level, name + end)
-            if key in results().index:
-                return float(results()[key])
+    for n in (1, 2):  # "1 year" and "0.1 weights" are levels of two words
+        level, metric = " ".join(words[:n]), " ".join(words[n:])
+        for name in (f"balanced_accuracy {metric}".strip(), metric):
+            for old in (False, True):
+                key = (task, _old(method, old), seed, _old(evaluation, old), level, name + end)
+                if key in results().index:
+                    return float(results()[key])
     raise KeyError(f"results: no {what!r} of {task} / {method}, seed {seed}{end}")
 
 
