@@ -233,3 +233,27 @@ def test_the_runner_sees_an_example_that_is_wrong():
     namespace = {"torch": torch}
     run(">>> a = torch.ones(1)\n", "x", namespace)
     assert namespace["a"].item() == 1
+
+
+def test_constants_are_described_by_their_own_words(generate):
+    """``nr.HOST`` is not described by the docstring of ``int``."""
+    assert "computed on the host" in generate.api_index() and "int([x])" not in generate.api_index()
+
+
+def test_dead_links_are_found(monkeypatch, tmp_path):
+    """The checker of built pages: a page, a file and an anchor that are not there, and those that are."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    check = importlib.import_module("check_links")
+    (tmp_path / "api").mkdir()
+    (tmp_path / "a.html").write_text(
+        '<p id="here"><a href="#here">1</a><a href="api/b.html#x">2</a><a href="c.html">3</a>'
+    )
+    (tmp_path / "api/b.html").write_text(
+        '<a href="../a.html#gone">4</a><img src="no.png"><a href="https://x.y/z">5</a>'
+    )
+    assert check.dead_links(tmp_path) == [
+        "a.html: api/b.html#x (no such anchor)",
+        "a.html: c.html (no such file)",
+        "api/b.html: ../a.html#gone (no such anchor)",
+        "api/b.html: no.png (no such file)",
+    ]

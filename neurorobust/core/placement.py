@@ -47,6 +47,9 @@ class Placement:
 
 
 HOST = -1
+"""The core of a layer that is not on the chip but computed on the host computer."""
+
+
 NOWHERE = Placement()
 
 
