@@ -33,6 +33,7 @@ types: $(STAMP)  ## types: mypy
 
 docs: $(VENV)/.docs  ## the documentation, to docs/_build/html; warnings are errors
 	@$(BIN)/python -m sphinx -W --keep-going --quiet --builder html docs docs/_build/html
+	@$(BIN)/python docs/check_links.py
 	@echo "Open docs/_build/html/index.html."
 
 $(VENV)/.docs: $(STAMP)

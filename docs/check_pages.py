@@ -47,7 +47,7 @@ class Handler(SimpleHTTPRequestHandler):
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         if path == "/measure":
             settings = json.dumps({"pages": self.pages, "widths": WIDTHS})
-            self._answer(f"<script>const settings = {settings};\n{SCRIPT.read_text(encoding='utf-8')}</script>")
+            self._answer(f"<body><script>const settings = {settings};\n{SCRIPT.read_text(encoding='utf-8')}</script>")
         elif path == "/shot":
             page, width, theme = query["page"][0], query["width"][0], query["theme"][0]
             theming = f"this.contentDocument.body.dataset.theme = '{theme}'"

@@ -2,7 +2,7 @@
 
 A number that was measured is followed by a comment that names its source; readers of the page do not see it::
 
-    .576<!-- results / ecg / adversarial / strong-1 0.1 -->            the mean over training seeds
+    .576<!-- results / ecg / adversarial / strong 0.1 -->            the mean over training seeds
     .894<!-- results / ecg / adversarial / mismatch 0.3 min / 0 -->    of seed 0; also: low, high (the interval)
     .882<!-- main_job.md / adversarial / strong .1 -->                 first cell of the row / head of the column
     .765<!-- certify.md / adversarial, weights / 0.001 / 64 branches -->   the same below a line of text
@@ -35,11 +35,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RESULTS = ROOT / "docs/results/results.csv"
 FOLDERS = [ROOT / "benchmarks/results", ROOT / "docs/results", ROOT / "docs/figures", ROOT / "tests"]
-OLD_NAMES = {
-    "adversarial_noise": "beta_forward",
-    "adversarial": "beta",
-    "strong-1": "strong",
-}  # until the results are renamed
+OLD_NAMES = {"adversarial_noise": "beta_forward", "adversarial": "beta"}  # until the results are renamed
 
 NUMBER = r"[+−-]?(?:\d[\d,]*)?\.?\d+"
 QUOTED = re.compile(rf"(?P<number>{NUMBER})(?P<between>(?: %)?)<!-- (?P<source>[^>]*?) -->")
@@ -50,7 +46,7 @@ TABLE = re.compile(r"<!-- table / (?P<source>[^>]*?) -->\n\n?(?P<rows>(?:\|.*\n)
 def results() -> pd.Series:
     """The value of every (task, method, seed, evaluation, level, metric) of the results."""
     table = pd.read_csv(RESULTS, dtype=str, keep_default_na=False)
-    table = table[table["value"] != ""].set_index(["task", "method", "seed", "evaluation", "level", "metric"])
+    table = table[table["value"] != ""].set_index(list(table.columns[:-1]))
     return pd.to_numeric(table["value"], errors="coerce")
 
 

@@ -32,10 +32,9 @@ def test_every_measured_accuracy_has_a_source(quoted, path):
 
 def test_a_wrong_number_is_found_and_mended(quoted):
     """Digits, signs, points and commas, by sources read by hand from committed files."""
-    main_job = (
-        ".881<!-- main_job.md / adversarial / strong .1 --> and −9<!-- main_job.md / adversarial / strong .1 × 100 -->"
-    )
-    assert quoted.mended(main_job).startswith(".882<!--") and " 88<!--" in quoted.mended(main_job)
+    main_job = ".97<!-- main_job.md / adversarial / nominal --> and 9<!-- main_job.md / adversarial / nominal × 100 -->"
+    assert quoted.mended(main_job.replace(".97<", ".971<")).startswith(".973<!--")
+    assert quoted.mended(main_job).startswith(".97<!--") and " 97<!--" in quoted.mended(main_job)
     counted = "1,000<!-- rare_study.json / counted -->, 0<!-- rare_study.json / rows / min failures -->"
     assert quoted.mended(counted).replace("<!-- ", "").startswith("60,000") and " 31<!--" in quoted.mended(counted)
     assert quoted.written(-0.0214, "+1.0") == "−0.0" and quoted.written(0.05, "+1.00") == "+0.05"
@@ -43,7 +42,7 @@ def test_a_wrong_number_is_found_and_mended(quoted):
 
 def test_a_table_is_made_from_its_rows_and_its_columns(quoted):
     """Mean of three seeds with the lowest and the highest; one number where all are the same."""
-    text = "<!-- table / ecg / nominal test / strong-1 0.1 -->\n| a | b | c |\n|---|---|---|\n| `standard` | x | x |\n"
+    text = "<!-- table / ecg / nominal test / strong 0.1 -->\n| a | b | c |\n|---|---|---|\n| `standard` | x | x |\n"
     assert quoted.mended(text).splitlines()[-1] == "| `standard` | .975 (.970–.979) | .500 |"
 
 
