@@ -5,8 +5,8 @@
     python docs/check_pages.py --shot methods.html --width 390 --dark out.png
 
 It needs Chromium, a Debian package (``apt-get install chromium``), and nothing else: pages are shown in a frame of the
-wanted width, and a script in the outer page measures them. Reported is a page whose content is wider than its window, a
-text that ends right of the window and is not inside something that scrolls, and, on pages that are not source code, text
+wanted width, and a script in the outer page measures them. It reports pages whose content is wider than the window, text
+that ends right of the window and is not inside something that scrolls, and, on pages that are not source code, text
 whose contrast is below 4.5 (3 for large text).
 """
 
@@ -41,7 +41,7 @@ class Handler(SimpleHTTPRequestHandler):
     """The built pages, the page that measures them, and a place for what it found."""
 
     reports: Queue[dict] = Queue()
-    pages: list[str] = []
+    pages: tuple[str, ...] = ()
 
     def do_GET(self) -> None:
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
@@ -74,7 +74,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 def serve(pages: list[str]) -> ThreadingHTTPServer:
     """The pages on a port of this machine."""
-    Handler.pages = pages
+    Handler.pages = tuple(pages)
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(BUILT)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

@@ -113,7 +113,7 @@ def signature(app: Sphinx, what: str, name: str, obj: object, options: object, o
 
 
 def links_back(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
-    """Links from a page of source code to the reference, which names some members by their module, not their package."""
+    """Mend links from source code to the reference, which names some members by module and not by package."""
     if not page.startswith("_modules/"):
         return
     known = {entry.node_id: entry.docname for entry in app.env.domains.python_domain.objects.values()}

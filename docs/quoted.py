@@ -136,12 +136,12 @@ def written(value: float, like: str) -> str:
 def mended(text: str) -> str:
     """The text with every number that has a source as that source gives it."""
     text = TABLE.sub(lambda found: found[0].replace(found["rows"], _table(found["source"], found["rows"])), text)
-    return QUOTED.sub(
-        lambda found: (
-            f"{written(look_up(found['source']), found['number'])}{found['between']}<!-- {found['source']} -->"
-        ),
-        text,
-    )
+
+    def number(found: re.Match) -> str:
+        value = written(look_up(found["source"]), found["number"])
+        return f"{value}{found['between']}<!-- {found['source']} -->"
+
+    return QUOTED.sub(number, text)
 
 
 def unsourced(text: str) -> list[str]:
