@@ -5,9 +5,9 @@
     python docs/check_pages.py --shot methods.html --width 390 --dark out.png
 
 It needs Chromium, a Debian package (``apt-get install chromium``), and nothing else: pages are shown in a frame of the
-wanted width, and a script in the outer page measures them. It reports pages whose content is wider than the window, text
-that ends right of the window and is not inside something that scrolls, and, on pages that are not source code, text
-whose contrast is below 4.5 (3 for large text).
+wanted width, and a script in the outer page measures them. It reports pages whose content is wider than the window,
+text that ends right of the window and is not inside something that scrolls, and, on pages that are not source code,
+text whose contrast is below 4.5 (3 for large text).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python docs/figures/fleet.py FOLDER        # trains and measures; writes fleet.json and fleet.png beside this file
     python docs/figures/fleet.py               # draws fleet.png again from fleet.json
 
-``make demo`` stops each training after 210 s. This script has no time limit: all 30 epochs are trained, and the result does
-not depend on the speed of the machine. It continues trainings that it finds in FOLDER (``runs/demo``).
+``make demo`` stops each training after 210 s. This script has no time limit: all 30 epochs are trained, and the
+result does not depend on the speed of the machine. It continues trainings that it finds in FOLDER (``runs/demo``).
 """
 
 from __future__ import annotations
