@@ -51,6 +51,7 @@ types: $(STAMP)  ## check types with mypy
 
 docs: $(VENV)/.docs  ## build the documentation in docs/_build/html; warnings are errors
 	@$(BIN)/python -m sphinx -W --keep-going --quiet --builder html docs docs/_build/html
+	@$(BIN)/python docs/check_links.py
 	@echo "Open docs/_build/html/index.html."
 
 $(VENV)/.docs: $(STAMP)

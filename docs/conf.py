@@ -32,7 +32,8 @@ nitpicky = True
 html_theme = "furo"
 html_title = f"neurorobust {version}"
 html_static_path = ["_static"]
-html_css_files = ["parts.css"]
+html_css_files = ["pages.css"]
+html_js_files = ["scroll.js"]
 html_copy_source = False
 
 myst_enable_extensions = ["colon_fence", "fieldlist"]
@@ -111,8 +112,27 @@ def signature(app: Sphinx, what: str, name: str, obj: object, options: object, o
     return (own.replace("<factory>", "..."), returns) if own and "<factory>" in own else None
 
 
+def links_back(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Mend links from source code to the reference, which names some members by module and not by package."""
+    if not page.startswith("_modules/"):
+        return
+    known = {entry.node_id: entry.docname for entry in app.env.domains.python_domain.objects.values()}
+    module = page.removeprefix("_modules/").replace("/", ".")
+
+    def mended(link: re.Match) -> str:
+        names = link["anchor"].split(".")
+        for anchor in (link["anchor"], *(f"{module}.{'.'.join(names[i:])}" for i in range(len(names)))):
+            if anchor in known:
+                return f'{link["before"]}{"../" * page.count("/")}{known[anchor]}.html#{anchor}"'
+        return link[0]
+
+    back = re.compile(r'(?P<before><a class="viewcode-back" href=")[^"#]*#(?P<anchor>[^"]+)"')
+    context["body"] = back.sub(mended, context["body"])
+
+
 def setup(app: Sphinx) -> None:
     """Generate the pages before they are read."""
+    app.connect("html-page-context", links_back)
     app.connect("builder-inited", lambda app: generate.write_all(HERE))
     app.connect("autodoc-process-docstring", one_entry_each, priority=400)  # before napoleon's 500
     app.connect("autodoc-process-signature", signature)

@@ -29,12 +29,11 @@ def edges(reach: Mapping[str, Collection[str]]) -> list[Edge]:
     ]
 
 
-def svg(reach: Mapping[str, Collection[str]], titles: Mapping[str, str]) -> str:
+def svg(reach: Mapping[str, Collection[str]], titles: Mapping[str, str], links: Mapping[str, str]) -> str:
     """The drawing, to be set inside a page: its colours are the page's.
 
     Args:
-        reach: as for :func:`edges`. titles: for each part what the pointer shows over it; its box links to
-            ``api/<part>.html``.
+        reach: as for :func:`edges`. titles: for each part what the pointer shows over it. links: where its box leads.
     """
     pairs = edges(reach)
     rows = _rows(reach, pairs)
@@ -45,7 +44,7 @@ def svg(reach: Mapping[str, Collection[str]], titles: Mapping[str, str]) -> str:
     height = len(order) * (HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN
     y = {node: height - MARGIN - HEIGHT - i * (HEIGHT + GAP_Y) for i, row in enumerate(order) for node in row}
     shapes = [_line(chain, x, y) for chain in chains]
-    shapes += [_box(part, x[part], y[part], titles.get(part, "")) for part in reach]
+    shapes += [_box(part, x[part], y[part], titles.get(part, ""), links[part]) for part in reach]
     return (
         f'<svg class="parts" viewBox="0 0 {width:.0f} {height:.0f}" role="img" xmlns="http://www.w3.org/2000/svg" '
         f'aria-label="Modules of neurorobust and their imports">\n' + "\n".join(shapes) + "\n</svg>\n"
@@ -155,9 +154,9 @@ def _line(chain: list[str], x: Mapping[str, float], y: Mapping[str, float]) -> s
     return f'<path data-from="{chain[0]}" data-to="{chain[-1]}" d="{path}"/>'
 
 
-def _box(part: str, x: float, y: float, title: str) -> str:
+def _box(part: str, x: float, y: float, title: str, link: str) -> str:
     return (
-        f'<a href="api/{part}.html"><title>{escape(title)}</title>'
+        f'<a href="{escape(link)}"><title>{escape(title)}</title>'
         f'<rect x="{x - WIDTH / 2:.1f}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="5"/>'
         f'<text x="{x:.1f}" y="{y + HEIGHT / 2 + 4.5}">{escape(part)}</text></a>'
     )

@@ -19,6 +19,7 @@ import matplotlib
 import typer
 from arrows import ARROWS, LEAVES, allowed
 from diagram import svg
+from studies import rare_network_table, rare_table
 from typer.testing import CliRunner
 
 import chipmodels
@@ -49,6 +50,8 @@ def write_all(docs: Path) -> None:
         **{f"_generated/chip-{name}.svg": drawn(chip) for name, chip in chipmodels.models().items()},
         "_generated/commands.md": commands(app),
         "_generated/tasks.md": task_table(tasks),
+        "_generated/rare.md": rare_table(),
+        "_generated/rare-network.md": rare_network_table(),
         "_generated/parts.svg": diagram(),
         "_generated/parts.md": part_table(),
         "api/index.rst": api_index(),
@@ -176,7 +179,8 @@ def reach() -> dict[str, frozenset[str]]:
 
 def diagram() -> str:
     """The parts and their arrows, drawn from the table the import test holds true."""
-    return svg(reach(), {part: _first_line(_part(part)) for part in reach()})
+    links = {part: f"{part}.html" if part in OWN_PAGE else f"api/{part}.html" for part in reach()}
+    return svg(reach(), {part: _first_line(_part(part)) for part in reach()}, links)
 
 
 def part_table() -> str:
@@ -201,10 +205,7 @@ def api_index() -> str:
         _title("Reference"),
         "Made from the docstrings. ``import neurorobust as nr`` gives the short names:\n",
         ".. list-table::\n   :widths: 30 70\n",
-        *(
-            f"   * - :py:obj:`nr.{name} <neurorobust.{name}>`\n     - {_first_line(getattr(neurorobust, name))}"
-            for name in neurorobust.__all__
-        ),
+        *(f"   * - :py:obj:`nr.{name} <neurorobust.{name}>`\n     - {_about(name)}" for name in neurorobust.__all__),
         "",
     ]
     for area, members in areas.items():
@@ -212,6 +213,18 @@ def api_index() -> str:
         if here:
             text += [f".. toctree::\n   :caption: {area}\n   :maxdepth: 1\n", *(f"   {part}" for part in here), ""]
     return "\n".join(text)
+
+
+def _about(name: str) -> str:
+    """The first line of the docstring of a short public name; of a constant, of the string that follows it."""
+    value = getattr(neurorobust, name)
+    if not isinstance(value, int | float | str):
+        return _first_line(value)
+    for module in (sys.modules[key] for key in sorted(sys.modules) if key.startswith("neurorobust.")):
+        found = re.search(rf'^{name} = .*\n"""(.+?)"""', inspect.getsource(module), re.MULTILINE | re.DOTALL)
+        if found:
+            return " ".join(found[1].split())
+    raise ValueError(f"neurorobust.{name}: no string after it says what it is.")
 
 
 def _home(value: object) -> str:

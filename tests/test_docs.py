@@ -83,26 +83,23 @@ def test_every_example_of_a_page_runs(page, site):
     assert len(namespace) > 2
 
 
-def test_the_ten_lines_of_the_readme_run(tmp_path):
-    """README's example as it stands, made small: fewer neurons, epochs, dies, beats and steps."""
+def test_the_example_of_the_readme_runs():
+    """README's example as it stands, made small: fewer neurons, epochs, dies and beats."""
     ((_, code), *_) = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
     small = {
-        "n_hidden=128": "n_hidden=4",
-        "epochs=80": "epochs=1",
+        "128": "4",
+        "epochs=40": "epochs=1",
         "n_dies=100": "n_dies=2",
-        'out="runs/mine", schedule=nr.Schedule(batch_size=25)': "schedule=nr.Schedule(batch_size=1000)",
-        "nr.attacks.thorough()": "nr.attacks.thorough(steps=1, restarts=1)",
-        'nr.save(network, "runs/mine")': 'nr.save(network, folder / "mine")',
         "nr.tasks.ecg()": "few(nr.tasks.ecg())",
     }
     for long, short in small.items():
-        assert code.count(long) == 1, f"README.md: {long!r} is not there once; change this test with it"
+        assert long in code, f"README.md: {long!r} is not there; change this test with it"
         code = code.replace(long, short)
 
     def few(task):
         return replace(task, train=task.train.first(50), validation=task.validation.first(50), test=task.test.first(50))
 
-    namespace = {"few": few, "folder": tmp_path}
+    namespace = {"few": few}
     exec(compile(code, "README.md", "exec"), namespace)
     assert 0 <= namespace["worst"].balanced_accuracy <= namespace["fleet"].nominal
 
@@ -124,15 +121,6 @@ def test_the_table_of_kinds_is_the_code_s():
     families = {"signed": SIGNED, "absolute": ABSOLUTE, "positive": POSITIVE, "digital": DIGITAL}
     assert sorted(kind for kind, _ in rows) == sorted(KINDS | DIGITAL)
     assert {family: {kind for kind, its in rows if its == family} for family in families} == families
-
-
-def test_the_readme_shows_the_committed_results():
-    """Every row of README's tables of the reproduction stands, word for word, on the page made from the data."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    page = set((ROOT / "docs/results/reproduction.md").read_text(encoding="utf-8").splitlines())
-    _, *parts = text.split("<!-- rows of docs/results/reproduction.md -->\n")
-    rows = [line for part in parts for line in part.split("\n\n")[0].splitlines() if not line.startswith("| **")]
-    assert len(rows) > 20 and [row for row in rows if row not in page] == []
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda path: path.stem)
@@ -246,3 +234,26 @@ def test_the_runner_sees_an_example_that_is_wrong():
     namespace = {"torch": torch}
     run(">>> a = torch.ones(1)\n", "x", namespace)
     assert namespace["a"].item() == 1
+
+
+def test_constants_are_described_by_their_own_words(generate):
+    """``nr.HOST`` is not described by the docstring of ``int``."""
+    assert "computed on the host" in generate.api_index() and "int([x])" not in generate.api_index()
+
+
+def test_dead_links_are_found(monkeypatch, tmp_path):
+    """The checker of built pages: a page, a file and an anchor that are not there, and those that are."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    check = importlib.import_module("check_links")
+    (tmp_path / "api").mkdir()
+    links = "".join(f'<a href="{link}">x</a>' for link in ("#here", "api/b.html#x", "c.html"))
+    (tmp_path / "a.html").write_text(f'<p id="here">{links}')
+    (tmp_path / "api/b.html").write_text(
+        '<a href="../a.html#gone">4</a><img src="no.png"><a href="https://x.y/z">5</a>'
+    )
+    assert check.dead_links(tmp_path) == [
+        "a.html: api/b.html#x (no such anchor)",
+        "a.html: c.html (no such file)",
+        "api/b.html: ../a.html#gone (no such anchor)",
+        "api/b.html: no.png (no such file)",
+    ]

@@ -13,6 +13,7 @@ from torch import Tensor
 from .params import Params, Sites, kind_of
 
 HOST = -1
+"""The core of a layer that is not on the chip but computed on the host computer."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,17 @@
+// Tables and code that are wider than their place scroll: let the keyboard reach exactly those, and name them.
+function name(box) {
+  const heads = [...box.querySelectorAll("thead th")].map((head) => head.textContent.trim()).filter(Boolean);
+  return heads.length ? "Table: " + heads.slice(0, 4).join(", ") : box.querySelector("table") ? "Table" : "Code";
+}
+function mark() {
+  for (const box of document.querySelectorAll(".table-wrapper, .highlight pre")) {
+    const scrolls = box.scrollWidth > box.clientWidth + 1;
+    const wanted = scrolls ? { tabindex: "0", role: "region", "aria-label": name(box) } : {};
+    for (const attribute of ["tabindex", "role", "aria-label"]) {
+      if (attribute in wanted) box.setAttribute(attribute, wanted[attribute]);
+      else box.removeAttribute(attribute);
+    }
+  }
+}
+addEventListener("load", mark);
+addEventListener("resize", mark);
