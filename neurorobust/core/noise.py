@@ -3,9 +3,9 @@
 :class:`Noise` is all that ``nr.run(…, noise=…)`` takes. A network uses it in three places, ``signal`` being the input
 ``"x"`` or the output of a layer, shape (T, B, n)::
 
-    heard   = noise.heard(source, signal)              # what layers hear of it, its own recurrence included
-    current = noise.driven(layer, layer.current(…))    # what a layer integrates
-    current + noise.misread(f"{layer}.input", layer.input, heard, dt)     # synapses read anew in every step
+    inputs  = noise.received(source, signal)           # the signal as layers get it, its own recurrence included
+    current = noise.driven(layer, layer.current(…))    # the current a layer integrates
+    current + noise.read_error(f"{layer}.input", layer.input, inputs, dt)  # synapses read anew in every step
 
 Each function below makes such tensors from a generator; the same generator state gives the same noise. A
 :class:`Source` is what a chip model declares: it makes them for every layer on the chip.
@@ -29,7 +29,7 @@ class Readable(Protocol):
     """A connection whose weight noise can act on."""
 
     def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
-        """What it makes of an input with another weight and no bias."""
+        """The current of an input through another weight and no bias."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,26 +39,26 @@ class Noise:
     Attributes:
         added: (T, B, n), added to the current into a layer, in its unit (V where r is 1).
         kept: (T, B, n) or anything that broadcasts to it, by which a signal is multiplied on its way to all layers that
-            hear it, its own among them: 0 where a spike is lost, (n,) zeros and ones for dead neurons. What a run
+            get it, its own among them: 0 where a spike is lost, (n,) zeros and ones for dead neurons. What a run
             records and decodes is what the layer puts out.
         read: by the name of a connection, ``"hidden.input"`` or ``"hidden.recurrent"``: the standard deviation of each
-            weight, in its unit and shape, and standard normals (T, B, n_out); see :func:`read`.
+            weight, in its unit and shape, and standard normals (T, B, n_out); see :func:`read_noise`.
     """
 
     added: Mapping[str, Tensor] = field(default_factory=dict)
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     read: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def heard(self, source: str, signal: Tensor) -> Tensor:
-        """What is heard of a signal (T, B, n)."""
+    def received(self, source: str, signal: Tensor) -> Tensor:
+        """A signal (T, B, n) as layers get it: without what is lost."""
         return signal * self.kept[source].to(signal) if source in self.kept else signal
 
     def driven(self, layer: str, current: Tensor) -> Tensor:
         """A current (T, B, n) with its noise."""
         return current + self.added[layer].to(current) if layer in self.added else current
 
-    def misread(self, name: str, connection: Readable, x: Tensor, dt: float) -> Tensor | float:
-        """What reading a connection anew in every step adds to the current (T, B, n_out) of an input (T, B, n_in)."""
+    def read_error(self, name: str, connection: Readable, x: Tensor, dt: float) -> Tensor | float:
+        """The error in a connection's current (T, B, n_out) if it is read anew in every step; input (T, B, n_in)."""
         if name not in self.read:
             return 0.0
         sigma, xi = self.read[name]
@@ -137,8 +137,8 @@ def membrane(
     return sigma / torch.tanh(check_number("dt", dt, strict=True) / (2 * tau_mem)).sqrt() * xi
 
 
-def read(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-    """What fresh read noise on every weight in every step adds to the current of a dense layer.
+def read_noise(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+    """Current noise of a dense layer whose every weight is read anew in every step.
 
     Weights w[i, j] + sigma[i, j] · ξ with a new ξ for every step, sample and synapse add Σ_j x[j] sigma[i, j] ξ to
     neuron i: one normal of variance Σ_j x[j]² sigma[i, j]², so no (T, B, n_out, n_in) numbers are drawn.
@@ -158,7 +158,7 @@ def read(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def root(variance: Tensor) -> Tensor:
-    """√variance, with a slope at 0 that is not infinite."""
+    """√variance, with a gradient at 0 that is not infinite."""
     drawn = variance > 0
     return torch.where(drawn, variance, 1.0).sqrt() * drawn
 
@@ -217,7 +217,7 @@ def _check_counts(events: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """What a source of noise has to know of a layer on the chip, at what was programmed; (n,) each.
+    """A layer on the chip as a source of noise knows it, at the programmed values; (n,) each.
 
     Attributes:
         weights: by the name of a connection that can be read.
@@ -252,7 +252,7 @@ class Source:
         return getattr(self, fields(self)[-1].name)
 
     def events(self, x: Tensor, dt: float, generator: torch.Generator) -> Tensor:
-        """What arrives of the input (B, T, n), batch first."""
+        """The part of the input (B, T, n), batch first, that arrives."""
         return x
 
     def draw(self, places: Sequence[Place], shape: tuple[int, int], dt: float, generator: torch.Generator) -> Noise:
@@ -291,7 +291,7 @@ class Membrane(Source):
 
 @dataclass(frozen=True)
 class SpikeLoss(Source):
-    """Every event of the input and every spike on the chip is lost by itself with probability p, for all who hear it.
+    """Every event of the input and every spike on the chip is lost by itself with probability p, for all its receivers.
 
     Attributes:
         p: 0 to 1.

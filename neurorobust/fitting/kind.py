@@ -28,7 +28,7 @@ Grid = tuple[int, int] | None
 
 @dataclass(frozen=True, eq=False)
 class KindFit:
-    """What the measurements of one kind say.
+    """Result of the measurements of one kind.
 
     Attributes:
         family: how the families compare; None where they cannot be. law: the one the model takes.

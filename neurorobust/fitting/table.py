@@ -25,7 +25,7 @@ STUCK = 0.5  # d log median / d log setting below it: the value does not follow 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a recording could not see.
+    """Limits of a recording: values that it could not see.
 
     Attributes:
         floor, ceiling: by kind, the lowest and highest magnitude that could be recorded, SI units; what lies there or
@@ -91,7 +91,7 @@ def checked(table: Any) -> pd.DataFrame:
     """A table of measurements with every column in its type.
 
     Args:
-        table: what :class:`pandas.DataFrame` takes, one row a measurement. Columns: chip (any label), core and neuron
+        table: what :class:`pandas.DataFrame` takes, one row per measurement. Columns: chip (any label), core and neuron
             (numbers from 0), parameter (a kind), setting (what was programmed) and value, both in the SI unit of the
             kind; unit may say which.
 
@@ -107,7 +107,7 @@ def checked(table: Any) -> pd.DataFrame:
     if missing:
         raise ValueError(f"measurements: column {', '.join(missing)} missing; expected {_header()}.")
     if not len(table):
-        raise ValueError(f"measurements: the table is empty; expected a row for each measurement, {_header()}.")
+        raise ValueError(f"measurements: the table is empty; expected one row per measurement, {_header()}.")
     table = table.copy()
     table["parameter"] = table["parameter"].astype(str).str.strip()
     for kind in table["parameter"].unique():

@@ -72,7 +72,7 @@ class Network(nn.Module):
             self._check_noise(noise, signals[INPUT])
         for name, layer in self.layers().items():
             heard = [
-                signals[source] if noise is None else noise.heard(source, signals[source])
+                signals[source] if noise is None else noise.received(source, signals[source])
                 for source in self.inputs[name]
             ]
             signal = heard[0] if len(heard) == 1 else torch.cat(heard, -1)
