@@ -245,6 +245,8 @@ def test_a_pcm_die_drifts_and_is_compensated():
     nu = (-0.0155 * r.log() + 0.0244).clamp(0.049, 0.1) + (-0.0125 * r.log() - 0.0059).clamp(0.008, 0.045) * u[1]
     with pytest.raises(ValueError, match="got 1; ageing needs all 4"):
         die.at("1 day").deviate({name: u[0]}, programmed)
+    with pytest.raises(ValueError, match="got 3; expected 1 or all 4"):
+        die.deviate({name: u[:3]}, programmed)
     expected = (1 + now * weight.sign()) * (1 + 86400 / 20) ** -nu.abs()
     torch.testing.assert_close(1 + later * weight.sign(), expected)
     compensated = cell.deviate("weight", u, weight * gain, Reading(86400.0))

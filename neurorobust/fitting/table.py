@@ -100,14 +100,7 @@ def checked(table: Any) -> pd.DataFrame:
             without prefix, a number is no number.
     """
     table = pd.DataFrame(table)
-    for name in table.columns:
-        if name not in COLUMNS + OPTIONAL:
-            raise unknown("measurements: column", name, COLUMNS + OPTIONAL)
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise ValueError(f"measurements: column {', '.join(missing)} missing; expected {_header()}.")
-    if not len(table):
-        raise ValueError(f"measurements: the table is empty; expected one row per measurement, {_header()}.")
+    _check_columns(table)
     table = table.copy()
     table["parameter"] = table["parameter"].astype(str).str.strip()
     for kind in table["parameter"].unique():
@@ -125,6 +118,17 @@ def checked(table: Any) -> pd.DataFrame:
         table[name] = numbers.astype(np.int64)
     table["unit"] = _units(table)
     return table
+
+
+def _check_columns(table: pd.DataFrame) -> None:
+    for name in table.columns:
+        if name not in COLUMNS + OPTIONAL:
+            raise unknown("measurements: column", name, COLUMNS + OPTIONAL)
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise ValueError(f"measurements: column {', '.join(missing)} missing; expected {_header()}.")
+    if not len(table):
+        raise ValueError(f"measurements: the table is empty; expected one row per measurement, {_header()}.")
 
 
 def _header() -> str:
