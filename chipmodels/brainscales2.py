@@ -64,7 +64,7 @@ chip = ChipModel(
         fan_in=128,
         status="published",
         source="Pehle 2022: 131072 synapses for 512 neurons",
-        others={"fan_in": ("published", "Pehle 2022: 256 synapses a neuron; a signed weight takes two of them")},
+        others={"fan_in": ("published", "Pehle 2022: 256 synapses per neuron; a signed weight takes two of them")},
     ),
     time_base=TimeBase(
         SourcedValue(1000, "published", "Pehle 2022"), "the chip's own seconds, a thousandth of the network's"
@@ -75,7 +75,7 @@ chip = ChipModel(
         "0.5 to 60 ms in the network's.",
         "No CV of this chip was found in any text; 0.2 before calibration is an assumption, and what calibration "
         "leaves of it is an upper limit of a test, not a measurement.",
-        "Assumed: the spread of a weight is one deviate a synapse; drivers and converters shared by rows and columns "
+        "Assumed: the spread of a weight is one deviate per synapse; drivers and converters shared by rows and columns "
         "are not modelled. The sign of a weight is chosen by its row, so both signs take two rows.",
         "A neuron's 10-bit parameter memory is fine beside the spread and not modelled; neither are merged neurons.",
         "Calibrations are made anew every night; no drift is known.",

@@ -58,7 +58,7 @@ chip = ChipModel(
         },
     ),
     notes=(
-        "A weight is how many synapses a pair of neurons has, times one strength a core for excitation and one for "
+        "A weight is how many synapses a pair of neurons has, times one strength per core for excitation and one for "
         "inhibition; together a neuron has 64 synapses, so coarse weights and many inputs compete.",
         "The 20 % are coded in a simulator, not measured; one source codes 10 %. Laws are lognormal, and every pair of "
         "neurons has one deviate whatever its number of synapses: assumed.",

@@ -45,7 +45,7 @@ def at(dt: float) -> ChipModel:
         notes=(
             "All digital: every die is the same, what is lost is lost in quantization. The analog front end of the "
             "audio version is not part of the network and not modelled.",
-            "Decays are shifts, one a neuron: v − v/2^n in every time step, here of 1 ms; chipmodels.xylo.at(dt) is "
+            "Decays are shifts, one per neuron: v − v/2^n in every time step, here of 1 ms; chipmodels.xylo.at(dt) is "
             "the model for another.",
             "Not modelled: thresholds and states of 16 bits, at most 15 events an input and 31 spikes a neuron in one "
             "step, 16 inputs and 8 outputs, and weights scaled by a shift for each layer.",

@@ -239,8 +239,8 @@ def api_page(name: str) -> str:
     others = [key for key in getattr(part, "__all__", ()) if not _home(getattr(part, key)).startswith(name)]
     text = [_title(name.partition(".")[2]), f".. automodule:: {name}\n   :members:\n   :show-inheritance:"]
     text += [f"   :exclude-members: {', '.join(others)}\n" if others else ""]
-    for info in pkgutil.iter_modules(getattr(part, "__path__", ())):
-        module = importlib.import_module(f"{name}.{info.name}")
+    for info in pkgutil.walk_packages(getattr(part, "__path__", ()), f"{name}."):
+        module = importlib.import_module(info.name)
         inner = [
             f".. auto{'class' if inspect.isclass(value) else 'function'}:: {module.__name__}.{key}"
             + ("\n   :members:" if inspect.isclass(value) else "")
@@ -252,7 +252,7 @@ def api_page(name: str) -> str:
             and key not in getattr(part, "__all__", ())
         ]
         if inner:
-            heading = f"{info.name}.py"
+            heading = info.name.removeprefix(f"{name}.").replace(".", "/") + ".py"
             text += [heading, "-" * len(heading), "", f".. py:currentmodule:: {module.__name__}\n"]
             text += [inspect.cleandoc(module.__doc__ or ""), "", *(f"{directive}\n" for directive in inner)]
     return "\n".join(text)

@@ -36,7 +36,7 @@ class Truth:
     """
 
     law: Law
-    common: tuple[SharedComponent, ...]
+    shared: tuple[SharedComponent, ...]
     expected: dict[str, float]
     chips: int = 6
     cores: int = 4
@@ -46,7 +46,7 @@ class Truth:
 
     def model(self) -> ChipModel:
         """The chip model of this truth."""
-        kinds = {self.kind: KindModel(self.law, SourcedValue(0.1, "assumed", "made up"), shared=self.common)}
+        kinds = {self.kind: KindModel(self.law, SourcedValue(0.1, "assumed", "made up"), shared=self.shared)}
         return ChipModel("made up", "made up", kinds, grid=self.grid)
 
 

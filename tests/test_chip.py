@@ -365,7 +365,7 @@ def tau(*values):
         pytest.param(
             placed(CORE, v_threshold=torch.linspace(0.1, 0.2, 7)),
             {},
-            ["hidden.v_threshold", "core 0", "one for each core"],
+            ["hidden.v_threshold", "core 0", "one per core"],
             id="per neuron",
         ),
         pytest.param(
@@ -500,7 +500,7 @@ KIND = KindModel(LogNormal(0.1), FACT)
         (lambda: KindModel(LogNormal(-0.1), FACT), ValueError, "sigma: got -0.1"),
         (lambda: KindModel(LogNormal(0.1), FACT, range=(0, 1)), TypeError, "range: got"),
         (lambda: KindModel(LogNormal(0.1), FACT, encoding=8), TypeError, "encoding: got 8"),
-        (lambda: KindModel(LogNormal(0.1), FACT, shared=(0.3,)), TypeError, "common: got 0.3"),
+        (lambda: KindModel(LogNormal(0.1), FACT, shared=(0.3,)), TypeError, "shared: got 0.3"),
         (lambda: SourcedValue("0.1", "assumed", "x"), TypeError, "value: got '0.1'"),
         (lambda: SourcedValue(float("nan"), "assumed", "x"), ValueError, "value: got nan"),
         (lambda: Limits(cores=-1, source="x"), ValueError, "cores: got -1"),

@@ -10,6 +10,7 @@ import torch
 from scipy import stats
 
 from neurorobust.chip import ChipModel, KindModel, Limits, SourcedValue, draw
+from neurorobust.chip.die_random import normals
 from neurorobust.chip.spatial import (
     Correlation,
     GaussianField,
@@ -18,7 +19,6 @@ from neurorobust.chip.spatial import (
     PerNeuron,
     Structure,
     Surface,
-    normals,
     quadratic,
 )
 from neurorobust.chip.variability import LogNormal
@@ -43,7 +43,7 @@ def die(structure, serial=0, n_in=2, cores=CORES):
 
 
 @pytest.mark.parametrize("part", [PerChip(0.5, "x"), PerCore(0.5, "x"), GaussianField(0.5, "x", length=3.0)], ids=repr)
-def test_a_common_part_is_standard_normal(part):
+def test_a_shared_component_is_standard_normal(part):
     """One site over 2000 dies, KS with false alarm 1e-6."""
     one = [part.draw(np.array([3, k], dtype=np.uint64), 0, 16, np.array([37]))[0] for k in range(2000)]
     assert stats.kstest(one, "norm").pvalue > ALARM
@@ -109,13 +109,13 @@ def test_kinds_that_vary_together():
     torch.testing.assert_close(mixed["a.v_threshold"], -0.6 * plain["a.tau_mem"] + 0.8 * plain["a.v_threshold"])
 
 
-def test_a_kind_that_follows_has_the_normals_of_the_other():
-    """r follows tau_mem, gradients included."""
+def test_a_kind_that_shares_the_deviate_of_another_has_its_normals():
+    """r has the normals of tau_mem, gradients included."""
     u = die(Structure({"tau_mem": (Surface(0.4, "g"),)}, {"r": "tau_mem"}))
     assert torch.equal(u["a.r"], u["a.tau_mem"])
 
 
-def test_the_host_and_absent_synapses_have_no_common_part():
+def test_the_host_and_absent_synapses_have_no_shared_component():
     """On the host u is its own; where there is no synapse u stays 0 under a gradient."""
     structure = Structure({"weight": (Surface(0.5, "g"),), "tau_mem": (PerChip(0.5, "c"),)})
     host = torch.full((4,), HOST)

@@ -162,7 +162,7 @@ def test_read_noise_of_a_kernel_is_that_of_its_unrolled_weights():
     matrix = conv(torch.eye(6, dtype=torch.float64)[None], DT)[0].T - conv.bias.repeat_interleave(4)[:, None]
     sigma = 0.2 * conv.weight.detach().abs()
     xi = draw(4, 4, 2, 8)
-    found = Noise(read={"c": (sigma, xi)}).misread("c", conv, x, DT)
+    found = Noise(read={"c": (sigma, xi)}).read_error("c", conv, x, DT)
     expected = ((x**2) @ (0.2 * matrix.detach()).square().T).sqrt() * xi
     torch.testing.assert_close(found.detach(), expected, rtol=1e-12, atol=1e-14)
 
@@ -288,6 +288,22 @@ def test_a_die_with_defects_is_saved_with_them(tmp_path):
     for model in (chip, chip.with_defects(DeadNeurons(0.3))):
         with pytest.raises(ValueError, match=r"has defects DeadNeurons\(pattern=0\.2.*with_defects"):
             Die.load(path, model)
+
+
+def test_a_layer_on_fewer_cores_than_another_can_be_stuck():
+    """The scale of a core is the largest weight on it, of any layer, where a later core holds another layer too."""
+    first = Lif(Linear(draw(0, 2, 3)), None, torch.tensor([0, 0]), tau_mem=0.01, v_threshold=0.1)
+    second = Lif(Linear(3 * draw(1, 2, 2)), None, torch.tensor([0, 1]), tau_mem=0.01, v_threshold=0.1)
+    network = Network({"first": first, "second": second}, DT)
+    chip = nr.mismatch(0.0).with_defects(StuckDevices(1.0, pair=False))
+    programmed = programmed_on(chip, network)
+    params = apply(programmed.params, chip.fabricate([0], 0)[0].deviations(programmed), programmed.placement)
+    a, b = (programmed.params[f"{name}.input.weight"] for name in ("first", "second"))
+    on_zero = torch.maximum(a.abs().max(), b[0].abs().max())
+    torch.testing.assert_close(params["first.input.weight"], a.sign() * on_zero)
+    torch.testing.assert_close(
+        params["second.input.weight"], b.sign() * torch.stack([on_zero, b[1].abs().max()])[:, None]
+    )
 
 
 # ---- time, reading, bits

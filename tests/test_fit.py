@@ -166,7 +166,7 @@ def test_what_cannot_be_told_is_said_without_a_number():
     said = " ".join(found.kinds["tau_mem"].unidentified)
     for reason in ("one chip", "no chip has two", "no grid", "one setting", "measured twice"):
         assert reason in said
-    assert found.model().kinds["tau_mem"].common == ()
+    assert found.model().kinds["tau_mem"].shared == ()
     one_core_each = analyze(table(replace(ONE_CORE, chips=3, settings=(0.02,)), 1)).kinds["tau_mem"]
     assert any("chip_share holds both" in reason for reason in one_core_each.unidentified)
 
@@ -176,7 +176,7 @@ def test_a_fitted_model_makes_dies_like_those_it_was_fitted_to():
     truth = TRUTHS["everything"]
     first = fitted(truth, 4)
     again = table(
-        replace(truth, law=first.model().kinds["tau_mem"].law, common=first.model().kinds["tau_mem"].common), 9
+        replace(truth, law=first.model().kinds["tau_mem"].law, shared=first.model().kinds["tau_mem"].shared), 9
     )
     second = analyze(again, grid=truth.grid).kinds["tau_mem"].estimates
     for name, e in first.kinds["tau_mem"].estimates.items():
@@ -391,7 +391,7 @@ def unmeasured(model, rows, seeds, kind, at):
 def chip_of(kinds, correlation=None):
     """A chip of two cores with 4 neurons in a row each."""
     fact = SourcedValue(0.2, "assumed", "made up")
-    models = {kind: KindModel(LogNormal(0.2), fact, common=parts) for kind, parts in kinds.items()}
+    models = {kind: KindModel(LogNormal(0.2), fact, shared=parts) for kind, parts in kinds.items()}
     limits = Limits(cores=2, neurons_per_core=4, source="made up")
     return ChipModel("small", "small", models, limits, grid=(1, 4), correlation=correlation)
 

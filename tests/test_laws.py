@@ -27,6 +27,7 @@ from neurorobust.chip.variability import (
 from neurorobust.core.apply import apply
 from neurorobust.core.params import ABSOLUTE, KINDS, POSITIVE, SIGNED
 
+TURNED = SettingDecorrelation(LogNormal(0.1), 0.1, 1.0)
 ALARM = 1e-6  # false-alarm rate of each distribution test here; the seeds are fixed, so it is paid once
 
 
@@ -236,6 +237,15 @@ def test_turning_correlates_settings_as_it_says():
     assert torch.equal(law.deviate("tau_mem", u, torch.ones_like(u[0])), LogNormal(0.1).deviate("tau_mem", u[:1], u[0]))
 
 
+def test_the_first_normal_alone_is_the_law_at_the_reference():
+    """A decorrelated law by its first normal is the inner law at any setting; without outliers it still turns."""
+    law = SettingDecorrelation(Outliers(LogNormal(0.1), 0.02, 1.5, 2.0), 0.3, 2.0)
+    u, nominal = draw(0, 50), torch.linspace(0.5, 4.0, 50, dtype=torch.float64)
+    plain = law.without_outliers.of_first_normal
+    torch.testing.assert_close(plain.deviate("tau_mem", (u,), nominal), 0.1 * u)
+    assert plain.n_extra_normals == 0 and law.without_outliers == SettingDecorrelation(LogNormal(0.1), 0.3, 2.0)
+
+
 def test_exact_does_not_deviate():
     """A digital number has δ = 0 whatever u."""
     assert not Exact().deviate("tau_mem", (points(3.0),), points(1.0)).any()
@@ -257,6 +267,8 @@ def test_exact_does_not_deviate():
         (lambda: Outliers(LogNormal(0.1), 0.1, 2.0, 1.0), "at least low"),
         (lambda: Truncated(LogNormal(0.1), 0.0), "sigmas"),
         (lambda: Gamma(0.0), "cv"),
+        (lambda: Outliers(TURNED, 0.1, 1.0, 2.0), "Outliers: got law SettingDecorrelation.*2 normals"),
+        (lambda: SettingDecorrelation(TURNED, 0.1, 1.0), "SettingDecorrelation: got law .*expected a law of one"),
         (lambda: Clipped(LogNormal(0.1)).deviate("tau_mem", (points(1),), points(1)), "Clipped: got kind 'tau_mem'"),
     ],
 )

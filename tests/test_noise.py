@@ -10,7 +10,7 @@ from conftest import DT, double, draw, events
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurorobust.core.noise import Noise, jitter, lose, membrane, read, survival
+from neurorobust.core.noise import Noise, jitter, lose, membrane, read_noise, survival
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.network import Network
 from neurorobust.nn.neurons import LeakyIntegrator
@@ -73,7 +73,7 @@ def test_read_noise_is_that_of_weights_drawn_in_every_step():
     x, sigma, n = draw(0, 2, 2, 3), draw(1, 2, 3).abs(), 20_000
     expected = torch.einsum("tbj,ij->tbi", x.square(), sigma.square())
     generator = seeded(3)
-    short = read(x.repeat(1, n, 1), sigma, generator).reshape(2, n, 2, 2)
+    short = read_noise(x.repeat(1, n, 1), sigma, generator).reshape(2, n, 2, 2)
     weights = sigma * torch.randn(2, n, 2, 2, 3, generator=generator, dtype=torch.float64)
     long = torch.einsum("tbj,tnbij->tnbi", x, weights)
     for drawn in (short, long):
@@ -87,7 +87,7 @@ def test_read_noise_is_that_of_weights_drawn_in_every_step():
 def test_silent_inputs_make_no_read_noise():
     """No spike, no noise, and a gradient that is 0 there, not NaN."""
     x, sigma = torch.zeros(3, 2, 4).double(), draw(0, 5, 4).abs().requires_grad_()
-    noise = read(x, sigma, seeded())
+    noise = read_noise(x, sigma, seeded())
     assert torch.equal(noise, torch.zeros(3, 2, 5).double())
     assert torch.equal(torch.autograd.grad(noise.sum(), sigma)[0], torch.zeros(5, 4).double())
 
@@ -162,7 +162,7 @@ def test_noise_in_a_layer_is_its_current():
     "make",
     [
         lambda g: membrane(0.1, double(1e-3), DT, (3, 2), g),
-        lambda g: read(torch.ones(3, 2, 4).double(), torch.ones(2, 4).double(), g),
+        lambda g: read_noise(torch.ones(3, 2, 4).double(), torch.ones(2, 4).double(), g),
         lambda g: survival((30,), 0.5, g),
         lambda g: lose(torch.ones(30), 0.5, g),
         lambda g: jitter(torch.ones(2, 30, 1), 5e-3, DT, g),
@@ -188,7 +188,7 @@ def test_noise_depends_on_its_generator_alone(make):
         (lambda g: membrane(0.1, double(0.0), DT, (1, 1), g), "tau_mem: smallest value is 0"),
         (lambda g: membrane(0.1, double(1e-3), 0.0, (1, 1), g), "dt: got 0.0"),
         (
-            lambda g: read(torch.ones(3, 2, 4), torch.ones(4, 2), g),
+            lambda g: read_noise(torch.ones(3, 2, 4), torch.ones(4, 2), g),
             r"sigma: got shape \(4, 2\).* expected \(n_out, 4\)",
         ),
         (lambda g: survival((2,), 1.1, g), "p: got 1.1"),

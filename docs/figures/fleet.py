@@ -33,7 +33,7 @@ def measure(folder: Path) -> dict:
     for label, method in demo.NETWORKS.items():
         network, _ = demo.train(task, chip, method, folder / label, seed=0, size=size)
         for title, group in numbers.items():
-            fleet = nr.evaluate(network, task.test, chips[title], n_chips=100, seed=1)
+            fleet = nr.evaluate(network, task.test, chips[title], n_dies=100, seed=1)
             group[label] = {
                 "nominal": fleet.nominal,
                 "mean": fleet.mean,

@@ -25,10 +25,8 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]
     elif isinstance(value, tuple) and path in ("noise", "defects"):
         for part in value:
             yield from numbers(part, path)
-    elif isinstance(value, Limits):
-        yield from numbers(value.facts(), path)
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
+    elif isinstance(value, (Limits, Mapping)):
+        for key, inner in (value.facts() if isinstance(value, Limits) else value).items():
             yield from numbers(inner, f"{path}.{key}" if path else str(key))
     elif is_dataclass(value):
         for field in fields(value):

@@ -170,30 +170,33 @@ class DeadNeurons(Defect):
         for layer, sites in placement.numbering.items():
             if not bool((sites.core != HOST).any()):
                 continue
-            found, n = True, len(sites.core)
-            name = f"{layer}.v_threshold"
-            stand_in = {name: torch.ones(n)}
-            dead = _neurons(self, die, stand_in, placement)[name]
-            if name in expanded:
-                value = expanded[name]
-                if value.numel() != n:
-                    raise ValueError(
-                        f"{name}: the neurons of layer {layer!r} are computed digitally beside the array that holds "
-                        f"its kernel once; take BadSynapses or StuckDevices."
-                    )
-                yield name, dead.reshape(value.shape), torch.full_like(value, NEVER)
+            found, name = True, f"{layer}.v_threshold"
+            dead = _neurons(self, die, {name: torch.ones(len(sites.core))}, placement)[name]
+            if name not in expanded:
+                yield from _silenced(layer, dead, programmed)
                 continue
-            for name, value in expanded.items():
-                if placement.layer(name) == layer and kind_of(name) in ("weight", "bias"):
-                    if len(value) != n:
-                        raise ValueError(
-                            f"{name}: is shared by the {n} neurons of layer {layer!r}, which have no threshold, so "
-                            f"none of them can be dead by itself; compute the layer on the host (core nr.HOST)."
-                        )
-                    rows = dead.reshape(-1, *[1] * (value.ndim - 1)).expand(value.shape)
-                    yield name, rows & (value != 0), -value.sign()
+            value = expanded[name]
+            if value.numel() != len(dead):
+                raise ValueError(
+                    f"{name}: the neurons of layer {layer!r} are computed digitally beside the array that holds "
+                    f"its kernel once; take BadSynapses or StuckDevices."
+                )
+            yield name, dead.reshape(value.shape), torch.full_like(value, NEVER)
         if not found:
             raise ValueError("DeadNeurons: the network has no threshold and no layer on a core; no neuron can be dead.")
+
+
+def _silenced(layer: str, dead: Tensor, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """All synapses and biases of the dead neurons of a layer without threshold, at 0."""
+    for name, value in programmed.expanded().items():
+        if programmed.placement.layer(name) == layer and kind_of(name) in ("weight", "bias"):
+            if len(value) != len(dead):
+                raise ValueError(
+                    f"{name}: is shared by the {len(dead)} neurons of layer {layer!r}, which have no threshold, so "
+                    f"none of them can be dead by itself; compute the layer on the host (core nr.HOST)."
+                )
+            rows = dead.reshape(-1, *[1] * (value.ndim - 1)).expand(value.shape)
+            yield name, rows & (value != 0), -value.sign()
 
 
 @dataclass(frozen=True)

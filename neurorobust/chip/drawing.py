@@ -44,7 +44,7 @@ def draw_model(chip: ChipDesign) -> Figure:
 
 
 def spread(kind: str, model: KindModel) -> Tensor:
-    """What 4001 equally likely devices make of a value, over it; its difference where that may be 0; float64."""
+    """Values of 4001 equally likely devices over the programmed one; differences where that may be 0; float64."""
     u = torch.from_numpy(ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES))
     delta = model.law.of_first_normal.deviate(
         kind, (u,), torch.full_like(u, 1.0 if model.cv.at is None else model.cv.at)

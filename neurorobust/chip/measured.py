@@ -60,7 +60,7 @@ class MeasuredNormals:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> MeasuredNormals:
-        """What :meth:`entry` wrote."""
+        """The normals that :meth:`entry` wrote."""
         common, own = (
             {kind: torch.tensor(values, dtype=torch.float64) for kind, values in entry[name].items()}
             for name in ("common", "own")

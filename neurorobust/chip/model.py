@@ -49,21 +49,24 @@ class ChipModel(ChipDesign):
                     raise TypeError(f"{what}: got {part!r}; expected {_EXAMPLES[what]}.")
                 SourcedValue(part.level, part.status, part.source)
         for kind, model in self.kinds.items():
-            if kind not in KINDS:
-                raise unknown(f"kind of chip {self.name}", kind, KINDS)
-            check_type(f"chip {self.name}: {kind}", model, KindModel, "a KindModel(law, cv)")
-            nothing = torch.zeros(1, dtype=torch.float64)
-            try:
-                model.law.deviate(kind, (nothing,) * (1 + model.law.n_extra_normals), nothing)
-            except ValueError as error:
-                raise ValueError(f"chip {self.name}: {kind}: {error}") from error
-            if model.shares_deviate_of is not None and model.shares_deviate_of not in self.kinds:
-                raise unknown(f"chip {self.name}: {kind} shares the deviate of", model.shares_deviate_of, self.kinds)
+            self._check_kind(kind, model)
         check_derived(self.name, self.kinds)
         for kind in () if self.correlation is None else self.correlation.kinds:
             if kind not in self.kinds:
                 raise unknown(f"chip {self.name}: correlation of kind", kind, self.kinds)
         self.structure  # noqa: B018  refuses shares that add up to more than 1
+
+    def _check_kind(self, kind: str, model: KindModel) -> None:
+        if kind not in KINDS:
+            raise unknown(f"kind of chip {self.name}", kind, KINDS)
+        check_type(f"chip {self.name}: {kind}", model, KindModel, "a KindModel(law, cv)")
+        nothing = torch.zeros(1, dtype=torch.float64)
+        try:
+            model.law.deviate(kind, (nothing,) * (1 + model.law.n_extra_normals), nothing)
+        except ValueError as error:
+            raise ValueError(f"chip {self.name}: {kind}: {error}") from error
+        if model.shares_deviate_of is not None and model.shares_deviate_of not in self.kinds:
+            raise unknown(f"chip {self.name}: {kind} shares the deviate of", model.shares_deviate_of, self.kinds)
 
     def with_noise(self, *sources: Source) -> ChipModel:
         """The same dies with more noise in every time step: ``chip.with_noise(nr.noise.Membrane(0.05))``."""

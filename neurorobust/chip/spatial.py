@@ -1,4 +1,4 @@
-"""What sites of a die have in common: shared components, Gaussian fields, correlations between kinds."""
+"""Dependence between sites of a die: shared components, Gaussian fields, correlations between kinds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class PerChip(SharedComponent):
 
 @dataclass(frozen=True)
 class PerCore(SharedComponent):
-    """One number for each core."""
+    """One number per core."""
 
     def draw(self, key: np.ndarray, core: int, width: int, neuron: np.ndarray) -> np.ndarray:
         return np.full(len(neuron), self.stream(key, core, 1)[0])
@@ -67,7 +67,7 @@ class PerCore(SharedComponent):
 
 @dataclass(frozen=True)
 class PerNeuron(SharedComponent):
-    """One number for each neuron, common to all its synapses."""
+    """One number per neuron, common to all its synapses."""
 
     def draw(self, key: np.ndarray, core: int, width: int, neuron: np.ndarray) -> np.ndarray:
         return self.stream(key, core, int(neuron.max()) + 1)[neuron]

@@ -5,7 +5,7 @@ output of a layer, shape (T, B, n)::
 
     x       = noise.transmitted(source, signal)        # the signal that arrives at other layers and its own recurrence
     current = noise.driven(layer, layer.current(…))    # the current that a layer integrates
-    current + noise.misread(f"{layer}.input", layer.input, x, dt)     # synapses with new read noise in every step
+    current + noise.read_error(f"{layer}.input", layer.input, x, dt)     # synapses with new read noise in every step
 
 Each function below makes such tensors from a generator; the same generator state gives the same noise. A
 :class:`Source` belongs to a chip model: it makes the tensors for every layer on the chip.
@@ -42,7 +42,7 @@ class Noise:
             its own recurrence included: 0 for a lost spike, (n,) zeros and ones for dead neurons. A run records and
             decodes the output of the layer itself, before this factor.
         read: by the name of a connection, ``"hidden.input"`` or ``"hidden.recurrent"``: the standard deviation of each
-            weight, in its unit and shape, and standard normals (T, B, n_out); see :func:`read`.
+            weight, in its unit and shape, and standard normals (T, B, n_out); see :func:`read_noise`.
     """
 
     added: Mapping[str, Tensor] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Noise:
         """A current (T, B, n) with its noise."""
         return current + self.added[layer].to(current) if layer in self.added else current
 
-    def misread(self, name: str, connection: Readable, x: Tensor, dt: float) -> Tensor | float:
+    def read_error(self, name: str, connection: Readable, x: Tensor, dt: float) -> Tensor | float:
         """The current (T, B, n_out) that read noise of a connection adds, for an input (T, B, n_in)."""
         if name not in self.read:
             return 0.0
@@ -137,7 +137,7 @@ def membrane(
     return sigma / torch.tanh(check_number("dt", dt, strict=True) / (2 * tau_mem)).sqrt() * xi
 
 
-def read(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+def read_noise(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
     """The current of a dense layer that new read noise on every weight in every step adds.
 
     Weights w[i, j] + sigma[i, j] · ξ with a new ξ for every step, sample and synapse add Σ_j x[j] sigma[i, j] ξ to

@@ -6,9 +6,9 @@ cores and chips contribute.
 """
 
 from .components import IntervalEstimate
-from .families import Choice
+from .families import FamilyChoice
 from .fit import FitResult, analyze, fit
 from .kind import KindFit
 from .table import Recording, read_table
 
-__all__ = ["Choice", "FitResult", "IntervalEstimate", "KindFit", "Recording", "analyze", "fit", "read_table"]
+__all__ = ["FamilyChoice", "FitResult", "IntervalEstimate", "KindFit", "Recording", "analyze", "fit", "read_table"]

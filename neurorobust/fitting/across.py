@@ -21,7 +21,7 @@ MANY = 20  # neurons that a correlation needs
 
 @dataclass(frozen=True)
 class Across:
-    """What settings say together.
+    """Result of all settings together.
 
     Attributes:
         exponent: of σ ~ setting^exponent; None where there is no setting but one. misfit: the largest departure of a

@@ -13,7 +13,7 @@ NAMES = ("normal", "lognormal", "gamma")
 
 
 @dataclass(frozen=True)
-class Choice:
+class FamilyChoice:
     """A family, and how it compares.
 
     Attributes:
@@ -31,7 +31,7 @@ class Choice:
         return f"{self.best}, {'decided' if self.decided else 'undecided'}: log likelihood of {others}"
 
 
-def family(ratio: np.ndarray, log: np.ndarray, linear: np.ndarray) -> Choice:
+def family(ratio: np.ndarray, log: np.ndarray, linear: np.ndarray) -> FamilyChoice:
     """Compare the families on a neuron's own values; settings of a neuron are averaged, neurons are independent.
 
     Args:
@@ -58,7 +58,7 @@ def family(ratio: np.ndarray, log: np.ndarray, linear: np.ndarray) -> Choice:
         if name != best:
             lost = each[best] - each[name]
             behind[name] = float(lost.sum()), float(lost.sum() / max(np.sqrt(len(lost)) * lost.std(), 1e-300))
-    return Choice(best, behind, all(z > norm.ppf(0.975) for _, z in behind.values()))
+    return FamilyChoice(best, behind, all(z > norm.ppf(0.975) for _, z in behind.values()))
 
 
 def _gamma(x: np.ndarray) -> tuple[float, float]:

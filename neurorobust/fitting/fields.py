@@ -1,4 +1,4 @@
-"""What neighbours on a core have in common: candidates, each split into directions that it moves and directions that it
+"""Fields that neighbours on a core share: candidates, each split into directions that it moves and directions that it
 does not."""
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def candidates(grid: tuple[int, int]) -> list[SharedComponent]:
 
 
 def features(part: SharedComponent, neuron: np.ndarray, width: int) -> np.ndarray:
-    """What a part's normals are multiplied by: its value at neurons of one core is features @ normals; (n, k)."""
+    """Matrix of a field: its value at neurons of one core is features @ normals; (n, k)."""
     if isinstance(part, Surface):
         terms = quadratic(part.size, width)
         return terms[neuron] / np.sqrt(terms.shape[1])
@@ -129,7 +129,7 @@ def energies(
 
 
 def residuals(part: SharedComponent | None, x: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """What is left of (cores, neurons, settings) values without each core's mean and the strong directions of a field,
+    """The rest of (cores, neurons, settings) values without each core's mean and the strong directions of a field,
     and how many directions were taken out; (cores, neurons, settings) and (cores, settings)."""
     left, taken = np.full(x.shape, np.nan), np.zeros((x.shape[0], x.shape[2]), dtype=int)
     for d, s in np.ndindex(x.shape[0], x.shape[2]):

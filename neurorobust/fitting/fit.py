@@ -18,10 +18,10 @@ from .table import Recording, checked, cube, read_table
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
-    """What a table of measurements says, by kind; :meth:`model` makes a chip model of it.
+    """Result of a table of measurements, by kind; :meth:`model` makes a chip model of it.
 
     Attributes:
-        correlations: of what is a neuron's own, for every two kinds with one value a neuron that can be compared.
+        correlations: of what is a neuron's own, for every two kinds with one value per neuron that can be compared.
     """
 
     name: str
@@ -77,13 +77,13 @@ def analyze(
     grid: tuple[int, int] | None = None,
     recording: Recording = Recording(),  # noqa: B008  frozen
 ) -> FitResult:
-    """What measurements say about every kind in them, each number with a 95 % interval.
+    """Estimates of every kind in a table of measurements, each number with a 95 % interval.
 
     log θ* (θ* for normal and absolute kinds) = median(setting) + σ(setting) · (chip + core + field(neuron) + own), σ
     constant or a power of the setting; see :mod:`neurorobust.fitting`.
 
     Args:
-        measurements: the path of a CSV file, or what :class:`pandas.DataFrame` takes; one row a measurement, columns
+        measurements: the path of a CSV file, or what :class:`pandas.DataFrame` takes; one row per measurement, columns
             chip, core, neuron, parameter (a kind), setting (what was programmed), value, perhaps unit; SI units.
         name: of the model. grid: rows and columns in which the neurons of a core stand, numbered row by row; without
             it no field is looked for.

@@ -17,7 +17,7 @@ from ..chip.variability import Gamma, Law, LogNormal, Normal, Offset, Outliers, 
 from ..core.params import ABSOLUTE, POSITIVE
 from .across import Across, across
 from .components import LEVEL, Components, IntervalEstimate, chosen, components
-from .families import Choice, family, gamma_cv
+from .families import FamilyChoice, family, gamma_cv
 from .fields import residuals
 from .table import Cube, filled
 
@@ -28,7 +28,7 @@ Grid = tuple[int, int] | None
 
 @dataclass(frozen=True, eq=False)
 class KindFit:
-    """What the measurements of one kind say.
+    """Result of the measurements of one kind.
 
     Attributes:
         family: how the families compare; None where they cannot be. law: the one the model takes.
@@ -47,7 +47,7 @@ class KindFit:
 
     kind: str
     unit: str
-    family: Choice | None
+    family: FamilyChoice | None
     law: str
     estimates: dict[str, IntervalEstimate]
     reference: float | None
@@ -207,7 +207,7 @@ def _complete(x: np.ndarray) -> np.ndarray:
     return np.where(complete, x, np.nan) if complete.sum() >= 0.8 * seen.any(2).sum() else x
 
 
-def _family(relative: np.ndarray, cube: Cube, found: _Found, grid: Grid) -> Choice | None:
+def _family(relative: np.ndarray, cube: Cube, found: _Found, grid: Grid) -> FamilyChoice | None:
     """The families on what is a neuron's own, at the settings where the recording saw everything."""
     clean = ~(cube.ends != 0).any((0, 1))
     if not clean.any():

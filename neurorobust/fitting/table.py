@@ -25,7 +25,7 @@ STUCK = 0.5  # d log median / d log setting below it: the value does not follow 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a recording could not see.
+    """Limits of a recording: values that it could not see.
 
     Attributes:
         floor, ceiling: by kind, the lowest and highest magnitude that could be recorded, SI units; what lies there or
@@ -91,7 +91,7 @@ def checked(table: Any) -> pd.DataFrame:
     """A table of measurements with every column in its type.
 
     Args:
-        table: what :class:`pandas.DataFrame` takes, one row a measurement. Columns: chip (any label), core and neuron
+        table: what :class:`pandas.DataFrame` takes, one row per measurement. Columns: chip (any label), core and neuron
             (numbers from 0), parameter (a kind), setting (what was programmed) and value, both in the SI unit of the
             kind; unit may say which.
 
@@ -100,14 +100,7 @@ def checked(table: Any) -> pd.DataFrame:
             without prefix, a number is no number.
     """
     table = pd.DataFrame(table)
-    for name in table.columns:
-        if name not in COLUMNS + OPTIONAL:
-            raise unknown("measurements: column", name, COLUMNS + OPTIONAL)
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise ValueError(f"measurements: column {', '.join(missing)} missing; expected {_header()}.")
-    if not len(table):
-        raise ValueError(f"measurements: the table is empty; expected a row for each measurement, {_header()}.")
+    _check_columns(table)
     table = table.copy()
     table["parameter"] = table["parameter"].astype(str).str.strip()
     for kind in table["parameter"].unique():
@@ -125,6 +118,17 @@ def checked(table: Any) -> pd.DataFrame:
         table[name] = numbers.astype(np.int64)
     table["unit"] = _units(table)
     return table
+
+
+def _check_columns(table: pd.DataFrame) -> None:
+    for name in table.columns:
+        if name not in COLUMNS + OPTIONAL:
+            raise unknown("measurements: column", name, COLUMNS + OPTIONAL)
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise ValueError(f"measurements: column {', '.join(missing)} missing; expected {_header()}.")
+    if not len(table):
+        raise ValueError(f"measurements: the table is empty; expected one row per measurement, {_header()}.")
 
 
 def _header() -> str:

@@ -36,8 +36,8 @@ class Connection(nn.Module, ABC):
         return {}
 
     def convolutions(self) -> dict[str, Callable[[], Tensor]]:
-        """By the name of a parameter that many neurons share: what makes the index with which each reads its own; see
-        :class:`neurorobust.core.placement.Placement`."""
+        """By the name of a parameter that many neurons share: a function that makes the index with which each reads
+        its own; see :class:`neurorobust.core.placement.Placement`."""
         return {}
 
     def settings(self) -> dict[str, Any]:
@@ -293,8 +293,8 @@ class Delayed(Connection):
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         source = torch.arange(len(x), device=x.device)[:, None] - (self.delay / dt).round().long()
-        late = x.gather(0, source.clamp(min=0)[:, None].expand(x.shape))
-        return self.connection(late * (source >= 0)[:, None], dt)
+        delayed = x.gather(0, source.clamp(min=0)[:, None].expand(x.shape))
+        return self.connection(delayed * (source >= 0)[:, None], dt)
 
 
 class Chain(Connection):

@@ -74,14 +74,12 @@ def groups(kind: str, values: Params, placement: Placement) -> dict[str | int, d
     for name, value in values.items():
         if kind_of(name) != kind:
             continue
-        core = placement.core(name)
-        exists = placement.masks.get(name)
-        present = torch.ones_like(value, dtype=torch.bool) if exists is None else exists
-        if core is None or not value.ndim or len(value) != len(core):  # placed nowhere, or shared by many neurons
-            if core is None or not (core == HOST).all():
-                found[name] = {name: present}
+        sites = placement.sites(name, value)
+        if sites is None:  # placed nowhere, or shared by many neurons
+            if placement.layer(name) is None or placement.on_chip(name):
+                present = placement.masks.get(name)
+                found[name] = {name: torch.ones_like(value, dtype=torch.bool) if present is None else present}
             continue
-        for number in core[core != HOST].unique().tolist():
-            here = (core == number).reshape(-1, *[1] * (value.ndim - 1)) & present
-            found.setdefault(number, {})[name] = here
+        for number in sites.core[sites.core != HOST].unique().tolist():
+            found.setdefault(number, {})[name] = placement.on_core(name, value, number)
     return {key: group for key, group in found.items() if any(here.any() for here in group.values())}

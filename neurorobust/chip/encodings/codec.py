@@ -129,7 +129,7 @@ class Codec(ABC):
         return self.decode(self.encode(values, name)).to(values.dtype) + (values - values.detach())
 
     def error(self, values: Tensor, name: str = "values") -> QuantizationLoss:
-        """What values lose when they are held, out-of-range ones (at the end) included."""
+        """The loss of values when they are held, out-of-range ones (at the end) included."""
         check_finite({name: values.detach()})
         if not values.numel():
             return QuantizationLoss(0, 0.0, 0.0, 0, 0)

@@ -170,7 +170,7 @@ class Neuron(nn.Module, ABC):
         the noise was computed from: every pass settles at least one more step, so the result is exact. No gradient goes
         through that part.
         """
-        current = noise.driven(name, self.current(x, dt)) + noise.misread(f"{name}.input", self.input, x, dt)
+        current = noise.driven(name, self.current(x, dt)) + noise.read_error(f"{name}.input", self.input, x, dt)
         output = self.respond(current, dt)
         recurrence = f"{name}.recurrent"
         if self.recurrent is None or not (name in noise.kept or recurrence in noise.read):
@@ -179,7 +179,7 @@ class Neuron(nn.Module, ABC):
         for _ in range(len(x) - 1):
             past, spikes = _a_step_later(output.detach()), _a_step_later(noise.transmitted(name, output.detach()))
             lost = self.recurrent.through(weight, spikes - past, dt)
-            again = self.respond(current + lost + noise.misread(recurrence, self.recurrent, spikes, dt), dt)
+            again = self.respond(current + lost + noise.read_error(recurrence, self.recurrent, spikes, dt), dt)
             if torch.equal(again, output):
                 break
             output = again
