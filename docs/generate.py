@@ -235,11 +235,13 @@ def api_page(name: str) -> str:
     others = [key for key in getattr(part, "__all__", ()) if not _home(getattr(part, key)).startswith(name)]
     text = [_title(name.partition(".")[2]), f".. automodule:: {name}\n   :members:\n   :show-inheritance:"]
     text += [f"   :exclude-members: {', '.join(others)}\n" if others else ""]
+    for key in getattr(part, "__all__", ()):
+        if key not in vars(part) and key not in others:  # imported on first use: automodule does not see it
+            text.append(_directive(f"{name}.{key}", getattr(part, key)) + "\n")
     for info in pkgutil.iter_modules(getattr(part, "__path__", ())):
         module = importlib.import_module(f"{name}.{info.name}")
         inner = [
-            f".. auto{'class' if inspect.isclass(value) else 'function'}:: {module.__name__}.{key}"
-            + ("\n   :members:" if inspect.isclass(value) else "")
+            _directive(f"{module.__name__}.{key}", value)
             for key, value in vars(module).items()
             if (inspect.isclass(value) or inspect.isfunction(value))
             and value.__module__ == module.__name__
@@ -252,6 +254,11 @@ def api_page(name: str) -> str:
             text += [heading, "-" * len(heading), "", f".. py:currentmodule:: {module.__name__}\n"]
             text += [inspect.cleandoc(module.__doc__ or ""), "", *(f"{directive}\n" for directive in inner)]
     return "\n".join(text)
+
+
+def _directive(name: str, value: object) -> str:
+    """The reference of one class with its members, or of one function."""
+    return f".. autoclass:: {name}\n   :members:" if inspect.isclass(value) else f".. autofunction:: {name}"
 
 
 # ---- text
