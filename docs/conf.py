@@ -1,4 +1,4 @@
-"""Sphinx: pages in Markdown, reference from the docstrings, everything that can be generated is."""
+"""Sphinx: pages in Markdown, reference from the docstrings; generate.py makes the other pages from the code."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ toc_object_entries_show_parents = "hide"
 
 
 def locate(name: str) -> object | None:
-    """What a full dotted name means, in what is imported: where a module and a function share it, the module."""
+    """The object with a full dotted name, if it is imported; the module where a module and a function share it."""
     words = name.split(".")
     for end in range(len(words), 0, -1):
         found: object | None = sys.modules.get(".".join(words[:end]))
@@ -62,14 +62,14 @@ def locate(name: str) -> object | None:
 
 
 def find(target: str, home: str) -> object | None:
-    """What a reference in a docstring of module ``home`` means: a full name, or one in that module or the package."""
+    """The object that a reference in a docstring of module ``home`` names, in full or as seen from there."""
     modules = sorted((m for m in sys.modules if m.startswith("neurorobust.")), key=lambda m: not m.startswith(home))
     names = (target, *(f"{module}.{target}" for module in (home, *modules)))
     return next((found for found in map(locate, names) if found is not None), None)
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.Element) -> nodes.Element | None:
-    """Link a name to where it is documented, whichever of its names was used; what exists elsewhere stays plain text.
+    """Link a name to its documentation, whichever of its names was used; objects of other packages stay plain text.
 
     A name that does not exist is left to Sphinx, which warns.
     """

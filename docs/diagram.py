@@ -10,7 +10,7 @@ from html import escape
 from itertools import combinations, pairwise
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 112, 30, 22, 34, 6
-BEND = 14  # what a line that passes a row needs there
+BEND = 14  # the room that a line needs in a row that it passes
 
 Edge = tuple[str, str]
 

@@ -29,7 +29,7 @@ from neurorobust.chip.cards import short
 from neurorobust.cli import app
 from neurorobust.data import tasks
 
-# The parts of the package by area, in the order a reader wants them; a part that is not named comes last.
+# The parts of the package by area, in reading order; a part that is not named comes last.
 AREAS: Mapping[str, tuple[str, ...]] = {
     "Parameters and deviations": ("params", "randomness"),
     "Networks": ("network", "neurons", "connections", "surrogate", "kernels"),
@@ -44,7 +44,7 @@ OWN_PAGE = {"cli"}  # described by its --help
 
 
 def write_all(docs: Path) -> None:
-    """Write every generated page below ``docs``, and remove those of an earlier build that are no more."""
+    """Write every generated page below ``docs``, and remove those of earlier builds that are gone."""
     pages = {
         "_generated/chips.md": chips(chipmodels.models()),
         **{f"_generated/chip-{name}.svg": drawn(chip) for name, chip in chipmodels.models().items()},
@@ -81,11 +81,11 @@ def _chip(chip: ChipModel) -> str:
         [
             f"`{kind}`",
             f"`{short(model.law)}`" + "".join(f", `{short(part)}`" for part in model.shared),
-            f"as `{model.shares_deviate_of}` deviates"
+            f"with `{model.shares_deviate_of}`"
             if model.shares_deviate_of
             else "once per core"
             if model.per_core
-            else "one by one",
+            else "each by itself",
             f"`{short(model.encoding)}`",
         ]
         for kind, model in chip.kinds.items()
@@ -96,9 +96,9 @@ def _chip(chip: ChipModel) -> str:
             f"{_origin(chip)}\n",
             f"![How each kind of {chip.name} varies from device to device](_generated/chip-{chip.name}.svg)\n",
             "### What deviates\n",
-            _table(["kind", "law", "the chip sets it", "held"], laws),
+            _table(["kind", "law", "the chip sets it", "stored as"], laws),
             "### Every number\n",
-            "SI units but where it says otherwise; a `cv` is a standard deviation over its mean.\n",
+            "SI units, except where another unit is given; a `cv` is the standard deviation divided by the mean.\n",
             _table(["number", "value", "status", "source"], [list(row) for row in numbers(chip)]),
             "### Approximations\n",
             *(f"- {note}" for note in chip.notes),
@@ -172,13 +172,13 @@ def parts() -> list[str]:
 
 
 def reach() -> dict[str, frozenset[str]]:
-    """For each part that exists all it may import; without the leaves, which everybody may."""
+    """For each part that exists, all parts that it may import; without the leaves, which every part may import."""
     here = set(parts()) & set(ARROWS)
     return {part: allowed(part) & here for part in ARROWS if part in here}
 
 
 def diagram() -> str:
-    """The parts and their arrows, drawn from the table the import test holds true."""
+    """The parts and their arrows, drawn from the table that the import test checks."""
     links = {part: f"{part}.html" if part in OWN_PAGE else f"api/{part}.html" for part in reach()}
     return svg(reach(), {part: _first_line(_part(part)) for part in reach()}, links)
 
@@ -235,15 +235,17 @@ def _home(value: object) -> str:
 def api_page(name: str) -> str:
     """One part: what it exports, then what else its modules hold."""
     part = importlib.import_module(name)
-    # What another part defines is described there.
+    # Objects that another part defines are described there.
     others = [key for key in getattr(part, "__all__", ()) if not _home(getattr(part, key)).startswith(name)]
     text = [_title(name.partition(".")[2]), f".. automodule:: {name}\n   :members:\n   :show-inheritance:"]
     text += [f"   :exclude-members: {', '.join(others)}\n" if others else ""]
+    for key in getattr(part, "__all__", ()):
+        if key not in vars(part) and key not in others:  # imported on first use: automodule does not see it
+            text.append(_directive(f"{name}.{key}", getattr(part, key)) + "\n")
     for info in pkgutil.walk_packages(getattr(part, "__path__", ()), f"{name}."):
         module = importlib.import_module(info.name)
         inner = [
-            f".. auto{'class' if inspect.isclass(value) else 'function'}:: {module.__name__}.{key}"
-            + ("\n   :members:" if inspect.isclass(value) else "")
+            _directive(f"{module.__name__}.{key}", value)
             for key, value in vars(module).items()
             if (inspect.isclass(value) or inspect.isfunction(value))
             and value.__module__ == module.__name__
@@ -256,6 +258,11 @@ def api_page(name: str) -> str:
             text += [heading, "-" * len(heading), "", f".. py:currentmodule:: {module.__name__}\n"]
             text += [inspect.cleandoc(module.__doc__ or ""), "", *(f"{directive}\n" for directive in inner)]
     return "\n".join(text)
+
+
+def _directive(name: str, value: object) -> str:
+    """The reference of one class with its members, or of one function."""
+    return f".. autoclass:: {name}\n   :members:" if inspect.isclass(value) else f".. autofunction:: {name}"
 
 
 # ---- text

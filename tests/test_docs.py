@@ -257,3 +257,10 @@ def test_dead_links_are_found(monkeypatch, tmp_path):
         "api/b.html: ../a.html#gone (no such anchor)",
         "api/b.html: no.png (no such file)",
     ]
+
+
+def test_names_imported_on_first_use_are_in_the_reference(generate):
+    """``from_snntorch`` is found through the package's ``__getattr__``, which Sphinx does not ask for a list."""
+    page = generate.api_page("neurorobust.interop")
+    assert ".. autofunction:: neurorobust.interop.from_snntorch\n" in page
+    assert ".. autoclass:: neurorobust.interop.SnnTorchNetwork\n" in page
