@@ -33,9 +33,9 @@ import chipmodels
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-RESULTS = ROOT / "docs/results/results.csv"
+RESULTS = ROOT / "benchmarks/robustness/results/results.csv.xz"
 FOLDERS = [ROOT / "benchmarks/results", ROOT / "docs/results", ROOT / "docs/figures", ROOT / "tests"]
-OLD_NAMES = {"adversarial_noise": "beta_forward", "adversarial": "beta"}  # until the results are renamed
+OLD_NAMES: dict[str, str] = {}
 
 NUMBER = r"[+−-]?(?:\d[\d,]*)?\.?\d+"
 QUOTED = re.compile(rf"(?P<number>{NUMBER})(?P<between>(?: %)?)<!-- (?P<source>[^>]*?) -->")

@@ -52,7 +52,7 @@ METHOD_STYLES: Mapping[str, tuple[str, Line]] = {
     "adversarial_quantized": ("#6b4a3a", (0, (8, 2))),
     "adversarial_warm": ("#c44b00", "--"),
 }
-"""Colour and line style of each training method, the same in every figure; on white each has a contrast of 4.5 : 1.
+"""Colour and line style of each training method, the same in every figure; on white each has a contrast of 4.5 to 1.
 
 Dotted lines are left to figures that draw a second quantity of a method."""
 
