@@ -12,7 +12,11 @@ from .. import reproduction
 from .._util.console import out
 from .shared import Json, show
 
+order = 2.5
+app = typer.Typer()
 
+
+@app.command()
 def reproduce(
     task: Annotated[str | None, typer.Argument(help="One task of the grid; all of them by default.")] = None,
     methods: Annotated[

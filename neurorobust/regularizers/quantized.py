@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch import Tensor
 from .._util.errors import check_positive, unknown
 from ..core.params import ABOVE_ZERO, KINDS, Params, kind_of
 from ..core.placement import HOST, Placement, expand
-from ..quantization import Codec
+from ..quantization import Codec, SignedPair
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 Rule = Callable[[Tensor], Codec]
@@ -42,6 +44,10 @@ class Quantized(Regularizer):
                 raise TypeError(f"codecs[{kind!r}]: got {codec!r}; expected a Codec, or a function that makes one.")
         self.inner = as_regularizer(inner)
         self.codecs = dict(codecs)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, {"weight": partial(SignedPair.holding, bits=4)} if strength else {})
 
     def total(self, step: Step) -> Tensor:
         return self.inner.total(step.at(self.held(step.params, step.placement)))
