@@ -191,7 +191,7 @@ class Neuron(nn.Module, ABC):
             }
         if "recurrent" in takes:
             arguments["recurrent"] = Linear(0.3 * normal(n, n), 0.1 * normal(n))
-        return cls(Linear(normal(n, 3), 0.2 * normal(n)), **arguments)
+        return cls(Linear(normal(n, 3), 0.2 * normal(n).abs()), **arguments)
 
     @abstractmethod
     def forward(self, x: Tensor, dt: float) -> Tensor:
