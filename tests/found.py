@@ -43,7 +43,7 @@ every_regularizer = _every("kind", REGULARIZERS)
 every_neuron = _every("model", NEURONS)
 every_surrogate = _every("surrogate", SURROGATES)
 every_reset = _every("reset", RESETS)
-every_method = pytest.mark.parametrize("method_name", list(METHODS))
+every_method = pytest.mark.parametrize("name", list(METHODS))
 
 
 def task_example(function: Callable[..., Task]) -> Task:

@@ -451,7 +451,7 @@ def test_a_new_chip_is_one_new_file(tmp_path, monkeypatch):
         (package / "twin.py").write_text(
             "from neurorobust.chip import ChipModel\nchip = ChipModel('mine', 'Twin', {})\n"
         )
-        with pytest.raises(ValueError, match="two models are named 'mine'"):
+        with pytest.raises(ValueError, match=r"two are named 'mine', in otherchips\.mine and otherchips\.twin"):
             chipmodels.models()
     finally:
         for name in [name for name in sys.modules if name.startswith("otherchips")]:

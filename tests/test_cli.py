@@ -222,7 +222,7 @@ def test_lists_as_json():
     assert set(chips) == set(chipmodels.models())
     assert "ecg" in strict(cli("tasks", "list", "--json").out)
     methods = strict(cli("methods", "list", "--json").out)
-    assert methods["beta"]["trials"][0] == {"zeta": 0.1, "beta": 0.4, "steps": 3}
+    assert methods["adversarial"]["trials"][0] == {"zeta": 0.1, "beta": 0.4, "steps": 3}
     assert all(len(method["trials"]) == 4 for method in methods.values())
 
 
@@ -235,7 +235,7 @@ def test_people_get_a_table(robust):
     assert all(word in ran.out for word in ("balanced_accuracy", "recall", "random search"))
     assert "dynapse2" in cli("chips", "list").out
     assert "ecg" in cli("tasks", "list").out
-    assert "beta_whitened" in cli("methods", "list").out
+    assert "adversarial_whitened" in cli("methods", "list").out
 
 
 def test_version():
@@ -291,7 +291,7 @@ def test_every_command_speaks_json(path):
     ("arguments", "words"),
     [
         (["train", "--out", "m", "--task", "eeg"], ["'eeg'", "ecg"]),
-        (["train", "--out", "m", "--method", "betta"], ["'betta'", *METHODS]),
+        (["train", "--out", "m", "--method", "adversarail"], ["'adversarail'", *METHODS]),
         (["train", "--out", "m", "--chip", "dynapse3"], ["'dynapse3'", "dynapse2"]),
         (["evaluate", "MODEL", "--chip", "dynapse3"], ["'dynapse3'", "dynapse2"]),
         (["evaluate", "MODEL"], ["--chip", "--mismatch"]),
