@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from .. import __version__, kernels
 from ..attacks.installed import attack_classes
@@ -56,7 +56,8 @@ def methods_list(as_json: Json = False) -> None:
     }
 
     def table() -> Table:
-        shown = Table("method", "", "settings", "or", title="training methods", title_justify="left")
+        name_column = Column("method", no_wrap=True)
+        shown = Table(name_column, "", "settings", "or", title="training methods", title_justify="left")
         for name, entry in payload.items():
             first, *others = entry["trials"]
             tried = [_settings(dict(trial.items() - first.items())) for trial in others]

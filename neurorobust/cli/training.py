@@ -82,7 +82,7 @@ def train(
 
     [bold]Examples[/bold]
 
-      neurorobust train --task ecg --method adversarial --chip dynapse2 --out runs/mine
+      neurorobust train --task ecg --method adversarial --out runs/mine
 
       neurorobust train --method standard --epochs 10 --seed 3 --out runs/plain
     """
