@@ -7,6 +7,7 @@ import inspect
 
 import pytest
 import torch
+from conftest import draw
 from found import TASKS, every_task, task_example
 from sequence_regression import WEIGHT, sequence_regression, student
 
@@ -73,11 +74,15 @@ def test_every_task_builds_networks(function):
 
 @every_task
 def test_every_task_fits_a_chip_or_says_why_not(function):
-    """Its network is programmed onto DYNAP-SE2, or refused in one line that names the chip or a layer."""
+    """Its network, at other values as after training, is programmed onto DYNAP-SE2, or refused in one line that names
+    the chip or a layer."""
     task = task_example(function)
     try:
         network = task.network(DYNAPSE2, n_hidden=12)
-        DYNAPSE2.program(nominal(network), placement_of(network))
+        params = {
+            name: value * (1 + 0.01 * draw(0, *value.shape).to(value)) for name, value in nominal(network).items()
+        }
+        DYNAPSE2.program(params, placement_of(network))
     except ValueError as error:
         layers = task.network(n_hidden=12)
         names = ("dynapse2", *(layers.layers() if isinstance(layers, Network) else ()))

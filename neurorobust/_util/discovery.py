@@ -11,6 +11,7 @@ import inspect
 import pkgutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, TypeVar
@@ -40,12 +41,16 @@ def installed(group: str) -> list[ModuleType]:
         except Exception as error:
             if owner == "neurorobust":
                 raise
-            text = (
+            _warn_once(
                 f"{group}: package {point.module!r} of distribution {owner!r} cannot be imported and is left out "
                 f"({type(error).__name__}: {error}). Update or uninstall it."
             )
-            warnings.warn(text, RuntimeWarning, stacklevel=1)  # one place: Python shows the same text once
     return [module for package in found.values() for module in package]
+
+
+@cache
+def _warn_once(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def by_name(what: str, where: Iterable[ModuleType], pick: Callable[[ModuleType], Mapping[str, T]]) -> dict[str, T]:
