@@ -29,6 +29,7 @@ PLACES = {
     "neurorobust/regularizers": ("Decay", REGULARIZERS["SAM"], "test_attack_contracts"),
     "neurorobust/train/methods": ("small_weights", next(iter(METHODS)), "test_methods"),
     "neurorobust/cli": ("rates", None, "test_cli"),
+    "benchmarks/robustness/measurements": ("silence", None, "test_measurement_contracts"),
 }
 """By folder: what the walk-through there is called in the tests, a neighbour of its kind, and the file of its
 contracts."""
@@ -51,6 +52,8 @@ def contracts(folder: str) -> set[str]:
     module = import_module(file)
     if folder == "neurorobust/cli":
         neighbour = next(path for path in module.COMMANDS if path == ("train",))
+    if folder == "benchmarks/robustness/measurements":
+        neighbour = module.MEASUREMENTS["nominal"]
     return {
         name
         for name, value in vars(module).items()
