@@ -13,7 +13,6 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-import pytest
 from found import ATTACKS, CHIPS, NEURONS, REGULARIZERS, RESETS, SURROGATES, TASKS
 from pages import ROOT, walkthroughs
 
@@ -104,43 +103,33 @@ def copy(where: Path, files: dict[str, str]) -> Path:
     return where
 
 
-@pytest.fixture(scope="module")
-def in_place(tmp_path_factory):
-    """By folder, the contracts that its walk-through met in a copy of the repository."""
-    where = copy(tmp_path_factory.mktemp("copy") / "repository", walkthroughs())
-    return run_contracts(list(PLACES), where, where)
-
-
-@pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory):
-    """By folder, the contracts that its walk-through met in an installed package of somebody else."""
-    site = tmp_path_factory.mktemp("site")
-    (site / "theirs").mkdir()
-    (site / "theirs" / "__init__.py").touch()
-    (site / "theirs-1.0.dist-info").mkdir()
-    (site / "theirs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    points = "".join(f"[{group}]\nmine = theirs\n" for group in ELSEWHERE)
-    (site / "theirs-1.0.dist-info" / "entry_points.txt").write_text(points)
-    for path, code in walkthroughs().items():
-        if str(Path(path).parent) in ELSEWHERE.values():
-            (site / "theirs" / Path(path).name).write_text(code, encoding="utf-8")
-    return run_contracts(list(ELSEWHERE.values()), ROOT, site)
+def expected(folders: list[str]) -> dict[str, set[str]]:
+    """By folder, what a walk-through has to pass."""
+    return {folder: contracts(folder) - {PINNED.rpartition("::")[2]} for folder in folders}
 
 
 def test_every_walk_through_has_contracts():
     """One file of the page in each folder above, and at least two contracts for its kind."""
     assert sorted(str(Path(path).parent) for path in walkthroughs()) == sorted(PLACES)
-    assert all(len(contracts(folder)) >= 2 for folder in PLACES)
+    assert all(len(tests) >= 2 for tests in expected(list(PLACES)).values())
 
 
-@pytest.mark.parametrize("folder", PLACES)
-def test_a_file_in_place_meets_every_contract(folder, in_place):
+def test_files_in_place_meet_every_contract(tmp_path):
     """In a copy of the repository with the page's files in it: every contract that a neighbour is held to."""
-    assert in_place[folder] == contracts(folder) - {PINNED.rpartition("::")[2]}
+    where = copy(tmp_path / "repository", walkthroughs())
+    assert run_contracts(list(PLACES), where, where) == expected(list(PLACES))
 
 
-@pytest.mark.parametrize("group", ELSEWHERE)
-def test_a_file_elsewhere_meets_every_contract(group, elsewhere):
-    """The same file in a package of somebody else: found through an entry point, and held to the same contracts."""
-    folder = ELSEWHERE[group]
-    assert elsewhere[folder] == contracts(folder) - {PINNED.rpartition("::")[2]}
+def test_files_elsewhere_meet_every_contract(tmp_path):
+    """The same files in a package of somebody else, found through entry points: held to the same contracts."""
+    folders = list(ELSEWHERE.values())
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "__init__.py").touch()
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("".join(f"[{group}]\nmine = theirs\n" for group in ELSEWHERE))
+    for path, code in walkthroughs().items():
+        if str(Path(path).parent) in folders:
+            (tmp_path / "theirs" / Path(path).name).write_text(code, encoding="utf-8")
+    assert run_contracts(folders, ROOT, tmp_path) == expected(folders)
