@@ -1,4 +1,4 @@
-"""What every attack and every regularizer must keep, over all that a walk of the packages finds."""
+"""Contracts of every attack and every regularizer, over all that are found."""
 
 from __future__ import annotations
 

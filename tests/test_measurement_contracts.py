@@ -1,4 +1,4 @@
-"""What every measurement of the experiments must keep, over all that a walk of the package finds."""
+"""Contracts of every measurement of the experiments, over all that are found."""
 
 from __future__ import annotations
 

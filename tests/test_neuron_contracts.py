@@ -1,4 +1,4 @@
-"""What every neuron, every surrogate and every reset must keep, over all that a walk of the packages finds."""
+"""Contracts of every neuron, every surrogate and every reset, over all that are found."""
 
 from __future__ import annotations
 

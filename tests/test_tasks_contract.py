@@ -1,5 +1,4 @@
-"""What every task must keep, over all that are found; one of regression, per step, is solved by the network that made
-it."""
+"""Contracts of every task, over all that are found; a regression, per step, is solved by the network that made it."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _warn_once(text: str) -> None:
 
 
 def by_name(what: str, where: Iterable[ModuleType], pick: Callable[[ModuleType], Mapping[str, T]]) -> dict[str, T]:
-    """What ``pick`` takes out of each module, by name.
+    """The objects that ``pick`` takes out of each module, by name.
 
     Raises:
         ValueError: two modules hold different objects of one name.

@@ -1,4 +1,4 @@
-"""What commands share: networks by folder, costs, tables."""
+"""Helpers of all commands: networks by folder, costs, tables."""
 
 from __future__ import annotations
 

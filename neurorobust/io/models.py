@@ -52,9 +52,10 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
     trained = [name for name, value in network.named_parameters() if value.requires_grad]
     config: dict[str, Any] = {"format": FORMAT, "trained": trained, "info": info or {}}
     if isinstance(network, Network):
+        known = neuron_classes()
         config |= {
             "dt": network.dt,
-            "layers": [_layer_entry(name, layer) for name, layer in network.layers().items()],
+            "layers": [_layer_entry(name, layer, known) for name, layer in network.layers().items()],
             "inputs": {name: list(sources) for name, sources in network.inputs.items()},
             "decode": _name_of("decode", network.decode, _decoders()),
         }
@@ -97,7 +98,8 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
     try:
         if config["format"] == FIRST_FORMAT:
             config = _upgraded(config)
-        layers = {entry["name"]: _layer(entry, tensors) for entry in config["layers"]}
+        known = neuron_classes()
+        layers = {entry["name"]: _layer(entry, tensors, known) for entry in config["layers"]}
         decode = _named("decode", config["decode"], _decoders())
         network = Network(layers, config["dt"], config["inputs"], decode)
         network.load_state_dict(tensors)
@@ -274,8 +276,8 @@ def _connections() -> dict[str, Any]:
     return discovery.classes(connections, Connection)
 
 
-def _layer_entry(name: str, layer: Neuron) -> dict[str, Any]:
-    neuron = _name_of(f"neuron of layer {name!r}", type(layer), neuron_classes())
+def _layer_entry(name: str, layer: Neuron, known: Mapping[str, type[Neuron]]) -> dict[str, Any]:
+    neuron = _name_of(f"neuron of layer {name!r}", type(layer), known)
     entry: dict[str, Any] = {"name": name, "neuron": neuron}
     for part, connection in layer.connections().items():
         entry[part] = _connection_entry(f"{part} of layer {name!r}", connection)
@@ -297,9 +299,9 @@ def _connection_entry(where: str, connection: Connection) -> dict[str, Any]:
     return entry | ({"parts": parts} if parts else {})
 
 
-def _layer(entry: dict, tensors: Mapping[str, Tensor]) -> Neuron:
+def _layer(entry: dict, tensors: Mapping[str, Tensor], known: Mapping[str, type[Neuron]]) -> Neuron:
     """One layer, from its entry in the configuration and its tensors."""
-    neuron = _named("neuron", entry["neuron"], neuron_classes())
+    neuron = _named("neuron", entry["neuron"], known)
     own = _below(entry["name"], tensors)
     arguments: dict[str, Any] = {name: value for name, value in own.items() if "." not in name and name != "core"}
     for name in arguments:

@@ -1,4 +1,4 @@
-"""What a spike does to the membrane, one file each: small frozen dataclasses."""
+"""Resets: the effect of a spike on the membrane, one file each."""
 
 from .base import Coefficients, Dynamics, Reset
 from .delayed_subtract import DelayedSubtract

@@ -39,14 +39,14 @@ class Reset(ABC):
 
     @abstractmethod
     def decayed(self, v: Tensor, z: Tensor, c: Coefficients) -> Tensor:
-        """What is left after one step of the membrane v at which the neuron spiked (z = 1) or did not (0)."""
+        """The membrane one step after v, without input: the neuron spiked at v (z = 1) or did not (0)."""
 
     def membrane(self, v: Tensor, z: Tensor, c: Coefficients) -> Tensor:
         """The membrane that is recorded: v, except where the reset acts within the step of the spike."""
         return v
 
     def barrier(self, v: Tensor, z: Tensor, c: Coefficients) -> Tensor | None:
-        """What the next membrane has to exceed the threshold by in order to spike; None for nothing."""
+        """Voltage by which the next membrane has to exceed the threshold in order to spike; None for 0."""
         return None
 
     @classmethod
@@ -57,7 +57,7 @@ class Reset(ABC):
 
 @dataclass(frozen=True)
 class Dynamics:
-    """How a LIF neuron spikes: the surrogate derivative, and what a spike does to the membrane."""
+    """The surrogate derivative and the reset of a LIF neuron."""
 
     surrogate: Surrogate
     reset: Reset
