@@ -36,7 +36,7 @@ def cli(*arguments: object, task: Callable[[], nr.data.Task] | None = None) -> R
     argv = ["neurorobust", *map(str, arguments)]
     with (
         mock.patch.object(sys, "argv", argv),
-        mock.patch.dict(neurorobust.cli.shared.TASKS, ecg=task or beats),
+        mock.patch.object(sys.modules["neurorobust.data.tasks.ecg"], "ecg", task or beats),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

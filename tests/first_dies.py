@@ -19,19 +19,19 @@ from neurorobust.core.placement import HOST
 from neurorobust.core.run import nominal
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.network import Network, placement_of
-from neurorobust.nn.neurons import CubaLif, LeakyIntegrator
+from neurorobust.nn.neurons import CubaLif, LeakyIntegrator, Lif
 
 STORED = Path(__file__).parent / "data" / "fingerprints.json"
 
 
 def small(chip: ChipModel) -> Network:
     """Six neurons on core 0 of a chip, set to what it can hold, and two read-outs on the host."""
-    optional: dict[str, Any] = {"v_leak": 0.0, "v_reset": 0.0, "r": 1.0, "t_ref": 3 * DT}
-    hidden = CubaLif(
+    optional: dict[str, Any] = {"tau_syn": 0.01, "v_leak": 0.0, "v_reset": 0.0, "r": 1.0, "t_ref": 3 * DT}
+    neuron: Any = CubaLif if "tau_syn" in chip.kinds else Lif
+    hidden = neuron(
         Linear(draw(2, 6, 3), draw(3, 1).expand(6) if "bias" in chip.kinds else None),
         Linear(0.5 * draw(4, 6, 6)),
         tau_mem=0.02,
-        tau_syn=0.01,
         v_threshold=0.1,
         **{kind: value for kind, value in optional.items() if kind in chip.kinds},
     )

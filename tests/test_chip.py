@@ -21,7 +21,8 @@ from scipy import stats
 import chipmodels
 import neurorobust as nr
 from chipmodels.dynapse2 import SLOW_WEIGHT
-from neurorobust.chip import ChipModel, KindModel, Limits, SourcedValue, installed
+from neurorobust._util import discovery
+from neurorobust.chip import ChipModel, KindModel, Limits, SourcedValue
 from neurorobust.chip.encodings import MaskCodebook
 from neurorobust.chip.variability import LogNormal
 from neurorobust.core.apply import apply
@@ -443,14 +444,14 @@ def test_a_new_chip_is_one_new_file(tmp_path, monkeypatch):
     (package / "notes.py").write_text("chip = 'no chip model'\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     points = [EntryPoint(name, name, "neurorobust.chips") for name in ("chipmodels", "otherchips")]
-    monkeypatch.setattr(installed, "entry_points", lambda group: points if group == "neurorobust.chips" else [])
+    monkeypatch.setattr(discovery, "entry_points", lambda group: points if group == "neurorobust.chips" else [])
     try:
         assert chipmodels.load("mine").title == "Mine"
         assert "dynapse2" in chipmodels.models()
         (package / "twin.py").write_text(
             "from neurorobust.chip import ChipModel\nchip = ChipModel('mine', 'Twin', {})\n"
         )
-        with pytest.raises(ValueError, match="two models are named 'mine'"):
+        with pytest.raises(ValueError, match=r"two are named 'mine', in otherchips\.mine and otherchips\.twin"):
             chipmodels.models()
     finally:
         for name in [name for name in sys.modules if name.startswith("otherchips")]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
+import sys
 from unittest import mock
 
 import jsonschema
@@ -276,6 +277,21 @@ def test_there_are_the_promised_commands():
     assert promised <= set(COMMANDS)
 
 
+def test_two_commands_of_one_name_are_refused(tmp_path, monkeypatch):
+    """Another module of the command line with a command ``train``: the error names both."""
+    (tmp_path / "again.py").write_text(
+        "import typer\napp = typer.Typer()\n@app.command()\ndef train() -> None:\n    pass\n"
+    )
+    package = neurorobust.cli
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    monkeypatch.setattr(package, "app", typer.Typer())
+    try:
+        with pytest.raises(ValueError, match=r"command 'train': in neurorobust\.cli\.training and .*again; rename one"):
+            package._add_all(package)
+    finally:
+        del sys.modules["neurorobust.cli.again"], package.again
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_help_teaches_by_example(path):
     """--help of every command shows a command line that can be typed: its options exist."""
@@ -302,7 +318,7 @@ def test_every_command_speaks_json(path):
     ("arguments", "words"),
     [
         (["train", "--out", "m", "--task", "eeg"], ["'eeg'", "ecg"]),
-        (["train", "--out", "m", "--method", "betta"], ["'betta'", *METHODS]),
+        (["train", "--out", "m", "--method", "adversarail"], ["'adversarail'", *METHODS]),
         (["train", "--out", "m", "--chip", "dynapse3"], ["'dynapse3'", "dynapse2"]),
         (["evaluate", "MODEL", "--chip", "dynapse3"], ["'dynapse3'", "dynapse2"]),
         (["evaluate", "MODEL"], ["--chip", "--mismatch"]),

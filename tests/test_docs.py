@@ -14,6 +14,7 @@ import pytest
 import snntorch
 import torch
 import typer
+from pages import ROOT, blocks
 
 import benchmarks.robustness.measurements  # noqa: F401  (imported, so that the fixture ``site`` finds it)
 import chipmodels
@@ -21,22 +22,9 @@ import neurorobust
 from neurorobust.cli import app
 from neurorobust.core.params import ABSOLUTE, DIGITAL, KINDS, POSITIVE, SIGNED
 
-ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-FENCE = re.compile(r"^```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
-CAPTION = re.compile(r":caption: (\S+)\n+")
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-
-
-def blocks(text: str) -> list[tuple[str | None, str]]:
-    """The Python examples of a page: (file it is to be written to or None, code)."""
-    found = []
-    for match in FENCE.finditer(text):
-        if match["info"].strip() in ("python", "{code-block} python"):
-            caption = CAPTION.match(match["text"])
-            found.append((caption and caption[1], match["text"][caption.end() if caption else 0 :]))
-    return found
 
 
 def run(code: str, name: str, namespace: dict) -> None:

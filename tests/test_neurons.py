@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 
 import pytest
@@ -13,25 +12,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from neurorobust import kernels
-from neurorobust._util import discovery
-from neurorobust.core.apply import apply
-from neurorobust.core.params import KINDS
-from neurorobust.core.placement import expand
-from neurorobust.core.run import forward, nominal, run
 from neurorobust.dynamics import (
     DelayedSubtract,
     DelayedToValue,
     Dynamics,
     NoReset,
-    Reset,
     SnntorchSubtract,
     Subtract,
     ToValue,
 )
 from neurorobust.dynamics.surrogate import Triangle
-from neurorobust.nn import neurons
 from neurorobust.nn.connections import Linear
-from neurorobust.nn.network import Network
 from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, LeakyIntegrator, Lif
 
 
@@ -211,111 +202,7 @@ def test_misshapen_connections_are_refused():
         Lif(one(n=3), core=torch.zeros(2), tau_mem=0.02, v_threshold=1.0)
 
 
-# What holds for every neuron of the package, found by walking it.
-
-MODELS = discovery.classes(neurons, neurons.Neuron)
-VALUES = {
-    "tau_mem": 0.008, "tau_syn": 0.004, "tau_adapt": 0.03, "adaptation": 0.4, "v_threshold": 0.3, "v_leak": 0.05,
-    "v_reset": -0.1, "r": 1.4, "t_ref": 0.002,
-}  # fmt: skip
-
-
-def build(model, n=5, per_neuron=True, dtype=torch.float64, seed=0):
-    """A layer of any model with 3 inputs and every parameter its constructor knows."""
-    takes = inspect.signature(model).parameters
-    assert {name for name in takes if kind_or_none(name)} <= set(VALUES), "a kind is missing in VALUES"
-    values = {
-        kind: (
-            value * (1 + 0.2 * torch.rand(n, generator=torch.Generator().manual_seed(seed))) if per_neuron else value
-        )
-        for kind, value in VALUES.items()
-        if kind in takes
-    }
-    if "recurrent" in takes:
-        values["recurrent"] = Linear((0.3 * draw(seed + 1, n, n)).to(dtype), (0.1 * draw(seed + 2, n)).to(dtype))
-    return model(Linear(draw(seed + 3, n, 3).to(dtype), (0.2 * draw(seed + 4, n)).to(dtype)), **values)
-
-
-def kind_or_none(name):
-    return name if name in KINDS else None
-
-
-@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
-@pytest.mark.parametrize("per_neuron", [True, False], ids=["per neuron", "scalar"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("size", [(20, 4, 5), (1, 4, 5), (20, 1, 5), (20, 4, 1)], ids=["all", "T=1", "B=1", "N=1"])
-def test_every_shape_and_type(model, per_neuron, dtype, size):
-    """Any T, B, N, in float32 and float64, scalar or per neuron: (T, B, N) of the input's type, and a second call
-    gives the bits of the first."""
-    steps, batch, n = size
-    layer = build(model, n, per_neuron, dtype)
-    x = draw(7, steps, batch, 3).to(dtype)
-    out = layer(x, DT)
-    assert out.shape == size and out.dtype == dtype
-    assert torch.equal(out, layer(x, DT))
-
-
-@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
-@pytest.mark.parametrize("per_neuron", [True, False], ids=["per neuron", "scalar"])
-def test_no_parameter_is_lost(model, per_neuron):
-    """Driven, every parameter but t_ref has a gradient that is not zero; t_ref has none."""
-    layer = build(model, per_neuron=per_neuron)
-    loss = (draw(8, 40, 4, 5) * layer(0.8 * draw(7, 40, 4, 3) + 0.5, DT)).sum()
-    names = [name for name, _ in layer.named_parameters()]
-    slopes = dict(zip(names, torch.autograd.grad(loss, list(layer.parameters()), allow_unused=True)))
-    assert slopes.pop("t_ref", None) is None
-    assert [name for name, slope in slopes.items() if slope is None or slope.abs().max() == 0] == []
-
-
-@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
-def test_deviations_of_a_layer(model):
-    """Zero deviations change no bit; a kind that is not named keeps its values; one that is reaches the output."""
-    network = Network({"one": build(model)}, DT)
-    x, params = draw(7, 4, 40, 3) + 0.5, nominal(Network({"one": build(model)}, DT))
-    placement = network.placement()
-    expected = run(network, params, x)
-    zeros = {name: torch.zeros_like(value) for name, value in expand(params, placement).items()}
-    assert torch.equal(run(network, apply(params, zeros, placement), x), expected)
-    for name in params:
-        moved = apply(params, {name: torch.full_like(zeros[name], 0.6)}, placement)
-        assert all(torch.equal(moved[other], params[other]) for other in params if other != name)
-        assert not torch.equal(run(network, moved, x), expected), name
-
-
-@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
-def test_vmap_over_dies_equals_the_loop(model):
-    """torch.func.vmap over stacked parameters gives the outputs and gradients of one die after the other."""
-    network, x = Network({"one": build(model)}, DT), draw(7, 3, 25, 3) + 0.4
-    params, placement = nominal(network), network.placement()
-    dies = [
-        apply(params, {name: 0.2 * draw(9 + die, *value.shape) for name, value in params.items()}, placement)
-        for die in range(3)
-    ]
-    stacked = {name: torch.stack([die[name] for die in dies]) for name in params}
-
-    weights = draw(5, 3, 5)
-
-    def logits(p):
-        return forward(network, p, x)[0]
-
-    def loss(p):
-        return (weights * logits(p)).sum()
-
-    together, slopes = torch.func.vmap(logits)(stacked), torch.func.vmap(torch.func.grad(loss))(stacked)
-    for i, die in enumerate(dies):
-        torch.testing.assert_close(together[i], logits(die), rtol=1e-12, atol=1e-12)
-        one = {name: value.clone().requires_grad_() for name, value in die.items()}
-        alone = torch.autograd.grad(loss(one), list(one.values()), allow_unused=True, materialize_grads=True)
-        for name, slope in zip(one, alone):
-            torch.testing.assert_close(slopes[name][i], slope, rtol=1e-9, atol=1e-11, msg=name)
-
-
 RESETS = [NoReset(), DelayedSubtract(), Subtract(), SnntorchSubtract(), ToValue(), DelayedToValue()]
-
-
-def test_all_resets_are_here():
-    """The list above holds every reset of the package."""
-    assert {type(reset) for reset in RESETS} == set(Reset.__subclasses__())
 
 
 @pytest.mark.parametrize("kernel", ["reference", "auto"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import DT, draw, events, tiny
+from found import NEURONS, RESETS, SURROGATES
 from hypothesis import given
 from hypothesis import strategies as st
 from placed import placed
@@ -17,10 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import neurorobust as nr
-from neurorobust._util import discovery, files
+from neurorobust._util import files
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from neurorobust.io import models
-from neurorobust.nn import connections, neurons
 from neurorobust.nn.connections import (
     AvgPool2d,
     Chain,
@@ -286,15 +286,15 @@ def everything():
         lambda: Chain(AvgPool2d((2, 2, 3), (2, 1)), Delayed(Linear(draw(4, 6, 6)), DT * torch.arange(6))),
         lambda: OneToOne(draw(5, 6), draw(6, 6)),
     ]
-    models = discovery.classes(neurons, neurons.Neuron)
-    spiking = [name for name, model in models.items() if "surrogate" in inspect.signature(model).parameters]
+    spiking = [name for name, model in NEURONS.items() if "surrogate" in inspect.signature(model).parameters]
     kinds = itertools.cycle(spiking)
-    resets = itertools.cycle(nr.nn.Reset.__subclasses__())
-    surrogates = itertools.cycle([FastSigmoid(7.0), ArcTan(3.0, scaled=True), Triangle(0.4, scaled=False)])
+    resets = itertools.cycle([type(reset) for reset in RESETS.values()])
+    chosen = [FastSigmoid(7.0), ArcTan(3.0, scaled=True), Triangle(0.4, scaled=False), *SURROGATES.values()]
+    surrogates = itertools.cycle(chosen)
     layers = {}
 
     def add(name, connection):
-        takes = inspect.signature(models[name]).parameters
+        takes = inspect.signature(NEURONS[name]).parameters
         given = {kind: torch.tensor(value).double() for kind, value in values.items() if kind in takes}
         if "reset" in takes:
             given["reset"] = next(resets)(True)
@@ -304,7 +304,7 @@ def everything():
             given["surrogate"] = next(surrogates)
             n = connection.n_out
             given["recurrent"] = OneToOne(draw(7, n)) if len(layers) % 2 else Linear(draw(7, n, n), draw(8, n))
-        layers[f"layer{len(layers)}"] = models[name](connection, **given)
+        layers[f"layer{len(layers)}"] = NEURONS[name](connection, **given)
 
     for make in synapses:
         add(next(kinds), make())
@@ -320,14 +320,10 @@ def test_everything_comes_back(tmp_path):
     """Every neuron, reset, surrogate and connection, the graph and the decoder: the same objects, logits and bytes."""
     network = everything()
     again, _ = nr.load(nr.save(network, tmp_path / "a"))
-    assert {type(layer).__name__ for layer in network.layers().values()} == set(
-        discovery.classes(neurons, neurons.Neuron)
-    )
-    assert {type(getattr(layer, "reset", None)) for layer in network.layers().values()} >= set(
-        nr.nn.Reset.__subclasses__()
-    )
+    assert {type(layer).__name__ for layer in network.layers().values()} == set(NEURONS)
+    assert {type(getattr(layer, "reset", None)).__name__ for layer in network.layers().values()} >= set(RESETS)
     connection_types = {type(module).__name__ for module in network.modules() if isinstance(module, Connection)}
-    assert connection_types == set(models._in_module(connections, Connection))
+    assert connection_types == set(models._connections())
     for name, layer in network.layers().items():
         for option in ("surrogate", "reset"):
             assert getattr(again.layers()[name], option, None) == getattr(layer, option, None)

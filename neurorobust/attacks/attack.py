@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -157,6 +157,11 @@ class Attack(ABC):
     def project(self) -> bool:
         """Whether training projects into the ball, too; :func:`neurorobust.worst_case` always does."""
         return True
+
+    @classmethod
+    def example(cls) -> Self:
+        """One for the contract tests; override it where an argument has no default."""
+        return cls()
 
     @abstractmethod
     def explore(self, search: Search) -> Exploration[None]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from importlib.metadata import entry_points
+from types import ModuleType
 
-from .._util.discovery import modules
+from .._util.discovery import by_name, installed
 from .._util.errors import unknown
 from . import ChipModel
 
@@ -16,21 +15,17 @@ def chip_models() -> dict[str, ChipModel]:
     """Every installed chip model, by name.
 
     A package that offers chips names itself under the entry point group ``neurorobust.chips``; each of its modules that
-    holds a ``ChipModel`` named ``chip`` counts.
+    holds a ``ChipModel`` named ``chip`` counts. A package that cannot be imported is left out with a warning.
 
     Raises:
         ValueError: two of them have the same name.
     """
-    found: dict[str, ChipModel] = {}
-    for package_name in sorted({point.value for point in entry_points(group=CHIPS)}):
-        for module in modules(importlib.import_module(package_name)):
-            chip = getattr(module, "chip", None)
-            if not isinstance(chip, ChipModel):
-                continue
-            if chip.name in found:
-                raise ValueError(f"chips: two models are named {chip.name!r}; rename the one in {module.__name__}.")
-            found[chip.name] = chip
-    return found
+
+    def own(module: ModuleType) -> dict[str, ChipModel]:
+        chip = vars(module).get("chip")
+        return {chip.name: chip} if isinstance(chip, ChipModel) else {}
+
+    return by_name(CHIPS, installed(CHIPS), own)
 
 
 def chip_model(name: str) -> ChipModel:

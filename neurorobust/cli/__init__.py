@@ -1,15 +1,20 @@
-"""The command line ``neurorobust``: one command for each thing people do, one module for each group of them."""
+"""The command line ``neurorobust``: one command for each thing people do, one module for each group of them.
+
+A module with a ``typer.Typer`` named ``app`` is a part of it: with a name a group of commands, without one commands of
+the first level. Its ``order`` is its place in the help; modules without one come last, by name.
+"""
 
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
 from .. import __version__
 from .._util.console import err, out
-from . import chips, judging, lists, training
+from .._util.discovery import modules
 
 app = typer.Typer(
     help="Train spiking neural networks that work on every analog chip, and measure that they do.\n\n"
@@ -19,12 +24,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (training.demo, training.train, judging.evaluate, judging.attack, lists.info):
-    app.command()(command)
-app.command("report")(training.report_again)
-app.add_typer(chips.app, name="chips")
-app.add_typer(lists.tasks_app, name="tasks")
-app.add_typer(lists.methods_app, name="methods")
+
+
+def _add_all(package: ModuleType) -> None:
+    """Add the commands of every module of the command line."""
+    parts = [module for module in modules(package) if isinstance(vars(module).get("app"), typer.Typer)]
+    homes: dict[str, str] = {}
+    for module in sorted(parts, key=lambda module: getattr(module, "order", float("inf"))):
+        app.add_typer(module.app)
+        group = typer.main.get_group(module.app)
+        for name in [group.name] if group.name else group.commands:
+            if homes.setdefault(name, module.__name__) != module.__name__:
+                raise ValueError(f"command {name!r}: in {homes[name]} and {module.__name__}; rename one.")
+
+
+_add_all(sys.modules[__name__])
 
 
 @app.callback(invoke_without_command=True)

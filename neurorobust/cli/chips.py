@@ -15,7 +15,8 @@ from ..chip.installed import chip_model, chip_models
 from ..fitting import Recording, analyze
 from .shared import Json, show
 
-app = typer.Typer(help="Chip models.", no_args_is_help=True)
+order = 4
+app = typer.Typer(name="chips", help="Chip models.", no_args_is_help=True)
 
 
 @app.command("list")

@@ -31,9 +31,12 @@ from ..evaluation.worst_case import suite_of
 from ..nn.network import placement_of
 from .shared import Folder, Json, load_model, pairs, say_cost, say_one_class, show
 
+order = 2
+app = typer.Typer()
 Suite = StrEnum("Suite", {"quick": "quick", "thorough": "thorough", "strong": STRONG})
 
 
+@app.command()
 def evaluate(
     folder: Folder,
     chip: Annotated[str | None, typer.Option(help="Program it onto dies of this chip.")] = None,
@@ -90,6 +93,7 @@ def evaluate(
     say_one_class(result.one_class, task)
 
 
+@app.command()
 def attack(
     folder: Folder,
     zeta: Annotated[float, typer.Option(help="Size: relative, of every attacked kind.", min=0)] = 0.1,

@@ -8,15 +8,22 @@ from typing import Any
 
 import torch
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from .. import __version__, kernels
+from ..attacks.installed import attack_classes
 from ..chip.installed import chip_models
+from ..data.installed import task_functions
+from ..nn.installed import neuron_classes
 from ..train.methods import METHODS
-from .shared import TASKS, Json, pairs, show
+from .shared import Json, pairs, show
 
+order = 3
+app = typer.Typer()
 tasks_app = typer.Typer(help="Tasks.", no_args_is_help=True)
 methods_app = typer.Typer(help="Training methods.", no_args_is_help=True)
+app.add_typer(tasks_app, name="tasks")
+app.add_typer(methods_app, name="methods")
 
 
 @tasks_app.command("list")
@@ -27,7 +34,7 @@ def tasks_list(as_json: Json = False) -> None:
 
       neurorobust tasks list
     """
-    payload = {name: (build.__doc__ or "").strip().splitlines()[0] for name, build in TASKS.items()}
+    payload = {name: (build.__doc__ or "").strip().splitlines()[0] for name, build in task_functions().items()}
     show(payload, as_json, lambda: pairs("tasks", payload))
 
 
@@ -49,7 +56,8 @@ def methods_list(as_json: Json = False) -> None:
     }
 
     def table() -> Table:
-        shown = Table("method", "", "settings", "or", title="training methods", title_justify="left")
+        name_column = Column("method", no_wrap=True)
+        shown = Table(name_column, "", "settings", "or", title="training methods", title_justify="left")
         for name, entry in payload.items():
             first, *others = entry["trials"]
             tried = [_settings(dict(trial.items() - first.items())) for trial in others]
@@ -63,6 +71,7 @@ def _settings(trial: dict[str, float]) -> str:
     return " ".join(f"{key}={value:g}" for key, value in sorted(trial.items()))
 
 
+@app.command()
 def info(as_json: Json = False) -> None:
     """Which version and which loops are in use here, and why not faster ones.
 
@@ -77,6 +86,8 @@ def info(as_json: Json = False) -> None:
         "cores": os.cpu_count() or 1,
         **kernels.describe(),
         "chips": ", ".join(sorted(chip_models())),
-        "tasks": ", ".join(sorted(TASKS)),
+        "tasks": ", ".join(sorted(task_functions())),
+        "neurons": ", ".join(sorted(neuron_classes())),
+        "attacks": ", ".join(sorted(attack_classes())),
     }
     show(payload, as_json, lambda: pairs("neurorobust", payload))

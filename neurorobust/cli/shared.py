@@ -1,4 +1,4 @@
-"""What commands share: tasks by name, networks by folder, tables."""
+"""Helpers of all commands: networks by folder, costs, tables."""
 
 from __future__ import annotations
 
@@ -13,24 +13,12 @@ from rich.table import Table
 from torch import nn
 
 from .._util.console import duration, err, out
-from .._util.discovery import modules
-from .._util.errors import unknown
-from ..data import Task, tasks
+from ..data import Task
+from ..data.installed import find_task
 from ..io import models
 
-TASKS: dict[str, Callable[[], Task]] = {
-    name: getattr(module, name)
-    for module in modules(tasks)
-    if hasattr(module, name := module.__name__.rpartition(".")[2])  # a task is a module with a function of its name
-}
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
 Folder = Annotated[Path, typer.Argument(help="A model folder that `train` or `demo` wrote.", show_default=False)]
-
-
-def find_task(name: str) -> Task:
-    if name not in TASKS:
-        raise unknown("task", name, TASKS)
-    return TASKS[name]()
 
 
 def load_model(folder: Path) -> tuple[nn.Module, Task]:

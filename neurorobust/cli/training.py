@@ -11,6 +11,7 @@ from .._util import files
 from .._util.console import err
 from ..chip.installed import chip_model
 from ..data import tasks
+from ..data.installed import find_task
 from ..demo import Size
 from ..demo import demo as run_demo
 from ..demo import train as run_train
@@ -18,9 +19,13 @@ from ..train.loop import estimate
 from ..train.methods import EPOCHS, SCHEDULE
 from ..train.methods import method as find_method
 from ..viz import report
-from .shared import Json, find_task, pairs, say_one_class, show
+from .shared import Json, pairs, say_one_class, show
+
+order = 1
+app = typer.Typer()
 
 
+@app.command()
 def demo(
     out_: Annotated[Path, typer.Option("--out", help="Folder for the report, the figures and both models.")] = Path(
         "runs/demo"
@@ -54,6 +59,7 @@ def demo(
     err.print(f"{results['seconds']:.0f} s. Open {out_ / 'report.html'}.")
 
 
+@app.command()
 def train(
     out_: Annotated[
         Path,
@@ -100,6 +106,7 @@ def train(
     say_one_class(history.one_class, loaded)
 
 
+@app.command("report")
 def report_again(
     folder: Annotated[Path, typer.Argument(help="A folder that `demo` wrote.", show_default=False)],
     as_json: Json = False,

@@ -1,4 +1,4 @@
-"""How a neuron spikes: surrogate gradients of the step, and what a spike does to the membrane."""
+"""Spiking: surrogate gradients of the step, and resets of the membrane after a spike."""
 
 from .resets import DelayedSubtract, DelayedToValue, Dynamics, NoReset, Reset, SnntorchSubtract, Subtract, ToValue
 from .surrogate import ArcTan, FastSigmoid, Surrogate, Triangle

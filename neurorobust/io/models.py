@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,12 @@ from .._util import discovery, files
 from .._util.errors import check_finite, unknown
 from ..core.params import kind_of
 from ..dynamics import resets, surrogate
-from ..nn import connections, neurons
+from ..nn import connections
 from ..nn.connections import Connection
 from ..nn.decoders import DECODERS
+from ..nn.installed import neuron_classes
 from ..nn.network import Network
+from ..nn.neurons import Neuron
 
 FORMAT = "neurorobust-network/2"
 FIRST_FORMAT = "neurorobust-network/1"  # Linear connections in a row, Triangle, the default reset, mean over time
@@ -38,8 +39,8 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
     """Write a network; each file is whole or not there at all.
 
     Args:
-        network: of the neurons that come with neurorobust, or from :func:`neurorobust.wrap` or
-            :func:`neurorobust.from_snntorch`, of which the tensors are written and not the code.
+        network: of installed neurons, or from :func:`neurorobust.wrap` or :func:`neurorobust.from_snntorch`, of which
+            the tensors are written and not the code.
         folder: made if missing.
         info: anything JSON can hold, kept under ``"info"``: task, chip, method, seed …
         packed: leave out absent synapses and write a mask as bits; nothing is lost.
@@ -51,9 +52,10 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
     trained = [name for name, value in network.named_parameters() if value.requires_grad]
     config: dict[str, Any] = {"format": FORMAT, "trained": trained, "info": info or {}}
     if isinstance(network, Network):
+        known = neuron_classes()
         config |= {
             "dt": network.dt,
-            "layers": [_layer_entry(name, layer) for name, layer in network.layers().items()],
+            "layers": [_layer_entry(name, layer, known) for name, layer in network.layers().items()],
             "inputs": {name: list(sources) for name, sources in network.inputs.items()},
             "decode": _name_of("decode", network.decode, _decoders()),
         }
@@ -96,7 +98,8 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
     try:
         if config["format"] == FIRST_FORMAT:
             config = _upgraded(config)
-        layers = {entry["name"]: _layer(entry, tensors) for entry in config["layers"]}
+        known = neuron_classes()
+        layers = {entry["name"]: _layer(entry, tensors, known) for entry in config["layers"]}
         decode = _named("decode", config["decode"], _decoders())
         network = Network(layers, config["dt"], config["inputs"], decode)
         network.load_state_dict(tensors)
@@ -242,15 +245,6 @@ def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
     return config | {"layers": layers, "inputs": {}, "decode": "mean_over_time"}
 
 
-def _in_module(module: ModuleType, base: type) -> dict[str, Any]:
-    """The public classes on top of ``base`` that one module defines, by name."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, base) and value is not base and not name.startswith("_")
-    }
-
-
 def _decoders() -> dict[str, Any]:
     """The functions that make logits of the last layer's output, by name."""
     return {decode.__name__: decode for decode in DECODERS}
@@ -270,15 +264,24 @@ def _name_of(argument: str, value: Any, known: Mapping[str, Any]) -> str:
     return name
 
 
-_OPTIONS = {"surrogate": _in_module(surrogate, surrogate.Surrogate), "reset": _in_module(resets, resets.Reset)}
+def _options() -> dict[str, dict[str, Any]]:
+    """The classes that an option of a neuron may have, by option and name."""
+    return {
+        "surrogate": discovery.classes(surrogate, surrogate.Surrogate),
+        "reset": discovery.classes(resets, resets.Reset),
+    }
 
 
-def _layer_entry(name: str, layer: neurons.Neuron) -> dict[str, Any]:
-    known = discovery.classes(neurons, neurons.Neuron)
-    entry: dict[str, Any] = {"name": name, "neuron": _name_of(f"neuron of layer {name!r}", type(layer), known)}
+def _connections() -> dict[str, Any]:
+    return discovery.classes(connections, Connection)
+
+
+def _layer_entry(name: str, layer: Neuron, known: Mapping[str, type[Neuron]]) -> dict[str, Any]:
+    neuron = _name_of(f"neuron of layer {name!r}", type(layer), known)
+    entry: dict[str, Any] = {"name": name, "neuron": neuron}
     for part, connection in layer.connections().items():
         entry[part] = _connection_entry(f"{part} of layer {name!r}", connection)
-    for part, choices in _OPTIONS.items():
+    for part, choices in _options().items():
         option = getattr(layer, part, None)
         if option is not None:
             kind = _name_of(f"{part} of layer {name!r}", type(option), choices)
@@ -287,8 +290,7 @@ def _layer_entry(name: str, layer: neurons.Neuron) -> dict[str, Any]:
 
 
 def _connection_entry(where: str, connection: Connection) -> dict[str, Any]:
-    known = _in_module(connections, Connection)
-    entry = {"type": _name_of(where, type(connection), known), **connection.settings()}
+    entry = {"type": _name_of(where, type(connection), _connections()), **connection.settings()}
     parts = {
         name: _connection_entry(where, part)
         for name, part in connection.named_children()
@@ -297,14 +299,14 @@ def _connection_entry(where: str, connection: Connection) -> dict[str, Any]:
     return entry | ({"parts": parts} if parts else {})
 
 
-def _layer(entry: dict, tensors: Mapping[str, Tensor]) -> neurons.Neuron:
+def _layer(entry: dict, tensors: Mapping[str, Tensor], known: Mapping[str, type[Neuron]]) -> Neuron:
     """One layer, from its entry in the configuration and its tensors."""
-    neuron = _named("neuron", entry["neuron"], discovery.classes(neurons, neurons.Neuron))
+    neuron = _named("neuron", entry["neuron"], known)
     own = _below(entry["name"], tensors)
     arguments: dict[str, Any] = {name: value for name, value in own.items() if "." not in name and name != "core"}
     for name in arguments:
         kind_of(name)
-    for part, choices in _OPTIONS.items():
+    for part, choices in _options().items():
         if part in entry:
             settings = dict(entry[part])
             arguments[part] = _named(part, settings.pop("type"), choices)(**settings)
@@ -315,7 +317,7 @@ def _layer(entry: dict, tensors: Mapping[str, Tensor]) -> neurons.Neuron:
 
 def _connection(entry: dict, own: Mapping[str, Tensor]) -> Connection:
     settings = dict(entry)
-    kind = _named("connection", settings.pop("type"), _in_module(connections, Connection))
+    kind = _named("connection", settings.pop("type"), _connections())
     inner = settings.pop("parts", {})
     if not isinstance(inner, dict):
         raise TypeError(f"parts: got {inner!r}; expected connections by name")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -47,6 +49,10 @@ class ABCD(Regularizer):
         if check_number("share", share) >= 1:
             raise ValueError(f"share: got {share}; expected a fraction ≥ 0 and < 1.")
         self.share = float(share)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, 1.0, share=0.5 * strength)
 
     def total(self, step: Step) -> Tensor:
         constant = {name: step.params[name].detach() for name in trained(step.params)}

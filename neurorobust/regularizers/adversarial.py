@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 from torch import Tensor
 
 from .._util.errors import check_number
-from ..attacks import Attack, Ball, as_objective
+from ..attacks import PGA, Attack, Ball, as_objective
 from ..core.apply import apply
 from ..core.params import Deviations, Params
 from ..core.placement import Placement, expand
@@ -51,6 +52,10 @@ class Adversarial(Regularizer):
         self.ball = check_ball(ball)
         self.beta = check_number("beta", beta)
         self.treat_as_constant = treat_as_constant
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, PGA(2), Ball.uniform(0.1), 0.5 * strength)
 
     def total(self, step: Step) -> Tensor:
         worst = worst_deviations(step, self.attack, self.ball)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from torch import Tensor
 
 from .._util.errors import check_number
-from ..attacks import Attack, Ball
+from ..attacks import PGA, Attack, Ball
 from ..core.apply import apply
 from ..core.placement import expand
 from .adversarial import BallFactory, check_attack, check_ball, worst_deviations
@@ -36,6 +38,10 @@ class AWP(Regularizer):
         if check_number("gamma", gamma) > 1:
             raise ValueError(f"gamma: got {gamma}; expected a fraction from 0 to 1.")
         self.gamma = float(gamma)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, PGA(2), Ball.uniform(0.1), 0.1 * strength)
 
     def total(self, step: Step) -> Tensor:
         constant = {name: value.detach() for name, value in step.params.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,10 @@ class Decided(Regularizer):
         self.inner = as_regularizer(inner)
         self.ball = ball
         self.weight = check_number("weight", weight)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, Ball.uniform(0.1), 0.5 * strength)
 
     def total(self, step: Step) -> Tensor:
         if not isinstance(step.network, Network):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -45,6 +47,10 @@ class Dropout(Regularizer):
         for name in names:
             if not name.endswith("weight") or names.count(name) > 1:
                 raise ValueError(f"weights: got {name!r}; expected names of weights, each once.")
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, 0.5 * strength)
 
     def total(self, step: Step) -> Tensor:
         dropped: Params = dict(step.params)

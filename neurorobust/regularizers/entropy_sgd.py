@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -57,6 +58,10 @@ class EntropySGD(Regularizer):
         self.scope = check_number("scope", scope)
         self.growth = check_number("growth", growth)
         self.noise = check_number("noise", noise)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, 3 if strength else 1, noise=1e-4 * strength)
 
     def total(self, step: Step) -> Tensor:
         names = trained(step.params)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from torch import Tensor
 
 from .._util.errors import check_number, unknown
@@ -25,6 +27,10 @@ class FiringRate(Regularizer):
         self.layer = layer
         self.target = check_number("target", target)
         self.strength = check_number("strength", strength)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, "hidden", 0.1, strength)
 
     def total(self, step: Step) -> Tensor:
         if self.layer not in step.clean[1]:

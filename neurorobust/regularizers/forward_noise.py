@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,10 @@ class ForwardNoise(Regularizer):
     def __init__(self, inner: Criterion | Regularizer, level: float):
         self.inner = as_regularizer(inner)
         self.level = check_number("level", level)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, 0.3 * strength)
 
     def total(self, step: Step) -> Tensor:
         deviations = {

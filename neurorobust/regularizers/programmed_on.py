@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Self
+
 import torch
 from torch import Tensor
 
-from ..chip import ChipModel
+from ..chip import ChipModel, Fixed, mismatch
+from ..chip.encodings import Uniform
 from ..core.params import Params
 from ..core.placement import Placement, expand
 from .quantized import groups
@@ -32,6 +36,12 @@ class ProgrammedOn(Regularizer):
     def __init__(self, inner: Criterion | Regularizer, chip: ChipModel, every: int = EVERY):
         self.inner = as_regularizer(inner)
         self.reprogrammed = ReprogrammedChip(chip, every)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        chip = mismatch(0.1)
+        coarse = replace(chip.kinds["weight"], encoding=Fixed(Uniform(8, 0.4)))
+        return cls(inner, replace(chip, kinds={**chip.kinds, "weight": coarse}) if strength else chip)
 
     def total(self, step: Step) -> Tensor:
         return self.inner.total(step.at(self.quantized_params(step.params, step.placement)))

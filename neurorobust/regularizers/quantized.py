@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from .._util.errors import check_positive, unknown
-from ..chip.encodings import Codec
+from ..chip.encodings import Codec, SignedPair
 from ..core.params import ABOVE_ZERO, KINDS, Params, kind_of
 from ..core.placement import HOST, Placement, expand
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
@@ -42,6 +44,10 @@ class Quantized(Regularizer):
                 raise TypeError(f"codecs[{kind!r}]: got {codec!r}; expected a Codec, or a function that makes one.")
         self.inner = as_regularizer(inner)
         self.codecs = dict(codecs)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, {"weight": partial(SignedPair.holding, bits=4)} if strength else {})
 
     def total(self, step: Step) -> Tensor:
         return self.inner.total(step.at(self.quantized_params(step.params, step.placement)))

@@ -83,6 +83,14 @@ class Regularizer(Carrier, ABC):
     def total(self, step: Step) -> Tensor:
         """The loss of one step, everything nested inside included."""
 
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Regularizer:
+        """One around ``inner`` for the contract tests, whose network has layers ``hidden`` and ``readout``.
+
+        With ``strength`` 0 the loss and its gradients have to be those of ``inner``.
+        """
+        raise NotImplementedError(f"{cls.__name__}.example(inner, strength): write it, so that tests can build one.")
+
     def __call__(
         self,
         network: nn.Module,
@@ -102,6 +110,10 @@ class TaskLoss(Regularizer):
 
     def __init__(self, criterion: Criterion):
         self.criterion = criterion
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Regularizer:
+        return as_regularizer(inner)
 
     def total(self, step: Step) -> Tensor:
         return self.criterion(step.clean[0], step.y)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,10 @@ class SAM(Regularizer):
     def __init__(self, inner: Criterion | Regularizer, radius: float = 0.05):
         self.inner = as_regularizer(inner)
         self.radius = check_number("radius", radius)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, 0.05 * strength)
 
     def total(self, step: Step) -> Tensor:
         if not self.radius or not trained(step.params):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -56,6 +58,10 @@ class WarmAdversarial(Regularizer):
         self.steps = check_count("steps", steps)
         self.stride = check_number("stride", stride, strict=True)
         self.objective = as_objective(objective)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, Ball.uniform(0.1), 0.5 * strength)
 
     def total(self, step: Step) -> Tensor:
         constant, clean = {name: value.detach() for name, value in step.params.items()}, step.clean[0].detach()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
 from .._util.errors import check_number
-from ..attacks import Attack, as_objective
+from ..attacks import PGA, Attack, as_objective
 from ..attacks.whitened_ball import WhitenedBall
-from ..chip import ChipModel, Programmed
+from ..chip import ChipModel, Programmed, mismatch
 from ..core.apply import apply
 from ..core.params import Deviations
 from ..core.run import forward
@@ -58,6 +60,10 @@ class Whitened(Regularizer):
         self.reprogrammed = ReprogrammedChip(chip, every)
         self.ball = WhitenedBall(norm)
         self.beta = check_number("beta", beta)
+
+    @classmethod
+    def example(cls, inner: Criterion | Regularizer, strength: float = 1.0) -> Self:
+        return cls(inner, PGA(2), mismatch(0.1), 3.0, 0.5 * strength)
 
     def total(self, step: Step) -> Tensor:
         constant, clean = {name: value.detach() for name, value in step.params.items()}, step.clean[0].detach()

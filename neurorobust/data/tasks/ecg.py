@@ -99,6 +99,14 @@ def ecg(folder: Path | None = None, *, seed: int = 0) -> Task:
     return task_of("ecg", (beats, original, y), split(original), ("normal", "abnormal"))
 
 
+def example(name: str = "ecg", classes: tuple[str, ...] = ("normal", "abnormal")) -> Task:
+    """The task of 60 made-up beats, for the contract tests: one wave a beat, its frequency says the class."""
+    original = torch.arange(60) % len(classes) + 1
+    phase = torch.linspace(0, 2 * torch.pi, 140) + torch.arange(60)[:, None] / 60
+    beats = torch.sin(original[:, None] * phase)
+    return task_of(name, (beats, original, original - 1), split(original), classes)
+
+
 def task_of(
     name: str, beats: tuple[Tensor, Tensor, Tensor], indices: Sequence[Tensor], classes: tuple[str, ...]
 ) -> Task:

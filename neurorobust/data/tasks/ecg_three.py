@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..task import Task
+from .ecg import example as example_of
 from .ecg import load, split, task_of
 
 CLASSES = ("normal", "R-on-T", "other")
@@ -23,3 +24,8 @@ def ecg_three(folder: Path | None = None, *, seed: int = 0) -> Task:
     beats, original = load(folder)
     y = (original - 1).clamp(max=2)
     return task_of("ecg_three", (beats, original, y), split(original, (0.8, 0.1)), CLASSES)
+
+
+def example() -> Task:
+    """The task of 60 made-up beats, for the contract tests."""
+    return example_of("ecg_three", CLASSES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from ...nn.connections import Conv2d, Linear
 from ...nn.network import Network
 from ...nn.neurons import LeakyIntegrator, Lif
 from ..task import Data, Task
-from .fashion_mnist import CLASSES, load, split
+from .fashion_mnist import CLASSES, load, noise_images, split
 
 STEPS, DT = 8, 5e-3
 N_TRAIN, N_VALIDATION, N_TEST = 8000, 1000, 1000
@@ -58,13 +59,23 @@ def fashion_mnist_spiking(folder: Path | None = None, *, seed: int = 0) -> Task:
     """
     images, y = load(folder)
     chosen = [part[:n] for part, n in zip(split(), (N_TRAIN, N_VALIDATION, N_TEST), strict=True)]
+    return task_of(images, y, chosen)
+
+
+def example() -> Task:
+    """The task of 40 images of noise, for the contract tests."""
+    return task_of(*noise_images(), torch.arange(40).split([20, 10, 10]))
+
+
+def task_of(images: Tensor, y: Tensor, indices: Sequence[Tensor]) -> Task:
+    """Images, shown for 8 steps, and their classes in three parts."""
 
     def shown(part: Tensor) -> Data:
         brightness = images[part].flatten(1).float() / 255
         return Data(brightness[:, None].expand(-1, STEPS, -1), y[part])
 
-    train, validation, test = (shown(part) for part in chosen)
-    every = torch.cat(chosen)
+    train, validation, test = (shown(part) for part in indices)
+    every = torch.cat(tuple(indices))
     return Task(
         name="fashion_mnist_spiking",
         classes=CLASSES,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from ... import kernels
 from ..._util.errors import check_finite, check_positive
 from ...core.noise import Noise
-from ...core.params import POSITIVE
+from ...core.params import KINDS, POSITIVE
 from ...core.placement import HOST
 from ...dynamics import DelayedSubtract, DelayedToValue, Dynamics, Reset, ToValue
 from ...dynamics.surrogate import Surrogate
@@ -19,6 +20,19 @@ from ...kernels import LifCoefficients
 from ..connections import Connection, Linear
 
 Value = float | Tensor
+
+EXAMPLES = {
+    "tau_mem": 0.008,
+    "tau_syn": 0.004,
+    "tau_adapt": 0.03,
+    "adaptation": 0.4,
+    "v_threshold": 0.3,
+    "v_leak": 0.05,
+    "v_reset": -0.1,
+    "r": 1.4,
+    "t_ref": 0.002,
+}
+"""A usual value of every kind that a neuron may have, for :meth:`Neuron.example`."""
 
 
 class Neuron(nn.Module, ABC):
@@ -154,6 +168,30 @@ class Neuron(nn.Module, ABC):
     def dynamics(self) -> Dynamics | None:
         """How it spikes; None for a model whose output is its membrane."""
         return None
+
+    @classmethod
+    def example(cls, generator: torch.Generator, n: int = 5, *, per_neuron: bool = True) -> Self:
+        """A layer with 3 inputs and every parameter that the constructor takes, for the contract tests.
+
+        Override it where the constructor takes more than connections and kinds.
+
+        Args:
+            generator: of the weights, and of what differs between neurons.
+            n: neurons. per_neuron: whether each has values of its own.
+        """
+        takes = inspect.signature(cls).parameters
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator)
+
+        arguments: dict[str, Any] = {kind: EXAMPLES[kind] for kind in takes if kind in KINDS}
+        if per_neuron:
+            arguments = {
+                kind: value * (1 + 0.2 * torch.rand(n, generator=generator)) for kind, value in arguments.items()
+            }
+        if "recurrent" in takes:
+            arguments["recurrent"] = Linear(0.3 * normal(n, n), 0.1 * normal(n))
+        return cls(Linear(normal(n, 3), 0.2 * normal(n).abs()), **arguments)
 
     @abstractmethod
     def forward(self, x: Tensor, dt: float) -> Tensor:

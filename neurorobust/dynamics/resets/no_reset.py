@@ -1,0 +1,19 @@
+"""No reset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .base import Coefficients, Reset
+
+
+@dataclass(frozen=True)
+class NoReset(Reset):
+    """v[t] = α v[t−1] + …: a spike leaves the membrane alone."""
+
+    detach: bool = False
+
+    def decayed(self, v: Tensor, z: Tensor, c: Coefficients) -> Tensor:
+        return c.alpha * v

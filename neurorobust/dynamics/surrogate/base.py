@@ -1,0 +1,59 @@
+"""Spike function: an exact step forward, a named surrogate derivative backward."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+class Surrogate(ABC):
+    """The derivative that stands in for that of the step, at the distance u of the membrane from its threshold.
+
+    A subclass is a frozen dataclass with a field ``scaled``: True for u = (v − ϑ)/ϑ, so that one width fits every
+    threshold; False for u = v − ϑ, V, as snnTorch has it. Those without compiled loops run on the reference loops.
+    """
+
+    scaled: bool
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scaled, bool):
+            raise TypeError(f"scaled: got {self.scaled!r}; expected True for u = (v − ϑ)/ϑ or False for u = v − ϑ.")
+
+    @abstractmethod
+    def derivative(self, u: Tensor) -> Tensor:
+        """dz/du, shape of u."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """One for the contract tests; override it where an argument has no default."""
+        return cls()
+
+
+class _Step(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(u: Tensor, surrogate: Surrogate) -> Tensor:
+        return (u > 0).to(u.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        u, ctx.surrogate = inputs
+        ctx.save_for_backward(u)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (u,) = ctx.saved_tensors
+        return gradient * ctx.surrogate.derivative(u), None
+
+
+def spike(v: Tensor, threshold: Tensor, surrogate: Surrogate) -> Tensor:
+    """z = 1 where v > threshold, else 0; its gradient is the surrogate's at u.
+
+    Shapes: v and threshold broadcast; threshold > 0. The chain rule through u reaches both v and the threshold.
+    """
+    u = v - threshold
+    return _Step.apply(u / threshold if surrogate.scaled else u, surrogate)

@@ -1,0 +1,36 @@
+"""The training methods, one file each, each with the settings to be tuned on the validation part.
+
+A method is a module with a :class:`Method` named ``method``; its name is that of the module. One schedule serves all of
+them. What they are, from which source and at what price: ``docs/methods.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+
+from ..._util.discovery import by_name, modules
+from ..._util.errors import unknown
+from .base import EPOCHS, SCHEDULE, Method, Trial
+
+__all__ = ["EPOCHS", "METHODS", "SCHEDULE", "Method", "Trial", "method"]
+
+
+def _walked() -> dict[str, Method]:
+    def own(module: ModuleType) -> dict[str, Method]:
+        found = vars(module).get("method")
+        return {module.__name__.rpartition(".")[2]: found} if isinstance(found, Method) else {}
+
+    found = by_name("methods", modules(sys.modules[__name__]), own)
+    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
+
+
+METHODS: Mapping[str, Method] = _walked()
+
+
+def method(name: str) -> Method:
+    """A method by name."""
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]
