@@ -30,7 +30,11 @@ from neurorobust.train.methods import METHODS, SCHEDULE
 
 ZETAS = (1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 KINDS = {"weights": lambda zeta: nr.Ball(weight=zeta, bias=zeta), "all": nr.Ball.uniform}
-METHODS_OF_PROOF = {"intervals": Intervals(), "branches 1": Branches(1), "branches 64": Branches(64)}
+METHODS_OF_PROOF: dict[str, Intervals | Branches] = {
+    "intervals": Intervals(),
+    "branches 1": Branches(1),
+    "branches 64": Branches(64),
+}
 ATTACK = nr.attacks.Suite(((nr.attacks.PGA(steps=10), 1), (nr.attacks.PGA(steps=10, divergence="ce"), 1)))
 NEURONS = 128
 DECIDED = 0.01  # weight of the regularizer, not tuned

@@ -33,16 +33,19 @@ def network(seed: int, n: int = 128) -> nn.Sequential:
     """32 event channels – n recurrent Leaky neurons of mixed time constants – a leaky read-out; snnTorch throughout."""
     torch.manual_seed(seed)
     tau = torch.logspace(np.log10(0.02), np.log10(0.16), n)
+    first = nn.Linear(32, n, bias=False)
+    hidden = snn.RLeaky(beta=torch.exp(-DT / tau), threshold=1.0, linear_features=n, init_hidden=True)
+    readout = nn.Linear(n, 2)
     net = nn.Sequential(
-        nn.Linear(32, n, bias=False),
-        snn.RLeaky(beta=torch.exp(-DT / tau), threshold=1.0, linear_features=n, init_hidden=True),
-        nn.Linear(n, 2),
+        first,
+        hidden,
+        readout,
         snn.Leaky(beta=float(np.exp(-DT / 0.12)), reset_mechanism="none", init_hidden=True, output=True),
     )
     with torch.no_grad():
-        net[0].weight.normal_(0, 0.5)
-        net[1].recurrent.weight.normal_(0, 0.5 / n**0.5)
-        net[2].weight.normal_(0, 0.5 / n**0.5)
+        first.weight.normal_(0, 0.5)
+        hidden.recurrent.weight.normal_(0, 0.5 / n**0.5)
+        readout.weight.normal_(0, 0.5 / n**0.5)
     return net
 
 

@@ -32,10 +32,11 @@ def best(work: Callable[[], object], runs: int) -> float:
 
 
 def main() -> None:
-    torch.set_num_threads(int((sys.argv[1:] or [1])[0]))
+    torch.set_num_threads(int((sys.argv[1:] or ["1"])[0]))
     chip, task = chipmodels.load("dynapse2"), nr.tasks.ecg()
     network = task.network(chip, n_hidden=128, seed=0)
-    batch, params = (task.train.x[:25], task.train.y[:25]), dict(network.named_parameters())
+    batch = task.train.x[:25], task.train.y[:25]
+    params: dict[str, torch.Tensor] = dict(network.named_parameters())
     loss = nr.regularizers.Adversarial(task.loss, nr.attacks.PGA(steps=3), nr.Ball.uniform(0.1), beta=0.4)
     few = type(task.test)(task.test.x[:200], task.test.y[:200])
     ball, ten = nr.Ball.uniform(0.1), nr.attacks.PGA(steps=10)

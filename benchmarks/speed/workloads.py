@@ -26,8 +26,9 @@ class Workload:
     """One network, one batch and what is done with them.
 
     Two layers. With ``recurrent``, hidden LIF neurons are connected to each other, each has a time constant and a
-    threshold of its own that are trained, and the read-out is a leaky integrator. Without, both layers are LIF, their numbers are shared
-    by the layer and constant, and only weights are trained. The logits are the read-out's mean over time.
+    threshold of its own that are trained, and the read-out is a leaky integrator. Without, both layers are LIF, their
+    numbers are shared by the layer and constant, and only weights are trained. The logits are the read-out's mean over
+    time.
 
     Attributes:
         job: what is timed, by the name of a method of :class:`.tool.Tool`. about: the same in words.
