@@ -52,13 +52,13 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
             yield torch.cat([forward(network, die, block)[0] for block in x.split(SAMPLES)])
         return
     network.check(x)
-    whole, remaining, listed = _Plan(network), iter(dies), kernels.CachedEvents(x)
+    whole, remaining, cached = _Plan(network), iter(dies), kernels.CachedEvents(x)
     while some := list(islice(remaining, _at_once(network, x))):
         plans = [
             functional_call(whole, {f"network.{name}": value for name, value in die.items()}, (), strict=False)
             for die in some
         ]
-        with listed:  # and closed before anything is handed out
+        with cached:  # and closed before anything is handed out
             outputs = kernels.fleet_outputs(plans, x)
         for output in outputs:
             yield network.decode(output.transpose(0, 1))

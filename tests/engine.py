@@ -1,0 +1,166 @@
+"""Shared by the tests of the compiled engine: operators with their arguments, and networks of all neurons."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import DT, draw
+
+from neurorobust import kernels
+from neurorobust.core.placement import expand
+from neurorobust.core.run import nominal
+from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
+from neurorobust.dynamics.surrogate import Triangle
+from neurorobust.kernels import LifCoefficients
+from neurorobust.nn.connections import Linear
+from neurorobust.nn.decoders import per_step
+from neurorobust.nn.network import Network, placement_of
+from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
+
+STEPS, BATCH, N, DIES = 6, 3, 4, 3
+
+
+def same(found, expected, tolerance=1e-10):
+    """Assert equality to a fraction of the largest expected entry."""
+    scale = expected.detach().abs().max().item() if expected.numel() else 0.0
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * scale + 1e-13)
+
+
+def by(kernel, function, *args):
+    """The results of a function by one kernel, as a tuple."""
+    with kernels.using(kernel):
+        result = function(*args)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def spiking(current, recurrent, alpha, v_threshold, adaptation, refractory):
+    """Spikes and membrane of an adaptive layer, side by side."""
+    c = LifCoefficients(alpha, 1 - alpha, v_threshold, None, 0.1 * alpha, None, refractory, alpha, adaptation)
+    return torch.cat(kernels.lif_trace(current, recurrent, c, Dynamics(Triangle(), DelayedSubtract())), -1)
+
+
+def whole_layer(x, weight, bias, recurrent, alpha):
+    """Spikes of a layer with its synapses."""
+    c = LifCoefficients(alpha, 1 - alpha, alpha / 3, alpha / 2, v_reset=-0.1 * alpha)
+    return kernels.lif_layer(x, (weight, bias), recurrent, c, Dynamics(Triangle(), ToValue()))
+
+
+def swapped(x, weight, bias):
+    """:func:`neurorobust.kernels.linear` of an input that lies in memory batch first."""
+    return kernels.linear(x.transpose(0, 1), weight, bias)
+
+
+def events(seed, rate, *shape):
+    """Zeros and ones."""
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) < rate).double()
+
+
+def decay(seed, *shape):
+    return 0.8 + 0.1 * torch.sigmoid(draw(seed, *shape))
+
+
+def synapses(rate, n_out):
+    """Makers of an input, a weight and a bias."""
+    return [
+        lambda s, *d: events(s, rate, *d, STEPS, BATCH, 30),
+        lambda s, *d: draw(s, *d, n_out, 30),
+        lambda s, *d: draw(s, *d, n_out),
+    ]
+
+
+def recurrent_weight(s, *d):
+    return 0.5 * draw(s, *d, N, N)
+
+
+def per_neuron(s, *d):
+    return decay(s, *d, N)
+
+
+def currents(s, *d):
+    return draw(s, *d, STEPS, BATCH, N) + 1
+
+
+# Each operator, makers of its arguments (from a seed and leading dimensions), and which of these have a gradient.
+OPERATORS = {
+    "lif": (
+        spiking,
+        [
+            currents,
+            recurrent_weight,
+            per_neuron,
+            lambda s, *d: decay(s, *d, N) / 3,
+            per_neuron,
+            lambda s, *d: events(s, 0.5, *d, N),
+        ],
+        range(5),
+    ),
+    "layer": (whole_layer, [*synapses(0.1, N), recurrent_weight, per_neuron], range(5)),
+    "layer of many events": (whole_layer, [*synapses(0.9, N), recurrent_weight, per_neuron], range(5)),
+    "layer of the input": (whole_layer, [*synapses(0.1, N), recurrent_weight, per_neuron], range(1, 5)),
+    "integrator": (kernels.leaky_integrator, [currents, per_neuron, per_neuron], range(3)),
+    "sparse": (kernels.linear, synapses(0.05, 5), range(3)),
+    "sparse wide": (kernels.linear, synapses(0.05, 40), range(3)),
+    "dense": (kernels.linear, synapses(1.0, 40), range(3)),
+    "batch first": (swapped, synapses(0.05, 40), range(3)),
+}
+every_operator = pytest.mark.parametrize("name", OPERATORS)
+
+
+def arguments(name, batched=None):
+    """The operator, its arguments, those in ``batched`` one for each die, and vmap's in_dims."""
+    function, makers, _ = OPERATORS[name]
+    batched = [False] * len(makers) if batched is None else batched
+    args = [make(i, DIES) if is_batched else make(i) for i, (make, is_batched) in enumerate(zip(makers, batched))]
+    return function, args, tuple(0 if is_batched else None for is_batched in batched)
+
+
+# Networks.
+
+
+def cores(n):
+    return torch.arange(n) * 2 // n
+
+
+def build(readout, **last):
+    """Three spiking layers of all models, with skip connections, biases, masks, v_leak, refractory times per neuron."""
+    hidden = {
+        "a": AdaptiveLif(
+            Linear(draw(1, 6, 3), 0.1 * draw(2, 6)),
+            Linear(0.3 * draw(3, 6, 6), 0.1 * draw(4, 6), mask=draw(5, 6, 6) > 0),
+            cores(6),
+            tau_mem=0.02,
+            tau_adapt=0.1,
+            adaptation=0.5,
+            v_threshold=torch.tensor([0.1, 0.12]).double(),
+        ),
+        "b": Lif(
+            Linear(draw(6, 5, 9)), tau_mem=0.01, v_threshold=0.1, v_leak=0.02, v_reset=-0.05, t_ref=decay(7, 5) / 400
+        ),
+        "c": CubaLif(
+            Linear(draw(8, 4, 11)),
+            Linear(draw(9, 4, 4)),
+            tau_mem=0.02,
+            tau_syn=0.005,
+            v_threshold=0.1,
+            t_ref=torch.tensor([1e-4, 1e-3, 2e-3, 3e-3]).double(),
+            r=2.0,
+            reset=Subtract(),
+        ),
+    }
+    inputs = {"b": ["a", "x"], "c": ["a", "b"], "o": ["c", "x", "a"]}
+    output = readout(Linear(draw(10, 2, 13), draw(11, 2)), **last)
+    return Network({**hidden, "o": output}, DT, inputs, decode=per_step)
+
+
+NETWORKS = {
+    "integrator": build(LeakyIntegrator, tau_mem=0.02, v_leak=0.3, r=2.0),
+    "filtered integrator": build(CubaLeakyIntegrator, tau_mem=0.02, tau_syn=0.01, v_leak=-0.3),
+    "spikes": build(Lif, tau_mem=0.02, v_threshold=0.1, reset=DelayedToValue()),
+}
+
+
+def dies_of(net, n, seed=0):
+    """All parameters of n dies: every value moved by 20 %."""
+    base = expand(nominal(net), placement_of(net))
+    for k in range(n):
+        yield {name: value * (1 + 0.2 * draw(seed + k, *value.shape).clamp(-3, 3)) for name, value in base.items()}
