@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 import pytest
 import torch
 from conftest import DT, draw
+from torch import Tensor
 
 from neurorobust import kernels
+from neurorobust.core.params import Params
 from neurorobust.core.placement import expand
 from neurorobust.core.run import nominal
 from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
@@ -15,51 +20,54 @@ from neurorobust.kernels import LifCoefficients
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.decoders import per_step
 from neurorobust.nn.network import Network, placement_of
-from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif
+from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, Neuron
 
 STEPS, BATCH, N, DIES = 6, 3, 4, 3
+Maker = Callable[..., Tensor]
 
 
-def same(found, expected, tolerance=1e-10):
+def same(found: Tensor, expected: Tensor, tolerance: float = 1e-10) -> None:
     """Assert equality to a fraction of the largest expected entry."""
     scale = expected.detach().abs().max().item() if expected.numel() else 0.0
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * scale + 1e-13)
 
 
-def by(kernel, function, *args):
+def by(kernel: str, function: Callable[..., Any], *args: Any) -> tuple[Tensor, ...]:
     """The results of a function by one kernel, as a tuple."""
     with kernels.using(kernel):
         result = function(*args)
     return result if isinstance(result, tuple) else (result,)
 
 
-def spiking(current, recurrent, alpha, v_threshold, adaptation, refractory):
+def spiking(
+    current: Tensor, recurrent: Tensor, alpha: Tensor, v_threshold: Tensor, adaptation: Tensor, refractory: Tensor
+) -> Tensor:
     """Spikes and membrane of an adaptive layer, side by side."""
     c = LifCoefficients(alpha, 1 - alpha, v_threshold, None, 0.1 * alpha, None, refractory, alpha, adaptation)
     return torch.cat(kernels.lif_trace(current, recurrent, c, Dynamics(Triangle(), DelayedSubtract())), -1)
 
 
-def whole_layer(x, weight, bias, recurrent, alpha):
+def whole_layer(x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, alpha: Tensor) -> Tensor:
     """Spikes of a layer with its synapses."""
     c = LifCoefficients(alpha, 1 - alpha, alpha / 3, alpha / 2, v_reset=-0.1 * alpha)
     return kernels.lif_layer(x, (weight, bias), recurrent, c, Dynamics(Triangle(), ToValue()))
 
 
-def swapped(x, weight, bias):
+def swapped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """:func:`neurorobust.kernels.linear` of an input that lies in memory batch first."""
     return kernels.linear(x.transpose(0, 1), weight, bias)
 
 
-def events(seed, rate, *shape):
+def events(seed: int, rate: float, *shape: int) -> Tensor:
     """Zeros and ones."""
     return (torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) < rate).double()
 
 
-def decay(seed, *shape):
+def decay(seed: int, *shape: int) -> Tensor:
     return 0.8 + 0.1 * torch.sigmoid(draw(seed, *shape))
 
 
-def synapses(rate, n_out):
+def synapses(rate: float, n_out: int) -> list[Maker]:
     """Makers of an input, a weight and a bias."""
     return [
         lambda s, *d: events(s, rate, *d, STEPS, BATCH, 30),
@@ -68,20 +76,20 @@ def synapses(rate, n_out):
     ]
 
 
-def recurrent_weight(s, *d):
+def recurrent_weight(s: int, *d: int) -> Tensor:
     return 0.5 * draw(s, *d, N, N)
 
 
-def per_neuron(s, *d):
+def per_neuron(s: int, *d: int) -> Tensor:
     return decay(s, *d, N)
 
 
-def currents(s, *d):
+def currents(s: int, *d: int) -> Tensor:
     return draw(s, *d, STEPS, BATCH, N) + 1
 
 
 # Each operator, makers of its arguments (from a seed and leading dimensions), and which of these have a gradient.
-OPERATORS = {
+OPERATORS: dict[str, tuple[Callable[..., Any], list[Maker], range]] = {
     "lif": (
         spiking,
         [
@@ -106,7 +114,9 @@ OPERATORS = {
 every_operator = pytest.mark.parametrize("name", OPERATORS)
 
 
-def arguments(name, batched=None):
+def arguments(
+    name: str, batched: Sequence[bool] | None = None
+) -> tuple[Callable[..., Any], list[Tensor], tuple[int | None, ...]]:
     """The operator, its arguments, those in ``batched`` one for each die, and vmap's in_dims."""
     function, makers, _ = OPERATORS[name]
     batched = [False] * len(makers) if batched is None else batched
@@ -117,11 +127,11 @@ def arguments(name, batched=None):
 # Networks.
 
 
-def cores(n):
+def cores(n: int) -> Tensor:
     return torch.arange(n) * 2 // n
 
 
-def build(readout, **last):
+def build(readout: Callable[..., Neuron], **last: Any) -> Network:
     """Three spiking layers of all models, with skip connections, biases, masks, v_leak, refractory times per neuron."""
     hidden = {
         "a": AdaptiveLif(
@@ -159,7 +169,7 @@ NETWORKS = {
 }
 
 
-def dies_of(net, n, seed=0):
+def dies_of(net: Network, n: int, seed: int = 0) -> Iterator[Params]:
     """All parameters of n dies: every value moved by 20 %."""
     base = expand(nominal(net), placement_of(net))
     for k in range(n):
