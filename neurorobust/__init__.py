@@ -5,18 +5,13 @@ from typing import TYPE_CHECKING, Any
 from . import attacks, chip, data, interop, nn, regularizers, train
 from .attacks import Ball
 from .chip import mismatch
-from .core import noise
-from .core.apply import apply
-from .core.placement import HOST
-from .core.run import nominal, run
+from .core import HOST, apply, noise, nominal, run
 from .data import tasks
 from .evaluation import compare, evaluate, sensitivity, transfer, worst_case
 from .interop import wrap
-from .io import zoo
-from .io.models import load, save
-from .nn import neurons
-from .nn.network import Network
-from .train.loop import Schedule, fit
+from .io import load, save, zoo
+from .nn import Network, neurons
+from .train import Schedule, fit
 
 if TYPE_CHECKING:
     from .interop import from_snntorch, to_snntorch

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -131,3 +134,21 @@ def test_all_names_resolve(name):
     listed = getattr(module, "__all__", [])
     assert len(set(listed)) == len(listed)
     assert [entry for entry in listed if not hasattr(module, entry)] == []
+
+
+def test_heavy_libraries_are_imported_on_first_use():
+    """``import neurorobust`` loads none of the libraries that only figures, tables and snnTorch need."""
+    heavy = ("matplotlib", "pandas", "snntorch")
+    code = f"import sys, neurorobust; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_house_is_tidy():
+    """No file of Python above 600 lines anywhere, and walk-throughs for others import no private name."""
+    files = [path for folder in (*FOLDERS, "tests") for path in (ROOT.parent / folder).rglob("*.py")]
+    lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {path: length for path, length in lengths.items() if length > 600} == {}
+    page = (ROOT.parent / "docs" / "extending.md").read_text(encoding="utf-8")
+    assert re.findall(r"^(?:>>> )?(?:from|import) .*\b_\w+.*$", page, re.MULTILINE) == [
+        "from __future__ import annotations"
+    ] * page.count("from __future__")

@@ -1,1 +1,6 @@
 """Networks on disk, and the trained networks that come with the package."""
+
+from . import zoo
+from .models import load, save
+
+__all__ = ["load", "save", "zoo"]
