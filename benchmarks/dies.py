@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 
 import neurorobust as nr
 from neurorobust._util import files
 from neurorobust.chip.installed import chip_models
+from neurorobust.evaluation import mean_interval
 
 DIES, CHIPS = 1, 100
 SHOWN = ("nominal", "programmed", "mean", "min", "yield .90")
@@ -54,7 +54,7 @@ def table(results: dict) -> str:
             cells = []
             for key in SHOWN:
                 values = np.array([row[key] for row in rows])
-                half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else float("nan")
+                half = mean_interval(values)[1] - values.mean()
                 cells.append(f"{values.mean():.3f} ± {half:.3f}")
             lines.append(f"| {chip} | {method} | {len(rows)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -15,13 +15,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 import neurorobust as nr
 from neurorobust._util import files
 from neurorobust.chip.installed import chip_model
 from neurorobust.demo import Size, attacks, fleet_json, train
-from neurorobust.evaluation import evaluate
+from neurorobust.evaluation import evaluate, mean_interval
 from neurorobust.train.methods import EPOCHS, METHODS
 
 SIZE = Size(epochs=EPOCHS, seconds=1800.0, attacked=10**6, quick=(0.05, 0.1), thorough=(0.05, 0.1))
@@ -79,7 +78,7 @@ def summary(out: Path) -> str:
         cells = []
         for column in COLUMNS.values():
             values = np.array([column(row) for row in rows])
-            half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else float("nan")
+            half = mean_interval(values)[1] - values.mean()
             cells.append(f"{values.mean():.3f} ± {half:.3f}")
         lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -79,7 +79,7 @@ class Check:
         return shown
 
 
-def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Random | None = None) -> Check:
+def check(cells: Sequence[Cell], names: Sequence[str], n: int) -> Check:
     """Train and measure n finished cells again in a temporary folder, and compare with the stored numbers.
 
     On the first machine, with the same versions, network and numbers are the same. Elsewhere the last bits of a product
@@ -88,8 +88,7 @@ def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Rand
     Args:
         cells: to choose from; those that have not been trained are left out.
         names: measurements to compare; those that measure time are left out.
-        n: how many; all if there are fewer.
-        draw: chooses; the system's generator by default.
+        n: how many, chosen at random; all if there are fewer.
 
     Raises:
         ValueError: no cell is finished, or nothing is left to compare.
@@ -102,7 +101,7 @@ def check(cells: Sequence[Cell], names: Sequence[str], n: int, draw: random.Rand
     if not known:
         raise ValueError("check: no finished cell; run `python -m benchmarks.robustness` first, or give another --out.")
     with tempfile.TemporaryDirectory() as folder:
-        chosen = (draw or random.SystemRandom()).sample(known, min(n, len(known)))
+        chosen = random.SystemRandom().sample(known, min(n, len(known)))
         took = duration(sum(_took(cell.read(), names) for cell in chosen))
         err.print(f"{', '.join(cell.name for cell in chosen)}, again from the start: about {took}.")
         return Check(tuple(_again(cell, names, Path(folder)) for cell in chosen))

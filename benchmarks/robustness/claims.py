@@ -201,7 +201,7 @@ CLAIMS: Sequence[Claim] = (
 )
 
 
-def judge_claims(out: Path, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
+def judge_claims(out: Path) -> list[Verdict]:
     """Every claim that can be tested on what was measured."""
     by_study: dict[str, dict[tuple[str, int], Record]] = {}
     for record in records(out):
@@ -209,7 +209,7 @@ def judge_claims(out: Path, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
     found = [
         _tested(claim, study, second, cells)
         for study, cells in by_study.items()
-        for claim in claims
+        for claim in CLAIMS
         for second in claim.against
     ]
     return [verdict for verdict in found if verdict is not None]

@@ -49,14 +49,13 @@ def pages_folder(out: Path) -> Path:
     return ROOT / "docs" / "results" if out.resolve() == RESULTS.resolve() else out
 
 
-def write_pages(out: Path, studies: Mapping[str, Study] | None = None, folder: Path | None = None) -> list[Path]:
+def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[Path]:
     """Write ``reproduction.md``, a page for each task and all figures; returns what was written.
 
     Args:
         out: folder of all results. studies: to be shown, all that are known by default.
-        folder: of pages and figures; see :func:`pages_folder`.
     """
-    folder = pages_folder(out) if folder is None else folder
+    folder = pages_folder(out)
     known, numbers = records(out), results_table(read_table(out))
     shown = [study for name, study in (studies or all_studies()).items() if name in numbers.methods]
     names = [study.name for study in shown]

@@ -13,6 +13,7 @@ from .workloads import WORKLOADS, Workload
 
 FACTORS = (1, 2, 4, 8, 16)
 CHIPS = 1000
+RUNS = 3  # at the least
 
 
 @dataclass(frozen=True)
@@ -32,24 +33,24 @@ def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
 
 
-def growth(runs: int = 3) -> list[Growth]:
+def growth() -> list[Growth]:
     """W2 over T and batch, W4 over chips, from the workload to sixteen times as much."""
     step, fleet = WORKLOADS["W2"], WORKLOADS["W4"]
     return [
-        Growth("W2 over T", _times(lambda k: _step(replace(step, steps=step.steps * k)), runs)),
-        Growth("W2 over batch", _times(lambda k: _step(replace(step, batch=step.batch * k)), runs)),
-        Growth("W4 over chips", _times(lambda k: _fleet(fleet, fleet.chips * k), runs)),
+        Growth("W2 over T", _times(lambda k: _step(replace(step, steps=step.steps * k)))),
+        Growth("W2 over batch", _times(lambda k: _step(replace(step, batch=step.batch * k)))),
+        Growth("W4 over chips", _times(lambda k: _fleet(fleet, fleet.chips * k))),
     ]
 
 
-def large_fleet(runs: int = 1) -> float:
+def large_fleet() -> float:
     """W4 at 1000 chips over W4 at 64."""
     fleet = WORKLOADS["W4"]
-    return _median(_fleet(fleet, CHIPS), runs) / _median(_fleet(fleet, fleet.chips), max(3, runs))
+    return _median(_fleet(fleet, CHIPS), 1) / _median(_fleet(fleet, fleet.chips), RUNS)
 
 
-def _times(build: Callable[[int], Callable[[], object]], runs: int) -> tuple[float, ...]:
-    return tuple(_median(build(factor), max(runs, FACTORS[-1] // factor)) for factor in FACTORS)
+def _times(build: Callable[[int], Callable[[], object]]) -> tuple[float, ...]:
+    return tuple(_median(build(factor), max(RUNS, FACTORS[-1] // factor)) for factor in FACTORS)
 
 
 def _median(step: Callable[[], object], runs: int) -> float:

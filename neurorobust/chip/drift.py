@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_number, unknown
+from .spreads import polynomial
 
 Curve = Callable[[Tensor], Tensor]
 
@@ -77,10 +78,7 @@ class PolynomialCurve:
     coefficients: tuple[float, ...]
 
     def __call__(self, r: Tensor) -> Tensor:
-        total = torch.zeros_like(r)
-        for coefficient in reversed(self.coefficients):
-            total = total * r + coefficient
-        return total
+        return polynomial(self.coefficients, r)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .._util.errors import check_number
+
+
+def polynomial(coefficients: Sequence[float], r: Tensor) -> Tensor:
+    """Σ_i coefficients[i] · r^i."""
+    total = torch.zeros_like(r)
+    for coefficient in reversed(coefficients):
+        total = total * r + coefficient
+    return total
 
 
 class Spread(ABC):
@@ -55,17 +64,11 @@ class PolynomialSpread(Spread):
         check_number("full", self.full, strict=True)
         if not self.coefficients:
             raise ValueError("coefficients: got none; expected at least one.")
-        lowest = float(self._value(torch.linspace(0, 1, 1001, dtype=torch.float64)).min())
+        lowest = float(polynomial(self.coefficients, torch.linspace(0, 1, 1001, dtype=torch.float64)).min())
         check_number("coefficients: smallest sigma for 0 ≤ x ≤ full", lowest)
 
-    def _value(self, r: Tensor) -> Tensor:
-        total = torch.zeros_like(r)
-        for coefficient in reversed(self.coefficients):
-            total = total * r + coefficient
-        return total
-
     def at(self, nominal: Tensor) -> Tensor:
-        return self._value((nominal.abs() / self.full).clamp(0, 1))
+        return polynomial(self.coefficients, (nominal.abs() / self.full).clamp(0, 1))
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Noise:
             its own recurrence included: 0 for a lost spike, (n,) zeros and ones for dead neurons. A run records and
             decodes the output of the layer itself, before this factor.
         read: by the name of a connection, ``"hidden.input"`` or ``"hidden.recurrent"``: the standard deviation of each
-            weight, in its unit and shape, and standard normals (T, B, n_out); see :func:`read_noise`.
+            weight, in its unit and shape, and standard normals (T, B, n_out); see :meth:`read_error`.
     """
 
     added: Mapping[str, Tensor] = field(default_factory=dict)
@@ -58,7 +58,11 @@ class Noise:
         return current + self.added[layer].to(current) if layer in self.added else current
 
     def read_error(self, name: str, connection: Readable, x: Tensor, dt: float) -> Tensor | float:
-        """The current (T, B, n_out) that read noise of a connection adds, for an input (T, B, n_in)."""
+        """The current (T, B, n_out) that read noise of a connection adds, for an input (T, B, n_in).
+
+        Weights w[i, j] + sigma[i, j] · ξ with a new ξ for every step, sample and synapse add Σ_j x[j] sigma[i, j] ξ to
+        neuron i: one normal of variance Σ_j x[j]² sigma[i, j]², so no (T, B, n_out, n_in) numbers are drawn.
+        """
         if name not in self.read:
             return 0.0
         sigma, xi = self.read[name]
@@ -135,26 +139,6 @@ def membrane(
         raise ValueError(f"sigma: smallest value is {float(sigma.detach().min()):g}; expected values ≥ 0.")
     xi = torch.randn(*shape, len(tau_mem), generator=generator, dtype=tau_mem.dtype).to(tau_mem.device)
     return sigma / torch.tanh(check_number("dt", dt, strict=True) / (2 * tau_mem)).sqrt() * xi
-
-
-def read_noise(x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-    """The current of a dense layer that new read noise on every weight in every step adds.
-
-    Weights w[i, j] + sigma[i, j] · ξ with a new ξ for every step, sample and synapse add Σ_j x[j] sigma[i, j] ξ to
-    neuron i: one normal of variance Σ_j x[j]² sigma[i, j]², so no (T, B, n_out, n_in) numbers are drawn.
-
-    Args:
-        x: (T, B, n_in). sigma: of each weight, in its unit, (n_out, n_in), ≥ 0.
-
-    Returns:
-        (T, B, n_out).
-    """
-    if sigma.ndim != 2 or x.shape[-1] != sigma.shape[1]:
-        raise ValueError(
-            f"sigma: got shape {tuple(sigma.shape)} for x of shape {tuple(x.shape)}; expected (n_out, {x.shape[-1]})."
-        )
-    spread = root(x.square() @ sigma.square().T)
-    return spread * torch.randn(spread.shape, generator=generator, dtype=spread.dtype).to(spread.device)
 
 
 def root(variance: Tensor) -> Tensor:

@@ -11,6 +11,9 @@ from torch import Tensor
 from ..._util.errors import check_count, check_finite
 from .codec import Codec
 
+ROUNDS = 50
+"""Rounds of the fit's alternation from one start, at most."""
+
 
 @dataclass(frozen=True)
 class MaskCodebook(Codec):
@@ -53,14 +56,14 @@ class MaskCodebook(Codec):
         return self.nearest(values)
 
 
-def fit_masks(weights: Tensor, bits: int = 4, rounds: int = 50, starts: int = 0) -> MaskCodebook:
+def fit_masks(weights: Tensor, bits: int = 4, starts: int = 0) -> MaskCodebook:
     """The currents whose subset sums lie nearest to the magnitudes of some weights, in mean square.
 
     Alternates between assigning every weight its nearest level and solving for the currents (least squares), from
     several binary-weighted starts; the best is kept. Deterministic.
 
     Args:
-        weights: any shape, at least one non-zero. bits: number of currents. rounds: of the alternation, at most.
+        weights: any shape, at least one non-zero. bits: number of currents.
         starts: how many further starts to try, geometric series of other ratios; the result is never worse for it.
     """
     check_count("bits", bits)
@@ -73,7 +76,7 @@ def fit_masks(weights: Tensor, bits: int = 4, rounds: int = 50, starts: int = 0)
     for ratio, fraction in [(2.0, fraction) for fraction in (0.3, 0.45, 0.6, 0.8, 1.0)] + _more_starts(starts):
         series = ratio ** np.arange(bits)
         currents = series / series.sum() * magnitudes.max() * fraction
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             codes = torch.from_numpy(magnitudes)
             chosen = selects[MaskCodebook(tuple(currents)).nearest(codes).numpy()]
             error = float(np.square(magnitudes - chosen @ currents).mean())

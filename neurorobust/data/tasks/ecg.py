@@ -63,9 +63,9 @@ def split(y: Tensor, fractions: tuple[float, float] = (0.7, 0.1)) -> tuple[Tenso
     return train, validation, test
 
 
-def levels_of(beats: Tensor, n: int = LEVELS) -> Tensor:
-    """The encoder's levels: n quantiles of all samples, evenly from 3 % to 97 %."""
-    return torch.quantile(beats.flatten().double(), torch.linspace(0.03, 0.97, n, dtype=torch.float64)).float()
+def levels_of(beats: Tensor) -> Tensor:
+    """The encoder's levels: quantiles of all samples, evenly from 3 % to 97 %."""
+    return torch.quantile(beats.flatten().double(), torch.linspace(0.03, 0.97, LEVELS, dtype=torch.float64)).float()
 
 
 def encode(beats: Tensor, levels: Tensor) -> Tensor:

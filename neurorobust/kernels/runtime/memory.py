@@ -41,12 +41,6 @@ class BufferPool:
             memory = None if found is None else self.idle.pop(found)
         return np.empty(size, np.uint8) if memory is None else memory
 
-    def waiting(self) -> list[np.ndarray]:
-        """All that nobody uses, the oldest first."""
-        with self.lock:
-            self._gather()
-            return list(self.idle)
-
     def _gather(self) -> None:
         while self.returned:
             self.idle.append(self.returned.popleft())
