@@ -91,15 +91,14 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _copy() -> tuple[Callable[[], object], int]:
-    """A copy of 256 MiB, and the bytes it moves: read once, written once."""
-    source, target = torch.zeros(2**26), torch.ones(2**26)
-    return lambda: target.copy_(source), 2 * source.nbytes
+def _copy(n_bytes: int = 2**28) -> tuple[Callable[[], object], int]:
+    """A copy of so many bytes, and what it moves: read once, written once."""
+    source, target = torch.zeros(n_bytes // 4), torch.ones(n_bytes // 4)
+    return lambda: target.copy_(source), 2 * n_bytes
 
 
-def _add_rows(n: int) -> tuple[Callable[[], object], int]:
+def _add_rows(n: int, batch: int = 256, rows: int = 4000) -> tuple[Callable[[], object], int]:
     """Random rows of an (n, n) matrix added to one accumulator per sample, parallel over samples; its additions."""
-    batch, rows = 256, 4000
     draw = np.random.default_rng(0)
     weight, index = np.ones((n, n), np.float32), draw.integers(0, n, (batch, rows))
     total = np.zeros((batch, n), np.float32)
