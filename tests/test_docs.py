@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,14 @@ import pytest
 import snntorch
 import torch
 import typer
+from demo_run import few_beats
 from pages import ROOT, blocks
 
 import benchmarks.robustness.measurements  # noqa: F401  (imported, so that the fixture ``site`` finds it)
 import chipmodels
 import neurorobust
+import neurorobust as nr
+from neurorobust import kernels
 from neurorobust.cli import app
 from neurorobust.core.params import ABSOLUTE, DIGITAL, KINDS, POSITIVE, SIGNED
 
@@ -252,3 +256,46 @@ def test_names_imported_on_first_use_are_in_the_reference(generate):
     page = generate.api_page("neurorobust.interop")
     assert ".. autofunction:: neurorobust.interop.from_snntorch\n" in page
     assert ".. autoclass:: neurorobust.interop.SnnTorchNetwork\n" in page
+
+
+def walk(name: str) -> list[str]:
+    """The functions of a walk of the architecture page, as ``file:function``."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split(f"<!-- walk: {name} -->\n")[1]
+    rows = [re.findall("`(.*?)`", line)[:2] for line in text.split("\n\n")[0].splitlines()[2:]]
+    return [":".join(row) for row in rows]
+
+
+def called(function: Callable[[], object]) -> list[str]:
+    """Functions of the package in the order of their first call."""
+    folder, order = f"{ROOT / 'neurorobust'}/", {}
+
+    def record(frame, event, _):
+        if event == "call" and frame.f_code.co_filename.startswith(folder):
+            order[f"{frame.f_code.co_filename.removeprefix(folder)}:{frame.f_code.co_qualname}"] = None
+
+    before = sys.getprofile()
+    sys.setprofile(record)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return list(order)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "adversarial"])
+def test_a_readers_walk_is_the_way_of_the_call(name):
+    """At most twelve files, called in the order of the page."""
+    beats = few_beats()
+    network = beats.network(n_hidden=4)
+    loss = nr.regularizers.Adversarial(beats.loss, nr.attacks.PGA(steps=1), nr.Ball.uniform(0.1), beta=0.4)
+    params, batch = dict(network.named_parameters()), (beats.train.x[:4], beats.train.y[:4])
+    calls = {
+        "evaluate": lambda: nr.evaluate(network, beats.test, nr.mismatch(0.1), n_dies=1),
+        "adversarial": lambda: loss(network, params, batch).backward(),
+    }
+    with kernels.using("compiled"):
+        calls[name]()  # compiles
+        order, page = called(calls[name]), walk(name)
+    assert len(page) <= 12 and len({row.split(":")[0] for row in page}) == len(page)
+    assert [row for row in page if row not in order] == []
+    assert page == sorted(page, key=order.index)

@@ -1,5 +1,5 @@
 """Training: one loop for every method, its checkpoints, the methods by name, many processes."""
 
-from .loop import History, Schedule, fit
+from .loop import History, Schedule, estimate, fit
 
-__all__ = ["History", "Schedule", "fit"]
+__all__ = ["History", "Schedule", "estimate", "fit"]
