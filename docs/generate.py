@@ -31,14 +31,13 @@ from neurorobust.data import tasks
 
 # The parts of the package by area, in reading order; a part that is not named comes last.
 AREAS: Mapping[str, tuple[str, ...]] = {
-    "Parameters and deviations": ("params", "randomness"),
-    "Networks": ("network", "neurons", "connections", "surrogate", "kernels"),
-    "Networks of your own": ("foreign",),
-    "Chips": ("chip", "fitting", "noise", "discovery", "deploy"),
-    "Attacks and robust training": ("attacks", "regularizers", "training", "methods", "parallel"),
-    "Tasks": ("tasks",),
-    "Measuring": ("evaluation", "bounds", "plotting", "report"),
-    "Storage and the demo": ("storage", "zoo", "demo"),
+    "Parameters and deviations": ("core",),
+    "Networks": ("nn", "dynamics", "kernels", "interop"),
+    "Chips": ("chip", "fitting"),
+    "Attacks and robust training": ("attacks", "regularizers", "train"),
+    "Tasks": ("data",),
+    "Measuring": ("evaluation", "bounds", "viz"),
+    "Storage and the demo": ("io", "demo"),
 }
 OWN_PAGE = {"cli"}  # described by its --help
 

@@ -15,7 +15,7 @@ from ..dynamics import (
 )
 from .connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SumPool2d
 from .decoders import last_step, max_over_time, mean_over_time, per_step
-from .network import Network
+from .network import Network, placement_of
 from .neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, Neuron
 
 __all__ = [
@@ -50,4 +50,5 @@ __all__ = [
     "max_over_time",
     "mean_over_time",
     "per_step",
+    "placement_of",
 ]
