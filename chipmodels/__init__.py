@@ -10,10 +10,10 @@ from neurorobust.chip import Die
 from neurorobust.chip.die import read_die_file
 from neurorobust.chip.installed import chip_model as load
 from neurorobust.chip.installed import chip_models as models
-from neurorobust.fitting import Recording, analyze, fit
+from neurorobust.fitting import Recording, analyze, fit_chip
 from neurorobust.fitting.twin import twin
 
-__all__ = ["Recording", "analyze", "fit", "load", "load_die", "models", "twin"]
+__all__ = ["Recording", "analyze", "fit_chip", "load", "load_die", "models", "twin"]
 
 
 def load_die(path: str | Path) -> Die:

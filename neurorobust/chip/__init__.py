@@ -6,7 +6,7 @@ can hold, or refuses by name and number; :meth:`ChipModel.fabricate` makes dies,
 """
 
 from ..core.placement import Placement
-from .cards import card, compare, numbers
+from .cards import card, differences, numbers
 from .crossbar import Cell, digital
 from .defects import BadSynapses, DeadNeurons, Defect, StuckDevices
 from .design import KindModel
@@ -42,7 +42,7 @@ __all__ = [
     "TimeBase",
     "Unquantized",
     "card",
-    "compare",
+    "differences",
     "digital",
     "draw",
     "draw_model",

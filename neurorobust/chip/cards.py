@@ -72,7 +72,7 @@ def card(chip: ChipDesign) -> dict[str, Any]:
     }
 
 
-def compare(first: ChipDesign, second: ChipDesign) -> dict[str, Any]:
+def differences(first: ChipDesign, second: ChipDesign) -> dict[str, Any]:
     """Differences between two models: ``{what: {name of a model: its value or None}}``, where they differ."""
     cards = [_flat(card(chip)) for chip in (first, second)]
     names = [first.name, second.name]

@@ -12,9 +12,9 @@ from .design import ChipDesign
 from .limits import check_cores
 
 
-def on_chip(chip: ChipDesign, analog: Params, placement: Placement) -> Placement:
+def place_convolutions(chip: ChipDesign, analog: Params, placement: Placement) -> Placement:
     """The placement of what the chip holds of convolutions; anything else is where it was."""
-    if not chip.places:
+    if not chip.needs_placement:
         return placement
     shared = [
         name

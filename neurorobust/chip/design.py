@@ -13,7 +13,7 @@ from .defects import Defect
 from .drift import seconds, words
 from .encodings.encoding import UNQUANTIZED, Encoding
 from .sourced import NO_LIMITS, REAL_TIME, Limits, Range, SourcedValue, TimeBase
-from .spatial import Correlation, SharedComponent, Structure
+from .spatial import Correlation, DependenceStructure, SharedComponent
 from .variability import Law
 
 
@@ -102,9 +102,9 @@ class ChipDesign:
     time: float = 0.0
 
     @cached_property
-    def structure(self) -> Structure:
+    def structure(self) -> DependenceStructure:
         """The dependence between the normals of its dies."""
-        return Structure(
+        return DependenceStructure(
             {kind: model.shared for kind, model in self.kinds.items() if model.shared},
             {kind: model.shares_deviate_of for kind, model in self.kinds.items() if model.shares_deviate_of},
             self.correlation,
@@ -117,7 +117,7 @@ class ChipDesign:
         return "weight" in self.kinds and self.kinds["weight"].encoding != UNQUANTIZED
 
     @property
-    def places(self) -> bool:
+    def needs_placement(self) -> bool:
         """Whether it matters where things sit."""
         return self.limits != NO_LIMITS or any(model.encoding != UNQUANTIZED for model in self.kinds.values())
 

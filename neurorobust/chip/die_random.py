@@ -17,7 +17,7 @@ from torch import Tensor
 from .._util.errors import check_count
 from ..core.params import DIGITAL, Deviations, kind_of
 from ..core.placement import HOST, Placement
-from .spatial import INDEPENDENT, SharedComponent, Structure
+from .spatial import INDEPENDENT, DependenceStructure, SharedComponent
 from .streams import key_of, per_neuron, per_synapse
 
 
@@ -27,7 +27,7 @@ def normals(
     *,
     seed: int,
     serial: int,
-    structure: Structure = INDEPENDENT,
+    structure: DependenceStructure = INDEPENDENT,
     which: int = 0,
     stream: str = "",
 ) -> Deviations:

@@ -13,7 +13,7 @@ from .design import ChipDesign
 
 def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None:
     """A chip with limits or quantization has to know where everything sits."""
-    if not chip.places:
+    if not chip.needs_placement:
         return
     for name in analog:
         if placement.layer(name) is None:

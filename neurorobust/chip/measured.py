@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..core.params import Deviations, kind_of
 from ..core.placement import HOST, Placement
-from .spatial import Structure
+from .spatial import DependenceStructure
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,9 @@ class MeasuredNormals:
     common: Mapping[str, Tensor]
     own: Mapping[str, Tensor]
 
-    def apply_to(self, normals: Deviations, placement: Placement, structure: Structure, which: int = 0) -> Deviations:
+    def apply_to(
+        self, normals: Deviations, placement: Placement, structure: DependenceStructure, which: int = 0
+    ) -> Deviations:
         """Drawn normals, moved to where the measured die has them; what is not placed on a core stays."""
         result = dict(normals)
         seen: set[tuple[str | None, str]] = set()

@@ -12,7 +12,7 @@ from .._util.errors import check_count, check_number, unknown
 from ..core.noise import Source
 from ..core.params import ABSOLUTE, DIGITAL, KINDS, SIGNED, check_values, kind_of
 from ..core.placement import Placement, expand
-from .convolutions import on_chip
+from .convolutions import place_convolutions
 from .coupling import check_derived, multiplied, shifts
 from .defects import Defect
 from .design import ChipDesign, KindModel, check_type
@@ -120,7 +120,7 @@ class ChipModel(ChipDesign):
                     self.kinds,
                 )
         check_values(params)
-        placement = on_chip(self, analog, placement)
+        placement = place_convolutions(self, analog, placement)
         expanded = expand(analog, placement)
         check_placed(self, expanded, placement)
         check_limits(self, placement)

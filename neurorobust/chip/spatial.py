@@ -181,7 +181,7 @@ class Correlation:
 
 
 @dataclass(frozen=True)
-class Structure:
+class DependenceStructure:
     """How the normals of a die hang together; nothing does by default.
 
     Attributes:
@@ -204,4 +204,4 @@ class Structure:
                 )
 
 
-INDEPENDENT = Structure()
+INDEPENDENT = DependenceStructure()

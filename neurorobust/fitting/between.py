@@ -18,8 +18,9 @@ from .kind import KindFit
 def between(fits: Mapping[str, KindFit]) -> dict[tuple[str, str], IntervalEstimate]:
     """The correlation of every two kinds that have one value per neuron and 20 neurons in common.
 
-    Of each neuron's residual, averaged over settings, without the means of cores and the strong directions of a field.
-    The interval is Fisher's: atanh r is normal with variance 1/(n − k − 2), k what was taken out.
+    It is that of the residuals of neurons, averaged over settings, without the means of cores and the dominant
+    directions of a field. The interval is Fisher's: atanh r is normal with variance 1/(n − k − 2) for k removed
+    directions.
     """
     found = {}
     for a, b in combinations([kind for kind in fits if kind in KINDS - {"weight"}], 2):

@@ -110,7 +110,7 @@ def components(
     return Components(own, field if fields else None, core, of_chip)
 
 
-def chosen(x: np.ndarray, grid: tuple[int, int], independent: float) -> dict[SharedComponent, float]:
+def plausible_fields(x: np.ndarray, grid: tuple[int, int], independent: float) -> dict[SharedComponent, float]:
     """Fields with their Akaike weights, the best first; none if none beats a chip without. Weights below 1 % are left
     out."""
     gains = {}

@@ -38,8 +38,8 @@ def candidates(grid: tuple[int, int]) -> list[SharedComponent]:
     return [Surface(1.0, "field", size=size), *smooth]
 
 
-def features(part: SharedComponent, neuron: np.ndarray, width: int) -> np.ndarray:
-    """Matrix of a field: its value at neurons of one core is features @ normals; (n, k)."""
+def field_matrix(part: SharedComponent, neuron: np.ndarray, width: int) -> np.ndarray:
+    """Matrix of a field: its value at neurons of one core is field_matrix @ normals; (n, k)."""
     if isinstance(part, Surface):
         terms = quadratic(part.size, width)
         return terms[neuron] / np.sqrt(terms.shape[1])
@@ -58,7 +58,7 @@ def directions(part: SharedComponent | None, seen: np.ndarray, width: int) -> Di
 @lru_cache(maxsize=64)
 def _directions(part: SharedComponent, packed: bytes, n: int, width: int) -> Directions:
     seen = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=n).astype(bool)
-    terms = features(part, np.flatnonzero(seen), width)
+    terms = field_matrix(part, np.flatnonzero(seen), width)
     mean = terms.mean(0)
     basis, scale, _ = np.linalg.svd(terms - mean, full_matrices=False)
     kept = scale**2 > 1e-6 * max(len(terms), 1)
@@ -129,7 +129,7 @@ def energies(
 
 
 def residuals(part: SharedComponent | None, x: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rest of (cores, neurons, settings) values without each core's mean and the strong directions of a field,
+    """The rest of (cores, neurons, settings) values without each core's mean and the dominant directions of a field,
     and how many directions were taken out; (cores, neurons, settings) and (cores, settings)."""
     left, taken = np.full(x.shape, np.nan), np.zeros((x.shape[0], x.shape[2]), dtype=int)
     for d, s in np.ndindex(x.shape[0], x.shape[2]):
@@ -138,7 +138,7 @@ def residuals(part: SharedComponent | None, x: np.ndarray, width: int) -> tuple[
             continue
         found = directions(part, seen, width)
         centred = x[d, seen, s] - x[d, seen, s].mean()
-        strong = found.basis[:, found.along > 1] if len(found.along) else np.zeros((len(centred), 0))
-        left[d, seen, s] = centred - strong @ (strong.T @ centred)
-        taken[d, s] = 1 + strong.shape[1]
+        dominant = found.basis[:, found.along > 1] if len(found.along) else np.zeros((len(centred), 0))
+        left[d, seen, s] = centred - dominant @ (dominant.T @ centred)
+        taken[d, s] = 1 + dominant.shape[1]
     return left, taken

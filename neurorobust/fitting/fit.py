@@ -103,7 +103,7 @@ def analyze(
     return FitResult(name, fits, grid, between(fits))
 
 
-def fit(
+def fit_chip(
     measurements: Any,
     *,
     name: str = "fitted",

@@ -16,7 +16,7 @@ from ..chip.spreads import PowerSpread, Spread
 from ..chip.variability import Gamma, Law, LogNormal, Normal, Offset, Outliers, SettingDecorrelation
 from ..core.params import ABSOLUTE, POSITIVE
 from .across import Across, across
-from .components import LEVEL, Components, IntervalEstimate, chosen, components
+from .components import LEVEL, Components, IntervalEstimate, components, plausible_fields
 from .families import FamilyChoice, family, gamma_cv
 from .fields import residuals
 from .table import Cube, filled
@@ -168,7 +168,7 @@ def _structure(x: np.ndarray, cube: Cube, grid: Grid) -> _Found:
     width = 1 if grid is None else grid[1]
     if grid is not None and x.shape[1] < grid[0] * grid[1]:
         x = np.pad(x, ((0, 0), (0, grid[0] * grid[1] - x.shape[1]), (0, 0)), constant_values=np.nan)
-    told = 1 - float((cube.ends != 0).sum() / np.isfinite(cube.values).sum())  # what censoring leaves of the knowledge
+    known = 1 - float((cube.ends != 0).sum() / np.isfinite(cube.values).sum())  # what censoring leaves of the knowledge
     fields: dict[SharedComponent, float] = {}
     part: SharedComponent | None = None
     for last in (False, True):
@@ -177,9 +177,9 @@ def _structure(x: np.ndarray, cube: Cube, grid: Grid) -> _Found:
         slope = settings.exponent
         exponent = slope.value if slope is not None and not slope.low <= 0 <= slope.high else 0.0
         unit = (cube.settings / np.exp(np.log(cube.settings).mean())) ** exponent if exponent else 1.0
-        independent = told * settings.independent
+        independent = known * settings.independent
         if grid is not None and not last:
-            fields = chosen(x / unit, grid, independent)
+            fields = plausible_fields(x / unit, grid, independent)
             part = next(iter(fields), None)
     found = components(x / unit, cube.chip, fields, width, independent)
     probe = None

@@ -18,7 +18,7 @@ from ..chip.spatial import GaussianField, PerChip, PerCore, PerNeuron, SharedCom
 from ..chip.variability import Law, SettingDecorrelation
 from ..core.params import ABSOLUTE, POSITIVE
 from ..core.placement import Placement
-from .fields import features
+from .fields import field_matrix
 from .table import Cube, Recording, checked, cube, read_table
 
 FARTHEST = 8.0  # standard normals; a value beyond it is taken for that
@@ -133,7 +133,7 @@ class _Sites:
             return (at[:, None] == to).astype(float)
         if isinstance(part, (Surface, GaussianField)):
             width = self.die.model.structure.width
-            return same * (features(part, neuron, width) @ features(part, its, width).T)
+            return same * (field_matrix(part, neuron, width) @ field_matrix(part, its, width).T)
         raise TypeError(f"{part!r}: got a {type(part).__name__}; a twin knows no covariance of it.")
 
 

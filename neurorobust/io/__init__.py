@@ -1,1 +1,1 @@
-"""Networks on disk, and the trained networks that come with the package."""
+"""Networks on disk and the trained networks of the package."""
