@@ -93,7 +93,7 @@ def test_a_module_that_does_not_loop_over_time_is_noticed(shape):
     x = 2 * draw(0, *shape) + 1
     torch.manual_seed(0)
     step, batch_first, static = promoted(OneStep().double()), promoted(BatchFirst().double()), Static().double()
-    with pytest.raises(ValueError, match=r"neuron 'lif' ran 1 times on .* put one that computes one step per call"):
+    with pytest.raises(ValueError, match=r"neuron 'lif' ran 1 times on .* if one call computes one step"):
         nr.from_snntorch(step, DT, sample=x)
     assert same_as(nn.Sequential(step), nr.from_snntorch(nn.Sequential(step), DT, sample=x), x)
     with pytest.raises(ValueError, match=r"neuron 'lif1' ran .* pass prepare="):

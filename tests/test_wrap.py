@@ -179,7 +179,7 @@ def test_digital_numbers_are_neither_attacked_nor_deviating():
     assert not any(name.endswith("digital") for name in found.deviations)
     programmed = nr.mismatch(0.2).program(nr.nominal(model), nr.chip.Placement())
     assert not any(name.endswith("digital") for name in nr.mismatch(0.2).fabricate([0], 0)[0].deviations(programmed))
-    with pytest.raises(ValueError, match=r"a digital number does not deviate"):
+    with pytest.raises(ValueError, match=r"a digital parameter does not deviate"):
         nr.apply(nr.nominal(model), {"1.weight.digital": torch.zeros(3)})
 
 

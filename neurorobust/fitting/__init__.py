@@ -1,8 +1,7 @@
 """Chip models from measurements: :func:`fit_chip`, and :func:`analyze` for the intervals.
 
-Each module holds one question: ``table`` what is a measurement, ``families`` which distribution, ``across`` what a
-neuron does from setting to setting, ``fields`` what neighbours have in common, ``components`` what neurons, fields,
-cores and chips contribute.
+Modules: ``table`` reads measurements, ``families`` compares distributions, ``across`` relates settings of one neuron,
+``fields`` finds spatial fields, ``components`` estimates the variance of neurons, fields, cores and chips.
 """
 
 from .components import IntervalEstimate

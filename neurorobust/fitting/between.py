@@ -1,4 +1,4 @@
-"""Kinds that vary together: correlations of what is a neuron's own, over the neurons in which both were measured."""
+"""Kinds that vary together: correlations of neurons' own parts, over the neurons in which both were measured."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def between(fits: Mapping[str, KindFit]) -> dict[tuple[str, str], IntervalEstima
 
 
 def significant(found: Mapping[tuple[str, str], IntervalEstimate]) -> Correlation | None:
-    """The correlations whose interval leaves out 0; None where there are none.
+    """The correlations whose interval excludes 0; None if there are none.
 
-    Where they cannot all be true at once, all are made smaller by the same factor.
+    If the matrix is not positive definite, all are reduced by the same factor.
     """
     seen = {pair: e.value for pair, e in found.items() if not e.low <= 0 <= e.high}
     kinds = sorted({kind for pair in seen for kind in pair})
