@@ -1,6 +1,6 @@
 """Chip models, one file each: a module with a ``ChipModel`` named ``chip``.
 
-A new chip is one new file here, or in a package of your own that names itself under the entry point group
+A new chip is one new file here, or in another package that names itself under the entry point group
 ``neurorobust.chips``; :func:`load` finds both.
 """
 

@@ -329,7 +329,7 @@ def test_a_chip_at_a_time_is_its_dies_at_that_time():
         assert score == pytest.approx(
             np.mean([float((predicted == data.y)[data.y == c].double().mean()) for c in (0, 1)])
         )
-    with pytest.raises(ValueError, match="nobody published its drift"):
+    with pytest.raises(ValueError, match="its drift is not published"):
         chipmodels.load("dynapse2").at("1 day")
 
 
@@ -466,7 +466,7 @@ def test_noise_that_does_not_fit_is_refused():
         (Noise(added={"hidden": torch.zeros(20, 6)}), r"noise.added\['hidden'\]: got shape \(20, 6\)"),
         (Noise(kept={"hidden": torch.zeros(5)}), r"noise.kept\['hidden'\]: got shape \(5,\)"),
         (Noise(added={"hidden": torch.full((20, 2, 6), torch.nan)}), "NaN"),
-        (Noise(read={"hidden.input": (torch.zeros(3, 6), torch.zeros(20, 2, 6))}), "got a spread of shape"),
+        (Noise(read={"hidden.input": (torch.zeros(3, 6), torch.zeros(20, 2, 6))}), "got standard deviations of shape"),
     ]
     for noise, message in bad:
         with pytest.raises(ValueError, match=message):

@@ -49,7 +49,7 @@ cli("tasks", "list", "--json")
 cli("info", "--json")
 cli("train", "--task", "busier", "--chip", "mychip", "--method", "standard", "--epochs", "1", "--hidden", "8",
     "--out", folder + "/trained", "--json")
-cli("evaluate", folder + "/trained", "--chip", "mychip", "--chips", "2", "--json")
+cli("evaluate", folder + "/trained", "--chip", "mychip", "--dies", "2", "--json")
 one = nr.Network({"only": IntegrateAndFire(Linear(torch.ones(2, 3)), v_threshold=1.0)}, dt=1e-3)
 again, _ = nr.load(nr.save(one, folder + "/saved"))
 x = torch.rand(4, 20, 3)

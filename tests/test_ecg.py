@@ -151,7 +151,7 @@ def test_recurrent_partners_are_drawn_evenly():
 
 def test_a_chip_too_small_is_refused(task):
     """A fan-in under the 32 event channels names the chip and both numbers."""
-    with pytest.raises(ValueError, match="chip takes 31 inputs a neuron; the 32 input channels do not fit"):
+    with pytest.raises(ValueError, match="chip takes 31 inputs per neuron; 32 input channels do not fit"):
         task.network(limits(4, 31))
 
 

@@ -130,7 +130,7 @@ def test_chips_refuse_what_is_not_placed():
     """dynapse2 does not quietly leave an unplaced network unquantized; places and feeds are checked by name."""
     chip, data = chipmodels.load("dynapse2"), events(0, 20)
     model = nr.from_snntorch(loop(), DT, sample=data.x)
-    with pytest.raises(ValueError, match=r"lif1.tau_mem: sits on no core, and dynapse2 has to know where"):
+    with pytest.raises(ValueError, match=r"lif1.tau_mem: sits on no core, but dynapse2 needs one"):
         nr.evaluate(model, data, chip, n_dies=2)
     with pytest.raises(ValueError, match=r"feeds: no layer of neurons for fc1.weight; pass feeds=\{'fc1': …\}"):
         model.place({"lif1": 0, "lif2": nr.HOST})

@@ -92,8 +92,8 @@ class ChipModel(ChipDesign):
         return replace(self, corner={**self.corner, **kinds})
 
     def with_bits(self, bits: int) -> ChipModel:
-        """The chip with ``bits``-bit weights. Codes are evenly spaced; the last one is the largest magnitude on a core. A
-        chip with masks over currents gets ``bits`` currents instead.
+        """The chip with ``bits``-bit weights: evenly spaced codes, the last one for the largest magnitude on a core.
+        A chip with masks over currents gets ``bits`` currents instead.
 
         Raises:
             ValueError: the encoding of its weights has no number of bits.

@@ -2,7 +2,7 @@
 
 x = mean + chip + core + field(neuron) + own, all normal and independent. Within cores the directions of a field give a
 sum of squares where the field counts most, Q_A(h), and one elsewhere, Q_B(h). Both are weighted by the variance that a
-share h of the field predicts. At the true h, Q_A/σ² and Q_B/σ² are independent χ², so Q_A/Q_B is a pivot for h (Harville
+share h of the field predicts. At the true h, Q_A/σ² and Q_B/σ² are independent χ²: Q_A/Q_B is a pivot for h (Harville
 and Fenech 1985, Biometrics 41, 137) and Q_A + Q_B one for σ². The mean squares of core and chip means are χ² again
 (exactly, if all cores and chips have equal numbers of neurons and cores). Draws of the χ² give draws of the components,
 whose quantiles are the intervals (generalized confidence intervals: Weerahandi 1993, JASA 88, 899);

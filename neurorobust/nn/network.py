@@ -98,14 +98,14 @@ class Network(nn.Module):
             shape = cast(Tensor, self.get_submodule(name).weight).shape
             if sigma.shape != shape or bool((sigma < 0).any()):
                 raise ValueError(
-                    f"noise.read[{name!r}]: got standard deviations of shape {tuple(sigma.shape)}; expected that of the weight, "
-                    f"{tuple(shape)}, all ≥ 0."
+                    f"noise.read[{name!r}]: got standard deviations of shape {tuple(sigma.shape)}; expected that of "
+                    f"the weight, {tuple(shape)}, all ≥ 0."
                 )
 
     def plan(self) -> list[kernels.Layer] | None:
         """The layers for the compiled loop over dies, at the present parameters; None for an unsupported network.
 
-        Supported are LIF layers with Linear inputs on the CPU; the last layer may be an integrator. Hooks and overridden
+        Supported are LIF layers with Linear inputs on the CPU; the last one may be an integrator. Hooks and other
         ``forward`` methods are not supported.
         """
         if type(self).forward is not Network.forward or any(map(_hooked, self.modules())):
