@@ -25,7 +25,7 @@ def _calibrated(ratio: float, range: Range | None = None, encoding: Scaled | Non
     return model if encoding is None else KindModel(model.law, cv, encoding=encoding)
 
 
-_unknown = SourcedValue(UNCALIBRATED, "assumed", "nobody published it")
+_unknown = SourcedValue(UNCALIBRATED, "assumed", "not published")
 _residue = SourcedValue(
     3.0, "coded", "calix test_cadc_calibration.py: residue of the converter that voltages are set with, LSB"
 )

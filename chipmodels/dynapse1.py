@@ -63,7 +63,7 @@ chip = ChipModel(
         "The 20 % are coded in a simulator, not measured; one source codes 10 %. Laws are lognormal, and every pair of "
         "neurons has one deviate for all its synapses: assumed.",
         "The step of the bias generator (8 coarse × 256 fine) is not modelled; its ranges in use are not known.",
-        "r shares the deviate of tau_mem, as in every DPI neuron; the gain of a network without r is constant. No drift "
-        "is known.",
+        "r shares the deviate of tau_mem, as in every DPI neuron; the gain of a network without r is constant. No "
+        "drift is known.",
     ),
 )

@@ -1,6 +1,6 @@
 """Variability laws: from standard normals u to deviations δ of one kind, differentiable in both.
 
-A law acts in the chip's own units (``nominal`` is what is programmed, in A, S, s …), so its spread may depend on the
+A law acts in the chip's own units (``nominal`` is the programmed value, in A, S, s …), so its spread may depend on the
 operating point: a float, or a :class:`~neurorobust.chip.spreads.Spread`. The u of a die never change: a reprogrammed
 device keeps them, and only the spread changes.
 """

@@ -112,7 +112,7 @@ class BitMaskedCurrents(Encoding):
     """Weights as masks over a few currents, fitted to the weights of each core and shared by all its synapses.
 
     Attributes:
-        bits: how many currents. largest: the current, A, at which the largest of them is placed; this chooses the
+        bits: number of currents. largest: the current, A, at which the largest of them is placed; this chooses the
             gain. range: currents the bias generator reaches, A.
     """
 
