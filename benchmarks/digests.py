@@ -485,7 +485,7 @@ def fitting() -> Found:
     yield "fitting/table", table["value"].to_numpy()
     found = analyze(table, grid=(8, 8)).kinds["tau_mem"].estimates
     yield "fitting/estimates", [[each.value, each.low, each.high] for each in found.values()]
-    chip = chipmodels.fit(table, grid=(8, 8))
+    chip = chipmodels.fit_chip(table, grid=(8, 8))
     values = {"die.tau_mem": torch.full((128,), 0.02, dtype=torch.float64)}
     programmed = Programmed(values, {}, Placement({"die": torch.arange(2).repeat_interleave(64)}), [])
     yield "fitting/die", chip.fabricate([3], 0)[0].deviations(programmed)

@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/hardening"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
-    task, out = nr.tasks.ecg(), files.folder(arguments.out)
+    task, out = nr.tasks.ecg(), files.make_folder(arguments.out)
     results = [measure(task, seed, out) for seed in arguments.seeds]
     keys = ("nominal", "mean", "min", "quick", "thorough")
     print("| network | epochs | nominal | mismatch .3 mean | min | quick .05 | thorough .05 |\n" + "|---" * 7 + "|")

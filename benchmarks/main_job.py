@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--summary", action="store_true", help="only print the table of what is there")
     arguments = parser.parse_args()
     if not arguments.summary:
-        task, out = nr.tasks.ecg(), files.folder(arguments.out)
+        task, out = nr.tasks.ecg(), files.make_folder(arguments.out)
         for seed in arguments.seeds:
             for name in arguments.methods:
                 measure(task, name, seed, out)

@@ -1,6 +1,6 @@
 """Chip models, one file each: a module with a ``ChipModel`` named ``chip``.
 
-A new chip is one new file here, or in a package of your own that names itself under the entry point group
+A new chip is one new file here, or in another package that names itself under the entry point group
 ``neurorobust.chips``; :func:`load` finds both.
 """
 
@@ -10,10 +10,10 @@ from neurorobust.chip import Die
 from neurorobust.chip.die import read_die_file
 from neurorobust.chip.installed import chip_model as load
 from neurorobust.chip.installed import chip_models as models
-from neurorobust.fitting import Recording, analyze, fit
+from neurorobust.fitting import Recording, analyze, fit_chip
 from neurorobust.fitting.twin import twin
 
-__all__ = ["Recording", "analyze", "fit", "load", "load_die", "models", "twin"]
+__all__ = ["Recording", "analyze", "fit_chip", "load", "load_die", "models", "twin"]
 
 
 def load_die(path: str | Path) -> Die:

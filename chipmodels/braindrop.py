@@ -13,7 +13,7 @@ from neurorobust.chip.encodings import LevelTable, SignedPair
 from neurorobust.chip.spatial import GaussianField
 from neurorobust.chip.variability import Exact, LogNormal, Offset
 
-_unknown = SourcedValue(0.2, "assumed", "nobody published it; exponential in a threshold voltage, hence lognormal")
+_unknown = SourcedValue(0.2, "assumed", "not published; exponential in a threshold voltage, hence lognormal")
 _offset = SourcedValue(1.0, "assumed", "in steps of the bias; the arrays fix its pattern over the chip, not its size")
 _analog = KindModel(LogNormal.from_cv(_unknown.value), _unknown)
 _field = GaussianField(0.47, "offset", length=3.7)
@@ -32,7 +32,7 @@ chip = ChipModel(
         "bias": KindModel(
             Offset(_offset.value),
             _offset,
-            # Code 0 is held as a millionth of a step, so that an offset can act on it.
+            # Code 0 is a millionth of a step, so that an offset can act on it.
             encoding=Scaled(
                 SourcedValue(3, "coded", "pystorm: bias −3 to 3"),
                 "steps",
@@ -77,12 +77,12 @@ chip = ChipModel(
         ),
     },
     notes=(
-        "What was measured is binary: its pattern over the chip fixes the field's share and length, not its size in "
-        "steps, which is assumed. Part of the pattern is the diffusor that shares synapse bias among neighbours.",
-        "More than half of the neurons fire without input at bias −3, so offsets have a mean; programming is taken to "
-        "remove it, as the calibration of gain and bias does.",
+        "The measured values are binary: their pattern over the chip fixes the field's share and length, not its size "
+        "in steps, which is assumed. Part of the pattern is the diffusor that shares synapse bias among neighbours.",
+        "More than half of the neurons fire without input at bias −3, so offsets have a mean. Assumed: programming "
+        "removes it, as the calibration of gain and bias does.",
         "Two chips are nearly independent (correlation 0.046). 20.8 % of the synapses of one chip are left out by the "
-        "calibration; the network is taken to use the good ones (with_defects(BadSynapses(0.208)) uses them all).",
+        "calibration; assumed: the network uses the good ones (with_defects(BadSynapses(0.208)) uses them all).",
         "Inputs come through 1024 shared analog filters and a resistive diffusor, which are not modelled.",
         "The chip is sensitive to temperature (Neckar 2019), without a number. No drift is known.",
     ),

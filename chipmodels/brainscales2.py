@@ -1,4 +1,4 @@
-"""BrainScaleS-2 (Heidelberg): 512 analog neurons with parameters of their own, a thousand times faster than biology.
+"""BrainScaleS-2 (Heidelberg): 512 analog neurons with separate parameters, a thousand times faster than biology.
 
 Sources, shortened below:
 
@@ -19,13 +19,13 @@ def _calibrated(ratio: float, range: Range | None = None, encoding: Scaled | Non
     cv = SourcedValue(
         UNCALIBRATED * ratio,
         "assumed",
-        f"0.2 before calibration (nobody published it) × {ratio:g}, what calix's tests on hardware let it leave",
+        f"0.2 before calibration (not published) × {ratio:g}, the limit of calix's tests on hardware",
     )
     model = KindModel(LogNormal.from_cv(cv.value), cv, range=range)
     return model if encoding is None else KindModel(model.law, cv, encoding=encoding)
 
 
-_unknown = SourcedValue(UNCALIBRATED, "assumed", "nobody published it")
+_unknown = SourcedValue(UNCALIBRATED, "assumed", "not published")
 _residue = SourcedValue(
     3.0, "coded", "calix test_cadc_calibration.py: residue of the converter that voltages are set with, LSB"
 )
@@ -67,17 +67,17 @@ chip = ChipModel(
         others={"fan_in": ("published", "Pehle 2022: 256 synapses per neuron; a signed weight takes two of them")},
     ),
     time_base=TimeBase(
-        SourcedValue(1000, "published", "Pehle 2022"), "the chip's own seconds, a thousandth of the network's"
+        SourcedValue(1000, "published", "Pehle 2022"), "the chip's seconds, a thousandth of the network's"
     ),
     grid=(2, 256),
     notes=(
-        "Time constants of the network are divided by 1000 for the chip; its ranges are in its own seconds: tau_mem of "
-        "0.5 to 60 ms in the network's.",
-        "No CV of this chip was found in any text; 0.2 before calibration is an assumption, and what calibration "
-        "leaves of it is an upper limit of a test, not a measurement.",
+        "Time constants of the network are divided by 1000 for the chip; its ranges are in the chip's seconds: tau_mem "
+        "of 0.5 to 60 ms in the network's.",
+        "No CV of this chip was found in any text; 0.2 before calibration is an assumption. The part after "
+        "calibration is an upper limit of a test, not a measurement.",
         "Assumed: the spread of a weight is one deviate per synapse; drivers and converters shared by rows and columns "
         "are not modelled. The sign of a weight is chosen by its row, so both signs take two rows.",
         "A neuron's 10-bit parameter memory is fine beside the spread and not modelled; neither are merged neurons.",
-        "Calibrations are made anew every night; no drift is known.",
+        "Calibrations are repeated every night; no drift is known.",
     ),
 )

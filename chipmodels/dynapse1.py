@@ -58,12 +58,12 @@ chip = ChipModel(
         },
     ),
     notes=(
-        "A weight is how many synapses a pair of neurons has, times one strength per core for excitation and one for "
-        "inhibition; together a neuron has 64 synapses, so coarse weights and many inputs compete.",
+        "A weight is the number of synapses of a pair of neurons, times one strength per core for excitation and one "
+        "for inhibition. A neuron has 64 synapses in total: fewer inputs allow finer weights.",
         "The 20 % are coded in a simulator, not measured; one source codes 10 %. Laws are lognormal, and every pair of "
-        "neurons has one deviate whatever its number of synapses: assumed.",
+        "neurons has one deviate for all its synapses: assumed.",
         "The step of the bias generator (8 coarse × 256 fine) is not modelled; its ranges in use are not known.",
-        "r shares the deviate of tau_mem, as in every DPI neuron; the gain of a network without r stays. No drift is "
-        "known.",
+        "r shares the deviate of tau_mem, as in every DPI neuron; the gain of a network without r is constant. No "
+        "drift is known.",
     ),
 )

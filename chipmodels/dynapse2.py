@@ -7,8 +7,8 @@ Sources, shortened below:
   chip, one value per neuron and bias. The repository does not name the chip generation: it may be DYNAP-SE1.
 - *Richter et al. 2024*: Neuromorph. Comput. Eng. 4, doi 10.1088/2634-4386/ad1cd7, through Open Neuromorphic.
 
-Version 1 had a weight CV of 0.10 everywhere and neither gradients, outliers, nor steps of τ; what is a
-site's own of its u is the same.
+Version 1 had a weight CV of 0.10 everywhere and neither gradients, outliers, nor steps of τ; the own
+part of each u is the same.
 """
 
 from neurorobust.chip import BitMaskedCurrents, ChipModel, Fixed, KindModel, Limits, Range, Scaled, SourcedValue
@@ -37,7 +37,7 @@ TAU_MEM = Range(7.7e-8, 0.353, "coded", "computed from rockpool's bias tables, C
 TAU_SYN = Range(1.9e-6, 11.7, "coded", "computed from rockpool's bias tables, AMPA 24.5 pF; below 1 s is usable")
 
 _CODED = SourcedValue(
-    0.1, "coded", "rockpool transform/mismatch.py: 0.30 at 3 sigma on every current; nobody published this one"
+    0.1, "coded", "rockpool transform/mismatch.py: 0.30 at 3 sigma on every current; not published for this one"
 )
 _tau_mem = KindModel(
     Outliers(LogNormal.from_cv(0.08), 0.02, 1.3, 2.8),
@@ -118,11 +118,11 @@ chip = ChipModel(
         "Assumed: the CV of EPSP peaks holds for weight currents, 8 nA being 60 mV, one deviate for every synapse; all "
         "synapses of a neuron share its place on the gradient, excitatory and inhibitory alike.",
         "r shares the deviate of tau_mem: in a DPI neuron τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ; the leak "
-        "current moves both. A network without r is taken to have a gain that stays.",
+        "current moves both. Assumed: the gain of a network without r is constant.",
         "A weight is a 4-bit mask over four currents shared by all synapses into a core; AMPA is +, GABA is −.",
         "The gain puts the largest of the four currents at 8 nA and v_threshold at 100 nA, core by core.",
         "Approximations of the circuit: adaptation current as a rising threshold, reset to ground as subtraction.",
-        "Input events, routing and time are exact. Every array is one core of one chip: nobody can tell cores or chips "
-        "apart, so no part is common to a core or a chip but the gradient. No drift is known.",
+        "Input events, routing and time are exact. Every array is one core of one chip: differences between cores or "
+        "chips are unknown, so only the gradient is a shared component. No drift is known.",
     ),
 )

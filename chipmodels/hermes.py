@@ -1,4 +1,4 @@
-"""IBM's HERMES project chip: 64 cores of phase-change memory, 14 nm, two devices a polarity.
+"""IBM's HERMES project chip: 64 cores of phase-change memory, 14 nm, two devices per polarity.
 
 Sources: IBM/aihwkit at 4545f11b5214, ``inference/noise/hermes.py`` (Le Gallo et al. 2023 and others), through the facts
 in it; Le Gallo et al. 2023, Nat. Electron., abstract.
@@ -10,9 +10,9 @@ from neurorobust.chip.drift import Device, LogarithmCurve, PolynomialCurve, Powe
 from . import pcm
 
 _SOURCE = "aihwkit inference/noise/hermes.py"
-G_MAX = SourcedValue(20.7e-6, "coded", f"{_SOURCE}: two devices a polarity, S")
+G_MAX = SourcedValue(20.7e-6, "coded", f"{_SOURCE}: two devices per polarity, S")
 _sigma = (0.16603222, 4.71806468, -8.48101252, 4.68961419)  # µS, powers of G/G_max
-_t0 = SourcedValue(300.0, "coded", f"{_SOURCE}: two devices a polarity, s")
+_t0 = SourcedValue(300.0, "coded", f"{_SOURCE}: two devices per polarity, s")
 # The parabola through ν = 0.072, 0.056 and 0.017 at G/G_max = 0.1, 0.5 and 1.
 _nu = PolynomialCurve((0.0738889, -0.0146667, -0.0422222))
 

@@ -1,4 +1,4 @@
-"""No chip at all: nothing deviates, nothing is quantized, everything fits. A reference for the others."""
+"""No chip: nothing deviates, nothing is quantized, everything fits. A reference for the others."""
 
 from neurorobust.chip import ChipModel, KindModel, SourcedValue
 from neurorobust.chip.variability import Law, LogNormal, Normal, Offset

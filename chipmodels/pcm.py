@@ -39,8 +39,8 @@ chip = ChipModel(
         status="published",
         source="Le Gallo et al. 2023, Nat. Electron., abstract: 64 cores",
         others={
-            "neurons_per_core": ("assumed", "256 × 256 cells a core, from memory, to verify"),
-            "fan_in": ("assumed", "256 × 256 cells a core, from memory; sums over several cores are not modelled"),
+            "neurons_per_core": ("assumed", "256 × 256 cells per core, from memory, to verify"),
+            "fan_in": ("assumed", "256 × 256 cells per core, from memory; sums over several cores are not modelled"),
         },
     ),
     facts={
@@ -59,11 +59,11 @@ chip = ChipModel(
     },
     notes=(
         "A weight is G₊ − G₋ with one of them 0, continuous; programming noise is normal, truncated at 0, and acts on "
-        "both devices. A weight of exactly 0 is taken as no pair at all.",
+        "both devices. A weight of exactly 0 is no pair of devices.",
         "The largest magnitude of a core is placed at G_max.",
         "die.at(time) ages every device by its own exponent, after which one digital factor per array restores the "
         "mean magnitude (global drift compensation).",
-        "Read noise (1/f, new at every reading) is part of a die's deviations; a reading holds for a whole run, as in "
+        "Read noise (1/f, new at every reading) is part of a die's deviations; a whole run uses one reading, as in "
         "aihwkit. Converters, IR drop and their noise are left out.",
     ),
 )

@@ -48,7 +48,7 @@ chip = ChipModel(
         neurons_per_core=256,
         fan_in=256,
         status="published",
-        source="figure after Wan et al. 2022: 256 × 256 cells a core",
+        source="figure after Wan et al. 2022: 256 × 256 cells per core",
         others={"cores": ("assumed", "from memory, to verify")},
     ),
     facts={
@@ -63,11 +63,11 @@ chip = ChipModel(
     },
     notes=(
         "A weight is G₊ − G₋ with one of them 0, continuous; noise is normal, truncated at 0, and acts on both devices."
-        " A weight of exactly 0 is taken as no pair at all. The largest magnitude of a core is placed at G_max.",
-        "The spread is known one second, one day and two days after programming, and at no other time; a device is "
-        "assumed to keep its rank. A die that was not asked for a time is one second old.",
+        " A weight of exactly 0 is no pair of devices. The largest magnitude of a core is placed at G_max.",
+        "The spread is known one second, one day and two days after programming, and at no other time. Assumed: a "
+        "device keeps its rank. By default a die is one second old.",
         "Stuck devices (9.8 % HfO₂, 13.5 % OM in another array) are left out, as in the library; "
-        "chip.with_defects(StuckDevices(0.0977)) puts them in. How they are stuck is not stated.",
-        "Read noise, suggested as 1 %, is new at every reading and not part of a die; a reading holds for a whole run.",
+        "chip.with_defects(StuckDevices(0.0977)) puts them in. Their stuck values are not published.",
+        "Read noise, suggested as 1 %, is new at every reading and not part of a die; a whole run uses one reading.",
     ),
 )

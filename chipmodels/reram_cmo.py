@@ -52,10 +52,10 @@ chip = ChipModel(
     },
     notes=(
         "A weight is G₊ − G₋ between 9 and 88.2 µS, continuous, the idle device at 9 µS; programming noise is normal "
-        "and acts on both. A weight of exactly 0 is taken as no pair at all.",
-        "The library's default for the accepted error falls back to 0.2 % unnoticed; here it is the 2 % it means.",
-        "die.at(time) relaxes every device: known from one second on; a device is assumed to keep its rank. One "
+        "and acts on both. A weight of exactly 0 is no pair of devices.",
+        "The library's default for the accepted error silently becomes 0.2 %; here it is the intended 2 %.",
+        "die.at(time) relaxes every device: known from one second on. Assumed: a device keeps its rank. One "
         "digital factor per array restores the mean magnitude.",
-        "Read noise of 1 % is new at every reading and not part of a die; a reading holds for a whole run.",
+        "Read noise of 1 % is new at every reading and not part of a die; a whole run uses one reading.",
     ),
 )

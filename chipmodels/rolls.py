@@ -10,7 +10,7 @@ from neurorobust.chip import ChipModel, KindModel, Limits, Scaled, SourcedValue
 from neurorobust.chip.encodings import SignedPair
 from neurorobust.chip.variability import LogNormal
 
-_other = SourcedValue(0.2, "assumed", "nobody published it; what a simulator of its sister DYNAP-SE1 codes (teili)")
+_other = SourcedValue(0.2, "assumed", "not published; from a simulator of its sister DYNAP-SE1 (teili)")
 _rate = SourcedValue(
     0.094, "published", "Open Neuromorphic: 9.4 % over neurons in their response to current; one number"
 )
@@ -54,6 +54,6 @@ chip = ChipModel(
         "The one published spread, 9.4 % of the neurons' rates for a current, is put on the threshold, which sets that "
         "rate; everything else is assumed.",
         "Neuron biases are shared by all neurons. r shares the deviate of tau_mem, as in every DPI neuron; "
-        "the gain of a network without r stays. No drift is known.",
+        "the gain of a network without r is constant. No drift is known.",
     ),
 )

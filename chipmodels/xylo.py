@@ -1,4 +1,4 @@
-"""Xylo Audio 2 (SynSense): a digital spiking processor: quantized, and every die the same.
+"""Xylo Audio 2 (SynSense): a digital spiking processor: quantized, all dies equal.
 
 Sources, shortened below:
 
@@ -11,12 +11,12 @@ from dataclasses import replace
 from neurorobust.chip import ChipModel, Fixed, Limits, Scaled, SourcedValue, digital
 from neurorobust.chip.encodings import BitShift, Uniform
 
-_DECAY_BITS = SourcedValue(15, "assumed", "as many shifts as leave something of a 16-bit state")
+_DECAY_BITS = SourcedValue(15, "assumed", "as many shifts as leave one bit of a 16-bit state")
 _digital = digital("rockpool docs: all digital", "published")
 
 
 def at(dt: float) -> ChipModel:
-    """Xylo for networks with time steps of ``dt`` seconds, to which its decays belong."""
+    """Xylo for networks with time steps of ``dt`` seconds; its decays depend on dt."""
     tau = Fixed(BitShift(dt, int(_DECAY_BITS.value)))
     full = SourcedValue(127, "coded", "rockpool: 8 bits, signed")
     changed = {
@@ -43,12 +43,12 @@ def at(dt: float) -> ChipModel:
             "time step, s": SourcedValue(dt, "assumed", "the network's own"),
         },
         notes=(
-            "All digital: every die is the same, what is lost is lost in quantization. The analog front end of the "
+            "All digital: every die is the same, and only quantization changes a network. The analog front end of the "
             "audio version is not part of the network and not modelled.",
             "Decays are shifts, one per neuron: v − v/2^n in every time step, here of 1 ms; chipmodels.xylo.at(dt) is "
-            "the model for another.",
-            "Not modelled: thresholds and states of 16 bits, at most 15 events an input and 31 spikes a neuron in one "
-            "step, 16 inputs and 8 outputs, and weights scaled by a shift for each layer.",
+            "the model for other steps.",
+            "Not modelled: thresholds and states of 16 bits, at most 15 events per input and 31 spikes per neuron in "
+            "one step, 16 inputs and 8 outputs, and weights scaled by a shift for each layer.",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""neurorobust: train spiking neural networks that work on every analog chip."""
+"""neurorobust: train spiking neural networks that work on every analog die."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What needs snnTorch or matplotlib, which are slow to import, on first use."""
+    """Import names that need snnTorch or matplotlib on first use: these imports are slow."""
     if name in ("from_snntorch", "to_snntorch"):
         return getattr(interop, name)
     if name == "plotting":

@@ -1,4 +1,4 @@
-"""The main job: a standard and a robust network on heart beats, judged on the same dies and by the same attacks."""
+"""The main job: a standard and a robust network on heart beats, on the same dies and under the same attacks."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NETWORKS = {"standard": "standard", "robust": "adversarial"}
 
 @dataclass(frozen=True)
 class Size:
-    """How much the demo does.
+    """Size of the demo.
 
     Attributes:
         n_hidden: neurons. epochs: of each training. seconds: time budget of each training.
-        chips: dies. attacked: test beats the attacks see, as many of each class.
+        n_dies: dies per fleet. attacked: test beats for the attacks, equally many per class.
         quick, thorough: sizes ζ of the ten-step attack and of the suite :func:`neurorobust.attacks.thorough`.
         steps, restarts: of that suite.
     """
@@ -42,7 +42,7 @@ class Size:
     n_hidden: int = 128
     epochs: int = 30
     seconds: float = 210.0
-    chips: int = 100
+    n_dies: int = 100
     attacked: int = 200
     quick: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
     thorough: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
@@ -72,7 +72,7 @@ def fleet_json(result: FleetResult, spec: float) -> dict:
 
 
 def training_json(history: History) -> dict:
-    """What a reader must know of a training."""
+    """The facts of a training for the report."""
     return {
         "epochs": len(history.rows),
         "epochs_planned": history.epochs_planned,
@@ -88,7 +88,7 @@ def _number(value: float) -> float | None:
 
 
 def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size: Size) -> tuple[nn.Module, History]:
-    """Train one network by one method and save it to a folder; resumes what it finds there."""
+    """Train one network by one method and save it to a folder; an interrupted run found there continues."""
     chosen = method(name)
     network = task.network(chip, n_hidden=size.n_hidden, seed=seed)
     schedule = replace(SCHEDULE, max_seconds=size.seconds)
@@ -115,18 +115,18 @@ def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size:
 
 
 def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = Size(), say: Callable = print) -> dict:
-    """Do the main job and write ``results.json``, ``results.csv``, figures, ``report.html`` and two model folders.
+    """Run the main job and write ``results.json``, ``results.csv``, figures, ``report.html`` and two model folders.
 
     Args:
-        task, chip: what to train on and for. out: folder.
-        seed: of training; dies and attacks use seed + 1, so training never saw them.
-        size: how much of everything. say: takes a line about what happens next.
+        task: the task. chip: the chip of the networks. out: folder.
+        seed: of training; dies and attacks use seed + 1, so training never uses them.
+        size: sizes of all parts. say: function that receives a line of text before each part.
 
     Returns:
-        What ``results.json`` holds.
+        The content of ``results.json``.
     """
     started = time.perf_counter()
-    out = files.folder(out)
+    out = files.make_folder(out)
     results: dict[str, Any] = {
         "version": __version__,
         "task": task.name,
@@ -136,7 +136,7 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
         "chip_notes": list(chip.notes),
         "seed": seed,
         "spec": 0.9,
-        "chips": size.chips,
+        "n_dies": size.n_dies,
         "attacked_samples": min(size.attacked, len(task.test)),
         "test_samples": len(task.test),
         "selection": SELECTION,
@@ -148,9 +148,11 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
         say(f"training the {label} network ({title}), at most {size.seconds:.0f} s …")
         trained[label], history = train(task, chip, name, out / label, seed=seed, size=size)
         entry = {"method": name, "title": title} | training_json(history)
-        say(f"{size.chips} dies of {chip.name} and {size.chips} with mismatch 0.3, {len(task.test)} test beats each …")
-        fleets[label] = evaluate(trained[label], task.test, chip, n_dies=size.chips, seed=seed + 1)
-        spread = evaluate(trained[label], task.test, mismatch(0.3), n_dies=size.chips, seed=seed + 1)
+        say(
+            f"{size.n_dies} dies of {chip.name} and {size.n_dies} with mismatch 0.3, {len(task.test)} test beats each …"
+        )
+        fleets[label] = evaluate(trained[label], task.test, chip, n_dies=size.n_dies, seed=seed + 1)
+        spread = evaluate(trained[label], task.test, mismatch(0.3), n_dies=size.n_dies, seed=seed + 1)
         entry["fleet"], entry["mismatch"] = (fleet_json(fleet, results["spec"]) for fleet in (fleets[label], spread))
         entry["programming"] = fleets[label].programming
         entry["attacks"] = attacks(trained[label], task, size, seed + 1, say)
@@ -163,7 +165,7 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
         "better": paired.better,
         "n": paired.n,
     }
-    results["example"] = example(trained, task)
+    results["example"] = first_beats(trained, task)
     results["seconds"] = time.perf_counter() - started
     files.write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
     report.write(out)
@@ -177,10 +179,10 @@ def nominal_score(network: nn.Module, data: Data) -> float:
 
 
 def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable) -> dict:
-    """Balanced accuracy under the ten-step attack (quick) and the thorough suite, by size ζ, on as many test beats of
-    each class.
+    """Balanced accuracy under the ten-step attack (quick) and the thorough suite, by size ζ, on equally many
+    test beats per class.
 
-    Where ten steps reach chance, the suite is not run: it contains them, so it can only find worse.
+    Where ten steps reach chance, the suite is not run: it contains these steps, so it can only find worse dies.
     """
     data = task.test.balanced(size.attacked)
     found: dict[str, dict] = {"quick": {}, "thorough": {}}
@@ -198,7 +200,7 @@ def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable
     return found
 
 
-def example(networks: dict[str, nn.Module], task: Task) -> dict:
+def first_beats(networks: dict[str, nn.Module], task: Task) -> dict:
     """Events and hidden spikes of the first test beat of each class, as lists of (step, channel)."""
     shown = {}
     for label, title in enumerate(task.classes):

@@ -18,7 +18,7 @@ import neurorobust.cli
 from neurorobust.data import tasks
 from neurorobust.demo import Size
 
-SMALL = Size(n_hidden=8, epochs=2, chips=2, attacked=16, quick=(0.05,), thorough=(0.05,), steps=2, restarts=1)
+SMALL = Size(n_hidden=8, epochs=2, n_dies=2, attacked=16, quick=(0.05,), thorough=(0.05,), steps=2, restarts=1)
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,7 @@ def test_convolutions_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="one kernel of pcm is on one core"):
         program(pcm, split)
     both = Lif(kernel(), Linear(draw(2, conv.n_out, conv.n_out)), tau_mem=0.01, v_threshold=0.1)
-    with pytest.raises(ValueError, match="has a kernel and another weight of its own"):
+    with pytest.raises(ValueError, match="has a kernel and a further weight"):
         program(pcm, Network({"hidden": both}, DT))
     thick = network(Conv2d(draw(1, 1, 32, 3, 3), (32, 4, 4)))
     with pytest.raises(ValueError, match=r"fan_in \(=288\).*exceeds pcm's 256"):

@@ -13,11 +13,11 @@ from neurorobust.chip import ChipModel, KindModel, Limits, SourcedValue, draw
 from neurorobust.chip.die_random import normals
 from neurorobust.chip.spatial import (
     Correlation,
+    DependenceStructure,
     GaussianField,
     PerChip,
     PerCore,
     PerNeuron,
-    Structure,
     Surface,
     quadratic,
 )
@@ -51,7 +51,7 @@ def test_a_shared_component_is_standard_normal(part):
 
 def test_a_mixed_u_is_normal():
     """Half a chip-wide part, half its own: 1000 dies of one neuron, KS with false alarm 1e-6."""
-    structure, one = Structure({"tau_mem": (PerChip(0.5, "x"),)}), torch.zeros(1, dtype=torch.long)
+    structure, one = DependenceStructure({"tau_mem": (PerChip(0.5, "x"),)}), torch.zeros(1, dtype=torch.long)
     u = [float(die(structure, serial, 1, one)["a.tau_mem"]) for serial in range(1000)]
     assert stats.kstest(u, "norm").pvalue > ALARM
 
@@ -61,7 +61,9 @@ def test_shares_are_shares_of_the_variance():
     standard errors of 0.6, 0.5 and 0.2."""
     parts = (PerChip(0.2, "c"), PerCore(0.3, "k"), PerNeuron(0.1, "n"))
     cores = torch.tensor([0, 0, 1])
-    u = torch.stack([die(Structure({"weight": parts}), k, 2, cores)["a.input.weight"] for k in range(400)]).flatten(1)
+    u = torch.stack(
+        [die(DependenceStructure({"weight": parts}), k, 2, cores)["a.input.weight"] for k in range(400)]
+    ).flatten(1)
     r = np.corrcoef(u.numpy().T)
     for i, j, expected in [(0, 1, 0.6), (0, 2, 0.5), (0, 4, 0.2), (3, 5, 0.2)]:
         assert abs(r[i, j] - expected) < 6 * (1 - expected**2) / math.sqrt(400)
@@ -72,7 +74,7 @@ def test_parts_of_one_name_are_one():
     """Two kinds that name the same surface share it, two names are two; the sites' own parts stay their own."""
 
     def surfaces(second):
-        u = die(Structure({"tau_mem": (Surface(1.0, "one"),), "v_threshold": (Surface(1.0, second),)}))
+        u = die(DependenceStructure({"tau_mem": (Surface(1.0, "one"),), "v_threshold": (Surface(1.0, second),)}))
         return u["a.tau_mem"], u["a.v_threshold"]
 
     first, same = surfaces("one")
@@ -82,7 +84,7 @@ def test_parts_of_one_name_are_one():
 
 def test_a_surface_is_quadratic_on_every_core():
     """With a share of 1 nothing is left beside the five terms, and the two cores have different surfaces."""
-    u = die(Structure({"tau_mem": (Surface(1.0, "g"),)}))["a.tau_mem"].numpy().reshape(2, 256)
+    u = die(DependenceStructure({"tau_mem": (Surface(1.0, "g"),)}))["a.tau_mem"].numpy().reshape(2, 256)
     terms = quadratic(256, 16)
     np.testing.assert_allclose(terms.T @ terms / 256, np.eye(5), atol=1e-12)
     np.testing.assert_allclose(terms @ (terms.T @ u.T) / 256, u.T, atol=1e-12)
@@ -103,7 +105,7 @@ def test_a_smooth_field_correlates_as_it_says():
 def test_kinds_that_vary_together():
     """512 neurons, correlation −0.6 within 6 standard errors, the first kind's u as they were; the rest untouched."""
     together = Correlation(("tau_mem", "v_threshold"), ((1.0, -0.6), (-0.6, 1.0)))
-    plain, mixed = die(Structure()), die(Structure(correlation=together))
+    plain, mixed = die(DependenceStructure()), die(DependenceStructure(correlation=together))
     assert torch.equal(plain["a.tau_mem"], mixed["a.tau_mem"])
     assert torch.equal(plain["a.r"], mixed["a.r"])
     torch.testing.assert_close(mixed["a.v_threshold"], -0.6 * plain["a.tau_mem"] + 0.8 * plain["a.v_threshold"])
@@ -111,15 +113,15 @@ def test_kinds_that_vary_together():
 
 def test_a_kind_that_shares_the_deviate_of_another_has_its_normals():
     """r has the normals of tau_mem, gradients included."""
-    u = die(Structure({"tau_mem": (Surface(0.4, "g"),)}, {"r": "tau_mem"}))
+    u = die(DependenceStructure({"tau_mem": (Surface(0.4, "g"),)}, {"r": "tau_mem"}))
     assert torch.equal(u["a.r"], u["a.tau_mem"])
 
 
 def test_the_host_and_absent_synapses_have_no_shared_component():
     """On the host u is its own; where there is no synapse u stays 0 under a gradient."""
-    structure = Structure({"weight": (Surface(0.5, "g"),), "tau_mem": (PerChip(0.5, "c"),)})
+    structure = DependenceStructure({"weight": (Surface(0.5, "g"),), "tau_mem": (PerChip(0.5, "c"),)})
     host = torch.full((4,), HOST)
-    assert torch.equal(die(structure, cores=host)["a.tau_mem"], die(Structure(), cores=host)["a.tau_mem"])
+    assert torch.equal(die(structure, cores=host)["a.tau_mem"], die(DependenceStructure(), cores=host)["a.tau_mem"])
     mask = torch.tensor([[True, False], [False, True]])
     placement = Placement({"a": torch.zeros(2, dtype=torch.long)}, masks={"a.weight": mask})
     u = normals({"a.weight": torch.ones(2, 2)}, placement, seed=0, serial=0, structure=structure)["a.weight"]
@@ -138,7 +140,7 @@ def model(**changed):
         (lambda: Surface(-0.1, "g"), "share"),
         (lambda: Surface(0.1, ""), "needs one"),
         (lambda: GaussianField(0.1, "g", length=0.0), "length"),
-        (lambda: Structure({"weight": (PerChip(0.6, "a"), PerCore(0.6, "b"))}), "add up to 1.2"),
+        (lambda: DependenceStructure({"weight": (PerChip(0.6, "a"), PerCore(0.6, "b"))}), "add up to 1.2"),
         (lambda: Correlation(("tau_mem", "weight"), ((1.0, 0.0), (0.0, 1.0))), "'weight' does not exist"),
         (lambda: Correlation(("tau_mem", "r"), ((1.0, 1.5), (1.5, 1.0))), "not positive definite"),
         (lambda: Correlation(("tau_mem", "r"), ((1.0, 0.5), (0.4, 1.0))), "symmetric"),

@@ -329,7 +329,7 @@ def test_a_chip_at_a_time_is_its_dies_at_that_time():
         assert score == pytest.approx(
             np.mean([float((predicted == data.y)[data.y == c].double().mean()) for c in (0, 1)])
         )
-    with pytest.raises(ValueError, match="nobody published its drift"):
+    with pytest.raises(ValueError, match="its drift is not published"):
         chipmodels.load("dynapse2").at("1 day")
 
 
@@ -466,7 +466,7 @@ def test_noise_that_does_not_fit_is_refused():
         (Noise(added={"hidden": torch.zeros(20, 6)}), r"noise.added\['hidden'\]: got shape \(20, 6\)"),
         (Noise(kept={"hidden": torch.zeros(5)}), r"noise.kept\['hidden'\]: got shape \(5,\)"),
         (Noise(added={"hidden": torch.full((20, 2, 6), torch.nan)}), "NaN"),
-        (Noise(read={"hidden.input": (torch.zeros(3, 6), torch.zeros(20, 2, 6))}), "got a spread of shape"),
+        (Noise(read={"hidden.input": (torch.zeros(3, 6), torch.zeros(20, 2, 6))}), "got standard deviations of shape"),
     ]
     for noise, message in bad:
         with pytest.raises(ValueError, match=message):
@@ -474,13 +474,13 @@ def test_noise_that_does_not_fit_is_refused():
     read = Noise(read={"hidden.input": (torch.zeros(6, 3), torch.zeros(20, 2, 6))})
     with pytest.raises(ValueError, match=r"two sources of noise for 'hidden\.input'"):
         read.and_(read)
-    with pytest.raises(TypeError, match="holds a foreign module, whose layers take none"):
+    with pytest.raises(TypeError, match="holds a foreign module, which does not support noise"):
         wrapped = nr.wrap(torch.nn.Linear(3, 2).double())
         run(wrapped, nominal(wrapped), x[:, 0], noise=Noise())
     with pytest.raises(TypeError, match="layers take no noise in every step"):
         nr.evaluate(wrapped, nr.data.Data(x[:, 0], torch.tensor([0, 1])), NOTHING.with_noise(Membrane(0.1)))
     deaf = Network({"d": Deaf(Linear(draw(1, 2, 3)))}, DT)
-    with pytest.raises(TypeError, match="Deaf: has no respond"):
+    with pytest.raises(TypeError, match="Deaf: does not support noise"):
         run(deaf, nominal(deaf), x, noise=Noise(added={"d": torch.zeros(20, 2, 2)}))
 
 

@@ -77,7 +77,7 @@ def test_stdout_is_the_results(tmp_path_factory, results):
 def test_commands_repeat_its_numbers(label, folder, results):
     """`evaluate` and `attack` on a model folder give the very numbers of the report, die by die."""
     entry = results["networks"][label]
-    n, seed = results["chips"], results["seed"] + 1
+    n, seed = results["n_dies"], results["seed"] + 1
     for chosen, name in ((("--chip", "dynapse2"), "fleet"), (("--mismatch", 0.3), "mismatch")):
         ran = cli("evaluate", folder / label, *chosen, "--dies", n, "--seed", seed, "--spec", results["spec"], "--json")
         assert json.loads(ran.out) == entry[name]
@@ -106,7 +106,7 @@ def test_the_same_dies_carry_both_networks(results):
     gains = [a - b for a, b in zip(robust, standard)]
     assert results["paired"]["difference"] == pytest.approx(sum(gains) / len(gains))
     assert results["paired"]["better"] == sum(gain > 0 for gain in gains)
-    assert results["paired"]["n"] == results["chips"] == 3
+    assert results["paired"]["n"] == results["n_dies"] == 3
 
 
 def test_csv_has_every_die_and_every_number(folder, results):

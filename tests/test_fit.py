@@ -24,7 +24,7 @@ from neurorobust.chip.variability import Gamma, LogNormal, Normal, Offset, Outli
 from neurorobust.cli import app, main
 from neurorobust.core.apply import apply
 from neurorobust.core.placement import Placement
-from neurorobust.fitting import IntervalEstimate, Recording, analyze, fit
+from neurorobust.fitting import IntervalEstimate, Recording, analyze, fit_chip
 from neurorobust.fitting.between import significant
 
 ALARM = 1e-4  # false-alarm rate of a coverage test here; seeds are fixed, so it is paid once
@@ -123,7 +123,7 @@ def test_the_rate_is_read_off_the_correlation():
     rows = table(truth, 7)
     a, b = np.log(rows["value"].to_numpy()).reshape(2, 256)
     expected = math.acos(np.corrcoef(a, b)[0, 1]) / math.log(3)
-    found = fit(rows).kinds["tau_mem"].law
+    found = fit_chip(rows).kinds["tau_mem"].law
     assert isinstance(found, SettingDecorrelation)
     assert found.rate == pytest.approx(expected, abs=1e-5)
     assert analyze(rows).kinds["tau_mem"].estimates["frozen"].value == pytest.approx((1 + np.corrcoef(a, b)[0, 1]) / 2)
@@ -186,7 +186,7 @@ def test_a_fitted_model_makes_dies_like_those_it_was_fitted_to():
 def test_a_base_keeps_what_was_not_measured():
     """On dynapse2 measured time constants replace the law and the spread; codes, ranges and other kinds stay."""
     base = chipmodels.load("dynapse2")
-    model = fit(table(ONE_CORE, 1), base=base)
+    model = fit_chip(table(ONE_CORE, 1), base=base)
     assert model.kinds["weight"] == base.kinds["weight"]
     assert model.kinds["tau_mem"].encoding == base.kinds["tau_mem"].encoding
     assert model.kinds["tau_mem"].cv.status == "measured"
@@ -458,6 +458,6 @@ def test_a_twin_of_another_chip_is_refused(row, said):
 def test_one_chip_of_a_table_is_chosen():
     """Several chips and none chosen is an error that lists them."""
     rows = [ROW, ROW | {"chip": 1}]
-    with pytest.raises(ValueError, match=r"holds 0, 1; say which"):
+    with pytest.raises(ValueError, match=r"holds 0, 1; choose one"):
         chipmodels.twin(rows, chipmodels.load("dynapse2"))
     assert chipmodels.twin(rows, chipmodels.load("dynapse2"), chip=1).measured is not None

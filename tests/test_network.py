@@ -117,7 +117,7 @@ def test_placement_of_the_tiny_network(network):
 def test_bad_networks_are_refused():
     """Layers that do not fit each other, none at all, and a time step that is not positive."""
     layer = LeakyIntegrator(Linear(torch.ones(3, 2)), tau_mem=0.01)
-    with pytest.raises(ValueError, match=r"layers\['b'\]: takes 2 inputs; it gets 'a' \(3\)"):
+    with pytest.raises(ValueError, match=r"layers\['b'\]: takes 2 inputs; got 'a' \(3\)"):
         Network({"a": layer, "b": layer}, DT)
     with pytest.raises(ValueError, match="layers: got none"):
         Network({}, DT)
@@ -170,14 +170,14 @@ def test_decoders():
     [
         ({"a": (4, 3), "b": (2, 4)}, {"c": "a"}, "inputs: layer: 'c' does not exist"),
         ({"hidden": (4, 3), "b": (2, 4)}, {"b": "hiden"}, "Did you mean 'hidden'"),
-        ({"a": (4, 3), "b": (2, 4)}, {"a": ("x", "b")}, r"inputs\['a'\]: 'b' does not come before it.*Cycles"),
-        ({"a": (4, 7), "b": (2, 4)}, {"a": ("x", "a")}, r"inputs\['a'\]: 'a' does not come before it"),
+        ({"a": (4, 3), "b": (2, 4)}, {"a": ("x", "b")}, r"inputs\['a'\]: 'b' is not an earlier layer.*feedback"),
+        ({"a": (4, 7), "b": (2, 4)}, {"a": ("x", "a")}, r"inputs\['a'\]: 'a' is not an earlier layer"),
         ({"a": (4, 3), "b": (2, 8)}, {"b": ("a", "x")}, r"layers\['b'\]: takes 8 .*leaves 4 for 'x'; expected 3"),
         ({"a": (4, 3), "b": (2, 4)}, {"b": ("a", "x")}, r"leaves 0 for 'x'; expected 3"),
         ({"a": (4, 3), "b": (2, 4)}, {"b": ()}, r"inputs\['b'\]: got none"),
         ({"a": (4, 3), "b": (2, 3)}, {"b": "x"}, "no layer takes 'a'"),
         ({"x": (4, 3), "b": (2, 4)}, {}, "'x' is the name of the network's input"),
-        ({"a": (4, 3), "b": (2, 9)}, {"b": ("a", "a")}, r"takes 9 inputs; it gets 'a' \(4\)"),
+        ({"a": (4, 3), "b": (2, 9)}, {"b": ("a", "a")}, r"takes 9 inputs; got 'a' \(4\)"),
     ],
 )
 def test_bad_graphs_are_refused(sizes, inputs, message):

@@ -336,7 +336,7 @@ def test_no_slope_is_written_out(found):
     rows.iloc[0, rows.columns.get_loc("first_order")] = np.nan
     rows.iloc[1, rows.columns.get_loc("first_order")] = 0.0
     _, slope = plotting.sensitivity_bars(axes(1, 2, size=(11, 4)), rows)
-    assert [(text.get_text(), text.xy[1]) for text in slope.texts] == [("no slope", 0), ("0", 1)]
+    assert [(text.get_text(), text.xy[1]) for text in slope.texts] == [("no gradient", 0), ("0", 1)]
     assert len(slope.patches) == len(rows) - 2
     rows["first_order"] = np.nan
     _, slope = plotting.sensitivity_bars(axes(1, 2, size=(11, 4)), rows)
@@ -388,7 +388,7 @@ def test_a_history_without_a_look(found):
 
 def test_wrong_number_of_axes():
     """Too few axes are refused with the number that is needed."""
-    with pytest.raises(ValueError, match=r"axes: got 2; expected 3: one for each neuron\."):
+    with pytest.raises(ValueError, match=r"axes: got 2; expected 3: one per neuron\."):
         plotting.membranes(axes(1, 2), np.zeros((5, 3)), 1e-3)
     with pytest.raises(ValueError, match=r"axes: got 1; expected 2"):
         plotting.training(axes(1, 1), [])

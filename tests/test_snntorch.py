@@ -439,11 +439,11 @@ def test_what_cannot_be_represented_is_refused_by_name():
         nr.from_snntorch(loop(), -1.0, sample=draw(0, 2, 5, 3))
     with pytest.raises(TypeError, match=r"an snnTorch neuron; use nr.from_snntorch"):
         nr.wrap(loop())
-    with pytest.raises(TypeError, match=r"expected what nr.from_snntorch returned"):
+    with pytest.raises(TypeError, match=r"expected the result of nr.from_snntorch"):
         nr.to_snntorch(loop())
     with pytest.raises(ValueError, match=r"cores: layer of neurons: 'lif' does not exist"):
         refused(loop()).place({"lif": 0})
-    with pytest.raises(ValueError, match=r"cores: say where lif2 sits"):
+    with pytest.raises(ValueError, match=r"cores: lif2 missing"):
         refused(loop()).place({"lif1": 0})
 
 

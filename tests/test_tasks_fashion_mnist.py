@@ -16,7 +16,7 @@ from torch.nn import functional
 from neurorobust._util.randomness import generator
 from neurorobust.data.tasks import fashion_mnist as make
 from neurorobust.data.tasks import fashion_mnist_spiking
-from neurorobust.data.tasks.fashion_mnist import FOLDER, cnn, load, normalise, read_idx, split
+from neurorobust.data.tasks.fashion_mnist import FOLDER, cnn, normalise, read_idx, read_images, split
 from neurorobust.data.tasks.fashion_mnist_spiking import build as spiking_build
 
 
@@ -131,7 +131,7 @@ def test_damaged_archives_are_refused(tmp_path):
 def test_missing_data_name_the_command(tmp_path):
     """An empty folder: the file, the folder and the command that installs the data."""
     with pytest.raises(FileNotFoundError, match=r"train-images.* is not in .*apt-get install dataset-fashion-mnist"):
-        load(tmp_path)
+        read_images(tmp_path)
 
 
 def test_another_data_set_is_refused(folder, tmp_path):
@@ -143,7 +143,7 @@ def test_another_data_set_is_refused(folder, tmp_path):
         labels.unlink()
         write_idx(labels, wrong)
         with pytest.raises(ValueError, match=r"Fashion-MNIST, t10k: got .* up to (0|10); expected"):
-            load(tmp_path)
+            read_images(tmp_path)
 
 
 def test_network_is_the_papers():
@@ -232,6 +232,6 @@ def test_the_first_spikes_of_the_spiking_network_are_those_of_its_formula(folder
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="Fashion-MNIST is not installed")
 def test_the_real_data_are_balanced():
     """7000 images of each of ten classes, 1000 of each in the official test part; mean brightness 0.286."""
-    images, y = load()
+    images, y = read_images()
     assert y.bincount().tolist() == [7000] * 10 and y[60_000:].bincount().tolist() == [1000] * 10
     assert images[:60_000].sum().item() / (255 * 60_000 * 784) == pytest.approx(0.2860, abs=1e-4)

@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from neurorobust._util.randomness import generator
 from neurorobust.data import synthesis
-from neurorobust.data.speech import N_FFT, RATE, filterbank, log_mel, noise, read_wav
+from neurorobust.data.speech import N_FFT, RATE, coloured_noise, filterbank, log_mel, read_wav
 from neurorobust.data.synthesis import Word, digest, spoken
 from neurorobust.data.tasks import keywords as make
-from neurorobust.data.tasks.keywords import FRACTIONS, SAMPLES, Clips, crops, features, mix, script, speakers
+from neurorobust.data.tasks.keywords import FRACTIONS, SAMPLES, Clips, crops, log_mel_features, mix, script, speakers
 
 WORDS = (Word("en-us+f1", "yes", 175, 50), Word("en-us+whisper", "yes", 175, 50), Word("en-us+f1", "yes", 175, 50))
 
@@ -86,7 +86,7 @@ def test_noise_has_its_colour_and_its_size():
     """Root mean square 1; power falls as 1/f^exponent: fitted over 64 clips' octaves to 0.1 (the fit's own standard
     deviation, from the 64·8000 independent powers, is under 0.01: false alarm < 1e-20)."""
     for exponent in (0.0, 1.0, 2.0):
-        clips = noise(64, SAMPLES, torch.full((64,), exponent), key(1)).double()
+        clips = coloured_noise(64, SAMPLES, torch.full((64,), exponent), key(1)).double()
         torch.testing.assert_close(clips.square().mean(-1), torch.ones(64, dtype=torch.float64), rtol=1e-4, atol=0)
         power = torch.fft.rfft(clips).abs().square().mean(0)
         octaves = [slice(2**k, 2 ** (k + 1)) for k in range(5, 12)]
@@ -359,6 +359,6 @@ def test_crops_are_drawn_evenly():
 def test_features_of_clips_do_not_depend_on_their_neighbours():
     """Chunked or alone, a clip has the same features to 1e-5."""
     samples = (1000 * torch.randn(70, SAMPLES, generator=generator(0, "x"))).short().numpy()
-    whole = features(Clips(samples, torch.zeros(70)))
-    torch.testing.assert_close(whole[65:66], features(Clips(samples[65:66], torch.zeros(1))), rtol=0, atol=1e-5)
+    whole = log_mel_features(Clips(samples, torch.zeros(70)))
+    torch.testing.assert_close(whole[65:66], log_mel_features(Clips(samples[65:66], torch.zeros(1))), rtol=0, atol=1e-5)
     assert functional.mse_loss(whole[0], whole[1]) > 0.01

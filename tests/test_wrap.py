@@ -179,7 +179,7 @@ def test_digital_numbers_are_neither_attacked_nor_deviating():
     assert not any(name.endswith("digital") for name in found.deviations)
     programmed = nr.mismatch(0.2).program(nr.nominal(model), nr.chip.Placement())
     assert not any(name.endswith("digital") for name in nr.mismatch(0.2).fabricate([0], 0)[0].deviations(programmed))
-    with pytest.raises(ValueError, match=r"a digital number does not deviate"):
+    with pytest.raises(ValueError, match=r"a digital parameter does not deviate"):
         nr.apply(nr.nominal(model), {"1.weight.digital": torch.zeros(3)})
 
 
@@ -378,7 +378,7 @@ def test_bad_modules_are_refused():
     """Norms, unknown names, foreign overrides, no parameters, mixed types: each by name, saying what to do."""
     with pytest.raises(ValueError, match=r"1.weight belongs to a BatchNorm2d; .*kinds=\{'1.\*': 'digital'\}"):
         nr.wrap(cnn())
-    with pytest.raises(ValueError, match=r"gain of Scaled has no known kind; say kinds=\{'gain'"):
+    with pytest.raises(ValueError, match=r"gain of Scaled has no known kind; pass kinds=\{'gain'"):
         nr.wrap(Scaled())
     with pytest.raises(ValueError, match=r"weight_orig .*prune.remove"):
         nr.wrap(Pruned())
@@ -401,7 +401,7 @@ def test_bad_modules_are_refused():
 @pytest.mark.parametrize(
     ("module", "x", "message"),
     [
-        (nn.LSTM(3, 2), torch.ones(4, 3), "decode: the module gives a tuple for 4 samples; .* Say decode="),
+        (nn.LSTM(3, 2), torch.ones(4, 3), "decode: the module gives a tuple for 4 samples; .* Pass decode="),
         (InPlace(), torch.ones(4, 3), "changes its input in place"),
         (nn.Linear(3, 2), torch.ones(4, 3).double(), "x: got torch.float64 on cpu; the parameters are torch.float32"),
         (nn.Sequential(nn.Linear(3, 2), nn.Flatten(0)), torch.ones(4, 3), r"gives a tensor of shape \(8,\) for 4"),

@@ -98,7 +98,7 @@ class Cell:
         Raises:
             filelock.Timeout: at once, if another process holds it.
         """
-        return FileLock(files.folder(self.folder) / ".lock", timeout=0)
+        return FileLock(files.make_folder(self.folder) / ".lock", timeout=0)
 
 
 def folder_of(out: Path, study: Study, method: str) -> Path:

@@ -85,7 +85,7 @@ def _figures(study: Study, numbers: ResultsTable, settings: str, folder: Path) -
             if figure is None:
                 continue
             file = f"{study.name}{page_figure.suffix}"
-            plotting.save(figure, files.folder(folder / "figures") / file, [".png"])
+            plotting.save_figure(figure, files.make_folder(folder / "figures") / file, [".png"])
         words = {"study": study.name, "caption": page_figure.caption, "settings": settings}
         found[name] = _render("figure.md.jinja", file=f"{file}.png", **words)
     return found

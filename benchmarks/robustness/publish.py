@@ -29,7 +29,7 @@ def publish(out: Path, folder: Path = zoo.FOLDER, studies: Mapping[str, Study] |
     for study in (studies or all_studies()).values():
         for cell in cells_of(study, (), study.seeds[:1], out):
             if cell.method in study.shipped and (cell.folder / "model.safetensors").exists():
-                place = files.folder(folder / study.name / cell.method)
+                place = files.make_folder(folder / study.name / cell.method)
                 for name in ("model.safetensors", "config.json"):
                     shutil.copy(cell.folder / name, place / name)
                 names.append(f"{study.name}/{cell.method}")

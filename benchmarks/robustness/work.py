@@ -53,7 +53,7 @@ def tuned(study: Study, method: str, out: Path) -> dict[str, Any]:
     path = tuning_path(study, method, out)
     settings = study.settings() | {"epochs": study.tuning_epochs, "seed": study.seeds[0]}
     if "chosen" not in read(path):
-        with FileLock(files.folder(path.parent) / f".tuning.{method}.lock", timeout=0):
+        with FileLock(files.make_folder(path.parent) / f".tuning.{method}.lock", timeout=0):
             if "chosen" not in read(path):  # another process may have made it meanwhile
                 _tune(study, method, out, settings)
     record = read(path)
@@ -126,7 +126,7 @@ def train(cell: Cell, chosen: int | None = None) -> nn.Module:
         _check_same(record, {"data_sha256": cell.study.task.fingerprint}, cell.name)
     folder = cell.model_folder()
     if "training" in record and folder is not None:
-        foreign = models.describe(folder)[1]
+        foreign = models.read_info(folder)[1]
         return models.load(folder, network_of(cell) if foreign else None)[0]
     number = tuned(cell.study, cell.method, cell.out)["chosen"] if chosen is None else chosen
     trial, network = METHODS[cell.method].trials[number], network_of(cell)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from neurorobust._util.files import folder, write_text
+from neurorobust._util.files import make_folder, write_text
 
 RESULTS = Path(__file__).parents[1] / "results" / "speed.json"
 TOLERANCE = 0.25
@@ -16,7 +16,7 @@ Ratios = Mapping[str, Mapping[str, float]]
 
 def save(report: Mapping[str, object], path: Path) -> None:
     """Write a run, whole or not at all."""
-    folder(path.parent)
+    make_folder(path.parent)
     write_text(path, json.dumps(report, indent=1) + "\n")
 
 

@@ -52,7 +52,7 @@ def main() -> None:
     with matplotlib.rc_context(plotting.STYLE):
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
         plotting.fleet_violins(figure.subplots(), groups, 0.9)
-        plotting.save(figure, HERE / "fleet", (".png",))
+        plotting.save_figure(figure, HERE / "fleet", (".png",))
 
 
 if __name__ == "__main__":

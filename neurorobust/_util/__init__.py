@@ -1,1 +1,1 @@
-"""Helpers without any knowledge of networks or chips: errors, console, files, random numbers, discovery."""
+"""Helpers that know neither networks nor chips: errors, console, files, random numbers, discovery."""

@@ -1,4 +1,4 @@
-"""Where words for people go: results to stdout, everything else to stderr."""
+"""Text for the user: results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ err = Console(stderr=True)
 
 
 LINE_EVERY = 30.0
-"""Seconds between lines where there is no terminal; what takes less says nothing."""
+"""Seconds between progress lines without a terminal; a shorter job prints none."""
 
 
 @contextmanager
 def progress(description: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
-    """A bar with the time that is left, on stderr; outside a terminal a line about every half minute instead.
+    """A progress bar with the remaining time, on stderr; without a terminal a line about every half minute.
 
-    Yields a function that advances it by one and takes a new ``description``.
+    Yields a function that advances the bar by one step. It takes an optional new ``description``.
     """
     if not err.is_terminal:
         yield _lines(description, total, done)
@@ -38,7 +38,7 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Callable[.
 
 
 def _lines(description: str, total: int, done: int) -> Callable[..., None]:
-    """What :func:`progress` yields outside a terminal."""
+    """The function that :func:`progress` yields without a terminal."""
     first, started, made = description, time.monotonic(), 0
     last = started
 
@@ -55,7 +55,7 @@ def _lines(description: str, total: int, done: int) -> Callable[..., None]:
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people.
+    """A duration as text.
 
     Example:
         >>> duration(42.3), duration(600), duration(9000)

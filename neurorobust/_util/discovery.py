@@ -1,7 +1,7 @@
-"""Finding what a package offers by walking it, so that adding one is adding one file.
+"""Discovery of objects by walking a package: a new object needs one new file and no entry in a list.
 
-Packages of other people are found through entry points: a package names itself under a group such as
-``neurorobust.tasks``, and its modules are walked like our own.
+Other packages are found through entry points: a package names itself under a group such as ``neurorobust.tasks``,
+and its modules are walked in the same way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def modules(package: ModuleType) -> list[ModuleType]:
-    """Every module directly inside a package, imported; of a plain module, itself."""
+    """The modules directly inside a package, imported; for a plain module, the module."""
     if not hasattr(package, "__path__"):
         return [package]
     return [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
@@ -29,7 +29,7 @@ def modules(package: ModuleType) -> list[ModuleType]:
 def installed(group: str) -> list[ModuleType]:
     """The modules of every installed package that names itself under an entry point group.
 
-    A package of somebody else that cannot be imported is left out, with one warning that names it.
+    If another package cannot be imported, it is left out and one warning names it.
     """
     found: dict[str, list[ModuleType]] = {}
     for point in sorted(entry_points(group=group), key=lambda point: point.value):
@@ -54,7 +54,7 @@ def _warn_once(text: str) -> None:
 
 
 def by_name(what: str, where: Iterable[ModuleType], pick: Callable[[ModuleType], Mapping[str, T]]) -> dict[str, T]:
-    """The objects that ``pick`` takes out of each module, by name.
+    """The objects that ``pick`` selects from each module, by name.
 
     Raises:
         ValueError: two modules hold different objects of one name.
@@ -69,11 +69,11 @@ def by_name(what: str, where: Iterable[ModuleType], pick: Callable[[ModuleType],
 
 
 def classes(package: ModuleType, base: type, group: str = "") -> dict[str, Any]:
-    """Every class on top of ``base`` that is not abstract and that the modules of a package define, by name.
+    """The concrete subclasses of ``base`` that the modules of a package define, by name.
 
     Args:
-        package: walked. base: their common class.
-        group: entry point group under which other packages offer more of them; none where omitted.
+        package: the package to walk. base: the common base class.
+        group: entry point group of other packages; the default searches no other package.
     """
 
     def own(module: ModuleType) -> dict[str, type]:
@@ -91,8 +91,7 @@ def classes(package: ModuleType, base: type, group: str = "") -> dict[str, Any]:
 
 
 def functions(package: ModuleType, group: str = "") -> dict[str, Callable]:
-    """In every module of a package the function of the module's own name, if it has one; ``group`` as in
-    :func:`classes`."""
+    """The functions of a package that have the same name as their module, by name; ``group`` as in :func:`classes`."""
 
     def own(module: ModuleType) -> dict[str, Callable]:
         name = module.__name__.rpartition(".")[2]

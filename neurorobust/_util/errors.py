@@ -1,4 +1,4 @@
-"""One way to say what is wrong: the argument, what came, what was expected, what to do."""
+"""Error messages of one form: the argument, the value given, the value expected, and the remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def unknown(argument: str, got: object, choices: Iterable[str]) -> ValueError:
-    """An error for a name that does not exist, listing what does and the nearest match."""
+    """An error for an unknown name; it lists the known names and the nearest match."""
     names = sorted(choices)
     near = difflib.get_close_matches(str(got), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -55,8 +55,8 @@ def check_count(name: str, value: int, low: int = 1) -> int:
 
 
 def check_input(x: Tensor, parameter: Tensor, *, integers: bool = False) -> None:
-    """Raise ValueError unless an input is of the parameters' type, or integers where these will do, and on their
-    device."""
+    """Raise ValueError unless an input has the dtype and the device of the parameters; with ``integers``, an integer
+    dtype is accepted too."""
     if x.device != parameter.device or (x.dtype != parameter.dtype and (x.is_floating_point() or not integers)):
         raise ValueError(
             f"x: got {x.dtype} on {x.device}; the parameters are {parameter.dtype} on {parameter.device}. Convert one "

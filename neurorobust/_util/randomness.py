@@ -10,12 +10,12 @@ from .errors import check_count
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A generator of its own for a seed and a purpose.
+    """A separate generator for each seed and purpose.
 
-    torch's CPU generator looks at the low 32 bits of its seed only, so both are hashed together.
+    torch's CPU generator uses only the low 32 bits of its seed, so seed and purpose are hashed together.
 
     Args:
-        seed: an integer ≥ 0. purpose: names and numbers that tell one use of the seed from another.
+        seed: an integer ≥ 0. purpose: names and numbers that distinguish the uses of one seed.
     """
     check_count("seed", seed, 0)
     digest = hashlib.blake2b(repr((seed, *purpose)).encode(), digest_size=4).digest()

@@ -1,12 +1,12 @@
 """Chip models, programming, and dies.
 
-A :class:`ChipModel` describes one ASIC design. :meth:`ChipModel.program` turns trained parameters into what the chip
-can hold, or refuses by name and number; :meth:`ChipModel.fabricate` makes dies, whose deviates are keyed by
-(seed, serial, kind, site): die 17 of seed 0 is the same die whatever the fleet, the order, the device or the network.
+A :class:`ChipModel` describes one ASIC design. :meth:`ChipModel.program` converts trained parameters to values that
+the chip can hold, or raises with names and numbers. :meth:`ChipModel.fabricate` makes dies. Their deviates are keyed
+by (seed, serial, kind, site): die 17 of seed 0 is the same die in every fleet, order, device and network.
 """
 
 from ..core.placement import Placement
-from .cards import card, compare, numbers
+from .cards import card, differences, numbers
 from .crossbar import Cell, digital
 from .defects import BadSynapses, DeadNeurons, Defect, StuckDevices
 from .design import KindModel
@@ -42,7 +42,7 @@ __all__ = [
     "TimeBase",
     "Unquantized",
     "card",
-    "compare",
+    "differences",
     "digital",
     "draw",
     "draw_model",

@@ -1,4 +1,4 @@
-"""A chip model as a card: every number with its status and source, for people and as JSON."""
+"""A chip model as a card: every number with its status and source, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sourced import Limits, Range, SourcedValue
 
 
 def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """(path, value, status, source) of every number inside a chip model that says where it comes from."""
+    """(path, value, status, source) of every number with a source in a chip model."""
     if isinstance(value, SourcedValue):
         at = "" if value.at is None else f" at {value.at:g}"
         yield path, f"{value.value:g}{at}", value.status, value.source
@@ -34,7 +34,7 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]
 
 
 def card(chip: ChipDesign) -> dict[str, Any]:
-    """Everything a model says, as JSON can hold it."""
+    """All content of a chip model as JSON values."""
     speedup = chip.time_base.speedup
     return {
         "name": chip.name,
@@ -72,8 +72,8 @@ def card(chip: ChipDesign) -> dict[str, Any]:
     }
 
 
-def compare(first: ChipDesign, second: ChipDesign) -> dict[str, Any]:
-    """Differences between two models: ``{what: {name of a model: its value or None}}``, where they differ."""
+def differences(first: ChipDesign, second: ChipDesign) -> dict[str, Any]:
+    """Differences between two models: ``{entry: {name of a model: its value or None}}``, where they differ."""
     cards = [_flat(card(chip)) for chip in (first, second)]
     names = [first.name, second.name]
     return {
@@ -99,7 +99,7 @@ def _part(part: Source | Defect) -> dict[str, Any]:
 
 
 def _flat(content: dict[str, Any]) -> dict[str, Any]:
-    """The values of a card that can be compared, by where they are."""
+    """The comparable values of a card, by their path."""
     result: dict[str, Any] = {"version": content["version"], "speedup": content["time_base"]["speedup"]}
     for name, fact in content["limits"].items():
         result[f"limits.{name}"] = fact["value"]

@@ -1,4 +1,4 @@
-"""Convolutions on a chip: the kernel once on a crossbar, or unrolled, every neuron with synapses of its own."""
+"""Convolutions on a chip: one kernel on a crossbar, or unrolled: separate synapses for every neuron."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .design import ChipDesign
 from .limits import check_cores
 
 
-def on_chip(chip: ChipDesign, analog: Params, placement: Placement) -> Placement:
-    """The placement of what the chip holds of convolutions; anything else is where it was."""
-    if not chip.places:
+def place_convolutions(chip: ChipDesign, analog: Params, placement: Placement) -> Placement:
+    """The placement with convolutions as the chip holds them; other parameters do not move."""
+    if not chip.needs_placement:
         return placement
     shared = [
         name
@@ -38,15 +38,15 @@ def _columns(chip: ChipDesign, placement: Placement, shared: list[str]) -> Place
         rows = len(placement.masks[name])
         if any(len(mask) != rows for other, mask in placement.masks.items() if placement.layer(other) == layer):
             raise ValueError(
-                f"{name}: layer {layer!r} has a kernel and another weight of its own; {chip.name} holds one array per "
-                f"layer. Give the other one a layer by itself."
+                f"{name}: layer {layer!r} has a kernel and a further weight; {chip.name} holds one array per "
+                f"layer. Give the other weight a separate layer."
             )
         cores[layer] = core[:1].expand(rows)
     return replace(placement, cores=cores)
 
 
 def _unrolled(chip: ChipDesign, analog: Params, placement: Placement, shared: list[str]) -> Placement:
-    """Every neuron with synapses of its own."""
+    """Separate synapses for every neuron."""
     if not shared:
         return placement
     check_cores(chip, placement)

@@ -1,4 +1,4 @@
-"""Kinds that a circuit derives from others: one device moves several of a neuron's numbers at once."""
+"""Kinds that a circuit derives from others: one device changes several numbers of a neuron."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .programming import Programmed
 
 
 def check_derived(chip: str, kinds: Mapping[str, KindModel]) -> None:
-    """Raise ValueError for a derivation that means nothing."""
+    """Raise ValueError for an invalid derivation."""
     for kind, model in kinds.items():
         for source in model.derived:
             if source not in kinds:
                 raise unknown(f"chip {chip}: {kind} derives from", source, kinds)
             if not {kind, source} <= POSITIVE:
-                raise ValueError(f"chip {chip}: {kind} derives from {source}; expected kinds that stay above 0, both.")
+                raise ValueError(f"chip {chip}: {kind} derives from {source}; expected two positive kinds.")
             if kinds[source].derived:
                 raise ValueError(
                     f"chip {chip}: {kind} derives from {source}, which itself derives from "
-                    f"{', '.join(kinds[source].derived)}; name those."
+                    f"{', '.join(kinds[source].derived)}; name these."
                 )
 
 

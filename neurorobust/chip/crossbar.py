@@ -55,7 +55,7 @@ class Cell(Law):
     def _pair(
         self, normals: tuple[Tensor, ...], nominal: Tensor, time: float, noise: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """The magnitude that two devices hold together; as it is read, where there is noise."""
+        """The magnitude that two devices hold together, with read noise if there is any."""
         u, age, idle_u, idle_age = normals
         active, idle = ((u, u), (idle_u, idle_u)) if self.one_normal else ((u, age), (idle_u, idle_age))
         lowest, device = torch.full_like(nominal, self.device.low), self.device

@@ -1,9 +1,9 @@
-"""Defects: what is broken on a die for good, as deviations that stand in for the die's own.
+"""Defects: permanently broken sites of a die, as deviations that replace those of the die.
 
 A dead neuron has a threshold out of reach, a bad synapse has weight 0, a stuck device leaves the weight of the other
-device of its pair. Which sites are broken follows from normals of the die that are keyed like all others: a die keeps
-its defects, whatever network is placed there, and has more of the same where the fraction is higher. What is computed
-on the host is never broken. Defects are sampled, never attacked.
+device of its pair. The broken sites follow from normals of the die, keyed like all others: a die
+keeps its defects for every network, and a higher fraction adds defects to them. Computation on the host has no
+defects. Defects are sampled, never attacked.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ NEVER = 60.0
 
 @dataclass(frozen=True)
 class DieKey:
-    """A die as its defects know it: the key of its normals and the grid its sites lie on.
+    """The data of a die that defects need: the key of its normals and the grid of its sites.
 
     Attributes:
         chip: name of the chip model, for errors. seed, serial: of the die.
-        neurons_per_core, fan_in: limits of the chip, None where nobody states one. width: of a core's grid, in neurons.
+        neurons_per_core, fan_in: limits of the chip, None where unknown. width: of a core's grid, in neurons.
     """
 
     chip: str
@@ -59,7 +59,7 @@ class Pattern(Protocol):
 
 @dataclass(frozen=True)
 class Scattered:
-    """Every site is broken by itself with the same probability.
+    """Every site is broken independently with the same probability.
 
     Attributes:
         fraction: 0 to 1.
@@ -131,7 +131,7 @@ class Defect(ABC):
     """One way in which sites are broken.
 
     Attributes:
-        pattern: where, or the fraction of sites, each by itself.
+        pattern: the pattern, or the fraction of sites, each independently.
         status, source: how the fraction is known; see :class:`neurorobust.chip.SourcedValue`.
     """
 
@@ -159,7 +159,7 @@ class Defect(ABC):
 
 @dataclass(frozen=True)
 class DeadNeurons(Defect):
-    """Neurons that never spike; one without a threshold gets no input."""
+    """Neurons that never spike; a dead neuron without threshold gets no input."""
 
     def broken(self, die: DieKey, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
         expanded, placement, found = programmed.expanded(), programmed.placement, False
@@ -193,7 +193,7 @@ def _silenced(layer: str, dead: Tensor, programmed: Programmed) -> Iterator[tupl
             if len(value) != len(dead):
                 raise ValueError(
                     f"{name}: is shared by the {len(dead)} neurons of layer {layer!r}, which have no threshold, so "
-                    f"none of them can be dead by itself; compute the layer on the host (core nr.HOST)."
+                    f"none of them can be dead alone; compute the layer on the host (core nr.HOST)."
                 )
             rows = dead.reshape(-1, *[1] * (value.ndim - 1)).expand(value.shape)
             yield name, rows & (value != 0), -value.sign()
@@ -201,7 +201,7 @@ def _silenced(layer: str, dead: Tensor, programmed: Programmed) -> Iterator[tupl
 
 @dataclass(frozen=True)
 class BadSynapses(Defect):
-    """Synapses that pass nothing."""
+    """Synapses that transmit nothing."""
 
     def broken(self, die: DieKey, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
         for name, value, hits in _synapses(self, die, programmed, ""):
@@ -210,7 +210,7 @@ class BadSynapses(Defect):
 
 @dataclass(frozen=True)
 class StuckDevices(Defect):
-    """Memory cells that stay where they are. A weight has two, G₊ − G₋, and each is stuck by itself.
+    """Memory cells with a fixed conductance. A weight has two, G₊ − G₋, and each is stuck independently.
 
     A weight whose own device is stuck has the magnitude of ``at``; if the idle one is, ``at`` is subtracted from it. A
     weight of exactly 0 is no pair of devices.

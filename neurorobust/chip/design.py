@@ -13,7 +13,7 @@ from .defects import Defect
 from .drift import seconds, words
 from .encodings.encoding import UNQUANTIZED, Encoding
 from .sourced import NO_LIMITS, REAL_TIME, Limits, Range, SourcedValue, TimeBase
-from .spatial import Correlation, SharedComponent, Structure
+from .spatial import Correlation, DependenceStructure, SharedComponent
 from .variability import Law
 
 
@@ -31,14 +31,14 @@ class KindModel:
     """Model of one kind of parameter on a chip.
 
     Attributes:
-        law: its variability over neurons or synapses, in the chip's units.
-        cv: the number behind the law, with its source; its spread where the sourced value says ``at``.
-        per_core: whether the chip can only set one value for all neurons of a core.
-        range: lowest and highest value, chip units, or None where nobody states one.
-        encoding: where values are placed in the chip's units, and how they are quantized.
-        shared: what sites have in common: gradients, cores, corners.
-        shares_deviate_of: the kind whose normals this one takes: one device moves both.
-        derived: kinds of the same layer whose deviation this one takes besides its own, each times a factor:
+        law: variability over neurons or synapses, in the chip's units.
+        cv: coefficient of variation with its source, at the programmed value ``cv.at`` if the spread depends on it.
+        per_core: True if the chip has one value for all neurons of a core.
+        range: lowest and highest value, chip units, or None where unknown.
+        encoding: gain into the chip's units, and quantization.
+        shared: components that sites share: gradients, cores, corners.
+        shares_deviate_of: the kind whose normals this one uses: one device sets both.
+        derived: kinds of the same layer whose deviations are added to this one, each times a factor:
             ``{"tau_mem": 1.0}`` for r of a DPI neuron, where τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ. Where a
             layer has no r, its weights and biases take the factor of r.
     """
@@ -68,21 +68,21 @@ class ChipDesign:
     """One ASIC design as data.
 
     Attributes:
-        name: as :func:`chipmodels.load` knows it. title: for people.
-        kinds: what it does to each kind; a network with another kind is refused.
-        limits: what fits.
+        name: the name for :func:`chipmodels.load`. title: one line of text.
+        kinds: the model of each kind; a network with another kind is refused.
+        limits: cores, neurons per core, inputs per neuron.
         notes: declared approximations, one sentence each.
-        version: raised whenever a die of the model changes on purpose.
-        time_base: which clock a second belongs to.
-        grid: rows and columns in which the neurons of a core stand, row by row; for gradients and maps.
+        version: increased when dies of the model change.
+        time_base: the clock of the chip.
+        grid: rows and columns of the neurons of a core, numbered row by row; for gradients and maps.
         correlation: between kinds of one neuron, or None.
-        facts: further numbers that laws and encodings are made of, by name.
-        shares_kernels: whether a convolution's kernel is held once and read at all its positions, as on a crossbar;
-            elsewhere every neuron has synapses of its own, and each deviates by itself.
-        noise: what is new on every die in every time step; ``nr.evaluate`` draws it.
+        facts: further numbers of laws and encodings, by name.
+        shares_kernels: True if a convolution's kernel is held once and read at all positions, as on a crossbar;
+            else every neuron has separate synapses, which deviate independently.
+        noise: sources of noise, new on every die in every time step; ``nr.evaluate`` draws it.
         corner: by kind, a shift of every device of every die: the logarithm of a factor. See
             :meth:`neurorobust.chip.ChipModel.with_corner`.
-        defects: what is broken on its dies. time: seconds after programming at which its dies are.
+        defects: of its dies. time: seconds between programming and use of its dies.
     """
 
     name: str
@@ -102,9 +102,9 @@ class ChipDesign:
     time: float = 0.0
 
     @cached_property
-    def structure(self) -> Structure:
+    def structure(self) -> DependenceStructure:
         """The dependence between the normals of its dies."""
-        return Structure(
+        return DependenceStructure(
             {kind: model.shared for kind, model in self.kinds.items() if model.shared},
             {kind: model.shares_deviate_of for kind, model in self.kinds.items() if model.shares_deviate_of},
             self.correlation,
@@ -113,17 +113,17 @@ class ChipDesign:
 
     @property
     def encodes_weights(self) -> bool:
-        """Whether weights are held synapse by synapse."""
+        """True if weights are held synapse by synapse."""
         return "weight" in self.kinds and self.kinds["weight"].encoding != UNQUANTIZED
 
     @property
-    def places(self) -> bool:
-        """Whether it matters where things sit."""
+    def needs_placement(self) -> bool:
+        """True if programming needs the core of every neuron."""
         return self.limits != NO_LIMITS or any(model.encoding != UNQUANTIZED for model in self.kinds.values())
 
     @property
     def label(self) -> str:
-        """Its name and everything that was put on it, such as ``pcm at 30 days, DeadNeurons 0.1``."""
+        """The name with all modifications, such as ``pcm at 30 days, DeadNeurons 0.1``."""
         time = f" at {words(self.time)}" if self.time else ""
         parts = [f"{kind} {shift:+g}" for kind, shift in sorted(self.corner.items())]
         parts += [f"{type(part).__name__} {part.level:g}" for part in self.noise + self.defects]
@@ -141,5 +141,5 @@ class ChipDesign:
         """
         kinds = self.kinds.values()
         if not any(model.law.ages for model in kinds) and any(model.cv.value > 0 for model in kinds):
-            raise ValueError(f"{self.name}: nobody published its drift, so no die of it is known at {time!r}.")
+            raise ValueError(f"{self.name}: its drift is not published, so a die at {time!r} is unknown.")
         return replace(self, time=seconds(time))

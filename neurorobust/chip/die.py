@@ -1,4 +1,4 @@
-"""Dies: one that never changes, and a fleet of them."""
+"""Dies and fleets of dies."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ FORMAT = "neurorobust-die/1"
 
 @dataclass(frozen=True)
 class Die:
-    """One die: serial number k of a chip model under a seed. It never changes, but with time where its devices drift.
+    """One die: serial number k of a chip model under a seed. It is constant, except for drift of its devices with time.
 
-    ``print(die)`` describes it, :meth:`save` and :meth:`load` keep it, :meth:`compare` compares it with another,
+    ``print(die)`` describes it, :meth:`save` and :meth:`load` store it, :meth:`compare` compares it with another,
     :func:`neurorobust.chip.draw` shows it.
 
     Attributes:
@@ -62,10 +62,10 @@ class Die:
         )
 
     def deviations(self, programmed: Programmed, occasion: int = 0) -> Deviations:
-        """The deviations of this die from what was programmed, for every parameter, in expanded shapes.
+        """The deviations of this die from the programmed values, for every parameter, in expanded shapes.
 
         With defects, and with read noise where the model's devices have it: these are the numbers that
-        :func:`neurorobust.evaluate` runs. Read noise is mostly slow (1/f), so one reading stands for a whole run, as in
+        :func:`neurorobust.evaluate` runs. Read noise is mostly slow (1/f), so a whole run uses one reading, as in
         aihwkit; another ``occasion`` is another reading of the same die. Without defects and read noise:
         ``die.deviate(die.draws(programmed), programmed)``.
         """
@@ -82,7 +82,7 @@ class Die:
         return deviations
 
     def broken(self, programmed: Programmed) -> dict[str, Tensor]:
-        """The elements that are broken for good: True there, in expanded shapes, by parameter that can be."""
+        """True at the permanently broken elements, in expanded shapes, by parameter with possible defects."""
         result: dict[str, Tensor] = {}
         for defect in self.model.defects:
             for name, here, _ in defect.broken(self.key, programmed):
@@ -136,7 +136,7 @@ class Die:
         }
 
     def draws(self, programmed: Programmed) -> dict[str, tuple[Tensor, ...]]:
-        """All standard normals of every device, u first: what stays when the die is programmed otherwise."""
+        """All standard normals of every device, u first: they do not change when the die is reprogrammed."""
         expanded = programmed.expanded()
         result: dict[str, tuple[Tensor, ...]] = {name: (u,) for name, u in self.normals(programmed).items()}
         for which in range(1, 1 + max((model.law.n_extra_normals for model in self.model.kinds.values()), default=0)):
@@ -171,7 +171,7 @@ class Die:
         if kind not in self.model.kinds:
             raise unknown(f"kind of chip {self.model.name}", kind, self.model.kinds)
         if limits.cores is None or limits.neurons_per_core is None:
-            raise ValueError(f"{self.model.name}: has no limits, so there is no telling how many sites a map has.")
+            raise ValueError(f"{self.model.name}: has no limits, so the size of a map is unknown.")
         core = torch.arange(limits.cores).repeat_interleave(limits.neurons_per_core)
         weight = kind == "weight"
         name = "die.input.weight" if weight else f"die.{kind}"
@@ -200,7 +200,7 @@ class Die:
         return "\n".join(lines)
 
     def compare(self, other: Die) -> dict[str, float]:
-        """Correlation of two dies' u, site by site, for every kind both maps have: 1 is the same die, ±1/√n chance."""
+        """Correlation of two dies' u, site by site, for every kind in both maps: 1 is the same die, ±1/√n chance."""
         here, there = self.maps(), other.maps()
         return {
             kind: float(np.corrcoef(u.flatten(), there[kind].flatten())[0, 1])
@@ -209,7 +209,7 @@ class Die:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write the die as JSON: the model's name and version, serial and seed, and what was measured."""
+        """Write the die as JSON: the model's name and version, serial and seed, and measured normals."""
         entry = {
             "format": FORMAT,
             "chip": self.model.name,
@@ -229,13 +229,13 @@ class Die:
         """The die that :meth:`save` wrote; :func:`chipmodels.load_die` finds the model by name.
 
         Raises:
-            ValueError: the file is no die, or of another model or version than the one given.
+            ValueError: the file is not a die, or of another model or version than the one given.
         """
         entry = read_die_file(path)
         if (entry["chip"], entry["version"]) != (model.name, model.version):
             raise ValueError(
                 f"die {str(path)!r}: of {entry['chip']} version {entry['version']}; got {model.name} version "
-                f"{model.version}, whose dies are others."
+                f"{model.version}, whose dies differ."
             )
         if entry.get("defects", []) != (there := [repr(defect) for defect in model.defects]):
             raise ValueError(
@@ -250,7 +250,7 @@ def read_die_file(path: str | Path) -> dict:
     """The entries of a file that :meth:`Die.save` wrote.
 
     Raises:
-        ValueError: it is no die.
+        ValueError: it is not a die.
     """
     try:
         entry = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -258,7 +258,7 @@ def read_die_file(path: str | Path) -> dict:
             return entry
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         pass
-    raise ValueError(f"die {str(path)!r}: is no die; expected a file that Die.save wrote.")
+    raise ValueError(f"die {str(path)!r}: is not a die; expected a file that Die.save wrote.")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The standard normals behind a die, one for every element of every parameter, keyed by its site.
 
-What neighbours, cores or kinds have in common is mixed into the sites' own normals; u stays normal with mean 0 and
+Components that neighbours, cores or kinds share are mixed into the sites' own normals; u stays normal with mean 0 and
 variance 1 (for a surface, whose edges vary more than its middle, on average over the core):
-u = √(1 − Σ shareᵢ) · own + Σ √shareᵢ · commonᵢ, each shared component a stream of its own.
+u = √(1 − Σ shareᵢ) · own + Σ √shareᵢ · commonᵢ, each shared component with a separate stream.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from .._util.errors import check_count
 from ..core.params import DIGITAL, Deviations, kind_of
 from ..core.placement import HOST, Placement
-from .spatial import INDEPENDENT, SharedComponent, Structure
+from .spatial import INDEPENDENT, DependenceStructure, SharedComponent
 from .streams import key_of, per_neuron, per_synapse
 
 
@@ -27,7 +27,7 @@ def normals(
     *,
     seed: int,
     serial: int,
-    structure: Structure = INDEPENDENT,
+    structure: DependenceStructure = INDEPENDENT,
     which: int = 0,
     stream: str = "",
 ) -> Deviations:
@@ -35,14 +35,14 @@ def normals(
 
     A value per neuron takes the normal of (kind, core, neuron), a weight that of (kind, core, neuron, synapse). Neurons
     are numbered on their core in the order of the layers, synapses of a neuron with its input synapses first. Where a
-    layer is not placed, the parameter's whole name stands for the kind, so no two of them share a deviate. Digital
-    numbers have none. What is not placed on a core of the chip has no shared components.
+    layer is not placed, the whole parameter name replaces the kind, so parameters share no deviates. Digital
+    parameters have none. Off the chip, there are no shared components.
 
     Args:
         params: expanded values; only their shapes count. placement: where they sit.
-        seed, serial: of the die. structure: what neighbours and kinds have in common.
+        seed, serial: of the die. structure: the dependence between neighbours and kinds.
         which: 0 for u, 1 … for the further normals of devices that have more than one.
-        stream: what else they are for, such as a defect; normals of another stream are others.
+        stream: a further purpose, such as a defect; another stream gives other normals.
     """
     check_count("which", which, 0)
     key, suffix = key_of(seed, serial), stream + (f"+{which}" if which else "")
@@ -84,7 +84,7 @@ def _mixed(
     width: int,
     site: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """The sites' own normals, by row, with what they have in common; as they are on the host."""
+    """The sites' own normals, by row, with the shared components; unchanged on the host."""
     core, number = site
     mixed = own.copy()
     for which in np.unique(core[core != HOST]).tolist():

@@ -1,4 +1,4 @@
-"""Figures of a chip: the distributions its model states, and maps of a die's parameters over its cores."""
+"""Figures of a chip: the distributions of its model, and maps of a die's parameters over its cores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUANTILES = 4001
 
 def draw_model(chip: ChipDesign) -> Figure:
     """Variation of each kind over the devices of a chip, one histogram per kind: θ*/θ, or θ* − θ in the chip's
-    unit where θ may be 0; at the value at which the model states its spread. What is exact is left out."""
+    unit where θ may be 0; at the programmed value of the stated spread. Exact kinds are left out."""
     varying = {kind: model for kind, model in chip.kinds.items() if model.cv.value > 0}
     from matplotlib.figure import Figure  # slow to import
 
@@ -56,7 +56,7 @@ def draw(die: Die, kinds: list[str] | None = None) -> Figure:
     """u of each kind over the die: one row per kind, one square per core, −3 to 3 standard deviations.
 
     Args:
-        die: of a model that says how many cores and neurons it has. kinds: which; None for all with sites of their own.
+        die: of a model with known numbers of cores and neurons. kinds: to draw; None for all with separate sites.
     """
     model = die.model
     if kinds is None:

@@ -1,8 +1,8 @@
 """Memory cells over time: programming noise, drift, relaxation and read noise of a conductance.
 
 The laws act on r = G / G_max, a device's conductance over the largest, dimensionless; :class:`Device` puts them
-together and speaks siemens. Every random number comes in as a standard normal, so the caller decides which are frozen
-with the die (programming, ageing) and which are new at every read. Differentiable, but at the stated truncations.
+together, in siemens. All random numbers are arguments, as standard normals: the caller decides which are constant
+for a die (programming, ageing) and which are new at every read. Differentiable, except at the stated truncations.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _UNITS = {
 
 
 def seconds(time: str | float) -> float:
-    """A time in seconds: a number is taken as it is, text is a number and a unit.
+    """A time in seconds: a number is in seconds, text is a number and a unit.
 
     Units: ms, s, min, h, day, week, year (of 365.25 days), also in full and in plural; a month is not one, nor is Ms.
 
@@ -125,7 +125,7 @@ class Ageing(Protocol):
         """The conductance, relative, ``time`` seconds after programming; at 0 s it is ``programmed``.
 
         Args:
-            target, programmed: relative conductances that were aimed at and reached. u: a standard normal per device.
+            target, programmed: relative conductances, intended and reached. u: a standard normal per device.
         """
 
 
@@ -157,13 +157,13 @@ class PowerDrift:
 
 @dataclass(frozen=True)
 class LogRelaxation:
-    """r(t) = r + drift · ln t + (growth · ln t + spread) · u,  t in s: filamentary ReRAM, whatever the target.
+    """r(t) = r + drift · ln t + (growth · ln t + spread) · u,  t in s: filamentary ReRAM, independent of the target.
 
-    Nothing is said between programming (t = 0) and t = 1 s. One u for all times: a device keeps its rank, which is
+    No value is known between programming (t = 0) and t = 1 s. One u for all times: a device keeps its rank, which is
     assumed.
 
     Attributes:
-        drift: mean change per e-fold of time. growth: of the spread, likewise. spread: at 1 s.
+        drift: mean change per e-fold of time. growth: change of the spread per e-fold of time. spread: at 1 s.
     """
 
     drift: float
@@ -236,7 +236,7 @@ class ReadNoise:
 
 @dataclass(frozen=True)
 class ConstantReadNoise:
-    """σ = fraction of the conductance, whatever that is and whenever it is read."""
+    """σ = fraction of the conductance, at every conductance and time."""
 
     fraction: float
 
@@ -250,7 +250,7 @@ class ConstantReadNoise:
 
 @dataclass(frozen=True)
 class Device:
-    """One analog memory cell, from the conductance that was aimed at to the one that is read, in S.
+    """One analog memory cell, from the intended conductance to the one that is read, in S.
 
     ::
 
@@ -301,7 +301,7 @@ class Device:
         return (self.g_max * aged).clamp(self.low, self.high)
 
     def read(self, target: Tensor, u: tuple[Tensor, Tensor], fresh: Tensor, time: str | float = 0.0) -> Tensor:
-        """:meth:`at`, as one read sees it: ``fresh`` are standard normals that are new at every read."""
+        """:meth:`at` with the noise of one read: ``fresh`` are standard normals that are new at every read."""
         aged = self.at(target, u, time)
         if self.reading is None:
             return aged
@@ -320,5 +320,5 @@ def compensation(programmed: Tensor, now: Tensor) -> Tensor:
     """
     size = now.abs().mean()
     if not size > 0:
-        raise ValueError("now: all are 0; there is nothing to scale.")
+        raise ValueError("now: all are 0; expected a value that is not.")
     return programmed.abs().mean() / size

@@ -1,4 +1,4 @@
-"""The chip models that are installed, found through the entry point ``neurorobust.chips``."""
+"""Installed chip models, found through the entry point ``neurorobust.chips``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def chip_model(name: str) -> ChipModel:
     """The installed chip model of that name.
 
     Raises:
-        ValueError: there is none; the message lists what there is.
+        ValueError: the name is unknown; the message lists the installed models.
     """
     known = chip_models()
     if name not in known:

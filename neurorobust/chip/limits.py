@@ -1,4 +1,4 @@
-"""Checks of what a chip can hold: each raises ValueError with names and numbers."""
+"""Checks of the limits of a chip: each raises ValueError with names and numbers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .design import ChipDesign
 
 
 def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None:
-    """A chip with limits or quantization has to know where everything sits."""
-    if not chip.places:
+    """Raise ValueError unless everything has a core, where the chip has limits or quantization."""
+    if not chip.needs_placement:
         return
     for name in analog:
         if placement.layer(name) is None:
             raise ValueError(
-                f"{name}: sits on no core, and {chip.name} has to know where; place() an snnTorch network, or take "
+                f"{name}: sits on no core, but {chip.name} needs one; place() an snnTorch network, or use "
                 f"mismatch(level), which needs no placement."
             )
         if chip.encodes_weights and kind_of(name) == "weight" and placement.on_chip(name):
@@ -26,7 +26,7 @@ def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None
             if mask is None or mask.shape != analog[name].shape:
                 raise ValueError(
                     f"{name}: has no place among the synapses of a neuron of {chip.name}; give each neuron a "
-                    f"weight of its own, or have it computed exactly (kinds 'digital')."
+                    f"separate weight, or have it computed exactly (kinds 'digital')."
                 )
 
 

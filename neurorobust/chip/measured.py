@@ -11,23 +11,25 @@ from torch import Tensor
 
 from ..core.params import Deviations, kind_of
 from ..core.placement import HOST, Placement
-from .spatial import Structure
+from .spatial import DependenceStructure
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredNormals:
-    """Distances of a die's normals from the drawn ones, by the kind whose normals they are; float64.
+    """Differences between the normals of a die and the drawn ones, by kind; float64.
 
     Attributes:
         common: (normals of a device, cores, neurons), for every site of a neuron.
-        own: the same shape, for its first site besides: its one value, or its first synapse.
+        own: the same shape, added at its first site: its only value, or its first synapse.
     """
 
     common: Mapping[str, Tensor]
     own: Mapping[str, Tensor]
 
-    def apply_to(self, normals: Deviations, placement: Placement, structure: Structure, which: int = 0) -> Deviations:
-        """Drawn normals, moved to where the measured die has them; what is not placed on a core stays."""
+    def apply_to(
+        self, normals: Deviations, placement: Placement, structure: DependenceStructure, which: int = 0
+    ) -> Deviations:
+        """Drawn normals, changed to those of the measured die; off the chip they do not change."""
         result = dict(normals)
         seen: set[tuple[str | None, str]] = set()
         for name, u in normals.items():

@@ -12,7 +12,7 @@ from .._util.errors import check_count, check_number, unknown
 from ..core.noise import Source
 from ..core.params import ABSOLUTE, DIGITAL, KINDS, SIGNED, check_values, kind_of
 from ..core.placement import Placement, expand
-from .convolutions import on_chip
+from .convolutions import place_convolutions
 from .coupling import check_derived, multiplied, shifts
 from .defects import Defect
 from .design import ChipDesign, KindModel, check_type
@@ -31,7 +31,7 @@ _EXAMPLES = {
 
 @dataclass(frozen=True)
 class ChipModel(ChipDesign):
-    """One ASIC design and what can be done with it; a new chip is one instance in one file of ``chipmodels``.
+    """One ASIC design and its operations. A new chip is one instance in one file of ``chipmodels``.
 
     Its fields are those of :class:`~neurorobust.chip.design.ChipDesign`.
     """
@@ -40,13 +40,13 @@ class ChipModel(ChipDesign):
         check_count("version", self.version)
         check_number("time", self.time)
         if not self.name:
-            raise ValueError("name: got none; expected the name of the chip, such as that of its file.")
+            raise ValueError("name: got none; expected the name of the chip, which is also that of its file.")
         for side in self.grid:
             check_count("grid", side)
-        for what, parts, expected in (("noise", self.noise, Source), ("defects", self.defects, Defect)):
+        for argument, parts, expected in (("noise", self.noise, Source), ("defects", self.defects, Defect)):
             for part in parts:
                 if not isinstance(part, expected):
-                    raise TypeError(f"{what}: got {part!r}; expected {_EXAMPLES[what]}.")
+                    raise TypeError(f"{argument}: got {part!r}; expected {_EXAMPLES[argument]}.")
                 SourcedValue(part.level, part.status, part.source)
         for kind, model in self.kinds.items():
             self._check_kind(kind, model)
@@ -54,7 +54,7 @@ class ChipModel(ChipDesign):
         for kind in () if self.correlation is None else self.correlation.kinds:
             if kind not in self.kinds:
                 raise unknown(f"chip {self.name}: correlation of kind", kind, self.kinds)
-        self.structure  # noqa: B018  refuses shares that add up to more than 1
+        self.structure  # noqa: B018  raises if shares add up to more than 1
 
     def _check_kind(self, kind: str, model: KindModel) -> None:
         if kind not in KINDS:
@@ -69,47 +69,47 @@ class ChipModel(ChipDesign):
             raise unknown(f"chip {self.name}: {kind} shares the deviate of", model.shares_deviate_of, self.kinds)
 
     def with_noise(self, *sources: Source) -> ChipModel:
-        """The same dies with more noise in every time step: ``chip.with_noise(nr.noise.Membrane(0.05))``."""
+        """The same dies with additional noise in every time step: ``chip.with_noise(nr.noise.Membrane(0.05))``."""
         return replace(self, noise=self.noise + sources)
 
     def with_defects(self, *defects: Defect) -> ChipModel:
-        """The same dies with defects: ``chip.with_defects(nr.chip.DeadNeurons(0.1))``; more of them are other ones."""
+        """The same dies with additional defects: ``chip.with_defects(nr.chip.DeadNeurons(0.1))``."""
         return replace(self, defects=self.defects + defects)
 
     def with_corner(self, **kinds: float) -> ChipModel:
-        """The same dies from a wafer at a process corner, or at another temperature: every time constant of
-        ``chip.with_corner(tau_mem=0.1)`` is e^0.1 times as long, beside its local mismatch.
+        """The same dies at a process corner or at another temperature: with ``chip.with_corner(tau_mem=0.1)``, every
+        membrane time constant is e^0.1 times as long. Local mismatch is unchanged.
 
-        A kind that shares the deviate of another, or derives from it, moves with it. No source gives a number for any
-        of these chips: the user chooses how far a corner is. Tolerances (``Ball.from_chip``) do not include it.
+        A kind that shares the deviate of this kind, or derives from it, changes with it. No source gives the size of a
+        corner for these chips: the user chooses it. Tolerances (``Ball.from_chip``) do not include it.
         """
         for kind, shift in kinds.items():
             if kind not in self.kinds:
                 raise unknown(f"with_corner: kind of chip {self.name}", kind, self.kinds)
             if kind in ABSOLUTE:
-                raise ValueError(f"with_corner: {kind} may be 0, so a factor says nothing about it.")
+                raise ValueError(f"with_corner: {kind} may be 0, so a factor has no meaning for it.")
             check_number(f"with_corner: {kind}", shift, low=-3.0)
         return replace(self, corner={**self.corner, **kinds})
 
     def with_bits(self, bits: int) -> ChipModel:
-        """The chip with weights of so many bits: evenly spaced codes, the largest magnitude of a core the last of
-        them; a chip of masks over currents has as many currents.
+        """The chip with ``bits``-bit weights: evenly spaced codes, the last one for the largest magnitude on a core.
+        A chip with masks over currents gets ``bits`` currents instead.
 
         Raises:
-            ValueError: it does not hold weights in a way that has bits.
+            ValueError: the encoding of its weights has no number of bits.
         """
         if "weight" not in self.kinds:
-            raise ValueError(f"{self.name}: describes no weights.")
+            raise ValueError(f"{self.name}: has no model of weights.")
         encoding = with_bits(self.name, self.kinds["weight"].encoding, bits)
         kinds = dict(self.kinds) | {"weight": replace(self.kinds["weight"], encoding=encoding)}
         return replace(self, name=f"{self.name} with {bits}-bit weights", kinds=kinds)
 
     def program(self, params: Mapping[str, Tensor], placement: Placement) -> Programmed:
-        """Program the chip: parameters → what it holds of them.
+        """Program the chip: parameters → the values that it holds.
 
         Raises:
-            ValueError: a limit is broken, a kind is unknown to the chip, a value is outside its range or cannot be
-                set where it is; with names and numbers.
+            ValueError: a limit is broken, a kind is unknown to the chip, a value is outside its range, or a core
+                would need several values of a per-core kind. The message has names and numbers.
         """
         analog = {name: value for name, value in params.items() if kind_of(name) not in DIGITAL}
         for name in analog:
@@ -120,7 +120,7 @@ class ChipModel(ChipDesign):
                     self.kinds,
                 )
         check_values(params)
-        placement = on_chip(self, analog, placement)
+        placement = place_convolutions(self, analog, placement)
         expanded = expand(analog, placement)
         check_placed(self, expanded, placement)
         check_limits(self, placement)
@@ -132,14 +132,14 @@ class ChipModel(ChipDesign):
         return programmed
 
     def fabricate(self, serials: Sequence[int], seed: int) -> Fleet:
-        """The dies with these serial numbers, under this seed."""
+        """The dies with these serial numbers and this seed."""
         for number in (check_count("seed", seed, 0), *serials):
             if number >= 2**64:
                 raise ValueError(f"seed and serials: got {number}; expected numbers below 2**64.")
         return Fleet(self, tuple(check_count("serial", serial, 0) for serial in serials), seed)
 
     def tolerances(self, programmed: Programmed, sigmas: float) -> dict[str, tuple[Tensor, Tensor]]:
-        """The lowest and the highest δ of every element at its tolerance corner u = ±sigmas, without outliers."""
+        """The lowest and the highest δ of every element: its tolerance corners u = ±sigmas, without outliers."""
         check_number("sigmas", sigmas)
         result = {}
         for name, value in programmed.expanded().items():
@@ -153,7 +153,7 @@ class ChipModel(ChipDesign):
     def _derived_tolerances(
         self, programmed: Programmed, own: dict[str, tuple[Tensor, Tensor]]
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Corners of what is derived: its own and those of all its sources at once."""
+        """Tolerances with derived kinds: the corners of a kind and of all its sources together."""
 
         def share(end: Callable[[Tensor, Tensor], Tensor]) -> Callable[[str, float], Tensor]:
             return lambda name, factor: end(factor * own[name][0], factor * own[name][1])
@@ -171,10 +171,10 @@ class ChipModel(ChipDesign):
 
 
 def mismatch(level: float) -> ChipModel:
-    """A chip of which only this is known: δ = level·N(0, 1) on every neuron and synapse, nothing quantized.
+    """A chip with one known number: δ = level·N(0, 1) on every neuron and synapse, without quantization.
 
-    Signed kinds θ + abs(θ)δ, positive kinds θ·exp(δ); v_leak and v_reset are refused, a relative level says nothing
-    about them.
+    Signed kinds θ + abs(θ)δ, positive kinds θ·exp(δ); v_leak and v_reset are refused: they may be 0, so a
+    relative level has no meaning for them.
     """
     if check_number("mismatch level", level) > 3:
         raise ValueError(f"mismatch level: got {level:g}; expected a fraction, 0.3 for 30 %, at most 3.")

@@ -1,4 +1,4 @@
-"""A network as it is programmed onto a chip."""
+"""A network as a chip holds it, and the programming of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Programmed:
     """A network as one chip holds it.
 
     Attributes:
-        params: the values the codes mean, in network units; what is computed on the host is as it was.
+        params: the decoded values, in network units; parameters on the host are unchanged.
         codes: signed integer codes of every quantized parameter.
         placement: where everything sits.
         report: one row per core: gain, currents, quantization error, synapses that became 0.
@@ -41,7 +41,7 @@ class Programmed:
 
     def expanded(self) -> Params:
         """The programmed values, one per neuron or synapse, network units; without digital numbers. Computed once:
-        the tensors are shared, change none in place."""
+        the tensors are shared, so do not change them in place."""
         return dict(self._expanded)
 
     def gain(self, name: str, like: Tensor) -> Tensor:
@@ -61,8 +61,8 @@ def encode(
     """Encode every kind on every core.
 
     Args:
-        encodings: by kind, each with the chip's seconds per network second (1 for what is no time).
-        params: as trained. expanded: the analog ones of them. placement: where they sit.
+        encodings: by kind, each with the chip's seconds per network second (1 for other kinds).
+        params: as trained. expanded: the analog ones, expanded. placement: their sites.
     """
     done = Programmed(dict(params), {}, placement, [])
     rows: dict[int, dict] = {}
@@ -125,5 +125,5 @@ def _gain_beside(name: str, kind: str, done: Programmed) -> Tensor:
     """The gain of the parameter of another kind in the same layer."""
     other = f"{name.rpartition('.')[0]}.{kind}".lstrip(".")
     if other not in done.gains:
-        raise ValueError(f"{name}: is measured on the scale of {other}, which the network does not have; give it one.")
+        raise ValueError(f"{name}: uses the scale of {other}, which the network does not have; add one.")
     return done.gains[other]

@@ -20,7 +20,7 @@ def _check_provenance(status: str, source: str) -> None:
 
 @dataclass(frozen=True)
 class SourcedValue:
-    """A number about a chip, and how it is known.
+    """A number about a chip, with its provenance.
 
     Attributes:
         value: the number, in SI units.
@@ -56,7 +56,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a chip; None where there is none. ``fan_in`` counts all synapses of a neuron.
+    """Limits of a chip; None for no limit. ``fan_in`` counts all synapses of a neuron.
 
     Attributes:
         cores, neurons_per_core, fan_in, fan_out, tags: numbers. ``fan_out`` is shown and not checked.
@@ -95,10 +95,10 @@ LIMITS = tuple(field.name for field in fields(Limits) if field.name not in ("sou
 
 @dataclass(frozen=True)
 class TimeBase:
-    """The clock that a second of the chip belongs to.
+    """The clock of a chip.
 
     Networks, tasks and laws of the network are in seconds of the network. A chip whose circuits run ``speedup`` times
-    faster holds a time constant of tau/speedup seconds of its own; ranges and codecs of time constants are in these.
+    faster holds a time constant as tau/speedup of its seconds; ranges and codecs of time constants are in these.
 
     Attributes:
         speedup: network seconds that pass in one of the chip's.

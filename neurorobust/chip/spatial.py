@@ -18,7 +18,7 @@ from .streams import stream
 
 @dataclass(frozen=True)
 class SharedComponent(ABC):
-    """A share of the variance that the sites of a core or a chip have in common.
+    """A component of the variance that the sites of a core or a chip share.
 
     Attributes:
         share: of the variance, 0 to 1.
@@ -37,12 +37,12 @@ class SharedComponent(ABC):
             raise ValueError("name: a shared component needs one; kinds that name the same one share it.")
 
     def named(self, suffix: str) -> SharedComponent:
-        """The same part under another name: another draw."""
+        """The same component under another name, hence another draw."""
         return replace(self, name=self.name + suffix)
 
     @abstractmethod
     def draw(self, key: np.ndarray, core: int, width: int, neuron: np.ndarray) -> np.ndarray:
-        """The standard normal part of some neurons of one core, which stand row by row in a grid ``width`` wide."""
+        """The standard normal part of some neurons of one core, numbered row by row in a grid ``width`` wide."""
 
     def stream(self, key: np.ndarray, core: int, n: int) -> np.ndarray:
         """n normals of this part."""
@@ -122,7 +122,7 @@ class GaussianField(SharedComponent):
         return (np.cos(phase) @ a + np.sin(phase) @ b) / np.sqrt(len(waves))
 
     def correlation(self, rows: float, columns: float) -> float:
-        """Between two neurons that lie so far apart."""
+        """The correlation of two neurons at this distance."""
         return float(np.cos(self.waves() @ np.array([rows, columns])).mean())
 
 
@@ -168,8 +168,8 @@ class Correlation:
         lowest = float(np.linalg.eigvalsh(rho)[0])
         if lowest <= 1e-12:
             raise ValueError(
-                f"correlation: not positive definite (smallest eigenvalue {lowest:.3g}); no devices can be correlated "
-                f"so. Make the entries smaller."
+                f"correlation: not positive definite (smallest eigenvalue {lowest:.3g}); no devices have such "
+                f"correlations. Make the entries smaller."
             )
 
     def factors(self, kind: str) -> dict[str, float]:
@@ -181,8 +181,8 @@ class Correlation:
 
 
 @dataclass(frozen=True)
-class Structure:
-    """How the normals of a die hang together; nothing does by default.
+class DependenceStructure:
+    """Dependence between the normals of a die; independent by default.
 
     Attributes:
         shared: the shared components of each kind. shares_deviate_of: the kind whose normals another one takes
@@ -204,4 +204,4 @@ class Structure:
                 )
 
 
-INDEPENDENT = Structure()
+INDEPENDENT = DependenceStructure()

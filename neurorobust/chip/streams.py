@@ -1,4 +1,4 @@
-"""Keyed standard normals: each depends on the physical site it belongs to, and on nothing else.
+"""Keyed standard normals: each depends only on its physical site.
 
 Each stream is Philox keyed by (seed, serial), its counter by (purpose, core, neuron): not by the fleet, the order, the
 device, or the network that is placed there.

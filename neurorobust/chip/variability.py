@@ -1,8 +1,8 @@
 """Variability laws: from standard normals u to deviations δ of one kind, differentiable in both.
 
-A law acts in the chip's own units (``nominal`` is what is programmed, in A, S, s …), so its spread may depend on the
-operating point: a float, or a :class:`~neurorobust.chip.spreads.Spread`. The u of a die never change: a device that is
-reprogrammed keeps them, and only the spread changes.
+A law acts in the chip's own units (``nominal`` is the programmed value, in A, S, s …), so its spread may depend on the
+operating point: a float, or a :class:`~neurorobust.chip.spreads.Spread`. The u of a die never change: a reprogrammed
+device keeps them, and only the spread changes.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Law(ABC):
     """Variability of one kind from neuron to neuron, or synapse to synapse, of a die.
 
     Attributes:
-        n_extra_normals: standard normals of a device besides the first. ages: whether the device changes with time.
-        has_read_noise: whether reading it adds noise.
+        n_extra_normals: standard normals of a device besides the first. ages: True if the device changes with time.
+        has_read_noise: True if reading it adds noise.
     """
 
     n_extra_normals: int = 0
@@ -317,7 +317,7 @@ class Outliers(Law):
 
 @dataclass(frozen=True)
 class SettingDecorrelation(Law):
-    """Another law at u cos φ + u′ sin φ, φ = rate · ln(abs(x)/reference): settings far apart share less of a die.
+    """Another law at u cos φ + u′ sin φ, φ = rate · ln(abs(x)/reference): distant settings of a device correlate less.
 
     The logarithm counts to ±π, a factor of 23.
 

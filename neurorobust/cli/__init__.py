@@ -1,7 +1,7 @@
-"""The command line ``neurorobust``: one command for each thing people do, one module for each group of them.
+"""The command line ``neurorobust``: one module per group of commands.
 
-A module with a ``typer.Typer`` named ``app`` is a part of it: with a name a group of commands, without one commands of
-the first level. Its ``order`` is its place in the help; modules without one come last, by name.
+A module with a ``typer.Typer`` named ``app`` adds commands: a group if the app has a name, else commands of the first
+level. Its ``order`` is the position in the help; modules without one are last, by name.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from .._util.console import err, out
 from .._util.discovery import modules
 
 app = typer.Typer(
-    help="Train spiking neural networks that work on every analog chip, and measure that they do.\n\n"
+    help="Train spiking neural networks that work on every analog die, and measure it.\n\n"
     "Start with [bold]neurorobust demo[/bold]: it trains a standard and a robust network on real heart beats and puts "
-    "both on the same hundred simulated chips.",
+    "both on the same hundred simulated dies.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -49,12 +49,12 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 def main() -> None:
-    """Exit codes: 0 done · 2 something given is wrong, said in one line · 130 interrupted."""
+    """Exit codes: 0 done · 2 wrong input, reported in one line · 130 interrupted."""
     try:
         app()
     except SystemExit as exit_:
         if exit_.code == 130:
-            err.print("interrupted; finished epochs are kept, run the same command again to go on.")
+            err.print("interrupted; finished epochs are kept; run the same command again to continue.")
         raise
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")

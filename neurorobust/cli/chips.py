@@ -9,8 +9,7 @@ import typer
 from rich.table import Table
 
 from .._util import files
-from ..chip import card, draw_model, numbers
-from ..chip import compare as compare_chips
+from ..chip import card, differences, draw_model, numbers
 from ..chip.installed import chip_model, chip_models
 from ..fitting import Recording, analyze
 from .shared import Json, show
@@ -56,10 +55,10 @@ def chips_list(as_json: Json = False) -> None:
 @app.command("show")
 def chips_show(
     name: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
-    figure: Annotated[Path | None, typer.Option(help="Draw its distributions: FIGURE.svg, FIGURE.png.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the distributions to FIGURE.svg and FIGURE.png.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The card of one chip: every number, its status and its source, and what is approximated.
+    """The card of one chip: every number with its status and source, and all approximations.
 
     [bold]Examples[/bold]
 
@@ -69,10 +68,10 @@ def chips_show(
     """
     chip = chip_model(name)
     if figure is not None:
-        from ..viz.plotting import save
+        from ..viz.plotting import save_figure
 
-        files.folder(figure.parent)
-        save(draw_model(chip), figure)
+        files.make_folder(figure.parent)
+        save_figure(draw_model(chip), figure)
 
     def table() -> Table:
         title = f"{chip.name}, version {chip.version}: {chip.title}"
@@ -100,13 +99,13 @@ def chips_compare(
     second: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Where two chips differ.
+    """Differences between two chip models.
 
     [bold]Example[/bold]
 
       neurorobust chips compare dynapse2 dynapse1
     """
-    payload = compare_chips(chip_model(first), chip_model(second))
+    payload = differences(chip_model(first), chip_model(second))
 
     def table() -> Table:
         shown = Table("", first, second, title=f"{first} and {second}", title_justify="left")
@@ -122,19 +121,19 @@ def chips_fit(
     csv: Annotated[
         Path,
         typer.Argument(
-            help="Columns chip, core, neuron, parameter (a kind), setting, value, perhaps unit; SI units.",
+            help="Columns chip, core, neuron, parameter (a kind), setting, value and optionally unit; SI units.",
             show_default=False,
         ),
     ],
     grid: Annotated[
-        str | None, typer.Option(help="ROWSxCOLUMNS of a core's neurons, numbered row by row; else no field is sought.")
+        str | None, typer.Option(help="ROWSxCOLUMNS of a core's neurons, numbered row by row; default: no field.")
     ] = None,
     floor: Annotated[list[str] | None, typer.Option(help="KIND=VALUE, the lowest that could be recorded.")] = None,
     ceiling: Annotated[list[str] | None, typer.Option(help="KIND=VALUE, the highest that could be recorded.")] = None,
-    sentinel: Annotated[list[float] | None, typer.Option(help="A value that stands for none.")] = None,
+    sentinel: Annotated[list[float] | None, typer.Option(help="A value that means: not measured.")] = None,
     as_json: Json = False,
 ) -> None:
-    """What measurements say about a chip: families, spreads, gradients, cores, chips, each with a 95 % interval.
+    """Variability of a chip from measurements: families, spreads, gradients, cores, chips, each with a 95 % interval.
 
     [bold]Examples[/bold]
 

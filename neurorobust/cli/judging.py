@@ -1,4 +1,4 @@
-"""``evaluate`` and ``attack``: one network, judged."""
+"""``evaluate`` and ``attack``: measurements of one network."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ Suite = StrEnum("Suite", {"quick": "quick", "thorough": "thorough", "strong": ST
 @app.command()
 def evaluate(
     folder: Folder,
-    chip: Annotated[str | None, typer.Option(help="Program it onto dies of this chip.")] = None,
+    chip: Annotated[str | None, typer.Option(help="Program the network onto dies of this chip.")] = None,
     mismatch: Annotated[
-        float | None, typer.Option(help="Or: δ = LEVEL·N(0,1) on every neuron and synapse, no quantization.", min=0)
+        float | None, typer.Option(help="Instead: δ = LEVEL·N(0,1) on all neurons and synapses, unquantized.", min=0)
     ] = None,
     dies: Annotated[int, typer.Option(help="Number of dies.", min=1)] = 100,
-    seed: Annotated[int, typer.Option(help="Of the dies.", min=0)] = 1,
-    spec: Annotated[float, typer.Option(help="Balanced accuracy a good die has.", min=0, max=1)] = 0.9,
+    seed: Annotated[int, typer.Option(help="Seed of the dies.", min=0)] = 1,
+    spec: Annotated[float, typer.Option(help="Lowest balanced accuracy of a good die.", min=0, max=1)] = 0.9,
     after: Annotated[str | None, typer.Option(help="Time since programming, such as '30 days'.")] = None,
-    bits: Annotated[int | None, typer.Option(help="Of a weight, other than the chip's.", min=2, max=16)] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits of a weight, instead of the chip's.", min=2, max=16)] = None,
     dead: Annotated[float, typer.Option(help="Fraction of neurons that never spike.", min=0, max=1)] = 0.0,
-    noise: Annotated[float, typer.Option(help="On every membrane, in thresholds.", min=0)] = 0.0,
+    noise: Annotated[float, typer.Option(help="Noise (σ) on every membrane, in thresholds.", min=0)] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Put a network on a fleet of simulated dies; balanced accuracy on the test part.
@@ -96,7 +96,7 @@ def evaluate(
 @app.command()
 def attack(
     folder: Folder,
-    zeta: Annotated[float, typer.Option(help="Size: relative, of every attacked kind.", min=0)] = 0.1,
+    zeta: Annotated[float, typer.Option(help="Largest relative deviation of every attacked kind.", min=0)] = 0.1,
     kinds: Annotated[
         str, typer.Option(help=f"`all`, or some of {', '.join(sorted(KINDS))}, separated by commas.")
     ] = "all",
@@ -106,17 +106,17 @@ def attack(
             help="quick: the ten-step attack; thorough: 328 passes; strong-1: the suite for published figures."
         ),
     ] = Suite.quick,
-    steps: Annotated[int | None, typer.Option(help="Other than 10 (quick) or 30 (thorough) steps.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps; 10 (quick), 30 (thorough) by default.", min=1)] = None,
     restarts: Annotated[
-        int | None, typer.Option(help="Searches from different starts; 1 (quick), 3 (thorough).", min=1)
+        int | None, typer.Option(help="Searches from different starts; 1 (quick), 3 (thorough) by default.", min=1)
     ] = None,
     loss: Annotated[
         str | None,
         typer.Option(help=f"Objective of `quick`: {', '.join(OBJECTIVES)}; kl by default.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of every random number.", min=0)] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.", min=0)] = 1,
     samples: Annotated[
-        int | None, typer.Option(help="Only N test samples, as many of each class as there are.", min=1)
+        int | None, typer.Option(help="Use only N test samples, equally many per class where possible.", min=1)
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -137,7 +137,7 @@ def attack(
         raise ValueError(f"loss: got {loss!r}; {suite} has its own objectives. Leave --loss out, or use --suite quick.")
     if suite is Suite.strong and (steps, restarts) != (None, None):
         raise ValueError(
-            f"steps, restarts: {suite} is fixed. Leave --steps and --restarts out, or use --suite thorough."
+            f"steps, restarts: {suite} has fixed settings. Leave --steps and --restarts out, or use --suite thorough."
         )
     repeats = 1
     if suite is Suite.strong:

@@ -1,4 +1,4 @@
-"""``tasks``, ``methods`` and ``info``: what there is."""
+"""``tasks``, ``methods`` and ``info``: what is installed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ app.add_typer(methods_app, name="methods")
 
 @tasks_app.command("list")
 def tasks_list(as_json: Json = False) -> None:
-    """Every task.
+    """All installed tasks.
 
     [bold]Example[/bold]
 
@@ -40,7 +40,7 @@ def tasks_list(as_json: Json = False) -> None:
 
 @methods_app.command("list")
 def methods_list(as_json: Json = False) -> None:
-    """Every training method, with its settings and the four candidates of its tuning; the first is what `train` uses.
+    """All training methods, with their settings and the four candidates of their tuning; `train` uses the first.
 
     [bold]Example[/bold]
 
@@ -73,7 +73,7 @@ def _settings(trial: dict[str, float]) -> str:
 
 @app.command()
 def info(as_json: Json = False) -> None:
-    """Which version and which loops are in use here, and why not faster ones.
+    """Version, loops in use, and the reason if these are not the fastest.
 
     [bold]Example[/bold]
 

@@ -22,12 +22,12 @@ Folder = Annotated[Path, typer.Argument(help="A model folder that `train` or `de
 
 
 def load_model(folder: Path) -> tuple[nn.Module, Task]:
-    """A network and the task it was trained on, whose data must be the same."""
-    info, foreign = models.describe(folder)
+    """A network and its task; raises if the data of the task have changed."""
+    info, foreign = models.read_info(folder)
     name = info.get("task")
     if not isinstance(name, str):
         raise ValueError(
-            f"model folder {str(folder)!r}: its config.json names no task; expected one that `train` wrote."
+            f"model folder {str(folder)!r}: config.json names no task; expected a folder that `train` wrote."
         )
     task = find_task(name)
     if info.get("data_sha256") != task.fingerprint:
@@ -41,17 +41,17 @@ LONG = 20.0
 
 
 def say_cost(seconds: float) -> None:
-    """A line before anything that takes more than 20 s."""
+    """A line before a job of more than 20 s."""
     if seconds > LONG:
-        err.print(f"This will take about {duration(seconds)} on this machine, as busy as it is now.")
+        err.print(f"This will take about {duration(seconds)} at the present load of this machine.")
 
 
 def say_one_class(found: int | None, task: Task) -> None:
-    """A line about a network that predicts one class for everything."""
+    """A line about a network that predicts one class for every sample."""
     if found is not None:
         err.print(
-            f"The network predicts {task.classes[found]!r} for every sample, which is guessing: it is silent, "
-            f"saturated or hardly trained.",
+            f"The network predicts {task.classes[found]!r} for every sample, which is chance: its neurons are silent "
+            f"or saturated, or it is hardly trained.",
             markup=False,
         )
 

@@ -30,24 +30,24 @@ def demo(
     out_: Annotated[Path, typer.Option("--out", help="Folder for the report, the figures and both models.")] = Path(
         "runs/demo"
     ),
-    seed: Annotated[int, typer.Option(help="Of training; the dies use the next one.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of training; the dies use the next seed.", min=0)] = 0,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A miniature that only shows that all parts work: its numbers mean nothing.")
+        bool, typer.Option("--quick", help="A very small run to check all parts; its numbers mean nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a standard and a robust network on heart beats and judge both on 100 simulated DYNAP-SE2 chips.
+    """Train a standard and a robust network on heart beats and evaluate both on 100 simulated dies of DYNAP-SE2.
 
-    At most 10 minutes on 2 cores. Interrupted, it goes on where it was when run again.
+    It takes at most 10 minutes on 2 cores. After an interruption, run it again to continue.
 
     [bold]Examples[/bold]
 
       neurorobust demo
 
-      neurorobust demo --quick --out /tmp/look
+      neurorobust demo --quick --out /tmp/quick
     """
     size = (
-        Size(n_hidden=16, epochs=1, chips=3, attacked=20, quick=(0.05, 0.1), thorough=(0.05, 0.1), steps=2, restarts=1)
+        Size(n_hidden=16, epochs=1, n_dies=3, attacked=20, quick=(0.05, 0.1), thorough=(0.05, 0.1), steps=2, restarts=1)
         if quick
         else Size()
     )
@@ -64,17 +64,17 @@ def train(
     out_: Annotated[
         Path,
         typer.Option(
-            "--out", help="Model folder to write; an interrupted run found there goes on.", show_default=False
+            "--out", help="Model folder to write; an interrupted run found there continues.", show_default=False
         ),
     ],
     task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.")] = "ecg",
     method: Annotated[str, typer.Option(help="See `neurorobust methods list`.")] = "adversarial",
     chip: Annotated[
         str,
-        typer.Option(help="The chip the network has to fit, see `neurorobust chips list`; `ideal` for none."),
+        typer.Option(help="The chip of the network, see `neurorobust chips list`; `ideal` for none."),
     ] = "dynapse2",
     epochs: Annotated[int, typer.Option(help="Passes over the training part.", min=1)] = EPOCHS,
-    seed: Annotated[int, typer.Option(help="Of the network and of training.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the network and of training.", min=0)] = 0,
     hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 128,
     as_json: Json = False,
 ) -> None:
@@ -90,9 +90,9 @@ def train(
     size = Size(n_hidden=hidden, epochs=epochs, seconds=float("inf"))
     fresh = loaded.network(chip_model(chip), n_hidden=hidden, seed=seed)
     loss = find_method(method).regularize(loaded.loss, chip_model(chip))
-    if not (files.folder(out_) / "checkpoint.pt").exists():
+    if not (files.make_folder(out_) / "checkpoint.pt").exists():
         seconds = estimate(fresh, loaded, loss, epochs=epochs, schedule=SCHEDULE)
-        err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min on this machine, as busy as it is now.")
+        err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min at the present load of this machine.")
     _, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
     summary = {
         "folder": str(out_),

@@ -1,4 +1,4 @@
-"""Parameters and their kinds, placement, deviations and the one function that applies them, and how a network runs."""
+"""Parameters and their kinds, placement, deviations and their application, and the run of a network."""
 
 from .apply import apply
 from .noise import Noise

@@ -1,4 +1,4 @@
-"""The one function that applies deviations to parameters."""
+"""Application of deviations to parameters; no other function does it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from .placement import NOWHERE, Placement, expand, unrolled
 
 
 def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placement: Placement = NOWHERE) -> Params:
-    """The parameters of one die: nominal values moved by its deviations.
+    """The parameters of one die: nominal values changed by its deviations.
 
-    Signed kinds θ + abs(θ)·δ, absolute kinds θ + δ, positive kinds θ·exp(δ). Differentiable in both arguments;
-    with δ held constant the derivative in θ is the paper's Jacobian 1 + sign(θ)·δ (arXiv 2106.05009).
+    Signed kinds: θ + abs(θ)·δ. Absolute kinds: θ + δ. Positive kinds: θ·exp(δ). The result is differentiable in
+    ``params`` and ``deviations``. With constant δ, the derivative of a signed kind with respect to θ is 1 + sign(θ)·δ,
+    the Jacobian of arXiv 2106.05009.
 
     Args:
-        params: nominal values, shape of the parameter (or one per core where the placement says so).
-        deviations: by parameter name, expanded shape; a parameter without an entry does not deviate. A kernel deviates
-            as one, or, where they are of the shape (n, n_in), every synapse of its neurons by itself.
-        placement: expands what is set once per core.
+        params: nominal values by parameter name. A parameter may have one value per core; ``placement`` expands it.
+        deviations: δ by parameter name, in the expanded shape. A parameter without an entry does not deviate. For a
+            convolution, the shape is that of the kernel, or (n, n_in): then every synapse deviates independently.
+        placement: expands parameters with one value per core to one value per neuron.
 
     Raises:
-        ValueError: a deviation names no parameter, or has the wrong shape.
+        ValueError: a deviation has an unknown name or a wrong shape, or its parameter is digital.
     """
     for name in deviations:
         if name not in params:
@@ -37,11 +38,11 @@ def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placem
         if delta.shape[-value.ndim :] != value.shape and value.ndim:
             raise ValueError(
                 f"deviations[{name!r}]: got shape {tuple(delta.shape)}; expected {tuple(value.shape)}, "
-                f"one deviation for every element."
+                f"one deviation per element."
             )
         kind = kind_of(name)
         if kind in DIGITAL:
-            raise ValueError(f"deviations[{name!r}]: a digital number does not deviate; leave it out.")
+            raise ValueError(f"deviations[{name!r}]: a digital parameter does not deviate; remove this entry.")
         if kind in SIGNED:
             result[name] = value + value.abs() * delta
         elif kind in ABSOLUTE:

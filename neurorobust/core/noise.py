@@ -1,13 +1,13 @@
-"""Noise that is new in every time step, as tensors that are given to a run; a run draws no numbers itself.
+"""Noise that is new in every time step. Its tensors are arguments of a run; a run draws no random numbers.
 
-``nr.run(…, noise=…)`` takes a :class:`Noise`. A network uses it in three places; ``signal`` is the input ``"x"`` or the
-output of a layer, shape (T, B, n)::
+``nr.run(…, noise=…)`` takes a :class:`Noise`. A network uses it in three places. ``signal`` is the input ``"x"`` or the
+output of a layer, of shape (T, B, n)::
 
-    x       = noise.transmitted(source, signal)        # the signal that arrives at other layers and its own recurrence
+    x       = noise.transmitted(source, signal)        # the signal for the next layers and the recurrence
     current = noise.driven(layer, layer.current(…))    # the current that a layer integrates
     current + noise.read_error(f"{layer}.input", layer.input, x, dt)     # synapses with new read noise in every step
 
-Each function below makes such tensors from a generator; the same generator state gives the same noise. A
+Each function below makes such tensors from a generator; equal generator states give equal noise. A
 :class:`Source` belongs to a chip model: it makes the tensors for every layer on the chip.
 """
 
@@ -29,7 +29,7 @@ class Readable(Protocol):
     """A connection whose weight noise can act on."""
 
     def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
-        """Its output for an input, with another weight and no bias."""
+        """The output for an input, with another weight and without the bias."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,9 @@ class Noise:
 
     Attributes:
         added: (T, B, n), added to the current into a layer, in its unit (V where r is 1).
-        kept: (T, B, n) or anything that broadcasts to it, a factor of a signal on its way to every layer that takes it,
-            its own recurrence included: 0 for a lost spike, (n,) zeros and ones for dead neurons. A run records and
-            decodes the output of the layer itself, before this factor.
+        kept: (T, B, n) or a shape that broadcasts to it; a factor of a signal for every layer that receives it, and for
+            the recurrence: 0 for a lost spike, (n,) zeros and ones for dead neurons. A run records and decodes the
+            output of the layer before this factor.
         read: by the name of a connection, ``"hidden.input"`` or ``"hidden.recurrent"``: the standard deviation of each
             weight, in its unit and shape, and standard normals (T, B, n_out); see :meth:`read_error`.
     """
@@ -50,7 +50,7 @@ class Noise:
     read: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def transmitted(self, source: str, signal: Tensor) -> Tensor:
-        """A signal (T, B, n) as it arrives at the layers that take it."""
+        """A signal (T, B, n) as the next layers receive it."""
         return signal * self.kept[source].to(signal) if source in self.kept else signal
 
     def driven(self, layer: str, current: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Noise:
         return root(connection.through(sigma.to(x).square(), x.square(), dt)) * xi.to(x)
 
     def and_(self, other: Noise) -> Noise:
-        """Both noises together: added currents are summed, factors are multiplied."""
+        """The combination of two noises: added currents are summed, factors are multiplied."""
         added, kept, read = dict(self.added), dict(self.kept), dict(self.read)
         for name, value in other.added.items():
             added[name] = added[name] + value if name in added else value
@@ -82,7 +82,7 @@ class Noise:
         return Noise(added, kept, read)
 
     def check(self, sizes: Mapping[str, int], connections: Mapping[str, int], steps: tuple[int, int]) -> None:
-        """Raise ValueError for noise that does not fit a network.
+        """Raise ValueError unless the noise fits a network.
 
         Args:
             sizes: features of the input and of every layer. connections: outputs of every connection that can be read.
@@ -116,15 +116,15 @@ class Noise:
 def membrane(
     sigma: float | Tensor, tau_mem: Tensor, dt: float, shape: tuple[int, int], generator: torch.Generator
 ) -> Tensor:
-    """White noise on the current that gives the membrane a standard deviation of sigma, whatever dt is.
+    """White noise on the current that gives the membrane a standard deviation of sigma for every dt.
 
     ::
 
         n[t] = sigma · √coth(dt / (2 tau_mem)) · ξ[t]          so that  v ← αv + (1 − α) n  has  var v → sigma²
 
-    with α = exp(−dt/tau_mem) and no spikes: an Ornstein-Uhlenbeck process, sampled exactly. It starts at rest; after t
-    steps its variance is sigma² (1 − α^(2t)). Divide by r where r is not 1. A layer whose current passes a synapse
-    (tau_syn) filters it once more.
+    with α = exp(−dt/tau_mem) and no spikes: an Ornstein-Uhlenbeck process, sampled exactly. The membrane starts at
+    rest; after t steps its variance is sigma² (1 − α^(2t)). Divide by r where r is not 1. A layer whose current passes
+    a synapse (tau_syn) filters the noise once more.
 
     Args:
         sigma: V, ≥ 0, a number or one per neuron. tau_mem: s, (n,). dt: s. shape: (T, B).
@@ -196,12 +196,12 @@ def _check_counts(events: Tensor) -> None:
         )
 
 
-# ---- what a chip model declares
+# ---- noise of a chip model
 
 
 @dataclass(frozen=True)
 class Place:
-    """The numbers of a layer on the chip that a source of noise needs, as programmed; (n,) each.
+    """The programmed numbers of a layer that a source of noise needs; (n,) each.
 
     Attributes:
         weights: by the name of a connection that can be read.
@@ -218,10 +218,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Source:
-    """Noise that every die of a chip has, new in every time step; a subclass is frozen and adds its number, ≥ 0.
+    """Noise of every die of a chip, new in every time step; a subclass is frozen and adds its level, ≥ 0.
 
     Attributes:
-        status, source: how its number is known; see :class:`neurorobust.chip.SourcedValue`.
+        status, source: the provenance of the level; see :class:`neurorobust.chip.SourcedValue`.
     """
 
     status: str = field(default="assumed", kw_only=True)
@@ -232,11 +232,11 @@ class Source:
 
     @property
     def level(self) -> float:
-        """Its number."""
+        """The level of the noise."""
         return getattr(self, fields(self)[-1].name)
 
     def events(self, x: Tensor, dt: float, generator: torch.Generator) -> Tensor:
-        """The input (B, T, n) as it arrives, batch first."""
+        """The input (B, T, n) with this noise, batch first."""
         return x
 
     def draw(self, places: Sequence[Place], shape: tuple[int, int], dt: float, generator: torch.Generator) -> Noise:
@@ -248,8 +248,8 @@ class Source:
 class Membrane(Source):
     """White noise on every neuron's current that makes its membrane fluctuate, without spikes, by ``sigma`` thresholds.
 
-    See :func:`membrane`; where the current passes a synapse (tau_syn), it is coloured so that this undoes it. A layer
-    without threshold or tau_mem has none.
+    See :func:`membrane`. Where the current passes a synapse (tau_syn), the noise is coloured so that the filter of the
+    synapse makes it white again. A layer without threshold or tau_mem has no such noise.
 
     Attributes:
         sigma: standard deviation, as a fraction of the programmed v_threshold.
@@ -311,7 +311,7 @@ class Jitter(Source):
 class Read(Source):
     """Every weight gets new noise in every step: w (1 + fraction · ξ), independent of the step before.
 
-    The read noise of a memory cell is mostly slow; that of a chip model stays for a whole run
+    The read noise of a memory cell is mostly slow: that of a chip model is constant during a run
     (:meth:`neurorobust.chip.Die.deviations`).
 
     Attributes:
@@ -334,7 +334,7 @@ class Read(Source):
 
 
 def together(noises: Iterable[Noise]) -> Noise:
-    """All noises together."""
+    """The combination of all noises."""
     total = Noise()
     for noise in noises:
         total = total.and_(noise)

@@ -1,7 +1,7 @@
 """Parameters, their kinds, and the one function that applies deviations to them.
 
-A chip is a set of deviations from the network that was programmed. Mismatch draws deviations, an attack
-searches for them, and :func:`apply` is the only place that knows what a deviation does to each kind:
+A die is a set of deviations from the programmed network. Mismatch draws deviations, an attack searches for them, and
+:func:`apply` alone defines their effect on each kind:
 
 ==========  ==================================================================  =================
 family      kinds                                                               deviated value
@@ -29,7 +29,7 @@ Deviations = dict[str, Tensor]
 SIGNED = frozenset({"weight", "bias"})
 ABSOLUTE = frozenset({"v_leak", "v_reset"})
 POSITIVE = frozenset({"tau_mem", "tau_syn", "tau_adapt", "adaptation", "v_threshold", "r", "t_ref"})
-ABOVE_ZERO = POSITIVE - {"adaptation"}  # adaptation may be 0: a threshold that stays
+ABOVE_ZERO = POSITIVE - {"adaptation"}  # adaptation may be 0: a constant threshold
 DIGITAL = frozenset({"digital"})
 KINDS = SIGNED | ABSOLUTE | POSITIVE
 
@@ -43,10 +43,10 @@ def kind_of(name: str) -> str:
 
 
 class Sites(NamedTuple):
-    """Where neurons sit.
+    """The sites of neurons.
 
     Attributes:
-        core: of each neuron, ``HOST`` off the chip, (n,). number: of each neuron on its core, (n,).
+        core: the core of each neuron, ``HOST`` off the chip, (n,). number: the number of each neuron on its core, (n,).
     """
 
     core: Tensor
@@ -54,7 +54,7 @@ class Sites(NamedTuple):
 
 
 def check_values(params: Mapping[str, Tensor]) -> None:
-    """Raise ValueError naming the first parameter that is not finite, or not positive where its kind has to be."""
+    """Raise ValueError naming the first parameter that is not finite, or has values outside the range of its kind."""
     check_finite(params)
     for name, value in params.items():
         kind = kind_of(name)

@@ -1,4 +1,4 @@
-"""Where the elements of a network's parameters sit on a chip: cores, neurons, synapses."""
+"""Placement of a network's parameters on a chip: cores, neurons, synapses."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ HOST = -1
 
 @dataclass(frozen=True)
 class Placement:
-    """Where every element of every parameter sits; the one place that knows.
+    """The site of every element of every parameter.
 
     Attributes:
-        cores: core of each neuron, by layer, shape (n,); ``HOST`` where a layer is computed off the chip.
+        cores: core of each neuron, by layer, shape (n,); ``HOST`` for a layer off the chip.
         index: for a parameter that is set once per core (or layer) but deviates on every neuron,
             the entry of the nominal tensor that each neuron reads, shape (n,).
         masks: connectivity of each weight, True where a synapse exists.
-        feeds: the layer whose neurons a module's synapses end on, where its name does not say so (``{"0": "1"}``).
-        convolutions: for a parameter that all positions of a convolution share, a function that makes the ``index``
-            with which every neuron has synapses of its own: the entry of the kernel each reads, (n, n_in), −1 where
-            there is none.
+        feeds: the target layer of a module's synapses, where its name does not give it (``{"0": "1"}``).
+        convolutions: for a parameter that all positions of a convolution share, a function that makes the ``index`` of
+            the unrolled convolution: the entry of the kernel that each synapse reads, (n, n_in), −1 for no synapse.
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
@@ -48,7 +47,7 @@ class Placement:
         )
 
     def layer(self, name: str) -> str | None:
-        """The placed layer a parameter belongs to: the longest leading part of its name that is one or feeds one."""
+        """The placed layer of a parameter: the longest prefix of its name that is a layer or feeds one."""
         parts = name.split(".")
         for end in range(len(parts) - 1, 0, -1):
             module = ".".join(parts[:end])
@@ -58,12 +57,12 @@ class Placement:
         return None
 
     def core(self, name: str) -> Tensor | None:
-        """The core of each neuron a parameter belongs to, shape (n,); None where its layer is not placed."""
+        """The core of each neuron of a parameter's layer, shape (n,); None where the layer is not placed."""
         layer = self.layer(name)
         return None if layer is None else self.cores[layer]
 
     def on_chip(self, name: str) -> bool:
-        """Whether any neuron a parameter belongs to is placed on a core of the chip."""
+        """True if any neuron of a parameter's layer is placed on a core of the chip."""
         core = self.core(name)
         return core is not None and bool((core != HOST).any())
 
@@ -84,7 +83,7 @@ class Placement:
         return result
 
     def occupied(self) -> dict[int, int]:
-        """How many neurons each core of the chip has, by core, in ascending order."""
+        """The number of neurons on each core of the chip, by core, in ascending order."""
         counts = Counter(core for sites in self.numbering.values() for core in sites.core.tolist() if core != HOST)
         return dict(sorted(counts.items()))
 
@@ -108,7 +107,7 @@ class Placement:
         """True for the elements of an expanded parameter that exist on a core, in its shape.
 
         Raises:
-            ValueError: it sits at no neuron; see :meth:`sites`.
+            ValueError: the parameter sits at no neuron; see :meth:`sites`.
         """
         sites = self.sites(name, values)
         if sites is None:
@@ -129,15 +128,15 @@ class Placement:
                 yield name, mask.reshape(rows, -1)
 
     def fan_in(self, layer: str) -> Tensor:
-        """How many synapses each neuron of a layer has, (n,)."""
+        """The number of synapses of each neuron of a layer, (n,)."""
         core = self.cores[layer]
         return sum((mask.sum(1) for _, mask in self.synapses(layer, len(core))), torch.zeros_like(core))
 
     def slots(self, name: str, values: Tensor) -> Tensor:
         """The number of every synapse among those of its neuron, (rows, inputs); −1 where there is none.
 
-        A neuron's synapses are counted over all its weights, in the order of :meth:`synapses`. Those of a weight that
-        sits at no neuron, or that has no mask, are counted by themselves, absent ones too.
+        A neuron's synapses are counted over all its weights, in the order of :meth:`synapses`. A weight that sits at
+        no neuron or has no mask is counted separately, and its absent synapses are counted too.
         """
         rows = values.shape[0] if values.ndim else 1
         mask, layer = self.masks.get(name), self.layer(name) if self.sites(name, values) is not None else None
@@ -157,8 +156,8 @@ NOWHERE = Placement()
 
 
 def expand(params: Mapping[str, Tensor], placement: Placement) -> Params:
-    """One value per neuron or synapse: what was set once per core is copied to each of its neurons; what has one value
-    per neuron already stays as it is, so a die can deviate again."""
+    """One value per neuron or synapse: a value per core is copied to all its neurons. Parameters with one value
+    per neuron do not change, so the parameters of a die can be expanded again."""
     return {
         name: unrolled(value, placement.index[name])
         if name in placement.index and value.shape != placement.index[name].shape

@@ -15,10 +15,10 @@ from .params import Params, check_values, kind_of
 
 
 def nominal(network: nn.Module) -> Params:
-    """The parameters of a network as they were trained or set: a detached copy, SI units.
+    """The nominal parameters of a network, trained or set: a detached copy, SI units.
 
     Returns:
-        ``{name: tensor}``; a value set once per core keeps its one entry per core here.
+        ``{name: tensor}``; a parameter with one value per core keeps that shape.
     """
     params = {name: value.detach().clone() for name, value in network.named_parameters()}
     for name in params:
@@ -28,7 +28,7 @@ def nominal(network: nn.Module) -> Params:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Every part of a network in ``eval`` mode for a while, then each in the mode it was in."""
+    """A context in which all modules of a network are in ``eval`` mode; each returns to its previous mode."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
@@ -48,8 +48,8 @@ def forward(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits and spikes at the given parameters, without :func:`run`'s checks: for inner loops.
 
-    With ``update_buffers`` a module in ``train`` mode may change its buffers (a batch norm's running mean); without,
-    they are as they were. A network with ``slots``, ``{parameter: every place its tensor is used}``, holds a foreign
+    With ``update_buffers`` a module in ``train`` mode may change its buffers (a batch norm's running mean); without
+    it, buffers do not change. A network with ``slots``, ``{parameter: all places of its tensor}``, holds a foreign
     module.
     """
     values = dict(network.named_buffers())
@@ -60,12 +60,13 @@ def forward(
     if noise is not None:
         if not hasattr(network, "layers"):
             raise TypeError(
-                f"noise: {type(network).__name__} holds a foreign module, whose layers take none; expected a Network."
+                f"noise: {type(network).__name__} holds a foreign module, which does not support "
+                f"noise; expected a Network."
             )
         return torch.func.functional_call(network, values, (x, noise), strict=True)
     if slots is None:
         return torch.func.functional_call(network, values, (x,), strict=True)
-    # Not torch's own tie_weights: it leaves other weights behind in a module that is used twice (torch 2.13).
+    # Not torch's tie_weights: it leaves other weights behind in a module that is used twice (torch 2.13).
     values = {slot: value for name, value in values.items() for slot in slots.get(name, (name,))}
     return torch.func.functional_call(network, values, (x,), tie_weights=False)
 
@@ -90,13 +91,13 @@ def run(
 def run(
     network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: bool = False, noise: Noise | None = None
 ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-    """Run a network at the given parameters, which need not be its own.
+    """Run a network at the given parameters; its own parameters do not change.
 
     Args:
         network: a :class:`neurorobust.Network`.
         params: every parameter of the network, nominal or deviated (see :func:`apply`).
-        x: input, batch first: (B, T, n_in) for a spiking network, whatever a wrapped module takes.
-        record: also return what the layers put out.
+        x: input, batch first: (B, T, n_in) for a spiking network, or any input of a wrapped module.
+        record: also return the outputs of the layers.
         noise: tensors of :class:`neurorobust.core.noise.Noise`, new in every time step.
 
     Returns:
@@ -105,7 +106,7 @@ def run(
 
     Raises:
         ValueError: an unknown, missing or non-finite parameter, an input or noise of the wrong shape.
-        TypeError: noise for a foreign module, or for neurons that take none.
+        TypeError: noise for a foreign module, or for neurons that do not support it.
     """
     expected = dict(network.named_parameters())
     for name in params:

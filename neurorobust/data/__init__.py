@@ -1,4 +1,4 @@
-"""Data and tasks: samples in three parts, readers of event recordings, and the tasks that come with the package."""
+"""Data and tasks: samples in three parts, readers of event recordings, and the tasks of the package."""
 
 from .events import Recordings, Window, from_tonic, read_shd
 from .task import Data, Task

@@ -1,11 +1,11 @@
-"""Speaks a list of words with espeak-ng: a program of its own, which synthesis.py runs in a fresh process.
+"""Speech synthesis of a list of words with espeak-ng: a separate program, which synthesis.py runs in a new process.
 
-espeak-ng keeps state from word to word, so a word sounds the same only after the same words in a fresh process; and it
-seeds its breath noise with the clock, unless told otherwise.
+espeak-ng keeps state from word to word: a word sounds the same only after the same words in a new process. By default
+it seeds its breath noise with the clock.
 
     python espeak.py LIBRARY DATA < words.json > sounds
 
-Words are a list of [voice, text, words a minute, pitch 0–100]. The output is the sample rate, 32 bits, and for each
+Words are a list of [voice, text, words per minute, pitch 0–100]. The output is the sample rate, 32 bits, and for each
 word its number of samples, 32 bits, and 16-bit samples; all little-endian.
 """
 
@@ -21,7 +21,7 @@ SYNCHRONOUS, UTF8, CHARACTERS, RATE, PITCH = 2, 1, 1, 1, 3  # espeak-ng/speak_li
 
 
 def speak(library: str, data: str, words: Iterable[tuple[str, str, int, int]]) -> Iterator[bytes]:
-    """The sample rate, then one recording a word, each with its length before it."""
+    """The sample rate, then one recording per word, each after its length."""
     espeak = ctypes.CDLL(library)
     pieces: list[bytes] = []
 

@@ -47,7 +47,7 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """n recordings of events, as they were read; nothing is dropped or binned yet.
+    """n recordings of events, before binning; nothing is dropped.
 
     Attributes:
         times: of the events of each recording, in units of ``unit``, in any order; integers are binned exactly.
@@ -56,7 +56,7 @@ class Recordings:
         unit: of the times, s.
 
     Raises:
-        ValueError: recordings of differing number or length, times that are not finite, channels that are no integers.
+        ValueError: arrays of different lengths, times that are not finite, or channels that are not integers.
     """
 
     times: Sequence[np.ndarray]
@@ -69,13 +69,13 @@ class Recordings:
         if not len(self.times) == len(self.channels) == len(self.labels):
             raise ValueError(
                 f"recordings: got {len(self.times)} of times, {len(self.channels)} of channels and "
-                f"{len(self.labels)} labels; expected as many of each."
+                f"{len(self.labels)} labels; expected equal numbers."
             )
         for i, (times, channels) in enumerate(zip(self.times, self.channels, strict=True)):
             if times.ndim != 1 or times.shape != channels.shape:
                 raise ValueError(
                     f"recording {i}: got times of shape {times.shape} and channels of shape {channels.shape}; "
-                    f"expected one time and one channel for each event."
+                    f"expected one time and one channel per event."
                 )
             if not np.isfinite(times).all():
                 raise ValueError(f"recording {i}: {int((~np.isfinite(times)).sum())} times are NaN or infinite.")
@@ -86,11 +86,11 @@ class Recordings:
         return len(self.labels)
 
     def dense(self, window: Window) -> tuple[Tensor, Tensor]:
-        """Counts of events, shape (n, T, channels), float32, and the number of each recording's events that lie outside
-        the window, shape (n,). The two add up to all events.
+        """Event counts, shape (n, T, channels), float32, and the number of events outside the window per recording,
+        shape (n,). Together they count all events.
 
         Raises:
-            ValueError: an event's channel is not one of the window's.
+            ValueError: the channel of an event is not in the window.
         """
         x = torch.zeros(len(self), window.steps, window.channels)
         outside = torch.zeros(len(self), dtype=torch.long)
@@ -98,7 +98,7 @@ class Recordings:
             if channels.size and not 0 <= channels.min() <= channels.max() < window.channels:
                 raise ValueError(
                     f"recording {i}: got channels {channels.min()} to {channels.max()}; "
-                    f"expected 0 to {window.channels - 1}. Give the window more channels, or select events before."
+                    f"expected 0 to {window.channels - 1}. Give the window more channels, or select events first."
                 )
             bins = window.index(times, self.unit)
             inside = (bins >= 0) & (bins < window.steps)
@@ -112,10 +112,10 @@ class Recordings:
         """The recordings as :class:`Data`, x as :meth:`dense` makes it.
 
         Args:
-            max_outside: the fraction of all events that may lie outside the window, and so be lost.
+            max_outside: the fraction of all events that may lie outside the window; these are lost.
 
         Raises:
-            ValueError: more than that lie outside; the message counts them.
+            ValueError: a larger fraction lies outside; the message gives the number of events.
         """
         check_number("max_outside", max_outside)
         x, outside = self.dense(window)
@@ -130,13 +130,13 @@ class Recordings:
 
 
 def read_shd(path: str | Path) -> Recordings:
-    """The layout of the Spiking Heidelberg Digits and Spiking Speech Commands (Cramer et al. 2022, arXiv 1910.07407):
+    """Read a file of Spiking Heidelberg Digits or Spiking Speech Commands (Cramer et al. 2022, arXiv 1910.07407):
     HDF5 with ``spikes/times`` (s), ``spikes/units`` (0 … 699) and ``labels``.
 
     A dense tensor of all of SHD's training part, 8156 recordings × 100 steps × 700 channels, takes 2.3 GB.
 
     Raises:
-        ModuleNotFoundError: h5py is not installed. FileNotFoundError, ValueError: no such file, or another layout.
+        ModuleNotFoundError: h5py is not installed. FileNotFoundError: no such file. ValueError: another layout.
     """
     try:
         import h5py
@@ -160,14 +160,14 @@ def read_shd(path: str | Path) -> Recordings:
 
 
 def from_tonic(dataset: Any, sensor_size: tuple[int, int, int] | None = None) -> Recordings:
-    """Recordings of a tonic data set, or of any sequence of (structured array of events, label).
+    """Recordings from a tonic data set, or from any sequence of (structured array of events, label).
 
     An event has fields t (µs), x and, where the sensor has them, y and p; its channel is (p · height + y) · width + x.
-    The polarity of a sensor that has only one is ignored (tonic's SHD sets it to 1).
+    For a sensor with one polarity, p is ignored (tonic's SHD sets it to 1).
 
     Args:
         dataset: ``dataset[i]`` is (events, label), ``len(dataset)`` their number.
-        sensor_size: (width, height, polarities); by default the data set's own.
+        sensor_size: (width, height, polarities); by default that of the data set.
 
     Raises:
         ValueError: no sensor size, a missing field, or an event outside the sensor.

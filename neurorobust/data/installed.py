@@ -1,4 +1,4 @@
-"""The tasks that are installed: those of ``data/tasks`` and of packages under the entry point ``neurorobust.tasks``."""
+"""Installed tasks: those of ``data/tasks`` and of packages under the entry point ``neurorobust.tasks``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TASKS = "neurorobust.tasks"
 
 
 def task_functions() -> dict[str, Callable[..., Task]]:
-    """The function that makes each installed task, by name: in every module the function of the module's own name.
+    """The function that makes each installed task, by name; it has the same name as its module.
 
     Raises:
         ValueError: two of them have the same name.
@@ -25,7 +25,7 @@ def find_task(name: str) -> Task:
     """The installed task of that name, made with its defaults.
 
     Raises:
-        ValueError: there is none; the message lists what there is.
+        ValueError: the name is unknown; the message lists the installed tasks.
     """
     known = task_functions()
     if name not in known:

@@ -1,4 +1,4 @@
-"""The recurrent network that the tasks on sequences share."""
+"""The recurrent network of the tasks on sequences."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..nn.network import Network
 from ..nn.neurons import AdaptiveLif, LeakyIntegrator
 
 
-def build(
+def recurrent_network(
     n_in: int, n_out: int, dt: float, chip: ChipModel | None, n_hidden: int, generator: torch.Generator
 ) -> Network:
     """A recurrent network of adaptive neurons spread evenly over the chip's cores, with a leaky read-out on the host.
 
-    Every neuron takes all ``n_in`` channels and as many recurrent synapses, drawn at random, as its fan-in leaves.
-    tau_mem, tau_adapt, adaptation and v_threshold are set once per core and stay as set; weights and the
+    Every neuron takes all ``n_in`` channels and recurrent synapses, drawn at random, up to the fan-in of the chip.
+    tau_mem, tau_adapt, adaptation and v_threshold have one value per core and are not trained; weights and the
     read-out's bias are trained. Without a chip: one core, all-to-all.
     """
     check_count("n_hidden", n_hidden)
@@ -30,7 +30,7 @@ def build(
     fan_in = n_in + n_hidden if limits.fan_in is None else limits.fan_in
     if fan_in < n_in:
         raise ValueError(
-            f"chip: {chip.name if chip else None} takes {fan_in} inputs a neuron; the {n_in} input channels do not fit."
+            f"chip: {chip.name if chip else None} takes {fan_in} inputs per neuron; {n_in} input channels do not fit."
         )
     core = torch.arange(n_hidden) * n_cores // n_hidden
     mask = recurrent_mask(n_hidden, min(fan_in - n_in, n_hidden - 1), generator)

@@ -1,4 +1,4 @@
-"""What speech recognition hears: clips of one second, and their log-mel features."""
+"""Speech clips of one second and their log-mel features."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def log_mel(clips: Tensor, n: int = 40) -> Tensor:
     return torch.log(FLOOR + power @ filterbank(n).to(clips.dtype))
 
 
-def noise(n: int, samples: int, exponent: Tensor, generator: torch.Generator) -> Tensor:
+def coloured_noise(n: int, samples: int, exponent: Tensor, generator: torch.Generator) -> Tensor:
     """Noise of root mean square 1 whose power falls as 1/f^exponent (0 white, 1 pink, 2 brown), shape (n, samples)."""
     spectrum = torch.fft.rfft(torch.randn(n, samples, generator=generator))
     frequency = torch.arange(spectrum.shape[-1]).clamp_min(1)

@@ -1,4 +1,4 @@
-"""Spoken words from espeak-ng: synthesised once, in a process of their own, then read from a cache."""
+"""Spoken words from espeak-ng: synthesised once, in a separate process, then read from a cache."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Word(NamedTuple):
     """A word to speak.
 
     Attributes:
-        voice: accent and variant, as ``en-us+linda``. text: the word. speed: words a minute. pitch: 0–100.
+        voice: accent and variant, as ``en-us+linda``. text: the word. speed: words per minute. pitch: 0–100.
     """
 
     voice: str
@@ -41,17 +41,16 @@ def variants() -> tuple[str, ...]:
     """Names of espeak-ng's voice variants, its speakers, sorted.
 
     Raises:
-        FileNotFoundError: espeakng-loader is not installed; with the command that installs it.
+        FileNotFoundError: espeakng-loader is not installed; the message gives the command that installs it.
     """
     return tuple(sorted(path.name for path in (_package() / "espeak-ng-data" / "voices" / "!v").iterdir()))
 
 
 def spoken(words: tuple[Word, ...]) -> list[np.ndarray]:
-    """Each word at 16 kHz, 16-bit, one array a word; the same for the same list of words.
+    """Each word at 16 kHz, 16-bit, one array per word; equal lists of words give equal arrays.
 
     The sounds are kept in the user's cache folder (``$XDG_CACHE_HOME`` or ``~/.cache``, then ``neurorobust``) with
-    their hash, and made again where they are missing or damaged. Where that folder cannot be written, they are made
-    anew each time.
+    their hash. Missing or damaged sounds are made again. If that folder is not writable, they are made at each call.
 
     Raises:
         FileNotFoundError: espeakng-loader is not installed. RuntimeError: espeak-ng failed.
@@ -59,7 +58,7 @@ def spoken(words: tuple[Word, ...]) -> list[np.ndarray]:
     recipe = json.dumps([FORMAT, _hash_of(_package()), words])
     name = f"words-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.npz"
     try:
-        folder = files.folder(_cache_home() / "neurorobust")
+        folder = files.make_folder(_cache_home() / "neurorobust")
     except (OSError, RuntimeError):
         return _synthesise(words)
     kept = _read(folder / name)
@@ -80,7 +79,7 @@ def _package() -> Path:
 
 @cache
 def _hash_of(package: Path) -> str:
-    """Of the library, its sounds and its English: another version of espeak-ng speaks differently."""
+    """A hash of the library, its sounds and its English data: versions of espeak-ng differ in their speech."""
     data = package / "espeak-ng-data"
     parts = [*sorted(package.glob("*espeak-ng.*")), *sorted(data.glob("phon*")), data / "en_dict"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in parts if path.is_file())).hexdigest()

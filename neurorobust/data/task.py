@@ -1,4 +1,4 @@
-"""What a task is: data in three parts, a loss, and networks that suit it."""
+"""Tasks: data in three parts, a loss, and networks for them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..chip import ChipModel
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Samples and what is to be said of them.
+    """Samples with their labels or targets.
 
     Attributes:
-        x: batch first: (n, T, n_in) for a spiking network, whatever a wrapped module takes otherwise.
-        y: class labels, integers of shape (n,), or (n, T) for one a step; or floating targets (n, …) to regress.
+        x: batch first: (n, T, n_in) for a spiking network, or any input of a wrapped module.
+        y: class labels, integers of shape (n,), or (n, T) for one per step; or floating targets (n, …) to regress.
         recording: for figures only, the signal each sample was encoded from, shape (n, T).
 
     Raises:
-        ValueError: empty, of differing lengths, not finite, or labels that are no classes.
+        ValueError: no samples, different lengths, values that are not finite, or labels that are not classes.
     """
 
     x: Tensor
@@ -54,7 +54,7 @@ class Data:
 
     @property
     def regression(self) -> bool:
-        """Whether y are targets to regress, not classes."""
+        """True if y holds targets of a regression, not classes."""
         return self.y.is_floating_point()
 
     def __len__(self) -> int:
@@ -65,12 +65,12 @@ class Data:
         return Data(self.x[:n], self.y[:n], None if self.recording is None else self.recording[:n])
 
     def balanced(self, n: int) -> Data:
-        """n samples, as many of one class as of any other where there are enough, spread over the part, in its order.
+        """n samples, equally many of each class where possible, spread over the part, in its order.
 
-        The first n of a part that is ordered, by speaker or class, may lack a class.
+        Use it for a part that is ordered by speaker or class: its first n samples may lack a class.
         """
         if self.regression:
-            raise ValueError("data: has targets, not classes, which cannot be balanced; use first(n).")
+            raise ValueError("data: has targets, not classes, so it cannot be balanced; use first(n).")
         classes = sorted(self.y.unique().tolist(), key=lambda label: int((self.y == label).sum()))
         picked, left = [], min(n, len(self))
         for done, label in enumerate(classes):
@@ -83,10 +83,10 @@ class Data:
         return Data(self.x[chosen], self.y[chosen], recording)
 
     def check_classes(self, role: str) -> None:
-        """Raise ValueError unless at least two classes are present, or targets that differ."""
+        """Raise ValueError unless at least two classes are present, or different targets."""
         if self.regression:
             if (self.y == self.y.reshape(-1)[0]).all():
-                raise ValueError(f"{role}: all targets are {self.y.reshape(-1)[0]:g}; expected targets that differ.")
+                raise ValueError(f"{role}: all targets are {self.y.reshape(-1)[0]:g}; expected different targets.")
             return
         present = self.y.unique().tolist()
         if len(present) < 2:
@@ -104,12 +104,12 @@ def check_data(data: object) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Data in three parts that never mix, a loss, and a builder of networks.
+    """Data in three disjoint parts, a loss, and a builder of networks.
 
     Attributes:
-        name: as the command line knows it.
+        name: the name on the command line.
         classes: names of the classes, by label; empty for a regression.
-        train, validation, test: the parts; tuning may look at the first two only.
+        train, validation, test: the parts; tuning may use only the first two.
         loss: (logits, y) → scalar.
         build: (chip, n_hidden, generator) → a network; called through :meth:`network`. None for data alone.
         fingerprint: a hash of everything the encoder took from the data; by default of training and validation data.
@@ -135,5 +135,5 @@ class Task:
     def network(self, chip: ChipModel | None = None, *, n_hidden: int = 128, seed: int = 0) -> nn.Module:
         """A fresh network that fits the chip (its cores and its fan-in); without a chip, one core and no limits."""
         if self.build is None:
-            raise ValueError(f"task {self.name!r}: has no builder of networks; bring one of your own.")
+            raise ValueError(f"task {self.name!r}: has no builder of networks; make a network yourself.")
         return self.build(chip, n_hidden, generator(seed, "network"))

@@ -1,7 +1,7 @@
-"""One neuron at several settings: how its spread depends on the setting, and how much of its personality stays.
+"""One neuron at several settings: its spread at each setting, and the correlation of its deviates between settings.
 
-Both are read off a neuron's own residuals, and their intervals are jackknifed over groups of neurons, which hold a
-neuron's settings together: nothing is assumed of how these hang together.
+Both come from the residuals of neurons. Their intervals are a jackknife over groups of neurons. A group contains all
+settings of its neurons, so no dependence between settings is assumed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Across:
     """Result of all settings together.
 
     Attributes:
-        exponent: of σ ~ setting^exponent; None where there is no setting but one. misfit: the largest departure of a
-            setting's σ from that law, as a fraction.
+        exponent: of σ ~ setting^exponent; None for a single setting. misfit: the largest deviation of a setting's σ
+            from that law, as a fraction.
         rate: of :class:`neurorobust.chip.variability.SettingDecorrelation`, radians per e-fold.
-        frozen: share of the log variance that one deviate per neuron carries over all settings. None where no neurons
-            were measured at two settings.
-        independent: how many independent settings an average over them is worth.
+        frozen: share of the log variance that is one deviate per neuron for all settings. None where no neurons were
+            measured at two settings.
+        independent: equivalent number of independent settings of their average.
     """
 
     exponent: IntervalEstimate | None
@@ -43,9 +43,9 @@ def across(residual: np.ndarray, taken: np.ndarray, settings: np.ndarray) -> Acr
     """The law of the settings.
 
     Args:
-        residual: (cores, neurons, settings), without what neighbours have in common; NaN where there is none.
-        taken: (cores, settings) directions that were taken out of each. settings: nominal values; one not above
-            0 among them, or one alone, says nothing.
+        residual: (cores, neurons, settings), without the components that neighbours share; NaN where not measured.
+        taken: number of directions removed from each, (cores, settings). settings: nominal values; a single
+            setting, or one ≤ 0, gives no result.
     """
     d, n, s = residual.shape
     seen = np.isfinite(residual)

@@ -1,4 +1,4 @@
-"""Kinds that vary together: correlations of what is a neuron's own, over the neurons in which both were measured."""
+"""Kinds that vary together: correlations of neurons' own parts, over the neurons in which both were measured."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from .kind import KindFit
 def between(fits: Mapping[str, KindFit]) -> dict[tuple[str, str], IntervalEstimate]:
     """The correlation of every two kinds that have one value per neuron and 20 neurons in common.
 
-    Of each neuron's residual, averaged over settings, without the means of cores and the strong directions of a field.
-    The interval is Fisher's: atanh r is normal with variance 1/(n − k − 2), k what was taken out.
+    It is that of the residuals of neurons, averaged over settings, without the means of cores and the dominant
+    directions of a field. The interval is Fisher's: atanh r is normal with variance 1/(n − k − 2) for k removed
+    directions.
     """
     found = {}
     for a, b in combinations([kind for kind in fits if kind in KINDS - {"weight"}], 2):
@@ -44,9 +45,9 @@ def between(fits: Mapping[str, KindFit]) -> dict[tuple[str, str], IntervalEstima
 
 
 def significant(found: Mapping[tuple[str, str], IntervalEstimate]) -> Correlation | None:
-    """The correlations whose interval leaves out 0; None where there are none.
+    """The correlations whose interval excludes 0; None if there are none.
 
-    Where they cannot all be true at once, all are made smaller by the same factor.
+    If the matrix is not positive definite, all are reduced by the same factor.
     """
     seen = {pair: e.value for pair, e in found.items() if not e.low <= 0 <= e.high}
     kinds = sorted({kind for pair in seen for kind in pair})

@@ -1,13 +1,13 @@
 """Variance components with fiducial intervals, by mean squares.
 
 x = mean + chip + core + field(neuron) + own, all normal and independent. Within cores the directions of a field give a
-sum of squares where the field counts most, Q_A(h), and one elsewhere, Q_B(h), both weighted by what a share h of the
-field says their variance is. At the true h, Q_A/σ² and Q_B/σ² are independent χ², so Q_A/Q_B is a pivot for h (Harville
+sum of squares where the field counts most, Q_A(h), and one elsewhere, Q_B(h). Both are weighted by the variance that a
+share h of the field predicts. At the true h, Q_A/σ² and Q_B/σ² are independent χ²: Q_A/Q_B is a pivot for h (Harville
 and Fenech 1985, Biometrics 41, 137) and Q_A + Q_B one for σ². The mean squares of core and chip means are χ² again
-(exactly, where as many neurons and cores were measured everywhere). Draws of the χ² turn into draws of the components,
+(exactly, if all cores and chips have equal numbers of neurons and cores). Draws of the χ² give draws of the components,
 whose quantiles are the intervals (generalized confidence intervals: Weerahandi 1993, JASA 88, 899);
-fields of other lengths that fit nearly as well take their share of the draws. Several settings of
-the same neurons count as Σ1 / mean r² independent ones, r their correlation (Satterthwaite).
+fields of other lengths with a similar likelihood have a part of the draws. Several
+settings of the same neurons count as Σ1 / mean r² independent ones, r their correlation (Satterthwaite).
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class IntervalEstimate:
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """Variances of standardized values, each first its estimate and then its draws, (1 + draws,); None where the
-    table cannot tell.
+    """Variances of standardized values, each as (1 + draws,): its estimate, then its draws. None where the table does
+    not determine it.
 
     Attributes:
-        own: of each neuron by itself. field: of the field over a core; None without one.
-        core: from core to core of a chip. chip: from chip to chip; with what cores add, where no chip has two.
+        own: of a single neuron. field: of the field over a core; None without a field.
+        core: between cores of a chip. chip: between chips; it includes that of cores where no chip has two.
     """
 
     own: np.ndarray
@@ -59,13 +59,13 @@ class Components:
     chip: np.ndarray | None
 
     def parts(self) -> dict[str, np.ndarray]:
-        """Those that the table can tell."""
+        """The components that the table determines."""
         found = {"own": self.own, "field": self.field, "core": self.core, "chip": self.chip}
         return {name: values for name, values in found.items() if values is not None}
 
     def estimates(self) -> dict[str, IntervalEstimate]:
-        """Standard deviations, in all and within a core; a field's share of the variance within a core, shares of
-        cores and chips of all."""
+        """Standard deviations, total and within a core; the field's share of the variance within a core; the shares of
+        cores and chips of the total variance."""
         total = np.sum(list(self.parts().values()), axis=0)
         within = self.own if self.field is None else self.own + self.field
         result = {"sigma": IntervalEstimate.of(np.sqrt(total)), "sigma_within": IntervalEstimate.of(np.sqrt(within))}
@@ -76,7 +76,7 @@ class Components:
         return result
 
     def kept(self) -> Components:
-        """Without the parts that cannot be told from nothing: those whose interval reaches 0."""
+        """Without components whose interval includes 0."""
 
         def seen(values: np.ndarray | None) -> np.ndarray | None:
             return values if values is not None and np.quantile(values[1:], (1 - LEVEL) / 2) > 0 else None
@@ -90,10 +90,10 @@ def components(
     """The components of standardized values.
 
     Args:
-        x: (cores, neurons, settings), NaN where there is none. chip: number of the chip of each core, (cores,).
-        fields: candidates, the best first, each with the fraction of the draws that take it for the true one; neurons
-            stand row by row, ``width`` in a row. Empty for no field.
-        independent: how many independent settings the average over them is worth.
+        x: (cores, neurons, settings), NaN where not measured. chip: number of the chip of each core, (cores,).
+        fields: candidates, the best first, each with its fraction of the draws; neurons are numbered row by row,
+            ``width`` per row. Empty for no field.
+        independent: equivalent number of independent settings of their average.
     """
     q = qmc.Halton(5, scramble=False).random(DRAWS + 1)[1:]
     taken = np.searchsorted(np.cumsum([*fields.values()])[:-1], q[:, 4])
@@ -110,9 +110,9 @@ def components(
     return Components(own, field if fields else None, core, of_chip)
 
 
-def chosen(x: np.ndarray, grid: tuple[int, int], independent: float) -> dict[SharedComponent, float]:
-    """Fields with their Akaike weights, the best first; none if none beats a chip without. Weights below 1 % are left
-    out."""
+def plausible_fields(x: np.ndarray, grid: tuple[int, int], independent: float) -> dict[SharedComponent, float]:
+    """Fields with their Akaike weights, the best first; none if a chip without field fits better. Weights below 1 % are
+    left out."""
     gains = {}
     for part in candidates(grid):
         likelihood = energies(part, x, grid[1], independent)[0].likelihood(SHARES)

@@ -1,4 +1,4 @@
-"""Which distribution: normal, lognormal or gamma, by likelihood."""
+"""The family of a distribution by likelihood: normal, lognormal or gamma."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ NAMES = ("normal", "lognormal", "gamma")
 
 @dataclass(frozen=True)
 class FamilyChoice:
-    """A family, and how it compares.
+    """The best family, compared with the others.
 
     Attributes:
-        best: of the highest likelihood. behind: for each of the others, by how much its log likelihood is lower and
-            how many standard errors of that difference these are (Vuong 1989, Econometrica 57, 307).
-        decided: whether each of the others is behind by more than chance, in 97.5 of 100 cases.
+        best: the family with the highest likelihood. behind: for each other family, the difference of its log
+            likelihood, and that difference in standard errors (Vuong 1989, Econometrica 57, 307).
+        decided: True if all these differences are significant, one-sided at 2.5 %.
     """
 
     best: str
@@ -32,11 +32,11 @@ class FamilyChoice:
 
 
 def family(ratio: np.ndarray, log: np.ndarray, linear: np.ndarray) -> FamilyChoice:
-    """Compare the families on a neuron's own values; settings of a neuron are averaged, neurons are independent.
+    """Compare the families on neurons' own values; settings of a neuron are averaged, neurons are independent.
 
     Args:
-        ratio: (cores, neurons, settings) values over their setting's mean, > 0, NaN where there is none.
-        log, linear: residuals of log(ratio) and of ratio, without what neurons have in common.
+        ratio: (cores, neurons, settings) values over their setting's mean, > 0, NaN where not measured.
+        log, linear: residuals of log(ratio) and of ratio, without the parts that neurons share.
     """
     seen = np.isfinite(log) & np.isfinite(linear)
     density = {name: np.full(ratio.shape, np.nan) for name in NAMES}

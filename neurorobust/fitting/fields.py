@@ -1,5 +1,4 @@
-"""Fields that neighbours on a core share: candidates, each split into directions that it moves and directions that it
-does not."""
+"""Spatial fields over a core: candidates, and the split of values into directions inside and outside a field."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ SHARES = np.linspace(0, 0.995, 200)  # of the variance within a core
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """One core's neurons, as far as they were measured, seen along the directions of a field.
+    """The directions of a field among the measured neurons of one core.
 
     Attributes:
         basis: (n, k) orthonormal, orthogonal to 1. along: (k,) variance of a field of variance 1 along each.
@@ -32,14 +31,14 @@ NOTHING = Directions(np.zeros((0, 0)), np.zeros(0), 0.0)
 
 
 def candidates(grid: tuple[int, int]) -> list[SharedComponent]:
-    """Fields that are tried: a quadratic surface, and smooth ones shorter than half the grid."""
+    """Candidate fields: a quadratic surface, and smooth ones shorter than half the grid."""
     size = grid[0] * grid[1]
     smooth = [GaussianField(1.0, "field", length=length) for length in LENGTHS if 2 * length <= max(grid)]
     return [Surface(1.0, "field", size=size), *smooth]
 
 
-def features(part: SharedComponent, neuron: np.ndarray, width: int) -> np.ndarray:
-    """Matrix of a field: its value at neurons of one core is features @ normals; (n, k)."""
+def field_matrix(part: SharedComponent, neuron: np.ndarray, width: int) -> np.ndarray:
+    """Matrix of a field: its value at neurons of one core is field_matrix @ normals; (n, k)."""
     if isinstance(part, Surface):
         terms = quadratic(part.size, width)
         return terms[neuron] / np.sqrt(terms.shape[1])
@@ -58,7 +57,7 @@ def directions(part: SharedComponent | None, seen: np.ndarray, width: int) -> Di
 @lru_cache(maxsize=64)
 def _directions(part: SharedComponent, packed: bytes, n: int, width: int) -> Directions:
     seen = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=n).astype(bool)
-    terms = features(part, np.flatnonzero(seen), width)
+    terms = field_matrix(part, np.flatnonzero(seen), width)
     mean = terms.mean(0)
     basis, scale, _ = np.linalg.svd(terms - mean, full_matrices=False)
     kept = scale**2 > 1e-6 * max(len(terms), 1)
@@ -70,8 +69,8 @@ class Energies:
     """Squares of standardized values within cores, averaged over settings.
 
     Attributes:
-        square: sums of squares along directions, over ``count`` of them each. along: variance there of a field of
-            variance 1. independent: how many independent settings the average is worth.
+        square: sums of squares along directions, over ``count`` of them each. along: the variance of a unit field
+            along these. independent: equivalent number of independent settings of the average.
     """
 
     square: np.ndarray
@@ -96,10 +95,10 @@ class Energies:
 def energies(
     part: SharedComponent | None, x: np.ndarray, width: int, independent: float
 ) -> tuple[Energies, float, float]:
-    """How much values move along a field's directions.
+    """Mean squares of values along the directions of a field.
 
     Args:
-        x: (cores, neurons, settings), standardized; NaN where there is none.
+        x: (cores, neurons, settings), standardized; NaN where not measured.
 
     Returns:
         The energies; the mean over cores and settings of the variance of the field's own mean; that of 1/n.
@@ -129,8 +128,8 @@ def energies(
 
 
 def residuals(part: SharedComponent | None, x: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rest of (cores, neurons, settings) values without each core's mean and the strong directions of a field,
-    and how many directions were taken out; (cores, neurons, settings) and (cores, settings)."""
+    """The rest of (cores, neurons, settings) values without each core's mean and the dominant directions of a field,
+    and the number of removed directions; (cores, neurons, settings) and (cores, settings)."""
     left, taken = np.full(x.shape, np.nan), np.zeros((x.shape[0], x.shape[2]), dtype=int)
     for d, s in np.ndindex(x.shape[0], x.shape[2]):
         seen = np.isfinite(x[d, :, s])
@@ -138,7 +137,7 @@ def residuals(part: SharedComponent | None, x: np.ndarray, width: int) -> tuple[
             continue
         found = directions(part, seen, width)
         centred = x[d, seen, s] - x[d, seen, s].mean()
-        strong = found.basis[:, found.along > 1] if len(found.along) else np.zeros((len(centred), 0))
-        left[d, seen, s] = centred - strong @ (strong.T @ centred)
-        taken[d, s] = 1 + strong.shape[1]
+        dominant = found.basis[:, found.along > 1] if len(found.along) else np.zeros((len(centred), 0))
+        left[d, seen, s] = centred - dominant @ (dominant.T @ centred)
+        taken[d, s] = 1 + dominant.shape[1]
     return left, taken

@@ -1,4 +1,4 @@
-"""From measurements to a chip model, with an interval for everything."""
+"""Fit of a chip model to measurements, with an interval for every number."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .table import Recording, checked, cube, read_table
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
-    """Result of a table of measurements, by kind; :meth:`model` makes a chip model of it.
+    """Result of a fit, by kind; :meth:`model` makes a chip model of it.
 
     Attributes:
-        correlations: of what is a neuron's own, for every two kinds with one value per neuron that can be compared.
+        correlations: of neurons' own parts, for every two kinds with one value per neuron that can be compared.
     """
 
     name: str
@@ -32,7 +32,7 @@ class FitResult:
     def model(self, base: ChipModel | None = None) -> ChipModel:
         """The chip model. Kinds that were not measured, ranges, codes and limits are those of ``base``, if given."""
         notes = tuple(f"Not identified for {kind}: {said}." for kind, fit in self.kinds.items() for said in _said(fit))
-        notes += ("Each kind has a field of its own: none that two of them share was looked for.",)
+        notes += ("Each kind has a separate field: shared fields were not fitted.",)
         correlation = significant(self.correlations)
         if base is None:
             title = f"fitted to measurements of {', '.join(self.kinds)}"
@@ -51,7 +51,7 @@ class FitResult:
         return replace(base, name=self.name, kinds=held, notes=base.notes + notes, grid=grid, correlation=correlation)
 
     def card(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All results as JSON values."""
         return {
             "name": self.name,
             "parameters": {kind: _card(fit) for kind, fit in self.kinds.items()},
@@ -62,7 +62,7 @@ class FitResult:
         }
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """(kind, what, number, interval or remark), for people."""
+        """(kind, name, number, interval or remark), as text."""
         rows = [(kind, *row) for kind, fit in self.kinds.items() for row in _rows(fit)]
         return rows + [
             (a, f"correlation with {b}", f"{e.value:.3g}", f"{e.low:.3g} to {e.high:.3g}")
@@ -83,11 +83,11 @@ def analyze(
     constant or a power of the setting; see :mod:`neurorobust.fitting`.
 
     Args:
-        measurements: the path of a CSV file, or what :class:`pandas.DataFrame` takes; one row per measurement, columns
-            chip, core, neuron, parameter (a kind), setting (what was programmed), value, perhaps unit; SI units.
-        name: of the model. grid: rows and columns in which the neurons of a core stand, numbered row by row; without
-            it no field is looked for.
-        recording: what it could not see.
+        measurements: the path of a CSV file, or any argument of :class:`pandas.DataFrame`; one row per measurement,
+            columns chip, core, neuron, parameter (a kind), setting (as programmed), value, optional unit; SI units.
+        name: of the model. grid: rows and columns of the neurons of a core, numbered row by row; without it
+            no field is fitted.
+        recording: the limits of the recording.
 
     Raises:
         ValueError: an empty table, an unknown column, parameter or unit, too few values.
@@ -103,7 +103,7 @@ def analyze(
     return FitResult(name, fits, grid, between(fits))
 
 
-def fit(
+def fit_chip(
     measurements: Any,
     *,
     name: str = "fitted",
@@ -111,10 +111,10 @@ def fit(
     recording: Recording = Recording(),  # noqa: B008  frozen
     base: ChipModel | None = None,
 ) -> ChipModel:
-    """The chip model of measured dies; arguments as :func:`analyze` takes them, which also has the intervals.
+    """The chip model of measured dies. Arguments as for :func:`analyze`, which also returns the intervals.
 
     Args:
-        base: a model of the same chip, for what was not measured.
+        base: a model of the same chip, for kinds that were not measured.
     """
     return analyze(measurements, name=name, grid=grid, recording=recording).model(base)
 

@@ -1,4 +1,4 @@
-"""All that a table says about one kind."""
+"""Analysis of one kind of a table."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..chip.spreads import PowerSpread, Spread
 from ..chip.variability import Gamma, Law, LogNormal, Normal, Offset, Outliers, SettingDecorrelation
 from ..core.params import ABSOLUTE, POSITIVE
 from .across import Across, across
-from .components import LEVEL, Components, IntervalEstimate, chosen, components
+from .components import LEVEL, Components, IntervalEstimate, components, plausible_fields
 from .families import FamilyChoice, family, gamma_cv
 from .fields import residuals
 from .table import Cube, filled
 
 FAR = 5.0  # robust standard deviations of a core, beyond which a neuron is an outlier
-FEW = 10  # neurons of a core, below which nothing is said about it
+FEW = 10  # smallest number of neurons of a core
 Grid = tuple[int, int] | None
 
 
@@ -31,18 +31,18 @@ class KindFit:
     """Result of the measurements of one kind.
 
     Attributes:
-        family: how the families compare; None where they cannot be. law: the one the model takes.
+        family: comparison of the families; None where it is not possible. law: the law of the model.
         estimates: each with its 95 % interval. sigma and sigma_within (a core) are those of the law at the reference;
             field_share is of the variance within a core, core_share and chip_share of all; exponent is that of σ
             against the setting; rate and frozen are of the settings (:class:`Across`); outliers is a fraction of the
             neurons.
         reference: the setting at which sigma holds, the geometric mean of all; None where one is not above 0.
         part: the field that neighbours share, or None. median: value over setting, by setting; value − setting for
-            absolute kinds. misfit: the largest departure of a setting's σ from the law, as a fraction.
-        counts: values by what became of them. dropped: settings left out, with the reason.
-        unidentified: what the table cannot tell, and why. model: what the chip model says of it.
-        own: by (chip, core), what is each neuron's own, averaged over settings, (neurons,), NaN where nothing is known,
-            and how many directions were taken out of it.
+            absolute kinds. misfit: the largest deviation of a setting's σ from the law, as a fraction.
+        counts: numbers of values by treatment. dropped: settings left out, with the reason.
+        unidentified: quantities that the table does not determine, with reasons. model: its part of the chip model.
+        own: by (chip, core), the own part of each neuron, averaged over settings, (neurons,), NaN where unknown, and
+            the number of removed directions.
     """
 
     kind: str
@@ -62,10 +62,10 @@ class KindFit:
 
 
 def fit_kind(cube: Cube, grid: Grid, source: str) -> KindFit:
-    """IntervalEstimate everything about one kind; ``source`` names the table."""
+    """Estimate all quantities of one kind; ``source`` names the table."""
     if grid is not None and cube.values.shape[1] > grid[0] * grid[1]:
         raise ValueError(
-            f"grid: {grid[0]} × {grid[1]} has no place for neuron {cube.values.shape[1] - 1}; expected that of a core."
+            f"grid: {grid[0]} × {grid[1]} has no place for neuron {cube.values.shape[1] - 1}; use that of a core."
         )
     logs = cube.kind not in ABSOLUTE and not (cube.values <= 0).any()
     scale: Callable[[np.ndarray], np.ndarray] = np.log if logs else np.asarray
@@ -112,7 +112,7 @@ def fit_kind(cube: Cube, grid: Grid, source: str) -> KindFit:
 
 @dataclass(frozen=True)
 class _Far:
-    """Neurons far from all others: their number and fraction, and the factors they depart by."""
+    """Neurons far from all others: their number and fraction, and their factors."""
 
     number: int
     fraction: IntervalEstimate
@@ -121,8 +121,8 @@ class _Far:
 
 
 def _without_outliers(cube: Cube, logs: bool) -> tuple[Cube, _Far]:
-    """The cube without neurons that are far from the others as they are and, where there are any, in logarithms: what
-    is skew is not far."""
+    """The cube without outliers: neurons far from the others on the linear scale and, where logarithms exist, on that
+    scale too. A skew distribution alone gives no outliers."""
     x, far = cube.values, np.ones((*cube.values.shape[:2], 1), dtype=bool)
     for scale in (np.asarray, np.log) if logs else (np.asarray,):
         x = scale(cube.values)
@@ -143,7 +143,7 @@ def _without_outliers(cube: Cube, logs: bool) -> tuple[Cube, _Far]:
 
 
 def _median(x: np.ndarray, axis: int | tuple[int, int]) -> np.ndarray:
-    """The median of what is finite, NaN where nothing is."""
+    """The median of finite values, NaN if there are none."""
     masked = np.ma.median(np.ma.masked_invalid(x), axis=axis, keepdims=True)
     return np.ma.filled(masked, np.nan)
 
@@ -168,7 +168,7 @@ def _structure(x: np.ndarray, cube: Cube, grid: Grid) -> _Found:
     width = 1 if grid is None else grid[1]
     if grid is not None and x.shape[1] < grid[0] * grid[1]:
         x = np.pad(x, ((0, 0), (0, grid[0] * grid[1] - x.shape[1]), (0, 0)), constant_values=np.nan)
-    told = 1 - float((cube.ends != 0).sum() / np.isfinite(cube.values).sum())  # what censoring leaves of the knowledge
+    known = 1 - float((cube.ends != 0).sum() / np.isfinite(cube.values).sum())  # fraction of uncensored values
     fields: dict[SharedComponent, float] = {}
     part: SharedComponent | None = None
     for last in (False, True):
@@ -177,9 +177,9 @@ def _structure(x: np.ndarray, cube: Cube, grid: Grid) -> _Found:
         slope = settings.exponent
         exponent = slope.value if slope is not None and not slope.low <= 0 <= slope.high else 0.0
         unit = (cube.settings / np.exp(np.log(cube.settings).mean())) ** exponent if exponent else 1.0
-        independent = told * settings.independent
+        independent = known * settings.independent
         if grid is not None and not last:
-            fields = chosen(x / unit, grid, independent)
+            fields = plausible_fields(x / unit, grid, independent)
             part = next(iter(fields), None)
     found = components(x / unit, cube.chip, fields, width, independent)
     probe = None
@@ -201,14 +201,14 @@ def _own(found: _Found, cube: Cube) -> dict[tuple[Any, Any], tuple[np.ndarray, i
 
 
 def _complete(x: np.ndarray) -> np.ndarray:
-    """Only neurons measured at all settings, where these are most: gaps would look like a change of the neighbours."""
+    """Only neurons measured at all settings, if these are most: gaps would bias the shared components."""
     seen = np.isfinite(x)
     complete = seen.all(2, keepdims=True)
     return np.where(complete, x, np.nan) if complete.sum() >= 0.8 * seen.any(2).sum() else x
 
 
 def _family(relative: np.ndarray, cube: Cube, found: _Found, grid: Grid) -> FamilyChoice | None:
-    """The families on what is a neuron's own, at the settings where the recording saw everything."""
+    """The families of neurons' own parts, at the settings without censored values."""
     clean = ~(cube.ends != 0).any((0, 1))
     if not clean.any():
         return None
@@ -240,13 +240,13 @@ def _unidentified(cube: Cube, found: _Found, grid: Grid) -> tuple[str, ...]:
     elif found.components.core is None:
         said.append(f"core and chip apart: {chips} chips with one core each; chip_share holds both")
     if grid is None:
-        said.append("share of a field over the core: no grid says where neurons stand")
+        said.append("share of a field over the core: no grid gives the places of neurons")
     if found.across.exponent is None:
         said.append("spread against the setting: one setting, or one of 0")
     if found.across.rate is None:
-        said.append("what stays of a neuron from setting to setting: too few neurons at two settings")
+        said.append("correlation of a neuron between settings: too few neurons at two settings")
     if not cube.counts["repeats averaged"]:
-        said.append("noise of reading: nothing was measured twice; it counts as mismatch")
+        said.append("read noise: nothing was measured twice; it counts as mismatch")
     return tuple(said)
 
 

@@ -1,4 +1,4 @@
-"""Tables of measurements: read, checked, and laid out by core, neuron and setting, without what is no measurement."""
+"""Tables of measurements: read, checked, cleaned, and arranged by core, neuron and setting."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ..core.params import ABOVE_ZERO, ABSOLUTE, KINDS, SIGNED
 COLUMNS = ("chip", "core", "neuron", "parameter", "setting", "value")
 OPTIONAL = ("unit",)
 UNITS = ("", "1", "A", "F", "Hz", "LSB", "S", "V", "ohm", "s")
-ABSURD = 1e3  # a value so many times the median of its setting is a sentinel
-LOST = 0.2  # a setting with a larger fraction at an end of the recording says too little
+ABSURD = 1e3  # a value of this many times the median of its setting is a sentinel
+LOST = 0.2  # a setting with a larger fraction at an end of the recording is left out
 STUCK = 0.5  # d log median / d log setting below it: the value does not follow the setting
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Limits of a recording: values that it could not see.
+    """Limits of a recording.
 
     Attributes:
-        floor, ceiling: by kind, the lowest and highest magnitude that could be recorded, SI units; what lies there or
-            beyond is only known to be so. Where none is given, five equal values or more at an end of a kind's range,
-            over three times as many as the next, are taken for one.
-        sentinels: values that stand for "no value". NaN, infinity and anything beyond 1000 medians are found unasked.
+        floor, ceiling: by kind, the lowest and highest magnitude that could be recorded, SI units; values there
+            are censored. By default an end is found from the values: five equal values or more at an end of a kind's
+            range, and over three times as many as at the next value.
+        sentinels: values that stand for "no value". NaN, infinity and values beyond 1000 medians are always removed.
     """
 
     floor: Mapping[str, float] = field(default_factory=dict)
@@ -51,10 +51,10 @@ class Cube:
     """The measurements of one kind.
 
     Attributes:
-        values: (cores, neurons, settings), magnitudes for signed kinds, NaN where there is none.
+        values: (cores, neurons, settings), magnitudes for signed kinds, NaN where not measured.
         ends: the same shape, −1 at the floor of the recording, 1 at its ceiling, else 0.
         settings: (settings,) nominal magnitudes. chip: of each core, (cores,). cores: (chip, core) of each.
-        counts: how many values were there, and how many were taken out or replaced, by reason.
+        counts: number of values, and of removed or replaced values by reason.
         dropped: settings that were left out, with the reason.
     """
 
@@ -84,20 +84,20 @@ def read_table(path: str | Path) -> pd.DataFrame:
     try:
         return checked(pd.read_csv(path, skipinitialspace=True))
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"measurements {str(path)!r}: is no CSV table ({error}); expected {_header()}.") from error
+        raise ValueError(f"measurements {str(path)!r}: is not a CSV table ({error}); expected {_header()}.") from error
 
 
 def checked(table: Any) -> pd.DataFrame:
     """A table of measurements with every column in its type.
 
     Args:
-        table: what :class:`pandas.DataFrame` takes, one row per measurement. Columns: chip (any label), core and neuron
-            (numbers from 0), parameter (a kind), setting (what was programmed) and value, both in the SI unit of the
-            kind; unit may say which.
+        table: any argument of :class:`pandas.DataFrame`, one row per measurement. Columns: chip (any label), core and
+            neuron (numbers from 0), parameter (a kind), setting (as programmed) and value, both in the SI unit of the
+            kind; unit, optional, names that unit.
 
     Raises:
-        ValueError: a column is missing or unknown, the table is empty, a parameter is no kind, a unit is none of SI
-            without prefix, a number is no number.
+        ValueError: a column is missing or unknown, the table is empty, a parameter is not a kind, a unit is not an SI
+            unit without prefix, or a number is not numeric.
     """
     table = pd.DataFrame(table)
     _check_columns(table)
@@ -114,7 +114,7 @@ def checked(table: Any) -> pd.DataFrame:
     for name in ("core", "neuron"):
         numbers = _numbers(table[name]).to_numpy()
         if not (np.isfinite(numbers) & (numbers >= 0) & (numbers == np.round(numbers))).all():
-            raise ValueError(f"{name}: got something else than whole numbers; expected integers ≥ 0.")
+            raise ValueError(f"{name}: got values that are not whole numbers; expected integers ≥ 0.")
         table[name] = numbers.astype(np.int64)
     table["unit"] = _units(table)
     return table
@@ -132,18 +132,18 @@ def _check_columns(table: pd.DataFrame) -> None:
 
 
 def _header() -> str:
-    return f"columns {', '.join(COLUMNS)} and perhaps unit"
+    return f"columns {', '.join(COLUMNS)} and optionally unit"
 
 
 def _numbers(column: pd.Series) -> pd.Series:
     try:
         return pd.to_numeric(column).astype(float)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{column.name}: {error}; expected numbers, and nothing where there is no value.") from error
+        raise ValueError(f"{column.name}: {error}; expected numbers, or an empty cell for no value.") from error
 
 
 def _units(table: pd.DataFrame) -> pd.Series:
-    """The unit of every row; seconds for a time, "" where nothing is said."""
+    """The unit of every row; seconds for a time, "" where no unit is given."""
     times = table["parameter"].isin(TIMES)
     if "unit" not in table:
         return pd.Series(np.where(times, "s", ""), index=table.index)
@@ -163,7 +163,7 @@ def _units(table: pd.DataFrame) -> pd.Series:
 
 
 def cube(table: pd.DataFrame, kind: str, recording: Recording) -> Cube:
-    """The measurements of one kind, cleaned: what is no value is NaN, what lies at an end of the recording is marked.
+    """The measurements of one kind, cleaned: invalid values are NaN, censored values are marked.
 
     Several values of one neuron at one setting are averaged. A setting is left out where the value does not follow it,
     or where more than a fifth lies at an end of the recording.
@@ -201,7 +201,7 @@ def cube(table: pd.DataFrame, kind: str, recording: Recording) -> Cube:
 
 
 def _valid(rows: pd.DataFrame, kind: str, recording: Recording) -> tuple[pd.Series, dict[str, int]]:
-    """Values with NaN for what is none, and why."""
+    """Values with NaN for invalid ones, and the reasons."""
     values = rows["value"].copy()
     no_number = ~np.isfinite(values)
     median = values.abs().where(values.abs() < 1e30).groupby(rows["setting"]).transform("median")
@@ -230,14 +230,14 @@ def _ends(values: np.ndarray, kind: str, recording: Recording) -> np.ndarray:
 
 
 def _pile(values: np.ndarray) -> float | None:
-    """The highest value, where values are piled up there."""
+    """The highest value, if many values are equal to it."""
     distinct, count = np.unique(values, return_counts=True)
     piled = len(distinct) > 1 and count[-1] >= 5 and count[-1] > 3 * count[-2]
     return float(distinct[-1]) if piled else None
 
 
 def _followed(cube: Cube) -> Cube:
-    """Without the settings that the value does not follow, and those that lie mostly beyond an end."""
+    """Without settings that the value does not follow, and without mostly censored settings."""
     if cube.kind not in ABSOLUTE:
         order = np.argsort(cube.settings)
         median = np.array([np.nanmedian(cube.values[..., s]) for s in order])
@@ -267,10 +267,11 @@ def _followed(cube: Cube) -> Cube:
 
 
 def filled(x: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Values with what lies beyond an end of the recording replaced by what a normal sample would have there.
+    """Values with censored ones replaced by the expected values of a normal sample.
 
     In each core and setting, the m of n values beyond the end become the expected quantiles of a normal distribution
-    fitted to the others by maximum likelihood with censoring. Who gets which follows the neuron's mean elsewhere.
+    fitted to the others by maximum likelihood with censoring. They are
+    assigned in the order of the neurons' means at other settings.
 
     Args:
         x: (cores, neurons, settings), on the scale of the law. ends: −1, 0 or 1, same shape.

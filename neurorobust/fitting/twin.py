@@ -1,4 +1,4 @@
-"""A twin of a real die: measured where it was measured, drawn from the model, given the measurements, elsewhere."""
+"""A twin of a real die: the measured values, and elsewhere a draw from the model conditional on the measurements."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..chip.spatial import GaussianField, PerChip, PerCore, PerNeuron, SharedCom
 from ..chip.variability import Law, SettingDecorrelation
 from ..core.params import ABSOLUTE, POSITIVE
 from ..core.placement import Placement
-from .fields import features
+from .fields import field_matrix
 from .table import Cube, Recording, checked, cube, read_table
 
-FARTHEST = 8.0  # standard normals; a value beyond it is taken for that
+FARTHEST = 8.0  # standard normals; larger values are set to it
 
 
 def twin(
@@ -35,24 +35,24 @@ def twin(
     """A die that has the measured values at the measured neurons and settings.
 
     Each value becomes the normal u for which the model's law gives it; several settings of a neuron are averaged, or
-    give both normals of a :class:`neurorobust.chip.variability.SettingDecorrelation` law. What was not measured is
-    drawn from the model conditional on what was: neighbours, cores, the chip and correlated kinds follow. A weight is
-    that of a neuron's first synapse. What lies at an end of the recording counts as not measured.
+    give both normals of a :class:`neurorobust.chip.variability.SettingDecorrelation` law. Everything else is
+    drawn from the model conditional on the measurements, so neighbours, cores, the chip and correlated kinds follow. A
+    weight is that of a neuron's first synapse. A value at an end of the recording counts as not measured.
 
     Args:
-        measurements: as :func:`neurorobust.fitting.analyze` takes them; settings in the model's own units.
-        model: of the chip. chip: which chip of the table, where it holds several.
-        seed: of what was not measured. recording: what the recording could not see.
+        measurements: as for :func:`neurorobust.fitting.analyze`; settings in the model's units.
+        model: of the chip. chip: the chip of the table, if it has several.
+        seed: of values that were not measured. recording: the limits of the recording.
 
     Raises:
-        ValueError: a bad table, several chips and none chosen, a kind or a site that the model does not have, a kind
+        ValueError: a bad table, several chips and no choice, a kind or a site that the model does not have, a kind
             that does not vary.
     """
     path = isinstance(measurements, str) or hasattr(measurements, "__fspath__")
     table = read_table(measurements) if path else checked(measurements)
     labels = list(table["chip"].unique())
     if chip is None and len(labels) > 1:
-        raise ValueError(f"chip: the table holds {', '.join(map(str, labels))}; say which one with chip=….")
+        raise ValueError(f"chip: the table holds {', '.join(map(str, labels))}; choose one with chip=….")
     if chip is not None and chip not in labels:
         raise unknown("chip", chip, map(str, labels))
     table = table[table["chip"] == (labels[0] if chip is None else chip)]
@@ -82,7 +82,7 @@ def _at_least(name: str, limit: int | None, numbers: list[int], model: ChipModel
 
 @dataclass(frozen=True, eq=False)
 class _Sites:
-    """All places of a die, core by core, and what its model says of them."""
+    """All sites of a die, core by core, with their dependence."""
 
     die: Die
     cores: int
@@ -133,8 +133,8 @@ class _Sites:
             return (at[:, None] == to).astype(float)
         if isinstance(part, (Surface, GaussianField)):
             width = self.die.model.structure.width
-            return same * (features(part, neuron, width) @ features(part, its, width).T)
-        raise TypeError(f"{part!r}: got a {type(part).__name__}; a twin knows no covariance of it.")
+            return same * (field_matrix(part, neuron, width) @ field_matrix(part, its, width).T)
+        raise TypeError(f"{part!r}: got a {type(part).__name__}; a twin supports no such component.")
 
 
 def _measured(c: Cube, sites: _Sites, source: str) -> np.ndarray:
@@ -163,7 +163,7 @@ def _measured(c: Cube, sites: _Sites, source: str) -> np.ndarray:
 
 
 def _score(law: Law, kind: str, values: np.ndarray, setting: float) -> np.ndarray:
-    """The u at which a law, rising in it, gives these values: by bisection, ±8 for what lies beyond."""
+    """The u at which a law, rising in it, gives these values: by bisection, ±8 for values beyond."""
     if kind in ABSOLUTE:
         delta = values - setting
     else:
@@ -182,7 +182,7 @@ def _score(law: Law, kind: str, values: np.ndarray, setting: float) -> np.ndarra
 
 
 def _measured_normals(measured: dict[str, np.ndarray], sites: _Sites) -> MeasuredNormals:
-    """The kriging of what was measured minus what was drawn: a conditional draw, linear in the drawn one."""
+    """Kriging of the difference between measured and drawn normals: a conditional draw, linear in the drawn one."""
     model = sites.die.model
     targets = {model.kinds[kind].shares_deviate_of or kind for kind in model.kinds}
     shape = sites.cores, sites.neurons
@@ -221,5 +221,5 @@ def _covariance(sites: _Sites, a: str, i: np.ndarray, b: str, j: np.ndarray) -> 
 def _moving(
     values: dict[str, np.ndarray], common: dict[str, np.ndarray], own: dict[str, np.ndarray]
 ) -> dict[str, Tensor]:
-    """As tensors, the kinds that measurements move at all."""
+    """The kinds that measurements change, as tensors."""
     return {kind: torch.from_numpy(v) for kind, v in values.items() if common[kind].any() or own[kind].any()}

@@ -1,4 +1,4 @@
-"""Networks that come from elsewhere: any torch module, and snnTorch networks as they are."""
+"""Networks of other libraries: any torch module, and unmodified snnTorch networks."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ __all__ = ["SnnTorchNetwork", "Wrapped", "decode", "from_snntorch", "to_snntorch
 
 
 def __getattr__(name: str) -> Any:
-    """What needs snnTorch, which is slow to import, on first use."""
+    """Import names that need snnTorch on first use: that import is slow."""
     if name in ("SnnTorchNetwork", "from_snntorch", "to_snntorch"):
         from . import snntorch_network
 

@@ -1,4 +1,4 @@
-"""From what a spiking network gives over time to logits; each takes (T, B, n), or a tuple (spikes, …, membrane)."""
+"""Decoders from the output of a spiking network over time to logits; each takes (T, B, n), or (spikes, …, membrane)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Output = Tensor | tuple[Tensor, ...]
 
 
 def spike_count(output: Output) -> Tensor:
-    """Spikes of each output neuron, summed over time: (B, n); what ``snntorch.functional.ce_count_loss`` takes."""
+    """Spikes of each output neuron, summed over time: (B, n); as in ``snntorch.functional.ce_count_loss``."""
     return _first(output).sum(0)
 
 

@@ -1,4 +1,4 @@
-"""The kind of each parameter of a torch module: by its name, or as the user says; an unknown name is refused."""
+"""The kind of each parameter of a torch module, from its name or from the user's argument."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def kinds_of(module: nn.Module, overrides: Mapping[str, str] | None = None) -> d
 
     Args:
         module: any torch module.
-        overrides: kinds by name or pattern (``{"bn*.*": "digital"}``); the first that fits counts, and goes before
+        overrides: kinds by name or pattern (``{"bn*.*": "digital"}``); the first match counts, before
             torch's names (``weight``, ``bias``, ``weight_ih_l0`` …) and NIR's (``tau_mem`` …).
 
     Raises:
-        ValueError: a name means nothing, belongs to a normalisation, or an override fits no parameter.
+        ValueError: a name is unknown or belongs to a normalisation, or an override matches no parameter.
     """
     overrides = dict(overrides or {})
     names = [name for name, _ in module.named_parameters()]
@@ -46,7 +46,7 @@ def kinds_of(module: nn.Module, overrides: Mapping[str, str] | None = None) -> d
 
 
 def check_overrides(overrides: Mapping[str, str], names: list[str]) -> None:
-    """Raise ValueError for a kind that does not exist or a pattern that fits none of the names."""
+    """Raise ValueError for a kind that does not exist or a pattern that matches no name."""
     for pattern, kind in overrides.items():
         if kind not in KINDS | DIGITAL:
             raise unknown(f"kinds[{pattern!r}]", kind, KINDS | DIGITAL)
@@ -67,8 +67,8 @@ def _kind(module: nn.Module, name: str, overrides: Mapping[str, str]) -> str:
     owner = module.get_submodule(path)
     if isinstance(owner, NORMS):
         raise ValueError(
-            f"kinds: {name} belongs to a {type(owner).__name__}; no analog array holds it as it is. Fold it into the "
-            f"layer before it, or say kinds={{{(path + '.*').lstrip('.')!r}: 'digital'}} to have it computed exactly."
+            f"kinds: {name} belongs to a {type(owner).__name__}; an analog array cannot hold it. Fold it into the "
+            f"layer before it, or pass kinds={{{(path + '.*').lstrip('.')!r}: 'digital'}} to have it computed exactly."
         )
     if last in KINDS:
         return last
@@ -77,13 +77,13 @@ def _kind(module: nn.Module, name: str, overrides: Mapping[str, str]) -> str:
             return kind
     hint = " torch.nn.utils.prune.remove makes a pruned weight plain." if last.endswith("_orig") else ""
     raise ValueError(
-        f"kinds: {name} of {type(owner).__name__} has no known kind; say kinds={{{name!r}: …}} with one of "
+        f"kinds: {name} of {type(owner).__name__} has no known kind; pass kinds={{{name!r}: …}} with one of "
         f"{', '.join(sorted(KINDS | DIGITAL))}.{hint}"
     )
 
 
 def named(name: str, kind: str) -> str:
-    """A parameter's name here: its own, with the kind as last segment."""
+    """The name of a parameter in the wrapped network: its name in the module, with the kind as last segment."""
     return name if name.rpartition(".")[2] == kind else f"{name}.{kind}"
 
 
@@ -100,7 +100,7 @@ def adopt(holder: nn.Module, name: str, parameter: nn.Parameter) -> None:
 
 
 def slots_of(module: nn.Module, parameter: nn.Parameter) -> list[str]:
-    """Every place in a module where a tensor is used, each part of the module counted once."""
+    """Every place in a module where a tensor is used; each submodule is counted once."""
     return [
         f"{path}.{name}".lstrip(".")
         for path, part in module.named_modules()
@@ -110,7 +110,7 @@ def slots_of(module: nn.Module, parameter: nn.Parameter) -> list[str]:
 
 
 def check_alike(module: nn.Module) -> None:
-    """Raise ValueError unless all floating parameters are of one type and on one device."""
+    """Raise ValueError unless all floating parameters have one dtype and one device."""
     found: dict[tuple[torch.dtype, torch.device], str] = {}
     for name, value in module.named_parameters():
         if isinstance(value, nn.parameter.UninitializedParameter):

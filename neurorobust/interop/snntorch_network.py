@@ -1,4 +1,4 @@
-"""snnTorch networks as they are: the same spikes, with time constants and thresholds as parameters in SI units."""
+"""snnTorch networks with the same spikes and with time constants and thresholds as parameters in SI units."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from .snntorch_neurons import (
     buffers_of,
     check_range,
     from_si,
+    is_trained,
     neurons_of,
     prepared,
     to_si,
-    trained,
 )
 from .unrolled import Unrolled, is_row
 from .wrapped import Decode, logits_of
 
 
 def time_first(x: Tensor) -> Tensor:
-    """(B, T, …) → (T, B, …), as snnTorch has it."""
+    """(B, T, …) → (T, B, …), the order of snnTorch."""
     return x.transpose(0, 1)
 
 
@@ -40,7 +40,7 @@ GRADED = "graded_spikes_factor.weight"
 
 
 class _Original:
-    """The user's own network, kept beside a copy: a copy of the copy keeps the same one."""
+    """The user's network, kept beside a converted copy; a deepcopy keeps the same user's network."""
 
     def __init__(self, net: nn.Module):
         self.net = net
@@ -53,8 +53,8 @@ class SnnTorchNetwork(nn.Module):
     """An snnTorch network as a network of this package; :func:`from_snntorch` makes it.
 
     Attributes:
-        original: the user's own network, which :func:`to_snntorch` writes to.
-        links: for each neuron, the parameters here that stand for its numbers.
+        original: the user's network, which :func:`to_snntorch` writes to.
+        links: for each neuron, the parameters of this module that replace its numbers.
         slots: for each other parameter, where the user's network holds it.
     """
 
@@ -82,7 +82,7 @@ class SnnTorchNetwork(nn.Module):
                     raise unknown(f"kinds: {name}.{SOURCES[key]}", chosen, ["digital", key.rpartition(".")[2]])
             for key, value in values.items():
                 check_range(name, key, value)
-                adopt(self, f"{name}.{key}", nn.Parameter(value, trained(originals[name], key)))
+                adopt(self, f"{name}.{key}", nn.Parameter(value, is_trained(originals[name], key)))
             self.links[name] = tuple(values)
         kept = {pattern: kind for pattern, kind in kinds.items() if any(override(n, {pattern: kind}) for n in own)}
         self.slots: dict[str, tuple[str, ...]] = {}
@@ -122,7 +122,7 @@ class SnnTorchNetwork(nn.Module):
                 neuron.__dict__.pop("reset", None)
 
     def measure(self, x: Tensor) -> None:
-        """Run samples (B, T, …) once, to find the size of each layer, and to check that the module takes time first."""
+        """Run samples (B, T, …) once to find the size of each layer and to check that the module takes time first."""
         if x.shape[0] == x.shape[1] and not is_row(self.get_submodule("_unrolled.net")):
             x = torch.cat([x, x[:1]])  # a module that takes batch first would go unnoticed
         with torch.no_grad(), evaluating(self), torch.random.fork_rng(devices=[]):
@@ -132,26 +132,26 @@ class SnnTorchNetwork(nn.Module):
             if samples != len(x) or (self._prepare is time_first and calls != x.shape[1]):
                 raise ValueError(
                     f"net: neuron {name!r} ran {calls} times on {samples} samples; expected {x.shape[1]} steps of "
-                    f"{len(x)} samples. The module has to take the whole sequence, time first. Say prepare=… for one "
-                    f"that takes another format; put one that computes one step per call into an nn.Sequential."
+                    f"{len(x)} samples. The module has to take the whole sequence, time first. If it takes another "
+                    f"format, pass prepare=…; if one call computes one step, put it into an nn.Sequential."
                 )
         if missing := [name for name in self.links if name not in spikes]:
-            raise ValueError(f"net: neuron {', '.join(missing)} never ran on the sample; remove what is not used.")
+            raise ValueError(f"net: neuron {', '.join(missing)} never ran on the sample; remove it if it is not used.")
         self._shapes = {name: several.shape[2:] for name, several in spikes.items()}
 
     def place(self, cores: Mapping[str, Tensor | int], feeds: Mapping[str, str] | None = None) -> None:
-        """Say which neurons sit on which core of a chip, so that it can be programmed.
+        """Set the core of every neuron, so that a chip can be programmed.
 
         Args:
-            cores: by neuron layer, the core of each neuron (n,), or one core for all; ``nr.HOST`` for a layer that is
-                computed off the chip.
-            feeds: by connection, the layer whose neurons its synapses end on; a row of layers needs none.
+            cores: by neuron layer, the core of each neuron (n,), or one core for all; ``nr.HOST`` for a layer
+                off the chip.
+            feeds: by connection, the target layer of its synapses; an ``nn.Sequential`` needs none.
         """
         for name in cores:
             if name not in self._shapes:
                 raise unknown("cores: layer of neurons", name, self._shapes)
         if missing := [name for name in self._shapes if name not in cores]:
-            raise ValueError(f"cores: say where {', '.join(missing)} sits; nr.HOST for off the chip.")
+            raise ValueError(f"cores: {', '.join(missing)} missing; give a core, or nr.HOST for a layer off the chip.")
         placed = {name: _cores(name, core, self._shapes[name].numel()) for name, core in cores.items()}
         found = _feeds(self.get_submodule("_unrolled.net")) | dict(feeds or {})
         names = {name.rpartition(".")[0] for name, _ in self.named_parameters()}
@@ -164,13 +164,13 @@ class SnnTorchNetwork(nn.Module):
         for name, _ in self.named_parameters():
             if placement.layer(name) is None:
                 raise ValueError(
-                    f"feeds: no layer of neurons for {name}; say feeds={{{name.rpartition('.')[0]!r}: …}} with the one "
-                    f"its synapses end on."
+                    f"feeds: no layer of neurons for {name}; pass feeds={{{name.rpartition('.')[0]!r}: …}} with the "
+                    f"target layer of its synapses."
                 )
         self._cores, self._feeds = placed, found
 
     def placement(self) -> Placement:
-        """Where the elements of the parameters sit; a weight that is exactly 0 is no synapse."""
+        """The sites of all parameter elements; a weight of exactly 0 is no synapse."""
         index = {}
         for name, keys in self.links.items():
             if (shape := self._shapes.get(name)) is None:
@@ -200,7 +200,7 @@ def _cores(layer: str, core: Tensor | int, n: int) -> Tensor:
 
 
 def _feeds(net: nn.Module) -> dict[str, str]:
-    """In a row of layers, the neuron that follows each module with weights."""
+    """The neuron that follows each module with weights, in an ``nn.Sequential``."""
     feeds: dict[str, str] = {}
     waiting: list[str] = []
     neurons = neurons_of(net)
@@ -228,8 +228,8 @@ def from_snntorch(
 
     A decay becomes a time constant in seconds, tau_mem = −dt/ln β and tau_syn = −dt/ln α; a threshold v_threshold;
     the weights ``V`` of a one-to-one recurrence and graded spikes a weight. The gain stays 1 when tau_mem deviates, as
-    in snnTorch when β does. A number that snnTorch has once per layer deviates on each neuron by itself. Numbers that
-    snnTorch learns (``learn_beta`` …) are trained, the others keep their nominal values.
+    in snnTorch when β does. A number that snnTorch has once per layer deviates independently on each neuron.
+    Numbers that snnTorch learns (``learn_beta`` …) are trained, the others keep their nominal values.
 
     ``net`` does not change, nor does its hidden state; :func:`to_snntorch` writes the trained numbers back into it.
 
@@ -244,8 +244,8 @@ def from_snntorch(
             takes batch first, or an image that it repeats for many steps, needs ``lambda x: x``.
         sample: inputs (B, T, …), batch first, run once to find the number of neurons of each layer. A Sequential that
             begins with ``nn.Linear`` needs none.
-        kinds: kinds by name or pattern of snnTorch's names; ``{"1.beta": "digital"}`` leaves a decay as it is, neither
-            attacked nor trained.
+        kinds: kinds by name or pattern of snnTorch's names; ``{"1.beta": "digital"}`` keeps a decay constant:
+            neither attacked nor trained.
 
     Raises:
         TypeError, ValueError: no snnTorch neuron; a neuron, option or number that cannot be represented; by name.
@@ -260,7 +260,7 @@ def from_snntorch(
     if not neurons_of(net):
         raise ValueError("net: has no snnTorch neuron; nr.wrap takes any torch module.")
     if "" in neurons_of(net):
-        raise ValueError("net: is a neuron by itself; put it into an nn.Sequential.")
+        raise ValueError("net: is a single neuron; put it into an nn.Sequential.")
     check_alike(net)
     model = SnnTorchNetwork(net, dt, decode, prepare, kinds or {})
     if sample is None:
@@ -271,21 +271,21 @@ def from_snntorch(
     elif not isinstance(sample, Tensor) or sample.ndim < 2 or 0 in sample.shape:
         raise ValueError(f"sample: got {sample!r}; expected a tensor of inputs, batch first (B, T, …).")
     elif not is_row(net) and prepare is time_first and sample.shape[1] < 2:
-        raise ValueError("sample: has one step; expected two or more, to see that the module loops over time.")
+        raise ValueError("sample: has one step; expected two or more, to check that the module loops over time.")
     model.measure(sample)
     return model
 
 
 @torch.no_grad()
 def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Module:
-    """Write a model's numbers back into the snnTorch network it was made from, and return that.
+    """Write the numbers of a model back into its snnTorch network, and return that network.
 
     Args:
         model: from :func:`from_snntorch`.
-        net: another network of the same layers to write into; None for the user's own.
+        net: another network of the same layers to write into; None for the original network.
     """
     if not isinstance(model, SnnTorchNetwork):
-        raise TypeError(f"model: got {type(model).__name__}; expected what nr.from_snntorch returned.")
+        raise TypeError(f"model: got {type(model).__name__}; expected the result of nr.from_snntorch.")
     net = model.original.net if net is None else net
     inner, targets = model.get_submodule("_unrolled.net"), neurons_of(net)
     here, there = _layout(inner), _layout(net)

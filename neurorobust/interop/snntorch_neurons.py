@@ -62,12 +62,12 @@ def neurons_of(net: nn.Module) -> dict[str, Any]:
 
 
 def buffers_of(neuron: nn.Module) -> dict[str, Tensor]:
-    """The buffers of a neuron itself, by name: its state, and the numbers that are not learned."""
+    """The direct buffers of a neuron, by name: its state and the numbers that are not learned."""
     return dict(neuron.named_buffers(recurse=False, remove_duplicate=False))
 
 
 def to_si(neuron: Any, dt: float, dtype: torch.dtype) -> dict[str, Tensor]:
-    """A neuron's numbers, by the names they have here, detached: seconds for a decay, volts for a threshold.
+    """A neuron's numbers in SI units, by kind, detached: seconds for a decay, volts for a threshold.
 
     tau_mem = −dt/ln β and tau_syn = −dt/ln α; for Lapicque tau_mem = R·C·dt/time_step and r = R.
     """
@@ -107,8 +107,8 @@ def from_si(neuron: Any, values: Mapping[str, Tensor], dt: float) -> dict[str, T
     return tensors
 
 
-def trained(neuron: Any, name: str) -> bool:
-    """Whether this number is trained in the user's network."""
+def is_trained(neuron: Any, name: str) -> bool:
+    """True if this number is trained in the user's network."""
     source = getattr(neuron, SOURCES[name], None)
     return isinstance(source, nn.Parameter) and source.requires_grad
 
@@ -119,8 +119,8 @@ def check_range(neuron: str, name: str, value: Tensor) -> None:
         source = f"{neuron}.{SOURCES[name]}"
         want = "a decay in (0, 1)" if name.startswith("tau") else "values > 0"
         raise ValueError(
-            f"net: {source} gives {name} = {value.tolist()}; expected {want}. kinds={{{source!r}: 'digital'}} leaves "
-            f"it as it is, neither attacked nor trained."
+            f"net: {source} gives {name} = {value.tolist()}; expected {want}. kinds={{{source!r}: 'digital'}} keeps "
+            f"it constant, neither attacked nor trained."
         )
 
 
@@ -167,8 +167,8 @@ class _Typed:
 
 
 class _Surrogate:
-    """A spike function of snnTorch's kind, u → z, from one of ours: the same values and gradients, but it works
-    under ``torch.func.vmap``."""
+    """A spike function u → z with snnTorch's interface and one of our surrogates: the same values and gradients, and it
+    works under ``torch.func.vmap``."""
 
     def __init__(self, surrogate: Surrogate):
         self.surrogate = surrogate

@@ -36,7 +36,7 @@ SAMPLEWISE = (
     nn.MaxPool2d,
     nn.MaxPool3d,
 )
-DENSE = 512  # the most neurons whose one-to-one recurrence is worth a matrix in a fused loop
+DENSE = 512  # largest number of neurons whose one-to-one recurrence becomes a matrix in a fused loop
 RESETS = {
     "subtract": DelayedSubtract(detach=True),
     "zero": DelayedToValue(detach=True),
@@ -63,7 +63,7 @@ class Unrolled(nn.Module):
 
 
 def is_row(net: nn.Module) -> bool:
-    """Whether a module is a Sequential with torch's own forward."""
+    """True for an ``nn.Sequential`` with torch's ``forward``."""
     return isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
 
 
@@ -92,8 +92,8 @@ def _recorded(run: Callable[[], Output], module: nn.Module, prefix: str, spikes:
 
 
 def _row(row: nn.Module, signal: Output, prefix: str, spikes: dict[str, Tensor]) -> Output:
-    for name, layer in row.named_modules(remove_duplicate=False):  # a layer may come twice
-        if not name or "." in name:  # the row itself, and parts of its layers
+    for name, layer in row.named_modules(remove_duplicate=False):  # a layer may occur twice
+        if not name or "." in name:  # the Sequential, and parts of its layers
             continue
         if not isinstance(signal, Tensor):
             raise ValueError(

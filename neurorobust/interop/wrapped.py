@@ -16,7 +16,7 @@ Decode = Callable[[Any], Tensor]
 
 
 def is_snntorch(module: nn.Module) -> bool:
-    """Whether a module is one of snnTorch's, by where its class was defined."""
+    """True if the class of a module is defined in snnTorch."""
     return any(cls.__module__.split(".")[0] == "snntorch" for cls in type(module).__mro__)
 
 
@@ -27,7 +27,7 @@ def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
         got = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise ValueError(
             f"decode: the module gives {got} for {samples} samples; expected floating logits, samples first "
-            f"({samples}, n_classes). Say decode=… with a function that makes them from the module's output."
+            f"({samples}, n_classes). Pass decode=…, a function from the output of the module to logits."
         )
     return logits
 
@@ -70,9 +70,10 @@ def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Deco
 
     Args:
         module: from inputs, batch first, to outputs.
-        kinds: kinds by parameter name or pattern, before the known names: ``{"bn*.*": "digital"}`` has batch norms
-            computed exactly, ``{"gain": "weight"}`` names what is not torch's. See :func:`kinds.kinds_of`.
-        decode: from the module's output to logits (B, n_classes); None takes the output as it is.
+        kinds: kinds by parameter name or pattern, before the known names: ``{"bn*.*": "digital"}`` marks batch
+            norms as exact, ``{"gain": "weight"}`` gives the kind of a name that torch does not use. See
+            :func:`kinds.kinds_of`.
+        decode: from the module's output to logits (B, n_classes); None uses the output unchanged.
 
     Raises:
         TypeError: not a module. ValueError: a parameter of no known kind; mixed types or devices; no parameters.
@@ -101,7 +102,7 @@ CHECKED_SAMPLES = 8
 
 
 def check_repeats(network: nn.Module, x: Tensor) -> None:
-    """Check once that a wrapped module, in ``eval`` mode, gives the same outputs for the same samples.
+    """Check once that a wrapped module in ``eval`` mode gives the same outputs for the same samples.
 
     Otherwise one measurement would change the next. Buffers are restored after every pass, so a module may keep its
     state in them.

@@ -1,4 +1,4 @@
-"""Networks on disk, and the trained networks that come with the package."""
+"""Networks on disk and the trained networks of the package."""
 
 from . import zoo
 from .models import load, save

@@ -1,7 +1,7 @@
 """Networks on disk: a folder with ``model.safetensors`` (tensors) and ``config.json`` (everything else); no pickle.
 
-``model.safetensors`` also carries the configuration it was saved with. It counts where ``config.json`` names another
-``sha256``, so that a save which is stopped between the two files leaves one whole model.
+``model.safetensors`` also contains the configuration. That copy is used where ``config.json`` names another ``sha256``:
+an interruption between the two files leaves one complete model.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ FIRST_FORMAT = "neurorobust-network/1"  # Linear connections in a row, Triangle,
 
 
 def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, packed: bool = False) -> Path:
-    """Write a network; each file is whole or not there at all.
+    """Write a network; each file is written atomically.
 
     Args:
         network: of installed neurons, or from :func:`neurorobust.wrap` or :func:`neurorobust.from_snntorch`, of which
-            the tensors are written and not the code.
+            only the tensors are written.
         folder: made if missing.
         info: anything JSON can hold, kept under ``"info"``: task, chip, method, seed …
-        packed: leave out absent synapses and write a mask as bits; nothing is lost.
+        packed: leave out absent synapses and write masks as bits, without loss.
 
     Returns:
         The folder.
     """
-    folder = files.folder(folder)
+    folder = files.make_folder(folder)
     trained = [name for name, value in network.named_parameters() if value.requires_grad]
     config: dict[str, Any] = {"format": FORMAT, "trained": trained, "info": info or {}}
     if isinstance(network, Network):
@@ -76,8 +76,8 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
     """Read a network that :func:`save` wrote.
 
     Args:
-        folder: where it is.
-        into: for a wrapped module or an snnTorch network, one made in the same way, whose tensors are overwritten.
+        folder: the model folder.
+        into: for a wrapped module or an snnTorch network, a network made in the same way; its tensors are overwritten.
 
     Returns:
         The network and its ``info``.
@@ -113,15 +113,15 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
     return network, config["info"]
 
 
-def describe(folder: str | Path) -> tuple[dict, bool]:
-    """What :func:`save` was told to keep beside a network, and whether the network is foreign: a wrapped module or an
-    snnTorch network, whose tensors are there and not its code."""
+def read_info(folder: str | Path) -> tuple[dict, bool]:
+    """The ``info`` of a model folder, and whether its network is foreign: a wrapped module or an snnTorch network, of
+    which only the tensors are stored."""
     config, _ = _read(Path(folder))
     return config["info"], "module" in config
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The configuration and the tensors of a model folder, each whole and of the right types."""
+    """The configuration and the tensors of a model folder, complete and of the right types."""
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise FileNotFoundError(
@@ -150,7 +150,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _packed(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
-    """Masked weights as the numbers that are present, masks as bits; and the shape of each such weight."""
+    """Masked weights as the values of existing synapses, masks as bits; and the shape of each such weight."""
     small, shapes = dict(tensors), {}
     for name, weight in tensors.items():
         mask_name = f"{name.removesuffix('weight')}mask"
@@ -175,7 +175,7 @@ def _unpacked(tensors: Mapping[str, Tensor], shapes: Mapping[str, list[int]]) ->
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Every tensor of a network once; of a foreign one under the name it has here."""
+    """Every tensor of a network once; those of a foreign network by their names in this package."""
     seen: set[int] = set()
     once = {}
     for name, value in network.state_dict(keep_vars=True).items():
@@ -189,8 +189,8 @@ def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: li
     """A foreign network with these tensors."""
     if into is None:
         raise ValueError(
-            f"into: model folder {folder!r} holds the tensors of a foreign network, not its code; make the network as "
-            f"you made it then, with nr.wrap or nr.from_snntorch, and say into=…"
+            f"into: model folder {folder!r} holds the tensors of a foreign network, not its code; make the network in "
+            f"the same way, with nr.wrap or nr.from_snntorch, and pass into=…"
         )
     own = _tensors(into)
     for name in [*tensors, *own]:
@@ -215,7 +215,7 @@ def _sha256(path: Path) -> str:
 
 
 def _problem(config: dict[str, Any]) -> str:
-    """What is wrong with the types in a configuration; empty where nothing is."""
+    """The first wrong type in a configuration, as text; empty if there is none."""
     if "module" in config:
         config = config | {"dt": 1.0, "layers": []}
     if isinstance(config.get("dt"), bool) or not isinstance(config.get("dt"), (int, float)):
@@ -233,7 +233,7 @@ def _problem(config: dict[str, Any]) -> str:
 
 
 def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of the first format in the words of the present one."""
+    """A configuration of the first format, converted to the present one."""
     linear, layers = {"type": "Linear"}, []
     for old in config["layers"]:
         entry = {"name": old["name"], "neuron": old["neuron"], "input": linear}
@@ -246,7 +246,7 @@ def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _decoders() -> dict[str, Any]:
-    """The functions that make logits of the last layer's output, by name."""
+    """The decoders of networks, by name."""
     return {decode.__name__: decode for decode in DECODERS}
 
 
@@ -257,7 +257,7 @@ def _named(argument: str, name: Any, known: Mapping[str, Any]) -> Any:
 
 
 def _name_of(argument: str, value: Any, known: Mapping[str, Any]) -> str:
-    """The name under which a class or function is found again."""
+    """The name of an installed class or function."""
     name = getattr(value, "__name__", type(value).__name__)
     if known.get(name) is not value:
         raise unknown(f"network: {argument}", name, known)
@@ -265,7 +265,7 @@ def _name_of(argument: str, value: Any, known: Mapping[str, Any]) -> str:
 
 
 def _options() -> dict[str, dict[str, Any]]:
-    """The classes that an option of a neuron may have, by option and name."""
+    """The possible classes of each option of a neuron, by option and name."""
     return {
         "surrogate": discovery.classes(surrogate, surrogate.Surrogate),
         "reset": discovery.classes(resets, resets.Reset),
@@ -327,5 +327,5 @@ def _connection(entry: dict, own: Mapping[str, Tensor]) -> Connection:
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose name starts with a prefix and a dot, without these."""
+    """The tensors whose names start with a prefix and a dot; the names without these."""
     return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}

@@ -18,10 +18,10 @@ Size = int | Sequence[int]
 
 
 class Connection(nn.Module, ABC):
-    """Synapses of a population; acts on whole sequences, keeps no state.
+    """Synapses of a population. A connection acts on whole sequences and keeps no state.
 
-    A subclass sets ``n_in`` and ``n_out`` and implements :meth:`forward`. Its tensors are named like the arguments of
-    its constructor; what else this takes is in :meth:`settings`, so that it can be stored.
+    A subclass sets ``n_in`` and ``n_out`` and implements :meth:`forward`. Its tensors have the names of
+    constructor arguments; :meth:`settings` returns all other constructor arguments, so that it can be stored.
     """
 
     n_in: int
@@ -36,27 +36,27 @@ class Connection(nn.Module, ABC):
         return {}
 
     def convolutions(self) -> dict[str, Callable[[], Tensor]]:
-        """By the name of a parameter that many neurons share: a function that makes the index with which each reads
-        its own; see :class:`neurorobust.core.placement.Placement`."""
+        """For each parameter that many neurons share, a function that makes the index of its unrolled form; see
+        :class:`neurorobust.core.placement.Placement`."""
         return {}
 
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments that are neither tensors nor connections, as JSON can hold them."""
+        """The constructor's arguments that are neither tensors nor connections, as JSON values."""
         return {}
 
     def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
-        """What it makes of an input with another weight and no bias; where it is one weight."""
+        """The output for an input with another weight and without the bias; for connections with a single weight."""
         raise TypeError(f"{type(self).__name__}: has no single weight to read; read noise needs a connection with one.")
 
     def matrix(self) -> Tensor:
-        """The weights as one matrix, shape (n_out, n_in), row = target; where there is one."""
+        """The weights as one matrix, shape (n_out, n_in), row = target; for connections that have one."""
         raise ValueError(
             f"recurrent: {type(self).__name__} has no matrix; expected a Linear or OneToOne connection there."
         )
 
 
 class _Synapses(Connection):
-    """What connections with a weight share: weight, bias and mask as parameters, and their shapes checked."""
+    """Base of connections with a weight: weight and bias as parameters, the mask as a buffer, all shapes checked."""
 
     mask: Tensor
 
@@ -92,7 +92,7 @@ class Linear(_Synapses):
 
     Args:
         weight: shape (n_out, n_in).
-        bias: shape (n_out,), or None for neurons without one.
+        bias: shape (n_out,), or None for no bias.
         mask: True where a synapse exists, shape of the weight; None connects all. Absent synapses have weight 0,
             do not deviate and are never trained.
     """
@@ -112,7 +112,7 @@ class Linear(_Synapses):
 
 
 class OneToOne(_Synapses):
-    """current = x · mask · weight + bias, element by element: neuron i feeds neuron i alone.
+    """current = x · mask · weight + bias, elementwise: neuron i feeds only neuron i.
 
     Args:
         weight: shape (n,). bias, mask: shape (n,) or None; see :class:`Linear`.
@@ -121,7 +121,7 @@ class OneToOne(_Synapses):
     def __init__(self, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None):
         super().__init__()
         if weight.ndim != 1:
-            raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected (n,), one for each neuron.")
+            raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected (n,), one per neuron.")
         self._register(weight, bias, mask)
         self.n_out = self.n_in = len(weight)
 
@@ -134,7 +134,7 @@ class OneToOne(_Synapses):
 
 
 class _Conv(_Synapses):
-    """What convolutions share; ``dims`` dimensions of space."""
+    """Base of convolutions with ``dims`` dimensions of space."""
 
     dims: int
 
@@ -198,38 +198,38 @@ class _Conv(_Synapses):
 
 
 class Conv1d(_Conv):
-    """Cross-correlation along the last axis of the (C, L) that each flat input stands for; as ``torch.nn.Conv1d``.
+    """Cross-correlation along the last axis, as in ``torch.nn.Conv1d``; each flat input is read as (C, L).
 
-    The kernel is one parameter however many places it is used at, so it deviates as one, but on a chip whose neurons
-    have synapses of their own: there the weight may be the unrolled one, (n_out, n_in).
+    The kernel is one parameter: it deviates in the same way at all positions. A chip without shared kernels holds the
+    unrolled weight, (n_out, n_in), instead; there each synapse deviates independently.
 
     Args:
         weight: shape (C_out, C, k).
         shape: (C, L) of the input; n_in = C · L. The output is flattened from (C_out, L_out).
         bias: shape (C_out,), or None. mask: shape of the weight, or None; see :class:`Linear`.
-        stride, padding: in places; the padding is with zeros.
+        stride, padding: in input elements; padding adds zeros.
     """
 
     dims = 1
 
 
 class Conv2d(_Conv):
-    """Cross-correlation of the (C, H, W) that each flat input stands for; as ``torch.nn.Conv2d``.
+    """Cross-correlation in two dimensions, as in ``torch.nn.Conv2d``; each flat input is read as (C, H, W).
 
-    The kernel is one parameter however many places it is used at, so it deviates as one; see :class:`Conv1d`.
+    The kernel is one parameter: it deviates in the same way at all positions; see :class:`Conv1d`.
 
     Args:
         weight: shape (C_out, C, kH, kW).
         shape: (C, H, W) of the input; n_in = C · H · W. The output is flattened from (C_out, H_out, W_out).
         bias: shape (C_out,), or None. mask: shape of the weight, or None; see :class:`Linear`.
-        stride, padding: in places, one number or one for each of H and W; the padding is with zeros.
+        stride, padding: in input elements, one number or one each for H and W; padding adds zeros.
     """
 
     dims = 2
 
 
 class _Pool2d(Connection):
-    """What poolings share; the sum over a window is divided by ``divisor``, None for its size."""
+    """Base of poolings: the sum over a window, divided by ``divisor``; None is the size of the window."""
 
     divisor: int | None
 
@@ -250,27 +250,27 @@ class _Pool2d(Connection):
 
 
 class AvgPool2d(_Pool2d):
-    """Mean over windows of the (C, H, W) that each flat input stands for; no parameters.
+    """Mean over windows, without parameters; each flat input is read as (C, H, W).
 
     Args:
-        shape: (C, H, W) of the input. kernel, stride: of the window; the stride is the kernel where it is omitted.
+        shape: (C, H, W) of the input. kernel: size of the window. stride: the size of the window by default.
     """
 
     divisor = None
 
 
 class SumPool2d(_Pool2d):
-    """Sum over windows of the (C, H, W) that each flat input stands for; arguments of :class:`AvgPool2d`."""
+    """Sum over windows; arguments as in :class:`AvgPool2d`."""
 
     divisor = 1
 
 
 class Delayed(Connection):
-    """A connection that gets each input channel ``delay`` later: x[t − round(delay/dt)], 0 before the first step.
+    """A connection with delayed inputs: x[t − round(delay/dt)], 0 before the first step.
 
     Args:
-        connection: what the delayed signal goes through.
-        delay: one number or one for each input channel, (n_in,), s, ≥ 0; a constant, no parameter.
+        connection: the connection for the delayed signal.
+        delay: one number or one per input channel, (n_in,), s, ≥ 0; a constant, not a parameter.
     """
 
     delay: Tensor
@@ -298,7 +298,7 @@ class Delayed(Connection):
 
 
 class Chain(Connection):
-    """Connections one after the other without neurons between them, such as pooling before a convolution.
+    """Connections in series without neurons between them, such as pooling before a convolution.
 
     Args:
         parts: in the order of the signal.
@@ -342,7 +342,7 @@ def _shape(shape: Sequence[int], dims: int) -> tuple[int, ...]:
 
 
 def _places(shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> list[int]:
-    """How many places the kernel takes along each dimension of space."""
+    """The number of positions of the kernel along each dimension of space."""
     places = [(size + 2 * p - k) // s + 1 for size, k, s, p in zip(shape[1:], kernel, stride, padding)]
     if min(places) < 1:
         raise ValueError(f"kernel: {tuple(kernel)} does not fit into {tuple(shape[1:])} padded by {tuple(padding)}.")

@@ -24,7 +24,7 @@ SHARE = 8  # the outputs of a compiled loop take at most this part of the free m
 
 
 class _Plan(nn.Module):
-    """A network's plan as a module's forward pass, so that it can be made at other parameters."""
+    """A network's plan as the forward pass of a module, so that it can be computed at other parameters."""
 
     def __init__(self, network: Network):
         super().__init__()
@@ -38,11 +38,11 @@ class _Plan(nn.Module):
 def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterator[Tensor]:
     """Logits of a network on each of many dies, one after the other; no gradient.
 
-    Several dies go through one compiled loop if the network allows it: as many as fit into free memory. The logits do
-    not depend on how many. Any other network runs die by die.
+    If :meth:`Network.plan` supports the network, one compiled loop runs several dies, as many as fit into free memory.
+    Their number does not change the logits. Any other network runs die by die.
 
     Args:
-        network: in ``train`` or ``eval`` mode, as you want it to run.
+        network: in the mode in which it has to run, ``train`` or ``eval``.
         dies: all parameters of each die, such as :func:`neurorobust.apply` returns; may be a generator.
         x: input, batch first.
     """
@@ -66,19 +66,19 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
 
 
 def _at_once(network: Network, x: Tensor) -> int:
-    """How many dies, with their outputs for x, fit into the memory that a loop may use; at most DIES_AT_ONCE."""
+    """The number of dies whose outputs for x fit into the memory of one loop; at most DIES_AT_ONCE."""
     outputs = x.shape[0] * x.shape[1] * network.layers()[network.names[-1]].n
     size = x.element_size() * (outputs + sum(value.numel() for value in network.parameters()))
     return max(1, min(DIES_AT_ONCE, OUTPUTS // outputs, memory.available() // (SHARE * size)))
 
 
 def side_by_side(network: nn.Module, x: Tensor) -> int:
-    """How many dies should share one differentiated pass under ``torch.func.vmap``.
+    """The number of dies in one differentiated pass under ``torch.func.vmap``.
 
-    The logits and gradients of a die have the same bits however many share the pass. So the answer is one, unless
+    This number must not change the bits of logits and gradients. So it is one, unless
     :meth:`Network.plan` can run the network, its decoder is one of this module, and no layer after the first is large
-    enough to choose between sparse and dense products: that choice depends on the spike rate of all dies. Otherwise it
-    is a few: as many as the memory that is kept from pass to pass has room for.
+    enough to choose between sparse and dense products: that choice depends on the spike rate of all dies. In that
+    case it is as many as fit into the memory that is kept between passes.
     """
     plan = network.plan() if isinstance(network, Network) and network.decode in DECODERS else None
     if plan is None or any(len(layer.weight) > kernels.SKINNY and max(layer.sources) >= 0 for layer in plan):

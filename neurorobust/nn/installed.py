@@ -1,4 +1,4 @@
-"""The neurons that are installed: those of ``nn/neurons`` and of packages under the entry point
+"""Installed neuron models: those of ``nn/neurons`` and of packages under the entry point
 ``neurorobust.neurons``."""
 
 from __future__ import annotations

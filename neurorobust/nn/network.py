@@ -1,4 +1,4 @@
-"""A network: layers of neurons and the inputs of each; the only place that knows time."""
+"""A network: layers of neurons, their inputs, and the length of a time step."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Network(nn.Module):
     """Layers of neurons; ``decode`` turns the output of the last one into logits.
 
     Args:
-        layers: by name; each after all its inputs.
+        layers: by name, in the order of computation: each layer after all its inputs.
         dt: length of one time step, s.
-        inputs: the inputs of a layer, by its name: an earlier layer, or ``"x"``, the input of the network, or several
-            of them, concatenated along the features. By default the input is the layer before, of the first ``"x"``.
-            This makes skip connections and parallel populations.
+        inputs: by layer name, its inputs: an earlier layer, ``"x"`` (the input of the network), or several of these,
+            concatenated along the features. By default, a layer takes the previous layer, and the first layer takes
+            ``"x"``. Other inputs make skip connections and parallel populations.
         decode: from the last layer's output (T, B, n) to the logits: :func:`mean_over_time`, :func:`max_over_time`,
-            :func:`last_step`, :func:`per_step`, or any function (which cannot be saved).
+            :func:`last_step`, :func:`per_step`, or any other function; a network with such a function cannot be saved.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Network(nn.Module):
         return {name: cast(Neuron, self.get_submodule(name)) for name in self.names}
 
     def check(self, x: Tensor) -> None:
-        """Raise for an input of the wrong shape, type or device."""
+        """Raise ValueError for an input with a wrong shape, dtype or device."""
         if x.ndim != 3 or x.shape[-1] != self.n_in:
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected (batch, time, {self.n_in}), batch first.")
         if 0 in x.shape:
@@ -65,7 +65,7 @@ class Network(nn.Module):
         check_input(x, next(self.parameters()))
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Input (B, T, n_in), batch first → logits and the output (T, B, n) of every layer."""
+        """Input (B, T, n_in), batch first → logits, and by name the output (T, B, n) of every layer."""
         self.check(x)
         signals = {INPUT: x.transpose(0, 1)}
         if noise is not None:
@@ -98,15 +98,15 @@ class Network(nn.Module):
             shape = cast(Tensor, self.get_submodule(name).weight).shape
             if sigma.shape != shape or bool((sigma < 0).any()):
                 raise ValueError(
-                    f"noise.read[{name!r}]: got a spread of shape {tuple(sigma.shape)}; expected that of the weight, "
-                    f"{tuple(shape)}, all ≥ 0."
+                    f"noise.read[{name!r}]: got standard deviations of shape {tuple(sigma.shape)}; expected that of "
+                    f"the weight, {tuple(shape)}, all ≥ 0."
                 )
 
     def plan(self) -> list[kernels.Layer] | None:
-        """The layers for the compiled loop over dies, at the present parameters; None if it cannot run this network.
+        """The layers for the compiled loop over dies, at the present parameters; None for an unsupported network.
 
-        It runs LIF layers with Linear inputs on the CPU; only the last layer may be an integrator. A module with hooks,
-        or with a forward of its own, is refused.
+        Supported are LIF layers with Linear inputs on the CPU; the last one may be an integrator. Hooks and other
+        ``forward`` methods are not supported.
         """
         if type(self).forward is not Network.forward or any(map(_hooked, self.modules())):
             return None
@@ -128,7 +128,7 @@ class Network(nn.Module):
         return plan
 
     def placement(self) -> Placement:
-        """Where the elements of the parameters sit."""
+        """The placement of all parameters: cores, index, masks, convolutions."""
         cores: dict[str, Tensor] = {}
         index: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
@@ -146,7 +146,7 @@ class Network(nn.Module):
 
 
 def placement_of(network: nn.Module) -> Placement:
-    """Where the elements of a network's parameters sit: its ``placement()``; nowhere, if it has none."""
+    """The placement of any network: its ``placement()``, or an empty one without that method."""
     placement = getattr(type(network), "placement", None)
     return NOWHERE if placement is None else placement(network)
 
@@ -156,9 +156,9 @@ def _hooked(module: nn.Module) -> bool:
 
 
 def _sources(names: Sequence[str], inputs: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """The inputs of each layer, defaults filled in."""
+    """The inputs of each layer, with defaults."""
     if INPUT in names:
-        raise ValueError(f"layers: {INPUT!r} is the name of the network's input; name the layer otherwise.")
+        raise ValueError(f"layers: {INPUT!r} is the name of the network's input; rename the layer.")
     for name in inputs:
         if name not in names:
             raise unknown("inputs: layer", name, names)
@@ -171,20 +171,20 @@ def _sources(names: Sequence[str], inputs: Mapping[str, str | Sequence[str]]) ->
         for source in result[name]:
             if source in names[i:]:
                 raise ValueError(
-                    f"inputs[{name!r}]: {source!r} does not come before it; order the layers so that each comes after "
-                    f"its inputs. Cycles are not possible: use the recurrent connection of a layer."
+                    f"inputs[{name!r}]: {source!r} is not an earlier layer; order the layers so that each comes after "
+                    f"its inputs. For feedback, use the recurrent connection of a layer."
                 )
             if source not in (INPUT, *names[:i]):
                 raise unknown(f"inputs[{name!r}]", source, (INPUT, *names[:i]))
     used = {source for sources in result.values() for source in sources}
     for name in (INPUT, *names[:-1]):
         if name not in used:
-            raise ValueError(f"inputs: no layer takes {name!r}; leave it out, or name it in inputs.")
+            raise ValueError(f"inputs: no layer takes {name!r}; remove it, or use it in inputs.")
     return result
 
 
 def _n_in(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]]) -> int:
-    """The number of input channels that the layers agree on."""
+    """The number of input channels of the network, checked against all layers."""
     n_in: int | None = None
     for name, layer in layers.items():
         sizes = {source: layers[source].n for source in inputs[name] if source != INPUT}
@@ -193,7 +193,7 @@ def _n_in(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]]) -
         if times == 0:
             if rest:
                 given = " + ".join(f"{source!r} ({n})" for source, n in sizes.items())
-                raise ValueError(f"layers[{name!r}]: takes {layer.input.n_in} inputs; it gets {given}.")
+                raise ValueError(f"layers[{name!r}]: takes {layer.input.n_in} inputs; got {given}.")
             continue
         if rest <= 0 or rest % times or n_in not in (None, rest // times):
             expected = "at least one channel" if n_in is None else f"{n_in} channels"

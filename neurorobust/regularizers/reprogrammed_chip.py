@@ -6,7 +6,7 @@ import torch
 
 from .._util.errors import check_count
 from ..chip import ChipModel, Programmed
-from ..chip.convolutions import on_chip
+from ..chip.convolutions import place_convolutions
 from ..core.params import Params
 from ..core.placement import Placement
 from .carrier import Carrier
@@ -43,7 +43,7 @@ class ReprogrammedChip(Carrier):
         if self.count() % self.every == 0:
             self._program(params, placement)
         gains = {name[5:]: gain for name, gain in self.carried.items() if name.startswith("gain ")}
-        return Programmed(dict(params), {}, on_chip(self.chip, params, placement), [], gains)
+        return Programmed(dict(params), {}, place_convolutions(self.chip, params, placement), [], gains)
 
     def _program(self, params: Params, placement: Placement) -> None:
         programmed = self.chip.program(params, placement)

@@ -43,7 +43,7 @@ class Schedule:
         batch_size: samples per step.
         clip: largest norm of the whole gradient.
         select_every: epochs between evaluations on the validation part (the last epoch is always evaluated).
-        max_seconds: stop after the epoch in which this much training time is used up; the history says so.
+        max_seconds: training time; training stops after the epoch that exceeds it, and the history records this.
     """
 
     learning_rate: float = 3e-3
@@ -72,9 +72,9 @@ class Schedule:
 
 @dataclass
 class History:
-    """The course of a training: one row per epoch, the epoch whose parameters were kept, and whether time ran out.
+    """The history of a training: one row per epoch, the best epoch, and the training time.
 
-    ``one_class`` is set if the kept network predicts this class for the whole validation part: it learned nothing, or
+    ``one_class`` is a class if the kept network predicts it for the whole validation part: then it learned nothing, or
     its neurons are silent.
     """
 
@@ -85,7 +85,7 @@ class History:
     one_class: int | None = None
 
     def __repr__(self) -> str:
-        guess = "" if self.one_class is None else f"; class {self.one_class} is predicted for everything"
+        guess = "" if self.one_class is None else f"; class {self.one_class} is predicted for every sample"
         return (
             f"History({len(self.rows)} of {self.epochs_planned} epochs, {self.seconds:.0f} s: kept epoch "
             f"{self.best_epoch}, score {self.best_score:.3f}{guess})"
@@ -98,7 +98,7 @@ class History:
 
     @property
     def out_of_time(self) -> bool:
-        """Whether the time budget ended training before its last planned epoch."""
+        """True if the time budget ended training before the last planned epoch."""
         return len(self.rows) < self.epochs_planned
 
     def to_csv(self) -> str:
@@ -111,7 +111,7 @@ class History:
 
 
 def selection_score(network: nn.Module, data: Data, seed: int) -> tuple[float, float]:
-    """Clean and ten-step-attacked (0.05, every kind) score; the same rule for every method."""
+    """Clean and ten-step-attacked (0.05, every kind) score; the selection rule of every method."""
     attack = PGA(steps=10, objective="mse" if data.regression else "kl")
     with evaluating(network):
         with torch.no_grad():
@@ -130,22 +130,22 @@ def fit(
     out: str | Path | None = None,
     schedule: Schedule = Schedule(),
 ) -> History:
-    """Train a network in place and keep the epoch that did best on the validation part.
+    """Train a network in place and keep the parameters of the epoch with the best validation score.
 
     The score is the mean of clean and ten-step-attacked (0.05, every kind) balanced accuracy, for every method: clean
-    selection would discard the robust epochs. Every random number is keyed by (seed, epoch), and what the loss
-    carries from batch to batch begins anew here and is kept in the checkpoint, so a run that was killed and resumed
-    equals one that was not, bit for bit.
+    selection would discard the robust epochs. Every random number is keyed by (seed, epoch), and the state
+    of the loss starts new here and is kept in the checkpoint. So an interrupted and resumed run equals an uninterrupted
+    one, bit for bit.
 
-    A positive kind is trained in its logarithm, so it stays positive and a step is a fraction of it. The network stays
-    in the mode it is in: call ``network.train()`` first if its dropout or batch norm shall act.
+    A positive kind is trained in its logarithm: it stays positive, and steps are relative. The mode of the network does
+    not change: call ``network.train()`` first to use its dropout or batch norm.
 
     Args:
         network: parameters with ``requires_grad`` are trained.
         task: its training and validation parts are used, never its test part.
         loss: loss(logits, y) or a regularizer.
         epochs: passes over the training part.
-        seed: of the batches and of whatever the loss draws.
+        seed: of the batches and of the random numbers of the loss.
         out: folder for ``checkpoint.pt`` and ``log.csv``; a run found there is resumed, if it is the same run.
         schedule: learning rate, batches, selection.
 
@@ -161,7 +161,7 @@ def fit(
     loss = as_regularizer(loss)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
     if not trained:
-        raise ValueError("network: no parameter has requires_grad; set it on those that shall be trained.")
+        raise ValueError("network: no parameter has requires_grad; set it on the parameters to train.")
     loss.restore({})
     check_repeats(network, task.train.x)
     for part in (task.train, task.validation):
@@ -177,9 +177,9 @@ def fit(
     settings["loss"] = repr(loss)
     settings["parameters"] = {name: list(value.shape) for name, value in trained.items()}
     settings["start"] = _fingerprint(network)
-    nominal(network)  # every parameter has a kind
+    nominal(network)  # raises unless every parameter has a kind
     best = _state(network)
-    path = None if out is None else files.folder(out) / "checkpoint.pt"
+    path = None if out is None else files.make_folder(out) / "checkpoint.pt"
     if path is not None and path.exists():
         history, best = _resume(path, settings, network, loss, (leaves, optimizer))
         history.epochs_planned = epochs
@@ -191,7 +191,7 @@ def fit(
             started = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(epoch, epochs)
-            with torch.random.fork_rng(devices=[]):  # for modules that draw from torch's own generator
+            with torch.random.fork_rng(devices=[]):  # for modules that draw from torch's global generator
                 torch.default_generator.set_state(keyed_generator(seed, "module", epoch).get_state())
                 value = _epoch(network, task.train, loss, (leaves, optimizer), schedule, (seed, epoch))
             row = {"epoch": epoch, "loss": value, "clean": math.nan, "attacked": math.nan, "score": math.nan}
@@ -215,7 +215,7 @@ def fit(
 
 
 def _leaf(name: str, parameter: Tensor) -> Tensor:
-    """The tensor that Adam changes: the logarithm of a positive number, so a step is relative; others themselves."""
+    """The tensor that Adam changes: the logarithm of a positive parameter (relative steps), else the parameter."""
     if kind_of(name) in ABOVE_ZERO:
         return parameter.detach().log().requires_grad_()
     return parameter
@@ -233,7 +233,7 @@ def _restore(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def _fingerprint(network: nn.Module) -> str:
-    """A hash of the layers of a network and of all its numbers."""
+    """A hash of the layers of a network and of all its tensors."""
     digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", repr(network)).encode())
     for name, value in _state(network).items():
         digest.update(name.encode() + value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -243,12 +243,12 @@ def _fingerprint(network: nn.Module) -> str:
 def estimate(
     network: nn.Module, task: Task, loss: Criterion | Regularizer, *, epochs: int, schedule: Schedule = Schedule()
 ) -> float:
-    """Seconds that :func:`fit` will take on this machine as busy as it is now, from one step and one evaluation, each
-    done twice and timed the second time. Neither the network nor the state of the loss changes."""
+    """Estimated seconds of :func:`fit` at the present load of this machine, from one step and one evaluation; each runs
+    twice, and the second run is timed. Neither the network nor the state of the loss changes."""
     check_count("epochs", epochs)
     loss, twin = as_regularizer(loss), copy.deepcopy(network)
     carried = loss.state()
-    look = task.validation.first(schedule.batch_size)
+    sample = task.validation.first(schedule.batch_size)
     descend = trial_step(twin, task.train.first(schedule.batch_size), loss)
     step = score = 0.0
     with torch.random.fork_rng(devices=[]):
@@ -257,15 +257,15 @@ def estimate(
             descend()
             step = time.perf_counter() - started
             score = time.perf_counter()
-            selection_score(twin, look, 0)
+            selection_score(twin, sample, 0)
             score = time.perf_counter() - score
     loss.restore(carried)
-    looks = math.ceil(epochs / schedule.select_every) * len(task.validation) / len(look)
-    return epochs * math.ceil(len(task.train) / schedule.batch_size) * step + looks * score
+    evaluations = math.ceil(epochs / schedule.select_every) * len(task.validation) / len(sample)
+    return epochs * math.ceil(len(task.train) / schedule.batch_size) * step + evaluations * score
 
 
 def trial_step(network: nn.Module, batch: Data, loss: Regularizer) -> Callable[[], None]:
-    """Loss and gradient of a batch, to be timed; they stay in the network, so give a copy."""
+    """A function for timing: loss and gradient of a batch. It sets the gradients of the network, so pass a copy."""
     params: Params = dict(network.named_parameters())
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""A network on many processes: each runs its share of every batch, and all get the whole result.
+"""A network on many processes: each process runs its share of every batch, and all receive the whole result.
 
 Every process does the same work: attacks, regularizers, Adam, checkpoints. Only the forward and backward passes are
 divided::
@@ -40,9 +40,9 @@ class Fabric(Protocol):
 class Parallel(nn.Module):
     """A network whose batches are divided among the processes of a launched Fabric.
 
-    Give it to :func:`neurorobust.fit` or to a loop of your own in place of the network, with the same seeds in every
-    process; ``parallel.network`` is the trained network. One process alone computes the same bits as without. A batch
-    norm keeps the running means it has. Do not set ``max_seconds``: the processes have to agree when to stop.
+    Pass it to :func:`neurorobust.fit`, or to your training loop, in place of the network, with the same seeds in every
+    process; ``parallel.network`` is the trained network. A single process gives the same bits as the plain network. A
+    batch norm keeps its running means. Do not set ``max_seconds``: the processes have to agree when to stop.
 
     Args:
         network: any that :func:`neurorobust.run` takes; the parameters and buffers of rank 0 count.
@@ -71,7 +71,7 @@ class Parallel(nn.Module):
         return _Gathered.apply(logits, self.fabric, 0, len(x)), whole
 
     def placement(self) -> Placement:
-        """Where the elements of the network's parameters sit, by the names they have here."""
+        """The placement of the network, with the parameter names of this module."""
         return placement_of(self.network).prefixed("network.")
 
 
@@ -90,7 +90,7 @@ class _Summed(torch.autograd.Function):
 
 class _Gathered(torch.autograd.Function):
     """The shares of all processes, concatenated along the batch and cut to its size. Backward, each process takes
-    its own share of the whole gradient."""
+    its share of the whole gradient."""
 
     @staticmethod
     def forward(ctx: Any, share: Tensor, fabric: Fabric, axis: int, size: int) -> Tensor:

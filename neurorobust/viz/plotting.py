@@ -1,8 +1,8 @@
 """Figures: functions that draw on matplotlib axes and return them.
 
-They take what measurements return (``FleetResult``, ``WorstCase``, ``Landscape``, ``Sensitivity``, ``History``), or
+They take results of measurements (``FleetResult``, ``WorstCase``, ``Landscape``, ``Sensitivity``, ``History``), or
 plain arrays and tables. They keep no state and choose no style; draw inside ``matplotlib.rc_context(plotting.STYLE)``
-for the house style, on a figure with ``layout="constrained"``.
+for the style of the package, on a figure with ``layout="constrained"``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ METHOD_STYLES: Mapping[str, tuple[str, Line]] = {
 Dotted lines are left to figures that draw a second quantity of a method."""
 
 ALIASES = {"robust": "adversarial"}
-"""Methods that the demo calls otherwise."""
+"""Names of the demo for methods."""
 ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3, "frameon": False, "fontsize": 8}
 Dies = FleetResult | Sequence[float] | np.ndarray
 UNITS = {
@@ -77,19 +77,19 @@ STYLE: Any = {
 
 
 @runtime_checkable
-class History(Protocol):
-    """What :func:`neurorobust.fit` returns, as far as a figure needs it."""
+class TrainingHistory(Protocol):
+    """The part of :class:`neurorobust.train.loop.History` that a figure needs."""
 
     rows: list[dict[str, float]]
 
 
 def method_style(name: str, place: int = 0) -> tuple[str, Line]:
-    """Colour and line style of a training method; of another network, the colour number ``place`` and a solid line."""
+    """Colour and line style of a training method; for any other name, the colour number ``place`` and a solid line."""
     return METHOD_STYLES.get(ALIASES.get(name, name), (COLORS[place % len(COLORS)], "-"))
 
 
 def raster(ax: Axes, spikes: np.ndarray | Tensor, dt: float, *, color: str | Sequence[str] = "k") -> Axes:
-    """One dot for every event: spikes (T, n), dt in seconds; a colour for all channels or one for each."""
+    """One dot per event: spikes (T, n), dt in seconds; one colour for all channels or one per channel."""
     spikes = _array(spikes)
     step, channel = np.nonzero(spikes)
     colors = color if isinstance(color, str) else np.asarray(color)[channel]
@@ -107,7 +107,7 @@ def membranes(
     threshold: np.ndarray | Tensor | None = None,
     spikes: np.ndarray | Tensor | None = None,
 ) -> Sequence[Axes]:
-    """Membrane potential of one neuron on each of the axes, top to bottom; the axes can be labelled anew.
+    """Membrane potential of one neuron on each of the axes, top to bottom.
 
     Args:
         v: potentials, shape (T, n), V. dt: time step, s.
@@ -115,19 +115,19 @@ def membranes(
         spikes: shape (T, n); a tick above the trace for each.
     """
     v = _array(v)
-    _check_axes(axes, v.shape[1], "one for each neuron")
+    _check_axes(axes, v.shape[1], "one per neuron")
     time = np.arange(len(v)) * dt * 1e3
     limit = None if threshold is None else np.broadcast_to(_array(threshold), v.shape) * 1e3
-    fired = None if spikes is None else _array(spikes) > 0
+    spiked = None if spikes is None else _array(spikes) > 0
     for i, ax in enumerate(axes):
         ax.plot(time, v[:, i] * 1e3, color=COLORS[1], lw=1.2, label="membrane")
         if limit is not None:
             ax.plot(time, limit[:, i], color=COLORS[0], lw=1, ls="--", label="threshold")
-        if fired is not None:
+        if spiked is not None:
             low, high = ax.get_ylim()
             ax.set_ylim(low, high + 0.18 * (high - low))
             above = ax.get_xaxis_transform()
-            ax.vlines(time[fired[:, i]], 0.88, 0.98, transform=above, color=COLORS[3], lw=1.2, label="spike")
+            ax.vlines(time[spiked[:, i]], 0.88, 0.98, transform=above, color=COLORS[3], lw=1.2, label="spike")
         ax.set(ylabel=f"neuron {i}\n(mV)", xlim=(0, len(v) * dt * 1e3))
     axes[0].legend(**ABOVE)
     axes[-1].set_xlabel("time (ms)")
@@ -145,12 +145,12 @@ def distributions(
 ) -> Sequence[Axes]:
     """Histograms of every parameter before and after, one parameter on each of the axes, in the same bins.
 
-    Heights are fractions of each one's own elements, so a value set once per core compares with one per neuron.
+    Heights are fractions of the elements, so a parameter with one value per core compares with one per neuron.
     Positive kinds have a logarithmic axis. Zeros (absent synapses) are left out, and counted in the legend.
 
     Args:
         before: a network, or parameters by name, SI units. after: the same, or the worst die found for that network.
-            What both name is drawn, in the order of ``before``.
+            Parameters in both are drawn, in the order of ``before``.
     """
     if isinstance(after, WorstCase):
         if not isinstance(before, nn.Module):
@@ -160,7 +160,7 @@ def distributions(
         before = {name: value for name, value in expand(nominal(before), placement).items() if name in worst}
     before, after = _params(before), _params(after)
     names = [name for name in before if name in after]
-    _check_axes(axes, len(names), "one for each parameter that both name")
+    _check_axes(axes, len(names), "one per parameter in both")
     for ax, name in zip(axes, names):
         kind = kind_of(name)
         factor, unit = UNITS.get(kind, (1.0, ""))
@@ -197,8 +197,8 @@ def fleet_violins(
     """The score over dies: a violin, every die, and the mean, for each network in each group.
 
     Args:
-        groups: one fleet; ``{network: fleet}``, grouped by chip; or ``{condition: {network: fleet, or one value a
-            die}}``.
+        groups: one fleet; ``{network: fleet}``, grouped by chip; or ``{condition: {network: fleet, or one value
+            per die}}``.
         spec: a line at the specification.
     """
     groups = _by_condition(groups)
@@ -238,10 +238,10 @@ def fleet_violins(
 
 
 def yield_curve(ax: Axes, values: FleetResult | Mapping[str, Dies], spec: float | None = None) -> Axes:
-    """Fraction of dies that reach a specification, for every specification, so that none has to be chosen.
+    """Fraction of dies that reach a specification, for every specification.
 
     Args:
-        values: one fleet, or ``{network: fleet, or one value a die}``.
+        values: one fleet, or ``{network: fleet, or one value per die}``.
         spec: a line at one specification.
     """
     fleets = {NETWORK: values} if isinstance(values, FleetResult) else values
@@ -265,7 +265,7 @@ def attack_curve(ax: Axes, curves: Mapping[Any, Any], chance: float | None = Non
     Args:
         curves: ``{ζ: worst case, or its balanced accuracy}`` of one network, ``{network: {ζ: …}}``, or
             ``{network: {suite: {ζ: …}}}``; each suite has its own line style.
-        chance: what guessing gives; by default 1 over the number of classes of the first worst case.
+        chance: the accuracy of guessing; by default 1 over the number of classes of the first worst case.
     """
     whole = curves if _depth(curves) > 1 else {NETWORK: curves}
     by_network = {name: found if _depth(found) > 1 else {"": found} for name, found in whole.items()}
@@ -293,7 +293,7 @@ def landscape(axes: Sequence[Axes], found: Landscape | Mapping[str, Landscape]) 
     on the second, on the same scale; a thin line for each random direction and a thick one for their mean.
 
     Args:
-        axes: two, side by side. found: what :func:`neurorobust.evaluation.landscape` found, or ``{network: …}``.
+        axes: two, side by side. found: the result of :func:`neurorobust.evaluation.landscape`, or ``{network: …}``.
     """
     _check_axes(axes, 2, "random, adversarial")
     found = {NETWORK: found} if isinstance(found, Landscape) else found
@@ -314,21 +314,21 @@ def landscape(axes: Sequence[Axes], found: Landscape | Mapping[str, Landscape]) 
 
 
 def sensitivity_bars(axes: Sequence[Axes], rows: Sensitivity | pd.DataFrame, level: str = "kind") -> Sequence[Axes]:
-    """What each part of a network costs when it alone deviates, in the order of the rows, first on top.
+    """Loss of accuracy when only one part of a network deviates, in the order of the rows, the first on top.
 
     Args:
         axes: two, side by side: balanced accuracy as measured (random dies from worst to mean, and attacked), and the
             loss added at the worst corner to first order, on a logarithmic axis.
-        rows: what :func:`neurorobust.sensitivity` found, or some rows of its table. Of a regression they hold R²: label
-            the first axis anew.
-        level: of a whole result, the level that is drawn, one of ``neurorobust.evaluation.sensitivity.LEVELS``.
+        rows: the result of :func:`neurorobust.sensitivity`, or some rows of its table. For a regression they hold R²:
+            change the label of the first axis.
+        level: the level of a whole result to draw, one of ``neurorobust.evaluation.sensitivity.LEVELS``.
     """
     if isinstance(rows, Sensitivity):
         if level not in LEVELS:
             raise unknown("level", level, LEVELS)
         rows = rows.table().query("level == @level")
     _check_axes(axes, 2, "measured, first order")
-    measured, slope = axes
+    measured, first_order = axes
     y = np.arange(len(rows))
     nominal = float(rows["nominal"].iloc[0])
     measured.axvline(nominal, color="0.4", lw=1, ls="--", label="nominal")
@@ -341,18 +341,18 @@ def sensitivity_bars(axes: Sequence[Axes], rows: Sensitivity | pd.DataFrame, lev
     measured.legend(**ABOVE)
     added = rows["first_order"].to_numpy(dtype=float)
     drawn = added > 0
-    slope.barh(y[drawn], added[drawn], color=COLORS[3], height=0.6)
+    first_order.barh(y[drawn], added[drawn], color=COLORS[3], height=0.6)
     if drawn.any():
-        slope.set_xscale("log")
-        slope.xaxis.set_minor_formatter(NullFormatter())
-        slope.set_xlim(added[drawn].min() / 10, added[drawn].max() * 2)
+        first_order.set_xscale("log")
+        first_order.xaxis.set_minor_formatter(NullFormatter())
+        first_order.set_xlim(added[drawn].min() / 10, added[drawn].max() * 2)
     for i in np.flatnonzero(~drawn):
-        text = "no slope" if np.isnan(added[i]) else "0"
-        slope.annotate(
+        text = "no gradient" if np.isnan(added[i]) else "0"
+        first_order.annotate(
             text, (0, i), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center"
         )
-    slope.set_yticks(y, [""] * len(y))
-    slope.set(xlabel="loss added at the worst corner (first order)", ylim=(len(rows) - 0.5, -0.5))
+    first_order.set_yticks(y, [""] * len(y))
+    first_order.set(xlabel="loss added at the worst corner (first order)", ylim=(len(rows) - 0.5, -0.5))
     return axes
 
 
@@ -361,12 +361,12 @@ def synapse_map(
 ) -> Axes:
     """A heat map of the synapses of a layer, row = target, column = source, with a logarithmic colour bar.
 
-    Three decades below the largest value are told apart; absent synapses (NaN) are grey.
+    The colours cover three decades below the largest value; absent synapses (NaN) are grey.
 
     Args:
-        values: what :func:`neurorobust.sensitivity` found, or an array ≥ 0, shape (n_out, n_in); the positions of a
-            kernel lie side by side.
-        name: of a whole result, the weight that is drawn.
+        values: the result of :func:`neurorobust.sensitivity`, or an array ≥ 0, shape (n_out, n_in); the positions of
+            a kernel are side by side.
+        name: the weight of a whole result to draw.
     """
     values = values.first_order(name) if isinstance(values, Sensitivity) else values
     values = values.reshape(len(values), -1)
@@ -384,22 +384,24 @@ def synapse_map(
     return ax
 
 
-def training(axes: Sequence[Axes], rows: History | Sequence[Mapping[str, float]] | pd.DataFrame) -> Sequence[Axes]:
+def training(
+    axes: Sequence[Axes], rows: TrainingHistory | Sequence[Mapping[str, float]] | pd.DataFrame
+) -> Sequence[Axes]:
     """Loss on the first of two axes, validation scores and the epoch that was kept on the second.
 
     Args:
         rows: a :class:`neurorobust.train.loop.History`, its rows, or ``pd.read_csv(folder / "log.csv")``.
     """
     _check_axes(axes, 2, "loss, validation")
-    table = pd.DataFrame(rows.rows if isinstance(rows, History) else rows)
+    table = pd.DataFrame(rows.rows if isinstance(rows, TrainingHistory) else rows)
     axes[0].plot(table["epoch"], table["loss"], color=COLORS[3], lw=1.5)
     axes[0].set(xlabel="epoch", ylabel="training loss")
-    looked = table.dropna(subset="score")
+    scored = table.dropna(subset="score")
     for color, column in zip((COLORS[1], COLORS[0], COLORS[3]), ("clean", "attacked", "score")):
         label = "score: their mean" if column == "score" else column
-        axes[1].plot(looked["epoch"], looked[column], color=color, lw=1.5, marker="o", ms=3, label=label)
-    if len(looked):
-        best = looked[looked["score"] == looked["score"].max()]["epoch"].iloc[-1]
+        axes[1].plot(scored["epoch"], scored[column], color=color, lw=1.5, marker="o", ms=3, label=label)
+    if len(scored):
+        best = scored[scored["score"] == scored["score"].max()]["epoch"].iloc[-1]
         axes[1].axvline(best, color="0.4", lw=1, ls="--", label=f"kept: epoch {best:.0f}")
         axes[1].legend(**ABOVE | {"ncols": 2})
     axes[1].set(xlabel="epoch", ylabel="balanced accuracy, validation")
@@ -415,7 +417,7 @@ def _scores(dies: Dies) -> np.ndarray:
 
 
 def _figure_of_merit(*dies: Dies) -> str:
-    """What a fleet's score is: R² for fleets of a regression."""
+    """The name of a fleet's score: R² for a regression."""
     regression = any(isinstance(fleet, FleetResult) and fleet.accuracy is None for fleet in dies)
     return "R²" if regression else "balanced accuracy"
 
@@ -436,7 +438,7 @@ def _by_condition(
 
 
 def _depth(curves: Mapping[Any, Any]) -> int:
-    """How many mappings are nested."""
+    """The number of nested mappings."""
     return 1 + max((_depth(value) for value in curves.values() if isinstance(value, Mapping)), default=0)
 
 
@@ -468,8 +470,8 @@ def _part(row: Mapping[str, Any]) -> str:
     return " ".join(part for part in (row["layer"], row["kind"]) if part != ALL) or "the whole network"
 
 
-def save(figure: Figure, path: str | Path, suffixes: Sequence[str] = (".png", ".svg")) -> None:
-    """Write a figure as PNG and SVG, or only one of them, each whole or not at all; ``path`` is without suffix."""
+def save_figure(figure: Figure, path: str | Path, suffixes: Sequence[str] = (".png", ".svg")) -> None:
+    """Write a figure atomically as PNG and SVG, or as one of them; ``path`` has no suffix."""
     for suffix in suffixes:
         metadata = {"Date": None} if suffix == ".svg" else {}
         with files.replacing(Path(path).with_suffix(suffix)) as temporary:

@@ -21,9 +21,9 @@ TEMPLATE = Environment(
 ).from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
 CAPTIONS = {
     "example": "A beat of each class, the events it becomes, and the spikes of the hidden neurons.",
-    "fleet": "Balanced accuracy of every die: each dot is one die, the bar is the mean, and the same dies carry both "
-    "networks.",
-    "yield": "Yield: the fraction of dies that reach a specification, whatever it is; dashed is the one in the table.",
+    "fleet": "Balanced accuracy of every die: each dot is one die, the bar is the mean, and both networks run on the "
+    "same dies.",
+    "yield": "Yield: the fraction of dies that reach a specification; dashed: the specification of the table.",
     "attack": "Balanced accuracy on the worst die each attack found inside the ball of size ζ.",
 }
 
@@ -32,7 +32,7 @@ def read(folder: Path) -> dict:
     """The results of a demo.
 
     Raises:
-        FileNotFoundError, ValueError: there are none, or they are not whole.
+        FileNotFoundError, ValueError: the results are missing or incomplete.
     """
     path = Path(folder) / "results.json"
     if not path.is_file():
@@ -50,17 +50,17 @@ def read(folder: Path) -> dict:
 def write(folder: Path) -> Path:
     """Write figures (PNG and SVG), ``results.csv`` and ``report.html`` from ``results.json`` in the same folder."""
     results = read(folder)
-    folder = files.folder(folder)
+    folder = files.make_folder(folder)
     with matplotlib.rc_context(plotting.STYLE):
         try:
             table, figures = tidy(results), {name: draw(results) for name, draw in _DRAW.items()}
             _page(results, {})
         except (KeyError, TypeError, IndexError, AttributeError, ValueError, UndefinedError) as error:
             raise ValueError(
-                f"report: {folder / 'results.json'} lacks or garbles {error}; run `neurorobust demo` again."
+                f"report: {folder / 'results.json'} has a missing or wrong entry {error}; run `neurorobust demo` again."
             ) from error
         for name, figure in figures.items():
-            plotting.save(figure, folder / name)
+            plotting.save_figure(figure, folder / name)
     with files.replacing(folder / "results.csv") as temporary:
         table.to_csv(temporary, index=False)
     images = {name: (folder / f"{name}.png").read_bytes() for name in figures}
@@ -69,7 +69,7 @@ def write(folder: Path) -> Path:
 
 
 def columns(results: dict) -> tuple[list[str], list[list[str]]]:
-    """The one table: header, and a row for each network."""
+    """The table: header, and one row per network."""
     spec = results["spec"]
     header = ["network", "nominal", "programmed", "fleet mean", "5th pct", "min", f"yield ≥ {spec:.2f} [95 %]"]
     header += ["mismatch 0.3 mean", "min", "quick 0.05", "0.1", "thorough 0.05", "0.1"]
@@ -92,7 +92,7 @@ def columns(results: dict) -> tuple[list[str], list[list[str]]]:
 
 
 def table(results: dict) -> Table:
-    """The one table, for a terminal: as many rows as it has columns, so that it fits any width."""
+    """The same table for a terminal, transposed, so that it fits any width."""
     header, rows = columns(results)
     shown = Table(
         title=f"{results['task']} on {results['chip']}: balanced accuracy on test beats", title_justify="left"
@@ -162,7 +162,7 @@ def _groups(results: dict) -> dict[str, dict[str, list[float]]]:
     """Balanced accuracy of every die, by condition and network."""
     titles = {"fleet": f"dies of {results['chip']}", "mismatch": "dies with mismatch 0.3"}
     return {
-        f"{results['chips']} {title}": {
+        f"{results['n_dies']} {title}": {
             name: entry[key]["balanced_accuracy"] for name, entry in results["networks"].items()
         }
         for key, title in titles.items()
@@ -201,7 +201,12 @@ _DRAW = {"example": _example, "fleet": _fleet, "yield": _yield, "attack": _attac
 def _page(results: dict, images: dict[str, bytes]) -> str:
     """The page, from the template beside this file."""
     header, rows = columns(results)
-    groups = [("", 1), ("one ideal chip", 2), (f"{results['chips']} dies of {results['chip']}", 4), ("mismatch 0.3", 2)]
+    groups = [
+        ("", 1),
+        ("one ideal chip", 2),
+        (f"{results['n_dies']} dies of {results['chip']}", 4),
+        ("mismatch 0.3", 2),
+    ]
     groups += [("quick attack (ten steps) ζ", 2), ("thorough attack ζ", 2)]
     figures = [
         {"caption": caption, "data": base64.b64encode(images.get(name, b"")).decode()}
@@ -219,7 +224,7 @@ def _page(results: dict, images: dict[str, bytes]) -> str:
 
 
 def verdict(results: dict) -> str:
-    """One sentence, whichever network wins: the paired comparison on the chip's own dies."""
+    """One sentence: the paired comparison on the chip's dies."""
     paired, chip = results["paired"], results["chip"]
     low, high = (float("nan") if bound is None else bound for bound in paired["ci95"])
     if low > 0:
@@ -238,17 +243,17 @@ def verdict(results: dict) -> str:
 def notes(results: dict) -> list[str]:
     """Conditions of the measurements, printed below the figures."""
     lines = [
-        "The read-out is computed on the host: it is not quantized, but mismatched and attacked like everything else.",
+        "The read-out is computed on the host: it is not quantized. Mismatch and attacks act on it too.",
         f"Both networks were chosen by the same rule: {results['selection']}.",
-        "Quick attack: ten steps. The thorough suite contains these ten steps and random search; the worst die counts. "
-        "Every evaluated die counts, not only the last. Where ten steps reach chance, the thorough suite was not run "
-        "and the value of ten steps is printed: the suite could only find worse.",
+        "Quick attack: ten steps. The thorough suite contains these ten steps and random search. The worst of all "
+        "evaluated dies counts, not only the last. Where ten steps reach chance, the thorough suite was not run: it "
+        "could only find worse dies. The table then has the value of ten steps.",
     ]
     for name, entry in results["networks"].items():
         line = f"{name}: {entry['title']}; {entry['epochs']} of {entry['epochs_planned']} epochs"
         line += f" in {entry['seconds']:.0f} s"
         line += f", epoch {entry['best_epoch'] + 1} kept"
-        lines.append(line + ("; training was ended by its time budget." if entry["out_of_time"] else "."))
+        lines.append(line + ("; the time budget ended the training." if entry["out_of_time"] else "."))
         recall = ", ".join(f"{label} {value:.3f}" for label, value in zip(results["classes"], entry["fleet"]["recall"]))
         lines.append(f"{name}: mean recall over dies of {results['chip']}: {recall}.")
     return lines + list(results.get("chip_notes", ()))

@@ -1,9 +1,9 @@
-"""Codecs: which values a chip can hold, and the integer code of each.
+"""Codecs: the values that a chip can hold, and the integer code of each.
 
 A :class:`Codec` is a fixed set of values. From it follow ``encode`` (the code of the nearest value), ``decode``,
-``quantize`` (rounding that lets the gradient through) and ``error`` (what was lost). No codec knows a chip. An
-:class:`~neurorobust.chip.encodings.Encoding` is what a chip does with one: it looks at the values on a core, chooses
-the gain and makes the codec.
+``quantize`` (rounding that lets the gradient through) and ``error`` (the loss). A codec is independent of a chip.
+An :class:`~neurorobust.chip.encodings.Encoding` connects both: from the values on a core it chooses the gain and makes
+the codec.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class QuantizationLoss:
     """Loss of values when a codec holds them.
 
     Attributes:
-        count: how many values there were.
+        count: number of values.
         rms_relative: root mean square error over the root mean square of the values; 0 where both are 0.
         largest: largest absolute error, in the values' unit.
-        became_zero: how many that were not 0 are held as 0.
-        out_of_range: how many lie beyond what the codec holds.
+        became_zero: number of non-zero values held as 0.
+        out_of_range: number of values beyond the range of the codec.
     """
 
     count: int
@@ -57,7 +57,7 @@ class Codec(ABC):
         """Every value that is held, float64, by code from ``first`` on, in any order of size."""
 
     def position(self, values: Tensor) -> Tensor:
-        """Where values lie on the scale on which "nearest" is measured; increasing."""
+        """Values on the scale on which "nearest" is measured; increasing."""
         return values
 
     @cached_property
@@ -91,7 +91,7 @@ class Codec(ABC):
         """The code of the nearest value held, int64, shape of the values.
 
         Args:
-            values: any shape and type of float. name: what an error calls them.
+            values: any shape and type of float. name: their name in errors.
 
         Raises:
             ValueError: a value is not finite or out of range.
@@ -112,7 +112,7 @@ class Codec(ABC):
         """The values that codes mean, float64.
 
         Raises:
-            ValueError: a code is not an integer, or means nothing.
+            ValueError: a code is not an integer, or is unknown.
         """
         last = self.first + len(self._values) - 1
         if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
@@ -146,7 +146,7 @@ class Codec(ABC):
 
 
 class LogCodec(Codec):
-    """A codec of values > 0 to which 1 and 1.1 are as near as 10 and 11: "nearest" is in the logarithm."""
+    """A codec of values > 0 with "nearest" in the logarithm: 1 and 1.1 are as near as 10 and 11."""
 
     def position(self, values: Tensor) -> Tensor:
         return values.clamp(min=0).log()  # 0 and below: −∞, out of range

@@ -20,8 +20,8 @@ class EncodedCore:
     """One kind as one core holds it.
 
     Attributes:
-        gain: chip units per network unit. codec: on values times ``scale``; None keeps them as they are.
-        report: what else was chosen, for the core's row of the programming report.
+        gain: chip units per network unit. codec: on values times ``scale``; None does not quantize.
+        report: further choices, for the core's row of the programming report.
     """
 
     gain: float
@@ -41,7 +41,7 @@ class EncodedCore:
 
 
 class Encoding(ABC):
-    """A rule that looks at all values of one kind on a core and chooses how the core holds them.
+    """A rule that chooses the gain and the codec of a core from all its values of one kind.
 
     Attributes:
         unit: the chip's own, for the report.
@@ -60,13 +60,13 @@ class Encoding(ABC):
         """
 
     def host_gain(self, values: Tensor, speed: float) -> float:
-        """The gain that stands for these values on the host, where nothing is encoded: their spread depends on it."""
+        """The gain for values on the host, where nothing is encoded; their spread depends on it."""
         return speed
 
 
 @dataclass(frozen=True)
 class Unquantized(Encoding):
-    """Values as they are, in SI units."""
+    """Unchanged values, in SI units."""
 
     def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
         return EncodedCore(speed)
@@ -76,7 +76,7 @@ class Unquantized(Encoding):
 class Scaled(Encoding):
     """The largest magnitude on each core is placed at ``full``, which chooses the gain, and goes through a codec.
 
-    Where all are 0, one network unit is.
+    If all values are 0, one network unit is placed there.
 
     Attributes:
         full: in ``unit``. codec: acts on values in ``unit``; None does not quantize.
@@ -112,7 +112,7 @@ class BitMaskedCurrents(Encoding):
     """Weights as masks over a few currents, fitted to the weights of each core and shared by all its synapses.
 
     Attributes:
-        bits: how many currents. largest: the current, A, at which the largest of them is placed; this chooses the
+        bits: number of currents. largest: the current, A, at which the largest of them is placed; this chooses the
             gain. range: currents the bias generator reaches, A.
     """
 
@@ -154,7 +154,7 @@ class SynapseCounts(Encoding):
         exact = values.detach().double()
         ends = [float(part.max()) if (part := sign * exact)[part > 0].numel() else 0.0 for sign in (1.0, -1.0)]
         if not any(ends):
-            raise ValueError(f"{where}: all are 0; there is no strength that means anything.")
+            raise ValueError(f"{where}: all are 0; expected a weight that is not, to choose a strength.")
         best: tuple[float, Multiplicity] | None = None
         for n in range(1, self.budget + 1):
             codec = Multiplicity((ends[0] or ends[1]) / n, (ends[1] or ends[0]) / n, n)
@@ -176,7 +176,7 @@ class SynapseCounts(Encoding):
 
 @dataclass(frozen=True)
 class SharedGain(Encoding):
-    """Values as they are, at the gain of another kind of the same layer: voltages share one scale.
+    """Unquantized values, at the gain of another kind of the same layer: voltages share one scale.
 
     Attributes:
         kind: the other one; it has to come before this one in the chip's kinds.
@@ -186,11 +186,11 @@ class SharedGain(Encoding):
     unit: str = "SI"
 
     def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
-        raise TypeError(f"{where}: takes the gain of {self.kind}; it is not encoded by itself.")
+        raise TypeError(f"{where}: takes the gain of {self.kind}; it is not encoded separately.")
 
 
 def with_bits(chip: str, encoding: Encoding, bits: int) -> Encoding:
-    """An encoding of weights with so many bits; ``chip`` is its name, for errors."""
+    """The encoding of weights with this number of bits; ``chip`` is the name of the chip, for errors."""
     if check_count("bits", bits, 2) > 16:
         raise ValueError(f"bits: got {bits}; expected 2 to 16.")
     last = 2 ** (bits - 1) - 1

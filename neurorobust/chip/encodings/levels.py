@@ -47,7 +47,7 @@ class Uniform(Codec):
 
 @dataclass(frozen=True)
 class LevelTable(Codec):
-    """value = levels[code]: levels in any order, so that a converter that is not monotone is held as it is.
+    """value = levels[code]: levels in any order, so a converter need not be monotone.
 
     Attributes:
         levels: at least one, finite, in the values' unit.
@@ -68,7 +68,7 @@ class LevelTable(Codec):
 class LogUniform(LogCodec):
     """value = low · (high/low)^(code/(n − 1)): n values whose ratio is as near to 1 + relative_step as fits the range.
 
-    It stands for a converter of which only the range and the relative step are known.
+    A model of a converter with known range and relative step.
 
     Attributes:
         low, high: the ends, > 0. relative_step: 0.0063 for 0.63 %.
@@ -141,7 +141,7 @@ class Multiplicity(Codec):
         return codes * np.where(codes > 0, self.excitatory, self.inhibitory)
 
     def entries(self, codes: Tensor) -> Tensor:
-        """How many synapses each code takes of its neuron's fan-in."""
+        """The number of synapses of each code, for the neuron's fan-in."""
         return codes.abs()
 
 

@@ -20,7 +20,7 @@ class MaskCodebook(Codec):
     """w = ± Σ_k bit_k(code) · currents[k]: a mask over a few free currents that a whole core shares.
 
     Codes are integers from −(2^n − 1) to 2^n − 1; the sign is that of the synapse type (+ AMPA, − GABA), 0 is no
-    synapse at all. ``encode`` refuses no finite weight: a fit gives up the rare large ones for the many small ones;
+    synapse. ``encode`` refuses no finite weight: a fit gives up the rare large ones for the many small ones;
     ``error`` counts those beyond the largest level.
 
     Attributes:

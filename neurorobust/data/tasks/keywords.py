@@ -1,4 +1,4 @@
-"""Spoken keywords: "yes", "no", silence or another word, by speakers never heard before."""
+"""Spoken keywords: "yes", "no", silence or another word, by speakers who are not in the training data."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..._util.randomness import generator as keyed_generator
-from ..recurrent import build
-from ..speech import RATE, log_mel, noise, read_wav
+from ..recurrent import recurrent_network
+from ..speech import RATE, coloured_noise, log_mel, read_wav
 from ..synthesis import Word, digest, spoken, variants
 from ..task import Data, Task
 
@@ -48,8 +48,8 @@ class Clips:
 
 
 def speakers() -> tuple[tuple[str, ...], ...]:
-    """espeak-ng's voices in three parts. Voices whose names differ by a final number only stay together; such families
-    of more than four are for training, as one of them would fill most of a small part."""
+    """espeak-ng's voices in three parts. Voices whose names differ only by a final number stay together. Families of
+    more than four such voices are in the training part: one of them would fill most of a small part."""
     families: dict[str, list[str]] = {}
     for voice in variants():
         families.setdefault(voice.rstrip("0123456789"), []).append(voice)
@@ -62,7 +62,7 @@ def speakers() -> tuple[tuple[str, ...], ...]:
 
 
 def script(voices: Sequence[str], part: int) -> tuple[tuple[Word, ...], list[int]]:
-    """What the speakers of a part say, and the classes of it; accent, speed and pitch are drawn, always the same."""
+    """The words of the speakers of a part and their classes; accent, speed and pitch are drawn with a fixed seed."""
     draw = np.random.Generator(np.random.Philox(key=[40, part]))
     words, y = [], []
     for voice in voices:
@@ -79,8 +79,8 @@ def script(voices: Sequence[str], part: int) -> tuple[tuple[Word, ...], list[int
 def mix(words: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
     """Each word somewhere in a second of noise; an empty word is silence.
 
-    Words have a root mean square of −32 to −20 dB of full scale, noise lies 5 to 25 dB below (silence has the noise
-    that a word would have had), its colour between white and brown.
+    Words have a root mean square of −32 to −20 dB of full scale, noise is 5 to 25 dB lower (silence has the noise
+    of a word at that place), its colour between white and brown.
 
     Args:
         words: 16-bit samples at 16 kHz, at most one second each.
@@ -91,7 +91,7 @@ def mix(words: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
     n = len(words)
     offset, level, ratio, colour = torch.rand(4, n, generator=generator).double()
     loudness = 10 ** ((-32 + 12 * level) / 20)
-    background = noise(n, SAMPLES, 2 * colour, generator).double()
+    background = coloured_noise(n, SAMPLES, 2 * colour, generator).double()
     clips = background * (loudness * 10 ** (-(5 + 20 * ratio) / 20))[:, None]
     for i, word in enumerate(words):
         if len(word) > SAMPLES:
@@ -104,24 +104,24 @@ def mix(words: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
 
 
 def synthesised(seed: int) -> tuple[list[Clips], str]:
-    """The three parts, spoken by espeak-ng, and a hash of what was spoken."""
+    """The three parts, spoken by espeak-ng, and a hash of the sounds."""
     scripts = [script(voices, part) for part, voices in enumerate(speakers())]
     sounds = spoken(tuple(word for words, _ in scripts for word in words))
     rest, parts = iter(sounds), []
     for name, (words, labels) in zip(PARTS, scripts, strict=True):
         n_silent = len(words) // 3
-        heard = [next(rest) for _ in words] + [np.zeros(0, np.int16)] * n_silent
+        spoken_words = [next(rest) for _ in words] + [np.zeros(0, np.int16)] * n_silent
         generator = keyed_generator(seed, "keywords", name)
-        mixed = [mix(heard[i : i + CHUNK], generator) for i in range(0, len(heard), CHUNK)]
+        mixed = [mix(spoken_words[i : i + CHUNK], generator) for i in range(0, len(spoken_words), CHUNK)]
         parts.append(Clips(np.concatenate(mixed), torch.tensor(labels + [SILENCE] * n_silent)))
     return parts, digest(sounds)
 
 
 def speech_commands(folder: Path, seed: int) -> tuple[list[Clips], str]:
-    """The three parts of Speech Commands v2, split by its own lists (which keep speakers apart), and a hash of them.
+    """The three parts of Speech Commands v2, split by its lists (no speaker is in two parts), and a hash of them.
 
     All of "yes" and "no"; as many clips of other words, and of background noise, as there are of each on average, drawn
-    with the seed. Noise files are cut in time, 80/10/10 %, so no part hears another's. Short clips are filled with 0.
+    with the seed. Noise files are cut in time, 80/10/10 %, so parts share no noise. Short clips are filled with 0.
 
     Raises:
         FileNotFoundError, ValueError: not that data set, or a damaged file.
@@ -162,7 +162,7 @@ def speech_commands(folder: Path, seed: int) -> tuple[list[Clips], str]:
 
 
 def crops(sounds: Sequence[np.ndarray], n: int, generator: torch.Generator) -> np.ndarray:
-    """n seconds cut anywhere out of longer recordings, each drawn as often; shape (n, 16000)."""
+    """n clips of one second from longer recordings, each recording drawn equally often; shape (n, 16000)."""
     if not sounds:
         raise ValueError(f"folder: no background noise is long enough for a second in every part; expected {COMMANDS}.")
     which = torch.randint(len(sounds), (n,), generator=generator).tolist()
@@ -178,7 +178,7 @@ def _filled(path: Path) -> np.ndarray:
     return np.pad(sound, (0, SAMPLES - len(sound)))
 
 
-def features(clips: Clips) -> Tensor:
+def log_mel_features(clips: Clips) -> Tensor:
     """Log-mel features, shape (n, 98, 40)."""
 
     def chunks() -> Iterator[Tensor]:
@@ -194,15 +194,15 @@ def keywords(folder: Path | None = None, *, seed: int = 0) -> Task:
     By default 104 synthetic voices (espeak-ng), 70/10/20 % of them to train, validate and test, each saying every class
     8 times with other accents, speeds and pitches: 3328 clips of one second, 98 steps of 10 ms, 40 channels. A channel
     is the log power in a mel filter (30 ms windows), standardised on the training part and divided by √40, so unit
-    weights give currents of about 1. The currents are signed and analog: on a chip that takes events only, an interface
-    has to make them.
+    weights give currents of about 1. The currents are signed and analog: a chip that takes only events
+    needs an interface that makes them.
 
     Args:
         folder: holds the unpacked Speech Commands v2, used instead (about 20000 clips, 1 GB of memory).
         seed: of the place of each word, its loudness and its noise; of the choice of clips with a folder.
 
     Raises:
-        FileNotFoundError: espeak-ng is not installed (the message says how), or the folder is not complete.
+        FileNotFoundError: espeak-ng is not installed (the message gives the command), or the folder is not complete.
     """
     parts, content = synthesised(seed) if folder is None else speech_commands(Path(folder), seed)
     return task_of(parts, f"{content} {seed}")
@@ -216,8 +216,8 @@ def example() -> Task:
 
 
 def task_of(parts: Sequence[Clips], key: str) -> Task:
-    """Three parts as currents; ``key`` says what is in them."""
-    xs = [features(part) for part in parts]
+    """Three parts as currents; ``key`` identifies their content."""
+    xs = [log_mel_features(part) for part in parts]
     mean, std = xs[0].mean((0, 1)), xs[0].std((0, 1))
     train, validation, test = (
         Data((x - mean) / (std * CHANNELS**0.5), part.y) for x, part in zip(xs, parts, strict=True)
@@ -229,6 +229,6 @@ def task_of(parts: Sequence[Clips], key: str) -> Task:
         validation=validation,
         test=test,
         loss=functional.cross_entropy,
-        build=partial(build, CHANNELS, len(CLASSES), DT),
+        build=partial(recurrent_network, CHANNELS, len(CLASSES), DT),
         fingerprint=hashlib.sha256(key.encode()).hexdigest(),
     )

@@ -12,7 +12,7 @@ from ..surrogate import Surrogate
 
 
 class Coefficients(Protocol):
-    """Per-neuron numbers of a layer that a reset may read, each of shape (n,): membrane decay per step, threshold, and
+    """Per-neuron numbers of a layer for a reset, each of shape (n,): membrane decay per step, threshold, and
     the potential after a spike, None for 0."""
 
     @property
@@ -27,8 +27,8 @@ class Reset(ABC):
     """The effect of a spike on the membrane.
 
     A subclass is a frozen dataclass with a field ``detach``: True keeps the spike in the reset out of the gradient, as
-    snnTorch does where its reset is delayed; the gradient still reaches the threshold or value it resets by. Those
-    without compiled loops run on the reference loops.
+    snnTorch does with a delayed reset; the gradient still reaches the threshold or the reset value. A reset without
+    compiled loops runs on the reference loops.
     """
 
     detach: bool
@@ -46,12 +46,12 @@ class Reset(ABC):
         return v
 
     def barrier(self, v: Tensor, z: Tensor, c: Coefficients) -> Tensor | None:
-        """Voltage by which the next membrane has to exceed the threshold in order to spike; None for 0."""
+        """Voltage by which the next membrane must exceed the threshold to spike; None for 0."""
         return None
 
     @classmethod
     def example(cls) -> Self:
-        """One for the contract tests; override it where an argument has no default."""
+        """An instance for the contract tests; override it where an argument has no default."""
         return cls()
 
 

@@ -13,7 +13,7 @@ from .base import Coefficients, Reset
 class DelayedSubtract(Reset):
     """v[t] = α v[t−1] − z[t−1] ϑ + …: the threshold is subtracted one step later, undecayed.
 
-    The paper's (arXiv 2106.05009), and ``snntorch.Leaky``'s default, whose gradients need ``detach=True``.
+    The reset of arXiv 2106.05009 and the default of ``snntorch.Leaky``, whose gradients need ``detach=True``.
     """
 
     detach: bool = False

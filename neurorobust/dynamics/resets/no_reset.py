@@ -11,7 +11,7 @@ from .base import Coefficients, Reset
 
 @dataclass(frozen=True)
 class NoReset(Reset):
-    """v[t] = α v[t−1] + …: a spike leaves the membrane alone."""
+    """v[t] = α v[t−1] + …: a spike does not change the membrane."""
 
     detach: bool = False
 

@@ -11,7 +11,7 @@ from .base import Coefficients, Reset
 
 @dataclass(frozen=True)
 class SnntorchSubtract(Reset):
-    """:class:`~neurorobust.dynamics.Subtract` as snnTorch has it (``reset_delay=False``): a membrane that is still
+    """:class:`~neurorobust.dynamics.Subtract` as in snnTorch (``reset_delay=False``): a membrane that is still
     above ϑ after its reset has to reach 2ϑ in the next step in order to spike again, and is reset only if it does."""
 
     detach: bool = False

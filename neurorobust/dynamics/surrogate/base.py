@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class Surrogate(ABC):
-    """The derivative that stands in for that of the step, at the distance u of the membrane from its threshold.
+    """The derivative that replaces that of the step, at the distance u of the membrane from its threshold.
 
     A subclass is a frozen dataclass with a field ``scaled``: True for u = (v − ϑ)/ϑ, so that one width fits every
-    threshold; False for u = v − ϑ, V, as snnTorch has it. Those without compiled loops run on the reference loops.
+    threshold; False for u = v − ϑ, V, as in snnTorch. A surrogate without compiled loops runs on the reference loops.
     """
 
     scaled: bool
@@ -28,7 +28,7 @@ class Surrogate(ABC):
 
     @classmethod
     def example(cls) -> Self:
-        """One for the contract tests; override it where an argument has no default."""
+        """An instance for the contract tests; override it where an argument has no default."""
         return cls()
 
 

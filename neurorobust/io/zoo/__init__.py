@@ -1,8 +1,8 @@
-"""Trained networks that come with the package, by name: ``nr.zoo.load("ecg/adversarial")``.
+"""Trained networks of the package, by name: ``nr.zoo.load("ecg/adversarial")``.
 
 A name is a folder below this one that :func:`neurorobust.save` wrote: tensors, no pickle. ``python -m
-benchmarks.robustness`` trained them with the first seed; no seed was selected. Their ``info`` says on which task and
-with which settings.
+benchmarks.robustness`` trained them with the first seed; no seed was selected. Their ``info`` gives the task and the
+settings.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def load(name: str) -> tuple[nn.Module, dict]:
         name: task/method; :func:`names` lists them.
 
     Raises:
-        ValueError: there is no such network, or its file is not the one that was trained.
+        ValueError: the name is unknown, or the file differs from the trained one.
     """
     if name not in (known := names()):
         task, _, method = name.partition("/")
         command = (
             f"neurorobust train --task {task} --method {method or 'METHOD'} --out runs/{task}-{method or 'METHOD'}"
         )
-        raise ValueError(f"{unknown('name', name, known)} Only these are shipped; to train another: `{command}`.")
+        raise ValueError(f"{unknown('name', name, known)} The package has only these; to train another: `{command}`.")
     folder = FOLDER / name
     expected = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("sha256")
     found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
@@ -49,11 +49,11 @@ def load(name: str) -> tuple[nn.Module, dict]:
             f"{name}: model.safetensors has the hash {found[:12]}…, config.json says {str(expected)[:12]}…; install "
             f"neurorobust again."
         )
-    info, foreign = models.describe(folder)
+    info, foreign = models.read_info(folder)
     return models.load(folder, _code(info) if foreign else None)
 
 
 def _code(info: dict) -> nn.Module:
-    """A fresh network of a task whose networks are wrapped modules, for the tensors to be put into."""
+    """A new network of a task whose networks are wrapped modules; the tensors are loaded into it."""
     task = importlib.import_module(f"neurorobust.data.tasks.{info['task']}")
     return task.build(None, 1, generator(0, "zoo"))

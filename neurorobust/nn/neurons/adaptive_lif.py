@@ -1,4 +1,4 @@
-"""The paper's neuron: leaky integrate-and-fire whose threshold rises with every spike."""
+"""Leaky integrate-and-fire with an adaptive threshold, the neuron of arXiv 2106.05009."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AdaptiveLif(SpikingNeuron):
     Args:
         input, recurrent, core: see :class:`Neuron`.
         tau_mem, tau_adapt: time constants of membrane and adaptation, s.
-        adaptation: threshold gained per unit of b, V, ≥ 0. v_threshold: threshold at rest, V.
+        adaptation: increase of the threshold per unit of b, V, ≥ 0. v_threshold: threshold at rest, V.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A leaky integrator behind a synapse that filters its current."""
+"""Leaky integrator with a filtered synaptic current."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class CubaLeakyIntegrator(Neuron):
 
     Args:
         input, core: see :class:`Neuron`.
-        tau_syn, tau_mem: time constants of synapse and membrane, s. r: resistance, 1 where omitted. v_leak: potential
-            at rest, V, 0 where omitted.
+        tau_syn, tau_mem: time constants of synapse and membrane, s. r: resistance, 1 by default. v_leak: potential
+            at rest, V, 0 by default.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire behind a synapse that filters its current."""
+"""Leaky integrate-and-fire with a filtered synaptic current."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class CubaLif(SpikingNeuron):
         v[t] = α v[t−1] + (1 − α)(v_leak + r i[t]), and the reset      α = exp(−dt/tau_mem)
         z[t] = 1 if v[t] > v_threshold and t_ref has passed since the last spike, else 0
 
-    The first equation is solved exactly for I constant over a step; the second takes i at its value at the end of the
-    step, as ``snntorch.Synaptic(alpha=σ, beta=α)`` does, which this equals for r = 1/((1 − σ)(1 − α)).
+    The first equation is solved exactly for I constant over a step. The second uses i at the end of the step. For
+    r = 1/((1 − σ)(1 − α)) this is ``snntorch.Synaptic(alpha=σ, beta=α)``.
 
     Args:
-        input, recurrent, core: see :class:`Neuron`; recurrent spikes go through the synapse too.
+        input, recurrent, core: see :class:`Neuron`; recurrent spikes pass the synapse too.
         tau_syn, tau_mem: time constants of synapse and membrane, s. v_threshold: threshold, V. The others as in
             :class:`Lif`.
     """

@@ -1,4 +1,4 @@
-"""The read-out: a leaky integrator that does not spike."""
+"""Leaky integrator without spikes, the usual read-out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LeakyIntegrator(Neuron):
 
     Args:
         input, core: see :class:`Neuron`.
-        tau_mem: time constant, s. r: resistance, 1 where omitted. v_leak: potential at rest, V, 0 where omitted.
+        tau_mem: time constant, s. r: resistance, 1 by default. v_leak: potential at rest, V, 0 by default.
     """
 
     def __init__(

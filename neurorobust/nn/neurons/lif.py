@@ -20,16 +20,16 @@ class Lif(SpikingNeuron):
         v[t] = α v[t−1] + (1 − α)(v_leak + r I[t]), and the reset      α = exp(−dt/tau_mem)
         z[t] = 1 if v[t] > v_threshold and t_ref has passed since the last spike, else 0
 
-    v starts at v_leak and goes on integrating during t_ref. With the default reset, which subtracts the threshold one
-    step after the spike, this equals ``snntorch.Leaky`` for r = 1/(1 − beta).
+    v starts at v_leak and is integrated during t_ref too. The default reset subtracts the threshold one step after the
+    spike. With it and r = 1/(1 − beta) this is ``snntorch.Leaky``.
 
     Args:
         input, recurrent, core: see :class:`Neuron`.
-        tau_mem: membrane time constant, s. v_threshold: threshold, V. r: membrane resistance, 1 where omitted.
-        v_leak: potential at rest, V, 0 where omitted. v_reset: potential after a spike, V, for ``ToValue``.
-        t_ref: silence after a spike, s, in whole steps (rounded to the nearest); it has no gradient.
-        surrogate: derivative of the spike. reset: what a spike does to the membrane; where omitted, ``ToValue`` if
-            v_reset is given and ``DelayedSubtract`` if not.
+        tau_mem: membrane time constant, s. v_threshold: threshold, V. r: membrane resistance, 1 by default.
+        v_leak: potential at rest, V, 0 by default. v_reset: potential after a spike, V, for ``ToValue``.
+        t_ref: refractory period, s, rounded to the nearest whole step; it has no gradient.
+        surrogate: derivative of the spike. reset: effect of a spike on the membrane; by default ``ToValue`` if v_reset
+            is given and ``DelayedSubtract`` if not.
     """
 
     def __init__(

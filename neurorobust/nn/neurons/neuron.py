@@ -1,4 +1,4 @@
-"""What every neuron model shares: a population, the synapses into it, and per-neuron parameters."""
+"""Base of all neuron models: a population, the synapses into it, and per-neuron parameters."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ EXAMPLES = {
     "r": 1.4,
     "t_ref": 0.002,
 }
-"""A usual value of every kind that a neuron may have, for :meth:`Neuron.example`."""
+"""A usual value of every kind, for :meth:`Neuron.example`."""
 
 
 class Neuron(nn.Module, ABC):
     """A population of n neurons with the synapses into it.
 
-    A subclass calls :meth:`set` once for each parameter and implements :meth:`forward`. Each parameter is set as one
-    number, one per core (C,) or one per neuron (n,); whatever it was set as, it deviates on every neuron. An optional
-    one that is omitted is a constant, and no parameter.
+    A subclass calls :meth:`set` once for each parameter and implements :meth:`forward`. A parameter has one value,
+    one value per core (C,) or one value per neuron (n,); in all cases it deviates independently on every neuron. An
+    optional parameter that is omitted is a constant.
 
     Args:
-        input: connection from the layer below.
+        input: connection from the inputs of the layer.
         recurrent: connection from the population's own spikes of the step before (Linear or OneToOne), or None.
-        core: the core each neuron sits on, shape (n,), integers from 0; None puts all on core 0.
-            ``neurorobust.core.placement.HOST`` (−1) for every neuron marks a layer that is computed off the chip.
+        core: the core of each neuron, shape (n,), integers from 0; None puts all neurons on core 0.
+            ``neurorobust.core.placement.HOST`` (−1) for every neuron marks a layer off the chip.
     """
 
     core: Tensor
@@ -62,7 +62,7 @@ class Neuron(nn.Module, ABC):
                 raise ValueError(f"recurrent: got weight of shape {shape}; expected ({self.n}, {self.n}).")
         core = torch.zeros(self.n, dtype=torch.long) if core is None else core.long()
         if core.shape != (self.n,):
-            raise ValueError(f"core: got shape {tuple(core.shape)}; expected one entry for each neuron, ({self.n},).")
+            raise ValueError(f"core: got shape {tuple(core.shape)}; expected one entry per neuron, ({self.n},).")
         if core.min() < 0 and not (core == HOST).all():
             raise ValueError(
                 f"core: got numbers from {int(core.min())} to {int(core.max())}; expected all ≥ 0, or all {HOST}."
@@ -71,8 +71,8 @@ class Neuron(nn.Module, ABC):
         self.n_cores = max(int(core.max()) + 1, 1)
 
     def set(self, kind: str, value: Value | None) -> None:
-        """Register a parameter: a number, one value per core, or one per neuron; positive kinds must be > 0
-        (``adaptation`` ≥ 0). None registers nothing."""
+        """Register a parameter: a number, one value per core, or one value per neuron. Positive kinds must be > 0,
+        ``adaptation`` ≥ 0. None registers nothing."""
         if value is None:
             return
         synapses = next(self.input.parameters(), None)
@@ -85,8 +85,8 @@ class Neuron(nn.Module, ABC):
             )
         if tensor.shape == (n_cores,) == (self.n,) and not torch.equal(self.core, torch.arange(self.n)):
             raise ValueError(
-                f"{kind}: with {self.n} neurons on {n_cores} cores, per core and per neuron look the same; number the "
-                f"neurons in the order of their cores."
+                f"{kind}: with {self.n} neurons on {n_cores} cores, one value per core and one per neuron have one "
+                f"shape; number the neurons in the order of their cores."
             )
         if kind == "adaptation":
             check_finite({kind: tensor})
@@ -99,7 +99,7 @@ class Neuron(nn.Module, ABC):
         self.register_parameter(kind, nn.Parameter(tensor))
 
     def set_reset(self, reset: Reset | None, v_reset: Value | None) -> None:
-        """Keep the reset and register the value it resets to; None is ``ToValue`` where there is one, else
+        """Set the reset and register ``v_reset``. Without a reset, it is ``ToValue`` if v_reset is given, else
         ``DelayedSubtract``."""
         if reset is None:
             reset = DelayedSubtract() if v_reset is None else ToValue()
@@ -111,14 +111,14 @@ class Neuron(nn.Module, ABC):
         self.set("v_reset", v_reset)
 
     def index(self, kind: str) -> Tensor | None:
-        """The entry of a parameter's tensor each neuron reads, shape (n,); None where it has one per neuron."""
+        """The entry of a parameter's tensor for each neuron, shape (n,); None if the tensor has one per neuron."""
         shape = self.get_parameter(kind).shape
         if shape == (self.n,):
             return None
         return self.core if shape else torch.zeros_like(self.core)
 
     def per_neuron(self, kind: str) -> Tensor:
-        """The current value of a parameter for every neuron, shape (n,), whatever it was set as."""
+        """The present value of a parameter for every neuron, shape (n,)."""
         value = getattr(self, kind)
         if value.shape == (self.n,):
             return value
@@ -133,11 +133,11 @@ class Neuron(nn.Module, ABC):
         return {"input": self.input} | ({} if self.recurrent is None else {"recurrent": self.recurrent})
 
     def optional(self, kind: str) -> Tensor | None:
-        """:meth:`per_neuron` of a parameter that may have been omitted; None where it was."""
+        """:meth:`per_neuron` of an optional parameter; None where it was omitted."""
         return self.per_neuron(kind) if hasattr(self, kind) else None
 
     def gain(self, alpha: Tensor) -> Tensor:
-        """(1 − alpha) · r: what a unit of current adds to the membrane in one step; r is 1 where it was omitted."""
+        """(1 − alpha) · r: the change of the membrane per unit of current in one step; r is 1 where it was omitted."""
         r = self.optional("r")
         return 1 - alpha if r is None else (1 - alpha) * r
 
@@ -152,7 +152,7 @@ class Neuron(nn.Module, ABC):
         return further if own is None else own if further is None else own + further
 
     def current(self, x: Tensor, dt: float) -> Tensor:
-        """What enters the population from outside at every step, and the bias of its recurrent connection."""
+        """The input current of the population at every step, plus the bias of its recurrent connection."""
         current = self.input(x, dt)
         bias = getattr(self.recurrent, "bias", None)
         return current if bias is None else current + bias
@@ -162,11 +162,11 @@ class Neuron(nn.Module, ABC):
         return None if self.recurrent is None else self.recurrent.matrix()
 
     def coefficients(self, dt: float) -> LifCoefficients | None:
-        """The numbers of one time step, for models of the LIF family; None for others, which fleets run one by one."""
+        """The coefficients of one time step for models of the LIF family; None for others (fleets run die by die)."""
         return None
 
     def dynamics(self) -> Dynamics | None:
-        """How it spikes; None for a model whose output is its membrane."""
+        """The surrogate and the reset; None for a model whose output is its membrane."""
         return None
 
     @classmethod
@@ -176,8 +176,8 @@ class Neuron(nn.Module, ABC):
         Override it where the constructor takes more than connections and kinds.
 
         Args:
-            generator: of the weights, and of what differs between neurons.
-            n: neurons. per_neuron: whether each has values of its own.
+            generator: draws the weights and the differences between neurons.
+            n: number of neurons. per_neuron: one value per neuron for each parameter, instead of one for all.
         """
         takes = inspect.signature(cls).parameters
 
@@ -198,15 +198,15 @@ class Neuron(nn.Module, ABC):
         """Whole sequence (T, B, n_in) → (T, B, n), from rest; no state is kept."""
 
     def respond(self, current: Tensor, dt: float) -> Tensor:
-        """What the population puts out, (T, B, n), when :meth:`current` is ``current``; noise needs it."""
-        raise TypeError(f"{type(self).__name__}: has no respond(current, dt), so it takes no noise; give it one.")
+        """The output of the population, (T, B, n), for an input current; needed for noise."""
+        raise TypeError(f"{type(self).__name__}: does not support noise; implement respond(current, dt).")
 
     def noisy(self, name: str, x: Tensor, dt: float, noise: Noise) -> Tensor:
-        """:meth:`forward` with the noise of the layer that has this name.
+        """:meth:`forward` with the noise of the layer ``name``.
 
-        What noise does to the recurrence depends on the layer's own spikes. The sequence is run until these are what
-        the noise was computed from: every pass settles at least one more step, so the result is exact. No gradient goes
-        through that part.
+        The noise of the recurrence depends on the spikes of the layer. So the sequence is run again until its spikes
+        equal those from which the noise was computed. Each pass settles at least one more step, so the result is
+        exact. This part has no gradient.
         """
         current = noise.driven(name, self.current(x, dt)) + noise.read_error(f"{name}.input", self.input, x, dt)
         output = self.respond(current, dt)
@@ -225,7 +225,7 @@ class Neuron(nn.Module, ABC):
 
 
 class SpikingNeuron(Neuron):
-    """A model of the LIF family: ``coefficients``, a ``surrogate`` and a ``reset`` are all there is to it."""
+    """A model of the LIF family: ``coefficients``, a ``surrogate`` and a ``reset`` define it completely."""
 
     surrogate: Surrogate
     reset: Reset
@@ -251,5 +251,5 @@ def _a_step_later(signal: Tensor) -> Tensor:
 
 
 def decay(tau: Tensor, dt: float) -> Tensor:
-    """exp(−dt/tau): what is left after one step of dt seconds with time constant tau in seconds."""
+    """exp(−dt/tau): the decay in one step of dt seconds with a time constant of tau seconds."""
     return torch.exp(-dt / tau)

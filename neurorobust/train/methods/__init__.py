@@ -1,7 +1,7 @@
 """The training methods, one file each, each with the settings to be tuned on the validation part.
 
-A method is a module with a :class:`Method` named ``method``; its name is that of the module. One schedule serves all of
-them. What they are, from which source and at what price: ``docs/methods.md``.
+A method is a module with a :class:`Method` named ``method``; its name is that of the module. All methods use one
+schedule. ``docs/methods.md`` describes them, with sources and costs.
 """
 
 from __future__ import annotations

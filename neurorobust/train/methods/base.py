@@ -24,7 +24,7 @@ class Trial:
 
     Attributes:
         settings: keywords of :meth:`Method.regularize`.
-        schedule: what differs from the common :class:`~neurorobust.train.loop.Schedule`.
+        schedule: differences from the common :class:`~neurorobust.train.loop.Schedule`.
     """
 
     settings: Mapping[str, float] = field(default_factory=dict)
@@ -33,14 +33,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to train.
+    """A training method.
 
     Attributes:
-        title: one line for people.
+        title: one line of text.
         build: (loss, chip, settings) → regularizer.
-        trials: four candidates, as many for every method; the first is the default.
-        needs_chip: whether it has to know how a chip varies.
-        order: its place in lists and tables; methods without one come last, by name.
+        trials: four candidates, the same number for every method; the first is the default.
+        needs_chip: True if the method needs the variability of a chip.
+        order: position in lists and tables; methods without one are last, by name.
     """
 
     title: str
@@ -60,8 +60,8 @@ class Method:
 
         Args:
             loss: loss(logits, y) → scalar.
-            chip: the chip the network is for; for what sits on no chip ``nr.mismatch(level)``.
-            settings: instead of those of the first trial, by the same names.
+            chip: the chip of the network; for a network without a chip ``nr.mismatch(level)``.
+            settings: replace settings of the first trial.
 
         Raises:
             ValueError: a setting does not exist; the method needs a chip that varies and got none.
@@ -81,7 +81,7 @@ AROUND = ({"beta": 0.25}, {"beta": 1.0}, {"zeta": 0.2})
 
 
 def trials(base: Mapping[str, float], *others: Mapping[str, float]) -> tuple[Trial, ...]:
-    """The base, and the base with something else in its place."""
+    """The base settings, then variants: the base settings with some of them replaced."""
     return (Trial(base), *(Trial({**base, **other}) for other in others))
 
 
