@@ -1,11 +1,11 @@
 """Verified accuracy against ζ on the ECG task: sound bounds through 140 recurrent steps.
 
-    python benchmarks/certify.py train standard runs/certify/standard --epochs 30 --seconds 150
-    python benchmarks/certify.py train adversarial runs/certify/adversarial --epochs 24 --seconds 180
-    python benchmarks/certify.py decide runs/certify/adversarial runs/certify/decided --epochs 2 --seconds 300
-    python benchmarks/certify.py measure runs/certify/* --out benchmarks/results/certify.json
-    python benchmarks/certify.py limits runs/certify/adversarial --out benchmarks/results/certify.json
-    python benchmarks/certify.py table benchmarks/results/certify.json > benchmarks/results/certify.md
+    python -m benchmarks.certify train standard runs/certify/standard --epochs 30 --seconds 150
+    python -m benchmarks.certify train adversarial runs/certify/adversarial --epochs 24 --seconds 180
+    python -m benchmarks.certify decide runs/certify/adversarial runs/certify/decided --epochs 2 --seconds 300
+    python -m benchmarks.certify measure runs/certify/* --out benchmarks/results/certify.json
+    python -m benchmarks.certify limits runs/certify/adversarial --out benchmarks/results/certify.json
+    python -m benchmarks.certify table benchmarks/results/certify.json > benchmarks/results/certify.md
 
 One training seed: networks of 128 neurons on ``dynapse2``, on one thread. The first ``--samples`` test beats; plain
 intervals, the same without forgetting (``Branches(1)``), and with up to 64 branches a sample; beside them the accuracy

@@ -1,6 +1,6 @@
 """An snnTorch network hardened by a short fine-tuning, against the same network trained robustly from scratch.
 
-    python benchmarks/hardening.py --out runs/hardening --seeds 0 1 2
+    python -m benchmarks.hardening --out runs/hardening --seeds 0 1 2
 
 An ordinary recurrent snnTorch network learns ECG5000 the ordinary way for ``EPOCHS`` epochs; ``nr.from_snntorch`` takes
 it as it is, a third of the epochs with the adversarial regularizer follow, and ``nr.to_snntorch`` puts the result back.

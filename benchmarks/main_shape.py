@@ -1,6 +1,6 @@
 """Times of the main job's parts on a number of threads, one by default, at any commit that has them.
 
-    python benchmarks/main_shape.py 2                               # here
+    python -m benchmarks.main_shape 2                               # here
     cd OTHER && PYTHONPATH=. python HERE/benchmarks/main_shape.py   # at another commit that is checked out there
 
 128 adaptive neurons on ``dynapse2``, 140 steps: a training step of 25 beats with three attack steps, 30 dies on all

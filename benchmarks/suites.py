@@ -1,6 +1,6 @@
 """The thorough suite against the strong one, on the robust network that the package holds.
 
-    python benchmarks/suites.py
+    python -m benchmarks.suites
 
 ``nr.attacks.thorough()`` uses the network's own surrogate, the strong suite uses three. Network ``ecg/adversarial``
 of the zoo, the first 200 test beats, every kind, seed 1; balanced accuracy on the worst die each finds.

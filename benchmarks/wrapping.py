@@ -1,6 +1,6 @@
 """The cost of wrapping: a training step of a bare module against the same step through neurorobust, interleaved.
 
-    python benchmarks/wrapping.py            # a table; --json for the numbers
+    python -m benchmarks.wrapping            # a table; --json for the numbers
 
 Goal: less than 5 % on a torch module. Medians of interleaved runs on identical weights and inputs; the ratio is what
 counts, the times are of this machine on this day.
