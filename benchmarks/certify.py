@@ -8,8 +8,8 @@
     python -m benchmarks.certify table benchmarks/results/certify.json > benchmarks/results/certify.md
 
 One training seed, networks of 128 neurons on ``dynapse2``, one thread, the first ``--samples`` test beats. Bounds are
-plain intervals, ``Branches(1)``, and up to 64 branches per sample. Beside them stands the accuracy on the worst die that
-ten steps of PGA find for all these beats together, with two objectives.
+plain intervals, ``Branches(1)``, and up to 64 branches per sample. ``attack`` is the accuracy on the worst die that ten
+steps of PGA find for all these beats together, with two objectives.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ ATTACK = nr.attacks.Suite(((nr.attacks.PGA(steps=10), 1), (nr.attacks.PGA(steps=
 NEURONS = 128
 DECIDED = 0.01  # weight of the regularizer, not tuned
 COLUMNS = """\
-Intervals, no branches, 64 branches: verified accuracy. Ten-step attack: accuracy on the worst die found. The other columns
-are about 64 branches. Decided: the fraction of beats in which no spike depends on the die. First undecided: the median of
-the first step with a spike that does. Lost: the fraction of beats that need more branches."""
+Intervals, no branches, 64 branches: verified accuracy. Ten-step attack: accuracy on the worst die found. The other
+columns are about 64 branches. Decided: the fraction of beats in which no spike depends on the die. First undecided: the
+median of the first step with a spike that does. Lost: the fraction of beats that need more branches."""
 
 
 def train(name: str, out: str, epochs: int, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Fragile parts of trained networks, as a Markdown table.
+"""The fragile parts of trained networks, as a table in Markdown.
 
     python -m benchmarks.sensitivity runs/main_job/standard-0 runs/main_job/adversarial-0
 

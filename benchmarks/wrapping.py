@@ -2,8 +2,8 @@
 
     python -m benchmarks.wrapping            # a table; --json for the numbers
 
-Goal: less than 5 % on a torch module. Medians of interleaved runs on identical weights and inputs; the ratio is what
-counts, the times are of this machine on this day.
+Goal: less than 5 % for a torch module. Medians of runs in turns on identical weights and inputs. Quote the ratio: times
+are for one machine on one day.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def step(forward: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor, y: T
 
 
 def through(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The way every regularizer runs a network: at given parameters."""
+    """Run a network as every regularizer does: at given parameters."""
     return lambda x: forward(model, dict(model.named_parameters()), x, update_buffers=True)[0]
 
 
 def snn_loop(net: nn.Sequential) -> Callable[[Tensor], Tensor]:
-    """An snnTorch network the way its tutorials run it."""
+    """Run an snnTorch network as its tutorials do."""
 
     def run(x: Tensor) -> Tensor:
         for module in net:

@@ -487,7 +487,7 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
     found = {(verdict.claim.text, verdict.second): verdict for verdict in robustness.judge_claims(tmp_path)}
     beyond = f"{STRONG}, ζ = 0.1: at least 10 points above every rival"
     assert found[beyond, "awp"].holds and found[beyond, "awp"].interval.estimate == pytest.approx(20.2)
-    assert found[beyond, "dropout"].verdict == "FAILS (the interval holds the threshold)"
+    assert found[beyond, "dropout"].verdict == "FAILS (the threshold lies inside the interval)"
     mean = "mismatch 0.3, mean: not lower than any rival"
     assert found[mean, "awp"].verdict == "FAILS" and found[mean, "awp"].interval.estimate == pytest.approx(-2)
     assert found[mean, "dropout"].holds and found[mean, "dropout"].interval.low == pytest.approx(0)

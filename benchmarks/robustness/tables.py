@@ -1,4 +1,4 @@
-"""Tables in Markdown: methods in rows, each number with its interval, the best of a column in bold."""
+"""Tables in Markdown: a row for each method, numbers with the range of the seeds, the best of a column in bold."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def methods_by(task: str, results: ResultsTable, columns: Mapping[str, Place]) -
 def of_measurement(study: Study, name: str, measurement: Measurement, results: ResultsTable) -> str:
     """The tables of a measurement: methods × levels for each metric, or, of one level, methods × metrics.
 
-    Accuracy and recall follow, at the most telling level.
+    Accuracy and recall follow, at the most informative level.
     """
     task, shown = study.name, measurement.shown
     levels, known = results.levels.get((task, name), ()), results.metrics.get((task, name), ())
