@@ -1,15 +1,15 @@
 """Verified accuracy against ζ on the ECG task: sound bounds through 140 recurrent steps.
 
-    python benchmarks/certify.py train standard runs/certify/standard --epochs 30 --seconds 150
-    python benchmarks/certify.py train adversarial runs/certify/adversarial --epochs 24 --seconds 180
-    python benchmarks/certify.py decide runs/certify/adversarial runs/certify/decided --epochs 2 --seconds 300
-    python benchmarks/certify.py measure runs/certify/* --out benchmarks/results/certify.json
-    python benchmarks/certify.py limits runs/certify/adversarial --out benchmarks/results/certify.json
-    python benchmarks/certify.py table benchmarks/results/certify.json > benchmarks/results/certify.md
+    python -m benchmarks.certify train standard runs/certify/standard --epochs 30 --seconds 150
+    python -m benchmarks.certify train adversarial runs/certify/adversarial --epochs 24 --seconds 180
+    python -m benchmarks.certify decide runs/certify/adversarial runs/certify/decided --epochs 2 --seconds 300
+    python -m benchmarks.certify measure runs/certify/* --out benchmarks/results/certify.json
+    python -m benchmarks.certify limits runs/certify/adversarial --out benchmarks/results/certify.json
+    python -m benchmarks.certify table benchmarks/results/certify.json > benchmarks/results/certify.md
 
-One training seed: networks of 128 neurons on ``dynapse2``, on one thread. The first ``--samples`` test beats; plain
-intervals, the same without forgetting (``Branches(1)``), and with up to 64 branches a sample; beside them the accuracy
-on the worst die that ten steps of PGA find for all these beats together, two objectives.
+One training seed, networks of 128 neurons on ``dynapse2``, one thread, the first ``--samples`` test beats. Bounds are
+plain intervals, ``Branches(1)``, and up to 64 branches per sample. ``attack`` is the accuracy on the worst die that ten
+steps of PGA find for all these beats together, with two objectives.
 """
 
 from __future__ import annotations
@@ -38,10 +38,14 @@ METHODS_OF_PROOF: dict[str, Intervals | Branches] = {
 ATTACK = nr.attacks.Suite(((nr.attacks.PGA(steps=10), 1), (nr.attacks.PGA(steps=10, objective="ce"), 1)))
 NEURONS = 128
 DECIDED = 0.01  # weight of the regularizer, not tuned
+COLUMNS = """\
+Intervals, no branches, 64 branches: verified accuracy. Ten-step attack: accuracy on the worst die found. The other
+columns are about 64 branches. Decided: the fraction of beats in which no spike depends on the die. First undecided: the
+median of the first step with a spike that does. Lost: the fraction of beats that need more branches."""
 
 
 def train(name: str, out: str, epochs: int, seconds: float) -> None:
-    """A network by one of the ordinary methods."""
+    """Train a network by one of the ordinary methods."""
     task = nr.tasks.ecg()
     network = task.network(chipmodels.load("dynapse2"), n_hidden=NEURONS, seed=0)
     schedule = replace(SCHEDULE, max_seconds=seconds)
@@ -51,8 +55,10 @@ def train(name: str, out: str, epochs: int, seconds: float) -> None:
 
 
 def decide(start: str, out: str, epochs: int, seconds: float) -> None:
-    """A trained network, then with the regularizer that keeps membranes from their thresholds: weights, ζ = 0.01, the
-    first 800 training beats."""
+    """Train a network further with the regularizer that keeps membranes away from their thresholds.
+
+    Weights only, ζ = 0.01, the first 800 training beats.
+    """
     task = nr.tasks.ecg()
     task = replace(task, train=task.train.first(800))
     network, _ = nr.load(start)
@@ -64,7 +70,7 @@ def decide(start: str, out: str, epochs: int, seconds: float) -> None:
 
 
 def measure(folders: list[str], samples: int, out: str) -> None:
-    """All of them; what is in ``out`` already is not measured again."""
+    """Measure all networks; results that ``out`` has already are not measured again."""
     path, task = Path(out), nr.tasks.ecg()
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     done = {(row["network"], row["ball"], row["zeta"], row["method"]) for row in found}
@@ -104,7 +110,7 @@ def _verified(network: torch.nn.Module, data: nr.data.Data, ball: nr.Ball, metho
 
 
 def limits(folder: str, samples: int, out: str) -> None:
-    """The effect of more branches where 64 are not enough, and of rounding alone, in both types."""
+    """The effect of more branches where 64 are not enough, and of rounding alone in float32 and float64."""
     network, name, data = nr.load(folder)[0], Path(folder).name, nr.tasks.ecg().test.first(samples)
     path = Path(out)
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
@@ -123,10 +129,10 @@ def limits(folder: str, samples: int, out: str) -> None:
 
 
 def table(path: str) -> None:
-    """The measurements as Markdown."""
+    """Print the measurements as tables in Markdown."""
     rows = json.loads(Path(path).read_text(encoding="utf-8"))
     at = {(row["network"], row["ball"], row["zeta"], row["method"]): row for row in rows}
-    print("Accuracy that is verified, and on the worst die found; the last three columns are those of 64 branches.\n")
+    print(f"{COLUMNS}\n")
     for name in dict.fromkeys(row["network"] for row in rows):
         for ball in KINDS:
             if (name, ball, ZETAS[0], "attack") not in at:
@@ -144,7 +150,7 @@ def table(path: str) -> None:
                     f"{full['lost']:.2f} |"
                 )
             print()
-    print("Limits of branches, on fewer beats; rounding alone (ζ = 0) below.\n")
+    print("More or fewer branches, on fewer beats. The last two rows show rounding alone (ζ = 0).\n")
     print("| network | ball | ζ | limit | beats | verified | decided | lost | seconds |")
     print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:

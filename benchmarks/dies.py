@@ -1,10 +1,11 @@
 """Trained networks on the dies of every chip model that can hold them.
 
-    python benchmarks/dies.py runs/main_job --out runs/dies.json
+    python -m benchmarks.dies runs/main_job --out runs/dies.json
+    python -m benchmarks.dies --out benchmarks/results/dies.json --summary     # the table of the committed results
 
-Takes the model folders that ``benchmarks/main_job.py`` wrote (``METHOD-SEED``), trains nothing, and puts each on the
-same 100 dies of each chip; a chip that cannot hold the network says why. One JSON file; what is in it is not measured
-again.
+Takes the model folders that ``benchmarks.main_job`` wrote (``METHOD-SEED``). Trains nothing. Puts each network on the
+same 100 dies of each chip. If a chip cannot hold a network, the reason is kept. Numbers that the file has already are
+not measured again.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import neurorobust as nr
+from benchmarks.main_job import LABELS
+from benchmarks.robustness.tables import mean_and_range, table
 from neurorobust._util import files
 from neurorobust.chip.installed import chip_models
-from neurorobust.evaluation import mean_interval
 
 DIES, CHIPS = 1, 100
-SHOWN = ("nominal", "programmed", "mean", "min", "yield .90")
+SHOWN = {"nominal": "nominal", "programmed": "programmed", "mean": "mean", "min": "min", "yield .90": "yield ≥ .90"}
+"""Titles of columns by the keys of a result."""
 
 
 def measure(folder: Path, chip: nr.chip.ChipModel, task: nr.data.Task) -> dict:
-    """One network on one chip's dies; ``refused`` where it does not fit."""
+    """One network on the dies of one chip; ``refused`` with the reason if it does not fit."""
     network, _ = nr.load(folder)
     try:
         result = nr.evaluate(network, task.test, chip, n_dies=CHIPS, seed=DIES)
@@ -42,32 +44,36 @@ def measure(folder: Path, chip: nr.chip.ChipModel, task: nr.data.Task) -> dict:
     }
 
 
-def table(results: dict) -> str:
-    """Markdown: a row for each chip and method, mean over training seeds ± half of Student's 95 % interval."""
-    lines = ["| chip | method | n | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 3) + "|"]
+def summary(results: dict) -> str:
+    """A table in Markdown for each chip; each cell is the mean over training seeds with the lowest and highest seed."""
+    tables = []
     for chip, by_folder in results.items():
-        for method in sorted({name.rpartition("-")[0] for name in by_folder}):
-            rows = [row for name, row in by_folder.items() if name.rpartition("-")[0] == method]
-            if any("refused" in row for row in rows):
-                lines.append(f"| {chip} | {method} | {len(rows)} | refused |" + " |" * (len(SHOWN) - 1))
-                continue
-            cells = []
-            for key in SHOWN:
-                values = np.array([row[key] for row in rows])
-                half = mean_interval(values)[1] - values.mean()
-                cells.append(f"{values.mean():.3f} ± {half:.3f}")
-            lines.append(f"| {chip} | {method} | {len(rows)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows = []
+        for method in dict.fromkeys([*LABELS, *(name.rpartition("-")[0] for name in by_folder)]):
+            label = LABELS.get(method, method)
+            own = [row for name, row in by_folder.items() if name.rpartition("-")[0] == method]
+            if any("refused" in row for row in own):
+                rows.append([label, str(len(own)), "refused", *[""] * (len(SHOWN) - 1)])
+            elif own:
+                rows.append([label, str(len(own)), *(mean_and_range([row[key] for row in own]) for key in SHOWN)])
+        tables.append(f"{chip}:\n\n{table(['method', 'n', *SHOWN.values()], rows)}")
+    return "\n".join(tables)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", type=Path, help="the folder main_job.py wrote")
-    parser.add_argument("--out", type=Path, default=Path("runs/dies.json"))
+    parser.add_argument("models", type=Path, nargs="?", help="the folder that benchmarks.main_job wrote")
+    parser.add_argument("--out", type=Path, default=Path("runs/dies.json"), help="file of all results")
     parser.add_argument("--chips", nargs="+", default=None, help="chip models; all that are installed by default")
+    parser.add_argument("--summary", action="store_true", help="only print the tables of finished results")
     arguments = parser.parse_args()
-    task, known = nr.tasks.ecg(), chip_models()
     results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    if arguments.summary:
+        print(summary(results))
+        return
+    if arguments.models is None:
+        parser.error("the folder of trained networks is missing")
+    task, known = nr.tasks.ecg(), chip_models()
     folders = [path.parent for path in sorted(arguments.models.glob("*-[0-9]*/config.json"))]
     for name in arguments.chips or sorted(known):
         chip = known[name]
@@ -78,7 +84,7 @@ def main() -> None:
                 files.write_text(arguments.out, json.dumps(results, indent=1) + "\n")
                 print(name, folder.name, {k: v for k, v in done[folder.name].items() if k != "dies"}, flush=True)
     print(f"torch {torch.__version__}, {CHIPS} dies of seed {DIES}, {len(task.test)} test beats\n")
-    print(table(results))
+    print(summary(results))
 
 
 if __name__ == "__main__":

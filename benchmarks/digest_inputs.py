@@ -63,7 +63,7 @@ def spikes(seed: int, *shape: int, rate: float = 0.4, dtype: torch.dtype = torch
 
 
 def classes(seed: int, n: int, n_in: int, steps: int = 20) -> Data:
-    """Two classes, told apart by the rate of the first channel."""
+    """Two classes; the rate of the first channel distinguishes them."""
     y = torch.arange(n) % 2
     rates = torch.full((n, 1, n_in), 0.3, dtype=torch.float64)
     rates[:, 0, 0] = torch.where(y == 0, 0.6, 0.1)

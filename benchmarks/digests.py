@@ -1,12 +1,12 @@
-"""Digests of everything that must keep its bits while the code changes.
+"""Digests of results that must keep their bits while the code changes.
 
     python -m benchmarks.digests            # writes benchmarks/results/digests.json
     python -m benchmarks.digests --check    # computes them again, names what differs, exit code 1 if anything does
     python -m benchmarks.digests --check die training      # these areas only
 
-Each digest is a SHA-256 (its first 16 hexadecimal digits) over type, shape and raw bytes of tensors, arrays and
-numbers. They hold for one type of machine and one version of torch, numpy and numba: float32 sums depend on the
-processor. The file says which; ``--check`` elsewhere says so before it compares. Everything runs on one thread.
+Each digest is the first 16 hexadecimal digits of a SHA-256 over type, shape and raw bytes of tensors, arrays and
+numbers. The digests hold for one type of processor and one version of torch, numpy and numba, because float32 sums
+depend on them. The file names these; ``--check`` on another machine says so first. Everything runs on one thread.
 """
 
 from __future__ import annotations
@@ -79,32 +79,16 @@ from neurorobust.nn.fleet_run import fleet_logits
 from neurorobust.nn.network import placement_of
 from neurorobust.nn.neurons import AdaptiveLif, CubaLif, Lif
 from neurorobust.train.loop import fit
-from neurorobust.train.methods import SCHEDULE, method
+from neurorobust.train.methods import METHODS, SCHEDULE, method
 
 FILE = Path(__file__).parent / "results" / "digests.json"
-METHODS = {  # word in the keys → name in the code
-    "standard": "standard",
-    "dropout": "dropout",
-    "forward_noise": "forward_noise",
-    "awp": "awp",
-    "entropy_sgd": "entropy_sgd",
-    "abcd": "abcd",
-    "sam": "sam",
-    "adversarial_weights": "beta_weights",
-    "adversarial": "beta",
-    "adversarial_noise": "beta_forward",
-    "adversarial_chip": "beta_chip",
-    "adversarial_whitened": "beta_whitened",
-    "adversarial_quantized": "beta_quantized",
-    "adversarial_warm": "beta_warm",
-}
 
 
 # ---- digests
 
 
 def _feed(value: Any, into: Any) -> None:
-    """Everything a value is made of, without names of classes."""
+    """Feed all parts of a value to a hash; names of classes do not count."""
     if value is None:
         into.update(b"none")
     elif isinstance(value, str):
@@ -132,7 +116,7 @@ def digest(value: Any) -> str:
 
 
 def refusable(make: Callable[..., Any], *arguments: Any) -> Any:
-    """What a call gives, or the text "refused" where the package refuses it with a ValueError."""
+    """The result of a call, or the text "refused" if it raises a ValueError."""
     try:
         return make(*arguments)
     except ValueError:
@@ -322,7 +306,7 @@ def trained() -> Found:
     """Networks that come with the package: logits, spikes and scores on dies."""
     data = nr.tasks.ecg().test.first(100)
     for word in ("standard", "adversarial"):
-        network, _ = zoo.load(f"ecg/{METHODS[word]}")
+        network, _ = zoo.load(f"ecg/{word}")
         logits, outputs = run(network, nominal(network), data.x, record=True)
         yield f"zoo/ecg/{word}/logits", logits
         yield f"zoo/ecg/{word}/outputs", outputs
@@ -343,7 +327,7 @@ def trained() -> Found:
 def noises() -> Found:
     """Scores and tensors under each source of noise."""
     data = nr.tasks.ecg().test.first(60)
-    network, _ = zoo.load(f"ecg/{METHODS['adversarial']}")
+    network, _ = zoo.load("ecg/adversarial")
     params = nominal(network)
     for name, source in NOISES.items():
         chip = nr.mismatch(0.1).with_noise(source)
@@ -363,23 +347,23 @@ def noises() -> Found:
 def training() -> Found:
     """One epoch of every method, and a training that was interrupted and resumed."""
     task, chip = beats(), chipmodels.load("dynapse2")
-    for word, name in METHODS.items():
+    for word in METHODS:
         network = small_network(task)
-        loss = method(name).regularize(task.loss, chip)
+        loss = method(word).regularize(task.loss, chip)
         yield from _history(f"training/{word}", network, fit(network, task, loss, epochs=1, schedule=SCHEDULE))
     wrapped, _ = wrapped_network(), torch.manual_seed(0)
     part = Data(draw(18, 40, 1, 8, 8, dtype=torch.float32), torch.arange(40) % 2)
     images = replace(task, train=part, validation=part, test=part, loss=nn.functional.cross_entropy)
     for word in ("standard", "dropout", "adversarial", "adversarial_quantized", "adversarial_whitened"):
         network = wrapped_network() if word != "standard" else wrapped
-        loss = method(METHODS[word]).regularize(images.loss, nr.mismatch(0.1))
+        loss = method(word).regularize(images.loss, nr.mismatch(0.1))
         history = fit(network, images, loss, epochs=1, schedule=SCHEDULE)
         yield from _history(f"training/wrapped/{word}", network, history)
     for word in ("adversarial", "adversarial_warm"):
         with tempfile.TemporaryDirectory() as folder:
             for seconds in (1e-9, float("inf")):  # the first stops after one epoch, the second goes on
                 network = small_network(task)
-                loss = method(METHODS[word]).regularize(task.loss, chip)
+                loss = method(word).regularize(task.loss, chip)
                 schedule = replace(SCHEDULE, max_seconds=seconds)
                 history = fit(network, task, loss, epochs=2, seed=1, out=folder, schedule=schedule)
             yield from _history(f"training/resumed/{word}", network, history)
@@ -440,7 +424,7 @@ def worst_dies() -> Found:
     small = small_network(task)
     few = task.test.first(40)
     yield from _worst("worst/ecg/pga", nr.worst_case(small, few, ball, PGA(5), seed=3))
-    robust, _ = zoo.load(f"ecg/{METHODS['adversarial']}")
+    robust, _ = zoo.load("ecg/adversarial")
     yield from _worst("worst/ecg/zoo", nr.worst_case(robust, few, ball, thorough(3, 2), seed=3))
 
 
@@ -514,7 +498,7 @@ AREAS: dict[str, Callable[[], Found]] = {
 
 
 def machine() -> dict[str, str]:
-    """What the bits depend on besides the code."""
+    """Processor, system and versions: the bits depend on them, too."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor(),

@@ -1,9 +1,9 @@
 """Time from the start of a process to its first training step, with compiled code in the cache.
 
-    python benchmarks/first_step.py
+    python -m benchmarks.first_step
 
-Ten processes one after the other; s, median and largest: importing neurorobust (torch is there already), the first step
-of 25 samples with one attack step (128 adaptive recurrent neurons, 140 steps), the second.
+Ten processes, one after the other. Prints seconds, median and largest: the import of neurorobust (torch is imported
+already), the first step of 25 samples with one attack step (128 adaptive recurrent neurons, 140 steps), the second.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""An snnTorch network hardened by a short fine-tuning, against the same network trained robustly from scratch.
+"""An snnTorch network hardened by a short fine-tuning, and the same network trained robustly from scratch.
 
-    python benchmarks/hardening.py --out runs/hardening --seeds 0 1 2
+    python -m benchmarks.hardening --out runs/hardening --seeds 0 1 2
 
-An ordinary recurrent snnTorch network learns ECG5000 the ordinary way for ``EPOCHS`` epochs; ``nr.from_snntorch`` takes
-it as it is, a third of the epochs with the adversarial regularizer follow, and ``nr.to_snntorch`` puts the result back.
-Beside it the same network, the same first weights, trained with that regularizer from the start for all epochs. Judged
-on all test beats by the thorough suite at ζ = 0.05. One JSON file a seed; an interrupted run goes on where it was.
+A recurrent snnTorch network is trained on ECG5000 in the ordinary way for ``EPOCHS`` epochs. ``nr.from_snntorch`` takes
+it, a third of the epochs with the adversarial regularizer follow, and ``nr.to_snntorch`` returns an snnTorch network.
+The other network has the same first weights and is trained with that regularizer from the start. Both are tested on all
+test beats, by the thorough suite at ζ = 0.05. One JSON file per seed; an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from neurorobust.interop.decode import mean_membrane
 from neurorobust.train.methods import METHODS, SCHEDULE
 
 EPOCHS, DT, DIES, ZETA = 39, 5e-3, 1, 0.05
-ROBUST = {"zeta": 0.07, "beta": 0.25, "learning_rate": 6e-3}  # tuned for hardening, seed 0, on the validation part
+ROBUST = {"zeta": 0.07, "beta": 0.25, "learning_rate": 6e-3}  # tuned for hardening, seed 0, on validation data
 
 
 def network(seed: int, n: int = 128) -> nn.Sequential:
@@ -50,14 +50,14 @@ def network(seed: int, n: int = 128) -> nn.Sequential:
 
 
 def model(net: nn.Module) -> nr.interop.SnnTorchNetwork:
-    """The snnTorch network among networks."""
+    """The snnTorch network as one of ours."""
     return nr.from_snntorch(net, DT, decode=mean_membrane)
 
 
 def judge(trained: nn.Module, task: nr.data.Task) -> dict:
     """Balanced accuracy on the test beats: nominal, on dies, and under attack at ζ = 0.05.
 
-    Where ten steps reach chance the thorough suite, which contains them, is not run.
+    If ten steps reach chance, the thorough suite is not run, because it includes them.
     """
     ball = nr.Ball.uniform(ZETA)
     fleet = nr.evaluate(trained, task.test, nr.mismatch(0.3), n_dies=100, seed=DIES)
@@ -69,7 +69,7 @@ def judge(trained: nn.Module, task: nr.data.Task) -> dict:
 
 
 def measure(task: nr.data.Task, seed: int, out: Path) -> dict:
-    """One seed: ordinary, hardened, from scratch; finished parts are kept."""
+    """One seed: ordinary, hardened, from scratch; finished parts are not made again."""
     path = out / f"{seed}.json"
     results = json.loads(path.read_text()) if path.exists() else {}
     ordinary = METHODS["standard"].regularize(task.loss)

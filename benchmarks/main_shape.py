@@ -1,7 +1,7 @@
-"""Times of the main job's parts on a number of threads, one by default, at any commit that has them.
+"""Times of the parts of the main job, on one thread or more, at this commit or an older one.
 
-    python benchmarks/main_shape.py 2                               # here
-    cd OTHER && PYTHONPATH=. python HERE/benchmarks/main_shape.py   # at another commit that is checked out there
+    python -m benchmarks.main_shape 2                               # here
+    cd OTHER && PYTHONPATH=. python HERE/benchmarks/main_shape.py   # another commit, checked out in OTHER
 
 128 adaptive neurons on ``dynapse2``, 140 steps: a training step of 25 beats with three attack steps, 30 dies on all
 test beats, a ten-step attack on 200 beats; ms, the best of 20, 2 and 2.
@@ -22,7 +22,7 @@ import neurorobust as nr
 
 
 def best(work: Callable[[], object], runs: int) -> float:
-    """ms of the fastest of so many runs after a first one."""
+    """ms of the fastest of several runs, after a first one that does not count."""
     work()
     times = []
     for _ in range(runs):

@@ -1,6 +1,6 @@
-"""Fragile parts of trained networks, as a Markdown table.
+"""The fragile parts of trained networks, as a table in Markdown.
 
-    python benchmarks/sensitivity.py runs/main_job/standard-0 runs/main_job/adversarial-0
+    python -m benchmarks.sensitivity runs/main_job/standard-0 runs/main_job/adversarial-0
 
 Each part of a network deviates alone: on 20 random dies of ``mismatch(0.1)``, the same for every part and network, and
 under the ten-step attack at ζ = 0.1; balanced accuracy on the first 200 test beats. Seed 1 for dies and attacks.

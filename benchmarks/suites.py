@@ -1,9 +1,9 @@
-"""The thorough suite against the strong one, on the robust network that the package holds.
+"""The thorough suite compared with strong-1, on the robust network in the package.
 
-    python benchmarks/suites.py
+    python -m benchmarks.suites
 
-``nr.attacks.thorough()`` uses the network's own surrogate, the strong suite uses three. Network ``ecg/adversarial``
-of the zoo, the first 200 test beats, every kind, seed 1; balanced accuracy on the worst die each finds.
+``nr.attacks.thorough()`` uses the surrogate of the network, strong-1 uses three surrogates. Network ``ecg/adversarial``
+of the zoo, the first 200 test beats, every kind, seed 1. Prints the balanced accuracy on the worst die that each finds.
 """
 
 from __future__ import annotations

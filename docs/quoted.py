@@ -4,7 +4,7 @@ A number that was measured is followed by a comment that names its source; reade
 
     .576<!-- results / ecg / adversarial / strong 0.1 -->            the mean over training seeds
     .894<!-- results / ecg / adversarial / mismatch 0.3 min / 0 -->    of seed 0; also: low, high (the interval)
-    .882<!-- main_job.md / adversarial / strong .1 -->                 first cell of the row / head of the column
+    .882<!-- main_job.md / adversarial / thorough .1 -->               first cell of the row / head of the column
     .765<!-- certify.md / adversarial, weights / 0.001 / 64 branches -->   the same below a line of text
     31<!-- rare_study.json / rows / 2 / failures -->                   keys; ``min KEY`` and ``max KEY`` of a list
     3<!-- chipmodels / dynapse2 / measured -->                         its kinds with that status; ``count``, ``max cv``

@@ -57,7 +57,7 @@ def tiny(seed: int = 0) -> Network:
 
 
 def events(seed: int, n: int, steps: int = 20) -> Data:
-    """Two classes told apart by which of the first two channels is more active."""
+    """Two classes; the more active of the first two channels is the class."""
     y = torch.arange(n) % 2
     rates = torch.tensor([[0.5, 0.2, 0.3], [0.2, 0.5, 0.3]], dtype=torch.float64)[y]
     x = torch.rand(n, steps, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -51,7 +51,7 @@ class Truth:
 
 
 def table(truth: Truth, seed: int) -> pd.DataFrame:
-    """What measurements of fabricated dies would say: values with neither noise nor gaps."""
+    """Ideal measurements of fabricated dies: values with neither noise nor gaps."""
     n = truth.grid[0] * truth.grid[1]
     core = torch.arange(truth.cores).repeat_interleave(n)
     name, rows = f"die.{truth.kind}", []

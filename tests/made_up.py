@@ -24,7 +24,7 @@ LOST = {"mismatch": 0.5, "ten_ce": 0.2, "ten_kl": 0.25, "strong": 0.09, "death":
 
 
 def values(name: str, level: str, method: str, draw: np.random.Generator, n: int) -> dict[str, Any]:
-    """What an measurement might give: less for more of it, more for methods that are strong."""
+    """Made-up results of a measurement: less for more of it, more for methods that are strong."""
     strength = STRENGTH.get(method, 0.2 + 0.05 * (len(method) % 10))
     if name in LOST:
         lost = 1 / (1 + (LOST[name] * (0.5 + strength) / float(level)) ** 4)

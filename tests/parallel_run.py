@@ -15,7 +15,7 @@ from neurorobust.train.parallel import Parallel
 
 
 def robust() -> nr.regularizers.Regularizer:
-    """Forward noise, an attack and a firing rate: everything that is random, searches, or looks at spikes."""
+    """Forward noise, an attack and a firing rate: everything that is random, searches, or uses spikes."""
     inner = nr.regularizers.ForwardNoise(nr.regularizers.FiringRate(functional.cross_entropy, "hidden"), 0.1)
     return nr.regularizers.Adversarial(inner, nr.attacks.PGA(2), nr.Ball.uniform(0.1), 0.5)
 

@@ -39,7 +39,7 @@ from neurorobust.nn.neurons import LeakyIntegrator
 
 @dataclass(frozen=True)
 class Rogue(Attack):
-    """Looks far outside every ball, and returns nothing of its own."""
+    """Evaluates far outside every ball, and returns nothing of its own."""
 
     passes = 4
     objective = "kl"
@@ -71,7 +71,7 @@ def test_the_walk_finds_the_attacks():
     scale=st.sampled_from([0.0, 1e-30, 1.0, 1e30, math.inf, math.nan]),
 )
 def test_no_attack_leaves_its_ball(attack, kind, seed, radius, scale):
-    """abs(δ) ≤ ζ, or ‖δ‖₂ ≤ ζ to 1e-14, wherever an attack looks (NaN apart, if its loss is NaN), for any loss; a
+    """abs(δ) ≤ ζ, or ‖δ‖₂ ≤ ζ to 1e-14, wherever an attack evaluates (NaN apart, if its loss is NaN), for any loss; a
     parameter without a radius stays 0, and as many passes are made as are announced."""
     ball = kind({"a.weight": radius}, tau_mem=radius / 2)
     center = {
@@ -101,7 +101,7 @@ def test_no_attack_leaves_its_ball(attack, kind, seed, radius, scale):
 @pytest.mark.parametrize("attack", list(ATTACKS.values()), ids=repr)
 @given(seed=st.integers(0, 2**10))
 def test_the_best_iterate_is_kept(attack, seed):
-    """What search returns has the highest loss among all points it evaluated, on a loss with many bumps."""
+    """The result of a search has the highest loss among all points it evaluated, on a loss with many bumps."""
     phase, values = 10 * draw(seed, 5), []
 
     def loss(deviations):
@@ -181,8 +181,8 @@ def signed_gap(attacked, clean, y):
     return (sign * attacked).sum(1).mean()
 
 
-def worst_slopes(data: Data) -> dict[str, torch.Tensor]:
-    """The slope of :func:`signed_gap` in weights and biases of :func:`linear`, by hand."""
+def worst_gradients(data: Data) -> dict[str, torch.Tensor]:
+    """The gradient of :func:`signed_gap` in weights and biases of :func:`linear`, by hand."""
     a = math.exp(-DT / 0.004)
     seen_for = 1 - a ** torch.arange(15, 0, -1).double()
     features = (seen_for[None, :, None] * data.x).sum(1) / 15
@@ -191,7 +191,7 @@ def worst_slopes(data: Data) -> dict[str, torch.Tensor]:
 
 
 def linear_search(attack: Attack, ball: Ball, seed: int) -> tuple[dict[str, torch.Tensor], float]:
-    """What an attack finds on :func:`linear`, and how far it raises :func:`signed_gap` there."""
+    """The result of an attack on :func:`linear`, and how far it raises :func:`signed_gap` there."""
     network, data = linear()
     params = nominal(network)
 
@@ -214,12 +214,12 @@ def linear_search(attack: Attack, ball: Ball, seed: int) -> tuple[dict[str, torc
 @settings(max_examples=4)
 @given(seed=st.integers(0, 2**16))
 def test_the_worst_point_of_a_linear_model(attack, tolerance, seed):
-    """δ* = ζ · sign(c), c the slope of the loss in θ: exact for APGD and at stride 2.5, else within 6 init_std."""
+    """δ* = ζ · sign(c), c the gradient of the loss in θ: exact for APGD and at stride 2.5, else within 6 init_std."""
     network, data = linear()
     params, radius = nominal(network), 0.2
     found, rise = linear_search(attack, Ball(weight=radius, bias=radius), seed)
     expected = 0.0
-    for name, slope in worst_slopes(data).items():
+    for name, slope in worst_gradients(data).items():
         torch.testing.assert_close(found[name], radius * slope.sign(), rtol=0, atol=tolerance)
         expected += radius * (params[name].abs() * slope.abs()).sum().item()
     assert rise == pytest.approx(expected, rel=0.05 if tolerance else 1e-10)
@@ -229,12 +229,12 @@ def test_the_worst_point_of_a_linear_model(attack, tolerance, seed):
 @settings(max_examples=4)
 @given(seed=st.integers(0, 2**16))
 def test_the_worst_point_of_a_linear_model_in_the_l2_ball(attack, seed):
-    """δ* = ζ · g/‖g‖₂ for each tensor, g = abs(θ)·c the slope in δ, and a rise of ζ Σ ‖g‖₂: each projection onto the
+    """δ* = ζ · g/‖g‖₂ for each tensor, g = abs(θ)·c the gradient in δ, and a rise of ζ Σ ‖g‖₂: each projection onto the
     sphere turns δ toward g, so at most 10 % of the rise may be missing after ten, and none is beyond."""
     network, data = linear()
     params, radius = nominal(network), 0.2
     found, rise = linear_search(attack, L2Ball(weight=radius, bias=radius), seed)
-    slopes = {name: params[name].abs() * slope for name, slope in worst_slopes(data).items()}
+    slopes = {name: params[name].abs() * slope for name, slope in worst_gradients(data).items()}
     bound = radius * sum(slope.norm().item() for slope in slopes.values())
     assert 0.9 * bound <= rise <= bound * (1 + 1e-12)
     assert all(found[name].norm() <= radius * (1 + 1e-14) for name in slopes)
@@ -329,7 +329,7 @@ def test_apgd_halves_its_step_by_the_published_rule(kind, f, n, why):
 @settings(max_examples=10)
 @given(seed=st.integers(0, 2**16))
 def test_apgd_beats_pga_on_a_concave_loss(seed):
-    """−‖A(δ − m)‖² with its top inside the ball and a slope 100 times steeper one way than another: with 40 steps each
+    """−‖A(δ − m)‖² with its top inside the ball and a gradient 100 times larger one way than another; 40 steps each
     APGD's loss is no lower than that of the ten-radius PGA, which cannot shorten its steps."""
     rows = draw(seed, 6, 6)
     rows = torch.linalg.qr(rows)[0] * torch.logspace(0, -1, 6).double()[:, None]

@@ -46,7 +46,7 @@ def test_side_by_side_as_one_by_one(monkeypatch, seed):
 
 
 def test_passes_are_shared(monkeypatch):
-    """Six restarts of three steps on a network with compiled loops: two passes a step with a slope, not six."""
+    """Six restarts of three steps on a network with compiled loops: two passes with a gradient per step, not six."""
     net, data = tiny(0), events(0, 24)
     together, single = [], WorstCaseSearch._differentiable_outputs
 
@@ -84,7 +84,7 @@ def test_of_equal_dies_the_first_in_the_suite_counts():
     assert again.passes == 2 + PGA(1).passes
 
 
-def test_more_searches_than_go_abreast(monkeypatch):
+def test_more_searches_than_run_at_once(monkeypatch):
     """Where one ends the next begins; all make their passes."""
     monkeypatch.setattr(batched_search, "SEARCHES_AT_ONCE", 2)
     net, data = tiny(0), events(0, 24)
@@ -145,7 +145,7 @@ class ClimbsSeveral(Impatient):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_attack_that_asks_wrongly_is_told_how(attack, words):
+def test_an_attack_with_a_wrong_request_gets_a_clear_error(attack, words):
     """The error names the attack and says what to write, in worst_case and in training."""
     with pytest.raises(TypeError, match=words):
         worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), attack)
@@ -176,7 +176,7 @@ def test_what_an_attack_holds_open_is_its_own(monkeypatch, fails):
     assert torch.is_grad_enabled() and kernels.chosen() == "auto"
 
 
-def test_a_die_that_is_changed_later_is_looked_at_as_it_was():
+def test_a_die_changed_after_the_request_is_evaluated_as_requested():
     """A search keeps copies: of what a generator yields again changed, too."""
 
     class Reuses(Impatient):
@@ -197,7 +197,7 @@ def test_a_die_that_is_changed_later_is_looked_at_as_it_was():
 
 
 def odd(output):
-    """A decoder that looks at numbers, which vmap cannot."""
+    """A decoder that reads numbers, which vmap cannot."""
     return output.mean(0) if float(output.detach().max()) > -9 else -output.mean(0)
 
 
@@ -245,7 +245,7 @@ def test_layers_that_choose_by_the_rate_keep_to_themselves():
 
 
 def test_few_large_dies_are_held_at_once(monkeypatch):
-    """Of dies with many numbers fewer searches go on at once, and each looks at fewer dies at a time."""
+    """Of dies with many numbers fewer searches go on at once, and each evaluates fewer dies at a time."""
     center = Ball.uniform(0.1).center(nominal(tiny(0)), tiny(0).placement())
     size = sum(zero.numel() for zero in center.values())
     asked, answer = [], WorstCaseSearch.answer
@@ -263,7 +263,7 @@ def test_few_large_dies_are_held_at_once(monkeypatch):
 
 
 def test_more_samples_than_a_block(monkeypatch):
-    """Looks go block by block, and find what they find in one."""
+    """Evaluations run block by block, with the same results as in one block."""
     net, data = tiny(0), events(0, 40)
     whole = worst_case(net, data, Ball.uniform(0.3), RandomSearch(20), seed=2)
     monkeypatch.setattr(batched_search, "ATTACK_BATCH", 13)
@@ -271,7 +271,7 @@ def test_more_samples_than_a_block(monkeypatch):
 
 
 def test_searches_that_ask_nothing_do_not_end_the_others(monkeypatch):
-    """As many as go abreast may have no question at all: those behind them have their turn."""
+    """All searches that run at once may have no request; the ones behind them still run."""
 
     class Idle(Impatient):
         def explore(self, search):
@@ -283,7 +283,7 @@ def test_searches_that_ask_nothing_do_not_end_the_others(monkeypatch):
 
 
 def test_values_come_back_in_order():
-    """A search that looks at many dies gets one loss for each, the loss of that die."""
+    """A search that evaluates many dies gets one loss for each, the loss of that die."""
     seen = []
 
     class Looking(Impatient):
@@ -298,8 +298,8 @@ def test_values_come_back_in_order():
     assert worst["w.weight"].tolist() == pytest.approx([0.039, 0.039])
 
 
-def test_no_grad_of_a_look_stays_there():
-    """Searches that look and searches that ask for a slope may wait for one another."""
+def test_no_grad_of_an_evaluation_stays_there():
+    """Searches that evaluate and searches that need a gradient may wait for one another."""
     net, data = tiny(0), events(0, 24)
     mixed = Suite(((RandomSearch(30), 1), (PGA(4), 2), (SPSA(2, 2), 1)))
     assert worst_case(net, data, Ball.uniform(0.1), mixed).passes == mixed.passes

@@ -349,7 +349,7 @@ def test_the_bound_counts_spikes():
 
 
 def test_rows_are_added():
-    """What the rate of additions is measured with does add rows."""
+    """The function that measures the rate of additions does add rows."""
     weight = np.arange(12, dtype=np.float32).reshape(4, 3)
     index, total = np.array([[0, 1, 2, 3], [3, 3, 0, 0]]), np.zeros((2, 3), np.float32)
     floor._add(weight, index, total)

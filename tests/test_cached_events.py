@@ -67,7 +67,7 @@ def lists(monkeypatch):
 
 
 def evaluated(function, x, leaves):
-    """What it puts out, and every gradient."""
+    """Its output and every gradient."""
     out = function(x, *leaves)
     wanted = [leaf for leaf in (x, *leaves) if leaf.requires_grad]
     given_too = {"allow_unused": True, "materialize_grads": True}
@@ -114,7 +114,7 @@ def test_the_bits_stay(seed, size, values, dtype, rate, function, gradient_of_x,
 
 
 def test_once_for_many_passes(lists):
-    """The first pass looks for itself; from the second on, forward or backward, there is one list. What is not sparse
+    """The first pass finds the events; from the second on, forward or backward, there is one list. What is not sparse
     needs none."""
     x, net = sparse(0, 5, 20, 12), network()
     with CachedEvents(x):
@@ -144,7 +144,7 @@ def test_dies_that_share_the_input(lists):
             found = vmap(grad(loss))(stacked)
             assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert lists() == 1 and any(value.any() for value in expected.values())
-    many = torch.stack([x, 2 * x])  # an input of its own for each: looked through as ever
+    many = torch.stack([x, 2 * x])  # an input of its own for each: no list
     expected = vmap(lambda x: net(x)[0])(many)
 
     def opened_inside(x):

@@ -398,7 +398,7 @@ def test_plain_is_never_inside_tight_on_one_step():
 
 
 def test_decided_counts_what_is_undecided():
-    """The term is 0 exactly where no spike is undecided; a threshold that the membrane comes closer to has a slope."""
+    """The term is 0 exactly where no spike is undecided; a threshold close to the membrane has a gradient."""
     network, data = small("adaptive", 0)
     params = dict(network.named_parameters())
     criterion = nn.functional.cross_entropy

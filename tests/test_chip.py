@@ -303,7 +303,7 @@ def test_programming_keeps_signs_and_absent_synapses():
 
 
 def test_programming_a_programmed_network_changes_nothing():
-    """What the chip holds it can hold: weights that are subset sums of four currents come back as they are."""
+    """Programmed values can be programmed again: subset sums of four currents come back unchanged."""
     network = placed(CORE)
     book = MaskCodebook((0.1, 0.2, 0.4, 0.8))
     masks = placement_of(network).masks

@@ -15,7 +15,7 @@ from neurorobust.cli import app
 
 
 def run(*words: str) -> str:
-    """What a command of `chips` prints, on a wide terminal."""
+    """The output of a command of `chips`, on a wide terminal."""
     result = CliRunner().invoke(app, ["chips", *words], env={"COLUMNS": "400"})
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -36,7 +36,7 @@ def test_a_card_holds_every_number(name):
 
 
 def test_people_get_a_table():
-    """Every number that can be told, its status, and every approximation."""
+    """Every known number, its status, and every approximation."""
     chip, shown = chipmodels.load("dynapse2"), run("show", "dynapse2")
     assert "version 2" in shown
     for _, value, status, _ in numbers(chip):

@@ -26,7 +26,7 @@ def fabricated():
 
 @pytest.mark.parametrize("statistic", TABLE["statistics"])
 def test_dies_reproduce_what_was_measured(fabricated, statistic):
-    """What was measured lies where the model's dies lie, 99 times in 100 for as many dies as were measured."""
+    """Measured numbers lie where the model's dies lie, 99 times in 100 for as many dies as were measured."""
     assert silicon.accepts(fabricated[statistic], TABLE["statistics"][statistic])
 
 

@@ -1,4 +1,4 @@
-"""What sites of a die have in common: gradients, fields, cores, corners, and kinds that vary together."""
+"""Common deviations of the sites of a die: gradients, fields, cores, corners, and kinds that vary together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CORES = torch.arange(2).repeat_interleave(256)
 
 
 def die(structure, serial=0, n_in=2, cores=CORES):
-    """u of two kinds and of some synapses a neuron."""
+    """u of two kinds and of some synapses per neuron."""
     n = len(cores)
     values = {
         "a.input.weight": torch.ones(n, n_in),

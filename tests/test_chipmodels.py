@@ -1,4 +1,4 @@
-"""What holds for every chip model that is installed: provenance, dies, programming, evaluation, attack."""
+"""Contracts of every installed chip model: provenance, dies, programming, evaluation, attack."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def per(n):
 
 
 def evaluation(n, mismatch=False):
-    """What `evaluate --json` on n dies prints, as the issue has it."""
+    """The output of `evaluate --json` on n dies."""
     return exactly(
         nominal=FRACTION,
         programmed={"type": "null"} if mismatch else FRACTION,
@@ -372,7 +372,7 @@ def test_bad_input_gives_one_line(arguments, words, robust, tmp_path, monkeypatc
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_options_are_named(arguments, word, tmp_path, monkeypatch):
-    """What the parser refuses: exit code 2, nothing on stdout, the option named on stderr, nothing written."""
+    """Errors of the parser: exit code 2, nothing on stdout, the option named on stderr, nothing written."""
     monkeypatch.chdir(tmp_path)
     ran = cli(*[str(argument) for argument in arguments])
     assert (ran.code, ran.out) == (2, "")

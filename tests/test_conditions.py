@@ -1,4 +1,4 @@
-"""What is put on a chip: time, noise in every step, defects, bits; each against a formula or the long way round."""
+"""Conditions of a chip: time, noise in every step, defects, bits; each against a formula or the long way round."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def recurrent(n: int = 6, n_in: int = 3) -> Network:
 
 
 def opposed(n: int) -> LeakyIntegrator:
-    """Two read-outs on the host, one the negative of the other, that hear as much excitation as inhibition."""
+    """Two read-outs on the host, one the negative of the other, with as much excitation as inhibition."""
     weight = draw(3, 1, n) - draw(3, 1, n).mean()
     return LeakyIntegrator(Linear(torch.cat([weight, -weight])), torch.full((2,), HOST), tau_mem=0.01)
 
@@ -48,17 +48,17 @@ def step_by_step(params, x, noise: Noise) -> torch.Tensor:
     alpha = math.exp(-DT / 0.01)
     weight, onto = params["hidden.input.weight"], params["hidden.recurrent.weight"]
     v = torch.zeros(x.shape[0], len(weight), dtype=torch.float64)
-    heard, z = torch.zeros_like(v), torch.zeros_like(v)
+    received, z = torch.zeros_like(v), torch.zeros_like(v)
     spikes = []
     for t in range(x.shape[1]):
         now = x[:, t] * noise.kept["x"][t]
-        current = now @ weight.T + heard @ onto.T + noise.added["hidden"][t]
-        for name, source in (("hidden.input", now), ("hidden.recurrent", heard)):
+        current = now @ weight.T + received @ onto.T + noise.added["hidden"][t]
+        for name, source in (("hidden.input", now), ("hidden.recurrent", received)):
             sigma, xi = noise.read[name]
             current = current + ((source**2) @ (sigma**2).T).sqrt() * xi[t]
         v = alpha * v + (1 - alpha) * current - 0.1 * z
         z = (v > 0.1).double()
-        heard = z * noise.kept["hidden"][t]
+        received = z * noise.kept["hidden"][t]
         spikes.append(z)
     return torch.stack(spikes, 1)
 
@@ -91,7 +91,7 @@ def test_a_run_with_noise_is_the_loop_over_single_steps():
     assert torch.equal(run(network, params, x, noise=together(parts)), logits)
 
 
-def test_what_a_layer_loses_is_what_others_do_not_hear():
+def test_lost_spikes_reach_no_other_layer():
     """The read-out of lost spikes is that of the spikes times what is kept; what the layer puts out stays."""
     network = recurrent()
     params, x = nominal(network), events(1, 4).x
@@ -100,10 +100,10 @@ def test_what_a_layer_loses_is_what_others_do_not_hear():
     logits, spikes = run(network, params, x, record=True, noise=Noise(kept={"hidden": kept}))
     clean = run(network, params, x, record=True)[1]["hidden"]
     assert torch.equal(spikes["hidden"], clean)
-    heard = (clean.transpose(0, 1) * kept) @ params["readout.input.weight"].T
+    received = (clean.transpose(0, 1) * kept) @ params["readout.input.weight"].T
     v, alpha = torch.zeros(4, 2, dtype=torch.float64), math.exp(-DT / 0.01)
     trace = []
-    for current in heard:
+    for current in received:
         v = alpha * v + (1 - alpha) * current
         trace.append(v)
     torch.testing.assert_close(logits, torch.stack(trace).mean(0), rtol=1e-12, atol=1e-14)
@@ -190,7 +190,7 @@ def programmed_on(chip, network):
     return chip.program(nominal(network), placement_of(network))
 
 
-def test_a_dead_neuron_is_never_heard_and_stays_dead():
+def test_a_dead_neuron_is_never_received_and_stays_dead():
     """Dead neurons of dynapse2: silent in a run, all others as when the dead ones' spikes are lost; as many as a
     binomial allows at 1e-6; more of the same at a higher fraction; where they are does not depend on the network."""
     chip = chipmodels.load("dynapse2")
@@ -264,7 +264,7 @@ def test_bad_synapses_pass_nothing_and_stuck_devices_stay():
     assert torch.equal(params["hidden.input.weight"][~here], plain["hidden.input.weight"][~here])
 
 
-def test_a_dead_neuron_without_threshold_hears_nothing():
+def test_a_dead_neuron_without_threshold_gets_no_input():
     """A read-out on the chip, dead: its membrane stays at rest; the others' is as it was."""
     network = Network({"out": LeakyIntegrator(Linear(draw(1, 8, 3), draw(2, 8)), tau_mem=0.01)}, DT)
     chip = NOTHING.with_defects(DeadNeurons(0.5))

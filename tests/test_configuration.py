@@ -14,7 +14,7 @@ EXTRAS = ("speech", "events", "distributed", "reproduce")
 
 
 def requirements() -> list[str]:
-    """What a user installs: the package's dependencies and those of its own extras."""
+    """The packages that a user installs: the package's dependencies and those of its own extras."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     lists = [config["options"]["install_requires"], *(config["options.extras_require"][extra] for extra in EXTRAS)]

@@ -54,7 +54,7 @@ def make(name):
 
 
 def by_torch(name, connection, x):
-    """What each should give, without the package."""
+    """The expected output of each, computed without the package."""
     weight = connection.weight * connection.mask if hasattr(connection, "weight") else None
     if name == "Linear":
         return torch.einsum("tbj,ij->tbi", x, weight) + connection.bias

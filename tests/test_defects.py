@@ -1,4 +1,4 @@
-"""Where a die is broken against its stated fractions and correlations, and what broken sites do."""
+"""Positions of defects against the stated fractions and correlations, and the effect of broken sites."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_scattered_defects_have_their_fraction(fraction):
 
 @given(st.integers(0, 2**16), st.floats(0, 1), st.floats(0, 1))
 def test_a_larger_fraction_breaks_more_of_the_same_sites(seed, one, other):
-    """What is broken at a small fraction is broken at a larger one: a die keeps its defects, in both patterns."""
+    """Sites broken at a small fraction are broken at a larger one: a die keeps its defects, in both patterns."""
     u, few, many = draw(seed, 8, 8), min(one, other), max(one, other)
     for pattern in (Scattered, lambda fraction: Clustered(fraction, 1.5)):
         assert not (pattern(few).hits(u) & ~pattern(many).hits(u)).any()

@@ -45,7 +45,7 @@ def untimed(value):
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """What `demo --quick` wrote."""
+    """The files that `demo --quick` wrote."""
     return quick(tmp_path_factory)[0]
 
 
@@ -254,7 +254,7 @@ def logs(out: Path) -> list[pd.DataFrame]:
 
 
 def test_a_second_run_trains_nothing(undisturbed):
-    """What is trained is not trained again; the results are the same."""
+    """Trained networks are not trained again; the results are the same."""
     out, results = undisturbed
     with mock.patch.object(loop, "_epoch", side_effect=AssertionError("trained again")):
         assert untimed(small(out)) == results

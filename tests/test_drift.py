@@ -1,4 +1,4 @@
-"""What time does to conductances, against closed forms, finite differences and aihwkit where it is installed."""
+"""Drift of conductances, against closed forms, finite differences and aihwkit where it is installed."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_times_that_are_none_are_refused(wrong, message):
 
 
 def test_curves_are_their_formulas():
-    """Each on numbers worked out by hand, at their ends too; at r = 0 they and their slopes are finite."""
+    """Each on numbers worked out by hand, at their ends too; at r = 0 they and their gradients are finite."""
     r = double(0.0, 0.01, 0.5, 1.0)
     assert PolynomialCurve((1.0, 2.0, 4.0))(r).tolist() == pytest.approx([1.0, 1.0204, 3.0, 7.0])
     assert LogarithmCurve(-0.5, 0.25, 0.3, 2.0)(r).tolist() == pytest.approx([2.0, 2.0, 0.25 + 0.5 * math.log(2), 0.3])

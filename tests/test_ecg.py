@@ -26,7 +26,7 @@ def task():
 
 
 def limits(cores, fan_in):
-    """As much of a chip as the task looks at."""
+    """The part of a chip that the task reads."""
     return SimpleNamespace(name="chip", limits=SimpleNamespace(cores=cores, fan_in=fan_in))
 
 
@@ -119,7 +119,7 @@ def test_encode_by_hand():
 
 @pytest.mark.parametrize(("cores", "fan_in"), [(4, 64), (3, 40), (4, 32), (None, None)])
 def test_network_fits_the_chip(task, cores, fan_in):
-    """Fan-in of every neuron ≤ the limit and all of it used; no self-connections; cores even; one value a core."""
+    """Fan-in of every neuron ≤ the limit and all of it used; no self-connections; cores even; one value per core."""
     network = task.network(limits(cores, fan_in), n_hidden=48, seed=1)
     recurrent, inputs = network.hidden.recurrent.mask, network.hidden.input.mask
     total = recurrent.sum(1) + inputs.sum(1)

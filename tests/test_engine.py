@@ -26,7 +26,7 @@ from neurorobust.kernels.numba_loops import rows as row_loops
 
 
 def one_by_one(function, args, dims):
-    """What vmap is: the function at every die, stacked."""
+    """The definition of vmap: the function at every die, stacked."""
     each = [function(*(a if dim is None else a[k] for a, dim in zip(args, dims))) for k in range(DIES)]
     return tuple(map(torch.stack, zip(*each))) if isinstance(each[0], tuple) else torch.stack(each)
 

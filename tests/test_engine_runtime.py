@@ -122,7 +122,7 @@ def test_as_many_threads_as_torch_has(n, all_sizes_run_in_parallel):
 
 
 def test_small_work_stays_on_the_caller():
-    """What is smaller than the price of a thread runs on none but the caller's."""
+    """Work that costs less than a thread runs on the caller's thread only."""
     before, done, who = torch.get_num_threads(), np.zeros((10, 5, 15), np.int64), np.zeros((10, 5), np.uint64)
     try:
         torch.set_num_threads(2)
@@ -349,7 +349,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def fresh():
-    """What a process of its own found, in MiB."""
+    """The number that a process of its own printed, in MiB."""
     environment = {key: value for key, value in os.environ.items() if key != "NEUROROBUST_KERNEL"}
     done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr

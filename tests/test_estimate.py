@@ -14,9 +14,9 @@ from neurorobust.evaluation import cost, estimate_evaluate, estimate_worst_case
 from neurorobust.train import loop
 
 
-def test_estimate_counts_steps_and_looks(network, task, monkeypatch):
-    """epochs · ⌈24/10⌉ steps and ⌈7/3⌉ looks at 10/10 of the validation part, each as long as its second run took."""
-    clock = iter([0.0, 5.0, 5.0, 9.0, 9.0, 11.0, 11.0, 14.0])  # a slow first step and look, then 2 s and 3 s
+def test_estimate_counts_steps_and_validations(network, task, monkeypatch):
+    """epochs · ⌈24/10⌉ steps and ⌈7/3⌉ evaluations of 10/10 of the validation data, each as long as its second run."""
+    clock = iter([0.0, 5.0, 5.0, 9.0, 9.0, 11.0, 11.0, 14.0])  # a slow first step and evaluation, then 2 s and 3 s
     monkeypatch.setattr(loop.time, "perf_counter", lambda: next(clock))
     seconds = loop.estimate(network, task, task.loss, epochs=7, schedule=nr.Schedule(batch_size=10, select_every=3))
     assert seconds == pytest.approx(7 * 3 * 2.0 + 3 * 1 * 3.0)
@@ -39,9 +39,9 @@ def many(data: Data, n: int) -> Data:
 @pytest.mark.parametrize(
     ("n", "slope"), [(250, 5.0), (2500, 5.0 + 2.0)], ids=["one block", "blocks, run again in the backward pass"]
 )
-def test_an_attack_is_its_slopes_and_looks(network, data, monkeypatch, n, slope):
-    """2 · 4 slopes, 2 looks and the nominal pass, timed on 250 samples: 2 s a look, 5 s a slope, after a slow
-    first pass of each that compiles."""
+def test_time_of_an_attack_is_that_of_its_gradients_and_evaluations(network, data, monkeypatch, n, slope):
+    """2 · 4 gradients, 2 evaluations and the nominal pass, timed on 250 samples: 2 s each, 5 s per gradient, after a
+    slow first pass of each that compiles."""
     clock = iter([0.0, 50.0, 50.0, 90.0, 90.0, 92.0, 92.0, 97.0])
     monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
     seconds = estimate_worst_case(network, many(data, n), nr.Ball.uniform(0.1), PGA(4), restarts=2)
@@ -63,7 +63,7 @@ def test_a_fleet_is_its_dies(network, data, monkeypatch):
     ids=lambda value: type(value).__name__,
 )
 def test_passes_are_counted(attack, slopes, looks):
-    """With and without a slope, for every restart and objective; all passes of the strong suite are among them."""
+    """With and without a gradient, for every restart and objective; all passes of the suite are among them."""
     assert cost.count_passes(Suite(((attack, 1),))) == (slopes, looks)
     assert cost.count_passes(Suite(((attack, 3), (PGA(1), 1)))) == (3 * slopes + 1, 3 * looks + 1)
     assert sum(cost.count_passes(thorough())) == thorough().passes

@@ -159,7 +159,7 @@ def test_small_spreads_are_undecided():
     assert any("undecided" in note for note in found.model().notes)
 
 
-def test_what_cannot_be_told_is_said_without_a_number():
+def test_unidentifiable_quantities_get_no_number():
     """One core of one chip at one setting, no grid: no number for core, chip, field, exponent or rate, and why."""
     found = analyze(table(replace(ONE_CORE, settings=(0.02,)), 1))
     assert set(found.kinds["tau_mem"].estimates) == {"sigma", "sigma_within"}
@@ -209,7 +209,7 @@ def test_gaps_and_sentinels_do_not_count():
     assert dirty.counts["sentinels"] == 38
 
 
-def test_gaps_do_not_look_like_turning():
+def test_gaps_are_not_taken_for_decorrelation():
     """One value of a hundred missing, frozen deviates under a gradient: the rate is still 0, and so is the exponent."""
     rows = table(replace(TRUTHS["a smooth field"], settings=(0.01, 0.02, 0.04)), 2)
     rows.loc[rows.sample(frac=0.01, random_state=0).index, "value"] = np.nan

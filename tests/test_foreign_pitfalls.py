@@ -1,4 +1,4 @@
-"""What users of foreign networks run into: found by a reviewer and a newcomer, held here so that it stays mended."""
+"""Pitfalls with networks of other libraries, found by a reviewer and a newcomer."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_buffers_are_part_of_a_run(tmp_path):
 
 
 def test_batch_norm_of_one_sample_does_not_stop_fit():
-    """The look at one sample before training is made in eval mode."""
+    """The check of one sample before training runs in eval mode."""
     module, task = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(36), nn.Linear(36, 2)).double(), image_task()
     history = nr.fit(nr.wrap(module, DIGITAL), task, task.loss, epochs=1, schedule=nr.Schedule(batch_size=8))
     assert len(history.rows) == 1

@@ -98,7 +98,7 @@ def test_what_waits_is_bounded(pool, monkeypatch):
     ("most", "used", "found"), [("max", "5", 900), ("700", "300", 400), ("300", "700", 0), ("", "", 900)]
 )
 def test_memory_of_the_machine_and_of_the_container(most, used, found, monkeypatch, tmp_path):
-    """What is free is the smaller of both; a container without a limit, or none, does not count."""
+    """Free memory is the smaller of both; a container without a limit, or none, does not count."""
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: types.SimpleNamespace(available=900))
     monkeypatch.setattr(memory, "CONTROL", tmp_path)
     if most:

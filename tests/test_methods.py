@@ -147,7 +147,7 @@ def test_every_method_trains_and_resumes(name, task, tmp_path):
         assert torch.equal(one, other) and one.isfinite().all()
 
 
-def test_quantized_without_a_chip_takes_the_bits_it_is_told():
+def test_quantized_without_a_chip_uses_the_given_bits():
     """Where no chip quantizes, weights have 4 bits, or as many as asked for: the values of a layer are that few."""
     network, _ = perceptron()
     for bits in (4, 2):

@@ -153,7 +153,7 @@ def test_noise_is_applied_where_it_is_named():
 
 
 def test_noise_in_a_layer_is_its_current():
-    """What Noise adds to the input of an integrator is what the same numbers as an input of weight 1 add."""
+    """Noise on the input of an integrator adds the same as these numbers through an input of weight 1."""
     layer = LeakyIntegrator(Linear(draw(0, 2, 3)), tau_mem=0.01)
     wider = LeakyIntegrator(Linear(torch.cat([layer.input.weight.detach(), torch.eye(2).double()], 1)), tau_mem=0.01)
     x, added = draw(1, 4, 6, 3), draw(2, 4, 6, 2)

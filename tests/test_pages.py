@@ -208,7 +208,10 @@ def test_a_claim_about_all_is_shown_for_the_rival_that_decides():
     assert (summary.failed, summary.compared, summary.missing) == (("dropout",), 2, 3)
     row = summary.row()
     assert row["compared"] == "adversarial − dropout" and row["holds against"] == "1 of 2, 3 rivals not measured"
-    assert row["verdict"] == "FAILS (the interval holds the threshold)" and row["found [95 %]"] == "+30.0 [+5.0, +55.0]"
+    assert (
+        row["verdict"] == "FAILS (the threshold lies inside the interval)"
+        and row["found [95 %]"] == "+30.0 [+5.0, +55.0]"
+    )
     assert robustness.summarize([near])[0].row()["verdict"] == "holds"
     ratios = [
         Verdict(curved, "x", name, ConfidenceInterval(at, at, at), 3, 1) for name, at in (("awp", 0.2), ("abcd", 0.6))

@@ -60,7 +60,7 @@ def test_jacobian_is_the_papers(seed):
         torch.testing.assert_close(jacobian, torch.diag(formula))
 
 
-def test_one_value_a_core_deviates_on_every_neuron():
+def test_one_value_per_core_deviates_on_every_neuron():
     """The nominal is copied to each neuron of its core, and gradients sum back: Σ over the core's neurons of e^δ."""
     value = torch.tensor([0.02, 0.05], dtype=torch.float64, requires_grad=True)
     core, delta = torch.tensor([0, 1, 1, 0, 1]), draw(0, 5)
@@ -72,7 +72,7 @@ def test_one_value_a_core_deviates_on_every_neuron():
 
 
 def test_expansion_of_the_tiny_network(network):
-    """Per core, per layer and per neuron values all become one value a neuron, in the order of the neurons."""
+    """Per core, per layer and per neuron values all become one value per neuron, in the order of the neurons."""
     params = expand(nominal(network), placement_of(network))
     assert params["hidden.tau_mem"].tolist() == [0.005] * 3 + [0.02] * 3
     assert params["hidden.tau_adapt"].tolist() == [0.03] * 6

@@ -66,7 +66,7 @@ def found():
 
 
 @pytest.mark.parametrize("vision", VISION)
-def test_colours_can_be_told_apart(vision):
+def test_colours_are_distinguishable(vision):
     """Any two colours differ by 25 or more in CIELAB (2.3 is just noticeable), whatever the colour vision."""
 
     def lab(color: str) -> np.ndarray:
@@ -330,8 +330,8 @@ def test_sensitivity_bars(found):
     ]
 
 
-def test_no_slope_is_written_out(found):
-    """A part without a slope has no bar but a word, and neither has one whose slope is 0."""
+def test_no_gradient_is_written_as_a_word(found):
+    """A part without a gradient has a word instead of a bar, also if its gradient is 0."""
     rows = found.table().query("level == 'kind'").copy()
     rows.iloc[0, rows.columns.get_loc("first_order")] = np.nan
     rows.iloc[1, rows.columns.get_loc("first_order")] = 0.0
@@ -361,7 +361,7 @@ def test_synapse_map(found):
 
 @pytest.mark.parametrize("given_as", ["rows", "log.csv", "History"])
 def test_training(given_as, tmp_path):
-    """Loss of every epoch, scores of those that were looked at, and the last best one as fit keeps it."""
+    """Loss of every epoch, scores of validated epochs, and the last best one as fit keeps it."""
     rows = [{"epoch": e, "loss": 1 / (e + 1), "clean": np.nan, "attacked": np.nan, "score": np.nan} for e in range(6)]
     for epoch, clean, attacked in ((1, 0.8, 0.6), (3, 0.9, 0.7), (5, 1.0, 0.6)):
         rows[epoch] |= {"clean": clean, "attacked": attacked, "score": (clean + attacked) / 2}
@@ -378,7 +378,7 @@ def test_training(given_as, tmp_path):
     assert overlaps(loss.figure) == []
 
 
-def test_a_history_without_a_look(found):
+def test_a_history_without_validation(found):
     """Training that was never scored has its loss drawn and no kept epoch."""
     nothing = dict.fromkeys(("clean", "attacked", "score"), np.nan)
     loss, scores = plotting.training(axes(1, 2), [{"epoch": 0, "loss": 0.5} | nothing])

@@ -1,4 +1,4 @@
-"""Data sets in blocks: the value and the slope of one graph, in memory that does not grow with the data."""
+"""Data sets in blocks: the value and the gradient of one graph, in memory that does not grow with the data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PerStep(nn.Module):
 
 
 class Blind(nn.Module):
-    """Outputs without a slope."""
+    """Outputs without a gradient."""
 
     def __init__(self):
         super().__init__()
@@ -65,25 +65,25 @@ CLASSES = sorted(set(OBJECTIVES) - {"mse"})
 @settings(max_examples=4)
 @given(block=st.integers(1, 22))
 def test_blocks_are_one_graph(kind, name, block):
-    """Value and slope of every objective, blocks of 1 to 22 of 23 samples against one graph: to 1e-12 in float64, the
+    """Value and gradient, every objective, blocks of 1 to 22 of 23 samples against one graph: to 1e-12 in float64, the
     scale of the margin and the mean over samples and steps included, the last block shorter than the others."""
     network, x, y = case(kind)
     clean = forward(network, nr.nominal(network), x)[0].detach()
 
-    def value_and_slopes(outputs_of):
+    def value_and_gradients(outputs_of):
         leaves = {key: (1.05 * value).requires_grad_() for key, value in nr.nominal(network).items()}
         value = OBJECTIVES[name](outputs_of(leaves), clean, y)
         return value.detach(), torch.autograd.grad(value, list(leaves.values()))
 
-    value, slopes = value_and_slopes(lambda params: forward(network, params, x)[0])
-    found, blockwise = value_and_slopes(lambda params: predict_batched(network, params, x, block))
+    value, gradients = value_and_gradients(lambda params: forward(network, params, x)[0])
+    found, blockwise = value_and_gradients(lambda params: predict_batched(network, params, x, block))
     torch.testing.assert_close(found, value, rtol=1e-12, atol=0)
-    for one, other in zip(blockwise, slopes):
+    for one, other in zip(blockwise, gradients):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12 * float(other.abs().max()) + 1e-300)
 
 
 def test_one_block_is_one_graph_to_the_bit():
-    """What fits in a block is the ordinary forward pass: the same bits of outputs and slopes, in float32."""
+    """Data that fit in a block use the ordinary forward pass: the same bits of outputs and gradients, in float32."""
     network, x = tiny().float(), events(0, 30).x.float()
     results = []
     for outputs_of in (
@@ -126,21 +126,21 @@ def most_held(work) -> int:
 
 @pytest.mark.parametrize(("network", "steps"), [(PerStep(500), 20), (tiny(), 200)], ids=["torch", "compiled loop"])
 def test_memory_stays_bounded(network, steps):
-    """The slope over 1600 samples in blocks of 100 holds at most 1.5 times what 200 in blocks of 100 hold; in one graph
+    """The gradient over 1600 samples in blocks of 100 holds at most 1.5 × what 200 in blocks of 100 hold; in one graph
     it is above 6 times."""
     small, large = draw(0, 200, steps, 3), draw(0, 1600, steps, 3)
 
-    def slope(x, block):
+    def gradient(x, block):
         leaves = {key: value.requires_grad_() for key, value in nr.nominal(network).items()}
         torch.autograd.grad(predict_batched(network, leaves, x, block).square().mean(), list(leaves.values()))
 
-    slope(small, 100)  # compiles
-    few = most_held(lambda: slope(small, 100))
-    assert most_held(lambda: slope(large, 100)) < 1.5 * few
-    assert most_held(lambda: slope(large, 1600)) > 6 * few  # the count sees what a graph holds
+    gradient(small, 100)  # compiles
+    few = most_held(lambda: gradient(small, 100))
+    assert most_held(lambda: gradient(large, 100)) < 1.5 * few
+    assert most_held(lambda: gradient(large, 1600)) > 6 * few  # the count sees what a graph holds
 
 
-def test_a_network_without_a_slope_is_refused_in_blocks_too():
+def test_a_network_without_a_gradient_is_refused_in_blocks_too():
     """The words of one graph."""
     n = ATTACK_BATCH + 1
     with pytest.raises(ValueError, match="does not depend on any deviation in the ball through a gradient"):

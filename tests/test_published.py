@@ -79,7 +79,7 @@ def published(theta: dict[str, Tensor], batch: tuple[Tensor, Tensor], noise: dic
         star = {name: (theta[name] + theta[name].abs() * moved[name]).requires_grad_() for name in theta}
         slopes = torch.autograd.grad(divergence(clean, by_hand(star, x)), list(star.values()))
         for name, slope in zip(theta, slopes):
-            if euclidean:  # steepest in δ: the slope there is abs(θ) times that in θ*
+            if euclidean:  # steepest in δ: the gradient there is abs(θ) times that in θ*
                 slope = slope * theta[name].abs()
                 moved[name] = moved[name] + ZETA / STEPS * slope / slope.square().sum().sqrt()
             else:

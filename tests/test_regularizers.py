@@ -94,7 +94,7 @@ def test_adversarial_gradient_is_the_papers(constant, seed, radius):
         torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-9 * scale + 1e-14, msg=name)
 
 
-def test_beta_zero_is_the_inner_loss(network, data):
+def test_adversarial_with_beta_zero_is_the_inner_loss(network, data):
     """β = 0 gives the value and the gradient of the inner loss alone."""
     one, two = leaves_of(network), leaves_of(network)
     plain = functional.cross_entropy(forward(network, one, data.x)[0], data.y)

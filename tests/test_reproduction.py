@@ -170,7 +170,7 @@ def test_the_table_of_cells_says_how_far_each_is(done, tmp_path):
 
 
 def test_a_locked_cell_is_waited_for(done, monkeypatch):
-    """A cell somebody else works on is left to them and looked at again; when they are gone it is done."""
+    """A cell on which another process works is skipped and tried again; it is done when that process ends."""
     monkeypatch.setattr(robustness.grid, "AGAIN", 0.0)
     cell = Cell(MINI, "adversarial", 0, done)
     job = robustness.Job(cell, NAMES)
@@ -223,8 +223,8 @@ def test_busy_jobs_are_tried_again_as_soon_as_one_ends(monkeypatch):
     assert [outcome.job.cell.method for outcome in outcomes] == ["b", "a", "c"]
 
 
-def test_a_free_worker_looks_at_busy_jobs_while_others_work(monkeypatch):
-    """Two workers, one at a long job: the busy one is looked at in its time, not only when the long job ends."""
+def test_a_free_worker_tries_busy_jobs_while_others_work(monkeypatch):
+    """Two workers, one at a long job: the busy one is tried again in time, not only when the long job ends."""
     monkeypatch.setattr(robustness.grid, "AGAIN", 0.01)
     long, jobs = Future(), [robustness.Job(Cell(MINI, method, 0, Path("nowhere")), NAMES) for method in "ab"]
 
@@ -259,7 +259,7 @@ def test_a_dead_pool_is_reported():
 
 
 def test_other_settings_are_refused(done):
-    """What was made with other settings is neither used nor overwritten."""
+    """Results made with other settings are neither used nor overwritten."""
     longer = replace(MINI, epochs=MINI.epochs + 1)
     (outcome,) = robustness.run([robustness.Job(Cell(longer, "adversarial", 0, done), ("nominal", "missing"))], Here())
     assert outcome.status == "failed"
@@ -276,7 +276,7 @@ def test_done_again_gives_the_same_numbers(done, tmp_path):
 
 
 def test_the_price_of_a_step_leaves_the_network_alone(done, tmp_path):
-    """A standard step costs itself, another one what its passes cost; no gradient is left, and --check looks away."""
+    """A standard step costs itself, another its passes; no gradient is left, and --check leaves it out."""
     from benchmarks.robustness.work import train
 
     cell = Cell(MINI, "adversarial", 0, done)
@@ -487,7 +487,7 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
     found = {(verdict.claim.text, verdict.second): verdict for verdict in robustness.judge_claims(tmp_path)}
     beyond = f"{STRONG}, ζ = 0.1: at least 10 points above every rival"
     assert found[beyond, "awp"].holds and found[beyond, "awp"].interval.estimate == pytest.approx(20.2)
-    assert found[beyond, "dropout"].verdict == "FAILS (the interval holds the threshold)"
+    assert found[beyond, "dropout"].verdict == "FAILS (the threshold lies inside the interval)"
     mean = "mismatch 0.3, mean: not lower than any rival"
     assert found[mean, "awp"].verdict == "FAILS" and found[mean, "awp"].interval.estimate == pytest.approx(-2)
     assert found[mean, "dropout"].holds and found[mean, "dropout"].interval.low == pytest.approx(0)

@@ -69,7 +69,7 @@ def test_sam_on_a_quadratic(radius):
 
 
 def test_sam_moves_what_is_trained_alone():
-    """Frozen time constants neither move nor count in the norm; at a point without slope nothing moves."""
+    """Frozen time constants neither move nor count in the norm; at a point without gradient nothing moves."""
     leaves = leaves_of(Bowl())
     leaves["tau_mem"] = leaves["tau_mem"].detach()
     found = torch.autograd.grad(SAM(height, 0.3)(Bowl(), leaves, (ZERO, None)), leaves["weight"])[0]
@@ -135,14 +135,14 @@ def test_entropy_sgd_on_a_quadratic(steps, rate, scope):
 
 def test_entropy_sgd_descends_the_local_entropy():
     """After many steps, noise off, its gradient is that of the quadratic's Moreau envelope, ½ ag/(a + g) z², g = γ/10:
-    momentum multiplies the slope by 1/(1 − 0.9), and not the pull to the centre."""
+    momentum multiplies the gradient by 1/(1 − 0.9), and not the pull to the centre."""
     _, found, leaves = step(EntropySGD(height, 900, 0.02, scope=2.0, noise=0.0))
     z, a = coordinates(leaves)
     torch.testing.assert_close(found, 0.2 * a / (a + 0.2) * z, rtol=1e-6, atol=0)
 
 
 def test_entropy_sgd_noise():
-    """One step with noise adds −0.25 · √(2 rate) · noise · N(0, 1)/c to the slope, the normals taken by hand."""
+    """One step with noise adds −0.25 · √(2 rate) · noise · N(0, 1)/c to the gradient, the normals taken by hand."""
     _, found, leaves = step(EntropySGD(height, 1, 0.1, noise=1e-2), seed=5)
     z, a = coordinates(leaves)
     replay = torch.Generator().manual_seed(5)
@@ -177,7 +177,7 @@ def test_entropy_sgd_leaves_absent_synapses_alone():
 
 @pytest.mark.parametrize("gamma", [0.1, 1.0])
 def test_awp_on_a_linear_classifier(gamma):
-    """With one sample the slope in W is (p − y) xᵀ, of one sign along the whole attack: θ* = W + ζ|W| sign((p − y) xᵀ);
+    """With one sample the gradient in W is (p − y) xᵀ, of one sign in the whole attack: θ* = W + ζ|W| sign((p − y) xᵀ);
     the gradient is (p′ − y) xᵀ with p′ at W + γ(θ* − W), by hand."""
     network, x = nn.Linear(5, 3, bias=False).double(), draw(2, 1, 5)
     wrapped = nn.Module()
@@ -232,6 +232,6 @@ def test_awp_on_the_spiking_network():
     ],
 )
 def test_bad_settings_are_refused(build, message):
-    """What is out of range is named."""
+    """Errors name a value that is out of range."""
     with pytest.raises((ValueError, TypeError), match=message):
         build()

@@ -95,7 +95,7 @@ def test_warm_start_in_every_kind():
 
 
 def test_warm_start_makes_three_passes():
-    """One step a batch costs three passes of the network, the clean one included; two cost four."""
+    """One step per batch costs three passes of the network, the clean one included; two cost four."""
     calls = []
 
     class Counting(Cnn):
@@ -179,13 +179,13 @@ class Linear(nn.Module):
 
 
 def rise(attacked, clean, y):
-    """What the attack raises: the sum of the outputs."""
+    """The objective of the attack: the sum of the outputs."""
     return attacked.sum()
 
 
 @pytest.mark.parametrize("steps", [1, 4])
 def test_whitened_die_of_a_linear_network(steps):
-    """The worst u of Σ slope·u in ‖u‖ ≤ k is k s/‖s‖, s = (cv |w| x, 2 cv) over all parameters together: loss k‖s‖, and
+    """The worst u of Σ gradient·u in ‖u‖ ≤ k is k s/‖s‖, s = (cv |w| x, 2 cv) over all parameters: loss k‖s‖, and
     the gradient in w has the Jacobian 1 + sign(w) cv u."""
     network, cv, k, x = Linear(), 0.2, 3.0, draw(2, 1, 5)
     leaves = leaves_of(network)
@@ -202,7 +202,7 @@ def test_whitened_die_of_a_linear_network(steps):
 
 
 def test_whitened_die_is_one_of_the_chip():
-    """On dynapse2: the attack looks for one u for every synapse that exists and every neuron, ‖u‖ at its limit; loss
+    """On dynapse2: the attack searches one u for every synapse that exists and every neuron, ‖u‖ at its limit; loss
     and gradient are those of the die these u make."""
     network, chip, data, k = placed(CORE), chipmodels.load("dynapse2"), events(0, 8), 5.0
     leaves, placement = leaves_of(network), placement_of(network)
@@ -232,7 +232,7 @@ def network_logits(network, params, x):
 
 
 def test_whitened_ball():
-    """Projection scales all parameters together and leaves what is inside; a step goes along all slopes together; draws
+    """Projection scales all parameters together keeps what is inside; a step goes along all gradients together; draws
     fill the ball: (‖u‖/k)^n is uniform, mean ½ ± 5 σ of 1000 (false alarm 6e-7)."""
     ball = WhitenedBall(2.0)
     far = {"a.weight": torch.full((3, 3), 1.0).double(), "a.tau_mem": torch.full((16,), 1.0).double()}

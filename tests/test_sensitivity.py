@@ -1,4 +1,4 @@
-"""What is fragile, against closed forms, finite differences, and dies and attacks made by hand."""
+"""Sensitivity analysis, against closed forms, finite differences, and dies and attacks made by hand."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def samples(n: int = 12, n_in: int = 3, n_out: int = 2) -> Data:
     return Data(draw(n, n, n_in), torch.arange(n) % n_out)
 
 
-def look(network, data, **options):
-    """A look that is fast enough for tests."""
+def analyze(network, data, **options):
+    """An analysis that is fast enough for tests."""
     return sensitivity(network, data, **{"attack": FAST, "n_dies": 2} | options)
 
 
@@ -80,9 +80,9 @@ def ce(network, deviations, data) -> float:
 
 @given(st.integers(0, 99), st.integers(2, 4), st.integers(1, 4), st.integers(4, 9), st.floats(0.01, 0.5))
 def test_closed_form(seed, n_out, n_in, n, zeta):
-    """An affine network's slopes are (softmax − one-hot)ᵀx/n·abs(W) and its column sum for the bias, times ζ."""
+    """An affine network's gradients are (softmax − one-hot)ᵀx/n·abs(W) and its column sum for the bias, times ζ."""
     network, data = Affine(seed, n_out, n_in), samples(n, n_in, n_out)
-    found = look(network, data, ball=nr.Ball.uniform(zeta), n_dies=1, attack=PGA(steps=1))
+    found = analyze(network, data, ball=nr.Ball.uniform(zeta), n_dies=1, attack=PGA(steps=1))
     with torch.no_grad():
         error = functional.softmax(network(data.x)[0], -1) - functional.one_hot(data.y, n_out)
     weight = (error.T @ data.x / n * network.read.weight.abs()).detach()
@@ -94,9 +94,9 @@ def test_closed_form(seed, n_out, n_in, n, zeta):
 
 @pytest.mark.parametrize("objective", ["ce", "margin"])
 def test_blocks_of_samples_add_up(objective):
-    """With more samples than a block, and an objective that is no mean over them, slopes are those of all at once."""
+    """More samples than a block, and an objective that is no mean over them, gradients are those of all at once."""
     network, data = Affine(0), samples(2 * EVALUATION_BATCH + 3)
-    found = look(network, data, objective=objective, n_dies=1, attack=PGA(steps=1))
+    found = analyze(network, data, objective=objective, n_dies=1, attack=PGA(steps=1))
     delta = torch.zeros_like(network.read.weight).requires_grad_()
     logits = forward(network, nr.apply(nr.nominal(network), {"read.weight": delta}), data.x)[0]
     loss = nr.attacks.as_objective(objective)(logits, logits.detach(), data.y)
@@ -106,8 +106,8 @@ def test_blocks_of_samples_add_up(objective):
 
 
 def test_readout_against_finite_differences(network, data):
-    """Where a spiking network is smooth (its read-out), every element's slope is the central difference of the loss."""
-    found = look(network, data)
+    """If a spiking network is smooth (its read-out), every element's gradient is the central difference of the loss."""
+    found = analyze(network, data)
     h = 1e-6
     for name in ("readout.tau_mem", "readout.input.weight", "readout.input.bias"):
         for flat in range(found.gradients[name].numel()):
@@ -117,9 +117,9 @@ def test_readout_against_finite_differences(network, data):
             assert float(found.gradients[name].reshape(-1)[flat]) == pytest.approx(slope, abs=1e-8)
 
 
-def test_neurons_of_a_core_have_their_own_slopes(network, data):
-    """One slope for each neuron though the value is set per core, and those of a core add up to θ·∂loss/∂θ."""
-    found = look(network, data)
+def test_neurons_of_a_core_have_their_own_gradients(network, data):
+    """One gradient for each neuron though the value is set per core, and those of a core add up to θ·∂loss/∂θ."""
+    found = analyze(network, data)
     functional.cross_entropy(network(data.x)[0], data.y).backward()
     tau, core = network.hidden.tau_mem, network.hidden.core
     assert found.gradients["hidden.tau_mem"].shape == (6,)
@@ -132,7 +132,7 @@ def test_neurons_of_a_core_have_their_own_slopes(network, data):
 def test_the_total_is_what_the_common_corner_adds():
     """For small ζ the loss at δ = ζ·sign(g) is nominal + first_order, to second order in ζ."""
     network, data, zeta = Affine(5), samples(), 1e-5
-    found = look(network, data, ball=nr.Ball.uniform(zeta))
+    found = analyze(network, data, ball=nr.Ball.uniform(zeta))
     corner = {name: zeta * gradient.sign() for name, gradient in found.gradients.items()}
     total = row(found, "network")["first_order"]
     assert (ce(network, corner, data) - found.loss) / total == pytest.approx(1, abs=1e-3)
@@ -144,7 +144,7 @@ def test_rms_is_the_spread_of_the_loss():
     The sampling error of a standard deviation is 1/√4000 = 1.6 %; 7 % is 4.4 of them: a false alarm in 1e5 seeds.
     """
     network, data, zeta = Affine(5), samples(), 1e-4
-    found = look(network, data, ball=nr.Ball.uniform(zeta))
+    found = analyze(network, data, ball=nr.Ball.uniform(zeta))
     die = torch.Generator().manual_seed(0)
     losses = []
     for _ in range(2000):
@@ -155,7 +155,7 @@ def test_rms_is_the_spread_of_the_loss():
 
 def test_random_dies_are_those_of_the_fleet(network, data):
     """Each row's random dies are mismatch(ζ)'s under the same seed, cut down to that part; the network's are whole."""
-    found = look(network, data, ball=nr.Ball.uniform(0.3), n_dies=3, seed=7)
+    found = analyze(network, data, ball=nr.Ball.uniform(0.3), n_dies=3, seed=7)
     chip, params, placement = nr.mismatch(0.3), nr.nominal(network), placement_of(network)
     programmed = chip.program(params, placement)
     dies = [die.deviations(programmed) for die in chip.fabricate(range(3), 7)]
@@ -169,7 +169,7 @@ def test_random_dies_are_those_of_the_fleet(network, data):
 
 def test_attacks_are_worst_cases_of_one_part(network, data):
     """Each row's attack is worst_case in the ball of its parameters alone, never above nominal."""
-    found = look(network, data, ball=nr.Ball.uniform(0.4), attack=PGA(steps=3), seed=3)
+    found = analyze(network, data, ball=nr.Ball.uniform(0.4), attack=PGA(steps=3), seed=3)
     for part in found.groups:
         ball = nr.Ball(dict.fromkeys(part.names, 0.4))
         assert part.attacked == nr.worst_case(network, data, ball, PGA(steps=3), seed=3).balanced_accuracy
@@ -179,7 +179,7 @@ def test_attacks_are_worst_cases_of_one_part(network, data):
 
 def test_table(network, data):
     """Every level covers every element once; rows hold the statistics of their part, most fragile first."""
-    found = look(network, data, ball=nr.Ball.uniform(0.4), n_dies=3)
+    found = analyze(network, data, ball=nr.Ball.uniform(0.4), n_dies=3)
     table = found.table()
     assert list(dict.fromkeys(table["level"])) == list(LEVELS)
     n = sum(v.numel() for v in expand(nr.nominal(network), placement_of(network)).values())
@@ -200,7 +200,7 @@ def test_table(network, data):
 
 def test_absent_synapses_are_no_elements(network, data):
     """NaN exactly where the mask has no synapse, in the map and not among the top."""
-    found = look(network, data)
+    found = analyze(network, data)
     values = found.first_order("hidden.recurrent.weight")
     assert np.array_equal(np.isnan(values), ~network.hidden.recurrent.mask.numpy())
     assert len(found.top(10**6)) == row(found, "network")["elements"]
@@ -208,7 +208,7 @@ def test_absent_synapses_are_no_elements(network, data):
 
 def test_top(network, data):
     """The single elements in order of abs(g)·ζ; their corner is on the side where the loss rises."""
-    found = look(network, data)
+    found = analyze(network, data)
     top = found.top(7)
     every = np.concatenate([found.first_order(name).ravel() for name in found.gradients])
     assert np.allclose(top["first_order"], np.sort(every[~np.isnan(every)])[::-1][:7])
@@ -221,7 +221,7 @@ def test_top(network, data):
 
 def test_neurons(network, data):
     """Neurons add up to their layer, and one of them to its own parameters and the row of its synapses."""
-    found = look(network, data)
+    found = analyze(network, data)
     table = found.neurons()
     assert table.groupby("layer").size().to_dict() == {"hidden": 6, "readout": 2}
     for layer, rows in table.groupby("layer"):
@@ -235,9 +235,9 @@ def test_neurons(network, data):
 
 
 @pytest.mark.parametrize("path", [True, False], ids=["zero", "none"])
-def test_what_has_no_slope_says_so(path):
-    """t_ref has NaN slopes, is searched at random, and leaves the rest of the analysis as it is."""
-    found = look(Refractory(path), samples(), ball=nr.Ball.uniform(0.5))
+def test_parameters_without_gradient_are_named(path):
+    """t_ref has NaN gradients, is searched at random, and leaves the rest of the analysis as it is."""
+    found = analyze(Refractory(path), samples(), ball=nr.Ball.uniform(0.5))
     alone = row(found, "kind", kind="t_ref")
     assert np.isnan(alone[["first_order", "per_element", "rms"]].to_numpy(dtype=float)).all()
     assert alone["elements"] == 2 and alone["attack"] == "RandomSearch"
@@ -248,10 +248,10 @@ def test_what_has_no_slope_says_so(path):
 
 
 def test_regression():
-    """Targets instead of classes: the score is R², and the slopes are those of the mean squared error."""
+    """Targets instead of classes: the score is R², and the gradients are those of the mean squared error."""
     network, x = Affine(2), draw(9, 10, 3)
     data = Data(x, network(x)[0].detach() + 0.5 * draw(10, 10, 2))
-    found = look(network, data, objective="mse", attack=PGA(steps=2, objective="mse"))
+    found = analyze(network, data, objective="mse", attack=PGA(steps=2, objective="mse"))
     error = network(x)[0].detach() - data.y
     assert found.nominal == pytest.approx(float(1 - error.square().sum() / (data.y - data.y.mean()).square().sum()))
     expected = 2 * error.sum(0) / error.numel() * network.read.bias.detach().abs()
@@ -274,15 +274,15 @@ def test_regression():
 def test_bad_arguments(options, error, message):
     """Each wrong argument has one clear error."""
     with pytest.raises(error, match=message):
-        look(Affine(0), samples(), **options)
+        analyze(Affine(0), samples(), **options)
 
 
 def test_bad_use():
     """One class only, an element count and a name that do not exist."""
     data = samples()
     with pytest.raises(ValueError, match="two classes"):
-        look(Affine(0), Data(data.x, torch.zeros_like(data.y)))
-    found = look(Affine(0), data)
+        analyze(Affine(0), Data(data.x, torch.zeros_like(data.y)))
+    found = analyze(Affine(0), data)
     with pytest.raises(ValueError, match=r"n: got 0"):
         found.top(0)
     with pytest.raises(ValueError, match=r"Did you mean 'read\.weight'"):
@@ -295,7 +295,7 @@ def test_the_network_is_left_alone():
     network.hidden.train()
     network.readout.eval()
     before, state = nr.nominal(network), torch.get_rng_state()
-    first, second = look(network, data, seed=4), look(network, data, seed=4)
+    first, second = analyze(network, data, seed=4), analyze(network, data, seed=4)
     assert all(torch.equal(value, before[name]) for name, value in network.named_parameters())
     assert all(value.grad is None for value in network.parameters())
     assert (network.hidden.training, network.readout.training) == (True, False)

@@ -1,4 +1,4 @@
-"""snnTorch networks as they are: spike for spike and slope for slope what snnTorch itself gives."""
+"""snnTorch networks as they are: the same spikes and gradients as in snnTorch."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ OPTIONS = {
 @pytest.mark.parametrize("cls", [snn.Leaky, snn.Synaptic, snn.RLeaky, snn.RSynaptic, snn.Lapicque, snn.Alpha])
 @settings(max_examples=EXAMPLES)
 @given(**OPTIONS)
-def test_spikes_and_slopes_are_snntorchs(cls, seed, reset, delay, per_neuron, learn, grad):
+def test_spikes_and_gradients_equal_snntorch(cls, seed, reset, delay, per_neuron, learn, grad):
     """240 random networks (1020 in CI): the same spikes and membranes, and the same gradient of every trained number.
 
     To 1e-9 of the largest entry; 1e-5 of the largest of all for a surrogate that snnTorch computes in float32. The

@@ -137,7 +137,7 @@ def places(value, path=()):
 
 
 def outcome(folder, x):
-    """What is wrong with loading a folder that may be broken; None if it is a network or one clear error."""
+    """The error of loading a folder that may be broken; None if it is a network or one clear error."""
     try:
         network, info = nr.load(folder)
         nr.run(network, nr.nominal(network), x)

@@ -1,4 +1,4 @@
-"""The strong suite: what it promises, and that a surrogate changes slopes only."""
+"""The strong suite: its guarantees; another surrogate changes only gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from neurorobust.evaluation.strong import SURROGATES, has_surrogates, using_surr
 
 
 def slope(network, data):
-    """Logits, and the slope of their sum in the recurrent weight or the first there is."""
+    """Logits, and the gradient of their sum in the recurrent weight or the first there is."""
     params = {name: value.requires_grad_() for name, value in nominal(network).items()}
     logits = nr.core.run.forward(network, params, data.x)[0]
     weight = next(value for name, value in params.items() if name.endswith("weight"))
@@ -37,8 +37,8 @@ def theirs():
 
 @pytest.mark.parametrize("make", [tiny, theirs])
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=repr)
-def test_another_surrogate_changes_slopes_alone(make, surrogate):
-    """The same logits, another slope, and everything as it was afterwards, after an error too."""
+def test_another_surrogate_changes_only_gradients(make, surrogate):
+    """The same logits, another gradient, and everything as it was afterwards, after an error too."""
     with torch.random.fork_rng():
         network, data = make(), events(0, 6)
     logits, own = slope(network, data)
@@ -51,7 +51,7 @@ def test_another_surrogate_changes_slopes_alone(make, surrogate):
     assert torch.equal(slope(network, data)[1], own)
 
 
-def test_the_slope_is_that_of_a_network_made_with_the_surrogate():
+def test_the_gradient_equals_that_of_a_network_made_with_the_surrogate():
     """Through ArcTan equals a network whose layers have ArcTan."""
     network, made, data = tiny(), tiny(), events(0, 6)
     made.hidden.surrogate = ArcTan(3.0)
@@ -92,7 +92,7 @@ def small(monkeypatch):
 
 
 def test_what_does_not_spike_runs_once(monkeypatch):
-    """A smooth module: six starts on the margin through one slope, random search at as many passes as have one."""
+    """A smooth module: six starts on the margin through one gradient, random search at as many passes as have one."""
     module = nr.wrap(nn.Sequential(nn.Flatten(), nn.Linear(60, 2)).double())
     plan = strong_plan(module, events(0, 6))
     assert [surrogate for surrogate, _ in plan] == [None] * 3

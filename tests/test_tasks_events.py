@@ -153,7 +153,7 @@ def test_other_files_are_refused(tmp_path, monkeypatch):
 
 
 class Tonic:
-    """As much of a tonic data set as is looked at."""
+    """The part of a tonic data set that we read."""
 
     def __init__(self, fields, sensor_size, recordings):
         self.sensor_size = sensor_size

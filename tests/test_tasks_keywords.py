@@ -198,7 +198,7 @@ def test_without_a_cache_folder_words_are_spoken_anew(monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_failures_of_espeak_are_told(monkeypatch):
+def test_failures_of_espeak_are_reported(monkeypatch):
     """A voice that does not exist, and no espeak-ng at all, with the command that installs it."""
     with pytest.raises(RuntimeError, match=r"espeak-ng failed .*no voice 'xx\+none'.*pip install .*espeakng-loader"):
         spoken((Word("xx+none", "yes", 175, 50),))
@@ -221,7 +221,7 @@ def test_the_task_is_balanced_and_standardised(task):
     torch.testing.assert_close(x.var((0, 1)), torch.full((40,), 1 / 40, dtype=torch.float64), rtol=1e-3, atol=0)
 
 
-def test_unseen_speakers_are_told_apart(task):
+def test_unseen_speakers_are_classified(task):
     """The nearest class mean of a clip's mean, spread and peak per channel gets over half of unseen voices' test clips
     right (chance .25; a guesser does so with a probability under 1e-40): the labels belong to the sounds."""
     clips = [torch.cat([d.x.mean(1), d.x.std(1), d.x.amax(1)], 1) for d in (task.train, task.test)]

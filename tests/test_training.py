@@ -168,7 +168,7 @@ def test_training_learns(task):
 
 
 def test_frozen_parameters_and_absent_synapses_stay(task):
-    """What does not require a gradient keeps its bits, and masked weights stay 0."""
+    """Parameters without requires_grad keep their bits, and masked weights stay 0."""
     network = student()
     before = nominal(network)
     fit(network, task, functional.cross_entropy, epochs=2, schedule=SCHEDULE)
@@ -223,14 +223,14 @@ def test_log_is_the_history(task, tmp_path):
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
 
 
-def test_looks_only_when_told(task):
-    """select_every = 3 of 5 epochs looks after epochs 2 and 4 (the last); the others have no score."""
+def test_validates_only_in_selected_epochs(task):
+    """select_every = 3 of 5 epochs validates after epochs 2 and 4 (the last); the others have no score."""
     history = fit(student(), task, functional.cross_entropy, epochs=5, schedule=replace(SCHEDULE, select_every=3))
     assert [not math.isnan(row["score"]) for row in history.rows] == [False, False, True, False, True]
 
 
 def test_time_budget_stops_after_an_epoch(task):
-    """A budget of almost nothing trains one epoch, looks at it, keeps it and says so."""
+    """A budget of almost nothing trains one epoch, validates it, keeps it and says so."""
     network = student()
     schedule = replace(SCHEDULE, select_every=4, max_seconds=1e-9)
     history = fit(network, task, functional.cross_entropy, epochs=9, schedule=schedule)

@@ -330,7 +330,7 @@ def vectors() -> Data:
     return Data(draw(0, 20, 3), torch.arange(20) % 2)
 
 
-LOOKS = {
+USES = {
     "evaluate": lambda model: nr.evaluate(model, vectors(), nr.mismatch(0.1), n_dies=2),
     "worst_case": lambda model: nr.worst_case(model, vectors(), nr.Ball(weight=0.1), nr.attacks.PGA(1)),
     "sensitivity": lambda model: nr.sensitivity(model, vectors(), attack=nr.attacks.PGA(1), n_dies=1),
@@ -343,26 +343,26 @@ LOOKS = {
 }
 
 
-@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
-def test_a_module_that_does_not_repeat_itself_is_refused(look):
-    """State between calls and random numbers in eval mode are found at the first look, before anything is measured;
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_module_that_does_not_repeat_itself_is_refused(use):
+    """State between calls and random numbers in eval mode are found at the first check, before anything is measured;
     state in a buffer is restored after every pass and does no harm; torch's generator is left alone."""
     for module in (Remembers(), Noisy()):
         state = torch.get_rng_state()
         with pytest.raises(ValueError, match=f"module: {type(module).__name__} gives other outputs for the same sampl"):
-            look(nr.wrap(module))
+            use(nr.wrap(module))
         assert torch.equal(state, torch.get_rng_state())
     module = Remembers(buffer=True)
-    look(nr.wrap(module))
+    use(nr.wrap(module))
 
 
-def test_a_module_is_looked_at_once():
+def test_a_module_is_checked_once():
     """The first evaluation makes two passes more than the second."""
     module = Remembers(buffer=True)
     model, calls = nr.wrap(module), []
     for _ in range(2):
         before = module.calls
-        LOOKS["evaluate"](model)
+        USES["evaluate"](model)
         calls.append(module.calls - before)
     assert calls[0] == calls[1] + 2
 
@@ -370,7 +370,7 @@ def test_a_module_is_looked_at_once():
 def test_a_training_modules_dropout_is_no_state():
     """Dropout and batch norm in train mode differ from call to call; in eval mode they do not."""
     module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2)).double()
-    LOOKS["fit"](nr.wrap(module))
+    USES["fit"](nr.wrap(module))
     assert module.training
 
 

@@ -1,4 +1,4 @@
-"""Finished cells, made again from the start in a temporary folder and compared number by number."""
+"""Make finished cells again from the start, in a temporary folder, and compare every number."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ class Check:
         return all(cell.same for cell in self.cells)
 
     def json(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The report as a JSON object."""
         return {"same": self.same, "cells": [{**vars(cell), "same": cell.same} for cell in self.cells]}
 
     def table(self) -> Table:
-        """As people read it."""
+        """The report as a table."""
         words = "the same" if self.same else "NOT THE SAME"
         shown = Table("cell", "compared", "left out", "different", "largest difference", "model")
         shown.title = f"made again: {words}"
@@ -82,8 +82,8 @@ class Check:
 def check(cells: Sequence[Cell], names: Sequence[str], n: int) -> Check:
     """Train and measure n finished cells again in a temporary folder, and compare with the stored numbers.
 
-    On the first machine, with the same versions, network and numbers are the same. Elsewhere the last bits of a product
-    may differ, which training amplifies: the report says so, and the exit code of the command line is 1.
+    On the same machine with the same versions, networks and numbers are the same. On other machines the last bits of a
+    product can differ, and training amplifies such differences. The report shows them, and the exit code is 1.
 
     Args:
         cells: to choose from; those that have not been trained are left out.

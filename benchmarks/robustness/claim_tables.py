@@ -26,14 +26,14 @@ class Summary:
 
     @property
     def held(self) -> str:
-        """Against how many methods the claim holds, for claims about several."""
+        """The number of methods against which the claim holds; empty for a claim about one method."""
         if len(self.shown.claim.against) == 1:
             return ""
         missing = f", {self.missing} rivals not measured" if self.missing else ""
         return f"{self.compared - len(self.failed)} of {self.compared}{missing}"
 
     def row(self) -> dict[str, str]:
-        """For people."""
+        """The row of a table for readers."""
         row = self.shown.row()
         verdict = row.pop("verdict")
         return row | {"holds against": self.held, "verdict": verdict}
@@ -45,7 +45,7 @@ class Summary:
 
 
 def deciding(verdicts: Iterable[Verdict]) -> Verdict:
-    """Of one claim on one task, the comparison with the best rival: of those against which it fails, if there are any.
+    """The comparison with the best rival, for one claim on one task; if it fails against some, the best of those.
 
     The best rival is the one that did best by the quantity of the claim.
     """

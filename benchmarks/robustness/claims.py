@@ -1,9 +1,9 @@
-"""The claims, each with its test, computed from the cells; a claim that fails is printed as failing.
+"""The claims and their tests, computed from the cells; a claim that fails is printed as failing.
 
-Two methods are compared on the same training seeds and, on fleets, on the same dies, by
-:func:`neurorobust.evaluation.statistics.paired_interval`: 95 %, over training seeds and over dies; for the result of an
-attack and the worst die of a fleet over seeds only. A claim holds when the whole interval lies on its side of the
-threshold, against every method it names; everything else is a failure.
+Two methods are compared on the same training seeds and, on fleets, on the same dies. The 95 % interval
+(:func:`neurorobust.evaluation.statistics.paired_interval`) covers training seeds and dies; for the result of an attack
+and for the worst die of a fleet it covers seeds only. A claim holds if the whole interval lies on its side of the
+threshold, against every method that it names. Otherwise it fails.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Record = dict[str, Any]
 
 
 def mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Over the dies of each network."""
+    """Mean over the dies of each network."""
     return values.mean(axis)
 
 
@@ -75,7 +75,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether the whole interval lies on the right side; one training seed is not enough."""
+        """True if the whole interval lies on the right side; one training seed is not enough."""
         bound = self.interval.high if self.claim.ratio else self.interval.low
         return self.seeds > 1 and (bound < self.claim.threshold if self.claim.ratio else bound > self.claim.threshold)
 
@@ -88,10 +88,10 @@ class Verdict:
             return "FAILS (one seed only)"
         wrong = self.interval.low if self.claim.ratio else self.interval.high
         beyond = wrong >= self.claim.threshold if self.claim.ratio else wrong <= self.claim.threshold
-        return "FAILS" if beyond else "FAILS (the interval holds the threshold)"
+        return "FAILS" if beyond else "FAILS (the threshold lies inside the interval)"
 
     def row(self) -> dict[str, str]:
-        """For people."""
+        """The row of a table for readers."""
         form, needs, word = ("{:.2f}", "< {:g}", "/") if self.claim.ratio else ("{:+.1f}", "> {:+g}", "−")
         estimate, low, high = (
             "–" if math.isnan(value) else form.format(value)
@@ -123,7 +123,7 @@ def points(measurement: str, level: str) -> Callable[[Record], list[float] | flo
 
 
 def right(record: Record, level: str) -> list[np.ndarray]:
-    """Which samples of each class are right, a level of ``samples``; empty where that was not measured."""
+    """For each class, which of its samples are right; empty if that level of ``samples`` was not measured."""
     found = values_of(record, "samples", level)
     return [
         np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8))[: found["samples " + key.removeprefix(RIGHT)]]
@@ -138,8 +138,7 @@ def largest(record: Record) -> float | None:
 
 
 def price(record: Record) -> float | None:
-    """Time of a training step over that of a standard one on the same network; 1 for standard, which is compared with
-    itself there."""
+    """Time of a training step divided by that of a standard step on the same network; 1 for standard itself."""
     return 1.0 if record["method"] == "standard" else score(record, "price", "step", "ratio")
 
 
@@ -157,7 +156,7 @@ CLAIMS: Sequence[Claim] = (
         np.min,
     ),
     Claim(
-        "flatter than every rival",
+        "lower curvature than every rival",
         "adversarial",
         RIVALS,
         largest,
@@ -173,7 +172,7 @@ CLAIMS: Sequence[Claim] = (
         samples="test",
     ),
     Claim(
-        "attacking every kind pays, ζ = 0.1",
+        STRONG + ", ζ = 0.1: above adversarial_weights",
         "adversarial",
         ("adversarial_weights",),
         points("strong", "0.1"),
@@ -181,7 +180,7 @@ CLAIMS: Sequence[Claim] = (
         samples="0.1",
     ),
     Claim(
-        "attacking every kind pays against attacks on all but weights, ζ = 0.2",
+        STRONG + " on all kinds but weights, ζ = 0.2: above adversarial_weights",
         "adversarial",
         ("adversarial_weights",),
         points("kinds", "0.2 others"),
@@ -229,7 +228,7 @@ def _tested(claim: Claim, study: str, second: str, cells: Mapping[tuple[str, int
     firsts, others = (np.stack([pair[side] for pair in pairs]) for side in (0, 1))
     if claim.ratio:
         if min(firsts.min(), others.min()) <= 0:
-            limit = math.inf if others.min() <= 0 else 0.0  # no ratio, so no interval, and nothing holds
+            limit = math.inf if others.min() <= 0 else 0.0  # no ratio: the claim fails
             return Verdict(
                 claim, study, second, ConfidenceInterval(limit, math.nan, math.nan), len(firsts), firsts.shape[1]
             )

@@ -1,4 +1,4 @@
-"""Jobs on any executor, in several processes and runs at once; each cell is locked while a process works on it."""
+"""Jobs on any executor, also in several runs at once; a cell is locked while a process works on it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def visit(job: Job) -> Outcome:
-    """Do a job in this process, which needs access to the folder of the results."""
+    """Do a job in this process; the process needs access to the folder of the results."""
     try:
         with job.cell.lock():
             measure(job.cell, job.measurements)
@@ -56,14 +56,14 @@ def run(
     report: Callable[[Outcome], None] = lambda outcome: None,
     at_once: int | None = None,
 ) -> list[Outcome]:
-    """Do all jobs; busy ones are tried again whenever a job ends, and done when they are free.
+    """Do all jobs; jobs of busy cells are tried again whenever another job ends.
 
     Args:
         jobs: in their order.
         executor: any of ``concurrent.futures``, or of a cluster whose machines share the folder of the results.
         report: called with each outcome but ``busy``.
-        at_once: jobs that the executor holds at a time, best as many as it has workers: jobs that it holds run
-            before one that is tried again. All by default.
+        at_once: largest number of jobs given to the executor at a time; all by default. Set it to the number of
+            workers, so that busy cells are tried again before jobs that wait in the queue of the executor.
 
     Returns:
         One outcome per job.

@@ -24,7 +24,7 @@ Values = Mapping[str, Any]
 SCORE = "balanced_accuracy"
 
 RIGHT = "right "
-"""Prefix of a class: which of its samples are right, one bit per sample, in hexadecimal digits."""
+"""Prefix of the name of a class; the value has one bit per sample (1: right), in hexadecimal digits."""
 
 DIES = 1
 """Seed of the dies and of the attacks, the same for every network; training seeds never meet it."""
@@ -35,14 +35,14 @@ class Measurement:
     """One way to measure a network.
 
     Attributes:
-        title: one line for people.
+        title: one line for readers.
         levels: how strong, the most informative first; (cell) → words, mostly numbers.
         measure: (network, level, cell) → values.
         passes: forward passes of one sample that a level takes, for the estimate of time; a gradient counts three.
-        stage: 0 what every network needs, 1 what the claims need besides, 2 what is beyond.
-        shown: the metric that tables show, a mean over seeds; none if it is empty. beside: others, with their titles.
+        stage: 0 every network needs it; 1 the claims need it; 2 everything else.
+        shown: the metric in tables, a mean over seeds; empty for none. beside: other metrics and their titles.
         timed: whether it measures time, which differs from run to run.
-        table: records of a study's cells → a table in Markdown, where a mean over seeds says too little.
+        table: records of a study's cells → a table in Markdown; for results where a mean over seeds is not enough.
         die_of: (record, level) → ζ and cell of the stored worst die that the level is measured on, None without one.
     """
 
@@ -63,7 +63,7 @@ class Measurement:
 
 
 def or_refused(measure: Callable[P, Values]) -> Callable[P, Values]:
-    """The same, or the reason why a network, a chip or a condition does not take it."""
+    """The same function, but if a network, chip or condition raises an error, the value is its message."""
 
     @wraps(measure)
     def measured(*args: P.args, **kwargs: P.kwargs) -> Values:

@@ -1,4 +1,4 @@
-"""Pages for people, all made from the tidy table and the cells: claims, figures, tables, settings."""
+"""The pages of the documentation, made from the tidy table and the cells: claims, figures, tables, settings."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from .study import Study, all_studies
 from .tables import methods_by, of_measurement, table
 
 READING = (
-    "Balanced accuracy on simulated dies unless said otherwise: the mean over n training seeds and, in brackets, the "
-    "lowest and the highest seed; no brackets where all are the same. Bold: the best of a column. –: not measured, or "
-    f"refused. Subset: the test samples used in attacks. {STRONG}: the frozen suite of 863 passes, with transfer: the "
-    "worst dies found for the other networks of the task count, too, and the lower number is shown."
+    "Numbers are balanced accuracy on simulated dies, unless another quantity is named: the mean over n training seeds "
+    "and, in brackets, the lowest and the highest seed (no brackets if all are equal). Bold: the best of a column. "
+    f"–: not measured, or refused. Subset: the test samples used in attacks. {STRONG}: a suite of 863 passes; the "
+    "worst dies found for the other networks of the task are tried too, and the lowest accuracy counts."
 )
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -41,7 +41,7 @@ TEMPLATES = Environment(
 )
 
 Figures = Mapping[str, str]
-"""Those of a task, in Markdown, by their names."""
+"""The figures of a task in Markdown, by name."""
 
 
 def pages_folder(out: Path) -> Path:
@@ -71,13 +71,13 @@ def write_pages(out: Path, studies: Mapping[str, Study] | None = None) -> list[P
 
 
 def _render(template: str, **values: Any) -> str:
-    """A page from its template, without more than one empty line in a row."""
+    """A page from its template; several empty lines in a row become one."""
     text = TEMPLATES.get_template(template).render(**values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _figures(study: Study, numbers: ResultsTable, settings: str, folder: Path) -> Figures:
-    """Draw what has data; the settings stand below it."""
+    """Draw the figures that have data, with their settings below."""
     found = {}
     for name, page_figure in all_figures().items():
         with matplotlib.rc_context(plotting.STYLE):
@@ -129,12 +129,12 @@ def _claims(summaries: Sequence[Summary], study: Study) -> str:
 
 
 def _rows(rows: Sequence[dict[str, str]]) -> str:
-    """Rows of one kind as a table; nothing, if there are none."""
+    """Rows of one kind as a table; empty if there are no rows."""
     return table(list(rows[0]), [list(row.values()) for row in rows]) if rows else ""
 
 
 def _study(study: Study, numbers: ResultsTable, figures: Figures, known: Sequence[Record]) -> str:
-    """The page of a task: every measurement that was made, its figure above its table."""
+    """The page of a task: every measurement, with its figures above its table."""
     left = {name: words for name, words in figures.items() if all_figures()[name].above}
     sections = []
     for name, measurement in all_measurements().items():

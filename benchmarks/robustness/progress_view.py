@@ -92,7 +92,7 @@ def line(outcome: Outcome) -> str:
 
 
 def complete(cells: Sequence[Cell], names: Sequence[str], processes: int) -> dict[str, str]:
-    """Do what is left in several processes: the plan is printed first, the progress is shown meanwhile.
+    """Do the jobs that are left in several processes; prints the plan first, and then shows the progress.
 
     Returns:
         The errors of the cells that failed, by cell.

@@ -1,4 +1,4 @@
-"""Settings, cost and code of the numbers, read from the records and not from the plan."""
+"""Settings, cost and code version of the numbers, read from the records and not from the plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Record = Mapping[str, Any]
 
 
 def settings_line(study: Study, known: Sequence[Record]) -> str:
-    """The settings of a task in one line, printed beside its numbers."""
+    """The settings of a task in one line, printed below its figures."""
     own = [record for record in known if record["study"] == study.name]
     planned = {"fleet": study.budget.samples, "attacked": study.budget.attacked}
     samples, attacked = (
@@ -28,7 +28,7 @@ def settings_line(study: Study, known: Sequence[Record]) -> str:
 
 
 def settings_table(studies: Sequence[Study], known: Sequence[Record]) -> str:
-    """A row for each task, from its cells; and which trainings were shortened."""
+    """A row for each task, from its cells, and a list of the trainings that were shortened."""
     rows = []
     for study in studies:
         own = [record for record in known if record["study"] == study.name]
@@ -65,9 +65,7 @@ def settings_table(studies: Sequence[Study], known: Sequence[Record]) -> str:
     )
     cuts = "".join(f"- {study.name}: {study.epochs} epochs, {study.cut}.\n" for study in studies if study.cut)
     if cuts:
-        text += (
-            "\nTwelve machine-hours had to be enough for everything, so trainings were shortened. Longer ones would "
-        )
+        text += "\nEverything together had twelve hours of one machine, so we shortened trainings. Longer ones would "
         text += f"change the numbers:\n\n{cuts}"
     return table(header, rows) + text
 
@@ -83,16 +81,16 @@ def _other_rates(own: Sequence[Record]) -> str:
 
 
 def _seen(own: Sequence[Record], level: str) -> str:
-    """The number of samples of each class, in words, where cells hold it."""
+    """The number of samples of each class, in words; empty if the cells do not have it."""
     return _words(_spread(counts) for counts in _counts(own, level))
 
 
 def _spread(counts: Sequence[int]) -> str:
-    """4 × 50; 200 (133, 67); of many classes 100 (6 to 14 a class)."""
+    """4 × 50; 200 (133, 67); of many classes 100 (6 to 14 per class)."""
     if len(set(counts)) == 1:
         return f"{len(counts)} × {counts[0]}"
     few = len(counts) <= FEW_CLASSES
-    return f"{sum(counts)} ({', '.join(map(str, counts)) if few else f'{min(counts)} to {max(counts)} a class'})"
+    return f"{sum(counts)} ({', '.join(map(str, counts)) if few else f'{min(counts)} to {max(counts)} per class'})"
 
 
 def _counts(own: Sequence[Record], level: str) -> set[tuple[int, ...]]:
@@ -105,7 +103,7 @@ def _counts(own: Sequence[Record], level: str) -> set[tuple[int, ...]]:
 
 
 def cost(known: Sequence[Record], tuning: Mapping[str, float]) -> str:
-    """The cost of everything by task: hours of one thread on a busy machine, and the code that ran.
+    """The cost of each task in hours of one thread on a busy machine, and the versions of the code.
 
     Args:
         known: the cells. tuning: seconds of all trials, by study.
@@ -125,14 +123,14 @@ def cost(known: Sequence[Record], tuning: Mapping[str, float]) -> str:
         hours, total = (f"{seconds / 3600:.2f}" for seconds in parts), total + sum(parts)
         rows.append([study, str(len(cells)), *hours, ", ".join(commits), "; ".join(versions)])
     header = ["task", "cells", "h tuning", "h training", "h measurement", "commits", "versions"]
-    words = f"Hours of one thread, {total / 3600:.1f} in all; two threads shared a machine of two cores."
+    words = f"Hours of one thread, {total / 3600:.1f} in total. Two threads ran on a machine with two cores."
     return f"## Cost\n\n{words}\n\n{table(header, rows)}"
 
 
 def refusals(known: Sequence[Record]) -> str:
-    """Why numbers are missing: the reasons and how often each occurs.
+    """The reasons why numbers are missing, and how often each occurs.
 
-    Of reasons that differ in their numbers alone the first is shown.
+    If reasons differ only in their numbers, the first one is shown.
     """
     said: dict[tuple[str, str, str], list[str]] = {}
     for record in known:

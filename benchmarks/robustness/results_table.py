@@ -1,4 +1,4 @@
-"""The numbers of the tidy table, as tables and figures look them up."""
+"""Access to the numbers of the tidy table, for tables and figures."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ResultsTable:
         return int(self.values.get((task, method, "all", place.measurement, place.level, "seeds"), 0))
 
     def has(self, task: str, measurement: str) -> bool:
-        """Whether there are numbers of a measurement."""
+        """True if a measurement has numbers."""
         return (task, measurement) in self.levels
 
     def best_rival(self, task: str) -> str | None:

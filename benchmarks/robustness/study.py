@@ -25,7 +25,7 @@ BEST_RIVAL = "best_rival"
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a network is measured; stored beside every number.
+    """The size of the measurements of a network; stored with every number.
 
     Attributes:
         dies: of each fleet. samples: test samples for each die. attacked: test samples used in attacks.

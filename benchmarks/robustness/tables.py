@@ -1,4 +1,4 @@
-"""Tables in Markdown: methods in rows, each number with its interval, the best of a column in bold."""
+"""Tables in Markdown: a row for each method, numbers with the range of the seeds, the best of a column in bold."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def methods_by(task: str, results: ResultsTable, columns: Mapping[str, Place]) -
 def of_measurement(study: Study, name: str, measurement: Measurement, results: ResultsTable) -> str:
     """The tables of a measurement: methods × levels for each metric, or, of one level, methods × metrics.
 
-    Accuracy and recall follow, at the most telling level.
+    Accuracy and recall follow, at the most informative level.
     """
     task, shown = study.name, measurement.shown
     levels, known = results.levels.get((task, name), ()), results.metrics.get((task, name), ())
@@ -90,13 +90,18 @@ def _parts(levels: Sequence[str]) -> list[Sequence[str]]:
 def cell(point: Point | None, best: float = math.nan, decimals: bool = True) -> str:
     """.972 [.965, .979]: the mean, the lowest and the highest seed, in three decimals or else two digits.
 
-    Where all are the same as printed, or there is one seed, the mean alone.
+    If all look the same when printed, or there is one seed: the mean alone.
     """
     if point is None:
         return MISSING
     value, low, high = (short(number, decimals) for number in point)
     words = f"**{value}**" if value == short(best, decimals) else value
     return words if value == low == high else f"{words} [{low}, {high}]"
+
+
+def mean_and_range(values: Sequence[float]) -> str:
+    """The cell of numbers of several seeds: .972 [.965, .979]."""
+    return cell(Point(sum(values) / len(values), min(values), max(values)))
 
 
 def short(value: float, decimals: bool = True) -> str:

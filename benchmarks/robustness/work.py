@@ -1,4 +1,4 @@
-"""The work on a cell: its method is tuned, its network trained, and every measurement made."""
+"""The work on a cell: tune the method, train the network, make every measurement."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def tuning_path(study: Study, method: str, out: Path) -> Path:
 
 
 def _try(study: Study, method: str, number: int, out: Path) -> dict[str, Any]:
-    """One trial: a short training, judged on the validation part; see :data:`TUNING`."""
+    """One trial: a short training, compared on validation data; see :data:`TUNING`."""
     cell = Cell(study, method, study.seeds[0], out)
     trial, network = METHODS[method].trials[number], network_of(cell)
     history = _fit(cell, network, trial, study.tuning_epochs, folder_of(out, study, method) / f"trial-{number}")
@@ -189,7 +189,7 @@ def _measure(cell: Cell, network: nn.Module, name: str) -> None:
 
 
 def _infinite(value: object) -> bool:
-    """Whether this is a number that JSON cannot hold."""
+    """True for a number that JSON cannot express."""
     return isinstance(value, float) and not math.isfinite(value)
 
 

@@ -1,5 +1,7 @@
-"""Whether the engine takes the cheaper way: rows of events or a matrix product, at every rate; and whether a recurrent
-layer, which has but one way, is as fast as with a product a step."""
+"""Test of the engine's choice between rows of events and a matrix product, at every rate.
+
+A recurrent layer always uses rows; it is compared with one matrix product per step.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,10 @@ STEPS, BATCH = 100, 64
 
 @dataclass(frozen=True)
 class Choice:
-    """Time (ms) of x weightᵀ forward and backward, for a share of inputs that are not 0.
+    """Time (ms) of x weightᵀ forward and backward, for a fraction of inputs that are not 0.
 
     Attributes:
-        sizes: n_in, n_out. rate: the share.
+        sizes: n_in, n_out. rate: the fraction.
         events_ms, product_ms, chosen_ms: rows of events, matrix product, and whatever the engine chooses.
     """
 
@@ -40,13 +42,13 @@ class Choice:
 
     @property
     def excess(self) -> float:
-        """What was chosen over the better of the two."""
+        """Time of the chosen way, divided by that of the faster one."""
         return self.chosen_ms / min(self.events_ms, self.product_ms)
 
 
 @contextmanager
 def _always(events: bool) -> Iterator[None]:
-    """The one way whatever the rate; the engine's own choice is replaced for a while."""
+    """Always one way, at any rate; replaces the choice of the engine for a while."""
     asked: Any = operators.gathers
     operators.gathers = lambda *_: events
     try:
@@ -85,10 +87,10 @@ def _choice(sizes: tuple[int, int], rate: float, runs: int) -> Choice:
 
 @dataclass(frozen=True)
 class Recurrent:
-    """Time (ms) of a layer of n recurrent neurons forward, of which a share spikes in every step.
+    """Time (ms) of a layer of n recurrent neurons forward, of which a fraction spikes in every step.
 
     Attributes:
-        ours_ms: rows of spikes, or of silent neurons. product_ms: the layer without recurrence and a product a step.
+        ours_ms: rows of spikes, or of silent neurons. product_ms: the layer without recurrence and a product per step.
     """
 
     n: int

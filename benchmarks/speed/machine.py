@@ -1,4 +1,4 @@
-"""What the numbers were taken on, and how busy it was with other things."""
+"""The machine: description, other load, memory."""
 
 from __future__ import annotations
 

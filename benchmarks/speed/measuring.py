@@ -1,4 +1,4 @@
-"""One process a tool, and one run of each in turn, so that whatever slows the machine slows all of them alike."""
+"""One process per tool, and runs in turns, so that other load on the machine slows all tools alike."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Measured:
     hidden_rate: float
 
     def ratios(self) -> dict[str, float]:
-        """How many times faster ours is than each peer, by the medians."""
+        """For each peer, how many times faster ours is, by the medians."""
         if peers.OURS not in self.times:
             return {}
         ours = self.times[peers.OURS].median_ms
@@ -127,9 +127,9 @@ def timed(step: Callable[[], object]) -> Sample:
 
 
 def serve(pipe: Connection, name: str, work: Workload, threads: int) -> None:
-    """A tool in a process of its own: says what it cannot do, then runs when told to."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the program ends it from the other side
-    warnings.simplefilter("ignore")  # peers' deprecations are not news here
+    """A tool in a process of its own: says what it cannot do, then runs on request."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # after an interrupt, the parent process ends this one
+    warnings.simplefilter("ignore")  # deprecation warnings of peers do not matter here
     try:
         import torch
 
@@ -151,7 +151,7 @@ def serve(pipe: Connection, name: str, work: Workload, threads: int) -> None:
 
 
 def refusal(error: Exception) -> str:
-    """Why a tool does not run, in one line."""
+    """The reason why a tool does not run, in one line."""
     if isinstance(error, ImportError):
         return f"not installed ({error.name or error}); pip install -e '.[peers]' -c constraints.txt"
     if isinstance(error, CannotError):

@@ -54,7 +54,7 @@ def hidden_rate(work: Workload) -> float:
 
 @torch.no_grad()
 def logits(work: Workload, reset: nr.nn.Reset) -> Tensor:
-    """What ours puts out with this reset, on the dies if the workload is a fleet."""
+    """Our logits with this reset; on all dies if the workload is a fleet."""
     return Ours(reset).prepare(work).logits().detach()
 
 

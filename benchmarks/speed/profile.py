@@ -1,4 +1,4 @@
-"""Where the time of one step goes."""
+"""The time of one step, by operator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROWS = 15
 
 
 def operators(work: Workload, steps: int = 5) -> list[tuple[str, float, float, int]]:
-    """(operator, ms in itself a step, share, calls a step) of ours on a workload, the longest first.
+    """(operator, its own ms per step, share, calls per step) of ours on a workload, the longest first.
 
     Times of an operator's threads are not added up: it is what the calling thread waits for.
     """

@@ -18,7 +18,7 @@ RUNS = 7
 
 
 def arguments() -> argparse.ArgumentParser:
-    """What the program understands."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="neurorobust against other libraries: time and memory on the same weights and inputs.",
@@ -35,9 +35,9 @@ def arguments() -> argparse.ArgumentParser:
     views = parser.add_mutually_exclusive_group()
     view = views.add_argument
     view("--check", action="store_true", help="exit with 1 if a ratio is more than a quarter below the saved run's")
-    view("--profile", choices=names, help="where the time of one of our steps goes")
+    view("--profile", choices=names, help="the time of one of our steps, by operator")
     view("--scaling", action="store_true", help="how our time grows with T, batch and chips")
-    view("--choice", action="store_true", help="rows of events or a matrix product: is the cheaper one chosen")
+    view("--choice", action="store_true", help="test the choice between rows of events and a matrix product")
     view("--floor", action="store_true", help="W2 against the bound of this machine's memory and additions")
     return parser
 
@@ -89,10 +89,10 @@ def compare(given: argparse.Namespace) -> int:
     with progress("starting", len(works) * len(tools) * (given.runs + 2)) as advance:
         for name, work in works.items():
 
-            def told(text: str, name: str = name) -> None:
+            def report(text: str, name: str = name) -> None:
                 advance(f"{name} {text}")
 
-            results[name] = measuring.measure(work, tools, given.runs, given.threads, told)
+            results[name] = measuring.measure(work, tools, given.runs, given.threads, report)
             if not given.json:
                 out.print(table.results(name, results[name], import_mb))
             for line in table.remarks(results[name]):
@@ -112,7 +112,7 @@ def compare(given: argparse.Namespace) -> int:
 
 
 def reported(results: Mapping[str, Measured], threads: int, import_mb: float) -> dict:
-    """What --json prints and --save keeps."""
+    """The numbers that --json prints and --save keeps."""
     return {
         "times": {name: measured.as_json() for name, measured in results.items()},
         "ratios": {name: measured.ratios() for name, measured in results.items()},
@@ -164,7 +164,7 @@ def show_scaling(as_json: bool) -> int:
 
 
 def show_choice(runs: int, as_json: bool) -> int:
-    """What the engine chose against both ways, at every rate."""
+    """The choice of the engine against both ways, at every rate."""
     from .choice import choices, recurrents
 
     found, layers = choices(runs), recurrents(runs)
@@ -175,17 +175,17 @@ def show_choice(runs: int, as_json: bool) -> int:
         }
         print(json.dumps(report))
         return 0
-    headings = ("n_in × n_out", "rate", "events, ms", "product, ms", "chosen, ms", "over the better")
+    headings = ("n_in × n_out", "rate", "events, ms", "product, ms", "chosen, ms", "× the faster")
     rows = (
         (f"{c.sizes[0]} × {c.sizes[1]}", c.rate, c.events_ms, c.product_ms, c.chosen_ms, f"{c.excess:.2f}")
         for c in found
     )
     out.print(table.plain("x weightᵀ, forward and backward", headings, rows))
-    of_layers = ("neurons", "rate", "ours, ms", "with a product per step, ms", "ours over it")
+    of_layers = ("neurons", "rate", "ours, ms", "with a product per step, ms", "ours / that")
     layer_rows = ((r.n, r.rate, r.ours_ms, r.product_ms, f"{r.excess:.2f}") for r in layers)
     out.print(table.plain("recurrent neurons, forward", of_layers, layer_rows))
     largest = max([*(c.excess for c in found), *(r.excess for r in layers)])
-    out.print(f"largest over the better: {largest:.2f}", highlight=False)
+    out.print(f"largest, × the faster: {largest:.2f}", highlight=False)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Saved runs, and whether ours has become slower since."""
+"""Saved runs, and a test if ours has become slower since."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the time of ours grows with T, the batch and the chips."""
+"""The growth of our time with T, batch and number of dies."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ def _step(work: Workload) -> Callable[[], object]:
 
 
 def _fleet(work: Workload, chips: int) -> Callable[[], object]:
-    """The logits of so many chips; the dies are those of the workload over and over, so that they take no memory."""
+    """The logits of a number of chips; the dies of the workload are repeated, so that they need no memory."""
     network, dies = ours.network(work), work.dies
     return lambda: ours.fleet_logits(network, (dies[i % len(dies)] for i in range(chips)), work.x)

@@ -1,4 +1,4 @@
-"""Results as tables for people."""
+"""Results as tables for readers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .workloads import WORKLOADS
 
 
 def results(name: str, measured: Measured, import_mb: float) -> Table:
-    """One workload: a row a tool, fastest first."""
+    """One workload: a row for each tool, fastest first."""
     table = Table(
         title=f"{name}: {WORKLOADS[name].about}",
         caption=f"hidden neurons spike in {measured.hidden_rate:.1%} of the steps; importing torch alone takes "
@@ -40,12 +40,12 @@ def results(name: str, measured: Measured, import_mb: float) -> Table:
 
 
 def remarks(measured: Measured) -> list[str]:
-    """What does not fit a table, a line each."""
+    """Remarks for which a table has no room, one line each."""
     lines = [f"{tool}: {reason}" for tool, reason in measured.refused.items()]
     if measured.foreign:
         lines.append(
             f"foreign load: others used more than {FOREIGN:g} cores during {measured.foreign:.0%} of the runs; "
-            f"they were repeated, and where too few were clean, all count"
+            f"they were repeated; if too few are clean, all of them count"
         )
     return lines
 

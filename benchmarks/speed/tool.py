@@ -31,7 +31,7 @@ class Run:
 
 
 class Tool(ABC):
-    """A library on our workloads. The docstring of a subclass says where its neuron is not ours.
+    """A library on our workloads. The docstring of a subclass says where its neuron differs from ours.
 
     Attributes:
         reset: name of the reset in ``neurorobust.nn`` that its neurons have; with it ours has to give its output.

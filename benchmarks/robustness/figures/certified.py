@@ -11,7 +11,7 @@ from ..study import Study
 
 
 def draw(study: Study, results: ResultsTable) -> Figure | None:
-    """Each method's own line: sound branches; dotted: the paper's interval computation, of highlighted methods."""
+    """Line of each method: sound branches. Dotted, for highlighted methods: the interval computation of the paper."""
     if not results.has(study.name, "certified"):
         return None
     shown = styles(study.name, results, "certified")
@@ -26,4 +26,6 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
     return figure
 
 
-page_figure = PageFigure(draw, "Proved accuracy: no die of the ball has less", ("certified",), suffix="-certified")
+page_figure = PageFigure(
+    draw, "Proved accuracy: no die in the ball has a lower one", ("certified",), suffix="-certified"
+)

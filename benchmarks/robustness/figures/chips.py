@@ -55,7 +55,7 @@ def _column(study: Study, results: ResultsTable, chip: str, metric: str) -> list
 
 page_figure = PageFigure(
     draw,
-    "Dies of every chip model that took the networks, mean over the training seeds; the line spans them",
+    "Dies of all chip models that can hold the networks; lines reach from the lowest to the highest training seed",
     ("chips",),
     suffix="-chips",
 )

@@ -43,5 +43,5 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
 
 
 page_figure = PageFigure(
-    draw, "Dies of random mismatch, and the worst die that attacks on every kind of parameter found", order=0
+    draw, "Dies with random mismatch, and the worst dies found by attacks on every kind of parameter", order=0
 )

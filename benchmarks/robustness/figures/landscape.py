@@ -48,7 +48,7 @@ def line(results: ResultsTable, task: str, method: str, level: str, kind: str) -
 
 page_figure = PageFigure(
     draw,
-    "The loss of the test samples that attacks see, away from the trained parameters",
+    "Loss on the attacked test samples along directions away from the trained parameters",
     ("landscape",),
     suffix="-landscape",
 )

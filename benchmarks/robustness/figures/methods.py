@@ -29,5 +29,7 @@ def draw(study: Study, results: ResultsTable) -> Figure | None:
 
 
 page_figure = PageFigure(
-    draw, "Every method, the most robust on top; a line spans the training seeds", suffix="-methods"
+    draw,
+    "All methods, the most robust on top; lines reach from the lowest to the highest training seed",
+    suffix="-methods",
 )

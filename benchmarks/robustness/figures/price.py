@@ -102,7 +102,7 @@ def _middle(group: list[float]) -> float:
 
 page_figure = PageFigure(
     draw,
-    "The price of robustness: CPU time of a training step over that of a standard step, in turns on the same network",
+    "The price of robustness: CPU time of a training step, divided by that of a standard step",
     order=2,
     suffix="-price",
 )

@@ -17,5 +17,5 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
 
 
 measurement = Measurement(
-    "weights of so many bits", always(4, 2, 3, 5, 6, 7, 8), measure, lambda budget: 3 * budget.samples, stage=1
+    "weights of a few bits", always(4, 2, 3, 5, 6, 7, 8), measure, lambda budget: 3 * budget.samples, stage=1
 )

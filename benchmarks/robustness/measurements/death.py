@@ -1,4 +1,4 @@
-"""Some fraction of the neurons is dead, other ones on every die."""
+"""A fraction of the neurons is dead, different ones on every die."""
 
 from __future__ import annotations
 

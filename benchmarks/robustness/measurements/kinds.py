@@ -1,4 +1,4 @@
-"""The frozen suite on weights and biases alone, and on all other kinds alone."""
+"""The suite strong-1 on weights and biases alone, and on all other kinds alone."""
 
 from __future__ import annotations
 

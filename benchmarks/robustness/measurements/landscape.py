@@ -21,7 +21,7 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
 
 
 measurement = Measurement(
-    "loss along lines: rise over the nominal one",
+    "loss along lines, minus the nominal loss",
     always(0.2),
     measure,
     lambda budget: 400 * budget.attacked,

@@ -1,4 +1,4 @@
-"""The price of a training step: its time over that of a standard step, in turns on the same network and batch."""
+"""The price of a training step: its time divided by that of a standard step, in turns on the same network."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
 
 
 def _seconds(step: Callable[[], None]) -> float:
-    """Of this process, on all of its threads: other work on the machine lengthens them little."""
+    """CPU seconds of this process on all its threads; other work on the machine changes them little."""
     started = time.process_time()
     step()
     return time.process_time() - started
 
 
 measurement = Measurement(
-    "CPU time of a training step over that of standard",
+    "CPU time of a training step, divided by that of a standard step",
     always("step"),
     measure,
     lambda budget: 1000 * RUNS,

@@ -1,4 +1,4 @@
-"""The fraction of dies below the specification where it is too small to count, network by network."""
+"""The fraction of dies below the specification, estimated where it is too small to count dies."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
 
 
 def by_network(records: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each network: what was estimated, or why not, beside what counting the dies of ``mismatch`` gave."""
+    """A row for each network: the estimate or why there is none, and the count among the dies of ``mismatch``."""
     rows = []
     for record in records:
         for level, entry in sorted(record.get("measurements", {}).get("rare", {"levels": {}})["levels"].items()):

@@ -1,6 +1,6 @@
-"""Which test samples a network gets right: nominally, on each set that is used, and on the worst die that is known.
+"""The test samples that a network gets right: nominally, on each set in use, and on the worst known die.
 
-Claims take from it how much of a difference is due to the samples. Stored dies are rounded to 1/127 of ζ.
+From these, claims compute how much of a difference is due to the samples. Stored dies are rounded to 1/127 of ζ.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
 
 
 measurement = Measurement(
-    "the same samples: nominal on all, on a fleet's and on those attacked, and on the worst die of 0.05 and 0.1",
+    "nominal accuracy on each set of samples, and accuracy on the worst die of ζ = 0.05 and 0.1",
     always(*SETS, "0.05", "0.1"),
     measure,
     lambda budget: 1000,

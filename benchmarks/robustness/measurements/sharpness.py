@@ -1,4 +1,4 @@
-"""Curvature of the loss, smoothed over dies, in units of the ball's size ζ; the Hessian's own where nothing spikes."""
+"""Curvature of the loss, smoothed over dies, in units of the ball's size ζ; without spikes, of the Hessian too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frozen suite; the dies it finds are stored for :mod:`~benchmarks.robustness.measurements.transfer`."""
+"""The suite strong-1; the dies it finds are stored for :mod:`~benchmarks.robustness.measurements.transfer`."""
 
 from __future__ import annotations
 

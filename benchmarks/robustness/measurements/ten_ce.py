@@ -1,5 +1,5 @@
-"""The paper's attack: ten steps up the cross-entropy to the true label."""
+"""The paper's attack: ten ascent steps on the cross-entropy with the true label."""
 
 from ..worst_dies import ten_steps
 
-measurement = ten_steps("ce", "ten steps up the cross-entropy, every kind")
+measurement = ten_steps("ce", "ten attack steps on the cross-entropy, every kind")

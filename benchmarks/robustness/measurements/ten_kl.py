@@ -1,5 +1,5 @@
-"""The paper's attack: ten steps up the divergence from the clean output."""
+"""The paper's attack: ten ascent steps on the divergence from the clean output."""
 
 from ..worst_dies import ten_steps
 
-measurement = ten_steps("kl", "ten steps up the KL divergence, every kind")
+measurement = ten_steps("kl", "ten attack steps on the KL divergence, every kind")

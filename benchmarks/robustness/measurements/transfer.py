@@ -1,4 +1,4 @@
-"""The worst dies of all other networks of the study, put on this one; ``strong`` takes the minimum of both."""
+"""This network on the worst dies of all other networks of the study; ``strong`` takes the minimum of both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..worst_dies import stored_die, stored_dies, values
 
 
 def levels(cell: Cell) -> Sequence[str]:
-    """“0.1 adversarial/0”: ζ and the cell of the die. Those that exist now; more come with more networks."""
+    """“0.1 adversarial/0”: ζ and the cell of the die. The dies that exist now; more networks add more."""
     own = f"{cell.method}/{cell.seed}"
     return [f"{zeta} {source}" for zeta, source in stored_dies(cell) if source != own]
 

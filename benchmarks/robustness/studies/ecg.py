@@ -1,4 +1,4 @@
-"""Heart beats, normal or abnormal: every method, tuned here."""
+"""Heart beats, normal or abnormal: every method; the methods are tuned on this task."""
 
 from neurorobust.data.tasks import ecg
 from neurorobust.train.loop import Schedule

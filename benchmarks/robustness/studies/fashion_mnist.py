@@ -13,7 +13,7 @@ order = 2
 
 
 def load() -> Task:
-    """The task with 20000 images to train on and 1000 to choose an epoch by, as attacks on 6000 take too long."""
+    """The task with 20000 training images, and 1000 for the choice of the epoch: attacks on 6000 take too long."""
     task = fashion_mnist(n_train=20_000)
     return replace(task, validation=task.validation.first(1000))
 

@@ -52,8 +52,8 @@ class Recurrent(nn.Module):
 
 
 class SpikingJelly(TorchTool):
-    """The same neuron but for the reset, which subtracts at once. One time constant a layer is all it can learn: none
-    for a neuron, no threshold, none in the read-out. Surrogate: its default, a sigmoid."""
+    """The same neuron but for the reset, which subtracts at once. It can learn one time constant per layer: none
+    per neuron, no threshold, none in the read-out. Surrogate: its default, a sigmoid."""
 
     reset = "Subtract"
 
@@ -68,10 +68,10 @@ class SpikingJelly(TorchTool):
         return tensors
 
     def adversarial_step(self, work: Workload) -> Run:
-        raise CannotError("its thresholds are no parameters and its time constants are one a layer")
+        raise CannotError("its thresholds are not parameters, and it has one time constant per layer")
 
     def fleet(self, work: Workload) -> Run:
-        raise CannotError("its thresholds and time constants are one a layer; a die has one a neuron")
+        raise CannotError("it has one threshold and one time constant per layer; a die has one per neuron")
 
 
 tool = SpikingJelly()
