@@ -97,15 +97,15 @@ def compare(given: argparse.Namespace) -> int:
                 out.print(table.results(name, results[name], import_mb))
             for line in table.remarks(results[name]):
                 err.print(f"{name} {line}", highlight=False, soft_wrap=True)
-    report = reported(results, given.threads, import_mb)
+    summary = reported(results, given.threads, import_mb)
     if given.json:
-        print(json.dumps(report))
+        print(json.dumps(summary))
     if given.save:
-        regression.save(report, regression.RESULTS)
-    if given.check and not regression.shared(before, report["ratios"]):
+        regression.save(summary, regression.RESULTS)
+    if given.check and not regression.shared(before, summary["ratios"]):
         err.print("--check: the saved run has none of these workloads and peers.")
         return 2
-    losses = regression.fallen(before, report["ratios"])
+    losses = regression.fallen(before, summary["ratios"])
     for line in table.fallen(losses):
         err.print(line, highlight=False, soft_wrap=True)
     return 1 if losses else 0
