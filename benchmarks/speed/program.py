@@ -89,10 +89,10 @@ def compare(given: argparse.Namespace) -> int:
     with progress("starting", len(works) * len(tools) * (given.runs + 2)) as advance:
         for name, work in works.items():
 
-            def report(text: str, name: str = name) -> None:
+            def advance_named(text: str, name: str = name) -> None:
                 advance(f"{name} {text}")
 
-            results[name] = measuring.measure(work, tools, given.runs, given.threads, report)
+            results[name] = measuring.measure(work, tools, given.runs, given.threads, advance_named)
             if not given.json:
                 out.print(table.results(name, results[name], import_mb))
             for line in table.remarks(results[name]):
