@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import DT, draw
@@ -17,6 +18,7 @@ from neurorobust.core.run import nominal
 from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
 from neurorobust.dynamics.surrogate import Triangle
 from neurorobust.kernels import LifCoefficients
+from neurorobust.kernels.runtime import memory
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.decoders import per_step
 from neurorobust.nn.network import Network, placement_of
@@ -174,3 +176,10 @@ def dies_of(net: Network, n: int, seed: int = 0) -> Iterator[Params]:
     base = expand(nominal(net), placement_of(net))
     for k in range(n):
         yield {name: value * (1 + 0.2 * draw(seed + k, *value.shape).clamp(-3, 3)) for name, value in base.items()}
+
+
+def waiting(pool: memory.BufferPool) -> list[np.ndarray]:
+    """All memory that nobody uses, the oldest first."""
+    with pool.lock:
+        pool._gather()
+        return list(pool.idle)

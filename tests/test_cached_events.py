@@ -6,6 +6,7 @@ import hypothesis
 import pytest
 import torch
 from conftest import DT, draw
+from engine import waiting
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.func import functional_call, grad, vmap
@@ -253,7 +254,7 @@ def test_an_attack_step_asks_the_system_for_nothing(monkeypatch):
     class Counting(memory.BufferPool):
         def take(self, size):
             taken.append(size)
-            asked.extend([size] * (size not in [one.nbytes for one in self.waiting()]))
+            asked.extend([size] * (size not in [one.nbytes for one in waiting(self)]))
             return super().take(size)
 
     monkeypatch.setattr(memory, "_pool", Counting())

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import chipmodels
-from neurorobust.chip import compare, draw_model, numbers
+from neurorobust.chip import differences, draw_model, numbers
 from neurorobust.chip.variability import Outliers
 from neurorobust.cli import app
 
@@ -53,7 +53,7 @@ def test_chips_are_compared_where_they_differ():
     assert "limits.fan_out" not in payload
     assert "weight.cv" in run("compare", "dynapse2", "dynapse1")
     for chip in chipmodels.models().values():
-        assert compare(chip, chip) == {}
+        assert differences(chip, chip) == {}
 
 
 def test_the_list_has_every_chip():

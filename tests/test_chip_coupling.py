@@ -93,7 +93,7 @@ def test_corners_of_what_is_derived_hold_all_corners(more):
     ("kind", "derived", "said"),
     [
         ("r", {"tau": 1.0}, "dpi: r derives from: 'tau' does not exist"),
-        ("weight", {"tau_mem": 1.0}, "weight derives from tau_mem; expected kinds that stay above 0"),
+        ("weight", {"tau_mem": 1.0}, "weight derives from tau_mem; expected two positive kinds"),
         ("tau_mem", {"r": 1.0}, "tau_mem derives from r, which itself derives from tau_mem"),
     ],
 )

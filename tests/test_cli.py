@@ -216,7 +216,7 @@ def test_the_cost_of_an_attack_has_its_control_in_it(robust):
 
 
 def test_a_silent_network_is_named(robust, tmp_path):
-    """One line on stderr names the class that is predicted for everything; the figures are printed all the same."""
+    """One line on stderr names the class that is predicted for every sample; the figures are printed all the same."""
     network, info = nr.load(robust)
     for name, value in network.named_parameters():
         if name.startswith("readout.") and name.endswith(("weight", "bias")):

@@ -182,7 +182,7 @@ def test_a_network_that_always_says_the_same_is_named(data):
         linear.weight.zero_(), linear.bias.copy_(torch.tensor([0.0, 1.0]))
     found = nr.evaluate(nr.wrap(linear, decode=lambda steps: steps.mean(1)), data, nr.mismatch(0.1), n_dies=2)
     assert found.one_class == 1 and found.nominal == 0.5
-    assert "class 1 is predicted for everything" in repr(found)
+    assert "class 1 is predicted for every sample" in repr(found)
     other = nr.evaluate(network(), data, nr.mismatch(0.1), n_dies=2)
     assert other.one_class is None and "everything" not in repr(other)
 

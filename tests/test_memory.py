@@ -7,6 +7,7 @@ import types
 import numpy as np
 import pytest
 import torch
+from engine import waiting
 
 from neurorobust.kernels.runtime import memory
 from neurorobust.kernels.runtime.memory import KEPT, LEAST, BufferPool, empty
@@ -38,13 +39,6 @@ def test_the_next_of_its_size_gets_it(pool):
     del first
     assert empty(SHAPE[::-1], torch.float32).data_ptr() == place
     assert empty((SHAPE[0] + 1, SHAPE[1]), torch.float32).data_ptr() != place
-
-
-def waiting(pool):
-    """All memory that nobody uses, the oldest first."""
-    with pool.lock:
-        pool._gather()
-        return list(pool.idle)
 
 
 VIEWS = [lambda x: x[1:], lambda x: x.detach(), lambda x: x.numpy(), lambda x: x.mT.numpy()[1]]

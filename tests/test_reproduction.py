@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,7 @@ from neurorobust.evaluation import STRONG, strong_worst_case
 from neurorobust.interop import wrap
 
 TESTS = Path(__file__).parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(TESTS.parent)}  # benchmarks is in no installed package
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ def test_numbers_of_a_metric():
 
 def test_a_killed_worker_changes_nothing(done, tmp_path):
     """kill -9 in the middle of a training; the next run goes on, and the table has the same bytes."""
-    worker = subprocess.Popen([sys.executable, str(TESTS / "mini_run.py"), str(tmp_path)])
+    worker = subprocess.Popen([sys.executable, str(TESTS / "mini_run.py"), str(tmp_path)], env=ENVIRONMENT)
     log = tmp_path / "raw" / "mini" / "adversarial" / "0" / "log.csv"
     while not log.exists() and worker.poll() is None:
         time.sleep(0.002)
@@ -147,7 +149,7 @@ def test_a_killed_process_of_the_pool_changes_nothing(done, tmp_path):
 def test_two_runs_share_a_folder(done, tmp_path):
     """Started together on one folder they do each cell once, and the table has the same bytes."""
     command = [sys.executable, str(TESTS / "mini_run.py"), str(tmp_path)]
-    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) for _ in range(2)]
     for one in runs:
         _, said = one.communicate()
         assert one.returncode == 0, said

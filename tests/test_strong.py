@@ -10,7 +10,7 @@ from torch import nn
 
 import neurorobust as nr
 from neurorobust.attacks import PGA
-from neurorobust.core.run import nominal
+from neurorobust.core.run import forward, nominal
 from neurorobust.data import Data
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from neurorobust.evaluation import STRONG, strong_plan, strong_worst_case
@@ -20,7 +20,7 @@ from neurorobust.evaluation.strong import SURROGATES, has_surrogates, using_surr
 def slope(network, data):
     """Logits, and the gradient of their sum in the recurrent weight or the first there is."""
     params = {name: value.requires_grad_() for name, value in nominal(network).items()}
-    logits = nr.core.run.forward(network, params, data.x)[0]
+    logits = forward(network, params, data.x)[0]
     weight = next(value for name, value in params.items() if name.endswith("weight"))
     return logits.detach(), torch.autograd.grad(logits.square().sum(), weight)[0]
 

@@ -153,7 +153,7 @@ def test_a_network_that_learned_nothing_is_named(task):
     history = fit(network, task, functional.cross_entropy, epochs=1, schedule=SCHEDULE)
     predicted = network(task.validation.x)[0].argmax(1)
     assert history.one_class == predicted[0] and (predicted == predicted[0]).all()
-    assert f"class {history.one_class} is predicted for everything" in repr(history)
+    assert f"class {history.one_class} is predicted for every sample" in repr(history)
     learned = fit(student(), task, functional.cross_entropy, epochs=20, schedule=SCHEDULE)
     assert learned.one_class is None
     assert repr(learned).startswith("History(20 of 20 epochs, ") and "everything" not in repr(learned)

@@ -60,7 +60,7 @@ class FleetResult:
 
     def __repr__(self) -> str:
         low, high = self.ci95
-        guess = "" if self.one_class is None else f"; nominally class {self.one_class} is predicted for everything"
+        guess = "" if self.one_class is None else f"; nominally class {self.one_class} is predicted for every sample"
         return (
             f"FleetResult({len(self.serials)} dies of {self.chip}, seed {self.seed}: nominal {self.nominal:.3f}, "
             f"programmed {self.programmed:.3f}, mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f}"
