@@ -35,7 +35,6 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RESULTS = ROOT / "benchmarks/robustness/results/results.csv.xz"
 FOLDERS = [ROOT / "benchmarks/results", ROOT / "docs/results", ROOT / "docs/figures", ROOT / "tests"]
-OLD_NAMES: dict[str, str] = {}
 
 NUMBER = r"[+−-]?(?:\d[\d,]*)?\.?\d+"
 QUOTED = re.compile(rf"(?P<number>{NUMBER})(?P<between>(?: %)?)<!-- (?P<source>[^>]*?) -->")
@@ -59,10 +58,9 @@ def result(task: str, method: str, what: str, seed: str = "all") -> float:
     for n in (1, 2):  # "1 year" and "0.1 weights" are levels of two words
         level, metric = " ".join(words[:n]), " ".join(words[n:])
         for name in (f"balanced_accuracy {metric}".strip(), metric):
-            for old in (False, True):
-                key = (task, _old(method, old), seed, _old(evaluation, old), level, name + end)
-                if key in results().index:
-                    return float(results()[key])
+            key = (task, method, seed, evaluation, level, name + end)
+            if key in results().index:
+                return float(results()[key])
     raise KeyError(f"results: no {what!r} of {task} / {method}, seed {seed}{end}")
 
 
@@ -77,9 +75,8 @@ def cell(file: Path, *place: str) -> float:
             continue
         cells = [part.strip() for part in line.strip("|").split("|")]
         head = head or cells
-        inside = not section or any(_old(section[0], old) in here for old in (False, True))
-        named = any(cells[0].strip("*`").startswith(_old(row, old)) for old in (False, True))
-        if inside and named and column in head:
+        inside = not section or section[0] in here
+        if inside and cells[0].strip("*`").startswith(row) and column in head:
             found = re.search(NUMBER, cells[head.index(column)])
             if found:
                 return _float(found[0])
@@ -96,8 +93,7 @@ def entry(value: object, *path: str) -> float:
         elif isinstance(value, list):
             value = value[int(step)]
         else:
-            old = _old(step, step not in value)  # type: ignore[operator]
-            value = value[old]  # type: ignore[index]
+            value = value[step]  # type: ignore[index]
     return float(value)  # type: ignore[arg-type]
 
 
@@ -174,13 +170,6 @@ def _table(source: str, rows: str) -> str:
             cells.append(f"{mean} ({min(seeds)}–{max(seeds)})" if len(set(seeds)) > 1 else mean)
         lines[i] = "| " + " | ".join([first.strip(), *cells]) + " |"
     return "\n".join(lines) + "\n"
-
-
-def _old(name: str, old: bool) -> str:
-    """A name, or the one that it has in results that were not renamed yet."""
-    for new, before in OLD_NAMES.items():
-        name = name.replace(new, before) if old else name
-    return name
 
 
 def _float(text: str) -> float:
