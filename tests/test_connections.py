@@ -7,6 +7,7 @@ import torch
 from conftest import DT, double, draw
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from torch.nn import functional
 
 from neurorobust.core.apply import apply
@@ -193,3 +194,35 @@ def test_a_parameter_behind_pooling_takes_its_own_type():
     """A connection without weights leaves the type to the value: float64 stays float64, numbers are the default."""
     assert neurons.LeakyIntegrator(AvgPool2d((1, 2, 2), 2), tau_mem=double(0.01)[0]).tau_mem.dtype == torch.float64
     assert neurons.LeakyIntegrator(AvgPool2d((1, 2, 2), 2), tau_mem=0.01).tau_mem.dtype == torch.get_default_dtype()
+
+
+def test_random_weights_are_those_of_torchs_initialiser():
+    """Linear.random: the distribution of torch.nn.Linear, U(−1/√k, 1/√k) with k synapses per neuron, by
+    Kolmogorov and Smirnov's test at 1e-4 (fixed seed); the mask and the generator decide, nothing else."""
+    drawn = Linear.random(64, 300, generator=torch.Generator().manual_seed(3), bias=True)
+    for values in (drawn.weight, drawn.bias):
+        assert stats.kstest(8 * values.detach().flatten().numpy(), stats.uniform(-1, 2).cdf).pvalue > 1e-4
+    torch.manual_seed(3)
+    peer = torch.nn.Linear(64, 300)
+    assert abs(peer.weight.std() / drawn.weight.std() - 1) < 0.03 and peer.weight.abs().max() <= 1 / 8
+    mask = torch.rand(300, 64, generator=torch.Generator().manual_seed(4)) < 0.25
+    masked = Linear.random(64, 300, generator=torch.Generator().manual_seed(3), mask=mask)
+    assert torch.equal(masked.weight != 0, mask) and masked.bias is None
+    assert (masked.weight.detach().abs() <= mask.sum(1).rsqrt()[:, None]).all() and masked.weight.abs().max() > 1 / 8
+    again = Linear.random(64, 300, generator=torch.Generator().manual_seed(3), mask=mask)
+    assert torch.equal(masked.weight, again.weight)
+    with pytest.raises(ValueError, match=r"mask: got shape \(64, 300\); expected \(n_out, n_in\) = \(300, 64\)"):
+        Linear.random(64, 300, generator=torch.Generator(), mask=mask.T)
+    with pytest.raises(ValueError, match="n_in"):
+        Linear.random(0, 3, generator=torch.Generator())
+
+
+def test_a_first_network_is_five_lines():
+    """Random connections make a network that runs and has gradients for all of its weights."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = Lif(Linear.random(16, 32, generator=generator), tau_mem=0.02, v_threshold=0.02)
+    readout = LeakyIntegrator(Linear.random(32, 2, generator=generator), tau_mem=0.05)
+    network = Network({"hidden": hidden, "readout": readout}, dt=1e-3)
+    logits, spikes = network((torch.rand(4, 50, 16, generator=generator) < 0.3).float())
+    logits.sum().backward()
+    assert logits.shape == (4, 2) and spikes["hidden"].any() and hidden.input.weight.grad.any()

@@ -76,8 +76,11 @@ class Law(ABC):
 
     @property
     def of_first_normal(self) -> Law:
-        """The part of the law that the first normal of a device describes alone: right after programming, at the
-        setting where no other normal counts. Tolerance corners are corners of this law."""
+        """The part of the law that depends on the first normal of a device only.
+
+        It holds right after programming, at the setting where no other normal counts. Tolerance corners are corners of
+        this law.
+        """
         return self
 
 

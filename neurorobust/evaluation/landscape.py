@@ -53,7 +53,7 @@ class Landscape:
 
     @property
     def rise(self) -> float:
-        """Mean added loss over all random directions and positions: the steepness of the minimum in one number."""
+        """Mean added loss over all random directions and positions, the steepness of the minimum in one number."""
         return float(self.loss.mean() - self.nominal_loss)
 
     @property

@@ -97,7 +97,7 @@ class InputEvents:
 
     @property
     def arrays(self) -> Inputs:
-        """x and its lists, which are empty in the first pass: the loops find the events themselves."""
+        """x and its lists, which are empty in the first pass, where the loops find the events themselves."""
         return Inputs(self.x.numpy(), self.lists if self.again else self._no_lists)
 
 

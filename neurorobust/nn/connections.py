@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +103,31 @@ class Linear(_Synapses):
             raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected (n_out, n_in).")
         self._register(weight, bias, mask)
         self.n_out, self.n_in = weight.shape
+
+    @classmethod
+    def random(
+        cls, n_in: int, n_out: int, *, generator: torch.Generator, mask: Tensor | None = None, bias: bool = False
+    ) -> Self:
+        """Random weights, uniform between −1/√k and 1/√k, where k is the number of synapses of each neuron.
+
+        Without a mask, k = n_in: the distribution of ``torch.nn.Linear``. The bias has the same distribution.
+
+        Args:
+            generator: the only source of random numbers.
+            mask: True where a synapse exists, shape (n_out, n_in); None connects all.
+            bias: whether each neuron has a bias.
+
+        Raises:
+            ValueError: a size below 1, or a mask of another shape.
+        """
+        shape = (check_count("n_out", n_out), check_count("n_in", n_in))
+        present = torch.ones(shape, dtype=torch.bool) if mask is None else mask.bool()
+        if present.shape != shape:
+            raise ValueError(f"mask: got shape {tuple(present.shape)}; expected (n_out, n_in) = {shape}.")
+        bound = present.sum(1).clamp(min=1).rsqrt()
+        weight = (2 * torch.rand(shape, generator=generator) - 1) * bound[:, None]
+        offset = (2 * torch.rand(n_out, generator=generator) - 1) * bound if bias else None
+        return cls(weight, offset, mask)
 
     def matrix(self) -> Tensor:
         return self.masked()

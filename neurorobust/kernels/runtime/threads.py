@@ -24,7 +24,8 @@ _PARENT = -1 if type(multiprocessing.current_process()).__name__ == "ForkProcess
 
 
 class Team(NamedTuple):
-    """What one thread is told before it takes blocks; see :func:`~..numba_loops.intrinsics.parallel_for`.
+    """The data that one thread gets before it takes blocks; see
+    :func:`~neurorobust.kernels.numba_loops.intrinsics.parallel_for`.
 
     Attributes:
         start, thread_number: addresses of OpenMP's ``GOMP_parallel`` and ``omp_get_thread_num``; both 0 to run on the
