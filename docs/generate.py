@@ -166,8 +166,8 @@ def task_builders(package: ModuleType) -> dict[str, Callable]:
 
 
 def parts() -> list[str]:
-    """The modules and packages directly inside neurorobust."""
-    return [info.name for info in pkgutil.iter_modules(neurorobust.__path__)]
+    """The public modules and packages directly inside neurorobust."""
+    return [info.name for info in pkgutil.iter_modules(neurorobust.__path__) if not info.name.startswith("_")]
 
 
 def reach() -> dict[str, frozenset[str]]:

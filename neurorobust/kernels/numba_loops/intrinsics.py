@@ -105,10 +105,10 @@ def parallel_for(function, numbered: bool):
     """An intrinsic that runs ``function(chip, low, high, …)``, or ``(chip, block, low, high, …)`` if it is numbered,
     for every chip and block of rows, on several threads that do not need the interpreter's lock.
 
-    Its arguments: a :class:`~neurorobust.kernels.runtime.threads.Team`, how many chips there are, the blocks of rows (blocks, 2), and a
-    tuple of all other arguments of the function. Each thread owns a stretch of the blocks, the same
-    in every loop of as many, so that what it wrote is still in its cache when it reads; a thread that is done helps the
-    others. Returns False if a block failed, which happens where there is no memory.
+    Its arguments: a :class:`~neurorobust.kernels.runtime.threads.Team`, how many chips there are, the blocks of rows
+    (blocks, 2), and a tuple of all other arguments of the function. Each thread has its own part of the blocks,
+    the same one in every loop with as many blocks, so its data are still in its cache. A thread that is ready
+    helps the others. Returns False if a block failed, which happens where there is no memory.
     """
 
     @intrinsic
