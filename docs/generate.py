@@ -189,7 +189,9 @@ def part_table() -> str:
 
 
 def _link(part: str) -> str:
-    return f"[{part}](cli.md)" if part in OWN_PAGE else f"[{part}](api/{part}.rst)"
+    if part in OWN_PAGE:
+        return f"[{part}](cli.md)"
+    return f"`{part}`" if part.startswith("_") else f"[{part}](api/{part}.rst)"  # a private part has no page
 
 
 def _part(part: str) -> ModuleType:
