@@ -117,7 +117,7 @@ class Recordings:
         Raises:
             ValueError: a larger fraction lies outside; the message gives the number of events.
         """
-        check_number("max_outside", max_outside)
+        max_outside = check_number("max_outside", max_outside)
         x, outside = self.dense(window)
         lost, total = int(outside.sum()), sum(times.size for times in self.times)
         if lost > max_outside * total:

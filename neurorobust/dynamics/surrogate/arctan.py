@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..._util.errors import check_number
+from ..._util.errors import check_number, plain_fields
 from .base import Surrogate
 
 
@@ -19,6 +19,7 @@ class ArcTan(Surrogate):
     scaled: bool = False
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("alpha", self.alpha, strict=True)
         super().__post_init__()
 
