@@ -158,7 +158,7 @@ class Task:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        for part in (self.train, self.validation, self.test):
+        for part in (self.train, self.validation):
             check_data(part)
         if not self.fingerprint:
             digest = hashlib.sha256()
