@@ -276,7 +276,28 @@ ROW = {"chip": 0, "core": 0, "neuron": 0, "parameter": "tau_mem", "setting": 0.0
         ([ROW | {"parameter": "tau_men"}], "Did you mean 'tau_mem'"),
         ([ROW | {"unit": "ms"}], "got 'ms'; expected one of 's'"),
         ([ROW | {"value": "high"}], "value: "),
-        ([ROW | {"neuron": -1}], "neuron: "),
+        ([ROW | {"neuron": -1}], "neuron: row 0 is -1; expected its number, a whole number from 0"),
+        ([ROW, ROW | {"core": None}], "core: row 1 is nan; expected its number"),
+        ([ROW | {"neuron": 10**9}], "neuron: row 0 is 1000000000; expected its number"),
+        ([ROW | {"neuron": True}], "neuron: got a column of type bool; expected numbers"),
+        ([ROW | {"value": "0,021"}], "value: row 0 is '0,021'; expected a number with a decimal point and without"),
+        ([ROW | {"value": "1_0"}], "value: row 0 is '1_0'"),
+        ([ROW | {"value": pd.Timestamp("2020-01-01")}], "value: got a column of type datetime64"),
+        ([ROW | {"value": 0.021j}], "value: got a column of type complex128"),
+        ([ROW | {"setting": -0.02}], "setting: tau_mem has a row with -0.02; expected numbers > 0"),
+        ([ROW, ROW | {"chip": np.nan}], r"chip: row 1 has none; expected a label\. If it was NA, null"),
+        ([ROW, ROW | {"chip": pd.NA}], "chip: row 1 has none"),
+        ([ROW, ROW | {"chip": " "}], "chip: row 1 has none; expected a label"),
+        (
+            [ROW | {"chip": "EU"}, ROW | {"chip": "eu"}],
+            "chip: 'EU' and 'eu' may be the same; write each label in one way",
+        ),
+        ([ROW | {"chip": "a b"}, ROW | {"chip": "a  b"}], "chip: 'a b' and 'a  b' may be the same"),
+        ([ROW | {"chip": "1"}, ROW | {"chip": "01"}], "chip: 1 and '01' may be the same"),
+        (5, "measurements: is not a table"),
+        ({"chip": [1, 2], "core": [0]}, "measurements: is not a table"),
+        (pd.DataFrame([[0] * 7], columns=[*ROW, "value"]), "column 'value' is there 2 times"),
+        (pd.DataFrame([[0] * 7], columns=[*ROW, " value "]), "column 'value' is there 2 times"),
         ([ROW | {"setting": np.nan}], "setting: row 0"),
         ([ROW | {"setting": 0.0}], "setting: tau_mem"),
         ([ROW | {"value": np.nan}], "none of 1 is a value"),
@@ -288,6 +309,123 @@ def test_a_bad_table_is_one_error(rows, said):
     """Each names what is wrong with which column."""
     with pytest.raises(ValueError, match=said):
         analyze(rows)
+
+
+# ---- cells: the same measurements, written in other ways
+
+
+def two_chips(a="US", b="€"):
+    """A table of two chips with two cores each, at two settings."""
+    rows = table(replace(ONE_CORE, chips=2, cores=2, grid=(8, 8), settings=(0.1, 0.3)), 3)
+    first = rows["chip"] == rows["chip"].iloc[0]
+    rows["chip"] = rows["chip"].astype(object)
+    rows.loc[first, "chip"], rows.loc[~first, "chip"] = a, b
+    return rows
+
+
+def numbers_of(found):
+    """Everything a fit says but its name and the labels of chips."""
+    return {key: value for key, value in found.card().items() if key != "name"}
+
+
+LABELS = ["NA", "null", "None", "n/a", "nan", "NaN", "<NA>", "#N/A", "-", "0", "0.5", "True", "x y", "1e3", "Ω"]
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_any_text_is_a_chip(name, tmp_path):
+    """A chip may be called NA: two chips, no repeats, the numbers of any other name; from a file and from a frame."""
+    expected = numbers_of(analyze(two_chips()))
+    rows = two_chips(name)
+    rows.to_csv(tmp_path / "measured.csv", index=False)
+    for of in (rows, tmp_path / "measured.csv", rows.assign(chip=[f" {label} " for label in rows["chip"]])):
+        found = analyze(of)
+        chips = {str(chip) for chip, _ in found.kinds["tau_mem"].own}
+        assert chips == {name, "€"} and found.kinds["tau_mem"].counts["repeats averaged"] == 0
+        assert numbers_of(found) == expected
+
+
+@pytest.mark.parametrize("label", [1, 1.0, "1", " 1", "1.0", np.int64(1), np.float32(1), torch.tensor(1)], ids=repr)
+def test_a_label_that_is_a_number_is_one_however_it_is_written(label):
+    """All of these, in one column with 1 and with text, are chip 1."""
+    rows = two_chips(1, "EU")
+    rows.at[0, "chip"] = label
+    assert {chip for chip, _ in analyze(rows).kinds["tau_mem"].own} == {1, "EU"}
+
+
+def test_a_file_without_a_label_is_refused(tmp_path):
+    """An empty cell, or spaces: the row is named, and none is dropped."""
+    for name in ("", "  "):
+        two_chips(name).to_csv(tmp_path / "measured.csv", index=False)
+        with pytest.raises(ValueError, match=r"chip: row 0 has none; expected a label\.$"):
+            analyze(tmp_path / "measured.csv")
+
+
+def test_a_file_says_what_its_table_says(tmp_path):
+    """Every digit, with spaces around names and cells, a byte order mark, words for no value, and whole floats."""
+    rows = two_chips()
+    rows.loc[[3, 5], "value"] = np.nan
+    expected = numbers_of(analyze(rows))
+    text = rows.astype(object).astype(str).replace({"value": {"nan": ""}})
+    text.loc[5, "value"] = "N/A"
+    text["core"] += ".0"
+    text.columns = [f" {name} " for name in text.columns]
+    (text + " ").to_csv(tmp_path / "measured.csv", index=False, encoding="utf-8-sig")
+    assert numbers_of(analyze(tmp_path / "measured.csv")) == expected
+    assert numbers_of(analyze(text)) == expected
+    assert numbers_of(analyze(rows.astype({"core": "Int64", "value": "Float64", "chip": "category"}))) == expected
+
+
+def test_a_repeated_column_of_a_file_is_refused(tmp_path):
+    """Its own name is in the message, not the one that pandas gives it."""
+    rows = two_chips()
+    pd.concat([rows, rows["value"]], axis=1).to_csv(tmp_path / "measured.csv", index=False)
+    with pytest.raises(ValueError, match="column 'value' is there 2 times"):
+        analyze(tmp_path / "measured.csv")
+
+
+@pytest.mark.parametrize("other", [0.1 + 0.2, np.float64(np.float32(0.3)), 0.3 * (1 - 2e-7)])
+def test_settings_that_differ_by_rounding_are_one(other):
+    """Half of the neurons at 0.3, half at a number that rounds to it: one setting, all numbers unchanged."""
+    rows = two_chips()
+    expected = numbers_of(analyze(rows))
+    rows.loc[(rows["setting"] == 0.3) & (rows["neuron"] > 40), "setting"] = other
+    assert numbers_of(analyze(rows)) == expected
+
+
+def test_settings_that_differ_stay_apart():
+    """A part in ten thousand is another setting; a zero may be off by rounding; a chain is refused."""
+    rows = two_chips()
+    rows.loc[(rows["setting"] == 0.3) & (rows["neuron"] > 30), "setting"] = 0.30003
+    assert set(analyze(rows).kinds["tau_mem"].median) == {0.1, 0.3, 0.30003}
+    leak = table(Truth(Offset(0.03), (), {}, 1, 1, (8, 8), (-0.1, 0.0, 0.1), "v_leak"), 3)
+    expected = numbers_of(analyze(leak))
+    leak.loc[(leak["setting"] == 0) & (leak["neuron"] > 40), "setting"] = 0.1 - 0.3 + 0.2
+    assert numbers_of(analyze(leak)) == expected
+    rows.loc[rows["setting"] == 0.1, "setting"] = 0.1 * (1 + 5e-7 * np.arange((rows["setting"] == 0.1).sum()))
+    with pytest.raises(ValueError, match=r"setting: got \d+ settings from 0\.1 to .* differ by less than 1e-06"):
+        analyze(rows)
+
+
+def test_copies_are_no_repeats():
+    """A table that is there twice: the same estimates, and read noise stays unknown."""
+    rows = two_chips()
+    once, twice = (analyze(of).kinds["tau_mem"] for of in (rows, pd.concat([rows, rows])))
+    assert once.estimates == twice.estimates
+    assert twice.counts["repeats averaged"] == twice.counts["repeats with the same value"] == len(rows)
+    assert any("all repeats are equal" in said for said in twice.unidentified)
+    noisy = pd.concat([rows, rows.assign(value=rows["value"] * 1.001)])
+    assert not any("read noise" in said for said in analyze(noisy).kinds["tau_mem"].unidentified)
+
+
+def test_weights_of_one_sign_are_magnitudes():
+    """Settings below 0 give the numbers of settings above 0; both signs in one table are refused in words."""
+    above = table(replace(ONE_CORE, kind="weight", settings=(0.25, 0.5)), 2)
+    below = above.assign(setting=-above["setting"], value=-above["value"])
+    estimates = [analyze(rows).kinds["weight"].estimates for rows in (above, below)]
+    assert estimates[0]["sigma"] == estimates[1]["sigma"]
+    for rows in (pd.concat([above, below]), pd.concat([above, below])[lambda t: t["setting"].abs() == 0.5]):
+        with pytest.raises(ValueError, match=r"setting: weight has rows of both signs, -0\.5 and 0\.5; .* each sign"):
+            analyze(rows)
 
 
 def test_a_grid_too_small_is_refused():
@@ -425,6 +563,32 @@ def test_the_rest_of_a_twin_is_drawn_given_what_was_measured(model, kind, at, r)
     u = unmeasured(model, rows, range(50), kind, at)
     assert stats.kstest(u, stats.norm(2 * r, math.sqrt(1 - r**2)).cdf).pvalue > ALARM
     assert unmeasured(model, rows, [0], "tau_mem", (0, 0, 1))[0] == pytest.approx(2, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("law", "value", "u"),
+    [
+        (Normal(0.1), 0.55, 1.0),
+        (Normal(0.1), -0.55, -1.0),
+        (LogNormal(0.1), -0.5 * math.exp(0.1), 1.0),
+        (LogNormal(0.1), 0.5 * math.exp(0.1), 1.0),
+        (Offset(0.05), -0.45, 1.0),
+    ],
+    ids=repr,
+)
+def test_a_twin_has_the_deviation_of_a_weight_below_zero(law, value, u):
+    """θ + abs(θ)·cv·u of a normal law, θ·exp(σu) of a lognormal one: solved for u at ±0.5."""
+    model = chip_of({"weight": ()})
+    model = replace(model, kinds={"weight": replace(model.kinds["weight"], law=law)})
+    row = ROW | {"neuron": 1, "parameter": "weight", "setting": math.copysign(0.5, value), "value": value}
+    assert unmeasured(model, [row], [0], "weight", (0, 0, 1))[0] == pytest.approx(u, abs=1e-6)
+
+
+def test_values_far_from_the_model_are_said():
+    """Settings in seconds and values in milliseconds: all at the end of the scale, with a warning."""
+    rows = [ROW | {"neuron": n, "value": 20.0 + n} for n in range(4)]
+    with pytest.warns(UserWarning, match="4 of 4 values lie 8 standard normals or more from the median of model small"):
+        chipmodels.twin(rows, chip_of({"tau_mem": ()}))
 
 
 def test_a_twin_is_kept(tmp_path):
