@@ -157,8 +157,8 @@ def _measured(c: Cube, sites: _Sites, source: str) -> np.ndarray:
     if far:
         warnings.warn(
             f"measurements of {c.kind}: {far} of {int(seen.sum())} values lie {FARTHEST:g} standard normals or more "
-            f"from the median of model {sites.die.model.name}, and are that far in the twin; compare the units of setting "
-            f"and value, or fit a model to the table.",
+            f"from the median of model {sites.die.model.name}, and are that far in the twin; compare the units of "
+            f"setting and value, or fit a model to the table.",
             stacklevel=4,
         )
     if not isinstance(law, SettingDecorrelation):
