@@ -50,8 +50,9 @@ def plain(value: Any) -> Any:
         value = value.detach().cpu().numpy()
     if not isinstance(value, (np.generic, np.ndarray, Tensor)) or value.ndim:
         return value
-    short = value.dtype in (np.float16, np.float32)
-    return float(str(value)) if short else value.item()
+    if isinstance(value, Tensor) or value.dtype.kind != "f":
+        return value.item()
+    return float(str(value)) if value.dtype.itemsize < 8 else float(value)
 
 
 def plain_fields(instance: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..._util.errors import check_number, plain_fields
+from ..._util.errors import check_number
 from .base import Surrogate
 
 
@@ -19,9 +19,8 @@ class ArcTan(Surrogate):
     scaled: bool = False
 
     def __post_init__(self) -> None:
-        plain_fields(self)
-        check_number("alpha", self.alpha, strict=True)
         super().__post_init__()
+        check_number("alpha", self.alpha, strict=True)
 
     def derivative(self, u: Tensor) -> Tensor:
         return self.alpha / 2 / (1 + (math.pi / 2 * self.alpha * u).square())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..._util.errors import check_number, plain_fields
+from ..._util.errors import check_number
 from .base import Surrogate
 
 
@@ -18,9 +18,8 @@ class FastSigmoid(Surrogate):
     scaled: bool = False
 
     def __post_init__(self) -> None:
-        plain_fields(self)
-        check_number("slope", self.slope, strict=True)
         super().__post_init__()
+        check_number("slope", self.slope, strict=True)
 
     def derivative(self, u: Tensor) -> Tensor:
         return 1 / (1 + self.slope * u.abs()).square()
