@@ -1,8 +1,8 @@
 """Networks on disk: a folder with ``model.safetensors`` (tensors) and ``config.json`` (everything else); no pickle.
 
-Every bit of both files is checked. ``config.json`` holds the SHA-256 of ``model.safetensors``. That file holds a copy of
-the configuration, with a digest of the tensors and of the copy. So it can also be checked alone: an interruption between
-the two files leaves one complete model.
+Every bit of both files is checked. ``config.json`` holds the SHA-256 of ``model.safetensors``. That file holds a copy
+of the configuration, with a digest of the tensors and of the copy. So it can also be checked alone: an interruption
+between the two files leaves one complete model.
 """
 
 from __future__ import annotations
