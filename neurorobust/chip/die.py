@@ -27,7 +27,7 @@ from .variability import Reading
 
 FORMAT = "neurorobust-die/2"
 FIRST_FORMAT = "neurorobust-die/1"  # without a digest
-ENTRIES: dict[str, Any] = {"chip": str, "version": str, "serial": int, "seed": int, "time": (int, float)}
+ENTRIES: dict[str, Any] = {"chip": str, "version": int, "serial": int, "seed": int, "time": (int, float)}
 
 
 @dataclass(frozen=True)
