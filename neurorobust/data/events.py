@@ -285,8 +285,11 @@ def _times(i: int, values: Any) -> np.ndarray:
 def _whole(where: str, name: str, values: Any, below: int = LARGEST, low: int = 0) -> np.ndarray:
     """Whole numbers from ``low`` to below − 1, (events,), int64."""
     array = _vector(where, name, values)
-    number = array.astype(np.float64) if array.dtype.kind == "f" else array
-    bad = np.flatnonzero((number != np.floor(number)) | (number < low) | (number >= below))
+    number, fractional = array, np.zeros(array.shape, dtype=bool)
+    if array.dtype.kind == "f":
+        number = array.astype(np.float64)
+        fractional = number != np.floor(number)
+    bad = np.flatnonzero(fractional | (number < low) | (number >= below))
     if bad.size:
         span = "" if low < 0 else f" from {low}" if below == LARGEST else f" from {low} to {below - 1}"
         raise ValueError(

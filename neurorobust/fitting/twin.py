@@ -11,7 +11,7 @@ import torch
 from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
-from .._util.errors import unknown
+from .._util.errors import check_count, unknown
 from ..chip.die import Die
 from ..chip.measured import MeasuredNormals
 from ..chip.model import ChipModel
@@ -70,7 +70,7 @@ def twin(
     neurons = _at_least(
         "neurons_per_core", model.limits.neurons_per_core, [c.values.shape[1] - 1 for c in cubes.values()], model
     )
-    die = Die(model, 0, seed)
+    die = Die(model, 0, check_count("seed", seed, 0))
     sites = _Sites(die, cores, neurons)
     measured = {source: _measured(c, sites, source) for source, c in cubes.items()}
     return replace(die, measured=_measured_normals(measured, sites))
