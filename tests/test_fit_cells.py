@@ -128,3 +128,44 @@ def test_weights_of_one_sign_are_magnitudes():
     for rows in (pd.concat([above, below]), pd.concat([above, below])[lambda t: t["setting"].abs() == 0.5]):
         with pytest.raises(ValueError, match=r"setting: weight has rows of both signs, -0\.5 and 0\.5; .* each sign"):
             analyze(rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace(",", ";"), r"column: 'chip;core;neuron;parameter;setting;value' does not exist"),
+        (lambda text: text.replace(",", ";").replace(".", ","), r"measured\.csv': is not a CSV table"),
+        (lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1), r"measured\.csv': is not a CSV table"),
+        (
+            lambda text: text.replace("\n", "\nlabel,number,number,kind,s,s\n", 1),
+            "core: row 0 is 'number'; expected a number",
+        ),
+        (lambda text: text + text, "core: row 512 is 'core'; expected a number"),
+        (lambda text: text + ",,,,,\n", "chip: row 512 has none"),
+        (
+            lambda text: text.replace(",0.1,", ',"1,000",', 1),
+            "setting: row 0 is '1,000'; expected a number with a decimal",
+        ),
+        (lambda text: text.replace(",0.1,", ",NA,", 1), "setting: row 0 has none"),
+        (lambda text: text.split("\n")[0], "the table is empty"),
+        (lambda text: "", "is not a CSV table"),
+    ],
+    ids=[
+        "semicolons",
+        "decimal commas",
+        "a comma too many",
+        "units",
+        "twice",
+        "no cells",
+        "1,000",
+        "NA",
+        "header",
+        "empty",
+    ],
+)
+def test_another_kind_of_file_is_one_sentence(change, said, tmp_path):
+    """Files as spreadsheets write them: refused in one line, no column or row moved."""
+    (tmp_path / "measured.csv").write_text(change(two_chips().to_csv(index=False)))
+    with pytest.raises(ValueError, match=said) as caught:
+        analyze(tmp_path / "measured.csv")
+    assert "\n" not in str(caught.value)

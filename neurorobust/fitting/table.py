@@ -84,13 +84,14 @@ class Cube:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A CSV file of measurements, with a comma between columns; see :func:`checked` for its columns."""
+    """A CSV file of measurements, UTF-8, with a comma between columns; see :func:`checked` for its columns."""
     try:  # the header is a row like others: pandas would rename repeated columns, and read labels such as NA as missing
         table = pd.read_csv(
             path, header=None, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig"
         )
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"measurements {str(path)!r}: is not a CSV table ({error}); expected {_header()}.") from error
+        said = " ".join(str(error).split())  # pandas ends some messages with a line break
+        raise ValueError(f"measurements {str(path)!r}: is not a CSV table ({said}); expected {_header()}.") from error
     return checked(table[1:].set_axis(table.iloc[0], axis=1))
 
 
