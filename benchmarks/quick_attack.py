@@ -4,10 +4,11 @@
     python -m benchmarks.quick_attack --out benchmarks/results/quick_attack.json --summary    # prints the tables
 
 Networks: those of the zoo for heart beats and keywords, and networks for spoken digits that are trained here, briefly.
-Every measurement is kept when it is made, so an interrupted run continues; a training that was interrupted starts anew.
+Every measurement is written when it is made, so an interrupted run continues; an interrupted training starts anew.
 
-*Rankings*: ``SAMPLES`` test samples of each task, ζ in ``ZETAS``. The ten-step attack on KL, cross-entropy and margin with
-the seeds ``SEEDS``, the same in five steps, and strong-1 with seed 1. The score of a suite is the minimum of its members'.
+*Rankings*: ``SAMPLES`` test samples of each task, ζ in ``ZETAS``. The ten-step attack on KL, cross-entropy and margin
+with the seeds ``SEEDS``, the same in five steps, and strong-1 with seed 1. The score of a suite is the minimum of its
+members' scores.
 
 *Kept epochs*: each training is evaluated after every epoch, on all validation data at ζ = 0.05, under each of the three
 ten-step attacks (seed 0). What each rule keeps is then evaluated on test samples under strong-1.
@@ -49,8 +50,10 @@ from neurorobust.train.methods import METHODS
 
 SAMPLES, ZETAS, SEEDS, STRONG_SEED = 200, (0.02, 0.05), (1, 2, 3), 1
 OBJECTIVES = ("kl", "ce", "margin")
-ZOO = ("ecg/standard", "ecg/forward_noise", "ecg/adversarial", "ecg/adversarial_weights", "ecg/awp")
-ZOO += ("keywords/standard", "keywords/adversarial")
+ZOO = (
+    *("ecg/standard", "ecg/forward_noise", "ecg/adversarial", "ecg/adversarial_weights", "ecg/awp"),
+    *("keywords/standard", "keywords/adversarial"),
+)
 TRAININGS = ("digits/standard", "digits/forward_noise", "digits/adversarial", "ecg/forward_noise", "ecg/standard")
 TRAINED = tuple(name for name in TRAININGS if name.startswith("digits"))
 EPOCHS, N_HIDDEN, CLEAR = 12, 64, 0.02
@@ -153,7 +156,9 @@ def attacked(network: nn.Module, data: Data, zeta: float) -> float:
 def train(name: str) -> tuple[list[dict], dict[int, nn.Module]]:
     """Train a network; the scores after every epoch, and the network of every epoch."""
     task, method = task_of(name.partition("/")[0]), METHODS[name.partition("/")[2]]
-    network, rows, kept = task.network(None, n_hidden=N_HIDDEN, seed=0), [], {}
+    network = task.network(None, n_hidden=N_HIDDEN, seed=0)
+    rows: list[dict] = []
+    kept: dict[int, nn.Module] = {}
 
     def look(looked_at: nn.Module, data: Data, seed: int) -> tuple[float, float]:
         row = {"clean": clean(looked_at, data)} | quick(looked_at, data, 0.05, seed, 10)
@@ -168,7 +173,7 @@ def train(name: str) -> tuple[list[dict], dict[int, nn.Module]]:
 
 
 def kept_epoch(rows: list[dict], members: tuple[str, ...]) -> int:
-    """The epoch that a selection under these attacks keeps: the best mean of clean and attacked, of equal ones the last."""
+    """The epoch that a selection under these attacks keeps: the best mean of clean and attacked, else the last."""
     scores = [(row["clean"] + min(row[objective] for objective in members)) / 2 for row in rows]
     return max(range(len(rows)), key=lambda epoch: (scores[epoch], epoch))
 

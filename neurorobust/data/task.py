@@ -51,6 +51,10 @@ class Data:
             )
         if self.x.is_floating_point():
             check_finite({"data x": self.x})
+        for name, value in (("x", self.x), ("y", self.y)):
+            if value.is_inference():  # autograd cannot use it in an attack or in training
+                with torch.inference_mode(False):
+                    object.__setattr__(self, name, value.clone())
 
     @property
     def regression(self) -> bool:
