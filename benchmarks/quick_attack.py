@@ -241,8 +241,7 @@ def agreement_table(results: Results) -> str:
                 left, strong = [suites(found, steps)[rule] for found in group], [found["strong-1"] for found in group]
                 gaps += [a - b for a, b in zip(left, strong)]
                 if len(set(strong)) > 1:
-                    tau = stats.kendalltau(left, strong).statistic if len(set(left)) > 1 else 0.0
-                    order.append(float(tau))
+                    order.append(float(stats.kendalltau(left, strong).statistic) if len(set(left)) > 1 else 0.0)
                 for i in range(len(group)):
                     for j in range(i):
                         if abs(strong[i] - strong[j]) >= CLEAR:
@@ -281,6 +280,7 @@ def main() -> None:
     results = Results(arguments.out)
     if not arguments.summary:
         run(results, arguments.part, arguments.networks)
+        return
     print("\n".join(make(results) for make in (ranking_table, agreement_table, kept_table)))
 
 

@@ -226,7 +226,8 @@ def sensitivity(
         attack: for the measured worst case, by default :func:`neurorobust.attacks.quick`, whose ten steps underestimate
             it; ``nr.attacks.thorough()`` takes ten times as long. Parameters without a gradient (t_ref acts in whole
             steps) are not attacked; for a group of such parameters only,
-            :class:`neurorobust.attacks.RandomSearch` of ten steps is used, which is weaker; column ``attack`` shows it. A regression needs an attack on its loss, such as ``PGA(objective="mse")``.
+            :class:`neurorobust.attacks.RandomSearch` of ten steps is used, which is weaker; column ``attack`` shows it.
+            A regression needs an attack on its loss, such as ``PGA(objective="mse")``.
         n_dies: random dies. seed: of the dies and the attack.
 
     Raises:
