@@ -48,7 +48,8 @@ from neurorobust.evaluation.statistics import score
 from neurorobust.train import loop
 from neurorobust.train.methods import METHODS
 
-SAMPLES, ZETAS, SEEDS, STRONG_SEED = 200, (0.02, 0.05), (1, 2, 3), 1
+SAMPLES, SEEDS, STRONG_SEED = 200, (1, 2, 3), 1
+ZETAS = {"ecg": (0.05, 0.02), "keywords": (0.05,), "digits": (0.05,)}
 OBJECTIVES = ("kl", "ce", "margin")
 ZOO = (
     *("ecg/standard", "ecg/forward_noise", "ecg/adversarial", "ecg/adversarial_weights", "ecg/awp"),
@@ -192,10 +193,11 @@ def run(results: Results, part: str, folder: Path) -> None:
             strong[str(epoch)] = {"nominal": clean(networks[epoch], test), "strong-1": left}
         nr.save(networks[epochs["KL"]], folder / name, {"task": name.partition("/")[0]})
         results.add(f"training {name}", {"rows": rows, "kept": epochs, "test": strong})
-    for name in (*ZOO, *TRAINED):
+    for name in (*TRAINED, *ZOO):
         network = nr.load(folder / name)[0] if name in TRAINED else nr.zoo.load(name)[0]
-        data = getattr(task_of(name.partition("/")[0]), part).balanced(SAMPLES)
-        for zeta in ZETAS:
+        task = name.partition("/")[0]
+        data = getattr(task_of(task), part).balanced(SAMPLES)
+        for zeta in ZETAS[task]:
             key = f"{part} {name} {zeta:g}"
             if key not in results:
                 results.add(key, measure(network, data, zeta, strong=part == "test"))
