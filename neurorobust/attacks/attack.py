@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .._util.errors import check_count, check_number
 from ..core.params import Deviations
+from ..core.run import differentiating
 from .ball import Ball
 from .objectives import Objective, as_objective
 
@@ -168,6 +169,7 @@ class Attack(ABC):
         """Evaluate dies: ``values = yield from search.evaluate(dies)``, or with the gradient ``point = yield from
         search.value_and_grad(deviations)``."""
 
+    @differentiating()
     def search(
         self, loss: Loss, center: Deviations, ball: Ball, generator: torch.Generator, *, project: bool = True
     ) -> Deviations:

@@ -17,7 +17,7 @@ from .._util.randomness import generator
 from ..attacks import APGD, Ball
 from ..core.apply import apply
 from ..core.params import Deviations, Params
-from ..core.run import evaluating
+from ..core.run import differentiating, evaluating
 from ..data.task import Data, check_data
 from ..nn.fleet_run import fleet_logits
 from ..nn.network import placement_of
@@ -71,6 +71,7 @@ class Landscape:
         return pd.DataFrame(rows, columns=["direction", "a", "loss", "score"])
 
 
+@differentiating()
 def landscape(
     network: nn.Module,
     data: Data,

@@ -22,7 +22,7 @@ from .._util.randomness import generator
 from ..attacks import Ball
 from ..core.apply import apply
 from ..core.params import Deviations, Params
-from ..core.run import evaluating, forward
+from ..core.run import differentiating, evaluating, forward
 from ..data.task import Data, check_data
 from ..nn.fleet_run import fleet_logits
 from ..nn.network import placement_of
@@ -126,6 +126,7 @@ class _DieLosses:
         return total
 
 
+@differentiating()
 def sharpness(
     network: nn.Module,
     data: Data,
@@ -193,6 +194,7 @@ def sharpness(
     return Sharpness(curvature.mean(0), ci95, asymmetry, SEARCHED * (2 * len(basis) + 1) + len(losses))
 
 
+@differentiating()
 def hessian_eigenvalues(
     network: nn.Module, data: Data, *, ball: Ball = WHOLE, count: int = 3, seed: int = 0
 ) -> Spectrum:
