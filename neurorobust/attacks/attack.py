@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 import torch
 from torch import Tensor
 
-from .._util.errors import check_count, check_number
+from .._util.errors import check_count, check_number, plain_fields
 from ..core.params import Deviations
 from ..core.run import differentiating
 from .ball import Ball
@@ -260,6 +260,7 @@ class GradientAscent(Attack):
     init_std: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("steps", self.steps)
         if self.init_std != float("inf"):
             check_number("init_std", self.init_std, strict=True)

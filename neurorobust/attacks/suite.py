@@ -65,8 +65,8 @@ def thorough(steps: int = 30, restarts: int = 3, losses: Sequence[str | Objectiv
         losses: objectives, names in ``OBJECTIVES`` or functions; ``("mse",)`` for regression. :func:`quick` is
             contained if ``"ce"`` or ``"margin"`` is among them; else ten steps on the first.
     """
-    check_count("steps", steps)
-    check_count("restarts", restarts)
+    steps = check_count("steps", steps)
+    restarts = check_count("restarts", restarts)
     if isinstance(losses, str) or not losses:
         raise ValueError(f"losses: got {losses!r}; expected at least one in a tuple, such as ('ce', 'margin').")
     classes = "ce" in losses or "margin" in losses

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .._util import digests, files
 from .._util.console import progress
-from .._util.errors import check_count, check_finite, check_number
+from .._util.errors import check_count, check_finite, check_number, plain_fields
 from .._util.randomness import generator as keyed_generator
 from ..attacks import QUICK, Ball, quick
 from ..core.params import ABOVE_ZERO, Params, check_values, kind_of
@@ -57,6 +57,7 @@ class Schedule:
     max_seconds: float = math.inf
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("learning_rate", self.learning_rate, strict=True)
         check_number("drop", self.drop, strict=True)
         for fraction in self.drops:
@@ -152,8 +153,8 @@ def fit(
         ValueError: a run with other settings is in ``out``, or a damaged checkpoint; a one-class part; a loss that
             became NaN. OSError: another run uses ``out``, or it is not writable.
     """
-    check_count("epochs", epochs)
-    check_count("seed", seed, 0)
+    epochs = check_count("epochs", epochs)
+    seed = check_count("seed", seed, 0)
     if not isinstance(task, Task):
         raise TypeError(f"task: got a {type(task).__name__}; expected a Task, which has training and validation parts.")
     task.train.check_classes("training part")
@@ -259,7 +260,7 @@ def estimate(
 ) -> float:
     """Estimated seconds of :func:`fit` at the present load of this machine, from one step and one evaluation; each runs
     twice, and the second run is timed. Neither the network nor the state of the loss changes."""
-    check_count("epochs", epochs)
+    epochs = check_count("epochs", epochs)
     loss, twin = as_regularizer(loss), copy.deepcopy(network)
     carried = loss.state()
     sample = task.validation.first(schedule.batch_size)
