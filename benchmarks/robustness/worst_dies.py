@@ -87,7 +87,7 @@ def stored_die(level: str, source: str, cell: Cell) -> Deviations:
     """
     path = die_path(level, source, cell)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             codes = {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise
