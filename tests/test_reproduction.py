@@ -34,7 +34,7 @@ from benchmarks.robustness.archive import NAME, pack
 from benchmarks.robustness.cell import RESULTS
 from benchmarks.robustness.results import TABLE, numbers, read_table, records, score, strongest
 from benchmarks.robustness.work import tuning_path
-from neurorobust._util import files
+from neurorobust._util import digests, files
 from neurorobust.attacks import Ball
 from neurorobust.evaluation import STRONG, strong_worst_case
 from neurorobust.interop import wrap
@@ -377,7 +377,8 @@ def test_the_plan_takes_earlier_figures(tmp_path, monkeypatch):
         cell = Cell(MINI, method, 0, tmp_path)
         cell.folder.mkdir(parents=True)
         cell.write({"training": {"seconds": seconds}})
-    (tmp_path / "raw/mini/tuning.awp.json").write_text('{"chosen": 1, "trials": [{"seconds": 9}, {"seconds": 5}]}')
+    trials = [{"seconds": 9}, {"seconds": 5}]
+    digests.write_json(tmp_path / "raw/mini/tuning.awp.json", {"chosen": 1, "trials": trials})
     assert module._training(MINI, "adversarial", tmp_path) == (6.0, "cells")
     assert module._training(MINI, "awp", tmp_path) == (20.0, "tuning")
     other = replace(MINI, name="other", tuned_on=MINI)
