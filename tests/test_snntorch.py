@@ -422,7 +422,7 @@ def test_what_cannot_be_represented_is_refused_by_name():
         refused(nn.Sequential(nn.Linear(3, 4)))
     twice = snn.Leaky(beta=0.5, init_hidden=True)
     with pytest.raises(ValueError, match=r"'1' serves several layers"):
-        refused(nn.Sequential(nn.Linear(3, 3), twice, nn.Linear(3, 3), twice))
+        refused(nn.Sequential(nn.Linear(3, 3), twice, nn.Linear(3, 3), twice).double())
     with pytest.raises(ValueError, match=r"put it into an nn.Sequential"):
         refused(snn.Leaky(beta=0.5))
     with pytest.raises(TypeError, match=r"net: got str"):

@@ -28,8 +28,8 @@ PREPARATIONS: dict[str, Prepare] = {
 }
 ADVICE = (
     "If the module takes samples first, or a picture that it repeats, pass prepare=lambda x: x; if each of 25 steps "
-    "gets the same picture, prepare=lambda x: x.expand(25, *x.shape); if one call computes one step, put the module into an "
-    "nn.Sequential."
+    "gets the same picture, prepare=lambda x: x.expand(25, *x.shape); if one call computes one step, put the module into "
+    "an nn.Sequential."
 )
 
 
@@ -49,7 +49,7 @@ def look(run: Run, prepare: Prepare, x: Tensor) -> tuple[Output, Record]:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
-        if isinstance(error, ValueError) and str(error).startswith("net: "):
+        if isinstance(error, ValueError) and str(error).startswith(("net: ", "x: ")):
             raise
         _refuse(f"raised {type(error).__name__} on the sample: {_line(error)}", run, prepare, x, error)
     for name in sorted(record.mixed):
