@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .decode import Output
+from .look import Refused
 from .unrolled import Record
 
 Prepare = Callable[[Tensor], Tensor]
@@ -28,8 +29,8 @@ PREPARATIONS: dict[str, Prepare] = {
 }
 ADVICE = (
     "If the module takes samples first, or a picture that it repeats, pass prepare=lambda x: x; if each of 25 steps "
-    "gets the same picture, prepare=lambda x: x.expand(25, *x.shape); if one call computes one step, put the module into "
-    "an nn.Sequential."
+    "gets the same picture, prepare=lambda x: x.expand(25, *x.shape); if one call computes one step, put the module "
+    "into an nn.Sequential."
 )
 
 
@@ -46,7 +47,7 @@ def look(run: Run, prepare: Prepare, x: Tensor) -> tuple[Output, Record]:
     """
     try:
         output, record = run(prepare(x))
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, Refused):
         raise
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(("net: ", "x: ")):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from .decode import Output, spike_count
 from .kinds import adopt, check_alike, check_overrides, kinds_of, named, override, slots_of
+from .look import Foreign
 from .snntorch_look import Prepare, look, look_larger, time_first
 from .snntorch_neurons import (
     NUMBERS,
@@ -48,7 +49,7 @@ class _Original:
         return self
 
 
-class SnnTorchNetwork(nn.Module):
+class SnnTorchNetwork(Foreign):
     """An snnTorch network as a network of this package; :func:`from_snntorch` makes it.
 
     Attributes:
@@ -56,6 +57,8 @@ class SnnTorchNetwork(nn.Module):
         links: for each neuron, the parameters of this module that replace its numbers.
         slots: for each other parameter, where the user's network holds it.
     """
+
+    dt: float
 
     def __init__(self, net: nn.Module, dt: float, decode: Decode, prepare: Prepare, kinds: Mapping[str, str]):
         super().__init__()
@@ -84,7 +87,7 @@ class SnnTorchNetwork(nn.Module):
                 adopt(self, f"{name}.{key}", nn.Parameter(value, is_trained(originals[name], key)))
             self.links[name] = tuple(values)
         kept = {pattern: kind for pattern, kind in kinds.items() if any(override(n, {pattern: kind}) for n in own)}
-        self.slots: dict[str, tuple[str, ...]] = {}
+        self.slots = {}
         for name, kind in kinds_of(inner, kept).items():
             parameter = inner.get_parameter(name)
             adopt(self, named(name, kind), parameter)
@@ -138,7 +141,7 @@ class SnnTorchNetwork(nn.Module):
             buffers = buffers_of(neuron)
             tensors |= {f"net.{name}.{key}": inputs.new_zeros(0) for key in STATES if key in buffers}
         try:
-            with alone(neurons.values()):
+            with alone(neurons.values()), self.guarded():
                 output, record = torch.func.functional_call(unrolled, tensors, (inputs,), tie_weights=False)
         finally:
             for neuron in neurons.values():
@@ -157,7 +160,7 @@ class SnnTorchNetwork(nn.Module):
         Raises:
             ValueError: the network cannot run on the sample, or a number does not fit its layer; see :func:`look`.
         """
-        with torch.no_grad(), evaluating(self), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), evaluating(self), torch.random.fork_rng(devices=[]), self.unjudged():
             output, record = look(self._pass, self._prepare, x)
             if (
                 x.shape[0] == x.shape[1]
@@ -180,6 +183,15 @@ class SnnTorchNetwork(nn.Module):
             )
         for name in idle:
             self._leave(name)
+
+    @contextmanager
+    def unjudged(self) -> Iterator[None]:
+        """A context in which a pass may draw random numbers; the look that follows tells whether it draws new ones."""
+        self.watch.ends = []
+        try:
+            yield
+        finally:
+            self.watch.ends = None
 
     def _leave(self, neuron: str) -> None:
         """Take the numbers and the weights of a neuron out of the parameters; they become buffers of the copy."""
@@ -321,7 +333,7 @@ def from_snntorch(
         raise ValueError("net: is a single neuron; put it into an nn.Sequential.")
     check_alike(net)
     model = SnnTorchNetwork(net, dt, decode, prepare, kinds or {})
-    if sample is None:
+    if not (given := sample is not None):
         first = next((module for module in net.modules() if not isinstance(module, nn.Sequential)), net)
         if not is_row(net) or not isinstance(first, nn.Linear):
             raise ValueError("sample: needed, some inputs (B, T, …), to learn how many neurons each layer has.")
@@ -334,6 +346,8 @@ def from_snntorch(
             f"loops over time. If a sample is a picture that the module repeats, pass prepare=lambda x: x."
         )
     model.measure(sample)
+    if given:
+        model.first_look(sample)
     return model
 
 
