@@ -17,6 +17,7 @@ from ..core.run import evaluating
 from .decode import Output, spike_count
 from .kinds import adopt, check_alike, check_overrides, kinds_of, named, override, slots_of
 from .look import Foreign
+from .memory import Memory
 from .snntorch_look import Prepare, look, look_larger, time_first
 from .snntorch_neurons import (
     NUMBERS,
@@ -186,11 +187,13 @@ class SnnTorchNetwork(Foreign):
 
     @contextmanager
     def unjudged(self) -> Iterator[None]:
-        """A context in which a pass may draw random numbers; the look that follows tells whether it draws new ones."""
-        self.watch.ends = []
+        """A context for passes after which the network is as it was: its numbers too, if the module writes into them.
+        A pass may draw random numbers; the look that follows tells whether it draws new ones."""
+        memory, self.watch.ends = Memory(self, self.watch), []
         try:
             yield
         finally:
+            memory.restore()
             self.watch.ends = None
 
     def _leave(self, neuron: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,6 +18,15 @@ Decode = Callable[[Any], Tensor]
 def is_snntorch(module: nn.Module) -> bool:
     """True if the class of a module is defined in snnTorch."""
     return any(cls.__module__.split(".")[0] == "snntorch" for cls in type(module).__mro__)
+
+
+def _apart(network: nn.Module) -> AbstractContextManager[None]:
+    """A context in which a reset of snnTorch neurons in forward reaches those of this network alone."""
+    if not any(is_snntorch(part) for part in network.modules()):
+        return nullcontext()
+    from .snntorch_neurons import alone, neurons_of  # snnTorch is loaded, as the module uses it
+
+    return alone(neurons_of(network).values())
 
 
 def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
@@ -51,7 +61,7 @@ class Wrapped(Foreign):
         """Samples (B, …) → logits, and no spikes: the inside of the module is unknown."""
         check_input(x, next(self.parameters()), integers=True)
         version = None if x.is_inference() else x._version
-        with self.guarded():
+        with self.guarded(), _apart(self):
             logits = logits_of(self.get_submodule("_module")(x), self.decode, len(x))
         if version is not None and x._version != version:
             raise ValueError(
@@ -89,8 +99,10 @@ def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Deco
     for name, part in module.named_modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.max_norm is not None:
             raise ValueError(f"module: {name} has max_norm, which changes its weights in every pass; use None.")
-        if is_snntorch(part):
-            raise TypeError(f"module: {name} is an snnTorch neuron; use nr.from_snntorch.")
+    if any(is_snntorch(part) for part in module.modules()):
+        from .snntorch_neurons import check_wrapped  # snnTorch is loaded, as the module uses it
+
+        check_wrapped(module, kinds or {})
     if decode is not None and not callable(decode):
         raise TypeError(f"decode: got {decode!r}; expected a function from the module's output to logits.")
     check_alike(module)
