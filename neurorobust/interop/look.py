@@ -24,7 +24,7 @@ from ..core.params import DIGITAL, Params, kind_of
 from ..core.run import evaluating, forward, nominal
 from .excited import excited, moved, rows_differ, same, same_state
 from .guard import RandomState, plain_checkpoints
-from .memory import Memory, Source, poisoned
+from .memory import Memory, poisoned
 
 SAMPLES = 8
 MOST_SAMPLES = 250  # for a module that takes no fewer
@@ -140,7 +140,7 @@ def look(network: Foreign, x: Tensor) -> None:
         try:
             with torch.no_grad():
                 x, drawn = _check_draws(network, x.detach())
-                points = _check_history(network, x, drawn, memory.sources(), first)
+                points = _check_history(network, x, drawn, memory, first)
                 _check_poison(network, points)
                 if first:
                     _check_samples(network, points)
@@ -237,10 +237,14 @@ def _check_draws(network: Foreign, x: Tensor) -> tuple[Tensor, Tensor]:
 # --- state ---
 
 
-def _check_history(network: Foreign, x: Tensor, drawn: Tensor, sources: list[Source], first: bool) -> list[Point]:
-    """Refuse a module whose outputs depend on the passes before; the points at which it ran."""
-    points, states = [Point(nominal(network), x, drawn)], []
+def _check_history(network: Foreign, x: Tensor, drawn: Tensor, memory: Memory, first: bool) -> list[Point]:
+    """Refuse a module whose outputs depend on the passes before; the points at which it ran.
+
+    Each point runs first from the memory that the look began with, and then after the passes at other points.
+    """
+    points, states, sources = [Point(nominal(network), x, drawn)], [], memory.sources()
     for params, inputs in excited(points[0].params, x, first):
+        memory.restore()
         try:
             points.append(Point(params, inputs, _run(network, params, inputs)))
         except Refused:
@@ -388,7 +392,12 @@ def _gradients(network: Foreign, point: Point, leaves: Params | None) -> dict[st
         return {name: torch.zeros_like(own[name]) if g is None else g for name, g in zip(wanted, found)}
     except Refused:
         raise
-    except Exception:  # no derivative, which a search reports when it needs one
+    except Exception as error:  # no derivative, which a search reports when it needs one
+        if "modified by an inplace operation" in str(error):
+            raise Refused(
+                f"module: {held(network)} writes in place into a tensor that its gradient needs (relu_, copy_, weight "
+                f"changes inside a time loop), so torch cannot differentiate it. Make a new tensor instead."
+            ) from error
         return None
     finally:
         for name, value in own.items():

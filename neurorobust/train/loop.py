@@ -21,7 +21,7 @@ from .._util.console import progress
 from .._util.errors import check_count, check_finite, check_number
 from .._util.randomness import generator as keyed_generator
 from ..attacks import PGA, Ball
-from ..core.params import ABOVE_ZERO, Params, check_values, kind_of
+from ..core.params import Params, check_values
 from ..core.run import evaluating, forward, nominal
 from ..data import Data, Task
 from ..evaluation.predict import predict, predict_batched
@@ -30,6 +30,7 @@ from ..evaluation.worst_case import find_worst_case
 from ..interop.look import check_function
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion
+from .leaves import leaf
 
 SELECTION = "mean of clean and ten-step-attacked (0.05, every kind) balanced accuracy on the validation part"
 
@@ -166,9 +167,9 @@ def fit(
     check_function(network, task.train.x)
     for part in (task.train, task.validation):
         with torch.no_grad(), evaluating(network):
-            outputs = forward(network, nominal(network), part.x[:1])[0]
+            outputs = forward(network, nominal(network), part.x[: schedule.batch_size])[0]
         check_outputs(outputs, part.y)
-    leaves = {name: _leaf(name, value) for name, value in trained.items()}
+    leaves = {name: leaf(name, value) for name, value in trained.items()}
     optimizer = torch.optim.Adam(leaves.values(), lr=schedule.learning_rate)
     history = History(epochs_planned=epochs)
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "data": task.fingerprint} | {
@@ -212,13 +213,6 @@ def fit(
     with evaluating(network):
         history.one_class = one_class(predict(network, nominal(network), task.validation), task.validation.y)
     return history
-
-
-def _leaf(name: str, parameter: Tensor) -> Tensor:
-    """The tensor that Adam changes: the logarithm of a positive parameter (relative steps), else the parameter."""
-    if kind_of(name) in ABOVE_ZERO:
-        return parameter.detach().log().requires_grad_()
-    return parameter
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
