@@ -11,7 +11,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo reproduce test oldest lint types docs clean
+.PHONY: help venv setup demo reproduce test deep oldest lint types docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ reproduce: $(STAMP)  ## repeat the paper's experiments, resumed where they stopp
 
 test: $(STAMP)  ## run the tests on all cores (ARGS="-k attack" passes options to pytest)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+deep: $(STAMP)  ## try thousands of new random cases of some tests; their counts are added to tests/data/deep.json
+	@NEUROROBUST_DEEP=1 $(BIN)/python -m pytest -n auto -m deep $(ARGS)
 
 # A part of the tests that uses every dependency; warnings of old versions are no errors.
 OLDEST_TESTS := $(patsubst %,tests/test_%.py,chip chip_commands cli fit kernels network parallel params plotting \

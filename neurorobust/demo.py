@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from . import __version__
-from ._util import files
+from ._util import digests, files
 from .attacks import PGA, Ball, thorough
 from .chip import ChipModel, mismatch
 from .core.run import forward, nominal
@@ -123,10 +122,17 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
         size: sizes of all parts. say: function that receives a line of text before each part.
 
     Returns:
-        The content of ``results.json``.
+        The content of ``results.json``, without its digest.
+
+    Raises:
+        OSError: another run uses the folder.
     """
+    with files.locked(files.make_folder(out)):
+        return _demo(task, chip, out, seed=seed, size=size, say=say)
+
+
+def _demo(task: Task, chip: ChipModel, out: Path, *, seed: int, size: Size, say: Callable) -> dict:
     started = time.perf_counter()
-    out = files.make_folder(out)
     results: dict[str, Any] = {
         "version": __version__,
         "task": task.name,
@@ -167,7 +173,7 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
     }
     results["example"] = first_beats(trained, task)
     results["seconds"] = time.perf_counter() - started
-    files.write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
+    digests.write_json(out / "results.json", results)
     report.write(out)
     return results
 

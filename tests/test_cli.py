@@ -18,10 +18,12 @@ from demo_run import Ran, beats, cli, few_beats, quick
 import chipmodels
 import neurorobust as nr
 import neurorobust.cli
+from neurorobust._util import digests
 from neurorobust.attacks import OBJECTIVES, PGA
 from neurorobust.core.params import KINDS
 from neurorobust.data.tasks import ecg
 from neurorobust.evaluation import strong_worst_case
+from neurorobust.io import models
 from neurorobust.kernels.runtime import threads
 from neurorobust.train.methods import METHODS
 
@@ -390,11 +392,11 @@ def test_a_model_of_other_data_is_refused(robust, tmp_path):
 
 @pytest.mark.parametrize("info", [None, [], {"task": None}, {"task": ["ecg"]}, {}], ids=str)
 def test_a_model_without_a_task_is_refused(info, robust, tmp_path):
-    """A network saved by hand, or a config.json edited by hand, does not say which data it is for."""
-    network, _ = nr.load(robust)
-    config = nr.save(network, tmp_path / "m") / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"info": info}))
-    refused(cli("evaluate", tmp_path / "m", "--chip", "dynapse2"))
+    """A network saved by hand, or by another program, does not say which data it is for."""
+    (tmp_path / "m").mkdir()
+    config, tensors = models._read(robust)
+    models._write(tmp_path / "m", config | {"info": info, "packed": {}}, tensors)
+    refused(cli("evaluate", tmp_path / "m", "--chip", "dynapse2"), "task" if isinstance(info, dict) else "info")
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "standard"])
@@ -439,11 +441,9 @@ def test_report_refuses_foreign_results(text, tmp_path):
 
 def test_report_names_what_results_lack(tmp_path, tmp_path_factory):
     """Each key of a demo's results.json in turn missing is one clear error, never a traceback."""
-    results = json.loads((quick(tmp_path_factory)[0] / "results.json").read_text())
+    results = digests.read_json(quick(tmp_path_factory)[0] / "results.json", "")
     for key in results:
-        (tmp_path / "results.json").write_text(
-            json.dumps({name: value for name, value in results.items() if name != key})
-        )
+        digests.write_json(tmp_path / "results.json", {name: value for name, value in results.items() if name != key})
         with mock.patch("matplotlib.figure.Figure.savefig", lambda self, path, **_: path.write_bytes(b"")):
             ran = cli("report", tmp_path)
         assert ran.code == 0 or len(ran.err.splitlines()) == 1, key

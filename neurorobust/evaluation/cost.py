@@ -25,7 +25,7 @@ from .worst_case import suite_of
 def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 100) -> float:
     """Seconds that :func:`neurorobust.evaluate` will take on this machine with its present load, from programming, one
     die and 250 samples. The network is not changed; the arguments are those of ``evaluate``."""
-    check_count("n_dies", n_dies)
+    n_dies = check_count("n_dies", n_dies)
     few = data.first(EVALUATION_BATCH)
     started = time.perf_counter()
     programmed = chip.program(nominal(network), placement_of(network))

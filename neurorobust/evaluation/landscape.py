@@ -93,8 +93,8 @@ def landscape(
             not deviate.
         points, directions: positions per line, and number of random lines. seed: of the directions.
     """
-    check_count("points", points, 2)
-    check_count("directions", directions)
+    points = check_count("points", points, 2)
+    directions = check_count("directions", directions)
     check_data(data)
     params, placement = checked_params(network, data), placement_of(network)
     center = ball.center(params, placement)

@@ -129,7 +129,7 @@ class Sensitivity:
         Columns: ``parameter``; ``index`` into its expanded shape (a synapse is (target, source)); ``nominal`` value;
         ``deviation``, the worst corner ±ζ; ``first_order``. Parameters without a gradient are not among them.
         """
-        check_count("n", n)
+        n = check_count("n", n)
         names = list(self.gradients)
         values = np.concatenate([self.first_order(name).ravel() for name in names])
         firsts = np.cumsum([0] + [self.gradients[name].numel() for name in names])
@@ -233,8 +233,8 @@ def sensitivity(
         TypeError: a ball of another norm. ValueError: a ball that names nothing here, one class only, or an objective
             that is flat at the nominal network.
     """
-    check_count("n_dies", n_dies)
-    check_count("seed", seed, 0)
+    n_dies = check_count("n_dies", n_dies)
+    seed = check_count("seed", seed, 0)
     data.check_classes("data")
     if type(ball) is not Ball:
         raise TypeError(f"ball: got {type(ball).__name__}; expected Ball: corners and their sums are those of L∞.")

@@ -151,9 +151,9 @@ def sharpness(
         ball: ζ of each kind or parameter: spread of the dies, and unit. Parameters without a radius do not deviate.
         count: directions. dies: over which curvatures are measured. reach: h. seed: of the dies.
     """
-    check_count("count", count)
-    check_count("dies", dies, 2)
-    check_number("reach", reach, strict=True)
+    count = check_count("count", count)
+    dies = check_count("dies", dies, 2)
+    reach = check_number("reach", reach, strict=True)
     losses_of = _DieLosses(network, data, ball)
     steps = min(2 * count + 6, losses_of.size)
     bases = [losses_of.normals(generator(seed, "sharpness", "search", k)) for k in range(SEARCHED)]
@@ -208,7 +208,7 @@ def hessian_eigenvalues(
     Raises:
         ValueError: the network spikes; :func:`sharpness` is for it.
     """
-    check_count("count", count)
+    count = check_count("count", count)
     if has_surrogates(network):
         raise ValueError("network: spikes, so its loss has no Hessian; nr.evaluation.sharpness averages it over dies.")
     losses_of = _DieLosses(network, data, ball)

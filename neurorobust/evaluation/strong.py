@@ -77,7 +77,7 @@ def strong_worst_case(
         The die; ``attack`` says which attack found it, through which surrogate.
     """
     check_data(data)
-    check_count("seed", seed, 0)
+    seed = check_count("seed", seed, 0)
     plan = strong_plan(network, data)
     seeds = torch.randint(2**31, (len(plan),), generator=generator(seed, STRONG)).tolist()
     worst: WorstCase | None = None

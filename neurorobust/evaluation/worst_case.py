@@ -152,7 +152,7 @@ def _result(search: WorstCaseSearch) -> WorstCase:
 
 def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:
     """Every member as often as it says, ``restarts`` times over."""
-    check_count("restarts", restarts)
+    restarts = check_count("restarts", restarts)
     if not isinstance(attack, Attack | Suite):
         raise TypeError(f"attack: got {attack!r}; expected one such as nr.attacks.PGA() or nr.attacks.thorough().")
     members = attack.members if isinstance(attack, Suite) else ((attack, 1),)

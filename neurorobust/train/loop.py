@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import hashlib
 import io
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from .._util import files
+from .._util import digests, files
 from .._util.console import progress
+from .._util.copies import copied
 from .._util.errors import check_count, check_finite, check_number
 from .._util.randomness import generator as keyed_generator
 from ..attacks import PGA, Ball
@@ -31,6 +32,7 @@ from ..interop.look import check_function
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion
 from .leaves import leaf
+from .parallel import Parallel
 
 SELECTION = "mean of clean and ten-step-attacked (0.05, every kind) balanced accuracy on the validation part"
 
@@ -147,11 +149,13 @@ def fit(
         loss: loss(logits, y) or a regularizer.
         epochs: passes over the training part.
         seed: of the batches and of the random numbers of the loss.
-        out: folder for ``checkpoint.pt`` and ``log.csv``; a run found there is resumed, if it is the same run.
+        out: folder for ``checkpoint.pt`` and ``log.csv``; a run found there is resumed, if it is the same run. One run
+            uses it at a time.
         schedule: learning rate, batches, selection.
 
     Raises:
-        ValueError: a run with other settings is in ``out``; a one-class part; a loss that became NaN.
+        ValueError: a run with other settings is in ``out``, or a damaged checkpoint; a one-class part; a loss that
+            became NaN. OSError: another run uses ``out``, or it is not writable.
     """
     check_count("epochs", epochs)
     check_count("seed", seed, 0)
@@ -180,39 +184,52 @@ def fit(
     settings["start"] = _fingerprint(network)
     nominal(network)  # raises unless every parameter has a kind
     best = _state(network)
-    path = None if out is None else files.make_folder(out) / "checkpoint.pt"
-    if path is not None and path.exists():
-        history, best = _resume(path, settings, network, loss, (leaves, optimizer))
-        history.epochs_planned = epochs
-        files.write_text(path.with_name("log.csv"), history.to_csv())
-    out_of_time = history.seconds >= schedule.max_seconds
-    with progress("training", epochs, len(history.rows)) as tick:
-        while len(history.rows) < epochs and not out_of_time:
-            epoch = len(history.rows)
-            started = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(epoch, epochs)
-            with torch.random.fork_rng(devices=[]):  # for modules that draw from torch's global generator
-                torch.default_generator.set_state(keyed_generator(seed, "module", epoch).get_state())
-                value = _epoch(network, task.train, loss, (leaves, optimizer), schedule, (seed, epoch))
-            row = {"epoch": epoch, "loss": value, "clean": math.nan, "attacked": math.nan, "score": math.nan}
-            out_of_time = history.seconds + time.perf_counter() - started >= schedule.max_seconds
-            if (epoch + 1) % schedule.select_every == 0 or epoch + 1 == epochs or out_of_time:
-                row["clean"], row["attacked"] = selection_score(network, task.validation, seed)
-                row["score"] = (row["clean"] + row["attacked"]) / 2
-                if row["score"] >= history.best_score:
-                    history.best_epoch, history.best_score, best = epoch, row["score"], _state(network)
-            row["seconds"] = time.perf_counter() - started
-            history.rows.append(row)
-            if path is not None:
-                states = {"best": best, "now": _state(network), "loss": loss.state()}
-                _save(path, settings, history, states, leaves, optimizer)
-                files.write_text(path.with_name("log.csv"), history.to_csv())
-            tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
+    with _checkpoint(out, network) as path:
+        if path is not None and path.exists():
+            history, best = _resume(path, settings, network, loss, (leaves, optimizer))
+            history.epochs_planned = epochs
+            files.write_text(path.with_name("log.csv"), history.to_csv())
+        out_of_time = history.seconds >= schedule.max_seconds
+        with progress("training", epochs, len(history.rows)) as tick:
+            while len(history.rows) < epochs and not out_of_time:
+                epoch = len(history.rows)
+                started = time.perf_counter()
+                for group in optimizer.param_groups:
+                    group["lr"] = schedule.rate(epoch, epochs)
+                with torch.random.fork_rng(devices=[]):  # for modules that draw from torch's global generator
+                    torch.default_generator.set_state(keyed_generator(seed, "module", epoch).get_state())
+                    value = _epoch(network, task.train, loss, (leaves, optimizer), schedule, (seed, epoch))
+                row = {"epoch": epoch, "loss": value, "clean": math.nan, "attacked": math.nan, "score": math.nan}
+                out_of_time = history.seconds + time.perf_counter() - started >= schedule.max_seconds
+                if (epoch + 1) % schedule.select_every == 0 or epoch + 1 == epochs or out_of_time:
+                    row["clean"], row["attacked"] = selection_score(network, task.validation, seed)
+                    row["score"] = (row["clean"] + row["attacked"]) / 2
+                    if row["score"] >= history.best_score:
+                        history.best_epoch, history.best_score, best = epoch, row["score"], _state(network)
+                row["seconds"] = time.perf_counter() - started
+                history.rows.append(row)
+                if path is not None:
+                    states = {"best": best, "now": _state(network), "loss": loss.state()}
+                    _save(path, settings, history, states, leaves, optimizer)
+                    files.write_text(path.with_name("log.csv"), history.to_csv())
+                tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
     _restore(network, best)
     with evaluating(network):
         history.one_class = one_class(predict(network, nominal(network), task.validation), task.validation.y)
     return history
+
+
+@contextmanager
+def _checkpoint(out: str | Path | None, network: nn.Module) -> Iterator[Path | None]:
+    """The path of the checkpoint in a folder that no other run uses meanwhile; None without a folder. The processes of
+    one parallel run share the folder: rank 0 locks it."""
+    if out is None:
+        yield None
+        return
+    folder = files.make_folder(out)
+    shares = isinstance(network, Parallel) and network.fabric.global_rank > 0
+    with nullcontext() if shares else files.locked(folder, ".fit.lock"):
+        yield folder / "checkpoint.pt"
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
@@ -240,7 +257,7 @@ def estimate(
     """Estimated seconds of :func:`fit` at the present load of this machine, from one step and one evaluation; each runs
     twice, and the second run is timed. Neither the network nor the state of the loss changes."""
     check_count("epochs", epochs)
-    loss, twin = as_regularizer(loss), copy.deepcopy(network)
+    loss, twin = as_regularizer(loss), copied(network, "network")
     carried = loss.state()
     sample = task.validation.first(schedule.batch_size)
     descend = trial_step(twin, task.train.first(schedule.batch_size), loss)
@@ -317,6 +334,7 @@ def _save(
     }
     with files.replacing(path) as temporary:
         torch.save(state, temporary)
+        digests.append(temporary)
 
 
 def _resume(
@@ -327,6 +345,7 @@ def _resume(
     descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer],
 ) -> tuple[History, dict[str, Tensor]]:
     leaves, optimizer = descent
+    digests.check_appended(path, "remove it or choose another folder.")
     try:
         state = torch.load(path, weights_only=True)
         rows, found = state["history"], state["settings"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 
 import matplotlib
@@ -13,7 +12,7 @@ from jinja2 import Environment, StrictUndefined, UndefinedError
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from .._util import files
+from .._util import digests, files
 from . import plotting
 
 TEMPLATE = Environment(
@@ -32,18 +31,18 @@ def read(folder: Path) -> dict:
     """The results of a demo.
 
     Raises:
-        FileNotFoundError, ValueError: the results are missing or incomplete.
+        FileNotFoundError, ValueError: the results are missing, incomplete or damaged.
     """
     path = Path(folder) / "results.json"
     if not path.is_file():
         raise FileNotFoundError(
             f"report: no results.json in {str(folder)!r}; expected a folder that `neurorobust demo` wrote."
         )
+    results = digests.read_json(path, "run `neurorobust demo` again.")
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
         results["networks"]["standard"]["fleet"]["balanced_accuracy"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"report: {path} is truncated or foreign ({error}); run `neurorobust demo` again.") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"report: {path} is foreign ({error}); run `neurorobust demo` again.") from error
     return results
 
 
