@@ -414,7 +414,8 @@ def _layout(net: nn.Module) -> dict[str, str]:
             for key in NUMBERS
             if isinstance(getattr(neuron, key, None), Tensor)
         }
-    for name, value in net.named_parameters():
+    connections = [pair for pair in net.named_buffers() if ".recurrent." in pair[0]]  # of idle neurons in a model
+    for name, value in [*net.named_parameters(), *connections]:
         if name not in layout and not name.endswith(".recurrent.V"):
             layout[name] = f"of shape {tuple(value.shape)}"
     return layout
