@@ -34,11 +34,11 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def check_positive(name: str, tensor: Tensor) -> None:
-    """Raise ValueError unless every value of the tensor is finite and > 0."""
+def check_positive(name: str, tensor: Tensor, remedy: str = "") -> None:
+    """Raise ValueError unless every value of the tensor is finite and > 0; with a remedy as last sentence."""
     check_finite({name: tensor})
     if tensor.numel() and tensor.min() <= 0:
-        raise ValueError(f"{name}: smallest value is {tensor.min().item():g}; expected values > 0.")
+        raise ValueError(f"{name}: smallest value is {tensor.min().item():g}; expected values > 0. {remedy}".rstrip())
 
 
 def plain(value: Any) -> Any:

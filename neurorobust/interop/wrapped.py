@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_input
-from ..core.run import evaluating, forward, nominal
 from .kinds import adopt, check_alike, kinds_of, named, slots_of
+from .look import Foreign
 
 Decode = Callable[[Any], Tensor]
 
@@ -18,6 +18,15 @@ Decode = Callable[[Any], Tensor]
 def is_snntorch(module: nn.Module) -> bool:
     """True if the class of a module is defined in snnTorch."""
     return any(cls.__module__.split(".")[0] == "snntorch" for cls in type(module).__mro__)
+
+
+def _apart(network: nn.Module) -> AbstractContextManager[None]:
+    """A context in which a reset of snnTorch neurons in forward reaches those of this network alone."""
+    if not any(is_snntorch(part) for part in network.modules()):
+        return nullcontext()
+    from .snntorch_neurons import alone, neurons_of  # snnTorch is loaded, as the module uses it
+
+    return alone(neurons_of(network).values())
 
 
 def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
@@ -32,7 +41,7 @@ def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
     return logits
 
 
-class Wrapped(nn.Module):
+class Wrapped(Foreign):
     """A torch module as a network of this package; :func:`wrap` makes it.
 
     Its parameters are the module's own tensors, under names that end in their kind. Training it trains the module.
@@ -40,12 +49,11 @@ class Wrapped(nn.Module):
 
     def __init__(self, module: nn.Module, kinds: Mapping[str, str], decode: Decode | None):
         super().__init__()
-        self.slots: dict[str, tuple[str, ...]] = {}
+        self.slots = {}
         for name, parameter in module.named_parameters():
             adopt(self, named(name, kinds[name]), parameter)
             self.slots[named(name, kinds[name])] = tuple(f"_module.{slot}" for slot in slots_of(module, parameter))
         self.decode = decode
-        self.repeats = False  # not checked yet, see check_repeats
         self.add_module("_module", module)
         self.training = module.training
 
@@ -53,13 +61,14 @@ class Wrapped(nn.Module):
         """Samples (B, …) → logits, and no spikes: the inside of the module is unknown."""
         check_input(x, next(self.parameters()), integers=True)
         version = None if x.is_inference() else x._version
-        output = self.get_submodule("_module")(x)
+        with self.guarded(), _apart(self):
+            logits = logits_of(self.get_submodule("_module")(x), self.decode, len(x))
         if version is not None and x._version != version:
             raise ValueError(
                 "module: changes its input in place, so the next pass gets another input; set inplace=False in its "
                 "first layer, or begin its forward with x = x.clone()."
             )
-        return logits_of(output, self.decode, len(x)), {}
+        return logits, {}
 
 
 def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Decode | None = None) -> Wrapped:
@@ -90,38 +99,11 @@ def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Deco
     for name, part in module.named_modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.max_norm is not None:
             raise ValueError(f"module: {name} has max_norm, which changes its weights in every pass; use None.")
-        if is_snntorch(part):
-            raise TypeError(f"module: {name} is an snnTorch neuron; use nr.from_snntorch.")
+    if any(is_snntorch(part) for part in module.modules()):
+        from .snntorch_neurons import check_wrapped  # snnTorch is loaded, as the module uses it
+
+        check_wrapped(module, kinds or {})
     if decode is not None and not callable(decode):
         raise TypeError(f"decode: got {decode!r}; expected a function from the module's output to logits.")
     check_alike(module)
     return Wrapped(module, kinds_of(module, kinds), decode)
-
-
-CHECKED_SAMPLES = 8
-
-
-def check_repeats(network: nn.Module, x: Tensor) -> None:
-    """Check once that a wrapped module in ``eval`` mode gives the same outputs for the same samples.
-
-    Otherwise one measurement would change the next. Buffers are restored after every pass, so a module may keep its
-    state in them.
-
-    Args:
-        network: any network; only one from :func:`wrap` is checked. x: samples; the first eight are used.
-
-    Raises:
-        ValueError: the second outputs differ.
-    """
-    if not isinstance(network, Wrapped) or network.repeats:
-        return
-    params = nominal(network)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(network):
-        first, second = (forward(network, params, x[:CHECKED_SAMPLES])[0] for _ in range(2))
-    if first.shape != second.shape or not torch.allclose(first, second, equal_nan=True):
-        raise ValueError(
-            f"module: {type(network.get_submodule('_module')).__name__} gives other outputs for the same samples in a "
-            f"second pass in eval mode: it keeps state between calls, or draws random numbers. Reset the state at the "
-            f"start of forward, or register it as a buffer; draw from a generator that forward seeds."
-        )
-    network.repeats = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import hashlib
 import io
@@ -19,18 +18,20 @@ from torch import Tensor, nn
 
 from .._util import digests, files
 from .._util.console import progress
+from .._util.copies import copied
 from .._util.errors import check_count, check_finite, check_number, plain_fields
 from .._util.randomness import generator as keyed_generator
 from ..attacks import QUICK, Ball, quick
-from ..core.params import ABOVE_ZERO, Params, check_values, kind_of
+from ..core.params import Params, check_values
 from ..core.run import evaluating, forward, nominal
 from ..data import Data, Task
 from ..evaluation.predict import predict
 from ..evaluation.statistics import check_outputs, one_class
 from ..evaluation.worst_case import find_worst_case
-from ..interop.wrapped import check_repeats
+from ..interop.look import check_function
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion
+from .leaves import leaf
 from .parallel import Parallel
 
 SELECTION = f"mean of clean balanced accuracy and that under {QUICK} (0.05, every kind), on the validation part"
@@ -164,12 +165,12 @@ def fit(
     if not trained:
         raise ValueError("network: no parameter has requires_grad; set it on the parameters to train.")
     loss.restore({})
-    check_repeats(network, task.train.x)
+    check_function(network, task.train.x)
     for part in (task.train, task.validation):
         with torch.no_grad(), evaluating(network):
-            outputs = forward(network, nominal(network), part.x[:1])[0]
+            outputs = forward(network, nominal(network), part.x[: schedule.batch_size])[0]
         check_outputs(outputs, part.y)
-    leaves = {name: _leaf(name, value) for name, value in trained.items()}
+    leaves = {name: leaf(name, value) for name, value in trained.items()}
     optimizer = torch.optim.Adam(leaves.values(), lr=schedule.learning_rate)
     history = History(epochs_planned=epochs)
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "data": task.fingerprint} | {
@@ -229,13 +230,6 @@ def _checkpoint(out: str | Path | None, network: nn.Module) -> Iterator[Path | N
         yield folder / "checkpoint.pt"
 
 
-def _leaf(name: str, parameter: Tensor) -> Tensor:
-    """The tensor that Adam changes: the logarithm of a positive parameter (relative steps), else the parameter."""
-    if kind_of(name) in ABOVE_ZERO:
-        return parameter.detach().log().requires_grad_()
-    return parameter
-
-
 def _state(network: nn.Module) -> dict[str, Tensor]:
     """A copy of every parameter and every buffer."""
     return {name: value.detach().clone() for name, value in [*network.named_parameters(), *network.named_buffers()]}
@@ -261,7 +255,7 @@ def estimate(
     """Estimated seconds of :func:`fit` at the present load of this machine, from one step and one evaluation; each runs
     twice, and the second run is timed. Neither the network nor the state of the loss changes."""
     epochs = check_count("epochs", epochs)
-    loss, twin = as_regularizer(loss), copy.deepcopy(network)
+    loss, twin = as_regularizer(loss), copied(network, "network")
     carried = loss.state()
     sample = task.validation.first(schedule.batch_size)
     descend = trial_step(twin, task.train.first(schedule.batch_size), loss)
