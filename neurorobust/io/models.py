@@ -63,7 +63,7 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
         config["module"] = type(network).__name__
         config["dt"] = getattr(network, "dt", None)
     with files.replacing(folder / "model.safetensors") as temporary:
-        tensors = {name: value.detach().contiguous() for name, value in _tensors(network).items()}
+        tensors = {name: value.detach().clone().contiguous() for name, value in _tensors(network).items()}
         if packed:
             tensors, config["packed"] = _packed(tensors)
         save_file(tensors, temporary, metadata={"config": json.dumps(config)})

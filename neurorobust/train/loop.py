@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import hashlib
 import io
@@ -18,11 +17,12 @@ from torch import Tensor, nn
 
 from .._util import files
 from .._util.console import progress
+from .._util.copies import copied
 from .._util.errors import check_count, check_finite, check_number
 from .._util.randomness import generator as keyed_generator
 from ..attacks import PGA, Ball
 from ..core.params import ABOVE_ZERO, Params, check_values, kind_of
-from ..core.run import evaluating, forward, nominal
+from ..core.run import differentiating, evaluating, forward, nominal
 from ..data import Data, Task
 from ..evaluation.predict import predict, predict_batched
 from ..evaluation.statistics import check_outputs, one_class, score
@@ -120,6 +120,7 @@ def selection_score(network: nn.Module, data: Data, seed: int) -> tuple[float, f
     return clean, attacked
 
 
+@differentiating()
 def fit(
     network: nn.Module,
     task: Task,
@@ -240,13 +241,14 @@ def _fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+@differentiating()
 def estimate(
     network: nn.Module, task: Task, loss: Criterion | Regularizer, *, epochs: int, schedule: Schedule = Schedule()
 ) -> float:
     """Estimated seconds of :func:`fit` at the present load of this machine, from one step and one evaluation; each runs
     twice, and the second run is timed. Neither the network nor the state of the loss changes."""
     check_count("epochs", epochs)
-    loss, twin = as_regularizer(loss), copy.deepcopy(network)
+    loss, twin = as_regularizer(loss), copied(network, "network")
     carried = loss.state()
     sample = task.validation.first(schedule.batch_size)
     descend = trial_step(twin, task.train.first(schedule.batch_size), loss)
