@@ -88,6 +88,13 @@ def forward(
     return torch.func.functional_call(network, values, (x,), tie_weights=False)
 
 
+def first_look(network: nn.Module, x: Tensor) -> None:
+    """Let a network that holds a foreign module check that module with these samples, unless it did so before."""
+    look = getattr(type(network), "first_look", None)
+    if look is not None:
+        look(network, x)
+
+
 @overload
 def run(
     network: nn.Module, params: Mapping[str, Tensor], x: Tensor, *, record: Literal[True], noise: Noise | None = None
@@ -134,8 +141,7 @@ def run(
         raise ValueError(f"params: {', '.join(missing)} missing; start from nr.nominal(network), which has them all.")
     check_values(params)
     check_finite({"x": x})
-    if (look := getattr(type(network), "first_look", None)) is not None:
-        look(network, x)
+    first_look(network, x)
     logits, spikes = forward(network, params, x, noise=noise)
     if record:
         return logits, {name: value.transpose(0, 1) for name, value in spikes.items()}

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .._util.randomness import generator
 from ..core.params import DIGITAL, Params, kind_of
+from ..core.placement import Placement, expand
 from ..core.run import evaluating, forward, nominal
 from .excited import excited, moved, rows_differ, same, same_state
 from .guard import RandomState, plain_checkpoints
@@ -84,6 +85,10 @@ class Foreign(nn.Module):
             elif not drew.keys() <= self.watch.reseeds:
                 raise draws(self)
 
+    def placement(self) -> Placement:
+        """Where the parameters are; a subclass knows more."""
+        return Placement()
+
     def first_look(self, x: Tensor) -> None:
         """Look at the module, unless that was done before; see :func:`check_function`."""
         if self.watch.tensors is None:
@@ -143,6 +148,7 @@ def look(network: Foreign, x: Tensor) -> None:
                 points = _check_history(network, x, drawn, memory, first)
                 _check_poison(network, points)
                 if first:
+                    _check_neurons(network, points[0])
                     _check_samples(network, points)
             if first:
                 _check_places(network, points)
@@ -310,6 +316,25 @@ def _short(name: str) -> str:
 # --- other samples, other places, other gradients ---
 
 
+def _check_neurons(network: Foreign, point: Point) -> None:
+    """Refuse numbers that are set once but cannot have one value per neuron: with equal values, outputs are equal."""
+    placement = network.placement()
+    if not placement.index:
+        return
+    names = ", ".join(f"{name} {tuple(entries.shape)}" for name, entries in placement.index.items())
+    try:
+        outputs = _run(network, expand(point.params, placement), point.x)
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(
+            f"neurons: {held(network)} does not run with one value per neuron, {names}: {error}. Expected shapes that "
+            f"the module can broadcast, such as ({{n}},) for layers of n neurons or (C, 1, 1) for C channels."
+        ) from error
+    if rows_differ(outputs, point.outputs):
+        raise Refused(f"neurons: {held(network)} gives other outputs with equal values for all neurons, {names}.")
+
+
 def _check_samples(network: Foreign, points: list[Point]) -> None:
     """Refuse a module in which a sample's output depends on the other samples of its batch."""
     for point in points:
@@ -364,7 +389,10 @@ def _check_gradients(network: Foreign, points: list[Point]) -> None:
         held_there = _gradients(network, point, None)
     if given is None or held_there is None:
         return
+    places = {slot: value for slot, value in network.named_parameters(remove_duplicate=False)}
     for name, gradient in given.items():
+        if not all(places.get(slot) is places[name] for slot in network.slots.get(name, ())):
+            continue  # a number that is a buffer there, outside every graph
         other = held_there[name]
         if rows_differ(gradient.reshape(1, -1), other.reshape(1, -1)):
             raise Refused(
@@ -435,17 +463,17 @@ def _idle(network: Foreign, points: list[Point], changed: set[str]) -> list[str]
 def _overwritten(network: Foreign, point: Point) -> set[str]:
     """The parameters that the module itself changes or replaces in a pass."""
     memory = _memory(network)
-    before = {name: (value, value.detach().clone()) for name, value in network.named_parameters()}
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    places = dict(network.named_parameters(remove_duplicate=False))
     try:
         with torch.no_grad():
             _run(network, {}, point.x)
-        own = dict(network.named_parameters())
-        places = dict(network.named_parameters(remove_duplicate=False))
+        now = dict(network.named_parameters(remove_duplicate=False))
         return {
             name
-            for name, (value, content) in before.items()
-            if not same(own[name].detach(), content)
-            or any(places.get(slot) is not value for slot in network.slots.get(name, ()))
+            for name, content in before.items()
+            if not same(now[name].detach(), content)
+            or any(now.get(slot) is not places.get(slot) for slot in network.slots.get(name, ()))
         }
     finally:
         memory.restore()

@@ -61,7 +61,7 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
     else:
         config["module"] = type(network).__name__
         config["dt"] = getattr(network, "dt", None)
-    tensors = {name: value.detach().contiguous() for name, value in _tensors(network).items()}
+    tensors = {name: value.detach().clone().contiguous() for name, value in _tensors(network).items()}
     if packed:
         tensors, config["packed"] = _packed(tensors)
     _write(folder, config, tensors)

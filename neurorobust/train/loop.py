@@ -23,7 +23,7 @@ from .._util.errors import check_count, check_finite, check_number, plain_fields
 from .._util.randomness import generator as keyed_generator
 from ..attacks import QUICK, Ball, quick
 from ..core.params import Params, check_values
-from ..core.run import evaluating, forward, nominal
+from ..core.run import differentiating, evaluating, forward, nominal
 from ..data import Data, Task
 from ..evaluation.predict import predict
 from ..evaluation.statistics import check_outputs, one_class
@@ -120,6 +120,7 @@ def selection_score(network: nn.Module, data: Data, seed: int) -> tuple[float, f
     return found.nominal, found.score
 
 
+@differentiating()
 def fit(
     network: nn.Module,
     task: Task,
@@ -249,6 +250,7 @@ def _fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+@differentiating()
 def estimate(
     network: nn.Module, task: Task, loss: Criterion | Regularizer, *, epochs: int, schedule: Schedule = Schedule()
 ) -> float:
