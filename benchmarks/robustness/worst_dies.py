@@ -80,6 +80,20 @@ def die_path(level: str, source: str, cell: Cell) -> Path:
 
 
 def stored_die(level: str, source: str, cell: Cell) -> Deviations:
-    """A stored die."""
-    with np.load(die_path(level, source, cell), allow_pickle=False) as codes:
-        return {name: torch.from_numpy(codes[name]).float() / 127 * float(level) for name in codes.files}
+    """A stored die.
+
+    Raises:
+        ValueError: the file is damaged, which its checksums show.
+    """
+    path = die_path(level, source, cell)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            codes = {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile and numpy raise many kinds
+        raise ValueError(
+            f"{path}: is damaged ({type(error).__name__}: {error}); get it again, or remove it and measure cell "
+            f"{source} again."
+        ) from error
+    return {name: torch.from_numpy(code).float() / 127 * float(level) for name, code in codes.items()}

@@ -84,6 +84,13 @@ def difference(there: Mapping[str, str], here: Mapping[str, str]) -> str:
     return ""
 
 
+def comparable(there: Mapping[str, str], here: Mapping[str, str]) -> tuple[Description, Description]:
+    """Both descriptions without the parts that cannot be told apart from others."""
+    unclear = {path for place in (there, here) for path, text in place.items() if text.startswith(UNKNOWN)}
+    one, two = ({path: text for path, text in place.items() if path not in unclear} for place in (there, here))
+    return one, two
+
+
 def unknown_part(description: Mapping[str, str]) -> str:
     """The first part that cannot be told apart from others, with the reason; empty if there is none."""
     found = (f"{path or 'it'}: {text[1:]}" for path, text in description.items() if text.startswith(UNKNOWN))
@@ -429,7 +436,7 @@ def _attributes(value: Any, options: bool) -> Iterator[tuple[str, Any]]:
     if isinstance(value, nn.Module):
         skipped |= {"_is_full_backward_hook", "_non_persistent_buffers_set"}
         if options:
-            skipped |= {"training", "_parameters", "_buffers"} | _assigned(kind)
+            skipped |= {"training", "_parameters", "_buffers"} | _assigned(cast(Hashable, kind))
         for name in ("_parameters", "_buffers", "_modules"):
             held = own.pop(name, {})
             yield from held.items() if name not in skipped else ()
@@ -439,7 +446,7 @@ def _attributes(value: Any, options: bool) -> Iterator[tuple[str, Any]]:
     yield from ((name, entry) for name, entry in own.items() if name not in skipped)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)
 def _assigned(kind: Hashable) -> frozenset[str]:
     """The attributes that ``forward`` of a module assigns, itself or in methods that it names."""
     methods: dict[str, list[types.CodeType]] = {}

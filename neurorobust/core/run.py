@@ -38,6 +38,14 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """A context in which gradients are computed, wherever the caller is: ``torch.no_grad()`` and
+    ``torch.inference_mode()`` around it have no effect inside."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 def forward(
     network: nn.Module,
     params: Mapping[str, Tensor],

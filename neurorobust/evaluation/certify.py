@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util.console import progress
-from .._util.errors import check_count, check_finite
+from .._util.errors import check_count, check_finite, plain_fields
 from ..attacks import Ball
 from ..bounds import Bounds, Box, MeanValueForm, NaturalExtension, StepBounds, box, logit_bounds, populations
 from ..bounds.modules import module_bounds
@@ -54,6 +54,7 @@ class Branches:
     limit: int = 64
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("limit", self.limit)
 
     @property

@@ -38,6 +38,8 @@ class Wrapped(nn.Module):
     Its parameters are the module's own tensors, under names that end in their kind. Training it trains the module.
     """
 
+    incidental = ("repeats",)  # what was already checked is no part of a network
+
     def __init__(self, module: nn.Module, kinds: Mapping[str, str], decode: Decode | None):
         super().__init__()
         self.slots: dict[str, tuple[str, ...]] = {}

@@ -122,6 +122,8 @@ class BitMaskedCurrents(Encoding):
     unit: str = "A"
 
     def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
+        if not values.any():
+            raise ValueError(f"{where}: there is none, or all are 0; a core without a synapse has no codebook.")
         book = fit_masks(values, self.bits)
         gain = self.largest.value / max(book.currents)
         currents = [current * gain for current in book.currents]
@@ -154,7 +156,9 @@ class SynapseCounts(Encoding):
         exact = values.detach().double()
         ends = [float(part.max()) if (part := sign * exact)[part > 0].numel() else 0.0 for sign in (1.0, -1.0)]
         if not any(ends):
-            raise ValueError(f"{where}: all are 0; expected a weight that is not, to choose a strength.")
+            raise ValueError(
+                f"{where}: there is none, or all are 0; expected a weight that is not, to choose a strength."
+            )
         best: tuple[float, Multiplicity] | None = None
         for n in range(1, self.budget + 1):
             codec = Multiplicity((ends[0] or ends[1]) / n, (ends[1] or ends[0]) / n, n)
@@ -191,7 +195,8 @@ class SharedGain(Encoding):
 
 def with_bits(chip: str, encoding: Encoding, bits: int) -> Encoding:
     """The encoding of weights with this number of bits; ``chip`` is the name of the chip, for errors."""
-    if check_count("bits", bits, 2) > 16:
+    bits = check_count("bits", bits, 2)
+    if bits > 16:
         raise ValueError(f"bits: got {bits}; expected 2 to 16.")
     last = 2 ** (bits - 1) - 1
     if isinstance(encoding, BitMaskedCurrents):
@@ -204,7 +209,7 @@ def with_bits(chip: str, encoding: Encoding, bits: int) -> Encoding:
 
 
 def _assumed(full: float, values: Tensor) -> float:
-    return full / (float(values.abs().max()) or 1.0)
+    return full / ((float(values.abs().max()) if values.numel() else 0.0) or 1.0)
 
 
 UNQUANTIZED = Unquantized()
