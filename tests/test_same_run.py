@@ -93,8 +93,8 @@ def test_a_loss_that_cannot_be_told_apart(task, tmp_path):
     with pytest.warns(UserWarning, match=r"loss: it cannot be told apart .*lock"):
         fit(student(), task, loss, epochs=1, schedule=SCHEDULE, out=tmp_path)
     with (
-        pytest.warns(UserWarning, match="cannot be told apart"),
-        pytest.raises(ValueError, match="loss: .*lock cannot"),
+        pytest.warns(UserWarning, match=r"cannot be told apart"),
+        pytest.raises(ValueError, match=r"loss: .*lock cannot"),
     ):
         fit(student(), task, loss, epochs=1, schedule=SCHEDULE, out=tmp_path)
 
@@ -105,9 +105,9 @@ def test_modes_samples_and_dtypes_act(task, tmp_path):
     run(student(), task)
     frozen = student()
     frozen.readout.eval()
-    with pytest.raises(ValueError, match="network: readout.*training is True there, False here"):
+    with pytest.raises(ValueError, match=r"network: readout.*training is True there, False here"):
         run(frozen, task)
-    with pytest.raises(ValueError, match="data: train.x"):
+    with pytest.raises(ValueError, match=r"data: train.x"):
         run(student(), replace(task, train=events(77, len(task.train))))
     torch.set_default_dtype(torch.float64)
     try:
@@ -181,9 +181,9 @@ def test_load_into_other_options_is_refused(tmp_path):
         nr.from_snntorch(snn_net(slope=5.0), 1e-3),
         nr.from_snntorch(snn_net(), 1e-3, decode=nr.interop.decode.spike_rate),
     ):
-        with pytest.raises(ValueError, match="into: .* there, .* here"):
+        with pytest.raises(ValueError, match=r"into: .* there, .* here"):
             nr.load(tmp_path / "b", into=other)
-    with pytest.raises(ValueError, match="net: .*slope"):
+    with pytest.raises(ValueError, match=r"net: .*slope"):
         nr.to_snntorch(model, snn_net(slope=5.0))
     nr.to_snntorch(model, snn_net(seed=1))
 

@@ -50,7 +50,7 @@ PLAIN = (
 UNREAD = {
     *("__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__slots__", "__hash__"),
     *("__abstractmethods__", "_abc_impl", "__dataclass_fields__", "__dataclass_params__", "__match_args__"),
-    *("__parameters__", "__orig_bases__", "__firstlineno__", "__static_attributes__", "__annotate__"),
+    *("__parameters__", "__orig_bases__", "__slotnames__", "__firstlineno__", "__static_attributes__", "__annotate__"),
 }
 """Entries of a class that do not act, or follow from others."""
 
@@ -446,7 +446,7 @@ def _attributes(value: Any, options: bool) -> Iterator[tuple[str, Any]]:
     yield from ((name, entry) for name, entry in own.items() if name not in skipped)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _assigned(kind: Hashable) -> frozenset[str]:
     """The attributes that ``forward`` of a module assigns, itself or in methods that it names."""
     methods: dict[str, list[types.CodeType]] = {}
