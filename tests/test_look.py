@@ -1,4 +1,4 @@
-"""Foreign modules must be functions of their input and parameters: what is refused, what is taken, what is warned of."""
+"""Foreign modules must be functions of their input and parameters: refused, taken, warned of."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def late(s, x):
 def class_state(s, x):
     type(s).count = getattr(type(s), "count", 0) + 1
     return plain(s, x) * (1 + 0.01 * type(s).count)
+
+
+def nested(s, x):
+    s.d["a"].append(len(s.d["a"]))
+    return plain(s, x) + sum(s.d["a"])
 
 
 def forked(s, x):
@@ -131,6 +136,14 @@ def test_records_caches_and_seeded_draws_are_taken(make):
     """What is kept and not read, made once, or seeded in every pass does not act: the outputs are the module's."""
     x = draw(0, 12, 3).float()
     assert torch.equal(run(make(), x), make()(x))
+
+
+def test_dropout_of_a_module_in_training_is_no_state():
+    """A look at a module in train mode runs it in eval mode, and leaves every part in its mode."""
+    net = nn.Sequential(nn.Linear(3, 16), nn.Dropout(0.5), nn.BatchNorm1d(16).eval(), nn.Linear(16, 2))
+    data = Data(draw(0, 20, 3).float(), torch.arange(20) % 2)
+    nr.evaluate(nr.wrap(net, {"2.*": "digital"}), data, nr.mismatch(0.1), n_dies=1)
+    assert [part.training for part in net] == [True, True, False, True]
 
 
 def overwritten(s, x):
@@ -236,7 +249,7 @@ def test_modules_whose_weights_cannot_be_replaced_are_refused():
     ):
         with pytest.raises(TypeError, match=message):
             nr.wrap(module)
-    with pytest.raises(ValueError, match="torch.complex64; expected real floating numbers"):
+    with pytest.raises(ValueError, match=r"torch.complex64; expected real floating numbers"):
         nr.wrap(nn.Linear(3, 2, dtype=torch.complex64))
     with pytest.raises(ValueError, match="kept holds a Linear in a plain list"):
         nr.wrap(Net(plain, kept=[nn.Linear(3, 2)]))

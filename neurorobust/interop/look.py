@@ -138,10 +138,10 @@ def tensors_of(network: nn.Module) -> tuple:
 def look(network: Foreign, x: Tensor) -> None:
     """Look at a module now; see :func:`check_function`."""
     first, found = network.watch.tensors is None, tensors_of(network)
-    memory, state = _memory(network), RandomState()
     idle: list[str] = []
     changed: set[str] = set()
     with evaluating(network), _quiet():
+        memory, state = _memory(network), RandomState()  # in eval mode, to which it may be put back
         try:
             with torch.no_grad():
                 x, drawn = _check_draws(network, x.detach())
