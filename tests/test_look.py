@@ -156,7 +156,11 @@ def replaced(s, x):
     return plain(s, x)
 
 
-@pytest.mark.parametrize("function", [overwritten, replaced, lambda s, x: s.out(torch.tanh(s.fc.bias + x[:, :1]))])
+def unused(s, x):
+    return s.out(torch.tanh(s.fc.bias + x[:, :1]))
+
+
+@pytest.mark.parametrize("function", [overwritten, replaced, unused])
 def test_weights_that_do_not_act_are_named(function):
     """A weight that forward overwrites, replaces or does not use: one warning with its name, once; it stays as it is."""
     net, x = Net(function), draw(0, 12, 3).float()
