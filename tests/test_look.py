@@ -162,7 +162,7 @@ def unused(s, x):
 
 @pytest.mark.parametrize("function", [overwritten, replaced, unused])
 def test_weights_that_do_not_act_are_named(function):
-    """A weight that forward overwrites, replaces or does not use: one warning with its name, once; it stays as it is."""
+    """A weight that forward overwrites, replaces or does not use: one warning names it; it stays as it is."""
     net, x = Net(function), draw(0, 12, 3).float()
     weight, model = net.fc.weight.detach().clone(), nr.wrap(net.eval())
     with pytest.warns(UserWarning, match=r"do not depend on fc\.weight: forward"):
@@ -245,6 +245,7 @@ def test_a_number_that_is_set_once_deviates_per_neuron(how):
         nr.run(bad, nr.nominal(bad), x)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, as it imports its compiler
 def test_modules_whose_weights_cannot_be_replaced_are_refused():
     """Compiled modules and parallel wrappers: one sentence with what to bring instead."""
     for module, message in (
