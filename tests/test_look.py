@@ -256,7 +256,7 @@ def test_modules_whose_weights_cannot_be_replaced_are_refused():
             nr.wrap(module)
     with pytest.raises(ValueError, match=r"torch.complex64; expected real floating numbers"):
         nr.wrap(nn.Linear(3, 2, dtype=torch.complex64))
-    with pytest.raises(ValueError, match="kept holds a (Linear|Parameter) in a plain list"):
+    with pytest.raises(ValueError, match=r"kept holds a (Linear|Parameter) in a plain list"):
         nr.wrap(Net(plain, kept=[nn.Linear(3, 2)]))
 
 
