@@ -101,7 +101,9 @@ def check_registered(module: nn.Module) -> None:
             if name in ("_parameters", "_buffers", "_modules"):
                 continue
             for item in _items(value):
-                hidden = isinstance(item, nn.Parameter) or (isinstance(item, nn.Module) and any(item.parameters()))
+                hidden = isinstance(item, nn.Parameter) or (
+                    isinstance(item, nn.Module) and next(item.parameters(), None) is not None
+                )
                 if hidden and id(item) not in known:
                     raise ValueError(
                         f"module: {f'{path}.{name}'.lstrip('.')} holds a {type(item).__name__} in a plain "

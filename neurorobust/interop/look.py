@@ -23,7 +23,7 @@ from .._util.randomness import generator
 from ..core.params import DIGITAL, Params, kind_of
 from ..core.placement import Placement, expand
 from ..core.run import evaluating, forward, nominal
-from .excited import excited, moved, rows_differ, same, same_state
+from .excited import excited, moved, repeats, rows_differ, same, same_state
 from .guard import RandomState, plain_checkpoints
 from .memory import Memory, poisoned
 
@@ -139,10 +139,10 @@ def tensors_of(network: nn.Module) -> tuple:
 def look(network: Foreign, x: Tensor) -> None:
     """Look at a module now; see :func:`check_function`."""
     first, found = network.watch.tensors is None, tensors_of(network)
-    memory, state = _memory(network), RandomState()
     idle: list[str] = []
     changed: set[str] = set()
     with evaluating(network), _quiet():
+        memory, state = _memory(network), RandomState()  # in eval mode, to which it may be put back
         try:
             with torch.no_grad():
                 x, drawn = _check_draws(network, x.detach())
@@ -235,7 +235,7 @@ def _check_draws(network: Foreign, x: Tensor) -> tuple[Tensor, Tensor]:
     if ends[0] != ends[1]:
         raise draws(network, tuple(recorder.names))
     network.watch.reseeds = frozenset().union(*ends[0])
-    if not same(*outputs):
+    if not repeats(*outputs):
         names = tuple(cell.name for cell in memory.changed())
         raise _keeps_state(network, names) if names or not recorder.names else draws(network, tuple(recorder.names))
     return few, outputs[0]
@@ -262,7 +262,7 @@ def _check_history(network: Foreign, x: Tensor, drawn: Tensor, memory: Memory, f
         if k < len(points):
             before = _memory(network)
             outputs = _run(network, points[k].params, points[k].x)
-            if not same(outputs, points[k].outputs):
+            if not repeats(outputs, points[k].outputs):
                 raise _keeps_state(network, tuple(cell.name for cell in before.changed()))
             if k == 0:
                 states.append([source.state() for source in sources])
@@ -297,7 +297,7 @@ def _check_poison(network: Foreign, points: list[Point]) -> None:
                 outputs = point.outputs
             finally:
                 here.restore()
-            if not same(outputs, point.outputs):
+            if not repeats(outputs, point.outputs):
                 raise _keeps_state(network, tuple(cell.name for cell in cells))
 
 
