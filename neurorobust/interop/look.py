@@ -137,10 +137,11 @@ def look(network: Foreign, x: Tensor) -> None:
     idle: list[str] = []
     changed: set[str] = set()
     with evaluating(network), _quiet():
+        fresh = _memory(network)  # in eval mode
         try:
             with torch.no_grad():
                 x, drawn = _check_draws(network, x.detach())
-                points = _check_history(network, x, drawn, memory, first)
+                points = _check_history(network, x, drawn, fresh, first)
                 _check_poison(network, points)
                 if first:
                     _check_samples(network, points)
