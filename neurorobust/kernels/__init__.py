@@ -15,19 +15,24 @@ from ..dynamics.resets import (
     DelayedSubtract,
     Dynamics,
 )
-from .choice import chosen, compiles, describe, implementation, known, using
+from . import reference
+from .choice import chosen, compiles, describe, implementation, known, knows_floored, using
 from .events import CachedEvents
-from .layer import SKINNY, Layer, LifCoefficients
+from .layer import SKINNY, FlooredCoefficients, FlooredDynamics, Layer, LifCoefficients
 
 __all__ = [
     "SKINNY",
     "CachedEvents",
+    "FlooredCoefficients",
+    "FlooredDynamics",
     "Layer",
     "LifCoefficients",
     "chosen",
     "compiles",
     "describe",
     "fleet_outputs",
+    "floored",
+    "floored_layer",
     "leaky_integrator",
     "lif",
     "lif_layer",
@@ -124,6 +129,56 @@ def lif_trace(
     spikes, membrane = _lif(current, recurrent, c, dynamics, True)
     assert membrane is not None
     return spikes, membrane
+
+
+def floored(
+    current: Tensor,
+    recurrent: Tensor | None,
+    c: FlooredCoefficients,
+    dynamics: FlooredDynamics,
+    pushed: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Spikes of current-based neurons with a floor, and v[t] − v_floor before the floor acts, both (T, B, n).
+
+    With v = v_leak and exc, inh, b, z = 0 before the first step, for every step t, where excitation and inhibition are
+    the halves of current[t] + recurrent z[t−1]::
+
+        exc[t] = syn_exc exc[t−1] + excitation
+        inh[t] = syn_inh inh[t−1] + inhibition
+        b[t] = rho b[t−1] + z[t−1]
+        v[t] = alpha v[t−1] + (1 − alpha) v_leak + gain_exc exc[t] − gain_inh inh[t] + lift − ahp b[t] + pushed[t]
+        v[t] ← v_floor where v[t] < v_floor, and v_reset where the last spike is at most ``refractory`` steps ago
+        z[t] = 1 if v[t] > v_threshold + raised b[t] and that is not so, else 0
+        v[t] ← v_reset where z[t] = 1
+
+    Shapes: current (T, B, 2n), excitation first; recurrent (2n, n); coefficients (n,); pushed (T, B, n). Gradients
+    reach the spikes' inputs, all but refractory; the second output has none.
+    """
+    n = len(c.alpha)
+    if current.shape[-1] != 2 * n:
+        raise ValueError(f"current: got shape {tuple(current.shape)}; expected (T, B, {2 * n}), two for each neuron.")
+    _check_floored(n, current, c, recurrent)
+    return reference.floored(current, recurrent, c, dynamics, pushed)
+
+
+def floored_layer(
+    x: Tensor, weight: Tensor, recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics
+) -> Tensor:
+    """Spikes of :func:`floored` for the current that :func:`linear` makes of x (T, B, n_in) and weight (2n, n_in)."""
+    _check_synapses(x, weight)
+    _check_floored(len(c.alpha), x, c, recurrent)
+    if len(weight) != 2 * len(c.alpha):
+        raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected ({2 * len(c.alpha)}, n_in).")
+    return floored(linear(x, weight, None), recurrent, c, dynamics)[0]
+
+
+def _check_floored(n: int, tensor: Tensor, c: FlooredCoefficients, recurrent: Tensor | None) -> None:
+    _check(n, tensor, c._asdict(), None)
+    if recurrent is not None and (recurrent.shape != (2 * n, n) or recurrent.dtype != tensor.dtype):
+        raise ValueError(
+            f"recurrent: got shape {tuple(recurrent.shape)} of {recurrent.dtype}; expected {(2 * n, n)} of "
+            f"{tensor.dtype}, as the input has it."
+        )
 
 
 def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:

@@ -1,10 +1,17 @@
 """Networks and their parts: connections, neurons, resets, surrogate gradients, decoders."""
 
 from ..dynamics import (
+    Adaptation,
+    AdaptiveThreshold,
+    Ahp,
     ArcTan,
     DelayedSubtract,
     DelayedToValue,
     FastSigmoid,
+    Floor,
+    HardFloor,
+    LeakyFloor,
+    NoFloor,
     NoReset,
     Reset,
     SnntorchSubtract,
@@ -16,10 +23,13 @@ from ..dynamics import (
 from .connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SumPool2d
 from .decoders import last_step, max_over_time, mean_over_time, per_step
 from .network import Network, placement_of
-from .neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, Neuron
+from .neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, LinearizedDpi, Neuron
 
 __all__ = [
+    "Adaptation",
     "AdaptiveLif",
+    "AdaptiveThreshold",
+    "Ahp",
     "ArcTan",
     "AvgPool2d",
     "Chain",
@@ -32,11 +42,16 @@ __all__ = [
     "DelayedSubtract",
     "DelayedToValue",
     "FastSigmoid",
+    "Floor",
+    "HardFloor",
+    "LeakyFloor",
     "LeakyIntegrator",
     "Lif",
     "Linear",
+    "LinearizedDpi",
     "Network",
     "Neuron",
+    "NoFloor",
     "NoReset",
     "OneToOne",
     "Reset",
