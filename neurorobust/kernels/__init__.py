@@ -158,7 +158,11 @@ def floored(
     if current.shape[-1] != 2 * n:
         raise ValueError(f"current: got shape {tuple(current.shape)}; expected (T, B, {2 * n}), two for each neuron.")
     _check_floored(n, current, c, recurrent)
-    return reference.floored(current, recurrent, c, dynamics, pushed)
+    if pushed is not None or implementation("current", current, knows_floored(dynamics)) is reference:
+        return reference.floored(current, recurrent, c, dynamics, pushed)
+    from . import compiled_floored
+
+    return compiled_floored.floored(current, recurrent, c, dynamics)
 
 
 def floored_layer(
@@ -169,7 +173,11 @@ def floored_layer(
     _check_floored(len(c.alpha), x, c, recurrent)
     if len(weight) != 2 * len(c.alpha):
         raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected ({2 * len(c.alpha)}, n_in).")
-    return floored(linear(x, weight, None), recurrent, c, dynamics)[0]
+    if implementation("weight", weight, knows_floored(dynamics)) is reference:
+        return floored(linear(x, weight, None), recurrent, c, dynamics)[0]
+    from . import compiled_floored
+
+    return compiled_floored.floored_layer(x, weight, recurrent, c, dynamics)
 
 
 def _check_floored(n: int, tensor: Tensor, c: FlooredCoefficients, recurrent: Tensor | None) -> None:

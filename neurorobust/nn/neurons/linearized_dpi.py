@@ -44,19 +44,22 @@ class LinearizedDpi(Neuron):
         5  z[t] = 1 where v[t] > ϑ[t]
         6  v[t] ← v_reset where z[t] = 1
 
-    **Synapses.** One event through a weight w makes the synaptic current jump by w, whatever dt and tau_syn are. (On the
-    chip the jump is (1 − exp(−t_pulse/τ)) I_gain I_w/I_τ, which does not depend on I_τ for pulses that are short
-    compared with τ.) The current decays exactly; m is its mean over one step, so an event carries the charge
-    w · tau_syn at every dt, and the network has a limit for dt → 0. The neurons without "Dpi" scale an event by 1 − σ
-    or 1 − α instead: there its size depends on dt. A zero weight has the derivative of an excitatory one. Inputs are
-    events, ≥ 0. **Direct current.** i_dc is the bias of the connections. It passes no synapse, deviates per neuron and
-    lifts rest to v_leak + r · i_dc; above v_threshold the neuron fires without input. **Adaptation**, if tau_adapt and
-    ``adaptation`` are given: with :class:`~neurorobust.dynamics.Ahp`, i_ahp = (1 − ρ) tau_adapt/dt · adaptation · b;
-    with :class:`~neurorobust.dynamics.AdaptiveThreshold`, ϑ[t] = v_threshold + adaptation · b[t] and i_ahp = 0.
-    Otherwise i_ahp = 0 and ϑ = v_threshold. Synapses and b do not stop during t_ref.
+    **Synapses.** One event through a weight w makes a synaptic current jump by w, whatever dt and tau_syn are. On the
+    chip the jump is (1 − exp(−t_pulse/τ)) I_gain I_w/I_τ; it does not depend on I_τ either if the pulse is short
+    compared with τ. The current decays exactly. m is its mean over one step, so an event carries the charge w · tau_syn
+    at every dt, and the network has a limit for dt → 0. :class:`CubaLif` scales an event by 1 − σ instead, so the size
+    of its event depends on dt. A zero weight has the derivative of an excitatory one. Inputs are events, ≥ 0.
 
-    **Gradient.** Through the floor as ``floor`` says. A membrane exactly at the floor (a resting neuron, if
-    v_floor = v_leak) counts as above it. t_ref has no gradient; the reset has its true one.
+    **Direct current.** i_dc is the bias of the connections. It passes no synapse, deviates per neuron, and lifts rest
+    to v_leak + r · i_dc. If that is above v_threshold, the neuron fires without input.
+
+    **Adaptation**, if tau_adapt and ``adaptation`` are given. With :class:`~neurorobust.dynamics.Ahp`
+    i_ahp[t] = m_a · adaptation · b[t], m_a = (1 − ρ) tau_adapt/dt. With
+    :class:`~neurorobust.dynamics.AdaptiveThreshold` i_ahp = 0 and ϑ[t] = v_threshold + adaptation · b[t]. Otherwise
+    i_ahp = 0 and ϑ = v_threshold. Synapses and b go on during t_ref.
+
+    **Gradient.** The floor's own is that of ``floor``. A membrane exactly at the floor counts as above it: so a neuron
+    at rest has a gradient where v_floor = v_leak. t_ref has none. The reset has its true one.
 
     Args:
         input, recurrent, core: see :class:`Neuron`. Every connection needs a weight whose sign says whether a synapse
