@@ -2,9 +2,9 @@
 
     python -m benchmarks.speed.neuron_cost [PAIRS]
 
-Recurrent layers of one shape, with the same input, masks and, within a fifth, the same rate of spikes: the weights of the
-DPI neurons are scaled until it is. A pass is forward alone, or forward and backward to every parameter. Each pair of runs
-comes one after the other, in alternating order; the ratio is the median over the pairs, with its quartiles.
+Recurrent layers of one shape, with the same input, masks and, within 5 %, the same rate of spikes: the weights of the
+DPI neurons are scaled until it is. A pass is forward alone, or forward and backward to every parameter. Each pair of
+runs comes one after the other, in alternating order; the ratio is the median over the pairs, with its quartiles.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def adaptive(shape: Shape) -> Neuron:
     return AdaptiveLif(Linear(2 * weight), Linear(0.5 * recurrent, mask=mask), **per_neuron(shape.n, values))
 
 
-def dpi(shape: Shape, scale: float, rule: Ahp | AdaptiveThreshold | None, t_ref: float | None) -> Neuron:
+def dpi(shape: Shape, rule: Ahp | AdaptiveThreshold | None, t_ref: float | None, scale: float) -> Neuron:
     _, weight, recurrent, mask = shape.tensors()
     values = {"tau_mem": 0.05, "tau_syn_exc": 0.005, "tau_syn_inh": 0.007, "v_threshold": 0.1}
     if rule is not None:
@@ -116,7 +117,11 @@ def compare(base: Callable[[], object], other: Callable[[], object], pairs: int)
         a, b = seconds(first), seconds(second)
         times.append((a, b) if i % 2 == 0 else (b, a))
     both = 1e3 * np.array(times)
-    return float(np.median(both[:, 0])), float(np.median(both[:, 1])), np.quantile(both[:, 1] / both[:, 0], (0.25, 0.5, 0.75))
+    return (
+        float(np.median(both[:, 0])),
+        float(np.median(both[:, 1])),
+        np.quantile(both[:, 1] / both[:, 0], (0.25, 0.5, 0.75)),
+    )
 
 
 def main() -> None:
@@ -128,7 +133,7 @@ def main() -> None:
         with torch.no_grad():
             rate = base(x, DT).mean().item()
         for label, rule, t_ref in (("no adaptation", None, None), ("Ahp", Ahp(), None), ("Ahp, t_ref", Ahp(), 1e-2)):
-            layer, found = at_rate(lambda scale: dpi(shape, scale, rule, t_ref), x, rate)
+            layer, found = at_rate(partial(dpi, shape, rule, t_ref), x, rate)
             own, others = passes(layer, x), passes(base, x)
             for kind in own:
                 a, b, (low, middle, high) = compare(others[kind], own[kind], pairs)

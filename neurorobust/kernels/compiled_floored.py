@@ -39,10 +39,12 @@ class Floored(torch.autograd.Function):
         ctx.chips = len(current)
         ctx.save_for_backward(*output, *layer)
         ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # those of the last two would be large
 
     @staticmethod
-    def backward(ctx: Any, g_spikes: Tensor, *_: Any) -> tuple:
+    def backward(ctx: Any, g_spikes: Tensor | None, *_: Any) -> tuple:
         spikes, u, exc, *layer = ctx.saved_tensors
+        g_spikes = torch.zeros_like(spikes) if g_spikes is None else g_spikes
         found = _backward.apply(g_spikes, spikes, u, exc, *layer, ctx.rules, ctx.numbers)
         chips = ctx.chips, len(layer[0]), len(layer[1])
         return (*map(sum_shared, found, chips), None, None, None)
@@ -69,10 +71,12 @@ class FlooredLayer(torch.autograd.Function):
         *tensors, ctx.rules, ctx.numbers = inputs
         ctx.save_for_backward(*output, *tensors)
         ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # those of the last two would be large
 
     @staticmethod
-    def backward(ctx: Any, g_spikes: Tensor, *_: Any) -> tuple:
+    def backward(ctx: Any, g_spikes: Tensor | None, *_: Any) -> tuple:
         spikes, u, exc, x, weight, *layer = ctx.saved_tensors
+        g_spikes = torch.zeros_like(spikes) if g_spikes is None else g_spikes
         needs = tuple(ctx.needs_input_grad[:2])
         found = _layer_backward.apply(
             g_spikes, spikes, u, exc, x, weight, *layer, ctx.rules, ctx.numbers, needs

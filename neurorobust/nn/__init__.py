@@ -22,6 +22,7 @@ from ..dynamics import (
 )
 from .connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SumPool2d
 from .decoders import last_step, max_over_time, mean_over_time, per_step
+from .floor import floor_fractions, using_floor
 from .network import Network, placement_of
 from .neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, LinearizedDpi, Neuron
 
@@ -61,9 +62,11 @@ __all__ = [
     "Surrogate",
     "ToValue",
     "Triangle",
+    "floor_fractions",
     "last_step",
     "max_over_time",
     "mean_over_time",
     "per_step",
     "placement_of",
+    "using_floor",
 ]

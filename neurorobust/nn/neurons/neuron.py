@@ -80,30 +80,29 @@ class Neuron(nn.Module, ABC):
         """
         if value is None:
             return
-        kind = name.rpartition(".")[2]
+        owner, _, kind = name.rpartition(".")
         synapses = next(self.input.parameters(), None)
         tensor = torch.as_tensor(value, dtype=None if synapses is None else synapses.dtype).clone()
         n_cores = self.n_cores
         if tensor.ndim and tensor.shape not in ((self.n,), (n_cores,)):
             raise ValueError(
-                f"{kind}: got shape {tuple(tensor.shape)}; expected a number, one value per core ({n_cores},) "
+                f"{name}: got shape {tuple(tensor.shape)}; expected a number, one value per core ({n_cores},) "
                 f"or one per neuron ({self.n},)."
             )
         if tensor.shape == (n_cores,) == (self.n,) and not torch.equal(self.core, torch.arange(self.n)):
             raise ValueError(
-                f"{kind}: with {self.n} neurons on {n_cores} cores, one value per core and one per neuron have one "
+                f"{name}: with {self.n} neurons on {n_cores} cores, one value per core and one per neuron have one "
                 f"shape; number the neurons in the order of their cores."
             )
         if kind == "adaptation":
-            check_finite({kind: tensor})
+            check_finite({name: tensor})
             if tensor.min() < 0:
-                raise ValueError(f"{kind}: smallest value is {tensor.min().item():g}; expected values ≥ 0.")
+                raise ValueError(f"{name}: smallest value is {tensor.min().item():g}; expected values ≥ 0.")
         elif kind in POSITIVE:
-            check_positive(kind, tensor)
+            check_positive(name, tensor)
         else:
-            check_finite({kind: tensor})
-        owner, _, last = name.rpartition(".")
-        self.get_submodule(owner).register_parameter(last, nn.Parameter(tensor))
+            check_finite({name: tensor})
+        self.get_submodule(owner).register_parameter(kind, nn.Parameter(tensor))
 
     def set_reset(self, reset: Reset | None, v_reset: Value | None) -> None:
         """Set the reset and register ``v_reset``. Without a reset, it is ``ToValue`` if v_reset is given, else
