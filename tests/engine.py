@@ -58,7 +58,7 @@ def whole_layer(x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, alph
 def floored_numbers(alpha: Tensor, v_floor: Tensor, refractory: Tensor | None = None) -> FlooredCoefficients:
     """Everything that a neuron with a floor can have."""
     return FlooredCoefficients(
-        alpha, 1 - alpha, 0.8 * (1 - alpha), alpha / 2, alpha / 3, 0.1 * (1 - alpha), alpha / 3, -0.1 * v_floor,
+        alpha, 1 - alpha, 0.8 * (1 - alpha), alpha / 2, alpha / 3, 0.1 * (1 - alpha), alpha / 10, -0.1 * v_floor,
         0.1 * alpha, -0.05 * alpha, refractory, alpha, 0.02 * alpha, 0.03 * alpha,
     )  # fmt: skip
 

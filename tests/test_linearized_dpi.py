@@ -215,7 +215,7 @@ def trajectory(arrivals, weights, p, end):
 
 
 def test_the_limit_of_small_steps_is_the_differential_equation():
-    """Spike times converge with order 1 (0.85 to 1.25, from 1/2 ms to 1/16 ms: a spike waits for the end of its step) to
+    """Spike times converge with order 1 (0.85 to 1.25, from 1/2 to 1/16 ms: a spike waits for the end of its step) to
     those of solve_ivp, and so does the time at the floor; excitation, inhibition, floor, direct current, AHP and t_ref
     together."""
     p = {
