@@ -42,12 +42,11 @@ class Circuit:
     """A DPI neuron.
 
     Attributes:
-        tau: s. feedback: whether it is the exponential neuron. leak_by_ahp: whether I_ahp changes its leak, as it does.
+        tau: s. feedback: whether it is the exponential neuron.
     """
 
     tau: float
     feedback: bool
-    leak_by_ahp: bool = True
 
     @property
     def i_tau(self) -> float:
@@ -62,15 +61,11 @@ class Circuit:
         return self.i_tau * (self.i_tau / I_0) ** (1 / KAPPA) / 2
 
     def flow(self, i_infinity: float, i_ahp: float, log_current: float) -> float:
-        """d ln(I_mem)/dt; 0 where it would go below I_0."""
+        """d ln(I_mem)/dt above I_0."""
         i = math.exp(log_current)
-        f = (
-            I_0 ** (1 / (KAPPA + 1)) * i ** (KAPPA / (KAPPA + 1)) * (i + self.i_gain) / self.i_tau
-            if self.feedback
-            else 0.0
-        )
-        slope = (i_infinity + f - i * (1 + i_ahp / self.i_tau)) / (self.tau * (i + self.i_gain))
-        return 0.0 if slope < 0 and i <= I_0 else slope
+        f = I_0 ** (1 / (KAPPA + 1)) * i ** (KAPPA / (KAPPA + 1)) * (i + self.i_gain) / self.i_tau
+        drive = i_infinity + (f if self.feedback else 0.0) - i * (1 + i_ahp / self.i_tau)
+        return drive / (self.tau * (i + self.i_gain))
 
     def membrane(self, i_infinity: float, start: float, times: np.ndarray, i_ahp: float = 0.0) -> np.ndarray:
         """I_mem at some times under a constant current, without threshold."""
@@ -102,12 +97,19 @@ class Circuit:
 
 def linearised(circuit: Circuit, i_infinity: float, i_ahp: float = 0.0) -> LinearizedDpi:
     """The package's neuron for such a circuit, currents in pA."""
+    direct = i_infinity / circuit.i_gain + 1 - i_ahp / circuit.i_tau  # in units of I_τ
     return LinearizedDpi(
-        Linear(torch.zeros(1, 1), torch.tensor([i_infinity / (GAIN * circuit.i_tau) + 1 - i_ahp / circuit.i_tau])).double(),
-        tau_mem=circuit.tau, tau_syn_exc=1e-3, tau_syn_inh=1e-3, r=circuit.i_gain * PICO,
-        v_threshold=circuit.i_thr * PICO, v_leak=-circuit.i_gain * PICO, v_floor=I_0 * PICO, v_reset=I_0 * PICO,
+        Linear(torch.zeros(1, 1).double(), torch.tensor([direct], dtype=torch.float64)),
+        tau_mem=circuit.tau,
+        tau_syn_exc=1e-3,
+        tau_syn_inh=1e-3,
+        r=circuit.i_gain * PICO,
+        v_threshold=circuit.i_thr * PICO,
+        v_leak=-circuit.i_gain * PICO,
+        v_floor=I_0 * PICO,
+        v_reset=I_0 * PICO,
         t_ref=T_REF,
-    ).double()  # fmt: skip
+    )
 
 
 @torch.no_grad()
@@ -152,9 +154,8 @@ def membrane_errors(circuit: Circuit) -> tuple[float, float, float]:
     the threshold neuron: the exponential one may fire by itself from there."""
     times, half = np.linspace(0, 12 * circuit.tau, 4801), circuit.i_thr / 2
     up, linear_up = circuit.membrane(half, I_0, times), linear_membrane(circuit, half, I_0, times)
-    down, linear_down = (
-        f(-circuit.i_gain, half, times) for f in (circuit.membrane, lambda *a: linear_membrane(circuit, *a))
-    )
+    down = circuit.membrane(-circuit.i_gain, half, times)
+    linear_down = linear_membrane(circuit, -circuit.i_gain, half, times)
     rise = crossing(times, up, half / 2) / crossing(times, linear_up, half / 2)
     fall = crossing(times, down, half / 10) / crossing(times, linear_down, half / 10)
     return float(np.abs(up - linear_up).max() / half), rise, fall
@@ -172,13 +173,10 @@ def main() -> None:
                 cells.append(f"{rate:.1f} Hz, {100 * error:+.0f} %")
             sizes = f"{PICO * circuit.i_thr:.1f}, {PICO * circuit.i_gain:.1f}"
             print(f"| {1e3 * tau:g} ms | {sizes} | {name} | " + " | ".join(cells) + " |")
-    print(
-        "\n| τ_mem | neuron | largest error on the way up | time to half | time to fall to a tenth |\n|---|---|---|---|---|"
-    )
+    print("\n| τ_mem | largest error on the way up | time to half | time to fall to a tenth |\n|---|---|---|---|")
     for tau in TAUS:
-        for feedback, name in ((False, "threshold"), (True, "exponential")):
-            error, rise, fall = membrane_errors(Circuit(tau, feedback))
-            print(f"| {1e3 * tau:g} ms | {name} | {100 * error:.0f} % | × {rise:.2f} | × {fall:.2f} |")
+        error, rise, fall = membrane_errors(Circuit(tau, False))
+        print(f"| {1e3 * tau:g} ms | {100 * error:.0f} % | × {rise:.2f} | × {fall:.2f} |")
     print("\n| I_ahp/I_τ | error of the rate |\n|---|---|")
     for ratio in (0.0, 0.1, 0.3, 1.0):
         circuit = Circuit(20e-3, False)

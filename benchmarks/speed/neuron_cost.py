@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neurorobust.dynamics import AdaptiveThreshold, Ahp
 from neurorobust.nn import AdaptiveLif, Linear, LinearizedDpi, Neuron
 
 DT, PAIRS = 5e-3, 40
@@ -55,20 +55,17 @@ SHAPES = {
 def adaptive(shape: Shape) -> Neuron:
     _, weight, recurrent, mask = shape.tensors()
     values = {"tau_mem": 0.05, "tau_adapt": 0.1, "adaptation": 0.5, "v_threshold": 0.1}
-    return AdaptiveLif(Linear(2 * weight), Linear(0.5 * recurrent, mask=mask), **per_neuron(shape.n, values))
+    arguments: dict[str, Any] = per_neuron(shape.n, values)
+    return AdaptiveLif(Linear(2 * weight), Linear(0.5 * recurrent, mask=mask), **arguments)
 
 
-def dpi(shape: Shape, rule: Ahp | AdaptiveThreshold | None, t_ref: float | None, scale: float) -> Neuron:
+def dpi(shape: Shape, adapted: bool, t_ref: float | None, scale: float) -> Neuron:
     _, weight, recurrent, mask = shape.tensors()
     values = {"tau_mem": 0.05, "tau_syn_exc": 0.005, "tau_syn_inh": 0.007, "v_threshold": 0.1}
-    if rule is not None:
-        values |= {"tau_adapt": 0.1, "adaptation": 0.02}
-    if t_ref is not None:
-        values |= {"t_ref": t_ref}
-    options = {} if rule is None else {"rule": rule}
-    return LinearizedDpi(
-        Linear(2 * scale * weight), Linear(0.5 * scale * recurrent, mask=mask), **per_neuron(shape.n, values), **options
-    )
+    values |= {"tau_adapt": 0.1, "adaptation": 0.02} if adapted else {}
+    values |= {} if t_ref is None else {"t_ref": t_ref}
+    arguments: dict[str, Any] = per_neuron(shape.n, values)
+    return LinearizedDpi(Linear(2 * scale * weight), Linear(0.5 * scale * recurrent, mask=mask), **arguments)
 
 
 def per_neuron(n: int, values: dict[str, float]) -> dict[str, Tensor]:
@@ -126,14 +123,14 @@ def compare(base: Callable[[], object], other: Callable[[], object], pairs: int)
 
 def main() -> None:
     torch.set_num_threads(1)
-    pairs = int((sys.argv[1:] or [PAIRS])[0])
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
     print("| layer | neuron | rate | pass | AdaptiveLif ms | ms | ratio (quartiles) |\n|---|---|---|---|---|---|---|")
     for name, shape in SHAPES.items():
         x, base = shape.tensors()[0], adaptive(shape)
         with torch.no_grad():
             rate = base(x, DT).mean().item()
-        for label, rule, t_ref in (("no adaptation", None, None), ("Ahp", Ahp(), None), ("Ahp, t_ref", Ahp(), 1e-2)):
-            layer, found = at_rate(partial(dpi, shape, rule, t_ref), x, rate)
+        for label, adapted, t_ref in (("no adaptation", False, None), ("Ahp", True, None), ("Ahp, t_ref", True, 1e-2)):
+            layer, found = at_rate(partial(dpi, shape, adapted, t_ref), x, rate)
             own, others = passes(layer, x), passes(base, x)
             for kind in own:
                 a, b, (low, middle, high) = compare(others[kind], own[kind], pairs)
