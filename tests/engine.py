@@ -103,7 +103,7 @@ def recurrent_weight(s: int, *d: int) -> Tensor:
 
 
 def signed_recurrent(s: int, *d: int) -> Tensor:
-    return draw(s, *d, 2 * N, N).abs() / 2
+    return draw(s, *d, N, N) / 2
 
 
 def per_neuron(s: int, *d: int) -> Tensor:
@@ -139,10 +139,10 @@ OPERATORS: dict[str, tuple[Callable[..., Any], list[Maker], range]] = {
         ],
         range(4),
     ),
-    "floored layer": (floored_layer, [*synapses(0.1, 2 * N)[:2], signed_recurrent, per_neuron, per_neuron], range(5)),
+    "floored layer": (floored_layer, [*synapses(0.1, N)[:2], signed_recurrent, per_neuron, per_neuron], range(5)),
     "floored layer of many events": (
         floored_layer,
-        [*synapses(0.9, 2 * N)[:2], signed_recurrent, per_neuron, per_neuron],
+        [*synapses(0.9, N)[:2], signed_recurrent, per_neuron, per_neuron],
         range(5),
     ),
     "layer": (whole_layer, [*synapses(0.1, N), recurrent_weight, per_neuron], range(5)),

@@ -84,7 +84,7 @@ def membrane(layer, x, dt):
     floor = torch.zeros(layer.n).double() if not hasattr(layer, "v_floor") else layer.per_neuron("v_floor")
     with torch.no_grad():
         _, above = kernels.floored(
-            layer.currents(x, dt), layer.recurrent_by_sign(), layer.floored_coefficients(dt), layer.floored_dynamics()
+            layer.currents(x, dt), layer.recurrent_matrix(), layer.floored_coefficients(dt), layer.floored_dynamics()
         )
     return above.clamp(min=0) + floor
 
@@ -523,7 +523,7 @@ def test_what_does_not_fit_is_refused_in_words():
     c, dynamics = pooled.floored_coefficients(DT), pooled.floored_dynamics()
     with pytest.raises(ValueError, match=r"current: got shape \(3, 1, 4\); expected \(T, B, 8\)"):
         kernels.floored(torch.ones(3, 1, 4), None, c, dynamics)
-    with pytest.raises(ValueError, match=r"recurrent: got shape \(4, 4\) .* expected \(8, 4\)"):
-        kernels.floored(torch.ones(3, 1, 8), torch.ones(4, 4), c, dynamics)
-    with pytest.raises(ValueError, match=r"weight: got shape \(4, 3\); expected \(8, n_in\)"):
-        kernels.floored_layer(torch.ones(3, 1, 3), torch.ones(4, 3), None, c, dynamics)
+    with pytest.raises(ValueError, match=r"recurrent: got shape \(8, 4\) .* expected \(4, 4\)"):
+        kernels.floored(torch.ones(3, 1, 8), torch.ones(8, 4), c, dynamics)
+    with pytest.raises(ValueError, match=r"alpha: got shape \(4,\) .* expected \(8,\)"):
+        kernels.floored_layer(torch.ones(3, 1, 3), torch.ones(8, 3), None, c, dynamics)

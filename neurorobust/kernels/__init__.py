@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..dynamics.resets import (
@@ -141,7 +142,7 @@ def floored(
     """Spikes of current-based neurons with a floor, and v[t] − v_floor before the floor acts, both (T, B, n).
 
     With v = v_leak and exc, inh, b, z = 0 before the first step, for every step t, where excitation and inhibition are
-    the halves of current[t] + recurrent z[t−1]::
+    the halves of current[t], plus max(recurrent, 0) z[t−1] and max(−recurrent, 0) z[t−1]::
 
         exc[t] = syn_exc exc[t−1] + excitation
         inh[t] = syn_inh inh[t−1] + inhibition
@@ -151,13 +152,13 @@ def floored(
         z[t] = 1 if v[t] > v_threshold + raised b[t] and that is not so, else 0
         v[t] ← v_reset where z[t] = 1
 
-    Shapes: current (T, B, 2n), excitation first; recurrent (2n, n); coefficients (n,); pushed (T, B, n). Gradients
-    reach the spikes' inputs, all but refractory; the second output has none.
+    Shapes: current (T, B, 2n), excitation first; recurrent (n, n), row = target; coefficients (n,); pushed (T, B, n).
+    The spikes have a gradient in everything but refractory; the second output has none.
     """
     n = len(c.alpha)
     if current.shape[-1] != 2 * n:
         raise ValueError(f"current: got shape {tuple(current.shape)}; expected (T, B, {2 * n}), two for each neuron.")
-    _check_floored(n, current, c, recurrent)
+    _check(n, current, c._asdict(), recurrent)
     if pushed is not None or implementation("current", current, knows_floored(dynamics)) is reference:
         return reference.floored(current, recurrent, c, dynamics, pushed)
     from . import compiled_floored
@@ -168,25 +169,17 @@ def floored(
 def floored_layer(
     x: Tensor, weight: Tensor, recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics
 ) -> Tensor:
-    """Spikes of :func:`floored` for the current that :func:`linear` makes of x (T, B, n_in) and weight (2n, n_in)."""
+    """Spikes of :func:`floored` for an input x (T, B, n_in) of synapses that excite or inhibit by the sign of their
+    weight (n, n_in)."""
     _check_synapses(x, weight)
-    _check_floored(len(c.alpha), x, c, recurrent)
-    if len(weight) != 2 * len(c.alpha):
-        raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected ({2 * len(c.alpha)}, n_in).")
+    _check(len(weight), x, c._asdict(), recurrent)
+    positive = weight.clamp(min=0)
+    weight = torch.cat([positive, positive - weight])
     if implementation("weight", weight, knows_floored(dynamics)) is reference:
         return floored(linear(x, weight, None), recurrent, c, dynamics)[0]
     from . import compiled_floored
 
     return compiled_floored.floored_layer(x, weight, recurrent, c, dynamics)
-
-
-def _check_floored(n: int, tensor: Tensor, c: FlooredCoefficients, recurrent: Tensor | None) -> None:
-    _check(n, tensor, c._asdict(), None)
-    if recurrent is not None and (recurrent.shape != (2 * n, n) or recurrent.dtype != tensor.dtype):
-        raise ValueError(
-            f"recurrent: got shape {tuple(recurrent.shape)} of {recurrent.dtype}; expected {(2 * n, n)} of "
-            f"{tensor.dtype}, as the input has it."
-        )
 
 
 def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ def _layer(
     surrogate, width = number_and_width(dynamics.surrogate)
     slope = dynamics.floor.slope if isinstance(dynamics.floor, LeakyFloor) else 0.0
     return (
-        c.alpha.new_empty((0, 2 * n, n)) if recurrent is None else recurrent.unsqueeze(0),
+        c.alpha.new_empty((0, n, n)) if recurrent is None else recurrent.unsqueeze(0),
         torch.stack(rows).unsqueeze(0),
         (none if c.refractory is None else c.refractory).detach().int().unsqueeze(0),
         (surrogate, int(scaled), int(c.rho is not None), int(keep)),

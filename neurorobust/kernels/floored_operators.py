@@ -1,8 +1,8 @@
 """The compiled loops of neurons with a floor as custom operators of torch; as :mod:`.operators`.
 
 ``rules`` are the surrogate, whether its width follows the threshold, whether there is an adaptation, and whether the
-membrane is kept. ``numbers`` are the width of the surrogate and the slope of the floor. Weights have 2n rows:
-excitation, then inhibition.
+membrane is kept. ``numbers`` are the width of the surrogate and the slope of the floor. The weight of an
+input has 2n rows, excitation, then inhibition; the recurrent one (n, n) has a sign.
 """
 
 from __future__ import annotations
@@ -37,10 +37,22 @@ def _run_floored(
     own, traces = (array(coefficients), array(refractory), adaptive), (spikes.numpy(), u.numpy(), exc.numpy())
     blocks = blocks_of(shape[1], math.prod(shape[1:]))
     run_blocks(
-        floored.floored_forward_blocks, shape[0], blocks, spikes.numel(), current, synapses, array(recurrent.mT), own,
-        traces,
+        floored.floored_forward_blocks, shape[0], blocks, spikes.numel(), current, synapses,
+        array(_split(recurrent.mT)), own, traces,
     )  # fmt: skip
     return spikes, u, exc
+
+
+def _split(rows: Tensor) -> Tensor:
+    """Excitation and inhibition side by side: (c, n, n) → (c, n, 2n)."""
+    positive = rows.clamp(min=0)
+    return torch.cat([positive, positive - rows], -1)
+
+
+def _joined(recurrent: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient (c, n, n) of weights with a sign from that of both their parts, (c, 2n, n)."""
+    excitation, inhibition = gradient.chunk(2, 1)
+    return torch.where(recurrent < 0, -inhibition, excitation).contiguous()
 
 
 def _run_floored_backward(
@@ -74,7 +86,7 @@ def _run_floored_backward(
     )  # fmt: skip
     return (
         g_current,
-        total(results[2]).mT.contiguous() if has_recurrent else torch.zeros_like(recurrent),
+        _joined(recurrent, total(results[2]).mT) if has_recurrent else torch.zeros_like(recurrent),
         total(results[1]),
         total(results[3]),
     )
@@ -86,7 +98,7 @@ def floored_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes and, if the last of the rules says so, the membrane before the floor, above v_leak, and excitation.
 
-    Shapes: current (c, B, T, 2n); recurrent (c, 2n, n), or (0, 2n, n) for none; coefficients (c, 13, n).
+    Shapes: current (c, B, T, 2n); recurrent (c, n, n), or (0, n, n) for none; coefficients (c, 13, n).
     """
     n = coefficients.shape[-1]
     shape = (_chips(current, recurrent, coefficients, refractory), *current.shape[1:3], n)
@@ -124,7 +136,7 @@ def floored_backward_op(
 def _shapes(spikes: Tensor, recurrent: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Of the gradients of recurrent weight and coefficients."""
     chips, n = spikes.shape[0], spikes.shape[-1]
-    return (chips if recurrent.shape[0] else 0, 2 * n, n), (chips, floored.COEFFICIENTS, n)
+    return (chips if recurrent.shape[0] else 0, n, n), (chips, floored.COEFFICIENTS, n)
 
 
 @fake(floored_backward_op)

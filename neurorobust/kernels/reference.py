@@ -58,10 +58,10 @@ def floored(
     leak = torch.zeros_like(c.alpha) if c.v_leak is None else c.v_leak
     reset = torch.zeros_like(c.alpha) if c.v_reset is None else c.v_reset - leak
     threshold, spikes, trace = c.v_threshold, [], []
+    positive = None if recurrent is None else recurrent.clamp(min=0)
     for t, (excite, inhibit) in enumerate(zip(excitation, inhibition)):
-        if recurrent is not None:
-            plus, minus = (z @ recurrent.T).chunk(2, -1)
-            excite, inhibit = excite + plus, inhibit + minus
+        if recurrent is not None and positive is not None:
+            excite, inhibit = excite + z @ positive.T, inhibit + z @ (positive - recurrent).T
         exc = c.syn_exc * exc + excite
         inh = c.syn_inh * inh + inhibit
         v = c.alpha * v + c.gain_exc * exc - c.gain_inh * inh + c.lift

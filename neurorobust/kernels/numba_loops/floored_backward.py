@@ -26,7 +26,7 @@ from .floored import (
     SYN_INH,
     THRESHOLD,
 )
-from .intrinsics import parallel_for
+from .intrinsics import LANES, TILE, parallel_for, signed_block_1, signed_block_wide
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 from .lif_backward import arctan, fast_sigmoid, triangle
 from .records import CollectedEvents, SortSpace
@@ -38,11 +38,9 @@ from .rows import (
     cleared,
     copy,
     count_set,
-    dots,
     events_of_row,
     fetch,
     positions,
-    products,
 )
 
 
@@ -86,7 +84,7 @@ class FlooredChip(NamedTuple):
 
     Attributes:
         own, inverse: coefficients (13, n), and one over gain_inh and surrogate scale (2, n). refractory: (n,).
-        by_source, by_target: the recurrent matrix, (n, 2n) and (2n, n), or (n, 0) for none.
+        by_source, by_target: the recurrent matrix, (n, n), or (n, 0) for none.
         spikes, u, exc, g_spikes: (batch, steps, n). g_current: (batch, steps, 2n), or none. x: (batch, steps, n_in).
         sums, g_recurrent, g_weight: of this block.
     """
@@ -257,6 +255,63 @@ def floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
         reset_gradient(grad_z, dz_dv, scratch.grad_u[r], own[ALPHA], limited, own[RESET_VALUE], held)
 
 
+@njit_noalias
+def add_signed_4(out_a, out_b, out_c, out_d, row, plus, minus):
+    """out[r] += plus[r] max(row, 0) + minus[r] max(−row, 0) for four rows of the batch."""
+    zero = row.dtype.type(0)
+    for i in range(row.shape[0]):
+        high = zero if row[i] < zero else row[i]
+        low = high - row[i]
+        out_a[i] += plus[0] * high + minus[0] * low
+        out_b[i] += plus[1] * high + minus[1] * low
+        out_c[i] += plus[2] * high + minus[2] * low
+        out_d[i] += plus[3] * high + minus[3] * low
+
+
+@njit_no_nrt
+def signed_products(out, rows, vectors):
+    """out[r] += rows₊ᵀ excitation + rows₋ᵀ inhibition, the halves of vectors[r], for four vectors at once; rows₊ and
+    rows₋ are the positive entries and the sizes of the negative ones."""
+    n, depth, start = out.shape[1], rows.shape[0], 0
+    if n % LANES != 0:
+        for k in range(depth):
+            plus = vectors[0, k], vectors[1, k], vectors[2, k], vectors[3, k]
+            minus = vectors[0, depth + k], vectors[1, depth + k], vectors[2, depth + k], vectors[3, depth + k]
+            add_signed_4(out[0], out[1], out[2], out[3], rows[k], plus, minus)
+        return
+    while start + TILE * LANES <= n:
+        signed_block_wide(out, rows, vectors, start)
+        start += TILE * LANES
+    while start < n:
+        signed_block_1(out, rows, vectors, start)
+        start += LANES
+
+
+@njit_no_nrt
+def signed_dots(out, rows, vector, places, count):
+    """out[i] += rows₊[i] · excitation + rows₋[i] · inhibition for the i that are the first ``count`` of ``places``; as
+    :func:`signed_products`."""
+    n = rows.shape[1]
+    plus, minus = vector[:n], vector[n:]
+    zero, k = vector.dtype.type(0), 0
+    while k + 2 <= count:
+        a, b = places[k], places[k + 1]
+        first, second = rows[a], rows[b]
+        sum_a = sum_b = zero
+        for i in range(n):
+            sum_a += first[i] * (-minus[i] if first[i] < zero else plus[i])
+            sum_b += second[i] * (-minus[i] if second[i] < zero else plus[i])
+        out[a] += sum_a
+        out[b] += sum_b
+        k += 2
+    if k < count:
+        row = rows[places[k]]
+        total = zero
+        for i in range(n):
+            total += row[i] * (-minus[i] if row[i] < zero else plus[i])
+        out[places[k]] += total
+
+
 @njit_inline
 def floored_recurrent_gradient(group, chip, later, scratch):
     """Add what the spikes get by way of the recurrent matrix, from the drives of the step after."""
@@ -264,11 +319,11 @@ def floored_recurrent_gradient(group, chip, later, scratch):
     for r in range(group):
         active += count_set(scratch.dz_dv[r])
     if 4 * active > GROUP * chip.spikes.shape[2]:
-        products(scratch.grad_z, chip.by_target, later)
+        signed_products(scratch.grad_z, chip.by_target, later)
     else:
         for r in range(group):
             count = positions(scratch.dz_dv[r], scratch.places)
-            dots(scratch.grad_z[r], chip.by_source, later[r], scratch.places, count)
+            signed_dots(scratch.grad_z[r], chip.by_source, later[r], scratch.places, count)
 
 
 @njit_inline

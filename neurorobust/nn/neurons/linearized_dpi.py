@@ -159,11 +159,6 @@ class LinearizedDpi(Neuron):
         present = [bias for bias in found if bias is not None]
         return sum(present[1:], present[0]) if present else None
 
-    def recurrent_by_sign(self) -> Tensor | None:
-        """The recurrent weights by sign, (2n, n): excitatory rows first; None without recurrence."""
-        matrix = self.recurrent_matrix()
-        return None if matrix is None else _by_sign(matrix)
-
     def currents(self, x: Tensor, dt: float) -> Tensor:
         """What arrives at the excitatory and at the inhibitory synapses, side by side, (T, B, 2n)."""
         return torch.cat(self.input.by_sign(x, dt), -1)
@@ -171,14 +166,14 @@ class LinearizedDpi(Neuron):
     def forward(self, x: Tensor, dt: float) -> Tensor:
         c, dynamics = self.floored_coefficients(dt), self.floored_dynamics()
         if type(self.input) is Linear:
-            return kernels.floored_layer(x, _by_sign(self.input.masked()), self.recurrent_by_sign(), c, dynamics)
-        return kernels.floored(self.currents(x, dt), self.recurrent_by_sign(), c, dynamics)[0]
+            return kernels.floored_layer(x, self.input.masked(), self.recurrent_matrix(), c, dynamics)
+        return kernels.floored(self.currents(x, dt), self.recurrent_matrix(), c, dynamics)[0]
 
     def trace(self, x: Tensor, dt: float) -> FloorTrace:
         """The spikes for an input (T, B, n_in), and where the floor acts; no gradient."""
         with torch.no_grad():
             c, dynamics = self.floored_coefficients(dt), self.floored_dynamics()
-            spikes, above = kernels.floored(self.currents(x, dt), self.recurrent_by_sign(), c, dynamics)
+            spikes, above = kernels.floored(self.currents(x, dt), self.recurrent_matrix(), c, dynamics)
             at_floor = above < 0
             if isinstance(self.floor, NoFloor):
                 at_floor = torch.zeros_like(at_floor)
@@ -199,7 +194,7 @@ class LinearizedDpi(Neuron):
                     f"noise.read[{connection!r}]: LinearizedDpi does not support read noise; leave it out, or use "
                     f"Membrane noise."
                 )
-        c, dynamics, matrix = self.floored_coefficients(dt), self.floored_dynamics(), self.recurrent_by_sign()
+        c, dynamics, matrix = self.floored_coefficients(dt), self.floored_dynamics(), self.recurrent_matrix()
         current, pushed = self.currents(x, dt), None
         if name in noise.added:
             pushed = self.gain(c.alpha) * noise.driven(name, torch.zeros_like(current[..., : self.n]))
@@ -235,12 +230,6 @@ class LinearizedDpi(Neuron):
             Linear(0.3 * normal(n, n), 0.1 * normal(n)),
             **arguments,
         )
-
-
-def _by_sign(weight: Tensor) -> Tensor:
-    """Positive weights, and below them the sizes of negative ones: (n, m) → (2n, m)."""
-    positive = weight.clamp(min=0)
-    return torch.cat([positive, positive - weight])
 
 
 def _mean(sigma: Tensor, tau: Tensor, dt: float) -> Tensor:
