@@ -144,7 +144,7 @@ def reset_gradient(grad_z, dz_dv, grad_u, alpha, limited, reset_value, held):
 def membrane_back(grad_u, grad_z, dz_dv, at, u, z, held, alpha, floor, slope, sums):
     """One step back of the membrane: grad_u becomes the gradient of u, grad_z what passed the surrogate."""
     to_threshold, to_scale, to_floor, to_reset, to_lift = sums
-    one, zero = grad_u.dtype.type(1), grad_u.dtype.type(0)
+    one = grad_u.dtype.type(1)
     for i in range(grad_u.shape[0]):
         carried = alpha[i] * grad_u[i]
         through = grad_z[i] * dz_dv[i]
@@ -156,19 +156,17 @@ def membrane_back(grad_u, grad_z, dz_dv, at, u, z, held, alpha, floor, slope, su
         grad_u[i] = now
         to_threshold[i] -= through
         to_scale[i] -= through * at[i]
-        to_floor[i] += gradient * (one - kept) if u[i] < floor[i] else zero
+        to_floor[i] += gradient * (one - kept)
         to_reset[i] += carried * restarted
         to_lift[i] += now
 
 
 @njit_noalias
-def synapses_back(drive, later, grad_u, start, u, exc, b, numbers, inverse_gain, sums):
-    """The gradients of what arrived, (2n,), ``later`` being those of the step after."""
+def synapses_back(drive_exc, drive_inh, later_exc, later_inh, grad_u, start, u, exc, b, numbers, inverse_gain, sums):
+    """The gradients of what arrived at both synapses, ``later`` being those of the step after."""
     alpha, gain_exc, gain_inh, syn_exc, syn_inh, lift, ahp = numbers
     to_alpha, to_gain_exc, to_gain_inh, to_syn_exc, to_syn_inh = sums
-    n = grad_u.shape[0]
-    drive_exc, drive_inh, later_exc, later_inh = drive[:n], drive[n:], later[:n], later[n:]
-    for i in range(n):
+    for i in range(grad_u.shape[0]):
         now = grad_u[i]
         inh = (alpha[i] * start[i] + gain_exc[i] * exc[i] + lift[i] - ahp[i] * b[i] - u[i]) * inverse_gain[i]
         to_alpha[i] += now * start[i]
@@ -345,8 +343,9 @@ def floored_membrane_gradient(t, r, row, chip, slope, widens, now, later, scratc
         )  # fmt: skip
     else:
         clear(scratch.start)
+    n = grad_u.shape[0]
     synapses_back(
-        now, later, grad_u, scratch.start, chip.u[row, t], chip.exc[row, t], b,
+        now[:n], now[n:], later[:n], later[n:], grad_u, scratch.start, chip.u[row, t], chip.exc[row, t], b,
         (own[ALPHA], own[GAIN_EXC], own[GAIN_INH], own[SYN_EXC], own[SYN_INH], own[LIFT], own[AHP]), chip.inverse[0],
         (sums[ALPHA], sums[GAIN_EXC], sums[GAIN_INH], sums[SYN_EXC], sums[SYN_INH]),
     )  # fmt: skip
