@@ -24,7 +24,7 @@ from .._util import digests, discovery, files
 from .._util.description import Description, comparable, describe, difference, unknown_part
 from .._util.errors import check_finite, unknown
 from ..core.params import kind_of
-from ..dynamics import resets, surrogate
+from ..dynamics import adaptations, floors, resets, surrogate
 from ..nn import connections
 from ..nn.connections import Connection
 from ..nn.decoders import DECODERS
@@ -355,6 +355,8 @@ def _options() -> dict[str, dict[str, Any]]:
     return {
         "surrogate": discovery.classes(surrogate, surrogate.Surrogate),
         "reset": discovery.classes(resets, resets.Reset),
+        "floor": discovery.classes(floors, floors.Floor),
+        "rule": discovery.classes(adaptations, adaptations.Adaptation),
     }
 
 
@@ -389,9 +391,14 @@ def _layer(entry: dict, tensors: Mapping[str, Tensor], known: Mapping[str, type[
     """One layer, from its entry in the configuration and its tensors."""
     neuron = _named("neuron", entry["neuron"], known)
     own = _below(entry["name"], tensors)
-    arguments: dict[str, Any] = {name: value for name, value in own.items() if "." not in name and name != "core"}
-    for name in arguments:
+    parameters = {
+        name: value
+        for name, value in own.items()
+        if name != "core" and name.split(".")[0] not in ("input", "recurrent")
+    }
+    for name in parameters:
         kind_of(name)
+    arguments: dict[str, Any] = {_argument(name): value for name, value in parameters.items()}
     for part, choices in _options().items():
         if part in entry:
             settings = dict(entry[part])
@@ -399,6 +406,12 @@ def _layer(entry: dict, tensors: Mapping[str, Tensor], known: Mapping[str, type[
     if "recurrent" in entry:
         arguments["recurrent"] = _connection(entry["recurrent"], _below("recurrent", own))
     return neuron(_connection(entry["input"], _below("input", own)), core=own["core"], **arguments)
+
+
+def _argument(name: str) -> str:
+    """The constructor's argument for a parameter: ``exc.tau_syn`` → ``tau_syn_exc``."""
+    part, _, kind = name.rpartition(".")
+    return f"{kind}_{part}" if part else kind
 
 
 def _connection(entry: dict, own: Mapping[str, Tensor]) -> Connection:
