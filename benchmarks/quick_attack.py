@@ -1,6 +1,7 @@
 """What quick attacks leave of a network, what the strong suite leaves of it, and which epoch each attack keeps.
 
-    python -m benchmarks.quick_attack --out benchmarks/results/quick_attack.json              # measures; 25 minutes
+    python -m benchmarks.quick_attack --out benchmarks/results/quick_attack.json --part validation
+    python -m benchmarks.quick_attack --out benchmarks/results/quick_attack.json              # 25 minutes in all
     python -m benchmarks.quick_attack --out benchmarks/results/quick_attack.json --summary    # prints the tables
 
 Networks: those of the zoo for heart beats and keywords, and networks for spoken digits that are trained here, briefly.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import time
 from functools import cache, partial
@@ -33,7 +35,7 @@ from torch import nn
 from torch.nn import functional
 
 import neurorobust as nr
-from benchmarks.robustness.tables import table
+from benchmarks.robustness.tables import mean_and_range, table
 from neurorobust._util import files
 from neurorobust._util.randomness import generator
 from neurorobust.attacks import PGA
@@ -206,29 +208,31 @@ def run(results: Results, part: str, folder: Path) -> None:
 # ---- tables
 
 
-def suites(found: dict, steps: str) -> dict[str, float]:
-    """The score that each suite leaves, mean over the seeds."""
+def suites(found: dict) -> dict[str, list[float]]:
+    """The score that each suite of ten steps leaves, by seed."""
     return {
-        rule: float(np.mean([min(one[objective] for objective in members) for one in found[steps]]))
+        rule: [min(one[objective] for objective in members) for one in found["ten steps"]]
         for rule, members in RULES.items()
     }
 
 
 def ranking_table(results: Results) -> str:
-    """One row for each network and ζ: nominal, what each quick suite leaves, what strong-1 leaves."""
+    """One row for each network and ζ: nominal, what each quick suite leaves (mean of the seeds, and the
+    range where they differ), what strong-1 leaves."""
     shown = ("KL", "CE", "margin", "KL, CE", "KL, CE, margin")
     rows = []
     for key, found in results.items():
         part, name, *zeta = key.split(" ")
         if part == "test":
-            left = suites(found, "ten steps")
-            cells = [f"{left[rule]:.3f}" for rule in shown]
-            rows.append([name, *zeta, f"{found['nominal']:.3f}", *cells, f"{found['strong-1']:.3f}"])
+            left = suites(found)
+            cells = [mean_and_range(left[rule]) for rule in shown]
+            rows.append([name, *zeta, mean_and_range([found["nominal"]]), *cells, mean_and_range([found["strong-1"]])])
     return table(["network", "ζ", "nominal", *shown, "strong-1"], rows)
 
 
 def agreement_table(results: Results) -> str:
-    """One row for each quick suite: how its order of the networks of a task at one ζ agrees with that of strong-1."""
+    """One row for each quick suite: how its order of the networks of a task at one ζ agrees with that of strong-1.
+    Every seed counts on its own: a user runs one."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for key, found in results.items():
         part, name, *zeta = key.split(" ")
@@ -237,24 +241,28 @@ def agreement_table(results: Results) -> str:
     rows = []
     for steps in ("ten steps", "five steps"):
         for rule, members in RULES.items():
-            gaps, pairs, reversed_, tied = [], 0, 0, 0
-            order: list[float] = []
-            for group in groups.values():
-                left, strong = [suites(found, steps)[rule] for found in group], [found["strong-1"] for found in group]
+            gaps: list[float] = []
+            orders: list[float] = []
+            signs: list[float] = []  # of each clear pair: below 0 if the quick suite reverses it, 0 if it sees no order
+            for group, seed in itertools.product(groups.values(), range(len(SEEDS))):
+                left = [min(found[steps][seed][objective] for objective in members) for found in group]
+                strong = [found["strong-1"] for found in group]
                 gaps += [a - b for a, b in zip(left, strong)]
-                if len(set(strong)) > 1:
-                    order.append(float(stats.kendalltau(left, strong).statistic) if len(set(left)) > 1 else 0.0)
-                for i in range(len(group)):
-                    for j in range(i):
-                        if abs(strong[i] - strong[j]) >= CLEAR:
-                            agree = (left[i] - left[j]) * np.sign(strong[i] - strong[j])
-                            pairs, reversed_, tied = pairs + 1, reversed_ + (agree < 0), tied + (agree == 0)
-            passes = len(members) * (11 if steps == "ten steps" else 6)
-            cells = [f"{100 * np.mean(gaps):.1f}", f"{100 * np.max(gaps):.1f}"]
-            cells += [f"{np.mean(order):.2f}", f"{reversed_} of {pairs}", str(tied)]
-            rows.append([f"{rule}, {steps}", str(passes), *cells])
+                orders.append(float(stats.kendalltau(left, strong).statistic) if len(set(left)) > 1 else 0.0)
+                for i, j in itertools.combinations(range(len(group)), 2):
+                    if abs(strong[i] - strong[j]) >= CLEAR:
+                        signs.append((left[i] - left[j]) * np.sign(strong[i] - strong[j]))
+            cells = [str(len(members) * (11 if steps == "ten steps" else 6))]
+            cells += [f"{100 * np.mean(gaps):.1f}", f"{100 * np.max(gaps):.1f}", f"{np.mean(orders):.2f}"]
+            cells += [f"{sum(sign < 0 for sign in signs)} of {len(signs)}", str(sum(sign == 0 for sign in signs))]
+            rows.append([f"{rule}, {steps}", *cells])
     head = ["quick suite", "passes", "points above strong-1: mean", "largest", "Kendall τ, mean", "reversed", "tied"]
     return table(head, rows)
+
+
+def summary(results: Results) -> list[str]:
+    """The three tables."""
+    return [make(results) for make in (ranking_table, agreement_table, kept_table)]
 
 
 def kept_table(results: Results) -> str:
@@ -267,7 +275,7 @@ def kept_table(results: Results) -> str:
             for rule in shown:
                 epoch = found["kept"][rule]
                 test = found["test"][str(epoch)]
-                row.append(f"{epoch + 1}: {test['nominal']:.3f} / {test['strong-1']:.3f}")
+                row.append(f"{epoch + 1}: {mean_and_range([test['nominal']])} / {mean_and_range([test['strong-1']])}")
             rows.append(row)
     return table(["training", *(f"kept by {rule}: nominal / strong-1" for rule in shown)], rows)
 
@@ -283,7 +291,7 @@ def main() -> None:
     if not arguments.summary:
         run(results, arguments.part, arguments.networks)
         return
-    print("\n".join(make(results) for make in (ranking_table, agreement_table, kept_table)))
+    print("\n".join(summary(results)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 import neurorobust as nr
+from benchmarks import quick_attack
 from neurorobust.attacks import PGA, QUICK, Ball, RandomSearch, quick, thorough
 from neurorobust.core.run import evaluating, forward, nominal
 from neurorobust.data import Data
@@ -168,3 +170,23 @@ def test_a_regularizer_can_be_evaluated_where_gradients_are_off(context):
     value = loss(network, params, (data.x, data.y), key.manual_seed(4)).item()
     with context(), evaluating(network):
         assert loss(network, params, (data.x, data.y), key.manual_seed(4)).item() == pytest.approx(value, rel=1e-12)
+
+
+def test_the_tables_of_the_page_are_those_of_the_results():
+    """benchmarks/results/quick_attack.md holds the tables that the committed measurements give."""
+    folder = Path(quick_attack.__file__).parent / "results"
+    page = (folder / "quick_attack.md").read_text(encoding="utf-8")
+    tables = quick_attack.summary(quick_attack.Results(folder / "quick_attack.json"))
+    assert len(tables) == 3 and all(table in page for table in tables)
+    assert tables[1] in page and "| KL, CE, margin, ten steps | 33 |" in tables[1]
+
+
+def test_what_a_rule_keeps():
+    """The best mean of clean and the worst attack of the rule; of equal epochs the last, as `fit` does."""
+    rows = [
+        {"clean": 0.9, "kl": 0.9, "ce": 0.1, "margin": 0.5},
+        {"clean": 0.8, "kl": 0.7, "ce": 0.6, "margin": 0.5},
+        {"clean": 0.8, "kl": 0.6, "ce": 0.7, "margin": 0.5},
+    ]
+    kept = {rule: quick_attack.kept_epoch(rows, members) for rule, members in quick_attack.RULES.items()}
+    assert (kept["KL"], kept["CE"], kept["KL, CE"], kept["KL, CE, margin"]) == (0, 2, 2, 2)
