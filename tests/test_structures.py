@@ -1,0 +1,370 @@
+"""Random module structures: the package gives the module's own numbers, or refuses in words.
+
+One structure per seed: ``NEUROROBUST_STRUCTURES=10000`` tries so many, ``NEUROROBUST_FIRST`` is the first seed, and a
+failure prints its seed and what the structure is made of. The reference never uses the package: a module made again
+from the same seed, the deviated numbers written into it, run plainly; its gradients by autograd.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import snntorch as snn
+import torch
+from conftest import draw
+from structure_parts import CLASSES, EITHER, ILLEGAL, LEGAL, SAMPLES
+from structures import DT, InFloat64, Structure, inert, states_of, structure
+from torch import Tensor, nn
+
+import neurorobust as nr
+from neurorobust.data import Data
+from neurorobust.evaluation.statistics import score
+from neurorobust.nn.network import placement_of
+
+COUNT = int(os.environ.get("NEUROROBUST_STRUCTURES", 200))
+FIRST = int(os.environ.get("NEUROROBUST_FIRST", 0))
+SOURCES = {"tau_mem": "beta", "tau_syn": "alpha", "v_threshold": "threshold"}
+
+
+# The reference --------------------------------------------------------------------------------------------------------
+
+
+def write(net: nn.Module, params: dict[str, Tensor]) -> None:
+    """Put the numbers of a model into a fresh module, in place: weights as they are, β = exp(−dt/τ)."""
+    neurons = {name: part for name, part in net.named_modules() if isinstance(part, snn.SpikingNeuron)}
+    own = dict(net.named_parameters(remove_duplicate=False))
+    for name, value in params.items():
+        path, _, kind = name.rpartition(".")
+        if path in neurons:
+            _write_number(neurons[path], kind, value, params[f"{path}.r"] if f"{path}.r" in params else None)
+        elif path.rpartition(".")[2] == "V":
+            _replace(neurons[path.rpartition(".")[0]], "V", value)
+            _replace(neurons[path.rpartition(".")[0]].recurrent, "V", value)
+        elif name in own:
+            own[name].data.copy_(value)
+        else:
+            own[path].data.copy_(value)
+
+
+def _write_number(neuron: Any, kind: str, value: Tensor, r: Tensor | None) -> None:
+    if isinstance(neuron, snn.Lapicque) and kind in ("tau_mem", "r"):
+        _replace(neuron, *(("R", value) if kind == "r" else ("C", value / r * (float(neuron.time_step) / DT))))
+    else:
+        _replace(neuron, SOURCES[kind], torch.exp(-DT / value) if kind.startswith("tau") else value)
+
+
+def _replace(neuron: Any, name: str, value: Tensor) -> None:
+    """A number of a neuron, as a buffer: it may have another shape than the user gave it, or a gradient."""
+    neuron._parameters.pop(name, None)
+    neuron._buffers.pop(name, None)
+    neuron.register_buffer(name, value)
+
+
+def plain(s: Structure, net: nn.Module, x: Tensor) -> Tensor:
+    """The logits of a module that stands at rest, without the package."""
+    for part in net.modules():
+        if isinstance(part, snn.SpikingNeuron) and hasattr(part, "slope"):
+            part.spike_grad = _spikes(part.slope)
+    if not s.spiking:
+        return net(x)
+    if not isinstance(net, nn.Sequential):
+        return s.decode(net(s.prepare(x)))
+    steps = [net(step) for step in s.prepare(x)]
+    if isinstance(steps[0], Tensor):
+        return s.decode(torch.stack(steps))
+    return s.decode(tuple(torch.stack(several) for several in zip(*steps)))
+
+
+def _spikes(slope):
+    return lambda u: InFloat64.apply(u, slope)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """A context for networks of the reference: snnTorch resets all neurons that it knows of, so it knows no other."""
+    kept, snn.SpikingNeuron.instances = snn.SpikingNeuron.instances, []
+    try:
+        yield
+    finally:
+        snn.SpikingNeuron.instances = kept
+
+
+def own_logits(s: Structure, params: dict[str, Tensor] | None, x: Tensor, judged: bool = False) -> Tensor:
+    """The module's own logits at these numbers, or as it was made; ``judged``: every part in eval mode."""
+    with unseen(), torch.no_grad():
+        net = s.build()
+        if params is not None:
+            write(net, params)
+        return plain(s, net.eval() if judged else net, x)
+
+
+def own_gradients(s: Structure, params: dict[str, Tensor], x: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    """The gradient of Σ weight · logits in every number of the model, by autograd on a fresh module."""
+    with unseen():
+        return _own_gradients(s, s.build().requires_grad_(True), params, x, weight)
+
+
+def _own_gradients(s, net, params, x, weight):
+    leaves = {name: value.clone().requires_grad_() for name, value in params.items()}
+    own = dict(net.named_parameters(remove_duplicate=False))
+    numbers = {name: value for name, value in leaves.items() if not _parameter(own, name)}
+    write(net, {name: value.detach() for name, value in leaves.items() if name not in numbers})
+    write(net, numbers)
+    (plain(s, net, x) * weight).sum().backward()
+    found = {}
+    for name, leaf in leaves.items():
+        place = own.get(_parameter(own, name) or "")
+        gradient = leaf.grad if name in numbers else place.grad
+        found[name] = torch.zeros_like(leaf) if gradient is None else gradient
+    return found
+
+
+def _parameter(own: dict[str, Tensor], name: str) -> str | None:
+    """The name of a model's parameter in the module; None for a number of a neuron."""
+    path, _, kind = name.rpartition(".")
+    if kind in ("tau_mem", "tau_syn", "r", "v_threshold") or path.endswith("V"):
+        return None
+    return name if name in own else path
+
+
+# What is compared -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """Counts over structures."""
+
+    accepted: Counter = field(default_factory=Counter)
+    refused: Counter = field(default_factory=Counter)
+    reasons: Counter = field(default_factory=Counter)
+    spiking: int = 0
+    silent: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{v}: {self.accepted[v]} accepted, {self.refused[v]} refused" for v in (LEGAL, EITHER, ILLEGAL)]
+        lines += [f"spiking networks: {self.spiking} accepted, {self.silent} of them silent"]
+        lines += [f"  {n} × {reason}" for reason, n in self.reasons.most_common()]
+        return "\n".join([*lines, *self.broken])
+
+
+class Refused(Exception):
+    """The package refused in its own words."""
+
+
+def in_our_words(error: BaseException) -> bool:
+    """True for a ValueError or TypeError raised by the package itself, in one sentence or a few."""
+    if not isinstance(error, ValueError | TypeError):
+        return False
+    last = traceback.extract_tb(error.__traceback__)[-1].filename
+    return f"{os.sep}neurorobust{os.sep}" in last and "\n" not in str(error)
+
+
+def ours(call, *args, **kwargs):
+    """The result of a call; a refusal in our words raises Refused."""
+    try:
+        return call(*args, **kwargs)
+    except (ValueError, TypeError) as error:
+        if in_our_words(error):
+            raise Refused(str(error)) from error
+        raise
+
+
+def snapshot(net: nn.Module) -> dict[str, Any]:
+    """Everything of a user's module that must not change: tensors, flags, modes."""
+    tensors = dict(net.named_parameters(remove_duplicate=False)) | dict(net.named_buffers(remove_duplicate=False))
+    return {
+        "tensors": {name: (value, value.detach().clone(), value.requires_grad) for name, value in tensors.items()},
+        "modes": [part.training for part in net.modules()],
+    }
+
+
+def check_unchanged(s: Structure, net: nn.Module, before: dict[str, Any]) -> None:
+    after = snapshot(net)
+    assert before["modes"] == after["modes"], "modes of the user's module changed"
+    assert before["tensors"].keys() == after["tensors"].keys(), "tensors of the user's module come or went"
+    for name, (value, copy, flag) in before["tensors"].items():
+        now, now_copy, now_flag = after["tensors"][name]
+        assert now is value, f"{name} of the user's module is another object"
+        assert torch.equal(copy, now_copy), f"{name} of the user's module changed"
+        assert flag == now_flag, f"requires_grad of {name} changed"
+
+
+def same(s: Structure, found: Tensor, expected: Tensor, what: str, exact: bool = True) -> None:
+    """Equal bits; where layers run over the whole sequence at once, membranes to 1e-9."""
+    if exact and (not s.spiking or s.words[0] != "row"):
+        assert torch.equal(found, expected), f"{what}: differs by {(found - expected).abs().max():.3g}"
+    tolerance = 1e-9 if found.dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance, msg=lambda m: f"{what}: {m}")
+
+
+class Court:
+    """One structure in the package, and everything that is asked of it."""
+
+    def __init__(self, s: Structure):
+        self.s = s
+        self.net = s.build()
+        if s.ran:
+            plain_run = s.prepare(s.x) if s.spiking else s.x
+            self.net(plain_run[0] if s.words[0] == "row" else plain_run)
+        self.before = snapshot(self.net)
+        self.model = self.taken()
+        self.nominal = nr.nominal(self.model)
+        self.a, self.b = (self.die(seed) for seed in (1, 2))
+        self.data = Data(s.x, torch.arange(SAMPLES) % CLASSES)
+        self.spikes = 0.0
+
+    def taken(self) -> Any:
+        s = self.s
+        if not s.spiking:
+            return ours(nr.wrap, self.net, kinds=s.kinds)
+        return ours(
+            nr.from_snntorch, self.net, DT, sample=s.x, prepare=s.prepare, decode=s.decode, kinds=s.kinds
+        )  # fmt: skip
+
+    def die(self, seed: int) -> dict[str, Tensor]:
+        """Deviated parameters, every element by its own factor in (1/3, 5/3), 1.5 at most for what is positive."""
+        center = nr.Ball.uniform(0.1).center(self.nominal, placement_of(self.model))
+        deviations = {
+            name: 1.2 * torch.rand(zero.shape, generator=torch.Generator().manual_seed(97 * seed + i)).to(zero) - 0.6
+            for i, (name, zero) in enumerate(center.items())
+        }
+        return nr.apply(self.nominal, deviations, placement_of(self.model))
+
+    def run(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+        kept = {name: value.clone() for name, value in params.items()}
+        with torch.no_grad():
+            found = ours(nr.run, self.model, params, x)
+        assert all(torch.equal(kept[name], value) for name, value in params.items()), "run changes the params it got"
+        return found
+
+    def check_runs(self) -> None:
+        s, x = self.s, self.s.x
+        expected = {"nominal": self.nominal, "A": self.a, "B": self.b}
+        for name in ("nominal", "A", "B", "A", "nominal", "B", "B"):
+            same(s, self.run(expected[name], x), own_logits(s, expected[name], x), f"outputs at {name}")
+        same(s, self.run(self.nominal, x), own_logits(s, None, x), "nominal outputs", exact=False)
+        if s.alone:
+            same(s, self.run(self.a, x[:1]), own_logits(s, self.a, x[:1]), "one sample alone")
+        if s.spiking:
+            with torch.no_grad():
+                recorded = ours(nr.run, self.model, self.a, x, record=True)[1]
+            self.spikes = sum(float(value.sum()) for value in recorded.values())
+
+    def check_evaluate(self) -> None:
+        first, second = (ours(nr.evaluate, self.model, self.data, nr.mismatch(0.5), n_dies=2, seed=3) for _ in "ab")
+        assert (first.score == second.score).all(), f"evaluate twice: {first.score} and {second.score}"
+        chip, placement = nr.mismatch(0.5), placement_of(self.model)
+        programmed = chip.program(self.nominal, placement)
+        for die, found in zip(chip.fabricate(range(2), 3), first.score):
+            params = nr.apply(programmed.params, die.deviations(programmed), programmed.placement)
+            expected = score(own_logits(self.s, params, self.s.x, judged=True), self.data.y)
+            assert expected == found, f"evaluate: a die scores {found}, the module itself {expected}"
+
+    def check_worst_case(self) -> None:
+        ball, attack = nr.Ball.uniform(0.3), nr.attacks.PGA(steps=2)
+        first, second = (ours(nr.worst_case, self.model, self.data, ball, attack, seed=1) for _ in "ab")
+        assert first.score == second.score, f"worst_case twice: {first.score} and {second.score}"
+        params = nr.apply(self.nominal, first.deviations, placement_of(self.model))
+        expected = score(own_logits(self.s, params, self.s.x, judged=True), self.data.y)
+        assert expected == first.score, f"worst_case reports {first.score}, the module itself has {expected} there"
+
+    def check_gradients(self) -> None:
+        if self.s.x.dtype != torch.float64:
+            return
+        leaves = {name: value.clone().requires_grad_() for name, value in self.a.items()}
+        logits = ours(nr.run, self.model, leaves, self.s.x)
+        weight = draw(self.s.seed, *logits.shape)
+        (logits * weight).sum().backward()
+        expected = own_gradients(self.s, self.a, self.s.x, weight)
+        scale = max([1.0, *(float(value.abs().max()) for value in expected.values())])
+        for name, leaf in leaves.items():
+            found = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+            gap = (found - expected[name]).abs().max() / scale
+            assert gap <= 1e-9, f"gradient of {name} is off by {gap:.2g}"
+
+    def check_all(self) -> None:
+        looks = {"run": self.check_runs, "evaluate": self.check_evaluate, "worst_case": self.check_worst_case}
+        looks.pop(self.s.first)()
+        for look in looks.values():
+            look()
+        self.check_gradients()
+        self.check_runs()
+
+
+def states() -> tuple:
+    """The random states of torch, numpy and Python, and the neurons of snnTorch in this process."""
+    return torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+
+
+def judge(s: Structure, tally: Tally) -> None:
+    """Try one structure; AssertionError where a rule is broken."""
+    unrelated = [snn.Leaky(beta=0.5, init_hidden=True), snn.Synaptic(alpha=0.5, beta=0.5, init_hidden=True)]
+    for neuron in unrelated:
+        neuron(torch.ones(2, 3))
+    kept = [(neuron, neuron.mem) for neuron in unrelated]
+    court, refusal = None, None
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            random.seed(s.seed), np.random.seed(s.seed), torch.manual_seed(s.seed)  # noqa: NPY002
+            court = Court(s)
+            court.check_all()
+        except Refused as error:
+            refusal = str(error)
+    if court is not None:
+        check_unchanged(s, court.net, court.before)
+    assert all(neuron.mem is mem for neuron, mem in kept), "the state of an unrelated network changed"
+    if refusal is not None:
+        assert s.verdict != LEGAL, f"refused: {refusal}"
+        tally.refused[s.verdict] += 1
+        tally.reasons[reason(refusal)] += 1
+        return
+    with unseen():
+        silent_weights = inert(s.build())
+    for name in silent_weights:
+        assert any(name in str(w.message) for w in told), f"{name} does not act, and nobody says so"
+    tally.accepted[s.verdict] += 1
+    tally.spiking += s.spiking
+    tally.silent += s.spiking and not court.spikes
+
+
+def reason(refusal: str) -> str:
+    """A refusal without its names and numbers."""
+    return re.sub(r"'[^']*'|\d+(\.\d+)?", "…", refusal)[:110]
+
+
+def try_all(seeds: range) -> Tally:
+    """Judge the structures of all seeds; failures are collected."""
+    tally = Tally()
+    for seed in seeds:
+        try:
+            with unseen():
+                made = structure(seed)
+                judge(made, tally)
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]} ({Path(where.filename).name}:{where.lineno})"
+            tally.broken.append(f"{made}\n    {said}")
+    return tally
+
+
+def test_structures_give_their_own_numbers():
+    """Every random structure gives its module's numbers, or is refused in words; no legal one is refused."""
+    tally = try_all(range(FIRST, FIRST + COUNT))
+    print(tally)
+    assert not tally.broken, "\n".join(tally.broken[:20])
+    assert tally.accepted[LEGAL] > 0.4 * COUNT and tally.refused[ILLEGAL] > 0.05 * COUNT
+    assert tally.silent < 0.4 * tally.spiking
