@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import snntorch as snn
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,7 +21,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils.checkpoint import checkpoint
 
 LEGAL, EITHER, ILLEGAL = "legal", "either", "illegal"
-INPUTS, WIDTH, CLASSES, SAMPLES, STEPS = 3, 4, 3, 5, 6
+INPUTS, WIDTH, CLASSES, SAMPLES = 3, 4, 3, 5
 PARTS: dict[str, tuple[str, Callable[[random.Random], nn.Module]]] = {}
 
 
@@ -155,6 +156,21 @@ def checkpointed_method(r):
     made = Part(lambda s, h: checkpoint(partial(inner, s), h, use_reentrant=False), a=linear(bias=False))
     made.gain = nn.Parameter(torch.rand(WIDTH) + 0.5)
     return made
+
+
+@part(EITHER)
+def lstm_of_snntorch(r):
+    def function(s, h):
+        rest = torch.zeros_like(h)
+        return s.cell(h, rest, rest)[2]
+
+    return Part(function, cell=snn.SLSTM(WIDTH, WIDTH))
+
+
+@part(EITHER)
+def leaky_parallel(r):
+    """Takes a whole sequence; here it reads the samples as the steps of one."""
+    return Part(lambda s, h: s.cell(h).to(h) + h, cell=snn.LeakyParallel(WIDTH, WIDTH))
 
 
 # Modes ----------------------------------------------------------------------------------------------------------------
@@ -344,6 +360,11 @@ def weight_hook(r):
 @part(LEGAL)
 def weight_norm(r):
     return parametrizations.weight_norm(linear())
+
+
+@part(EITHER)
+def spectral_norm(r):
+    return parametrizations.spectral_norm(linear())
 
 
 class Symmetric(nn.Module):
@@ -568,7 +589,7 @@ def random_bernoulli(r):
 
 @part(ILLEGAL)
 def random_numpy(r):
-    return draws(lambda s, h: torch.from_numpy(np.random.rand(*h.shape)).to(h.dtype))  # noqa: NPY002
+    return draws(lambda s, h: torch.from_numpy(np.random.rand(*h.shape)).to(h.dtype))
 
 
 @part(ILLEGAL)

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import snntorch as snn
 import torch
 from conftest import draw
+from structure_networks import without_detour
 from structure_parts import CLASSES, EITHER, ILLEGAL, LEGAL, SAMPLES
-from structures import DT, InFloat64, Structure, inert, states_of, structure
+from structures import Structure, decode, structure
 from torch import Tensor, nn
 
 import neurorobust as nr
@@ -33,6 +33,7 @@ from neurorobust.data import Data
 from neurorobust.evaluation.statistics import score
 from neurorobust.nn.network import placement_of
 
+DT = 1e-3
 COUNT = int(os.environ.get("NEUROROBUST_STRUCTURES", 200))
 FIRST = int(os.environ.get("NEUROROBUST_FIRST", 0))
 SOURCES = {"tau_mem": "beta", "tau_syn": "alpha", "v_threshold": "threshold"}
@@ -48,10 +49,12 @@ def write(net: nn.Module, params: dict[str, Tensor]) -> None:
     for name, value in params.items():
         path, _, kind = name.rpartition(".")
         if path in neurons:
-            _write_number(neurons[path], kind, value, params[f"{path}.r"] if f"{path}.r" in params else None)
-        elif path.rpartition(".")[2] == "V":
-            _replace(neurons[path.rpartition(".")[0]], "V", value)
-            _replace(neurons[path.rpartition(".")[0]].recurrent, "V", value)
+            _write_number(neurons[path], kind, value, params.get(f"{path}.r"))
+        elif path.endswith((".V", ".graded_spikes_factor")):
+            neuron, last = neurons[path.rpartition(".")[0]], path.rpartition(".")[2]
+            _replace(neuron, last, value)
+            if last == "V":
+                _replace(neuron.recurrent, "V", value)
         elif name in own:
             own[name].data.copy_(value)
         else:
@@ -74,21 +77,15 @@ def _replace(neuron: Any, name: str, value: Tensor) -> None:
 
 def plain(s: Structure, net: nn.Module, x: Tensor) -> Tensor:
     """The logits of a module that stands at rest, without the package."""
-    for part in net.modules():
-        if isinstance(part, snn.SpikingNeuron) and hasattr(part, "slope"):
-            part.spike_grad = _spikes(part.slope)
+    without_detour(net)
     if not s.spiking:
         return net(x)
-    if not isinstance(net, nn.Sequential):
-        return s.decode(net(s.prepare(x)))
+    if not s.row:
+        return decode(net(s.prepare(x)))
     steps = [net(step) for step in s.prepare(x)]
     if isinstance(steps[0], Tensor):
-        return s.decode(torch.stack(steps))
-    return s.decode(tuple(torch.stack(several) for several in zip(*steps)))
-
-
-def _spikes(slope):
-    return lambda u: InFloat64.apply(u, slope)
+        return decode(torch.stack(steps))
+    return decode(tuple(torch.stack(several) for several in zip(*steps)))
 
 
 @contextmanager
@@ -107,7 +104,7 @@ def own_logits(s: Structure, params: dict[str, Tensor] | None, x: Tensor, judged
         net = s.build()
         if params is not None:
             write(net, params)
-        return plain(s, net.eval() if judged else net, x)
+        return plain(s, net.eval() if judged else net, x.clone())
 
 
 def own_gradients(s: Structure, params: dict[str, Tensor], x: Tensor, weight: Tensor) -> dict[str, Tensor]:
@@ -122,7 +119,7 @@ def _own_gradients(s, net, params, x, weight):
     numbers = {name: value for name, value in leaves.items() if not _parameter(own, name)}
     write(net, {name: value.detach() for name, value in leaves.items() if name not in numbers})
     write(net, numbers)
-    (plain(s, net, x) * weight).sum().backward()
+    (plain(s, net, x.clone()) * weight).sum().backward()
     found = {}
     for name, leaf in leaves.items():
         place = own.get(_parameter(own, name) or "")
@@ -134,7 +131,7 @@ def _own_gradients(s, net, params, x, weight):
 def _parameter(own: dict[str, Tensor], name: str) -> str | None:
     """The name of a model's parameter in the module; None for a number of a neuron."""
     path, _, kind = name.rpartition(".")
-    if kind in ("tau_mem", "tau_syn", "r", "v_threshold") or path.endswith("V"):
+    if kind in ("tau_mem", "tau_syn", "r", "v_threshold") or path.endswith((".V", ".graded_spikes_factor")):
         return None
     return name if name in own else path
 
@@ -149,6 +146,7 @@ class Tally:
     accepted: Counter = field(default_factory=Counter)
     refused: Counter = field(default_factory=Counter)
     reasons: Counter = field(default_factory=Counter)
+    warned: Counter = field(default_factory=Counter)
     spiking: int = 0
     silent: int = 0
     broken: list[str] = field(default_factory=list)
@@ -157,6 +155,7 @@ class Tally:
         lines = [f"{v}: {self.accepted[v]} accepted, {self.refused[v]} refused" for v in (LEGAL, EITHER, ILLEGAL)]
         lines += [f"spiking networks: {self.spiking} accepted, {self.silent} of them silent"]
         lines += [f"  {n} × {reason}" for reason, n in self.reasons.most_common()]
+        lines += [f"  warned: {n} × {text}" for text, n in self.warned.most_common() if n]
         return "\n".join([*lines, *self.broken])
 
 
@@ -182,18 +181,36 @@ def ours(call, *args, **kwargs):
         raise
 
 
-def snapshot(net: nn.Module) -> dict[str, Any]:
-    """Everything of a user's module that must not change: tensors, flags, modes."""
+WRITTEN = (
+    "record",
+    "idle_counter",
+    "reset_at_start",
+    "table_made_once",
+    "weight_norm",
+    "symmetric",
+    "pruned",
+    "weight_hook",
+)
+
+
+def snapshot(s: Structure, net: nn.Module) -> dict[str, Any]:
+    """Everything of a user's module that must not change: tensors, flags, modes, hooks; and attributes, where its own
+    forward writes none."""
     tensors = dict(net.named_parameters(remove_duplicate=False)) | dict(net.named_buffers(remove_duplicate=False))
+    untouched = s.spiking or (s.verdict == LEGAL and not any(name.startswith(WRITTEN) for name in s.plan.chosen))
     return {
         "tensors": {name: (value, value.detach().clone(), value.requires_grad) for name, value in tensors.items()},
         "modes": [part.training for part in net.modules()],
-    }
+        "hooks": [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in net.modules()],
+        "attributes": [{key: repr(value) for key, value in vars(part).items() if not key.startswith("_")}
+                       for part in net.modules() if untouched],
+    }  # fmt: skip
 
 
 def check_unchanged(s: Structure, net: nn.Module, before: dict[str, Any]) -> None:
-    after = snapshot(net)
-    assert before["modes"] == after["modes"], "modes of the user's module changed"
+    after = snapshot(s, net)
+    for what in ("modes", "hooks", "attributes"):
+        assert before[what] == after[what], f"{what} of the user's module changed"
     assert before["tensors"].keys() == after["tensors"].keys(), "tensors of the user's module come or went"
     for name, (value, copy, flag) in before["tensors"].items():
         now, now_copy, now_flag = after["tensors"][name]
@@ -204,7 +221,7 @@ def check_unchanged(s: Structure, net: nn.Module, before: dict[str, Any]) -> Non
 
 def same(s: Structure, found: Tensor, expected: Tensor, what: str, exact: bool = True) -> None:
     """Equal bits; where layers run over the whole sequence at once, membranes to 1e-9."""
-    if exact and (not s.spiking or s.words[0] != "row"):
+    if exact and not s.row:
         assert torch.equal(found, expected), f"{what}: differs by {(found - expected).abs().max():.3g}"
     tolerance = 1e-9 if found.dtype == torch.float64 else 1e-5
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance, msg=lambda m: f"{what}: {m}")
@@ -216,10 +233,11 @@ class Court:
     def __init__(self, s: Structure):
         self.s = s
         self.net = s.build()
-        if s.ran:
-            plain_run = s.prepare(s.x) if s.spiking else s.x
-            self.net(plain_run[0] if s.words[0] == "row" else plain_run)
-        self.before = snapshot(self.net)
+        if s.plan.ran:
+            x = s.prepare(s.x.clone())
+            self.net(x[0] if s.row else x)
+        self.before = snapshot(s, self.net)
+        self.listed = list(snn.SpikingNeuron.instances)
         self.model = self.taken()
         self.nominal = nr.nominal(self.model)
         self.a, self.b = (self.die(seed) for seed in (1, 2))
@@ -231,7 +249,7 @@ class Court:
         if not s.spiking:
             return ours(nr.wrap, self.net, kinds=s.kinds)
         return ours(
-            nr.from_snntorch, self.net, DT, sample=s.x, prepare=s.prepare, decode=s.decode, kinds=s.kinds
+            nr.from_snntorch, self.net, DT, sample=s.sample.clone(), prepare=s.prepare, decode=decode, kinds=s.kinds
         )  # fmt: skip
 
     def die(self, seed: int) -> dict[str, Tensor]:
@@ -286,7 +304,7 @@ class Court:
             return
         leaves = {name: value.clone().requires_grad_() for name, value in self.a.items()}
         logits = ours(nr.run, self.model, leaves, self.s.x)
-        weight = draw(self.s.seed, *logits.shape)
+        weight = draw(self.s.plan.seed, *logits.shape)
         (logits * weight).sum().backward()
         expected = own_gradients(self.s, self.a, self.s.x, weight)
         scale = max([1.0, *(float(value.abs().max()) for value in expected.values())])
@@ -297,46 +315,53 @@ class Court:
 
     def check_all(self) -> None:
         looks = {"run": self.check_runs, "evaluate": self.check_evaluate, "worst_case": self.check_worst_case}
-        looks.pop(self.s.first)()
+        looks.pop(self.s.plan.first)()
         for look in looks.values():
             look()
         self.check_gradients()
         self.check_runs()
 
 
-def states() -> tuple:
-    """The random states of torch, numpy and Python, and the neurons of snnTorch in this process."""
-    return torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+def random_states() -> tuple[bytes, bytes, Any]:
+    """The random states of torch, numpy and Python."""
+    return torch.random.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes(), random.getstate()
+
+
+def neighbours() -> list[tuple[Any, Tensor]]:
+    """Neurons of an unrelated network in this process, and their membranes."""
+    found = [snn.Leaky(beta=0.5, init_hidden=True), snn.Synaptic(alpha=0.5, beta=0.5, init_hidden=True)]
+    for neuron in found:
+        neuron(torch.ones(2, 3))
+    return [(neuron, neuron.mem) for neuron in found]
 
 
 def judge(s: Structure, tally: Tally) -> None:
     """Try one structure; AssertionError where a rule is broken."""
-    unrelated = [snn.Leaky(beta=0.5, init_hidden=True), snn.Synaptic(alpha=0.5, beta=0.5, init_hidden=True)]
-    for neuron in unrelated:
-        neuron(torch.ones(2, 3))
-    kept = [(neuron, neuron.mem) for neuron in unrelated]
-    court, refusal = None, None
+    unrelated, court, refusal = neighbours(), None, None
+    for seeded in (random.seed, np.random.seed, torch.manual_seed):
+        seeded(s.plan.seed)
+    drawn = random_states()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            random.seed(s.seed), np.random.seed(s.seed), torch.manual_seed(s.seed)  # noqa: NPY002
             court = Court(s)
             court.check_all()
         except Refused as error:
             refusal = str(error)
     if court is not None:
         check_unchanged(s, court.net, court.before)
-    assert all(neuron.mem is mem for neuron, mem in kept), "the state of an unrelated network changed"
+        assert snn.SpikingNeuron.instances == court.listed, "the list of snnTorch's neurons changed"
+    assert all(neuron.mem is mem for neuron, mem in unrelated), "the state of an unrelated network changed"
+    assert s.verdict == ILLEGAL or drawn == random_states(), "the random state of the process changed"
     if refusal is not None:
         assert s.verdict != LEGAL, f"refused: {refusal}"
         tally.refused[s.verdict] += 1
         tally.reasons[reason(refusal)] += 1
         return
-    with unseen():
-        silent_weights = inert(s.build())
-    for name in silent_weights:
+    for name in s.inert:
         assert any(name in str(w.message) for w in told), f"{name} does not act, and nobody says so"
     tally.accepted[s.verdict] += 1
+    tally.warned[" ".join(sorted({reason(str(w.message)) for w in told}))] += bool(told) and not s.inert
     tally.spiking += s.spiking
     tally.silent += s.spiking and not court.spikes
 
@@ -356,8 +381,8 @@ def try_all(seeds: range) -> Tally:
                 judge(made, tally)
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
-            said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]} ({Path(where.filename).name}:{where.lineno})"
-            tally.broken.append(f"{made}\n    {said}")
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            tally.broken.append(f"{made}\n    {said} ({Path(where.filename).name}:{where.lineno})")
     return tally
 
 
