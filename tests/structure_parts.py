@@ -394,9 +394,15 @@ def relu_in_place(r):
     return nn.Sequential(linear(), nn.ReLU(inplace=True))
 
 
-@part(LEGAL)
+@part(EITHER)
 def branch_on_data(r):
+    """The samples of a batch decide together."""
     return Part(lambda s, h: s.a(h) if h.sum() > 0 else s.a(h) * 2, a=linear())
+
+
+@part(LEGAL)
+def branch_on_shape(r):
+    return Part(lambda s, h: s.a(h) if h.shape[1] > 2 and h.ndim == 2 else s.a(h) * 2, a=linear())
 
 
 @part(LEGAL)

@@ -135,6 +135,8 @@ def plan_of(seed: int) -> Plan:
     if spiking:
         special, judged = _spiking(r)
         verdict = worst(verdict, judged)
+        if "deep_copies_itself_not" in chosen:
+            verdict = worst(verdict, EITHER)  # an snnTorch network is copied
     remembers = verdict == ILLEGAL or bool(REMEMBER & set(chosen))
     return Plan(
         seed, verdict, chosen,
@@ -162,10 +164,8 @@ def _spiking(r: random.Random) -> tuple[dict[str, Any], str]:
     )[0]  # fmt: skip
     odd, judged = "", LEGAL
     if not row and r.random() < 0.2:
-        odd, judged = r.choice(
-            [("idle neuron", LEGAL), ("two names", LEGAL), ("neuron twice", EITHER), ("encoded", ILLEGAL),
-             ("scribbles", EITHER)]
-        )  # fmt: skip
+        known = [("idle neuron", LEGAL), ("two names", LEGAL), ("encoded", ILLEGAL), ("scribbles", EITHER)]
+        odd, judged = r.choice(known + [("neuron twice", EITHER)] * (habit in ("explicit", "attribute")))
     grid = r.random() < 0.15
     return {
         "dtype": torch.float64 if row or r.random() < 0.85 else torch.float32,
