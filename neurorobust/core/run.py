@@ -28,13 +28,19 @@ def nominal(network: nn.Module) -> Params:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """A context in which all modules of a network are in ``eval`` mode; each returns to its previous mode."""
-    modes = {module: module.training for module in network.modules()}
+    """A context in which all modules of a network are in ``eval`` mode; each returns to its previous mode.
+
+    A module with its own ``train`` method (which merges weights, or keeps a norm frozen) is told by it both times.
+    """
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
         yield
     finally:
-        for module, mode in modes.items():
+        for module, mode in modes:
+            if type(module).train is not nn.Module.train and module.training != mode:
+                module.train(mode)
+        for module, mode in modes:
             module.training = mode
 
 
@@ -50,8 +56,10 @@ def forward(
 
     With ``update_buffers`` a module in ``train`` mode may change its buffers (a batch norm's running mean); without
     it, buffers do not change. A network with ``slots``, ``{parameter: all places of its tensor}``, holds a foreign
-    module.
+    module. It gets copies: a module that writes into its parameters changes neither ``params`` nor its own.
     """
+    if x.is_inference() and not torch.is_inference_mode_enabled():
+        x = x.clone()  # a tensor of torch.inference_mode cannot be kept for the backward pass
     values = dict(network.named_buffers())
     if not update_buffers:
         values = {name: value.clone() for name, value in values.items()}
@@ -67,6 +75,7 @@ def forward(
     if slots is None:
         return torch.func.functional_call(network, values, (x,), strict=True)
     # Not torch's tie_weights: it leaves other weights behind in a module that is used twice (torch 2.13).
+    values |= {name: value.clone() for name, value in params.items()}
     values = {slot: value for name, value in values.items() for slot in slots.get(name, (name,))}
     return torch.func.functional_call(network, values, (x,), tie_weights=False)
 
@@ -117,6 +126,8 @@ def run(
         raise ValueError(f"params: {', '.join(missing)} missing; start from nr.nominal(network), which has them all.")
     check_values(params)
     check_finite({"x": x})
+    if (look := getattr(type(network), "first_look", None)) is not None:
+        look(network, x)
     logits, spikes = forward(network, params, x, noise=noise)
     if record:
         return logits, {name: value.transpose(0, 1) for name, value in spikes.items()}

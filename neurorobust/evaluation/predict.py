@@ -12,7 +12,7 @@ from .._util.errors import check_finite
 from ..core.params import Params
 from ..core.run import forward, nominal
 from ..data.task import Data
-from ..interop.wrapped import check_repeats
+from ..interop.look import check_function
 from ..nn.fleet_run import SAMPLES
 from .statistics import check_outputs
 
@@ -28,7 +28,7 @@ def checked_params(network: nn.Module, data: Data) -> Params:
     """The nominal parameters of a network; ValueError unless they are finite and the network keeps no state."""
     params = nominal(network)
     check_finite(params)
-    check_repeats(network, data.x)
+    check_function(network, data.x)
     return params
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 from typing import Any, cast
 
@@ -14,11 +16,16 @@ from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from .decode import Output, spike_count
 from .kinds import adopt, check_alike, check_overrides, kinds_of, named, override, slots_of
+from .look import Foreign
+from .snntorch_look import Prepare, look, look_larger, time_first
 from .snntorch_neurons import (
     NUMBERS,
     SOURCES,
     STATES,
+    alone,
     buffers_of,
+    check_fits,
+    check_neurons,
     check_range,
     from_si,
     is_trained,
@@ -26,16 +33,9 @@ from .snntorch_neurons import (
     prepared,
     to_si,
 )
-from .unrolled import Unrolled, is_row
+from .unrolled import Record, Unrolled, is_row
 from .wrapped import Decode, logits_of
 
-
-def time_first(x: Tensor) -> Tensor:
-    """(B, T, …) → (T, B, …), the order of snnTorch."""
-    return x.transpose(0, 1)
-
-
-Prepare = Callable[[Tensor], Tensor]
 GRADED = "graded_spikes_factor.weight"
 
 
@@ -49,7 +49,7 @@ class _Original:
         return self
 
 
-class SnnTorchNetwork(nn.Module):
+class SnnTorchNetwork(Foreign):
     """An snnTorch network as a network of this package; :func:`from_snntorch` makes it.
 
     Attributes:
@@ -57,6 +57,8 @@ class SnnTorchNetwork(nn.Module):
         links: for each neuron, the parameters of this module that replace its numbers.
         slots: for each other parameter, where the user's network holds it.
     """
+
+    dt: float
 
     def __init__(self, net: nn.Module, dt: float, decode: Decode, prepare: Prepare, kinds: Mapping[str, str]):
         super().__init__()
@@ -85,25 +87,48 @@ class SnnTorchNetwork(nn.Module):
                 adopt(self, f"{name}.{key}", nn.Parameter(value, is_trained(originals[name], key)))
             self.links[name] = tuple(values)
         kept = {pattern: kind for pattern, kind in kinds.items() if any(override(n, {pattern: kind}) for n in own)}
-        self.slots: dict[str, tuple[str, ...]] = {}
+        self.slots = {}
         for name, kind in kinds_of(inner, kept).items():
             parameter = inner.get_parameter(name)
             adopt(self, named(name, kind), parameter)
             self.slots[named(name, kind)] = tuple(f"_unrolled.net.{slot}" for slot in slots_of(inner, parameter))
         self.add_module("_unrolled", Unrolled(inner))
         self._shapes: dict[str, torch.Size] = {}
+        self._sample: torch.Size | None = None
         self._cores: dict[str, Tensor] = {}
         self._feeds: dict[str, str] = {}
-        self.train(net.training)
+        self.training = net.training  # each part of the copy has the mode that it had
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Samples (B, T, …), batch first → logits (B, n_classes) and the spikes (T, B, …) of every neuron."""
-        output, spikes = self._run(x)
-        return logits_of(output, self.decode, len(x)), spikes
+        output, record = self._run(x)
+        if not_seen := [name for name in record.spikes if name not in self._shapes]:
+            raise ValueError(
+                f"x: neuron {', '.join(not_seen)} runs on these inputs but did not run on the sample, so it would not "
+                f"deviate; call nr.from_snntorch with a sample on which every neuron runs."
+            )
+        return logits_of(output, self.decode, len(x)), record.spikes
 
-    def _run(self, x: Tensor) -> tuple[Output, dict[str, Tensor]]:
-        """The output of the user's network, and the spikes of every neuron."""
-        check_input(x, next(self.parameters()))
+    def _run(self, x: Tensor) -> tuple[Output, Record]:
+        """The output of the user's network on samples (B, T, …), and the record of every neuron."""
+        expected = self._sample
+        fits = expected is None or (x.ndim > 1 and x.shape[2:] == expected[2:] and x.shape[1] > 0)
+        if expected is not None and self._prepare is time_first and not fits:
+            shape = ", ".join(["B", "T", *map(str, expected[2:])])
+            raise ValueError(f"x: got shape {tuple(x.shape)}; expected ({shape}), with one step or more.")
+        try:
+            return self._pass(self._prepare(x))
+        except (RuntimeError, IndexError) as error:
+            if expected is None or x.shape[1:] == expected[1:]:
+                raise
+            raise ValueError(
+                f"x: samples of shape {tuple(x.shape[1:])} do not go through the network ({error}); the sample that it "
+                f"was made with has shape {tuple(expected[1:])}."
+            ) from error
+
+    def _pass(self, inputs: Tensor) -> tuple[Output, Record]:
+        """The output of the user's network on its own inputs, and the record of every neuron."""
+        check_input(inputs, next(self.parameters()))
         unrolled = cast(Unrolled, self.get_submodule("_unrolled"))
         neurons = neurons_of(unrolled.net)
         tensors: dict[str, Tensor] = {}
@@ -114,30 +139,74 @@ class SnnTorchNetwork(nn.Module):
                 if key == "V":  # its one-to-one connection holds the same tensor
                     tensors[f"net.{name}.recurrent.V"] = value
             buffers = buffers_of(neuron)
-            tensors |= {f"net.{name}.{key}": x.new_zeros(0) for key in STATES if key in buffers}
+            tensors |= {f"net.{name}.{key}": inputs.new_zeros(0) for key in STATES if key in buffers}
         try:
-            return torch.func.functional_call(unrolled, tensors, (self._prepare(x),), tie_weights=False)
+            with alone(neurons.values()), self.guarded():
+                output, record = torch.func.functional_call(unrolled, tensors, (inputs,), tie_weights=False)
         finally:
             for neuron in neurons.values():
                 neuron.__dict__.pop("reset", None)
+        for name, keys in self.links.items():
+            if lost := record.replaced & {f"{name}.{SOURCES[key]}" for key in keys}:
+                raise ValueError(
+                    f"net: {', '.join(sorted(lost))} is replaced by code of the network in every pass, so no die could "
+                    f"change it; kinds={{{min(lost)!r}: 'digital'}} keeps it as that code computes it."
+                )
+        return output, record
 
     def measure(self, x: Tensor) -> None:
-        """Run samples (B, T, …) once to find the size of each layer and to check that the module takes time first."""
-        if x.shape[0] == x.shape[1] and not is_row(self.get_submodule("_unrolled.net")):
-            x = torch.cat([x, x[:1]])  # a module that takes batch first would go unnoticed
-        with torch.no_grad(), evaluating(self), torch.random.fork_rng(devices=[]):
-            spikes = self._run(x)[1]
-        for name, several in spikes.items():
-            calls, samples = several.shape[:2]
-            if samples != len(x) or (self._prepare is time_first and calls != x.shape[1]):
-                raise ValueError(
-                    f"net: neuron {name!r} ran {calls} times on {samples} samples; expected {x.shape[1]} steps of "
-                    f"{len(x)} samples. The module has to take the whole sequence, time first. If it takes another "
-                    f"format, pass prepare=…; if one call computes one step, put it into an nn.Sequential."
-                )
-        if missing := [name for name in self.links if name not in spikes]:
-            raise ValueError(f"net: neuron {', '.join(missing)} never ran on the sample; remove it if it is not used.")
-        self._shapes = {name: several.shape[2:] for name, several in spikes.items()}
+        """Run samples (B, T, …) once: find the size of each layer, and leave idle neurons as they are.
+
+        Raises:
+            ValueError: the network cannot run on the sample, or a number does not fit its layer; see :func:`look`.
+        """
+        with torch.no_grad(), evaluating(self), torch.random.fork_rng(devices=[]), self.unjudged():
+            output, record = look(self._pass, self._prepare, x)
+            if (
+                x.shape[0] == x.shape[1]
+                and self._prepare is time_first
+                and not is_row(self.get_submodule("_unrolled.net"))
+            ):
+                look_larger(self._pass, self._prepare, x)
+            with suppress(Exception):  # a decoder may need more steps than the sample has
+                logits = self.decode(output)
+            if "logits" in locals():
+                logits_of(logits, None, len(x))
+        self._shapes, self._sample = {name: spikes.shape[2:] for name, spikes in record.spikes.items()}, x.shape
+        for name, shape in self._shapes.items():
+            for key in self.links[name]:
+                check_fits(f"{name}.{SOURCES[key]}", attrgetter(f"{name}.{key}")(self), shape)
+        if idle := [name for name in self.links if name not in self._shapes]:
+            warnings.warn(
+                f"net: neuron {', '.join(idle)} never ran on the sample; no die and no attack changes its numbers.",
+                stacklevel=3,
+            )
+        for name in idle:
+            self._leave(name)
+
+    @contextmanager
+    def unjudged(self) -> Iterator[None]:
+        """A context in which a pass may draw random numbers; the look that follows tells whether it draws new ones."""
+        self.watch.ends = []
+        try:
+            yield
+        finally:
+            self.watch.ends = None
+
+    def _leave(self, neuron: str) -> None:
+        """Take the numbers and the weights of a neuron out of the parameters; they become buffers of the copy."""
+        inner = self.get_submodule(f"_unrolled.net.{neuron}")
+        names = [name for name in self.slots if name.startswith(f"{neuron}.")]
+        for name in [*names, *(f"{neuron}.{key}" for key in self.links[neuron])]:
+            path, _, last = name.rpartition(".")
+            delattr(self.get_submodule(path), last)
+            self.slots.pop(name, None)
+        for path, parameter in list(inner.named_parameters()):
+            path, _, last = path.rpartition(".")
+            holder = inner.get_submodule(path)
+            delattr(holder, last)
+            holder.register_buffer(last, parameter.detach())
+        self.links[neuron] = ()
 
     def place(self, cores: Mapping[str, Tensor | int], feeds: Mapping[str, str] | None = None) -> None:
         """Set the core of every neuron, so that a chip can be programmed.
@@ -257,13 +326,14 @@ def from_snntorch(
     """
     if not isinstance(net, nn.Module):
         raise TypeError(f"net: got {type(net).__name__}; expected a torch.nn.Module with snnTorch neurons.")
+    check_neurons(net)
     if not neurons_of(net):
         raise ValueError("net: has no snnTorch neuron; nr.wrap takes any torch module.")
     if "" in neurons_of(net):
         raise ValueError("net: is a single neuron; put it into an nn.Sequential.")
     check_alike(net)
     model = SnnTorchNetwork(net, dt, decode, prepare, kinds or {})
-    if sample is None:
+    if not (given := sample is not None):
         first = next((module for module in net.modules() if not isinstance(module, nn.Sequential)), net)
         if not is_row(net) or not isinstance(first, nn.Linear):
             raise ValueError("sample: needed, some inputs (B, T, …), to learn how many neurons each layer has.")
@@ -271,8 +341,13 @@ def from_snntorch(
     elif not isinstance(sample, Tensor) or sample.ndim < 2 or 0 in sample.shape:
         raise ValueError(f"sample: got {sample!r}; expected a tensor of inputs, batch first (B, T, …).")
     elif not is_row(net) and prepare is time_first and sample.shape[1] < 2:
-        raise ValueError("sample: has one step; expected two or more, to check that the module loops over time.")
+        raise ValueError(
+            f"sample: has one step, {tuple(sample.shape)} is (B, T, …); expected two or more, to check that the module "
+            f"loops over time. If a sample is a picture that the module repeats, pass prepare=lambda x: x."
+        )
     model.measure(sample)
+    if given:
+        model.first_look(sample)
     return model
 
 

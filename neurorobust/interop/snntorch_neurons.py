@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import snntorch
 import torch
 from torch import Tensor, nn
 
-from .._util.errors import unknown
+from .._util.copies import copied
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, spike
 
 NEURONS = {
@@ -38,27 +38,58 @@ SOURCES = {
 
 
 def neurons_of(net: nn.Module) -> dict[str, Any]:
-    """The snnTorch neurons of a network by name, in its order.
+    """The snnTorch neurons of a network by name, in its order; one with several names under the first."""
+    return {name: module for name, module in net.named_modules() if isinstance(module, snntorch.SpikingNeuron)}
 
-    Raises:
-        ValueError: one of them cannot be represented; by name.
+
+def unsupported(net: nn.Module) -> dict[str, str]:
+    """The parts of a network by name that are snnTorch neurons of other classes, each with the name of its class.
+
+    A subclass of one of :data:`NEURONS` is no other class. Some of snnTorch's neurons are no ``SpikingNeuron``.
     """
-    found: dict[str, Any] = {}
-    for name, module in net.named_modules(remove_duplicate=False):
-        if not isinstance(module, snntorch.SpikingNeuron):
-            continue
-        if module in found.values():
-            raise ValueError(f"net: {name!r} is used twice, so its states would mix; use two neurons.")
-        if type(module).__name__ not in NEURONS:
-            raise unknown(f"net: neuron {name!r}", type(module).__name__, NEURONS)
-        if isinstance(module, snntorch.RSynaptic) and not module.reset_delay:
-            raise ValueError(f"net: RSynaptic {name!r} has reset_delay=False, which snnTorch 1.0 itself cannot run.")
-        if getattr(module.spike_grad, "__qualname__", "").startswith(("SSO.", "LSO.")):
-            raise ValueError(
-                f"net: neuron {name!r} has random spikes (SSO, LSO), which would hide the effect of a die."
-            )
-        found[name] = module
+    found: dict[str, str] = {}
+    for name, module in net.named_modules():
+        inside = any(name.startswith(f"{neuron}.") for neuron in [*found, *neurons_of(net)])
+        theirs = next((cls for cls in type(module).__mro__ if cls.__module__.startswith("snntorch._neurons.")), None)
+        if theirs is not None and not inside and theirs not in NEURONS.values():
+            found[name] = type(module).__name__
     return found
+
+
+def check_neurons(net: nn.Module) -> None:
+    """Raise ValueError for the first neuron that cannot be represented, by name."""
+    for name, kind in unsupported(net).items():
+        raise ValueError(
+            f"net: {name!r} is a {kind}; nr.from_snntorch takes {', '.join(NEURONS)} and their subclasses. nr.wrap "
+            f"takes a module with it, if its forward takes samples first."
+        )
+    for name, neuron in neurons_of(net).items():
+        if isinstance(neuron, snntorch.RSynaptic) and not neuron.reset_delay:
+            raise ValueError(f"net: RSynaptic {name!r} has reset_delay=False, which snnTorch 1.0 itself cannot run.")
+        if getattr(neuron.spike_grad, "__qualname__", "").startswith(("SSO.", "LSO.")):
+            raise ValueError(
+                f"net: neuron {name!r} has a surrogate with random gradients (SSO, LSO), so no attack could be "
+                f"repeated; use another surrogate, for example snntorch.surrogate.atan()."
+            )
+
+
+@contextmanager
+def alone(neurons: Iterable[Any]) -> Iterator[None]:
+    """A context in which snnTorch's lists of all neurons of this process hold these neurons alone.
+
+    ``snntorch.utils.reset``, ``Leaky.reset_hidden`` … reach every neuron in these lists.
+    """
+    mine = list(neurons)
+    before: dict[Any, list[Any]] = {
+        cls: vars(cls)["instances"] for neuron in mine for cls in type(neuron).__mro__ if "instances" in vars(cls)
+    }
+    try:
+        for cls in before:
+            cls.instances = list(mine)
+        yield
+    finally:
+        for cls, instances in before.items():
+            cls.instances = instances
 
 
 def buffers_of(neuron: nn.Module) -> dict[str, Tensor]:
@@ -73,7 +104,7 @@ def to_si(neuron: Any, dt: float, dtype: torch.dtype) -> dict[str, Tensor]:
     """
     values: dict[str, Tensor] = {}
     if isinstance(neuron, snntorch.Lapicque):
-        values["tau_mem"] = neuron.R.double() * neuron.C * dt / neuron.time_step
+        values["tau_mem"] = neuron.R.double() * neuron.C / (neuron.time_step.double() / dt)
         values["r"] = neuron.R
     else:
         values["tau_mem"] = _time_constant(neuron.beta, dt)
@@ -100,10 +131,11 @@ def from_si(neuron: Any, values: Mapping[str, Tensor], dt: float) -> dict[str, T
             tensors[SOURCES[name]] = torch.exp(-dt / value)
         elif name not in ("tau_mem", "r"):
             tensors[SOURCES[name]] = value
-    if isinstance(neuron, snntorch.Lapicque):
+    if isinstance(neuron, snntorch.Lapicque) and not {"tau_mem", "r"}.isdisjoint(values):
+        scale = neuron.time_step.double() / dt
         r = values.get("r", neuron.R)
-        tau = values["tau_mem"] if "tau_mem" in values else neuron.R * neuron.C * (dt / neuron.time_step)
-        tensors |= {"R": r, "C": tau / r * (neuron.time_step / dt)}
+        tau = values.get("tau_mem", neuron.R.double() * neuron.C / scale)
+        tensors |= {"R": r, "C": (tau / r * scale).to(values.get("tau_mem", r).dtype)}
     return tensors
 
 
@@ -124,20 +156,23 @@ def check_range(neuron: str, name: str, value: Tensor) -> None:
         )
 
 
+def check_fits(name: str, value: Tensor, shape: torch.Size) -> None:
+    """Raise ValueError for a number that is neither one for its layer nor one for each neuron."""
+    with suppress(RuntimeError):
+        if torch.broadcast_shapes(value.shape, shape) == shape:
+            return
+    raise ValueError(
+        f"net: {name} has shape {tuple(value.shape)}; expected one number, or one for each neuron {tuple(shape)}."
+    )
+
+
 def prepared(net: nn.Module) -> nn.Module:
     """A copy of a network without state; its numbers are buffers, its surrogates work under vmap and in float64."""
-    memo: dict[int, object] = {}
-    for neuron in neurons_of(net).values():
-        for state in STATES:
-            if isinstance(tensor := buffers_of(neuron).get(state), Tensor):
-                memo[id(tensor)] = tensor.new_zeros(0)
-        if isinstance(reset := neuron.__dict__.get("reset"), Tensor):
-            memo[id(reset)] = reset.new_zeros(0)
-        for tensor in buffers_of(neuron).values():
-            if not tensor.is_leaf and id(tensor) not in memo:
-                memo[id(tensor)] = tensor.detach().clone()  # Lapicque's C follows from its β
-    inner = copy.deepcopy(net, memo)
+    inner = copied(net, "net")
     for neuron in neurons_of(inner).values():
+        neuron.__dict__.pop("reset", None)
+        for name, tensor in buffers_of(neuron).items():
+            vars(neuron)["_buffers"][name] = tensor.new_zeros(0) if name in STATES else tensor.detach()
         for source in ("beta", "alpha", "threshold", "V", "graded_spikes_factor"):
             _to_buffer(neuron, source)
         if hasattr(neuron, "V"):  # its one-to-one connection holds the same tensor
@@ -175,6 +210,17 @@ class _Surrogate:
 
     def __call__(self, u: Tensor) -> Tensor:
         return spike(u, torch.zeros((), dtype=u.dtype, device=u.device), self.surrogate)
+
+
+def reset_of(neuron: Any) -> str | None:
+    """The reset that a neuron computes: "subtract", "zero" or "none"; None for code of the user's own.
+
+    ``reset_mechanism`` may say another: snnTorch's neurons choose their code when they are made.
+    """
+    for reset, name in (("subtract", "_base_sub"), ("zero", "_base_zero"), ("none", "_base_int")):
+        if getattr(neuron.state_function, "__func__", None) is getattr(type(neuron), name, None):
+            return reset
+    return None
 
 
 def surrogate_of(neuron: Any) -> Surrogate | None:

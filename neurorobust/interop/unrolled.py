@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import snntorch
 import torch
@@ -12,9 +14,10 @@ from torch import Tensor, nn
 
 from .. import kernels
 from ..dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset
+from ..dynamics.surrogate import Surrogate
 from ..kernels import LifCoefficients
 from .decode import Output
-from .snntorch_neurons import surrogate_of
+from .snntorch_neurons import NUMBERS, buffers_of, neurons_of, reset_of, surrogate_of
 
 # Layers that compute each sample of a batch independently: all time steps go through in one call.
 SAMPLEWISE = (
@@ -36,6 +39,8 @@ SAMPLEWISE = (
     nn.MaxPool2d,
     nn.MaxPool3d,
 )
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_RECURRENCE = ("Linear", "RecurrentOneToOne")  # without and with a one-to-one recurrence V
 DENSE = 512  # largest number of neurons whose one-to-one recurrence becomes a matrix in a fused loop
 RESETS = {
     "subtract": DelayedSubtract(detach=True),
@@ -44,8 +49,26 @@ RESETS = {
 }
 
 
+@dataclass
+class Record:
+    """What the neurons of a network did in one pass, by name.
+
+    Attributes:
+        spikes: stacked over the calls of each neuron, (T, B, …).
+        replaced: numbers of neurons that the network's own code replaced, as ``"lif.beta"``.
+        mixed: neurons that serve several layers: with outputs of several shapes, or a state that is not of their last
+            call.
+        names: the name of each neuron, by its ``id``.
+    """
+
+    names: Mapping[int, str]
+    spikes: dict[str, Tensor] = field(default_factory=dict)
+    replaced: set[str] = field(default_factory=set)
+    mixed: set[str] = field(default_factory=set)
+
+
 class Unrolled(nn.Module):
-    """The network over time, from rest: input (T, B, …), output stacked over time, and the spikes of every neuron.
+    """The network over time, from rest: input (T, B, …) → output stacked over time, and the record of every neuron.
 
     An ``nn.Sequential`` has no feedback from a later layer to an earlier one, so each layer computes the whole sequence
     before the next one starts. Any other module runs its own loop over time.
@@ -55,11 +78,12 @@ class Unrolled(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, x: Tensor) -> tuple[Output, dict[str, Tensor]]:
-        spikes: dict[str, Tensor] = {}
-        if is_row(self.net):
-            return _row(self.net, x, "", spikes), spikes
-        return _recorded(lambda: self.net(x), self.net, "", spikes), spikes
+    def forward(self, x: Tensor) -> tuple[Output, Record]:
+        record = Record({id(neuron): name for name, neuron in neurons_of(self.net).items()})
+        if is_row(self.net) and _is_plain(self.net):
+            return _row(self.net, x, "", record), record
+        run = partial(_steps, self.net) if is_row(self.net) else self.net
+        return _recorded(partial(run, x), self.net, record), record
 
 
 def is_row(net: nn.Module) -> bool:
@@ -67,48 +91,75 @@ def is_row(net: nn.Module) -> bool:
     return isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
 
 
-def _recorded(run: Callable[[], Output], module: nn.Module, prefix: str, spikes: dict[str, Tensor]) -> Output:
-    """Run a function and record the spikes of every neuron of a module, stacked over its calls."""
-    steps: dict[str, list[Tensor]] = {}
+def _is_plain(module: nn.Module) -> bool:
+    """True if a module has no hooks and no method of its own in place of one of its class."""
+    own = vars(module)
+    return not any(own[name] for name in HOOKS) and not any(callable(getattr(type(module), name, None)) for name in own)
 
-    def recorder(name: str) -> Callable[[nn.Module, tuple, Output], None]:
-        def record(neuron: nn.Module, inputs: tuple, output: Output) -> None:
-            steps.setdefault(name, []).append(output if isinstance(output, Tensor) else output[0])
 
-        return record
-
-    hooks = [
-        part.register_forward_hook(recorder(f"{prefix}{name}"))
-        for name, part in module.named_modules()
-        if isinstance(part, snntorch.SpikingNeuron)
-    ]
+def _recorded(run: Callable[[], Output], module: nn.Module, record: Record) -> Output:
+    """Run a function and record every call of the neurons of a module, also one that calls ``forward`` itself."""
+    neurons = list(neurons_of(module).values())
+    steps: list[list[Tensor]] = [[] for _ in neurons]
+    before = [vars(neuron).get("forward") for neuron in neurons]
     try:
+        for neuron, several in zip(neurons, steps):
+            vars(neuron)["forward"] = _watched(neuron, several, record)
         output = run()
     finally:
-        for hook in hooks:
-            hook.remove()
-    spikes |= {name: torch.stack(several) for name, several in steps.items()}
+        for neuron, forward in zip(neurons, before):
+            vars(neuron).pop("forward", None)
+            if forward is not None:
+                vars(neuron)["forward"] = forward
+    for neuron, several in zip(neurons, steps):
+        _note(neuron, several, record)
     return output
 
 
-def _row(row: nn.Module, signal: Output, prefix: str, spikes: dict[str, Tensor]) -> Output:
-    for name, layer in row.named_modules(remove_duplicate=False):  # a layer may occur twice
-        if not name or "." in name:  # the Sequential, and parts of its layers
-            continue
+def _note(neuron: Any, steps: list[Tensor] | Tensor, record: Record) -> None:
+    """Keep the spikes of a neuron over all steps; a second layer that it serves, or one of another size, is mixed."""
+    name = record.names[id(neuron)]
+    if name in record.spikes or len({step.shape for step in steps}) > 1:
+        record.mixed.add(name)
+    elif len(steps):
+        record.spikes[name] = steps if isinstance(steps, Tensor) else torch.stack(steps)
+
+
+def _watched(neuron: Any, steps: list[Tensor], record: Record) -> Callable[..., Any]:
+    """The ``forward`` of a neuron; it also notes its spikes, and whether its numbers and its state are its own."""
+    name = record.names[id(neuron)]
+    run, numbers = neuron.forward, {key: tensor for key, tensor in buffers_of(neuron).items() if key in NUMBERS}
+    earlier: list[weakref.ref[Tensor]] = []  # states given back by earlier calls than the last
+    last: list[weakref.ref[Tensor]] = []
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        record.replaced.update(f"{name}.{key}" for key in numbers if getattr(neuron, key) is not numbers[key])
+        if any(state is old() for state in (*args[1:], *kwargs.values()) if state is not None for old in earlier):
+            record.mixed.add(name)
+        output = run(*args, **kwargs)
+        steps.append(output if isinstance(output, Tensor) else output[0])
+        earlier.extend(last)
+        last[:] = [weakref.ref(part) for part in (() if isinstance(output, Tensor) else output)]
+        return output
+
+    return forward
+
+
+def _row(row: nn.Module, signal: Output, prefix: str, record: Record) -> Output:
+    for name, layer in vars(row)["_modules"].items():  # named_children leaves out a layer that occurs twice
         if not isinstance(signal, Tensor):
             raise ValueError(
                 f"net: the layer before {prefix + name!r} gives {len(signal)} tensors; only the last neuron "
                 f"may have output=True, and each needs init_hidden=True."
             )
-        if is_row(layer):
-            signal = _row(layer, signal, f"{prefix}{name}.", spikes)
+        if is_row(layer) and _is_plain(layer):
+            signal = _row(layer, signal, f"{prefix}{name}.", record)
         elif isinstance(layer, snntorch.SpikingNeuron):
-            signal = _neuron(layer, signal)
-            spikes[prefix + name] = signal if isinstance(signal, Tensor) else signal[0]
-        elif isinstance(layer, SAMPLEWISE) and type(layer).__module__.startswith("torch.nn.modules."):
+            signal = _neuron(layer, signal, record)
+        elif type(layer) in SAMPLEWISE and _is_plain(layer):
             signal = layer(signal.flatten(0, 1)).unflatten(0, signal.shape[:2])
         else:
-            signal = _recorded(partial(_steps, layer, signal), layer, f"{prefix}{name}.", spikes)
+            signal = _recorded(partial(_steps, layer, signal), layer, record)
     return signal
 
 
@@ -119,23 +170,40 @@ def _steps(layer: nn.Module, signal: Tensor) -> Output:
     return tuple(torch.stack(several) for several in zip(*outputs))
 
 
-def _neuron(neuron: Any, current: Tensor) -> Output:
+def _neuron(neuron: Any, current: Tensor, record: Record) -> Output:
     """A neuron over time: in one fused loop if there is one for it, else step by step."""
-    surrogate = surrogate_of(neuron)
-    fuses = (
+    if not _fuses(neuron, current[0, 0].numel()):
+        return _recorded(partial(_steps, neuron, current), neuron, record)
+    output = _fused(neuron, current)
+    _note(neuron, output if isinstance(output, Tensor) else output[0], record)
+    return output
+
+
+def _fuses(neuron: Any, n: int) -> bool:
+    """True if a fused loop computes what the code of this neuron computes, for n neurons."""
+    wants_more = neuron.output or not neuron.init_hidden
+    recurrent = getattr(neuron, "recurrent", None)
+    return (
         type(neuron) in (snntorch.Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)
-        and (neuron.reset_mechanism != "zero" or type(neuron) is snntorch.Leaky)
+        and _is_plain(neuron)
+        and surrogate_of(neuron) is not None
+        and (
+            reset_of(neuron) in ("subtract", "none") or (reset_of(neuron) == "zero" and type(neuron) is snntorch.Leaky)
+        )
         and neuron.reset_delay
         and not neuron.inhibition
         and not neuron.state_quant
-        and not (hasattr(neuron, "V") and current[0, 0].numel() > DENSE)
-        and (not hasattr(neuron, "recurrent") or hasattr(neuron, "V") or isinstance(neuron.recurrent, nn.Linear))
+        and not (wants_more and hasattr(neuron, "alpha"))  # the synaptic current is not recorded
+        and not (hasattr(neuron, "V") and n > DENSE)
+        and (
+            recurrent is None
+            or (_is_plain(recurrent) and type(recurrent).__name__ == _RECURRENCE[hasattr(neuron, "V")])
+        )
     )
-    wants_more = neuron.output or not neuron.init_hidden
-    if (
-        surrogate is None or not fuses or (wants_more and hasattr(neuron, "alpha"))
-    ):  # the synaptic current is not recorded
-        return _steps(neuron, current)
+
+
+def _fused(neuron: Any, current: Tensor) -> Output:
+    """A neuron of which :func:`_fuses` is true, over time."""
     shape, n = current.shape, current[0, 0].numel()
     current, recurrent = current.flatten(2), None
     if hasattr(neuron, "V"):
@@ -150,9 +218,10 @@ def _neuron(neuron: Any, current: Tensor) -> Output:
         v_threshold=_flat(neuron.threshold, shape[2:]),
         syn=_flat(neuron.alpha.clamp(0, 1), shape[2:]) if hasattr(neuron, "alpha") else None,
     )
-    z, v = kernels.lif_trace(current, recurrent, coefficients, Dynamics(surrogate, RESETS[neuron.reset_mechanism]))
+    dynamics = Dynamics(cast(Surrogate, surrogate_of(neuron)), RESETS[cast(str, reset_of(neuron))])
+    z, v = kernels.lif_trace(current, recurrent, coefficients, dynamics)
     z = z.unflatten(2, shape[2:]) * neuron.graded_spikes_factor
-    return (z, v.unflatten(2, shape[2:])) if wants_more else z
+    return (z, v.unflatten(2, shape[2:])) if neuron.output or not neuron.init_hidden else z
 
 
 def _flat(value: Tensor, shape: torch.Size) -> Tensor:

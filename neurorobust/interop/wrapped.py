@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_input
-from ..core.run import evaluating, forward, nominal
 from .kinds import adopt, check_alike, kinds_of, named, slots_of
+from .look import Foreign
 
 Decode = Callable[[Any], Tensor]
 
@@ -32,7 +31,7 @@ def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
     return logits
 
 
-class Wrapped(nn.Module):
+class Wrapped(Foreign):
     """A torch module as a network of this package; :func:`wrap` makes it.
 
     Its parameters are the module's own tensors, under names that end in their kind. Training it trains the module.
@@ -40,12 +39,11 @@ class Wrapped(nn.Module):
 
     def __init__(self, module: nn.Module, kinds: Mapping[str, str], decode: Decode | None):
         super().__init__()
-        self.slots: dict[str, tuple[str, ...]] = {}
+        self.slots = {}
         for name, parameter in module.named_parameters():
             adopt(self, named(name, kinds[name]), parameter)
             self.slots[named(name, kinds[name])] = tuple(f"_module.{slot}" for slot in slots_of(module, parameter))
         self.decode = decode
-        self.repeats = False  # not checked yet, see check_repeats
         self.add_module("_module", module)
         self.training = module.training
 
@@ -53,13 +51,14 @@ class Wrapped(nn.Module):
         """Samples (B, …) → logits, and no spikes: the inside of the module is unknown."""
         check_input(x, next(self.parameters()), integers=True)
         version = None if x.is_inference() else x._version
-        output = self.get_submodule("_module")(x)
+        with self.guarded():
+            logits = logits_of(self.get_submodule("_module")(x), self.decode, len(x))
         if version is not None and x._version != version:
             raise ValueError(
                 "module: changes its input in place, so the next pass gets another input; set inplace=False in its "
                 "first layer, or begin its forward with x = x.clone()."
             )
-        return logits_of(output, self.decode, len(x)), {}
+        return logits, {}
 
 
 def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Decode | None = None) -> Wrapped:
@@ -96,32 +95,3 @@ def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Deco
         raise TypeError(f"decode: got {decode!r}; expected a function from the module's output to logits.")
     check_alike(module)
     return Wrapped(module, kinds_of(module, kinds), decode)
-
-
-CHECKED_SAMPLES = 8
-
-
-def check_repeats(network: nn.Module, x: Tensor) -> None:
-    """Check once that a wrapped module in ``eval`` mode gives the same outputs for the same samples.
-
-    Otherwise one measurement would change the next. Buffers are restored after every pass, so a module may keep its
-    state in them.
-
-    Args:
-        network: any network; only one from :func:`wrap` is checked. x: samples; the first eight are used.
-
-    Raises:
-        ValueError: the second outputs differ.
-    """
-    if not isinstance(network, Wrapped) or network.repeats:
-        return
-    params = nominal(network)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(network):
-        first, second = (forward(network, params, x[:CHECKED_SAMPLES])[0] for _ in range(2))
-    if first.shape != second.shape or not torch.allclose(first, second, equal_nan=True):
-        raise ValueError(
-            f"module: {type(network.get_submodule('_module')).__name__} gives other outputs for the same samples in a "
-            f"second pass in eval mode: it keeps state between calls, or draws random numbers. Reset the state at the "
-            f"start of forward, or register it as a buffer; draw from a generator that forward seeds."
-        )
-    network.repeats = True

@@ -27,7 +27,7 @@ from ..data import Data, Task
 from ..evaluation.predict import predict, predict_batched
 from ..evaluation.statistics import check_outputs, one_class, score
 from ..evaluation.worst_case import find_worst_case
-from ..interop.wrapped import check_repeats
+from ..interop.look import check_function
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion
 
@@ -163,7 +163,7 @@ def fit(
     if not trained:
         raise ValueError("network: no parameter has requires_grad; set it on the parameters to train.")
     loss.restore({})
-    check_repeats(network, task.train.x)
+    check_function(network, task.train.x)
     for part in (task.train, task.validation):
         with torch.no_grad(), evaluating(network):
             outputs = forward(network, nominal(network), part.x[:1])[0]

@@ -1,0 +1,475 @@
+"""The look at a foreign module: is it a function of its input and its parameters?
+
+Everything in this package runs a network again and again at other parameters and compares the outputs. So the outputs
+must depend on the input and on the parameters alone: not on earlier passes, on random numbers, or on other samples. And
+the parameters must act through the places where a pass puts them.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .._util.randomness import generator
+from ..core.params import DIGITAL, Params, kind_of
+from ..core.run import evaluating, forward, nominal
+from .excited import excited, moved, rows_differ, same, same_state
+from .guard import RandomState, plain_checkpoints
+from .memory import Memory, Source, poisoned
+
+SAMPLES = 8
+MOST_SAMPLES = 250  # for a module that takes no fewer
+MOST_PARAMETERS = 64  # tested one by one, at most
+
+
+class Refused(ValueError):
+    """A foreign module that cannot be measured; the message says why and what to do."""
+
+
+@dataclass(eq=False)
+class Watch:
+    """What is known of a foreign module.
+
+    Attributes:
+        tensors: those of the network at the last look; None before the first.
+        reseeds: the global random generators that forward seeds itself.
+        ends: during a look, the generators that each pass left changed, with their states.
+    """
+
+    tensors: tuple | None = None
+    reseeds: frozenset[str] = frozenset()
+    ends: list[dict[str, bytes]] | None = None
+
+
+class Foreign(nn.Module):
+    """A network around a foreign module. Its forward pass runs foreign code inside ``with self.guarded():``.
+
+    Attributes:
+        slots: for each parameter, all places of its tensor in this network.
+    """
+
+    slots: dict[str, tuple[str, ...]]
+    dt: float | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watch = Watch()
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """One pass of foreign code: what it would compute again in the backward pass is kept; in ``eval`` mode it may
+        not draw from a global random generator."""
+        with plain_checkpoints():
+            if self.training:
+                yield
+                return
+            before = RandomState()
+            try:
+                yield
+            finally:
+                drew = RandomState().changed_since(before)
+                if drew:
+                    before.restore()
+            if self.watch.ends is not None:
+                self.watch.ends.append(drew)
+            elif not drew.keys() <= self.watch.reseeds:
+                raise draws(self)
+
+    def first_look(self, x: Tensor) -> None:
+        """Look at the module, unless that was done before; see :func:`check_function`."""
+        if self.watch.tensors is None:
+            look(self, x)
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Parameters and input at which the module runs, and what it gave there."""
+
+    params: Params
+    x: Tensor
+    outputs: Tensor
+
+
+def check_function(network: nn.Module, x: Tensor) -> None:
+    """Check that the foreign module in a network, if there is one, is a function of its input and its parameters.
+
+    It runs on a few samples at its own parameters and at others, so strongly changed that a silent network speaks. The
+    full look is taken once; later, when a parameter or buffer has changed since, a shorter one. The module is left as
+    it was: its plain attributes, its buffers, the modes of all parts, the global random generators.
+
+    Args:
+        network: any network. x: samples; the first eight are used, more only if the module takes no eight.
+
+    Raises:
+        ValueError: it draws random numbers; it keeps state between passes; a sample's output depends on other samples;
+            a parameter acts past the places that a pass gives it; its gradient is that of other parameters.
+
+    Warns:
+        UserWarning: parameters that do not act on the outputs, by name.
+    """
+    for part in network.modules():
+        if isinstance(part, Foreign) and part.watch.tensors != tensors_of(part):
+            look(part, x)
+
+
+def tensors_of(network: nn.Module) -> tuple:
+    """Which tensors a network has and in which version, to notice a change."""
+    return tuple(
+        (name, value.data_ptr(), -1 if value.is_inference() else value._version)
+        for name, value in [*network.named_parameters(), *network.named_buffers()]
+    )
+
+
+@torch.inference_mode(False)
+def look(network: Foreign, x: Tensor) -> None:
+    """Look at a module now; see :func:`check_function`."""
+    first, found = network.watch.tensors is None, tensors_of(network)
+    memory, state = _memory(network), RandomState()
+    idle: list[str] = []
+    changed: set[str] = set()
+    with evaluating(network), _quiet():
+        try:
+            with torch.no_grad():
+                x, drawn = _check_draws(network, x.detach())
+                points = _check_history(network, x, drawn, memory.sources(), first)
+                _check_poison(network, points)
+                if first:
+                    _check_samples(network, points)
+            if first:
+                _check_places(network, points)
+                _check_gradients(network, points)
+                changed = _overwritten(network, points[0])
+                idle = _idle(network, points, changed)
+        finally:
+            memory.restore()
+            state.restore()
+    network.watch.tensors = found
+    if idle:
+        warnings.warn(
+            f"module: the outputs of {held(network)} for {len(x)} samples do not depend on {', '.join(idle)}: forward "
+            f"does not use them, or overwrites them. Their deviations cannot act, so scores on dies and under attack "
+            f"say nothing about them.",
+            stacklevel=3,
+        )
+    if changed := changed.difference(idle):
+        warnings.warn(
+            f"module: forward of {held(network)} changes {', '.join(sorted(changed))}. Every pass here begins with the "
+            f"values that it is given, deviations included, and what forward writes is dropped.",
+            stacklevel=3,
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _memory(network: Foreign) -> Memory:
+    return Memory(network, network.watch)
+
+
+def _run(network: Foreign, params: Params, x: Tensor) -> Tensor:
+    return forward(network, params, x)[0]
+
+
+# --- random numbers ---
+
+
+class _Draws(TorchDispatchMode):
+    """The names of the random operations that run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.names.append(f"torch.{func.overloadpacket.__name__.strip('_')}")
+        return func(*args, **(kwargs or {}))
+
+
+def _check_draws(network: Foreign, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Refuse a module that draws from a global generator; the samples that it takes, and its outputs.
+
+    Two passes begin with other states of the generators. A module that seeds them itself ends with one state.
+    """
+    params, few, recorder, outputs = nominal(network), x[:SAMPLES], _Draws(), []
+    ends: list[list[dict[str, bytes]]] = []
+    for seed in (1, 2):
+        memory = _memory(network)
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        network.watch.ends = []
+        try:
+            with recorder:
+                outputs.append(_run(network, params, few))
+        except Refused:
+            raise
+        except Exception:
+            if seed == 2 or len(x) <= SAMPLES:
+                raise
+            few = x[:MOST_SAMPLES]  # a fixed batch size
+            outputs.append(_run(network, params, few))
+        finally:
+            ends.append(network.watch.ends[-1:])
+            network.watch.ends = None
+    if ends[0] != ends[1]:
+        raise draws(network, tuple(recorder.names))
+    network.watch.reseeds = frozenset().union(*ends[0])
+    if not same(*outputs):
+        names = tuple(cell.name for cell in memory.changed())
+        raise _keeps_state(network, names) if names or not recorder.names else draws(network, tuple(recorder.names))
+    return few, outputs[0]
+
+
+# --- state ---
+
+
+def _check_history(network: Foreign, x: Tensor, drawn: Tensor, sources: list[Source], first: bool) -> list[Point]:
+    """Refuse a module whose outputs depend on the passes before; the points at which it ran."""
+    points, states = [Point(nominal(network), x, drawn)], []
+    for params, inputs in excited(points[0].params, x, first):
+        try:
+            points.append(Point(params, inputs, _run(network, params, inputs)))
+        except Refused:
+            raise
+        except Exception:  # values that the module does not take
+            continue
+    for k in (0, 2, 1, 3, 0, 1):  # each after another one than before
+        if k < len(points):
+            before = _memory(network)
+            outputs = _run(network, points[k].params, points[k].x)
+            if not same(outputs, points[k].outputs):
+                raise _keeps_state(network, tuple(cell.name for cell in before.changed()))
+            if k == 0:
+                states.append([source.state() for source in sources])
+    for source, state, later in zip(sources, *states[:2]):
+        if not same_state(state, later):
+            raise Refused(
+                f"module: the random generator {_short(source.name)} of {held(network)} goes on from pass to pass, so "
+                f"every pass gives other outputs and dies cannot be compared. Seed it at the start of forward."
+            )
+    return points
+
+
+def _check_poison(network: Foreign, points: list[Point]) -> None:
+    """Refuse a module that reads what an earlier pass left in a plain attribute: other contents, other outputs."""
+    before = _memory(network)
+    _run(network, points[0].params, points[0].x)
+    cells = before.changed()
+    if not cells:
+        return
+    loud = points[min(2, len(points) - 1)]
+    for point in {id(point): point for point in (points[0], loud)}.values():
+        for variant in range(3):
+            here = _memory(network)
+            for cell in cells:
+                try:
+                    cell.put(poisoned(cell.get(), variant))
+                except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+                    continue
+            try:
+                outputs = _run(network, point.params, point.x)
+            except Exception:  # a content that it does not take says nothing
+                outputs = point.outputs
+            finally:
+                here.restore()
+            if not same(outputs, point.outputs):
+                raise _keeps_state(network, tuple(cell.name for cell in cells))
+
+
+def _keeps_state(network: Foreign, names: tuple[str, ...]) -> Refused:
+    found = f" ({', '.join(dict.fromkeys(map(_short, names)))} changed)" if names else ""
+    return Refused(
+        f"module: {held(network)} gives other outputs for the same samples in a second pass in eval mode: it keeps "
+        f"state between calls{found}. Reset the state at the start of forward, or register it as a buffer; or it draws "
+        f"random numbers: draw from a generator that forward seeds."
+    )
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("_module.").removeprefix("_unrolled.net.")
+
+
+# --- other samples, other places, other gradients ---
+
+
+def _check_samples(network: Foreign, points: list[Point]) -> None:
+    """Refuse a module in which a sample's output depends on the other samples of its batch."""
+    for point in points:
+        n = len(point.x)
+        if n < 2:
+            return
+        other = torch.cat([points[-1].x, point.x])[torch.arange(n).roll(1)]
+        trials = [(torch.arange(n) % 2 == parity)[:n] for parity in (0, 1)]
+        for kept in trials:
+            mixed = torch.where(kept.to(point.x.device).reshape(-1, *[1] * (point.x.ndim - 1)), point.x, other)
+            _compare_samples(network, point, mixed, kept)
+        half = n // 2
+        _compare_samples(network, point, point.x[:half], torch.ones(half, dtype=torch.bool))
+
+
+def _compare_samples(network: Foreign, point: Point, x: Tensor, kept: Tensor) -> None:
+    try:
+        outputs = _run(network, point.params, x)
+    except Refused:
+        raise
+    except Exception:  # a fixed batch size, or values that it does not take
+        return
+    if rows_differ(outputs[kept], point.outputs[: len(x)][kept]):
+        raise Refused(
+            f"module: {held(network)} gives other outputs for a sample when the other samples of its batch are others: "
+            f"a norm without running means, a reduction over dimension 0, or a layer that takes the batch for the "
+            f"time. Measurements divide the samples into blocks, so each has to go through by itself."
+        )
+
+
+def _check_places(network: Foreign, points: list[Point]) -> None:
+    """Refuse a module that holds a parameter in another place too, which a pass does not reach: a list, a view.
+
+    At the same values, a pass that is given the parameters and one whose module really holds them give the same.
+    """
+    for point in points[1:]:
+        with _really(network, point.params), torch.no_grad():
+            outputs = _run(network, {}, point.x)
+        if rows_differ(outputs, point.outputs):
+            raise Refused(
+                f"module: {held(network)} uses a parameter past its registered name: through a list, a view or a "
+                f"function made in __init__, or it changes it in forward. Deviations would act in part. Read the "
+                f"parameter by its name in forward (self.fc.weight)."
+            )
+
+
+def _check_gradients(network: Foreign, points: list[Point]) -> None:
+    """Refuse a module whose gradient is that of other parameters: it computes something again in the backward pass."""
+    point = points[min(1, len(points) - 1)]
+    given = _gradients(network, point, {name: value.clone().requires_grad_() for name, value in point.params.items()})
+    with _really(network, point.params):
+        held_there = _gradients(network, point, None)
+    if given is None or held_there is None:
+        return
+    for name, gradient in given.items():
+        other = held_there[name]
+        if rows_differ(gradient.reshape(1, -1), other.reshape(1, -1)):
+            raise Refused(
+                f"module: the gradient of {name} in {held(network)} is that of other parameters: it computes part of "
+                f"its forward pass again in the backward pass (an autograd.Function or a hook that reads self). Save "
+                f"what the backward pass needs with ctx.save_for_backward."
+            )
+
+
+def _gradients(network: Foreign, point: Point, leaves: Params | None) -> dict[str, Tensor] | None:
+    """∂(sum of outputs with fixed random weights)/∂parameters; None if there is none."""
+    own = dict(network.named_parameters())
+    flags = {name: value.requires_grad for name, value in own.items()}
+    try:
+        if leaves is None:
+            for value in own.values():
+                value.requires_grad_()
+        wanted = own if leaves is None else leaves
+        with torch.enable_grad():
+            outputs = _run(network, {} if leaves is None else leaves, point.x)
+            if not outputs.requires_grad:
+                return None
+            weights = torch.randn(outputs.shape, generator=generator(0, "look"), dtype=torch.float64).to(outputs)
+            found = torch.autograd.grad((outputs * weights).sum(), list(wanted.values()), allow_unused=True)
+        return {name: torch.zeros_like(own[name]) if g is None else g for name, g in zip(wanted, found)}
+    except Refused:
+        raise
+    except Exception:  # no derivative, which a search reports when it needs one
+        return None
+    finally:
+        for name, value in own.items():
+            value.requires_grad_(flags[name])
+
+
+@contextmanager
+def _really(network: Foreign, params: Params) -> Iterator[None]:
+    """The module's own tensors hold these values inside the ``with`` block."""
+    memory = _memory(network)
+    try:
+        for name, value in network.named_parameters():
+            value.data.copy_(params[name])
+        yield
+    finally:
+        memory.restore()
+
+
+# --- parameters that do not act ---
+
+
+def _idle(network: Foreign, points: list[Point], changed: set[str]) -> list[str]:
+    """The parameters whose strong changes leave the outputs at all points as they are, bit for bit."""
+    names = [name for name in network.slots if kind_of(name) not in DIGITAL]
+    for point in points:
+        leaves = {name: value.clone().requires_grad_() for name, value in point.params.items()}
+        gradients = _gradients(network, point, leaves) or {}
+        names = [n for n in names if n in changed or n not in gradients or not bool((gradients[n] != 0).any())]
+    with torch.no_grad():
+        if not names or not _acts(network, points, names):
+            return names
+        return [name for name in names[:MOST_PARAMETERS] if not _acts(network, points, [name])]
+
+
+def _overwritten(network: Foreign, point: Point) -> set[str]:
+    """The parameters that the module itself changes or replaces in a pass."""
+    memory = _memory(network)
+    before = {name: (value, value.detach().clone()) for name, value in network.named_parameters()}
+    try:
+        with torch.no_grad():
+            _run(network, {}, point.x)
+        own = dict(network.named_parameters())
+        places = dict(network.named_parameters(remove_duplicate=False))
+        return {
+            name
+            for name, (value, content) in before.items()
+            if not same(own[name].detach(), content)
+            or any(places.get(slot) is not value for slot in network.slots.get(name, ()))
+        }
+    finally:
+        memory.restore()
+
+
+def _acts(network: Foreign, points: list[Point], names: list[str]) -> bool:
+    """True if some change of these parameters changes the outputs at some point."""
+    key = generator(0, "does not act")
+    for point in points:
+        for size in (3.0, 30.0):
+            params = point.params | {name: moved(name, point.params[name], size, key) for name in names}
+            try:
+                if not same(_run(network, params, point.x), point.outputs):
+                    return True
+            except Exception:  # a value that it does not take: it looks at it
+                return True
+    return False
+
+
+# --- words ---
+
+
+def held(network: Foreign) -> str:
+    """The class of the foreign module, for messages."""
+    inner = network.get_submodule("_module") if hasattr(network, "_module") else network.get_submodule("_unrolled.net")
+    return type(inner).__name__
+
+
+def draws(network: Foreign, names: tuple[str, ...] = ()) -> Refused:
+    """The refusal of a module that draws random numbers."""
+    found = f" ({', '.join(dict.fromkeys(names))})" if names else ""
+    return Refused(
+        f"module: {held(network)} draws random numbers in forward{found}, so every pass gives other outputs and dies "
+        f"cannot be compared. Encode the samples once, before they come here; or draw from a torch.Generator that "
+        f"forward seeds in every pass."
+    )
