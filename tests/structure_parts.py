@@ -21,7 +21,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils.checkpoint import checkpoint
 
 LEGAL, EITHER, ILLEGAL = "legal", "either", "illegal"
-INPUTS, WIDTH, CLASSES, SAMPLES = 3, 4, 3, 5
+INPUTS, WIDTH, CLASSES, SAMPLES = 3, 4, 3, 4
 PARTS: dict[str, tuple[str, Callable[[random.Random], nn.Module]]] = {}
 
 

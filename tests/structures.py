@@ -141,7 +141,7 @@ def plan_of(seed: int) -> Plan:
     return Plan(
         seed, verdict, chosen,
         container=r.choice(["sequential"] * (not spiking) + ["list", "dict", "nested", "attributes"]),
-        training=r.random() < 0.5, ran=r.random() < 0.3 and not remembers, copied=r.random() < 0.1,
+        training=r.random() < 0.5, ran=r.random() < 0.3 and not remembers, copied=r.random() < 0.1 and "deep_copies_itself_not" not in chosen,
         first=r.choice(["run", "evaluate", "worst_case"]), frozen=r.random() < 0.05, **special,
     )  # fmt: skip
 
@@ -173,7 +173,7 @@ def _spiking(r: random.Random) -> tuple[dict[str, Any], str]:
         "form": "time" if row else r.choice(["time", "time", "batch", "picture"]),
         "result": r.choice(["spikes", "both", "readout"] if row else ["spikes", "both", "membrane", "readout"]),
         "layers": 2 if odd == "neuron twice" else r.randint(1, 2),
-        "steps": r.choice([6, SAMPLES]),
+        "steps": r.choice([5, SAMPLES]),
         "grid": grid,
         "silent": r.random() < 0.12,
         "odd": odd,
