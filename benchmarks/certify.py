@@ -15,7 +15,6 @@ steps of PGA find for all these beats together, with two objectives.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ import torch
 
 import chipmodels
 import neurorobust as nr
-from neurorobust._util import files
+from neurorobust._util import digests, files
 from neurorobust.evaluation import Branches, Intervals, certify
 from neurorobust.train.methods import METHODS, SCHEDULE
 
@@ -72,7 +71,7 @@ def decide(start: str, out: str, epochs: int, seconds: float) -> None:
 def measure(folders: list[str], samples: int, out: str) -> None:
     """Measure all networks; results that ``out`` has already are not measured again."""
     path, task = Path(out), nr.tasks.ecg()
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    found = read(path) if path.exists() else []
     done = {(row["network"], row["ball"], row["zeta"], row["method"]) for row in found}
     data = task.test.first(samples)
     for folder in folders:
@@ -87,7 +86,7 @@ def measure(folders: list[str], samples: int, out: str) -> None:
                     row = row or _verified(network, data, make(zeta), METHODS_OF_PROOF[method])
                     row |= {"network": name, "ball": ball, "zeta": zeta, "method": method, "samples": len(data)}
                     found.append(row | {"seconds": round(time.perf_counter() - start, 1)})
-                    files.write_text(path, json.dumps(found, indent=0) + "\n")
+                    digests.write_json(path, {"rows": found}, indent=0)
                     print(found[-1], flush=True)
 
 
@@ -113,24 +112,29 @@ def limits(folder: str, samples: int, out: str) -> None:
     """The effect of more branches where 64 are not enough, and of rounding alone in float32 and float64."""
     network, name, data = nr.load(folder)[0], Path(folder).name, nr.tasks.ecg().test.first(samples)
     path = Path(out)
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    found = read(path) if path.exists() else []
     for ball, zeta in (("weights", 1e-3), ("all", 3e-4)):
         for limit in (1, 8, 64, 512):
             start = time.perf_counter()
             row = _verified(network, data, KINDS[ball](zeta), Branches(limit))
             row |= {"network": name, "ball": ball, "zeta": zeta, "method": f"limit {limit}", "samples": len(data)}
             found.append(row | {"seconds": round(time.perf_counter() - start, 1)})
-            files.write_text(path, json.dumps(found, indent=0) + "\n")
+            digests.write_json(path, {"rows": found}, indent=0)
     double = nr.data.Data(data.x.double(), data.y)
     for dtype, own, some in (("float32", network, data), ("float64", nr.load(folder)[0].double(), double)):
         row = _verified(own, some, nr.Ball(weight=0.0), Branches(64))
         found.append(row | {"network": name, "ball": dtype, "zeta": 0.0, "method": "limit 64", "samples": len(data)})
-    files.write_text(path, json.dumps(found, indent=0) + "\n")
+    digests.write_json(path, {"rows": found}, indent=0)
+
+
+def read(path: Path) -> list[dict]:
+    """The rows that were measured."""
+    return digests.read_json(path, "remove it to measure again.")["rows"]
 
 
 def table(path: str) -> None:
     """Print the measurements as tables in Markdown."""
-    rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    rows = read(Path(path))
     at = {(row["network"], row["ball"], row["zeta"], row["method"]): row for row in rows}
     print(f"{COLUMNS}\n")
     for name in dict.fromkeys(row["network"] for row in rows):
@@ -184,12 +188,15 @@ def main() -> None:
         train(given.method, given.out, given.epochs, given.seconds)
     elif given.command == "decide":
         decide(given.start, given.out, given.epochs, given.seconds)
-    elif given.command == "measure":
-        measure(given.folders, given.samples, given.out)
-    elif given.command == "limits":
-        limits(given.folder, given.samples, given.out)
-    else:
+    elif given.command == "table":
         table(given.path)
+    else:
+        out = Path(given.out)
+        with files.locked(files.make_folder(out.parent), f".{out.name}.lock"):
+            if given.command == "measure":
+                measure(given.folders, given.samples, given.out)
+            else:
+                limits(given.folder, given.samples, given.out)
 
 
 if __name__ == "__main__":

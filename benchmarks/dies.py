@@ -11,7 +11,6 @@ not measured again.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ import torch
 import neurorobust as nr
 from benchmarks.main_job import LABELS
 from benchmarks.robustness.tables import mean_and_range, table
-from neurorobust._util import files
+from neurorobust._util import digests, files
 from neurorobust.chip.installed import chip_models
 
 DIES, CHIPS = 1, 100
@@ -67,13 +66,22 @@ def main() -> None:
     parser.add_argument("--chips", nargs="+", default=None, help="chip models; all that are installed by default")
     parser.add_argument("--summary", action="store_true", help="only print the tables of finished results")
     arguments = parser.parse_args()
-    results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     if arguments.summary:
-        print(summary(results))
+        print(summary(read(arguments.out)))
         return
     if arguments.models is None:
         parser.error("the folder of trained networks is missing")
-    task, known = nr.tasks.ecg(), chip_models()
+    with files.locked(files.make_folder(arguments.out.parent), f".{arguments.out.name}.lock"):
+        _measure(arguments)
+
+
+def read(path: Path) -> dict:
+    """All results so far."""
+    return digests.read_json(path, "remove it to measure again.") if path.exists() else {}
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    results, task, known = read(arguments.out), nr.tasks.ecg(), chip_models()
     folders = [path.parent for path in sorted(arguments.models.glob("*-[0-9]*/config.json"))]
     for name in arguments.chips or sorted(known):
         chip = known[name]
@@ -81,7 +89,7 @@ def main() -> None:
         for folder in folders:
             if folder.name not in done:
                 done[folder.name] = measure(folder, chip, task)
-                files.write_text(arguments.out, json.dumps(results, indent=1) + "\n")
+                digests.write_json(arguments.out, results)
                 print(name, folder.name, {k: v for k, v in done[folder.name].items() if k != "dies"}, flush=True)
     print(f"torch {torch.__version__}, {CHIPS} dies of seed {DIES}, {len(task.test)} test beats\n")
     print(summary(results))

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 import neurorobust as nr
-from neurorobust._util import files
+from neurorobust._util import digests, files
 from neurorobust.interop.decode import mean_membrane
 from neurorobust.train.methods import METHODS, SCHEDULE
 
@@ -71,7 +71,7 @@ def judge(trained: nn.Module, task: nr.data.Task) -> dict:
 def measure(task: nr.data.Task, seed: int, out: Path) -> dict:
     """One seed: ordinary, hardened, from scratch; finished parts are not made again."""
     path = out / f"{seed}.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
+    results = digests.read_json(path, "remove it to measure again.") if path.exists() else {}
     ordinary = METHODS["standard"].regularize(task.loss)
     robust = nr.regularizers.Adversarial(
         task.loss, nr.attacks.PGA(steps=3), nr.Ball.uniform(ROBUST["zeta"]), ROBUST["beta"]
@@ -97,7 +97,7 @@ def measure(task: nr.data.Task, seed: int, out: Path) -> dict:
         if name not in results:
             results[name] = {"epochs": epochs, "best_epoch": history.best_epoch, "seconds": history.seconds}
             results[name] |= judge(trained, task)
-            files.write_text(path, json.dumps(results, indent=1) + "\n")
+            digests.write_json(path, results)
             print(seed, name, json.dumps(results[name]), flush=True)
     return results
 
@@ -108,7 +108,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
     task, out = nr.tasks.ecg(), files.make_folder(arguments.out)
-    results = [measure(task, seed, out) for seed in arguments.seeds]
+    with files.locked(out):
+        results = [measure(task, seed, out) for seed in arguments.seeds]
     keys = ("nominal", "mean", "min", "quick", "thorough")
     print("| network | epochs | nominal | mismatch .3 mean | min | quick .05 | thorough .05 |\n" + "|---" * 7 + "|")
     for name in results[0]:

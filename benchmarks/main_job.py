@@ -20,7 +20,7 @@ import numpy as np
 
 import neurorobust as nr
 from benchmarks.robustness.tables import mean_and_range, table
-from neurorobust._util import files
+from neurorobust._util import digests, files
 from neurorobust.chip.installed import chip_model
 from neurorobust.demo import Size, attacks, fleet_json, train
 from neurorobust.evaluation import evaluate
@@ -78,14 +78,14 @@ def measure(task: nr.data.Task, name: str, seed: int, out: Path) -> None:
         },
         "attacks": attacks(network, task, SIZE, DIES, print),
     }
-    files.write_text(path, json.dumps(result, indent=1) + "\n")
+    digests.write_json(path, result)
 
 
 def read(out: Path) -> list[dict]:
     """All results of a folder, or of one file that holds a list of them."""
     if out.is_file():
         return json.loads(out.read_text(encoding="utf-8"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*-*.json"))]
+    return [digests.read_json(path, "remove it to measure again.") for path in sorted(out.glob("*-*.json"))]
 
 
 def summary(results: Sequence[dict]) -> str:
@@ -111,9 +111,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.summary:
         task, out = nr.tasks.ecg(), files.make_folder(arguments.out)
-        for seed in arguments.seeds:
-            for name in arguments.methods:
-                measure(task, name, seed, out)
+        with files.locked(out):
+            for seed in arguments.seeds:
+                for name in arguments.methods:
+                    measure(task, name, seed, out)
     print(summary(read(arguments.out)))
 
 

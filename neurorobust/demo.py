@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -11,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import __version__
-from ._util import files
-from .attacks import PGA, Ball, thorough
+from ._util import digests, files
+from .attacks import Ball, quick, thorough
 from .chip import ChipModel, mismatch
-from .core.run import forward, nominal
+from .core.run import evaluating, forward, nominal
 from .data import Data, Task
-from .evaluation import FleetResult, balanced_accuracy, compare, evaluate, worst_case
+from .evaluation import FleetResult, balanced_accuracy, compare, evaluate
+from .evaluation.worst_case import search_worst_case
 from .io.models import save
 from .train.loop import SELECTION, History, fit
 from .train.methods import SCHEDULE, method
@@ -35,8 +35,8 @@ class Size:
     Attributes:
         n_hidden: neurons. epochs: of each training. seconds: time budget of each training.
         n_dies: dies per fleet. attacked: test beats for the attacks, equally many per class.
-        quick, thorough: sizes ζ of the ten-step attack and of the suite :func:`neurorobust.attacks.thorough`.
-        steps, restarts: of that suite.
+        quick, thorough: sizes ζ of the suites :func:`neurorobust.attacks.quick` and
+            :func:`neurorobust.attacks.thorough`. steps, restarts: of the second.
     """
 
     n_hidden: int = 128
@@ -123,10 +123,17 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
         size: sizes of all parts. say: function that receives a line of text before each part.
 
     Returns:
-        The content of ``results.json``.
+        The content of ``results.json``, without its digest.
+
+    Raises:
+        OSError: another run uses the folder.
     """
+    with files.locked(files.make_folder(out)):
+        return _demo(task, chip, out, seed=seed, size=size, say=say)
+
+
+def _demo(task: Task, chip: ChipModel, out: Path, *, seed: int, size: Size, say: Callable) -> dict:
     started = time.perf_counter()
-    out = files.make_folder(out)
     results: dict[str, Any] = {
         "version": __version__,
         "task": task.name,
@@ -167,37 +174,49 @@ def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = 
     }
     results["example"] = first_beats(trained, task)
     results["seconds"] = time.perf_counter() - started
-    files.write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
+    digests.write_json(out / "results.json", results)
     report.write(out)
     return results
 
 
 def nominal_score(network: nn.Module, data: Data) -> float:
     """Balanced accuracy at the nominal parameters."""
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(network):
         return balanced_accuracy(forward(network, nominal(network), data.x)[0], data.y)
 
 
 def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable) -> dict:
-    """Balanced accuracy under the ten-step attack (quick) and the thorough suite, by size ζ, on equally many
-    test beats per class.
+    """Balanced accuracy under the quick and the thorough suite, by size ζ, on equally many test beats per class.
 
-    Where ten steps reach chance, the suite is not run: it contains these steps, so it can only find worse dies.
+    Where the quick suite reaches chance, the thorough one is not run: it contains the quick one, so it can only find
+    worse dies.
     """
     data = task.test.balanced(size.attacked)
     found: dict[str, dict] = {"quick": {}, "thorough": {}}
     for suite, sizes in (("quick", size.quick), ("thorough", size.thorough)):
-        attack = PGA(steps=10) if suite == "quick" else thorough(size.steps, size.restarts)
+        attack = quick() if suite == "quick" else thorough(size.steps, size.restarts)
         for zeta in sizes:
             weaker = found["quick"].get(f"{zeta:g}")
             if suite == "thorough" and weaker is not None and weaker["balanced_accuracy"] <= 1 / len(task.classes):
-                say(f"thorough attack at ζ = {zeta:g} left out: ten steps reach chance")
+                say(f"thorough attack at ζ = {zeta:g} left out: the quick attack reaches chance")
                 found[suite][f"{zeta:g}"] = weaker
                 continue
             say(f"{suite} attack, every kind, ζ = {zeta:g}, {len(data)} test beats …")
-            worst = worst_case(network, data, Ball.uniform(zeta), attack, seed=seed)
-            found[suite][f"{zeta:g}"] = {"balanced_accuracy": worst.balanced_accuracy, "recall": list(worst.recall)}
+            worst = search_worst_case(network, data, Ball.uniform(zeta), attack, seed=seed)
+            found[suite][f"{zeta:g}"] = {
+                "nominal": worst.nominal,
+                "balanced_accuracy": worst.balanced_accuracy,
+                "recall": list(worst.recall),
+                "version": worst.suite,
+                "caution": worst.caution,
+            }
     return found
+
+
+def hidden_spikes(network: nn.Module, x: Tensor) -> Tensor:
+    """Spikes of the hidden layer, (T, B, n), at the nominal parameters."""
+    with torch.no_grad(), evaluating(network):
+        return forward(network, nominal(network), x)[1]["hidden"]
 
 
 def first_beats(networks: dict[str, nn.Module], task: Task) -> dict:
@@ -206,8 +225,7 @@ def first_beats(networks: dict[str, nn.Module], task: Task) -> dict:
     for label, title in enumerate(task.classes):
         chosen = task.test.y == label
         x = task.test.x[chosen][:1]
-        with torch.no_grad():
-            spikes = {name: forward(net, nominal(net), x)[1]["hidden"][:, 0] for name, net in networks.items()}
+        spikes = {name: hidden_spikes(network, x)[:, 0] for name, network in networks.items()}
         shown[title] = {
             "steps": x.shape[1],
             "dt": next(iter(networks.values())).dt,

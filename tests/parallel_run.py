@@ -20,18 +20,18 @@ def robust() -> nr.regularizers.Regularizer:
     return nr.regularizers.Adversarial(inner, nr.attacks.PGA(2), nr.Ball.uniform(0.1), 0.5)
 
 
-def train(network: torch.nn.Module) -> None:
+def train(network: torch.nn.Module, out: Path | None = None) -> None:
     """Two epochs in batches of 5, which two processes cannot share evenly, and a last one of 3."""
     parts = (events(1, 13), events(2, 10), events(3, 10))
     task = Task("tiny", ("a", "b"), *parts, functional.cross_entropy, None, "f")
-    nr.fit(network, task, robust(), epochs=2, seed=0, schedule=nr.Schedule(batch_size=5))
+    nr.fit(network, task, robust(), epochs=2, seed=0, schedule=nr.Schedule(batch_size=5), out=out)
 
 
 def work(fabric: Fabric, path: str) -> None:
     """Train in this process. Each starts from other parameters; those of rank 0 count."""
     torch.set_num_threads(1)
     network = tiny(seed=fabric.global_rank)
-    train(Parallel(network, fabric))
+    train(Parallel(network, fabric), Path(path) / "shared")
     torch.save(network.state_dict(), Path(path) / f"{fabric.global_rank}.pt")
     fabric.barrier()
     torch.distributed.destroy_process_group()  # whose threads may abort a process that ends with them running

@@ -18,10 +18,13 @@ from demo_run import Ran, beats, cli, few_beats, quick
 import chipmodels
 import neurorobust as nr
 import neurorobust.cli
+from neurorobust._util import digests
 from neurorobust.attacks import OBJECTIVES, PGA
 from neurorobust.core.params import KINDS
 from neurorobust.data.tasks import ecg
 from neurorobust.evaluation import strong_worst_case
+from neurorobust.evaluation.worst_case import search_worst_case
+from neurorobust.io import models
 from neurorobust.kernels.runtime import threads
 from neurorobust.train.methods import METHODS
 
@@ -63,6 +66,9 @@ ATTACK = exactly(
     zeta=NUMBER,
     kinds={"type": "array", "items": {"enum": sorted(KINDS)}},
     suite={"enum": ["quick", "thorough", "strong-1"]},
+    version={"enum": ["quick-1", "strong-1", None]},
+    nominal=FRACTION,
+    caution={"type": "string"},
     balanced_accuracy=FRACTION,
     random_search_balanced_accuracy=FRACTION,
     accuracy=FRACTION,
@@ -124,9 +130,9 @@ def test_one_die_is_valid_json(robust):
 
 @pytest.mark.parametrize("suite", ["quick", "thorough"])
 def test_attack_json(suite, robust):
-    """The keys of the issue and a few more; `quick` is `nr.worst_case` with the paper's attack on the same samples."""
+    """The keys of the issue and a few more; `quick` is `nr.worst_case` as it is by default, on the same samples."""
     options = ["--zeta", 0.1, "--suite", suite, "--samples", 30, "--seed", 3, "--json"]
-    with mock.patch.object(neurorobust.cli.judging, "worst_case", wraps=nr.worst_case) as search:
+    with mock.patch.object(neurorobust.cli.judging, "search_worst_case", wraps=search_worst_case) as search:
         ran = cli("attack", robust, *options, *(["--steps", 2, "--restarts", 1] if suite == "thorough" else []))
     assert ran.code == 0
     assert search.call_args.kwargs["seed"] == 3
@@ -137,9 +143,37 @@ def test_attack_json(suite, robust):
     assert np.mean(found["recall"]) == pytest.approx(found["balanced_accuracy"])
     if suite == "quick":
         network, data = nr.load(robust)[0], beats().test.balanced(30)
-        worst = nr.worst_case(network, data, nr.Ball.uniform(0.1), PGA(steps=10), seed=3)
-        assert found["balanced_accuracy"] == worst.balanced_accuracy
-        assert found["passes"] == 11
+        worst = search_worst_case(network, data, nr.Ball.uniform(0.1), nr.attacks.quick(), seed=3)
+        assert found["balanced_accuracy"] == worst.balanced_accuracy and found["nominal"] == worst.nominal
+        assert (found["passes"], found["version"], found["caution"]) == (33, "quick-1", worst.caution)
+
+
+@pytest.mark.parametrize(
+    ("options", "members"),
+    [
+        ([], [("kl", 10), ("ce", 10), ("margin", 10)]),
+        (["--steps", 2], [("kl", 2), ("ce", 2), ("margin", 2)]),
+        (["--loss", "js"], [("js", 10)]),
+    ],
+    ids=str,
+)
+def test_options_of_the_quick_suite(options, members, robust):
+    """Steps hold for each objective; one objective replaces the three; only the suite itself has its version."""
+    found = strict(cli("attack", robust, "--samples", 10, *options, "--json").out)
+    network, data = nr.load(robust)[0], beats().test.balanced(10)
+    suite = nr.attacks.Suite(tuple((PGA(steps, objective=objective), 1) for objective, steps in members))
+    worst = search_worst_case(network, data, nr.Ball.uniform(0.1), suite, seed=1)
+    assert (found["balanced_accuracy"], found["passes"]) == (worst.balanced_accuracy, suite.passes)
+    assert found["version"] == (None if options else "quick-1")
+
+
+def test_an_attack_that_finds_nothing_says_so(robust):
+    """ζ = 1e-9 moves nothing: stderr names the suite to run, stdout holds the table."""
+    ran = cli("attack", robust, "--zeta", 1e-9, "--samples", 10)
+    assert ran.code == 0 and "nominal balanced accuracy" in ran.out
+    said = " ".join(ran.err.split())
+    assert "Caution: this attack lowered the score by less than 0.02, which proves nothing" in said
+    assert "--suite strong-1" in said
 
 
 def test_attack_with_the_strong_suite(robust, monkeypatch):
@@ -209,10 +243,10 @@ def test_the_cost_comes_first(command, seconds, robust):
 
 
 def test_the_cost_of_an_attack_has_its_control_in_it(robust):
-    """Ten steps, twice, and random search of as many passes: 22 + 22."""
+    """Ten steps on three objectives, twice, and random search of as many passes: 66 + 66."""
     with mock.patch.object(neurorobust.cli.judging, "estimate_worst_case", return_value=0.0) as estimate:
         cli("attack", robust, "--samples", 10, "--restarts", 2)
-    assert estimate.call_args.args[3].passes == 44
+    assert estimate.call_args.args[3].passes == 132
 
 
 def test_a_silent_network_is_named(robust, tmp_path):
@@ -390,11 +424,11 @@ def test_a_model_of_other_data_is_refused(robust, tmp_path):
 
 @pytest.mark.parametrize("info", [None, [], {"task": None}, {"task": ["ecg"]}, {}], ids=str)
 def test_a_model_without_a_task_is_refused(info, robust, tmp_path):
-    """A network saved by hand, or a config.json edited by hand, does not say which data it is for."""
-    network, _ = nr.load(robust)
-    config = nr.save(network, tmp_path / "m") / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"info": info}))
-    refused(cli("evaluate", tmp_path / "m", "--chip", "dynapse2"))
+    """A network saved by hand, or by another program, does not say which data it is for."""
+    (tmp_path / "m").mkdir()
+    config, tensors = models._read(robust)
+    models._write(tmp_path / "m", config | {"info": info, "packed": {}}, tensors)
+    refused(cli("evaluate", tmp_path / "m", "--chip", "dynapse2"), "task" if isinstance(info, dict) else "info")
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "standard"])
@@ -439,11 +473,9 @@ def test_report_refuses_foreign_results(text, tmp_path):
 
 def test_report_names_what_results_lack(tmp_path, tmp_path_factory):
     """Each key of a demo's results.json in turn missing is one clear error, never a traceback."""
-    results = json.loads((quick(tmp_path_factory)[0] / "results.json").read_text())
+    results = digests.read_json(quick(tmp_path_factory)[0] / "results.json", "")
     for key in results:
-        (tmp_path / "results.json").write_text(
-            json.dumps({name: value for name, value in results.items() if name != key})
-        )
+        digests.write_json(tmp_path / "results.json", {name: value for name, value in results.items() if name != key})
         with mock.patch("matplotlib.figure.Figure.savefig", lambda self, path, **_: path.write_bytes(b"")):
             ran = cli("report", tmp_path)
         assert ran.code == 0 or len(ran.err.splitlines()) == 1, key

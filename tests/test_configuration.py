@@ -10,7 +10,7 @@ import pytest
 import neurorobust
 
 ROOT = Path(__file__).parent.parent
-EXTRAS = ("speech", "events", "distributed", "reproduce")
+EXTRAS = ("speech", "events", "distributed")
 
 
 def requirements() -> list[str]:

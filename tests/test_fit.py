@@ -276,7 +276,28 @@ ROW = {"chip": 0, "core": 0, "neuron": 0, "parameter": "tau_mem", "setting": 0.0
         ([ROW | {"parameter": "tau_men"}], "Did you mean 'tau_mem'"),
         ([ROW | {"unit": "ms"}], "got 'ms'; expected one of 's'"),
         ([ROW | {"value": "high"}], "value: "),
-        ([ROW | {"neuron": -1}], "neuron: "),
+        ([ROW | {"neuron": -1}], "neuron: row 0 is -1; expected its number, a whole number from 0"),
+        ([ROW, ROW | {"core": None}], "core: row 1 is nan; expected its number"),
+        ([ROW | {"neuron": 10**9}], "neuron: row 0 is 1000000000; expected its number"),
+        ([ROW | {"neuron": True}], "neuron: got a column of type bool; expected numbers"),
+        ([ROW | {"value": "0,021"}], "value: row 0 is '0,021'; expected a number with a decimal point and without"),
+        ([ROW | {"value": "1_0"}], "value: row 0 is '1_0'"),
+        ([ROW | {"value": pd.Timestamp("2020-01-01")}], "value: got a column of type datetime64"),
+        ([ROW | {"value": 0.021j}], "value: got a column of type complex128"),
+        ([ROW | {"setting": -0.02}], "setting: tau_mem has a row with -0.02; expected numbers > 0"),
+        ([ROW, ROW | {"chip": np.nan}], r"chip: row 1 has none; expected a label\. If it was NA, null"),
+        ([ROW, ROW | {"chip": pd.NA}], "chip: row 1 has none"),
+        ([ROW, ROW | {"chip": " "}], "chip: row 1 has none; expected a label"),
+        (
+            [ROW | {"chip": "EU"}, ROW | {"chip": "eu"}],
+            "chip: 'EU' and 'eu' may be the same; write each label in one way",
+        ),
+        ([ROW | {"chip": "a b"}, ROW | {"chip": "a  b"}], "chip: 'a b' and 'a  b' may be the same"),
+        ([ROW | {"chip": "1"}, ROW | {"chip": "01"}], "chip: 1 and '01' may be the same"),
+        (5, "measurements: is not a table"),
+        ({"chip": [1, 2], "core": [0]}, "measurements: is not a table"),
+        (pd.DataFrame([[0] * 7], columns=[*ROW, "value"]), "column 'value' is there 2 times"),
+        (pd.DataFrame([[0] * 7], columns=[*ROW, " value "]), "column 'value' is there 2 times"),
         ([ROW | {"setting": np.nan}], "setting: row 0"),
         ([ROW | {"setting": 0.0}], "setting: tau_mem"),
         ([ROW | {"value": np.nan}], "none of 1 is a value"),
@@ -425,6 +446,32 @@ def test_the_rest_of_a_twin_is_drawn_given_what_was_measured(model, kind, at, r)
     u = unmeasured(model, rows, range(50), kind, at)
     assert stats.kstest(u, stats.norm(2 * r, math.sqrt(1 - r**2)).cdf).pvalue > ALARM
     assert unmeasured(model, rows, [0], "tau_mem", (0, 0, 1))[0] == pytest.approx(2, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("law", "value", "u"),
+    [
+        (Normal(0.1), 0.55, 1.0),
+        (Normal(0.1), -0.55, -1.0),
+        (LogNormal(0.1), -0.5 * math.exp(0.1), 1.0),
+        (LogNormal(0.1), 0.5 * math.exp(0.1), 1.0),
+        (Offset(0.05), -0.45, 1.0),
+    ],
+    ids=repr,
+)
+def test_a_twin_has_the_deviation_of_a_weight_below_zero(law, value, u):
+    """θ + abs(θ)·cv·u of a normal law, θ·exp(σu) of a lognormal one: solved for u at ±0.5."""
+    model = chip_of({"weight": ()})
+    model = replace(model, kinds={"weight": replace(model.kinds["weight"], law=law)})
+    row = ROW | {"neuron": 1, "parameter": "weight", "setting": math.copysign(0.5, value), "value": value}
+    assert unmeasured(model, [row], [0], "weight", (0, 0, 1))[0] == pytest.approx(u, abs=1e-6)
+
+
+def test_values_far_from_the_model_are_said():
+    """Settings in seconds and values in milliseconds: all at the end of the scale, with a warning."""
+    rows = [ROW | {"neuron": n, "value": 20.0 + n} for n in range(4)]
+    with pytest.warns(UserWarning, match="4 of 4 values lie 8 standard normals or more from the median of model small"):
+        chipmodels.twin(rows, chip_of({"tau_mem": ()}))
 
 
 def test_a_twin_is_kept(tmp_path):

@@ -26,7 +26,8 @@ def test_one_process_has_the_same_bits():
 
 
 def test_two_processes_train_as_one(tmp_path):
-    """gloo, two processes, batches they cannot share evenly: one process's parameters to 1e-9, and the same in both."""
+    """gloo, two processes, batches they cannot share evenly: one process's parameters to 1e-9, and the same in both.
+    They share a folder, which rank 0 locks."""
     alone = tiny()
     start = {name: value.clone() for name, value in alone.state_dict().items()}
     train(alone)
@@ -36,6 +37,7 @@ def test_two_processes_train_as_one(tmp_path):
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(first[name], value, rtol=0, atol=1e-9)
         assert torch.equal(first[name], second[name])
+    assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == ["checkpoint.pt", "log.csv"]
     assert any(not torch.equal(start[name], value) for name, value in first.items())
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from filelock import FileLock
 from mini_run import NAMES, Here, complete
 from mini_study import MINI
 from rich.console import Console
@@ -34,6 +34,7 @@ from benchmarks.robustness.archive import NAME, pack
 from benchmarks.robustness.cell import RESULTS
 from benchmarks.robustness.results import TABLE, numbers, read_table, records, score, strongest
 from benchmarks.robustness.work import tuning_path
+from neurorobust._util import digests, files
 from neurorobust.attacks import Ball
 from neurorobust.evaluation import STRONG, strong_worst_case
 from neurorobust.interop import wrap
@@ -176,14 +177,14 @@ def test_a_locked_cell_is_waited_for(done, monkeypatch):
     monkeypatch.setattr(robustness.grid, "AGAIN", 0.0)
     cell = Cell(MINI, "adversarial", 0, done)
     job = robustness.Job(cell, NAMES)
-    held = cell.lock()
-    held.acquire()
+    held = ExitStack()
+    held.enter_context(cell.lock())
     assert robustness.grid.visit(job).status == "busy"
 
     class Later(Here):
         def submit(self, work, /, *args, **kwargs):
             future = super().submit(work, *args, **kwargs)
-            held.release()
+            held.close()
             return future
 
     assert [outcome.status for outcome in robustness.run([job], Later())] == ["done"]
@@ -194,7 +195,7 @@ def test_a_tuning_of_somebody_else_is_not_waited_for(tmp_path):
     job = robustness.Job(Cell(MINI, "standard", 0, tmp_path), ("nominal",))
     place = tuning_path(MINI, "standard", tmp_path)
     place.parent.mkdir(parents=True)
-    with FileLock(place.parent / ".tuning.standard.lock"):
+    with files.locked(place.parent, ".tuning.standard.lock"):
         started = time.perf_counter()
         assert robustness.grid.visit(job).status == "busy" and time.perf_counter() - started < 5
         assert not place.exists() and not job.trained
@@ -376,7 +377,8 @@ def test_the_plan_takes_earlier_figures(tmp_path, monkeypatch):
         cell = Cell(MINI, method, 0, tmp_path)
         cell.folder.mkdir(parents=True)
         cell.write({"training": {"seconds": seconds}})
-    (tmp_path / "raw/mini/tuning.awp.json").write_text('{"chosen": 1, "trials": [{"seconds": 9}, {"seconds": 5}]}')
+    trials = [{"seconds": 9}, {"seconds": 5}]
+    digests.write_json(tmp_path / "raw/mini/tuning.awp.json", {"chosen": 1, "trials": trials})
     assert module._training(MINI, "adversarial", tmp_path) == (6.0, "cells")
     assert module._training(MINI, "awp", tmp_path) == (20.0, "tuning")
     other = replace(MINI, name="other", tuned_on=MINI)

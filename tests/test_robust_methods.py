@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 import chipmodels
+from neurorobust._util import digests
 from neurorobust.attacks import PGA, Ball, WhitenedBall
 from neurorobust.chip import mismatch
 from neurorobust.core.apply import apply
@@ -340,5 +341,6 @@ def test_training_goes_on_from_what_is_carried(task, tmp_path, name):
     assert all(torch.equal(whole[key], value) for key, value in resumed.items())
     assert checkpoint["states"].pop("loss")
     torch.save(checkpoint, tmp_path / "checkpoint.pt")
+    digests.append(tmp_path / "checkpoint.pt")
     other = trained(build(), out=tmp_path)
     assert not all(torch.equal(whole[key], value) for key, value in other.items())

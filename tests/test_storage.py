@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import neurorobust as nr
-from neurorobust._util import files
+from neurorobust._util import digests, files
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from neurorobust.io import models
 from neurorobust.nn.connections import (
@@ -101,7 +101,7 @@ def test_a_crash_while_saving_leaves_one_whole_model(moment, error, saved, monke
         return replace(*args, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((models, "save_file") if moment == "writing" else (Path, "replace")), crash)
+        patch.setattr(*((models.safetensors, "save_file") if moment == "writing" else (Path, "replace")), crash)
         with pytest.raises(type(error)):
             nr.save(single(), saved, {"seed": 4})
     network, info = nr.load(saved)
@@ -161,7 +161,7 @@ def test_any_foreign_value_gives_one_clear_error(make, tmp_path):
     """Each value of config.json in turn removed or replaced: still a network, or one line says why not."""
     network, wrong = make(), []
     saved = nr.save(network, tmp_path / "model")
-    whole, x = (saved / "config.json").read_text(), draw(3, 2, 5, network.n_in)
+    whole, x = json.dumps(configuration(saved)), draw(3, 2, 5, network.n_in)
     for path in places(json.loads(whole)):
         for other in ("removed", None, True, -1, 0.5, "x", [], {}, ["x"], {"x": 1}):
             config = inside = json.loads(whole)
@@ -171,7 +171,7 @@ def test_any_foreign_value_gives_one_clear_error(make, tmp_path):
                 del inside[path[-1]]
             else:
                 inside[path[-1]] = other
-            (saved / "config.json").write_text(json.dumps(config))
+            reconfigure(saved, config)
             wrong.append((path, other, outcome(saved, x)))
     assert [problem for problem in wrong if problem[-1]] == []
 
@@ -195,10 +195,24 @@ def test_a_missing_file_is_named(name, saved):
 
 
 def change(folder, name, value):
-    """Replace one tensor of a saved model, or remove it."""
+    """Save other tensors with the same configuration: one replaced, added or removed."""
     tensors = load_file(folder / "model.safetensors")
-    tensors.pop(name)
-    save_file(tensors | ({} if value is None else {name: value}), folder / "model.safetensors")
+    tensors.pop(name, None)
+    models._write(folder, configuration(folder), tensors | ({} if value is None else {name: value}))
+
+
+def configuration(folder):
+    """The content of config.json, without its digests."""
+    return {
+        key: value
+        for key, value in json.loads((folder / "config.json").read_text()).items()
+        if key not in ("sha256", "digest")
+    }
+
+
+def reconfigure(folder, config):
+    """Save the same tensors with another configuration, in both files."""
+    models._write(folder, config, load_file(folder / "model.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -224,17 +238,16 @@ def test_tensors_that_do_not_fit_are_refused(name, value, words, saved):
 @pytest.mark.parametrize("name", ["hidden.colour", "hidden.input.colour", "ghost.input.colour"])
 def test_an_extra_tensor_is_refused(name, saved):
     """A tensor that no layer uses is a sign of another model."""
-    tensors = load_file(saved / "model.safetensors")
-    save_file(tensors | {name: torch.zeros(2)}, saved / "model.safetensors")
+    change(saved, name, torch.zeros(2))
     with pytest.raises(ValueError, match="colour"):
         nr.load(saved)
 
 
 def test_an_unknown_neuron_names_the_known_ones(saved):
     """A model of a later version, or of somebody's own neuron."""
-    config = json.loads((saved / "config.json").read_text())
+    config = configuration(saved)
     config["layers"][0]["neuron"] = "AdaptiveLiff"
-    (saved / "config.json").write_text(json.dumps(config))
+    reconfigure(saved, config)
     with pytest.raises(ValueError, match=r"'AdaptiveLiff' does not exist.*Lif.*Did you mean 'AdaptiveLif'"):
         nr.load(saved)
 
@@ -356,7 +369,7 @@ def test_a_file_of_the_first_format_still_loads(tmp_path):
         {"name": "readout", "neuron": "LeakyIntegrator", "recurrent": False},
     ]
     save_file(network.state_dict(), folder / "model.safetensors", metadata={"config": json.dumps(old)})
-    old["sha256"] = models._sha256(folder / "model.safetensors")
+    old["sha256"] = digests.of_file(folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(old))
     again, info = nr.load(folder)
     x = events(0, 4).x
@@ -375,9 +388,8 @@ def test_a_packed_network_comes_back(network, tmp_path):
         present = int(network.hidden.recurrent.mask.sum())
         assert file.get_tensor("hidden.recurrent.weight").shape == (present,)
         assert file.get_tensor("hidden.recurrent.mask").shape == (5,)  # 36 bits
-    path = tmp_path / "packed" / "config.json"
-    config = json.loads(path.read_text())
+    config = configuration(tmp_path / "packed")
     for wrong in ({"hidden.recurrent.weight": [6, 7]}, {"missing": [1]}, [1]):
-        path.write_text(json.dumps(config | {"packed": wrong}))
+        reconfigure(tmp_path / "packed", config | {"packed": wrong})
         with pytest.raises(ValueError, match=r"do not fit: packed|got shape"):
             nr.load(tmp_path / "packed")

@@ -51,10 +51,62 @@ def test_no_event_is_lost_or_counted_twice(recordings, dt, start):
     x, outside = Recordings(times, channels, np.zeros(len(times), dtype=int)).dense(window)
     assert (x.sum((1, 2)) + outside).tolist() == [len(events) for events in recordings]
     for i, (t, c) in enumerate(zip(times, channels, strict=True)):
-        k = np.floor((t - start) / dt)
+        k = window.index(t, 1.0)
         inside = (k >= 0) & (k < 5)
         assert x[i].sum(0).tolist() == np.bincount(c[inside], minlength=5).tolist()
         assert x[i].sum(1).tolist() == np.bincount(k[inside].astype(int), minlength=5).tolist()
+
+
+decimals = st.integers(1, 999).flatmap(lambda n: st.sampled_from([Fraction(n, 10**d) for d in (1, 2, 3, 4)]))
+starts = st.integers(-3000, 3000).map(lambda n: Fraction(n, 1000))
+units = st.sampled_from([Fraction(1), Fraction(1, 1000), Fraction(1, 10**6)])
+
+
+@given(decimals, starts, units, st.integers(1, 60), st.sampled_from([np.float64, np.float32]))
+def test_times_on_the_grid_open_their_bins(dt, start, unit, steps, kind):
+    """Event k at the start of bin k, however it was computed: rounded once, as a product, as a sum, by arange. Each bin
+    gets its one event, in 64 and in 32 bits, where the type has a hundred numbers for a bin."""
+    k = np.arange(steps)
+    largest = max(abs(start), abs(start + steps * dt))
+    if dt < 100 * largest * Fraction(float(np.finfo(kind).eps)):
+        return
+    window = Window(float(dt), steps, 1, float(start))
+    step, first = kind(float(dt / unit)), kind(float(start / unit))
+    exact = [float((start + i * dt) / unit) for i in range(steps)]
+    for times in (
+        np.array(exact, dtype=kind),
+        first + k.astype(kind) * step,
+        (kind(float(start)) + k.astype(kind) * kind(float(dt))) / kind(float(unit)),
+        np.round(np.array(exact), 9).astype(kind),
+    ):
+        x, outside = one(times, np.zeros(steps, int), float(unit)).dense(window)
+        assert x.flatten().tolist() == [1] * steps and outside.tolist() == [0], times
+
+
+@given(st.floats(-5, 5), decimals, starts)
+def test_float_times_are_binned_as_fractions_are(t, dt, start):
+    """A time anywhere: floor of the exact quotient, or one more where rounding alone separates it from an edge."""
+    window = Window(float(dt), 4, 1, float(start))
+    exact = (Fraction(t) - start) / dt
+    rounding = 5 * Fraction(float(np.finfo(float).eps)) * max(abs(Fraction(t)), abs(start), Fraction(1, 10**300)) / dt
+    allowed = {min(max(place.__floor__(), -1), 4) for place in (exact, exact + rounding)}
+    assert int(window.index(np.array([t]), 1.0)[0]) in allowed
+
+
+@pytest.mark.parametrize(("dt", "steps"), [("0.01", 100), ("0.004", 250), ("0.1", 14)])
+def test_half_precision_times_on_the_grid_open_their_bins(dt, steps):
+    """SHD keeps seconds in 16 bits: the number nearest to an edge is on it, the one below it in the bin before."""
+    edges = np.array([float(k * Fraction(dt)) for k in range(steps)], dtype=np.float16)
+    window = Window(float(dt), steps, 1)
+    assert window.index(edges, 1.0).tolist() == list(range(steps))
+    assert window.index(np.nextafter(edges, np.float16(-1)), 1.0).tolist() == list(range(-1, steps - 1))
+
+
+def test_numbers_of_numpy_make_the_same_window():
+    """dt of 32 bits is the decimal that it prints as; integers of NumPy are integers."""
+    same = Window(np.float32(1e-3), np.int64(4), np.int16(3), np.float64(0.0))
+    assert same == WINDOW and repr(same) == repr(WINDOW)
+    assert one([3000], [0], unit=np.float32(1e-6)).dense(same)[0][0, 3, 0] == 1
 
 
 def test_edges_belong_to_the_bin_they_open():
@@ -93,18 +145,104 @@ def test_bad_recordings_are_named():
     """Unequal lengths, NaN, fractional or foreign channels, and bins that are no whole number of ticks."""
     with pytest.raises(ValueError, match=r"recording 0: got times of shape \(2,\) and channels of shape \(1,\)"):
         one([0.0, 1.0], [0])
-    with pytest.raises(ValueError, match="recording 0: 1 times are NaN or infinite"):
-        one([np.nan, 0.0], [0, 0])
-    with pytest.raises(ValueError, match="channels of type float64; expected integers"):
-        Recordings([np.array([0.0])], [np.array([0.5])], np.array([0]))
+    with pytest.raises(
+        ValueError, match="recording 0: 1 values of times are NaN or infinite, the first is that of event 1"
+    ):
+        one([0.0, np.nan], [0, 0])
+    with pytest.raises(ValueError, match=r"recording 0: channel of event 1 is 0\.5; expected a whole number from 0"):
+        Recordings([np.zeros(2)], [np.array([0.0, 0.5])], np.array([0]))
     with pytest.raises(ValueError, match="got 1 of times, 1 of channels and 2 labels"):
         Recordings([np.array([0.0])], [np.array([0])], np.array([0, 1]))
     with pytest.raises(ValueError, match="got channels 3 to 3; expected 0 to 2"):
         one([0.0], [3]).dense(WINDOW)
-    with pytest.raises(ValueError, match="got channels -1 to 0; expected 0 to 2"):
-        one([0.0, 0.0], [-1, 0]).dense(WINDOW)
+    with pytest.raises(ValueError, match="recording 0: channel of event 0 is -1; expected a whole number from 0"):
+        one([0.0, 0.0], [-1, 0])
     with pytest.raises(ValueError, match=r"dt: got 1.5e-06 s; expected a whole number of 1e-06 s"):
         one([0], [0], unit=1e-6).dense(Window(dt=1.5e-6, steps=2, channels=1))
+
+
+@pytest.mark.parametrize(
+    ("times", "channels", "said"),
+    [
+        ([1 + 2j], [0], "recording 0, times: got values of type complex128"),
+        (["0.1"], [0], "recording 0, times: got values of type <U3"),
+        ([True], [0], "recording 0, times: got values of type bool"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), [0], "recording 0, times: got values of type datetime64"),
+        (np.ma.array([0.0, 1.0], mask=[0, 1]), [0, 0], "recording 0, times: got a masked array"),
+        ([[0.0], [1.0, 2.0]], [0, 0], "recording 0, times: got no array of numbers"),
+        ([[0.0, 1.0]], [[0, 1]], r"recording 0: got an array of shape \(1, 2\) for times"),
+        (
+            np.array([2**63], dtype=np.uint64),
+            [0],
+            "recording 0: times of event 0 is 9223372036854775808; expected at most",
+        ),
+        ([0.0], [float("inf")], "recording 0: 1 values of channel are NaN or infinite"),
+        ([0.0], [-0.5], r"recording 0: channel of event 0 is -0\.5"),
+        ([0.0], [[0]], r"recording 0: got an array of shape \(1, 1\) for channel"),
+        ([0.0], [None], "recording 0, channel: got values of type object"),
+    ],
+)
+def test_what_is_no_event_is_refused(times, channels, said):
+    """Before anything is converted: type, shape and value of times and channels."""
+    with pytest.raises(ValueError, match=said):
+        Recordings([times], [channels], [0])
+
+
+def test_lists_tensors_generators_and_whole_floats_are_events():
+    """The same counts from every container."""
+    expected = one([0, 1000, 3000], [2, 0, 1], 1e-6).dense(WINDOW)[0]
+    for times, channels in (
+        ([0, 1000, 3000], [2, 0, 1]),
+        ([0.0, 1000.0, 3000.0], [2.0, 0.0, 1.0]),
+        (torch.tensor([0, 1000, 3000]), torch.tensor([2.0, 0.0, 1.0], requires_grad=True)),
+        (torch.tensor([0.0, 1e3, 3e3], dtype=torch.float16), np.array([2, 0, 1], dtype=np.uint64)),
+        ((0, 1000, 3000), np.array([2, 0, 1], dtype=np.float16)),
+    ):
+        assert torch.equal(Recordings([times], [channels], [0], 1e-6).dense(WINDOW)[0], expected)
+        assert torch.equal(Recordings(iter([times]), iter([channels]), iter([0]), 1e-6).dense(WINDOW)[0], expected)
+    with pytest.raises(TypeError, match="recordings: got times of type float; expected one array per recording"):
+        Recordings(0.5, [[0]], [0])
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16, np.uint32, np.float16, np.float64, list])
+def test_labels_of_every_type_are_classes(kind):
+    """Whole numbers of any type: int64 in the data."""
+    labels = [1, 0, 3] if kind is list else np.array([1, 0, 3], dtype=kind)
+    y = Recordings([[0.0]] * 3, [[0]] * 3, labels).data(WINDOW).y
+    assert y.dtype == torch.int64 and y.tolist() == [1, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([[1, 0], [0, 1]], r"labels: got shape \(2, 2\); expected \(n,\)"),
+        (np.array([[0], [1]]), r"labels: got shape \(2, 1\); expected \(n,\)"),
+        (torch.eye(2), r"labels: got shape \(2, 2\); expected \(n,\)"),
+        ([np.array([0]), np.array([1])], r"labels: got shape \(2, 1\); expected \(n,\)"),
+        ([0, 1.5], r"recording 1: label is 1\.5; expected one class number, an integer from 0"),
+        ([0, float("nan")], "recording 1: label is nan"),
+        ([0, -1], "recording 1: label is -1"),
+        ([0, None], "recording 1: label is None"),
+        ([False, True], "recording 0: label is False"),
+        (["cat", "dog"], "recording 0: label is 'cat'; .* Number the classes"),
+        (np.array([b"1", b"2"]), "recording 0: label is '1'"),
+    ],
+)
+def test_what_is_no_label_is_refused(labels, said, tmp_path):
+    """One class number per recording; in a file, too."""
+    with pytest.raises(ValueError, match=said):
+        Recordings([[0.0]] * 2, [[0]] * 2, labels)
+
+
+@pytest.mark.parametrize("labels", [[[1, 0], [0, 1]], [[0], [1]], [0.5, 1.0]], ids=["one-hot", "column", "fraction"])
+def test_labels_of_a_file_are_checked(tmp_path, labels):
+    """read_shd does not convert what it has not checked."""
+    write_shd(tmp_path / "shd.h5", [[0.0], [0.5]], [[0], [1]], [0, 1])
+    with h5py.File(tmp_path / "shd.h5", "a") as file:
+        del file["labels"]
+        file["labels"] = labels
+    with pytest.raises(ValueError, match=r"labels: got shape \(2, \d\)|recording 0: label is 0\.5"):
+        read_shd(tmp_path / "shd.h5")
 
 
 @pytest.mark.parametrize("field", ["dt", "steps", "channels"])
@@ -188,5 +326,96 @@ def test_what_is_not_tonic_is_named():
         from_tonic(Tonic("tx", (3, 2, 1), [([(0, 0)], 0)]))
     with pytest.raises(ValueError, match="recording 0: field 't' is missing; got fields none"):
         from_tonic([(np.zeros((2, 3)), 0)], sensor_size=(3, 1, 1))
-    with pytest.raises(ValueError, match="recording 0: x is 3 to 3; expected 0 to 2"):
+    with pytest.raises(ValueError, match="recording 0: x of event 0 is 3; expected a whole number from 0 to 2"):
         from_tonic(Tonic("tx", (3, 1, 1), [([(0, 3)], 0)]))
+
+
+EVENT = np.array([(0, 1, 0, 0)], dtype=[("t", int), ("x", int), ("y", int), ("p", int)])
+
+
+def camera(kind, *polarities):
+    """One recording for each list of polarities, all events at pixel 0."""
+    dtype = np.dtype([("t", int), ("x", int), ("p", kind)])
+    return [(np.array([(0, 0, p) for p in of], dtype=dtype), 0) for of in polarities]
+
+
+@pytest.mark.parametrize(
+    ("kind", "coded"), [(bool, (False, True, True)), (int, (0, 1, 1)), (int, (-1, 1, 1)), (float, (-1.0, 1.0, 1.0))]
+)
+def test_polarities_are_kept_apart(kind, coded):
+    """Off and on are two channels, however they are coded; together only on request, with any sensor size."""
+    window = Window(1e-3, 1, 2)
+    recordings = camera(kind, coded)
+    assert from_tonic(recordings, (1, 1, 2)).dense(window)[0].tolist() == [[[1, 2]]]
+    with pytest.raises(ValueError, match=r"recording 0: p has the values .*\(1, 1, 2\) to keep them apart, or add_"):
+        from_tonic(recordings, (1, 1, 1))
+    for size in ((1, 1, 1), (1, 1, 2)):
+        assert from_tonic(recordings, size, add_polarities=True).dense(window)[0].tolist() == [[[3, 0]]]
+
+
+def test_polarities_of_different_recordings_are_one_coding():
+    """Off in one recording and on in another are two; -1 and 0 together are no coding."""
+    with pytest.raises(ValueError, match="recording 1: p has the values 0, 1 up to here"):
+        from_tonic(camera(int, [0], [1]), (1, 1, 1))
+    with pytest.raises(
+        ValueError, match="recording 1: p has the values -1, 0 up to here; expected 0 to 1, or -1 and 1"
+    ):
+        from_tonic(camera(int, [-1], [0]), (1, 1, 2))
+    with pytest.raises(ValueError, match="recording 0: p has the values 2 up to here"):
+        from_tonic(camera(int, [2]), (1, 1, 2))
+    assert from_tonic(camera(int, [1], [1]), (1, 1, 1)).channels[1].tolist() == [0]
+
+
+def test_labels_may_be_names():
+    """The place in the list of classes, spaces aside; other names, and numbers beyond, are refused."""
+    data = [(EVENT, "dog"), (EVENT, " cat "), (EVENT, b"dog"), (EVENT, 1)]
+    assert from_tonic(data, (3, 1, 1), classes=("cat", "dog")).labels.tolist() == [1, 0, 1, 1]
+    with pytest.raises(ValueError, match=r"recording 0: label: 'dgo' does not exist; .* Did you mean 'dog'"):
+        from_tonic([(EVENT, "dgo")], (3, 1, 1), classes=("cat", "dog"))
+    with pytest.raises(ValueError, match=r"recording 0: label is 2; .* from 0 to 1"):
+        from_tonic([(EVENT, 2)], (3, 1, 1), classes=("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    "label", ["cat", None, (1, 2), {"class": 1}, np.array([0, 1]), np.array([1]), float("nan"), -1, 0.5, True], ids=repr
+)
+def test_a_label_that_is_no_class_is_refused(label):
+    """The message names the recording."""
+    with pytest.raises(ValueError, match=r"recording 1: label is .*; expected one class number"):
+        from_tonic([(EVENT, 0), (EVENT, label)], (3, 1, 1))
+
+
+@pytest.mark.parametrize("label", [2, 2.0, np.int16(2), np.float32(2), np.array(2), torch.tensor(2), torch.tensor(2.0)])
+def test_a_whole_label_is_a_class(label):
+    """Numbers of Python, NumPy and torch; any iterable of pairs."""
+    assert from_tonic(iter([[EVENT, label]]), (3.0, np.int64(1), 1)).labels.tolist() == [2]
+
+
+def test_fractional_coordinates_are_refused():
+    """0.5 is no pixel; 1.0 is one."""
+    kind = np.dtype([("t", float), ("x", float), ("y", float), ("p", float)])
+    for axis, said in (("x", r"x of event 1 is 0\.5"), ("y", r"y of event 1 is 0\.5"), ("p", r"p of event 1 is 0\.5")):
+        events = np.array([(0, 1, 1, 1), (0, 1, 1, 1)], dtype=kind)
+        assert from_tonic([(events, 0)], (2, 2, 2)).channels[0].tolist() == [7, 7]
+        events[axis][1] = 0.5
+        with pytest.raises(ValueError, match=f"recording 0: {said}; expected a whole number"):
+            from_tonic([(events, 0)], (2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "size", "said"),
+    [
+        ([(EVENT, 0, "more")], (3, 1, 1), "recording 0: got 3 items; expected a pair"),
+        ([EVENT], (3, 1, 1), "recording 0: got a ndarray; expected a pair"),
+        (5, (3, 1, 1), "dataset: got a int; expected pairs"),
+        ({0: (EVENT, 0)}, (3, 1, 1), "dataset: got a dict; expected pairs"),
+        ([(EVENT, 0)], (3, None, None), "sensor_size: got"),
+        ([(EVENT, 0)], (3, 1.5, 1), "sensor_size: got"),
+        ([(EVENT, 0)], 3, "sensor_size: got 3"),
+        ([(EVENT[0], 0)], (3, 1, 1), r"recording 0: got an array of shape \(\) for x"),
+    ],
+)
+def test_what_is_no_data_set_is_refused(dataset, size, said):
+    """Each error names the argument or the recording."""
+    with pytest.raises((ValueError, TypeError), match=said):
+        from_tonic(dataset, size)

@@ -7,7 +7,6 @@ file of the folder that was left out: the network, its worst dies, its training 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import lzma
 from collections.abc import Collection
@@ -15,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from neurorobust._util import files
+from neurorobust._util import digests, files
 
 NAME = "cells.jsonl.xz"
 
@@ -34,7 +33,7 @@ def archived(out: Path) -> dict[str, str]:
 
 @lru_cache(maxsize=4)
 def _lines(path: Path, changed: int, size: int) -> dict[str, str]:
-    lines = lzma.decompress(path.read_bytes()).decode("utf-8").splitlines()
+    lines = read_xz(path).splitlines()
     return {name: line for line in lines for name in [name_of(json.loads(line))]}
 
 
@@ -50,13 +49,13 @@ def pack(out: Path, keep: Collection[str] = KEPT) -> list[str]:
     """
     lines, packed = dict(archived(out)), []
     for path in sorted((out / "raw").glob("*/*/*/cell.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = digests.read_json(path, "remove it, and it will be made again.")
         name = name_of(record)
         if name.rpartition("/")[0] in keep:
             lines.pop(name, None)
             continue
         others = sorted(other for other in path.parent.iterdir() if _is_result(other))
-        record["files"] = {other.name: hashlib.sha256(other.read_bytes()).hexdigest() for other in others}
+        record["files"] = {other.name: digests.of_file(other) for other in others}
         lines[name] = json.dumps(record, allow_nan=False, separators=(",", ":"))
         packed.append(name)
     text = "".join(f"{lines[name]}\n" for name in sorted(lines))
@@ -66,6 +65,14 @@ def pack(out: Path, keep: Collection[str] = KEPT) -> list[str]:
 
 def _is_result(path: Path) -> bool:
     return path.suffix in (".csv", ".json", ".npz", ".safetensors") and path.name != "cell.json"
+
+
+def read_xz(path: Path) -> str:
+    """The text that :func:`write_xz` wrote; raises ValueError if the file is damaged, which its checksums show."""
+    try:
+        return lzma.decompress(path.read_bytes()).decode("utf-8")
+    except (lzma.LZMAError, ValueError, EOFError) as error:
+        raise ValueError(f"{path}: is damaged ({error}); get it again, for example from git.") from error
 
 
 def write_xz(path: Path, text: str) -> None:

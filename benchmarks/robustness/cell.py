@@ -23,10 +23,9 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from filelock import FileLock
 
 from neurorobust import __version__
-from neurorobust._util import files
+from neurorobust._util import digests, files
 from neurorobust.data import Data
 from neurorobust.io import zoo
 
@@ -84,21 +83,31 @@ class Cell:
         write(self.folder / "cell.json", record)
 
     def model_folder(self) -> Path | None:
-        """The folder of its trained network: its own, or the zoo's where that holds the same file; None without one."""
+        """The folder of its trained network: its own, or the zoo's where that holds the same file; None without one.
+
+        Raises:
+            ValueError: its own folder holds another network than the one that was measured.
+        """
         expected = self.read().get("model_sha256")
         for folder in (self.folder, zoo.FOLDER / self.study.name / self.method):
-            config = read(folder / "config.json")
-            if (folder / "model.safetensors").exists() and (folder == self.folder or config.get("sha256") == expected):
+            path = folder / "model.safetensors"
+            found = digests.of_file(path) if path.exists() else None
+            if found is not None and (found == expected or (folder == self.folder and expected is None)):
                 return folder
+            if found is not None and folder == self.folder:
+                raise ValueError(
+                    f"{self.name}: {path} is not the network that was measured (its SHA-256 is {found[:12]}…, "
+                    f"cell.json says {str(expected)[:12]}…); put the measured one back, or choose another --out."
+                )
         return None
 
     def lock(self) -> AbstractContextManager:
         """Held while a process works on the cell, and released when that process ends.
 
         Raises:
-            filelock.Timeout: at once, if another process holds it.
+            InUse: at once, if another process holds it.
         """
-        return FileLock(files.make_folder(self.folder) / ".lock", timeout=0)
+        return files.locked(files.make_folder(self.folder))
 
 
 def folder_of(out: Path, study: Study, method: str) -> Path:
@@ -107,18 +116,17 @@ def folder_of(out: Path, study: Study, method: str) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON object, or an empty one if there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: is not JSON ({error}); remove it, and it will be made again.") from error
+    """The JSON object that :func:`write` wrote, or an empty one if there is no such file.
+
+    Raises:
+        ValueError: the file is damaged or was edited.
+    """
+    return digests.read_json(path, "remove it, and it will be made again.") if path.exists() else {}
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
-    text = json.dumps(record, indent=1, allow_nan=False)
+    """Write a JSON object with its digest, whole or not at all."""
+    text = json.dumps(digests.sealed(record), indent=1, allow_nan=False)
     flat = re.sub(r"\[[^][{}\"]*\]", lambda found: " ".join(found[0].split()), text)  # numbers in one line
     files.write_text(path, flat + "\n")
 

@@ -9,9 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 
 import torch
-from filelock import Timeout
 
-from neurorobust._util import console
+from neurorobust._util import console, files
 
 from .plan import Job
 from .work import measure
@@ -34,7 +33,7 @@ def visit(job: Job) -> Outcome:
     try:
         with job.cell.lock():
             measure(job.cell, job.measurements)
-    except Timeout:
+    except files.InUse:
         return Outcome(job, "busy")
     except Exception as error:
         return Outcome(job, "failed", _words(error))

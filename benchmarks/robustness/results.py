@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -13,7 +14,7 @@ import pandas as pd
 
 from neurorobust.evaluation.statistics import ConfidenceInterval, bootstrap_interval, clopper_pearson
 
-from .archive import archived, write_xz
+from .archive import archived, read_xz, write_xz
 from .cell import read
 from .measurement import SCORE, all_measurements
 from .study import Study, all_studies
@@ -69,7 +70,8 @@ def write_table(out: Path) -> pd.DataFrame:
 
 def read_table(out: Path) -> pd.DataFrame:
     """The table as :func:`write_table` wrote it; seeds and levels are words, missing numbers NaN."""
-    table = pd.read_csv(out / TABLE, dtype={"seed": str, "level": str}, keep_default_na=False)
+    text = io.StringIO(read_xz(out / TABLE))
+    table = pd.read_csv(text, dtype={"seed": str, "level": str}, keep_default_na=False)
     table["value"] = pd.to_numeric(table["value"], errors="coerce")
     return table
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from neurorobust._util import files
+from neurorobust._util import digests, files
 from neurorobust.attacks import PGA, Ball
 from neurorobust.core.params import SIGNED, Deviations, kind_of
 from neurorobust.core.run import nominal
@@ -66,6 +66,8 @@ def store_die(network: nn.Module, deviations: Deviations, level: str, cell: Cell
     }
     with files.replacing(cell.folder / f"die-{level}.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **codes)
+        file.flush()
+        digests.append(temporary)
 
 
 def stored_dies(cell: Cell) -> list[tuple[str, str]]:
@@ -80,6 +82,12 @@ def die_path(level: str, source: str, cell: Cell) -> Path:
 
 
 def stored_die(level: str, source: str, cell: Cell) -> Deviations:
-    """A stored die."""
-    with np.load(die_path(level, source, cell), allow_pickle=False) as codes:
+    """A stored die.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = die_path(level, source, cell)
+    digests.check_appended(path, f"get it again, or remove it and measure cell {source} again.")
+    with np.load(path, allow_pickle=False) as codes:
         return {name: torch.from_numpy(codes[name]).float() / 127 * float(level) for name in codes.files}

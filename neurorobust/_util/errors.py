@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
+import operator
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,30 +34,65 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def check_positive(name: str, tensor: Tensor) -> None:
-    """Raise ValueError unless every value of the tensor is finite and > 0."""
+def check_positive(name: str, tensor: Tensor, remedy: str = "") -> None:
+    """Raise ValueError unless every value of the tensor is finite and > 0; with a remedy as last sentence."""
     check_finite({name: tensor})
     if tensor.numel() and tensor.min() <= 0:
-        raise ValueError(f"{name}: smallest value is {tensor.min().item():g}; expected values > 0.")
+        raise ValueError(f"{name}: smallest value is {tensor.min().item():g}; expected values > 0. {remedy}".rstrip())
 
 
-def check_number(name: str, value: float, *, low: float = 0.0, strict: bool = False) -> float:
-    """Return the value as a float, or raise unless it is finite and ≥ low (> low when strict)."""
-    bound = f"> {low:g}" if strict else f"≥ {low:g}"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected a number {bound}.")
-    if not (low < value if strict else low <= value) or value == float("inf"):
-        raise ValueError(f"{name}: got {value!r}; expected a finite number {bound}.")
-    return float(value)
+def plain(value: Any) -> Any:
+    """A number of NumPy or torch, a scalar or an array without axes, as Python's number; anything else unchanged.
+
+    A float of less than 64 bits becomes the shortest decimal that it stands for: ``np.float32(0.1)`` is 0.1.
+    """
+    if isinstance(value, Tensor) and not value.ndim and value.dtype != torch.bfloat16:
+        value = value.detach().cpu().numpy()
+    if not isinstance(value, (np.generic, np.ndarray, Tensor)) or value.ndim:
+        return value
+    if isinstance(value, Tensor) or value.dtype.kind != "f":
+        return value.item()
+    return float(str(value)) if value.dtype.itemsize < 8 else float(value)
 
 
-def check_count(name: str, value: int, low: int = 1) -> int:
-    """Return the value, or raise unless it is an integer ≥ low."""
-    if isinstance(value, bool) or not isinstance(value, int):
+def plain_fields(instance: Any) -> None:
+    """Replace the numbers of NumPy and torch in the fields of a frozen dataclass, and in tuples there, by Python's.
+
+    So equal settings are printed, hashed and written to JSON alike.
+    """
+    for name in (field.name for field in fields(instance)):
+        value = getattr(instance, name)
+        inside = tuple(map(plain, value)) if type(value) is tuple else plain(value)
+        if inside is not value:
+            object.__setattr__(instance, name, inside)
+
+
+def check_number(name: str, value: Any, *, low: float = 0.0, strict: bool = False) -> float:
+    """Return the value as a Python float, or raise unless it is a finite real number ≥ low (> low when strict).
+
+    Numbers of NumPy and torch are taken as :func:`plain` reads them. A bool is no number.
+    """
+    bound = "" if low == -math.inf else f" > {low:g}" if strict else f" ≥ {low:g}"
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected a number{bound}.")
+    try:
+        result = float(number)
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result) or not (low < result if strict else low <= result):
+        raise ValueError(f"{name}: got {number!r}; expected a finite number{bound}.")
+    return result
+
+
+def check_count(name: str, value: Any, low: int = 1) -> int:
+    """Return the value as a Python int, or raise unless it is an integer ≥ low, of Python, NumPy or torch."""
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, Integral):
         raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected an integer ≥ {low}.")
-    if value < low:
-        raise ValueError(f"{name}: got {value}; expected an integer ≥ {low}.")
-    return value
+    if number < low:
+        raise ValueError(f"{name}: got {number}; expected an integer ≥ {low}.")
+    return operator.index(number)
 
 
 def check_input(x: Tensor, parameter: Tensor, *, integers: bool = False) -> None:

@@ -6,7 +6,7 @@ import hashlib
 
 import torch
 
-from .errors import check_count
+from .errors import check_count, plain
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
@@ -17,6 +17,6 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
     Args:
         seed: an integer ≥ 0. purpose: names and numbers that distinguish the uses of one seed.
     """
-    check_count("seed", seed, 0)
-    digest = hashlib.blake2b(repr((seed, *purpose)).encode(), digest_size=4).digest()
+    seed = check_count("seed", seed, 0)
+    digest = hashlib.blake2b(repr((seed, *map(plain, purpose))).encode(), digest_size=4).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little"))

@@ -8,13 +8,14 @@ from .objectives import OBJECTIVES, as_objective, cross_entropy, jensen_shannon,
 from .pga import PGA
 from .random_search import RandomSearch
 from .spsa import SPSA
-from .suite import Suite, thorough
+from .suite import QUICK, Suite, quick, thorough
 from .whitened_ball import WhitenedBall
 
 __all__ = [
     "APGD",
     "OBJECTIVES",
     "PGA",
+    "QUICK",
     "SPSA",
     "Attack",
     "Ball",
@@ -33,6 +34,7 @@ __all__ = [
     "l2",
     "margin",
     "mse",
+    "quick",
     "reverse_kl",
     "thorough",
 ]

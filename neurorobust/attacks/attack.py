@@ -12,8 +12,9 @@ from typing import Self, TypeVar
 import torch
 from torch import Tensor
 
-from .._util.errors import check_count, check_number
+from .._util.errors import check_count, check_number, plain_fields
 from ..core.params import Deviations
+from ..core.run import differentiating
 from .ball import Ball
 from .objectives import Objective, as_objective
 
@@ -168,6 +169,7 @@ class Attack(ABC):
         """Evaluate dies: ``values = yield from search.evaluate(dies)``, or with the gradient ``point = yield from
         search.value_and_grad(deviations)``."""
 
+    @differentiating()
     def search(
         self, loss: Loss, center: Deviations, ball: Ball, generator: torch.Generator, *, project: bool = True
     ) -> Deviations:
@@ -258,6 +260,7 @@ class GradientAscent(Attack):
     init_std: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("steps", self.steps)
         if self.init_std != float("inf"):
             check_number("init_std", self.init_std, strict=True)

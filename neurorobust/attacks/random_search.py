@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._util.errors import check_count
+from .._util.errors import check_count, plain_fields
 from .attack import Attack, Exploration, Search
 from .objectives import Objective, as_objective
 
@@ -17,6 +17,7 @@ class RandomSearch(Attack):
     objective: str | Objective = "ce"
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("steps", self.steps, 0)
         as_objective(self.objective)
 

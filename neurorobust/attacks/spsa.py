@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .._util.errors import check_count, check_number
+from .._util.errors import check_count, check_number, plain_fields
 from .attack import Attack, Exploration, Search
 from .objectives import Objective, as_objective
 
@@ -37,6 +37,7 @@ class SPSA(Attack):
     stride: float = 2.5
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("steps", self.steps)
         check_count("samples", self.samples)
         check_number("probe", self.probe, strict=True)

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .._util.errors import check_number
+from .._util.errors import check_number, plain_fields
 from ..core.params import Deviations, kind_of
 from ..core.placement import HOST, Placement
 from . import die_random
@@ -68,6 +68,7 @@ class Scattered:
     fraction: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check_fraction(self.fraction)
 
     def hits(self, u: Tensor) -> Tensor:
@@ -95,6 +96,7 @@ class Clustered:
     length: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check_fraction(self.fraction)
         check_number("length", self.length, strict=True)
 
@@ -115,7 +117,8 @@ class Clustered:
 
 
 def _check_fraction(fraction: float) -> None:
-    if check_number("fraction", fraction) > 1:
+    fraction = check_number("fraction", fraction)
+    if fraction > 1:
         raise ValueError(f"fraction: got {fraction!r}; expected 0 to 1.")
 
 
@@ -144,6 +147,7 @@ class Defect(ABC):
         return Scattered(self.pattern) if isinstance(self.pattern, (int, float)) else self.pattern
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if not hasattr(self.where, "hits"):
             raise TypeError(f"pattern: got {self.pattern!r}; expected a fraction, or a pattern such as Scattered(0.1).")
 

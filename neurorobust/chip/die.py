@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .._util import files
+from .._util import digests
 from .._util.errors import unknown
 from .._util.randomness import generator
 from ..core.params import ABSOLUTE, Deviations, kind_of
@@ -24,7 +25,9 @@ from .measured import MeasuredNormals
 from .programming import Programmed
 from .variability import Reading
 
-FORMAT = "neurorobust-die/1"
+FORMAT = "neurorobust-die/2"
+FIRST_FORMAT = "neurorobust-die/1"  # without a digest
+ENTRIES: dict[str, Any] = {"chip": str, "version": int, "serial": int, "seed": int, "time": (int, float)}
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ class Die:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write the die as JSON: the model's name and version, serial and seed, and measured normals."""
+        """Write the die as JSON: the model's name and version, serial and seed, measured normals, and a digest."""
         entry = {
             "format": FORMAT,
             "chip": self.model.name,
@@ -221,7 +224,7 @@ class Die:
             **({} if self.measured is None else {"measured": self.measured.entry()}),
         }
         path = Path(path)
-        files.write_text(path, json.dumps(entry, indent=2) + "\n")
+        digests.write_json(path, entry, indent=2)
         return path
 
     @classmethod
@@ -242,7 +245,10 @@ class Die:
                 f"die {str(path)!r}: has defects {', '.join(entry.get('defects', [])) or 'none'}; the model given has "
                 f"{', '.join(there) or 'none'}. Load it with Die.load(path, model.with_defects(…))."
             )
-        measured = MeasuredNormals.of(entry["measured"]) if "measured" in entry else None
+        try:
+            measured = MeasuredNormals.of(entry["measured"]) if "measured" in entry else None
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ValueError(f"die {str(path)!r}: measured: not the normals of a die ({error}).") from error
         return cls(model, entry["serial"], entry["seed"], float(entry["time"]), measured)
 
 
@@ -250,15 +256,24 @@ def read_die_file(path: str | Path) -> dict:
     """The entries of a file that :meth:`Die.save` wrote.
 
     Raises:
-        ValueError: it is not a die.
+        ValueError: it is not a die, or damaged.
     """
-    try:
-        entry = json.loads(Path(path).read_text(encoding="utf-8"))
-        if entry["format"] == FORMAT and {"chip", "version", "serial", "seed", "time"} <= set(entry):
-            return entry
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        pass
-    raise ValueError(f"die {str(path)!r}: is not a die; expected a file that Die.save wrote.")
+    path, advice = Path(path), "copy it again from where it is whole, or save the die again."
+    entry = digests.parsed(path, f"is not a die; expected a file that Die.save wrote; {advice}")
+    if entry.get("format") == FIRST_FORMAT and digests.KEY not in entry:
+        warnings.warn(
+            f"die {str(path)!r}: an earlier version saved it without a digest, so damage is not seen; save it again.",
+            UserWarning,
+            stacklevel=3,
+        )
+    elif entry.get("format") == FORMAT:
+        entry = digests.unsealed(entry, path, advice)
+    else:
+        raise ValueError(f"die {str(path)!r}: is not a die; expected a file that Die.save wrote.")
+    for name, kind in ENTRIES.items():
+        if not isinstance(entry.get(name), kind):
+            raise ValueError(f"die {str(path)!r}: {name}: got {entry.get(name)!r}; {advice}")
+    return entry
 
 
 @dataclass(frozen=True)

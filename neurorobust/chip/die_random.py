@@ -44,7 +44,7 @@ def normals(
         which: 0 for u, 1 … for the further normals of devices that have more than one.
         stream: a further purpose, such as a defect; another stream gives other normals.
     """
-    check_count("which", which, 0)
+    which = check_count("which", which, 0)
     key, suffix = key_of(seed, serial), stream + (f"+{which}" if which else "")
     result = {}
     seen: Counter[tuple[str | None, str]] = Counter()

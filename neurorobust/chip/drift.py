@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .._util.errors import check_number, unknown
+from .._util.errors import check_number, plain_fields, unknown
 from .spreads import polynomial
 
 Curve = Callable[[Tensor], Tensor]
@@ -145,6 +145,7 @@ class PowerDrift:
     t0: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("t0", self.t0, strict=True)
 
     def exponent(self, target: Tensor, u: Tensor) -> Tensor:
@@ -171,6 +172,7 @@ class LogRelaxation:
     spread: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("drift", self.drift, low=-math.inf, strict=True)
         check_number("growth", self.growth)
         check_number("spread", self.spread)
@@ -227,6 +229,7 @@ class ReadNoise:
     start: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("start", self.start, low=check_number("t_read", self.t_read, strict=True))
 
     def sigma(self, programmed: Tensor, time: float) -> Tensor:
@@ -241,6 +244,7 @@ class ConstantReadNoise:
     fraction: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("fraction", self.fraction)
 
     def sigma(self, programmed: Tensor, time: float) -> Tensor:
@@ -273,6 +277,7 @@ class Device:
     high: float = math.inf
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("g_max", self.g_max, strict=True)
         check_number("low", self.low)
         if not self.low < self.high:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .._util.errors import check_count, check_number, unknown
+from .._util.errors import check_count, check_number, plain, plain_fields, unknown
 from ..core.noise import Source
 from ..core.params import ABSOLUTE, DIGITAL, KINDS, SIGNED, check_values, kind_of
 from ..core.placement import Placement, expand
@@ -37,6 +37,7 @@ class ChipModel(ChipDesign):
     """
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("version", self.version)
         check_number("time", self.time)
         if not self.name:
@@ -89,7 +90,7 @@ class ChipModel(ChipDesign):
             if kind in ABSOLUTE:
                 raise ValueError(f"with_corner: {kind} may be 0, so a factor has no meaning for it.")
             check_number(f"with_corner: {kind}", shift, low=-3.0)
-        return replace(self, corner={**self.corner, **kinds})
+        return replace(self, corner={**self.corner, **{kind: plain(shift) for kind, shift in kinds.items()}})
 
     def with_bits(self, bits: int) -> ChipModel:
         """The chip with ``bits``-bit weights: evenly spaced codes, the last one for the largest magnitude on a core.
@@ -133,14 +134,15 @@ class ChipModel(ChipDesign):
 
     def fabricate(self, serials: Sequence[int], seed: int) -> Fleet:
         """The dies with these serial numbers and this seed."""
-        for number in (check_count("seed", seed, 0), *serials):
+        seed, numbers = check_count("seed", seed, 0), tuple(check_count("serial", serial, 0) for serial in serials)
+        for number in (seed, *numbers):
             if number >= 2**64:
                 raise ValueError(f"seed and serials: got {number}; expected numbers below 2**64.")
-        return Fleet(self, tuple(check_count("serial", serial, 0) for serial in serials), seed)
+        return Fleet(self, numbers, seed)
 
     def tolerances(self, programmed: Programmed, sigmas: float) -> dict[str, tuple[Tensor, Tensor]]:
         """The lowest and the highest δ of every element: its tolerance corners u = ±sigmas, without outliers."""
-        check_number("sigmas", sigmas)
+        sigmas = check_number("sigmas", sigmas)
         result = {}
         for name, value in programmed.expanded().items():
             kind, gain = kind_of(name), programmed.gain(name, value)

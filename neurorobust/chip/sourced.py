@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from .._util.errors import check_count, check_number, unknown
+from .._util.errors import check_count, check_number, plain_fields, unknown
 
 STATUSES = ("measured", "published", "coded", "assumed")
 
@@ -35,6 +35,7 @@ class SourcedValue:
     at: float | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check_provenance(self.status, self.source)
         check_number("value", self.value, low=-math.inf, strict=True)
 
@@ -49,6 +50,7 @@ class Range:
     source: str
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check_provenance(self.status, self.source)
         if not self.low <= self.high:
             raise ValueError(f"low: got {self.low:g}; expected at most high, {self.high:g}.")
@@ -73,6 +75,7 @@ class Limits:
     others: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name in LIMITS:
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
@@ -108,6 +111,7 @@ class TimeBase:
     clock: str
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("speedup", self.speedup.value, strict=True)
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import ndtri
 
-from .._util.errors import check_count, check_number, unknown
+from .._util.errors import check_count, check_number, plain_fields, unknown
 from ..core.params import KINDS
 from .streams import stream
 
@@ -31,6 +31,7 @@ class SharedComponent(ABC):
     key_name: ClassVar[str] = ""  # stands for the class in the key of its normals
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if check_number("share", self.share) > 1:
             raise ValueError(f"share: got {self.share:g}; expected a fraction of the variance, at most 1.")
         if not self.name:
@@ -196,6 +197,7 @@ class DependenceStructure:
     width: int = 16
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("width", self.width)
         for kind, parts in self.shared.items():
             if (total := sum(part.share for part in parts)) > 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._util.errors import check_number
+from .._util.errors import check_number, plain_fields
 
 
 def polynomial(coefficients: Sequence[float], r: Tensor) -> Tensor:
@@ -42,6 +42,7 @@ class PowerSpread(Spread):
     largest: float | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("value", self.value)
         check_number("reference", self.reference, strict=True)
         if self.exponent < 0 and self.largest is None:
@@ -61,6 +62,7 @@ class PolynomialSpread(Spread):
     full: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("full", self.full, strict=True)
         if not self.coefficients:
             raise ValueError("coefficients: got none; expected at least one.")

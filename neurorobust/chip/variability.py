@@ -17,7 +17,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from .._util.errors import check_number
+from .._util.errors import check_number, plain_fields
 from ..core.params import ABSOLUTE, POSITIVE, SIGNED
 from .spreads import FromCv, Spread
 
@@ -108,6 +108,7 @@ class Normal(Law):
     cv: float | Spread
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check("cv", self.cv)
 
     def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
@@ -127,6 +128,7 @@ class LogNormal(Law):
     sigma: float | Spread
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check("sigma", self.sigma)
 
     @classmethod
@@ -155,6 +157,7 @@ class Gamma(Law):
     cv: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("cv", self.cv, strict=True)
 
     def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
@@ -198,6 +201,7 @@ class Empirical(Law):
     factors: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if len(self.factors) < 2:
             raise ValueError(f"factors: got {len(self.factors)}; expected at least two measured θ*/θ.")
         for factor in self.factors:
@@ -220,6 +224,7 @@ class Offset(Law):
     sigma: float | Spread
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check("sigma", self.sigma)
 
     def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
@@ -269,6 +274,7 @@ class Truncated(Law):
     sigmas: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check_single("Truncated", self.law)
         check_number("sigmas", self.sigmas, strict=True)
 
@@ -296,6 +302,7 @@ class Outliers(Law):
     high: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check_single("Outliers", self.law)
         if not check_number("fraction", self.fraction) < 1:
             raise ValueError(f"fraction: got {self.fraction:g}; expected less than 1.")
@@ -337,6 +344,7 @@ class SettingDecorrelation(Law):
     n_extra_normals = 1
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check_single("SettingDecorrelation", self.law)
         check_number("rate", self.rate)
         check_number("reference", self.reference, strict=True)

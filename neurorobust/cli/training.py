@@ -90,10 +90,11 @@ def train(
     size = Size(n_hidden=hidden, epochs=epochs, seconds=float("inf"))
     fresh = loaded.network(chip_model(chip), n_hidden=hidden, seed=seed)
     loss = find_method(method).regularize(loaded.loss, chip_model(chip))
-    if not (files.make_folder(out_) / "checkpoint.pt").exists():
-        seconds = estimate(fresh, loaded, loss, epochs=epochs, schedule=SCHEDULE)
-        err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min at the present load of this machine.")
-    _, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
+    with files.locked(files.make_folder(out_)):
+        if not (out_ / "checkpoint.pt").exists():
+            seconds = estimate(fresh, loaded, loss, epochs=epochs, schedule=SCHEDULE)
+            err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min at the present load of this machine.")
+        _, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
     summary = {
         "folder": str(out_),
         "method": method,
@@ -117,7 +118,9 @@ def report_again(
 
       neurorobust report runs/demo
     """
-    path = report.write(folder)
+    report.read(folder)
+    with files.locked(files.make_folder(folder)):
+        path = report.write(folder)
     results = report.read(folder)
     show(results, as_json, lambda: report.table(results))
     err.print(f"Open {path}.")

@@ -182,7 +182,8 @@ def jitter(events: Tensor, sigma: float, dt: float, generator: torch.Generator) 
 
 
 def _probability(p: float) -> float:
-    if check_number("p", p) > 1:
+    p = check_number("p", p)
+    if p > 1:
         raise ValueError(f"p: got {p!r}; expected a probability, 0 to 1.")
     return float(p)
 

@@ -44,6 +44,14 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """A context in which gradients are computed, wherever the caller is: ``torch.no_grad()`` and
+    ``torch.inference_mode()`` around it have no effect inside."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 def forward(
     network: nn.Module,
     params: Mapping[str, Tensor],
@@ -78,6 +86,13 @@ def forward(
     values |= {name: value.clone() for name, value in params.items()}
     values = {slot: value for name, value in values.items() for slot in slots.get(name, (name,))}
     return torch.func.functional_call(network, values, (x,), tie_weights=False)
+
+
+def first_look(network: nn.Module, x: Tensor) -> None:
+    """Let a network that holds a foreign module check that module with these samples, unless it did so before."""
+    look = getattr(type(network), "first_look", None)
+    if look is not None:
+        look(network, x)
 
 
 @overload
@@ -126,8 +141,7 @@ def run(
         raise ValueError(f"params: {', '.join(missing)} missing; start from nr.nominal(network), which has them all.")
     check_values(params)
     check_finite({"x": x})
-    if (look := getattr(type(network), "first_look", None)) is not None:
-        look(network, x)
+    first_look(network, x)
     logits, spikes = forward(network, params, x, noise=noise)
     if record:
         return logits, {name: value.transpose(0, 1) for name, value in spikes.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._util.errors import check_count, check_number
+from .._util.errors import check_count, check_number, plain, plain_fields, unknown
 from .task import Data
 
 INSTALL = "pip install h5py"
 MICROSECOND = 1e-6
+ULPS = 4  # of a time in 32 or 64 bits: what a few operations on it may have rounded
+LARGEST = 2**62  # of integers: differences of two of them are still exact
 
 
 @dataclass(frozen=True)
 class Window:
     """A stretch of time cut into bins: bin k holds start + k·dt ≤ t < start + (k + 1)·dt.
+
+    start and dt are the decimals that they are written as, so 0.001 is a thousandth. A time in floating point counts as
+    on the edge of a bin if it differs from that edge only by rounding: the edge, rounded to the type of the times, and
+    4 units in the last place less for times in 32 or 64 bits, but no more than a hundredth of dt.
 
     Attributes:
         dt: length of a bin, s. steps: number of bins, T. channels: number of channels. start: of the first bin, s.
@@ -32,31 +40,48 @@ class Window:
     start: float = 0.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("dt", self.dt, strict=True)
         check_count("steps", self.steps)
         check_count("channels", self.channels)
         check_number("start", self.start, low=float("-inf"))
 
     def index(self, times: np.ndarray, unit: float) -> np.ndarray:
-        """The bin of each time, floor((t − start)/dt), in float64, or in exact integers if the times are integers; it
-        may lie outside 0 … steps − 1."""
-        if not np.issubdtype(times.dtype, np.integer):
-            return np.floor((times.astype(np.float64) * unit - self.start) / self.dt)
-        return (times.astype(np.int64) - _ticks("start", self.start, unit)) // _ticks("dt", self.dt, unit)
+        """The bin of each time: < 0 before the first bin, ≥ steps after the last one. Integers are divided exactly."""
+        if np.issubdtype(times.dtype, np.integer):
+            return (times.astype(np.int64) - _ticks("start", self.start, unit)) // _ticks("dt", self.dt, unit)
+        return np.searchsorted(_edges(self, times.dtype, unit), times, side="right") - 1
+
+
+@lru_cache(maxsize=8)
+def _edges(window: Window, dtype: np.dtype, unit: float) -> np.ndarray:
+    """The smallest time of each bin, and of a bin after the last one, in units; (steps + 1,), float64."""
+    start, dt = (Fraction(repr(float(seconds))) / Fraction(repr(unit)) for seconds in (window.start, window.dt))
+    below = start.denominator * dt.denominator
+    first, step = start.numerator * dt.denominator, dt.numerator * start.denominator
+    edges = np.array([(first + k * step) / below for k in range(window.steps + 1)])
+    with np.errstate(over="ignore"):
+        rounded = edges.astype(dtype).astype(np.float64)
+    ulp = 0.0 if dtype.itemsize < 4 else float(np.finfo(dtype).eps)
+    return rounded - np.minimum(ULPS * ulp * np.maximum(np.abs(edges), abs(float(start))), float(dt) / 100)
 
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
     """n recordings of events, before binning; nothing is dropped.
 
+    Each recording is an array, a list or a tensor of times, and one of channels. Times keep their type. Channels and
+    labels become int64; whole numbers of a floating type are taken, and fractions are refused.
+
     Attributes:
         times: of the events of each recording, in units of ``unit``, in any order; integers are binned exactly.
-        channels: of the same events, integers ≥ 0.
+        channels: of the same events, integers ≥ 0. An event that is there twice counts twice.
         labels: classes, integers ≥ 0, shape (n,).
         unit: of the times, s.
 
     Raises:
-        ValueError: arrays of different lengths, times that are not finite, or channels that are not integers.
+        ValueError: arrays of different lengths or of another shape, times that are not finite, or channels or labels
+            that are not whole numbers ≥ 0. The message names the recording and the event.
     """
 
     times: Sequence[np.ndarray]
@@ -65,22 +90,25 @@ class Recordings:
     unit: float = 1.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("unit", self.unit, strict=True)
-        if not len(self.times) == len(self.channels) == len(self.labels):
+        times, channels, labels = _listed("times", self.times), _listed("channels", self.channels), _labels(self.labels)
+        if not len(times) == len(channels) == len(labels):
             raise ValueError(
-                f"recordings: got {len(self.times)} of times, {len(self.channels)} of channels and "
-                f"{len(self.labels)} labels; expected equal numbers."
+                f"recordings: got {len(times)} of times, {len(channels)} of channels and "
+                f"{len(labels)} labels; expected equal numbers."
             )
-        for i, (times, channels) in enumerate(zip(self.times, self.channels, strict=True)):
-            if times.ndim != 1 or times.shape != channels.shape:
+        object.__setattr__(self, "times", tuple(_times(i, values) for i, values in enumerate(times)))
+        object.__setattr__(
+            self, "channels", tuple(_whole(f"recording {i}", "channel", values) for i, values in enumerate(channels))
+        )
+        object.__setattr__(self, "labels", labels)
+        for i, (of, at) in enumerate(zip(self.times, self.channels, strict=True)):
+            if of.shape != at.shape:
                 raise ValueError(
-                    f"recording {i}: got times of shape {times.shape} and channels of shape {channels.shape}; "
+                    f"recording {i}: got times of shape {of.shape} and channels of shape {at.shape}; "
                     f"expected one time and one channel per event."
                 )
-            if not np.isfinite(times).all():
-                raise ValueError(f"recording {i}: {int((~np.isfinite(times)).sum())} times are NaN or infinite.")
-            if not np.issubdtype(channels.dtype, np.integer) and channels.size:
-                raise ValueError(f"recording {i}: got channels of type {channels.dtype}; expected integers.")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,17 +120,18 @@ class Recordings:
         Raises:
             ValueError: the channel of an event is not in the window.
         """
-        x = torch.zeros(len(self), window.steps, window.channels)
-        outside = torch.zeros(len(self), dtype=torch.long)
-        for i, (times, channels) in enumerate(zip(self.times, self.channels, strict=True)):
-            if channels.size and not 0 <= channels.min() <= channels.max() < window.channels:
+        for i, channels in enumerate(self.channels):
+            if channels.size and channels.max() >= window.channels:
                 raise ValueError(
                     f"recording {i}: got channels {channels.min()} to {channels.max()}; "
                     f"expected 0 to {window.channels - 1}. Give the window more channels, or select events first."
                 )
+        x = torch.zeros(len(self), window.steps, window.channels)
+        outside = torch.zeros(len(self), dtype=torch.long)
+        for i, (times, channels) in enumerate(zip(self.times, self.channels, strict=True)):
             bins = window.index(times, self.unit)
             inside = (bins >= 0) & (bins < window.steps)
-            cells = bins[inside].astype(np.int64) * window.channels + channels[inside].astype(np.int64)
+            cells = bins[inside] * window.channels + channels[inside]
             counts = np.bincount(cells, minlength=window.steps * window.channels)
             x[i] = torch.from_numpy(counts).reshape(window.steps, window.channels)
             outside[i] = int((~inside).sum())
@@ -117,7 +146,7 @@ class Recordings:
         Raises:
             ValueError: a larger fraction lies outside; the message gives the number of events.
         """
-        check_number("max_outside", max_outside)
+        max_outside = check_number("max_outside", max_outside)
         x, outside = self.dense(window)
         lost, total = int(outside.sum()), sum(times.size for times in self.times)
         if lost > max_outside * total:
@@ -126,12 +155,13 @@ class Recordings:
                 f"outside {window.start:g} s to {window.start + window.steps * window.dt:g} s; expected at most a "
                 f"fraction of {max_outside:g}. Lengthen the window, or allow it with max_outside."
             )
-        return Data(x, torch.from_numpy(np.asarray(self.labels).astype(np.int64)))
+        return Data(x, torch.from_numpy(self.labels))
 
 
 def read_shd(path: str | Path) -> Recordings:
     """Read a file of Spiking Heidelberg Digits or Spiking Speech Commands (Cramer et al. 2022, arXiv 1910.07407):
-    HDF5 with ``spikes/times`` (s), ``spikes/units`` (0 … 699) and ``labels``.
+    HDF5 with ``spikes/times`` (s), ``spikes/units`` (0 … 699) and ``labels``, one class number per recording. The times
+    keep their type: those of SHD have 16 bits, and :class:`Window` bins them as such.
 
     A dense tensor of all of SHD's training part, 8156 recordings × 100 steps × 700 channels, takes 2.3 GB.
 
@@ -147,62 +177,217 @@ def read_shd(path: str | Path) -> Recordings:
         raise FileNotFoundError(f"path: {str(path)!r} does not exist; expected an HDF5 file such as shd_train.h5.")
     try:
         with h5py.File(path, "r") as file:
-            return Recordings(
-                [np.asarray(times, dtype=np.float64) for times in file["spikes/times"]],
-                [np.asarray(units, dtype=np.int64) for units in file["spikes/units"]],
-                np.asarray(file["labels"], dtype=np.int64),
-            )
+            read = list(file["spikes/times"]), list(file["spikes/units"]), np.asarray(file["labels"])
     except (OSError, KeyError, TypeError) as error:
         raise ValueError(
             f"path: {str(path)!r} is damaged or not in SHD's layout ({error}); expected HDF5 with spikes/times, "
             f"spikes/units and labels."
         ) from error
+    return Recordings(*read)
 
 
-def from_tonic(dataset: Any, sensor_size: tuple[int, int, int] | None = None) -> Recordings:
-    """Recordings from a tonic data set, or from any sequence of (structured array of events, label).
+def from_tonic(
+    dataset: Iterable[tuple[Any, Any]],
+    sensor_size: tuple[int, int, int] | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    add_polarities: bool = False,
+) -> Recordings:
+    """Recordings from a tonic data set, or from any iterable of (structured array of events, label).
 
     An event has fields t (µs), x and, where the sensor has them, y and p; its channel is (p · height + y) · width + x.
-    For a sensor with one polarity, p is ignored (tonic's SHD sets it to 1).
+    So a sensor of two polarities has two channels per pixel. Its p may be 0 and 1, False and True, or −1 and 1. For a
+    sensor of one polarity, p must be the same everywhere (tonic's SHD sets it to 1): polarities are never added up
+    unless ``add_polarities`` says so.
 
     Args:
-        dataset: ``dataset[i]`` is (events, label), ``len(dataset)`` their number.
+        dataset: of pairs (events, label).
         sensor_size: (width, height, polarities); by default that of the data set.
+        classes: the class names in the order of their numbers, for a data set whose labels are names, such as tonic's
+            NCALTECH101. Spaces around a name do not count.
+        add_polarities: count the events of all polarities together, in one channel per pixel.
 
     Raises:
-        ValueError: no sensor size, a missing field, or an event outside the sensor.
+        ValueError: no sensor size, a missing field, an event outside the sensor or with a fractional coordinate,
+            several polarities for a sensor of one, or a label that is not a class.
     """
-    size = getattr(dataset, "sensor_size", None) if sensor_size is None else sensor_size
-    if size is None or len(size) != 3:
-        raise ValueError(f"sensor_size: got {size!r}; expected (width, height, polarities).")
+    width, height, polarities = _sensor_size(
+        getattr(dataset, "sensor_size", None) if sensor_size is None else sensor_size
+    )
+    polarities = 1 if add_polarities else polarities
+    seen: set[int] = set()
     times, channels, labels = [], [], []
-    for i in range(len(dataset)):
-        events, label = dataset[i]
-        present = getattr(getattr(events, "dtype", None), "names", None) or ()
-        axes = [axis for axis, n in zip("xyp", size, strict=True) if n > 1 or axis == "x"]
-        missing = [axis for axis in ("t", *axes) if axis not in present]
-        if missing:
-            raise ValueError(
-                f"recording {i}: field {missing[0]!r} is missing; got fields {', '.join(present) or 'none'}."
-            )
-        channel, stride = np.zeros(len(events), dtype=np.int64), 1
-        for axis, n in zip("xyp", size, strict=True):
-            if axis in axes:
-                value = events[axis].astype(np.int64)
-                if value.size and not 0 <= value.min() <= value.max() < n:
-                    raise ValueError(f"recording {i}: {axis} is {value.min()} to {value.max()}; expected 0 to {n - 1}.")
-                channel += stride * value
-            stride *= n
-        times.append(events["t"])
-        channels.append(channel)
-        labels.append(int(label))
+    for i, (events, label) in enumerate(_pairs(dataset)):
+        at = _coordinates(i, events, ("t", "x") + ("y",) * (height > 1) + ("p",) * (polarities > 1))
+        x, y = (_whole(f"recording {i}", axis, at[axis], n) for axis, n in (("x", width), ("y", height)))
+        p = _whole(f"recording {i}", "p", at["p"], low=-LARGEST)
+        if not add_polarities:
+            seen |= set(np.unique(p).tolist())
+            _check_polarities(i, seen, (width, height, polarities))
+        p = np.maximum(p, 0) if polarities > 1 else np.zeros_like(p)
+        times.append(at["t"])
+        channels.append((p * height + y) * width + x)
+        labels.append(_label(i, label, classes))
     return Recordings(times, channels, np.asarray(labels, dtype=np.int64), unit=MICROSECOND)
+
+
+# ---- checks: value, type and shape, before anything is converted
+
+
+def _listed(name: str, values: object) -> list[Any]:
+    """The recordings of a sequence, or of another iterable."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise TypeError(f"recordings: got {name} of type {type(values).__name__}; expected one array per recording.")
+    return list(values)
+
+
+def _array(where: str, values: Any) -> np.ndarray:
+    """Numbers as an array of any shape: an array, a list or a tensor."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values
+    if np.ma.is_masked(values):
+        raise ValueError(f"{where}: got a masked array; expected one without masked values.")
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{where}: got no array of numbers ({error}).") from error
+    if not array.size:
+        return array.astype(np.int64) if array.dtype.kind not in "iuf" else array
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{where}: got values of type {array.dtype}, such as {array.flat[0]!r}; expected numbers.")
+    return array
+
+
+def _vector(where: str, name: str, values: Any) -> np.ndarray:
+    """Numbers, (events,), all finite."""
+    array = _array(f"{where}, {name}", values)
+    if array.ndim != 1:
+        raise ValueError(f"{where}: got an array of shape {array.shape} for {name}; expected one value per event.")
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise ValueError(
+            f"{where}: {bad.size} values of {name} are NaN or infinite, the first is that of event {bad[0]}; expected "
+            f"finite numbers."
+        )
+    large = np.flatnonzero(np.abs(array.astype(np.float64)) > LARGEST) if array.dtype.kind in "iu" else bad
+    if large.size:
+        raise ValueError(f"{where}: {name} of event {large[0]} is {array[large[0]]}; expected at most 2**62.")
+    return array
+
+
+def _times(i: int, values: Any) -> np.ndarray:
+    """The times of a recording, in a type of integers or of at most 64-bit floats."""
+    times = _vector(f"recording {i}", "times", values)
+    return times.astype(np.float64) if times.dtype.kind == "f" and times.dtype.itemsize > 8 else times
+
+
+def _whole(where: str, name: str, values: Any, below: int = LARGEST, low: int = 0) -> np.ndarray:
+    """Whole numbers from ``low`` to below − 1, (events,), int64."""
+    array = _vector(where, name, values)
+    number, fractional = array, np.zeros(array.shape, dtype=bool)
+    if array.dtype.kind == "f":
+        number = array.astype(np.float64)
+        fractional = number != np.floor(number)
+    bad = np.flatnonzero(fractional | (number < low) | (number >= below))
+    if bad.size:
+        span = "" if low < 0 else f" from {low}" if below == LARGEST else f" from {low} to {below - 1}"
+        raise ValueError(
+            f"{where}: {name} of event {bad[0]} is {array[bad[0]]}; expected a whole number{span}. "
+            f"{bad.size} of {array.size} events are like that."
+        )
+    return array.astype(np.int64)
+
+
+def _labels(values: Any) -> np.ndarray:
+    """Class numbers, (n,), int64."""
+    labels = values.tolist() if isinstance(values, (np.ndarray, Tensor)) else values
+    labels = [plain(label) for label in _listed("labels", labels)]
+    inner = next((np.shape(label) for label in labels if isinstance(label, (list, tuple)) or np.ndim(label)), ())
+    if inner:
+        raise ValueError(
+            f"labels: got shape {(len(labels), *inner)}; expected (n,), one class number per recording: "
+            f"labels.argmax(1) of one-hot labels, labels[:, 0] of a column."
+        )
+    return np.array([_label(i, label, None) for i, label in enumerate(labels)], dtype=np.int64)
+
+
+def _label(i: int, label: Any, classes: Sequence[str] | None) -> int:
+    """The class number of a recording."""
+    if isinstance(label, bytes):
+        label = label.decode(errors="replace")
+    if isinstance(label, str) and classes is not None:
+        names = [name.strip() for name in classes]
+        if label.strip() not in names:
+            raise unknown(f"recording {i}: label", label, names)
+        return names.index(label.strip())
+    value = plain(label)
+    highest = LARGEST if classes is None else len(classes)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 <= value < highest
+        or value != int(value)
+    ):
+        numbers = "from 0" if classes is None else f"from 0 to {highest - 1}"
+        hint = " Number the classes, or pass from_tonic(…, classes=…)." if isinstance(value, str) else ""
+        raise ValueError(f"recording {i}: label is {label!r}; expected one class number, an integer {numbers}.{hint}")
+    return int(value)
+
+
+def _sensor_size(size: Any) -> tuple[int, int, int]:
+    sides = [plain(side) for side in size] if isinstance(size, (tuple, list, np.ndarray, Tensor)) else []
+    if len(sides) != 3 or not all(isinstance(n, (int, float)) and 1 <= n < LARGEST and n == int(n) for n in sides):
+        raise ValueError(f"sensor_size: got {size!r}; expected (width, height, polarities), three integers ≥ 1.")
+    return int(sides[0]), int(sides[1]), int(sides[2])
+
+
+def _pairs(dataset: Any) -> Iterable[tuple[Any, Any]]:
+    """The pairs of a data set."""
+    if isinstance(dataset, (str, bytes, Mapping)) or not (
+        isinstance(dataset, Iterable) or hasattr(dataset, "__getitem__")
+    ):
+        raise TypeError(f"dataset: got a {type(dataset).__name__}; expected pairs (events, label).")
+    indexed = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    for i, item in enumerate((dataset[k] for k in range(len(dataset))) if indexed else dataset):
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            got = f"{len(item)} items" if isinstance(item, (tuple, list)) else f"a {type(item).__name__}"
+            raise ValueError(f"recording {i}: got {got}; expected a pair (events, label).")
+        yield item[0], item[1]
+
+
+def _coordinates(i: int, events: Any, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The fields t, x, y and p of a recording, 0 where one is neither there nor needed."""
+    present = getattr(getattr(events, "dtype", None), "names", None) or ()
+    missing = [axis for axis in needed if axis not in present]
+    if missing:
+        raise ValueError(f"recording {i}: field {missing[0]!r} is missing; got fields {', '.join(present) or 'none'}.")
+    zeros = np.zeros(np.shape(events), dtype=np.int64)
+    at = {axis: events[axis] if axis in present else zeros for axis in "txyp"}
+    return at | {"p": at["p"].astype(np.int64) if at["p"].dtype == bool else at["p"]}
+
+
+def _check_polarities(i: int, seen: set[int], size: tuple[int, int, int]) -> None:
+    """Raise ValueError unless the polarities seen so far are those of the sensor."""
+    width, height, polarities = size
+    values = ", ".join(map(str, sorted(seen)))
+    if polarities == 1 and len(seen) > 1:
+        raise ValueError(
+            f"recording {i}: p has the values {values} up to here, but sensor_size {size} has one polarity. Give "
+            f"({width}, {height}, 2) to keep them apart, or add_polarities=True to count them together."
+        )
+    if polarities > 1 and not (seen <= set(range(polarities)) or (polarities == 2 and seen <= {-1, 1})):
+        raise ValueError(
+            f"recording {i}: p has the values {values} up to here; expected 0 to {polarities - 1}"
+            f"{', or -1 and 1' if polarities == 2 else ''}."
+        )
 
 
 def _ticks(name: str, seconds: float, unit: float) -> int:
     """A time as a whole number of units."""
     ticks = round(seconds / unit)
-    if abs(ticks * unit - seconds) > 1e-9 * max(abs(seconds), unit) or (name == "dt" and ticks < 1):
+    off = abs(ticks * unit - seconds) > 1e-9 * max(abs(seconds), unit)
+    if off or (name == "dt" and ticks < 1) or abs(ticks) > LARGEST:
         raise ValueError(
             f"{name}: got {seconds:g} s; expected a whole number of {unit:g} s, "
             f"in which the times are given as integers."

@@ -24,7 +24,7 @@ def recurrent_network(
     tau_mem, tau_adapt, adaptation and v_threshold have one value per core and are not trained; weights and the
     read-out's bias are trained. Without a chip: one core, all-to-all.
     """
-    check_count("n_hidden", n_hidden)
+    n_hidden = check_count("n_hidden", n_hidden)
     limits = Limits() if chip is None else chip.limits
     n_cores = 1 if limits.cores is None else min(limits.cores, n_hidden)
     fan_in = n_in + n_hidden if limits.fan_in is None else limits.fan_in

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from contextlib import suppress
 from functools import cache
 from math import gcd
@@ -141,5 +140,5 @@ def _read(path: Path) -> list[np.ndarray] | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             sounds = np.split(kept["samples"], np.cumsum(kept["lengths"])[:-1])
             return sounds if digest(sounds) == str(kept["digest"]) else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # zipfile and numpy raise many kinds
         return None

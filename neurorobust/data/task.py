@@ -18,13 +18,17 @@ from ..chip import ChipModel
 class Data:
     """Samples with their labels or targets.
 
+    Both are constants: they are kept without their gradient, a sparse tensor as a dense one. The type of y decides what
+    it holds. Integers are class labels and are kept as int64; floats, whole ones too, are targets of a regression.
+
     Attributes:
         x: batch first: (n, T, n_in) for a spiking network, or any input of a wrapped module.
         y: class labels, integers of shape (n,), or (n, T) for one per step; or floating targets (n, …) to regress.
         recording: for figures only, the signal each sample was encoded from, shape (n, T).
 
     Raises:
-        ValueError: no samples, different lengths, values that are not finite, or labels that are not classes.
+        TypeError: not a tensor. ValueError: a tensor without ordinary values (nested, quantized, meta), no samples,
+            different lengths, values that are not finite, or labels that are not classes.
     """
 
     x: Tensor
@@ -32,25 +36,29 @@ class Data:
     recording: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("x", self.x), ("y", self.y)):
-            if not isinstance(value, Tensor):
-                raise TypeError(f"data {name}: got a {type(value).__name__}; expected a tensor: torch.as_tensor(…).")
+        for name in ("x", "y"):
+            object.__setattr__(self, name, _constant(f"data {name}", getattr(self, name)))
         if self.x.ndim < 2 or self.y.shape[:1] != self.x.shape[:1]:
             raise ValueError(
                 f"data: got x of shape {tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}; "
                 f"expected (n, T, n_in), or (n, …) for a wrapped module, and (n,)."
             )
-        if not len(self.y):
+        if not self.y.numel():
             raise ValueError("data: got no samples; expected at least one.")
+        if self.recording is not None and len(self.recording) != len(self.y):
+            raise ValueError(
+                f"data recording: got {len(self.recording)} signals; expected {len(self.y)}, one per sample."
+            )
         if self.y.is_floating_point():
             check_finite({"data y": self.y})
-        elif self.y.dtype == torch.bool or self.y.is_complex() or self.y.min() < 0:
-            raise ValueError(
-                f"data: got labels of type {self.y.dtype}, the smallest {self.y.min()}; expected integers from 0, or "
-                f"floating targets."
-            )
-        if self.x.is_floating_point():
+        else:
+            object.__setattr__(self, "y", _labels(self.y))
+        if self.x.is_floating_point() or self.x.is_complex():
             check_finite({"data x": self.x})
+        for name, value in (("x", self.x), ("y", self.y)):
+            if value.is_inference():  # autograd cannot use it in an attack or in training
+                with torch.inference_mode(False):
+                    object.__setattr__(self, name, value.clone())
 
     @property
     def regression(self) -> bool:
@@ -95,6 +103,35 @@ class Data:
             )
 
 
+def _constant(name: str, value: object) -> Tensor:
+    """An ordinary tensor with these values: dense, without gradient, and one that autograd may keep."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: got a {type(value).__name__}; expected a tensor: torch.as_tensor(…).")
+    for what, here, remedy in (
+        ("nested", value.is_nested, "samples of one length: torch.nested.to_padded_tensor(…, 0.0)"),
+        ("quantized", value.is_quantized, "its values: .dequantize()"),
+        ("meta", value.is_meta, "a tensor with values"),
+    ):
+        if here:
+            raise ValueError(f"{name}: got a {what} tensor; expected {remedy}.")
+    with torch.inference_mode(False):
+        value = value.detach()
+        if value.layout != torch.strided:
+            return value.to_dense()
+        return value.clone() if value.is_inference() else value
+
+
+def _labels(y: Tensor) -> Tensor:
+    """Class labels as int64."""
+    smallest = None if y.dtype == torch.bool or y.is_complex() else int(y.long().min())
+    if smallest is None or smallest < 0:
+        raise ValueError(
+            f"data: got labels of type {y.dtype}{'' if smallest is None else f', the smallest {smallest}'}; expected "
+            f"integers from 0{': y.long()' if y.dtype == torch.bool else ''}, or floating targets."
+        )
+    return y.long()
+
+
 def check_data(data: object) -> None:
     """Raise TypeError unless it is :class:`Data`."""
     if not isinstance(data, Data):
@@ -125,6 +162,8 @@ class Task:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
+        for part in (self.train, self.validation):
+            check_data(part)
         if not self.fingerprint:
             digest = hashlib.sha256()
             for tensor in (self.train.x, self.train.y, self.validation.x, self.validation.y):

@@ -17,8 +17,8 @@ from .statistics import (
     recall,
     sampling_variance,
 )
-from .strong import STRONG, strong_plan, strong_worst_case
-from .worst_case import WorstCase, random_search, transfer, worst_case
+from .strong import strong_plan, strong_worst_case
+from .worst_case import STRONG, WorstCase, random_search, transfer, worst_case
 
 __all__ = [
     "STRONG",

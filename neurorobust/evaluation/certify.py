@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from .._util.console import progress
-from .._util.errors import check_count, check_finite
+from .._util.errors import check_count, plain_fields
 from ..attacks import Ball
 from ..bounds import Bounds, Box, MeanValueForm, NaturalExtension, StepBounds, box, logit_bounds, populations
 from ..bounds.modules import module_bounds
 from ..bounds.spiking import DECODERS
-from ..core.run import evaluating, nominal
+from ..core.run import evaluating
 from ..data.task import Data, check_data
 from ..interop.wrapped import Wrapped
 from ..nn.network import Network, placement_of
-from .predict import predict
+from .predict import checked_params, predict
 from .statistics import recall
 
 ROWS = 2048
@@ -54,6 +54,7 @@ class Branches:
     limit: int = 64
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("limit", self.limit)
 
     @property
@@ -130,8 +131,7 @@ def certify(network: nn.Module, data: Data, ball: Ball, method: Intervals | Bran
         raise TypeError(f"method: got {method!r}; expected Branches() or Intervals().")
     if not isinstance(ball, Ball):
         raise TypeError(f"ball: got {ball!r}; expected one such as nr.Ball.uniform(1e-4).")
-    params = nominal(network)
-    check_finite(params)
+    params = checked_params(network, data)
     with evaluating(network):
         outputs = predict(network, params, data)
         region = box(params, ball, placement_of(network))

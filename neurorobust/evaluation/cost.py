@@ -13,22 +13,23 @@ from ..attacks import Attack, Ball, Request, Search, Suite, as_objective
 from ..chip import ChipModel
 from ..core.apply import apply
 from ..core.params import Deviations
-from ..core.run import evaluating, nominal
+from ..core.run import differentiating, evaluating
 from ..data.task import Data
 from ..nn.network import placement_of
 from .batched_search import RunningSearch, WorstCaseSearch
 from .noisy import noisy_logits
-from .predict import ATTACK_BATCH, EVALUATION_BATCH, predict
+from .predict import ATTACK_BATCH, EVALUATION_BATCH, checked_params, predict
 from .worst_case import suite_of
 
 
 def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 100) -> float:
     """Seconds that :func:`neurorobust.evaluate` will take on this machine with its present load, from programming, one
     die and 250 samples. The network is not changed; the arguments are those of ``evaluate``."""
-    check_count("n_dies", n_dies)
+    n_dies = check_count("n_dies", n_dies)
     few = data.first(EVALUATION_BATCH)
+    params = checked_params(network, few)
     started = time.perf_counter()
-    programmed = chip.program(nominal(network), placement_of(network))
+    programmed = chip.program(params, placement_of(network))
     programming = time.perf_counter() - started
     fleet = chip.fabricate([0], 0)
 
@@ -54,6 +55,7 @@ def estimate_worst_case(
     gradient and one without, over 250 samples. The network is not changed; the arguments are those of
     ``worst_case``."""
     suite = suite_of(attack, restarts)
+    checked_params(network, data)
     n_with, n_without = count_passes(suite)
     _time_passes(network, data.first(8), ball, suite)  # compiles
     few = data.first(EVALUATION_BATCH)
@@ -63,6 +65,7 @@ def estimate_worst_case(
     return (n_with * with_gradient + (n_without + 1) * without_gradient) * len(data) / len(few)
 
 
+@differentiating()
 def _time_passes(network: nn.Module, data: Data, ball: Ball, suite: Suite) -> tuple[float, float]:
     """Seconds of one pass without and one with a gradient, 0 if the suite makes none of these."""
     with evaluating(network):

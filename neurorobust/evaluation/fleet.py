@@ -100,7 +100,8 @@ class FleetResult:
 
     def yield_at(self, spec: float) -> Yield:
         """The fraction of dies whose score is at least ``spec``, with its interval."""
-        if check_number("spec", spec) > 1:
+        spec = check_number("spec", spec)
+        if spec > 1:
             raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
         good = int((self.score >= spec).sum())
         return Yield(spec, good / len(self.serials), clopper_pearson(good, len(self.serials)))
@@ -130,7 +131,7 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 1
             follows from its serial and the seed.
         n_dies: number of dies. seed: of the dies.
     """
-    check_count("n_dies", n_dies)
+    n_dies = check_count("n_dies", n_dies)
     check_data(data)
     if not isinstance(chip, ChipModel):
         raise TypeError(

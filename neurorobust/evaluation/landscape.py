@@ -17,7 +17,7 @@ from .._util.randomness import generator
 from ..attacks import APGD, Ball
 from ..core.apply import apply
 from ..core.params import Deviations, Params
-from ..core.run import evaluating
+from ..core.run import differentiating, evaluating
 from ..data.task import Data, check_data
 from ..nn.fleet_run import fleet_logits
 from ..nn.network import placement_of
@@ -71,6 +71,7 @@ class Landscape:
         return pd.DataFrame(rows, columns=["direction", "a", "loss", "score"])
 
 
+@differentiating()
 def landscape(
     network: nn.Module,
     data: Data,
@@ -93,8 +94,8 @@ def landscape(
             not deviate.
         points, directions: positions per line, and number of random lines. seed: of the directions.
     """
-    check_count("points", points, 2)
-    check_count("directions", directions)
+    points = check_count("points", points, 2)
+    directions = check_count("directions", directions)
     check_data(data)
     params, placement = checked_params(network, data), placement_of(network)
     center = ball.center(params, placement)

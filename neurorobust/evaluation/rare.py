@@ -93,10 +93,11 @@ def rare_failures(
         spec: a die fails if its score is below. dies: size of a run's population. repeats: independent runs, ≥ 4.
         seed: of the dies.
     """
-    check_count("dies", dies, 50)
-    check_count("repeats", repeats, 4)
+    dies = check_count("dies", dies, 50)
+    repeats = check_count("repeats", repeats, 4)
     check_data(data)
-    if check_number("spec", spec) > 1:
+    spec = check_number("spec", spec)
+    if spec > 1:
         raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
     data.check_classes("data")
     for what, parts in (("defects", chip.defects), ("noise", chip.noise)):

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_finite, unknown
-from ..attacks import PGA, Attack, Ball, RandomSearch, Suite, as_objective
+from ..attacks import Attack, Ball, RandomSearch, Suite, as_objective, quick
 from ..attacks.objectives import Objective
 from ..chip import die_random
 from ..core.apply import apply
 from ..core.params import DIGITAL, Deviations, Params, kind_of
 from ..core.placement import Placement, expand
-from ..core.run import evaluating, forward, nominal
-from ..data.task import Data
+from ..core.run import differentiating, evaluating, forward, nominal
+from ..data.task import Data, check_data
 from ..nn.network import placement_of
 from .predict import EVALUATION_BATCH, checked_params, predict
 from .statistics import score
@@ -32,7 +32,6 @@ FLAT = 0.01
 ALL = "all"
 LEVELS = ("network", "layer", "kind", "layer and kind", "parameter")
 TEN_PERCENT = Ball.uniform(0.1)
-TEN_STEPS = PGA(steps=10)
 STEPPED = frozenset({"t_ref"})
 
 
@@ -45,7 +44,7 @@ class ParameterGroup:
         names: the parameters.
         random: score on each random die, shape (n_dies,): balanced accuracy, or R² of a regression.
         attacked: score on the worst die the attack found; never above nominal.
-        attack: class of the attack; RandomSearch where the loss has no gradient in the group.
+        attack: class of the attack, or version of the suite; RandomSearch where the loss has no gradient in the group.
     """
 
     level: str
@@ -129,7 +128,7 @@ class Sensitivity:
         Columns: ``parameter``; ``index`` into its expanded shape (a synapse is (target, source)); ``nominal`` value;
         ``deviation``, the worst corner ±ζ; ``first_order``. Parameters without a gradient are not among them.
         """
-        check_count("n", n)
+        n = check_count("n", n)
         names = list(self.gradients)
         values = np.concatenate([self.first_order(name).ravel() for name in names])
         firsts = np.cumsum([0] + [self.gradients[name].numel() for name in names])
@@ -181,13 +180,14 @@ class Sensitivity:
         return _layer(name, self.placement)
 
 
+@differentiating()
 def sensitivity(
     network: nn.Module,
     data: Data,
     *,
     ball: Ball = TEN_PERCENT,
     objective: str | Objective = "ce",
-    attack: Attack | Suite = TEN_STEPS,
+    attack: Attack | Suite | None = None,
     n_dies: int = 20,
     seed: int = 0,
 ) -> Sensitivity:
@@ -223,18 +223,21 @@ def sensitivity(
         ball: ζ of each kind or parameter, L∞; v_leak and v_reset only if named (in V). What has no radius is left out.
         objective: the loss that is differentiated: a name or function as :class:`neurorobust.attacks.PGA` takes it,
             with a gradient at the nominal network: ``"ce"``, ``"margin"``, ``"mse"`` for a regression.
-        attack: for the measured worst case. Ten steps underestimate it; ``nr.attacks.thorough()`` takes twenty times as
-            long. Parameters without a gradient (t_ref acts in whole steps) are not attacked; for a group of such
-            parameters only, :class:`neurorobust.attacks.RandomSearch` of ten steps is used, which is weaker; column
-            ``attack`` shows it. A regression needs an attack on its loss: ``PGA(objective="mse")``.
+        attack: for the measured worst case, by default :func:`neurorobust.attacks.quick`, whose ten steps underestimate
+            it; ``nr.attacks.thorough()`` takes ten times as long. Parameters without a gradient (t_ref acts in whole
+            steps) are not attacked; for a group of such parameters only,
+            :class:`neurorobust.attacks.RandomSearch` of ten steps is used, which is weaker; column ``attack`` shows it.
+            A regression needs an attack on its loss, such as ``PGA(objective="mse")``.
         n_dies: random dies. seed: of the dies and the attack.
 
     Raises:
         TypeError: a ball of another norm. ValueError: a ball that names nothing here, one class only, or an objective
             that is flat at the nominal network.
     """
-    check_count("n_dies", n_dies)
-    check_count("seed", seed, 0)
+    n_dies = check_count("n_dies", n_dies)
+    seed = check_count("seed", seed, 0)
+    check_data(data)
+    attack = quick(regression=data.regression) if attack is None else attack
     data.check_classes("data")
     if type(ball) is not Ball:
         raise TypeError(f"ball: got {type(ball).__name__}; expected Ball: corners and their sums are those of L∞.")
@@ -266,7 +269,8 @@ def sensitivity(
             steep = tuple(name for name in names if not gradients[name].isnan().any())
             corners = Ball({name: radii[name] for name in steep or names})
             chosen = attack if steep else RandomSearch(10, "mse" if data.regression else "ce")
-            attacked[names] = find_worst_case(network, data, corners, chosen, seed=seed).score, type(chosen).__name__
+            found = find_worst_case(network, data, corners, chosen, seed=seed)
+            attacked[names] = found.score, found.suite or type(chosen).__name__
             tick()
     measured = tuple(
         ParameterGroup(*key, names, np.array(random[names]), *attacked[names]) for key, names in groups.items()

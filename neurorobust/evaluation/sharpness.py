@@ -22,7 +22,7 @@ from .._util.randomness import generator
 from ..attacks import Ball
 from ..core.apply import apply
 from ..core.params import Deviations, Params
-from ..core.run import evaluating, forward
+from ..core.run import differentiating, evaluating, forward
 from ..data.task import Data, check_data
 from ..nn.fleet_run import fleet_logits
 from ..nn.network import placement_of
@@ -126,6 +126,7 @@ class _DieLosses:
         return total
 
 
+@differentiating()
 def sharpness(
     network: nn.Module,
     data: Data,
@@ -151,9 +152,9 @@ def sharpness(
         ball: ζ of each kind or parameter: spread of the dies, and unit. Parameters without a radius do not deviate.
         count: directions. dies: over which curvatures are measured. reach: h. seed: of the dies.
     """
-    check_count("count", count)
-    check_count("dies", dies, 2)
-    check_number("reach", reach, strict=True)
+    count = check_count("count", count)
+    dies = check_count("dies", dies, 2)
+    reach = check_number("reach", reach, strict=True)
     losses_of = _DieLosses(network, data, ball)
     steps = min(2 * count + 6, losses_of.size)
     bases = [losses_of.normals(generator(seed, "sharpness", "search", k)) for k in range(SEARCHED)]
@@ -193,6 +194,7 @@ def sharpness(
     return Sharpness(curvature.mean(0), ci95, asymmetry, SEARCHED * (2 * len(basis) + 1) + len(losses))
 
 
+@differentiating()
 def hessian_eigenvalues(
     network: nn.Module, data: Data, *, ball: Ball = WHOLE, count: int = 3, seed: int = 0
 ) -> Spectrum:
@@ -208,7 +210,7 @@ def hessian_eigenvalues(
     Raises:
         ValueError: the network spikes; :func:`sharpness` is for it.
     """
-    check_count("count", count)
+    count = check_count("count", count)
     if has_surrogates(network):
         raise ValueError("network: spikes, so its loss has no Hessian; nr.evaluation.sharpness averages it over dies.")
     losses_of = _DieLosses(network, data, ball)

@@ -28,9 +28,8 @@ from ..attacks import APGD, PGA, SPSA, Attack, Ball, RandomSearch, Suite
 from ..attacks.suite import ANYWHERE
 from ..data.task import Data, check_data
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
-from .worst_case import WorstCase, find_worst_case
+from .worst_case import STRONG, WorstCase, find_worst_case
 
-STRONG = "strong-1"
 SURROGATES = (Triangle(1.0), FastSigmoid(5.0, scaled=True), ArcTan(5.0, scaled=True))
 STEPS, STARTS = 40, 6
 
@@ -77,7 +76,7 @@ def strong_worst_case(
         The die; ``attack`` says which attack found it, through which surrogate.
     """
     check_data(data)
-    check_count("seed", seed, 0)
+    seed = check_count("seed", seed, 0)
     plan = strong_plan(network, data)
     seeds = torch.randint(2**31, (len(plan),), generator=generator(seed, STRONG)).tolist()
     worst: WorstCase | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,16 +14,26 @@ from .. import kernels
 from .._util.console import progress
 from .._util.errors import check_count
 from .._util.randomness import generator
-from ..attacks import Attack, Ball, RandomSearch, Search, Suite, as_objective
+from ..attacks import QUICK, Attack, Ball, RandomSearch, Search, Suite, as_objective, quick
 from ..attacks.objectives import objective_name
 from ..core.params import Deviations
-from ..core.run import evaluating
+from ..core.run import differentiating, evaluating
 from ..data.task import Data, check_data
 from .batched_search import RunningSearch, WorstCaseSearch, run_batched
 from .predict import checked_params, predict_batched
 from .statistics import recall, score
 
 NO_ATTACK = Suite(())
+STRONG = "strong-1"
+"""Version of the strong suite; see :func:`strong_worst_case`."""
+
+NEARLY_NOTHING = 0.02
+"""A smaller drop of the score, two points of balanced accuracy, proves nothing unless the strong suite ran."""
+
+CAUTION = (
+    f"this attack lowered the score by less than {NEARLY_NOTHING:g}, which proves nothing: run "
+    f"nr.evaluation.strong_worst_case before you call the network robust"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +42,16 @@ class WorstCase:
 
     Attributes:
         score: the minimised score on that die: balanced accuracy, or R² of a regression.
+        nominal: the score of the network itself, on the same samples.
         balanced_accuracy, accuracy, recall: on that die, recall one number per class; NaN and () for a regression.
         deviations: the die itself, inside the ball.
         attack: which attack found it; it may be the nominal network.
         passes: forward passes over the whole data set, besides that of the nominal network.
-        suite: version of the suite that was run, if it has one: ``"strong-1"``.
+        suite: version of the suite that was run, if it has one: ``"quick-1"``, ``"strong-1"``.
     """
 
     score: float
+    nominal: float
     balanced_accuracy: float
     accuracy: float
     recall: tuple[float, ...]
@@ -46,12 +60,31 @@ class WorstCase:
     passes: int
     suite: str | None = None
 
+    def __repr__(self) -> str:
+        kind = "R²" if math.isnan(self.balanced_accuracy) else "balanced accuracy"
+        said = f"; {self.caution}" if self.inconclusive else ""
+        return (
+            f"WorstCase({kind} {self.score:.3f} on the worst die, {self.nominal:.3f} nominal; "
+            f"{self.suite or 'no versioned suite'}, {self.passes} passes, found by {self.attack}{said})"
+        )
+
+    @property
+    def inconclusive(self) -> bool:
+        """True if the score fell by less than 0.02 and the strong suite did not run: the network may still have bad
+        dies."""
+        return self.suite != STRONG and self.nominal - self.score < NEARLY_NOTHING
+
+    @property
+    def caution(self) -> str:
+        """What an inconclusive result means, in one sentence; empty for any other result."""
+        return CAUTION if self.inconclusive else ""
+
 
 def worst_case(
     network: nn.Module,
     data: Data,
     ball: Ball,
-    attack: Attack | Suite,
+    attack: Attack | Suite | None = None,
     *,
     restarts: int = 1,
     seed: int = 0,
@@ -68,15 +101,36 @@ def worst_case(
         network: attacked at its nominal parameters, which are not changed.
         data: samples and labels or targets; their score is minimised: balanced accuracy, or R² of a regression.
         ball: the allowed deviations of each kind.
-        attack: an attack or a suite.
+        attack: an attack or a suite; by default :func:`neurorobust.attacks.quick`. A quick attack can miss bad dies and
+            reverse the order of two networks: publish numbers of :func:`strong_worst_case`.
         restarts: searches from different starts, for each member of the suite.
         seed: of every random number.
         candidates: deviations found elsewhere, evaluated too; see :func:`transfer`.
 
     Raises:
         ValueError: the ball or a candidate does not fit the network, or the data do not fit its outputs.
+
+    Warns:
+        UserWarning: the quick suite found nearly nothing; see :attr:`WorstCase.inconclusive`.
     """
-    suite = suite_of(attack, restarts)
+    check_data(data)
+    suite = suite_of(quick(regression=data.regression) if attack is None else attack, restarts)
+    found = search_worst_case(network, data, ball, suite, seed=seed, candidates=candidates)
+    if found.suite == QUICK and found.inconclusive:
+        warnings.warn(f"worst_case: {found.caution}.", stacklevel=2)
+    return found
+
+
+def search_worst_case(
+    network: nn.Module,
+    data: Data,
+    ball: Ball,
+    suite: Suite,
+    *,
+    seed: int = 0,
+    candidates: Sequence[Mapping[str, Tensor]] = (),
+) -> WorstCase:
+    """:func:`worst_case` without its warning, for callers that show the result's caution themselves."""
     with progress(f"attacking {len(data)} samples", suite.passes + len(candidates)) as tick:
         return find_worst_case(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
 
@@ -99,6 +153,7 @@ def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Ma
     return find_worst_case(network, data, ball, NO_ATTACK, candidates=candidates)
 
 
+@differentiating()
 def find_worst_case(
     network: nn.Module,
     data: Data,
@@ -115,12 +170,13 @@ def find_worst_case(
         raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
     data.check_classes("data")
     checked_params(network, data)
+    suite = suite_of(attack)
     with evaluating(network), kernels.CachedEvents(data.x):
         worst_case_search = WorstCaseSearch(network, data, ball, tick)
         worst_case_search.add_candidates([worst_case_search.project_candidate(die) for die in candidates])
-        searches = _searches(suite_of(attack), worst_case_search.center, ball, seed, len(candidates))
+        searches = _searches(suite, worst_case_search.center, ball, seed, len(candidates))
         run_batched(searches, worst_case_search.answer)
-    return _result(worst_case_search)
+        return _result(worst_case_search, suite)
 
 
 def _searches(suite: Suite, center: Deviations, ball: Ball, seed: int, rank: int) -> Iterator[RunningSearch]:
@@ -133,7 +189,7 @@ def _searches(suite: Suite, center: Deviations, ball: Ball, seed: int, rank: int
             rank += 1
 
 
-def _result(search: WorstCaseSearch) -> WorstCase:
+def _result(search: WorstCaseSearch, suite: Suite) -> WorstCase:
     """The worst die, measured by the outputs that :func:`neurorobust.run` gives on it."""
     worst, y = search.worst, search.data.y
     found, outputs = worst.score, worst.outputs
@@ -147,19 +203,32 @@ def _result(search: WorstCaseSearch) -> WorstCase:
         predicted = outputs.argmax(-1)
         balanced, accuracy = found, float((predicted == y).double().mean())
         per_class = tuple(recall(predicted, y, outputs.shape[-1]).tolist())
-    return WorstCase(found, balanced, accuracy, per_class, worst.deviations, worst.found_by, search.passes)
+    return WorstCase(
+        found,
+        score(search.clean, y),
+        balanced,
+        accuracy,
+        per_class,
+        worst.deviations,
+        worst.found_by,
+        search.passes,
+        suite.version,
+    )
 
 
 def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:
-    """Every member as often as it says, ``restarts`` times over."""
-    check_count("restarts", restarts)
+    """Every member as often as it says, ``restarts`` times over; several restarts are another suite, of no version."""
+    restarts = check_count("restarts", restarts)
     if not isinstance(attack, Attack | Suite):
-        raise TypeError(f"attack: got {attack!r}; expected one such as nr.attacks.PGA() or nr.attacks.thorough().")
+        raise TypeError(f"attack: got {attack!r}; expected one such as nr.attacks.quick() or nr.attacks.thorough().")
+    if isinstance(attack, Suite) and restarts == 1:
+        return attack
     members = attack.members if isinstance(attack, Suite) else ((attack, 1),)
     return Suite(tuple((member, n * restarts) for member, n in members))
 
 
 def random_search(network: nn.Module, data: Data, ball: Ball, *, passes: int, seed: int = 0) -> WorstCase:
     """The control: the worst of ``passes`` dies drawn uniformly in the ball."""
-    draws = RandomSearch(check_count("passes", passes) - 1, "mse" if data.y.is_floating_point() else "ce")
+    check_data(data)
+    draws = RandomSearch(check_count("passes", passes) - 1, "mse" if data.regression else "ce")
     return worst_case(network, data, ball, draws, seed=seed)

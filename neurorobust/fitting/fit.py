@@ -93,8 +93,9 @@ def analyze(
         ValueError: an empty table, an unknown column, parameter or unit, too few values.
     """
     if grid is not None:
-        for side in grid:
-            check_count("grid", side)
+        if len(grid) != 2:
+            raise ValueError(f"grid: got {grid!r}; expected (rows, columns).")
+        grid = check_count("grid", grid[0]), check_count("grid", grid[1])
     path = isinstance(measurements, (str, Path))
     table = read_table(measurements) if path else checked(measurements)
     source = f"fitted to {Path(measurements).name}" if path else "fitted to measurements"

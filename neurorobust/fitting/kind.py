@@ -247,6 +247,8 @@ def _unidentified(cube: Cube, found: _Found, grid: Grid) -> tuple[str, ...]:
         said.append("correlation of a neuron between settings: too few neurons at two settings")
     if not cube.counts["repeats averaged"]:
         said.append("read noise: nothing was measured twice; it counts as mismatch")
+    elif cube.counts["repeats averaged"] == cube.counts["repeats with the same value"]:
+        said.append("read noise: all repeats are equal, copies perhaps; it counts as mismatch")
     return tuple(said)
 
 

@@ -11,15 +11,17 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_ndtr, ndtri
 
-from .._util.errors import check_number, unknown
+from .._util.errors import check_number, plain, unknown
 from ..chip.design import TIMES
 from ..core.params import ABOVE_ZERO, ABSOLUTE, KINDS, SIGNED
+from .cells import SAME, labels, numbers, settings
 
 COLUMNS = ("chip", "core", "neuron", "parameter", "setting", "value")
 OPTIONAL = ("unit",)
 UNITS = ("", "1", "A", "F", "Hz", "LSB", "S", "V", "ohm", "s")
 ABSURD = 1e3  # a value of this many times the median of its setting is a sentinel
 LOST = 0.2  # a setting with a larger fraction at an end of the recording is left out
+MANY = 2**20  # a larger number of a core or of a neuron is not one counted from 0
 STUCK = 0.5  # d log median / d log setting below it: the value does not follow the setting
 
 
@@ -53,7 +55,8 @@ class Cube:
     Attributes:
         values: (cores, neurons, settings), magnitudes for signed kinds, NaN where not measured.
         ends: the same shape, −1 at the floor of the recording, 1 at its ceiling, else 0.
-        settings: (settings,) nominal magnitudes. chip: of each core, (cores,). cores: (chip, core) of each.
+        settings: (settings,) nominal magnitudes. sign: of all settings, −1 or 1; 1 for absolute kinds.
+        chip: of each core, (cores,). cores: (chip, core) of each.
         counts: number of values, and of removed or replaced values by reason.
         dropped: settings that were left out, with the reason.
     """
@@ -67,6 +70,7 @@ class Cube:
     cores: tuple[tuple[Any, Any], ...]
     counts: dict[str, int]
     dropped: dict[float, str]
+    sign: int = 1
 
     def without(self, settings: np.ndarray, reason: str) -> Cube:
         """The cube without some settings, (settings,) of bool."""
@@ -80,11 +84,15 @@ class Cube:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A CSV file of measurements; see :func:`checked` for its columns."""
-    try:
-        return checked(pd.read_csv(path, skipinitialspace=True))
+    """A CSV file of measurements, UTF-8, with a comma between columns; see :func:`checked` for its columns."""
+    try:  # the header is a row like others: pandas would rename repeated columns, and read labels such as NA as missing
+        table = pd.read_csv(
+            path, header=None, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig"
+        )
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"measurements {str(path)!r}: is not a CSV table ({error}); expected {_header()}.") from error
+        said = " ".join(str(error).split())  # pandas ends some messages with a line break
+        raise ValueError(f"measurements {str(path)!r}: is not a CSV table ({said}); expected {_header()}.") from error
+    return checked(table[1:].set_axis(table.iloc[0], axis=1))
 
 
 def checked(table: Any) -> pd.DataFrame:
@@ -93,37 +101,44 @@ def checked(table: Any) -> pd.DataFrame:
     Args:
         table: any argument of :class:`pandas.DataFrame`, one row per measurement. Columns: chip (any label), core and
             neuron (numbers from 0), parameter (a kind), setting (as programmed) and value, both in the SI unit of the
-            kind; unit, optional, names that unit.
+            kind; unit, optional, names that unit. Spaces around names and labels do not count; settings that differ
+            by less than 1e-6 of their size are one.
 
     Raises:
-        ValueError: a column is missing or unknown, the table is empty, a parameter is not a kind, a unit is not an SI
-            unit without prefix, or a number is not numeric.
+        ValueError: a column is missing, unknown or there twice, the table is empty, a row has no chip, a parameter is
+            not a kind, a unit is not an SI unit without prefix, or a number is not numeric. Rows are counted from 0.
     """
-    table = pd.DataFrame(table)
+    try:
+        table = pd.DataFrame(table)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"measurements: is not a table ({error}); expected {_header()}.") from error
+    table = table.rename(columns=lambda name: name.strip() if isinstance(name, str) else name).reset_index(drop=True)
     _check_columns(table)
-    table = table.copy()
-    table["parameter"] = table["parameter"].astype(str).str.strip()
-    for kind in table["parameter"].unique():
+    result = pd.DataFrame({"chip": pd.Series(labels(table["chip"]), dtype=object)})
+    for name in ("core", "neuron"):
+        result[name] = _integers(table[name])
+    result["parameter"] = table["parameter"].astype(str).str.strip()
+    for kind in result["parameter"].unique():
         if kind not in KINDS:
             raise unknown("measurements: parameter", kind, KINDS)
     for name in ("setting", "value"):
-        table[name] = _numbers(table[name])
-    bad = table.index[~np.isfinite(table["setting"].to_numpy())]
+        result[name] = numbers(table[name])
+    bad = np.flatnonzero(~np.isfinite(result["setting"]))
     if len(bad):
         raise ValueError(f"setting: row {bad[0]} has none; expected the nominal value that was programmed.")
-    for name in ("core", "neuron"):
-        numbers = _numbers(table[name]).to_numpy()
-        if not (np.isfinite(numbers) & (numbers >= 0) & (numbers == np.round(numbers))).all():
-            raise ValueError(f"{name}: got values that are not whole numbers; expected integers ≥ 0.")
-        table[name] = numbers.astype(np.int64)
-    table["unit"] = _units(table)
-    return table
+    for kind in result["parameter"].unique():
+        here = result["parameter"] == kind
+        result.loc[here, "setting"] = settings(result.loc[here, "setting"].to_numpy(), absolute=kind in ABSOLUTE)
+    result["unit"] = _units(result["parameter"], table)
+    return result
 
 
 def _check_columns(table: pd.DataFrame) -> None:
     for name in table.columns:
         if name not in COLUMNS + OPTIONAL:
             raise unknown("measurements: column", name, COLUMNS + OPTIONAL)
+        if (times := list(table.columns).count(name)) > 1:
+            raise ValueError(f"measurements: column {name!r} is there {times} times; expected {_header()}, each once.")
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(f"measurements: column {', '.join(missing)} missing; expected {_header()}.")
@@ -135,20 +150,23 @@ def _header() -> str:
     return f"columns {', '.join(COLUMNS)} and optionally unit"
 
 
-def _numbers(column: pd.Series) -> pd.Series:
-    try:
-        return pd.to_numeric(column).astype(float)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{column.name}: {error}; expected numbers, or an empty cell for no value.") from error
+def _integers(column: pd.Series) -> np.ndarray:
+    found = numbers(column)
+    bad = np.flatnonzero(~((found >= 0) & (found < MANY) & (found == np.floor(found))))
+    if len(bad):
+        got = plain(column.iloc[bad[0]])
+        raise ValueError(
+            f"{column.name}: row {bad[0]} is {got!r}; expected its number, a whole number from 0 to {MANY - 1}."
+        )
+    return found.astype(np.int64)
 
 
-def _units(table: pd.DataFrame) -> pd.Series:
+def _units(parameter: pd.Series, table: pd.DataFrame) -> pd.Series:
     """The unit of every row; seconds for a time, "" where no unit is given."""
-    times = table["parameter"].isin(TIMES)
     if "unit" not in table:
-        return pd.Series(np.where(times, "s", ""), index=table.index)
+        return pd.Series(np.where(parameter.isin(TIMES), "s", ""), index=parameter.index)
     units = table["unit"].fillna("").astype(str).str.strip()
-    for kind, of_kind in units.groupby(table["parameter"]):
+    for kind, of_kind in units.groupby(parameter):
         found = sorted(of_kind.unique())
         allowed = ("s",) if kind in TIMES else UNITS
         if len(found) > 1 or found[0] not in allowed:
@@ -166,29 +184,32 @@ def cube(table: pd.DataFrame, kind: str, recording: Recording) -> Cube:
     """The measurements of one kind, cleaned: invalid values are NaN, censored values are marked.
 
     Several values of one neuron at one setting are averaged. A setting is left out where the value does not follow it,
-    or where more than a fifth lies at an end of the recording.
+    or where more than a fifth lies at an end of the recording. The settings of a signed kind have one sign: one
+    deviation of a device acts on both signs in the model, but seldom on a chip, which has a circuit for each.
     """
     rows = table[table["parameter"] == kind]
     if kind not in ABSOLUTE and (rows["setting"] == 0).any():
         raise ValueError(f"setting: {kind} has a row with 0; expected another number, its spread is relative to it.")
+    sign = _sign(rows["setting"], kind)
     values, counts = _valid(rows, kind, recording)
     kept = np.isfinite(values)
     rows, values = rows[kept], values[kept]
     if not len(rows):
         raise ValueError(f"measurements of {kind}: none of {len(kept)} is a value; expected finite numbers.")
-    magnitude = values * np.sign(rows["setting"]) if kind in SIGNED else values
+    magnitude = sign * values
     rows = rows.assign(value=magnitude, end=_ends(magnitude.to_numpy(), kind, recording))
     cells = rows.groupby(["chip", "core", "neuron", "setting"], sort=True)[["value", "end"]].agg(
         ["mean", "size", "min"]
     )
-    counts |= {"repeats averaged": len(rows) - len(cells)}
+    copies = int(rows.duplicated(["chip", "core", "neuron", "setting", "value"]).sum())
+    counts |= {"repeats averaged": len(rows) - len(cells), "repeats with the same value": copies}
     cores = sorted({(chip, core) for chip, core, *_ in cells.index}, key=lambda pair: (str(pair[0]), pair[1]))
-    settings = np.sort(rows["setting"].unique())
-    shape = len(cores), int(rows["neuron"].max()) + 1, len(settings)
+    programmed = np.sort(rows["setting"].unique())
+    shape = len(cores), int(rows["neuron"].max()) + 1, len(programmed)
     place = (
         np.array([cores.index(pair) for pair in zip(cells.index.get_level_values(0), cells.index.get_level_values(1))]),
         cells.index.get_level_values(2).to_numpy(),
-        np.searchsorted(settings, cells.index.get_level_values(3).to_numpy()),
+        np.searchsorted(programmed, cells.index.get_level_values(3).to_numpy()),
     )
     laid, ends = np.full(shape, np.nan), np.zeros(shape, dtype=np.int8)
     laid[place] = cells["value", "mean"].to_numpy()
@@ -196,8 +217,20 @@ def cube(table: pd.DataFrame, kind: str, recording: Recording) -> Cube:
     chips = list(dict.fromkeys(chip for chip, _ in cores))
     chip = np.array([chips.index(chip) for chip, _ in cores])
     unit = str(rows["unit"].iloc[0])
-    nominal = settings if kind in ABSOLUTE else np.abs(settings)
-    return _followed(Cube(kind, unit, laid, ends, nominal, chip, tuple(cores), counts, {}))
+    return _followed(Cube(kind, unit, laid, ends, sign * programmed, chip, tuple(cores), counts, {}, sign))
+
+
+def _sign(programmed: pd.Series, kind: str) -> int:
+    """The sign of the settings of a signed kind; 1 for others."""
+    low, high = float(programmed.min()), float(programmed.max())
+    if kind not in SIGNED and kind not in ABSOLUTE and low < 0:
+        raise ValueError(f"setting: {kind} has a row with {low:g}; expected numbers > 0.")
+    if kind in SIGNED and low < 0 < high:
+        raise ValueError(
+            f"setting: {kind} has rows of both signs, {low:g} and {high:g}; expected one. Fit a table for each sign; "
+            f"if one circuit makes both, give magnitudes: change the sign of setting and value in the rows below 0."
+        )
+    return -1 if kind in SIGNED and low < 0 else 1
 
 
 def _valid(rows: pd.DataFrame, kind: str, recording: Recording) -> tuple[pd.Series, dict[str, int]]:
@@ -205,7 +238,9 @@ def _valid(rows: pd.DataFrame, kind: str, recording: Recording) -> tuple[pd.Seri
     values = rows["value"].copy()
     no_number = ~np.isfinite(values)
     median = values.abs().where(values.abs() < 1e30).groupby(rows["setting"]).transform("median")
-    sentinel = values.isin(recording.sentinels) | (values.abs() >= 1e30)
+    sentinel = values.abs() >= 1e30
+    for given in recording.sentinels:
+        sentinel |= np.isclose(values, given, rtol=SAME, atol=0)
     if kind not in ABSOLUTE:
         sentinel |= values.abs() > ABSURD * median
     negative = (values <= 0) & (kind in ABOVE_ZERO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
-from .._util.errors import check_number, unknown
+from .._util.errors import check_count, unknown
 from ..chip.die import Die
 from ..chip.measured import MeasuredNormals
 from ..chip.model import ChipModel
@@ -18,6 +19,7 @@ from ..chip.spatial import GaussianField, PerChip, PerCore, PerNeuron, SharedCom
 from ..chip.variability import Law, SettingDecorrelation
 from ..core.params import ABSOLUTE, POSITIVE
 from ..core.placement import Placement
+from .cells import label
 from .fields import field_matrix
 from .table import Cube, Recording, checked, cube, read_table
 
@@ -53,9 +55,10 @@ def twin(
     labels = list(table["chip"].unique())
     if chip is None and len(labels) > 1:
         raise ValueError(f"chip: the table holds {', '.join(map(str, labels))}; choose one with chip=….")
-    if chip is not None and chip not in labels:
+    chosen = labels[0] if chip is None else label(chip)
+    if chosen not in labels:
         raise unknown("chip", chip, map(str, labels))
-    table = table[table["chip"] == (labels[0] if chip is None else chip)]
+    table = table[table["chip"] == chosen]
     cubes = {}
     for kind in table["parameter"].unique():
         if kind not in model.kinds:
@@ -67,7 +70,7 @@ def twin(
     neurons = _at_least(
         "neurons_per_core", model.limits.neurons_per_core, [c.values.shape[1] - 1 for c in cubes.values()], model
     )
-    die = Die(model, 0, seed)
+    die = Die(model, 0, check_count("seed", seed, 0))
     sites = _Sites(die, cores, neurons)
     measured = {source: _measured(c, sites, source) for source, c in cubes.items()}
     return replace(die, measured=_measured_normals(measured, sites))
@@ -145,9 +148,19 @@ def _measured(c: Cube, sites: _Sites, source: str) -> np.ndarray:
     for row, (_, core) in enumerate(c.cores):
         for s, setting in enumerate(c.settings):
             here = np.flatnonzero(np.isfinite(values[row, :, s]))
-            grid[core, here, s] = _score(law.of_first_normal, c.kind, values[row, here, s], float(setting))
+            grid[core, here, s] = _score(
+                law.of_first_normal, c.kind, c.sign * values[row, here, s], c.sign * float(setting)
+            )
     scores = grid.reshape(-1, len(c.settings))
     seen = np.isfinite(scores)
+    far = int((np.abs(scores[seen]) > FARTHEST - 1e-6).sum())
+    if far:
+        warnings.warn(
+            f"measurements of {c.kind}: {far} of {int(seen.sum())} values lie {FARTHEST:g} standard normals or more "
+            f"from the median of model {sites.die.model.name}, and are that far in the twin; compare the units of "
+            f"setting and value, or fit a model to the table.",
+            stacklevel=4,
+        )
     if not isinstance(law, SettingDecorrelation):
         count = seen.sum(1)
         return np.where(count, np.where(seen, scores, 0).sum(1) / np.maximum(count, 1), np.nan)[None]
@@ -163,20 +176,21 @@ def _measured(c: Cube, sites: _Sites, source: str) -> np.ndarray:
 
 
 def _score(law: Law, kind: str, values: np.ndarray, setting: float) -> np.ndarray:
-    """The u at which a law, rising in it, gives these values: by bisection, ±8 for values beyond."""
+    """The u at which a law, monotonic in it, gives these values: by bisection, ±8 for values beyond."""
     if kind in ABSOLUTE:
         delta = values - setting
     else:
-        delta = np.log(values / setting) if kind in POSITIVE else values / setting - 1
+        delta = np.log(values / setting) if kind in POSITIVE else (values - setting) / abs(setting)
     target = torch.from_numpy(delta)
     nominal = torch.full_like(target, setting)
     low, high = torch.full_like(target, -FARTHEST), torch.full_like(target, FARTHEST)
     span = law.deviate(kind, (high[:1],), nominal[:1]) - law.deviate(kind, (low[:1],), nominal[:1])
-    if len(span) and not check_number(f"spread of {kind}", float(span)):
+    rise = float(span.sign()) if len(span) else 1.0
+    if not rise:
         raise ValueError(f"measurements of {kind}: the model says it does not vary; leave it out, or fit a model.")
     for _ in range(60):
         middle = (low + high) / 2
-        above = law.deviate(kind, (middle,), nominal) > target
+        above = rise * law.deviate(kind, (middle,), nominal) > rise * target
         low, high = torch.where(above, low, middle), torch.where(above, middle, high)
     return ((low + high) / 2).numpy()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 Output = Tensor | tuple[Tensor, ...]
@@ -38,9 +41,7 @@ def every_step(output: Output) -> Tensor:
 
 
 def _first(output: Output) -> Tensor:
-    if not isinstance(output, Tensor | tuple | list):
-        raise TypeError(f"decode: the network gives a {type(output).__name__}; expected spikes or a tuple of them.")
-    return output if isinstance(output, Tensor) else output[0]
+    return _part(output, 0) if isinstance(output, tuple) else _over_time(output)
 
 
 def _membrane(output: Output) -> Tensor:
@@ -49,4 +50,24 @@ def _membrane(output: Output) -> Tensor:
             "decode: the network gives spikes alone; its last neuron needs output=True to give its membrane too, or "
             "decode with spike_count."
         )
-    return output[-1]
+    return _part(output, -1) if isinstance(output, tuple) else _over_time(output)
+
+
+def _part(output: tuple, position: int) -> Tensor:
+    """One of the network's outputs, of which each is a tensor over time or a list with an entry for each step."""
+    part = output[position] if output else None
+    return torch.stack(part) if isinstance(part, list) and _are_steps(part) else _over_time(part)
+
+
+def _over_time(output: Any) -> Tensor:
+    if isinstance(output, Tensor) and output.ndim > 2:
+        return output
+    got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    raise TypeError(
+        f"decode: the network gives {got}; expected spikes over time (T, B, …), or a tuple of spikes and membranes. "
+        f"torch.stack makes one tensor of a list; decode=lambda output: output takes logits as they are."
+    )
+
+
+def _are_steps(part: list) -> bool:
+    return len(part) > 0 and all(isinstance(step, Tensor) and step.shape == part[0].shape for step in part)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from .._util.errors import unknown
-from ..core.params import DIGITAL, KINDS
+from .._util.errors import check_count, unknown
+from ..core.params import DIGITAL, KINDS, SIGNED
 
 NORMS = (
     nn.BatchNorm1d,
@@ -24,8 +25,21 @@ NORMS = (
     nn.GroupNorm,
     nn.RMSNorm,
 )
-# weight, weight_ih_l0_reverse, in_proj_weight, q_proj_weight … and the same for biases: torch's own names.
-_NAMES = {kind: re.compile(rf"((\w+_)?proj_)?{kind}(_[ih]h(_l\d+(_reverse)?)?)?") for kind in ("weight", "bias")}
+# torch's own names: weight, weight_ih_l0_reverse, weight_hr_l0, in_proj_weight, q_proj_weight …, the same for biases.
+_NAMES = {kind: re.compile(rf"((\w+_)?proj_)?{kind}(_([ih]h|hr)(_l\d+(_reverse)?)?)?") for kind in ("weight", "bias")}
+# Names that say what a number is, wherever it stands; "r" may be anything.
+TELLING = KINDS - SIGNED - {"r"}
+# Layers of torch whose weights and biases have one value per synapse and neuron, even if it is one in all.
+LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)  # noqa: SLF001
+PARAMETRIZED = {
+    "weight_orig": "torch.nn.utils.prune.remove makes a pruned weight plain.",
+    "bias_orig": "torch.nn.utils.prune.remove makes a pruned bias plain.",
+    "weight_g": "torch.nn.utils.remove_weight_norm makes its weight plain.",
+    "weight_v": "torch.nn.utils.remove_weight_norm makes its weight plain.",
+    "original": "torch.nn.utils.parametrize.remove_parametrizations makes it plain.",
+    "original0": "torch.nn.utils.parametrize.remove_parametrizations makes it plain.",
+    "original1": "torch.nn.utils.parametrize.remove_parametrizations makes it plain.",
+}
 
 
 def kinds_of(module: nn.Module, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -41,8 +55,67 @@ def kinds_of(module: nn.Module, overrides: Mapping[str, str] | None = None) -> d
     """
     overrides = dict(overrides or {})
     names = [name for name, _ in module.named_parameters()]
-    check_overrides(overrides, names)
+    check_overrides(overrides, [*names, *(name for name in numbers_of(module) if _named_by(name, overrides))])
     return {name: _kind(module, name, overrides) for name in names}
+
+
+def numbers_of(module: nn.Module) -> dict[str, Tensor]:
+    """The numbers of a module that are no parameters, by name: floating buffers, and floats and tensors that it holds
+    as plain attributes."""
+    found = {name: value for name, value in module.named_buffers() if value.is_floating_point()}
+    like = next(module.parameters(), torch.zeros(()))
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            number = isinstance(value, float | int) and not isinstance(value, bool)
+            if number or (isinstance(value, Tensor) and value.is_floating_point()):
+                found[f"{path}.{name}".lstrip(".")] = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return found
+
+
+def chosen_numbers(module: nn.Module, overrides: Mapping[str, str] | None) -> dict[str, str]:
+    """The kinds of buffers and plain numbers that the user names: by the whole name, or by a pattern that ends in the
+    same name (``"*.tau_mem"``). Warns of the others whose names say that they would deviate."""
+    numbers, overrides = numbers_of(module), overrides or {}
+    kinds = {name: kind for name in numbers if (kind := _named_by(name, overrides)) is not None}
+    if silent := [name for name in numbers if name not in kinds and name.rpartition(".")[2] in TELLING]:
+        name = silent[0]
+        warnings.warn(
+            f"kinds: {', '.join(silent)} of {type(module).__name__} are no parameters, so no die and no attack changes "
+            f"them. kinds={{{name!r}: {name.rpartition('.')[2]!r}}} lets it deviate; kinds={{{name!r}: 'digital'}} "
+            f"keeps it exact, without this warning.",
+            stacklevel=3,
+        )
+    return {name: kind for name, kind in kinds.items() if kind not in DIGITAL}
+
+
+def _named_by(name: str, overrides: Mapping[str, str]) -> str | None:
+    last = name.rpartition(".")[2]
+    return override(name, {key: kind for key, kind in overrides.items() if key.rpartition(".")[2] == last})
+
+
+def check_registered(module: nn.Module) -> None:
+    """Raise ValueError for parameters that a module holds where torch, and so this package, does not see them."""
+    known = {id(value) for value in module.parameters()} | {id(part) for part in module.modules()}
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            if name in ("_parameters", "_buffers", "_modules"):
+                continue
+            for item in _items(value):
+                hidden = isinstance(item, nn.Parameter) or (
+                    isinstance(item, nn.Module) and next(item.parameters(), None) is not None
+                )
+                if hidden and id(item) not in known:
+                    raise ValueError(
+                        f"module: {f'{path}.{name}'.lstrip('.')} holds a {type(item).__name__} in a plain "
+                        f"{type(value).__name__}, where neither torch nor a deviation finds it; use nn.ModuleList, "
+                        f"nn.ModuleDict or nn.ParameterList."
+                    )
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple | set) else (value,)
 
 
 def check_overrides(overrides: Mapping[str, str], names: list[str]) -> None:
@@ -75,7 +148,7 @@ def _kind(module: nn.Module, name: str, overrides: Mapping[str, str]) -> str:
     for kind, pattern in _NAMES.items():
         if pattern.fullmatch(last):
             return kind
-    hint = " torch.nn.utils.prune.remove makes a pruned weight plain." if last.endswith("_orig") else ""
+    hint = f" {PARAMETRIZED[last]}" if last in PARAMETRIZED else ""
     raise ValueError(
         f"kinds: {name} of {type(owner).__name__} has no known kind; pass kinds={{{name!r}: …}} with one of "
         f"{', '.join(sorted(KINDS | DIGITAL))}.{hint}"
@@ -99,20 +172,114 @@ def adopt(holder: nn.Module, name: str, parameter: nn.Parameter) -> None:
     holder.register_parameter(last, parameter)
 
 
-def slots_of(module: nn.Module, parameter: nn.Parameter) -> list[str]:
+def slots_of(module: nn.Module, parameter: Tensor) -> list[str]:
     """Every place in a module where a tensor is used; each submodule is counted once."""
     return [
         f"{path}.{name}".lstrip(".")
         for path, part in module.named_modules()
-        for name, value in part.named_parameters(recurse=False, remove_duplicate=False)
+        for name, value in [
+            *part.named_parameters(recurse=False, remove_duplicate=False),
+            *part.named_buffers(recurse=False, remove_duplicate=False),
+        ]
         if value is parameter
     ]
 
 
+def index_of(
+    module: nn.Module,
+    kinds: Mapping[str, str],
+    values: Mapping[str, Tensor],
+    neurons: Mapping[str, int | Sequence[int]],
+) -> dict[str, Tensor]:
+    """For each number that several neurons read, which entry each of them reads: zeros in the shape of the neurons.
+
+    Args:
+        module: the user's module. kinds, values: of all its numbers, by its own names.
+        neurons: by name or pattern, how many neurons read a number that is set once, or the shape of their layer.
+
+    Raises:
+        ValueError: a name that does not exist; a number with several values; a count below 1.
+
+    Warns:
+        UserWarning: numbers that are set once, of which the user does not say how many neurons read them.
+    """
+    for pattern in neurons:
+        if not any(fnmatchcase(name, pattern) for name in kinds):
+            raise unknown("neurons: parameter", pattern, kinds)
+    index, open_names = {}, []
+    for name, kind in kinds.items():
+        if kind in DIGITAL:
+            continue
+        shape = next((size for pattern, size in neurons.items() if fnmatchcase(name, pattern)), None)
+        if shape is not None:
+            if values[name].numel() != 1:
+                raise ValueError(
+                    f"neurons[{name!r}]: {name} has shape {tuple(values[name].shape)}; expected a number that is set "
+                    f"once. Each of several values deviates by itself."
+                )
+            sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+            for size in sizes:
+                check_count(f"neurons[{name!r}]", size)
+            if sizes not in ((1,), ()):
+                index[name] = torch.zeros(sizes, dtype=torch.long, device=values[name].device)
+        elif values[name].numel() == 1 and not _of_a_layer(module, name):
+            open_names.append(name)
+    if open_names:
+        warnings.warn(
+            f"neurons: {', '.join(open_names)} of {type(module).__name__} are set once, so each deviates once for all "
+            f"neurons that read it. neurons={{{open_names[0]!r}: n}} gives each of n neurons its own deviation, 1 says "
+            f"that one device holds the number.",
+            stacklevel=3,
+        )
+    return index
+
+
+def _of_a_layer(module: nn.Module, name: str) -> bool:
+    return isinstance(module.get_submodule(name.rpartition(".")[0]), LAYERS)
+
+
+WRAPPERS = {
+    "OptimizedModule": ("is compiled", "_orig_mod"),
+    "DataParallel": ("spreads its input over devices", "module"),
+    "DistributedDataParallel": ("spreads its input over processes", "module"),
+    "FullyShardedDataParallel": ("spreads its parameters over processes", "module"),
+}
+
+
+def check_plain(module: nn.Module) -> None:
+    """Raise TypeError for a module whose parameters a pass cannot replace: it runs a copy of them."""
+    for name, part in module.named_modules():
+        where, kind = f"module: {name}" if name else "module:", type(part).__name__
+        if isinstance(part, torch.jit.ScriptModule):
+            raise TypeError(f"{where} is a torch.jit module, compiled once; bring the Python module it was made from.")
+        if isinstance(part, torch.fx.GraphModule):
+            raise TypeError(
+                f"{where} is a graph of torch.export or torch.fx; bring the Python module it was made from."
+            )
+        if kind in WRAPPERS:
+            what, inner = WRAPPERS[kind]
+            raise TypeError(f"{where} {what} ({kind}); bring the module inside, its .{inner}.")
+        if vars(part).get("_compiled_call_impl") is not None:
+            raise TypeError(f"{where} is compiled by module.compile(); bring a module that is not compiled.")
+        if "quantized" in type(part).__module__.split(".") or type(part).__module__.startswith("torch.ao.nn"):
+            raise TypeError(f"{where} is quantized ({kind}) and hides its weights; bring the floating network.")
+
+
 def check_alike(module: nn.Module) -> None:
-    """Raise ValueError unless all floating parameters have one dtype and one device."""
+    """Raise ValueError unless all parameters are real, of one floating dtype, on one device."""
     found: dict[tuple[torch.dtype, torch.device], str] = {}
+    for path, part in module.named_modules():
+        for name in vars(part).get("_parameters", {}):
+            if "." in name:
+                raise ValueError(
+                    f"module: parameter {name!r} of {path or 'the module'} has a dot in its name; rename it."
+                )
     for name, value in module.named_parameters():
+        if not isinstance(value, nn.parameter.UninitializedParameter) and not value.is_floating_point():
+            raise ValueError(
+                f"module: {name} is {value.dtype}; expected real floating numbers, which can deviate. Write a complex "
+                f"weight as its real and its imaginary part, and bring a network before it is quantized."
+            )
         if isinstance(value, nn.parameter.UninitializedParameter):
             raise ValueError(f"module: {name} has no shape yet; run the module once before you bring it here.")
         found.setdefault((value.dtype, value.device), name)

@@ -21,10 +21,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .._util.randomness import generator
 from ..core.params import DIGITAL, Params, kind_of
+from ..core.placement import Placement, expand
 from ..core.run import evaluating, forward, nominal
-from .excited import excited, moved, rows_differ, same, same_state
+from .excited import excited, moved, repeats, rows_differ, same, same_state
 from .guard import RandomState, plain_checkpoints
-from .memory import Memory, Source, poisoned
+from .memory import Memory, poisoned
 
 SAMPLES = 8
 MOST_SAMPLES = 250  # for a module that takes no fewer
@@ -84,6 +85,10 @@ class Foreign(nn.Module):
             elif not drew.keys() <= self.watch.reseeds:
                 raise draws(self)
 
+    def placement(self) -> Placement:
+        """Where the parameters are; a subclass knows more."""
+        return Placement()
+
     def first_look(self, x: Tensor) -> None:
         """Look at the module, unless that was done before; see :func:`check_function`."""
         if self.watch.tensors is None:
@@ -133,16 +138,17 @@ def tensors_of(network: nn.Module) -> tuple:
 def look(network: Foreign, x: Tensor) -> None:
     """Look at a module now; see :func:`check_function`."""
     first, found = network.watch.tensors is None, tensors_of(network)
-    memory, state = _memory(network), RandomState()
     idle: list[str] = []
     changed: set[str] = set()
     with evaluating(network), _quiet():
+        memory, state = _memory(network), RandomState()  # in eval mode, to which it may be put back
         try:
             with torch.no_grad():
                 x, drawn = _check_draws(network, x.detach())
-                points = _check_history(network, x, drawn, memory.sources(), first)
+                points = _check_history(network, x, drawn, memory, first)
                 _check_poison(network, points)
                 if first:
+                    _check_neurons(network, points[0])
                     _check_samples(network, points)
             if first:
                 _check_places(network, points)
@@ -228,7 +234,7 @@ def _check_draws(network: Foreign, x: Tensor) -> tuple[Tensor, Tensor]:
     if ends[0] != ends[1]:
         raise draws(network, tuple(recorder.names))
     network.watch.reseeds = frozenset().union(*ends[0])
-    if not same(*outputs):
+    if not repeats(*outputs):
         names = tuple(cell.name for cell in memory.changed())
         raise _keeps_state(network, names) if names or not recorder.names else draws(network, tuple(recorder.names))
     return few, outputs[0]
@@ -237,10 +243,14 @@ def _check_draws(network: Foreign, x: Tensor) -> tuple[Tensor, Tensor]:
 # --- state ---
 
 
-def _check_history(network: Foreign, x: Tensor, drawn: Tensor, sources: list[Source], first: bool) -> list[Point]:
-    """Refuse a module whose outputs depend on the passes before; the points at which it ran."""
-    points, states = [Point(nominal(network), x, drawn)], []
+def _check_history(network: Foreign, x: Tensor, drawn: Tensor, memory: Memory, first: bool) -> list[Point]:
+    """Refuse a module whose outputs depend on the passes before; the points at which it ran.
+
+    Each point runs first from the memory that the look began with, and then after the passes at other points.
+    """
+    points, states, sources = [Point(nominal(network), x, drawn)], [], memory.sources()
     for params, inputs in excited(points[0].params, x, first):
+        memory.restore()
         try:
             points.append(Point(params, inputs, _run(network, params, inputs)))
         except Refused:
@@ -251,7 +261,7 @@ def _check_history(network: Foreign, x: Tensor, drawn: Tensor, sources: list[Sou
         if k < len(points):
             before = _memory(network)
             outputs = _run(network, points[k].params, points[k].x)
-            if not same(outputs, points[k].outputs):
+            if not repeats(outputs, points[k].outputs):
                 raise _keeps_state(network, tuple(cell.name for cell in before.changed()))
             if k == 0:
                 states.append([source.state() for source in sources])
@@ -286,7 +296,7 @@ def _check_poison(network: Foreign, points: list[Point]) -> None:
                 outputs = point.outputs
             finally:
                 here.restore()
-            if not same(outputs, point.outputs):
+            if not repeats(outputs, point.outputs):
                 raise _keeps_state(network, tuple(cell.name for cell in cells))
 
 
@@ -304,6 +314,25 @@ def _short(name: str) -> str:
 
 
 # --- other samples, other places, other gradients ---
+
+
+def _check_neurons(network: Foreign, point: Point) -> None:
+    """Refuse numbers that are set once but cannot have one value per neuron: with equal values, outputs are equal."""
+    placement = network.placement()
+    if not placement.index:
+        return
+    names = ", ".join(f"{name} {tuple(entries.shape)}" for name, entries in placement.index.items())
+    try:
+        outputs = _run(network, expand(point.params, placement), point.x)
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(
+            f"neurons: {held(network)} does not run with one value per neuron, {names}: {error}. Expected shapes that "
+            f"the module can broadcast, such as ({{n}},) for layers of n neurons or (C, 1, 1) for C channels."
+        ) from error
+    if rows_differ(outputs, point.outputs):
+        raise Refused(f"neurons: {held(network)} gives other outputs with equal values for all neurons, {names}.")
 
 
 def _check_samples(network: Foreign, points: list[Point]) -> None:
@@ -360,7 +389,10 @@ def _check_gradients(network: Foreign, points: list[Point]) -> None:
         held_there = _gradients(network, point, None)
     if given is None or held_there is None:
         return
+    places = {slot: value for slot, value in network.named_parameters(remove_duplicate=False)}
     for name, gradient in given.items():
+        if not all(places.get(slot) is places[name] for slot in network.slots.get(name, ())):
+            continue  # a number that is a buffer there, outside every graph
         other = held_there[name]
         if rows_differ(gradient.reshape(1, -1), other.reshape(1, -1)):
             raise Refused(
@@ -388,7 +420,12 @@ def _gradients(network: Foreign, point: Point, leaves: Params | None) -> dict[st
         return {name: torch.zeros_like(own[name]) if g is None else g for name, g in zip(wanted, found)}
     except Refused:
         raise
-    except Exception:  # no derivative, which a search reports when it needs one
+    except Exception as error:  # no derivative, which a search reports when it needs one
+        if "modified by an inplace operation" in str(error):
+            raise Refused(
+                f"module: {held(network)} writes in place into a tensor that its gradient needs (relu_, copy_, weight "
+                f"changes inside a time loop), so torch cannot differentiate it. Make a new tensor instead."
+            ) from error
         return None
     finally:
         for name, value in own.items():
@@ -426,17 +463,17 @@ def _idle(network: Foreign, points: list[Point], changed: set[str]) -> list[str]
 def _overwritten(network: Foreign, point: Point) -> set[str]:
     """The parameters that the module itself changes or replaces in a pass."""
     memory = _memory(network)
-    before = {name: (value, value.detach().clone()) for name, value in network.named_parameters()}
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    places = dict(network.named_parameters(remove_duplicate=False))
     try:
         with torch.no_grad():
             _run(network, {}, point.x)
-        own = dict(network.named_parameters())
-        places = dict(network.named_parameters(remove_duplicate=False))
+        now = dict(network.named_parameters(remove_duplicate=False))
         return {
             name
-            for name, (value, content) in before.items()
-            if not same(own[name].detach(), content)
-            or any(places.get(slot) is not value for slot in network.slots.get(name, ()))
+            for name, content in before.items()
+            if not same(now[name].detach(), content)
+            or any(now.get(slot) is not places.get(slot) for slot in network.slots.get(name, ()))
         }
     finally:
         memory.restore()

@@ -82,11 +82,11 @@ def look(run: Run, prepare: Prepare, x: Tensor) -> tuple[Output, Record]:
 def look_larger(run: Run, prepare: Prepare, x: Tensor) -> None:
     """Look again at as many samples as steps: with one more sample, a module that takes samples first is seen."""
     larger = torch.cat([x, x[:1]])
-    with suppress(Exception):  # a module of a fixed batch size
+    try:
         run(prepare(larger))
-        runs = True
-    if "runs" in locals():
-        look(run, prepare, larger)
+    except Exception:  # a module of a fixed batch size
+        return
+    look(run, prepare, larger)
 
 
 def _line(error: Exception) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from ..core.run import evaluating
 from .decode import Output, spike_count
 from .kinds import adopt, check_alike, check_overrides, kinds_of, named, override, slots_of
 from .look import Foreign
+from .memory import Memory
 from .snntorch_look import Prepare, look, look_larger, time_first
 from .snntorch_neurons import (
     NUMBERS,
@@ -92,7 +93,7 @@ class SnnTorchNetwork(Foreign):
             parameter = inner.get_parameter(name)
             adopt(self, named(name, kind), parameter)
             self.slots[named(name, kind)] = tuple(f"_unrolled.net.{slot}" for slot in slots_of(inner, parameter))
-        self.add_module("_unrolled", Unrolled(inner))
+        self._unrolled = Unrolled(inner)
         self._shapes: dict[str, torch.Size] = {}
         self._sample: torch.Size | None = None
         self._cores: dict[str, Tensor] = {}
@@ -129,8 +130,7 @@ class SnnTorchNetwork(Foreign):
     def _pass(self, inputs: Tensor) -> tuple[Output, Record]:
         """The output of the user's network on its own inputs, and the record of every neuron."""
         check_input(inputs, next(self.parameters()))
-        unrolled = cast(Unrolled, self.get_submodule("_unrolled"))
-        neurons = neurons_of(unrolled.net)
+        neurons = neurons_of(self._unrolled.net)
         tensors: dict[str, Tensor] = {}
         for name, neuron in neurons.items():
             values = {key: attrgetter(f"{name}.{key}")(self) for key in self.links[name]}
@@ -142,7 +142,7 @@ class SnnTorchNetwork(Foreign):
             tensors |= {f"net.{name}.{key}": inputs.new_zeros(0) for key in STATES if key in buffers}
         try:
             with alone(neurons.values()), self.guarded():
-                output, record = torch.func.functional_call(unrolled, tensors, (inputs,), tie_weights=False)
+                output, record = torch.func.functional_call(self._unrolled, tensors, (inputs,), tie_weights=False)
         finally:
             for neuron in neurons.values():
                 neuron.__dict__.pop("reset", None)
@@ -162,15 +162,14 @@ class SnnTorchNetwork(Foreign):
         """
         with torch.no_grad(), evaluating(self), torch.random.fork_rng(devices=[]), self.unjudged():
             output, record = look(self._pass, self._prepare, x)
-            if (
-                x.shape[0] == x.shape[1]
-                and self._prepare is time_first
-                and not is_row(self.get_submodule("_unrolled.net"))
-            ):
+            if self._prepare is time_first and x.shape[0] == x.shape[1] and not is_row(self._unrolled.net):
                 look_larger(self._pass, self._prepare, x)
-            with suppress(Exception):  # a decoder may need more steps than the sample has
+            try:
                 logits = self.decode(output)
-            if "logits" in locals():
+            except Exception as error:  # a decoder may need more steps than the sample has
+                if str(error).startswith("decode: "):
+                    raise
+            else:
                 logits_of(logits, None, len(x))
         self._shapes, self._sample = {name: spikes.shape[2:] for name, spikes in record.spikes.items()}, x.shape
         for name, shape in self._shapes.items():
@@ -186,11 +185,13 @@ class SnnTorchNetwork(Foreign):
 
     @contextmanager
     def unjudged(self) -> Iterator[None]:
-        """A context in which a pass may draw random numbers; the look that follows tells whether it draws new ones."""
-        self.watch.ends = []
+        """A context for passes after which the network is as it was: its numbers too, if the module writes into them.
+        A pass may draw random numbers; the look that follows tells whether it draws new ones."""
+        memory, self.watch.ends = Memory(self, self.watch), []
         try:
             yield
         finally:
+            memory.restore()
             self.watch.ends = None
 
     def _leave(self, neuron: str) -> None:
@@ -222,7 +223,7 @@ class SnnTorchNetwork(Foreign):
         if missing := [name for name in self._shapes if name not in cores]:
             raise ValueError(f"cores: {', '.join(missing)} missing; give a core, or nr.HOST for a layer off the chip.")
         placed = {name: _cores(name, core, self._shapes[name].numel()) for name, core in cores.items()}
-        found = _feeds(self.get_submodule("_unrolled.net")) | dict(feeds or {})
+        found = _feeds(self._unrolled.net) | dict(feeds or {})
         names = {name.rpartition(".")[0] for name, _ in self.named_parameters()}
         for module, layer in found.items():
             if not any(f"{name}.".startswith(f"{module}.") for name in names):
@@ -368,22 +369,37 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
         if here.get(name) != there.get(name):
             raise ValueError(f"net: {name} is {there.get(name)} there and {here.get(name)} in the model.")
     tensors: dict[str, Any] = dict(net.named_parameters()) | dict(net.named_buffers())
+    written: list[tuple[str, Tensor, Tensor]] = []
     for name, value in [*inner.named_parameters(), *inner.named_buffers()]:
         path, _, last = name.rpartition(".")
         if path in targets and (last in STATES or last in NUMBERS):
             continue
         if name in tensors:
-            tensors[name].copy_(value)
+            written.append((name, tensors[name], value))
     for name, neuron in targets.items():
         values = {key: model.get_parameter(f"{name}.{key}").detach() for key in model.links[name]}
         before = to_si(neuron, model.dt, next(model.parameters()).dtype)
         changed = {key: value for key, value in values.items() if not torch.equal(value, before[key])}
         for key, value in from_si(neuron, changed, model.dt).items() if changed else ():
-            if getattr(neuron, key).is_floating_point():
-                getattr(neuron, key).copy_(value)
-            else:
-                setattr(neuron, key, value.clone())
+            if not getattr(neuron, key).is_floating_point():
+                setattr(neuron, key, getattr(neuron, key).to(value.dtype))
+            written.append((f"{name}.{key}", getattr(neuron, key), value))
+    _write(written)
     return net
+
+
+def _write(written: list[tuple[str, Tensor, Tensor]]) -> None:
+    """Copy values into tensors, (name, tensor, value); ValueError if one tensor would get two values."""
+    holders: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor, value in written:
+        other, first = holders.setdefault(tensor.data_ptr(), (name, value)) if tensor.numel() else (name, value)
+        if not torch.equal(first, value):
+            raise ValueError(
+                f"net: {other} and {name} are one tensor in the network and have different values in the model; give "
+                f"each a tensor of its own."
+            )
+    for _, tensor, value in written:
+        tensor.copy_(value)
 
 
 def _layout(net: nn.Module) -> dict[str, str]:
@@ -398,7 +414,8 @@ def _layout(net: nn.Module) -> dict[str, str]:
             for key in NUMBERS
             if isinstance(getattr(neuron, key, None), Tensor)
         }
-    for name, value in net.named_parameters():
+    connections = [pair for pair in net.named_buffers() if ".recurrent." in pair[0]]  # of idle neurons in a model
+    for name, value in [*net.named_parameters(), *connections]:
         if name not in layout and not name.endswith(".recurrent.V"):
             layout[name] = f"of shape {tuple(value.shape)}"
     return layout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from .._util.copies import copied
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, spike
+from .kinds import override
 
 NEURONS = {
     cls.__name__: cls
@@ -71,6 +73,28 @@ def check_neurons(net: nn.Module) -> None:
                 f"net: neuron {name!r} has a surrogate with random gradients (SSO, LSO), so no attack could be "
                 f"repeated; use another surrogate, for example snntorch.surrogate.atan()."
             )
+
+
+def check_wrapped(module: nn.Module, kinds: Mapping[str, str]) -> None:
+    """Raise TypeError for a module that ``nr.from_snntorch`` takes; warn of numbers that ``nr.wrap`` leaves exact."""
+    others, neurons = unsupported(module), neurons_of(module)
+    if neurons and not others:
+        raise TypeError(f"module: {next(iter(neurons))} is an snnTorch neuron; use nr.from_snntorch.")
+    holders = [*(module.get_submodule(name) for name in others), *neurons.values()]
+    held = {id(buffer) for neuron in holders for buffer in buffers_of(neuron).values()}
+    exact = [
+        name
+        for name, buffer in module.named_buffers()
+        if id(buffer) in held and name.rpartition(".")[2] in SOURCES.values() and override(name, kinds) is None
+    ]
+    exact = [name for name in exact if not name.endswith("graded_spikes_factor")]
+    if exact:
+        name = next((name for name in exact if name.endswith("threshold")), exact[0])
+        warnings.warn(
+            f"module: {', '.join(exact)} of snnTorch neurons stay exact; no die and no attack changes them. A "
+            f"threshold deviates with kinds={{{name!r}: 'v_threshold'}}; 'digital' ends this warning.",
+            stacklevel=3,
+        )
 
 
 @contextmanager

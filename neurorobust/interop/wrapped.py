@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, nn
 
 from .._util.errors import check_input
-from .kinds import adopt, check_alike, kinds_of, named, slots_of
+from ..core.placement import Placement
+from .kinds import (
+    adopt,
+    check_alike,
+    check_plain,
+    check_registered,
+    chosen_numbers,
+    index_of,
+    kinds_of,
+    named,
+    numbers_of,
+    slots_of,
+)
 from .look import Foreign
 
 Decode = Callable[[Any], Tensor]
@@ -17,6 +31,15 @@ Decode = Callable[[Any], Tensor]
 def is_snntorch(module: nn.Module) -> bool:
     """True if the class of a module is defined in snnTorch."""
     return any(cls.__module__.split(".")[0] == "snntorch" for cls in type(module).__mro__)
+
+
+def _apart(network: nn.Module) -> AbstractContextManager[None]:
+    """A context in which a reset of snnTorch neurons in forward reaches those of this network alone."""
+    if not any(is_snntorch(part) for part in network.modules()):
+        return nullcontext()
+    from .snntorch_neurons import alone, neurons_of  # snnTorch is loaded, as the module uses it
+
+    return alone(neurons_of(network).values())
 
 
 def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
@@ -34,24 +57,45 @@ def logits_of(output: Any, decode: Decode | None, samples: int) -> Tensor:
 class Wrapped(Foreign):
     """A torch module as a network of this package; :func:`wrap` makes it.
 
-    Its parameters are the module's own tensors, under names that end in their kind. Training it trains the module.
+    Its parameters are the module's own tensors, under names that end in their kind. Training it trains the module. A
+    buffer or plain number that the user names is a parameter too, which is not trained.
     """
 
-    def __init__(self, module: nn.Module, kinds: Mapping[str, str], decode: Decode | None):
+    def __init__(
+        self,
+        module: nn.Module,
+        kinds: Mapping[str, str],
+        numbers: Mapping[str, Tensor],
+        index: Mapping[str, Tensor],
+        decode: Decode | None,
+    ):
         super().__init__()
-        self.slots = {}
+        self.slots, self.numbers, self.decode = {}, dict[str, str](), decode
+        self.index = {named(name, kinds[name]): entries for name, entries in index.items()}
+        buffers = dict(module.named_buffers())
         for name, parameter in module.named_parameters():
             adopt(self, named(name, kinds[name]), parameter)
-            self.slots[named(name, kinds[name])] = tuple(f"_module.{slot}" for slot in slots_of(module, parameter))
-        self.decode = decode
+            self._link(module, named(name, kinds[name]), parameter)
+        for name, value in numbers.items():
+            own = named(name, kinds[name])
+            adopt(self, own, nn.Parameter(value.detach(), requires_grad=False))
+            if name in buffers:
+                self._link(module, own, buffers[name])
+            else:
+                self.numbers[own] = name
+        if hasattr(self, "_module"):
+            raise ValueError("module: a part may not be called '_module' here; rename it.")
         self.add_module("_module", module)
         self.training = module.training
+
+    def _link(self, module: nn.Module, own: str, tensor: Tensor) -> None:
+        self.slots[own] = tuple(f"_module.{place}" for place in slots_of(module, tensor))
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Samples (B, …) → logits, and no spikes: the inside of the module is unknown."""
         check_input(x, next(self.parameters()), integers=True)
         version = None if x.is_inference() else x._version
-        with self.guarded():
+        with self.guarded(), _apart(self), self._numbers_set():
             logits = logits_of(self.get_submodule("_module")(x), self.decode, len(x))
         if version is not None and x._version != version:
             raise ValueError(
@@ -60,8 +104,33 @@ class Wrapped(Foreign):
             )
         return logits, {}
 
+    @contextmanager
+    def _numbers_set(self) -> Iterator[None]:
+        """The module's plain numbers hold the tensors of this pass."""
+        before = []
+        for own, name in self.numbers.items():
+            path, _, last = name.rpartition(".")
+            attributes = vars(self.get_submodule(f"_module.{path}".rstrip(".")))
+            before.append((attributes, last, attributes[last]))
+            attributes[last] = attrgetter(own)(self)
+        try:
+            yield
+        finally:
+            for attributes, last, value in before:
+                attributes[last] = value
 
-def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Decode | None = None) -> Wrapped:
+    def placement(self) -> Placement:
+        """Which neurons read the numbers that are set once; the module sits on no core."""
+        return Placement(index=self.index)
+
+
+def wrap(
+    module: nn.Module,
+    kinds: Mapping[str, str] | None = None,
+    decode: Decode | None = None,
+    *,
+    neurons: Mapping[str, int | Sequence[int]] | None = None,
+) -> Wrapped:
     """Make any torch module a network that can be attacked, trained robustly and put on dies.
 
     Nothing is copied: training changes the module's own tensors. Attacks and evaluations change neither its
@@ -70,12 +139,19 @@ def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Deco
     Args:
         module: from inputs, batch first, to outputs.
         kinds: kinds by parameter name or pattern, before the known names: ``{"bn*.*": "digital"}`` marks batch
-            norms as exact, ``{"gain": "weight"}`` gives the kind of a name that torch does not use. See
-            :func:`kinds.kinds_of`.
+            norms as exact, ``{"gain": "weight"}`` gives the kind of a name that torch does not use. A buffer or a plain
+            number of the module deviates if it is named: ``{"1.tau_mem": "tau_mem"}``. See :func:`kinds.kinds_of`.
         decode: from the module's output to logits (B, n_classes); None uses the output unchanged.
+        neurons: how many neurons read a number that is set once, by name or pattern: with ``{"1.tau_mem": 6}`` the
+            module gets six values, one per neuron, which deviate independently. A tuple is the shape of the neurons,
+            ``(8, 1, 1)`` for one per channel. The module has to take a tensor of that shape.
 
     Raises:
-        TypeError: not a module. ValueError: a parameter of no known kind; mixed types or devices; no parameters.
+        TypeError: not a module, or one that hides its parameters: compiled, scripted, quantized or parallel.
+        ValueError: a parameter of no known kind; mixed types or devices; no parameters.
+
+    Warns:
+        UserWarning: numbers with the name of a kind that do not deviate, or that deviate once for all neurons.
 
     Example:
         >>> model = wrap(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
@@ -84,14 +160,21 @@ def wrap(module: nn.Module, kinds: Mapping[str, str] | None = None, decode: Deco
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: got {type(module).__name__}; expected a torch.nn.Module.")
-    if isinstance(module, Wrapped):
+    if isinstance(module, Foreign):
         raise TypeError("module: is already wrapped.")
+    check_plain(module)
     for name, part in module.named_modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.max_norm is not None:
             raise ValueError(f"module: {name} has max_norm, which changes its weights in every pass; use None.")
-        if is_snntorch(part):
-            raise TypeError(f"module: {name} is an snnTorch neuron; use nr.from_snntorch.")
+    if any(is_snntorch(part) for part in module.modules()):
+        from .snntorch_neurons import check_wrapped  # snnTorch is loaded, as the module uses it
+
+        check_wrapped(module, kinds or {})
     if decode is not None and not callable(decode):
         raise TypeError(f"decode: got {decode!r}; expected a function from the module's output to logits.")
     check_alike(module)
-    return Wrapped(module, kinds_of(module, kinds), decode)
+    check_registered(module)
+    own, numbers = kinds_of(module, kinds), chosen_numbers(module, kinds)
+    values = {name: value for name, value in numbers_of(module).items() if name in numbers}
+    index = index_of(module, own | numbers, dict(module.named_parameters()) | values, neurons or {})
+    return Wrapped(module, own | numbers, values, index, decode)

@@ -1,26 +1,25 @@
 """Networks on disk: a folder with ``model.safetensors`` (tensors) and ``config.json`` (everything else); no pickle.
 
-``model.safetensors`` also contains the configuration. That copy is used where ``config.json`` names another ``sha256``:
-an interruption between the two files leaves one complete model.
+Every bit of both files is checked. ``config.json`` holds the SHA-256 of ``model.safetensors``. That file holds a copy
+of the configuration, with a digest of the tensors and of the copy. So it can also be checked alone: an interruption
+between the two files leaves one complete model.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from .._util import discovery, files
+from .._util import digests, discovery, files
 from .._util.errors import check_finite, unknown
 from ..core.params import kind_of
 from ..dynamics import resets, surrogate
@@ -62,13 +61,10 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
     else:
         config["module"] = type(network).__name__
         config["dt"] = getattr(network, "dt", None)
-    with files.replacing(folder / "model.safetensors") as temporary:
-        tensors = {name: value.detach().contiguous() for name, value in _tensors(network).items()}
-        if packed:
-            tensors, config["packed"] = _packed(tensors)
-        save_file(tensors, temporary, metadata={"config": json.dumps(config)})
-        config["sha256"] = _sha256(temporary)
-    files.write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    tensors = {name: value.detach().clone().contiguous() for name, value in _tensors(network).items()}
+    if packed:
+        tensors, config["packed"] = _packed(tensors)
+    _write(folder, config, tensors)
     return folder
 
 
@@ -83,7 +79,8 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
         The network and its ``info``.
 
     Raises:
-        FileNotFoundError: a file is missing. ValueError: a file is truncated, foreign, or does not fit the other.
+        FileNotFoundError: a file is missing. ValueError: a file is damaged, truncated, foreign, or does not fit the
+        other.
     """
     config, tensors = _read(Path(folder))
     if "module" in config:
@@ -120,25 +117,28 @@ def read_info(folder: str | Path) -> tuple[dict, bool]:
     return config["info"], "module" in config
 
 
+def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write the two files of a model folder, the tensors first."""
+    config = config | {"digest": digests.of_tensors(tensors, json.dumps(config))}
+    with files.replacing(folder / "model.safetensors") as temporary:
+        safetensors.save_file(tensors, temporary, metadata={"config": json.dumps(config)})
+        sha256 = digests.of_file(temporary)
+    files.write_text(folder / "config.json", json.dumps(config | {"sha256": sha256}, indent=2) + "\n")
+
+
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The configuration and the tensors of a model folder, complete and of the right types."""
+    """The configuration and the tensors of a model folder: complete, as they were saved, and of the right types."""
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"model folder {str(folder)!r}: no {name}; expected a folder that nr.save or `neurorobust train` wrote "
                 f"(nr.fit alone keeps a checkpoint there, not a model)."
             )
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "model.safetensors")
-        with safe_open(folder / "model.safetensors", framework="pt") as file:
-            saved_with = (file.metadata() or {}).get("config")
-    except (ValueError, SafetensorError) as error:
-        raise ValueError(f"model folder {str(folder)!r}: truncated or foreign file ({error}).") from error
-    if not isinstance(config, dict) or config.get("format") not in (FORMAT, FIRST_FORMAT):
+    written = _parsed(folder / "config.json", json.loads)
+    saved = _parsed(folder / "model.safetensors", _saved)
+    if not isinstance(written, dict) or written.get("format") not in (FORMAT, FIRST_FORMAT):
         raise ValueError(f"model folder {str(folder)!r}: config.json is not of format {FORMAT!r}.")
-    if saved_with is not None and config.get("sha256") != _sha256(folder / "model.safetensors"):
-        config = json.loads(saved_with)
+    config, tensors = _checked(str(folder), written, saved), saved.tensors
     if problem := _problem(config):
         raise ValueError(f"model folder {str(folder)!r}: config.json: {problem}.")
     try:
@@ -147,6 +147,64 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(
             f"model folder {str(folder)!r}: config.json and model.safetensors do not fit: packed: {error}."
         ) from error
+
+
+class _Saved(NamedTuple):
+    """The content of ``model.safetensors``, the copy of the configuration included, and the digest of the file."""
+
+    tensors: dict[str, Tensor]
+    config: Any
+    sha256: str
+
+    def whole(self) -> bool:
+        """Whether tensors and configuration are those that were saved; False for a file of an earlier version."""
+        if not isinstance(self.config, dict):
+            return False
+        config = {key: value for key, value in self.config.items() if key != "digest"}
+        return self.config.get("digest") == digests.of_tensors(self.tensors, json.dumps(config))
+
+
+def _saved(data: bytes) -> _Saved:
+    """The content of a safetensors file: 8 bytes n, little-endian, n bytes of JSON, the tensors."""
+    tensors = safetensors.load(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    texts = header.get("__metadata__") or {}
+    return _Saved(tensors, json.loads(texts.get("config", "null")), digests.of_bytes(data))
+
+
+def _parsed(path: Path, parse: Callable[[bytes], Any]) -> Any:
+    """The content of a file of a model folder."""
+    data = path.read_bytes()
+    try:
+        return parse(data)
+    except Exception as error:  # a parser that meets damage raises more than it documents
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(
+            f"model folder {str(path.parent)!r}: {path.name}: truncated or foreign file ({reason})."
+        ) from error
+
+
+def _checked(folder: str, written: dict[str, Any], saved: _Saved) -> dict[str, Any]:
+    """The configuration with which the tensors were saved; ``written`` is the content of ``config.json``.
+
+    Raises:
+        ValueError: a file is not the one that was saved.
+    """
+    if written.get("sha256") == saved.sha256:
+        config = {key: value for key, value in written.items() if key != "sha256"}
+        if json.dumps(config) != json.dumps(saved.config):
+            raise ValueError(
+                f"model folder {folder!r}: config.json is damaged or was edited: it differs from its copy inside "
+                f"model.safetensors. Copy the folder again from where it is whole, or save the network again."
+            )
+        return config
+    if saved.whole():
+        return saved.config  # a save was stopped between the two files
+    raise ValueError(
+        f"model folder {folder!r}: model.safetensors is damaged or was edited: it has the SHA-256 "
+        f"{saved.sha256[:12]}…, config.json says {str(written.get('sha256'))[:12]}…. Copy the folder again from where "
+        f"it is whole, or save the network again."
+    )
 
 
 def _packed(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
@@ -208,10 +266,6 @@ def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: li
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in trained)
     return into
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _problem(config: dict[str, Any]) -> str:

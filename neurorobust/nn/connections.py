@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import kernels
-from .._util.errors import check_count, check_finite
+from .._util.errors import check_count, check_finite, plain
 
 Size = int | Sequence[int]
 
@@ -354,6 +354,7 @@ class Chain(Connection):
 
 
 def _numbers(name: str, value: Size, n: int, low: int = 1) -> tuple[int, ...]:
+    value = plain(value)
     values = (value,) * n if isinstance(value, int) else tuple(value)
     if len(values) != n:
         raise ValueError(f"{name}: got {value!r}; expected {n} integers.")
@@ -361,7 +362,7 @@ def _numbers(name: str, value: Size, n: int, low: int = 1) -> tuple[int, ...]:
 
 
 def _shape(shape: Sequence[int], dims: int) -> tuple[int, ...]:
-    if isinstance(shape, int):
+    if isinstance(plain(shape), int):
         raise TypeError(f"shape: got {shape!r}; expected {dims + 1} integers, channels first.")
     return _numbers("shape", shape, dims + 1)
 

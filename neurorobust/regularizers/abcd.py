@@ -46,7 +46,8 @@ class ABCD(Regularizer):
         self.rate = check_number("rate", rate)
         self.radius = check_number("radius", radius)
         self.rounds = check_count("rounds", rounds)
-        if check_number("share", share) >= 1:
+        share = check_number("share", share)
+        if share >= 1:
             raise ValueError(f"share: got {share}; expected a fraction ≥ 0 and < 1.")
         self.share = float(share)
 

@@ -35,7 +35,8 @@ class AWP(Regularizer):
         self.inner = as_regularizer(inner)
         self.attack = check_attack(attack)
         self.ball = check_ball(ball)
-        if check_number("gamma", gamma) > 1:
+        gamma = check_number("gamma", gamma)
+        if gamma > 1:
             raise ValueError(f"gamma: got {gamma}; expected a fraction from 0 to 1.")
         self.gamma = float(gamma)
 

@@ -38,7 +38,8 @@ class Dropout(Regularizer):
     """
 
     def __init__(self, inner: Criterion | Regularizer, p: float, *weights: str | tuple[str, ...]):
-        if check_number("p", p) >= 1:
+        p = check_number("p", p)
+        if p >= 1:
             raise ValueError(f"p: got {p}; expected a probability ≥ 0 and < 1.")
         self.inner = as_regularizer(inner)
         self.p = float(p)

@@ -16,7 +16,7 @@ from .._util.randomness import generator as keyed_generator
 from ..core.apply import apply
 from ..core.params import ABOVE_ZERO, Deviations, Params, kind_of
 from ..core.placement import Placement
-from ..core.run import forward
+from ..core.run import first_look, forward
 from ..kernels import CachedEvents
 from ..nn.network import placement_of
 from .carrier import Carrier
@@ -101,6 +101,7 @@ class Regularizer(Carrier, ABC):
         for name, value in params.items():
             if kind_of(name) in ABOVE_ZERO:
                 check_positive(name, value.detach())
+        first_look(network, batch[0])
         with CachedEvents(batch[0]):
             return self.total(Step(network, params, batch, generator or keyed_generator(0, "regularizer")))
 

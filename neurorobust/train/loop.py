@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import hashlib
 import io
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from .._util import files
+from .._util import digests, files
 from .._util.console import progress
-from .._util.errors import check_count, check_finite, check_number
+from .._util.copies import copied
+from .._util.errors import check_count, check_finite, check_number, plain_fields
 from .._util.randomness import generator as keyed_generator
-from ..attacks import PGA, Ball
-from ..core.params import ABOVE_ZERO, Params, check_values, kind_of
-from ..core.run import evaluating, forward, nominal
+from ..attacks import QUICK, Ball, quick
+from ..core.params import Params, check_values
+from ..core.run import differentiating, evaluating, forward, nominal
 from ..data import Data, Task
-from ..evaluation.predict import predict, predict_batched
-from ..evaluation.statistics import check_outputs, one_class, score
+from ..evaluation.predict import predict
+from ..evaluation.statistics import check_outputs, one_class
 from ..evaluation.worst_case import find_worst_case
 from ..interop.look import check_function
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion
+from .leaves import leaf
+from .parallel import Parallel
 
-SELECTION = "mean of clean and ten-step-attacked (0.05, every kind) balanced accuracy on the validation part"
+SELECTION = f"mean of clean balanced accuracy and that under {QUICK} (0.05, every kind), on the validation part"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Schedule:
     max_seconds: float = math.inf
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("learning_rate", self.learning_rate, strict=True)
         check_number("drop", self.drop, strict=True)
         for fraction in self.drops:
@@ -111,15 +115,12 @@ class History:
 
 
 def selection_score(network: nn.Module, data: Data, seed: int) -> tuple[float, float]:
-    """Clean and ten-step-attacked (0.05, every kind) score; the selection rule of every method."""
-    attack = PGA(steps=10, objective="mse" if data.regression else "kl")
-    with evaluating(network):
-        with torch.no_grad():
-            clean = score(predict_batched(network, nominal(network), data.x), data.y)
-        attacked = find_worst_case(network, data, Ball.uniform(0.05), attack, seed=seed).score
-    return clean, attacked
+    """Scores, clean and under the quick suite (0.05, every kind). Their mean is the selection rule of every method."""
+    found = find_worst_case(network, data, Ball.uniform(0.05), quick(regression=data.regression), seed=seed)
+    return found.nominal, found.score
 
 
+@differentiating()
 def fit(
     network: nn.Module,
     task: Task,
@@ -132,10 +133,10 @@ def fit(
 ) -> History:
     """Train a network in place and keep the parameters of the epoch with the best validation score.
 
-    The score is the mean of clean and ten-step-attacked (0.05, every kind) balanced accuracy, for every method: clean
-    selection would discard the robust epochs. Every random number is keyed by (seed, epoch), and the state
-    of the loss starts new here and is kept in the checkpoint. So an interrupted and resumed run equals an uninterrupted
-    one, bit for bit.
+    The score is the mean of clean balanced accuracy and that under :func:`neurorobust.attacks.quick` (0.05, every
+    kind), for every method: clean selection would discard the robust epochs. Every random number is keyed by (seed,
+    epoch), and the state of the loss starts new here and is kept in the checkpoint. So an interrupted and resumed run
+    equals an uninterrupted one, bit for bit.
 
     A positive kind is trained in its logarithm: it stays positive, and steps are relative. The mode of the network does
     not change: call ``network.train()`` first to use its dropout or batch norm.
@@ -146,14 +147,16 @@ def fit(
         loss: loss(logits, y) or a regularizer.
         epochs: passes over the training part.
         seed: of the batches and of the random numbers of the loss.
-        out: folder for ``checkpoint.pt`` and ``log.csv``; a run found there is resumed, if it is the same run.
+        out: folder for ``checkpoint.pt`` and ``log.csv``; a run found there is resumed, if it is the same run. One run
+            uses it at a time.
         schedule: learning rate, batches, selection.
 
     Raises:
-        ValueError: a run with other settings is in ``out``; a one-class part; a loss that became NaN.
+        ValueError: a run with other settings is in ``out``, or a damaged checkpoint; a one-class part; a loss that
+            became NaN. OSError: another run uses ``out``, or it is not writable.
     """
-    check_count("epochs", epochs)
-    check_count("seed", seed, 0)
+    epochs = check_count("epochs", epochs)
+    seed = check_count("seed", seed, 0)
     if not isinstance(task, Task):
         raise TypeError(f"task: got a {type(task).__name__}; expected a Task, which has training and validation parts.")
     task.train.check_classes("training part")
@@ -166,59 +169,66 @@ def fit(
     check_function(network, task.train.x)
     for part in (task.train, task.validation):
         with torch.no_grad(), evaluating(network):
-            outputs = forward(network, nominal(network), part.x[:1])[0]
+            outputs = forward(network, nominal(network), part.x[: schedule.batch_size])[0]
         check_outputs(outputs, part.y)
-    leaves = {name: _leaf(name, value) for name, value in trained.items()}
+    leaves = {name: leaf(name, value) for name, value in trained.items()}
     optimizer = torch.optim.Adam(leaves.values(), lr=schedule.learning_rate)
     history = History(epochs_planned=epochs)
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "data": task.fingerprint} | {
         key: value for key, value in asdict(schedule).items() if key != "max_seconds"
     }
     settings["loss"] = repr(loss)
+    settings["selection"] = SELECTION
     settings["parameters"] = {name: list(value.shape) for name, value in trained.items()}
     settings["start"] = _fingerprint(network)
     nominal(network)  # raises unless every parameter has a kind
     best = _state(network)
-    path = None if out is None else files.make_folder(out) / "checkpoint.pt"
-    if path is not None and path.exists():
-        history, best = _resume(path, settings, network, loss, (leaves, optimizer))
-        history.epochs_planned = epochs
-        files.write_text(path.with_name("log.csv"), history.to_csv())
-    out_of_time = history.seconds >= schedule.max_seconds
-    with progress("training", epochs, len(history.rows)) as tick:
-        while len(history.rows) < epochs and not out_of_time:
-            epoch = len(history.rows)
-            started = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(epoch, epochs)
-            with torch.random.fork_rng(devices=[]):  # for modules that draw from torch's global generator
-                torch.default_generator.set_state(keyed_generator(seed, "module", epoch).get_state())
-                value = _epoch(network, task.train, loss, (leaves, optimizer), schedule, (seed, epoch))
-            row = {"epoch": epoch, "loss": value, "clean": math.nan, "attacked": math.nan, "score": math.nan}
-            out_of_time = history.seconds + time.perf_counter() - started >= schedule.max_seconds
-            if (epoch + 1) % schedule.select_every == 0 or epoch + 1 == epochs or out_of_time:
-                row["clean"], row["attacked"] = selection_score(network, task.validation, seed)
-                row["score"] = (row["clean"] + row["attacked"]) / 2
-                if row["score"] >= history.best_score:
-                    history.best_epoch, history.best_score, best = epoch, row["score"], _state(network)
-            row["seconds"] = time.perf_counter() - started
-            history.rows.append(row)
-            if path is not None:
-                states = {"best": best, "now": _state(network), "loss": loss.state()}
-                _save(path, settings, history, states, leaves, optimizer)
-                files.write_text(path.with_name("log.csv"), history.to_csv())
-            tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
+    with _checkpoint(out, network) as path:
+        if path is not None and path.exists():
+            history, best = _resume(path, settings, network, loss, (leaves, optimizer))
+            history.epochs_planned = epochs
+            files.write_text(path.with_name("log.csv"), history.to_csv())
+        out_of_time = history.seconds >= schedule.max_seconds
+        with progress("training", epochs, len(history.rows)) as tick:
+            while len(history.rows) < epochs and not out_of_time:
+                epoch = len(history.rows)
+                started = time.perf_counter()
+                for group in optimizer.param_groups:
+                    group["lr"] = schedule.rate(epoch, epochs)
+                with torch.random.fork_rng(devices=[]):  # for modules that draw from torch's global generator
+                    torch.default_generator.set_state(keyed_generator(seed, "module", epoch).get_state())
+                    value = _epoch(network, task.train, loss, (leaves, optimizer), schedule, (seed, epoch))
+                row = {"epoch": epoch, "loss": value, "clean": math.nan, "attacked": math.nan, "score": math.nan}
+                out_of_time = history.seconds + time.perf_counter() - started >= schedule.max_seconds
+                if (epoch + 1) % schedule.select_every == 0 or epoch + 1 == epochs or out_of_time:
+                    row["clean"], row["attacked"] = selection_score(network, task.validation, seed)
+                    row["score"] = (row["clean"] + row["attacked"]) / 2
+                    if row["score"] >= history.best_score:
+                        history.best_epoch, history.best_score, best = epoch, row["score"], _state(network)
+                row["seconds"] = time.perf_counter() - started
+                history.rows.append(row)
+                if path is not None:
+                    states = {"best": best, "now": _state(network), "loss": loss.state()}
+                    _save(path, settings, history, states, leaves, optimizer)
+                    files.write_text(path.with_name("log.csv"), history.to_csv())
+                tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
     _restore(network, best)
     with evaluating(network):
         history.one_class = one_class(predict(network, nominal(network), task.validation), task.validation.y)
     return history
 
 
-def _leaf(name: str, parameter: Tensor) -> Tensor:
-    """The tensor that Adam changes: the logarithm of a positive parameter (relative steps), else the parameter."""
-    if kind_of(name) in ABOVE_ZERO:
-        return parameter.detach().log().requires_grad_()
-    return parameter
+@contextmanager
+def _checkpoint(out: str | Path | None, network: nn.Module) -> Iterator[Path | None]:
+    """The path of the checkpoint in a folder that no other run uses meanwhile; None without a folder. The processes of
+    one parallel run share the folder: rank 0 locks it."""
+    if out is None:
+        yield None
+        return
+    folder = files.make_folder(out)
+    shares = isinstance(network, Parallel) and network.fabric.global_rank > 0
+    with nullcontext() if shares else files.locked(folder, ".fit.lock"):
+        yield folder / "checkpoint.pt"
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
@@ -240,13 +250,14 @@ def _fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+@differentiating()
 def estimate(
     network: nn.Module, task: Task, loss: Criterion | Regularizer, *, epochs: int, schedule: Schedule = Schedule()
 ) -> float:
     """Estimated seconds of :func:`fit` at the present load of this machine, from one step and one evaluation; each runs
     twice, and the second run is timed. Neither the network nor the state of the loss changes."""
-    check_count("epochs", epochs)
-    loss, twin = as_regularizer(loss), copy.deepcopy(network)
+    epochs = check_count("epochs", epochs)
+    loss, twin = as_regularizer(loss), copied(network, "network")
     carried = loss.state()
     sample = task.validation.first(schedule.batch_size)
     descend = trial_step(twin, task.train.first(schedule.batch_size), loss)
@@ -323,6 +334,7 @@ def _save(
     }
     with files.replacing(path) as temporary:
         torch.save(state, temporary)
+        digests.append(temporary)
 
 
 def _resume(
@@ -333,6 +345,7 @@ def _resume(
     descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer],
 ) -> tuple[History, dict[str, Tensor]]:
     leaves, optimizer = descent
+    digests.check_appended(path, "remove it or choose another folder.")
     try:
         state = torch.load(path, weights_only=True)
         rows, found = state["history"], state["settings"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 
 import matplotlib
@@ -13,7 +12,10 @@ from jinja2 import Environment, StrictUndefined, UndefinedError
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from .._util import files
+from .._util import digests, files
+from ..attacks import QUICK
+from ..evaluation import STRONG
+from ..evaluation.worst_case import NEARLY_NOTHING
 from . import plotting
 
 TEMPLATE = Environment(
@@ -32,18 +34,18 @@ def read(folder: Path) -> dict:
     """The results of a demo.
 
     Raises:
-        FileNotFoundError, ValueError: the results are missing or incomplete.
+        FileNotFoundError, ValueError: the results are missing, incomplete or damaged.
     """
     path = Path(folder) / "results.json"
     if not path.is_file():
         raise FileNotFoundError(
             f"report: no results.json in {str(folder)!r}; expected a folder that `neurorobust demo` wrote."
         )
+    results = digests.read_json(path, "run `neurorobust demo` again.")
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
         results["networks"]["standard"]["fleet"]["balanced_accuracy"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"report: {path} is truncated or foreign ({error}); run `neurorobust demo` again.") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"report: {path} is foreign ({error}); run `neurorobust demo` again.") from error
     return results
 
 
@@ -72,7 +74,7 @@ def columns(results: dict) -> tuple[list[str], list[list[str]]]:
     """The table: header, and one row per network."""
     spec = results["spec"]
     header = ["network", "nominal", "programmed", "fleet mean", "5th pct", "min", f"yield ≥ {spec:.2f} [95 %]"]
-    header += ["mismatch 0.3 mean", "min", "quick 0.05", "0.1", "thorough 0.05", "0.1"]
+    header += ["mismatch 0.3 mean", "min", "attacked beats: nominal", "quick 0.05", "0.1", "thorough 0.05", "0.1"]
     rows = []
     for name, entry in results["networks"].items():
         fleet, spread = entry["fleet"], entry["mismatch"]
@@ -82,6 +84,7 @@ def columns(results: dict) -> tuple[list[str], list[list[str]]]:
             f"{fleet['yield']['fraction']:.2f} [{low:.2f}, {high:.2f}]",
             f"{spread['mean']:.3f}",
             f"{spread['min']:.3f}",
+            f"{entry['nominal_attacked']:.3f}",
         ]
         for suite in ("quick", "thorough"):
             for zeta in ("0.05", "0.1"):
@@ -100,9 +103,9 @@ def table(results: dict) -> Table:
     shown.add_column("", no_wrap=True)
     for row in rows:
         shown.add_column(row[0], justify="right", no_wrap=True)
-    words = {4: "fleet 5th percentile", 5: "fleet min", 8: "mismatch 0.3 min", 10: "quick 0.1", 12: "thorough 0.1"}
+    words = {4: "fleet 5th percentile", 5: "fleet min", 8: "mismatch 0.3 min", 11: "quick 0.1", 13: "thorough 0.1"}
     for i, name in enumerate(header[1:], 1):
-        shown.add_row(words.get(i, name), *(row[i] for row in rows), end_section=i in (2, 6, 8, 10))
+        shown.add_row(words.get(i, name), *(row[i] for row in rows), end_section=i in (2, 6, 8, 9, 11))
     return shown
 
 
@@ -207,7 +210,7 @@ def _page(results: dict, images: dict[str, bytes]) -> str:
         (f"{results['n_dies']} dies of {results['chip']}", 4),
         ("mismatch 0.3", 2),
     ]
-    groups += [("quick attack (ten steps) ζ", 2), ("thorough attack ζ", 2)]
+    groups += [("attacked beats", 1), ("quick attack ζ", 2), ("thorough attack ζ", 2)]
     figures = [
         {"caption": caption, "data": base64.b64encode(images.get(name, b"")).decode()}
         for name, caption in CAPTIONS.items()
@@ -217,7 +220,7 @@ def _page(results: dict, images: dict[str, bytes]) -> str:
         verdict=verdict(results),
         notes=notes(results),
         groups=groups,
-        header=[*header[:3], "mean", *header[4:7], "mean", "min", "0.05", "0.1", "0.05", "0.1"],
+        header=[*header[:3], "mean", *header[4:7], "mean", "min", "nominal", "0.05", "0.1", "0.05", "0.1"],
         rows=rows,
         figures=figures,
     )
@@ -240,14 +243,34 @@ def verdict(results: dict) -> str:
     )
 
 
+def cautions(results: dict) -> list[str]:
+    """A line for each network where an attack found nearly nothing."""
+    lines = []
+    for name, entry in results["networks"].items():
+        empty = [
+            f"{suite} {zeta}"
+            for suite, found in entry["attacks"].items()
+            for zeta, worst in found.items()
+            if worst.get("caution")
+        ]
+        if empty:
+            lines.append(
+                f"{name}: the attacks {', '.join(empty)} lowered the score by less than {NEARLY_NOTHING:g}, which "
+                f"proves nothing. `neurorobust attack --suite {STRONG}` searches harder."
+            )
+    return lines
+
+
 def notes(results: dict) -> list[str]:
     """Conditions of the measurements, printed below the figures."""
     lines = [
         "The read-out is computed on the host: it is not quantized. Mismatch and attacks act on it too.",
         f"Both networks were chosen by the same rule: {results['selection']}.",
-        "Quick attack: ten steps. The thorough suite contains these ten steps and random search. The worst of all "
-        "evaluated dies counts, not only the last. Where ten steps reach chance, the thorough suite was not run: it "
-        "could only find worse dies. The table then has the value of ten steps.",
+        f"Quick attack: the suite {QUICK}, ten steps on each of three objectives. The thorough suite contains it and "
+        "random search. The worst of all evaluated dies counts, not only the last. Where the quick attack reaches "
+        "chance, the thorough suite was not run: it could only find worse dies. The table then has the value of the "
+        "quick attack.",
+        *cautions(results),
     ]
     for name, entry in results["networks"].items():
         line = f"{name}: {entry['title']}; {entry['epochs']} of {entry['epochs_planned']} epochs"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..._util.errors import check_finite, check_number
+from ..._util.errors import check_finite, check_number, plain_fields
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class ConductancePair:
     gain: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("g_min", self.g_min)
         check_number("g_max", self.g_max, low=self.g_min, strict=True)
         check_number("gain", self.gain, strict=True)

@@ -191,7 +191,8 @@ class SharedGain(Encoding):
 
 def with_bits(chip: str, encoding: Encoding, bits: int) -> Encoding:
     """The encoding of weights with this number of bits; ``chip`` is the name of the chip, for errors."""
-    if check_count("bits", bits, 2) > 16:
+    bits = check_count("bits", bits, 2)
+    if bits > 16:
         raise ValueError(f"bits: got {bits}; expected 2 to 16.")
     last = 2 ** (bits - 1) - 1
     if isinstance(encoding, BitMaskedCurrents):

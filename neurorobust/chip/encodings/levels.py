@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..._util.errors import check_count, check_finite, check_number
+from ..._util.errors import check_count, check_finite, check_number, plain_fields
 from .codec import Codec, LogCodec
 
 
@@ -26,6 +26,7 @@ class Uniform(Codec):
     offset: float = 0.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check_bits(self.bits)
         check_number("step", self.step, strict=True)
         check_number("offset", self.offset, low=-float("inf"), strict=True)
@@ -34,7 +35,7 @@ class Uniform(Codec):
     def holding(cls, values: Tensor, bits: int, *, signed: bool = True) -> Uniform:
         """The one whose last code means the largest magnitude."""
         if signed:
-            check_count("bits", bits, 2)
+            bits = check_count("bits", bits, 2)
         return cls(bits, _largest(values) / (2 ** (_check_bits(bits) - signed) - 1), signed)
 
     @property
@@ -56,6 +57,7 @@ class LevelTable(Codec):
     levels: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if not self.levels:
             raise ValueError("levels: got none; expected at least one value.")
         check_finite({"levels": torch.tensor(self.levels, dtype=torch.float64)})
@@ -79,6 +81,7 @@ class LogUniform(LogCodec):
     relative_step: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("low", self.low, strict=True)
         check_number("high", self.high, low=self.low, strict=True)
         if check_number("relative_step", self.relative_step) < 1e-6:
@@ -101,6 +104,7 @@ class CoarseFine(Codec):
     n: int = 256
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("n", self.n, 2)
         if not self.largest:
             raise ValueError("largest: got none; expected the full scale of at least one coarse range.")
@@ -128,6 +132,7 @@ class Multiplicity(Codec):
     largest: int
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("excitatory", self.excitatory, strict=True)
         check_number("inhibitory", self.inhibitory, strict=True)
         check_count("largest", self.largest)
@@ -157,6 +162,7 @@ class SignedPair(Codec):
     step: float
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         _check_bits(self.bits, 15)
         check_number("step", self.step, strict=True)
 
@@ -193,6 +199,7 @@ class BitShift(LogCodec):
     smallest: int = 1
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_number("dt", self.dt, strict=True)
         check_count("smallest", self.smallest)
         check_count("largest", self.largest, self.smallest + 1)

@@ -66,8 +66,8 @@ def fit_masks(weights: Tensor, bits: int = 4, starts: int = 0) -> MaskCodebook:
         weights: any shape, at least one non-zero. bits: number of currents.
         starts: how many further starts to try, geometric series of other ratios; the result is never worse for it.
     """
-    check_count("bits", bits)
-    check_count("starts", starts, 0)
+    bits = check_count("bits", bits)
+    starts = check_count("starts", starts, 0)
     magnitudes = weights.detach().abs().double().numpy().ravel()
     if not magnitudes.any():
         raise ValueError("weights: all are 0; a core without a synapse has no codebook.")

@@ -40,12 +40,16 @@ def read_beats(folder: Path | None = None) -> tuple[Tensor, Tensor]:
         path = folder / f"ECG5000_{part}.tsv"
         if not path.is_file():
             raise FileNotFoundError(f"ECG5000: {path.name} is not in the data folder; reinstall it with: {INSTALL}")
-        parts.append(np.loadtxt(path, delimiter="\t", dtype=np.float64))
-    table = np.concatenate(parts)
-    if table.shape != (5000, 141) or not np.isfinite(table).all():
+        try:
+            parts.append(np.loadtxt(path, delimiter="\t", dtype=np.float64, ndmin=2))
+        except ValueError as error:
+            raise ValueError(f"ECG5000: {path.name} is damaged ({error}); reinstall it with: {INSTALL}") from error
+    widths, table = {part.shape[1] for part in parts}, parts[0]
+    table = np.concatenate(parts) if len(widths) == 1 else table
+    if table.shape != (5000, 141) or not np.isfinite(table).all() or not np.isin(table[:, 0], range(1, 6)).all():
         raise ValueError(
             f"ECG5000: got a table of shape {table.shape}, {int((~np.isfinite(table)).sum())} values not finite; "
-            f"expected 5000 finite beats of 140 samples and a label; reinstall it with: {INSTALL}"
+            f"expected 5000 finite beats of 140 samples and a label from 1 to 5; reinstall it with: {INSTALL}"
         )
     return torch.from_numpy(table[:, 1:]).float(), torch.from_numpy(table[:, 0]).long()
 

@@ -8,6 +8,7 @@ from typing import Protocol, Self
 
 from torch import Tensor
 
+from ..._util.errors import plain_fields
 from ..surrogate import Surrogate
 
 
@@ -34,6 +35,7 @@ class Reset(ABC):
     detach: bool
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if not isinstance(self.detach, bool):
             raise TypeError(f"detach: got {self.detach!r}; expected True or False.")
 

@@ -19,8 +19,8 @@ class ArcTan(Surrogate):
     scaled: bool = False
 
     def __post_init__(self) -> None:
-        check_number("alpha", self.alpha, strict=True)
         super().__post_init__()
+        check_number("alpha", self.alpha, strict=True)
 
     def derivative(self, u: Tensor) -> Tensor:
         return self.alpha / 2 / (1 + (math.pi / 2 * self.alpha * u).square())

@@ -8,6 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from ..._util.errors import plain_fields
+
 
 class Surrogate(ABC):
     """The derivative that replaces that of the step, at the distance u of the membrane from its threshold.
@@ -19,6 +21,7 @@ class Surrogate(ABC):
     scaled: bool
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if not isinstance(self.scaled, bool):
             raise TypeError(f"scaled: got {self.scaled!r}; expected True for u = (v − ϑ)/ϑ or False for u = v − ϑ.")
 

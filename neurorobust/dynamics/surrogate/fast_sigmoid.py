@@ -18,8 +18,8 @@ class FastSigmoid(Surrogate):
     scaled: bool = False
 
     def __post_init__(self) -> None:
-        check_number("slope", self.slope, strict=True)
         super().__post_init__()
+        check_number("slope", self.slope, strict=True)
 
     def derivative(self, u: Tensor) -> Tensor:
         return 1 / (1 + self.slope * u.abs()).square()

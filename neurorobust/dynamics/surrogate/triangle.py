@@ -18,8 +18,8 @@ class Triangle(Surrogate):
     scaled: bool = True
 
     def __post_init__(self) -> None:
-        check_number("scale", self.scale, strict=True)
         super().__post_init__()
+        check_number("scale", self.scale, strict=True)
 
     def derivative(self, u: Tensor) -> Tensor:
         return self.scale * (1 - u.abs()).clamp(min=0)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
+import re
 import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import FunctionCache
 from numba.core.compiler import Compiler
+from numba.core.serialize import dumps
+
+from ..._util import console, files
 
 SOURCES = Path(__file__).parent
 VERSION = numba.__version__
@@ -62,13 +69,70 @@ def digest_of(folder: Path) -> str:
 SOURCE_DIGEST = digest_of(SOURCES)
 
 
+class _CheckedFiles:
+    """The files of a function's compiled code, one for each signature and machine: SHA-256 of the rest, versions of
+    numba and of the sources, code. numba checks no digest, and two processes that compile at once can exchange the
+    files of two signatures."""
+
+    def __init__(self, folder: str, name: str):
+        self.folder, self.name = Path(folder), name
+        self.stamp = f"{VERSION} {SOURCE_DIGEST}\n".encode()
+
+    def path(self, key: tuple) -> Path:
+        text = re.sub(" at 0x[0-9a-f]+", "", repr(key[:2]))  # signature and machine, without addresses
+        return self.folder / f"{self.name}.{hashlib.sha256(text.encode()).hexdigest()[:16]}.nbc"
+
+    def save(self, key: tuple, code: Any) -> None:
+        data = self.stamp + dumps((key, code))
+        with files.replacing(self.path(key)) as temporary:
+            temporary.write_bytes(hashlib.sha256(data).digest() + data)
+
+    def load(self, key: tuple) -> Any:
+        """The code; None if there is none, or of other sources. A damaged file is said and removed."""
+        path = self.path(key)
+        try:
+            found = path.read_bytes()
+        except OSError:
+            return None
+        digest, data = found[:32], found[32:]
+        if hashlib.sha256(data).digest() != digest:
+            _say(f"compiled code {str(path)!r} is damaged; it is removed and compiled again.")
+            with suppress(OSError):
+                path.unlink()
+            return None
+        if not data.startswith(self.stamp):
+            return None
+        known, code = pickle.loads(data[len(self.stamp) :])
+        return code if known == key else None
+
+    def flush(self) -> None:
+        """Forget all code."""
+        for path in self.folder.glob(f"{self.name}.*.nbc"):
+            path.unlink(missing_ok=True)
+
+
 class _SourcesCache(FunctionCache):
     """numba's cache of a function. numba looks at the function's own file only; this one is valid as long as no file of
     this folder changes, because a function is compiled together with what it calls."""
 
     def __init__(self, function: Callable[..., Any]):
         super().__init__(function)
-        self._cache_file = IndexDataCacheFile(self.cache_path, self._impl.filename_base, SOURCE_DIGEST)
+        self._cache_file = _CheckedFiles(self.cache_path, self._impl.filename_base)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _say(
+                f"compiled code cannot be kept in {self.cache_path!r} ({error.strerror or error}), so every process "
+                f"compiles it; make room there, or name another folder in NUMBA_CACHE_DIR."
+            )
+
+
+@cache
+def _say(line: str) -> None:
+    """A line on stderr, once."""
+    console.err.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 class _NoAlias(Compiler):

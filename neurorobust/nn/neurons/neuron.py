@@ -60,7 +60,7 @@ class Neuron(nn.Module, ABC):
             shape = tuple(recurrent.matrix().shape)
             if shape != (self.n, self.n):
                 raise ValueError(f"recurrent: got weight of shape {shape}; expected ({self.n}, {self.n}).")
-        core = torch.zeros(self.n, dtype=torch.long) if core is None else core.long()
+        core = torch.zeros(self.n, dtype=torch.long) if core is None else _core_numbers(core)
         if core.shape != (self.n,):
             raise ValueError(f"core: got shape {tuple(core.shape)}; expected one entry per neuron, ({self.n},).")
         if core.min() < 0 and not (core == HOST).all():
@@ -244,6 +244,15 @@ class SpikingNeuron(Neuron):
             return self.respond(self.current(x, dt), dt)
         recurrent, c, dynamics = self.recurrent_matrix(), self.coefficients(dt), self.dynamics()
         return kernels.lif_layer(x, (self.input.masked(), self.bias()), recurrent, c, dynamics)
+
+
+def _core_numbers(core: object) -> Tensor:
+    """The core of each neuron as int64."""
+    if not isinstance(core, Tensor):
+        raise TypeError(f"core: got a {type(core).__name__}; expected a tensor of integers.")
+    if core.dtype == torch.bool or core.is_complex() or (core.is_floating_point() and (core != core.round()).any()):
+        raise ValueError(f"core: got values of type {core.dtype}, not all whole; expected integers.")
+    return core.long()
 
 
 def _a_step_later(signal: Tensor) -> Tensor:

@@ -1,0 +1,48 @@
+"""Random cases by number: a few in every run of the tests, thousands of new ones under ``make deep``.
+
+A test that has a deep version is marked ``@pytest.mark.deep`` and takes its cases from :func:`cases`::
+
+    @pytest.mark.deep
+    def test_flipped_bits():
+        for case in cases("flipped bits", here=100, deep=2000):
+            check(torch.Generator().manual_seed(case))
+
+The counts of all deep runs are in ``tests/data/deep.json``: how many cases of each name passed, and none failed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+FILE = Path(__file__).parent / "data" / "deep.json"
+DEEP = "NEUROROBUST_DEEP" in os.environ
+
+
+def cases(name: str, here: int, deep: int) -> Iterator[int]:
+    """The numbers of the cases to try: 0 … here − 1; under ``make deep`` the next ``deep`` ones. These are counted when
+    the last one has passed."""
+    if not DEEP:
+        yield from range(here)
+        return
+    first = counts().get(name, 0)
+    yield from range(first, first + deep)
+    _add(name, deep)
+
+
+def counts() -> dict[str, int]:
+    """The cases that passed, by name."""
+    text = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
+    return json.loads(text or "{}")
+
+
+def _add(name: str, n: int) -> None:
+    with FILE.open("a+", encoding="utf-8") as file:  # tests on several cores share the file
+        fcntl.flock(file, fcntl.LOCK_EX)
+        found = counts()
+        found[name] = found.get(name, 0) + n
+        file.truncate(0)
+        file.write(json.dumps(found, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,277 @@
+"""Foreign modules must be functions of their input and parameters: refused, taken, warned of."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import neurorobust as nr
+from neurorobust.data import Data
+from neurorobust.nn.network import placement_of
+
+
+class Net(nn.Module):
+    """Two layers whose forward is a given function of the module and its input; ``members`` become attributes."""
+
+    def __init__(self, function, **members):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.out, self.function = nn.Linear(3, 4), nn.Linear(4, 2), function
+        for name, value in members.items():
+            setattr(self, name, value)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def plain(s, x):
+    return s.out(torch.tanh(s.fc(x)))
+
+
+def silent_state(s, x):
+    new = s.fc(x).sum(1, keepdim=True)
+    s.mem = new if s.mem is None or len(s.mem) != len(x) else 0.9 * s.mem + new
+    return s.out((s.mem > 50).float().expand(-1, 4))
+
+
+def late(s, x):
+    s.calls += 1
+    return plain(s, x) * (2 if s.calls > 1000 else 1)
+
+
+def class_state(s, x):
+    type(s).count = getattr(type(s), "count", 0) + 1
+    return plain(s, x) * (1 + 0.01 * type(s).count)
+
+
+def nested(s, x):
+    s.d["a"].append(len(s.d["a"]))
+    return plain(s, x) + sum(s.d["a"])
+
+
+def forked(s, x):
+    with torch.random.fork_rng(devices=[]):
+        return plain(s, x + torch.randn_like(x))
+
+
+STATEFUL = {
+    "silent": (lambda: Net(silent_state, mem=None), "mem changed"),
+    "late": (lambda: Net(late, calls=0), "calls changed"),
+    "class": (lambda: Net(class_state), "gives other outputs"),
+    "nested": (
+        lambda: Net(lambda s, x: s.d["a"].append(len(s.d["a"])) or plain(s, x) + sum(s.d["a"]), d={"a": []}),
+        "d",
+    ),
+    "silent draw": (lambda: Net(lambda s, x: s.out((0 * torch.rand(1) + s.fc(x) > 50).float())), r"torch\.rand"),
+    "numpy": (lambda: Net(lambda s, x: plain(s, x) + 0 * float(np.random.rand())), "draws random numbers"),
+    "python": (lambda: Net(lambda s, x: plain(s, x) + 0 * random.random()), "draws random numbers"),
+    "forked": (lambda: Net(forked), r"draws random numbers in forward \(torch.randn_like"),
+    "generator": (
+        lambda: Net(lambda s, x: plain(s, x) + 0 * torch.rand(1, generator=s.g), g=torch.Generator()),
+        "the random generator g of Net goes on",
+    ),
+    "batch": (lambda: Net(lambda s, x: plain(s, x.cumsum(0))), "when the other samples of its batch are others"),
+    "list": (lambda: hidden(lambda s: [s.fc.weight]), "past its registered name"),
+    "view": (lambda: hidden(lambda s: [s.fc.weight.detach().view(4, 3)]), "past its registered name"),
+}
+
+
+def hidden(make):
+    net = Net(lambda s, x: s.out(torch.tanh(s.fc(x) + x @ s.kept[0].T)))
+    net.kept = make(net)
+    return net
+
+
+def run(net, x=None):
+    model = nr.wrap(net.eval())
+    return nr.run(model, nr.nominal(model), draw(0, 12, 3).float() if x is None else x)
+
+
+@pytest.mark.parametrize(("make", "message"), STATEFUL.values(), ids=STATEFUL)
+def test_no_function_of_input_and_parameters_is_refused(make, message):
+    """State and random numbers, also where the network is silent; the module is left as it was."""
+    module = make()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    state = torch.get_rng_state(), np.random.get_state()[2], random.getstate()
+    with pytest.raises(ValueError, match=message):
+        run(module)
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    assert torch.equal(state[0], torch.get_rng_state())
+    assert state[1:] == (np.random.get_state()[2], random.getstate())
+
+
+def recorded(s, x):
+    s.last = plain(s, x)
+    s.log.append(s.last)
+    s.calls += 1
+    return s.last
+
+
+def cached(s, x):
+    if s.window is None:
+        s.window = torch.hann_window(4)[:3]
+    return plain(s, x * s.window)
+
+
+def seeded(s, x):
+    s.g.manual_seed(3)
+    return plain(s, x + torch.rand(3, generator=s.g))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Net(recorded, log=[], calls=0),
+        lambda: Net(cached, window=None),
+        lambda: Net(seeded, g=torch.Generator()),
+    ],
+)
+def test_records_caches_and_seeded_draws_are_taken(make):
+    """What is kept and not read, made once, or seeded in every pass does not act: the outputs are the module's."""
+    x = draw(0, 12, 3).float()
+    assert torch.equal(run(make(), x), make()(x))
+
+
+def test_dropout_of_a_module_in_training_is_no_state():
+    """A look at a module in train mode runs it in eval mode, and leaves every part in its mode."""
+    net = nn.Sequential(nn.Linear(3, 16), nn.Dropout(0.5), nn.BatchNorm1d(16).eval(), nn.Linear(16, 2))
+    data = Data(draw(0, 20, 3).float(), torch.arange(20) % 2)
+    nr.evaluate(nr.wrap(net, {"2.*": "digital"}), data, nr.mismatch(0.1), n_dies=1)
+    assert [part.training for part in net] == [True, True, False, True]
+
+
+def overwritten(s, x):
+    s.fc.weight.data = torch.ones(4, 3)
+    return plain(s, x)
+
+
+def replaced(s, x):
+    s.fc.weight = nn.Parameter(torch.ones(4, 3))
+    return plain(s, x)
+
+
+def unused(s, x):
+    return s.out(torch.tanh(s.fc.bias + x[:, :1]))
+
+
+@pytest.mark.parametrize("function", [overwritten, replaced, unused])
+def test_weights_that_do_not_act_are_named(function):
+    """A weight that forward overwrites, replaces or does not use: one warning names it; it stays as it is."""
+    net, x = Net(function), draw(0, 12, 3).float()
+    weight, model = net.fc.weight.detach().clone(), nr.wrap(net.eval())
+    with pytest.warns(UserWarning, match=r"do not depend on fc\.weight: forward"):
+        nr.run(model, nr.nominal(model), x)
+    nr.run(model, nr.nominal(model), x)
+    assert torch.equal(weight, net.fc.weight)
+
+
+def hebbian(s, x):
+    out = plain(s, x)
+    s.fc.weight.data.mul_(1.1)
+    return out
+
+
+def test_weights_that_forward_changes_are_named_and_kept():
+    """A Hebbian change in forward is named; neither the module's own weight nor the given one changes."""
+    net, x = Net(hebbian), draw(0, 12, 3).float()
+    model = nr.wrap(net.eval())
+    params = nr.nominal(model)
+    before = {name: value.clone() for name, value in params.items()}
+    with pytest.warns(UserWarning, match=r"forward of Net changes fc\.weight"):
+        nr.run(model, params, x)
+    assert all(torch.equal(before[n], v) and torch.equal(before[n], net.get_parameter(n)) for n, v in params.items())
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradients_through_checkpoints(reentrant):
+    """The gradient at deviated parameters equals that of a copy that holds them, in float64."""
+    call = lambda s, x: s.out(checkpoint(lambda z: torch.tanh(s.fc(z)), x, use_reentrant=reentrant))  # noqa: E731
+    x, model = draw(0, 12, 3), nr.wrap(Net(call).double().eval())
+    params = {name: (1.3 * value).requires_grad_() for name, value in nr.nominal(model).items()}
+    found = torch.autograd.grad(nr.run(model, params, x).square().sum(), list(params.values()))
+    copy = Net(plain).double()
+    copy.load_state_dict({name: value.detach() for name, value in params.items()})
+    expected = torch.autograd.grad(copy(x).square().sum(), list(copy.parameters()))
+    for name, a, b in zip(params, found, expected):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12, msg=name)
+
+
+class Lif(nn.Module):
+    """A time constant as a parameter, a buffer or a plain number."""
+
+    def __init__(self, how):
+        super().__init__()
+        tau = torch.tensor(0.02)
+        if how == "buffer":
+            self.register_buffer("tau_mem", tau)
+        else:
+            self.tau_mem = nn.Parameter(tau) if how == "parameter" else 0.02
+
+    def forward(self, x):
+        decay, v = torch.exp(-1e-3 / torch.as_tensor(self.tau_mem)), torch.zeros_like(x[:, 0])
+        for now in x.unbind(1):
+            v = decay * v + now
+        return v
+
+
+@pytest.mark.parametrize("how", ["parameter", "buffer", "float"])
+def test_a_number_that_is_set_once_deviates_per_neuron(how):
+    """With kinds and neurons a die has six time constants, and its outputs are those of a module that holds them."""
+    net, x = nn.Sequential(nn.Linear(3, 6), Lif(how), nn.Linear(6, 2)), draw(0, 8, 12, 3).float()
+    message = "1.tau_mem of Sequential are set once" if how == "parameter" else "1.tau_mem of Sequential are no param"
+    with pytest.warns(UserWarning, match=message):
+        nr.wrap(net)
+    model = nr.wrap(net, {} if how == "parameter" else {"1.tau_mem": "tau_mem"}, neurons={"1.tau_mem": 6})
+    chip, params = nr.mismatch(0.2), nr.nominal(model)
+    delta = chip.fabricate([0], 0)[0].deviations(chip.program(params, placement_of(model)))["1.tau_mem"]
+    assert delta.shape == (6,) and len(delta.unique()) == 6
+    found = nr.run(model, nr.apply(params, {"1.tau_mem": delta}, placement_of(model)), x)
+    h = net[0](x)
+    v = torch.zeros(8, 6)
+    for now in h.unbind(1):
+        v = torch.exp(-1e-3 / (0.02 * delta.exp())) * v + now
+    torch.testing.assert_close(found, net[2](v))
+    assert type(net[1].tau_mem) is {"parameter": nn.Parameter, "buffer": torch.Tensor, "float": float}[how]
+    bad = nr.wrap(net, {} if how == "parameter" else {"1.tau_mem": "tau_mem"}, neurons={"1.tau_mem": 5})
+    with pytest.raises(
+        ValueError, match=r"neurons: Sequential does not run with one value per neuron, 1.tau_mem \(5,\)"
+    ):
+        nr.run(bad, nr.nominal(bad), x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, as it imports its compiler
+def test_modules_whose_weights_cannot_be_replaced_are_refused():
+    """Compiled modules and parallel wrappers: one sentence with what to bring instead."""
+    for module, message in (
+        (torch.compile(nn.Linear(3, 2)), "is compiled"),
+        (nn.DataParallel(nn.Linear(3, 2)), "bring the module inside, its .module"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            nr.wrap(module)
+    with pytest.raises(ValueError, match=r"torch.complex64; expected real floating numbers"):
+        nr.wrap(nn.Linear(3, 2, dtype=torch.complex64))
+    with pytest.raises(ValueError, match=r"kept holds a (Linear|Parameter) in a plain list"):
+        nr.wrap(Net(plain, kept=[nn.Linear(3, 2)]))
+
+
+def test_projected_lstm():
+    """torch's names of a projection are known."""
+    model = nr.wrap(nn.LSTM(3, 5, proj_size=2, batch_first=True), decode=lambda output: output[0].mean(1))
+    assert "weight_hr_l0.weight" in nr.nominal(model)
+
+
+def test_searches_work_without_gradients_around_them():
+    """Under no_grad and inference_mode worst_case finds what it finds outside."""
+    data = Data(draw(0, 20, 3), torch.arange(20) % 2)
+    model = nr.wrap(Net(plain).double())
+    search = lambda: nr.worst_case(model, data, nr.Ball(weight=0.3), nr.attacks.PGA(3)).score  # noqa: E731
+    expected = search()
+    for context in (torch.no_grad(), torch.inference_mode()):
+        with context:
+            assert search() == expected
