@@ -15,9 +15,9 @@ from neurorobust import kernels
 from neurorobust.core.params import Params
 from neurorobust.core.placement import expand
 from neurorobust.core.run import nominal
-from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, Subtract, ToValue
+from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, LeakyFloor, Subtract, ToValue
 from neurorobust.dynamics.surrogate import Triangle
-from neurorobust.kernels import LifCoefficients
+from neurorobust.kernels import FlooredCoefficients, FlooredDynamics, LifCoefficients
 from neurorobust.kernels.runtime import memory
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.decoders import per_step
@@ -55,6 +55,26 @@ def whole_layer(x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, alph
     return kernels.lif_layer(x, (weight, bias), recurrent, c, Dynamics(Triangle(), ToValue()))
 
 
+def floored_numbers(alpha: Tensor, v_floor: Tensor, refractory: Tensor | None = None) -> FlooredCoefficients:
+    """Everything that a neuron with a floor can have."""
+    return FlooredCoefficients(
+        alpha, 1 - alpha, 0.8 * (1 - alpha), alpha / 2, alpha / 3, 0.1 * (1 - alpha), alpha / 10, -0.1 * v_floor,
+        0.1 * alpha, -0.05 * alpha, refractory, alpha, 0.02 * alpha, 0.03 * alpha,
+    )  # fmt: skip
+
+
+def floored(current: Tensor, recurrent: Tensor, alpha: Tensor, v_floor: Tensor, refractory: Tensor) -> Tensor:
+    """Spikes of a layer with a floor."""
+    dynamics = FlooredDynamics(Triangle(), LeakyFloor(0.3))
+    return kernels.floored(current, recurrent, floored_numbers(alpha, v_floor, refractory), dynamics)[0]
+
+
+def floored_layer(x: Tensor, weight: Tensor, recurrent: Tensor, alpha: Tensor, v_floor: Tensor) -> Tensor:
+    """Spikes of a layer with a floor and its synapses."""
+    dynamics = FlooredDynamics(Triangle(), LeakyFloor(0.3))
+    return kernels.floored_layer(x, weight, recurrent, floored_numbers(alpha, v_floor), dynamics)
+
+
 def swapped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """:func:`neurorobust.kernels.linear` of an input that lies in memory batch first."""
     return kernels.linear(x.transpose(0, 1), weight, bias)
@@ -82,6 +102,10 @@ def recurrent_weight(s: int, *d: int) -> Tensor:
     return 0.5 * draw(s, *d, N, N)
 
 
+def signed_recurrent(s: int, *d: int) -> Tensor:
+    return draw(s, *d, N, N) / 2
+
+
 def per_neuron(s: int, *d: int) -> Tensor:
     return decay(s, *d, N)
 
@@ -102,6 +126,23 @@ OPERATORS: dict[str, tuple[Callable[..., Any], list[Maker], range]] = {
             per_neuron,
             lambda s, *d: events(s, 0.5, *d, N),
         ],
+        range(5),
+    ),
+    "floored": (
+        floored,
+        [
+            lambda s, *d: draw(s, *d, STEPS, BATCH, 2 * N) + 0.7,
+            signed_recurrent,
+            per_neuron,
+            per_neuron,
+            lambda s, *d: events(s, 0.5, *d, N),
+        ],
+        range(4),
+    ),
+    "floored layer": (floored_layer, [*synapses(0.1, N)[:2], signed_recurrent, per_neuron, per_neuron], range(5)),
+    "floored layer of many events": (
+        floored_layer,
+        [*synapses(0.9, N)[:2], signed_recurrent, per_neuron, per_neuron],
         range(5),
     ),
     "layer": (whole_layer, [*synapses(0.1, N), recurrent_weight, per_neuron], range(5)),

@@ -18,7 +18,7 @@ from neurorobust._util.discovery import classes
 from neurorobust.attacks.installed import attack_classes
 from neurorobust.data import Task
 from neurorobust.data.installed import task_functions
-from neurorobust.dynamics import resets, surrogate
+from neurorobust.dynamics import adaptations, floors, resets, surrogate
 from neurorobust.nn.installed import neuron_classes
 from neurorobust.nn.neurons import Neuron
 from neurorobust.train.methods import METHODS
@@ -29,6 +29,8 @@ ATTACKS = {name: kind.example() for name, kind in attack_classes().items()}
 REGULARIZERS = classes(regularizers, regularizers.Regularizer)
 NEURONS = neuron_classes()
 SURROGATES = {name: kind.example() for name, kind in classes(surrogate, surrogate.Surrogate).items()}
+FLOORS = {name: kind.example() for name, kind in classes(floors, floors.Floor).items()}
+ADAPTATIONS = {name: kind.example() for name, kind in classes(adaptations, adaptations.Adaptation).items()}
 RESETS = {name: kind.example() for name, kind in classes(resets, resets.Reset).items()}
 
 
@@ -43,6 +45,8 @@ every_regularizer = _every("kind", REGULARIZERS)
 every_neuron = _every("model", NEURONS)
 every_surrogate = _every("surrogate", SURROGATES)
 every_reset = _every("reset", RESETS)
+every_floor = _every("floor", FLOORS)
+every_adaptation = _every("rule", ADAPTATIONS)
 every_method = pytest.mark.parametrize("name", list(METHODS))
 
 

@@ -29,7 +29,7 @@ from neurorobust.attacks import (
 )
 from neurorobust.attacks.apgd import checkpoints
 from neurorobust.core.apply import apply
-from neurorobust.core.params import KINDS
+from neurorobust.core.params import ABSOLUTE, KINDS
 from neurorobust.core.run import forward, nominal
 from neurorobust.data import Data
 from neurorobust.evaluation import worst_case
@@ -454,7 +454,7 @@ def test_a_parameters_own_radius_goes_before_its_kinds():
     """A full name wins over a kind; what is not named has radius 0; uniform is every relative kind."""
     ball = Ball({"hidden.tau_mem": 0.3}, tau_mem=0.1)
     assert (ball.radius("hidden.tau_mem"), ball.radius("readout.tau_mem"), ball.radius("a.weight")) == (0.3, 0.1, 0.0)
-    assert set(Ball.uniform(0.1).radii) == KINDS - {"v_leak", "v_reset"}
+    assert set(Ball.uniform(0.1).radii) == KINDS - ABSOLUTE
 
 
 def test_radii_by_pattern(network):

@@ -20,7 +20,7 @@ import neurorobust as nr
 import neurorobust.cli
 from neurorobust._util import digests
 from neurorobust.attacks import OBJECTIVES, PGA
-from neurorobust.core.params import KINDS
+from neurorobust.core.params import ABSOLUTE, KINDS
 from neurorobust.data.tasks import ecg
 from neurorobust.evaluation import strong_worst_case
 from neurorobust.evaluation.worst_case import search_worst_case
@@ -138,7 +138,7 @@ def test_attack_json(suite, robust):
     assert search.call_args.kwargs["seed"] == 3
     found = strict(ran.out)
     jsonschema.validate(found, ATTACK)
-    assert set(found["kinds"]) == KINDS - {"v_leak", "v_reset"}
+    assert set(found["kinds"]) == KINDS - ABSOLUTE
     assert (found["samples"], found["zeta"], found["seed"], found["suite"]) == (30, 0.1, 3, suite)
     assert np.mean(found["recall"]) == pytest.approx(found["balanced_accuracy"])
     if suite == "quick":

@@ -276,7 +276,7 @@ def test_without_locks_a_run_goes_on_with_a_warning(tmp_path, monkeypatch):
 @pytest.mark.deep
 def test_a_run_killed_at_any_moment_ends_as_if_nothing_happened(tmp_path):
     """kill -9 before an operation on files, or after a random time; done again: the same bytes, and no other file."""
-    for case in cases("kills", here=1, deep=10):
+    for case in cases("five kills", here=1, deep=10):
         command = [sys.executable, str(TESTS / "kill_run.py"), str(tmp_path / str(case)), str(5 * case), "5"]
         done = subprocess.run(command, check=True, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
         found = [json.loads(line) for line in done.stdout.splitlines()]

@@ -43,10 +43,10 @@ def test_positive_law(theta, delta, kind):
 
 
 def test_every_kind_has_one_law():
-    """The three families of design.md are disjoint and hold exactly its eleven kinds."""
-    listed = "weight bias tau_mem tau_syn tau_adapt adaptation v_threshold v_leak v_reset r t_ref"
+    """The three families of design.md are disjoint and hold exactly its twelve kinds."""
+    listed = "weight bias tau_mem tau_syn tau_adapt adaptation v_threshold v_leak v_reset v_floor r t_ref"
     assert set(listed.split()) == KINDS
-    assert len(SIGNED) + len(ABSOLUTE) + len(POSITIVE) == len(KINDS) == 11
+    assert len(SIGNED) + len(ABSOLUTE) + len(POSITIVE) == len(KINDS) == 12
     assert all(kind_of(f"net.hidden.{kind}") == kind for kind in KINDS)
 
 

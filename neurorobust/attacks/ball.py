@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_number, unknown
-from ..core.params import KINDS, Deviations, Params, kind_of
+from ..core.params import ABSOLUTE, KINDS, Deviations, Params, kind_of
 from ..core.placement import Placement, expand
 
 
@@ -52,8 +52,8 @@ class Ball:
 
     @classmethod
     def uniform(cls, radius: float) -> Self:
-        """The same relative radius for every kind with a relative deviation (all but v_leak and v_reset)."""
-        return cls(**{kind: radius for kind in sorted(KINDS - {"v_leak", "v_reset"})})
+        """The same relative radius for every kind with a relative deviation (all but v_leak, v_reset and v_floor)."""
+        return cls(**{kind: radius for kind in sorted(KINDS - ABSOLUTE)})
 
     @staticmethod
     def from_chip(chip: Toleranced, programmed: Any, *, sigmas: float = 3.0) -> ToleranceBox:

@@ -247,7 +247,7 @@ def _full(name: str, like: Tensor, programmed: Programmed) -> Tensor:
     placement = programmed.placement
     sites = placement.sites(name, like)
     if sites is None:
-        return like.abs().max()
+        return like.abs().max() if like.numel() else like.new_zeros(())
     largest = torch.zeros(1 + max(placement.occupied(), default=0), dtype=like.dtype)
     for other, value in programmed.expanded().items():
         if kind_of(other) == "weight" and (its := placement.sites(other, value)) is not None:

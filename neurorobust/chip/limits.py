@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..core.params import Params, kind_of
+from ..core.params import SIGNED, Params, kind_of
 from ..core.placement import HOST, Placement
 from .design import ChipDesign
 
@@ -82,13 +82,14 @@ def check_ranges(chip: ChipDesign, held: Mapping[str, Tensor], placement: Placem
 
 def check_per_core(chip: ChipDesign, expanded: Params, placement: Placement) -> None:
     """One value per core, over all layers that share it."""
-    found: dict[tuple[str, int], set[float]] = {}
+    found: dict[tuple[str, int], set[float]] = {}  # two parameters of one kind in a neuron have a circuit each
     for name, values in expanded.items():
         kind, core = kind_of(name), placement.core(name)
         if core is None or not chip.kinds[kind].per_core:
             continue
         for number in core[core != HOST].unique().tolist():
-            here = found.setdefault((kind, number), set())
+            own = kind if kind in SIGNED else name.removeprefix(f"{placement.layer(name)}.")
+            here = found.setdefault((own, number), set())
             here.update(values[placement.on_core(name, values, number)].tolist())
             if len(here) > 1:
                 hint = " Layers without biases (bias=False) need none." if kind == "bias" else ""

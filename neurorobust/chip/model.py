@@ -175,7 +175,7 @@ class ChipModel(ChipDesign):
 def mismatch(level: float) -> ChipModel:
     """A chip with one known number: δ = level·N(0, 1) on every neuron and synapse, without quantization.
 
-    Signed kinds θ + abs(θ)δ, positive kinds θ·exp(δ); v_leak and v_reset are refused: they may be 0, so a
+    Signed kinds θ + abs(θ)δ, positive kinds θ·exp(δ); v_leak, v_reset and v_floor are refused: they may be 0, so a
     relative level has no meaning for them.
     """
     if check_number("mismatch level", level) > 3:

@@ -111,9 +111,10 @@ def _on_core(encoding: Encoding, speed: float, number: int, values: Params, done
         done.params[name][here[name]] = held.decode(codes).to(value.dtype)
         programmed.append(done.params[name][here[name]].double())
     lost = torch.cat(programmed) - trained.double()
+    miss, size = (float(value.square().mean().sqrt()) if len(value) else 0.0 for value in (lost, trained.double()))
     row |= {
-        f"{label}rms_error": float(lost.square().mean().sqrt() / trained.double().square().mean().sqrt()),
-        f"{label}largest_error": float(lost.abs().max()),
+        f"{label}rms_error": miss / size if size else 0.0 if not miss else float("inf"),
+        f"{label}largest_error": float(lost.abs().max()) if len(lost) else 0.0,
     }
     if kind != "weight":
         return row

@@ -217,8 +217,9 @@ class Empirical(Law):
 
 @dataclass(frozen=True)
 class Offset(Law):
-    """θ* = θ + σu, σ in the parameter's chip unit: for v_leak and v_reset, whose nominal may be 0, and for weights and
-    biases with an absolute error. A weight or bias of exactly 0 stays 0: :func:`neurorobust.apply` multiplies by it.
+    """θ* = θ + σu, σ in the parameter's chip unit: for v_leak, v_reset and v_floor, whose nominal may be 0, and for
+    weights and biases with an absolute error. A weight or bias of exactly 0 stays 0: :func:`neurorobust.apply`
+    multiplies by it.
     """
 
     sigma: float | Spread
@@ -233,7 +234,9 @@ class Offset(Law):
             return move
         if kind in SIGNED:
             return torch.where(nominal == 0, 0.0, move / torch.where(nominal == 0, 1.0, nominal.abs()))
-        raise ValueError(f"Offset: got kind {kind!r}; expected v_leak, v_reset, weight or bias. Use LogNormal.")
+        raise ValueError(
+            f"Offset: got kind {kind!r}; expected v_leak, v_reset, v_floor, weight or bias. Use LogNormal."
+        )
 
 
 # ---- laws around a law

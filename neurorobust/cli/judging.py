@@ -14,7 +14,7 @@ from ..chip import DeadNeurons
 from ..chip import mismatch as mismatch_model
 from ..chip.installed import chip_model
 from ..core.noise import Membrane
-from ..core.params import KINDS
+from ..core.params import ABSOLUTE, KINDS
 from ..core.placement import HOST
 from ..demo import fleet_json
 from ..evaluation import (
@@ -132,7 +132,7 @@ def attack(
     """
     network, task = load_model(folder)
     data = task.test if samples is None else task.test.balanced(samples)
-    chosen = sorted(KINDS - {"v_leak", "v_reset"}) if kinds == "all" else kinds.split(",")
+    chosen = sorted(KINDS - ABSOLUTE) if kinds == "all" else kinds.split(",")
     ball = Ball(**{kind: zeta for kind in chosen})
     if suite is not Suite.quick and loss is not None:
         raise ValueError(f"loss: got {loss!r}; {suite} has its own objectives. Leave --loss out, or use --suite quick.")

@@ -7,7 +7,7 @@ A die is a set of deviations from the programmed network. Mismatch draws deviati
 family      kinds                                                               deviated value
 ==========  ==================================================================  =================
 signed      weight, bias                                                        θ + abs(θ) · δ
-absolute    v_leak, v_reset (nominal may be 0; δ in the parameter's own unit)   θ + δ
+absolute    v_leak, v_reset, v_floor (nominal may be 0; δ in volts)             θ + δ
 positive    tau_mem, tau_syn, tau_adapt, adaptation, v_threshold, r, t_ref      θ · exp(δ)
 digital     digital: a number that is computed exactly, off the analog array    θ, always
 ==========  ==================================================================  =================
@@ -27,7 +27,7 @@ Deviations = dict[str, Tensor]
 
 
 SIGNED = frozenset({"weight", "bias"})
-ABSOLUTE = frozenset({"v_leak", "v_reset"})
+ABSOLUTE = frozenset({"v_leak", "v_reset", "v_floor"})
 POSITIVE = frozenset({"tau_mem", "tau_syn", "tau_adapt", "adaptation", "v_threshold", "r", "t_ref"})
 ABOVE_ZERO = POSITIVE - {"adaptation"}  # adaptation may be 0: a constant threshold
 DIGITAL = frozenset({"digital"})

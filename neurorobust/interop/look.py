@@ -60,6 +60,7 @@ class Foreign(nn.Module):
 
     slots: dict[str, tuple[str, ...]]
     dt: float | None = None
+    incidental: tuple[str, ...] = ("watch",)  # what was already checked is no part of a network
 
     def __init__(self) -> None:
         super().__init__()

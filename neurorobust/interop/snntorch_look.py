@@ -69,7 +69,7 @@ def look(run: Run, prepare: Prepare, x: Tensor) -> tuple[Output, Record]:
             )
         if samples != len(x) or (steps and calls != steps):
             expected = f"{'' if steps is None else f'{steps} steps of '}{len(x)} samples"
-            _refuse(f"ran neuron {name!r} {calls} times on {samples} samples; expected {expected}", run, prepare, x)
+            _refuse(f"neuron {name!r} ran {calls} times on {samples} samples; expected {expected}", run, prepare, x)
     if steps is None and record.spikes and all(len(spikes) == 1 for spikes in record.spikes.values()):
         warnings.warn(
             "net: every neuron ran once on the sample, so the network computes a single time step. If the sample has "

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._util.description import comparable, describe, difference
 from .._util.errors import check_input, check_number, unknown
 from ..core.placement import HOST, Placement
 from ..core.run import evaluating
@@ -60,6 +61,7 @@ class SnnTorchNetwork(Foreign):
     """
 
     dt: float
+    incidental = ("original", "watch", "_sample")  # of the original this module holds a copy
 
     def __init__(self, net: nn.Module, dt: float, decode: Decode, prepare: Prepare, kinds: Mapping[str, str]):
         super().__init__()
@@ -368,6 +370,10 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
     for name in [*here, *there]:
         if here.get(name) != there.get(name):
             raise ValueError(f"net: {name} is {there.get(name)} there and {here.get(name)} in the model.")
+    if net is not model.original.net:
+        parts = (describe(each, options=True) for each in (net, model.original.net))
+        if problem := difference(*comparable(*parts)):
+            raise ValueError(f"net: {problem.replace(' here', ' in the original')}; make it in the same way.")
     tensors: dict[str, Any] = dict(net.named_parameters()) | dict(net.named_buffers())
     written: list[tuple[str, Tensor, Tensor]] = []
     for name, value in [*inner.named_parameters(), *inner.named_buffers()]:

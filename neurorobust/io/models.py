@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,9 +21,10 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from .._util import digests, discovery, files
+from .._util.description import Description, comparable, describe, difference, unknown_part
 from .._util.errors import check_finite, unknown
 from ..core.params import kind_of
-from ..dynamics import resets, surrogate
+from ..dynamics import adaptations, floors, resets, surrogate
 from ..nn import connections
 from ..nn.connections import Connection
 from ..nn.decoders import DECODERS
@@ -31,6 +33,7 @@ from ..nn.network import Network
 from ..nn.neurons import Neuron
 
 FORMAT = "neurorobust-network/2"
+PLACED = ("_cores", "_feeds", "_shapes")  # attributes that say where an snnTorch network is placed: not saved
 FIRST_FORMAT = "neurorobust-network/1"  # Linear connections in a row, Triangle, the default reset, mean over time
 
 
@@ -61,6 +64,7 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
     else:
         config["module"] = type(network).__name__
         config["dt"] = getattr(network, "dt", None)
+        config["options"] = _options_of(network)
     tensors = {name: value.detach().clone().contiguous() for name, value in _tensors(network).items()}
     if packed:
         tensors, config["packed"] = _packed(tensors)
@@ -73,7 +77,8 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
 
     Args:
         folder: the model folder.
-        into: for a wrapped module or an snnTorch network, a network made in the same way; its tensors are overwritten.
+        into: for a wrapped module or an snnTorch network, a network made in the same way: the same classes, options
+            and functions. Its tensors are overwritten.
 
     Returns:
         The network and its ``info``.
@@ -88,6 +93,8 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
             raise ValueError(
                 f"into: has dt {getattr(into, 'dt', None)}; {str(folder)!r} was saved at {config.get('dt')}."
             )
+        if into is not None:
+            _check_options(into, config.get("options"), str(folder))
         return _overwritten(into, tensors, config["trained"], str(folder)), config["info"]
     check_finite({name: value for name, value in tensors.items() if value.is_floating_point()})
     if into is not None:
@@ -243,6 +250,28 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
     return once
 
 
+def _options_of(network: nn.Module) -> Description:
+    """Everything in a foreign network that acts on its outputs, besides the tensors that are stored."""
+    described = describe(network, options=True)
+    return {path: text for path, text in described.items() if not path.startswith(PLACED)}
+
+
+def _check_options(into: nn.Module, stored: Description | None, folder: str) -> None:
+    """Raise ValueError if a network has other options than the saved one; warn of what cannot be compared."""
+    here = _options_of(into)
+    if stored is None:
+        warnings.warn(
+            f"into: {folder!r} is of an older version, which did not record options (resets, activations, "
+            f"decode …), so they were not compared; save it again.",
+            UserWarning,
+            stacklevel=3,
+        )
+    elif problem := difference(*comparable(stored, here)):
+        raise ValueError(f"into: {problem}, where 'there' is {folder!r}; make the network in the same way.")
+    elif unclear := unknown_part(here) or unknown_part(stored):
+        warnings.warn(f"into: a part was not compared with {folder!r}: {unclear}.", UserWarning, stacklevel=3)
+
+
 def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: list[str], folder: str) -> nn.Module:
     """A foreign network with these tensors."""
     if into is None:
@@ -271,6 +300,9 @@ def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: li
 def _problem(config: dict[str, Any]) -> str:
     """The first wrong type in a configuration, as text; empty if there is none."""
     if "module" in config:
+        options = config.get("options", {})
+        if not isinstance(options, dict) or not all(isinstance(text, str) for text in options.values()):
+            return f"options: got {options!r}; expected texts by name"
         config = config | {"dt": 1.0, "layers": []}
     if isinstance(config.get("dt"), bool) or not isinstance(config.get("dt"), (int, float)):
         return f"dt: got {config.get('dt')!r}; expected a number of seconds"
@@ -323,6 +355,8 @@ def _options() -> dict[str, dict[str, Any]]:
     return {
         "surrogate": discovery.classes(surrogate, surrogate.Surrogate),
         "reset": discovery.classes(resets, resets.Reset),
+        "floor": discovery.classes(floors, floors.Floor),
+        "rule": discovery.classes(adaptations, adaptations.Adaptation),
     }
 
 
@@ -357,9 +391,14 @@ def _layer(entry: dict, tensors: Mapping[str, Tensor], known: Mapping[str, type[
     """One layer, from its entry in the configuration and its tensors."""
     neuron = _named("neuron", entry["neuron"], known)
     own = _below(entry["name"], tensors)
-    arguments: dict[str, Any] = {name: value for name, value in own.items() if "." not in name and name != "core"}
-    for name in arguments:
+    parameters = {
+        name: value
+        for name, value in own.items()
+        if name != "core" and name.split(".")[0] not in ("input", "recurrent")
+    }
+    for name in parameters:
         kind_of(name)
+    arguments: dict[str, Any] = {_argument(name): value for name, value in parameters.items()}
     for part, choices in _options().items():
         if part in entry:
             settings = dict(entry[part])
@@ -367,6 +406,12 @@ def _layer(entry: dict, tensors: Mapping[str, Tensor], known: Mapping[str, type[
     if "recurrent" in entry:
         arguments["recurrent"] = _connection(entry["recurrent"], _below("recurrent", own))
     return neuron(_connection(entry["input"], _below("input", own)), core=own["core"], **arguments)
+
+
+def _argument(name: str) -> str:
+    """The constructor's argument for a parameter: ``exc.tau_syn`` → ``tau_syn_exc``."""
+    part, _, kind = name.rpartition(".")
+    return f"{kind}_{part}" if part else kind
 
 
 def _connection(entry: dict, own: Mapping[str, Tensor]) -> Connection:

@@ -9,25 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..dynamics.resets import (
     DelayedSubtract,
     Dynamics,
 )
-from .choice import chosen, compiles, describe, implementation, known, using
+from . import reference
+from .choice import chosen, compiles, describe, implementation, known, knows_floored, using
 from .events import CachedEvents
-from .layer import SKINNY, Layer, LifCoefficients
+from .layer import SKINNY, FlooredCoefficients, FlooredDynamics, Layer, LifCoefficients
 
 __all__ = [
     "SKINNY",
     "CachedEvents",
+    "FlooredCoefficients",
+    "FlooredDynamics",
     "Layer",
     "LifCoefficients",
     "chosen",
     "compiles",
     "describe",
     "fleet_outputs",
+    "floored",
+    "floored_layer",
     "leaky_integrator",
     "lif",
     "lif_layer",
@@ -124,6 +130,56 @@ def lif_trace(
     spikes, membrane = _lif(current, recurrent, c, dynamics, True)
     assert membrane is not None
     return spikes, membrane
+
+
+def floored(
+    current: Tensor,
+    recurrent: Tensor | None,
+    c: FlooredCoefficients,
+    dynamics: FlooredDynamics,
+    pushed: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Spikes of current-based neurons with a floor, and v[t] − v_floor before the floor acts, both (T, B, n).
+
+    With v = v_leak and exc, inh, b, z = 0 before the first step, for every step t, where excitation and inhibition are
+    the halves of current[t], plus max(recurrent, 0) z[t−1] and max(−recurrent, 0) z[t−1]::
+
+        exc[t] = syn_exc exc[t−1] + excitation
+        inh[t] = syn_inh inh[t−1] + inhibition
+        b[t] = rho b[t−1] + z[t−1]
+        v[t] = alpha v[t−1] + (1 − alpha) v_leak + gain_exc exc[t] − gain_inh inh[t] + lift − ahp b[t] + pushed[t]
+        v[t] ← v_floor where v[t] < v_floor, and v_reset where the last spike is at most ``refractory`` steps ago
+        z[t] = 1 if v[t] > v_threshold + raised b[t] and that is not so, else 0
+        v[t] ← v_reset where z[t] = 1
+
+    Shapes: current (T, B, 2n), excitation first; recurrent (n, n), row = target; coefficients (n,); pushed (T, B, n).
+    The spikes have a gradient in everything but refractory; the second output has none.
+    """
+    n = len(c.alpha)
+    if current.shape[-1] != 2 * n:
+        raise ValueError(f"current: got shape {tuple(current.shape)}; expected (T, B, {2 * n}), two for each neuron.")
+    _check(n, current, c._asdict(), recurrent)
+    if pushed is not None or implementation("current", current, knows_floored(dynamics)) is reference:
+        return reference.floored(current, recurrent, c, dynamics, pushed)
+    from . import compiled_floored
+
+    return compiled_floored.floored(current, recurrent, c, dynamics)
+
+
+def floored_layer(
+    x: Tensor, weight: Tensor, recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics
+) -> Tensor:
+    """Spikes of :func:`floored` for an input x (T, B, n_in) of synapses that excite or inhibit by the sign of their
+    weight (n, n_in)."""
+    _check_synapses(x, weight)
+    _check(len(weight), x, c._asdict(), recurrent)
+    positive = weight.clamp(min=0)
+    weight = torch.cat([positive, positive - weight])
+    if implementation("weight", weight, knows_floored(dynamics)) is reference:
+        return floored(linear(x, weight, None), recurrent, c, dynamics)[0]
+    from . import compiled_floored
+
+    return compiled_floored.floored_layer(x, weight, recurrent, c, dynamics)
 
 
 def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:

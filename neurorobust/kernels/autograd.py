@@ -45,12 +45,12 @@ def _unfold(size: int, chips: int, output: Tensor) -> Tensor:
     return output.reshape(size, chips if output.shape[0] else 0, *output.shape[1:])
 
 
-def _sum_shared(gradient: Tensor, chips: int) -> Tensor:
+def sum_shared(gradient: Tensor, chips: int) -> Tensor:
     """The gradient of a tensor of so many chips: the sum over all chips where they share it."""
     return gradient.sum(0, keepdim=True) if chips == 1 < gradient.shape[0] else gradient
 
 
-def _over_chips(n_tensors: int, full: Sequence[int] = ()) -> Callable[[Function], Function]:
+def over_chips(n_tensors: int, full: Sequence[int] = ()) -> Callable[[Function], Function]:
     """Gives a Function its vmap rule. Its first ``n_tensors`` inputs are tensors with a chip axis, which is expanded to
     all chips for those whose numbers are in ``full``."""
 
@@ -70,8 +70,8 @@ def _over_chips(n_tensors: int, full: Sequence[int] = ()) -> Callable[[Function]
     return decorate
 
 
-def _backward_of(operator: torch._ops.OpOverload, n_tensors: int, full: Sequence[int]) -> Function:
-    """The Function of a backward operator, which has no derivative of its own; see :func:`_over_chips`."""
+def backward_of(operator: torch._ops.OpOverload, n_tensors: int, full: Sequence[int]) -> Function:
+    """The Function of a backward operator, which has no derivative of its own; see :func:`over_chips`."""
 
     class Backward(torch.autograd.Function):
         @staticmethod
@@ -92,13 +92,13 @@ def _backward_of(operator: torch._ops.OpOverload, n_tensors: int, full: Sequence
     names = [argument.name for argument in operator._schema.arguments]
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
     Backward.forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return _over_chips(n_tensors, full)(Backward)
+    return over_chips(n_tensors, full)(Backward)
 
 
-_lif_backward = _backward_of(operators.lif_backward_op, 7, range(4))
-_layer_backward = _backward_of(operators.layer_backward_op, 9, range(4))
-_integrate_backward = _backward_of(operators.integrate_backward_op, 5, (0, 2))
-_project_backward = _backward_of(operators.project_backward_op, 3, (0,))
+_lif_backward = backward_of(operators.lif_backward_op, 7, range(4))
+_layer_backward = backward_of(operators.layer_backward_op, 9, range(4))
+_integrate_backward = backward_of(operators.integrate_backward_op, 5, (0, 2))
+_project_backward = backward_of(operators.project_backward_op, 3, (0,))
 
 
 def _present(g_spikes: Tensor | None, g_v: Tensor | None, spikes: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ def _present(g_spikes: Tensor | None, g_v: Tensor | None, spikes: Tensor) -> tup
     )
 
 
-@_over_chips(4)
+@over_chips(4)
 class Lif(torch.autograd.Function):
     """Spikes and membrane of :func:`.operators.lif_op`."""
 
@@ -132,10 +132,10 @@ class Lif(torch.autograd.Function):
         gradients = _present(g_spikes, g_v, spikes)
         found = _lif_backward.apply(*gradients, spikes, v, *layer, ctx.rules, ctx.width)
         chips = ctx.chips, len(layer[0]), len(layer[1])
-        return (*map(_sum_shared, found, chips), None, None, None)
+        return (*map(sum_shared, found, chips), None, None, None)
 
 
-@_over_chips(6)
+@over_chips(6)
 class Layer(torch.autograd.Function):
     """Spikes and membrane of :func:`.operators.layer_op`."""
 
@@ -166,13 +166,13 @@ class Layer(torch.autograd.Function):
         gradients = _present(g_spikes, g_v, spikes)
         found = _layer_backward.apply(*gradients, spikes, v, x, weight, *layer, ctx.rules, ctx.width, needs)
         of_synapses = [
-            _sum_shared(gradient, len(tensor)) if needed else None
+            sum_shared(gradient, len(tensor)) if needed else None
             for gradient, tensor, needed in zip(found, (x, weight, bias), needs)
         ]
-        return (*of_synapses, _sum_shared(found[3], len(layer[0])), _sum_shared(found[4], len(layer[1])), *(None,) * 3)
+        return (*of_synapses, sum_shared(found[3], len(layer[0])), sum_shared(found[4], len(layer[1])), *(None,) * 3)
 
 
-@_over_chips(3)
+@over_chips(3)
 class Integrate(torch.autograd.Function):
     """The membrane of :func:`.operators.integrate_op`."""
 
@@ -188,10 +188,10 @@ class Integrate(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         current, alpha, gain, v = ctx.saved_tensors
         found = _integrate_backward.apply(gradient, current, v, alpha, gain)
-        return tuple(_sum_shared(g, len(tensor)) for g, tensor in zip(found, (current, alpha, gain)))
+        return tuple(sum_shared(g, len(tensor)) for g, tensor in zip(found, (current, alpha, gain)))
 
 
-@_over_chips(3)
+@over_chips(3)
 class Project(torch.autograd.Function):
     """The product of :func:`.operators.project_op`."""
 
@@ -209,7 +209,7 @@ class Project(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         g_x, g_weight = _project_backward.apply(gradient, x, weight, (needs_x, needs_weight))
         return (
-            _sum_shared(g_x, len(x)) if needs_x else None,
-            _sum_shared(g_weight, len(weight)) if needs_weight else None,
-            _sum_shared(gradient.sum((1, 2)), len(bias)) if needs_bias and bias.shape[0] else None,
+            sum_shared(g_x, len(x)) if needs_x else None,
+            sum_shared(g_weight, len(weight)) if needs_weight else None,
+            sum_shared(gradient.sum((1, 2)), len(bias)) if needs_bias and bias.shape[0] else None,
         )

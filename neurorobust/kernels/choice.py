@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from .._util.errors import unknown
+from ..dynamics.floors import HardFloor, LeakyFloor, NoFloor
 from ..dynamics.resets import DelayedSubtract, DelayedToValue, Dynamics, NoReset, Subtract, ToValue
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from . import reference
+from .layer import FlooredDynamics
 from .runtime import threads
 
 CHOICES = ("auto", "reference", "compiled")
 _SURROGATES = (Triangle, FastSigmoid, ArcTan)
+_FLOORS = (HardFloor, LeakyFloor, NoFloor)
 _RESETS = (NoReset, DelayedSubtract, Subtract, ToValue, DelayedToValue)
 _forced: ContextVar[str | None] = ContextVar("neurorobust kernel", default=None)
 _failure: Exception | None = None  # why the compiled loops cannot be imported
@@ -102,6 +105,11 @@ def implementation(name: str, tensor: Tensor, known: bool = True) -> ModuleType:
 def known(dynamics: Dynamics | None) -> bool:
     """Whether the compiled loops know such a surrogate and reset; None does not spike."""
     return dynamics is None or (type(dynamics.surrogate) in _SURROGATES and type(dynamics.reset) in _RESETS)
+
+
+def knows_floored(dynamics: FlooredDynamics) -> bool:
+    """Whether the compiled loops know such a surrogate and floor."""
+    return type(dynamics.surrogate) in _SURROGATES and type(dynamics.floor) in _FLOORS
 
 
 def compiles(tensor: Tensor, dynamics: Dynamics | None) -> bool:

@@ -15,13 +15,13 @@ from .layer import LifCoefficients
 from .numba_loops.records import Rules
 
 
-def _inside(sequence: Tensor) -> Tensor:
+def inside(sequence: Tensor) -> Tensor:
     """(T, B, n) → (1, B, T, n): as the operators take it, of one chip."""
     return sequence.transpose(0, 1).unsqueeze(0)
 
 
-def _outside(sequence: Tensor) -> Tensor:
-    """The reverse of :func:`_inside`."""
+def outside(sequence: Tensor) -> Tensor:
+    """The reverse of :func:`inside`."""
     return sequence.squeeze(0).transpose(0, 1)
 
 
@@ -32,15 +32,15 @@ def _synapses(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x weightᵀ + bias; see :func:`neurorobust.kernels.linear`."""
-    return _outside(autograd.Project.apply(_inside(x), *_synapses(weight, bias)))
+    return outside(autograd.Project.apply(inside(x), *_synapses(weight, bias)))
 
 
 def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     """Membrane of leaky integrators; see :func:`neurorobust.kernels.leaky_integrator`."""
-    return _outside(autograd.Integrate.apply(_inside(current), alpha.unsqueeze(0), gain.unsqueeze(0)))
+    return outside(autograd.Integrate.apply(inside(current), alpha.unsqueeze(0), gain.unsqueeze(0)))
 
 
-def _number_and_width(surrogate: Surrogate) -> tuple[int, float]:
+def number_and_width(surrogate: Surrogate) -> tuple[int, float]:
     """The number by which the compiled loop knows a surrogate, and its parameter."""
     if isinstance(surrogate, Triangle):
         return 0, surrogate.scale
@@ -79,7 +79,7 @@ def coefficients_of(c: LifCoefficients, dynamics: Dynamics) -> tuple[Tensor, Ten
     )
     refractory = none if c.refractory is None else c.refractory
     flags = (to_value, reset.detach, c.syn is not None, c.rho is not None, dynamics.surrogate.scaled)
-    rules = Rules(_number_and_width(dynamics.surrogate)[0], *(int(flag) for flag in flags))
+    rules = Rules(number_and_width(dynamics.surrogate)[0], *(int(flag) for flag in flags))
     return torch.stack(coefficients), refractory.detach().int(), rules
 
 
@@ -93,7 +93,7 @@ def _layer(
         coefficients.unsqueeze(0),
         refractory.unsqueeze(0),
         (*rules, int(keep)),
-        _number_and_width(dynamics.surrogate)[1],
+        number_and_width(dynamics.surrogate)[1],
     )
 
 
@@ -102,7 +102,7 @@ def lif(
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes and membrane of leaky integrate-and-fire neurons; see :func:`neurorobust.kernels.lif`."""
     layer = _layer(current.shape[-1], recurrent, c, dynamics, membrane or torch.is_grad_enabled())
-    spikes, above_leak = (_outside(output) for output in autograd.Lif.apply(_inside(current), *layer))
+    spikes, above_leak = (outside(output) for output in autograd.Lif.apply(inside(current), *layer))
     if not membrane:
         return spikes, None
     v = above_leak if c.v_leak is None else above_leak + c.v_leak
@@ -114,4 +114,4 @@ def lif_layer(
 ) -> Tensor:
     """Spikes of a layer with its synapses; see :func:`neurorobust.kernels.lif_layer`."""
     layer = _layer(len(synapses[0]), recurrent, c, dynamics, torch.is_grad_enabled())
-    return _outside(autograd.Layer.apply(_inside(x), *_synapses(*synapses), *layer)[0])
+    return outside(autograd.Layer.apply(inside(x), *_synapses(*synapses), *layer)[0])

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ..dynamics.floors import Floor
 from ..dynamics.resets import Dynamics
+from ..dynamics.surrogate import Surrogate
 
 SKINNY = 16
 """Outputs up to which a dot product for each number is faster than torch's matrix product and than events."""
@@ -31,6 +33,40 @@ class LifCoefficients(NamedTuple):
     refractory: Tensor | None = None
     rho: Tensor | None = None
     adaptation: Tensor | None = None
+
+
+class FlooredCoefficients(NamedTuple):
+    """Per-neuron numbers of one layer of neurons with a floor, each of shape (n,); None where a model has none.
+
+    alpha: membrane decay exp(−dt/tau_mem); gain_exc, gain_inh: what a unit of each synaptic current adds to v, or takes
+    from it, in a step; syn_exc, syn_inh: decays of these currents; lift: what the constant current adds to v in a step;
+    v_threshold, v_floor: V; v_leak, v_reset: V, None for 0 and for v_leak; refractory: steps for which the membrane is
+    held after a spike, whole numbers, no gradient; rho: decay of the spike count b; ahp, raised: what a unit of b takes
+    from v in a step and adds to the threshold.
+    """
+
+    alpha: Tensor
+    gain_exc: Tensor
+    gain_inh: Tensor
+    syn_exc: Tensor
+    syn_inh: Tensor
+    lift: Tensor
+    v_threshold: Tensor
+    v_floor: Tensor
+    v_leak: Tensor | None = None
+    v_reset: Tensor | None = None
+    refractory: Tensor | None = None
+    rho: Tensor | None = None
+    ahp: Tensor | None = None
+    raised: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class FlooredDynamics:
+    """The surrogate derivative and the floor of a neuron."""
+
+    surrogate: Surrogate
+    floor: Floor
 
 
 @dataclass(frozen=True)

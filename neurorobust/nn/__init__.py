@@ -1,10 +1,17 @@
 """Networks and their parts: connections, neurons, resets, surrogate gradients, decoders."""
 
 from ..dynamics import (
+    Adaptation,
+    AdaptiveThreshold,
+    Ahp,
     ArcTan,
     DelayedSubtract,
     DelayedToValue,
     FastSigmoid,
+    Floor,
+    HardFloor,
+    LeakyFloor,
+    NoFloor,
     NoReset,
     Reset,
     SnntorchSubtract,
@@ -15,11 +22,15 @@ from ..dynamics import (
 )
 from .connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SumPool2d
 from .decoders import last_step, max_over_time, mean_over_time, per_step
+from .floor import floor_fractions, using_floor
 from .network import Network, placement_of
-from .neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, Neuron
+from .neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, LinearizedDpi, Neuron
 
 __all__ = [
+    "Adaptation",
     "AdaptiveLif",
+    "AdaptiveThreshold",
+    "Ahp",
     "ArcTan",
     "AvgPool2d",
     "Chain",
@@ -32,11 +43,16 @@ __all__ = [
     "DelayedSubtract",
     "DelayedToValue",
     "FastSigmoid",
+    "Floor",
+    "HardFloor",
+    "LeakyFloor",
     "LeakyIntegrator",
     "Lif",
     "Linear",
+    "LinearizedDpi",
     "Network",
     "Neuron",
+    "NoFloor",
     "NoReset",
     "OneToOne",
     "Reset",
@@ -46,9 +62,11 @@ __all__ = [
     "Surrogate",
     "ToValue",
     "Triangle",
+    "floor_fractions",
     "last_step",
     "max_over_time",
     "mean_over_time",
     "per_step",
     "placement_of",
+    "using_floor",
 ]

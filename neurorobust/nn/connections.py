@@ -48,6 +48,18 @@ class Connection(nn.Module, ABC):
         """The output for an input with another weight and without the bias; for connections with a single weight."""
         raise TypeError(f"{type(self).__name__}: has no single weight to read; read noise needs a connection with one.")
 
+    def by_sign(self, x: Tensor, dt: float) -> tuple[Tensor, Tensor]:
+        """The currents through the positive weights and through the sizes of the negative ones, without bias: their
+        difference is the output without bias."""
+        raise ValueError(
+            f"{type(self).__name__}: has no weights with a sign; expected a connection that excites or inhibits, such "
+            f"as Linear."
+        )
+
+    def offset(self, dt: float) -> Tensor | None:
+        """The output without input, (n_out,): the bias of each neuron; None without a bias."""
+        return None
+
     def matrix(self) -> Tensor:
         """The weights as one matrix, shape (n_out, n_in), row = target; for connections that have one."""
         raise ValueError(
@@ -77,6 +89,16 @@ class _Synapses(Connection):
     def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
         values = {"weight": weight} | ({} if self.bias is None else {"bias": torch.zeros_like(self.bias)})
         return torch.func.functional_call(self, values, (x, dt))
+
+    def by_sign(self, x: Tensor, dt: float) -> tuple[Tensor, Tensor]:
+        positive = self.weight.clamp(min=0)
+        return self.through(positive, x, dt), self.through(positive - self.weight, x, dt)
+
+    def offset(self, dt: float) -> Tensor | None:
+        if self.bias is None:
+            return None
+        bias: Tensor = self.bias
+        return bias if len(bias) == self.n_out else bias.repeat_interleave(self.n_out // len(bias))
 
     def masked(self) -> Tensor:
         """The weight with absent synapses at zero, in its own shape."""
@@ -310,16 +332,25 @@ class Delayed(Connection):
         self.register_buffer("delay", delay)
         self.n_in, self.n_out = connection.n_in, connection.n_out
 
+    def by_sign(self, x: Tensor, dt: float) -> tuple[Tensor, Tensor]:
+        return self.connection.by_sign(self.delayed(x, dt), dt)
+
+    def offset(self, dt: float) -> Tensor | None:
+        return self.connection.offset(dt)
+
     def masks(self) -> dict[str, Tensor]:
         return {f"connection.{name}": mask for name, mask in self.connection.masks().items()}
 
     def convolutions(self) -> dict[str, Callable[[], Tensor]]:
         return {f"connection.{name}": make for name, make in self.connection.convolutions().items()}
 
-    def forward(self, x: Tensor, dt: float) -> Tensor:
+    def delayed(self, x: Tensor, dt: float) -> Tensor:
+        """The input as it arrives."""
         source = torch.arange(len(x), device=x.device)[:, None] - (self.delay / dt).round().long()
-        delayed = x.gather(0, source.clamp(min=0)[:, None].expand(x.shape))
-        return self.connection(delayed * (source >= 0)[:, None], dt)
+        return x.gather(0, source.clamp(min=0)[:, None].expand(x.shape)) * (source >= 0)[:, None]
+
+    def forward(self, x: Tensor, dt: float) -> Tensor:
+        return self.connection(self.delayed(x, dt), dt)
 
 
 class Chain(Connection):
@@ -343,6 +374,20 @@ class Chain(Connection):
     def parts(self) -> list[Connection]:
         """The connections in order."""
         return [cast(Connection, part) for part in self.children()]
+
+    def by_sign(self, x: Tensor, dt: float) -> tuple[Tensor, Tensor]:
+        *before, last = self.parts()
+        for part in before:
+            if next(part.parameters(), None) is not None:
+                raise ValueError(
+                    f"Chain: {type(part).__name__} with weights before the last part leaves the sign of a synapse "
+                    f"open; expected weights in the last part only."
+                )
+            x = part(x, dt)
+        return last.by_sign(x, dt)
+
+    def offset(self, dt: float) -> Tensor | None:
+        return self.parts()[-1].offset(dt)
 
     def masks(self) -> dict[str, Tensor]:
         return {f"{i}.{name}": mask for i, part in enumerate(self.parts()) for name, mask in part.masks().items()}

@@ -135,7 +135,7 @@ class Network(nn.Module):
         shared: dict[str, Callable[[], Tensor]] = {}
         for name, layer in self.layers().items():
             cores[name] = layer.core
-            for kind, _ in layer.named_parameters(recurse=False):
+            for kind in layer.population_parameters():
                 entries = layer.index(kind)
                 if entries is not None:
                     index[f"{name}.{kind}"] = entries

@@ -15,6 +15,8 @@ class Carrier:
     A subclass reads and replaces the entries of :attr:`carried`; it changes no tensor in place.
     """
 
+    incidental = ("_carried",)  # no part of what this object is; see describe
+
     @property
     def carried(self) -> dict[str, Tensor]:
         """Its own tensors, by name; empty before the first batch."""

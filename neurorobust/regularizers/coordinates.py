@@ -36,8 +36,8 @@ def shifted(params: Mapping[str, Tensor], shift: Mapping[str, Tensor]) -> Params
 
 
 def value_and_grad(inner: Regularizer, step: Step, shift: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
-    """The inner loss at shifted coordinates of the trained parameters, and its gradient in these coordinates; no
-    gradient flows through either."""
+    """The inner loss at shifted coordinates of the trained parameters, and its gradient in these coordinates, 0 for
+    absent synapses; no gradient flows through either."""
     params = shifted({name: value.detach() for name, value in step.params.items()}, shift)
     names = trained(step.params)
     with torch.enable_grad():
@@ -46,7 +46,12 @@ def value_and_grad(inner: Regularizer, step: Step, shift: Mapping[str, Tensor]) 
         gradients = torch.autograd.grad(
             value, [leaves[name] for name in names], allow_unused=True, materialize_grads=True
         )
+    masks = step.placement.masks
     return value.detach(), {
-        name: gradient * params[name] if kind_of(name) in ABOVE_ZERO else gradient
+        name: gradient * params[name]
+        if kind_of(name) in ABOVE_ZERO
+        else gradient * masks[name]
+        if name in masks
+        else gradient
         for name, gradient in zip(names, gradients)
     }

@@ -117,7 +117,23 @@ class TaskLoss(Regularizer):
         return as_regularizer(inner)
 
     def total(self, step: Step) -> Tensor:
-        return self.criterion(step.clean[0], step.y)
+        value = self.criterion(step.clean[0], step.y)
+        return value if isinstance(value, (int, float)) else check_loss(value)
+
+
+def check_loss(value: object) -> Tensor:
+    """The loss itself; TypeError or ValueError unless it is a tensor with one real number."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"loss: gave {value!r} ({type(value).__name__}); expected a tensor of one number, such as a mean over the "
+            f"batch, computed from the logits."
+        )
+    if value.numel() != 1 or not value.is_floating_point():
+        raise ValueError(
+            f"loss: gave a {value.dtype} tensor of shape {tuple(value.shape)}; expected one real number for the whole "
+            f"batch: use reduction='mean', or .mean()."
+        )
+    return value
 
 
 def as_regularizer(loss: Criterion | Regularizer) -> Regularizer:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -30,9 +28,11 @@ from ..evaluation.statistics import check_outputs, one_class
 from ..evaluation.worst_case import find_worst_case
 from ..interop.look import check_function
 from ..regularizers import Regularizer, as_regularizer
-from ..regularizers.regularizer import Criterion
+from ..regularizers.regularizer import Criterion, check_loss
+from .checks import check_connected, check_smallest_batch, check_trainable, synapses
 from .leaves import leaf
 from .parallel import Parallel
+from .same_run import OneRun, check_same
 
 SELECTION = f"mean of clean balanced accuracy and that under {QUICK} (0.05, every kind), on the validation part"
 
@@ -139,7 +139,11 @@ def fit(
     equals an uninterrupted one, bit for bit.
 
     A positive kind is trained in its logarithm: it stays positive, and steps are relative. The mode of the network does
-    not change: call ``network.train()`` first to use its dropout or batch norm.
+    not change: call ``network.train()`` first to use its dropout or batch norm. A synapse that the placement does not
+    have (``placement_of(network).masks``) stays absent.
+
+    A run in ``out`` is resumed only if everything that acts is the same: the loss with all its values and code, the
+    network with its options, modes and tensors, the samples, the schedule, and torch's settings.
 
     Args:
         network: parameters with ``requires_grad`` are trained.
@@ -153,7 +157,8 @@ def fit(
 
     Raises:
         ValueError: a run with other settings is in ``out``, or a damaged checkpoint; a one-class part; a loss that
-            became NaN. OSError: another run uses ``out``, or it is not writable.
+            became NaN, is not one number, or does not depend on the parameters; a batch too small for the network.
+            OSError: another run uses ``out``, or it is not writable.
     """
     epochs = check_count("epochs", epochs)
     seed = check_count("seed", seed, 0)
@@ -162,30 +167,27 @@ def fit(
     task.train.check_classes("training part")
     task.validation.check_classes("validation part")
     loss = as_regularizer(loss)
-    trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
-    if not trained:
-        raise ValueError("network: no parameter has requires_grad; set it on the parameters to train.")
+    trained = check_trainable(network)
     loss.restore({})
+    run = None if out is None else OneRun.of(network, task, loss)
     check_function(network, task.train.x)
     for part in (task.train, task.validation):
         with torch.no_grad(), evaluating(network):
             outputs = forward(network, nominal(network), part.x[: schedule.batch_size])[0]
         check_outputs(outputs, part.y)
+    check_smallest_batch(network, task.train.x, schedule.batch_size)
     leaves = {name: leaf(name, value) for name, value in trained.items()}
     optimizer = torch.optim.Adam(leaves.values(), lr=schedule.learning_rate)
     history = History(epochs_planned=epochs)
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "data": task.fingerprint} | {
         key: value for key, value in asdict(schedule).items() if key != "max_seconds"
     }
-    settings["loss"] = repr(loss)
     settings["selection"] = SELECTION
-    settings["parameters"] = {name: list(value.shape) for name, value in trained.items()}
-    settings["start"] = _fingerprint(network)
     nominal(network)  # raises unless every parameter has a kind
-    best = _state(network)
+    best, masks = _state(network), synapses(network, leaves)
     with _checkpoint(out, network) as path:
-        if path is not None and path.exists():
-            history, best = _resume(path, settings, network, loss, (leaves, optimizer))
+        if path is not None and run is not None and path.exists():
+            history, best = _resume(path, (settings, run), network, loss, (leaves, optimizer))
             history.epochs_planned = epochs
             files.write_text(path.with_name("log.csv"), history.to_csv())
         out_of_time = history.seconds >= schedule.max_seconds
@@ -197,7 +199,7 @@ def fit(
                     group["lr"] = schedule.rate(epoch, epochs)
                 with torch.random.fork_rng(devices=[]):  # for modules that draw from torch's global generator
                     torch.default_generator.set_state(keyed_generator(seed, "module", epoch).get_state())
-                    value = _epoch(network, task.train, loss, (leaves, optimizer), schedule, (seed, epoch))
+                    value = _epoch(network, task.train, loss, (leaves, optimizer, masks), schedule, (seed, epoch))
                 row = {"epoch": epoch, "loss": value, "clean": math.nan, "attacked": math.nan, "score": math.nan}
                 out_of_time = history.seconds + time.perf_counter() - started >= schedule.max_seconds
                 if (epoch + 1) % schedule.select_every == 0 or epoch + 1 == epochs or out_of_time:
@@ -207,9 +209,9 @@ def fit(
                         history.best_epoch, history.best_score, best = epoch, row["score"], _state(network)
                 row["seconds"] = time.perf_counter() - started
                 history.rows.append(row)
-                if path is not None:
+                if path is not None and run is not None:
                     states = {"best": best, "now": _state(network), "loss": loss.state()}
-                    _save(path, settings, history, states, leaves, optimizer)
+                    _save(path, settings | run.stored(network, loss), history, states, leaves, optimizer)
                     files.write_text(path.with_name("log.csv"), history.to_csv())
                 tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
     _restore(network, best)
@@ -240,14 +242,6 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
 def _restore(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name, value in [*network.named_parameters(), *network.named_buffers()]:
         value.copy_(state[name])
-
-
-def _fingerprint(network: nn.Module) -> str:
-    """A hash of the layers of a network and of all its tensors."""
-    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", repr(network)).encode())
-    for name, value in _state(network).items():
-        digest.update(name.encode() + value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 @differentiating()
@@ -290,12 +284,12 @@ def _epoch(
     network: nn.Module,
     data: Data,
     loss: Regularizer,
-    descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer],
+    descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer, Mapping[str, Tensor]],
     schedule: Schedule,
     key: tuple[int, int],
 ) -> float:
-    """One pass over the data; returns the mean loss."""
-    leaves, optimizer = descent
+    """One pass over the data; returns the mean loss. ``descent`` is leaves, optimizer, and masks of leaves."""
+    leaves, optimizer, masks = descent
     own = dict(network.named_parameters())
     logarithms = {name: leaf for name, leaf in leaves.items() if leaf is not own[name]}
     generator = keyed_generator(key[0], "epoch", key[1])
@@ -304,9 +298,14 @@ def _epoch(
     for batch in order.split(schedule.batch_size):
         optimizer.zero_grad(set_to_none=True)
         params = own | {name: leaf.exp() for name, leaf in logarithms.items()}
-        value = loss(network, params, (data.x[batch], data.y[batch]), generator)
+        value = check_loss(loss(network, params, (data.x[batch], data.y[batch]), generator))
         check_finite({"loss": value.detach()})
+        check_connected(value)
         value.backward()
+        check_connected(value, leaves)
+        for name, mask in masks.items():
+            if (gradient := leaves[name].grad) is not None:
+                gradient.mul_(mask)
         nn.utils.clip_grad_norm_(list(leaves.values()), schedule.clip)
         optimizer.step()
         with torch.no_grad():
@@ -339,12 +338,12 @@ def _save(
 
 def _resume(
     path: Path,
-    settings: dict,
+    expected: tuple[dict, OneRun],
     network: nn.Module,
     loss: Regularizer,
     descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer],
 ) -> tuple[History, dict[str, Tensor]]:
-    leaves, optimizer = descent
+    (settings, run), (leaves, optimizer) = expected, descent
     digests.check_appended(path, "remove it or choose another folder.")
     try:
         state = torch.load(path, weights_only=True)
@@ -353,13 +352,7 @@ def _resume(
         raise ValueError(
             f"out: {path} is not a checkpoint of fit ({type(error).__name__}); remove it or choose another folder."
         ) from error
-    different = [
-        f"{key} {found.get(key)!r} there, {settings[key]!r} here" for key in settings if found.get(key) != settings[key]
-    ]
-    if different:
-        raise ValueError(
-            f"out: {path} belongs to another run ({'; '.join(different)}); remove it or choose another folder."
-        )
+    check_same(path, found, settings, run, finished=len(rows["rows"]) >= settings["epochs"])
     optimizer.load_state_dict(state["optimizer"])
     _restore(network, state["states"]["now"])
     loss.restore(state["states"].get("loss", {}))

@@ -50,6 +50,8 @@ class Parallel(nn.Module):
             ``distributed`` installs it: ``pip install neurorobust[distributed]``.
     """
 
+    incidental = ("fabric",)  # the number of processes is no part of a run
+
     def __init__(self, network: nn.Module, fabric: Fabric):
         super().__init__()
         self.network, self.fabric = network, fabric

@@ -62,7 +62,7 @@ ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3, "
 Dies = FleetResult | Sequence[float] | np.ndarray
 UNITS = {
     **dict.fromkeys(("tau_mem", "tau_syn", "tau_adapt", "t_ref"), (1e3, "ms")),
-    **dict.fromkeys(("v_threshold", "v_leak", "v_reset", "adaptation"), (1e3, "mV")),
+    **dict.fromkeys(("v_threshold", "v_leak", "v_reset", "v_floor", "adaptation"), (1e3, "mV")),
 }
 STYLE: Any = {
     "font.size": 10,

@@ -122,6 +122,8 @@ class BitMaskedCurrents(Encoding):
     unit: str = "A"
 
     def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
+        if not values.any():
+            raise ValueError(f"{where}: there is none, or all are 0; a core without a synapse has no codebook.")
         book = fit_masks(values, self.bits)
         gain = self.largest.value / max(book.currents)
         currents = [current * gain for current in book.currents]
@@ -154,7 +156,9 @@ class SynapseCounts(Encoding):
         exact = values.detach().double()
         ends = [float(part.max()) if (part := sign * exact)[part > 0].numel() else 0.0 for sign in (1.0, -1.0)]
         if not any(ends):
-            raise ValueError(f"{where}: all are 0; expected a weight that is not, to choose a strength.")
+            raise ValueError(
+                f"{where}: there is none, or all are 0; expected a weight that is not, to choose a strength."
+            )
         best: tuple[float, Multiplicity] | None = None
         for n in range(1, self.budget + 1):
             codec = Multiplicity((ends[0] or ends[1]) / n, (ends[1] or ends[0]) / n, n)
@@ -205,7 +209,7 @@ def with_bits(chip: str, encoding: Encoding, bits: int) -> Encoding:
 
 
 def _assumed(full: float, values: Tensor) -> float:
-    return full / (float(values.abs().max()) or 1.0)
+    return full / ((float(values.abs().max()) if values.numel() else 0.0) or 1.0)
 
 
 UNQUANTIZED = Unquantized()

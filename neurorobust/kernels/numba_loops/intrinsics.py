@@ -101,6 +101,68 @@ WIDE = 16 if COMPRESSES else 4
 add_block_wide, add_block_4, add_block_1 = _add_block(WIDE), _add_block(4), _add_block(1)
 
 
+def _signed_block(vectors: int):
+    """:func:`signed_block` for so many vectors of 16 numbers, whose sums stay in registers."""
+
+    @intrinsic
+    def signed_block(typingctx, out, rows, factors, start):
+        """out[r] += Σ_k factors[r, k] · max(rows[k], 0) + factors[r, K + k] · max(−rows[k], 0) for r = 0 … 3; only in
+        columns from ``start`` on, as far as the vectors go. Shapes: out (4, n), rows (K, n), factors (4, 2 K)."""
+
+        def generate(context, builder, signature, arguments):
+            sums_of, table, scales = (
+                context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args[:3], arguments)
+            )
+            start = arguments[3]
+            number = context.get_data_type(signature.args[0].dtype)
+            kind, lanes = ir.VectorType(number, LANES), ir.VectorType(ir.IntType(32), LANES)
+            width, depth = builder.extract_value(table.shape, 1), builder.extract_value(table.shape, 0)
+            bits = "f32" if isinstance(number, ir.FloatType) else "f64"
+            fused = builder.module.declare_intrinsic(
+                f"llvm.fmuladd.v{LANES}{bits}", fnty=ir.FunctionType(kind, [kind, kind, kind])
+            )
+
+            def spots(data, offset):
+                wide = builder.bitcast(builder.gep(data, [builder.add(offset, start)]), kind.as_pointer())
+                return [builder.gep(wide, [context.get_constant(types.intp, j)]) for j in range(vectors)]
+
+            def times(value, r):
+                return builder.mul(value, context.get_constant(types.intp, r))
+
+            def spread(r, place):
+                factor = builder.load(
+                    builder.gep(scales.data, [builder.add(times(builder.add(depth, depth), r), place)])
+                )
+                first = builder.insert_element(ir.Constant(kind, ir.Undefined), factor, ir.IntType(32)(0))
+                return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), ir.Constant(lanes, [0] * LANES))
+
+            places = [spots(sums_of.data, times(width, r)) for r in range(4)]
+            sums = [[cgutils.alloca_once_value(builder, builder.load(p, align=4)) for p in row] for row in places]
+            with cgutils.for_range(builder, depth) as loop:
+                loaded = [builder.load(p, align=4) for p in spots(table.data, builder.mul(loop.index, width))]
+                zero = ir.Constant(kind, None)
+                plus = [builder.select(builder.fcmp_unordered(">", row, zero), row, zero) for row in loaded]
+                minus = [builder.fsub(high, row) for high, row in zip(plus, loaded)]
+                for r in range(4):
+                    for part, place in ((plus, loop.index), (minus, builder.add(loop.index, depth))):
+                        factor = spread(r, place)
+                        for total, row in zip(sums[r], part):
+                            builder.store(builder.call(fused, [factor, row, builder.load(total)]), total)
+            for row, totals in zip(places, sums):
+                for p, total in zip(row, totals):
+                    builder.store(builder.load(total), p, align=4)
+            return context.get_dummy_value()
+
+        return types.void(out, rows, factors, types.intp), generate
+
+    return signed_block
+
+
+TILE = 4 if COMPRESSES else 1
+"""How many vectors of 16 numbers for four rows a processor's registers hold, and leave room for others."""
+signed_block_wide, signed_block_1 = _signed_block(TILE), _signed_block(1)
+
+
 def parallel_for(function, numbered: bool):
     """An intrinsic that runs ``function(chip, low, high, …)``, or ``(chip, block, low, high, …)`` if it is numbered,
     for every chip and block of rows, on several threads that do not need the interpreter's lock.

@@ -142,7 +142,7 @@ def sum_all_rows(rows, total, largest):
     for j in range(n):
         add_sizes(total, largest, rows[j])
     fits = True
-    for i in range(n):
+    for i in range(total.shape[0]):
         fits &= largest[i] * others <= limit * (total[i] - largest[i])  # false of what is not finite
     clear(total)
     for j in range(n):
@@ -161,8 +161,9 @@ def list_spikes(z, rows, space):
         space.state[0] = 1 if sum_all_rows(rows, space.total, space.spare) else 2
     if space.state[0] == 2:
         return count, False
-    invert(space.spare, z)
-    return positions(space.spare, space.places), True
+    silent = space.spare[: z.shape[0]]  # a row can be longer than there are neurons
+    invert(silent, z)
+    return positions(silent, space.places), True
 
 
 @njit_no_nrt

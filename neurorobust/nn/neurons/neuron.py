@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from operator import attrgetter
 from typing import Any, Self, cast
 
 import torch
@@ -29,6 +30,7 @@ EXAMPLES = {
     "v_threshold": 0.3,
     "v_leak": 0.05,
     "v_reset": -0.1,
+    "v_floor": -0.02,
     "r": 1.4,
     "t_ref": 0.002,
 }
@@ -70,33 +72,37 @@ class Neuron(nn.Module, ABC):
         self.register_buffer("core", core)
         self.n_cores = max(int(core.max()) + 1, 1)
 
-    def set(self, kind: str, value: Value | None) -> None:
+    def set(self, name: str, value: Value | None) -> None:
         """Register a parameter: a number, one value per core, or one value per neuron. Positive kinds must be > 0,
-        ``adaptation`` ≥ 0. None registers nothing."""
+        ``adaptation`` ≥ 0. None registers nothing.
+
+        ``name`` is its kind. A neuron with two parameters of one kind has a submodule for each: ``"exc.tau_syn"``.
+        """
         if value is None:
             return
+        owner, _, kind = name.rpartition(".")
         synapses = next(self.input.parameters(), None)
         tensor = torch.as_tensor(value, dtype=None if synapses is None else synapses.dtype).clone()
         n_cores = self.n_cores
         if tensor.ndim and tensor.shape not in ((self.n,), (n_cores,)):
             raise ValueError(
-                f"{kind}: got shape {tuple(tensor.shape)}; expected a number, one value per core ({n_cores},) "
+                f"{name}: got shape {tuple(tensor.shape)}; expected a number, one value per core ({n_cores},) "
                 f"or one per neuron ({self.n},)."
             )
         if tensor.shape == (n_cores,) == (self.n,) and not torch.equal(self.core, torch.arange(self.n)):
             raise ValueError(
-                f"{kind}: with {self.n} neurons on {n_cores} cores, one value per core and one per neuron have one "
+                f"{name}: with {self.n} neurons on {n_cores} cores, one value per core and one per neuron have one "
                 f"shape; number the neurons in the order of their cores."
             )
         if kind == "adaptation":
-            check_finite({kind: tensor})
+            check_finite({name: tensor})
             if tensor.min() < 0:
-                raise ValueError(f"{kind}: smallest value is {tensor.min().item():g}; expected values ≥ 0.")
+                raise ValueError(f"{name}: smallest value is {tensor.min().item():g}; expected values ≥ 0.")
         elif kind in POSITIVE:
-            check_positive(kind, tensor)
+            check_positive(name, tensor)
         else:
-            check_finite({kind: tensor})
-        self.register_parameter(kind, nn.Parameter(tensor))
+            check_finite({name: tensor})
+        self.get_submodule(owner).register_parameter(kind, nn.Parameter(tensor))
 
     def set_reset(self, reset: Reset | None, v_reset: Value | None) -> None:
         """Set the reset and register ``v_reset``. Without a reset, it is ``ToValue`` if v_reset is given, else
@@ -119,7 +125,7 @@ class Neuron(nn.Module, ABC):
 
     def per_neuron(self, kind: str) -> Tensor:
         """The present value of a parameter for every neuron, shape (n,)."""
-        value = getattr(self, kind)
+        value = attrgetter(kind)(self)
         if value.shape == (self.n,):
             return value
         if value.ndim and len(value) != self.n_cores:
@@ -131,6 +137,11 @@ class Neuron(nn.Module, ABC):
     def connections(self) -> dict[str, Connection]:
         """The connections into the population, by attribute."""
         return {"input": self.input} | ({} if self.recurrent is None else {"recurrent": self.recurrent})
+
+    def population_parameters(self) -> list[str]:
+        """The names of all parameters but those of the connections."""
+        parts = tuple(f"{part}." for part in self.connections())
+        return [name for name, _ in self.named_parameters() if not name.startswith(parts)]
 
     def optional(self, kind: str) -> Tensor | None:
         """:meth:`per_neuron` of an optional parameter; None where it was omitted."""
@@ -215,7 +226,7 @@ class Neuron(nn.Module, ABC):
             return output
         weight = cast(Tensor, self.recurrent.weight).detach()
         for _ in range(len(x) - 1):
-            past, spikes = _a_step_later(output.detach()), _a_step_later(noise.transmitted(name, output.detach()))
+            past, spikes = a_step_later(output.detach()), a_step_later(noise.transmitted(name, output.detach()))
             lost = self.recurrent.through(weight, spikes - past, dt)
             again = self.respond(current + lost + noise.read_error(recurrence, self.recurrent, spikes, dt), dt)
             if torch.equal(again, output):
@@ -255,7 +266,8 @@ def _core_numbers(core: object) -> Tensor:
     return core.long()
 
 
-def _a_step_later(signal: Tensor) -> Tensor:
+def a_step_later(signal: Tensor) -> Tensor:
+    """A signal (T, B, n) one step later, 0 in the first."""
     return torch.cat([torch.zeros_like(signal[:1]), signal[:-1]])
 
 

@@ -1,0 +1,17 @@
+"""No floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .base import Floor
+
+
+@dataclass(frozen=True)
+class NoFloor(Floor):
+    """v, however low: to measure what a floor does. A neuron with it takes no v_floor."""
+
+    def limited(self, v: Tensor, v_floor: Tensor) -> Tensor:
+        return v

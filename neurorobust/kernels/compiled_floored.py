@@ -1,0 +1,138 @@
+"""The compiled loops of neurons with a floor, behind the same functions as :mod:`.reference`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..dynamics.floors import LeakyFloor, NoFloor
+from . import floored_operators as operators
+from .autograd import backward_of, over_chips, sum_shared
+from .compiled import inside, number_and_width, outside
+from .layer import FlooredCoefficients, FlooredDynamics
+
+_backward = backward_of(operators.floored_backward_op, 7, range(4))
+_layer_backward = backward_of(operators.floored_layer_backward_op, 9, range(4))
+
+
+@over_chips(4)
+class Floored(torch.autograd.Function):
+    """Spikes, membrane and excitation of :func:`.floored_operators.floored_op`; the last two have no gradient."""
+
+    @staticmethod
+    def forward(
+        current: Tensor,
+        recurrent: Tensor,
+        coefficients: Tensor,
+        refractory: Tensor,
+        rules: Sequence[int],
+        numbers: Sequence[float],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return operators.floored_op(current, recurrent, coefficients, refractory, rules)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+        current, *layer, ctx.rules, ctx.numbers = inputs
+        ctx.chips = len(current)
+        ctx.save_for_backward(*output, *layer)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # those of the last two would be large
+
+    @staticmethod
+    def backward(ctx: Any, g_spikes: Tensor | None, *_: Any) -> tuple:
+        spikes, u, exc, *layer = ctx.saved_tensors
+        g_spikes = torch.zeros_like(spikes) if g_spikes is None else g_spikes
+        found = _backward.apply(g_spikes, spikes, u, exc, *layer, ctx.rules, ctx.numbers)
+        chips = ctx.chips, len(layer[0]), len(layer[1])
+        return (*map(sum_shared, found, chips), None, None, None)
+
+
+@over_chips(5)
+class FlooredLayer(torch.autograd.Function):
+    """:class:`Floored` with its synapses: :func:`.floored_operators.floored_layer_op`."""
+
+    @staticmethod
+    def forward(
+        x: Tensor,
+        weight: Tensor,
+        recurrent: Tensor,
+        coefficients: Tensor,
+        refractory: Tensor,
+        rules: Sequence[int],
+        numbers: Sequence[float],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return operators.floored_layer_op(x, weight, recurrent, coefficients, refractory, rules)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+        *tensors, ctx.rules, ctx.numbers = inputs
+        ctx.save_for_backward(*output, *tensors)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # those of the last two would be large
+
+    @staticmethod
+    def backward(ctx: Any, g_spikes: Tensor | None, *_: Any) -> tuple:
+        spikes, u, exc, x, weight, *layer = ctx.saved_tensors
+        g_spikes = torch.zeros_like(spikes) if g_spikes is None else g_spikes
+        needs = tuple(ctx.needs_input_grad[:2])
+        found = _layer_backward.apply(
+            g_spikes, spikes, u, exc, x, weight, *layer, ctx.rules, ctx.numbers, needs
+        )  # fmt: skip
+        of_synapses = [
+            sum_shared(gradient, len(tensor)) if needed else None
+            for gradient, tensor, needed in zip(found, (x, weight), needs)
+        ]
+        return (*of_synapses, *map(sum_shared, found[2:], (len(layer[0]), len(layer[1]))), None, None, None)
+
+
+def _layer(
+    recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics, keep: bool
+) -> tuple[Tensor, Tensor, Tensor, Sequence[int], Sequence[float]]:
+    """A layer of one chip as the operators take it; v is counted from v_leak."""
+    n, none = len(c.alpha), torch.zeros_like(c.alpha)
+    leak, scaled = none if c.v_leak is None else c.v_leak, dynamics.surrogate.scaled
+    floor = torch.full_like(none, -torch.inf) if isinstance(dynamics.floor, NoFloor) else c.v_floor - leak
+    rows = (
+        c.alpha,
+        c.gain_exc,
+        c.gain_inh,
+        c.syn_exc,
+        c.syn_inh,
+        c.lift,
+        c.v_threshold - leak,
+        c.v_threshold if scaled else torch.ones_like(none),
+        floor,
+        (none if c.v_reset is None else c.v_reset) - leak,
+        none if c.rho is None else c.rho,
+        none if c.ahp is None else c.ahp,
+        none if c.raised is None else c.raised,
+    )
+    surrogate, width = number_and_width(dynamics.surrogate)
+    slope = dynamics.floor.slope if isinstance(dynamics.floor, LeakyFloor) else 0.0
+    return (
+        c.alpha.new_empty((0, n, n)) if recurrent is None else recurrent.unsqueeze(0),
+        torch.stack(rows).unsqueeze(0),
+        (none if c.refractory is None else c.refractory).detach().int().unsqueeze(0),
+        (surrogate, int(scaled), int(c.rho is not None), int(keep)),
+        (width, slope),
+    )
+
+
+def floored(
+    current: Tensor, recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics
+) -> tuple[Tensor, Tensor]:
+    """Spikes, and the membrane above the floor; see :func:`neurorobust.kernels.floored`."""
+    spikes, u, _ = Floored.apply(inside(current), *_layer(recurrent, c, dynamics, True))
+    leak = 0 if c.v_leak is None else c.v_leak
+    return outside(spikes), (outside(u) - (c.v_floor - leak)).detach()
+
+
+def floored_layer(
+    x: Tensor, weight: Tensor, recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics
+) -> Tensor:
+    """Spikes of a layer with its synapses; see :func:`neurorobust.kernels.floored_layer`."""
+    layer = _layer(recurrent, c, dynamics, torch.is_grad_enabled())
+    return outside(FlooredLayer.apply(inside(x), weight.unsqueeze(0), *layer)[0])

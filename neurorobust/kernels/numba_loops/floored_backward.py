@@ -1,0 +1,487 @@
+"""Current-based neurons with a floor, backward through time; the equations are in :mod:`.floored`.
+
+As :mod:`.lif_backward`: rows in groups of four, gradients of matrices added up for some steps at once. ``grad_u`` is
+the gradient of u, ``grad_z`` of the spikes. inh is what is left of u when the rest of its equation is taken off.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy import ndarray
+
+from .floored import (
+    AHP,
+    ALPHA,
+    FLOOR,
+    GAIN_EXC,
+    GAIN_INH,
+    LIFT,
+    RAISED,
+    RESET_VALUE,
+    RHO,
+    SURROGATE_SCALE,
+    SYN_EXC,
+    SYN_INH,
+    THRESHOLD,
+)
+from .intrinsics import LANES, TILE, parallel_for, signed_block_1, signed_block_wide
+from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
+from .lif_backward import arctan, fast_sigmoid, triangle
+from .records import CollectedEvents, SortSpace
+from .rows import (
+    CHUNK,
+    GROUP,
+    add_collected,
+    clear,
+    cleared,
+    copy,
+    count_set,
+    events_of_row,
+    fetch,
+    positions,
+)
+
+
+class FlooredScratch(NamedTuple):
+    """Room for a group of rows.
+
+    Attributes:
+        grad_u, grad_z_before, grad_z, grad_b, at, dz_dv: (4, n), a row of numbers for each row of the batch; ``at`` is
+            the distance from the threshold that the surrogate takes, ``grad_z_before`` what arrives at the spikes of
+            the step before by way of b.
+        drives: gradients of what arrives in some steps, (4 + 4 steps, 2n).
+        at_rest, threshold_now, inverse_scale, limited, start: (n,); the first stays 0. unused: (2n,).
+        places: (n,). b, held: of all steps, (4, steps, n), the second 1 in the refractory steps.
+        spikes, inputs: events of these steps. spike_space, input_space: room to sort them.
+    """
+
+    grad_u: ndarray
+    grad_z_before: ndarray
+    grad_z: ndarray
+    grad_b: ndarray
+    at: ndarray
+    dz_dv: ndarray
+    drives: ndarray
+    at_rest: ndarray
+    threshold_now: ndarray
+    inverse_scale: ndarray
+    limited: ndarray
+    start: ndarray
+    unused: ndarray
+    places: ndarray
+    b: ndarray
+    held: ndarray
+    spikes: CollectedEvents
+    inputs: CollectedEvents
+    spike_space: SortSpace
+    input_space: SortSpace
+
+
+class FlooredChip(NamedTuple):
+    """One chip's part of the arrays: those read, and the gradients.
+
+    Attributes:
+        own, inverse: coefficients (13, n), and one over gain_inh and surrogate scale (2, n). refractory: (n,).
+        by_source, by_target: the recurrent matrix, (n, n), or (n, 0) for none.
+        spikes, u, exc, g_spikes: (batch, steps, n). g_current: (batch, steps, 2n), or none. x: (batch, steps, n_in).
+        sums, g_recurrent, g_weight: of this block.
+    """
+
+    own: ndarray
+    inverse: ndarray
+    refractory: ndarray
+    by_source: ndarray
+    by_target: ndarray
+    spikes: ndarray
+    u: ndarray
+    exc: ndarray
+    g_spikes: ndarray
+    g_current: ndarray
+    x: ndarray
+    sums: ndarray
+    g_recurrent: ndarray
+    g_weight: ndarray
+
+
+@njit_noalias
+def limit(limited, u, floor):
+    """limited = max(u, floor)."""
+    for i in range(u.shape[0]):
+        limited[i] = floor[i] if u[i] < floor[i] else u[i]
+
+
+@njit_noalias
+def start_from(start, u_before, z_before, held_before, floor, reset_value):
+    """The membrane at the end of the step before."""
+    zero = u_before.dtype.type(0)
+    for i in range(start.shape[0]):
+        limited = floor[i] if u_before[i] < floor[i] else u_before[i]
+        start[i] = reset_value[i] if z_before[i] + held_before[i] > zero else limited
+
+
+@njit_noalias
+def raise_threshold(b, threshold, scale, raised, widens, threshold_now, inverse_scale):
+    """The threshold at this adaptation, and one over the surrogate's scale there."""
+    one = b.dtype.type(1)
+    for i in range(b.shape[0]):
+        gained = raised[i] * b[i]
+        threshold_now[i] = threshold[i] + gained
+        inverse_scale[i] = one / (scale[i] + widens * gained)
+
+
+@njit_noalias
+def reset_gradient(grad_z, dz_dv, grad_u, alpha, limited, reset_value, held):
+    """What the spikes get by way of the reset; no derivative in the refractory steps."""
+    one = grad_z.dtype.type(1)
+    for i in range(grad_z.shape[0]):
+        grad_z[i] -= alpha[i] * grad_u[i] * (limited[i] - reset_value[i])
+        dz_dv[i] *= one - held[i]
+
+
+@njit_noalias
+def membrane_back(grad_u, grad_z, dz_dv, at, u, z, held, alpha, floor, slope, sums):
+    """One step back of the membrane: grad_u becomes the gradient of u, grad_z what passed the surrogate."""
+    to_threshold, to_scale, to_floor, to_reset, to_lift = sums
+    one = grad_u.dtype.type(1)
+    for i in range(grad_u.shape[0]):
+        carried = alpha[i] * grad_u[i]
+        through = grad_z[i] * dz_dv[i]
+        restarted = z[i] + held[i]
+        gradient = carried * (one - restarted) + through
+        kept = slope if u[i] < floor[i] else one
+        now = gradient * kept
+        grad_z[i] = through
+        grad_u[i] = now
+        to_threshold[i] -= through
+        to_scale[i] -= through * at[i]
+        to_floor[i] += gradient * (one - kept)
+        to_reset[i] += carried * restarted
+        to_lift[i] += now
+
+
+@njit_noalias
+def synapses_back(drive_exc, drive_inh, later_exc, later_inh, grad_u, start, u, exc, b, numbers, inverse_gain, sums):
+    """The gradients of what arrived at both synapses, ``later`` being those of the step after."""
+    alpha, gain_exc, gain_inh, syn_exc, syn_inh, lift, ahp = numbers
+    to_alpha, to_gain_exc, to_gain_inh, to_syn_exc, to_syn_inh = sums
+    for i in range(grad_u.shape[0]):
+        now = grad_u[i]
+        inh = (alpha[i] * start[i] + gain_exc[i] * exc[i] + lift[i] - ahp[i] * b[i] - u[i]) * inverse_gain[i]
+        to_alpha[i] += now * start[i]
+        to_gain_exc[i] += now * exc[i]
+        to_gain_inh[i] -= now * inh
+        to_syn_exc[i] += later_exc[i] * exc[i]
+        to_syn_inh[i] += later_inh[i] * inh
+        drive_exc[i] = gain_exc[i] * now + syn_exc[i] * later_exc[i]
+        drive_inh[i] = syn_inh[i] * later_inh[i] - gain_inh[i] * now
+
+
+@njit_noalias
+def count_back(grad_b, grad_u, grad_z, at, grad_z_before, b, b_before, numbers, widens, sums):
+    """One step back of the adaptation."""
+    rho, ahp, raised = numbers
+    to_rho, to_ahp, to_raised = sums
+    one = grad_u.dtype.type(1)
+    for i in range(grad_u.shape[0]):
+        at_threshold = -grad_z[i] * (one + widens * at[i])
+        now = rho[i] * grad_b[i] + raised[i] * at_threshold - ahp[i] * grad_u[i]
+        grad_b[i] = now
+        grad_z_before[i] = now
+        to_ahp[i] -= grad_u[i] * b[i]
+        to_raised[i] += at_threshold * b[i]
+        to_rho[i] += now * b_before[i]
+
+
+@njit_noalias
+def counted(now, before, z, rho):
+    """now = rho before + z."""
+    for i in range(now.shape[0]):
+        now[i] = rho[i] * before[i] + z[i]
+
+
+@njit_noalias
+def hold(held, left, z, refractory):
+    """held = 1 where refractory steps are left, of which one passes; z starts them."""
+    zero, one = held.dtype.type(0), held.dtype.type(1)
+    for i in range(held.shape[0]):
+        held[i] = one if left[i] > zero else zero
+        left[i] = refractory[i] if z[i] > zero else left[i] - one
+
+
+@njit_no_nrt
+def trace_states(first, group, chip, scratch):
+    """b and the refractory steps of a group of rows, forward through time."""
+    b, held, spikes = scratch.b, scratch.held, chip.spikes
+    for r in range(group):
+        for t in range(1, b.shape[1] if len(b) else 0):
+            counted(b[r, t], b[r, t - 1], spikes[first + r, t - 1], chip.own[RHO])
+        if len(held):
+            clear(scratch.start)
+            for t in range(held.shape[1]):
+                hold(held[r, t], scratch.start, spikes[first + r, t], chip.refractory)
+
+
+@njit_inline
+def floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch):
+    """What arrives at the spikes of step t from outside, by way of b and of the reset, and their derivative in v."""
+    own = chip.own
+    for r in range(group):
+        row = first + r
+        u, arriving = chip.u[row, t], chip.g_spikes[row, t]
+        at, grad_z, dz_dv, grad_z_before = scratch.at[r], scratch.grad_z[r], scratch.dz_dv[r], scratch.grad_z_before[r]
+        if t > 1:
+            fetch(chip.u[row, t - 2])
+            fetch(chip.exc[row, t - 1])
+            fetch(chip.spikes[row, t - 2])
+            fetch(chip.g_spikes[row, t - 1])
+        threshold, inverse_scale, limited = own[THRESHOLD], chip.inverse[1], scratch.limited
+        if len(scratch.b):
+            threshold, inverse_scale = scratch.threshold_now, scratch.inverse_scale
+            raise_threshold(
+                scratch.b[r, t], own[THRESHOLD], own[SURROGATE_SCALE], own[RAISED], widens, threshold, inverse_scale
+            )  # fmt: skip
+        limit(limited, u, own[FLOOR])
+        if rules[0] == 0:
+            triangle(limited, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, at)
+        elif rules[0] == 1:
+            fast_sigmoid(limited, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, at)
+        else:
+            arctan(limited, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, at)
+        held = scratch.held[r, t] if len(scratch.held) else scratch.at_rest
+        reset_gradient(grad_z, dz_dv, scratch.grad_u[r], own[ALPHA], limited, own[RESET_VALUE], held)
+
+
+@njit_noalias
+def add_signed_4(out_a, out_b, out_c, out_d, row, plus, minus):
+    """out[r] += plus[r] max(row, 0) + minus[r] max(−row, 0) for four rows of the batch."""
+    zero = row.dtype.type(0)
+    for i in range(row.shape[0]):
+        high = zero if row[i] < zero else row[i]
+        low = high - row[i]
+        out_a[i] += plus[0] * high + minus[0] * low
+        out_b[i] += plus[1] * high + minus[1] * low
+        out_c[i] += plus[2] * high + minus[2] * low
+        out_d[i] += plus[3] * high + minus[3] * low
+
+
+@njit_no_nrt
+def signed_products(out, rows, vectors):
+    """out[r] += rows₊ᵀ excitation + rows₋ᵀ inhibition, the halves of vectors[r], for four vectors at once; rows₊ and
+    rows₋ are the positive entries and the sizes of the negative ones."""
+    n, depth, start = out.shape[1], rows.shape[0], 0
+    if n % LANES != 0:
+        for k in range(depth):
+            plus = vectors[0, k], vectors[1, k], vectors[2, k], vectors[3, k]
+            minus = vectors[0, depth + k], vectors[1, depth + k], vectors[2, depth + k], vectors[3, depth + k]
+            add_signed_4(out[0], out[1], out[2], out[3], rows[k], plus, minus)
+        return
+    while start + TILE * LANES <= n:
+        signed_block_wide(out, rows, vectors, start)
+        start += TILE * LANES
+    while start < n:
+        signed_block_1(out, rows, vectors, start)
+        start += LANES
+
+
+@njit_no_nrt
+def signed_dots(out, rows, vector, places, count):
+    """out[i] += rows₊[i] · excitation + rows₋[i] · inhibition for the i that are the first ``count`` of ``places``; as
+    :func:`signed_products`."""
+    n = rows.shape[1]
+    plus, minus = vector[:n], vector[n:]
+    zero, k = vector.dtype.type(0), 0
+    while k + 2 <= count:
+        a, b = places[k], places[k + 1]
+        first, second = rows[a], rows[b]
+        sum_a = sum_b = zero
+        for i in range(n):
+            sum_a += first[i] * (-minus[i] if first[i] < zero else plus[i])
+            sum_b += second[i] * (-minus[i] if second[i] < zero else plus[i])
+        out[a] += sum_a
+        out[b] += sum_b
+        k += 2
+    if k < count:
+        row = rows[places[k]]
+        total = zero
+        for i in range(n):
+            total += row[i] * (-minus[i] if row[i] < zero else plus[i])
+        out[places[k]] += total
+
+
+@njit_inline
+def floored_recurrent_gradient(group, chip, later, scratch):
+    """Add what the spikes get by way of the recurrent matrix, from the drives of the step after."""
+    active = 0
+    for r in range(group):
+        active += count_set(scratch.dz_dv[r])
+    if 4 * active > GROUP * chip.spikes.shape[2]:
+        signed_products(scratch.grad_z, chip.by_target, later)
+    else:
+        for r in range(group):
+            count = positions(scratch.dz_dv[r], scratch.places)
+            signed_dots(scratch.grad_z[r], chip.by_source, later[r], scratch.places, count)
+
+
+@njit_inline
+def floored_membrane_gradient(t, r, row, chip, slope, widens, now, later, scratch):
+    """One step back of row r of the group."""
+    own, sums, at_rest = chip.own, chip.sums, scratch.at_rest
+    grad_u, grad_z, at = scratch.grad_u[r], scratch.grad_z[r], scratch.at[r]
+    has_held, adaptive = len(scratch.held) > 0, len(scratch.b) > 0
+    held = scratch.held[r, t] if has_held else at_rest
+    b = scratch.b[r, t] if adaptive else at_rest
+    membrane_back(
+        grad_u, grad_z, scratch.dz_dv[r], at, chip.u[row, t], chip.spikes[row, t], held, own[ALPHA], own[FLOOR], slope,
+        (sums[THRESHOLD], sums[SURROGATE_SCALE], sums[FLOOR], sums[RESET_VALUE], sums[LIFT]),
+    )  # fmt: skip
+    if t > 0:
+        held_before = scratch.held[r, t - 1] if has_held else at_rest
+        start_from(
+            scratch.start, chip.u[row, t - 1], chip.spikes[row, t - 1], held_before, own[FLOOR], own[RESET_VALUE]
+        )  # fmt: skip
+    else:
+        clear(scratch.start)
+    n = grad_u.shape[0]
+    synapses_back(
+        now[:n], now[n:], later[:n], later[n:], grad_u, scratch.start, chip.u[row, t], chip.exc[row, t], b,
+        (own[ALPHA], own[GAIN_EXC], own[GAIN_INH], own[SYN_EXC], own[SYN_INH], own[LIFT], own[AHP]), chip.inverse[0],
+        (sums[ALPHA], sums[GAIN_EXC], sums[GAIN_INH], sums[SYN_EXC], sums[SYN_INH]),
+    )  # fmt: skip
+    if chip.g_current.shape[0] > 0:
+        copy(chip.g_current[row, t], now)
+    if adaptive:
+        b_before = scratch.b[r, t - 1] if t > 0 else at_rest
+        count_back(
+            scratch.grad_b[r], grad_u, grad_z, at, scratch.grad_z_before[r], b, b_before,
+            (own[RHO], own[AHP], own[RAISED]), widens, (sums[RHO], sums[AHP], sums[RAISED]),
+        )  # fmt: skip
+
+
+@njit_no_nrt
+def floored_backward_group(first, group, chip, lists, rules, numbers, scratch):
+    """Back through time with up to four rows from ``first`` on."""
+    width, slope = numbers
+    drives = scratch.drives
+    steps, dtype = chip.spikes.shape[1], chip.spikes.dtype
+    widens = dtype.type(rules[1])
+    has_recurrent, has_weight = chip.by_source.shape[1] > 0, chip.g_weight.shape[0] > 0
+    binary = True
+    slot = 0
+    for t in range(steps - 1, -1, -1):
+        later, now = drives[slot : slot + GROUP], drives[slot + GROUP : slot + 2 * GROUP]
+        floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
+        if has_recurrent and t + 1 < steps:
+            floored_recurrent_gradient(group, chip, later, scratch)
+        for r in range(group):
+            row, m = first + r, slot + r
+            floored_membrane_gradient(t, r, row, chip, slope, widens, now[r], later[r], scratch)
+            if has_recurrent:
+                z_before = chip.spikes[row, t - 1] if t > 0 else scratch.at_rest
+                scratch.spikes.counts[m] = positions(z_before, scratch.spikes.places[m])
+            if has_weight:
+                places, values = scratch.inputs.places[m], scratch.inputs.values[m]
+                scratch.inputs.counts[m], ones = events_of_row(chip.x[row, t], lists, row * steps + t, places, values)
+                binary &= ones
+        slot += GROUP
+        if slot == CHUNK * GROUP or t == 0:
+            if has_recurrent:
+                add_collected(chip.g_recurrent, drives[GROUP:], scratch.spikes, slot, scratch.spike_space, False)
+            if has_weight:
+                add_collected(chip.g_weight, drives[GROUP:], scratch.inputs, slot, scratch.input_space, not binary)
+            for r in range(GROUP):
+                copy(drives[r], drives[slot + r])
+            slot, binary = 0, True
+
+
+@jit
+def floored_scratch(n, n_in, steps, has_recurrent, adaptive, rests, dtype):
+    """Room for a group of rows with so many neurons; ``n_in`` inputs whose weights need a gradient."""
+    real, spare = cleared(6 * GROUP, n, dtype).reshape(6, GROUP, n), cleared(5, n, dtype)
+    collected, spiking = min(CHUNK, steps) * GROUP, n if has_recurrent else 0
+    spikes = CollectedEvents(
+        np.empty((collected, spiking), np.int32), np.empty((1, 0), dtype), np.zeros(collected, np.int64)
+    )
+    inputs = CollectedEvents(
+        np.empty((collected, n_in), np.int32), np.empty((collected, n_in), dtype), np.zeros(collected, np.int64)
+    )
+    return FlooredScratch(
+        real[0], real[1], real[2], real[3], real[4], real[5],
+        cleared(collected + GROUP, 2 * n, dtype),
+        spare[0], spare[1], spare[2], spare[3], spare[4],
+        np.empty(2 * n, dtype),
+        np.empty(n, np.int32),
+        np.zeros((GROUP if adaptive else 0, steps, n), dtype),
+        np.zeros((GROUP if rests else 0, steps, n), dtype),
+        spikes,
+        inputs,
+        SortSpace(np.empty(spiking + 1, np.int64), np.empty(collected * spiking, np.int32), np.empty(0, dtype)),
+        SortSpace(
+            np.empty(n_in + 1, np.int64), np.empty(collected * n_in, np.int32), np.empty(collected * n_in, dtype)
+        ),
+    )  # fmt: skip
+
+
+@jit
+def floored_backward(chip, block, low, high, g_spikes, traces, inputs, recurrent, layer, numbers, results):
+    """Gradients of rows ``low`` to ``high``; as :func:`.lif_backward.lif_backward`. ``layer``: coefficients, refractory
+    steps, and (surrogate, scaled, adaptive); ``numbers``: width of the surrogate and slope of the floor."""
+    spikes, u, exc = traces
+    coefficients, all_refractory, rules = layer
+    g_current, g_coefficients, g_recurrent, g_weight = results
+    x = inputs.x
+    n, n_in, dtype = spikes.shape[3], x.shape[3], spikes.dtype
+    own = coefficients[min(chip, len(coefficients) - 1)]
+    refractory = all_refractory[min(chip, len(all_refractory) - 1)]
+    by_source, by_target = recurrent.by_source, recurrent.by_target
+    has_recurrent, has_weight = by_source.shape[0] > 0, g_weight.shape[2] > 0
+    inverse = cleared(2, n, dtype)
+    for i in range(n):
+        inverse[0, i] = dtype.type(1) / own[GAIN_INH, i] if own[GAIN_INH, i] != 0 else 0
+        inverse[1, i] = dtype.type(1) / own[SURROGATE_SCALE, i]
+    adaptive, rests = rules[2] > 0, refractory.max() > 0
+    scratch = floored_scratch(n, n_in if has_weight else 0, spikes.shape[2], has_recurrent, adaptive, rests, dtype)
+    place = (chip, block) if has_weight else (0, 0)
+    data = FlooredChip(
+        own,
+        inverse,
+        refractory,
+        by_source[min(chip, len(by_source) - 1)] if has_recurrent else by_source.reshape(n, 0),
+        by_target[min(chip, len(by_target) - 1)] if has_recurrent else by_target.reshape(n, 0),
+        spikes[chip],
+        u[chip],
+        exc[chip],
+        g_spikes[chip],
+        g_current[chip] if g_current.shape[0] > 0 else spikes[chip][:0],
+        x[min(chip, len(x) - 1)],
+        g_coefficients[chip, block],
+        g_recurrent[chip, block] if has_recurrent else by_source.reshape(n, 0),
+        g_weight[place],
+    )
+    data.sums[:] = 0
+    if has_recurrent:
+        data.g_recurrent[:] = 0
+    if has_weight:
+        data.g_weight[:] = 0
+    for first in range(low, high, GROUP):
+        group = min(GROUP, high - first)
+        scratch.grad_u[:] = 0
+        scratch.grad_z_before[:] = 0
+        scratch.grad_z[:] = 0
+        scratch.grad_b[:] = 0
+        scratch.at[:] = 0
+        scratch.dz_dv[:] = 0
+        scratch.drives[:] = 0
+        scratch.spikes.counts[:] = 0
+        scratch.inputs.counts[:] = 0
+        trace_states(first, group, data, scratch)
+        floored_backward_group(first, group, data, inputs.lists, rules, numbers, scratch)
+
+
+_floored_backward_parallel = parallel_for(floored_backward, True)
+
+
+@jit
+def floored_backward_blocks(team, chips, blocks, *rest):
+    return _floored_backward_parallel(team, chips, blocks, rest)

@@ -1,0 +1,79 @@
+"""Checks before and in the first step of training, and the synapses that training must not make."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..core.run import forward, nominal
+from ..nn.network import placement_of
+
+
+def check_trainable(network: nn.Module) -> dict[str, Tensor]:
+    """The parameters to train, by name; ValueError if there are none, or torch does not let them change."""
+    trained: dict[str, Tensor] = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    if not trained:
+        raise ValueError("network: no parameter has requires_grad; set it on the parameters to train.")
+    for name, value in [*network.named_parameters(), *network.named_buffers()]:
+        if value.is_inference():
+            raise ValueError(
+                f"network: {name} was made inside torch.inference_mode(), so it cannot be trained; make the network "
+                f"outside of it."
+            )
+    return trained
+
+
+def check_smallest_batch(network: nn.Module, x: Tensor, batch_size: int) -> None:
+    """Raise ValueError if the smallest batch of an epoch is too small for a part in ``train`` mode (a batch norm).
+
+    Tried on the first samples where a part of another library is in ``train`` mode; neither buffers nor random
+    generators change.
+    """
+    foreign = (module for module in network.modules() if not type(module).__module__.startswith("neurorobust."))
+    if not any(module.training for module in foreign):
+        return
+    size = len(x) % batch_size or min(batch_size, len(x))
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            forward(network, nominal(network), x[:size])
+    except Exception as error:
+        if size == min(batch_size, len(x)):
+            advice = "take more samples per batch"
+        else:
+            sizes = (other for other in range(batch_size + 1, len(x) + 1) if len(x) % other not in (1, size))
+            advice = f"take another batch_size, such as {next(sizes, len(x))}"
+        raise ValueError(
+            f"schedule: {len(x)} samples in batches of batch_size={batch_size} give a batch of {size}, which the "
+            f"network cannot take in train mode ({error}); {advice}, or call network.eval()."
+        ) from error
+
+
+def check_connected(loss: Tensor, leaves: Mapping[str, Tensor] | None = None) -> None:
+    """Raise ValueError if a loss does not depend on the trained parameters; after the backward pass, with them."""
+    if loss.requires_grad if leaves is None else any(leaf.grad is not None for leaf in leaves.values()):
+        return
+    raise ValueError(
+        "loss: does not depend on the parameters that are trained, so it has no gradient; compute it from the logits "
+        "with torch's functions, without .item(), .detach(), .argmax() or torch.no_grad()."
+    )
+
+
+def synapses(network: nn.Module, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The masks of trained weights with absent synapses; in training these get no gradient, so they stay 0.
+
+    One rule says which synapses exist: ``placement_of(network).masks``. A weight without a mask has them all.
+    """
+    masks = placement_of(network).masks
+    found = {name: masks[name] for name in leaves if name in masks and not bool(masks[name].all())}
+    for name, mask in found.items():
+        if not mask.any() and hasattr(network, "slots"):
+            warnings.warn(
+                f"network: all weights of {name} are 0, which is no synapse in a placed network, so none of them is "
+                f"trained; give them other values, or place the network after training.",
+                UserWarning,
+                stacklevel=4,
+            )
+    return found
