@@ -141,7 +141,8 @@ def plan_of(seed: int) -> Plan:
     return Plan(
         seed, verdict, chosen,
         container=r.choice(["sequential"] * (not spiking) + ["list", "dict", "nested", "attributes"]),
-        training=r.random() < 0.5, ran=r.random() < 0.3 and not remembers, copied=r.random() < 0.1 and "deep_copies_itself_not" not in chosen,
+        training=r.random() < 0.5, ran=r.random() < 0.3 and not remembers,
+        copied=r.random() < 0.1 and "deep_copies_itself_not" not in chosen,
         first=r.choice(["run", "evaluate", "worst_case"]), frozen=r.random() < 0.05, **special,
     )  # fmt: skip
 

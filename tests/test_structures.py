@@ -1,8 +1,8 @@
 """Random module structures: the package gives the module's own numbers, or refuses in words.
 
-One structure per seed: ``NEUROROBUST_STRUCTURES=10000`` tries so many, ``NEUROROBUST_FIRST`` is the first seed, and a
-failure prints its seed and what the structure is made of. The reference never uses the package: a module made again
-from the same seed, the deviated numbers written into it, run plainly; its gradients by autograd.
+One structure per seed; ``make deep`` tries 10 000 new ones. A failure prints the seed and what the structure is made
+of. The reference never uses the package: a module made again from the same seed, the deviated numbers written into it,
+run plainly; its gradients by autograd.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import snntorch as snn
 import torch
 from conftest import draw
+from deep import cases
 from structure_networks import without_detour
 from structure_parts import CLASSES, EITHER, ILLEGAL, LEGAL, SAMPLES
 from structures import Structure, decode, structure
@@ -34,8 +36,6 @@ from neurorobust.evaluation.statistics import score
 from neurorobust.nn.network import placement_of
 
 DT = 1e-3
-COUNT = int(os.environ.get("NEUROROBUST_STRUCTURES", 200))
-FIRST = int(os.environ.get("NEUROROBUST_FIRST", 0))
 SOURCES = {"tau_mem": "beta", "tau_syn": "alpha", "v_threshold": "threshold"}
 
 
@@ -383,26 +383,27 @@ def reason(refusal: str) -> str:
     return re.sub(r"'[^']*'|\d+(\.\d+)?", "…", refusal)[:110]
 
 
-def try_all(seeds: range) -> Tally:
-    """Judge the structures of all seeds; failures are collected."""
-    tally = Tally()
-    for seed in seeds:
-        made: Any = f"structure {seed}"
-        try:
-            with only():
-                made = structure(seed)
-                judge(made, tally)
-        except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            tally.broken.append(f"{made}\n    {said} ({Path(where.filename).name}:{where.lineno})")
-    return tally
+def try_one(seed: int, tally: Tally) -> None:
+    """Judge the structure of a seed; what is broken is written down."""
+    made: Any = f"structure {seed}"
+    try:
+        with only():
+            made = structure(seed)
+            judge(made, tally)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        tally.broken.append(f"{made}\n    {said} ({Path(where.filename).name}:{where.lineno})")
 
 
+@pytest.mark.deep
 def test_structures_give_their_own_numbers():
     """Every random structure gives its module's numbers, or is refused in words; no legal one is refused."""
-    tally = try_all(range(FIRST, FIRST + COUNT))
+    tally, count = Tally(), 0
+    for seed in cases("module structures", here=200, deep=10_000):
+        try_one(seed, tally)
+        count += 1
+        assert not tally.broken, tally.broken[0]
     print(tally)
-    assert not tally.broken, "\n".join(tally.broken[:20])
-    assert tally.accepted[LEGAL] > 0.4 * COUNT and tally.refused[ILLEGAL] > 0.05 * COUNT
+    assert tally.accepted[LEGAL] > 0.4 * count and tally.refused[ILLEGAL] > 0.05 * count
     assert tally.silent < 0.4 * tally.spiking
