@@ -24,6 +24,7 @@ from neurorobust.interop.kinds import NORMS
 
 # What a pass leaves is read by the next pass; so such a module is new when the package gets it.
 REMEMBER = {"batch_norm_of_the_batch", "buffer_state", "normalised_in_place", "overwritten", "spectral_norm"}
+NO_COPY = {"deep_copies_itself_not", "pruned", "weight_hook"}  # copy.deepcopy cannot copy them
 NOT_ALONE = {"fixed_batch", "batch_norm_of_the_batch"}  # one sample cannot go through
 # Kinds of the names that torch does not use.
 KINDS = {"*gain": "weight", "*matrices.*": "weight", "*raw": "weight", "*original*": "weight", "*weight_orig": "weight"}
@@ -142,7 +143,7 @@ def plan_of(seed: int) -> Plan:
         seed, verdict, chosen,
         container=r.choice(["sequential"] * (not spiking) + ["list", "dict", "nested", "attributes"]),
         training=r.random() < 0.5, ran=r.random() < 0.3 and not remembers,
-        copied=r.random() < 0.1 and "deep_copies_itself_not" not in chosen,
+        copied=r.random() < 0.1 and not NO_COPY & set(chosen),
         first=r.choice(["run", "evaluate", "worst_case"]), frozen=r.random() < 0.05, **special,
     )  # fmt: skip
 
