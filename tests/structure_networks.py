@@ -8,7 +8,7 @@ from typing import Any
 import snntorch as snn
 import torch
 from snntorch import spikegen, surrogate, utils
-from structure_parts import EITHER, LEGAL
+from structure_parts import EITHER, LEGAL, WIDTH, Part, part
 from torch import Tensor, nn
 
 STATES = {
@@ -27,6 +27,7 @@ class Chain(nn.Module):
     def __init__(self, parts: list[nn.Module], container: str):
         super().__init__()
         self.container, self.count = container, len(parts)
+        self.parts: Any
         if container == "list":
             self.parts = nn.ModuleList(parts)
         elif container == "dict":
@@ -127,7 +128,7 @@ class Loop(Chain):
 class Recorder(snn.Leaky):
     """Counts its spikes."""
 
-    def forward(self, input_, mem=None):
+    def forward(self, input_: Tensor, mem: Tensor | None = None) -> Any:
         out = super().forward(input_, mem)
         self.count = float((out if isinstance(out, Tensor) else out[0]).detach().sum())
         return out
@@ -136,26 +137,41 @@ class Recorder(snn.Leaky):
 class Doubled(snn.Leaky):
     """Doubles its input."""
 
-    def forward(self, input_, mem=None):
+    def forward(self, input_: Tensor, mem: Tensor | None = None) -> Any:
         return super().forward(2 * input_, mem)
 
 
 class Floored(snn.Leaky):
     """Its membrane never falls below −0.2."""
 
-    def _base_state_function(self, input_):
+    def _base_state_function(self, input_: Tensor) -> Tensor:
         return super()._base_state_function(input_).clamp(min=-0.2)
 
 
 class Scaled(snn.Leaky):
     """Has a gain of its own, which is learned."""
 
-    def __init__(self, *args, **options):
+    def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
         self.gain = nn.Parameter(torch.rand(()).double() + 0.5)
 
-    def forward(self, input_, mem=None):
+    def forward(self, input_: Tensor, mem: Tensor | None = None) -> Any:
         return super().forward(self.gain * input_, mem)
+
+
+@part(EITHER)
+def lstm_of_snntorch(r: random.Random) -> nn.Module:
+    def function(s: Any, h: Tensor) -> Tensor:
+        rest = torch.zeros_like(h)
+        return s.cell(h, rest, rest)[2]
+
+    return Part(function, cell=snn.SLSTM(WIDTH, WIDTH))
+
+
+@part(EITHER)
+def leaky_parallel(r: random.Random) -> nn.Module:
+    """Takes a whole sequence; here it reads the samples as the steps of one."""
+    return Part(lambda s, h: s.cell(h).to(h) + h, cell=snn.LeakyParallel(WIDTH, WIDTH))
 
 
 SUBCLASSES = [(Recorder, LEGAL), (Doubled, EITHER), (Floored, EITHER), (Scaled, EITHER)]
@@ -165,13 +181,13 @@ class InFloat64(torch.autograd.Function):
     """A step, and one of snnTorch's slopes without its detour through float32."""
 
     @staticmethod
-    def forward(ctx, u, slope):
+    def forward(ctx: Any, u: Tensor, slope: Any) -> Tensor:
         ctx.save_for_backward(u)
         ctx.slope = slope
         return (u > 0).to(u.dtype)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         return gradient * ctx.slope(*ctx.saved_tensors), None
 
 

@@ -211,8 +211,10 @@ def assembled(plan: Plan) -> tuple[nn.Module, list[str], list[str]]:
         torch.manual_seed(plan.seed)
         r = random.Random(plan.seed)
         blocks = [PARTS[name][1](r) for name in plan.chosen]
+        words: list[str] = []
+        verdicts: list[str] = []
         if plan.habit == "plain":
-            parts, words, verdicts = [nn.Linear(INPUTS, WIDTH), *blocks, nn.Linear(WIDTH, CLASSES)], [], []
+            parts = [nn.Linear(INPUTS, WIDTH), *blocks, nn.Linear(WIDTH, CLASSES)]
         else:
             parts, words, verdicts = _layers(plan, r, blocks)
         net = _network(plan, parts)
