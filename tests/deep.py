@@ -20,17 +20,20 @@ from pathlib import Path
 
 FILE = Path(__file__).parent / "data" / "deep.json"
 DEEP = "NEUROROBUST_DEEP" in os.environ
+BLOCK = 100  # cases that are counted at once
 
 
 def cases(name: str, here: int, deep: int) -> Iterator[int]:
-    """The numbers of the cases to try: 0 … here − 1; under ``make deep`` the next ``deep`` ones. These are counted when
-    the last one has passed."""
+    """The numbers of the cases to try: 0 … here − 1; under ``make deep`` the next ``deep`` ones. These are counted as
+    they pass, so a run that was stopped goes on where it was."""
     if not DEEP:
         yield from range(here)
         return
     first = counts().get(name, 0)
-    yield from range(first, first + deep)
-    _add(name, deep)
+    for done in range(0, deep, BLOCK):
+        block = range(done, min(done + BLOCK, deep))
+        yield from (first + number for number in block)
+        _add(name, len(block))  # reached only if the last case of the block has passed
 
 
 def counts() -> dict[str, int]:
