@@ -38,7 +38,8 @@ def parabola(*weights: float, scales: tuple[float, ...] | None = None) -> tuple[
     """MSE = mean_i (sᵢ wᵢ − sᵢ)²: two samples ±s, targets of weight 1."""
     s = torch.tensor(scales or (1.0,) * len(weights), dtype=torch.float64)
     x = torch.stack([s, -s])
-    return nr.wrap(Line(*weights)), Data(x, x.clone())
+    neurons = {"weight": 1} if len(weights) == 1 else None
+    return nr.wrap(Line(*weights), neurons=neurons), Data(x, x.clone())
 
 
 def test_a_parabola_along_a_line():
@@ -156,7 +157,7 @@ def test_sharpness_of_steps_is_that_of_their_average():
             return spike(x * self.weight, torch.ones((), dtype=torch.float64), Triangle())
 
     x = torch.ones(2, 1, dtype=torch.float64)
-    network, data = nr.wrap(Step()), Data(x, torch.tensor([[0.0], [1e-9]], dtype=torch.float64))
+    network, data = nr.wrap(Step(), neurons={"weight": 1}), Data(x, torch.tensor([[0.0], [1e-9]], dtype=torch.float64))
     found = sharpness(network, data, ball=nr.Ball.uniform(0.1), count=1, dies=4, reach=2.0)
     assert found.curvature == pytest.approx([0.25], abs=1e-6)
 

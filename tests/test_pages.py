@@ -23,6 +23,7 @@ from benchmarks.robustness.page_figure import all_figures, styles
 from benchmarks.robustness.results import read_table
 from benchmarks.robustness.results_table import Place, Point, ResultsTable, results_table, size
 from benchmarks.robustness.tables import _parts, cell, short
+from neurorobust._util import digests
 from neurorobust.evaluation import STRONG
 from neurorobust.evaluation.statistics import ConfidenceInterval
 from neurorobust.train.methods import METHODS
@@ -129,7 +130,7 @@ def test_only_what_has_data_is_drawn(made, tmp_path, numbers):
         record["measurements"] = {name: record["measurements"][name] for name in kept}
         copy = tmp_path / path.relative_to(made)
         copy.parent.mkdir(parents=True)
-        copy.write_text(json.dumps(record))
+        digests.write_json(copy, record)
     robustness.write_table(tmp_path)
     made_now = robustness.write_pages(tmp_path, {"small": SMALL})
     assert {path.name for path in made_now if path.suffix == ".png"} == {

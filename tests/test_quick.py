@@ -13,6 +13,7 @@ from torch.nn import functional
 
 import neurorobust as nr
 from benchmarks import quick_attack
+from neurorobust._util import digests
 from neurorobust.attacks import PGA, QUICK, Ball, RandomSearch, quick, thorough
 from neurorobust.core.run import evaluating, forward, nominal
 from neurorobust.data import Data
@@ -128,6 +129,7 @@ def test_fit_selects_by_it(task, tmp_path):
     state = torch.load(path, weights_only=True)
     assert state["settings"].pop("selection") == SELECTION
     torch.save(state, path)
+    digests.append(path)
     with pytest.raises(ValueError, match=f"belongs to another run .*selection None there, '.*{QUICK}"):
         nr.fit(tiny(3), task, functional.cross_entropy, **options)
 

@@ -487,7 +487,7 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
         for method, record in cells.items():
             folder = tmp_path / "raw" / "x" / method / str(seed)
             folder.mkdir(parents=True)
-            (folder / "cell.json").write_text(json.dumps(record))
+            digests.write_json(folder / "cell.json", record)
     found = {(verdict.claim.text, verdict.second): verdict for verdict in robustness.judge_claims(tmp_path)}
     beyond = f"{STRONG}, ζ = 0.1: at least 10 points above every rival"
     assert found[beyond, "awp"].holds and found[beyond, "awp"].interval.estimate == pytest.approx(20.2)

@@ -460,5 +460,5 @@ def test_saved_and_loaded(tmp_path):
     assert torch.equal(nr.run(loaded, nr.nominal(loaded), x), module(x)) and info == {"task": "t"}
     with pytest.raises(ValueError, match=r"into: .* holds the tensors of a foreign network, not its code"):
         nr.load(tmp_path / "m")
-    with pytest.raises(ValueError, match=r"into: .* is not there in this network, .* in "):
+    with pytest.raises(ValueError, match=r"into: 3 is absent there, .* here, where 'there' is "):
         nr.load(tmp_path / "m", into=nr.wrap(cnn(False)))

@@ -76,7 +76,7 @@ def describe(value: object, named: Mapping[str, object] | None = None, *, option
 def difference(there: Mapping[str, str], here: Mapping[str, str]) -> str:
     """The first part that differs, or cannot be compared, as text; empty for equal descriptions."""
     for path in [*here, *(path for path in there if path not in here)]:
-        one, two = (place.get(path, "not there") for place in (there, here))
+        one, two = (place.get(path, "absent") for place in (there, here))
         if one != two:
             return f"{path or 'it'} is {one} there, {two} here"
         if one.startswith(UNKNOWN):
