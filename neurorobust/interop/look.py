@@ -153,6 +153,8 @@ def look(network: Foreign, x: Tensor) -> None:
                     _check_samples(network, points)
             if first:
                 _check_places(network, points)
+                for point in points[:2]:
+                    _check_gradient_history(network, point, points, memory)
                 _check_gradients(network, points)
                 changed = _overwritten(network, points[0])
                 idle = _idle(network, points, changed)
@@ -301,10 +303,10 @@ def _check_poison(network: Foreign, points: list[Point]) -> None:
                 raise _keeps_state(network, tuple(cell.name for cell in cells))
 
 
-def _keeps_state(network: Foreign, names: tuple[str, ...]) -> Refused:
+def _keeps_state(network: Foreign, names: tuple[str, ...], what: str = "outputs") -> Refused:
     found = f" ({', '.join(dict.fromkeys(map(_short, names)))} changed)" if names else ""
     return Refused(
-        f"module: {held(network)} gives other outputs for the same samples in a second pass in eval mode: it keeps "
+        f"module: {held(network)} gives other {what} for the same samples in a second pass in eval mode: it keeps "
         f"state between calls{found}. Reset the state at the start of forward, or register it as a buffer; or it draws "
         f"random numbers: draw from a generator that forward seeds."
     )
@@ -380,6 +382,25 @@ def _check_places(network: Foreign, points: list[Point]) -> None:
                 f"function made in __init__, or it changes it in forward. Deviations would act in part. Read the "
                 f"parameter by its name in forward (self.fc.weight)."
             )
+
+
+def _check_gradient_history(network: Foreign, point: Point, points: list[Point], memory: Memory) -> None:
+    """Refuse a module whose gradient depends on the passes before, where its outputs do not: a silent neuron hides the
+    state, and its surrogate shows it."""
+    found = []
+    memory.restore()
+    for _ in range(2):
+        before = _memory(network)
+        leaves = {name: value.clone().requires_grad_() for name, value in point.params.items()}
+        found.append(_gradients(network, point, leaves) or {})
+        with torch.no_grad():
+            for other in points:
+                _run(network, other.params, other.x)
+    size = max((float(value.abs().max()) for value in found[0].values() if value.numel()), default=0.0)
+    for name, first in found[0].items():
+        gap = (found[1].get(name, first) - first).abs()
+        if bool((gap > size * torch.finfo(first.dtype).eps ** 0.5).any()):
+            raise _keeps_state(network, tuple(cell.name for cell in before.changed()), "gradients")
 
 
 def _check_gradients(network: Foreign, points: list[Point]) -> None:

@@ -170,7 +170,7 @@ class Array(Kept):
             self._put(self.before)
 
 
-class Source(Kept):
+class RandomSource(Kept):
     """A private random generator."""
 
     def __init__(self, name: str, generator: Any):
@@ -219,16 +219,16 @@ class Memory:
         for kept in self._kept:
             kept.restore()
 
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[RandomSource]:
         """The private random generators."""
-        return [kept for kept in self._kept if isinstance(kept, Source)]
+        return [kept for kept in self._kept if isinstance(kept, RandomSource)]
 
     def _take(self, value: Any, name: str) -> Found:
         """Keep one thing; what it holds."""
         if isinstance(value, Tensor | np.ndarray):
             self._kept.append(Array(name, value))
         elif isinstance(value, _GENERATORS):
-            self._kept.append(Source(name, value))
+            self._kept.append(RandomSource(name, value))
         elif isinstance(value, dict):
             self._kept.append(Entries(name, value))
             return [(entry, f"{name}[{key!r}]") for key, entry in value.items()]

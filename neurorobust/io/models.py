@@ -84,8 +84,8 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
         The network and its ``info``.
 
     Raises:
-        FileNotFoundError: a file is missing. ValueError: a file is damaged, truncated, foreign, or does not fit the
-        other.
+        FileNotFoundError: a file is missing. ValueError: a file is damaged, truncated or foreign, or the two do not fit
+            each other.
     """
     config, tensors = _read(Path(folder))
     if "module" in config:
