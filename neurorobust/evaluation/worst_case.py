@@ -70,8 +70,8 @@ class WorstCase:
 
     @property
     def inconclusive(self) -> bool:
-        """Whether the network may still have bad dies: the score fell by less than 0.02, and the strong suite did not
-        run."""
+        """True if the score fell by less than 0.02 and the strong suite did not run. The network may still have bad
+        dies."""
         return self.suite != STRONG and self.nominal - self.score < NEARLY_NOTHING
 
     @property
