@@ -275,3 +275,46 @@ def test_searches_work_without_gradients_around_them():
     for context in (torch.no_grad(), torch.inference_mode()):
         with context:
             assert search() == expected
+
+
+class PutsBack(nn.Module):
+    """Draws where its hidden layer speaks, and puts the generator back; at its own parameters nothing speaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.o = nn.Linear(6, 16), nn.Linear(16, 2)
+        with torch.no_grad():
+            self.a.bias.fill_(-6.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = torch.relu(self.a(x))
+        with torch.random.fork_rng():
+            noise = torch.randn_like(z)
+        return self.o(z * (1 + 5 * noise))
+
+
+def test_draws_that_are_put_back_are_seen_where_nothing_speaks():
+    """The generators begin in another state in each pass of the look, so a hidden draw changes the outputs."""
+    model = nr.wrap(PutsBack())
+    with pytest.raises(ValueError, match="random numbers"):
+        nr.run(model, nr.nominal(model), torch.randn(24, 6))
+
+
+class TakesBatchForTime(nn.Module):
+    """A leaky sum over the batch in front of a threshold that only a few samples reach."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = self.a(x)
+        late = torch.cat([torch.zeros_like(inner[:1]), inner[:-1]])
+        return inner + 1e-5 * late
+
+
+def test_a_small_mixture_of_samples_is_refused():
+    """One sample has a gradient in another: the outputs move by less than rounding tells."""
+    model = nr.wrap(TakesBatchForTime())
+    with pytest.raises(ValueError, match="other samples of its batch"):
+        nr.run(model, nr.nominal(model), torch.randn(24, 6))

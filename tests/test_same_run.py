@@ -275,3 +275,34 @@ def test_a_core_without_synapses(chip, empty):
     except ValueError as error:
         assert chip not in ("pcm", "reram", "reram_cmo", "hermes")
         assert "core" in str(error) or "1." in str(error) or "0." in str(error)
+
+
+class Scaled(nn.Module):
+    """A layer whose outputs are multiplied by a number that no file holds: a buffer, or a tensor in a list."""
+
+    def __init__(self, scale: float, listed: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a = nn.Linear(6, 2)
+        self.listed = [torch.tensor(scale if listed else 1.0)]
+        self.register_buffer("scale", torch.tensor(1.0 if listed else scale), persistent=False)
+        self.records: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs = self.a(x) * self.scale * self.listed[0]
+        self.keep(outputs)
+        return outputs
+
+    def keep(self, outputs: torch.Tensor) -> None:
+        self.records.append(outputs.detach())
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_load_compares_tensors_that_no_file_holds(listed, tmp_path):
+    """A buffer that is not saved, and a tensor in a list; records of earlier passes do not count."""
+    model = nr.wrap(Scaled(1.0, listed))
+    nr.run(model, nr.nominal(model), torch.ones(2, 6))
+    nr.save(model, tmp_path)
+    nr.load(tmp_path, into=nr.wrap(Scaled(1.0, listed)))
+    with pytest.raises(ValueError, match=r"into: _module\.(scale|listed\[0\]) is .* there, .* here"):
+        nr.load(tmp_path, into=nr.wrap(Scaled(3.0, listed)))

@@ -17,9 +17,11 @@ import enum
 import functools
 import hashlib
 import json
+import logging
 import sys
 import types
 import weakref
+from collections import deque
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -191,8 +193,6 @@ class _Walk:
             items = list(enumerate(value))
         else:
             items = [(key if isinstance(key, str) else self._apart(key, depth), item) for key, item in value.items()]
-        if self.options and any(isinstance(item, Tensor) for _, item in items):
-            return  # recordings
         if len(items) > LONG:
             inner = _Walk(self.options)
             inner.seen, inner.open = self.seen, self.open
@@ -370,6 +370,10 @@ def _class(walk: _Walk, path: str, value: type, depth: int) -> None:
             walk.part(path, name, entry, depth)
 
 
+def _logger(walk: _Walk, path: str, value: logging.Logger, depth: int) -> None:
+    walk.found[path] = f"logger {value.name!r}"
+
+
 _DESCRIBERS: list[tuple[Any, Any]] = [
     (Tensor, _tensor),
     ((np.ndarray, np.generic), _array),
@@ -385,6 +389,7 @@ _DESCRIBERS: list[tuple[Any, Any]] = [
     (enum.Enum, _enum),
     (torch.Generator, _generator),
     (weakref.ReferenceType, _reference),
+    (logging.Logger, _logger),
     ((type(torch.ops.aten.relu), type(torch.ops.aten.relu.default)), _operator),
     (type, _class),
     (_Import, _import),
@@ -436,7 +441,11 @@ def _attributes(value: Any, options: bool) -> Iterator[tuple[str, Any]]:
     if isinstance(value, nn.Module):
         skipped |= {"_is_full_backward_hook", "_non_persistent_buffers_set"}
         if options:
-            skipped |= {"training", "_parameters", "_buffers"} | _assigned(cast(Hashable, kind))
+            assigned, filled = _assigned(cast(Hashable, kind))
+            kept = own.get("_buffers", {}).keys() & own.get("_non_persistent_buffers_set", ())  # no file holds them
+            yield from ((name, own["_buffers"][name]) for name in sorted(kept - assigned))
+            skipped |= {"training", "_parameters", "_buffers"} | assigned
+            skipped |= {name for name in filled if _records(own.get(name))}
         for name in ("_parameters", "_buffers", "_modules"):
             held = own.pop(name, {})
             yield from held.items() if name not in skipped else ()
@@ -446,19 +455,32 @@ def _attributes(value: Any, options: bool) -> Iterator[tuple[str, Any]]:
     yield from ((name, entry) for name, entry in own.items() if name not in skipped)
 
 
+FILLS = {"append", "extend", "insert", "update", "setdefault", "add", "clear", "pop"}
+
+
+def _records(value: object) -> bool:
+    """True for a container that holds tensors."""
+    held = value.values() if isinstance(value, dict) else value if isinstance(value, (list, set, deque)) else ()
+    return any(isinstance(item, Tensor) or _records(item) for item in held)
+
+
 @functools.cache
-def _assigned(kind: Hashable) -> frozenset[str]:
-    """The attributes that ``forward`` of a module assigns, itself or in methods that it names."""
+def _assigned(kind: Hashable) -> tuple[frozenset[str], frozenset[str]]:
+    """The attributes that ``forward`` of a module assigns, itself or in methods that it names, and those that a
+    function among them reads which fills a container."""
     methods: dict[str, list[types.CodeType]] = {}
     for cls in cast(type, kind).__mro__:
         for name, entry in vars(cls).items() if cls not in (object, nn.Module) else ():
             if isinstance(entry, types.FunctionType):
                 methods.setdefault(name, []).append(entry.__code__)
-    waiting, done, stored = ["forward"], set(), set()
+    waiting, done, stored, filled = ["forward"], set(), set(), set()
     while waiting:
         name = waiting.pop()
         for code in methods.get(name, ()) if name not in done else ():
-            stored |= {str(i.argval) for i in dis.get_instructions(code) if i.opname == "STORE_ATTR"}
+            steps = list(dis.get_instructions(code))
+            stored |= {str(step.argval) for step in steps if step.opname == "STORE_ATTR"}
+            if FILLS & set(code.co_names) or any(step.opname == "STORE_SUBSCR" for step in steps):
+                filled |= {str(step.argval) for step in steps if step.opname in ("LOAD_ATTR", "LOAD_METHOD")}
             waiting += [*code.co_names]
         done.add(name)
-    return frozenset(stored)
+    return frozenset(stored), frozenset(filled)

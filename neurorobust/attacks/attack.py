@@ -200,6 +200,8 @@ def evaluate(loss: Loss, deviations: Deviations, *, gradient: bool) -> Evaluatio
             return Evaluation(deviations, float(loss(deviations)))
     leaves = {name: delta.detach().requires_grad_() for name, delta in deviations.items()}
     value = loss(leaves)
+    if value.numel() != 1:
+        raise ValueError(f"objective: gave a tensor of shape {tuple(value.shape)}; expected one number for the batch.")
     return Evaluation(deviations, value.item(), gradient_of_sum([value], leaves))
 
 

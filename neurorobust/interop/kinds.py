@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from .._util.errors import check_count, unknown
+from .._util.errors import check_count, plain, unknown
 from ..core.params import DIGITAL, KINDS, SIGNED
 
 NORMS = (
@@ -32,7 +32,8 @@ TELLING = KINDS - SIGNED - {"r"}
 # Layers of torch whose weights and biases have one value per synapse and neuron, even if it is one in all.
 LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)  # noqa: SLF001
 PARAMETRIZED = {
-    "weight_orig": "torch.nn.utils.prune.remove makes a pruned weight plain.",
+    "weight_orig": "With 'weight' the mask is kept, in training too. torch.nn.utils.prune.remove makes a pruned weight "
+    "plain; then training fills the zeros.",
     "bias_orig": "torch.nn.utils.prune.remove makes a pruned bias plain.",
     "weight_g": "torch.nn.utils.remove_weight_norm makes its weight plain.",
     "weight_v": "torch.nn.utils.remove_weight_norm makes its weight plain.",
@@ -217,7 +218,8 @@ def index_of(
                     f"neurons[{name!r}]: {name} has shape {tuple(values[name].shape)}; expected a number that is set "
                     f"once. Each of several values deviates by itself."
                 )
-            sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+            shape = plain(shape)
+            sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
             for size in sizes:
                 check_count(f"neurons[{name!r}]", size)
             if sizes not in ((1,), ()):

@@ -7,11 +7,13 @@ the parameters must act through the places where a pass puts them.
 
 from __future__ import annotations
 
+import itertools
 import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,10 @@ from .memory import Memory, poisoned
 SAMPLES = 8
 MOST_SAMPLES = 250  # for a module that takes no fewer
 MOST_PARAMETERS = 64  # tested one by one, at most
+
+
+_ONE = RLock()
+"""One pass of foreign code at a time: the generators that it must not touch belong to the whole process."""
 
 
 class Refused(ValueError):
@@ -74,13 +80,14 @@ class Foreign(nn.Module):
             if self.training:
                 yield
                 return
-            before = RandomState()
-            try:
-                yield
-            finally:
-                drew = RandomState().changed_since(before)
-                if drew:
-                    before.restore()
+            with _ONE:
+                before = RandomState()
+                try:
+                    yield
+                finally:
+                    drew = RandomState().changed_since(before)
+                    if drew:
+                        before.restore()
             if self.watch.ends is not None:
                 self.watch.ends.append(drew)
             elif not drew.keys() <= self.watch.reseeds:
@@ -138,6 +145,17 @@ def tensors_of(network: nn.Module) -> tuple:
 @torch.inference_mode(False)
 def look(network: Foreign, x: Tensor) -> None:
     """Look at a module now; see :func:`check_function`."""
+    for name, value in [*network.named_parameters(), *network.named_buffers()]:
+        if value.is_inference():
+            raise Refused(
+                f"module: {_short(name)} was made inside torch.inference_mode(), so it has no gradient; make the "
+                f"module outside of it."
+            )
+    with _ONE:
+        _look(network, x)
+
+
+def _look(network: Foreign, x: Tensor) -> None:
     first, found = network.watch.tensors is None, tensors_of(network)
     idle: list[str] = []
     changed: set[str] = set()
@@ -195,6 +213,13 @@ def _run(network: Foreign, params: Params, x: Tensor) -> Tensor:
 # --- random numbers ---
 
 
+def _seed(seed: int) -> None:
+    """Other states of the global generators: a module that draws, and puts them back, gives other outputs."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
 class _Draws(TorchDispatchMode):
     """The names of the random operations that run."""
 
@@ -217,9 +242,7 @@ def _check_draws(network: Foreign, x: Tensor) -> tuple[Tensor, Tensor]:
     ends: list[list[dict[str, bytes]]] = []
     for seed in (1, 2):
         memory = _memory(network)
-        torch.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
+        _seed(seed)
         network.watch.ends = []
         try:
             with recorder:
@@ -252,8 +275,10 @@ def _check_history(network: Foreign, x: Tensor, drawn: Tensor, memory: Memory, f
     Each point runs first from the memory that the look began with, and then after the passes at other points.
     """
     points, states, sources = [Point(nominal(network), x, drawn)], [], memory.sources()
+    turn = itertools.count(3)
     for params, inputs in excited(points[0].params, x, first):
         memory.restore()
+        _seed(next(turn))
         try:
             points.append(Point(params, inputs, _run(network, params, inputs)))
         except Refused:
@@ -263,6 +288,7 @@ def _check_history(network: Foreign, x: Tensor, drawn: Tensor, memory: Memory, f
     for k in (0, 2, 1, 3, 0, 1):  # each after another one than before
         if k < len(points):
             before = _memory(network)
+            _seed(next(turn))
             outputs = _run(network, points[k].params, points[k].x)
             if not repeats(outputs, points[k].outputs):
                 raise _keeps_state(network, tuple(cell.name for cell in before.changed()))
@@ -351,6 +377,8 @@ def _check_samples(network: Foreign, points: list[Point]) -> None:
             _compare_samples(network, point, mixed, kept)
         half = n // 2
         _compare_samples(network, point, point.x[:half], torch.ones(half, dtype=torch.bool))
+        if _mixes(network, point, trials[0]):
+            raise _mixed(network)
 
 
 def _compare_samples(network: Foreign, point: Point, x: Tensor, kept: Tensor) -> None:
@@ -361,11 +389,31 @@ def _compare_samples(network: Foreign, point: Point, x: Tensor, kept: Tensor) ->
     except Exception:  # a fixed batch size, or values that it does not take
         return
     if rows_differ(outputs[kept], point.outputs[: len(x)][kept]):
-        raise Refused(
-            f"module: {held(network)} gives other outputs for a sample when the other samples of its batch are others: "
-            f"a norm without running means, a reduction over dimension 0, or a layer that takes the batch for the "
-            f"time. Measurements divide the samples into blocks, so each has to go through by itself."
-        )
+        raise _mixed(network)
+
+
+def _mixes(network: Foreign, point: Point, kept: Tensor) -> bool:
+    """True if outputs of some samples have a gradient in others, also where a silent neuron hides it."""
+    if not point.x.is_floating_point():
+        return False
+    try:
+        with torch.enable_grad():
+            x = point.x.detach().clone().requires_grad_()
+            outputs = _run(network, point.params, x)
+            gradient = torch.autograd.grad(outputs[kept].sum(), x, allow_unused=True)[0]
+    except Refused:
+        raise
+    except Exception:  # no derivative
+        return False
+    return gradient is not None and bool((gradient[~kept] != 0).any())
+
+
+def _mixed(network: Foreign) -> Refused:
+    return Refused(
+        f"module: {held(network)} gives other outputs for a sample when the other samples of its batch are others: a "
+        f"norm without running means, a reduction over dimension 0, or a layer that takes the batch for the time. "
+        f"Measurements divide the samples into blocks, so each has to go through by itself."
+    )
 
 
 def _check_places(network: Foreign, points: list[Point]) -> None:
@@ -530,5 +578,5 @@ def draws(network: Foreign, names: tuple[str, ...] = ()) -> Refused:
     return Refused(
         f"module: {held(network)} draws random numbers in forward{found}, so every pass gives other outputs and dies "
         f"cannot be compared. Encode the samples once, before they come here; or draw from a torch.Generator that "
-        f"forward seeds in every pass."
+        f"forward seeds in every pass. (Another thread that draws at the same time looks the same.)"
     )
