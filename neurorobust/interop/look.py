@@ -405,7 +405,10 @@ def _mixes(network: Foreign, point: Point, kept: Tensor) -> bool:
         raise
     except Exception:  # no derivative
         return False
-    return gradient is not None and bool((gradient[~kept] != 0).any())
+    if gradient is None:
+        return False
+    others = gradient[~kept]  # 0 · NaN where a surrogate overflows
+    return bool(((others != 0) & others.isfinite()).any())
 
 
 def _mixed(network: Foreign) -> Refused:
