@@ -15,7 +15,6 @@ import builtins
 import dis
 import enum
 import functools
-import hashlib
 import json
 import logging
 import sys
@@ -29,6 +28,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from . import digests
 
 UNKNOWN = "?"
 LONG = 64
@@ -106,13 +107,12 @@ def digest(description: Mapping[str, str]) -> str:
 
 def tensor_digest(value: Tensor) -> str:
     """A short hash of the bytes of a tensor."""
-    dense = value.detach().cpu()
-    dense = (dense.to_dense() if dense.layout != torch.strided else dense).resolve_conj().resolve_neg()
-    return _hash(dense.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    dense = value.detach() if value.layout == torch.strided else value.detach().to_dense()
+    return _hash(digests.bytes_of(dense.resolve_conj().resolve_neg()))
 
 
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+def _hash(data: bytes | memoryview) -> str:
+    return digests.of_bytes(data)[:16]
 
 
 def _text(value: str | bytes) -> str:

@@ -22,8 +22,13 @@ MARK = b"\nsha256:"
 LENGTH = len(MARK) + 64
 
 
-def of_bytes(data: bytes) -> str:
+def of_bytes(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def bytes_of(value: Tensor) -> memoryview:
+    """The bytes of a dense tensor, in the order of its elements; not copied where they lie so on the CPU."""
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def of_tensors(tensors: Mapping[str, Tensor], text: str = "") -> str:
@@ -32,8 +37,7 @@ def of_tensors(tensors: Mapping[str, Tensor], text: str = "") -> str:
     shapes = [[name, str(tensors[name].dtype), list(tensors[name].shape)] for name in names]
     digest = hashlib.sha256(json.dumps([text, shapes]).encode())
     for name in names:
-        value = tensors[name].detach().cpu().contiguous()
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(bytes_of(tensors[name]))
     return digest.hexdigest()
 
 

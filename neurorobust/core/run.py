@@ -33,8 +33,8 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     A module with its own ``train`` method (which merges weights, or keeps a norm frozen) is told by it both times.
     """
     modes = [(module, module.training) for module in network.modules()]
-    network.eval()
     try:
+        network.eval()
         yield
     finally:
         for module, mode in modes:

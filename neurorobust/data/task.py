@@ -55,10 +55,6 @@ class Data:
             object.__setattr__(self, "y", _labels(self.y))
         if self.x.is_floating_point() or self.x.is_complex():
             check_finite({"data x": self.x})
-        for name, value in (("x", self.x), ("y", self.y)):
-            if value.is_inference():  # autograd cannot use it in an attack or in training
-                with torch.inference_mode(False):
-                    object.__setattr__(self, name, value.clone())
 
     @property
     def regression(self) -> bool:

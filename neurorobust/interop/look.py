@@ -88,10 +88,10 @@ class Foreign(nn.Module):
                     drew = RandomState().changed_since(before)
                     if drew:
                         before.restore()
-            if self.watch.ends is not None:
-                self.watch.ends.append(drew)
-            elif not drew.keys() <= self.watch.reseeds:
-                raise draws(self)
+                if self.watch.ends is not None:
+                    self.watch.ends.append(drew)
+                elif not drew.keys() <= self.watch.reseeds:
+                    raise draws(self)
 
     def placement(self) -> Placement:
         """Where the parameters are; a subclass knows more."""
@@ -142,7 +142,6 @@ def tensors_of(network: nn.Module) -> tuple:
     )
 
 
-@torch.inference_mode(False)
 def look(network: Foreign, x: Tensor) -> None:
     """Look at a module now; see :func:`check_function`."""
     for name, value in [*network.named_parameters(), *network.named_buffers()]:
@@ -151,7 +150,7 @@ def look(network: Foreign, x: Tensor) -> None:
                 f"module: {_short(name)} was made inside torch.inference_mode(), so it has no gradient; make the "
                 f"module outside of it."
             )
-    with _ONE:
+    with _ONE, torch.inference_mode(False):
         _look(network, x)
 
 
@@ -442,8 +441,7 @@ def _check_gradient_history(network: Foreign, point: Point, points: list[Point],
     memory.restore()
     for _ in range(2):
         before = _memory(network)
-        leaves = {name: value.clone().requires_grad_() for name, value in point.params.items()}
-        found.append(_gradients(network, point, leaves) or {})
+        found.append(_gradients(network, point) or {})
         with torch.no_grad():
             for other in points:
                 _run(network, other.params, other.x)
@@ -457,9 +455,9 @@ def _check_gradient_history(network: Foreign, point: Point, points: list[Point],
 def _check_gradients(network: Foreign, points: list[Point]) -> None:
     """Refuse a module whose gradient is that of other parameters: it computes something again in the backward pass."""
     point = points[min(1, len(points) - 1)]
-    given = _gradients(network, point, {name: value.clone().requires_grad_() for name, value in point.params.items()})
+    given = _gradients(network, point)
     with _really(network, point.params):
-        held_there = _gradients(network, point, None)
+        held_there = _gradients(network, point, own=True)
     if given is None or held_there is None:
         return
     places = {slot: value for slot, value in network.named_parameters(remove_duplicate=False)}
@@ -475,22 +473,21 @@ def _check_gradients(network: Foreign, points: list[Point]) -> None:
             )
 
 
-def _gradients(network: Foreign, point: Point, leaves: Params | None) -> dict[str, Tensor] | None:
-    """∂(sum of outputs with fixed random weights)/∂parameters; None if there is none."""
-    own = dict(network.named_parameters())
-    flags = {name: value.requires_grad for name, value in own.items()}
+def _gradients(network: Foreign, point: Point, *, own: bool = False) -> dict[str, Tensor] | None:
+    """∂(sum of outputs with fixed random weights)/∂parameters at a point, or at the network's own parameters; None if
+    there is none."""
+    leaves: Params = dict(network.named_parameters()) if own else {n: v.clone() for n, v in point.params.items()}
+    flags = {name: value.requires_grad for name, value in leaves.items()}
     try:
-        if leaves is None:
-            for value in own.values():
-                value.requires_grad_()
-        wanted = own if leaves is None else leaves
+        for value in leaves.values():
+            value.requires_grad_()
         with torch.enable_grad():
-            outputs = _run(network, {} if leaves is None else leaves, point.x)
+            outputs = _run(network, {} if own else leaves, point.x)
             if not outputs.requires_grad:
                 return None
             weights = torch.randn(outputs.shape, generator=generator(0, "look"), dtype=torch.float64).to(outputs)
-            found = torch.autograd.grad((outputs * weights).sum(), list(wanted.values()), allow_unused=True)
-        return {name: torch.zeros_like(own[name]) if g is None else g for name, g in zip(wanted, found)}
+            found = torch.autograd.grad((outputs * weights).sum(), list(leaves.values()), allow_unused=True)
+        return {name: torch.zeros_like(leaves[name]) if g is None else g for name, g in zip(leaves, found)}
     except Refused:
         raise
     except Exception as error:  # no derivative, which a search reports when it needs one
@@ -501,7 +498,7 @@ def _gradients(network: Foreign, point: Point, leaves: Params | None) -> dict[st
             ) from error
         return None
     finally:
-        for name, value in own.items():
+        for name, value in leaves.items():
             value.requires_grad_(flags[name])
 
 
@@ -524,8 +521,7 @@ def _idle(network: Foreign, points: list[Point], changed: set[str]) -> list[str]
     """The parameters whose strong changes leave the outputs at all points as they are, bit for bit."""
     names = [name for name in network.slots if kind_of(name) not in DIGITAL]
     for point in points:
-        leaves = {name: value.clone().requires_grad_() for name, value in point.params.items()}
-        gradients = _gradients(network, point, leaves) or {}
+        gradients = _gradients(network, point) or {}
         names = [n for n in names if n in changed or n not in gradients or not bool((gradients[n] != 0).any())]
     with torch.no_grad():
         if not names or not _acts(network, points, names):

@@ -317,10 +317,7 @@ _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, rand
 
 def _is_data(key: str, value: Any) -> bool:
     """True for a class attribute that holds data, not code."""
-    code = (types.FunctionType, classmethod, staticmethod, property, types.MemberDescriptorType)
-    return (
-        not key.startswith("__") and key != "_abc_impl" and not isinstance(value, (*code, types.GetSetDescriptorType))
-    )
+    return not key.startswith("__") and key != "_abc_impl" and not isinstance(value, _CODE)
 
 
 def _has_attributes(value: Any) -> bool:

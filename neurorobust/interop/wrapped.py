@@ -108,12 +108,12 @@ class Wrapped(Foreign):
     def _numbers_set(self) -> Iterator[None]:
         """The module's plain numbers hold the tensors of this pass."""
         before = []
-        for own, name in self.numbers.items():
-            path, _, last = name.rpartition(".")
-            attributes = vars(self.get_submodule(f"_module.{path}".rstrip(".")))
-            before.append((attributes, last, attributes[last]))
-            attributes[last] = attrgetter(own)(self)
         try:
+            for own, name in self.numbers.items():
+                path, _, last = name.rpartition(".")
+                attributes = vars(self.get_submodule(f"_module.{path}".rstrip(".")))
+                before.append((attributes, last, attributes[last]))
+                attributes[last] = attrgetter(own)(self)
             yield
         finally:
             for attributes, last, value in before:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..core.noise import INPUT as INPUT
+from ..core.noise import INPUT
 from ..dynamics import Floor, NoFloor
 from .network import Network
 from .neurons import LinearizedDpi

@@ -12,10 +12,9 @@ from ..core.run import forward, nominal
 from ..nn.network import placement_of
 
 
-def check_trainable(network: nn.Module) -> dict[str, Tensor]:
-    """The parameters to train, by name; ValueError if there are none, or torch does not let them change."""
-    trained: dict[str, Tensor] = {name: value for name, value in network.named_parameters() if value.requires_grad}
-    if not trained:
+def check_trainable(network: nn.Module) -> None:
+    """Raise ValueError if there is no parameter to train, or torch does not let them change."""
+    if not any(value.requires_grad for value in network.parameters()):
         raise ValueError("network: no parameter has requires_grad; set it on the parameters to train.")
     for name, value in [*network.named_parameters(), *network.named_buffers()]:
         if value.is_inference():
@@ -23,7 +22,6 @@ def check_trainable(network: nn.Module) -> dict[str, Tensor]:
                 f"network: {name} was made inside torch.inference_mode(), so it cannot be trained; make the network "
                 f"outside of it."
             )
-    return trained
 
 
 def check_smallest_batch(network: nn.Module, x: Tensor, batch_size: int) -> None:

@@ -26,7 +26,8 @@ class Leaves(Mapping[str, Tensor]):
 
     def __init__(self, network: nn.Module):
         self._own = dict(network.named_parameters())
-        self._leaves = {name: leaf(name, value) for name, value in self._own.items() if value.requires_grad}
+        self._leaves = {name: _leaf(name, value) for name, value in self._own.items() if value.requires_grad}
+        self._logarithms = {name: value for name, value in self._leaves.items() if value is not self._own[name]}
 
     def __getitem__(self, name: str) -> Tensor:
         return self._leaves[name]
@@ -39,19 +40,16 @@ class Leaves(Mapping[str, Tensor]):
 
     def params(self) -> Params:
         """Every parameter of the network at the present leaves, as a function of them."""
-        return self._own | {name: value.exp() for name, value in self._logarithms().items()}
+        return self._own | {name: value.exp() for name, value in self._logarithms.items()}
 
     @torch.no_grad()
     def write(self) -> None:
         """Write the present values into the parameters of the network; call it after each step of the optimizer."""
-        for name, value in self._logarithms().items():
+        for name, value in self._logarithms.items():
             self._own[name].copy_(value.exp())
 
-    def _logarithms(self) -> dict[str, Tensor]:
-        return {name: value for name, value in self._leaves.items() if value is not self._own[name]}
 
-
-def leaf(name: str, parameter: Tensor) -> Tensor:
+def _leaf(name: str, parameter: Tensor) -> Tensor:
     """The tensor to train: the logarithm of a positive parameter, else the parameter itself."""
     if kind_of(name) in ABOVE_ZERO:
         return parameter.detach().log().requires_grad_()

@@ -30,7 +30,7 @@ from ..interop.look import check_function
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion, check_loss
 from .checks import check_connected, check_smallest_batch, check_trainable, synapses
-from .leaves import leaf
+from .leaves import Leaves
 from .parallel import Parallel
 from .same_run import OneRun, check_same
 
@@ -167,7 +167,7 @@ def fit(
     task.train.check_classes("training part")
     task.validation.check_classes("validation part")
     loss = as_regularizer(loss)
-    trained = check_trainable(network)
+    check_trainable(network)
     loss.restore({})
     run = None if out is None else OneRun.of(network, task, loss)
     check_function(network, task.train.x)
@@ -176,7 +176,7 @@ def fit(
             outputs = forward(network, nominal(network), part.x[: schedule.batch_size])[0]
         check_outputs(outputs, part.y)
     check_smallest_batch(network, task.train.x, schedule.batch_size)
-    leaves = {name: leaf(name, value) for name, value in trained.items()}
+    leaves = Leaves(network)
     optimizer = torch.optim.Adam(leaves.values(), lr=schedule.learning_rate)
     history = History(epochs_planned=epochs)
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "data": task.fingerprint} | {
@@ -284,21 +284,19 @@ def _epoch(
     network: nn.Module,
     data: Data,
     loss: Regularizer,
-    descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer, Mapping[str, Tensor]],
+    descent: tuple[Leaves, torch.optim.Optimizer, Mapping[str, Tensor]],
     schedule: Schedule,
     key: tuple[int, int],
 ) -> float:
     """One pass over the data; returns the mean loss. ``descent`` is leaves, optimizer, and masks of leaves."""
     leaves, optimizer, masks = descent
     own = dict(network.named_parameters())
-    logarithms = {name: leaf for name, leaf in leaves.items() if leaf is not own[name]}
     generator = keyed_generator(key[0], "epoch", key[1])
     order = torch.randperm(len(data), generator=generator)
     total = 0.0
     for batch in order.split(schedule.batch_size):
         optimizer.zero_grad(set_to_none=True)
-        params = own | {name: leaf.exp() for name, leaf in logarithms.items()}
-        value = check_loss(loss(network, params, (data.x[batch], data.y[batch]), generator))
+        value = check_loss(loss(network, leaves.params(), (data.x[batch], data.y[batch]), generator))
         check_finite({"loss": value.detach()})
         check_connected(value)
         value.backward()
@@ -308,9 +306,7 @@ def _epoch(
                 gradient.mul_(mask)
         nn.utils.clip_grad_norm_(list(leaves.values()), schedule.clip)
         optimizer.step()
-        with torch.no_grad():
-            for name, leaf in logarithms.items():
-                own[name].copy_(leaf.exp())
+        leaves.write()
         check_values({name: own[name].detach() for name in leaves})
         total += value.item() * len(batch)
     return total / len(data)

@@ -28,7 +28,7 @@ from .floored import (
 )
 from .intrinsics import LANES, TILE, parallel_for, signed_block_1, signed_block_wide
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
-from .lif_backward import arctan, fast_sigmoid, triangle
+from .lif_backward import spike_derivative
 from .records import CollectedEvents, SortSpace
 from .rows import (
     CHUNK,
@@ -243,12 +243,7 @@ def floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
                 scratch.b[r, t], own[THRESHOLD], own[SURROGATE_SCALE], own[RAISED], widens, threshold, inverse_scale
             )  # fmt: skip
         limit(limited, u, own[FLOOR])
-        if rules[0] == 0:
-            triangle(limited, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, at)
-        elif rules[0] == 1:
-            fast_sigmoid(limited, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, at)
-        else:
-            arctan(limited, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, at)
+        spike_derivative(rules[0], limited, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, at)
         held = scratch.held[r, t] if len(scratch.held) else scratch.at_rest
         reset_gradient(grad_z, dz_dv, scratch.grad_u[r], own[ALPHA], limited, own[RESET_VALUE], held)
 

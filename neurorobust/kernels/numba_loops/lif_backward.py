@@ -145,6 +145,17 @@ def arctan(v, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, 
         grad_z[i] = arriving[i] + grad_z_before[i]
 
 
+@njit_inline
+def spike_derivative(rule, v, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, u):
+    """That of the surrogate with this number; as :func:`triangle`."""
+    if rule == 0:
+        triangle(v, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, u)
+    elif rule == 1:
+        fast_sigmoid(v, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, u)
+    else:
+        arctan(v, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, u)
+
+
 @njit_noalias
 def suppress_gradient(dz_dv, earlier, refractory, back):
     """No derivative for neurons that spiked ``back`` steps ago and are still in their refractory steps."""
@@ -268,12 +279,9 @@ def spike_gradient(t, first, group, chip, rules, width, widens, scratch):
                 scratch.b[r, t], own[THRESHOLD], own[RESET_AMOUNT], own[SURROGATE_SCALE], own[ADAPTATION], widens,
                 threshold, inverse_scale, scratch.reset_now[r],
             )  # fmt: skip
-        if rules.surrogate == 0:
-            triangle(v, threshold, inverse_scale, width, arriving, grad_z_before[r], grad_z[r], dz_dv[r], u[r])
-        elif rules.surrogate == 1:
-            fast_sigmoid(v, threshold, inverse_scale, width, arriving, grad_z_before[r], grad_z[r], dz_dv[r], u[r])
-        else:
-            arctan(v, threshold, inverse_scale, width, arriving, grad_z_before[r], grad_z[r], dz_dv[r], u[r])
+        spike_derivative(
+            rules.surrogate, v, threshold, inverse_scale, width, arriving, grad_z_before[r], grad_z[r], dz_dv[r], u[r]
+        )
         for back in range(1, min(chip.longest, t) + 1):
             suppress_gradient(dz_dv[r], chip.spikes[row, t - back], chip.refractory, back)
 
