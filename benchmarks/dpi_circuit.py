@@ -177,7 +177,7 @@ def main() -> None:
     for tau in TAUS:
         error, rise, fall = membrane_errors(Circuit(tau, False))
         print(f"| {1e3 * tau:g} ms | {100 * error:.0f} % | × {rise:.2f} | × {fall:.2f} |")
-    print("\n| I_ahp/I_τ | error of the rate |\n|---|---|")
+    print("\n| I_ahp/I_τ | rate of the circuit, error of ours |\n|---|---|")
     for ratio in (0.0, 0.1, 0.3, 1.0):
         circuit = Circuit(20e-3, False)
         rate, error = rate_error(circuit, 4.0, ratio * circuit.i_tau)

@@ -265,6 +265,34 @@ def test_batch_norm_of_one_sample_does_not_stop_fit():
     assert len(history.rows) == 1
 
 
+def test_one_part_in_train_mode_trains():
+    """Dropout in train mode inside a module in eval mode draws, as it may in training; each part keeps its mode."""
+    module, task = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, 2)).double().eval(), image_task()
+    module[1].train()
+    history = nr.fit(nr.wrap(module), task, task.loss, epochs=1, schedule=nr.Schedule(batch_size=8))
+    assert len(history.rows) == 1 and [part.training for part in module] == [False, True, False]
+
+
+class NoTeacher(nn.Module):
+    """Cannot run in train mode, at any size of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(36, 2).double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            raise RuntimeError("no teacher is loaded")
+        return self.fc(x.flatten(1))
+
+
+def test_an_error_at_every_size_is_no_matter_of_the_batch():
+    """The module's own error is shown; the last batch of 24 samples by 10 would be smaller."""
+    task = image_task()
+    with pytest.raises(RuntimeError, match=r"^no teacher is loaded"):
+        nr.fit(nr.wrap(NoTeacher()), task, task.loss, epochs=1, schedule=nr.Schedule(batch_size=10))
+
+
 def test_another_run_in_the_same_folder_is_refused(tmp_path):
     """Other layers or other first weights are another run: the folder's is neither resumed nor overwritten."""
     task = image_task()

@@ -318,3 +318,23 @@ def test_a_small_mixture_of_samples_is_refused():
     model = nr.wrap(TakesBatchForTime())
     with pytest.raises(ValueError, match="other samples of its batch"):
         nr.run(model, nr.nominal(model), torch.randn(24, 6))
+
+
+class Graph(nn.Module):
+    """A sparse matrix in a buffer, and another in a plain attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 2)
+        self.register_buffer("mixing", torch.eye(4).to_sparse())
+        self.plain = torch.eye(4).to_sparse()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(torch.sparse.mm(self.plain, torch.sparse.mm(self.mixing, x.T)).T)
+
+
+def test_sparse_tensors_are_taken():
+    """They have no storage; the outputs are the module's own."""
+    module, x = Graph(), torch.randn(12, 4)
+    model = nr.wrap(module)
+    assert torch.equal(nr.run(model, nr.nominal(model), x), module(x))

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -306,3 +307,18 @@ def test_load_compares_tensors_that_no_file_holds(listed, tmp_path):
     nr.load(tmp_path, into=nr.wrap(Scaled(1.0, listed)))
     with pytest.raises(ValueError, match=r"into: _module\.(scale|listed\[0\]) is .* there, .* here"):
         nr.load(tmp_path, into=nr.wrap(Scaled(3.0, listed)))
+
+
+def in_order(names: str) -> nn.Sequential:
+    torch.manual_seed(0)
+    parts = {"a": nn.Tanh(), "b": nn.Linear(6, 6), "c": nn.Linear(6, 2)}
+    return nn.Sequential(OrderedDict((name, parts[name]) for name in names))
+
+
+def test_the_order_of_parts_counts(tmp_path):
+    """The same parts in another order are another network: for load, and for a run that could be resumed."""
+    nr.save(nr.wrap(in_order("abc")), tmp_path)
+    with pytest.raises(ValueError, match=r"into: .*\(order\) is .* there, .* here"):
+        nr.load(tmp_path, into=nr.wrap(in_order("bac")))
+    assert difference(describe({"a": 1, "b": 2}), describe({"b": 2, "a": 1}))
+    assert not difference(describe(in_order("abc")), describe(in_order("abc")))

@@ -21,7 +21,7 @@ import sys
 import types
 import weakref
 from collections import deque
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -176,6 +176,11 @@ class _Walk:
     def part(self, path: str, name: str, value: Any, depth: int) -> None:
         self.visit(f"{path}.{name}" if path else name, value, depth)
 
+    def order(self, path: str, names: Iterable[str]) -> None:
+        """Add the order of named parts, in which a mapping or an ``nn.Sequential`` goes through them."""
+        if len(listed := list(names)) > 1:
+            self.found[f"{path}(order)"] = _text(json.dumps(listed))
+
     def _container(self, path: str, value: Any, depth: int) -> None:
         if depth > DEEP or id(value) in self.open:
             self.found[path] = f"{UNKNOWN}it contains itself, or is nested more than {DEEP} times"
@@ -193,6 +198,7 @@ class _Walk:
             items = list(enumerate(value))
         else:
             items = [(key if isinstance(key, str) else self._apart(key, depth), item) for key, item in value.items()]
+            self.order(path, [key for key, _ in items])
         if len(items) > LONG:
             inner = _Walk(self.options)
             inner.seen, inner.open = self.seen, self.open
@@ -409,6 +415,8 @@ def _object(walk: _Walk, path: str, value: Any, depth: int) -> None:
         return
     for name, entry in _attributes(value, walk.options):
         walk.part(path, name, entry, depth)
+    if isinstance(value, nn.Module):
+        walk.order(path, vars(value)["_modules"])
     if isinstance(value, (str, bytes)):
         walk.found[path] += f" {_text(value)}"
     elif isinstance(value, (set, frozenset)):

@@ -77,7 +77,7 @@ class Foreign(nn.Module):
         """One pass of foreign code: what it would compute again in the backward pass is kept; in ``eval`` mode it may
         not draw from a global random generator."""
         with plain_checkpoints():
-            if self.training:
+            if any(part.training for part in self.modules()):
                 yield
                 return
             with _ONE:
@@ -137,7 +137,11 @@ def check_function(network: nn.Module, x: Tensor) -> None:
 def tensors_of(network: nn.Module) -> tuple:
     """Which tensors a network has and in which version, to notice a change."""
     return tuple(
-        (name, value.data_ptr(), -1 if value.is_inference() else value._version)
+        (
+            name,
+            value.data_ptr() if value.layout == torch.strided else id(value),
+            -1 if value.is_inference() else value._version,
+        )
         for name, value in [*network.named_parameters(), *network.named_buffers()]
     )
 

@@ -225,6 +225,8 @@ class Memory:
 
     def _take(self, value: Any, name: str) -> Found:
         """Keep one thing; what it holds."""
+        if isinstance(value, Tensor) and value.layout != torch.strided:
+            return []  # a sparse tensor has no storage to compare or put back; what acts shows in the outputs
         if isinstance(value, Tensor | np.ndarray):
             self._kept.append(Array(name, value))
         elif isinstance(value, _GENERATORS):

@@ -34,11 +34,13 @@ def check_smallest_batch(network: nn.Module, x: Tensor, batch_size: int) -> None
     if not any(module.training for module in foreign):
         return
     size = len(x) % batch_size or min(batch_size, len(x))
+    full = min(batch_size, len(x))
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            forward(network, nominal(network), x[:size])
+        _try(network, x[:size])
     except Exception as error:
-        if size == min(batch_size, len(x)):
+        if size < full:
+            _try(network, x[:full])  # its own error, if it has one at any size
+        if size == full:
             advice = "take more samples per batch"
         else:
             sizes = (other for other in range(batch_size + 1, len(x) + 1) if len(x) % other not in (1, size))
@@ -47,6 +49,11 @@ def check_smallest_batch(network: nn.Module, x: Tensor, batch_size: int) -> None
             f"schedule: {len(x)} samples in batches of batch_size={batch_size} give a batch of {size}, which the "
             f"network cannot take in train mode ({error}); {advice}, or call network.eval()."
         ) from error
+
+
+def _try(network: nn.Module, x: Tensor) -> None:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        forward(network, nominal(network), x)
 
 
 def check_connected(loss: Tensor, leaves: Mapping[str, Tensor] | None = None) -> None:
