@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._util.errors import check_number, unknown
 from ..core.params import ABSOLUTE, KINDS, Deviations, Params, kind_of
-from ..core.placement import Placement, expand
+from ..core.placement import Placement, expand, placement_of
 
 
 @dataclass(frozen=True, init=False)
@@ -59,13 +59,34 @@ class Ball:
     def from_chip(chip: Toleranced, programmed: Any, *, sigmas: float = 3.0) -> ToleranceBox:
         """Every element between its own tolerance corners, u = ±sigmas of the chip's law at what is programmed.
 
-        No probability is attached: with thousands of elements no die has all of them at their corners.
+        What an exact host computes has no tolerance. No probability is attached: with thousands of elements no die has
+        all of them at their corners.
 
         Args:
             chip: a chip model. programmed: what its ``program`` returned; attack ``programmed.params``.
         """
         corners = chip.tolerances(programmed, check_number("sigmas", sigmas, strict=True))
         return ToleranceBox({name: (low.detach(), high.detach()) for name, (low, high) in corners.items()})
+
+    def on_chip(self, network: nn.Module) -> Self:
+        """The same ball without the layers that are on the host (core ``nr.HOST``): these compute exactly.
+
+        A ball knows no chip, so it names a read-out on the host like the rest. :meth:`from_chip` leaves an exact host
+        out by itself.
+
+        Raises:
+            ValueError: everything that the ball names is on the host.
+        """
+        placement = placement_of(network)
+        named = [name for name, _ in network.named_parameters() if self.key(name)]
+        host = [name for name in named if placement.on_host(name)]
+        if host and host == named:
+            raise ValueError(f"on_chip: all that {self!r} names is on the host; give a layer a core.")
+        return self.without(host) if host else self
+
+    def without(self, names: Sequence[str]) -> Self:
+        """The same ball in which these parameters do not deviate."""
+        return type(self)({**dict.fromkeys(names, 0.0), **{k: r for k, r in self.radii.items() if k not in names}})
 
     def key(self, name: str) -> str | None:
         """The entry of ``radii`` that applies to a parameter; None if it is not attacked."""
@@ -153,6 +174,9 @@ class ToleranceBox(Ball):
     def center(self, params: Params, placement: Placement) -> Deviations:
         center = super().center(params, placement)
         return {name: torch.zeros_like(self.corners[name][0]).to(zero) for name, zero in center.items()}
+
+    def without(self, names: Sequence[str]) -> ToleranceBox:
+        return ToleranceBox({name: ends for name, ends in self.corners.items() if name not in names})
 
     def project(self, deviations: Deviations) -> Deviations:
         return {name: torch.clamp(delta, *self._range(name, delta)) for name, delta in deviations.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -28,6 +30,11 @@ class WhitenedBall(Ball):
     def __init__(self, norm: float):
         super().__init__(dict.fromkeys(sorted(KINDS), check_number("norm", norm)))
         object.__setattr__(self, "norm", float(norm))
+
+    def without(self, names: Sequence[str]) -> Self:
+        raise TypeError(
+            "WhitenedBall: has one norm for all normals; a chip leaves an exact host out by itself."
+        )
 
     def project(self, deviations: Deviations) -> Deviations:
         length = _length(deviations)

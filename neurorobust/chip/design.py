@@ -23,6 +23,7 @@ def check_type(what: str, value: object, expected: type, hint: str) -> None:
         raise TypeError(f"{what}: got {value!r}; expected {hint}.")
 
 
+MISMATCH = "mismatch "  # how the names of models begin that describe no chip: their mismatch is everywhere
 TIMES = frozenset({"tau_mem", "tau_syn", "tau_adapt", "t_ref"})
 
 
@@ -83,6 +84,8 @@ class ChipDesign:
         corner: by kind, a shift of every device of every die: the logarithm of a factor. See
             :meth:`neurorobust.chip.ChipModel.with_corner`.
         defects: of its dies. time: seconds between programming and use of its dies.
+        exact_host: True if layers on the host are computed exactly; False if they deviate like the rest, as in
+            :func:`neurorobust.mismatch`. See :meth:`neurorobust.chip.ChipModel.with_host`.
     """
 
     name: str
@@ -100,6 +103,7 @@ class ChipDesign:
     defects: tuple[Defect, ...] = ()
     corner: Mapping[str, float] = field(default_factory=dict)
     time: float = 0.0
+    exact_host: bool = True
 
     @cached_property
     def structure(self) -> DependenceStructure:
@@ -127,6 +131,8 @@ class ChipDesign:
         time = f" at {words(self.time)}" if self.time else ""
         parts = [f"{kind} {shift:+g}" for kind, shift in sorted(self.corner.items())]
         parts += [f"{type(part).__name__} {part.level:g}" for part in self.noise + self.defects]
+        if self.exact_host == self.name.startswith(MISMATCH):
+            parts.append("exact host" if self.exact_host else "host deviates")
         return ", ".join([self.name + time, *parts])
 
     def speed(self, kind: str) -> float:

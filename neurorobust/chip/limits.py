@@ -30,6 +30,24 @@ def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None
                 )
 
 
+def check_host(chip: ChipDesign, analog: Params, placement: Placement) -> None:
+    """Raise ValueError if the host is exact and leaves nothing to the chip, or if a layer is on both."""
+    if not chip.exact_host:
+        return
+    for layer, core in placement.cores.items():
+        on_host = core == HOST
+        if bool(on_host.any()) and not bool(on_host.all()):
+            raise ValueError(
+                f"layer {layer!r}: has {int(on_host.sum())} of its {len(core)} neurons on the host and the others on "
+                f"{chip.name}; split it into two layers."
+            )
+    if analog and all(placement.on_host(name) for name in analog):
+        raise ValueError(
+            f"network: every layer is on the host, so {chip.name} holds nothing and no die differs; give a layer a "
+            f"core: core=torch.zeros(n, dtype=torch.long)."
+        )
+
+
 def check_limits(chip: ChipDesign, placement: Placement) -> None:
     """Cores, neurons per core, inputs per neuron, tags."""
     limits, tags = chip.limits, 0

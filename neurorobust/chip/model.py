@@ -15,10 +15,10 @@ from ..core.placement import Placement, expand
 from .convolutions import place_convolutions
 from .coupling import check_derived, multiplied, shifts
 from .defects import Defect
-from .design import ChipDesign, KindModel, check_type
+from .design import MISMATCH, ChipDesign, KindModel, check_type
 from .die import Fleet
 from .encodings.encoding import with_bits
-from .limits import check_limits, check_per_core, check_placed, check_ranges
+from .limits import check_host, check_limits, check_per_core, check_placed, check_ranges
 from .programming import Programmed, encode
 from .sourced import SourcedValue
 from .variability import LogNormal, Normal
@@ -105,8 +105,19 @@ class ChipModel(ChipDesign):
         kinds = dict(self.kinds) | {"weight": replace(self.kinds["weight"], encoding=encoding)}
         return replace(self, name=f"{self.name} with {bits}-bit weights", kinds=kinds)
 
+    def with_host(self, *, exact: bool) -> ChipModel:
+        """The same dies, with layers on the host (core ``nr.HOST``) that are exact, or that deviate like the rest.
+
+        A host computes exactly, so a chip's is exact. ``chip.with_host(exact=False)`` gives a read-out on the host the
+        spread of the chip's own neurons and synapses, unquantized. :func:`mismatch` describes no chip, so everything
+        deviates: ``nr.mismatch(0.3).with_host(exact=True)`` leaves the host out.
+        """
+        check_type("exact", exact, bool, "True or False")
+        return replace(self, exact_host=exact)
+
     def program(self, params: Mapping[str, Tensor], placement: Placement) -> Programmed:
-        """Program the chip: parameters → the values that it holds.
+        """Program the chip: parameters → the values that it holds. What the host computes exactly is no part of it:
+        those parameters are not quantized, and no die and no tolerance changes them.
 
         Raises:
             ValueError: a limit is broken, a kind is unknown to the chip, a value is outside its range, or a core
@@ -124,10 +135,11 @@ class ChipModel(ChipDesign):
         placement = place_convolutions(self, analog, placement)
         expanded = expand(analog, placement)
         check_placed(self, expanded, placement)
+        check_host(self, expanded, placement)
         check_limits(self, placement)
         check_per_core(self, expanded, placement)
         encodings = {kind: (model.encoding, self.speed(kind)) for kind, model in self.kinds.items()}
-        programmed = encode(encodings, params, expanded, placement)
+        programmed = encode(encodings, params, expanded, placement, self.exact_host)
         in_chip_units = {name: value * programmed.gain(name, value) for name, value in expanded.items()}
         check_ranges(self, in_chip_units, placement)
         return programmed
@@ -175,6 +187,7 @@ class ChipModel(ChipDesign):
 def mismatch(level: float) -> ChipModel:
     """A chip with one known number: δ = level·N(0, 1) on every neuron and synapse, without quantization.
 
+    It describes no chip, so a read-out on the host deviates like the rest; :meth:`ChipModel.with_host` changes that.
     Signed kinds θ + abs(θ)δ, positive kinds θ·exp(δ); v_leak, v_reset and v_floor are refused: they may be 0, so a
     relative level has no meaning for them.
     """
@@ -185,4 +198,4 @@ def mismatch(level: float) -> ChipModel:
         kind: KindModel(Normal(level) if kind in SIGNED else LogNormal(level), fact)
         for kind in sorted(KINDS - ABSOLUTE)
     }
-    return ChipModel(f"mismatch {level:g}", f"mismatch {level:g} on every kind", kinds)
+    return ChipModel(f"{MISMATCH}{level:g}", f"mismatch {level:g} on every kind", kinds, exact_host=False)

@@ -26,6 +26,7 @@ class Programmed:
         placement: where everything sits.
         report: one row per core: gain, currents, quantization error, synapses that became 0.
         gains: chip units per network unit, one for every row of the expanded parameter; 1 where it is missing.
+        exact_host: whether layers on the host are exact, as on a real chip; else they deviate like the rest.
     """
 
     params: Params
@@ -33,15 +34,19 @@ class Programmed:
     placement: Placement
     report: list[dict]
     gains: dict[str, Tensor] = field(default_factory=dict)
+    exact_host: bool = False
 
     @cached_property
     def _expanded(self) -> Params:
-        analog = {name: value for name, value in self.params.items() if kind_of(name) not in DIGITAL}
-        return expand(analog, self.placement)
+        return expand({name: value for name, value in self.params.items() if self.deviates(name)}, self.placement)
+
+    def deviates(self, name: str) -> bool:
+        """Whether a parameter deviates on a die: not a digital number, and not a layer on an exact host."""
+        return kind_of(name) not in DIGITAL and not (self.exact_host and self.placement.on_host(name))
 
     def expanded(self) -> Params:
-        """The programmed values, one per neuron or synapse, network units; without digital numbers. Computed once:
-        the tensors are shared, so do not change them in place."""
+        """The programmed values that deviate, one per neuron or synapse, network units. Dies, tolerances, defects and
+        noise are of these alone. Computed once: the tensors are shared, so do not change them in place."""
         return dict(self._expanded)
 
     def gain(self, name: str, like: Tensor) -> Tensor:
@@ -57,14 +62,16 @@ def encode(
     params: Mapping[str, Tensor],
     expanded: Params,
     placement: Placement,
+    exact_host: bool = False,
 ) -> Programmed:
     """Encode every kind on every core.
 
     Args:
         encodings: by kind, each with the chip's seconds per network second (1 for other kinds).
         params: as trained. expanded: the analog ones, expanded. placement: their sites.
+        exact_host: whether layers on the host are exact.
     """
-    done = Programmed(dict(params), {}, placement, [])
+    done = Programmed(dict(params), {}, placement, [], exact_host=exact_host)
     rows: dict[int, dict] = {}
     for kind, (encoding, speed) in encodings.items():
         if encoding == UNQUANTIZED and speed == 1:

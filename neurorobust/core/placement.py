@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .params import Params, Sites, kind_of
 
@@ -65,6 +65,11 @@ class Placement:
         """True if any neuron of a parameter's layer is placed on a core of the chip."""
         core = self.core(name)
         return core is not None and bool((core != HOST).any())
+
+    def on_host(self, name: str) -> bool:
+        """True if a parameter's layer is computed on the host; False where it is on the chip, or not placed."""
+        core = self.core(name)
+        return core is not None and bool((core == HOST).all())
 
     @cached_property
     def numbering(self) -> dict[str, Sites]:
@@ -153,6 +158,12 @@ class Placement:
 
 
 NOWHERE = Placement()
+
+
+def placement_of(network: nn.Module) -> Placement:
+    """The placement of any network: its ``placement()``, or an empty one without that method."""
+    placement = getattr(type(network), "placement", None)
+    return NOWHERE if placement is None else placement(network)
 
 
 def expand(params: Mapping[str, Tensor], placement: Placement) -> Params:

@@ -211,13 +211,16 @@ class SnnTorchNetwork(Foreign):
             holder.register_buffer(last, parameter.detach())
         self.links[neuron] = ()
 
-    def place(self, cores: Mapping[str, Tensor | int], feeds: Mapping[str, str] | None = None) -> None:
+    def place(self, cores: Mapping[str, Tensor | int], feeds: Mapping[str, str | int] | None = None) -> None:
         """Set the core of every neuron, so that a chip can be programmed.
+
+        Modules after the last neuron of an ``nn.Sequential`` are a read-out on the host.
 
         Args:
             cores: by neuron layer, the core of each neuron (n,), or one core for all; ``nr.HOST`` for a layer
                 off the chip.
-            feeds: by connection, the target layer of its synapses; an ``nn.Sequential`` needs none.
+            feeds: by connection, the target layer of its synapses, or ``nr.HOST`` for a read-out on the host; an
+                ``nn.Sequential`` needs none.
         """
         for name in cores:
             if name not in self._shapes:
@@ -230,16 +233,23 @@ class SnnTorchNetwork(Foreign):
         for module, layer in found.items():
             if not any(f"{name}.".startswith(f"{module}.") for name in names):
                 raise unknown("feeds: module", module, names)
-            if layer not in placed:
+            if layer != HOST and layer not in placed:
                 raise unknown(f"feeds[{module!r}]: layer of neurons", layer, placed)
-        placement = Placement(placed, feeds=found)
+        feeding = {module: str(layer) for module, layer in found.items() if layer != HOST}
+        placed |= {module: self._host_rows(module) for module, layer in found.items() if layer == HOST}
+        placement = Placement(placed, feeds=feeding)
         for name, _ in self.named_parameters():
             if placement.layer(name) is None:
                 raise ValueError(
                     f"feeds: no layer of neurons for {name}; pass feeds={{{name.rpartition('.')[0]!r}: …}} with the "
-                    f"target layer of its synapses."
+                    f"target layer of its synapses, or nr.HOST for a read-out on the host."
                 )
-        self._cores, self._feeds = placed, found
+        self._cores, self._feeds = placed, feeding
+
+    def _host_rows(self, module: str) -> Tensor:
+        """The core of each output of a module on the host."""
+        rows = [len(value) for name, value in self.named_parameters() if name.startswith(f"{module}.") and value.ndim]
+        return torch.full((max(rows, default=1),), HOST)
 
     def placement(self) -> Placement:
         """The sites of all parameter elements; a weight of exactly 0 is no synapse."""
@@ -266,14 +276,16 @@ def _cores(layer: str, core: Tensor | int, n: int) -> Tensor:
     if tensor.is_floating_point() or tensor.dtype == torch.bool:
         raise ValueError(f"cores[{layer!r}]: got {core!r}; expected integers, the core of each of {n} neurons.")
     tensor = tensor.long().expand(n) if tensor.ndim == 0 else tensor.long()
-    if tensor.shape != (n,) or tensor.min() < HOST:
-        raise ValueError(f"cores[{layer!r}]: got {core}; expected a core ≥ 0 for each of {n} neurons.")
+    if tensor.shape != (n,) or tensor.min() < HOST or (tensor.min() == HOST < tensor.max()):
+        raise ValueError(
+            f"cores[{layer!r}]: got {core}; expected a core ≥ 0 for each of {n} neurons, or nr.HOST for all of them."
+        )
     return tensor
 
 
-def _feeds(net: nn.Module) -> dict[str, str]:
-    """The neuron that follows each module with weights, in an ``nn.Sequential``."""
-    feeds: dict[str, str] = {}
+def _feeds(net: nn.Module) -> dict[str, str | int]:
+    """The neuron that follows each module with weights, in an ``nn.Sequential``; the host where none does."""
+    feeds: dict[str, str | int] = {}
     waiting: list[str] = []
     neurons = neurons_of(net)
     for name, module in net.named_modules() if is_row(net) else ():
@@ -284,7 +296,7 @@ def _feeds(net: nn.Module) -> dict[str, str]:
             continue  # a neuron's own recurrent connection
         elif list(module.parameters(recurse=False)):
             waiting.append(name)
-    return feeds
+    return feeds | dict.fromkeys(waiting, HOST)
 
 
 def from_snntorch(

@@ -12,7 +12,8 @@ from .. import kernels
 from .._util.errors import check_input, check_number, unknown
 from ..core.noise import INPUT as INPUT
 from ..core.noise import Noise
-from ..core.placement import NOWHERE, Placement
+from ..core.placement import Placement
+from ..core.placement import placement_of as placement_of
 from .connections import Linear
 from .decoders import Decode, mean_over_time
 from .neurons import CubaLeakyIntegrator, LeakyIntegrator, Neuron
@@ -143,12 +144,6 @@ class Network(nn.Module):
                 masks |= {f"{name}.{part}.{weight}": mask for weight, mask in connection.masks().items()}
                 shared |= {f"{name}.{part}.{own}": make for own, make in connection.convolutions().items()}
         return Placement(cores, index, masks, convolutions=shared)
-
-
-def placement_of(network: nn.Module) -> Placement:
-    """The placement of any network: its ``placement()``, or an empty one without that method."""
-    placement = getattr(type(network), "placement", None)
-    return NOWHERE if placement is None else placement(network)
 
 
 def _hooked(module: nn.Module) -> bool:

@@ -43,7 +43,8 @@ class ReprogrammedChip(Carrier):
         if self.count() % self.every == 0:
             self._program(params, placement)
         gains = {name[5:]: gain for name, gain in self.carried.items() if name.startswith("gain ")}
-        return Programmed(dict(params), {}, place_convolutions(self.chip, params, placement), [], gains)
+        where = place_convolutions(self.chip, params, placement)
+        return Programmed(dict(params), {}, where, [], gains, self.chip.exact_host)
 
     def _program(self, params: Params, placement: Placement) -> None:
         programmed = self.chip.program(params, placement)

@@ -24,7 +24,7 @@ N_TRAIN, N_VALIDATION, N_TEST = 8000, 1000, 1000
 
 
 def build(chip: ChipModel | None, n_hidden: int, generator: torch.Generator) -> Network:
-    """conv 16 5×5 stride 2 – LIF – conv 32 5×5 stride 2 – LIF – dense 512-10 – leaky integrator.
+    """conv 16 5×5 stride 2 – LIF – conv 32 5×5 stride 2 – LIF – dense 512-10 – leaky integrator, all on core 0.
 
     Its sizes are fixed, so ``chip`` and ``n_hidden`` have no effect: programming reports the limits of a chip. Weights
     and biases are trained; time constants and thresholds are not.
@@ -38,7 +38,9 @@ def build(chip: ChipModel | None, n_hidden: int, generator: torch.Generator) -> 
     layers = {
         "conv1": Lif(first, tau_mem=0.02, v_threshold=0.5),
         "conv2": Lif(second, tau_mem=0.02, v_threshold=0.5),
-        "readout": LeakyIntegrator(Linear(weights(10, second.n_out), torch.zeros(10)), tau_mem=0.02),
+        "readout": LeakyIntegrator(
+            Linear(weights(10, second.n_out), torch.zeros(10)), torch.zeros(10, dtype=torch.long), tau_mem=0.02
+        ),
     }
     network = Network(layers, DT)
     for name, value in network.named_parameters():

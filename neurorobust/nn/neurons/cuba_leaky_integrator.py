@@ -23,10 +23,12 @@ class CubaLeakyIntegrator(Neuron):
     r = 1/((1 − σ)(1 − α)).
 
     Args:
-        input, core: see :class:`Neuron`.
+        input, core: see :class:`Neuron`; without a core, the host computes the layer.
         tau_syn, tau_mem: time constants of synapse and membrane, s. r: resistance, 1 by default. v_leak: potential
             at rest, V, 0 by default.
     """
+
+    spiking = False
 
     def __init__(
         self,

@@ -17,9 +17,11 @@ class LeakyIntegrator(Neuron):
     v starts at v_leak.
 
     Args:
-        input, core: see :class:`Neuron`.
+        input, core: see :class:`Neuron`; without a core, the host computes the layer.
         tau_mem: time constant, s. r: resistance, 1 by default. v_leak: potential at rest, V, 0 by default.
     """
+
+    spiking = False
 
     def __init__(
         self,

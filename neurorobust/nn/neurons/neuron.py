@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from operator import attrgetter
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,10 +47,15 @@ class Neuron(nn.Module, ABC):
     Args:
         input: connection from the inputs of the layer.
         recurrent: connection from the population's own spikes of the step before (Linear or OneToOne), or None.
-        core: the core of each neuron, shape (n,), integers from 0; None puts all neurons on core 0.
-            ``neurorobust.core.placement.HOST`` (−1) for every neuron marks a layer off the chip.
+        core: the core of each neuron, shape (n,), integers from 0; ``nr.HOST`` (−1) for every neuron marks a layer off
+            the chip, which the host computes. None puts spiking neurons on core 0, and leaves a model without spikes, a
+            read-out, on the host.
+
+    Attributes:
+        spiking: False for a model whose output is its membrane.
     """
 
+    spiking: ClassVar[bool] = True
     core: Tensor
 
     def __init__(self, input: Connection, recurrent: Connection | None = None, core: Tensor | None = None):
@@ -62,7 +67,8 @@ class Neuron(nn.Module, ABC):
             shape = tuple(recurrent.matrix().shape)
             if shape != (self.n, self.n):
                 raise ValueError(f"recurrent: got weight of shape {shape}; expected ({self.n}, {self.n}).")
-        core = torch.zeros(self.n, dtype=torch.long) if core is None else _core_numbers(core)
+        default = 0 if self.spiking else HOST
+        core = torch.full((self.n,), default) if core is None else _core_numbers(core)
         if core.shape != (self.n,):
             raise ValueError(f"core: got shape {tuple(core.shape)}; expected one entry per neuron, ({self.n},).")
         if core.min() < 0 and not (core == HOST).all():
