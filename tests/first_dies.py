@@ -46,8 +46,9 @@ def programmed_small(chip: ChipModel) -> tuple[Network, Programmed]:
 
 
 def fingerprint(chip: ChipModel) -> str:
-    """First eight hexadecimal digits of a hash of the δ of die 0 of seed 0 without read noise, rounded to 1e-6."""
-    _, programmed = programmed_small(chip)
+    """First eight hexadecimal digits of a hash of the δ of die 0 of seed 0 without read noise, rounded to 1e-6; those
+    of a host that deviates are part of it."""
+    _, programmed = programmed_small(chip.with_host(exact=False))
     die = chip.fabricate([0], 0)[0]
     deviations = die.deviate(die.draws(programmed), programmed)
     text = json.dumps({name: [round(1e6 * x) for x in value.flatten().tolist()] for name, value in deviations.items()})

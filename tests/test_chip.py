@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import torch
-from conftest import draw
+from conftest import DT, draw, events
 from hypothesis import given
 from hypothesis import strategies as st
 from placed import placed
@@ -26,11 +26,12 @@ from neurorobust.chip import ChipModel, KindModel, Limits, SourcedValue
 from neurorobust.chip.encodings import MaskCodebook
 from neurorobust.chip.variability import LogNormal
 from neurorobust.core.apply import apply
-from neurorobust.core.placement import HOST, expand
+from neurorobust.core.placement import HOST, Placement, expand
 from neurorobust.core.run import nominal
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.network import Network, placement_of
-from neurorobust.nn.neurons import LeakyIntegrator, Lif
+from neurorobust.nn.neurons import CubaLeakyIntegrator, LeakyIntegrator, Lif
+from neurorobust.regularizers.reprogrammed_chip import ReprogrammedChip
 
 DYNAPSE2 = chipmodels.load("dynapse2")
 # Without the gradient: every u is a site's own.
@@ -45,8 +46,8 @@ def program(network, chip=DYNAPSE2, **changed):
 
 
 def normals(network, serial=0, seed=0):
-    """The u of one die, without what its sites have in common."""
-    return SCATTERED.fabricate([serial], seed)[0].normals(program(network))
+    """The u of one die, without what its sites have in common; those of the host too."""
+    return SCATTERED.fabricate([serial], seed)[0].normals(program(network, DYNAPSE2.with_host(exact=False)))
 
 
 def same(first, second):
@@ -221,16 +222,95 @@ def test_every_kind_deviates_by_its_law():
                     assert float(found[name][i, j]) == pytest.approx(weight * math.exp(sigma * turned), rel=2e-3)
 
 
-def test_the_host_read_out_is_mismatched_but_not_quantized():
-    """Weights, bias and τ of the host keep every bit when programmed, have no codes, and deviate like the rest."""
+def test_a_read_out_on_the_host_is_exact_or_deviates_unquantized():
+    """Weights, bias and τ of the host keep every bit when programmed and have no codes. No die and no tolerance changes
+    them; with ``with_host(exact=False)`` they deviate. What is on the chip is the same on both dies, bit for bit."""
     network = placed(CORE)
-    programmed = program(network)
-    deviations = DYNAPSE2.fabricate([0], 0)[0].deviations(programmed)
+    exact, deviating = program(network), program(network, DYNAPSE2.with_host(exact=False))
+    die = DYNAPSE2.fabricate([0], 0)[0]
+    dies = [die.deviations(programmed) for programmed in (exact, deviating)]
+    boxes = [nr.Ball.from_chip(DYNAPSE2, programmed).radii for programmed in (exact, deviating)]
     for name, trained in nominal(network).items():
         if name.startswith("readout"):
-            assert torch.equal(programmed.params[name], trained)
-            assert name not in programmed.codes
-            assert (deviations[name] != 0).all()
+            for programmed in (exact, deviating):
+                assert torch.equal(programmed.params[name], trained)
+                assert name not in programmed.codes
+            assert name not in dies[0] and (dies[1][name] != 0).all()
+            assert name not in boxes[0] and boxes[1][name] > 0
+        else:
+            assert torch.equal(dies[0][name], dies[1][name])
+            assert boxes[0][name] == boxes[1][name]
+
+
+def test_mismatch_knows_no_chip_so_its_host_deviates_unless_asked():
+    """`mismatch(level)` moves the read-out on the host; asked for an exact host it does not, and its label says so."""
+    network, data = placed(CORE), events(0, 8)
+    everywhere, on_chip = nr.mismatch(0.3), nr.mismatch(0.3).with_host(exact=True)
+    assert "readout.input.weight" in everywhere.fabricate([0], 0)[0].deviations(program(network, everywhere))
+    assert "readout.input.weight" not in on_chip.fabricate([0], 0)[0].deviations(program(network, on_chip))
+    assert on_chip.label == "mismatch 0.3, exact host" and everywhere.label == "mismatch 0.3"
+    assert DYNAPSE2.with_host(exact=False).label == "dynapse2, host deviates" and DYNAPSE2.label == "dynapse2"
+    results = [nr.evaluate(network, data, chip, n_dies=2) for chip in (everywhere, on_chip)]
+    with pytest.raises(ValueError, match="same dies for both"):
+        nr.compare(*results)
+    with pytest.raises(TypeError, match="exact: got 1; expected True or False"):
+        DYNAPSE2.with_host(exact=1)
+
+
+@pytest.mark.parametrize("chip", [DYNAPSE2, chipmodels.load("pcm"), nr.mismatch(0.3)], ids=lambda chip: chip.name)
+def test_every_measurement_of_a_chip_leaves_its_host_exact(chip):
+    """Dies, rare failures and trainings act on what an exact host leaves: normals, noise, tolerances, defects."""
+    network = placed([0] * 7)
+    chip = chip.with_host(exact=True)
+    programmed = program(network, chip.with_defects(nr.chip.BadSynapses(0.9)))
+    die = chip.with_defects(nr.chip.BadSynapses(0.9)).fabricate([0], 0)[0]
+    for found in (die.draws(programmed), die.deviations(programmed), die.broken(programmed), programmed.expanded()):
+        assert found and not any(name.startswith("readout") for name in found)
+    step = ReprogrammedChip(chip).batch(nominal(network), placement_of(network))
+    assert step.expanded().keys() == programmed.expanded().keys()
+    assert nr.Ball.from_chip(chip, step).radii.keys() == programmed.expanded().keys()
+
+
+def test_a_read_out_without_a_core_is_on_the_host():
+    """Models without spikes are read-outs: no core puts them on the host, a core keeps them on the chip."""
+    readout = LeakyIntegrator(Linear(draw(0, 2, 7)), tau_mem=0.01)
+    filtered = CubaLeakyIntegrator(Linear(draw(0, 2, 7)), tau_mem=0.01, tau_syn=0.01)
+    assert (readout.core == HOST).all() and (filtered.core == HOST).all()
+    assert not LeakyIntegrator(Linear(draw(0, 2, 7)), torch.zeros(2, dtype=torch.long), tau_mem=0.01).core.any()
+    assert not Lif(Linear(draw(0, 2, 7)), tau_mem=0.01, v_threshold=0.1).core.any()
+
+
+def test_a_chip_that_would_hold_nothing_is_refused():
+    """A network whose every layer is on the host (no die could differ), and a layer on host and chip."""
+    alone = Network({"out": LeakyIntegrator(Linear(draw(0, 2, 3)), tau_mem=0.01)}, DT)
+    with pytest.raises(ValueError, match="every layer is on the host, so dynapse2 holds nothing"):
+        program(alone)
+    assert program(alone, nr.mismatch(0.1)).expanded()
+    split = Placement({"out": torch.tensor([HOST, 0])})
+    with pytest.raises(ValueError, match="layer 'out': has 1 of its 2 neurons on the host and the others on mismatch"):
+        nr.mismatch(0.1).with_host(exact=True).program(nominal(alone), split)
+
+
+def test_a_ball_leaves_the_host_out_when_asked():
+    """`Ball.on_chip`: radius 0 on the host, as before elsewhere; full names too; a box of tolerances drops it."""
+    network, data = placed(CORE), events(0, 8)
+    for ball in (nr.Ball.uniform(0.2), nr.Ball({"readout.*": 0.3, "readout.tau_mem": 0.3, "hidden.*": 0.2})):
+        on_chip = ball.on_chip(network)
+        assert type(on_chip) is nr.Ball
+        for name in nominal(network):
+            assert on_chip.radius(name) == (0 if name.startswith("readout") else ball.radius(name))
+        worst = nr.worst_case(network, data, on_chip, nr.attacks.PGA(steps=2, objective="ce"))
+        moved = {name for name, delta in worst.deviations.items() if delta.any()}
+        assert moved and all(name.startswith("hidden") for name in moved)
+    chip = DYNAPSE2.with_host(exact=False)
+    box = nr.Ball.from_chip(chip, program(network, chip)).on_chip(network)
+    assert box.radii.keys() == nr.Ball.from_chip(DYNAPSE2, program(network)).radii.keys()
+    with pytest.raises(ValueError, match="is on the host; give a layer a core"):
+        nr.Ball({"readout.*": 0.3}).on_chip(network)
+    with pytest.raises(TypeError, match="WhitenedBall: has one norm"):
+        nr.attacks.WhitenedBall(1.0).on_chip(network)
+    wrapped = nr.wrap(torch.nn.Linear(3, 2))
+    assert nr.Ball.uniform(0.1).on_chip(wrapped) == nr.Ball.uniform(0.1)
 
 
 @pytest.mark.parametrize("level", [0.05, 0.3, 0.5])

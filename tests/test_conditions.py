@@ -266,7 +266,8 @@ def test_bad_synapses_pass_nothing_and_stuck_devices_stay():
 
 def test_a_dead_neuron_without_threshold_gets_no_input():
     """A read-out on the chip, dead: its membrane stays at rest; the others' is as it was."""
-    network = Network({"out": LeakyIntegrator(Linear(draw(1, 8, 3), draw(2, 8)), tau_mem=0.01)}, DT)
+    synapses, on_chip = Linear(draw(1, 8, 3), draw(2, 8)), torch.zeros(8, dtype=torch.long)
+    network = Network({"out": LeakyIntegrator(synapses, on_chip, tau_mem=0.01)}, DT)
     chip = NOTHING.with_defects(DeadNeurons(0.5))
     programmed = programmed_on(chip, network)
     die = chip.fabricate([0], 0)[0]
@@ -339,7 +340,8 @@ def test_a_reading_departs_from_the_die_by_its_read_noise(name):
     5 standard errors of 0 and 1 (false alarm 2e-5 together); one occasion is one reading."""
     chip = chipmodels.load(name)
     weight = torch.linspace(0.2, 0.8, 15, dtype=torch.float64)[None]
-    network = Network({"out": LeakyIntegrator(Linear(torch.cat([weight, weight.new_ones(1, 1)], 1)), tau_mem=0.01)}, DT)
+    synapses, on_chip = Linear(torch.cat([weight, weight.new_ones(1, 1)], 1)), torch.zeros(1, dtype=torch.long)
+    network = Network({"out": LeakyIntegrator(synapses, on_chip, tau_mem=0.01)}, DT)
     programmed, name = programmed_on(chip, network), "out.input.weight"
     die = chip.fabricate([0], 0)[0]
     cell = chip.kinds["weight"].law

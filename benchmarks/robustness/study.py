@@ -89,7 +89,8 @@ class Study:
 
     @property
     def chip_model(self) -> ChipModel | None:
-        return None if self.chip is None else chip_model(self.chip)
+        """The chip; in all recorded cells the read-out on its host deviates like the rest."""
+        return None if self.chip is None else chip_model(self.chip).with_host(exact=False)
 
     def regularizer(self, method: str, trial: Trial) -> Regularizer:
         """A fresh loss of a method in this study."""

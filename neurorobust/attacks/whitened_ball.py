@@ -32,9 +32,7 @@ class WhitenedBall(Ball):
         object.__setattr__(self, "norm", float(norm))
 
     def without(self, names: Sequence[str]) -> Self:
-        raise TypeError(
-            "WhitenedBall: has one norm for all normals; a chip leaves an exact host out by itself."
-        )
+        raise TypeError("WhitenedBall: has one norm for all normals; a chip leaves an exact host out by itself.")
 
     def project(self, deviations: Deviations) -> Deviations:
         length = _length(deviations)
