@@ -12,6 +12,7 @@ from ..core.noise import Source
 from .defects import Defect
 from .drift import seconds, words
 from .encodings.encoding import UNQUANTIZED, Encoding
+from .equations import NeuronModel
 from .sourced import NO_LIMITS, REAL_TIME, Limits, Range, SourcedValue, TimeBase
 from .spatial import Correlation, DependenceStructure, SharedComponent
 from .variability import Law
@@ -83,6 +84,7 @@ class ChipDesign:
         corner: by kind, a shift of every device of every die: the logarithm of a factor. See
             :meth:`neurorobust.chip.ChipModel.with_corner`.
         defects: of its dies. time: seconds between programming and use of its dies.
+        neuron: the equations that its neurons obey, and the other points of its audit; None if nothing is stated.
     """
 
     name: str
@@ -100,6 +102,7 @@ class ChipDesign:
     defects: tuple[Defect, ...] = ()
     corner: Mapping[str, float] = field(default_factory=dict)
     time: float = 0.0
+    neuron: NeuronModel | None = None
 
     @cached_property
     def structure(self) -> DependenceStructure:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..core.params import DIGITAL, Params, kind_of
 from ..core.placement import HOST, Placement, expand
 from .encodings.encoding import UNQUANTIZED, Encoding, SharedGain
+from .equations import Agreement
 
 LABELS = {"weight": "", "v_threshold": "threshold_"}  # how the report's columns begin; other kinds by their name
 
@@ -26,6 +27,7 @@ class Programmed:
         placement: where everything sits.
         report: one row per core: gain, currents, quantization error, synapses that became 0.
         gains: chip units per network unit, one for every row of the expanded parameter; 1 where it is missing.
+        equations: whether the equations of the network are those of the chip; print it.
     """
 
     params: Params
@@ -33,6 +35,7 @@ class Programmed:
     placement: Placement
     report: list[dict]
     gains: dict[str, Tensor] = field(default_factory=dict)
+    equations: Agreement | None = None
 
     @cached_property
     def _expanded(self) -> Params:

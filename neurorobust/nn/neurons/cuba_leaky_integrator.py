@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from ... import kernels
 from ...kernels import LifCoefficients
 from ..connections import Connection
-from .neuron import Neuron, Value, decay
+from .neuron import LIF, Neuron, Value, decay
 
 
 class CubaLeakyIntegrator(Neuron):
@@ -27,6 +29,8 @@ class CubaLeakyIntegrator(Neuron):
         tau_syn, tau_mem: time constants of synapse and membrane, s. r: resistance, 1 by default. v_leak: potential
             at rest, V, 0 by default.
     """
+
+    stated = replace(LIF, reset="no reset", synapse="one synaptic current")
 
     def __init__(
         self,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from ... import kernels
 from ...kernels import LifCoefficients
 from ..connections import Connection
-from .neuron import Neuron, Value, decay
+from .neuron import LIF, Neuron, Value, decay
 
 
 class LeakyIntegrator(Neuron):
@@ -20,6 +22,8 @@ class LeakyIntegrator(Neuron):
         input, core: see :class:`Neuron`.
         tau_mem: time constant, s. r: resistance, 1 by default. v_leak: potential at rest, V, 0 by default.
     """
+
+    stated = replace(LIF, reset="no reset")
 
     def __init__(
         self,
