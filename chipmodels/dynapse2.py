@@ -235,7 +235,7 @@ chip = ChipModel(
         "neuron at a current that the leak sets, not Ispkthr. With the constants of DynapSim that is 231 pA at tau_mem "
         "20 ms, 62 pA at 40 ms, 22 pA at 80 ms and 12 pA at 160 ms (I_gain = 4 I_τ; computed, not measured), which "
         "leaves no range for a threshold below it at 80 to 160 ms. In the threshold type Ispkthr can be far above "
-        "I_gain.",
+        "I_gain: dynapse-simulator uses 1 nA beside 0.9 pA for DYNAP-SE1.",
         "v_threshold at 100 nA is the default of a simulator, not an operating point that somebody measured. It is far "
         "above I_gain, so the membrane is nearly linear there. The scale of the weights (8 nA) and that of the "
         "threshold (100 nA) are chosen apart. On the chip one scale follows from the other: the gains of the synaptic "

@@ -13,7 +13,7 @@ from .design import KindModel
 from .die import Die, Fleet
 from .drawing import draw, draw_model
 from .encodings import BitMaskedCurrents, Encoding, Fixed, Scaled, SharedGain, SynapseCounts, Unquantized
-from .equations import Agreement, NeuronModel, SourcedText, agreement
+from .equations import Agreement, NeuronModel, SourcedText, agreement, neurons_beside
 from .model import ChipModel, mismatch
 from .programming import Programmed
 from .sourced import STATUSES, Limits, Range, SourcedValue, TimeBase
@@ -52,6 +52,7 @@ __all__ = [
     "draw",
     "draw_model",
     "mismatch",
+    "neurons_beside",
     "numbers",
     "statements",
 ]

@@ -121,6 +121,15 @@ POINTS = tuple(field.name for field in fields(NeuronModel) if field.name != "as_
 """The points of the audit, in order."""
 
 
+def neurons_beside(neurons: SourcedText, **others: SourcedText) -> NeuronModel:
+    """The neurons of a chip that holds weights only, such as a crossbar: they are computed as the network has them.
+
+    Args:
+        neurons: the statement for every point of the equations. others: the other points, by name.
+    """
+    return NeuronModel(**dict.fromkeys(VOCABULARY, neurons), **others, as_network=True)
+
+
 @dataclass(frozen=True)
 class Agreement:
     """The equations of a network compared with those of a chip, in one line: ``str(agreement)``.
