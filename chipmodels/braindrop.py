@@ -8,7 +8,7 @@ Sources, shortened below:
 - *Neckar 2019*: Proc. IEEE 107(1), abstract.
 """
 
-from neurorobust.chip import ChipModel, KindModel, Limits, Scaled, SourcedValue
+from neurorobust.chip import ChipModel, KindModel, Limits, NeuronModel, Scaled, SourcedText, SourcedValue
 from neurorobust.chip.encodings import LevelTable, SignedPair
 from neurorobust.chip.spatial import GaussianField
 from neurorobust.chip.variability import Exact, LogNormal, Offset
@@ -17,6 +17,79 @@ _unknown = SourcedValue(0.2, "assumed", "not published; exponential in a thresho
 _offset = SourcedValue(1.0, "assumed", "in steps of the bias; the arrays fix its pattern over the chip, not its size")
 _analog = KindModel(LogNormal.from_cv(_unknown.value), _unknown)
 _field = GaussianField(0.47, "offset", length=3.7)
+
+neuron = NeuronModel(
+    membrane=SourcedText(
+        "unknown: a subthreshold analog circuit; its equation was not found.",
+        "unknown",
+        "Neckar 2019, abstract: subthreshold analog circuits",
+    ),
+    floor=SourcedText("unknown", "unknown", ""),
+    reset=SourcedText("unknown", "unknown", ""),
+    refractory=SourcedText(
+        "One bias current for all neurons sets it. Whether it holds the membrane was not found.",
+        "coded",
+        "pystorm BDPars.cpp: DAC_SOMA_REF",
+    ),
+    synapse=SourcedText(
+        "1024 filters with one leak bias for all. Each feeds neighbouring neurons through a resistive diffusor.",
+        "coded",
+        "pystorm core_pars.py and BDPars.cpp: DAC_SYN_LK, DAC_DIFF_G, DAC_DIFF_R",
+        ("one synaptic current",),
+    ),
+    inhibition=SourcedText(
+        "A filter is fed with either sign, with one bias each. Whether inhibition can go below 0 was not found.",
+        "coded",
+        "pystorm calibrator.py: tap points −1, 0, 1; BDPars.cpp: DAC_SYN_EXC, DAC_SYN_INH",
+    ),
+    adaptation=SourcedText(
+        "None: no bias sets one.", "coded", "pystorm BDPars.cpp: the twelve converters", ("no adaptation",)
+    ),
+    signs=SourcedText(
+        "A tap point of a filter is −1, 0 or 1; digital weights of accumulators have either sign.",
+        "coded",
+        "pystorm calibrator.py, BDWord.h",
+        model="Each synapse has a weight of its own with either sign.",
+    ),
+    fan_out=SourcedText(
+        "Spikes are added up with weights in 1024 digital accumulators, whose spikes go to filters, which feed areas "
+        "of neurons. No synapse connects two neurons.",
+        "coded",
+        "pystorm core_pars.py",
+        model="Neurons have synapses of their own, 1024 at most; accumulators and the diffusor are left out.",
+    ),
+    settings=SourcedText(
+        "Twelve biases for the whole chip; for each neuron a gain of 1, 1/2, 1/3 or 1/4 and a bias from −3 to 3.",
+        "coded",
+        "pystorm BDPars.cpp, calibrator.py",
+        model="Gain and bias as on silicon. Time constants and thresholds may differ from neuron to neuron, which the "
+        "chip cannot do.",
+    ),
+    readout=SourcedText(
+        "Weighted sums of spikes leave the accumulators as spikes; an FPGA beside the chip filters them.",
+        "coded",
+        "pystorm BrainDrizzle.md: spike filters",
+        model="The read-out of our tasks is on the host.",
+    ),
+    time_base=SourcedText(
+        "Continuous time, asynchronous events.",
+        "assumed",
+        "from memory, to verify",
+        model="Steps of dt. A recurrent spike arrives one step later.",
+    ),
+    only_in_silicon=SourcedText(
+        "Filters, their pulse lengths, the diffusor; temperature.",
+        "coded",
+        "pystorm calibrator.py: calibrations of synapses; temperature: Neckar 2019",
+        model="Neurons deviate, shared filters do not.",
+    ),
+    only_in_model=SourcedText(
+        "No spread of any time constant, gain or threshold was found; of the bias only its pattern.",
+        "unknown",
+        "",
+        model="20 % are assumed for each of them, independent from neuron to neuron, also where one filter is shared.",
+    ),
+)
 
 chip = ChipModel(
     name="braindrop",
@@ -64,6 +137,7 @@ chip = ChipModel(
         others={"neurons_per_core": ("published", "Neckar 2019")},
     ),
     grid=(64, 64),
+    neuron=neuron,
     facts={
         "bias: share of a smooth field": SourcedValue(
             0.47,

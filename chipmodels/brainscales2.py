@@ -6,9 +6,23 @@ Sources, shortened below:
   limits of its tests on hardware, ``tests/hw/py/test_neuron_distribution.py`` and ``test_cadc_calibration.py``.
 - *hxtorch*: electronicvisions/hxtorch at 3bfc7aadf33d, ``perceptron/constants.h``.
 - *Pehle 2022*: Front. Neurosci. 16:795876.
+- *demos*: electronicvisions/brainscales2-demos: ``fp_brainscales.rst`` (after the thesis of S. Billaudelle, 2022) and
+  ``cns_01_lif_parameters.rst``.
+- *pynn-brainscales*: at fd4f926, ``brainscales2``.
 """
 
-from neurorobust.chip import ChipModel, KindModel, Limits, Range, Scaled, SharedGain, SourcedValue, TimeBase
+from neurorobust.chip import (
+    ChipModel,
+    KindModel,
+    Limits,
+    NeuronModel,
+    Range,
+    Scaled,
+    SharedGain,
+    SourcedText,
+    SourcedValue,
+    TimeBase,
+)
 from neurorobust.chip.encodings import SignedPair
 from neurorobust.chip.variability import LogNormal, Normal, Offset
 
@@ -30,6 +44,98 @@ _residue = SourcedValue(
     3.0, "coded", "calix test_cadc_calibration.py: residue of the converter that voltages are set with, LSB"
 )
 _voltage = KindModel(Offset(_residue.value), _residue, encoding=SharedGain("v_threshold"))
+
+neuron = NeuronModel(
+    membrane=SourcedText(
+        "A voltage with a linear leak; an exponential upswing can be switched on.",
+        "published",
+        "demos fp_brainscales.rst: AdEx, which can be reduced to LIF",
+        ("linear membrane", "exponential membrane"),
+    ),
+    floor=SourcedText(
+        "The lower end of the range of voltages. Rest is at 80 LSB, the threshold at 125, and a membrane can be read "
+        "reliably from 30 on: 1.1 thresholds below rest. What it does further down was not found.",
+        "coded",
+        "calix neuron.py: default targets; reliable range of the converter: calix",
+        ("floor below rest",),
+    ),
+    reset=SourcedText(
+        "To a programmable voltage of each neuron, through a conductance: it takes some time.",
+        "published",
+        "demos cns_01_lif_parameters.rst",
+        ("reset to rest", "reset to a value"),
+    ),
+    refractory=SourcedText(
+        "40 ns to 32 µs of the chip (40 µs to 32 ms of the network), in which the membrane stays at the reset voltage.",
+        "published",
+        "demos cns_01_lif_parameters.rst; range: calix neuron.py (coded)",
+        ("no refractory time", "refractory time that holds the membrane"),
+    ),
+    synapse=SourcedText(
+        "An input for excitation and one for inhibition, each with a decay of its own. An event is a charge: its size "
+        "does not depend on a time step.",
+        "published",
+        "demos fp_brainscales.rst",
+        ("one synaptic current", "synaptic currents by sign"),
+    ),
+    inhibition=SourcedText(
+        "Current-based inputs are subtracted; conductance-based ones can be chosen.",
+        "published",
+        "demos fp_brainscales.rst",
+        ("subtracted inhibition", "shunting inhibition"),
+    ),
+    adaptation=SourcedText(
+        "A current, as in AdEx; calix has no target for it.",
+        "published",
+        "demos fp_brainscales.rst; calix spiking calibration (coded)",
+        ("no adaptation", "adaptation current"),
+    ),
+    signs=SourcedText(
+        "The driver of a row of synapses sets the sign of the row.",
+        "published",
+        "demos fp_brainscales.rst",
+        model="Each synapse has a sign of its own; so both signs take two rows, and fan-in is halved.",
+    ),
+    fan_out=SourcedText(
+        "256 synapses a circuit, each listens to one of 64 addresses of its row; circuits can be joined. Events carry "
+        "labels of 14 bits.",
+        "published",
+        "demos fp_brainscales.rst",
+        model="128 signed inputs a neuron and 512 neurons are checked; addresses, labels and joined circuits are not.",
+    ),
+    settings=SourcedText(
+        "16 currents and 8 voltages for each neuron, 10 bits each. Some are shared: the bias of the synapses, the two "
+        "clocks of the refractory time.",
+        "published",
+        "demos fp_brainscales.rst; clocks: calix refractory_period.py (coded)",
+        model="Each neuron has values of its own, without rounding.",
+    ),
+    readout=SourcedText(
+        "Spikes of all neurons; membranes of two neurons at a time.",
+        "coded",
+        "pynn-brainscales",
+        model="The read-out of our tasks is on the host.",
+    ),
+    time_base=SourcedText(
+        "Continuous time, a thousand times faster than the network's.",
+        "published",
+        "Pehle 2022",
+        model="Steps of dt; times of the network are divided by 1000. A recurrent spike arrives one step later.",
+    ),
+    only_in_silicon=SourcedText(
+        "Drivers of rows, converters of columns, the memory of every parameter, the strength of the reset; "
+        "differences between the four quadrants; noise from run to run.",
+        "published",
+        "demos fp_brainscales.rst: the circuits; no spread of them was found",
+        model="One deviation per kind and neuron, one per synapse.",
+    ),
+    only_in_model=SourcedText(
+        "No CV before calibration was found in any text.",
+        "unknown",
+        "",
+        model="20 % before calibration is assumed for every kind, times what calibration leaves.",
+    ),
+)
 
 chip = ChipModel(
     name="brainscales2",
@@ -70,6 +176,7 @@ chip = ChipModel(
         SourcedValue(1000, "published", "Pehle 2022"), "the chip's seconds, a thousandth of the network's"
     ),
     grid=(2, 256),
+    neuron=neuron,
     notes=(
         "Time constants of the network are divided by 1000 for the chip; its ranges are in the chip's seconds: tau_mem "
         "of 0.5 to 60 ms in the network's.",

@@ -6,16 +6,119 @@ Sources, shortened below:
   020f51761a68.
 - *Moradi 2018*: IEEE TBioCAS 12(1), from memory, to verify.
 - *teili*: the INI's Brian 2 toolbox, mismatch dictionaries.
+- *dynapse-simulator*: YigitDemirag/dynapse-simulator at 1026f31916c0, ``equations/dynapse_eq.py``, by authors of the
+  INI: the equations of this chip for Brian 2.
+- *samna docs*: the introduction to DYNAP-SE1 in SynSense's documentation of samna.
 
 The measured arrays behind ``dynapse2`` may come from this chip: their file names fit its bias names.
 """
 
-from neurorobust.chip import ChipModel, KindModel, Limits, Range, Scaled, SourcedValue, SynapseCounts
+from neurorobust.chip import (
+    ChipModel,
+    KindModel,
+    Limits,
+    NeuronModel,
+    Range,
+    Scaled,
+    SourcedText,
+    SourcedValue,
+    SynapseCounts,
+)
 from neurorobust.chip.variability import LogNormal
 
 _MEMORY = "Moradi 2018, from memory, to verify"
 _cv = SourcedValue(0.2, "coded", "teili: 20 % on capacitances and every bias current; DynapSEtorch codes 10 %")
 _bias = KindModel(LogNormal.from_cv(_cv.value), _cv, per_core=True)
+
+_SIMULATOR = "dynapse-simulator dynapse_eq.py"
+neuron = NeuronModel(
+    membrane=SourcedText(
+        "A current: τ (1 + I_gain/I_mem) dI_mem/dt = …, slow near rest. Positive feedback fires the neuron.",
+        "coded",
+        _SIMULATOR,
+        ("DPI membrane",),
+    ),
+    floor=SourcedText(
+        "The leakage current I_0, at rest. A constant current lifts rest above the floor.",
+        "coded",
+        f"{_SIMULATOR}: every current is clipped at I_0",
+        ("floor at rest", "floor below rest"),
+    ),
+    reset=SourcedText(
+        "To a current near the floor, one for all neurons.",
+        "coded",
+        f"{_SIMULATOR}: Isoma_reset; parameters/dynapse_param.py: 0.6 pA",
+        ("reset to rest",),
+    ),
+    refractory=SourcedText(
+        "The membrane stays at its reset value.",
+        "coded",
+        f"{_SIMULATOR}: soma_refP",
+        ("no refractory time", "refractory time that holds the membrane"),
+    ),
+    synapse=SourcedText(
+        "Four filters a neuron (AMPA, NMDA, GABA_A, GABA_B) with a time constant each. NMDA is gated by the membrane.",
+        "coded",
+        _SIMULATOR,
+        ("one synaptic current", "synaptic currents by sign"),
+    ),
+    inhibition=SourcedText(
+        "GABA_B is subtracted from the excitation, and the sum is clipped at I_0: it cannot discharge the membrane "
+        "faster than the leak. GABA_A is subtracted from the membrane and makes its leak larger.",
+        "coded",
+        _SIMULATOR,
+        ("inhibition up to the excitation", "shunting inhibition"),
+    ),
+    adaptation=SourcedText(
+        "A current that each spike makes larger. It is subtracted from the input and makes the leak larger.",
+        "coded",
+        _SIMULATOR,
+        ("no adaptation", "adaptation current"),
+    ),
+    signs=SourcedText(
+        "Each synapse is of one of four types, two of each sign: a neuron can excite some neurons and inhibit others.",
+        "published",
+        "samna docs: types of synapses",
+        model="As on silicon: one strength per core for excitation and one for inhibition.",
+    ),
+    fan_out=SourcedText(
+        "64 synapses a neuron, one for each unit of weight. 4 entries for destinations, tags of 10 bits.",
+        "published",
+        f"samna docs: 64 synapses; the rest: {_MEMORY}",
+        model="Synapses, cores and neurons are checked. Fan-out and tags are not.",
+    ),
+    settings=SourcedText(
+        "One value per core for all parameters of neurons and synapses.",
+        "published",
+        "samna docs: neurons of a core share a parameter group",
+        model="As on silicon. Values that differ inside a core are refused. Each deviates on every neuron.",
+    ),
+    readout=SourcedText(
+        "Spikes go to the host. No circuit adds up classes.",
+        "assumed",
+        "as DYNAP-SE2",
+        model="The read-out of our tasks is on the host.",
+    ),
+    time_base=SourcedText(
+        "Continuous time, asynchronous events.",
+        "assumed",
+        _MEMORY,
+        model="Steps of dt. A recurrent spike arrives one step later.",
+    ),
+    only_in_silicon=SourcedText(
+        "Capacitances, and each bias current by itself: gains, thresholds of NMDA, reference currents; differences "
+        "between cores and between chips; temperature.",
+        "coded",
+        "teili: 20 % on each of them",
+        model="One deviation per kind and neuron, one per pair of neurons; r with tau_mem.",
+    ),
+    only_in_model=SourcedText(
+        "A weight is several synapses of the same two neurons, each with a deviation of its own.",
+        "assumed",
+        "from the representation of weights; mismatch of synapses of one pair is not published",
+        model="One deviation for all synapses of a pair: the spread of large weights is overstated.",
+    ),
+)
 
 chip = ChipModel(
     name="dynapse1",
@@ -52,11 +155,12 @@ chip = ChipModel(
         status="coded",
         source="rockpool dynapse1.ipynb",
         others={
-            "neurons_per_core": ("assumed", f"{_MEMORY}; rockpool prints 64 but uses neuron 152 of a core"),
+            "neurons_per_core": ("published", "samna docs: 256 neurons per core"),
             "fan_out": ("assumed", _MEMORY),
             "tags": ("assumed", f"{_MEMORY}: 10 bits"),
         },
     ),
+    neuron=neuron,
     notes=(
         "A weight is the number of synapses of a pair of neurons, times one strength per core for excitation and one "
         "for inhibition. A neuron has 64 synapses in total: fewer inputs allow finer weights.",

@@ -6,12 +6,27 @@ Sources, shortened below:
 - *EBN arrays*: statistics of the measured arrays in synsense/Robust-Classification-EBN at a42ee6989e54, one core of one
   chip, one value per neuron and bias. The repository does not name the chip generation: it may be DYNAP-SE1.
 - *Richter et al. 2024*: Neuromorph. Comput. Eng. 4, doi 10.1088/2634-4386/ad1cd7, through Open Neuromorphic.
+- *DynapSim*: rockpool 3.1.0, ``devices/dynapse/simulation/dynapsim.py``, which solves the circuit equations of Chicca
+  et al., Proceedings of the IEEE 102, 2014.
+- *dynapse-simulator*: YigitDemirag/dynapse-simulator at 1026f31916c0, ``equations/dynapse_eq.py``, by authors of the
+  INI, for DYNAP-SE1.
 
 Version 1 had a weight CV of 0.10 everywhere and neither gradients, outliers, nor steps of τ; the own
 part of each u is the same.
 """
 
-from neurorobust.chip import BitMaskedCurrents, ChipModel, Fixed, KindModel, Limits, Range, Scaled, SourcedValue
+from neurorobust.chip import (
+    BitMaskedCurrents,
+    ChipModel,
+    Fixed,
+    KindModel,
+    Limits,
+    NeuronModel,
+    Range,
+    Scaled,
+    SourcedText,
+    SourcedValue,
+)
 from neurorobust.chip.encodings import LogUniform
 from neurorobust.chip.spatial import Surface
 from neurorobust.chip.spreads import FromCv, SpreadTable
@@ -47,6 +62,98 @@ _tau_mem = KindModel(
     encoding=Fixed(LogUniform(TAU_MEM.low, TAU_MEM.high, STEP)),
 )
 _coded = KindModel(LogNormal.from_cv(0.1), _CODED, per_core=True)
+
+neuron = NeuronModel(
+    membrane=SourcedText(
+        "A current: τ (1 + I_gain/I_mem) dI_mem/dt = …, slow near rest. Each neuron is of the exponential type, whose "
+        "positive feedback fires it, or of the threshold type.",
+        "coded",
+        "DynapSim; two types: Richter et al. 2024",
+        ("DPI membrane",),
+    ),
+    floor=SourcedText(
+        "The leakage current I_0, at rest. A direct current, one value per core, lifts rest above the floor.",
+        "coded",
+        "DynapSim: every current is clipped at I_0",
+        ("floor at rest", "floor below rest"),
+    ),
+    reset=SourcedText(
+        "To the floor.", "coded", "DynapSim: the membrane is set to I_0 after a spike", ("reset to rest",)
+    ),
+    refractory=SourcedText(
+        "0.44 µs to 2 s without input current, so the membrane stays at the floor.",
+        "coded",
+        "DynapSim; range computed from rockpool's bias tables",
+        ("no refractory time", "refractory time that holds the membrane"),
+    ),
+    synapse=SourcedText(
+        "Four filters a neuron (AMPA, NMDA, GABA, shunt) with a time constant each. The jump of an event follows from "
+        "the length of its pulse, not from a time step. NMDA can be gated by the membrane.",
+        "coded",
+        "DynapSim; rockpool samna_alias: dendrites",
+        ("one synaptic current", "synaptic currents by sign"),
+    ),
+    inhibition=SourcedText(
+        "GABA is subtracted from the excitation, and the sum is clipped at I_0: it cannot discharge the membrane "
+        "faster than the leak. Shunt is subtracted from the membrane and makes its leak larger.",
+        "coded",
+        "DynapSim clips the input current; dynapse-simulator: GABA_B and GABA_A of DYNAP-SE1",
+        ("inhibition up to the excitation", "shunting inhibition"),
+    ),
+    adaptation=SourcedText(
+        "A current that each spike makes larger. It is subtracted from the input and makes the leak larger. It can be "
+        "switched off. The circuit also has homeostasis of the rate, not modelled.",
+        "coded",
+        "DynapSim; latch so_adaptation in rockpool samna_alias; homeostasis: Richter et al. 2024",
+        ("no adaptation", "adaptation current"),
+    ),
+    signs=SourcedText(
+        "Each synapse chooses its filter, and so its sign: a neuron can excite some neurons and inhibit others.",
+        "coded",
+        "rockpool samna_alias: one dendrite per synapse",
+        model="As on silicon: a weight > 0 is AMPA, a weight < 0 is GABA.",
+    ),
+    fan_out=SourcedText(
+        "64 synapses a neuron. A neuron has 4 entries for destination chips; one entry reaches all cores of a chip. So "
+        "fan-out on one chip is free. An entry is needed to monitor the neuron. Tags have 11 bits.",
+        "coded",
+        "rockpool samna_alias and lookup/defaults.py",
+        model="Fan-in, cores and neurons are checked. Fan-out and tags are not; one chip is assumed.",
+    ),
+    settings=SourcedText(
+        "One value per core for every bias: time constants, threshold, gains, refractory time, direct current, and the "
+        "four currents that weights are sums of.",
+        "coded",
+        "rockpool lookup/defaults.py",
+        model="As on silicon. Values that differ inside a core are refused. Each deviates on every neuron.",
+    ),
+    readout=SourcedText(
+        "Spikes go to the host. The membrane of one neuron per core can be watched. No circuit adds up classes.",
+        "coded",
+        "rockpool samna_alias: one monitored neuron per core",
+        model="The read-out of our tasks is on the host.",
+    ),
+    time_base=SourcedText(
+        "Continuous time, asynchronous events.",
+        "published",
+        "Richter et al. 2024",
+        model="Steps of dt. A recurrent spike arrives one step later.",
+    ),
+    only_in_silicon=SourcedText(
+        "I_gain apart from I_τ, direct current, pulse lengths, capacitances, κ and U_T of every neuron, each synaptic "
+        "filter by itself; differences between cores and between chips; temperature.",
+        "coded",
+        "rockpool simulation/mismatch_prototype.py draws all currents and layout constants, 10 % each",
+        model="One deviation per kind and neuron, one per synapse; r with tau_mem. No part common to a core or a chip.",
+    ),
+    only_in_model=SourcedText(
+        "A weight is a sum of four currents of the core, mirrored in each synapse: every bit deviates by itself.",
+        "assumed",
+        "from the representation in rockpool devices/dynapse; mismatch of single bits is not published",
+        model="One deviation for all bits of a synapse. The CV of weights is that of EPSP peaks, which already contain "
+        "the spread of membrane and filter: these are counted twice.",
+    ),
+)
 
 chip = ChipModel(
     name="dynapse2",
@@ -95,6 +202,7 @@ chip = ChipModel(
         status="coded",
         source="rockpool lookup/defaults.py (coded); Richter et al. 2024 (published)",
     ),
+    neuron=neuron,
     facts={
         "EPSP for each weight current": EPSP,
         "weight: share of a smooth surface": SourcedValue(
@@ -121,7 +229,18 @@ chip = ChipModel(
         "current moves both. Assumed: the gain of a network without r is constant.",
         "A weight is a 4-bit mask over four currents shared by all synapses into a core; AMPA is +, GABA is −.",
         "The gain puts the largest of the four currents at 8 nA and v_threshold at 100 nA, core by core.",
-        "Approximations of the circuit: adaptation current as a rising threshold, reset to ground as subtraction.",
+        "The equations are those of the network: AdaptiveLif has no floor, subtracts the threshold at a reset and "
+        "raises the threshold to adapt; LinearizedDpi is a linearisation of the circuit. See Equations.",
+        "The model describes the threshold type of neuron. In the exponential type the positive feedback fires the "
+        "neuron at a current that the leak sets, not Ispkthr. With the constants of DynapSim that is 231 pA at tau_mem "
+        "20 ms, 62 pA at 40 ms, 22 pA at 80 ms and 12 pA at 160 ms (I_gain = 4 I_τ; computed, not measured), which "
+        "leaves no range for a threshold below it at 80 to 160 ms. In the threshold type Ispkthr can be far above "
+        "I_gain: dynapse-simulator uses 1 nA beside 0.9 pA for DYNAP-SE1.",
+        "v_threshold at 100 nA is the default of a simulator, not an operating point that somebody measured. It is far "
+        "above I_gain, so the membrane is nearly linear there. The scale of the weights (8 nA) and that of the "
+        "threshold (100 nA) are chosen apart. On the chip one scale follows from the other: the gains of the synaptic "
+        "filters and of the membrane have to be set so that both hold. This is assumed possible, and not checked "
+        "against the ranges of the bias generator.",
         "Input events, routing and time are exact. Every array is one core of one chip: differences between cores or "
         "chips are unknown, so only the gradient is a shared component. No drift is known.",
     ),

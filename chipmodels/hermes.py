@@ -4,7 +4,9 @@ Sources: IBM/aihwkit at 4545f11b5214, ``inference/noise/hermes.py`` (Le Gallo et
 in it; Le Gallo et al. 2023, Nat. Electron., abstract.
 """
 
-from neurorobust.chip import Cell, ChipModel, KindModel, Scaled, SourcedValue, digital
+from dataclasses import replace
+
+from neurorobust.chip import Cell, ChipModel, KindModel, Scaled, SourcedText, SourcedValue, digital, neurons_beside
 from neurorobust.chip.drift import Device, LogarithmCurve, PolynomialCurve, PowerDrift
 
 from . import pcm
@@ -15,6 +17,34 @@ _sigma = (0.16603222, 4.71806468, -8.48101252, 4.68961419)  # µS, powers of G/G
 _t0 = SourcedValue(300.0, "coded", f"{_SOURCE}: two devices per polarity, s")
 # The parabola through ν = 0.072, 0.056 and 0.017 at G/G_max = 0.1, 0.5 and 1.
 _nu = PolynomialCurve((0.0738889, -0.0146667, -0.0422222))
+
+neuron = neurons_beside(
+    SourcedText(
+        "No spiking neurons. The chip has digital activation functions and the digital parts of LSTM units; spiking "
+        "neurons would be computed off the chip.",
+        "published",
+        "Le Gallo et al. 2023, Nat. Electron., abstract",
+    ),
+    signs=replace(pcm.neuron.signs, source=f"{_SOURCE}: one or two devices per polarity"),
+    fan_out=pcm.neuron.fan_out,
+    settings=pcm.neuron.settings,
+    readout=SourcedText(
+        "Digital, on the chip.",
+        "published",
+        "Le Gallo et al. 2023, Nat. Electron., abstract",
+        model="As any layer, on a core or on the host.",
+    ),
+    time_base=pcm.neuron.time_base,
+    only_in_silicon=replace(
+        pcm.neuron.only_in_silicon,
+        text="Read noise, converters (8 bits in, 8 out), IR drop, temperature.",
+        status="published",
+        source="Le Gallo et al. 2023, abstract: 8-bit products; read noise: aihwkit inference/noise/hermes.py",
+    ),
+    only_in_model=SourcedText(
+        "Nothing is known.", "unknown", "", model="The spread of the drift is that of aihwkit's PCM-like model."
+    ),
+)
 
 chip = ChipModel(
     name="hermes",
@@ -34,6 +64,7 @@ chip = ChipModel(
         ),
     },
     shares_kernels=True,
+    neuron=neuron,
     limits=pcm.chip.limits,
     facts={f"programming noise, coefficient {i}, µS": SourcedValue(c, "coded", _SOURCE) for i, c in enumerate(_sigma)}
     | {

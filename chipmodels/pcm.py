@@ -3,7 +3,17 @@
 Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/pcm.py``, fitted on real devices (Nandakumar et al., ICECS 2019).
 """
 
-from neurorobust.chip import Cell, ChipModel, KindModel, Limits, Scaled, SourcedValue, digital
+from neurorobust.chip import (
+    Cell,
+    ChipModel,
+    KindModel,
+    Limits,
+    Scaled,
+    SourcedText,
+    SourcedValue,
+    digital,
+    neurons_beside,
+)
 from neurorobust.chip.drift import Device, LogarithmCurve, PolynomialCurve, PowerCurve, PowerDrift, ReadNoise
 
 _SOURCE = "aihwkit inference/noise/pcm.py"
@@ -20,6 +30,53 @@ device = Device(
     ReadNoise(PowerCurve(_q.value, -0.65, 0.2), t_read=_t_read.value, start=_t0.value),
 )
 
+neuron = neurons_beside(
+    SourcedText(
+        "No neurons on the array. It multiplies; neurons are assumed to be computed digitally beside it.",
+        "assumed",
+        "aihwkit models arrays, not neurons",
+    ),
+    signs=SourcedText(
+        "A weight is the difference of two devices, so each can have either sign.",
+        "coded",
+        "aihwkit inference/converter: SinglePairConductanceConverter",
+        model="As on silicon.",
+    ),
+    fan_out=SourcedText(
+        "A column adds up at most as many inputs as the array has rows. Digital sums over arrays are possible.",
+        "assumed",
+        "256 × 256 cells per core: from memory, to verify",
+        model="At most 256 inputs a neuron; sums over several arrays are refused.",
+    ),
+    settings=SourcedText(
+        "One scale per array for its conductances; thresholds and time constants are digital numbers.",
+        "coded",
+        "aihwkit inference/converter",
+        model="One scale per core. Neurons are exact, each with values of its own.",
+    ),
+    readout=SourcedText(
+        "Digital, beside the array.", "assumed", "as the neurons", model="As any layer, on a core or on the host."
+    ),
+    time_base=SourcedText(
+        "Clocked: one product for each time step of a network.",
+        "published",
+        "Le Gallo et al. 2023, abstract: one- or four-phase products",
+        model="Steps of dt, exact.",
+    ),
+    only_in_silicon=SourcedText(
+        "Converters (8 bits in, 8 out), their noise and range, IR drop along the wires, temperature.",
+        "coded",
+        "aihwkit simulator/presets: inp_res, out_res, out_noise, out_bound, ir_drop",
+        model="Left out: only devices deviate.",
+    ),
+    only_in_model=SourcedText(
+        "Read noise is new in every product.",
+        "coded",
+        _SOURCE,
+        model="One reading for a whole run, as in aihwkit.",
+    ),
+)
+
 chip = ChipModel(
     name="pcm",
     title="PCM crossbars, 64 cores of 256 × 256 device pairs, digital neurons",
@@ -32,6 +89,7 @@ chip = ChipModel(
         ),
     },
     shares_kernels=True,
+    neuron=neuron,
     limits=Limits(
         cores=64,
         neurons_per_core=256,

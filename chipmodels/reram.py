@@ -3,7 +3,17 @@
 Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/reram.py``, ReRamWan2022NoiseModel (Wan et al., Nature 2022).
 """
 
-from neurorobust.chip import Cell, ChipModel, KindModel, Limits, Scaled, SourcedValue, digital
+from neurorobust.chip import (
+    Cell,
+    ChipModel,
+    KindModel,
+    Limits,
+    Scaled,
+    SourcedText,
+    SourcedValue,
+    digital,
+    neurons_beside,
+)
 from neurorobust.chip.drift import ConstantReadNoise, Device, PolynomialCurve, SampledRelaxation
 
 _SOURCE = "aihwkit inference/noise/reram.py, ReRamWan2022NoiseModel"
@@ -21,6 +31,54 @@ STUCK = {
     for name, fraction in (("HfO2", 0.0977), ("OM", 0.1348))
 }
 _spreads = {time: PolynomialCurve(tuple(1e-6 * c / G_MAX.value for c in sigma)) for time, sigma in _sigma.items()}
+
+neuron = neurons_beside(
+    SourcedText(
+        "No spiking neurons. What NeuRRAM calls a neuron is a converter for 16 rows and columns: it samples the sum, "
+        "integrates it and compares. Spiking neurons would be computed digitally.",
+        "published",
+        "Wan et al. 2022, Nature, extended data figure 4; figure after it in PMC12203480",
+    ),
+    signs=SourcedText(
+        "A weight is the difference of two devices, so each can have either sign.",
+        "coded",
+        f"{_SOURCE}: used with pairs of devices",
+        model="As on silicon.",
+    ),
+    fan_out=SourcedText(
+        "256 × 256 cells per core. Sums over cores are digital.",
+        "published",
+        "figure after Wan et al. 2022 in PMC12203480",
+        model="At most 256 inputs a neuron; sums over several cores are refused.",
+    ),
+    settings=SourcedText(
+        "One scale per array for its conductances; thresholds and time constants are digital numbers.",
+        "assumed",
+        "as any crossbar",
+        model="One scale per core. Neurons are exact, each with values of its own.",
+    ),
+    readout=SourcedText(
+        "Digital, after the converters.", "assumed", "as the neurons", model="As any layer, on a core or on the host."
+    ),
+    time_base=SourcedText(
+        "Clocked: the phases of a converter.",
+        "published",
+        "Wan et al. 2022, Nature, extended data figure 4",
+        model="Steps of dt, exact.",
+    ),
+    only_in_silicon=SourcedText(
+        "Offsets, bits and range of the converters, IR drop, stuck devices, temperature.",
+        "published",
+        "Wan et al. 2022: converters; stuck devices: aihwkit simulator/presets/devices.py",
+        model="Left out. Stuck devices only with with_defects(StuckDevices(…)).",
+    ),
+    only_in_model=SourcedText(
+        "Whether a device keeps its rank while it relaxes is not published.",
+        "unknown",
+        "",
+        model="It keeps its rank. The spread is known at three times only.",
+    ),
+)
 
 chip = ChipModel(
     name="reram",
@@ -43,6 +101,7 @@ chip = ChipModel(
         ),
     },
     shares_kernels=True,
+    neuron=neuron,
     limits=Limits(
         cores=48,
         neurons_per_core=256,

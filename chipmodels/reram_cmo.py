@@ -5,7 +5,7 @@ Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/reram.py``, ReRamCMONoise
 
 from dataclasses import replace
 
-from neurorobust.chip import Cell, ChipModel, KindModel, Scaled, SourcedValue, digital
+from neurorobust.chip import Cell, ChipModel, KindModel, Scaled, SourcedText, SourcedValue, digital, neurons_beside
 from neurorobust.chip.drift import ConstantReadNoise, Device, LogRelaxation, PolynomialCurve
 
 from . import reram
@@ -16,6 +16,36 @@ G_MIN = SourcedValue(9e-6, "coded", f"{_SOURCE}, S")
 _sigma = (0.0112185391, 0.01129027418)  # µS and µS/µS, programming accepted within 2 %
 READ = SourcedValue(0.01, "assumed", "as suggested for NeuRRAM, of each conductance")
 _relaxation = (-0.089, 0.0420, 0.4118)  # µS: mean for each ln t, spread for each ln t, spread at 1 s
+
+neuron = neurons_beside(
+    SourcedText(
+        "No neurons. The source describes devices, not a chip; neurons are assumed to be computed digitally.",
+        "assumed",
+        f"{_SOURCE} models devices only",
+    ),
+    signs=SourcedText(
+        "A single device, or the difference of two.",
+        "coded",
+        "aihwkit inference/converter/conductance.py",
+        model="The difference of two devices, the idle one at 9 µS.",
+    ),
+    fan_out=SourcedText("unknown", "unknown", "", model="256 × 256 cells per core, as NeuRRAM."),
+    settings=reram.neuron.settings,
+    readout=SourcedText("unknown", "unknown", "", model="As any layer, on a core or on the host."),
+    time_base=SourcedText("unknown", "unknown", "", model="Steps of dt, exact."),
+    only_in_silicon=SourcedText(
+        "Converters, IR drop and stuck devices of a chip that is not described.",
+        "unknown",
+        "",
+        model="Left out: only devices deviate.",
+    ),
+    only_in_model=SourcedText(
+        "Read noise of this technology is not published.",
+        "unknown",
+        "",
+        model="1 %, as suggested for NeuRRAM; a device keeps its rank while it relaxes.",
+    ),
+)
 
 chip = ChipModel(
     name="reram_cmo",
@@ -40,6 +70,7 @@ chip = ChipModel(
         ),
     },
     shares_kernels=True,
+    neuron=neuron,
     limits=replace(reram.chip.limits, status="assumed", source="as NeuRRAM; no chip of this technology is described"),
     facts={
         "G_min, S": G_MIN,

@@ -6,7 +6,7 @@ Sources, shortened below:
 - *Open Neuromorphic*: its page on ROLLS at 28f50836c0c1, which cites Qiao 2015.
 """
 
-from neurorobust.chip import ChipModel, KindModel, Limits, Scaled, SourcedValue
+from neurorobust.chip import ChipModel, KindModel, Limits, NeuronModel, Scaled, SourcedText, SourcedValue
 from neurorobust.chip.encodings import SignedPair
 from neurorobust.chip.variability import LogNormal
 
@@ -15,6 +15,84 @@ _rate = SourcedValue(
     0.094, "published", "Open Neuromorphic: 9.4 % over neurons in their response to current; one number"
 )
 _bias = KindModel(LogNormal.from_cv(_other.value), _other, per_core=True)
+
+_SISTER = "as DYNAP-SE1, by the same group; to verify in Qiao 2015"
+neuron = NeuronModel(
+    membrane=SourcedText(
+        "An adaptive exponential integrate-and-fire circuit; assumed: its membrane is a current, as in a DPI neuron.",
+        "assumed",
+        f"adaptive exponential: Open Neuromorphic (published); a DPI circuit: {_SISTER}",
+        ("DPI membrane",),
+    ),
+    floor=SourcedText("The leakage current, at rest.", "assumed", _SISTER, ("floor at rest", "floor below rest")),
+    reset=SourcedText("To rest.", "assumed", _SISTER, ("reset to rest",)),
+    refractory=SourcedText(
+        "There is one; assumed: the membrane stays at its reset value.",
+        "assumed",
+        f"Open Neuromorphic: a refractory period (published); that it holds the membrane: {_SISTER}",
+        ("no refractory time", "refractory time that holds the membrane"),
+    ),
+    synapse=SourcedText(
+        "Filters with shorter time constants for the short-term plastic synapses (AMPA, GABA), longer ones for the "
+        "bistable ones (NMDA).",
+        "published",
+        "Open Neuromorphic",
+        ("one synaptic current", "synaptic currents by sign"),
+    ),
+    inhibition=SourcedText(
+        "unknown: GABA-like synapses; whether they subtract or shunt was not found.",
+        "unknown",
+        "Open Neuromorphic names them only",
+    ),
+    adaptation=SourcedText(
+        "Of the spike frequency and of the threshold.",
+        "published",
+        "Open Neuromorphic",
+        ("no adaptation", "adaptation current", "adaptive threshold"),
+    ),
+    signs=SourcedText(
+        "The type of each synapse is configured digitally.",
+        "published",
+        "Open Neuromorphic",
+        model="Each synapse has a sign of its own.",
+    ),
+    fan_out=SourcedText(
+        "512 synapses a neuron, half of them bistable. A demultiplexer can give neurons the synapses of others.",
+        "published",
+        "Qiao 2015, abstract: 128K synapses, 256 neurons; Open Neuromorphic: demultiplexer",
+        model="At most 256 inputs a neuron; no demultiplexer.",
+    ),
+    settings=SourcedText(
+        "13 biases for all neurons together.",
+        "published",
+        "Open Neuromorphic: 13 tunable biases",
+        model="As on silicon. Values that differ are refused. Each deviates on every neuron.",
+    ),
+    readout=SourcedText(
+        "Spikes go out asynchronously; converters can watch internal signals.",
+        "published",
+        "Open Neuromorphic",
+        model="The read-out of our tasks is on the host.",
+    ),
+    time_base=SourcedText(
+        "Continuous time, asynchronous events.",
+        "published",
+        "Open Neuromorphic: asynchronous input and output",
+        model="Steps of dt. A recurrent spike arrives one step later.",
+    ),
+    only_in_silicon=SourcedText(
+        "unknown: only the rates of neurons for a current were published.",
+        "unknown",
+        "",
+        model="One deviation per kind and neuron, one per synapse; r with tau_mem.",
+    ),
+    only_in_model=SourcedText(
+        "The published 9.4 % are of rates, to which everything in a neuron adds.",
+        "published",
+        "Open Neuromorphic",
+        model="It is put on the threshold alone; 20 % are assumed for all other kinds, so rates vary by more.",
+    ),
+)
 
 chip = ChipModel(
     name="rolls",
@@ -48,6 +126,7 @@ chip = ChipModel(
             "fan_in": ("assumed", "131072 synapses for 256 neurons (Qiao 2015), half of them of either type: memory")
         },
     ),
+    neuron=neuron,
     notes=(
         "Weights are those of the 256 short-term plastic synapses of a neuron, four levels of either sign; the 256 "
         "bistable ones (1 bit) and all plasticity are left out.",

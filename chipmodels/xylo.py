@@ -8,11 +8,72 @@ Sources, shortened below:
 
 from dataclasses import replace
 
-from neurorobust.chip import ChipModel, Fixed, Limits, Scaled, SourcedValue, digital
+from neurorobust.chip import ChipModel, Fixed, Limits, NeuronModel, Scaled, SourcedText, SourcedValue, digital
 from neurorobust.chip.encodings import BitShift, Uniform
 
 _DECAY_BITS = SourcedValue(15, "assumed", "as many shifts as leave one bit of a 16-bit state")
 _digital = digital("rockpool docs: all digital", "published")
+
+neuron = NeuronModel(
+    membrane=SourcedText(
+        "An integer that loses v/2^n in every time step.",
+        "published",
+        "rockpool docs: bit-shift decay on synapses and membranes",
+        ("linear membrane",),
+    ),
+    floor=SourcedText(
+        "None but the end of 16 bits.", "published", "Open Neuromorphic: states of 16 bits", ("no floor",)
+    ),
+    reset=SourcedText(
+        "The threshold is subtracted, as often as it fits, up to 31 spikes in one step. An output neuron spikes once a "
+        "step.",
+        "published",
+        "rockpool docs",
+        ("subtractive reset",),
+    ),
+    refractory=SourcedText(
+        "None is described.", "published", "rockpool docs: no such parameter", ("no refractory time",)
+    ),
+    synapse=SourcedText(
+        "Two filters a hidden neuron, one an output neuron, each with its own bit-shift decay.",
+        "published",
+        "rockpool docs",
+        ("one synaptic current", "synaptic currents by sign"),
+    ),
+    inhibition=SourcedText(
+        "Weights have signs and are added up.", "published", "rockpool docs: 8 bits, signed", ("subtracted inhibition",)
+    ),
+    adaptation=SourcedText("None is described.", "published", "rockpool docs: no such parameter", ("no adaptation",)),
+    signs=SourcedText(
+        "Each weight has its own sign.", "published", "rockpool docs: 8 bits, signed", model="As on silicon."
+    ),
+    fan_out=SourcedText(
+        "A hidden neuron reaches 64 others, 32 on average. Fan-in is 63, or 16 a synapse in older documents.",
+        "published",
+        "rockpool docs; Open Neuromorphic",
+        model="Fan-in and neurons are checked; fan-out and the 16 inputs are not.",
+    ),
+    settings=SourcedText(
+        "Time constants, threshold and bias for each neuron; one shift of the weights for each layer.",
+        "published",
+        "rockpool docs; the shift: rockpool xylo_mapper.py (coded)",
+        model="As on silicon; the largest weight of the chip sets one scale for all layers.",
+    ),
+    readout=SourcedText(
+        "On the chip: 8 output neurons that spike.",
+        "published",
+        "rockpool docs",
+        model="A LeakyIntegrator on the host, or a layer of spiking neurons on the chip; 8 outputs are not checked.",
+    ),
+    time_base=SourcedText("Clocked, with one time step for all.", "published", "rockpool docs", model="As on silicon."),
+    only_in_silicon=SourcedText(
+        "Nothing: the network is digital. The analog front end of the audio version deviates.",
+        "published",
+        "rockpool docs",
+        model="No front end.",
+    ),
+    only_in_model=SourcedText("Nothing.", "published", "rockpool docs: all digital", model="Nothing deviates."),
+)
 
 
 def at(dt: float) -> ChipModel:
@@ -38,6 +99,7 @@ def at(dt: float) -> ChipModel:
             source="rockpool docs",
             others={"fan_in": ("published", "Open Neuromorphic: 63; an older page of rockpool's says 16: a conflict")},
         ),
+        neuron=neuron,
         facts={
             "largest shift of a decay": _DECAY_BITS,
             "time step, s": SourcedValue(dt, "assumed", "the network's own"),

@@ -18,6 +18,7 @@ from types import ModuleType
 import matplotlib
 import typer
 from arrows import ARROWS, LEAVES, allowed
+from audit import COSTS, audit, read_costs
 from diagram import svg
 from studies import rare_network_table, rare_table
 from typer.testing import CliRunner
@@ -47,6 +48,7 @@ def write_all(docs: Path) -> None:
     pages = {
         "_generated/chips.md": chips(chipmodels.models()),
         **{f"_generated/chip-{name}.svg": drawn(chip) for name, chip in chipmodels.models().items()},
+        "_generated/audit.md": audit(chipmodels.models(), read_costs(COSTS, chipmodels.models())),
         "_generated/commands.md": commands(app),
         "_generated/tasks.md": task_table(tasks),
         "_generated/rare.md": rare_table(),

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from . import __version__
 from ._util import digests, files
 from .attacks import Ball, quick, thorough
-from .chip import ChipModel, mismatch
+from .chip import Agreement, ChipModel, agreement, mismatch
 from .core.run import evaluating, forward, nominal
 from .data import Data, Task
 from .evaluation import FleetResult, balanced_accuracy, compare, evaluate
 from .evaluation.worst_case import search_worst_case
 from .io.models import save
+from .nn.network import placement_of
 from .train.loop import SELECTION, History, fit
 from .train.methods import SCHEDULE, method
 from .viz import report
@@ -68,6 +69,7 @@ def fleet_json(result: FleetResult, spec: float) -> dict:
         "recall": None if result.recall is None else result.recall.mean(0).tolist(),
         "chip": result.chip if quantized else None,
         "seed": result.seed,
+        "equations": None if result.equations is None else result.equations.entry(),
     }
 
 
@@ -85,6 +87,11 @@ def training_json(history: History) -> dict:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
+
+
+def agreement_of(network: nn.Module, chip: ChipModel) -> Agreement:
+    """Whether the equations of a network are those of a chip, in one line."""
+    return agreement(chip.name, chip.neuron, placement_of(network))
 
 
 def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size: Size) -> tuple[nn.Module, History]:
@@ -109,6 +116,7 @@ def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size:
         "selection": SELECTION,
         "data_sha256": task.fingerprint,
         "version": __version__,
+        "equations": agreement_of(network, chip).entry(),
     } | training_json(history)
     save(network, out, info)
     return network, history

@@ -59,6 +59,11 @@ def evaluation(n, mismatch=False):
         recall=per(2),
         chip={"type": "null"} if mismatch else {"const": "dynapse2"},
         seed={"type": "integer"},
+        equations=exactly(
+            verdict={"type": "string", "pattern": "^unknown; mismatch" if mismatch else "chip's"},
+            differences={"type": "array", "items": {"type": "string"}, "minItems": 0 if mismatch else 1},
+            cost={"type": "null"},
+        ),
     )
 
 
@@ -120,6 +125,9 @@ def test_evaluate_json(chosen, robust):
     assert again.balanced_accuracy.tolist() == found["balanced_accuracy"]
     assert again.accuracy.tolist() == found["accuracy"]
     assert again.nominal == found["nominal"]
+    assert again.equations.entry() == found["equations"]
+    for_people = cli("evaluate", robust, *chosen, "--dies", 1)
+    assert again.equations.verdict.split()[0] in for_people.out.partition("equations")[2].split()
 
 
 def test_one_die_is_valid_json(robust):
@@ -211,9 +219,12 @@ def test_train_json_and_what_it_writes(tmp_path):
         task=few_beats,
     )
     assert ran.code == 0
-    assert strict(ran.out)["epochs"] == 1
+    told = strict(ran.out)
+    assert told["epochs"] == 1
+    assert "chip's" in told["equations"]["verdict"] and told["equations"]["differences"]
     _, info = nr.load(tmp_path / "m")
     assert (info["task"], info["chip"], info["method"], info["seed"]) == ("ecg", "dynapse2", "standard", 2)
+    assert info["equations"] == told["equations"]
 
 
 def test_conditions_reach_the_dies(robust):

@@ -6,19 +6,21 @@ by (seed, serial, kind, site): die 17 of seed 0 is the same die in every fleet, 
 """
 
 from ..core.placement import Placement
-from .cards import card, differences, numbers
+from .cards import card, differences, numbers, statements
 from .crossbar import Cell, digital
 from .defects import BadSynapses, DeadNeurons, Defect, StuckDevices
 from .design import KindModel
 from .die import Die, Fleet
 from .drawing import draw, draw_model
 from .encodings import BitMaskedCurrents, Encoding, Fixed, Scaled, SharedGain, SynapseCounts, Unquantized
+from .equations import Agreement, NeuronModel, SourcedText, agreement, neurons_beside
 from .model import ChipModel, mismatch
 from .programming import Programmed
 from .sourced import STATUSES, Limits, Range, SourcedValue, TimeBase
 
 __all__ = [
     "STATUSES",
+    "Agreement",
     "BadSynapses",
     "BitMaskedCurrents",
     "Cell",
@@ -31,21 +33,26 @@ __all__ = [
     "Fleet",
     "KindModel",
     "Limits",
+    "NeuronModel",
     "Placement",
     "Programmed",
     "Range",
     "Scaled",
     "SharedGain",
+    "SourcedText",
     "SourcedValue",
     "StuckDevices",
     "SynapseCounts",
     "TimeBase",
     "Unquantized",
+    "agreement",
     "card",
     "differences",
     "digital",
     "draw",
     "draw_model",
     "mismatch",
+    "neurons_beside",
     "numbers",
+    "statements",
 ]

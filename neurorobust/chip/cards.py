@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from ..core.equations import VOCABULARY
 from ..core.noise import Source
 from .defects import Defect
 from .design import ChipDesign
@@ -31,6 +32,13 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]
     elif is_dataclass(value):
         for field in fields(value):
             yield from numbers(getattr(value, field.name), f"{path}.{field.name}" if path else field.name)
+
+
+def statements(chip: ChipDesign) -> Iterator[tuple[str, str, str, str]]:
+    """(point, text, status, source) of every point of a chip's neurons, and what our model does where that is said."""
+    for name, point in ({} if chip.neuron is None else chip.neuron.points()).items():
+        model = f" In our model: {point.model}" if point.model else ""
+        yield name.replace("_", " "), point.text + model, point.status, point.source
 
 
 def card(chip: ChipDesign) -> dict[str, Any]:
@@ -68,6 +76,7 @@ def card(chip: ChipDesign) -> dict[str, Any]:
         "facts": {name: _fact(fact) for name, fact in chip.facts.items()},
         "noise": [_part(part) for part in chip.noise],
         "defects": [_part(part) for part in chip.defects],
+        "neuron": None if chip.neuron is None else chip.neuron.entry(),
         "notes": list(chip.notes),
     }
 
@@ -108,4 +117,7 @@ def _flat(content: dict[str, Any]) -> dict[str, Any]:
             result[f"{kind}.{key}"] = entry[key]
         if entry["range"]:
             result[f"{kind}.range"] = [entry["range"]["low"], entry["range"]["high"]]
+    for name, point in ((content["neuron"] or {}).get("points") or {}).items():
+        if name in VOCABULARY:
+            result[f"neuron.{name}"] = point["words"]
     return result

@@ -12,6 +12,7 @@ from ..core.noise import Source
 from .defects import Defect
 from .drift import seconds, words
 from .encodings.encoding import UNQUANTIZED, Encoding
+from .equations import NeuronModel
 from .sourced import NO_LIMITS, REAL_TIME, Limits, Range, SourcedValue, TimeBase
 from .spatial import Correlation, DependenceStructure, SharedComponent
 from .variability import Law
@@ -86,6 +87,7 @@ class ChipDesign:
         defects: of its dies. time: seconds between programming and use of its dies.
         exact_host: True if layers on the host are computed exactly; False if they deviate like the rest, as in
             :func:`neurorobust.mismatch`. See :meth:`neurorobust.chip.ChipModel.with_host`.
+        neuron: the equations that its neurons obey, and the other points of its audit; None if nothing is stated.
     """
 
     name: str
@@ -104,6 +106,7 @@ class ChipDesign:
     corner: Mapping[str, float] = field(default_factory=dict)
     time: float = 0.0
     exact_host: bool = True
+    neuron: NeuronModel | None = None
 
     @cached_property
     def structure(self) -> DependenceStructure:

@@ -18,6 +18,7 @@ from .defects import Defect
 from .design import MISMATCH, ChipDesign, KindModel, check_type
 from .die import Fleet
 from .encodings.encoding import with_bits
+from .equations import NeuronModel, agreement
 from .limits import check_host, check_limits, check_per_core, check_placed, check_ranges
 from .programming import Programmed, encode
 from .sourced import SourcedValue
@@ -44,6 +45,8 @@ class ChipModel(ChipDesign):
             raise ValueError("name: got none; expected the name of the chip, which is also that of its file.")
         for side in self.grid:
             check_count("grid", side)
+        if self.neuron is not None:
+            check_type("neuron", self.neuron, NeuronModel, "a neurorobust.chip.NeuronModel, or None")
         for argument, parts, expected in (("noise", self.noise, Source), ("defects", self.defects, Defect)):
             for part in parts:
                 if not isinstance(part, expected):
@@ -132,6 +135,7 @@ class ChipModel(ChipDesign):
                     self.kinds,
                 )
         check_values(params)
+        equations = agreement(self.name, self.neuron, placement)
         placement = place_convolutions(self, analog, placement)
         expanded = expand(analog, placement)
         check_placed(self, expanded, placement)
@@ -142,7 +146,7 @@ class ChipModel(ChipDesign):
         programmed = encode(encodings, params, expanded, placement, self.exact_host)
         in_chip_units = {name: value * programmed.gain(name, value) for name, value in expanded.items()}
         check_ranges(self, in_chip_units, placement)
-        return programmed
+        return replace(programmed, equations=equations)
 
     def fabricate(self, serials: Sequence[int], seed: int) -> Fleet:
         """The dies with these serial numbers and this seed."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..core.params import DIGITAL, Params, kind_of
 from ..core.placement import HOST, Placement, expand
 from .encodings.encoding import UNQUANTIZED, Encoding, SharedGain
+from .equations import Agreement
 
 LABELS = {"weight": "", "v_threshold": "threshold_"}  # how the report's columns begin; other kinds by their name
 
@@ -27,6 +28,7 @@ class Programmed:
         report: one row per core: gain, currents, quantization error, synapses that became 0.
         gains: chip units per network unit, one for every row of the expanded parameter; 1 where it is missing.
         exact_host: whether layers on the host are exact, as on a real chip; else they deviate like the rest.
+        equations: whether the equations of the network are those of the chip; print it.
     """
 
     params: Params
@@ -35,6 +37,7 @@ class Programmed:
     report: list[dict]
     gains: dict[str, Tensor] = field(default_factory=dict)
     exact_host: bool = False
+    equations: Agreement | None = None
 
     @cached_property
     def _expanded(self) -> Params:

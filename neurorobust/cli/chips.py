@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from .._util import files
-from ..chip import card, differences, draw_model, numbers
+from ..chip import card, differences, draw_model, numbers, statements
 from ..chip.installed import chip_model, chip_models
 from ..fitting import Recording, analyze
 from .shared import Json, show
@@ -58,7 +58,7 @@ def chips_show(
     figure: Annotated[Path | None, typer.Option(help="Draw the distributions to FIGURE.svg and FIGURE.png.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The card of one chip: every number with its status and source, and all approximations.
+    """The card of one chip: every number with its status and source, what its neurons do, and all approximations.
 
     [bold]Examples[/bold]
 
@@ -87,6 +87,9 @@ def chips_show(
             caption_justify="left",
         )
         for row in numbers(chip):
+            shown.add_row(*row)
+        shown.add_section()
+        for row in statements(chip):
             shown.add_row(*row)
         return shown
 

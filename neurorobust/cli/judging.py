@@ -80,6 +80,7 @@ def evaluate(
     shown = {
         key: payload[key] for key in ("nominal", "programmed", "mean", "std", "min", "q05") if payload[key] is not None
     }
+    shown["equations"] = str(result.equations).removeprefix("equations: ")
     shown["95 % interval of the mean"] = " to ".join(
         "–" if bound is None else f"{bound:.4f}" for bound in payload["ci95"]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from .._util.console import err
 from ..chip.installed import chip_model
 from ..data import tasks
 from ..data.installed import find_task
-from ..demo import Size
+from ..demo import Size, agreement_of
 from ..demo import demo as run_demo
 from ..demo import train as run_train
 from ..train.loop import estimate
@@ -94,8 +94,8 @@ def train(
         if not (out_ / "checkpoint.pt").exists():
             seconds = estimate(fresh, loaded, loss, epochs=epochs, schedule=SCHEDULE)
             err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min at the present load of this machine.")
-        _, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
-    summary = {
+        trained, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
+    summary: dict[str, Any] = {
         "folder": str(out_),
         "method": method,
         "epochs": len(history.rows),
@@ -103,6 +103,8 @@ def train(
         "validation score": history.best_score,
         "seconds": history.seconds,
     }
+    told = agreement_of(trained, chip_model(chip))
+    summary["equations"] = told.entry() if as_json else str(told).removeprefix("equations: ")
     show(summary, as_json, lambda: pairs("trained", summary))
     say_one_class(history.one_class, loaded)
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from .equations import Equations
 from .params import Params, Sites, kind_of
 
 HOST = -1
@@ -28,6 +29,7 @@ class Placement:
         feeds: the target layer of a module's synapses, where its name does not give it (``{"0": "1"}``).
         convolutions: for a parameter that all positions of a convolution share, a function that makes the ``index`` of
             the unrolled convolution: the entry of the kernel that each synapse reads, (n, n_in), −1 for no synapse.
+        equations: of the neurons of each layer, where they are known; a chip compares them with its own.
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
@@ -35,6 +37,7 @@ class Placement:
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     feeds: Mapping[str, str] = field(default_factory=dict)
     convolutions: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
+    equations: Mapping[str, Equations] = field(default_factory=dict)
 
     def prefixed(self, prefix: str) -> Placement:
         """The same placement for a network inside another module, where every name begins with ``prefix``."""
@@ -44,6 +47,7 @@ class Placement:
             masks={prefix + name: mask for name, mask in self.masks.items()},
             feeds={prefix + name: prefix + layer for name, layer in self.feeds.items()},
             convolutions={prefix + name: make for name, make in self.convolutions.items()},
+            equations={prefix + name: equations for name, equations in self.equations.items()},
         )
 
     def layer(self, name: str) -> str | None:

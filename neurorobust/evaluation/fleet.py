@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
-from ..chip import ChipModel
+from ..chip import Agreement, ChipModel
 from ..core.apply import apply
 from ..core.params import Params
 from ..core.run import evaluating
@@ -44,6 +44,7 @@ class FleetResult:
         accuracy: of each die, shape (n_dies,). recall: of each die and class, shape (n_dies, n_classes). Both None
             for a regression.
         programming: the changes made by programming, one row per core.
+        equations: whether the equations of the network are those of the chip; print it.
         one_class: the class that the nominal network predicts for every sample, if it does; then the scores are chance.
     """
 
@@ -57,12 +58,14 @@ class FleetResult:
     recall: np.ndarray | None
     programming: list[dict]
     one_class: int | None = None
+    equations: Agreement | None = None
 
     def __repr__(self) -> str:
         low, high = self.ci95
+        told = ":" if self.equations is None else f"; {self.equations};"
         guess = "" if self.one_class is None else f"; nominally class {self.one_class} is predicted for every sample"
         return (
-            f"FleetResult({len(self.serials)} dies of {self.chip}, seed {self.seed}: nominal {self.nominal:.3f}, "
+            f"FleetResult({len(self.serials)} dies of {self.chip}, seed {self.seed}{told} nominal {self.nominal:.3f}, "
             f"programmed {self.programmed:.3f}, mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f}"
             f"{guess})"
         )
@@ -172,6 +175,7 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 1
         recall=None if data.regression else np.array([row[2] for row in rows]),
         programming=programmed.report,
         one_class=guessed,
+        equations=programmed.equations,
     )
 
 

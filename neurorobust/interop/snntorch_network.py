@@ -29,6 +29,7 @@ from .snntorch_neurons import (
     check_fits,
     check_neurons,
     check_range,
+    equations_of,
     from_si,
     is_trained,
     neurons_of,
@@ -252,7 +253,7 @@ class SnnTorchNetwork(Foreign):
         return torch.full((max(rows, default=1),), HOST)
 
     def placement(self) -> Placement:
-        """The sites of all parameter elements; a weight of exactly 0 is no synapse."""
+        """The sites of all parameters, and the equations of all neurons; a weight of exactly 0 is no synapse."""
         index = {}
         for name, keys in self.links.items():
             if (shape := self._shapes.get(name)) is None:
@@ -267,7 +268,9 @@ class SnnTorchNetwork(Foreign):
             for name, value in self.named_parameters()
             if self._cores and name.endswith(".weight") and value.ndim and not name.endswith(GRADED)
         }
-        return Placement(self._cores, index, masks, self._feeds)
+        neurons = neurons_of(self._unrolled.net)
+        equations = {name: equations_of(neurons[name]) for name in self._shapes}
+        return Placement(self._cores, index, masks, self._feeds, equations=equations)
 
 
 def _cores(layer: str, core: Tensor | int, n: int) -> Tensor:

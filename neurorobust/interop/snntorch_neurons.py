@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util.copies import copied
+from ..core.equations import Equations
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, spike
 from .kinds import override
 
@@ -119,6 +120,25 @@ def alone(neurons: Iterable[Any]) -> Iterator[None]:
 def buffers_of(neuron: nn.Module) -> dict[str, Tensor]:
     """The direct buffers of a neuron, by name: its state and the numbers that are not learned."""
     return dict(neuron.named_buffers(recurse=False, remove_duplicate=False))
+
+
+RESETS = {"subtract": "subtractive reset", "zero": "reset to rest", "none": "no reset"}
+
+
+def equations_of(neuron: Any) -> Equations:
+    """The equations of a neuron; unknown for a subclass, for ``Alpha`` and where the neurons of a layer inhibit each
+    other."""
+    if type(neuron) not in NEURONS.values() or isinstance(neuron, snntorch.Alpha) or neuron.inhibition:
+        return Equations()
+    return Equations(
+        membrane="linear membrane",
+        floor="no floor",
+        reset=RESETS[neuron.reset_mechanism],
+        refractory="no refractory time",
+        synapse="one synaptic current" if hasattr(neuron, "alpha") else "no synaptic current",
+        inhibition="subtracted inhibition",
+        adaptation="no adaptation",
+    )
 
 
 def to_si(neuron: Any, dt: float, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -129,7 +129,7 @@ class Network(nn.Module):
         return plan
 
     def placement(self) -> Placement:
-        """The placement of all parameters: cores, index, masks, convolutions."""
+        """The placement of all parameters: cores, index, masks, convolutions, and the equations of every layer."""
         cores: dict[str, Tensor] = {}
         index: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
@@ -143,7 +143,8 @@ class Network(nn.Module):
             for part, connection in layer.connections().items():
                 masks |= {f"{name}.{part}.{weight}": mask for weight, mask in connection.masks().items()}
                 shared |= {f"{name}.{part}.{own}": make for own, make in connection.convolutions().items()}
-        return Placement(cores, index, masks, convolutions=shared)
+        equations = {name: layer.equations() for name, layer in self.layers().items()}
+        return Placement(cores, index, masks, convolutions=shared, equations=equations)
 
 
 def _hooked(module: nn.Module) -> bool:

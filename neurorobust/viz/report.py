@@ -279,4 +279,7 @@ def notes(results: dict) -> list[str]:
         lines.append(line + ("; the time budget ended the training." if entry["out_of_time"] else "."))
         recall = ", ".join(f"{label} {value:.3f}" for label, value in zip(results["classes"], entry["fleet"]["recall"]))
         lines.append(f"{name}: mean recall over dies of {results['chip']}: {recall}.")
+        if told := entry["fleet"].get("equations"):
+            lines.append(f"{name} on {results['chip']}: equations: {told['verdict']}.")
+            lines += told["differences"]
     return lines + list(results.get("chip_notes", ()))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from torch import Tensor
+
+from ...core.equations import UNKNOWN
 
 
 class Effects(NamedTuple):
@@ -21,6 +23,9 @@ class Effects(NamedTuple):
 
 class Adaptation(ABC):
     """The effect of the decaying spike count b[t] = ρ b[t−1] + z[t−1]; a subclass is a frozen dataclass."""
+
+    word: ClassVar[str] = UNKNOWN
+    """Its word in :data:`neurorobust.core.equations.VOCABULARY`."""
 
     @abstractmethod
     def effects(self, adaptation: Tensor) -> Effects:

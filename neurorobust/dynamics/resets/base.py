@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 from torch import Tensor
 
 from ..._util.errors import plain_fields
+from ...core.equations import UNKNOWN
 from ..surrogate import Surrogate
 
 
@@ -33,6 +34,8 @@ class Reset(ABC):
     """
 
     detach: bool
+    word: ClassVar[str] = UNKNOWN
+    """Its word in :data:`neurorobust.core.equations.VOCABULARY`."""
 
     def __post_init__(self) -> None:
         plain_fields(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,6 +18,7 @@ class DelayedSubtract(Reset):
     """
 
     detach: bool = False
+    word: ClassVar[str] = "subtractive reset"
 
     def decayed(self, v: Tensor, z: Tensor, c: Coefficients) -> Tensor:
         return c.alpha * v - z * c.v_threshold

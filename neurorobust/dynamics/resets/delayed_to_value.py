@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -16,6 +17,7 @@ class DelayedToValue(Reset):
     ``detach=True``."""
 
     detach: bool = False
+    word: ClassVar[str] = "reset to a value"
 
     def decayed(self, v: Tensor, z: Tensor, c: Coefficients) -> Tensor:
         return c.alpha * (v - z * (v if c.v_reset is None else v - c.v_reset))

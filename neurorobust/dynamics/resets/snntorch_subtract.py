@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,6 +16,7 @@ class SnntorchSubtract(Reset):
     above ϑ after its reset has to reach 2ϑ in the next step in order to spike again, and is reset only if it does."""
 
     detach: bool = False
+    word: ClassVar[str] = "subtractive reset"
 
     def decayed(self, v: Tensor, z: Tensor, c: Coefficients) -> Tensor:
         return c.alpha * self.membrane(v, z, c)

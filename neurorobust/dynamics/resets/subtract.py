@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ class Subtract(Reset):
     """v ← v − z ϑ at once, then v[t] = α v[t−1] + …"""
 
     detach: bool = False
+    word: ClassVar[str] = "subtractive reset"
 
     def decayed(self, v: Tensor, z: Tensor, c: Coefficients) -> Tensor:
         return c.alpha * self.membrane(v, z, c)

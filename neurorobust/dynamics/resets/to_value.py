@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ class ToValue(Reset):
     """v ← v_reset at once where z = 1 (0 where no v_reset is given), then v[t] = α v[t−1] + …: NIR's reset."""
 
     detach: bool = False
+    word: ClassVar[str] = "reset to a value"
 
     def decayed(self, v: Tensor, z: Tensor, c: Coefficients) -> Tensor:
         return c.alpha * self.membrane(v, z, c)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from ...dynamics import DelayedSubtract, Dynamics
 from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import LifCoefficients
 from ..connections import Connection
-from .neuron import SpikingNeuron, Value, decay
+from .neuron import LIF, SpikingNeuron, Value, decay
 
 
 class AdaptiveLif(SpikingNeuron):
@@ -29,6 +31,8 @@ class AdaptiveLif(SpikingNeuron):
         tau_mem, tau_adapt: time constants of membrane and adaptation, s.
         adaptation: increase of the threshold per unit of b, V, ≥ 0. v_threshold: threshold at rest, V.
     """
+
+    stated = replace(LIF, refractory="refractory time that only blocks spikes", adaptation="adaptive threshold")
 
     def __init__(
         self,
@@ -51,6 +55,9 @@ class AdaptiveLif(SpikingNeuron):
 
     def dynamics(self) -> Dynamics:
         return Dynamics(self.surrogate, DelayedSubtract())
+
+    def chosen(self) -> dict[str, str]:
+        return {}
 
     def coefficients(self, dt: float) -> LifCoefficients:
         alpha = decay(self.per_neuron("tau_mem"), dt)

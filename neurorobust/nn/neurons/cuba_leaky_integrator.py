@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from ... import kernels
 from ...kernels import LifCoefficients
 from ..connections import Connection
-from .neuron import Neuron, Value, decay
+from .neuron import LIF, Neuron, Value, decay
 
 
 class CubaLeakyIntegrator(Neuron):
@@ -29,6 +31,7 @@ class CubaLeakyIntegrator(Neuron):
     """
 
     spiking = False
+    stated = replace(LIF, reset="no reset", synapse="one synaptic current")
 
     def __init__(
         self,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from ...dynamics import Reset
 from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import LifCoefficients
 from ..connections import Connection
-from .neuron import SpikingNeuron, Value, decay
+from .neuron import LIF, SpikingNeuron, Value, decay
 
 
 class CubaLif(SpikingNeuron):
@@ -29,6 +31,8 @@ class CubaLif(SpikingNeuron):
         tau_syn, tau_mem: time constants of synapse and membrane, s. v_threshold: threshold, V. The others as in
             :class:`Lif`.
     """
+
+    stated = replace(LIF, synapse="one synaptic current")
 
     def __init__(
         self,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from ... import kernels
 from ...kernels import LifCoefficients
 from ..connections import Connection
-from .neuron import Neuron, Value, decay
+from .neuron import LIF, Neuron, Value, decay
 
 
 class LeakyIntegrator(Neuron):
@@ -22,6 +24,7 @@ class LeakyIntegrator(Neuron):
     """
 
     spiking = False
+    stated = replace(LIF, reset="no reset")
 
     def __init__(
         self,

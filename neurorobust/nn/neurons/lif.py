@@ -8,7 +8,7 @@ from ...dynamics import Reset
 from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import LifCoefficients
 from ..connections import Connection
-from .neuron import SpikingNeuron, Value, decay
+from .neuron import LIF, SpikingNeuron, Value, decay
 
 
 class Lif(SpikingNeuron):
@@ -31,6 +31,8 @@ class Lif(SpikingNeuron):
         surrogate: derivative of the spike. reset: effect of a spike on the membrane; by default ``ToValue`` if v_reset
             is given and ``DelayedSubtract`` if not.
     """
+
+    stated = LIF
 
     def __init__(
         self,

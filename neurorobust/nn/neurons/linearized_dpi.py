@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from ...dynamics import Adaptation, Ahp, Floor, HardFloor, NoFloor
 from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import FlooredCoefficients, FlooredDynamics
 from ..connections import Connection, Linear
-from .neuron import EXAMPLES, Neuron, Value, a_step_later, decay
+from .neuron import EXAMPLES, LIF, Neuron, Value, a_step_later, decay
 
 
 class FloorTrace(NamedTuple):
@@ -72,6 +73,8 @@ class LinearizedDpi(Neuron):
         tau_adapt, adaptation: both or none: time constant, s, and the step of i_ahp or ϑ at every spike, V.
         rule: what ``adaptation`` changes. floor: its gradient. surrogate: derivative of the spike.
     """
+
+    stated = replace(LIF, floor="floor at rest", reset="reset to rest", synapse="synaptic currents by sign")
 
     def __init__(
         self,
@@ -152,6 +155,15 @@ class LinearizedDpi(Neuron):
     def floored_dynamics(self) -> FlooredDynamics:
         """The surrogate and the floor."""
         return FlooredDynamics(self.surrogate, self.floor)
+
+    def chosen(self) -> dict[str, str]:
+        lifted = hasattr(self, "v_leak") or hasattr(self, "v_floor")
+        return {
+            "floor": "no floor" if isinstance(self.floor, NoFloor) else f"floor {'below' if lifted else 'at'} rest",
+            "reset": "reset to a value" if hasattr(self, "v_reset") else "reset to rest",
+            "refractory": "refractory time that holds the membrane" if hasattr(self, "t_ref") else "no refractory time",
+            "adaptation": self.rule.word if hasattr(self, "tau_adapt") else "no adaptation",
+        }
 
     def direct_current(self, dt: float) -> Tensor | None:
         """i_dc, (n,): the bias of all connections; None without any."""

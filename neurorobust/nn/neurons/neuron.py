@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, ClassVar, Self, cast
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ... import kernels
 from ..._util.errors import check_finite, check_positive
+from ...core.equations import Equations
 from ...core.noise import Noise
 from ...core.params import KINDS, POSITIVE
 from ...core.placement import HOST
@@ -21,6 +23,17 @@ from ...kernels import LifCoefficients
 from ..connections import Connection, Linear
 
 Value = float | Tensor
+
+LIF = Equations(
+    membrane="linear membrane",
+    floor="no floor",
+    reset="subtractive reset",
+    refractory="no refractory time",
+    synapse="no synaptic current",
+    inhibition="subtracted inhibition",
+    adaptation="no adaptation",
+)
+"""The equations of the LIF family, for ``Neuron.stated``."""
 
 EXAMPLES = {
     "tau_mem": 0.008,
@@ -57,6 +70,8 @@ class Neuron(nn.Module, ABC):
 
     spiking: ClassVar[bool] = True
     core: Tensor
+    stated: ClassVar[Equations] = Equations()
+    """The points of its equations that do not depend on its options. A subclass states its own, or has none."""
 
     def __init__(self, input: Connection, recurrent: Connection | None = None, core: Tensor | None = None):
         super().__init__()
@@ -186,6 +201,16 @@ class Neuron(nn.Module, ABC):
         """The surrogate and the reset; None for a model whose output is its membrane."""
         return None
 
+    def equations(self) -> Equations:
+        """Its equations in the words of :mod:`neurorobust.core.equations`, with its options. A class that does not
+        have ``stated`` in its own body is unknown: its ``forward`` may be another."""
+        own = vars(type(self)).get("stated", Equations())
+        return own if own == Equations() else replace(own, **self.chosen())
+
+    def chosen(self) -> dict[str, str]:
+        """The words of the points that its options decide."""
+        return {}
+
     @classmethod
     def example(cls, generator: torch.Generator, n: int = 5, *, per_neuron: bool = True) -> Self:
         """A layer with 3 inputs and every parameter that the constructor takes, for the contract tests.
@@ -252,6 +277,14 @@ class SpikingNeuron(Neuron):
 
     def dynamics(self) -> Dynamics:
         return Dynamics(self.surrogate, self.reset)
+
+    def chosen(self) -> dict[str, str]:
+        reset = self.dynamics().reset.word
+        resting = reset == "reset to a value" and not hasattr(self, "v_reset") and not hasattr(self, "v_leak")
+        return {
+            "reset": "reset to rest" if resting else reset,
+            "refractory": "refractory time that only blocks spikes" if hasattr(self, "t_ref") else "no refractory time",
+        }
 
     def respond(self, current: Tensor, dt: float) -> Tensor:
         return kernels.lif(current, self.recurrent_matrix(), self.coefficients(dt), self.dynamics())

@@ -1,0 +1,189 @@
+"""The equations that the neurons of a chip obey, and where those of a network differ from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from .._util.errors import unknown
+from ..core.equations import UNKNOWN, VOCABULARY, Equations, check_word
+from ..core.placement import HOST, Placement
+from .sourced import STATUSES
+
+PAGE = "docs/physics.md"
+LINEARISED = {("membrane", "linear membrane"), ("inhibition", "subtracted inhibition")}
+"""What a linearisation of a circuit leaves out."""
+
+
+@dataclass(frozen=True)
+class SourcedText:
+    """One point of the audit of a chip.
+
+    Attributes:
+        text: what the circuit does.
+        status: measured, published, coded or assumed, as in :class:`~neurorobust.chip.SourcedValue`; or ``"unknown"``.
+        source: paper, table or file; may be empty where the status is unknown.
+        words: every word of the vocabulary that the circuit can do. Empty: no word, or any of them.
+        model: what our model of the chip does, as text. Empty for a point that a neuron of the network decides.
+    """
+
+    text: str
+    status: str
+    source: str
+    words: tuple[str, ...] = ()
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status not in (*STATUSES, UNKNOWN):
+            raise unknown("status", self.status, (*STATUSES, UNKNOWN))
+        if not self.text:
+            raise ValueError("text: got none; expected what the circuit does, or 'unknown'.")
+        if not self.source and self.status != UNKNOWN:
+            raise ValueError(f"source: a fact of status {self.status!r} needs one; name the paper, table or file.")
+        if type(self.words) is not tuple:
+            raise TypeError(f"words: got {self.words!r}; expected a tuple of words, such as ('no floor',).")
+
+
+NOT_FOUND = SourcedText(UNKNOWN, UNKNOWN, "")
+"""A point about which nothing was found."""
+
+
+@dataclass(frozen=True)
+class NeuronModel:
+    """What the neurons of a chip do, each point with its source.
+
+    Attributes:
+        membrane, floor, reset, refractory, synapse, inhibition, adaptation: the equations, with words of
+            :data:`neurorobust.core.equations.VOCABULARY`.
+        signs: how a synapse gets its sign. fan_out: where a spike can go. settings: what has one value per core and
+            what one per neuron. readout: on the chip or on the host. time_base: asynchronous or clocked.
+        only_in_silicon: what deviates from die to die in the circuit and not in our laws.
+        only_in_model: what deviates in our laws and not, or otherwise, in the circuit.
+        as_network: True if the chip holds weights only, and neurons are computed beside it as the network has them.
+    """
+
+    membrane: SourcedText
+    floor: SourcedText
+    reset: SourcedText
+    refractory: SourcedText
+    synapse: SourcedText
+    inhibition: SourcedText
+    adaptation: SourcedText
+    signs: SourcedText
+    fan_out: SourcedText
+    settings: SourcedText
+    readout: SourcedText
+    time_base: SourcedText
+    only_in_silicon: SourcedText
+    only_in_model: SourcedText
+    as_network: bool = False
+
+    def __post_init__(self) -> None:
+        for name, point in self.points().items():
+            if not isinstance(point, SourcedText):
+                raise TypeError(f"{name}: got {point!r}; expected a SourcedText(text, status, source).")
+            if point.words and name not in VOCABULARY:
+                raise ValueError(f"{name}: got words {point.words}; only {', '.join(VOCABULARY)} have words.")
+            for word in point.words:
+                check_word(name, word)
+
+    def points(self) -> dict[str, SourcedText]:
+        """Every point by name, in order."""
+        return {name: getattr(self, name) for name in POINTS}
+
+    def entry(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "as_network": self.as_network,
+            "points": {name: asdict(point) | {"words": list(point.words)} for name, point in self.points().items()},
+        }
+
+    def differing(self, layers: Mapping[str, Equations]) -> list[tuple[str, str, str]]:
+        """(layer, point, word of the layer) wherever a layer does what the circuit does not; points that one of them
+        does not state are left out."""
+        return [
+            (name, point, word)
+            for name, layer in layers.items()
+            for point, word in layer.words().items()
+            if word not in (UNKNOWN, *getattr(self, point).words) and getattr(self, point).words
+        ]
+
+    def differences(self, layers: Mapping[str, Equations]) -> list[str]:
+        """One plain sentence for each entry of :meth:`differing`."""
+        return [
+            f"layer {name}: {word}; on the chip: {', or '.join(getattr(self, point).words)}."
+            for name, point, word in self.differing(layers)
+        ]
+
+
+POINTS = tuple(field.name for field in fields(NeuronModel) if field.name != "as_network")
+"""The points of the audit, in order."""
+
+
+def neurons_beside(neurons: SourcedText, **others: SourcedText) -> NeuronModel:
+    """The neurons of a chip that holds weights only, such as a crossbar: they are computed as the network has them.
+
+    Args:
+        neurons: the statement for every point of the equations. others: the other points, by name.
+    """
+    return NeuronModel(**dict.fromkeys(VOCABULARY, neurons), **others, as_network=True)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The equations of a network compared with those of a chip, in one line: ``str(agreement)``.
+
+    Attributes:
+        verdict: the line without the reference to the page.
+        differences: one sentence for each difference; see :meth:`NeuronModel.differences`.
+        cost: what the differences cost, as text, where somebody measured it; it ends the line.
+    """
+
+    verdict: str
+    differences: tuple[str, ...] = ()
+    cost: str = ""
+
+    def __str__(self) -> str:
+        page = f": {PAGE}" if self.differences else ""
+        return f"equations: {self.verdict}{page}" + (f"; {self.cost}" if self.cost else "")
+
+    def entry(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"verdict": self.verdict, "differences": list(self.differences), "cost": self.cost or None}
+
+
+def agreement(name: str, neuron: NeuronModel | None, placement: Placement) -> Agreement:
+    """Compare the layers of a network with the neurons of a chip; layers on the host are left out.
+
+    Args:
+        name: of the chip. neuron: of the chip, None where it states nothing.
+        placement: with the equations of the layers.
+    """
+    layers = {
+        layer: equations
+        for layer, equations in placement.equations.items()
+        if layer not in placement.cores or bool((placement.cores[layer] != HOST).any())
+    }
+    if neuron is None:
+        return Agreement(f"unknown; {name} states none")
+    if neuron.as_network:
+        return Agreement(f"the network's own; {name} has no neurons of its own")
+    if not layers:
+        return Agreement("unknown; the network states none" if not placement.equations else "no layer is on the chip")
+    apart = {(point, word) for _, point, word in neuron.differing(layers)}
+    unclear = [
+        point
+        for point in VOCABULARY
+        if not getattr(neuron, point).words or any(layer.words()[point] == UNKNOWN for layer in layers.values())
+    ]
+    words = ", ".join(word for point in VOCABULARY for word in VOCABULARY[point] if (point, word) in apart)
+    if not apart:
+        verdict = "the chip's" if not unclear else "the chip's where both are known"
+    elif apart <= LINEARISED:
+        verdict = f"the chip's, linearised ({words})"
+    else:
+        verdict = f"not the chip's ({words})"
+    if unclear:
+        verdict += f"; unknown: {', '.join(unclear)}"
+    return Agreement(verdict, tuple(neuron.differences(layers)))
