@@ -64,7 +64,7 @@ def recurrent_network(
 
 
 def adaptive_neurons(input: Linear, recurrent: Linear, core: Tensor) -> AdaptiveLif:
-    """Neurons with an adaptive threshold. One value per core of every kind; tau_mem from 20 to 160 ms over the cores."""
+    """Neurons with an adaptive threshold. One value per core of every kind: tau_mem from 20 to 160 ms over cores."""
     n_cores = int(core.max()) + 1
     return AdaptiveLif(
         input,
