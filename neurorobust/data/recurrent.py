@@ -12,7 +12,7 @@ from .._util.errors import check_count
 from ..chip import ChipModel, Limits
 from ..core.params import SIGNED, kind_of
 from ..core.placement import HOST
-from ..dynamics import Ahp
+from ..dynamics import Adaptation, Ahp
 from ..nn.connections import Linear
 from ..nn.network import Network
 from ..nn.neurons import AdaptiveLif, LeakyIntegrator, LinearizedDpi, Neuron
@@ -77,10 +77,15 @@ def adaptive_neurons(input: Linear, recurrent: Linear, core: Tensor) -> Adaptive
     )
 
 
-def dpi_neurons(input: Linear, recurrent: Linear, core: Tensor) -> LinearizedDpi:
-    """Neurons with a floor at rest and a reset to rest, the linearisation of a DPI neuron, with an adaptation current.
+def dpi_neurons(
+    input: Linear, recurrent: Linear, core: Tensor, *, rule: Adaptation | None = Ahp()
+) -> LinearizedDpi:
+    """Neurons with a floor at rest and a reset to rest, the linearisation of a DPI neuron.
 
     One value per core of every kind: tau_mem from 20 to 80 ms over the cores, synapses and t_ref of 5 ms.
+
+    Args:
+        rule: the adaptation; None for none.
     """
 
     def each(value: float) -> Tensor:
@@ -96,9 +101,7 @@ def dpi_neurons(input: Linear, recurrent: Linear, core: Tensor) -> LinearizedDpi
         tau_syn_inh=each(5e-3),
         v_threshold=each(0.1),
         t_ref=each(5e-3),
-        tau_adapt=each(0.2),
-        adaptation=each(0.0124),
-        rule=Ahp(),
+        **({} if rule is None else {"tau_adapt": each(0.2), "adaptation": each(0.0124), "rule": rule}),
     )
 
 
