@@ -77,9 +77,7 @@ def adaptive_neurons(input: Linear, recurrent: Linear, core: Tensor) -> Adaptive
     )
 
 
-def dpi_neurons(
-    input: Linear, recurrent: Linear, core: Tensor, *, rule: Adaptation | None = Ahp()
-) -> LinearizedDpi:
+def dpi_neurons(input: Linear, recurrent: Linear, core: Tensor, *, rule: Adaptation | None = Ahp()) -> LinearizedDpi:
     """Neurons with a floor at rest and a reset to rest, the linearisation of a DPI neuron.
 
     One value per core of every kind: tau_mem from 20 to 80 ms over the cores, synapses and t_ref of 5 ms.
@@ -101,7 +99,9 @@ def dpi_neurons(
         tau_syn_inh=each(5e-3),
         v_threshold=each(0.1),
         t_ref=each(5e-3),
-        **({} if rule is None else {"tau_adapt": each(0.2), "adaptation": each(0.0124), "rule": rule}),
+        tau_adapt=None if rule is None else each(0.2),
+        adaptation=None if rule is None else each(0.0124),
+        rule=rule or Ahp(),
     )
 
 
