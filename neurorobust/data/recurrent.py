@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,19 +12,32 @@ from .._util.errors import check_count
 from ..chip import ChipModel, Limits
 from ..core.params import SIGNED, kind_of
 from ..core.placement import HOST
+from ..dynamics import Adaptation, Ahp
 from ..nn.connections import Linear
 from ..nn.network import Network
-from ..nn.neurons import AdaptiveLif, LeakyIntegrator
+from ..nn.neurons import AdaptiveLif, LeakyIntegrator, LinearizedDpi, Neuron
+
+Hidden = Callable[[Linear, Linear, Tensor], Neuron]
+"""(input, recurrent, core of each neuron) → the layer of hidden neurons."""
 
 
 def recurrent_network(
-    n_in: int, n_out: int, dt: float, chip: ChipModel | None, n_hidden: int, generator: torch.Generator
+    n_in: int,
+    n_out: int,
+    dt: float,
+    chip: ChipModel | None,
+    n_hidden: int,
+    generator: torch.Generator,
+    hidden: Hidden | None = None,
 ) -> Network:
-    """A recurrent network of adaptive neurons spread evenly over the chip's cores, with a leaky read-out on the host.
+    """A recurrent network spread evenly over the chip's cores, with a leaky read-out on the host.
 
     Every neuron takes all ``n_in`` channels and recurrent synapses, drawn at random, up to the fan-in of the chip.
-    tau_mem, tau_adapt, adaptation and v_threshold have one value per core and are not trained; weights and the
-    read-out's bias are trained. Without a chip: one core, all-to-all.
+    Weights, biases and all other kinds with a sign are trained; time constants and thresholds are not. Without a chip:
+    one core, all-to-all.
+
+    Args:
+        hidden: makes the hidden neurons; :func:`adaptive_neurons` by default.
     """
     n_hidden = check_count("n_hidden", n_hidden)
     limits = Limits() if chip is None else chip.limits
@@ -34,24 +49,60 @@ def recurrent_network(
         )
     core = torch.arange(n_hidden) * n_cores // n_hidden
     mask = recurrent_mask(n_hidden, min(fan_in - n_in, n_hidden - 1), generator)
-    hidden = AdaptiveLif(
-        Linear(torch.randn(n_hidden, n_in, generator=generator)),
-        Linear(torch.randn(n_hidden, n_hidden, generator=generator) / max(1, int(mask[0].sum())) ** 0.5, mask=mask),
+    input = Linear(torch.randn(n_hidden, n_in, generator=generator))
+    weight = torch.randn(n_hidden, n_hidden, generator=generator) / max(1, int(mask[0].sum())) ** 0.5
+    layer = (hidden or adaptive_neurons)(input, Linear(weight, mask=mask), core)
+    readout = LeakyIntegrator(
+        Linear(10 * torch.randn(n_out, n_hidden, generator=generator) / n_hidden**0.5, torch.zeros(n_out)),
+        torch.full((n_out,), HOST),
+        tau_mem=0.12,
+    )
+    network = Network({"hidden": layer, "readout": readout}, dt)
+    for name, value in network.named_parameters():
+        value.requires_grad_(kind_of(name) in SIGNED)
+    return network
+
+
+def adaptive_neurons(input: Linear, recurrent: Linear, core: Tensor) -> AdaptiveLif:
+    """Neurons with an adaptive threshold. One value per core of every kind: tau_mem from 20 to 160 ms over cores."""
+    n_cores = int(core.max()) + 1
+    return AdaptiveLif(
+        input,
+        recurrent,
         core,
         tau_mem=torch.logspace(np.log10(0.02), np.log10(0.16), n_cores),
         tau_adapt=torch.full((n_cores,), 0.2),
         adaptation=torch.full((n_cores,), 0.5),
         v_threshold=torch.full((n_cores,), 0.1),
     )
-    readout = LeakyIntegrator(
-        Linear(10 * torch.randn(n_out, n_hidden, generator=generator) / n_hidden**0.5, torch.zeros(n_out)),
-        torch.full((n_out,), HOST),
-        tau_mem=0.12,
+
+
+def dpi_neurons(input: Linear, recurrent: Linear, core: Tensor, *, rule: Adaptation | None = Ahp()) -> LinearizedDpi:
+    """Neurons with a floor at rest and a reset to rest, the linearisation of a DPI neuron.
+
+    One value per core of every kind: tau_mem from 20 to 80 ms over the cores, synapses and t_ref of 5 ms.
+
+    Args:
+        rule: the adaptation; None for none.
+    """
+
+    def each(value: float) -> Tensor:
+        return torch.full((n_cores,), value)
+
+    n_cores = int(core.max()) + 1
+    return LinearizedDpi(
+        input,
+        recurrent,
+        core,
+        tau_mem=torch.logspace(np.log10(0.02), np.log10(0.08), n_cores),
+        tau_syn_exc=each(5e-3),
+        tau_syn_inh=each(5e-3),
+        v_threshold=each(0.1),
+        t_ref=each(5e-3),
+        tau_adapt=None if rule is None else each(0.2),
+        adaptation=None if rule is None else each(0.0124),
+        rule=rule or Ahp(),
     )
-    network = Network({"hidden": hidden, "readout": readout}, dt)
-    for name, value in network.named_parameters():
-        value.requires_grad_(kind_of(name) in SIGNED)
-    return network
 
 
 def recurrent_mask(n: int, fan_in: int, generator: torch.Generator) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -167,8 +168,17 @@ class Task:
                 digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
             object.__setattr__(self, "fingerprint", digest.hexdigest())
 
-    def network(self, chip: ChipModel | None = None, *, n_hidden: int = 128, seed: int = 0) -> nn.Module:
-        """A fresh network that fits the chip (its cores and its fan-in); without a chip, one core and no limits."""
+    def network(
+        self, chip: ChipModel | None = None, *, n_hidden: int = 128, seed: int = 0, **options: Any
+    ) -> nn.Module:
+        """A fresh network that fits the chip (its cores and its fan-in); without a chip, one core and no limits.
+
+        Args:
+            options: of the task's builder, such as ``hidden`` of :func:`neurorobust.data.recurrent.recurrent_network`.
+
+        Raises:
+            ValueError: the task has no builder. TypeError: its builder has no such option.
+        """
         if self.build is None:
             raise ValueError(f"task {self.name!r}: has no builder of networks; make a network yourself.")
-        return self.build(chip, n_hidden, generator(seed, "network"))
+        return self.build(chip, n_hidden, generator(seed, "network"), **options)

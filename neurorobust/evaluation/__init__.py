@@ -19,6 +19,7 @@ from .statistics import (
 )
 from .strong import strong_plan, strong_worst_case
 from .worst_case import STRONG, WorstCase, random_search, transfer, worst_case
+from .yields import YieldComparison, compare_yields
 
 __all__ = [
     "STRONG",
@@ -36,11 +37,13 @@ __all__ = [
     "Spectrum",
     "WorstCase",
     "Yield",
+    "YieldComparison",
     "balanced_accuracy",
     "bootstrap_interval",
     "certify",
     "clopper_pearson",
     "compare",
+    "compare_yields",
     "estimate_evaluate",
     "estimate_worst_case",
     "evaluate",

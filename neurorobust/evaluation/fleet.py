@@ -185,13 +185,18 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
     Raises:
         ValueError: they were not measured on the same dies.
     """
+    check_same_dies(first, second)
+    gain = first.score - second.score
+    return Comparison(float(gain.mean()), mean_interval(gain), int((gain > 0).sum()), len(gain))
+
+
+def check_same_dies(first: FleetResult, second: FleetResult) -> None:
+    """Raise ValueError unless two results are of the same dies."""
     if (first.chip, first.seed, first.serials) != (second.chip, second.seed, second.serials):
         raise ValueError(
             f"compare: got dies of {first.chip} (seed {first.seed}, {len(first.serials)}) and of {second.chip} "
             f"(seed {second.seed}, {len(second.serials)}); expected the same dies for both."
         )
-    gain = first.score - second.score
-    return Comparison(float(gain.mean()), mean_interval(gain), int((gain > 0).sum()), len(gain))
 
 
 def _measure(outputs: Tensor, data: Data) -> tuple[float, float, list[float]]:

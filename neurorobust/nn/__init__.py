@@ -21,6 +21,7 @@ from ..dynamics import (
     Triangle,
 )
 from .connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SumPool2d
+from .converted import with_floor
 from .decoders import last_step, max_over_time, mean_over_time, per_step
 from .floor import floor_fractions, using_floor
 from .network import Network, placement_of
@@ -69,4 +70,5 @@ __all__ = [
     "per_step",
     "placement_of",
     "using_floor",
+    "with_floor",
 ]
