@@ -24,6 +24,7 @@ import torch
 import chipmodels
 import neurorobust as nr
 from neurorobust._util import digests, files
+from neurorobust.data.recurrent import adaptive_neurons
 from neurorobust.evaluation import Branches, Intervals, certify
 from neurorobust.train.methods import METHODS, SCHEDULE
 
@@ -46,7 +47,7 @@ median of the first step with a spike that does. Lost: the fraction of beats tha
 def train(name: str, out: str, epochs: int, seconds: float) -> None:
     """Train a network by one of the ordinary methods."""
     task = nr.tasks.ecg()
-    network = task.network(chipmodels.load("dynapse2"), n_hidden=NEURONS, seed=0)
+    network = task.network(chipmodels.load("dynapse2"), n_hidden=NEURONS, seed=0, hidden=adaptive_neurons)
     schedule = replace(SCHEDULE, max_seconds=seconds)
     history = nr.fit(network, task, METHODS[name].regularize(task.loss), epochs=epochs, seed=0, schedule=schedule)
     nr.save(network, out)

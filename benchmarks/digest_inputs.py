@@ -20,6 +20,7 @@ from neurorobust.core.apply import apply
 from neurorobust.core.noise import Jitter, Membrane, Read, Source, SpikeLoss
 from neurorobust.core.placement import HOST, Placement
 from neurorobust.data import Data, Task
+from neurorobust.data.recurrent import adaptive_neurons
 from neurorobust.dynamics import resets
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from neurorobust.nn.connections import Connection, Conv2d, Linear
@@ -119,7 +120,7 @@ def beats() -> Task:
 
 
 def small_network(task: Task) -> nn.Module:
-    return task.network(chipmodels.load("dynapse2"), n_hidden=16, seed=0)
+    return task.network(chipmodels.load("dynapse2"), n_hidden=16, seed=0, hidden=adaptive_neurons)
 
 
 def neuron_of(cls: type, reset: Any, surrogate: Any, full: bool = False) -> nr.Network:

@@ -1,4 +1,7 @@
-"""The main job: train every method with several seeds, measure each network on all test beats, 100 dies and attacks.
+"""The main job before the floor: every method with several seeds, each network on all test beats, dies and attacks.
+
+Its neurons have no floor, so they are not those of the chip. ``benchmarks.floor_study`` is the main job with the chip's
+neurons.
 
     python -m benchmarks.main_job --out runs/main_job                # everything, one network after the other
     python -m benchmarks.main_job --out runs/main_job --seeds 1      # one seed; several commands can run side by side
@@ -22,6 +25,7 @@ import neurorobust as nr
 from benchmarks.robustness.tables import mean_and_range, table
 from neurorobust._util import digests, files
 from neurorobust.chip.installed import chip_model
+from neurorobust.data.recurrent import adaptive_neurons
 from neurorobust.demo import Size, attacks, fleet_json, train
 from neurorobust.evaluation import evaluate
 from neurorobust.train.methods import EPOCHS, METHODS
@@ -64,7 +68,7 @@ def measure(task: nr.data.Task, name: str, seed: int, out: Path) -> None:
         return
     chip, folder = chip_model("dynapse2"), out / f"{name}-{seed}"
     if not (folder / "config.json").exists():
-        train(task, chip, name, folder, seed=seed, size=SIZE)
+        train(task, chip, name, folder, seed=seed, size=SIZE, hidden=adaptive_neurons)
     network, info = nr.load(folder)
     keys = ("epochs", "epochs_planned", "best_epoch", "best_score", "seconds")
     result = {

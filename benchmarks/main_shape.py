@@ -19,6 +19,7 @@ from torch import Tensor
 
 import chipmodels
 import neurorobust as nr
+from neurorobust.data.recurrent import adaptive_neurons
 
 
 def best(work: Callable[[], object], runs: int) -> float:
@@ -35,7 +36,7 @@ def best(work: Callable[[], object], runs: int) -> float:
 def main() -> None:
     torch.set_num_threads(int((sys.argv[1:] or ["1"])[0]))
     chip, task = chipmodels.load("dynapse2"), nr.tasks.ecg()
-    network = task.network(chip, n_hidden=128, seed=0)
+    network = task.network(chip, n_hidden=128, seed=0, hidden=adaptive_neurons)
     batch = (task.train.x[:25], task.train.y[:25])
     params: dict[str, Tensor] = dict(network.named_parameters())
     loss = nr.regularizers.Adversarial(task.loss, nr.attacks.PGA(steps=3), nr.Ball.uniform(0.1), beta=0.4)

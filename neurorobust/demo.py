@@ -94,10 +94,16 @@ def agreement_of(network: nn.Module, chip: ChipModel) -> Agreement:
     return agreement(chip.name, chip.neuron, placement_of(network))
 
 
-def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size: Size) -> tuple[nn.Module, History]:
-    """Train one network by one method and save it to a folder; an interrupted run found there continues."""
+def train(
+    task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size: Size, **options: Any
+) -> tuple[nn.Module, History]:
+    """Train one network by one method and save it to a folder; an interrupted run found there continues.
+
+    Args:
+        options: of the builder of networks, see :meth:`neurorobust.data.Task.network`.
+    """
     chosen = method(name)
-    network = task.network(chip, n_hidden=size.n_hidden, seed=seed)
+    network = task.network(chip, n_hidden=size.n_hidden, seed=seed, **options)
     schedule = replace(SCHEDULE, max_seconds=size.seconds)
     history = fit(
         network,

@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+from torch import nn
+
 from neurorobust._util.discovery import modules
 from neurorobust._util.errors import unknown
 from neurorobust.chip import ChipModel
 from neurorobust.chip.installed import chip_model
 from neurorobust.data import Task
+from neurorobust.data.recurrent import Hidden
 from neurorobust.regularizers import Regularizer
 from neurorobust.train.loop import Schedule
 from neurorobust.train.methods import METHODS, Trial
@@ -55,7 +58,7 @@ class Study:
         methods: the most informative first.
         epochs, schedule: of every method; a method's trials may change the schedule.
         chip: name of the chip the network has to fit; None for no limits.
-        n_hidden: neurons.
+        n_hidden: neurons. hidden: makes them, where the task lets one choose; None for those of the task.
         tuning_epochs: of each tuning trial.
         tuned_on: the study whose tuning counts here (of the schedule only where both have the same); None tunes here.
         headline: the first so many methods get all their seeds before the others get their first.
@@ -73,6 +76,7 @@ class Study:
     schedule: Schedule = Schedule()
     chip: str | None = None
     n_hidden: int = 256
+    hidden: Hidden | None = None
     tuning_epochs: int = 1
     tuned_on: Study | None = None
     headline: int = 6
@@ -91,6 +95,11 @@ class Study:
     def chip_model(self) -> ChipModel | None:
         """The chip; in all recorded cells the read-out on its host deviates like the rest."""
         return None if self.chip is None else chip_model(self.chip).with_host(exact=False)
+
+    def network(self, seed: int) -> nn.Module:
+        """A fresh network."""
+        options = {} if self.hidden is None else {"hidden": self.hidden}
+        return self.task.network(self.chip_model, n_hidden=self.n_hidden, seed=seed, **options)
 
     def regularizer(self, method: str, trial: Trial) -> Regularizer:
         """A fresh loss of a method in this study."""

@@ -99,7 +99,7 @@ def _trained(study: Study, method: str, out: Path) -> float | None:
 @cache
 def _pass(study: Study) -> float:
     """Seconds that one sample takes forward."""
-    network, few = study.task.network(study.chip_model, n_hidden=study.n_hidden, seed=0), study.task.test.first(100)
+    network, few = study.network(0), study.task.test.first(100)
     with evaluating(network), torch.no_grad():
         for _ in range(2):
             started = time.perf_counter()

@@ -36,8 +36,7 @@ choose the least noise for methods that add noise."""
 
 def network_of(cell: Cell) -> nn.Module:
     """A fresh network."""
-    study = cell.study
-    return study.task.network(study.chip_model, n_hidden=study.n_hidden, seed=cell.seed)
+    return cell.study.network(cell.seed)
 
 
 # ---- tuning

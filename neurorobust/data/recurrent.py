@@ -37,7 +37,7 @@ def recurrent_network(
     one core, all-to-all.
 
     Args:
-        hidden: makes the hidden neurons; :func:`adaptive_neurons` by default.
+        hidden: makes the hidden neurons; by default those of :func:`neurons_for`.
     """
     n_hidden = check_count("n_hidden", n_hidden)
     limits = Limits() if chip is None else chip.limits
@@ -51,7 +51,7 @@ def recurrent_network(
     mask = recurrent_mask(n_hidden, min(fan_in - n_in, n_hidden - 1), generator)
     input = Linear(torch.randn(n_hidden, n_in, generator=generator))
     weight = torch.randn(n_hidden, n_hidden, generator=generator) / max(1, int(mask[0].sum())) ** 0.5
-    layer = (hidden or adaptive_neurons)(input, Linear(weight, mask=mask), core)
+    layer = (hidden or neurons_for(chip))(input, Linear(weight, mask=mask), core)
     readout = LeakyIntegrator(
         Linear(10 * torch.randn(n_out, n_hidden, generator=generator) / n_hidden**0.5, torch.zeros(n_out)),
         torch.full((n_out,), HOST),
@@ -61,6 +61,12 @@ def recurrent_network(
     for name, value in network.named_parameters():
         value.requires_grad_(kind_of(name) in SIGNED)
     return network
+
+
+def neurons_for(chip: ChipModel | None) -> Hidden:
+    """:func:`dpi_neurons` for a chip whose membranes are DPI currents, :func:`adaptive_neurons` for all others."""
+    is_dpi = chip is not None and chip.neuron is not None and "DPI membrane" in chip.neuron.membrane.words
+    return dpi_neurons if is_dpi else adaptive_neurons
 
 
 def adaptive_neurons(input: Linear, recurrent: Linear, core: Tensor) -> AdaptiveLif:

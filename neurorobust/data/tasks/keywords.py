@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..._util.randomness import generator as keyed_generator
-from ..recurrent import recurrent_network
+from ..recurrent import adaptive_neurons, recurrent_network
 from ..speech import RATE, coloured_noise, log_mel, read_wav
 from ..synthesis import Word, digest, spoken, variants
 from ..task import Data, Task
@@ -195,7 +195,7 @@ def keywords(folder: Path | None = None, *, seed: int = 0) -> Task:
     8 times with other accents, speeds and pitches: 3328 clips of one second, 98 steps of 10 ms, 40 channels. A channel
     is the log power in a mel filter (30 ms windows), standardised on the training part and divided by √40, so unit
     weights give currents of about 1. The currents are signed and analog: a chip that takes only events
-    needs an interface that makes them.
+    needs an interface that makes them. So the neurons are adaptive ones for every chip, not those of a DPI chip.
 
     Args:
         folder: holds the unpacked Speech Commands v2, used instead (about 20000 clips, 1 GB of memory).
@@ -229,6 +229,6 @@ def task_of(parts: Sequence[Clips], key: str) -> Task:
         validation=validation,
         test=test,
         loss=functional.cross_entropy,
-        build=partial(recurrent_network, CHANNELS, len(CLASSES), DT),
+        build=partial(recurrent_network, CHANNELS, len(CLASSES), DT, hidden=adaptive_neurons),
         fingerprint=hashlib.sha256(key.encode()).hexdigest(),
     )
