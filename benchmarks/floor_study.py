@@ -5,9 +5,10 @@
     python -m benchmarks.floor_study --out benchmarks/results/floor_study.json --summary     # prints the tables
 
 Networks: 128 neurons of :func:`neurorobust.data.recurrent.dpi_neurons` (a floor and a reset at rest, synapses and
-refractory time of 5 ms), ``EPOCHS`` epochs. Every method has the same grid of learning rates. Each is trained at each
-rate with seed 0, and the rate with the best score on validation data is used for the other seeds; the score is that of
-``benchmarks.robustness``. Test beats and dies of seed ``DIES`` are used for nothing else.
+refractory time of 5 ms), ``EPOCHS`` epochs. Every method is tuned with the same effort, with seed 0: three learning
+rates with its first settings, then its three other settings at the best rate. The candidate with the best score on
+validation data is used for all seeds; the score is that of ``benchmarks.robustness``. Test beats and dies of seed
+``DIES`` are used for nothing else.
 
 Ablation (``--ablation``): the adversarial networks without adaptation, and with a threshold that adapts.
 
@@ -37,27 +38,33 @@ from neurorobust.train.loop import SELECTION, fit, selection_score
 from neurorobust.train.methods import METHODS, SCHEDULE
 
 ORDER = ("standard", "forward_noise", "adversarial", "awp", "adversarial_weights")
-RATES, SEEDS, EPOCHS, N_HIDDEN = (3e-3, 1e-2), (0, 1, 2), 20, 128
+RATES, SEEDS, EPOCHS, N_HIDDEN = (3e-3, 1e-2, 2e-2), (0, 1, 2), 20, 128
 ABLATION: dict[str, Adaptation | None] = {"no adaptation": None, "adaptive threshold": AdaptiveThreshold()}
 CHIP, TUNING_DIES, TUNING_FLEET = "dynapse2", 2, 20
 
 
+Candidate = tuple[int, float]
+"""A trial of the method, by number, and a learning rate."""
+
+
 def trained(
-    task: Task, method: str, rate: float, seed: int, out: Path, hidden: Hidden = dpi_neurons
+    task: Task, method: str, candidate: Candidate, seed: int, out: Path, hidden: Hidden = dpi_neurons
 ) -> tuple[nn.Module, dict]:
     """The network of a method, trained now if it is missing, and the facts that were saved with it."""
-    folder = out / f"{method}-{rate:g}-{seed}"
+    number, rate = candidate
+    folder = out / f"{method}-{number}-{rate:g}-{seed}"
     if not (folder / "config.json").exists():
-        chip = chip_model(CHIP)
+        chip, trial = chip_model(CHIP), METHODS[method].trials[number]
         network = task.network(chip, n_hidden=N_HIDDEN, seed=seed, hidden=hidden)
-        loss = METHODS[method].regularize(task.loss, chip)
-        schedule = replace(SCHEDULE, learning_rate=rate)
+        loss = METHODS[method].regularize(task.loss, chip, **trial.settings)
+        schedule = replace(SCHEDULE, **{"learning_rate": rate, **trial.schedule})
         history = fit(network, task, loss, epochs=EPOCHS, seed=seed, out=folder, schedule=schedule)
         facts = {
             "task": task.name,
             "chip": CHIP,
             "method": method,
-            "learning_rate": rate,
+            "settings": dict(trial.settings),
+            "learning_rate": schedule.learning_rate,
             "seed": seed,
             "selection": SELECTION,
             "epochs": len(history.rows),
@@ -68,19 +75,27 @@ def trained(
     return nr.load(folder)
 
 
-def chosen_rate(task: Task, method: str, out: Path) -> tuple[float, dict[str, float]]:
-    """The rate with the best score on validation data, and the score of each rate; seed 0."""
-    path = out / f"{method}.rates.json"
+def tuned(task: Task, method: str, out: Path) -> Candidate:
+    """The candidate with the best score on validation data, seed 0: the rates with the first trial's settings, then the
+    other trials at the best rate. ``METHOD.tuning.json`` holds every score."""
+    path = out / f"{method}.tuning.json"
     if not path.exists():
-        scores = {}
-        for rate in RATES:
-            network, _ = trained(task, method, rate, SEEDS[0], out)
-            fleet = evaluate(network, task.validation, nr.mismatch(0.3), n_dies=TUNING_FLEET, seed=TUNING_DIES)
-            clean, attacked = selection_score(network, task.validation, SEEDS[0])
-            scores[f"{rate:g}"] = (clean + attacked + fleet.mean) / 3
-        digests.write_json(path, scores)
-    scores = digests.read_json(path, "remove it to choose again.")
-    return max(RATES, key=lambda rate: scores[f"{rate:g}"]), scores
+        scores = {(0, rate): _score(task, method, (0, rate), out) for rate in RATES}
+        rate = max(scores, key=scores.__getitem__)[1]
+        for number in range(1, len(METHODS[method].trials)):
+            scores[number, rate] = _score(task, method, (number, rate), out)
+        entries = [{"trial": number, "rate": rate, "score": score} for (number, rate), score in scores.items()]
+        digests.write_json(path, {"candidates": entries})
+    entries = digests.read_json(path, "remove it to tune again.")["candidates"]
+    best = max(entries, key=lambda entry: entry["score"])
+    return best["trial"], best["rate"]
+
+
+def _score(task: Task, method: str, candidate: Candidate, out: Path) -> float:
+    """The mean of three scores on validation data: clean, under the quick suite, and over dies of mismatch 0.3."""
+    network, _ = trained(task, method, candidate, SEEDS[0], out)
+    fleet = evaluate(network, task.validation, nr.mismatch(0.3), n_dies=TUNING_FLEET, seed=TUNING_DIES)
+    return (sum(selection_score(network, task.validation, SEEDS[0])) + fleet.mean) / 3
 
 
 def main() -> None:
@@ -93,15 +108,15 @@ def main() -> None:
     task, out = nr.tasks.ecg(), files.make_folder(arguments.out)
     for position, seed in enumerate(SEEDS):
         for method in arguments.methods:
-            rate, _ = chosen_rate(task, method, out)
+            candidate = tuned(task, method, out)
             if position:
-                trained(task, method, rate, seed, out)
+                trained(task, method, candidate, seed, out)
     if arguments.ablation:
-        rate, _ = chosen_rate(task, "adversarial", out)
+        candidate = tuned(task, "adversarial", out)
         for seed in SEEDS:
             for name, rule in ABLATION.items():
                 folder = files.make_folder(out / name.replace(" ", "_"))
-                trained(task, "adversarial", rate, seed, folder, partial(dpi_neurons, rule=rule))
+                trained(task, "adversarial", candidate, seed, folder, partial(dpi_neurons, rule=rule))
 
 
 if __name__ == "__main__":
