@@ -24,6 +24,7 @@ import argparse
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -57,7 +58,8 @@ def trained(
         chip, trial = chip_model(CHIP), METHODS[method].trials[number]
         network = task.network(chip, n_hidden=N_HIDDEN, seed=seed, hidden=hidden)
         loss = METHODS[method].regularize(task.loss, chip, **trial.settings)
-        schedule = replace(SCHEDULE, **{"learning_rate": rate, **trial.schedule})
+        changes: dict[str, Any] = {"learning_rate": rate, **trial.schedule}
+        schedule = replace(SCHEDULE, **changes)
         history = fit(network, task, loss, epochs=EPOCHS, seed=seed, out=folder, schedule=schedule)
         facts = {
             "task": task.name,

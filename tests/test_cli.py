@@ -375,7 +375,7 @@ def test_every_command_speaks_json(path):
         (["evaluate", "a[bold]b", "--chip", "dynapse2"], ["'a[bold]b'", "config.json"]),
         (["attack", "MODEL", "--kinds", "wieght"], ["'wieght'", *KINDS]),
         (["attack", "MODEL", "--kinds", ""], ["''", *KINDS]),
-        (["attack", "MODEL", "--kinds", "tau_syn", "--samples", "10"], ["tau_syn"]),
+        (["attack", "MODEL", "--kinds", "v_leak", "--samples", "10"], ["v_leak"]),
         (["attack", "MODEL", "--loss", "hinge"], ["'hinge'", *OBJECTIVES]),
         (["attack", "MODEL", "--suite", "thorough", "--loss", "hinge", "--samples", "10", "--steps", "1"], ["'hinge'"]),
         (["attack", "MODEL", "--suite", "strong-1", "--steps", "1", "--samples", "10"], ["strong-1", "--steps"]),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from neurorobust.data.recurrent import recurrent_mask
+import chipmodels
+from neurorobust.core.run import nominal
+from neurorobust.data.recurrent import adaptive_neurons, dpi_neurons, recurrent_mask
 from neurorobust.data.tasks import ecg as make
 from neurorobust.data.tasks import ecg_three
 from neurorobust.data.tasks.ecg import level_crossings, levels_of, read_beats, split
+from neurorobust.nn import AdaptiveLif, LinearizedDpi
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def task():
 
 def limits(cores, fan_in):
     """The part of a chip that the task reads."""
-    return SimpleNamespace(name="chip", limits=SimpleNamespace(cores=cores, fan_in=fan_in))
+    return SimpleNamespace(name="chip", limits=SimpleNamespace(cores=cores, fan_in=fan_in), neuron=None)
 
 
 def test_parts_are_disjoint_complete_and_stratified(beats):
@@ -129,6 +133,21 @@ def test_network_fits_the_chip(task, cores, fan_in):
     assert network.hidden.core.bincount().tolist() == [48 // (cores or 1)] * (cores or 1)
     assert all(getattr(network.hidden, kind).shape == (cores or 1,) for kind in ("tau_mem", "tau_adapt", "v_threshold"))
     assert (network.readout.core == -1).all()
+
+
+def test_a_dpi_chip_gets_neurons_with_a_floor(task):
+    """DYNAP-SE's membranes have a floor at rest; a chip without stated equations gets the paper's neurons."""
+    for name in ("dynapse1", "dynapse2", "rolls"):
+        chip = chipmodels.load(name)
+        network = task.network(chip, n_hidden=8)
+        assert isinstance(network.hidden, LinearizedDpi)
+        assert "floor" not in " ".join(chip.program(nominal(network), network.placement()).equations.differences)
+    for chip in (None, chipmodels.load("ideal"), chipmodels.load("brainscales2")):
+        assert isinstance(task.network(chip, n_hidden=8).hidden, AdaptiveLif)
+    assert isinstance(
+        task.network(chipmodels.load("dynapse2"), n_hidden=8, hidden=adaptive_neurons).hidden, AdaptiveLif
+    )
+    assert not hasattr(task.network(n_hidden=8, hidden=partial(dpi_neurons, rule=None)).hidden, "tau_adapt")
 
 
 def test_networks_are_keyed_by_their_seed(task):
