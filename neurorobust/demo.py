@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from .attacks import Ball, quick, thorough
 from .chip import Agreement, ChipModel, agreement, mismatch
 from .core.run import evaluating, forward, nominal
 from .data import Data, Task
-from .evaluation import FleetResult, balanced_accuracy, compare, evaluate
+from .evaluation import FleetResult, balanced_accuracy, compare, compare_yields, evaluate
 from .evaluation.worst_case import search_worst_case
 from .io.models import save
 from .nn.network import placement_of
-from .train.loop import SELECTION, History, fit
+from .train.loop import SELECTION, History, Schedule, estimate, fit
 from .train.methods import SCHEDULE, method
 from .viz import report
 
@@ -34,15 +34,17 @@ class Size:
     """Size of the demo.
 
     Attributes:
-        n_hidden: neurons. epochs: of each training. seconds: time budget of each training.
+        n_hidden: neurons. epochs: of each training. learning_rate: of each training. seconds: time budget of each
+            training; none by default, because with one the result would depend on the load of the machine.
         n_dies: dies per fleet. attacked: test beats for the attacks, equally many per class.
         quick, thorough: sizes ζ of the suites :func:`neurorobust.attacks.quick` and
             :func:`neurorobust.attacks.thorough`. steps, restarts: of the second.
     """
 
     n_hidden: int = 128
-    epochs: int = 30
-    seconds: float = 210.0
+    epochs: int = 20
+    learning_rate: float = 1e-2
+    seconds: float = math.inf
     n_dies: int = 100
     attacked: int = 200
     quick: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
@@ -104,7 +106,6 @@ def train(
     """
     chosen = method(name)
     network = task.network(chip, n_hidden=size.n_hidden, seed=seed, **options)
-    schedule = replace(SCHEDULE, max_seconds=size.seconds)
     history = fit(
         network,
         task,
@@ -112,7 +113,7 @@ def train(
         epochs=size.epochs,
         seed=seed,
         out=out,
-        schedule=schedule,
+        schedule=schedule_of(size),
     )
     info = {
         "task": task.name,
@@ -126,6 +127,18 @@ def train(
     } | training_json(history)
     save(network, out, info)
     return network, history
+
+
+def schedule_of(size: Size) -> Schedule:
+    """The schedule of a training of this size."""
+    return replace(SCHEDULE, learning_rate=size.learning_rate, max_seconds=size.seconds)
+
+
+def training_seconds(task: Task, chip: ChipModel, *, seed: int, size: Size) -> float:
+    """Estimated seconds of both trainings at the present load of this machine."""
+    network = task.network(chip, n_hidden=size.n_hidden, seed=seed)
+    losses = [method(name).regularize(task.loss, chip) for name in NETWORKS.values()]
+    return sum(estimate(network, task, loss, epochs=size.epochs, schedule=schedule_of(size)) for loss in losses)
 
 
 def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = Size(), say: Callable = print) -> dict:
@@ -163,28 +176,39 @@ def _demo(task: Task, chip: ChipModel, out: Path, *, seed: int, size: Size, say:
         "selection": SELECTION,
         "networks": {},
     }
-    fleets, trained = {}, {}
+    fleets: dict[str, dict[str, FleetResult]] = {"fleet": {}, "mismatch": {}}
+    trained = {}
+    if not all((out / label / "config.json").exists() for label in NETWORKS):
+        minutes = training_seconds(task, chip, seed=seed, size=size) / 60
+        say(
+            f"two trainings of {size.epochs} epochs: about {max(1, round(minutes))} min at the present load of this "
+            f"machine; then dies and attacks, about as long as that or less …"
+        )
     for label, name in NETWORKS.items():
         title = str(method(name))
-        say(f"training the {label} network ({title}), at most {size.seconds:.0f} s …")
+        say(f"training the {label} network ({title}), {size.epochs} epochs …")
         trained[label], history = train(task, chip, name, out / label, seed=seed, size=size)
         entry = {"method": name, "title": title} | training_json(history)
         say(
             f"{size.n_dies} dies of {chip.name} and {size.n_dies} with mismatch 0.3, {len(task.test)} test beats each …"
         )
-        fleets[label] = evaluate(trained[label], task.test, chip, n_dies=size.n_dies, seed=seed + 1)
-        spread = evaluate(trained[label], task.test, mismatch(0.3), n_dies=size.n_dies, seed=seed + 1)
-        entry["fleet"], entry["mismatch"] = (fleet_json(fleet, results["spec"]) for fleet in (fleets[label], spread))
-        entry["programming"] = fleets[label].programming
+        for where, model in (("fleet", chip), ("mismatch", mismatch(0.3))):
+            fleets[where][label] = evaluate(trained[label], task.test, model, n_dies=size.n_dies, seed=seed + 1)
+            entry[where] = fleet_json(fleets[where][label], results["spec"])
+        entry["programming"] = fleets["fleet"][label].programming
         entry["attacks"] = attacks(trained[label], task, size, seed + 1, say)
         entry["nominal_attacked"] = nominal_score(trained[label], task.test.balanced(size.attacked))
         results["networks"][label] = entry
-    paired = compare(fleets["robust"], fleets["standard"])
+    paired = compare(fleets["fleet"]["robust"], fleets["fleet"]["standard"])
     results["paired"] = {
         "difference": paired.difference,
         "ci95": [_number(bound) for bound in paired.ci95],
         "better": paired.better,
         "n": paired.n,
+    }
+    results["yields"] = {
+        where: asdict(compare_yields(found["robust"], found["standard"], results["spec"]))
+        for where, found in fleets.items()
     }
     results["example"] = first_beats(trained, task)
     results["seconds"] = time.perf_counter() - started

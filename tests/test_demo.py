@@ -206,6 +206,26 @@ def test_the_table_has_the_promised_columns(results):
         assert row[1:] == expected
 
 
+def test_the_first_sentence_is_about_yield_and_the_worst_die(results):
+    """Counts and minima are those of the listed dies, p is McNemar's for them."""
+    for where in ("fleet", "mismatch"):
+        found = results["yields"][where]
+        scores = [results["networks"][label][where]["balanced_accuracy"] for label in ("robust", "standard")]
+        reach = [[score >= results["spec"] for score in own] for own in scores]
+        assert [found["first"], found["second"]] == [sum(own) for own in reach]
+        assert found["only_first"] == sum(a and not b for a, b in zip(*reach))
+        assert found["only_second"] == sum(b and not a for a, b in zip(*reach))
+        assert list(found["minima"]) == [min(own) for own in scores]
+    made_up = {"spec": 0.9, "n": 100, "first": 100, "second": 83, "only_first": 17, "only_second": 0}
+    made_up |= {"p_value": 2 / 2**17, "minima": [0.94, 0.63]}
+    text = report.verdict(results | {"yields": {"fleet": made_up}})
+    assert text.startswith(
+        f"Of 100 dies of {results['chip']}, 100 reach 0.90 with the robust network and 83 with the standard one (17 "
+        "only with the robust one, 0 only with the standard one; exact McNemar test, p = 1.5e-05). The worst die has 0.940 "
+        "and 0.630."
+    )
+
+
 @pytest.mark.parametrize(
     ("ci95", "words"),
     [

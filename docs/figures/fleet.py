@@ -27,7 +27,7 @@ NUMBERS = HERE / "fleet.json"
 
 def measure(folder: Path) -> dict:
     """Train both networks, or find them trained, and put them on the dies of both chips."""
-    task, chip, size = nr.tasks.ecg(), chipmodels.load("dynapse2"), demo.Size(seconds=1e6)
+    task, chip, size = nr.tasks.ecg(), chipmodels.load("dynapse2"), demo.Size()
     chips = {"100 dies of dynapse2": chip, "100 dies with mismatch 0.3": nr.mismatch(0.3)}
     numbers: dict[str, dict] = {title: {} for title in chips}
     for label, method in demo.NETWORKS.items():

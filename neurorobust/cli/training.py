@@ -12,11 +12,11 @@ from .._util.console import err
 from ..chip.installed import chip_model
 from ..data import tasks
 from ..data.installed import find_task
-from ..demo import Size, agreement_of
+from ..demo import Size, agreement_of, schedule_of
 from ..demo import demo as run_demo
 from ..demo import train as run_train
 from ..train.loop import estimate
-from ..train.methods import EPOCHS, SCHEDULE
+from ..train.methods import EPOCHS
 from ..train.methods import method as find_method
 from ..viz import report
 from .shared import Json, pairs, say_one_class, show
@@ -76,6 +76,7 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over the training part.", min=1)] = EPOCHS,
     seed: Annotated[int, typer.Option(help="Seed of the network and of training.", min=0)] = 0,
     hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 128,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = Size().learning_rate,
     as_json: Json = False,
 ) -> None:
     """Train one network by one method.
@@ -87,12 +88,12 @@ def train(
       neurorobust train --method standard --epochs 10 --seed 3 --out runs/plain
     """
     loaded = find_task(task)
-    size = Size(n_hidden=hidden, epochs=epochs, seconds=float("inf"))
+    size = Size(n_hidden=hidden, epochs=epochs, learning_rate=rate)
     fresh = loaded.network(chip_model(chip), n_hidden=hidden, seed=seed)
     loss = find_method(method).regularize(loaded.loss, chip_model(chip))
     with files.locked(files.make_folder(out_)):
         if not (out_ / "checkpoint.pt").exists():
-            seconds = estimate(fresh, loaded, loss, epochs=epochs, schedule=SCHEDULE)
+            seconds = estimate(fresh, loaded, loss, epochs=epochs, schedule=schedule_of(size))
             err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min at the present load of this machine.")
         trained, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
     summary: dict[str, Any] = {

@@ -226,16 +226,32 @@ def _page(results: dict, images: dict[str, bytes]) -> str:
     )
 
 
+def yields(results: dict) -> str:
+    """How many dies of the chip reach the specification with each network, McNemar's exact test, and the worst dies."""
+    found, chip = results["yields"]["fleet"], results["chip"]
+    return (
+        f"Of {found['n']} dies of {chip}, {found['first']} reach {found['spec']:.2f} with the robust network and "
+        f"{found['second']} with the standard one ({found['only_first']} only with the robust one, "
+        f"{found['only_second']} only with the standard one; exact McNemar test, p = {found['p_value']:.2g}). "
+        f"The worst die has {found['minima'][0]:.3f} and {found['minima'][1]:.3f}."
+    )
+
+
 def verdict(results: dict) -> str:
+    """The yields of both networks, then the paired comparison of the means, on the chip's dies."""
+    return f"{yields(results)} {_means(results)}"
+
+
+def _means(results: dict) -> str:
     """One sentence: the paired comparison on the chip's dies."""
     paired, chip = results["paired"], results["chip"]
     low, high = (float("nan") if bound is None else bound for bound in paired["ci95"])
     if low > 0:
-        who = "On these dies the robust network is better"
+        who = "On average the robust network is better"
     elif high < 0:
-        who = "On these dies the standard network is better"
+        who = "On average the standard network is better"
     else:
-        who = "On these dies neither network is better for certain"
+        who = "On average neither network is better for certain"
     return (
         f"{who}: robust − standard = {100 * paired['difference']:+.2f} points of balanced accuracy on {chip} "
         f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}, paired over {paired['n']} dies; "
