@@ -2,15 +2,17 @@
 
     python -m benchmarks.floor_study --out runs/floor --train                 # the trainings, hours on one core
     python -m benchmarks.floor_study --out runs/floor                         # what is missing of them, then measures
+    python -m benchmarks.floor_study --out runs/floor --collect benchmarks/results/floor_study.json
     python -m benchmarks.floor_study --out benchmarks/results/floor_study.json --summary     # prints the tables
 
 Networks: 128 neurons of :func:`neurorobust.data.recurrent.dpi_neurons` (a floor and a reset at rest, synapses and
 refractory time of 5 ms), ``EPOCHS`` epochs. Every method is tuned with the same effort, with seed 0: three learning
-rates with its first settings, then its three other settings at the best rate. The candidate with the best score on
+rates with its first settings, further doubled as long as the largest is the best, then its three other settings at the
+best rate. The candidate with the best score on
 validation data is used for all seeds; the score is that of ``benchmarks.robustness``. Test beats and dies of seed
 ``DIES`` are used for nothing else.
 
-Ablation (``--ablation``): the adversarial networks without adaptation, and with a threshold that adapts.
+Ablation: the adversarial networks without adaptation, and with a threshold that adapts.
 
 Beside them: the networks of the zoo for heart beats, trained without a floor, with one put in afterwards
 (``nr.nn.with_floor``): as they stand, trimmed, and trained on for ``TUNED`` epochs with the floor.
@@ -21,27 +23,35 @@ Each training resumes from its checkpoint, and each measurement is one file; an 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import safetensors.torch
 from torch import nn
 
 import neurorobust as nr
+from benchmarks.robustness.tables import mean_and_range, table
 from neurorobust._util import digests, files
+from neurorobust.attacks import Ball
 from neurorobust.chip.installed import chip_model
 from neurorobust.data import Task
 from neurorobust.data.recurrent import Hidden, dpi_neurons
 from neurorobust.dynamics import Adaptation, AdaptiveThreshold
-from neurorobust.evaluation import evaluate
+from neurorobust.evaluation import evaluate, paired_interval, strong_worst_case, transfer
+from neurorobust.nn import with_floor
 from neurorobust.train.loop import SELECTION, fit, selection_score
-from neurorobust.train.methods import METHODS, SCHEDULE
+from neurorobust.train.methods import METHODS, SCHEDULE, Trial
 
 ORDER = ("standard", "forward_noise", "adversarial", "awp", "adversarial_weights")
 RATES, SEEDS, EPOCHS, N_HIDDEN = (3e-3, 1e-2, 2e-2), (0, 1, 2), 20, 128
 ABLATION: dict[str, Adaptation | None] = {"no adaptation": None, "adaptive threshold": AdaptiveThreshold()}
 CHIP, TUNING_DIES, TUNING_FLEET = "dynapse2", 2, 20
+DIES, TRIM, ATTACKED, ZETA, SYNAPSE, TUNED = 1, 50, 200, 0.05, 5e-3, 10
 
 
 Candidate = tuple[int, float]
@@ -83,7 +93,8 @@ def tuned(task: Task, method: str, out: Path) -> Candidate:
     path = out / f"{method}.tuning.json"
     if not path.exists():
         scores = {(0, rate): _score(task, method, (0, rate), out) for rate in RATES}
-        rate = max(scores, key=scores.__getitem__)[1]
+        while (rate := max(scores, key=scores.__getitem__)[1]) == max(each for _, each in scores):
+            scores[0, 2 * rate] = _score(task, method, (0, 2 * rate), out)
         for number in range(1, len(METHODS[method].trials)):
             scores[number, rate] = _score(task, method, (number, rate), out)
         entries = [{"trial": number, "rate": rate, "score": score} for (number, rate), score in scores.items()]
@@ -100,25 +111,188 @@ def _score(task: Task, method: str, candidate: Candidate, out: Path) -> float:
     return (sum(selection_score(network, task.validation, SEEDS[0])) + fleet.mean) / 3
 
 
+def ablated(task: Task, name: str, seed: int, out: Path) -> nn.Module:
+    """The adversarial network with another adaptation."""
+    hidden = partial(dpi_neurons, rule=ABLATION[name])
+    folder = files.make_folder(out / name.replace(" ", "_"))
+    return trained(task, "adversarial", tuned(task, "adversarial", out), seed, folder, hidden)[0]
+
+
+def floored(name: str) -> tuple[nn.Module, Trial]:
+    """A network of the zoo with a floor put in, and the trial by which it was trained."""
+    network, info = nr.zoo.load(f"ecg/{name}")
+    return with_floor(network, tau_syn=SYNAPSE), METHODS[name].trials[info["trial"]]
+
+
+def fine_tuned(task: Task, name: str, out: Path) -> nn.Module:
+    """A network of the zoo, trained on with the floor by its own method and settings; seed 0."""
+    folder = out / f"tuned-{name}"
+    if not (folder / "config.json").exists():
+        network, trial = floored(name)
+        loss = METHODS[name].regularize(task.loss, chip_model(CHIP), **trial.settings)
+        fit(network, task, loss, epochs=TUNED, seed=0, out=folder, schedule=SCHEDULE)
+        nr.save(network, folder, {"task": task.name, "chip": CHIP, "method": name, "seed": 0, "epochs": TUNED})
+    return nr.load(folder)[0]
+
+
+# ---- measurements
+
+
+def on_dies(network: nn.Module, task: Task) -> dict[str, Any]:
+    """Scores of every die: as it stands, and trimmed on labelled and on unlabelled validation beats."""
+    trims = {"labelled": nr.Trim(task.validation, TRIM), "unlabelled": nr.Trim(task.validation.x, TRIM)}
+    found: dict[str, Any] = {}
+    for place, chip in (("chip", chip_model(CHIP)), ("mismatch", nr.mismatch(0.3))):
+        scores = {}
+        for name, trim in trims.items():
+            fleet = evaluate(network, task.test, chip, n_dies=100, seed=DIES, trim=trim)
+            assert fleet.trimmed is not None
+            scores |= {"as it stands": fleet.score.tolist(), name: fleet.trimmed.score.tolist()}
+        found |= {place: scores, "nominal": fleet.nominal}
+        found |= {"programmed": fleet.programmed, "equations": str(fleet.equations)} if place == "chip" else {}
+    return found
+
+
+def attacked(network: nn.Module, task: Task, die: Path) -> dict[str, Any]:
+    """The worst die that the strong suite finds in the ball of what the chip holds; the die itself goes to a file."""
+    worst = strong_worst_case(network, task.test.balanced(ATTACKED), Ball.uniform(ZETA).on_chip(network), seed=DIES)
+    safetensors.torch.save_file(dict(worst.deviations), die)
+    keys = ("score", "nominal", "recall", "attack", "passes", "suite", "at_floor")
+    return {key: getattr(worst, key) for key in keys}
+
+
+def transferred(network: nn.Module, task: Task, dies: Sequence[Path]) -> dict[str, Any]:
+    """The worst of the dies that were found for other networks."""
+    candidates = [safetensors.torch.load_file(die) for die in dies]
+    ball = Ball.uniform(ZETA).on_chip(network)
+    return {"score": transfer(network, task.test.balanced(ATTACKED), ball, candidates).score, "dies": len(dies)}
+
+
+def once(path: Path, make: Callable[[], dict[str, Any]]) -> None:
+    """Write a measurement, unless it is there."""
+    if not path.exists():
+        digests.write_json(path, make())
+
+
+def measure(task: Task, out: Path) -> None:
+    """Measure every network: dies first, then attacks, then the dies found for the others."""
+    plain = {f"{method}-{seed}": (method, seed) for seed in SEEDS for method in ORDER}
+    networks = {name: trained(task, m, tuned(task, m, out), seed, out)[0] for name, (m, seed) in plain.items()}
+    others = {f"{name}-{seed}": ablated(task, name, seed, out) for seed in SEEDS for name in ABLATION}
+    others |= {f"{name}, floor put in": floored(name)[0] for name in ORDER}
+    others |= {f"{name}, trained on": fine_tuned(task, name, out) for name in ORDER}
+    for name, network in (networks | others).items():
+        once(out / f"{name}.dies.json", partial(on_dies, network, task))
+    dies = {name: out / f"{name}.worst.safetensors" for name in networks}
+    for name, network in networks.items():
+        once(out / f"{name}.attack.json", partial(attacked, network, task, dies[name]))
+    for name, network in networks.items():
+        apart = [die for other, die in dies.items() if other != name]
+        once(out / f"{name}.transfer.json", partial(transferred, network, task, apart))
+
+
+def collected(out: Path) -> dict[str, Any]:
+    """All measurements and tunings of a folder."""
+    if out.is_file():
+        return json.loads(out.read_text(encoding="utf-8"))
+    found: dict[str, Any] = {}
+    for path in sorted(out.glob("*.json")):
+        name, _, part = path.stem.rpartition(".")
+        found.setdefault(name, {})[part] = digests.read_json(path, "remove it to measure again.")
+    return found
+
+
+# ---- tables
+
+
+def rows_of(results: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """The cells of some networks, one per seed: means over them, with the lowest and the highest."""
+
+    def cell(number: Callable[[dict], float]) -> str:
+        found = [results[name] for name in names if name in results]
+        try:
+            return mean_and_range([number(one) for one in found]) if found else "–"
+        except KeyError:
+            return "–"
+
+    def over_dies(place: str, kind: str, statistic: Callable[[Any], float]) -> str:
+        return cell(lambda one: float(statistic(one["dies"][place][kind])))
+
+    cells = [cell(lambda one: one["dies"]["nominal"])]
+    for place in ("chip", "mismatch"):
+        for kind in ("as it stands", "unlabelled", "labelled"):
+            cells += [f"{over_dies(place, kind, np.mean)}; {over_dies(place, kind, min)}"]
+    worst = cell(lambda one: min(one["attack"]["score"], one.get("transfer", {"score": 1.0})["score"]))
+    return [*cells, worst, cell(lambda one: one["attack"]["at_floor"])]
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """The tables in Markdown."""
+    header = ["network", "n", "nominal"]
+    for place in ("dynapse2", "mismatch 0.3"):
+        header += [f"{place}: mean; min of 100", f"trimmed, {TRIM} unlabelled", f"trimmed, {TRIM} labelled"]
+    header += [f"strong, ζ = {ZETA}, on chip", "at the floor"]
+    groups = {name: [f"{name}-{seed}" for seed in SEEDS] for name in (*ORDER, *ABLATION)}
+    groups |= {f"{name}, {what}": [f"{name}, {what}"] for what in ("floor put in", "trained on") for name in ORDER}
+    rows = [
+        [name, str(sum(one in results for one in names)), *rows_of(results, names)]
+        for name, names in groups.items()
+        if any(one in results for one in names)
+    ]
+    return table(header, rows) + "\n" + tuning(results) + "\n" + paired(results)
+
+
+def tuning(results: Mapping[str, Any]) -> str:
+    """What was tried for each method, on validation data."""
+    rows = []
+    for name in ORDER:
+        if "tuning" in results.get(name, {}):
+            for one in results[name]["tuning"]["candidates"]:
+                trial = METHODS[name].trials[one["trial"]]
+                rate = trial.schedule.get("learning_rate", one["rate"]) if one["trial"] else one["rate"]
+                settings = ", ".join(f"{key} {value:g}" for key, value in trial.settings.items())
+                rows.append([name, f"{rate:g}", settings or "–", f"{one['score']:.3f}"])
+    return table(["method", "learning rate", "settings", "score on validation data"], rows)
+
+
+def paired(results: Mapping[str, Any]) -> str:
+    """Adversarial minus each rival: means over the same seeds and dies, with 95 % intervals."""
+    rows = []
+    for rival in ORDER:
+        if rival == "adversarial" or not all(f"{rival}-{seed}" in results for seed in SEEDS):
+            continue
+        cells = []
+        for place in ("chip", "mismatch"):
+            for kind in ("as it stands", "labelled"):
+                ours, theirs = (
+                    np.array([results[f"{name}-{seed}"]["dies"][place][kind] for seed in SEEDS])
+                    for name in ("adversarial", rival)
+                )
+                found = paired_interval(100 * ours, 100 * theirs)
+                cells.append(f"{found.estimate:+.1f} [{found.low:+.1f}, {found.high:+.1f}]")
+        rows.append([rival, *cells])
+    header = [f"{place}, {kind}" for place in ("dynapse2", "mismatch 0.3") for kind in ("as it stands", "trimmed")]
+    return table(["adversarial minus …, points", *header], rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/floor"), help="folder of all results")
-    parser.add_argument("--methods", nargs="+", choices=ORDER, default=list(ORDER))
     parser.add_argument("--train", action="store_true", help="only train")
-    parser.add_argument("--ablation", action="store_true", help="train the networks of the ablation too")
+    parser.add_argument("--summary", action="store_true", help="only print the tables of finished results")
+    parser.add_argument("--collect", type=Path, help="write all finished results to one file")
     arguments = parser.parse_args()
-    task, out = nr.tasks.ecg(), files.make_folder(arguments.out)
-    for position, seed in enumerate(SEEDS):
-        for method in arguments.methods:
-            candidate = tuned(task, method, out)
-            if position:
-                trained(task, method, candidate, seed, out)
-    if arguments.ablation:
-        candidate = tuned(task, "adversarial", out)
+    if not (arguments.summary or arguments.collect):
+        task, out = nr.tasks.ecg(), files.make_folder(arguments.out)
         for seed in SEEDS:
-            for name, rule in ABLATION.items():
-                folder = files.make_folder(out / name.replace(" ", "_"))
-                trained(task, "adversarial", candidate, seed, folder, partial(dpi_neurons, rule=rule))
+            for method in ORDER:
+                trained(task, method, tuned(task, method, out), seed, out)
+        if not arguments.train:
+            measure(task, out)
+    results = collected(arguments.out)
+    if arguments.collect:
+        files.write_text(arguments.collect, json.dumps(results, indent=1) + "\n")
+    print(summary(results))
 
 
 if __name__ == "__main__":

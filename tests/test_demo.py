@@ -221,8 +221,8 @@ def test_the_first_sentence_is_about_yield_and_the_worst_die(results):
     text = report.verdict(results | {"yields": {"fleet": made_up}})
     assert text.startswith(
         f"Of 100 dies of {results['chip']}, 100 reach 0.90 with the robust network and 83 with the standard one (17 "
-        "only with the robust one, 0 only with the standard one; exact McNemar test, p = 1.5e-05). The worst die has 0.940 "
-        "and 0.630."
+        "only with the robust one, 0 only with the standard one; exact McNemar test, p = 1.5e-05). The worst die has "
+        "0.940 and 0.630."
     )
 
 
