@@ -22,9 +22,11 @@ from neurorobust.core.equations import UNKNOWN, VOCABULARY, Equations
 from neurorobust.core.placement import HOST
 from neurorobust.demo import fleet_json
 from neurorobust.dynamics import AdaptiveThreshold, NoFloor, NoReset, ToValue
+from neurorobust.evaluation.rare import RareFailures
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.network import Network, placement_of
 from neurorobust.nn.neurons import AdaptiveLif, CubaLif, LeakyIntegrator, Lif, LinearizedDpi
+from neurorobust.viz import report
 
 SPIKING = {
     Lif: {},
@@ -235,6 +237,29 @@ def test_a_result_says_which_equations_it_is_about():
     assert entry["verdict"].startswith("not the chip's (linear membrane, no floor")
     assert len(entry["differences"]) == 7 and json.dumps(entry)
     assert "equations: unknown" in repr(nr.evaluate(adaptive(), data, nr.mismatch(0.1), n_dies=2))
+
+
+def test_a_report_says_which_equations_its_networks_have():
+    """One line where all networks have the same, one each where not; nothing for results of an older version."""
+
+    def results(**verdicts) -> dict:
+        entries = {name: {"fleet": {"equations": told and {"verdict": told}}} for name, told in verdicts.items()}
+        return {"chip": "dynapse2", "networks": entries}
+
+    assert report.equations(results(a="x", b="x")) == ["All networks on dynapse2: equations: x."]
+    assert report.equations(results(a="x", b="y")) == [f"{n} on dynapse2: equations: {v}." for n, v in ("ax", "by")]
+    assert report.equations(results(a="x")) == ["a on dynapse2: equations: x."]
+    assert report.equations(results(a=None)) == []
+    assert report.equations({"chip": "dynapse2", "networks": {"a": {"fleet": {}}}}) == []
+
+
+def test_an_estimate_of_rare_failures_says_it_too():
+    """In the line that print shows, with a number and without."""
+    refused = RareFailures("dynapse2", 0, 0.9, None, None, 0.0, 7, 1.0, ("few",), (), Agreement("x"))
+    given = replace(refused, probability=0.1, ci95=(0.0, 0.2))
+    for result in (refused, given):
+        assert repr(result).startswith("RareFailures(dynapse2, score below 0.9; equations: x; ")
+    assert "score below 0.9: no number" in repr(replace(refused, equations=None))
 
 
 def test_the_card_of_a_chip_shows_its_equations():
