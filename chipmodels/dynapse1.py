@@ -85,7 +85,7 @@ neuron = NeuronModel(
         "64 synapses a neuron, one for each unit of weight. 4 entries for destinations, tags of 10 bits.",
         "published",
         f"samna docs: 64 synapses; the rest: {_MEMORY}",
-        model="Synapses, cores and neurons are checked. Fan-out and tags are not.",
+        model="Synapses, cores, neurons and one tag for each input and neuron are checked. One chip is assumed.",
     ),
     settings=SourcedText(
         "One value per core for all parameters of neurons and synapses.",

@@ -118,7 +118,7 @@ neuron = NeuronModel(
         "fan-out on one chip is free. An entry is needed to monitor the neuron. Tags have 11 bits.",
         "coded",
         "rockpool samna_alias and lookup/defaults.py",
-        model="Fan-in, cores and neurons are checked. Fan-out and tags are not; one chip is assumed.",
+        model="Fan-in, cores, neurons and one tag for each input and neuron are checked. One chip is assumed.",
     ),
     settings=SourcedText(
         "One value per core for every bias: time constants, threshold, gains, refractory time, direct current, and the "
@@ -230,17 +230,19 @@ chip = ChipModel(
         "A weight is a 4-bit mask over four currents shared by all synapses into a core; AMPA is +, GABA is −.",
         "The gain puts the largest of the four currents at 8 nA and v_threshold at 100 nA, core by core.",
         "The equations are those of the network: AdaptiveLif has no floor, subtracts the threshold at a reset and "
-        "raises the threshold to adapt; LinearizedDpi is a linearisation of the circuit. See Equations.",
+        "raises the threshold to adapt; LinearizedDpi is a linearisation of the circuit. See the audit.",
         "The model describes the threshold type of neuron. In the exponential type the positive feedback fires the "
-        "neuron at a current that the leak sets, not Ispkthr. With the constants of DynapSim that is 231 pA at tau_mem "
-        "20 ms, 62 pA at 40 ms, 22 pA at 80 ms and 12 pA at 160 ms (I_gain = 4 I_τ; computed, not measured), which "
-        "leaves no range for a threshold below it at 80 to 160 ms. In the threshold type Ispkthr can be far above "
-        "I_gain: dynapse-simulator uses 1 nA beside 0.9 pA for DYNAP-SE1.",
-        "v_threshold at 100 nA is the default of a simulator, not an operating point that somebody measured. It is far "
-        "above I_gain, so the membrane is nearly linear there. The scale of the weights (8 nA) and that of the "
-        "threshold (100 nA) are chosen apart. On the chip one scale follows from the other: the gains of the synaptic "
-        "filters and of the membrane have to be set so that both hold. This is assumed possible, and not checked "
-        "against the ranges of the bias generator.",
+        "neuron at a current that the leak sets, I_τ (I_τ/I_0)^(1/κ), not at Ispkthr. With the constants of DynapSim "
+        "(κ 0.705, I_0 0.5 pA, C 3 pF) that is 152 pA at tau_mem 20 ms, 28 pA at 40 ms, 5.3 pA at 80 ms and 1.0 pA at "
+        "160 ms, and I_gain = 4 I_τ is 21, 11, 5.3 and 2.7 pA: at 80 to 160 ms no range is left for a threshold. With "
+        "7.7 pF (Richter et al.) it is 52 and 9.7 pA. In the threshold type Ispkthr can be far above I_gain: "
+        "dynapse-simulator uses 1 nA beside 0.9 pA for DYNAP-SE1.",
+        "v_threshold at 100 nA is the default of a simulator, not an operating point that somebody measured. The scale "
+        "of the weights (8 nA) and that of the threshold are chosen apart, but on the chip both have to hold together. "
+        "With gains of 4 I_τ, the default, an event through 8 nA lifts the membrane by 128 nA · t_pulse/tau_mem only "
+        "(linear equations): a thousandth of the threshold for a pulse of tau_mem/1000. So the threshold has to be "
+        "lower, or the gain of the synaptic filters, which is free, larger. Such a setting was not worked out here. "
+        "Dies do not depend on the 100 nA: the spread of the threshold is the same at every current.",
         "Input events, routing and time are exact. Every array is one core of one chip: differences between cores or "
         "chips are unknown, so only the gradient is a shared component. No drift is known.",
     ),

@@ -15,8 +15,10 @@ from scipy.special import ndtri
 import chipmodels
 import neurorobust as nr
 from neurorobust.chip import STATUSES, Cell, Die, Range, SourcedValue
+from neurorobust.chip.equations import POINTS
 from neurorobust.chip.variability import Exact, Offset, Reading
 from neurorobust.core.apply import apply
+from neurorobust.core.equations import UNKNOWN, VOCABULARY
 from neurorobust.core.run import nominal
 from neurorobust.nn.network import placement_of
 
@@ -50,6 +52,23 @@ def test_every_number_has_a_status_and_a_source(chip):
     assert chip.title
     assert chip.notes
     assert chipmodels.load(chip.name).version == chip.version
+
+
+@every_chip
+def test_the_audit_has_every_point(chip):
+    """Each point of the audit is a text with a status and, unless it is unknown, a source. A chip with neurons of its
+    own has words for what is known; what a neuron does not decide is also said of our model. Only a chip that is not
+    of this package may state nothing."""
+    if chip.neuron is None:
+        assert chip.name not in {key.split()[0] for key in stored()}
+        return
+    assert list(chip.neuron.points()) == list(POINTS)
+    for name, point in chip.neuron.points().items():
+        assert point.text and point.status in (*STATUSES, UNKNOWN) and (point.source or point.status == UNKNOWN)
+        assert bool(point.model) == (name not in VOCABULARY)
+        if name in VOCABULARY and point.words:
+            assert point.status != UNKNOWN and not chip.neuron.as_network
+    assert chip.neuron.as_network or any(chip.neuron.points()[name].words for name in VOCABULARY)
 
 
 @every_chip

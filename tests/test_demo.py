@@ -183,6 +183,7 @@ def test_the_report_has_the_numbers(folder, results):
     for row in report.columns(results)[1]:
         assert all(cell in text for cell in row)
     assert " ".join(report.verdict(results).split()) in text
+    assert report.equations(results) and all(line in text for line in report.equations(results))
     assert "1000 test beats" in text
     assert "attacks: 20 of them" in text
     assert "host" in text

@@ -168,7 +168,7 @@ def test_no_box_of_the_diagram_lies_on_another(generate):
 def test_every_number_of_a_chip_is_shown_with_its_source(generate):
     """The page of dynapse2 against numbers read off the model by hand, and every source in the model's own text."""
     chip = chipmodels.load("dynapse2")
-    shown = generate.chips({"dynapse2": chip})
+    shown = generate.chips({"dynapse2": chip}) + generate.audit({"dynapse2": chip}, {})
     rows = {path: (value, status, source) for path, value, status, source in generate.numbers(chip)}
     assert rows["kinds.weight.cv"] == ("0.099 at 5.6e-09", "measured", chip.kinds["weight"].cv.source)
     assert rows["kinds.tau_mem.range"] == ("7.7e-08 to 0.353", "coded", chip.kinds["tau_mem"].range.source)

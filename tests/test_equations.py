@@ -13,6 +13,7 @@ from found import NEURONS, every_neuron, neuron_example
 from torch import nn
 from typer.testing import CliRunner
 
+import benchmarks.dpi_circuit as dpi
 import chipmodels
 import neurorobust as nr
 from neurorobust.chip import Agreement, ChipModel, NeuronModel, SourcedText, agreement
@@ -22,9 +23,11 @@ from neurorobust.core.equations import UNKNOWN, VOCABULARY, Equations
 from neurorobust.core.placement import HOST
 from neurorobust.demo import fleet_json
 from neurorobust.dynamics import AdaptiveThreshold, NoFloor, NoReset, ToValue
+from neurorobust.evaluation.rare import RareFailures
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.network import Network, placement_of
 from neurorobust.nn.neurons import AdaptiveLif, CubaLif, LeakyIntegrator, Lif, LinearizedDpi
+from neurorobust.viz import report
 
 SPIKING = {
     Lif: {},
@@ -235,6 +238,46 @@ def test_a_result_says_which_equations_it_is_about():
     assert entry["verdict"].startswith("not the chip's (linear membrane, no floor")
     assert len(entry["differences"]) == 7 and json.dumps(entry)
     assert "equations: unknown" in repr(nr.evaluate(adaptive(), data, nr.mismatch(0.1), n_dies=2))
+
+
+def test_a_report_says_which_equations_its_networks_have():
+    """One line where all networks have the same, one each where not; nothing for results of an older version."""
+
+    def results(**verdicts) -> dict:
+        entries = {name: {"fleet": {"equations": told and {"verdict": told}}} for name, told in verdicts.items()}
+        return {"chip": "dynapse2", "networks": entries}
+
+    assert report.equations(results(a="x", b="x")) == ["All networks on dynapse2: equations: x."]
+    assert report.equations(results(a="x", b="y")) == [f"{n} on dynapse2: equations: {v}." for n, v in ("ax", "by")]
+    assert report.equations(results(a="x")) == ["a on dynapse2: equations: x."]
+    assert report.equations(results(a=None)) == []
+    assert report.equations({"chip": "dynapse2", "networks": {"a": {"fleet": {}}}}) == []
+
+
+def test_an_estimate_of_rare_failures_says_it_too():
+    """In the line that print shows, with a number and without."""
+    refused = RareFailures("dynapse2", 0, 0.9, None, None, 0.0, 7, 1.0, ("few",), (), Agreement("x"))
+    given = replace(refused, probability=0.1, ci95=(0.0, 0.2))
+    for result in (refused, given):
+        assert repr(result).startswith("RareFailures(dynapse2, score below 0.9; equations: x; ")
+    assert "score below 0.9: no number" in repr(replace(refused, equations=None))
+
+
+def test_the_firing_points_of_dynapse2_are_computed():
+    """The currents in its notes, from the constants of benchmarks/dpi_circuit.py; C_mem of Richter et al. beside."""
+
+    def firing(tau: float, capacitance: float) -> tuple[float, float]:
+        i_tau = capacitance * dpi.U_T / (dpi.KAPPA * tau)
+        return i_tau * (i_tau / dpi.I_0) ** (1 / dpi.KAPPA) * 1e12, dpi.GAIN * i_tau * 1e12
+
+    note = next(note for note in chipmodels.load("dynapse2").notes if "positive feedback fires" in note)
+    found = [firing(tau, dpi.C_MEM) for tau in (0.02, 0.04, 0.08, 0.16)]
+    assert [pair[0] for pair in found] == pytest.approx([152, 28.5, 5.3, 1.0], rel=0.01)
+    assert [pair[1] for pair in found] == pytest.approx([21, 10.6, 5.3, 2.66], rel=0.02)
+    assert "152 pA at tau_mem 20 ms, 28 pA at 40 ms, 5.3 pA at 80 ms and 1.0 pA at 160 ms" in note
+    assert "21, 11, 5.3 and 2.7 pA" in note
+    assert [firing(tau, 7.7e-12)[0] for tau in (0.08, 0.16)] == pytest.approx([52, 9.7], rel=0.01)
+    assert "52 and 9.7 pA" in note
 
 
 def test_the_card_of_a_chip_shows_its_equations():

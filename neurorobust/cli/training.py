@@ -56,6 +56,8 @@ def demo(
     )
     show(results, as_json, lambda: report.table(results))
     err.print(report.verdict(results))
+    for line in report.equations(results):
+        err.print(line, markup=False)
     err.print(f"{results['seconds']:.0f} s. Open {out_ / 'report.html'}.")
 
 

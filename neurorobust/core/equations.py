@@ -22,16 +22,7 @@ VOCABULARY: Mapping[str, tuple[str, ...]] = {
     "inhibition": ("subtracted inhibition", "inhibition up to the excitation", "shunting inhibition"),
     "adaptation": ("no adaptation", "adaptation current", "adaptive threshold"),
 }
-"""The words for each point of a neuron's equations.
-
-- membrane: a linear leak; a current of a differential-pair integrator; with an exponential or a quadratic upswing.
-- floor: the lowest value of the membrane. "below rest" is any floor that is not at rest.
-- reset: the effect of a spike on the membrane.
-- refractory: whether the membrane is held or integrates on in the time without spikes.
-- synapse: no current that outlasts an event; one time constant; one for excitation and one for inhibition.
-- inhibition: subtracted from the excitation, also below 0; subtracted from it down to 0; or a larger leak.
-- adaptation: a subtracted current or a raised threshold, which every spike makes larger.
-"""
+"""The words for each point of a neuron's equations; :class:`Equations` explains them."""
 
 
 def check_word(point: str, word: str) -> None:
@@ -42,7 +33,19 @@ def check_word(point: str, word: str) -> None:
 
 @dataclass(frozen=True)
 class Equations:
-    """The equations of the neurons of one layer: one word of :data:`VOCABULARY` for each point, or ``"unknown"``."""
+    """The equations of the neurons of one layer: one word of :data:`VOCABULARY` for each point, or ``"unknown"``.
+
+    Attributes:
+        membrane: a linear leak; the current of a differential-pair integrator (DPI); or a membrane with an exponential
+            or a quadratic upswing.
+        floor: the lowest value of the membrane; "below rest" is a floor anywhere but at rest.
+        reset: the effect of a spike on the membrane.
+        refractory: in the time without spikes the membrane is held, or integrates on.
+        synapse: no current that outlasts an event; a current with one time constant; or one for excitation and one for
+            inhibition.
+        inhibition: subtracted from the excitation, also below 0; subtracted down to 0; or a larger leak.
+        adaptation: a subtracted current, or a raised threshold, which every spike makes larger.
+    """
 
     membrane: str = UNKNOWN
     floor: str = UNKNOWN

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
-from ..chip import ChipModel
+from ..chip import Agreement, ChipModel
 from ..chip.die import Die
 from ..chip.programming import Programmed
 from ..core.apply import apply
@@ -46,6 +46,7 @@ class RareFailures:
             (1 − p)/(p · cv²).
         refused: the poor diagnostics; empty if a probability is given.
         runs: the pilot, which does not count, and the independent runs after it.
+        equations: whether the equations of the network are those of the chip; print it.
     """
 
     chip: str
@@ -58,9 +59,11 @@ class RareFailures:
     brute_force: float
     refused: tuple[str, ...]
     runs: tuple[Run, ...]
+    equations: Agreement | None = None
 
     def __repr__(self) -> str:
-        what = f"RareFailures({self.chip}, score below {self.spec:g}: "
+        told = ":" if self.equations is None else f"; {self.equations};"
+        what = f"RareFailures({self.chip}, score below {self.spec:g}{told} "
         if self.probability is None or self.ci95 is None:
             return f"{what}no number after {self.passes} dies: {'; '.join(self.refused)})"
         low, high = self.ci95
@@ -128,7 +131,7 @@ def rare_failures(
 
     with evaluating(network), progress(f"runs over rare dies of {chip.name}", repeats + 1) as tick:
         runs = pilot_and_runs(draw, response, spec, dies, repeats, tick)
-    return RareFailures(chip.name, seed, spec, **combine_runs(runs), runs=runs)
+    return RareFailures(chip.name, seed, spec, **combine_runs(runs), runs=runs, equations=programmed.equations)
 
 
 def pilot_and_runs(

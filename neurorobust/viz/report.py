@@ -295,7 +295,14 @@ def notes(results: dict) -> list[str]:
         lines.append(line + ("; the time budget ended the training." if entry["out_of_time"] else "."))
         recall = ", ".join(f"{label} {value:.3f}" for label, value in zip(results["classes"], entry["fleet"]["recall"]))
         lines.append(f"{name}: mean recall over dies of {results['chip']}: {recall}.")
-        if told := entry["fleet"].get("equations"):
-            lines.append(f"{name} on {results['chip']}: equations: {told['verdict']}.")
-            lines += told["differences"]
-    return lines + list(results.get("chip_notes", ()))
+    return lines + equations(results) + list(results.get("chip_notes", ()))
+
+
+def equations(results: dict) -> list[str]:
+    """Which equations the networks have, compared with those of the chip: one line where all have the same."""
+    told = {name: (entry["fleet"].get("equations") or {}).get("verdict") for name, entry in results["networks"].items()}
+    said = {name: verdict for name, verdict in told.items() if verdict is not None}
+    on = f"on {results['chip']}: equations"
+    if len(set(said.values())) == 1 < len(said):
+        return [f"All networks {on}: {next(iter(said.values()))}."]
+    return [f"{name} {on}: {verdict}." for name, verdict in said.items()]
