@@ -7,7 +7,7 @@ from .attacks import Ball
 from .chip import mismatch
 from .core import HOST, apply, noise, nominal, run
 from .data import tasks
-from .evaluation import compare, evaluate, sensitivity, transfer, worst_case
+from .evaluation import Trim, calibrate_readout, compare, evaluate, sensitivity, transfer, worst_case
 from .interop import wrap
 from .io import load, save, zoo
 from .nn import Network, neurons
@@ -24,8 +24,10 @@ __all__ = [
     "Ball",
     "Network",
     "Schedule",
+    "Trim",
     "apply",
     "attacks",
+    "calibrate_readout",
     "chip",
     "compare",
     "data",

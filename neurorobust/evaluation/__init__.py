@@ -18,6 +18,7 @@ from .statistics import (
     sampling_variance,
 )
 from .strong import strong_plan, strong_worst_case
+from .trim import Trim, calibrate_readout, fitted_offsets, matching_offsets
 from .worst_case import STRONG, WorstCase, random_search, transfer, worst_case
 from .yields import YieldComparison, compare_yields
 
@@ -35,11 +36,13 @@ __all__ = [
     "Sensitivity",
     "Sharpness",
     "Spectrum",
+    "Trim",
     "WorstCase",
     "Yield",
     "YieldComparison",
     "balanced_accuracy",
     "bootstrap_interval",
+    "calibrate_readout",
     "certify",
     "clopper_pearson",
     "compare",
@@ -47,8 +50,10 @@ __all__ = [
     "estimate_evaluate",
     "estimate_worst_case",
     "evaluate",
+    "fitted_offsets",
     "hessian_eigenvalues",
     "landscape",
+    "matching_offsets",
     "mean_interval",
     "paired_interval",
     "random_search",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from .._util.console import progress
@@ -21,6 +23,7 @@ from ..nn.network import placement_of
 from .noisy import noisy_logits
 from .predict import checked_params
 from .statistics import check_outputs, clopper_pearson, mean_interval, one_class, recall, score
+from .trim import Calibration, Trim, check_apart
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class FleetResult:
         programming: the changes made by programming, one row per core.
         equations: whether the equations of the network are those of the chip; print it.
         one_class: the class that the nominal network predicts for every sample, if it does; then the scores are chance.
+        trimmed: the same dies with their read-outs trimmed, if ``evaluate`` got a trim; ``compare(result.trimmed,
+            result)`` is the gain, die by die. nominal and programmed there are untrimmed.
+        trim: of a trimmed result, what it was fitted on, in words. offsets: of each die and class, (n_dies, n_classes).
     """
 
     chip: str
@@ -59,15 +65,22 @@ class FleetResult:
     programming: list[dict]
     one_class: int | None = None
     equations: Agreement | None = None
+    trimmed: FleetResult | None = None
+    trim: str | None = None
+    offsets: np.ndarray | None = None
 
     def __repr__(self) -> str:
         low, high = self.ci95
         told = ":" if self.equations is None else f"; {self.equations};"
-        guess = "" if self.one_class is None else f"; nominally class {self.one_class} is predicted for every sample"
+        more = "" if self.trim is None else f", trimmed on {self.trim}"
+        if self.trimmed is not None:
+            more += f"; trimmed on {self.trimmed.trim}: mean {self.trimmed.mean:.3f}, min {self.trimmed.min:.3f}"
+        if self.one_class is not None:
+            more += f"; nominally class {self.one_class} is predicted for every sample"
         return (
             f"FleetResult({len(self.serials)} dies of {self.chip}, seed {self.seed}{told} nominal {self.nominal:.3f}, "
             f"programmed {self.programmed:.3f}, mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f}"
-            f"{guess})"
+            f"{more})"
         )
 
     @property
@@ -121,8 +134,13 @@ class Comparison:
     n: int
 
 
-def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 100, seed: int = 1) -> FleetResult:
+def evaluate(
+    network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 100, seed: int = 1, trim: Trim | None = None
+) -> FleetResult:
     """Program a network onto dies 0 … n_dies − 1 of a chip model and measure every one.
+
+    Layers on the host (a read-out) are exact on a chip, and deviate like the rest with ``nr.mismatch(level)``;
+    :meth:`neurorobust.chip.ChipModel.with_host` chooses.
 
     The same seed gives the same dies to every network, so two results can be compared die by die.
 
@@ -133,9 +151,13 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 1
             that were set on it: ``chip.at("30 days")``, ``chip.with_defects(…)``, ``chip.with_noise(…)``. A die's noise
             follows from its serial and the seed.
         n_dies: number of dies. seed: of the dies.
+        trim: calibrate the read-out of every die on a few samples, ``nr.Trim(task.validation.x, 50)``; the result has
+            both scores: as it stands, and :attr:`FleetResult.trimmed`.
     """
     n_dies = check_count("n_dies", n_dies)
     check_data(data)
+    if trim is not None:
+        check_apart(trim, data)
     if not isinstance(chip, ChipModel):
         raise TypeError(
             f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}), or nr.mismatch(level)."
@@ -144,39 +166,49 @@ def evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 1
     params = checked_params(network, data)
     programmed = chip.program(params, placement_of(network))
     fleet = chip.fabricate(range(n_dies), seed)
+    offsets: list[Tensor] = []
 
-    def dies() -> Iterator[Params]:
+    def dies(calibration: Calibration | None) -> Iterator[Params]:
         for die in fleet:
-            yield apply(programmed.params, die.deviations(programmed), programmed.placement)
+            moved = apply(programmed.params, die.deviations(programmed), programmed.placement)
+            if calibration is not None:
+                offsets.append(calibration.offsets(die, moved))
+            yield moved
 
-    rows: list[tuple[float, float, list[float]]] = []
+    rows: list[Row] = []
+    trimmed: list[Row] = []
     guessed = None
     with progress(f"dies of {chip.label}", n_dies + 2) as tick, evaluating(network):
+        moved = dies(None if trim is None else Calibration(network, trim, params, programmed))
         if chip.noise:
-            noisy = noisy_logits(network, dies(), data.x, fleet, programmed)
+            noisy = noisy_logits(network, moved, data.x, fleet, programmed)
             everything: Iterator[Tensor] = chain(fleet_logits(network, (params, programmed.params), data.x), noisy)
         else:
-            everything = fleet_logits(network, chain((params, programmed.params), dies()), data.x)
-        for outputs in everything:
+            everything = fleet_logits(network, chain((params, programmed.params), moved), data.x)
+        for number, outputs in enumerate(everything, -2):  # the two before the dies
             check_outputs(outputs, data.y)
             if not rows:
                 guessed = one_class(outputs, data.y)
             rows.append(_measure(outputs, data))
+            if trim is not None and number >= 0:
+                trimmed.append(_measure(outputs + offsets[number], data))
             tick()
     (nominal_score, *_), (programmed_score, *_), *rows = rows
-    return FleetResult(
+    result = FleetResult(
         chip=chip.label,
         seed=seed,
         serials=fleet.serials,
         nominal=nominal_score,
         programmed=programmed_score,
-        score=np.array([row[0] for row in rows]),
-        accuracy=None if data.regression else np.array([row[1] for row in rows]),
-        recall=None if data.regression else np.array([row[2] for row in rows]),
+        **_columns(rows, data),
         programming=programmed.report,
         one_class=guessed,
         equations=programmed.equations,
     )
+    if trim is None:
+        return result
+    after = replace(result, **_columns(trimmed, data), trim=str(trim), offsets=torch.stack(offsets).numpy())
+    return replace(result, trimmed=after)
 
 
 def compare(first: FleetResult, second: FleetResult) -> Comparison:
@@ -199,7 +231,17 @@ def check_same_dies(first: FleetResult, second: FleetResult) -> None:
         )
 
 
-def _measure(outputs: Tensor, data: Data) -> tuple[float, float, list[float]]:
+Row = tuple[float, float, list[float]]
+
+
+def _columns(rows: list[Row], data: Data) -> dict[str, Any]:
+    """The scores, accuracies and recalls of all dies."""
+    if data.regression:
+        return {"score": np.array([row[0] for row in rows]), "accuracy": None, "recall": None}
+    return {key: np.array([row[i] for row in rows]) for i, key in enumerate(("score", "accuracy", "recall"))}
+
+
+def _measure(outputs: Tensor, data: Data) -> Row:
     """Score, accuracy and recall of some outputs; a regression has the first alone."""
     if data.regression:
         return score(outputs, data.y), float("nan"), []

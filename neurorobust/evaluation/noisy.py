@@ -19,13 +19,19 @@ from ..nn.network import Network
 
 @torch.no_grad()
 def noisy_logits(
-    network: nn.Module, dies: Iterable[Params], x: Tensor, fleet: Fleet, programmed: Programmed
+    network: nn.Module,
+    dies: Iterable[Params],
+    x: Tensor,
+    fleet: Fleet,
+    programmed: Programmed,
+    stream: str = "noise",
 ) -> Iterator[Tensor]:
     """Logits of a network on each die of a fleet, with the noise that its chip model declares.
 
     Args:
         dies: all parameters of each die, in the fleet's order. x: input, batch first.
         programmed: the programmed parameters; noise amplitudes are relative to them.
+        stream: another one gives other noise.
     """
     if not isinstance(network, Network):
         raise TypeError(
@@ -36,7 +42,7 @@ def noisy_logits(
     for serial, params in zip(fleet.serials, dies):
         outputs = []
         for number, block in enumerate(x.split(SAMPLES)):
-            key = generator(fleet.seed, "noise", serial, number)
+            key = generator(fleet.seed, stream, serial, number)
             for source in fleet.model.noise:
                 block = source.events(block, dt, key)
             shape = block.shape[1], len(block)
