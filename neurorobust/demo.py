@@ -246,6 +246,7 @@ def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable
                 "balanced_accuracy": worst.balanced_accuracy,
                 "recall": list(worst.recall),
                 "version": worst.suite,
+                "at_floor": worst.at_floor,
                 "caution": worst.caution,
             }
     return found

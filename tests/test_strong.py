@@ -64,9 +64,9 @@ def test_version_one_is_what_it_was():
     plan = strong_plan(tiny(), events(0, 6))
     assert STRONG == "strong-1"
     wide = (Triangle(1.0), FastSigmoid(5.0, scaled=True), ArcTan(5.0, scaled=True))
-    assert [surrogate for surrogate, _ in plan] == [None, *wide, None]
-    assert [[(repr(member), n) for member, n in suite.members] for _, suite in plan] == EXPECTED
-    assert sum(suite.passes for _, suite in plan) == PASSES
+    assert [part.surrogate for part in plan] == [None, *wide, None]
+    assert [[(repr(member), n) for member, n in part.suite.members] for part in plan] == EXPECTED
+    assert sum(part.suite.passes for part in plan) == PASSES
 
 
 CLIMBS = [
@@ -95,12 +95,12 @@ def test_what_does_not_spike_runs_once(monkeypatch):
     """A smooth module: six starts on the margin through one gradient, random search at as many passes as have one."""
     module = nr.wrap(nn.Sequential(nn.Flatten(), nn.Linear(60, 2)).double())
     plan = strong_plan(module, events(0, 6))
-    assert [surrogate for surrogate, _ in plan] == [None] * 3
-    assert [n for _, n in plan[1][1].members] == [1, 5, 1]
-    assert plan[2][1].members[0][0].passes == plan[0][1].passes + plan[1][1].passes == 7 * 41 + 22
+    assert [part.surrogate for part in plan] == [None] * 3
+    assert [n for _, n in plan[1].suite.members] == [1, 5, 1]
+    assert plan[2].suite.members[0][0].passes == plan[0].suite.passes + plan[1].suite.passes == 7 * 41 + 22
     small(monkeypatch)
     found = strong_worst_case(module, events(0, 6), nr.Ball.uniform(0.3))
-    assert found.passes == sum(suite.passes for _, suite in strong_plan(module, events(0, 6)))
+    assert found.passes == sum(part.suite.passes for part in strong_plan(module, events(0, 6)))
 
 
 def test_the_minimum_counts(monkeypatch):
@@ -110,7 +110,7 @@ def test_the_minimum_counts(monkeypatch):
     candidate = nr.worst_case(network, data, nr.Ball.uniform(0.3), PGA(30, objective="margin"), seed=3)
     found = strong_worst_case(network, data, ball, candidates=[candidate.deviations])
     assert found.score <= candidate.score
-    assert found.passes == sum(suite.passes for _, suite in strong_plan(network, data)) + 1
+    assert found.passes == sum(part.suite.passes for part in strong_plan(network, data)) + 1
     assert all(bool((delta.abs() <= 0.3).all()) for delta in found.deviations.values())
     known = strong_worst_case(network, data, ball, candidates=[found.deviations], seed=7)
     assert known.score < found.score or known.attack == "candidate 0"

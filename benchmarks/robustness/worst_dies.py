@@ -30,6 +30,7 @@ def values(worst: WorstCase, cell: Cell) -> Values:
         **recalls(worst.recall, cell.study.task.classes),
         "passes": worst.passes,
         "found by": worst.attack,
+        **({} if worst.at_floor is None else {"at floor": worst.at_floor}),
     }
 
 

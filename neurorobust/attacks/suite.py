@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from .._util.errors import check_count
+from ..core.params import Deviations
 from .apgd import APGD
 from .attack import Attack
+from .ball import Ball
 from .objectives import Objective
 from .pga import PGA
 from .random_search import RandomSearch
@@ -33,6 +38,23 @@ class Suite:
     def passes(self) -> int:
         """Forward passes of all members."""
         return sum(restarts * member.passes for member, restarts in self.members)
+
+
+def count_passes(suite: Suite) -> tuple[int, int]:
+    """Forward passes with and without a gradient, counted in a dry run on a single number instead of a network."""
+    n_with = n_without = 0
+    calls: list[bool] = []
+
+    def loss(deviations: Deviations) -> Tensor:
+        calls.append(torch.is_grad_enabled())
+        return deviations["weight"].sum()
+
+    for member, restarts in suite.members:
+        calls.clear()
+        member.search(loss, {"weight": torch.zeros(1)}, Ball(weight=1.0), torch.Generator())
+        n_with += restarts * sum(calls)
+        n_without += restarts * (len(calls) - sum(calls))
+    return n_with, n_without
 
 
 def quick(*, regression: bool = False) -> Suite:

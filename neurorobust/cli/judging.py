@@ -26,6 +26,7 @@ from ..evaluation import (
     strong_worst_case,
 )
 from ..evaluation import evaluate as run_evaluate
+from ..evaluation.floors import LEAK, leaky_suite
 from ..evaluation.worst_case import search_worst_case, suite_of
 from ..nn.network import placement_of
 from .shared import Folder, Json, load_model, pairs, say_cost, say_one_class, show
@@ -142,12 +143,13 @@ def attack(
             f"steps, restarts: {suite} has fixed settings. Leave --steps and --restarts out, or use --suite thorough."
         )
     if suite is Suite.strong:
-        searched = AttackSuite(tuple(member for _, part in strong_plan(network, data) for member in part.members))
+        parts = [part.suite for part in strong_plan(network, data) if part.floor != LEAK]  # these run again in any suite
+        searched = AttackSuite(tuple(member for part in parts for member in part.members))
     elif suite is Suite.thorough:
         searched = thorough(steps or 30, restarts or 3)
     else:
         searched = suite_of(quick_suite(steps, loss), restarts or 1)
-    control = RandomSearch(searched.passes - 1)
+    control = RandomSearch(searched.passes + leaky_suite(network, searched).passes - 1)
     say_cost(estimate_worst_case(network, data, ball, AttackSuite((*searched.members, (control, 1)))))
     with err.status(f"{suite} attack on {len(data)} test samples …"):
         if suite is Suite.strong:
@@ -166,6 +168,7 @@ def attack(
         "recall": list(worst.recall),
         "random_search_balanced_accuracy": random.balanced_accuracy,
         "passes": worst.passes,
+        "at_floor": worst.at_floor,
         "found_by": worst.attack,
         "caution": worst.caution,
         "samples": len(data),
@@ -177,6 +180,8 @@ def attack(
     shown["random search, as many passes"] = random.balanced_accuracy
     shown["forward passes"] = worst.passes
     shown["found by"] = worst.attack
+    if worst.at_floor is not None:
+        shown["neuron-steps at the floor"] = worst.at_floor
     title = f"{folder}: worst die within ζ = {zeta:g} ({kinds}), {suite}, {len(data)} test samples"
     show(payload, as_json, lambda: pairs(title, shown))
     if worst.inconclusive:

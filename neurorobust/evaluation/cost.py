@@ -6,17 +6,18 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .._util.errors import check_count
 from ..attacks import Attack, Ball, Request, Search, Suite, as_objective
+from ..attacks.suite import count_passes
 from ..chip import ChipModel
 from ..core.apply import apply
-from ..core.params import Deviations
 from ..core.run import differentiating, evaluating
 from ..data.task import Data
 from ..nn.network import placement_of
 from .batched_search import RunningSearch, WorstCaseSearch
+from .floors import leaky_suite
 from .noisy import noisy_logits
 from .predict import ATTACK_BATCH, EVALUATION_BATCH, checked_params, predict
 from .worst_case import suite_of
@@ -57,6 +58,7 @@ def estimate_worst_case(
     suite = suite_of(attack, restarts)
     checked_params(network, data)
     n_with, n_without = count_passes(suite)
+    n_with += count_passes(leaky_suite(network, suite))[0]
     _time_passes(network, data.first(8), ball, suite)  # compiles
     few = data.first(EVALUATION_BATCH)
     without_gradient, with_gradient = _time_passes(network, few, ball, suite)
@@ -77,23 +79,6 @@ def _time_passes(network: nn.Module, data: Data, ball: Ball, suite: Suite) -> tu
             return _seconds(lambda: worst_case_search.answer([(search, Request([center], gradient))]))
 
         return seconds(False), seconds(True) if count_passes(suite)[0] else 0.0
-
-
-def count_passes(suite: Suite) -> tuple[int, int]:
-    """Forward passes with and without a gradient, counted in a dry run on a single number instead of a network."""
-    n_with = n_without = 0
-    calls: list[bool] = []
-
-    def loss(deviations: Deviations) -> Tensor:
-        calls.append(torch.is_grad_enabled())
-        return deviations["weight"].sum()
-
-    for member, restarts in suite.members:
-        calls.clear()
-        member.search(loss, {"weight": torch.zeros(1)}, Ball(weight=1.0), torch.Generator())
-        n_with += restarts * sum(calls)
-        n_without += restarts * (len(calls) - sum(calls))
-    return n_with, n_without
 
 
 def _seconds(work: Callable[[], object]) -> float:

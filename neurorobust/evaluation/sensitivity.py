@@ -23,7 +23,7 @@ from ..data.task import Data, check_data
 from ..nn.network import placement_of
 from .predict import EVALUATION_BATCH, checked_params, predict
 from .statistics import score
-from .worst_case import find_worst_case
+from .worst_case import find_through_floors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -269,7 +269,7 @@ def sensitivity(
             steep = tuple(name for name in names if not gradients[name].isnan().any())
             corners = Ball({name: radii[name] for name in steep or names})
             chosen = attack if steep else RandomSearch(10, "mse" if data.regression else "ce")
-            found = find_worst_case(network, data, corners, chosen, seed=seed)
+            found = find_through_floors(network, data, corners, chosen, seed=seed)
             attacked[names] = found.score, found.suite or type(chosen).__name__
             tick()
     measured = tuple(

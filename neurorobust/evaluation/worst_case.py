@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,9 @@ from ..attacks.objectives import objective_name
 from ..core.params import Deviations
 from ..core.run import differentiating, evaluating
 from ..data.task import Data, check_data
+from ..nn.floor import fraction_at_floor, using_floor
 from .batched_search import RunningSearch, WorstCaseSearch, run_batched
+from .floors import LEAK, TRUE, base, leaky_suite, version_on
 from .predict import checked_params, predict_batched
 from .statistics import recall, score
 
@@ -47,7 +49,10 @@ class WorstCase:
         deviations: the die itself, inside the ball.
         attack: which attack found it; it may be the nominal network.
         passes: forward passes over the whole data set, besides that of the nominal network.
-        suite: version of the suite that was run, if it has one: ``"quick-1"``, ``"strong-1"``.
+        suite: version of the suite that was run, if it has one: ``"quick-1"``, ``"strong-1"``; with floors in the
+            network ``"quick-1+floor-1"``, ``"strong-1+floor-1"``.
+        at_floor: the fraction of steps in which the floor of the nominal network acts, over all neurons with one; there
+            the true gradient is 0. None without floors.
     """
 
     score: float
@@ -59,10 +64,12 @@ class WorstCase:
     attack: str
     passes: int
     suite: str | None = None
+    at_floor: float | None = None
 
     def __repr__(self) -> str:
         kind = "R²" if math.isnan(self.balanced_accuracy) else "balanced accuracy"
-        said = f"; {self.caution}" if self.inconclusive else ""
+        said = "" if self.at_floor is None else f"; {self.at_floor:.0%} of all neuron-steps at the floor"
+        said += f"; {self.caution}" if self.inconclusive else ""
         return (
             f"WorstCase({kind} {self.score:.3f} on the worst die, {self.nominal:.3f} nominal; "
             f"{self.suite or 'no versioned suite'}, {self.passes} passes, found by {self.attack}{said})"
@@ -72,7 +79,7 @@ class WorstCase:
     def inconclusive(self) -> bool:
         """True if the score fell by less than 0.02 and the strong suite did not run. The network may still have bad
         dies."""
-        return self.suite != STRONG and self.nominal - self.score < NEARLY_NOTHING
+        return base(self.suite) != STRONG and self.nominal - self.score < NEARLY_NOTHING
 
     @property
     def caution(self) -> str:
@@ -97,6 +104,9 @@ def worst_case(
     into the ball before it is evaluated. More than 1000 samples go through the network 1000 at a time, so memory does
     not grow with their number.
 
+    Below a floor (:class:`~neurorobust.nn.LinearizedDpi`) the gradient is 0. So on a network with floors every member
+    with a gradient runs twice: through ``HardFloor()``, the true gradient, and through ``LeakyFloor(0.3)``.
+
     Args:
         network: attacked at its nominal parameters, which are not changed.
         data: samples and labels or targets; their score is minimised: balanced accuracy, or R² of a regression.
@@ -116,7 +126,7 @@ def worst_case(
     check_data(data)
     suite = suite_of(quick(regression=data.regression) if attack is None else attack, restarts)
     found = search_worst_case(network, data, ball, suite, seed=seed, candidates=candidates)
-    if found.suite == QUICK and found.inconclusive:
+    if base(found.suite) == QUICK and found.inconclusive:
         warnings.warn(f"worst_case: {found.caution}.", stacklevel=2)
     return found
 
@@ -131,8 +141,9 @@ def search_worst_case(
     candidates: Sequence[Mapping[str, Tensor]] = (),
 ) -> WorstCase:
     """:func:`worst_case` without its warning, for callers that show the result's caution themselves."""
-    with progress(f"attacking {len(data)} samples", suite.passes + len(candidates)) as tick:
-        return find_worst_case(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
+    passes = suite.passes + leaky_suite(network, suite).passes + len(candidates)
+    with progress(f"attacking {len(data)} samples", passes) as tick:
+        return find_through_floors(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
 
 
 def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Mapping[str, Tensor]]) -> WorstCase:
@@ -153,6 +164,35 @@ def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Ma
     return find_worst_case(network, data, ball, NO_ATTACK, candidates=candidates)
 
 
+def find_through_floors(
+    network: nn.Module,
+    data: Data,
+    ball: Ball,
+    attack: Attack | Suite,
+    *,
+    seed: int = 0,
+    candidates: Sequence[Mapping[str, Tensor]] = (),
+    tick: Callable[[], None] = lambda: None,
+) -> WorstCase:
+    """:func:`worst_case` without its progress bar: ``tick`` is called after every forward pass."""
+    suite = suite_of(attack)
+    with using_floor(network, TRUE):
+        found = find_worst_case(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
+    found = replace(found, suite=version_on(network, found.suite))
+    again = leaky_suite(network, suite)
+    if not again.members:
+        return found
+    with using_floor(network, LEAK):
+        leaky = find_worst_case(network, data, ball, again, seed=seed, tick=tick)
+    return worse(found, replace(leaky, attack=f"{leaky.attack} through {LEAK}"))
+
+
+def worse(found: WorstCase, other: WorstCase) -> WorstCase:
+    """The worse of two results, the first if they are equal; with the passes of both and the suite of the first."""
+    worst = other if other.score < found.score else found
+    return replace(worst, passes=found.passes + other.passes, suite=found.suite)
+
+
 @differentiating()
 def find_worst_case(
     network: nn.Module,
@@ -164,7 +204,7 @@ def find_worst_case(
     candidates: Sequence[Mapping[str, Tensor]] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> WorstCase:
-    """:func:`worst_case` without its progress bar: ``tick`` is called after every forward pass."""
+    """One run of a suite, through the floors as they are; ``tick`` is called after every forward pass."""
     check_data(data)
     if not isinstance(ball, Ball):
         raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
@@ -213,6 +253,7 @@ def _result(search: WorstCaseSearch, suite: Suite) -> WorstCase:
         worst.found_by,
         search.passes,
         suite.version,
+        fraction_at_floor(search.network, search.params, search.data.x),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,24 @@ def floor_fractions(network: Network, params: Mapping[str, Tensor], x: Tensor) -
     return {name: count.to(x.dtype) / (x.shape[0] * x.shape[1]) for name, count in totals.items()}
 
 
+def has_floors(network: nn.Module) -> bool:
+    """Whether a network has neurons with a floor that acts."""
+    return bool(_holders(network))
+
+
+def fraction_at_floor(network: nn.Module, params: Mapping[str, Tensor], x: Tensor) -> float | None:
+    """:func:`floor_fractions` as one number: of all steps of all neurons with a floor that acts. None without such
+    neurons, and for modules that are no :class:`Network`."""
+    if not isinstance(network, Network):
+        return None
+    layers = network.layers()
+    acting = [name for name, layer in layers.items() if has_floors(layer)]
+    if not acting:
+        return None
+    fractions = floor_fractions(network, params, x)
+    return float(torch.cat([fractions[name] for name in acting]).double().mean())
+
+
 @contextmanager
 def using_floor(network: nn.Module, floor: Floor) -> Iterator[None]:
     """Differentiate through the floors of a network in another way inside the ``with`` block; spikes do not change.
@@ -66,12 +85,18 @@ def using_floor(network: nn.Module, floor: Floor) -> Iterator[None]:
     """
     if not isinstance(floor, Floor) or isinstance(floor, NoFloor):
         raise TypeError(f"floor: got {floor!r}; expected a floor with the same spikes, such as LeakyFloor(0.1).")
-    holders = [module for module in network.modules() if isinstance(getattr(module, "floor", None), Floor)]
-    before = [(module, module.floor) for module in holders if not isinstance(module.floor, NoFloor)]
-    for module, _ in before:
-        module.floor = floor  # type: ignore[assignment]
+    holders = _holders(network)
+    before = [holder.floor for holder in holders]
     try:
+        for holder in holders:
+            holder.floor = floor
         yield
     finally:
-        for module, own in before:
-            module.floor = own
+        for holder, own in zip(holders, before):
+            holder.floor = own
+
+
+def _holders(network: nn.Module) -> list[Any]:
+    """The modules with a floor that acts."""
+    floors = ((module, getattr(module, "floor", None)) for module in network.modules())
+    return [module for module, floor in floors if isinstance(floor, Floor) and not isinstance(floor, NoFloor)]

@@ -14,7 +14,7 @@ from ..worst_dies import ball_of, values
 @or_refused
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     worst = strong_worst_case(network, cell.attacked_data, ball_of(network, level), seed=DIES)
-    return {**values(worst, cell), "suite": STRONG}
+    return {**values(worst, cell), "suite": worst.suite}
 
 
 measurement = Measurement(

@@ -15,7 +15,7 @@ from ..worst_dies import store_die, values
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     worst = strong_worst_case(network, cell.attacked_data, Ball.uniform(float(level)), seed=DIES)
     store_die(network, worst.deviations, level, cell)
-    return {**values(worst, cell), "suite": STRONG}
+    return {**values(worst, cell), "suite": worst.suite}
 
 
 measurement = Measurement(
