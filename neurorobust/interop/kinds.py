@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_count, plain, unknown
+from .._util.warn import warn
 from ..core.params import DIGITAL, KINDS, SIGNED
 
 NORMS = (
@@ -80,11 +80,10 @@ def chosen_numbers(module: nn.Module, overrides: Mapping[str, str] | None) -> di
     kinds = {name: kind for name in numbers if (kind := _named_by(name, overrides)) is not None}
     if silent := [name for name in numbers if name not in kinds and name.rpartition(".")[2] in TELLING]:
         name = silent[0]
-        warnings.warn(
+        warn(
             f"kinds: {', '.join(silent)} of {type(module).__name__} are no parameters, so no die and no attack changes "
             f"them. kinds={{{name!r}: {name.rpartition('.')[2]!r}}} lets it deviate; kinds={{{name!r}: 'digital'}} "
-            f"keeps it exact, without this warning.",
-            stacklevel=3,
+            f"keeps it exact, without this warning."
         )
     return {name: kind for name, kind in kinds.items() if kind not in DIGITAL}
 
@@ -227,11 +226,10 @@ def index_of(
         elif values[name].numel() == 1 and not _of_a_layer(module, name):
             open_names.append(name)
     if open_names:
-        warnings.warn(
+        warn(
             f"neurons: {', '.join(open_names)} of {type(module).__name__} are set once, so each deviates once for all "
             f"neurons that read it. neurons={{{open_names[0]!r}: n}} gives each of n neurons its own deviation, 1 says "
-            f"that one device holds the number.",
-            stacklevel=3,
+            f"that one device holds the number."
         )
     return index
 

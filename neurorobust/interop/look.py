@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .._util.randomness import generator
+from .._util.warn import warn
 from ..core.params import DIGITAL, Params, kind_of
 from ..core.placement import Placement, expand
 from ..core.run import evaluating, forward, nominal
@@ -184,17 +185,15 @@ def _look(network: Foreign, x: Tensor) -> None:
             state.restore()
     network.watch.tensors = found
     if idle:
-        warnings.warn(
+        warn(
             f"module: the outputs of {held(network)} for {len(x)} samples do not depend on {', '.join(idle)}: forward "
             f"does not use them, or overwrites them. Their deviations cannot act, so scores on dies and under attack "
-            f"say nothing about them.",
-            stacklevel=3,
+            f"say nothing about them."
         )
     if changed := changed.difference(idle):
-        warnings.warn(
+        warn(
             f"module: forward of {held(network)} changes {', '.join(sorted(changed))}. Every pass here begins with the "
-            f"values that it is given, deviations included, and what forward writes is dropped.",
-            stacklevel=3,
+            f"values that it is given, deviations included, and what forward writes is dropped."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from operator import attrgetter
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from .._util.description import comparable, describe, difference
 from .._util.errors import check_input, check_number, unknown
+from .._util.warn import warn
 from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from .decode import Output, spike_count
@@ -178,10 +178,7 @@ class SnnTorchNetwork(Foreign):
             for key in self.links[name]:
                 check_fits(f"{name}.{SOURCES[key]}", attrgetter(f"{name}.{key}")(self), shape)
         if idle := [name for name in self.links if name not in self._shapes]:
-            warnings.warn(
-                f"net: neuron {', '.join(idle)} never ran on the sample; no die and no attack changes its numbers.",
-                stacklevel=3,
-            )
+            warn(f"net: neuron {', '.join(idle)} never ran on the sample; no die and no attack changes its numbers.")
         for name in idle:
             self._leave(name)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from .._util import digests, discovery, files
 from .._util.description import Description, comparable, describe, difference, unknown_part
 from .._util.errors import check_finite, unknown
+from .._util.warn import warn
 from ..core.params import kind_of
 from ..dynamics import adaptations, floors, resets, surrogate
 from ..nn import connections
@@ -260,16 +260,14 @@ def _check_options(into: nn.Module, stored: Description | None, folder: str) -> 
     """Raise ValueError if a network has other options than the saved one; warn of what cannot be compared."""
     here = _options_of(into)
     if stored is None:
-        warnings.warn(
+        warn(
             f"into: {folder!r} is of an older version, which did not record options (resets, activations, "
-            f"decode …), so they were not compared; save it again.",
-            UserWarning,
-            stacklevel=3,
+            f"decode …), so they were not compared; save it again."
         )
     elif problem := difference(*comparable(stored, here)):
         raise ValueError(f"into: {problem}, where 'there' is {folder!r}; make the network in the same way.")
     elif unclear := unknown_part(here) or unknown_part(stored):
-        warnings.warn(f"into: a part was not compared with {folder!r}: {unclear}.", UserWarning, stacklevel=3)
+        warn(f"into: a part was not compared with {folder!r}: {unclear}.")
 
 
 def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: list[str], folder: str) -> nn.Module:

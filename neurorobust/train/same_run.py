@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from .._util.description import Description, describe, difference, tensor_digest, unknown_part
+from .._util.warn import warn
 from ..data import Task
 from ..kernels.choice import chosen
 from ..regularizers import Regularizer
@@ -35,11 +35,9 @@ class OneRun:
         )
         for part, description in run.acts.items():
             if problem := unknown_part(description):
-                warnings.warn(
+                warn(
                     f"{part}: it cannot be told apart from others ({problem}), so the run in out cannot be resumed; "
-                    f"pass a {part} without it.",
-                    UserWarning,
-                    stacklevel=4,
+                    f"pass a {part} without it."
                 )
         return run
 
