@@ -578,7 +578,8 @@ def draws(network: Foreign, names: tuple[str, ...] = ()) -> Refused:
     """The refusal of a module that draws random numbers."""
     found = f" ({', '.join(dict.fromkeys(names))})" if names else ""
     return Refused(
-        f"module: {held(network)} draws random numbers in forward{found}, so every pass gives other outputs and dies "
-        f"cannot be compared. Encode the samples once, before they come here; or draw from a torch.Generator that "
-        f"forward seeds in every pass. (Another thread that draws at the same time looks the same.)"
+        f"module: {held(network)} draws random numbers in forward{found}, or its decode or prepare does, so every pass "
+        f"gives other outputs and dies cannot be compared. Encode the samples once, before they come here; or draw "
+        f"from a torch.Generator that forward seeds in every pass. (Another thread that draws at the same time looks "
+        f"the same.)"
     )
