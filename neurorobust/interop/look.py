@@ -78,7 +78,7 @@ class Foreign(nn.Module):
         """One pass of foreign code: what it would compute again in the backward pass is kept; in ``eval`` mode it may
         not draw from a global random generator."""
         with plain_checkpoints():
-            if any(part.training for part in self.modules()):
+            if any(part.training for part in inner(self).modules()):  # not those that hold parameters here
                 yield
                 return
             with _ONE:
@@ -568,10 +568,14 @@ def _acts(network: Foreign, points: list[Point], names: list[str]) -> bool:
 # --- words ---
 
 
+def inner(network: Foreign) -> nn.Module:
+    """The foreign module."""
+    return network.get_submodule("_module" if hasattr(network, "_module") else "_unrolled.net")
+
+
 def held(network: Foreign) -> str:
     """The class of the foreign module, for messages."""
-    inner = network.get_submodule("_module") if hasattr(network, "_module") else network.get_submodule("_unrolled.net")
-    return type(inner).__name__
+    return type(inner(network)).__name__
 
 
 def draws(network: Foreign, names: tuple[str, ...] = ()) -> Refused:
