@@ -88,100 +88,88 @@ def backward_of(operator: torch._ops.OpOverload, n_tensors: int, full: Sequence[
                 "the compiled loops have no second derivative; set NEUROROBUST_KERNEL=reference, which has one."
             )
 
-    return over_chips(n_tensors, full)(_named(Backward, operator))
+    # torch.compile counts the parameters of forward to see whether it takes a context.
+    names = [argument.name for argument in operator._schema.arguments]
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    Backward.forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return over_chips(n_tensors, full)(Backward)
 
 
-def _names(operator: torch._ops.OpOverload) -> list[str]:
-    return [argument.name for argument in operator._schema.arguments]
-
-
-def _named(function: Function, operator: torch._ops.OpOverload, *more: str) -> Function:
-    """A Function whose forward has the parameters of an operator: torch.compile counts them, to see whether it takes a
-    context."""
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in (*_names(operator), *more)
-    ]
-    function.forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return function
-
-
+_lif_backward = backward_of(operators.lif_backward_op, 7, range(4))
+_layer_backward = backward_of(operators.layer_backward_op, 9, range(4))
 _integrate_backward = backward_of(operators.integrate_backward_op, 5, (0, 2))
 _project_backward = backward_of(operators.project_backward_op, 3, (0,))
 
 
-def of_current(operator: torch._ops.OpOverload, backward: torch._ops.OpOverload, differentiable: int) -> Function:
-    """The Function of an operator of neurons: from a current and the tensors of a layer to spikes and traces, the first
-    ``differentiable`` of which have a gradient. With its rules it takes the numbers that the backward pass needs."""
-    step_back = backward_of(backward, 7, range(4))
-
-    class OfCurrent(torch.autograd.Function):
-        @staticmethod
-        def forward(*inputs: Any) -> tuple[Tensor, ...]:
-            return operator(*inputs[:-1])
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-            current, *layer, ctx.rules, ctx.numbers = inputs
-            ctx.chips = len(current), len(layer[0]), len(layer[1])
-            _keep(ctx, output, layer, differentiable)
-
-        @staticmethod
-        def backward(ctx: Any, *gradients: Tensor | None) -> tuple:
-            saved = ctx.saved_tensors
-            found = step_back.apply(
-                *_reached(gradients[:differentiable], saved[0]), *saved, ctx.rules, ctx.numbers
-            )  # fmt: skip
-            return (*map(sum_shared, found, ctx.chips), None, None, None)
-
-    return over_chips(4)(_named(OfCurrent, operator, "numbers"))
-
-
-def of_input(operator: torch._ops.OpOverload, backward: torch._ops.OpOverload, differentiable: int) -> Function:
-    """As :func:`of_current`, with synapses: input, weight and, where the operator takes one, a bias for the current."""
-    step_back = backward_of(backward, 9, range(4))
-    n_outputs, n_tensors = 4 - differentiable, len(_names(operator)) - 1
-
-    class OfInput(torch.autograd.Function):
-        @staticmethod
-        def forward(*inputs: Any) -> tuple[Tensor, ...]:
-            return operator(*inputs[:-1])
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-            *tensors, ctx.rules, ctx.numbers = inputs
-            _keep(ctx, output, tensors, differentiable)
-
-        @staticmethod
-        def backward(ctx: Any, *gradients: Tensor | None) -> tuple:
-            saved = ctx.saved_tensors
-            outputs, synapses, layer = saved[:n_outputs], saved[n_outputs:-3], saved[-3:]
-            needs = tuple(needed and len(tensor) > 0 for needed, tensor in zip(ctx.needs_input_grad, synapses))
-            reached = _reached(gradients[:differentiable], saved[0])
-            found = step_back.apply(*reached, *outputs, *synapses[:2], *layer, ctx.rules, ctx.numbers, needs)
-            summed = [*map(sum_shared, found, map(len, (*synapses, *layer[:2])))]
-            of_synapses = [gradient if needed else None for gradient, needed in zip(summed, needs)]
-            return (*of_synapses, *summed[len(needs) :], None, None, None)
-
-    return over_chips(n_tensors)(_named(OfInput, operator, "numbers"))
-
-
-def _keep(ctx: Any, output: Sequence[Tensor], tensors: Sequence[Tensor], differentiable: int) -> None:
-    ctx.save_for_backward(*output, *tensors)
-    ctx.mark_non_differentiable(*output[differentiable:])
-    ctx.set_materialize_grads(False)  # those of the traces would be large
-
-
-def _reached(gradients: Sequence[Tensor | None], spikes: Tensor) -> tuple[Tensor, ...]:
+def _present(g_spikes: Tensor | None, g_v: Tensor | None, spikes: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients that reach a layer: zeros for spikes that matter to nothing, none at all for the membrane."""
-    of_spikes, *rest = gradients
     return (
-        torch.zeros_like(spikes) if of_spikes is None else of_spikes,
-        *(spikes.new_empty((0, *spikes.shape[1:])) if gradient is None else gradient for gradient in rest),
+        torch.zeros_like(spikes) if g_spikes is None else g_spikes,
+        spikes.new_empty((0, *spikes.shape[1:])) if g_v is None else g_v,
     )
 
 
-Lif = of_current(operators.lif_op, operators.lif_backward_op, 2)
-Layer = of_input(operators.layer_op, operators.layer_backward_op, 2)
+@over_chips(4)
+class Lif(torch.autograd.Function):
+    """Spikes and membrane of :func:`.operators.lif_op`."""
+
+    @staticmethod
+    def forward(
+        current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int], width: float
+    ) -> tuple[Tensor, Tensor]:
+        return operators.lif_op(current, recurrent, coefficients, refractory, rules)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+        current, *layer, ctx.rules, ctx.width = inputs
+        ctx.chips = len(current)
+        ctx.save_for_backward(*output, *layer)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, g_spikes: Tensor | None, g_v: Tensor | None) -> tuple:
+        spikes, v, *layer = ctx.saved_tensors
+        gradients = _present(g_spikes, g_v, spikes)
+        found = _lif_backward.apply(*gradients, spikes, v, *layer, ctx.rules, ctx.width)
+        chips = ctx.chips, len(layer[0]), len(layer[1])
+        return (*map(sum_shared, found, chips), None, None, None)
+
+
+@over_chips(6)
+class Layer(torch.autograd.Function):
+    """Spikes and membrane of :func:`.operators.layer_op`."""
+
+    @staticmethod
+    def forward(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        recurrent: Tensor,
+        coefficients: Tensor,
+        refractory: Tensor,
+        rules: Sequence[int],
+        width: float,
+    ) -> tuple[Tensor, Tensor]:
+        return operators.layer_op(x, weight, bias, recurrent, coefficients, refractory, rules)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+        *tensors, ctx.rules, ctx.width = inputs
+        ctx.save_for_backward(*output, *tensors)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, g_spikes: Tensor | None, g_v: Tensor | None) -> tuple:
+        spikes, v, x, weight, bias, *layer = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        needs = needs_x, needs_weight, needs_bias and bias.shape[0] > 0
+        gradients = _present(g_spikes, g_v, spikes)
+        found = _layer_backward.apply(*gradients, spikes, v, x, weight, *layer, ctx.rules, ctx.width, needs)
+        of_synapses = [
+            sum_shared(gradient, len(tensor)) if needed else None
+            for gradient, tensor, needed in zip(found, (x, weight, bias), needs)
+        ]
+        return (*of_synapses, sum_shared(found[3], len(layer[0])), sum_shared(found[4], len(layer[1])), *(None,) * 3)
 
 
 @over_chips(3)

@@ -3,18 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..dynamics.floors import LeakyFloor, NoFloor
 from . import floored_operators as operators
-from .autograd import of_current, of_input
+from .autograd import backward_of, over_chips, sum_shared
 from .compiled import inside, number_and_width, outside
 from .layer import FlooredCoefficients, FlooredDynamics
 
-Floored = of_current(operators.floored_op, operators.floored_backward_op, 1)
-FlooredLayer = of_input(operators.floored_layer_op, operators.floored_layer_backward_op, 1)
+_backward = backward_of(operators.floored_backward_op, 7, range(4))
+_layer_backward = backward_of(operators.floored_layer_backward_op, 9, range(4))
+
+
+@over_chips(4)
+class Floored(torch.autograd.Function):
+    """Spikes, membrane and excitation of :func:`.floored_operators.floored_op`; the last two have no gradient."""
+
+    @staticmethod
+    def forward(
+        current: Tensor,
+        recurrent: Tensor,
+        coefficients: Tensor,
+        refractory: Tensor,
+        rules: Sequence[int],
+        numbers: Sequence[float],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return operators.floored_op(current, recurrent, coefficients, refractory, rules)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+        current, *layer, ctx.rules, ctx.numbers = inputs
+        ctx.chips = len(current)
+        ctx.save_for_backward(*output, *layer)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # those of the last two would be large
+
+    @staticmethod
+    def backward(ctx: Any, g_spikes: Tensor | None, *_: Any) -> tuple:
+        spikes, u, exc, *layer = ctx.saved_tensors
+        g_spikes = torch.zeros_like(spikes) if g_spikes is None else g_spikes
+        found = _backward.apply(g_spikes, spikes, u, exc, *layer, ctx.rules, ctx.numbers)
+        chips = ctx.chips, len(layer[0]), len(layer[1])
+        return (*map(sum_shared, found, chips), None, None, None)
+
+
+@over_chips(5)
+class FlooredLayer(torch.autograd.Function):
+    """:class:`Floored` with its synapses: :func:`.floored_operators.floored_layer_op`."""
+
+    @staticmethod
+    def forward(
+        x: Tensor,
+        weight: Tensor,
+        recurrent: Tensor,
+        coefficients: Tensor,
+        refractory: Tensor,
+        rules: Sequence[int],
+        numbers: Sequence[float],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return operators.floored_layer_op(x, weight, recurrent, coefficients, refractory, rules)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+        *tensors, ctx.rules, ctx.numbers = inputs
+        ctx.save_for_backward(*output, *tensors)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # those of the last two would be large
+
+    @staticmethod
+    def backward(ctx: Any, g_spikes: Tensor | None, *_: Any) -> tuple:
+        spikes, u, exc, x, weight, *layer = ctx.saved_tensors
+        g_spikes = torch.zeros_like(spikes) if g_spikes is None else g_spikes
+        needs = tuple(ctx.needs_input_grad[:2])
+        found = _layer_backward.apply(
+            g_spikes, spikes, u, exc, x, weight, *layer, ctx.rules, ctx.numbers, needs
+        )  # fmt: skip
+        of_synapses = [
+            sum_shared(gradient, len(tensor)) if needed else None
+            for gradient, tensor, needed in zip(found, (x, weight), needs)
+        ]
+        return (*of_synapses, *map(sum_shared, found[2:], (len(layer[0]), len(layer[1]))), None, None, None)
 
 
 def _layer(
