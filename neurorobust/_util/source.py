@@ -62,9 +62,9 @@ def _functions(text: str) -> dict[types.CodeType, str]:
     found = {}
     for code, mark in zip(_codes(plain), _codes(marked), strict=True):
         number = mark.co_firstlineno - 1
-        if code.co_flags & inspect.CO_OPTIMIZED and 0 <= number < len(nodes):
-            if code.co_name == getattr(nodes[number], "name", "<lambda>"):
-                found[code] = texts[number]
+        function = code.co_flags & inspect.CO_OPTIMIZED and 0 <= number < len(nodes)
+        if function and code.co_name == getattr(nodes[number], "name", "<lambda>"):
+            found[code] = texts[number]
     return found
 
 
