@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -502,9 +503,28 @@ def test_the_look_names_where_state_is_kept(name):
         assert COUNTS == {"n": 0} and TOTAL == 0 and in_default.__defaults__ == ([0],) and not vars(in_function)
 
 
-def silent_set(self, x):
-    self.kept.add(str(len(self.kept)))
-    return plain(self, x) * (2 if len(self.kept) > 1000 else 1)
+def late_slots(self, x):
+    self.kept.n += 1
+    return plain(self, x) * (2 if self.kept.n > 1000 else 1)
+
+
+def late_global(self, x):
+    COUNTS["n"] += 1
+    return plain(self, x) * (2 if COUNTS["n"] > 1000 else 1)
+
+
+def late_default(self, x, kept=[0]):  # noqa: B006
+    kept[0] += 1
+    return plain(self, x) * (2 if kept[0] > 1000 else 1)
+
+
+@pytest.mark.parametrize("function", [late_slots, late_global, late_default])
+def test_state_that_acts_only_later_is_seen(function):
+    """A count that acts after a thousand passes: no output of the look shows it, but what it would be does."""
+    model = nr.wrap(Net(function, kept=Box()))
+    with pytest.raises(ValueError, match="keeps state between calls"):
+        nr.run(model, nr.nominal(model), tasks().test.x)
+    assert COUNTS == {"n": 0}
 
 
 def test_traces_of_many_passes_are_looked_for():
@@ -548,6 +568,12 @@ def test_hidden_attributes_count():
     weights = [torch.ones(2), torch.ones(2)]
     weights[0].scale, weights[1].scale = 1.0, 2.0
     assert difference(*map(describe, weights)) == "scale is 1.0 there, 2.0 here"
+
+
+def test_regular_expressions_are_told_apart():
+    """An object whose parts only ``copyreg`` knows."""
+    one, two, same = (describe(re.compile(text)) for text in "aba")
+    assert difference(one, two) and not difference(one, same)
 
 
 def test_two_classes_of_one_name_differ():

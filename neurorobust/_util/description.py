@@ -12,6 +12,7 @@ text that begins with ``UNKNOWN``; nothing is guessed.
 
 from __future__ import annotations
 
+import copyreg
 import dis
 import enum
 import functools
@@ -273,7 +274,7 @@ class _Walk:
         name = full_name(kind) if installed(kind.__module__) else self._class(kind).removeprefix("class ")
         self.found[path] = name
         try:
-            reduced = None if isinstance(value, nn.Module) else value.__reduce_ex__(2)
+            reduced = None if isinstance(value, nn.Module) else _reduced(value)
         except Exception as error:
             self.found[path] = f"{UNKNOWN}a {name} does not say what is in it ({type(error).__name__})"
             return
@@ -300,9 +301,15 @@ class _Walk:
             self.visit(joined(path, ".items"), plain, depth + 1)
 
 
+def _reduced(value: Any) -> Any:
+    registered = copyreg.dispatch_table.get(type(value))  # of a regular expression, for example
+    return registered(value) if registered else value.__reduce_ex__(2)
+
+
 def _says_more(kind: type) -> bool:
     own = any(getattr(kind, name) is not getattr(object, name, None) for name in ("__reduce__", "__reduce_ex__"))
-    return own or hasattr(kind, "__getnewargs__") or hasattr(kind, "__getnewargs_ex__")
+    made = any(hasattr(kind, name) for name in ("__getnewargs__", "__getnewargs_ex__"))
+    return own or made or kind in copyreg.dispatch_table
 
 
 # ---- one text for one thing
