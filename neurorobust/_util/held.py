@@ -12,6 +12,7 @@ import enum
 import functools
 import logging
 import os
+import random
 import sys
 import types
 import weakref
@@ -262,8 +263,15 @@ def _method(value: Any) -> Iterator[Part]:
 
 
 def _builtin(value: Any) -> Iterator[Part]:
-    if not isinstance(value.__self__, (types.ModuleType, type, types.NoneType)):
-        yield ".self", value.__self__
+    owner = value.__self__
+    if not isinstance(owner, (types.ModuleType, type, types.NoneType)) and not is_global_generator(owner):
+        yield ".self", owner
+
+
+def is_global_generator(value: object) -> bool:
+    """True for one of the random generators of the whole process, which belong to no object."""
+    numpys, pythons = np.random.get_state.__self__, random.random.__self__  # type: ignore[attr-defined]
+    return any(value is each for each in (numpys, pythons, torch.default_generator))
 
 
 def _partial(value: functools.partial) -> Iterator[Part]:

@@ -25,6 +25,7 @@ from .._util.held import (
     globals_read,
     held,
     installed,
+    is_global_generator,
     joined,
     label,
     methods_run,
@@ -243,7 +244,8 @@ def kept(value: Any, name: str) -> Iterator[Kept]:
         if not isinstance(value, Tensor) or value.layout == torch.strided:
             yield Array(name, value)
     elif isinstance(value, (*GENERATORS, random.Random)):
-        yield RandomSource(name, value)
+        if not is_global_generator(value):
+            yield RandomSource(name, value)
     elif isinstance(value, list | deque | set | bytearray):
         yield Elements(name, value)
     elif isinstance(value, dict):
