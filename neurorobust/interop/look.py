@@ -28,7 +28,7 @@ from ..core.placement import Placement, expand
 from ..core.run import evaluating, forward, nominal
 from .excited import excited, moved, repeats, rows_differ, same, same_state
 from .guard import RandomState, plain_checkpoints
-from .memory import Memory, poisoned
+from .memory import MOST, Memory, poisoned
 
 SAMPLES = 8
 MOST_SAMPLES = 250  # for a module that takes no fewer
@@ -184,6 +184,12 @@ def _look(network: Foreign, x: Tensor) -> None:
             memory.restore()
             state.restore()
     network.watch.tensors = found
+    if first and memory.crowded:
+        warn(
+            f"module: {held(network)} holds more than {MOST} things that can change, most of them in "
+            f"{_short(memory.crowded)}: the look for state between passes saw the nearest ones only. Keep numbers in a "
+            f"tensor or an array, or in one list of plain numbers."
+        )
     if idle:
         warn(
             f"module: the outputs of {held(network)} for {len(x)} samples do not depend on {', '.join(idle)}: forward "

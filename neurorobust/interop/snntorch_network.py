@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._util.description import comparable, describe, difference
+from .._util.description import REMEDY, comparable, describe, difference
 from .._util.errors import check_input, check_number, unknown
 from .._util.warn import warn
 from ..core.placement import HOST, Placement
@@ -373,7 +373,7 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
     if net is not model.original.net:
         parts = (describe(each, options=True) for each in (net, model.original.net))
         if problem := difference(*comparable(*parts)):
-            raise ValueError(f"net: {problem.replace(' here', ' in the original')}; make it in the same way.")
+            raise ValueError(f"net: {problem.replace(' here', ' in the original')}; {REMEDY}.")
     tensors: dict[str, Any] = dict(net.named_parameters()) | dict(net.named_buffers())
     written: list[tuple[str, Tensor, Tensor]] = []
     for name, value in [*inner.named_parameters(), *inner.named_buffers()]:
