@@ -121,7 +121,7 @@ def train(
         "method": name,
         "seed": seed,
         "selection": SELECTION,
-        "data_sha256": task.fingerprint,
+        "data_sha256": task.data_sha256,
         "version": __version__,
         "equations": agreement_of(network, chip).entry(),
     } | training_json(history)
