@@ -187,6 +187,10 @@ def test_what_is_not_stated_is_unknown():
     blind = replace(dynapse2.neuron, membrane=NOT_FOUND, inhibition=NOT_FOUND)
     told = agreement("x", blind, placement_of(Network({"hidden": one(LinearizedDpi)}, DT)))
     assert str(told) == "equations: the chip's where both are known; unknown: membrane, inhibition"
+    placed = placement_of(Network({"hidden": one(LinearizedDpi)}, DT))
+    both = replace(placed, cores=placed.cores | {"other": torch.tensor([0])})
+    told = agreement("x", dynapse2.neuron, both)
+    assert told.verdict.endswith(f"; unknown: {', '.join(VOCABULARY)}") and len(told.differences) == 2
     host = LeakyIntegrator(Linear(torch.ones(1, 1)), torch.tensor([HOST]), tau_mem=0.1)
     told = agreement("x", dynapse2.neuron, placement_of(Network({"readout": host}, DT)))
     assert str(told) == "equations: no layer is on the chip"
