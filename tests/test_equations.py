@@ -174,12 +174,12 @@ def test_a_linearised_dpi_is_called_one():
 def test_what_is_not_stated_is_unknown():
     """No chip, a chip of a user, a wrapped module, a layer of a class that states nothing, a point that nobody
     found."""
-    assert str(said(adaptive(), nr.mismatch(0.3))) == "equations: unknown; mismatch 0.3 states none"
+    assert str(said(adaptive(), nr.mismatch(0.3))) == "equations: unknown (mismatch 0.3 states none)"
     dynapse2 = chipmodels.load("dynapse2")
-    assert str(said(adaptive(), replace(dynapse2, neuron=None))) == "equations: unknown; dynapse2 states none"
+    assert str(said(adaptive(), replace(dynapse2, neuron=None))) == "equations: unknown (dynapse2 states none)"
     wrapped = nr.wrap(nn.Linear(3, 2))
     told = agreement("x", dynapse2.neuron, placement_of(wrapped))
-    assert str(told) == "equations: unknown; the network states none"
+    assert str(told) == "equations: unknown (the network states none)"
     network = Network({"hidden": one(LinearizedDpi)}, DT)
     network.get_submodule("hidden").__class__ = type("Other", (LinearizedDpi,), {})
     told = agreement("x", dynapse2.neuron, placement_of(network))

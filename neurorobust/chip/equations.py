@@ -167,11 +167,11 @@ def agreement(name: str, neuron: NeuronModel | None, placement: Placement) -> Ag
         if layer not in placement.cores or bool((placement.cores[layer] != HOST).any())
     }
     if neuron is None:
-        return Agreement(f"unknown; {name} states none")
+        return Agreement(f"unknown ({name} states none)")
     if neuron.as_network:
-        return Agreement(f"the network's own; {name} has no neurons of its own")
+        return Agreement(f"the network's own ({name} has no neurons of its own)")
     if not placement.equations:
-        return Agreement("unknown; the network states none")
+        return Agreement("unknown (the network states none)")
     if not layers:
         return Agreement("no layer is on the chip")
     apart = {(point, word) for _, point, word in neuron.differing(layers)}
