@@ -66,7 +66,7 @@ _coded = KindModel(LogNormal.from_cv(0.1), _CODED, per_core=True)
 neuron = NeuronModel(
     membrane=SourcedText(
         "A current: τ (1 + I_gain/I_mem) dI_mem/dt = …, slow near rest. Each neuron is of the exponential type, whose "
-        "positive feedback fires it, or of the threshold type.",
+        "positive feedback fires it, or of the threshold type, which this model describes (see the notes in its card).",
         "coded",
         "DynapSim; two types: Richter et al. 2024",
         ("DPI membrane",),

@@ -36,6 +36,7 @@ from neurorobust.nn.neurons import Neuron
 from neurorobust.nn.neurons.neuron import EXAMPLES
 
 COSTS = Path(__file__).parent.parent / "benchmarks/results/physics_cost.json"
+AS_ABOVE = "as above"
 KEYS = {"network", "measure", "model", "silicon", "repaired", "repair", "samples", "command"}
 NAMES = {point: point.replace("_", " ") for point in POINTS} | {
     "fan_out": "fan-in and fan-out",
@@ -56,7 +57,8 @@ def audit(models: Mapping[str, ChipModel], costs: Costs) -> str:
     ours = own_words()
     lines = ["## Our neurons\n", *(f"- `{name}`: {_listed(words)}" for name, words in ours.items()), ""]
     for name, chip in sorted(models.items()):
-        lines += [f"## {name}\n", f"{chip.title}.\n", _table(chip, ours, costs.get(name, {}))]
+        card = f"{chip.title}. Its [card](chips.md#{name}) has the sources in full.\n"
+        lines += [f"## {name}\n", card, _table(chip, ours, costs.get(name, {}))]
     return "\n".join(lines)
 
 
@@ -125,6 +127,7 @@ def _listed(words: Words) -> str:
 def _table(chip: ChipModel, ours: Mapping[str, Words], costs: Mapping[str, list[dict[str, Any]]]) -> str:
     rows = [["point", "on silicon", "in our model", "cost", "source"], ["---"] * 5]
     points = {} if chip.neuron is None else chip.neuron.points()
+    before = None
     for name, point in points.items():
         model = point.model
         if name in VOCABULARY:
@@ -132,7 +135,9 @@ def _table(chip: ChipModel, ours: Mapping[str, Words], costs: Mapping[str, list[
             model = "The network's own neurons." if own else _fit(name, point.words, ours)
         cost = "; ".join(map(_cost, costs.get(name, []))) or "not measured"
         source = point.status + (f": {point.source}" if point.source else "")
-        rows.append([f"**{NAMES[name]}**", point.text, model, cost, source])
+        text, source = (AS_ABOVE, AS_ABOVE) if point == before and point.source else (point.text, source)
+        rows.append([f"**{NAMES[name]}**", text, model, cost, source])
+        before = point
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows) + "\n"
 
 

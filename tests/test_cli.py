@@ -60,7 +60,7 @@ def evaluation(n, mismatch=False):
         chip={"type": "null"} if mismatch else {"const": "dynapse2"},
         seed={"type": "integer"},
         equations=exactly(
-            verdict={"type": "string", "pattern": "^unknown; mismatch" if mismatch else "chip's"},
+            verdict={"type": "string", "pattern": r"^unknown \(mismatch" if mismatch else "chip's"},
             differences={"type": "array", "items": {"type": "string"}, "minItems": 0 if mismatch else 1},
             cost={"type": "null"},
         ),

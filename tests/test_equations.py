@@ -174,12 +174,12 @@ def test_a_linearised_dpi_is_called_one():
 def test_what_is_not_stated_is_unknown():
     """No chip, a chip of a user, a wrapped module, a layer of a class that states nothing, a point that nobody
     found."""
-    assert str(said(adaptive(), nr.mismatch(0.3))) == "equations: unknown; mismatch 0.3 states none"
+    assert str(said(adaptive(), nr.mismatch(0.3))) == "equations: unknown (mismatch 0.3 states none)"
     dynapse2 = chipmodels.load("dynapse2")
-    assert str(said(adaptive(), replace(dynapse2, neuron=None))) == "equations: unknown; dynapse2 states none"
+    assert str(said(adaptive(), replace(dynapse2, neuron=None))) == "equations: unknown (dynapse2 states none)"
     wrapped = nr.wrap(nn.Linear(3, 2))
     told = agreement("x", dynapse2.neuron, placement_of(wrapped))
-    assert str(told) == "equations: unknown; the network states none"
+    assert str(told) == "equations: unknown (the network states none)"
     network = Network({"hidden": one(LinearizedDpi)}, DT)
     network.get_submodule("hidden").__class__ = type("Other", (LinearizedDpi,), {})
     told = agreement("x", dynapse2.neuron, placement_of(network))
@@ -187,6 +187,10 @@ def test_what_is_not_stated_is_unknown():
     blind = replace(dynapse2.neuron, membrane=NOT_FOUND, inhibition=NOT_FOUND)
     told = agreement("x", blind, placement_of(Network({"hidden": one(LinearizedDpi)}, DT)))
     assert str(told) == "equations: the chip's where both are known; unknown: membrane, inhibition"
+    placed = placement_of(Network({"hidden": one(LinearizedDpi)}, DT))
+    both = replace(placed, cores=placed.cores | {"other": torch.tensor([0])})
+    told = agreement("x", dynapse2.neuron, both)
+    assert told.verdict.endswith(f"; unknown: {', '.join(VOCABULARY)}") and len(told.differences) == 2
     host = LeakyIntegrator(Linear(torch.ones(1, 1)), torch.tensor([HOST]), tau_mem=0.1)
     told = agreement("x", dynapse2.neuron, placement_of(Network({"readout": host}, DT)))
     assert str(told) == "equations: no layer is on the chip"

@@ -189,5 +189,6 @@ def test_what_it_refuses_and_prints():
         rare_failures(network, data, broken, spec=0.5)
     found = rare_failures(network, data, nr.mismatch(0.0), spec=0.2, dies=50, repeats=4)
     assert repr(found) == (
-        "RareFailures(mismatch 0, score below 0.2: no number after 50 dies: the pilot run never met the specification)"
+        "RareFailures(mismatch 0, score below 0.2; equations: unknown (mismatch 0 states none); no number after 50 "
+        "dies: the pilot run never met the specification)"
     )

@@ -160,17 +160,20 @@ def agreement(name: str, neuron: NeuronModel | None, placement: Placement) -> Ag
         name: of the chip. neuron: of the chip, None where it states nothing.
         placement: with the equations of the layers.
     """
+    stated = dict.fromkeys(placement.cores, Equations()) | dict(placement.equations)
     layers = {
         layer: equations
-        for layer, equations in placement.equations.items()
+        for layer, equations in stated.items()
         if layer not in placement.cores or bool((placement.cores[layer] != HOST).any())
     }
     if neuron is None:
-        return Agreement(f"unknown; {name} states none")
+        return Agreement(f"unknown ({name} states none)")
     if neuron.as_network:
-        return Agreement(f"the network's own; {name} has no neurons of its own")
+        return Agreement(f"the network's own ({name} has no neurons of its own)")
+    if not placement.equations:
+        return Agreement("unknown (the network states none)")
     if not layers:
-        return Agreement("unknown; the network states none" if not placement.equations else "no layer is on the chip")
+        return Agreement("no layer is on the chip")
     apart = {(point, word) for _, point, word in neuron.differing(layers)}
     unclear = [
         point

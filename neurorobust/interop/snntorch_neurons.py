@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .._util.copies import copied
 from .._util.warn import warn
-from ..core.equations import Equations
+from ..core.equations import UNKNOWN, Equations
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, spike
 from .kinds import override
 
@@ -132,7 +132,7 @@ def equations_of(neuron: Any) -> Equations:
     return Equations(
         membrane="linear membrane",
         floor="no floor",
-        reset=RESETS[neuron.reset_mechanism],
+        reset=RESETS.get(neuron.reset_mechanism, UNKNOWN),
         refractory="no refractory time",
         synapse="one synaptic current" if hasattr(neuron, "alpha") else "no synaptic current",
         inhibition="subtracted inhibition",
