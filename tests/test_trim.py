@@ -174,6 +174,19 @@ def test_networks_of_other_libraries_are_trimmed(kind):
         assert np.array_equal(alone.numpy(), result.trimmed.offsets[1])
 
 
+def test_other_class_frequencies_are_named():
+    """Samples of one class only: without labels a warning with both frequencies, with labels none."""
+    linear = torch.nn.Linear(2, 2)
+    linear.weight.data, linear.bias.data = torch.eye(2), torch.zeros(2)
+    x = draw(0, 80, 2).float()
+    data, calibration = Data(x[:40], x[:40].argmax(1)), Data(x[40:], x[40:].argmax(1))
+    first = calibration.x[calibration.y == 0]
+    with pytest.warns(UserWarning, match="gives class 0 to 100% of the samples of the trim and to .*% of the test"):
+        nr.evaluate(nr.wrap(linear), data, nr.mismatch(0.1), n_dies=1, trim=nr.Trim(first, 5))
+    labelled = Data(first, torch.zeros(len(first), dtype=torch.long))
+    nr.evaluate(nr.wrap(linear), data, nr.mismatch(0.1), n_dies=1, trim=nr.Trim(labelled, 5))
+
+
 def test_what_a_trim_refuses():
     """Test samples, other shapes, too many samples, targets, no dies: each in one sentence."""
     network, data, other = tiny(), events(0, 12), events(1, 12)

@@ -176,7 +176,8 @@ def evaluate(
     trimmed: list[Row] = []
     guessed = None
     with progress(f"dies of {chip.label}", n_dies + 2) as tick, evaluating(network):
-        moved = dies(None if trim is None else Calibration(network, trim, params, programmed))
+        calibration = None if trim is None else Calibration(network, trim, params, programmed)
+        moved = dies(calibration)
         if chip.noise:
             noisy = noisy_logits(network, moved, data.x, fleet, programmed)
             everything: Iterator[Tensor] = chain(fleet_logits(network, (params, programmed.params), data.x), noisy)
@@ -186,6 +187,8 @@ def evaluate(
             check_outputs(outputs, data.y)
             if not rows:
                 guessed = one_class(outputs, data.y)
+                if calibration is not None:
+                    calibration.check_frequencies(outputs)
             rows.append(_measure(outputs, data))
             if trim is not None and number >= 0:
                 trimmed.append(_measure(outputs + offsets[number], data))
