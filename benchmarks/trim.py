@@ -1,6 +1,7 @@
 """An attack that knows of the trim: the zoo's networks for heart beats, as they stand and with a trimmed read-out.
 
     python -m benchmarks.trim --out benchmarks/results/trim.json
+    python -m benchmarks.trim --out benchmarks/results/trim.json --summary    # the table of the committed results
 
 Trains nothing. For each network and size ζ: APGD on the margin through ``Triangle(1.0)``, on what the chip holds, once
 on the logits and once on the trimmed logits (the offsets are differentiated too). The trim is unlabelled, on validation
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import neurorobust as nr
+from benchmarks.robustness.tables import table
 from neurorobust._util import digests
 from neurorobust.attacks import APGD
 from neurorobust.core.placement import Placement, placement_of
@@ -27,6 +29,13 @@ from neurorobust.evaluation.worst_case import find_worst_case
 
 NETWORKS = ("standard", "forward_noise", "awp", "adversarial")
 SIZES = (0.05, 0.1)
+COLUMNS = {
+    "nominal": "no error",
+    "raw": "attacked, as it stands",
+    "same die, trimmed": "the same die, trimmed",
+    "trimmed": "attacked with the trim known, trimmed",
+}
+"""Titles of columns by the keys of a result."""
 
 
 class TrimmedNetwork(nn.Module):
@@ -78,13 +87,27 @@ def measure(name: str, task: nr.data.Task, zeta: float, beats: int, n: int, step
     return {"nominal": raw.nominal, "raw": raw.score, "same die, trimmed": alone, "trimmed": knowing.score}
 
 
+def summary(found: dict[str, dict]) -> str:
+    """A table in Markdown: a row for each size and network."""
+    rows = [
+        [zeta, f"`{name}`", *(f"{row[key]:.2f}".lstrip("0") for key in COLUMNS)]
+        for zeta, by_name in found.items()
+        for name, row in by_name.items()
+    ]
+    return table(["ζ", "network", *COLUMNS.values()], rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--beats", type=int, default=100, help="attacked test beats, as many of each class")
     parser.add_argument("--n", type=int, default=50, help="validation beats of the trim")
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--summary", action="store_true", help="print the table of the file, measure nothing")
     chosen = parser.parse_args()
+    if chosen.summary:
+        print(summary(digests.read_json(chosen.out, "measure again.")["attacked"]))
+        return
     task = nr.tasks.ecg()
     settings = {"beats": chosen.beats, "n": chosen.n, "steps": chosen.steps}
     found: dict[str, dict] = {}
