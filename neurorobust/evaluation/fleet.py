@@ -206,7 +206,7 @@ def evaluate(
     )
     if trim is None:
         return result
-    after = replace(result, **_columns(trimmed, data), trim=str(trim), offsets=torch.stack(offsets).numpy())
+    after = replace(result, **_columns(trimmed, data), trim=str(trim), offsets=torch.stack(offsets).cpu().numpy())
     return replace(result, trimmed=after)
 
 

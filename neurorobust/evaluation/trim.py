@@ -169,6 +169,8 @@ def calibrate_readout(
 ) -> Tensor:
     """The offsets that a trim adds to a network's logits on a die, from n samples: ``logits + offsets``.
 
+    Test the die on other samples than these.
+
     Args:
         network: programmed onto the die's chip at its nominal parameters, which are not changed.
         die: one die, ``chip.fabricate([3], 1)[0]``, or several.
