@@ -146,7 +146,12 @@ def summary(results: dict) -> str:
     """Two tables in Markdown."""
     heads = [f"{label} {slope:g}" for label in ("own", "wide") for slope in SLOPES]
     rows = [
-        [name, f"{own['zeta']:g}", f"{own['validation']['nominal']:.3f}", *(f"{own['slopes'][head]:.3f}" for head in heads)]
+        [
+            name,
+            f"{own['zeta']:g}",
+            f"{own['validation']['nominal']:.3f}",
+            *(f"{own['slopes'][head]:.3f}" for head in heads),
+        ]
         for name, own in results.items()
     ]
     first = table(["validation beats", "ζ", "nominal", *heads], rows)

@@ -30,7 +30,7 @@ from neurorobust.demo import Size, attacks, fleet_json, train
 from neurorobust.evaluation import evaluate
 from neurorobust.train.methods import EPOCHS, METHODS
 
-SIZE = Size(epochs=EPOCHS, learning_rate=3e-3, seconds=1800.0, attacked=10**6, quick=(0.05, 0.1), thorough=(0.05, 0.1))
+SIZE = Size(epochs=EPOCHS, seconds=1800.0, attacked=10**6, quick=(0.05, 0.1), thorough=(0.05, 0.1))
 DIES = 1
 LABELS = {
     "standard": "standard",

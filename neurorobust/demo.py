@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,25 @@ from .attacks import Ball, quick, thorough
 from .chip import Agreement, ChipModel, agreement, mismatch
 from .core.run import evaluating, forward, nominal
 from .data import Data, Task
-from .evaluation import FleetResult, balanced_accuracy, compare, compare_yields, evaluate
+from .evaluation import FleetResult, Trim, balanced_accuracy, compare, compare_yields, evaluate
 from .evaluation.worst_case import search_worst_case
 from .io.models import save
+from .nn.floor import has_floors
 from .nn.network import placement_of
+from .regularizers import Regularizer
 from .train.loop import SELECTION, History, Schedule, estimate, fit
 from .train.methods import SCHEDULE, method
 from .viz import report
 
 NETWORKS = {"standard": "standard", "robust": "adversarial"}
+OTHERS: tuple[float, Mapping[str, float]] = (SCHEDULE.learning_rate, {})
+TUNED: Mapping[str, tuple[float, Mapping[str, float]]] = {
+    "standard": (1e-2, {}),
+    "forward_noise": (8e-2, {}),
+    "adversarial": (8e-2, {"beta": 0.25}),
+}
+"""Learning rate and settings of a method for networks of DPI neurons, 20 epochs: the best of those that
+``benchmarks.floor_study`` tried for each method on validation data, seed 0."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +44,21 @@ class Size:
     """Size of the demo.
 
     Attributes:
-        n_hidden: neurons. epochs: of each training. learning_rate: of each training. seconds: time budget of each
-            training; none by default, because with one the result would depend on the load of the machine.
-        n_dies: dies per fleet. attacked: test beats for the attacks, equally many per class.
+        n_hidden: neurons. epochs: of each training. learning_rate: of each training; None for that of the method, see
+            :func:`plan`. seconds: time budget of each training; none by default, because
+            with one the result would depend on the load of the machine.
+        n_dies: dies per fleet. trim: unlabelled validation beats for the trim of each die.
+        attacked: test beats for the attacks, equally many per class.
         quick, thorough: sizes ζ of the suites :func:`neurorobust.attacks.quick` and
             :func:`neurorobust.attacks.thorough`. steps, restarts: of the second.
     """
 
     n_hidden: int = 128
     epochs: int = 20
-    learning_rate: float = 1e-2
+    learning_rate: float | None = None
     seconds: float = math.inf
     n_dies: int = 100
+    trim: int = 50
     attacked: int = 200
     quick: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
     thorough: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
@@ -54,12 +67,29 @@ class Size:
 
 
 def fleet_json(result: FleetResult, spec: float) -> dict:
-    """A fleet as one JSON object; mean, std, min, q05, nominal and programmed are of balanced accuracy."""
-    quantized = not result.chip.startswith("mismatch ")
-    good = result.yield_at(spec)
+    """A fleet as one JSON object; mean, std, min, q05, nominal and programmed are of balanced accuracy. ``trimmed`` has
+    the same scores of the dies with trimmed read-outs, the number of samples and the paired gain; null without a trim.
+    """
+    quantized, trimmed = not result.chip.startswith("mismatch "), None
+    if result.trimmed is not None:
+        gain = compare(result.trimmed, result)
+        trimmed = {"on": result.trimmed.trim, "gain": gain.difference, "gain_ci95": [_number(end) for end in gain.ci95]}
+        trimmed |= _scores_json(result.trimmed, spec)
     return {
         "nominal": result.nominal,
         "programmed": result.programmed if quantized else None,
+        **_scores_json(result, spec),
+        "trimmed": trimmed,
+        "chip": result.chip if quantized else None,
+        "seed": result.seed,
+        "equations": None if result.equations is None else result.equations.entry(),
+    }
+
+
+def _scores_json(result: FleetResult, spec: float) -> dict:
+    """The scores of all dies and their statistics."""
+    good = result.yield_at(spec)
+    return {
         "accuracy": None if result.accuracy is None else result.accuracy.tolist(),
         "balanced_accuracy": result.balanced_accuracy.tolist(),
         "mean": result.mean,
@@ -69,9 +99,6 @@ def fleet_json(result: FleetResult, spec: float) -> dict:
         "ci95": [_number(bound) for bound in result.ci95],
         "yield": {"spec": good.spec, "fraction": good.fraction, "ci95": list(good.ci95)},
         "recall": None if result.recall is None else result.recall.mean(0).tolist(),
-        "chip": result.chip if quantized else None,
-        "seed": result.seed,
-        "equations": None if result.equations is None else result.equations.entry(),
     }
 
 
@@ -96,30 +123,45 @@ def agreement_of(network: nn.Module, chip: ChipModel) -> Agreement:
     return agreement(chip.name, chip.neuron, placement_of(network))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A training that has not begun: the fresh network, the regularized loss and the schedule."""
+
+    network: nn.Module
+    loss: Regularizer
+    schedule: Schedule
+
+
+def plan(task: Task, chip: ChipModel, name: str, *, seed: int, size: Size, **options: Any) -> Plan:
+    """The training of a network by a method. Networks with a floor take rate and settings of :data:`TUNED`.
+
+    Args:
+        options: of the builder of networks, see :meth:`neurorobust.data.Task.network`.
+    """
+    network = task.network(chip, n_hidden=size.n_hidden, seed=seed, **options)
+    rate, settings = TUNED.get(name, OTHERS) if has_floors(network) else OTHERS
+    rate = size.learning_rate or rate
+    schedule = replace(SCHEDULE, learning_rate=rate, max_seconds=size.seconds)
+    return Plan(network, method(name).regularize(task.loss, chip, **settings), schedule)
+
+
 def train(
     task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size: Size, **options: Any
 ) -> tuple[nn.Module, History]:
     """Train one network by one method and save it to a folder; an interrupted run found there continues.
 
     Args:
-        options: of the builder of networks, see :meth:`neurorobust.data.Task.network`.
+        options: see :func:`plan`.
     """
-    chosen = method(name)
-    network = task.network(chip, n_hidden=size.n_hidden, seed=seed, **options)
-    history = fit(
-        network,
-        task,
-        chosen.regularize(task.loss, chip),
-        epochs=size.epochs,
-        seed=seed,
-        out=out,
-        schedule=schedule_of(size),
-    )
+    planned = plan(task, chip, name, seed=seed, size=size, **options)
+    network, schedule = planned.network, planned.schedule
+    history = fit(network, task, planned.loss, epochs=size.epochs, seed=seed, out=out, schedule=schedule)
     info = {
         "task": task.name,
         "chip": chip.name,
         "method": name,
         "seed": seed,
+        "learning_rate": schedule.learning_rate,
         "selection": SELECTION,
         "data_sha256": task.data_sha256,
         "version": __version__,
@@ -129,16 +171,10 @@ def train(
     return network, history
 
 
-def schedule_of(size: Size) -> Schedule:
-    """The schedule of a training of this size."""
-    return replace(SCHEDULE, learning_rate=size.learning_rate, max_seconds=size.seconds)
-
-
-def training_seconds(task: Task, chip: ChipModel, *, seed: int, size: Size) -> float:
-    """Estimated seconds of both trainings at the present load of this machine."""
-    network = task.network(chip, n_hidden=size.n_hidden, seed=seed)
-    losses = [method(name).regularize(task.loss, chip) for name in NETWORKS.values()]
-    return sum(estimate(network, task, loss, epochs=size.epochs, schedule=schedule_of(size)) for loss in losses)
+def training_seconds(task: Task, chip: ChipModel, names: Iterable[str], *, seed: int, size: Size) -> float:
+    """Estimated seconds of the trainings by some methods, at the present load of this machine."""
+    plans = [plan(task, chip, name, seed=seed, size=size) for name in names]
+    return sum(estimate(each.network, task, each.loss, epochs=size.epochs, schedule=each.schedule) for each in plans)
 
 
 def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = Size(), say: Callable = print) -> dict:
@@ -178,8 +214,9 @@ def _demo(task: Task, chip: ChipModel, out: Path, *, seed: int, size: Size, say:
     }
     fleets: dict[str, dict[str, FleetResult]] = {"fleet": {}, "mismatch": {}}
     trained = {}
+    trim = Trim(task.validation.x, min(size.trim, len(task.validation)))
     if not all((out / label / "config.json").exists() for label in NETWORKS):
-        minutes = training_seconds(task, chip, seed=seed, size=size) / 60
+        minutes = training_seconds(task, chip, NETWORKS.values(), seed=seed, size=size) / 60
         say(
             f"two trainings of {size.epochs} epochs: about {max(1, round(minutes))} min at the present load of this "
             f"machine; then dies and attacks, about as long as that or less …"
@@ -193,8 +230,8 @@ def _demo(task: Task, chip: ChipModel, out: Path, *, seed: int, size: Size, say:
             f"{size.n_dies} dies of {chip.name} and {size.n_dies} with mismatch 0.3, {len(task.test)} test beats each …"
         )
         for where, model in (("fleet", chip), ("mismatch", mismatch(0.3))):
-            fleets[where][label] = evaluate(trained[label], task.test, model, n_dies=size.n_dies, seed=seed + 1)
-            entry[where] = fleet_json(fleets[where][label], results["spec"])
+            fleet = evaluate(trained[label], task.test, model, n_dies=size.n_dies, seed=seed + 1, trim=trim)
+            fleets[where][label], entry[where] = fleet, fleet_json(fleet, results["spec"])
         entry["programming"] = fleets["fleet"][label].programming
         entry["attacks"] = attacks(trained[label], task, size, seed + 1, say)
         entry["nominal_attacked"] = nominal_score(trained[label], task.test.balanced(size.attacked))
@@ -224,7 +261,8 @@ def nominal_score(network: nn.Module, data: Data) -> float:
 
 
 def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable) -> dict:
-    """Balanced accuracy under the quick and the thorough suite, by size ζ, on equally many test beats per class.
+    """Balanced accuracy under the quick and the thorough suite, by size ζ, on equally many test beats per class. What
+    the chip holds is attacked: not a read-out on the host.
 
     Where the quick suite reaches chance, the thorough one is not run: it contains the quick one, so it can only find
     worse dies.
@@ -239,8 +277,9 @@ def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable
                 say(f"thorough attack at ζ = {zeta:g} left out: the quick attack reaches chance")
                 found[suite][f"{zeta:g}"] = weaker
                 continue
-            say(f"{suite} attack, every kind, ζ = {zeta:g}, {len(data)} test beats …")
-            worst = search_worst_case(network, data, Ball.uniform(zeta), attack, seed=seed)
+            say(f"{suite} attack, every kind on the chip, ζ = {zeta:g}, {len(data)} test beats …")
+            ball = Ball.uniform(zeta).on_chip(network)
+            worst = search_worst_case(network, data, ball, attack, seed=seed)
             found[suite][f"{zeta:g}"] = {
                 "nominal": worst.nominal,
                 "balanced_accuracy": worst.balanced_accuracy,

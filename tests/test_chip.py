@@ -271,13 +271,18 @@ def test_every_measurement_of_a_chip_leaves_its_host_exact(chip):
     assert nr.Ball.from_chip(chip, step).radii.keys() == programmed.expanded().keys()
 
 
-def test_a_read_out_without_a_core_is_on_the_host():
-    """Models without spikes are read-outs: no core puts them on the host, a core keeps them on the chip."""
+def test_a_read_out_without_a_core_is_on_the_host(tmp_path):
+    """Models without spikes are read-outs: no core puts them on the host, a core keeps them on the chip; both come back
+    from a folder, so a network that was saved with a read-out on core 0 has it there."""
     readout = LeakyIntegrator(Linear(draw(0, 2, 7)), tau_mem=0.01)
     filtered = CubaLeakyIntegrator(Linear(draw(0, 2, 7)), tau_mem=0.01, tau_syn=0.01)
     assert (readout.core == HOST).all() and (filtered.core == HOST).all()
     assert not LeakyIntegrator(Linear(draw(0, 2, 7)), torch.zeros(2, dtype=torch.long), tau_mem=0.01).core.any()
     assert not Lif(Linear(draw(0, 2, 7)), tau_mem=0.01, v_threshold=0.1).core.any()
+    for core in (None, torch.zeros(2, dtype=torch.long)):
+        network = Network({"out": LeakyIntegrator(Linear(draw(0, 2, 3)), core, tau_mem=0.01)}, DT)
+        nr.save(network, tmp_path)
+        assert torch.equal(nr.load(tmp_path)[0].out.core, network.out.core)
 
 
 def test_a_chip_that_would_hold_nothing_is_refused():

@@ -43,11 +43,9 @@ def per(n):
     return {"type": "array", "items": FRACTION, "minItems": n, "maxItems": n}
 
 
-def evaluation(n, mismatch=False):
+def evaluation(n, mismatch=False, trimmed=False):
     """The output of `evaluate --json` on n dies."""
-    return exactly(
-        nominal=FRACTION,
-        programmed={"type": "null"} if mismatch else FRACTION,
+    scores = dict(
         accuracy=per(n),
         balanced_accuracy=per(n),
         mean=FRACTION,
@@ -57,6 +55,12 @@ def evaluation(n, mismatch=False):
         ci95=PAIR,
         **{"yield": exactly(spec=FRACTION, fraction=FRACTION, ci95=PAIR)},
         recall=per(2),
+    )
+    return exactly(
+        nominal=FRACTION,
+        programmed={"type": "null"} if mismatch else FRACTION,
+        **scores,
+        trimmed=exactly(on={"type": "string"}, gain=NUMBER, gain_ci95=PAIR, **scores) if trimmed else {"type": "null"},
         chip={"type": "null"} if mismatch else {"const": "dynapse2"},
         seed={"type": "integer"},
         equations=exactly(
@@ -70,6 +74,7 @@ def evaluation(n, mismatch=False):
 ATTACK = exactly(
     zeta=NUMBER,
     kinds={"type": "array", "items": {"enum": sorted(KINDS)}},
+    host={"type": "boolean"},
     suite={"enum": ["quick", "thorough", "strong-1"]},
     version={"enum": ["quick-1", "strong-1", None]},
     nominal=FRACTION,
@@ -128,6 +133,36 @@ def test_evaluate_json(chosen, robust):
     assert again.equations.entry() == found["equations"]
     for_people = cli("evaluate", robust, *chosen, "--dies", 1)
     assert again.equations.verdict.split()[0] in for_people.out.partition("equations")[2].split()
+
+
+@pytest.mark.parametrize("labels", [(), ("--labelled",)], ids=["unlabelled", "labelled"])
+def test_evaluate_trimmed(labels, robust):
+    """--trim N: the dies as they stand do not change; trimmed they are those of `nr.evaluate(…, trim=…)`."""
+    options = ("evaluate", robust, "--chip", "dynapse2", "--dies", 2, "--seed", 7)
+    found = strict(cli(*options, "--trim", 20, *labels, "--json").out)
+    jsonschema.validate(found, evaluation(2, trimmed=True))
+    part = beats().validation
+    trim = nr.Trim(part if labels else part.x, 20)
+    again = nr.evaluate(nr.load(robust)[0], beats().test, chipmodels.load("dynapse2"), n_dies=2, seed=7, trim=trim)
+    assert again.balanced_accuracy.tolist() == found["balanced_accuracy"]
+    assert again.trimmed.balanced_accuracy.tolist() == found["trimmed"]["balanced_accuracy"]
+    assert found["trimmed"]["on"] == f"20 {'labelled' if labels else 'unlabelled'} samples per die"
+    assert found["trimmed"]["gain"] == pytest.approx(found["trimmed"]["mean"] - found["mean"])
+    ran = cli(*options, "--trim", 20, *labels)
+    assert "trimmed on 20" in " ".join(ran.out.split()) and "read-out on the host, exact" in " ".join(ran.out.split())
+
+
+def test_the_host_deviates_on_request(robust):
+    """--deviating-host and --exact-host are `chip.with_host`; --labelled alone is refused."""
+    for chosen, chip in (
+        (("--chip", "dynapse2"), chipmodels.load("dynapse2")),
+        (("--mismatch", "0.3"), nr.mismatch(0.3)),
+    ):
+        for option, exact in (("--exact-host", True), ("--deviating-host", False)):
+            found = strict(cli("evaluate", robust, *chosen, "--dies", 1, option, "--json").out)
+            again = nr.evaluate(nr.load(robust)[0], beats().test, chip.with_host(exact=exact), n_dies=1)
+            assert again.balanced_accuracy.tolist() == found["balanced_accuracy"]
+    refused(cli("evaluate", robust, "--mismatch", "0.3", "--labelled"), "--trim N")
 
 
 def test_one_die_is_valid_json(robust):

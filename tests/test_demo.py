@@ -80,7 +80,8 @@ def test_commands_repeat_its_numbers(label, folder, results):
     entry = results["networks"][label]
     n, seed = results["n_dies"], results["seed"] + 1
     for chosen, name in ((("--chip", "dynapse2"), "fleet"), (("--mismatch", 0.3), "mismatch")):
-        ran = cli("evaluate", folder / label, *chosen, "--dies", n, "--seed", seed, "--spec", results["spec"], "--json")
+        more = ["--dies", n, "--seed", seed, "--spec", results["spec"], "--trim", 50]
+        ran = cli("evaluate", folder / label, *chosen, *more, "--json")
         assert json.loads(ran.out) == entry[name]
     for suite, found in entry["attacks"].items():
         more = ["--steps", 2, "--restarts", 1] if suite == "thorough" else []
@@ -191,16 +192,19 @@ def test_the_report_has_the_numbers(folder, results):
 
 
 def test_the_table_has_the_promised_columns(results):
-    """Nominal, programmed, fleet mean / 5th pct / min, yield, mismatch mean / min, four attacks: cells by hand."""
+    """Nominal, programmed, fleet mean / 5th pct / min, yield, mismatch mean / min, both trimmed, four attacks: cells by
+    hand."""
     header, rows = report.columns(results)
     assert [row[0] for row in rows] == ["standard", "robust"]
-    assert all(len(row) == len(header) == 14 for row in rows)
+    assert all(len(row) == len(header) == 18 for row in rows)
     for row, entry in zip(rows, results["networks"].values()):
         fleet, spread, attacks = entry["fleet"], entry["mismatch"], entry["attacks"]
         numbers = [fleet[key] for key in ("nominal", "programmed", "mean", "q05", "min")]
         low, high = fleet["yield"]["ci95"]
         expected = [f"{value:.3f}" for value in numbers] + [f"{fleet['yield']['fraction']:.2f} [{low:.2f}, {high:.2f}]"]
-        expected += [f"{spread[key]:.3f}" for key in ("mean", "min")] + [f"{entry['nominal_attacked']:.3f}"]
+        expected += [f"{fleet['trimmed'][key]:.3f}" for key in ("mean", "min")]
+        expected += [f"{scores[key]:.3f}" for scores in (spread, spread["trimmed"]) for key in ("mean", "min")]
+        expected += [f"{entry['nominal_attacked']:.3f}"]
         expected += [
             f"{attacks[suite][z]['balanced_accuracy']:.3f}" for suite in ("quick", "thorough") for z in ("0.05", "0.1")
         ]

@@ -147,6 +147,38 @@ def test_chips_refuse_what_is_not_placed():
         nr.evaluate(model, data, chip, n_dies=2)
 
 
+@pytest.mark.parametrize("feeds", [None, {"2": nr.HOST}], ids=["by itself", "named"])
+@pytest.mark.parametrize("kinds", [None, {"2.*": "digital"}], ids=["analog", "digital"])
+@pytest.mark.parametrize("name", ["dynapse2", "pcm"])
+def test_a_last_linear_layer_is_a_read_out_on_the_host(name, kinds, feeds):
+    """Modules after the last neuron of a row are on the host: not quantized, exact on every die; with mismatch they
+    deviate unless they are digital."""
+    row = nn.Sequential(nn.Linear(3, 8, bias=False), leaky(), nn.Linear(8, 2))
+    model, data = nr.from_snntorch(row, DT, kinds=kinds), events(0, 20)
+    data = Data(data.x.float(), data.y)
+    model.place({"1": 0}, feeds)
+    chip = chipmodels.load(name)
+    assert nr.evaluate(model, data, chip, n_dies=2).score.shape == (2,)
+    programmed = chip.program(nr.nominal(model), placement_of(model))
+    deviations = chip.fabricate([0], 0)[0].deviations(programmed)
+    assert "0.weight" in deviations and not any(key.startswith("2.") for key in (*programmed.codes, *deviations))
+    everywhere = nr.mismatch(0.3)
+    moved = everywhere.fabricate([0], 0)[0].deviations(everywhere.program(nr.nominal(model), placement_of(model)))
+    assert any(key.startswith("2.") for key in moved) == (kinds is None)
+
+
+def test_a_read_out_of_a_loop_is_put_on_the_host_by_name():
+    """A module with its own loop says with feeds what the host computes; a layer is on the host or on the chip."""
+    data = events(0, 20)
+    model = nr.from_snntorch(loop(), DT, sample=data.x)
+    with pytest.raises(ValueError, match=r"or nr\.HOST for a read-out on the host"):
+        model.place({"lif1": 0, "lif2": nr.HOST}, {"fc1": "lif1"})
+    model.place({"lif1": 0, "lif2": nr.HOST}, {"fc1": "lif1", "fc2": nr.HOST})
+    assert (placement_of(model).core("fc2.weight") == nr.HOST).all()
+    with pytest.raises(ValueError, match=r"or nr\.HOST for all of them"):
+        model.place({"lif1": [0, 0, 0, 0, 0, -1], "lif2": nr.HOST}, {"fc1": "lif1", "fc2": "lif2"})
+
+
 def recurrent_row(n):
     row = nn.Sequential(
         nn.Linear(3, n, bias=False),

@@ -30,7 +30,8 @@ READING = (
     "Numbers are balanced accuracy on simulated dies, unless another quantity is named: the mean over n training seeds "
     "and, in brackets, the lowest and the highest seed (no brackets if all are equal). Bold: the best of a column. "
     f"–: not measured, or refused. Subset: the test samples used in attacks. {STRONG}: a suite of 863 passes; the "
-    "worst dies found for the other networks of the task are tried too, and the lowest accuracy counts."
+    "worst dies found for the other networks of the task are tried too, and the lowest accuracy counts. A read-out on "
+    "the host deviates, and is attacked, like the rest."
 )
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 
 from .._util.console import err
 from ..attacks import OBJECTIVES, PGA, QUICK, Ball, RandomSearch, quick, thorough
@@ -16,9 +17,11 @@ from ..chip.installed import chip_model
 from ..core.noise import Membrane
 from ..core.params import ABSOLUTE, KINDS
 from ..core.placement import HOST
+from ..data import Task
 from ..demo import fleet_json
 from ..evaluation import (
     STRONG,
+    Trim,
     estimate_evaluate,
     estimate_worst_case,
     random_search,
@@ -50,6 +53,18 @@ def evaluate(
     bits: Annotated[int | None, typer.Option(help="Bits of a weight, instead of the chip's.", min=2, max=16)] = None,
     dead: Annotated[float, typer.Option(help="Fraction of neurons that never spike.", min=0, max=1)] = 0.0,
     noise: Annotated[float, typer.Option(help="Noise (σ) on every membrane, in thresholds.", min=0)] = 0.0,
+    exact_host: Annotated[
+        bool | None,
+        typer.Option(
+            "--exact-host/--deviating-host",
+            help="Whether a read-out on the host is exact; by default on a chip, and not with --mismatch.",
+            show_default=False,
+        ),
+    ] = None,
+    trim: Annotated[
+        int | None, typer.Option(help="Trim the read-out of every die on N samples of the validation part.", min=1)
+    ] = None,
+    labelled: Annotated[bool, typer.Option("--labelled", help="Trim with the labels of these samples.")] = False,
     as_json: Json = False,
 ) -> None:
     """Put a network on a fleet of simulated dies; balanced accuracy on the test part.
@@ -61,6 +76,8 @@ def evaluate(
       neurorobust evaluate runs/mine --mismatch 0.3 --json
 
       neurorobust evaluate runs/mine --chip pcm --after "1 year" --noise 0.1
+
+      neurorobust evaluate runs/mine --chip dynapse2 --trim 50
     """
     if (chip is None) == (mismatch is None):
         raise ValueError(
@@ -68,30 +85,40 @@ def evaluate(
             + ("neither" if chip is None else "both")
             + "; give either --chip NAME or --mismatch LEVEL."
         )
+    if labelled and trim is None:
+        raise ValueError("labelled: needs --trim N, the number of samples for each die.")
     network, task = load_model(folder)
     model = chip_model(chip) if chip is not None else mismatch_model(mismatch or 0.0)
     model = model if bits is None else model.with_bits(bits)
     model = model if after is None else model.at(after)
     model = model.with_defects(DeadNeurons(dead)) if dead else model
     model = model.with_noise(Membrane(noise)) if noise else model
+    model = model if exact_host is None else model.with_host(exact=exact_host)
+    part = task.validation if labelled else task.validation.x
+    chosen = None if trim is None else Trim(part, trim)
     say_cost(estimate_evaluate(network, task.test, model, n_dies=dies))
-    result = run_evaluate(network, task.test, model, n_dies=dies, seed=seed)
+    result = run_evaluate(network, task.test, model, n_dies=dies, seed=seed, trim=chosen)
     payload = fleet_json(result, spec)
-    low, high = payload["yield"]["ci95"]
-    shown = {
-        key: payload[key] for key in ("nominal", "programmed", "mean", "std", "min", "q05") if payload[key] is not None
-    }
-    shown["equations"] = str(result.equations).removeprefix("equations: ")
-    shown["95 % interval of the mean"] = " to ".join(
-        "–" if bound is None else f"{bound:.4f}" for bound in payload["ci95"]
-    )
-    shown[f"yield at {spec:g}"] = f"{payload['yield']['fraction']:.2f} (95 % interval {low:.2f} to {high:.2f})"
-    shown |= {f"mean recall, {label}": value for label, value in zip(task.classes, payload["recall"])}
     title = f"{folder} on {dies} dies ({model.label}, seed {seed}): balanced accuracy, {len(task.test)} test samples"
     if any((core == HOST).any() for core in placement_of(network).cores.values()):
-        title += "; read-out on the host"
-    show(payload, as_json, lambda: pairs(title, shown))
+        title += f"; read-out on the host, {'exact' if model.exact_host else 'deviates like the rest'}"
+    whole = {key: payload[key] for key in ("nominal", "programmed") if payload[key] is not None}
+    whole["equations"] = str(result.equations).removeprefix("equations: ")
+    tables = [pairs(title, whole | _scores(payload, spec, task))]
+    if trimmed := payload["trimmed"]:
+        gain = {"gain over the same dies as they stand": trimmed["gain"]}
+        tables.append(pairs(f"trimmed on {trimmed['on']}, of the validation part", gain | _scores(trimmed, spec, task)))
+    show(payload, as_json, lambda: Group(*tables))
     say_one_class(result.one_class, task)
+
+
+def _scores(found: dict, spec: float, task: Task) -> dict[str, Any]:
+    """Rows about the scores of all dies."""
+    low, high = found["yield"]["ci95"]
+    shown = {key: found[key] for key in ("mean", "std", "min", "q05") if found[key] is not None}
+    shown["95 % interval of the mean"] = " to ".join("–" if end is None else f"{end:.4f}" for end in found["ci95"])
+    shown[f"yield at {spec:g}"] = f"{found['yield']['fraction']:.2f} (95 % interval {low:.2f} to {high:.2f})"
+    return shown | {f"mean recall, {label}": value for label, value in zip(task.classes, found["recall"])}
 
 
 @app.command()
@@ -122,6 +149,7 @@ def attack(
     samples: Annotated[
         int | None, typer.Option(help="Use only N test samples, equally many per class where possible.", min=1)
     ] = None,
+    host: Annotated[bool, typer.Option("--host", help="Attack a read-out on the host too.")] = False,
     as_json: Json = False,
 ) -> None:
     """Search for the worst die within ζ, on unquantized nominal parameters; balanced accuracy on the test part.
@@ -135,7 +163,8 @@ def attack(
     network, task = load_model(folder)
     data = task.test if samples is None else task.test.balanced(samples)
     chosen = sorted(KINDS - ABSOLUTE) if kinds == "all" else kinds.split(",")
-    ball = Ball(**{kind: zeta for kind in chosen})
+    whole = Ball(**{kind: zeta for kind in chosen})
+    ball = whole if host else whole.on_chip(network)
     if suite is not Suite.quick and loss is not None:
         raise ValueError(f"loss: got {loss!r}; {suite} has its own objectives. Leave --loss out, or use --suite quick.")
     if suite is Suite.strong and (steps, restarts) != (None, None):
@@ -143,7 +172,9 @@ def attack(
             f"steps, restarts: {suite} has fixed settings. Leave --steps and --restarts out, or use --suite thorough."
         )
     if suite is Suite.strong:
-        parts = [part.suite for part in strong_plan(network, data) if part.floor != LEAK]  # these run again in any suite
+        parts = [
+            part.suite for part in strong_plan(network, data) if part.floor != LEAK
+        ]  # these run again in any suite
         searched = AttackSuite(tuple(member for part in parts for member in part.members))
     elif suite is Suite.thorough:
         searched = thorough(steps or 30, restarts or 3)
@@ -160,6 +191,7 @@ def attack(
     payload = {
         "zeta": zeta,
         "kinds": chosen,
+        "host": host,
         "suite": str(suite),
         "version": worst.suite,
         "nominal": worst.nominal,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.table import Table
 from torch import nn
 
@@ -56,7 +57,7 @@ def say_one_class(found: int | None, task: Task) -> None:
         )
 
 
-def show(payload: dict, as_json: bool, table: Callable[[], Table]) -> None:
+def show(payload: dict, as_json: bool, table: Callable[[], RenderableType]) -> None:
     if as_json:
         sys.stdout.write(json.dumps(payload) + "\n")
     else:

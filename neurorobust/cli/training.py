@@ -12,12 +12,11 @@ from .._util.console import err
 from ..chip.installed import chip_model
 from ..data import tasks
 from ..data.installed import find_task
-from ..demo import Size, agreement_of, schedule_of
+from ..demo import Size, agreement_of, plan
 from ..demo import demo as run_demo
 from ..demo import train as run_train
 from ..train.loop import estimate
 from ..train.methods import EPOCHS
-from ..train.methods import method as find_method
 from ..viz import report
 from .shared import Json, pairs, say_one_class, show
 
@@ -78,7 +77,7 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over the training part.", min=1)] = EPOCHS,
     seed: Annotated[int, typer.Option(help="Seed of the network and of training.", min=0)] = 0,
     hidden: Annotated[int, typer.Option(help="Hidden neurons.", min=1)] = 128,
-    rate: Annotated[float, typer.Option(help="Learning rate.")] = Size().learning_rate,
+    rate: Annotated[float | None, typer.Option(help="Learning rate; by default that of the method.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train one network by one method.
@@ -91,11 +90,10 @@ def train(
     """
     loaded = find_task(task)
     size = Size(n_hidden=hidden, epochs=epochs, learning_rate=rate)
-    fresh = loaded.network(chip_model(chip), n_hidden=hidden, seed=seed)
-    loss = find_method(method).regularize(loaded.loss, chip_model(chip))
+    planned = plan(loaded, chip_model(chip), method, seed=seed, size=size)
     with files.locked(files.make_folder(out_)):
         if not (out_ / "checkpoint.pt").exists():
-            seconds = estimate(fresh, loaded, loss, epochs=epochs, schedule=schedule_of(size))
+            seconds = estimate(planned.network, loaded, planned.loss, epochs=epochs, schedule=planned.schedule)
             err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min at the present load of this machine.")
         trained, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
     summary: dict[str, Any] = {

@@ -179,7 +179,8 @@ def evaluate(
     trimmed: list[Row] = []
     guessed = None
     with progress(f"dies of {chip.label}", n_dies + 2) as tick, evaluating(network):
-        moved = dies(None if trim is None else Calibration(network, trim, params, programmed))
+        calibration = None if trim is None else Calibration(network, trim, params, programmed)
+        moved = dies(calibration)
         if chip.noise:
             noisy = noisy_logits(network, moved, data.x, fleet, programmed)
             everything: Iterator[Tensor] = chain(fleet_logits(network, (params, programmed.params), data.x), noisy)
@@ -189,6 +190,8 @@ def evaluate(
             check_outputs(outputs, data.y)
             if not rows:
                 guessed = one_class(outputs, data.y)
+                if calibration is not None:
+                    calibration.check_frequencies(outputs)
             rows.append(_measure(outputs, data))
             if trim is not None and number >= 0:
                 trimmed.append(_measure(outputs + offsets[number], data))
@@ -207,7 +210,7 @@ def evaluate(
     )
     if trim is None:
         return result
-    after = replace(result, **_columns(trimmed, data), trim=str(trim), offsets=torch.stack(offsets).numpy())
+    after = replace(result, **_columns(trimmed, data), trim=str(trim), offsets=torch.stack(offsets).cpu().numpy())
     return replace(result, trimmed=after)
 
 

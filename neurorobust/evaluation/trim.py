@@ -7,6 +7,7 @@ class, which one number for each class removes.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -28,6 +29,8 @@ from .predict import checked_params
 from .statistics import balanced_accuracy, check_outputs
 
 NEWTON_STEPS, NEWTON_GAIN = 100, 1e-14
+OTHER_FREQUENCIES = 0.25
+"""Half the sum of the differences of class frequencies, above which an unlabelled trim warns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +169,8 @@ def calibrate_readout(
 ) -> Tensor:
     """The offsets that a trim adds to a network's logits on a die, from n samples: ``logits + offsets``.
 
+    Test the die on other samples than these.
+
     Args:
         network: programmed onto the die's chip at its nominal parameters, which are not changed.
         die: one die, ``chip.fabricate([3], 1)[0]``, or several.
@@ -213,6 +218,24 @@ class Calibration:
             (logits,) = fleet_logits(self.network, [moved], x)
         matching = matching_offsets(logits, self.nominal[chosen])
         return fitted_offsets(logits, self.data.y[chosen], matching) if self.trim.labelled else matching
+
+    def check_frequencies(self, tested: Tensor) -> None:
+        """Warn if an unlabelled trim sees other class frequencies than the test, by the nominal network's predictions;
+        ``tested``: its logits there."""
+        here, there = (_frequencies(logits) for logits in (self.nominal, tested))
+        worst = int((here - there).abs().argmax())
+        if not self.trim.labelled and float((here - there).abs().sum() / 2) > OTHER_FREQUENCIES:
+            warnings.warn(
+                f"trim: the network gives class {worst} to {here[worst]:.0%} of the samples of the trim and to "
+                f"{there[worst]:.0%} of the test; without labels a trim assumes equal class frequencies.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def _frequencies(logits: Tensor) -> Tensor:
+    """The fraction of samples (or steps) that each class is predicted for, (K,)."""
+    return torch.bincount(logits.argmax(-1).reshape(-1), minlength=logits.shape[-1]).double() / logits[..., 0].numel()
 
 
 def check_apart(trim: Trim, data: Data) -> None:
