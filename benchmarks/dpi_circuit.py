@@ -281,7 +281,9 @@ def free_threshold_tables() -> None:
 def event_tables() -> None:
     """The threshold neuron under excitation and inhibition, and the size of one event."""
     counts, sizes = events(SECONDS)
-    print("\n| τ_mem | " + " | ".join(f"{ratio:g}" for ratio in DRIVEN[1]) + " |\n" + "|---" * (1 + len(DRIVEN[1])) + "|")
+    print(
+        "\n| τ_mem | " + " | ".join(f"{ratio:g}" for ratio in DRIVEN[1]) + " |\n" + "|---" * (1 + len(DRIVEN[1])) + "|"
+    )
     for tau in DRIVEN[0]:
         cells = []
         for ratio in DRIVEN[1]:

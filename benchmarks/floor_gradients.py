@@ -50,7 +50,7 @@ from neurorobust.train.loop import Schedule
 from neurorobust.train.methods import METHODS
 
 RESULTS = Path(__file__).parent / "results/floor_gradients.json"
-NEURONS, EPOCHS, SEED, SAMPLES = 96, 8, 0, 200
+NEURONS, EPOCHS, SEED, SAMPLES = 96, 8, 0, 100
 NETWORKS = {
     "standard": ("standard", HardFloor(), 0.01),
     "standard, converted": ("standard", NoFloor(), 0.005),
@@ -146,7 +146,12 @@ def summary(results: dict) -> str:
     """Two tables in Markdown."""
     heads = [f"{label} {slope:g}" for label in ("own", "wide") for slope in SLOPES]
     rows = [
-        [name, f"{own['zeta']:g}", f"{own['validation']['nominal']:.3f}", *(f"{own['slopes'][head]:.3f}" for head in heads)]
+        [
+            name,
+            f"{own['zeta']:g}",
+            f"{own['validation']['nominal']:.3f}",
+            *(f"{own['slopes'][head]:.3f}" for head in heads),
+        ]
         for name, own in results.items()
     ]
     first = table(["validation beats", "ζ", "nominal", *heads], rows)
@@ -177,7 +182,7 @@ def main() -> None:
     for name, (method, floor, zeta) in NETWORKS.items():
         own = results["networks"].setdefault(name, {"zeta": zeta})
         model = trained(task, method, floor, out / name.replace(", ", "-"))
-        held, data = task.validation.balanced(SAMPLES), task.test.balanced(SAMPLES)
+        held, _data = task.validation.balanced(SAMPLES), task.test.balanced(SAMPLES)
         if "slopes" not in own:
             score = balanced_accuracy(nr.run(model, nr.nominal(model), held.x), held.y)
             own["validation"] = {"nominal": score, "at floor": fraction_at_floor(model, nr.nominal(model), held.x)}

@@ -83,7 +83,10 @@ def test_nothing_changes_without_floors(make):
     """The result of one run of the suite, bit for bit; its version and no fraction."""
     network = make()
     data = both_on() if network.n_in == 2 else events(0, 12)
-    found, alone = nr.worst_case(network, data, Ball.uniform(0.3)), find_worst_case(network, data, Ball.uniform(0.3), quick())
+    found, alone = (
+        nr.worst_case(network, data, Ball.uniform(0.3)),
+        find_worst_case(network, data, Ball.uniform(0.3), quick()),
+    )
     assert (found.score, found.attack, found.passes) == (alone.score, alone.attack, 33)
     assert all(torch.equal(delta, alone.deviations[name]) for name, delta in found.deviations.items())
     assert found.suite == "quick-1" and found.at_floor is None and "floor" not in repr(found)

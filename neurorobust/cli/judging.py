@@ -142,7 +142,9 @@ def attack(
             f"steps, restarts: {suite} has fixed settings. Leave --steps and --restarts out, or use --suite thorough."
         )
     if suite is Suite.strong:
-        parts = [part.suite for part in strong_plan(network, data) if part.floor != LEAK]  # these run again in any suite
+        parts = [
+            part.suite for part in strong_plan(network, data) if part.floor != LEAK
+        ]  # these run again in any suite
         searched = AttackSuite(tuple(member for part in parts for member in part.members))
     elif suite is Suite.thorough:
         searched = thorough(steps or 30, restarts or 3)
