@@ -110,7 +110,7 @@ def fit_offset(network: Network, data: Data) -> None:
         logits = nr.run(network, nr.nominal(network), data.x)
         return logits[:, 1] - logits[:, 0]
 
-    bias, before = network.layers()["readout"].input.bias, difference()
+    bias, before = network.get_parameter("readout.input.bias"), difference()
     bias[1] += 1
     unit = float((difference() - before).mean())
     offsets = torch.linspace(float(before.min()), float(before.max()), 2001)
