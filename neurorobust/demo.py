@@ -285,9 +285,8 @@ def attacks(network: nn.Module, task: Task, size: Size, seed: int, say: Callable
                 "balanced_accuracy": worst.balanced_accuracy,
                 "recall": list(worst.recall),
                 "version": worst.suite,
-                "at_floor": worst.at_floor,
                 "caution": worst.caution,
-            }
+            } | ({} if worst.at_floor is None else {"at_floor": worst.at_floor})
     return found
 
 

@@ -26,6 +26,7 @@ from neurorobust.evaluation import strong_worst_case
 from neurorobust.evaluation.worst_case import search_worst_case
 from neurorobust.io import models
 from neurorobust.kernels.runtime import threads
+from neurorobust.nn import LeakyIntegrator, Linear, LinearizedDpi, Network
 from neurorobust.train.methods import METHODS
 
 NUMBER = {"type": "number"}
@@ -228,6 +229,29 @@ def test_attack_with_the_strong_suite(robust, monkeypatch):
     worst = strong_worst_case(network, data, nr.Ball.uniform(0.1), seed=3)
     assert (found["balanced_accuracy"], found["passes"]) == (worst.balanced_accuracy, worst.passes)
     assert found["suite"] == worst.suite == "strong-1"
+
+
+def test_an_attack_on_a_network_with_floors_says_how_often_they_act(tmp_path):
+    """The fraction in JSON and in the table; twice the passes, the version that says so, a control of as many."""
+    draw, task = torch.Generator().manual_seed(0), beats()
+    hidden = LinearizedDpi(
+        Linear(torch.randn(8, 32, generator=draw)), tau_mem=0.02, tau_syn_exc=5e-3, tau_syn_inh=5e-3, v_threshold=0.1
+    )
+    readout = LeakyIntegrator(Linear(torch.randn(2, 8, generator=draw)), tau_mem=0.1)
+    nr.save(Network({"hidden": hidden, "readout": readout}, 5e-3), tmp_path / "m", {"task": task.name})
+    options = ["--samples", 10, "--steps", 1, "--seed", 3]
+    with mock.patch.object(neurorobust.cli.judging, "estimate_worst_case", return_value=0.0) as estimate:
+        found = strict(cli("attack", tmp_path / "m", *options, "--json").out)
+    worst = search_worst_case(
+        nr.load(tmp_path / "m")[0],
+        task.test.balanced(10),
+        nr.Ball.uniform(0.1),
+        nr.attacks.Suite(tuple((PGA(steps=1, objective=name), 1) for name in ("kl", "ce", "margin"))),
+        seed=3,
+    )
+    assert found["at_floor"] == worst.at_floor > 0 and found["passes"] == worst.passes == 12
+    assert estimate.call_args.args[3].passes == 6 + 12  # that the leaky ones come on top is the estimate's business
+    assert "neuron-steps at the floor" in cli("attack", tmp_path / "m", *options).out
 
 
 def test_attacked_kinds_are_the_ones_named(robust):

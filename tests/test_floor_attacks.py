@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from conftest import DT, events, tiny
+from pages import ROOT
 
 import neurorobust as nr
+from benchmarks import floor_gradients
 from neurorobust.attacks import PGA, Ball, RandomSearch, Suite, quick
 from neurorobust.core.run import nominal
 from neurorobust.data import Data
@@ -120,10 +124,36 @@ def test_the_strong_suite_contains_strong_1_with_the_same_seeds(monkeypatch):
 
 
 def test_estimates_and_sensitivity_count_the_leaky_searches(monkeypatch):
-    """One second a pass of either kind: PGA(4) takes 4 gradients through each floor, 1 evaluation, and the nominal."""
+    """One second a pass of either kind: PGA(4) has 4 gradients and 1 evaluation through each floor; and the nominal."""
     monkeypatch.setattr(cost, "_time_passes", lambda *_: (1.0, 1.0))
     data = Data(both_on().x.repeat(50, 1, 1)[:250], both_on().y.repeat(50)[:250])
-    assert cost.estimate_worst_case(masked(), data, BALL, PGA(4)) == pytest.approx(8 + 1 + 1, abs=1.5)
+    assert cost.estimate_worst_case(masked(), data, BALL, PGA(4)) == pytest.approx(8 + 2 + 1)
     table = nr.sensitivity(masked(), both_on(), n_dies=1).table()
     weights = table[(table["level"] == "kind") & (table["kind"] == "weight")].iloc[0]
     assert weights["attack"] == "quick-1+floor-1" and weights["attacked"] <= 0.5
+
+
+def test_the_tables_of_the_page_are_those_of_the_measurement():
+    """docs/physics.md holds what the committed results give; the slope of the suites ties for the lowest mean."""
+    networks = json.loads(floor_gradients.RESULTS.read_text(encoding="utf-8"))["networks"]
+    page = (ROOT / "docs/physics.md").read_text(encoding="utf-8")
+    tables = floor_gradients.summary(networks).strip().split("\n\n")
+    assert len(tables) == 2 and all(table in page for table in tables)
+    worst = {
+        slope: sum(
+            min(own["slopes"][f"{label} 0"], own["slopes"][f"{label} {slope:g}"])
+            for own in networks.values()
+            for label in ("own", "wide")
+        )
+        for slope in floor_gradients.SLOPES[1:]
+    }
+    assert worst[LEAK.slope] == pytest.approx(min(worst.values()))
+
+
+def test_the_offset_of_a_converted_network_is_the_best_one():
+    """A read-out that says class 0 to everything is repaired by one offset."""
+    network, data = masked(), both_on()
+    network.layers()["readout"].input.bias = torch.nn.Parameter(torch.tensor([9.0, 0.0]).double())
+    assert nr.worst_case(network, data, BALL, RandomSearch(1)).nominal == 0.5
+    floor_gradients.fit_offset(network, data)
+    assert nr.worst_case(network, data, BALL, RandomSearch(1)).nominal == 1.0

@@ -200,12 +200,13 @@ def attack(
         "recall": list(worst.recall),
         "random_search_balanced_accuracy": random.balanced_accuracy,
         "passes": worst.passes,
-        "at_floor": worst.at_floor,
         "found_by": worst.attack,
         "caution": worst.caution,
         "samples": len(data),
         "seed": seed,
     }
+    if worst.at_floor is not None:
+        payload["at_floor"] = worst.at_floor
     shown: dict[str, Any] = {"nominal balanced accuracy": worst.nominal}
     shown |= {key: payload[key] for key in ("balanced_accuracy", "accuracy")}
     shown |= {f"recall, {label}": value for label, value in zip(task.classes, worst.recall)}

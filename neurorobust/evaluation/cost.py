@@ -57,8 +57,7 @@ def estimate_worst_case(
     ``worst_case``."""
     suite = suite_of(attack, restarts)
     checked_params(network, data)
-    n_with, n_without = count_passes(suite)
-    n_with += count_passes(leaky_suite(network, suite))[0]
+    n_with, n_without = count_passes(Suite((*suite.members, *leaky_suite(network, suite).members)))
     _time_passes(network, data.first(8), ball, suite)  # compiles
     few = data.first(EVALUATION_BATCH)
     without_gradient, with_gradient = _time_passes(network, few, ball, suite)
