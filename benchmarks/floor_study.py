@@ -43,7 +43,7 @@ from neurorobust.data import Task
 from neurorobust.data.recurrent import Hidden, dpi_neurons
 from neurorobust.dynamics import Adaptation, AdaptiveThreshold
 from neurorobust.evaluation import evaluate, paired_interval, strong_worst_case, transfer
-from neurorobust.nn import with_floor
+from neurorobust.nn import Network, with_floor
 from neurorobust.train.loop import SELECTION, fit, selection_score
 from neurorobust.train.methods import METHODS, SCHEDULE, Trial
 
@@ -121,6 +121,7 @@ def ablated(task: Task, name: str, seed: int, out: Path) -> nn.Module:
 def floored(name: str) -> tuple[nn.Module, Trial]:
     """A network of the zoo with a floor put in, and the trial by which it was trained."""
     network, info = nr.zoo.load(f"ecg/{name}")
+    assert isinstance(network, Network)
     return with_floor(network, tau_syn=SYNAPSE), METHODS[name].trials[info["trial"]]
 
 
@@ -143,7 +144,7 @@ def on_dies(network: nn.Module, task: Task) -> dict[str, Any]:
     trims = {"labelled": nr.Trim(task.validation, TRIM), "unlabelled": nr.Trim(task.validation.x, TRIM)}
     found: dict[str, Any] = {}
     for place, chip in (("chip", chip_model(CHIP)), ("mismatch", nr.mismatch(0.3))):
-        scores = {}
+        scores: dict[str, list[float]] = {}
         for name, trim in trims.items():
             fleet = evaluate(network, task.test, chip, n_dies=100, seed=DIES, trim=trim)
             assert fleet.trimmed is not None

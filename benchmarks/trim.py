@@ -78,6 +78,7 @@ def attacked(network: nn.Module, data: nr.data.Data, zeta: float, steps: int, mo
 def measure(name: str, task: nr.data.Task, zeta: float, beats: int, n: int, steps: int) -> dict:
     """One network at one size, as it stands and trimmed."""
     network, _ = nr.zoo.load(f"ecg/{name}")
+    assert isinstance(network, nr.nn.Network)
     data = task.test.balanced(beats)
     trimmed = TrimmedNetwork(network, task.validation.x[:n])
     raw = attacked(network, data, zeta, steps)
