@@ -95,8 +95,8 @@ def _variants(kind: type[Neuron]) -> Iterator[Neuron]:
     """A neuron without options, then one for each option that changes its equations."""
     takes = inspect.signature(kind).parameters
 
-    def build(**options: object) -> Neuron:
-        needed = {
+    def build(**options: Any) -> Neuron:
+        needed: dict[str, Any] = {
             name: next(EXAMPLES[known] for known in KINDS if name.startswith(known) and known in EXAMPLES)
             for name, parameter in takes.items()
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
