@@ -43,6 +43,7 @@ from neurorobust.data import Task
 from neurorobust.data.recurrent import Hidden, dpi_neurons
 from neurorobust.dynamics import Adaptation, AdaptiveThreshold
 from neurorobust.evaluation import evaluate, paired_interval, strong_worst_case, transfer
+from neurorobust.io import zoo
 from neurorobust.nn import Network, with_floor
 from neurorobust.train.loop import SELECTION, fit, selection_score
 from neurorobust.train.methods import METHODS, SCHEDULE, Trial
@@ -51,6 +52,7 @@ ORDER = ("standard", "forward_noise", "adversarial", "awp", "adversarial_weights
 RATES, SEEDS, EPOCHS, N_HIDDEN = (3e-3, 1e-2, 2e-2), (0, 1, 2), 20, 128
 ABLATION: dict[str, Adaptation | None] = {"no adaptation": None, "adaptive threshold": AdaptiveThreshold()}
 CHIP, TUNING_DIES, TUNING_FLEET = "dynapse2", 2, 20
+STUDY, SHIPPED = "ecg_dpi", ("standard", "forward_noise", "adversarial", "awp")
 DIES, TRIM, ATTACKED, ZETA, SYNAPSE, TUNED = 1, 50, 200, 0.05, 5e-3, 10
 
 
@@ -203,6 +205,13 @@ def collected(out: Path) -> dict[str, Any]:
     return found
 
 
+def publish(task: Task, out: Path) -> None:
+    """Put the networks of the first seed into the zoo."""
+    for method in SHIPPED:
+        network, info = trained(task, method, tuned(task, method, out), SEEDS[0], out)
+        nr.save(network, zoo.FOLDER / STUDY / method, info | {"study": STUDY}, packed=True)
+
+
 # ---- tables
 
 
@@ -281,8 +290,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/floor"), help="folder of all results")
     parser.add_argument("--train", action="store_true", help="only train")
     parser.add_argument("--summary", action="store_true", help="only print the tables of finished results")
+    parser.add_argument("--publish", action="store_true", help="only put the networks of the first seed into the zoo")
     parser.add_argument("--collect", type=Path, help="write all finished results to one file")
     arguments = parser.parse_args()
+    if arguments.publish:
+        return publish(nr.tasks.ecg(), arguments.out)
     if not (arguments.summary or arguments.collect):
         task, out = nr.tasks.ecg(), files.make_folder(arguments.out)
         for seed in SEEDS:

@@ -1,7 +1,6 @@
 """What each difference between a circuit and our equations costs a trained network: a simulation of its own.
 
-    python -m benchmarks.physics_cost RUN… --out benchmarks/results/physics_cost.json     # RUN: saved networks
-    python -m benchmarks.physics_cost --out benchmarks/results/physics_cost.json --summary
+    python -m benchmarks.physics_cost        # minutes; writes benchmarks/results/physics_cost.json for docs/audit.py
 
 :func:`spikes_of` computes a layer of :class:`neurorobust.nn.LinearizedDpi` step by step in plain torch, with one or
 several of its equations replaced by those of the circuit. Without a replacement its spikes equal those of the package;
@@ -12,20 +11,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import neurorobust as nr
-from benchmarks.robustness.tables import mean_and_range, table
 from neurorobust._util import files
-from neurorobust.data import Data
+from neurorobust.data import Data, Task
 from neurorobust.evaluation import balanced_accuracy
+from neurorobust.evaluation.trim import fitted_offsets
 from neurorobust.kernels import FlooredCoefficients
-from neurorobust.nn import LinearizedDpi, Network
+from neurorobust.nn import LinearizedDpi, Network, with_floor
 
 SCORE, REST = "balanced_accuracy", 0.02
 """I_0 / I_gain of the DPI membrane: 0.5 pA of leakage at the I_gain of tau_mem 20 ms, 21 pA."""
@@ -55,17 +54,25 @@ class Physics:
 OURS = Physics()
 FINE = replace(OURS, substeps=20)
 CHANGES: dict[str, tuple[str, Physics]] = {
-    "floor": ("no floor", replace(OURS, floor=False)),
-    "reset": ("subtractive reset", replace(OURS, subtract=True)),
-    "refractory": ("no refractory time", replace(OURS, held=False)),
+    "inhibition": ("inhibition cancels excitation only", replace(OURS, clipped=True)),
+    "time_base": ("steps of dt/20, and so a recurrent delay of dt/20", FINE),
+    "membrane": ("DPI membrane, I_thr = 100 I_gain, steps of dt/20", replace(FINE, ratio=100.0)),
+    "membrane, low threshold": ("DPI membrane, I_thr = 10 I_gain, steps of dt/20", replace(FINE, ratio=10.0)),
+    "membrane, all": (
+        "DPI membrane, I_thr = 100 I_gain, inhibition cancels excitation only, steps of dt/20",
+        replace(FINE, ratio=100.0, clipped=True),
+    ),
     "adaptation": ("adaptation off", replace(OURS, adaptation=False)),
-    "inhibition": ("inhibition cancels the excitation only", replace(OURS, clipped=True)),
-    "time_base": ("steps of dt/20, so a recurrent delay of dt/20", FINE),
-    "membrane, I_thr/I_gain 10": ("DPI membrane, I_thr = 10 I_gain, dt/20", replace(FINE, ratio=10.0)),
-    "membrane, I_thr/I_gain 100": ("DPI membrane, I_thr = 100 I_gain, dt/20", replace(FINE, ratio=100.0)),
-    "all": ("all of it: DPI membrane 100, clipped inhibition, dt/20", replace(FINE, ratio=100.0, clipped=True)),
 }
-"""By point of the audit: one change at a time, and all that the silicon does otherwise at once."""
+"""By point of the audit: one change at a time, and all that this simulation can do otherwise at once."""
+
+CHIP, BEFORE, AFTER = (
+    "dynapse2",
+    ("standard", "forward_noise", "adversarial"),
+    ("standard", "forward_noise", "adversarial"),
+)
+WHAT = "a floor, a reset to rest and synapses of 5 ms put in"
+OUT = Path(__file__).parent / "results" / "physics_cost.json"
 
 
 def spikes_of(layer: LinearizedDpi, x: Tensor, dt: float, physics: Physics) -> Tensor:
@@ -153,40 +160,57 @@ def measure(network: Network, data: Data, physics: Physics) -> dict[str, float]:
     return {"balanced_accuracy": balanced_accuracy(logits, data.y), "spikes": float(spikes.sum((0, 2)).mean())}
 
 
-def summary(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Differences of balanced accuracy in points: a row per change, a column per method, mean and range over seeds."""
-    methods: dict[str, list[str]] = {}
-    for name in results:
-        methods.setdefault(name.rpartition("-")[0], []).append(name)
-    rows = []
-    for point, (words, _) in CHANGES.items():
-        cells = [
-            mean_and_range([100 * (results[name][point][SCORE] - results[name]["ours"][SCORE]) for name in names])
-            for names in methods.values()
-        ]
-        rows.append([words, *cells])
-    ours = [mean_and_range([results[name]["ours"][SCORE] for name in names]) for names in methods.values()]
-    return table(["change", *methods], [["none: balanced accuracy", *ours], *rows])
+def entry(name: str, what: str, model: float, silicon: float, samples: int) -> dict[str, Any]:
+    """A row for ``docs/audit.py``."""
+    return {
+        "network": name,
+        "measure": f"{SCORE}, {what}",
+        "model": round(model, 4),
+        "silicon": round(silicon, 4),
+        "repaired": None,
+        "repair": None,
+        "samples": samples,
+        "command": "python -m benchmarks.physics_cost",
+    }
+
+
+def with_chip_equations(name: str, data: Data) -> dict[str, dict[str, Any]]:
+    """By point: a network that was trained with the floor, with one more equation of the circuit."""
+    network, _ = nr.zoo.load(name)
+    assert isinstance(network, Network)
+    ours = measure(network, data, OURS)[SCORE]
+    return {
+        point: entry(name, what, ours, measure(network, data, change)[SCORE], len(data))
+        for point, (what, change) in CHANGES.items()
+    }
+
+
+def with_floor_put_in(name: str, task: Task) -> dict[str, Any]:
+    """A network that was trained without a floor, with one, and with one offset per class fitted on validation data."""
+    network, _ = nr.zoo.load(name)
+    assert isinstance(network, Network)
+    floored, test, validation = with_floor(network, tau_syn=5e-3), task.test, task.validation
+    with torch.no_grad():
+        before, after = (balanced_accuracy(each(test.x)[0], test.y) for each in (network, floored))
+        offsets = fitted_offsets(floored(validation.x)[0], validation.y)
+        repaired = balanced_accuracy(floored(test.x)[0] + offsets, test.y)
+    words = f"one offset per class, {len(validation)} labelled beats"
+    return entry(name, WHAT, before, after, len(test)) | {"repaired": round(repaired, 4), "repair": words}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="*", help="folders of saved networks, METHOD-RATE-SEED")
-    parser.add_argument("--out", type=Path, default=Path("runs/physics_cost.json"), help="file of all results")
-    parser.add_argument("--summary", action="store_true", help="only print the table of finished results")
-    arguments = parser.parse_args()
-    out: Path = arguments.out
-    results = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
-    if not arguments.summary:
-        data = nr.tasks.ecg().test
-        for folder in arguments.runs:
-            network, info = nr.load(folder)
-            name = f"{info['method']}-{info['seed']}"
-            for point, physics in {"ours": OURS, **{point: change for point, (_, change) in CHANGES.items()}}.items():
-                if point not in results.setdefault(name, {}):
-                    results[name][point] = measure(network, data, physics)
-                    files.write_text(out, json.dumps(results, indent=1) + "\n")
-    print(summary(results))
+    parser.add_argument("--out", type=Path, default=OUT, help="file of the results, for docs/audit.py")
+    out: Path = parser.parse_args().out
+    task = nr.tasks.ecg()
+    found: dict[str, list[dict[str, Any]]] = {"floor": [with_floor_put_in(f"ecg/{name}", task) for name in NETWORKS]}
+    for name in NETWORKS:
+        for point, row in with_chip_equations(f"ecg_dpi/{name}", task.test).items():
+            found.setdefault(point.partition(",")[0], []).append(row)
+    files.write_text(out, json.dumps({CHIP: found}, indent=1) + "\n")
+    for point, rows in found.items():
+        for row in rows:
+            print(f"{point}: {row['network']}: {row['measure']}: {row['model']:.3f} → {row['silicon']:.3f}")
 
 
 if __name__ == "__main__":
