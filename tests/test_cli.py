@@ -238,7 +238,11 @@ def test_an_attack_on_a_network_with_floors_says_how_often_they_act(tmp_path):
         Linear(torch.randn(8, 32, generator=draw)), tau_mem=0.02, tau_syn_exc=5e-3, tau_syn_inh=5e-3, v_threshold=0.1
     )
     readout = LeakyIntegrator(Linear(torch.randn(2, 8, generator=draw)), tau_mem=0.1)
-    nr.save(Network({"hidden": hidden, "readout": readout}, 5e-3), tmp_path / "m", {"task": task.name})
+    nr.save(
+        Network({"hidden": hidden, "readout": readout}, 5e-3),
+        tmp_path / "m",
+        {"task": task.name, "data_sha256": task.fingerprint},
+    )
     options = ["--samples", 10, "--steps", 1, "--seed", 3]
     with mock.patch.object(neurorobust.cli.judging, "estimate_worst_case", return_value=0.0) as estimate:
         found = strict(cli("attack", tmp_path / "m", *options, "--json").out)
