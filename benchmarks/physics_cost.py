@@ -66,11 +66,7 @@ CHANGES: dict[str, tuple[str, Physics]] = {
 }
 """By point of the audit: one change at a time, and all that this simulation can do otherwise at once."""
 
-CHIP, BEFORE, AFTER = (
-    "dynapse2",
-    ("standard", "forward_noise", "adversarial"),
-    ("standard", "forward_noise", "adversarial"),
-)
+CHIP, NETWORKS = "dynapse2", ("standard", "forward_noise", "adversarial")
 WHAT = "a floor, a reset to rest and synapses of 5 ms put in"
 OUT = Path(__file__).parent / "results" / "physics_cost.json"
 
