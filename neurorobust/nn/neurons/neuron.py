@@ -95,7 +95,7 @@ class Neuron(nn.Module, ABC):
                 f"{name}: got shape {tuple(tensor.shape)}; expected a number, one value per core ({n_cores},) "
                 f"or one per neuron ({self.n},)."
             )
-        if tensor.shape == (n_cores,) == (self.n,) and not torch.equal(self.core, torch.arange(self.n)):
+        if tensor.shape == (n_cores,) == (self.n,) != (1,) and not torch.equal(self.core, torch.arange(self.n)):
             raise ValueError(
                 f"{name}: with {self.n} neurons on {n_cores} cores, one value per core and one per neuron have one "
                 f"shape; number the neurons in the order of their cores."
