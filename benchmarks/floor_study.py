@@ -52,7 +52,7 @@ ORDER = ("standard", "forward_noise", "adversarial", "awp", "adversarial_weights
 RATES, SEEDS, EPOCHS, N_HIDDEN = (3e-3, 1e-2, 2e-2), (0, 1, 2), 20, 128
 ABLATION: dict[str, Adaptation | None] = {"no adaptation": None, "adaptive threshold": AdaptiveThreshold()}
 CHIP, TUNING_DIES, TUNING_FLEET = "dynapse2", 2, 20
-STUDY, SHIPPED = "ecg_dpi", ("standard", "forward_noise", "adversarial", "awp")
+STUDY, SHIPPED = "ecg_dpi", ("standard", "forward_noise", "adversarial")
 DIES, TRIM, ATTACKED, ZETA, SYNAPSE, TUNED = 1, 50, 200, 0.05, 5e-3, 10
 
 

@@ -13,6 +13,7 @@ from mini_study import MINI
 
 import neurorobust as nr
 from benchmarks import robustness
+from benchmarks.floor_study import SHIPPED, STUDY
 from benchmarks.robustness import Cell
 from benchmarks.robustness.cell import RESULTS
 from benchmarks.robustness.publish import publish
@@ -21,13 +22,32 @@ from neurorobust.evaluation.statistics import balanced_accuracy
 from neurorobust.io import zoo
 from neurorobust.io.zoo import FOLDER
 
+OF_THE_GRID = [name for name in zoo.names() if not name.startswith(f"{STUDY}/")]
+
 
 @pytest.mark.parametrize("name", zoo.names())
 def test_every_network_of_the_zoo_loads(name):
-    """Each is whole, of the method and task its name says, and is the network of the first seed that was measured."""
+    """Each is whole, and of the method and study its name says."""
     network, info = nr.zoo.load(name)
     assert f"{info['study']}/{info['method']}" == name
     assert all(torch.isfinite(value).all() for value in network.parameters())
+
+
+@pytest.mark.parametrize("name", [f"{STUDY}/{method}" for method in SHIPPED])
+def test_a_network_with_a_floor_does_what_was_measured(name):
+    """Balanced accuracy on the test part as the floor study has it, to two samples of a thousand; neurons with a floor."""
+    network, info = nr.zoo.load(name)
+    test = nr.tasks.ecg().test
+    found = balanced_accuracy(nr.run(network, nr.nominal(network), test.x), test.y)
+    record = json.loads((RESULTS.parent.parent / "results" / "floor_study.json").read_text(encoding="utf-8"))
+    assert found == pytest.approx(record[f"{info['method']}-0"]["dies"]["nominal"], abs=0.002)
+    assert isinstance(network.hidden, nr.nn.LinearizedDpi)
+
+
+@pytest.mark.parametrize("name", OF_THE_GRID)
+def test_a_network_of_the_grid_is_the_measured_one(name):
+    """It is the network of the first seed."""
+    _, info = nr.zoo.load(name)
     record = Cell(robustness.find_study(info["study"]), info["method"], 0, RESULTS).read()
     assert record["model_sha256"] == json.loads((FOLDER / name / "config.json").read_text(encoding="utf-8"))["sha256"]
 
