@@ -35,7 +35,7 @@ def test_every_network_of_the_zoo_loads(name):
 
 @pytest.mark.parametrize("name", [f"{STUDY}/{method}" for method in SHIPPED])
 def test_a_network_with_a_floor_does_what_was_measured(name):
-    """Balanced accuracy on the test part as the floor study has it, to two samples of a thousand; neurons with a floor."""
+    """Balanced accuracy on the test part as the floor study has it, to two samples of a thousand; it has a floor."""
     network, info = nr.zoo.load(name)
     test = nr.tasks.ecg().test
     found = balanced_accuracy(nr.run(network, nr.nominal(network), test.x), test.y)
