@@ -125,11 +125,12 @@ def agreement_of(network: nn.Module, chip: ChipModel) -> Agreement:
 
 @dataclass(frozen=True)
 class Plan:
-    """A training that has not begun: the fresh network, the regularized loss and the schedule."""
+    """A training that has not begun: the fresh network, the regularized loss, the schedule, and all of it in words."""
 
     network: nn.Module
     loss: Regularizer
     schedule: Schedule
+    title: str
 
 
 def plan(task: Task, chip: ChipModel, name: str, *, seed: int, size: Size, **options: Any) -> Plan:
@@ -142,7 +143,10 @@ def plan(task: Task, chip: ChipModel, name: str, *, seed: int, size: Size, **opt
     rate, settings = TUNED.get(name, OTHERS) if has_floors(network) else OTHERS
     rate = size.learning_rate or rate
     schedule = replace(SCHEDULE, learning_rate=rate, max_seconds=size.seconds)
-    return Plan(network, method(name).regularize(task.loss, chip, **settings), schedule)
+    chosen = method(name)
+    used = {**chosen.trials[0].settings, **settings, "learning rate": rate}
+    title = f"{chosen.title} ({', '.join(f'{key} {value:g}' for key, value in used.items())})"
+    return Plan(network, chosen.regularize(task.loss, chip, **settings), schedule, title)
 
 
 def train(
@@ -222,7 +226,7 @@ def _demo(task: Task, chip: ChipModel, out: Path, *, seed: int, size: Size, say:
             f"machine; then dies and attacks, about as long as that or less …"
         )
     for label, name in NETWORKS.items():
-        title = str(method(name))
+        title = plan(task, chip, name, seed=seed, size=size).title
         say(f"training the {label} network ({title}), {size.epochs} epochs …")
         trained[label], history = train(task, chip, name, out / label, seed=seed, size=size)
         entry = {"method": name, "title": title} | training_json(history)

@@ -77,7 +77,8 @@ ATTACK = exactly(
     kinds={"type": "array", "items": {"enum": sorted(KINDS)}},
     host={"type": "boolean"},
     suite={"enum": ["quick", "thorough", "strong-1"]},
-    version={"enum": ["quick-1", "strong-1", None]},
+    version={"enum": ["quick-1+floor-1", "strong-1+floor-1", None]},
+    at_floor=FRACTION,
     nominal=FRACTION,
     caution={"type": "string"},
     balanced_accuracy=FRACTION,
@@ -187,9 +188,10 @@ def test_attack_json(suite, robust):
     assert np.mean(found["recall"]) == pytest.approx(found["balanced_accuracy"])
     if suite == "quick":
         network, data = nr.load(robust)[0], beats().test.balanced(30)
-        worst = search_worst_case(network, data, nr.Ball.uniform(0.1), nr.attacks.quick(), seed=3)
+        ball = nr.Ball.uniform(0.1).on_chip(network)
+        worst = search_worst_case(network, data, ball, nr.attacks.quick(), seed=3)
         assert found["balanced_accuracy"] == worst.balanced_accuracy and found["nominal"] == worst.nominal
-        assert (found["passes"], found["version"], found["caution"]) == (33, "quick-1", worst.caution)
+        assert (found["passes"], found["version"], found["caution"]) == (66, "quick-1+floor-1", worst.caution)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +208,9 @@ def test_options_of_the_quick_suite(options, members, robust):
     found = strict(cli("attack", robust, "--samples", 10, *options, "--json").out)
     network, data = nr.load(robust)[0], beats().test.balanced(10)
     suite = nr.attacks.Suite(tuple((PGA(steps, objective=objective), 1) for objective, steps in members))
-    worst = search_worst_case(network, data, nr.Ball.uniform(0.1), suite, seed=1)
-    assert (found["balanced_accuracy"], found["passes"]) == (worst.balanced_accuracy, suite.passes)
-    assert found["version"] == (None if options else "quick-1")
+    worst = search_worst_case(network, data, nr.Ball.uniform(0.1).on_chip(network), suite, seed=1)
+    assert (found["balanced_accuracy"], found["passes"]) == (worst.balanced_accuracy, 2 * suite.passes)
+    assert found["version"] == (None if options else "quick-1+floor-1")
 
 
 def test_an_attack_that_finds_nothing_says_so(robust):
@@ -226,9 +228,9 @@ def test_attack_with_the_strong_suite(robust, monkeypatch):
     found = strict(cli("attack", robust, "--suite", "strong-1", "--samples", 10, "--seed", 3, "--json").out)
     jsonschema.validate(found, ATTACK)
     network, data = nr.load(robust)[0], beats().test.balanced(10)
-    worst = strong_worst_case(network, data, nr.Ball.uniform(0.1), seed=3)
+    worst = strong_worst_case(network, data, nr.Ball.uniform(0.1).on_chip(network), seed=3)
     assert (found["balanced_accuracy"], found["passes"]) == (worst.balanced_accuracy, worst.passes)
-    assert found["suite"] == worst.suite == "strong-1"
+    assert (found["suite"], found["version"]) == ("strong-1", "strong-1+floor-1") and worst.suite == found["version"]
 
 
 def test_an_attack_on_a_network_with_floors_says_how_often_they_act(tmp_path):
@@ -317,10 +319,10 @@ def test_the_cost_comes_first(command, seconds, robust):
 
 
 def test_the_cost_of_an_attack_has_its_control_in_it(robust):
-    """Ten steps on three objectives, twice, and random search of as many passes: 66 + 66."""
+    """Ten steps on three objectives, twice, through two floors, and random search of as many passes: 66 + 132."""
     with mock.patch.object(neurorobust.cli.judging, "estimate_worst_case", return_value=0.0) as estimate:
         cli("attack", robust, "--samples", 10, "--restarts", 2)
-    assert estimate.call_args.args[3].passes == 132
+    assert estimate.call_args.args[3].passes == 66 + 132  # the leaky half is added by the estimate
 
 
 def test_a_silent_network_is_named(robust, tmp_path):

@@ -287,7 +287,7 @@ def test_the_firing_points_of_dynapse2_are_computed():
 def test_the_card_of_a_chip_shows_its_equations():
     """For people and as JSON, with status and source of each point; two chips differ in words."""
     chip = chipmodels.load("dynapse2")
-    run = CliRunner().invoke(app, ["chips", "show", "dynapse2"], env={"COLUMNS": "900"})
+    run = CliRunner().invoke(app, ["chips", "show", "dynapse2"], env={"COLUMNS": "4000"})
     assert all(point.text in run.stdout and point.source in run.stdout for point in chip.neuron.points().values())
     assert all(point.model in run.stdout for point in chip.neuron.points().values())
     run = CliRunner().invoke(app, ["chips", "show", "dynapse2", "--json"])

@@ -24,6 +24,7 @@ from neurorobust.core.run import nominal, run
 from neurorobust.dynamics import AdaptiveThreshold, Ahp, HardFloor, LeakyFloor, NoFloor
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from neurorobust.evaluation.certify import certify
+from neurorobust.evaluation.worst_case import find_worst_case
 from neurorobust.nn import AvgPool2d, Chain, Conv1d, Delayed, LeakyIntegrator, Linear, LinearizedDpi, Network, OneToOne
 
 KERNELS = ["reference", "compiled"]
@@ -411,11 +412,11 @@ def test_attacks_and_fleets_run_and_move_every_kind(data):
     """An attack moves every kind, and takes other steps through a floor that leaks; a fleet of dies is evaluated."""
     network = small()
     ball = nr.Ball.uniform(0.3)
-    worst = nr.worst_case(network, data, ball, nr.attacks.PGA(steps=5), seed=0)
+    worst = find_worst_case(network, data, ball, nr.attacks.PGA(steps=5), seed=0)
     assert set(worst.deviations) == {name for name, _ in network.named_parameters()}
     assert all(value.abs().max() > 0 for value in worst.deviations.values())
     with nr.nn.using_floor(network, LeakyFloor(0.3)):
-        other = nr.worst_case(network, data, ball, nr.attacks.PGA(steps=5), seed=0)
+        other = find_worst_case(network, data, ball, nr.attacks.PGA(steps=5), seed=0)
     assert any(not torch.equal(a, b) for a, b in zip(worst.deviations.values(), other.deviations.values()))
     fleet = nr.evaluate(network, data, nr.mismatch(0.3), n_dies=4, seed=1)
     assert len(fleet.serials) == 4

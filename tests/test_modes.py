@@ -35,6 +35,7 @@ ARGUMENTS = {
     "directions": 1,
     "count": 1,
     "n_dies": 2,
+    "n": 4,
     "repeats": 4,
     "dies": 50,
     "seed": 1,
@@ -61,7 +62,8 @@ def model(monkeypatch):
 def call(name, network, data):
     """One call with small arguments; a new argument without a default needs a value in ARGUMENTS."""
     wanted = inspect.signature(FUNCTIONS[name]).parameters
-    return FUNCTIONS[name](network, data, **{key: value for key, value in ARGUMENTS.items() if key in wanted})
+    first = (nr.mismatch(0.2).fabricate([0], 1)[0], data) if "die" in wanted else (data,)
+    return FUNCTIONS[name](network, *first, **{key: value for key, value in ARGUMENTS.items() if key in wanted})
 
 
 def same(one, other):

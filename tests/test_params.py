@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurorobust.core.apply import apply
+from neurorobust.core.equations import Equations
 from neurorobust.core.params import ABSOLUTE, KINDS, POSITIVE, SIGNED, kind_of
 from neurorobust.core.placement import HOST, Placement, expand
 from neurorobust.core.run import forward, nominal, run
@@ -235,6 +236,7 @@ def placement():
         },
         feeds={"kernel": "b"},
         convolutions={"kernel.weight": lambda: torch.zeros(2, 3, dtype=torch.long)},
+        equations={"a": Equations(), "b": Equations(floor="no floor")},
     )
 
 
