@@ -35,8 +35,8 @@ TUNED: Mapping[str, tuple[float, Mapping[str, float]]] = {
     "forward_noise": (8e-2, {}),
     "adversarial": (8e-2, {"beta": 0.25}),
 }
-"""Learning rate and settings of a method for networks of DPI neurons, 20 epochs: the best of those that
-``benchmarks.floor_study`` tried for each method on validation data, seed 0."""
+"""By method, the learning rate and the settings for networks of DPI neurons. They are the best of those that
+``benchmarks.floor_study`` tried on validation data with seed 0 and 20 epochs."""
 
 
 @dataclass(frozen=True)

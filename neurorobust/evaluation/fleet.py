@@ -152,7 +152,7 @@ def evaluate(
             follows from its serial and the seed.
         n_dies: number of dies. seed: of the dies.
         trim: calibrate the read-out of every die on a few samples, ``nr.Trim(task.validation.x, 50)``; the result has
-            both scores: as it stands, and :attr:`FleetResult.trimmed`.
+            both scores: as it stands, and ``result.trimmed``.
     """
     n_dies = check_count("n_dies", n_dies)
     check_data(data)

@@ -34,8 +34,8 @@ def with_floor(network: Network, *, tau_syn: float | None = None) -> Network:
             its own.
 
     Raises:
-        TypeError: not a Network, or a spiking layer of another class. ValueError: tau_syn, or a connection whose
-        weights have no sign.
+        TypeError: not a Network, or a spiking layer of another class.
+        ValueError: tau_syn, or a connection whose weights have no sign.
     """
     if not isinstance(network, Network):
         raise TypeError(
