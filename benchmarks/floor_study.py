@@ -56,6 +56,9 @@ STUDY, SHIPPED = "ecg_dpi", ("standard", "forward_noise", "adversarial")
 DIES, TRIM, ATTACKED, ZETA, SYNAPSE, TUNED = 1, 50, 200, 0.05, 5e-3, 10
 
 
+MARK = "<!-- tables: python -m benchmarks.floor_study --collect -->"
+"""What the command writes on the page comes after this."""
+
 Candidate = tuple[int, float]
 """A trial of the method, by number, and a learning rate."""
 
@@ -319,7 +322,9 @@ def main() -> None:
     parser.add_argument("--train", action="store_true", help="only train")
     parser.add_argument("--summary", action="store_true", help="only print the tables of finished results")
     parser.add_argument("--publish", action="store_true", help="only put the networks of the first seed into the zoo")
-    parser.add_argument("--collect", type=Path, help="write all finished results to one file")
+    parser.add_argument(
+        "--collect", type=Path, help="write all results to FILE.json and the tables to FILE.md"
+    )
     arguments = parser.parse_args()
     if arguments.publish:
         return publish(nr.tasks.ecg(), arguments.out)
@@ -333,6 +338,9 @@ def main() -> None:
     results = collected(arguments.out)
     if arguments.collect:
         files.write_text(arguments.collect, json.dumps(results, indent=1) + "\n")
+        page = arguments.collect.with_suffix(".md")
+        before, mark, _ = page.read_text(encoding="utf-8").partition(MARK)
+        files.write_text(page, f"{before}{mark}\n\n{summary(results)}")
     print(summary(results))
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
 
+from benchmarks.floor_study import MARK, summary
+
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -50,3 +54,10 @@ def test_a_number_without_a_source_is_found(quoted):
     """Code, settings and numbers with a source are not meant."""
     text = "a .896 and `.897` and 0.5 and .5 and .898<!-- main_job.md / standard / nominal -->\n```\n.899\n```\n"
     assert quoted.unsourced(text) == [".896"]
+
+
+def test_the_page_of_the_floor_study_has_the_tables_of_its_results():
+    """Its tables are made from its raw data."""
+    raw = RESULTS / "floor_study.json"
+    page = raw.with_suffix(".md").read_text(encoding="utf-8")
+    assert page.partition(MARK)[2].strip() == summary(json.loads(raw.read_text(encoding="utf-8"))).strip()
