@@ -155,7 +155,9 @@ def _program(network: Network, chip: ChipModel) -> Programmed:
         return replace(chip, limits=NO_LIMITS, architecture=None).program(nominal(network), network.placement())
     except ValueError as error:
         hint = "change the values, or put the layers on other cores"
-        raise DeploymentError(chip.name, (Violation("values", "the network", str(error), "", hint),)) from error
+        raise DeploymentError(
+            chip.name, (Violation("values", "the network", str(error).rstrip("."), "", hint),)
+        ) from error
 
 
 def _scores(network: Network, deployed: Network, programmed: Programmed, data: Data) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from .._util import digests, discovery
 from ..chip import ChipModel, Programmed, agreement, encodings
 from ..chip.convolutions import place_convolutions
-from ..chip.encodings import Codec, SharedGain
+from ..chip.encodings import BitMaskedCurrents, Codec, SharedGain
 from ..chip.encodings.encoding import UNQUANTIZED, EncodedCore
 from ..chip.sourced import NO_LIMITS
 from ..core.params import Params, check_values, kind_of
@@ -128,6 +128,8 @@ def _cores(entry: Mapping[str, Any], chip: ChipModel) -> dict[str, Tensor]:
     taken: dict[tuple[int, int], str] = {}
     for layer, where in entry.items():
         numbers = where["neuron"]
+        if numbers is not None and len(numbers) != len(where["core"]):
+            raise ValueError(f"placement of {layer!r}: has {len(where['core'])} cores and {len(numbers)} numbers.")
         for i, core in enumerate(where["core"]):
             if core >= chip.architecture.cores:
                 raise ValueError(
@@ -168,8 +170,25 @@ def _settings(entry: Mapping[str, Any], chip: ChipModel) -> dict[tuple[str, int]
                     f"settings of core {core}: {kind} has gain {setting['gain']:g} and scale "
                     f"{setting['scale']:g}; expected numbers > 0."
                 )
+            _check_currents(f"{kind} on core {core}", chip, kind, codec, setting["gain"])
             result[kind, int(core)] = EncodedCore(setting["gain"], codec, setting["scale"])
     return result
+
+
+def _check_currents(where: str, chip: ChipModel, kind: str, codec: Codec | None, gain: float) -> None:
+    """A codebook of currents has as many as the chip, within the reach of its bias generator."""
+    encoding = chip.kinds[kind].encoding
+    if not isinstance(encoding, BitMaskedCurrents):
+        return
+    currents = getattr(codec, "currents", ())
+    if len(currents) != encoding.bits:
+        raise ValueError(f"{where} has {len(currents)} currents; {chip.name} has {encoding.bits}.")
+    for current in (current * gain for current in currents):
+        if not encoding.range.low <= current <= encoding.range.high:
+            raise ValueError(
+                f"{where} needs a current of {current:.3g} A; the chip reaches {encoding.range.low:g} to "
+                f"{encoding.range.high:g} A."
+            )
 
 
 def _codec(entry: Mapping[str, Any]) -> Codec:
@@ -192,8 +211,11 @@ def _network(
     known, layers = neuron_classes(), {}
     for each in entry["network"]["layers"]:
         name = each["name"]
-        layers[name] = layer_of(each, tensors, known)
-        set_cores(layers[name], cores.get(name, torch.full_like(layers[name].core, HOST)))
+        try:
+            layers[name] = layer_of(each, tensors, known)
+            set_cores(layers[name], cores.get(name, torch.full_like(layers[name].core, HOST)))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"layer {name!r}: its structure and its parameters do not fit: {error}") from error
     unknown = cores.keys() - layers.keys()
     if unknown:
         raise ValueError(f"placement: the network has no layer {sorted(unknown)[0]!r}.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from .. import __version__
 from .._util import digests, files
 from ..chip import ChipModel, Programmed
 from ..chip.architectures import Route
@@ -41,7 +41,7 @@ def entry_of(
     on_chip = {name for name in parameters if programmed.placement.on_chip(name)}
     return {
         "format": FORMAT,
-        "neurorobust": __version__,
+        "neurorobust": _version(),
         "chip": {
             "name": chip.name,
             "version": chip.version,
@@ -59,6 +59,14 @@ def entry_of(
             if name.split(".")[0] not in cores and not name.endswith(".core")
         },
     }
+
+
+def _version() -> str:
+    """The installed version; ``"unknown"`` for a package that is not installed."""
+    try:
+        return metadata.version("neurorobust")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def places(cores: Mapping[str, Tensor], placement: Placement) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Violation:
     hint: str
 
     def __str__(self) -> str:
-        return f"{self.limit} of {self.where}: got {self.got}; {self.allowed}; {self.hint}."
+        return f"{self.limit} of {self.where}: got {'; '.join(filter(None, (self.got, self.allowed, self.hint)))}."
 
 
 class Used(NamedTuple):
