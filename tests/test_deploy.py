@@ -15,6 +15,7 @@ from placed import placed
 
 import chipmodels
 import neurorobust as nr
+from chipmodels import xylo
 from neurorobust.core.placement import HOST
 from neurorobust.nn import AvgPool2d, Chain, Conv2d, Delayed, Linear, Network, OneToOne
 from neurorobust.nn.decoders import last_step
@@ -200,6 +201,29 @@ def test_more_inputs_than_a_tile_has_rows_take_further_tiles(tmp_path):
         assert not torch.equal(here["hidden.input.weight"], network.hidden.input.weight)
 
 
+def test_layers_with_several_inputs_have_a_route_for_each():
+    """The second layer takes the input of the network and the first layer; routes go where somebody listens."""
+    masks = [torch.tensor([[1, 0], [1, 0]]), torch.tensor([[0, 1, 0, 1]])]
+    first, second = (
+        Lif(Linear(torch.ones(mask.shape), mask=mask), core=torch.full((len(mask),), i), tau_mem=0.02, v_threshold=0.1)
+        for i, mask in enumerate(masks)
+    )
+    network = Network({"a": first, "b": second}, DT, {"b": ("x", "a")})
+    routes = nr.deploy.onto(network, DYNAPSE2).routes
+    assert {(route.source, route.element): route.cores for route in routes} == {
+        ("x", 0): (0,),
+        ("x", 1): (1,),
+        ("a", 1): (1,),
+    }
+
+
+def test_a_chip_with_a_clock_needs_the_step_of_the_network():
+    """A decay of Xylo is a shift in each step of its own."""
+    network = Network({"a": Lif(Linear(torch.ones(2, 3)), tau_mem=0.1, v_threshold=0.1)}, 5e-3)
+    assert limits_of(network, xylo.chip) == {("dt", "the network")}
+    assert nr.deploy.onto(network, xylo.at(5e-3)).report.neurons == 2
+
+
 # ---- refusals
 
 
@@ -225,12 +249,21 @@ class OwnLif(Lif):
     """Not installed."""
 
 
+class OwnNetwork(Network):
+    """With a forward pass of its own."""
+
+
 def test_what_no_deployment_can_say_is_refused():
     network = single(3)
     odd = Network(network.layers(), DT, network.inputs, own_decoder)
     assert limits_of(odd, DYNAPSE2) == {("decoder", "the network")}
     own = Network({"hidden": OwnLif(Linear(draw(0, 3, 3)), tau_mem=0.02, v_threshold=0.1)}, DT)
-    assert limits_of(own, DYNAPSE2) == {("neuron", "layer 'hidden'")}
+    assert limits_of(own, DYNAPSE2) == {("structure", "layer 'hidden'")}
+    assert limits_of(single(3).half(), DYNAPSE2) == {("type", "the network")}
+    hooked = single(3)
+    hooked.hidden.register_forward_hook(lambda module, inputs, output: 2 * output)
+    assert limits_of(hooked, DYNAPSE2) == {("forward", "'hidden'")}
+    assert limits_of(OwnNetwork(single(3).layers(), DT), DYNAPSE2) == {("forward", "OwnNetwork")}
     late = Lif(Delayed(Linear(draw(0, 3, 3)), 2 * DT), tau_mem=0.02, v_threshold=0.1)
     assert limits_of(Network({"hidden": late}, DT), DYNAPSE2) == {("connection", "layer 'hidden'")}
     pooled = Lif(Chain(AvgPool2d((1, 4, 4), 2), Linear(draw(0, 3, 4))), tau_mem=0.02, v_threshold=0.1)

@@ -15,7 +15,7 @@ from ..core.noise import INPUT
 from ..core.params import check_values, kind_of
 from ..core.placement import HOST
 from ..core.run import nominal
-from ..io.structure import decoders
+from ..io.structure import decoders, layer_entry
 from ..nn.connections import Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne
 from ..nn.installed import neuron_classes
 from ..nn.network import Network
@@ -53,7 +53,7 @@ def lower(network: Network, chip: ChipModel) -> Lowered:
     found = list(_structure(network, chip, on_chip))
     with torch.no_grad():
         for name, layer in network.layers().items():
-            layers[name] = copy.deepcopy(layer)
+            layers[name] = copy.deepcopy(layer).cpu()
             if name not in on_chip:
                 set_cores(layers[name], torch.full_like(layer.core, HOST))
                 continue
@@ -66,7 +66,7 @@ def lower(network: Network, chip: ChipModel) -> Lowered:
                 del layers[name]
                 continue
             left_out[name] = _without_zeros(layers[name], chip)
-    found += _values(layers, on_chip, chip)
+    found += _values(layers, on_chip, chip, network.dt)
     return Lowered(layers, on_chip, wish, left_out, tuple(found))
 
 
@@ -106,14 +106,22 @@ def demand_of(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]
 def _structure(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> Iterator[Violation]:
     """What a deployment cannot say, whatever the values are."""
     known = neuron_classes()
+    if changed := _changed(network):
+        hint = "use a Network of installed neurons without hooks"
+        yield Violation("forward", changed, "a forward pass of its own", "a chip computes that of nr.Network", hint)
     if decoders().get(getattr(network.decode, "__name__", "")) is not network.decode:
         yield Violation("decoder", "the network", repr(network.decode), f"known: {', '.join(decoders())}", "use one")
+    if (types := {value.dtype for value in network.parameters()}) not in ({torch.float32}, {torch.float64}):
+        got = ", ".join(sorted(map(str, types)))
+        yield Violation("type", "the network", got, "expected torch.float32 or torch.float64", "convert it with .to(…)")
     if not on_chip:
         yield Violation("layers", "the network", "none with spikes", "a chip needs one", "give a layer a core")
     for name, layer in network.layers().items():
-        if known.get(type(layer).__name__) is not type(layer):
-            hint = "make it an installed neuron"
-            yield Violation("neuron", f"layer {name!r}", type(layer).__name__, "it is not installed", hint)
+        try:
+            layer_entry(name, layer, known)
+        except ValueError as error:
+            hint = "use installed classes"
+            yield Violation("structure", f"layer {name!r}", str(error).rstrip("."), "", hint)
         if name in on_chip and (
             behind := [each for each in network.inputs[name] if each in network.names and each not in on_chip]
         ):
@@ -127,8 +135,22 @@ def _structure(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> I
                 yield Violation("kind", part, kind, allowed, "use a neuron without it")
 
 
-def _values(layers: Mapping[str, Neuron], on_chip: tuple[str, ...], chip: ChipModel) -> Iterator[Violation]:
-    """Values out of the range of their kind, and biases that a chip cannot tell apart."""
+def _changed(network: Network) -> str:
+    """A module of the network that may compute something else than its class says; empty if there is none."""
+    if type(network) is not Network:
+        return type(network).__name__
+    for name, module in network.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            return repr(name) if name else "the network"
+    return ""
+
+
+def _values(layers: Mapping[str, Neuron], on_chip: tuple[str, ...], chip: ChipModel, dt: float) -> Iterator[Violation]:
+    """Values out of the range of their kind, a clock of another step, and biases that a chip cannot tell apart."""
+    steps = {getattr(getattr(model.encoding, "codec", None), "dt", dt) for model in chip.kinds.values()}
+    for step in sorted(steps - {dt}):
+        hint = f"take the chip model at the step of the network: chipmodels.{chip.name}.at(dt)"
+        yield Violation("dt", "the network", f"steps of {dt:g} s", f"{chip.name} is clocked at {step:g} s", hint)
     for name, layer in layers.items():
         held_there = layer.named_parameters() if name in on_chip else ()
         for part, value in ((part, value) for part, value in held_there if kind_of(part) in chip.kinds):
@@ -180,11 +202,12 @@ def _flat(connection: Connection, dt: float, kernels: bool) -> Connection:
         return connection
     if type(connection) in (Linear, OneToOne):
         return connection
-    if not isinstance(connection, (Conv1d, Conv2d)):
+    if type(connection) not in (Conv1d, Conv2d):
         raise ValueError(f"{type(connection).__name__}, which has no synapses of its own")
     if kernels:
         return connection
     index = connection.convolutions()["weight"]()
+    assert isinstance(connection, (Conv1d, Conv2d))
     weight = connection.masked().detach().reshape(-1)[index.clamp(min=0)] * (index >= 0)
     bias = connection.offset(dt)
     return Linear(weight, None if bias is None else bias.detach(), index >= 0)

@@ -126,7 +126,7 @@ class Architecture(ABC):
             for core, count in zip(*(part.tolist() for part in places.unique(return_counts=True))):
                 counts[core] = counts.get(core, 0) + count
         for core, count in sorted(counts.items()):
-            if core >= self.cores:
+            if not 0 <= core < self.cores:
                 yield Violation("cores", f"core {core}", f"core {core}", f"there are {self.cores}", "use another")
             if count > self.neurons:
                 yield Violation("neurons", f"core {core}", str(count), f"a core has {self.neurons}", "use another core")

@@ -39,7 +39,7 @@ class Cam(Architecture):
 
     def check_places(self, demand: Demand, cores: Cores) -> Iterator[Violation]:
         yield from super().check_places(demand, cores)
-        if all(bool((places < self.cores).all()) for places in cores.values()):
+        if all(bool(((places >= 0) & (places < self.cores)).all()) for places in cores.values()):
             used = self._tags(demand, cores)
             if used > self.tags:
                 yield Violation(

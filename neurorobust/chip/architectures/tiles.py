@@ -39,6 +39,8 @@ class Tiles(Architecture):
         for name in cores.keys() - unrolled.keys():
             if len(cores[name].unique()) > 1:
                 yield Violation("kernel", f"layer {name!r}", "several groups", "one group holds it", "use one core")
+        if any(int(places.min()) < 0 for places in cores.values()):
+            return
         taken = self.tiles(demand, cores)
         if len(taken) > self.cores:
             hint = self._chips(-(-len(taken) // self.cores))
