@@ -144,7 +144,7 @@ def test_the_same_network_gives_the_same_deployment():
 
 
 def logits(network: Network, params: dict, x: torch.Tensor) -> torch.Tensor:
-    return nr.run(network, params, x)[0]
+    return nr.run(network, params, x)
 
 
 @pytest.mark.parametrize("chip", [name for name in CHIPS if name not in ("braindrop", "xylo", "rolls")])
@@ -215,6 +215,15 @@ def test_layers_with_several_inputs_have_a_route_for_each():
         ("x", 1): (1,),
         ("a", 1): (1,),
     }
+
+
+def test_neurons_of_two_layers_on_one_core_have_entries_of_their_own():
+    """On DYNAP-SE1 a weight takes several of a neuron's 64 entries: 40 inputs each for two neurons fit on one core."""
+    first, second = (Lif(Linear(draw(n, 2, n).sign()), tau_mem=0.02, v_threshold=0.1) for n in (40, 42))
+    network = Network({"a": first, "b": second}, DT, {"b": ("x", "a")})
+    deployment = nr.deploy.onto(network, CHIPS["dynapse1"])
+    assert {used.what: used.used for used in deployment.report.usage}["cores"] == 1
+    assert int(deployment.programmed.codes["b.input.weight"].abs().sum(1).max()) == 42
 
 
 def test_a_chip_with_a_clock_needs_the_step_of_the_network():

@@ -104,8 +104,7 @@ def _on_core(encoding: Encoding, speed: float, number: int, values: Params, done
     kind = kind_of(next(iter(values)))
     here = {name: done.placement.on_core(name, value, number) for name, value in values.items()}
     trained = torch.cat([value[here[name]] for name, value in values.items()])
-    rows = {name: torch.arange(len(value)).reshape(-1, *[1] * (value.ndim - 1)) for name, value in values.items()}
-    neuron = torch.cat([rows[name].expand(value.shape)[here[name]] for name, value in values.items()])
+    neuron = torch.cat([_numbers(name, value, done.placement)[here[name]] for name, value in values.items()])
     held = done.held[kind, number] = encoding.encode_core(f"{kind} on core {number}", trained, neuron, speed)
     for name in values:
         on_core = done.placement.cores[str(done.placement.layer(name))] == number
@@ -133,6 +132,15 @@ def _on_core(encoding: Encoding, speed: float, number: int, values: Params, done
         return row
     became_zero = int(((torch.cat(programmed) == 0) & (trained != 0)).sum())
     return {"synapses": len(trained), **held.report, **row, "became_zero": became_zero}
+
+
+def _numbers(name: str, value: Tensor, placement: Placement) -> Tensor:
+    """The number on its core of the neuron that each element belongs to: those of two layers differ."""
+    sites = placement.sites(name, value)
+    assert sites is not None
+    if value.numel() == len(sites.number):
+        return sites.number.reshape(value.shape)
+    return sites.number.reshape(-1, *[1] * (value.ndim - 1)).expand(value.shape)
 
 
 def _gain_beside(name: str, kind: str, done: Programmed) -> Tensor:
