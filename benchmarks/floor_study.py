@@ -322,9 +322,7 @@ def main() -> None:
     parser.add_argument("--train", action="store_true", help="only train")
     parser.add_argument("--summary", action="store_true", help="only print the tables of finished results")
     parser.add_argument("--publish", action="store_true", help="only put the networks of the first seed into the zoo")
-    parser.add_argument(
-        "--collect", type=Path, help="write all results to FILE.json and the tables to FILE.md"
-    )
+    parser.add_argument("--collect", type=Path, help="write all results to FILE.json and the tables to FILE.md")
     arguments = parser.parse_args()
     if arguments.publish:
         return publish(nr.tasks.ecg(), arguments.out)

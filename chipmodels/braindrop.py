@@ -8,7 +8,7 @@ Sources, shortened below:
 - *Neckar 2019*: Proc. IEEE 107(1), abstract.
 """
 
-from neurorobust.chip import ChipModel, KindModel, Limits, NeuronModel, Scaled, SourcedText, SourcedValue
+from neurorobust.chip import ChipModel, KindModel, Limits, NeuronModel, Pool, Scaled, SourcedText, SourcedValue
 from neurorobust.chip.encodings import LevelTable, SignedPair
 from neurorobust.chip.spatial import GaussianField
 from neurorobust.chip.variability import Exact, LogNormal, Offset
@@ -138,6 +138,15 @@ chip = ChipModel(
     ),
     grid=(64, 64),
     neuron=neuron,
+    architecture=Pool(
+        cores=1,
+        neurons=4096,
+        filters=1024,
+        tags=2048,
+        status="coded",
+        source="pystorm core_pars.py",
+        others={"neurons": ("published", "Neckar 2019")},
+    ),
     facts={
         "bias: share of a smooth field": SourcedValue(
             0.47,

@@ -17,6 +17,7 @@ from neurorobust.chip import (
     Limits,
     NeuronModel,
     Range,
+    Rows,
     Scaled,
     SharedGain,
     SourcedText,
@@ -177,6 +178,15 @@ chip = ChipModel(
     ),
     grid=(2, 256),
     neuron=neuron,
+    architecture=Rows(
+        cores=1,
+        neurons=512,
+        rows=256,
+        rows_per_input=2,
+        status="published",
+        source="Pehle 2022: 131072 synapses for 512 neurons",
+        others={"rows_per_input": ("coded", "hxtorch: a signed weight takes two rows")},
+    ),
     notes=(
         "Time constants of the network are divided by 1000 for the chip; its ranges are in the chip's seconds: tau_mem "
         "of 0.5 to 60 ms in the network's.",

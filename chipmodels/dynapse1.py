@@ -14,6 +14,7 @@ The measured arrays behind ``dynapse2`` may come from this chip: their file name
 """
 
 from neurorobust.chip import (
+    Cam,
     ChipModel,
     KindModel,
     Limits,
@@ -161,6 +162,20 @@ chip = ChipModel(
         },
     ),
     neuron=neuron,
+    architecture=Cam(
+        cores=4,
+        neurons=256,
+        entries=64,
+        destinations=4,
+        tags=1024,
+        status="coded",
+        source="rockpool dynapse1.ipynb",
+        others={
+            "neurons": ("published", "samna docs: 256 neurons per core"),
+            "destinations": ("assumed", _MEMORY),
+            "tags": ("assumed", f"{_MEMORY}: 10 bits"),
+        },
+    ),
     notes=(
         "A weight is the number of synapses of a pair of neurons, times one strength per core for excitation and one "
         "for inhibition. A neuron has 64 synapses in total: fewer inputs allow finer weights.",

@@ -17,6 +17,7 @@ part of each u is the same.
 
 from neurorobust.chip import (
     BitMaskedCurrents,
+    Cam,
     ChipModel,
     Fixed,
     KindModel,
@@ -203,6 +204,16 @@ chip = ChipModel(
         source="rockpool lookup/defaults.py (coded); Richter et al. 2024 (published)",
     ),
     neuron=neuron,
+    architecture=Cam(
+        cores=4,
+        neurons=256,
+        entries=64,
+        destinations=4,
+        tags=2048,
+        status="coded",
+        source="rockpool lookup/defaults.py (coded); Richter et al. 2024 (published)",
+        others={"destinations": ("coded", "rockpool samna_alias: 4 entries for destination chips, one to monitor")},
+    ),
     facts={
         "EPSP for each weight current": EPSP,
         "weight: share of a smooth surface": SourcedValue(

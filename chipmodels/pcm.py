@@ -11,6 +11,7 @@ from neurorobust.chip import (
     Scaled,
     SourcedText,
     SourcedValue,
+    Tiles,
     digital,
     neurons_beside,
 )
@@ -90,6 +91,14 @@ chip = ChipModel(
     },
     shares_kernels=True,
     neuron=neuron,
+    architecture=Tiles(
+        cores=64,
+        neurons=256,
+        rows=256,
+        status="published",
+        source="Le Gallo et al. 2023, Nat. Electron., abstract: 64 cores",
+        others={name: ("assumed", "256 × 256 cells per core, from memory, to verify") for name in ("neurons", "rows")},
+    ),
     limits=Limits(
         cores=64,
         neurons_per_core=256,

@@ -11,6 +11,7 @@ from neurorobust.chip import (
     Scaled,
     SourcedText,
     SourcedValue,
+    Tiles,
     digital,
     neurons_beside,
 )
@@ -102,6 +103,14 @@ chip = ChipModel(
     },
     shares_kernels=True,
     neuron=neuron,
+    architecture=Tiles(
+        cores=48,
+        neurons=256,
+        rows=256,
+        status="published",
+        source="figure after Wan et al. 2022: 256 × 256 cells per core",
+        others={"cores": ("assumed", "from memory, to verify")},
+    ),
     limits=Limits(
         cores=48,
         neurons_per_core=256,

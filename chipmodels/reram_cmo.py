@@ -5,7 +5,17 @@ Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/reram.py``, ReRamCMONoise
 
 from dataclasses import replace
 
-from neurorobust.chip import Cell, ChipModel, KindModel, Scaled, SourcedText, SourcedValue, digital, neurons_beside
+from neurorobust.chip import (
+    Cell,
+    ChipModel,
+    KindModel,
+    Scaled,
+    SourcedText,
+    SourcedValue,
+    Tiles,
+    digital,
+    neurons_beside,
+)
 from neurorobust.chip.drift import ConstantReadNoise, Device, LogRelaxation, PolynomialCurve
 
 from . import reram
@@ -71,6 +81,13 @@ chip = ChipModel(
     },
     shares_kernels=True,
     neuron=neuron,
+    architecture=Tiles(
+        cores=48,
+        neurons=256,
+        rows=256,
+        status="assumed",
+        source="as NeuRRAM; no chip of this technology is described",
+    ),
     limits=replace(reram.chip.limits, status="assumed", source="as NeuRRAM; no chip of this technology is described"),
     facts={
         "G_min, S": G_MIN,

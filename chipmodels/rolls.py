@@ -6,7 +6,7 @@ Sources, shortened below:
 - *Open Neuromorphic*: its page on ROLLS at 28f50836c0c1, which cites Qiao 2015.
 """
 
-from neurorobust.chip import ChipModel, KindModel, Limits, NeuronModel, Scaled, SourcedText, SourcedValue
+from neurorobust.chip import ChipModel, KindModel, Limits, NeuronModel, Rows, Scaled, SourcedText, SourcedValue
 from neurorobust.chip.encodings import SignedPair
 from neurorobust.chip.variability import LogNormal
 
@@ -127,6 +127,18 @@ chip = ChipModel(
         },
     ),
     neuron=neuron,
+    architecture=Rows(
+        cores=1,
+        neurons=256,
+        rows=256,
+        rows_per_input=1,
+        status="published",
+        source="Qiao 2015",
+        others={
+            "rows": ("assumed", "131072 synapses for 256 neurons (Qiao 2015), half of them of either type: memory"),
+            "rows_per_input": ("assumed", "the sign of a short-term plastic synapse is chosen synapse by synapse"),
+        },
+    ),
     notes=(
         "Weights are those of the 256 short-term plastic synapses of a neuron, four levels of either sign; the 256 "
         "bistable ones (1 bit) and all plasticity are left out.",

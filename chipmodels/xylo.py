@@ -8,7 +8,7 @@ Sources, shortened below:
 
 from dataclasses import replace
 
-from neurorobust.chip import ChipModel, Fixed, Limits, NeuronModel, Scaled, SourcedText, SourcedValue, digital
+from neurorobust.chip import ChipModel, Digital, Fixed, Limits, NeuronModel, Scaled, SourcedText, SourcedValue, digital
 from neurorobust.chip.encodings import BitShift, Uniform
 
 _DECAY_BITS = SourcedValue(15, "assumed", "as many shifts as leave one bit of a 16-bit state")
@@ -100,6 +100,16 @@ def at(dt: float) -> ChipModel:
             others={"fan_in": ("published", "Open Neuromorphic: 63; an older page of rockpool's says 16: a conflict")},
         ),
         neuron=neuron,
+        architecture=Digital(
+            cores=1,
+            neurons=1000,
+            entries=63,
+            targets=64,
+            inputs=16,
+            status="published",
+            source="rockpool docs",
+            others={"entries": ("published", "Open Neuromorphic: 63; an older page of rockpool's says 16: a conflict")},
+        ),
         facts={
             "largest shift of a decay": _DECAY_BITS,
             "time step, s": SourcedValue(dt, "assumed", "the network's own"),

@@ -1,5 +1,6 @@
 """neurorobust: train spiking neural networks that work on every analog die."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import attacks, chip, data, interop, nn, regularizers, train
@@ -14,6 +15,7 @@ from .nn import Network, neurons
 from .train import Schedule, fit
 
 if TYPE_CHECKING:
+    from . import deploy
     from .interop import from_snntorch, to_snntorch
     from .viz import plotting
 
@@ -31,6 +33,7 @@ __all__ = [
     "chip",
     "compare",
     "data",
+    "deploy",
     "evaluate",
     "fit",
     "from_snntorch",
@@ -57,7 +60,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import names that need snnTorch or matplotlib on first use: these imports are slow."""
+    """Import names on first use that need snnTorch or matplotlib, whose imports are slow, and ``deploy``."""
+    if name == "deploy":
+        return import_module(f"{__name__}.deploy")
     if name in ("from_snntorch", "to_snntorch"):
         return getattr(interop, name)
     if name == "plotting":

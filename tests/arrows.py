@@ -23,8 +23,9 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": {"nn", "chip", "attacks", "data", "bounds"},
     "train": {"nn", "regularizers", "evaluation", "data"},
     "viz": {"evaluation", "io"},
+    "deploy": {"evaluation", "io"},
     "demo": {"train", "viz", "io"},
-    "cli": {"demo", "fitting"},
+    "cli": {"demo", "fitting", "deploy"},
 }
 
 

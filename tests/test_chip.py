@@ -477,10 +477,10 @@ def test_layers_on_one_core_share_its_settings():
 
 def test_too_many_tags_are_refused():
     """Each input and each neuron needs one of the chip's tags."""
-    tight = replace(DYNAPSE2, limits=replace(DYNAPSE2.limits, tags=9))
+    tight = replace(DYNAPSE2, limits=replace(DYNAPSE2.limits, tags=9), architecture=None)
     with pytest.raises(ValueError, match="10 inputs and neurons need one each; dynapse2 has 9"):
         program(placed(CORE), tight)
-    program(placed(CORE), replace(DYNAPSE2, limits=replace(DYNAPSE2.limits, tags=10)))
+    program(placed(CORE), replace(tight, limits=replace(DYNAPSE2.limits, tags=10)))
 
 
 def test_what_just_fits_is_accepted():

@@ -21,7 +21,7 @@ import neurorobust as nr
 from neurorobust._util import digests, files
 from neurorobust.dynamics import AdaptiveThreshold, Ahp, HardFloor, LeakyFloor, NoFloor
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
-from neurorobust.io import models
+from neurorobust.io import models, structure
 from neurorobust.nn.connections import (
     AvgPool2d,
     Chain,
@@ -345,7 +345,7 @@ def test_everything_comes_back(tmp_path):
     assert {type(layer).__name__ for layer in network.layers().values()} == set(NEURONS)
     assert {type(getattr(layer, "reset", None)).__name__ for layer in network.layers().values()} >= set(RESETS)
     connection_types = {type(module).__name__ for module in network.modules() if isinstance(module, Connection)}
-    assert connection_types == set(models._connections())
+    assert connection_types == set(structure._connections())
     for name, layer in network.layers().items():
         for option in ("surrogate", "reset", "floor", "rule"):
             assert getattr(again.layers()[name], option, None) == getattr(layer, option, None)

@@ -6,6 +6,7 @@ by (seed, serial, kind, site): die 17 of seed 0 is the same die in every fleet, 
 """
 
 from ..core.placement import Placement
+from .architectures import Architecture, Cam, Digital, Pool, Rows, Tiles, Violation
 from .cards import card, differences, numbers, statements
 from .crossbar import Cell, digital
 from .defects import BadSynapses, DeadNeurons, Defect, StuckDevices
@@ -21,13 +22,16 @@ from .sourced import STATUSES, Limits, Range, SourcedValue, TimeBase
 __all__ = [
     "STATUSES",
     "Agreement",
+    "Architecture",
     "BadSynapses",
     "BitMaskedCurrents",
+    "Cam",
     "Cell",
     "ChipModel",
     "DeadNeurons",
     "Defect",
     "Die",
+    "Digital",
     "Encoding",
     "Fixed",
     "Fleet",
@@ -35,16 +39,20 @@ __all__ = [
     "Limits",
     "NeuronModel",
     "Placement",
+    "Pool",
     "Programmed",
     "Range",
+    "Rows",
     "Scaled",
     "SharedGain",
     "SourcedText",
     "SourcedValue",
     "StuckDevices",
     "SynapseCounts",
+    "Tiles",
     "TimeBase",
     "Unquantized",
+    "Violation",
     "agreement",
     "card",
     "differences",

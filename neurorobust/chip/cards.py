@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.equations import VOCABULARY
 from ..core.noise import Source
+from .architectures import Architecture
 from .defects import Defect
 from .design import ChipDesign
 from .sourced import Limits, Range, SourcedValue
@@ -26,8 +27,8 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]
     elif isinstance(value, tuple) and path in ("noise", "defects"):
         for part in value:
             yield from numbers(part, path)
-    elif isinstance(value, (Limits, Mapping)):
-        for key, inner in (value.facts() if isinstance(value, Limits) else value).items():
+    elif isinstance(value, (Limits, Architecture, Mapping)):
+        for key, inner in (value if isinstance(value, Mapping) else value.facts()).items():
             yield from numbers(inner, f"{path}.{key}" if path else str(key))
     elif is_dataclass(value):
         for field in fields(value):
@@ -72,6 +73,12 @@ def card(chip: ChipDesign) -> dict[str, Any]:
             for kind, model in chip.kinds.items()
         },
         "limits": {name: _fact(fact) for name, fact in chip.limits.facts().items()},
+        "architecture": None
+        if chip.architecture is None
+        else {
+            "kind": type(chip.architecture).__name__,
+            "numbers": {name: _fact(fact) for name, fact in chip.architecture.facts().items()},
+        },
         "time_base": {**_fact(speedup), "speedup": speedup.value, "clock": chip.time_base.clock},
         "facts": {name: _fact(fact) for name, fact in chip.facts.items()},
         "noise": [_part(part) for part in chip.noise],

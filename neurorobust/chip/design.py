@@ -9,6 +9,7 @@ from typing import Self
 
 from .._util.errors import check_number
 from ..core.noise import Source
+from .architectures import Architecture
 from .defects import Defect
 from .drift import seconds, words
 from .encodings.encoding import UNQUANTIZED, Encoding
@@ -88,6 +89,7 @@ class ChipDesign:
         exact_host: True if layers on the host are computed exactly; False if they deviate like the rest, as in
             :func:`neurorobust.mismatch`. See :meth:`neurorobust.chip.ChipModel.with_host`.
         neuron: the equations that its neurons obey, and the other points of its audit; None if nothing is stated.
+        architecture: the budget that :func:`neurorobust.deploy.onto` places a network in; None if nothing is stated.
     """
 
     name: str
@@ -107,6 +109,7 @@ class ChipDesign:
     time: float = 0.0
     exact_host: bool = True
     neuron: NeuronModel | None = None
+    architecture: Architecture | None = None
 
     @cached_property
     def structure(self) -> DependenceStructure:

@@ -12,6 +12,7 @@ from .._util.errors import check_count, check_number, plain, plain_fields, unkno
 from ..core.noise import Source
 from ..core.params import ABSOLUTE, DIGITAL, KINDS, SIGNED, check_values, kind_of
 from ..core.placement import Placement, expand
+from .architectures import Architecture
 from .convolutions import place_convolutions
 from .coupling import check_derived, multiplied, shifts
 from .defects import Defect
@@ -47,6 +48,9 @@ class ChipModel(ChipDesign):
             check_count("grid", side)
         if self.neuron is not None:
             check_type("neuron", self.neuron, NeuronModel, "a neurorobust.chip.NeuronModel, or None")
+        if self.architecture is not None:
+            check_type("architecture", self.architecture, Architecture, "an Architecture such as Cam, or None")
+            self._check_architecture(self.architecture)
         for argument, parts, expected in (("noise", self.noise, Source), ("defects", self.defects, Defect)):
             for part in parts:
                 if not isinstance(part, expected):
@@ -59,6 +63,15 @@ class ChipModel(ChipDesign):
             if kind not in self.kinds:
                 raise unknown(f"chip {self.name}: correlation of kind", kind, self.kinds)
         self.structure  # noqa: B018  raises if shares add up to more than 1
+
+    def _check_architecture(self, architecture: Architecture) -> None:
+        """Raise ValueError where the limits and the architecture state different numbers."""
+        for name, value in architecture.limits().items():
+            stated = getattr(self.limits, name)
+            if stated is not None and stated != value:
+                raise ValueError(
+                    f"chip {self.name}: limits say {name} {stated}, the architecture says {value}; state one number."
+                )
 
     def _check_kind(self, kind: str, model: KindModel) -> None:
         if kind not in KINDS:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..core.params import DIGITAL, Params, kind_of
 from ..core.placement import HOST, Placement, expand
-from .encodings.encoding import UNQUANTIZED, Encoding, SharedGain
+from .encodings.encoding import UNQUANTIZED, EncodedCore, Encoding, SharedGain
 from .equations import Agreement
 
 LABELS = {"weight": "", "v_threshold": "threshold_"}  # how the report's columns begin; other kinds by their name
@@ -28,6 +28,8 @@ class Programmed:
         report: one row per core: gain, currents, quantization error, synapses that became 0.
         gains: chip units per network unit, one for every row of the expanded parameter; 1 where it is missing.
         exact_host: whether layers on the host are exact, as on a real chip; else they deviate like the rest.
+        held: gain, codec and scale of each kind on each core, by (kind, core); values that are held unchanged have
+            none.
         equations: whether the equations of the network are those of the chip; print it.
     """
 
@@ -38,6 +40,7 @@ class Programmed:
     gains: dict[str, Tensor] = field(default_factory=dict)
     exact_host: bool = False
     equations: Agreement | None = None
+    held: dict[tuple[str, int], EncodedCore] = field(default_factory=dict)
 
     @cached_property
     def _expanded(self) -> Params:
@@ -101,9 +104,8 @@ def _on_core(encoding: Encoding, speed: float, number: int, values: Params, done
     kind = kind_of(next(iter(values)))
     here = {name: done.placement.on_core(name, value, number) for name, value in values.items()}
     trained = torch.cat([value[here[name]] for name, value in values.items()])
-    rows = {name: torch.arange(len(value)).reshape(-1, *[1] * (value.ndim - 1)) for name, value in values.items()}
-    neuron = torch.cat([rows[name].expand(value.shape)[here[name]] for name, value in values.items()])
-    held = encoding.encode_core(f"{kind} on core {number}", trained, neuron, speed)
+    neuron = torch.cat([_numbers(name, value, done.placement)[here[name]] for name, value in values.items()])
+    held = done.held[kind, number] = encoding.encode_core(f"{kind} on core {number}", trained, neuron, speed)
     for name in values:
         on_core = done.placement.cores[str(done.placement.layer(name))] == number
         done.gains.setdefault(name, torch.ones(len(on_core), dtype=torch.float64))[on_core] = held.gain
@@ -130,6 +132,15 @@ def _on_core(encoding: Encoding, speed: float, number: int, values: Params, done
         return row
     became_zero = int(((torch.cat(programmed) == 0) & (trained != 0)).sum())
     return {"synapses": len(trained), **held.report, **row, "became_zero": became_zero}
+
+
+def _numbers(name: str, value: Tensor, placement: Placement) -> Tensor:
+    """The number on its core of the neuron that each element belongs to: those of two layers differ."""
+    sites = placement.sites(name, value)
+    assert sites is not None
+    if value.numel() == len(sites.number):
+        return sites.number.reshape(value.shape)
+    return sites.number.reshape(-1, *[1] * (value.ndim - 1)).expand(value.shape)
 
 
 def _gain_beside(name: str, kind: str, done: Programmed) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,19 +18,14 @@ import torch
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from .._util import digests, discovery, files
+from .._util import digests, files
 from .._util.description import FORMAT as DESCRIBED
 from .._util.description import REMEDY, Description, comparable, describe, difference, moved, unknown_part
-from .._util.errors import check_finite, unknown
+from .._util.errors import check_finite
 from .._util.warn import warn
-from ..core.params import kind_of
-from ..dynamics import adaptations, floors, resets, surrogate
-from ..nn import connections
-from ..nn.connections import Connection
-from ..nn.decoders import DECODERS
 from ..nn.installed import neuron_classes
 from ..nn.network import Network
-from ..nn.neurons import Neuron
+from .structure import decoders, layer_entry, layer_of, name_of, named
 
 FORMAT = "neurorobust-network/2"
 PLACED = ("_cores", "_feeds", "_shapes")  # attributes that say where an snnTorch network is placed: not saved
@@ -63,9 +57,9 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
         known = neuron_classes()
         config |= {
             "dt": network.dt,
-            "layers": [_layer_entry(name, layer, known) for name, layer in network.layers().items()],
+            "layers": [layer_entry(name, layer, known) for name, layer in network.layers().items()],
             "inputs": {name: list(sources) for name, sources in network.inputs.items()},
-            "decode": _name_of("decode", network.decode, _decoders()),
+            "decode": name_of("decode", network.decode, decoders()),
         }
     else:
         config["module"] = type(network).__name__
@@ -109,8 +103,8 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
         if config["format"] == FIRST_FORMAT:
             config = _upgraded(config)
         known = neuron_classes()
-        layers = {entry["name"]: _layer(entry, tensors, known) for entry in config["layers"]}
-        decode = _named("decode", config["decode"], _decoders())
+        layers = {entry["name"]: layer_of(entry, tensors, known) for entry in config["layers"]}
+        decode = named("decode", config["decode"], decoders())
         network = Network(layers, config["dt"], config["inputs"], decode)
         network.load_state_dict(tensors)
         for name, value in network.named_parameters():
@@ -360,102 +354,3 @@ def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
             entry["surrogate"] = {"type": "Triangle", **old["triangle"]}
         layers.append(entry)
     return config | {"layers": layers, "inputs": {}, "decode": "mean_over_time"}
-
-
-def _decoders() -> dict[str, Any]:
-    """The decoders of networks, by name."""
-    return {decode.__name__: decode for decode in DECODERS}
-
-
-def _named(argument: str, name: Any, known: Mapping[str, Any]) -> Any:
-    if not isinstance(name, str) or name not in known:
-        raise unknown(f"config.json: {argument}", name, known)
-    return known[name]
-
-
-def _name_of(argument: str, value: Any, known: Mapping[str, Any]) -> str:
-    """The name of an installed class or function."""
-    name = getattr(value, "__name__", type(value).__name__)
-    if known.get(name) is not value:
-        raise unknown(f"network: {argument}", name, known)
-    return name
-
-
-def _options() -> dict[str, dict[str, Any]]:
-    """The possible classes of each option of a neuron, by option and name."""
-    return {
-        "surrogate": discovery.classes(surrogate, surrogate.Surrogate),
-        "reset": discovery.classes(resets, resets.Reset),
-        "floor": discovery.classes(floors, floors.Floor),
-        "rule": discovery.classes(adaptations, adaptations.Adaptation),
-    }
-
-
-def _connections() -> dict[str, Any]:
-    return discovery.classes(connections, Connection)
-
-
-def _layer_entry(name: str, layer: Neuron, known: Mapping[str, type[Neuron]]) -> dict[str, Any]:
-    neuron = _name_of(f"neuron of layer {name!r}", type(layer), known)
-    entry: dict[str, Any] = {"name": name, "neuron": neuron}
-    for part, connection in layer.connections().items():
-        entry[part] = _connection_entry(f"{part} of layer {name!r}", connection)
-    for part, choices in _options().items():
-        option = getattr(layer, part, None)
-        if option is not None:
-            kind = _name_of(f"{part} of layer {name!r}", type(option), choices)
-            entry[part] = {"type": kind, **asdict(option)}
-    return entry
-
-
-def _connection_entry(where: str, connection: Connection) -> dict[str, Any]:
-    entry = {"type": _name_of(where, type(connection), _connections()), **connection.settings()}
-    parts = {
-        name: _connection_entry(where, part)
-        for name, part in connection.named_children()
-        if isinstance(part, Connection)
-    }
-    return entry | ({"parts": parts} if parts else {})
-
-
-def _layer(entry: dict, tensors: Mapping[str, Tensor], known: Mapping[str, type[Neuron]]) -> Neuron:
-    """One layer, from its entry in the configuration and its tensors."""
-    neuron = _named("neuron", entry["neuron"], known)
-    own = _below(entry["name"], tensors)
-    parameters = {
-        name: value
-        for name, value in own.items()
-        if name != "core" and name.split(".")[0] not in ("input", "recurrent")
-    }
-    for name in parameters:
-        kind_of(name)
-    arguments: dict[str, Any] = {_argument(name): value for name, value in parameters.items()}
-    for part, choices in _options().items():
-        if part in entry:
-            settings = dict(entry[part])
-            arguments[part] = _named(part, settings.pop("type"), choices)(**settings)
-    if "recurrent" in entry:
-        arguments["recurrent"] = _connection(entry["recurrent"], _below("recurrent", own))
-    return neuron(_connection(entry["input"], _below("input", own)), core=own["core"], **arguments)
-
-
-def _argument(name: str) -> str:
-    """The constructor's argument for a parameter: ``exc.tau_syn`` → ``tau_syn_exc``."""
-    part, _, kind = name.rpartition(".")
-    return f"{kind}_{part}" if part else kind
-
-
-def _connection(entry: dict, own: Mapping[str, Tensor]) -> Connection:
-    settings = dict(entry)
-    kind = _named("connection", settings.pop("type"), _connections())
-    inner = settings.pop("parts", {})
-    if not isinstance(inner, dict):
-        raise TypeError(f"parts: got {inner!r}; expected connections by name")
-    parts = {name: _connection(part, _below(name, own)) for name, part in inner.items()}
-    settings |= {name: value for name, value in own.items() if "." not in name}
-    return kind(*parts.values(), **settings) if kind is connections.Chain else kind(**parts, **settings)
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names start with a prefix and a dot; the names without these."""
-    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}

@@ -72,21 +72,36 @@ def fit_masks(weights: Tensor, bits: int = 4, starts: int = 0) -> MaskCodebook:
     if not magnitudes.any():
         raise ValueError("weights: all are 0; a core without a synapse has no codebook.")
     selects = (np.arange(2**bits)[:, None] >> np.arange(bits) & 1).astype(float)
+    order = np.argsort(magnitudes, kind="stable")
+    ascending = magnitudes[order]
+    solved: dict[bytes, np.ndarray] = {}  # several starts meet: the same codes have the same best currents
     best, best_error = 2.0 ** np.arange(bits), np.inf
     for ratio, fraction in [(2.0, fraction) for fraction in (0.3, 0.45, 0.6, 0.8, 1.0)] + _more_starts(starts):
         series = ratio ** np.arange(bits)
         currents = series / series.sum() * magnitudes.max() * fraction
         for _ in range(ROUNDS):
-            codes = torch.from_numpy(magnitudes)
-            chosen = selects[MaskCodebook(tuple(currents)).nearest(codes).numpy()]
+            codes = np.empty(len(order), dtype=np.uint16 if bits > 8 else np.uint8)
+            codes[order] = _nearest_of_sorted(ascending, MaskCodebook(tuple(currents)).levels())
+            chosen = selects[codes]
             error = float(np.square(magnitudes - chosen @ currents).mean())
             if error < best_error * (1 - 1e-9):
                 best, best_error = currents, error
-            improved = np.abs(np.linalg.lstsq(chosen, magnitudes, rcond=None)[0])
+            key = codes.tobytes()
+            if key not in solved:
+                solved[key] = np.abs(np.linalg.lstsq(chosen, magnitudes, rcond=None)[0])
+            improved = solved[key]
             if np.allclose(improved, currents, rtol=1e-6, atol=0):
                 break
             currents = np.sort(improved)
     return MaskCodebook(tuple(float(current) for current in np.sort(best)))
+
+
+def _nearest_of_sorted(ascending: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The codes of ascending magnitudes, as :meth:`MaskCodebook.nearest` has them: halfway the smaller level."""
+    order = np.argsort(levels, kind="stable")
+    bounds = (levels[order][1:] + levels[order][:-1]) / 2
+    ends = np.searchsorted(ascending, bounds, side="right")
+    return np.repeat(order, np.diff(ends, prepend=0, append=len(ascending)))
 
 
 def _more_starts(n: int) -> list[tuple[float, float]]:

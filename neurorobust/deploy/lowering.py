@@ -1,0 +1,259 @@
+"""From a network to what a chip gets: flat synapses, one value per neuron, and what the layers ask of the chip."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..chip import ChipModel, Violation
+from ..chip.architectures import Demand, LayerDemand, Synapses
+from ..core.noise import INPUT
+from ..core.params import check_values, kind_of
+from ..core.placement import HOST
+from ..core.run import nominal
+from ..io.structure import decoders, layer_entry
+from ..nn.connections import Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne
+from ..nn.installed import neuron_classes
+from ..nn.network import Network
+from ..nn.neurons import Neuron
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """A network as a chip gets it, before its neurons have places.
+
+    Attributes:
+        layers: of the network, in order; those on the chip with flat synapses and one value per neuron. on_chip: names.
+        wish: the cores that the network asked for, by layer on the chip.
+        left_out: synapses of weight 0 that were removed where a neuron had too many, by layer.
+        violations: what the chip cannot hold, wherever it is.
+    """
+
+    layers: dict[str, Neuron]
+    on_chip: tuple[str, ...]
+    wish: dict[str, Tensor]
+    left_out: dict[str, int]
+    violations: tuple[Violation, ...]
+
+
+def lower(network: Network, chip: ChipModel) -> Lowered:
+    """Prepare a network for a chip; its own tensors do not change.
+
+    Layers without spikes, and layers that the network puts on the host, stay there.
+    """
+    check_values(nominal(network))
+    layers, wish, left_out = {}, {}, {}
+    on_chip = tuple(
+        name for name, layer in network.layers().items() if layer.spiking and not bool((layer.core == HOST).all())
+    )
+    found = list(_structure(network, chip, on_chip))
+    with torch.no_grad():
+        for name, layer in network.layers().items():
+            layers[name] = copy.deepcopy(layer).cpu()
+            if name not in on_chip:
+                set_cores(layers[name], torch.full_like(layer.core, HOST))
+                continue
+            wish[name] = layer.core.cpu().clone()
+            try:
+                _flatten(layers[name], network.dt, chip.shares_kernels)
+            except ValueError as error:
+                allowed = "a chip holds a matrix of synapses"
+                found.append(Violation("connection", f"layer {name!r}", str(error), allowed, "use Linear or OneToOne"))
+                del layers[name]
+                continue
+            left_out[name] = _without_zeros(layers[name], chip)
+    found += _values(layers, on_chip, chip, network.dt)
+    return Lowered(layers, on_chip, wish, left_out, tuple(found))
+
+
+def rebuilt(layers: Mapping[str, Neuron], network: Network, cores: Mapping[str, Tensor]) -> Network:
+    """A network of lowered layers, with their neurons on these cores."""
+    for name, places in cores.items():
+        set_cores(layers[name], places)
+    return Network(layers, network.dt, network.inputs, network.decode).eval()
+
+
+def set_cores(layer: Neuron, cores: Tensor) -> None:
+    """Put the neurons of a layer with one value per neuron on cores."""
+    layer.core = cores.clone()
+    layer.n_cores = max(int(cores.max()) + 1, 1)
+
+
+def demand_of(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]], chip: ChipModel) -> Demand:
+    """What lowered layers on the chip ask of it; ``inputs`` are all sources of each layer of the network."""
+    sizes = {name: layer.n for name, layer in layers.items()}
+    result = {}
+    for name, layer in layers.items():
+        if bool((layer.core == HOST).all()) or any(source not in sizes for source in inputs[name] if source != INPUT):
+            continue
+        kernel = _kernel(layer)
+        present = (
+            torch.ones(1, layer.input.n_in, dtype=torch.bool).expand(layer.n, -1) if kernel else _matrix(layer.input)
+        )
+        n_x = layer.input.n_in - sum(sizes[source] for source in inputs[name] if source != INPUT)
+        widths = [n_x // inputs[name].count(INPUT) if source == INPUT else sizes[source] for source in inputs[name]]
+        parts = [Synapses(source, part) for source, part in zip(inputs[name], present.split(widths, 1))]
+        if layer.recurrent is not None:
+            parts.append(Synapses(name, _matrix(layer.recurrent)))
+        result[name] = LayerDemand(layer.n, tuple(parts), _settings(layer, chip), kernel)
+    return result
+
+
+def _structure(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> Iterator[Violation]:
+    """What a deployment cannot say, whatever the values are."""
+    known = neuron_classes()
+    if changed := _changed(network):
+        hint = "use a Network of installed neurons without hooks"
+        yield Violation("forward", changed, "a forward pass of its own", "a chip computes that of nr.Network", hint)
+    if decoders().get(getattr(network.decode, "__name__", "")) is not network.decode:
+        yield Violation("decoder", "the network", repr(network.decode), f"known: {', '.join(decoders())}", "use one")
+    if (types := {value.dtype for value in network.parameters()}) not in ({torch.float32}, {torch.float64}):
+        got = ", ".join(sorted(map(str, types)))
+        yield Violation("type", "the network", got, "expected torch.float32 or torch.float64", "convert it with .to(…)")
+    if not on_chip:
+        yield Violation("layers", "the network", "none with spikes", "a chip needs one", "give a layer a core")
+    for name, layer in network.layers().items():
+        try:
+            layer_entry(name, layer, known)
+        except ValueError as error:
+            hint = "use installed classes"
+            yield Violation("structure", f"layer {name!r}", str(error).rstrip("."), "", hint)
+        if name in on_chip and (
+            behind := [each for each in network.inputs[name] if each in network.names and each not in on_chip]
+        ):
+            got = f"inputs from {', '.join(map(repr, behind))} on the host"
+            yield Violation(
+                "inputs", f"layer {name!r}", got, "a chip takes events", "put them on the chip, or at the end"
+            )
+        for part, _ in layer.named_parameters(prefix=name) if name in on_chip else ():
+            if (kind := kind_of(part)) not in chip.kinds:
+                allowed = f"{chip.name} has {', '.join(sorted(chip.kinds))}"
+                yield Violation("kind", part, kind, allowed, "use a neuron without it")
+
+
+def _changed(network: Network) -> str:
+    """A module of the network that may compute something else than its class says; empty if there is none."""
+    if type(network) is not Network:
+        return type(network).__name__
+    for name, module in network.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            return repr(name) if name else "the network"
+    return ""
+
+
+def _values(layers: Mapping[str, Neuron], on_chip: tuple[str, ...], chip: ChipModel, dt: float) -> Iterator[Violation]:
+    """Values out of the range of their kind, a clock of another step, and biases that a chip cannot tell apart."""
+    steps = {getattr(getattr(model.encoding, "codec", None), "dt", dt) for model in chip.kinds.values()}
+    for step in sorted(steps - {dt}):
+        hint = f"take the chip model at the step of the network: chipmodels.{chip.name}.at(dt)"
+        yield Violation("dt", "the network", f"steps of {dt:g} s", f"{chip.name} is clocked at {step:g} s", hint)
+    for name, layer in layers.items():
+        held_there = layer.named_parameters() if name in on_chip else ()
+        for part, value in ((part, value) for part, value in held_there if kind_of(part) in chip.kinds):
+            model, speed = chip.kinds[kind_of(part)], chip.speed(kind_of(part))
+            held = value.detach().double() * speed
+            if model.encoding.unit != "SI":
+                continue
+            low, high = (-float("inf"), float("inf")) if model.range is None else (model.range.low, model.range.high)
+            codec = getattr(model.encoding, "codec", None)
+            if codec is not None:
+                low, high = max(low, float(codec.held().min())), min(high, float(codec.held().max()))
+                outside = codec.outside(held)
+            else:
+                outside = (held < low) | (held > high)
+            if bool(outside.any()):
+                clock = "" if speed == 1 else f" in {chip.time_base.clock}"
+                got = f"{float(held.min()):g} to {float(held.max()):g}{clock}"
+                hint = f"change {int(outside.sum())} of {held.numel()} values"
+                yield Violation("range", f"{name}.{part}", got, f"{chip.name} holds {low:g} to {high:g}", hint)
+        shared = name in on_chip and "bias" in chip.kinds and chip.kinds["bias"].per_core
+        if shared and len(_biases(layer)) > 1:
+            hint = "put all of it into the bias of the input"
+            yield Violation("bias", f"layer {name!r}", "two biases", "a core has one", hint)
+
+
+def _flatten(layer: Neuron, dt: float, kernels: bool) -> None:
+    """Flat synapses, and one value of every parameter for each neuron."""
+    for part, connection in layer.connections().items():
+        setattr(layer, part, _flat(connection, dt, kernels))
+    for full in layer.population_parameters():
+        owner, _, kind = full.rpartition(".")
+        old = layer.get_parameter(full)
+        value = nn.Parameter(layer.per_neuron(full).detach().clone(), requires_grad=old.requires_grad)
+        layer.get_submodule(owner).register_parameter(kind, value)
+
+
+def _flat(connection: Connection, dt: float, kernels: bool) -> Connection:
+    """The connection as Linear or OneToOne; a convolution as it is where the chip holds a kernel once."""
+    if isinstance(connection, Delayed):
+        if bool(((connection.delay / dt).round() != 0).any()):
+            raise ValueError("delays, which no chip model here describes")
+        return _flat(connection.connection, dt, kernels)
+    if isinstance(connection, Chain):
+        *before, last = connection.parts()
+        if not before:
+            return _flat(last, dt, kernels)
+        if any(next(part.parameters(), None) is not None for part in before) or not kernels:
+            raise ValueError("a Chain, which is no single matrix of synapses")
+        return connection
+    if type(connection) in (Linear, OneToOne):
+        return connection
+    if type(connection) not in (Conv1d, Conv2d):
+        raise ValueError(f"{type(connection).__name__}, which has no synapses of its own")
+    if kernels:
+        return connection
+    index = connection.convolutions()["weight"]()
+    assert isinstance(connection, (Conv1d, Conv2d))
+    weight = connection.masked().detach().reshape(-1)[index.clamp(min=0)] * (index >= 0)
+    bias = connection.offset(dt)
+    return Linear(weight, None if bias is None else bias.detach(), index >= 0)
+
+
+def _without_zeros(layer: Neuron, chip: ChipModel) -> int:
+    """Remove synapses of weight 0 from neurons that have more synapses than the chip; the number removed."""
+    limit = None if chip.architecture is None or chip.shares_kernels else chip.architecture.limits().get("fan_in")
+    if limit is None:
+        return 0
+    parts = [connection for connection in layer.connections().values() if isinstance(connection, (Linear, OneToOne))]
+    fan_in = sum((part.mask.reshape(layer.n, -1).sum(1) for part in parts), torch.zeros(layer.n, dtype=torch.long))
+    removed = 0
+    for part in parts:
+        rows = (fan_in > limit).reshape(-1, *[1] * (part.mask.ndim - 1))
+        absent = part.mask & rows & (part.weight == 0)
+        part.mask = part.mask & ~absent
+        removed += int(absent.sum())
+    return removed
+
+
+def _kernel(layer: Neuron) -> tuple[int, int] | None:
+    """(output channels, rows) of a convolution that is not unrolled."""
+    last = layer.input.parts()[-1] if isinstance(layer.input, Chain) else layer.input
+    return (len(last.weight), last.weight[0].numel()) if isinstance(last, (Conv1d, Conv2d)) else None
+
+
+def _matrix(connection: Connection) -> Tensor:
+    """True where a synapse exists, (n, n_in)."""
+    mask = next(iter(connection.masks().values()))
+    return torch.diag(mask) if mask.ndim == 1 else mask
+
+
+def _biases(layer: Neuron) -> list[Tensor]:
+    return [value.detach() for name, value in layer.named_parameters() if kind_of(name) == "bias"]
+
+
+def _settings(layer: Neuron, chip: ChipModel) -> dict[str, Tensor]:
+    """What the chip sets once per core, one value per neuron, by name inside the layer."""
+    shared = {kind for kind, model in chip.kinds.items() if model.per_core}
+    found = {full: layer.per_neuron(full).detach() for full in layer.population_parameters() if kind_of(full) in shared}
+    biases = _biases(layer) if "bias" in shared else []
+    return found | ({"bias": biases[0]} if biases else {})
+
+
+def with_settings(layer: Neuron, name: str, values: Tensor) -> None:
+    """Write one setting of a lowered layer, in place."""
+    with torch.no_grad():
+        layer.get_parameter(name).copy_(values)

@@ -1,0 +1,114 @@
+"""What a deployment uses, and every value that it changed."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..chip.architectures import Merge, Used
+
+LINES = 6
+"""Rows of one list that are printed; ``report.entry()`` has all."""
+
+WIDTH = 110
+"""Columns of the printed report."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a deployment uses and changed; ``print(report)`` fits a screen.
+
+    Attributes:
+        chip: name and version. neurons: on the chip. usage: of each resource.
+        host: layers on the host, with their sizes.
+        moved: how many neurons of each layer are on another core than the network asked for; empty if none.
+        merged: settings that became equal on a core. left_out: synapses of weight 0 that got no entry, by layer.
+        programming: one row per core: gains, errors of quantization, weights that became 0.
+        equations: whether the equations of the network are the chip's. gains: what was not checked; may be empty.
+        scores: before and after, where data were given: balanced accuracy, or R². samples: how many.
+    """
+
+    chip: str
+    neurons: int
+    usage: tuple[Used, ...]
+    host: tuple[str, ...]
+    moved: Mapping[str, int] = field(default_factory=dict)
+    merged: tuple[Merge, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    programming: tuple[Mapping[str, Any], ...] = ()
+    equations: str = ""
+    gains: str = ""
+    scores: tuple[float, float] | None = None
+    samples: int = 0
+
+    def entry(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {
+            "usage": [used._asdict() for used in self.usage],
+            "merged": [merge._asdict() for merge in self.merged],
+            "host": list(self.host),
+            "programming": [{name: _finite(value) for name, value in row.items()} for row in self.programming],
+            "scores": None if self.scores is None else list(self.scores),
+        }
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Report:
+        """The report that :meth:`entry` described."""
+        return cls(
+            **dict(entry)
+            | {
+                "usage": tuple(Used(**used) for used in entry["usage"]),
+                "merged": tuple(Merge(**merge) for merge in entry["merged"]),
+                "host": tuple(entry["host"]),
+                "programming": tuple(entry["programming"]),
+                "scores": None if entry["scores"] is None else tuple(entry["scores"]),
+            }
+        )
+
+    def __str__(self) -> str:
+        used = " · ".join(f"{what} {n}" + ("" if of is None else f" of {of}") for what, n, of in map(tuple, self.usage))
+        moved = ", ".join(f"{count} neurons of {name!r} moved" for name, count in self.moved.items())
+        left_out = ", ".join(f"{count} synapses of weight 0 into {name!r}" for name, count in self.left_out.items())
+        lines = [
+            f"{self.neurons} neurons for {self.chip} (no board is attached: a configuration, not a measurement)",
+            f"used       {used}",
+            f"host       {', '.join(self.host) or 'nothing'}",
+            f"placed     {moved or 'on the cores that the network asks for'}",
+            *_listed("merged", [str(merge) for merge in self.merged]),
+            f"left out   {left_out or 'nothing'}",
+            *_listed("quantized", [_row(row) for row in self.programming]),
+            f"equations  {self.equations.removeprefix('equations: ')}",
+        ]
+        if self.gains:
+            lines.append(f"gains      {self.gains}")
+        if self.scores is not None:
+            before, after = self.scores
+            lines.append(f"score      {before:.3f} before, {after:.3f} after, on {self.samples} samples")
+        return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in lines)
+
+
+def _finite(value: Any) -> Any:
+    """None for a number that JSON cannot hold: a relative error of values that are all 0."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _listed(title: str, rows: list[str]) -> list[str]:
+    """At most LINES rows under one title."""
+    shown = (rows or ["nothing"])[:LINES]
+    if len(rows) > LINES:
+        shown.append(f"… and {len(rows) - LINES} more")
+    return [f"{title if i == 0 else '':<10} {row}" for i, row in enumerate(shown)]
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    """One core in a few words."""
+    said = [f"core {row['core']}:"]
+    for name, value in row.items():
+        if name.endswith("rms_error") and value is not None:
+            said.append(f"{name.removesuffix('rms_error').rstrip('_') or 'weight'} rms error {value:.2g},")
+    if "became_zero" in row:
+        said.append(f"{row['became_zero']} of {row['synapses']} weights became 0,")
+    return " ".join(said).rstrip(",") if len(said) > 1 else f"core {row['core']}: nothing is rounded"

@@ -1,0 +1,93 @@
+"""Strict JSON: no duplicate keys, no NaN, no infinity; and a check against a JSON schema."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+
+def parse(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: no JSON, a key twice in one object, or a number that is not finite.
+    """
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_number)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"has the key {twice!r} twice in one object")
+    return found
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"has the number {word}, which is not finite")
+
+
+def _number(word: str) -> float:
+    value = float(word)
+    if not math.isfinite(value):
+        raise ValueError(f"has the number {word}, which is not finite")
+    return value
+
+
+def problems(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """Where a JSON value does not fit a schema. Of JSON Schema it knows type, const, enum, minimum, required,
+    properties, additionalProperties and items; :mod:`neurorobust.deploy` uses no other word."""
+    place = where or "the file"
+    allowed = schema.get("type", [])
+    names = [allowed] if isinstance(allowed, str) else allowed
+    if names and not any(_is(value, name) for name in names):
+        yield f"{place}: got {_short(value)}; expected {' or '.join(names)}"
+        return
+    if "const" in schema and value != schema["const"]:
+        yield f"{place}: got {_short(value)}; expected {schema['const']!r}"
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{place}: got {_short(value)}; expected one of {', '.join(map(str, schema['enum']))}"
+    if "minimum" in schema and _is(value, "number") and value < schema["minimum"]:
+        yield f"{place}: got {_short(value)}; expected at least {schema['minimum']}"
+    if isinstance(value, dict):
+        yield from _object_problems(value, schema, where)
+    if isinstance(value, list) and "items" in schema:
+        for i, item in enumerate(value):
+            yield from problems(item, schema["items"], f"{where}[{i}]")
+
+
+def _object_problems(value: dict[str, Any], schema: Mapping[str, Any], where: str) -> Iterator[str]:
+    known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+    for key in schema.get("required", ()):
+        if key not in value:
+            yield f"{where or 'the file'}: has no {key!r}"
+    for key, inner in value.items():
+        below = f"{where}.{key}" if where else key
+        if key in known:
+            yield from problems(inner, known[key], below)
+        elif others is False:
+            yield f"{below}: is unknown"
+        elif isinstance(others, dict):
+            yield from problems(inner, others, below)
+
+
+def _is(value: Any, name: str) -> bool:
+    return isinstance(value, TYPES[name]) and (name == "boolean" or not isinstance(value, bool))
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"

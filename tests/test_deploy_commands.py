@@ -1,0 +1,66 @@
+"""The commands ``neurorobust deploy``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from placed import placed
+
+import neurorobust as nr
+from neurorobust.cli import main
+
+CHIP = ["--chip", "dynapse2"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return nr.save(placed([0, 0, 1]), tmp_path / "model")
+
+
+def call(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of a command line."""
+    monkeypatch.setattr("sys.argv", ["neurorobust", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    captured = capsys.readouterr()
+    return caught.value.code or 0, captured.out, captured.err
+
+
+def test_a_network_is_deployed_checked_shown_and_compared(folder, tmp_path, monkeypatch, capsys):
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    code, said, _ = call(monkeypatch, capsys, "deploy", folder, *CHIP, "--out", first)
+    assert code == 0 and "3 neurons for dynapse2" in said and "no board is attached" in said
+    code, said, _ = call(monkeypatch, capsys, "deploy", "onto", folder, *CHIP, "--out", second, "--json")
+    assert code == 0 and json.loads(said)["report"]["neurons"] == 3
+    assert first.read_bytes() == second.read_bytes()
+    code, said, _ = call(monkeypatch, capsys, "deploy", "check", first)
+    assert code == 0 and "dynapse2 can hold it" in said.replace("\n", " ")
+    code, said, _ = call(monkeypatch, capsys, "deploy", "show", first, "--json")
+    assert code == 0 and json.loads(said)["host"] == ["readout (2)"]
+    code, said, _ = call(monkeypatch, capsys, "deploy", "diff", first, second, "--json")
+    assert code == 0 and json.loads(said) == {"differences": []}
+    code, said, _ = call(monkeypatch, capsys, "deploy", "diff", first, second)
+    assert code == 0
+
+
+def test_a_network_that_does_not_fit_is_refused_with_every_limit(folder, tmp_path, monkeypatch, capsys):
+    arguments = ["deploy", folder, "--chip", "xylo", "--out", tmp_path / "a.json"]
+    code, said, told = call(monkeypatch, capsys, *arguments)
+    assert code == 2 and not said and "kind of hidden.tau_adapt" in told and "kind of hidden.adaptation" in told
+    code, said, _ = call(monkeypatch, capsys, *arguments, "--json")
+    assert code == 2 and [each["limit"] for each in json.loads(said)["violations"]] == ["kind", "kind"]
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "a.json"
+    path.write_text('{"format": "neurorobust-deployment/7"}')
+    for command in ("check", "show"):
+        code, _, told = call(monkeypatch, capsys, "deploy", command, path)
+        assert code == 2 and told.startswith("error: ") and "/7" in told and told.count("\n") == 1
+
+
+def test_a_score_needs_a_task(folder, tmp_path, monkeypatch, capsys):
+    code, _, told = call(monkeypatch, capsys, "deploy", folder, *CHIP, "--out", tmp_path / "a.json", "--score")
+    assert code == 2 and "names no task" in told
