@@ -268,7 +268,8 @@ def test_what_no_deployment_can_say_is_refused():
     assert limits_of(odd, DYNAPSE2) == {("decoder", "the network")}
     own = Network({"hidden": OwnLif(Linear(draw(0, 3, 3)), tau_mem=0.02, v_threshold=0.1)}, DT)
     assert limits_of(own, DYNAPSE2) == {("structure", "layer 'hidden'")}
-    assert limits_of(single(3).half(), DYNAPSE2) == {("type", "the network")}
+    with pytest.raises(ValueError, match=r"torch\.float16.*call \.float\(\)"):
+        nr.deploy.onto(single(3).half(), DYNAPSE2)
     hooked = single(3)
     hooked.hidden.register_forward_hook(lambda module, inputs, output: 2 * output)
     assert limits_of(hooked, DYNAPSE2) == {("forward", "'hidden'")}
