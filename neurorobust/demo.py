@@ -107,7 +107,7 @@ def train(task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size:
         "method": name,
         "seed": seed,
         "selection": SELECTION,
-        "data_sha256": task.fingerprint,
+        "data_sha256": task.data_sha256,
         "version": __version__,
     } | training_json(history)
     save(network, out, info)

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from torch.nn import functional
 
 import neurorobust as nr
+from neurorobust._util import digests
 from neurorobust.data import Task
 from neurorobust.train.parallel import Parallel
 
@@ -35,3 +36,23 @@ def work(fabric: Fabric, path: str) -> None:
     torch.save(network.state_dict(), Path(path) / f"{fabric.global_rank}.pt")
     fabric.barrier()
     torch.distributed.destroy_process_group()  # whose threads may abort a process that ends with them running
+
+
+def refused(fabric: Fabric, path: str) -> None:
+    """Train into a folder that is in use, and into one that rank 1 alone reads as damaged; write the words of the
+    errors in this process."""
+    words = []
+    for name in ("used", "damaged"):
+        if name == "damaged" and fabric.global_rank == 1:
+            digests.check_appended = _damaged
+        try:
+            train(Parallel(tiny(), fabric), Path(path) / name)
+        except (OSError, ValueError) as error:
+            words.append(f"{type(error).__name__}: {error}")
+    (Path(path) / f"{fabric.global_rank}.txt").write_text("\n".join(words))
+    fabric.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def _damaged(path: Path, advice: str) -> None:
+    raise ValueError(f"{path}: is damaged; {advice}")

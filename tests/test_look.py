@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+import re
 
 import numpy as np
 import pytest
+import snntorch
 import torch
-from conftest import draw
+from conftest import draw, tiny
 from torch import nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 import neurorobust as nr
-from neurorobust.data import Data
+from neurorobust.data import Data, Task
 from neurorobust.nn.network import placement_of
 
 
@@ -260,6 +263,94 @@ def test_modules_whose_weights_cannot_be_replaced_are_refused():
         nr.wrap(Net(plain, kept=[nn.Linear(3, 2)]))
 
 
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")  # of torch, as a module becomes complex
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        (torch.float16, "float16, in which small deviations .* call .float"),
+        (torch.bfloat16, "bfloat16, in which small deviations .* call .float"),
+        (torch.complex64, "complex64; expected real floating numbers"),
+    ],
+)
+def test_networks_of_other_numbers_are_refused(dtype, words):
+    """By every way in, and when a network was converted later: one sentence with the parameter."""
+    x = torch.randn(8, 5, 3).to(dtype)
+    data = Data(x, torch.arange(8) % 2)
+    task = Task("t", ("a", "b"), data, data, data, functional.cross_entropy)
+    row = nn.Sequential(nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True))
+    with pytest.raises(ValueError, match=f"module: 0.weight is torch.{words}"):
+        nr.wrap(nn.Sequential(nn.Linear(3, 2, dtype=dtype)))
+    with pytest.raises(ValueError, match=f"module: 0.weight is torch.{words}"):
+        nr.from_snntorch(nn.Sequential(nn.Linear(3, 2, dtype=dtype), row[1]), 1e-3)
+    networks = tiny(), nr.from_snntorch(row, 1e-3), nr.wrap(nn.Sequential(nn.Flatten(), nn.Linear(15, 2)))
+    for network in networks:
+        network.to(dtype)
+        for act in (
+            lambda network: nr.fit(network, task, functional.cross_entropy, epochs=1),
+            lambda network: nr.evaluate(network, data, nr.mismatch(0.1), n_dies=2),
+            lambda network: nr.worst_case(network, data, nr.Ball.uniform(0.1)),
+        ):
+            with pytest.raises(ValueError, match=rf"network: \S+ is torch.{words}"):
+                act(network)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
+def test_scripted_modules_are_refused():
+    """Alone, inside others, and given without wrap."""
+    script = torch.jit.script(nn.Linear(3, 2))
+    data = Data(torch.ones(8, 3), torch.arange(8) % 2)
+    for call in (
+        lambda: nr.wrap(nn.Sequential(script)),
+        lambda: nr.from_snntorch(nn.Sequential(script, snntorch.Leaky(beta=0.9, init_hidden=True)), 1e-3),
+        lambda: nr.evaluate(script, data, nr.mismatch(0.1), n_dies=2),
+    ):
+        with pytest.raises(TypeError, match=r"is a torch\.jit module, .*bring the Python module"):
+            call()
+
+
+class Leak(nn.Module):
+    """A neuron of a user, with a number of any name, plain or as a buffer."""
+
+    def __init__(self, name, buffer):
+        super().__init__()
+        self.register_buffer(name, torch.tensor(0.9)) if buffer else setattr(self, name, 0.9)
+
+
+@pytest.mark.parametrize("buffer", [False, True], ids=["float", "buffer"])
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("v_th", "'v_threshold'} lets it deviate"),
+        ("threshold1", "'v_threshold'} lets it deviate"),
+        ("tau", "'tau_mem'} lets it deviate"),
+        ("tau_s", "'tau_syn'} lets it deviate"),
+        ("decay", "hold its time constant in seconds"),
+        ("beta", "hold its time constant in seconds"),
+        ("alpha_1", "hold its time constant in seconds"),
+        ("leak", "hold its time constant in seconds"),
+    ],
+)
+def test_numbers_of_neurons_are_warned_of_by_name(name, way, buffer):
+    """One warning for all of them, with the way out; what the user names as digital is silent."""
+    module = nn.Sequential(nn.Linear(3, 2), Leak(name, buffer), Leak(name, buffer))
+    with pytest.warns(UserWarning, match=rf"kinds: 1\.{name}, 2\.{name} of .*{re.escape(way)}") as caught:
+        nr.wrap(module)
+    assert len(caught) == 1
+    nr.wrap(module, {f"*.{name}": "digital"})
+
+
+class OwnElu(nn.ELU):
+    """A layer of torch with a forward of the user's."""
+
+
+def test_numbers_of_known_layers_are_not_warned_of():
+    """Those of torch, their subclasses, and norms."""
+    layers = [nn.ELU(), nn.CELU(0.5), nn.Threshold(0.1, 0.0), nn.Softplus(2.0), OwnElu(), nn.BatchNorm1d(2)]
+    model = nr.wrap(nn.Sequential(nn.Linear(3, 2), *layers), {"6.*": "digital"})
+    model.eval()
+    nr.run(model, nr.nominal(model), torch.randn(4, 3))
+
+
 def test_projected_lstm():
     """torch's names of a projection are known."""
     model = nr.wrap(nn.LSTM(3, 5, proj_size=2, batch_first=True), decode=lambda output: output[0].mean(1))
@@ -298,6 +389,24 @@ def test_draws_that_are_put_back_are_seen_where_nothing_speaks():
     model = nr.wrap(PutsBack())
     with pytest.raises(ValueError, match="random numbers"):
         nr.run(model, nr.nominal(model), torch.randn(24, 6))
+
+
+@pytest.mark.parametrize("argument", ["prepare", "decode"])
+@pytest.mark.parametrize("rand", [lambda: torch.rand(1), lambda: np.random.rand(1)], ids=["torch", "numpy"])
+def test_a_later_draw_in_prepare_or_decode_is_refused(argument, rand):
+    """Inputs of another length, after the look: a random draw there is one of the pass, and is put back."""
+
+    def drawing(value):
+        return value + 0 * float(rand()[0]) if len(value) == 7 else value
+
+    functions = {"prepare": lambda x: drawing(x.transpose(0, 1)), "decode": lambda z: drawing(z).sum(0)}
+    net = nn.Sequential(nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True))
+    model = nr.from_snntorch(net.eval(), 1e-3, sample=torch.ones(2, 5, 3), **{argument: functions[argument]})
+    nr.run(model, nr.nominal(model), torch.ones(2, 6, 3))
+    before = torch.get_rng_state(), np.random.get_state()[2]
+    with pytest.raises(ValueError, match=r"draws random numbers .*decode or prepare"):
+        nr.run(model, nr.nominal(model), torch.ones(2, 7, 3))
+    assert torch.equal(torch.get_rng_state(), before[0]) and np.random.get_state()[2] == before[1]
 
 
 class TakesBatchForTime(nn.Module):

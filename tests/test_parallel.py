@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from conftest import DT, draw, tiny
 from lightning_fabric import Fabric
-from parallel_run import train, work
+from parallel_run import refused, train, work
 
 import chipmodels
+from neurorobust._util import files
 from neurorobust.core.placement import HOST
 from neurorobust.core.run import nominal
 from neurorobust.nn.connections import Conv2d, Linear
@@ -39,6 +42,19 @@ def test_two_processes_train_as_one(tmp_path):
         assert torch.equal(first[name], second[name])
     assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == ["checkpoint.pt", "log.csv"]
     assert any(not torch.equal(start[name], value) for name, value in first.items())
+
+
+def test_all_processes_end_with_the_same_words(tmp_path):
+    """A folder that rank 0 cannot lock, and a checkpoint that rank 1 alone reads as damaged: none waits for another."""
+    used, damaged = (files.make_folder(tmp_path / name) for name in ("used", "damaged"))
+    train(Parallel(tiny(), Fabric(accelerator="cpu", devices=1)), damaged)
+    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn")
+    with files.locked(used, ".fit.lock"):
+        fabric.launch(refused, str(tmp_path))
+    first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in (0, 1))
+    assert first == second
+    assert re.fullmatch(r"InUse: out: folder .* is in use by another run .*\nValueError: .*: is damaged; .*", first)
+    assert sorted(path.name for path in damaged.iterdir()) == ["checkpoint.pt", "log.csv"]
 
 
 def test_a_convolution_inside_is_placed_as_outside():

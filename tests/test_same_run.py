@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import subprocess
 import sys
@@ -116,6 +117,31 @@ def test_modes_samples_and_dtypes_act(task, tmp_path):
             run(student(), task)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_samples_are_hashed_once(tmp_path, monkeypatch):
+    """To make a task and to train it with a folder: no sample is hashed twice."""
+    hashed, sha256 = [], hashlib.sha256
+
+    class Counting:
+        def __init__(self, data=b""):
+            self.inner = sha256()
+            self.update(data)
+
+        def update(self, data):
+            hashed.append(len(data))
+            self.inner.update(data)
+
+        def hexdigest(self):
+            return self.inner.hexdigest()
+
+    monkeypatch.setattr(hashlib, "sha256", Counting)
+    task = Task("t", ("a", "b"), events(1, 14), events(2, 12), events(3, 6), functional.cross_entropy)
+    fit(student(), task, functional.cross_entropy, epochs=1, schedule=SCHEDULE, out=tmp_path)
+    size = task.train.x.nbytes
+    assert hashed.count(size) == 1 and size > 1000
+    monkeypatch.undo()
+    assert len(task.data_sha256) == 64
 
 
 SCRIPT = """

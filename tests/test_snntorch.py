@@ -24,6 +24,7 @@ from neurorobust.nn.network import placement_of
 
 DT = 1e-3
 EXAMPLES = int(os.environ.get("NEUROROBUST_EXAMPLES", 40))
+LOOKED = max(EXAMPLES // 40, 1)  # of so many random networks one passes the look too, which takes most of the time
 SURROGATES = {
     "fast_sigmoid": lambda: surrogate.fast_sigmoid(slope=10),
     "atan": lambda: surrogate.atan(alpha=3.0),
@@ -147,6 +148,7 @@ OPTIONS = {
 @given(**OPTIONS)
 def test_spikes_and_gradients_equal_snntorch(cls, seed, reset, delay, per_neuron, learn, grad):
     """240 random networks (1020 in CI): the same spikes and membranes, and the same gradient of every trained number.
+    The look takes about 240 of them.
 
     To 1e-9 of the largest entry; 1e-5 of the largest of all for a surrogate that snnTorch computes in float32. The
     gradient in tau_mem is snnTorch's in β times dβ/dτ = β dt/τ², and so for tau_syn and α.
@@ -157,6 +159,8 @@ def test_spikes_and_gradients_equal_snntorch(cls, seed, reset, delay, per_neuron
     assume(gaps(net, x) > 1e-9)
     before = {name: value.detach().clone() for name, value in net.named_parameters()}
     model = nr.from_snntorch(net, DT, decode=lambda output: output[0].sum(0) + 0.1 * output[-1].mean(0))
+    if seed % LOOKED:
+        model.watch.tensors = ()
     logits, recorded = nr.run(model, dict(model.named_parameters()), x, record=True)
     for module in net[1::2] if grad in SLOPES else ():
         module.spike_grad = lambda u: InFloat64.apply(u, SLOPES[grad])

@@ -327,6 +327,6 @@ def test_a_task_of_data_alone():
         Task("t", ("a", "b"), events(s, 6), events(9, 6), events(8, 6), functional.cross_entropy) for s in (1, 2)
     )
     again = Task("t", ("a", "b"), events(1, 6), events(9, 6), events(7, 6), functional.cross_entropy)
-    assert same.fingerprint == again.fingerprint != other.fingerprint
+    assert same.data_sha256 == again.data_sha256 != other.data_sha256
     with pytest.raises(ValueError, match="task 't': has no builder of networks"):
         same.network()

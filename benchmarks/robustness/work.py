@@ -125,7 +125,7 @@ def train(cell: Cell, chosen: int | None = None) -> nn.Module:
     record = cell.read()
     if record:
         _check_same(record["settings"], cell.study.settings(), cell.name)
-        _check_same(record, {"data_sha256": cell.study.task.fingerprint}, cell.name)
+        _check_same(record, {"data_sha256": cell.study.task.data_sha256}, cell.name)
     folder = cell.model_folder()
     if "training" in record and folder is not None:
         foreign = models.read_info(folder)[1]
@@ -143,7 +143,7 @@ def train(cell: Cell, chosen: int | None = None) -> nn.Module:
         "seconds": round(history.seconds, 1),
     }
     about = {"task": cell.study.task.name, "chip": cell.study.chip, "method": cell.method, "seed": cell.seed}
-    about |= {"study": cell.study.name, "data_sha256": cell.study.task.fingerprint, "selection": SELECTION}
+    about |= {"study": cell.study.name, "data_sha256": cell.study.task.data_sha256, "selection": SELECTION}
     models.save(network, cell.folder, about | {"settings": cell.study.settings(), "trial": number}, packed=True)
     sha256 = json.loads((cell.folder / "config.json").read_text(encoding="utf-8"))["sha256"]
     if "model_sha256" in record and record["model_sha256"] != sha256:

@@ -5,24 +5,24 @@ Two objects with equal descriptions compute the same. A description is a flat ma
     {"": "neurorobust.regularizers.regularizer.TaskLoss", "criterion.weight": "float32 (2,) #1f0c…", …}
 
 so that a difference has a name. It holds tensors and numbers by value; functions and classes of the user by their
-bytecode, defaults, closures and the globals they read; those of installed packages by their names. A part that cannot
-be told apart from others has a text that begins with ``UNKNOWN``; nothing is guessed.
+source, defaults, closures and the globals they read; those of installed packages by their names. Texts, bytes and keys
+of dictionaries may be secrets: they are given by a digest alone. A part that cannot be told apart from others has a
+text that begins with ``UNKNOWN``; nothing is guessed.
 """
 
 from __future__ import annotations
 
-import builtins
+import copyreg
 import dis
 import enum
 import functools
 import json
 import logging
-import sys
 import types
 import weakref
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, cast
 
 import numpy as np
@@ -30,32 +30,45 @@ import torch
 from torch import Tensor, nn
 
 from . import digests
+from .held import (
+    ENVIRONMENT,
+    NUMBERS,
+    OPERATORS,
+    SETS,
+    SLOT_METHODS,
+    WRAPPERS,
+    Import,
+    all_plain,
+    attributes,
+    codes,
+    entries,
+    full_name,
+    held,
+    installed,
+    joined,
+    methods_run,
+    public,
+)
+from .source import code_text
 
+FORMAT = 2
+"""The first format held texts as they are."""
 UNKNOWN = "?"
+PLACE = "place"
+"""A path of a file: it says where something lies."""
+INCIDENTAL = "incidental"
+"""An attribute that its class names in ``incidental``: it does not act."""
 LONG = 64
-"""Longer texts and containers are given by their digest."""
+"""Longer containers are given by their digest, …"""
+MANY = 1000
+"""… and those with more parts, at any depth."""
 DEEP = 100
 """Parts nested deeper than this are unknown."""
-PLAIN = (
-    type(None),
-    bool,
-    int,
-    float,
-    complex,
-    type(...),
-    range,
-    slice,
-    torch.dtype,
-    torch.device,
-    torch.Size,
-    np.dtype,
+EXACT = dict, types.MappingProxyType, list, tuple, *SETS
+REMEDY = (
+    "make it in the same way; if an attribute does not act, name it in the class attribute `incidental` of its class, "
+    "as in incidental = ('note',)"
 )
-UNREAD = {
-    *("__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__slots__", "__hash__"),
-    *("__abstractmethods__", "_abc_impl", "__dataclass_fields__", "__dataclass_params__", "__match_args__"),
-    *("__parameters__", "__orig_bases__", "__slotnames__", "__firstlineno__", "__static_attributes__", "__annotate__"),
-}
-"""Entries of a class that do not act, or follow from others."""
 
 Description = dict[str, str]
 
@@ -69,22 +82,36 @@ def describe(value: object, named: Mapping[str, object] | None = None, *, option
         options: leave out what :func:`neurorobust.load` restores or what a run changes: parameters and buffers, modes,
             and attributes that ``forward`` assigns.
     """
-    walk = _Walk(options)
-    for name, known in (named or {}).items():
-        walk.seen[id(known)] = name
-    walk.visit("", value, 0)
-    return walk.found
+    return _Walk(options, {id(known): name for name, known in (named or {}).items()}).describe(value)
 
 
 def difference(there: Mapping[str, str], here: Mapping[str, str]) -> str:
     """The first part that differs, or cannot be compared, as text; empty for equal descriptions."""
-    for path in [*here, *(path for path in there if path not in here)]:
-        one, two = (place.get(path, "absent") for place in (there, here))
-        if one != two:
+    for path, one, two in _pairs(there, here):
+        if one != two and not (_is_place(one) and _is_place(two)):
             return f"{path or 'it'} is {one} there, {two} here"
         if one.startswith(UNKNOWN):
             return f"{path or 'it'} cannot be told apart from others: {one.removeprefix(UNKNOWN)}"
     return ""
+
+
+def moved(there: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """The first path of a file that differs, by its name; empty if there is none."""
+    found = (path for path, one, two in _pairs(there, here) if one != two and _is_place(one) and _is_place(two))
+    return next(found, "")
+
+
+def _is_place(text: str) -> bool:
+    return text.startswith(f"{PLACE} #")
+
+
+def _pairs(there: Mapping[str, str], here: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(path, text there, text here) of every part that acts in both."""
+    idle = {path for place in (there, here) for path, text in place.items() if text == INCIDENTAL}
+    for path in dict.fromkeys([*here, *there]):
+        ends = (i for i, letter in enumerate(path) if letter in ".[(") if idle else ()
+        if path not in idle and not any(path[:end] in idle for end in ends):
+            yield path, there.get(path, "absent"), here.get(path, "absent")
 
 
 def comparable(there: Mapping[str, str], here: Mapping[str, str]) -> tuple[Description, Description]:
@@ -116,351 +143,270 @@ def _hash(data: bytes | memoryview) -> str:
 
 
 def _text(value: str | bytes) -> str:
-    text = repr(value)
-    return text if len(text) <= LONG else f"{text[:20]}… #{_hash(text.encode())}"
+    return f"{'text' if isinstance(value, str) else 'bytes'} #{_hash(repr(value).encode())}"
 
 
-def installed(module: str | None) -> bool:
-    """True if a module is of Python, of this package, or of an installed package, whose parts are known by name."""
-    return _installed((module or "").split(".")[0])
-
-
-@functools.cache
-def _installed(root: str) -> bool:
-    if root in sys.stdlib_module_names or root == __name__.split(".")[0]:
-        return True
-    file = getattr(sys.modules.get(root), "__file__", None)
-    return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
-
-
-def _full_name(value: Any) -> str:
-    module = getattr(value, "__module__", None)
-    return f"{'__main__' if module == '__mp_main__' else module}.{value.__qualname__}"
-
-
-def _public(value: Any) -> bool:
-    """True for a class or function of an installed package that has a name there: no lambda, not made in a call."""
-    return installed(getattr(value, "__module__", None)) and "<" not in value.__qualname__
+def _plain(value: object) -> str:
+    """A number as it is, a text by its digest."""
+    return _text(value) if isinstance(value, (str, bytes)) else repr(value)
 
 
 class _Walk:
     """One description in the making."""
 
-    def __init__(self, options: bool):
-        self.options = options
+    def __init__(self, options: bool, named: Mapping[int, str]):
+        self.options, self.named = options, named
         self.found: Description = {}
-        self.seen: dict[int, str] = {}
+        self.labels: dict[int, str] = {}  # of classes
+        self.classes: list[type] = []  # that wait
+        self.seen: dict[int, str] = dict(named)
         self.alive: list[object] = []  # an id is unique only while its object lives
         self.open: set[int] = set()  # containers that are being described
+        self.contents: dict[int, Description] = {}  # of containers whose parts have all been described
+
+    def describe(self, value: object) -> Description:
+        self.visit("", value, 0)
+        while self.classes:
+            cls = self.classes.pop(0)
+            for step, thing in held(cls):
+                self.visit(joined(self.labels[id(cls)], step), thing, 1)
+        return self.found
 
     def visit(self, path: str, value: Any, depth: int) -> None:
         """Add a part."""
-        if isinstance(value, PLAIN):
-            self.found[path] = repr(value)
-        elif isinstance(value, (str, bytes)) and type(value) in (str, bytes):
-            self.found[path] = _text(value)
-        elif type(value) in (list, tuple, set, frozenset, dict, types.MappingProxyType):
+        if depth > DEEP:
+            self.found[path] = f"{UNKNOWN}it is nested more than {DEEP} times"
+        elif type(value) in NUMBERS or type(value) in (str, bytes):
+            self.found[path] = _plain(value)
+        elif type(value) in EXACT:
             self._container(path, value, depth)
+        elif isinstance(value, type):
+            self.found[path] = self._class(value)
         elif id(value) in self.seen:
             self.found[path] = f"→ {self.seen[id(value)] or 'it'}"
-        elif depth > DEEP:
-            self.found[path] = f"{UNKNOWN}it is nested more than {DEEP} times"
         else:
             self.seen[id(value)] = path
             self.alive.append(value)
-            for kinds, describer in _DESCRIBERS:
-                if isinstance(value, kinds):
-                    return describer(self, path, value, depth + 1)
-            _object(self, path, value, depth + 1)
+            head = next((head for kinds, head in _HEADS if isinstance(value, kinds)), None)
+            if head is None:
+                return self._instance(path, value, depth)
+            self.found[path] = head(value)
+            for step, thing in held(value):
+                self.visit(joined(path, step), thing, depth + 1)
+        return None
 
-    def part(self, path: str, name: str, value: Any, depth: int) -> None:
-        self.visit(f"{path}.{name}" if path else name, value, depth)
+    def _class(self, cls: type) -> str:
+        """The name of a class; one of the user is described once, under its name."""
+        if id(cls) in self.labels or public(cls):
+            return self.labels.get(id(cls), f"class {full_name(cls)}")
+        same = [label for label in self.labels.values() if label.split(" (")[0] == f"class {full_name(cls)}"]
+        label = f"class {full_name(cls)}" + (f" ({len(same) + 1})" if same else "")
+        self.labels[id(cls)] = label
+        self.classes.append(cls)
+        self.alive.append(cls)
+        return label
+
+    def _container(self, path: str, value: Any, depth: int) -> None:
+        if id(value) in self.open:
+            self.found[path] = f"{UNKNOWN}it contains itself"
+            return
+        if (content := self.contents.get(id(value))) is None:
+            outer, self.found, met = self.found, {}, len(self.seen) + len(self.labels)
+            self.open.add(id(value))
+            self._entries(path, value, depth)
+            self.open.remove(id(value))
+            content = self._short({there[len(path) :]: text for there, text in self.found.items()}, value)
+            self.found = outer
+            if met == len(self.seen) + len(self.labels):  # else its objects have another text the next time
+                self.contents[id(value)] = content
+                self.alive.append(value)
+        self.found |= {f"{path}{step}": text for step, text in content.items()}
+
+    def _entries(self, path: str, value: Any, depth: int) -> None:
+        if len(value) > LONG and all_plain(value):
+            texts = [_plain(thing) for thing in value]
+            if isinstance(value, Mapping):
+                texts = [f"{_plain(key)}: {_plain(thing)}" for key, thing in value.items()]
+            self.found[path] = _hash(repr(sorted(texts) if isinstance(value, SETS) else texts).encode())
+        elif isinstance(value, SETS):
+            for i, text in enumerate(sorted(self._apart(thing) for thing in value)):
+                self.found[f"{path}[{i}]"] = text
+        else:
+            mapping = not isinstance(value, (list, tuple))
+            keys = [self._apart(key) if mapping else str(key) for key, _ in entries(value)]
+            for key, (_, thing) in zip(keys, entries(value)):
+                self.visit(f"{path}[{key}]", thing, depth + 1)
+                if key.startswith(UNKNOWN):
+                    self.found[f"{path}[{key}]"] = key
+            if mapping:
+                self.order(path, keys)
+
+    def _short(self, content: Description, value: Any) -> Description:
+        """The parts of a container, or one text for a long one."""
+        kind = type(value).__name__
+        if not content and not self.options:
+            return {"": f"empty {kind}"}
+        if len(value) <= LONG and len(content) <= MANY:
+            return content
+        unknown = unknown_part(content)
+        return {"": f"{UNKNOWN}{unknown}" if unknown else f"{kind} of {len(value)} #{digest(content)}"}
+
+    def _apart(self, value: Any) -> str:
+        """One text for an object, for keys and elements of sets."""
+        if type(value) in NUMBERS or type(value) in (str, bytes):
+            return _plain(value)
+        inner = _Walk(self.options, self.named)
+        inner.open = self.open
+        found = inner.describe(value)
+        self.alive += inner.alive
+        if unknown := unknown_part(found):
+            return f"{UNKNOWN}{unknown}"
+        return found[""] if list(found) == [""] else f"{found.get('', type(value).__name__)} #{digest(found)}"
 
     def order(self, path: str, names: Iterable[str]) -> None:
         """Add the order of named parts, in which a mapping or an ``nn.Sequential`` goes through them."""
         if len(listed := list(names)) > 1:
-            self.found[f"{path}(order)"] = _text(json.dumps(listed))
+            self.found[f"{path}(order)"] = f"#{_hash(json.dumps(listed).encode())}"
 
-    def _container(self, path: str, value: Any, depth: int) -> None:
-        if depth > DEEP or id(value) in self.open:
-            self.found[path] = f"{UNKNOWN}it contains itself, or is nested more than {DEEP} times"
-            return
-        self.open.add(id(value))
-        self._items(path, value, depth)
-        self.open.remove(id(value))
-
-    def _items(self, path: str, value: Any, depth: int) -> None:
-        held = len(self.found)
-        items: list[tuple[Any, Any]]
-        if isinstance(value, (set, frozenset)):
-            items = list(enumerate(sorted(self._apart(item, depth) for item in value)))
-        elif isinstance(value, (list, tuple)):
-            items = list(enumerate(value))
-        else:
-            items = [(key if isinstance(key, str) else self._apart(key, depth), item) for key, item in value.items()]
-            self.order(path, [key for key, _ in items])
-        if len(items) > LONG:
-            inner = _Walk(self.options)
-            inner.seen, inner.open = self.seen, self.open
-            for key, item in items:
-                inner.visit(f"[{key}]", item, depth + 1)
-            self.alive += inner.alive
-            unknown = unknown_part(inner.found)
-            of = f"{type(value).__name__} of {len(items)} #{digest(inner.found)}"
-            self.found[path] = f"{UNKNOWN}{unknown}" if unknown else of
-            return
-        for key, item in items:
-            self.visit(f"{path}[{key}]", item, depth + 1)
-        if len(self.found) == held and not self.options:
-            self.found[path] = f"empty {type(value).__name__}"
-
-    def _apart(self, value: Any, depth: int) -> str:
-        """One text for an object, for keys and elements of sets."""
-        inner = _Walk(self.options)
-        inner.open = self.open
-        inner.visit("", value, depth + 1)
-        self.alive += inner.alive
-        return inner.found[""] if list(inner.found) == [""] else json.dumps(inner.found, sort_keys=True)
-
-
-def _tensor(walk: _Walk, path: str, value: Tensor, depth: int) -> None:
-    try:
-        trained = ", trained" if value.requires_grad else ""
-        walk.found[path] = f"{str(value.dtype)[6:]} {tuple(value.shape)} #{tensor_digest(value)}{trained}"
-    except (RuntimeError, NotImplementedError, TypeError) as error:
-        walk.found[path] = f"{UNKNOWN}a tensor whose values cannot be read ({type(error).__name__})"
-
-
-def _array(walk: _Walk, path: str, value: Any, depth: int) -> None:
-    if value.dtype.hasobject:
-        walk.visit(path, value.tolist(), depth)
-    else:
-        walk.found[path] = f"numpy {value.dtype.str} {value.shape} #{_hash(np.ascontiguousarray(value).tobytes())}"
-
-
-def _module(walk: _Walk, path: str, value: types.ModuleType, depth: int) -> None:
-    known = installed(value.__name__)
-    walk.found[path] = f"module {value.__name__}" if known else f"{UNKNOWN}the whole module {value.__name__} is passed"
-
-
-def _code(walk: _Walk, path: str, value: types.CodeType, depth: int) -> None:
-    inner = _Walk(False)
-    inner.visit("constants", value.co_consts, depth)
-    text = [value.co_code.hex(), value.co_names, value.co_varnames, value.co_freevars, value.co_flags]
-    exceptions = getattr(value, "co_exceptiontable", b"").hex()
-    walk.found[path] = f"code #{_hash(json.dumps([text, exceptions, inner.found], sort_keys=True).encode())}"
-
-
-def _function(walk: _Walk, path: str, value: types.FunctionType, depth: int) -> None:
-    original = value.__dict__.get("_torchdynamo_orig_callable")  # of torch.compile
-    if original is not None:
-        return walk.visit(path, original, depth)
-    if _public(value):
-        walk.found[path] = _full_name(value)
-        return None
-    walk.found[path] = f"function {_full_name(value)}"
-    walk.part(path, "code", value.__code__, depth)
-    if not installed(value.__module__):
-        for name, read in _globals_of(value.__code__, value.__globals__):
-            walk.part(path, f"globals[{name}]", read, depth)
-    for name, entries in (("defaults", value.__defaults__), ("defaults", value.__kwdefaults__)):
-        if entries:
-            walk.part(path, name, entries, depth)
-    if value.__dict__:
-        walk.part(path, "attributes", value.__dict__, depth)
-    for name, cell in zip(value.__code__.co_freevars, value.__closure__ or ()):
+    def _instance(self, path: str, value: Any, depth: int) -> None:
+        """Its class, its attributes, what it contains, and what its class says of it in ``__reduce__``."""
+        kind = type(value)
+        name = full_name(kind) if installed(kind.__module__) else self._class(kind).removeprefix("class ")
+        self.found[path] = name
         try:
-            walk.part(path, f"closure[{name}]", cell.cell_contents, depth)
-        except ValueError:  # not set yet
-            walk.found[f"{path}.closure[{name}]"] = "empty"
-    return None
+            reduced = None if isinstance(value, nn.Module) else _reduced(value)
+        except Exception as error:
+            self.found[path] = f"{UNKNOWN}a {name} does not say what is in it ({type(error).__name__})"
+            return
+        unread = _unread(value, self.options)
+        for attribute, thing in attributes(value):
+            if attribute in _incidental(kind):
+                self.found[joined(path, f".{attribute}")] = INCIDENTAL
+            elif attribute not in unread:
+                self.visit(joined(path, f".{attribute}"), thing, depth + 1)
+        if isinstance(value, nn.Module):
+            self.order(path, vars(value)["_modules"])
+        if isinstance(value, (str, bytes)):
+            self.found[path] += f" {_text(value)}"
+        elif isinstance(value, SETS):
+            self.visit(joined(path, ".items"), set(value), depth + 1)
+        elif isinstance(reduced, str):
+            self.found[path] += f" {_text(reduced)}"
+        elif reduced is not None and _says_more(kind):
+            self.visit(joined(path, ".made by"), list(reduced[:3]), depth + 1)
+            items = [list(each) for each in reduced[3:] if each is not None]
+            self.visit(joined(path, ".items"), items, depth + 1)
+        elif isinstance(value, (list, tuple, dict)):
+            plain = dict(value) if isinstance(value, dict) else list(value)
+            self.visit(joined(path, ".items"), plain, depth + 1)
 
 
-def _globals_of(code: types.CodeType, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(name, value) of every global that code reads; of an attribute of a module, the attribute."""
-    read: dict[str, Any] = {}
-    chain, found, open_ = "", None, False
-    for instruction in dis.get_instructions(code):
-        name = str(instruction.argval)
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            if open_:
-                read[chain] = found
-            chain, found, open_ = name, namespace.get(name, getattr(builtins, name, "missing")), True
-        elif open_ and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and isinstance(found, types.ModuleType):
-            chain, found = f"{chain}.{name}", getattr(found, name, "missing")
-        elif open_ and instruction.opname not in ("CACHE", "PRECALL", "PUSH_NULL"):
-            read[chain], open_ = found, False
-        if instruction.opname == "IMPORT_NAME":
-            read[f"import {name}"] = sys.modules.get(name, _Import(name)) if installed(name) else _Import(name)
-    if open_:
-        read[chain] = found
-    yield from read.items()
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _globals_of(constant, namespace)
-
-
-class _Import:
-    """An import inside a function."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-
-def _import(walk: _Walk, path: str, value: _Import, depth: int) -> None:
-    reason = f"{UNKNOWN}{value.name} is imported inside the function; import it at the top of the file"
-    walk.found[path] = f"module {value.name}" if installed(value.name) else reason
-
-
-def _method(walk: _Walk, path: str, value: Any, depth: int) -> None:
-    walk.found[path] = "method"
-    walk.part(path, "function", value.__func__, depth)
-    walk.part(path, "self", value.__self__, depth)
-
-
-def _builtin(walk: _Walk, path: str, value: Any, depth: int) -> None:
-    owner = getattr(value, "__self__", None)
-    walk.found[path] = f"built-in {value.__qualname__}"
-    if owner is not None and not isinstance(owner, (types.ModuleType, type)):
-        walk.part(path, "self", owner, depth)
-    elif isinstance(owner, types.ModuleType):
-        walk.found[path] += f" of {owner.__name__}"
-
-
-def _slot_method(walk: _Walk, path: str, value: Any, depth: int) -> None:
-    walk.found[path] = f"{_full_name(value.__objclass__)}.{value.__name__}"
-
-
-def _partial(walk: _Walk, path: str, value: functools.partial, depth: int) -> None:
-    walk.found[path] = _full_name(type(value))
-    walk.part(path, "function", value.func, depth)
-    walk.part(path, "arguments", [*value.args], depth)
-    walk.part(path, "arguments", value.keywords, depth)
-
-
-def _wrapper(walk: _Walk, path: str, value: Any, depth: int) -> None:
-    """A property, static method, class method or cached property: its functions."""
-    walk.found[path] = type(value).__name__
-    for name in ("__func__", "fget", "fset", "func"):
-        if (function := getattr(value, name, None)) is not None:
-            walk.part(path, name, function, depth)
-
-
-def _enum(walk: _Walk, path: str, value: enum.Enum, depth: int) -> None:
-    walk.found[path] = f"{_full_name(type(value))}.{value.name}"
-    walk.part(path, "value", value.value, depth)
-
-
-def _generator(walk: _Walk, path: str, value: torch.Generator, depth: int) -> None:
-    walk.found[path] = f"torch.Generator #{tensor_digest(value.get_state())}"
-
-
-def _reference(walk: _Walk, path: str, value: weakref.ReferenceType, depth: int) -> None:
-    walk.found[path] = "reference"
-    walk.part(path, "to", value(), depth)
-
-
-def _operator(walk: _Walk, path: str, value: Any, depth: int) -> None:
-    walk.found[path] = f"operator {value}"
-
-
-def _class(walk: _Walk, path: str, value: type, depth: int) -> None:
-    walk.found[path] = f"class {_full_name(value)}"
-    if _public(value):
-        return
-    for i, base in enumerate(value.__bases__):
-        walk.part(path, f"bases[{i}]", base, depth)
-    for name, entry in vars(value).items():
-        written = isinstance(entry, types.FunctionType) and entry.__code__.co_filename == "<string>"  # of a dataclass
-        if name not in UNREAD and not written and not isinstance(entry, types.GetSetDescriptorType):
-            walk.part(path, name, entry, depth)
-
-
-def _logger(walk: _Walk, path: str, value: logging.Logger, depth: int) -> None:
-    walk.found[path] = f"logger {value.name!r}"
-
-
-_DESCRIBERS: list[tuple[Any, Any]] = [
-    (Tensor, _tensor),
-    ((np.ndarray, np.generic), _array),
-    (types.ModuleType, _module),
-    (types.CodeType, _code),
-    (types.FunctionType, _function),
-    (types.MethodType, _method),
-    (types.BuiltinFunctionType, _builtin),
-    ((types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType), _slot_method),
-    (types.MemberDescriptorType, _slot_method),
-    (functools.partial, _partial),
-    ((property, staticmethod, classmethod, functools.cached_property), _wrapper),
-    (enum.Enum, _enum),
-    (torch.Generator, _generator),
-    (weakref.ReferenceType, _reference),
-    (logging.Logger, _logger),
-    ((type(torch.ops.aten.relu), type(torch.ops.aten.relu.default)), _operator),
-    (type, _class),
-    (_Import, _import),
-]
-
-
-def _object(walk: _Walk, path: str, value: Any, depth: int) -> None:
-    """An instance: its class, its attributes, what it contains, and what its class says of it in ``__reduce__``."""
-    kind = type(value)
-    walk.found[path] = _full_name(kind)
-    if not installed(kind.__module__) and id(kind) not in walk.seen:
-        walk.visit(f"class {_full_name(kind)}", kind, depth)
-    try:
-        reduced = None if isinstance(value, nn.Module) else value.__reduce_ex__(2)
-    except Exception as error:
-        walk.found[path] = f"{UNKNOWN}a {_full_name(kind)} does not say what is in it ({error})"
-        return
-    for name, entry in _attributes(value, walk.options):
-        walk.part(path, name, entry, depth)
-    if isinstance(value, nn.Module):
-        walk.order(path, vars(value)["_modules"])
-    if isinstance(value, (str, bytes)):
-        walk.found[path] += f" {_text(value)}"
-    elif isinstance(value, (set, frozenset)):
-        walk.part(path, "items", set(value), depth)
-    elif isinstance(reduced, str):
-        walk.found[path] += f" {reduced}"
-    elif reduced is not None and _says_more(kind):
-        walk.part(path, "made by", list(reduced[:3]), depth)
-        walk.part(path, "items", [list(items) for items in reduced[3:] if items is not None], depth)
-    elif isinstance(value, (list, tuple, dict)):
-        walk.part(path, "items", dict(value) if isinstance(value, dict) else list(value), depth)
+def _reduced(value: Any) -> Any:
+    registered = copyreg.dispatch_table.get(type(value))  # of a regular expression, for example
+    return registered(value) if registered else value.__reduce_ex__(2)
 
 
 def _says_more(kind: type) -> bool:
     own = any(getattr(kind, name) is not getattr(object, name, None) for name in ("__reduce__", "__reduce_ex__"))
-    return own or hasattr(kind, "__getnewargs__") or hasattr(kind, "__getnewargs_ex__")
+    made = any(hasattr(kind, name) for name in ("__getnewargs__", "__getnewargs_ex__"))
+    return own or made or kind in copyreg.dispatch_table
 
 
-def _attributes(value: Any, options: bool) -> Iterator[tuple[str, Any]]:
-    """The attributes of an instance that act, by name; of a module its tensors and its parts, too."""
-    kind = type(value)
-    skipped = set(getattr(kind, "incidental", ()))
-    for cls in kind.__mro__:
-        skipped |= {name for name, entry in vars(cls).items() if isinstance(entry, functools.cached_property)}
-        slots = vars(cls).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__", *skipped) and hasattr(value, name):
-                yield name, getattr(value, name)
-    own = dict(getattr(value, "__dict__", {}))
-    if isinstance(value, nn.Module):
-        skipped |= {"_is_full_backward_hook", "_non_persistent_buffers_set"}
-        if options:
-            assigned, filled = _assigned(cast(Hashable, kind))
-            kept = own.get("_buffers", {}).keys() & own.get("_non_persistent_buffers_set", ())  # no file holds them
-            yield from ((name, own["_buffers"][name]) for name in sorted(kept - assigned))
-            skipped |= {"training", "_parameters", "_buffers"} | assigned
-            skipped |= {name for name in filled if _records(own.get(name))}
-        for name in ("_parameters", "_buffers", "_modules"):
-            held = own.pop(name, {})
-            yield from held.items() if name not in skipped else ()
-        for name in [name for name in own if name.startswith("_") and "hooks" in name]:
-            if held := own.pop(name):  # kept under numbers that count through the process
-                yield name, list(held.values())
-    yield from ((name, entry) for name, entry in own.items() if name not in skipped)
+# ---- one text for one thing
+
+
+def _tensor(value: Tensor) -> str:
+    try:
+        trained = ", trained" if value.requires_grad else ""
+        return f"{str(value.dtype)[6:]} {tuple(value.shape)} #{tensor_digest(value)}{trained}"
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        return f"{UNKNOWN}a tensor whose values cannot be read ({type(error).__name__})"
+
+
+def _array(value: Any) -> str:
+    if value.dtype.hasobject:
+        return f"numpy {value.dtype.str} {value.shape}"
+    if isinstance(value, np.number | np.bool_):
+        return f"numpy {value.dtype.str} {value.item()!r}"
+    return f"numpy {value.dtype.str} {value.shape} #{_hash(np.ascontiguousarray(value).tobytes())}"
+
+
+def _module(value: types.ModuleType) -> str:
+    known = installed(value.__name__)
+    return f"module {value.__name__}" if known else f"{UNKNOWN}the whole module {value.__name__} is passed"
+
+
+def _function(value: types.FunctionType) -> str:
+    if "_torchdynamo_orig_callable" in value.__dict__:
+        return "compiled"  # the original stands in its place
+    return full_name(value) if public(value) else f"function {full_name(value)}"
+
+
+def _import(value: Import) -> str:
+    if installed(value.name):
+        return f"module {value.name}"
+    return f"{UNKNOWN}{value.name} is imported inside the function; import it at the top of the file"
+
+
+def _builtin(value: Any) -> str:
+    owner = getattr(value, "__self__", None)
+    of = f" of {owner.__name__}" if isinstance(owner, types.ModuleType) else ""
+    return f"built-in {value.__qualname__}{of}"
+
+
+def _environment(value: Any) -> str:
+    return (
+        f"{UNKNOWN}it reads the environment of the process (os.environ), which is never written down; read the "
+        f"variable where the object is made, and keep what follows from it"
+    )
+
+
+_HEADS: list[tuple[Any, Any]] = [
+    (Tensor, _tensor),
+    (np.dtype, lambda value: f"numpy type {value.str} #{_hash(repr(value).encode())}"),
+    ((np.ndarray, np.generic), _array),
+    (types.ModuleType, _module),
+    (types.CodeType, code_text),
+    (types.FunctionType, _function),
+    (types.MethodType, lambda value: "method"),
+    (types.BuiltinFunctionType, _builtin),
+    ((*SLOT_METHODS, types.MemberDescriptorType), lambda value: f"{full_name(value.__objclass__)}.{value.__name__}"),
+    (functools.partial, lambda value: full_name(type(value))),
+    (WRAPPERS, lambda value: type(value).__name__),
+    (enum.Enum, lambda value: f"{full_name(type(value))}.{value.name}"),
+    (torch.Generator, lambda value: f"torch.Generator #{tensor_digest(value.get_state())}"),
+    (weakref.ReferenceType, lambda value: "reference"),
+    (logging.Logger, lambda value: f"logger {_text(value.name)}"),
+    (OPERATORS, lambda value: f"operator {value}"),
+    (PurePath, lambda value: f"{PLACE} #{_hash(repr(value.as_posix()).encode())}"),
+    (ENVIRONMENT, _environment),
+    (Import, _import),
+]
+
+
+# ---- attributes that do not count
+
+
+def _incidental(kind: type) -> frozenset[str]:
+    named = getattr(kind, "incidental", ())
+    return frozenset(named) if isinstance(named, (tuple, list, *SETS)) else frozenset()
+
+
+def _unread(value: Any, options: bool) -> set[str]:
+    """The attributes of an instance that follow from others, or are no options of a module."""
+    cached = {
+        n for cls in type(value).__mro__ for n, e in vars(cls).items() if isinstance(e, functools.cached_property)
+    }
+    if not isinstance(value, nn.Module):
+        return cached
+    own = vars(value)
+    cached |= {"_is_full_backward_hook", "_non_persistent_buffers_set"}
+    if not options:
+        return cached
+    assigned, filled = _assigned(cast(Hashable, type(value)))
+    kept = own["_buffers"].keys() & own["_non_persistent_buffers_set"]  # no file holds them
+    stored = own["_parameters"].keys() | (own["_buffers"].keys() - kept)
+    return cached | {"training"} | stored | assigned | {name for name in filled if _records(own.get(name))}
 
 
 FILLS = {"append", "extend", "insert", "update", "setdefault", "add", "clear", "pop"}
@@ -468,27 +414,18 @@ FILLS = {"append", "extend", "insert", "update", "setdefault", "add", "clear", "
 
 def _records(value: object) -> bool:
     """True for a container that holds tensors."""
-    held = value.values() if isinstance(value, dict) else value if isinstance(value, (list, set, deque)) else ()
-    return any(isinstance(item, Tensor) or _records(item) for item in held)
+    things = value.values() if isinstance(value, dict) else value if isinstance(value, (list, set, deque)) else ()
+    return any(isinstance(item, Tensor) or _records(item) for item in things)
 
 
 @functools.cache
 def _assigned(kind: Hashable) -> tuple[frozenset[str], frozenset[str]]:
     """The attributes that ``forward`` of a module assigns, itself or in methods that it names, and those that a
     function among them reads which fills a container."""
-    methods: dict[str, list[types.CodeType]] = {}
-    for cls in cast(type, kind).__mro__:
-        for name, entry in vars(cls).items() if cls not in (object, nn.Module) else ():
-            if isinstance(entry, types.FunctionType):
-                methods.setdefault(name, []).append(entry.__code__)
-    waiting, done, stored, filled = ["forward"], set(), set(), set()
-    while waiting:
-        name = waiting.pop()
-        for code in methods.get(name, ()) if name not in done else ():
-            steps = list(dis.get_instructions(code))
-            stored |= {str(step.argval) for step in steps if step.opname == "STORE_ATTR"}
-            if FILLS & set(code.co_names) or any(step.opname == "STORE_SUBSCR" for step in steps):
-                filled |= {str(step.argval) for step in steps if step.opname in ("LOAD_ATTR", "LOAD_METHOD")}
-            waiting += [*code.co_names]
-        done.add(name)
+    stored, filled = set(), set()
+    for code in (code for method in methods_run(kind) for code in codes(method)):
+        steps = list(dis.get_instructions(code))
+        stored |= {str(step.argval) for step in steps if step.opname == "STORE_ATTR"}
+        if FILLS & set(code.co_names) or any(step.opname == "STORE_SUBSCR" for step in steps):
+            filled |= {str(step.argval) for step in steps if step.opname in ("LOAD_ATTR", "LOAD_METHOD")}
     return frozenset(stored), frozenset(filled)

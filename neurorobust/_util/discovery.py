@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, TypeVar
+
+from .warn import warn
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ def installed(group: str) -> list[ModuleType]:
 
 @cache
 def _warn_once(text: str) -> None:
-    warnings.warn(text, RuntimeWarning, stacklevel=3)
+    warn(text, RuntimeWarning)
 
 
 def by_name(what: str, where: Iterable[ModuleType], pick: Callable[[ModuleType], Mapping[str, T]]) -> dict[str, T]:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from .warn import warn
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+try:
+    import msvcrt
+except ImportError:  # everything else
+    msvcrt = None  # type: ignore[assignment]
 
 TEMPORARY = ".neurorobust"
 """The end of the names of temporary files."""
+LOCKED_BYTE = 2**31 - 2
+"""Where Windows locks a file: behind its content, which others may read and write."""
 
 
 class InUse(OSError):
@@ -46,16 +53,17 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     sweep(path.parent)
     temporary, handle = _temporary(path)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-        os.close(handle)
+    with ExitStack() as held:
+        held.callback(os.close, handle)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            with temporary.open("rb+") as file:  # Windows brings only a file to the disk that may be written
+                os.fsync(file.fileno())
+            _while_held(lambda: temporary.replace(path), held)
+            _sync_folder(path.parent)
+        finally:
+            _while_held(lambda: temporary.unlink(missing_ok=True), held)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -67,9 +75,9 @@ def write_text(path: Path, text: str) -> None:
 def sweep(folder: Path) -> None:
     """Remove the temporary files of killed processes. A living process holds the lock of its own."""
     for path in folder.glob(f".*{TEMPORARY}"):
-        with suppress(OSError), path.open("rb+") as file:
-            _lock(file.fileno())
-            path.unlink()
+        with suppress(OSError), ExitStack() as held:
+            _lock(held.enter_context(path.open("rb+")).fileno())
+            _while_held(path.unlink, held)
 
 
 @contextmanager
@@ -80,12 +88,13 @@ def locked(folder: Path, name: str = ".lock") -> Iterator[None]:
         InUse: at once, if another run uses it.
     """
     path = folder / name
-    handle = _locked_file(path, folder)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
+    with ExitStack() as held:
+        held.callback(os.close, _locked_file(path, folder))
+        try:
+            yield
+        finally:
+            with suppress(PermissionError):  # of a run that has opened it since: it locks the file and removes it
+                _while_held(lambda: path.unlink(missing_ok=True), held)
 
 
 def _locked_file(path: Path, folder: Path) -> int:
@@ -101,11 +110,7 @@ def _locked_file(path: Path, folder: Path) -> int:
                 f"ends, or choose another folder."
             ) from error
         except OSError as error:
-            warnings.warn(
-                f"out: folder {str(folder)!r} cannot be locked ({error}); make sure that no other run uses it.",
-                UserWarning,
-                stacklevel=4,
-            )
+            warn(f"out: folder {str(folder)!r} cannot be locked ({error}); make sure that no other run uses it.")
         if os.fstat(handle).st_nlink:
             os.truncate(handle, 0)
             os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
@@ -129,6 +134,15 @@ def _temporary(path: Path) -> tuple[Path, int]:
         os.close(handle)
 
 
+def _while_held(change: Callable[[], object], held: ExitStack) -> None:
+    """Rename or remove a file while it is open and locked; where an open file keeps its name (Windows), once closed."""
+    try:
+        change()
+    except PermissionError:
+        held.close()
+        change()
+
+
 def _sync_folder(folder: Path) -> None:
     """Make sure that the names of a folder are on the disk; some file systems cannot, and need not."""
     with suppress(OSError):
@@ -145,6 +159,20 @@ def _lock(handle: int) -> None:
     Raises:
         BlockingIOError: it is locked. OSError: there are no locks on this system or file system.
     """
-    if fcntl is None:
-        raise OSError("this system has no flock")
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if fcntl is not None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    elif msvcrt is not None:
+        _lock_byte(handle)
+    else:
+        raise OSError("this system has no locks")
+
+
+def _lock_byte(handle: int) -> None:
+    position = os.lseek(handle, 0, os.SEEK_CUR)
+    try:
+        os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    except PermissionError as error:
+        raise BlockingIOError(error.errno, error.strerror) from error
+    finally:
+        os.lseek(handle, position, os.SEEK_SET)

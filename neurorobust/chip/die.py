@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from .._util import digests
 from .._util.errors import unknown
 from .._util.randomness import generator
+from .._util.warn import warn
 from ..core.params import ABSOLUTE, Deviations, kind_of
 from ..core.placement import Placement
 from . import die_random
@@ -261,11 +261,7 @@ def read_die_file(path: str | Path) -> dict:
     path, advice = Path(path), "copy it again from where it is whole, or save the die again."
     entry = digests.parsed(path, f"is not a die; expected a file that Die.save wrote; {advice}")
     if entry.get("format") == FIRST_FORMAT and digests.KEY not in entry:
-        warnings.warn(
-            f"die {str(path)!r}: an earlier version saved it without a digest, so damage is not seen; save it again.",
-            UserWarning,
-            stacklevel=3,
-        )
+        warn(f"die {str(path)!r}: an earlier version saved it without a digest, so damage is not seen; save it again.")
     elif entry.get("format") == FORMAT:
         entry = digests.unsealed(entry, path, advice)
     else:

@@ -30,7 +30,7 @@ def load_model(folder: Path) -> tuple[nn.Module, Task]:
             f"model folder {str(folder)!r}: config.json names no task; expected a folder that `train` wrote."
         )
     task = find_task(name)
-    if info.get("data_sha256") != task.fingerprint:
+    if info.get("data_sha256") != task.data_sha256:
         raise ValueError(
             f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again."
         )

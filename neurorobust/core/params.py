@@ -42,6 +42,20 @@ def kind_of(name: str) -> str:
     return kind
 
 
+def check_dtype(argument: str, name: str, value: Tensor) -> None:
+    """Raise ValueError unless a parameter holds real floating numbers of 32 bits or more."""
+    if not value.is_floating_point():
+        raise ValueError(
+            f"{argument}: {name} is {value.dtype}; expected real floating numbers, which can deviate. Write a complex "
+            f"weight as its real and its imaginary part, and bring a network before it is quantized."
+        )
+    if value.dtype.itemsize < 4:
+        raise ValueError(
+            f"{argument}: {name} is {value.dtype}, in which small deviations and steps of training are rounded away; "
+            f"expected torch.float32 or torch.float64: call .float() on the network."
+        )
+
+
 class Sites(NamedTuple):
     """The sites of neurons.
 

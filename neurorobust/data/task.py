@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from .._util.digests import bytes_of
 from .._util.errors import check_finite
 from .._util.randomness import generator
 from ..chip import ChipModel
@@ -145,7 +147,8 @@ class Task:
         train, validation, test: the parts; tuning may use only the first two.
         loss: (logits, y) → scalar.
         build: (chip, n_hidden, generator) → a network; called through :meth:`network`. None for data alone.
-        fingerprint: a hash of everything the encoder took from the data; by default of training and validation data.
+        fingerprint: a hash of everything the encoder took from the data; by default :attr:`data_sha256` hashes the
+            samples.
     """
 
     name: str
@@ -160,12 +163,17 @@ class Task:
     def __post_init__(self) -> None:
         for part in (self.train, self.validation):
             check_data(part)
-        if not self.fingerprint:
-            digest = hashlib.sha256()
-            for tensor in (self.train.x, self.train.y, self.validation.x, self.validation.y):
-                digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-                digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-            object.__setattr__(self, "fingerprint", digest.hexdigest())
+
+    @cached_property
+    def data_sha256(self) -> str:
+        """The fingerprint; without one, a hash of training and validation data, computed when it is first needed."""
+        if self.fingerprint:
+            return self.fingerprint
+        digest = hashlib.sha256()
+        for tensor in (self.train.x, self.train.y, self.validation.x, self.validation.y):
+            digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(bytes_of(tensor))
+        return digest.hexdigest()
 
     def network(self, chip: ChipModel | None = None, *, n_hidden: int = 128, seed: int = 0) -> nn.Module:
         """A fresh network that fits the chip (its cores and its fan-in); without a chip, one core and no limits."""

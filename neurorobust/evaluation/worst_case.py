@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from .. import kernels
 from .._util.console import progress
 from .._util.errors import check_count
 from .._util.randomness import generator
+from .._util.warn import warn
 from ..attacks import QUICK, Attack, Ball, RandomSearch, Search, Suite, as_objective, quick
 from ..attacks.objectives import objective_name
 from ..core.params import Deviations
@@ -117,7 +117,7 @@ def worst_case(
     suite = suite_of(quick(regression=data.regression) if attack is None else attack, restarts)
     found = search_worst_case(network, data, ball, suite, seed=seed, candidates=candidates)
     if found.suite == QUICK and found.inconclusive:
-        warnings.warn(f"worst_case: {found.caution}.", stacklevel=2)
+        warn(f"worst_case: {found.caution}.")
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
 from .._util.errors import check_count, unknown
+from .._util.warn import warn
 from ..chip.die import Die
 from ..chip.measured import MeasuredNormals
 from ..chip.model import ChipModel
@@ -155,11 +155,10 @@ def _measured(c: Cube, sites: _Sites, source: str) -> np.ndarray:
     seen = np.isfinite(scores)
     far = int((np.abs(scores[seen]) > FARTHEST - 1e-6).sum())
     if far:
-        warnings.warn(
+        warn(
             f"measurements of {c.kind}: {far} of {int(seen.sum())} values lie {FARTHEST:g} standard normals or more "
             f"from the median of model {sites.die.model.name}, and are that far in the twin; compare the units of "
-            f"setting and value, or fit a model to the table.",
-            stacklevel=4,
+            f"setting and value, or fit a model to the table."
         )
     if not isinstance(law, SettingDecorrelation):
         count = seen.sum(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_count, plain, unknown
-from ..core.params import DIGITAL, KINDS, SIGNED
+from .._util.warn import warn
+from ..core.params import DIGITAL, KINDS, SIGNED, check_dtype
 
 NORMS = (
     nn.BatchNorm1d,
@@ -29,6 +29,14 @@ NORMS = (
 _NAMES = {kind: re.compile(rf"((\w+_)?proj_)?{kind}(_([ih]h|hr)(_l\d+(_reverse)?)?)?") for kind in ("weight", "bias")}
 # Names that say what a number is, wherever it stands; "r" may be anything.
 TELLING = KINDS - SIGNED - {"r"}
+# Names that other libraries give to thresholds, time constants, and decays: one of the kind, or "" for a decay.
+_LIKELY = {
+    "v_threshold": re.compile(r"(v_?)?th(r|resh|reshold)?_?\d*"),
+    "tau_mem": re.compile(r"tau(_m)?_?\d*"),
+    "tau_syn": re.compile(r"tau_s_?\d*"),
+    "": re.compile(r"(mem_|syn_)?(decay|leak)(_mem|_syn|_m|_s)?_?\d*|(beta|alpha)_?\d*"),
+}
+_DECAY = "A decay has no kind: hold its time constant in seconds, compute exp(-dt/tau) in forward, and name that"
 # Layers of torch whose weights and biases have one value per synapse and neuron, even if it is one in all.
 LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)  # noqa: SLF001
 PARAMETRIZED = {
@@ -75,18 +83,32 @@ def numbers_of(module: nn.Module) -> dict[str, Tensor]:
 
 def chosen_numbers(module: nn.Module, overrides: Mapping[str, str] | None) -> dict[str, str]:
     """The kinds of buffers and plain numbers that the user names: by the whole name, or by a pattern that ends in the
-    same name (``"*.tau_mem"``). Warns of the others whose names say that they would deviate."""
+    same name (``"*.tau_mem"``). Warns of the others whose names are those of numbers of neurons."""
     numbers, overrides = numbers_of(module), overrides or {}
     kinds = {name: kind for name in numbers if (kind := _named_by(name, overrides)) is not None}
-    if silent := [name for name in numbers if name not in kinds and name.rpartition(".")[2] in TELLING]:
-        name = silent[0]
-        warnings.warn(
+    silent = {name: kind for name in numbers if name not in kinds and (kind := _likely(module, name)) is not None}
+    if silent:
+        name = next((name for name, kind in silent.items() if kind), next(iter(silent)))
+        way = f"kinds={{{name!r}: {silent[name]!r}}} lets it deviate" if silent[name] else _DECAY
+        warn(
             f"kinds: {', '.join(silent)} of {type(module).__name__} are no parameters, so no die and no attack changes "
-            f"them. kinds={{{name!r}: {name.rpartition('.')[2]!r}}} lets it deviate; kinds={{{name!r}: 'digital'}} "
-            f"keeps it exact, without this warning.",
-            stacklevel=3,
+            f"them. {way}; kinds={{{name!r}: 'digital'}} keeps it exact, without this warning."
         )
     return {name: kind for name, kind in kinds.items() if kind not in DIGITAL}
+
+
+def _likely(module: nn.Module, name: str) -> str | None:
+    """The kind that the name of a number tells, "" for a decay; None for a number of no neuron, and for those of
+    layers of torch and of snnTorch's neurons, which are known."""
+    path, _, last = name.rpartition(".")
+    if last in TELLING:
+        return last
+    classes = type(module.get_submodule(path)).__mro__
+    theirs = [cls for cls in classes if cls.__module__.partition(".")[0] in ("torch", "snntorch")]
+    neuron = any(cls.__module__.startswith("snntorch.") for cls in theirs)
+    if neuron or theirs[0] is classes[0] or any(last in vars(cls).get("__constants__", ()) for cls in theirs):
+        return None
+    return next((kind for kind, pattern in _LIKELY.items() if pattern.fullmatch(last)), None)
 
 
 def _named_by(name: str, overrides: Mapping[str, str]) -> str | None:
@@ -227,11 +249,10 @@ def index_of(
         elif values[name].numel() == 1 and not _of_a_layer(module, name):
             open_names.append(name)
     if open_names:
-        warnings.warn(
+        warn(
             f"neurons: {', '.join(open_names)} of {type(module).__name__} are set once, so each deviates once for all "
             f"neurons that read it. neurons={{{open_names[0]!r}: n}} gives each of n neurons its own deviation, 1 says "
-            f"that one device holds the number.",
-            stacklevel=3,
+            f"that one device holds the number."
         )
     return index
 
@@ -268,7 +289,7 @@ def check_plain(module: nn.Module) -> None:
 
 
 def check_alike(module: nn.Module) -> None:
-    """Raise ValueError unless all parameters are real, of one floating dtype, on one device."""
+    """Raise ValueError unless all parameters are real, of one floating dtype of 32 bits or more, on one device."""
     found: dict[tuple[torch.dtype, torch.device], str] = {}
     for path, part in module.named_modules():
         for name in vars(part).get("_parameters", {}):
@@ -277,13 +298,9 @@ def check_alike(module: nn.Module) -> None:
                     f"module: parameter {name!r} of {path or 'the module'} has a dot in its name; rename it."
                 )
     for name, value in module.named_parameters():
-        if not isinstance(value, nn.parameter.UninitializedParameter) and not value.is_floating_point():
-            raise ValueError(
-                f"module: {name} is {value.dtype}; expected real floating numbers, which can deviate. Write a complex "
-                f"weight as its real and its imaginary part, and bring a network before it is quantized."
-            )
         if isinstance(value, nn.parameter.UninitializedParameter):
             raise ValueError(f"module: {name} has no shape yet; run the module once before you bring it here.")
+        check_dtype("module", name, value)
         found.setdefault((value.dtype, value.device), name)
     if len(found) > 1:
         listed = "; ".join(f"{name} is {dtype} on {device}" for (dtype, device), name in found.items())

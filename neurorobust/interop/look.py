@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .._util.randomness import generator
+from .._util.warn import warn
 from ..core.params import DIGITAL, Params, kind_of
 from ..core.placement import Placement, expand
 from ..core.run import evaluating, forward, nominal
 from .excited import excited, moved, repeats, rows_differ, same, same_state
 from .guard import RandomState, plain_checkpoints
-from .memory import Memory, poisoned
+from .memory import MOST, Memory, poisoned
 
 SAMPLES = 8
 MOST_SAMPLES = 250  # for a module that takes no fewer
@@ -77,7 +78,7 @@ class Foreign(nn.Module):
         """One pass of foreign code: what it would compute again in the backward pass is kept; in ``eval`` mode it may
         not draw from a global random generator."""
         with plain_checkpoints():
-            if any(part.training for part in self.modules()):
+            if any(part.training for part in inner(self).modules()):  # not those that hold parameters here
                 yield
                 return
             with _ONE:
@@ -183,18 +184,22 @@ def _look(network: Foreign, x: Tensor) -> None:
             memory.restore()
             state.restore()
     network.watch.tensors = found
+    if first and memory.crowded:
+        warn(
+            f"module: {held(network)} holds more than {MOST} things that can change, most of them in "
+            f"{_short(memory.crowded)}: the look for state between passes saw the nearest ones only. Keep numbers in a "
+            f"tensor or an array, or in one list of plain numbers."
+        )
     if idle:
-        warnings.warn(
+        warn(
             f"module: the outputs of {held(network)} for {len(x)} samples do not depend on {', '.join(idle)}: forward "
             f"does not use them, or overwrites them. Their deviations cannot act, so scores on dies and under attack "
-            f"say nothing about them.",
-            stacklevel=3,
+            f"say nothing about them."
         )
     if changed := changed.difference(idle):
-        warnings.warn(
+        warn(
             f"module: forward of {held(network)} changes {', '.join(sorted(changed))}. Every pass here begins with the "
-            f"values that it is given, deviations included, and what forward writes is dropped.",
-            stacklevel=3,
+            f"values that it is given, deviations included, and what forward writes is dropped."
         )
 
 
@@ -569,17 +574,22 @@ def _acts(network: Foreign, points: list[Point], names: list[str]) -> bool:
 # --- words ---
 
 
+def inner(network: Foreign) -> nn.Module:
+    """The foreign module."""
+    return network.get_submodule("_module" if hasattr(network, "_module") else "_unrolled.net")
+
+
 def held(network: Foreign) -> str:
     """The class of the foreign module, for messages."""
-    inner = network.get_submodule("_module") if hasattr(network, "_module") else network.get_submodule("_unrolled.net")
-    return type(inner).__name__
+    return type(inner(network)).__name__
 
 
 def draws(network: Foreign, names: tuple[str, ...] = ()) -> Refused:
     """The refusal of a module that draws random numbers."""
     found = f" ({', '.join(dict.fromkeys(names))})" if names else ""
     return Refused(
-        f"module: {held(network)} draws random numbers in forward{found}, so every pass gives other outputs and dies "
-        f"cannot be compared. Encode the samples once, before they come here; or draw from a torch.Generator that "
-        f"forward seeds in every pass. (Another thread that draws at the same time looks the same.)"
+        f"module: {held(network)} draws random numbers in forward{found}, or its decode or prepare does, so every pass "
+        f"gives other outputs and dies cannot be compared. Encode the samples once, before they come here; or draw "
+        f"from a torch.Generator that forward seeds in every pass. (Another thread that draws at the same time looks "
+        f"the same.)"
     )

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import types
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from operator import is_
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-MOST = 20_000  # things looked at, at most
-REGISTRIES = ("_parameters", "_buffers", "_modules")
-OWN = frozenset(vars(nn.Module())) - {"training"}  # torch's own
-LIBRARIES = ("torch", "builtins", "snntorch", "neurorobust", "collections")
-HUGE = 1e3
+from .._util.held import (
+    CLOSED,
+    GENERATORS,
+    PLAIN,
+    REGISTRIES,
+    data,
+    globals_read,
+    held,
+    installed,
+    is_global_generator,
+    joined,
+    label,
+    methods_run,
+    slots,
+    variables,
+)
 
-Found = list[tuple[Any, str]]  # things, each with its name
+MOST = 20_000  # things looked at, at most
+OWN = frozenset(vars(nn.Module())) - {"training"}  # torch's own
+HUGE = 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,32 +60,38 @@ class Kept(ABC):
 
 
 class Entries(Kept):
-    """A dictionary, or the attributes of an object."""
+    """Named places: entries of a dictionary, attributes of an object or a class, variables of a function.
 
-    def __init__(self, name: str, entries: dict, hidden: frozenset[str] = frozenset(), attributes: bool = False):
-        self.name, self.entries, self.hidden, self.attributes = name, entries, hidden, attributes
-        self.before = self._now()
+    ``read`` gives what they hold now, ``write`` and ``remove`` change one; ``named`` is its name in messages.
+    """
 
-    def _now(self) -> dict:
-        return {key: value for key, value in self.entries.items() if key not in self.hidden}
+    def __init__(
+        self,
+        read: Callable[[], dict],
+        write: Callable[[Any, Any], None],
+        remove: Callable[[Any], None],
+        named: Callable[[Any], str],
+    ):
+        self.read, self.write, self.remove, self.named = read, write, remove, named
+        self.before = read()
 
     def changed(self) -> list[Cell]:
         return [
-            Cell(
-                f"{self.name}.{key}".lstrip(".") if self.attributes else f"{self.name}[{key!r}]",
-                functools.partial(self.entries.__getitem__, key),
-                functools.partial(self.entries.__setitem__, key),
-            )
-            for key, value in self._now().items()
+            Cell(self.named(key), partial(self._get, key), partial(self.write, key))
+            for key, value in self.read().items()
             if key not in self.before or _differs(value, self.before[key])
         ]
 
+    def _get(self, key: Any) -> Any:
+        return self.read()[key]
+
     def restore(self) -> None:
-        for key in self._now().keys() - self.before.keys():
-            del self.entries[key]
+        now = self.read()
+        for key in now.keys() - self.before.keys():
+            self.remove(key)
         for key, value in self.before.items():
-            if key not in self.entries or self.entries[key] is not value:
-                self.entries[key] = value
+            if key not in now or now[key] is not value:
+                self.write(key, value)
 
 
 class Registry(Entries):
@@ -81,63 +101,29 @@ class Registry(Entries):
         return []
 
 
-class ClassData(Kept):
-    """The attributes of a class that hold data."""
-
-    def __init__(self, cls: type):
-        self.cls = cls
-        self.before = {key: value for key, value in vars(cls).items() if _is_data(key, value)}
-
-    def changed(self) -> list[Cell]:
-        return [
-            Cell(
-                f"{self.cls.__name__}.{key}",
-                functools.partial(getattr, self.cls, key),
-                functools.partial(setattr, self.cls, key),
-            )
-            for key, value in self.before.items()
-            if _differs(getattr(self.cls, key), value)
-        ]
-
-    def restore(self) -> None:
-        for key, value in self.before.items():
-            if getattr(self.cls, key) is not value:
-                setattr(self.cls, key, value)
-
-
-class Variable(Kept):
-    """A variable of a closure."""
-
-    def __init__(self, name: str, cell: Any):
-        self.name, self.cell, self.before = name, cell, cell.cell_contents
-
-    def _put(self, value: Any) -> None:
-        self.cell.cell_contents = value
-
-    def changed(self) -> list[Cell]:
-        differs = _differs(self.cell.cell_contents, self.before)
-        return [Cell(self.name, lambda: self.cell.cell_contents, self._put)] * differs
-
-    def restore(self) -> None:
-        self._put(self.before)
-
-
-class Sequence(Kept):
-    """A list or deque."""
+class Elements(Kept):
+    """The elements of a list, a deque, a set or a bytearray."""
 
     def __init__(self, name: str, items: Any):
         self.name, self.items, self.before = name, items, list(items)
 
-    def _put(self, content: list) -> None:
+    def _put(self, content: Any) -> None:
         self.items.clear()
-        self.items.extend(content)
+        (self.items.update if isinstance(self.items, set) else self.items.extend)(content)
+
+    def _same(self) -> bool:
+        if isinstance(self.items, set):
+            return _identities(self.items) == _identities(self.before)
+        if len(self.items) != len(self.before):
+            return False
+        return all(map(is_, self.items, self.before)) or not any(map(_differs, self.items, self.before))
 
     def changed(self) -> list[Cell]:
-        same = len(self.items) == len(self.before) and not any(map(_differs, self.items, self.before))
-        return [] if same else [Cell(self.name, lambda: list(self.items), self._put)]
+        return [] if self._same() else [Cell(self.name, lambda: list(self.items), self._put)]
 
     def restore(self) -> None:
-        self._put(self.before)
+        if not self._same():
+            self._put(self.before)
 
 
 class Array(Kept):
@@ -193,22 +179,30 @@ class RandomSource(Kept):
 
 
 class Memory:
-    """Everything that can be reached from a module and can change: plain attributes and what they hold, variables of
-    closures, data of classes, the numbers of all tensors.
+    """Everything that can be reached from a module and can change: attributes and what they hold, variables of
+    closures, globals that it reads, data of classes, the numbers of all tensors.
 
     ``restore`` puts all of it back; ``changed`` lists the places that hold something else now. ``skipped``: things
     that do not count.
+
+    Attributes:
+        crowded: where most of the things are, if there are too many to look at; otherwise empty.
     """
 
     def __init__(self, module: nn.Module, *skipped: object):
-        self._seen: dict[int, object] = {id(thing): thing for thing in skipped}  # alive: an id belongs to one thing
+        seen = {id(thing): thing for thing in skipped}  # alive: an id belongs to one thing
         self._kept: list[Kept] = []
-        waiting: Found = [(module, "")]
-        while waiting and len(self._seen) < MOST:
-            value, name = waiting.pop()
-            if not isinstance(value, _PLAIN) and id(value) not in self._seen:
-                self._seen[id(value)] = value
-                waiting += self._take(value, name)
+        self.crowded = ""
+        waiting = deque([(module, "")])
+        while waiting and not self.crowded:
+            value, name = waiting.popleft()  # the nearest first: many things in one place hide no others
+            if type(value) in PLAIN or isinstance(value, types.CodeType) or id(value) in seen:
+                continue
+            seen[id(value)] = value
+            self._kept += kept(value, name)
+            waiting += [(thing, joined(name, step)) for step, thing in _inside(value)]
+            if len(seen) > MOST:
+                self.crowded = Counter(_attribute(path) for _, path in waiting).most_common(1)[0][0] if waiting else ""
 
     def changed(self) -> list[Cell]:
         """The places whose content is another thing now, or has other numbers."""
@@ -223,61 +217,97 @@ class Memory:
         """The private random generators."""
         return [kept for kept in self._kept if isinstance(kept, RandomSource)]
 
-    def _take(self, value: Any, name: str) -> Found:
-        """Keep one thing; what it holds."""
-        if isinstance(value, Tensor) and value.layout != torch.strided:
-            return []  # a sparse tensor has no storage to compare or put back; what acts shows in the outputs
-        if isinstance(value, Tensor | np.ndarray):
-            self._kept.append(Array(name, value))
-        elif isinstance(value, _GENERATORS):
-            self._kept.append(RandomSource(name, value))
-        elif isinstance(value, dict):
-            self._kept.append(Entries(name, value))
-            return [(entry, f"{name}[{key!r}]") for key, entry in value.items()]
-        elif isinstance(value, list | deque | tuple | set | frozenset):
-            if isinstance(value, list | deque):
-                self._kept.append(Sequence(name, value))
-            return [(entry, f"{name}[{i}]") for i, entry in enumerate(value)]
-        elif isinstance(value, functools.partial):
-            return [(entry, name) for entry in (value.func, *value.args, *value.keywords.values())]
-        elif isinstance(value, types.MethodType):
-            return [(value.__self__, name), (value.__func__, name)]
-        elif isinstance(value, types.FunctionType):
-            return list(self._function(value, name))
-        elif isinstance(value, nn.Module) or _has_attributes(value):
-            return [*self._object(value, f"{name}." if name else ""), *self._classes(value)]
-        return []
 
-    def _function(self, function: types.FunctionType, name: str) -> Iterator[tuple[Any, str]]:
-        for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
-            try:
-                self._kept.append(Variable(f"{name}:{variable}", cell))
-                yield cell.cell_contents, f"{name}:{variable}"
-            except ValueError:  # not set yet
-                continue
-        yield function.__defaults__, name
-        yield function.__kwdefaults__, name
+def _attribute(path: str) -> str:
+    """The attribute that a path begins with, up to the first entry of a container."""
+    return path.partition("[")[0]
 
-    def _object(self, value: Any, dot: str) -> Found:
-        attributes = vars(value)
+
+def _inside(value: Any) -> Iterator[tuple[str, Any]]:
+    """What a thing holds; of the methods of a module those that a pass runs."""
+    module = isinstance(value, nn.Module)
+    for step, thing in held(value):
+        if not (isinstance(value, type) and issubclass(value, nn.Module) and isinstance(thing, types.FunctionType)):
+            yield step, thing
+    for method in methods_run(cast(Hashable, type(value))) if module and not _library(type(value)) else ():
+        yield f".{method.__name__}", method
+
+
+def _library(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] in CLOSED
+
+
+def kept(value: Any, name: str) -> Iterator[Kept]:
+    """The parts of one thing that can change, as they are now."""
+    if isinstance(value, Tensor | np.ndarray):
+        # a sparse tensor has no storage to compare or put back; what acts shows in the outputs
+        if not isinstance(value, Tensor) or value.layout == torch.strided:
+            yield Array(name, value)
+    elif isinstance(value, (*GENERATORS, random.Random)):
+        if not is_global_generator(value):
+            yield RandomSource(name, value)
+    elif isinstance(value, list | deque | set | bytearray):
+        yield Elements(name, value)
+    elif isinstance(value, dict):
+        yield _entries(value, lambda key: f"{name}[{label(key)}]")
+    elif isinstance(value, types.FunctionType):
+        yield from _variables(value, name)
+    if isinstance(value, type):
+        if not _library(value):
+            yield Entries(partial(data, value), partial(setattr, value), partial(delattr, value), _dotted(name))
+    elif not isinstance(value, types.ModuleType):
+        yield from _attributes(value, name)
+
+
+def _dotted(name: str) -> Callable[[str], str]:
+    return lambda key: joined(name, f".{key}")
+
+
+def _entries(entries: dict, named: Callable[[Any], str], kind: type[Entries] = Entries) -> Entries:
+    return kind(entries.copy, entries.__setitem__, entries.__delitem__, named)
+
+
+def _attributes(value: Any, name: str) -> Iterator[Kept]:
+    """The attributes of an object, in its dictionary and in its slots."""
+    if isinstance(own := getattr(value, "__dict__", None), dict):
         hidden = OWN if isinstance(value, nn.Module) else frozenset()
-        self._kept.append(Entries(dot[:-1], attributes, hidden, True))
-        inside = [(entry, f"{dot}{key}") for key, entry in attributes.items() if key not in hidden]
+        yield Entries(
+            lambda: {key: entry for key, entry in own.items() if key not in hidden},
+            own.__setitem__,
+            own.__delitem__,
+            _dotted(name),
+        )
         for registry in REGISTRIES if isinstance(value, nn.Module) else ():
-            self._kept.append(Registry(dot[:-1], attributes[registry]))
-            inside += [(entry, f"{dot}{key}") for key, entry in attributes[registry].items()]
-        for hooks in ("_forward_hooks", "_forward_pre_hooks") if isinstance(value, nn.Module) else ():
-            inside += [(hook, f"{dot}hook") for hook in attributes[hooks].values()]
-        return inside
+            yield _entries(own[registry], str, Registry)
+    if named := slots(value):
+        yield Entries(
+            lambda: {key: getattr(value, key) for key in named if hasattr(value, key)},
+            partial(object.__setattr__, value),  # also of a frozen dataclass
+            partial(object.__delattr__, value),
+            _dotted(name),
+        )
 
-    def _classes(self, value: Any) -> Iterator[tuple[Any, str]]:
-        for cls in type(value).__mro__:
-            if cls.__module__.partition(".")[0] in LIBRARIES or id(cls) in self._seen:
-                continue
-            self._seen[id(cls)] = cls
-            data = ClassData(cls)
-            self._kept.append(data)
-            yield from ((entry, f"{cls.__name__}.{key}") for key, entry in data.before.items())
+
+def _variables(function: types.FunctionType, name: str) -> Iterator[Kept]:
+    """The variables of the closure of a function, and the globals that it reads."""
+    cells = dict(variables(function))
+    if cells:
+        yield Entries(
+            lambda: {key: cell.cell_contents for key, cell in cells.items()},
+            lambda key, value: setattr(cells[key], "cell_contents", value),
+            lambda key: None,
+            lambda key: f"{name}:{key}",
+        )
+    places = {
+        named: (space, key) for named, space, key in globals_read(function) if not installed(space.get("__name__"))
+    }
+    if places:
+        yield Entries(
+            lambda: {named: space[key] for named, (space, key) in places.items() if key in space},
+            lambda named, value: places[named][0].__setitem__(places[named][1], value),
+            lambda named: places[named][0].__delitem__(places[named][1]),
+            lambda named: f"the global {named}",
+        )
 
 
 def poisoned(value: Any, variant: int) -> Any:
@@ -305,28 +335,6 @@ def poisoned(value: Any, variant: int) -> Any:
     return value
 
 
-_PLAIN = (int, float, complex, str, bytes, types.NoneType, type, types.ModuleType, torch.dtype, torch.device, range)
-_CODE = (
-    types.FunctionType,
-    classmethod,
-    staticmethod,
-    property,
-    types.MemberDescriptorType,
-    types.GetSetDescriptorType,
-)
-_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-
-
-def _is_data(key: str, value: Any) -> bool:
-    """True for a class attribute that holds data, not code."""
-    return not key.startswith("__") and key != "_abc_impl" and not isinstance(value, _CODE)
-
-
-def _has_attributes(value: Any) -> bool:
-    root = type(value).__module__.partition(".")[0]
-    return hasattr(value, "__dict__") and root not in ("torch", "builtins", "numpy", "functools", "types", "weakref")
-
-
 def _copy(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) else value.copy()
 
@@ -337,9 +345,15 @@ def _equal(array: Any, before: Any) -> bool:
 
 def _differs(now: Any, before: Any) -> bool:
     """True if a place holds something else: another object, or another number."""
+    if now is before:
+        return False
     if isinstance(before, float | int | str | bytes | types.NoneType):
         return type(now) is not type(before) or (now != before and now == now)
-    return now is not before
+    return True
+
+
+def _identities(things: Any) -> set:
+    return {thing if type(thing) in PLAIN else id(thing) for thing in things}
 
 
 def _state(generator: Any) -> Any:

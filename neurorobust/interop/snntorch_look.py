@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -10,6 +9,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from .._util.warn import warn
 from .decode import Output
 from .look import Refused
 from .unrolled import Record
@@ -71,10 +71,9 @@ def look(run: Run, prepare: Prepare, x: Tensor) -> tuple[Output, Record]:
             expected = f"{'' if steps is None else f'{steps} steps of '}{len(x)} samples"
             _refuse(f"neuron {name!r} ran {calls} times on {samples} samples; expected {expected}", run, prepare, x)
     if steps is None and record.spikes and all(len(spikes) == 1 for spikes in record.spikes.values()):
-        warnings.warn(
+        warn(
             "net: every neuron ran once on the sample, so the network computes a single time step. If the sample has "
-            "several, use another prepare=, or put the module into an nn.Sequential.",
-            stacklevel=5,
+            "several, use another prepare=, or put the module into an nn.Sequential."
         )
     return output, record
 

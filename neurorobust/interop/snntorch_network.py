@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from operator import attrgetter
@@ -11,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._util.description import comparable, describe, difference
+from .._util.description import REMEDY, comparable, describe, difference
 from .._util.errors import check_input, check_number, unknown
+from .._util.warn import warn
 from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from .decode import Output, spike_count
-from .kinds import adopt, check_alike, check_overrides, kinds_of, named, override, slots_of
+from .kinds import adopt, check_alike, check_overrides, check_plain, kinds_of, named, override, slots_of
 from .look import Foreign
 from .memory import Memory
 from .snntorch_look import Prepare, look, look_larger, time_first
@@ -104,13 +104,15 @@ class SnnTorchNetwork(Foreign):
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Samples (B, T, …), batch first → logits (B, n_classes) and the spikes (T, B, …) of every neuron."""
-        output, record = self._run(x)
+        with self.guarded():  # prepare and decode are foreign code too
+            output, record = self._run(x)
+            logits = logits_of(output, self.decode, len(x))
         if not_seen := [name for name in record.spikes if name not in self._shapes]:
             raise ValueError(
                 f"x: neuron {', '.join(not_seen)} runs on these inputs but did not run on the sample, so it would not "
                 f"deviate; call nr.from_snntorch with a sample on which every neuron runs."
             )
-        return logits_of(output, self.decode, len(x)), record.spikes
+        return logits, record.spikes
 
     def _run(self, x: Tensor) -> tuple[Output, Record]:
         """The output of the user's network on samples (B, T, …), and the record of every neuron."""
@@ -143,7 +145,7 @@ class SnnTorchNetwork(Foreign):
             buffers = buffers_of(neuron)
             tensors |= {f"net.{name}.{key}": inputs.new_zeros(0) for key in STATES if key in buffers}
         try:
-            with alone(neurons.values()), self.guarded():
+            with alone(neurons.values()):
                 output, record = torch.func.functional_call(self._unrolled, tensors, (inputs,), tie_weights=False)
         finally:
             for neuron in neurons.values():
@@ -162,7 +164,7 @@ class SnnTorchNetwork(Foreign):
         Raises:
             ValueError: the network cannot run on the sample, or a number does not fit its layer; see :func:`look`.
         """
-        with torch.no_grad(), evaluating(self), torch.random.fork_rng(devices=[]), self.unjudged():
+        with torch.no_grad(), evaluating(self), self.unjudged(), self.guarded():
             output, record = look(self._pass, self._prepare, x)
             if self._prepare is time_first and x.shape[0] == x.shape[1] and not is_row(self._unrolled.net):
                 look_larger(self._pass, self._prepare, x)
@@ -178,10 +180,7 @@ class SnnTorchNetwork(Foreign):
             for key in self.links[name]:
                 check_fits(f"{name}.{SOURCES[key]}", attrgetter(f"{name}.{key}")(self), shape)
         if idle := [name for name in self.links if name not in self._shapes]:
-            warnings.warn(
-                f"net: neuron {', '.join(idle)} never ran on the sample; no die and no attack changes its numbers.",
-                stacklevel=3,
-            )
+            warn(f"net: neuron {', '.join(idle)} never ran on the sample; no die and no attack changes its numbers.")
         for name in idle:
             self._leave(name)
 
@@ -329,6 +328,7 @@ def from_snntorch(
     """
     if not isinstance(net, nn.Module):
         raise TypeError(f"net: got {type(net).__name__}; expected a torch.nn.Module with snnTorch neurons.")
+    check_plain(net)
     check_neurons(net)
     if not neurons_of(net):
         raise ValueError("net: has no snnTorch neuron; nr.wrap takes any torch module.")
@@ -373,7 +373,7 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
     if net is not model.original.net:
         parts = (describe(each, options=True) for each in (net, model.original.net))
         if problem := difference(*comparable(*parts)):
-            raise ValueError(f"net: {problem.replace(' here', ' in the original')}; make it in the same way.")
+            raise ValueError(f"net: {problem.replace(' here', ' in the original')}; {REMEDY}.")
     tensors: dict[str, Any] = dict(net.named_parameters()) | dict(net.named_buffers())
     written: list[tuple[str, Tensor, Tensor]] = []
     for name, value in [*inner.named_parameters(), *inner.named_buffers()]:

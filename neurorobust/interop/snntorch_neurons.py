@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util.copies import copied
+from .._util.warn import warn
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, spike
 from .kinds import override
 
@@ -90,10 +90,9 @@ def check_wrapped(module: nn.Module, kinds: Mapping[str, str]) -> None:
     exact = [name for name in exact if not name.endswith("graded_spikes_factor")]
     if exact:
         name = next((name for name in exact if name.endswith("threshold")), exact[0])
-        warnings.warn(
+        warn(
             f"module: {', '.join(exact)} of snnTorch neurons stay exact; no die and no attack changes them. A "
-            f"threshold deviates with kinds={{{name!r}: 'v_threshold'}}; 'digital' ends this warning.",
-            stacklevel=3,
+            f"threshold deviates with kinds={{{name!r}: 'v_threshold'}}; 'digital' ends this warning."
         )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,8 +20,10 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from .._util import digests, discovery, files
-from .._util.description import Description, comparable, describe, difference, unknown_part
+from .._util.description import FORMAT as DESCRIBED
+from .._util.description import REMEDY, Description, comparable, describe, difference, moved, unknown_part
 from .._util.errors import check_finite, unknown
+from .._util.warn import warn
 from ..core.params import kind_of
 from ..dynamics import adaptations, floors, resets, surrogate
 from ..nn import connections
@@ -49,7 +50,12 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
 
     Returns:
         The folder.
+
+    Raises:
+        ValueError: a parameter or buffer that the file cannot hold, such as a sparse tensor, by name.
     """
+    for name, value in _tensors(network).items():
+        _check_storable(name, value)
     folder = files.make_folder(folder)
     trained = [name for name, value in network.named_parameters() if value.requires_grad]
     config: dict[str, Any] = {"format": FORMAT, "trained": trained, "info": info or {}}
@@ -64,7 +70,7 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
     else:
         config["module"] = type(network).__name__
         config["dt"] = getattr(network, "dt", None)
-        config["options"] = _options_of(network)
+        config |= {"described": DESCRIBED, "options": _options_of(network)}
     tensors = {name: value.detach().clone().contiguous() for name, value in _tensors(network).items()}
     if packed:
         tensors, config["packed"] = _packed(tensors)
@@ -94,7 +100,7 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
                 f"into: has dt {getattr(into, 'dt', None)}; {str(folder)!r} was saved at {config.get('dt')}."
             )
         if into is not None:
-            _check_options(into, config.get("options"), str(folder))
+            _check_options(into, config, str(folder))
         return _overwritten(into, tensors, config["trained"], str(folder)), config["info"]
     check_finite({name: value for name, value in tensors.items() if value.is_floating_point()})
     if into is not None:
@@ -256,20 +262,45 @@ def _options_of(network: nn.Module) -> Description:
     return {path: text for path, text in described.items() if not path.startswith(PLACED)}
 
 
-def _check_options(into: nn.Module, stored: Description | None, folder: str) -> None:
-    """Raise ValueError if a network has other options than the saved one; warn of what cannot be compared."""
-    here = _options_of(into)
-    if stored is None:
-        warnings.warn(
-            f"into: {folder!r} is of an older version, which did not record options (resets, activations, "
-            f"decode …), so they were not compared; save it again.",
-            UserWarning,
-            stacklevel=3,
+def _check_storable(name: str, value: Tensor) -> None:
+    """Raise ValueError if ``model.safetensors`` cannot hold a tensor."""
+    remedy = "or leave it out of the file with register_buffer(…, persistent=False), if the module makes it again"
+    if value.layout != torch.strided:
+        raise ValueError(
+            f"network: {name} is a sparse tensor ({value.layout}), which model.safetensors cannot hold; keep it dense "
+            f"(to_dense()), {remedy}."
         )
-    elif problem := difference(*comparable(stored, here)):
-        raise ValueError(f"into: {problem}, where 'there' is {folder!r}; make the network in the same way.")
-    elif unclear := unknown_part(here) or unknown_part(stored):
-        warnings.warn(f"into: a part was not compared with {folder!r}: {unclear}.", UserWarning, stacklevel=3)
+    try:
+        safetensors.save({"x": torch.empty(0, dtype=value.dtype)})
+        held = not value.is_meta and not value.is_quantized
+    except (KeyError, RuntimeError, ValueError, TypeError):
+        held = False
+    if not held:
+        raise ValueError(
+            f"network: {name} is a {value.dtype} tensor on {value.device}, which model.safetensors cannot hold; "
+            f"expected plain numbers, {remedy}."
+        )
+
+
+def _check_options(into: nn.Module, config: Mapping[str, Any], folder: str) -> None:
+    """Raise ValueError if a network has other options than the saved one; warn of what cannot be compared."""
+    here, stored = _options_of(into), config.get("options")
+    if stored is None or config.get("described") != DESCRIBED:
+        warn(
+            f"into: {folder!r} was written by another version, which described options (resets, activations, "
+            f"decode …) in another way or not at all, so they were not compared; save it again."
+        )
+        return
+    compared = comparable(stored, here)
+    if problem := difference(*compared):
+        raise ValueError(f"into: {problem}, where 'there' is {folder!r}; {REMEDY}.")
+    if place := moved(*compared):
+        warn(
+            f"into: {place} is another path than in {folder!r}; a path only says where something lies, so this is "
+            f"taken, and what lies there was not compared."
+        )
+    if unclear := unknown_part(here) or unknown_part(stored):
+        warn(f"into: a part was not compared with {folder!r}: {unclear}.")
 
 
 def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: list[str], folder: str) -> nn.Module:
@@ -302,7 +333,7 @@ def _problem(config: dict[str, Any]) -> str:
     if "module" in config:
         options = config.get("options", {})
         if not isinstance(options, dict) or not all(isinstance(text, str) for text in options.values()):
-            return f"options: got {options!r}; expected texts by name"
+            return f"options: got a {type(options).__name__}; expected texts by name"
         config = config | {"dt": 1.0, "layers": []}
     if isinstance(config.get("dt"), bool) or not isinstance(config.get("dt"), (int, float)):
         return f"dt: got {config.get('dt')!r}; expected a number of seconds"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .._util.errors import unknown
+from .._util.warn import warn
 from ..dynamics.floors import HardFloor, LeakyFloor, NoFloor
 from ..dynamics.resets import DelayedSubtract, DelayedToValue, Dynamics, NoReset, Subtract, ToValue
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Triangle
@@ -67,11 +67,10 @@ def _compiled() -> ModuleType | None:
         except Exception as error:  # numba raises more than ImportError where it meets a library it does not know
             _failure = error
             if chosen() == "auto":
-                warnings.warn(
+                warn(
                     f"The compiled loops cannot be imported ({_cause()}); plain torch runs instead, many times slower. "
                     f"Install a version of numba that neurorobust's setup.cfg allows.",
                     RuntimeWarning,
-                    stacklevel=2,
                 )
     if chosen() == "compiled":
         raise ImportError(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from .._util.warn import warn
 from ..core.run import forward, nominal
 from ..nn.network import placement_of
 
@@ -75,10 +75,8 @@ def synapses(network: nn.Module, leaves: Mapping[str, Tensor]) -> dict[str, Tens
     found = {name: masks[name] for name in leaves if name in masks and not bool(masks[name].all())}
     for name, mask in found.items():
         if not mask.any() and hasattr(network, "slots"):
-            warnings.warn(
+            warn(
                 f"network: all weights of {name} are 0, which is no synapse in a placed network, so none of them is "
-                f"trained; give them other values, or place the network after training.",
-                UserWarning,
-                stacklevel=4,
+                f"trained; give them other values, or place the network after training."
             )
     return found

@@ -7,8 +7,9 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,7 +32,7 @@ from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion, check_loss
 from .checks import check_connected, check_smallest_batch, check_trainable, synapses
 from .leaves import Leaves
-from .parallel import Parallel
+from .parallel import Parallel, agreed
 from .same_run import OneRun, check_same
 
 SELECTION = f"mean of clean balanced accuracy and that under {QUICK} (0.05, every kind), on the validation part"
@@ -179,15 +180,16 @@ def fit(
     leaves = Leaves(network)
     optimizer = torch.optim.Adam(leaves.values(), lr=schedule.learning_rate)
     history = History(epochs_planned=epochs)
-    settings = {"epochs": epochs, "seed": seed, "task": task.name, "data": task.fingerprint} | {
+    settings = {"epochs": epochs, "seed": seed, "task": task.name, "selection": SELECTION} | {
         key: value for key, value in asdict(schedule).items() if key != "max_seconds"
     }
-    settings["selection"] = SELECTION
+    if task.fingerprint:  # the samples themselves are in OneRun
+        settings["data"] = task.fingerprint
     nominal(network)  # raises unless every parameter has a kind
     best, masks = _state(network), synapses(network, leaves)
     with _checkpoint(out, network) as path:
         if path is not None and run is not None and path.exists():
-            history, best = _resume(path, (settings, run), network, loss, (leaves, optimizer))
+            history, best = agreed(network, partial(_resume, path, (settings, run), network, loss, (leaves, optimizer)))
             history.epochs_planned = epochs
             files.write_text(path.with_name("log.csv"), history.to_csv())
         out_of_time = history.seconds >= schedule.max_seconds
@@ -223,14 +225,19 @@ def fit(
 @contextmanager
 def _checkpoint(out: str | Path | None, network: nn.Module) -> Iterator[Path | None]:
     """The path of the checkpoint in a folder that no other run uses meanwhile; None without a folder. The processes of
-    one parallel run share the folder: rank 0 locks it."""
+    one parallel run share the folder: rank 0 locks it, and all hear if it cannot."""
     if out is None:
         yield None
         return
+    with ExitStack() as held:
+        yield agreed(network, partial(_taken, Path(out), network, held)) / "checkpoint.pt"
+
+
+def _taken(out: Path, network: nn.Module, held: ExitStack) -> Path:
     folder = files.make_folder(out)
-    shares = isinstance(network, Parallel) and network.fabric.global_rank > 0
-    with nullcontext() if shares else files.locked(folder, ".fit.lock"):
-        yield folder / "checkpoint.pt"
+    if not isinstance(network, Parallel) or network.fabric.global_rank == 0:
+        held.enter_context(files.locked(folder, ".fit.lock"))
+    return folder
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

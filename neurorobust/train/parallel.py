@@ -11,7 +11,8 @@ so every training method gives the same result on many processes as on one, up t
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from ..core.placement import Placement
 from ..core.run import forward
 from ..nn.network import placement_of
+
+T = TypeVar("T")
 
 
 class Fabric(Protocol):
@@ -75,6 +78,27 @@ class Parallel(nn.Module):
     def placement(self) -> Placement:
         """The placement of the network, with the parameter names of this module."""
         return placement_of(self.network).prefixed("network.")
+
+
+def agreed(network: nn.Module, act: Callable[[], T]) -> T:
+    """The result of a function that every process of a parallel network calls; with any other network, of this one.
+
+    Raises:
+        OSError, ValueError: as the function, in all processes: that of the first rank in which it failed. So none
+            waits for one that has ended.
+    """
+    problem: Exception | None = None
+    try:
+        result = act()
+    except (OSError, ValueError) as error:
+        problem = error
+    if isinstance(network, Parallel):
+        fabric = network.fabric
+        found = [fabric.broadcast(problem, src=rank) for rank in range(fabric.world_size)]
+        problem = next((each for each in found if each is not None), None)
+    if problem is not None:
+        raise problem
+    return result
 
 
 class _Summed(torch.autograd.Function):

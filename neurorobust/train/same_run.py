@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._util.description import Description, describe, difference, tensor_digest, unknown_part
+from .._util.description import FORMAT, Description, describe, difference, moved, tensor_digest, unknown_part
+from .._util.warn import warn
 from ..data import Task
 from ..kernels.choice import chosen
 from ..regularizers import Regularizer
@@ -35,18 +35,16 @@ class OneRun:
         )
         for part, description in run.acts.items():
             if problem := unknown_part(description):
-                warnings.warn(
+                warn(
                     f"{part}: it cannot be told apart from others ({problem}), so the run in out cannot be resumed; "
-                    f"pass a {part} without it.",
-                    UserWarning,
-                    stacklevel=4,
+                    f"pass a {part} without it."
                 )
         return run
 
     def stored(self, network: nn.Module, loss: Regularizer) -> dict[str, Any]:
         """Entries of a checkpoint: the run, and whether the loss has changed itself since its start."""
         now = difference(self.acts["loss"], _loss(network, loss)) if not unknown_part(self.acts["loss"]) else ""
-        return {"acts": self.acts, "loss changed": now}
+        return {"acts": self.acts, "described": FORMAT, "loss changed": now}
 
 
 def check_same(path: Path, found: Mapping[str, Any], settings: dict, run: OneRun, *, finished: bool) -> None:
@@ -56,10 +54,10 @@ def check_same(path: Path, found: Mapping[str, Any], settings: dict, run: OneRun
         path: for the message. found: the settings there, with the entries of :meth:`OneRun.stored`.
         settings, run: those here. finished: whether no epoch is left.
     """
-    if "acts" not in found:
+    if "acts" not in found or found.get("described") != FORMAT:
         raise ValueError(
-            f"out: {path} is of an older version, which did not record everything that acts on a run; remove it or "
-            f"choose another folder."
+            f"out: {path} was written by another version, which recorded what acts on a run in another way; remove it "
+            f"or choose another folder."
         )
     different = [
         f"{key} {found.get(key)!r} there, {settings[key]!r} here" for key in settings if found.get(key) != settings[key]
@@ -69,8 +67,15 @@ def check_same(path: Path, found: Mapping[str, Any], settings: dict, run: OneRun
             different.append(f"{part}: {problem}")
     if different:
         raise ValueError(
-            f"out: {path} belongs to another run ({'; '.join(different)}); remove it or choose another folder."
+            f"out: {path} belongs to another run ({'; '.join(different)}); remove it or choose another folder. If an "
+            f"attribute of your class does not act, name it in the class attribute `incidental`."
         )
+    for part, description in run.acts.items():
+        if place := moved(found["acts"][part], description):
+            warn(
+                f"{part}: {place} is another path than in {path}; a path only says where something lies, so "
+                f"this is taken, and what lies there was not compared."
+            )
     if found["loss changed"] and not finished:
         raise ValueError(
             f"out: {path} cannot be continued: the loss changed itself in that run ({found['loss changed']}), and a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any, Self
 
@@ -51,6 +52,10 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (u,) = ctx.saved_tensors
         return gradient * ctx.surrogate.derivative(u), None
+
+
+# torch asks for the signature at every call; it is looked up faster than worked out.
+_Step.forward.__signature__ = inspect.signature(_Step.forward)  # type: ignore[attr-defined]
 
 
 def spike(v: Tensor, threshold: Tensor, surrogate: Surrogate) -> Tensor:
