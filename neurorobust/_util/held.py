@@ -259,7 +259,8 @@ def variables(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 def _method(value: Any) -> Iterator[Part]:
     yield ".function", value.__func__
-    yield ".self", value.__self__
+    if not is_global_generator(value.__self__):
+        yield ".self", value.__self__
 
 
 def _builtin(value: Any) -> Iterator[Part]:
