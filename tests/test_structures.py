@@ -63,7 +63,9 @@ def write(net: nn.Module, params: dict[str, Tensor]) -> None:
 
 def _write_number(neuron: Any, kind: str, value: Tensor, r: Tensor | None) -> None:
     if isinstance(neuron, snn.Lapicque) and kind in ("tau_mem", "r"):
-        _replace(neuron, *(("R", value) if kind == "r" else ("C", value / r * (float(neuron.time_step) / DT))))
+        # In float64 before it is rounded, as the package does: C = tau_mem/R · time_step/dt has no other definition.
+        capacitance = (value / r * (torch.as_tensor(neuron.time_step).double() / DT)).to(value.dtype)
+        _replace(neuron, *(("R", value) if kind == "r" else ("C", capacitance)))
     else:
         _replace(neuron, SOURCES[kind], torch.exp(-DT / value) if kind.startswith("tau") else value)
 
