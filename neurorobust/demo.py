@@ -34,6 +34,7 @@ TUNED: Mapping[str, tuple[float, Mapping[str, float]]] = {
     "standard": (1e-2, {}),
     "forward_noise": (8e-2, {}),
     "adversarial": (8e-2, {"beta": 0.25}),
+    "awp": (2e-2, {"zeta": 0.05, "gamma": 1.0}),
 }
 """By method, the learning rate and the settings for networks of DPI neurons. They are the best of those that
 ``benchmarks.floor_study`` tried on validation data with seed 0 and 20 epochs."""

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import benchmarks.dpi_circuit as dpi
 import chipmodels
 import neurorobust as nr
+from neurorobust._util import console
 from neurorobust.chip import Agreement, ChipModel, NeuronModel, SourcedText, agreement
 from neurorobust.chip.equations import NOT_FOUND, POINTS
 from neurorobust.cli import app
@@ -284,10 +285,12 @@ def test_the_firing_points_of_dynapse2_are_computed():
     assert "52 and 9.7 pA" in note
 
 
-def test_the_card_of_a_chip_shows_its_equations():
+def test_the_card_of_a_chip_shows_its_equations(monkeypatch):
     """For people and as JSON, with status and source of each point; two chips differ in words."""
     chip = chipmodels.load("dynapse2")
-    run = CliRunner().invoke(app, ["chips", "show", "dynapse2"], env={"COLUMNS": "4000"})
+    monkeypatch.setattr(console.out, "_width", 4000)
+    monkeypatch.setattr(console.out, "_height", 100)
+    run = CliRunner().invoke(app, ["chips", "show", "dynapse2"])
     assert all(point.text in run.stdout and point.source in run.stdout for point in chip.neuron.points().values())
     assert all(point.model in run.stdout for point in chip.neuron.points().values())
     run = CliRunner().invoke(app, ["chips", "show", "dynapse2", "--json"])

@@ -49,9 +49,9 @@ def deploy_onto(
 
     [bold]Examples[/bold]
 
-      neurorobust deploy runs/mine --chip dynapse2 --out net.json
+      neurorobust deploy onto runs/mine --chip dynapse2 --out net.json
 
-      neurorobust deploy runs/mine --chip dynapse2 --out net.json --tolerance 0.05 --score --json
+      neurorobust deploy onto runs/mine --chip dynapse2 --out net.json --tolerance 0.05 --score --json
     """
     model = chip_model(chip)
     if score:
