@@ -51,7 +51,7 @@ def deploy_onto(
 
       neurorobust deploy onto runs/mine --chip dynapse2 --out net.json
 
-      neurorobust deploy onto runs/mine --chip dynapse2 --out net.json --tolerance 0.05 --score --json
+      neurorobust deploy onto runs/mine --chip pcm --out net.json --score --json
     """
     model = chip_model(chip)
     if score:
