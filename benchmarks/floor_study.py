@@ -36,6 +36,7 @@ from torch import nn
 
 import neurorobust as nr
 from benchmarks.robustness.tables import mean_and_range, table
+from benchmarks.robustness.work import tuning_score
 from neurorobust._util import digests, files
 from neurorobust.attacks import Ball
 from neurorobust.chip.installed import chip_model
@@ -45,13 +46,13 @@ from neurorobust.dynamics import Adaptation, AdaptiveThreshold
 from neurorobust.evaluation import evaluate, paired_interval, strong_worst_case, transfer
 from neurorobust.io import zoo
 from neurorobust.nn import Network, with_floor
-from neurorobust.train.loop import SELECTION, fit, selection_score
+from neurorobust.train.loop import SELECTION, fit
 from neurorobust.train.methods import METHODS, SCHEDULE, Trial
 
 ORDER = ("standard", "forward_noise", "adversarial", "awp", "adversarial_weights")
 RATES, SEEDS, EPOCHS, N_HIDDEN = (3e-3, 1e-2, 2e-2), (0, 1, 2), 20, 128
 ABLATION: dict[str, Adaptation | None] = {"no adaptation": None, "adaptive threshold": AdaptiveThreshold()}
-CHIP, TUNING_DIES, TUNING_FLEET = "dynapse2", 2, 20
+CHIP = "dynapse2"
 STUDY, SHIPPED = "ecg_dpi", ("standard", "forward_noise", "adversarial")
 DIES, TRIM, ATTACKED, ZETA, SYNAPSE, TUNED = 1, 50, 200, 0.05, 5e-3, 10
 
@@ -110,10 +111,9 @@ def tuned(task: Task, method: str, out: Path) -> Candidate:
 
 
 def _score(task: Task, method: str, candidate: Candidate, out: Path) -> float:
-    """The mean of three scores on validation data: clean, under the quick suite, and over dies of mismatch 0.3."""
+    """The score of the older study on validation data."""
     network, _ = trained(task, method, candidate, SEEDS[0], out)
-    fleet = evaluate(network, task.validation, nr.mismatch(0.3), n_dies=TUNING_FLEET, seed=TUNING_DIES)
-    return (sum(selection_score(network, task.validation, SEEDS[0])) + fleet.mean) / 3
+    return tuning_score(network, task.validation, SEEDS[0])["score"]
 
 
 def ablated(task: Task, name: str, seed: int, out: Path) -> nn.Module:

@@ -16,6 +16,7 @@ from torch import nn
 from neurorobust._util import files
 from neurorobust.attacks import QUICK
 from neurorobust.chip import mismatch
+from neurorobust.data import Data
 from neurorobust.evaluation import evaluate
 from neurorobust.io import models
 from neurorobust.train.loop import SELECTION, History, fit, selection_score
@@ -80,10 +81,7 @@ def _try(study: Study, method: str, number: int, out: Path) -> dict[str, Any]:
     cell = Cell(study, method, study.seeds[0], out)
     trial, network = METHODS[method].trials[number], network_of(cell)
     history = _fit(cell, network, trial, study.tuning_epochs, folder_of(out, study, method) / f"trial-{number}")
-    validation = study.task.validation
-    fleet = evaluate(network, validation, mismatch(MISMATCH), n_dies=FLEET, seed=TUNING_DIES)
-    clean, attacked = selection_score(network, validation, cell.seed)
-    found = {"clean": clean, "attacked": attacked, "dies": fleet.mean, "score": (clean + attacked + fleet.mean) / 3}
+    found = tuning_score(network, study.task.validation, cell.seed)
     return _words(study, trial) | found | {"seconds": round(history.seconds, 1)}
 
 
@@ -96,6 +94,13 @@ def _words(study: Study, trial: Trial) -> dict[str, Any]:
     """A trial as JSON can hold it."""
     used = {"settings": dict(trial.settings), "schedule": dict(_schedule(study, trial))}
     return json.loads(json.dumps(used, default=repr))
+
+
+def tuning_score(network: nn.Module, validation: Data, seed: int) -> dict[str, float]:
+    """The score of a trained trial, and the three scores that it is the mean of; see :data:`TUNING`."""
+    fleet = evaluate(network, validation, mismatch(MISMATCH), n_dies=FLEET, seed=TUNING_DIES)
+    clean, attacked = selection_score(network, validation, seed)
+    return {"clean": clean, "attacked": attacked, "dies": fleet.mean, "score": (clean + attacked + fleet.mean) / 3}
 
 
 # ---- training

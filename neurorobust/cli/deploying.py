@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +14,7 @@ from ..chip.installed import chip_model
 from ..deploy import Deployment, DeploymentError, diff, load, onto
 from ..deploy.reading import read_entry
 from ..io import models
-from .shared import Folder, Json, load_model, show
+from .shared import Folder, Json, load_model, show, write_json
 
 order = 5
 
@@ -64,7 +62,7 @@ def deploy_onto(
     except DeploymentError as error:
         if as_json:
             broken = [vars(violation) for violation in error.violations]
-            sys.stdout.write(json.dumps({"deployed": False, "violations": broken}) + "\n")
+            write_json({"deployed": False, "violations": broken})
         raise
     path = deployment.save(out_file)
     _say({"deployed": True, "file": str(path), "report": deployment.report.entry()}, deployment, as_json)
@@ -80,7 +78,7 @@ def deploy_check(file: File, as_json: Json = False) -> None:
     """
     deployment = _read(file)
     if as_json:
-        sys.stdout.write(json.dumps({"file": str(file), "chip": deployment.chip.name, "violations": []}) + "\n")
+        write_json({"file": str(file), "chip": deployment.chip.name, "violations": []})
     else:
         out.print(f"{file}: whole, and {deployment.chip.name} can hold it.", markup=False, highlight=False)
 
@@ -122,6 +120,6 @@ def _read(file: Path) -> Deployment:
 
 def _say(payload: dict[str, Any], deployment: Deployment, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(payload) + "\n")
+        write_json(payload)
     else:
         out.print(str(deployment.report), markup=False, highlight=False, soft_wrap=True)

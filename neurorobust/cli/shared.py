@@ -57,9 +57,14 @@ def say_one_class(found: int | None, task: Task) -> None:
         )
 
 
+def write_json(payload: dict) -> None:
+    """One JSON object on one line of stdout."""
+    sys.stdout.write(json.dumps(payload) + "\n")
+
+
 def show(payload: dict, as_json: bool, table: Callable[[], RenderableType]) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(payload) + "\n")
+        write_json(payload)
     else:
         out.print(table())
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from .._util.errors import check_finite, check_positive, unknown
 
@@ -54,6 +55,12 @@ def check_dtype(argument: str, name: str, value: Tensor) -> None:
             f"{argument}: {name} is {value.dtype}, in which small deviations and steps of training are rounded away; "
             f"expected torch.float32 or torch.float64: call .float() on the network."
         )
+
+
+def check_not_compiled(where: str, module: nn.Module) -> None:
+    """Raise TypeError for a torch.jit module, whose parameters a pass cannot replace."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(f"{where} is a torch.jit module, compiled once; bring the Python module it was made from.")
 
 
 class Sites(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._util.errors import check_finite, unknown
 from .noise import Noise
-from .params import Params, check_dtype, check_values, kind_of
+from .params import Params, check_dtype, check_not_compiled, check_values, kind_of
 
 
 def nominal(network: nn.Module) -> Params:
@@ -24,8 +24,7 @@ def nominal(network: nn.Module) -> Params:
         ValueError: a parameter of no known kind, or that is complex or of less than 32 bits. TypeError: a torch.jit
             module.
     """
-    if isinstance(network, torch.jit.ScriptModule):
-        raise TypeError("network: is a torch.jit module, compiled once; bring the Python module it was made from.")
+    check_not_compiled("network:", network)
     params = {name: value.detach().clone() for name, value in network.named_parameters()}
     for name, value in params.items():
         kind_of(name)

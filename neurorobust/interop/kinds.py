@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._util.errors import check_count, plain, unknown
 from .._util.warn import warn
-from ..core.params import DIGITAL, KINDS, SIGNED, check_dtype
+from ..core.params import DIGITAL, KINDS, SIGNED, check_dtype, check_not_compiled
 
 NORMS = (
     nn.BatchNorm1d,
@@ -273,8 +273,7 @@ def check_plain(module: nn.Module) -> None:
     """Raise TypeError for a module whose parameters a pass cannot replace: it runs a copy of them."""
     for name, part in module.named_modules():
         where, kind = f"module: {name}" if name else "module:", type(part).__name__
-        if isinstance(part, torch.jit.ScriptModule):
-            raise TypeError(f"{where} is a torch.jit module, compiled once; bring the Python module it was made from.")
+        check_not_compiled(where, part)
         if isinstance(part, torch.fx.GraphModule):
             raise TypeError(
                 f"{where} is a graph of torch.export or torch.fx; bring the Python module it was made from."
