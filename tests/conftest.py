@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Before torch and numba load OpenMP: on a busy machine its threads, spinning, make tiny layers 12 × slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -62,6 +63,20 @@ def events(seed: int, n: int, steps: int = 20) -> Data:
     rates = torch.tensor([[0.5, 0.2, 0.3], [0.2, 0.5, 0.3]], dtype=torch.float64)[y]
     x = torch.rand(n, steps, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return Data((x < rates[:, None]).double(), y)
+
+
+@pytest.fixture(autouse=True)
+def no_module_stays(request):
+    """A module that a test made in its temporary folder is forgotten: another test may make one of the same name."""
+    if "tmp_path" not in request.fixturenames:
+        yield
+        return
+    folder = str(request.getfixturevalue("tmp_path"))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
 
 
 @pytest.fixture
