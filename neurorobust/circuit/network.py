@@ -17,13 +17,13 @@ from ..dynamics import Ahp
 from ..nn.connections import Linear
 from ..nn.network import Network
 from ..nn.neurons import LinearizedDpi, Neuron
-from .description import Circuit, Dendrite, DendriteType, Neurons, Synapses
+from .description import AHP_OFF, Circuit, Dendrite, DendriteType, Neurons, Synapses
 from .technology import Technology
 
 LARGEST_THRESHOLD = 100e-9  # A: rockpool's default of Ispkthr
 LARGEST_WEIGHT = 8e-9  # A: rockpool's default of the largest base weight
 SHORTEST_REFRACTORY = 4.4e-7  # s: from the largest current of rockpool's tables
-PULSE, PULSE_AHP = 35e-9, 350e-9  # A: rockpool's defaults, 10 µs and 1 µs
+PULSE, PULSE_AHP = 35e-9, AHP_OFF["i_pulse_ahp"]  # A: rockpool's defaults, 10 µs and 1 µs
 FIXED_AT_REST = ("v_leak", "v_floor", "v_reset")
 
 
@@ -188,7 +188,7 @@ def _neurons(layer: _Layer, programmed: Programmed, ratio: float, technology: Te
             f"layer {layer.name!r}: the bias of neuron {int(np.argmin(bias))} is {bias.min():g}; expected ≥ 0: no "
             f"direct current is negative."
         )
-    i_tau_ahp, i_w_ahp = np.full(n, 28.4e-12), np.zeros(n)
+    i_tau_ahp, i_w_ahp = np.full(n, AHP_OFF["i_tau_ahp"]), np.zeros(n)
     if hasattr(layer.module, "tau_adapt"):
         tau = layer.value("tau_adapt")
         i_tau_ahp = t.current(t.c_ahp, tau)

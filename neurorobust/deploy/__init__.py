@@ -1,13 +1,16 @@
 """Deployment: from a trained network to what a chip gets.
 
 :func:`onto` maps a network onto a chip, checks every limit, and quantizes it. The result is a :class:`Deployment`. It
-can be saved, loaded, compared, and run on the dies of :func:`neurorobust.evaluate`. No board is attached to any of it.
+can be saved, loaded, compared, and run on the dies of :func:`neurorobust.evaluate`. :meth:`Deployment.image` is what a
+board of DYNAP-SE is given. No board is attached to any of it.
 """
 
 from .deployment import Deployment
 from .diff import Difference, diff
-from .mapping import DeploymentError, onto
+from .errors import DeploymentError
+from .image import Image, load_image
+from .mapping import onto
 from .reading import load
 from .report import Report
 
-__all__ = ["Deployment", "DeploymentError", "Difference", "Report", "diff", "load", "onto"]
+__all__ = ["Deployment", "DeploymentError", "Difference", "Image", "Report", "diff", "load", "load_image", "onto"]
