@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,9 +77,9 @@ def circuit_of(
                    network
     ============== ===================================================================================================
 
-    Where the chip's gain is not in A per unit (DYNAP-SE1 counts synapses; ``ideal``), the largest threshold is 100 nA
-    and the largest weight 8 nA. The spikes do not depend on that of the weight, and on that of the threshold only
-    through I_0. Without t_ref the refractory time is the shortest of DYNAP-SE2, 0.44 µs.
+    Where the chip's gain is not in A per unit (DYNAP-SE1 counts synapses; ``ideal``), the largest threshold of
+    each layer is 100 nA, and the largest weight of all layers 8 nA. The spikes do not depend on that of the weight, and
+    on that of the threshold only through I_0. Without t_ref the refractory time is the shortest of DYNAP-SE2, 0.44 µs.
 
     Channels are the features of the network's input. Neurons are numbered layer by layer. Layers on the host are left
     out. Every neuron has the site of the network's placement.
@@ -133,23 +133,31 @@ def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def _layers(network: Network, programmed: Programmed, values: Params) -> Iterator[_Layer]:
     """The layers on the chip, checked."""
     units = {column for row in programmed.report for column in row}
-    for name, layer in network.layers().items():
-        core = programmed.placement.cores[name]
-        if bool((core == HOST).all()):
-            continue
+    on_chip = {
+        name: layer
+        for name, layer in network.layers().items()
+        if not bool((programmed.placement.cores[name] == HOST).all())
+    }
+    for name, layer in on_chip.items():
         _check(name, layer)
+    weights = {name: [f"{name}.{part}.weight" for part in layer.connections()] for name, layer in on_chip.items()}
+    heaviest = max((_largest(programmed, names) for names in weights.values()), default=0.0)
+    for name, layer in on_chip.items():
         assert isinstance(layer, LinearizedDpi)
         threshold = f"{name}.v_threshold"
-        weights = [f"{name}.{part}.weight" for part in layer.connections()]
         gains = []
-        for known, names, largest in (
-            ("threshold_gain_A_per_unit" in units, [threshold], LARGEST_THRESHOLD),
-            ("gain_A_per_unit" in units, weights, LARGEST_WEIGHT),
+        for known, first, largest, most in (
+            ("threshold_gain_A_per_unit" in units, threshold, LARGEST_THRESHOLD, _largest(programmed, [threshold])),
+            ("gain_A_per_unit" in units, weights[name][0], LARGEST_WEIGHT, heaviest),
         ):
-            most = max(float(programmed.params[each].abs().max()) for each in names)
-            gain = _numpy(programmed.gains[names[0]]) if known else np.array(largest / (most or 1.0))
+            gain = _numpy(programmed.gains[first]) if known else np.array(largest / (most or 1.0))
             gains.append(np.broadcast_to(gain, (layer.n,)))
         yield _Layer(name, layer, values, *gains)
+
+
+def _largest(programmed: Programmed, names: Sequence[str]) -> float:
+    """The largest magnitude of some parameters."""
+    return max(float(programmed.params[name].abs().max()) for name in names)
 
 
 def _check(name: str, layer: Neuron) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ...chip import Violation
 from ...circuit import DendriteType
 from .connectivity import senders
-from .layout import AHP, ALWAYS, Layout
+from .layout import AHP, ALWAYS, BIASES, Layout
 from .parts import Destination, Entry, ImageNeuron, Input, Synapse, bits
 
 REMAKE = "make the image again with deployment.image()"
@@ -43,7 +43,7 @@ def _entry(layout: Layout, where: str, entry: Entry) -> Iterator[Violation]:
     most = 2 ** max(layout.base_currents, 1) - 1
     if not 1 <= entry.mask <= most:
         yield Violation("mask", where, f"{entry.mask} of a synapse", f"expected 1 to {most}", REMAKE)
-    if entry.dendrite not in list(DendriteType):
+    if not isinstance(entry.dendrite, DendriteType):
         yield Violation("dendrite", where, str(entry.dendrite), "expected a DendriteType", REMAKE)
     if entry.slot < 0:
         yield Violation("slot", where, str(entry.slot), "expected at least 0", REMAKE)
@@ -128,7 +128,7 @@ def check_biases(layout: Layout, neurons: Sequence[ImageNeuron], cores: Biases) 
                     f"{name} on core {core}",
                     f"{current:.3g} A",
                     f"the bias generator reaches {reach.low:g} to {reach.high:g} A ({reach.status}: {reach.source})",
-                    "change the network, or ratio=… of deployment.image()",
+                    f"it follows from {BIASES[name].sets}: change that, or ratio=… of deployment.image()",
                 )
         if not layout.switches and len({neuron.latches for neuron in own}) > 1:
             got = "neurons with different latches"
@@ -140,7 +140,8 @@ def needed(layout: Layout, neurons: Iterable[ImageNeuron]) -> set[str]:
     found: set[str] = set()
     for neuron in neurons:
         found.update(ALWAYS, AHP if neuron.latches.adaptation else (), ["Idc"] * neuron.latches.direct_current)
-        for dendrite, mask in {(entry.dendrite, entry.mask) for entry in neuron.cam}:
+        used = {(entry.dendrite, entry.mask) for entry in neuron.cam if isinstance(entry.dendrite, DendriteType)}
+        for dendrite, mask in used:
             found |= {f"Itau_{dendrite.name.lower()}", f"Igain_{dendrite.name.lower()}"}
             names = layout.weight_biases(dendrite)
             found |= {names[bit] for bit in bits(mask) if bit < len(names)}
