@@ -2,10 +2,10 @@
 
     .venv-oracles/bin/python benchmarks/oracles/memory_se2.py < images.json
 
-Input: {"images": […]}, the contents of image files. rockpool's ``MemorySE2`` reads tags, cores and masks from a stand-in
-of samna's configuration. What it needs: every neuron has a synapse from a channel and one from a neuron, and is heard; no
-tag is of two sources. Entries for the host are left out: to rockpool a monitored neuron has one tag. A destination of a
-second chip, which reaches nobody, has the last tag: rockpool's search fails for tags beyond the last one.
+Input: {"images": […]}, the contents of image files. rockpool's ``MemorySE2`` reads tags, cores and masks from a
+stand-in of samna's configuration. What it needs: every neuron has a synapse from a channel and one from a neuron, and
+is heard; no tag is of two sources. Entries for the host are left out: to rockpool a monitored neuron has one tag. A
+destination of a second chip, which reaches nobody, has the last tag: rockpool's search fails for tags beyond the last.
 
 Output: of every image the address (chip, core, number) of each column, the tags of the rows, masks and codes of
 dendrites; its biases through rockpool's bias generator; and what that generator reaches.
@@ -67,7 +67,7 @@ def read(image: Mapping[str, Any]) -> dict[str, Any]:
     columns: list[Any] = []
     rows: list[Any] = []
 
-    class Recording(MemorySE2):  # type: ignore[misc]
+    class Recording(MemorySE2):
         """MemorySE2 that notes which neuron a column is, and which tag a row."""
 
         def get_post_idx_map(self, *locations: Any) -> Any:
