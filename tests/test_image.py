@@ -19,6 +19,7 @@ import chipmodels
 import neurorobust as nr
 from neurorobust.chip.encodings import MaskCodebook
 from neurorobust.circuit import DendriteType, Events, Technology, circuit_of, deviating, simulate
+from neurorobust.circuit.simulation import jumps
 from neurorobust.deploy.image import Destination, Image, Input
 from neurorobust.deploy.image.layout import BIASES, SE1, SE2
 
@@ -397,6 +398,23 @@ def test_the_circuit_of_an_image_fires(image, deployment):
     circuit = circuit_of(deployment.network, deployment.programmed)
     assert counts.sum() > 20
     np.testing.assert_array_equal(counts, simulate(circuit, Events.of_steps(x, 1e-3), 0.3).counts())
+
+
+def test_events_over_gain_is_the_jump_of_the_circuit(image):
+    """Of the largest weight of each core and sign, over the gain current of its filter."""
+    circuit = image.circuit()
+    over = jumps(circuit) / circuit.dendrites[DendriteType.AMPA].i_gain[circuit.synapses.target]
+    for core, filters in image.events_over_gain().items():
+        here = (circuit.neurons.core[circuit.synapses.target] == core) & (
+            circuit.synapses.dendrite == DendriteType.AMPA
+        )
+        share = circuit.synapses.weight[here] / sum(image.cores[core][f"Iw_{k}"] for k in range(4))
+        np.testing.assert_allclose(over[here], filters["AMPA"] * share, rtol=1e-6)
+        assert 0.05 < filters["AMPA"] < filters["GABA"] < 0.3
+    one = deployed(SE1_CHIP).image()
+    assert one.events_over_gain()[0]["AMPA"] == pytest.approx(
+        image.events_over_gain()[0]["AMPA"] * one.cores[0]["Iw_ampa"] / sum(image.cores[0][f"Iw_{k}"] for k in range(4))
+    )
 
 
 # ---- the facts of the layouts

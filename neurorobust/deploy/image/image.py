@@ -18,7 +18,7 @@ from .codes import BiasCode, bias_codes
 from .connectivity import synapses_of
 from .layout import LAYOUTS, Layout
 from .parts import ImageNeuron, Input, Population, Synapse
-from .simulated import circuit_from
+from .simulated import circuit_from, events_over_gain
 
 FORMAT = "neurorobust-image/1"
 
@@ -137,6 +137,16 @@ class Image:
             delay=delay,
             technology=technology,
         )
+
+    def events_over_gain(self, technology: Technology | None = None) -> dict[int, dict[str, float]]:
+        """How far the synaptic filters are in their linear range, by core and filter: (1 − e^(−t_pulse/τ)) I_w/I_τ.
+
+        It is the jump of the filter's current for an event through all its base currents (one entry on DYNAP-SE1), over
+        I_gain. The circuit's equation of a filter holds for currents far above I_gain, so where this is far above 1.
+        Below, a filter on silicon decays more slowly than its time constant says, and :meth:`circuit` has no part of
+        that. The value does not depend on the ratio: weight currents and the length of a pulse choose it.
+        """
+        return events_over_gain(self.layout, self.cores, Technology() if technology is None else technology)
 
     def bias_codes(self) -> dict[int, dict[str, BiasCode]]:
         """(coarse, fine) of every bias of every core, from rockpool's tables, where rockpool is installed.

@@ -62,6 +62,21 @@ def circuit_from(
     )
 
 
+def events_over_gain(layout: Layout, cores: Biases, technology: Technology) -> dict[int, dict[str, float]]:
+    """Jump of each filter for an event through all its base currents, over its gain current, by core and filter."""
+    found: dict[int, dict[str, float]] = {}
+    for core, biases in cores.items():
+        for kind in DendriteType:
+            i_tau, names = biases.get(f"Itau_{kind.name.lower()}"), layout.weight_biases(kind)
+            if i_tau is None or not any(name in biases for name in names):
+                continue
+            tau = technology.tau(technology.c_syn, np.array(i_tau))
+            pulse = technology.charge_time(technology.c_pulse, np.array(biases["Ipulse"]))
+            weight = sum(biases.get(name, 0.0) for name in names)
+            found.setdefault(core, {})[kind.name] = float(-np.expm1(-pulse / tau) * weight / i_tau)
+    return found
+
+
 def _there(kind: DendriteType, cores: Biases) -> bool:
     return any(f"Itau_{kind.name.lower()}" in biases for biases in cores.values())
 
