@@ -1,8 +1,8 @@
 """The circuit of an image of DYNAP-SE2 on test beats, for several ratios of threshold and gain current.
 
-    python -m benchmarks.image_circuit
+    python -m benchmarks.image_circuit > benchmarks/results/image_circuit.md
 
-Prints the table of docs/deploy.md: the zoo network ``ecg_dpi/adversarial``, its read-out on the host, no mismatch.
+The table of docs/deploy.md: the zoo network ``ecg_dpi/adversarial``, its read-out on the host, no mismatch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ from neurorobust.nn import Network
 
 RATIOS = (3.0, 10.0, 30.0, 100.0, 150.0, 200.0)
 BEATS = 100
+HEAD = """# The circuit of an image
+
+`python -m benchmarks.image_circuit`: `ecg_dpi/adversarial` on dynapse2, 100 test beats, no mismatch.
+
+| | balanced accuracy | spikes a beat | largest gain of a filter |
+|---|---|---|---|"""
 
 
 def counted(image: nr.deploy.Image, x: Tensor, dt: float) -> Tensor:
@@ -40,22 +46,23 @@ def main() -> None:
     deployed, data = deployment.network, find_task("ecg").test
     chosen = torch.randperm(len(data.y), generator=torch.Generator().manual_seed(0))[:BEATS]
     x, y = data.x[chosen], data.y[chosen]
+    print(HEAD)
     with torch.no_grad():
         logits, signals = deployed(x)
-        print(f"network: {score(logits, y):.3f}, {float(signals['hidden'].sum()) / BEATS:.0f} spikes for each beat\n")
-        print("| `ratio` | balanced accuracy | spikes for each beat | largest gain of a filter |\n|---|---|---|---|")
+        print(f"| network | {score(logits, y):.3f} | {float(signals['hidden'].sum()) / BEATS:.0f} | |")
         for ratio in RATIOS:
             try:
                 image = deployment.image(ratio=ratio)
             except nr.deploy.DeploymentError as error:
-                print(f"| {ratio:g} | refused | | {error.violations[0].got} |")
+                print(f"| ratio {ratio:g} | refused | | {error.violations[0].got} |")
                 continue
             spikes = counted(image, x, deployed.dt)
             outputs = deployed.decode(deployed.layers()["readout"](spikes, deployed.dt))
             gain = max(biases[name] for biases in image.cores.values() for name in ("Igain_ampa", "Igain_gaba"))
-            print(f"| {ratio:g} | {score(outputs, y):.3f} | {float(spikes.sum()) / BEATS:.0f} | {gain:.3g} A |")
+            count = float(spikes.sum()) / BEATS
+            print(f"| ratio {ratio:g} | {score(outputs, y):.3f} | {count:.0f} | {gain:.3g} A |")
     over = [each for filters in deployment.image().events_over_gain().values() for each in filters.values()]
-    print(f"\nOne event over I_gain: {min(over):.3f} to {max(over):.3f}")
+    print(f"\nOne event over I_gain of its filter: {min(over):.3f} to {max(over):.3f}.")
 
 
 if __name__ == "__main__":
