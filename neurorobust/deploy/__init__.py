@@ -2,9 +2,24 @@
 
 :func:`onto` maps a network onto a chip, checks every limit, and quantizes it. The result is a :class:`Deployment`. It
 can be saved, loaded, compared, and run on the dies of :func:`neurorobust.evaluate`. :meth:`Deployment.image` is what a
-board of DYNAP-SE is given. No board is attached to any of it.
+board of DYNAP-SE is given; a :class:`VirtualChip` stands in for the board. No real board is attached to any of it.
 """
 
+from .board import (
+    Board,
+    BoardError,
+    BoardRecording,
+    CircuitEngine,
+    Engine,
+    Events,
+    NetworkEngine,
+    Replay,
+    Session,
+    State,
+    VirtualChip,
+    logits,
+    save_recordings,
+)
 from .deployment import Deployment
 from .diff import Difference, diff
 from .errors import DeploymentError
@@ -13,4 +28,27 @@ from .mapping import onto
 from .reading import load
 from .report import Report
 
-__all__ = ["Deployment", "DeploymentError", "Difference", "Image", "Report", "diff", "load", "load_image", "onto"]
+__all__ = [
+    "Board",
+    "BoardError",
+    "BoardRecording",
+    "CircuitEngine",
+    "Deployment",
+    "DeploymentError",
+    "Difference",
+    "Engine",
+    "Events",
+    "Image",
+    "NetworkEngine",
+    "Replay",
+    "Report",
+    "Session",
+    "State",
+    "VirtualChip",
+    "diff",
+    "load",
+    "load_image",
+    "logits",
+    "onto",
+    "save_recordings",
+]
