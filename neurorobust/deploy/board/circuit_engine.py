@@ -43,8 +43,8 @@ class CircuitEngine(Engine):
             kind = type(deployment.network.layers()[name])
             if kind is not LinearizedDpi:
                 raise ValueError(
-                    f"layer {name!r}: is a {kind.__name__}, whose bias currents are not known; expected LinearizedDpi: "
-                    f"train with nr.deploy.adapt, or use NetworkEngine()."
+                    f"layer {name!r}: has neurons {kind.__name__}, whose bias currents are not known; expected "
+                    f"LinearizedDpi: train with nr.deploy.adapt, or use NetworkEngine()."
                 )
         if die.model.noise:
             raise ValueError(

@@ -125,7 +125,7 @@ class Session:
         """Put a deployment on the board, read it back, and compare.
 
         Raises:
-            ValueError: it is for another chip or version, or the board cannot run it; the state does not change.
+            ValueError: it is for another chip or version, or breaks a limit; the state does not change.
             BoardError: what was read back differs; the state is UNKNOWN. Whatever the driver raises: likewise.
         """
         self._check(State.OPEN, State.PROGRAMMED, State.UNKNOWN)

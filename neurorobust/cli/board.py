@@ -1,0 +1,106 @@
+"""``board``: run a deployment on a virtual board."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from .._util.console import out, progress
+from ..chip.installed import chip_model
+from ..data.installed import find_task
+from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualChip, load, logits
+from ..deploy.reading import read_entry
+from ..evaluation.statistics import check_outputs, recall, score
+from .shared import Json, write_json
+
+order = 6
+app = typer.Typer(
+    name="board", help="Virtual boards: a die of a chip model that runs a deployment.", no_args_is_help=True
+)
+ENGINES: dict[str, type[Engine]] = {"network": NetworkEngine, "circuit": CircuitEngine}
+Which = StrEnum("Which", {"network": "network", "circuit": "circuit"})
+AT_ONCE = 25
+"""Samples between two updates of the progress bar."""
+
+
+@app.callback()
+def _board() -> None:
+    """Virtual boards. No real board is attached."""
+
+
+@app.command("run")
+def board_run(
+    file: Annotated[Path, typer.Argument(help="A file that `deploy` wrote.", show_default=False)],
+    task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.", show_default=False)],
+    serial: Annotated[int, typer.Option(help="Which die.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the dies, as in `evaluate`.", min=0)] = 1,
+    engine: Annotated[
+        Which, typer.Option(help="Training equations, or the circuit in continuous time.")
+    ] = Which.network,
+    samples: Annotated[int, typer.Option(help="Test samples, as many of each class as can be.", min=1)] = 100,
+    drops: Annotated[float, typer.Option(help="Fraction of events that is lost, each way.", min=0, max=0.999)] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Program one virtual board, run test samples of a task on it, and score what it answers.
+
+    It is a simulation of die number SERIAL of the chip model, not a measurement.
+
+    [bold]Examples[/bold]
+
+      neurorobust board run net.json --task ecg --serial 17
+
+      neurorobust board run net.json --task ecg --engine circuit --samples 50 --json
+    """
+    deployment = load(file, chip_model(read_entry(file)["chip"]["name"]))
+    found = find_task(task)
+    data = found.test if found.test.regression or samples >= len(found.test) else found.test.balanced(samples)
+    if data.x.shape[-1] != deployment.network.n_in:
+        raise ValueError(
+            f"task: samples of {task} have {data.x.shape[-1]} channels; the deployed network has "
+            f"{deployment.network.n_in}."
+        )
+    board = VirtualChip(deployment.chip, serial, seed=seed, engine=ENGINES[engine.value](), drops=drops)
+    outputs, counted = _run(board, deployment, data.x)
+    check_outputs(outputs, data.y)
+    result: dict[str, Any] = {
+        "board": board.name,
+        "engine": engine.value,
+        "seed": seed,
+        "task": found.name,
+        "samples": len(data),
+        "score": score(outputs, data.y),
+        **counted,
+    }
+    if not data.regression:
+        result["recall"] = recall(outputs.argmax(-1), data.y, outputs.shape[-1]).tolist()
+    if as_json:
+        write_json(result)
+        return
+    recalls = "".join(f", recall of class {i} {value:.3f}" for i, value in enumerate(result.get("recall", ())))
+    out.print(
+        f"{board.name} (a simulation, engine {engine.value}): score {result['score']:.3f} on {len(data)} test samples "
+        f"of {found.name}{recalls}; {counted['spikes']} spikes, {counted['dropped']} events dropped.",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _run(board: VirtualChip, deployment: Deployment, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, int]]:
+    """The logits of all samples, and counts of events."""
+    dt = deployment.network.dt
+    recordings = []
+    with board.open() as session, progress(board.name, -(-len(x) // AT_ONCE)) as tick:
+        session.program(deployment)
+        for some in x.split(AT_ONCE):
+            recordings += session.run_many([Events.of_steps(each, dt) for each in some], x.shape[1] * dt)
+            tick()
+    counted = {
+        "input_events": sum(len(each.events.times) for each in recordings),
+        "spikes": sum(len(each.times) for each in recordings),
+        "dropped": sum(each.dropped_inputs + each.dropped_spikes for each in recordings),
+    }
+    return logits(deployment, recordings), counted
