@@ -22,6 +22,7 @@ from neurorobust.circuit import DendriteType, Events, Technology, circuit_of, de
 from neurorobust.circuit.simulation import jumps
 from neurorobust.deploy.image import Destination, Image, Input
 from neurorobust.deploy.image.layout import BIASES, SE1, SE2
+from neurorobust.nn import Linear, OneToOne
 
 SE2_CHIP, SE1_CHIP = chipmodels.load("dynapse2"), chipmodels.load("dynapse1")
 BOTH = pytest.mark.parametrize("chip", [SE2_CHIP, SE1_CHIP], ids=lambda chip: chip.name)
@@ -174,6 +175,21 @@ def test_an_image_is_the_same_every_time(image, deployment):
     assert deployed(seed=1).image() != image
 
 
+@BOTH
+def test_one_source_may_have_two_synapses_on_a_neuron(chip):
+    """An input that is listed twice: two synapses with one tag, told apart by their slots."""
+    layers = dict(dpi_network(([0, 1, 0],)).layers())
+    once = layers["layer0"].input
+    layers["layer0"].input = Linear(
+        torch.cat([once.weight, 2 * once.weight], 1).detach(), mask=torch.cat([once.mask, once.mask], 1)
+    )
+    network = nr.Network(layers, dt=1e-3, inputs={"layer0": ("x", "x"), "readout": ("layer0",)})
+    deployment = nr.deploy.onto(network, chip)
+    image = deployment.image()
+    assert image.check(deployment) == []
+    assert len({each[:2] for each in image.synapses}) < len(image.synapses)
+
+
 # ---- refusals
 
 
@@ -195,6 +211,13 @@ def test_neurons_without_known_currents_are_refused():
     deployment = nr.deploy.onto(placed([0, 0, 1]), SE2_CHIP)
     with pytest.raises(ValueError, match=r"layer 'hidden': is AdaptiveLif, .* nr\.deploy\.adapt\(model, chip, data\)"):
         deployment.image()
+
+
+def test_connections_that_the_circuit_has_not_are_refused():
+    layers = dict(dpi_network(([0, 1, 0],)).layers())
+    layers["layer0"].recurrent = OneToOne(torch.ones(3))
+    with pytest.raises(ValueError, match=r"image: layer0\.recurrent: is OneToOne; expected Linear"):
+        nr.deploy.onto(nr.Network(layers, dt=1e-3), SE2_CHIP).image()
 
 
 def violations(deployment: nr.deploy.Deployment, **arguments: Any) -> dict[str, nr.chip.Violation]:
