@@ -111,7 +111,7 @@ def test_weights_signs_and_cores_come_back_from_the_image_alone(chip, cores, see
         gain = dict.fromkeys(gain, 8e-9 / heaviest)
     np.testing.assert_allclose(weights_of(image, gain.__getitem__), weights_wanted(deployment), rtol=1e-6)
     numbering = deployment.programmed.placement.numbering
-    sites = [numbering[name] for name, _ in image.populations]
+    sites = [numbering[name] for name, _ in image.layers]
     assert [each.core for each in image.neurons] == torch.cat([each.core for each in sites]).tolist()
     assert [each.number for each in image.neurons] == torch.cat([each.number for each in sites]).tolist()
 
@@ -120,7 +120,7 @@ def test_integers_and_currents(image, deployment):
     """One value per core: codebook, leak. A monitored neuron has an entry for the host."""
     technology = Technology()
     assert (image.device, image.chip, image.version) == ("DYNAP-SE2", "dynapse2", 2)
-    assert [tuple(each) for each in image.populations] == [("layer0", 7), ("layer1", 3)]
+    assert [tuple(each) for each in image.layers] == [("layer0", 7), ("layer1", 3)]
     assert sorted(image.cores) == [0, 1, 2, 3]
     for core, biases in image.cores.items():
         held = deployment.programmed.held["weight", core]
@@ -351,7 +351,7 @@ def test_dynapse1_sends_no_other_address():
 def test_an_image_knows_its_device_and_the_number_of_its_neurons(image):
     with pytest.raises(ValueError, match="device: 'DYNAP-SE3' does not exist; choose one of DYNAP-SE1, DYNAP-SE2"):
         replace(image, device="DYNAP-SE3")
-    with pytest.raises(ValueError, match="populations: they have 10 neurons; the image has 9"):
+    with pytest.raises(ValueError, match="layers: they have 10 neurons; the image has 9"):
         replace(image, neurons=image.neurons[1:])
 
 

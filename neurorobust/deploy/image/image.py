@@ -17,7 +17,7 @@ from .checking import check_biases, check_neurons, check_routes, check_synapses
 from .codes import BiasCode, bias_codes
 from .connectivity import synapses_of
 from .layout import LAYOUTS, Layout
-from .parts import ImageNeuron, Input, Population, Synapse
+from .parts import ImageLayer, ImageNeuron, Input, Synapse
 from .simulated import circuit_from, events_over_gain
 
 FORMAT = "neurorobust-image/1"
@@ -32,7 +32,7 @@ class Image:
     Attributes:
         device: "DYNAP-SE2" or "DYNAP-SE1". chip, version: of the chip model.
         deployment: SHA-256 of the content of the deployment that it came from, as in its file.
-        populations: the layers on the chip, in the order of the neurons. channels: of the input of the network.
+        layers: the layers on the chip, in the order of the neurons. channels: of the input of the network.
         neurons: those in use. inputs: addresses of the input channels.
         cores: bias currents of each core that is in use, A, by the names of the simulators.
     """
@@ -41,7 +41,7 @@ class Image:
     chip: str
     version: int
     deployment: str
-    populations: tuple[Population, ...]
+    layers: tuple[ImageLayer, ...]
     channels: int
     neurons: tuple[ImageNeuron, ...]
     inputs: tuple[Input, ...]
@@ -50,8 +50,8 @@ class Image:
     def __post_init__(self) -> None:
         if self.device not in LAYOUTS:
             raise unknown("device", self.device, LAYOUTS)
-        if (named := sum(each.neurons for each in self.populations)) != len(self.neurons):
-            raise ValueError(f"populations: they have {named} neurons; the image has {len(self.neurons)}.")
+        if (named := sum(each.neurons for each in self.layers)) != len(self.neurons):
+            raise ValueError(f"layers: they have {named} neurons; the image has {len(self.neurons)}.")
         object.__setattr__(self, "cores", {core: dict(biases) for core, biases in sorted(self.cores.items())})
 
     @property
@@ -106,8 +106,8 @@ class Image:
             broken.append(Violation("deployment", "the image", self.deployment[:12], f"it is {digest[:12]}", hint))
         asked = synapses_asked(deployment)
         places = [(neuron.core, neuron.number) for neuron in self.neurons]
-        if self.populations != asked.populations or places != asked.places or self.channels != asked.channels:
-            got = f"{len(places)} neurons of {len(self.populations)} layers"
+        if self.layers != asked.layers or places != asked.places or self.channels != asked.channels:
+            got = f"{len(places)} neurons of {len(self.layers)} layers"
             broken.append(Violation("place", "the image", got, "the deployment has other places", hint))
             return broken
         return [*broken, *check_synapses(self.synapses, asked.synapses, self.channels)]
@@ -169,7 +169,7 @@ class Image:
             "device": self.device,
             "chip": {"name": self.chip, "version": self.version},
             "deployment": self.deployment,
-            "populations": [each._asdict() for each in self.populations],
+            "layers": [each._asdict() for each in self.layers],
             "channels": self.channels,
             "neurons": [_neuron_entry(neuron) for neuron in self.neurons],
             "inputs": [each._asdict() for each in self.inputs],

@@ -38,7 +38,7 @@ def image_of(deployment: Deployed, ratio: float, technology: Technology | None) 
         deployment.chip.name,
         deployment.chip.version,
         digest_of(deployment),
-        asked.populations,
+        asked.layers,
         asked.channels,
         _neurons(layout, asked, latches, tags, heard, _monitored(deployment.network, asked)),
         tuple(Input(c, tags[c], _mask(heard[c])) for c in range(asked.channels) if c in heard),
@@ -188,7 +188,7 @@ def _tags(layout: Layout, deployment: Deployed, asked: Asked, heard: Mapping[int
 
 def _monitored(network: Network, asked: Asked) -> set[str]:
     """The layers whose spikes the host needs: those that a layer on the host reads, and the last one."""
-    on_chip = {each.name for each in asked.populations}
+    on_chip = {each.name for each in asked.layers}
     read = {source for name in network.names if name not in on_chip for source in network.inputs[name]}
     return (read | {network.names[-1]}) & on_chip
 
@@ -205,7 +205,7 @@ def _neurons(
     for each in asked.synapses:
         mask, entries = (each.weight, 1) if layout.base_currents else (1, each.weight)
         cams[each.target] += [Entry(tags[each.source], each.dendrite, mask, each.slot)] * entries
-    shown = [each.name in monitored for each in asked.populations for _ in range(each.neurons)]
+    shown = [each.name in monitored for each in asked.layers for _ in range(each.neurons)]
     found = []
     for i, (core, number) in enumerate(asked.places):
         source, sram = asked.channels + i, []
