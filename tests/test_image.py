@@ -20,7 +20,7 @@ import neurorobust as nr
 from neurorobust.chip.encodings import MaskCodebook
 from neurorobust.circuit import DendriteType, Events, Technology, circuit_of, deviating, simulate
 from neurorobust.circuit.simulation import jumps
-from neurorobust.deploy.image import Destination, Image, Input
+from neurorobust.deploy.image import Destination, Image, ImageLayer, Input
 from neurorobust.deploy.image.layout import BIASES, SE1, SE2
 from neurorobust.nn import Linear, OneToOne
 
@@ -380,6 +380,34 @@ def test_one_wrong_mask_sign_source_or_slot_is_seen(image, deployment):
     (broken,) = edited(image, 0, cam=cam[1:]).check(deployment)
     assert broken.got == "0 synapses that the deployment has not"
     assert re.fullmatch(r"it has 1 others, such as (AMPA|GABA) \d+ from channel \d, slot 0", broken.allowed)
+
+
+def test_a_wrong_bias_or_latch_is_seen(image, deployment):
+    """Within reach of the bias generator, so the image alone looks right."""
+    for name in image.cores[1]:
+        biases = image.cores[1] | {name: image.cores[1][name] * 1.01}
+        wrong = replace(image, cores={**image.cores, 1: biases})
+        assert wrong.check() == []
+        assert [(each.limit, each.where) for each in wrong.check(deployment)] == [("bias", f"{name} on core 1")]
+    wrong = replace(image, cores={**image.cores, 1: image.cores[1] | {"Idc": 1e-12}})
+    (broken,) = wrong.check(deployment)
+    assert str(broken).startswith("bias of Idc on core 1: got 1e-12 A; the deployment does not use it")
+    (broken,) = edited(image, 2, latches=image.neurons[2].latches._replace(exponential=True)).check(deployment)
+    assert (broken.limit, broken.where) == ("latches", "neuron 2")
+
+
+def test_an_image_of_other_constants_is_compared_with_them(deployment):
+    larger = Technology(c_mem=7.7e-12)
+    image = deployment.image(technology=larger, ratio=30.0)
+    assert image.check(deployment, technology=larger) == []
+    assert {each.where.split()[0] for each in image.check(deployment)} >= {"Itau_mem", "Igain_ampa", "Iw_ahp"}
+
+
+def test_a_deployment_without_known_currents_has_no_such_image(image):
+    other = nr.deploy.onto(placed([0, 1, 0]), SE2_CHIP)
+    places = tuple(neuron._replace(core=c, number=k) for neuron, c, k in zip(image.neurons, (0, 1, 0), (0, 0, 1)))
+    one = replace(image, neurons=places, layers=(ImageLayer("hidden", 3),), channels=3)
+    assert "is AdaptiveLif, whose bias currents are unknown" in one.check(other)[-1].got
 
 
 # ---- its circuit

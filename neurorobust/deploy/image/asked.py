@@ -54,7 +54,7 @@ def digest_of(deployment: Deployed) -> str:
     return digests.of_bytes(canonical(deployment.entry()).encode())
 
 
-def synapses_asked(deployment: Deployed) -> Asked:
+def asked_of(deployment: Deployed) -> Asked:
     """What a deployment asks."""
     network, placement = deployment.network, deployment.programmed.placement
     layers = tuple(ImageLayer(name, layer.n) for name, layer in network.layers().items() if name in deployment.cores)
@@ -77,15 +77,17 @@ def _into(name: str, deployment: Deployed, starts: Mapping[str, int]) -> list[Sy
     for part in network.layers()[name].connections():
         weight = f"{name}.{part}.weight"
         codes = programmed.codes[weight]
+        one_to_one = codes.ndim == 1
         slots = programmed.placement.slots(weight, codes)
         sources = _columns(name, part, network, starts)
+        codes = codes.reshape(slots.shape)
         rows, columns = ((codes != 0) & (slots >= 0)).nonzero(as_tuple=True)
         for row, column, code, slot in zip(
             rows.tolist(), columns.tolist(), codes[rows, columns].tolist(), slots[rows, columns].tolist()
         ):
             dendrite = DendriteType.AMPA if code > 0 else DendriteType.GABA
             target = starts[name] - network.n_in + row
-            found.append(Synapse(sources[column], target, dendrite, abs(code), slot))
+            found.append(Synapse(sources[row if one_to_one else column], target, dendrite, abs(code), slot))
     return found
 
 
