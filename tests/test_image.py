@@ -364,6 +364,11 @@ def test_an_image_of_another_deployment_is_seen(image):
     assert image.check(deployed(SE1_CHIP))[0].limit == "chip"
 
 
+def test_an_image_is_compared_with_a_deployment_only(image, deployment):
+    with pytest.raises(TypeError, match=r"deployment: got a Network; expected a neurorobust\.deploy\.Deployment"):
+        image.check(deployment.network)
+
+
 def test_one_wrong_mask_sign_source_or_slot_is_seen(image, deployment):
     cam = image.neurons[0].cam
     used = {entry.slot for entry in cam}

@@ -81,7 +81,12 @@ class Image:
                 synapse, rebuilt from the image alone: source, target, sign, mask, slot. The ratio of the currents is
                 that of Ispkthr and Igain_mem in the image.
             technology: that :meth:`Deployment.image` was given.
+
+        Raises:
+            TypeError: ``deployment`` is none.
         """
+        if deployment is not None and not hasattr(deployment, "programmed"):
+            raise TypeError(f"deployment: got a {type(deployment).__name__}; expected a neurorobust.deploy.Deployment.")
         layout = self.layout
         broken = [
             *check_neurons(layout, self.neurons),
