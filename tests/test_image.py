@@ -20,8 +20,9 @@ import neurorobust as nr
 from neurorobust.chip.encodings import MaskCodebook
 from neurorobust.circuit import DendriteType, Events, Technology, circuit_of, deviating, simulate
 from neurorobust.circuit.simulation import jumps
-from neurorobust.deploy.image import Destination, Image, Input
+from neurorobust.deploy.image import Destination, Image, ImageLayer, Input
 from neurorobust.deploy.image.layout import BIASES, SE1, SE2
+from neurorobust.nn import Linear, OneToOne
 
 SE2_CHIP, SE1_CHIP = chipmodels.load("dynapse2"), chipmodels.load("dynapse1")
 BOTH = pytest.mark.parametrize("chip", [SE2_CHIP, SE1_CHIP], ids=lambda chip: chip.name)
@@ -110,7 +111,7 @@ def test_weights_signs_and_cores_come_back_from_the_image_alone(chip, cores, see
         gain = dict.fromkeys(gain, 8e-9 / heaviest)
     np.testing.assert_allclose(weights_of(image, gain.__getitem__), weights_wanted(deployment), rtol=1e-6)
     numbering = deployment.programmed.placement.numbering
-    sites = [numbering[name] for name, _ in image.populations]
+    sites = [numbering[name] for name, _ in image.layers]
     assert [each.core for each in image.neurons] == torch.cat([each.core for each in sites]).tolist()
     assert [each.number for each in image.neurons] == torch.cat([each.number for each in sites]).tolist()
 
@@ -119,7 +120,7 @@ def test_integers_and_currents(image, deployment):
     """One value per core: codebook, leak. A monitored neuron has an entry for the host."""
     technology = Technology()
     assert (image.device, image.chip, image.version) == ("DYNAP-SE2", "dynapse2", 2)
-    assert [tuple(each) for each in image.populations] == [("layer0", 7), ("layer1", 3)]
+    assert [tuple(each) for each in image.layers] == [("layer0", 7), ("layer1", 3)]
     assert sorted(image.cores) == [0, 1, 2, 3]
     for core, biases in image.cores.items():
         held = deployment.programmed.held["weight", core]
@@ -174,6 +175,21 @@ def test_an_image_is_the_same_every_time(image, deployment):
     assert deployed(seed=1).image() != image
 
 
+@BOTH
+def test_one_source_may_have_two_synapses_on_a_neuron(chip):
+    """An input that is listed twice: two synapses with one tag, told apart by their slots."""
+    layers = dict(dpi_network(([0, 1, 0],)).layers())
+    once = layers["layer0"].input
+    layers["layer0"].input = Linear(
+        torch.cat([once.weight, 2 * once.weight], 1).detach(), mask=torch.cat([once.mask, once.mask], 1)
+    )
+    network = nr.Network(layers, dt=1e-3, inputs={"layer0": ("x", "x"), "readout": ("layer0",)})
+    deployment = nr.deploy.onto(network, chip)
+    image = deployment.image()
+    assert image.check(deployment) == []
+    assert len({each[:2] for each in image.synapses}) < len(image.synapses)
+
+
 # ---- refusals
 
 
@@ -195,6 +211,13 @@ def test_neurons_without_known_currents_are_refused():
     deployment = nr.deploy.onto(placed([0, 0, 1]), SE2_CHIP)
     with pytest.raises(ValueError, match=r"layer 'hidden': is AdaptiveLif, .* nr\.deploy\.adapt\(model, chip, data\)"):
         deployment.image()
+
+
+def test_connections_that_the_circuit_has_not_are_refused():
+    layers = dict(dpi_network(([0, 1, 0],)).layers())
+    layers["layer0"].recurrent = OneToOne(torch.ones(3))
+    with pytest.raises(ValueError, match=r"image: layer0\.recurrent: is OneToOne; expected Linear"):
+        nr.deploy.onto(nr.Network(layers, dt=1e-3), SE2_CHIP).image()
 
 
 def violations(deployment: nr.deploy.Deployment, **arguments: Any) -> dict[str, nr.chip.Violation]:
@@ -328,7 +351,7 @@ def test_dynapse1_sends_no_other_address():
 def test_an_image_knows_its_device_and_the_number_of_its_neurons(image):
     with pytest.raises(ValueError, match="device: 'DYNAP-SE3' does not exist; choose one of DYNAP-SE1, DYNAP-SE2"):
         replace(image, device="DYNAP-SE3")
-    with pytest.raises(ValueError, match="populations: they have 10 neurons; the image has 9"):
+    with pytest.raises(ValueError, match="layers: they have 10 neurons; the image has 9"):
         replace(image, neurons=image.neurons[1:])
 
 
@@ -339,6 +362,11 @@ def test_an_image_of_another_deployment_is_seen(image):
     assert [each.limit for each in image.check(deployed(seed=1))][:2] == ["deployment", "connectivity"]
     assert [each.limit for each in image.check(deployed(cores=([0, 1], [1])))] == ["deployment", "place"]
     assert image.check(deployed(SE1_CHIP))[0].limit == "chip"
+
+
+def test_an_image_is_compared_with_a_deployment_only(image, deployment):
+    with pytest.raises(TypeError, match=r"deployment: got a Network; expected a neurorobust\.deploy\.Deployment"):
+        image.check(deployment.network)
 
 
 def test_one_wrong_mask_sign_source_or_slot_is_seen(image, deployment):
@@ -357,6 +385,34 @@ def test_one_wrong_mask_sign_source_or_slot_is_seen(image, deployment):
     (broken,) = edited(image, 0, cam=cam[1:]).check(deployment)
     assert broken.got == "0 synapses that the deployment has not"
     assert re.fullmatch(r"it has 1 others, such as (AMPA|GABA) \d+ from channel \d, slot 0", broken.allowed)
+
+
+def test_a_wrong_bias_or_latch_is_seen(image, deployment):
+    """Within reach of the bias generator, so the image alone looks right."""
+    for name in image.cores[1]:
+        biases = image.cores[1] | {name: image.cores[1][name] * 1.01}
+        wrong = replace(image, cores={**image.cores, 1: biases})
+        assert wrong.check() == []
+        assert [(each.limit, each.where) for each in wrong.check(deployment)] == [("bias", f"{name} on core 1")]
+    wrong = replace(image, cores={**image.cores, 1: image.cores[1] | {"Idc": 1e-12}})
+    (broken,) = wrong.check(deployment)
+    assert str(broken).startswith("bias of Idc on core 1: got 1e-12 A; the deployment does not use it")
+    (broken,) = edited(image, 2, latches=image.neurons[2].latches._replace(exponential=True)).check(deployment)
+    assert (broken.limit, broken.where) == ("latches", "neuron 2")
+
+
+def test_an_image_of_other_constants_is_compared_with_them(deployment):
+    larger = Technology(c_mem=7.7e-12)
+    image = deployment.image(technology=larger, ratio=30.0)
+    assert image.check(deployment, technology=larger) == []
+    assert {each.where.split()[0] for each in image.check(deployment)} >= {"Itau_mem", "Igain_ampa", "Iw_ahp"}
+
+
+def test_a_deployment_without_known_currents_has_no_such_image(image):
+    other = nr.deploy.onto(placed([0, 1, 0]), SE2_CHIP)
+    places = tuple(neuron._replace(core=c, number=k) for neuron, c, k in zip(image.neurons, (0, 1, 0), (0, 0, 1)))
+    one = replace(image, neurons=places, layers=(ImageLayer("hidden", 3),), channels=3)
+    assert "is AdaptiveLif, whose bias currents are unknown" in one.check(other)[-1].got
 
 
 # ---- its circuit

@@ -59,9 +59,7 @@ def test_it_holds_integers_but_for_the_currents(path):
     jsonschema.Draft202012Validator.check_schema(reading.schema())
     jsonschema.validate(entry, reading.schema())
     assert not list(strict.problems(entry, reading.schema()))
-    assert "." not in re.sub(
-        r'"[^"]*"', "", canonical({key: entry[key] for key in ("neurons", "inputs", "populations")})
-    )
+    assert "." not in re.sub(r'"[^"]*"', "", canonical({key: entry[key] for key in ("neurons", "inputs", "layers")}))
     assert {type(value) for biases in entry["cores"].values() for value in biases.values()} == {float}
 
 
@@ -108,7 +106,7 @@ def test_a_flipped_digit_is_seen(path):
         (lambda e: e["neurons"][0]["cam"][0].update(dendrite="EPSP"), "expected one of AMPA, NMDA, GABA, SHUNT"),
         (lambda e: e["neurons"][0]["cam"][0].update(extra=1), "neurons[0].cam[0].extra: is unknown"),
         (lambda e: e["neurons"][0].update(core=4), "place of neuron 0: got core 4, number 0"),
-        (lambda e: e["neurons"].pop(), "populations: they have 7 neurons; the image has 6"),
+        (lambda e: e["neurons"].pop(), "layers: they have 7 neurons; the image has 6"),
         (lambda e: e["inputs"].pop(), "route of core"),
         (lambda e: e["inputs"][0].update(cores=31), "cores of channel 0: got mask 31"),
         (lambda e: e["cores"].pop("0"), "bias of Igain_ahp on core 0: got none"),

@@ -7,7 +7,7 @@ is in it but integers and bias currents; :meth:`Image.check` and :meth:`Image.ci
 from .codes import BiasCode
 from .image import Image
 from .layout import BIASES, LAYOUTS, Bias, Layout
-from .parts import Destination, Entry, ImageNeuron, Input, Latches, Population, Synapse
+from .parts import Destination, Entry, ImageLayer, ImageNeuron, Input, Latches, Synapse
 from .reading import load_image
 
 __all__ = [
@@ -18,11 +18,11 @@ __all__ = [
     "Destination",
     "Entry",
     "Image",
+    "ImageLayer",
     "ImageNeuron",
     "Input",
     "Latches",
     "Layout",
-    "Population",
     "Synapse",
     "load_image",
 ]

@@ -14,7 +14,7 @@ from ...circuit import DendriteType
 from ...core.noise import INPUT
 from ...nn.network import Network
 from ..writing import canonical
-from .parts import Population, Synapse
+from .parts import ImageLayer, Synapse
 
 
 class Deployed(Protocol):
@@ -42,7 +42,7 @@ class Asked(NamedTuple):
         synapses: ordered by target and slot; those whose code is 0 are none.
     """
 
-    populations: tuple[Population, ...]
+    layers: tuple[ImageLayer, ...]
     places: list[tuple[int, int]]
     channels: int
     starts: Mapping[str, int]
@@ -54,22 +54,20 @@ def digest_of(deployment: Deployed) -> str:
     return digests.of_bytes(canonical(deployment.entry()).encode())
 
 
-def synapses_asked(deployment: Deployed) -> Asked:
+def asked_of(deployment: Deployed) -> Asked:
     """What a deployment asks."""
     network, placement = deployment.network, deployment.programmed.placement
-    populations = tuple(
-        Population(name, layer.n) for name, layer in network.layers().items() if name in deployment.cores
-    )
+    layers = tuple(ImageLayer(name, layer.n) for name, layer in network.layers().items() if name in deployment.cores)
     starts, first = {INPUT: 0}, network.n_in
     places: list[tuple[int, int]] = []
-    for name, n in populations:
+    for name, n in layers:
         starts[name] = first
         first += n
         sites = placement.numbering[name]
         places += zip(sites.core.tolist(), sites.number.tolist())
-    synapses = [synapse for name, _ in populations for synapse in _into(name, deployment, starts)]
+    synapses = [synapse for name, _ in layers for synapse in _into(name, deployment, starts)]
     synapses.sort(key=lambda each: (each.target, each.slot))
-    return Asked(populations, places, network.n_in, starts, synapses)
+    return Asked(layers, places, network.n_in, starts, synapses)
 
 
 def _into(name: str, deployment: Deployed, starts: Mapping[str, int]) -> list[Synapse]:
@@ -79,15 +77,17 @@ def _into(name: str, deployment: Deployed, starts: Mapping[str, int]) -> list[Sy
     for part in network.layers()[name].connections():
         weight = f"{name}.{part}.weight"
         codes = programmed.codes[weight]
+        one_to_one = codes.ndim == 1
         slots = programmed.placement.slots(weight, codes)
         sources = _columns(name, part, network, starts)
+        codes = codes.reshape(slots.shape)
         rows, columns = ((codes != 0) & (slots >= 0)).nonzero(as_tuple=True)
         for row, column, code, slot in zip(
             rows.tolist(), columns.tolist(), codes[rows, columns].tolist(), slots[rows, columns].tolist()
         ):
             dendrite = DendriteType.AMPA if code > 0 else DendriteType.GABA
             target = starts[name] - network.n_in + row
-            found.append(Synapse(sources[column], target, dendrite, abs(code), slot))
+            found.append(Synapse(sources[row if one_to_one else column], target, dendrite, abs(code), slot))
     return found
 
 

@@ -148,6 +148,17 @@ def needed(layout: Layout, neurons: Iterable[ImageNeuron]) -> set[str]:
     return found
 
 
+def check_currents(cores: Biases, asked: Biases) -> Iterator[Violation]:
+    """Where the biases of an image differ from those of a deployment, beyond rounding."""
+    for core in sorted(cores.keys() | asked.keys()):
+        mine, theirs = cores.get(core, {}), asked.get(core, {})
+        for name in sorted(mine.keys() | theirs.keys()):
+            got, wanted = mine.get(name, 0.0), theirs.get(name, 0.0)
+            if abs(got - wanted) > 1e-6 * wanted:
+                allowed = f"the deployment asks for {wanted:.6g} A" if wanted else "the deployment does not use it"
+                yield Violation("bias", f"{name} on core {core}", f"{got:.6g} A", allowed, REMAKE)
+
+
 def check_synapses(found: Sequence[Synapse], asked: Sequence[Synapse], channels: int) -> Iterator[Violation]:
     """Where the synapses of an image differ from those of a deployment, one violation for each neuron."""
     missing, extra = set(asked) - set(found), set(found) - set(asked)

@@ -12,12 +12,13 @@ from ..._util.errors import unknown
 from ...chip import Violation
 from ...circuit import Circuit, Technology
 from ..writing import write
-from .asked import Deployed, digest_of, synapses_asked
-from .checking import check_biases, check_neurons, check_routes, check_synapses
+from .asked import Deployed, asked_of, digest_of
+from .checking import REMAKE, check_biases, check_currents, check_neurons, check_routes, check_synapses
 from .codes import BiasCode, bias_codes
 from .connectivity import synapses_of
+from .currents import currents_asked
 from .layout import LAYOUTS, Layout
-from .parts import ImageNeuron, Input, Population, Synapse
+from .parts import ImageLayer, ImageNeuron, Input, Synapse
 from .simulated import circuit_from, events_over_gain
 
 FORMAT = "neurorobust-image/1"
@@ -32,7 +33,7 @@ class Image:
     Attributes:
         device: "DYNAP-SE2" or "DYNAP-SE1". chip, version: of the chip model.
         deployment: SHA-256 of the content of the deployment that it came from, as in its file.
-        populations: the layers on the chip, in the order of the neurons. channels: of the input of the network.
+        layers: the layers on the chip, in the order of the neurons. channels: of the input of the network.
         neurons: those in use. inputs: addresses of the input channels.
         cores: bias currents of each core that is in use, A, by the names of the simulators.
     """
@@ -41,7 +42,7 @@ class Image:
     chip: str
     version: int
     deployment: str
-    populations: tuple[Population, ...]
+    layers: tuple[ImageLayer, ...]
     channels: int
     neurons: tuple[ImageNeuron, ...]
     inputs: tuple[Input, ...]
@@ -50,8 +51,8 @@ class Image:
     def __post_init__(self) -> None:
         if self.device not in LAYOUTS:
             raise unknown("device", self.device, LAYOUTS)
-        if (named := sum(each.neurons for each in self.populations)) != len(self.neurons):
-            raise ValueError(f"populations: they have {named} neurons; the image has {len(self.neurons)}.")
+        if (named := sum(each.neurons for each in self.layers)) != len(self.neurons):
+            raise ValueError(f"layers: they have {named} neurons; the image has {len(self.neurons)}.")
         object.__setattr__(self, "cores", {core: dict(biases) for core, biases in sorted(self.cores.items())})
 
     @property
@@ -69,48 +70,58 @@ class Image:
         """The synapses that tags, masks and entries make; nothing else is looked at."""
         return tuple(synapses_of(self.neurons, self.inputs, self.channels))
 
-    def check(self, deployment: Deployed | None = None) -> list[Violation]:
+    def check(self, deployment: Deployed | None = None, *, technology: Technology | None = None) -> list[Violation]:
         """Everything that is wrong: none for an image that a board could be given.
 
         By itself: addresses, tags, masks, slots and memories within the device; a tag that two sources use on one core;
         events that nobody sends, or nobody hears; biases that are missing or that the bias generator does not reach.
 
         Args:
-            deployment: compare with it, too: chip, digest, the place of every neuron, and every synapse, rebuilt from
-                the image alone: source, target, sign, mask, slot.
+            deployment: compare with it, too: chip, digest, the place of every neuron, every bias and latch, and every
+                synapse, rebuilt from the image alone: source, target, sign, mask, slot. The ratio of the currents is
+                that of Ispkthr and Igain_mem in the image.
+            technology: that :meth:`Deployment.image` was given.
+
+        Raises:
+            TypeError: ``deployment`` is none.
         """
+        if deployment is not None and not hasattr(deployment, "programmed"):
+            raise TypeError(f"deployment: got a {type(deployment).__name__}; expected a neurorobust.deploy.Deployment.")
         layout = self.layout
         broken = [
             *check_neurons(layout, self.neurons),
             *check_routes(layout, self.neurons, self.inputs, self.channels),
             *check_biases(layout, self.neurons, self.cores),
         ]
-        if deployment is None:
-            return broken
-        return broken + self._against(deployment)
+        return broken if deployment is None else broken + self._against(deployment, technology)
 
-    def _against(self, deployment: Deployed) -> list[Violation]:
-        hint, broken = "take the deployment that it came from", []
-        mine, theirs = (self.chip, self.version), (deployment.chip.name, deployment.chip.version)
-        if mine != theirs:
-            broken.append(
-                Violation(
-                    "chip",
-                    "the image",
-                    "{}, version {}".format(*mine),
-                    f"the deployment is {theirs[0]}, version {theirs[1]}",
-                    hint,
-                )
-            )
+    def _against(self, deployment: Deployed, technology: Technology | None) -> list[Violation]:
+        hint = "take the deployment that it came from"
+        mine = f"{self.chip}, version {self.version}"
+        theirs = f"{deployment.chip.name}, version {deployment.chip.version}"
+        if mine != theirs or not self.layout.fits(deployment.chip):
+            return [Violation("chip", "the image", mine, f"the deployment is for {theirs}", hint)]
+        broken = []
         if self.deployment != (digest := digest_of(deployment)):
             broken.append(Violation("deployment", "the image", self.deployment[:12], f"it is {digest[:12]}", hint))
-        asked = synapses_asked(deployment)
+        asked = asked_of(deployment)
         places = [(neuron.core, neuron.number) for neuron in self.neurons]
-        if self.populations != asked.populations or places != asked.places or self.channels != asked.channels:
-            got = f"{len(places)} neurons of {len(self.populations)} layers"
-            broken.append(Violation("place", "the image", got, "the deployment has other places", hint))
+        if self.layers != asked.layers or places != asked.places or self.channels != asked.channels:
+            got = f"{len(places)} neurons of {len(self.layers)} layers"
+            return [*broken, Violation("place", "the image", got, "the deployment has other places", hint)]
+        broken += check_synapses(self.synapses, asked.synapses, self.channels)
+        some = next(iter(self.cores.values()), {})
+        if not some.get("Ispkthr") or not some.get("Igain_mem"):
             return broken
-        return [*broken, *check_synapses(self.synapses, asked.synapses, self.channels)]
+        try:
+            ratio = some["Ispkthr"] / some["Igain_mem"]
+            currents = currents_asked(self.layout, deployment, asked, ratio, technology)
+        except ValueError as error:
+            return [*broken, Violation("bias", "the deployment", str(error).rstrip("."), "", hint)]
+        for i, (neuron, latches) in enumerate(zip(self.neurons, currents.latches)):
+            if neuron.latches != latches:
+                broken.append(Violation("latches", f"neuron {i}", str(neuron.latches), f"expected {latches}", REMAKE))
+        return [*broken, *check_currents(self.cores, currents.cores)]
 
     def circuit(self, *, delay: float = 0.0, technology: Technology | None = None) -> Circuit:
         """The circuit that the image describes, in continuous time; see :func:`neurorobust.circuit.simulate`.
@@ -169,7 +180,7 @@ class Image:
             "device": self.device,
             "chip": {"name": self.chip, "version": self.version},
             "deployment": self.deployment,
-            "populations": [each._asdict() for each in self.populations],
+            "layers": [each._asdict() for each in self.layers],
             "channels": self.channels,
             "neurons": [_neuron_entry(neuron) for neuron in self.neurons],
             "inputs": [each._asdict() for each in self.inputs],

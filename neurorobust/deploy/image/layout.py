@@ -1,4 +1,9 @@
-"""What the image of a chip can hold: DYNAP-SE2 and DYNAP-SE1."""
+"""What the image of a chip can hold: DYNAP-SE2 and DYNAP-SE1.
+
+The numbers of memories are those of rockpool's ``samna_alias`` and ``lookup/defaults.py`` (coded); those of DYNAP-SE1
+are in its chip model, with their sources. The hops to the host and the host's own tag are those of rockpool for
+DYNAP-SE2 (coded); that DYNAP-SE1 has the same is assumed.
+"""
 
 from __future__ import annotations
 
@@ -125,20 +130,33 @@ _SE1_RANGE = Range(
     "are not known",
 )
 
-SE2 = Layout("DYNAP-SE2", 4, 256, 64, 4, 2048, BitMaskedCurrents, 4, False, True, 2047, _SE2_RANGES)
+SE2 = Layout(
+    device="DYNAP-SE2",
+    cores=4,
+    neurons=256,
+    entries=64,
+    destinations=4,
+    tags=2048,
+    encoding=BitMaskedCurrents,
+    base_currents=4,
+    own_tags=False,
+    switches=True,
+    host_tag=2047,
+    ranges=_SE2_RANGES,
+)
 SE1 = Layout(
-    "DYNAP-SE1",
-    4,
-    256,
-    64,
-    4,
-    1024,
-    SynapseCounts,
-    0,
-    True,
-    False,
-    None,
-    dict.fromkeys([name for name in BIASES if name not in SE2.weight_biases(DendriteType.AMPA)], _SE1_RANGE),
+    device="DYNAP-SE1",
+    cores=4,
+    neurons=256,
+    entries=64,
+    destinations=4,
+    tags=1024,
+    encoding=SynapseCounts,
+    base_currents=0,
+    own_tags=True,
+    switches=False,
+    host_tag=None,
+    ranges=dict.fromkeys([name for name in BIASES if name not in SE2.weight_biases(DendriteType.AMPA)], _SE1_RANGE),
 )
 """An entry of DYNAP-SE1 listens to a core and a neuron on it (samna's documentation of ``Dynapse1Synapse``): the tag of
 a neuron is 256 · core + number. Input channels may have any other."""

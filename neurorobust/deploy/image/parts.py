@@ -87,7 +87,7 @@ class Input(NamedTuple):
     cores: int
 
 
-class Population(NamedTuple):
+class ImageLayer(NamedTuple):
     """A layer of the network; the neurons of an image are those of the first one, then those of the next …"""
 
     name: str

@@ -10,7 +10,7 @@ from ...circuit import DendriteType
 from .. import sealed
 from ..sealed import FileKind
 from .image import FORMAT, Image
-from .parts import Destination, Entry, ImageNeuron, Input, Latches, Population
+from .parts import Destination, Entry, ImageLayer, ImageNeuron, Input, Latches
 
 IMAGE_FILE = FileKind(FORMAT, "image", "Image.save", "image.schema.json")
 
@@ -48,7 +48,7 @@ def _image(entry: Mapping[str, Any]) -> Image:
         entry["chip"]["name"],
         entry["chip"]["version"],
         entry["deployment"],
-        tuple(Population(**each) for each in entry["populations"]),
+        tuple(ImageLayer(**each) for each in entry["layers"]),
         entry["channels"],
         tuple(_neuron(each) for each in entry["neurons"]),
         tuple(Input(**each) for each in entry["inputs"]),
