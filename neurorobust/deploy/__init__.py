@@ -24,6 +24,7 @@ from .deployment import Deployment
 from .diff import Difference, diff
 from .errors import DeploymentError
 from .image import Image, load_image
+from .image.asked import digest_of
 from .mapping import onto
 from .reading import load
 from .report import Report
@@ -46,6 +47,7 @@ __all__ = [
     "State",
     "VirtualChip",
     "diff",
+    "digest_of",
     "load",
     "load_image",
     "logits",
