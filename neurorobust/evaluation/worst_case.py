@@ -17,7 +17,7 @@ from .._util.warn import warn
 from ..attacks import QUICK, Attack, Ball, RandomSearch, Search, Suite, as_objective, quick
 from ..attacks.objectives import objective_name
 from ..core.params import Deviations
-from ..core.run import differentiating, evaluating
+from ..core.run import differentiating, evaluating, nominal
 from ..data.task import Data, check_data
 from ..nn.floor import fraction_at_floor, using_floor
 from .batched_search import RunningSearch, WorstCaseSearch, run_batched
@@ -161,7 +161,8 @@ def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Ma
     """
     if not candidates:
         raise ValueError("candidates: got none; expected deviations found on another network.")
-    return find_worst_case(network, data, ball, NO_ATTACK, candidates=candidates)
+    found = find_worst_case(network, data, ball, NO_ATTACK, candidates=candidates)
+    return with_floor_fraction(found, network, data)
 
 
 def find_through_floors(
@@ -180,11 +181,11 @@ def find_through_floors(
         found = find_worst_case(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
     found = replace(found, suite=version_on(network, found.suite))
     again = leaky_suite(network, suite)
-    if not again.members:
-        return found
-    with using_floor(network, LEAK):
-        leaky = find_worst_case(network, data, ball, again, seed=seed, tick=tick)
-    return worse(found, replace(leaky, attack=f"{leaky.attack} through {LEAK}"))
+    if again.members:
+        with using_floor(network, LEAK):
+            leaky = find_worst_case(network, data, ball, again, seed=seed, tick=tick)
+        found = worse(found, replace(leaky, attack=f"{leaky.attack} through {LEAK}"))
+    return with_floor_fraction(found, network, data)
 
 
 def worse(found: WorstCase, other: WorstCase) -> WorstCase:
@@ -253,8 +254,13 @@ def _result(search: WorstCaseSearch, suite: Suite) -> WorstCase:
         worst.found_by,
         search.passes,
         suite.version,
-        fraction_at_floor(search.network, search.params, search.data.x),
     )
+
+
+def with_floor_fraction(found: WorstCase, network: nn.Module, data: Data) -> WorstCase:
+    """The result of a whole suite with ``at_floor``, which costs one pass."""
+    with evaluating(network):
+        return replace(found, at_floor=fraction_at_floor(network, nominal(network), data.x))
 
 
 def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:
