@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..chip import ChipModel, Programmed, Violation
@@ -16,6 +17,7 @@ from ..chip.encodings import Multiplicity
 from ..core.apply import apply
 from ..core.params import Params
 from ..nn.network import Network
+from .lowering import structure_violations, value_violations
 from .report import Report
 from .writing import entry_of, write
 
@@ -52,9 +54,13 @@ class Deployment:
 
     def check(self) -> list[Violation]:
         """Every limit that it breaks: none, unless the chip model was changed."""
-        architecture = self.chip.architecture
+        architecture, on_chip = self.chip.architecture, tuple(self.cores)
         assert architecture is not None
-        broken = [*architecture.check_demand(self.demand), *architecture.check_places(self.demand, self.cores)]
+        broken = [
+            *structure_violations(self.network, self.chip, on_chip),
+            *value_violations(self.network.layers(), on_chip, self.chip, self.network.dt),
+        ]
+        broken += [*architecture.check_demand(self.demand), *architecture.check_places(self.demand, self.cores)]
         return broken + list(self._too_many_entries())
 
     def _too_many_entries(self) -> Iterator[Violation]:
@@ -70,7 +76,7 @@ class Deployment:
                 for name in self.programmed.codes
                 if name.startswith(f"{layer}.") and name.endswith("weight")
             ]
-            taken = sum(parts[1:], parts[0])
+            taken = sum(parts, torch.zeros(asked.n, dtype=torch.long))
             if int(taken.max()) > limit:
                 worst = int(taken.argmax())
                 got = f"{int(taken[worst])} entries of neuron {worst}"

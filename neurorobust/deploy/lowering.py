@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..chip import ChipModel, Violation
-from ..chip.architectures import Demand, LayerDemand, Synapses
+from ..chip.architectures import Architecture, Demand, LayerDemand, Synapses
 from ..core.noise import INPUT
 from ..core.params import check_values, kind_of
 from ..core.placement import HOST
@@ -40,6 +40,20 @@ class Lowered:
     violations: tuple[Violation, ...]
 
 
+def check_chip(chip: ChipModel) -> Architecture:
+    """The architecture of a chip that networks can be deployed onto. Raises ValueError for any other chip."""
+    if chip.architecture is None:
+        raise ValueError(
+            f"chip: {chip.name} states no architecture, so nothing can be placed on it; choose another chip, or give "
+            f"it one, such as neurorobust.chip.Cam."
+        )
+    if not chip.exact_host:
+        raise ValueError(
+            f"chip: the host of {chip.name} deviates, and a real one does not; use chip.with_host(exact=True)."
+        )
+    return chip.architecture
+
+
 def lower(network: Network, chip: ChipModel) -> Lowered:
     """Prepare a network for a chip; its own tensors do not change.
 
@@ -50,7 +64,7 @@ def lower(network: Network, chip: ChipModel) -> Lowered:
     on_chip = tuple(
         name for name, layer in network.layers().items() if layer.spiking and not bool((layer.core == HOST).all())
     )
-    found = list(_structure(network, chip, on_chip))
+    found = list(structure_violations(network, chip, on_chip))
     with torch.no_grad():
         for name, layer in network.layers().items():
             layers[name] = copy.deepcopy(layer).cpu()
@@ -66,7 +80,7 @@ def lower(network: Network, chip: ChipModel) -> Lowered:
                 del layers[name]
                 continue
             left_out[name] = _without_zeros(layers[name], chip)
-    found += _values(layers, on_chip, chip, network.dt)
+    found += value_violations(layers, on_chip, chip, network.dt)
     return Lowered(layers, on_chip, wish, left_out, tuple(found))
 
 
@@ -103,7 +117,7 @@ def demand_of(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]
     return result
 
 
-def _structure(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> Iterator[Violation]:
+def structure_violations(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> Iterator[Violation]:
     """What a deployment cannot say, whatever the values are."""
     known = neuron_classes()
     if changed := _changed(network):
@@ -145,7 +159,9 @@ def _changed(network: Network) -> str:
     return ""
 
 
-def _values(layers: Mapping[str, Neuron], on_chip: tuple[str, ...], chip: ChipModel, dt: float) -> Iterator[Violation]:
+def value_violations(
+    layers: Mapping[str, Neuron], on_chip: tuple[str, ...], chip: ChipModel, dt: float
+) -> Iterator[Violation]:
     """Values out of the range of their kind, a clock of another step, and biases that a chip cannot tell apart."""
     steps = {getattr(getattr(model.encoding, "codec", None), "dt", dt) for model in chip.kinds.values()}
     for step in sorted(steps - {dt}):

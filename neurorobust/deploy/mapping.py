@@ -19,8 +19,8 @@ from ..evaluation.predict import predict
 from ..evaluation.statistics import score
 from ..nn.network import Network
 from .deployment import Deployment
-from .lowering import Lowered, demand_of, lower, rebuilt, set_cores, with_settings
-from .report import Report
+from .lowering import Lowered, check_chip, demand_of, lower, rebuilt, set_cores, with_settings
+from .report import Report, facts_of
 from .structure import structure_of
 
 
@@ -72,16 +72,10 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
         for name, value in deployed.named_parameters():
             value.copy_(programmed.params[name])
     report = Report(
-        chip=f"{chip.name}, version {chip.version}",
-        neurons=sum(asked.n for asked in demand.values()),
-        usage=tuple(architecture.usage(demand, cores)),
-        host=tuple(f"{name} ({network.layers()[name].n})" for name in network.names if name not in lowered.on_chip),
+        **facts_of(deployed, chip, programmed, demand, cores),
         moved=moved,
         merged=merges,
         left_out={name: count for name, count in lowered.left_out.items() if count},
-        programming=tuple(programmed.report),
-        equations=str(programmed.equations),
-        gains=_gains(chip),
         scores=scores,
         samples=0 if data is None else len(data),
     )
@@ -97,16 +91,7 @@ def _checked(network: object, chip: object) -> Architecture:
         )
     if not isinstance(chip, ChipModel):
         raise TypeError(f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}).")
-    if chip.architecture is None:
-        raise ValueError(
-            f"chip: {chip.name} states no architecture, so nothing can be placed on it; choose another chip, or give "
-            f"it one, such as neurorobust.chip.Cam."
-        )
-    if not chip.exact_host:
-        raise ValueError(
-            f"chip: the host of {chip.name} deviates, and a real one does not; use chip.with_host(exact=True)."
-        )
-    return chip.architecture
+    return check_chip(chip)
 
 
 def _place(
@@ -165,11 +150,3 @@ def _scores(network: Network, deployed: Network, programmed: Programmed, data: D
         before = score(predict(network, nominal(network), data), data.y)
     with evaluating(deployed):
         return before, score(predict(deployed, programmed.params, data), data.y)
-
-
-def _gains(chip: ChipModel) -> str:
-    """Whether the gains of weights and of thresholds can hold together."""
-    units = {kind: chip.kinds[kind].encoding.unit for kind in ("weight", "v_threshold") if kind in chip.kinds}
-    if units.get("weight") != "A" and units.get("v_threshold") != "A":
-        return ""
-    return "weights and thresholds have gains of their own; whether the bias generator reaches both is not checked"
