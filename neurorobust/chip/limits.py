@@ -9,6 +9,7 @@ from torch import Tensor
 from ..core.params import SIGNED, Params, kind_of
 from ..core.placement import HOST, Placement
 from .design import ChipDesign
+from .encodings.encoding import Scaled
 
 
 def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None:
@@ -87,8 +88,19 @@ def check_cores(chip: ChipDesign, placement: Placement) -> None:
 def check_ranges(chip: ChipDesign, held: Mapping[str, Tensor], placement: Placement) -> None:
     """Every value on the chip inside its kind's range; ``held`` in chip units, expanded."""
     for name, values in held.items():
-        bounds = chip.kinds[kind_of(name)].range
-        if bounds is None or not placement.on_chip(name):
+        bounds, encoding = chip.kinds[kind_of(name)].range, chip.kinds[kind_of(name)].encoding
+        if not placement.on_chip(name):
+            continue
+        if (
+            isinstance(encoding, Scaled)
+            and encoding.codec is None
+            and values.abs().max() > 1.00001 * encoding.full.value
+        ):
+            raise ValueError(
+                f"{name}: the largest magnitude is {values.abs().max().item():g} {encoding.unit}; {chip.name} holds "
+                f"{encoding.full.value:g} ({encoding.full.source})."
+            )
+        if bounds is None:
             continue
         if values.min() < bounds.low or values.max() > bounds.high:
             clock = "" if chip.speed(kind_of(name)) == 1 else f" in {chip.time_base.clock}"

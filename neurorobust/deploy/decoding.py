@@ -77,25 +77,24 @@ def rows_of(
     """The rows of the programming report, one per core. They follow from the settings, but the errors, which a file
     alone can tell; each has to be a number ≥ 0, or null for an infinite one."""
     rows: dict[int, dict[str, Any]] = {}
-    errors: dict[int, set[str]] = {}
-    for (kind, core), one in held.items():
+    errors: dict[int, list[str]] = {}
+    order = list(chip.kinds)
+    for (kind, core), one in sorted(held.items(), key=lambda item: (order.index(item[0][0]), item[0][1])):
         names = [name for name in params if kind_of(name) == kind and placement.on_chip(name)]
         synapses = sum(int(placement.on_core(name, params[name], core).sum()) for name in names)
-        rows.setdefault(core, {"core": core}).update(row_of(kind, chip.kinds[kind].encoding, one, synapses))
-        errors.setdefault(core, set()).update(errors_of(kind, one))
-    expected = [core for core, row in sorted(rows.items()) if len(row) + len(errors[core]) > 1]
+        row = row_of(kind, chip.kinds[kind].encoding, one, synapses) | dict.fromkeys(errors_of(kind, one))
+        rows.setdefault(core, {"core": core}).update(row)
+        errors.setdefault(core, []).extend(errors_of(kind, one))
+    expected = [core for core, row in sorted(rows.items()) if len(row) > 1]
     if [row["core"] for row in entries] != expected:
         raise ValueError(f"report.programming: expected one row for each of the cores {expected}.")
-    for row in entries:
-        names = errors[row["core"]]
-        if row.keys() != rows[row["core"]].keys() | names:
-            raise ValueError(
-                f"report.programming, core {row['core']}: has other entries than the settings of the core."
-            )
-        for name in names:
-            if row[name] is not None:
-                check_number(f"report.programming, core {row['core']}: {name}", row[name])
-    return [rows[row["core"]] | {name: row[name] for name in sorted(errors[row["core"]])} for row in entries]
+    for given in entries:
+        where, own = f"report.programming, core {given['core']}", rows[given["core"]]
+        if given.keys() != own.keys():
+            raise ValueError(f"{where}: has {', '.join(sorted(given))}; expected {', '.join(sorted(own))}.")
+        for name in errors[given["core"]]:
+            own[name] = None if given[name] is None else check_number(f"{where}: {name}", given[name])
+    return [rows[core] for core in expected]
 
 
 def host_tensor(name: str, entry: Mapping[str, Any]) -> Tensor:

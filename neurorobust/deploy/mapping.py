@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .._util import digests
 from .._util.errors import check_number
 from ..chip import ChipModel, Programmed, Violation
-from ..chip.architectures import Architecture, Demand, Merge
+from ..chip.architectures import Architecture, Demand, Merge, Placed
 from ..chip.architectures.demand import Cores
 from ..chip.sourced import NO_LIMITS
 from ..core.run import evaluating, nominal
@@ -101,7 +101,8 @@ def _place(
     broken = (*lowered.violations, *architecture.check_demand(demand))
     if not broken and not any(architecture.check_places(demand, lowered.wish)):
         return lowered.wish, (), {}
-    placed = architecture.place(demand, tolerance)
+    too_many = any(violation.limit == "neurons" for violation in broken)
+    placed = Placed({}) if too_many else architecture.place(demand, tolerance)
     broken += placed.violations
     if placed.cores and not placed.violations:
         broken += tuple(architecture.check_places(_merged(demand, placed.cores, placed.merged), placed.cores))

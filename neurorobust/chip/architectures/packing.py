@@ -135,13 +135,15 @@ def _merge(keys: list[Key], n_cores: int, capacity: int) -> tuple[np.ndarray | N
     """A placement on ``n_cores`` with settings merged; (None, ()) if there is none.
 
     Only positive settings merge: to their mean logarithm. Neurons that differ in another setting stay on different
-    cores. The cores are divided among these classes, and within a class among its neurons, so that the sum of squared
-    changes of logarithms is smallest: exactly where one setting differs in a class, by k-means where several do.
+    cores, and so do those that lack a setting if :func:`_completed` has no value for them. The cores are divided among
+    these classes, and within a class among its neurons, so that the sum of squared changes of logarithms is smallest:
+    exactly where one setting differs in a class, by k-means where several do.
     """
     keys = _completed(keys)
-    classes: dict[Key, list[int]] = {}
+    classes: dict[tuple[tuple[str, float | None], ...], list[int]] = {}
     for neuron, key in enumerate(keys):
-        classes.setdefault(tuple((name, value) for name, value in key if not _merges(name, value)), []).append(neuron)
+        hard = tuple((name, None if _merges(name, value) else value) for name, value in key)
+        classes.setdefault(hard, []).append(neuron)
     tables = []
     for members in classes.values():
         soft = [[math.log(value) for name, value in keys[neuron] if _merges(name, value)] for neuron in members]
