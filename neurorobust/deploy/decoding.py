@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .._util import discovery
-from .._util.errors import check_number
+from .._util.errors import check_count, check_number
 from ..chip import ChipModel, encodings
 from ..chip.encodings import Codec, SharedGain
 from ..chip.encodings.encoding import UNQUANTIZED, EncodedCore
@@ -29,6 +29,8 @@ def settings_of(entry: Mapping[str, Any], chip: ChipModel) -> dict[tuple[str, in
     """Gain, scale and codec of every kind on every core, each as the chip can have it."""
     result = {}
     for core, kinds in entry.items():
+        if not core.isdecimal() or str(int(core)) != core:
+            raise ValueError(f"settings: {core!r} is no number of a core.")
         for kind, setting in kinds.items():
             where = f"settings: {kind} on core {core}"
             if kind not in chip.kinds:
@@ -93,7 +95,11 @@ def rows_of(
         if given.keys() != own.keys():
             raise ValueError(f"{where}: has {', '.join(sorted(given))}; expected {', '.join(sorted(own))}.")
         for name in errors[given["core"]]:
-            own[name] = None if given[name] is None else check_number(f"{where}: {name}", given[name])
+            what, value = f"{where}: {name}", given[name]
+            if name == "became_zero":
+                own[name] = check_count(what, value, 0)
+            else:
+                own[name] = None if value is None else check_number(what, value)
     return [rows[core] for core in expected]
 
 

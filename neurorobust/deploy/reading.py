@@ -194,6 +194,10 @@ def _network(
     decode = named("decode", entry["network"]["decode"], decoders())
     inputs = {name: tuple(sources) for name, sources in entry["network"]["inputs"].items()}
     network = Network(layers, entry["network"]["dt"], inputs, decode).eval()
+    for name, value in network.named_buffers():  # delays of a network that was converted are not float64
+        if name in tensors and value.is_floating_point() and tensors[name].is_floating_point():
+            owner, _, last = name.rpartition(".")
+            setattr(network.get_submodule(owner), last, tensors[name])
     left = tensors.keys() - network.state_dict().keys()
     if left:
         raise ValueError(f"parameter {sorted(left)[0]}: the network has no such parameter.")
