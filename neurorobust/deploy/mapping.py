@@ -63,10 +63,17 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
     lowered = lower(network, chip)
     demand = demand_of(lowered.layers, network.inputs, chip)
     cores, merges, moved = _place(lowered, demand, architecture, chip.name, tolerance)
-    _merge(lowered, cores, merges)
-    deployed = rebuilt(lowered.layers, network, cores)
+    try:
+        deployed, programmed = _programmed(lowered, network, chip, cores, merges)
+    except DeploymentError as error:
+        if moved:
+            raise
+        try:  # the cores that it asks for have room, but they cannot hold its values
+            cores, merges, moved = _place(lowered, demand, architecture, chip.name, tolerance, keep=False)
+            deployed, programmed = _programmed(lowered, network, chip, cores, merges)
+        except DeploymentError:
+            raise error from None
     demand = demand_of(lowered.layers, network.inputs, chip)
-    programmed = _program(deployed, chip)
     scores = None if data is None else _scores(network, deployed, programmed, data)
     with torch.no_grad():
         for name, value in deployed.named_parameters():
@@ -95,11 +102,15 @@ def _checked(network: object, chip: object) -> Architecture:
 
 
 def _place(
-    lowered: Lowered, demand: Demand, architecture: Architecture, chip: str, tolerance: float
+    lowered: Lowered, demand: Demand, architecture: Architecture, chip: str, tolerance: float, *, keep: bool = True
 ) -> tuple[dict[str, Tensor], tuple[Merge, ...], dict[str, int]]:
-    """The cores of all neurons, what was merged, and how many neurons of each layer moved."""
+    """The cores of all neurons, what was merged, and how many neurons of each layer moved.
+
+    Args:
+        keep: whether the cores that the network asks for are kept if they have room.
+    """
     broken = (*lowered.violations, *architecture.check_demand(demand))
-    if not broken and not any(architecture.check_places(demand, lowered.wish)):
+    if keep and not broken and not any(architecture.check_places(demand, lowered.wish)):
         return lowered.wish, (), {}
     too_many = any(violation.limit == "neurons" for violation in broken)
     placed = Placed({}) if too_many else architecture.place(demand, tolerance)
@@ -108,8 +119,13 @@ def _place(
         broken += tuple(architecture.check_places(_merged(demand, placed.cores, placed.merged), placed.cores))
     if broken:
         raise DeploymentError(chip, broken)
-    moved = {name: int((places != lowered.wish[name]).sum()) for name, places in placed.cores.items()}
-    return dict(placed.cores), placed.merged, {name: count for name, count in moved.items() if count}
+    return dict(placed.cores), placed.merged, _moved(placed.cores, lowered)
+
+
+def _moved(cores: Cores, lowered: Lowered) -> dict[str, int]:
+    """How many neurons of each layer are on another core than the network asked for."""
+    moved = {name: int((places != lowered.wish[name]).sum()) for name, places in cores.items()}
+    return {name: count for name, count in moved.items() if count}
 
 
 def _merged(demand: Demand, cores: Cores, merges: tuple[Merge, ...]) -> Demand:
@@ -135,10 +151,15 @@ def _merge(lowered: Lowered, cores: dict[str, Tensor], merges: tuple[Merge, ...]
         set_cores(lowered.layers[layer], places)
 
 
-def _program(network: Network, chip: ChipModel) -> Programmed:
-    """Codes and gains: ``ChipModel.program`` with the new places, whose limits the architecture has checked."""
+def _programmed(
+    lowered: Lowered, network: Network, chip: ChipModel, cores: dict[str, Tensor], merges: tuple[Merge, ...]
+) -> tuple[Network, Programmed]:
+    """The network on these cores, with codes and gains: ``ChipModel.program``, whose limits were checked before."""
+    _merge(lowered, cores, merges)
+    deployed = rebuilt(lowered.layers, network, cores)
+    unlimited = replace(chip, limits=NO_LIMITS, architecture=None)
     try:
-        return replace(chip, limits=NO_LIMITS, architecture=None).program(nominal(network), network.placement())
+        return deployed, unlimited.program(nominal(deployed), deployed.placement())
     except ValueError as error:
         hint = "change the values, or put the layers on other cores"
         raise DeploymentError(
