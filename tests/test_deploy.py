@@ -198,14 +198,17 @@ def test_a_convolution_is_unrolled_or_held_once():
 
 
 def test_more_inputs_than_a_tile_has_rows_take_further_tiles(tmp_path):
-    """300 inputs on pcm: two tiles with digital sums; nr.evaluate, which knows one tile, still refuses."""
+    """300 inputs on pcm: two tiles with digital sums; the dies are those of nr.evaluate."""
     network = single(3, 300, 300)
     deployment = nr.deploy.onto(network, PCM)
     assert {used.what: used.used for used in deployment.report.usage}["tiles"] == 2
     again = nr.deploy.load(deployment.save(tmp_path / "net.json"), PCM)
+    programmed = PCM.program(nr.nominal(network), network.placement())
     x = (draw(3, 4, 10, 300) > 0.5).double()
-    for here, there in zip(deployment.dies([0]), again.dies([0])):
+    for die, here, there in zip(PCM.fabricate([0], 1), deployment.dies([0]), again.dies([0])):
         assert torch.equal(logits(deployment.network, here, x), logits(again.network, there, x))
+        expected = nr.apply(programmed.params, die.deviations(programmed), programmed.placement)
+        assert torch.equal(here["hidden.input.weight"], expected["hidden.input.weight"])
         assert not torch.equal(here["hidden.input.weight"], network.hidden.input.weight)
 
 

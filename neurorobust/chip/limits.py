@@ -11,8 +11,7 @@ from ..core.params import SIGNED, Params, kind_of
 from ..core.placement import HOST, Placement
 from .architectures import Tiles
 from .design import ChipDesign
-from .encodings.encoding import UNQUANTIZED, Scaled
-from .variability import Exact
+from .encodings.encoding import Scaled
 
 
 def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None:
@@ -20,9 +19,7 @@ def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None
     if not chip.needs_placement:
         return
     for name in analog:
-        kind = chip.kinds[kind_of(name)]
-        exact = isinstance(kind.law, Exact) and kind.encoding == UNQUANTIZED  # computed beside a crossbar
-        if placement.layer(name) is None and not exact:
+        if placement.layer(name) is None and not chip.kinds[kind_of(name)].digital:
             hint = " A crossbar knows nn.Linear, nn.Conv1d and nn.Conv2d (groups=1)." if chip.shares_kernels else ""
             raise ValueError(
                 f"{name}: sits on no core, but {chip.name} needs one; place() an snnTorch network, or use "

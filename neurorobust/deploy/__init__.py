@@ -6,7 +6,8 @@ can be saved, loaded, compared, and run on the dies of :func:`neurorobust.evalua
 
 from .deployment import Deployment
 from .diff import Difference, diff
-from .mapping import DeploymentError, onto
+from .errors import DeploymentError
+from .mapping import onto
 from .reading import load
 from .report import Report
 

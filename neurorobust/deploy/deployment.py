@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
@@ -31,7 +31,8 @@ class Deployment:
     Attributes:
         chip: the chip model.
         network: with the values that the chip holds and the cores that its neurons are on; one value per neuron of each
-            parameter, and synapses as Linear or OneToOne. Its parameters are those of ``programmed``.
+            parameter, and synapses as Linear or OneToOne. Its parameters are those of ``programmed``. A wrapped module
+            or an snnTorch network, on a crossbar, keeps its own form.
         programmed: codes, gains and values.
         demand: what the network asks of the chip. cores: of each neuron, by layer on the chip.
         report: what it uses and what changed; print it.
@@ -39,7 +40,7 @@ class Deployment:
     """
 
     chip: ChipModel
-    network: Network
+    network: nn.Module
     programmed: Programmed
     demand: Demand
     cores: Mapping[str, Tensor]
@@ -56,10 +57,10 @@ class Deployment:
         """Every limit that it breaks: none, unless the chip model was changed."""
         architecture, on_chip = self.chip.architecture, tuple(self.cores)
         assert architecture is not None
-        broken = [
-            *structure_violations(self.network, self.chip, on_chip),
-            *value_violations(self.network.layers(), on_chip, self.chip, self.network.dt),
-        ]
+        broken: list[Violation] = []
+        if isinstance(self.network, Network):
+            broken += structure_violations(self.network, self.chip, on_chip)
+            broken += value_violations(self.network.layers(), on_chip, self.chip, self.network.dt)
         broken += [*architecture.check_demand(self.demand), *architecture.check_places(self.demand, self.cores)]
         return broken + list(self._too_many_entries())
 
@@ -95,7 +96,13 @@ class Deployment:
         return write(Path(path), self.entry())
 
     def entry(self) -> dict[str, Any]:
-        """The content of the deployment file, without its digest."""
+        """The content of the deployment file, without its digest. Raises ValueError for a network whose code is
+        foreign: no file can hold it."""
+        if not isinstance(self.network, Network):
+            raise ValueError(
+                f"network: a {type(self.network).__name__} is code, which a deployment file cannot hold; save it with "
+                f"nr.save and deploy it again: the same network gives the same deployment."
+            )
         return entry_of(self.chip, self.network, self.programmed, self.cores, self.routes) | {
             "report": self.report.entry(),
             "source": self.source,

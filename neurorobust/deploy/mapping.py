@@ -13,28 +13,15 @@ from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Architecture, Demand, Merge, Placed
 from ..chip.architectures.demand import Cores
 from ..chip.sourced import NO_LIMITS
-from ..core.run import evaluating, nominal
+from ..core.run import nominal
 from ..data.task import Data, check_data
-from ..evaluation.predict import predict
-from ..evaluation.statistics import score
 from ..nn.network import Network
+from .arrays import holds_arrays, onto_arrays
 from .deployment import Deployment
+from .errors import DeploymentError
 from .lowering import Lowered, check_chip, demand_of, lower, rebuilt, set_cores, with_settings
-from .report import Report, facts_of
+from .report import Report, facts_of, scores_of
 from .structure import structure_of
-
-
-class DeploymentError(ValueError):
-    """A network that a chip cannot hold.
-
-    Attributes:
-        violations: every limit that it breaks.
-    """
-
-    def __init__(self, chip: str, violations: tuple[Violation, ...]):
-        self.violations = violations
-        told = "\n".join(f"  {violation}" for violation in violations)
-        super().__init__(f"the network does not fit {chip}:\n{told}")
 
 
 def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, tolerance: float = 0.0) -> Deployment:
@@ -45,8 +32,9 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
     without spikes and layers on the host stay on the host. The same network gives the same deployment.
 
     Args:
-        network: a :class:`neurorobust.Network`. chip: with an architecture; its dies are those of
-            :func:`neurorobust.evaluate`.
+        network: a :class:`neurorobust.Network`; for a crossbar also a wrapped module (:func:`neurorobust.wrap`) or an
+            snnTorch network, each matrix of which gets arrays of its own. chip: with an architecture; its dies are
+            those of :func:`neurorobust.evaluate`.
         data: to measure the score before and after.
         tolerance: what a core sets once for all its neurons has to be equal for them. Where there are too few cores,
             the nearest settings are merged if none of them changes by a larger part than this, 0.05 for 5 %.
@@ -56,10 +44,11 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
         TypeError, ValueError: an argument is wrong.
     """
     architecture = _checked(network, chip)
-    assert isinstance(network, Network)
     tolerance = check_number("tolerance", tolerance)
     if data is not None:
         check_data(data)
+    if not isinstance(network, Network):
+        return onto_arrays(network, chip, architecture, data)
     lowered = lower(network, chip)
     demand = demand_of(lowered.layers, network.inputs, chip)
     cores, merges, moved = _place(lowered, demand, architecture, chip.name, tolerance)
@@ -74,12 +63,13 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
         except DeploymentError:
             raise error from None
     demand = demand_of(lowered.layers, network.inputs, chip)
-    scores = None if data is None else _scores(network, deployed, programmed, data)
+    scores = None if data is None else scores_of(network, deployed, programmed, data)
     with torch.no_grad():
         for name, value in deployed.named_parameters():
             value.copy_(programmed.params[name])
+    host = {name: layer.n for name, layer in deployed.layers().items() if name not in cores}
     report = Report(
-        **facts_of(deployed, chip, programmed, demand, cores),
+        **facts_of(chip, programmed, demand, cores, host),
         moved=moved,
         merged=merges,
         left_out={name: count for name, count in lowered.left_out.items() if count},
@@ -91,13 +81,13 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
 
 
 def _checked(network: object, chip: object) -> Architecture:
-    if not isinstance(network, Network):
-        raise TypeError(
-            f"network: got a {type(network).__name__}; expected a neurorobust.Network. A wrapped module or an snnTorch "
-            f"network cannot be deployed yet: build its layers with neurorobust.nn."
-        )
     if not isinstance(chip, ChipModel):
         raise TypeError(f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}).")
+    if not isinstance(network, Network) and not holds_arrays(network, chip):
+        raise TypeError(
+            f"network: got a {type(network).__name__}; expected a neurorobust.Network, or for a crossbar such as pcm "
+            f"also a wrapped module (nr.wrap) or an snnTorch network; build the layers with neurorobust.nn."
+        )
     return check_chip(chip)
 
 
@@ -165,10 +155,3 @@ def _programmed(
         raise DeploymentError(
             chip.name, (Violation("values", "the network", str(error).rstrip("."), "", hint),)
         ) from error
-
-
-def _scores(network: Network, deployed: Network, programmed: Programmed, data: Data) -> tuple[float, float]:
-    with evaluating(network):
-        before = score(predict(network, nominal(network), data), data.y)
-    with evaluating(deployed):
-        return before, score(predict(deployed, programmed.params, data), data.y)

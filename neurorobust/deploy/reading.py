@@ -114,7 +114,8 @@ def _deployment(entry: dict[str, Any], chip: ChipModel) -> Deployment:
     on_chip = {name: value for name, value in params.items() if placement.on_chip(name)}
     check_ranges(chip, {name: value * programmed.gain(name, value) for name, value in on_chip.items()}, placement)
     demand = demand_of(network.layers(), network.inputs, chip)
-    facts = facts_of(network, chip, programmed, demand, cores)
+    host = {name: layer.n for name, layer in network.layers().items() if name not in cores}
+    facts = facts_of(chip, programmed, demand, cores, host)
     report = replace(Report.of(entry["report"]), **facts)
     deployment = Deployment(chip, network, programmed, demand, cores, report, entry["source"])
     if broken := deployment.check():

@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from torch import nn
+
 from ..chip import ChipModel, Programmed
 from ..chip.architectures import Demand, Merge, Used
 from ..chip.architectures.demand import Cores
-from ..nn.network import Network
+from ..core.run import evaluating, nominal
+from ..data.task import Data
+from ..evaluation.predict import predict
+from ..evaluation.statistics import score
 
 LINES = 6
 """Rows of one list that are printed; ``report.entry()`` has all."""
@@ -96,18 +101,31 @@ class Report:
         return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in lines)
 
 
-def facts_of(network: Network, chip: ChipModel, programmed: Programmed, demand: Demand, cores: Cores) -> dict[str, Any]:
-    """The fields of a report that follow from the deployment itself; the others tell how it was made."""
+def facts_of(
+    chip: ChipModel, programmed: Programmed, demand: Demand, cores: Cores, host: Mapping[str, int]
+) -> dict[str, Any]:
+    """The fields of a report that follow from the deployment itself; the others tell how it was made.
+
+    ``host`` has the size of every layer there.
+    """
     assert chip.architecture is not None
     return {
         "chip": f"{chip.name}, version {chip.version}",
         "neurons": sum(asked.n for asked in demand.values()),
         "usage": tuple(chip.architecture.usage(demand, cores)),
-        "host": tuple(f"{name} ({layer.n})" for name, layer in network.layers().items() if name not in cores),
+        "host": tuple(f"{name} ({n})" for name, n in host.items()),
         "equations": str(programmed.equations),
         "gains": _gains(chip),
         "programming": tuple(programmed.report),
     }
+
+
+def scores_of(network: nn.Module, deployed: nn.Module, programmed: Programmed, data: Data) -> tuple[float, float]:
+    """The score before and after."""
+    with evaluating(network):
+        before = score(predict(network, nominal(network), data), data.y)
+    with evaluating(deployed):
+        return before, score(predict(deployed, programmed.params, data), data.y)
 
 
 def _gains(chip: ChipModel) -> str:
