@@ -10,6 +10,7 @@ import snntorch as snn
 import torch
 from conftest import draw
 from torch import nn
+from torch.nn.utils import prune
 
 import chipmodels
 import neurorobust as nr
@@ -44,7 +45,7 @@ def one_matrix() -> tuple[nn.Module, Data]:
 
 def pruned() -> tuple[nn.Module, Data]:
     module = seeded(nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2)))
-    nn.utils.prune.l1_unstructured(module[0], "weight", 0.5)
+    prune.l1_unstructured(module[0], "weight", 0.5)
     return nr.wrap(module, kinds={"0.weight_orig": "weight"}), labelled(draw(9, 16, 6).float())
 
 
@@ -135,7 +136,7 @@ def test_other_chips_get_no_arrays():
     network, _ = one_matrix()
     with pytest.raises(ValueError, match="sits on no core, but dynapse2 needs one"):
         chipmodels.load("dynapse2").program(nr.nominal(network), network.placement())
-    with pytest.raises(TypeError, match="network: got a Wrapped; expected a neurorobust.Network, or for a crossbar"):
+    with pytest.raises(TypeError, match=r"got a Wrapped; expected a neurorobust\.Network, or for a crossbar"):
         nr.deploy.onto(network, chipmodels.load("dynapse2"))
     assert nr.mismatch(0.1).program(nr.nominal(network), network.placement()).placement.cores == {}
 
