@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
 
 import pytest
@@ -154,6 +155,25 @@ def test_weights_that_are_no_matrix_are_named(module, kinds, where):
     with pytest.raises(nr.deploy.DeploymentError) as caught:
         nr.deploy.onto(network, PCM)
     assert [each.where for each in caught.value.violations] == where
+
+
+def test_a_deployment_has_a_copy_of_its_own():
+    """Training the network afterwards changes neither the deployed network nor its dies."""
+    network, data = cnn()
+    deployment = nr.deploy.onto(network, PCM)
+    before, logits = next(deployment.dies([0])), nr.run(deployment.network, nr.nominal(deployment.network), data.x)
+    with torch.no_grad():
+        for value in network.parameters():
+            value.add_(1)
+    assert all(torch.equal(value, before[name]) for name, value in next(deployment.dies([0])).items())
+    assert torch.equal(nr.run(deployment.network, nr.nominal(deployment.network), data.x), logits)
+
+
+def test_a_module_that_cannot_be_copied_is_refused_by_name():
+    module = seeded(nn.Linear(6, 2))
+    module.lock = threading.Lock()
+    with pytest.raises(nr.deploy.DeploymentError, match="copy of the network: got cannot pickle"):
+        nr.deploy.onto(nr.wrap(module), PCM)
 
 
 def test_a_deployment_of_foreign_code_is_not_saved(tmp_path):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .._util import digests
 from ..chip import ChipModel, Violation
@@ -37,6 +37,7 @@ def onto_arrays(network: nn.Module, chip: ChipModel, architecture: Architecture,
     there, with the same dies; all else is computed digitally, as the network does it."""
     params = nominal(network) if data is None else checked_params(network, data)
     check_values(params)
+    params = {name: value.clone() for name, value in params.items()}  # later training of the network changes no die
     analog = {name: value for name, value in params.items() if kind_of(name) not in DIGITAL}
     placement = place_arrays(chip, analog, placement_of(network))
     unlimited = replace(chip, limits=NO_LIMITS, architecture=None)
@@ -52,7 +53,7 @@ def onto_arrays(network: nn.Module, chip: ChipModel, architecture: Architecture,
     found += architecture.check_places(demand, cores)
     if found:
         raise DeploymentError(chip.name, tuple(found))
-    deployed = copy.deepcopy(network).eval()
+    deployed = _copied(network, chip)
     with torch.no_grad():
         for name, value in deployed.named_parameters():
             if name in programmed.params:
@@ -65,6 +66,22 @@ def onto_arrays(network: nn.Module, chip: ChipModel, architecture: Architecture,
     parts = {name: type(part).__qualname__ for name, part in network.named_modules()}
     source = digests.of_tensors(dict(network.state_dict()), json.dumps(parts, sort_keys=True))
     return Deployment(chip, deployed, programmed, demand, cores, report, source)
+
+
+def _copied(network: nn.Module, chip: ChipModel) -> nn.Module:
+    """A copy in ``eval`` mode. Raises DeploymentError for a module that Python cannot copy."""
+    computed = [
+        value
+        for part in network.modules()
+        for value in vars(part).values()
+        if isinstance(value, Tensor) and not value.is_leaf  # such as a pruned weight, which every pass computes again
+    ]
+    try:
+        return copy.deepcopy(network, {id(value): value.detach().clone() for value in computed}).eval()
+    except (TypeError, RuntimeError, ValueError) as error:
+        hint = "hold what cannot be copied outside of the module"
+        found = Violation("copy", "the network", str(error).rstrip("."), "a deployment has a copy of its own", hint)
+        raise DeploymentError(chip.name, (found,)) from error
 
 
 def _without_arrays(analog: Params, chip: ChipModel, placement: Placement) -> Iterator[Violation]:
