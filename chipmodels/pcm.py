@@ -47,7 +47,7 @@ neuron = neurons_beside(
         "A column adds up at most as many inputs as the array has rows. Digital sums over arrays are possible.",
         "assumed",
         "256 × 256 cells per core: from memory, to verify",
-        model="At most 256 inputs a neuron; sums over several arrays are refused.",
+        model="Further cores take more than 256 inputs; their sums are digital and exact.",
     ),
     settings=SourcedText(
         "One scale per array for its conductances; thresholds and time constants are digital numbers.",
@@ -107,7 +107,7 @@ chip = ChipModel(
         source="Le Gallo et al. 2023, Nat. Electron., abstract: 64 cores",
         others={
             "neurons_per_core": ("assumed", "256 × 256 cells per core, from memory, to verify"),
-            "fan_in": ("assumed", "256 × 256 cells per core, from memory; sums over several cores are not modelled"),
+            "fan_in": ("assumed", "256 rows per core, from memory; further cores take more inputs"),
         },
     ),
     facts={

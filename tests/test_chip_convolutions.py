@@ -3,6 +3,8 @@ network that it is."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -230,5 +232,7 @@ def test_convolutions_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="has a kernel and a further weight"):
         program(pcm, Network({"hidden": both}, DT))
     thick = network(Conv2d(draw(1, 1, 32, 3, 3), (32, 4, 4)))
-    with pytest.raises(ValueError, match=r"fan_in \(=288\).*exceeds pcm's 256"):
-        program(pcm, thick)
+    assert program(pcm, thick).params["hidden.input.weight"].shape == (1, 32, 3, 3)  # 288 rows are two tiles
+    small = replace(pcm, architecture=replace(pcm.architecture, cores=1), limits=replace(pcm.limits, cores=1))
+    with pytest.raises(ValueError, match=r"tiles: the network takes 2 tiles of 256 rows; pcm has 1"):
+        program(small, thick)

@@ -66,6 +66,14 @@ def test_fan_in_is_exact(fan_in):
         assert deployment.programmed.placement.fan_in("hidden").tolist() == [fan_in] * 3
 
 
+def test_a_core_that_cannot_hold_its_values_is_not_kept():
+    """Neuron 1 has no synapse, so a core of its own would have no codebook. With the others it has one."""
+    mask = torch.tensor([[True] * 3, [False] * 3])
+    hidden = Lif(Linear(draw(1, 2, 3), mask=mask), core=torch.tensor([0, 1]), tau_mem=0.02, v_threshold=0.1)
+    deployment = nr.deploy.onto(Network({"hidden": hidden}, DT), DYNAPSE2)
+    assert deployment.cores["hidden"].tolist() == [0, 0] and deployment.report.moved == {"hidden": 1}
+
+
 def test_a_network_without_synapses_on_the_chip_is_refused():
     """A core without synapses has no codebook; the message says so."""
     with pytest.raises(nr.deploy.DeploymentError, match="a core without a synapse has no codebook"):
@@ -190,14 +198,17 @@ def test_a_convolution_is_unrolled_or_held_once():
 
 
 def test_more_inputs_than_a_tile_has_rows_take_further_tiles(tmp_path):
-    """300 inputs on pcm: two tiles with digital sums; nr.evaluate, which knows one tile, still refuses."""
+    """300 inputs on pcm: two tiles with digital sums; the dies are those of nr.evaluate."""
     network = single(3, 300, 300)
     deployment = nr.deploy.onto(network, PCM)
     assert {used.what: used.used for used in deployment.report.usage}["tiles"] == 2
     again = nr.deploy.load(deployment.save(tmp_path / "net.json"), PCM)
+    programmed = PCM.program(nr.nominal(network), network.placement())
     x = (draw(3, 4, 10, 300) > 0.5).double()
-    for here, there in zip(deployment.dies([0]), again.dies([0])):
+    for die, here, there in zip(PCM.fabricate([0], 1), deployment.dies([0]), again.dies([0])):
         assert torch.equal(logits(deployment.network, here, x), logits(again.network, there, x))
+        expected = nr.apply(programmed.params, die.deviations(programmed), programmed.placement)
+        assert torch.equal(here["hidden.input.weight"], expected["hidden.input.weight"])
         assert not torch.equal(here["hidden.input.weight"], network.hidden.input.weight)
 
 
@@ -283,6 +294,35 @@ def test_what_no_deployment_can_say_is_refused():
     assert ("inputs", "layer 'b'") in limits_of(Network({"a": on_host, "b": behind}, DT), DYNAPSE2)
     readout = Network({"readout": LeakyIntegrator(Linear(draw(0, 2, 3)), tau_mem=0.01)}, DT)
     assert limits_of(readout, DYNAPSE2) == {("layers", "the network")}
+
+
+def test_a_method_that_was_replaced_is_refused():
+    """Not only ``forward``: the neurons would compute something else than their class says."""
+    network = single(3)
+    network.hidden.gain = lambda alpha: 2 * alpha
+    assert limits_of(network, DYNAPSE2) == {("forward", "'hidden'")}
+
+
+@pytest.mark.parametrize("core", [[0, HOST, 1], [0, 1], [0.5, 0.5, 0.5]])
+def test_cores_that_no_chip_has_are_refused(core):
+    """A layer is not moved off the host, whole or in part, without a word."""
+    network = single(3)
+    network.hidden.core = torch.tensor(core)
+    assert ("core", "layer 'hidden'") in limits_of(network, DYNAPSE2)
+
+
+def test_a_kernel_and_a_recurrent_weight_are_refused_by_name():
+    conv = Lif(Conv2d(draw(0, 1, 1, 2, 2), (1, 3, 3)), OneToOne(draw(1, 4)), tau_mem=0.02, v_threshold=0.1)
+    assert limits_of(Network({"conv": conv}, DT), PCM) == {("kernel", "layer 'conv'")}
+
+
+def test_a_convolution_that_is_too_large_is_refused_before_it_is_unrolled():
+    """Unrolled, its weights would take 4 TB."""
+    conv = Lif(Conv2d(draw(0, 8, 1, 9, 9), (1, 300, 300)), tau_mem=0.02, v_threshold=0.1)
+    assert limits_of(Network({"conv": conv}, DT), DYNAPSE2) == {
+        ("neurons", "the network"),
+        ("fan_in", "layer 'conv'"),
+    }
 
 
 @pytest.mark.parametrize(

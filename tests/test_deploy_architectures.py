@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -181,14 +182,50 @@ def test_the_greedy_packing_finds_a_placement_if_there_is_one(sizes, n_cores, ca
     """Groups of neurons with different settings: the integer program is feasible if and only if it fits."""
     values = per_neuron(*[(1.0 + i, n) for i, n in enumerate(sizes)])
     packed = pack({"a": (len(values), {"tau_mem": values})}, n_cores, capacity)
-    assert (packed.needed <= n_cores) == feasible(sizes, n_cores, capacity)
+    groups = [({"tau_mem": 1.0 + i}, n) for i, n in enumerate(sizes)]
+    assert (packed.needed <= n_cores) == feasible(groups, n_cores, capacity)
     if packed.cores is not None and packed.needed <= n_cores:
         check_packed(values, packed.cores["a"], n_cores, capacity)
 
 
-def feasible(sizes: list[int], n_cores: int, capacity: int) -> bool:
-    """Whether groups fit on cores: x[g, c] neurons of a group on a core, y[g, c] whether it has that core."""
-    g = len(sizes)
+@pytest.mark.parametrize("seed", range(120))
+def test_layers_that_lack_a_parameter_are_packed_as_an_integer_program_can(seed):
+    """A layer without a parameter fits beside any value of it, so the order in which groups are placed matters."""
+    pick = random.Random(seed)
+    n_cores, capacity = pick.randint(1, 4), pick.randint(2, 6)
+    kinds = [("tau_mem",), ("tau_mem", "tau_adapt"), ("tau_mem", "tau_syn"), ("tau_syn",)]
+    layers, groups = {}, []
+    for i in range(pick.randint(1, 4)):
+        names = pick.choice(kinds)
+        own = [({name: pick.choice([1.0, 2.0]) for name in names}, pick.randint(1, capacity + 2)) for _ in range(2)]
+        settings = {name: per_neuron(*((values[name], n) for values, n in own)) for name in names}
+        layers[f"layer{i}"], groups = (sum(n for _, n in own), settings), groups + own
+    packed = pack(layers, n_cores, capacity)
+    assert (packed.needed <= n_cores) == feasible(groups, n_cores, capacity)
+    if packed.cores is not None:
+        together = torch.cat([packed.cores[name] for name in layers])
+        assert int(together.bincount().max()) <= capacity and int(together.max()) < n_cores
+        for name in ("tau_mem", "tau_adapt", "tau_syn"):
+            values = torch.cat([s.get(name, torch.full((n,), torch.nan)) for n, s in layers.values()])
+            for core in together.unique():
+                assert len(values[(together == core) & ~values.isnan()].unique()) <= 1
+
+
+def test_layers_that_lack_a_parameter_are_merged_beside_those_that_have_it():
+    """An adaptation of 0 and one of 0.3 never merge, so the plain layer gets neither; nothing breaks."""
+    layers = {
+        "plain": (2, {"tau_mem": per_neuron((0.01, 1), (0.02, 1))}),
+        "adaptive": (2, {"tau_mem": per_neuron((0.01, 2)), "adaptation": per_neuron((0.0, 1), (0.3, 1))}),
+    }
+    packed = pack(layers, 2, 4)
+    assert packed.cores is None and packed.needed == 3
+    assert pack(layers, 3, 4).cores is not None
+
+
+def feasible(groups: list[tuple[dict[str, float], int]], n_cores: int, capacity: int) -> bool:
+    """Whether groups of (settings, neurons) fit on cores: x[g, c] neurons of a group on a core, y[g, c] whether it is
+    there."""
+    g = len(groups)
     size = g * n_cores
 
     def x(i: int, c: int) -> np.ndarray:
@@ -197,12 +234,19 @@ def feasible(sizes: list[int], n_cores: int, capacity: int) -> bool:
     def y(i: int, c: int) -> np.ndarray:
         return np.eye(2 * size)[size + i * n_cores + c]
 
-    every = list(itertools.product(range(g), range(n_cores)))
+    every, sizes = list(itertools.product(range(g), range(n_cores))), [n for _, n in groups]
     constraints = [
         optimize.LinearConstraint(np.array([sum(x(i, c) for c in range(n_cores)) for i in range(g)]), sizes, sizes),
         optimize.LinearConstraint(np.array([x(i, c) - capacity * y(i, c) for i, c in every]), -np.inf, 0),
-        optimize.LinearConstraint(np.array([sum(y(i, c) for i in range(g)) for c in range(n_cores)]), -np.inf, 1),
+        optimize.LinearConstraint(np.array([sum(x(i, c) for i in range(g)) for c in range(n_cores)]), 0, capacity),
     ]
+    apart = [
+        (i, j)
+        for i, j in itertools.combinations(range(g), 2)
+        if any(groups[i][0].get(name, value) != value for name, value in groups[j][0].items())
+    ]
+    clash = [y(i, c) + y(j, c) for i, j in apart for c in range(n_cores)]
+    constraints += [optimize.LinearConstraint(np.array(clash), -np.inf, 1)] if clash else []
     upper = np.concatenate([np.full(size, capacity), np.ones(size)])
     bounds = optimize.Bounds(np.zeros(2 * size), upper)
     return optimize.milp(

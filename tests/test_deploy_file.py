@@ -167,7 +167,10 @@ WRONG = {
     "codes: both": (lambda e: weight(e).update(values=[0.0] * 15), "expected either codes or values"),
     "synapse twice": (lambda e: weight(e)["columns"].__setitem__(1, 0), "is there twice: an address twice"),
     "synapse beyond": (lambda e: weight(e)["columns"].__setitem__(1, 3), "has a synapse beyond its shape (5, 3)"),
-    "shape: huge": (lambda e: weight(e).update(shape=[5, 10**9]), "more than a file can hold"),
+    "shape: huge": (
+        lambda e: weight(e).update(shape=[5, 10**9]),
+        "places, absent synapses included; a file can hold 67108864",
+    ),
     "neuron twice": (
         lambda e: e["placement"]["hidden"]["neuron"].__setitem__(1, 0),
         "core 0, neuron 0 is neuron 0 of layer 'hidden' and neuron 1 of layer 'hidden': an address twice",
@@ -197,7 +200,7 @@ WRONG = {
     "tag: none": (lambda e: e["routes"][0].update(tag=None), "has tag None; expected a number"),
     "codec: another": (
         lambda e: e["settings"]["0"]["tau_mem"]["codec"].update(low=1e-3),
-        "settings of core 0: tau_mem has a codec that is not dynapse2's",
+        "settings: tau_mem on core 0: got the codec LogUniform(low=0.001",
     ),
     "codec: foreign": (
         lambda e: e["settings"]["0"]["weight"]["codec"].update(type="open"),
@@ -205,13 +208,16 @@ WRONG = {
     ),
     "codec: current": (
         lambda e: e["settings"]["0"]["weight"]["codec"]["currents"].pop(),
-        "weight on core 0 has 3 currents; dynapse2 has 4",
+        "expected a MaskCodebook of 4 currents",
     ),
     "codec: current too large": (
         lambda e: e["settings"]["0"]["weight"].update(gain=1e6),
-        "weight on core 0 needs a current of",
+        "weight on core 0: need a current of",
     ),
-    "gain: 0": (lambda e: e["settings"]["0"]["weight"].update(gain=0), "has gain 0 and scale 1; expected numbers > 0"),
+    "gain: 0": (
+        lambda e: e["settings"]["0"]["weight"].update(gain=0),
+        "settings: weight on core 0: gain: got 0; expected a finite number > 0",
+    ),
     "kind: foreign": (lambda e: e["settings"]["0"].update(x=e["settings"]["0"]["weight"]), "dynapse2 has no kind 'x'"),
     "setting missing": (lambda e: e["settings"]["0"].pop("tau_mem"), "core 0 has no codec for tau_mem"),
     "parameter foreign": (

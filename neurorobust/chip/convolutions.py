@@ -1,9 +1,11 @@
-"""Convolutions on a chip: one kernel on a crossbar, or unrolled: separate synapses for every neuron."""
+"""Convolutions on a chip: one kernel on a crossbar, or unrolled: separate synapses for every neuron; and matrices of
+modules without neurons, which a crossbar holds in arrays of their own."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from ..core.params import Params, kind_of
@@ -13,15 +15,34 @@ from .limits import check_cores
 
 
 def place_convolutions(chip: ChipDesign, analog: Params, placement: Placement) -> Placement:
-    """The placement with convolutions as the chip holds them; other parameters do not move."""
+    """The placement with convolutions and matrices as the chip holds them; other parameters do not move."""
     if not chip.needs_placement:
         return placement
+    if chip.shares_kernels:
+        placement = place_arrays(chip, analog, placement)
     shared = [
         name
         for name, mask in placement.masks.items()
         if kind_of(name) == "weight" and placement.on_chip(name) and placement.sites(name, mask) is None
     ]
     return _columns(chip, placement, shared) if chip.shares_kernels else _unrolled(chip, analog, placement, shared)
+
+
+def place_arrays(chip: ChipDesign, analog: Params, placement: Placement) -> Placement:
+    """Each matrix that has no place gets groups of columns of its own, in order, behind all cores that are in use."""
+    cores, masks = dict(placement.cores), dict(placement.masks)
+    first = 1 + max((int(core.max()) for core in cores.values()), default=-1)
+    for name in placement.arrays:
+        if name not in analog or placement.layer(name) is not None:
+            continue
+        n = len(analog[name])
+        own = first + torch.arange(n) // (chip.limits.neurons_per_core or n)
+        cores[name.rpartition(".")[0]], masks[name], first = (
+            own,
+            torch.ones_like(analog[name], dtype=torch.bool),
+            int(own[-1]) + 1,
+        )
+    return replace(placement, cores=cores, masks=masks)
 
 
 def _columns(chip: ChipDesign, placement: Placement, shared: list[str]) -> Placement:

@@ -16,7 +16,7 @@ from .encodings.encoding import UNQUANTIZED, Encoding
 from .equations import NeuronModel
 from .sourced import NO_LIMITS, REAL_TIME, Limits, Range, SourcedValue, TimeBase
 from .spatial import Correlation, DependenceStructure, SharedComponent
-from .variability import Law
+from .variability import Exact, Law
 
 
 def check_type(what: str, value: object, expected: type, hint: str) -> None:
@@ -64,6 +64,11 @@ class KindModel:
         for part in self.shared:
             check_type("shared", part, SharedComponent, "parts such as neurorobust.chip.spatial.PerCore(0.2, 'core')")
         check_number("cv", self.cv.value)
+
+    @property
+    def digital(self) -> bool:
+        """True if it is exact and unquantized, so that it needs no place: computed beside a crossbar."""
+        return isinstance(self.law, Exact) and self.encoding == UNQUANTIZED
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from ..core.params import SIGNED, Params, kind_of
 from ..core.placement import HOST, Placement
+from .architectures import Tiles
 from .design import ChipDesign
+from .encodings.encoding import Scaled
 
 
 def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None:
@@ -16,10 +19,11 @@ def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None
     if not chip.needs_placement:
         return
     for name in analog:
-        if placement.layer(name) is None:
+        if placement.layer(name) is None and not chip.kinds[kind_of(name)].digital:
+            hint = " A crossbar knows nn.Linear, nn.Conv1d and nn.Conv2d (groups=1)." if chip.shares_kernels else ""
             raise ValueError(
                 f"{name}: sits on no core, but {chip.name} needs one; place() an snnTorch network, or use "
-                f"mismatch(level), which needs no placement."
+                f"mismatch(level), which needs no placement.{hint}"
             )
         if chip.encodes_weights and kind_of(name) == "weight" and placement.on_chip(name):
             mask = placement.masks.get(name)
@@ -49,16 +53,18 @@ def check_host(chip: ChipDesign, analog: Params, placement: Placement) -> None:
 
 
 def check_limits(chip: ChipDesign, placement: Placement) -> None:
-    """Cores, neurons per core, inputs per neuron, tags."""
-    limits, tags = chip.limits, 0
+    """Cores, neurons per core, inputs per neuron or tiles, tags."""
+    limits, tags, tiles = chip.limits, 0, isinstance(chip.architecture, Tiles)
     check_cores(chip, placement)
+    if isinstance(chip.architecture, Tiles):
+        _check_tiles(chip.name, chip.architecture, placement)
     for layer, core in placement.cores.items():
         on_chip = core != HOST
         if not on_chip.any():
             continue
         fan_in, masks = placement.fan_in(layer), [mask for _, mask in placement.synapses(layer, len(core))]
         tags += int(on_chip.sum()) + (masks[0].shape[1] if masks and not tags else 0)
-        if limits.fan_in is not None and fan_in.max() > limits.fan_in:
+        if limits.fan_in is not None and not tiles and fan_in.max() > limits.fan_in:
             worst = int(fan_in.argmax())
             raise ValueError(
                 f"fan_in (={int(fan_in[worst])}) of neuron {worst} of layer {layer!r} exceeds {chip.name}'s "
@@ -67,6 +73,20 @@ def check_limits(chip: ChipDesign, placement: Placement) -> None:
             )
     if limits.tags is not None and tags > limits.tags:
         raise ValueError(f"tags: {tags} inputs and neurons need one each; {chip.name} has {limits.tags}.")
+
+
+def _check_tiles(chip: str, architecture: Tiles, placement: Placement) -> None:
+    """A group of neurons with more inputs than a tile has rows takes several tiles, with digital sums."""
+    rows: Counter[int] = Counter()
+    for layer, core in placement.cores.items():
+        for number in core[core != HOST].unique().tolist():
+            inputs = [mask[(core == number).to(mask.device)] for _, mask in placement.synapses(layer, len(core))]
+            rows[number] += sum(int(part.any(0).sum()) for part in inputs)
+    taken = sum(max(1, -(-count // architecture.rows)) for count in rows.values())
+    if taken > architecture.cores:
+        raise ValueError(
+            f"tiles: the network takes {taken} tiles of {architecture.rows} rows; {chip} has {architecture.cores}."
+        )
 
 
 def check_cores(chip: ChipDesign, placement: Placement) -> None:
@@ -87,8 +107,19 @@ def check_cores(chip: ChipDesign, placement: Placement) -> None:
 def check_ranges(chip: ChipDesign, held: Mapping[str, Tensor], placement: Placement) -> None:
     """Every value on the chip inside its kind's range; ``held`` in chip units, expanded."""
     for name, values in held.items():
-        bounds = chip.kinds[kind_of(name)].range
-        if bounds is None or not placement.on_chip(name):
+        bounds, encoding = chip.kinds[kind_of(name)].range, chip.kinds[kind_of(name)].encoding
+        if not placement.on_chip(name):
+            continue
+        if (
+            isinstance(encoding, Scaled)
+            and encoding.codec is None
+            and values.abs().max() > 1.00001 * encoding.full.value
+        ):
+            raise ValueError(
+                f"{name}: the largest magnitude is {values.abs().max().item():g} {encoding.unit}; {chip.name} holds "
+                f"{encoding.full.value:g} ({encoding.full.source})."
+            )
+        if bounds is None:
             continue
         if values.min() < bounds.low or values.max() > bounds.high:
             clock = "" if chip.speed(kind_of(name)) == 1 else f" in {chip.time_base.clock}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,8 +110,7 @@ def _on_core(encoding: Encoding, speed: float, number: int, values: Params, done
     for name in values:
         on_core = done.placement.cores[str(done.placement.layer(name))] == number
         done.gains.setdefault(name, torch.ones(len(on_core), dtype=torch.float64))[on_core] = held.gain
-    label = LABELS.get(kind, f"{kind}_")
-    row = {} if encoding.unit == "SI" else {f"{label}gain_{encoding.unit}_per_unit": held.gain}
+    label, row = LABELS.get(kind, f"{kind}_"), row_of(kind, encoding, held, len(trained))
     if held.codec is None:
         return row
     programmed = []
@@ -128,10 +128,24 @@ def _on_core(encoding: Encoding, speed: float, number: int, values: Params, done
         f"{label}rms_error": miss / size if size else 0.0 if not miss else float("inf"),
         f"{label}largest_error": float(lost.abs().max()) if len(lost) else 0.0,
     }
-    if kind != "weight":
-        return row
-    became_zero = int(((torch.cat(programmed) == 0) & (trained != 0)).sum())
-    return {"synapses": len(trained), **held.report, **row, "became_zero": became_zero}
+    if kind == "weight":
+        row["became_zero"] = int(((torch.cat(programmed) == 0) & (trained != 0)).sum())
+    return row
+
+
+def row_of(kind: str, encoding: Encoding, held: EncodedCore, synapses: int) -> dict[str, Any]:
+    """The part of a row of the report that follows from one kind as a core holds it; the errors are missing."""
+    gain = {} if encoding.unit == "SI" else {f"{LABELS.get(kind, f'{kind}_')}gain_{encoding.unit}_per_unit": held.gain}
+    if held.codec is None or kind != "weight":
+        return gain
+    return {"synapses": synapses, **encoding.choices(held), **gain}
+
+
+def errors_of(kind: str, held: EncodedCore) -> tuple[str, ...]:
+    """The names of the errors of one kind in a row of the report."""
+    label = LABELS.get(kind, f"{kind}_")
+    names = (f"{label}rms_error", f"{label}largest_error", *(("became_zero",) if kind == "weight" else ()))
+    return () if held.codec is None else names
 
 
 def _numbers(name: str, value: Tensor, placement: Placement) -> Tensor:

@@ -58,10 +58,10 @@ def board_run(
     deployment = load(file, chip_model(read_entry(file)["chip"]["name"]))
     found = find_task(task)
     data = found.test if found.test.regression or samples >= len(found.test) else found.test.balanced(samples)
-    if data.x.shape[-1] != deployment.network.n_in:
+    if data.x.shape[-1] != deployment.native.n_in:
         raise ValueError(
             f"task: samples of {task} have {data.x.shape[-1]} channels; the deployed network has "
-            f"{deployment.network.n_in}."
+            f"{deployment.native.n_in}."
         )
     board = VirtualChip(deployment.chip, serial, seed=seed, engine=ENGINES[engine.value](), drops=drops)
     outputs, counted = _run(board, deployment, data.x)
@@ -91,7 +91,7 @@ def board_run(
 
 def _run(board: VirtualChip, deployment: Deployment, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, int]]:
     """The logits of all samples, and counts of events."""
-    dt = deployment.network.dt
+    dt = deployment.native.dt
     recordings = []
     with board.open() as session, progress(board.name, -(-len(x) // AT_ONCE)) as tick:
         session.program(deployment)

@@ -30,6 +30,8 @@ class Placement:
         convolutions: for a parameter that all positions of a convolution share, a function that makes the ``index`` of
             the unrolled convolution: the entry of the kernel that each synapse reads, (n, n_in), −1 for no synapse.
         equations: of the neurons of each layer, where they are known; a chip compares them with its own.
+        arrays: weights that are one matrix each, (n_out, …), of modules without cores, such as ``nn.Linear`` in a
+            wrapped module. A crossbar gives each of them arrays of its own.
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
@@ -38,22 +40,24 @@ class Placement:
     feeds: Mapping[str, str] = field(default_factory=dict)
     convolutions: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
     equations: Mapping[str, Equations] = field(default_factory=dict)
+    arrays: tuple[str, ...] = ()
 
     def prefixed(self, prefix: str) -> Placement:
         """The same placement for a network inside another module, where every name begins with ``prefix``."""
         return Placement(
-            cores={prefix + name: core for name, core in self.cores.items()},
+            cores={(prefix + name).rstrip("."): core for name, core in self.cores.items()},
             index={prefix + name: index for name, index in self.index.items()},
             masks={prefix + name: mask for name, mask in self.masks.items()},
             feeds={prefix + name: prefix + layer for name, layer in self.feeds.items()},
             convolutions={prefix + name: make for name, make in self.convolutions.items()},
             equations={prefix + name: equations for name, equations in self.equations.items()},
+            arrays=tuple(prefix + name for name in self.arrays),
         )
 
     def layer(self, name: str) -> str | None:
         """The placed layer of a parameter: the longest prefix of its name that is a layer or feeds one."""
         parts = name.split(".")
-        for end in range(len(parts) - 1, 0, -1):
+        for end in range(len(parts) - 1, -1, -1):
             module = ".".join(parts[:end])
             module = self.feeds.get(module, module)
             if module in self.cores:

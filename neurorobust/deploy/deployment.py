@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
@@ -19,6 +20,7 @@ from ..core.params import Params
 from ..nn.network import Network
 from .image import Image
 from .image.making import image_of
+from .lowering import structure_violations, value_violations
 from .report import Report
 from .writing import entry_of, write
 
@@ -32,7 +34,8 @@ class Deployment:
     Attributes:
         chip: the chip model.
         network: with the values that the chip holds and the cores that its neurons are on; one value per neuron of each
-            parameter, and synapses as Linear or OneToOne. Its parameters are those of ``programmed``.
+            parameter, and synapses as Linear or OneToOne. Its parameters are those of ``programmed``. A wrapped module
+            or an snnTorch network, on a crossbar, keeps its own form.
         programmed: codes, gains and values.
         demand: what the network asks of the chip. cores: of each neuron, by layer on the chip.
         report: what it uses and what changed; print it.
@@ -40,12 +43,26 @@ class Deployment:
     """
 
     chip: ChipModel
-    network: Network
+    network: nn.Module
     programmed: Programmed
     demand: Demand
     cores: Mapping[str, Tensor]
     report: Report
     source: str
+
+    @property
+    def native(self) -> Network:
+        """The network, if its layers are those of this package.
+
+        Raises:
+            TypeError: it is a wrapped module or an snnTorch network, which no board and no image takes.
+        """
+        if not isinstance(self.network, Network):
+            raise TypeError(
+                f"deployment: holds a {type(self.network).__name__}, whose code is foreign; boards and images take a "
+                f"neurorobust.Network."
+            )
+        return self.network
 
     @cached_property
     def routes(self) -> list[Route]:
@@ -55,9 +72,13 @@ class Deployment:
 
     def check(self) -> list[Violation]:
         """Every limit that it breaks: none, unless the chip model was changed."""
-        architecture = self.chip.architecture
+        architecture, on_chip = self.chip.architecture, tuple(self.cores)
         assert architecture is not None
-        broken = [*architecture.check_demand(self.demand), *architecture.check_places(self.demand, self.cores)]
+        broken: list[Violation] = []
+        if isinstance(self.network, Network):
+            broken += structure_violations(self.network, self.chip, on_chip)
+            broken += value_violations(self.network.layers(), on_chip, self.chip, self.network.dt)
+        broken += [*architecture.check_demand(self.demand), *architecture.check_places(self.demand, self.cores)]
         return broken + list(self._too_many_entries())
 
     def _too_many_entries(self) -> Iterator[Violation]:
@@ -73,7 +94,7 @@ class Deployment:
                 for name in self.programmed.codes
                 if name.startswith(f"{layer}.") and name.endswith("weight")
             ]
-            taken = sum(parts[1:], parts[0])
+            taken = sum(parts, torch.zeros(asked.n, dtype=torch.long))
             if int(taken.max()) > limit:
                 worst = int(taken.argmax())
                 got = f"{int(taken[worst])} entries of neuron {worst}"
@@ -105,7 +126,13 @@ class Deployment:
         return write(Path(path), self.entry())
 
     def entry(self) -> dict[str, Any]:
-        """The content of the deployment file, without its digest."""
+        """The content of the deployment file, without its digest. Raises ValueError for a network whose code is
+        foreign: no file can hold it."""
+        if not isinstance(self.network, Network):
+            raise ValueError(
+                f"network: a {type(self.network).__name__} is code, which a deployment file cannot hold; save it with "
+                f"nr.save and deploy it again: the same network gives the same deployment."
+            )
         return entry_of(self.chip, self.network, self.programmed, self.cores, self.routes) | {
             "report": self.report.entry(),
             "source": self.source,

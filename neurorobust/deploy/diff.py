@@ -24,18 +24,34 @@ def diff(first: Deployment, second: Deployment) -> list[Difference]:
     return list(differences(first.entry(), second.entry()))
 
 
+class _Nothing:
+    """Stands for a key that one side does not have."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+NOTHING = _Nothing()
+
+
 def differences(first: Any, second: Any, where: str = "") -> Iterator[Difference]:
-    """Where two JSON values differ."""
+    """Where two JSON values differ; true and 1 do."""
     if isinstance(first, dict) and isinstance(second, dict):
         for key in sorted(first.keys() | second.keys()):
-            yield from differences(first.get(key), second.get(key), f"{where}.{key}" if where else key)
-    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
-        apart = [i for i, (a, b) in enumerate(zip(first, second)) if a != b]
+            path = f"{where}.{key}" if where else key
+            yield from differences(first.get(key, NOTHING), second.get(key, NOTHING), path)
+    elif isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)) and len(first) == len(second):
+        apart = [i for i, (a, b) in enumerate(zip(first, second)) if not _same(a, b)]
         if apart:
             told = f"{len(apart)} of {len(first)} differ, first at {apart[0]}"
             yield Difference(f"{where} ({told})", _short(first[apart[0]]), _short(second[apart[0]]))
-    elif first != second:
+    elif first != second or isinstance(first, bool) != isinstance(second, bool):
         yield Difference(where, _short(first), _short(second))
+
+
+def _same(first: Any, second: Any) -> bool:
+    plain = type(first) is type(second) and not isinstance(first, (dict, list))
+    return bool(first == second) if plain else not any(differences(first, second))
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The error of a network that a chip cannot hold."""
+"""The refusal of a deployment."""
 
 from __future__ import annotations
 

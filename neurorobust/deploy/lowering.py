@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from inspect import isroutine
 
 import torch
 from torch import Tensor, nn
 
 from ..chip import ChipModel, Violation
-from ..chip.architectures import Demand, LayerDemand, Synapses
+from ..chip.architectures import Architecture, Demand, LayerDemand, Synapses
 from ..core.noise import INPUT
 from ..core.params import check_values, kind_of
 from ..core.placement import HOST
@@ -40,6 +41,20 @@ class Lowered:
     violations: tuple[Violation, ...]
 
 
+def check_chip(chip: ChipModel) -> Architecture:
+    """The architecture of a chip that networks can be deployed onto. Raises ValueError for any other chip."""
+    if chip.architecture is None:
+        raise ValueError(
+            f"chip: {chip.name} states no architecture, so nothing can be placed on it; choose another chip, or give "
+            f"it one, such as neurorobust.chip.Cam."
+        )
+    if not chip.exact_host:
+        raise ValueError(
+            f"chip: the host of {chip.name} deviates, and a real one does not; use chip.with_host(exact=True)."
+        )
+    return chip.architecture
+
+
 def lower(network: Network, chip: ChipModel) -> Lowered:
     """Prepare a network for a chip; its own tensors do not change.
 
@@ -50,7 +65,8 @@ def lower(network: Network, chip: ChipModel) -> Lowered:
     on_chip = tuple(
         name for name, layer in network.layers().items() if layer.spiking and not bool((layer.core == HOST).all())
     )
-    found = list(_structure(network, chip, on_chip))
+    found = list(structure_violations(network, chip, on_chip))
+    found += (large := list(_too_large(network, chip, on_chip)))
     with torch.no_grad():
         for name, layer in network.layers().items():
             layers[name] = copy.deepcopy(layer).cpu()
@@ -58,15 +74,13 @@ def lower(network: Network, chip: ChipModel) -> Lowered:
                 set_cores(layers[name], torch.full_like(layer.core, HOST))
                 continue
             wish[name] = layer.core.cpu().clone()
-            try:
-                _flatten(layers[name], network.dt, chip.shares_kernels)
-            except ValueError as error:
-                allowed = "a chip holds a matrix of synapses"
-                found.append(Violation("connection", f"layer {name!r}", str(error), allowed, "use Linear or OneToOne"))
+            broken = [] if large and _kernels(layer) else list(_flatten(name, layers[name], network.dt, chip))
+            if broken or (large and _kernels(layer)):
+                found += broken
                 del layers[name]
-                continue
-            left_out[name] = _without_zeros(layers[name], chip)
-    found += _values(layers, on_chip, chip, network.dt)
+            else:
+                left_out[name] = _without_zeros(layers[name], chip)
+    found += value_violations(layers, on_chip, chip, network.dt)
     return Lowered(layers, on_chip, wish, left_out, tuple(found))
 
 
@@ -103,7 +117,7 @@ def demand_of(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]
     return result
 
 
-def _structure(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> Iterator[Violation]:
+def structure_violations(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> Iterator[Violation]:
     """What a deployment cannot say, whatever the values are."""
     known = neuron_classes()
     if changed := _changed(network):
@@ -122,6 +136,7 @@ def _structure(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> I
         except ValueError as error:
             hint = "use installed classes"
             yield Violation("structure", f"layer {name!r}", str(error).rstrip("."), "", hint)
+        yield from _core_violations(name, layer)
         if name in on_chip and (
             behind := [each for each in network.inputs[name] if each in network.names and each not in on_chip]
         ):
@@ -135,17 +150,31 @@ def _structure(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> I
                 yield Violation("kind", part, kind, allowed, "use a neuron without it")
 
 
+def _core_violations(name: str, layer: Neuron) -> Iterator[Violation]:
+    """Cores that no chip has, whatever its size: ``core`` is a buffer that anybody can write."""
+    core, on_host = layer.core, layer.core == HOST
+    if core.shape != (layer.n,) or core.dtype != torch.long:
+        got, allowed = f"{core.dtype} of shape {tuple(core.shape)}", f"one integer for each neuron, ({layer.n},)"
+        yield Violation("core", f"layer {name!r}", got, allowed, "set layer.core to a tensor of torch.long")
+    elif bool(on_host.any()) and not bool(on_host.all()):
+        got, allowed = f"{int(on_host.sum())} of {layer.n} neurons on the host", "a layer is on the chip or on the host"
+        yield Violation("core", f"layer {name!r}", got, allowed, "split it into two layers")
+
+
 def _changed(network: Network) -> str:
     """A module of the network that may compute something else than its class says; empty if there is none."""
     if type(network) is not Network:
         return type(network).__name__
     for name, module in network.named_modules():
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+        own = [key for key, value in vars(module).items() if key != "decode" and isroutine(value)]
+        if module._forward_hooks or module._forward_pre_hooks or any(hasattr(type(module), key) for key in own):
             return repr(name) if name else "the network"
     return ""
 
 
-def _values(layers: Mapping[str, Neuron], on_chip: tuple[str, ...], chip: ChipModel, dt: float) -> Iterator[Violation]:
+def value_violations(
+    layers: Mapping[str, Neuron], on_chip: tuple[str, ...], chip: ChipModel, dt: float
+) -> Iterator[Violation]:
     """Values out of the range of their kind, a clock of another step, and biases that a chip cannot tell apart."""
     steps = {getattr(getattr(model.encoding, "codec", None), "dt", dt) for model in chip.kinds.values()}
     for step in sorted(steps - {dt}):
@@ -176,10 +205,42 @@ def _values(layers: Mapping[str, Neuron], on_chip: tuple[str, ...], chip: ChipMo
             yield Violation("bias", f"layer {name!r}", "two biases", "a core has one", hint)
 
 
-def _flatten(layer: Neuron, dt: float, kernels: bool) -> None:
-    """Flat synapses, and one value of every parameter for each neuron."""
+def _too_large(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> Iterator[Violation]:
+    """Limits that are broken before convolutions are unrolled: a matrix of all their synapses may not fit in memory."""
+    architecture, layers = chip.architecture, network.layers()
+    convolutions = {name: size for name in on_chip if (size := _kernels(layers[name]))}
+    if architecture is None or chip.shares_kernels or not convolutions:
+        return
+    found = list(architecture.too_many(sum(layers[name].n for name in on_chip)))
+    yield from found
+    most = architecture.limits().get("fan_in")
+    if not found or most is None:
+        return
+    for name, size in convolutions.items():
+        if size > most:
+            yield Violation(
+                "fan_in", f"layer {name!r}", f"kernels of {size} inputs", f"a neuron has {most}", "prune it"
+            )
+
+
+def _kernels(layer: Neuron) -> int:
+    """The number of inputs of the largest kernel of a layer; 0 without convolutions."""
+    sizes = [int(part.mask[0].sum()) for part in layer.modules() if isinstance(part, (Conv1d, Conv2d))]
+    return max(sizes, default=0)
+
+
+def _flatten(name: str, layer: Neuron, dt: float, chip: ChipModel) -> Iterator[Violation]:
+    """Flat synapses, and one value of every parameter for each neuron, in place; or what makes this impossible."""
     for part, connection in layer.connections().items():
-        setattr(layer, part, _flat(connection, dt, kernels))
+        try:
+            setattr(layer, part, _flat(connection, dt, chip.shares_kernels))
+        except ValueError as error:
+            allowed = "a chip holds a matrix of synapses"
+            yield Violation("connection", f"layer {name!r}", str(error), allowed, "use Linear or OneToOne")
+            return
+    if _kernel(layer) is not None and layer.recurrent is not None:
+        got, allowed = "a kernel and a recurrent weight", f"{chip.name} holds one array for a layer"
+        yield Violation("kernel", f"layer {name!r}", got, allowed, "give the recurrence a layer of its own")
     for full in layer.population_parameters():
         owner, _, kind = full.rpartition(".")
         old = layer.get_parameter(full)

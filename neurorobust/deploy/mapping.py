@@ -10,18 +10,17 @@ from torch import Tensor, nn
 from .._util import digests
 from .._util.errors import check_number
 from ..chip import ChipModel, Programmed, Violation
-from ..chip.architectures import Architecture, Demand, Merge
+from ..chip.architectures import Architecture, Demand, Merge, Placed
 from ..chip.architectures.demand import Cores
 from ..chip.sourced import NO_LIMITS
-from ..core.run import evaluating, nominal
+from ..core.run import nominal
 from ..data.task import Data, check_data
-from ..evaluation.predict import predict
-from ..evaluation.statistics import score
 from ..nn.network import Network
+from .arrays import holds_arrays, onto_arrays
 from .deployment import Deployment
 from .errors import DeploymentError
-from .lowering import Lowered, demand_of, lower, rebuilt, set_cores, with_settings
-from .report import Report
+from .lowering import Lowered, check_chip, demand_of, lower, rebuilt, set_cores, with_settings
+from .report import Report, facts_of, scores_of
 from .structure import structure_of
 
 
@@ -33,8 +32,9 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
     without spikes and layers on the host stay on the host. The same network gives the same deployment.
 
     Args:
-        network: a :class:`neurorobust.Network`. chip: with an architecture; its dies are those of
-            :func:`neurorobust.evaluate`.
+        network: a :class:`neurorobust.Network`; for a crossbar also a wrapped module (:func:`neurorobust.wrap`) or an
+            snnTorch network, each matrix of which gets arrays of its own. chip: with an architecture; its dies are
+            those of :func:`neurorobust.evaluate`.
         data: to measure the score before and after.
         tolerance: what a core sets once for all its neurons has to be equal for them. Where there are too few cores,
             the nearest settings are merged if none of them changes by a larger part than this, 0.05 for 5 %.
@@ -44,32 +44,35 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
         TypeError, ValueError: an argument is wrong.
     """
     architecture = _checked(network, chip)
-    assert isinstance(network, Network)
     tolerance = check_number("tolerance", tolerance)
     if data is not None:
         check_data(data)
+    if not isinstance(network, Network):
+        return onto_arrays(network, chip, architecture, data)
     lowered = lower(network, chip)
     demand = demand_of(lowered.layers, network.inputs, chip)
     cores, merges, moved = _place(lowered, demand, architecture, chip.name, tolerance)
-    _merge(lowered, cores, merges)
-    deployed = rebuilt(lowered.layers, network, cores)
+    try:
+        deployed, programmed = _programmed(lowered, network, chip, cores, merges)
+    except DeploymentError as error:
+        if moved:
+            raise
+        try:  # the cores that it asks for have room, but they cannot hold its values
+            cores, merges, moved = _place(lowered, demand, architecture, chip.name, tolerance, keep=False)
+            deployed, programmed = _programmed(lowered, network, chip, cores, merges)
+        except DeploymentError:
+            raise error from None
     demand = demand_of(lowered.layers, network.inputs, chip)
-    programmed = _program(deployed, chip)
-    scores = None if data is None else _scores(network, deployed, programmed, data)
+    scores = None if data is None else scores_of(network, deployed, programmed, data)
     with torch.no_grad():
         for name, value in deployed.named_parameters():
             value.copy_(programmed.params[name])
+    host = {name: layer.n for name, layer in deployed.layers().items() if name not in cores}
     report = Report(
-        chip=f"{chip.name}, version {chip.version}",
-        neurons=sum(asked.n for asked in demand.values()),
-        usage=tuple(architecture.usage(demand, cores)),
-        host=tuple(f"{name} ({network.layers()[name].n})" for name in network.names if name not in lowered.on_chip),
+        **facts_of(chip, programmed, demand, cores, host),
         moved=moved,
         merged=merges,
         left_out={name: count for name, count in lowered.left_out.items() if count},
-        programming=tuple(programmed.report),
-        equations=str(programmed.equations),
-        gains=_gains(chip),
         scores=scores,
         samples=0 if data is None else len(data),
     )
@@ -78,40 +81,41 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
 
 
 def _checked(network: object, chip: object) -> Architecture:
-    if not isinstance(network, Network):
-        raise TypeError(
-            f"network: got a {type(network).__name__}; expected a neurorobust.Network. A wrapped module or an snnTorch "
-            f"network cannot be deployed yet: build its layers with neurorobust.nn."
-        )
     if not isinstance(chip, ChipModel):
         raise TypeError(f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}).")
-    if chip.architecture is None:
-        raise ValueError(
-            f"chip: {chip.name} states no architecture, so nothing can be placed on it; choose another chip, or give "
-            f"it one, such as neurorobust.chip.Cam."
+    if not isinstance(network, Network) and not holds_arrays(network, chip):
+        raise TypeError(
+            f"network: got a {type(network).__name__}; expected a neurorobust.Network, or for a crossbar such as pcm "
+            f"also a wrapped module (nr.wrap) or an snnTorch network; build the layers with neurorobust.nn."
         )
-    if not chip.exact_host:
-        raise ValueError(
-            f"chip: the host of {chip.name} deviates, and a real one does not; use chip.with_host(exact=True)."
-        )
-    return chip.architecture
+    return check_chip(chip)
 
 
 def _place(
-    lowered: Lowered, demand: Demand, architecture: Architecture, chip: str, tolerance: float
+    lowered: Lowered, demand: Demand, architecture: Architecture, chip: str, tolerance: float, *, keep: bool = True
 ) -> tuple[dict[str, Tensor], tuple[Merge, ...], dict[str, int]]:
-    """The cores of all neurons, what was merged, and how many neurons of each layer moved."""
+    """The cores of all neurons, what was merged, and how many neurons of each layer moved.
+
+    Args:
+        keep: whether the cores that the network asks for are kept if they have room.
+    """
     broken = (*lowered.violations, *architecture.check_demand(demand))
-    if not broken and not any(architecture.check_places(demand, lowered.wish)):
+    if keep and not broken and not any(architecture.check_places(demand, lowered.wish)):
         return lowered.wish, (), {}
-    placed = architecture.place(demand, tolerance)
+    too_many = any(violation.limit == "neurons" for violation in broken)
+    placed = Placed({}) if too_many else architecture.place(demand, tolerance)
     broken += placed.violations
     if placed.cores and not placed.violations:
         broken += tuple(architecture.check_places(_merged(demand, placed.cores, placed.merged), placed.cores))
     if broken:
         raise DeploymentError(chip, broken)
-    moved = {name: int((places != lowered.wish[name]).sum()) for name, places in placed.cores.items()}
-    return dict(placed.cores), placed.merged, {name: count for name, count in moved.items() if count}
+    return dict(placed.cores), placed.merged, _moved(placed.cores, lowered)
+
+
+def _moved(cores: Cores, lowered: Lowered) -> dict[str, int]:
+    """How many neurons of each layer are on another core than the network asked for."""
+    moved = {name: int((places != lowered.wish[name]).sum()) for name, places in cores.items()}
+    return {name: count for name, count in moved.items() if count}
 
 
 def _merged(demand: Demand, cores: Cores, merges: tuple[Merge, ...]) -> Demand:
@@ -137,27 +141,17 @@ def _merge(lowered: Lowered, cores: dict[str, Tensor], merges: tuple[Merge, ...]
         set_cores(lowered.layers[layer], places)
 
 
-def _program(network: Network, chip: ChipModel) -> Programmed:
-    """Codes and gains: ``ChipModel.program`` with the new places, whose limits the architecture has checked."""
+def _programmed(
+    lowered: Lowered, network: Network, chip: ChipModel, cores: dict[str, Tensor], merges: tuple[Merge, ...]
+) -> tuple[Network, Programmed]:
+    """The network on these cores, with codes and gains: ``ChipModel.program``, whose limits were checked before."""
+    _merge(lowered, cores, merges)
+    deployed = rebuilt(lowered.layers, network, cores)
+    unlimited = replace(chip, limits=NO_LIMITS, architecture=None)
     try:
-        return replace(chip, limits=NO_LIMITS, architecture=None).program(nominal(network), network.placement())
+        return deployed, unlimited.program(nominal(deployed), deployed.placement())
     except ValueError as error:
         hint = "change the values, or put the layers on other cores"
         raise DeploymentError(
             chip.name, (Violation("values", "the network", str(error).rstrip("."), "", hint),)
         ) from error
-
-
-def _scores(network: Network, deployed: Network, programmed: Programmed, data: Data) -> tuple[float, float]:
-    with evaluating(network):
-        before = score(predict(network, nominal(network), data), data.y)
-    with evaluating(deployed):
-        return before, score(predict(deployed, programmed.params, data), data.y)
-
-
-def _gains(chip: ChipModel) -> str:
-    """Whether the gains of weights and of thresholds can hold together."""
-    units = {kind: chip.kinds[kind].encoding.unit for kind in ("weight", "v_threshold") if kind in chip.kinds}
-    if units.get("weight") != "A" and units.get("v_threshold") != "A":
-        return ""
-    return "weights and thresholds have gains of their own; whether the bias generator reaches both is not checked"

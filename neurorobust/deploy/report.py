@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..chip.architectures import Merge, Used
+from torch import nn
+
+from ..chip import ChipModel, Programmed
+from ..chip.architectures import Demand, Merge, Used
+from ..chip.architectures.demand import Cores
+from ..core.run import evaluating, nominal
+from ..data.task import Data
+from ..evaluation.predict import predict
+from ..evaluation.statistics import score
 
 LINES = 6
 """Rows of one list that are printed; ``report.entry()`` has all."""
@@ -56,7 +64,10 @@ class Report:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Report:
-        """The report that :meth:`entry` described."""
+        """The report that :meth:`entry` described. Raises ValueError for scores that no data give."""
+        scores = entry["scores"]
+        if (entry["samples"] > 0) != (scores is not None) or (scores is not None and len(scores) != 2):
+            raise ValueError(f"report: has {entry['samples']} samples and the scores {scores}; expected two, or none.")
         return cls(
             **dict(entry)
             | {
@@ -64,7 +75,7 @@ class Report:
                 "merged": tuple(Merge(**merge) for merge in entry["merged"]),
                 "host": tuple(entry["host"]),
                 "programming": tuple(entry["programming"]),
-                "scores": None if entry["scores"] is None else tuple(entry["scores"]),
+                "scores": None if scores is None else tuple(scores),
             }
         )
 
@@ -88,6 +99,41 @@ class Report:
             before, after = self.scores
             lines.append(f"score      {before:.3f} before, {after:.3f} after, on {self.samples} samples")
         return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in lines)
+
+
+def facts_of(
+    chip: ChipModel, programmed: Programmed, demand: Demand, cores: Cores, host: Mapping[str, int]
+) -> dict[str, Any]:
+    """The fields of a report that follow from the deployment itself; the others tell how it was made.
+
+    ``host`` has the size of every layer there.
+    """
+    assert chip.architecture is not None
+    return {
+        "chip": f"{chip.name}, version {chip.version}",
+        "neurons": sum(asked.n for asked in demand.values()),
+        "usage": tuple(chip.architecture.usage(demand, cores)),
+        "host": tuple(f"{name} ({n})" for name, n in host.items()),
+        "equations": str(programmed.equations),
+        "gains": _gains(chip),
+        "programming": tuple(programmed.report),
+    }
+
+
+def scores_of(network: nn.Module, deployed: nn.Module, programmed: Programmed, data: Data) -> tuple[float, float]:
+    """The score before and after."""
+    with evaluating(network):
+        before = score(predict(network, nominal(network), data), data.y)
+    with evaluating(deployed):
+        return before, score(predict(deployed, programmed.params, data), data.y)
+
+
+def _gains(chip: ChipModel) -> str:
+    """Whether the gains of weights and of thresholds can hold together."""
+    units = {kind: chip.kinds[kind].encoding.unit for kind in ("weight", "v_threshold") if kind in chip.kinds}
+    if units.get("weight") != "A" and units.get("v_threshold") != "A":
+        return ""
+    return "weights and thresholds have gains of their own; whether the bias generator reaches both is not checked"
 
 
 def _finite(value: Any) -> Any:

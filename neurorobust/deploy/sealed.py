@@ -43,10 +43,14 @@ def read(path: Path, kind: FileKind) -> dict[str, Any]:
     """
     size = path.stat().st_size
     article = "an" if kind.noun[0] in "aeiou" else "a"
+    if not path.is_file():
+        raise ValueError(f"{path}: is no file; expected one that {kind.saved_by} wrote.")
     if size > LARGEST:
         raise ValueError(f"{path}: has {size} bytes; {article} {kind.noun} has at most {LARGEST} (64 MiB).")
     try:
         entry = strict.parse(path.read_text(encoding="utf-8"))
+        rest = {key: value for key, value in entry.items() if key != digests.KEY} if isinstance(entry, dict) else {}
+        found = digests.of_bytes(canonical(rest).encode())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is no {kind.noun} file: {' '.join(str(error).split())}; {DAMAGED}.") from error
     name, _, number = str(entry.get("format") if isinstance(entry, dict) else None).rpartition("/")
@@ -54,8 +58,6 @@ def read(path: Path, kind: FileKind) -> dict[str, Any]:
         raise ValueError(f"{path}: is no {kind.noun} file; expected one that {kind.saved_by} wrote.")
     if f"{name}/{number}" != kind.format:
         raise ValueError(f"{path}: is of format {name}/{number}; this version reads {kind.format}; update neurorobust.")
-    rest = {key: value for key, value in entry.items() if key != digests.KEY}
-    found = digests.of_bytes(canonical(rest).encode())
     if entry.get(digests.KEY) != found:
         raise ValueError(
             f"{path}: is damaged or was edited: its content has the SHA-256 {found[:12]}…, it says "

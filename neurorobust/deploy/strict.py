@@ -22,9 +22,9 @@ def parse(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: no JSON, a key twice in one object, or a number that is not finite.
+        ValueError: no JSON, a key twice in one object, a number that is not finite, or an integer of over 64 bits.
     """
-    return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_number)
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_number, parse_int=_integer)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -45,6 +45,12 @@ def _number(word: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"has the number {word}, which is not finite")
     return value
+
+
+def _integer(word: str) -> int:
+    if len(word) > 20 or not -(2**63) <= int(word) < 2**63:
+        raise ValueError(f"has the number {word[:20]}…, which is beyond 64 bits")
+    return int(word)
 
 
 def problems(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def entry_of(
             "codec": None if encoded.codec is None else codec_entry(encoded.codec),
         }
     on_chip = {name for name in parameters if programmed.placement.on_chip(name)}
+    check_size(parameters[name].shape for name in on_chip)
     return {
         "format": FORMAT,
         "neurorobust": _version(),
@@ -86,10 +88,18 @@ def dtype_of(network: Network) -> str:
 
 
 def codec_entry(codec: Codec) -> dict[str, Any]:
+    """Class and fields of a codec; a field may be a codec, too."""
+    values = {field.name: getattr(codec, field.name) for field in fields(codec)}  # type: ignore[arg-type]
     return {"type": type(codec).__name__} | {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(codec).items()  # type: ignore[call-overload]
+        name: codec_entry(value) if isinstance(value, Codec) else list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
     }
+
+
+def check_size(shapes: Iterable[Sequence[int]]) -> None:
+    """Raise ValueError for tensors that are too large together, however few synapses they have."""
+    if (size := sum(map(math.prod, shapes))) > LARGEST:
+        raise ValueError(f"parameters: have {size} places, absent synapses included; a file can hold {LARGEST}.")
 
 
 def tensor_entry(value: Tensor) -> dict[str, Any]:

@@ -178,6 +178,19 @@ def _kind(module: nn.Module, name: str, overrides: Mapping[str, str]) -> str:
     )
 
 
+def arrays_of(module: nn.Module) -> list[str]:
+    """The weights that are one matrix each, (n_out, …), by name: those of ``nn.Linear`` and of convolutions in one
+    group."""
+    matrices = [
+        getattr(part, name, None)
+        for part in module.modules()
+        if isinstance(part, (nn.Linear, nn.Conv1d, nn.Conv2d)) and getattr(part, "groups", 1) == 1
+        for name in ("weight", "weight_orig")
+    ]
+    known = {id(matrix) for matrix in matrices}
+    return [name for name, value in module.named_parameters() if id(value) in known]
+
+
 def named(name: str, kind: str) -> str:
     """The name of a parameter in the wrapped network: its name in the module, with the kind as last segment."""
     return name if name.rpartition(".")[2] == kind else f"{name}.{kind}"

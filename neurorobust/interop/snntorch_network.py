@@ -16,7 +16,7 @@ from .._util.warn import warn
 from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from .decode import Output, spike_count
-from .kinds import adopt, check_alike, check_overrides, check_plain, kinds_of, named, override, slots_of
+from .kinds import adopt, arrays_of, check_alike, check_overrides, check_plain, kinds_of, named, override, slots_of
 from .look import Foreign
 from .memory import Memory
 from .snntorch_look import Prepare, look, look_larger, time_first
@@ -269,7 +269,8 @@ class SnnTorchNetwork(Foreign):
         }
         neurons = neurons_of(self._unrolled.net)
         equations = {name: equations_of(neurons[name]) for name in self._shapes}
-        return Placement(self._cores, index, masks, self._feeds, equations=equations)
+        arrays = [named(name, "weight") for name in arrays_of(self._unrolled.net)]
+        return Placement(self._cores, index, masks, self._feeds, equations=equations, arrays=tuple(arrays))
 
 
 def _cores(layer: str, core: Tensor | int, n: int) -> Tensor:

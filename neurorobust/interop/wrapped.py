@@ -13,6 +13,7 @@ from .._util.errors import check_input
 from ..core.placement import Placement
 from .kinds import (
     adopt,
+    arrays_of,
     check_alike,
     check_plain,
     check_registered,
@@ -120,8 +121,9 @@ class Wrapped(Foreign):
                 attributes[last] = value
 
     def placement(self) -> Placement:
-        """Which neurons read the numbers that are set once; the module sits on no core."""
-        return Placement(index=self.index)
+        """Which neurons read the numbers that are set once, and the matrices of the module; it sits on no core."""
+        arrays = [named(name, "weight") for name in arrays_of(self.get_submodule("_module"))]
+        return Placement(index=self.index, arrays=tuple(name for name in arrays if name in self.slots))
 
 
 def wrap(

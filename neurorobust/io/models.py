@@ -109,7 +109,7 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
         network.load_state_dict(tensors)
         for name, value in network.named_parameters():
             value.requires_grad_(name in config["trained"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"model folder {str(folder)!r}: config.json and model.safetensors do not fit ({reason})."

@@ -25,7 +25,7 @@ def decoders() -> dict[str, Any]:
 
 def named(argument: str, name: Any, known: Mapping[str, Any]) -> Any:
     if not isinstance(name, str) or name not in known:
-        raise unknown(f"config.json: {argument}", name, known)
+        raise unknown(argument, name, known)
     return known[name]
 
 
@@ -92,8 +92,8 @@ def layer_of(entry: dict, tensors: Mapping[str, Tensor], known: Mapping[str, typ
             settings = dict(entry[part])
             arguments[part] = named(part, settings.pop("type"), choices)(**settings)
     if "recurrent" in entry:
-        arguments["recurrent"] = _connection(entry["recurrent"], below("recurrent", own))
-    return neuron(_connection(entry["input"], below("input", own)), core=own.get("core"), **arguments)
+        arguments["recurrent"] = connection_of(entry["recurrent"], below("recurrent", own))
+    return neuron(connection_of(entry["input"], below("input", own)), core=own.get("core"), **arguments)
 
 
 def _argument(name: str) -> str:
@@ -102,13 +102,13 @@ def _argument(name: str) -> str:
     return f"{kind}_{part}" if part else kind
 
 
-def _connection(entry: dict, own: Mapping[str, Tensor]) -> Connection:
+def connection_of(entry: dict, own: Mapping[str, Tensor]) -> Connection:
     settings = dict(entry)
     kind = named("connection", settings.pop("type"), _connections())
     inner = settings.pop("parts", {})
     if not isinstance(inner, dict):
         raise TypeError(f"parts: got {inner!r}; expected connections by name")
-    parts = {name: _connection(part, below(name, own)) for name, part in inner.items()}
+    parts = {name: connection_of(part, below(name, own)) for name, part in inner.items()}
     settings |= {name: value for name, value in own.items() if "." not in name}
     return kind(*parts.values(), **settings) if kind is connections.Chain else kind(**parts, **settings)
 

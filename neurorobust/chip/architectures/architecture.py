@@ -147,11 +147,8 @@ class Architecture(ABC):
         Args:
             tolerance: the largest relative change of a setting, so that neurons can share a core.
         """
-        n = sum(asked.n for asked in demand.values())
-        if n > self.cores * self.neurons:
-            chips = -(-n // (self.cores * self.neurons))
-            there = f"a chip has {self.cores * self.neurons}"
-            return Placed({}, (), (Violation("neurons", "the network", str(n), there, self._chips(chips)),))
+        if too_many := tuple(self.too_many(sum(asked.n for asked in demand.values()))):
+            return Placed({}, (), too_many)
         packed = pack({name: (asked.n, asked.settings) for name, asked in demand.items()}, self.cores, self.neurons)
         if packed.cores is None:
             hint = self._chips(-(-packed.needed // self.cores))
@@ -162,6 +159,11 @@ class Architecture(ABC):
                 lacking = Violation("settings", "the network", got, f"a chip has {self.cores}, with one set each", hint)
                 return Placed({}, (), (lacking,))
         return Placed(packed.cores if packed.cores is not None else packed.merged_cores, packed.merges)
+
+    def too_many(self, n: int) -> Iterator[Violation]:
+        """The limit that n neurons break on any chip whose neurons have synapses of their own."""
+        if n > (most := self.cores * self.neurons):
+            yield Violation("neurons", "the network", str(n), f"a chip has {most}", self._chips(-(-n // most)))
 
     def usage(self, demand: Demand, cores: Cores) -> list[Used]:
         """What a placement uses of what there is."""

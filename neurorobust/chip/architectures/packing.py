@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -87,7 +87,7 @@ def pack(layers: Layers, n_cores: int, capacity: int) -> Packed:
     groups: dict[Key, list[int]] = {}
     for neuron, key in enumerate(keys):
         groups.setdefault(key, []).append(neuron)
-    cores, needed = _first_fit(groups, len(keys), capacity)
+    cores, needed = _fit(groups, len(keys), n_cores, capacity)
     names = sorted({name for key in groups for name, _ in key})
     differ = tuple(name for name in names if len({dict(key).get(name) for key in groups}) > 1)
     found = Packed(_by_layer(cores, owners), needed, len(groups), differ)
@@ -113,11 +113,28 @@ def _by_layer(cores: np.ndarray, owners: list[tuple[str, int]]) -> dict[str, Ten
     return {name: torch.from_numpy(part.copy()) for (name, _), part in zip(owners, np.split(cores, ends))}
 
 
-def _first_fit(groups: Mapping[Key, list[int]], n: int, capacity: int) -> tuple[np.ndarray, int]:
-    """The core of every neuron, and the number of cores. Groups with more settings go first."""
+def _fit(groups: Mapping[Key, list[int]], n: int, n_cores: int, capacity: int) -> tuple[np.ndarray, int]:
+    """The core of every neuron, and the number of cores; first fit.
+
+    Groups with more settings go first. If all have the same ones, no placement takes fewer cores. Else, where this
+    order takes too many, others are tried: those that fit beside few others first, then the large ones first.
+    """
+    first = _first_fit(sorted(groups.items(), key=lambda item: -len(item[0])), n, capacity)
+    if first[1] <= n_cores or n > n_cores * capacity or len({tuple(name for name, _ in key) for key in groups}) == 1:
+        return first
+    apart = {key: _conflicts(key, groups) for key in groups}
+    for rank in (lambda item: -apart[item[0]], lambda item: apart[item[0]], lambda item: -len(item[1])):
+        found = _first_fit(sorted(groups.items(), key=rank), n, capacity)
+        if found[1] <= n_cores:
+            return found
+    return first
+
+
+def _first_fit(groups: Sequence[tuple[Key, list[int]]], n: int, capacity: int) -> tuple[np.ndarray, int]:
+    """The core of every neuron, and the number of cores: each group goes where there is room beside equal settings."""
     cores = np.zeros(n, dtype=np.int64)
     open_cores: list[tuple[dict[str, float], int]] = []  # settings, and places that are free
-    for key, members in sorted(groups.items(), key=lambda item: -len(item[0])):
+    for key, members in groups:
         own, left = dict(key), members
         for core, (settings, free) in enumerate(open_cores):
             if left and free and all(settings.get(name, value) == value for name, value in key):
@@ -131,17 +148,25 @@ def _first_fit(groups: Mapping[Key, list[int]], n: int, capacity: int) -> tuple[
     return cores, len(open_cores)
 
 
+def _conflicts(key: Key, groups: Mapping[Key, list[int]]) -> int:
+    """The number of neurons that cannot be on one core with those of a group."""
+    own = dict(key)
+    return sum(len(members) for other, members in groups.items() if any(own.get(k, v) != v for k, v in other))
+
+
 def _merge(keys: list[Key], n_cores: int, capacity: int) -> tuple[np.ndarray | None, tuple[Merge, ...]]:
     """A placement on ``n_cores`` with settings merged; (None, ()) if there is none.
 
     Only positive settings merge: to their mean logarithm. Neurons that differ in another setting stay on different
-    cores. The cores are divided among these classes, and within a class among its neurons, so that the sum of squared
-    changes of logarithms is smallest: exactly where one setting differs in a class, by k-means where several do.
+    cores, and so do those that lack a setting if :func:`_completed` has no value for them. The cores are divided among
+    these classes, and within a class among its neurons, so that the sum of squared changes of logarithms is smallest:
+    exactly where one setting differs in a class, by k-means where several do.
     """
     keys = _completed(keys)
-    classes: dict[Key, list[int]] = {}
+    classes: dict[tuple[tuple[str, float | None], ...], list[int]] = {}
     for neuron, key in enumerate(keys):
-        classes.setdefault(tuple((name, value) for name, value in key if not _merges(name, value)), []).append(neuron)
+        hard = tuple((name, None if _merges(name, value) else value) for name, value in key)
+        classes.setdefault(hard, []).append(neuron)
     tables = []
     for members in classes.values():
         soft = [[math.log(value) for name, value in keys[neuron] if _merges(name, value)] for neuron in members]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from ..._util.errors import check_count, check_number
 from ..sourced import Range, SourcedValue
 from .codec import Codec
 from .levels import Multiplicity, Uniform
-from .masks import fit_masks
+from .masks import MaskCodebook, fit_masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +22,11 @@ class EncodedCore:
 
     Attributes:
         gain: chip units per network unit. codec: on values times ``scale``; None does not quantize.
-        report: further choices, for the core's row of the programming report.
     """
 
     gain: float
     codec: Codec | None = None
     scale: float = 1.0
-    report: dict = field(default_factory=dict)
 
     def encode(self, values: Tensor, where: str) -> Tensor:
         """The codes of values in network units, which ``where`` names in errors."""
@@ -59,6 +58,19 @@ class Encoding(ABC):
             speed: chip seconds per network second where the kind is a time, else 1.
         """
 
+    def check_core(self, where: str, held: EncodedCore, speed: float) -> None:
+        """Raise ValueError for a core that :meth:`encode_core` never returns: one that was read from a file. Without an
+        own method, an encoding accepts its ``codec``, if it has one, at every gain and scale.
+
+        Args:
+            where: for errors. held: gain, scale and codec. speed: as in :meth:`encode_core`.
+        """
+        _check_same(where, held, EncodedCore(held.gain, getattr(self, "codec", held.codec), held.scale))
+
+    def choices(self, held: EncodedCore) -> dict[str, list[float]]:
+        """What else a core holds, by name, for its row of the programming report."""
+        return {}
+
     def host_gain(self, values: Tensor, speed: float) -> float:
         """The gain for values on the host, where nothing is encoded; their spread depends on it."""
         return speed
@@ -70,6 +82,9 @@ class Unquantized(Encoding):
 
     def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
         return EncodedCore(speed)
+
+    def check_core(self, where: str, held: EncodedCore, speed: float) -> None:
+        _check_same(where, held, EncodedCore(speed))
 
 
 @dataclass(frozen=True)
@@ -93,6 +108,9 @@ class Scaled(Encoding):
         gain = _assumed(self.full.value, values)
         return EncodedCore(gain, self.codec, gain)
 
+    def check_core(self, where: str, held: EncodedCore, speed: float) -> None:
+        _check_same(where, held, EncodedCore(held.gain, self.codec, held.gain))
+
     def host_gain(self, values: Tensor, speed: float) -> float:
         return _assumed(self.full.value, values)
 
@@ -105,6 +123,9 @@ class Fixed(Encoding):
 
     def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
         return EncodedCore(speed, self.codec, speed)
+
+    def check_core(self, where: str, held: EncodedCore, speed: float) -> None:
+        _check_same(where, held, EncodedCore(speed, self.codec, speed))
 
 
 @dataclass(frozen=True)
@@ -126,14 +147,30 @@ class BitMaskedCurrents(Encoding):
             raise ValueError(f"{where}: there is none, or all are 0; a core without a synapse has no codebook.")
         book = fit_masks(values, self.bits)
         gain = self.largest.value / max(book.currents)
-        currents = [current * gain for current in book.currents]
+        self._check_reach(where, [current * gain for current in book.currents])
+        return EncodedCore(gain, book)
+
+    def choices(self, held: EncodedCore) -> dict[str, list[float]]:
+        assert isinstance(held.codec, MaskCodebook)
+        return {"currents_A": [current * held.gain for current in held.codec.currents]}
+
+    def check_core(self, where: str, held: EncodedCore, speed: float) -> None:
+        if not isinstance(held.codec, MaskCodebook) or len(held.codec.currents) != self.bits:
+            raise ValueError(f"{where}: got the codec {held.codec}; expected a MaskCodebook of {self.bits} currents.")
+        for current in held.codec.currents:
+            check_number(f"{where}: current", current, strict=True)
+        if list(held.codec.currents) != sorted(held.codec.currents):
+            raise ValueError(f"{where}: got the currents {held.codec.currents}; expected them in ascending order.")
+        _check_same(where, held, EncodedCore(held.gain, held.codec))
+        self._check_reach(where, [current * held.gain for current in held.codec.currents])
+
+    def _check_reach(self, where: str, currents: Sequence[float]) -> None:
         for current in currents:
             if not self.range.low <= current <= self.range.high:
                 raise ValueError(
                     f"{where}: need a current of {current:.3g} A; the chip reaches {self.range.low:g} to "
                     f"{self.range.high:g} A ({self.range.source})."
                 )
-        return EncodedCore(gain, book, report={"currents_A": currents})
 
     def host_gain(self, values: Tensor, speed: float) -> float:
         return _assumed(self.largest.value * (2 - 2.0 ** (1 - self.bits)), values)  # all currents, as binary weights
@@ -175,7 +212,16 @@ class SynapseCounts(Encoding):
                 )
         assert best is not None
         codec = best[1]
-        return EncodedCore(1 / codec.excitatory, codec, report={"strengths": [codec.excitatory, codec.inhibitory]})
+        return EncodedCore(1 / codec.excitatory, codec)
+
+    def choices(self, held: EncodedCore) -> dict[str, list[float]]:
+        assert isinstance(held.codec, Multiplicity)
+        return {"strengths": [held.codec.excitatory, held.codec.inhibitory]}
+
+    def check_core(self, where: str, held: EncodedCore, speed: float) -> None:
+        if not isinstance(held.codec, Multiplicity) or held.codec.largest > self.budget:
+            raise ValueError(f"{where}: got the codec {held.codec}; expected a Multiplicity up to {self.budget}.")
+        _check_same(where, held, EncodedCore(1 / held.codec.excitatory, held.codec))
 
 
 @dataclass(frozen=True)
@@ -206,6 +252,13 @@ def with_bits(chip: str, encoding: Encoding, bits: int) -> Encoding:
     if encoding == UNQUANTIZED:
         return Scaled(SourcedValue(last, "assumed", "the bits asked for"), "LSB", Uniform(bits, 1.0))
     raise ValueError(f"{chip}: holds weights as {type(encoding).__name__}, which has no bits to choose.")
+
+
+def _check_same(where: str, held: EncodedCore, expected: EncodedCore) -> None:
+    for name in ("gain", "scale", "codec"):
+        got, wanted = getattr(held, name), getattr(expected, name)
+        if type(got) is not type(wanted) or got != wanted:
+            raise ValueError(f"{where}: got the {name} {got}; expected {wanted}.")
 
 
 def _assumed(full: float, values: Tensor) -> float:

@@ -40,7 +40,7 @@ class CircuitEngine(Engine):
 
     def configure(self, deployment: Deployment, die: Die) -> Configured:
         for name in deployment.cores:
-            kind = type(deployment.network.layers()[name])
+            kind = type(deployment.native.layers()[name])
             if kind is not LinearizedDpi:
                 raise ValueError(
                     f"layer {name!r}: has neurons {kind.__name__}, whose bias currents are not known; expected "
@@ -58,7 +58,7 @@ class CircuitEngine(Engine):
             return deviating(circuit, seed=die.seed, serial=die.serial, cv=self.current_cv)
         programmed = deployment.programmed
         params = apply(programmed.params, die.deviations(programmed), programmed.placement)
-        return circuit_of(deployment.network, programmed, params=params, ratio=self.ratio, delay=self.delay)
+        return circuit_of(deployment.native, programmed, params=params, ratio=self.ratio, delay=self.delay)
 
 
 class _Circuit(Configured):

@@ -180,7 +180,7 @@ class Session:
         samples = list(samples)
         duration = check_number("duration", duration, strict=True)
         timeout = check_number("timeout", timeout, strict=True)
-        channels = deployment.network.n_in
+        channels = deployment.native.n_in
         for i, events in enumerate(samples):
             _check_events(f"samples[{i}]" if len(samples) > 1 else "events", events, channels, duration)
         _check_watched(watch, deployment)

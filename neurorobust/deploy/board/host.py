@@ -37,7 +37,7 @@ def logits(deployment: Deployment, recordings: Sequence[BoardRecording]) -> Tens
     if wrong is not None:
         raise ValueError(f"recordings: one has {wrong.n} neurons; the deployment has {n}.")
     readout = _fused_readout(deployment)
-    with evaluating(deployment.network):
+    with evaluating(deployment.native):
         if readout is not None:
             spikes = _signals(deployment, recordings)[next(iter(deployment.cores))]
             return next(fleet_logits(readout, [nominal(readout)], spikes.transpose(0, 1)))
@@ -48,7 +48,7 @@ def logits(deployment: Deployment, recordings: Sequence[BoardRecording]) -> Tens
 def _fused_readout(deployment: Deployment) -> Network | None:
     """The host's part as a network of its own, where the whole network runs in the compiled loop of fleets: one layer
     that reads the one layer on the chip. Its sums have the order, and so the bits, of that loop."""
-    network = deployment.network
+    network = deployment.native
     if len(deployment.cores) != 1 or len(network.names) != 2 or network.plan() is None:
         return None
     (on_chip,), name = deployment.cores, network.names[-1]
@@ -59,7 +59,7 @@ def _fused_readout(deployment: Deployment) -> Network | None:
 
 def _signals(deployment: Deployment, recordings: Sequence[BoardRecording]) -> dict[str, Tensor]:
     """The input and the spikes of every layer on the chip, counts (T, B, n)."""
-    network = deployment.network
+    network = deployment.native
     like, steps = next(network.parameters()), steps_in(recordings[0].duration, network.dt)
 
     def counted(pairs: Iterable[tuple[np.ndarray, np.ndarray]], channels: int) -> Tensor:
@@ -74,7 +74,7 @@ def _signals(deployment: Deployment, recordings: Sequence[BoardRecording]) -> di
 
 def _by_layers(deployment: Deployment, signals: dict[str, Tensor]) -> Tensor:
     """The decoded output, layer by layer."""
-    network = deployment.network
+    network = deployment.native
     for name, layer in network.layers().items():
         if name not in deployment.cores:
             sources = [signals[source] for source in network.inputs[name]]

@@ -45,7 +45,7 @@ class _Network(Configured):
     def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:
         if watch:
             raise ValueError("watch: the engine of the network has no membranes in A; use CircuitEngine().")
-        network = self._deployment.network
+        network = self._deployment.native
         x = counts_of(samples, duration, network.dt, network.n_in).to(next(network.parameters()))
         found: list[Spikes] = []
         with evaluating(network):
@@ -55,7 +55,7 @@ class _Network(Configured):
 
     def _block(self, block: Tensor, occasion: tuple[int, int]) -> list[tuple[np.ndarray, float]]:
         """The spikes of the layers on the chip, (T, n) of each sample."""
-        network, die, noise = self._deployment.network, self._die, None
+        network, die, noise = self._deployment.native, self._die, None
         if die.model.noise:
             key = generator(die.seed, "board", die.serial, *occasion)
             block, noise = drawn(die.model, noise_places(network, self._deployment.programmed), block, network.dt, key)

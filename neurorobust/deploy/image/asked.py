@@ -23,7 +23,7 @@ class Deployed(Protocol):
     @property
     def chip(self) -> ChipModel: ...
     @property
-    def network(self) -> Network: ...
+    def native(self) -> Network: ...
     @property
     def programmed(self) -> Programmed: ...
     @property
@@ -56,7 +56,7 @@ def digest_of(deployment: Deployed) -> str:
 
 def asked_of(deployment: Deployed) -> Asked:
     """What a deployment asks."""
-    network, placement = deployment.network, deployment.programmed.placement
+    network, placement = deployment.native, deployment.programmed.placement
     layers = tuple(ImageLayer(name, layer.n) for name, layer in network.layers().items() if name in deployment.cores)
     starts, first = {INPUT: 0}, network.n_in
     places: list[tuple[int, int]] = []
@@ -72,7 +72,7 @@ def asked_of(deployment: Deployed) -> Asked:
 
 def _into(name: str, deployment: Deployed, starts: Mapping[str, int]) -> list[Synapse]:
     """The synapses of one layer."""
-    network, programmed = deployment.network, deployment.programmed
+    network, programmed = deployment.native, deployment.programmed
     found = []
     for part in network.layers()[name].connections():
         weight = f"{name}.{part}.weight"

@@ -53,14 +53,14 @@ def currents_asked(
 
 def _circuit(deployment: Deployed, ratio: float, technology: Technology | None) -> Circuit:
     """The currents that the equations of the network ask for."""
-    for name, layer in deployment.network.layers().items():
+    for name, layer in deployment.native.layers().items():
         if name in deployment.cores and type(layer) is not LinearizedDpi:
             raise ValueError(
                 f"layer {name!r}: is {type(layer).__name__}, whose bias currents are unknown; an image needs "
                 f"LinearizedDpi: make such a network with nr.deploy.adapt(model, chip, data), and deploy that."
             )
     try:
-        return circuit_of(deployment.network, deployment.programmed, ratio=ratio, technology=technology)
+        return circuit_of(deployment.native, deployment.programmed, ratio=ratio, technology=technology)
     except TypeError as error:
         raise ValueError(f"image: {error}") from error
 

@@ -29,7 +29,7 @@ def image_of(deployment: Deployed, ratio: float, technology: Technology | None) 
         digest_of(deployment),
         asked.layers,
         asked.channels,
-        _neurons(layout, asked, currents.latches, tags, heard, _monitored(deployment.network, asked)),
+        _neurons(layout, asked, currents.latches, tags, heard, _monitored(deployment.native, asked)),
         tuple(Input(c, tags[c], _mask(heard[c])) for c in range(asked.channels) if c in heard),
         currents.cores,
     )
