@@ -1,13 +1,28 @@
 """Deployment: from a trained network to what a chip gets.
 
 :func:`onto` maps a network onto a chip, checks every limit, and quantizes it. The result is a :class:`Deployment`. It
-can be saved, loaded, compared, and run on the dies of :func:`neurorobust.evaluate`. No board is attached to any of it.
+can be saved, loaded, compared, and run on the dies of :func:`neurorobust.evaluate`. :func:`adapt` gives a network the
+equations of a chip before. No board is attached to any of it.
 """
 
+from .adapting import adapt
 from .deployment import Deployment
 from .diff import Difference, diff
 from .mapping import DeploymentError, onto
 from .reading import load
 from .report import Report
+from .retrained import Retrained
+from .translating import translated
 
-__all__ = ["Deployment", "DeploymentError", "Difference", "Report", "diff", "load", "onto"]
+__all__ = [
+    "Deployment",
+    "DeploymentError",
+    "Difference",
+    "Report",
+    "Retrained",
+    "adapt",
+    "diff",
+    "load",
+    "onto",
+    "translated",
+]

@@ -22,6 +22,7 @@ from .deployment import Deployment
 from .lowering import Lowered, demand_of, lower, rebuilt, set_cores, with_settings
 from .report import Report
 from .structure import structure_of
+from .translating import flat, translated
 
 
 class DeploymentError(ValueError):
@@ -45,8 +46,10 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
     without spikes and layers on the host stay on the host. The same network gives the same deployment.
 
     Args:
-        network: a :class:`neurorobust.Network`. chip: with an architecture; its dies are those of
-            :func:`neurorobust.evaluate`.
+        network: a :class:`neurorobust.Network`, or the result of ``nr.from_snntorch``, which is translated first: see
+            :func:`neurorobust.deploy.translated`. Its equations stay as they are, whatever those of the chip are; the
+            report says so, and :func:`neurorobust.deploy.adapt` changes them.
+        chip: with an architecture; its dies are those of :func:`neurorobust.evaluate`.
         data: to measure the score before and after.
         tolerance: what a core sets once for all its neurons has to be equal for them. Where there are too few cores,
             the nearest settings are merged if none of them changes by a larger part than this, 0.05 for 5 %.
@@ -55,11 +58,12 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
         DeploymentError: with every limit that the network breaks; ``error.violations`` has them one by one.
         TypeError, ValueError: an argument is wrong.
     """
-    architecture = _checked(network, chip)
-    assert isinstance(network, Network)
+    architecture = checked_architecture(chip)
+    network = translated(network)
     tolerance = check_number("tolerance", tolerance)
     if data is not None:
         check_data(data)
+        data = flat(data)
     lowered = lower(network, chip)
     demand = demand_of(lowered.layers, network.inputs, chip)
     cores, merges, moved = _place(lowered, demand, architecture, chip.name, tolerance)
@@ -89,12 +93,12 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
     return Deployment(chip, deployed, programmed, demand, cores, report, trained)
 
 
-def _checked(network: object, chip: object) -> Architecture:
-    if not isinstance(network, Network):
-        raise TypeError(
-            f"network: got a {type(network).__name__}; expected a neurorobust.Network. A wrapped module or an snnTorch "
-            f"network cannot be deployed yet: build its layers with neurorobust.nn."
-        )
+def checked_architecture(chip: object) -> Architecture:
+    """The architecture of a chip.
+
+    Raises:
+        TypeError: no chip model. ValueError: nothing can be placed on it, or its host deviates.
+    """
     if not isinstance(chip, ChipModel):
         raise TypeError(f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}).")
     if chip.architecture is None:
