@@ -322,7 +322,8 @@ def test_other_refusals_of_a_translation():
     ):
         with pytest.raises(ValueError, match=words):
             translated(nr.from_snntorch(net, DT))
-    image = nr.from_snntorch(row(neuron()), DT, prepare=lambda x: x.transpose(0, 1))
+    sample = torch.zeros(2, 5, N_IN)
+    image = nr.from_snntorch(row(neuron()), DT, prepare=lambda x: x.transpose(0, 1), sample=sample)
     with pytest.raises(ValueError, match="its prepare is a function of its own"):
         translated(image)
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_number
-from .._util.warn import warn
 from ..chip import ChipModel
 from ..chip.design import check_type
 from ..chip.equations import LINEARISED
@@ -24,16 +23,7 @@ from ..nn.network import Network
 from ..nn.neurons import LinearizedDpi, Neuron
 from ..regularizers import Regularizer
 from ..regularizers.regularizer import Criterion
-from .retrained import (
-    EPOCHS,
-    Retrained,
-    Training,
-    agreement_of,
-    check_task,
-    trained_on,
-    validation_score,
-    violations_of,
-)
+from .retrained import EPOCHS, Retrained, Training, check_task, trained_on, validation_score
 from .translating import translated
 
 
@@ -76,17 +66,8 @@ def adapt(
         check_number("tau_syn", tau_syn, strict=True)
     old = translated(network)
     new, changes = converted(old, chip, tau_syn)
-    violations = violations_of(new, chip)
-    if violations:
-        told = "; ".join(map(str, violations))
-        warn(f"network: {chip.name} cannot hold it, before and after training: {told}")
     scores = {"before": validation_score(old, task.validation), "converted": validation_score(new, task.validation)}
-    history = trained_on(new, task, loss, epochs, training)
-    scores["after"] = validation_score(new, task.validation)
-    equations = agreement_of(new, chip)
-    if history is not None:
-        violations = violations_of(new, chip)
-    return Retrained(new, tuple(changes), scores, len(task.validation), equations, history, violations)
+    return trained_on((new, chip), task, (loss, epochs), training, scores, changes)
 
 
 def converted(network: Network, chip: ChipModel, tau_syn: float | None) -> tuple[Network, list[str]]:
@@ -98,7 +79,7 @@ def converted(network: Network, chip: ChipModel, tau_syn: float | None) -> tuple
     before = network.placement()
     if chip.neuron is None or chip.neuron.as_network:
         return copy.deepcopy(network), []
-    layers = {name: before.equations[name] for name in _on_chip(network)}
+    layers = {name: before.equations[name] for name in on_chip(network)}
     apart = [each for each in chip.neuron.differing(layers) if each[1:] not in LINEARISED]
     unknown = [f"layer {name}: states no equations." for name, own in layers.items() if own == Equations()]
     if not apart and not unknown:
@@ -112,10 +93,10 @@ def converted(network: Network, chip: ChipModel, tau_syn: float | None) -> tuple
     changes = []
     rule = AdaptiveThreshold() if AdaptiveThreshold.word in chip.neuron.adaptation.words else Ahp()
     shifted = copy.deepcopy(network)
-    for name, layer in _on_chip(shifted).items():
+    for name, layer in on_chip(shifted).items():
         changes += _at_rest(name, layer, chip)
     new = with_floor(shifted, tau_syn=tau_syn, rule=rule)
-    for layer in _on_chip(new).values():
+    for layer in on_chip(new).values():
         if isinstance(layer, LinearizedDpi):
             _as_chip(layer, rule)
     after = {name: new.placement().equations[name] for name in layers}
@@ -171,7 +152,8 @@ def _replace(layer: Neuron, kind: str, value: Tensor) -> None:
     layer.register_parameter(kind, nn.Parameter(value.clone(), layer.get_parameter(kind).requires_grad))
 
 
-def _on_chip(network: Network) -> dict[str, Neuron]:
+def on_chip(network: Network) -> dict[str, Neuron]:
+    """The layers that :func:`neurorobust.deploy.onto` puts on a chip."""
     return {
         name: layer for name, layer in network.layers().items() if layer.spiking and bool((layer.core != HOST).any())
     }
@@ -181,7 +163,7 @@ def _shared(network: Network, chip: ChipModel) -> list[str]:
     """Take out of training what the chip sets once per core, in place; what was done, one sentence each."""
     shared = {kind for kind, model in chip.kinds.items() if model.per_core}
     done = []
-    for name, layer in _on_chip(network).items():
+    for name, layer in on_chip(network).items():
         for part, connection in layer.connections().items():
             bias = getattr(connection, "bias", None)
             if "bias" not in shared or bias is None:

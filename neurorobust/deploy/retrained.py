@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 from torch import nn
 
 from .._util.errors import check_count
+from .._util.warn import warn
 from ..chip import Agreement, ChipModel, Violation
 from ..chip.equations import agreement
 from ..core.run import evaluating, nominal
@@ -109,13 +110,28 @@ def validation_score(network: nn.Module, data: Data) -> float:
 
 
 def trained_on(
-    network: Network, task: Task, loss: Criterion | Regularizer | None, epochs: int, training: Training
-) -> History | None:
-    """Train in place."""
-    if not epochs:
-        return None
-    options: Training = {"schedule": SCHEDULE, **training}
-    return fit(network, task, METHOD.regularize(task.loss) if loss is None else loss, epochs=epochs, **options)
+    pair: tuple[Network, ChipModel],
+    task: Task,
+    how: tuple[Criterion | Regularizer | None, int],
+    training: Training,
+    scores: Mapping[str, float],
+    changes: Sequence[str],
+) -> Retrained:
+    """Train a changed network for a chip, in place; ``how`` is the loss and the epochs. It warns before training if the
+    chip cannot hold the network."""
+    (network, chip), (loss, epochs) = pair, how
+    violations, history = violations_of(network, chip), None
+    if violations:
+        told = "; ".join(map(str, violations))
+        warn(f"network: {chip.name} cannot hold it, before and after training: {told}")
+    if epochs:
+        options: Training = {"schedule": SCHEDULE, **training}
+        loss = METHOD.regularize(task.loss) if loss is None else loss
+        history = fit(network, task, loss, epochs=epochs, **options)
+        violations = violations_of(network, chip)
+    after = {**scores, "after": validation_score(network, task.validation)}
+    equations = agreement(chip.name, chip.neuron, network.placement())
+    return Retrained(network, tuple(changes), after, len(task.validation), equations, history, violations)
 
 
 def violations_of(network: Network, chip: ChipModel) -> tuple[Violation, ...]:
@@ -127,8 +143,3 @@ def violations_of(network: Network, chip: ChipModel) -> tuple[Violation, ...]:
     except DeploymentError as error:
         return error.violations
     return ()
-
-
-def agreement_of(network: Network, chip: ChipModel) -> Agreement:
-    """The equations of a network compared with those of a chip."""
-    return agreement(chip.name, chip.neuron, network.placement())
