@@ -9,6 +9,7 @@ attached to any of it.
 from .adapting import adapt
 from .deployment import Deployment
 from .diff import Difference, diff
+from .estimating import Estimate, estimate
 from .mapping import DeploymentError, onto
 from .pruning import fit_to
 from .reading import load
@@ -20,10 +21,12 @@ __all__ = [
     "Deployment",
     "DeploymentError",
     "Difference",
+    "Estimate",
     "Report",
     "Retrained",
     "adapt",
     "diff",
+    "estimate",
     "fit_to",
     "load",
     "onto",
