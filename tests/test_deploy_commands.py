@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from imaged import dpi_network
 from placed import placed
 
+import chipmodels
 import neurorobust as nr
 from neurorobust.cli import main
 
@@ -64,3 +66,34 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
 def test_a_score_needs_a_task(folder, tmp_path, monkeypatch, capsys):
     code, _, told = call(monkeypatch, capsys, "deploy", folder, *CHIP, "--out", tmp_path / "a.json", "--score")
     assert code == 2 and "names no task" in told
+
+
+def test_an_image_is_made_and_compared(tmp_path, monkeypatch, capsys):
+    net, other, image = tmp_path / "net.json", tmp_path / "other.json", tmp_path / "image.json"
+    nr.deploy.onto(dpi_network(([0, 1, 0],)), chipmodels.load("dynapse2")).save(net)
+    nr.deploy.onto(dpi_network(([0, 1, 0],), seed=1), chipmodels.load("dynapse2")).save(other)
+    code, said, _ = call(monkeypatch, capsys, "deploy", "image", net, "--out", image)
+    assert code == 0 and "3 neurons, 15 synapses, 4 inputs and 3 monitored" in " ".join(said.split())
+    code, said, _ = call(monkeypatch, capsys, "deploy", "image", net, "--check", image, "--json")
+    told = json.loads(said)
+    assert code == 0 and told["image"] and told["violations"] == [] and told["neurons"] == told["monitored"] == 3
+    assert told["biases"]["1"]["Itau_mem"] == nr.deploy.load_image(image).cores[1]["Itau_mem"]
+    code, said, told = call(monkeypatch, capsys, "deploy", "image", other, "--check", image, "--json")
+    assert (
+        code == 2
+        and json.loads(said)["violations"][0]["limit"] == "deployment"
+        and "image.json: is not the image of" in told
+    )
+
+
+def test_an_image_that_cannot_be_is_refused(folder, tmp_path, monkeypatch, capsys):
+    net, image = tmp_path / "net.json", tmp_path / "image.json"
+    assert call(monkeypatch, capsys, "deploy", folder, *CHIP, "--out", net)[0] == 0
+    code, said, told = call(monkeypatch, capsys, "deploy", "image", net, "--out", image)
+    assert code == 2 and not said and "AdaptiveLif, whose bias currents are unknown" in told
+    code, _, told = call(monkeypatch, capsys, "deploy", "image", net)
+    assert code == 2 and "expected --out FILE to write an image, or --check FILE to compare one" in told
+    nr.deploy.onto(dpi_network(([0, 1, 0],)), chipmodels.load("dynapse2")).save(net)
+    code, said, told = call(monkeypatch, capsys, "deploy", "image", net, "--out", image, "--ratio", 1e5, "--json")
+    assert code == 2 and json.loads(said)["violations"][0]["where"] == "Igain_ampa on core 0"
+    assert "Igain_gaba on core 1" in told and not image.exists()

@@ -33,6 +33,10 @@ class DendriteType(IntEnum):
     SHUNT = 3
 
 
+AHP_OFF = {"i_tau_ahp": 28.4e-12, "i_gain_ahp": 28.4e-12, "i_w_ahp": 0.0, "i_pulse_ahp": 350e-9}
+"""Currents of the adaptation of a neuron that has none, A."""
+
+
 def _array(name: str, value: ArrayLike, shape: tuple[int, ...], kind: str) -> np.ndarray:
     """A read-only copy of a value in a shape; its dtype is of a kind of NumPy's, "f", "i" or "b".
 
@@ -104,10 +108,10 @@ class Neurons:
     i_ref: Values
     i_dc: Values = 0.0
     feedback: Values = False
-    i_tau_ahp: Values = 28.4e-12
-    i_gain_ahp: Values = 28.4e-12
-    i_w_ahp: Values = 0.0
-    i_pulse_ahp: Values = 350e-9
+    i_tau_ahp: Values = AHP_OFF["i_tau_ahp"]
+    i_gain_ahp: Values = AHP_OFF["i_gain_ahp"]
+    i_w_ahp: Values = AHP_OFF["i_w_ahp"]
+    i_pulse_ahp: Values = AHP_OFF["i_pulse_ahp"]
     core: Values = 0
     number: Values = None
 

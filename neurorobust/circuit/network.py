@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,13 +17,13 @@ from ..dynamics import Ahp
 from ..nn.connections import Linear
 from ..nn.network import Network
 from ..nn.neurons import LinearizedDpi, Neuron
-from .description import Circuit, Dendrite, DendriteType, Neurons, Synapses
+from .description import AHP_OFF, Circuit, Dendrite, DendriteType, Neurons, Synapses
 from .technology import Technology
 
 LARGEST_THRESHOLD = 100e-9  # A: rockpool's default of Ispkthr
 LARGEST_WEIGHT = 8e-9  # A: rockpool's default of the largest base weight
 SHORTEST_REFRACTORY = 4.4e-7  # s: from the largest current of rockpool's tables
-PULSE, PULSE_AHP = 35e-9, 350e-9  # A: rockpool's defaults, 10 µs and 1 µs
+PULSE, PULSE_AHP = 35e-9, AHP_OFF["i_pulse_ahp"]  # A: rockpool's defaults, 10 µs and 1 µs
 FIXED_AT_REST = ("v_leak", "v_floor", "v_reset")
 
 
@@ -77,9 +77,9 @@ def circuit_of(
                    network
     ============== ===================================================================================================
 
-    Where the chip's gain is not in A per unit (DYNAP-SE1 counts synapses; ``ideal``), the largest threshold is 100 nA
-    and the largest weight 8 nA. The spikes do not depend on that of the weight, and on that of the threshold only
-    through I_0. Without t_ref the refractory time is the shortest of DYNAP-SE2, 0.44 µs.
+    Where the chip's gain is not in A per unit (DYNAP-SE1 counts synapses; ``ideal``), the largest threshold of
+    each layer is 100 nA, and the largest weight of all layers 8 nA. The spikes do not depend on that of the weight, and
+    on that of the threshold only through I_0. Without t_ref the refractory time is the shortest of DYNAP-SE2, 0.44 µs.
 
     Channels are the features of the network's input. Neurons are numbered layer by layer. Layers on the host are left
     out. Every neuron has the site of the network's placement.
@@ -133,23 +133,31 @@ def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def _layers(network: Network, programmed: Programmed, values: Params) -> Iterator[_Layer]:
     """The layers on the chip, checked."""
     units = {column for row in programmed.report for column in row}
-    for name, layer in network.layers().items():
-        core = programmed.placement.cores[name]
-        if bool((core == HOST).all()):
-            continue
+    on_chip = {
+        name: layer
+        for name, layer in network.layers().items()
+        if not bool((programmed.placement.cores[name] == HOST).all())
+    }
+    for name, layer in on_chip.items():
         _check(name, layer)
+    weights = {name: [f"{name}.{part}.weight" for part in layer.connections()] for name, layer in on_chip.items()}
+    heaviest = max((_largest(programmed, names) for names in weights.values()), default=0.0)
+    for name, layer in on_chip.items():
         assert isinstance(layer, LinearizedDpi)
         threshold = f"{name}.v_threshold"
-        weights = [f"{name}.{part}.weight" for part in layer.connections()]
         gains = []
-        for known, names, largest in (
-            ("threshold_gain_A_per_unit" in units, [threshold], LARGEST_THRESHOLD),
-            ("gain_A_per_unit" in units, weights, LARGEST_WEIGHT),
+        for known, first, largest, most in (
+            ("threshold_gain_A_per_unit" in units, threshold, LARGEST_THRESHOLD, _largest(programmed, [threshold])),
+            ("gain_A_per_unit" in units, weights[name][0], LARGEST_WEIGHT, heaviest),
         ):
-            most = max(float(programmed.params[each].abs().max()) for each in names)
-            gain = _numpy(programmed.gains[names[0]]) if known else np.array(largest / (most or 1.0))
+            gain = _numpy(programmed.gains[first]) if known else np.array(largest / (most or 1.0))
             gains.append(np.broadcast_to(gain, (layer.n,)))
         yield _Layer(name, layer, values, *gains)
+
+
+def _largest(programmed: Programmed, names: Sequence[str]) -> float:
+    """The largest magnitude of some parameters."""
+    return max(float(programmed.params[name].abs().max()) for name in names)
 
 
 def _check(name: str, layer: Neuron) -> None:
@@ -188,7 +196,7 @@ def _neurons(layer: _Layer, programmed: Programmed, ratio: float, technology: Te
             f"layer {layer.name!r}: the bias of neuron {int(np.argmin(bias))} is {bias.min():g}; expected ≥ 0: no "
             f"direct current is negative."
         )
-    i_tau_ahp, i_w_ahp = np.full(n, 28.4e-12), np.zeros(n)
+    i_tau_ahp, i_w_ahp = np.full(n, AHP_OFF["i_tau_ahp"]), np.zeros(n)
     if hasattr(layer.module, "tau_adapt"):
         tau = layer.value("tau_adapt")
         i_tau_ahp = t.current(t.c_ahp, tau)

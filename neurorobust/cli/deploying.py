@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
 from typer.core import TyperGroup
 
 from .._util.console import out
+from ..chip import Violation
 from ..chip.installed import chip_model
 from ..data.installed import find_task
-from ..deploy import Deployment, DeploymentError, diff, estimate, load, onto
+from ..deploy import Deployment, DeploymentError, diff, estimate, load, load_image, onto
 from ..deploy.reading import read_entry
 from ..io import models
 from .shared import Folder, Json, load_model, show, write_json
@@ -133,6 +135,60 @@ def deploy_diff(first: File, second: File, as_json: Json = False) -> None:
         return shown
 
     show({"differences": [difference._asdict() for difference in found]}, as_json, table)
+
+
+@app.command("image")
+def deploy_image(
+    file: File,
+    out_file: Annotated[Path | None, typer.Option("--out", help="The image file to write.", show_default=False)] = None,
+    check: Annotated[Path | None, typer.Option(help="An image file to compare with it.", show_default=False)] = None,
+    ratio: Annotated[float, typer.Option(help="Threshold current over gain current; chooses the biases.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """The image of a deployment: what a board of DYNAP-SE2 or DYNAP-SE1 is given, in integers and bias currents.
+
+    With [bold]--check[/bold] an image file is compared instead: addresses, places, and every synapse, rebuilt from the
+    image alone.
+
+    [bold]Examples[/bold]
+
+      neurorobust deploy image net.json --out image.json
+
+      neurorobust deploy image net.json --check image.json --json
+    """
+    if (out_file is None) == (check is None):
+        raise ValueError("deploy image: expected --out FILE to write an image, or --check FILE to compare one.")
+    deployment = _read(file)
+    if check is None:
+        try:
+            image = deployment.image(ratio=ratio)
+        except DeploymentError as error:
+            _refuse_image(error.violations, str(error), as_json)
+    else:
+        image = load_image(check)
+        if broken := image.check(deployment):
+            told = "".join(f"\n  {violation}" for violation in broken)
+            _refuse_image(broken, f"{check}: is not the image of {file}:{told}", as_json)
+    path = check or image.save(out_file or Path())
+    if as_json:
+        counts = {"neurons": len(image.neurons), "synapses": len(image.synapses), "inputs": len(image.inputs)}
+        biases = {str(core): dict(currents) for core, currents in image.cores.items()}
+        rest = {"device": image.device, **counts, "monitored": len(image.monitors), "biases": biases}
+        write_json({"image": True, "file": str(path), "violations": [], **rest})
+        return
+    out.print(
+        f"{path}: {len(image.neurons)} neurons, {len(image.synapses)} synapses, {len(image.inputs)} inputs and "
+        f"{len(image.monitors)} monitored neurons of {image.device}; every synapse comes back from it, and every bias "
+        f"is in reach of the bias generator (coded ranges).",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _refuse_image(violations: Sequence[Violation], told: str, as_json: bool) -> NoReturn:
+    if as_json:
+        write_json({"image": False, "violations": [vars(violation) for violation in violations]})
+    raise ValueError(told)
 
 
 def _read(file: Path) -> Deployment:

@@ -2,15 +2,33 @@
 
 :func:`onto` maps a network onto a chip, checks every limit, and quantizes it. The result is a :class:`Deployment`. It
 can be saved, loaded, compared, and run on the dies of :func:`neurorobust.evaluate`. Before that, :func:`adapt` gives a
-network the equations of a chip, and :func:`fit_to` prunes it to the inputs that a neuron of the chip has. No board is
-attached to any of it.
+network the equations of a chip, and :func:`fit_to` prunes it to the inputs that a neuron of the chip has.
+:meth:`Deployment.image` is what a board of DYNAP-SE is given; a :class:`VirtualChip` stands in for the board. No real
+board is attached to any of it.
 """
 
 from .adapting import adapt
+from .board import (
+    Board,
+    BoardError,
+    BoardRecording,
+    CircuitEngine,
+    Engine,
+    Events,
+    NetworkEngine,
+    Replay,
+    Session,
+    State,
+    VirtualChip,
+    logits,
+    save_recordings,
+)
 from .deployment import Deployment
 from .diff import Difference, diff
+from .errors import DeploymentError
 from .estimating import Estimate, estimate
-from .mapping import DeploymentError, onto
+from .image import Image, load_image
+from .mapping import onto
 from .pruning import fit_to
 from .reading import load
 from .report import Report
@@ -18,17 +36,32 @@ from .retrained import Retrained
 from .translating import translated
 
 __all__ = [
+    "Board",
+    "BoardError",
+    "BoardRecording",
+    "CircuitEngine",
     "Deployment",
     "DeploymentError",
     "Difference",
+    "Engine",
     "Estimate",
+    "Events",
+    "Image",
+    "NetworkEngine",
+    "Replay",
     "Report",
     "Retrained",
+    "Session",
+    "State",
+    "VirtualChip",
     "adapt",
     "diff",
     "estimate",
     "fit_to",
     "load",
+    "load_image",
+    "logits",
     "onto",
+    "save_recordings",
     "translated",
 ]

@@ -13,9 +13,12 @@ from torch import Tensor
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
 from ..chip.encodings import Multiplicity
+from ..circuit import Technology
 from ..core.apply import apply
 from ..core.params import Params
 from ..nn.network import Network
+from .image import Image
+from .image.making import image_of
 from .report import Report
 from .writing import entry_of, write
 
@@ -83,6 +86,19 @@ class Deployment:
         """
         for die in self.chip.fabricate(serials, seed):
             yield apply(self.programmed.params, die.deviations(self.programmed), self.programmed.placement)
+
+    def image(self, *, ratio: float = 100.0, technology: Technology | None = None) -> Image:
+        """What a board is given, checked: memories of every neuron, and one value of every bias current for each core.
+
+        Args:
+            ratio, technology: choose the currents; see :func:`neurorobust.circuit.circuit_of`.
+
+        Raises:
+            ValueError: the chip has no image format (only dynapse1 and dynapse2 have one), or a layer is not a
+                LinearizedDpi, so its bias currents are unknown. DeploymentError: the neurons of a core ask for
+                different currents, or the bias generator does not reach one; ``error.violations`` has all of them.
+        """
+        return image_of(self, ratio, technology)
 
     def save(self, path: str | Path) -> Path:
         """Write the deployment file: one JSON, whole or not at all. See :func:`neurorobust.deploy.load`."""

@@ -19,23 +19,11 @@ from ..evaluation.predict import predict
 from ..evaluation.statistics import score
 from ..nn.network import Network
 from .deployment import Deployment
+from .errors import DeploymentError
 from .lowering import Lowered, demand_of, lower, rebuilt, set_cores, with_settings
 from .report import Report
 from .structure import structure_of
 from .translating import flat, translated
-
-
-class DeploymentError(ValueError):
-    """A network that a chip cannot hold.
-
-    Attributes:
-        violations: every limit that it breaks.
-    """
-
-    def __init__(self, chip: str, violations: tuple[Violation, ...]):
-        self.violations = violations
-        told = "\n".join(f"  {violation}" for violation in violations)
-        super().__init__(f"the network does not fit {chip}:\n{told}")
 
 
 def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, tolerance: float = 0.0) -> Deployment:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._util import digests, discovery
+from .._util import discovery
 from ..chip import ChipModel, Programmed, agreement, encodings
 from ..chip.convolutions import place_convolutions
 from ..chip.encodings import BitMaskedCurrents, Codec, SharedGain
@@ -25,14 +23,15 @@ from ..core.run import nominal
 from ..io.structure import decoders, layer_of, named
 from ..nn.installed import neuron_classes
 from ..nn.network import Network
-from . import strict
+from . import sealed
 from .deployment import Deployment
 from .lowering import demand_of, set_cores
 from .report import Report
 from .routing import check_routes
-from .writing import FORMAT, LARGEST, canonical
+from .sealed import FileKind
+from .writing import FORMAT, LARGEST
 
-DAMAGED = "copy it again from where it is whole, or save the deployment again"
+DEPLOYMENT_FILE = FileKind(FORMAT, "deployment", "Deployment.save", "deployment.schema.json")
 
 
 def load(path: str | Path, chip: ChipModel) -> Deployment:
@@ -63,34 +62,12 @@ def load(path: str | Path, chip: ChipModel) -> Deployment:
 
 def read_entry(path: Path) -> dict[str, Any]:
     """The content of a deployment file: whole, undamaged, of this format, with the types of its schema."""
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise ValueError(f"{path}: has {size} bytes; a deployment has at most {LARGEST} (64 MiB).")
-    try:
-        entry = strict.parse(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is no deployment file: {' '.join(str(error).split())}; {DAMAGED}.") from error
-    name, _, number = str(entry.get("format") if isinstance(entry, dict) else None).rpartition("/")
-    if name != FORMAT.rpartition("/")[0]:
-        raise ValueError(f"{path}: is no deployment file; expected one that Deployment.save wrote.")
-    if f"{name}/{number}" != FORMAT:
-        raise ValueError(f"{path}: is of format {name}/{number}; this version reads {FORMAT}; update neurorobust.")
-    rest = {key: value for key, value in entry.items() if key != digests.KEY}
-    found = digests.of_bytes(canonical(rest).encode())
-    if entry.get(digests.KEY) != found:
-        raise ValueError(
-            f"{path}: is damaged or was edited: its content has the SHA-256 {found[:12]}…, it says "
-            f"{str(entry.get(digests.KEY))[:12]}…; {DAMAGED}."
-        )
-    if problem := next(strict.problems(entry, schema()), None):
-        raise ValueError(f"{path}: {problem}.")
-    return rest
+    return sealed.read(path, DEPLOYMENT_FILE)
 
 
-@cache
 def schema() -> dict[str, Any]:
     """The JSON schema of a deployment file."""
-    return strict.parse(resources.files(__package__).joinpath("deployment.schema.json").read_text(encoding="utf-8"))
+    return sealed.schema_of(DEPLOYMENT_FILE)
 
 
 def _deployment(entry: dict[str, Any], chip: ChipModel) -> Deployment:

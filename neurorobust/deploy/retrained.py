@@ -24,7 +24,8 @@ from ..regularizers.regularizer import Criterion
 from ..train import Schedule, fit
 from ..train.loop import History
 from ..train.methods import METHODS
-from .mapping import DeploymentError, onto
+from .errors import DeploymentError
+from .mapping import onto
 from .report import WIDTH
 from .translating import flat
 

@@ -117,8 +117,8 @@ def canonical(entry: Mapping[str, Any]) -> str:
     return json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def write(path: Path, entry: Mapping[str, Any]) -> Path:
-    """Write a deployment file atomically.
+def write(path: Path, entry: Mapping[str, Any], noun: str = "deployment") -> Path:
+    """Write a JSON file with its digest, atomically; ``noun`` says what it is, for errors.
 
     Raises:
         ValueError: it would be larger than 64 MiB, or a value is NaN or infinite. OSError: it cannot be written.
@@ -126,7 +126,7 @@ def write(path: Path, entry: Mapping[str, Any]) -> Path:
     sealed = {**entry, digests.KEY: digests.of_bytes(canonical(entry).encode())}
     text = canonical(sealed) + "\n"
     if len(text) > LARGEST:
-        raise ValueError(f"{path}: the deployment takes {len(text)} bytes; a file has at most {LARGEST} (64 MiB).")
+        raise ValueError(f"{path}: the {noun} takes {len(text)} bytes; a file has at most {LARGEST} (64 MiB).")
     if not path.parent.is_dir():
         raise OSError(f"{path}: there is no folder {str(path.parent)!r}; make it, or choose another path.")
     try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from .._util.randomness import generator
 from ..chip import Fleet, Programmed
-from ..core.noise import Place, together
+from ..chip.design import ChipDesign
+from ..core.noise import Noise, Place, together
 from ..core.params import Params
 from ..core.placement import HOST
 from ..core.run import forward
@@ -43,12 +44,18 @@ def noisy_logits(
         outputs = []
         for number, block in enumerate(x.split(SAMPLES)):
             key = generator(fleet.seed, stream, serial, number)
-            for source in fleet.model.noise:
-                block = source.events(block, dt, key)
-            shape = block.shape[1], len(block)
-            noise = together([source.draw(places, shape, dt, key) for source in fleet.model.noise])
+            block, noise = drawn(fleet.model, places, block, dt, key)
             outputs.append(forward(network, params, block, noise=noise)[0])
         yield torch.cat(outputs)
+
+
+def drawn(
+    chip: ChipDesign, places: Sequence[Place], x: Tensor, dt: float, key: torch.Generator
+) -> tuple[Tensor, Noise]:
+    """The input (B, T, n_in) with the noise of a chip on its events, and the noise of one run with it."""
+    for source in chip.noise:
+        x = source.events(x, dt, key)
+    return x, together([source.draw(places, (x.shape[1], len(x)), dt, key) for source in chip.noise])
 
 
 def noise_places(network: Network, programmed: Programmed) -> list[Place]:

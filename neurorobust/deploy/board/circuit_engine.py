@@ -1,0 +1,74 @@
+"""The circuits of DYNAP-SE in continuous time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..._util.errors import check_number
+from ...chip.die import Die
+from ...circuit import Circuit, Events, circuit_of, deviating, simulate
+from ...core.apply import apply
+from ...nn import LinearizedDpi
+from ..deployment import Deployment
+from .engine import Configured, Engine, Spikes
+
+
+@dataclass(frozen=True)
+class CircuitEngine(Engine):
+    """Circuits of DPI neurons and synapses, see :func:`neurorobust.circuit.simulate`; LinearizedDpi networks only.
+
+    By default the die has the deviations of the chip model: those of the same serial in
+    :func:`neurorobust.evaluate`, put into the bias currents that make the same parameters. So a gap between the two is
+    one of equations alone.
+
+    Attributes:
+        tolerance: of the integration. ratio: I_thr/I_gain of the neurons; delay: of the spikes of neurons, s.
+        current_cv: instead of the chip model's, a deviation of every bias current of the image by itself; see
+            :func:`neurorobust.circuit.deviating`. Other dies than those of ``evaluate``.
+    """
+
+    tolerance: float = 1e-4
+    ratio: float = 100.0
+    delay: float = 0.0
+    current_cv: float | Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        check_number("tolerance", self.tolerance, strict=True)
+        check_number("ratio", self.ratio, strict=True)
+        check_number("delay", self.delay)
+
+    def configure(self, deployment: Deployment, die: Die) -> Configured:
+        for name in deployment.cores:
+            kind = type(deployment.network.layers()[name])
+            if kind is not LinearizedDpi:
+                raise ValueError(
+                    f"layer {name!r}: is a {kind.__name__}, whose bias currents are not known; expected LinearizedDpi: "
+                    f"train with nr.deploy.adapt, or use NetworkEngine()."
+                )
+        if die.model.noise:
+            raise ValueError(
+                f"chip: {die.model.name} has noise in time, which the circuit has not; use NetworkEngine()."
+            )
+        return _Circuit(self._circuit(deployment, die), self.tolerance)
+
+    def _circuit(self, deployment: Deployment, die: Die) -> Circuit:
+        if self.current_cv is not None:
+            circuit = deployment.image(ratio=self.ratio).circuit(delay=self.delay)
+            return deviating(circuit, seed=die.seed, serial=die.serial, cv=self.current_cv)
+        programmed = deployment.programmed
+        params = apply(programmed.params, die.deviations(programmed), programmed.placement)
+        return circuit_of(deployment.network, programmed, params=params, ratio=self.ratio, delay=self.delay)
+
+
+class _Circuit(Configured):
+    def __init__(self, circuit: Circuit, tolerance: float):
+        self._circuit, self._tolerance = circuit, tolerance
+
+    def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:
+        found = []
+        for events in samples:
+            one = simulate(self._circuit, events, duration, tolerance=self._tolerance, watch=watch)
+            membranes = {neuron: one.membranes[i] for i, neuron in enumerate(watch)}
+            found.append(Spikes(one.times, one.neurons, one.sample_times, membranes))
+        return found

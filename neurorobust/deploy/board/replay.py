@@ -1,0 +1,136 @@
+"""Recordings in place of a board."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...circuit import Events
+from .. import sealed
+from ..deployment import Deployment
+from ..image.asked import digest_of
+from ..sealed import FileKind
+from ..writing import write
+from .contract import Board, BoardError
+from .recording import BoardRecording
+
+FORMAT = "neurorobust-recordings/1"
+KIND = FileKind(FORMAT, "recording", "save_recordings", "board/recordings.schema.json")
+
+
+def save_recordings(path: str | Path, deployment: Deployment, recordings: Sequence[BoardRecording]) -> Path:
+    """Write recordings of one deployment to one JSON file, whole or not at all. Membranes are not saved.
+
+    Raises:
+        ValueError: the file would be larger than 64 MiB.
+    """
+    entry = {
+        "format": FORMAT,
+        "chip": {"name": deployment.chip.name, "version": deployment.chip.version},
+        "deployment": digest_of(deployment),
+        "recordings": [_entry(each) for each in recordings],
+    }
+    return write(Path(path), entry, "recording")
+
+
+def _entry(one: BoardRecording) -> dict[str, Any]:
+    return {
+        "duration": one.duration,
+        "neurons": one.n,
+        "input": {"times": one.events.times.tolist(), "channels": one.events.channels.tolist()},
+        "spikes": {"times": one.times.tolist(), "neurons": one.neurons.tolist()},
+        "dropped": {"inputs": one.dropped_inputs, "spikes": one.dropped_spikes},
+    }
+
+
+class Replay(Board):
+    """A board that answers with recordings: for examples, tests, and work without the board.
+
+    It takes the deployment that was recorded, and no other; a run has to have the input and the duration of a
+    recording. Where an input was recorded several times, the recordings come in turn.
+
+    Args:
+        path: a file of :func:`save_recordings`.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is damaged.
+    """
+
+    def __init__(self, path: str | Path):
+        path = Path(path)
+        entry = sealed.read(path, KIND)
+        self.name = f"replay of {path.name}"
+        self.chip, self.version = entry["chip"]["name"], entry["chip"]["version"]
+        self._deployment = entry["deployment"]
+        self._answers: dict[bytes, list[BoardRecording]] = {}
+        try:
+            for each in entry["recordings"]:
+                one = _recording(each)
+                self._answers.setdefault(_key(one.events, one.duration), []).append(one)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ValueError(f"{path}: {error}") from error
+        self._next: dict[bytes, int] = {}
+        self._held = ""
+
+    def connect(self) -> None:
+        self._next = {}
+
+    def disconnect(self) -> None:
+        self._held = ""
+
+    def write(self, deployment: Deployment) -> None:
+        found = digest_of(deployment)
+        if found != self._deployment:
+            raise BoardError(
+                f"{self.name}: was recorded with the deployment {self._deployment[:12]}…; got {found[:12]}…; load that "
+                f"one."
+            )
+        self._held = found
+
+    def read(self) -> str:
+        return self._held
+
+    def execute(
+        self, samples: Sequence[Events], duration: float, watch: Sequence[int], timeout: float
+    ) -> list[BoardRecording]:
+        if watch:
+            raise BoardError(f"{self.name}: has no membranes; leave out watch.")
+        found = []
+        for events in samples:
+            key = _key(events, duration)
+            if key not in self._answers:
+                raise BoardError(
+                    f"{self.name}: has no recording of this input ({len(events.times)} events in {duration:g} s)."
+                )
+            answers, turn = self._answers[key], self._next.get(key, 0)
+            self._next[key] = turn + 1
+            found.append(answers[turn % len(answers)])
+        return found
+
+
+def _key(events: Events, duration: float) -> bytes:
+    return b"".join((np.float64(duration).tobytes(), events.times.tobytes(), b"/", events.channels.tobytes()))
+
+
+def _recording(entry: dict[str, Any]) -> BoardRecording:
+    events = Events(_floats(entry["input"]["times"]), _integers(entry["input"]["channels"]))
+    spikes = Events(_floats(entry["spikes"]["times"]), _integers(entry["spikes"]["neurons"]))
+    duration, n = float(entry["duration"]), int(entry["neurons"])
+    for name, one in (("input", events), ("spikes", spikes)):
+        if len(one.times) and one.times[-1] >= duration:
+            raise ValueError(f"{name}: has an event at {one.times[-1]:g} s of {duration:g} s.")
+    if len(spikes.channels) and spikes.channels.max() >= n:
+        raise ValueError(f"spikes: neuron {spikes.channels.max()} of {n}.")
+    dropped = entry["dropped"]
+    return BoardRecording(events, spikes.times, spikes.channels, n, duration, dropped["inputs"], dropped["spikes"])
+
+
+def _floats(values: list[float]) -> np.ndarray:
+    return np.array(values, dtype=np.float64)
+
+
+def _integers(values: list[int]) -> np.ndarray:
+    return np.array(values, dtype=np.int64)

@@ -1,0 +1,142 @@
+"""A virtual board: a die of a chip model behind the contract of a board."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..._util.errors import check_count, check_number
+from ..._util.randomness import generator
+from ...chip import ChipModel
+from ...circuit import Events
+from ..deployment import Deployment
+from ..image.asked import digest_of
+from .contract import Board
+from .engine import Configured, Engine, Spikes
+from .network_engine import NetworkEngine
+from .recording import BoardRecording
+
+AT_ONCE = 250
+"""Samples between two looks at the clock."""
+
+
+class VirtualChip(Board):
+    """One die of a chip model as a board: codes in, events out. Its true parameters stay hidden.
+
+    The die is number ``serial`` of the dies of :func:`neurorobust.evaluate` with the same seed. Defects, time since
+    programming and noise are those that were set on the chip: ``chip.with_defects(…)``, ``chip.at("30 days")``,
+    ``chip.with_noise(…)``. Nothing of it is a measurement on silicon.
+
+    Args:
+        chip: its model. serial, seed: of the die.
+        engine: the equations, :class:`NetworkEngine` or :class:`CircuitEngine`.
+        drops: probability that an event is lost on its way to the chip, and that a spike is lost on its way back. The
+            recordings count them.
+        resolution: of the time stamps of spikes, s: a spike gets the next multiple of it. 0 is exact.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        chip: ChipModel,
+        serial: int,
+        *,
+        seed: int = 1,
+        engine: Engine | None = None,
+        drops: float = 0.0,
+        resolution: float = 0.0,
+    ):
+        if not isinstance(chip, ChipModel):
+            raise TypeError(f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}).")
+        engine = NetworkEngine() if engine is None else engine
+        if not isinstance(engine, Engine):
+            raise TypeError(f"engine: got {engine!r}; expected an Engine, such as nr.deploy.NetworkEngine().")
+        if not chip.exact_host:
+            raise ValueError(
+                f"chip: the host of {chip.name} deviates, and a real one does not; use with_host(exact=True)."
+            )
+        self._serial, self._seed = check_count("serial", serial, 0), check_count("seed", seed, 0)
+        (self.__die,) = chip.fabricate([self._serial], self._seed)
+        self._drops = check_number("drops", drops)
+        if self._drops >= 1:
+            raise ValueError(f"drops: got {drops!r}; expected a probability below 1.")
+        self._resolution = check_number("resolution", resolution)
+        self._engine = engine
+        self.chip, self.version = chip.name, chip.version
+        self.name = f"virtual {chip.label} {self._serial}"
+        self._held = ""
+        self._configured: Configured | None = None
+        self._n = self._trials = 0
+
+    def __repr__(self) -> str:
+        return f"VirtualChip({self.chip}, serial {self._serial}, seed {self._seed}, {self._engine})"
+
+    def connect(self) -> None:
+        """It starts empty, as after power-on."""
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        self._held, self._configured = "", None
+
+    def write(self, deployment: Deployment) -> None:
+        self.disconnect()
+        self._configured = self._engine.configure(deployment, self.__die)
+        self._n = sum(len(cores) for cores in deployment.cores.values())
+        self._held = digest_of(deployment)
+
+    def read(self) -> str:
+        return self._held
+
+    def execute(
+        self, samples: Sequence[Events], duration: float, watch: Sequence[int], timeout: float
+    ) -> list[BoardRecording]:
+        assert self._configured is not None
+        end, found = time.monotonic() + timeout, list[BoardRecording]()
+        for start in range(0, len(samples), AT_ONCE):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.name}: {start} of {len(samples)} samples were run in {timeout:g} s.")
+            some = samples[start : start + AT_ONCE]
+            key = generator(self._seed, "board drops", self._serial, self._trials)
+            heard = [self._heard(events, key) for events in some]
+            spikes = self._configured.run(heard, duration, watch, self._trials)
+            found += [self._recorded(*each, duration, key) for each in zip(some, heard, spikes, strict=True)]
+            self._trials += 1
+        return found
+
+    def _heard(self, events: Events, key: torch.Generator) -> Events:
+        """The events that reach the chip."""
+        if not self._drops:
+            return events
+        kept = self._kept(len(events.times), key)
+        return Events(events.times[kept], events.channels[kept])
+
+    def _kept(self, n: int, key: torch.Generator) -> np.ndarray:
+        return np.asarray((torch.rand(n, generator=key, dtype=torch.float64) >= self._drops).numpy())
+
+    def _recorded(
+        self, sent: Events, heard: Events, spikes: Spikes, duration: float, key: torch.Generator
+    ) -> BoardRecording:
+        times, neurons, lost = spikes.times, spikes.neurons, 0
+        if self._drops:
+            kept = self._kept(len(times), key)
+            times, neurons, lost = times[kept], neurons[kept], int((~kept).sum())
+        if self._resolution:
+            times = np.ceil(times / self._resolution - 1e-9) * self._resolution
+            inside = times < duration
+            times, neurons, lost = times[inside], neurons[inside], lost + int((~inside).sum())
+        return BoardRecording(
+            events=sent,
+            times=times,
+            neurons=neurons,
+            n=self._n,
+            duration=duration,
+            dropped_inputs=len(sent.times) - len(heard.times),
+            dropped_spikes=lost,
+            sample_times=spikes.sample_times,
+            membranes=spikes.membranes,
+        )

@@ -1,0 +1,28 @@
+"""Images: what a board of DYNAP-SE2 or DYNAP-SE1 is given.
+
+:meth:`neurorobust.deploy.Deployment.image` makes an :class:`Image`, :func:`load_image` reads one. Nothing of a network
+is in it but integers and bias currents; :meth:`Image.check` and :meth:`Image.circuit` need nothing else.
+"""
+
+from .codes import BiasCode
+from .image import Image
+from .layout import BIASES, LAYOUTS, Bias, Layout
+from .parts import Destination, Entry, ImageNeuron, Input, Latches, Population, Synapse
+from .reading import load_image
+
+__all__ = [
+    "BIASES",
+    "LAYOUTS",
+    "Bias",
+    "BiasCode",
+    "Destination",
+    "Entry",
+    "Image",
+    "ImageNeuron",
+    "Input",
+    "Latches",
+    "Layout",
+    "Population",
+    "Synapse",
+    "load_image",
+]
