@@ -8,7 +8,7 @@ Sources, shortened below:
 - *Neckar 2019*: Proc. IEEE 107(1), abstract.
 """
 
-from neurorobust.chip import ChipModel, KindModel, Limits, NeuronModel, Pool, Scaled, SourcedText, SourcedValue
+from neurorobust.chip import ChipModel, Cost, KindModel, Limits, NeuronModel, Pool, Scaled, SourcedText, SourcedValue
 from neurorobust.chip.encodings import LevelTable, SignedPair
 from neurorobust.chip.spatial import GaussianField
 from neurorobust.chip.variability import Exact, LogNormal, Offset
@@ -138,6 +138,17 @@ chip = ChipModel(
     ),
     grid=(64, 64),
     neuron=neuron,
+    costs=(
+        Cost(
+            "equivalent synaptic operation",
+            "synaptic operations",
+            "J",
+            381e-15,
+            381e-15,
+            "published",
+            "Neckar et al. 2019, abstract: typical networks; an equivalent operation is one of an all-to-all network",
+        ),
+    ),
     architecture=Pool(
         cores=1,
         neurons=4096,

@@ -13,6 +13,7 @@ Sources, shortened below:
 
 from neurorobust.chip import (
     ChipModel,
+    Cost,
     KindModel,
     Limits,
     NeuronModel,
@@ -178,6 +179,9 @@ chip = ChipModel(
     ),
     grid=(2, 256),
     neuron=neuron,
+    costs=(
+        Cost("whole chip", "seconds", "J", None, 0.2, "published", "Cramer et al. 2022, abstract: less than 200 mW"),
+    ),
     architecture=Rows(
         cores=1,
         neurons=512,

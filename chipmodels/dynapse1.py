@@ -16,6 +16,7 @@ The measured arrays behind ``dynapse2`` may come from this chip: their file name
 from neurorobust.chip import (
     Cam,
     ChipModel,
+    Cost,
     KindModel,
     Limits,
     NeuronModel,
@@ -121,6 +122,21 @@ neuron = NeuronModel(
     ),
 )
 
+EVENTS = "Moradi et al. 2018 as its users quote it, at 1.3 and 1.8 V; from memory, in no text that was found"
+_PER_EVENT = (
+    ("spike of a neuron", "spikes", 260e-12, 883e-12),
+    ("encoding of a spike", "spikes", 507e-12, 883e-12),
+    ("broadcast in a core", "broadcasts", 2.2e-9, 6.84e-9),
+    ("route to another core", "routes", 78e-12, 360e-12),
+    ("pulse of a synapse", "synaptic operations", 26e-12, 324e-12),
+)
+
+
+def costs(source: str) -> tuple[Cost, ...]:
+    """The figures of this chip, said of a chip by a source."""
+    return tuple(Cost(what, per, "J", low, high, "assumed", source) for what, per, low, high in _PER_EVENT)
+
+
 chip = ChipModel(
     name="dynapse1",
     title="DYNAP-SE1, 4 cores × 256 analog neurons",
@@ -162,6 +178,7 @@ chip = ChipModel(
         },
     ),
     neuron=neuron,
+    costs=costs(EVENTS),
     architecture=Cam(
         cores=4,
         neurons=256,

@@ -19,6 +19,7 @@ from neurorobust.chip import (
     BitMaskedCurrents,
     Cam,
     ChipModel,
+    Cost,
     Fixed,
     KindModel,
     Limits,
@@ -32,6 +33,8 @@ from neurorobust.chip.encodings import LogUniform
 from neurorobust.chip.spatial import Surface
 from neurorobust.chip.spreads import FromCv, SpreadTable
 from neurorobust.chip.variability import LogNormal, Outliers, SettingDecorrelation
+
+from . import dynapse1
 
 EPSP = SourcedValue(
     7.5e6, "assumed", "V of EPSP for each A of weight current: 8 nA at 60 mV, where the EPSP is still linear"
@@ -204,6 +207,10 @@ chip = ChipModel(
         source="rockpool lookup/defaults.py (coded); Richter et al. 2024 (published)",
     ),
     neuron=neuron,
+    costs=(
+        *dynapse1.costs(f"as on DYNAP-SE1, no figure of this chip was found: {dynapse1.EVENTS}"),
+        Cost("whole chip", "seconds", "J", 5e-3, 5e-3, "assumed", "Open Neuromorphic's page: about 5 mW"),
+    ),
     architecture=Cam(
         cores=4,
         neurons=256,

@@ -65,6 +65,7 @@ chip = ChipModel(
     },
     shares_kernels=True,
     neuron=neuron,
+    costs=pcm.costs("published"),
     architecture=pcm.chip.architecture,
     limits=pcm.chip.limits,
     facts={f"programming noise, coefficient {i}, µS": SourcedValue(c, "coded", _SOURCE) for i, c in enumerate(_sigma)}

@@ -6,6 +6,7 @@ Source: IBM/aihwkit at 4545f11b5214, ``inference/noise/pcm.py``, fitted on real 
 from neurorobust.chip import (
     Cell,
     ChipModel,
+    Cost,
     KindModel,
     Limits,
     Scaled,
@@ -78,6 +79,36 @@ neuron = neurons_beside(
     ),
 )
 
+
+def costs(status: str, prefix: str = "") -> tuple[Cost, ...]:
+    """The figures of HERMES for a product of a matrix and a vector of 8 bits, in one phase (low) or four (high).
+
+    An operation is half of a multiplication with its addition. All 64 tiles have 2 · 64 · 256 · 256 operations.
+    """
+    source = f"{prefix}Le Gallo et al. 2023, abstract: "
+    operations = 2 * 64 * 256 * 256
+    return (
+        Cost(
+            "multiplication and addition",
+            "multiplications",
+            "J",
+            2 / 9.76e12,
+            2 / 2.48e12,
+            status,
+            f"{source}9.76 and 2.48 TOPS/W for inputs of 8 bits; without neurons and without communication",
+        ),
+        Cost(
+            "product of all tiles",
+            "products",
+            "s",
+            operations / 63.1e12,
+            operations / 16.1e12,
+            status,
+            f"{source}63.1 and 16.1 TOPS for inputs of 8 bits, over the 64 tiles of 256 × 256 cells",
+        ),
+    )
+
+
 chip = ChipModel(
     name="pcm",
     title="PCM crossbars, 64 cores of 256 × 256 device pairs, digital neurons",
@@ -91,6 +122,7 @@ chip = ChipModel(
     },
     shares_kernels=True,
     neuron=neuron,
+    costs=costs("assumed", "as on HERMES: "),
     architecture=Tiles(
         cores=64,
         neurons=256,

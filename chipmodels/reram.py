@@ -17,6 +17,8 @@ from neurorobust.chip import (
 )
 from neurorobust.chip.drift import ConstantReadNoise, Device, PolynomialCurve, SampledRelaxation
 
+from . import pcm
+
 _SOURCE = "aihwkit inference/noise/reram.py, ReRamWan2022NoiseModel"
 G_MAX = SourcedValue(40e-6, "coded", f"{_SOURCE}: reference of the coefficients, S")
 _sigma = {  # s after programming: µS, powers of G/G_max
@@ -103,6 +105,7 @@ chip = ChipModel(
     },
     shares_kernels=True,
     neuron=neuron,
+    costs=pcm.costs("assumed", "as on HERMES: "),
     architecture=Tiles(
         cores=48,
         neurons=256,

@@ -18,7 +18,7 @@ from neurorobust.chip import (
 )
 from neurorobust.chip.drift import ConstantReadNoise, Device, LogRelaxation, PolynomialCurve
 
-from . import reram
+from . import pcm, reram
 
 _SOURCE = "aihwkit inference/noise/reram.py, ReRamCMONoiseModel"
 G_MAX = SourcedValue(88.2e-6, "coded", f"{_SOURCE}, S")
@@ -81,6 +81,7 @@ chip = ChipModel(
     },
     shares_kernels=True,
     neuron=neuron,
+    costs=pcm.costs("assumed", "as on HERMES: "),
     architecture=Tiles(
         cores=48,
         neurons=256,

@@ -6,7 +6,7 @@ Sources, shortened below:
 - *Open Neuromorphic*: its page on ROLLS at 28f50836c0c1, which cites Qiao 2015.
 """
 
-from neurorobust.chip import ChipModel, KindModel, Limits, NeuronModel, Rows, Scaled, SourcedText, SourcedValue
+from neurorobust.chip import ChipModel, Cost, KindModel, Limits, NeuronModel, Rows, Scaled, SourcedText, SourcedValue
 from neurorobust.chip.encodings import SignedPair
 from neurorobust.chip.variability import LogNormal
 
@@ -127,6 +127,20 @@ chip = ChipModel(
         },
     ),
     neuron=neuron,
+    costs=(
+        Cost(
+            "synaptic event",
+            "synaptic operations",
+            "J",
+            77e-15,
+            77e-15,
+            "assumed",
+            "Indiveri et al. 2015, from memory",
+        ),
+        Cost(
+            "whole chip", "seconds", "J", 4e-3, 4e-3, "assumed", "Qiao et al. 2015, abstract, from memory: about 4 mW"
+        ),
+    ),
     architecture=Rows(
         cores=1,
         neurons=256,

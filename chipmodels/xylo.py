@@ -8,7 +8,18 @@ Sources, shortened below:
 
 from dataclasses import replace
 
-from neurorobust.chip import ChipModel, Digital, Fixed, Limits, NeuronModel, Scaled, SourcedText, SourcedValue, digital
+from neurorobust.chip import (
+    ChipModel,
+    Cost,
+    Digital,
+    Fixed,
+    Limits,
+    NeuronModel,
+    Scaled,
+    SourcedText,
+    SourcedValue,
+    digital,
+)
 from neurorobust.chip.encodings import BitShift, Uniform
 
 _DECAY_BITS = SourcedValue(15, "assumed", "as many shifts as leave one bit of a 16-bit state")
@@ -100,6 +111,17 @@ def at(dt: float) -> ChipModel:
             others={"fan_in": ("published", "Open Neuromorphic: 63; an older page of rockpool's says 16: a conflict")},
         ),
         neuron=neuron,
+        costs=(
+            Cost(
+                "whole chip",
+                "seconds",
+                "J",
+                291e-6,
+                291e-6,
+                "published",
+                "arXiv 2406.15112: dynamic power of Xylo Audio 2 with one network for keywords, 291 µW",
+            ),
+        ),
         architecture=Digital(
             cores=1,
             neurons=1000,

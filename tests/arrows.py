@@ -24,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": {"nn", "chip", "attacks", "data", "bounds"},
     "train": {"nn", "regularizers", "evaluation", "data"},
     "viz": {"evaluation", "io"},
-    "deploy": {"evaluation", "io", "circuit"},
+    "deploy": {"train", "io", "circuit"},
     "demo": {"train", "viz", "io"},
     "cli": {"demo", "fitting", "deploy"},
 }

@@ -8,6 +8,7 @@ by (seed, serial, kind, site): die 17 of seed 0 is the same die in every fleet, 
 from ..core.placement import Placement
 from .architectures import Architecture, Cam, Digital, Pool, Rows, Tiles, Violation
 from .cards import card, differences, numbers, statements
+from .costs import Cost
 from .crossbar import Cell, digital
 from .defects import BadSynapses, DeadNeurons, Defect, StuckDevices
 from .design import KindModel
@@ -28,6 +29,7 @@ __all__ = [
     "Cam",
     "Cell",
     "ChipModel",
+    "Cost",
     "DeadNeurons",
     "Defect",
     "Die",

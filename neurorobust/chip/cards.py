@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from ..core.equations import VOCABULARY
 from ..core.noise import Source
 from .architectures import Architecture
+from .costs import Cost
 from .defects import Defect
 from .design import ChipDesign
 from .sourced import Limits, Range, SourcedValue
@@ -24,7 +25,9 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]
         yield path, f"{value.low:g} to {value.high:g}", value.status, value.source
     elif isinstance(value, (Source, Defect)):
         yield f"{path}.{type(value).__name__}", f"{value.level:g}", value.status, value.source
-    elif isinstance(value, tuple) and path in ("noise", "defects"):
+    elif isinstance(value, Cost):
+        yield f"{path}.{value.what}", value.range(), value.status, value.source
+    elif isinstance(value, tuple) and path in ("noise", "defects", "costs"):
         for part in value:
             yield from numbers(part, path)
     elif isinstance(value, (Limits, Architecture, Mapping)):
@@ -83,6 +86,7 @@ def card(chip: ChipDesign) -> dict[str, Any]:
         "facts": {name: _fact(fact) for name, fact in chip.facts.items()},
         "noise": [_part(part) for part in chip.noise],
         "defects": [_part(part) for part in chip.defects],
+        "costs": [asdict(cost) for cost in chip.costs],
         "neuron": None if chip.neuron is None else chip.neuron.entry(),
         "notes": list(chip.notes),
     }

@@ -10,6 +10,7 @@ from typing import Self
 from .._util.errors import check_number
 from ..core.noise import Source
 from .architectures import Architecture
+from .costs import Cost
 from .defects import Defect
 from .drift import seconds, words
 from .encodings.encoding import UNQUANTIZED, Encoding
@@ -95,6 +96,7 @@ class ChipDesign:
             :func:`neurorobust.mismatch`. See :meth:`neurorobust.chip.ChipModel.with_host`.
         neuron: the equations that its neurons obey, and the other points of its audit; None if nothing is stated.
         architecture: the budget that :func:`neurorobust.deploy.onto` places a network in; None if nothing is stated.
+        costs: published figures of energy and time, for :func:`neurorobust.deploy.estimate`.
     """
 
     name: str
@@ -115,6 +117,7 @@ class ChipDesign:
     exact_host: bool = True
     neuron: NeuronModel | None = None
     architecture: Architecture | None = None
+    costs: tuple[Cost, ...] = ()
 
     @cached_property
     def structure(self) -> DependenceStructure:

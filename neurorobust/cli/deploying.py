@@ -13,7 +13,8 @@ from typer.core import TyperGroup
 from .._util.console import out
 from ..chip import Violation
 from ..chip.installed import chip_model
-from ..deploy import Deployment, DeploymentError, diff, load, load_image, onto
+from ..data.installed import find_task
+from ..deploy import Deployment, DeploymentError, diff, estimate, load, load_image, onto
 from ..deploy.reading import read_entry
 from ..io import models
 from .shared import Folder, Json, load_model, show, write_json
@@ -95,6 +96,26 @@ def deploy_show(file: File, as_json: Json = False) -> None:
     """
     deployment = _read(file)
     _say(deployment.report.entry(), deployment, as_json)
+
+
+@app.command("estimate")
+def deploy_estimate(
+    file: File,
+    task: Annotated[str, typer.Option(help="Whose test part is run. See `neurorobust tasks`.", show_default=False)],
+    samples: Annotated[int, typer.Option(help="At most so many samples.", min=1)] = 200,
+    as_json: Json = False,
+) -> None:
+    """Events of a deployment, counted on an ideal die, and published figures of energy and time for them.
+
+    [bold]Example[/bold]
+
+      neurorobust deploy estimate net.json --task ecg
+    """
+    found = estimate(_read(file), find_task(task).test.first(samples))
+    if as_json:
+        write_json(found.entry())
+    else:
+        out.print(str(found), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("diff")

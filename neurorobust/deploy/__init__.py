@@ -1,10 +1,13 @@
 """Deployment: from a trained network to what a chip gets.
 
 :func:`onto` maps a network onto a chip, checks every limit, and quantizes it. The result is a :class:`Deployment`. It
-can be saved, loaded, compared, and run on the dies of :func:`neurorobust.evaluate`. :meth:`Deployment.image` is what a
-board of DYNAP-SE is given; a :class:`VirtualChip` stands in for the board. No real board is attached to any of it.
+can be saved, loaded, compared, and run on the dies of :func:`neurorobust.evaluate`. Before that, :func:`adapt` gives a
+network the equations of a chip, and :func:`fit_to` prunes it to the inputs that a neuron of the chip has.
+:meth:`Deployment.image` is what a board of DYNAP-SE is given; a :class:`VirtualChip` stands in for the board. No real
+board is attached to any of it.
 """
 
+from .adapting import adapt
 from .board import (
     Board,
     BoardError,
@@ -23,11 +26,15 @@ from .board import (
 from .deployment import Deployment
 from .diff import Difference, diff
 from .errors import DeploymentError
+from .estimating import Estimate, estimate
 from .image import Image, load_image
 from .image.asked import digest_of
 from .mapping import onto
+from .pruning import fit_to
 from .reading import load
 from .report import Report
+from .retrained import Retrained
+from .translating import translated
 
 __all__ = [
     "Board",
@@ -38,19 +45,25 @@ __all__ = [
     "DeploymentError",
     "Difference",
     "Engine",
+    "Estimate",
     "Events",
     "Image",
     "NetworkEngine",
     "Replay",
     "Report",
+    "Retrained",
     "Session",
     "State",
     "VirtualChip",
+    "adapt",
     "diff",
     "digest_of",
+    "estimate",
+    "fit_to",
     "load",
     "load_image",
     "logits",
     "onto",
     "save_recordings",
+    "translated",
 ]

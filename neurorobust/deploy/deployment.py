@@ -59,7 +59,7 @@ class Deployment:
         """
         if not isinstance(self.network, Network):
             raise TypeError(
-                f"deployment: holds a {type(self.network).__name__}, whose code is foreign; boards and images take a "
+                f"deployment: holds a {type(self.network).__name__}, whose code is foreign; expected one of a "
                 f"neurorobust.Network."
             )
         return self.network

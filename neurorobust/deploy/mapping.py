@@ -22,6 +22,7 @@ from .errors import DeploymentError
 from .lowering import Lowered, check_chip, demand_of, lower, rebuilt, set_cores, with_settings
 from .report import Report, facts_of, scores_of
 from .structure import structure_of
+from .translating import flat, translated
 
 
 def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, tolerance: float = 0.0) -> Deployment:
@@ -32,9 +33,11 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
     without spikes and layers on the host stay on the host. The same network gives the same deployment.
 
     Args:
-        network: a :class:`neurorobust.Network`; for a crossbar also a wrapped module (:func:`neurorobust.wrap`) or an
-            snnTorch network, each matrix of which gets arrays of its own. chip: with an architecture; its dies are
-            those of :func:`neurorobust.evaluate`.
+        network: a :class:`neurorobust.Network`. The result of ``nr.from_snntorch`` is translated first: see
+            :func:`neurorobust.deploy.translated`. On a crossbar it keeps its own form, and so does a wrapped module
+            (:func:`neurorobust.wrap`): each matrix gets arrays of its own. The equations stay as they are, whatever
+            those of the chip are; the report says so, and :func:`neurorobust.deploy.adapt` changes them.
+        chip: with an architecture; its dies are those of :func:`neurorobust.evaluate`.
         data: to measure the score before and after.
         tolerance: what a core sets once for all its neurons has to be equal for them. Where there are too few cores,
             the nearest settings are merged if none of them changes by a larger part than this, 0.05 for 5 %.
@@ -43,12 +46,15 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
         DeploymentError: with every limit that the network breaks; ``error.violations`` has them one by one.
         TypeError, ValueError: an argument is wrong.
     """
-    architecture = _checked(network, chip)
+    architecture = checked_architecture(chip)
     tolerance = check_number("tolerance", tolerance)
     if data is not None:
         check_data(data)
-    if not isinstance(network, Network):
+    if holds_arrays(network, chip):
         return onto_arrays(network, chip, architecture, data)
+    network = translated(network)
+    if data is not None:
+        data = flat(data)
     lowered = lower(network, chip)
     demand = demand_of(lowered.layers, network.inputs, chip)
     cores, merges, moved = _place(lowered, demand, architecture, chip.name, tolerance)
@@ -80,14 +86,14 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
     return Deployment(chip, deployed, programmed, demand, cores, report, trained)
 
 
-def _checked(network: object, chip: object) -> Architecture:
+def checked_architecture(chip: object) -> Architecture:
+    """The architecture of a chip.
+
+    Raises:
+        TypeError: no chip model. ValueError: nothing can be placed on it, or its host deviates.
+    """
     if not isinstance(chip, ChipModel):
         raise TypeError(f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}).")
-    if not isinstance(network, Network) and not holds_arrays(network, chip):
-        raise TypeError(
-            f"network: got a {type(network).__name__}; expected a neurorobust.Network, or for a crossbar such as pcm "
-            f"also a wrapped module (nr.wrap) or an snnTorch network; build the layers with neurorobust.nn."
-        )
     return check_chip(chip)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,21 @@ from .unrolled import Record, Unrolled, is_row
 from .wrapped import Decode, logits_of
 
 GRADED = "graded_spikes_factor.weight"
+
+
+class Part(NamedTuple):
+    """One module of a user's network.
+
+    Attributes:
+        name: in that network. module: a layer with the present weights, or a neuron, whose own numbers are stale.
+        numbers: present numbers of a neuron under snnTorch's names (``beta``, ``threshold`` …); empty for a layer.
+        trained: the kinds of a neuron's numbers that are trained.
+    """
+
+    name: str
+    module: nn.Module
+    numbers: dict[str, Tensor]
+    trained: frozenset[str]
 
 
 class _Original:
@@ -210,6 +225,24 @@ class SnnTorchNetwork(Foreign):
             delattr(holder, last)
             holder.register_buffer(last, parameter.detach())
         self.links[neuron] = ()
+
+    @property
+    def features(self) -> torch.Size | None:
+        """The shape of one step of a sample; None where ``prepare`` is not time first."""
+        return self._sample[2:] if self._prepare is time_first and self._sample is not None else None
+
+    def parts(self) -> Iterator[Part]:
+        """The innermost modules of the user's network, in the order in which it defines them."""
+        inner = self._unrolled.net
+        neurons = neurons_of(inner)
+        for name, module in inner.named_modules():
+            if name in neurons:
+                values = {key: attrgetter(f"{name}.{key}")(self) for key in self.links[name]}
+                numbers = {key: value for key, value in buffers_of(module).items() if key in NUMBERS}
+                trained = frozenset(key for key, value in values.items() if value.requires_grad)
+                yield Part(name, module, numbers | from_si(module, values, self.dt), trained)
+            elif not any(name.startswith(f"{neuron}.") for neuron in neurons) and not list(module.children()):
+                yield Part(name, module, {}, frozenset())
 
     def place(self, cores: Mapping[str, Tensor | int], feeds: Mapping[str, str | int] | None = None) -> None:
         """Set the core of every neuron, so that a chip can be programmed.

@@ -22,7 +22,7 @@ from ..dynamics import (
 )
 from .connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SumPool2d
 from .converted import with_floor
-from .decoders import last_step, max_over_time, mean_over_time, per_step
+from .decoders import last_step, max_over_time, mean_over_time, per_step, sum_over_time
 from .floor import floor_fractions, using_floor
 from .network import Network, placement_of
 from .neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, LinearizedDpi, Neuron
@@ -69,6 +69,7 @@ __all__ = [
     "mean_over_time",
     "per_step",
     "placement_of",
+    "sum_over_time",
     "using_floor",
     "with_floor",
 ]

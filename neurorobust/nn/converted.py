@@ -9,21 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_number
-from ..dynamics import AdaptiveThreshold
+from ..dynamics import Adaptation, AdaptiveThreshold
 from .connections import Chain, Connection
 from .network import Network
 from .neurons import AdaptiveLif, CubaLif, Lif, LinearizedDpi
 from .neurons.neuron import SpikingNeuron, decay
 
+THRESHOLD = AdaptiveThreshold()
 
-def with_floor(network: Network, *, tau_syn: float | None = None) -> Network:
+
+def with_floor(network: Network, *, tau_syn: float | None = None, rule: Adaptation = THRESHOLD) -> Network:
     """The same network with :class:`LinearizedDpi` in place of its spiking neurons; a new network, not trained further.
 
     What stays: connections, masks, cores, tau_mem, r, v_leak, biases, thresholds, the read-out, and which parameters
-    are trained. An adaptive threshold stays one. **What changes**: the membrane has a floor at 0, a spike resets it to
-    rest (or to v_reset, where there is one), and the membrane is held during t_ref. One event becomes a current that
-    decays with tau_syn. Weights are multiplied by dt/tau_syn, so that an event carries the same charge as before, but
-    later.
+    are trained. An adaptive threshold stays one, or becomes an adaptation current. **What changes**: the membrane has a
+    floor at 0, a spike resets it to rest (or to v_reset, where there is one), and the membrane is held during t_ref.
+    One event becomes a current that decays with tau_syn. Weights are multiplied by dt/tau_syn, so that an event carries
+    the same charge as before, but later.
 
     Such a network computes something else than the old one. It is a start for training with the equations of the chip,
     or a measurement of what a floor does to a network that was trained without one.
@@ -32,9 +34,11 @@ def with_floor(network: Network, *, tau_syn: float | None = None) -> Network:
         network: of :class:`AdaptiveLif`, :class:`Lif` or :class:`CubaLif` layers; other layers are copied.
         tau_syn: time constant of the synapses of neurons that have none, s; dt by default. A :class:`CubaLif` keeps
             its own.
+        rule: of an :class:`AdaptiveLif`. With ``Ahp()`` every spike subtracts from the input what it added to the
+            threshold. That is the same where the adaptation is slow compared with tau_mem.
 
     Raises:
-        TypeError: not a Network, or a spiking layer of another class.
+        TypeError: not a Network, or a spiking layer of another class; with every such layer.
         ValueError: tau_syn, or a connection whose weights have no sign.
     """
     if not isinstance(network, Network):
@@ -43,8 +47,15 @@ def with_floor(network: Network, *, tau_syn: float | None = None) -> Network:
             f"its own equations: put a floor into it."
         )
     filtered = network.dt if tau_syn is None else check_number("tau_syn", tau_syn, strict=True)
-    with torch.no_grad():
-        layers = {name: _layer(name, layer, network.dt, filtered) for name, layer in network.layers().items()}
+    layers, errors = {}, []
+    for name, layer in network.layers().items():
+        try:
+            with torch.no_grad():
+                layers[name] = _layer(name, layer, network.dt, filtered, rule)
+        except (TypeError, ValueError) as error:
+            errors.append(error)
+    if errors:
+        raise type(errors[0])("\n".join(map(str, errors)))
     result = Network(layers, network.dt, network.inputs, network.decode)
     trained = {name: value.requires_grad for name, value in network.named_parameters()}
     for name, value in result.named_parameters():
@@ -52,7 +63,7 @@ def with_floor(network: Network, *, tau_syn: float | None = None) -> Network:
     return result.train(network.training)
 
 
-def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float) -> Any:
+def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float, rule: Adaptation) -> Any:
     if not isinstance(layer, SpikingNeuron):
         return copy.deepcopy(layer)
     if type(layer) not in (AdaptiveLif, Lif, CubaLif):
@@ -66,12 +77,12 @@ def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float) -> Any:
     if isinstance(layer, AdaptiveLif):
         rho = decay(own["tau_adapt"], dt)
         own["adaptation"] = own["adaptation"] * (1 - rho)
-        own["rule"] = AdaptiveThreshold()
+        own["rule"] = rule
         own["t_ref"] = torch.full_like(own["v_threshold"], dt)
     factor = dt / per_neuron
-    recurrent = None if layer.recurrent is None else _scaled(layer.recurrent, factor)
+    recurrent = None if layer.recurrent is None else _scaled(name, layer.recurrent, factor)
     return LinearizedDpi(
-        _scaled(layer.input, factor),
+        _scaled(name, layer.input, factor),
         recurrent,
         layer.core.clone(),
         tau_syn_exc=synapse,
@@ -81,19 +92,26 @@ def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float) -> Any:
     )
 
 
-def _scaled(connection: Connection, factor: Tensor) -> Connection:
+def _scaled(name: str, connection: Connection, factor: Tensor) -> Connection:
     """A copy with weights times ``factor``, (n,)."""
     result = copy.deepcopy(connection)
     last = result.parts()[-1] if isinstance(result, Chain) else result
     weight = getattr(last, "weight", None)
     if not isinstance(weight, nn.Parameter):
-        raise ValueError(f"{type(last).__name__}: has no weights; expected a connection that excites or inhibits.")
+        raise ValueError(
+            f"layer {name!r}: {type(last).__name__}: has no weights; expected a connection that excites or inhibits."
+        )
+    if isinstance(result, Chain) and any(next(part.parameters(), None) is not None for part in result.parts()[:-1]):
+        raise ValueError(
+            f"layer {name!r}: Chain: has weights before its last part; expected them in the last one only."
+        )
     if len(weight) == len(factor):
         weight.mul_(factor.reshape(-1, *[1] * (weight.ndim - 1)))
     elif bool((factor == factor[0]).all()):
         weight.mul_(factor[0])
     else:
         raise ValueError(
-            f"tau_syn: neurons that share the weights of a {type(last).__name__} have different values; expected one."
+            f"layer {name!r}: tau_syn: neurons that share the weights of a {type(last).__name__} have different "
+            f"values; expected one."
         )
     return result

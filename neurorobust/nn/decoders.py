@@ -16,6 +16,11 @@ def mean_over_time(output: Tensor) -> Tensor:
     return output.mean(0)
 
 
+def sum_over_time(output: Tensor) -> Tensor:
+    """(T, B, n) → (B, n): the sum over the steps; of a spiking layer, its spike counts."""
+    return output.sum(0)
+
+
 def max_over_time(output: Tensor) -> Tensor:
     """(T, B, n) → (B, n): the largest value of each read-out over the steps."""
     return output.amax(0)
@@ -31,4 +36,4 @@ def per_step(output: Tensor) -> Tensor:
     return output.transpose(0, 1)
 
 
-DECODERS = (mean_over_time, max_over_time, last_step, per_step)
+DECODERS = (mean_over_time, sum_over_time, max_over_time, last_step, per_step)

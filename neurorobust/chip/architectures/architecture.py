@@ -115,6 +115,10 @@ class Architecture(ABC):
     def limits(self) -> dict[str, int]:
         """What :class:`~neurorobust.chip.Limits` has to say where it states these limits."""
 
+    def most_inputs(self) -> int | None:
+        """The most synapses of a neuron, wherever it is; None where any number fits."""
+        return self.limits().get("fan_in")
+
     @abstractmethod
     def check_demand(self, demand: Demand) -> Iterator[Violation]:
         """Limits that hold wherever the neurons are."""

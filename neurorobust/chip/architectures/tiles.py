@@ -30,6 +30,9 @@ class Tiles(Architecture):
     def limits(self) -> dict[str, int]:
         return {"cores": self.cores, "neurons_per_core": self.neurons, "fan_in": self.rows}
 
+    def most_inputs(self) -> int | None:
+        return None
+
     def check_demand(self, demand: Demand) -> Iterator[Violation]:
         return iter(())
 

@@ -1,0 +1,208 @@
+"""``estimate``: events of a deployment, counted, and published figures of energy and time for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..chip import Cost, Tiles
+from ..chip.architectures.demand import fan_out
+from ..core.noise import INPUT
+from ..core.run import evaluating, run
+from ..data import Data
+from .deployment import Deployment
+
+WIDTH = 110
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """One figure times its count.
+
+    Attributes:
+        cost: the figure. count: per sample; None where it is unknown. low, high: per sample, in the figure's unit;
+            None where they are unknown.
+    """
+
+    cost: Cost
+    count: float | None
+
+    @property
+    def low(self) -> float | None:
+        return None if self.count is None or self.cost.low is None else self.count * self.cost.low
+
+    @property
+    def high(self) -> float | None:
+        return None if self.count is None else self.count * self.cost.high
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Events of a deployment, and what they take; ``print`` it. No board was measured.
+
+    Attributes:
+        chip: its name. samples: how many were run. seconds: of a sample, in the network's time.
+        counts: mean per sample, by the names of :data:`neurorobust.chip.costs.COUNTS`; None where a count is unknown.
+        spikes: mean per sample, by layer on the chip.
+        figures: every figure of the chip model, times its count.
+    """
+
+    chip: str
+    samples: int
+    seconds: float
+    counts: Mapping[str, float | None]
+    spikes: Mapping[str, float]
+    figures: tuple[Estimated, ...]
+
+    def energy(self) -> tuple[float | None, float | None]:
+        """Joules per sample: the sum of all figures for single events; (None, None) if there is none, or if a count is
+        unknown. A power of the whole chip is another figure for the same energy, so it is no part of the sum."""
+        single = [each for each in self.figures if each.cost.unit == "J" and each.cost.per != "seconds"]
+        if not single or any(each.count is None for each in single):
+            return None, None
+        low = [each.low for each in single]
+        lowest = None if None in low else sum(value for value in low if value is not None)
+        return lowest, sum(each.high for each in single if each.high is not None)
+
+    def entry(self) -> dict[str, Any]:
+        """For JSON."""
+        low, high = self.energy()
+        return {
+            "chip": self.chip,
+            "samples": self.samples,
+            "seconds": self.seconds,
+            "counts": dict(self.counts),
+            "spikes": dict(self.spikes),
+            "figures": [
+                {**vars(each.cost), "count": each.count, "figure_low": each.cost.low, "figure_high": each.cost.high}
+                | {"low": each.low, "high": each.high}
+                for each in self.figures
+            ],
+            "energy": {"low": low, "high": high},
+            "measured_on_hardware": False,
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.chip}, per sample of {_si(self.seconds, 's')}, mean of {self.samples} (no board was measured)"]
+        lines += [f"  {name:<28} {'unknown' if n is None else f'{n:,.6g}'}" for name, n in self.counts.items()]
+        for each in self.figures:
+            value = _range(each.low, each.high, each.cost.unit)
+            lines.append(f"  {each.cost.what:<28} {value:<22} {each.cost.status}; {each.cost.source}")
+        low, high = self.energy()
+        lines.append(f"  {'energy, sum over events':<28} {_range(low, high, 'J')}")
+        if not any(each.cost.unit == "s" for each in self.figures):
+            lines.append(f"  {'latency':<28} unknown: no figure was found")
+        return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines)
+
+
+def estimate(deployment: Deployment, x: Tensor | Data, spikes: Mapping[str, Tensor] | None = None) -> Estimate:
+    """Count the events of a deployment, and multiply them by the published figures of its chip.
+
+    Counts are exact for the spikes that are counted. By default they are those of the network on an ideal die.
+    Figures are those of the chip model (``chip.costs``), with their range, status and source. Nothing is known where
+    there is no figure, and no number is invented.
+
+    Args:
+        deployment: a network on a chip.
+        x: samples (B, T, n_in), or data with them. Events are whole numbers; where x is anything else, such as
+            currents, all counts of input events are unknown.
+        spikes: by layer on the chip, (B, T, n), of the same samples: on a die (``nr.run(…, record=True)``), or
+            recorded.
+
+    Raises:
+        TypeError: no deployment. ValueError: samples or spikes of another shape, or a layer that is not on the chip.
+    """
+    if not isinstance(deployment, Deployment):
+        raise TypeError(f"deployment: got a {type(deployment).__name__}; expected the result of nr.deploy.onto.")
+    samples = x.x if isinstance(x, Data) else x
+    network = deployment.native
+    if not isinstance(samples, Tensor) or samples.ndim != 3:
+        got = f"shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else f"a {type(x).__name__}"
+        raise ValueError(f"x: got {got}; expected samples (B, T, {network.n_in}), or data with them.")
+    if spikes is None:
+        with evaluating(network), torch.no_grad():
+            spikes = run(network, deployment.programmed.params, samples, record=True)[1]
+    spikes = _checked(deployment, samples, spikes)
+    totals: dict[str, Tensor | None] = {name: value.double().sum((0, 1)) for name, value in spikes.items()}
+    totals[INPUT] = (
+        samples.double().sum((0, 1)) if bool(((samples >= 0) & (samples == samples.round())).all()) else None
+    )
+    steps, n = samples.shape[1], len(samples)
+    counts = {
+        name: None if total is None else total / n for name, total in _counts(deployment, totals, steps * n).items()
+    }
+    counts["seconds"] = steps * network.dt / deployment.chip.time_base.speedup.value
+    return Estimate(
+        deployment.chip.name,
+        n,
+        steps * network.dt,
+        counts,
+        {name: float(value.double().sum()) / n for name, value in spikes.items()},
+        tuple(Estimated(cost, counts.get(cost.per)) for cost in deployment.chip.costs),
+    )
+
+
+def _checked(deployment: Deployment, samples: Tensor, spikes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The spikes of every layer on the chip."""
+    found = {}
+    for name, asked in deployment.demand.items():
+        if name not in spikes:
+            raise ValueError(f"spikes: {name!r} missing; expected those of {', '.join(deployment.demand)}.")
+        shape = (*samples.shape[:2], asked.n)
+        if spikes[name].shape != shape:
+            raise ValueError(f"spikes[{name!r}]: got shape {tuple(spikes[name].shape)}; expected {shape}.")
+        found[name] = spikes[name]
+    return found
+
+
+def _counts(deployment: Deployment, totals: Mapping[str, Tensor | None], steps: int) -> dict[str, float | None]:
+    """Every count over all samples; ``totals``: events of each source element, ``steps``: of all samples together."""
+    events = totals[INPUT]
+    counts: dict[str, float | None] = {
+        "input events": None if events is None else float(events.sum()),
+        "spikes": float(sum(total.sum() for name, total in totals.items() if name != INPUT and total is not None)),
+    }
+    architecture, demand, cores = deployment.chip.architecture, deployment.demand, deployment.cores
+    if isinstance(architecture, Tiles):
+        places = {name: 1 if asked.kernel is None else asked.n // asked.kernel[0] for name, asked in demand.items()}
+        group = {int(core): places[name] for name, own in cores.items() for core in own.unique()}
+        used = architecture.tiles(demand, cores)
+        counts["multiplications"] = float(steps * sum(columns * rows * group[at] for at, columns, rows in used))
+        counts["products"] = float(steps * sum(places.values()))
+        return counts
+    arriving = {source: totals[source] for source in fan_out(demand)}
+    heard = [(total, driven) for (source, driven), total in zip(fan_out(demand).items(), arriving.values())]
+    missing = any(total is None for total, _ in heard)
+    counts["synaptic operations"] = (
+        None if missing else float(sum((total * driven).sum() for total, driven in heard if total is not None))
+    )
+    broadcasts, routes = 0.0, 0.0
+    for route in deployment.routes:
+        total = totals[route.source]
+        own = set() if route.source == INPUT else {int(cores[route.source][route.element])}
+        count = 0.0 if total is None else float(total[route.element])
+        broadcasts += count * len(route.cores)
+        routes += 0.0 if route.source == INPUT else count * len(set(route.cores) - own)
+    counts["broadcasts"] = None if missing else broadcasts
+    counts["routes"] = routes
+    return counts
+
+
+PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
+
+
+def _si(value: float, unit: str) -> str:
+    factor, prefix = next((each for each in PREFIXES if value >= each[0]), PREFIXES[-1])
+    return f"{value / factor:.3g} {prefix}{unit}"
+
+
+def _range(low: float | None, high: float | None, unit: str) -> str:
+    if high is None:
+        return "unknown"
+    if low is None:
+        return f"at most {_si(high, unit)}"
+    return _si(high, unit) if low == high else f"{_si(low, unit)} to {_si(high, unit)}"

@@ -1,0 +1,146 @@
+"""A network that was changed for a chip and trained on: what changed, and what it cost."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from torch import nn
+
+from .._util.errors import check_count
+from .._util.warn import warn
+from ..chip import Agreement, ChipModel, Violation
+from ..chip.equations import agreement
+from ..core.run import evaluating, nominal
+from ..data import Data, Task
+from ..evaluation.predict import predict
+from ..evaluation.statistics import score
+from ..nn.network import Network
+from ..regularizers import Regularizer
+from ..regularizers.regularizer import Criterion
+from ..train import Schedule, fit
+from ..train.loop import History
+from ..train.methods import METHODS
+from .errors import DeploymentError
+from .mapping import onto
+from .report import WIDTH
+from .translating import flat
+
+EPOCHS, SCHEDULE = 10, Schedule(learning_rate=0.01, batch_size=25, select_every=5)
+METHOD = METHODS["adversarial"]
+"""The training where the caller chooses none: the adversarial method with its first settings."""
+
+
+class Training(TypedDict, total=False):
+    """Options of :func:`neurorobust.fit` that are passed on to it."""
+
+    seed: int
+    out: str | Path
+    schedule: Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Retrained:
+    """A network that was changed for a chip, and trained on; ``print`` it.
+
+    Attributes:
+        network: the new network.
+        changes: what was changed, one sentence each.
+        scores: on the validation part, by moment: ``before``, ``converted`` or ``pruned``, ``after``. Balanced
+            accuracy, or R². samples: how many.
+        equations: those of the new network compared with the chip's.
+        history: of the training; None if there was none.
+        violations: why :func:`neurorobust.deploy.onto` would still refuse the network; empty if it fits.
+    """
+
+    network: Network
+    changes: tuple[str, ...]
+    scores: Mapping[str, float]
+    samples: int
+    equations: Agreement
+    history: History | None
+    violations: tuple[Violation, ...]
+
+    def entry(self) -> dict[str, Any]:
+        """For JSON, without the network."""
+        trained = self.history
+        return {
+            "changes": list(self.changes),
+            "scores": dict(self.scores),
+            "samples": self.samples,
+            "equations": self.equations.entry(),
+            "epochs": 0 if trained is None else len(trained.rows),
+            "kept_epoch": None if trained is None else trained.best_epoch,
+            "seconds": 0.0 if trained is None else trained.seconds,
+            "violations": [vars(violation) for violation in self.violations],
+        }
+
+    def __str__(self) -> str:
+        scores = " · ".join(f"{moment} {value:.3f}" for moment, value in self.scores.items())
+        told = [f"score      {scores}, on {self.samples} validation samples"]
+        told += [f"{'' if i else 'changed':<10} {change}" for i, change in enumerate(self.changes or ("nothing",))]
+        told.append(f"equations  {str(self.equations).removeprefix('equations: ')}")
+        told.append(f"trained    {self.history or 'not at all'}")
+        fits = ("yes",) if not self.violations else tuple(map(str, self.violations))
+        told += [f"{'' if i else 'fits':<10} {line}" for i, line in enumerate(fits)]
+        return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in told)
+
+
+def check_task(data: object, epochs: int) -> Task:
+    """The task, with flat samples.
+
+    Raises:
+        TypeError: no Task. ValueError: epochs.
+    """
+    check_count("epochs", epochs, 0)
+    if not isinstance(data, Task):
+        hint = "nr.data.Task(name, classes, train, validation, test, loss)"
+        raise TypeError(f"data: got a {type(data).__name__}; expected a Task, with a part to train on: {hint}.")
+    if data.train.x.ndim == 3:
+        return data
+    return Task(data.name, data.classes, flat(data.train), flat(data.validation), flat(data.test), data.loss)
+
+
+def validation_score(network: nn.Module, data: Data) -> float:
+    """Balanced accuracy, or R², without deviations."""
+    with evaluating(network):
+        return score(predict(network, nominal(network), data), data.y)
+
+
+def trained_on(
+    pair: tuple[Network, ChipModel],
+    task: Task,
+    how: tuple[Criterion | Regularizer | None, int],
+    training: Training,
+    scores: Mapping[str, float],
+    changes: Sequence[str],
+) -> Retrained:
+    """Train a changed network for a chip, in place; ``how`` is the loss and the epochs. It warns before training if the
+    chip cannot hold the network."""
+    (network, chip), (loss, epochs) = pair, how
+    violations, history = violations_of(network, chip), None
+    if violations:
+        told = "; ".join(map(str, violations))
+        warn(f"network: {chip.name} cannot hold it, before and after training: {told}")
+    if epochs:
+        options: Training = {"schedule": SCHEDULE, **training}
+        loss = METHOD.regularize(task.loss) if loss is None else loss
+        history = fit(network, task, loss, epochs=epochs, **options)
+        violations = violations_of(network, chip)
+    after = {**scores, "after": validation_score(network, task.validation)}
+    equations = agreement(chip.name, chip.neuron, network.placement())
+    return Retrained(network, tuple(changes), after, len(task.validation), equations, history, violations)
+
+
+def violations_of(network: Network, chip: ChipModel) -> tuple[Violation, ...]:
+    """Why the chip cannot hold a network; empty if it can, or if nothing can be placed on it."""
+    if chip.architecture is None:
+        return ()
+    try:
+        onto(network, chip)
+    except DeploymentError as error:
+        return error.violations
+    return ()
