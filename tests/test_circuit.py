@@ -357,7 +357,11 @@ def test_events_of_a_network_s_steps():
         ({"duration": 0.0}, ValueError, "duration: got 0.0"),
         ({"tolerance": math.nan}, ValueError, "tolerance: got nan"),
         ({"watch": [3]}, ValueError, "watch: got \\[3\\]; expected different neurons from 0 to 2"),
+        ({"watch": [0.7]}, ValueError, "watch: got \\[0.7\\]; expected different neurons"),
+        ({"watch": [True]}, ValueError, "watch: got \\[True\\]; expected different neurons"),
+        ({"watch": [1, 1]}, ValueError, "watch: got \\[1, 1\\]; expected different neurons"),
         ({"sample_step": 0}, ValueError, "sample_step: got 0"),
+        ({"watch": [0], "sample_step": 1e-12}, ValueError, "sample_step: got 1e-12 s; 1 neurons over 1 s have more"),
     ],
 )
 def test_a_simulation_that_cannot_be_is_refused(change, error, words):

@@ -202,3 +202,10 @@ def test_what_the_circuit_does_not_have_is_refused(make, error, words):
     net = changed()
     with pytest.raises(ValueError, match="ratio: got 0"):
         circuit_of(net, programmed(net), ratio=0)
+
+
+def test_a_network_on_the_host_alone_has_no_circuit():
+    readout = Network({"readout": LeakyIntegrator(Linear(torch.ones(2, 3).double()), tau_mem=0.02)}, dt=1e-3)
+    chip = chip_model("ideal").with_host(exact=False)
+    with pytest.raises(ValueError, match="no layer is on the chip, so there is no circuit"):
+        circuit_of(readout, chip.program(nr.nominal(readout), readout.placement()))

@@ -100,6 +100,8 @@ def circuit_of(
     technology = Technology() if technology is None else technology
     values = programmed.expanded() if params is None else params
     layers = list(_layers(network, programmed, values))
+    if not layers:
+        raise ValueError("network: no layer is on the chip, so there is no circuit; give a layer a core.")
     first = np.cumsum([0, *(layer.module.n for layer in layers)])
     starts = {layer.name: network.n_in + int(start) for layer, start in zip(layers, first)} | {INPUT: 0}
     biased = [_neurons(layer, programmed, ratio, technology) for layer in layers]

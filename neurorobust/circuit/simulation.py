@@ -11,6 +11,9 @@ from . import loops
 from .description import Circuit, DendriteType
 from .recording import Events, Recording
 
+MOST_SAMPLES = 1e8
+"""Samples of membranes of one recording, at most: 0.8 GB."""
+
 
 def simulate(
     circuit: Circuit,
@@ -53,13 +56,15 @@ def simulate(
     tolerance = check_number("tolerance", tolerance, strict=True)
     sample_step = check_number("sample_step", sample_step, strict=True)
     _check_events(circuit, events, duration)
-    watched = np.array(watch, dtype=np.int64)
-    n = circuit.neurons.n
-    if len(np.unique(watched)) < len(watched) or not ((watched >= 0) & (watched < n)).all():
-        raise ValueError(f"watch: got {list(watch)}; expected different neurons from 0 to {n - 1}.")
-    samples = int(np.ceil(duration / sample_step)) if len(watched) else 0
-    sample_times = np.arange(samples, dtype=np.float64) * np.float64(sample_step)
-    sample_times = sample_times[sample_times < duration]
+    watched, sample_times = _watched(watch, circuit.neurons.n), np.empty(0)
+    if len(watched):
+        if len(watched) * (duration / sample_step) > MOST_SAMPLES:
+            raise ValueError(
+                f"sample_step: got {sample_step:g} s; {len(watched)} neurons over {duration:g} s have more than "
+                f"{MOST_SAMPLES:g} samples; choose a longer step."
+            )
+        sample_times = np.arange(int(np.ceil(duration / sample_step)), dtype=np.float64) * np.float64(sample_step)
+        sample_times = sample_times[sample_times < duration]
     m = model_of(circuit)
     traces = loops.Traces(
         sample_step, np.empty((len(watched), len(sample_times))), np.zeros(len(watched), dtype=np.int64)
@@ -75,7 +80,7 @@ def simulate(
     return Recording(
         times=spikes[:, 0].copy(),
         neurons=spikes[:, 1].astype(np.int64),
-        n=n,
+        n=circuit.neurons.n,
         duration=duration,
         membranes=traces.x * circuit.neurons.i_gain_mem[watched, None],
         sample_times=sample_times,
@@ -84,7 +89,18 @@ def simulate(
     )
 
 
+def _watched(watch: Sequence[int], n: int) -> np.ndarray:
+    """The watched neurons, checked: different integers from 0 to n − 1."""
+    given = np.asarray(watch if len(watch) else np.empty(0, dtype=np.int64))
+    right = given.ndim == 1 and given.dtype.kind in "iu" and bool(((given >= 0) & (given < n)).all())
+    if not right or len(np.unique(given)) < len(given):
+        raise ValueError(f"watch: got {list(watch)}; expected different neurons from 0 to {n - 1}.")
+    return given.astype(np.int64)
+
+
 def _check_events(circuit: Circuit, events: Events, duration: float) -> None:
+    if not isinstance(circuit, Circuit):
+        raise TypeError(f"circuit: got {type(circuit).__name__}; expected a neurorobust.circuit.Circuit.")
     if not isinstance(events, Events):
         raise TypeError(f"events: got {type(events).__name__}; expected a neurorobust.circuit.Events.")
     if not len(events.times):
