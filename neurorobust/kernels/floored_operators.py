@@ -1,8 +1,8 @@
 """The compiled loops of neurons with a floor as custom operators of torch; as :mod:`.operators`.
 
 ``rules`` are the surrogate, whether its width follows the threshold, whether there is an adaptation, whether inhibition
-only cancels excitation, and whether the membrane is kept. ``numbers`` are the width of the surrogate and the slope of the floor. The weight of an
-input has 2n rows, excitation, then inhibition; the recurrent one (n, n) has a sign.
+only cancels excitation, and whether the membrane is kept. ``numbers`` are the width of the surrogate and the slope of
+the floor. The weight of an input has 2n rows, excitation, then inhibition; the recurrent one (n, n) has a sign.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_number
-from ..dynamics import AdaptiveThreshold
+from ..dynamics import AdaptiveThreshold, Inhibition, PullsDown
 from .connections import Chain, Connection
 from .network import Network
 from .neurons import AdaptiveLif, CubaLif, Lif, LinearizedDpi
 from .neurons.neuron import SpikingNeuron, decay
 
 
-def with_floor(network: Network, *, tau_syn: float | None = None) -> Network:
+def with_floor(network: Network, *, tau_syn: float | None = None, inhibition: Inhibition = PullsDown()) -> Network:
     """The same network with :class:`LinearizedDpi` in place of its spiking neurons; a new network, not trained further.
 
     What stays: connections, masks, cores, tau_mem, r, v_leak, biases, thresholds, the read-out, and which parameters
@@ -32,6 +32,7 @@ def with_floor(network: Network, *, tau_syn: float | None = None) -> Network:
         network: of :class:`AdaptiveLif`, :class:`Lif` or :class:`CubaLif` layers; other layers are copied.
         tau_syn: time constant of the synapses of neurons that have none, s; dt by default. A :class:`CubaLif` keeps
             its own.
+        inhibition: of the new neurons.
 
     Raises:
         TypeError: not a Network, or a spiking layer of another class.
@@ -44,7 +45,9 @@ def with_floor(network: Network, *, tau_syn: float | None = None) -> Network:
         )
     filtered = network.dt if tau_syn is None else check_number("tau_syn", tau_syn, strict=True)
     with torch.no_grad():
-        layers = {name: _layer(name, layer, network.dt, filtered) for name, layer in network.layers().items()}
+        layers = {
+            name: _layer(name, layer, network.dt, filtered, inhibition) for name, layer in network.layers().items()
+        }
     result = Network(layers, network.dt, network.inputs, network.decode)
     trained = {name: value.requires_grad for name, value in network.named_parameters()}
     for name, value in result.named_parameters():
@@ -52,7 +55,7 @@ def with_floor(network: Network, *, tau_syn: float | None = None) -> Network:
     return result.train(network.training)
 
 
-def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float) -> Any:
+def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float, inhibition: Inhibition) -> Any:
     if not isinstance(layer, SpikingNeuron):
         return copy.deepcopy(layer)
     if type(layer) not in (AdaptiveLif, Lif, CubaLif):
@@ -76,6 +79,7 @@ def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float) -> Any:
         layer.core.clone(),
         tau_syn_exc=synapse,
         tau_syn_inh=synapse,
+        inhibition=inhibition,
         surrogate=layer.surrogate,
         **own,
     )

@@ -86,7 +86,8 @@ class FlooredChip(NamedTuple):
     Attributes:
         own, inverse: coefficients (13, n), and one over gain_inh and surrogate scale (2, n). refractory: (n,).
         by_source, by_target: the recurrent matrix, (n, n), or (n, 0) for none.
-        spikes, u, exc, inh, g_spikes: (batch, steps, n), inh only where inhibition only cancels. g_current: (batch, steps, 2n), or none. x: (batch, steps, n_in).
+        spikes, u, exc, inh, g_spikes: (batch, steps, n), inh only where inhibition only cancels. g_current: (batch,
+            steps, 2n), or none. x: (batch, steps, n_in).
         sums, g_recurrent, g_weight: of this block.
     """
 
