@@ -85,6 +85,7 @@ class FlooredChip(NamedTuple):
 
     Attributes:
         own, inverse: coefficients (13, n), and one over gain_inh and surrogate scale (2, n). refractory: (n,).
+        raises: whether the adaptation moves a threshold.
         by_source, by_target: the recurrent matrix, (n, n), or (n, 0) for none.
         spikes, u, exc, inh, g_spikes: (batch, steps, n), inh only where inhibition only cancels. g_current: (batch,
             steps, 2n), or none. x: (batch, steps, n_in).
@@ -94,6 +95,7 @@ class FlooredChip(NamedTuple):
     own: ndarray
     inverse: ndarray
     refractory: ndarray
+    raises: bool
     by_source: ndarray
     by_target: ndarray
     spikes: ndarray
@@ -261,7 +263,7 @@ def floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
             fetch(chip.spikes[row, t - 2])
             fetch(chip.g_spikes[row, t - 1])
         threshold, inverse_scale, limited = own[THRESHOLD], chip.inverse[1], scratch.limited
-        if len(scratch.b):
+        if chip.raises:
             threshold, inverse_scale = scratch.threshold_now, scratch.inverse_scale
             raise_threshold(
                 scratch.b[r, t], own[THRESHOLD], own[SURROGATE_SCALE], own[RAISED], widens, threshold, inverse_scale
@@ -473,6 +475,7 @@ def floored_backward(chip, block, low, high, g_spikes, traces, inputs, recurrent
         own,
         inverse,
         refractory,
+        adaptive and count_set(own[RAISED]) > 0,
         by_source[min(chip, len(by_source) - 1)] if has_recurrent else by_source.reshape(n, 0),
         by_target[min(chip, len(by_target) - 1)] if has_recurrent else by_target.reshape(n, 0),
         spikes[chip],
