@@ -412,6 +412,27 @@ def test_compiled_loops_equal_the_reference(
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * b.abs().max().item() + tolerance * 1e-2)
 
 
+@pytest.mark.parametrize("n", [16, 35, 80, 144])
+@pytest.mark.parametrize("surrogate", [ArcTan(2.0), Triangle(0.3)], ids=repr)
+@pytest.mark.parametrize("inhibition", [PullsDown(), CancelsExcitation()], ids=repr)
+def test_wide_layers_equal_the_reference(n, surrogate, inhibition):
+    """Gradients of whole and of incomplete vectors of neurons, for a surrogate that is nowhere 0 (dense products) and
+    for one that often is, to 1e-9 of the largest; weights of 0 among those of both signs."""
+    layer = LinearizedDpi(
+        Linear(draw(1, n, 3)), Linear(0.3 * draw(2, n, n) / n**0.5, mask=draw(3, n, n) > 0), **TAUS, v_threshold=0.15,
+        surrogate=surrogate, inhibition=inhibition, floor=LeakyFloor(0.2),
+    ).double()  # fmt: skip
+    x, weights = (draw(4, 12, 6, 3) > 0).double(), draw(5, 12, 6, n)
+    found = []
+    for kernel in KERNELS:
+        with kernels.using(kernel):
+            z = layer(x, DT)
+            found.append((z, *torch.autograd.grad((weights * z).sum(), list(layer.parameters()))))
+    assert torch.equal(found[0][0], found[1][0]) and 0.02 < found[0][0].mean() < 0.9
+    for a, b in zip(found[1][1:], found[0][1:]):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-9 * b.abs().max().item())
+
+
 def test_the_layers_above_spike_and_touch_the_floor():
     layer = LinearizedDpi(Linear(draw(10, 9, 3)), Linear(0.5 * draw(12, 9, 9)), **TAUS, v_threshold=0.2).double()
     trace = layer.trace((draw(1, 30, 17, 3) > 0.5).double(), DT)
