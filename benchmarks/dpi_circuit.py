@@ -33,6 +33,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from neurorobust import kernels
+from neurorobust.dynamics import CancelsExcitation, Inhibition, PullsDown
 from neurorobust.nn import Linear, LinearizedDpi
 
 KAPPA, U_T, I_0, C_MEM = 0.705, 0.025, 0.5e-12, 3e-12  # V, A, F
@@ -116,7 +117,11 @@ class Circuit:
 
 
 def linearised(
-    circuit: Circuit, i_infinity: float, i_ahp: float = 0.0, weight: torch.Tensor | None = None
+    circuit: Circuit,
+    i_infinity: float,
+    i_ahp: float = 0.0,
+    weight: torch.Tensor | None = None,
+    inhibition: Inhibition = PullsDown(),
 ) -> LinearizedDpi:
     """The package's neuron for such a circuit, currents in pA; a constant current, or a weight (1, n_in) in pA."""
     direct = (i_infinity / circuit.i_gain + 1) * circuit.i_tau - i_ahp
@@ -132,6 +137,7 @@ def linearised(
         v_floor=I_0 * PICO,
         v_reset=I_0 * PICO,
         t_ref=T_REF,
+        inhibition=inhibition,
     )
 
 
@@ -232,10 +238,10 @@ def circuit_spikes(circuit: Circuit, counts: np.ndarray, sizes: np.ndarray, *, p
 
 
 @torch.no_grad()
-def linear_spikes(circuit: Circuit, counts: np.ndarray, sizes: np.ndarray) -> int:
-    """Spikes of the package's neuron under the same events."""
+def linear_spikes(circuit: Circuit, counts: np.ndarray, sizes: np.ndarray, *, pulls: bool = True) -> int:
+    """Spikes of the package's neuron under the same events; ``pulls`` as in :func:`circuit_spikes`."""
     weight = torch.tensor(sizes * circuit.i_reach * PICO * np.array([1.0, -1.0]))[None]
-    layer = linearised(circuit, 0.0, weight=weight)
+    layer = linearised(circuit, 0.0, weight=weight, inhibition=PullsDown() if pulls else CancelsExcitation())
     return int(layer(torch.from_numpy(counts)[:, None].double(), STEP).sum())
 
 
@@ -288,8 +294,12 @@ def event_tables() -> None:
         cells = []
         for ratio in DRIVEN[1]:
             circuit = Circuit(tau, False, ratio)
-            true, clipped = (circuit_spikes(circuit, counts, sizes, pulls=pulls) for pulls in (True, False))
-            cells.append(f"{true}, {clipped}, {linear_spikes(circuit, counts, sizes)}")
+            found = [
+                spikes(circuit, counts, sizes, pulls=pulls)
+                for spikes in (circuit_spikes, linear_spikes)
+                for pulls in (True, False)
+            ]
+            cells.append(", ".join(map(str, found)))
         print(f"| {1e3 * tau:g} ms | " + " | ".join(cells) + " |")
     i_tau = C_SYN * U_T / (KAPPA * TAU_SYN)
     print("\n| pulse | weight | J/I_gain | from I_gain/100 | from I_gain | from 10 I_gain |\n" + "|---" * 6 + "|")

@@ -37,7 +37,7 @@ class Physics:
     Attributes:
         floor: whether the membrane has one. subtract: whether a spike subtracts the threshold instead of setting the
             membrane to rest. held: whether the membrane is held for t_ref. adaptation: whether it is on.
-        clipped: whether inhibition can cancel the excitation only, so that the input of the membrane is never negative.
+        clipped: whether inhibition can cancel the excitation only, as with :class:`~neurorobust.nn.CancelsExcitation`.
         substeps: steps in one dt; recurrent spikes arrive one of these steps later.
         ratio: I_thr / I_gain of a DPI membrane, τ (1 + I_gain/I) dI/dt = −I + …; None for the linear one.
     """
@@ -112,10 +112,9 @@ def _step(
     exc = c.syn_exc * s.exc + events[0] + positive
     inh = c.syn_inh * s.inh + events[1] + negative
     b = s.b if c.rho is None else c.rho * s.b + s.z
-    drive = c.gain_exc * exc - c.gain_inh * inh
+    drive = c.gain_exc * exc - c.gain_inh * inh + c.lift
     if physics.clipped:
         drive = drive.clamp(min=0)
-    drive = drive + c.lift
     if physics.adaptation and c.ahp is not None:
         drive = drive - c.ahp * b
     if physics.ratio is None:

@@ -29,7 +29,7 @@ from neurorobust.chip import ChipModel
 from neurorobust.chip.equations import POINTS
 from neurorobust.core.equations import UNKNOWN, VOCABULARY
 from neurorobust.core.params import KINDS
-from neurorobust.dynamics import NoFloor, adaptations, resets
+from neurorobust.dynamics import NoFloor, adaptations, inhibitions, resets
 from neurorobust.nn import neurons
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.neurons import Neuron
@@ -113,6 +113,8 @@ def _variants(kind: type[Neuron]) -> Iterator[Neuron]:
     if "floor" in takes:
         yield build(floor=NoFloor())
         yield build(v_leak=EXAMPLES["v_leak"])
+    if "inhibition" in takes:
+        yield from (build(inhibition=kind.example()) for kind in classes(inhibitions, inhibitions.Inhibition).values())
     if "rule" in takes:
         for rule in classes(adaptations, adaptations.Adaptation).values():
             yield build(tau_adapt=0.03, adaptation=0.05, rule=rule.example())

@@ -15,7 +15,15 @@ from neurorobust import kernels
 from neurorobust.core.params import Params
 from neurorobust.core.placement import expand
 from neurorobust.core.run import nominal
-from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, LeakyFloor, Subtract, ToValue
+from neurorobust.dynamics import (
+    CancelsExcitation,
+    DelayedSubtract,
+    DelayedToValue,
+    Dynamics,
+    LeakyFloor,
+    Subtract,
+    ToValue,
+)
 from neurorobust.dynamics.surrogate import Triangle
 from neurorobust.kernels import FlooredCoefficients, FlooredDynamics, LifCoefficients
 from neurorobust.kernels.runtime import memory
@@ -66,6 +74,12 @@ def floored_numbers(alpha: Tensor, v_floor: Tensor, refractory: Tensor | None = 
 def floored(current: Tensor, recurrent: Tensor, alpha: Tensor, v_floor: Tensor, refractory: Tensor) -> Tensor:
     """Spikes of a layer with a floor."""
     dynamics = FlooredDynamics(Triangle(), LeakyFloor(0.3))
+    return kernels.floored(current, recurrent, floored_numbers(alpha, v_floor, refractory), dynamics)[0]
+
+
+def cancelling(current: Tensor, recurrent: Tensor, alpha: Tensor, v_floor: Tensor, refractory: Tensor) -> Tensor:
+    """:func:`floored` where inhibition only cancels."""
+    dynamics = FlooredDynamics(Triangle(), LeakyFloor(0.3), CancelsExcitation())
     return kernels.floored(current, recurrent, floored_numbers(alpha, v_floor, refractory), dynamics)[0]
 
 
@@ -130,6 +144,17 @@ OPERATORS: dict[str, tuple[Callable[..., Any], list[Maker], range]] = {
     ),
     "floored": (
         floored,
+        [
+            lambda s, *d: draw(s, *d, STEPS, BATCH, 2 * N) + 0.7,
+            signed_recurrent,
+            per_neuron,
+            per_neuron,
+            lambda s, *d: events(s, 0.5, *d, N),
+        ],
+        range(4),
+    ),
+    "floored, inhibition that cancels": (
+        cancelling,
         [
             lambda s, *d: draw(s, *d, STEPS, BATCH, 2 * N) + 0.7,
             signed_recurrent,

@@ -18,7 +18,7 @@ from neurorobust._util.discovery import classes
 from neurorobust.attacks.installed import attack_classes
 from neurorobust.data import Task
 from neurorobust.data.installed import task_functions
-from neurorobust.dynamics import adaptations, floors, resets, surrogate
+from neurorobust.dynamics import adaptations, floors, inhibitions, resets, surrogate
 from neurorobust.nn.installed import neuron_classes
 from neurorobust.nn.neurons import Neuron
 from neurorobust.train.methods import METHODS
@@ -31,6 +31,7 @@ NEURONS = neuron_classes()
 SURROGATES = {name: kind.example() for name, kind in classes(surrogate, surrogate.Surrogate).items()}
 FLOORS = {name: kind.example() for name, kind in classes(floors, floors.Floor).items()}
 ADAPTATIONS = {name: kind.example() for name, kind in classes(adaptations, adaptations.Adaptation).items()}
+INHIBITIONS = {name: kind.example() for name, kind in classes(inhibitions, inhibitions.Inhibition).items()}
 RESETS = {name: kind.example() for name, kind in classes(resets, resets.Reset).items()}
 
 
@@ -46,6 +47,7 @@ every_neuron = _every("model", NEURONS)
 every_surrogate = _every("surrogate", SURROGATES)
 every_reset = _every("reset", RESETS)
 every_floor = _every("floor", FLOORS)
+every_inhibition = _every("inhibition", INHIBITIONS)
 every_adaptation = _every("rule", ADAPTATIONS)
 every_method = pytest.mark.parametrize("name", list(METHODS))
 

@@ -116,6 +116,8 @@ def test_both_sides_agree_under_events_where_the_threshold_is_far_above_the_gain
     assert theirs > 20 and abs(ours - theirs) <= 1 + 0.02 * theirs
     assert linear_spikes(near, counts, sizes) > 1.15 * circuit_spikes(near, counts, sizes)
     assert circuit_spikes(near, counts, sizes, pulls=False) >= circuit_spikes(near, counts, sizes)
+    cut = [spikes(far, counts, sizes, pulls=False) for spikes in (circuit_spikes, linear_spikes)]
+    assert cut[0] == pytest.approx(cut[1], rel=0.03) and cut[1] > 1.02 * ours
     quiet = np.zeros_like(counts)
     assert circuit_spikes(far, quiet, sizes) == linear_spikes(far, quiet, sizes) == 0
 

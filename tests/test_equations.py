@@ -23,7 +23,7 @@ from neurorobust.cli import app
 from neurorobust.core.equations import UNKNOWN, VOCABULARY, Equations
 from neurorobust.core.placement import HOST
 from neurorobust.demo import fleet_json
-from neurorobust.dynamics import AdaptiveThreshold, NoFloor, NoReset, ToValue
+from neurorobust.dynamics import AdaptiveThreshold, CancelsExcitation, NoFloor, NoReset, ToValue
 from neurorobust.evaluation.rare import RareFailures
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.network import Network, placement_of
@@ -103,6 +103,9 @@ def test_options_decide_words():
     assert one(LinearizedDpi, floor=NoFloor()).equations().floor == "no floor"
     assert one(LinearizedDpi, v_leak=0.02).equations().floor == "floor below rest"
     assert one(LinearizedDpi, v_reset=0.02).equations().reset == "reset to a value"
+    assert one(LinearizedDpi).equations().inhibition == "subtracted inhibition"
+    cancels = one(LinearizedDpi, inhibition=CancelsExcitation()).equations()
+    assert cancels.inhibition == "inhibition up to the excitation"
     raised = one(LinearizedDpi, tau_adapt=0.1, adaptation=0.1, rule=AdaptiveThreshold()).equations()
     assert raised.adaptation == "adaptive threshold"
 
@@ -170,6 +173,14 @@ def test_a_linearised_dpi_is_called_one():
         "differences": list(found.differences),
         "cost": "it costs .04 here",
     }
+
+
+@pytest.mark.parametrize("chip", ["dynapse1", "dynapse2"])
+def test_inhibition_that_only_cancels_is_the_chip_s(chip):
+    """Then the linear membrane alone is left, in the line and in the sentences."""
+    found = said(Network({"hidden": one(LinearizedDpi, inhibition=CancelsExcitation())}, DT), chip)
+    assert str(found) == "equations: the chip's, linearised (linear membrane): docs/physics.md"
+    assert found.differences == ("layer hidden: linear membrane; on the chip: DPI membrane.",)
 
 
 def test_what_is_not_stated_is_unknown():

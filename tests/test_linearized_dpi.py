@@ -21,7 +21,15 @@ from neurorobust import kernels
 from neurorobust.core.noise import Noise
 from neurorobust.core.placement import HOST
 from neurorobust.core.run import nominal, run
-from neurorobust.dynamics import AdaptiveThreshold, Ahp, HardFloor, LeakyFloor, NoFloor
+from neurorobust.dynamics import (
+    AdaptiveThreshold,
+    Ahp,
+    CancelsExcitation,
+    HardFloor,
+    LeakyFloor,
+    NoFloor,
+    PullsDown,
+)
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from neurorobust.evaluation.certify import certify
 from neurorobust.evaluation.worst_case import find_worst_case
@@ -161,8 +169,14 @@ def test_adaptation_by_its_closed_form(kernel):
 # ---- the limit of small steps
 
 
-def trajectory(arrivals, weights, p, end):
+def driven(p, limited, exc, inh, ahp):
+    """r times the current of the membrane."""
+    return p["r"] * (limited(exc - inh + p["dc"]) - ahp)
+
+
+def trajectory(arrivals, weights, p, end, limited):
     """Spike times of the differential equations, by scipy's solver with event detection, and the time at the floor.
+    ``limited`` is applied to excitation − inhibition + direct current.
 
     State: v, i_exc, i_inh, i_ahp. Between events the membrane is free, at its floor, or held after a spike.
     """
@@ -170,7 +184,7 @@ def trajectory(arrivals, weights, p, end):
     def flow(mode):
         def rhs(_, y):
             v, exc, inh, ahp = y
-            dv = (p["v_leak"] - v + p["r"] * (exc - inh - ahp + p["dc"])) / p["tau_mem"] if mode == "free" else 0.0
+            dv = (p["v_leak"] - v + driven(p, limited, exc, inh, ahp)) / p["tau_mem"] if mode == "free" else 0.0
             return [dv, -exc / p["tau_syn_exc"], -inh / p["tau_syn_inh"], -ahp / p["tau_adapt"]]
 
         return rhs
@@ -183,7 +197,7 @@ def trajectory(arrivals, weights, p, end):
     sinks = crossing(lambda _, y: y[0] - p["v_floor"], -1)
 
     def push(y):
-        return p["v_leak"] - p["v_floor"] + p["r"] * (y[1] - y[2] - y[3] + p["dc"])
+        return p["v_leak"] - p["v_floor"] + driven(p, limited, *y[1:])
 
     lifts = crossing(lambda _, y: push(y), 1)
     y, t, mode, until = np.array([p["v_leak"], 0.0, 0.0, 0.0]), 0.0, "free", math.inf
@@ -215,7 +229,10 @@ def trajectory(arrivals, weights, p, end):
     return np.array(spikes), floored
 
 
-def test_the_limit_of_small_steps_is_the_differential_equation():
+@pytest.mark.parametrize(
+    ("inhibition", "limited"), [(PullsDown(), float), (CancelsExcitation(), lambda drive: max(drive, 0.0))]
+)
+def test_the_limit_of_small_steps_is_the_differential_equation(inhibition, limited):
     """Spike times converge with order 1 (0.85 to 1.25, from 1/2 to 1/16 ms: a spike waits for the end of its step) to
     those of solve_ivp, and so does the time at the floor; excitation, inhibition, floor, direct current, AHP and t_ref
     together."""
@@ -227,7 +244,7 @@ def test_the_limit_of_small_steps_is_the_differential_equation():
     draws = np.random.default_rng(2)
     grid = draws.random((600, 3)) < 0.045
     arrivals = [(t * coarse, c) for t, c in zip(*grid.nonzero())]
-    spikes, floored = trajectory(arrivals, weights, p, end)
+    spikes, floored = trajectory(arrivals, weights, p, end, limited)
     assert len(spikes) > 10 and floored > 0.05
     errors, fractions = [], []
     steps = [2, 4, 8, 16]
@@ -236,7 +253,7 @@ def test_the_limit_of_small_steps_is_the_differential_equation():
         x = torch.zeros(600 * finer, 1, 3).double()
         x[::finer, 0] = torch.from_numpy(grid).double()
         names = {k: v for k, v in p.items() if k != "dc"}
-        layer = LinearizedDpi(Linear(double(weights), double(p["dc"])), **names).double()
+        layer = LinearizedDpi(Linear(double(weights), double(p["dc"])), **names, inhibition=inhibition).double()
         trace = layer.trace(x, dt)
         times = (trace.spikes[:, 0, 0].nonzero()[:, 0].numpy() + 1) * dt
         assert len(times) == len(spikes)
@@ -338,6 +355,7 @@ SURROGATES = [s(scaled=scaled) for s in (Triangle, FastSigmoid, ArcTan) for scal
     size=st.tuples(st.sampled_from([1, 2, 9, 30]), st.sampled_from([1, 2, 17, 35]), st.integers(1, 9)),
     longest=st.integers(0, 3),
     floor=st.sampled_from([HardFloor(), LeakyFloor(0.4), LeakyFloor(1.0), NoFloor()]),
+    inhibition=st.sampled_from([PullsDown(), CancelsExcitation()]),
     rule=st.sampled_from([None, Ahp(), AdaptiveThreshold()]),
     surrogate=st.sampled_from(SURROGATES),
     omitted=st.sets(st.sampled_from(["recurrent", "v_leak", "v_reset", "v_floor", "r", "bias"])),
@@ -345,10 +363,14 @@ SURROGATES = [s(scaled=scaled) for s in (Triangle, FastSigmoid, ArcTan) for scal
     dtype=st.sampled_from([torch.float64, torch.float32]),
 )
 @hypothesis.settings(max_examples=80)
-def test_compiled_loops_equal_the_reference(seed, size, longest, floor, rule, surrogate, omitted, rate, dtype):
+def test_compiled_loops_equal_the_reference(
+    seed, size, longest, floor, inhibition, rule, surrogate, omitted, rate, dtype
+):
     """Spikes and places at the floor exactly, gradients of x and every parameter to 1e-9 of the largest: any shape,
-    each floor, rule and surrogate, each part or not. In float32 to 5e-4, where no membrane is near its threshold."""
+    each floor, inhibition, rule and surrogate, each part or not. In float32 to 5e-4, where no membrane is near its
+    threshold."""
     steps, batch, n = size
+    hypothesis.assume(floor != NoFloor() or inhibition == PullsDown())
     values = {
         "v_leak": 0.02 * draw(seed + 1, n), "v_reset": 0.02 * draw(seed + 2, n),
         "v_floor": 0.03 * draw(seed + 3, n) - 0.05, "r": 1 + 0.3 * draw(seed + 4, n).sigmoid(),
@@ -366,7 +388,8 @@ def test_compiled_loops_equal_the_reference(seed, size, longest, floor, rule, su
     layer = LinearizedDpi(
         Linear(draw(seed + 10, n, 3), None if "bias" in omitted else 0.1 * draw(seed + 11, n)),
         None if "recurrent" in omitted else Linear(0.5 * draw(seed + 12, n, n), mask=draw(seed + 13, n, n) > 0),
-        **taus, v_threshold=0.2 + 0.1 * draw(seed + 14, n).sigmoid(), floor=floor, surrogate=surrogate, **values,
+        **taus, v_threshold=0.2 + 0.1 * draw(seed + 14, n).sigmoid(), floor=floor, surrogate=surrogate,
+        inhibition=inhibition, **values,
     ).to(dtype)  # fmt: skip
     drawn = torch.rand(steps, batch, 3, generator=torch.Generator().manual_seed(seed)).to(dtype)
     x = ((drawn < rate) * (1 + (drawn * 30).floor() % 2)).requires_grad_()
@@ -377,7 +400,7 @@ def test_compiled_loops_equal_the_reference(seed, size, longest, floor, rule, su
             z = layer(x, DT)
             leaves = [x, *layer.parameters()]
             grads = torch.autograd.grad((weights * z).sum(), leaves, allow_unused=True, materialize_grads=True)
-            return z.detach(), grads, layer.trace(x, DT).at_floor
+            return z.detach(), grads, torch.stack(layer.trace(x, DT)[1:])
 
     (expected, gradients, places), (spikes, found, own_places) = result("reference"), result("compiled")
     hypothesis.target(spikes.mean().item())
@@ -387,6 +410,27 @@ def test_compiled_loops_equal_the_reference(seed, size, longest, floor, rule, su
     tolerance = 1e-9 if dtype == torch.float64 else 5e-4
     for a, b in zip(found, gradients):
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * b.abs().max().item() + tolerance * 1e-2)
+
+
+@pytest.mark.parametrize("n", [16, 35, 80, 144])
+@pytest.mark.parametrize("surrogate", [ArcTan(2.0), Triangle(0.3)], ids=repr)
+@pytest.mark.parametrize("inhibition", [PullsDown(), CancelsExcitation()], ids=repr)
+def test_wide_layers_equal_the_reference(n, surrogate, inhibition):
+    """Gradients of whole and of incomplete vectors of neurons, for a surrogate that is nowhere 0 (dense products) and
+    for one that often is, to 1e-9 of the largest; weights of 0 among those of both signs."""
+    layer = LinearizedDpi(
+        Linear(draw(1, n, 3)), Linear(0.3 * draw(2, n, n) / n**0.5, mask=draw(3, n, n) > 0), **TAUS, v_threshold=0.15,
+        surrogate=surrogate, inhibition=inhibition, floor=LeakyFloor(0.2),
+    ).double()  # fmt: skip
+    x, weights = (draw(4, 12, 6, 3) > 0).double(), draw(5, 12, 6, n)
+    found = []
+    for kernel in KERNELS:
+        with kernels.using(kernel):
+            z = layer(x, DT)
+            found.append((z, *torch.autograd.grad((weights * z).sum(), list(layer.parameters()))))
+    assert torch.equal(found[0][0], found[1][0]) and 0.02 < found[0][0].mean() < 0.9
+    for a, b in zip(found[1][1:], found[0][1:]):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-9 * b.abs().max().item())
 
 
 def test_the_layers_above_spike_and_touch_the_floor():
@@ -511,6 +555,12 @@ def test_what_does_not_fit_is_refused_in_words():
         LinearizedDpi(synapses, **values, v_floor=0.0, floor=NoFloor())
     with pytest.raises(TypeError, match="floor: got 'hard'"):
         LinearizedDpi(synapses, **values, floor="hard")
+    with pytest.raises(TypeError, match="inhibition: got 'gaba'; expected a"):
+        LinearizedDpi(synapses, **values, inhibition="gaba")
+    with pytest.raises(
+        ValueError, match=r"inhibition: got CancelsExcitation\(\) beside NoFloor\(\), which cuts nothing"
+    ):
+        LinearizedDpi(synapses, **values, inhibition=CancelsExcitation(), floor=NoFloor())
     with pytest.raises(TypeError, match="rule: got None"):
         LinearizedDpi(synapses, **values, rule=None)
     with pytest.raises(ValueError, match=r"exc.tau_syn: smallest value is -1"):

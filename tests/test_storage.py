@@ -19,7 +19,15 @@ from safetensors.torch import load_file, save_file
 
 import neurorobust as nr
 from neurorobust._util import digests, files
-from neurorobust.dynamics import AdaptiveThreshold, Ahp, HardFloor, LeakyFloor, NoFloor
+from neurorobust.dynamics import (
+    AdaptiveThreshold,
+    Ahp,
+    CancelsExcitation,
+    HardFloor,
+    LeakyFloor,
+    NoFloor,
+    PullsDown,
+)
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from neurorobust.io import models, structure
 from neurorobust.nn.connections import (
@@ -315,7 +323,7 @@ def everything():
             if type(given["reset"]).__name__.endswith("ToValue"):
                 given["v_reset"] = torch.tensor(-0.1).double()
         if "floor" in takes:
-            given |= {"floor": next(floors), "rule": next(rules)}
+            given |= {"floor": next(floors), "rule": next(rules), "inhibition": next(inhibitions)}
         if "surrogate" in takes:
             given["surrogate"] = next(surrogates)
             n = connection.n_out
@@ -326,9 +334,10 @@ def everything():
         add(next(kinds), make())
     for _ in range(12):
         add(next(kinds), Linear(draw(9, 6, 6)))
-    floors, rules = (
+    floors, rules, inhibitions = (
         itertools.cycle([LeakyFloor(0.2), NoFloor(), HardFloor()]),
         itertools.cycle([AdaptiveThreshold(), Ahp()]),
+        itertools.cycle([CancelsExcitation(), PullsDown(), CancelsExcitation()]),
     )
     for _ in range(3):
         add("LinearizedDpi", Delayed(Linear(draw(9, 6, 6)), 0.002))

@@ -4,7 +4,8 @@
 
 Recurrent layers of one shape, with the same input, masks and, within 5 %, the same rate of spikes: the weights of the
 DPI neurons are scaled until it is. A pass is forward alone, or forward and backward to every parameter. Each pair of
-runs comes one after the other, in alternating order; the ratio is the median over the pairs, with its quartiles.
+runs comes one after the other, in alternating order; times are CPU times, the ratio is the median over the pairs, with
+its quartiles.
 """
 
 from __future__ import annotations
@@ -100,9 +101,9 @@ def passes(layer: Neuron, x: Tensor) -> dict[str, Callable[[], object]]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     work()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def compare(base: Callable[[], object], other: Callable[[], object], pairs: int) -> tuple[float, float, np.ndarray]:

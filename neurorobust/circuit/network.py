@@ -63,8 +63,9 @@ def circuit_of(
 
     With ρ = I_thr/I_gain, and I_τ from tau_mem, one network unit of synaptic current is I_τ ρ r/v_threshold. So
     I_mem = I_thr v/v_threshold follows the equation of :class:`~neurorobust.nn.LinearizedDpi` in the limit of a large
-    ρ, with two differences at any ρ: inhibition cancels excitation only, so it cannot discharge the membrane; and
-    adaptation makes the leak larger, too.
+    ρ, with two differences at any ρ: inhibition cancels excitation only, as with
+    :class:`~neurorobust.dynamics.CancelsExcitation`, so it cannot discharge the membrane; and adaptation makes the leak
+    larger, too.
 
     ============== ===================================================================================================
     I_thr          v_threshold times the chip's gain, A

@@ -12,7 +12,7 @@ from .._util.errors import check_count
 from ..chip import ChipModel, Limits
 from ..core.params import SIGNED, kind_of
 from ..core.placement import HOST
-from ..dynamics import Adaptation, Ahp
+from ..dynamics import Adaptation, Ahp, Inhibition, PullsDown
 from ..nn.connections import Linear
 from ..nn.network import Network
 from ..nn.neurons import AdaptiveLif, LeakyIntegrator, LinearizedDpi, Neuron
@@ -83,13 +83,20 @@ def adaptive_neurons(input: Linear, recurrent: Linear, core: Tensor) -> Adaptive
     )
 
 
-def dpi_neurons(input: Linear, recurrent: Linear, core: Tensor, *, rule: Adaptation | None = Ahp()) -> LinearizedDpi:
+def dpi_neurons(
+    input: Linear,
+    recurrent: Linear,
+    core: Tensor,
+    *,
+    rule: Adaptation | None = Ahp(),
+    inhibition: Inhibition = PullsDown(),
+) -> LinearizedDpi:
     """Neurons with a floor at rest and a reset to rest, the linearisation of a DPI neuron.
 
     One value per core of every kind: tau_mem from 20 to 80 ms over the cores, synapses and t_ref of 5 ms.
 
     Args:
-        rule: the adaptation; None for none.
+        rule: the adaptation; None for none. inhibition: what an inhibitory current can do to the membrane.
     """
 
     def each(value: float) -> Tensor:
@@ -108,6 +115,7 @@ def dpi_neurons(input: Linear, recurrent: Linear, core: Tensor, *, rule: Adaptat
         tau_adapt=None if rule is None else each(0.2),
         adaptation=None if rule is None else each(0.0124),
         rule=rule or Ahp(),
+        inhibition=inhibition,
     )
 
 

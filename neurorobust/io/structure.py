@@ -11,7 +11,7 @@ from torch import Tensor
 from .._util import discovery
 from .._util.errors import unknown
 from ..core.params import kind_of
-from ..dynamics import adaptations, floors, resets, surrogate
+from ..dynamics import adaptations, floors, inhibitions, resets, surrogate
 from ..nn import connections
 from ..nn.connections import Connection
 from ..nn.decoders import DECODERS
@@ -43,6 +43,7 @@ def _options() -> dict[str, dict[str, Any]]:
         "surrogate": discovery.classes(surrogate, surrogate.Surrogate),
         "reset": discovery.classes(resets, resets.Reset),
         "floor": discovery.classes(floors, floors.Floor),
+        "inhibition": discovery.classes(inhibitions, inhibitions.Inhibition),
         "rule": discovery.classes(adaptations, adaptations.Adaptation),
     }
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from .._util.errors import unknown
 from .._util.warn import warn
 from ..dynamics.floors import HardFloor, LeakyFloor, NoFloor
+from ..dynamics.inhibitions import CancelsExcitation, PullsDown
 from ..dynamics.resets import DelayedSubtract, DelayedToValue, Dynamics, NoReset, Subtract, ToValue
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from . import reference
@@ -23,6 +24,7 @@ from .runtime import threads
 CHOICES = ("auto", "reference", "compiled")
 _SURROGATES = (Triangle, FastSigmoid, ArcTan)
 _FLOORS = (HardFloor, LeakyFloor, NoFloor)
+_INHIBITIONS = (PullsDown, CancelsExcitation)
 _RESETS = (NoReset, DelayedSubtract, Subtract, ToValue, DelayedToValue)
 _forced: ContextVar[str | None] = ContextVar("neurorobust kernel", default=None)
 _failure: Exception | None = None  # why the compiled loops cannot be imported
@@ -107,8 +109,9 @@ def known(dynamics: Dynamics | None) -> bool:
 
 
 def knows_floored(dynamics: FlooredDynamics) -> bool:
-    """Whether the compiled loops know such a surrogate and floor."""
-    return type(dynamics.surrogate) in _SURROGATES and type(dynamics.floor) in _FLOORS
+    """Whether the compiled loops know such a surrogate, floor and inhibition."""
+    cuts = type(dynamics.floor) in _FLOORS and type(dynamics.inhibition) in _INHIBITIONS
+    return type(dynamics.surrogate) in _SURROGATES and cuts
 
 
 def compiles(tensor: Tensor, dynamics: Dynamics | None) -> bool:

@@ -9,18 +9,19 @@ import torch
 from torch import Tensor
 
 from ..dynamics.floors import LeakyFloor, NoFloor
+from ..dynamics.inhibitions import CancelsExcitation
 from . import floored_operators as operators
 from .autograd import backward_of, over_chips, sum_shared
 from .compiled import inside, number_and_width, outside
 from .layer import FlooredCoefficients, FlooredDynamics
 
-_backward = backward_of(operators.floored_backward_op, 7, range(4))
-_layer_backward = backward_of(operators.floored_layer_backward_op, 9, range(4))
+_backward = backward_of(operators.floored_backward_op, 8, range(5))
+_layer_backward = backward_of(operators.floored_layer_backward_op, 10, range(5))
 
 
 @over_chips(4)
 class Floored(torch.autograd.Function):
-    """Spikes, membrane and excitation of :func:`.floored_operators.floored_op`; the last two have no gradient."""
+    """The traces of :func:`.floored_operators.floored_op`; only the spikes have a gradient."""
 
     @staticmethod
     def forward(
@@ -30,22 +31,22 @@ class Floored(torch.autograd.Function):
         refractory: Tensor,
         rules: Sequence[int],
         numbers: Sequence[float],
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return operators.floored_op(current, recurrent, coefficients, refractory, rules)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
         current, *layer, ctx.rules, ctx.numbers = inputs
         ctx.chips = len(current)
         ctx.save_for_backward(*output, *layer)
         ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)  # those of the last two would be large
+        ctx.set_materialize_grads(False)  # those of the last three would be large
 
     @staticmethod
     def backward(ctx: Any, g_spikes: Tensor | None, *_: Any) -> tuple:
-        spikes, u, exc, *layer = ctx.saved_tensors
+        spikes, u, exc, inh, *layer = ctx.saved_tensors
         g_spikes = torch.zeros_like(spikes) if g_spikes is None else g_spikes
-        found = _backward.apply(g_spikes, spikes, u, exc, *layer, ctx.rules, ctx.numbers)
+        found = _backward.apply(g_spikes, spikes, u, exc, inh, *layer, ctx.rules, ctx.numbers)
         chips = ctx.chips, len(layer[0]), len(layer[1])
         return (*map(sum_shared, found, chips), None, None, None)
 
@@ -63,23 +64,23 @@ class FlooredLayer(torch.autograd.Function):
         refractory: Tensor,
         rules: Sequence[int],
         numbers: Sequence[float],
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return operators.floored_layer_op(x, weight, recurrent, coefficients, refractory, rules)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
         *tensors, ctx.rules, ctx.numbers = inputs
         ctx.save_for_backward(*output, *tensors)
         ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)  # those of the last two would be large
+        ctx.set_materialize_grads(False)  # those of the last three would be large
 
     @staticmethod
     def backward(ctx: Any, g_spikes: Tensor | None, *_: Any) -> tuple:
-        spikes, u, exc, x, weight, *layer = ctx.saved_tensors
+        spikes, u, exc, inh, x, weight, *layer = ctx.saved_tensors
         g_spikes = torch.zeros_like(spikes) if g_spikes is None else g_spikes
         needs = tuple(ctx.needs_input_grad[:2])
         found = _layer_backward.apply(
-            g_spikes, spikes, u, exc, x, weight, *layer, ctx.rules, ctx.numbers, needs
+            g_spikes, spikes, u, exc, inh, x, weight, *layer, ctx.rules, ctx.numbers, needs
         )  # fmt: skip
         of_synapses = [
             sum_shared(gradient, len(tensor)) if needed else None
@@ -111,12 +112,13 @@ def _layer(
         none if c.raised is None else c.raised,
     )
     surrogate, width = number_and_width(dynamics.surrogate)
+    cancels = isinstance(dynamics.inhibition, CancelsExcitation) and not isinstance(dynamics.floor, NoFloor)
     slope = dynamics.floor.slope if isinstance(dynamics.floor, LeakyFloor) else 0.0
     return (
         c.alpha.new_empty((0, n, n)) if recurrent is None else recurrent.unsqueeze(0),
         torch.stack(rows).unsqueeze(0),
         (none if c.refractory is None else c.refractory).detach().int().unsqueeze(0),
-        (surrogate, int(scaled), int(c.rho is not None), int(keep)),
+        (surrogate, int(scaled), int(c.rho is not None), int(cancels), int(keep)),
         (width, slope),
     )
 
@@ -125,7 +127,7 @@ def floored(
     current: Tensor, recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics
 ) -> tuple[Tensor, Tensor]:
     """Spikes, and the membrane above the floor; see :func:`neurorobust.kernels.floored`."""
-    spikes, u, _ = Floored.apply(inside(current), *_layer(recurrent, c, dynamics, True))
+    spikes, u, *_ = Floored.apply(inside(current), *_layer(recurrent, c, dynamics, True))
     leak = 0 if c.v_leak is None else c.v_leak
     return outside(spikes), (outside(u) - (c.v_floor - leak)).detach()
 

@@ -1,8 +1,8 @@
 """The compiled loops of neurons with a floor as custom operators of torch; as :mod:`.operators`.
 
-``rules`` are the surrogate, whether its width follows the threshold, whether there is an adaptation, and whether the
-membrane is kept. ``numbers`` are the width of the surrogate and the slope of the floor. The weight of an
-input has 2n rows, excitation, then inhibition; the recurrent one (n, n) has a sign.
+``rules`` are the surrogate, whether its width follows the threshold, whether there is an adaptation, whether inhibition
+only cancels excitation, and whether the membrane is kept. ``numbers`` are the width of the surrogate and the slope of
+the floor. The weight of an input has 2n rows, excitation, then inhibition; the recurrent one (n, n) has a sign.
 """
 
 from __future__ import annotations
@@ -24,23 +24,29 @@ from .registration import fake, operator
 from .runtime.memory import empty
 
 LayerTensors = tuple[Tensor, Tensor, Tensor]  # recurrent weight, coefficients, refractory steps
-Traces = tuple[Tensor, Tensor, Tensor]  # spikes, u, exc
+Traces = tuple[Tensor, Tensor, Tensor, Tensor]  # spikes, u, exc, inh
 
 
 def _run_floored(
     current: np.ndarray, synapses: Synapses, layer: LayerTensors, shape: tuple[int, ...], rules: Sequence[int]
 ) -> Traces:
     recurrent, coefficients, refractory = layer
-    *_, adaptive, keep = rules
-    kept = shape if keep else (0, *shape[1:])
-    spikes, u, exc = (empty(size, coefficients.dtype) for size in (shape, kept, kept))
-    own, traces = (array(coefficients), array(refractory), adaptive), (spikes.numpy(), u.numpy(), exc.numpy())
+    traces = [empty(size, coefficients.dtype) for size in _kept(shape, rules)]
+    own = array(coefficients), array(refractory), tuple(rules[2:4])
     blocks = blocks_of(shape[1], math.prod(shape[1:]))
     run_blocks(
-        floored.floored_forward_blocks, shape[0], blocks, spikes.numel(), current, synapses,
-        array(_split(recurrent.mT)), own, traces,
+        floored.floored_forward_blocks, shape[0], blocks, traces[0].numel(), current, synapses,
+        array(_split(recurrent.mT)), own, tuple(trace.numpy() for trace in traces),
     )  # fmt: skip
-    return spikes, u, exc
+    spikes, u, exc, inh = traces
+    return spikes, u, exc, inh
+
+
+def _kept(shape: tuple[int, ...], rules: Sequence[int]) -> list[tuple[int, ...]]:
+    """The shapes of the traces."""
+    cancels, keep = rules[3:]
+    none = (0, *shape[1:])
+    return [shape, *[shape if keep else none] * 2, shape if keep and cancels else none]
 
 
 def _split(rows: Tensor) -> Tensor:
@@ -95,8 +101,9 @@ def _run_floored_backward(
 @operator
 def floored_op(
     current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Spikes and, if the last of the rules says so, the membrane before the floor, above v_leak, and excitation.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Spikes and, if the last of the rules says so, the membrane before the floor, above v_leak, and excitation; and
+    inhibition if it only cancels.
 
     Shapes: current (c, B, T, 2n); recurrent (c, n, n), or (0, n, n) for none; coefficients (c, 13, n).
     """
@@ -112,8 +119,7 @@ def _(
     current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int]
 ) -> tuple[Tensor, ...]:
     shape = (_chips(current, recurrent, coefficients, refractory), *current.shape[1:3], coefficients.shape[-1])
-    kept = shape if rules[-1] else (0, *shape[1:])
-    return current.new_empty(shape), current.new_empty(kept), current.new_empty(kept)
+    return tuple(current.new_empty(size) for size in _kept(shape, rules))
 
 
 @operator
@@ -122,6 +128,7 @@ def floored_backward_op(
     spikes: Tensor,
     u: Tensor,
     exc: Tensor,
+    inh: Tensor,
     recurrent: Tensor,
     coefficients: Tensor,
     refractory: Tensor,
@@ -130,7 +137,7 @@ def floored_backward_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of :func:`floored_op` in current, recurrent and coefficients, each for every chip."""
     layer = recurrent, coefficients, refractory
-    return _run_floored_backward(g_spikes, (spikes, u, exc), _no_inputs(spikes), layer, rules, numbers, 0)[:3]
+    return _run_floored_backward(g_spikes, (spikes, u, exc, inh), _no_inputs(spikes), layer, rules, numbers, 0)[:3]
 
 
 def _shapes(spikes: Tensor, recurrent: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -140,7 +147,8 @@ def _shapes(spikes: Tensor, recurrent: Tensor) -> tuple[tuple[int, ...], tuple[i
 
 
 @fake(floored_backward_op)
-def _(g_spikes: Tensor, spikes: Tensor, u: Tensor, exc: Tensor, recurrent: Tensor, *_: Any) -> tuple[Tensor, ...]:
+def _(*inputs: Any) -> tuple[Tensor, ...]:
+    _, spikes, _, _, _, recurrent, *_ = inputs
     current = (*spikes.shape[:3], 2 * spikes.shape[-1])
     return tuple(spikes.new_empty(shape) for shape in (current, *_shapes(spikes, recurrent)))
 
@@ -148,7 +156,7 @@ def _(g_spikes: Tensor, spikes: Tensor, u: Tensor, exc: Tensor, recurrent: Tenso
 @operator
 def floored_layer_op(
     x: Tensor, weight: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """:func:`floored_op` of the current that x makes, which is never kept where the input is sparse."""
     layer, events = (recurrent, coefficients, refractory), events_of(x)
     if not gathers(events, weight.shape[1]):
@@ -163,8 +171,7 @@ def _(
     x: Tensor, weight: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int]
 ) -> tuple[Tensor, ...]:
     shape = (_chips(x, weight, recurrent, coefficients, refractory), *x.shape[1:3], coefficients.shape[-1])
-    kept = shape if rules[-1] else (0, *shape[1:])
-    return x.new_empty(shape), x.new_empty(kept), x.new_empty(kept)
+    return tuple(x.new_empty(size) for size in _kept(shape, rules))
 
 
 @operator
@@ -173,6 +180,7 @@ def floored_layer_backward_op(
     spikes: Tensor,
     u: Tensor,
     exc: Tensor,
+    inh: Tensor,
     x: Tensor,
     weight: Tensor,
     recurrent: Tensor,
@@ -184,7 +192,7 @@ def floored_layer_backward_op(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of :func:`floored_layer_op` in x, weight, recurrent and coefficients, each for every chip; ``needs``
     says whether those in x and weight are needed; where not, they are empty."""
-    layer, traces, events = (recurrent, coefficients, refractory), (spikes, u, exc), events_of(x)
+    layer, traces, events = (recurrent, coefficients, refractory), (spikes, u, exc, inh), events_of(x)
     by_events = needs[1] and gathers(events, weight.shape[1])
     if by_events and not needs[0]:
         _, g_recurrent, g_coefficients, g_weight = _run_floored_backward(
@@ -198,7 +206,7 @@ def floored_layer_backward_op(
 
 @fake(floored_layer_backward_op)
 def _(*inputs: Any) -> tuple[Tensor, ...]:
-    _, spikes, _, _, x, weight, recurrent, *_, needs = inputs
+    _, spikes, _, _, _, x, weight, recurrent, *_, needs = inputs
     chips = spikes.shape[0]
     g_x, g_weight = (chips if needs[0] else 0, *x.shape[1:]), (chips if needs[1] else 0, *weight.shape[1:])
     return tuple(spikes.new_empty(shape) for shape in (g_x, g_weight, *_shapes(spikes, recurrent)))

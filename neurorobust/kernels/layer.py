@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..dynamics.floors import Floor
+from ..dynamics.inhibitions import Inhibition, PullsDown
 from ..dynamics.resets import Dynamics
 from ..dynamics.surrogate import Surrogate
 
@@ -63,10 +64,11 @@ class FlooredCoefficients(NamedTuple):
 
 @dataclass(frozen=True)
 class FlooredDynamics:
-    """The surrogate derivative and the floor of a neuron."""
+    """The surrogate derivative, the floor and the inhibition of a neuron."""
 
     surrogate: Surrogate
     floor: Floor
+    inhibition: Inhibition = PullsDown()
 
 
 @dataclass(frozen=True)

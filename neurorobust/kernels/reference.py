@@ -64,7 +64,7 @@ def floored(
             excite, inhibit = excite + z @ positive.T, inhibit + z @ (positive - recurrent).T
         exc = c.syn_exc * exc + excite
         inh = c.syn_inh * inh + inhibit
-        v = c.alpha * v + c.gain_exc * exc - c.gain_inh * inh + c.lift
+        v = dynamics.inhibition.driven(c.alpha * v, c.gain_exc * exc, c.gain_inh * inh, c.lift, dynamics.floor)
         v = v if pushed is None else v + pushed[t]
         if c.rho is not None:
             b = c.rho * b + z

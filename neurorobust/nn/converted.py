@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_number
-from ..dynamics import Adaptation, AdaptiveThreshold
+from ..dynamics import Adaptation, AdaptiveThreshold, Inhibition, PullsDown
 from .connections import Chain, Connection
 from .network import Network
 from .neurons import AdaptiveLif, CubaLif, Lif, LinearizedDpi
@@ -18,7 +18,13 @@ from .neurons.neuron import SpikingNeuron, decay
 THRESHOLD = AdaptiveThreshold()
 
 
-def with_floor(network: Network, *, tau_syn: float | None = None, rule: Adaptation = THRESHOLD) -> Network:
+def with_floor(
+    network: Network,
+    *,
+    tau_syn: float | None = None,
+    rule: Adaptation = THRESHOLD,
+    inhibition: Inhibition = PullsDown(),
+) -> Network:
     """The same network with :class:`LinearizedDpi` in place of its spiking neurons; a new network, not trained further.
 
     What stays: connections, masks, cores, tau_mem, r, v_leak, biases, thresholds, the read-out, and which parameters
@@ -36,6 +42,7 @@ def with_floor(network: Network, *, tau_syn: float | None = None, rule: Adaptati
             its own.
         rule: of an :class:`AdaptiveLif`. With ``Ahp()`` every spike subtracts from the input what it added to the
             threshold. That is the same where the adaptation is slow compared with tau_mem.
+        inhibition: of the new neurons.
 
     Raises:
         TypeError: not a Network, or a spiking layer of another class; with every such layer.
@@ -51,7 +58,7 @@ def with_floor(network: Network, *, tau_syn: float | None = None, rule: Adaptati
     for name, layer in network.layers().items():
         try:
             with torch.no_grad():
-                layers[name] = _layer(name, layer, network.dt, filtered, rule)
+                layers[name] = _layer(name, layer, network.dt, filtered, rule, inhibition)
         except (TypeError, ValueError) as error:
             errors.append(error)
     if errors:
@@ -63,7 +70,7 @@ def with_floor(network: Network, *, tau_syn: float | None = None, rule: Adaptati
     return result.train(network.training)
 
 
-def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float, rule: Adaptation) -> Any:
+def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float, rule: Adaptation, inhibition: Inhibition) -> Any:
     if not isinstance(layer, SpikingNeuron):
         return copy.deepcopy(layer)
     if type(layer) not in (AdaptiveLif, Lif, CubaLif):
@@ -87,6 +94,7 @@ def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float, rule: Adaptat
         layer.core.clone(),
         tau_syn_exc=synapse,
         tau_syn_inh=synapse,
+        inhibition=inhibition,
         surrogate=layer.surrogate,
         **own,
     )

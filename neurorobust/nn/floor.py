@@ -31,13 +31,15 @@ class _Floors(nn.Module):
         for name, layer in self.network.layers().items():
             if isinstance(layer, LinearizedDpi):
                 signal = torch.cat([signals[source] for source in self.network.inputs[name]], -1)
-                counts[name] = layer.trace(signal, self.network.dt).at_floor.sum((0, 1))
+                trace = layer.trace(signal, self.network.dt)
+                counts[name] = (trace.at_floor | trace.cut).sum((0, 1))
         return counts
 
 
 @torch.no_grad()
 def floor_fractions(network: Network, params: Mapping[str, Tensor], x: Tensor) -> dict[str, Tensor]:
-    """The fraction of steps in which the floor acts, for every neuron with a floor.
+    """The fraction of steps in which the floor acts, or cuts the input of a neuron with
+    :class:`~neurorobust.dynamics.CancelsExcitation`; for every neuron with a floor.
 
     A large fraction says that the gradient misses much of what a die does: below a hard floor it is 0.
 

@@ -8,6 +8,7 @@ A layer's coefficients are (13, n); u and v are membranes above v_leak, u before
     v[t] = reset_value while the refractory steps last, else max(u[t], floor)
     z[t] = 1 if v[t] > threshold + raised b[t] and the refractory steps are over; then v[t] = reset_value
 
+Where inhibition only cancels, what excitation, inhibition and lift add to u is cut at 0.
 Whatever arrives is (2n,): excitation, then inhibition; so is every row of a weight, (n_in, 2n).
 """
 
@@ -40,6 +41,15 @@ def drive_membrane(u, v, exc, inh, alpha, gain_exc, gain_inh, lift):
     """The membrane before the floor acts."""
     for i in range(u.shape[0]):
         u[i] = alpha[i] * v[i] + gain_exc[i] * exc[i] - gain_inh[i] * inh[i] + lift[i]
+
+
+@njit_noalias
+def drive_membrane_up(u, v, exc, inh, alpha, gain_exc, gain_inh, lift):
+    """:func:`drive_membrane` where inhibition only cancels."""
+    zero = u.dtype.type(0)
+    for i in range(u.shape[0]):
+        drive = gain_exc[i] * exc[i] - gain_inh[i] * inh[i] + lift[i]
+        u[i] = alpha[i] * v[i] + (zero if drive < zero else drive)
 
 
 @njit_noalias
@@ -80,13 +90,17 @@ def fire_or_rest(v, after, countdown, u, threshold, floor, reset_value, refracto
 
 
 @njit_inline
-def floored_step(drive, before, after, countdown, state, own, refractory, has_refractory, adaptive):
+def floored_step(drive, before, after, countdown, state, own, refractory, has_refractory, rules):
     """One step of one row of neurons: ``drive`` (2n,) is what arrives; ``state`` rows v, u, exc, inh, b, and room for
-    the threshold."""
+    the threshold; ``rules`` are whether there is an adaptation, and whether inhibition only cancels."""
+    adaptive, cancels = rules
     n = after.shape[0]
     v, u, exc, inh, threshold = state[0], state[1], state[2], state[3], own[THRESHOLD]
     filter_synapses(exc, inh, drive[:n], drive[n:], own[SYN_EXC], own[SYN_INH])
-    drive_membrane(u, v, exc, inh, own[ALPHA], own[GAIN_EXC], own[GAIN_INH], own[LIFT])
+    if cancels:
+        drive_membrane_up(u, v, exc, inh, own[ALPHA], own[GAIN_EXC], own[GAIN_INH], own[LIFT])
+    else:
+        drive_membrane(u, v, exc, inh, own[ALPHA], own[GAIN_EXC], own[GAIN_INH], own[LIFT])
     if adaptive:
         count_spikes(state[4], before, own[RHO])
         threshold = state[5]
@@ -98,11 +112,11 @@ def floored_step(drive, before, after, countdown, state, own, refractory, has_re
 
 
 @njit_no_nrt
-def floored_forward_row(current, inputs, recurrent, own, refractory, adaptive, traces, scratch):
-    """A row through time; as :func:`.lif.lif_forward_row`, with traces of spikes, u and exc."""
+def floored_forward_row(current, inputs, recurrent, own, refractory, rules, traces, scratch):
+    """A row through time; as :func:`.lif.lif_forward_row`, with traces of spikes, u, exc and inh."""
     x, lists, first, weight = inputs
     drive, state, at_rest, countdown, spike_rows, spare, has_refractory = scratch
-    spikes, membrane, excited = traces
+    spikes, membrane, excited, inhibited = traces
     keep, has_inputs, has_recurrent = membrane.shape[0] > 0, x.shape[1] > 0, recurrent.shape[1] > 0
     for t in range(spikes.shape[0]):
         if has_inputs:
@@ -113,18 +127,20 @@ def floored_forward_row(current, inputs, recurrent, own, refractory, adaptive, t
         before = spikes[t - 1] if t > 0 else at_rest
         if has_recurrent and t > 0:
             add_spikes(drive, recurrent, before, spike_rows)
-        floored_step(drive, before, spikes[t], countdown, state, own, refractory, has_refractory, adaptive)
+        floored_step(drive, before, spikes[t], countdown, state, own, refractory, has_refractory, rules)
         if keep:
             copy(membrane[t], state[1])
             copy(excited[t], state[2])
+            if rules[1]:
+                copy(inhibited[t], state[3])
 
 
 @jit
 def floored_forward(chip, low, high, current, synapses, recurrent, layer, traces):
-    """Spikes of rows ``low`` to ``high``, and u and exc where the traces have room for them; as
-    :func:`.lif.lif_forward`."""
-    spikes, membrane, excited = traces
-    coefficients, all_refractory, adaptive = layer
+    """Spikes of rows ``low`` to ``high``, and u and exc where the traces have room for them, and inh where inhibition
+    only cancels; as :func:`.lif.lif_forward`."""
+    spikes, membrane, excited, inhibited = traces
+    coefficients, all_refractory, rules = layer
     x, weight = synapses.x, synapses.weight
     n, n_in, dtype = spikes.shape[3], x.shape[3], spikes.dtype
     has_inputs, keep = n_in > 0, membrane.shape[0] > 0
@@ -141,11 +157,15 @@ def floored_forward(chip, low, high, current, synapses, recurrent, layer, traces
         state[:] = 0
         countdown[:] = 0
         nothing = state[:0]
-        kept = (membrane[chip, row] if keep else nothing), (excited[chip, row] if keep else nothing)
-        own_traces = spikes[chip, row], kept[0], kept[1]
+        own_traces = (
+            spikes[chip, row],
+            membrane[chip, row] if keep else nothing,
+            excited[chip, row] if keep else nothing,
+            inhibited[chip, row] if inhibited.shape[0] > 0 else nothing,
+        )
         arriving = own_current[0 if has_inputs else row]
         inputs = own_x[row if has_inputs else 0], synapses.lists, row * spikes.shape[2], own_weight
-        floored_forward_row(arriving, inputs, matrix, own, refractory, adaptive, own_traces, scratch)
+        floored_forward_row(arriving, inputs, matrix, own, refractory, rules, own_traces, scratch)
 
 
 _floored_forward_parallel = parallel_for(floored_forward, False)

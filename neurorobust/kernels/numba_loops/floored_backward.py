@@ -1,7 +1,8 @@
 """Current-based neurons with a floor, backward through time; the equations are in :mod:`.floored`.
 
 As :mod:`.lif_backward`: rows in groups of four, gradients of matrices added up for some steps at once. ``grad_u`` is
-the gradient of u, ``grad_z`` of the spikes. inh is what is left of u when the rest of its equation is taken off.
+the gradient of u, ``grad_z`` of the spikes. inh is what is left of u when the rest of its equation is taken off;
+where inhibition only cancels, it was kept.
 """
 
 from __future__ import annotations
@@ -84,19 +85,23 @@ class FlooredChip(NamedTuple):
 
     Attributes:
         own, inverse: coefficients (13, n), and one over gain_inh and surrogate scale (2, n). refractory: (n,).
+        raises: whether the adaptation moves a threshold.
         by_source, by_target: the recurrent matrix, (n, n), or (n, 0) for none.
-        spikes, u, exc, g_spikes: (batch, steps, n). g_current: (batch, steps, 2n), or none. x: (batch, steps, n_in).
+        spikes, u, exc, inh, g_spikes: (batch, steps, n), inh only where inhibition only cancels. g_current: (batch,
+            steps, 2n), or none. x: (batch, steps, n_in).
         sums, g_recurrent, g_weight: of this block.
     """
 
     own: ndarray
     inverse: ndarray
     refractory: ndarray
+    raises: bool
     by_source: ndarray
     by_target: ndarray
     spikes: ndarray
     u: ndarray
     exc: ndarray
+    inh: ndarray
     g_spikes: ndarray
     g_current: ndarray
     x: ndarray
@@ -179,6 +184,25 @@ def synapses_back(drive_exc, drive_inh, later_exc, later_inh, grad_u, start, u, 
 
 
 @njit_noalias
+def cut_synapses_back(drive_exc, drive_inh, later_exc, later_inh, grad_u, start, exc, inh, slope, numbers, sums):
+    """:func:`synapses_back` where inhibition only cancels; ``slope`` is the derivative of what is cut."""
+    gain_exc, gain_inh, syn_exc, syn_inh, lift = numbers
+    to_alpha, to_gain_exc, to_gain_inh, to_syn_exc, to_syn_inh, to_lift = sums
+    zero = grad_u.dtype.type(0)
+    for i in range(grad_u.shape[0]):
+        drive = gain_exc[i] * exc[i] - gain_inh[i] * inh[i] + lift[i]
+        now = slope * grad_u[i] if drive < zero else grad_u[i]
+        to_alpha[i] += grad_u[i] * start[i]
+        to_lift[i] += now - grad_u[i]  # the whole was added before
+        to_gain_exc[i] += now * exc[i]
+        to_gain_inh[i] -= now * inh[i]
+        to_syn_exc[i] += later_exc[i] * exc[i]
+        to_syn_inh[i] += later_inh[i] * inh[i]
+        drive_exc[i] = gain_exc[i] * now + syn_exc[i] * later_exc[i]
+        drive_inh[i] = syn_inh[i] * later_inh[i] - gain_inh[i] * now
+
+
+@njit_noalias
 def count_back(grad_b, grad_u, grad_z, at, grad_z_before, b, b_before, numbers, widens, sums):
     """One step back of the adaptation."""
     rho, ahp, raised = numbers
@@ -234,10 +258,12 @@ def floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
         if t > 1:
             fetch(chip.u[row, t - 2])
             fetch(chip.exc[row, t - 1])
+            if len(chip.inh):
+                fetch(chip.inh[row, t - 1])
             fetch(chip.spikes[row, t - 2])
             fetch(chip.g_spikes[row, t - 1])
         threshold, inverse_scale, limited = own[THRESHOLD], chip.inverse[1], scratch.limited
-        if len(scratch.b):
+        if chip.raises:
             threshold, inverse_scale = scratch.threshold_now, scratch.inverse_scale
             raise_threshold(
                 scratch.b[r, t], own[THRESHOLD], own[SURROGATE_SCALE], own[RAISED], widens, threshold, inverse_scale
@@ -339,11 +365,18 @@ def floored_membrane_gradient(t, r, row, chip, slope, widens, now, later, scratc
     else:
         clear(scratch.start)
     n = grad_u.shape[0]
-    synapses_back(
-        now[:n], now[n:], later[:n], later[n:], grad_u, scratch.start, chip.u[row, t], chip.exc[row, t], b,
-        (own[ALPHA], own[GAIN_EXC], own[GAIN_INH], own[SYN_EXC], own[SYN_INH], own[LIFT], own[AHP]), chip.inverse[0],
-        (sums[ALPHA], sums[GAIN_EXC], sums[GAIN_INH], sums[SYN_EXC], sums[SYN_INH]),
-    )  # fmt: skip
+    if len(chip.inh):
+        cut_synapses_back(
+            now[:n], now[n:], later[:n], later[n:], grad_u, scratch.start, chip.exc[row, t], chip.inh[row, t], slope,
+            (own[GAIN_EXC], own[GAIN_INH], own[SYN_EXC], own[SYN_INH], own[LIFT]),
+            (sums[ALPHA], sums[GAIN_EXC], sums[GAIN_INH], sums[SYN_EXC], sums[SYN_INH], sums[LIFT]),
+        )  # fmt: skip
+    else:
+        synapses_back(
+            now[:n], now[n:], later[:n], later[n:], grad_u, scratch.start, chip.u[row, t], chip.exc[row, t], b,
+            (own[ALPHA], own[GAIN_EXC], own[GAIN_INH], own[SYN_EXC], own[SYN_INH], own[LIFT], own[AHP]),
+            chip.inverse[0], (sums[ALPHA], sums[GAIN_EXC], sums[GAIN_INH], sums[SYN_EXC], sums[SYN_INH]),
+        )  # fmt: skip
     if chip.g_current.shape[0] > 0:
         copy(chip.g_current[row, t], now)
     if adaptive:
@@ -422,7 +455,7 @@ def floored_scratch(n, n_in, steps, has_recurrent, adaptive, rests, dtype):
 def floored_backward(chip, block, low, high, g_spikes, traces, inputs, recurrent, layer, numbers, results):
     """Gradients of rows ``low`` to ``high``; as :func:`.lif_backward.lif_backward`. ``layer``: coefficients, refractory
     steps, and (surrogate, scaled, adaptive); ``numbers``: width of the surrogate and slope of the floor."""
-    spikes, u, exc = traces
+    spikes, u, exc, inh = traces
     coefficients, all_refractory, rules = layer
     g_current, g_coefficients, g_recurrent, g_weight = results
     x = inputs.x
@@ -442,11 +475,13 @@ def floored_backward(chip, block, low, high, g_spikes, traces, inputs, recurrent
         own,
         inverse,
         refractory,
+        adaptive and count_set(own[RAISED]) > 0,
         by_source[min(chip, len(by_source) - 1)] if has_recurrent else by_source.reshape(n, 0),
         by_target[min(chip, len(by_target) - 1)] if has_recurrent else by_target.reshape(n, 0),
         spikes[chip],
         u[chip],
         exc[chip],
+        inh[chip] if inh.shape[0] > 0 else spikes[chip][:0],
         g_spikes[chip],
         g_current[chip] if g_current.shape[0] > 0 else spikes[chip][:0],
         x[min(chip, len(x) - 1)],

@@ -121,6 +121,7 @@ def _signed_block(vectors: int):
             fused = builder.module.declare_intrinsic(
                 f"llvm.fmuladd.v{LANES}{bits}", fnty=ir.FunctionType(kind, [kind, kind, kind])
             )
+            size_of = builder.module.declare_intrinsic(f"llvm.fabs.v{LANES}{bits}", fnty=ir.FunctionType(kind, [kind]))
 
             def spots(data, offset):
                 wide = builder.bitcast(builder.gep(data, [builder.add(offset, start)]), kind.as_pointer())
@@ -140,14 +141,13 @@ def _signed_block(vectors: int):
             sums = [[cgutils.alloca_once_value(builder, builder.load(p, align=4)) for p in row] for row in places]
             with cgutils.for_range(builder, depth) as loop:
                 loaded = [builder.load(p, align=4) for p in spots(table.data, builder.mul(loop.index, width))]
-                zero = ir.Constant(kind, None)
-                plus = [builder.select(builder.fcmp_unordered(">", row, zero), row, zero) for row in loaded]
-                minus = [builder.fsub(high, row) for high, row in zip(plus, loaded)]
+                negative = [builder.fcmp_ordered("<", row, ir.Constant(kind, None)) for row in loaded]
+                sizes = [builder.call(size_of, [row]) for row in loaded]
                 for r in range(4):
-                    for part, place in ((plus, loop.index), (minus, builder.add(loop.index, depth))):
-                        factor = spread(r, place)
-                        for total, row in zip(sums[r], part):
-                            builder.store(builder.call(fused, [factor, row, builder.load(total)]), total)
+                    plus, minus = spread(r, loop.index), spread(r, builder.add(loop.index, depth))
+                    for total, size, is_negative in zip(sums[r], sizes, negative):
+                        factor = builder.select(is_negative, minus, plus)  # a weight has one sign: one product
+                        builder.store(builder.call(fused, [factor, size, builder.load(total)]), total)
             for row, totals in zip(places, sums):
                 for p, total in zip(row, totals):
                     builder.store(builder.load(total), p, align=4)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ... import kernels
 from ...core.noise import Noise
-from ...dynamics import Adaptation, Ahp, Floor, HardFloor, NoFloor
+from ...dynamics import Adaptation, Ahp, CancelsExcitation, Floor, HardFloor, Inhibition, NoFloor, PullsDown
 from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import FlooredCoefficients, FlooredDynamics
 from ..connections import Connection, Linear
@@ -21,11 +21,13 @@ class FloorTrace(NamedTuple):
     """A record of a layer with a floor, (T, B, n) each, without gradient.
 
     Attributes:
-        spikes: z. at_floor: True where the floor acts: v would be below v_floor without it.
+        spikes: z. at_floor: True where the floor acts: v would be below v_floor without it. cut: True where the input
+            of the membrane is cut at 0, which :class:`~neurorobust.dynamics.CancelsExcitation` alone does.
     """
 
     spikes: Tensor
     at_floor: Tensor
+    cut: Tensor
 
 
 class LinearizedDpi(Neuron):
@@ -51,6 +53,11 @@ class LinearizedDpi(Neuron):
     at every dt, and the network has a limit for dt → 0. :class:`CubaLif` scales an event by 1 − σ instead, so the size
     of its event depends on dt. A zero weight has the derivative of an excitatory one. Inputs are events, ≥ 0.
 
+    **Inhibition.** With :class:`~neurorobust.dynamics.PullsDown` it is as in 2. On the chip, subtracting inhibition
+    cancels excitation only. So it is with :class:`~neurorobust.dynamics.CancelsExcitation`::
+
+        2  v[t] = α v[t−1] + (1 − α)(v_leak + r (max(m_e i_exc[t] − m_i i_inh[t] + i_dc, 0) − i_ahp[t]))
+
     **Direct current.** i_dc is the bias of the connections. It passes no synapse, deviates per neuron, and lifts rest
     to v_leak + r · i_dc. If that is above v_threshold, the neuron fires without input.
 
@@ -60,7 +67,8 @@ class LinearizedDpi(Neuron):
     i_ahp = 0 and ϑ = v_threshold. Synapses and b go on during t_ref.
 
     **Gradient.** The floor's own is that of ``floor``. A membrane exactly at the floor counts as above it: so a neuron
-    at rest has a gradient where v_floor = v_leak. t_ref has none. The reset has its true one.
+    at rest has a gradient where v_floor = v_leak. The maximum of CancelsExcitation has the gradient of ``floor`` too.
+    t_ref has none. The reset has its true one.
 
     Args:
         input, recurrent, core: see :class:`Neuron`. Every connection needs a weight whose sign says whether a synapse
@@ -71,7 +79,8 @@ class LinearizedDpi(Neuron):
             v_reset: potential after a spike, V, v_leak by default. t_ref: refractory period, s, rounded to the nearest
             whole step.
         tau_adapt, adaptation: both or none: time constant, s, and the step of i_ahp or ϑ at every spike, V.
-        rule: what ``adaptation`` changes. floor: its gradient. surrogate: derivative of the spike.
+        rule: what ``adaptation`` changes. floor: its gradient. inhibition: what i_inh can do to the membrane.
+            surrogate: derivative of the spike.
     """
 
     stated = replace(LIF, floor="floor at rest", reset="reset to rest", synapse="synaptic currents by sign")
@@ -95,6 +104,7 @@ class LinearizedDpi(Neuron):
         adaptation: Value | None = None,
         rule: Adaptation = Ahp(),
         floor: Floor = HardFloor(),
+        inhibition: Inhibition = PullsDown(),
         surrogate: Surrogate = Triangle(),
     ):
         super().__init__(input, recurrent, core)
@@ -107,6 +117,15 @@ class LinearizedDpi(Neuron):
             raise TypeError(f"floor: got {floor!r}; expected a neurorobust.dynamics.Floor, such as HardFloor().")
         if isinstance(floor, NoFloor) and v_floor is not None:
             raise ValueError("v_floor: NoFloor() does not use it; leave v_floor out, or pass floor=HardFloor().")
+        if not isinstance(inhibition, Inhibition):
+            raise TypeError(
+                f"inhibition: got {inhibition!r}; expected a neurorobust.dynamics.Inhibition, such as PullsDown()."
+            )
+        if isinstance(floor, NoFloor) and isinstance(inhibition, CancelsExcitation):
+            raise ValueError(
+                f"inhibition: got {inhibition!r} beside NoFloor(), which cuts nothing; expected PullsDown(), or pass "
+                f"floor=HardFloor()."
+            )
         self.exc, self.inh = nn.Module(), nn.Module()
         self.set("tau_mem", tau_mem)
         self.set("exc.tau_syn", tau_syn_exc)
@@ -119,7 +138,7 @@ class LinearizedDpi(Neuron):
         self.set("t_ref", t_ref)
         self.set("tau_adapt", tau_adapt)
         self.set("adaptation", adaptation)
-        self.rule, self.floor, self.surrogate = rule, floor, surrogate
+        self.rule, self.floor, self.inhibition, self.surrogate = rule, floor, inhibition, surrogate
 
     def floored_coefficients(self, dt: float) -> FlooredCoefficients:
         """The numbers of one step of dt seconds; see :func:`neurorobust.kernels.floored`."""
@@ -153,8 +172,8 @@ class LinearizedDpi(Neuron):
         )
 
     def floored_dynamics(self) -> FlooredDynamics:
-        """The surrogate and the floor."""
-        return FlooredDynamics(self.surrogate, self.floor)
+        """The surrogate, the floor and the inhibition."""
+        return FlooredDynamics(self.surrogate, self.floor, self.inhibition)
 
     def chosen(self) -> dict[str, str]:
         lifted = hasattr(self, "v_leak") or hasattr(self, "v_floor")
@@ -162,6 +181,7 @@ class LinearizedDpi(Neuron):
             "floor": "no floor" if isinstance(self.floor, NoFloor) else f"floor {'below' if lifted else 'at'} rest",
             "reset": "reset to a value" if hasattr(self, "v_reset") else "reset to rest",
             "refractory": "refractory time that holds the membrane" if hasattr(self, "t_ref") else "no refractory time",
+            "inhibition": self.inhibition.word,
             "adaptation": self.rule.word if hasattr(self, "tau_adapt") else "no adaptation",
         }
 
@@ -185,13 +205,16 @@ class LinearizedDpi(Neuron):
         """The spikes for an input (T, B, n_in), and where the floor acts; no gradient."""
         with torch.no_grad():
             c, dynamics = self.floored_coefficients(dt), self.floored_dynamics()
-            spikes, above = kernels.floored(self.currents(x, dt), self.recurrent_matrix(), c, dynamics)
-            at_floor = above < 0
-            if isinstance(self.floor, NoFloor):
-                at_floor = torch.zeros_like(at_floor)
-            elif c.refractory is not None:
-                at_floor &= ~_held(spikes, c.refractory)
-            return FloorTrace(spikes, at_floor)
+            current, matrix = self.currents(x, dt), self.recurrent_matrix()
+            spikes, above = kernels.floored(current, matrix, c, dynamics)
+            free = torch.ones_like(spikes, dtype=torch.bool)
+            if c.refractory is not None:
+                free = ~_held(spikes, c.refractory)
+            at_floor = torch.zeros_like(free) if isinstance(self.floor, NoFloor) else free & (above < 0)
+            cut = torch.zeros_like(free)
+            if isinstance(self.inhibition, CancelsExcitation):
+                cut = free & (_drive(current, spikes, matrix, c) < 0)
+            return FloorTrace(spikes, at_floor, cut)
 
     def noisy(self, name: str, x: Tensor, dt: float, noise: Noise) -> Tensor:
         """:meth:`forward` with the noise of the layer ``name``. Added currents go to the membrane, past the synapses.
@@ -247,6 +270,20 @@ class LinearizedDpi(Neuron):
 def _mean(sigma: Tensor, tau: Tensor, dt: float) -> Tensor:
     """The mean over one step of what decays by ``sigma`` in it, as a fraction of the value at its beginning."""
     return (1 - sigma) * tau / dt
+
+
+def _drive(current: Tensor, spikes: Tensor, recurrent: Tensor | None, c: FlooredCoefficients) -> Tensor:
+    """What synapses and direct current add to the membrane in each step, (T, B, n), may be below 0."""
+    if recurrent is not None:
+        positive = recurrent.clamp(min=0)
+        split = torch.cat([positive, positive - recurrent])
+        current = current + a_step_later(spikes) @ split.T
+    exc = inh = torch.zeros_like(spikes[0])
+    drives = []
+    for excite, inhibit in zip(*current.chunk(2, -1)):
+        exc, inh = c.syn_exc * exc + excite, c.syn_inh * inh + inhibit
+        drives.append(c.gain_exc * exc - c.gain_inh * inh + c.lift)
+    return torch.stack(drives)
 
 
 def _held(spikes: Tensor, refractory: Tensor) -> Tensor:
