@@ -20,6 +20,7 @@ from .board import (
     logits,
     save_recordings,
 )
+from .calibration import CalibratedHost, measure, refit, trim
 from .deployment import Deployment
 from .diff import Difference, diff
 from .errors import DeploymentError
@@ -32,6 +33,7 @@ __all__ = [
     "Board",
     "BoardError",
     "BoardRecording",
+    "CalibratedHost",
     "CircuitEngine",
     "Deployment",
     "DeploymentError",
@@ -49,6 +51,9 @@ __all__ = [
     "load",
     "load_image",
     "logits",
+    "measure",
     "onto",
+    "refit",
     "save_recordings",
+    "trim",
 ]
