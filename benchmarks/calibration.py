@@ -29,19 +29,13 @@ from neurorobust._util import digests
 from neurorobust._util.randomness import generator
 from neurorobust.chip import ChipModel
 from neurorobust.chip.variability import LogNormal
-from neurorobust.deploy.calibration import features
+from neurorobust.deploy.calibration import features, nominal_logits, refit_weights, trim_offsets
 from neurorobust.evaluation import balanced_accuracy, clopper_pearson, paired_interval
 
 NETWORKS = ("standard", "forward_noise", "adversarial")
 COUNTS = (10, 20, 50, 100, 200)
 SEED, AT_ONCE, SPEC, WIDE = 1, 10, 0.95, 0.3
-CALIBRATIONS = {
-    "trim": (nr.deploy.trim, False),
-    "trim, labels": (nr.deploy.trim, True),
-    "refit": (nr.deploy.refit, False),
-    "refit, labels": (nr.deploy.refit, True),
-}
-"""Function and use of labels, by name."""
+CALIBRATIONS = ("trim", "trim, labels", "refit", "refit, labels")
 
 Scores = dict[str, Any]
 """``nothing``: a score for each board. Each calibration: by number of measurements, a score for each board."""
@@ -62,12 +56,16 @@ def measured(deployment: nr.deploy.Deployment, serial: int, task: nr.data.Task) 
         known = nr.deploy.measure(session, task.validation.x[drawn])
         tested = nr.deploy.measure(session, task.test.x)
     raw, inputs, y = nr.deploy.logits(deployment, tested).double(), features(deployment, tested), task.test.y
+    seen, known_inputs = nr.deploy.logits(deployment, known), features(deployment, known)
+    nominal = nominal_logits(deployment, known)
     found: Scores = {"nothing": balanced_accuracy(raw, y)}
-    for (name, (calibrate, labelled)), n in itertools.product(CALIBRATIONS.items(), COUNTS):
-        host = calibrate(deployment, known[:n], task.validation.y[drawn[:n]] if labelled else None)
-        change = torch.zeros_like(inputs[:, 0]) if host.change is None else host.change
-        logits = raw + host.offsets + torch.einsum("kbn,kn->bk", inputs, change)
-        found.setdefault(name, {})[str(n)] = balanced_accuracy(logits, y)
+    for labelled, n in itertools.product((False, True), COUNTS):
+        labels = task.validation.y[drawn[:n]] if labelled else None
+        offsets = trim_offsets(seen[:n], nominal[:n], labels)
+        change, shift = refit_weights(seen[:n], nominal[:n], known_inputs[:, :n], labels)
+        refitted = raw + shift + torch.einsum("kbn,kn->bk", inputs, change)
+        for name, logits in (("trim", raw + offsets), ("refit", refitted)):
+            found.setdefault(f"{name}, labels" if labelled else name, {})[str(n)] = balanced_accuracy(logits, y)
     return found
 
 

@@ -91,9 +91,7 @@ def trim(deployment: Deployment, recordings: Sequence[BoardRecording], labels: T
     """
     recordings, measured = list(recordings), logits(deployment, recordings)
     used = _checked(labels, measured)
-    offsets = matching_offsets(measured, nominal_logits(deployment, recordings))
-    if labels is not None:
-        offsets = fitted_offsets(measured, labels, offsets)
+    offsets = trim_offsets(measured, nominal_logits(deployment, recordings), labels)
     return CalibratedHost(deployment, offsets, None, len(recordings), used)
 
 
@@ -121,13 +119,24 @@ def refit(deployment: Deployment, recordings: Sequence[BoardRecording], labels: 
     used = _checked(labels, measured)
     if len(recordings) < 2:
         raise ValueError("recordings: got 1; expected at least two, as each is predicted from the others.")
-    missing = nominal_logits(deployment, recordings).double() - measured
     known = features(deployment, recordings)
-    change, offsets = ridge(known, missing)
-    if labels is not None:
-        fitted = measured + _added(known, change) + offsets
-        offsets = offsets + fitted_offsets(fitted, labels)
+    change, offsets = refit_weights(measured, nominal_logits(deployment, recordings), known, labels)
     return CalibratedHost(deployment, offsets, change, len(recordings), used)
+
+
+def trim_offsets(measured: Tensor, nominal: Tensor, labels: Tensor | None) -> Tensor:
+    """The offsets of :func:`trim` from logits of the board and of the network itself, (n, K) each."""
+    offsets = matching_offsets(measured, nominal)
+    return offsets if labels is None else fitted_offsets(measured, labels, offsets)
+
+
+def refit_weights(measured: Tensor, nominal: Tensor, features: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """D (K, N) and o (K,) of :func:`refit`, from logits of the board and of the network itself, (n, K) each, and
+    :func:`features`, (K, n, N)."""
+    change, offsets = ridge(features, nominal.double() - measured.double())
+    if labels is not None:
+        offsets = offsets + fitted_offsets(measured.double() + _added(features, change) + offsets, labels)
+    return change, offsets
 
 
 def ridge(features: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
