@@ -30,6 +30,8 @@ class Placement:
         convolutions: for a parameter that all positions of a convolution share, a function that makes the ``index`` of
             the unrolled convolution: the entry of the kernel that each synapse reads, (n, n_in), −1 for no synapse.
         equations: of the neurons of each layer, where they are known; a chip compares them with its own.
+        numbers: of the neurons of each layer on their cores, (n,), where they were chosen; else layers fill a core one
+            after the other. All layers that share a core have numbers, or none.
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Placement:
     feeds: Mapping[str, str] = field(default_factory=dict)
     convolutions: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
     equations: Mapping[str, Equations] = field(default_factory=dict)
+    numbers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def prefixed(self, prefix: str) -> Placement:
         """The same placement for a network inside another module, where every name begins with ``prefix``."""
@@ -48,6 +51,7 @@ class Placement:
             feeds={prefix + name: prefix + layer for name, layer in self.feeds.items()},
             convolutions={prefix + name: make for name, make in self.convolutions.items()},
             equations={prefix + name: equations for name, equations in self.equations.items()},
+            numbers={prefix + name: numbers for name, numbers in self.numbers.items()},
         )
 
     def layer(self, name: str) -> str | None:
@@ -77,7 +81,8 @@ class Placement:
 
     @cached_property
     def numbering(self) -> dict[str, Sites]:
-        """The core of every neuron and its number on that core, by layer; layers fill a core one after the other."""
+        """The core of every neuron and its number on that core, by layer. Where no ``numbers`` were chosen, layers fill
+        a core one after the other."""
         taken: dict[int, int] = {}
         result = {}
         for layer, tensor in self.cores.items():
@@ -88,7 +93,7 @@ class Placement:
                 first, count = taken.get(which, 0), int(here.sum())
                 number[here] = first + torch.arange(count)
                 taken[which] = first + count
-            result[layer] = Sites(core, number)
+            result[layer] = Sites(core, self.numbers.get(layer, number))
         return result
 
     def occupied(self) -> dict[int, int]:

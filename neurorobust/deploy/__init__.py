@@ -26,6 +26,7 @@ from .diff import Difference, diff
 from .errors import DeploymentError
 from .image import Image, load_image
 from .mapping import onto
+from .neurons import ChosenNeurons, choose_neurons
 from .reading import load
 from .report import Report
 
@@ -34,6 +35,7 @@ __all__ = [
     "BoardError",
     "BoardRecording",
     "CalibratedHost",
+    "ChosenNeurons",
     "CircuitEngine",
     "Deployment",
     "DeploymentError",
@@ -47,6 +49,7 @@ __all__ = [
     "Session",
     "State",
     "VirtualChip",
+    "choose_neurons",
     "diff",
     "load",
     "load_image",
