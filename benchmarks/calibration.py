@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ from neurorobust.evaluation import balanced_accuracy, clopper_pearson, paired_in
 NETWORKS = ("standard", "forward_noise", "adversarial")
 COUNTS = (10, 20, 50, 100, 200)
 SEED, AT_ONCE, SPEC, WIDE = 1, 10, 0.95, 0.3
+PROBES, REFITTED, CHOSEN = 5, 50, "chosen"
+"""Beats that every layout runs for the choice of neurons, and beats of the refit after it; folder of its files."""
+
 CALIBRATIONS = ("trim", "trim, labels", "refit", "refit, labels")
 
 Scores = dict[str, Any]
@@ -69,6 +72,19 @@ def measured(deployment: nr.deploy.Deployment, serial: int, task: nr.data.Task) 
     return found
 
 
+def chosen(deployment: nr.deploy.Deployment, serial: int, task: nr.data.Task) -> Scores:
+    """The scores of one board on chosen neurons, as it stands and refitted, and the measurements of the choice."""
+    drawn = torch.randperm(len(task.validation), generator=generator(SEED, "calibration", serial))[: max(COUNTS)]
+    with nr.deploy.VirtualChip(deployment.chip, serial, seed=SEED).open() as session:
+        found = nr.deploy.choose_neurons(session, deployment, task.validation.x[drawn[-PROBES:]])
+        session.program(found.deployment)
+        known = nr.deploy.measure(session, task.validation.x[drawn[:REFITTED]])
+        tested = nr.deploy.measure(session, task.test.x)
+    logits = [nr.deploy.logits(found.deployment, tested), nr.deploy.refit(found.deployment, known).logits(tested)]
+    scores = dict(zip(("chosen", "chosen, refit"), (balanced_accuracy(each, task.test.y) for each in logits)))
+    return scores | {"measurements": found.measurements, "programmings": found.programmings}
+
+
 def missing(out: Path, boards: int) -> Iterator[tuple[str, str, int]]:
     """(chip, network, first serial) of all blocks that are not there, so that all networks grow side by side."""
     for first in range(0, boards, AT_ONCE):
@@ -77,18 +93,29 @@ def missing(out: Path, boards: int) -> Iterator[tuple[str, str, int]]:
                 yield chip, network, first
 
 
+def blocks(out: Path) -> dict[tuple[str, str], list[Scores]]:
+    """By chip and network, the boards of a folder that all of them have."""
+    keys = list(itertools.product(chips(), NETWORKS))
+    found: dict[tuple[str, str], list[Scores]] = {key: [] for key in keys}
+    for first in itertools.count(step=AT_ONCE):
+        paths = {key: out / f"{key[0]}-{key[1]}-{first}.json" for key in keys}
+        if not all(path.exists() for path in paths.values()):
+            return found
+        for key, path in paths.items():
+            found[key] += digests.read_json(path, "delete it.")["boards"]
+    raise AssertionError
+
+
 def collected(out: Path) -> dict[str, dict[str, Scores]]:
     """By chip and network, the scores of the boards that all of them have."""
-    read = {path.stem: digests.read_json(path, "delete it.")["boards"] for path in sorted(out.glob("*-*-*.json"))}
-    whole = 0
-    while all(f"{chip}-{network}-{whole}" in read for chip, network in itertools.product(chips(), NETWORKS)):
-        whole += AT_ONCE
     found: dict[str, dict[str, Scores]] = {}
-    for chip, network in itertools.product(chips(), NETWORKS):
-        boards = [one for first in range(0, whole, AT_ONCE) for one in read[f"{chip}-{network}-{first}"]]
+    on_chosen = blocks(out / CHOSEN)
+    for (chip, network), boards in blocks(out).items():
         scores: Scores = {"nothing": [round(one["nothing"], 4) for one in boards]}
         for name, n in itertools.product(CALIBRATIONS, map(str, COUNTS)):
             scores.setdefault(name, {})[n] = [round(one[name][n], 4) for one in boards]
+        for name in ("chosen", "chosen, refit"):
+            scores[name] = [round(one[name], 4) for one in on_chosen[chip, network]]
         found.setdefault(chip, {})[network] = scores
     return found
 
@@ -98,41 +125,66 @@ def text(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
 
 
-def cell(scores: Sequence[float]) -> list[str]:
-    """Mean, worst board, and yield with its exact interval."""
+def yield_of(scores: Sequence[float]) -> str:
+    """The fraction of boards that reach the specification, with its exact interval."""
     good = sum(score >= SPEC for score in scores)
     low, high = (f"{end:.2f}".removeprefix("0") for end in clopper_pearson(good, len(scores)))
-    return [text(float(np.mean(scores))), text(min(scores)), f"{good / len(scores):.2f} ({low}–{high})"]
+    return f"{good / len(scores):.2f} ({low}–{high})"
 
 
-def of_one(scores: Mapping[str, Any], name: str, n: int) -> list[float]:
-    """The scores of all boards with one calibration."""
-    return list(scores["nothing"] if name == "nothing" else scores[name][str(n)])
+STATISTICS = {"mean": lambda x: text(float(np.mean(x))), "worst board": lambda x: text(min(x)), "yield": yield_of}
 
 
-def summary(scores: Mapping[str, Mapping[str, Scores]], n: int = 50) -> str:
+def by_count(networks: Mapping[str, Scores], statistic: Callable[[Sequence[float]], str]) -> str:
+    """A table: network and calibration × measurements."""
+    rows = [
+        [f"{network}, {name}", statistic(found["nothing"]), *(statistic(found[name][str(n)]) for n in COUNTS)]
+        for (network, found), name in itertools.product(networks.items(), CALIBRATIONS)
+    ]
+    return table(["network, calibration", "0", *map(str, COUNTS)], rows)
+
+
+def difference(first: Sequence[float], second: Sequence[float]) -> str:
+    """The difference of two means on the same boards, in points, with its interval."""
+    found = paired_interval(np.array(first), np.array(second))
+    return f"{100 * found.estimate:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})".replace("-", "−")
+
+
+def differences(networks: Mapping[str, Scores]) -> str:
+    """A table: network and calibration × what it is compared with."""
+    n, rows = str(REFITTED), []
+    for (network, found), name in itertools.product(networks.items(), CALIBRATIONS):
+        others = (found["nothing"], found["trim"][n], networks["adversarial"]["nothing"])
+        row = [difference(found[name][n], other) for other in others]
+        rows.append([f"{network}, {name}", row[0], "–" if name == "trim" else row[1], row[2]])
+    return table(["network, calibration", "over nothing", "over trim", "over adversarial, nothing"], rows)
+
+
+def on_chosen(networks: Mapping[str, Scores]) -> str:
+    """A table: the boards whose neurons were chosen, before and after, each with and without a refit."""
+    rows = []
+    for network, found in networks.items():
+        boards = len(found["chosen"])
+        parts = {"nothing": found["nothing"], "refit": found["refit"][str(REFITTED)]}
+        parts |= {name: found[name] for name in ("chosen", "chosen, refit")}
+        for name, scores in parts.items():
+            gain = difference(scores[:boards], found["nothing"][:boards])
+            rows.append([f"{network}, {name}", *(show(scores[:boards]) for show in STATISTICS.values()), gain])
+    return table(["network", *STATISTICS, "over nothing"], rows)
+
+
+def summary(scores: Mapping[str, Mapping[str, Scores]]) -> str:
     """Tables in Markdown."""
     parts = []
     for chip, networks in scores.items():
-        rows = [[f"{network}, nothing", "0", *cell(found["nothing"])] for network, found in networks.items()]
-        for (network, found), name, count in itertools.product(networks.items(), CALIBRATIONS, COUNTS):
-            rows.append([f"{network}, {name}, {count}", str(count), *cell(found[name][str(count)])])
+        boards, few = (len(networks["standard"][name]) for name in ("nothing", "chosen"))
+        for title, statistic in STATISTICS.items():
+            parts.append(f"**{chip}, {title}**, {boards} boards\n\n" + by_count(networks, statistic))
         parts.append(
-            f"### {chip}\n\n" + table(["network, calibration", "measurements", "mean", "worst", "yield"], rows)
+            f"**{chip}, differences** of the mean in points, {REFITTED} measurements\n\n" + differences(networks)
         )
-        rows = []
-        for network, found in networks.items():
-            for name in CALIBRATIONS:
-                gain = paired_interval(np.array(of_one(found, name, n)), np.array(found["nothing"]))
-                lead = paired_interval(np.array(of_one(found, name, n)), np.array(networks["adversarial"]["nothing"]))
-                rows.append(
-                    [
-                        f"{network}, {name}",
-                        *(f"{100 * x.estimate:+.2f} ({100 * x.low:+.2f} to {100 * x.high:+.2f})" for x in (gain, lead)),
-                    ]
-                )
-        head = ["network, calibration", "gain over nothing", "over adversarial with nothing"]
-        parts.append(f"### {chip}, {n} measurements, differences of the mean in points\n\n" + table(head, rows))
+        if few:
+            parts.append(f"**{chip}, chosen neurons**, {few} boards\n\n" + on_chosen(networks))
     return "\n".join(parts)
 
 
@@ -142,26 +194,27 @@ def main() -> None:
     parser.add_argument("--boards", type=int, default=200, help="serial numbers 0 to BOARDS − 1, in tens")
     parser.add_argument("--collect", type=Path, help="write one file of the boards that all networks have")
     parser.add_argument("--summary", action="store_true", help="print the tables of a collected file")
-    chosen = parser.parse_args()
-    if chosen.summary:
-        print(summary(digests.read_json(chosen.out, "measure again.")["scores"]))
+    parser.add_argument("--choose", action="store_true", help="measure the choice of physical neurons")
+    arguments = parser.parse_args()
+    if arguments.summary:
+        print(summary(digests.read_json(arguments.out, "measure again.")["scores"]))
         return
-    if chosen.collect:
-        scores = collected(chosen.out)
-        boards = len(scores["wide"]["standard"]["nothing"])
-        settings = {"boards": boards, "seed": SEED, "spec": SPEC, "wide": WIDE, "counts": COUNTS}
-        digests.write_json(chosen.collect, {"settings": settings, "scores": scores}, indent=None)
+    if arguments.collect:
+        settings = {"seed": SEED, "spec": SPEC, "wide": WIDE, "counts": COUNTS, "probes": PROBES, "refitted": REFITTED}
+        entry = {"settings": settings, "scores": collected(arguments.out)}
+        digests.write_json(arguments.collect, entry, indent=None)
         return
     torch.set_num_threads(1)
-    chosen.out.mkdir(parents=True, exist_ok=True)
+    out, one = (arguments.out / CHOSEN, chosen) if arguments.choose else (arguments.out, measured)
+    out.mkdir(parents=True, exist_ok=True)
     task, deployments = nr.tasks.ecg(), {}
     for (label, chip), name in itertools.product(chips().items(), NETWORKS):
         network, _ = nr.zoo.load(f"ecg_dpi/{name}")
         deployments[label, name] = nr.deploy.onto(network, chip)
-    for label, name, first in missing(chosen.out, chosen.boards):
-        boards = [measured(deployments[label, name], serial, task) for serial in range(first, first + AT_ONCE)]
-        digests.write_json(chosen.out / f"{label}-{name}-{first}.json", {"boards": boards})
-        print(label, name, first, boards[0]["nothing"], boards[0]["refit"], flush=True)
+    for label, name, first in missing(out, arguments.boards):
+        boards = [one(deployments[label, name], serial, task) for serial in range(first, first + AT_ONCE)]
+        digests.write_json(out / f"{label}-{name}-{first}.json", {"boards": boards})
+        print(label, name, first, boards[0], flush=True)
 
 
 if __name__ == "__main__":
