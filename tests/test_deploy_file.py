@@ -176,8 +176,8 @@ WRONG = {
         "core 0, neuron 0 is neuron 0 of layer 'hidden' and neuron 1 of layer 'hidden': an address twice",
     ),
     "neuron elsewhere": (
-        lambda e: e["placement"]["hidden"]["neuron"].__setitem__(1, 7),
-        "neuron 1 of layer 'hidden' has another number on its core than 1",
+        lambda e: e["placement"]["hidden"]["neuron"].__setitem__(1, 256),
+        "neuron 1 of layer 'hidden' has number 256 on core 0; a core of dynapse2 has 256",
     ),
     "neurons: too few": (lambda e: e["placement"]["hidden"]["neuron"].pop(), "5 cores and 4 numbers"),
     "core that is not there": (

@@ -32,6 +32,8 @@ class Placement:
         equations: of the neurons of each layer, where they are known; a chip compares them with its own.
         arrays: weights that are one matrix each, (n_out, …), of modules without cores, such as ``nn.Linear`` in a
             wrapped module. A crossbar gives each of them arrays of its own.
+        numbers: of the neurons of each layer on their cores, (n,), where they were chosen; else layers fill a core one
+            after the other. All layers that share a core have numbers, or none.
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Placement:
     convolutions: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
     equations: Mapping[str, Equations] = field(default_factory=dict)
     arrays: tuple[str, ...] = ()
+    numbers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def prefixed(self, prefix: str) -> Placement:
         """The same placement for a network inside another module, where every name begins with ``prefix``."""
@@ -52,6 +55,7 @@ class Placement:
             convolutions={prefix + name: make for name, make in self.convolutions.items()},
             equations={prefix + name: equations for name, equations in self.equations.items()},
             arrays=tuple(prefix + name for name in self.arrays),
+            numbers={prefix + name: numbers for name, numbers in self.numbers.items()},
         )
 
     def layer(self, name: str) -> str | None:
@@ -81,7 +85,8 @@ class Placement:
 
     @cached_property
     def numbering(self) -> dict[str, Sites]:
-        """The core of every neuron and its number on that core, by layer; layers fill a core one after the other."""
+        """The core of every neuron and its number on that core, by layer. Where no ``numbers`` were chosen, layers fill
+        a core one after the other."""
         taken: dict[int, int] = {}
         result = {}
         for layer, tensor in self.cores.items():
@@ -92,7 +97,7 @@ class Placement:
                 first, count = taken.get(which, 0), int(here.sum())
                 number[here] = first + torch.arange(count)
                 taken[which] = first + count
-            result[layer] = Sites(core, number)
+            result[layer] = Sites(core, self.numbers.get(layer, number))
         return result
 
     def occupied(self) -> dict[int, int]:

@@ -23,6 +23,7 @@ from .board import (
     logits,
     save_recordings,
 )
+from .calibration import CalibratedHost, measure, refit, trim
 from .deployment import Deployment
 from .diff import Difference, diff
 from .errors import DeploymentError
@@ -30,6 +31,7 @@ from .estimating import Estimate, estimate
 from .image import Image, load_image
 from .image.asked import digest_of
 from .mapping import onto
+from .neurons import ChosenNeurons, choose_neurons
 from .pruning import fit_to
 from .reading import load
 from .report import Report
@@ -40,6 +42,8 @@ __all__ = [
     "Board",
     "BoardError",
     "BoardRecording",
+    "CalibratedHost",
+    "ChosenNeurons",
     "CircuitEngine",
     "Deployment",
     "DeploymentError",
@@ -56,6 +60,7 @@ __all__ = [
     "State",
     "VirtualChip",
     "adapt",
+    "choose_neurons",
     "diff",
     "digest_of",
     "estimate",
@@ -63,7 +68,10 @@ __all__ = [
     "load",
     "load_image",
     "logits",
+    "measure",
     "onto",
+    "refit",
     "save_recordings",
     "translated",
+    "trim",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,39 @@ class Deployment:
                 worst = int(taken.argmax())
                 got = f"{int(taken[worst])} entries of neuron {worst}"
                 yield Violation("fan_in", f"layer {layer!r}", got, f"a neuron has {limit}", "prune its inputs")
+
+    def at_neurons(self, numbers: Mapping[str, Tensor]) -> Deployment:
+        """The same codes on other physical neurons of the same cores.
+
+        Args:
+            numbers: of every neuron on its core, (n,) integers, for all layers on the chip.
+
+        Raises:
+            ValueError: a layer is missing or not known, a number is not on the chip, or two neurons have one place.
+        """
+        placement = self.programmed.placement
+        assert self.chip.architecture is not None
+        if numbers.keys() != self.cores.keys():
+            raise ValueError(f"numbers: got layers {list(numbers)}; expected {list(self.cores)}.")
+        taken: dict[tuple[int, int], str] = {}
+        for layer, own in numbers.items():
+            core = placement.numbering[layer].core
+            if own.shape != core.shape or own.dtype != torch.long or len(core) != len(self.cores[layer]):
+                raise ValueError(
+                    f"numbers of {layer!r}: got {own.dtype} of shape {tuple(own.shape)}; expected torch.int64 of shape "
+                    f"{tuple(core.shape)}, and no convolution that a crossbar holds once."
+                )
+            for i, place in enumerate(zip(core.tolist(), own.tolist())):
+                if not 0 <= place[1] < self.chip.architecture.neurons:
+                    raise ValueError(
+                        f"numbers of {layer!r}: neuron {i} has {place[1]}; a core of {self.chip.name} has "
+                        f"{self.chip.architecture.neurons}, from 0."
+                    )
+                owner = f"neuron {i} of layer {layer!r}"
+                if taken.setdefault(place, owner) != owner:
+                    raise ValueError(f"numbers: core {place[0]}, neuron {place[1]} is {taken[place]} and {owner}.")
+        chosen = replace(placement, numbers={layer: own.clone() for layer, own in numbers.items()})
+        return replace(self, programmed=replace(self.programmed, placement=chosen))
 
     def dies(self, serials: Sequence[int], seed: int = 1) -> Iterator[Params]:
         """The parameters of the deployed network on dies of the chip, for ``nr.run(deployment.network, params, x)``.

@@ -79,7 +79,7 @@ def _deployment(entry: dict[str, Any], chip: ChipModel) -> Deployment:
     network, codes = _network(entry, cores, held, chip.architecture)
     params = nominal(network)
     placement = place_convolutions(replace(chip, limits=NO_LIMITS, architecture=None), params, network.placement())
-    _check_numbers(entry["placement"], placement)
+    placement = _numbered(entry["placement"], placement)
     check_settings(held, params, placement, chip)
     gains = gains_of(placement, held, chip, params)
     rows = rows_of(entry["report"]["programming"], held, params, placement, chip)
@@ -121,21 +121,23 @@ def _cores(entry: Mapping[str, Any], chip: ChipModel) -> dict[str, Tensor]:
                 )
             if numbers is None:
                 continue
+            if not 0 <= numbers[i] < chip.architecture.neurons:
+                raise ValueError(
+                    f"neuron {i} of layer {layer!r} has number {numbers[i]} on core {core}; a core of {chip.name} has "
+                    f"{chip.architecture.neurons}."
+                )
             address, owner = (core, numbers[i]), f"neuron {i} of layer {layer!r}"
             if taken.setdefault(address, owner) != owner:
                 raise ValueError(f"core {core}, neuron {numbers[i]} is {taken[address]} and {owner}: an address twice.")
     return {layer: torch.tensor(where["core"], dtype=torch.long) for layer, where in entry.items()}
 
 
-def _check_numbers(entry: Mapping[str, Any], placement: Placement) -> None:
-    for layer, where in entry.items():
-        number = placement.numbering[layer].number.tolist()
-        if where["neuron"] is not None and where["neuron"] != number:
-            wrong = next((i for i, (a, b) in enumerate(zip(where["neuron"], number)) if a != b), 0)
-            raise ValueError(
-                f"neuron {wrong} of layer {layer!r} has another number on its core than {number[wrong]}: layers fill a "
-                f"core one after the other."
-            )
+def _numbered(entry: Mapping[str, Any], placement: Placement) -> Placement:
+    """The placement with the numbers of neurons on their cores, where they are not those of a filled core."""
+    found = {layer: where["neuron"] for layer, where in entry.items() if where["neuron"] is not None}
+    if all(numbers == placement.numbering[layer].number.tolist() for layer, numbers in found.items()):
+        return placement
+    return replace(placement, numbers={layer: torch.tensor(numbers) for layer, numbers in found.items()})
 
 
 def _network(

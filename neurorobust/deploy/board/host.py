@@ -39,10 +39,10 @@ def logits(deployment: Deployment, recordings: Sequence[BoardRecording]) -> Tens
     readout = _fused_readout(deployment)
     with evaluating(deployment.native):
         if readout is not None:
-            spikes = _signals(deployment, recordings)[next(iter(deployment.cores))]
+            spikes = signals(deployment, recordings)[next(iter(deployment.cores))]
             return next(fleet_logits(readout, [nominal(readout)], spikes.transpose(0, 1)))
         parts = [recordings[k : k + SAMPLES] for k in range(0, len(recordings), SAMPLES)]
-        return torch.cat([_by_layers(deployment, _signals(deployment, part)) for part in parts])
+        return torch.cat([_by_layers(deployment, signals(deployment, part)) for part in parts])
 
 
 def _fused_readout(deployment: Deployment) -> Network | None:
@@ -57,8 +57,8 @@ def _fused_readout(deployment: Deployment) -> Network | None:
     return Network({name: network.layers()[name]}, network.dt, decode=network.decode)
 
 
-def _signals(deployment: Deployment, recordings: Sequence[BoardRecording]) -> dict[str, Tensor]:
-    """The input and the spikes of every layer on the chip, counts (T, B, n)."""
+def signals(deployment: Deployment, recordings: Sequence[BoardRecording]) -> dict[str, Tensor]:
+    """The input and the spikes of every layer on the chip, by name: counts (T, B, n)."""
     network = deployment.native
     like, steps = next(network.parameters()), steps_in(recordings[0].duration, network.dt)
 
@@ -72,11 +72,11 @@ def _signals(deployment: Deployment, recordings: Sequence[BoardRecording]) -> di
     return {INPUT: x} | dict(zip(deployment.cores, spikes.split(sizes, -1)))
 
 
-def _by_layers(deployment: Deployment, signals: dict[str, Tensor]) -> Tensor:
+def _by_layers(deployment: Deployment, known: dict[str, Tensor]) -> Tensor:
     """The decoded output, layer by layer."""
     network = deployment.native
     for name, layer in network.layers().items():
         if name not in deployment.cores:
-            sources = [signals[source] for source in network.inputs[name]]
-            signals[name] = layer(sources[0] if len(sources) == 1 else torch.cat(sources, -1), network.dt)
-    return network.decode(signals[network.names[-1]])
+            sources = [known[source] for source in network.inputs[name]]
+            known[name] = layer(sources[0] if len(sources) == 1 else torch.cat(sources, -1), network.dt)
+    return network.decode(known[network.names[-1]])
