@@ -24,6 +24,8 @@ from .deployment import Deployment
 from .diff import Difference, diff
 from .errors import DeploymentError
 from .image import Image, load_image
+from .judging import Crossing, EquationsEngine, GapRow, Judgement, judge
+from .judging import causes as causes
 from .mapping import onto
 from .reading import load
 from .report import Report
@@ -33,19 +35,25 @@ __all__ = [
     "BoardError",
     "BoardRecording",
     "CircuitEngine",
+    "Crossing",
     "Deployment",
     "DeploymentError",
     "Difference",
     "Engine",
+    "EquationsEngine",
     "Events",
+    "GapRow",
     "Image",
+    "Judgement",
     "NetworkEngine",
     "Replay",
     "Report",
     "Session",
     "State",
     "VirtualChip",
+    "causes",
     "diff",
+    "judge",
     "load",
     "load_image",
     "logits",
