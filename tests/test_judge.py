@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from placed import placed
 
 import chipmodels
 import neurorobust as nr
+from neurorobust.chip.variability import LogNormal
 from neurorobust.cli import main
 from neurorobust.core.noise import Membrane
 from neurorobust.data import Data
@@ -286,21 +288,16 @@ def test_what_cannot_be_computed_is_said():
 
 def test_on_exact_dies_the_die_costs_nothing():
     """Without mismatch every board has the score of the programmed network, and every interval is a point."""
-    deployment, data = nr.deploy.onto(DPI, exact_chip()), data_of(DPI)
+    still = {
+        kind: replace(model, law=LogNormal(0.0), cv=replace(model.cv, value=0.0)) for kind, model in CHIP.kinds.items()
+    }
+    deployment, data = nr.deploy.onto(DPI, replace(CHIP, kinds=still)), data_of(DPI)
     judged = nr.deploy.judge(deployment, data, range(3), trained=DPI)
     rows = {row.name: row for row in judged.gap}
     assert rows["die"].change.estimate == rows["die"].change.low == rows["die"].change.high == 0
     assert (judged.score == rows["programmed"].mean).all()
     for name in ("continuous time", "delay", "circuit"):
         assert np.ptp(rows[name].score) == 0
-
-
-def exact_chip():
-    """dynapse2 with the same codes and no deviations."""
-    from dataclasses import replace
-
-    still = {kind: replace(model, cv=replace(model.cv, value=0.0)) for kind, model in CHIP.kinds.items()}
-    return replace(CHIP, kinds=still)
 
 
 def test_a_cause_of_ones_own_is_a_function():
