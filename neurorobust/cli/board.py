@@ -1,4 +1,4 @@
-"""``board``: run a deployment on a virtual board."""
+"""``board``: run a deployment on virtual boards."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import typer
 
 from .._util.console import out, progress
 from ..chip.installed import chip_model
+from ..data import Data, Task
 from ..data.installed import find_task
-from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualChip, load, logits
+from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualChip, judge, load, logits
+from ..deploy.judging.causes import CAUSES
 from ..deploy.reading import read_entry
 from ..evaluation.statistics import check_outputs, recall, score
+from ..io import models
 from .shared import Json, write_json
 
 order = 6
@@ -55,14 +58,7 @@ def board_run(
 
       neurorobust board run net.json --task ecg --engine circuit --samples 50 --json
     """
-    deployment = load(file, chip_model(read_entry(file)["chip"]["name"]))
-    found = find_task(task)
-    data = found.test if found.test.regression or samples >= len(found.test) else found.test.balanced(samples)
-    if data.x.shape[-1] != deployment.native.n_in:
-        raise ValueError(
-            f"task: samples of {task} have {data.x.shape[-1]} channels; the deployed network has "
-            f"{deployment.native.n_in}."
-        )
+    deployment, found, data = _loaded(file, task, samples)
     board = VirtualChip(deployment.chip, serial, seed=seed, engine=ENGINES[engine.value](), drops=drops)
     outputs, counted = _run(board, deployment, data.x)
     check_outputs(outputs, data.y)
@@ -87,6 +83,68 @@ def board_run(
         markup=False,
         highlight=False,
     )
+
+
+@app.command("judge")
+def board_judge(
+    file: Annotated[Path, typer.Argument(help="A file that `deploy` wrote.", show_default=False)],
+    task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.", show_default=False)],
+    serials: Annotated[int, typer.Option(help="How many boards, from number 0.", min=1)] = 200,
+    engine: Annotated[
+        Which, typer.Option(help="Training equations, or the circuit in continuous time.")
+    ] = Which.network,
+    samples: Annotated[int, typer.Option(help="Test samples, as many of each class as can be.", min=1)] = 100,
+    gap: Annotated[bool, typer.Option("--gap", help="Also where the gap to training comes from.")] = False,
+    trained: Annotated[
+        Path | None, typer.Option(help="Folder of the trained network, for the first row of the gap.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the dies, as in `evaluate`.", min=0)] = 1,
+    spec: Annotated[float, typer.Option(help="Lowest score of a good board.", min=0, max=1)] = 0.9,
+    as_json: Json = False,
+) -> None:
+    """Run test samples of a task on many virtual boards: mean, worst board, yield, and where the gap comes from.
+
+    It is a simulation of dies of the chip model, not a measurement.
+
+    [bold]Examples[/bold]
+
+      neurorobust board judge net.json --task ecg --serials 20
+
+      neurorobust board judge net.json --task ecg --serials 20 --samples 50 --gap --trained runs/mine --json
+    """
+    if trained is not None and not gap:
+        raise ValueError("trained: is for the first row of the gap; add --gap.")
+    deployment, found, data = _loaded(file, task, samples)
+    judged = judge(
+        deployment,
+        data,
+        range(serials),
+        engine=ENGINES[engine.value](),
+        trained=None if trained is None else models.load(trained)[0],
+        causes=CAUSES if gap else (),
+        seed=seed,
+    )
+    reached = judged.yield_at(spec)
+    if as_json:
+        share = {"spec": spec, "fraction": reached.fraction, "ci95": list(reached.ci95)}
+        write_json({"task": found.name, **judged.entry(), "yield": share})
+        return
+    low, high = reached.ci95
+    words = f"yield at {spec:g}: {reached.fraction:.2f} (exact 95 % interval {low:.2f} to {high:.2f})"
+    out.print(f"{judged}\n{words}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _loaded(file: Path, task: str, samples: int) -> tuple[Deployment, Task, Data]:
+    """The deployment of a file, a task, and some of its test samples."""
+    deployment = load(file, chip_model(read_entry(file)["chip"]["name"]))
+    found = find_task(task)
+    data = found.test if found.test.regression or samples >= len(found.test) else found.test.balanced(samples)
+    if data.x.shape[-1] != deployment.native.n_in:
+        raise ValueError(
+            f"task: samples of {task} have {data.x.shape[-1]} channels; the deployed network has "
+            f"{deployment.native.n_in}."
+        )
+    return deployment, found, data
 
 
 def _run(board: VirtualChip, deployment: Deployment, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, int]]:

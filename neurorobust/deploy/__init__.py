@@ -30,6 +30,8 @@ from .errors import DeploymentError
 from .estimating import Estimate, estimate
 from .image import Image, load_image
 from .image.asked import digest_of
+from .judging import Crossing, EquationsEngine, GapRow, Judgement, judge
+from .judging import causes as causes
 from .mapping import onto
 from .neurons import ChosenNeurons, choose_neurons
 from .pruning import fit_to
@@ -45,13 +47,17 @@ __all__ = [
     "CalibratedHost",
     "ChosenNeurons",
     "CircuitEngine",
+    "Crossing",
     "Deployment",
     "DeploymentError",
     "Difference",
     "Engine",
+    "EquationsEngine",
     "Estimate",
     "Events",
+    "GapRow",
     "Image",
+    "Judgement",
     "NetworkEngine",
     "Replay",
     "Report",
@@ -60,11 +66,13 @@ __all__ = [
     "State",
     "VirtualChip",
     "adapt",
+    "causes",
     "choose_neurons",
     "diff",
     "digest_of",
     "estimate",
     "fit_to",
+    "judge",
     "load",
     "load_image",
     "logits",

@@ -1,0 +1,184 @@
+"""Trained networks on virtual boards, from the training equations to the circuit, on the same dies and beats.
+
+    python -m benchmarks.judged --out judged                    # hours at the default size; go on by calling it again
+    python -m benchmarks.judged --out judged --serials 20 --beats 50
+    python -m benchmarks.judged --out judged --beats 50 --summary   # writes benchmarks/results/judged.json and .md
+
+Trains nothing. The zoo's networks for heart beats on dynapse2, the read-out on the host. Every serial is a die of the
+chip model; the engines are those of :func:`neurorobust.deploy.judge`, with all its causes. The folder has one file for
+each network, which is written after each board, so the job can be stopped at any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import chipmodels
+import neurorobust as nr
+from neurorobust._util import files
+from neurorobust._util.randomness import generator
+from neurorobust.data import Data
+from neurorobust.deploy.judging.judgement import paired
+from neurorobust.evaluation.statistics import clopper_pearson, mean_interval
+from neurorobust.nn import Network
+
+CHIP, SPEC, SEED = "dynapse2", 0.9, 1
+NETWORKS = ("ecg_dpi/standard", "ecg_dpi/forward_noise", "ecg_dpi/adversarial", "ecg/adversarial")
+RESULTS = Path(__file__).parent / "results"
+
+
+def beats(n: int) -> Data:
+    """n test beats, as many of each class as can be, drawn with seed 0."""
+    test = nr.tasks.ecg().test
+    order = torch.randperm(len(test), generator=generator(0, "judged beats"))
+    shuffled = Data(test.x[order], test.y[order])
+    classes = shuffled.y.unique().tolist()
+    chosen = torch.cat([(shuffled.y == label).nonzero()[: n // len(classes), 0] for label in classes])
+    return Data(shuffled.x[chosen], shuffled.y[chosen])
+
+
+def file_of(out: Path, name: str, n_beats: int) -> Path:
+    return out / f"{name.replace('/', '-')}-{n_beats}.json"
+
+
+def measure(out: Path, serials: int, n_beats: int) -> None:
+    """Board after board, all networks on each."""
+    data, ready = beats(n_beats), {}
+    for serial in range(serials):
+        for name in NETWORKS:
+            path = file_of(out, name, n_beats)
+            found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+            if str(serial) in found:
+                continue
+            if name not in ready:
+                network, _ = nr.zoo.load(name)
+                assert isinstance(network, Network)
+                ready[name] = network, nr.deploy.onto(network, chipmodels.load(CHIP))
+            network, deployment = ready[name]
+            judged = nr.deploy.judge(deployment, data, [serial], trained=network, seed=SEED)
+            found[str(serial)] = [row.entry() for row in judged.gap]
+            files.write_text(path, json.dumps(found) + "\n")
+
+
+def combined(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The rows of one network over all its boards."""
+    boards = [found[serial] for serial in sorted(found, key=int)]
+    rows: dict[str, Any] = {}
+    before: np.ndarray | None = None
+    for k, row in enumerate(boards[0]):
+        means = np.array([board[k]["mean"] for board in boards], dtype=float)
+        own: dict[str, Any] = {"what": row["what"], "why": row["why"]}
+        if np.isfinite(means).all():
+            own |= {"mean": float(means.mean()), "min": float(means.min())}
+            if before is not None:
+                own["change"] = _change(before, means)
+            before = means
+        alone = [board[k]["alone"]["estimate"] for board in boards if board[k]["alone"]]
+        if len(alone) == len(boards):
+            own["alone"] = _change(np.zeros(len(alone)), np.array(alone))
+        rows[row["name"]] = own
+    die, last = (np.array([board[k]["mean"] for board in boards], dtype=float) for k in (2, -1))
+    result: dict[str, Any] = {"boards": len(boards), "rows": rows}
+    if np.isfinite(last).all():
+        lost, gained = int(((die >= SPEC) & (last < SPEC)).sum()), int(((die < SPEC) & (last >= SPEC)).sum())
+        result["circuit"] = _change(die, last) | {
+            "largest": float(np.abs(last - die).max()),
+            "lost": lost,
+            "gained": gained,
+            "changed_ci95": list(clopper_pearson(lost + gained, len(boards))),
+        }
+    for what, scores in (("die", die), ("circuit", last)):
+        if np.isfinite(scores).all():
+            good = int((scores >= SPEC).sum())
+            own = {"boards": good, "ci95": list(clopper_pearson(good, len(boards)))}
+            result[f"yield_{what}"] = own | {"mean_ci95": list(mean_interval(scores))}
+    return result
+
+
+def _change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    change = paired(before, after)
+    return {"points": 100 * change.estimate, "low": 100 * change.low, "high": 100 * change.high}
+
+
+def summary(out: Path, n_beats: int) -> dict[str, Any]:
+    found = {}
+    for name in NETWORKS:
+        path = file_of(out, name, n_beats)
+        if path.exists():
+            found[name] = combined(json.loads(path.read_text("utf-8")))
+    return {"chip": CHIP, "seed": SEED, "beats": n_beats, "spec": SPEC, "networks": found}
+
+
+def page(found: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    boards = max(network["boards"] for network in found["networks"].values())
+    lines = [
+        "# Networks on virtual boards\n",
+        f"`python -m benchmarks.judged --out judged --serials {boards} --beats {found['beats']}`, then `--summary`. "
+        f"Zoo networks for heart beats on {found['chip']}, the read-out on the host. Balanced accuracy on "
+        f"{found['beats']} test beats, the same for all; dies of seed {found['seed']}, the same for all. Changes in "
+        f"points, with Student's paired 95 % interval over boards. A simulation; nothing was measured on a chip.\n",
+        "## Circuit against the training equations\n",
+        "| network | boards | training equations | circuit | circuit − training equations | largest | ≥ .90, training "
+        "equations | ≥ .90, circuit | change side at .90 |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, network in found["networks"].items():
+        if "circuit" not in network:
+            continue
+        gap, rows, n = network["circuit"], network["rows"], network["boards"]
+        low, high = gap["changed_ci95"]
+        yields = [f"{network[key]['boards']} of {n}" for key in ("yield_die", "yield_circuit")]
+        lines.append(
+            f"| `{name}` | {n} | {_plain(rows['die']['mean'])} | {_plain(rows['circuit']['mean'])} | {_points(gap)} "
+            f"| {100 * gap['largest']:.1f} | {yields[0]} | {yields[1]} | {gap['lost'] + gap['gained']} of {n} "
+            f"({100 * low:.0f} to {100 * high:.0f} %): {gap['lost']} fall below, {gap['gained']} rise |"
+        )
+    for name, network in found["networks"].items():
+        lines += [
+            f"\n## {name}, {network['boards']} boards\n",
+            "| step | score | in order | alone | |",
+            "|---|---|---|---|---|",
+        ]
+        for step, row in network["rows"].items():
+            mean = _plain(row["mean"]) if "mean" in row else ""
+            changes = [_points(row[key]) if key in row else "" for key in ("change", "alone")]
+            lines.append(f"| {step} | {mean} | {changes[0]} | {changes[1]} | {row['why']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(score: float) -> str:
+    return f"{score:.3f}"
+
+
+def _points(change: dict[str, float]) -> str:
+    if change["low"] == change["high"]:
+        return f"{change['points']:+.1f}"
+    return f"{change['points']:+.1f} ({change['low']:+.1f} to {change['high']:+.1f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the files, one for each network")
+    parser.add_argument("--serials", type=int, default=200, help="boards")
+    parser.add_argument("--beats", type=int, default=200, help="test beats")
+    parser.add_argument("--summary", action="store_true", help="write the results from what is there")
+    arguments = parser.parse_args()
+    if arguments.summary:
+        found = summary(arguments.out, arguments.beats)
+        files.write_text(RESULTS / "judged.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
+        files.write_text(RESULTS / "judged.md", page(found))
+        return
+    torch.set_num_threads(1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    measure(arguments.out, arguments.serials, arguments.beats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""A deployment on many virtual boards, and where the gap to training comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ..._util import digests
+from ..._util.console import progress
+from ..._util.errors import check_count
+from ...circuit import Events
+from ...core.run import evaluating, nominal
+from ...data.task import Data, check_data
+from ...evaluation.predict import predict
+from ...evaluation.statistics import ConfidenceInterval, score
+from ...nn.network import Network
+from ..board import Engine, NetworkEngine, VirtualChip, logits
+from ..deployment import Deployment
+from ..structure import structure_of
+from .causes import CAUSES, Cause
+from .equations_engine import EquationsEngine
+from .judgement import GapRow, Judgement, paired
+
+FOREVER = 1e9
+"""Seconds."""
+
+
+def judge(
+    deployment: Deployment,
+    data: Data,
+    serials: Iterable[int] = range(200),
+    *,
+    engine: Engine | None = None,
+    trained: nn.Module | None = None,
+    causes: Sequence[Cause] = CAUSES,
+    seed: int = 1,
+) -> Judgement:
+    """Run data on virtual boards, score every board, and say where the gap between training and circuit comes from.
+
+    The rows of the gap, each on the same boards and samples:
+
+    =============== ==================================================================================================
+    training        the trained network, exact
+    programmed      after quantization, on an ideal die
+    die             the boards with the training equations: the scores of :func:`neurorobust.evaluate`
+    the causes      one after the other: each with all before it, and alone
+    =============== ==================================================================================================
+
+    Alone, a cause is put into the training equations without the others. Two cannot be: ``delay`` needs small steps, so
+    it is compared with them; and ``circuit`` has all of the others in it, so its "alone" is the whole gap.
+
+    Args:
+        deployment: its boards are those of its chip model. data: inputs are counts of events.
+        serials: the boards.
+        engine: of the boards whose scores are the result; ``NetworkEngine()`` by default.
+        trained: the network that was deployed, for the row "training".
+        causes: in order; ``()`` for scores alone, which is quick. ``functools.partial(nr.deploy.causes.synapse,
+            tau_syn=5e-3)`` is a cause, too. Without a circuit: ``nr.deploy.causes.CAUSES[:-1]``.
+        seed: of the dies.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong; nothing has been run then.
+    """
+    if not isinstance(deployment, Deployment):
+        raise TypeError(
+            f"deployment: got a {type(deployment).__name__}; expected a Deployment, as nr.deploy.onto returns it."
+        )
+    _check_data(data, deployment)
+    numbers = _checked_serials(serials)
+    engine = NetworkEngine() if engine is None else engine
+    for number in numbers:
+        VirtualChip(deployment.chip, number, seed=seed, engine=engine)
+    if trained is not None:
+        _check_trained(trained, deployment)
+    stages = _stages(deployment, causes)
+    first = _nominal_rows(deployment, data, trained) if stages else []
+    boards = _Boards(deployment, data, numbers, seed)
+    wanted = [engine] + ([TRAINING] if stages else []) + [each for stage in stages for each in stage.engines()]
+    distinct = [each for k, each in enumerate(wanted) if each not in wanted[:k]]
+    with progress(f"boards of {deployment.chip.label}", len(numbers) * len(distinct)) as tick:
+        for each in distinct:
+            boards.run(each, tick)
+    rows = [*first, *_board_rows(stages, boards, first[-1])] if stages else []
+    return Judgement(
+        chip=deployment.chip.label,
+        engine=str(engine),
+        seed=seed,
+        serials=numbers,
+        samples=len(data),
+        score=boards.score(engine),
+        gap=tuple(rows),
+    )
+
+
+TRAINING = NetworkEngine()
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A cause, the engines that it takes, and those to compare them with; words where there is none."""
+
+    name: str
+    what: str
+    before: Engine
+    ordered: Engine | str
+    base: Engine
+    alone: Engine | str
+
+    def engines(self) -> list[Engine]:
+        pairs = ((self.before, self.ordered), (self.base, self.alone))
+        return [each for before, after in pairs if isinstance(after, Engine) for each in (before, after)]
+
+
+def _stages(deployment: Deployment, causes: Sequence[Cause]) -> list[_Stage]:
+    found = []
+    so_far: Engine = EquationsEngine()
+    for cause in causes:
+        ordered, base = cause(deployment, so_far), _switched_on(deployment, getattr(cause, "needs", ()))
+        alone = base if isinstance(base, str) else cause(deployment, base)
+        before, under = (_run_as(each) for each in (so_far, EquationsEngine() if isinstance(base, str) else base))
+        found.append(_Stage(*_told(cause), before, ordered, under, alone))
+        so_far = so_far if isinstance(ordered, str) else ordered
+    return found
+
+
+def _switched_on(deployment: Deployment, causes: Sequence[Cause]) -> Engine | str:
+    """The training equations with these causes."""
+    engine: Engine | str = EquationsEngine()
+    for cause in causes:
+        engine = engine if isinstance(engine, str) else cause(deployment, engine)
+    return engine
+
+
+def _run_as(engine: Engine) -> Engine:
+    """The engine that computes it: training equations without a change are those of the network."""
+    return TRAINING if engine == EquationsEngine() else engine
+
+
+def _told(cause: Cause) -> tuple[str, str]:
+    """Its name and what it does."""
+    function: Any = cause.func if isinstance(cause, partial) else cause
+    name = getattr(function, "__name__", type(function).__name__).replace("_", " ")
+    return name, (function.__doc__ or "").strip().partition("\n")[0]
+
+
+class _Boards:
+    """The scores of all boards, by engine."""
+
+    def __init__(self, deployment: Deployment, data: Data, serials: tuple[int, ...], seed: int):
+        self._deployment, self._y, self._serials, self._seed = deployment, data.y, serials, seed
+        dt = deployment.native.dt
+        self._events, self._duration = [Events.of_steps(sample, dt) for sample in data.x], data.x.shape[1] * dt
+        self._found: list[tuple[Engine, np.ndarray]] = []
+
+    def run(self, engine: Engine, tick: Callable[..., None]) -> None:
+        scores = []
+        for serial in self._serials:
+            board = VirtualChip(self._deployment.chip, serial, seed=self._seed, engine=engine)
+            with board.open() as session:
+                session.program(self._deployment)
+                recordings = session.run_many(self._events, self._duration, timeout=FOREVER)
+            scores.append(score(logits(self._deployment, recordings), self._y))
+            tick()
+        self._found.append((engine, np.array(scores)))
+
+    def score(self, engine: Engine) -> np.ndarray:
+        return next(scores for each, scores in self._found if each == engine)
+
+
+def _nominal_rows(deployment: Deployment, data: Data, trained: nn.Module | None) -> list[GapRow]:
+    """The rows without a board."""
+    what = "The trained network, exact."
+    if trained is None:
+        first = GapRow("training", what, why="pass trained=network")
+    else:
+        first = GapRow("training", what, _nominal_score(trained, data))
+    mean = _nominal_score(deployment.native, data)
+    change = None if first.mean is None else ConfidenceInterval(mean - first.mean, float("nan"), float("nan"))
+    return [first, GapRow("programmed", "After quantization, on an ideal die.", mean, change=change)]
+
+
+def _nominal_score(network: nn.Module, data: Data) -> float:
+    with evaluating(network):
+        return score(predict(network, nominal(network), data), data.y)
+
+
+def _board_rows(stages: Sequence[_Stage], boards: _Boards, programmed: GapRow) -> Iterator[GapRow]:
+    assert programmed.mean is not None
+    die = boards.score(TRAINING)
+    change = paired(np.full_like(die, programmed.mean), die)
+    yield GapRow("die", "The boards, with the training equations.", float(die.mean()), die, change)
+    for stage in stages:
+        row = GapRow(stage.name, stage.what)
+        if isinstance(stage.ordered, Engine):
+            scores = boards.score(stage.ordered)
+            change = paired(boards.score(stage.before), scores)
+            row = replace(row, mean=float(scores.mean()), score=scores, change=change)
+        else:
+            row = replace(row, why=stage.ordered)
+        if isinstance(stage.alone, Engine):
+            row = replace(row, alone=paired(boards.score(stage.base), boards.score(stage.alone)))
+        elif not row.why:
+            row = replace(row, why=f"alone: {stage.alone}")
+        yield row
+
+
+def _check_data(data: Data, deployment: Deployment) -> None:
+    check_data(data)
+    data.check_classes("data")
+    n_in = deployment.native.n_in
+    if data.x.ndim != 3 or data.x.shape[-1] != n_in:
+        raise ValueError(
+            f"data: x has shape {tuple(data.x.shape)}; expected (samples, steps, {n_in}): counts of events."
+        )
+
+
+def _checked_serials(serials: Iterable[int]) -> tuple[int, ...]:
+    if isinstance(serials, (int, str)) or not isinstance(serials, Iterable):
+        raise TypeError(f"serials: got {serials!r}; expected several, such as range(200).")
+    numbers = tuple(check_count("serials", each, 0) for each in serials)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"serials: got {len(numbers)}, {len(set(numbers))} of them different; expected different ones."
+        )
+    return numbers
+
+
+def _check_trained(trained: nn.Module, deployment: Deployment) -> None:
+    if not isinstance(trained, Network):
+        raise TypeError(f"trained: got a {type(trained).__name__}; expected the Network that was deployed.")
+    if digests.of_tensors(dict(trained.state_dict()), structure_of(trained)) != deployment.source:
+        raise ValueError(
+            f"trained: is another network than the one that was deployed, whose digest is {deployment.source[:12]}…; "
+            f"pass that one, as it was before nr.deploy.onto."
+        )

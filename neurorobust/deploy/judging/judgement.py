@@ -1,0 +1,189 @@
+"""The result of judging a deployment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..._util.errors import check_number
+from ...evaluation.fleet import Yield
+from ...evaluation.statistics import ConfidenceInterval, clopper_pearson, mean_interval
+
+
+@dataclass(frozen=True, eq=False)
+class GapRow:
+    """One step from the trained network to the circuit.
+
+    Attributes:
+        name: of the step. what: it does, in words.
+        mean: score of the network itself, or mean over the boards, with this step and all before; None without a score.
+        score: of each board, (n,); None for steps without a board, and where nothing was computed.
+        change: the difference to the step before, over the same boards; alone: to the training equations on the same
+            boards, if this cause alone is switched on. Student's 95 % intervals of a mean over boards; a step without a
+            board has none, (NaN, NaN). None where nothing was computed.
+        why: why there is no number; empty where there is one. Or a remark on it.
+    """
+
+    name: str
+    what: str
+    mean: float | None = None
+    score: np.ndarray | None = None
+    change: ConfidenceInterval | None = None
+    alone: ConfidenceInterval | None = None
+    why: str = ""
+
+    def entry(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "name": self.name,
+            "what": self.what,
+            "mean": self.mean,
+            "score": None if self.score is None else self.score.tolist(),
+            "change": _interval_entry(self.change),
+            "alone": _interval_entry(self.alone),
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Boards that change side at a specification from one judgement to another.
+
+    Attributes:
+        lost, gained: boards that reach it only in the first judgement, and only in the second. n: boards.
+        ci95: exact (Clopper–Pearson) 95 % interval of the fraction that changes side.
+    """
+
+    spec: float
+    lost: int
+    gained: int
+    n: int
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """A deployment on virtual boards: a simulation, not a measurement. The board is the statistical unit.
+
+    Attributes:
+        chip: label of the chip model. engine: of the boards, as text. seed, serials: which boards.
+        samples: how many. score: of each board, (n,): balanced accuracy, or R² for a regression.
+        gap: the rows from the trained network to the circuit; see :func:`neurorobust.deploy.judge`.
+    """
+
+    chip: str
+    engine: str
+    seed: int
+    serials: tuple[int, ...]
+    samples: int
+    score: np.ndarray
+    gap: tuple[GapRow, ...] = field(default=())
+
+    @property
+    def mean(self) -> float:
+        """Mean score over boards."""
+        return float(self.score.mean())
+
+    @property
+    def min(self) -> float:
+        """Score of the worst board."""
+        return float(self.score.min())
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Student's 95 % interval of the mean over boards."""
+        return mean_interval(self.score)
+
+    def yield_at(self, spec: float) -> Yield:
+        """The fraction of boards whose score is at least ``spec``, with its exact interval."""
+        good = int((self.score >= _checked(spec)).sum())
+        return Yield(spec, good / len(self.score), clopper_pearson(good, len(self.score)))
+
+    def crossing(self, other: Judgement, spec: float) -> Crossing:
+        """The boards that are on different sides of ``spec`` here and in another judgement of the same boards.
+
+        Raises:
+            ValueError: not the same boards, or a specification that is no score.
+        """
+        if (self.seed, self.serials) != (other.seed, other.serials):
+            raise ValueError(
+                f"other: has boards {_numbers(other.serials)} of seed {other.seed}; expected the same, "
+                f"{_numbers(self.serials)} of seed {self.seed}."
+            )
+        here, there = self.score >= _checked(spec), other.score >= spec
+        lost, gained = int((here & ~there).sum()), int((~here & there).sum())
+        return Crossing(spec, lost, gained, len(here), clopper_pearson(lost + gained, len(here)))
+
+    def difference(self, other: Judgement) -> ConfidenceInterval:
+        """Mean score of ``other`` minus that of this one, over the same boards, with Student's paired 95 % interval."""
+        self.crossing(other, 0.0)
+        return paired(self.score, other.score)
+
+    def entry(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "chip": self.chip,
+            "engine": self.engine,
+            "seed": self.seed,
+            "serials": list(self.serials),
+            "samples": self.samples,
+            "mean": self.mean,
+            "ci95": _finite(self.ci95),
+            "min": self.min,
+            "score": self.score.tolist(),
+            "gap": [row.entry() for row in self.gap],
+        }
+
+    def __repr__(self) -> str:
+        low, high = self.ci95
+        lines = [
+            f"{len(self.serials)} virtual boards of {self.chip} (a simulation, {self.engine}, seed {self.seed}), "
+            f"{self.samples} samples: mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f}"
+        ]
+        if self.gap:
+            lines.append(f"{'':16}{'score':>6}  {'in order':24}{'alone':24}")
+        lines += [_line(row) for row in self.gap]
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def paired(before: np.ndarray, after: np.ndarray) -> ConfidenceInterval:
+    """Mean of after − before over boards, with Student's paired 95 % interval."""
+    difference = after - before
+    return ConfidenceInterval(float(difference.mean()), *mean_interval(difference))
+
+
+def _line(row: GapRow) -> str:
+    score = "" if row.mean is None else f"{row.mean:.3f}"
+    return f"{row.name:16}{score:>6}  {_signed(row.change):24}{_signed(row.alone):24}{row.why}"
+
+
+def _signed(interval: ConfidenceInterval | None) -> str:
+    if interval is None:
+        return ""
+    if np.isnan(interval.low):
+        return f"{interval.estimate:+.3f}"
+    return f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+
+
+def _interval_entry(interval: ConfidenceInterval | None) -> dict[str, Any] | None:
+    if interval is None:
+        return None
+    return {"estimate": interval.estimate, "ci95": _finite((interval.low, interval.high))}
+
+
+def _finite(ci95: tuple[float, float]) -> list[float] | None:
+    """An interval for JSON; one board alone has none."""
+    return None if np.isnan(ci95[0]) else list(ci95)
+
+
+def _checked(spec: float) -> float:
+    spec = check_number("spec", spec)
+    if spec > 1:
+        raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
+    return spec
+
+
+def _numbers(serials: tuple[int, ...]) -> str:
+    return f"{serials[0]} to {serials[-1]}" if len(serials) > 2 else ", ".join(map(str, serials))
