@@ -76,6 +76,28 @@ def test_spikes_are_those_of_an_ideal_die():
     assert estimate(deployment, X).counts == estimate(deployment, X, spikes).counts
 
 
+def test_recordings_of_a_board_are_counted():
+    """The same counts as from the spikes of the same die."""
+    deployment = two_cores()
+    board = nr.deploy.VirtualChip(deployment.chip, 3)
+    x = (torch.rand(4, STEPS, 2, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    with board.open() as session:
+        session.program(deployment)
+        found = [session.run(nr.deploy.Events.of_steps(each, DT), STEPS * DT) for each in x]
+    (params,) = deployment.dies([3])
+    spikes = nr.run(deployment.network, params, x, record=True)[1]
+    assert estimate(deployment, found) == estimate(deployment, x, spikes)
+    for wrong in ([], [found[0], "x"], [found[0], session_of_another_length(deployment)]):
+        with pytest.raises(ValueError, match="expected some of one duration and of 3 neurons"):
+            estimate(deployment, wrong)
+
+
+def session_of_another_length(deployment: nr.deploy.Deployment) -> nr.deploy.BoardRecording:
+    with nr.deploy.VirtualChip(deployment.chip, 3).open() as session:
+        session.program(deployment)
+        return session.run(nr.deploy.Events.of_steps(X[0], DT), 2 * STEPS * DT)
+
+
 def test_inputs_that_are_no_events_are_not_counted():
     found = estimate(two_cores(), X / 2, {"hidden": SPIKES})
     assert found.counts["input events"] is None and found.counts["broadcasts"] is None and found.counts["spikes"] == 2.5
@@ -138,7 +160,7 @@ def test_wrong_arguments_are_named():
     deployment = two_cores()
     with pytest.raises(TypeError, match="deployment: got a Network"):
         estimate(deployment.network, X)
-    with pytest.raises(ValueError, match=r"x: got shape \(2, 10\); expected samples \(B, T, 2\)"):
+    with pytest.raises(ValueError, match=r"x: got shape \(2, 10\); expected samples \(B, T, 2\), data"):
         estimate(deployment, X[..., 0])
     with pytest.raises(ValueError, match=r"spikes\['hidden'\]: got shape \(1, 10, 3\); expected \(2, 10, 3\)"):
         estimate(deployment, X, {"hidden": SPIKES[:1]})

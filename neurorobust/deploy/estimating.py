@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from ..chip.architectures.demand import fan_out
 from ..core.noise import INPUT
 from ..core.run import evaluating, run
 from ..data import Data
+from .board import BoardRecording
+from .board.recording import steps_in
 from .deployment import Deployment
 
 WIDTH = 110
@@ -99,7 +102,9 @@ class Estimate:
         return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines)
 
 
-def estimate(deployment: Deployment, x: Tensor | Data, spikes: Mapping[str, Tensor] | None = None) -> Estimate:
+def estimate(
+    deployment: Deployment, x: Tensor | Data | Sequence[BoardRecording], spikes: Mapping[str, Tensor] | None = None
+) -> Estimate:
     """Count the events of a deployment, and multiply them by the published figures of its chip.
 
     Counts are exact for the spikes that are counted. By default they are those of the network on an ideal die.
@@ -108,42 +113,74 @@ def estimate(deployment: Deployment, x: Tensor | Data, spikes: Mapping[str, Tens
 
     Args:
         deployment: a network on a chip.
-        x: samples (B, T, n_in), or data with them. Events are whole numbers; where x is anything else, such as
-            currents, all counts of input events are unknown.
-        spikes: by layer on the chip, (B, T, n), of the same samples: on a die (``nr.run(…, record=True)``), or
-            recorded.
+        x: samples (B, T, n_in), or data with them; or what a board recorded, all of one duration. Events are whole
+            numbers; where x is anything else, such as currents, all counts of input events are unknown.
+        spikes: by layer on the chip, (B, T, n), of the same samples, such as those of a die
+            (``nr.run(…, record=True)``). Not beside recordings, which have their own.
 
     Raises:
-        TypeError: no deployment. ValueError: samples or spikes of another shape, or a layer that is not on the chip.
+        TypeError: no deployment. ValueError: samples, spikes or recordings of another shape, or a layer that is not on
+            the chip.
     """
     if not isinstance(deployment, Deployment):
         raise TypeError(f"deployment: got a {type(deployment).__name__}; expected the result of nr.deploy.onto.")
-    samples = x.x if isinstance(x, Data) else x
+    if isinstance(x, Sequence):
+        totals, n, steps = _recorded(deployment, x)
+    else:
+        totals, n, steps = _run(deployment, x.x if isinstance(x, Data) else x, spikes)
+    dt = deployment.native.dt
+    counts = {
+        name: None if total is None else total / n for name, total in _counts(deployment, totals, steps * n).items()
+    }
+    counts["seconds"] = steps * dt / deployment.chip.time_base.speedup.value
+    return Estimate(
+        deployment.chip.name,
+        n,
+        steps * dt,
+        counts,
+        {name: float(total.sum()) / n for name, total in totals.items() if name != INPUT and total is not None},
+        tuple(Estimated(cost, counts.get(cost.per)) for cost in deployment.chip.costs),
+    )
+
+
+Totals = Mapping[str, Tensor | None]
+"""The events of every element of the input and of the layers on the chip, over all samples; None where unknown."""
+
+
+def _recorded(deployment: Deployment, recordings: Sequence[BoardRecording]) -> tuple[Totals, int, int]:
+    """Totals, samples, steps."""
+    sizes = [asked.n for asked in deployment.demand.values()]
+    wrong = [each for each in recordings if not isinstance(each, BoardRecording) or each.n != sum(sizes)]
+    if wrong or not recordings or len({each.duration for each in recordings}) != 1:
+        raise ValueError(
+            f"x: got {len(recordings)} recordings, {len(wrong)} of them of another network; expected some of one "
+            f"duration and of {sum(sizes)} neurons."
+        )
+    network = deployment.native
+    events = sum(np.bincount(each.events.channels, minlength=network.n_in) for each in recordings)
+    spikes = torch.as_tensor(sum(each.counts() for each in recordings)).double()
+    totals: dict[str, Tensor | None] = dict(zip(deployment.demand, spikes.split(sizes)))
+    return (
+        totals | {INPUT: torch.as_tensor(events).double()},
+        len(recordings),
+        steps_in(recordings[0].duration, network.dt),
+    )
+
+
+def _run(deployment: Deployment, samples: object, spikes: Mapping[str, Tensor] | None) -> tuple[Totals, int, int]:
+    """Totals, samples, steps."""
     network = deployment.native
     if not isinstance(samples, Tensor) or samples.ndim != 3:
-        got = f"shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else f"a {type(x).__name__}"
-        raise ValueError(f"x: got {got}; expected samples (B, T, {network.n_in}), or data with them.")
+        got = f"shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else f"a {type(samples).__name__}"
+        raise ValueError(f"x: got {got}; expected samples (B, T, {network.n_in}), data with them, or recordings.")
     if spikes is None:
         with evaluating(network), torch.no_grad():
             spikes = run(network, deployment.programmed.params, samples, record=True)[1]
     spikes = _checked(deployment, samples, spikes)
     totals: dict[str, Tensor | None] = {name: value.double().sum((0, 1)) for name, value in spikes.items()}
-    totals[INPUT] = (
-        samples.double().sum((0, 1)) if bool(((samples >= 0) & (samples == samples.round())).all()) else None
-    )
-    steps, n = samples.shape[1], len(samples)
-    counts = {
-        name: None if total is None else total / n for name, total in _counts(deployment, totals, steps * n).items()
-    }
-    counts["seconds"] = steps * network.dt / deployment.chip.time_base.speedup.value
-    return Estimate(
-        deployment.chip.name,
-        n,
-        steps * network.dt,
-        counts,
-        {name: float(value.double().sum()) / n for name, value in spikes.items()},
-        tuple(Estimated(cost, counts.get(cost.per)) for cost in deployment.chip.costs),
-    )
+    are_events = bool(((samples >= 0) & (samples == samples.round())).all())
+    totals[INPUT] = samples.double().sum((0, 1)) if are_events else None
+    return totals, len(samples), samples.shape[1]
 
 
 def _checked(deployment: Deployment, samples: Tensor, spikes: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -159,7 +196,7 @@ def _checked(deployment: Deployment, samples: Tensor, spikes: Mapping[str, Tenso
     return found
 
 
-def _counts(deployment: Deployment, totals: Mapping[str, Tensor | None], steps: int) -> dict[str, float | None]:
+def _counts(deployment: Deployment, totals: Totals, steps: int) -> dict[str, float | None]:
     """Every count over all samples; ``totals``: events of each source element, ``steps``: of all samples together."""
     events = totals[INPUT]
     counts: dict[str, float | None] = {
