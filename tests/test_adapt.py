@@ -350,6 +350,13 @@ def test_an_snntorch_network_is_deployed_with_its_own_equations_and_the_report_s
         assert before == pytest.approx(nr.evaluation.balanced_accuracy(model(TASK.test.x)[0], TASK.test.y))
 
 
+def test_a_layer_on_the_host_keeps_its_equations():
+    second = Lif(Linear(torch.ones(4, 8)), core=torch.full((4,), nr.HOST), tau_mem=0.01, v_threshold=0.5)
+    layers = {"hidden": lif(), "host": second, "readout": LeakyIntegrator(Linear(torch.ones(2, 4)), tau_mem=0.02)}
+    found = adapt(Network(layers, DT), DYNAPSE2, TASK, epochs=0).network.layers()
+    assert [type(found[name]) for name in layers] == [LinearizedDpi, Lif, LeakyIntegrator]
+
+
 def test_a_filtered_synapse_stays_one():
     cuba = CubaLif(Linear(torch.ones(8, N_IN)), tau_syn=0.004, tau_mem=0.01, v_threshold=0.05)
     layer = adapt(own(cuba), DYNAPSE2, TASK, epochs=0).network.layers()["hidden"]

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from neurorobust.dynamics import AdaptiveThreshold, ToValue
 from neurorobust.nn import (
     AdaptiveLif,
+    Chain,
     Conv2d,
     CubaLif,
+    Delayed,
     LeakyIntegrator,
     Lif,
     Linear,
@@ -131,6 +133,24 @@ def test_a_floor_acts_after_conversion() -> None:
     assert spikes_of(converted, x).sum() > 0
     converted.layers()["hidden"].floor = NoFloor()
     assert spikes_of(converted, x).sum() == 0
+
+
+def test_delayed_weights_are_scaled() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = Linear.random(3, 4, generator=generator)
+    for connection in (Delayed(weights, 2 * DT), Chain(weights), Delayed(Chain(weights), DT)):
+        converted = with_floor(one_layer(Lif(connection, tau_mem=0.01, v_threshold=0.1)), tau_syn=DT / 4)
+        (found,) = (value for name, value in converted.named_parameters() if name.endswith("weight"))
+        assert torch.allclose(found, 4 * weights.weight)
+    two = Chain(weights, Linear.random(4, 4, generator=generator))
+    layers = {
+        "a": Lif(two, tau_mem=0.01, v_threshold=0.1),
+        "b": Lif(SumPool2d((1, 2, 2), 2), tau_mem=0.01, v_threshold=0.1),
+    }
+    with pytest.raises(
+        ValueError, match=r"(?s)layer 'a': Chain: has weights before its last part.*layer 'b': SumPool2d"
+    ):
+        with_floor(Network(layers, DT))
 
 
 def test_shared_weights() -> None:

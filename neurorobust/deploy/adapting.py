@@ -95,7 +95,7 @@ def converted(network: Network, chip: ChipModel, tau_syn: float | None) -> tuple
     shifted = copy.deepcopy(network)
     for name, layer in on_chip(shifted).items():
         changes += _at_rest(name, layer, chip)
-    new = with_floor(shifted, tau_syn=tau_syn, rule=rule)
+    new = _off_chip_as_before(with_floor(shifted, tau_syn=tau_syn, rule=rule), shifted)
     for layer in on_chip(new).values():
         if isinstance(layer, LinearizedDpi):
             _as_chip(layer, rule)
@@ -109,6 +109,13 @@ def converted(network: Network, chip: ChipModel, tau_syn: float | None) -> tuple
     if left := [each for each in chip.neuron.differing(after) if each[1:] not in LINEARISED]:
         raise ValueError(f"network: no conversion to {chip.name} is known for {'; '.join(map(str, left))}.")
     return new, changes + _shared(new, chip)
+
+
+def _off_chip_as_before(new: Network, old: Network) -> Network:
+    """The converted network with the layers of the old one on the host."""
+    kept = on_chip(old)
+    layers = {name: layer if name in kept else old.layers()[name] for name, layer in new.layers().items()}
+    return Network(layers, new.dt, new.inputs, new.decode).train(new.training)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._util.errors import check_number
 from ..dynamics import Adaptation, AdaptiveThreshold, Inhibition, PullsDown
-from .connections import Chain, Connection
+from .connections import Chain, Connection, Delayed
 from .network import Network
 from .neurons import AdaptiveLif, CubaLif, Lif, LinearizedDpi
 from .neurons.neuron import SpikingNeuron, decay
@@ -102,8 +102,9 @@ def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float, rule: Adaptat
 
 def _scaled(name: str, connection: Connection, factor: Tensor) -> Connection:
     """A copy with weights times ``factor``, (n,)."""
-    result = copy.deepcopy(connection)
-    last = result.parts()[-1] if isinstance(result, Chain) else result
+    result = last = copy.deepcopy(connection)
+    while isinstance(last, (Chain, Delayed)):
+        last = last.connection if isinstance(last, Delayed) else last.parts()[-1]
     weight = getattr(last, "weight", None)
     if not isinstance(weight, nn.Parameter):
         raise ValueError(
