@@ -357,6 +357,13 @@ def test_bad_arguments_are_refused_before_anything_runs():
         ((deployment, data, [1, 1]), {}, ValueError, r"serials: got 2, 1 of them different"),
         ((deployment, data, [-1]), {}, ValueError, r"serials: got -1"),
         ((deployment, data), {"engine": "circuit"}, TypeError, r"engine: got 'circuit'; expected an Engine"),
+        ((deployment, data), {"causes": ("floor",)}, TypeError, r"causes: got 'floor'; expected functions, such as nr"),
+        (
+            (deployment, data),
+            {"causes": (lambda *_: None,)},
+            TypeError,
+            r"returned a NoneType; expected an Engine, or w",
+        ),
         ((deployment, data), {"trained": ADAPTIVE}, ValueError, r"trained: is another network than the one that was"),
         ((deployment, data), {"trained": torch.nn.Linear(1, 1)}, TypeError, r"trained: got a Linear; expected the Net"),
     ):

@@ -26,6 +26,7 @@ from .causes import CAUSES, Cause
 from .equations_engine import EquationsEngine
 from .judgement import GapRow, Judgement, paired
 
+TRAINING = NetworkEngine()
 FOREVER = 1e9
 """Seconds."""
 
@@ -97,9 +98,6 @@ def judge(
     )
 
 
-TRAINING = NetworkEngine()
-
-
 @dataclass(frozen=True)
 class _Stage:
     """A cause, the engines that it takes, and those to compare them with; words where there is none."""
@@ -120,11 +118,23 @@ def _stages(deployment: Deployment, causes: Sequence[Cause]) -> list[_Stage]:
     found = []
     so_far: Engine = EquationsEngine()
     for cause in causes:
-        ordered, base = cause(deployment, so_far), _switched_on(deployment, getattr(cause, "needs", ()))
-        alone = base if isinstance(base, str) else cause(deployment, base)
+        ordered = _asked(cause, deployment, so_far)
+        base = _switched_on(deployment, getattr(cause, "needs", ()))
+        alone = base if isinstance(base, str) else _asked(cause, deployment, base)
         before, under = (_run_as(each) for each in (so_far, EquationsEngine() if isinstance(base, str) else base))
         found.append(_Stage(*_told(cause), before, ordered, under, alone))
         so_far = so_far if isinstance(ordered, str) else ordered
+    return found
+
+
+def _asked(cause: Cause, deployment: Deployment, engine: Engine) -> Engine | str:
+    if not callable(cause):
+        raise TypeError(f"causes: got {cause!r}; expected functions, such as nr.deploy.causes.floor.")
+    found = cause(deployment, engine)
+    if not isinstance(found, (Engine, str)):
+        raise TypeError(
+            f"causes: {_told(cause)[0]} returned a {type(found).__name__}; expected an Engine, or words for the row."
+        )
     return found
 
 
@@ -132,7 +142,7 @@ def _switched_on(deployment: Deployment, causes: Sequence[Cause]) -> Engine | st
     """The training equations with these causes."""
     engine: Engine | str = EquationsEngine()
     for cause in causes:
-        engine = engine if isinstance(engine, str) else cause(deployment, engine)
+        engine = engine if isinstance(engine, str) else _asked(cause, deployment, engine)
     return engine
 
 
