@@ -47,7 +47,7 @@ neuron = neurons_beside(
         "A column adds up at most as many inputs as the array has rows. Digital sums over arrays are possible.",
         "assumed",
         "256 × 256 cells per core: from memory, to verify",
-        model="At most 256 inputs a neuron; sums over several arrays are refused.",
+        model="At most 256 inputs per neuron; sums over several arrays are refused.",
     ),
     settings=SourcedText(
         "One scale per array for its conductances; thresholds and time constants are digital numbers.",

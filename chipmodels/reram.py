@@ -50,7 +50,7 @@ neuron = neurons_beside(
         "256 × 256 cells per core. Sums over cores are digital.",
         "published",
         "figure after Wan et al. 2022 in PMC12203480",
-        model="At most 256 inputs a neuron; sums over several cores are refused.",
+        model="At most 256 inputs per neuron; sums over several cores are refused.",
     ),
     settings=SourcedText(
         "One scale per array for its conductances; thresholds and time constants are digital numbers.",

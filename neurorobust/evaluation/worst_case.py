@@ -83,7 +83,7 @@ class WorstCase:
 
     @property
     def caution(self) -> str:
-        """What an inconclusive result means, in one sentence; empty for any other result."""
+        """The meaning of an inconclusive result, in one sentence; empty for any other result."""
         return CAUTION if self.inconclusive else ""
 
 
