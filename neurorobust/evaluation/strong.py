@@ -35,7 +35,7 @@ from ..dynamics import Floor
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from ..nn.floor import has_floors, using_floor
 from .floors import LEAK, TRUE, version_on
-from .worst_case import STRONG, WorstCase, find_worst_case, worse
+from .worst_case import STRONG, WorstCase, find_worst_case, with_floor_fraction, worse
 
 SURROGATES = (Triangle(1.0), FastSigmoid(5.0, scaled=True), ArcTan(5.0, scaled=True))
 STEPS, STARTS = 40, 6
@@ -115,7 +115,7 @@ def strong_worst_case(
                 found = replace(found, attack=f"{found.attack} through {part}")
             worst = found if worst is None else worse(worst, found)
     assert worst is not None
-    return replace(worst, suite=version_on(network, STRONG))
+    return with_floor_fraction(replace(worst, suite=version_on(network, STRONG)), network, data)
 
 
 @contextmanager

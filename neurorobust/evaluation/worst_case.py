@@ -17,7 +17,7 @@ from .._util.warn import warn
 from ..attacks import QUICK, Attack, Ball, RandomSearch, Search, Suite, as_objective, quick
 from ..attacks.objectives import objective_name
 from ..core.params import Deviations
-from ..core.run import differentiating, evaluating
+from ..core.run import differentiating, evaluating, nominal
 from ..data.task import Data, check_data
 from ..nn.floor import fraction_at_floor, using_floor
 from .batched_search import RunningSearch, WorstCaseSearch, run_batched
@@ -143,7 +143,8 @@ def search_worst_case(
     """:func:`worst_case` without its warning, for callers that show the result's caution themselves."""
     passes = suite.passes + leaky_suite(network, suite).passes + len(candidates)
     with progress(f"attacking {len(data)} samples", passes) as tick:
-        return find_through_floors(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
+        found = find_through_floors(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
+    return with_floor_fraction(found, network, data)
 
 
 def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Mapping[str, Tensor]]) -> WorstCase:
@@ -161,7 +162,7 @@ def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Ma
     """
     if not candidates:
         raise ValueError("candidates: got none; expected deviations found on another network.")
-    return find_worst_case(network, data, ball, NO_ATTACK, candidates=candidates)
+    return with_floor_fraction(find_worst_case(network, data, ball, NO_ATTACK, candidates=candidates), network, data)
 
 
 def find_through_floors(
@@ -174,7 +175,7 @@ def find_through_floors(
     candidates: Sequence[Mapping[str, Tensor]] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> WorstCase:
-    """:func:`worst_case` without its progress bar: ``tick`` is called after every forward pass."""
+    """:func:`worst_case` without progress bar and without ``at_floor``; ``tick`` is called after every forward pass."""
     suite = suite_of(attack)
     with using_floor(network, TRUE):
         found = find_worst_case(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
@@ -193,6 +194,12 @@ def worse(found: WorstCase, other: WorstCase) -> WorstCase:
     return replace(worst, passes=found.passes + other.passes, suite=found.suite)
 
 
+def with_floor_fraction(found: WorstCase, network: nn.Module, data: Data) -> WorstCase:
+    """A result with ``at_floor``, which depends on the nominal network alone: one pass, after all searches."""
+    with evaluating(network):
+        return replace(found, at_floor=fraction_at_floor(network, nominal(network), data.x))
+
+
 @differentiating()
 def find_worst_case(
     network: nn.Module,
@@ -204,7 +211,8 @@ def find_worst_case(
     candidates: Sequence[Mapping[str, Tensor]] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> WorstCase:
-    """One run of a suite, through the floors as they are; ``tick`` is called after every forward pass."""
+    """One run of a suite, through the floors as they are, without ``at_floor``: callers that show it add it once, by
+    :func:`with_floor_fraction`. ``tick`` is called after every forward pass."""
     check_data(data)
     if not isinstance(ball, Ball):
         raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
@@ -253,7 +261,6 @@ def _result(search: WorstCaseSearch, suite: Suite) -> WorstCase:
         worst.found_by,
         search.passes,
         suite.version,
-        fraction_at_floor(search.network, search.params, search.data.x),
     )
 
 
