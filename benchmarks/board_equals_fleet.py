@@ -29,9 +29,9 @@ def differing(name: str, serials: int) -> int:
     x = nr.tasks.ecg().test.x
     chip = chip_model("dynapse2")
     deployment = nr.deploy.onto(network, chip)
-    events = [nr.deploy.Events.of_steps(sample, deployment.network.dt) for sample in x]
-    duration, count = x.shape[1] * deployment.network.dt, 0
-    fleet = fleet_logits(deployment.network, deployment.dies(range(serials), SEED), x)
+    events = [nr.deploy.Events.of_steps(sample, deployment.native.dt) for sample in x]
+    duration, count = x.shape[1] * deployment.native.dt, 0
+    fleet = fleet_logits(deployment.native, deployment.dies(range(serials), SEED), x)
     for serial, expected in enumerate(fleet):
         with nr.deploy.VirtualChip(chip, serial, seed=SEED).open() as session:
             session.program(deployment)

@@ -143,12 +143,8 @@ def parts(network: Network, data: Data, zeta: float) -> dict:
     passes = found["true"][1]
     without = Suite(((RandomSearch(passes - 1), 1), (SPSA(10, objective="margin"), 1)))
     worst = find_worst_case(network, data, ball, without, seed=2)
-    return {
-        "nominal": worst.nominal,
-        "at floor": fraction_at_floor(network, nr.nominal(network), data.x),
-        **found,
-        "none": (worst.score, worst.passes),
-    }
+    at_floor = fraction_at_floor(network, nr.nominal(network), data.x)
+    return {"nominal": worst.nominal, "at floor": at_floor, **found, "none": (worst.score, worst.passes)}
 
 
 def summary(results: dict) -> str:

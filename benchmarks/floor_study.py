@@ -58,7 +58,7 @@ DIES, TRIM, ATTACKED, ZETA, SYNAPSE, TUNED = 1, 50, 200, 0.05, 5e-3, 10
 
 
 MARK = "<!-- tables: python -m benchmarks.floor_study --collect -->"
-"""What the command writes on the page comes after this."""
+"""The command writes its part of the page after this line."""
 
 Candidate = tuple[int, float]
 """A trial of the method, by number, and a learning rate."""
@@ -284,7 +284,7 @@ def _numbers(results: Mapping[str, Any], names: Sequence[str], number: Number) -
 
 
 def tuning(results: Mapping[str, Any]) -> str:
-    """What was tried for each method, on validation data."""
+    """The settings tried for each method, on validation data."""
     rows = []
     for name in ORDER:
         if "tuning" in results.get(name, {}):

@@ -43,7 +43,7 @@ def main() -> None:
     network, _ = nr.zoo.load("ecg_dpi/adversarial")
     assert isinstance(network, Network)
     deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
-    deployed, data = deployment.network, find_task("ecg").test
+    deployed, data = deployment.native, find_task("ecg").test
     chosen = torch.randperm(len(data.y), generator=torch.Generator().manual_seed(0))[:BEATS]
     x, y = data.x[chosen], data.y[chosen]
     print(HEAD)

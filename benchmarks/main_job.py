@@ -26,7 +26,7 @@ from benchmarks.robustness.tables import mean_and_range, table
 from neurorobust._util import digests, files
 from neurorobust.chip.installed import chip_model
 from neurorobust.data.recurrent import adaptive_neurons
-from neurorobust.demo import Size, attacks, fleet_json, train
+from neurorobust.demo import Size, attacks, fleet_json, plan, train
 from neurorobust.evaluation import evaluate
 from neurorobust.train.methods import EPOCHS, METHODS
 
@@ -68,7 +68,8 @@ def measure(task: nr.data.Task, name: str, seed: int, out: Path) -> None:
         return
     chip, folder = chip_model("dynapse2").with_host(exact=False), out / f"{name}-{seed}"
     if not (folder / "config.json").exists():
-        train(task, chip, name, folder, seed=seed, size=SIZE, hidden=adaptive_neurons)
+        planned = plan(task, chip, name, seed=seed, size=SIZE, hidden=adaptive_neurons)
+        train(task, chip, planned, folder, seed=seed, size=SIZE)
     network, info = nr.load(folder)
     keys = ("epochs", "epochs_planned", "best_epoch", "best_score", "seconds")
     result = {

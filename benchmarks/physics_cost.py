@@ -1,4 +1,4 @@
-"""What each difference between a circuit and our equations costs a trained network: a simulation of its own.
+"""Cost of each difference between a circuit and our equations for a trained network: a simulation of its own.
 
     python -m benchmarks.physics_cost        # minutes; writes benchmarks/results/physics_cost.json for docs/audit.py
 

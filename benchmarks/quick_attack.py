@@ -1,4 +1,4 @@
-"""What quick attacks leave of a network, what the strong suite leaves of it, and which epoch each attack keeps.
+"""Accuracy of a network under quick attacks and under the strong suite, and the epoch that each attack keeps.
 
     python -m benchmarks.quick_attack --out benchmarks/results/quick_attack.json --part validation
     python -m benchmarks.quick_attack --out benchmarks/results/quick_attack.json              # 25 minutes in all

@@ -103,7 +103,7 @@ neuron = NeuronModel(
         "labels of 14 bits.",
         "published",
         "demos fp_brainscales.rst",
-        model="128 signed inputs a neuron and 512 neurons are checked; addresses, labels and joined circuits are not.",
+        model="128 signed inputs per neuron and 512 neurons are checked; addresses, labels, joined circuits are not.",
     ),
     settings=SourcedText(
         "16 currents and 8 voltages for each neuron, 10 bits each. Some are shared: the bias of the synapses, the two "

@@ -59,7 +59,7 @@ neuron = NeuronModel(
         ("no refractory time", "refractory time that holds the membrane"),
     ),
     synapse=SourcedText(
-        "Four filters a neuron (AMPA, NMDA, GABA_A, GABA_B) with a time constant each. NMDA is gated by the membrane.",
+        "Four filters per neuron (AMPA, NMDA, GABA_A, GABA_B), each with its τ. NMDA is gated by the membrane.",
         "coded",
         _SIMULATOR,
         ("one synaptic current", "synaptic currents by sign"),
@@ -84,7 +84,7 @@ neuron = NeuronModel(
         model="As on silicon: one strength per core for excitation and one for inhibition.",
     ),
     fan_out=SourcedText(
-        "64 synapses a neuron, one for each unit of weight. 4 entries for destinations, tags of 10 bits.",
+        "64 synapses per neuron, one for each unit of weight. 4 entries for destinations, tags of 10 bits.",
         "published",
         f"samna docs: 64 synapses; the rest: {_MEMORY}",
         model="Synapses, cores, neurons and one tag for each input and neuron are checked. One chip is assumed.",

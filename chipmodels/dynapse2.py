@@ -91,8 +91,8 @@ neuron = NeuronModel(
         ("no refractory time", "refractory time that holds the membrane"),
     ),
     synapse=SourcedText(
-        "Four filters a neuron (AMPA, NMDA, GABA, shunt) with a time constant each. The jump of an event follows from "
-        "the length of its pulse, not from a time step. NMDA can be gated by the membrane.",
+        "Four filters per neuron (AMPA, NMDA, GABA, shunt) with a time constant each. The jump of an event follows "
+        "from the length of its pulse, not from a time step. NMDA can be gated by the membrane.",
         "coded",
         "DynapSim; rockpool samna_alias: dendrites",
         ("one synaptic current", "synaptic currents by sign"),
@@ -118,8 +118,8 @@ neuron = NeuronModel(
         model="As on silicon: a weight > 0 is AMPA, a weight < 0 is GABA.",
     ),
     fan_out=SourcedText(
-        "64 synapses a neuron. A neuron has 4 entries for destination chips; one entry reaches all cores of a chip. So "
-        "fan-out on one chip is free. An entry is needed to monitor the neuron. Tags have 11 bits.",
+        "64 synapses per neuron. A neuron has 4 entries for destination chips; one entry reaches all cores of a chip. "
+        "So fan-out on one chip is free. An entry is needed to monitor the neuron. Tags have 11 bits.",
         "coded",
         "rockpool samna_alias and lookup/defaults.py",
         model="Fan-in, cores, neurons and one tag for each input and neuron are checked. One chip is assumed.",

@@ -57,10 +57,10 @@ neuron = NeuronModel(
         model="Each synapse has a sign of its own.",
     ),
     fan_out=SourcedText(
-        "512 synapses a neuron, half of them bistable. A demultiplexer can give neurons the synapses of others.",
+        "512 synapses per neuron, half of them bistable. A demultiplexer can give neurons the synapses of others.",
         "published",
         "Qiao 2015, abstract: 128K synapses, 256 neurons; Open Neuromorphic: demultiplexer",
-        model="At most 256 inputs a neuron; no demultiplexer.",
+        model="At most 256 inputs per neuron; no demultiplexer.",
     ),
     settings=SourcedText(
         "13 biases for all neurons together.",

@@ -81,7 +81,7 @@ def serve(pages: list[str]) -> ThreadingHTTPServer:
 
 
 def measure(pages: list[str], seconds: float = 120.0) -> list[str]:
-    """What is wrong, one line each; ``seconds`` is the longest wait for one page."""
+    """The faults found, one line each; ``seconds`` is the longest wait for one page."""
     server = serve(pages)
     found = []
     with tempfile.TemporaryDirectory() as profile:

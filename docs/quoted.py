@@ -149,7 +149,7 @@ def unsourced(text: str) -> list[str]:
 
 
 def differences(path: Path) -> Iterator[str]:
-    """What is to be mended on a page, one line each."""
+    """The numbers to be mended on a page, one line each."""
     text = path.read_text(encoding="utf-8")
     for old, new in zip(text.splitlines(), mended(text).splitlines()):
         if old != new:

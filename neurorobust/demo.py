@@ -126,8 +126,10 @@ def agreement_of(network: nn.Module, chip: ChipModel) -> Agreement:
 
 @dataclass(frozen=True)
 class Plan:
-    """A training that has not begun: the fresh network, the regularized loss, the schedule, and all of it in words."""
+    """A training that has not begun: the name of the method, the fresh network, the regularized loss, the schedule, and
+    all of it in words."""
 
+    method: str
     network: nn.Module
     loss: Regularizer
     schedule: Schedule
@@ -147,24 +149,17 @@ def plan(task: Task, chip: ChipModel, name: str, *, seed: int, size: Size, **opt
     chosen = method(name)
     used = {**chosen.trials[0].settings, **settings, "learning rate": rate}
     title = f"{chosen.title} ({', '.join(f'{key} {value:g}' for key, value in used.items())})"
-    return Plan(network, chosen.regularize(task.loss, chip, **settings), schedule, title)
+    return Plan(name, network, chosen.regularize(task.loss, chip, **settings), schedule, title)
 
 
-def train(
-    task: Task, chip: ChipModel, name: str, out: Path, *, seed: int, size: Size, **options: Any
-) -> tuple[nn.Module, History]:
-    """Train one network by one method and save it to a folder; an interrupted run found there continues.
-
-    Args:
-        options: see :func:`plan`.
-    """
-    planned = plan(task, chip, name, seed=seed, size=size, **options)
+def train(task: Task, chip: ChipModel, planned: Plan, out: Path, *, seed: int, size: Size) -> tuple[nn.Module, History]:
+    """Train the network of a plan and save it to a folder; an interrupted run found there continues."""
     network, schedule = planned.network, planned.schedule
     history = fit(network, task, planned.loss, epochs=size.epochs, seed=seed, out=out, schedule=schedule)
     info = {
         "task": task.name,
         "chip": chip.name,
-        "method": name,
+        "method": planned.method,
         "seed": seed,
         "learning_rate": schedule.learning_rate,
         "selection": SELECTION,
@@ -176,9 +171,8 @@ def train(
     return network, history
 
 
-def training_seconds(task: Task, chip: ChipModel, names: Iterable[str], *, seed: int, size: Size) -> float:
-    """Estimated seconds of the trainings by some methods, at the present load of this machine."""
-    plans = [plan(task, chip, name, seed=seed, size=size) for name in names]
+def training_seconds(task: Task, plans: Iterable[Plan], size: Size) -> float:
+    """Estimated seconds of some trainings, at the present load of this machine."""
     return sum(estimate(each.network, task, each.loss, epochs=size.epochs, schedule=each.schedule) for each in plans)
 
 
@@ -220,17 +214,17 @@ def _demo(task: Task, chip: ChipModel, out: Path, *, seed: int, size: Size, say:
     fleets: dict[str, dict[str, FleetResult]] = {"fleet": {}, "mismatch": {}}
     trained = {}
     trim = Trim(task.validation.x, min(size.trim, len(task.validation)))
+    plans = {label: plan(task, chip, name, seed=seed, size=size) for label, name in NETWORKS.items()}
     if not all((out / label / "config.json").exists() for label in NETWORKS):
-        minutes = training_seconds(task, chip, NETWORKS.values(), seed=seed, size=size) / 60
+        minutes = training_seconds(task, plans.values(), size) / 60
         say(
             f"two trainings of {size.epochs} epochs: about {max(1, round(minutes))} min at the present load of this "
             f"machine; then dies and attacks, about as long as that or less …"
         )
-    for label, name in NETWORKS.items():
-        title = plan(task, chip, name, seed=seed, size=size).title
-        say(f"training the {label} network ({title}), {size.epochs} epochs …")
-        trained[label], history = train(task, chip, name, out / label, seed=seed, size=size)
-        entry = {"method": name, "title": title} | training_json(history)
+    for label, planned in plans.items():
+        say(f"training the {label} network ({planned.title}), {size.epochs} epochs …")
+        trained[label], history = train(task, chip, planned, out / label, seed=seed, size=size)
+        entry = {"method": planned.method, "title": planned.title} | training_json(history)
         say(
             f"{size.n_dies} dies of {chip.name} and {size.n_dies} with mismatch 0.3, {len(task.test)} test beats each …"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 
 # Before torch and numba load OpenMP: on a busy machine its threads, spinning, make tiny layers 12 × slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -66,7 +67,7 @@ def events(seed: int, n: int, steps: int = 20) -> Data:
 
 
 @pytest.fixture(autouse=True)
-def no_module_stays(request):
+def no_module_stays(request: pytest.FixtureRequest) -> Iterator[None]:
     """A module that a test made in its temporary folder is forgotten: another test may make one of the same name."""
     if "tmp_path" not in request.fixturenames:
         yield

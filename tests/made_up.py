@@ -33,7 +33,7 @@ def values(name: str, level: str, method: str, draw: np.random.Generator, n: int
     mean = float(0.97 - 0.03 * strength - 0.46 * lost + 0.01 * draw.normal())
     if name in ("mismatch", "death", "membrane_noise", "drift", "chips"):
         if name == "chips" and level == "xylo":
-            return {"refused": "network: has 300 synapses a neuron; xylo takes 63."}
+            return {"refused": "network: has 300 synapses per neuron; xylo takes 63."}
         return {"balanced_accuracy": np.clip(mean - 0.1 * lost * draw.exponential(size=n), 0, 1).round(5).tolist()}
     if name == "landscape":
         curves = {}

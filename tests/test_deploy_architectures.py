@@ -147,9 +147,9 @@ def test_tags_are_unique_where_they_are_heard_and_as_few_as_can_be(seed):
     for core in range(4):
         here = [route.tag for route in routes if core in route.cores]
         assert len(set(here)) == len(here)
-    heard = {("x", j): set(cores["a"][present[:, j]].tolist()) for j in range(n_in)}
-    heard |= {("a", j): set(cores["a"][recurrent[:, j]].tolist()) for j in range(n)}
-    assert {(r.source, r.element): set(r.cores) for r in routes} == {k: v for k, v in heard.items() if v}
+    receivers = {("x", j): set(cores["a"][present[:, j]].tolist()) for j in range(n_in)}
+    receivers |= {("a", j): set(cores["a"][recurrent[:, j]].tolist()) for j in range(n)}
+    assert {(r.source, r.element): set(r.cores) for r in routes} == {k: v for k, v in receivers.items() if v}
     if routes:
         assert 1 + max(route.tag for route in routes) == fewest_colours([set(route.cores) for route in routes])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import random
 
 import numpy as np
 import pytest
@@ -162,28 +163,7 @@ def test_further_starts_never_harm(seed, starts):
     assert error(fit_masks(weights, starts=starts), weights) <= error(fit_masks(weights), weights)
 
 
-steps = st.floats(1e-12, 1e3)
-WAYS = {
-    Uniform: st.builds(Uniform, st.integers(1, 10), steps, st.booleans(), st.floats(-1e3, 1e3)),
-    LevelTable: st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40).map(lambda levels: LevelTable(tuple(levels))),
-    LogUniform: st.builds(
-        lambda low, ratio, step: LogUniform(low, low * ratio, step),
-        steps,
-        st.floats(1.01, 1e9),
-        st.floats(1e-2, 3.0),
-    ),
-    CoarseFine: st.builds(CoarseFine, st.lists(steps, min_size=1, max_size=6).map(tuple), st.integers(2, 64)),
-    Multiplicity: st.builds(Multiplicity, steps, steps, st.integers(1, 64)),
-    SignedPair: st.builds(SignedPair, st.integers(1, 8), steps),
-    BitShift: st.builds(
-        lambda dt, smallest, more: BitShift(dt, smallest + more, smallest),
-        st.floats(1e-5, 1e-2),
-        st.integers(1, 10),
-        st.integers(1, 12),
-    ),
-    MaskCodebook: currents.map(MaskCodebook),
-    Saturating: st.builds(lambda bits, step: Saturating(Uniform(bits, step)), st.integers(1, 8), steps),
-}
+drawing = st.integers(0, 2**32 - 1).map(random.Random)
 CODECS = [value for value in vars(encodings).values() if inspect.isclass(value) and issubclass(value, Codec)]
 CONCRETE = sorted((codec for codec in CODECS if not inspect.isabstract(codec)), key=lambda codec: codec.__name__)
 TOTAL = (MaskCodebook, Saturating)  # refuse no finite value
@@ -205,17 +185,12 @@ def inside(codec: Codec, data) -> torch.Tensor:
     return (held.min() + part * (held.max() - held.min())).clamp(held.min(), held.max())
 
 
-def test_every_codec_has_a_way_to_be_built():
-    """A new codec says above how it is built, and meets every contract below."""
-    assert set(CONCRETE) == set(WAYS)
-
-
 @of_every_codec
 @given(data=st.data())
 def test_a_codec_is_idempotent(kind, data):
     """decode ∘ encode leaves every value a code means as it is, but for last bits where two codes mean the same;
     every code means one value."""
-    codec = data.draw(WAYS[kind])
+    codec = kind.example(data.draw(drawing))
     codes = everything(codec)
     values = codec.decode(codes)
     assert codes.dtype == torch.int64 and values.dtype == torch.float64
@@ -229,7 +204,7 @@ def test_a_codec_is_idempotent(kind, data):
 @given(data=st.data())
 def test_a_codec_holds_the_nearest_value(kind, data):
     """No value held is nearer, by brute force: in the logarithm for codecs of positive values."""
-    codec = data.draw(WAYS[kind])
+    codec = kind.example(data.draw(drawing))
     values, all_held = inside(codec, data), torch.from_numpy(codec.held())
     held = codec.decode(codec.encode(values))
     if isinstance(codec, LogCodec):
@@ -243,7 +218,7 @@ def test_a_codec_holds_the_nearest_value(kind, data):
 def test_a_value_out_of_range_is_refused_or_counted(kind, data):
     """Beyond the end by 0.49 of the last gap a value is rounded, by 0.51 it is refused with its name, or held at the
     end by those that say so; ``error`` counts it either way."""
-    codec = data.draw(WAYS[kind])
+    codec = kind.example(data.draw(drawing))
     held = torch.from_numpy(codec.held()).unique()
     assume(len(held) > 1 and (held[1:] > held[:-1] + 1e-9 * held.abs().max()).all())
     scale = held.log() if isinstance(codec, LogCodec) else held
@@ -266,7 +241,7 @@ def test_a_value_out_of_range_is_refused_or_counted(kind, data):
 @given(data=st.data(), single=st.booleans())
 def test_rounding_lets_the_gradient_through(kind, data, single):
     """quantize is decode ∘ encode bit for bit in the values' own type; its gradient is the one that arrives."""
-    codec = data.draw(WAYS[kind])
+    codec = kind.example(data.draw(drawing))
     values = inside(codec, data)
     values = (values.float() if single else values).requires_grad_()
     assume(not codec.outside(values).any())  # float32 may round a value out of a narrow range
@@ -280,7 +255,7 @@ def test_rounding_lets_the_gradient_through(kind, data, single):
 @given(data=st.data())
 def test_what_is_lost_is_reported(kind, data):
     """Every figure of ``error`` against its definition in numpy."""
-    codec = data.draw(WAYS[kind])
+    codec = kind.example(data.draw(drawing))
     values = inside(codec, data)
     lost = codec.error(values)
     exact, held = values.numpy(), codec.decode(codec.nearest(values)).numpy()
@@ -296,7 +271,7 @@ def test_what_is_lost_is_reported(kind, data):
 @given(data=st.data())
 def test_what_is_not_finite_is_refused(kind, bad, data):
     """NaN and infinity are refused by name, by those that take any finite value, too."""
-    codec = data.draw(WAYS[kind])
+    codec = kind.example(data.draw(drawing))
     for use in (codec.encode, codec.quantize, codec.error):
         with pytest.raises(ValueError, match="a: 1 of 1 values are NaN or infinite"):
             use(torch.tensor([bad]), "a")
@@ -306,7 +281,7 @@ def test_what_is_not_finite_is_refused(kind, bad, data):
 @given(data=st.data())
 def test_codes_that_mean_nothing_are_refused(kind, data):
     """A code beyond the last or before the first, and codes that are not integers."""
-    codec = data.draw(WAYS[kind])
+    codec = kind.example(data.draw(drawing))
     codes = everything(codec)
     for wrong in (codes[-1:] + 1, codes[:1] - 1):
         with pytest.raises(ValueError, match="codes: got"):
@@ -320,7 +295,7 @@ def test_codes_that_mean_nothing_are_refused(kind, data):
 @given(data=st.data())
 def test_shapes_are_kept(kind, data):
     """Any shape: none, a grid, and nothing at all."""
-    codec = data.draw(WAYS[kind])
+    codec = kind.example(data.draw(drawing))
     one = codec.decode(everything(codec)[:1])[0]
     for shape in ((), (2, 3), (0, 4)):
         values = one.expand(shape)

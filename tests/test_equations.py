@@ -140,7 +140,7 @@ def adaptive() -> Network:
 
 
 def said(network: Network, name: str | ChipModel) -> Agreement:
-    """What programming of a network says."""
+    """The sentence about equations when a network is programmed."""
     chip = name if isinstance(name, ChipModel) else chipmodels.load(name)
     return chip.program(nr.nominal(network), placement_of(network)).equations
 
@@ -162,7 +162,7 @@ def test_an_adaptive_network_is_not_a_dpi_chip():
 
 
 def test_a_linearised_dpi_is_called_one():
-    """What is left is the linearisation; the cost that somebody measured ends the line."""
+    """Only the linearisation is left; the cost that somebody measured ends the line."""
     found = said(Network({"hidden": one(LinearizedDpi)}, DT), "dynapse2")
     words = "linear membrane, subtracted inhibition"
     assert str(found) == f"equations: the chip's, linearised ({words}): docs/physics.md"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from unittest import mock
 
 import pytest
 import torch
@@ -19,6 +21,8 @@ from neurorobust.evaluation import STRONG, cost, strong_plan, strong_worst_case
 from neurorobust.evaluation.floors import FLOORS, LEAK, TRUE, leaky_suite
 from neurorobust.evaluation.worst_case import find_worst_case
 from neurorobust.nn import LeakyIntegrator, Linear, LinearizedDpi, Network, floor_fractions, using_floor
+from neurorobust.nn.floor import fraction_at_floor
+from neurorobust.train.loop import selection_score
 
 BALL, CLIMB = Ball(weight=0.1), PGA(10, objective="ce")
 
@@ -73,6 +77,23 @@ def test_the_default_suite_says_that_it_ran_through_floors_and_how_often_they_ac
     fraction = float(floor_fractions(network, nominal(network), data.x)["hidden"].mean())
     assert 0 < found.at_floor < 1 and found.at_floor == pytest.approx(fraction)
     assert f"; {fraction:.0%} of all neuron-steps at the floor" in repr(found) and "\n" not in repr(found)
+
+
+@pytest.mark.parametrize("find, times", [(nr.worst_case, 1), (strong_worst_case, 1), (selection_score, 0)])
+def test_the_fraction_is_counted_once_per_result(find, times, monkeypatch):
+    """One count for all parts of a suite, and none when `fit` chooses an epoch, which shows no fraction."""
+    monkeypatch.setattr("neurorobust.evaluation.strong.STEPS", 2)
+    count = mock.Mock(wraps=fraction_at_floor)
+    monkeypatch.setattr(import_module("neurorobust.evaluation.worst_case"), "fraction_at_floor", count)
+    find(masked(), both_on(), *([0] if find is selection_score else [BALL]))
+    assert count.call_count == times
+
+
+def test_dies_of_other_networks_have_the_fraction_too():
+    """`transfer` runs no attack, and its result carries the fraction of this network."""
+    network, data = masked(), both_on()
+    found = nr.worst_case(network, data, BALL, seed=2)
+    assert nr.evaluation.transfer(network, data, BALL, [found.deviations]).at_floor == found.at_floor > 0
 
 
 def test_the_gradients_do_not_depend_on_the_floor_of_the_network():

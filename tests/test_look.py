@@ -136,7 +136,7 @@ def seeded(s, x):
     ],
 )
 def test_records_caches_and_seeded_draws_are_taken(make):
-    """What is kept and not read, made once, or seeded in every pass does not act: the outputs are the module's."""
+    """State that is not read, made once, or seeded in every pass does not act: the outputs are the module's."""
     x = draw(0, 12, 3).float()
     assert torch.equal(run(make(), x), make()(x))
 

@@ -68,7 +68,7 @@ def test_membrane_noise_is_differentiable_and_per_neuron():
 
 
 def read_noise(x: torch.Tensor, sigma: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """What read noise adds to the current of a dense layer."""
+    """The part that read noise adds to the current of a dense layer."""
     xi = torch.randn(*x.shape[:2], len(sigma), generator=generator, dtype=torch.float64)
     return Noise(read={"input": (sigma, xi)}).read_error("input", Linear(torch.ones_like(sigma)), x, DT)
 

@@ -1,4 +1,4 @@
-"""What acts is what is compared: runs, models and write-backs with one other part are refused by its name."""
+"""Everything that acts is compared: runs, models and write-backs with one other part are refused by its name."""
 
 from __future__ import annotations
 

@@ -377,7 +377,7 @@ def test_decoders_come_back(decode, tmp_path):
 
 
 def test_a_file_of_the_first_format_still_loads(tmp_path):
-    """What version 0.1 wrote: Linear connections in a row, a triangle; the same network as saved today."""
+    """A folder as version 0.1 wrote it: Linear connections in a row, a triangle; the same network as saved today."""
     network = placed([0, 0, 1, 1, 1])
     folder = nr.save(network, tmp_path / "model", {"seed": 1})
     config = json.loads((folder / "config.json").read_text())

@@ -31,7 +31,8 @@ def measure(folder: Path) -> dict:
     chips = {"100 dies of dynapse2": chip, "100 dies with mismatch 0.3": nr.mismatch(0.3)}
     numbers: dict[str, dict] = {title: {} for title in chips}
     for label, method in demo.NETWORKS.items():
-        network, _ = demo.train(task, chip, method, folder / label, seed=0, size=size)
+        planned = demo.plan(task, chip, method, seed=0, size=size)
+        network, _ = demo.train(task, chip, planned, folder / label, seed=0, size=size)
         for title, group in numbers.items():
             fleet = nr.evaluate(network, task.test, chips[title], n_dies=100, seed=1)
             group[label] = {

@@ -1,4 +1,4 @@
-"""What an object holds: one list, for the descriptions of objects and for the memory of modules.
+"""Parts that an object holds: one list, for the descriptions of objects and for the memory of modules.
 
 It names attributes (in ``__dict__`` and in ``__slots__`` of every class), entries of containers, what a function reads
 (closure, defaults, globals), the parts of partials, methods and properties, the data and methods of classes.

@@ -13,7 +13,7 @@ from .sourced import STATUSES
 
 PAGE = "docs/physics.md"
 LINEARISED = {("membrane", "linear membrane"), ("inhibition", "subtracted inhibition")}
-"""What a linearisation of a circuit leaves out."""
+"""Effects that a linearisation of a circuit leaves out."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ NOT_FOUND = SourcedText(UNKNOWN, UNKNOWN, "")
 
 @dataclass(frozen=True)
 class NeuronModel:
-    """What the neurons of a chip do, each point with its source.
+    """Behaviour of the neurons of a chip, each point with its source.
 
     Attributes:
         membrane, floor, reset, refractory, synapse, inhibition, adaptation: the equations, with words of

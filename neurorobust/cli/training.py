@@ -90,12 +90,13 @@ def train(
     """
     loaded = find_task(task)
     size = Size(n_hidden=hidden, epochs=epochs, learning_rate=rate)
-    planned = plan(loaded, chip_model(chip), method, seed=seed, size=size)
+    model = chip_model(chip)
+    planned = plan(loaded, model, method, seed=seed, size=size)
     with files.locked(files.make_folder(out_)):
         if not (out_ / "checkpoint.pt").exists():
             seconds = estimate(planned.network, loaded, planned.loss, epochs=epochs, schedule=planned.schedule)
             err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min at the present load of this machine.")
-        trained, history = run_train(loaded, chip_model(chip), method, out_, seed=seed, size=size)
+        trained, history = run_train(loaded, model, planned, out_, seed=seed, size=size)
     summary: dict[str, Any] = {
         "folder": str(out_),
         "method": method,
@@ -104,8 +105,8 @@ def train(
         "validation score": history.best_score,
         "seconds": history.seconds,
     }
-    told = agreement_of(trained, chip_model(chip))
-    summary["equations"] = told.entry() if as_json else str(told).removeprefix("equations: ")
+    agreed = agreement_of(trained, model)
+    summary["equations"] = agreed.entry() if as_json else str(agreed).removeprefix("equations: ")
     show(summary, as_json, lambda: pairs("trained", summary))
     say_one_class(history.one_class, loaded)
 

@@ -184,8 +184,8 @@ def features(deployment: Deployment, recordings: Sequence[BoardRecording]) -> Te
     filters, which = torch.stack([alpha, gain], 1).unique(dim=0, return_inverse=True)
     parts = []
     for start in range(0, len(recordings), SAMPLES):
-        heard = signals(deployment, recordings[start : start + SAMPLES])
-        x = torch.cat([heard[source] for source in network.inputs[network.names[-1]]], -1)
+        received = signals(deployment, recordings[start : start + SAMPLES])
+        x = torch.cat([received[source] for source in network.inputs[network.names[-1]]], -1)
         outputs = [kernels.leaky_integrator(x, *one[:, None].expand(-1, x.shape[-1]).contiguous()) for one in filters]
         parts.append(torch.stack([network.decode(output) for output in outputs]))
     assert isinstance(layer.input, Linear)

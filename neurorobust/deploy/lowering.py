@@ -98,7 +98,7 @@ def set_cores(layer: Neuron, cores: Tensor) -> None:
 
 
 def demand_of(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]], chip: ChipModel) -> Demand:
-    """What lowered layers on the chip ask of it; ``inputs`` are all sources of each layer of the network."""
+    """Demand of lowered layers on the chip; ``inputs`` are all sources of each layer of the network."""
     sizes = {name: layer.n for name, layer in layers.items()}
     result = {}
     for name, layer in layers.items():
@@ -118,7 +118,7 @@ def demand_of(layers: Mapping[str, Neuron], inputs: Mapping[str, tuple[str, ...]
 
 
 def structure_violations(network: Network, chip: ChipModel, on_chip: tuple[str, ...]) -> Iterator[Violation]:
-    """What a deployment cannot say, whatever the values are."""
+    """Properties of a network that a deployment cannot express, whatever the values are."""
     known = neuron_classes()
     if changed := _changed(network):
         hint = "use a Network of installed neurons without hooks"
@@ -307,7 +307,7 @@ def _biases(layer: Neuron) -> list[Tensor]:
 
 
 def _settings(layer: Neuron, chip: ChipModel) -> dict[str, Tensor]:
-    """What the chip sets once per core, one value per neuron, by name inside the layer."""
+    """Parameters that the chip sets once per core, one value per neuron, by name inside the layer."""
     shared = {kind for kind, model in chip.kinds.items() if model.per_core}
     found = {full: layer.per_neuron(full).detach() for full in layer.population_parameters() if kind_of(full) in shared}
     biases = _biases(layer) if "bias" in shared else []

@@ -1,4 +1,4 @@
-"""What a deployment uses, and every value that it changed."""
+"""Report of a deployment: resources used, and every value that it changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WIDTH = 110
 
 @dataclass(frozen=True)
 class Report:
-    """What a deployment uses and changed; ``print(report)`` fits a screen.
+    """Resources that a deployment uses, and values that it changed; ``print(report)`` fits a screen.
 
     Attributes:
         chip: name and version. neurons: on the chip. usage: of each resource.

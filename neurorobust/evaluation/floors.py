@@ -1,4 +1,4 @@
-"""What a suite adds for a network with floors: every search with a gradient runs again through a leaky floor.
+"""Searches that a suite adds for a network with floors: every search with a gradient runs again through a leaky floor.
 
 Below a hard floor the gradient is 0, so an attack that follows it can miss the worst dies. What is added is frozen
 under a version of its own, so results of a suite on networks without floors stay what they are.

@@ -174,7 +174,7 @@ def combine_runs(runs: Sequence[Run]) -> dict[str, Any]:
     if (acceptance := min(level.acceptance for run in runs for level in run.levels)) < LEAST_ACCEPTANCE:
         refused.append(f"at one level {acceptance:.0%} of the steps were accepted, fewer than {LEAST_ACCEPTANCE:.0%}")
     if (lineages := float(np.mean([run.levels[-1].lineages for run in runs]))) < LEAST_LINEAGES:
-        refused.append(f"failing dies descend from {lineages:.1f} first dies a run, fewer than {LEAST_LINEAGES:g}")
+        refused.append(f"failing dies descend from {lineages:.1f} first dies per run, fewer than {LEAST_LINEAGES:g}")
     half = special.stdtrit(len(runs) - 1, 0.975) * cv
     return everything | {
         "probability": None if refused else p,

@@ -83,7 +83,7 @@ class WorstCase:
 
     @property
     def caution(self) -> str:
-        """What an inconclusive result means, in one sentence; empty for any other result."""
+        """The meaning of an inconclusive result, in one sentence; empty for any other result."""
         return CAUTION if self.inconclusive else ""
 
 
@@ -143,7 +143,8 @@ def search_worst_case(
     """:func:`worst_case` without its warning, for callers that show the result's caution themselves."""
     passes = suite.passes + leaky_suite(network, suite).passes + len(candidates)
     with progress(f"attacking {len(data)} samples", passes) as tick:
-        return find_through_floors(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
+        found = find_through_floors(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
+    return with_floor_fraction(found, network, data)
 
 
 def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Mapping[str, Tensor]]) -> WorstCase:
@@ -161,8 +162,7 @@ def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Ma
     """
     if not candidates:
         raise ValueError("candidates: got none; expected deviations found on another network.")
-    found = find_worst_case(network, data, ball, NO_ATTACK, candidates=candidates)
-    return with_floor_fraction(found, network, data)
+    return with_floor_fraction(find_worst_case(network, data, ball, NO_ATTACK, candidates=candidates), network, data)
 
 
 def find_through_floors(
@@ -175,23 +175,29 @@ def find_through_floors(
     candidates: Sequence[Mapping[str, Tensor]] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> WorstCase:
-    """:func:`worst_case` without its progress bar: ``tick`` is called after every forward pass."""
+    """:func:`worst_case` without progress bar and without ``at_floor``; ``tick`` is called after every forward pass."""
     suite = suite_of(attack)
     with using_floor(network, TRUE):
         found = find_worst_case(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
     found = replace(found, suite=version_on(network, found.suite))
     again = leaky_suite(network, suite)
-    if again.members:
-        with using_floor(network, LEAK):
-            leaky = find_worst_case(network, data, ball, again, seed=seed, tick=tick)
-        found = worse(found, replace(leaky, attack=f"{leaky.attack} through {LEAK}"))
-    return with_floor_fraction(found, network, data)
+    if not again.members:
+        return found
+    with using_floor(network, LEAK):
+        leaky = find_worst_case(network, data, ball, again, seed=seed, tick=tick)
+    return worse(found, replace(leaky, attack=f"{leaky.attack} through {LEAK}"))
 
 
 def worse(found: WorstCase, other: WorstCase) -> WorstCase:
     """The worse of two results, the first if they are equal; with the passes of both and the suite of the first."""
     worst = other if other.score < found.score else found
     return replace(worst, passes=found.passes + other.passes, suite=found.suite)
+
+
+def with_floor_fraction(found: WorstCase, network: nn.Module, data: Data) -> WorstCase:
+    """A result with ``at_floor``, which depends on the nominal network alone: one pass, after all searches."""
+    with evaluating(network):
+        return replace(found, at_floor=fraction_at_floor(network, nominal(network), data.x))
 
 
 @differentiating()
@@ -205,7 +211,8 @@ def find_worst_case(
     candidates: Sequence[Mapping[str, Tensor]] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> WorstCase:
-    """One run of a suite, through the floors as they are; ``tick`` is called after every forward pass."""
+    """One run of a suite, through the floors as they are, without ``at_floor``: callers that show it add it once, by
+    :func:`with_floor_fraction`. ``tick`` is called after every forward pass."""
     check_data(data)
     if not isinstance(ball, Ball):
         raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
@@ -255,12 +262,6 @@ def _result(search: WorstCaseSearch, suite: Suite) -> WorstCase:
         search.passes,
         suite.version,
     )
-
-
-def with_floor_fraction(found: WorstCase, network: nn.Module, data: Data) -> WorstCase:
-    """The result of a whole suite with ``at_floor``, which costs one pass."""
-    with evaluating(network):
-        return replace(found, at_floor=fraction_at_floor(network, nominal(network), data.x))
 
 
 def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:

@@ -1,4 +1,4 @@
-"""What a pass of a foreign module is kept from: drawing random numbers, and computing again in the backward pass."""
+"""A guard around a pass of a foreign module: no random numbers, and no second computation in the backward pass."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Refused(ValueError):
 
 @dataclass(eq=False)
 class Watch:
-    """What is known of a foreign module.
+    """Facts about a foreign module.
 
     Attributes:
         tensors: those of the network at the last look; None before the first.

@@ -1,4 +1,4 @@
-"""What a module can remember from one pass to the next outside its parameters and buffers."""
+"""Memory of a module from one pass to the next, outside its parameters and buffers."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def _attribute(path: str) -> str:
 
 
 def _inside(value: Any) -> Iterator[tuple[str, Any]]:
-    """What a thing holds; of the methods of a module those that a pass runs."""
+    """The parts that a thing holds; of the methods of a module only those that a pass runs."""
     module = isinstance(value, nn.Module)
     for step, thing in held(value):
         if not (isinstance(value, type) and issubclass(value, nn.Module) and isinstance(thing, types.FunctionType)):

@@ -51,7 +51,7 @@ RESETS = {
 
 @dataclass
 class Record:
-    """What the neurons of a network did in one pass, by name.
+    """Activity of the neurons of a network in one pass, by name.
 
     Attributes:
         spikes: stacked over the calls of each neuron, (T, B, …).

@@ -22,7 +22,7 @@ SILENT = Dynamics(Triangle(), NoReset())
 
 
 def _structure(layers: Sequence[Layer]) -> tuple[loop.Structure, int]:
-    """What all dies share, and how many numbers a die has."""
+    """The numbers that all dies share, and how many numbers a die has."""
     table = np.zeros((len(layers), loop.COLUMNS), np.int64)
     sources: list[int] = []
     at = 0

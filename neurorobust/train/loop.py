@@ -225,7 +225,7 @@ def fit(
 @contextmanager
 def _checkpoint(out: str | Path | None, network: nn.Module) -> Iterator[Path | None]:
     """The path of the checkpoint in a folder that no other run uses meanwhile; None without a folder. The processes of
-    one parallel run share the folder: rank 0 locks it, and all hear if it cannot."""
+    one parallel run share the folder: rank 0 locks it, and all ranks learn if it cannot."""
     if out is None:
         yield None
         return

@@ -10,7 +10,7 @@ __all__ = ["plotting", "report"]
 
 
 def __getattr__(name: str) -> Any:
-    """What needs matplotlib, which is slow to import, on first use."""
+    """Import on first use the names that need matplotlib, which is slow to import."""
     if name in __all__:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

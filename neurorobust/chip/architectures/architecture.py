@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..._util.errors import check_count, plain_fields, unknown
 from ..sourced import SourcedValue
-from .demand import Cores, Demand, heard
+from .demand import Cores, Demand, receivers
 from .packing import Merge, pack
 
 _TEXT = ("source", "status", "others")
@@ -49,7 +49,7 @@ class Route(NamedTuple):
 
     Attributes:
         source: a layer, or ``"x"``. element: which one of it. tag: its address on the chip, None without tags.
-        cores: that hear it.
+        cores: that receive it.
     """
 
     source: str
@@ -113,7 +113,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def limits(self) -> dict[str, int]:
-        """What :class:`~neurorobust.chip.Limits` has to say where it states these limits."""
+        """The numbers that :class:`~neurorobust.chip.Limits` must have where it states these limits."""
 
     def most_inputs(self) -> int | None:
         """The most synapses of a neuron, wherever it is; None where any number fits."""
@@ -170,7 +170,7 @@ class Architecture(ABC):
             yield Violation("neurons", "the network", str(n), f"a chip has {most}", self._chips(-(-n // most)))
 
     def usage(self, demand: Demand, cores: Cores) -> list[Used]:
-        """What a placement uses of what there is."""
+        """The resources of the chip that a placement uses."""
         occupied = {core for places in cores.values() for core in places.tolist()}
         fan_in = max((int(asked.fan_in().max()) for asked in demand.values() if asked.n), default=0)
         return [
@@ -180,10 +180,10 @@ class Architecture(ABC):
         ]
 
     def routes(self, demand: Demand, cores: Cores) -> list[Route]:
-        """Where the events of every source go; elements that nobody hears have no route."""
+        """Where the events of every source go; elements that no core receives have no route."""
         return [
             Route(source, element, None, tuple(where[:, element].nonzero().flatten().tolist()))
-            for source, where in heard(demand, cores, self.cores).items()
+            for source, where in receivers(demand, cores, self.cores).items()
             for element in where.any(0).nonzero().flatten().tolist()
         ]
 

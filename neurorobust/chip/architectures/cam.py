@@ -57,8 +57,8 @@ class Cam(Architecture):
         return 1 + max((route.tag or 0 for route in self.routes(demand, cores)), default=-1)
 
     def routes(self, demand: Demand, cores: Cores) -> list[Route]:
-        """One tag for every source. Sources that more cores hear are numbered first; each gets the lowest tag that is
-        free on all of its cores. For up to four cores no assignment needs fewer tags."""
+        """One tag for every source. Sources that more cores receive are numbered first; each gets the lowest tag
+        that is free on all of its cores. For up to four cores no assignment needs fewer tags."""
         plain = super().routes(demand, cores)
         taken = torch.zeros(self.cores, len(plain), dtype=torch.bool)
         tags: dict[tuple[str, int], int] = {}

@@ -1,4 +1,4 @@
-"""What a network asks of a chip: the neurons of each layer, their synapses, and what the chip sets once per core."""
+"""Demand of a network on a chip: the neurons of each layer, their synapses, and what the chip sets once per core."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Synapses:
 
 @dataclass(frozen=True, eq=False)
 class LayerDemand:
-    """What one layer asks.
+    """Demand of one layer.
 
     Attributes:
         n: number of neurons. synapses: into them, from every source.
@@ -47,10 +47,10 @@ class LayerDemand:
 
 
 Demand = Mapping[str, LayerDemand]
-"""What a network asks, by layer on the chip."""
+"""Demand of a network, by layer on the chip."""
 
 
-def heard(demand: Demand, cores: Cores, n_cores: int) -> dict[str, Tensor]:
+def receivers(demand: Demand, cores: Cores, n_cores: int) -> dict[str, Tensor]:
     """For every source, on which cores each of its elements has a synapse, (n_cores, n_source)."""
     found: dict[str, Tensor] = {}
     for layer, asked in demand.items():

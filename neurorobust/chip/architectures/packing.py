@@ -226,7 +226,7 @@ def _divide(costs: list[list[float]], n_cores: int) -> list[int] | None:
 
 
 def _merges_of(keys: list[Key], cores: np.ndarray) -> list[Merge]:
-    """What became one value on each core."""
+    """The values that became one on each core."""
     found: dict[tuple[int, str], list[float]] = {}
     for key, core in zip(keys, cores.tolist()):
         for name, value in key:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .architecture import Architecture, Placed, Used, Violation
-from .demand import Cores, Demand, heard
+from .demand import Cores, Demand, receivers
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Tiles(Architecture):
             for core, count in zip(*(part.tolist() for part in places.unique(return_counts=True))):
                 columns[core] += count
         dense = {name: asked for name, asked in demand.items() if asked.kernel is None}
-        for where in heard(dense, cores, n).values():
+        for where in receivers(dense, cores, n).values():
             rows = [taken + more for taken, more in zip(rows, where.sum(1).tolist())]
         return [
             (group, min(self.neurons, columns[group] - left), min(self.rows, rows[group] - top))

@@ -11,6 +11,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from random import Random
+from typing import Self
 
 import numpy as np
 import torch
@@ -46,6 +48,11 @@ class Codec(ABC):
     ``encode`` and ``quantize`` refuse it by name and ``error`` counts it. Wrap a codec in :class:`Saturating` to hold
     it at the end instead.
     """
+
+    @classmethod
+    def example(cls, draw: Random) -> Self:
+        """A codec with numbers drawn at random, for the contract tests. By default the one without arguments."""
+        return cls()
 
     @property
     def first(self) -> int:
@@ -150,24 +157,3 @@ class LogCodec(Codec):
 
     def position(self, values: Tensor) -> Tensor:
         return values.clamp(min=0).log()  # 0 and below: −∞, out of range
-
-
-@dataclass(frozen=True)
-class Saturating(Codec):
-    """Another codec that holds a value out of range at its end; ``error`` still counts it, and its gradient is 1."""
-
-    codec: Codec
-
-    @property
-    def first(self) -> int:
-        return self.codec.first
-
-    def held(self) -> np.ndarray:
-        return self.codec.held()
-
-    def position(self, values: Tensor) -> Tensor:
-        return self.codec.position(values)
-
-    def encode(self, values: Tensor, name: str = "values") -> Tensor:
-        check_finite({name: values.detach()})
-        return self.nearest(values)

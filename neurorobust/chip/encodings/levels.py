@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
+from typing import Self
 
 import numpy as np
 import torch
@@ -30,6 +32,10 @@ class Uniform(Codec):
         _check_bits(self.bits)
         check_number("step", self.step, strict=True)
         check_number("offset", self.offset, low=-float("inf"), strict=True)
+
+    @classmethod
+    def example(cls, draw: Random) -> Self:
+        return cls(draw.randint(1, 10), _step(draw), draw.random() < 0.5, draw.uniform(-1e3, 1e3))
 
     @classmethod
     def holding(cls, values: Tensor, bits: int, *, signed: bool = True) -> Uniform:
@@ -62,6 +68,10 @@ class LevelTable(Codec):
             raise ValueError("levels: got none; expected at least one value.")
         check_finite({"levels": torch.tensor(self.levels, dtype=torch.float64)})
 
+    @classmethod
+    def example(cls, draw: Random) -> Self:
+        return cls(tuple(draw.uniform(-1e6, 1e6) for _ in range(draw.randint(1, 40))))
+
     def held(self) -> np.ndarray:
         return np.array(self.levels, dtype=np.float64)
 
@@ -87,6 +97,11 @@ class LogUniform(LogCodec):
         if check_number("relative_step", self.relative_step) < 1e-6:
             raise ValueError(f"relative_step: got {self.relative_step!r}; expected at least 1e-6.")
 
+    @classmethod
+    def example(cls, draw: Random) -> Self:
+        low = _step(draw)
+        return cls(low, low * 10 ** draw.uniform(0.01, 9), 10 ** draw.uniform(-2, 0.5))
+
     def held(self) -> np.ndarray:
         steps = round(np.log(self.high / self.low) / np.log1p(self.relative_step))
         return np.geomspace(self.low, self.high, max(steps, 1) + 1)
@@ -110,6 +125,10 @@ class CoarseFine(Codec):
             raise ValueError("largest: got none; expected the full scale of at least one coarse range.")
         for value in self.largest:
             check_number("largest", value, strict=True)
+
+    @classmethod
+    def example(cls, draw: Random) -> Self:
+        return cls(tuple(_step(draw) for _ in range(draw.randint(1, 6))), draw.randint(2, 64))
 
     def held(self) -> np.ndarray:
         return np.outer(self.largest, np.arange(self.n) / (self.n - 1)).ravel()
@@ -136,6 +155,10 @@ class Multiplicity(Codec):
         check_number("excitatory", self.excitatory, strict=True)
         check_number("inhibitory", self.inhibitory, strict=True)
         check_count("largest", self.largest)
+
+    @classmethod
+    def example(cls, draw: Random) -> Self:
+        return cls(_step(draw), _step(draw), draw.randint(1, 64))
 
     @property
     def first(self) -> int:
@@ -165,6 +188,10 @@ class SignedPair(Codec):
         plain_fields(self)
         _check_bits(self.bits, 15)
         check_number("step", self.step, strict=True)
+
+    @classmethod
+    def example(cls, draw: Random) -> Self:
+        return cls(draw.randint(1, 8), _step(draw))
 
     @classmethod
     def holding(cls, values: Tensor, bits: int) -> SignedPair:
@@ -206,12 +233,22 @@ class BitShift(LogCodec):
         if self.largest > 50:
             raise ValueError(f"largest: got {self.largest}; expected at most 50.")
 
+    @classmethod
+    def example(cls, draw: Random) -> Self:
+        smallest = draw.randint(1, 12)
+        return cls(10 ** draw.uniform(-5, -2), smallest + draw.randint(1, 10), smallest)
+
     @property
     def first(self) -> int:
         return self.smallest
 
     def held(self) -> np.ndarray:
         return -self.dt / np.log1p(-(2.0 ** -np.arange(self.smallest, self.largest + 1)))
+
+
+def _step(draw: Random) -> float:
+    """A step for an example, of any order of size."""
+    return 10 ** draw.uniform(-12, 3)
 
 
 def _check_bits(bits: int, most: int = 16) -> int:

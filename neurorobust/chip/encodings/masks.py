@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,6 +30,10 @@ class MaskCodebook(Codec):
     """
 
     currents: tuple[float, ...]
+
+    @classmethod
+    def example(cls, draw: Random) -> Self:
+        return cls(tuple(sorted(draw.uniform(1e-3, 10) for _ in range(draw.randint(1, 5)))))
 
     @property
     def first(self) -> int:

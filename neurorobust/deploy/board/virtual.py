@@ -102,13 +102,13 @@ class VirtualChip(Board):
                 raise TimeoutError(f"{self.name}: {start} of {len(samples)} samples were run in {timeout:g} s.")
             some = samples[start : start + AT_ONCE]
             key = generator(self._seed, "board drops", self._serial, self._trials)
-            heard = [self._heard(events, key) for events in some]
-            spikes = self._configured.run(heard, duration, watch, self._trials)
-            found += [self._recorded(*each, duration, key) for each in zip(some, heard, spikes, strict=True)]
+            received = [self._received(events, key) for events in some]
+            spikes = self._configured.run(received, duration, watch, self._trials)
+            found += [self._recorded(*each, duration, key) for each in zip(some, received, spikes, strict=True)]
             self._trials += 1
         return found
 
-    def _heard(self, events: Events, key: torch.Generator) -> Events:
+    def _received(self, events: Events, key: torch.Generator) -> Events:
         """The events that reach the chip."""
         if not self._drops:
             return events
@@ -119,7 +119,7 @@ class VirtualChip(Board):
         return np.asarray((torch.rand(n, generator=key, dtype=torch.float64) >= self._drops).numpy())
 
     def _recorded(
-        self, sent: Events, heard: Events, spikes: Spikes, duration: float, key: torch.Generator
+        self, sent: Events, received: Events, spikes: Spikes, duration: float, key: torch.Generator
     ) -> BoardRecording:
         times, neurons, lost = spikes.times, spikes.neurons, 0
         if self._drops:
@@ -135,7 +135,7 @@ class VirtualChip(Board):
             neurons=neurons,
             n=self._n,
             duration=duration,
-            dropped_inputs=len(sent.times) - len(heard.times),
+            dropped_inputs=len(sent.times) - len(received.times),
             dropped_spikes=lost,
             sample_times=spikes.sample_times,
             membranes=spikes.membranes,

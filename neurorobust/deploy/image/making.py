@@ -20,8 +20,8 @@ def image_of(deployment: Deployed, ratio: float, technology: Technology | None) 
     layout = layout_of(deployment.chip)
     asked = asked_of(deployment)
     currents = currents_asked(layout, deployment, asked, ratio, technology)
-    heard = _heard(asked)
-    tags = _tags(layout, deployment, asked, heard)
+    received = _received(asked)
+    tags = _tags(layout, deployment, asked, received)
     image = Image(
         layout.device,
         deployment.chip.name,
@@ -29,8 +29,8 @@ def image_of(deployment: Deployed, ratio: float, technology: Technology | None) 
         digest_of(deployment),
         asked.layers,
         asked.channels,
-        _neurons(layout, asked, currents.latches, tags, heard, _monitored(deployment.native, asked)),
-        tuple(Input(c, tags[c], _mask(heard[c])) for c in range(asked.channels) if c in heard),
+        _neurons(layout, asked, currents.latches, tags, received, _monitored(deployment.native, asked)),
+        tuple(Input(c, tags[c], _mask(received[c])) for c in range(asked.channels) if c in received),
         currents.cores,
     )
     if broken := (*currents.broken, *image.check()):
@@ -38,7 +38,7 @@ def image_of(deployment: Deployed, ratio: float, technology: Technology | None) 
     return image
 
 
-def _heard(asked: Asked) -> dict[int, list[int]]:
+def _received(asked: Asked) -> dict[int, list[int]]:
     """The cores on which a synapse listens to each source."""
     found: dict[int, set[int]] = {}
     for each in asked.synapses:
@@ -50,8 +50,8 @@ def _mask(numbers: Iterable[int]) -> int:
     return sum(1 << number for number in numbers)
 
 
-def _tags(layout: Layout, deployment: Deployed, asked: Asked, heard: Mapping[int, list[int]]) -> dict[int, int]:
-    """The tag of every source that is heard."""
+def _tags(layout: Layout, deployment: Deployed, asked: Asked, received: Mapping[int, list[int]]) -> dict[int, int]:
+    """The tag of every source that is received."""
     if not layout.own_tags:
         return {
             asked.starts[route.source] + route.element: route.tag
@@ -60,19 +60,21 @@ def _tags(layout: Layout, deployment: Deployed, asked: Asked, heard: Mapping[int
         }
     tags = {asked.channels + i: core * layout.neurons + number for i, (core, number) in enumerate(asked.places)}
     taken: dict[int, set[int]] = {}
-    for source, cores in heard.items():
+    for source, cores in received.items():
         for core in cores if source >= asked.channels else ():
             taken.setdefault(core, set()).add(tags[source])
-    for channel in sorted((source for source in heard if source < asked.channels), key=lambda c: (-len(heard[c]), c)):
-        used = set().union(*(taken.get(core, set()) for core in heard[channel]))
+    for channel in sorted(
+        (source for source in received if source < asked.channels), key=lambda c: (-len(received[c]), c)
+    ):
+        used = set().union(*(taken.get(core, set()) for core in received[channel]))
         tag = next((tag for tag in range(layout.tags) if tag not in used), None)
         if tag is None:
             got = f"channel {channel} and {len(used)} other sources"
             hint = "use fewer inputs or neurons"
-            broken = Violation("tags", f"core {heard[channel][0]}", got, f"there are {layout.tags}", hint)
+            broken = Violation("tags", f"core {received[channel][0]}", got, f"there are {layout.tags}", hint)
             raise DeploymentError(f"the image of {deployment.chip.name}", (broken,))
         tags[channel] = tag
-        for core in heard[channel]:
+        for core in received[channel]:
             taken.setdefault(core, set()).add(tag)
     return tags
 
@@ -89,7 +91,7 @@ def _neurons(
     asked: Asked,
     latches: list[Latches],
     tags: Mapping[int, int],
-    heard: Mapping[int, list[int]],
+    received: Mapping[int, list[int]],
     monitored: Collection[str],
 ) -> tuple[ImageNeuron, ...]:
     cams: list[list[Entry]] = [[] for _ in asked.places]
@@ -100,8 +102,8 @@ def _neurons(
     found = []
     for i, (core, number) in enumerate(asked.places):
         source, sram = asked.channels + i, []
-        if source in heard:
-            sram.append(Destination(tags[source], _mask(heard[source])))
+        if source in received:
+            sram.append(Destination(tags[source], _mask(received[source])))
         if shown[i]:
             own = core * layout.neurons + number
             sram.append(Destination(own, _mask(range(layout.cores)), TO_HOST, TO_HOST))

@@ -41,7 +41,7 @@ class Dies(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """What all dies share: a table (layers, 11), and the sources of all layers, one after the other."""
+    """Numbers that all dies share: a table (layers, 11), and the sources of all layers, one after the other."""
 
     table: ndarray
     sources: ndarray

@@ -138,7 +138,7 @@ def raise_threshold(b, threshold, scale, raised, widens, threshold_now, inverse_
 
 @njit_noalias
 def reset_gradient(grad_z, dz_dv, grad_u, alpha, limited, reset_value, held):
-    """What the spikes get by way of the reset; no derivative in the refractory steps."""
+    """Gradient at the spikes that comes through the reset; no derivative in the refractory steps."""
     one = grad_z.dtype.type(1)
     for i in range(grad_z.shape[0]):
         grad_z[i] -= alpha[i] * grad_u[i] * (limited[i] - reset_value[i])
@@ -249,7 +249,7 @@ def trace_states(first, group, chip, scratch):
 
 @njit_inline
 def floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch):
-    """What arrives at the spikes of step t from outside, by way of b and of the reset, and their derivative in v."""
+    """Gradient at the spikes of step t (from outside, through b, through the reset), and their derivative in v."""
     own = chip.own
     for r in range(group):
         row = first + r

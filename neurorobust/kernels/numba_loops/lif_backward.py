@@ -263,7 +263,7 @@ def trace_adaptation(b, spikes, first, rho):
 
 @njit_inline
 def spike_gradient(t, first, group, chip, rules, width, widens, scratch):
-    """What arrives at the spikes of step t from outside and by way of the step after, and their derivative in v."""
+    """Gradient at the spikes of step t (from outside, and through the next step), and their derivative in v."""
     own, u, grad_z, dz_dv, grad_z_before = chip.own, scratch.u, scratch.grad_z, scratch.dz_dv, scratch.grad_z_before
     for r in range(group):
         row = first + r

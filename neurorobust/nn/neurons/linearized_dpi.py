@@ -192,7 +192,7 @@ class LinearizedDpi(Neuron):
         return sum(present[1:], present[0]) if present else None
 
     def currents(self, x: Tensor, dt: float) -> Tensor:
-        """What arrives at the excitatory and at the inhibitory synapses, side by side, (T, B, 2n)."""
+        """Input of the excitatory and of the inhibitory synapses, side by side, (T, B, 2n)."""
         return torch.cat(self.input.by_sign(x, dt), -1)
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
