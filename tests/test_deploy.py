@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +23,7 @@ from chipmodels import xylo
 from neurorobust.core.placement import HOST
 from neurorobust.nn import AvgPool2d, Chain, Conv2d, Delayed, Linear, Network, OneToOne
 from neurorobust.nn.decoders import last_step
-from neurorobust.nn.neurons import CubaLif, LeakyIntegrator, Lif, LinearizedDpi
+from neurorobust.nn.neurons import AdaptiveLif, CubaLif, LeakyIntegrator, Lif, LinearizedDpi
 
 DYNAPSE2, PCM = chipmodels.load("dynapse2"), chipmodels.load("pcm")
 CHIPS = {name: model for name, model in chipmodels.models().items() if model.architecture is not None}
@@ -168,6 +172,26 @@ def test_logits_of_every_die_are_those_of_evaluate(chip, tmp_path):
         expected = logits(network, params, x)
         assert torch.equal(logits(deployment.network, here, x), expected)
         assert torch.equal(logits(again.network, there, x), expected)
+
+
+def test_wrong_serials_are_refused_before_the_first_die():
+    deployment = nr.deploy.onto(placed([0, 0]), DYNAPSE2)
+    with pytest.raises(ValueError, match="serial: got -1"):
+        deployment.dies([-1])
+    with pytest.raises(ValueError, match="seed: got -1"):
+        deployment.dies([0], seed=-1)
+
+
+def test_a_deployment_is_the_same_in_every_process(tmp_path):
+    """The order of sets and dictionaries of strings differs between processes."""
+    code = (
+        "import sys, chipmodels, neurorobust as nr; network, _ = nr.zoo.load('ecg_dpi/standard');"
+        "nr.deploy.onto(network, chipmodels.load('dynapse1')).save(sys.argv[1])"
+    )
+    for name in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": name}
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True, env=environment)
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
 def test_a_deployment_scores_as_evaluate_says():
@@ -354,28 +378,49 @@ def test_values_that_are_not_numbers_are_refused():
 
 @st.composite
 def networks(draw_from: st.DrawFn) -> Network:
-    """One or two layers of different neurons, masks, recurrence, cores, parameters; a read-out or none."""
-    seed = draw_from(st.integers(0, 10**6))
-    generator = torch.Generator().manual_seed(seed)
-    layers, n_in = {}, draw_from(st.integers(1, 20))
-    for i in range(draw_from(st.integers(1, 2))):
-        n = draw_from(st.integers(1, 12))
-        mask = torch.rand(n, n_in, generator=generator) < draw_from(st.sampled_from([0.3, 1.0]))
-        bias = torch.full((n,), 0.1) if draw_from(st.booleans()) else None
+    """One to three layers of different neurons, with masks (some empty), recurrence, cores in any order, skip
+    connections, kernels, delays of 0 and of some steps, either precision; a read-out or none."""
+    generator = torch.Generator().manual_seed(draw_from(st.integers(0, 10**6)))
+    dtype, dt = draw_from(st.sampled_from([torch.float32, torch.float64])), draw_from(st.sampled_from([DT, 5e-3]))
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=dtype)
+
+    sizes, layers, inputs = {"x": draw_from(st.sampled_from([1, 4, 9, 20]))}, {}, {}
+    n_layers = draw_from(st.integers(1, 3))
+    for i in range(n_layers):
+        name, chosen = f"layer{i}", draw_from(st.permutations(list(sizes)))[: draw_from(st.sampled_from([1, 1, 2, 3]))]
+        heard = {source for sources in inputs.values() for source in sources}
+        rest = [layer for layer in layers if layer not in heard] if i == n_layers - 1 else []
+        inputs[name] = tuple(dict.fromkeys([*chosen, *rest]))
+        n_in = sum(sizes[source] for source in inputs[name])
+        if n_in in (4, 9) and draw_from(st.booleans()):
+            side = math.isqrt(n_in)
+            connection = Conv2d(normal(2, 1, 2, 2), (1, side, side), draw_from(st.sampled_from([None, normal(2)])))
+        else:
+            n = draw_from(st.integers(1, 12))
+            mask = torch.rand(n, n_in, generator=generator) < draw_from(st.sampled_from([0.0, 0.3, 1.0]))
+            bias = torch.full((n,), 0.1, dtype=dtype) if draw_from(st.booleans()) else None
+            connection = Linear(normal(n, n_in), bias, mask)
+        n = connection.n_out
+        if draw_from(st.sampled_from([False, False, True])):
+            connection = Delayed(connection, draw_from(st.sampled_from([0.0, 2 * dt])))
         options = {"tau_mem": draw_from(st.sampled_from([0.01, torch.linspace(0.01, 0.05, n)])), "v_threshold": 0.1}
         if n > 1 and draw_from(st.booleans()):
-            options["recurrent"] = draw_from(
-                st.sampled_from([Linear(torch.randn(n, n, generator=generator)), OneToOne(torch.ones(n))])
-            )
-        options["core"] = draw_from(st.sampled_from([None, torch.arange(n) % 4, torch.full((n,), 20)]))
-        neuron = draw_from(st.sampled_from([Lif, CubaLif, LinearizedDpi]))
+            recurrent = [Linear(normal(n, n)), OneToOne(torch.ones(n, dtype=dtype))]
+            options["recurrent"] = draw_from(st.sampled_from(recurrent))
+        cores = [None, torch.arange(n) % 4, torch.arange(n).flip(0) % 3, torch.full((n,), 20)]
+        options["core"] = draw_from(st.sampled_from(cores))
+        neuron = draw_from(st.sampled_from([Lif, AdaptiveLif, CubaLif, LinearizedDpi]))
         options |= {"tau_syn": 0.005} if neuron is CubaLif else {}
         options |= {"tau_syn_exc": 0.005, "tau_syn_inh": 0.01} if neuron is LinearizedDpi else {}
-        layers[f"layer{i}"] = neuron(Linear(torch.randn(n, n_in, generator=generator), bias, mask), **options)
-        n_in = n
+        if neuron is AdaptiveLif:
+            options |= {"tau_adapt": 0.1, "adaptation": draw_from(st.sampled_from([0.0, 0.3]))}
+        layers[name], sizes[name] = neuron(connection, **options), n
     if draw_from(st.booleans()):
-        layers["readout"] = LeakyIntegrator(Linear(torch.randn(2, n_in, generator=generator)), tau_mem=0.01)
-    return Network(layers, DT, decode=last_step)
+        layers["readout"] = LeakyIntegrator(Linear(normal(2, sizes[name])), tau_mem=0.01)
+        inputs["readout"] = (name,)
+    return Network(layers, dt, inputs, last_step).to(dtype)
 
 
 @pytest.mark.parametrize("chip", CHIPS)
@@ -398,7 +443,9 @@ def test_any_network_is_deployed_or_refused_by_name(chip, network, tolerance, tm
     again = nr.deploy.load(path, model)
     assert not nr.deploy.diff(deployment, again)
     assert path.read_bytes() == again.save(path.parent / "again.json").read_bytes()
-    x = (torch.rand(2, 10, network.n_in, generator=torch.Generator().manual_seed(1)) < 0.5).float()
+    x = (torch.rand(2, 10, network.n_in, generator=torch.Generator().manual_seed(1)) < 0.5).to(
+        next(network.parameters()).dtype
+    )
     for here, there in zip(deployment.dies([3]), again.dies([3])):
         assert torch.equal(logits(deployment.network, here, x), logits(again.network, there, x))
     for used in deployment.report.usage:
@@ -406,5 +453,5 @@ def test_any_network_is_deployed_or_refused_by_name(chip, network, tolerance, tm
     if not deployment.report.merged:
         expected = nr.nominal(network)
         for name, value in nr.nominal(deployment.network).items():
-            if not name.endswith("weight") and name not in deployment.programmed.codes:
+            if not name.endswith(("weight", "bias")) and name not in deployment.programmed.codes:
                 assert np.allclose(value, expected[name].expand_as(value))

@@ -325,3 +325,10 @@ def test_a_full_disk_keeps_no_code_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jit, "_say", said.append)
     assert jit.jit(add)(2, 3) == 5
     assert len(said) == 1 and "No space left on device" in said[0]
+
+
+def test_a_tensor_of_one_element_may_have_any_stride():
+    """The delay of a layer with one input has stride 0; its bytes are those of the number."""
+    expanded = torch.tensor(2.0, dtype=torch.float64).expand(1).clone()
+    assert expanded.stride() == (0,)
+    assert digests.bytes_of(expanded).tobytes() == digests.bytes_of(torch.tensor([2.0], dtype=torch.float64)).tobytes()

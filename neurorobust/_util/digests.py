@@ -28,7 +28,8 @@ def of_bytes(data: bytes | memoryview) -> str:
 
 def bytes_of(value: Tensor) -> memoryview:
     """The bytes of a dense tensor, in the order of its elements; not copied where they lie so on the CPU."""
-    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    flat = value.detach().cpu().contiguous().reshape(-1)
+    return flat.as_strided(flat.shape, (1,)).view(torch.uint8).numpy().data  # one element may have any stride
 
 
 def of_tensors(tensors: Mapping[str, Tensor], text: str = "") -> str:

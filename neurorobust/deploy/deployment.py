@@ -136,10 +136,13 @@ class Deployment:
     def dies(self, serials: Sequence[int], seed: int = 1) -> Iterator[Params]:
         """The parameters of the deployed network on dies of the chip, for ``nr.run(deployment.network, params, x)``.
 
-        Dies of a seed and serial are the same as in :func:`neurorobust.evaluate`.
+        Dies of a seed and serial are the same as in :func:`neurorobust.evaluate`. Serials and seed are checked at once;
+        each die is computed when it is asked for.
         """
-        for die in self.chip.fabricate(serials, seed):
-            yield apply(self.programmed.params, die.deviations(self.programmed), self.programmed.placement)
+        fleet = self.chip.fabricate(serials, seed)
+        return (
+            apply(self.programmed.params, die.deviations(self.programmed), self.programmed.placement) for die in fleet
+        )
 
     def image(self, *, ratio: float = 100.0, technology: Technology | None = None) -> Image:
         """What a board is given, checked: memories of every neuron, and one value of every bias current for each core.
