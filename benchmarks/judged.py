@@ -89,8 +89,10 @@ def combined(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         lost, gained = int(((die >= SPEC) & (last < SPEC)).sum()), int(((die < SPEC) & (last >= SPEC)).sum())
         result["circuit"] = _change(die, last) | {
             "largest": float(np.abs(last - die).max()),
+            "both": int(((die >= SPEC) & (last >= SPEC)).sum()),
             "lost": lost,
             "gained": gained,
+            "changed": lost + gained,
             "changed_ci95": list(clopper_pearson(lost + gained, len(boards))),
         }
     for what, scores in (("die", die), ("circuit", last)):
@@ -107,17 +109,16 @@ def _change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 
 
 def summary(out: Path, n_beats: int) -> dict[str, Any]:
-    found = {}
-    for name in NETWORKS:
-        path = file_of(out, name, n_beats)
-        if path.exists():
-            found[name] = combined(json.loads(path.read_text("utf-8")))
-    return {"chip": CHIP, "seed": SEED, "beats": n_beats, "spec": SPEC, "networks": found}
+    """The rows of every network over the boards on which all were measured."""
+    found = {name: json.loads(file_of(out, name, n_beats).read_text("utf-8")) for name in NETWORKS}
+    common = sorted(set.intersection(*(set(boards) for boards in found.values())), key=int)
+    networks = {name: combined({serial: boards[serial] for serial in common}) for name, boards in found.items()}
+    return {"chip": CHIP, "seed": SEED, "beats": n_beats, "boards": len(common), "spec": SPEC, "networks": networks}
 
 
 def page(found: dict[str, Any]) -> str:
     """The results as Markdown."""
-    boards = max(network["boards"] for network in found["networks"].values())
+    boards = found["boards"]
     lines = [
         "# Networks on virtual boards\n",
         f"`python -m benchmarks.judged --out judged --serials {boards} --beats {found['beats']}`, then `--summary`. "
