@@ -75,14 +75,16 @@ def test_every_example_of_a_page_runs(page, site):
     assert len(namespace) > 2
 
 
-def test_the_example_of_the_readme_runs():
-    """README's example as it stands, made small: fewer neurons, epochs, dies and beats."""
-    ((_, code), *_) = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
+    """README's examples as they stand, made small: fewer neurons, epochs, dies and beats."""
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(code for _, code in blocks((ROOT / "README.md").read_text(encoding="utf-8")))
     small = {
         "128": "4",
         "epochs=40": "epochs=1",
         "n_dies=100": "n_dies=2",
         "nr.tasks.ecg()": "few(nr.tasks.ecg())",
+        "balanced(50), serials=range(5)": "balanced(4), serials=range(2)",
     }
     for long, short in small.items():
         assert long in code, f"README.md: {long!r} is not there; change this test with it"
@@ -94,6 +96,7 @@ def test_the_example_of_the_readme_runs():
     namespace = {"few": few}
     exec(compile(code, "README.md", "exec"), namespace)
     assert 0 <= namespace["worst"].balanced_accuracy <= namespace["fleet"].nominal
+    assert nr.deploy.load("net.json", namespace["chip"]).source == namespace["deployment"].source
 
 
 @pytest.mark.parametrize(
