@@ -409,7 +409,10 @@ def networks(draw_from: st.DrawFn) -> Network:
         if n > 1 and draw_from(st.booleans()):
             recurrent = [Linear(normal(n, n)), OneToOne(torch.ones(n, dtype=dtype))]
             options["recurrent"] = draw_from(st.sampled_from(recurrent))
-        cores = [None, torch.arange(n) % 4, torch.arange(n).flip(0) % 3, torch.full((n,), 20)]
+        cores = [None, torch.arange(n) % 4, torch.full((n,), 20)]
+        cores += (
+            [torch.arange(n).flip(0) % 3] if n > 3 else []
+        )  # as many neurons as cores need the order of their cores
         options["core"] = draw_from(st.sampled_from(cores))
         neuron = draw_from(st.sampled_from([Lif, AdaptiveLif, CubaLif, LinearizedDpi]))
         options |= {"tau_syn": 0.005} if neuron is CubaLif else {}
