@@ -252,7 +252,7 @@ def test_the_delay_is_compared_with_small_steps():
     *_, fine, at_once = judged.gap
     assert fine.name == "continuous time" and at_once.name == "delay"
     assert at_once.alone == at_once.change and "not with the next step" in at_once.what
-    only = nr.deploy.judge(deployment, data, range(2), causes=(causes.delay,))
+    only = nr.deploy.judge(deployment, data, range(2), causes=(partial(causes.delay),))
     assert only.gap[-1].change is None and "cannot arrive sooner than one step later" in only.gap[-1].why
     assert only.gap[-1].alone == at_once.alone
 

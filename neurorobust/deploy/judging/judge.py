@@ -119,7 +119,7 @@ def _stages(deployment: Deployment, causes: Sequence[Cause]) -> list[_Stage]:
     so_far: Engine = EquationsEngine()
     for cause in causes:
         ordered = _asked(cause, deployment, so_far)
-        base = _switched_on(deployment, getattr(cause, "needs", ()))
+        base = _switched_on(deployment, getattr(_function(cause), "needs", ()))
         alone = base if isinstance(base, str) else _asked(cause, deployment, base)
         before, under = (_run_as(each) for each in (so_far, EquationsEngine() if isinstance(base, str) else base))
         found.append(_Stage(*_told(cause), before, ordered, under, alone))
@@ -151,9 +151,13 @@ def _run_as(engine: Engine) -> Engine:
     return TRAINING if engine == EquationsEngine() else engine
 
 
+def _function(cause: Cause) -> Any:
+    return cause.func if isinstance(cause, partial) else cause
+
+
 def _told(cause: Cause) -> tuple[str, str]:
     """Its name and what it does."""
-    function: Any = cause.func if isinstance(cause, partial) else cause
+    function = _function(cause)
     name = getattr(function, "__name__", type(function).__name__).replace("_", " ")
     return name, (function.__doc__ or "").strip().partition("\n")[0]
 
