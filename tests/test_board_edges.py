@@ -148,6 +148,6 @@ def test_recordings_of_something_else(session, deployment, tmp_path):
         with pytest.raises(TypeError, match=r"deployment: got a Network; expected a Deployment"):
             call(deployment.network, [recording])
     far = BoardRecording(Events([0.0], [4]), np.zeros(0), np.zeros(0, dtype=int), 8, 0.01)
-    with pytest.raises(ValueError, match=r"recordings\[0\]: has an input on channel 4; the deployment has 4 channels"):
+    with pytest.raises(ValueError, match=r"recordings: got channel 4; the deployment has 4, from 0"):
         nr.deploy.logits(deployment, [far])
     assert not path.exists()

@@ -71,7 +71,8 @@ class _Circuit(Configured):
         self._circuit, self._tolerance = circuit, tolerance
         self.run(
             [Events(np.zeros(0), np.zeros(0, dtype=np.int64))], SHORT, (), 0
-        )  # compiles, which is no part of the time of the first run
+        nothing = Events(np.zeros(0), np.zeros(0, dtype=np.int64))
+        self.run([nothing], SHORT, (), 0)  # compiles, which is no part of the time of the first run
 
     def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:
         found = []

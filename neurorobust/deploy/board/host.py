@@ -17,18 +17,6 @@ from ..deployment import Deployment
 from .recording import BoardRecording, binned, listed, steps_in
 
 
-def _check_channels(deployment: Deployment, recordings: Sequence[BoardRecording]) -> None:
-    """Raise unless every input of the recordings is one of the deployment."""
-    if not isinstance(deployment, Deployment):
-        raise TypeError(f"deployment: got a {type(deployment).__name__}; expected a Deployment.")
-    for i, each in enumerate(recordings):
-        if len(each.events.channels) and each.events.channels.max() >= deployment.network.n_in:
-            raise ValueError(
-                f"recordings[{i}]: has an input on channel {each.events.channels.max()}; the deployment has "
-                f"{deployment.network.n_in} channels."
-            )
-
-
 @torch.no_grad()
 def logits(deployment: Deployment, recordings: Sequence[BoardRecording]) -> Tensor:
     """The output of a deployed network from what a board recorded, (B, n_out).
@@ -40,8 +28,9 @@ def logits(deployment: Deployment, recordings: Sequence[BoardRecording]) -> Tens
     Raises:
         ValueError: no recordings, of several durations, or of another number of neurons.
     """
+    if not isinstance(deployment, Deployment):
+        raise TypeError(f"deployment: got a {type(deployment).__name__}; expected a Deployment.")
     recordings = listed(recordings)
-    _check_channels(deployment, recordings)
     n = sum(len(cores) for cores in deployment.cores.values())
     durations = sorted({each.duration for each in recordings})
     if len(durations) != 1:

@@ -84,6 +84,8 @@ def binned(times: np.ndarray, which: np.ndarray, window: Window) -> NDArray[np.f
 
     All times are before the end of the run. One that is at the end, but for rounding, is in the last step.
     """
+    if len(which) and which.max() >= window.channels:
+        raise ValueError(f"recordings: got channel {which.max()}; the deployment has {window.channels}, from 0.")
     steps = np.minimum(window.index(times, 1.0), window.steps - 1)
     counts = np.zeros((window.steps, window.channels))
     np.add.at(counts, (steps, which), 1.0)
