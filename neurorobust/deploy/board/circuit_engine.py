@@ -69,8 +69,6 @@ class CircuitEngine(Engine):
 class _Circuit(Configured):
     def __init__(self, circuit: Circuit, tolerance: float):
         self._circuit, self._tolerance = circuit, tolerance
-        self.run(
-            [Events(np.zeros(0), np.zeros(0, dtype=np.int64))], SHORT, (), 0
         nothing = Events(np.zeros(0), np.zeros(0, dtype=np.int64))
         self.run([nothing], SHORT, (), 0)  # compiles, which is no part of the time of the first run
 
