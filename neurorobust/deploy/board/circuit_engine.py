@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..._util.errors import check_number
 from ...chip.die import Die
 from ...circuit import Circuit, Events, circuit_of, deviating, simulate
@@ -12,6 +14,9 @@ from ...core.apply import apply
 from ...nn import LinearizedDpi
 from ..deployment import Deployment
 from .engine import Configured, Engine, Spikes
+
+SHORT = 1e-6
+"""Duration of the run in which the loop is compiled, s."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class CircuitEngine(Engine):
 class _Circuit(Configured):
     def __init__(self, circuit: Circuit, tolerance: float):
         self._circuit, self._tolerance = circuit, tolerance
+        nothing = Events(np.zeros(0), np.zeros(0, dtype=np.int64))
+        self.run([nothing], SHORT, (), 0)  # compiles, which is no part of the time of the first run
 
     def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:
         found = []

@@ -7,15 +7,20 @@ checks every argument before the driver sees it, and is the same for all boards.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from types import TracebackType
 
-from ..._util.errors import check_number
+import numpy as np
+
+from ..._util.errors import check_number, plain
 from ...circuit import Events
 from ..deployment import Deployment
 from ..image.asked import digest_of
 from .recording import BoardRecording
+
+ULPS = 8
+"""An event that is nearer to the end of a run, in units of its last place, is at its end: 0.3 s of 0.1 s + 0.2 s."""
 
 
 class State(Enum):
@@ -79,6 +84,12 @@ class Board(ABC):
     @abstractmethod
     def read(self) -> str:
         """The digest of the deployment that the chip holds, from what is read off the chip where that is possible."""
+
+    def check(self, samples: Sequence[Events], duration: float, watch: Sequence[int]) -> None:  # noqa: B027
+        """Raise for a run that this board cannot do, before anything is sent: the state of the session does not change.
+
+        By default a board can do all that :meth:`Session.run` takes.
+        """
 
     @abstractmethod
     def execute(
@@ -177,17 +188,20 @@ class Session:
     ) -> list[BoardRecording]:
         """Several runs of one duration, each from rest; see :meth:`run`. ``timeout`` is for all together."""
         deployment = self.deployment
+        if not isinstance(samples, Iterable):
+            raise TypeError(f"samples: got one {type(samples).__name__}; expected a list of nr.deploy.Events.")
         samples = list(samples)
         duration = check_number("duration", duration, strict=True)
         timeout = check_number("timeout", timeout, strict=True)
         channels = deployment.native.n_in
         for i, events in enumerate(samples):
             _check_events(f"samples[{i}]" if len(samples) > 1 else "events", events, channels, duration)
-        _check_watched(watch, deployment)
+        watch = _watched(watch, deployment)
         if not samples:
             return []
+        self._board.check(samples, duration, watch)
         self._state = State.UNKNOWN
-        recordings = self._board.execute(samples, duration, tuple(watch), timeout)
+        recordings = self._board.execute(samples, duration, watch, timeout)
         if len(recordings) != len(samples):
             raise BoardError(f"{self._board.name}: got {len(recordings)} recordings of {len(samples)} samples.")
         self._state = State.PROGRAMMED
@@ -226,11 +240,15 @@ def _check_events(name: str, events: object, channels: int, duration: float) -> 
         raise TypeError(f"{name}: got a {type(events).__name__}; expected nr.deploy.Events(times, channels).")
     if len(events.channels) and events.channels.max() >= channels:
         raise ValueError(f"{name}: has channel {events.channels.max()}; the network has {channels}, from 0.")
-    if len(events.times) and events.times[-1] >= duration:
+    if len(events.times) and events.times[-1] >= duration - ULPS * np.spacing(duration):
         raise ValueError(f"{name}: the last is at {events.times[-1]:g} s; expected all before {duration:g} s.")
 
 
-def _check_watched(watch: Sequence[int], deployment: Deployment) -> None:
+def _watched(watch: Sequence[int], deployment: Deployment) -> tuple[int, ...]:
+    """The watched neurons, checked: at most one of a core."""
+    if not isinstance(watch, Iterable):
+        raise TypeError(f"watch: got {watch!r}; expected a list of numbers of neurons, such as [{watch!r}].")
+    watch = tuple(plain(neuron) for neuron in watch)
     cores = [core for places in deployment.cores.values() for core in places.tolist()]
     for neuron in watch:
         if isinstance(neuron, bool) or not isinstance(neuron, int) or not 0 <= neuron < len(cores):
@@ -239,3 +257,4 @@ def _check_watched(watch: Sequence[int], deployment: Deployment) -> None:
     for core in taken:
         if taken.count(core) > 1:
             raise ValueError(f"watch: got two neurons of core {core}; a core shows the membrane of one.")
+    return watch

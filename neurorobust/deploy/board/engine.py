@@ -24,7 +24,16 @@ class Spikes:
 
 
 class Configured(ABC):
-    """A die with a deployment on it."""
+    """A die with a deployment on it.
+
+    Attributes:
+        at_once: samples between two looks at the clock.
+    """
+
+    at_once = 1
+
+    def check(self, duration: float, watch: Sequence[int]) -> None:  # noqa: B027
+        """Raise ValueError for a run that the engine cannot do; by default it can do all."""
 
     @abstractmethod
     def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:

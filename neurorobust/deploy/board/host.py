@@ -14,7 +14,7 @@ from ...data.events import Window
 from ...nn.fleet_run import SAMPLES, fleet_logits
 from ...nn.network import Network
 from ..deployment import Deployment
-from .recording import BoardRecording, binned, steps_in
+from .recording import BoardRecording, binned, listed, steps_in
 
 
 @torch.no_grad()
@@ -28,7 +28,9 @@ def logits(deployment: Deployment, recordings: Sequence[BoardRecording]) -> Tens
     Raises:
         ValueError: no recordings, of several durations, or of another number of neurons.
     """
-    recordings = list(recordings)
+    if not isinstance(deployment, Deployment):
+        raise TypeError(f"deployment: got a {type(deployment).__name__}; expected a Deployment.")
+    recordings = listed(recordings)
     n = sum(len(cores) for cores in deployment.cores.values())
     durations = sorted({each.duration for each in recordings})
     if len(durations) != 1:

@@ -15,7 +15,7 @@ from ..image.asked import digest_of
 from ..sealed import FileKind
 from ..writing import write
 from .contract import Board, BoardError
-from .recording import BoardRecording
+from .recording import BoardRecording, listed
 
 FORMAT = "neurorobust-recordings/1"
 KIND = FileKind(FORMAT, "recording", "save_recordings", "board/recordings.schema.json")
@@ -25,8 +25,15 @@ def save_recordings(path: str | Path, deployment: Deployment, recordings: Sequen
     """Write recordings of one deployment to one JSON file, whole or not at all. Membranes are not saved.
 
     Raises:
-        ValueError: the file would be larger than 64 MiB.
+        ValueError: the file would be larger than 64 MiB, or a recording has another number of neurons than the
+            deployment. TypeError: no deployment, or no recordings.
     """
+    if not isinstance(deployment, Deployment):
+        raise TypeError(f"deployment: got a {type(deployment).__name__}; expected a Deployment.")
+    recordings, n = listed(recordings), sum(len(cores) for cores in deployment.cores.values())
+    wrong = next((each for each in recordings if each.n != n), None)
+    if wrong is not None:
+        raise ValueError(f"recordings: one has {wrong.n} neurons; the deployment has {n}.")
     entry = {
         "format": FORMAT,
         "chip": {"name": deployment.chip.name, "version": deployment.chip.version},
@@ -93,18 +100,21 @@ class Replay(Board):
     def read(self) -> str:
         return self._held
 
-    def execute(
-        self, samples: Sequence[Events], duration: float, watch: Sequence[int], timeout: float
-    ) -> list[BoardRecording]:
+    def check(self, samples: Sequence[Events], duration: float, watch: Sequence[int]) -> None:
         if watch:
             raise BoardError(f"{self.name}: has no membranes; leave out watch.")
-        found = []
         for events in samples:
-            key = _key(events, duration)
-            if key not in self._answers:
+            if _key(events, duration) not in self._answers:
                 raise BoardError(
                     f"{self.name}: has no recording of this input ({len(events.times)} events in {duration:g} s)."
                 )
+
+    def execute(
+        self, samples: Sequence[Events], duration: float, watch: Sequence[int], timeout: float
+    ) -> list[BoardRecording]:
+        found = []
+        for events in samples:
+            key = _key(events, duration)
             answers, turn = self._answers[key], self._next.get(key, 0)
             self._next[key] = turn + 1
             found.append(answers[turn % len(answers)])
@@ -119,11 +129,6 @@ def _recording(entry: dict[str, Any]) -> BoardRecording:
     events = Events(_floats(entry["input"]["times"]), _integers(entry["input"]["channels"]))
     spikes = Events(_floats(entry["spikes"]["times"]), _integers(entry["spikes"]["neurons"]))
     duration, n = float(entry["duration"]), int(entry["neurons"])
-    for name, one in (("input", events), ("spikes", spikes)):
-        if len(one.times) and one.times[-1] >= duration:
-            raise ValueError(f"{name}: has an event at {one.times[-1]:g} s of {duration:g} s.")
-    if len(spikes.channels) and spikes.channels.max() >= n:
-        raise ValueError(f"spikes: neuron {spikes.channels.max()} of {n}.")
     dropped = entry["dropped"]
     return BoardRecording(events, spikes.times, spikes.channels, n, duration, dropped["inputs"], dropped["spikes"])
 

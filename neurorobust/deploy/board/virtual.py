@@ -19,9 +19,6 @@ from .engine import Configured, Engine, Spikes
 from .network_engine import NetworkEngine
 from .recording import BoardRecording
 
-AT_ONCE = 250
-"""Samples between two looks at the clock."""
-
 
 class VirtualChip(Board):
     """One die of a chip model as a board: codes in, events out. Its true parameters stay hidden.
@@ -92,20 +89,24 @@ class VirtualChip(Board):
     def read(self) -> str:
         return self._held
 
+    def check(self, samples: Sequence[Events], duration: float, watch: Sequence[int]) -> None:
+        assert self._configured is not None
+        self._configured.check(duration, watch)
+
     def execute(
         self, samples: Sequence[Events], duration: float, watch: Sequence[int], timeout: float
     ) -> list[BoardRecording]:
         assert self._configured is not None
-        end, found = time.monotonic() + timeout, list[BoardRecording]()
-        for start in range(0, len(samples), AT_ONCE):
-            if time.monotonic() > end:
-                raise TimeoutError(f"{self.name}: {start} of {len(samples)} samples were run in {timeout:g} s.")
-            some = samples[start : start + AT_ONCE]
+        end, found, at_once = time.monotonic() + timeout, list[BoardRecording](), self._configured.at_once
+        for start in range(0, len(samples), at_once):
+            some = samples[start : start + at_once]
             key = generator(self._seed, "board drops", self._serial, self._trials)
             received = [self._received(events, key) for events in some]
             spikes = self._configured.run(received, duration, watch, self._trials)
             found += [self._recorded(*each, duration, key) for each in zip(some, received, spikes, strict=True)]
             self._trials += 1
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.name}: {len(found)} of {len(samples)} samples took more than {timeout:g} s.")
         return found
 
     def _received(self, events: Events, key: torch.Generator) -> Events:

@@ -17,6 +17,7 @@ from ...core.noise import INPUT
 from ...core.params import Params
 from ..board.engine import Configured, Engine, Spikes
 from ..board.network_engine import counts_of, spikes_of
+from ..board.recording import steps_in
 from ..deployment import Deployment
 from .stepping import STEPPED, Equations, Signal, joined, run_layer
 
@@ -74,14 +75,19 @@ class EquationsEngine(Engine):
 
 
 class _Stepped(Configured):
+    at_once = AT_ONCE
+
     def __init__(self, deployment: Deployment, equations: Equations, params: Params):
         self._network = _OnChip(deployment, equations)
         self._params = {f"network.{name}": value for name, value in params.items()}
 
-    @torch.no_grad()
-    def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:
+    def check(self, duration: float, watch: Sequence[int]) -> None:
         if watch:
             raise ValueError("watch: these equations have no membranes in A; use CircuitEngine().")
+        steps_in(duration, self._network.network.dt)
+
+    @torch.no_grad()
+    def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:
         network, substeps = self._network.network, self._network.equations.substeps
         found: list[Spikes] = []
         for start in range(0, len(samples), AT_ONCE):
