@@ -1,8 +1,8 @@
 """Trained networks of the package, by name: ``nr.zoo.load("ecg/adversarial")``.
 
 A name is a folder below this one that :func:`neurorobust.save` wrote: tensors, no pickle. ``python -m
-benchmarks.robustness`` trained them with the first seed; no seed was selected. Their ``info`` gives the task and the
-settings.
+benchmarks.robustness`` trained them with the first seed, ``python -m benchmarks.floor_study`` those of ``ecg_dpi``; no
+seed was selected. Their ``info`` gives the task and the settings.
 """
 
 from __future__ import annotations
