@@ -93,9 +93,8 @@ def missing(out: Path, boards: int) -> Iterator[tuple[str, str, int]]:
                 yield chip, network, first
 
 
-def blocks(out: Path) -> dict[tuple[str, str], list[Scores]]:
+def blocks(out: Path, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Scores]]:
     """By chip and network, the boards of a folder that all of them have."""
-    keys = list(itertools.product(chips(), NETWORKS))
     found: dict[tuple[str, str], list[Scores]] = {key: [] for key in keys}
     for first in itertools.count(step=AT_ONCE):
         paths = {key: out / f"{key[0]}-{key[1]}-{first}.json" for key in keys}
@@ -109,8 +108,8 @@ def blocks(out: Path) -> dict[tuple[str, str], list[Scores]]:
 def collected(out: Path) -> dict[str, dict[str, Scores]]:
     """By chip and network, the scores of the boards that all of them have."""
     found: dict[str, dict[str, Scores]] = {}
-    on_chosen = blocks(out / CHOSEN)
-    for (chip, network), boards in blocks(out).items():
+    for (chip, network), boards in blocks(out, list(itertools.product(chips(), NETWORKS))).items():
+        on_chosen = blocks(out / CHOSEN, [(chip, network)])
         scores: Scores = {"nothing": [round(one["nothing"], 4) for one in boards]}
         for name, n in itertools.product(CALIBRATIONS, map(str, COUNTS)):
             scores.setdefault(name, {})[n] = [round(one[name][n], 4) for one in boards]
@@ -165,26 +164,30 @@ def on_chosen(networks: Mapping[str, Scores]) -> str:
     rows = []
     for network, found in networks.items():
         boards = len(found["chosen"])
+        if not boards:
+            continue
         parts = {"nothing": found["nothing"], "refit": found["refit"][str(REFITTED)]}
         parts |= {name: found[name] for name in ("chosen", "chosen, refit")}
         for name, scores in parts.items():
             gain = difference(scores[:boards], found["nothing"][:boards])
-            rows.append([f"{network}, {name}", *(show(scores[:boards]) for show in STATISTICS.values()), gain])
-    return table(["network", *STATISTICS, "over nothing"], rows)
+            rows.append(
+                [f"{network}, {name}", str(boards), *(show(scores[:boards]) for show in STATISTICS.values()), gain]
+            )
+    return table(["network", "boards", *STATISTICS, "over nothing"], rows)
 
 
 def summary(scores: Mapping[str, Mapping[str, Scores]]) -> str:
     """Tables in Markdown."""
     parts = []
     for chip, networks in scores.items():
-        boards, few = (len(networks["standard"][name]) for name in ("nothing", "chosen"))
+        boards, few = len(networks["standard"]["nothing"]), max(len(found["chosen"]) for found in networks.values())
         for title, statistic in STATISTICS.items():
             parts.append(f"**{chip}, {title}**, {boards} boards\n\n" + by_count(networks, statistic))
         parts.append(
             f"**{chip}, differences** of the mean in points, {REFITTED} measurements\n\n" + differences(networks)
         )
         if few:
-            parts.append(f"**{chip}, chosen neurons**, {few} boards\n\n" + on_chosen(networks))
+            parts.append(f"**{chip}, chosen neurons**\n\n" + on_chosen(networks))
     return "\n".join(parts)
 
 
@@ -201,7 +204,9 @@ def main() -> None:
         return
     if arguments.collect:
         settings = {"seed": SEED, "spec": SPEC, "wide": WIDE, "counts": COUNTS, "probes": PROBES, "refitted": REFITTED}
-        entry = {"settings": settings, "scores": collected(arguments.out)}
+        scores = collected(arguments.out)
+        boards = len(scores["wide"]["standard"]["nothing"])
+        entry = {"boards": boards, "settings": settings, "scores": scores}
         digests.write_json(arguments.collect, entry, indent=None)
         return
     torch.set_num_threads(1)

@@ -6,7 +6,9 @@ python docs/figures/calibration.py      # draws calibration.png from benchmarks/
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.lines
@@ -17,15 +19,18 @@ from neurorobust.viz import plotting
 
 HERE = Path(__file__).parent
 NUMBERS = HERE.parent.parent / "benchmarks/results/calibration.json"
-LINES = {"trim": ":", "refit": "--", "refit, labels": "-"}
+LINES: dict[str, Any] = {"trim": ":", "refit": "--", "refit, labels": "-"}
 COLORS = {"standard": "C3", "forward_noise": "C0", "adversarial": "C2"}
-TITLES = {"dynapse2": "dynapse2", "wide": "dynapse2 with a CV of 0.3 everywhere"}
+TITLES = {"dynapse2": "dynapse2", "wide": "wide: a CV of 0.3 everywhere"}
 
 
 def main() -> None:
     numbers = json.loads(NUMBERS.read_text(encoding="utf-8"))
     spec, counts = numbers["settings"]["spec"], numbers["settings"]["counts"]
-    figures = {"worst board": min, f"fraction of boards at {spec:g} or more": lambda x: np.mean(np.array(x) >= spec)}
+    figures: dict[str, Callable] = {
+        "worst board": min,
+        f"fraction of boards at {spec:g} or more": lambda x: np.mean(np.array(x) >= spec),
+    }
     with matplotlib.rc_context(plotting.STYLE):
         figure = Figure(figsize=(8.5, 6), layout="constrained")
         grid = figure.subplots(2, 2, sharex=True, sharey="row")
