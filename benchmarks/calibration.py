@@ -217,9 +217,9 @@ def main() -> None:
         network, _ = nr.zoo.load(f"ecg_dpi/{name}")
         deployments[label, name] = nr.deploy.onto(network, chip)
     for label, name, first in missing(out, arguments.boards):
-        boards = [one(deployments[label, name], serial, task) for serial in range(first, first + AT_ONCE)]
-        digests.write_json(out / f"{label}-{name}-{first}.json", {"boards": boards})
-        print(label, name, first, boards[0], flush=True)
+        found = [one(deployments[label, name], serial, task) for serial in range(first, first + AT_ONCE)]
+        digests.write_json(out / f"{label}-{name}-{first}.json", {"boards": found})
+        print(label, name, first, found[0], flush=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from neurorobust.viz import plotting
 HERE = Path(__file__).parent
 NUMBERS = HERE.parent.parent / "benchmarks/results/calibration.json"
 LINES: dict[str, Any] = {"trim": ":", "refit": "--", "refit, labels": "-"}
-COLORS = {"standard": "C3", "forward_noise": "C0", "adversarial": "C2"}
+COLORS = {name: plotting.method_style(name)[0] for name in ("standard", "forward_noise", "adversarial")}
 TITLES = {"dynapse2": "dynapse2", "wide": "wide: a CV of 0.3 everywhere"}
 
 

@@ -145,7 +145,7 @@ class Deployment:
         )
 
     def image(self, *, ratio: float = 100.0, technology: Technology | None = None) -> Image:
-        """What a board is given, checked: memories of every neuron, and one value of every bias current for each core.
+        """The image for a board, checked: memories of every neuron, and one value of every bias current for each core.
 
         Args:
             ratio, technology: choose the currents; see :func:`neurorobust.circuit.circuit_of`.

@@ -68,7 +68,7 @@ class Encoding(ABC):
         _check_same(where, held, EncodedCore(held.gain, getattr(self, "codec", held.codec), held.scale))
 
     def choices(self, held: EncodedCore) -> dict[str, list[float]]:
-        """What else a core holds, by name, for its row of the programming report."""
+        """Other values that a core holds, by name, for its row of the programming report."""
         return {}
 
     def host_gain(self, values: Tensor, speed: float) -> float:

@@ -123,7 +123,7 @@ class Session:
 
     @property
     def deployment(self) -> Deployment:
-        """What the board holds.
+        """The deployment that the board holds.
 
         Raises:
             BoardError: nothing, or it is not known.

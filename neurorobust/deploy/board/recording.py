@@ -1,4 +1,4 @@
-"""What a board returns for one sample: spikes, and what was lost on the way."""
+"""The answer of a board to one sample: spikes, and counts of lost events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a deployment asks of an image: places and synapses."""
+"""Places and synapses that a deployment asks of an image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .parts import ImageLayer, Synapse
 
 
 class Deployed(Protocol):
-    """What is read of a :class:`neurorobust.deploy.Deployment`."""
+    """The parts that are read of a :class:`neurorobust.deploy.Deployment`."""
 
     @property
     def chip(self) -> ChipModel: ...
@@ -55,7 +55,7 @@ def digest_of(deployment: Deployed) -> str:
 
 
 def asked_of(deployment: Deployed) -> Asked:
-    """What a deployment asks."""
+    """Places and synapses of a deployment."""
     network, placement = deployment.native, deployment.programmed.placement
     layers = tuple(ImageLayer(name, layer.n) for name, layer in network.layers().items() if name in deployment.cores)
     starts, first = {INPUT: 0}, network.n_in

@@ -19,7 +19,7 @@ DIGITS = 9
 
 
 class Currents(NamedTuple):
-    """What the neurons of a deployment ask of the biases.
+    """Bias currents that the neurons of a deployment ask for.
 
     Attributes:
         latches: of each neuron. cores: one value of every bias, A, by core. broken: where a core would need several.

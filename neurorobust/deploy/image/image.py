@@ -26,7 +26,7 @@ FORMAT = "neurorobust-image/1"
 
 @dataclass(frozen=True)
 class Image:
-    """What a board of DYNAP-SE2 or DYNAP-SE1 is given: integers, and bias currents in A.
+    """The memories and biases for a board of DYNAP-SE2 or DYNAP-SE1: integers, and bias currents in A.
 
     Made by :meth:`Deployment.image`, or read by :func:`neurorobust.deploy.load_image`. No board is attached to it.
 
@@ -57,7 +57,7 @@ class Image:
 
     @property
     def layout(self) -> Layout:
-        """What the image of the device can hold."""
+        """The sizes of the device."""
         return LAYOUTS[self.device]
 
     @property

@@ -1,4 +1,4 @@
-"""What the image of a chip can hold: DYNAP-SE2 and DYNAP-SE1.
+"""Sizes of the images of DYNAP-SE2 and DYNAP-SE1.
 
 The numbers of memories are those of rockpool's ``samna_alias`` and ``lookup/defaults.py`` (coded); those of DYNAP-SE1
 are in its chip model, with their sources. The hops to the host and the host's own tag are those of rockpool for
@@ -61,7 +61,7 @@ AHP = ("Itau_ahp", "Igain_ahp", "Iw_ahp", "Ipulse_ahp")
 
 @dataclass(frozen=True)
 class Layout:
-    """What the image of one chip can hold.
+    """Sizes of the image of one chip.
 
     Attributes:
         device: its name. cores, neurons: of the chip, per core. entries, destinations: of a neuron. tags: addresses.

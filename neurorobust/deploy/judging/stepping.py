@@ -20,7 +20,7 @@ Step = Callable[[int, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Equations:
-    """What is replaced; the defaults are the training equations.
+    """The equations that are replaced; the defaults are the training equations.
 
     Attributes:
         floor: a membrane below 0 is set to 0. reset: a spike sets the membrane to rest at once, and t_ref holds it.

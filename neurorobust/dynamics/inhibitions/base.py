@@ -12,7 +12,7 @@ from ..floors import Floor
 
 
 class Inhibition(ABC):
-    """What an inhibitory current can do to a membrane; a subclass is a frozen dataclass.
+    """The effect of an inhibitory current on a membrane; a subclass is a frozen dataclass.
 
     One without compiled loops runs on the reference loops.
     """

@@ -273,7 +273,7 @@ def _mean(sigma: Tensor, tau: Tensor, dt: float) -> Tensor:
 
 
 def _drive(current: Tensor, spikes: Tensor, recurrent: Tensor | None, c: FlooredCoefficients) -> Tensor:
-    """What synapses and direct current add to the membrane in each step, (T, B, n), may be below 0."""
+    """The change of the membrane by synapses and direct current in each step, (T, B, n); may be below 0."""
     if recurrent is not None:
         positive = recurrent.clamp(min=0)
         split = torch.cat([positive, positive - recurrent])
