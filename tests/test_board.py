@@ -396,7 +396,7 @@ def test_a_slow_board_is_given_up():
     with VirtualChip(CHIP, 0).open() as session:
         session.program(deployment)
         events = samples(deployment, inputs(deployment))[:1] * 300
-        with pytest.raises(TimeoutError, match=r"250 of 300 samples were run in 1e-09 s|0 of 300 samples"):
+        with pytest.raises(TimeoutError, match=r"250 of 300 samples took more than 1e-09 s"):
             session.run_many(events, duration(deployment), timeout=1e-9)
         assert session.state is State.UNKNOWN
 

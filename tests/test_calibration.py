@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from imaged import dpi_network
@@ -240,7 +241,7 @@ def test_bad_arguments(calibrate):
     with pytest.raises(ValueError, match=r"recordings: got 0 of durations \[\]"):
         calibrate(deployment, [])
     with pytest.raises(ValueError, match=r"recordings: one has 11 neurons; the deployment has 12"):
-        calibrate(deployment, [replace(measured[0], n=11)])
+        calibrate(deployment, [replace(measured[0], n=11, times=np.zeros(0), neurons=np.zeros(0, dtype=int))])
 
 
 def test_bad_measurements_are_refused():

@@ -137,7 +137,10 @@ def test_other_chips_get_no_arrays():
     network, _ = one_matrix()
     with pytest.raises(ValueError, match="sits on no core, but dynapse2 needs one"):
         chipmodels.load("dynapse2").program(nr.nominal(network), network.placement())
-    with pytest.raises(TypeError, match=r"got a Wrapped; expected a neurorobust\.Network, or for a crossbar"):
+    with pytest.raises(
+        TypeError,
+        match=r"got a Wrapped; expected a neurorobust\.Network, .* for a crossbar such as pcm also a wrapped module",
+    ):
         nr.deploy.onto(network, chipmodels.load("dynapse2"))
     assert nr.mismatch(0.1).program(nr.nominal(network), network.placement()).placement.cores == {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -237,6 +237,7 @@ def placement():
         feeds={"kernel": "b"},
         convolutions={"kernel.weight": lambda: torch.zeros(2, 3, dtype=torch.long)},
         equations={"a": Equations(), "b": Equations(floor="no floor")},
+        arrays=("matrix.weight",),
     )
 
 
@@ -269,7 +270,7 @@ def test_elements_on_a_core():
 
 def test_a_prefix_keeps_every_field():
     """No field is lost, and layers and what feeds them are found under their new names."""
-    where = placement()
+    where = replace(placement(), numbers={"a": torch.tensor([5, 2, 9]), "b": torch.tensor([0, 7])})
     inside = where.prefixed("net.")
     for field in fields(Placement):
         before, after = getattr(where, field.name), getattr(inside, field.name)

@@ -1,4 +1,4 @@
-"""Published figures of the energy and the time that a chip takes, for each of something that can be counted."""
+"""Published figures of the energy and the time that a chip takes, per count of something."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ COUNTS = (
     "products",
     "seconds",
 )
-"""What a figure may be for each of; :func:`neurorobust.deploy.estimate` counts them, and its page explains them."""
+"""Counts that a figure may be per; :func:`neurorobust.deploy.estimate` counts them, and its page explains them."""
 
 UNITS = ("J", "s")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One figure: joules or seconds for each of a count. A power is joules for each of the chip's seconds.
+    """One figure: joules or seconds per count. A power is joules per second.
 
     Attributes:
         what: takes it. per: one of :data:`COUNTS`. unit: ``"J"`` or ``"s"``.
@@ -51,6 +51,6 @@ class Cost:
             raise ValueError(f"low: got {self.low:g}; expected a number > 0 and at most high, {self.high:g}, or None.")
 
     def range(self) -> str:
-        """The range as text."""
-        low = "at most " if self.low is None else "" if self.low == self.high else f"{self.low:g} to "
-        return f"{low}{self.high:g} {self.unit} for each of {self.per}"
+        """The range as text; joules per second are W."""
+        low = "at most " if self.low is None else "" if self.low == self.high else f"{self.low:g}–"
+        return f"{low}{self.high:g} {'W' if (self.unit, self.per) == ('J', 'seconds') else self.unit}"

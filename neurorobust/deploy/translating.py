@@ -93,11 +93,11 @@ def translated(model: nn.Module) -> Network:
 
 
 def _built(model: SnnTorchNetwork) -> Network:
-    if model.features is None:
+    if model.step_shape is None:
         raise ValueError("network: its prepare is a function of its own; expected samples (B, T, …), time first.")
     reasons: list[str] = []
-    pending, layers = _Pending(tuple(model.features)), {}
-    parts = list(model.parts())
+    pending, layers = _Pending(tuple(model.step_shape)), {}
+    parts = list(model.snntorch_parts())
     neurons = [part.name for part in parts if part.numbers]
     readout = neurons[-1] if parts[-1].numbers and model.decode in MEMBRANE else None
     decode = (MEMBRANE if readout else SPIKES).get(model.decode)
@@ -328,8 +328,8 @@ def _check_same(model: SnnTorchNetwork) -> None:
     for value in twin.parameters():  # so that no membrane is exactly at its threshold
         value.mul_(1 + NOISE * torch.rand(value.shape, generator=random, dtype=torch.float64))
     ours = _built(twin)
-    assert model.features is not None
-    x = torch.rand(SAMPLES, STEPS, *model.features, generator=random, dtype=torch.float64)
+    assert model.step_shape is not None
+    x = torch.rand(SAMPLES, STEPS, *model.step_shape, generator=random, dtype=torch.float64)
     x = torch.cat([(x < 0.3).double() + x / 10, 3 * torch.randn(x.shape, generator=random, dtype=torch.float64)])
     with evaluating(twin), evaluating(ours):
         expected, spikes = twin(x)

@@ -180,14 +180,15 @@ def _kind(module: nn.Module, name: str, overrides: Mapping[str, str]) -> str:
 
 def arrays_of(module: nn.Module) -> list[str]:
     """The weights that are one matrix each, (n_out, …), by name: those of ``nn.Linear`` and of convolutions in one
-    group."""
-    matrices = [
-        getattr(part, name, None)
+    group. Parameters are looked up, not read as attributes: reading a parametrized one computes it, and may change
+    what it remembers."""
+    known = {
+        id(value)
         for part in module.modules()
         if isinstance(part, (nn.Linear, nn.Conv1d, nn.Conv2d)) and getattr(part, "groups", 1) == 1
-        for name in ("weight", "weight_orig")
-    ]
-    known = {id(matrix) for matrix in matrices}
+        for name, value in part.named_parameters(recurse=False)
+        if name in ("weight", "weight_orig")
+    }
     return [name for name, value in module.named_parameters() if id(value) in known]
 
 

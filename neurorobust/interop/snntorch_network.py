@@ -227,11 +227,11 @@ class SnnTorchNetwork(Foreign):
         self.links[neuron] = ()
 
     @property
-    def features(self) -> torch.Size | None:
+    def step_shape(self) -> torch.Size | None:
         """The shape of one step of a sample; None where ``prepare`` is not time first."""
         return self._sample[2:] if self._prepare is time_first and self._sample is not None else None
 
-    def parts(self) -> Iterator[Part]:
+    def snntorch_parts(self) -> Iterator[Part]:
         """The innermost modules of the user's network, in the order in which it defines them."""
         inner = self._unrolled.net
         neurons = neurons_of(inner)

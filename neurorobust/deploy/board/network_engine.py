@@ -38,13 +38,18 @@ class NetworkEngine(Engine):
 
 
 class _Network(Configured):
+    at_once = 250
+
     def __init__(self, deployment: Deployment, die: Die, params: Params):
         self._deployment, self._die, self._params = deployment, die, params
 
-    @torch.no_grad()
-    def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:
+    def check(self, duration: float, watch: Sequence[int]) -> None:
         if watch:
             raise ValueError("watch: the engine of the network has no membranes in A; use CircuitEngine().")
+        steps_in(duration, self._deployment.native.dt)
+
+    @torch.no_grad()
+    def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:
         network = self._deployment.native
         x = counts_of(samples, duration, network.dt, network.n_in).to(next(network.parameters()))
         found: list[Spikes] = []
