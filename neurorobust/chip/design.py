@@ -68,7 +68,7 @@ class KindModel:
 
     @property
     def digital(self) -> bool:
-        """True if it is exact and unquantized, so that it needs no place: computed beside a crossbar."""
+        """True if it is exact and unquantized. Such a kind needs no place on a chip; beside a crossbar it is computed."""
         return isinstance(self.law, Exact) and self.encoding == UNQUANTIZED
 
 

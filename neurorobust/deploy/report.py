@@ -133,7 +133,7 @@ def _gains(chip: ChipModel) -> str:
     units = {kind: chip.kinds[kind].encoding.unit for kind in ("weight", "v_threshold") if kind in chip.kinds}
     if units.get("weight") != "A" and units.get("v_threshold") != "A":
         return ""
-    return "weights and thresholds have gains of their own; whether the bias generator reaches both is not checked"
+    return "weights and thresholds have gains of their own; only deployment.image() checks that biases reach both"
 
 
 def _finite(value: Any) -> Any:
