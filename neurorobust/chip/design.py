@@ -68,7 +68,7 @@ class KindModel:
 
     @property
     def digital(self) -> bool:
-        """True if it is exact and unquantized. Such a kind needs no place on a chip; beside a crossbar it is computed."""
+        """True if it is exact and unquantized; then it needs no place on a chip, as it is computed beside a crossbar."""
         return isinstance(self.law, Exact) and self.encoding == UNQUANTIZED
 
 
