@@ -68,7 +68,7 @@ class KindModel:
 
     @property
     def digital(self) -> bool:
-        """True if it is exact and unquantized; then it needs no place on a chip, as it is computed beside a crossbar."""
+        """True if it is exact and unquantized, so that it needs no place on a chip."""
         return isinstance(self.law, Exact) and self.encoding == UNQUANTIZED
 
 
