@@ -34,6 +34,20 @@ class Yield:
     fraction: float
     ci95: tuple[float, float]
 
+    @classmethod
+    def of(cls, score: np.ndarray, spec: float) -> Yield:
+        """That of scores, one of each die."""
+        good = int((score >= check_spec(spec)).sum())
+        return cls(float(spec), good / len(score), clopper_pearson(good, len(score)))
+
+
+def check_spec(spec: float) -> float:
+    """A specification as a number; ValueError unless it can be a score."""
+    spec = check_number("spec", spec)
+    if spec > 1:
+        raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
+    return spec
+
 
 @dataclass(frozen=True, eq=False)
 class FleetResult:
@@ -116,11 +130,7 @@ class FleetResult:
 
     def yield_at(self, spec: float) -> Yield:
         """The fraction of dies whose score is at least ``spec``, with its interval."""
-        spec = check_number("spec", spec)
-        if spec > 1:
-            raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
-        good = int((self.score >= spec).sum())
-        return Yield(spec, good / len(self.serials), clopper_pearson(good, len(self.serials)))
+        return Yield.of(self.score, spec)
 
 
 @dataclass(frozen=True)

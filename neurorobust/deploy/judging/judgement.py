@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._util.errors import check_number
-from ...evaluation.fleet import Yield
+from ...evaluation.fleet import Yield, check_spec
 from ...evaluation.statistics import ConfidenceInterval, clopper_pearson, mean_interval
 
 
@@ -98,8 +97,7 @@ class Judgement:
 
     def yield_at(self, spec: float) -> Yield:
         """The fraction of boards whose score is at least ``spec``, with its exact interval."""
-        good = int((self.score >= _checked(spec)).sum())
-        return Yield(spec, good / len(self.score), clopper_pearson(good, len(self.score)))
+        return Yield.of(self.score, spec)
 
     def crossing(self, other: Judgement, spec: float) -> Crossing:
         """The boards that are on different sides of ``spec`` here and in another judgement of the same boards.
@@ -112,7 +110,7 @@ class Judgement:
                 f"other: has boards {_numbers(other.serials)} of seed {other.seed}; expected the same, "
                 f"{_numbers(self.serials)} of seed {self.seed}."
             )
-        here, there = self.score >= _checked(spec), other.score >= spec
+        here, there = self.score >= check_spec(spec), other.score >= spec
         lost, gained = int((here & ~there).sum()), int((~here & there).sum())
         return Crossing(spec, lost, gained, len(here), clopper_pearson(lost + gained, len(here)))
 
@@ -176,13 +174,6 @@ def _interval_entry(interval: ConfidenceInterval | None) -> dict[str, Any] | Non
 def _finite(ci95: tuple[float, float]) -> list[float] | None:
     """An interval for JSON; one board alone has none."""
     return None if np.isnan(ci95[0]) else list(ci95)
-
-
-def _checked(spec: float) -> float:
-    spec = check_number("spec", spec)
-    if spec > 1:
-        raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
-    return spec
 
 
 def _numbers(serials: tuple[int, ...]) -> str:
