@@ -179,3 +179,14 @@ def test_refusals() -> None:
     for bad in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="tau_syn"):
             with_floor(lif, tau_syn=bad)
+
+
+def test_one_adaptation_per_neuron_and_one_time_constant_per_core() -> None:
+    """The step of the threshold is that of each neuron, with the time constant of its core."""
+    hidden = AdaptiveLif(
+        Linear(torch.ones(4, 3)), core=torch.tensor([0, 0, 1, 1]), tau_mem=0.02, tau_adapt=torch.tensor([0.1, 0.2]),
+        adaptation=torch.tensor([1.0, 2.0, 3.0, 4.0]), v_threshold=0.1,
+    )  # fmt: skip
+    found = with_floor(one_layer(hidden)).layers()["hidden"].get_parameter("adaptation")
+    steps = 1 - torch.exp(-1e-3 / torch.tensor([0.1, 0.1, 0.2, 0.2]))
+    assert torch.allclose(found, torch.tensor([1.0, 2.0, 3.0, 4.0]) * steps, rtol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -166,3 +167,29 @@ def test_wrong_arguments_are_named():
         estimate(deployment, X, {"hidden": SPIKES[:1]})
     with pytest.raises(ValueError, match="spikes: 'hidden' missing; expected those of hidden"):
         estimate(deployment, X, {})
+
+
+def test_what_is_no_count_is_refused():
+    """Negative, NaN or infinite spikes and samples, spikes beside recordings, events of channels that are not there."""
+    deployment = two_cores()
+    for value in (-1.0, float("nan"), float("inf"), 0.5):
+        with pytest.raises(ValueError, match=r"spikes\['hidden'\]: got values that are no counts; expected whole"):
+            estimate(deployment, X, {"hidden": torch.full_like(SPIKES, value)})
+    with pytest.raises(ValueError, match="x: got NaN or infinity"):
+        estimate(deployment, torch.full_like(X, float("inf")), {"hidden": SPIKES})
+    with pytest.raises(ValueError, match=r"x: got shape \(2, 10, 3\); expected samples \(B, T, 2\)"):
+        estimate(deployment, torch.zeros(2, STEPS, 3), {"hidden": SPIKES})
+    recording = session_of_another_length(deployment)
+    with pytest.raises(ValueError, match="spikes: got some beside recordings"):
+        estimate(deployment, [recording], {"hidden": SPIKES})
+    far = replace(recording, events=nr.deploy.Events([0.0], [7]))
+    with pytest.raises(ValueError, match=r"x: got recordings with an event of channel 7; the network has 2"):
+        estimate(deployment, [far])
+
+
+def test_a_recording_lasts_as_long_as_it_says():
+    deployment = two_cores()
+    nothing = nr.deploy.Events([], torch.zeros(0, dtype=torch.long).numpy())
+    with nr.deploy.VirtualChip(CHIPS["dynapse2"], 0).open() as session:
+        session.program(deployment)
+        assert estimate(deployment, [session.run(nothing, 0.0205)]).seconds == 0.0205

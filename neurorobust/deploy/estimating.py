@@ -124,19 +124,23 @@ def estimate(
     """
     if not isinstance(deployment, Deployment):
         raise TypeError(f"deployment: got a {type(deployment).__name__}; expected the result of nr.deploy.onto.")
+    dt = deployment.native.dt
     if isinstance(x, Sequence):
+        if spikes is not None:
+            raise ValueError("spikes: got some beside recordings, which have their own; expected none.")
         totals, n, steps = _recorded(deployment, x)
+        duration = x[0].duration
     else:
         totals, n, steps = _run(deployment, x.x if isinstance(x, Data) else x, spikes)
-    dt = deployment.native.dt
+        duration = steps * dt
     counts = {
         name: None if total is None else total / n for name, total in _counts(deployment, totals, steps * n).items()
     }
-    counts["seconds"] = steps * dt / deployment.chip.time_base.speedup.value
+    counts["seconds"] = duration / deployment.chip.time_base.speedup.value
     return Estimate(
         deployment.chip.name,
         n,
-        steps * dt,
+        duration,
         counts,
         {name: float(total.sum()) / n for name, total in totals.items() if name != INPUT and total is not None},
         tuple(Estimated(cost, counts.get(cost.per)) for cost in deployment.chip.costs),
@@ -157,6 +161,9 @@ def _recorded(deployment: Deployment, recordings: Sequence[BoardRecording]) -> t
             f"duration and of {sum(sizes)} neurons."
         )
     network = deployment.native
+    most = max((int(each.events.channels.max()) for each in recordings if len(each.events.channels)), default=-1)
+    if most >= network.n_in:
+        raise ValueError(f"x: got recordings with an event of channel {most}; the network has {network.n_in}, from 0.")
     events = sum(np.bincount(each.events.channels, minlength=network.n_in) for each in recordings)
     spikes = torch.as_tensor(sum(each.counts() for each in recordings)).double()
     totals: dict[str, Tensor | None] = dict(zip(deployment.demand, spikes.split(sizes)))
@@ -170,9 +177,11 @@ def _recorded(deployment: Deployment, recordings: Sequence[BoardRecording]) -> t
 def _run(deployment: Deployment, samples: object, spikes: Mapping[str, Tensor] | None) -> tuple[Totals, int, int]:
     """Totals, samples, steps."""
     network = deployment.native
-    if not isinstance(samples, Tensor) or samples.ndim != 3:
+    if not isinstance(samples, Tensor) or samples.ndim != 3 or samples.shape[2] != network.n_in:
         got = f"shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else f"a {type(samples).__name__}"
         raise ValueError(f"x: got {got}; expected samples (B, T, {network.n_in}), data with them, or recordings.")
+    if not bool(samples.isfinite().all()):
+        raise ValueError("x: got NaN or infinity; expected finite samples.")
     if spikes is None:
         with evaluating(network), torch.no_grad():
             spikes = run(network, deployment.programmed.params, samples, record=True)[1]
@@ -192,7 +201,10 @@ def _checked(deployment: Deployment, samples: Tensor, spikes: Mapping[str, Tenso
         shape = (*samples.shape[:2], asked.n)
         if spikes[name].shape != shape:
             raise ValueError(f"spikes[{name!r}]: got shape {tuple(spikes[name].shape)}; expected {shape}.")
-        found[name] = spikes[name]
+        value = spikes[name]
+        if not bool((value.isfinite() & (value >= 0) & (value == value.round())).all()):
+            raise ValueError(f"spikes[{name!r}]: got values that are no counts; expected whole numbers ≥ 0.")
+        found[name] = value
     return found
 
 
@@ -212,10 +224,10 @@ def _counts(deployment: Deployment, totals: Totals, steps: int) -> dict[str, flo
         counts["products"] = float(steps * sum(places.values()))
         return counts
     arriving = {source: totals[source] for source in fan_out(demand)}
-    heard = [(total, driven) for (source, driven), total in zip(fan_out(demand).items(), arriving.values())]
-    missing = any(total is None for total, _ in heard)
+    received = [(total, driven) for (source, driven), total in zip(fan_out(demand).items(), arriving.values())]
+    missing = any(total is None for total, _ in received)
     counts["synaptic operations"] = (
-        None if missing else float(sum((total * driven).sum() for total, driven in heard if total is not None))
+        None if missing else float(sum((total * driven).sum() for total, driven in received if total is not None))
     )
     broadcasts, routes = 0.0, 0.0
     for route in deployment.routes:

@@ -82,8 +82,9 @@ def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float, rule: Adaptat
     synapse = own.pop("tau_syn", torch.full_like(own["tau_mem"], tau_syn))
     per_neuron = layer.per_neuron("tau_syn") if isinstance(layer, CubaLif) else synapse.new_full((layer.n,), tau_syn)
     if isinstance(layer, AdaptiveLif):
-        rho = decay(own["tau_adapt"], dt)
-        own["adaptation"] = own["adaptation"] * (1 - rho)
+        one_each = own["adaptation"].shape == own["tau_adapt"].shape
+        size, tau = (own[kind] if one_each else layer.per_neuron(kind) for kind in ("adaptation", "tau_adapt"))
+        own["adaptation"] = size * (1 - decay(tau, dt))
         own["rule"] = rule
         own["t_ref"] = torch.full_like(own["v_threshold"], dt)
     factor = dt / per_neuron
