@@ -15,7 +15,7 @@ from pathlib import Path
 import neurorobust as nr
 from neurorobust._util import files
 from neurorobust.chip.installed import chip_model
-from neurorobust.deploy.retrained import validation_score
+from neurorobust.evaluation.predict import nominal_score
 
 CHIP, NAME = "dynapse2", "keywords/standard"
 OUT = Path(__file__).parent / "results" / "pruning.json"
@@ -26,7 +26,7 @@ def measure(epochs: int) -> dict[str, object]:
     task, (network, _) = nr.tasks.keywords(), nr.zoo.load(NAME)
     found = nr.deploy.fit_to(network, chip_model(CHIP), task, loss=task.loss, epochs=epochs)
     print(found)
-    test = {"before": validation_score(network, task.test), "after": validation_score(found.network, task.test)}
+    test = {"before": nominal_score(network, task.test), "after": nominal_score(found.network, task.test)}
     return {"network": NAME, "chip": CHIP, **found.entry(), "test": test, "test_samples": len(task.test)}
 
 

@@ -152,3 +152,9 @@ def test_the_house_is_tidy():
     assert re.findall(r"^(?:>>> )?(?:from|import) .*\b_\w+.*$", page, re.MULTILINE) == [
         "from __future__ import annotations"
     ] * page.count("from __future__")
+
+
+def test_the_command_line_starts_without_the_compiler_of_loops():
+    """numba takes tenths of a second to import; `--help` needs none of it."""
+    code = "import sys, neurorobust.cli; print('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -15,7 +15,8 @@ from .._util import digests
 from .._util.errors import unknown
 from .._util.randomness import generator
 from .._util.warn import warn
-from ..core.params import ABSOLUTE, Deviations, kind_of
+from ..core.apply import apply
+from ..core.params import ABSOLUTE, Deviations, Params, kind_of
 from ..core.placement import Placement
 from . import die_random
 from .coupling import multiplied, shifts
@@ -83,6 +84,10 @@ class Die:
             for name, here, delta in defect.broken(self.key, programmed):
                 deviations[name] = torch.where(here, delta.to(deviations[name]), deviations[name])
         return deviations
+
+    def params(self, programmed: Programmed) -> Params:
+        """The parameters of a programmed network on this die: its deviations, applied."""
+        return apply(programmed.params, self.deviations(programmed), programmed.placement)
 
     def broken(self, programmed: Programmed) -> dict[str, Tensor]:
         """True at the permanently broken elements, in expanded shapes, by parameter with possible defects."""

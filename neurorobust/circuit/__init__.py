@@ -4,12 +4,17 @@
 the circuit of a programmed network, :func:`deviating` that of a die.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .description import Circuit, Dendrite, DendriteType, Neurons, Synapses
 from .mismatch import CURRENTS, deviating
 from .network import circuit_of
 from .recording import Events, Recording
-from .simulation import simulate
 from .technology import Technology
+
+if TYPE_CHECKING:
+    from .simulation import simulate
 
 __all__ = [
     "CURRENTS",
@@ -25,3 +30,10 @@ __all__ = [
     "deviating",
     "simulate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use what needs the compiler of the loops, which is slow to import."""
+    if name == "simulate":
+        return import_module(".simulation", __name__).simulate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,15 +10,13 @@ import torch
 import typer
 
 from .._util.console import out, progress
-from ..chip.installed import chip_model
 from ..data import Data, Task
 from ..data.installed import find_task
-from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualChip, judge, load, logits
+from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualChip, judge, logits
 from ..deploy.judging.causes import CAUSES
-from ..deploy.reading import read_entry
 from ..evaluation.statistics import check_outputs, recall, score
 from ..io import models
-from .shared import Json, write_json
+from .shared import Json, load_deployment, write_json
 
 order = 6
 app = typer.Typer(
@@ -136,7 +134,7 @@ def board_judge(
 
 def _loaded(file: Path, task: str, samples: int) -> tuple[Deployment, Task, Data]:
     """The deployment of a file, a task, and some of its test samples."""
-    deployment = load(file, chip_model(read_entry(file)["chip"]["name"]))
+    deployment = load_deployment(file)
     found = find_task(task)
     data = found.test if found.test.regression or samples >= len(found.test) else found.test.balanced(samples)
     if data.x.shape[-1] != deployment.native.n_in:

@@ -14,10 +14,9 @@ from .._util.console import out
 from ..chip import Violation
 from ..chip.installed import chip_model
 from ..data.installed import find_task
-from ..deploy import Deployment, DeploymentError, diff, estimate, load, load_image, onto
-from ..deploy.reading import read_entry
+from ..deploy import Deployment, DeploymentError, diff, estimate, load_image, onto
 from ..io import models
-from .shared import Folder, Json, load_model, show, write_json
+from .shared import Folder, Json, load_deployment, load_model, show, write_json
 
 order = 5
 
@@ -79,7 +78,7 @@ def deploy_check(file: File, as_json: Json = False) -> None:
 
       neurorobust deploy check net.json
     """
-    deployment = _read(file)
+    deployment = load_deployment(file)
     if as_json:
         write_json({"file": str(file), "chip": deployment.chip.name, "violations": []})
     else:
@@ -94,7 +93,7 @@ def deploy_show(file: File, as_json: Json = False) -> None:
 
       neurorobust deploy show net.json --json
     """
-    deployment = _read(file)
+    deployment = load_deployment(file)
     _say(deployment.report.entry(), deployment, as_json)
 
 
@@ -111,7 +110,7 @@ def deploy_estimate(
 
       neurorobust deploy estimate net.json --task ecg
     """
-    found = estimate(_read(file), find_task(task).test.first(samples))
+    found = estimate(load_deployment(file), find_task(task).test.first(samples))
     if as_json:
         write_json(found.entry())
     else:
@@ -126,7 +125,7 @@ def deploy_diff(first: File, second: File, as_json: Json = False) -> None:
 
       neurorobust deploy diff old.json new.json
     """
-    found = diff(_read(first), _read(second))
+    found = diff(load_deployment(first), load_deployment(second))
 
     def table() -> Table:
         shown = Table("", str(first), str(second))
@@ -158,7 +157,7 @@ def deploy_image(
     """
     if (out_file is None) == (check is None):
         raise ValueError("deploy image: expected --out FILE to write an image, or --check FILE to compare one.")
-    deployment = _read(file)
+    deployment = load_deployment(file)
     if check is None:
         try:
             image = deployment.image(ratio=ratio)
@@ -189,10 +188,6 @@ def _refuse_image(violations: Sequence[Violation], told: str, as_json: bool) -> 
     if as_json:
         write_json({"image": False, "violations": [vars(violation) for violation in violations]})
     raise ValueError(told)
-
-
-def _read(file: Path) -> Deployment:
-    return load(file, chip_model(read_entry(file)["chip"]["name"]))
 
 
 def _say(payload: dict[str, Any], deployment: Deployment, as_json: bool) -> None:

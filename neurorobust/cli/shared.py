@@ -14,8 +14,11 @@ from rich.table import Table
 from torch import nn
 
 from .._util.console import duration, err, out
+from ..chip.installed import chip_model
 from ..data import Task
 from ..data.installed import find_task
+from ..deploy import Deployment, load
+from ..deploy.reading import read_entry
 from ..io import models
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
@@ -36,6 +39,11 @@ def load_model(folder: Path) -> tuple[nn.Module, Task]:
             f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again."
         )
     return models.load(folder, task.network() if foreign else None)[0], task
+
+
+def load_deployment(file: Path) -> Deployment:
+    """The deployment of a file, on the installed chip model that it names."""
+    return load(file, chip_model(read_entry(file)["chip"]["name"]))
 
 
 LONG = 20.0

@@ -17,13 +17,14 @@ from ..core.params import kind_of
 from ..core.placement import HOST
 from ..data import Task
 from ..dynamics import Adaptation, AdaptiveThreshold, Ahp, HardFloor, NoFloor
+from ..evaluation.predict import nominal_score
 from ..nn.connections import Linear, OneToOne
 from ..nn.converted import with_floor
 from ..nn.network import Network
 from ..nn.neurons import LinearizedDpi, Neuron
 from ..regularizers import Regularizer
 from ..regularizers.regularizer import Criterion
-from .retrained import EPOCHS, Retrained, Training, check_task, trained_on, validation_score
+from .retrained import EPOCHS, Retrained, Training, check_task, trained_on
 from .translating import translated
 
 
@@ -66,7 +67,7 @@ def adapt(
         check_number("tau_syn", tau_syn, strict=True)
     old = translated(network)
     new, changes = converted(old, chip, tau_syn)
-    scores = {"before": validation_score(old, task.validation), "converted": validation_score(new, task.validation)}
+    scores = {"before": nominal_score(old, task.validation), "converted": nominal_score(new, task.validation)}
     return trained_on((new, chip), task, (loss, epochs), training, scores, changes)
 
 

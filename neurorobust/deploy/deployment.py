@@ -15,7 +15,6 @@ from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
 from ..chip.encodings import Multiplicity
 from ..circuit import Technology
-from ..core.apply import apply
 from ..core.params import Params
 from ..nn.network import Network
 from .image import Image
@@ -140,9 +139,7 @@ class Deployment:
         each die is computed when it is asked for.
         """
         fleet = self.chip.fabricate(serials, seed)
-        return (
-            apply(self.programmed.params, die.deviations(self.programmed), self.programmed.placement) for die in fleet
-        )
+        return (die.params(self.programmed) for die in fleet)
 
     def image(self, *, ratio: float = 100.0, technology: Technology | None = None) -> Image:
         """The image for a board, checked: memories of every neuron, and one value of every bias current for each core.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..chip import ChipModel
 from ..core.run import differentiating, evaluating
 from ..data import Data, Task
+from ..evaluation.predict import nominal_score
 from ..nn.connections import Conv1d, Conv2d, Linear, OneToOne
 from ..nn.network import Network
 from ..nn.neurons import Neuron
@@ -19,7 +20,7 @@ from ..regularizers import Regularizer
 from ..regularizers.regularizer import Criterion
 from .adapting import on_chip
 from .mapping import checked_architecture
-from .retrained import EPOCHS, Retrained, Training, check_task, trained_on, validation_score
+from .retrained import EPOCHS, Retrained, Training, check_task, trained_on
 from .translating import translated
 
 SAMPLES, BATCH = 1000, 25
@@ -60,12 +61,12 @@ def fit_to(
     old = translated(network)
     new, changes = copy.deepcopy(old), []
     most = architecture.most_inputs()
-    scores = {"before": validation_score(old, task.validation)}
+    scores = {"before": nominal_score(old, task.validation)}
     if most is not None and any(bool((fan_in(layer) > most).any()) for layer in on_chip(new).values()):
         found = saliency(old, task)
         for name, layer in on_chip(new).items():
             changes += _prune(name, layer, most, found)
-    scores["pruned"] = validation_score(new, task.validation)
+    scores["pruned"] = nominal_score(new, task.validation)
     return trained_on((new, chip), task, (loss, epochs), training, scores, changes)
 
 

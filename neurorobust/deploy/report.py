@@ -13,9 +13,9 @@ from torch import nn
 from ..chip import ChipModel, Programmed
 from ..chip.architectures import Demand, Merge, Used
 from ..chip.architectures.demand import Cores
-from ..core.run import evaluating, nominal
+from ..core.run import evaluating
 from ..data.task import Data
-from ..evaluation.predict import predict
+from ..evaluation.predict import nominal_score, predict
 from ..evaluation.statistics import score
 
 LINES = 6
@@ -122,8 +122,7 @@ def facts_of(
 
 def scores_of(network: nn.Module, deployed: nn.Module, programmed: Programmed, data: Data) -> tuple[float, float]:
     """The score before and after."""
-    with evaluating(network):
-        before = score(predict(network, nominal(network), data), data.y)
+    before = nominal_score(network, data)
     with evaluating(deployed):
         return before, score(predict(deployed, programmed.params, data), data.y)
 

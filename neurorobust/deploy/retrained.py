@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from torch import nn
-
 from .._util.errors import check_count
 from .._util.warn import warn
 from ..chip import Agreement, ChipModel, Violation
 from ..chip.equations import agreement
-from ..core.run import evaluating, nominal
-from ..data import Data, Task
-from ..evaluation.predict import predict
-from ..evaluation.statistics import score
+from ..data import Task
+from ..evaluation.predict import nominal_score
 from ..nn.network import Network
 from ..regularizers import Regularizer
 from ..regularizers.regularizer import Criterion
@@ -104,12 +100,6 @@ def check_task(data: object, epochs: int) -> Task:
     return Task(data.name, data.classes, flat(data.train), flat(data.validation), flat(data.test), data.loss)
 
 
-def validation_score(network: nn.Module, data: Data) -> float:
-    """Balanced accuracy, or R², without deviations."""
-    with evaluating(network):
-        return score(predict(network, nominal(network), data), data.y)
-
-
 def trained_on(
     pair: tuple[Network, ChipModel],
     task: Task,
@@ -130,7 +120,7 @@ def trained_on(
         loss = METHOD.regularize(task.loss) if loss is None else loss
         history = fit(network, task, loss, epochs=epochs, **options)
         violations = violations_of(network, chip)
-    after = {**scores, "after": validation_score(network, task.validation)}
+    after = {**scores, "after": nominal_score(network, task.validation)}
     equations = agreement(chip.name, chip.neuron, network.placement())
     return Retrained(network, tuple(changes), after, len(task.validation), equations, history, violations)
 

@@ -12,7 +12,6 @@ from .._util.errors import check_count
 from ..attacks import Attack, Ball, Request, Search, Suite, as_objective
 from ..attacks.suite import count_passes
 from ..chip import ChipModel
-from ..core.apply import apply
 from ..core.run import differentiating, evaluating
 from ..data.task import Data
 from ..nn.network import placement_of
@@ -42,10 +41,7 @@ def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies
 
     with evaluating(network):
         forward_pass = min(_seconds(run) for _ in range(2))
-    deviate = min(
-        _seconds(lambda: apply(programmed.params, fleet[0].deviations(programmed), programmed.placement))
-        for _ in range(2)
-    )
+    deviate = min(_seconds(lambda: fleet[0].params(programmed)) for _ in range(2))
     return programming + (n_dies + 2) * forward_pass * len(data) / len(few) + n_dies * deviate
 
 

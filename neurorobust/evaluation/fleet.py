@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from .._util.console import progress
 from .._util.errors import check_count, check_number
 from ..chip import Agreement, ChipModel
-from ..core.apply import apply
 from ..core.params import Params
 from ..core.run import evaluating
 from ..data.task import Data, check_data
@@ -180,7 +179,7 @@ def evaluate(
 
     def dies(calibration: Calibration | None) -> Iterator[Params]:
         for die in fleet:
-            moved = apply(programmed.params, die.deviations(programmed), programmed.placement)
+            moved = die.params(programmed)
             if calibration is not None:
                 offsets.append(calibration.offsets(die, moved))
             yield moved

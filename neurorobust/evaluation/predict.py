@@ -10,11 +10,11 @@ from torch.utils.checkpoint import checkpoint
 
 from .._util.errors import check_finite
 from ..core.params import Params
-from ..core.run import forward, nominal
+from ..core.run import evaluating, forward, nominal
 from ..data.task import Data
 from ..interop.look import check_function
 from ..nn.fleet_run import SAMPLES
-from .statistics import check_outputs
+from .statistics import check_outputs, score
 
 ATTACK_BATCH = 1000
 """Samples per forward pass of an attack, which keeps their activations. A fixed number: results have the same bits on
@@ -61,3 +61,9 @@ def predict(network: nn.Module, params: Mapping[str, Tensor], data: Data) -> Ten
     outputs = predict_batched(network, params, data.x, EVALUATION_BATCH)
     check_outputs(outputs, data.y)
     return outputs
+
+
+def nominal_score(network: nn.Module, data: Data) -> float:
+    """Balanced accuracy, or R², without deviations."""
+    with evaluating(network):
+        return score(predict(network, nominal(network), data), data.y)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from .._util.errors import check_count
 from .._util.randomness import generator
 from ..chip import ChipModel, Die, Fleet, Programmed
-from ..core.apply import apply
 from ..core.params import Params
 from ..core.placement import placement_of
 from ..core.run import evaluating
@@ -190,7 +189,7 @@ def calibrate_readout(
             chip = cast(ChipModel, each.model)
             programmed = chip.program(params, placement_of(network))
             calibration = Calibration(network, trim, params, programmed)
-            moved = apply(programmed.params, each.deviations(programmed), programmed.placement)
+            moved = each.params(programmed)
             found.append(calibration.offsets(each, moved))
     return found[0] if isinstance(die, Die) else torch.stack(found)
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from ..._util.errors import check_number
 from ...chip.die import Die
-from ...circuit import Circuit, Events, circuit_of, deviating, simulate
-from ...core.apply import apply
+from ...circuit import Circuit, Events, circuit_of, deviating
 from ...nn import LinearizedDpi
 from ..deployment import Deployment
 from .engine import Configured, Engine, Spikes
@@ -62,8 +61,9 @@ class CircuitEngine(Engine):
             circuit = deployment.image(ratio=self.ratio).circuit(delay=self.delay)
             return deviating(circuit, seed=die.seed, serial=die.serial, cv=self.current_cv)
         programmed = deployment.programmed
-        params = apply(programmed.params, die.deviations(programmed), programmed.placement)
-        return circuit_of(deployment.native, programmed, params=params, ratio=self.ratio, delay=self.delay)
+        return circuit_of(
+            deployment.native, programmed, params=die.params(programmed), ratio=self.ratio, delay=self.delay
+        )
 
 
 class _Circuit(Configured):
@@ -73,6 +73,8 @@ class _Circuit(Configured):
         self.run([nothing], SHORT, (), 0)  # compiles, which is no part of the time of the first run
 
     def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:
+        from ...circuit import simulate  # its compiler is slow to import
+
         found = []
         for events in samples:
             one = simulate(self._circuit, events, duration, tolerance=self._tolerance, watch=watch)

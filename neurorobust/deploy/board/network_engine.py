@@ -12,7 +12,6 @@ from torch import Tensor
 from ..._util.randomness import generator
 from ...chip.die import Die
 from ...circuit import Events
-from ...core.apply import apply
 from ...core.params import Params
 from ...core.run import evaluating, forward
 from ...data.events import Window
@@ -32,9 +31,7 @@ class NetworkEngine(Engine):
     """
 
     def configure(self, deployment: Deployment, die: Die) -> Configured:
-        programmed = deployment.programmed
-        moved = apply(programmed.params, die.deviations(programmed), programmed.placement)
-        return _Network(deployment, die, moved)
+        return _Network(deployment, die, die.params(deployment.programmed))
 
 
 class _Network(Configured):

@@ -12,7 +12,6 @@ from torch.func import functional_call
 from ..._util.errors import check_count, check_number
 from ...chip.die import Die
 from ...circuit import Events
-from ...core.apply import apply
 from ...core.noise import INPUT
 from ...core.params import Params
 from ..board.engine import Configured, Engine, Spikes
@@ -69,9 +68,7 @@ class EquationsEngine(Engine):
             raise ValueError(
                 f"chip: {die.model.name} has noise in time, which replaced equations have not; use NetworkEngine()."
             )
-        programmed = deployment.programmed
-        moved = apply(programmed.params, die.deviations(programmed), programmed.placement)
-        return _Stepped(deployment, Equations(**asdict(self)), moved)
+        return _Stepped(deployment, Equations(**asdict(self)), die.params(deployment.programmed))
 
 
 class _Stepped(Configured):

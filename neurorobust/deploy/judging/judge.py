@@ -14,9 +14,8 @@ from ..._util import digests
 from ..._util.console import progress
 from ..._util.errors import check_count
 from ...circuit import Events
-from ...core.run import evaluating, nominal
 from ...data.task import Data, check_data
-from ...evaluation.predict import predict
+from ...evaluation.predict import nominal_score
 from ...evaluation.statistics import ConfidenceInterval, score
 from ...nn.network import Network
 from ..board import Engine, NetworkEngine, VirtualChip, logits
@@ -192,15 +191,10 @@ def _nominal_rows(deployment: Deployment, data: Data, trained: nn.Module | None)
     if trained is None:
         first = GapRow("training", what, why="pass trained=network")
     else:
-        first = GapRow("training", what, _nominal_score(trained, data))
-    mean = _nominal_score(deployment.native, data)
+        first = GapRow("training", what, nominal_score(trained, data))
+    mean = nominal_score(deployment.native, data)
     change = None if first.mean is None else ConfidenceInterval(mean - first.mean, float("nan"), float("nan"))
     return [first, GapRow("programmed", "After quantization, on an ideal die.", mean, change=change)]
-
-
-def _nominal_score(network: nn.Module, data: Data) -> float:
-    with evaluating(network):
-        return score(predict(network, nominal(network), data), data.y)
 
 
 def _board_rows(stages: Sequence[_Stage], boards: _Boards, programmed: GapRow) -> Iterator[GapRow]:
