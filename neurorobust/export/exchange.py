@@ -1,0 +1,133 @@
+"""NIR both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._util.discovery import classes
+from .._util.errors import check_number, unknown
+from ..nn import Network
+from . import hdf5
+from . import readers as package
+from .hdf5 import Graph, Node
+from .reader import Reader
+from .reading import Budget, network_of
+from .writing import graph_of
+
+GROUP = "neurorobust.nir_readers"
+OWN = "nir"
+
+
+def readers() -> dict[str, Reader]:
+    """Every reader of NIR files, by name; ``"nir"`` is NIR's own meaning."""
+    return {kind.name: kind() for kind in classes(package, Reader, GROUP).values()}
+
+
+def to_nir(
+    network: Network, path: str | Path, *, reader: str | None = None, readout: bool = False
+) -> Path:
+    """Write a network as a NIR file that a reader turns into the same spikes.
+
+    Without a reader, the file has NIR's own meaning: time constants in seconds, one value of each parameter for every
+    neuron, recurrence as a graph inside the graph, and dt in the metadata. The numbers are those of the network, in its
+    own type of float. With a reader, the file holds other numbers, in float64, from which **that reader, at its tested
+    version and at the dt of the network**, computes the spikes of this network. Others read it wrong.
+
+    Spikes are equal as far as rounding allows: a reader that computes in 32 bits may differ where a membrane comes
+    within about 1e-6 of its threshold. Masks become weights of 0. Cores, surrogates and ``decode`` are not written.
+
+    Args:
+        network: of :class:`~neurorobust.nn.Lif`, :class:`~neurorobust.nn.CubaLif` and leaky integrators.
+        path: the file.
+        reader: see :func:`neurorobust.export.readers`; None for NIR's own meaning.
+        readout: write the last layer too if it has no spikes. Without it, the read-out stays on the host.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError: no Network. ValueError: an unknown reader, or layers whose spikes the reader cannot have, each with
+            the reason. ModuleNotFoundError: h5py is not installed.
+    """
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"network: got a {type(network).__name__}; expected a neurorobust.nn.Network. Convert an snnTorch network "
+            f"with nr.from_snntorch, or export a foreign module with the tools of its own package."
+        )
+    return hdf5.write(Path(path), graph_of(network, _reader(reader), readout))
+
+
+def from_nir(path: str | Path, *, dt: float, reader: str | None = None, unit: float = 1.0) -> Network:
+    """Read a NIR file of anybody as a network, in float64.
+
+    Without a reader, the file has NIR's own meaning: the differential equations, solved exactly over a step of dt. A
+    file that :func:`to_nir` wrote for a reader says so, and is read as that reader reads it. Give the reader for a file
+    of that package: each computes its steps in its own way, and writes files that only this way turns into its spikes.
+
+    A weight of 0 is no synapse. The file may come from anybody: it is checked before memory is asked for.
+
+    Args:
+        path: the file. dt: the length of one step, s.
+        reader: as in :func:`to_nir`.
+        unit: the unit of time of the file in seconds: 1e-3 for milliseconds.
+
+    Returns:
+        A network whose layers have the names of the populations; ``decode`` is the mean over time.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: no NIR file, or a node that no network of this package is equal to,
+            by name. ModuleNotFoundError: h5py is not installed.
+    """
+    dt, unit = check_number("dt", dt, strict=True), check_number("unit", unit, strict=True)
+    path = Path(path)
+    if reader is not None:
+        _reader(reader)
+    graph, size = hdf5.read(path)
+    try:
+        said = graph.metadata.get("reader", reader)
+        if reader not in (None, said):
+            raise ValueError(f"was written for reader={str(said)[:40]!r}; got reader={reader!r}.")
+        if said is not None and said not in readers():
+            raise ValueError(f"was written for an unknown reader, {str(said)[:40]!r}.")
+        if "reader" in graph.metadata:
+            _check_dt(graph, dt)
+        budget = Budget(size, str(path))
+        network = network_of(_in_seconds(graph, unit), _reader(said), dt, budget)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"NIR file {str(path)!r}: {error}") from error
+    return network
+
+
+def _reader(name: str | None) -> Reader:
+    known = readers()
+    if name is not None and name not in known:
+        raise unknown("reader", name, known)
+    return known[OWN if name is None else name]
+
+
+def _check_dt(graph: Graph, dt: float) -> None:
+    written = graph.metadata.get("dt")
+    if not isinstance(written, np.ndarray) or written.shape != () or not np.isclose(float(written), dt, rtol=1e-9):
+        raise ValueError(f"was written for one reader at dt = {written} s; got dt = {dt:g} s.")
+
+
+def _in_seconds(graph: Graph, unit: float) -> Graph:
+    """The graph with all times in seconds."""
+    if unit == 1:
+        return graph
+
+    def converted(node: Node | Graph) -> Node | Graph:
+        if isinstance(node, Graph):
+            return _in_seconds(node, unit)
+        own: dict[str, Any] = {
+            name: np.asarray(value) * unit
+            if name in ("tau", "tau_mem", "tau_syn", "delay") and isinstance(value, np.ndarray) and value.dtype != object
+            else value
+            for name, value in node.fields.items()
+        }
+        return Node(node.type, own, node.metadata)
+
+    return Graph({name: converted(node) for name, node in graph.nodes.items()}, graph.edges, graph.metadata)
