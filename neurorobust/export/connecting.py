@@ -114,7 +114,7 @@ def _matrices(paths: Sequence[Sequence[Stage]], sizes: Sequence[int], dtype: tor
 
 
 def _tensor(value: Array, dtype: torch.dtype) -> Tensor:
-    return torch.as_tensor(np.ascontiguousarray(value)).to(dtype)
+    return torch.from_numpy(np.array(value)).to(dtype)
 
 
 def _mask(weight: Tensor) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Mapping
@@ -46,9 +47,12 @@ def write(path: Path, graph: Graph) -> Path:
     """Write a graph; the file is whole or absent."""
     h5py = _h5py()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    content = io.BytesIO()  # HDF5 locks a file of its own, and the temporary one is locked already
+    with h5py.File(content, "w") as file:
         file.create_dataset("version", data=VERSION)
         _write_dict(file.create_group("node"), _as_dict(graph), h5py)
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(content.getvalue())
     return path
 
 
@@ -104,7 +108,8 @@ def _as_dict(graph: Node | Graph) -> dict[str, Any]:
 def _write_dict(group: Any, content: Mapping[str, Any], h5py: Any) -> None:
     for name, value in content.items():
         if isinstance(value, dict):
-            _write_dict(group.create_group(name), value, h5py)
+            # In the order of the signal: nirtorch takes nodes in the order of the file, and graphs in graphs only once.
+            _write_dict(group.create_group(name, track_order=name == "nodes"), value, h5py)
         elif isinstance(value, str) or getattr(value, "dtype", None) == object:
             group.create_dataset(name, data=value, dtype=h5py.string_dtype())
         else:
