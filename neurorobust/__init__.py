@@ -15,7 +15,8 @@ from .nn import Network, neurons
 from .train import Schedule, fit
 
 if TYPE_CHECKING:
-    from . import deploy
+    from . import deploy, export
+    from .export import from_nir, to_nir
     from .interop import from_snntorch, to_snntorch
     from .viz import plotting
 
@@ -35,7 +36,9 @@ __all__ = [
     "data",
     "deploy",
     "evaluate",
+    "export",
     "fit",
+    "from_nir",
     "from_snntorch",
     "interop",
     "load",
@@ -50,6 +53,7 @@ __all__ = [
     "save",
     "sensitivity",
     "tasks",
+    "to_nir",
     "to_snntorch",
     "train",
     "transfer",
@@ -60,9 +64,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import names on first use that need snnTorch or matplotlib, whose imports are slow, and ``deploy``."""
-    if name == "deploy":
-        return import_module(f"{__name__}.deploy")
+    """Import names on first use that need snnTorch or matplotlib, whose imports are slow, ``deploy`` and ``export``."""
+    if name in ("deploy", "export"):
+        return import_module(f"{__name__}.{name}")
+    if name in ("from_nir", "to_nir"):
+        return getattr(import_module(f"{__name__}.export"), name)
     if name in ("from_snntorch", "to_snntorch"):
         return getattr(interop, name)
     if name == "plotting":
