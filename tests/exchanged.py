@@ -29,9 +29,7 @@ def network(
 
     def layer(n_in: int, n: int, loops: bool) -> Lif | CubaLif:
         def between(low: float, high: float) -> Tensor:
-            return low + (high - low) * torch.rand(
-                () if uniform else (n,), generator=key, dtype=torch.float64
-            )
+            return low + (high - low) * torch.rand(() if uniform else (n,), generator=key, dtype=torch.float64)
 
         own = {"tau_mem": between(0.005, 0.02), "v_threshold": between(0.2, 0.4), "r": between(0.8, 1.2)} | more
         if kind is CubaLif:

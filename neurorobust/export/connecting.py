@@ -64,7 +64,7 @@ def _one(stage: Stage, dtype: torch.dtype) -> Connection:
     if stage.node.type == "Delay":
         raise ValueError("a Delay after another node without neurons; expected it right after a population.")
     weight = _tensor(own["weight"], dtype)
-    bias = None if "bias" not in own or not own["bias"].any() else _tensor(own["bias"], dtype)
+    bias = None if "bias" not in own else _tensor(own["bias"], dtype)
     mask = _mask(weight)
     if stage.node.type in CONVOLUTIONS:
         kind = CONVOLUTIONS[stage.node.type]
@@ -77,8 +77,14 @@ def _same_convolutions(paths: Sequence[Sequence[Stage]]) -> bool:
     if any(len(path) != 1 or path[0].node.type not in CONVOLUTIONS for path in paths):
         return False
     sizes = {
-        (path[0].node.type, path[0].shape[1:], path[0].node.fields["weight"].shape[2:], path[0].out,
-         path[0].node.fields["stride"], path[0].node.fields["padding"])
+        (
+            path[0].node.type,
+            path[0].shape[1:],
+            path[0].node.fields["weight"].shape[2:],
+            path[0].out,
+            path[0].node.fields["stride"],
+            path[0].node.fields["padding"],
+        )
         for path in paths
     }
     return len(sizes) == 1
@@ -109,7 +115,7 @@ def _matrices(paths: Sequence[Sequence[Stage]], sizes: Sequence[int], dtype: tor
             if "bias" in matrices[0].node.fields:
                 biases.append(matrices[0].node.fields["bias"])
     weight = _tensor(np.concatenate(weights, 1), dtype)
-    bias = _tensor(np.sum(biases, axis=0), dtype) if biases and np.any(biases) else None
+    bias = _tensor(np.sum(biases, axis=0), dtype) if biases else None
     return Linear(weight, bias, _mask(weight))
 
 

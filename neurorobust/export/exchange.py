@@ -26,9 +26,7 @@ def readers() -> dict[str, Reader]:
     return {kind.name: kind() for kind in classes(package, Reader, GROUP).values()}
 
 
-def to_nir(
-    network: Network, path: str | Path, *, reader: str | None = None, readout: bool = False
-) -> Path:
+def to_nir(network: Network, path: str | Path, *, reader: str | None = None, readout: bool = False) -> Path:
     """Write a network as a NIR file that a reader turns into the same spikes.
 
     Without a reader, the file has NIR's own meaning: time constants in seconds, one value of each parameter for every
@@ -61,13 +59,13 @@ def to_nir(
 
 
 def from_nir(path: str | Path, *, dt: float, reader: str | None = None, unit: float = 1.0) -> Network:
-    """Read a NIR file of anybody as a network, in float64.
+    """Read a NIR file of anybody as a network.
 
     Without a reader, the file has NIR's own meaning: the differential equations, solved exactly over a step of dt. A
     file that :func:`to_nir` wrote for a reader says so, and is read as that reader reads it. Give the reader for a file
     of that package: each computes its steps in its own way, and writes files that only this way turns into its spikes.
 
-    A weight of 0 is no synapse. The file may come from anybody: it is checked before memory is asked for.
+    The network has the type of float of the file, or float64 with a reader. A weight of 0 is no synapse. The file may come from anybody: it is checked before memory is asked for.
 
     Args:
         path: the file. dt: the length of one step, s.
@@ -124,7 +122,9 @@ def _in_seconds(graph: Graph, unit: float) -> Graph:
             return _in_seconds(node, unit)
         own: dict[str, Any] = {
             name: np.asarray(value) * unit
-            if name in ("tau", "tau_mem", "tau_syn", "delay") and isinstance(value, np.ndarray) and value.dtype != object
+            if name in ("tau", "tau_mem", "tau_syn", "delay")
+            and isinstance(value, np.ndarray)
+            and value.dtype != object
             else value
             for name, value in node.fields.items()
         }

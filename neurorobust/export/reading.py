@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,8 +109,11 @@ def _inlined(graph: Graph, prefix: str = "") -> Graph:
         inside = {kind: [n for n in node.nodes if _is(node.nodes[n], kind)] for kind in ("Input", "Output")}
         if any(len(found) != 1 for found in inside.values()):
             raise ValueError(f"graph {full!r}: expected one Input and one Output.")
-        nodes |= {n: replace(each, type="Pass") if n in _ports(full, inside) else each
-                  for n, each in inner.nodes.items() if isinstance(each, Node)}
+        nodes |= {
+            n: replace(each, type="Pass") if n in _ports(full, inside) else each
+            for n, each in inner.nodes.items()
+            if isinstance(each, Node)
+        }
         edges += inner.edges
         ports[name] = f"{full}/{inside['Input'][0]}", f"{full}/{inside['Output'][0]}"
     for source, target in graph.edges:
@@ -152,7 +155,7 @@ class _Walk:
         for source, target in graph.edges:
             self.before[target].append(source)
         self.shape_of: dict[str, Shape] = {begin: self._input_shape(begin)}
-        self.dtype = torch.float64
+        self.dtype = _dtype(self.nodes.values()) if reader.keeps_dtype else torch.float64
 
     def _input_shape(self, name: str) -> Shape:
         shape = np.asarray(self.nodes[name].fields.get("shape", ())).ravel()
@@ -280,6 +283,13 @@ class _Walk:
                 raise ValueError(f"{key}: smallest value is {value.min():g} s; expected values > 0.")
             found[key] = value
         return replace(node, fields=found)
+
+
+def _dtype(nodes: Iterable[Node]) -> torch.dtype:
+    """The type of float of the numbers of a file."""
+    arrays = [value for node in nodes for name, value in node.fields.items() if name != "delay"]
+    floats = {value.dtype for value in arrays if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
+    return torch.float32 if floats and all(dtype.itemsize <= 4 for dtype in floats) else torch.float64
 
 
 def _depth_first(start: str, above: Any, done: list[str]) -> None:

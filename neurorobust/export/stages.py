@@ -42,15 +42,22 @@ def stages_of(connection: Connection) -> list[Stage]:
     if isinstance(connection, (Linear, OneToOne)) or _unrolled(connection):
         bias = connection.offset(0.0)
         weight = connection.matrix() if isinstance(connection, (Linear, OneToOne)) else cast(Tensor, connection.weight)
-        return [Stage(_affine(_numbers(weight), None if bias is None else _numbers(bias)), (connection.n_in,),
-                      (connection.n_out,))]
+        return [
+            Stage(
+                _affine(_numbers(weight), None if bias is None else _numbers(bias)),
+                (connection.n_in,),
+                (connection.n_out,),
+            )
+        ]
     if isinstance(connection, (Conv1d, Conv2d)):
         return [_convolution(connection)]
     if isinstance(connection, (AvgPool2d, SumPool2d)):
         sizes = {"kernel_size": connection.kernel, "stride": connection.stride, "padding": (0, 0)}
         node = Node(type(connection).__name__, {name: np.array(value) for name, value in sizes.items()})
         return [Stage(node, connection.shape, cast(Shape, connection.out_shape))]
-    raise ValueError(f"{type(connection).__name__} is not in NIR; expected Linear, OneToOne, a convolution or a pooling.")
+    raise ValueError(
+        f"{type(connection).__name__} is not in NIR; expected Linear, OneToOne, a convolution or a pooling."
+    )
 
 
 def _unrolled(connection: Connection) -> bool:
@@ -123,8 +130,14 @@ def with_bias(stage: Stage, bias: Array) -> Stage:
     if "weight" not in own:
         raise ValueError(f"the bias of the recurrent connection cannot go into a {stage.node.type}; leave it out.")
     before = own.get("bias", np.zeros(len(own["weight"]), own["weight"].dtype))
-    return replace(stage, node=replace(stage.node, type="Affine" if stage.node.type == "Linear" else stage.node.type,
-                                       fields=dict(own) | {"bias": before + _of_rows(stage, bias)}))
+    return replace(
+        stage,
+        node=replace(
+            stage.node,
+            type="Affine" if stage.node.type == "Linear" else stage.node.type,
+            fields=dict(own) | {"bias": before + _of_rows(stage, bias)},
+        ),
+    )
 
 
 def scaled(stage: Stage, rows: Array | None) -> Stage:

@@ -187,4 +187,3 @@ class _Build:
         self.nodes[own] = stage.node
         self.edges.append((source, own))
         return own
-

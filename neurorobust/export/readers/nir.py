@@ -22,6 +22,8 @@ class Nir(Reader):
         {"Linear", "Affine", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten", "Delay"}
     )
 
+    keeps_dtype: ClassVar[bool] = True
+
     def lowered(self, cell: Cell, dt: float) -> Written:
         content: dict[str, Any] = {"tau" if cell.tau_syn is None else "tau_mem": cell.tau_mem}
         if cell.tau_syn is not None:

@@ -1,0 +1,374 @@
+"""NIR files: what is written, what is read back, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from exchanged import DT, events, network, spikes
+from torch import Tensor
+
+import neurorobust as nr
+from neurorobust import nn
+from neurorobust.dynamics import DelayedSubtract, DelayedToValue, NoReset, SnntorchSubtract, Subtract, ToValue
+from neurorobust.export import hdf5, readers
+
+h5py = pytest.importorskip("h5py")
+KEY = torch.Generator().manual_seed(5)
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=KEY)
+
+
+def lif(connection: nn.Connection, recurrent: nn.Connection | None = None, **more: Any) -> nn.Lif:
+    own = {"tau_mem": 0.008, "v_threshold": 0.15, "reset": ToValue()} | more
+    return nn.Lif(connection, recurrent, **own)
+
+
+def in_a_row(*layers: nn.Neuron, **more: Any) -> nr.Network:
+    return nr.Network({f"layer{i}": layer for i, layer in enumerate(layers)}, DT, **more)
+
+
+def convolutional() -> nr.Network:
+    conv = nn.Conv2d(normal(3, 2, 3, 3), (2, 6, 5), normal(3) * 0.1, stride=(2, 1), padding=(1, 0))
+    pool = nn.Chain(nn.AvgPool2d(conv.out_shape, (1, 2), 1), nn.Conv2d(normal(4, 3, 2, 2), (3, 3, 2)))
+    return in_a_row(
+        lif(conv, v_threshold=0.1), lif(pool, v_threshold=0.02), lif(nn.Linear(normal(5, 8)), v_threshold=0.05)
+    )
+
+
+def skipping() -> nr.Network:
+    layers = {
+        "a": lif(nn.Linear(normal(6, 4), normal(6) * 0.1), nn.Linear(normal(6, 6), normal(6) * 0.1)),
+        "input": lif(nn.Linear(normal(5, 4))),
+        "both": lif(nn.Linear(normal(3, 15), normal(3))),
+        "out": nn.LeakyIntegrator(nn.Linear(normal(2, 3)), tau_mem=0.02, v_leak=0.1),
+    }
+    inputs = {"input": "x", "both": ["a", "x", "input"]}
+    return nr.Network(layers, DT, inputs)
+
+
+def delayed() -> nr.Network:
+    first = nn.Delayed(nn.Linear(normal(6, 4)), torch.arange(4) * DT)
+    second = lif(nn.Delayed(nn.Linear(normal(3, 10)), torch.arange(10) * DT), v_reset=-0.1, v_leak=0.05)
+    return nr.Network({"a": lif(first, nn.OneToOne(normal(6))), "b": second}, DT, {"b": ["a", "x"]})
+
+
+def filtered() -> nr.Network:
+    key = torch.Generator().manual_seed(1)
+    cuba = nn.CubaLif.example(key)
+    one = {
+        name: getattr(cuba, name).detach() for name in ("tau_syn", "tau_mem", "v_threshold", "r", "v_leak", "v_reset")
+    }
+    mask = torch.rand(5, 4, generator=key) < 0.6
+    layer = nn.CubaLif(nn.Linear(3 * normal(5, 4), mask=mask), cuba.recurrent, reset=DelayedToValue(), **one)
+    return in_a_row(layer, nn.CubaLeakyIntegrator(nn.Linear(normal(2, 5)), tau_syn=0.004, tau_mem=0.01, r=2.0))
+
+
+def line() -> nr.Network:
+    conv = nn.Conv1d(normal(3, 2, 3), (2, 7), stride=2, padding=1)
+    return in_a_row(lif(conv), lif(nn.Chain(nn.Linear(normal(6, 12)), nn.OneToOne(normal(6)))))
+
+
+def summed() -> nr.Network:
+    return in_a_row(lif(nn.Chain(nn.SumPool2d((2, 4, 4), 2), nn.Conv2d(normal(2, 2, 2, 2), (2, 2, 2)))))
+
+
+def joined() -> nr.Network:
+    layers = {
+        "a": lif(nn.Conv2d(normal(2, 1, 1, 1), (1, 3, 3))),
+        "b": lif(nn.Conv2d(normal(3, 3, 2, 2), (3, 3, 3), normal(3) * 0.1)),
+    }
+    return nr.Network(layers, DT, {"b": ["a", "x"]})
+
+
+NETWORKS: list[Callable[[], nr.Network]] = [convolutional, skipping, delayed, filtered, line, summed, joined]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("build", NETWORKS)
+def test_written_read_and_written_again(build: Callable[[], nr.Network], dtype: torch.dtype, tmp_path: Path) -> None:
+    net = build().to(dtype)
+    x = 2 * events(0, net.n_in).to(dtype)
+    again = nr.from_nir(nr.to_nir(net, tmp_path / "a.nir", readout=True), dt=DT)
+    nr.to_nir(again, tmp_path / "b.nir", readout=True)
+    assert (tmp_path / "a.nir").read_bytes() == (tmp_path / "b.nir").read_bytes()
+    assert next(again.parameters()).dtype == dtype
+    assert again.names == net.names
+    with torch.no_grad():
+        before, after = net.double()(x.double())[1], again.double()(x.double())[1]
+    for name, output in before.items():
+        if net.layers()[name].spiking:
+            assert output.sum() > 20, name
+        torch.testing.assert_close(after[name], output, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("reset", [Subtract(), DelayedSubtract(), SnntorchSubtract(), NoReset()])
+def test_a_reset_that_nir_lacks_is_in_the_metadata(reset: nn.Reset, tmp_path: Path) -> None:
+    net = network(3, nn.Lif, reset)
+    with pytest.warns(UserWarning, match="metadata of the file, which this package alone reads"):
+        nr.to_nir(net, tmp_path / "a.nir")
+    assert torch.equal(spikes(nr.from_nir(tmp_path / "a.nir", dt=DT), events(3)), spikes(net, events(3)))
+
+
+FORMS = [
+    ("norse", nn.Lif, ToValue()),
+    ("norse", nn.CubaLif, ToValue()),
+    ("snntorch", nn.Lif, ToValue()),
+    ("snntorch", nn.CubaLif, ToValue()),
+    ("spikingjelly", nn.Lif, ToValue()),
+    ("spikingjelly", nn.CubaLif, ToValue()),
+    ("sinabs", nn.Lif, Subtract()),
+    ("rockpool", nn.CubaLif, Subtract()),
+]
+
+
+@pytest.mark.parametrize(("reader", "kind", "reset"), FORMS)
+def test_a_file_for_a_reader_is_read_as_that_reader_reads_it(
+    reader: str, kind: type, reset: Any, tmp_path: Path
+) -> None:
+    for seed in range(5):
+        net = network(seed, kind, reset, recurrent=reader != "sinabs", uniform=reader == "spikingjelly")
+        again = nr.from_nir(nr.to_nir(net, tmp_path / "a.nir", reader=reader), dt=DT)
+        expected = spikes(net, events(seed))
+        assert expected.sum() > 20
+        assert torch.equal(spikes(again, events(seed)), expected)
+
+
+def test_the_readout_stays_on_the_host_unless_asked_for(tmp_path: Path) -> None:
+    net = skipping()
+    assert nr.from_nir(nr.to_nir(net, tmp_path / "a.nir"), dt=DT).names == ["a", "input", "both"]
+    net = nr.Network(net.layers(), DT, net.inputs | {"out": ["both"]})
+    assert nr.from_nir(nr.to_nir(net, tmp_path / "b.nir", readout=True), dt=DT).names[-1] == "out"
+    wide = {"a": lif(nn.Linear(normal(3, 2))), "b": lif(nn.Linear(normal(3, 3)))}
+    wide["out"] = nn.LeakyIntegrator(nn.Linear(normal(2, 6)), tau_mem=0.01)
+    with pytest.raises(ValueError, match="pass readout=True"):
+        nr.to_nir(nr.Network(wide, DT, {"out": ["a", "b"]}), tmp_path / "c.nir")
+
+
+def test_dt_and_numbers_of_the_file_are_those_of_the_network(tmp_path: Path) -> None:
+    net = network(0)
+    nr.to_nir(net, tmp_path / "a.nir")
+    with h5py.File(tmp_path / "a.nir") as file:
+        lif_ = file["node/nodes/hidden/nodes/lif"]
+        assert lif_["type"][()] == b"LIF"
+        assert np.array_equal(lif_["tau"][()], net.layers()["hidden"].tau_mem.detach().numpy())
+        assert file["node/metadata/dt"][()] == DT
+        assert [tuple(edge) for edge in file["node/nodes/hidden/edges"][()]] == [
+            (b"input", b"lif"),
+            (b"lif", b"w_rec"),
+            (b"w_rec", b"lif"),
+            (b"lif", b"output"),
+        ]
+
+
+def dpi() -> nr.Network:
+    return in_a_row(nn.LinearizedDpi.example(KEY))
+
+
+def adaptive() -> nr.Network:
+    return in_a_row(nn.AdaptiveLif.example(KEY))
+
+
+def refractory() -> nr.Network:
+    return in_a_row(lif(nn.Linear(normal(3, 3)), t_ref=2e-3))
+
+
+REFUSED: list[tuple[str | None, Callable[[], nr.Network], str]] = [
+    (None, adaptive, "adaptive threshold"),
+    (None, dpi, "no floor under the membrane"),
+    (None, refractory, "no refractory time"),
+    ("norse", lambda: network(0, nn.Lif, DelayedSubtract()), "the reset DelayedSubtract would be lost"),
+    ("norse", lambda: network(0, nn.CubaLif, v_leak=0.1), "starts at v_reset; these neurons start at v_leak"),
+    ("norse", delayed, "norse 1.1.0 reads no Delay"),
+    ("norse", line, "norse 1.1.0 reads no Conv1d"),
+    ("snntorch", lambda: network(0, nn.Lif, v_leak=0.1), "starts at v_reset"),
+    ("snntorch", lambda: network(0, nn.Lif, Subtract()), "the reset Subtract would be lost"),
+    ("spikingjelly", lambda: network(0), "has one tau_mem for all neurons"),
+    ("sinabs", lambda: network(0, nn.Lif, Subtract()), "runs no recurrent connection"),
+    ("sinabs", lambda: network(0, nn.CubaLif, Subtract()), "reads no CubaLIF"),
+    ("sinabs", lambda: network(0), "the reset ToValue would be lost"),
+    ("rockpool", lambda: network(0, nn.Lif, Subtract()), "fails on LIF"),
+    ("rockpool", lambda: network(0, nn.CubaLif, Subtract(), v_leak=0.1), "has no v_leak"),
+]
+
+
+@pytest.mark.parametrize(("reader", "build", "reason"), REFUSED)
+def test_refusals_of_the_writer(reader: str | None, build: Any, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"layer '.*: .*{reason}"):
+        nr.to_nir(build(), tmp_path / "a.nir", reader=reader)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("reader", [name for name in readers() if name != "nir"])
+def test_a_readout_that_is_asked_for(reader: str, tmp_path: Path) -> None:
+    net = nr.Network({"out": nn.LeakyIntegrator(nn.Linear(normal(2, 3)), tau_mem=0.02)}, DT)
+    if reader == "sinabs":
+        nr.to_nir(net, tmp_path / "a.nir", reader=reader, readout=True)
+        return
+    with pytest.raises(ValueError, match="leave the read-out on the host"):
+        nr.to_nir(net, tmp_path / "a.nir", reader=reader, readout=True)
+
+
+def test_arguments(tmp_path: Path) -> None:
+    net = network(0)
+    with pytest.raises(ValueError, match="reader: 'nengo' does not exist"):
+        nr.to_nir(net, tmp_path / "a.nir", reader="nengo")
+    with pytest.raises(TypeError, match="got a Linear; expected a neurorobust.nn.Network"):
+        nr.to_nir(torch.nn.Linear(2, 2), tmp_path / "a.nir")
+    with pytest.raises(FileNotFoundError, match="no file"):
+        nr.from_nir(tmp_path / "a.nir", dt=DT)
+    nr.to_nir(net, tmp_path / "a.nir", reader="norse")
+    with pytest.raises(ValueError, match="at dt = 0.001 s; got dt = 0.002 s"):
+        nr.from_nir(tmp_path / "a.nir", dt=2e-3)
+    with pytest.raises(ValueError, match="was written for reader='norse'; got reader='sinabs'"):
+        nr.from_nir(tmp_path / "a.nir", dt=DT, reader="sinabs")
+    with pytest.raises(ValueError, match="dt: got 0"):
+        nr.from_nir(tmp_path / "a.nir", dt=0)
+
+
+def node(**fields: Any) -> hdf5.Node:
+    kind = fields.pop("type")
+    return hdf5.Node(kind, {k: v if isinstance(v, str) else np.asarray(v) for k, v in fields.items()})
+
+
+def plain(**changed: Any) -> hdf5.Graph:
+    """A graph of three neurons; ``changed`` replaces nodes, None removes one, and ``edges`` adds edges."""
+    one = np.ones(3)
+    more = changed.pop("edges", ())
+    nodes = {
+        "input": node(type="Input", shape=[2]),
+        "w": node(type="Linear", weight=np.ones((3, 2))),
+        "lif": node(type="LIF", tau=0.01 * one, r=one, v_leak=0 * one, v_threshold=one),
+        "output": node(type="Output", shape=[3]),
+    } | changed
+    edges = (("input", "w"), ("w", "lif"), ("lif", "output"), *more)
+    return hdf5.Graph({name: each for name, each in nodes.items() if each is not None}, edges)
+
+
+def cell(**changed: Any) -> hdf5.Node:
+    one = np.ones(3)
+    return node(**{"type": "LIF", "tau": 0.01 * one, "r": one, "v_leak": 0 * one, "v_threshold": one} | changed)
+
+
+BAD = {
+    "node 'lif': IF has no leak": plain(lif=node(type="IF", r=np.ones(3), v_threshold=np.ones(3))),
+    "node 'w': Threshold has no membrane": plain(w=node(type="Threshold", threshold=np.ones(3))),
+    "node 'w': Mystery is no node": plain(w=node(type="Mystery", x=1)),
+    "node 'lif': tau: smallest value is -1": plain(lif=cell(tau=[0.01, -1, 0.01])),
+    "node 'lif': v_leak: 1 values are NaN": plain(lif=cell(v_leak=[0, np.nan, 0])),
+    "node 'lif': r: got shape": plain(lif=cell(r=np.ones(2))),
+    "node 'lif': r is tau/dt, as snnTorch": plain(lif=cell(r=10 * np.ones(3))),
+    r"node 'w': Linear: weight: got shape \(3, 4\)": plain(w=node(type="Linear", weight=np.ones((3, 4)))),
+    "node 'w': Linear: weight: 1 of 6 values are NaN": plain(
+        w=node(type="Linear", weight=[[1, np.inf]] * 1 + [[1, 1]] * 2)
+    ),
+    "node 'w': Linear: has no 'weight'": plain(w=node(type="Linear", x=1)),
+    "edges: 'nowhere' is no node": plain(edges=[("nowhere", "lif")]),
+    "edges: 'w' → 'lif' is there twice": plain(edges=[("w", "lif")]),
+    "node 'w': a Linear with 2 inputs": plain(edges=[("lif", "w")]),
+    "got 0 nodes of type Input": plain(input=node(type="Linear", weight=np.ones((2, 2)))),
+    "got 2 nodes of type Output": plain(more=node(type="Output", shape=[3])),
+    "node 'more': leads to no output": plain(more=cell(), edges=[("w", "more")]),
+    "node 'a': a cycle without neurons": plain(
+        a=node(type="Linear", weight=np.ones((3, 3))), edges=[("a", "a"), ("a", "lif")]
+    ),
+    "a cycle through": plain(more=cell(), edges=[("more", "lif"), ("lif", "more"), ("w", "more")]),
+    "node 'input': asks for 1000000000000 values": plain(input=node(type="Input", shape=[10**6, 10**6])),
+    "node 'input': shape: got": plain(input=node(type="Input", shape=[0])),
+    "the output comes from": plain(edges=[("w", "output")]),
+}
+
+
+@pytest.mark.parametrize("reason", BAD)
+def test_refusals_of_the_reader(reason: str, tmp_path: Path) -> None:
+    path = hdf5.write(tmp_path / "a.nir", BAD[reason])
+    with pytest.raises(ValueError, match=reason):
+        nr.from_nir(path, dt=DT)
+
+
+def test_a_plain_graph_is_read(tmp_path: Path) -> None:
+    net = nr.from_nir(hdf5.write(tmp_path / "a.nir", plain()), dt=DT)
+    assert net.names == ["lif"]
+    in_ms = hdf5.write(tmp_path / "b.nir", plain(lif=cell(tau=10 * np.ones(3))))
+    there = nr.from_nir(in_ms, dt=DT, unit=1e-3)
+    assert torch.equal(there.layers()["lif"].tau_mem, net.layers()["lif"].tau_mem)
+
+
+def test_links_compression_and_objects_with_two_names_are_refused(tmp_path: Path) -> None:
+    def changed(change: Callable[[Any], None]) -> Path:
+        path = hdf5.write(tmp_path / "a.nir", plain())
+        with h5py.File(path, "a") as file:
+            change(file["node/nodes"])
+        return path
+
+    def soft(nodes: Any) -> None:
+        nodes["x"] = h5py.SoftLink("/node")
+
+    def external(nodes: Any) -> None:
+        nodes["x"] = h5py.ExternalLink("other.nir", "/node")
+
+    def twice(nodes: Any) -> None:
+        nodes["x"] = nodes["lif"]
+
+    def loop(nodes: Any) -> None:
+        nodes["x"] = nodes.parent
+
+    def packed(nodes: Any) -> None:
+        nodes["w"].create_dataset("x", data=np.zeros((1000, 1000)), compression="gzip")
+
+    def hollow(nodes: Any) -> None:
+        nodes["w"].create_dataset("x", shape=(10**6, 10**6), chunks=(10, 10))
+
+    def elsewhere(nodes: Any) -> None:
+        nodes["w"].create_dataset("x", shape=(10,), dtype="u1", external=[("/etc/passwd", 0, 10)])
+
+    def objects(nodes: Any) -> None:
+        nodes["w"]["x"] = np.array([nodes["lif"].ref], dtype=h5py.ref_dtype)
+
+    for change, reason in [
+        (soft, "link to another place"),
+        (external, "link to another place"),
+        (twice, "has two names"),
+        (loop, "has two names"),
+        (packed, "is compressed"),
+        (hollow, "cannot hold it"),
+        (elsewhere, "in another file"),
+        (objects, "expected numbers or texts"),
+    ]:
+        with pytest.raises(ValueError, match=reason):
+            nr.from_nir(changed(change), dt=DT)
+
+
+def test_without_h5py_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "neurorobust\[nir\]"'):
+        nr.to_nir(network(0), tmp_path / "a.nir")
+
+
+def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
+    """Bytes of whole files are changed; nothing but a network, or one refusal, may come out."""
+    key, counts = np.random.default_rng(0), {"read": 0, "refused": 0}
+    contents = [nr.to_nir(build(), tmp_path / "a.nir").read_bytes() for build in (skipping, convolutional)]
+    path = tmp_path / "mutated.nir"
+    for i in range(600):
+        content = bytearray(contents[i % 2])
+        for _ in range(key.integers(1, 20)):
+            content[key.integers(len(content))] = key.integers(256)
+        path.write_bytes(content)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                nr.from_nir(path, dt=DT)
+            counts["read"] += 1
+        except ValueError as error:
+            assert str(error).startswith("NIR file")
+            counts["refused"] += 1
+    assert counts["read"] > 30
+    assert counts["refused"] > 100
