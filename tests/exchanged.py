@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from neurorobust.dynamics import Reset, ToValue
-from neurorobust.nn import CubaLif, Linear, Lif, Network
+from neurorobust.nn import CubaLif, Lif, Linear, Network
 
 DT = 1e-3
 

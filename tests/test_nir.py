@@ -220,12 +220,12 @@ def test_arguments(tmp_path: Path) -> None:
     net = network(0)
     with pytest.raises(ValueError, match="reader: 'nengo' does not exist"):
         nr.to_nir(net, tmp_path / "a.nir", reader="nengo")
-    with pytest.raises(TypeError, match="got a Linear; expected a neurorobust.nn.Network"):
+    with pytest.raises(TypeError, match="got a Linear; expected a neurorobust"):
         nr.to_nir(torch.nn.Linear(2, 2), tmp_path / "a.nir")
     with pytest.raises(FileNotFoundError, match="no file"):
         nr.from_nir(tmp_path / "a.nir", dt=DT)
     nr.to_nir(net, tmp_path / "a.nir", reader="norse")
-    with pytest.raises(ValueError, match="at dt = 0.001 s; got dt = 0.002 s"):
+    with pytest.raises(ValueError, match="got dt = 0"):
         nr.from_nir(tmp_path / "a.nir", dt=2e-3)
     with pytest.raises(ValueError, match="was written for reader='norse'; got reader='sinabs'"):
         nr.from_nir(tmp_path / "a.nir", dt=DT, reader="sinabs")
@@ -279,7 +279,7 @@ BAD = {
     "node 'a': a cycle without neurons": plain(
         a=node(type="Linear", weight=np.ones((3, 3))), edges=[("a", "a"), ("a", "lif")]
     ),
-    "a cycle through": plain(more=cell(), edges=[("more", "lif"), ("lif", "more"), ("w", "more")]),
+    "in a cycle of several populations": plain(more=cell(), edges=[("more", "lif"), ("lif", "more"), ("w", "more")]),
     "node 'input': asks for 1000000000000 values": plain(input=node(type="Input", shape=[10**6, 10**6])),
     "node 'input': shape: got": plain(input=node(type="Input", shape=[0])),
     "the output comes from": plain(edges=[("w", "output")]),
@@ -324,7 +324,7 @@ def test_links_compression_and_objects_with_two_names_are_refused(tmp_path: Path
         nodes["w"].create_dataset("x", data=np.zeros((1000, 1000)), compression="gzip")
 
     def hollow(nodes: Any) -> None:
-        nodes["w"].create_dataset("x", shape=(10**6, 10**6), chunks=(10, 10))
+        nodes["w"].create_dataset("x", shape=(10**6, 10**6), dtype="f4", chunks=(10, 10))
 
     def elsewhere(nodes: Any) -> None:
         nodes["w"].create_dataset("x", shape=(10,), dtype="u1", external=[("/etc/passwd", 0, 10)])

@@ -89,7 +89,7 @@ def layer_of(cell: Cell, connection: Any, recurrent: Any, dtype: torch.dtype) ->
     """The layer of this package with these numbers."""
 
     def tensor(value: Array) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(value)).to(dtype)
+        return torch.from_numpy(np.array(value)).to(dtype)
 
     own: dict[str, Any] = {"tau_mem": tensor(cell.tau_mem)}
     if (cell.r != 1).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,14 @@ GROUP = "neurorobust.nir_readers"
 OWN = "nir"
 
 
+@cache
+def _known() -> dict[str, Reader]:
+    return {kind.name: kind() for kind in classes(package, Reader, GROUP).values()}
+
+
 def readers() -> dict[str, Reader]:
     """Every reader of NIR files, by name; ``"nir"`` is NIR's own meaning."""
-    return {kind.name: kind() for kind in classes(package, Reader, GROUP).values()}
+    return dict(_known())
 
 
 def to_nir(network: Network, path: str | Path, *, reader: str | None = None, readout: bool = False) -> Path:

@@ -68,7 +68,7 @@ def decay(tau: Array, dt: float) -> Array:
 
 def time_constant(alpha: Array, dt: float) -> Array:
     """The time constant with the decay α per step, s. Raises ValueError unless 0 < α < 1."""
-    if not ((0 < alpha) & (alpha < 1)).all():
+    if not ((alpha > 0) & (alpha < 1)).all():
         raise ValueError(
             f"the membrane or the synapse keeps {alpha.min():g} to {alpha.max():g} of itself in a step of {dt:g} s; "
             f"expected more than 0 and less than 1. Is dt right?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -171,10 +172,14 @@ class _Walk:
         if len(last) != 1 or last[0][1] or last[0][0] == self.begin:
             nodes = ", ".join(repr(name) for name in self.before[end]) or "nothing"
             raise ValueError(f"node {end!r}: the output comes from {nodes}; expected one population of neurons.")
-        done: list[str] = []
-        _depth_first(last[0][0], self._sources, done)
-        if left := [name for name, node in self.nodes.items() if node.type in FIELDS and name not in done]:
+        sources = {name: self._sources(name) for name, node in self.nodes.items() if node.type in FIELDS}
+        done = _in_order(list(sources), sources)
+        heard = {source for name in done for source in sources[name]} | {last[0][0]}
+        if left := [name for name in done if name not in heard]:
             raise ValueError(f"node {left[0]!r}: leads to no output; remove it.")
+        if done[-1] != last[0][0]:
+            done.remove(last[0][0])
+            done.append(last[0][0])
         known = {*FIELDS, *self.reader.connections, "Input", "Output", "Pass", "Scale", "Linear", "Affine"}
         for name, node in self.nodes.items():
             if node.type not in known:
@@ -292,19 +297,23 @@ def _dtype(nodes: Iterable[Node]) -> torch.dtype:
     return torch.float32 if floats and all(dtype.itemsize <= 4 for dtype in floats) else torch.float64
 
 
-def _depth_first(start: str, above: Any, done: list[str]) -> None:
-    """All nodes above ``start``, each after those above it; without recursion, whose depth a file would choose."""
-    open_: dict[str, list[str]] = {start: list(above(start))}
-    while open_:
-        name = next(reversed(open_))
-        if open_[name]:
-            other = open_[name].pop()
-            if other in open_:
-                raise ValueError(
-                    f"node {other!r}: a cycle through {name!r}; a population may only feed itself and later ones."
-                )
-            if other not in done:
-                open_[other] = list(above(other))
-        else:
-            del open_[name]
-            done.append(name)
+def _in_order(names: Sequence[str], sources: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names in their order, but each after its sources."""
+    place = {name: i for i, name in enumerate(names)}
+    missing = {name: len(set(sources[name])) for name in names}
+    after: dict[str, list[str]] = {name: [] for name in names}
+    for name in names:
+        for source in set(sources[name]):
+            after[source].append(name)
+    ready = [place[name] for name in names if not missing[name]]
+    done: list[str] = []
+    while ready:
+        done.append(names[heapq.heappop(ready)])
+        for name in after[done[-1]]:
+            missing[name] -= 1
+            if not missing[name]:
+                heapq.heappush(ready, place[name])
+    if len(done) < len(names):
+        left = next(name for name in names if name not in set(done))
+        raise ValueError(f"node {left!r}: in a cycle of several populations; one may only feed itself and later ones.")
+    return done

@@ -37,7 +37,7 @@ def stages_of(connection: Connection) -> list[Stage]:
         return [stage for part in connection.parts() for stage in stages_of(part)]
     if isinstance(connection, Delayed):
         inner = stages_of(connection.connection)
-        delay = Node("Delay", {"delay": connection.delay.numpy().copy()})
+        delay = Node("Delay", {"delay": connection.delay.detach().cpu().double().numpy().copy()})
         return [Stage(delay, (connection.n_in,), (connection.n_in,)), *inner]
     if isinstance(connection, (Linear, OneToOne)) or _unrolled(connection):
         bias = connection.offset(0.0)

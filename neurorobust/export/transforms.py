@@ -80,9 +80,9 @@ def _convolution(node: Node, shape: Shape) -> Stage:
 
 def _padding(node: Node, dims: int, kernel: tuple[int, ...], stride: tuple[int, ...]) -> tuple[int, ...]:
     value = node.fields["padding"]
-    if value == "valid":
-        return (0,) * dims
     if isinstance(value, str):
+        if value == "valid":
+            return (0,) * dims
         if value != "same" or any(k % 2 == 0 for k in kernel) or any(s != 1 for s in stride):
             raise ValueError(f"padding: got {value[:20]!r}; expected numbers, or 'same' for odd kernels and stride 1.")
         return tuple(k // 2 for k in kernel)
