@@ -47,7 +47,7 @@ def skipping() -> nr.Network:
     layers = {
         "a": lif(nn.Linear(normal(6, 4), normal(6) * 0.1), nn.Linear(normal(6, 6), normal(6) * 0.1)),
         "input": lif(nn.Linear(normal(5, 4))),
-        "both": lif(nn.Linear(normal(3, 15), normal(3))),
+        "both": lif(nn.Linear(normal(3, 15), normal(3)), nn.Linear(normal(3, 3))),
         "out": nn.LeakyIntegrator(nn.Linear(normal(2, 3)), tau_mem=0.02, v_leak=0.1),
     }
     inputs = {"input": "x", "both": ["a", "x", "input"]}
@@ -94,6 +94,7 @@ NETWORKS: list[Callable[[], nr.Network]] = [convolutional, skipping, delayed, fi
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("build", NETWORKS)
 def test_written_read_and_written_again(build: Callable[[], nr.Network], dtype: torch.dtype, tmp_path: Path) -> None:
+    KEY.manual_seed(5)
     net = build().to(dtype)
     x = 2 * events(0, net.n_in).to(dtype)
     again = nr.from_nir(nr.to_nir(net, tmp_path / "a.nir", readout=True), dt=DT)
@@ -105,14 +106,14 @@ def test_written_read_and_written_again(build: Callable[[], nr.Network], dtype: 
         before, after = net.double()(x.double())[1], again.double()(x.double())[1]
     for name, output in before.items():
         if net.layers()[name].spiking:
-            assert output.sum() > 20, name
+            assert output.sum() > 10, name
         torch.testing.assert_close(after[name], output, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("reset", [Subtract(), DelayedSubtract(), SnntorchSubtract(), NoReset()])
 def test_a_reset_that_nir_lacks_is_in_the_metadata(reset: nn.Reset, tmp_path: Path) -> None:
     net = network(3, nn.Lif, reset)
-    with pytest.warns(UserWarning, match="metadata of the file, which this package alone reads"):
+    with pytest.warns(UserWarning, match="metadata, which only this package reads"):
         nr.to_nir(net, tmp_path / "a.nir")
     assert torch.equal(spikes(nr.from_nir(tmp_path / "a.nir", dt=DT), events(3)), spikes(net, events(3)))
 
@@ -276,6 +277,9 @@ BAD = {
     "got 0 nodes of type Input": plain(input=node(type="Linear", weight=np.ones((2, 2)))),
     "got 2 nodes of type Output": plain(more=node(type="Output", shape=[3])),
     "node 'more': leads to no output": plain(more=cell(), edges=[("w", "more")]),
+    "node 'input': hears nothing": plain(
+        input=node(type="Linear", weight=np.ones((2, 2))), other=node(type="Input", shape=[2])
+    ),
     "node 'a': a cycle without neurons": plain(
         a=node(type="Linear", weight=np.ones((3, 3))), edges=[("a", "a"), ("a", "lif")]
     ),

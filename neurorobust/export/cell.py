@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def cell_of(name: str, layer: Neuron, dt: float) -> Cell:
             f"layer {name!r}: {type(layer).__name__}: its equations are not in NIR; expected "
             f"{', '.join(kind.__name__ for kind in KINDS)}."
         )
-    values: dict[str, Array] = {kind: _numbers(layer.per_neuron(kind)) for kind in layer.population_parameters()}
+    values: dict[str, Any] = {kind: _numbers(layer.per_neuron(kind)) for kind in layer.population_parameters()}
     waits = values.pop("t_ref", None)
     if waits is not None and (np.rint(waits / dt) > 0).any():
         raise ValueError(
@@ -75,14 +75,14 @@ def cell_of(name: str, layer: Neuron, dt: float) -> Cell:
             f"fire more often. Train without t_ref, or with t_ref below half a step of {dt:g} s."
         )
     tau_mem = values["tau_mem"]
-    whole = {"r": np.ones_like(tau_mem), "v_leak": np.zeros_like(tau_mem)} | values
+    whole: dict[str, Any] = {"r": np.ones_like(tau_mem), "v_leak": np.zeros_like(tau_mem)} | values
     if not layer.spiking:
         return Cell(**whole)
     reset = type(getattr(layer, "reset", None)).__name__
     if reset not in RESETS:
         raise ValueError(f"layer {name!r}: reset {reset}: expected one of {', '.join(RESETS)}.")
     reset = "ToValue" if reset == "DelayedToValue" else reset  # the same spikes
-    return Cell(**({"v_reset": np.zeros_like(tau_mem)} | whole), reset=reset)
+    return replace(Cell(**({"v_reset": np.zeros_like(tau_mem)} | whole)), reset=reset)
 
 
 def layer_of(cell: Cell, connection: Any, recurrent: Any, dtype: torch.dtype) -> Neuron:

@@ -71,7 +71,8 @@ def from_nir(path: str | Path, *, dt: float, reader: str | None = None, unit: fl
     file that :func:`to_nir` wrote for a reader says so, and is read as that reader reads it. Give the reader for a file
     of that package: each computes its steps in its own way, and writes files that only this way turns into its spikes.
 
-    The network has the type of float of the file, or float64 with a reader. A weight of 0 is no synapse. The file may come from anybody: it is checked before memory is asked for.
+    The network has the type of float of the file, or float64 with a reader. A weight of 0 is no synapse. The file may
+    come from anybody: it is checked before memory is asked for.
 
     Args:
         path: the file. dt: the length of one step, s.

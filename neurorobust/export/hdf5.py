@@ -110,7 +110,7 @@ def _write_dict(group: Any, content: Mapping[str, Any], h5py: Any) -> None:
         if isinstance(value, dict):
             # In the order of the signal: nirtorch takes nodes in the order of the file, and graphs in graphs only once.
             _write_dict(group.create_group(name, track_order=name == "nodes"), value, h5py)
-        elif isinstance(value, str) or getattr(value, "dtype", None) == object:
+        elif isinstance(value, str) or getattr(getattr(value, "dtype", None), "kind", "") == "O":
             group.create_dataset(name, data=value, dtype=h5py.string_dtype())
         else:
             group.create_dataset(name, data=value)

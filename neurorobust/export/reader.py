@@ -34,8 +34,8 @@ class Reader(ABC):
         name: as in ``reader=``. version: at which it was tested. dt: what the user has to tell the reader.
         connections: nodes without neurons that it reads. affine: it reads Affine, but not Linear. recurrence: it runs
             recurrence as a graph inside the graph. sums: it adds several inputs of a node. flatten: the first dimension
-            of its Flatten that means all but the batch. keeps_dtype: it takes parameters as they are, so a network keeps
-            the type of float of the file; others are read in float64.
+            of its Flatten that means all but the batch. keeps_dtype: it takes parameters as they are, so a network
+            keeps the type of float of the file; others are read in float64.
     """
 
     name: ClassVar[str]
@@ -131,7 +131,7 @@ def at_rest(reader: Reader, cell: Cell) -> Cell:
     """Raise ValueError where the membrane does not start at the value to which it is reset."""
     if cell.v_leak.any():
         raise reader.refuse(
-            f"starts at v_reset; these neurons start at v_leak, up to {np.abs(cell.v_leak).max():g} V from it. Expected "
+            f"starts at v_reset; these neurons start at v_leak, {np.abs(cell.v_leak).max():g} V from it. Expected "
             f"v_leak = v_reset."
         )
     return cell

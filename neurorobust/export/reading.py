@@ -34,6 +34,8 @@ WITHOUT = {
 }
 MOST = 10
 """Arrays of a network may take this many times the bytes of the file."""
+LONGEST = 100
+"""Nodes without neurons in a row."""
 FREE = 2**16
 """Bytes that any file may ask for."""
 
@@ -195,29 +197,30 @@ class _Walk:
 
     def _heard(self, name: str) -> list[tuple[str, tuple[str, ...]]]:
         """The sources of a node, and the nodes without neurons from each to it."""
-        found = []
-        for above in self.before[name]:
-            path: list[str] = []
-            while self.nodes[above].type not in FIELDS and above != self.begin:
-                if above in path:
-                    raise ValueError(f"node {above!r}: a cycle without neurons.")
-                node, sources = self.nodes[above], self.before[above]
-                if node.type in WITHOUT or node.type == "Output":
-                    raise self._unknown(above, node)
-                if len(sources) != 1 and not (node.type == "Pass" and len(path) == 0 and not found):
-                    raise ValueError(
-                        f"node {above!r}: a {node.type} with {len(sources)} inputs; expected one: only neurons add "
-                        f"their inputs."
-                    )
-                if len(sources) != 1:
-                    return [each for source in sources for each in self._through(source)]
-                path.append(above)
-                above = sources[0]
-            found.append((above, tuple(n for n in reversed(path) if self.nodes[n].type != "Pass")))
+        found: list[tuple[str, tuple[str, ...]]] = []
+        open_: list[tuple[str, tuple[str, ...]]] = [(above, ()) for above in reversed(self.before[name])]
+        while open_:
+            above, path = open_.pop()
+            node, sources = self.nodes[above], self.before[above]
+            if node.type in FIELDS or above == self.begin:
+                found.append((above, tuple(each for each in path if self.nodes[each].type != "Pass")))
+                continue
+            if node.type in WITHOUT or node.type == "Output":
+                raise self._unknown(above, node)
+            if above in path:
+                raise ValueError(f"node {above!r}: a cycle without neurons.")
+            if not sources or len(path) > LONGEST or len(found) + len(open_) > len(self.nodes):
+                raise ValueError(
+                    f"node {above!r}: hears nothing, or leads to {name!r} in too many ways; expected at most {LONGEST} "
+                    f"nodes without neurons in a row, and one way for each source."
+                )
+            if len(sources) > 1 and any(self.nodes[each].type != "Pass" for each in (above, *path)):
+                raise ValueError(
+                    f"node {above!r}: a {node.type} with {len(sources)} inputs; expected one: only neurons add their "
+                    f"inputs."
+                )
+            open_ += [(source, (above, *path)) for source in reversed(sources)]
         return found
-
-    def _through(self, name: str) -> list[tuple[str, tuple[str, ...]]]:
-        raise ValueError(f"node {name!r}: several nodes lead into a graph inside the graph; expected one.")
 
     def layer(self, name: str) -> tuple[Neuron, list[str]]:
         """The layer of a population, and its sources."""

@@ -54,7 +54,7 @@ def stages_of(connection: Connection) -> list[Stage]:
     if isinstance(connection, (AvgPool2d, SumPool2d)):
         sizes = {"kernel_size": connection.kernel, "stride": connection.stride, "padding": (0, 0)}
         node = Node(type(connection).__name__, {name: np.array(value) for name, value in sizes.items()})
-        return [Stage(node, connection.shape, cast(Shape, connection.out_shape))]
+        return [Stage(node, connection.shape, connection.out_shape)]
     raise ValueError(
         f"{type(connection).__name__} is not in NIR; expected Linear, OneToOne, a convolution or a pooling."
     )
@@ -81,7 +81,7 @@ def _convolution(connection: Conv1d | Conv2d) -> Stage:
     else:
         sizes = {name: np.array(value) for name, value in sizes.items()}
     node = Node(type(connection).__name__, {"weight": weight, "bias": bias, "groups": np.array(1)} | sizes)
-    return Stage(node, connection.shape, cast(Shape, connection.out_shape))
+    return Stage(node, connection.shape, connection.out_shape)
 
 
 def split(stages: Sequence[Stage], sizes: Sequence[int]) -> list[list[Stage]]:

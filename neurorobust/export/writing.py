@@ -60,8 +60,8 @@ def _written_layers(network: Network, readout: bool) -> dict[str, Neuron]:
     heard = {source for name in rest for source in network.inputs[name]}
     if list(dict.fromkeys(sources)) != [list(rest)[-1]] or any(n not in heard for n in list(rest)[:-1]):
         raise ValueError(
-            f"layer {last!r}: the read-out hears {', '.join(map(repr, sources))}, and a file without it has one output; "
-            f"pass readout=True to write the read-out too."
+            f"layer {last!r}: the read-out hears {', '.join(map(repr, sources))}; a file without it has one output; "
+            f"pass readout=True to write it too."
         )
     return rest
 
@@ -116,7 +116,7 @@ class _Build:
         written = self.reader.lowered(cell, dt)
         if written.node.metadata:
             warn(
-                f"layer {name!r}: the reset {cell.reset} is in the metadata of the file, which this package alone reads. "
+                f"layer {name!r}: the reset {cell.reset} is in the metadata, which only this package reads. "
                 f"All others reset the membrane to v_reset, so they compute other spikes. Train with reset=ToValue()."
             )
         sizes = [math.prod(self.shape_of[source]) for source in sources]
@@ -175,8 +175,8 @@ class _Build:
                 at = self.add(f"{name}_flatten", self.typed(Stage(flat, shape, stage.shape)), at)
             elif shape != stage.shape:
                 raise ValueError(
-                    f"a {stage.node.type} reads neurons of shape {shape} as {stage.shape}, and NIR cannot reshape; give "
-                    f"the layer {source!r} that shape with a convolution."
+                    f"a {stage.node.type} reads neurons of shape {shape} as {stage.shape}, and NIR cannot reshape; "
+                    f"give the layer {source!r} that shape with a convolution."
                 )
             at = self.add(f"{name}_in", self.typed(stage), at)
             shape = stage.out
