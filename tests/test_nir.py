@@ -82,7 +82,7 @@ def summed() -> nr.Network:
 
 def joined() -> nr.Network:
     layers = {
-        "a": lif(nn.Conv2d(normal(2, 1, 1, 1), (1, 3, 3))),
+        "a": lif(nn.Conv2d(normal(2, 1, 1, 1).abs() + 1, (1, 3, 3))),
         "b": lif(nn.Conv2d(normal(3, 3, 2, 2), (3, 3, 3), normal(3) * 0.1)),
     }
     return nr.Network(layers, DT, {"b": ["a", "x"]})
