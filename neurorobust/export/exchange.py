@@ -99,7 +99,7 @@ def from_nir(path: str | Path, *, dt: float, reader: str | None = None, unit: fl
             raise ValueError(f"was written for an unknown reader, {str(said)[:40]!r}.")
         if "reader" in graph.metadata:
             _check_dt(graph, dt)
-        budget = Budget(size, str(path))
+        budget = Budget(size)
         network = network_of(_in_seconds(graph, unit), _reader(said), dt, budget)
     except (ValueError, TypeError) as error:
         raise ValueError(f"NIR file {str(path)!r}: {error}") from error

@@ -21,6 +21,10 @@ DEEPEST = 8
 """Graphs inside graphs, and texts inside metadata."""
 SMALLEST = 40
 """An object takes at least as many bytes in a file: the entry of its name."""
+MOST = 10
+"""The arrays of a file may take this many times its bytes, and so may a network those of the arrays."""
+FREE = 2**20
+"""Bytes that any file may ask for."""
 LONGEST = 1000
 """Characters of a text."""
 
@@ -57,14 +61,14 @@ def write(path: Path, graph: Graph) -> Path:
 
 
 def read(path: Path) -> tuple[Graph, int]:
-    """The graph of a file, and the size of the file in bytes.
+    """The graph of a file, and the bytes of its arrays.
 
-    Names, types and shapes are read before any array. All arrays together may not be larger than the file, so that no
-    file makes a program ask for more memory than a small multiple of its own size.
+    Type and shape of an array are read before its values. All arrays together may have ten times the size of the file,
+    which gzip reaches with constant values only.
 
     Raises:
         FileNotFoundError: no such file. ValueError: not a NIR graph, or anything that ``nir.write`` does not write:
-            links to other files, compression, objects with two names.
+            links to other files, other compression than gzip, objects with two names.
     """
     h5py = _h5py()
     if not path.is_file():
@@ -72,14 +76,15 @@ def read(path: Path) -> tuple[Graph, int]:
     size = os.path.getsize(path)
     try:
         with h5py.File(path, "r") as file:
-            found = _Reading(h5py, size).group(_child(h5py, file, "node", ""), "", 0)
+            reading = _Reading(h5py, size)
+            found = reading.group(_child(h5py, file, "node", ""), "", 0)
     except (_Refused, ModuleNotFoundError) as error:
         raise ValueError(f"NIR file {str(path)!r}: {error}") from error
     except Exception as error:  # a damaged file makes the library raise more than it documents
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ValueError(f"NIR file {str(path)!r}: damaged, or not HDF5 ({reason}).") from error
     try:
-        return _graph(found, "", 0), size
+        return _graph(found, "", 0), max(reading.read, size)
     except _Refused as error:
         raise ValueError(f"NIR file {str(path)!r}: {error}") from error
 
@@ -126,11 +131,11 @@ def _child(h5py: Any, group: Any, name: str, where: str) -> Any:
 
 
 class _Reading:
-    """One file: what was met so far, and how many bytes its arrays may still take."""
+    """One file: what was met so far, and the bytes of its arrays."""
 
     def __init__(self, h5py: Any, size: int):
         self.h5py, self.size = h5py, size
-        self.left = size
+        self.read = 0
         self.met: set[int] = set()
 
     def group(self, group: Any, where: str, depth: int) -> dict[str, Any]:
@@ -162,22 +167,21 @@ class _Reading:
         layout, h5d = made.get_layout(), self.h5py.h5d
         if made.get_external_count() or layout not in (h5d.CONTIGUOUS, h5d.COMPACT, h5d.CHUNKED):
             raise _Refused(f"{where}: its values are in another file; expected them in this one.")
-        if made.get_nfilters():
-            raise _Refused(
-                f"{where} is compressed, so its size is unknown before it is read; expected plain arrays, as nir.write "
-                f"writes them."
-            )
+        filters = {made.get_filter(i)[0] for i in range(made.get_nfilters())}
+        if filters - {self.h5py.h5z.FILTER_DEFLATE, self.h5py.h5z.FILTER_SHUFFLE}:
+            raise _Refused(f"{where} has a filter of another library; expected plain arrays, or gzip.")
         if data.shape is None:
             raise _Refused(f"{where} is empty; expected numbers or a text.")
         text = self.h5py.check_string_dtype(data.dtype)
         if text is None and data.dtype.kind not in "fiub":
             raise _Refused(f"{where}: holds values of type {data.dtype}; expected numbers or texts.")
         needed = math.prod(data.shape) * (16 if text is not None else data.dtype.itemsize)
-        if needed > self.left:
+        if self.read + needed > MOST * self.size + FREE:
             raise _Refused(
-                f"{where}: an array of shape {data.shape}, {needed} bytes; a file of {self.size} bytes cannot hold it."
+                f"{where}: an array of shape {data.shape} makes {self.read + needed} bytes; a file of {self.size} bytes "
+                f"may hold {MOST} times its size. Write it again without compression if it is right."
             )
-        self.left -= needed
+        self.read += needed
         value = data[()]
         return _texts(value, where) if text is not None else np.asarray(value)
 

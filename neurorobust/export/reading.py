@@ -15,7 +15,7 @@ from ..core.noise import INPUT
 from ..nn import Network, Neuron
 from .cell import Array, layer_of
 from .connecting import connection_of, recurrent_of
-from .hdf5 import Graph, Node
+from .hdf5 import FREE, MOST, Graph, Node
 from .reader import Reader
 from .stages import Shape, Stage
 from .transforms import transformed
@@ -32,12 +32,8 @@ WITHOUT = {
     "I": "has no leak, and every neuron here has one; give it a long tau (LI)",
     "Threshold": "has no membrane; use LIF",
 }
-MOST = 10
-"""Arrays of a network may take this many times the bytes of the file."""
 LONGEST = 100
 """Nodes without neurons in a row."""
-FREE = 2**16
-"""Bytes that any file may ask for."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +47,14 @@ class Path:
 class Budget:
     """The values that a network may still have."""
 
-    def __init__(self, size: int, path: str):
-        self.left = (MOST * size + FREE) // 8
-        self.size, self.path = size, path
+    def __init__(self, size: int):
+        self.left, self.size = (MOST * size + FREE) // 8, size
 
     def take(self, where: str, count: int) -> None:
         self.left -= count
         if self.left < 0:
             raise ValueError(
-                f"node {where!r}: asks for {count} values; expected no more than the file of {self.size} bytes tells."
+                f"node {where!r}: asks for {count} values; expected a few times the {self.size} bytes of the arrays."
             )
 
 

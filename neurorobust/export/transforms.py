@@ -41,6 +41,7 @@ def transformed(node: Node, shape: Shape, flatten: int) -> Stage:
 
 
 def _linear(node: Node, shape: Shape) -> Stage:
+    shape = shape[-1:] if math.prod(shape) == shape[-1] else shape  # some writers leave a batch of one in the shape
     if len(shape) != 1:
         raise ValueError(f"acts on the last axis of an input of shape {shape}; put a Flatten before it.")
     if node.type == "Scale":
