@@ -15,10 +15,11 @@ from ..core.noise import INPUT
 from ..nn import Network, Neuron
 from .cell import Array, layer_of
 from .connecting import connection_of, recurrent_of
-from .hdf5 import FREE, MOST, Graph, Node
+from .hdf5 import Graph, Node
 from .reader import Reader
 from .stages import Shape, Stage
 from .transforms import transformed
+from .untrusted import FREE, MOST
 
 FIELDS = {
     "LIF": ("tau", "r", "v_leak", "v_threshold"),

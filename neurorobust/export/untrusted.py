@@ -1,0 +1,180 @@
+"""HDF5 that anybody may have written, as plain dictionaries. This file imports nothing of the package.
+
+HDF5's library may crash, loop or ask for any memory on a damaged file. So :func:`tried` reads a file first in a process
+of its own with limits, which runs this file as a program; only a file that it read is read again in this process.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+DEEPEST = 8
+"""Graphs inside graphs, and texts inside metadata."""
+SMALLEST = 40
+"""An object takes at least as many bytes in a file: the entry of its name."""
+MOST = 10
+"""The arrays of a file may take this many times its bytes, and so may a network those of the arrays."""
+FREE = 2**20
+"""Bytes that any file may ask for."""
+LONGEST = 1000
+"""Characters of a text."""
+SECONDS = 10.0
+BYTES_PER_SECOND = 1e7
+"""The time that a file may take, and what it may take longer for its size."""
+LIBRARIES = 2**30
+"""Bytes that the libraries take themselves."""
+
+
+class Refused(Exception):
+    """A reason to refuse a file."""
+
+
+def tried(data: bytes) -> None:
+    """Read a file in another process, with limits of time and memory.
+
+    Raises:
+        Refused: the process refused it, crashed, or reached a limit.
+    """
+    limit = SECONDS + len(data) / BYTES_PER_SECOND
+    command = [sys.executable, "-P", __file__, str(LIBRARIES + 3 * MOST * (len(data) + FREE)), str(math.ceil(limit))]
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, timeout=3 * limit, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Refused("damaged: the HDF5 library does not come to an end with it.") from error
+    if done.returncode != 0:
+        lines = done.stderr.decode("utf8", "replace").strip().splitlines()
+        raise Refused(lines[-1][:600] if done.returncode == 3 and lines else "damaged: the HDF5 library crashes on it.")
+
+
+def contents(data: bytes) -> tuple[dict[str, Any], int]:
+    """The groups and arrays under ``node``, and the bytes of the arrays.
+
+    Raises:
+        Refused: anything that ``nir.write`` does not write. Any exception of the library: damage.
+    """
+    import h5py
+
+    with h5py.File(io.BytesIO(data), "r") as file:
+        reading = _Reading(h5py, len(data))
+        return reading.group(_child(h5py, file, "node", ""), "", 0), reading.read
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """A context in which every exception of the library is a :class:`Refused`."""
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:  # a damaged file makes the library raise more than it documents
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise Refused(f"damaged, or not HDF5 ({reason}).") from error
+
+
+def _child(h5py: Any, group: Any, name: str, where: str) -> Any:
+    link = group.get(name, getlink=True)
+    if link is None:
+        raise Refused(f"has no {where}{name!r}; expected a file that nir.write or nr.to_nir wrote.")
+    if not isinstance(link, h5py.HardLink):
+        raise Refused(f"{where}{name} is a link to another place; expected everything inside the file.")
+    return group[name]
+
+
+class _Reading:
+    """One file: what was met so far, and the bytes of its arrays."""
+
+    def __init__(self, h5py: Any, size: int):
+        self.h5py, self.size = h5py, size
+        self.read = 0
+        self.met: set[int] = set()
+
+    def group(self, group: Any, where: str, depth: int) -> dict[str, Any]:
+        if not isinstance(group, self.h5py.Group):
+            raise Refused(f"{where or 'node'} is no group; expected a NIR node.")
+        if depth > 3 * DEEPEST:
+            raise Refused(f"{where[:60]}…: nested too deeply; expected at most {DEEPEST} graphs inside each other.")
+        self._meet(group, where)
+        if len(group) > self.size // SMALLEST:
+            raise Refused(f"{where} names {len(group)} objects, more than a file of {self.size} bytes can hold.")
+        found = {}
+        for name in group:
+            child = _child(self.h5py, group, name, where)
+            if isinstance(child, self.h5py.Dataset):
+                found[name] = self.array(child, f"{where}{name}")
+            else:
+                found[name] = self.group(child, f"{where}{name}/", depth + 1)
+        return found
+
+    def _meet(self, thing: Any, where: str) -> None:
+        address = self.h5py.h5o.get_info(thing.id).addr
+        if address in self.met:
+            raise Refused(f"{where} has two names; expected a tree, as nir.write writes it.")
+        self.met.add(address)
+
+    def array(self, data: Any, where: str) -> Any:
+        self._meet(data, where)
+        made = data.id.get_create_plist()
+        layout, h5d = made.get_layout(), self.h5py.h5d
+        if made.get_external_count() or layout not in (h5d.CONTIGUOUS, h5d.COMPACT, h5d.CHUNKED):
+            raise Refused(f"{where}: its values are in another file; expected them in this one.")
+        filters = {made.get_filter(i)[0] for i in range(made.get_nfilters())}
+        if filters - {self.h5py.h5z.FILTER_DEFLATE, self.h5py.h5z.FILTER_SHUFFLE}:
+            raise Refused(f"{where} has a filter of another library; expected plain arrays, or gzip.")
+        if data.shape is None:
+            raise Refused(f"{where} is empty; expected numbers or a text.")
+        text = self.h5py.check_string_dtype(data.dtype)
+        if text is None and data.dtype.kind not in "fiub":
+            raise Refused(f"{where}: holds values of type {data.dtype}; expected numbers or texts.")
+        needed = math.prod(data.shape) * (16 if text is not None else data.dtype.itemsize)
+        if self.read + needed > MOST * self.size + FREE:
+            raise Refused(
+                f"{where}: an array of shape {data.shape} makes {self.read + needed} bytes; a file of {self.size} bytes "
+                f"may hold {MOST} times its size. Write it again without compression if it is right."
+            )
+        self.read += needed
+        value = data[()]
+        return _texts(value, where) if text is not None else np.asarray(value)
+
+
+def _texts(value: Any, where: str) -> Any:
+    flat = [value] if isinstance(value, (bytes, str)) else list(np.asarray(value, dtype=object).ravel())
+    if any(not isinstance(each, (bytes, str)) or len(each) > LONGEST for each in flat):
+        raise Refused(f"{where}: expected texts of at most {LONGEST} characters.")
+    try:
+        plain = [each.decode("utf8") if isinstance(each, bytes) else each for each in flat]
+    except UnicodeDecodeError as error:
+        raise Refused(f"{where}: not a text in UTF-8.") from error
+    if isinstance(value, (bytes, str)):
+        return plain[0]
+    return np.array(plain, dtype=object).reshape(np.asarray(value, dtype=object).shape)
+
+
+def _main() -> None:
+    import h5py  # noqa: F401  (before the limits)
+
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[1]),) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]) + 2,) * 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        with refusing():
+            contents(sys.stdin.buffer.read())
+    except Refused as error:
+        sys.stderr.write(f"\n{error}\n")
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    _main()
