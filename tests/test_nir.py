@@ -16,7 +16,8 @@ from torch import Tensor
 import neurorobust as nr
 from neurorobust import nn
 from neurorobust.dynamics import DelayedSubtract, DelayedToValue, NoReset, SnntorchSubtract, Subtract, ToValue
-from neurorobust.export import hdf5, readers
+from neurorobust.export import hdf5, readers, untrusted
+from neurorobust.export.reading import Budget, network_of
 
 h5py = pytest.importorskip("h5py")
 KEY = torch.Generator().manual_seed(5)
@@ -356,23 +357,116 @@ def test_without_h5py_the_message_says_what_to_install(monkeypatch: pytest.Monke
         nr.to_nir(network(0), tmp_path / "a.nir")
 
 
-def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
-    """Bytes of whole files are changed; nothing but a network, or one refusal, may come out."""
-    key, counts = np.random.default_rng(0), {"read": 0, "refused": 0}
-    contents = [nr.to_nir(build(), tmp_path / "a.nir").read_bytes() for build in (skipping, convolutional)]
-    path = tmp_path / "mutated.nir"
-    for i in range(600):
-        content = bytearray(contents[i % 2])
-        for _ in range(key.integers(1, 20)):
-            content[key.integers(len(content))] = key.integers(256)
-        path.write_bytes(content)
+def mutated(graph: hdf5.Graph, key: np.random.Generator) -> hdf5.Graph:
+    """The graph with one part changed, as a careless or hostile writer could have written it."""
+    nodes, edges = dict(graph.nodes), list(graph.edges)
+    name = str(key.choice(list(nodes)))
+    chosen, other = nodes[name], str(key.choice([*nodes, "nobody"]))
+    action = key.integers(7)
+    if action == 0:
+        edges.append((name, other))
+    elif action == 1 and edges:
+        del edges[key.integers(len(edges))]
+    elif action == 2:
+        del nodes[name]
+    elif action == 3 and edges:
+        edges[key.integers(len(edges))] = (other, name)
+    elif isinstance(chosen, hdf5.Graph):
+        nodes[name] = mutated(chosen, key)
+    elif action == 4:
+        nodes[name] = hdf5.Node(str(key.choice([*KINDS, "Mystery"])), chosen.fields)
+    elif chosen.fields:
+        field = str(key.choice(list(chosen.fields)))
+        nodes[name] = hdf5.Node(chosen.type, dict(chosen.fields) | {field: _mutated_value(chosen.fields[field], key)})
+    return hdf5.Graph(nodes, tuple(edges), graph.metadata)
+
+
+KINDS = (
+    "LIF",
+    "CubaLIF",
+    "LI",
+    "CubaLI",
+    "IF",
+    "Linear",
+    "Affine",
+    "Conv1d",
+    "Conv2d",
+    "SumPool2d",
+    "Flatten",
+    "Delay",
+)
+
+
+def _mutated_value(value: Any, key: np.random.Generator) -> Any:
+    array = np.array(value)
+    action = key.integers(6)
+    if action == 0:
+        return "text"
+    if action == 1:
+        return np.zeros((0, 3))
+    if action == 2:
+        return array.reshape(-1)[:-1]
+    if action == 3:
+        return array[None]
+    new = key.choice([0, -1, 1, 2, 1e9, 2.0**62, np.nan, np.inf, 1e-300])
+    flat = np.array(array.reshape(-1), np.float64)
+    flat[key.integers(flat.size)] = new
+    with np.errstate(invalid="ignore"):
+        return flat.reshape(array.shape).astype(array.dtype if action == 4 else np.float64)
+
+
+def test_mutated_graphs_are_read_or_refused(tmp_path: Path) -> None:
+    """A network or one refusal comes out, whatever a file says (deep: see the counts of the exchange page)."""
+    key, counts = np.random.default_rng(0), {True: 0, False: 0}
+    graphs = [hdf5.read(nr.to_nir(build(), tmp_path / "a.nir", readout=True)) for build in (*NETWORKS, network_0)]
+    for i in range(1500):
+        graph, size = graphs[i % len(graphs)]
+        for _ in range(key.integers(1, 4)):
+            graph = mutated(graph, key)
+        counts[outcome(graph, size)] += 1
+    assert counts[True] > 50
+    assert counts[False] > 500
+
+
+def network_0() -> nr.Network:
+    return network(0)
+
+
+def outcome(graph: hdf5.Graph, size: int) -> bool:
+    """Whether a network comes out; anything but a network or a ValueError fails."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                nr.from_nir(path, dt=DT)
-            counts["read"] += 1
+            assert isinstance(network_of(graph, readers()["nir"], DT, Budget(size)), nr.Network)
+        except ValueError:
+            return False
+    return True
+
+
+def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
+    """Bytes of whole files are changed, of which HDF5's library crashes or hangs on some."""
+    key, refused = np.random.default_rng(1), 0
+    content = nr.to_nir(skipping(), tmp_path / "a.nir", readout=True).read_bytes()
+    for _ in range(25):
+        changed = bytearray(content)
+        for _ in range(key.integers(1, 30)):
+            changed[key.integers(len(changed))] = key.integers(256)
+        (tmp_path / "b.nir").write_bytes(changed)
+        try:
+            nr.from_nir(tmp_path / "b.nir", dt=DT)
         except ValueError as error:
             assert str(error).startswith("NIR file")
-            counts["refused"] += 1
-    assert counts["read"] > 30
-    assert counts["refused"] > 100
+            refused += 1
+    assert refused > 5
+
+
+def test_a_file_on_which_the_library_hangs_or_crashes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = nr.to_nir(network(0), tmp_path / "a.nir")
+    for code, reason in [("while True: pass", "crashes|come to an end"), ("import os; os.abort()", "crashes on it")]:
+        (tmp_path / "program.py").write_text(code)
+        monkeypatch.setattr(untrusted, "__file__", str(tmp_path / "program.py"))
+        monkeypatch.setattr(untrusted, "SECONDS", 0.1)
+        with pytest.raises(ValueError, match=reason):
+            nr.from_nir(path, dt=DT)

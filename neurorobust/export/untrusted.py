@@ -26,7 +26,7 @@ FREE = 2**20
 """Bytes that any file may ask for."""
 LONGEST = 1000
 """Characters of a text."""
-SECONDS = 10.0
+SECONDS = 4.0
 BYTES_PER_SECOND = 1e7
 """The time that a file may take, and what it may take longer for its size."""
 LIBRARIES = 2**30
@@ -136,7 +136,7 @@ class _Reading:
         needed = math.prod(data.shape) * (16 if text is not None else data.dtype.itemsize)
         if self.read + needed > MOST * self.size + FREE:
             raise Refused(
-                f"{where}: an array of shape {data.shape} makes {self.read + needed} bytes; a file of {self.size} bytes "
+                f"{where}: an array of shape {data.shape} makes {self.read + needed} bytes; {self.size} bytes "
                 f"may hold {MOST} times its size. Write it again without compression if it is right."
             )
         self.read += needed
