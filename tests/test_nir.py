@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -398,7 +399,7 @@ KINDS = (
 
 
 def _mutated_value(value: Any, key: np.random.Generator) -> Any:
-    array = np.array(value)
+    array = np.ones(3) if isinstance(value, str) or not np.size(value) else np.array(value)
     action = key.integers(6)
     if action == 0:
         return "text"
@@ -470,3 +471,46 @@ def test_a_file_on_which_the_library_hangs_or_crashes_is_refused(
         monkeypatch.setattr(untrusted, "SECONDS", 0.1)
         with pytest.raises(ValueError, match=reason):
             nr.from_nir(path, dt=DT)
+
+
+def test_a_die_and_a_deployment(tmp_path: Path) -> None:
+    net = network(0, nn.Lif, uniform=True).float()
+    chip = nr.mismatch(0.2)
+    die = chip.fabricate(range(1), seed=3)[0]
+    programmed = chip.program(nr.nominal(net), nn.placement_of(net))
+    x = events(0).float()
+    expected = nr.run(net, die.params(programmed), x, record=True)[1]["out"]
+    read = nr.from_nir(nr.to_nir(net, tmp_path / "a.nir", die=die), dt=DT)
+    found = nr.run(read, nr.nominal(read), x, record=True)[1]["out"]
+    assert expected.sum() > 20
+    assert torch.equal(found, expected)
+    assert not torch.equal(nr.run(net, nr.nominal(net), x, record=True)[1]["out"], expected)
+    with pytest.raises(TypeError, match="die: got a int"):
+        nr.to_nir(net, tmp_path / "a.nir", die=3)
+
+
+def test_a_die_of_a_convolution_has_its_own_synapses(tmp_path: Path) -> None:
+    net = in_a_row(lif(nn.Conv2d(normal(2, 1, 2, 2).abs(), (1, 4, 4), normal(2).abs()), v_threshold=0.2))
+    die, x = nr.mismatch(0.2).fabricate(range(1), seed=3)[0], events(0, 16).float()
+    expected = nr.run(net, die.params(die.model.program(nr.nominal(net), nn.placement_of(net))), x, record=True)[1][
+        "layer0"
+    ]
+    read = nr.from_nir(nr.to_nir(net, tmp_path / "a.nir", die=die, reader="norse"), dt=DT)
+    found = nr.run(read, nr.nominal(read), x.double(), record=True)[1]["layer0"]
+    assert expected.sum() > 20
+    assert torch.equal(found.float(), expected)
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from neurorobust.cli import app
+
+    nr.save(network(0), tmp_path / "net")
+    run = CliRunner()
+    file = str(tmp_path / "a.nir")
+    done = run.invoke(app, ["export", "nir", str(tmp_path / "net"), "--reader", "norse", "--out", file, "--json"])
+    assert json.loads(done.stdout) == {"file": file, "reader": "norse", "version": "1.1.0", "dt": DT}
+    done = run.invoke(app, ["import", "nir", file, "--dt", "1e-3", "--out", str(tmp_path / "back"), "--json"])
+    assert json.loads(done.stdout)["hidden"] == "20 Lif"
+    assert torch.equal(spikes(nr.load(tmp_path / "back")[0], events(0)), spikes(network(0), events(0)))

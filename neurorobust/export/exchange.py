@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from .._util.discovery import classes
 from .._util.errors import check_number, unknown
-from ..nn import Network
+from ..chip import ChipModel, Die
+from ..core import nominal
+from ..deploy import Deployment
+from ..nn import Network, placement_of
 from . import hdf5
 from . import readers as package
 from .hdf5 import Graph, Node
@@ -32,7 +37,14 @@ def readers() -> dict[str, Reader]:
     return dict(_known())
 
 
-def to_nir(network: Network, path: str | Path, *, reader: str | None = None, readout: bool = False) -> Path:
+def to_nir(
+    network: Network | Deployment,
+    path: str | Path,
+    *,
+    reader: str | None = None,
+    readout: bool = False,
+    die: Die | None = None,
+) -> Path:
     """Write a network as a NIR file that a reader turns into the same spikes.
 
     Without a reader, the file has NIR's own meaning: time constants in seconds, one value of each parameter for every
@@ -44,10 +56,12 @@ def to_nir(network: Network, path: str | Path, *, reader: str | None = None, rea
     within about 1e-6 of its threshold. Masks become weights of 0. Cores, surrogates and ``decode`` are not written.
 
     Args:
-        network: of :class:`~neurorobust.nn.Lif`, :class:`~neurorobust.nn.CubaLif` and leaky integrators.
+        network: of :class:`~neurorobust.nn.Lif`, :class:`~neurorobust.nn.CubaLif` and leaky integrators; or a
+            deployment of one, for the values that its codes stand for.
         path: the file.
         reader: see :func:`neurorobust.export.readers`; None for NIR's own meaning.
         readout: write the last layer too if it has no spikes. Without it, the read-out stays on the host.
+        die: write the parameters of the network on this die. A network is programmed on the chip of the die first.
 
     Returns:
         The path.
@@ -56,12 +70,39 @@ def to_nir(network: Network, path: str | Path, *, reader: str | None = None, rea
         TypeError: no Network. ValueError: an unknown reader, or layers whose spikes the reader cannot have, each with
             the reason. ModuleNotFoundError: h5py is not installed.
     """
-    if not isinstance(network, Network):
+    return hdf5.write(Path(path), graph_of(_on_die(network, die), _reader(reader), readout))
+
+
+def _on_die(network: Network | Deployment, die: Die | None) -> Network:
+    """The network with the parameters that a deployment or a die has."""
+    if die is not None and not isinstance(die, Die):
         raise TypeError(
-            f"network: got a {type(network).__name__}; expected a neurorobust.nn.Network. Convert an snnTorch network "
-            f"with nr.from_snntorch, or export a foreign module with the tools of its own package."
+            f"die: got a {type(die).__name__}; expected a die, such as chip.fabricate(range(1), seed=1)[0]."
         )
-    return hdf5.write(Path(path), graph_of(network, _reader(reader), readout))
+    deployed = network if isinstance(network, Deployment) else None
+    plain = network if deployed is None else deployed.network
+    if not isinstance(plain, Network):
+        raise TypeError(
+            f"network: got a {type(plain).__name__}; expected a neurorobust.nn.Network. Export a foreign module with "
+            f"the tools of its own package."
+        )
+    if deployed is not None and die is not None and die.model.name != deployed.chip.name:
+        raise ValueError(f"die: of {die.model.name}; the network is deployed on {deployed.chip.name}.")
+    if deployed is None and die is None:
+        return plain
+    if deployed is not None:
+        programmed = deployed.programmed
+    else:
+        assert die is not None
+        if not isinstance(die.model, ChipModel):
+            raise TypeError(f"die: of a {type(die.model).__name__}, which programs no network; pass a deployment.")
+        programmed = die.model.program(nominal(plain), placement_of(plain))
+    params = programmed.params if die is None else die.params(programmed)
+    changed = copy.deepcopy(plain)
+    for name, value in params.items():
+        owner, _, own = name.rpartition(".")
+        changed.get_submodule(owner).register_parameter(own, nn.Parameter(value.detach().clone()))
+    return changed
 
 
 def from_nir(path: str | Path, *, dt: float, reader: str | None = None, unit: float = 1.0) -> Network:
