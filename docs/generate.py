@@ -23,12 +23,16 @@ from diagram import svg
 from studies import rare_network_table, rare_table
 from typer.testing import CliRunner
 
+import numpy as np
+
 import chipmodels
 import neurorobust
 from neurorobust.chip import ChipModel, draw_model, numbers
 from neurorobust.chip.cards import short
 from neurorobust.cli import app
 from neurorobust.data import tasks
+from neurorobust.export import readers
+from neurorobust.export.cell import Cell
 
 # The parts of the package by area, in reading order; a part that is not named comes last.
 AREAS: Mapping[str, tuple[str, ...]] = {
@@ -38,7 +42,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Attacks and robust training": ("attacks", "regularizers", "train"),
     "Tasks": ("data",),
     "Measuring": ("evaluation", "bounds", "viz"),
-    "Storage and the demo": ("io", "demo"),
+    "Storage, exchange and the demo": ("io", "export", "demo"),
 }
 OWN_PAGE = {"cli"}  # described by its --help
 
@@ -51,6 +55,7 @@ def write_all(docs: Path) -> None:
         "_generated/audit.md": audit(chipmodels.models(), read_costs(COSTS, chipmodels.models())),
         "_generated/commands.md": commands(app),
         "_generated/tasks.md": task_table(tasks),
+        "_generated/readers.md": reader_table(),
         "_generated/rare.md": rare_table(),
         "_generated/rare-network.md": rare_network_table(),
         "_generated/parts.svg": diagram(),
@@ -284,3 +289,37 @@ def _first_line(thing: object) -> str:
 def _table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def reader_table() -> str:
+    """Who reads what: neurons that a file can be written for, tried on every reader."""
+    one, varied = np.full(2, 0.01), np.array([0.01, 0.02])
+
+    def takes(reader: Any, **changed: Any) -> bool:
+        values = {"tau_mem": one, "r": np.ones(2), "v_leak": np.zeros(2), "v_threshold": np.ones(2)}
+        try:
+            reader.lowered(Cell(**values | {"v_reset": np.zeros(2)} | changed), 1e-3)
+        except ValueError:
+            return False
+        return True
+
+    rows = [
+        "| reader | version | neurons | reset | one value for each neuron | v_leak ≠ v_reset | recurrence | other nodes |"
+    ]
+    rows.append("|---|---|---|---|---|---|---|---|")
+    for name, reader in sorted(readers().items()):
+        kinds = {"Lif": {}, "CubaLif": {"tau_syn": one / 2}}
+        resets = [
+            reset
+            for reset in ("ToValue", "Subtract")
+            if any(takes(reader, reset=reset, **kind) for kind in kinds.values())
+        ]
+        read = [kind for kind, own in kinds.items() if any(takes(reader, reset=reset, **own) for reset in resets)]
+        base = {"reset": resets[0], **kinds[read[0]]}
+        rows.append(
+            f"| {name} | {reader.version} | {', '.join(read)} | {', '.join(resets)} | "
+            f"{'yes' if takes(reader, **base | {'tau_mem': varied}) else 'no'} | "
+            f"{'yes' if takes(reader, **base | {'v_leak': varied}) else 'no'} | "
+            f"{'yes' if reader.recurrence else 'no'} | {', '.join(sorted(reader.connections))} |"
+        )
+    return "\n".join(rows) + "\n"
