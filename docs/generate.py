@@ -14,16 +14,16 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import matplotlib
+import numpy as np
 import typer
 from arrows import ARROWS, LEAVES, allowed
 from audit import COSTS, audit, read_costs
 from diagram import svg
 from studies import rare_network_table, rare_table
 from typer.testing import CliRunner
-
-import numpy as np
 
 import chipmodels
 import neurorobust
