@@ -303,9 +303,7 @@ def reader_table() -> str:
             return False
         return True
 
-    rows = [
-        "| reader | version | neurons | reset | one value for each neuron | v_leak ≠ v_reset | recurrence | other nodes |"
-    ]
+    rows = ["| reader | version | neurons | reset | values per neuron | v_leak ≠ v_reset | recurrence | other nodes |"]
     rows.append("|---|---|---|---|---|---|---|---|")
     for name, reader in sorted(readers().items()):
         kinds = {"Lif": {}, "CubaLif": {"tau_syn": one / 2}}

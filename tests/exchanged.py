@@ -59,6 +59,7 @@ def multiples(network: Network, x: Tensor) -> float:
     signals, largest = x.transpose(0, 1), 0.0
     for layer in network.layers().values():
         c, matrix = layer.coefficients(network.dt), layer.recurrent_matrix()
+        assert c is not None
         current, v, i = layer.current(signals, network.dt), 0.0, 0.0
         z, out = torch.zeros_like(current[0]), []
         for step in current:
