@@ -46,7 +46,7 @@ def norse(path: Path, x: Tensor, dt: float) -> Tensor:
 
 def snntorch(path: Path, x: Tensor, dt: float) -> Tensor:
     need("nir", "nirtorch")
-    _need_nirtorch("2.6", "snntorch")
+    need_nirtorch("2.6", "snntorch")
     from snntorch.import_nir import import_from_nir
 
     return _stepwise(import_from_nir(graph_at(path)), x.float())
@@ -54,7 +54,7 @@ def snntorch(path: Path, x: Tensor, dt: float) -> Tensor:
 
 def spikingjelly(path: Path, x: Tensor, dt: float) -> Tensor:
     need("nir", "spikingjelly")
-    _need_nirtorch("2.6", "spikingjelly")
+    need_nirtorch("2.6", "spikingjelly")
     from spikingjelly.activation_based.nir_exchange import import_from_nir
 
     return _stepwise(import_from_nir(path, dt=dt, dtype=torch.float64), x.double())
@@ -101,7 +101,8 @@ def _stepwise(module: Any, x: Tensor) -> Tensor:
     return torch.stack(out)
 
 
-def _need_nirtorch(least: str, package: str) -> None:
+def need_nirtorch(least: str, package: str) -> None:
+    """Skip the test where nirtorch, and with it nir, is older than the package needs."""
     found = version("nirtorch")
     if tuple(map(int, found.split(".")[:2])) < tuple(map(int, least.split("."))):
-        pytest.skip(f"{package} needs nirtorch {least} for recurrence; {found} is installed")
+        pytest.skip(f"{package} needs nirtorch {least} and nir 1.0.8; nirtorch {found} is installed")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from exchanged import DT, events
-from players import _need_nirtorch, need, quiet
+from players import need_nirtorch, need, quiet
 from torch import Tensor, nn
 
 import neurorobust as nr
@@ -37,6 +37,7 @@ def linear(n_in: int, n: int, scale: float, *, bias: bool = True) -> nn.Linear:
 @pytest.mark.parametrize("seed", range(5))
 def test_snntorch(seed: int, tmp_path: Path) -> None:
     need("nir", "nirtorch")
+    need_nirtorch("2.6", "snntorch")
     import nir
     import snntorch as snn
     from snntorch.export_nir import export_to_nir
@@ -126,7 +127,7 @@ def _numbers(graph: Any) -> Any:
 @pytest.mark.parametrize("seed", range(5))
 def test_spikingjelly(seed: int, tmp_path: Path) -> None:
     need("nir", "spikingjelly")
-    _need_nirtorch("2.6", "spikingjelly")
+    need_nirtorch("2.6", "spikingjelly")
     import nir
     from spikingjelly.activation_based import functional, layer, neuron
     from spikingjelly.activation_based.nir_exchange import export_to_nir
