@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from exchanged import DT, events
-from players import need_nirtorch, need, quiet
+from players import need, need_nirtorch, quiet
 from torch import Tensor, nn
 
 import neurorobust as nr
