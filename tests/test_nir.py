@@ -197,6 +197,11 @@ REFUSED: list[tuple[str | None, Callable[[], nr.Network], str]] = [
     ("sinabs", lambda: network(0, nn.Lif, Subtract()), "runs no recurrent connection"),
     ("sinabs", lambda: network(0, nn.CubaLif, Subtract()), "reads no CubaLIF"),
     ("sinabs", lambda: network(0), "the reset ToValue would be lost"),
+    (
+        "sinabs",
+        lambda: in_a_row(lif(nn.Conv2d(normal(2, 1, 1, 1), (1, 3, 3)), reset=Subtract())),
+        "fails on neurons of",
+    ),
     ("rockpool", lambda: network(0, nn.Lif, Subtract()), "fails on LIF"),
     ("rockpool", lambda: network(0, nn.CubaLif, Subtract(), v_leak=0.1), "has no v_leak"),
 ]

@@ -185,3 +185,22 @@ def test_a_node_that_a_reader_lacks_goes_wrong(reader: str, kind: str, tmp_path:
         net = Network({"n": nr.nn.LeakyIntegrator(nr.nn.Linear(3 * torch.eye(4).double()), tau_mem=10 * DT)}, DT)
         expected = spikes(net, x.transpose(0, 1))
     assert out.shape != expected.shape or not torch.allclose(out, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("reader", ["norse", "snntorch", "spikingjelly"])
+def test_a_convolution_has_the_same_spikes(reader: str, tmp_path: Path) -> None:
+    key = torch.Generator().manual_seed(3)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=key, dtype=torch.float64)
+
+    conv = nr.nn.Conv2d(normal(3, 2, 3, 3), (2, 6, 5), 0.1 * normal(3), stride=(2, 1), padding=(1, 0))
+    own = {"tau_mem": 8e-3, "v_threshold": 0.5, "reset": ToValue()}
+    net = Network({"a": Lif(conv, **own), "b": Lif(nr.nn.Linear(normal(5, 27)), **own)}, DT)
+    x = 2 * events(0, 60)
+    expected = spikes(net, x)
+    path = nr.to_nir(net, tmp_path / "a.nir", reader=reader)
+    out = play(reader, path, x.transpose(0, 1).unflatten(-1, (2, 6, 5)), DT)
+    assert expected.sum() > 50
+    assert torch.equal(out, expected)
+    assert torch.equal(spikes(nr.from_nir(path, dt=DT), x), expected)

@@ -32,7 +32,8 @@ class Reader(ABC):
 
     Attributes:
         name: as in ``reader=``. version: at which it was tested. dt: what the user has to tell the reader.
-        connections: nodes without neurons that it reads. affine: it reads Affine, but not Linear. recurrence: it runs
+            connections: nodes without neurons that it reads. affine: it reads Affine, but not Linear. spatial: it reads
+            neurons in the shape of an image. recurrence: it runs
             recurrence as a graph inside the graph. sums: it adds several inputs of a node. flatten: the first dimension
             of its Flatten that means all but the batch. keeps_dtype: it takes parameters as they are, so a network
             keeps the type of float of the file; others are read in float64.
@@ -46,6 +47,7 @@ class Reader(ABC):
     recurrence: ClassVar[bool] = True
     sums: ClassVar[bool] = True
     flatten: ClassVar[int] = 0
+    spatial: ClassVar[bool] = True
     keeps_dtype: ClassVar[bool] = False
 
     @abstractmethod

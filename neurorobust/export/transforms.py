@@ -20,7 +20,7 @@ def transformed(node: Node, shape: Shape, flatten: int) -> Stage:
     """
     if node.type == "Flatten":
         start, end = (_integers(node, name, 1)[0] for name in ("start_dim", "end_dim"))
-        if start != flatten or end not in (-1, len(shape) - 1 + flatten):
+        if start not in (flatten, -len(shape)) or end not in (-1, len(shape) - 1 + flatten):
             raise ValueError(f"start_dim {start}, end_dim {end} leaves several dimensions; expected {flatten} and -1.")
         return Stage(Node("Flatten"), shape, (math.prod(shape),))
     if node.type == "Delay":

@@ -137,6 +137,8 @@ class _Build:
     def neurons(self, node: Node, rows: Any, layer: Neuron, shape: Shape) -> Node | Graph:
         """The node of a population, or the graph of it and its recurrence."""
         node = replace(node, fields={key: value.reshape(shape) for key, value in node.fields.items()})
+        if len(shape) > 1 and not self.reader.spatial:
+            raise self.reader.refuse("fails on neurons of a convolution; expected Linear layers.")
         matrix = layer.recurrent_matrix()
         if matrix is None:
             return node
@@ -170,7 +172,7 @@ class _Build:
                 node = Node("Delay", {"delay": stage.node.fields["delay"].reshape(shape)})
                 stage = Stage(node, shape, shape)
             elif shape != stage.shape and len(stage.shape) == 1:
-                sizes = {"start_dim": np.array(self.reader.flatten), "end_dim": np.array(-1)}
+                sizes = {"start_dim": np.array(-len(shape) if self.reader.flatten else 0), "end_dim": np.array(-1)}
                 flat = Node("Flatten", sizes | {"input_type": np.array(shape)})
                 at = self.add(f"{name}_flatten", self.typed(Stage(flat, shape, stage.shape)), at)
             elif shape != stage.shape:

@@ -21,6 +21,7 @@ class Sinabs(Reader):
     connections: ClassVar[frozenset[str]] = frozenset({"Affine", "Conv2d", "SumPool2d", "Flatten"})
     affine: ClassVar[bool] = True
     recurrence: ClassVar[bool] = False
+    spatial: ClassVar[bool] = False
 
     def lowered(self, cell: Cell, dt: float) -> Written:
         if cell.tau_syn is not None:
