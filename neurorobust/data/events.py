@@ -183,7 +183,10 @@ def read_shd(path: str | Path) -> Recordings:
             f"path: {str(path)!r} is damaged or not in SHD's layout ({error}); expected HDF5 with spikes/times, "
             f"spikes/units and labels."
         ) from error
-    return Recordings(*read)
+    try:
+        return Recordings(*read)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"path: {str(path)!r}: {error}") from error
 
 
 def from_tonic(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from .._util import digests, files
 from .._util.description import FORMAT as DESCRIBED
 from .._util.description import REMEDY, Description, comparable, describe, difference, moved, unknown_part
-from .._util.errors import check_finite
+from .._util.errors import check_finite, shown
 from .._util.warn import warn
 from ..nn.installed import neuron_classes
 from ..nn.network import Network
@@ -232,6 +232,8 @@ def _unpacked(tensors: Mapping[str, Tensor], shapes: Mapping[str, list[int]]) ->
     whole = dict(tensors)
     for name, shape in shapes.items():
         mask_name = f"{name.removesuffix('weight')}mask"
+        if len(tensors[mask_name]) != -(-math.prod(shape) // 8):  # before anything of this shape is made
+            raise ValueError(f"{name} of shape {shown(shape)} has a mask of {len(tensors[mask_name])} bytes")
         bits = np.unpackbits(tensors[mask_name].numpy(), count=math.prod(shape)).astype(bool)
         whole[mask_name] = torch.from_numpy(bits).reshape(shape)
         whole[name] = torch.zeros(shape, dtype=tensors[name].dtype)
@@ -330,16 +332,16 @@ def _problem(config: dict[str, Any]) -> str:
             return f"options: got a {type(options).__name__}; expected texts by name"
         config = config | {"dt": 1.0, "layers": []}
     if isinstance(config.get("dt"), bool) or not isinstance(config.get("dt"), (int, float)):
-        return f"dt: got {config.get('dt')!r}; expected a number of seconds"
+        return f"dt: got {shown(config.get('dt'))}; expected a number of seconds"
     for key, kind in (("layers", list), ("trained", list), ("info", dict)):
         if not isinstance(config.get(key), kind):
-            return f"{key}: got {config.get(key)!r}; expected a {kind.__name__}"
+            return f"{key}: got {shown(config.get(key))}; expected a {kind.__name__}"
     if not all(isinstance(name, str) for name in config["trained"]):
-        return f"trained: got {config['trained']!r}; expected names of parameters"
+        return f"trained: got {shown(config['trained'])}; expected names of parameters"
     for entry in config["layers"]:
         types = {"name": str, "neuron": str}
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), kind) for key, kind in types.items()):
-            return f"layers: got {entry!r}; expected a name and a neuron, at least"
+            return f"layers: got {shown(entry)}; expected a name and a neuron, at least"
     return ""
 
 
