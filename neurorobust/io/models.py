@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
@@ -128,7 +129,8 @@ def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> 
     """Write the two files of a model folder, the tensors first."""
     config = config | {"digest": digests.of_tensors(tensors, json.dumps(config))}
     with files.replacing(folder / "model.safetensors") as temporary:
-        safetensors.save_file(tensors, temporary, metadata={"config": json.dumps(config)})
+        with files.written_by(SafetensorError, folder / "model.safetensors"):
+            safetensors.save_file(tensors, temporary, metadata={"config": json.dumps(config)})
         sha256 = digests.of_file(temporary)
     files.write_text(folder / "config.json", json.dumps(config | {"sha256": sha256}, indent=2) + "\n")
 

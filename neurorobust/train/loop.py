@@ -335,7 +335,8 @@ def _save(
         "optimizer": optimizer.state_dict(),
     }
     with files.replacing(path) as temporary:
-        torch.save(state, temporary)
+        with files.written_by(RuntimeError, path):
+            torch.save(state, temporary)
         digests.append(temporary)
 
 
