@@ -27,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "deploy": {"train", "io", "circuit"},
     "demo": {"train", "viz", "io"},
     "cli": {"demo", "fitting", "deploy"},
+    "__main__": {"cli"},
 }
 
 

@@ -1,10 +1,14 @@
-"""A disk that is full: at any byte, there is the old file or the new one, and one line that names the file."""
+"""Faults of the machine: a full disk leaves the old file or the new one, at any byte, and one line names the file; a
+terminal that cannot show a letter, or cannot be written to, gets no traceback."""
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,7 +96,25 @@ def test_a_training_goes_on_after_a_full_disk(tmp_path, task):
     size = (tmp_path / "whole" / "checkpoint.pt").stat().st_size
     for case in cases("full disk checkpoint", here=4, deep=200):
         folder = tmp_path / str(case)
-        with full_disk(random.Random(case).randrange(size - 100)), pytest.raises(OSError, match="checkpoint.pt"):
+        with full_disk(random.Random(case).randrange(size - 100)), pytest.raises(OSError, match=r"checkpoint\.pt"):
             run(folder, task)
         assert set(content(folder)) <= {"checkpoint.pt", "log.csv"}, case
         assert run(folder, task) == whole, case
+
+
+@pytest.mark.parametrize("arguments", [["chips", "list"], ["deploy", "é"]])
+def test_a_terminal_of_ascii_gets_no_traceback(arguments):
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    found = subprocess.run(
+        [sys.executable, "-m", "neurorobust", *arguments], capture_output=True, env=environment, check=False
+    )
+    assert found.returncode in (0, 2) and b"codec" not in found.stdout + found.stderr
+    found.stdout.decode("ascii")
+
+
+def test_a_full_stdout_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "neurorobust", "chips", "list"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert found.returncode == 2 and found.stderr == b"error: [Errno 28] No space left on device\n"

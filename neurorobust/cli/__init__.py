@@ -7,6 +7,7 @@ level. Its ``order`` is the position in the help; modules without one are last, 
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from types import ModuleType
 from typing import Annotated
 
@@ -50,6 +51,9 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def main() -> None:
     """Exit codes: 0 done · 2 wrong input, reported in one line · 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal of ASCII shows ? for other letters
+            stream.reconfigure(errors="replace")
     try:
         app()
     except SystemExit as exit_:
