@@ -10,6 +10,7 @@ import numpy as np
 from ..._util.errors import check_number
 from ...chip.die import Die
 from ...circuit import Circuit, Events, circuit_of, deviating
+from ...circuit.mismatch import spreads_of
 from ...nn import LinearizedDpi
 from ..deployment import Deployment
 from .engine import Configured, Engine, Spikes
@@ -41,6 +42,8 @@ class CircuitEngine(Engine):
         check_number("tolerance", self.tolerance, strict=True)
         check_number("ratio", self.ratio, strict=True)
         check_number("delay", self.delay)
+        if self.current_cv is not None:
+            spreads_of(self.current_cv)
 
     def configure(self, deployment: Deployment, die: Die) -> Configured:
         for name in deployment.cores:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..._util.errors import check_count, check_number
+from ..._util.errors import check_count, check_flag, check_number
 from ...chip.die import Die
 from ...circuit import Events
 from ...core.noise import INPUT
@@ -50,6 +50,8 @@ class EquationsEngine(Engine):
     waits: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("floor", "reset", "waits"):
+            check_flag(name, getattr(self, name))
         check_count("substeps", self.substeps)
         if self.tau_syn is not None:
             check_number("tau_syn", self.tau_syn, strict=True)
