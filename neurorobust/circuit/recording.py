@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -104,7 +105,7 @@ class Recording:
         return counts.reshape(window.steps, self.n).astype(np.float64)
 
 
-def array_of(name: str, values: object) -> NDArray[np.generic]:
+def array_of(name: str, values: object) -> NDArray[Any]:
     """A tensor, an array or a sequence of numbers as an array.
 
     Raises:

@@ -24,7 +24,7 @@ from ..nn.network import Network
 from ..nn.neurons import LinearizedDpi, Neuron
 from ..regularizers import Regularizer
 from ..regularizers.regularizer import Criterion
-from .retrained import EPOCHS, Retrained, Training, check_task, trained_on
+from .retrained import EPOCHS, Retrained, Training, check_arguments, trained_on
 from .translating import translated
 
 
@@ -62,7 +62,7 @@ def adapt(
         ValueError, TypeError: with every part of the network that cannot be converted; or an argument is wrong.
     """
     check_type("chip", chip, ChipModel, f"a ChipModel: chipmodels.load({str(chip)!r})")
-    task = check_task(data, epochs)
+    task = check_arguments(data, loss, epochs, training)
     if tau_syn is not None:
         check_number("tau_syn", tau_syn, strict=True)
     old = translated(network)

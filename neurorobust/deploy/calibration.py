@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import kernels
+from ..chip.design import check_type
 from ..circuit import Events
 from ..core.run import evaluating, nominal
 from ..evaluation.statistics import check_outputs
@@ -20,11 +21,12 @@ from ..evaluation.trim import fitted_offsets, matching_offsets
 from ..nn import LeakyIntegrator, Linear
 from ..nn.decoders import last_step, mean_over_time
 from ..nn.fleet_run import SAMPLES, fleet_logits
+from ..nn.network import Network
 from .board.contract import Session
 from .board.host import logits, signals
 from .board.network_engine import counts_of
-from .board.recording import BoardRecording
-from .deployment import Deployment
+from .board.recording import BoardRecording, listed
+from .deployment import Deployment, check_deployment
 
 PENALTIES = torch.logspace(2, -6, 33, dtype=torch.float64)
 """λ that :func:`refit` tries besides ∞, in squares of the largest singular value of the features."""
@@ -63,17 +65,30 @@ def measure(session: Session, x: Tensor) -> list[BoardRecording]:
     """Run samples of a network's input on a board, each from rest. Each is one measurement.
 
     Args:
-        session: programmed. x: counts of events, (n, T, channels), such as ``task.validation.x[:50]``.
+        session: programmed. x: counts of events, (n, T, channels), with all channels of the network, such as
+            ``task.validation.x[:50]``.
 
     Raises:
         TypeError, ValueError: x is no such tensor. Otherwise as :meth:`Session.run_many`.
     """
-    dt = session.deployment.native.dt
+    check_type("session", session, Session, "an open board: board.open()")
+    network = session.deployment.native
+    return session.run_many(events_of(x, network), x.shape[1] * network.dt)
+
+
+def events_of(x: object, network: Network) -> list[Events]:
+    """The samples of a network's input, (n, T, channels), as events.
+
+    Raises:
+        TypeError, ValueError: x is no such tensor, or its values are no counts.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(f"x: got a {type(x).__name__}; expected a tensor (n, T, channels), task.validation.x[:50].")
     if x.ndim != 3 or not x.numel():
         raise ValueError(f"x: got shape {tuple(x.shape)}; expected (n, T, channels), at least one sample.")
-    return session.run_many([Events.of_steps(sample, dt) for sample in x.cpu()], x.shape[1] * dt)
+    if x.shape[2] != network.n_in:
+        raise ValueError(f"x: got {x.shape[2]} channels; the network has {network.n_in}.")
+    return [Events.of_steps(sample, network.dt) for sample in x]
 
 
 def trim(deployment: Deployment, recordings: Sequence[BoardRecording], labels: Tensor | None = None) -> CalibratedHost:
@@ -89,7 +104,8 @@ def trim(deployment: Deployment, recordings: Sequence[BoardRecording], labels: T
     Raises:
         ValueError, TypeError: no recordings, of another deployment, or labels that do not fit them.
     """
-    recordings, measured = list(recordings), logits(deployment, recordings)
+    recordings = listed(recordings)
+    measured = logits(deployment, recordings)
     used = _checked(labels, measured)
     offsets = trim_offsets(measured, nominal_logits(deployment, recordings), labels)
     return CalibratedHost(deployment, offsets, None, len(recordings), used)
@@ -114,8 +130,9 @@ def refit(deployment: Deployment, recordings: Sequence[BoardRecording], labels: 
         ValueError: the host computes something else than one :class:`~neurorobust.nn.LeakyIntegrator` with ``Linear``
             input and a linear decoder. Otherwise as :func:`trim`.
     """
-    _readout(deployment)
-    recordings, measured = list(recordings), logits(deployment, recordings).double()
+    _readout(check_deployment(deployment))
+    recordings = listed(recordings)
+    measured = logits(deployment, recordings).double()
     used = _checked(labels, measured)
     if len(recordings) < 2:
         raise ValueError("recordings: got 1; expected at least two, as each is predicted from the others.")

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from ..chip import Cost, Tiles
 from ..chip.architectures.demand import fan_out
+from ..chip.design import check_type
 from ..core.noise import INPUT
 from ..core.run import evaluating, run
 from ..data import Data
 from .board import BoardRecording
 from .board.recording import steps_in
-from .deployment import Deployment
+from .deployment import Deployment, check_deployment
 
 WIDTH = 110
 
@@ -122,8 +123,7 @@ def estimate(
         TypeError: no deployment. ValueError: samples, spikes or recordings of another shape, or a layer that is not on
             the chip.
     """
-    if not isinstance(deployment, Deployment):
-        raise TypeError(f"deployment: got a {type(deployment).__name__}; expected the result of nr.deploy.onto.")
+    check_deployment(deployment)
     dt = deployment.native.dt
     if isinstance(x, Sequence):
         if spikes is not None:
@@ -194,10 +194,12 @@ def _run(deployment: Deployment, samples: object, spikes: Mapping[str, Tensor] |
 
 def _checked(deployment: Deployment, samples: Tensor, spikes: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The spikes of every layer on the chip."""
+    check_type("spikes", spikes, Mapping, "tensors by layer, as nr.run(…, record=True) gives them")
     found = {}
     for name, asked in deployment.demand.items():
         if name not in spikes:
             raise ValueError(f"spikes: {name!r} missing; expected those of {', '.join(deployment.demand)}.")
+        check_type(f"spikes[{name!r}]", spikes[name], Tensor, "a tensor of counts")
         shape = (*samples.shape[:2], asked.n)
         if spikes[name].shape != shape:
             raise ValueError(f"spikes[{name!r}]: got shape {tuple(spikes[name].shape)}; expected {shape}.")

@@ -87,7 +87,7 @@ class VirtualChip(Board):
         self._n = self._trials = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = {"engine": self._engine, "drops": self._drops, "resolution": self._resolution}
+        options: dict[str, Any] = {"engine": self._engine, "drops": self._drops, "resolution": self._resolution}
         return partial(VirtualChip, self._model, self._serial, seed=self._seed, **options), ()
 
     def __repr__(self) -> str:

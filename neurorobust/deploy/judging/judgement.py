@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...chip.design import check_type
 from ...evaluation.fleet import Yield, check_spec
 from ...evaluation.statistics import ConfidenceInterval, clopper_pearson, mean_interval
 
@@ -103,8 +104,9 @@ class Judgement:
         """The boards that are on different sides of ``spec`` here and in another judgement of the same boards.
 
         Raises:
-            ValueError: not the same boards, or a specification that is no score.
+            TypeError: no judgement. ValueError: not the same boards, or a specification that is no score.
         """
+        check_type("other", other, Judgement, "a Judgement, as nr.deploy.judge returns it")
         if (self.seed, self.serials) != (other.seed, other.serials):
             raise ValueError(
                 f"other: has boards {_numbers(other.serials)} of seed {other.seed}; expected the same, "
@@ -136,9 +138,11 @@ class Judgement:
 
     def __repr__(self) -> str:
         low, high = self.ci95
+        mean = f"mean {self.mean:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+        boards = "board" if len(self.serials) == 1 else "boards"
         lines = [
-            f"{len(self.serials)} virtual boards of {self.chip} (a simulation, {self.engine}, seed {self.seed}), "
-            f"{self.samples} samples: mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f}"
+            f"{len(self.serials)} virtual {boards} of {self.chip} (a simulation, {self.engine}, seed {self.seed}), "
+            f"{self.samples} samples: {mean}, min {self.min:.3f}"
         ]
         if self.gap:
             lines.append(f"{'':16}{'score':>6}  {'in order':24}{'alone':24}")
