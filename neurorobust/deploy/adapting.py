@@ -14,7 +14,6 @@ from ..chip.design import check_type
 from ..chip.equations import LINEARISED
 from ..core.equations import Equations
 from ..core.params import kind_of
-from ..core.placement import HOST
 from ..data import Task
 from ..dynamics import Adaptation, AdaptiveThreshold, Ahp, HardFloor, NoFloor
 from ..evaluation.predict import nominal_score
@@ -24,6 +23,7 @@ from ..nn.network import Network
 from ..nn.neurons import LinearizedDpi, Neuron
 from ..regularizers import Regularizer
 from ..regularizers.regularizer import Criterion
+from .lowering import on_chip
 from .retrained import EPOCHS, Retrained, Training, check_arguments, trained_on
 from .translating import translated
 
@@ -158,13 +158,6 @@ def _as_chip(layer: LinearizedDpi, rule: Adaptation) -> None:
 def _replace(layer: Neuron, kind: str, value: Tensor) -> None:
     """Put other values in the place of a parameter; it is trained if the old one is."""
     layer.register_parameter(kind, nn.Parameter(value.clone(), layer.get_parameter(kind).requires_grad))
-
-
-def on_chip(network: Network) -> dict[str, Neuron]:
-    """The layers that :func:`neurorobust.deploy.onto` puts on a chip."""
-    return {
-        name: layer for name, layer in network.layers().items() if layer.spiking and bool((layer.core != HOST).any())
-    }
 
 
 def _shared(network: Network, chip: ChipModel) -> list[str]:

@@ -18,7 +18,7 @@ from ..nn.network import Network
 from ..nn.neurons import Neuron
 from ..regularizers import Regularizer
 from ..regularizers.regularizer import Criterion
-from .adapting import on_chip
+from .lowering import on_chip
 from .mapping import checked_architecture
 from .retrained import EPOCHS, Retrained, Training, check_arguments, trained_on
 from .translating import translated

@@ -255,7 +255,7 @@ def _check_events(name: str, events: object, channels: int, duration: float) -> 
     if len(events.channels) and events.channels.max() >= channels:
         raise ValueError(f"{name}: has channel {events.channels.max()}; the network has {channels}, from 0.")
     if len(events.times) and events.times[-1] >= duration - ULPS * np.spacing(duration):
-        raise ValueError(f"{name}: the last is at {events.times[-1]:g} s; expected all before {duration:g} s.")
+        raise ValueError(f"{name}: the last is at {float(events.times[-1])!r} s; expected all before {duration!r} s.")
 
 
 def _watched(watch: Sequence[int], deployment: Deployment) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ class BoardRecording:
         for name, one in (("events", self.events), ("spikes", spikes)):
             if len(one.times) and one.times[-1] >= self.duration:
                 raise ValueError(
-                    f"{name}: the last is at {one.times[-1]:g} s; expected all before {self.duration:g} s."
+                    f"{name}: the last is at {float(one.times[-1])!r} s; expected all before {self.duration!r} s."
                 )
         if len(spikes.channels) and spikes.channels.max() >= self.n:
             raise ValueError(f"spikes: got neuron {spikes.channels.max()}; expected 0 to {self.n - 1}.")

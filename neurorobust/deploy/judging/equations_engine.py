@@ -93,7 +93,7 @@ class _Stepped(Configured):
             some = samples[start : start + AT_ONCE]
             x = counts_of(some, duration, network.dt, network.n_in).to(next(network.parameters()))
             spikes = functional_call(self._network, self._params, (x,), strict=False)
-            found += [spikes_of(spikes[:, i].numpy(), network.dt / substeps) for i in range(len(some))]
+            found += [spikes_of(spikes[:, i].numpy(), network.dt / substeps, duration) for i in range(len(some))]
         return found
 
 
