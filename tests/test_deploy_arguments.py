@@ -150,7 +150,7 @@ def test_a_wrong_argument_is_refused_by_its_name(name, argument):
         with pytest.raises((TypeError, ValueError, OSError), match=r"^[\w.]+( of [\w']+)?(\[.*\])?: .*\S") as caught:
             function(**good | {argument: value})
         said = str(caught.value)
-        known = {argument, "network", "cv", "recordings", "spikes"}  # what another function says of it
+        known = {argument, "network", "cv", "recordings", "spikes", "times"}  # what another function says of it
         assert said.startswith(tuple(known)), (kind, said)
         assert "expected" in said or "choose" in said, (kind, said)
         assert SESSION.state is State.PROGRAMMED and SESSION.deployment is DEPLOYMENT
