@@ -136,7 +136,7 @@ def deploy_diff(first: File, second: File, as_json: Json = False) -> None:
         return shown
 
     if not found and not as_json:
-        out.print(f"{first} and {second}: no difference.", markup=False, highlight=False)
+        out.print(f"{first} and {second}: no difference.", markup=False, highlight=False, soft_wrap=True)
         return
     show({"differences": [difference._asdict() for difference in found]}, as_json, table)
 
