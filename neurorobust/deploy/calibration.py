@@ -28,6 +28,8 @@ from .board.network_engine import counts_of
 from .board.recording import BoardRecording, listed
 from .deployment import Deployment, check_deployment
 
+TIE = 1e-9
+"""Errors that differ by a smaller part are equal: then the larger λ is taken."""
 PENALTIES = torch.logspace(2, -6, 33, dtype=torch.float64)
 """λ that :func:`refit` tries besides ∞, in squares of the largest singular value of the features."""
 
@@ -56,7 +58,7 @@ class CalibratedHost:
 
     def __repr__(self) -> str:
         offsets = ", ".join(f"{value:+.3g}" for value in self.offsets.tolist())
-        weights = "" if self.change is None else f", {self.change.numel()} weights refitted"
+        weights = "" if self.change is None else f", {int((self.change != 0).sum())} weights refitted"
         labels = f"{self.labels} labels" if self.labels else "no labels"
         return f"CalibratedHost(offsets {offsets}{weights}; {self.measurements} measurements, {labels})"
 
@@ -106,9 +108,9 @@ def trim(deployment: Deployment, recordings: Sequence[BoardRecording], labels: T
     """
     recordings = listed(recordings)
     measured = logits(deployment, recordings)
-    used = _checked(labels, measured)
+    labels = _checked(labels, measured)
     offsets = trim_offsets(measured, nominal_logits(deployment, recordings), labels)
-    return CalibratedHost(deployment, offsets, None, len(recordings), used)
+    return CalibratedHost(deployment, offsets, None, len(recordings), 0 if labels is None else len(labels))
 
 
 def refit(deployment: Deployment, recordings: Sequence[BoardRecording], labels: Tensor | None = None) -> CalibratedHost:
@@ -121,7 +123,8 @@ def refit(deployment: Deployment, recordings: Sequence[BoardRecording], labels: 
     z are the logits that the board gives with the trained weights, z̄ those of the network itself on the same inputs,
     and φ_ik the feature of every neuron: the decoded output of read-out k for a synapse of weight 1 from it. The new
     weights are W + D. λ is the one of :data:`PENALTIES` and ∞ with the smallest error of leaving one sample out, in
-    closed form; λ = ∞ is :func:`trim`. With labels, offsets are fitted to the result as in :func:`trim`.
+    closed form; of equal errors the largest λ. λ = ∞ is :func:`trim`. With labels, offsets are fitted to the result as
+    in :func:`trim`.
 
     Args:
         recordings, labels: as of :func:`trim`; at least two recordings.
@@ -133,12 +136,12 @@ def refit(deployment: Deployment, recordings: Sequence[BoardRecording], labels: 
     _readout(check_deployment(deployment))
     recordings = listed(recordings)
     measured = logits(deployment, recordings).double()
-    used = _checked(labels, measured)
+    labels = _checked(labels, measured)
     if len(recordings) < 2:
         raise ValueError("recordings: got 1; expected at least two, as each is predicted from the others.")
     known = features(deployment, recordings)
     change, offsets = refit_weights(measured, nominal_logits(deployment, recordings), known, labels)
-    return CalibratedHost(deployment, offsets, change, len(recordings), used)
+    return CalibratedHost(deployment, offsets, change, len(recordings), 0 if labels is None else len(labels))
 
 
 def trim_offsets(measured: Tensor, nominal: Tensor, labels: Tensor | None) -> Tensor:
@@ -175,7 +178,7 @@ def ridge(features: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
         fit = (left @ (shrunk * target))[..., 0].T
         leverage = 1 / n + (left.square() @ shrunk)[..., 0].T
         error = float(((missing - offset - fit) / (1 - leverage)).square().sum())
-        if error < best:
+        if error < best * (1 - TIE):
             best, kept = error, sizes[..., None] / (squares + penalty)
     varies = (features != features[:, :1]).any(1)
     change = torch.where(varies, (right.mT @ (kept * target))[..., 0], 0.0)
@@ -235,10 +238,10 @@ def _readout(deployment: Deployment) -> LeakyIntegrator:
     return layer
 
 
-def _checked(labels: Tensor | None, measured: Tensor) -> int:
-    """The number of labels, after a check that they fit."""
+def _checked(labels: Tensor | None, measured: Tensor) -> Tensor | None:
+    """The labels as int64, after a check that they fit."""
     if labels is None:
-        return 0
+        return None
     if (
         not isinstance(labels, Tensor)
         or labels.is_floating_point()
@@ -249,7 +252,8 @@ def _checked(labels: Tensor | None, measured: Tensor) -> int:
         raise TypeError(f"labels: got {got}; expected a tensor of class labels, integers.")
     if labels.ndim == 0 or len(labels) != len(measured):
         raise ValueError(f"labels: got shape {tuple(labels.shape)} for {len(measured)} recordings; expected one each.")
+    labels = labels.long()
     if bool((labels < 0).any()):
         raise ValueError(f"labels: got class {int(labels.min())}; expected classes ≥ 0.")
     check_outputs(measured, labels)
-    return len(labels)
+    return labels
