@@ -342,3 +342,14 @@ def test_one_board_has_no_interval():
     assert np.isnan(one.ci95).all() and one.entry()["ci95"] is None
     difference = one.difference(one)
     assert difference.estimate == 0 and np.isnan(difference.low)
+
+
+def test_an_estimate_says_that_recordings_lost_events():
+    with VirtualChip(CHIP, 0, drops=0.3).open() as session:
+        session.program(DEPLOYMENT)
+        lossy = nr.deploy.measure(session, X)
+    lost = sum(each.dropped_inputs + each.dropped_spikes for each in lossy)
+    with pytest.warns(UserWarning, match=rf"x: the recordings lost {lost} events; counts are of the events that the h"):
+        found = nr.deploy.estimate(DEPLOYMENT, lossy)
+    assert lost > 10 and found.counts["spikes"] == sum(len(each.times) for each in lossy) / 4
+    assert nr.deploy.estimate(DEPLOYMENT, RECORDINGS).counts["input events"] == X.sum() / 4

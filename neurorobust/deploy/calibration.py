@@ -104,7 +104,7 @@ def trim(deployment: Deployment, recordings: Sequence[BoardRecording], labels: T
         recordings: of this deployment on one board, of one duration. labels: of their samples, (n,).
 
     Raises:
-        ValueError, TypeError: no recordings, of another deployment, or labels that do not fit them.
+        ValueError, TypeError: no recordings, of another number of neurons or channels, or labels that do not fit them.
     """
     recordings = listed(recordings)
     measured = logits(deployment, recordings)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._util.warn import warn
 from ..chip import Cost, Tiles
 from ..chip.architectures.demand import fan_out
 from ..chip.design import check_type
@@ -114,8 +115,10 @@ def estimate(
 
     Args:
         deployment: a network on a chip.
-        x: samples (B, T, n_in), or data with them; or what a board recorded, all of one duration. Events are whole
-            numbers; where x is anything else, such as currents, all counts of input events are unknown.
+        x: samples (B, T, n_in), or data with them; or what a board recorded, all of one duration. A warning says if the
+            recordings lost events: those that the chip did not get are counted, those that it sent in vain are not.
+            Events are whole numbers; where x is anything else, such as currents, all counts of input events are
+            unknown.
         spikes: by layer on the chip, (B, T, n), of the same samples, such as those of a die
             (``nr.run(…, record=True)``). Not beside recordings, which have their own.
 
@@ -160,6 +163,8 @@ def _recorded(deployment: Deployment, recordings: Sequence[BoardRecording]) -> t
             f"x: got {len(recordings)} recordings, {len(wrong)} of them of another network; expected some of one "
             f"duration and of {sum(sizes)} neurons."
         )
+    if lost := sum(each.dropped_inputs + each.dropped_spikes for each in recordings):
+        warn(f"x: the recordings lost {lost} events; counts are of the events that the host sent and received.")
     network = deployment.native
     most = max((int(each.events.channels.max()) for each in recordings if len(each.events.channels)), default=-1)
     if most >= network.n_in:

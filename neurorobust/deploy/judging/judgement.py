@@ -104,14 +104,12 @@ class Judgement:
         """The boards that are on different sides of ``spec`` here and in another judgement of the same boards.
 
         Raises:
-            TypeError: no judgement. ValueError: not the same boards, or a specification that is no score.
+            TypeError: no judgement. ValueError: not the same boards, another number of samples, or a specification that
+                is no score.
         """
         check_type("other", other, Judgement, "a Judgement, as nr.deploy.judge returns it")
-        if (self.seed, self.serials) != (other.seed, other.serials):
-            raise ValueError(
-                f"other: has boards {_numbers(other.serials)} of seed {other.seed}; expected the same, "
-                f"{_numbers(self.serials)} of seed {self.seed}."
-            )
+        if _boards(self) != _boards(other):
+            raise ValueError(f"other: has {_boards(other)}; expected the same, {_boards(self)}.")
         here, there = self.score >= check_spec(spec), other.score >= spec
         lost, gained = int((here & ~there).sum()), int((~here & there).sum())
         return Crossing(spec, lost, gained, len(here), clopper_pearson(lost + gained, len(here)))
@@ -180,5 +178,9 @@ def _finite(ci95: tuple[float, float]) -> list[float] | None:
     return None if np.isnan(ci95[0]) else list(ci95)
 
 
-def _numbers(serials: tuple[int, ...]) -> str:
-    return f"{serials[0]} to {serials[-1]}" if len(serials) > 2 else ", ".join(map(str, serials))
+def _boards(judged: Judgement) -> str:
+    """Which boards ran how many samples."""
+    numbers = judged.serials
+    several = len(numbers) > 2 and numbers == tuple(range(numbers[0], numbers[-1] + 1))
+    told = f"{numbers[0]} to {numbers[-1]}" if several else ", ".join(map(str, numbers))
+    return f"boards {told} of {judged.chip}, seed {judged.seed}, with {judged.samples} samples"
