@@ -156,7 +156,9 @@ class VirtualChip(Board):
             kept = self._kept(len(times), key)
             times, neurons, lost = times[kept], neurons[kept], int((~kept).sum())
         if self._resolution:
-            times = np.ceil(times / self._resolution - 1e-9) * self._resolution
+            stamps = times / self._resolution
+            rounding = np.maximum(1e-9, 4 * np.spacing(stamps))  # a spike at a multiple keeps its time
+            times = np.ceil(stamps - rounding) * self._resolution
             inside = times < duration
             times, neurons, lost = times[inside], neurons[inside], lost + int((~inside).sum())
         return BoardRecording(
