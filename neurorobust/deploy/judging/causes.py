@@ -53,10 +53,11 @@ def continuous_time(deployment: Deployment, engine: Engine) -> Engine | str:
 @on_top_of(continuous_time)
 def delay(deployment: Deployment, engine: Engine) -> Engine | str:
     """A spike reaches other neurons at once, not with the next step of dt."""
-    check_deployment(deployment)
+    if clocked := _clocked(deployment):
+        return clocked
     if isinstance(engine, EquationsEngine) and engine.substeps == 1:
         return "a spike cannot arrive sooner than one step later; put in continuous_time before"
-    return _clocked(deployment) or _changed(deployment, engine, waits=False)
+    return _changed(deployment, engine, waits=False)
 
 
 def circuit(deployment: Deployment, engine: Engine) -> Engine | str:
