@@ -255,6 +255,34 @@ def test_reading_back_something_else_makes_the_state_unknown(answer):
         assert session.state is State.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("duration", "watch", "words"),
+    [
+        (1e7, (), r"duration: 1e\+07 s are 1e\+10 steps of 0.001 s; expected at most 1000000"),
+        (1e7, (0,), r"duration: 1e\+07 s are 1e\+10 steps"),
+        (999.0, (0, 2, 4) * 4, r"watch: got two neurons of core 0"),
+    ],
+)
+def test_a_circuit_refuses_a_run_that_is_too_long_before_it_starts(duration, watch, words):
+    with VirtualChip(CHIP, 0, engine=CircuitEngine()).open() as session:
+        session.program(DEPLOYMENT)
+        with pytest.raises(ValueError, match=words):
+            session.run(EVENT, duration, watch=watch)
+        assert session.state is State.PROGRAMMED
+
+
+def test_too_many_samples_of_membranes_are_refused_before_the_run():
+    slow = dpi_network(([0], [1], [2], [3]), v_threshold=0.02)
+    network = nr.Network(slow.layers(), dt=5e-3)
+    with VirtualChip(CHIP, 0, engine=CircuitEngine()).open() as session:
+        session.program(nr.deploy.onto(network, CHIP))
+        with pytest.raises(
+            ValueError, match=r"watch: 4 membranes over 4000 s have more than 1e\+08 samples; watch few"
+        ):
+            session.run(EVENT, 4000.0, watch=[0, 1, 2, 3])
+        assert session.state is State.PROGRAMMED
+
+
 # ---- edges in time
 
 
