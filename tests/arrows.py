@@ -15,7 +15,7 @@ ARROWS: dict[str, set[str]] = {
     "interop": {"kernels"},
     "chip": {"core"},
     "fitting": {"chip"},
-    "circuit": {"nn", "chip"},
+    "circuit": {"nn", "data", "chip"},
     "attacks": {"core"},
     "bounds": {"nn", "interop", "attacks"},
     "regularizers": {"attacks", "nn", "chip", "bounds"},

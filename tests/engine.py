@@ -128,6 +128,14 @@ def currents(s: int, *d: int) -> Tensor:
     return draw(s, *d, STEPS, BATCH, N) + 1
 
 
+FLOORED: list[Maker] = [
+    lambda s, *d: draw(s, *d, STEPS, BATCH, 2 * N) + 0.7,
+    signed_recurrent,
+    per_neuron,
+    per_neuron,
+    lambda s, *d: events(s, 0.5, *d, N),
+]
+
 # Each operator, makers of its arguments (from a seed and leading dimensions), and which of these have a gradient.
 OPERATORS: dict[str, tuple[Callable[..., Any], list[Maker], range]] = {
     "lif": (
@@ -142,28 +150,8 @@ OPERATORS: dict[str, tuple[Callable[..., Any], list[Maker], range]] = {
         ],
         range(5),
     ),
-    "floored": (
-        floored,
-        [
-            lambda s, *d: draw(s, *d, STEPS, BATCH, 2 * N) + 0.7,
-            signed_recurrent,
-            per_neuron,
-            per_neuron,
-            lambda s, *d: events(s, 0.5, *d, N),
-        ],
-        range(4),
-    ),
-    "floored, inhibition that cancels": (
-        cancelling,
-        [
-            lambda s, *d: draw(s, *d, STEPS, BATCH, 2 * N) + 0.7,
-            signed_recurrent,
-            per_neuron,
-            per_neuron,
-            lambda s, *d: events(s, 0.5, *d, N),
-        ],
-        range(4),
-    ),
+    "floored": (floored, FLOORED, range(4)),
+    "floored, inhibition that cancels": (cancelling, FLOORED, range(4)),
     "floored layer": (floored_layer, [*synapses(0.1, N)[:2], signed_recurrent, per_neuron, per_neuron], range(5)),
     "floored layer of many events": (
         floored_layer,

@@ -281,7 +281,7 @@ def test_what_cannot_be_computed_is_said():
     assert "has noise in time" in nr.deploy.judge(noisy, data, range(1), causes=(causes.floor,)).gap[-1].why
     pcm = nr.deploy.judge(nr.deploy.onto(ADAPTIVE, chipmodels.load("pcm")), data, range(1))
     assert "pcm has no neurons of its own" in pcm.gap[3].why
-    assert pcm.gap[6].why == "pcm is clocked, as the network is"
+    assert pcm.gap[6].why == pcm.gap[7].why == "pcm is clocked, as the network is"
     entry = json.loads(json.dumps(judged.entry(), allow_nan=False))
     assert entry["gap"][-1]["why"] == judged.gap[-1].why and entry["ci95"] is None
 
@@ -325,8 +325,17 @@ def test_boards_that_change_side_are_counted():
     assert found.gained == ((first.score < spec) & (second.score >= spec)).sum()
     assert first.difference(second).estimate == pytest.approx(second.mean - first.mean)
     other = nr.deploy.judge(deployment, data, [5, 6, 7, 8], causes=())
-    with pytest.raises(ValueError, match=r"other: has boards 5 to 8 of seed 1; expected the same, 0 to 3 of seed 1"):
+    with pytest.raises(ValueError, match=r"other: has boards 5 to 8 of dynapse2, seed 1, with 12 .*the same, boards 0"):
         first.crossing(other, spec)
+    elsewhere = nr.deploy.judge(nr.deploy.onto(DPI, chipmodels.load("pcm")), data, range(4), causes=())
+    fewer = nr.deploy.judge(deployment, data.first(11), range(4), causes=())
+    scattered = nr.deploy.judge(deployment, data, [0, 2, 1, 3], causes=())
+    for another, words in (
+        (elsewhere, r"has boards 0 to 3 of pcm"), (fewer, "with 11 samples; expected"), (scattered, "boards 0, 2, 1, 3")
+    ):  # fmt: skip
+        for compare in (first.difference, lambda another: first.crossing(another, spec)):
+            with pytest.raises(ValueError, match=words):
+                compare(another)
     with pytest.raises(ValueError, match=r"spec: got 90; expected a score from 0 to 1"):
         first.yield_at(90)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,6 +104,21 @@ def check_count(name: str, value: Any, low: int = 1) -> int:
     if number < low:
         raise ValueError(f"{name}: got {number}; expected an integer ≥ {low}.")
     return operator.index(number)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return the value as a Python bool, or raise unless it is True or False, of Python, NumPy or torch."""
+    flag = plain(value)
+    if not isinstance(flag, bool):
+        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected True or False.")
+    return flag
+
+
+def check_path(name: str, value: Any) -> Path:
+    """Return the value as a path, or raise unless it is a string or a path."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected the path of a file.")
+    return Path(value)
 
 
 def check_input(x: Tensor, parameter: Tensor, *, integers: bool = False) -> None:

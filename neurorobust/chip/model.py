@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -163,7 +163,10 @@ class ChipModel(ChipDesign):
 
     def fabricate(self, serials: Sequence[int], seed: int) -> Fleet:
         """The dies with these serial numbers and this seed."""
-        seed, numbers = check_count("seed", seed, 0), tuple(check_count("serial", serial, 0) for serial in serials)
+        seed = check_count("seed", seed, 0)
+        if isinstance(serials, str) or not isinstance(serials, Iterable):
+            raise TypeError(f"serials: got {serials!r}; expected several, such as range(200).")
+        numbers = tuple(check_count("serial", serial, 0) for serial in serials)
         for number in (seed, *numbers):
             if number >= 2**64:
                 raise ValueError(f"seed and serials: got {number}; expected numbers below 2**64.")

@@ -12,6 +12,7 @@ from .mismatch import CURRENTS, deviating
 from .network import circuit_of
 from .recording import Events, Recording
 from .technology import Technology
+from .technology import checked_technology as checked_technology
 
 if TYPE_CHECKING:
     from .simulation import simulate

@@ -11,6 +11,8 @@ from . import loops
 from .description import Circuit, DendriteType
 from .recording import Events, Recording
 
+SAMPLE_STEP = 1e-4
+"""Time between two samples of a membrane, s, unless another is asked for."""
 MOST_SAMPLES = 1e8
 """Samples of membranes of one recording, at most: 0.8 GB."""
 
@@ -22,7 +24,7 @@ def simulate(
     *,
     tolerance: float = 1e-4,
     watch: Sequence[int] = (),
-    sample_step: float = 1e-4,
+    sample_step: float = SAMPLE_STEP,
 ) -> Recording:
     """The spikes of a circuit in continuous time.
 

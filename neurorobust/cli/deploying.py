@@ -128,11 +128,16 @@ def deploy_diff(first: File, second: File, as_json: Json = False) -> None:
     found = diff(load_deployment(first), load_deployment(second))
 
     def table() -> Table:
-        shown = Table("", str(first), str(second))
+        shown = Table()
+        for title in ("where", str(first), str(second)):
+            shown.add_column(title, overflow="fold")  # a path that is cut short is no answer
         for difference in found:
             shown.add_row(*difference)
         return shown
 
+    if not found and not as_json:
+        out.print(f"{first} and {second}: no difference.", markup=False, highlight=False, soft_wrap=True)
+        return
     show({"differences": [difference._asdict() for difference in found]}, as_json, table)
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._util.errors import check_path
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
+from ..chip.design import check_type
 from ..chip.encodings import Multiplicity
 from ..circuit import Technology
 from ..core.params import Params
@@ -106,15 +108,18 @@ class Deployment:
             numbers: of every neuron on its core, (n,) integers, for all layers on the chip.
 
         Raises:
-            ValueError: a layer is missing or not known, a number is not on the chip, or two neurons have one place.
+            TypeError: no tensors by layer. ValueError: a layer is missing or not known, a number is not on the chip, or
+                two neurons have one place.
         """
         placement = self.programmed.placement
         assert self.chip.architecture is not None
+        check_type("numbers", numbers, Mapping, "tensors by layer, {'hidden': torch.tensor([7, 3, …])}")
         if numbers.keys() != self.cores.keys():
             raise ValueError(f"numbers: got layers {list(numbers)}; expected {list(self.cores)}.")
         taken: dict[tuple[int, int], str] = {}
         for layer, own in numbers.items():
             core = placement.numbering[layer].core
+            check_type(f"numbers of {layer!r}", own, Tensor, "a tensor of integers, one for each neuron")
             if own.shape != core.shape or own.dtype != torch.long or len(core) != len(self.cores[layer]):
                 raise ValueError(
                     f"numbers of {layer!r}: got {own.dtype} of shape {tuple(own.shape)}; expected torch.int64 of shape "
@@ -156,7 +161,7 @@ class Deployment:
 
     def save(self, path: str | Path) -> Path:
         """Write the deployment file: one JSON, whole or not at all. See :func:`neurorobust.deploy.load`."""
-        return write(Path(path), self.entry())
+        return write(check_path("path", path), self.entry())
 
     def entry(self) -> dict[str, Any]:
         """The content of the deployment file, without its digest. Raises ValueError for a network whose code is
@@ -174,3 +179,12 @@ class Deployment:
     def __repr__(self) -> str:
         n = sum(asked.n for asked in self.demand.values())
         return f"Deployment({n} neurons on {self.chip.name}, {', '.join(self.cores)})"
+
+
+def check_deployment(deployment: object, name: str = "deployment") -> Deployment:
+    """The deployment, or TypeError for anything else."""
+    if not isinstance(deployment, Deployment):
+        raise TypeError(
+            f"{name}: got a {type(deployment).__name__}; expected a Deployment, as nr.deploy.onto returns it."
+        )
+    return deployment

@@ -123,7 +123,7 @@ def fitted_offsets(logits: Tensor, y: Tensor, start: Tensor | None = None) -> Te
         start: (K,), such as :func:`matching_offsets`; 0 by default.
     """
     check_outputs(logits, y)
-    flat, y = logits.detach().double().flatten(0, -2), y.reshape(-1)
+    flat, y = logits.detach().double().flatten(0, -2), y.reshape(-1).long()
     start = flat.new_zeros(flat.shape[-1]) if start is None else start.double()
     fitted, present = start.clone(), y.unique()
     if len(present) > 1:

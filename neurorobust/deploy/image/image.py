@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..._util.errors import unknown
+from ..._util.errors import check_number, check_path, unknown
 from ...chip import Violation
-from ...circuit import Circuit, Technology
+from ...circuit import Circuit, Technology, checked_technology
 from ..writing import write
-from .asked import Deployed, asked_of, digest_of
+from .asked import Deployed, asked_of, check_deployed, digest_of
 from .checking import REMAKE, check_biases, check_currents, check_neurons, check_routes, check_synapses
 from .codes import BiasCode, bias_codes
 from .connectivity import synapses_of
@@ -85,8 +85,9 @@ class Image:
         Raises:
             TypeError: ``deployment`` is none.
         """
-        if deployment is not None and not hasattr(deployment, "programmed"):
-            raise TypeError(f"deployment: got a {type(deployment).__name__}; expected a neurorobust.deploy.Deployment.")
+        if deployment is not None:
+            check_deployed(deployment)
+        checked_technology(technology)
         layout = self.layout
         broken = [
             *check_neurons(layout, self.neurons),
@@ -138,15 +139,14 @@ class Image:
         """
         if broken := self.check():
             raise ValueError(f"image: {broken[0]}")
-        technology = Technology() if technology is None else technology
         return circuit_from(
             self.layout,
             self.neurons,
             self.cores,
             self.synapses,
             self.channels,
-            delay=delay,
-            technology=technology,
+            delay=check_number("delay", delay),
+            technology=checked_technology(technology),
         )
 
     def events_over_gain(self, technology: Technology | None = None) -> dict[int, dict[str, float]]:
@@ -157,7 +157,7 @@ class Image:
         Below, a filter on silicon decays more slowly than its time constant says, and :meth:`circuit` has no part of
         that. The value does not depend on the ratio: weight currents and the length of a pulse choose it.
         """
-        return events_over_gain(self.layout, self.cores, Technology() if technology is None else technology)
+        return events_over_gain(self.layout, self.cores, checked_technology(technology))
 
     def bias_codes(self) -> dict[int, dict[str, BiasCode]]:
         """(coarse, fine) of every bias of every core, from rockpool's tables, where rockpool is installed.
@@ -171,7 +171,7 @@ class Image:
 
     def save(self, path: str | Path) -> Path:
         """Write one JSON file, whole or not at all; see :func:`neurorobust.deploy.load_image`."""
-        return write(Path(path), self.entry(), "image")
+        return write(check_path("path", path), self.entry(), "image")
 
     def entry(self) -> dict[str, Any]:
         """The content of the file, without its digest."""

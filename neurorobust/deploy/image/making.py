@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from ..._util.errors import check_number
 from ...chip import Violation
-from ...circuit import Technology
+from ...circuit import Technology, checked_technology
 from ...nn.network import Network
 from ..errors import DeploymentError
 from .asked import Asked, Deployed, asked_of, digest_of
@@ -17,6 +18,7 @@ from .parts import TO_HOST, Destination, Entry, ImageNeuron, Input, Latches
 
 def image_of(deployment: Deployed, ratio: float, technology: Technology | None) -> Image:
     """See :meth:`neurorobust.deploy.Deployment.image`."""
+    ratio, technology = check_number("ratio", ratio, strict=True), checked_technology(technology)
     layout = layout_of(deployment.chip)
     asked = asked_of(deployment)
     currents = currents_asked(layout, deployment, asked, ratio, technology)

@@ -19,7 +19,7 @@ from ...evaluation.predict import nominal_score
 from ...evaluation.statistics import ConfidenceInterval, score
 from ...nn.network import Network
 from ..board import Engine, NetworkEngine, VirtualChip, logits
-from ..deployment import Deployment
+from ..deployment import Deployment, check_deployment
 from ..structure import structure_of
 from .causes import CAUSES, Cause
 from .equations_engine import EquationsEngine
@@ -66,10 +66,7 @@ def judge(
     Raises:
         TypeError, ValueError: an argument is wrong; nothing has been run then.
     """
-    if not isinstance(deployment, Deployment):
-        raise TypeError(
-            f"deployment: got a {type(deployment).__name__}; expected a Deployment, as nr.deploy.onto returns it."
-        )
+    check_deployment(deployment)
     _check_data(data, deployment)
     numbers = _checked_serials(serials)
     engine = NetworkEngine() if engine is None else engine
@@ -114,6 +111,8 @@ class _Stage:
 
 
 def _stages(deployment: Deployment, causes: Sequence[Cause]) -> list[_Stage]:
+    if not isinstance(causes, Iterable):
+        raise TypeError(f"causes: got {causes!r}; expected a list of functions, such as nr.deploy.causes.CAUSES.")
     found = []
     so_far: Engine = EquationsEngine()
     for cause in causes:
