@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.circuit_oracles import PYTHON, against_brian, against_dynapsim
+from benchmarks.circuit_oracles import PYTHON, SHUNT_PART, against_brian, against_dynapsim
 
 pytestmark = pytest.mark.skipif(
     not (PYTHON.parent.parent / ".complete").exists(), reason="no .venv-oracles with Brian 2 and rockpool: make oracles"
@@ -16,6 +16,14 @@ pytestmark = pytest.mark.skipif(
 def test_rates_are_those_of_brian(feedback):
     """Inhibition, recurrence and adaptation, six input rates: every mean rate within 5 %."""
     ours, theirs = against_brian(feedback, 0.5)
+    assert theirs.min() > 100
+    np.testing.assert_allclose(ours, theirs, rtol=0.05)
+
+
+@pytest.mark.parametrize("script", ["brian_dpi", "brian_teili"])
+def test_rates_with_shunt_are_those_of_brian(script):
+    """GABA, SHUNT and adaptation, six input rates, also in the equations of teili: every mean rate within 5 %."""
+    ours, theirs = against_brian(False, 0.5, script, SHUNT_PART)
     assert theirs.min() > 100
     np.testing.assert_allclose(ours, theirs, rtol=0.05)
 

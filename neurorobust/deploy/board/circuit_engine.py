@@ -34,7 +34,7 @@ class CircuitEngine(Engine):
             :func:`neurorobust.circuit.deviating`. Other dies than those of ``evaluate``.
     """
 
-    tolerance: float = 1e-4
+    tolerance: float = 1e-5
     ratio: float = 100.0
     delay: float = 0.0
     current_cv: float | Mapping[str, float] | None = None
