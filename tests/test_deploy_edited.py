@@ -23,7 +23,7 @@ from chipmodels import xylo
 from neurorobust.chip import KindModel, SourcedValue
 from neurorobust.chip.encodings import Saturating, Uniform
 from neurorobust.chip.encodings.encoding import Scaled
-from neurorobust.deploy import strict, writing
+from neurorobust.deploy import writing
 from neurorobust.nn import Conv2d, Delayed, Linear, Network
 from neurorobust.nn.neurons import CubaLif, LeakyIntegrator, Lif
 
