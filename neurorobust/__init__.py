@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .chip import mismatch
     from .core import HOST, apply, noise, nominal, run
     from .data import tasks
-    from .evaluation import Trim, calibrate_readout, compare, evaluate, sensitivity, transfer, worst_case
+    from .evaluation import Trim, calibrate_readout, compare, evaluate, transfer
+    from .evaluation.sensitivity import sensitivity
+    from .evaluation.worst_case import worst_case
     from .interop import from_snntorch, to_snntorch, wrap
     from .io import load, save, zoo
     from .nn import Network, neurons
@@ -61,8 +63,8 @@ __all__ = [
 ]
 
 _PARTS = (
-    "attacks bounds chip circuit core data deploy dynamics evaluation fitting interop io kernels nn regularizers testing "
-    "train viz"
+    "attacks bounds chip circuit core data deploy dynamics evaluation fitting interop io kernels nn regularizers "
+    "testing train viz"
 )
 _NAMES = {
     "attacks": "Ball",

@@ -20,6 +20,7 @@ from placed import placed
 import chipmodels
 import neurorobust as nr
 from chipmodels import xylo
+from neurorobust._util import strict
 from neurorobust.chip import KindModel, SourcedValue
 from neurorobust.chip.encodings import Saturating, Uniform
 from neurorobust.chip.encodings.encoding import Scaled

@@ -20,17 +20,17 @@ RESOLUTION = 1e-9
 
 @dataclass(frozen=True)
 class PairedTest:
-    """One-sided paired t test of d = after − before, die by die. It fails where the mean loss is surely above a margin::
+    """One-sided paired t test of d = after − before, die by die. It fails if the mean loss is surely above a margin::
 
         t = (mean d + margin) / (sd d / √n),   p = P(T ≤ t), Student's with n − 1 degrees of freedom;   fails if p < α
 
-    So it is false alarm if it fails though the expected loss is at most ``margin``: at most α, at exactly that loss. It is
-    far less for a network that is as good as the one before.
+    A false alarm is a failure though the expected loss is at most ``margin``. Its rate is α where the loss is the
+    margin, and far less for a network that is as good as the one before.
 
-    Why t: a score per die is a mean over samples, and the mean over n ≥ 8 dies is close to normal; ties do no harm to a
-    mean. A sign-flip test has the same statistic in other words (Σe/√Σe² grows with t), needs thousands of sums, and has no
-    closed form of the power. Where all differences are equal, p is 0 or 1. The t test is about the mean over all dies:
-    where a few dies in a hundred become much better and all others worse, it can call that worse.
+    Why t: the score of a die is a mean over samples, and a mean over dies is close to normal. Ties do not harm a mean.
+    A sign-flip test has the same statistic in other words (Σe/√Σe² grows with t), needs thousands of sums, and has no
+    closed form of its power. If all differences are equal, p is 0 or 1. It is a test of the mean over all dies: if one
+    die in a hundred becomes much better and all others a little worse, it can call that worse.
 
     Args:
         margin: a mean loss of score that is accepted.
@@ -55,7 +55,9 @@ class PairedTest:
         """p of differences after − before, one per die."""
         d = np.asarray(differences, dtype=float)
         if d.ndim != 1 or len(d) < FEWEST or not np.isfinite(d).all():
-            raise ValueError(f"differences: got shape {d.shape}; expected {FEWEST} finite numbers or more, one per die.")
+            raise ValueError(
+                f"differences: got shape {d.shape}; expected {FEWEST} finite numbers or more, one per die."
+            )
         excess, spread = d.mean() + self.margin, float(d.std(ddof=1))
         if abs(excess) < RESOLUTION or spread < RESOLUTION:
             return 0.5 if abs(excess) < RESOLUTION else float(excess > 0)

@@ -39,9 +39,9 @@ class SequentialTest:
         L = k log(p1/p0) + (n − k) log((1 − p1)/(1 − p0)),   p1 = at_least, p0 = at_least − margin
         L ≥ log(1/β): the test passes.   L ≤ log α: it fails.   Else: the next die, at most max_dies.
 
-    Wald's own bounds log((1 − β)/α) and log(β/(1 − α)) are approximations. With these here the rates are guaranteed (Ville's
-    inequality): with a yield of p1 or more, L falls to log α with a probability of at most α; with a yield of p0 or less,
-    L rises to log(1/β) with a probability of at most β. Between p0 and p1, the indifference zone, either may come out.
+    Wald's own bounds are approximations. With these here the rates are guaranteed (Ville's inequality): with a yield of
+    p1 or more, L falls to log α with a probability of at most α; with a yield of p0 or less, L rises to log(1/β) with a
+    probability of at most β. Between p0 and p1, the indifference zone, either may come out.
 
     A test that is undecided after ``max_dies`` dies does not pass. That is a false alarm, too. So by default
     ``max_dies`` is the smallest number for which all false alarms together, exactly computed, stay at α or below.
@@ -112,11 +112,8 @@ class SequentialTest:
 
     def rates(self, yield_: float) -> Rates:
         """The exact rates at a true yield: the distribution of k over all undecided walks, die by die."""
-        passes = fails = dies = 0.0
-        left = 1.0
-        for passes, fails, undecided in self.walk(check_number("yield_", yield_)):
-            dies, left = dies + left, undecided
-        return Rates(passes, fails, left, dies)
+        after = [(0.0, 0.0, 1.0), *self.walk(check_number("yield_", yield_))]
+        return Rates(*after[-1], mean_dies=sum(undecided for _, _, undecided in after[:-1]))
 
     def walk(self, yield_: float) -> Iterator[tuple[float, float, float]]:
         """Probabilities (passed, failed, undecided) after each die, until ``max_dies`` or nothing is undecided."""
