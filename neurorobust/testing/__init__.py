@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .asserting import assert_chip_unchanged, assert_not_worse, assert_robust, assert_yield
     from .baseline import Baseline, BaselineCheck, check_baseline
+    from .chips import ChipCheck, check_chip
     from .paired import PairedTest
     from .robust import RobustCheck, check_robust
     from .sequential import Rates, SequentialTest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Baseline",
     "BaselineCheck",
+    "ChipCheck",
     "PairedTest",
     "Rates",
     "RobustCheck",
@@ -29,6 +31,7 @@ __all__ = [
     "assert_robust",
     "assert_yield",
     "check_baseline",
+    "check_chip",
     "check_robust",
     "check_yield",
 ]
@@ -36,6 +39,7 @@ __all__ = [
 _MODULES = {
     "asserting": "assert_chip_unchanged assert_not_worse assert_robust assert_yield",
     "baseline": "Baseline BaselineCheck check_baseline",
+    "chips": "ChipCheck check_chip",
     "paired": "PairedTest",
     "robust": "RobustCheck check_robust",
     "sequential": "Rates SequentialTest",

@@ -12,6 +12,7 @@ from ..attacks import Attack, Ball, Suite
 from ..chip import ChipModel
 from ..data.task import Data
 from .baseline import BaselineCheck, Paired, check_baseline
+from .chips import ChipCheck, check_chip
 from .robust import RobustCheck, check_robust
 from .session import current
 from .yields import Sequential, YieldCheck, check_yield
@@ -93,13 +94,23 @@ def assert_robust(
     return passed(check_robust(network, data, ball, floor=floor, attack=attack, seed=seed, candidates=candidates))
 
 
+def assert_chip_unchanged(chip: ChipModel | str, *, snapshot: str | Path) -> ChipCheck:
+    """Fail if a number of a chip model differs from its snapshot; arguments and result as :func:`check_chip`.
+
+    Raises:
+        AssertionError: numbers changed without a new version, or the version changed.
+    """
+    __tracebackhide__ = True
+    return passed(check_chip(chip, snapshot=snapshot))
+
+
 def passed(check: C) -> C:
     """The check, if it passed; AssertionError with its words and the path of its figure if not."""
     __tracebackhide__ = True
     if check.passed:
         return check
     where, told = current().figure, ""
-    if where is not None:
+    if where is not None and not isinstance(check, ChipCheck):  # numbers by name: nothing to draw
         from . import figures  # matplotlib is slow to import
 
         told = f"\n  Figure: {figures.save(check, where)}"
