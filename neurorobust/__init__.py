@@ -85,7 +85,7 @@ def __getattr__(name: str) -> Any:
     """Import a part of the package, or a name of a part, when it is first used."""
     part = next((part for part, names in _NAMES.items() if name in names.split()), None)
     if part is not None:
-        found = getattr(import_module(f"{__name__}.{part}"), name)
+        found = getattr(__import__(f"{__name__}.{part}", fromlist=[name]), name)  # a module of the part, too
     elif name in _PARTS.split():
         found = import_module(f"{__name__}.{name}")
     else:
