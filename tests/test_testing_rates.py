@@ -86,7 +86,7 @@ def test_a_sequential_test_that_makes_no_sense_is_refused(arguments, message):
 
 
 def test_a_margin_that_needs_too_many_dies_is_refused():
-    with pytest.raises(ValueError, match="cannot be told from one of 0.949 .* on 10000 dies; take a larger margin"):
+    with pytest.raises(ValueError, match=r"cannot be told from one of 0.949 .* on 10000 dies; take a larger margin"):
         _ = SequentialTest(0.95, 0.001).limit
 
 
