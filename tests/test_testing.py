@@ -235,6 +235,13 @@ def test_a_floor_under_attack(network, data, here):
     assert "figures/x.png" in text
 
 
+def test_an_inconclusive_attack_is_said_and_passes(network, data, here):
+    """No warning, which would fail a project whose warnings are errors: a line at the end of the report."""
+    check = nr.testing.assert_robust(network, data, nr.Ball(weight=0.0), floor=0, attack=nr.attacks.quick())
+    assert check.worst.inconclusive and "Caution: this attack lowered" in str(check)
+    assert here == [f"assert_robust: {check.worst.caution}"]
+
+
 def test_the_suite_is_the_strong_one_unless_said(network, data):
     found = nr.testing.check_robust(network, data.first(4), nr.Ball(weight=0.0), floor=0)
     assert found.worst.suite == "strong-1" and "strong-1, 863 passes" in str(found)

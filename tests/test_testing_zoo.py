@@ -47,7 +47,7 @@ def test_a_network_that_is_not_robust_is_worse(data):
 
 
 def test_a_floor_under_the_quick_attack(network, data):
-    nr.testing.assert_robust(network, data, nr.Ball.uniform(0.05), floor=0.8, attack=nr.attacks.quick())
+    nr.testing.assert_robust(network, data, nr.Ball.uniform(0.1), floor=0.75, attack=nr.attacks.quick())
 
 
 @pytest.mark.neurorobust("dynapse2", dies=12, seed=2)

@@ -75,6 +75,7 @@ def save(chip: ChipDesign, path: Path) -> bool:
             old = {}
         if old.get("version") == chip.version and old.get("chip") == chip.name and not drift(old, new):
             return False
+    path.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(path, json.dumps(digests.sealed(new), indent=1, ensure_ascii=False) + "\n")
     return True
 

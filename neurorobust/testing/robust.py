@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from .._util.errors import check_count
 from ..attacks import Attack, Ball, Suite
-from ..data.task import Data
-from ..evaluation import WorstCase, strong_worst_case, worst_case
+from ..data.task import Data, check_data
+from ..evaluation import WorstCase, strong_worst_case
 from ..evaluation.fleet import check_spec
+from ..evaluation.worst_case import search_worst_case, suite_of
 from .common import score_name
+from .session import current
 
 
 @dataclass(frozen=True)
@@ -81,5 +83,8 @@ def check_robust(
     if attack is None:
         worst = strong_worst_case(network, data, ball, seed=seed, candidates=candidates)
     else:
-        worst = worst_case(network, data, ball, attack, seed=seed, candidates=candidates)
+        check_data(data)
+        worst = search_worst_case(network, data, ball, suite_of(attack), seed=seed, candidates=candidates)
+    if worst.inconclusive:
+        current().say(f"assert_robust: {worst.caution}")
     return RobustCheck(worst, floor, ball, seed, data.regression)
