@@ -188,6 +188,11 @@ def test_what_cannot_be_compared_is_refused(network, data, written, here, change
         nr.testing.assert_not_worse(**arguments)
 
 
+def test_data_of_another_type_are_refused(network, written, here):
+    with pytest.raises(TypeError, match=r"data: got a NoneType; expected nr.data.Data"):
+        nr.testing.assert_not_worse(network, None, CHIP, baseline="base.json")
+
+
 def resealed(entry: dict) -> str:
     return json.dumps(digests.sealed(entry))
 

@@ -13,7 +13,7 @@ from torch import nn
 from .._util import digests, files, strict
 from .._util.errors import check_count
 from ..chip import ChipModel
-from ..data.task import Data
+from ..data.task import Data, check_data
 from ..evaluation import FleetResult, evaluate
 from ..evaluation.statistics import mean_interval
 from .common import as_chip, named_dies, score_name
@@ -239,6 +239,7 @@ def check_baseline(
         FileNotFoundError: there is no baseline. ValueError: it is damaged, or of another chip model, version of it,
             dies or data.
     """
+    check_data(data)
     session, model, test = current(), as_chip(chip), PairedTest(**settings)
     n_dies = None if n_dies is None else check_count("n_dies", n_dies, FEWEST)
     seed = None if seed is None else check_count("seed", seed, 0)
