@@ -25,8 +25,9 @@ ARROWS: dict[str, set[str]] = {
     "train": {"nn", "regularizers", "evaluation", "data"},
     "viz": {"evaluation", "io"},
     "deploy": {"train", "io", "circuit"},
+    "testing": {"viz"},
     "demo": {"train", "viz", "io"},
-    "cli": {"demo", "fitting", "deploy"},
+    "cli": {"demo", "fitting", "deploy", "testing"},
     "__main__": {"cli"},
 }
 

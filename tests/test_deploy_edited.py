@@ -20,10 +20,11 @@ from placed import placed
 import chipmodels
 import neurorobust as nr
 from chipmodels import xylo
+from neurorobust._util import strict
 from neurorobust.chip import KindModel, SourcedValue
 from neurorobust.chip.encodings import Saturating, Uniform
 from neurorobust.chip.encodings.encoding import Scaled
-from neurorobust.deploy import strict, writing
+from neurorobust.deploy import writing
 from neurorobust.nn import Conv2d, Delayed, Linear, Network
 from neurorobust.nn.neurons import CubaLif, LeakyIntegrator, Lif
 

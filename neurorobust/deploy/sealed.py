@@ -7,8 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._util import digests
-from . import strict
+from .._util import digests, strict
 from .writing import LARGEST, canonical
 
 DAMAGED = "copy it again from where it is whole, or save it again"
