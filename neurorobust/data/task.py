@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util.digests import bytes_of
-from .._util.errors import check_finite
+from .._util.errors import check_count, check_finite
 from .._util.randomness import generator
 from ..chip import ChipModel
 
@@ -85,9 +85,38 @@ class Data:
             take = min(len(where), left // (len(classes) - done))
             picked.append(where[torch.arange(take) * len(where) // max(take, 1)])
             left -= take
-        chosen = torch.cat(picked).sort().values
-        recording = None if self.recording is None else self.recording[chosen]
-        return Data(self.x[chosen], self.y[chosen], recording)
+        return self._only(torch.cat(picked).sort().values)
+
+    def sample(self, n: int, seed: int = 0) -> Data:
+        """n samples, drawn without replacement and shuffled; each class gets its share of them.
+
+        Each class gets one sample first, as far as n goes; the rest goes to the classes in proportion to their samples
+        (Sainte-Laguë). With the same seed, a larger n contains the samples of a smaller n. Targets, and labels of every
+        step, have no classes to keep: their samples are drawn evenly.
+
+        Args:
+            n: from 1 to the number of samples. seed: of the choice and of the order.
+
+        Raises:
+            TypeError: not an integer. ValueError: n < 1, or more than there are.
+        """
+        n, seed = check_count("n", n), check_count("seed", seed, 0)
+        if n > len(self):
+            raise ValueError(f"n: got {n}; there are {len(self)} samples, and each is drawn once.")
+        key = generator(seed, "sample of the data")
+        order = torch.randperm(len(self), generator=key)
+        if not self.regression and self.y.ndim == 1:
+            place, labels = torch.empty(len(self), dtype=torch.float64), self.y[order].cpu()
+            for label in labels.unique():  # its samples one after the other, at even distances, the first at once
+                own = (labels == label).nonzero().squeeze(1)
+                place[own] = (torch.arange(len(own), dtype=torch.float64) + 0.5) / len(own)
+                place[own[0]] = 0
+            order = order[place.argsort(stable=True)]
+        return self._only(order[:n][torch.randperm(n, generator=key)])
+
+    def _only(self, chosen: Tensor) -> Data:
+        """The samples with these numbers, in their order."""
+        return Data(self.x[chosen], self.y[chosen], None if self.recording is None else self.recording[chosen])
 
     def check_classes(self, role: str) -> None:
         """Raise ValueError unless at least two classes are present, or different targets."""
