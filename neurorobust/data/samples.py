@@ -246,7 +246,7 @@ class Data(Samples):
                 shapes, keys or lengths; one-hot labels; samples of different lengths without ``lengths``; what can be
                 read only once and does not fit into memory.
         """
-        if isinstance(data, Samples):
+        if isinstance(data, (Data, Stream)):
             return _kept(data, in_memory)
         name = "data" if isinstance(data, (tuple, list)) else f"data ({type(data).__name__})"
         layout = Layout(name, keys, time_first, dtype)
@@ -329,10 +329,11 @@ class Stream(Samples):
 
     def __repr__(self) -> str:
         what = f"{len(self)} samples of shape {self.shape[1:]}, {self.dtype}"
-        size = math.prod(self.shape) * self.dtype.itemsize / 1e9
+        if self.lengths is not None:
+            what += f", of {int(self.lengths.min())} to {int(self.lengths.max())} steps"
         if isinstance(self.source, Arrays):
-            return f"Stream({what}, of {self._steps()} steps, in memory)"
-        return f"Stream({what}, {size:.3g} GB, read again in every pass)"
+            return f"Stream({what}, in memory)"
+        return f"Stream({what}, {math.prod(self.shape) * self.dtype.itemsize / 1e9:.3g} GB, read again in every pass)"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -415,10 +416,6 @@ class Stream(Samples):
 
     def _pieces(self) -> Iterable[Tensor]:
         return (x for _, x, _ in self._read(self.plan(MIXED), 0))
-
-    def _steps(self) -> str:
-        assert self.lengths is not None
-        return f"{int(self.lengths.min())} to {int(self.lengths.max())}"
 
     def plan(self, most: int) -> list[slice | Tensor]:
         size = samples_at_once(torch.empty((1, *self.shape[1:]), dtype=self.dtype, device="meta"), most)
@@ -519,19 +516,14 @@ def _check_shape(data: object, x: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(f"data: {data!r}: a sample has shape {tuple(x.shape[1:])}; expected {shape}.")
 
 
-def _kept(data: Samples, keep: bool | None) -> Data | Stream:
+def _kept(data: Data | Stream, keep: bool | None) -> Data | Stream:
     """A stream as data in memory, if that is asked for; anything else as it is."""
-    assert isinstance(data, (Data, Stream))
-    if not keep or isinstance(data, Data) or isinstance(data.source, Arrays):
+    if not keep or isinstance(data, Data):
         return data
-    if data.lengths is None:
-        scanned = scan(data.source, "data", True, False)
-        assert scanned.x is not None
-        return Data(scanned.x, data.y)
-    every = torch.arange(len(data))
-    scanned = scan(data.source, "data", True, False)
-    assert scanned.x is not None and len(every) == len(scanned.y)
-    return Stream(Arrays(Batch(scanned.x, data.y)), data.y, data.shape, data.dtype, data.lengths)
+    x = data.source.batch.x if isinstance(data.source, Arrays) else scan(data.source, "data", True, False).x
+    if data.lengths is None or x is None:
+        return Data(x, data.y)  # type: ignore[arg-type]
+    return Stream(Arrays(Batch(x, data.y)), data.y, data.shape, data.dtype, data.lengths)
 
 
 def _check_lengths(lengths: Tensor, shape: tuple[int, ...], y: Tensor, source: Source) -> None:

@@ -28,8 +28,10 @@ class Scanned(NamedTuple):
 
 def scan(source: Source, name: str, keep: bool | None, single: bool) -> Scanned:
     """One pass over a source: its labels, and its samples if these are to be kept; ``single``: there is no other."""
-    if isinstance(source, Arrays) and keep is None:
-        return Scanned(source.batch.x, source.batch.y, source.batch.lengths, *_kind(source.batch.x))
+    if isinstance(source, Arrays):
+        x, y, steps = source.batch
+        _check_batch(name, x, [], y)
+        return Scanned(None if keep is False else x, y, steps, tuple(x.shape), x.dtype)
     if single and keep is False:
         raise ValueError(once(name))
     room = math.inf if keep else 0 if keep is False else memory.available() // SHARE
@@ -62,10 +64,6 @@ def scan(source: Source, name: str, keep: bool | None, single: bool) -> Scanned:
     y, n = torch.cat(labels), sum(map(len, labels))
     own = whole_numbers("lengths", torch.cat(lengths), n) if lengths else None
     return Scanned(None if kept is None else _filled(kept, n, shape), y, own, (n, *shape), dtype)
-
-
-def _kind(x: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
-    return tuple(x.shape), x.dtype
 
 
 def _check_batch(name: str, x: Tensor, before: list[Tensor], y: Tensor) -> None:

@@ -110,7 +110,7 @@ class Layout:
                 )
             return [batch[key] for key in self.keys]
         if not isinstance(batch, (tuple, list)):
-            raise ValueError(f"{self.name}: gives a {type(batch).__name__}; expected pairs (samples, labels).")
+            raise TypeError(f"{self.name}: gives a {type(batch).__name__}; expected pairs (samples, labels).")
         if self.keys is None and len(batch) != 2:
             raise ValueError(
                 f"{self.name}: gives {len(batch)} things for each sample; expected samples and labels. Say which they "
@@ -367,7 +367,7 @@ def source_of(data: Any, layout: Layout) -> Source:
 
 
 EXPECTED = (
-    "one part of a task (task.test), nr.data.Data(x, y), a pair of arrays (x, y), a torch.utils.data.Dataset or a "
+    "nr.data.Data(x, y), one part of a task (task.test), a pair of arrays (x, y), a torch.utils.data.Dataset or a "
     "DataLoader"
 )
 
