@@ -14,7 +14,7 @@ from ..data import Data, Task
 from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualChip, judge, logits
 from ..deploy.judging.causes import CAUSES
 from ..evaluation.statistics import check_outputs, recall, score
-from .shared import TASK, Json, OwnModel, load_deployment, load_network, task_of, write_json
+from .shared import TASK, Json, OwnModel, as_layers, load_deployment, load_network, task_of, write_json
 
 order = 6
 app = typer.Typer(
@@ -117,7 +117,7 @@ def board_judge(
         data,
         range(serials),
         engine=ENGINES[engine.value](),
-        trained=None if trained is None else load_network(trained, model_file),
+        trained=None if trained is None else as_layers(load_network(trained, model_file)),
         causes=CAUSES if gap else (),
         seed=seed,
     )

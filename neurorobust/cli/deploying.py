@@ -20,6 +20,7 @@ from .shared import (
     Json,
     OwnModel,
     OwnTask,
+    as_layers,
     load_deployment,
     load_model,
     load_network,
@@ -72,7 +73,7 @@ def deploy_onto(
     else:
         network, data = load_network(folder, model_file, None if task_name is None else task_of(task_name)), None
     try:
-        deployment = onto(network, model, data, tolerance=tolerance)
+        deployment = onto(as_layers(network), model, data, tolerance=tolerance)
     except DeploymentError as error:
         if as_json:
             broken = [vars(violation) for violation in error.violations]

@@ -17,8 +17,10 @@ from .._util.console import duration, err, out
 from ..chip.installed import chip_model
 from ..data import Task
 from ..data.installed import find_task
-from ..deploy import Deployment, load
+from ..deploy import Deployment, load, translated
 from ..deploy.reading import read_entry
+from ..interop.look import Foreign
+from ..interop.wrapped import Wrapped
 from ..io import models
 from .own_files import is_own, own_network, own_task
 
@@ -69,6 +71,12 @@ def load_network(folder: Path, model: str | None = None, task: Task | None = Non
         )
     network = own_network(model) if model is not None else cast(Task, task).network()
     return models.load(folder, network)[0]
+
+
+def as_layers(network: nn.Module) -> nn.Module:
+    """A network as a deployment file can hold it: that of snnTorch as layers, with the same spikes."""
+    theirs = isinstance(network, Foreign) and not isinstance(network, Wrapped)
+    return translated(network) if theirs else network
 
 
 def load_model(folder: Path, task: str | None = None, model: str | None = None) -> tuple[nn.Module, Task]:
