@@ -193,9 +193,11 @@ class Data(Samples):
         for name in ("x", "y"):
             object.__setattr__(self, name, constant(f"data {name}", getattr(self, name)))
         if self.x.ndim < 2 or self.y.shape[:1] != self.x.shape[:1]:
+            late = self.x.ndim > 1 and self.y.ndim > 0 and self.x.shape[1] == self.y.shape[0]
             raise ValueError(
                 f"data: got x of shape {tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}; "
                 f"expected (n, T, n_in), or (n, …) for a wrapped module, and (n,)."
+                + (" If time is first in x: Data.of((x, y), time_first=True)." if late else "")
             )
         if not self.y.numel():
             raise ValueError("data: got no samples; expected at least one.")
@@ -251,7 +253,7 @@ class Data(Samples):
         name = "data" if isinstance(data, (tuple, list)) else f"data ({type(data).__name__})"
         layout = Layout(name, keys, time_first, dtype)
         source: Source
-        if isinstance(data, (tuple, list)) and len(data) > 1 and all(map(_is_array, data)):
+        if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(map(_is_array, data)):
             source = Arrays(layout.parts(tuple(data)))
         else:
             source = source_of(data, layout)

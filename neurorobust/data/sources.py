@@ -85,9 +85,14 @@ class Layout:
                 f"lengths as a third one, if there are lengths."
             )
 
+    @property
+    def picked(self) -> Layout:
+        """The layout of batches that hold only what the keys ask for, in their order."""
+        return replace(self, keys=(0, 1, 2)[: len(self.keys or (0, 1))])
+
     def parts(self, batch: Any) -> Batch:
         """The tensors of a batch, checked, samples first."""
-        values = [self._tensor(what, value) for what, value in zip(("samples", "labels", "lengths"), self._pick(batch))]
+        values = [self._tensor(what, value) for what, value in zip(("samples", "labels", "lengths"), self.pick(batch))]
         x, y = values[:2]
         if self.time_first and x.ndim > 1:
             check_time_first(self.name, x, y)
@@ -97,7 +102,7 @@ class Layout:
             x = x.to(self.dtype)
         return Batch(x, y, values[2] if len(values) > 2 else None)
 
-    def _pick(self, batch: Any) -> list[Any]:
+    def pick(self, batch: Any) -> list[Any]:
         if isinstance(batch, Mapping):
             if self.keys is None:
                 raise ValueError(
@@ -196,14 +201,22 @@ def _remedy(value: Any) -> str:
 
 @dataclass(frozen=True)
 class _Collate:
-    """Items to a batch; the error of an item that cannot be in one says which and what to do."""
+    """Items to a batch; the error of items that cannot be in one says what to do.
+
+    Attributes:
+        pick: from an item to samples, label and length, for torch's own ``collate``, which takes a list as so many
+            samples; here it is an array. A user's function gets the items as they are.
+    """
 
     name: str
     collate: Callable[[list], Any]
-    own: bool
+    pick: Callable[[Any], list[Any]] | None = None
 
     def __call__(self, items: list) -> Any:
-        if not self.own:
+        if self.pick is not None:
+            items = [
+                tuple(_array(part) if isinstance(part, list) else part for part in self.pick(item)) for item in items
+            ]
             self._check(items[0])
         try:
             return self.collate(items)
@@ -227,6 +240,10 @@ def _first(item: Any) -> list[Any]:
     if isinstance(item, Mapping):
         return [value for value in item.values() if np.ndim(value)][:1]
     return [item[0]] if isinstance(item, (tuple, list)) and item else []
+
+
+def _default(layout: Layout) -> _Collate:
+    return _Collate(layout.name, default_collate, layout.pick)
 
 
 def _line(error: BaseException) -> str:
@@ -354,13 +371,11 @@ def source_of(data: Any, layout: Layout) -> Source:
     if isinstance(data, DataLoader):
         return _of_loader(data, layout)
     if isinstance(data, IterableDataset) or _is_streaming(data):
-        collate = _Collate(layout.name, default_collate, own=False)
-        return Sequential(DataLoader(data, batch_size=AT_ONCE, collate_fn=collate), layout)
+        return Sequential(DataLoader(data, batch_size=AT_ONCE, collate_fn=_default(layout)), layout.picked)
     if isinstance(data, (str, bytes, Mapping, np.ndarray, Tensor)):
         raise TypeError(f"data: got a {type(data).__name__}; expected {EXPECTED}.")
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
-        collate = _Collate(layout.name, default_collate, own=False)
-        return Indexed(data, range(len(data)), layout, collate, AT_ONCE, {})
+        return Indexed(data, range(len(data)), layout.picked, _default(layout), AT_ONCE, {})
     if isinstance(data, Iterable):
         return Sequential(data, layout)
     raise TypeError(f"data: got a {type(data).__name__}; expected {EXPECTED}.")
@@ -400,8 +415,9 @@ def _of_loader(loader: DataLoader, layout: Layout) -> Source:
     options = {key: getattr(loader, key) for key in OPTIONS}
     if not options["num_workers"]:
         options = {key: value for key, value in options.items() if key in ("pin_memory", "worker_init_fn")}
-    own = loader.collate_fn is not default_collate
-    return Indexed(dataset, chosen, layout, _Collate(layout.name, loader.collate_fn, own), size, options)
+    if loader.collate_fn is default_collate:
+        return Indexed(dataset, chosen, layout.picked, _default(layout), size, options)
+    return Indexed(dataset, chosen, layout, _Collate(layout.name, loader.collate_fn), size, options)
 
 
 def _numbers(loader: DataLoader) -> Sequence[int]:
@@ -410,7 +426,7 @@ def _numbers(loader: DataLoader) -> Sequence[int]:
     if isinstance(sampler, SequentialSampler):
         return range(len(sampler))
     given = list(_seeded(iter(sampler), 0))
-    flat = [plain(k) for each in given for k in (each if isinstance(each, (list, tuple)) else [each])]
+    flat = [plain(k) for each in given for k in (each if np.ndim(each) else [each])]
     if bad := [k for k in flat if not isinstance(k, int)]:
         raise TypeError(f"loader: its sampler gives {bad[0]!r}; expected numbers of samples.")
     return flat
