@@ -1,4 +1,4 @@
-"""Modules of torch and of other libraries of spiking neurons as networks: kinds by their names, and refusals in words."""
+"""Modules of torch and of other libraries of spiking neurons as networks: kinds by name, refusals in words."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_decay_is_refused_as_a_time_constant():
 
 
 def test_neurons_that_share_their_default_deviate_apart(tmp_path):
-    """Two neurons made with one default tensor: each has its own threshold, on dies, in files, and where values differ."""
+    """Two neurons made with one default tensor: each has its own threshold, on dies and in files."""
     module = nn.Sequential(nn.Linear(3, 6), Two(), nn.Linear(6, 2))
     model = nr.wrap(module, neurons={"*.tau_mem": 1, "*.spike_threshold": 1})
     first, second = "1.a.spike_threshold.v_threshold", "1.b.spike_threshold.v_threshold"
@@ -169,7 +169,7 @@ def test_larger_parameters_in_one_memory_are_refused():
     """Two parameters in one memory are neither one weight nor two."""
     a, b = nn.Linear(3, 3), nn.Linear(3, 3)
     b.weight.data = a.weight.data
-    with pytest.raises(ValueError, match="0.weight and 1.weight are two parameters in the same memory"):
+    with pytest.raises(ValueError, match=r"0.weight and 1.weight are two parameters in the same memory"):
         nr.wrap(nn.Sequential(a, b))
 
 
@@ -209,9 +209,7 @@ def test_what_does_not_vary_is_said_once():
     assert "alpha" not in text
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        nr.wrap(
-            module, {"*.tau": "digital", "*.v_threshold": "digital", "*.tau_mem_inv": "digital", "*.v_th": "digital"}
-        )
+        nr.wrap(module, dict.fromkeys(("*.tau", "*.v_threshold", "*.tau_mem_inv", "*.v_th"), "digital"))
 
 
 class LlamaRMSNorm(nn.Module):
@@ -235,7 +233,7 @@ NORMS = {
 
 @pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
 def test_one_word_names_all_norms(norm):
-    """Every norm, also one of the user's own, is refused without the word and exact with it; the rest keeps its kind."""
+    """Every norm, also one of the user's own, is refused without the word and exact with it."""
     module = nn.Sequential(nn.Linear(3, 4), norm, nn.Linear(4, 2))
     with pytest.raises(ValueError, match="'normalisation': 'digital'"):
         nr.wrap(module)
@@ -287,7 +285,7 @@ SEQUENCES = {
     "attention": Last(Attention(), 4),
     "attention, bias_kv": Last(Attention(add_bias_kv=True), 4),
     "transformer": Last(nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True), 4),
-    "PReLU": Last(nn.Sequential(nn.Linear(4, 4), nn.PReLU(4)), 4),
+    "PReLU": Last(nn.Sequential(nn.Linear(4, 4), nn.PReLU()), 4),
     "weight norm": Last(parametrizations.weight_norm(nn.Linear(4, 4)), 4),
 }
 
@@ -299,13 +297,15 @@ def test_layers_of_torch_are_taken(module):
     names = [name for name, _ in module.named_parameters()]
     kinds = {"normalisation": "digital"} if any("norm1" in name for name in names) else {}
     kinds |= {"*original*": "weight"} if any("original" in name for name in names) else {}
-    model, data = nr.wrap(module, kinds), Data(x, torch.arange(8) % 2)
+    neurons = {"layer.1.weight": 1} if "layer.1.weight" in names else {}
+    model, data = nr.wrap(module, kinds, neurons=neurons), Data(x, torch.arange(8) % 2)
     module.eval()
     torch.testing.assert_close(nr.run(model, nr.nominal(model), x), module(x))
     assert nr.evaluate(model, data, nr.mismatch(0.1), n_dies=2).score.shape == (2,)
     assert nr.worst_case(model, data, nr.Ball.uniform(0.1), nr.attacks.PGA(steps=1)).score <= 1
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_modules_that_cannot_be_measured_are_refused_in_words():
     """Lazy, sparse, half, complex, compiled: what came, and what to do."""
     refused = {
@@ -320,7 +320,7 @@ def test_modules_that_cannot_be_measured_are_refused_in_words():
     for text, module in refused.items():
         with pytest.raises(ValueError, match=text):
             nr.wrap(module)
-    with pytest.raises(TypeError, match="is a torch.jit module"):
+    with pytest.raises(TypeError, match=r"is a torch.jit module"):
         nr.wrap(torch.jit.script(nn.Linear(3, 2)))
 
 

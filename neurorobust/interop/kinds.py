@@ -344,7 +344,7 @@ def _of_a_layer(module: nn.Module, name: str) -> bool:
 
 def give_own_memory(module: nn.Module) -> None:
     """Give each parameter that is one number memory of its own: layers that were made with the same default tensor
-    share it, and then a value that is written into one is in all of them.
+    share it, and then a value that is written into one is in all of them, and in the default.
 
     Raises:
         ValueError: larger parameters that share memory but are not one parameter.
@@ -353,15 +353,13 @@ def give_own_memory(module: nn.Module) -> None:
     for name, value in module.named_parameters():
         if value.layout != torch.strided or value.device.type == "meta" or not value.numel():
             continue
-        other = taken.setdefault(value.data_ptr(), name)
-        if other == name:
-            continue
-        if value.numel() > 1:
+        if value.numel() == 1:
+            value.data = value.data.clone()
+        elif (other := taken.setdefault(value.data_ptr(), name)) != name:
             raise ValueError(
                 f"module: {other} and {name} are two parameters in the same memory, so what is written into one is in "
                 f"both; make them one parameter (layer.weight = other.weight), or two with .clone()."
             )
-        value.data = value.data.clone()
 
 
 WRAPPERS = {
