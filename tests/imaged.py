@@ -35,7 +35,7 @@ def dpi_network(
             "adaptation": 0.02,
         } | others
         layers[f"layer{k}"] = LinearizedDpi(
-            _connection(before, n, density, generator), _connection(n, n, density, generator), torch.tensor(where),
+            _connection(before, n, density, generator), recurrent=_connection(n, n, density, generator), core=torch.tensor(where),
             **{name: value for name, value in values.items() if value is not None},
         )  # fmt: skip
         before = n

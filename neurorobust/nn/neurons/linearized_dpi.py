@@ -88,9 +88,9 @@ class LinearizedDpi(Neuron):
     def __init__(
         self,
         input: Connection,
+        *,
         recurrent: Connection | None = None,
         core: Tensor | None = None,
-        *,
         tau_mem: Value,
         tau_syn_exc: Value,
         tau_syn_inh: Value,
