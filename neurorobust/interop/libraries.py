@@ -123,7 +123,7 @@ def with_number(record: Any, path: list[str], value: Tensor) -> Any:
     inner = with_number(fields_of(record)[first], rest, value)
     if isinstance(record, dict):
         return type(record)({**record, first: inner})
-    changed: Any = record._replace if isinstance(record, tuple) else partial(replace, record)
+    changed: Any = getattr(record, "_replace", None) or partial(replace, record)
     return changed(**{first: inner})
 
 
