@@ -136,13 +136,24 @@ class Plan:
     title: str
 
 
-def plan(task: Task, chip: ChipModel, name: str, *, seed: int, size: Size, **options: Any) -> Plan:
+def plan(
+    task: Task,
+    chip: ChipModel,
+    name: str,
+    *,
+    seed: int,
+    size: Size,
+    network: nn.Module | None = None,
+    **options: Any,
+) -> Plan:
     """The training of a network by a method. Networks with a floor take rate and settings of :data:`TUNED`.
 
     Args:
+        network: fresh; by default the task builds it.
         options: of the builder of networks, see :meth:`neurorobust.data.Task.network`.
     """
-    network = task.network(chip, n_hidden=size.n_hidden, seed=seed, **options)
+    if network is None:
+        network = task.network(chip, n_hidden=size.n_hidden, seed=seed, **options)
     rate, settings = TUNED.get(name, OTHERS) if has_floors(network) else OTHERS
     rate = size.learning_rate or rate
     schedule = replace(SCHEDULE, learning_rate=rate, max_seconds=size.seconds)

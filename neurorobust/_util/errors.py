@@ -101,5 +101,5 @@ def check_input(x: Tensor, parameter: Tensor, *, integers: bool = False) -> None
     if x.device != parameter.device or (x.dtype != parameter.dtype and (x.is_floating_point() or not integers)):
         raise ValueError(
             f"x: got {x.dtype} on {x.device}; the parameters are {parameter.dtype} on {parameter.device}. Convert one "
-            f"of them with .to(…)."
+            f"of them with .to(…); samples of a data set with Data.of(…, dtype={parameter.dtype})."
         )

@@ -15,6 +15,7 @@ import typer
 from .. import __version__
 from .._util.console import err, out
 from .._util.discovery import modules
+from .own_files import place_of, said
 
 app = typer.Typer(
     help="Train spiking neural networks that work on every analog die, and measure it.\n\n"
@@ -56,6 +57,9 @@ def main() -> None:
         if exit_.code == 130:
             err.print("interrupted; finished epochs are kept; run the same command again to continue.")
         raise
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+    except Exception as error:
+        place = place_of(error)
+        if place is None and not isinstance(error, (ValueError, OSError)):
+            raise
+        sys.stderr.write(f"error: {error}\n" if place is None else f"error: {place}: {said(error)}\n")
         sys.exit(2)

@@ -13,10 +13,21 @@ from typer.core import TyperGroup
 from .._util.console import out
 from ..chip import Violation
 from ..chip.installed import chip_model
-from ..data.installed import find_task
 from ..deploy import Deployment, DeploymentError, diff, estimate, load_image, onto
-from ..io import models
-from .shared import Folder, Json, load_deployment, load_model, show, write_json
+from .shared import (
+    TASK,
+    Folder,
+    Json,
+    OwnModel,
+    OwnTask,
+    as_layers,
+    load_deployment,
+    load_model,
+    load_network,
+    show,
+    task_of,
+    write_json,
+)
 
 order = 5
 
@@ -41,6 +52,8 @@ def deploy_onto(
     out_file: Annotated[Path, typer.Option("--out", help="The deployment file to write.", show_default=False)],
     tolerance: Annotated[float, typer.Option(help="Largest relative change of a setting to share a core.", min=0)] = 0,
     score: Annotated[bool, typer.Option("--score", help="Measure on the test part, before and after.")] = False,
+    task_name: OwnTask = None,
+    model_file: OwnModel = None,
     as_json: Json = False,
 ) -> None:
     """Map a network onto a chip, check every limit, quantize, and write one file. No board is attached.
@@ -55,12 +68,12 @@ def deploy_onto(
     """
     model = chip_model(chip)
     if score:
-        network, task = load_model(folder)
+        network, task = load_model(folder, task_name, model_file)
         data = task.test
     else:
-        network, data = models.load(folder)[0], None
+        network, data = load_network(folder, model_file, None if task_name is None else task_of(task_name)), None
     try:
-        deployment = onto(network, model, data, tolerance=tolerance)
+        deployment = onto(as_layers(network), model, data, tolerance=tolerance)
     except DeploymentError as error:
         if as_json:
             broken = [vars(violation) for violation in error.violations]
@@ -100,7 +113,7 @@ def deploy_show(file: File, as_json: Json = False) -> None:
 @app.command("estimate")
 def deploy_estimate(
     file: File,
-    task: Annotated[str, typer.Option(help="Whose test part is run. See `neurorobust tasks`.", show_default=False)],
+    task: Annotated[str, typer.Option(help=f"Whose test part is run. {TASK}", show_default=False)],
     samples: Annotated[int, typer.Option(help="At most so many samples.", min=1)] = 200,
     as_json: Json = False,
 ) -> None:
@@ -110,7 +123,7 @@ def deploy_estimate(
 
       neurorobust deploy estimate net.json --task ecg
     """
-    found = estimate(load_deployment(file), find_task(task).test.first(samples))
+    found = estimate(load_deployment(file), task_of(task).test.first(samples))
     if as_json:
         write_json(found.entry())
     else:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_count, check_number, plain, plain_fields, unknown
-from .task import Data
+from .samples import Data
 
 INSTALL = "pip install h5py"
 MICROSECOND = 1e-6

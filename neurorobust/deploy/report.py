@@ -14,7 +14,7 @@ from ..chip import ChipModel, Programmed
 from ..chip.architectures import Demand, Merge, Used
 from ..chip.architectures.demand import Cores
 from ..core.run import evaluating
-from ..data.task import Data
+from ..data.samples import Data
 from ..evaluation.predict import nominal_score, predict
 from ..evaluation.statistics import score
 

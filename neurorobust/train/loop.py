@@ -23,11 +23,11 @@ from .._util.randomness import generator as keyed_generator
 from ..attacks import QUICK, Ball, quick
 from ..core.params import Params, check_values
 from ..core.run import differentiating, evaluating, forward, nominal
-from ..data import Data, Task
-from ..evaluation.predict import predict
+from ..data import Task
+from ..data.samples import Samples
+from ..evaluation.predict import look_with, predict
 from ..evaluation.statistics import check_outputs, one_class
 from ..evaluation.worst_case import find_worst_case
-from ..interop.look import check_function
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion, check_loss
 from .checks import check_connected, check_smallest_batch, check_trainable, synapses
@@ -115,7 +115,7 @@ class History:
         return text.getvalue()
 
 
-def selection_score(network: nn.Module, data: Data, seed: int) -> tuple[float, float]:
+def selection_score(network: nn.Module, data: Samples, seed: int) -> tuple[float, float]:
     """Scores, clean and under the quick suite (0.05, every kind). Their mean is the selection rule of every method."""
     found = find_worst_case(network, data, Ball.uniform(0.05), quick(regression=data.regression), seed=seed)
     return found.nominal, found.score
@@ -148,7 +148,10 @@ def fit(
 
     Args:
         network: parameters with ``requires_grad`` are trained.
-        task: its training and validation parts are used, never its test part.
+        task: its training and validation parts are used, never its test part. What does not fit into memory is read
+            again in every epoch (:meth:`neurorobust.data.Data.of`), in batches of the schedule, in an order that the
+            seed gives; an iterable, which has one order, is shuffled inside blocks of 1000 samples. Samples of
+            different lengths are in different batches.
         loss: loss(logits, y) or a regularizer.
         epochs: passes over the training part.
         seed: of the batches and of the random numbers of the loss.
@@ -171,12 +174,12 @@ def fit(
     check_trainable(network)
     loss.restore({})
     run = None if out is None else OneRun.of(network, task, loss)
-    check_function(network, task.train.x)
+    look_with(network, task.train)
     for part in (task.train, task.validation):
         with torch.no_grad(), evaluating(network):
-            outputs = forward(network, nominal(network), part.x[: schedule.batch_size])[0]
+            outputs = forward(network, nominal(network), part.few(schedule.batch_size))[0]
         check_outputs(outputs, part.y)
-    check_smallest_batch(network, task.train.x, schedule.batch_size)
+    check_smallest_batch(network, task.train, schedule.batch_size)
     leaves = Leaves(network)
     optimizer = torch.optim.Adam(leaves.values(), lr=schedule.learning_rate)
     history = History(epochs_planned=epochs)
@@ -276,20 +279,21 @@ def estimate(
     return epochs * math.ceil(len(task.train) / schedule.batch_size) * step + evaluations * score
 
 
-def trial_step(network: nn.Module, batch: Data, loss: Regularizer) -> Callable[[], None]:
+def trial_step(network: nn.Module, batch: Samples, loss: Regularizer) -> Callable[[], None]:
     """A function for timing: loss and gradient of a batch. It sets the gradients of the network, so pass a copy."""
     params: Params = dict(network.named_parameters())
+    samples = next(iter(batch.batches(torch.arange(len(batch)), len(batch), 0)))
 
     def step() -> None:
         network.zero_grad(set_to_none=True)
-        loss(network, params, (batch.x, batch.y), keyed_generator(0, "trial step")).backward()
+        loss(network, params, samples, keyed_generator(0, "trial step")).backward()
 
     return step
 
 
 def _epoch(
     network: nn.Module,
-    data: Data,
+    data: Samples,
     loss: Regularizer,
     descent: tuple[Leaves, torch.optim.Optimizer, Mapping[str, Tensor]],
     schedule: Schedule,
@@ -301,9 +305,9 @@ def _epoch(
     generator = keyed_generator(key[0], "epoch", key[1])
     order = torch.randperm(len(data), generator=generator)
     total = 0.0
-    for batch in order.split(schedule.batch_size):
+    for x, y in data.batches(order, schedule.batch_size, generator.initial_seed()):
         optimizer.zero_grad(set_to_none=True)
-        value = check_loss(loss(network, leaves.params(), (data.x[batch], data.y[batch]), generator))
+        value = check_loss(loss(network, leaves.params(), (x, y), generator))
         check_finite({"loss": value.detach()})
         check_connected(value)
         value.backward()
@@ -315,7 +319,7 @@ def _epoch(
         optimizer.step()
         leaves.write()
         check_values({name: own[name].detach() for name in leaves})
-        total += value.item() * len(batch)
+        total += value.item() * len(y)
     return total / len(data)
 
 

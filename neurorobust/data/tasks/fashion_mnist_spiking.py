@@ -16,7 +16,8 @@ from ...core.params import SIGNED, kind_of
 from ...nn.connections import Conv2d, Linear
 from ...nn.network import Network
 from ...nn.neurons import LeakyIntegrator, Lif
-from ..task import Data, Task
+from ..samples import Data
+from ..task import Task
 from .fashion_mnist import CLASSES, noise_images, read_images, split
 
 STEPS, DT = 8, 5e-3
