@@ -47,7 +47,7 @@ from neurorobust.nn import (
     using_floor,
 )
 from neurorobust.nn.floor import fraction_at_floor
-from neurorobust.train.loop import Schedule
+from neurorobust.train.descent import Schedule
 from neurorobust.train.methods import METHODS
 
 RESULTS = Path(__file__).parent / "results/floor_gradients.json"
@@ -80,7 +80,9 @@ def network(task: Task, floor: Floor) -> Network:
         floor=floor,
     )
     readout = LeakyIntegrator(
-        Linear(10 * torch.randn(2, n, generator=draw) / n**0.5, torch.zeros(2)), core=torch.full((2,), HOST), tau_mem=0.12
+        Linear(10 * torch.randn(2, n, generator=draw) / n**0.5, torch.zeros(2)),
+        core=torch.full((2,), HOST),
+        tau_mem=0.12,
     )
     made = Network({"hidden": hidden, "readout": readout}, 5e-3)
     for name, value in made.named_parameters():

@@ -517,7 +517,12 @@ def test_declared_noise_and_defects_say_where_they_come_from():
 def test_a_synaptic_layer_takes_noise_like_any_other():
     """CubaLif with recurrence under membrane noise, on dies: the same twice, not what it is without."""
     hidden = CubaLif(
-        Linear(draw(1, 6, 3)), recurrent=Linear(0.5 * draw(2, 6, 6)), tau_mem=0.01, tau_syn=0.005, v_threshold=0.05, r=2.0
+        Linear(draw(1, 6, 3)),
+        recurrent=Linear(0.5 * draw(2, 6, 6)),
+        tau_mem=0.01,
+        tau_syn=0.005,
+        v_threshold=0.05,
+        r=2.0,
     )
     network, data = Network({"hidden": hidden, "readout": opposed(6)}, DT), events(9, 60)
     noisy = NOTHING.with_noise(Membrane(5.0))

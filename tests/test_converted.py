@@ -56,7 +56,9 @@ def test_without_inhibition_a_floor_changes_nothing(seed: int, filtered: bool) -
     if filtered:
         # The bias of CubaLif passes the synapse, that of LinearizedDpi does not.
         weights = Linear(weights.weight.detach())
-        network = one_layer(CubaLif(weights, recurrent=recurrent, tau_syn=0.002 + drawn(6, generator=generator) / 100, **shared))
+        network = one_layer(
+            CubaLif(weights, recurrent=recurrent, tau_syn=0.002 + drawn(6, generator=generator) / 100, **shared)
+        )
         converted = with_floor(network)
     else:
         network = one_layer(Lif(weights, recurrent=recurrent, **shared))

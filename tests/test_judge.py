@@ -174,7 +174,11 @@ def test_a_spike_that_does_not_wait_arrives_earlier():
     the next step of dt; without it, one substep after the spike."""
     recurrent = torch.tensor([[0.0, 0.0], [8.0, 0.0]]).double()
     layer = Lif(
-        Linear(torch.tensor([[1.0], [0.0]]).double()), recurrent=Linear(recurrent), tau_mem=0.1, v_threshold=0.05, t_ref=0.5
+        Linear(torch.tensor([[1.0], [0.0]]).double()),
+        recurrent=Linear(recurrent),
+        tau_mem=0.1,
+        v_threshold=0.05,
+        t_ref=0.5,
     )
     network = nr.Network(
         {"two": layer, "readout": LeakyIntegrator(Linear(torch.ones(1, 2).double()), tau_mem=0.02)}, 0.01

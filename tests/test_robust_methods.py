@@ -28,7 +28,8 @@ from neurorobust.nn.network import placement_of
 from neurorobust.regularizers import Adversarial, ChipCorners, ProgrammedOn, TaskLoss, WarmAdversarial, Whitened
 from neurorobust.regularizers.regularizer import check_loss
 from neurorobust.train import loop
-from neurorobust.train.loop import Schedule, fit
+from neurorobust.train.descent import Schedule
+from neurorobust.train.loop import fit
 
 entropy = functional.cross_entropy
 CORE = [0, 0, 0, 1, 1, 1]

@@ -18,7 +18,8 @@ from neurorobust.core.run import nominal
 from neurorobust.data import Data, Task
 from neurorobust.regularizers import Adversarial, ForwardNoise
 from neurorobust.train import loop
-from neurorobust.train.loop import Schedule, fit, selection_score
+from neurorobust.train.descent import Schedule
+from neurorobust.train.loop import fit, selection_score
 
 SCHEDULE = Schedule(learning_rate=0.02, batch_size=8)
 
