@@ -178,9 +178,7 @@ def fit(
                 history.rows.append(row)
                 if path is not None and run is not None:
                     states = {"best": best, "now": _state(network), "loss": loss.state()}
-                    _save(
-                        path, settings | run.stored(network, loss), history, states, descent.leaves, descent.optimizer
-                    )
+                    _save(path, settings | run.stored(network, loss), history, states, descent)
                     files.write_text(path.with_name("log.csv"), history.to_csv())
                 tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
     _restore(network, best)
