@@ -59,6 +59,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """All public names, also those that are imported on first use."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import names on first use that need snnTorch or matplotlib, whose imports are slow, and ``deploy``."""
     if name == "deploy":

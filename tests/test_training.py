@@ -17,7 +17,6 @@ from neurorobust.core.params import SIGNED, kind_of
 from neurorobust.core.run import nominal
 from neurorobust.data import Data, Task
 from neurorobust.regularizers import Adversarial, ForwardNoise
-from neurorobust.train import loop
 from neurorobust.train.descent import Schedule
 from neurorobust.train.loop import fit, selection_score
 
@@ -49,7 +48,7 @@ def killed_at(batch, error=KeyboardInterrupt):
         return value
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "check_loss", raising)
+        patch.setattr(descent, "check_loss", raising)
         yield
 
 

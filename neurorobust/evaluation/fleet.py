@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
+from .._util.shown import Printed
 from ..chip import Agreement, ChipModel, Fleet, Programmed
 from ..core.params import Params
 from ..core.run import evaluating
@@ -24,8 +25,8 @@ from .statistics import check_outputs, clopper_pearson, mean_interval, one_class
 from .trim import Calibration, Trim, check_apart
 
 
-@dataclass(frozen=True)
-class Yield:
+@dataclass(frozen=True, repr=False)
+class Yield(Printed):
     """Fraction of dies that meet a specification, with its exact (Clopper–Pearson) 95 % interval."""
 
     spec: float
@@ -48,7 +49,7 @@ def check_spec(spec: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class FleetResult:
+class FleetResult(Printed):
     """One network on many dies; the die is the statistical unit.
 
     Attributes:
@@ -131,8 +132,8 @@ class FleetResult:
         return Yield.of(self.score, spec)
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Printed):
     """Two networks on the same dies: the mean difference in score (first − second), its 95 % interval
     (paired, Student), and on how many dies the first did better."""
 

@@ -20,6 +20,7 @@ from .._util.console import progress
 from .._util.copies import copied
 from .._util.errors import check_count
 from .._util.randomness import generator as keyed_generator
+from .._util.shown import Printed
 from ..attacks import QUICK, Ball, quick
 from ..core.params import Params
 from ..core.run import differentiating, evaluating, forward, nominal
@@ -39,7 +40,7 @@ SELECTION = f"mean of clean balanced accuracy and that under {QUICK} (0.05, ever
 
 
 @dataclass
-class History:
+class History(Printed):
     """The history of a training: one row per epoch, the best epoch, and the training time.
 
     ``one_class`` is a class if the kept network predicts it for the whole validation part: then it learned nothing, or
@@ -153,9 +154,7 @@ def fit(
     best, descent = _state(network), Descent(network, epochs, schedule)
     with _checkpoint(out, network) as path:
         if path is not None and run is not None and path.exists():
-            history, best = agreed(
-                network, partial(_resume, path, (settings, run), network, loss, (descent.leaves, descent.optimizer))
-            )
+            history, best = agreed(network, partial(_resume, path, (settings, run), network, loss, descent))
             history.epochs_planned = epochs
             files.write_text(path.with_name("log.csv"), history.to_csv())
         out_of_time = history.seconds >= schedule.max_seconds

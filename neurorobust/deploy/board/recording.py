@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._util.shown import Printed
 from ...circuit import Events
 from ...data.events import Window
 
@@ -16,7 +17,7 @@ MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class BoardRecording:
+class BoardRecording(Printed):
     """One run of a programmed board.
 
     Attributes:

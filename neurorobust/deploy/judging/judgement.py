@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..._util.shown import Printed
 from ...evaluation.fleet import Yield, check_spec
 from ...evaluation.statistics import ConfidenceInterval, clopper_pearson, mean_interval
 
 
-@dataclass(frozen=True, eq=False)
-class GapRow:
+@dataclass(frozen=True, eq=False, repr=False)
+class GapRow(Printed):
     """One step from the trained network to the circuit.
 
     Attributes:
@@ -46,8 +47,8 @@ class GapRow:
         }
 
 
-@dataclass(frozen=True)
-class Crossing:
+@dataclass(frozen=True, repr=False)
+class Crossing(Printed):
     """Boards that change side at a specification from one judgement to another.
 
     Attributes:
@@ -63,7 +64,7 @@ class Crossing:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class Judgement(Printed):
     """A deployment on virtual boards: a simulation, not a measurement. The board is the statistical unit.
 
     Attributes:

@@ -262,7 +262,7 @@ class LinearizedDpi(Neuron):
         )
         return cls(
             Linear(normal(n, 3), 0.1 * normal(n)),
-            Linear(0.3 * normal(n, n), 0.1 * normal(n)),
+            recurrent=Linear(0.3 * normal(n, n), 0.1 * normal(n)),
             **arguments,
         )
 
