@@ -81,6 +81,11 @@ _NAMES = {
 """The part of the package that each short name comes from, as the imports for types above say it."""
 
 
+def __dir__() -> list[str]:
+    """All public names, also those that are imported on first use."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import a part of the package, or a name of a part, when it is first used."""
     part = next((part for part, names in _NAMES.items() if name in names.split()), None)
@@ -92,7 +97,3 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found
     return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -24,7 +24,8 @@ from .io.models import save
 from .nn.floor import has_floors
 from .nn.network import placement_of
 from .regularizers import Regularizer
-from .train.loop import SELECTION, History, Schedule, estimate, fit
+from .train.descent import Schedule
+from .train.loop import SELECTION, History, estimate, fit
 from .train.methods import SCHEDULE, method
 from .viz import report
 

@@ -192,8 +192,8 @@ def build(readout: Callable[..., Neuron], **last: Any) -> Network:
     hidden = {
         "a": AdaptiveLif(
             Linear(draw(1, 6, 3), 0.1 * draw(2, 6)),
-            Linear(0.3 * draw(3, 6, 6), 0.1 * draw(4, 6), mask=draw(5, 6, 6) > 0),
-            cores(6),
+            recurrent=Linear(0.3 * draw(3, 6, 6), 0.1 * draw(4, 6), mask=draw(5, 6, 6) > 0),
+            core=cores(6),
             tau_mem=0.02,
             tau_adapt=0.1,
             adaptation=0.5,
@@ -204,7 +204,7 @@ def build(readout: Callable[..., Neuron], **last: Any) -> Network:
         ),
         "c": CubaLif(
             Linear(draw(8, 4, 11)),
-            Linear(draw(9, 4, 4)),
+            recurrent=Linear(draw(9, 4, 4)),
             tau_mem=0.02,
             tau_syn=0.005,
             v_threshold=0.1,

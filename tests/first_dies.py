@@ -35,7 +35,7 @@ def small(chip: ChipModel) -> Network:
         v_threshold=0.1,
         **{kind: value for kind, value in optional.items() if kind in chip.kinds},
     )
-    readout = LeakyIntegrator(Linear(3 * draw(5, 2, 6)), torch.full((2,), HOST), tau_mem=0.01)
+    readout = LeakyIntegrator(Linear(3 * draw(5, 2, 6)), core=torch.full((2,), HOST), tau_mem=0.01)
     return Network({"hidden": hidden, "readout": readout}, DT)
 
 

@@ -42,7 +42,7 @@ def own(hidden: object | None = None) -> Network:
     if hidden is None:
         options = {"tau_mem": 0.01, "tau_adapt": 0.05, "adaptation": 0.3, "v_threshold": 0.1}
         recurrent = Linear.random(8, 8, generator=generator)
-        hidden = AdaptiveLif(Linear.random(N_IN, 8, generator=generator), recurrent, **options)
+        hidden = AdaptiveLif(Linear.random(N_IN, 8, generator=generator), recurrent=recurrent, **options)
     readout = LeakyIntegrator(Linear.random(8, 2, generator=generator, bias=True), tau_mem=0.02)
     network = Network({"hidden": hidden, "readout": readout}, DT)
     for name, value in network.named_parameters():

@@ -37,7 +37,9 @@ def network_for(chip: str) -> Network:
     """A recurrent layer and a read-out that fit the chip."""
     if chip not in ("braindrop", "xylo"):
         return placed([0, 0, 0] if chip == "brainscales2" else [0, 0, 1, 1, 2])
-    hidden = CubaLif(Linear(draw(1, 4, 3)), Linear(draw(3, 4, 4)), tau_mem=0.02, tau_syn=0.02, v_threshold=0.1)
+    hidden = CubaLif(
+        Linear(draw(1, 4, 3)), recurrent=Linear(draw(3, 4, 4)), tau_mem=0.02, tau_syn=0.02, v_threshold=0.1
+    )
     return Network({"hidden": hidden, "readout": LeakyIntegrator(Linear(draw(2, 2, 4)), tau_mem=0.01)}, DT)
 
 

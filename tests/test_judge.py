@@ -38,7 +38,7 @@ def told_apart(network: nr.Network) -> nr.Network:
     def reading(weight: torch.Tensor, bias: float) -> nr.Network:
         offset = bias * torch.tensor([1.0, -1.0]).to(weight)
         connection = Linear(torch.stack([weight, -weight]), offset)
-        readout = LeakyIntegrator(connection, torch.full((2,), nr.HOST), tau_mem=0.02)
+        readout = LeakyIntegrator(connection, core=torch.full((2,), nr.HOST), tau_mem=0.02)
         return nr.Network(layers | {name: readout}, network.dt)
 
     x = inputs(network.n_in, 40).to(weight)
@@ -174,7 +174,11 @@ def test_a_spike_that_does_not_wait_arrives_earlier():
     the next step of dt; without it, one substep after the spike."""
     recurrent = torch.tensor([[0.0, 0.0], [8.0, 0.0]]).double()
     layer = Lif(
-        Linear(torch.tensor([[1.0], [0.0]]).double()), Linear(recurrent), tau_mem=0.1, v_threshold=0.05, t_ref=0.5
+        Linear(torch.tensor([[1.0], [0.0]]).double()),
+        recurrent=Linear(recurrent),
+        tau_mem=0.1,
+        v_threshold=0.05,
+        t_ref=0.5,
     )
     network = nr.Network(
         {"two": layer, "readout": LeakyIntegrator(Linear(torch.ones(1, 2).double()), tau_mem=0.02)}, 0.01

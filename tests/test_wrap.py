@@ -394,7 +394,7 @@ def test_a_training_modules_dropout_is_no_state():
 
 def test_bad_modules_are_refused():
     """Norms, unknown names, foreign overrides, no parameters, mixed types: each by name, saying what to do."""
-    with pytest.raises(ValueError, match=r"1.weight belongs to a BatchNorm2d; .*kinds=\{'1.\*': 'digital'\}"):
+    with pytest.raises(ValueError, match=r"1.weight belongs to a BatchNorm2d; .*'normalisation': 'digital'\}"):
         nr.wrap(cnn())
     with pytest.raises(ValueError, match=r"gain of Scaled has no known kind; pass kinds=\{'gain'"):
         nr.wrap(Scaled())

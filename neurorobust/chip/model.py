@@ -142,10 +142,10 @@ class ChipModel(ChipDesign):
         analog = {name: value for name, value in params.items() if kind_of(name) not in DIGITAL}
         for name in analog:
             if kind_of(name) not in self.kinds:
-                raise unknown(
-                    f"chip {self.name}: parameter {name!r} is of a kind it does not describe;",
-                    kind_of(name),
-                    self.kinds,
+                raise ValueError(
+                    f"chip {self.name}: {name} is of kind {kind_of(name)!r}, which it does not describe; it has "
+                    f"{', '.join(sorted(self.kinds))}. Take another chip, or declare the parameter 'digital' where it "
+                    f"is not on the chip."
                 )
         check_values(params)
         equations = agreement(self.name, self.neuron, placement)

@@ -10,14 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .._util.errors import check_number
+from .._util.shown import Printed
 from ..data.events import Window
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Events:
+@dataclass(frozen=True, eq=False, repr=False)
+class Events(Printed):
     """Input events in order of time.
 
     Attributes:
@@ -72,8 +73,8 @@ class Events:
         return cls(np.repeat(steps * dt, repeats), np.repeat(channels, repeats))
 
 
-@dataclass(frozen=True, eq=False)
-class Recording:
+@dataclass(frozen=True, eq=False, repr=False)
+class Recording(Printed):
     """The result of a simulation.
 
     Attributes:

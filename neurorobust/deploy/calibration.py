@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import kernels
+from .._util.shown import Printed
 from ..chip.design import check_type
 from ..circuit import Events
 from ..core.run import evaluating, nominal
@@ -35,7 +36,7 @@ PENALTIES = torch.logspace(2, -6, 33, dtype=torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
-class CalibratedHost:
+class CalibratedHost(Printed):
     """The host's part of a deployment, corrected for one board: logits + offsets + features · changeᵀ.
 
     Attributes:

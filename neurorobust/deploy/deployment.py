@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_path
+from .._util.shown import Printed
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
 from ..chip.design import check_type
@@ -27,7 +28,7 @@ from .writing import entry_of, write
 
 
 @dataclass(frozen=True, eq=False)
-class Deployment:
+class Deployment(Printed):
     """A network on one chip; made by :func:`neurorobust.deploy.onto` or read by :func:`neurorobust.deploy.load`.
 
     No board is attached to it. It is what a driver of a board would be given.

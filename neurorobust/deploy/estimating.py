@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._util.shown import Printed, fitted
 from .._util.warn import warn
 from ..chip import Cost, Tiles
 from ..chip.architectures.demand import fan_out
@@ -24,8 +25,8 @@ from .deployment import Deployment, check_deployment
 WIDTH = 110
 
 
-@dataclass(frozen=True)
-class Estimated:
+@dataclass(frozen=True, repr=False)
+class Estimated(Printed):
     """One figure times its count.
 
     Attributes:
@@ -45,8 +46,8 @@ class Estimated:
         return None if self.count is None else self.count * self.cost.high
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, repr=False)
+class Estimate(Printed):
     """Events of a deployment, and what they take; ``print`` it. No board was measured.
 
     Attributes:
@@ -101,7 +102,10 @@ class Estimate:
         lines.append(f"  {'energy, sum over events':<28} {_range(low, high, 'J')}")
         if not any(each.cost.unit == "s" for each in self.figures):
             lines.append(f"  {'latency':<28} unknown: no figure was found")
-        return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines)
+        return fitted("\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines))
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def estimate(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from .._util.errors import check_count, check_path
+from .._util.shown import Printed, fitted
 from .._util.warn import warn
 from ..chip import Agreement, ChipModel, Violation
 from ..chip.design import check_type
@@ -39,8 +40,8 @@ class Training(TypedDict, total=False):
     schedule: Schedule
 
 
-@dataclass(frozen=True, eq=False)
-class Retrained:
+@dataclass(frozen=True, eq=False, repr=False)
+class Retrained(Printed):
     """A network that was changed for a chip, and trained on; ``print`` it.
 
     Attributes:
@@ -83,7 +84,10 @@ class Retrained:
         told.append(f"trained    {self.history or 'not at all'}")
         fits = ("yes",) if not self.violations else tuple(map(str, self.violations))
         told += [f"{'' if i else 'fits':<10} {line}" for i, line in enumerate(fits)]
-        return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in told)
+        return fitted("\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in told))
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def check_arguments(data: object, loss: Criterion | Regularizer | None, epochs: int, training: Training) -> Task:

@@ -242,7 +242,7 @@ def _neuron(part: Part, model: SnnTorchNetwork, pending: _Pending, readout: bool
         if reset != "none" or recurrent is not None:
             raise _NoCounterpart("its membrane is the output, and spikes change it; expected reset_mechanism='none'")
         kind = CubaLeakyIntegrator if "tau_syn" in options else LeakyIntegrator
-        return kind(whole, core, **options)
+        return kind(whole, core=core, **options)
     if reset is None:
         raise _NoCounterpart("a reset of its own")
     delayed = getattr(neuron, "reset_delay", True)
@@ -250,8 +250,8 @@ def _neuron(part: Part, model: SnnTorchNetwork, pending: _Pending, readout: bool
         raise _NoCounterpart("'zero' drops the input of the step after a spike too; expected 'subtract' or 'none'")
     return (CubaLif if "tau_syn" in options else Lif)(
         whole,
-        recurrent,
-        core,
+        recurrent=recurrent,
+        core=core,
         v_threshold=_each(numbers["threshold"], pending.shape),
         surrogate=surrogate_of(neuron) or ArcTan(),
         reset=NoReset() if reset == "none" else (DELAYED if delayed else AT_ONCE)[reset],

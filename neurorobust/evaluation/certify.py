@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, plain_fields
+from .._util.shown import Printed
 from ..attacks import Ball
 from ..bounds import Bounds, Box, MeanValueForm, NaturalExtension, StepBounds, box, logit_bounds, populations
 from ..bounds.modules import module_bounds
@@ -68,8 +69,8 @@ class Branches:
         return [level for level in (8, 64, 512) if level < self.limit] + [self.limit]
 
 
-@dataclass(frozen=True, eq=False)
-class Certified:
+@dataclass(frozen=True, eq=False, repr=False)
+class Certified(Printed):
     """Statements that hold for every parameter in the ball.
 
     Attributes:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
+from .._util.shown import Printed
 from ..chip import Agreement, ChipModel, Fleet, Programmed
 from ..core.params import Params
 from ..core.run import evaluating
@@ -24,8 +25,8 @@ from .statistics import check_outputs, clopper_pearson, mean_interval, one_class
 from .trim import Calibration, Trim, check_apart
 
 
-@dataclass(frozen=True)
-class Yield:
+@dataclass(frozen=True, repr=False)
+class Yield(Printed):
     """Fraction of dies that meet a specification, with its exact (Clopper–Pearson) 95 % interval."""
 
     spec: float
@@ -48,7 +49,7 @@ def check_spec(spec: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class FleetResult:
+class FleetResult(Printed):
     """One network on many dies; the die is the statistical unit.
 
     Attributes:
@@ -131,8 +132,8 @@ class FleetResult:
         return Yield.of(self.score, spec)
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Printed):
     """Two networks on the same dies: the mean difference in score (first − second), its 95 % interval
     (paired, Student), and on how many dies the first did better."""
 
@@ -191,7 +192,7 @@ def evaluate(
         calibration = None if trim is None else Calibration(network, trim, params, programmed)
         moved = dies(calibration)
         if chip.noise:
-            noisy = outputs_on(network, moved, data, _noisy(network, fleet, programmed))
+            noisy = outputs_on(network, moved, data, noisy_run(network, fleet, programmed))
             everything: Iterator[Tensor] = chain(outputs_on(network, (params, programmed.params), data), noisy)
         else:
             everything = outputs_on(network, chain((params, programmed.params), moved), data)
@@ -243,7 +244,7 @@ def check_same_dies(first: FleetResult, second: FleetResult) -> None:
         )
 
 
-def _noisy(network: nn.Module, fleet: Fleet, programmed: Programmed) -> Run:
+def noisy_run(network: nn.Module, fleet: Fleet, programmed: Programmed) -> Run:
     """Some dies of a fleet on some samples, each with its own noise."""
 
     def run(dies: Sequence[Params], first: int, x: Tensor, before: int) -> Iterator[Tensor]:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from .._util.console import progress
 from .._util.errors import check_count
 from .._util.randomness import generator
+from .._util.shown import Printed
 from ..attacks import APGD, Ball
 from ..core.apply import apply
 from ..core.params import Deviations, Params
@@ -31,8 +32,8 @@ FARTHEST = 2.0
 STEPS = 20
 
 
-@dataclass(frozen=True, eq=False)
-class Landscape:
+@dataclass(frozen=True, eq=False, repr=False)
+class Landscape(Printed):
     """Loss and score along lines.
 
     Attributes:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
+from .._util.shown import Printed
 from ..chip import Agreement, ChipModel
 from ..chip.die import Die
 from ..chip.programming import Programmed
@@ -32,7 +33,7 @@ LEAST_LINEAGES = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class RareFailures:
+class RareFailures(Printed):
     """The fraction of dies whose score is below a specification, or the reasons why it is not given.
 
     Attributes:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_finite, unknown
+from .._util.shown import Printed
 from ..attacks import Attack, Ball, RandomSearch, Suite, as_objective, quick
 from ..attacks.objectives import Objective
 from ..chip import die_random
@@ -35,8 +36,8 @@ TEN_PERCENT = Ball.uniform(0.1)
 STEPPED = frozenset({"t_ref"})
 
 
-@dataclass(frozen=True, eq=False)
-class ParameterGroup:
+@dataclass(frozen=True, eq=False, repr=False)
+class ParameterGroup(Printed):
     """Parameters that deviate together while all others stay nominal, and the scores that remain.
 
     Attributes:
@@ -57,8 +58,8 @@ class ParameterGroup:
     attack: str
 
 
-@dataclass(frozen=True, eq=False)
-class Sensitivity:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sensitivity(Printed):
     """The result of :func:`sensitivity`.
 
     Attributes:

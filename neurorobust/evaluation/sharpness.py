@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from .._util.console import progress
 from .._util.errors import check_count, check_number
 from .._util.randomness import generator
+from .._util.shown import Printed
 from ..attacks import Ball
 from ..core.apply import apply
 from ..core.params import Deviations, Params
@@ -39,7 +40,7 @@ Operator = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Sharpness:
+class Sharpness(Printed):
     """Curvatures of the loss averaged over dies.
 
     Attributes:
@@ -66,8 +67,8 @@ class Sharpness:
         return f"Sharpness({', '.join(rows)}; asymmetry {self.asymmetry:.2f})"
 
 
-@dataclass(frozen=True, eq=False)
-class Spectrum:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spectrum(Printed):
     """The largest eigenvalues of a symmetric operator, descending, shape (count,), each within its ``residual`` of an
     eigenvalue; ``vectors`` are theirs, shape (count, d)."""
 

@@ -15,6 +15,7 @@ from .. import kernels
 from .._util.console import progress
 from .._util.errors import check_count
 from .._util.randomness import generator
+from .._util.shown import Printed
 from .._util.warn import warn
 from ..attacks import QUICK, Attack, Ball, RandomSearch, Search, Suite, as_objective, quick
 from ..attacks.objectives import objective_name
@@ -42,7 +43,7 @@ CAUTION = (
 
 
 @dataclass(frozen=True, eq=False)
-class WorstCase:
+class WorstCase(Printed):
     """The worst die of all that were evaluated.
 
     Attributes:

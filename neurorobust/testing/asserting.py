@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar, Unpack
+from typing import Any, Protocol, TypeVar, Unpack
 
 from torch import Tensor, nn
 
 from ..attacks import Attack, Ball, Suite
 from ..chip import ChipModel
-from ..data.task import Data
 from .baseline import BaselineCheck, Paired, check_baseline
 from .chips import ChipCheck, check_chip
 from .robust import RobustCheck, check_robust
@@ -30,7 +29,7 @@ C = TypeVar("C", bound=Check)
 
 def assert_yield(
     network: nn.Module,
-    data: Data,
+    data: Any,
     chip: ChipModel | str,
     *,
     spec: float,
@@ -52,7 +51,7 @@ def assert_yield(
 
 def assert_not_worse(
     network: nn.Module,
-    data: Data,
+    data: Any,
     chip: ChipModel | str,
     *,
     baseline: str | Path,
@@ -75,7 +74,7 @@ def assert_not_worse(
 
 def assert_robust(
     network: nn.Module,
-    data: Data,
+    data: Any,
     ball: Ball,
     *,
     floor: float,

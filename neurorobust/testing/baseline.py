@@ -13,7 +13,8 @@ from torch import nn
 from .._util import digests, files, strict
 from .._util.errors import check_count
 from ..chip import ChipModel
-from ..data.task import Data, check_data
+from ..data import Data
+from ..data.samples import in_memory
 from ..evaluation import FleetResult, evaluate
 from ..evaluation.statistics import mean_interval
 from .common import as_chip, named_dies, score_name
@@ -70,10 +71,10 @@ class Baseline:
 
     @classmethod
     def measure(
-        cls, network: nn.Module, data: Data, chip: ChipModel | str, *, n_dies: int = DIES, seed: int = SEED
+        cls, network: nn.Module, data: Any, chip: ChipModel | str, *, n_dies: int = DIES, seed: int = SEED
     ) -> Baseline:
         """The baseline of a network now, on dies 0 … n_dies − 1."""
-        model, n_dies = as_chip(chip), check_count("n_dies", n_dies, FEWEST)
+        data, model, n_dies = in_memory(data), as_chip(chip), check_count("n_dies", n_dies, FEWEST)
         fleet = evaluate(network, data, model, n_dies=n_dies, seed=check_count("seed", seed, 0))
         return cls._of(fleet, model, _hashes(network, data))
 
@@ -217,7 +218,7 @@ class BaselineCheck:
 
 def check_baseline(
     network: nn.Module,
-    data: Data,
+    data: Any,
     chip: ChipModel | str,
     *,
     baseline: str | Path,
@@ -239,7 +240,7 @@ def check_baseline(
         FileNotFoundError: there is no baseline. ValueError: it is damaged, or of another chip model, version of it,
             dies or data.
     """
-    check_data(data)
+    data = in_memory(data)
     session, model, test = current(), as_chip(chip), PairedTest(**settings)
     n_dies = None if n_dies is None else check_count("n_dies", n_dies, FEWEST)
     seed = None if seed is None else check_count("seed", seed, 0)

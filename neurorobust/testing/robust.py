@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from .._util.errors import check_count
 from ..attacks import Attack, Ball, Suite
-from ..data.task import Data, check_data
+from ..data.samples import as_samples
 from ..evaluation import WorstCase, strong_worst_case
 from ..evaluation.fleet import check_spec
 from ..evaluation.worst_case import search_worst_case, suite_of
@@ -59,7 +60,7 @@ class RobustCheck:
 
 def check_robust(
     network: nn.Module,
-    data: Data,
+    data: Any,
     ball: Ball,
     *,
     floor: float,
@@ -79,11 +80,11 @@ def check_robust(
             ``nr.attacks.quick()`` is ``quick-1`` with 33. These do not change while their version is the same.
         seed: of every random number. candidates: dies found earlier, evaluated too.
     """
+    data = as_samples(data)
     floor, seed = check_spec(floor), check_count("seed", seed, 0)
     if attack is None:
         worst = strong_worst_case(network, data, ball, seed=seed, candidates=candidates)
     else:
-        check_data(data)
         worst = search_worst_case(network, data, ball, suite_of(attack), seed=seed, candidates=candidates)
     if worst.inconclusive:
         current().say(f"assert_robust: {worst.caution}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from torch import nn
 
 from .._util.errors import check_count
 from ..chip import ChipModel
-from ..data.task import Data
+from ..data.samples import as_samples
 from ..evaluation.dies import die_scores
 from ..evaluation.fleet import check_spec
 from .common import as_chip, named_dies, score_name
@@ -78,7 +78,7 @@ class YieldCheck:
 
 def check_yield(
     network: nn.Module,
-    data: Data,
+    data: Any,
     chip: ChipModel | str,
     *,
     spec: float,
@@ -98,6 +98,7 @@ def check_yield(
     spec, seed = check_spec(spec), check_count("seed", seed, 0)
     test, model = SequentialTest(at_least, **settings), as_chip(chip)
     good, scores = 0, []
+    data = as_samples(data)
     with closing(die_scores(network, data, model, range(test.limit), seed)) as measured:
         for score in measured:
             scores.append(score)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._util.errors import check_count, check_number
+from ..._util.shown import Printed
 from ...chip.design import check_type
 from ...circuit import Events
 from ...data.events import Window
@@ -18,7 +19,7 @@ MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class BoardRecording:
+class BoardRecording(Printed):
     """One run of a programmed board.
 
     Attributes:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ..._util.shown import Printed
 from ...chip.design import check_type
 from ...evaluation.fleet import Yield, check_spec
 from ...evaluation.statistics import ConfidenceInterval, clopper_pearson, mean_interval
 
 
-@dataclass(frozen=True, eq=False)
-class GapRow:
+@dataclass(frozen=True, eq=False, repr=False)
+class GapRow(Printed):
     """One step from the trained network to the circuit.
 
     Attributes:
@@ -47,8 +48,8 @@ class GapRow:
         }
 
 
-@dataclass(frozen=True)
-class Crossing:
+@dataclass(frozen=True, repr=False)
+class Crossing(Printed):
     """Boards that change side at a specification from one judgement to another.
 
     Attributes:
@@ -64,7 +65,7 @@ class Crossing:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class Judgement(Printed):
     """A deployment on virtual boards: a simulation, not a measurement. The board is the statistical unit.
 
     Attributes:
