@@ -59,30 +59,35 @@ class Record:
         mixed: neurons that serve several layers: with outputs of several shapes, or a state that is not of their last
             call.
         names: the name of each neuron, by its ``id``.
+        latest: the neuron that ran last.
+        membranes: during the first look, the membranes of each neuron after each of its calls; else None.
     """
 
     names: Mapping[int, str]
     spikes: dict[str, Tensor] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
     mixed: set[str] = field(default_factory=set)
+    latest: str = ""
+    membranes: dict[str, list[Tensor]] | None = None
 
 
 class Unrolled(nn.Module):
     """The network over time, from rest: input (T, B, …) → output stacked over time, and the record of every neuron.
 
     An ``nn.Sequential`` has no feedback from a later layer to an earlier one, so each layer computes the whole sequence
-    before the next one starts. Any other module runs its own loop over time.
+    before the next one starts. Any other module runs its own loop over time, or is called for every step.
     """
 
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, x: Tensor) -> tuple[Output, Record]:
-        record = Record({id(neuron): name for name, neuron in neurons_of(self.net).items()})
+    def forward(self, x: Tensor, by_step: bool = False, looking: bool = False) -> tuple[Output, Record]:
+        names = {id(neuron): name for name, neuron in neurons_of(self.net).items()}
+        record = Record(names, membranes={} if looking else None)
         if is_row(self.net) and _is_plain(self.net):
             return _row(self.net, x, "", record), record
-        run = partial(_steps, self.net) if is_row(self.net) else self.net
+        run = partial(_steps, self.net) if by_step or is_row(self.net) else self.net
         return _recorded(partial(run, x), self.net, record), record
 
 
@@ -137,6 +142,9 @@ def _watched(neuron: Any, steps: list[Tensor], record: Record) -> Callable[..., 
         if any(state is old() for state in (*args[1:], *kwargs.values()) if state is not None for old in earlier):
             record.mixed.add(name)
         output = run(*args, **kwargs)
+        record.latest = name
+        if record.membranes is not None:
+            record.membranes.setdefault(name, []).append(neuron.mem)
         steps.append(output if isinstance(output, Tensor) else output[0])
         earlier.extend(last)
         last[:] = [weakref.ref(part) for part in (() if isinstance(output, Tensor) else output)]
@@ -167,6 +175,11 @@ def _steps(layer: nn.Module, signal: Tensor) -> Output:
     outputs = [layer(step) for step in signal]
     if isinstance(outputs[0], Tensor):
         return torch.stack(outputs)
+    if not all(isinstance(part, Tensor) for part in outputs[0]):
+        raise ValueError(
+            f"net: one step of {type(layer).__name__} gives {type(outputs[0]).__name__} of "
+            f"{', '.join(sorted({type(part).__name__ for part in outputs[0]}))}; expected a tensor, or several tensors."
+        )
     return tuple(torch.stack(several) for several in zip(*outputs))
 
 
@@ -175,6 +188,9 @@ def _neuron(neuron: Any, current: Tensor, record: Record) -> Output:
     if not _fuses(neuron, current[0, 0].numel()):
         return _recorded(partial(_steps, neuron, current), neuron, record)
     output = _fused(neuron, current)
+    record.latest = record.names[id(neuron)]
+    if record.membranes is not None and isinstance(output, tuple):
+        record.membranes[record.latest] = list(output[-1])
     _note(neuron, output if isinstance(output, Tensor) else output[0], record)
     return output
 
