@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .._util.copies import copied
 from .._util.warn import warn
 from ..core.equations import UNKNOWN, Equations
-from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, spike
+from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, step
 from .kinds import override
 
 NEURONS = {
@@ -252,7 +252,7 @@ class _Surrogate:
         self.surrogate = surrogate
 
     def __call__(self, u: Tensor) -> Tensor:
-        return spike(u, torch.zeros((), dtype=u.dtype, device=u.device), self.surrogate)
+        return step(u, self.surrogate)
 
 
 def reset_of(neuron: Any) -> str | None:

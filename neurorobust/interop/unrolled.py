@@ -132,22 +132,29 @@ def _note(neuron: Any, steps: list[Tensor] | Tensor, record: Record) -> None:
 
 def _watched(neuron: Any, steps: list[Tensor], record: Record) -> Callable[..., Any]:
     """The ``forward`` of a neuron; it also notes its spikes, and whether its numbers and its state are its own."""
-    name = record.names[id(neuron)]
-    run, numbers = neuron.forward, {key: tensor for key, tensor in buffers_of(neuron).items() if key in NUMBERS}
-    earlier: list[weakref.ref[Tensor]] = []  # states given back by earlier calls than the last
-    last: list[weakref.ref[Tensor]] = []
+    name, buffers, membranes = record.names[id(neuron)], vars(neuron)["_buffers"], record.membranes
+    run, numbers = neuron.forward, [(key, tensor) for key, tensor in buffers.items() if key in NUMBERS]
+    earlier: dict[int, weakref.ref[Tensor]] = {}  # states given back by earlier calls than the last, by id
+    last: list[tuple[int, weakref.ref[Tensor]]] = []
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        record.replaced.update(f"{name}.{key}" for key in numbers if getattr(neuron, key) is not numbers[key])
-        if any(state is old() for state in (*args[1:], *kwargs.values()) if state is not None for old in earlier):
-            record.mixed.add(name)
+        for key, tensor in numbers:
+            if buffers.get(key) is not tensor:
+                record.replaced.add(f"{name}.{key}")
+        for state in (*args[1:], *kwargs.values()):
+            if id(state) in earlier and earlier[id(state)]() is state:
+                record.mixed.add(name)
         output = run(*args, **kwargs)
         record.latest = name
-        if record.membranes is not None:
-            record.membranes.setdefault(name, []).append(neuron.mem)
-        steps.append(output if isinstance(output, Tensor) else output[0])
-        earlier.extend(last)
-        last[:] = [weakref.ref(part) for part in (() if isinstance(output, Tensor) else output)]
+        earlier.update(last)
+        if isinstance(output, Tensor):
+            steps.append(output)
+            last.clear()
+        else:
+            steps.append(output[0])
+            last[:] = [(id(part), weakref.ref(part)) for part in output]
+        if membranes is not None:
+            membranes.setdefault(name, []).append(neuron.mem)
         return output
 
     return forward
