@@ -29,6 +29,11 @@ class Selected:
     part: int
     time: int
 
+    @property
+    def __name__(self) -> str:
+        axis = "" if self.time == 0 else f", time on axis {self.time}"
+        return f"{self.decode.__name__} of output {self.part}{axis}"
+
     def __call__(self, output: Output) -> Tensor:
         return self.decode(as_tuple(output)[self.part].movedim(self.time, 0))
 

@@ -37,6 +37,7 @@ from .snntorch_neurons import (
     prepared,
     to_si,
 )
+from .snntorch_print import name_of, table
 from .unrolled import Record, Unrolled, is_row
 from .wrapped import Decode, logits_of
 
@@ -287,6 +288,23 @@ class SnnTorchNetwork(Foreign):
                 yield Part(name, module, numbers | from_si(module, values, self.dt), trained)
             elif not any(name.startswith(f"{neuron}.") for neuron in neurons) and not list(module.children()):
                 yield Part(name, module, {}, frozenset())
+
+    def __repr__(self) -> str:
+        """What the module is given, the decoder, and each layer of neurons with its numbers; it fits a screen."""
+        inner = self._unrolled.net
+        neurons = {
+            name: (neuron, self._shapes[name], {key: attrgetter(f"{name}.{key}")(self) for key in self.links[name]})
+            for name, neuron in neurons_of(inner).items()
+            if name in self._shapes
+        }
+        own = {f"{name}.{key}" for name in neurons for key in self.links[name]}
+        calls = ", one call per step" if self._by_step else ""
+        batch = "" if self._batch is None else f", {self._batch} samples at a time"
+        heading = (
+            f"SnnTorchNetwork of {type(inner).__name__}: dt {1e3 * self.dt:g} ms, "
+            f"prepare {name_of(self._prepare)}{calls}{batch}, decode {name_of(self.decode)}"
+        )
+        return table(heading, neurons, {name: value for name, value in self.named_parameters() if name not in own})
 
     def place(self, cores: Mapping[str, Tensor | int], feeds: Mapping[str, str | int] | None = None) -> None:
         """Set the core of every neuron, so that a chip can be programmed.
