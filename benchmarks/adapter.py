@@ -112,7 +112,10 @@ WORKLOADS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "loop 20-64-4": (lambda: Loop(20, 64, 4), lambda: events(32, 50, 20)),
     "loop 100-256-10": (lambda: Loop(100, 256, 10), lambda: events(64, 50, 100)),
     "loop picture 784-1000-10": (lambda: Picture(784, 1000, 10), lambda: pictures(128, 784)),
-    "loop RLeaky 100-128-10": (lambda: Loop(100, 128, 10, snn.RLeaky, linear_features=128), lambda: events(64, 50, 100)),
+    "loop RLeaky 100-128-10": (
+        lambda: Loop(100, 128, 10, snn.RLeaky, linear_features=128),
+        lambda: events(64, 50, 100),
+    ),
     "loop Synaptic 100-256-10": (lambda: Loop(100, 256, 10, snn.Synaptic, alpha=0.8), lambda: events(64, 50, 100)),
     "loop Leaky to zero 20-64-4": (lambda: Loop(20, 64, 4, reset_mechanism="zero"), lambda: events(32, 50, 20)),
     "loop convolutions": (Convolutions, lambda: pictures(32, 1, 28, 28)),

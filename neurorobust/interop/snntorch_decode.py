@@ -70,7 +70,9 @@ def choose(output: Any, record: Record, net: nn.Module) -> Callable[[Output], Te
     if k is None:
         k = next((k for k, part in enumerate(known) if part.kind), None)
     if k is None:
-        shapes = ", ".join(str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__ for part in parts)
+        shapes = ", ".join(
+            str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__ for part in parts
+        )
         raise ValueError(
             f"decode: the network gives {shapes or type(output).__name__} for {samples} samples and {steps} steps; "
             f"pass decode=, a function from this output to logits ({samples}, n_classes)."

@@ -76,7 +76,11 @@ Run = Callable[[Preparation, Tensor], tuple[Output, Record]]
 TIME_FIRST = Preparation(time_first, text="lambda x: x.transpose(0, 1)")
 WAYS = (TIME_FIRST, Preparation(as_it_is, text="lambda x: x"), TIME_FIRST._replace(by_step=True))
 _FLAT_TIME_FIRST = Preparation(flat_time_first, text="lambda x: x.transpose(0, 1).flatten(2)")
-FLAT_WAYS = (_FLAT_TIME_FIRST, Preparation(flat, text="lambda x: x.flatten(1)"), _FLAT_TIME_FIRST._replace(by_step=True))
+FLAT_WAYS = (
+    _FLAT_TIME_FIRST,
+    Preparation(flat, text="lambda x: x.flatten(1)"),
+    _FLAT_TIME_FIRST._replace(by_step=True),
+)
 REPEATED = Preparation(lambda x: x.expand(25, *x.shape), text="lambda x: x.expand(25, *x.shape)")
 _OWN = "Give each layer a neuron of its own"
 ADVICE = (
@@ -268,6 +272,8 @@ def _refuse(trials: list[Trial], net: nn.Module, row: bool, run: Run, x: Tensor)
         shape = tuple(first.way.prepare(x).shape)
         given = f"It was given shape {shape}, made by prepare from a sample of {tuple(x.shape)}"
     ways = [REPEATED] if row else [WAYS[1], REPEATED, REPEATED._replace(by_step=True)]
-    runs = next((way.text for way in ways for trial in (_try(run, way, x),) if not (trial.misfit or trial.single)), None)
+    runs = next(
+        (way.text for way in ways for trial in (_try(run, way, x),) if not (trial.misfit or trial.single)), None
+    )
     advice = ADVICE if runs is None else f"It runs with prepare={runs}."
     raise ValueError(f"net: {first.misfit}. {given}. {advice}") from first.error

@@ -32,6 +32,7 @@ from .snntorch_neurons import (
     check_range,
     equations_of,
     from_si,
+    is_exact,
     is_trained,
     neurons_of,
     prepared,
@@ -79,7 +80,7 @@ class SnnTorchNetwork(Foreign):
     """
 
     dt: float
-    incidental = ("original", "watch", "_sample")  # of the original this module holds a copy
+    incidental = ("original", "watch", "_sample", "_lists")  # of the original this module holds a copy
 
     def __init__(self, net: nn.Module, dt: float, kinds: Mapping[str, str]):
         super().__init__()
@@ -94,6 +95,7 @@ class SnnTorchNetwork(Foreign):
         own = [name for name, _ in inner.named_parameters()]
         check_overrides(kinds, own + theirs + ours)
         self.links: dict[str, tuple[str, ...]] = {}
+        exact: list[str] = []
         for name, values in numbers.items():
             for key in list(values):
                 chosen = override(f"{name}.{SOURCES[key]}", kinds) or override(f"{name}.{key}", kinds)
@@ -101,10 +103,18 @@ class SnnTorchNetwork(Foreign):
                     del values[key]
                 elif chosen not in (None, key.rpartition(".")[2]):
                     raise unknown(f"kinds: {name}.{SOURCES[key]}", chosen, ["digital", key.rpartition(".")[2]])
+            for key in [key for key, value in values.items() if is_exact(originals[name], key, value)]:
+                exact.append(f"{name}.{SOURCES[key]}")
+                del values[key]
             for key, value in values.items():
                 check_range(name, key, value)
                 adopt(self, f"{name}.{key}", nn.Parameter(value, is_trained(originals[name], key)))
             self.links[name] = tuple(values)
+        if exact:
+            warn(
+                f"net: {', '.join(exact)} of 0, or of 1 and more: there is no time constant that could deviate, so it "
+                f"stays exact. kinds={{{exact[0]!r}: 'digital'}} says so, without this warning."
+            )
         kept = {pattern: kind for pattern, kind in kinds.items() if any(override(n, {pattern: kind}) for n in own)}
         self.slots = {}
         for name, kind in kinds_of(inner, kept).items():
@@ -112,6 +122,9 @@ class SnnTorchNetwork(Foreign):
             adopt(self, named(name, kind), parameter)
             self.slots[named(name, kind)] = tuple(f"_unrolled.net.{slot}" for slot in slots_of(inner, parameter))
         self._unrolled = Unrolled(inner)
+        self._lists = [
+            (held, len(held)) for part in inner.modules() for held in vars(part).values() if type(held) is list
+        ]
         self._shapes: dict[str, torch.Size] = {}
         self._sample: torch.Size | None = None
         self._batch: int | None = None  # the only number of samples that the module takes
@@ -180,6 +193,8 @@ class SnnTorchNetwork(Foreign):
         finally:
             for neuron in neurons.values():
                 neuron.__dict__.pop("reset", None)
+            for held, size in self._lists if self.watch.tensors is not None else ():
+                del held[size:]  # a record that forward only adds to would grow, with its graphs
         for name, keys in self.links.items():
             if lost := record.replaced & {f"{name}.{SOURCES[key]}" for key in keys}:
                 raise ValueError(
@@ -232,7 +247,12 @@ class SnnTorchNetwork(Foreign):
 
     def _check_decode(self, output: Output, record: Record, samples: int) -> None:
         spikes = record.spikes.get(record.latest)
-        if self.decode in MEMBRANES and isinstance(output, Tensor) and spikes is not None and torch.equal(output, spikes):
+        if (
+            self.decode in MEMBRANES
+            and isinstance(output, Tensor)
+            and spikes is not None
+            and torch.equal(output, spikes)
+        ):
             raise ValueError(
                 "decode: the network gives spikes alone; its last neuron needs output=True to give its membrane too, "
                 "or decode with spike_count."

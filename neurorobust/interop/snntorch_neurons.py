@@ -206,6 +206,14 @@ def is_trained(neuron: Any, name: str) -> bool:
     return isinstance(source, nn.Parameter) and source.requires_grad
 
 
+def is_exact(neuron: Any, name: str, value: Tensor) -> bool:
+    """True for a decay of 0, or of 1 and more, that is not learned: a neuron without memory, or without a leak."""
+    if name not in ("tau_mem", "tau_syn") or isinstance(neuron, snntorch.Lapicque) or is_trained(neuron, name):
+        return False
+    decay = getattr(neuron, SOURCES[name])
+    return bool(((decay == 0) | (decay >= 1)).all())
+
+
 def check_range(neuron: str, name: str, value: Tensor) -> None:
     """Raise ValueError for a number outside its range in SI units."""
     if name in ("tau_mem", "tau_syn", "r", "v_threshold") and not (torch.isfinite(value) & (value > 0)).all():

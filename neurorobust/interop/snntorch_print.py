@@ -42,7 +42,9 @@ def table(
 
 
 def _constants(neuron: Any, numbers: Mapping[str, Tensor]) -> str:
-    told = [f"{kind.removesuffix('.weight')} {_value(value, *_UNITS.get(kind, (1, '')))}" for kind, value in numbers.items()]
+    told = [
+        f"{kind.removesuffix('.weight')} {_value(value, *_UNITS.get(kind, (1, '')))}" for kind, value in numbers.items()
+    ]
     return ", ".join([*told, f"reset {reset_of(neuron) or 'of its own'}"])
 
 
