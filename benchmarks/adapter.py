@@ -34,7 +34,7 @@ STEPS = 25
 
 
 class Loop(nn.Module):
-    """Two layers with a loop over time, as in the tutorials: membranes are handed over, spikes and membranes stacked."""
+    """Two layers with a loop over time, as in snnTorch's tutorials."""
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, cls: Any = snn.Leaky, **options: Any):
         super().__init__()

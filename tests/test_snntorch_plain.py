@@ -218,7 +218,8 @@ PLAIN = {  # network, sample, what is said, the logits as its user computes them
     "picture": (Picture, PICTURE, (EARLY,), COUNT),
     "square picture": (Picture, x_of(3, 3), (EARLY,), COUNT),
     "picture flattened inside": (FlatPicture, FLAT, (EARLY,), COUNT),
-    "picture to be flattened": (Picture, x_of(5, 1, 3, 1), ("takes flat samples",), lambda net, x: COUNT(net, x.flatten(1))),
+    "picture to be flattened": (Picture, x_of(5, 1, 3, 1), ("takes flat samples",),
+                                lambda net, x: COUNT(net, x.flatten(1))),
     "convolution": (Convolution, x_of(5, 1, 6, 6), (EARLY,), COUNT),
     "one convolved picture": (Convolution, x_of(1, 1, 6, 6), (EARLY,), COUNT),
     "frames to be flattened": (Net, x_of(5, 12, 1, 3, 1), ("takes flat samples",),
@@ -247,7 +248,7 @@ def plainly(net, x, said=(), **options):
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_the_plain_call(name):
-    """The user's own logits, bit for bit; what was found is said once; the gradients are those of the user's network."""
+    """The user's own logits, bit for bit, and the user's gradients; what was found is said once."""
     make, x, said, expected = PLAIN[name]
     net = make()
     model = plainly(net, x, said)
@@ -276,7 +277,7 @@ def test_a_fixed_batch_size_runs_on_any_number_of_samples(cls, n):
     (ours, spikes), (theirs, expected) = (nr.run(m, dict(m.named_parameters()), x, record=True) for m in (model, free))
     assert torch.equal(ours, theirs)
     assert all(torch.equal(spikes[name], expected[name]) for name in expected)
-    for m, logits in ((model, ours), (free, theirs)):
+    for logits in (ours, theirs):
         logits.square().sum().backward()
     for (name, a), (_, b) in zip(model.named_parameters(), free.named_parameters()):
         if a.requires_grad:
@@ -291,10 +292,10 @@ class Ambiguous(Net):
 
 
 REFUSED = {
-    "ambiguous": (Ambiguous, x_of(5, 5, 3), "runs with prepare=lambda x: x.transpose.* and with prepare=lambda x: x, and"),
+    "ambiguous": (Ambiguous, x_of(5, 5, 3), "runs with prepare=.*x.transpose.* and with prepare=lambda x: x, and"),
     "state": (WithState, SEQUENCE, "forward of WithState needs mem beside its input"),
     "optional state": (WithOptionalState, SEQUENCE, "one call of WithOptionalState .* takes mem too: write a module"),
-    "one step, a picture": (Hidden, PICTURE, "one call of Hidden computes one step, .* pass prepare=lambda x: x.expand"),
+    "one step, a picture": (Hidden, PICTURE, "one call of Hidden .* pass prepare=lambda x: x.expand"),
     "row, a picture": (row, x_of(5, 1, 1, 3), "prepare=lambda x: x.expand"),
     "no way": (Net, x_of(5, 12, 4), r"raised RuntimeError .* It was given shape \(12, 5, 4\), .* fixed batch size"),
 }  # fmt: skip

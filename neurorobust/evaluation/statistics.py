@@ -43,7 +43,7 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
         raise ValueError(
             f"network: gives outputs of shape {tuple(outputs.shape)}, in every step, for labels of shape "
             f"{tuple(y.shape)}, one per sample. For a loss in every step give a label for every step, "
-            f"y[:, None].expand(-1, {outputs.shape[1]}); else a decode function turns outputs into logits (B, n_classes)."
+            f"y[:, None].expand(-1, {outputs.shape[1]}); else decode= makes logits (B, n_classes)."
         )
     if outputs.ndim != y.ndim + 1 or outputs.shape[1:-1] != y.shape[1:]:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -105,14 +105,14 @@ def _look(part: Any, record: Record, steps: int, samples: int) -> _Part:
     if part.ndim == 2 and len(part) == samples:
         return _Part("logits", "", None)
     axes = [time for time in (0, 1, -1) if part.ndim > 2 and part.movedim(time, 0).shape[:2] == (steps, samples)]
-    held = {"spikes": record.spikes, "membranes": record.membranes or {}}
+    held: dict[str, Mapping[str, Any]] = {"spikes": record.spikes, "membranes": record.membranes or {}}
     names = [record.latest, *record.spikes]
     for kind, values in held.items():
         for name in names:
-            value = values.get(name)
-            value = torch.stack(value) if isinstance(value, list) and _alike(value) else value
-            for time in axes if isinstance(value, Tensor) else ():
-                if torch.equal(part.movedim(time, 0), value):
+            found = values.get(name)
+            value = torch.stack(found) if isinstance(found, list) and _alike(found) else found
+            for time in axes:
+                if isinstance(value, Tensor) and torch.equal(part.movedim(time, 0), value):
                     return _Part(kind, name, time)
     return _Part("outputs", "", axes[0]) if axes else _Part("", "", None)
 

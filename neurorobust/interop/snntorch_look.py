@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,14 @@ class Trial(NamedTuple):
     single: bool = False
 
 
+class Found(NamedTuple):
+    """The way in which a network takes samples, its output and the record of its neurons on the sample."""
+
+    way: Preparation
+    output: Output
+    record: Record
+
+
 Run = Callable[[Preparation, Tensor], tuple[Output, Record]]
 
 TIME_FIRST = Preparation(time_first, text="lambda x: x.transpose(0, 1)")
@@ -107,7 +115,7 @@ def _others(net: nn.Module) -> list[tuple[str, inspect.Parameter]]:
     return []
 
 
-def find(run: Run, net: nn.Module, given: Prepare | None, row: bool, x: Tensor) -> Trial:
+def find(run: Run, net: nn.Module, given: Prepare | None, row: bool, x: Tensor) -> Found:
     """The way in which a network takes samples (B, T, …), and its run: each neuron takes one step after the other, on
     all samples.
 
@@ -125,7 +133,7 @@ def find(run: Run, net: nn.Module, given: Prepare | None, row: bool, x: Tensor) 
     """
     check_one_input(net)
     if given is not None:
-        return _given(run, net, given, row, x)
+        return _found(_given(run, net, given, row, x))
     trials: list[Trial] = []
     for ways in (WAYS, FLAT_WAYS):
         tried = [_checked(run, way, x) for way in ways if _applies(way, net, row, x)]
@@ -134,9 +142,13 @@ def find(run: Run, net: nn.Module, given: Prepare | None, row: bool, x: Tensor) 
             _check_same(net, fits)
             if fits[0].way is not TIME_FIRST:
                 warn(_taken(net, fits[0].way, x))
-            return fits[0]
+            return _found(fits[0])
         trials += tried
     _refuse(trials, net, row, run, x)
+
+
+def _found(trial: Trial) -> Found:
+    return Found(trial.way, cast(Output, trial.output), cast(Record, trial.record))
 
 
 def _applies(way: Preparation, net: nn.Module, row: bool, x: Tensor) -> bool:
@@ -236,8 +248,8 @@ def _misfits(record: Record, steps: int | None, samples: int) -> Iterable[str]:
         calls, there = spikes.shape[0], spikes.shape[1] if spikes.ndim > 1 else None
         if steps and there == samples and calls > steps and calls % steps == 0 and steps > 1:
             yield (
-                f"neuron {name!r} is called {calls // steps} times in each of {steps} steps, so its states mix. {_OWN}; "
-                f"if the module divides a step itself, pass prepare={TIME_FIRST.text}"
+                f"neuron {name!r} is called {calls // steps} times in each of {steps} steps, so its states mix. "
+                f"{_OWN}; if the module divides a step itself, pass prepare={TIME_FIRST.text}"
             )
         if there != samples or (steps and calls != steps):
             expected = f"{'' if steps is None else f'{steps} steps of '}{samples} samples"

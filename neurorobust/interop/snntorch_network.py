@@ -86,7 +86,8 @@ class SnnTorchNetwork(Foreign):
         super().__init__()
         self.dt = check_number("dt", dt, strict=True)
         self.decode: Decode = spike_count
-        self.original, self._prepare, self._by_step = _Original(net), time_first, False
+        self._prepare: Prepare = time_first
+        self.original, self._by_step = _Original(net), False
         inner, originals = prepared(net), neurons_of(net)
         dtype = next(net.parameters()).dtype
         numbers = {name: to_si(neuron, dt, dtype) for name, neuron in originals.items()}

@@ -68,16 +68,16 @@ def check_neurons(net: nn.Module) -> None:
     for name, kind in unsupported(net).items():
         raise ValueError(
             f"net: {name!r} is a {kind}; nr.from_snntorch takes {', '.join(NEURONS)} and their subclasses. nr.wrap "
-            f"takes a module with it whose forward takes samples first: begin it with x = x.transpose(0, 1), and end it "
-            f"with logits (B, n_classes)."
+            f"takes a module with it whose forward takes samples first: begin it with x = x.transpose(0, 1), and end "
+            f"it with logits (B, n_classes)."
         )
     for name, neuron in neurons_of(net).items():
         if isinstance(neuron, snntorch.RSynaptic) and not neuron.reset_delay:
             raise ValueError(f"net: RSynaptic {name!r} has reset_delay=False, which snnTorch 1.0 itself cannot run.")
         if _pools(neuron):
             warn(
-                f"net: the threshold of SConv2dLSTM {name!r} stays exact, as the neuron pools between its membrane and its "
-                f"spikes; no die and no attack changes it."
+                f"net: the threshold of SConv2dLSTM {name!r} stays exact, as the neuron pools between its membrane and "
+                f"its spikes; no die and no attack changes it."
             )
         if getattr(neuron.spike_grad, "__qualname__", "").startswith(("SSO.", "LSO.")):
             raise ValueError(
@@ -136,7 +136,7 @@ RESETS = {"subtract": "subtractive reset", "zero": "reset to rest", "none": "no 
 
 
 def equations_of(neuron: Any) -> Equations:
-    """The equations of a neuron; unknown for a subclass, for ``Alpha``, an LSTM and where the neurons of a layer inhibit
+    """The equations of a neuron; unknown for a subclass, ``Alpha``, an LSTM, and where the neurons of a layer inhibit
     each other."""
     unknown = isinstance(neuron, (snntorch.Alpha, *LSTMS)) or neuron.inhibition
     if unknown or type(neuron) not in NEURONS.values():

@@ -17,7 +17,7 @@ from ..dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset
 from ..dynamics.surrogate import Surrogate
 from ..kernels import LifCoefficients
 from .decode import Output
-from .snntorch_neurons import NUMBERS, buffers_of, neurons_of, reset_of, surrogate_of
+from .snntorch_neurons import NUMBERS, neurons_of, reset_of, surrogate_of
 
 # Layers that compute each sample of a batch independently: all time steps go through in one call.
 SAMPLEWISE = (
