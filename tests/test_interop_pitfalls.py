@@ -91,15 +91,17 @@ class Static(nn.Module):
 
 @pytest.mark.parametrize("shape", [(4, 12, 3), (4, 4, 3)])
 def test_a_module_that_does_not_loop_over_time_is_noticed(shape):
-    """One step a call, or batch first: refused with what to do, also where B = T; and what to do works."""
+    """One step a call, or batch first: said, also where B = T; what is said is right, and so is a user's prepare."""
     x = 2 * draw(0, *shape) + 1
     torch.manual_seed(0)
     step, batch_first, static = promoted(OneStep().double()), promoted(BatchFirst().double()), Static().double()
-    with pytest.raises(ValueError, match=r"neuron 'lif' ran 1 times on .* if one call computes one step"):
-        nr.from_snntorch(step, DT, sample=x)
+    with pytest.warns(UserWarning, match=r"one call of OneStep computes one step"):
+        assert same_as(step, nr.from_snntorch(step, DT, sample=x), x)
     assert same_as(nn.Sequential(step), nr.from_snntorch(nn.Sequential(step), DT, sample=x), x)
-    with pytest.raises(ValueError, match=r"neuron 'lif1' ran .* runs with prepare=lambda x: x"):
+    with pytest.warns(UserWarning, match=r"BatchFirst takes samples first, .* prepare=lambda x: x says so"):
         nr.from_snntorch(batch_first, DT, sample=x)
+    with pytest.raises(ValueError, match=r"neuron 'lif1' ran .* runs with prepare=lambda x: x\.$"):
+        nr.from_snntorch(batch_first, DT, sample=x, prepare=lambda x: x.transpose(0, 1) + 0)
     model = nr.from_snntorch(batch_first, DT, sample=x, prepare=lambda x: x)
     assert torch.equal(nr.run(model, nr.nominal(model), x), batch_first(x)[0].sum(0))
     model = nr.from_snntorch(static, DT, sample=x[:, 0], prepare=lambda x: x)

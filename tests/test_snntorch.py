@@ -405,9 +405,6 @@ def test_decoders(name):
         "last_membrane": lambda: membrane[6],
     }[name]()
     torch.testing.assert_close(getattr(decode, name)((spikes, membrane)), expected)
-    if "membrane" in name:
-        with pytest.raises(ValueError, match=r"output=True"):
-            getattr(decode, name)(spikes)
 
 
 def refused(net, **options):

@@ -334,7 +334,7 @@ WORDS = {
     "own decay": (lambda: Loop(Learned), {"kinds": {"*.w": "weight"}}, "lif1.beta is replaced by code of the network"),
     "sequence": (lambda: row(snn.LeakyParallel(6, 6)), {}, "'1' is a LeakyParallel; .* nr.wrap"),
     "other class": (lambda: row(snn.DeltaLeaky(beta=0.5)), {}, "'1' is a DeltaLeaky; .* and their subclasses"),
-    "a picture": (Picture, {"sample": torch.rand(6, 784)}, "It runs with prepare=lambda x: x\\.$"),
+    "a picture": (Picture, {"sample": torch.rand(6, 784), "prepare": lambda x: x.T}, "with prepare=lambda x: x\\.$"),
 }  # fmt: skip
 
 
