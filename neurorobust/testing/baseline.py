@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,7 +249,7 @@ def check_baseline(
     if not session.update:
         before = Baseline.load(path)
         _check_fits(path, before, model, (n_dies, seed))
-        if before.data_sha256 != digests.of_tensors({"x": data.x, "y": data.y}):
+        if before.data_sha256 != data_sha256(data):
             raise ValueError(
                 f"{path}: was measured on other data (their hashes differ), so the scores cannot be compared; use the "
                 f"same data, or write it again with {UPDATE}."
@@ -293,4 +294,13 @@ def _dies_of(path: Path) -> tuple[int, int]:
 def _hashes(network: nn.Module, data: Data) -> tuple[str, str]:
     """SHA-256 of the data, and of the parameters and buffers of a network."""
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    return digests.of_tensors({"x": data.x, "y": data.y}), digests.of_tensors(tensors)
+    return data_sha256(data), digests.of_tensors(tensors)
+
+
+def data_sha256(data: Data) -> str:
+    """SHA-256 of samples and labels: for x, then y, the name, shape and type, and the bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in (("x", data.x), ("y", data.y)):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(digests.bytes_of(tensor))
+    return digest.hexdigest()
