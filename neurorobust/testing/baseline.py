@@ -14,8 +14,7 @@ from torch import nn
 from .._util import digests, files, strict
 from .._util.errors import check_count
 from ..chip import ChipModel
-from ..data import Data
-from ..data.samples import in_memory
+from ..data.samples import Samples, as_samples
 from ..evaluation import FleetResult, evaluate
 from ..evaluation.statistics import mean_interval
 from .common import as_chip, named_dies, score_name
@@ -75,7 +74,7 @@ class Baseline:
         cls, network: nn.Module, data: Any, chip: ChipModel | str, *, n_dies: int = DIES, seed: int = SEED
     ) -> Baseline:
         """The baseline of a network now, on dies 0 … n_dies − 1."""
-        data, model, n_dies = in_memory(data), as_chip(chip), check_count("n_dies", n_dies, FEWEST)
+        data, model, n_dies = as_samples(data), as_chip(chip), check_count("n_dies", n_dies, FEWEST)
         fleet = evaluate(network, data, model, n_dies=n_dies, seed=check_count("seed", seed, 0))
         return cls._of(fleet, model, _hashes(network, data))
 
@@ -241,7 +240,7 @@ def check_baseline(
         FileNotFoundError: there is no baseline. ValueError: it is damaged, or of another chip model, version of it,
             dies or data.
     """
-    data = in_memory(data)
+    data = as_samples(data)
     session, model, test = current(), as_chip(chip), PairedTest(**settings)
     n_dies = None if n_dies is None else check_count("n_dies", n_dies, FEWEST)
     seed = None if seed is None else check_count("seed", seed, 0)
@@ -291,16 +290,17 @@ def _dies_of(path: Path) -> tuple[int, int]:
     return len(before.serials), before.seed
 
 
-def _hashes(network: nn.Module, data: Data) -> tuple[str, str]:
+def _hashes(network: nn.Module, data: Samples) -> tuple[str, str]:
     """SHA-256 of the data, and of the parameters and buffers of a network."""
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     return data_sha256(data), digests.of_tensors(tensors)
 
 
-def data_sha256(data: Data) -> str:
+def data_sha256(data: Samples) -> str:
     """SHA-256 of samples and labels: for x, then y, the name, shape and type, and the bytes."""
     digest = hashlib.sha256()
-    for name, tensor in (("x", data.x), ("y", data.y)):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(digests.bytes_of(tensor))
+    for name, (shape, dtype, pieces) in data.tensors().items():
+        digest.update(f"{name} {shape} {dtype}".encode())
+        for piece in pieces:
+            digest.update(digests.bytes_of(piece))
     return digest.hexdigest()
