@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from ...chip import Violation
-from ...circuit import Technology
 from ...nn.network import Network
 from ..errors import DeploymentError
 from .asked import Asked, Deployed, asked_of, digest_of
-from .currents import currents_asked
+from .currents import OperatingPoint, currents_asked
 from .image import Image
 from .layout import Layout, layout_of
 from .parts import TO_HOST, Destination, Entry, ImageNeuron, Input, Latches
 
 
-def image_of(deployment: Deployed, ratio: float, technology: Technology | None) -> Image:
+def image_of(deployment: Deployed, point: OperatingPoint) -> Image:
     """See :meth:`neurorobust.deploy.Deployment.image`."""
     layout = layout_of(deployment.chip)
     asked = asked_of(deployment)
-    currents = currents_asked(layout, deployment, asked, ratio, technology)
+    currents = currents_asked(layout, deployment, asked, point)
     received = _received(asked)
     tags = _tags(layout, deployment, asked, received)
     image = Image(
