@@ -84,8 +84,10 @@ def test_an_image_is_made_and_compared(tmp_path, monkeypatch, capsys):
     nr.deploy.onto(dpi_network(([0, 1, 0],), seed=1), chipmodels.load("dynapse2")).save(other)
     code, said, _ = call(monkeypatch, capsys, "deploy", "image", net, "--out", image)
     assert code == 0 and "3 neurons, 15 synapses, 4 inputs and 3 monitored" in " ".join(said.split())
+    assert "synaptic filters of a chip: not linear: an event makes" in " ".join(said.split())
     code, said, _ = call(monkeypatch, capsys, "deploy", "image", net, "--check", image, "--json")
     told = json.loads(said)
+    assert told["filters"]["0"]["AMPA"]["linear"] is False and 0 < told["filters"]["0"]["AMPA"]["silent"] < 0.01
     assert code == 0 and told["image"] and told["violations"] == [] and told["neurons"] == told["monitored"] == 3
     assert told["biases"]["1"]["Itau_mem"] == nr.deploy.load_image(image).cores[1]["Itau_mem"]
     code, said, told = call(monkeypatch, capsys, "deploy", "image", other, "--check", image, "--json")

@@ -190,7 +190,12 @@ def deploy_image(
     if as_json:
         counts = {"neurons": len(image.neurons), "synapses": len(image.synapses), "inputs": len(image.inputs)}
         biases = {str(core): dict(currents) for core, currents in image.cores.items()}
+        filters = {
+            str(core): {name: {**each._asdict(), "linear": each.linear} for name, each in found.items()}
+            for core, found in image.linearity().items()
+        }
         rest = {"device": image.device, **counts, "monitored": len(image.monitors), "biases": biases}
+        rest["filters"] = filters
         write_json({"image": True, "file": str(path), "violations": [], **rest})
         return
     out.print(
@@ -200,6 +205,9 @@ def deploy_image(
         markup=False,
         highlight=False,
     )
+    worst = min((each for found in image.linearity().values() for each in found.values()), default=None)
+    if worst is not None:
+        out.print(f"synaptic filters of a chip: {worst}", markup=False, highlight=False)
 
 
 def _refuse_image(violations: Sequence[Violation], told: str, as_json: bool) -> NoReturn:

@@ -21,6 +21,7 @@ from ..circuit import Technology
 from ..core.params import Params
 from ..nn.network import Network
 from .image import Image
+from .image.currents import OperatingPoint
 from .image.making import image_of
 from .lowering import structure_violations, value_violations
 from .report import Report
@@ -147,18 +148,28 @@ class Deployment(Printed):
         fleet = self.chip.fabricate(serials, seed)
         return (die.params(self.programmed) for die in fleet)
 
-    def image(self, *, ratio: float = 100.0, technology: Technology | None = None) -> Image:
+    def image(
+        self,
+        *,
+        ratio: float = 100.0,
+        technology: Technology | None = None,
+        pulse: float | None = None,
+        weight: float = 1.0,
+    ) -> Image:
         """The image for a board, checked: memories of every neuron, and one value of every bias current for each core.
 
         Args:
             ratio, technology: choose the currents; see :func:`neurorobust.circuit.circuit_of`.
+            pulse: length of the synapses' pulses, s; 10 µs by default, as in rockpool. weight: factor of the base
+                currents of weights, which are 1 to 8 nA with 1, the default. Larger ones make the filters of a chip
+                more linear, see :meth:`Image.linearity`; the gains of the filters follow, so the weights stay.
 
         Raises:
             ValueError: the chip has no image format (only dynapse1 and dynapse2 have one), or a layer is not a
                 LinearizedDpi, so its bias currents are unknown. DeploymentError: the neurons of a core ask for
                 different currents, or the bias generator does not reach one; ``error.violations`` has all of them.
         """
-        return image_of(self, ratio, technology)
+        return image_of(self, OperatingPoint(ratio, technology, pulse, weight))
 
     def save(self, path: str | Path) -> Path:
         """Write the deployment file: one JSON, whole or not at all. See :func:`neurorobust.deploy.load`."""

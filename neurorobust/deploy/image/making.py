@@ -6,22 +6,25 @@ from collections.abc import Collection, Iterable, Mapping
 
 from ..._util.errors import check_number
 from ...chip import Violation
+<<<<<<< HEAD
 from ...circuit import Technology, checked_technology
+=======
+>>>>>>> h/circ
 from ...nn.network import Network
 from ..errors import DeploymentError
 from .asked import Asked, Deployed, asked_of, digest_of
-from .currents import currents_asked
+from .currents import OperatingPoint, currents_asked
 from .image import Image
 from .layout import Layout, layout_of
 from .parts import TO_HOST, Destination, Entry, ImageNeuron, Input, Latches
 
 
-def image_of(deployment: Deployed, ratio: float, technology: Technology | None) -> Image:
+def image_of(deployment: Deployed, point: OperatingPoint) -> Image:
     """See :meth:`neurorobust.deploy.Deployment.image`."""
     ratio, technology = check_number("ratio", ratio, strict=True), checked_technology(technology)
     layout = layout_of(deployment.chip)
     asked = asked_of(deployment)
-    currents = currents_asked(layout, deployment, asked, ratio, technology)
+    currents = currents_asked(layout, deployment, asked, point)
     received = _received(asked)
     tags = _tags(layout, deployment, asked, received)
     image = Image(
