@@ -27,6 +27,7 @@ from neurorobust.core.run import nominal
 from neurorobust.nn.network import placement_of
 from neurorobust.regularizers import Adversarial, ChipCorners, ProgrammedOn, TaskLoss, WarmAdversarial, Whitened
 from neurorobust.regularizers.regularizer import check_loss
+from neurorobust.train import descent
 from neurorobust.train.descent import Schedule
 from neurorobust.train.loop import fit
 

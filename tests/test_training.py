@@ -17,6 +17,7 @@ from neurorobust.core.params import SIGNED, kind_of
 from neurorobust.core.run import nominal
 from neurorobust.data import Data, Task
 from neurorobust.regularizers import Adversarial, ForwardNoise
+from neurorobust.train import descent
 from neurorobust.train.descent import Schedule
 from neurorobust.train.loop import fit, selection_score
 
