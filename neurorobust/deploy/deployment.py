@@ -17,7 +17,7 @@ from ..chip.architectures import Demand, Route
 from ..chip.encodings import Multiplicity
 from ..circuit import Technology
 from ..core.params import Params
-from ..nn.network import Network
+from ..nn.network import Network, placement_of
 from .image import Image
 from .image.making import image_of
 from .lowering import structure_violations, value_violations
@@ -179,7 +179,8 @@ class Deployment(Printed):
         neuron, dt = self.chip.neuron, getattr(self.network, "dt", None)
         if neuron is not None and dt is not None and neuron.time_base.text.startswith("Continuous time"):
             taus = {name: float(v.min()) for name, v in self.programmed.params.items() if ".tau_" in name and v.numel()}
-            short = [name for name, tau in taus.items() if tau < dt]
+            placement = placement_of(self.network)
+            short = [name for name, tau in taus.items() if tau < 0.99 * dt and not placement.on_host(name)]
             more = f" {', '.join(short)}: shorter than a step." if short else ""
             found.append(
                 f"time: the network counts events in steps of {1e3 * dt:g} ms; on the chip: no steps, every event acts "

@@ -23,7 +23,7 @@ from .deployment import Deployment
 WIDTH = 110
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Estimated(Printed):
     """One figure times its count.
 
