@@ -38,9 +38,8 @@ def fitted(text: str) -> str:
 def summary(result: Any) -> str:
     """One line for each field of a dataclass."""
     lines = [f"  {field.name:<20} {brief(getattr(result, field.name))}" for field in fields(result)]
-    return "\n".join(
-        [type(result).__name__, *(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines)]
-    )
+    short = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines]
+    return "\n".join([type(result).__name__, *short])
 
 
 def brief(value: Any) -> str:

@@ -11,15 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+<<<<<<< HEAD
 from .._util.errors import check_path
 from .._util.shown import Printed
+=======
+from .._util.shown import Printed, fitted
+>>>>>>> h/wrap
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
 from ..chip.design import check_type
 from ..chip.encodings import Multiplicity
 from ..circuit import Technology
 from ..core.params import Params
-from ..nn.network import Network
+from ..nn.network import Network, placement_of
 from .image import Image
 from .image.currents import OperatingPoint
 from .image.making import image_of
@@ -187,6 +191,25 @@ class Deployment(Printed):
             "report": self.report.entry(),
             "source": self.source,
         }
+
+    def differences(self) -> list[str]:
+        """What the network has that the chip lacks, and the reverse, one sentence each: the equations of every layer,
+        and steps of time on a chip without a clock."""
+        found = list(self.programmed.equations.differences) if self.programmed.equations is not None else []
+        neuron, dt = self.chip.neuron, getattr(self.network, "dt", None)
+        if neuron is not None and dt is not None and neuron.time_base.text.startswith("Continuous time"):
+            taus = {name: float(v.min()) for name, v in self.programmed.params.items() if ".tau_" in name and v.numel()}
+            placement = placement_of(self.network)
+            short = [name for name, tau in taus.items() if tau < 0.99 * dt and not placement.on_host(name)]
+            more = f" {', '.join(short)}: shorter than a step." if short else ""
+            found.append(
+                f"time: the network counts events in steps of {1e3 * dt:g} ms; on the chip: no steps, every event acts "
+                f"at its own time.{more}"
+            )
+        return found
+
+    def __str__(self) -> str:
+        return fitted("\n".join([repr(self), *self.differences()]))
 
     def __repr__(self) -> str:
         n = sum(asked.n for asked in self.demand.values())

@@ -25,7 +25,7 @@ from .deployment import Deployment, check_deployment
 WIDTH = 110
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Estimated(Printed):
     """One figure times its count.
 

@@ -25,7 +25,7 @@ from .statistics import check_outputs, clopper_pearson, mean_interval, one_class
 from .trim import Calibration, Trim, check_apart
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Yield(Printed):
     """Fraction of dies that meet a specification, with its exact (Clopper–Pearson) 95 % interval."""
 
@@ -132,7 +132,7 @@ class FleetResult(Printed):
         return Yield.of(self.score, spec)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Comparison(Printed):
     """Two networks on the same dies: the mean difference in score (first − second), its 95 % interval
     (paired, Student), and on how many dies the first did better."""

@@ -36,6 +36,10 @@ TEN_PERCENT = Ball.uniform(0.1)
 STEPPED = frozenset({"t_ref"})
 
 
+SHOWN = 20
+"""Parts that a printed result lists, the most fragile first."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ParameterGroup(Printed):
     """Parameters that deviate together while all others stay nominal, and the scores that remain.
@@ -77,6 +81,15 @@ class Sensitivity(Printed):
     radii: Mapping[str, float]
     placement: Placement
     groups: tuple[ParameterGroup, ...]
+
+    def __repr__(self) -> str:
+        parts = sorted(self.groups, key=lambda group: min(group.attacked, group.random.min()))
+        lines = [f"Sensitivity({len(parts)} parts, nominal {self.nominal:.3f}; table() has all)"]
+        lines.append(f"  {'level':<10} {'layer':<20} {'kind':<12} {'parameter':<32} dies: mean    min   attacked")
+        for group in parts[:SHOWN]:
+            names = f"{group.level:<10} {group.layer[:20]:<20} {group.kind:<12} {group.parameter[:32]:<32}"
+            lines.append(f"  {names} {group.random.mean():10.3f} {group.random.min():6.3f} {group.attacked:10.3f}")
+        return "\n".join([*lines, f"  … {len(parts) - SHOWN} more parts"] if len(parts) > SHOWN else lines)
 
     def first_order(self, name: str) -> np.ndarray:
         """abs(∂loss/∂δ)·ζ of every element of a parameter, float64, expanded shape: the loss that its worst corner

@@ -48,7 +48,7 @@ class GapRow(Printed):
         }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Crossing(Printed):
     """Boards that change side at a specification from one judgement to another.
 
