@@ -284,6 +284,22 @@ def test_a_fixed_batch_size_runs_on_any_number_of_samples(cls, n):
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-12, msg=name)
 
 
+class TwoSilent(Net):
+    """Gives the spikes of two layers of one size, which are silent on the sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(3, 2).double(), nn.Linear(2, 2).double()
+
+    def forward(self, x):
+        mem, first, spikes = [self.lif1.reset_mem(), self.lif2.reset_mem()], [], []
+        for step in x:
+            z, mem[0] = self.lif1(self.fc1(0 * step) - 9, mem[0])
+            y, mem[1] = self.lif2(self.fc2(z) - 9, mem[1])
+            first.append(z), spikes.append(y)
+        return torch.stack(first), torch.stack(spikes)
+
+
 class Ambiguous(Net):
     """Takes either order, and gives different outputs: its batch size is fixed, and is the number of steps."""
 
@@ -292,6 +308,7 @@ class Ambiguous(Net):
 
 
 REFUSED = {
+    "two silent layers": (TwoSilent, SEQUENCE, "outputs 0 and 1 of the network both look like the spikes of 'lif2'"),
     "ambiguous": (Ambiguous, x_of(5, 5, 3), "runs with prepare=.*x.transpose.* and with prepare=lambda x: x, and"),
     "state": (WithState, SEQUENCE, "forward of WithState needs mem beside its input"),
     "optional state": (WithOptionalState, SEQUENCE, "one call of WithOptionalState .* takes mem too: write a module"),
@@ -315,6 +332,118 @@ def test_a_picture_for_every_step():
         model = plainly(net, x, said, **repeat)
         steps = x.expand(25, *x.shape).transpose(0, 1)
         assert torch.equal(nr.run(model, nr.nominal(model), x), stepped(net, steps)[0].sum(0))
+
+
+def test_a_row_without_a_sample_and_without_biases():
+    """All of its outputs are 0 on the zeros it is measured with; spikes come first, membranes last."""
+    for last, function in (("subtract", decode.spike_count), ("none", decode.mean_membrane)):
+        net = nn.Sequential(
+            nn.Linear(3, 2, bias=False), snn.Leaky(beta=0.8, init_hidden=True, output=True, reset_mechanism=last)
+        )
+        with pytest.warns(UserWarning, match="decode: the"):
+            assert nr.from_snntorch(net, DT).decode is function
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_a_decay_without_a_time_constant_stays_exact(beta):
+    """A neuron without memory, or without a leak: said, and the user's own spikes."""
+    net = Net(beta=beta, threshold=0.5)
+    model = plainly(net, SEQUENCE, ("lif1.beta of 0, or of 1 and more: there is no time constant",))
+    assert "lif1.tau_mem" not in nr.nominal(model)
+    assert torch.equal(nr.run(model, nr.nominal(model), SEQUENCE), net(SEQUENCE.transpose(0, 1)).sum(0))
+
+
+class Appends(Net):
+    """Adds to a record that it never empties."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def forward(self, x):
+        self.kept.append(super().forward(x))
+        return self.kept[-1]
+
+
+def test_a_record_that_only_grows_does_not_grow_here():
+    model = plainly(Appends(), SEQUENCE)
+    for _ in range(5):
+        nr.run(model, dict(model.named_parameters()), SEQUENCE)
+    assert len(model.get_submodule("_unrolled.net").kept) == 0
+
+
+class Lstm(nn.Module):
+    def __init__(self, pool=0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm = snn.SConv2dLSTM(1, 2, 3, threshold=0.01, max_pool=pool, reset_mechanism="subtract")
+        self.out = nn.Linear(2 * (6 // (pool or 1)) ** 2, 2)
+
+    def forward(self, x):
+        syn, mem = self.lstm.reset_mem()
+        spikes = []
+        for step in x:
+            z, syn, mem = self.lstm(step, syn, mem)
+            spikes.append(self.out(z.flatten(1)))
+        return torch.stack(spikes)
+
+
+class Slstm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm, self.out = snn.SLSTM(3, 3, threshold=0.01), nn.Linear(3, 2)
+
+    def forward(self, x):
+        syn, mem = self.lstm.reset_mem()
+        spikes = []
+        for step in x:
+            z, syn, mem = self.lstm(step, syn, mem)
+            spikes.append(self.out(z))
+        return torch.stack(spikes)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "said"),
+    [
+        (Slstm, (5, 12, 3), ()),
+        (Lstm, (5, 12, 1, 6, 6), ()),
+        (lambda: Lstm(2), (5, 12, 1, 6, 6), ("the threshold of SConv2dLSTM 'lstm' stays exact",)),
+    ],
+    ids=["SLSTM", "SConv2dLSTM", "pooled"],
+)
+def test_spiking_lstms(make, shape, said):
+    """Their weights are those of torch's layers inside; a threshold deviates on each neuron."""
+    net, x = make(), x_of(*shape).float()
+    model = plainly(net, x, said)
+    assert torch.equal(nr.run(model, nr.nominal(model), x), net(x.transpose(0, 1)).sum(0))
+    changed = {name: 1.1 * value for name, value in nr.nominal(model).items()}
+    found = nr.run(model, changed, x)
+    with torch.no_grad():
+        for value in net.parameters():
+            value.mul_(1.1)
+        if not said:
+            net.lstm.threshold.mul_(1.1)
+    assert torch.equal(found, net(x.transpose(0, 1)).sum(0)) and ("lstm.v_threshold" in changed) == (not said)
+
+
+def test_the_print_fits_a_screen():
+    """Layers with type, number and constants, the decoder, the way in; 40 layers too."""
+    text = repr(plainly(BatchFirst(), SEQUENCE, (EARLY,)))
+    for part in ("SnnTorchNetwork of BatchFirst", "dt 1 ms", "as_it_is", "decode spike_count", "lif2", "Leaky",
+                 "tau_mem 4.481 ms", "v_threshold 0.3", "fc1.weight 6×3", "reset subtract"):  # fmt: skip
+        assert part in text, text
+    deep = [part for _ in range(40) for part in (nn.Linear(3, 3), snn.Leaky(beta=0.8, init_hidden=True))]
+    lines = repr(nr.from_snntorch(nn.Sequential(*deep), DT)).splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 100 and any("27 more" in line for line in lines)
+
+
+def test_a_loss_in_every_step_needs_labels_in_every_step():
+    model = plainly(Net(), SEQUENCE, decode=decode.every_step)
+    y = torch.arange(5) % 2
+    with pytest.raises(ValueError, match=r"give a label for every step, y\[:, None\].expand\(-1, 12\)"):
+        nr.evaluate(model, Data(SEQUENCE, y), nr.mismatch(0.1), n_dies=2)
+    assert len(nr.evaluate(model, Data(SEQUENCE, y[:, None].expand(-1, 12)), nr.mismatch(0.1), n_dies=2).score) == 2
 
 
 def test_population_code():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -39,11 +39,11 @@ class Selected:
 
 
 class _Part(NamedTuple):
-    """One part of the output: whose spikes or membranes it holds, and which axis is time; "" and None if unknown."""
+    """The part of an output that is decoded: its number, what it holds, and its axis of time."""
 
+    number: int
     kind: str
-    neuron: str
-    time: int | None
+    time: int
 
 
 def choose(output: Any, record: Record, net: nn.Module) -> Callable[[Output], Tensor]:
@@ -52,70 +52,83 @@ def choose(output: Any, record: Record, net: nn.Module) -> Callable[[Output], Te
     Logits (B, n) are taken as they are; outputs of other layers are summed over time.
 
     Raises:
-        ValueError: no part of the output is over time or (B, n).
+        ValueError: no part of the output is over time or (B, n), or two parts look the same.
 
     Warns:
         UserWarning: the choice, where the network gives more than the spikes of its last neuron.
     """
-    parts = as_tuple(output)
-    spikes = record.spikes.get(record.latest)
+    parts, spikes = as_tuple(output), record.spikes.get(record.latest)
     if spikes is None:
         return spike_count
     steps, samples = spikes.shape[:2]
-    known = [_look(part, record, steps, samples) for part in parts]
-    last = {part.kind: k for k, part in reversed(list(enumerate(known))) if part.neuron == record.latest}
-    silent = reset_of(neurons_of(net)[record.latest]) == "none"
-    k = last.get("membranes") if silent or "spikes" not in last else last["spikes"]
-    k = last.get("spikes") if k is None else k
-    if k is None:
-        k = next((k for k, part in enumerate(known) if part.kind), None)
-    if k is None:
-        shapes = ", ".join(
-            str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__ for part in parts
-        )
+    part = _of_neuron(parts, record, spikes, net) or _first_of(parts, steps, samples)
+    if part is None:
+        shapes = ", ".join(str(tuple(p.shape)) if isinstance(p, Tensor) else type(p).__name__ for p in parts)
         raise ValueError(
             f"decode: the network gives {shapes or type(output).__name__} for {samples} samples and {steps} steps; "
             f"pass decode=, a function from this output to logits ({samples}, n_classes)."
         )
-    part = known[k]
     if part.kind == "logits":
         if len(parts) > 1:
-            warn(f"decode: output {k} of the network, {tuple(parts[k].shape)}, is taken as logits. {_WAYS}")
-        return logits if len(parts) == 1 else Selected(logits, k, 0)
+            shape = tuple(parts[part.number].shape)
+            warn(f"decode: output {part.number} of the network, {shape}, is taken as logits. {_WAYS}")
+        return logits if len(parts) == 1 else Selected(logits, part.number, 0)
     chosen = mean_membrane if part.kind == "membranes" else spike_count
-    usual = 0 if chosen is spike_count else len(parts) - 1
-    plain = part.time == 0 and k == usual
     if len(parts) > 1 or part.kind == "membranes" or part.time != 0:
-        warn(_said(chosen, part, k, len(parts), samples, steps))
-    return chosen if plain else Selected(chosen, k, part.time or 0)
+        warn(_said(part, record.latest, len(parts)))
+    usual = 0 if chosen is spike_count else len(parts) - 1
+    return chosen if (part.number, part.time) == (usual, 0) else Selected(chosen, part.number, part.time)
 
 
-def _said(chosen: Callable[[Output], Tensor], part: _Part, k: int, n: int, samples: int, steps: int) -> str:
-    what = f"the {part.kind} of {part.neuron!r}" if part.neuron else "the outputs of every step"
-    where = f", output {k} of {n}," if n > 1 else ""
+def _of_neuron(parts: tuple, record: Record, spikes: Tensor, net: nn.Module) -> _Part | None:
+    """The part that holds the spikes of the last neuron, or its membranes if it has no reset; None if none does."""
+    steps = (record.membranes or {}).get(record.latest, [])
+    membranes = torch.stack(steps) if steps and all(step.shape == steps[0].shape for step in steps) else None
+    fired, held = (_equal(parts, value, kind) for value, kind in ((spikes, "spikes"), (membranes, "membranes")))
+    if len(parts) == 1 and fired:
+        return fired[0]  # of a silent network, membranes look the same
+    if fired and held and fired[0].number == 0 and held[-1].number == len(parts) - 1:
+        fired, held = fired[:1], held[-1:]  # the usual order
+    for found in (fired, held):
+        if len(found) > 1:
+            raise ValueError(
+                f"decode: outputs {' and '.join(str(part.number) for part in found)} of the network both look like the "
+                f"{found[0].kind} of {record.latest!r}. {_WAYS}"
+            )
+    no_reset = reset_of(neurons_of(net)[record.latest]) == "none"
+    return next(iter([*held, *fired] if no_reset else [*fired, *held]), None)
+
+
+def _equal(parts: tuple, value: Tensor | None, kind: str) -> list[_Part]:
+    """The parts that hold these values (T, B, …), with time on any of three axes."""
+    if value is None:
+        return []
+    times = [next((time for time in _axes(part, *value.shape[:2]) if torch.equal(part.movedim(time, 0), value)), None)
+             for part in parts]  # fmt: skip
+    return [_Part(k, kind, time) for k, time in enumerate(times) if time is not None]
+
+
+def _axes(part: Any, steps: int, samples: int) -> list[int]:
+    """The axes of a part that may be time."""
+    if not isinstance(part, Tensor) or part.ndim < 3 or not part.is_floating_point():
+        return []
+    return [time for time in (0, 1, -1) if part.movedim(time, 0).shape[:2] == (steps, samples)]
+
+
+def _first_of(parts: tuple, steps: int, samples: int) -> _Part | None:
+    """The first part that is logits (B, n), or over time."""
+    for k, part in enumerate(parts):
+        if isinstance(part, Tensor) and part.is_floating_point() and part.ndim == 2 and len(part) == samples:
+            return _Part(k, "logits", 0)
+        if axes := _axes(part, steps, samples):
+            return _Part(k, "outputs", axes[0])
+    return None
+
+
+def _said(part: _Part, neuron: str, n: int) -> str:
+    what = f"the {part.kind} of {neuron!r}" if part.kind != "outputs" else "the outputs of every step"
+    where = f", output {part.number} of {n}," if n > 1 else ""
     axis = "" if part.time == 0 else f" (axis {part.time} of it is time)"
-    how = "averaged over time (mean_membrane)" if chosen is mean_membrane else "summed over time (spike_count)"
+    mean = part.kind == "membranes"
+    how = "averaged over time (mean_membrane)" if mean else "summed over time (spike_count)"
     return f"decode: {what}{where} are {how}{axis}. {_WAYS}"
-
-
-def _look(part: Any, record: Record, steps: int, samples: int) -> _Part:
-    """What a part of the output holds."""
-    if not isinstance(part, Tensor) or not part.is_floating_point():
-        return _Part("", "", None)
-    if part.ndim == 2 and len(part) == samples:
-        return _Part("logits", "", None)
-    axes = [time for time in (0, 1, -1) if part.ndim > 2 and part.movedim(time, 0).shape[:2] == (steps, samples)]
-    held: dict[str, Mapping[str, Any]] = {"spikes": record.spikes, "membranes": record.membranes or {}}
-    names = [record.latest, *record.spikes]
-    for kind, values in held.items():
-        for name in names:
-            found = values.get(name)
-            value = torch.stack(found) if isinstance(found, list) and _alike(found) else found
-            for time in axes:
-                if isinstance(value, Tensor) and torch.equal(part.movedim(time, 0), value):
-                    return _Part(kind, name, time)
-    return _Part("outputs", "", axes[0]) if axes else _Part("", "", None)
-
-
-def _alike(values: list[Tensor]) -> bool:
-    return all(value.shape == values[0].shape for value in values)

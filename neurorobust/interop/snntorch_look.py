@@ -136,7 +136,7 @@ def find(run: Run, net: nn.Module, given: Prepare | None, row: bool, x: Tensor) 
         return _found(_given(run, net, given, row, x))
     trials: list[Trial] = []
     for ways in (WAYS, FLAT_WAYS):
-        tried = [_checked(run, way, x) for way in ways if _applies(way, net, row, x)]
+        tried = _tried(run, [way for way in ways if _applies(way, net, row, x)], net, x)
         fits = [trial for trial in tried if not trial.misfit and not trial.single]
         if fits:
             _check_same(net, fits)
@@ -145,6 +145,17 @@ def find(run: Run, net: nn.Module, given: Prepare | None, row: bool, x: Tensor) 
             return _found(fits[0])
         trials += tried
     _refuse(trials, net, row, run, x)
+
+
+def _tried(run: Run, ways: list[Preparation], net: nn.Module, x: Tensor) -> list[Trial]:
+    """A trial of each way; up to the first that fits for a module with cells of torch, which crash on wrong shapes."""
+    fragile = any(isinstance(part, nn.RNNCellBase) for part in net.modules())
+    trials: list[Trial] = []
+    for way in ways:
+        trials.append(_checked(run, way, x))
+        if fragile and not (trials[-1].misfit or trials[-1].single):
+            break
+    return trials
 
 
 def _found(trial: Trial) -> Found:

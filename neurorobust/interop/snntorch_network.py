@@ -437,21 +437,25 @@ def from_snntorch(
     ``net`` does not change, nor does its hidden state; :func:`to_snntorch` writes the trained numbers back into it.
 
     Args:
-        net: an ``nn.Sequential`` whose neurons have ``init_hidden=True`` (called for every step), or any module whose
-            ``forward`` takes the whole sequence (T, B, …), time first, and loops over it. If one call of your module
-            computes one time step, put it into an ``nn.Sequential``.
+        net: an ``nn.Sequential`` whose neurons have ``init_hidden=True`` (called for every step), or any module with
+            one input: the whole sequence (T, B, …), time first, over which it loops; samples first; a picture that it
+            repeats; or one step, with ``init_hidden=True``.
         dt: length of one time step, s.
-        decode: from the network's output, stacked over time, to logits; see ``nr.interop.decode``. The default
-            counts the spikes of the last layer.
-        prepare: from samples, batch first, to the input of the module; by default time first, (T, B, …). A module that
-            takes batch first, or an image that it repeats for many steps, needs ``lambda x: x``.
-        sample: inputs (B, T, …), batch first, run once to find the number of neurons of each layer. A Sequential that
-            begins with ``nn.Linear`` needs none.
+        decode: from the network's output, stacked over time, to logits; see ``nr.interop.decode``. None: the mean
+            membrane if the last neuron has no reset, else the spike count; logits (B, n) as they are.
+        prepare: from samples, batch first, to the input of the module. None: time first, or another way with which the
+            module runs on the sample; a warning says which.
+        sample: inputs (B, T, …), batch first, run to find the input of the module and the number of neurons of each
+            layer. A Sequential that begins with ``nn.Linear`` needs none.
         kinds: kinds by name or pattern of snnTorch's names; ``{"1.beta": "digital"}`` keeps a decay constant:
             neither attacked nor trained.
 
     Raises:
-        TypeError, ValueError: no snnTorch neuron; a neuron, option or number that cannot be represented; by name.
+        TypeError, ValueError: no snnTorch neuron; a neuron, option or number that cannot be represented, by name; a
+            module that does not run on the sample, or that runs in two ways with different outputs.
+
+    Warns:
+        UserWarning: the way in or the decoder that was found; neurons that never ran; numbers that stay exact.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 8), snntorch.Leaky(beta=0.9, init_hidden=True, output=True))
