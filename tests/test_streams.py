@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from conftest import double, draw, events, tiny
+from pages import ROOT
 from sequence_regression import sequence_regression, student
 from torch import nn
 from torch.nn import functional
@@ -491,3 +494,24 @@ def test_lengths_are_refused_where_they_cannot_act():
     targets = Data.of((x, torch.zeros(60, 3, dtype=torch.float64) + y[:, None]), lengths=lengths)
     with pytest.raises(ValueError, match="outputs of different shapes"):
         nr.evaluation.predict.nominal_score(network, targets)
+
+
+# --- memory
+
+MEMORY = """
+from benchmarks.large_data import glance, measured, peak
+from neurorobust.nn import fleet_run
+
+fleet_run.BYTES = 2**26
+measured(glance(), 250, 2)
+before = peak()
+rows = measured(glance(), 1000, 4)
+assert rows["labels"]["gigabytes"] == 0.6 and rows["attack"]["passes"] >= 4
+print("grew", peak() - before)
+"""
+
+
+def test_memory_does_not_grow_with_the_data():
+    """600 MB in blocks of 64 MiB, through a fleet and an attack: less than 150 MB above what 150 MB take."""
+    ran = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert float(ran.stdout.split("grew")[-1]) < 0.15

@@ -523,8 +523,9 @@ def _kept(data: Data | Stream, keep: bool | None) -> Data | Stream:
     if not keep or isinstance(data, Data):
         return data
     x = data.source.batch.x if isinstance(data.source, Arrays) else scan(data.source, "data", True, False).x
-    if data.lengths is None or x is None:
-        return Data(x, data.y)  # type: ignore[arg-type]
+    assert x is not None
+    if data.lengths is None:
+        return Data(x, data.y)
     return Stream(Arrays(Batch(x, data.y)), data.y, data.shape, data.dtype, data.lengths)
 
 

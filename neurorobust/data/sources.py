@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, default_collate
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, default_collate
 
 from .._util.errors import plain
 from ..interop.guard import RandomState
@@ -423,7 +423,8 @@ def _of_loader(loader: DataLoader, layout: Layout) -> Source:
 def _numbers(loader: DataLoader) -> Sequence[int]:
     """The numbers of the samples of a loader, as its sampler gives them in one pass."""
     sampler: Any = loader.sampler if loader.batch_size is not None else loader.batch_sampler
-    if isinstance(sampler, SequentialSampler):
+    all_of_them = isinstance(sampler, RandomSampler) and not sampler.replacement
+    if isinstance(sampler, SequentialSampler) or (all_of_them and len(sampler) == len(sampler.data_source)):
         return range(len(sampler))
     given = list(_seeded(iter(sampler), 0))
     flat = [plain(k) for each in given for k in (each if np.ndim(each) else [each])]
