@@ -118,7 +118,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any], set[str]]] = {
         | {"dropped_inputs": 0, "dropped_spikes": 0, "membranes": {}},
         set(),
     ),
-    "image": (DEPLOYMENT.image, {"ratio": 100.0, "technology": None}, {"technology"}),
+    "image": (
+        DEPLOYMENT.image,
+        {"ratio": 100.0, "technology": None, "pulse": None, "weight": 1.0},
+        {"technology", "pulse"},
+    ),
     "check image": (IMAGE.check, {"deployment": DEPLOYMENT, "technology": Technology()}, {"deployment", "technology"}),
     "circuit of an image": (IMAGE.circuit, {"delay": 0.0, "technology": None}, {"technology"}),
     "events_over_gain": (IMAGE.events_over_gain, {"technology": None}, {"technology"}),

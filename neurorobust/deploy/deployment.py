@@ -11,12 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-<<<<<<< HEAD
 from .._util.errors import check_path
-from .._util.shown import Printed
-=======
 from .._util.shown import Printed, fitted
->>>>>>> h/wrap
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
 from ..chip.design import check_type

@@ -8,21 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
-from ..._util.errors import check_number, check_path, unknown
-from ...chip import Violation
-from ...circuit import Circuit, Technology, checked_technology
-from ..writing import write
-from .asked import Deployed, asked_of, check_deployed, digest_of
-=======
 import numpy as np
 
-from ..._util.errors import unknown
+from ..._util.errors import check_number, check_path, unknown
 from ...chip import Violation
-from ...circuit import Circuit, DendriteType, Technology
+from ...circuit import Circuit, DendriteType, Technology, checked_technology
 from ..writing import write
-from .asked import Asked, Deployed, asked_of, digest_of
->>>>>>> h/circ
+from .asked import Asked, Deployed, asked_of, check_deployed, digest_of
 from .checking import REMAKE, check_biases, check_currents, check_neurons, check_routes, check_synapses
 from .codes import BiasCode, bias_codes
 from .connectivity import synapses_of
@@ -191,7 +183,7 @@ class Image:
     def linearity(self, technology: Technology | None = None) -> dict[int, dict[str, FilterLinearity]]:
         """Whether the synaptic filters of a chip would be linear with these biases, by core and filter, with the part
         of its jump that an event would make; see :class:`FilterLinearity`. :meth:`circuit` has linear ones."""
-        return linearity(self.layout, self.cores, Technology() if technology is None else technology)
+        return linearity(self.layout, self.cores, checked_technology(technology))
 
     def bias_codes(self) -> dict[int, dict[str, BiasCode]]:
         """(coarse, fine) of every bias of every core, from rockpool's tables, where rockpool is installed.

@@ -6,10 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from ..._util.errors import check_number
 from ...chip import Violation
-<<<<<<< HEAD
-from ...circuit import Technology, checked_technology
-=======
->>>>>>> h/circ
+from ...circuit import checked_technology
 from ...nn.network import Network
 from ..errors import DeploymentError
 from .asked import Asked, Deployed, asked_of, digest_of
@@ -21,7 +18,12 @@ from .parts import TO_HOST, Destination, Entry, ImageNeuron, Input, Latches
 
 def image_of(deployment: Deployed, point: OperatingPoint) -> Image:
     """See :meth:`neurorobust.deploy.Deployment.image`."""
-    ratio, technology = check_number("ratio", ratio, strict=True), checked_technology(technology)
+    point = OperatingPoint(
+        ratio=check_number("ratio", point.ratio, strict=True),
+        technology=checked_technology(point.technology),
+        pulse=None if point.pulse is None else check_number("pulse", point.pulse, strict=True),
+        weight=check_number("weight", point.weight, strict=True),
+    )
     layout = layout_of(deployment.chip)
     asked = asked_of(deployment)
     currents = currents_asked(layout, deployment, asked, point)
