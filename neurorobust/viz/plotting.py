@@ -209,9 +209,7 @@ def fleet_violins(
     if isinstance(ax, Sequence | np.ndarray):
         axes = [one for one in np.ravel(np.asarray(ax, dtype=object)) if one is not None]
         _check_axes(axes, len(groups), "one for each group")
-        return [
-            cast(Axes, fleet_violins(one, {name: group}, spec)) for one, (name, group) in zip(axes, groups.items())
-        ]
+        return [cast(Axes, fleet_violins(one, {name: group}, spec)) for one, (name, group) in zip(axes, groups.items())]
     networks = list(dict.fromkeys(name for group in groups.values() for name in group))
     width = 0.8 / len(networks)
     colors = [method_style(name, j)[0] for j, name in enumerate(networks)]
