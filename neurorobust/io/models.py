@@ -320,7 +320,8 @@ def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: li
     check_finite({name: value for name, value in tensors.items() if name in parameters})
     with torch.no_grad():
         for name, value in tensors.items():
-            own[name].copy_(value)
+            if not torch.equal(own[name], value.to(own[name].device)):  # a constant may be one number in memory
+                own[name].copy_(value)
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in trained)
     return into

@@ -212,7 +212,8 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
 @torch.no_grad()
 def _restore(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name, value in [*network.named_parameters(), *network.named_buffers()]:
-        value.copy_(state[name])
+        if not torch.equal(value, state[name]):  # a constant may be one number in memory, which nothing can write into
+            value.copy_(state[name])
 
 
 @differentiating()
