@@ -81,7 +81,7 @@ def evaluate(
 
       neurorobust evaluate runs/mine --chip dynapse2 --trim 50
 
-      neurorobust evaluate runs/theirs --mismatch 0.3 --task mine.py:task --model mine.py:network
+      neurorobust evaluate runs/my --mismatch 0.3 --model my.py:net
     """
     if (chip is None) == (mismatch is None):
         raise ValueError(

@@ -89,7 +89,7 @@ def train(
 
       neurorobust train --method standard --epochs 10 --seed 3 --out runs/plain
 
-      neurorobust train --task mine.py:task --model mine.py:network --out runs/theirs
+      neurorobust train --task my.py:task --model my.py:net --out runs/my
     """
     loaded = task_of(task)
     size = Size(n_hidden=hidden, epochs=epochs, learning_rate=rate)
