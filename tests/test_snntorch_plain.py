@@ -458,3 +458,15 @@ def test_population_code():
 def test_membranes_of_a_network_that_gives_none():
     with pytest.raises(ValueError, match=r"gives spikes alone; .* output=True"):
         plainly(Net(), SEQUENCE, decode=decode.mean_membrane)
+
+
+def test_one_word_keeps_all_norms_exact():
+    """The word that the refusal names, for two norms at once; only the other numbers deviate."""
+    layers = [nn.Linear(4, 6), nn.BatchNorm1d(6), snn.Leaky(beta=0.9, init_hidden=True)]
+    layers += [nn.Linear(6, 2), nn.LayerNorm(2), snn.Leaky(beta=0.9, init_hidden=True, output=True)]
+    net = nn.Sequential(*layers).eval()
+    with pytest.raises(ValueError, match="normalisation"):
+        nr.from_snntorch(net, dt=1e-3)
+    model = nr.from_snntorch(net, dt=1e-3, kinds={"normalisation": "digital"})
+    deviating = {name for name in nr.nominal(model) if not name.endswith(".digital")}
+    assert {"0.weight", "3.weight"} < deviating and not any(name.startswith(("1.", "4.")) for name in deviating)

@@ -16,7 +16,7 @@ from .._util.warn import warn
 from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from .decode import MEMBRANES, Output, spike_count
-from .kinds import adopt, arrays_of, check_alike, check_overrides, check_plain, kinds_of, named, override, slots_of
+from .kinds import adopt, arrays_of, check_alike, check_overrides, check_plain, kinds_of, named, override, slots_of, spelled_out
 from .look import Foreign
 from .memory import Memory
 from .snntorch_decode import choose
@@ -94,6 +94,7 @@ class SnnTorchNetwork(Foreign):
         theirs = [f"{name}.{SOURCES[key]}" for name, values in numbers.items() for key in values]
         ours = [f"{name}.{key}" for name, values in numbers.items() for key in values]
         own = [name for name, _ in inner.named_parameters()]
+        kinds = spelled_out(inner, kinds)
         check_overrides(kinds, own + theirs + ours)
         self.links: dict[str, tuple[str, ...]] = {}
         exact: list[str] = []
