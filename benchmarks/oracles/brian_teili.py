@@ -15,7 +15,7 @@ read in public copies and written anew; no code is theirs. Where they differ fro
 
 from __future__ import annotations
 
-from brian_dpi import main  # type: ignore[import-not-found]  # a file beside this script
+from brian_dpi import main  # type: ignore[import-not-found]  # the script beside this one
 
 EQUATIONS = """
 dI_mem/dt = int(not_refractory)*((G/L)*(I_in + A - S - H) - G - (1 + (S + H - A)/L)*I_mem)/(tau*L_0*(G/(I_mem + I_0) + 1)) : 1
