@@ -68,7 +68,9 @@ def test_the_most_fragile_part_is_shown_first(results):
 def test_a_deployment_says_what_the_chip_has_and_the_network_has_not(results):
     """No synaptic current against the filters of the chip, and steps of 20 ms against none."""
     found = results["deployment"].differences()
-    assert any("no synaptic current; on the chip: synaptic currents by sign" in text for text in found)
+    assert any(
+        "no synaptic current; on the chip: one synaptic current, or synaptic currents by sign" in text for text in found
+    )
     assert any("steps of 20 ms; on the chip: no steps" in text for text in found)
     assert "steps of 20 ms" in str(results["deployment"])
 
