@@ -73,9 +73,10 @@ def choose(output: Any, record: Record, net: nn.Module) -> Callable[[Output], Te
             shape = tuple(parts[part.number].shape)
             warn(f"decode: output {part.number} of the network, {shape}, is taken as logits. {_WAYS}")
         return logits if len(parts) == 1 else Selected(logits, part.number, 0)
-    chosen = mean_membrane if part.kind == "membranes" else spike_count
+    no_reset = reset_of(neurons_of(net)[record.latest]) == "none"
+    chosen = mean_membrane if part.kind == "membranes" and no_reset else spike_count
     if len(parts) > 1 or part.kind == "membranes" or part.time != 0:
-        warn(_said(part, record.latest, len(parts)))
+        warn(_said(chosen, part, record.latest, len(parts)))
     usual = 0 if chosen is spike_count else len(parts) - 1
     return chosen if (part.number, part.time) == (usual, 0) else Selected(chosen, part.number, part.time)
 
@@ -125,10 +126,9 @@ def _first_of(parts: tuple, steps: int, samples: int) -> _Part | None:
     return None
 
 
-def _said(part: _Part, neuron: str, n: int) -> str:
+def _said(chosen: Callable[[Output], Tensor], part: _Part, neuron: str, n: int) -> str:
     what = f"the {part.kind} of {neuron!r}" if part.kind != "outputs" else "the outputs of every step"
     where = f", output {part.number} of {n}," if n > 1 else ""
     axis = "" if part.time == 0 else f" (axis {part.time} of it is time)"
-    mean = part.kind == "membranes"
-    how = "averaged over time (mean_membrane)" if mean else "summed over time (spike_count)"
+    how = "averaged over time (mean_membrane)" if chosen is mean_membrane else "summed over time (spike_count)"
     return f"decode: {what}{where} are {how}{axis}. {_WAYS}"
