@@ -100,6 +100,18 @@ class Samples(ABC):
         """Outputs of the blocks, in their order, as those of all samples."""
         return torch.cat(list(outputs))
 
+    def placed(self, whole: Tensor | None, where: slice | Tensor, outputs: Tensor) -> Tensor:
+        """Outputs of one block written into those of all samples, which begin as None.
+
+        One tensor for all blocks: small tensors that stay, made between large ones that go, would leave the system's
+        allocator with holes that no later block fits into.
+        """
+        if whole is None:
+            whole = outputs.new_empty((len(self), *outputs.shape[1:]))
+        _check_alike(whole, outputs)
+        whole[where] = outputs
+        return whole
+
     def tensors(self) -> dict[str, tuple[tuple[int, ...], torch.dtype, Iterable[Tensor]]]:
         """Shape, type and pieces of x and y, for digests."""
         y = self.y
@@ -404,11 +416,8 @@ class Stream(Samples):
     def joined(self, outputs: Sequence[Tensor]) -> Tensor:
         if self.lengths is None:
             return torch.cat(list(outputs))
-        if len({part.shape[1:] for part in outputs}) > 1:
-            raise ValueError(
-                "lengths: the network gives outputs of different shapes for samples of different lengths; expected one "
-                "output for each sample, decoded over its steps."
-            )
+        for part in outputs:
+            _check_alike(outputs[0], part)
         return torch.cat(list(outputs))[self.lengths.argsort(stable=True).argsort()]
 
     def tensors(self) -> dict[str, tuple[tuple[int, ...], torch.dtype, Iterable[Tensor]]]:
@@ -502,6 +511,14 @@ def _is_array(value: Any) -> bool:
 
 def _slices(n: int, size: int) -> list[slice | Tensor]:
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _check_alike(first: Tensor, other: Tensor) -> None:
+    if first.shape[1:] != other.shape[1:]:
+        raise ValueError(
+            "lengths: the network gives outputs of different shapes for samples of different lengths; expected one "
+            "output for each sample, decoded over its steps."
+        )
 
 
 def _sizes(n: int, size: int) -> set[int]:

@@ -79,9 +79,20 @@ def predict_all(network: nn.Module, params: Mapping[str, Tensor], data: Samples,
     """
     if (x := data.whole) is not None:
         return predict_batched(network, params, x, samples_at_once(x, block))
-    if torch.is_grad_enabled() and len(data.plan(block)) > 1:
+    if not torch.is_grad_enabled():
+        return _read_once(network, params, data, block)
+    if len(data.plan(block)) > 1:
         return _Streamed.apply(network, data, block, list(params), *params.values())
     return data.joined([forward(network, params, x)[0] for _, x in data.blocks(block)])
+
+
+def _read_once(network: nn.Module, params: Mapping[str, Tensor], data: Samples, block: int) -> Tensor:
+    whole: Tensor | None = None
+    for where, x in data.blocks(block):
+        whole = data.placed(whole, where, forward(network, params, x)[0])
+        del x
+    assert whole is not None
+    return whole
 
 
 class _Streamed(torch.autograd.Function):
@@ -91,8 +102,7 @@ class _Streamed(torch.autograd.Function):
     def forward(ctx: Any, network: nn.Module, data: Samples, block: int, names: list[str], *values: Tensor) -> Tensor:
         ctx.network, ctx.data, ctx.block, ctx.names = network, data, block, names
         ctx.save_for_backward(*values)
-        params = dict(zip(names, values))
-        return data.joined([forward(network, params, x)[0] for _, x in data.blocks(block)])
+        return _read_once(network, dict(zip(names, values)), data, block)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -127,18 +137,19 @@ def outputs_on(network: nn.Module, dies: Iterable[Params], data: Samples, run: R
         return
     remaining, first, many = iter(dies), 0, 2
     while some := list(islice(remaining, many)):
-        parts: list[list[Tensor]] = [[] for _ in some]
+        wholes: list[Tensor | None] = [None] * len(some)
         passes = 0
-        for _, x in data.blocks(ATTACK_BATCH):
+        for where, x in data.blocks(ATTACK_BATCH):
             found = fleet_logits(network, some, x) if run is None else run(some, first, x, passes)
-            for own, outputs in zip(parts, found, strict=True):
-                own.append(outputs)
+            for k, outputs in enumerate(found):
+                wholes[k] = data.placed(wholes[k], where, outputs)
             passes += math.ceil(len(x) / samples_at_once(x))
-        held = sum(map(torch.numel, parts[0])) + sum(map(torch.numel, some[0].values()))
+            del x
+        done = [whole for whole in wholes if whole is not None]
+        held = done[0].numel() + sum(map(torch.numel, some[0].values()))
         first, many = first + len(some), max(1, HELD // held)
-        del some
-        for own in parts:
-            yield data.joined(own)
+        del some, wholes
+        yield from done
 
 
 @torch.no_grad()
