@@ -16,7 +16,18 @@ from .._util.warn import warn
 from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from .decode import MEMBRANES, Output, spike_count
-from .kinds import adopt, arrays_of, check_alike, check_overrides, check_plain, kinds_of, named, override, slots_of, spelled_out
+from .kinds import (
+    adopt,
+    arrays_of,
+    check_alike,
+    check_overrides,
+    check_plain,
+    kinds_of,
+    named,
+    override,
+    slots_of,
+    spelled_out,
+)
 from .look import Foreign
 from .memory import Memory
 from .snntorch_decode import choose
