@@ -136,7 +136,7 @@ def neuron_of(cls: type, reset: Any, surrogate: Any, full: bool = False) -> nr.N
         values |= {"tau_syn": 0.004}
     if full:
         values |= {"r": 1.3, "v_leak": 0.01, "t_ref": 2e-3, "v_reset": -0.02}
-    hidden = cls(input, recurrent, surrogate=surrogate, **values)
+    hidden = cls(input, recurrent=recurrent, surrogate=surrogate, **values)
     last = CubaLeakyIntegrator if cls is CubaLif else LeakyIntegrator
     end: dict[str, Any] = {"tau_syn": 0.004} if cls is CubaLif else {}
     return nr.Network(

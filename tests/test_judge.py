@@ -57,7 +57,7 @@ def lif(neuron: type, **values) -> nr.Network:
     def signs(n_out: int, n_in: int) -> Linear:
         return Linear(torch.where(torch.rand(n_out, n_in, generator=generator) < 0.6, 0.6, -0.6).double())
 
-    first = neuron(signs(6, 4), signs(6, 6), tau_mem=0.01, v_threshold=0.1, **values)
+    first = neuron(signs(6, 4), recurrent=signs(6, 6), tau_mem=0.01, v_threshold=0.1, **values)
     second = neuron(signs(4, 6), tau_mem=0.01, v_threshold=0.1, **values)
     readout = LeakyIntegrator(Linear(torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]]).double()), tau_mem=0.02)
     return nr.Network({"first": first, "second": second, "readout": readout}, dt=1e-3)
