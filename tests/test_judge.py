@@ -350,7 +350,8 @@ def test_the_result_is_printed_as_a_table():
     assert lines[0].startswith(
         "2 virtual boards of dynapse2 (a simulation, NetworkEngine(), seed 1), 8 samples: mean 0."
     )
-    assert [line.split("  ")[0] for line in lines[2:]] == ["training", "programmed", "die", "floor", "circuit"]
+    rows = [line.split("  ")[0] for line in lines[2:] if not line.startswith(" ")]  # a long reason goes on below
+    assert rows == ["training", "programmed", "die", "floor", "circuit"]
 
 
 def test_bad_arguments_are_refused_before_anything_runs():
