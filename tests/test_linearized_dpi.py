@@ -333,13 +333,8 @@ def test_a_floor_that_never_acts_changes_no_bit(kernel, seed):
     x, bias = (draw(seed, 50, 4, 3) > 0.3).double(), torch.linspace(0, 0.4, 5).double()
 
     def result(**options):
-        layer = LinearizedDpi(
-            Linear(draw(seed + 1, 5, 3), bias),
-            recurrent=Linear(draw(seed + 2, 5, 5)),
-            **TAUS,
-            v_threshold=0.2,
-            **options,
-        )
+        synapses = {"input": Linear(draw(seed + 1, 5, 3), bias), "recurrent": Linear(draw(seed + 2, 5, 5))}
+        layer = LinearizedDpi(**synapses, **TAUS, v_threshold=0.2, **options)
         with kernels.using(kernel):
             z = layer.double()(x, DT)
             own = layer.input.weight, layer.recurrent.weight, layer.tau_mem, layer.exc.tau_syn, layer.v_threshold
@@ -389,11 +384,11 @@ def test_compiled_loops_equal_the_reference(
             "rule": rule,
         }
     taus = {k: v * (1 + draw(seed + 7 + i, n).sigmoid()) for i, (k, v) in enumerate(TAUS.items())}
+    own = Linear(0.5 * draw(seed + 12, n, n), mask=draw(seed + 13, n, n) > 0)
+    recurrent = None if "recurrent" in omitted else own
     layer = LinearizedDpi(
         Linear(draw(seed + 10, n, 3), None if "bias" in omitted else 0.1 * draw(seed + 11, n)),
-        recurrent=None
-        if "recurrent" in omitted
-        else Linear(0.5 * draw(seed + 12, n, n), mask=draw(seed + 13, n, n) > 0),
+        recurrent=recurrent,
         **taus,
         v_threshold=0.2 + 0.1 * draw(seed + 14, n).sigmoid(),
         floor=floor,
@@ -449,9 +444,8 @@ def test_wide_layers_equal_the_reference(n, surrogate, inhibition):
 
 
 def test_the_layers_above_spike_and_touch_the_floor():
-    layer = LinearizedDpi(
-        Linear(draw(10, 9, 3)), recurrent=Linear(0.5 * draw(12, 9, 9)), **TAUS, v_threshold=0.2
-    ).double()
+    synapses = {"input": Linear(draw(10, 9, 3)), "recurrent": Linear(0.5 * draw(12, 9, 9))}
+    layer = LinearizedDpi(**synapses, **TAUS, v_threshold=0.2).double()
     trace = layer.trace((draw(1, 30, 17, 3) > 0.5).double(), DT)
     assert 0.02 < trace.spikes.mean() < 0.5 and 0.1 < trace.at_floor.double().mean() < 0.9
 
