@@ -38,8 +38,8 @@ def network(n: int) -> Network:
 
     hidden = AdaptiveLif(
         Linear(normal(n, CHANNELS), mask=chosen(CHANNELS)),
-        Linear(normal(n, n), mask=chosen(n)),
-        torch.arange(n) * 4 // n,
+        recurrent=Linear(normal(n, n), mask=chosen(n)),
+        core=torch.arange(n) * 4 // n,
         tau_mem=torch.tensor([0.02, 0.04, 0.08, 0.16]),
         v_threshold=0.1,
         tau_adapt=0.1,

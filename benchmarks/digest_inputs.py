@@ -74,7 +74,7 @@ def classes(seed: int, n: int, n_in: int, steps: int = 20) -> Data:
 
 def readout(n: int, place: bool = True) -> LeakyIntegrator:
     core = torch.full((2,), HOST) if place else None
-    return LeakyIntegrator(Linear(3 * draw(4, 2, n), 0.3 * draw(5, 2)), core, tau_mem=0.01)
+    return LeakyIntegrator(Linear(3 * draw(4, 2, n), 0.3 * draw(5, 2)), core=core, tau_mem=0.01)
 
 
 def placed(neuron: str, input: Connection | None = None, cores: int = 2) -> nr.Network:
@@ -91,11 +91,11 @@ def placed(neuron: str, input: Connection | None = None, cores: int = 2) -> nr.N
     }
     hidden: Any
     if neuron == "adaptive":
-        hidden = AdaptiveLif(input, recurrent, core, **values, tau_adapt=0.03, adaptation=0.5)
+        hidden = AdaptiveLif(input, recurrent=recurrent, core=core, **values, tau_adapt=0.03, adaptation=0.5)
     elif neuron == "cuba":
-        hidden = CubaLif(input, recurrent, core, **values, tau_syn=0.005)
+        hidden = CubaLif(input, recurrent=recurrent, core=core, **values, tau_syn=0.005)
     else:
-        hidden = Lif(input, recurrent, core, **values)
+        hidden = Lif(input, recurrent=recurrent, core=core, **values)
     return nr.Network({"hidden": hidden, "readout": readout(n)}, DT)
 
 
@@ -136,7 +136,7 @@ def neuron_of(cls: type, reset: Any, surrogate: Any, full: bool = False) -> nr.N
         values |= {"tau_syn": 0.004}
     if full:
         values |= {"r": 1.3, "v_leak": 0.01, "t_ref": 2e-3, "v_reset": -0.02}
-    hidden = cls(input, recurrent, surrogate=surrogate, **values)
+    hidden = cls(input, recurrent=recurrent, surrogate=surrogate, **values)
     last = CubaLeakyIntegrator if cls is CubaLif else LeakyIntegrator
     end: dict[str, Any] = {"tau_syn": 0.004} if cls is CubaLif else {}
     return nr.Network(

@@ -282,8 +282,8 @@ def connections() -> Found:
         network = nr.Network({"hidden": hidden, "readout": readout(connection.n_out, False)}, DT)
         yield from _both_loops(f"connections/{name}", network, x)
     layers = {
-        "a": AdaptiveLif(Linear(draw(38, 5, 16)), None, tau_mem=0.01, tau_adapt=0.05, adaptation=0.3, v_threshold=0.2),
-        "b": Lif(Linear(draw(39, 6, 21)), Linear(0.3 * draw(40, 6, 6)), tau_mem=0.02, v_threshold=0.2),
+        "a": AdaptiveLif(Linear(draw(38, 5, 16)), tau_mem=0.01, tau_adapt=0.05, adaptation=0.3, v_threshold=0.2),
+        "b": Lif(Linear(draw(39, 6, 21)), recurrent=Linear(0.3 * draw(40, 6, 6)), tau_mem=0.02, v_threshold=0.2),
         "c": readout(11, False),
     }
     for name, decode in DECODERS.items():

@@ -25,8 +25,8 @@ from neurorobust import neurons
 from neurorobust.nn.connections import Linear
 draw = torch.Generator().manual_seed(0)
 weights = [torch.randn(shape, generator=draw) for shape in ((128, 16), (128, 128), (2, 128))]
-synapses = Linear(weights[0]), Linear(weights[1] / 10)
-hidden = neurons.AdaptiveLif(*synapses, tau_mem=0.02, tau_adapt=0.1, adaptation=0.1, v_threshold=1.0)
+synapses = {"input": Linear(weights[0]), "recurrent": Linear(weights[1] / 10)}
+hidden = neurons.AdaptiveLif(**synapses, tau_mem=0.02, tau_adapt=0.1, adaptation=0.1, v_threshold=1.0)
 network = nr.Network({"hidden": hidden, "out": neurons.LeakyIntegrator(Linear(weights[2]), tau_mem=0.02)}, 1e-3)
 loss = nr.regularizers.Adversarial(
     torch.nn.functional.cross_entropy, nr.attacks.PGA(steps=1), nr.Ball.uniform(0.1), beta=0.4

@@ -47,7 +47,7 @@ from neurorobust.nn import (
     using_floor,
 )
 from neurorobust.nn.floor import fraction_at_floor
-from neurorobust.train.loop import Schedule
+from neurorobust.train.descent import Schedule
 from neurorobust.train.methods import METHODS
 
 RESULTS = Path(__file__).parent / "results/floor_gradients.json"
@@ -71,8 +71,8 @@ def network(task: Task, floor: Floor) -> Network:
     mask = recurrent_mask(n, 64 - n_in, draw)
     hidden = LinearizedDpi(
         Linear(torch.randn(n, n_in, generator=draw)),
-        Linear(torch.randn(n, n, generator=draw) / int(mask[0].sum()) ** 0.5, mask=mask),
-        torch.arange(n) * 4 // n,
+        recurrent=Linear(torch.randn(n, n, generator=draw) / int(mask[0].sum()) ** 0.5, mask=mask),
+        core=torch.arange(n) * 4 // n,
         tau_mem=torch.logspace(np.log10(0.02), np.log10(0.16), 4),
         tau_syn_exc=5e-3,
         tau_syn_inh=5e-3,
@@ -80,7 +80,9 @@ def network(task: Task, floor: Floor) -> Network:
         floor=floor,
     )
     readout = LeakyIntegrator(
-        Linear(10 * torch.randn(2, n, generator=draw) / n**0.5, torch.zeros(2)), torch.full((2,), HOST), tau_mem=0.12
+        Linear(10 * torch.randn(2, n, generator=draw) / n**0.5, torch.zeros(2)),
+        core=torch.full((2,), HOST),
+        tau_mem=0.12,
     )
     made = Network({"hidden": hidden, "readout": readout}, 5e-3)
     for name, value in made.named_parameters():

@@ -47,7 +47,7 @@ from neurorobust.data.tasks.keywords import ACCENTS, CHANNELS, CHUNK, DT, Clips,
 from neurorobust.data.tasks.keywords import task_of as as_currents
 from neurorobust.evaluation.predict import predict
 from neurorobust.evaluation.statistics import score
-from neurorobust.train import loop
+from neurorobust.train import Schedule, loop
 from neurorobust.train.methods import METHODS
 
 SAMPLES, SEEDS, STRONG_SEED = 200, (1, 2, 3), 1
@@ -169,7 +169,7 @@ def train(name: str) -> tuple[list[dict], dict[int, nn.Module]]:
         rows.append(row)
         return row["clean"], min(row[objective] for objective in OBJECTIVES)
 
-    schedule = loop.Schedule(batch_size=25)
+    schedule = Schedule(batch_size=25)
     with mock.patch.object(loop, "selection_score", look):
         nr.fit(network, task, method.regularize(task.loss), epochs=EPOCHS, seed=0, schedule=schedule)
     return rows, kept

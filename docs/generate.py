@@ -41,7 +41,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Chips": ("chip", "fitting", "circuit"),
     "Attacks and robust training": ("attacks", "regularizers", "train"),
     "Tasks": ("data",),
-    "Measuring": ("evaluation", "bounds", "viz"),
+    "Measuring": ("evaluation", "bounds", "viz", "testing"),
     "Storage, exchange and the demo": ("io", "export", "demo"),
 }
 OWN_PAGE = {"cli"}  # described by its --help

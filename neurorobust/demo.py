@@ -24,7 +24,8 @@ from .io.models import save
 from .nn.floor import has_floors
 from .nn.network import placement_of
 from .regularizers import Regularizer
-from .train.loop import SELECTION, History, Schedule, estimate, fit
+from .train.descent import Schedule
+from .train.loop import SELECTION, History, estimate, fit
 from .train.methods import SCHEDULE, method
 from .viz import report
 
@@ -136,13 +137,24 @@ class Plan:
     title: str
 
 
-def plan(task: Task, chip: ChipModel, name: str, *, seed: int, size: Size, **options: Any) -> Plan:
+def plan(
+    task: Task,
+    chip: ChipModel,
+    name: str,
+    *,
+    seed: int,
+    size: Size,
+    network: nn.Module | None = None,
+    **options: Any,
+) -> Plan:
     """The training of a network by a method. Networks with a floor take rate and settings of :data:`TUNED`.
 
     Args:
+        network: fresh; by default the task builds it.
         options: of the builder of networks, see :meth:`neurorobust.data.Task.network`.
     """
-    network = task.network(chip, n_hidden=size.n_hidden, seed=seed, **options)
+    if network is None:
+        network = task.network(chip, n_hidden=size.n_hidden, seed=seed, **options)
     rate, settings = TUNED.get(name, OTHERS) if has_floors(network) else OTHERS
     rate = size.learning_rate or rate
     schedule = replace(SCHEDULE, learning_rate=rate, max_seconds=size.seconds)

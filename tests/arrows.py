@@ -15,7 +15,7 @@ ARROWS: dict[str, set[str]] = {
     "interop": {"kernels"},
     "chip": {"core"},
     "fitting": {"chip"},
-    "circuit": {"nn", "chip"},
+    "circuit": {"nn", "data", "chip"},
     "attacks": {"core"},
     "bounds": {"nn", "interop", "attacks"},
     "regularizers": {"attacks", "nn", "chip", "bounds"},
@@ -26,8 +26,10 @@ ARROWS: dict[str, set[str]] = {
     "viz": {"evaluation", "io"},
     "deploy": {"train", "io", "circuit"},
     "export": {"deploy"},
+    "testing": {"viz"},
     "demo": {"train", "viz", "io"},
-    "cli": {"demo", "fitting", "export"},
+    "cli": {"demo", "fitting", "export", "testing"},
+    "__main__": {"cli"},
 }
 
 

@@ -45,15 +45,15 @@ def tiny(seed: int = 0) -> Network:
     mask = (draw(seed + 1, 6, 6) > -0.5) & ~torch.eye(6, dtype=torch.bool)
     hidden = AdaptiveLif(
         Linear(draw(seed + 2, 6, 3)),
-        Linear(0.5 * draw(seed + 3, 6, 6), mask=mask),
-        torch.tensor([0, 0, 0, 1, 1, 1]),
+        recurrent=Linear(0.5 * draw(seed + 3, 6, 6), mask=mask),
+        core=torch.tensor([0, 0, 0, 1, 1, 1]),
         tau_mem=torch.tensor([0.005, 0.02], dtype=torch.float64),
         tau_adapt=0.03,
         adaptation=torch.linspace(0.2, 0.8, 6, dtype=torch.float64),
         v_threshold=torch.tensor([0.1, 0.08], dtype=torch.float64),
     )
     readout = LeakyIntegrator(
-        Linear(3 * draw(seed + 4, 2, 6), 0.3 * draw(seed + 5, 2)), torch.full((2,), HOST), tau_mem=0.01
+        Linear(3 * draw(seed + 4, 2, 6), 0.3 * draw(seed + 5, 2)), core=torch.full((2,), HOST), tau_mem=0.01
     )
     return Network({"hidden": hidden, "readout": readout}, DT)
 

@@ -128,6 +128,14 @@ def currents(s: int, *d: int) -> Tensor:
     return draw(s, *d, STEPS, BATCH, N) + 1
 
 
+FLOORED: list[Maker] = [
+    lambda s, *d: draw(s, *d, STEPS, BATCH, 2 * N) + 0.7,
+    signed_recurrent,
+    per_neuron,
+    per_neuron,
+    lambda s, *d: events(s, 0.5, *d, N),
+]
+
 # Each operator, makers of its arguments (from a seed and leading dimensions), and which of these have a gradient.
 OPERATORS: dict[str, tuple[Callable[..., Any], list[Maker], range]] = {
     "lif": (
@@ -142,28 +150,8 @@ OPERATORS: dict[str, tuple[Callable[..., Any], list[Maker], range]] = {
         ],
         range(5),
     ),
-    "floored": (
-        floored,
-        [
-            lambda s, *d: draw(s, *d, STEPS, BATCH, 2 * N) + 0.7,
-            signed_recurrent,
-            per_neuron,
-            per_neuron,
-            lambda s, *d: events(s, 0.5, *d, N),
-        ],
-        range(4),
-    ),
-    "floored, inhibition that cancels": (
-        cancelling,
-        [
-            lambda s, *d: draw(s, *d, STEPS, BATCH, 2 * N) + 0.7,
-            signed_recurrent,
-            per_neuron,
-            per_neuron,
-            lambda s, *d: events(s, 0.5, *d, N),
-        ],
-        range(4),
-    ),
+    "floored": (floored, FLOORED, range(4)),
+    "floored, inhibition that cancels": (cancelling, FLOORED, range(4)),
     "floored layer": (floored_layer, [*synapses(0.1, N)[:2], signed_recurrent, per_neuron, per_neuron], range(5)),
     "floored layer of many events": (
         floored_layer,
@@ -204,8 +192,8 @@ def build(readout: Callable[..., Neuron], **last: Any) -> Network:
     hidden = {
         "a": AdaptiveLif(
             Linear(draw(1, 6, 3), 0.1 * draw(2, 6)),
-            Linear(0.3 * draw(3, 6, 6), 0.1 * draw(4, 6), mask=draw(5, 6, 6) > 0),
-            cores(6),
+            recurrent=Linear(0.3 * draw(3, 6, 6), 0.1 * draw(4, 6), mask=draw(5, 6, 6) > 0),
+            core=cores(6),
             tau_mem=0.02,
             tau_adapt=0.1,
             adaptation=0.5,
@@ -216,7 +204,7 @@ def build(readout: Callable[..., Neuron], **last: Any) -> Network:
         ),
         "c": CubaLif(
             Linear(draw(8, 4, 11)),
-            Linear(draw(9, 4, 4)),
+            recurrent=Linear(draw(9, 4, 4)),
             tau_mem=0.02,
             tau_syn=0.005,
             v_threshold=0.1,

@@ -30,12 +30,12 @@ def small(chip: ChipModel) -> Network:
     neuron: Any = CubaLif if "tau_syn" in chip.kinds else Lif
     hidden = neuron(
         Linear(draw(2, 6, 3), draw(3, 1).expand(6) if "bias" in chip.kinds else None),
-        Linear(0.5 * draw(4, 6, 6)),
+        recurrent=Linear(0.5 * draw(4, 6, 6)),
         tau_mem=0.02,
         v_threshold=0.1,
         **{kind: value for kind, value in optional.items() if kind in chip.kinds},
     )
-    readout = LeakyIntegrator(Linear(3 * draw(5, 2, 6)), torch.full((2,), HOST), tau_mem=0.01)
+    readout = LeakyIntegrator(Linear(3 * draw(5, 2, 6)), core=torch.full((2,), HOST), tau_mem=0.01)
     return Network({"hidden": hidden, "readout": readout}, DT)
 
 

@@ -35,9 +35,11 @@ def dpi_network(
             "adaptation": 0.02,
         } | others
         layers[f"layer{k}"] = LinearizedDpi(
-            _connection(before, n, density, generator), _connection(n, n, density, generator), torch.tensor(where),
+            _connection(before, n, density, generator),
+            recurrent=_connection(n, n, density, generator),
+            core=torch.tensor(where),
             **{name: value for name, value in values.items() if value is not None},
-        )  # fmt: skip
+        )
         before = n
     readout = Linear(torch.ones(2, before))
     layers["readout"] = LeakyIntegrator(readout, core=torch.full((2,), HOST), tau_mem=0.02)

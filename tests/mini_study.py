@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from benchmarks.robustness import Budget, Study
 from neurorobust.data import Task
-from neurorobust.train.loop import Schedule
+from neurorobust.train.descent import Schedule
 
 
 def load() -> Task:

@@ -32,9 +32,12 @@ def placed(core: list[int], n_in: int = 3, fan_in: int = 4, seed: int = 0, **cha
         "v_threshold": torch.linspace(0.1, 0.08, cores, dtype=torch.float64),
     }
     hidden = AdaptiveLif(
-        Linear(draw(seed + 2, n, n_in)), Linear(0.5 * draw(seed + 3, n, n), mask=mask), where, **values | changed
+        Linear(draw(seed + 2, n, n_in)),
+        recurrent=Linear(0.5 * draw(seed + 3, n, n), mask=mask),
+        core=where,
+        **values | changed,
     )
     readout = LeakyIntegrator(
-        Linear(3 * draw(seed + 4, 2, n), 0.3 * draw(seed + 5, 2)), torch.full((2,), HOST), tau_mem=0.01
+        Linear(3 * draw(seed + 4, 2, n), 0.3 * draw(seed + 5, 2)), core=torch.full((2,), HOST), tau_mem=0.01
     )
     return Network({"hidden": hidden, "readout": readout}, DT)

@@ -42,7 +42,7 @@ def own(hidden: object | None = None) -> Network:
     if hidden is None:
         options = {"tau_mem": 0.01, "tau_adapt": 0.05, "adaptation": 0.3, "v_threshold": 0.1}
         recurrent = Linear.random(8, 8, generator=generator)
-        hidden = AdaptiveLif(Linear.random(N_IN, 8, generator=generator), recurrent, **options)
+        hidden = AdaptiveLif(Linear.random(N_IN, 8, generator=generator), recurrent=recurrent, **options)
     readout = LeakyIntegrator(Linear.random(8, 2, generator=generator, bias=True), tau_mem=0.02)
     network = Network({"hidden": hidden, "readout": readout}, DT)
     for name, value in network.named_parameters():
@@ -271,6 +271,31 @@ def test_a_loop_of_its_own_is_translated_if_it_is_a_row_of_layers():
     assert torch.equal(translated(model)(x)[0], model(x)[0])
     with pytest.raises(ValueError, match="layer 'lif1' has other spikes than its layers in a row would have"):
         translated(nr.from_snntorch(Loop(1.5), DT, sample=x))
+
+
+def quiet(factor: float) -> nr.interop.SnnTorchNetwork:
+    """A loop whose first layer is silent at usual inputs; factor: of the input of that layer, in the loop only."""
+    loop = Loop(factor)
+    loop.lif1 = snn.Leaky(beta=0.9, threshold=300.0)
+    return nr.from_snntorch(loop, DT, sample=torch.zeros(2, 5, N_IN))
+
+
+def test_the_inputs_of_the_comparison_grow_until_every_layer_spikes():
+    """Without a spike every factor would look alike."""
+    x = 2 * torch.rand(6, 60, N_IN, generator=torch.Generator().manual_seed(0))
+    assert not quiet(1.0)(x)[1]["lif1"].any()
+    assert translated(quiet(1.0)).names == ["lif1", "lif2"]
+    with pytest.raises(ValueError, match="layer 'lif1' has other spikes than its layers in a row would have"):
+        translated(quiet(1.5))
+
+
+def test_a_layer_that_never_spikes_is_named_in_a_warning():
+    never = row(neuron())
+    with torch.no_grad():
+        never[2].weight.zero_()
+        never[2].bias.fill_(-1.0)
+    with pytest.warns(UserWarning, match=r"no random input makes layer '3' spike, so its spikes could not be compared"):
+        assert translated(nr.from_snntorch(never, DT)).names == ["1", "3"]
 
 
 def test_what_is_trained_in_snntorch_is_trained_here():

@@ -229,7 +229,12 @@ def test_networks_without_a_circuit_are_refused():
     session = VirtualChip(CHIP, 0, engine=CircuitEngine()).open()
     with pytest.raises(ValueError, match=r"layer 'hidden': has neurons AdaptiveLif, whose bias.*NetworkEngine\(\)"):
         session.program(deployment)
-    assert session.state is State.UNKNOWN
+    assert session.state is State.OPEN
+    held = deployed()
+    session.program(held)
+    with pytest.raises(ValueError, match=r"layer 'hidden': has neurons AdaptiveLif"):
+        session.program(deployment)
+    assert session.state is State.PROGRAMMED and session.deployment is held and session.read_back() == digest_of(held)
 
 
 # ---- the contract, of every board

@@ -68,6 +68,18 @@ def test_logits_of_every_time_base(deployment, resolution):
     assert len(recording.times) and torch.isfinite(nr.deploy.logits(deployment, [recording])).all()
 
 
+@pytest.mark.parametrize("resolution", [1e-9, 1e-6, 1e-3])
+def test_a_spike_at_a_multiple_of_the_resolution_keeps_its_time(deployment, resolution):
+    x = (torch.rand(1, 2000, 4, generator=torch.Generator().manual_seed(1)) < 0.7).float()
+    found = []
+    for each in (0.0, resolution):
+        with VirtualChip(CHIP, 0, resolution=each).open() as session:
+            session.program(deployment)
+            found += nr.deploy.measure(session, x)
+    exact, stamped = (each.times for each in found)
+    assert len(np.unique(exact)) > 500 and np.abs(stamped - exact).max() < resolution / 100
+
+
 @pytest.mark.parametrize(
     ("arguments", "more", "error", "words"),
     [

@@ -23,6 +23,7 @@ from neurorobust.kernels import CachedEvents, LifCoefficients, blocks, events
 from neurorobust.kernels.numba_loops import rows as row_loops
 from neurorobust.kernels.runtime import memory, threads
 from neurorobust.nn.connections import Linear
+from neurorobust.nn.fleet_run import fleet_logits
 from neurorobust.nn.neurons import LeakyIntegrator, Lif
 from neurorobust.regularizers import Adversarial, TaskLoss
 
@@ -54,7 +55,8 @@ def product(x, weight, bias, recurrent, alpha):
 def network(n_in=12, n=40, dtype=torch.float64):
     """A recurrent hidden layer and a read-out."""
     weights = draw(1, n, n_in), 0.3 * draw(2, n, n), draw(3, 3, n)
-    hidden = Lif(*(Linear(weight.to(dtype)) for weight in weights[:2]), tau_mem=0.02, v_threshold=0.5)
+    inputs, recurrent = (Linear(weight.to(dtype)) for weight in weights[:2])
+    hidden = Lif(inputs, recurrent=recurrent, tau_mem=0.02, v_threshold=0.5)
     return nr.Network({"hidden": hidden, "readout": LeakyIntegrator(Linear(weights[2].to(dtype)), tau_mem=0.02)}, DT)
 
 
@@ -218,13 +220,13 @@ def test_a_fleet_lists_its_input_once(lists, monkeypatch):
     x, net = sparse(0, 5, 20, 12, values="some"), network()
     dies = [{name: (1 + 0.1 * k) * value for name, value in nominal(net).items()} for k in range(5)]
     with torch.no_grad():
-        for die, logits in zip(dies, nr.nn.fleet_run.fleet_logits(net, dies, x), strict=True):
+        for die, logits in zip(dies, fleet_logits(net, dies, x), strict=True):
             assert events._open.get() is None
             torch.testing.assert_close(logits, functional_call(net, die, (x,))[0])
         assert lists() == 1
         with CachedEvents(x):  # what is open around fleets, they share
             for _ in range(PASSES):
-                list(nr.nn.fleet_run.fleet_logits(net, dies, x))
+                list(fleet_logits(net, dies, x))
         assert lists() == 2
 
 

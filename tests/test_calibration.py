@@ -161,6 +161,35 @@ def test_without_use_the_weights_stay():
     assert not change.any() and offsets.tolist() == [4.0, 5.0]
 
 
+def test_equal_errors_change_no_weight():
+    """One of two samples says nothing of the weights: leaving the other out, all λ have the same error. Rounding must
+    not choose."""
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        known = torch.randn(3, 2, 4, generator=generator, dtype=torch.float64)
+        missing = torch.randn(2, 3, generator=generator, dtype=torch.float64)
+        change, offsets = ridge(known, missing)
+        assert not change.any() and torch.allclose(offsets, missing.mean(0), rtol=1e-12)
+    deployment = deployed()
+    measured = recordings(deployment, inputs(2))
+    host = nr.deploy.refit(deployment, measured)
+    assert torch.equal(host.offsets, nr.deploy.trim(deployment, measured).offsets)
+    assert repr(host).endswith(", 0 weights refitted; 2 measurements, no labels)")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.int16, torch.int32, torch.uint8, torch.uint16, torch.uint32])
+def test_labels_of_every_integer_type_give_the_same_offsets(kind):
+    deployment = deployed()
+    measured, y = recordings(deployment, inputs(6)), torch.tensor([0, 1, 2, 0, 1, 1])
+    for calibrate in (nr.deploy.trim, nr.deploy.refit):
+        expected, found = (calibrate(deployment, measured, each).offsets for each in (y, y.to(kind)))
+        assert torch.equal(expected, found)
+    logits = nr.deploy.logits(deployment, measured)
+    if kind not in (torch.uint16, torch.uint32):
+        expected, found = (nr.evaluation.fitted_offsets(logits, each) for each in (y, y.to(kind)))
+        assert torch.equal(expected, found)
+
+
 @pytest.mark.parametrize("labelled", [False, True])
 def test_a_refit_reaches_more_than_the_trained_readout(labelled):
     """On held-out samples, on dies that deviate much. Classes are those of the network itself, so that it has 1.00."""

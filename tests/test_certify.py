@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -37,11 +38,14 @@ def hidden(model: str, generator: torch.Generator) -> nn.Module:
     def around(value, n=N):
         return value * (0.7 + 0.6 * torch.rand(n, generator=generator))
 
-    parts = Linear(drawn(N, 3), 0.3 * drawn(N)), Linear(0.8 * drawn(N, N), mask=drawn(N, N) > 0)
+    parts: dict[str, Any] = {
+        "input": Linear(drawn(N, 3), 0.3 * drawn(N)),
+        "recurrent": Linear(0.8 * drawn(N, N), mask=drawn(N, N) > 0),
+    }
     core = torch.arange(N) % 2
     if model == "adaptive":
         own = dict(tau_mem=around(5e-3, 2), tau_adapt=around(0.02), adaptation=around(0.3, 2), v_threshold=around(0.3))
-        return AdaptiveLif(*parts, core, **own)
+        return AdaptiveLif(**parts, core=core, **own)
     own = dict(tau_mem=around(5e-3), v_threshold=around(0.3), r=around(1.2), v_leak=0.1 * drawn(N))
     resets = {
         "subtract": Subtract(),
@@ -56,8 +60,8 @@ def hidden(model: str, generator: torch.Generator) -> nn.Module:
     if "value" in model:
         own["v_reset"] = 0.1 * drawn(N)
     if model == "one to one":
-        parts = parts[0], OneToOne(drawn(N), 0.1 * drawn(N))
-    return CubaLif(*parts, tau_syn=around(3e-3), **own) if model == "cuba" else Lif(*parts, **own)
+        parts["recurrent"] = OneToOne(drawn(N), 0.1 * drawn(N))
+    return CubaLif(**parts, tau_syn=around(3e-3), **own) if model == "cuba" else Lif(**parts, **own)
 
 
 MODELS = ("adaptive", "subtract", "delayed", "none", "to value", "delayed to value", "cuba", "one to one")

@@ -140,7 +140,7 @@ def test_two_layers_share_no_site():
         {
             "a": Lif(Linear(draw(0, 4, 3)), tau_mem=0.01, v_threshold=0.1),
             "b": Lif(Linear(draw(1, 5, 4)), tau_mem=0.01, v_threshold=0.1),
-            "c": LeakyIntegrator(Linear(draw(2, 2, 5), draw(3, 2)), torch.full((2,), HOST), tau_mem=0.01),
+            "c": LeakyIntegrator(Linear(draw(2, 2, 5), draw(3, 2)), core=torch.full((2,), HOST), tau_mem=0.01),
         },
         1e-3,
     )
@@ -277,10 +277,10 @@ def test_a_read_out_without_a_core_is_on_the_host(tmp_path):
     readout = LeakyIntegrator(Linear(draw(0, 2, 7)), tau_mem=0.01)
     filtered = CubaLeakyIntegrator(Linear(draw(0, 2, 7)), tau_mem=0.01, tau_syn=0.01)
     assert (readout.core == HOST).all() and (filtered.core == HOST).all()
-    assert not LeakyIntegrator(Linear(draw(0, 2, 7)), torch.zeros(2, dtype=torch.long), tau_mem=0.01).core.any()
+    assert not LeakyIntegrator(Linear(draw(0, 2, 7)), core=torch.zeros(2, dtype=torch.long), tau_mem=0.01).core.any()
     assert not Lif(Linear(draw(0, 2, 7)), tau_mem=0.01, v_threshold=0.1).core.any()
     for core in (None, torch.zeros(2, dtype=torch.long)):
-        network = Network({"out": LeakyIntegrator(Linear(draw(0, 2, 3)), core, tau_mem=0.01)}, DT)
+        network = Network({"out": LeakyIntegrator(Linear(draw(0, 2, 3)), core=core, tau_mem=0.01)}, DT)
         nr.save(network, tmp_path)
         assert torch.equal(nr.load(tmp_path)[0].out.core, network.out.core)
 

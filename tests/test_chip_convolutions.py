@@ -28,8 +28,8 @@ CROSSBARS = ["pcm", "hermes", "reram", "reram_cmo"]
 def network(connection, core: int | torch.Tensor = 0, seed: int = 0) -> Network:
     n = connection.n_out
     cores = torch.full((n,), core) if isinstance(core, int) else core
-    hidden = Lif(connection, None, cores, tau_mem=0.01, v_threshold=0.05)
-    readout = LeakyIntegrator(Linear(draw(seed, 2, n)), torch.full((2,), HOST), tau_mem=0.01)
+    hidden = Lif(connection, recurrent=None, core=cores, tau_mem=0.01, v_threshold=0.05)
+    readout = LeakyIntegrator(Linear(draw(seed, 2, n)), core=torch.full((2,), HOST), tau_mem=0.01)
     return Network({"hidden": hidden, "readout": readout}, DT)
 
 
@@ -214,7 +214,7 @@ def test_convolutions_that_do_not_fit_are_refused():
 
     big = Conv2d(draw(1, 64, 1, 3, 3), (1, 200, 200))
     cores = torch.zeros(big.n_out, dtype=torch.long)
-    alone = Network({"hidden": Lif(big, None, cores, tau_mem=0.01, v_threshold=0.1)}, DT)
+    alone = Network({"hidden": Lif(big, recurrent=None, core=cores, tau_mem=0.01, v_threshold=0.1)}, DT)
     with pytest.raises(ValueError, match=r"neurons \(=2509056\) on core 0 exceed dynapse2's 256"):
         program(dynapse2, alone)
     wide = network(Conv2d(draw(1, 2, 3, 5, 5), (3, 8, 8)))
@@ -228,7 +228,7 @@ def test_convolutions_that_do_not_fit_are_refused():
     split = network(conv, torch.arange(conv.n_out) % 2)
     with pytest.raises(ValueError, match="one kernel of pcm is on one core"):
         program(pcm, split)
-    both = Lif(kernel(), Linear(draw(2, conv.n_out, conv.n_out)), tau_mem=0.01, v_threshold=0.1)
+    both = Lif(kernel(), recurrent=Linear(draw(2, conv.n_out, conv.n_out)), tau_mem=0.01, v_threshold=0.1)
     with pytest.raises(ValueError, match="has a kernel and a further weight"):
         program(pcm, Network({"hidden": both}, DT))
     thick = network(Conv2d(draw(1, 1, 32, 3, 3), (32, 4, 4)))

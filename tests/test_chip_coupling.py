@@ -27,7 +27,9 @@ DPI = {
 
 
 def lif(**more) -> Network:
-    layer = Lif(Linear(draw(1, 6, 3), draw(2, 6)), Linear(0.5 * draw(3, 6, 6)), tau_mem=0.01, v_threshold=0.1, **more)
+    layer = Lif(
+        Linear(draw(1, 6, 3), draw(2, 6)), recurrent=Linear(0.5 * draw(3, 6, 6)), tau_mem=0.01, v_threshold=0.1, **more
+    )
     return Network({"a": layer}, DT)
 
 

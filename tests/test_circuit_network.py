@@ -38,7 +38,7 @@ def network(dt: float, *, signed: bool, seed: int = 0, **others: object) -> Netw
         "v_threshold": 0.1,
         "t_ref": 0.002,
     } | others
-    first = LinearizedDpi(connection(6, 8, 0.3), connection(8, 8, 0.05), torch.arange(8) // 4, **values)
+    first = LinearizedDpi(connection(6, 8, 0.3), recurrent=connection(8, 8, 0.05), core=torch.arange(8) // 4, **values)
     second = LinearizedDpi(connection(8, 4, 0.3), core=torch.full((4,), 2), **values | {"tau_mem": 0.025})
     readout = LeakyIntegrator(Linear(torch.ones(2, 4).double()), core=torch.full((2,), HOST), tau_mem=0.1)
     return Network({"first": first, "second": second, "readout": readout}, dt=dt)

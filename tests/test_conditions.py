@@ -33,14 +33,14 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def recurrent(n: int = 6, n_in: int = 3) -> Network:
     """Spiking neurons with recurrence in float64, and two read-outs."""
-    hidden = Lif(Linear(draw(1, n, n_in)), Linear(0.8 * draw(2, n, n)), tau_mem=0.01, v_threshold=0.1)
+    hidden = Lif(Linear(draw(1, n, n_in)), recurrent=Linear(0.8 * draw(2, n, n)), tau_mem=0.01, v_threshold=0.1)
     return Network({"hidden": hidden, "readout": opposed(n)}, DT)
 
 
 def opposed(n: int) -> LeakyIntegrator:
     """Two read-outs on the host, one the negative of the other, with as much excitation as inhibition."""
     weight = draw(3, 1, n) - draw(3, 1, n).mean()
-    return LeakyIntegrator(Linear(torch.cat([weight, -weight])), torch.full((2,), HOST), tau_mem=0.01)
+    return LeakyIntegrator(Linear(torch.cat([weight, -weight])), core=torch.full((2,), HOST), tau_mem=0.01)
 
 
 def step_by_step(params, x, noise: Noise) -> torch.Tensor:
@@ -267,7 +267,7 @@ def test_bad_synapses_pass_nothing_and_stuck_devices_stay():
 def test_a_dead_neuron_without_threshold_gets_no_input():
     """A read-out on the chip, dead: its membrane stays at rest; the others' is as it was."""
     synapses, on_chip = Linear(draw(1, 8, 3), draw(2, 8)), torch.zeros(8, dtype=torch.long)
-    network = Network({"out": LeakyIntegrator(synapses, on_chip, tau_mem=0.01)}, DT)
+    network = Network({"out": LeakyIntegrator(synapses, core=on_chip, tau_mem=0.01)}, DT)
     chip = NOTHING.with_defects(DeadNeurons(0.5))
     programmed = programmed_on(chip, network)
     die = chip.fabricate([0], 0)[0]
@@ -293,8 +293,8 @@ def test_a_die_with_defects_is_saved_with_them(tmp_path):
 
 def test_a_layer_on_fewer_cores_than_another_can_be_stuck():
     """The scale of a core is the largest weight on it, of any layer, where a later core holds another layer too."""
-    first = Lif(Linear(draw(0, 2, 3)), None, torch.tensor([0, 0]), tau_mem=0.01, v_threshold=0.1)
-    second = Lif(Linear(3 * draw(1, 2, 2)), None, torch.tensor([0, 1]), tau_mem=0.01, v_threshold=0.1)
+    first = Lif(Linear(draw(0, 2, 3)), recurrent=None, core=torch.tensor([0, 0]), tau_mem=0.01, v_threshold=0.1)
+    second = Lif(Linear(3 * draw(1, 2, 2)), recurrent=None, core=torch.tensor([0, 1]), tau_mem=0.01, v_threshold=0.1)
     network = Network({"first": first, "second": second}, DT)
     chip = nr.mismatch(0.0).with_defects(StuckDevices(1.0, pair=False))
     programmed = programmed_on(chip, network)
@@ -341,7 +341,7 @@ def test_a_reading_departs_from_the_die_by_its_read_noise(name):
     chip = chipmodels.load(name)
     weight = torch.linspace(0.2, 0.8, 15, dtype=torch.float64)[None]
     synapses, on_chip = Linear(torch.cat([weight, weight.new_ones(1, 1)], 1)), torch.zeros(1, dtype=torch.long)
-    network = Network({"out": LeakyIntegrator(synapses, on_chip, tau_mem=0.01)}, DT)
+    network = Network({"out": LeakyIntegrator(synapses, core=on_chip, tau_mem=0.01)}, DT)
     programmed, name = programmed_on(chip, network), "out.input.weight"
     die = chip.fabricate([0], 0)[0]
     cell = chip.kinds["weight"].law
@@ -517,7 +517,12 @@ def test_declared_noise_and_defects_say_where_they_come_from():
 def test_a_synaptic_layer_takes_noise_like_any_other():
     """CubaLif with recurrence under membrane noise, on dies: the same twice, not what it is without."""
     hidden = CubaLif(
-        Linear(draw(1, 6, 3)), Linear(0.5 * draw(2, 6, 6)), tau_mem=0.01, tau_syn=0.005, v_threshold=0.05, r=2.0
+        Linear(draw(1, 6, 3)),
+        recurrent=Linear(0.5 * draw(2, 6, 6)),
+        tau_mem=0.01,
+        tau_syn=0.005,
+        v_threshold=0.05,
+        r=2.0,
     )
     network, data = Network({"hidden": hidden, "readout": opposed(6)}, DT), events(9, 60)
     noisy = NOTHING.with_noise(Membrane(5.0))

@@ -153,7 +153,7 @@ def test_one_to_one_recurrence_is_a_diagonal():
     """A Lif with OneToOne recurrence spikes as one with the diagonal matrix, bias included, with equal gradients."""
     x, w, b = draw(0, 40, 3, 4) + 0.4, draw(1, 4), 0.1 * draw(2, 4)
     layers = [
-        Lif(Linear(torch.eye(4).double()), recurrent, tau_mem=0.01, v_threshold=0.1)
+        Lif(Linear(torch.eye(4).double()), recurrent=recurrent, tau_mem=0.01, v_threshold=0.1)
         for recurrent in (OneToOne(w, b), Linear(torch.diag(w), b))
     ]
     spikes = [layer(x, DT) for layer in layers]
@@ -180,7 +180,7 @@ def test_connections_that_do_not_fit_are_refused():
         (lambda: Chain(), "parts: got none"),
         (lambda: Chain(make("Linear"), make("Linear")), "parts: 3 inputs follow 4 outputs"),
         (
-            lambda: Lif(make("Linear"), AvgPool2d((1, 2, 2), 1), tau_mem=0.01, v_threshold=1.0),
+            lambda: Lif(make("Linear"), recurrent=AvgPool2d((1, 2, 2), 1), tau_mem=0.01, v_threshold=1.0),
             "recurrent: AvgPool2d has no matrix; expected a Linear or OneToOne",
         ),
     ]:

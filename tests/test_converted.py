@@ -56,10 +56,12 @@ def test_without_inhibition_a_floor_changes_nothing(seed: int, filtered: bool) -
     if filtered:
         # The bias of CubaLif passes the synapse, that of LinearizedDpi does not.
         weights = Linear(weights.weight.detach())
-        network = one_layer(CubaLif(weights, recurrent, tau_syn=0.002 + drawn(6, generator=generator) / 100, **shared))
+        network = one_layer(
+            CubaLif(weights, recurrent=recurrent, tau_syn=0.002 + drawn(6, generator=generator) / 100, **shared)
+        )
         converted = with_floor(network)
     else:
-        network = one_layer(Lif(weights, recurrent, **shared))
+        network = one_layer(Lif(weights, recurrent=recurrent, **shared))
         converted = with_floor(network, tau_syn=DT / 100)
     x = (drawn(2, 80, 3, generator=generator) < 0.2).double()
     expected = spikes_of(network, x)
@@ -92,8 +94,8 @@ def test_what_stays_and_what_changes() -> None:
     core = torch.tensor([0, 0, 1, 1])
     hidden = AdaptiveLif(
         Linear.random(3, 4, generator=generator),
-        Linear.random(4, 4, generator=generator),
-        core,
+        recurrent=Linear.random(4, 4, generator=generator),
+        core=core,
         tau_mem=torch.tensor([0.02, 0.04]),
         tau_adapt=0.2,
         adaptation=0.5,

@@ -336,7 +336,7 @@ def test_cores_that_no_chip_has_are_refused(core):
 
 
 def test_a_kernel_and_a_recurrent_weight_are_refused_by_name():
-    conv = Lif(Conv2d(draw(0, 1, 1, 2, 2), (1, 3, 3)), OneToOne(draw(1, 4)), tau_mem=0.02, v_threshold=0.1)
+    conv = Lif(Conv2d(draw(0, 1, 1, 2, 2), (1, 3, 3)), recurrent=OneToOne(draw(1, 4)), tau_mem=0.02, v_threshold=0.1)
     assert limits_of(Network({"conv": conv}, DT), PCM) == {("kernel", "layer 'conv'")}
 
 

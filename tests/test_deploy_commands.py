@@ -43,7 +43,17 @@ def test_a_network_is_deployed_checked_shown_and_compared(folder, tmp_path, monk
     code, said, _ = call(monkeypatch, capsys, "deploy", "diff", first, second, "--json")
     assert code == 0 and json.loads(said) == {"differences": []}
     code, said, _ = call(monkeypatch, capsys, "deploy", "diff", first, second)
-    assert code == 0
+    assert code == 0 and "no difference" in said
+
+
+def test_every_place_of_a_difference_is_printed_whole(tmp_path, monkeypatch, capsys):
+    """However narrow the terminal: a path that is cut short does not say where."""
+    files = [nr.deploy.onto(placed(cores), chipmodels.load("dynapse2")).save(tmp_path / f"{len(cores)}.json")
+             for cores in ([0, 0, 1], [0, 0, 1, 1])]  # fmt: skip
+    code, said, _ = call(monkeypatch, capsys, "deploy", "diff", *files)
+    rows = [line.split("│")[1].strip() for line in said.splitlines() if line.startswith("│")]
+    assert code == 0 and "…" not in "".join(rows)
+    assert "parameters.hidden.recurrent.weight.columns" in "".join(rows)
 
 
 def test_a_network_that_does_not_fit_is_refused_with_every_limit(folder, tmp_path, monkeypatch, capsys):
@@ -74,8 +84,10 @@ def test_an_image_is_made_and_compared(tmp_path, monkeypatch, capsys):
     nr.deploy.onto(dpi_network(([0, 1, 0],), seed=1), chipmodels.load("dynapse2")).save(other)
     code, said, _ = call(monkeypatch, capsys, "deploy", "image", net, "--out", image)
     assert code == 0 and "3 neurons, 15 synapses, 4 inputs and 3 monitored" in " ".join(said.split())
+    assert "synaptic filters of a chip: not linear: an event makes" in " ".join(said.split())
     code, said, _ = call(monkeypatch, capsys, "deploy", "image", net, "--check", image, "--json")
     told = json.loads(said)
+    assert told["filters"]["0"]["AMPA"]["linear"] is False and 0 < told["filters"]["0"]["AMPA"]["silent"] < 0.01
     assert code == 0 and told["image"] and told["violations"] == [] and told["neurons"] == told["monitored"] == 3
     assert told["biases"]["1"]["Itau_mem"] == nr.deploy.load_image(image).cores[1]["Itau_mem"]
     code, said, told = call(monkeypatch, capsys, "deploy", "image", other, "--check", image, "--json")

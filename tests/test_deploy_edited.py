@@ -20,10 +20,11 @@ from placed import placed
 import chipmodels
 import neurorobust as nr
 from chipmodels import xylo
+from neurorobust._util import strict
 from neurorobust.chip import KindModel, SourcedValue
 from neurorobust.chip.encodings import Saturating, Uniform
 from neurorobust.chip.encodings.encoding import Scaled
-from neurorobust.deploy import strict, writing
+from neurorobust.deploy import writing
 from neurorobust.nn import Conv2d, Delayed, Linear, Network
 from neurorobust.nn.neurons import CubaLif, LeakyIntegrator, Lif
 
@@ -36,7 +37,9 @@ def network_for(chip: str) -> Network:
     """A recurrent layer and a read-out that fit the chip."""
     if chip not in ("braindrop", "xylo"):
         return placed([0, 0, 0] if chip == "brainscales2" else [0, 0, 1, 1, 2])
-    hidden = CubaLif(Linear(draw(1, 4, 3)), Linear(draw(3, 4, 4)), tau_mem=0.02, tau_syn=0.02, v_threshold=0.1)
+    hidden = CubaLif(
+        Linear(draw(1, 4, 3)), recurrent=Linear(draw(3, 4, 4)), tau_mem=0.02, tau_syn=0.02, v_threshold=0.1
+    )
     return Network({"hidden": hidden, "readout": LeakyIntegrator(Linear(draw(2, 2, 4)), tau_mem=0.01)}, DT)
 
 

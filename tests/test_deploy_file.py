@@ -15,8 +15,8 @@ from placed import placed
 
 import chipmodels
 import neurorobust as nr
-from neurorobust._util import files
-from neurorobust.deploy import reading, strict, writing
+from neurorobust._util import files, strict
+from neurorobust.deploy import reading, writing
 
 DYNAPSE2, PCM = chipmodels.load("dynapse2"), chipmodels.load("pcm")
 

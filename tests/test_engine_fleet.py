@@ -53,7 +53,9 @@ def test_a_fleet_equals_its_dies(name, weighted):
 def test_a_fleet_of_any_width(n):
     """Layers of 1, 3, 4 + 1 and 16 + 4 + 2 vectors, which are added up in blocks of 16, 4 and 1, equal the reference to
     1e-12; a NaN in the input reaches the output of its own sample and no other."""
-    hidden = Lif(Linear(draw(1, n, 3), 0.1 * draw(2, n)), Linear(0.1 * draw(3, n, n)), tau_mem=0.02, v_threshold=0.1)
+    hidden = Lif(
+        Linear(draw(1, n, 3), 0.1 * draw(2, n)), recurrent=Linear(0.1 * draw(3, n, n)), tau_mem=0.02, v_threshold=0.1
+    )
     readout = LeakyIntegrator(Linear(draw(4, n, n + 3)), tau_mem=0.02)
     net = Network({"h": hidden, "o": readout}, DT, {"o": ["h", "x"]}, decode=per_step)
     x = events(1, 0.3, 5, 20, 3)

@@ -316,7 +316,7 @@ def peak():
 def now():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
 net = nr.Network({
-    "hidden": Lif(Linear(draw(64, 16)), Linear(0.1 * draw(64, 64)), tau_mem=0.02, v_threshold=0.1),
+    "hidden": Lif(Linear(draw(64, 16)), recurrent=Linear(0.1 * draw(64, 64)), tau_mem=0.02, v_threshold=0.1),
     "readout": LeakyIntegrator(Linear(draw(2, 64)), tau_mem=0.02),
 }, 1e-3)
 
@@ -363,13 +363,14 @@ import torch
 import neurorobust as nr
 from neurorobust import kernels
 from neurorobust.nn.connections import Linear
+from neurorobust.nn.fleet_run import fleet_logits
 from neurorobust.nn.neurons import Lif
 net = nr.Network({"out": Lif(Linear(torch.randn(3, 4)), tau_mem=0.02, v_threshold=0.01)}, 1e-3)
 x, found = (torch.rand(2, 9, 4) < 0.3).float(), {}
 def run():
     logits = net(x)[0]
     logits.sum().backward()
-    list(nr.nn.fleet_run.fleet_logits(net, [nr.nominal(net)], x))
+    list(fleet_logits(net, [nr.nominal(net)], x))
     return logits
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")

@@ -135,7 +135,7 @@ def test_words_outside_the_vocabulary_are_refused():
 
 def adaptive() -> Network:
     """An adaptive neuron that DYNAP-SE2 takes, and a read-out on the host."""
-    readout = LeakyIntegrator(Linear(torch.ones(2, 1).double()), torch.full((2,), HOST), tau_mem=0.1)
+    readout = LeakyIntegrator(Linear(torch.ones(2, 1).double()), core=torch.full((2,), HOST), tau_mem=0.1)
     return Network({"hidden": one(AdaptiveLif), "readout": readout}, DT)
 
 
@@ -203,7 +203,7 @@ def test_what_is_not_stated_is_unknown():
     both = replace(placed, cores=placed.cores | {"other": torch.tensor([0])})
     told = agreement("x", dynapse2.neuron, both)
     assert told.verdict.endswith(f"; unknown: {', '.join(VOCABULARY)}") and len(told.differences) == 2
-    host = LeakyIntegrator(Linear(torch.ones(1, 1)), torch.tensor([HOST]), tau_mem=0.1)
+    host = LeakyIntegrator(Linear(torch.ones(1, 1)), core=torch.tensor([HOST]), tau_mem=0.1)
     told = agreement("x", dynapse2.neuron, placement_of(Network({"readout": host}, DT)))
     assert str(told) == "equations: no layer is on the chip"
 

@@ -29,7 +29,7 @@ def two_cores() -> nr.deploy.Deployment:
     recurrent = torch.tensor([[0, 0, 0], [1, 0, 0], [1, 0, 1]], dtype=torch.bool)
     weight = Linear(torch.ones(3, 3) * 0.01, mask=recurrent)
     core = torch.tensor([0, 0, 1])
-    hidden = Lif(Linear(torch.ones(3, 2), mask=mask), weight, core, tau_mem=0.02, v_threshold=0.1)
+    hidden = Lif(Linear(torch.ones(3, 2), mask=mask), recurrent=weight, core=core, tau_mem=0.02, v_threshold=0.1)
     readout = LeakyIntegrator(Linear(draw(0, 2, 3).float()), tau_mem=0.01)
     return onto(Network({"hidden": hidden, "readout": readout}, DT), CHIPS["dynapse2"])
 

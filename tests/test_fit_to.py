@@ -38,7 +38,7 @@ TASK_OF_70 = Task(
 def network(n_in: int = N_IN, recurrent: int = 0, n: int = 8) -> Network:
     generator = torch.Generator().manual_seed(7)
     recurrence = Linear(torch.randn(n, n, generator=generator)) if recurrent else None
-    hidden = Lif(Linear(torch.randn(n, n_in, generator=generator)), recurrence, tau_mem=0.01, v_threshold=0.1)
+    hidden = Lif(Linear(torch.randn(n, n_in, generator=generator)), recurrent=recurrence, tau_mem=0.01, v_threshold=0.1)
     readout = LeakyIntegrator(Linear(torch.randn(2, n, generator=generator)), tau_mem=0.02)
     made = Network({"hidden": hidden, "readout": readout}, DT)
     for name, value in made.named_parameters():
@@ -146,6 +146,6 @@ def test_wrong_arguments_are_named():
         fit_to(network(), DYNAPSE2, TASK_OF_70.train)
     recurrent = Linear(torch.ones(2, 2))
     conv = Conv1d(torch.ones(1, 7, 9), (7, 10))
-    both = Network({"hidden": Lif(conv, recurrent, tau_mem=0.01, v_threshold=0.1)}, DT, decode=sum_over_time)
+    both = Network({"hidden": Lif(conv, recurrent=recurrent, tau_mem=0.01, v_threshold=0.1)}, DT, decode=sum_over_time)
     with pytest.raises(ValueError, match="a convolution and a recurrence"):
         fit_to(both, DYNAPSE2, TASK_OF_70, epochs=0)

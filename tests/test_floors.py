@@ -20,8 +20,8 @@ from neurorobust.nn import LeakyIntegrator, Lif, Linear, LinearizedDpi, Network,
 def layer(n=6, n_in=3, **options):
     """A recurrent layer that spikes and touches its floor."""
     values = {"tau_mem": 0.01, "tau_syn_exc": 0.003, "tau_syn_inh": 0.005, "v_threshold": 0.2, "t_ref": 2e-3}
-    synapses = Linear(draw(1, n, n_in), 0.05 * draw(2, n)), Linear(0.3 * draw(3, n, n))
-    return LinearizedDpi(*synapses, **values | options).double()
+    inputs, recurrent = Linear(draw(1, n, n_in), 0.05 * draw(2, n)), Linear(0.3 * draw(3, n, n))
+    return LinearizedDpi(inputs, recurrent=recurrent, **values | options).double()
 
 
 def inputs(seed=7, steps=60, batch=5, n_in=3):

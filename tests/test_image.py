@@ -365,7 +365,7 @@ def test_an_image_of_another_deployment_is_seen(image):
 
 
 def test_an_image_is_compared_with_a_deployment_only(image, deployment):
-    with pytest.raises(TypeError, match=r"deployment: got a Network; expected a neurorobust\.deploy\.Deployment"):
+    with pytest.raises(TypeError, match=r"deployment: got a Network; expected a Deployment, as nr"):
         image.check(deployment.network)
 
 

@@ -13,8 +13,7 @@ from imaged import dpi_network
 
 import chipmodels
 import neurorobust as nr
-from neurorobust._util import digests, files
-from neurorobust.deploy import strict
+from neurorobust._util import digests, files, strict
 from neurorobust.deploy.image import reading
 from neurorobust.deploy.writing import canonical
 

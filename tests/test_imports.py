@@ -143,6 +143,21 @@ def test_heavy_libraries_are_imported_on_first_use():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_short_names_come_from_where_type_checkers_look():
+    """The names that the root imports on first use are those that it imports for types; ``dir`` shows them all."""
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    found: dict[str, set[str]] = {}
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level):
+        found.setdefault((node.module or "").partition(".")[0], set()).update(alias.name for alias in node.names)
+    parts = found.pop("")
+    assert found == {part: set(names.split()) for part, names in neurorobust._NAMES.items()}
+    assert parts <= set(neurorobust._PARTS.split()) <= set(ARROWS) - {"demo", "cli"}
+    assert parts | set().union(*found.values()) == set(neurorobust.__all__)
+    assert set(neurorobust.__all__) <= set(dir(neurorobust))
+    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
+        neurorobust.evalute  # noqa: B018
+
+
 def test_the_house_is_tidy():
     """No file of Python above 600 lines anywhere, and walk-throughs for others import no private name."""
     files = [path for folder in (*FOLDERS, "tests") for path in (ROOT.parent / folder).rglob("*.py")]

@@ -148,7 +148,9 @@ def small(**options):
     """Two classes from three channels, 8 hidden neurons."""
     values = {"tau_mem": 0.01, "tau_syn_exc": 0.004, "tau_syn_inh": 0.006, "v_threshold": 0.1}
     hidden = LinearizedDpi(
-        Linear(draw(2, 8, 3)), Linear(0.3 * draw(3, 8, 8)), **values | {"inhibition": CancelsExcitation()} | options
+        Linear(draw(2, 8, 3)),
+        recurrent=Linear(0.3 * draw(3, 8, 8)),
+        **values | {"inhibition": CancelsExcitation()} | options,
     )
     return Network({"hidden": hidden, "readout": LeakyIntegrator(Linear(draw(4, 2, 8)), tau_mem=0.01)}, DT).double()
 

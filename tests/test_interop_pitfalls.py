@@ -16,7 +16,7 @@ import neurorobust as nr
 from neurorobust.data import Data, Task
 from neurorobust.nn.network import placement_of
 from neurorobust.regularizers.regularizer import check_loss
-from neurorobust.train import loop as training
+from neurorobust.train import descent
 from neurorobust.train.loop import selection_score
 
 
@@ -91,15 +91,17 @@ class Static(nn.Module):
 
 @pytest.mark.parametrize("shape", [(4, 12, 3), (4, 4, 3)])
 def test_a_module_that_does_not_loop_over_time_is_noticed(shape):
-    """One step a call, or batch first: refused with what to do, also where B = T; and what to do works."""
+    """One step a call, or batch first: said, also where B = T; what is said is right, and so is a user's prepare."""
     x = 2 * draw(0, *shape) + 1
     torch.manual_seed(0)
     step, batch_first, static = promoted(OneStep().double()), promoted(BatchFirst().double()), Static().double()
-    with pytest.raises(ValueError, match=r"neuron 'lif' ran 1 times on .* if one call computes one step"):
-        nr.from_snntorch(step, DT, sample=x)
+    with pytest.warns(UserWarning, match=r"one call of OneStep computes one step"):
+        assert same_as(step, nr.from_snntorch(step, DT, sample=x), x)
     assert same_as(nn.Sequential(step), nr.from_snntorch(nn.Sequential(step), DT, sample=x), x)
-    with pytest.raises(ValueError, match=r"neuron 'lif1' ran .* runs with prepare=lambda x: x"):
+    with pytest.warns(UserWarning, match=r"BatchFirst takes samples first, .* prepare=lambda x: x says so"):
         nr.from_snntorch(batch_first, DT, sample=x)
+    with pytest.raises(ValueError, match=r"neuron 'lif1' ran .* runs with prepare=lambda x: x\.$|other samples"):
+        nr.from_snntorch(batch_first, DT, sample=x, prepare=lambda x: x.transpose(0, 1) + 0)
     model = nr.from_snntorch(batch_first, DT, sample=x, prepare=lambda x: x)
     assert torch.equal(nr.run(model, nr.nominal(model), x), batch_first(x)[0].sum(0))
     model = nr.from_snntorch(static, DT, sample=x[:, 0], prepare=lambda x: x)
@@ -275,7 +277,7 @@ def test_buffers_are_part_of_a_run(tmp_path):
         calls[:] = [0] * calls_before
         module, task = cnn(), image_task()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training, "check_loss", counted)
+            patch.setattr(descent, "check_loss", counted)
             nr.fit(nr.wrap(module, DIGITAL), task, task.loss, epochs=4, out=out, schedule=nr.Schedule(batch_size=8))
         return module.state_dict()
 
@@ -359,7 +361,6 @@ def test_shared_parts_are_saved_once(tmp_path):
     [
         (lambda m, d: Data([1.0], d.y), r"data x: got a list; expected a tensor"),
         (lambda m, d: nr.evaluate(m, d, "dynapse2"), r"chip: got 'dynapse2'; .*chipmodels.load\('dynapse2'\)"),
-        (lambda m, d: nr.evaluate(m, (d.x, d.y), nr.mismatch(0.1)), r"data: got a tuple; expected nr.data.Data"),
         (lambda m, d: nr.worst_case(m, d, 0.1, nr.attacks.PGA()), r"ball: got 0.1; expected nr.Ball.uniform"),
         (lambda m, d: nr.worst_case(m, d, nr.Ball.uniform(0.1), "pga"), r"attack: got 'pga'; expected one such as"),
         (lambda m, d: nr.Ball(0.1), r"Ball: got 0.1; .*Ball.uniform\(0.1\)"),

@@ -285,7 +285,7 @@ def test_it_equals_a_loop_around_snntorch_s_leaky(kernel, floor, seed):
     v_floor = (-0.1 * torch.ones(n).double()).requires_grad_()
     x = (draw(seed + 3, steps, batch, n_in) > 0.3).double()
     layer = LinearizedDpi(
-        Linear(weight.detach(), bias.detach()), Linear(recurrent.detach()), **TAUS, v_threshold=0.3,
+        Linear(weight.detach(), bias.detach()), recurrent=Linear(recurrent.detach()), **TAUS, v_threshold=0.3,
         v_floor=v_floor.detach(), floor=floor, surrogate=ArcTan(2.0),
     ).double()  # fmt: skip
     alpha, sigmas = math.exp(-DT / 0.01), [math.exp(-DT / tau) for tau in (0.004, 0.006)]
@@ -333,9 +333,8 @@ def test_a_floor_that_never_acts_changes_no_bit(kernel, seed):
     x, bias = (draw(seed, 50, 4, 3) > 0.3).double(), torch.linspace(0, 0.4, 5).double()
 
     def result(**options):
-        layer = LinearizedDpi(
-            Linear(draw(seed + 1, 5, 3), bias), Linear(draw(seed + 2, 5, 5)), **TAUS, v_threshold=0.2, **options
-        )
+        synapses = {"input": Linear(draw(seed + 1, 5, 3), bias), "recurrent": Linear(draw(seed + 2, 5, 5))}
+        layer = LinearizedDpi(**synapses, **TAUS, v_threshold=0.2, **options)
         with kernels.using(kernel):
             z = layer.double()(x, DT)
             own = layer.input.weight, layer.recurrent.weight, layer.tau_mem, layer.exc.tau_syn, layer.v_threshold
@@ -385,12 +384,18 @@ def test_compiled_loops_equal_the_reference(
             "rule": rule,
         }
     taus = {k: v * (1 + draw(seed + 7 + i, n).sigmoid()) for i, (k, v) in enumerate(TAUS.items())}
+    own = Linear(0.5 * draw(seed + 12, n, n), mask=draw(seed + 13, n, n) > 0)
+    recurrent = None if "recurrent" in omitted else own
     layer = LinearizedDpi(
         Linear(draw(seed + 10, n, 3), None if "bias" in omitted else 0.1 * draw(seed + 11, n)),
-        None if "recurrent" in omitted else Linear(0.5 * draw(seed + 12, n, n), mask=draw(seed + 13, n, n) > 0),
-        **taus, v_threshold=0.2 + 0.1 * draw(seed + 14, n).sigmoid(), floor=floor, surrogate=surrogate,
-        inhibition=inhibition, **values,
-    ).to(dtype)  # fmt: skip
+        recurrent=recurrent,
+        **taus,
+        v_threshold=0.2 + 0.1 * draw(seed + 14, n).sigmoid(),
+        floor=floor,
+        surrogate=surrogate,
+        inhibition=inhibition,
+        **values,
+    ).to(dtype)
     drawn = torch.rand(steps, batch, 3, generator=torch.Generator().manual_seed(seed)).to(dtype)
     x = ((drawn < rate) * (1 + (drawn * 30).floor() % 2)).requires_grad_()
     weights = draw(seed + 15, *size).to(dtype)
@@ -419,9 +424,14 @@ def test_wide_layers_equal_the_reference(n, surrogate, inhibition):
     """Gradients of whole and of incomplete vectors of neurons, for a surrogate that is nowhere 0 (dense products) and
     for one that often is, to 1e-9 of the largest; weights of 0 among those of both signs."""
     layer = LinearizedDpi(
-        Linear(draw(1, n, 3)), Linear(0.3 * draw(2, n, n) / n**0.5, mask=draw(3, n, n) > 0), **TAUS, v_threshold=0.15,
-        surrogate=surrogate, inhibition=inhibition, floor=LeakyFloor(0.2),
-    ).double()  # fmt: skip
+        Linear(draw(1, n, 3)),
+        recurrent=Linear(0.3 * draw(2, n, n) / n**0.5, mask=draw(3, n, n) > 0),
+        **TAUS,
+        v_threshold=0.15,
+        surrogate=surrogate,
+        inhibition=inhibition,
+        floor=LeakyFloor(0.2),
+    ).double()
     x, weights = (draw(4, 12, 6, 3) > 0).double(), draw(5, 12, 6, n)
     found = []
     for kernel in KERNELS:
@@ -434,7 +444,8 @@ def test_wide_layers_equal_the_reference(n, surrogate, inhibition):
 
 
 def test_the_layers_above_spike_and_touch_the_floor():
-    layer = LinearizedDpi(Linear(draw(10, 9, 3)), Linear(0.5 * draw(12, 9, 9)), **TAUS, v_threshold=0.2).double()
+    synapses = {"input": Linear(draw(10, 9, 3)), "recurrent": Linear(0.5 * draw(12, 9, 9))}
+    layer = LinearizedDpi(**synapses, **TAUS, v_threshold=0.2).double()
     trace = layer.trace((draw(1, 30, 17, 3) > 0.5).double(), DT)
     assert 0.02 < trace.spikes.mean() < 0.5 and 0.1 < trace.at_floor.double().mean() < 0.9
 
@@ -445,10 +456,16 @@ def test_the_layers_above_spike_and_touch_the_floor():
 def small(**options):
     """Two classes from three channels, 8 hidden DPI neurons on cores 0 and 1."""
     hidden = LinearizedDpi(
-        Linear(draw(2, 8, 3)), Linear(0.3 * draw(3, 8, 8)), torch.arange(8) // 4, **TAUS, v_threshold=0.1,
-        tau_adapt=0.03, adaptation=0.02, **options,
-    )  # fmt: skip
-    readout = LeakyIntegrator(Linear(draw(4, 2, 8)), torch.full((2,), HOST), tau_mem=0.01)
+        Linear(draw(2, 8, 3)),
+        recurrent=Linear(0.3 * draw(3, 8, 8)),
+        core=torch.arange(8) // 4,
+        **TAUS,
+        v_threshold=0.1,
+        tau_adapt=0.03,
+        adaptation=0.02,
+        **options,
+    )
+    readout = LeakyIntegrator(Linear(draw(4, 2, 8)), core=torch.full((2,), HOST), tau_mem=0.01)
     return Network({"hidden": hidden, "readout": readout}, DT).double()
 
 

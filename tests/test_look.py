@@ -227,7 +227,7 @@ class Lif(nn.Module):
 def test_a_number_that_is_set_once_deviates_per_neuron(how):
     """With kinds and neurons a die has six time constants, and its outputs are those of a module that holds them."""
     net, x = nn.Sequential(nn.Linear(3, 6), Lif(how), nn.Linear(6, 2)), draw(0, 8, 12, 3).float()
-    message = "1.tau_mem of Sequential are set once" if how == "parameter" else "1.tau_mem of Sequential are no param"
+    message = "1.tau_mem of Sequential are set once" if how == "parameter" else "1.tau_mem of Sequential do not deviate"
     with pytest.warns(UserWarning, match=message):
         nr.wrap(net)
     model = nr.wrap(net, {} if how == "parameter" else {"1.tau_mem": "tau_mem"}, neurons={"1.tau_mem": 6})

@@ -59,7 +59,7 @@ def test_no_gradient_is_trivially_zero():
 def test_gradient_of_r_and_threshold_of_lif(seed):
     """Lif with trained r, v_threshold and tau_mem: gradients to 1e-10 of the float64 equations."""
     layer = Lif(
-        Linear(draw(seed, 4, 3)), Linear(0.3 * draw(seed + 1, 4, 4)), tau_mem=0.01, v_threshold=0.6,
+        Linear(draw(seed, 4, 3)), recurrent=Linear(0.3 * draw(seed + 1, 4, 4)), tau_mem=0.01, v_threshold=0.6,
         r=draw(seed + 2, 4).exp(),
     )  # fmt: skip
     x, weights = draw(seed + 3, 30, 2, 3), draw(seed + 4, 30, 2, 4)

@@ -134,7 +134,7 @@ def test_lif_equals_snntorch_leaky(seed, beta, threshold):
 def test_no_state_between_calls():
     """A second call starts from rest: it gives the bits of the first."""
     neuron = AdaptiveLif(
-        one(n=3), Linear(0.3 * draw(0, 3, 3)), tau_mem=0.02, tau_adapt=0.1, adaptation=1.0, v_threshold=0.1
+        one(n=3), recurrent=Linear(0.3 * draw(0, 3, 3)), tau_mem=0.02, tau_adapt=0.1, adaptation=1.0, v_threshold=0.1
     )
     x = draw(1, 30, 2, 1) + 0.5
     assert torch.equal(neuron(x, DT), neuron(x, DT))
@@ -142,7 +142,7 @@ def test_no_state_between_calls():
 
 def test_samples_do_not_mix():
     """Each sample of a batch gives the spikes it gives alone."""
-    neuron = Lif(one(n=3), Linear(0.3 * draw(0, 3, 3)), tau_mem=0.02, v_threshold=0.05)
+    neuron = Lif(one(n=3), recurrent=Linear(0.3 * draw(0, 3, 3)), tau_mem=0.02, v_threshold=0.05)
     x = draw(1, 30, 4, 1) + 0.5
     together = neuron(x, DT)
     for sample in range(4):
@@ -197,7 +197,7 @@ def test_misshapen_connections_are_refused():
     with pytest.raises(ValueError, match="weight: 1 of 2 values are NaN"):
         Linear(torch.tensor([[1.0, math.nan]]))
     with pytest.raises(ValueError, match=r"recurrent: got weight of shape \(2, 3\); expected \(3, 3\)"):
-        Lif(one(n=3), Linear(torch.ones(2, 3)), tau_mem=0.02, v_threshold=1.0)
+        Lif(one(n=3), recurrent=Linear(torch.ones(2, 3)), tau_mem=0.02, v_threshold=1.0)
     with pytest.raises(ValueError, match=r"core: got shape \(2,\)"):
         Lif(one(n=3), core=torch.zeros(2), tau_mem=0.02, v_threshold=1.0)
 

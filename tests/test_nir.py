@@ -30,7 +30,7 @@ def normal(*shape: int) -> Tensor:
 
 def lif(connection: nn.Connection, recurrent: nn.Connection | None = None, **more: Any) -> nn.Lif:
     own = {"tau_mem": 0.008, "v_threshold": 0.15, "reset": ToValue()} | more
-    return nn.Lif(connection, recurrent, **own)
+    return nn.Lif(connection, recurrent=recurrent, **own)
 
 
 def in_a_row(*layers: nn.Neuron, **more: Any) -> nr.Network:

@@ -60,8 +60,8 @@ def test_all_processes_end_with_the_same_words(tmp_path):
 def test_a_convolution_inside_is_placed_as_outside():
     """A chip whose neurons have synapses of their own unrolls the kernel of a network that is spread over processes."""
     conv = Conv2d(draw(1, 3, 2, 3, 3), (2, 5, 4))
-    hidden = Lif(conv, None, torch.zeros(conv.n_out, dtype=torch.long), tau_mem=0.01, v_threshold=0.05)
-    readout = LeakyIntegrator(Linear(draw(0, 2, conv.n_out)), torch.full((2,), HOST), tau_mem=0.01)
+    hidden = Lif(conv, recurrent=None, core=torch.zeros(conv.n_out, dtype=torch.long), tau_mem=0.01, v_threshold=0.05)
+    readout = LeakyIntegrator(Linear(draw(0, 2, conv.n_out)), core=torch.full((2,), HOST), tau_mem=0.01)
     network = Network({"hidden": hidden, "readout": readout}, DT)
     parallel, chip = Parallel(network, Fabric(accelerator="cpu", devices=1)), chipmodels.load("dynapse2")
     outside = chip.program(nominal(network), placement_of(network))

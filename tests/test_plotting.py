@@ -403,3 +403,20 @@ def test_no_global_state(found):
     plotting.sensitivity_bars(axes(1, 2), found.table())
     plotting.raster(axes(1, 1)[0], np.eye(3), 1e-3)
     assert dict(matplotlib.rcParams) == before
+
+
+def test_violins_take_several_axes_and_plain_lists():
+    """A dictionary of lists is one group; several axes have one group each; another number of axes is refused."""
+    scores = {"a": [0.8, 0.9, 1.0], "b": [0.5, 0.6, 0.7]}
+    (one,) = axes(1, 1)
+    plotting.fleet_violins(one, scores)
+    assert means(one) == pytest.approx([0.9, 0.6])
+    both = axes(1, 2)
+    assert plotting.fleet_violins(both, {"fleet": scores, "mismatch": scores}, 0.9) == list(both)
+    assert [means(ax) for ax in both] == [pytest.approx([0.9, 0.6])] * 2
+    with pytest.raises(ValueError, match="axes: got 2; expected 1"):
+        plotting.fleet_violins(both, scores)
+    with pytest.raises(ValueError, match="expected one value per die"):
+        plotting.fleet_violins(one, {"a": []})
+    with pytest.raises(TypeError, match="expected a fleet, or fleets or scores by name"):
+        plotting.fleet_violins(one, [0.8, 0.9])

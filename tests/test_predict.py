@@ -18,7 +18,7 @@ from neurorobust.attacks import APGD, OBJECTIVES, PGA
 from neurorobust.core.run import forward
 from neurorobust.data import Data
 from neurorobust.evaluation import worst_case
-from neurorobust.evaluation.predict import ATTACK_BATCH, predict_batched
+from neurorobust.evaluation.predict import ATTACK_BATCH, predict_all, predict_batched
 
 
 class PerStep(nn.Module):
@@ -104,7 +104,7 @@ def test_an_attack_on_many_samples(attack, monkeypatch):
     found = worst_case(network, data, nr.Ball(weight=0.2), attack, seed=1)
     for name in ("batched_search", "worst_case"):
         module = import_module(f"neurorobust.evaluation.{name}")
-        monkeypatch.setattr(module, "predict_batched", partial(predict_batched, block=10**6))
+        monkeypatch.setattr(module, "predict_all", partial(predict_all, block=10**6))
     whole = worst_case(network, data, nr.Ball(weight=0.2), attack, seed=1)
     assert (found.score, found.passes, found.recall) == (whole.score, whole.passes, whole.recall)
     assert found.attack == repr(attack)

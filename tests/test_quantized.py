@@ -22,7 +22,8 @@ from neurorobust.core.run import forward, nominal
 from neurorobust.nn.network import placement_of
 from neurorobust.regularizers import Adversarial, FiringRate, ForwardNoise
 from neurorobust.regularizers.quantized import Quantized
-from neurorobust.train.loop import Schedule, fit
+from neurorobust.train.descent import Schedule
+from neurorobust.train.loop import fit
 
 COARSE = Uniform(6, 0.11)
 SHIFTS = BitShift(DT, 8)

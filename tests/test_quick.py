@@ -20,7 +20,8 @@ from neurorobust.data import Data
 from neurorobust.evaluation import STRONG, random_search, strong_worst_case, transfer
 from neurorobust.evaluation.statistics import score
 from neurorobust.evaluation.worst_case import CAUTION, WorstCase, find_worst_case, suite_of
-from neurorobust.train.loop import SELECTION, Schedule, selection_score
+from neurorobust.train.descent import Schedule
+from neurorobust.train.loop import SELECTION, selection_score
 
 
 def robust_and_data():

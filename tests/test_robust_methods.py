@@ -27,8 +27,9 @@ from neurorobust.core.run import nominal
 from neurorobust.nn.network import placement_of
 from neurorobust.regularizers import Adversarial, ChipCorners, ProgrammedOn, TaskLoss, WarmAdversarial, Whitened
 from neurorobust.regularizers.regularizer import check_loss
-from neurorobust.train import loop
-from neurorobust.train.loop import Schedule, fit
+from neurorobust.train import descent
+from neurorobust.train.descent import Schedule
+from neurorobust.train.loop import fit
 
 entropy = functional.cross_entropy
 CORE = [0, 0, 0, 1, 1, 1]
@@ -338,7 +339,7 @@ def test_training_goes_on_from_what_is_carried(task, tmp_path, name):
     whole = trained(loss)
     assert all(torch.equal(whole[key], value) for key, value in trained(loss).items())  # begins anew
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "check_loss", killed)
+        patch.setattr(descent, "check_loss", killed)
         trained(build(), out=tmp_path)
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     resumed = trained(build(), out=tmp_path)

@@ -187,12 +187,12 @@ def test_layers_equal_their_twins(seed, beta, alpha, recurrent):
         "current": x, "beta": torch.tensor(beta).double(), "alpha": torch.tensor(alpha).double(),
         "threshold": torch.tensor(1.3).double(), "recurrent": w, "bias": b,
     }  # fmt: skip
-    synapses = Linear(torch.eye(4).double()), Linear(w, b) if recurrent else None
+    synapses = {"input": Linear(torch.eye(4).double()), "recurrent": Linear(w, b) if recurrent else None}
     tau_mem, tau_syn = -DT / math.log(p["beta"]), -DT / math.log(p["alpha"])
     gain = 1 / (1 - p["beta"])
     layers = {
-        "Leaky": Lif(*synapses, tau_mem=tau_mem, v_threshold=1.3, r=gain),
-        "Synaptic": CubaLif(*synapses, tau_mem=tau_mem, tau_syn=tau_syn, v_threshold=1.3, r=gain / (1 - p["alpha"])),
+        "Leaky": Lif(**synapses, tau_mem=tau_mem, v_threshold=1.3, r=gain),
+        "Synaptic": CubaLif(**synapses, tau_mem=tau_mem, tau_syn=tau_syn, v_threshold=1.3, r=gain / (1 - p["alpha"])),
     }
     for name, layer in layers.items():
         kind = f"R{name}" if recurrent else name

@@ -334,7 +334,7 @@ WORDS = {
     "own decay": (lambda: Loop(Learned), {"kinds": {"*.w": "weight"}}, "lif1.beta is replaced by code of the network"),
     "sequence": (lambda: row(snn.LeakyParallel(6, 6)), {}, "'1' is a LeakyParallel; .* nr.wrap"),
     "other class": (lambda: row(snn.DeltaLeaky(beta=0.5)), {}, "'1' is a DeltaLeaky; .* and their subclasses"),
-    "a picture": (Picture, {"sample": torch.rand(6, 784)}, "It runs with prepare=lambda x: x\\.$"),
+    "a picture": (Picture, {"sample": torch.rand(6, 784), "prepare": lambda x: x.T}, "with prepare=lambda x: x\\.$"),
 }  # fmt: skip
 
 
@@ -431,10 +431,10 @@ def test_one_tensor_with_two_values_is_not_written_back():
 
 
 def test_a_loop_of_ones_own_with_learned_decays():
-    """300 steps of Adam on nr.train.Leaves: the time constants stay positive and move; without, a message names it."""
+    """300 steps of Adam on nr.train.leaves: the time constants stay positive and move; without, a message names it."""
     model = nr.from_snntorch(Loop(learn_beta=True), DT, sample=x_of())
     before, y = nr.nominal(model), torch.arange(5) % 2
-    leaves = nr.train.Leaves(model)
+    leaves = nr.train.leaves(model)
     assert set(leaves) == {name for name, value in model.named_parameters() if value.requires_grad}
     optimizer = torch.optim.Adam(leaves.values(), lr=1e-2)
     regularizer = nr.regularizers.TaskLoss(functional.cross_entropy)
@@ -447,7 +447,7 @@ def test_a_loop_of_ones_own_with_learned_decays():
     assert after["lif1.tau_mem"] > 0 and after["lif1.tau_mem"] != before["lif1.tau_mem"]
     assert torch.equal(after["lif1.tau_mem"], leaves["lif1.tau_mem"].detach().exp())
     bad = after | {"lif1.tau_mem": -after["lif1.tau_mem"]}
-    with pytest.raises(ValueError, match=r"lif1.tau_mem: .* nr.train.Leaves\(network\)"):
+    with pytest.raises(ValueError, match=r"lif1.tau_mem: .* nr.train.leaves\(network\)"):
         nr.run(model, bad, x_of())
 
 

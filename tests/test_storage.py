@@ -160,7 +160,7 @@ def outcome(folder, x):
 def nested():
     """A network whose layers hold connections inside connections, a surrogate and a reset."""
     pooled = Chain(AvgPool2d((1, 4, 4), 2), Conv2d(draw(0, 2, 1, 2, 2), (1, 2, 2), padding=1))
-    hidden = CubaLif(pooled, OneToOne(draw(1, 18)), tau_mem=0.01, tau_syn=0.01, v_threshold=1.0, v_reset=0.1)
+    hidden = CubaLif(pooled, recurrent=OneToOne(draw(1, 18)), tau_mem=0.01, tau_syn=0.01, v_threshold=1.0, v_reset=0.1)
     readout = LeakyIntegrator(Delayed(Linear(draw(2, 2, 18)), 0.002), tau_mem=0.01)
     return nr.Network({"hidden": hidden, "readout": readout}, DT, {"readout": "hidden"}, last_step).double()
 

@@ -17,8 +17,9 @@ from neurorobust.core.params import SIGNED, kind_of
 from neurorobust.core.run import nominal
 from neurorobust.data import Data, Task
 from neurorobust.regularizers import Adversarial, ForwardNoise
-from neurorobust.train import loop
-from neurorobust.train.loop import Schedule, fit, selection_score
+from neurorobust.train import descent
+from neurorobust.train.descent import Schedule
+from neurorobust.train.loop import fit, selection_score
 
 SCHEDULE = Schedule(learning_rate=0.02, batch_size=8)
 
@@ -48,7 +49,7 @@ def killed_at(batch, error=KeyboardInterrupt):
         return value
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "check_loss", raising)
+        patch.setattr(descent, "check_loss", raising)
         yield
 
 

@@ -394,7 +394,7 @@ def test_a_training_modules_dropout_is_no_state():
 
 def test_bad_modules_are_refused():
     """Norms, unknown names, foreign overrides, no parameters, mixed types: each by name, saying what to do."""
-    with pytest.raises(ValueError, match=r"1.weight belongs to a BatchNorm2d; .*kinds=\{'1.\*': 'digital'\}"):
+    with pytest.raises(ValueError, match=r"1.weight belongs to a BatchNorm2d; .*'normalisation': 'digital'\}"):
         nr.wrap(cnn())
     with pytest.raises(ValueError, match=r"gain of Scaled has no known kind; pass kinds=\{'gain'"):
         nr.wrap(Scaled())
@@ -437,7 +437,9 @@ def test_labels_and_outputs_must_fit():
     data = Data(draw(0, 8, 3), torch.arange(8) % 4)
     with pytest.raises(ValueError, match=r"labels: got class 3; the network has logits for classes 0 to 1"):
         nr.evaluate(nr.wrap(nn.Linear(3, 2).double()), data, nr.mismatch(0.1), n_dies=2)
-    with pytest.raises(ValueError, match=r"network: gives outputs of shape \(8, 1, 2\) for labels of shape \(8,\)"):
+    with pytest.raises(
+        ValueError, match=r"network: gives outputs of shape \(8, 1, 2\), in every step, for labels of shape \(8,\)"
+    ):
         nr.evaluate(
             nr.wrap(nn.Linear(3, 2).double(), decode=lambda output: output[:, None]), data, nr.mismatch(0.1), n_dies=2
         )

@@ -16,7 +16,7 @@ from neurorobust.chip.installed import chip_model
 from neurorobust.data import Task
 from neurorobust.data.recurrent import Hidden
 from neurorobust.regularizers import Regularizer
-from neurorobust.train.loop import Schedule
+from neurorobust.train.descent import Schedule
 from neurorobust.train.methods import METHODS, Trial
 
 RIVALS = ("dropout", "forward_noise", "awp", "entropy_sgd", "abcd")

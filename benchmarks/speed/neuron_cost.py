@@ -57,7 +57,7 @@ def adaptive(shape: Shape) -> Neuron:
     _, weight, recurrent, mask = shape.tensors()
     values = {"tau_mem": 0.05, "tau_adapt": 0.1, "adaptation": 0.5, "v_threshold": 0.1}
     arguments: dict[str, Any] = per_neuron(shape.n, values)
-    return AdaptiveLif(Linear(2 * weight), Linear(0.5 * recurrent, mask=mask), **arguments)
+    return AdaptiveLif(Linear(2 * weight), recurrent=Linear(0.5 * recurrent, mask=mask), **arguments)
 
 
 def dpi(shape: Shape, adapted: bool, t_ref: float | None, scale: float) -> Neuron:
@@ -66,7 +66,7 @@ def dpi(shape: Shape, adapted: bool, t_ref: float | None, scale: float) -> Neuro
     values |= {"tau_adapt": 0.1, "adaptation": 0.02} if adapted else {}
     values |= {} if t_ref is None else {"t_ref": t_ref}
     arguments: dict[str, Any] = per_neuron(shape.n, values)
-    return LinearizedDpi(Linear(2 * scale * weight), Linear(0.5 * scale * recurrent, mask=mask), **arguments)
+    return LinearizedDpi(Linear(2 * scale * weight), recurrent=Linear(0.5 * scale * recurrent, mask=mask), **arguments)
 
 
 def per_neuron(n: int, values: dict[str, float]) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ def network(work: Workload, reset: nr.nn.Reset | None = None) -> nr.Network:
         recurrent = p.get(f"{name}.recurrent.weight")
         return neurons.Lif(
             synapses,
-            None if recurrent is None else Linear(recurrent),
+            recurrent=None if recurrent is None else Linear(recurrent),
             tau_mem=p[f"{name}.tau_mem"],
             v_threshold=p[f"{name}.v_threshold"],
             reset=reset,

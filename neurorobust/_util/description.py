@@ -16,6 +16,7 @@ import copyreg
 import dis
 import enum
 import functools
+import hashlib
 import json
 import logging
 import types
@@ -132,10 +133,13 @@ def digest(description: Mapping[str, str]) -> str:
     return _hash(json.dumps(dict(description), sort_keys=True).encode())
 
 
-def tensor_digest(value: Tensor) -> str:
-    """A short hash of the bytes of a tensor."""
-    dense = value.detach() if value.layout == torch.strided else value.detach().to_dense()
-    return _hash(digests.bytes_of(dense.resolve_conj().resolve_neg()))
+def tensor_digest(*pieces: Tensor) -> str:
+    """A short hash of the bytes of a tensor, or of one in several pieces."""
+    digest = hashlib.sha256()
+    for value in pieces:
+        dense = value.detach() if value.layout == torch.strided else value.detach().to_dense()
+        digest.update(digests.bytes_of(dense.resolve_conj().resolve_neg()))
+    return digest.hexdigest()[:16]
 
 
 def _hash(data: bytes | memoryview) -> str:

@@ -92,11 +92,19 @@ def classes(package: ModuleType, base: type, group: str = "") -> dict[str, Any]:
 
 
 def functions(package: ModuleType, group: str = "") -> dict[str, Callable]:
-    """The functions of a package that have the same name as their module, by name; ``group`` as in :func:`classes`."""
+    """The functions of a package that have the same name as their module, by name; ``group`` as in :func:`classes`.
+
+    An entry point that names a function, ``mine = "package.module:function"``, gives it under its own name.
+    """
 
     def own(module: ModuleType) -> dict[str, Callable]:
         name = module.__name__.rpartition(".")[2]
         value = vars(module).get(name)
-        return {name: value} if callable(value) else {}
+        named = {
+            point.name: vars(module)[point.attr]
+            for point in (entry_points(group=group) if group else ())
+            if point.module == module.__name__ and callable(vars(module).get(point.attr))
+        }
+        return named | ({name: value} if callable(value) else {})
 
     return by_name(group or package.__name__, [*modules(package), *(installed(group) if group else ())], own)

@@ -5,22 +5,33 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+MOST = 80
+"""Characters of a value in an error message."""
+
+
+def shown(value: object) -> str:
+    """``repr`` of a value, cut where it is long: a message is read by people."""
+    text = repr(value)
+    return text if len(text) <= MOST else f"{text[: MOST - 1]}…"
+
 
 def unknown(argument: str, got: object, choices: Iterable[str]) -> ValueError:
     """An error for an unknown name; it lists the known names and the nearest match."""
     names = sorted(choices)
-    near = difflib.get_close_matches(str(got), names, n=1)
+    near = difflib.get_close_matches(str(got)[:MOST], names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"{argument}: {got!r} does not exist; choose one of {', '.join(names)}.{hint}")
+    return ValueError(f"{argument}: {shown(got)} does not exist; choose one of {', '.join(names)}.{hint}")
 
 
 def check_finite(tensors: Mapping[str, Tensor]) -> None:
@@ -75,13 +86,13 @@ def check_number(name: str, value: Any, *, low: float = 0.0, strict: bool = Fals
     bound = "" if low == -math.inf else f" > {low:g}" if strict else f" ≥ {low:g}"
     number = plain(value)
     if isinstance(number, bool) or not isinstance(number, Real):
-        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected a number{bound}.")
+        raise TypeError(f"{name}: got {shown(value)} ({type(value).__name__}); expected a number{bound}.")
     try:
         result = float(number)
     except OverflowError:
         result = math.inf
     if not math.isfinite(result) or not (low < result if strict else low <= result):
-        raise ValueError(f"{name}: got {number!r}; expected a finite number{bound}.")
+        raise ValueError(f"{name}: got {shown(number)}; expected a finite number{bound}.")
     return result
 
 
@@ -89,10 +100,25 @@ def check_count(name: str, value: Any, low: int = 1) -> int:
     """Return the value as a Python int, or raise unless it is an integer ≥ low, of Python, NumPy or torch."""
     number = plain(value)
     if isinstance(number, bool) or not isinstance(number, Integral):
-        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected an integer ≥ {low}.")
+        raise TypeError(f"{name}: got {shown(value)} ({type(value).__name__}); expected an integer ≥ {low}.")
     if number < low:
         raise ValueError(f"{name}: got {number}; expected an integer ≥ {low}.")
     return operator.index(number)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return the value as a Python bool, or raise unless it is True or False, of Python, NumPy or torch."""
+    flag = plain(value)
+    if not isinstance(flag, bool):
+        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected True or False.")
+    return flag
+
+
+def check_path(name: str, value: Any) -> Path:
+    """Return the value as a path, or raise unless it is a string or a path."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected the path of a file.")
+    return Path(value)
 
 
 def check_input(x: Tensor, parameter: Tensor, *, integers: bool = False) -> None:
@@ -101,5 +127,5 @@ def check_input(x: Tensor, parameter: Tensor, *, integers: bool = False) -> None
     if x.device != parameter.device or (x.dtype != parameter.dtype and (x.is_floating_point() or not integers)):
         raise ValueError(
             f"x: got {x.dtype} on {x.device}; the parameters are {parameter.dtype} on {parameter.device}. Convert one "
-            f"of them with .to(…)."
+            f"of them with .to(…); samples of a data set with Data.of(…, dtype={parameter.dtype})."
         )

@@ -62,8 +62,21 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             _while_held(lambda: temporary.replace(path), held)
             _sync_folder(path.parent)
+        except OSError as error:
+            if error.filename is None:  # a full disk does not say which file
+                error.filename = str(path)
+            raise
         finally:
             _while_held(lambda: temporary.unlink(missing_ok=True), held)
+
+
+@contextmanager
+def written_by(other: type[Exception], path: Path) -> Iterator[None]:
+    """Turn the error of a library that writes a file, ``other``, into an OSError that names the file."""
+    try:
+        yield
+    except other as error:
+        raise OSError(f"{path}: cannot be written ({' '.join(str(error).split())}).") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .._util import digests
-from .._util.errors import unknown
+from .._util.errors import shown, unknown
 from .._util.randomness import generator
 from .._util.warn import warn
 from ..core.apply import apply
@@ -273,7 +273,7 @@ def read_die_file(path: str | Path) -> dict:
         raise ValueError(f"die {str(path)!r}: is not a die; expected a file that Die.save wrote.")
     for name, kind in ENTRIES.items():
         if not isinstance(entry.get(name), kind):
-            raise ValueError(f"die {str(path)!r}: {name}: got {entry.get(name)!r}; {advice}")
+            raise ValueError(f"die {str(path)!r}: {name}: got {shown(entry.get(name))}; {advice}")
     return entry
 
 

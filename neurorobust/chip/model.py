@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -142,10 +142,10 @@ class ChipModel(ChipDesign):
         analog = {name: value for name, value in params.items() if kind_of(name) not in DIGITAL}
         for name in analog:
             if kind_of(name) not in self.kinds:
-                raise unknown(
-                    f"chip {self.name}: parameter {name!r} is of a kind it does not describe;",
-                    kind_of(name),
-                    self.kinds,
+                raise ValueError(
+                    f"chip {self.name}: {name} is of kind {kind_of(name)!r}, which it does not describe; it has "
+                    f"{', '.join(sorted(self.kinds))}. Take another chip, or declare the parameter 'digital' where it "
+                    f"is not on the chip."
                 )
         check_values(params)
         equations = agreement(self.name, self.neuron, placement)
@@ -163,7 +163,10 @@ class ChipModel(ChipDesign):
 
     def fabricate(self, serials: Sequence[int], seed: int) -> Fleet:
         """The dies with these serial numbers and this seed."""
-        seed, numbers = check_count("seed", seed, 0), tuple(check_count("serial", serial, 0) for serial in serials)
+        seed = check_count("seed", seed, 0)
+        if isinstance(serials, str) or not isinstance(serials, Iterable):
+            raise TypeError(f"serials: got {serials!r}; expected several, such as range(200).")
+        numbers = tuple(check_count("serial", serial, 0) for serial in serials)
         for number in (seed, *numbers):
             if number >= 2**64:
                 raise ValueError(f"seed and serials: got {number}; expected numbers below 2**64.")

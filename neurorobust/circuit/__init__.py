@@ -1,17 +1,19 @@
 """Circuits of DYNAP-SE in continuous time: DPI neurons and synapses, from bias currents to spikes.
 
 :class:`Circuit` holds the physical numbers of a configured chip, :func:`simulate` its spikes. :func:`circuit_of` makes
-the circuit of a programmed network, :func:`deviating` that of a die.
+the circuit of a programmed network, :func:`deviating` that of a die, :func:`with_drive` one with other pulses.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .description import Circuit, Dendrite, DendriteType, Neurons, Synapses
+from .drive import with_drive
 from .mismatch import CURRENTS, deviating
 from .network import circuit_of
 from .recording import Events, Recording
 from .technology import Technology
+from .technology import checked_technology as checked_technology
 
 if TYPE_CHECKING:
     from .simulation import simulate
@@ -29,6 +31,7 @@ __all__ = [
     "circuit_of",
     "deviating",
     "simulate",
+    "with_drive",
 ]
 
 

@@ -41,7 +41,7 @@ def deviating(circuit: Circuit, *, seed: int, serial: int, cv: float | Mapping[s
     for name, number in (("seed", seed), ("serial", serial)):
         if number >= 2**64:
             raise ValueError(f"{name}: got {number}; expected a number below 2**64.")
-    spreads = _spreads(cv)
+    spreads = spreads_of(cv)
     key = key_of(seed, serial)
     core, number_on_core = circuit.neurons.core, circuit.neurons.number
 
@@ -62,8 +62,12 @@ def deviating(circuit: Circuit, *, seed: int, serial: int, cv: float | Mapping[s
     return replace(circuit, neurons=replace(circuit.neurons, **neurons), dendrites=dendrites, synapses=synapses)
 
 
-def _spreads(cv: float | Mapping[str, float]) -> dict[str, float]:
-    """s of every current that deviates, by name."""
+def spreads_of(cv: float | Mapping[str, float]) -> dict[str, float]:
+    """s of every current that deviates, by name.
+
+    Raises:
+        ValueError, TypeError: an unknown current, or a coefficient that is no number ≥ 0.
+    """
     given = cv if isinstance(cv, Mapping) else dict.fromkeys(CURRENTS, cv)
     for name in given:
         if name not in CURRENTS:

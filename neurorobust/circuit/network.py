@@ -18,7 +18,7 @@ from ..nn.connections import Linear
 from ..nn.network import Network
 from ..nn.neurons import LinearizedDpi, Neuron
 from .description import AHP_OFF, Circuit, Dendrite, DendriteType, Neurons, Synapses
-from .technology import Technology
+from .technology import Technology, checked_technology
 
 LARGEST_THRESHOLD = 100e-9  # A: rockpool's default of Ispkthr
 LARGEST_WEIGHT = 8e-9  # A: rockpool's default of the largest base weight
@@ -98,7 +98,7 @@ def circuit_of(
         TypeError: a neuron or a connection that the circuit does not have. ValueError: a value that it cannot have.
     """
     ratio, delay = check_number("ratio", ratio, strict=True), check_number("delay", delay)
-    technology = Technology() if technology is None else technology
+    technology = checked_technology(technology)
     values = programmed.expanded() if params is None else params
     layers = list(_layers(network, programmed, values))
     if not layers:

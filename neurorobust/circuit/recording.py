@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
-from .._util.errors import check_count, check_number
+from .._util.errors import check_number
+from .._util.shown import Printed
+from ..data.events import Window
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Events:
+@dataclass(frozen=True, eq=False, repr=False)
+class Events(Printed):
     """Input events in order of time.
 
     Attributes:
@@ -28,7 +32,7 @@ class Events:
     channels: Integers
 
     def __post_init__(self) -> None:
-        times, channels = np.array(self.times), np.array(self.channels)
+        times, channels = array_of("times", self.times), array_of("channels", self.channels)
         if times.shape != channels.shape or times.ndim != 1:
             raise ValueError(f"times: got shapes {times.shape} and {channels.shape}; expected two arrays (k,).")
         if len(times) and (times.dtype.kind not in "fiu" or channels.dtype.kind not in "iu"):
@@ -56,10 +60,12 @@ class Events:
         Args:
             x: counts, (T, channels). dt: length of a step, s.
         """
-        counts = np.asarray(x)
+        counts = array_of("x", x)
         dt = check_number("dt", dt, strict=True)
         if counts.ndim != 2:
             raise ValueError(f"x: got shape {counts.shape}; expected (T, channels): one sample.")
+        if counts.size and counts.dtype.kind not in "bfiu":
+            raise TypeError(f"x: got an array of {counts.dtype}; expected counts of events.")
         if not np.isfinite(counts).all() or (counts < 0).any() or (counts != np.round(counts)).any():
             raise ValueError("x: values that are not counts; expected whole numbers of events ≥ 0.")
         steps, channels = np.nonzero(counts)
@@ -67,8 +73,8 @@ class Events:
         return cls(np.repeat(steps * dt, repeats), np.repeat(channels, repeats))
 
 
-@dataclass(frozen=True, eq=False)
-class Recording:
+@dataclass(frozen=True, eq=False, repr=False)
+class Recording(Printed):
     """The result of a simulation.
 
     Attributes:
@@ -91,10 +97,24 @@ class Recording:
         return np.bincount(self.neurons, minlength=self.n)
 
     def binned(self, dt: float, steps: int) -> Floats:
-        """The number of spikes of every neuron in the first ``steps`` steps of dt seconds, (steps, n)."""
-        dt, steps = check_number("dt", dt, strict=True), check_count("steps", steps)
-        bins = np.floor(self.times / dt).astype(np.int64)
-        here = bins < steps
-        return np.bincount(
-            bins[here] * self.n + self.neurons[here], minlength=steps * self.n
-        ).reshape(steps, self.n).astype(np.float64)  # fmt: skip
+        """The number of spikes of every neuron in the first ``steps`` steps of dt seconds, (steps, n). A spike at the
+        edge of a step, but for rounding, is in the step that begins there; see :class:`neurorobust.data.Window`."""
+        window = Window(dt, steps, self.n)
+        bins = window.index(self.times, 1.0)
+        here = bins < window.steps
+        counts = np.bincount(bins[here] * self.n + self.neurons[here], minlength=window.steps * self.n)
+        return counts.reshape(window.steps, self.n).astype(np.float64)
+
+
+def array_of(name: str, values: object) -> NDArray[Any]:
+    """A tensor, an array or a sequence of numbers as an array.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    try:
+        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name}: got a {type(values).__name__}, which is no array ({error}); expected numbers."
+        ) from error

@@ -11,6 +11,8 @@ from . import loops
 from .description import Circuit, DendriteType
 from .recording import Events, Recording
 
+SAMPLE_STEP = 1e-4
+"""Time between two samples of a membrane, s, unless another is asked for."""
 MOST_SAMPLES = 1e8
 """Samples of membranes of one recording, at most: 0.8 GB."""
 
@@ -20,9 +22,9 @@ def simulate(
     events: Events,
     duration: float,
     *,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-5,
     watch: Sequence[int] = (),
-    sample_step: float = 1e-4,
+    sample_step: float = SAMPLE_STEP,
 ) -> Recording:
     """The spikes of a circuit in continuous time.
 
@@ -69,8 +71,13 @@ def simulate(
     traces = loops.Traces(
         sample_step, np.empty((len(watched), len(sample_times))), np.zeros(len(watched), dtype=np.int64)
     )
-    how, spikes, counts = loops.run(
-        m, wiring_of(circuit), _at_rest(m, watched), traces, events.times, events.channels, duration, tolerance
+    how, spikes, numbers = loops.run(
+        m,
+        wiring_of(circuit),
+        _at_rest(m, watched),
+        loops.Inputs(events.times, events.channels),
+        traces,
+        loops.Limits(duration, tolerance),
     )
     if how == loops.STUCK:
         raise RuntimeError(
@@ -84,8 +91,8 @@ def simulate(
         duration=duration,
         membranes=traces.x * circuit.neurons.i_gain_mem[watched, None],
         sample_times=sample_times,
-        steps=int(counts[0]),
-        rejected=int(counts[1]),
+        steps=int(numbers[loops.STEPS]),
+        rejected=int(numbers[loops.REJECTED]),
     )
 
 
@@ -128,6 +135,7 @@ def model_of(circuit: Circuit) -> loops.Model:
     x_floor, x_threshold = t.i_0 / c.i_gain_mem, c.i_thr / c.i_gain_mem
     return loops.Model(
         tau=t.tau(t.c_mem, i_tau),
+        pace=1 / t.tau(t.c_mem, i_tau),
         rates=rates,
         least=t.i_0 / i_tau,
         direct=c.i_dc / i_tau,
@@ -138,6 +146,7 @@ def model_of(circuit: Circuit) -> loops.Model:
         x_threshold=x_threshold,
         ahp=step * c.i_w_ahp / i_tau,
         t_ref=t.charge_time(t.c_ref, c.i_ref),
+        table=loops.table_of_omega(),
     )
 
 
@@ -157,7 +166,8 @@ def wiring_of(circuit: Circuit) -> loops.Wiring:
     order = np.lexsort((s.dendrite, s.target, s.delay, s.source))
     first = np.searchsorted(s.source[order], np.arange(circuit.n_channels + circuit.neurons.n + 1))
     jump = jumps(circuit) / circuit.neurons.i_tau_mem[s.target]
-    return loops.Wiring(first, s.target[order], s.dendrite[order], jump[order], s.delay[order])
+    last = np.repeat(first[1:], np.diff(first))
+    return loops.Wiring(first, last, s.target[order], s.dendrite[order], jump[order], s.delay[order])
 
 
 def _at_rest(m: loops.Model, watched: np.ndarray) -> loops.State:
@@ -171,10 +181,14 @@ def _at_rest(m: loops.Model, watched: np.ndarray) -> loops.State:
         slope=zeros[1],
         currents=np.zeros(m.rates.shape),
         end=zeros[2],
-        how=np.zeros(n, dtype=np.int64),
+        how=np.full(n, loops.CUT),
         length=zeros[3],
         u_end=zeros[4],
         slope_end=zeros[5],
         next_length=0.1 * m.tau,
         trace=trace,
+        heap=np.arange(n),
+        place=np.arange(n),
+        stale=np.arange(n),
+        marked=np.ones(n, dtype=np.bool_),
     )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._util.errors import check_number, plain_fields
+from ..chip.design import check_type
 
 Floats = NDArray[np.float64]
 
@@ -57,3 +58,11 @@ class Technology:
     def charge_time(self, capacitance: float, current: Floats) -> Floats:
         """C V_ref/I, s; also the current for a time."""
         return capacitance * self.v_ref / current
+
+
+def checked_technology(technology: Technology | None) -> Technology:
+    """The technology, or its defaults; TypeError for anything else."""
+    if technology is None:
+        return Technology()
+    check_type("technology", technology, Technology, "nr.circuit.Technology(…), or None for its defaults")
+    return technology

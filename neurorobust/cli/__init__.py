@@ -7,6 +7,7 @@ level. Its ``order`` is the position in the help; modules without one are last, 
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from types import ModuleType
 from typing import Annotated
 
@@ -15,6 +16,7 @@ import typer
 from .. import __version__
 from .._util.console import err, out
 from .._util.discovery import modules
+from .own_files import place_of, said
 
 app = typer.Typer(
     help="Train spiking neural networks that work on every analog die, and measure it.\n\n"
@@ -50,12 +52,18 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def main() -> None:
     """Exit codes: 0 done · 2 wrong input, reported in one line · 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal of ASCII shows ? for other letters
+            stream.reconfigure(errors="replace")
     try:
         app()
     except SystemExit as exit_:
         if exit_.code == 130:
             err.print("interrupted; finished epochs are kept; run the same command again to continue.")
         raise
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+    except Exception as error:
+        place = place_of(error)
+        if place is None and not isinstance(error, (ValueError, OSError)):
+            raise
+        sys.stderr.write(f"error: {error}\n" if place is None else f"error: {place}: {said(error)}\n")
         sys.exit(2)

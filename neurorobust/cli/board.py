@@ -11,12 +11,10 @@ import typer
 
 from .._util.console import out, progress
 from ..data import Data, Task
-from ..data.installed import find_task
 from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualChip, judge, logits
 from ..deploy.judging.causes import CAUSES
 from ..evaluation.statistics import check_outputs, recall, score
-from ..io import models
-from .shared import Json, load_deployment, write_json
+from .shared import TASK, Json, OwnModel, as_layers, load_deployment, load_network, task_of, write_json
 
 order = 6
 app = typer.Typer(
@@ -36,7 +34,7 @@ def _board() -> None:
 @app.command("run")
 def board_run(
     file: Annotated[Path, typer.Argument(help="A file that `deploy` wrote.", show_default=False)],
-    task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.", show_default=False)],
+    task: Annotated[str, typer.Option(help=TASK, show_default=False)],
     serial: Annotated[int, typer.Option(help="Which die.", min=0)] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the dies, as in `evaluate`.", min=0)] = 1,
     engine: Annotated[
@@ -86,7 +84,7 @@ def board_run(
 @app.command("judge")
 def board_judge(
     file: Annotated[Path, typer.Argument(help="A file that `deploy` wrote.", show_default=False)],
-    task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.", show_default=False)],
+    task: Annotated[str, typer.Option(help=TASK, show_default=False)],
     serials: Annotated[int, typer.Option(help="How many boards, from number 0.", min=1)] = 200,
     engine: Annotated[
         Which, typer.Option(help="Training equations, or the circuit in continuous time.")
@@ -96,6 +94,7 @@ def board_judge(
     trained: Annotated[
         Path | None, typer.Option(help="Folder of the trained network, for the first row of the gap.")
     ] = None,
+    model_file: OwnModel = None,
     seed: Annotated[int, typer.Option(help="Seed of the dies, as in `evaluate`.", min=0)] = 1,
     spec: Annotated[float, typer.Option(help="Lowest score of a good board.", min=0, max=1)] = 0.9,
     as_json: Json = False,
@@ -118,7 +117,7 @@ def board_judge(
         data,
         range(serials),
         engine=ENGINES[engine.value](),
-        trained=None if trained is None else models.load(trained)[0],
+        trained=None if trained is None else as_layers(load_network(trained, model_file)),
         causes=CAUSES if gap else (),
         seed=seed,
     )
@@ -135,7 +134,7 @@ def board_judge(
 def _loaded(file: Path, task: str, samples: int) -> tuple[Deployment, Task, Data]:
     """The deployment of a file, a task, and some of its test samples."""
     deployment = load_deployment(file)
-    found = find_task(task)
+    found = task_of(task)
     data = found.test if found.test.regression or samples >= len(found.test) else found.test.balanced(samples)
     if data.x.shape[-1] != deployment.native.n_in:
         raise ValueError(

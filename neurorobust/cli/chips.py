@@ -1,4 +1,4 @@
-"""``chips``: list, show, compare, fit."""
+"""``chips``: list, show, compare, snapshot, diff, fit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 from rich.table import Table
 
 from .._util import files
+from .._util.console import err
 from ..chip import card, differences, draw_model, numbers, statements
+from ..chip import snapshot as snapshots
 from ..chip.installed import chip_model, chip_models
 from ..fitting import Recording, analyze
 from .shared import Json, show
@@ -117,6 +119,61 @@ def chips_compare(
         return shown
 
     show(payload, as_json, table)
+
+
+@app.command("snapshot")
+def chips_snapshot(
+    name: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="The file; default: NAME-VERSION.json.")] = None,
+) -> None:
+    """Write all numbers of a chip model to a file, to compare a later version with.
+
+    [bold]Example[/bold]
+
+      neurorobust chips snapshot dynapse2 --out dynapse2.json
+    """
+    chip = chip_model(name)
+    path = Path(f"{chip.name}-{chip.version}.json") if out is None else out
+    files.make_folder(path.parent)
+    written = snapshots.save(chip, path)
+    err.print(f"{path}: {'written' if written else 'unchanged'}, {chip.name} version {chip.version}", markup=False)
+
+
+@app.command("diff")
+def chips_diff(
+    old: Annotated[str, typer.Argument(help="A snapshot, or the name of an installed chip.", show_default=False)],
+    new: Annotated[str, typer.Argument(help="A snapshot, or the name of an installed chip.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Numbers that differ between two versions of a chip model: stated ones, and statistics of devices.
+
+    [bold]Example[/bold]
+
+      neurorobust chips diff dynapse2-2.json dynapse2
+    """
+    first, second = _snapshot(old), _snapshot(new)
+    found = snapshots.drift(first, second)
+    payload: dict[str, Any] = {
+        "old": {"chip": first["chip"], "version": first["version"]},
+        "new": {"chip": second["chip"], "version": second["version"]},
+        "drift": {name: list(values) for name, values in found.items()},
+    }
+
+    def table() -> Table:
+        names = [f"{each['chip']} version {each['version']}" for each in (first, second)]
+        shown = Table("number", *names, title=f"{len(found)} numbers differ", title_justify="left")
+        for name, values in found.items():
+            shown.add_row(name, *("–" if value is None else str(value) for value in values))
+        return shown
+
+    show(payload, as_json, table)
+
+
+def _snapshot(word: str) -> snapshots.Snapshot:
+    """That of a file, or of an installed chip model by name; a word with a dot or a slash is a file."""
+    if "." in word or "/" in word:
+        return snapshots.load(Path(word))
+    return snapshots.snapshot(chip_model(word))
 
 
 @app.command("fit")

@@ -13,10 +13,21 @@ from typer.core import TyperGroup
 from .._util.console import out
 from ..chip import Violation
 from ..chip.installed import chip_model
-from ..data.installed import find_task
 from ..deploy import Deployment, DeploymentError, diff, estimate, load_image, onto
-from ..io import models
-from .shared import Folder, Json, load_deployment, load_model, show, write_json
+from .shared import (
+    TASK,
+    Folder,
+    Json,
+    OwnModel,
+    OwnTask,
+    as_layers,
+    load_deployment,
+    load_model,
+    load_network,
+    show,
+    task_of,
+    write_json,
+)
 
 order = 5
 
@@ -41,6 +52,8 @@ def deploy_onto(
     out_file: Annotated[Path, typer.Option("--out", help="The deployment file to write.", show_default=False)],
     tolerance: Annotated[float, typer.Option(help="Largest relative change of a setting to share a core.", min=0)] = 0,
     score: Annotated[bool, typer.Option("--score", help="Measure on the test part, before and after.")] = False,
+    task_name: OwnTask = None,
+    model_file: OwnModel = None,
     as_json: Json = False,
 ) -> None:
     """Map a network onto a chip, check every limit, quantize, and write one file. No board is attached.
@@ -55,12 +68,12 @@ def deploy_onto(
     """
     model = chip_model(chip)
     if score:
-        network, task = load_model(folder)
+        network, task = load_model(folder, task_name, model_file)
         data = task.test
     else:
-        network, data = models.load(folder)[0], None
+        network, data = load_network(folder, model_file, None if task_name is None else task_of(task_name)), None
     try:
-        deployment = onto(network, model, data, tolerance=tolerance)
+        deployment = onto(as_layers(network), model, data, tolerance=tolerance)
     except DeploymentError as error:
         if as_json:
             broken = [vars(violation) for violation in error.violations]
@@ -100,7 +113,7 @@ def deploy_show(file: File, as_json: Json = False) -> None:
 @app.command("estimate")
 def deploy_estimate(
     file: File,
-    task: Annotated[str, typer.Option(help="Whose test part is run. See `neurorobust tasks`.", show_default=False)],
+    task: Annotated[str, typer.Option(help=f"Whose test part is run. {TASK}", show_default=False)],
     samples: Annotated[int, typer.Option(help="At most so many samples.", min=1)] = 200,
     as_json: Json = False,
 ) -> None:
@@ -110,7 +123,7 @@ def deploy_estimate(
 
       neurorobust deploy estimate net.json --task ecg
     """
-    found = estimate(load_deployment(file), find_task(task).test.first(samples))
+    found = estimate(load_deployment(file), task_of(task).test.first(samples))
     if as_json:
         write_json(found.entry())
     else:
@@ -128,11 +141,16 @@ def deploy_diff(first: File, second: File, as_json: Json = False) -> None:
     found = diff(load_deployment(first), load_deployment(second))
 
     def table() -> Table:
-        shown = Table("", str(first), str(second))
+        shown = Table()
+        for title in ("where", str(first), str(second)):
+            shown.add_column(title, overflow="fold")  # a path that is cut short is no answer
         for difference in found:
             shown.add_row(*difference)
         return shown
 
+    if not found and not as_json:
+        out.print(f"{first} and {second}: no difference.", markup=False, highlight=False, soft_wrap=True)
+        return
     show({"differences": [difference._asdict() for difference in found]}, as_json, table)
 
 
@@ -172,7 +190,12 @@ def deploy_image(
     if as_json:
         counts = {"neurons": len(image.neurons), "synapses": len(image.synapses), "inputs": len(image.inputs)}
         biases = {str(core): dict(currents) for core, currents in image.cores.items()}
+        filters = {
+            str(core): {name: {**each._asdict(), "linear": each.linear} for name, each in found.items()}
+            for core, found in image.linearity().items()
+        }
         rest = {"device": image.device, **counts, "monitored": len(image.monitors), "biases": biases}
+        rest["filters"] = filters
         write_json({"image": True, "file": str(path), "violations": [], **rest})
         return
     out.print(
@@ -182,6 +205,9 @@ def deploy_image(
         markup=False,
         highlight=False,
     )
+    worst = min((each for found in image.linearity().values() for each in found.values()), default=None)
+    if worst is not None:
+        out.print(f"synaptic filters of a chip: {worst}", markup=False, highlight=False)
 
 
 def _refuse_image(violations: Sequence[Violation], told: str, as_json: bool) -> NoReturn:

@@ -32,7 +32,7 @@ from ..evaluation import evaluate as run_evaluate
 from ..evaluation.floors import LEAK, leaky_suite
 from ..evaluation.worst_case import search_worst_case, suite_of
 from ..nn.network import placement_of
-from .shared import Folder, Json, load_model, pairs, say_cost, say_one_class, show
+from .shared import Folder, Json, OwnModel, OwnTask, load_model, pairs, say_cost, say_one_class, show
 
 order = 2
 app = typer.Typer()
@@ -61,6 +61,8 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    task_name: OwnTask = None,
+    model_file: OwnModel = None,
     trim: Annotated[
         int | None, typer.Option(help="Trim the read-out of every die on N samples of the validation part.", min=1)
     ] = None,
@@ -78,6 +80,8 @@ def evaluate(
       neurorobust evaluate runs/mine --chip pcm --after "1 year" --noise 0.1
 
       neurorobust evaluate runs/mine --chip dynapse2 --trim 50
+
+      neurorobust evaluate runs/my --mismatch 0.3 --model my.py:net
     """
     if (chip is None) == (mismatch is None):
         raise ValueError(
@@ -87,7 +91,7 @@ def evaluate(
         )
     if labelled and trim is None:
         raise ValueError("labelled: needs --trim N, the number of samples for each die.")
-    network, task = load_model(folder)
+    network, task = load_model(folder, task_name, model_file)
     model = chip_model(chip) if chip is not None else mismatch_model(mismatch or 0.0)
     model = model if bits is None else model.with_bits(bits)
     model = model if after is None else model.at(after)
@@ -150,6 +154,8 @@ def attack(
         int | None, typer.Option(help="Use only N test samples, equally many per class where possible.", min=1)
     ] = None,
     host: Annotated[bool, typer.Option("--host", help="Attack a read-out on the host too.")] = False,
+    task_name: OwnTask = None,
+    model_file: OwnModel = None,
     as_json: Json = False,
 ) -> None:
     """Search for the worst die within ζ, on unquantized nominal parameters; balanced accuracy on the test part.
@@ -160,7 +166,7 @@ def attack(
 
       neurorobust attack runs/mine --zeta 0.2 --kinds tau_mem,v_threshold --json
     """
-    network, task = load_model(folder)
+    network, task = load_model(folder, task_name, model_file)
     data = task.test if samples is None else task.test.balanced(samples)
     chosen = sorted(KINDS - ABSOLUTE) if kinds == "all" else kinds.split(",")
     whole = Ball(**{kind: zeta for kind in chosen})

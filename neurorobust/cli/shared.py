@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import RenderableType
@@ -17,28 +17,96 @@ from .._util.console import duration, err, out
 from ..chip.installed import chip_model
 from ..data import Task
 from ..data.installed import find_task
-from ..deploy import Deployment, load
+from ..deploy import Deployment, load, translated
 from ..deploy.reading import read_entry
+from ..interop.look import Foreign
+from ..interop.wrapped import Wrapped
 from ..io import models
+from .own_files import is_own, own_network, own_task
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
 Folder = Annotated[Path, typer.Argument(help="A model folder that `train` or `demo` wrote.", show_default=False)]
 
 
-def load_model(folder: Path) -> tuple[nn.Module, Task]:
-    """A network and its task; raises if the data of the task have changed."""
-    info, foreign = models.read_info(folder)
-    name = info.get("task")
+TASK = (
+    "See `neurorobust tasks list`; or FILE.py:FUNCTION, which gives a neurorobust.data.Task. The file is run, so name "
+    "only files you trust."
+)
+OwnTask = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="Another task than that of the folder: an installed one, or one of your own, FILE.py:FUNCTION, which "
+        "gives a neurorobust.data.Task. The file is run, so name only files you trust.",
+        show_default=False,
+    ),
+]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Of a wrapped module or an snnTorch network: FILE.py:FUNCTION, which makes it again, untrained; the "
+        "folder has the weights. The file is run, so name only files you trust.",
+        show_default=False,
+    ),
+]
+
+
+def task_of(text: str) -> Task:
+    """An installed task, or that of a file of the user: FILE.py:FUNCTION."""
+    return own_task(text) if is_own(text) else find_task(text)
+
+
+def load_network(folder: Path, model: str | None = None, task: Task | None = None) -> nn.Module:
+    """The network of a folder; one of another library is made by a function of a file, or by the task."""
+    _, foreign = models.read_info(folder)
+    if not foreign:
+        if model is not None:
+            raise ValueError(f"model: folder {str(folder)!r} holds a whole network; leave --model out.")
+        return models.load(folder)[0]
+    if model is None and (task is None or task.build is None):
+        raise ValueError(
+            f"model folder {str(folder)!r}: holds the tensors of a network of another library, not its code; add "
+            f"--model FILE.py:FUNCTION, a function that makes the network in the same way."
+        )
+    network = own_network(model) if model is not None else cast(Task, task).network()
+    return models.load(folder, network)[0]
+
+
+def as_layers(network: nn.Module) -> nn.Module:
+    """A network as a deployment file can hold it: that of snnTorch as layers, with the same spikes."""
+    theirs = isinstance(network, Foreign) and not isinstance(network, Wrapped)
+    return translated(network) if theirs else network
+
+
+def load_model(folder: Path, task: str | None = None, model: str | None = None) -> tuple[nn.Module, Task]:
+    """A network and its task; raises if the data of the task have changed.
+
+    Args:
+        task: another task than that of the folder. model: FILE.py:FUNCTION of a network of another library.
+    """
+    info, _ = models.read_info(folder)
+    name = info.get("task") if task is None else task
     if not isinstance(name, str):
         raise ValueError(
-            f"model folder {str(folder)!r}: config.json names no task; expected a folder that `train` wrote."
+            f"model folder {str(folder)!r}: config.json names no task; expected a folder that `train` wrote, or add "
+            f"--task NAME, or --task FILE.py:FUNCTION."
         )
-    task = find_task(name)
-    if info.get("data_sha256") != task.data_sha256:
+    try:
+        found = task_of(name) if task is not None else find_task(name)
+    except ValueError as error:
+        if task is not None or "does not exist" not in str(error):
+            raise
         raise ValueError(
-            f"model folder {str(folder)!r}: trained on other data than the installed {task.name}; train again."
+            f"model folder {str(folder)!r}: trained on the task {name!r}, which is not installed; if it is one of "
+            f"your own, add --task FILE.py:FUNCTION."
+        ) from error
+    same = found.name == info.get("task")
+    if same and info.get("data_sha256") != found.data_sha256:
+        raise ValueError(
+            f"model folder {str(folder)!r}: trained on other data than the task {found.name} has now; train again."
         )
-    return models.load(folder, task.network() if foreign else None)[0], task
+    return load_network(folder, model, found), found
 
 
 def load_deployment(file: Path) -> Deployment:
@@ -58,8 +126,9 @@ def say_cost(seconds: float) -> None:
 def say_one_class(found: int | None, task: Task) -> None:
     """A line about a network that predicts one class for every sample."""
     if found is not None:
+        label = task.classes[found] if found < len(task.classes) else found
         err.print(
-            f"The network predicts {task.classes[found]!r} for every sample, which is chance: its neurons are silent "
+            f"The network predicts {label!r} for every sample, which is chance: its neurons are silent "
             f"or saturated, or it is hardly trained.",
             markup=False,
         )

@@ -11,14 +11,14 @@ from .._util import files
 from .._util.console import err
 from ..chip.installed import chip_model
 from ..data import tasks
-from ..data.installed import find_task
 from ..demo import Size, agreement_of, plan
 from ..demo import demo as run_demo
 from ..demo import train as run_train
 from ..train.loop import estimate
 from ..train.methods import EPOCHS
 from ..viz import report
-from .shared import Json, pairs, say_one_class, show
+from .own_files import own_network
+from .shared import TASK, Json, OwnModel, pairs, say_one_class, show, task_of
 
 order = 1
 app = typer.Typer()
@@ -68,7 +68,8 @@ def train(
             "--out", help="Model folder to write; an interrupted run found there continues.", show_default=False
         ),
     ],
-    task: Annotated[str, typer.Option(help="See `neurorobust tasks list`.")] = "ecg",
+    task: Annotated[str, typer.Option(help=TASK)] = "ecg",
+    model_file: OwnModel = None,
     method: Annotated[str, typer.Option(help="See `neurorobust methods list`.")] = "adversarial",
     chip: Annotated[
         str,
@@ -87,11 +88,14 @@ def train(
       neurorobust train --method adversarial --chip dynapse2 --out runs/mine
 
       neurorobust train --method standard --epochs 10 --seed 3 --out runs/plain
+
+      neurorobust train --task my.py:task --model my.py:net --out runs/my
     """
-    loaded = find_task(task)
+    loaded = task_of(task)
     size = Size(n_hidden=hidden, epochs=epochs, learning_rate=rate)
     model = chip_model(chip)
-    planned = plan(loaded, model, method, seed=seed, size=size)
+    network = None if model_file is None else own_network(model_file, seed)
+    planned = plan(loaded, model, method, seed=seed, size=size, network=network)
     with files.locked(files.make_folder(out_)):
         if not (out_ / "checkpoint.pt").exists():
             seconds = estimate(planned.network, loaded, planned.loss, epochs=epochs, schedule=planned.schedule)

@@ -82,4 +82,4 @@ def check_values(params: Mapping[str, Tensor]) -> None:
         if kind == "adaptation" and value.numel() and value.min() < 0:
             raise ValueError(f"{name}: smallest value is {value.min().item():g}; expected values ≥ 0.")
         if kind in ABOVE_ZERO:
-            check_positive(name, value, "A training loop of your own keeps them so with nr.train.Leaves(network).")
+            check_positive(name, value, "A training loop of your own keeps them so with nr.train.leaves(network).")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_count, check_number, plain, plain_fields, unknown
-from .task import Data
+from .samples import Data
 
 INSTALL = "pip install h5py"
 MICROSECOND = 1e-6
@@ -183,7 +183,10 @@ def read_shd(path: str | Path) -> Recordings:
             f"path: {str(path)!r} is damaged or not in SHD's layout ({error}); expected HDF5 with spikes/times, "
             f"spikes/units and labels."
         ) from error
-    return Recordings(*read)
+    try:
+        return Recordings(*read)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"path: {str(path)!r}: {error}") from error
 
 
 def from_tonic(

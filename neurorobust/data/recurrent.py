@@ -54,7 +54,7 @@ def recurrent_network(
     layer = (hidden or neurons_for(chip))(input, Linear(weight, mask=mask), core)
     readout = LeakyIntegrator(
         Linear(10 * torch.randn(n_out, n_hidden, generator=generator) / n_hidden**0.5, torch.zeros(n_out)),
-        torch.full((n_out,), HOST),
+        core=torch.full((n_out,), HOST),
         tau_mem=0.12,
     )
     network = Network({"hidden": layer, "readout": readout}, dt)
@@ -74,8 +74,8 @@ def adaptive_neurons(input: Linear, recurrent: Linear, core: Tensor) -> Adaptive
     n_cores = int(core.max()) + 1
     return AdaptiveLif(
         input,
-        recurrent,
-        core,
+        recurrent=recurrent,
+        core=core,
         tau_mem=torch.logspace(np.log10(0.02), np.log10(0.16), n_cores),
         tau_adapt=torch.full((n_cores,), 0.2),
         adaptation=torch.full((n_cores,), 0.5),
@@ -105,8 +105,8 @@ def dpi_neurons(
     n_cores = int(core.max()) + 1
     return LinearizedDpi(
         input,
-        recurrent,
-        core,
+        recurrent=recurrent,
+        core=core,
         tau_mem=torch.logspace(np.log10(0.02), np.log10(0.08), n_cores),
         tau_syn_exc=each(5e-3),
         tau_syn_inh=each(5e-3),

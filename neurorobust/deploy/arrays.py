@@ -18,7 +18,7 @@ from ..chip.sourced import NO_LIMITS
 from ..core.params import DIGITAL, Params, check_values, kind_of
 from ..core.placement import HOST, Placement, placement_of
 from ..core.run import nominal
-from ..data.task import Data
+from ..data.samples import Data
 from ..evaluation.predict import checked_params
 from ..nn.network import Network
 from .deployment import Deployment

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from .. import kernels
+from .._util.shown import Printed
+from ..chip.design import check_type
 from ..circuit import Events
 from ..core.run import evaluating, nominal
 from ..evaluation.statistics import check_outputs
@@ -20,18 +22,21 @@ from ..evaluation.trim import fitted_offsets, matching_offsets
 from ..nn import LeakyIntegrator, Linear
 from ..nn.decoders import last_step, mean_over_time
 from ..nn.fleet_run import SAMPLES, fleet_logits
+from ..nn.network import Network
 from .board.contract import Session
 from .board.host import logits, signals
 from .board.network_engine import counts_of
-from .board.recording import BoardRecording
-from .deployment import Deployment
+from .board.recording import BoardRecording, listed
+from .deployment import Deployment, check_deployment
 
+TIE = 1e-9
+"""Errors that differ by a smaller part are equal: then the larger λ is taken."""
 PENALTIES = torch.logspace(2, -6, 33, dtype=torch.float64)
 """λ that :func:`refit` tries besides ∞, in squares of the largest singular value of the features."""
 
 
 @dataclass(frozen=True, eq=False)
-class CalibratedHost:
+class CalibratedHost(Printed):
     """The host's part of a deployment, corrected for one board: logits + offsets + features · changeᵀ.
 
     Attributes:
@@ -54,7 +59,7 @@ class CalibratedHost:
 
     def __repr__(self) -> str:
         offsets = ", ".join(f"{value:+.3g}" for value in self.offsets.tolist())
-        weights = "" if self.change is None else f", {self.change.numel()} weights refitted"
+        weights = "" if self.change is None else f", {int((self.change != 0).sum())} weights refitted"
         labels = f"{self.labels} labels" if self.labels else "no labels"
         return f"CalibratedHost(offsets {offsets}{weights}; {self.measurements} measurements, {labels})"
 
@@ -63,17 +68,30 @@ def measure(session: Session, x: Tensor) -> list[BoardRecording]:
     """Run samples of a network's input on a board, each from rest. Each is one measurement.
 
     Args:
-        session: programmed. x: counts of events, (n, T, channels), such as ``task.validation.x[:50]``.
+        session: programmed. x: counts of events, (n, T, channels), with all channels of the network, such as
+            ``task.validation.x[:50]``.
 
     Raises:
         TypeError, ValueError: x is no such tensor. Otherwise as :meth:`Session.run_many`.
     """
-    dt = session.deployment.native.dt
+    check_type("session", session, Session, "an open board: board.open()")
+    network = session.deployment.native
+    return session.run_many(events_of(x, network), x.shape[1] * network.dt)
+
+
+def events_of(x: object, network: Network) -> list[Events]:
+    """The samples of a network's input, (n, T, channels), as events.
+
+    Raises:
+        TypeError, ValueError: x is no such tensor, or its values are no counts.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(f"x: got a {type(x).__name__}; expected a tensor (n, T, channels), task.validation.x[:50].")
     if x.ndim != 3 or not x.numel():
         raise ValueError(f"x: got shape {tuple(x.shape)}; expected (n, T, channels), at least one sample.")
-    return session.run_many([Events.of_steps(sample, dt) for sample in x.cpu()], x.shape[1] * dt)
+    if x.shape[2] != network.n_in:
+        raise ValueError(f"x: got {x.shape[2]} channels; the network has {network.n_in}.")
+    return [Events.of_steps(sample, network.dt) for sample in x]
 
 
 def trim(deployment: Deployment, recordings: Sequence[BoardRecording], labels: Tensor | None = None) -> CalibratedHost:
@@ -87,12 +105,13 @@ def trim(deployment: Deployment, recordings: Sequence[BoardRecording], labels: T
         recordings: of this deployment on one board, of one duration. labels: of their samples, (n,).
 
     Raises:
-        ValueError, TypeError: no recordings, of another deployment, or labels that do not fit them.
+        ValueError, TypeError: no recordings, of another number of neurons or channels, or labels that do not fit them.
     """
-    recordings, measured = list(recordings), logits(deployment, recordings)
-    used = _checked(labels, measured)
+    recordings = listed(recordings)
+    measured = logits(deployment, recordings)
+    labels = _checked(labels, measured)
     offsets = trim_offsets(measured, nominal_logits(deployment, recordings), labels)
-    return CalibratedHost(deployment, offsets, None, len(recordings), used)
+    return CalibratedHost(deployment, offsets, None, len(recordings), 0 if labels is None else len(labels))
 
 
 def refit(deployment: Deployment, recordings: Sequence[BoardRecording], labels: Tensor | None = None) -> CalibratedHost:
@@ -105,7 +124,8 @@ def refit(deployment: Deployment, recordings: Sequence[BoardRecording], labels: 
     z are the logits that the board gives with the trained weights, z̄ those of the network itself on the same inputs,
     and φ_ik the feature of every neuron: the decoded output of read-out k for a synapse of weight 1 from it. The new
     weights are W + D. λ is the one of :data:`PENALTIES` and ∞ with the smallest error of leaving one sample out, in
-    closed form; λ = ∞ is :func:`trim`. With labels, offsets are fitted to the result as in :func:`trim`.
+    closed form; of equal errors the largest λ. λ = ∞ is :func:`trim`. With labels, offsets are fitted to the result as
+    in :func:`trim`.
 
     Args:
         recordings, labels: as of :func:`trim`; at least two recordings.
@@ -114,14 +134,15 @@ def refit(deployment: Deployment, recordings: Sequence[BoardRecording], labels: 
         ValueError: the host computes something else than one :class:`~neurorobust.nn.LeakyIntegrator` with ``Linear``
             input and a linear decoder. Otherwise as :func:`trim`.
     """
-    _readout(deployment)
-    recordings, measured = list(recordings), logits(deployment, recordings).double()
-    used = _checked(labels, measured)
+    _readout(check_deployment(deployment))
+    recordings = listed(recordings)
+    measured = logits(deployment, recordings).double()
+    labels = _checked(labels, measured)
     if len(recordings) < 2:
         raise ValueError("recordings: got 1; expected at least two, as each is predicted from the others.")
     known = features(deployment, recordings)
     change, offsets = refit_weights(measured, nominal_logits(deployment, recordings), known, labels)
-    return CalibratedHost(deployment, offsets, change, len(recordings), used)
+    return CalibratedHost(deployment, offsets, change, len(recordings), 0 if labels is None else len(labels))
 
 
 def trim_offsets(measured: Tensor, nominal: Tensor, labels: Tensor | None) -> Tensor:
@@ -158,7 +179,7 @@ def ridge(features: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
         fit = (left @ (shrunk * target))[..., 0].T
         leverage = 1 / n + (left.square() @ shrunk)[..., 0].T
         error = float(((missing - offset - fit) / (1 - leverage)).square().sum())
-        if error < best:
+        if error < best * (1 - TIE):
             best, kept = error, sizes[..., None] / (squares + penalty)
     varies = (features != features[:, :1]).any(1)
     change = torch.where(varies, (right.mT @ (kept * target))[..., 0], 0.0)
@@ -218,10 +239,10 @@ def _readout(deployment: Deployment) -> LeakyIntegrator:
     return layer
 
 
-def _checked(labels: Tensor | None, measured: Tensor) -> int:
-    """The number of labels, after a check that they fit."""
+def _checked(labels: Tensor | None, measured: Tensor) -> Tensor | None:
+    """The labels as int64, after a check that they fit."""
     if labels is None:
-        return 0
+        return None
     if (
         not isinstance(labels, Tensor)
         or labels.is_floating_point()
@@ -232,7 +253,8 @@ def _checked(labels: Tensor | None, measured: Tensor) -> int:
         raise TypeError(f"labels: got {got}; expected a tensor of class labels, integers.")
     if labels.ndim == 0 or len(labels) != len(measured):
         raise ValueError(f"labels: got shape {tuple(labels.shape)} for {len(measured)} recordings; expected one each.")
+    labels = labels.long()
     if bool((labels < 0).any()):
         raise ValueError(f"labels: got class {int(labels.min())}; expected classes ≥ 0.")
     check_outputs(measured, labels)
-    return len(labels)
+    return labels

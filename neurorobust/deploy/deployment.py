@@ -11,13 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._util.errors import check_path
+from .._util.shown import Printed, fitted
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
+from ..chip.design import check_type
 from ..chip.encodings import Multiplicity
 from ..circuit import Technology
 from ..core.params import Params
-from ..nn.network import Network
+from ..nn.network import Network, placement_of
 from .image import Image
+from .image.currents import OperatingPoint
 from .image.making import image_of
 from .lowering import structure_violations, value_violations
 from .report import Report
@@ -25,7 +29,7 @@ from .writing import entry_of, write
 
 
 @dataclass(frozen=True, eq=False)
-class Deployment:
+class Deployment(Printed):
     """A network on one chip; made by :func:`neurorobust.deploy.onto` or read by :func:`neurorobust.deploy.load`.
 
     No board is attached to it. It is what a driver of a board would be given.
@@ -106,15 +110,18 @@ class Deployment:
             numbers: of every neuron on its core, (n,) integers, for all layers on the chip.
 
         Raises:
-            ValueError: a layer is missing or not known, a number is not on the chip, or two neurons have one place.
+            TypeError: no tensors by layer. ValueError: a layer is missing or not known, a number is not on the chip, or
+                two neurons have one place.
         """
         placement = self.programmed.placement
         assert self.chip.architecture is not None
+        check_type("numbers", numbers, Mapping, "tensors by layer, {'hidden': torch.tensor([7, 3, …])}")
         if numbers.keys() != self.cores.keys():
             raise ValueError(f"numbers: got layers {list(numbers)}; expected {list(self.cores)}.")
         taken: dict[tuple[int, int], str] = {}
         for layer, own in numbers.items():
             core = placement.numbering[layer].core
+            check_type(f"numbers of {layer!r}", own, Tensor, "a tensor of integers, one for each neuron")
             if own.shape != core.shape or own.dtype != torch.long or len(core) != len(self.cores[layer]):
                 raise ValueError(
                     f"numbers of {layer!r}: got {own.dtype} of shape {tuple(own.shape)}; expected torch.int64 of shape "
@@ -141,22 +148,32 @@ class Deployment:
         fleet = self.chip.fabricate(serials, seed)
         return (die.params(self.programmed) for die in fleet)
 
-    def image(self, *, ratio: float = 100.0, technology: Technology | None = None) -> Image:
+    def image(
+        self,
+        *,
+        ratio: float = 100.0,
+        technology: Technology | None = None,
+        pulse: float | None = None,
+        weight: float = 1.0,
+    ) -> Image:
         """The image for a board, checked: memories of every neuron, and one value of every bias current for each core.
 
         Args:
             ratio, technology: choose the currents; see :func:`neurorobust.circuit.circuit_of`.
+            pulse: length of the synapses' pulses, s; 10 µs by default, as in rockpool. weight: factor of the base
+                currents of weights, which are 1 to 8 nA with 1, the default. Larger ones make the filters of a chip
+                more linear, see :meth:`Image.linearity`; the gains of the filters follow, so the weights stay.
 
         Raises:
             ValueError: the chip has no image format (only dynapse1 and dynapse2 have one), or a layer is not a
                 LinearizedDpi, so its bias currents are unknown. DeploymentError: the neurons of a core ask for
                 different currents, or the bias generator does not reach one; ``error.violations`` has all of them.
         """
-        return image_of(self, ratio, technology)
+        return image_of(self, OperatingPoint(ratio, technology, pulse, weight))
 
     def save(self, path: str | Path) -> Path:
         """Write the deployment file: one JSON, whole or not at all. See :func:`neurorobust.deploy.load`."""
-        return write(Path(path), self.entry())
+        return write(check_path("path", path), self.entry())
 
     def entry(self) -> dict[str, Any]:
         """The content of the deployment file, without its digest. Raises ValueError for a network whose code is
@@ -171,6 +188,34 @@ class Deployment:
             "source": self.source,
         }
 
+    def differences(self) -> list[str]:
+        """What the network has that the chip lacks, and the reverse, one sentence each: the equations of every layer,
+        and steps of time on a chip without a clock."""
+        found = list(self.programmed.equations.differences) if self.programmed.equations is not None else []
+        neuron, dt = self.chip.neuron, getattr(self.network, "dt", None)
+        if neuron is not None and dt is not None and neuron.time_base.text.startswith("Continuous time"):
+            taus = {name: float(v.min()) for name, v in self.programmed.params.items() if ".tau_" in name and v.numel()}
+            placement = placement_of(self.network)
+            short = [name for name, tau in taus.items() if tau < 0.99 * dt and not placement.on_host(name)]
+            more = f" {', '.join(short)}: shorter than a step." if short else ""
+            found.append(
+                f"time: the network counts events in steps of {1e3 * dt:g} ms; on the chip: no steps, every event acts "
+                f"at its own time.{more}"
+            )
+        return found
+
+    def __str__(self) -> str:
+        return fitted("\n".join([repr(self), *self.differences()]))
+
     def __repr__(self) -> str:
         n = sum(asked.n for asked in self.demand.values())
         return f"Deployment({n} neurons on {self.chip.name}, {', '.join(self.cores)})"
+
+
+def check_deployment(deployment: object, name: str = "deployment") -> Deployment:
+    """The deployment, or TypeError for anything else."""
+    if not isinstance(deployment, Deployment):
+        raise TypeError(
+            f"{name}: got a {type(deployment).__name__}; expected a Deployment, as nr.deploy.onto returns it."
+        )
+    return deployment

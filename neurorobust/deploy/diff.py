@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .deployment import Deployment
+from .deployment import Deployment, check_deployment
 
 
 class Difference(NamedTuple):
@@ -20,8 +20,13 @@ class Difference(NamedTuple):
 
 
 def diff(first: Deployment, second: Deployment) -> list[Difference]:
-    """Where two deployments differ; empty for equal ones."""
-    return list(differences(first.entry(), second.entry()))
+    """Where two deployments differ; empty for equal ones.
+
+    Raises:
+        TypeError: one of them is none. ValueError: one holds a network whose code is foreign, see
+            :meth:`Deployment.save`.
+    """
+    return list(differences(check_deployment(first, "first").entry(), check_deployment(second, "second").entry()))
 
 
 class _Nothing:

@@ -10,20 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._util.shown import Printed, fitted
+from .._util.warn import warn
 from ..chip import Cost, Tiles
 from ..chip.architectures.demand import fan_out
+from ..chip.design import check_type
 from ..core.noise import INPUT
 from ..core.run import evaluating, run
 from ..data import Data
 from .board import BoardRecording
 from .board.recording import steps_in
-from .deployment import Deployment
+from .deployment import Deployment, check_deployment
 
 WIDTH = 110
 
 
 @dataclass(frozen=True)
-class Estimated:
+class Estimated(Printed):
     """One figure times its count.
 
     Attributes:
@@ -43,8 +46,8 @@ class Estimated:
         return None if self.count is None else self.count * self.cost.high
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, repr=False)
+class Estimate(Printed):
     """Events of a deployment, and what they take; ``print`` it. No board was measured.
 
     Attributes:
@@ -99,7 +102,10 @@ class Estimate:
         lines.append(f"  {'energy, sum over events':<28} {_range(low, high, 'J')}")
         if not any(each.cost.unit == "s" for each in self.figures):
             lines.append(f"  {'latency':<28} unknown: no figure was found")
-        return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines)
+        return fitted("\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines))
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def estimate(
@@ -113,8 +119,10 @@ def estimate(
 
     Args:
         deployment: a network on a chip.
-        x: samples (B, T, n_in), or data with them; or what a board recorded, all of one duration. Events are whole
-            numbers; where x is anything else, such as currents, all counts of input events are unknown.
+        x: samples (B, T, n_in), or data with them; or what a board recorded, all of one duration. A warning says if the
+            recordings lost events: those that the chip did not get are counted, those that it sent in vain are not.
+            Events are whole numbers; where x is anything else, such as currents, all counts of input events are
+            unknown.
         spikes: by layer on the chip, (B, T, n), of the same samples, such as those of a die
             (``nr.run(…, record=True)``). Not beside recordings, which have their own.
 
@@ -122,8 +130,7 @@ def estimate(
         TypeError: no deployment. ValueError: samples, spikes or recordings of another shape, or a layer that is not on
             the chip.
     """
-    if not isinstance(deployment, Deployment):
-        raise TypeError(f"deployment: got a {type(deployment).__name__}; expected the result of nr.deploy.onto.")
+    check_deployment(deployment)
     dt = deployment.native.dt
     if isinstance(x, Sequence):
         if spikes is not None:
@@ -160,6 +167,8 @@ def _recorded(deployment: Deployment, recordings: Sequence[BoardRecording]) -> t
             f"x: got {len(recordings)} recordings, {len(wrong)} of them of another network; expected some of one "
             f"duration and of {sum(sizes)} neurons."
         )
+    if lost := sum(each.dropped_inputs + each.dropped_spikes for each in recordings):
+        warn(f"x: the recordings lost {lost} events; counts are of the events that the host sent and received.")
     network = deployment.native
     most = max((int(each.events.channels.max()) for each in recordings if len(each.events.channels)), default=-1)
     if most >= network.n_in:
@@ -194,10 +203,12 @@ def _run(deployment: Deployment, samples: object, spikes: Mapping[str, Tensor] |
 
 def _checked(deployment: Deployment, samples: Tensor, spikes: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The spikes of every layer on the chip."""
+    check_type("spikes", spikes, Mapping, "tensors by layer, as nr.run(…, record=True) gives them")
     found = {}
     for name, asked in deployment.demand.items():
         if name not in spikes:
             raise ValueError(f"spikes: {name!r} missing; expected those of {', '.join(deployment.demand)}.")
+        check_type(f"spikes[{name!r}]", spikes[name], Tensor, "a tensor of counts")
         shape = (*samples.shape[:2], asked.n)
         if spikes[name].shape != shape:
             raise ValueError(f"spikes[{name!r}]: got shape {tuple(spikes[name].shape)}; expected {shape}.")

@@ -28,14 +28,13 @@ class Lowered:
     """A network as a chip gets it, before its neurons have places.
 
     Attributes:
-        layers: of the network, in order; those on the chip with flat synapses and one value per neuron. on_chip: names.
+        layers: of the network, in order; those on the chip with flat synapses and one value per neuron.
         wish: the cores that the network asked for, by layer on the chip.
         left_out: synapses of weight 0 that were removed where a neuron had too many, by layer.
         violations: what the chip cannot hold, wherever it is.
     """
 
     layers: dict[str, Neuron]
-    on_chip: tuple[str, ...]
     wish: dict[str, Tensor]
     left_out: dict[str, int]
     violations: tuple[Violation, ...]
@@ -55,6 +54,15 @@ def check_chip(chip: ChipModel) -> Architecture:
     return chip.architecture
 
 
+def on_chip(network: Network) -> dict[str, Neuron]:
+    """The layers that :func:`neurorobust.deploy.onto` puts on a chip: those with spikes, and with a core."""
+    return {
+        name: layer
+        for name, layer in network.layers().items()
+        if layer.spiking and not bool((layer.core == HOST).all())
+    }
+
+
 def lower(network: Network, chip: ChipModel) -> Lowered:
     """Prepare a network for a chip; its own tensors do not change.
 
@@ -62,15 +70,13 @@ def lower(network: Network, chip: ChipModel) -> Lowered:
     """
     check_values(nominal(network))
     layers, wish, left_out = {}, {}, {}
-    on_chip = tuple(
-        name for name, layer in network.layers().items() if layer.spiking and not bool((layer.core == HOST).all())
-    )
-    found = list(structure_violations(network, chip, on_chip))
-    found += (large := list(_too_large(network, chip, on_chip)))
+    names = tuple(on_chip(network))
+    found = list(structure_violations(network, chip, names))
+    found += (large := list(_too_large(network, chip, names)))
     with torch.no_grad():
         for name, layer in network.layers().items():
             layers[name] = copy.deepcopy(layer).cpu()
-            if name not in on_chip:
+            if name not in names:
                 set_cores(layers[name], torch.full_like(layer.core, HOST))
                 continue
             wish[name] = layer.core.cpu().clone()
@@ -80,8 +86,8 @@ def lower(network: Network, chip: ChipModel) -> Lowered:
                 del layers[name]
             else:
                 left_out[name] = _without_zeros(layers[name], chip)
-    found += value_violations(layers, on_chip, chip, network.dt)
-    return Lowered(layers, on_chip, wish, left_out, tuple(found))
+    found += value_violations(layers, names, chip, network.dt)
+    return Lowered(layers, wish, left_out, tuple(found))
 
 
 def rebuilt(layers: Mapping[str, Neuron], network: Network, cores: Mapping[str, Tensor]) -> Network:

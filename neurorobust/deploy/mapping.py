@@ -14,7 +14,7 @@ from ..chip.architectures import Architecture, Demand, Merge, Placed
 from ..chip.architectures.demand import Cores
 from ..chip.sourced import NO_LIMITS
 from ..core.run import nominal
-from ..data.task import Data, check_data
+from ..data.samples import Data, in_memory
 from ..nn.network import Network
 from .arrays import holds_arrays, onto_arrays
 from .deployment import Deployment
@@ -49,7 +49,7 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
     architecture = checked_architecture(chip)
     tolerance = check_number("tolerance", tolerance)
     if data is not None:
-        check_data(data)
+        data = in_memory(data)
     if holds_arrays(network, chip):
         return onto_arrays(network, chip, architecture, data)
     network = translated(network)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_count
+from ..chip.design import check_type
 from ..core.run import evaluating, forward, nominal
 from .board.contract import Session
-from .calibration import measure
-from .deployment import Deployment
+from .calibration import events_of
+from .deployment import Deployment, check_deployment
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +58,10 @@ def choose_neurons(
 
     Raises:
         ValueError: no core has a free place for all its neurons, or more layouts are asked than there are. Otherwise as
-            :func:`measure`, and :meth:`Session.program`.
+            :func:`measure`, and :meth:`Session.program`. A wrong argument does not change what is on the board.
     """
+    check_type("session", session, Session, "an open board: board.open()")
+    check_deployment(deployment)
     used = deployment.programmed.placement.occupied()
     assert deployment.chip.architecture is not None
     room = {core: deployment.chip.architecture.neurons // count for core, count in used.items()}
@@ -68,11 +71,13 @@ def choose_neurons(
     candidates = largest if candidates is None else check_count("candidates", candidates)
     if not 2 <= candidates <= largest:
         raise ValueError(f"candidates: got {candidates}; expected 2 to {largest}, for which there is room.")
+    network = deployment.native
+    samples, duration = events_of(x, network), x.shape[1] * network.dt
     expected = _nominal_counts(deployment, x)
     layouts, errors = list(_layouts(deployment, used, room, candidates)), []
     for numbers in layouts:
         session.program(deployment.at_neurons(numbers))
-        counts = torch.stack([torch.from_numpy(each.counts()) for each in measure(session, x)])
+        counts = torch.stack([torch.from_numpy(each.counts()) for each in session.run_many(samples, duration)])
         errors.append((counts - expected).double().square().sum(0))
     chosen = torch.stack(errors, 1).argmin(1)
     flat = torch.stack([torch.cat(list(numbers.values())) for numbers in layouts], 1)

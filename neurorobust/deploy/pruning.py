@@ -18,9 +18,9 @@ from ..nn.network import Network
 from ..nn.neurons import Neuron
 from ..regularizers import Regularizer
 from ..regularizers.regularizer import Criterion
-from .adapting import on_chip
+from .lowering import on_chip
 from .mapping import checked_architecture
-from .retrained import EPOCHS, Retrained, Training, check_task, trained_on
+from .retrained import EPOCHS, Retrained, Training, check_arguments, trained_on
 from .translating import translated
 
 SAMPLES, BATCH = 1000, 25
@@ -57,7 +57,7 @@ def fit_to(
         ValueError: a network that cannot be pruned, or an argument. TypeError: an argument.
     """
     architecture = checked_architecture(chip)
-    task = check_task(data, epochs)
+    task = check_arguments(data, loss, epochs, training)
     old = translated(network)
     new, changes = copy.deepcopy(old), []
     most = architecture.most_inputs()

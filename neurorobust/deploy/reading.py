@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._util.errors import check_path
 from ..chip import ChipModel, Programmed, agreement
 from ..chip.architectures import Architecture
 from ..chip.convolutions import place_convolutions
@@ -43,7 +44,7 @@ def load(path: str | Path, chip: ChipModel) -> Deployment:
             file is larger than 64 MiB, no JSON, damaged, of a newer format, for another chip or version, or says
             something that the chip cannot do.
     """
-    path = Path(path)
+    path = check_path("path", path)
     if not isinstance(chip, ChipModel):
         raise TypeError(f"chip: got {chip!r}; expected the ChipModel that the network was deployed onto.")
     entry = read_entry(path)

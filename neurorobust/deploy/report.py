@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import nn
 
+from .._util.shown import Printed, fitted
 from ..chip import ChipModel, Programmed
 from ..chip.architectures import Demand, Merge, Used
 from ..chip.architectures.demand import Cores
 from ..core.run import evaluating
-from ..data.task import Data
+from ..data.samples import Data
 from ..evaluation.predict import nominal_score, predict
 from ..evaluation.statistics import score
 
@@ -25,8 +26,8 @@ WIDTH = 110
 """Columns of the printed report."""
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Printed):
     """Resources that a deployment uses, and values that it changed; ``print(report)`` fits a screen.
 
     Attributes:
@@ -98,7 +99,10 @@ class Report:
         if self.scores is not None:
             before, after = self.scores
             lines.append(f"score      {before:.3f} before, {after:.3f} after, on {self.samples} samples")
-        return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in lines)
+        return fitted("\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in lines))
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def facts_of(

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from .._util.errors import check_count
+from .._util.errors import check_count, check_path
+from .._util.shown import Printed, fitted
 from .._util.warn import warn
 from ..chip import Agreement, ChipModel, Violation
+from ..chip.design import check_type
 from ..chip.equations import agreement
 from ..data import Task
 from ..evaluation.predict import nominal_score
 from ..nn.network import Network
-from ..regularizers import Regularizer
+from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion
 from ..train import Schedule, fit
 from ..train.loop import History
@@ -38,8 +40,8 @@ class Training(TypedDict, total=False):
     schedule: Schedule
 
 
-@dataclass(frozen=True, eq=False)
-class Retrained:
+@dataclass(frozen=True, eq=False, repr=False)
+class Retrained(Printed):
     """A network that was changed for a chip, and trained on; ``print`` it.
 
     Attributes:
@@ -82,16 +84,27 @@ class Retrained:
         told.append(f"trained    {self.history or 'not at all'}")
         fits = ("yes",) if not self.violations else tuple(map(str, self.violations))
         told += [f"{'' if i else 'fits':<10} {line}" for i, line in enumerate(fits)]
-        return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in told)
+        return fitted("\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in told))
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
-def check_task(data: object, epochs: int) -> Task:
-    """The task, with flat samples.
+def check_arguments(data: object, loss: Criterion | Regularizer | None, epochs: int, training: Training) -> Task:
+    """The task, with flat samples, after a check of all that :func:`trained_on` takes, whether it trains or not.
 
     Raises:
-        TypeError: no Task. ValueError: epochs.
+        TypeError, ValueError: one of them is wrong.
     """
     check_count("epochs", epochs, 0)
+    if loss is not None:
+        as_regularizer(loss)
+    if strange := training.keys() - Training.__annotations__:
+        raise TypeError(f"{sorted(strange)[0]}: is unknown; expected {', '.join(Training.__annotations__)}.")
+    check_count("seed", training.get("seed", 0), 0)
+    check_type("schedule", training.get("schedule", SCHEDULE), Schedule, "a neurorobust.train.Schedule")
+    if training.get("out") is not None:
+        check_path("out", training["out"])
     if not isinstance(data, Task):
         hint = "nr.data.Task(name, classes, train, validation, test, loss)"
         raise TypeError(f"data: got a {type(data).__name__}; expected a Task, with a part to train on: {hint}.")

@@ -7,8 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._util import digests
-from . import strict
+from .._util import digests, strict
 from .writing import LARGEST, canonical
 
 DAMAGED = "copy it again from where it is whole, or save it again"
@@ -41,8 +40,11 @@ def read(path: Path, kind: FileKind) -> dict[str, Any]:
         FileNotFoundError: there is no such file. ValueError, in one sentence: it is too large, no JSON, damaged, of
             another kind or a newer format, or does not fit its schema.
     """
-    size = path.stat().st_size
     article = "an" if kind.noun[0] in "aeiou" else "a"
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: there is no such file; expected one that {kind.saved_by} wrote.") from error
     if not path.is_file():
         raise ValueError(f"{path}: is no file; expected one that {kind.saved_by} wrote.")
     if size > LARGEST:

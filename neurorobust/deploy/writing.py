@@ -137,6 +137,8 @@ def write(path: Path, entry: Mapping[str, Any], noun: str = "deployment") -> Pat
     text = canonical(sealed) + "\n"
     if len(text) > LARGEST:
         raise ValueError(f"{path}: the {noun} takes {len(text)} bytes; a file has at most {LARGEST} (64 MiB).")
+    if path.is_dir():
+        raise OSError(f"{path}: is a folder; choose the name of a file, such as {str(path / 'net.json')!r}.")
     if not path.parent.is_dir():
         raise OSError(f"{path}: there is no folder {str(path.parent)!r}; make it, or choose another path.")
     try:

@@ -16,10 +16,10 @@ from ..core.apply import apply
 from ..core.params import Deviations, Params
 from ..core.placement import expand
 from ..core.run import nominal
-from ..data.task import Data
-from ..nn.fleet_run import fleet_logits, side_by_side
+from ..data.samples import Samples
+from ..nn.fleet_run import fleet_logits, samples_at_once, side_by_side
 from ..nn.network import placement_of
-from .predict import ATTACK_BATCH, predict_batched
+from .predict import ATTACK_BATCH, outputs_on, predict_all
 from .statistics import check_outputs, score
 
 SEARCHES_AT_ONCE = 16  # at most
@@ -109,7 +109,7 @@ class WorstCaseSearch:
         passes: forward passes made, besides that of the nominal network.
     """
 
-    def __init__(self, network: nn.Module, data: Data, ball: Ball, tick: Callable[[], None] = lambda: None):
+    def __init__(self, network: nn.Module, data: Samples, ball: Ball, tick: Callable[[], None] = lambda: None):
         self.network, self.data, self.ball, self.tick = network, data, ball, tick
         self.params = nominal(network)
         self.placement = placement_of(network)
@@ -117,9 +117,11 @@ class WorstCaseSearch:
         if not self.center:
             raise ValueError(f"ball: {ball} names no parameter of this network; name a kind it has.")
         with torch.no_grad():
-            self.clean = predict_batched(network, self.params, data.x)
+            self.clean = predict_all(network, self.params, data)
         check_outputs(self.clean, data.y)
-        self.dies_per_pass = 1 if len(data) > ATTACK_BATCH else side_by_side(network, data.x)
+        x = data.whole
+        one = x is None or len(data) > samples_at_once(x, ATTACK_BATCH)
+        self.dies_per_pass = 1 if one or x is None else side_by_side(network, x)
         self.worst = Worst(score(self.clean, data.y), -1, "the nominal parameters", self.center, self.clean)
         self.passes = 0
 
@@ -166,7 +168,11 @@ class WorstCaseSearch:
 
     def _outputs(self, dies: Sequence[Deviations]) -> Iterator[Tensor]:
         """Outputs on each die, without a graph, one block of samples after the other."""
-        blocks = [fleet_logits(self.network, map(self.params_of, dies), x) for x in self.data.x.split(ATTACK_BATCH)]
+        x = self.data.whole
+        if x is None:
+            return outputs_on(self.network, map(self.params_of, dies), self.data)
+        split = x.split(samples_at_once(x, ATTACK_BATCH))
+        blocks = [fleet_logits(self.network, map(self.params_of, dies), some) for some in split]
         return map(torch.cat, zip(*blocks)) if len(blocks) > 1 else blocks[0]
 
     def _values_and_grads(self, wanted: Sequence[tuple[RunningSearch, Deviations]]) -> Iterator[Evaluation]:
@@ -184,7 +190,7 @@ class WorstCaseSearch:
         """Outputs on several dies in one pass, (dies, …); ``leaves`` are their deviations, (dies, …) each."""
 
         def run(die: Deviations) -> Tensor:
-            return predict_batched(self.network, self.params_of(die), self.data.x)
+            return predict_all(self.network, self.params_of(die), self.data)
 
         if len(next(iter(leaves.values()))) == 1:
             return run({name: leaf[0] for name, leaf in leaves.items()})[None]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, plain_fields
+from .._util.shown import Printed
 from ..attacks import Ball
 from ..bounds import Bounds, Box, MeanValueForm, NaturalExtension, StepBounds, box, logit_bounds, populations
 from ..bounds.modules import module_bounds
 from ..bounds.spiking import DECODERS
 from ..core.run import evaluating
-from ..data.task import Data, check_data
+from ..data.samples import Data, in_memory
 from ..interop.wrapped import Wrapped
 from ..nn.network import Network, placement_of
 from .predict import checked_params, predict
@@ -67,8 +69,8 @@ class Branches:
         return [level for level in (8, 64, 512) if level < self.limit] + [self.limit]
 
 
-@dataclass(frozen=True, eq=False)
-class Certified:
+@dataclass(frozen=True, eq=False, repr=False)
+class Certified(Printed):
     """Statements that hold for every parameter in the ball.
 
     Attributes:
@@ -96,7 +98,7 @@ class Certified:
 
 
 @torch.no_grad()
-def certify(network: nn.Module, data: Data, ball: Ball, method: Intervals | Branches = Branches()) -> Certified:
+def certify(network: nn.Module, data: Any, ball: Ball, method: Intervals | Branches = Branches()) -> Certified:
     """Prove, sample by sample, that no parameter in a ball changes the right answer.
 
     The claim is about the logits that :func:`neurorobust.run` computes, in the float32 or float64 of the parameters,
@@ -124,7 +126,7 @@ def certify(network: nn.Module, data: Data, ball: Ball, method: Intervals | Bran
         >>> certify(network, data, nr.Ball.uniform(0.1)).verified.tolist()
         [True, False]
     """
-    check_data(data)
+    data = in_memory(data)
     if data.regression or data.y.ndim != 1:
         raise ValueError(f"data: got labels of shape {tuple(data.y.shape)}, {data.y.dtype}; expected one class each.")
     if not isinstance(method, Intervals | Branches):

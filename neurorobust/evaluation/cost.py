@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from ..attacks import Attack, Ball, Request, Search, Suite, as_objective
 from ..attacks.suite import count_passes
 from ..chip import ChipModel
 from ..core.run import differentiating, evaluating
-from ..data.task import Data
+from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
 from .batched_search import RunningSearch, WorstCaseSearch
 from .floors import leaky_suite
@@ -22,10 +23,11 @@ from .predict import ATTACK_BATCH, EVALUATION_BATCH, checked_params, predict
 from .worst_case import suite_of
 
 
-def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 100) -> float:
+def estimate_evaluate(network: nn.Module, data: Any, chip: ChipModel, *, n_dies: int = 100) -> float:
     """Seconds that :func:`neurorobust.evaluate` will take on this machine with its present load, from programming, one
     die and 250 samples. The network is not changed; the arguments are those of ``evaluate``."""
     n_dies = check_count("n_dies", n_dies)
+    data = as_samples(data)
     few = data.first(EVALUATION_BATCH)
     params = checked_params(network, few)
     started = time.perf_counter()
@@ -35,7 +37,8 @@ def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies
 
     def run() -> None:
         if chip.noise:
-            list(noisy_logits(network, [programmed.params], few.x, fleet, programmed))
+            for _, x in few.blocks(EVALUATION_BATCH):
+                list(noisy_logits(network, [programmed.params], x, fleet, programmed))
         else:
             predict(network, programmed.params, few)
 
@@ -46,24 +49,24 @@ def estimate_evaluate(network: nn.Module, data: Data, chip: ChipModel, *, n_dies
 
 
 def estimate_worst_case(
-    network: nn.Module, data: Data, ball: Ball, attack: Attack | Suite, *, restarts: int = 1
+    network: nn.Module, data: Any, ball: Ball, attack: Attack | Suite, *, restarts: int = 1
 ) -> float:
     """Seconds that :func:`neurorobust.worst_case` will take on this machine with its present load, from a pass with a
     gradient and one without, over 250 samples. The network is not changed; the arguments are those of
     ``worst_case``."""
-    suite = suite_of(attack, restarts)
+    data, suite = as_samples(data), suite_of(attack, restarts)
     checked_params(network, data)
     n_with, n_without = count_passes(Suite((*suite.members, *leaky_suite(network, suite).members)))
     _time_passes(network, data.first(8), ball, suite)  # compiles
     few = data.first(EVALUATION_BATCH)
     without_gradient, with_gradient = _time_passes(network, few, ball, suite)
-    if len(data) > ATTACK_BATCH:  # each block is run again in the backward pass
+    if data.whole is None or len(data) > ATTACK_BATCH:  # each block is run again in the backward pass
         with_gradient += without_gradient
     return (n_with * with_gradient + (n_without + 1) * without_gradient) * len(data) / len(few)
 
 
 @differentiating()
-def _time_passes(network: nn.Module, data: Data, ball: Ball, suite: Suite) -> tuple[float, float]:
+def _time_passes(network: nn.Module, data: Samples, ball: Ball, suite: Suite) -> tuple[float, float]:
     """Seconds of one pass without and one with a gradient, 0 if the suite makes none of these."""
     with evaluating(network):
         worst_case_search = WorstCaseSearch(network, data, ball)

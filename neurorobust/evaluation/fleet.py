@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -13,20 +13,20 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
-from ..chip import Agreement, ChipModel
+from .._util.shown import Printed
+from ..chip import Agreement, ChipModel, Fleet, Programmed
 from ..core.params import Params
 from ..core.run import evaluating
-from ..data.task import Data, check_data
-from ..nn.fleet_run import fleet_logits
+from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
 from .noisy import noisy_logits
-from .predict import checked_params
+from .predict import Run, checked_params, outputs_on
 from .statistics import check_outputs, clopper_pearson, mean_interval, one_class, recall, score
 from .trim import Calibration, Trim, check_apart
 
 
 @dataclass(frozen=True)
-class Yield:
+class Yield(Printed):
     """Fraction of dies that meet a specification, with its exact (Clopper–Pearson) 95 % interval."""
 
     spec: float
@@ -49,7 +49,7 @@ def check_spec(spec: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class FleetResult:
+class FleetResult(Printed):
     """One network on many dies; the die is the statistical unit.
 
     Attributes:
@@ -133,7 +133,7 @@ class FleetResult:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Printed):
     """Two networks on the same dies: the mean difference in score (first − second), its 95 % interval
     (paired, Student), and on how many dies the first did better."""
 
@@ -144,7 +144,7 @@ class Comparison:
 
 
 def evaluate(
-    network: nn.Module, data: Data, chip: ChipModel, *, n_dies: int = 100, seed: int = 1, trim: Trim | None = None
+    network: nn.Module, data: Any, chip: ChipModel, *, n_dies: int = 100, seed: int = 1, trim: Trim | None = None
 ) -> FleetResult:
     """Program a network onto dies 0 … n_dies − 1 of a chip model and measure every one.
 
@@ -155,7 +155,8 @@ def evaluate(
 
     Args:
         network: evaluated at its nominal parameters, which are not changed.
-        data: samples and labels.
+        data: samples and labels: :class:`neurorobust.data.Data`, or what :meth:`neurorobust.data.Data.of` takes, such
+            as a DataLoader; what does not fit into memory is read again in every pass.
         chip: a chip model, or :func:`neurorobust.mismatch` (level); with the time since programming, defects and noise
             that were set on it: ``chip.at("30 days")``, ``chip.with_defects(…)``, ``chip.with_noise(…)``. A die's noise
             follows from its serial and the seed.
@@ -164,7 +165,7 @@ def evaluate(
             both scores: as it stands, and ``result.trimmed``.
     """
     n_dies = check_count("n_dies", n_dies)
-    check_data(data)
+    data = as_samples(data)
     if trim is not None:
         check_apart(trim, data)
     if not isinstance(chip, ChipModel):
@@ -191,10 +192,10 @@ def evaluate(
         calibration = None if trim is None else Calibration(network, trim, params, programmed)
         moved = dies(calibration)
         if chip.noise:
-            noisy = noisy_logits(network, moved, data.x, fleet, programmed)
-            everything: Iterator[Tensor] = chain(fleet_logits(network, (params, programmed.params), data.x), noisy)
+            noisy = outputs_on(network, moved, data, noisy_run(network, fleet, programmed))
+            everything: Iterator[Tensor] = chain(outputs_on(network, (params, programmed.params), data), noisy)
         else:
-            everything = fleet_logits(network, chain((params, programmed.params), moved), data.x)
+            everything = outputs_on(network, chain((params, programmed.params), moved), data)
         for number, outputs in enumerate(everything, -2):  # the two before the dies
             check_outputs(outputs, data.y)
             if not rows:
@@ -243,17 +244,27 @@ def check_same_dies(first: FleetResult, second: FleetResult) -> None:
         )
 
 
+def noisy_run(network: nn.Module, fleet: Fleet, programmed: Programmed) -> Run:
+    """Some dies of a fleet on some samples, each with its own noise."""
+
+    def run(dies: Sequence[Params], first: int, x: Tensor, before: int) -> Iterator[Tensor]:
+        some = Fleet(fleet.model, fleet.serials[first : first + len(dies)], fleet.seed)
+        return noisy_logits(network, dies, x, some, programmed, before=before)
+
+    return run
+
+
 Row = tuple[float, float, list[float]]
 
 
-def _columns(rows: list[Row], data: Data) -> dict[str, Any]:
+def _columns(rows: list[Row], data: Samples) -> dict[str, Any]:
     """The scores, accuracies and recalls of all dies."""
     if data.regression:
         return {"score": np.array([row[0] for row in rows]), "accuracy": None, "recall": None}
     return {key: np.array([row[i] for row in rows]) for i, key in enumerate(("score", "accuracy", "recall"))}
 
 
-def _measure(outputs: Tensor, data: Data) -> Row:
+def _measure(outputs: Tensor, data: Samples) -> Row:
     """Score, accuracy and recall of some outputs; a regression has the first alone."""
     if data.regression:
         return score(outputs, data.y), float("nan"), []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,14 +14,14 @@ from torch.nn import functional
 from .._util.console import progress
 from .._util.errors import check_count
 from .._util.randomness import generator
+from .._util.shown import Printed
 from ..attacks import APGD, Ball
 from ..core.apply import apply
 from ..core.params import Deviations, Params
 from ..core.run import differentiating, evaluating
-from ..data.task import Data, check_data
-from ..nn.fleet_run import fleet_logits
+from ..data.samples import as_samples
 from ..nn.network import placement_of
-from .predict import checked_params, predict_batched
+from .predict import checked_params, outputs_on, predict_all
 from .statistics import check_outputs, score
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ FARTHEST = 2.0
 STEPS = 20
 
 
-@dataclass(frozen=True, eq=False)
-class Landscape:
+@dataclass(frozen=True, eq=False, repr=False)
+class Landscape(Printed):
     """Loss and score along lines.
 
     Attributes:
@@ -74,7 +74,7 @@ class Landscape:
 @differentiating()
 def landscape(
     network: nn.Module,
-    data: Data,
+    data: Any,
     *,
     ball: Ball = TWENTY_PERCENT,
     points: int = 50,
@@ -96,12 +96,12 @@ def landscape(
     """
     points = check_count("points", points, 2)
     directions = check_count("directions", directions)
-    check_data(data)
+    data = as_samples(data)
     params, placement = checked_params(network, data), placement_of(network)
     center = ball.center(params, placement)
 
     def attacked_loss(deviations: Deviations) -> Tensor:
-        return loss_of(predict_batched(network, apply(params, deviations, placement), data.x), data.y)
+        return loss_of(predict_all(network, apply(params, deviations, placement), data), data.y)
 
     lines = [normal_direction(center, ball, generator(seed, "landscape", k)) for k in range(directions)]
     a = np.linspace(-FARTHEST, FARTHEST, points)
@@ -116,7 +116,7 @@ def landscape(
                 for place in a.tolist():
                     yield apply(params, {name: place * delta for name, delta in line.items()}, placement)
 
-        for outputs in fleet_logits(network, dies(), data.x):
+        for outputs in outputs_on(network, dies(), data):
             check_outputs(outputs, data.y)
             found.append((float(loss_of(outputs, data.y)), score(outputs, data.y)))
             tick()

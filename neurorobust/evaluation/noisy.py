@@ -14,7 +14,7 @@ from ..core.noise import Noise, Place, together
 from ..core.params import Params
 from ..core.placement import HOST
 from ..core.run import forward
-from ..nn.fleet_run import SAMPLES
+from ..nn.fleet_run import samples_at_once
 from ..nn.network import Network
 
 
@@ -26,13 +26,14 @@ def noisy_logits(
     fleet: Fleet,
     programmed: Programmed,
     stream: str = "noise",
+    before: int = 0,
 ) -> Iterator[Tensor]:
     """Logits of a network on each die of a fleet, with the noise that its chip model declares.
 
     Args:
         dies: all parameters of each die, in the fleet's order. x: input, batch first.
         programmed: the programmed parameters; noise amplitudes are relative to them.
-        stream: another one gives other noise.
+        stream: another one gives other noise. before: passes over earlier samples, each with noise of its own.
     """
     if not isinstance(network, Network):
         raise TypeError(
@@ -42,7 +43,7 @@ def noisy_logits(
     places, dt = noise_places(network, programmed), network.dt
     for serial, params in zip(fleet.serials, dies):
         outputs = []
-        for number, block in enumerate(x.split(SAMPLES)):
+        for number, block in enumerate(x.split(samples_at_once(x)), before):
             key = generator(fleet.seed, stream, serial, number)
             block, noise = drawn(fleet.model, places, block, dt, key)
             outputs.append(forward(network, params, block, noise=noise)[0])

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
+from .._util.shown import Printed
 from ..chip import Agreement, ChipModel
 from ..chip.die import Die
 from ..chip.programming import Programmed
 from ..core.apply import apply
 from ..core.run import evaluating
-from ..data.task import Data, check_data
-from ..nn.fleet_run import fleet_logits
+from ..data.samples import as_samples
 from ..nn.network import placement_of
-from .predict import checked_params
+from .predict import checked_params, outputs_on
 from .statistics import check_outputs, score
 from .subset import Run, subset_simulation
 
@@ -33,7 +33,7 @@ LEAST_LINEAGES = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class RareFailures:
+class RareFailures(Printed):
     """The fraction of dies whose score is below a specification, or the reasons why it is not given.
 
     Attributes:
@@ -74,7 +74,7 @@ class RareFailures:
 
 
 def rare_failures(
-    network: nn.Module, data: Data, chip: ChipModel, *, spec: float, dies: int = 250, repeats: int = 8, seed: int = 0
+    network: nn.Module, data: Any, chip: ChipModel, *, spec: float, dies: int = 250, repeats: int = 8, seed: int = 0
 ) -> RareFailures:
     """Estimate the fraction of a chip model's dies whose score is below a specification, down to about 1e-5.
 
@@ -98,7 +98,7 @@ def rare_failures(
     """
     dies = check_count("dies", dies, 50)
     repeats = check_count("repeats", repeats, 4)
-    check_data(data)
+    data = as_samples(data)
     spec = check_number("spec", spec)
     if spec > 1:
         raise ValueError(f"spec: got {spec:g}; expected a score from 0 to 1, .90 for 90 %.")
@@ -124,7 +124,7 @@ def rare_failures(
             for row in rows
         )
         scores = []
-        for outputs in fleet_logits(network, moved, data.x):
+        for outputs in outputs_on(network, moved, data):
             check_outputs(outputs, data.y)
             scores.append(score(outputs, data.y))
         return torch.tensor(scores, dtype=torch.float64)

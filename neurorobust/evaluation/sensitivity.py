@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_finite, unknown
+from .._util.shown import Printed
 from ..attacks import Attack, Ball, RandomSearch, Suite, as_objective, quick
 from ..attacks.objectives import Objective
 from ..chip import die_random
@@ -19,7 +20,7 @@ from ..core.apply import apply
 from ..core.params import DIGITAL, Deviations, Params, kind_of
 from ..core.placement import Placement, expand
 from ..core.run import differentiating, evaluating, forward, nominal
-from ..data.task import Data, check_data
+from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
 from .predict import EVALUATION_BATCH, checked_params, predict
 from .statistics import score
@@ -35,8 +36,12 @@ TEN_PERCENT = Ball.uniform(0.1)
 STEPPED = frozenset({"t_ref"})
 
 
-@dataclass(frozen=True, eq=False)
-class ParameterGroup:
+SHOWN = 20
+"""Parts that a printed result lists, the most fragile first."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ParameterGroup(Printed):
     """Parameters that deviate together while all others stay nominal, and the scores that remain.
 
     Attributes:
@@ -57,8 +62,8 @@ class ParameterGroup:
     attack: str
 
 
-@dataclass(frozen=True, eq=False)
-class Sensitivity:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sensitivity(Printed):
     """The result of :func:`sensitivity`.
 
     Attributes:
@@ -76,6 +81,15 @@ class Sensitivity:
     radii: Mapping[str, float]
     placement: Placement
     groups: tuple[ParameterGroup, ...]
+
+    def __repr__(self) -> str:
+        parts = sorted(self.groups, key=lambda group: min(group.attacked, group.random.min()))
+        lines = [f"Sensitivity({len(parts)} parts, nominal {self.nominal:.3f}; table() has all)"]
+        lines.append(f"  {'level':<10} {'layer':<20} {'kind':<12} {'parameter':<32} dies: mean    min   attacked")
+        for group in parts[:SHOWN]:
+            names = f"{group.level:<10} {group.layer[:20]:<20} {group.kind:<12} {group.parameter[:32]:<32}"
+            lines.append(f"  {names} {group.random.mean():10.3f} {group.random.min():6.3f} {group.attacked:10.3f}")
+        return "\n".join([*lines, f"  … {len(parts) - SHOWN} more parts"] if len(parts) > SHOWN else lines)
 
     def first_order(self, name: str) -> np.ndarray:
         """abs(∂loss/∂δ)·ζ of every element of a parameter, float64, expanded shape: the loss that its worst corner
@@ -183,7 +197,7 @@ class Sensitivity:
 @differentiating()
 def sensitivity(
     network: nn.Module,
-    data: Data,
+    data: Any,
     *,
     ball: Ball = TEN_PERCENT,
     objective: str | Objective = "ce",
@@ -219,7 +233,8 @@ def sensitivity(
 
     Args:
         network: around its nominal parameters, which are not changed.
-        data: samples and labels, at least two classes.
+        data: samples and labels, at least two classes: :class:`neurorobust.data.Data`, or what
+            :meth:`neurorobust.data.Data.of` takes, such as a DataLoader.
         ball: ζ of each kind or parameter, L∞; v_leak and v_reset only if named (in V). What has no radius is left out.
         objective: the loss that is differentiated: a name or function as :class:`neurorobust.attacks.PGA` takes it,
             with a gradient at the nominal network: ``"ce"``, ``"margin"``, ``"mse"`` for a regression.
@@ -236,7 +251,7 @@ def sensitivity(
     """
     n_dies = check_count("n_dies", n_dies)
     seed = check_count("seed", seed, 0)
-    check_data(data)
+    data = as_samples(data)
     attack = quick(regression=data.regression) if attack is None else attack
     data.check_classes("data")
     if type(ball) is not Ball:
@@ -294,7 +309,7 @@ def _groups(names: Mapping[str, float], placement: Placement) -> dict[tuple[str,
     return groups
 
 
-def _output_gradient(objective: Objective, outputs: Tensor, data: Data) -> tuple[float, Tensor]:
+def _output_gradient(objective: Objective, outputs: Tensor, data: Samples) -> tuple[float, Tensor]:
     """The objective of the whole data set and its derivative in every output, shape of the outputs."""
     clean = outputs.double()
 
@@ -313,12 +328,13 @@ def _output_gradient(objective: Objective, outputs: Tensor, data: Data) -> tuple
     return value.item(), gradient.to(outputs.dtype)
 
 
-def _gradients(network: nn.Module, data: Data, output_gradient: Tensor, expanded: Params) -> Deviations:
+def _gradients(network: nn.Module, data: Samples, output_gradient: Tensor, expanded: Params) -> Deviations:
     """∂loss/∂δ at δ = 0, block by block from the derivative in the outputs: exact whatever the objective."""
     params, placement = nominal(network), placement_of(network)
     leaves = {name: torch.zeros_like(value).requires_grad_() for name, value in expanded.items()}
     totals: dict[str, Tensor | None] = dict.fromkeys(leaves)
-    for x, weight in zip(data.x.split(EVALUATION_BATCH), output_gradient.split(EVALUATION_BATCH)):
+    for where, x in data.blocks(EVALUATION_BATCH):
+        weight = output_gradient[where]
         outputs = forward(network, apply(params, leaves, placement), x)[0]
         if not outputs.requires_grad:
             break

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +20,15 @@ from torch import Tensor, nn
 from .._util.console import progress
 from .._util.errors import check_count, check_number
 from .._util.randomness import generator
+from .._util.shown import Printed
 from ..attacks import Ball
 from ..core.apply import apply
 from ..core.params import Deviations, Params
 from ..core.run import differentiating, evaluating, forward
-from ..data.task import Data, check_data
-from ..nn.fleet_run import fleet_logits
+from ..data.samples import as_samples
 from ..nn.network import placement_of
 from .landscape import loss_of
-from .predict import ATTACK_BATCH, checked_params, predict_batched
+from .predict import ATTACK_BATCH, checked_params, outputs_on, predict_all
 from .statistics import check_outputs, mean_interval
 from .strong import has_surrogates
 
@@ -39,7 +40,7 @@ Operator = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Sharpness:
+class Sharpness(Printed):
     """Curvatures of the loss averaged over dies.
 
     Attributes:
@@ -66,8 +67,8 @@ class Sharpness:
         return f"Sharpness({', '.join(rows)}; asymmetry {self.asymmetry:.2f})"
 
 
-@dataclass(frozen=True, eq=False)
-class Spectrum:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spectrum(Printed):
     """The largest eigenvalues of a symmetric operator, descending, shape (count,), each within its ``residual`` of an
     eigenvalue; ``vectors`` are theirs, shape (count, d)."""
 
@@ -79,8 +80,8 @@ class Spectrum:
 class _DieLosses:
     """Losses and gradients of a network on the die δ = ζ·u; u has one number for every element."""
 
-    def __init__(self, network: nn.Module, data: Data, ball: Ball):
-        check_data(data)
+    def __init__(self, network: nn.Module, data: Any, ball: Ball):
+        data = as_samples(data)
         self.network, self.data = network, data
         self.params, self.placement = checked_params(network, data), placement_of(network)
         center = ball.center(self.params, self.placement)
@@ -105,19 +106,20 @@ class _DieLosses:
     def gradient(self, u: Tensor) -> Tensor:
         """∂loss/∂u, through the surrogates where it spikes."""
         leaf = u.clone().requires_grad_()
-        loss = loss_of(predict_batched(self.network, self.die(leaf), self.data.x), self.data.y)
+        loss = loss_of(predict_all(self.network, self.die(leaf), self.data), self.data.y)
         (gradient,) = torch.autograd.grad(loss, leaf)
         return gradient
 
     def losses(self, dies: Iterator[Tensor]) -> Iterator[float]:
-        for outputs in fleet_logits(self.network, (self.die(u) for u in dies), self.data.x):
+        for outputs in outputs_on(self.network, (self.die(u) for u in dies), self.data):
             check_outputs(outputs, self.data.y)
             yield float(loss_of(outputs, self.data.y))
 
     def hessian_product(self, v: Tensor) -> Tensor:
         """∇²loss(0) v, exact where the network is smooth."""
         total = torch.zeros_like(v)
-        for x, y in zip(self.data.x.split(ATTACK_BATCH), self.data.y.split(ATTACK_BATCH)):
+        for where, x in self.data.blocks(ATTACK_BATCH):
+            y = self.data.y[where]
             leaf = torch.zeros_like(v).requires_grad_()
             loss = loss_of(forward(self.network, self.die(leaf), x)[0], y)
             (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
@@ -129,7 +131,7 @@ class _DieLosses:
 @differentiating()
 def sharpness(
     network: nn.Module,
-    data: Data,
+    data: Any,
     *,
     ball: Ball = FIVE_PERCENT,
     count: int = 3,
@@ -196,7 +198,7 @@ def sharpness(
 
 @differentiating()
 def hessian_eigenvalues(
-    network: nn.Module, data: Data, *, ball: Ball = WHOLE, count: int = 3, seed: int = 0
+    network: nn.Module, data: Any, *, ball: Ball = WHOLE, count: int = 3, seed: int = 0
 ) -> Spectrum:
     """The largest eigenvalues of the loss's Hessian in u (δ = ζ·u) at a smooth network, by Lanczos with exact products.
 

@@ -39,6 +39,12 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
                 f"{tuple(outputs.shape)}. Class labels are integers: y.long()."
             )
         return
+    if outputs.ndim == 3 and y.ndim == 1:
+        raise ValueError(
+            f"network: gives outputs of shape {tuple(outputs.shape)}, in every step, for labels of shape "
+            f"{tuple(y.shape)}, one per sample. For a loss in every step give a label for every step, "
+            f"y[:, None].expand(-1, {outputs.shape[1]}); else decode= makes logits (B, n_classes)."
+        )
     if outputs.ndim != y.ndim + 1 or outputs.shape[1:-1] != y.shape[1:]:
         raise ValueError(
             f"network: gives outputs of shape {tuple(outputs.shape)} for labels of shape {tuple(y.shape)}; expected "

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ from .._util.errors import check_count
 from .._util.randomness import generator
 from ..attacks import APGD, PGA, SPSA, Attack, Ball, RandomSearch, Suite
 from ..attacks.suite import ANYWHERE
-from ..data.task import Data, check_data
+from ..data.samples import Samples, as_samples
 from ..dynamics import Floor
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from ..nn.floor import has_floors, using_floor
@@ -59,7 +59,7 @@ class Part(NamedTuple):
         return " and ".join(through)
 
 
-def strong_plan(network: nn.Module, data: Data) -> tuple[Part, ...]:
+def strong_plan(network: nn.Module, data: Samples) -> tuple[Part, ...]:
     """The suites that :func:`strong_worst_case` runs, each with the gradients it goes through.
     ``sum(part.suite.passes for part in plan)`` passes, and one more for each candidate."""
     hard, soft, old = ("mse", "mse", "mse") if data.regression else ("margin", "ce", "kl")
@@ -81,7 +81,7 @@ def strong_plan(network: nn.Module, data: Data) -> tuple[Part, ...]:
 
 def strong_worst_case(
     network: nn.Module,
-    data: Data,
+    data: Any,
     ball: Ball,
     *,
     seed: int = 0,
@@ -100,7 +100,7 @@ def strong_worst_case(
     Returns:
         The die; ``attack`` says which attack found it, through which surrogate.
     """
-    check_data(data)
+    data = as_samples(data)
     seed = check_count("seed", seed, 0)
     plan = strong_plan(network, data)
     seeds = torch.randint(2**31, (len(plan),), generator=generator(seed, STRONG)).tolist()

@@ -10,7 +10,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,10 @@ from ..chip import ChipModel, Die, Fleet, Programmed
 from ..core.params import Params
 from ..core.placement import placement_of
 from ..core.run import evaluating
-from ..data.task import Data
+from ..data.samples import Data, Samples, in_memory
 from ..nn.fleet_run import fleet_logits
 from .noisy import noisy_logits
-from .predict import checked_params
+from .predict import ATTACK_BATCH, checked_params
 from .statistics import balanced_accuracy, check_outputs
 
 NEWTON_STEPS, NEWTON_GAIN = 100, 1e-14
@@ -56,10 +56,7 @@ class Trim:
 
     def __post_init__(self) -> None:
         if not isinstance(self.samples, Tensor | Data):
-            raise TypeError(
-                f"trim: samples: got a {type(self.samples).__name__}; expected a tensor x, or Data with labels: "
-                f"task.validation.x or task.validation."
-            )
+            object.__setattr__(self, "samples", _labelled(self.samples))
         if isinstance(self.samples, Data) and self.samples.regression:
             raise ValueError("trim: samples: have targets of a regression; expected class labels, or x alone.")
         object.__setattr__(self, "n", check_count("trim: n", self.n))
@@ -86,6 +83,17 @@ class Trim:
         """The numbers of the samples of one die, ascending, (n,)."""
         key = generator(self.seed, "trim", die.seed, die.serial)
         return torch.randperm(len(self.samples), generator=key)[: self.n].sort().values
+
+
+def _labelled(samples: Any) -> Data:
+    """A data set or a loader as Data."""
+    try:
+        return in_memory(samples)
+    except TypeError as error:
+        raise TypeError(
+            f"trim: samples: got a {type(samples).__name__}; expected a tensor x, or Data with labels: "
+            f"task.validation.x or task.validation."
+        ) from error
 
 
 def matching_offsets(logits: Tensor, nominal: Tensor) -> Tensor:
@@ -123,7 +131,7 @@ def fitted_offsets(logits: Tensor, y: Tensor, start: Tensor | None = None) -> Te
         start: (K,), such as :func:`matching_offsets`; 0 by default.
     """
     check_outputs(logits, y)
-    flat, y = logits.detach().double().flatten(0, -2), y.reshape(-1)
+    flat, y = logits.detach().double().flatten(0, -2), y.reshape(-1).long()
     start = flat.new_zeros(flat.shape[-1]) if start is None else start.double()
     fitted, present = start.clone(), y.unique()
     if len(present) > 1:
@@ -237,19 +245,19 @@ def _frequencies(logits: Tensor) -> Tensor:
     return torch.bincount(logits.argmax(-1).reshape(-1), minlength=logits.shape[-1]).double() / logits[..., 0].numel()
 
 
-def check_apart(trim: Trim, data: Data) -> None:
+def check_apart(trim: Trim, data: Samples) -> None:
     """Raise unless a trim fits a test: classes, samples of one shape, none of them in both."""
     if not isinstance(trim, Trim):
         raise TypeError(f"trim: got {trim!r}; expected nr.Trim(task.validation.x, 50), or None.")
     if data.regression:
         raise ValueError("trim: the data are a regression; expected classes.")
     x = trim.data.x
-    if x.shape[1:] != data.x.shape[1:] or x.dtype != data.x.dtype:
+    if x.shape[1:] != data.shape[1:] or x.dtype != data.dtype:
         raise ValueError(
             f"trim: samples: got shape {tuple(x.shape)}, {x.dtype}; expected samples as in the test, "
-            f"{tuple(data.x.shape)}, {data.x.dtype}."
+            f"{data.shape}, {data.dtype}."
         )
-    tested = _digests(data.x)
+    tested = {digest for _, block in data.blocks(ATTACK_BATCH) for digest in _digests(block)}
     if both := sum(digest in tested for digest in _digests(x)):
         raise ValueError(
             f"trim: samples: {both} of {len(x)} are among the test samples, so the trimmed score would be too good; "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +15,18 @@ from .. import kernels
 from .._util.console import progress
 from .._util.errors import check_count
 from .._util.randomness import generator
+from .._util.shown import Printed
 from .._util.warn import warn
 from ..attacks import QUICK, Attack, Ball, RandomSearch, Search, Suite, as_objective, quick
 from ..attacks.objectives import objective_name
 from ..core.params import Deviations
 from ..core.run import differentiating, evaluating, nominal
-from ..data.task import Data, check_data
+from ..data.samples import Samples, as_samples
+from ..nn.fleet_run import SAMPLES
 from ..nn.floor import fraction_at_floor, using_floor
 from .batched_search import RunningSearch, WorstCaseSearch, run_batched
 from .floors import LEAK, TRUE, base, leaky_suite, version_on
-from .predict import checked_params, predict_batched
+from .predict import checked_params, predict_all
 from .statistics import recall, score
 
 NO_ATTACK = Suite(())
@@ -39,7 +43,7 @@ CAUTION = (
 
 
 @dataclass(frozen=True, eq=False)
-class WorstCase:
+class WorstCase(Printed):
     """The worst die of all that were evaluated.
 
     Attributes:
@@ -89,7 +93,7 @@ class WorstCase:
 
 def worst_case(
     network: nn.Module,
-    data: Data,
+    data: Any,
     ball: Ball,
     attack: Attack | Suite | None = None,
     *,
@@ -109,7 +113,8 @@ def worst_case(
 
     Args:
         network: attacked at its nominal parameters, which are not changed.
-        data: samples and labels or targets; their score is minimised: balanced accuracy, or R² of a regression.
+        data: samples and labels or targets; their score is minimised: balanced accuracy, or R² of a regression. It is
+            :class:`neurorobust.data.Data`, or what :meth:`neurorobust.data.Data.of` takes, such as a DataLoader.
         ball: the allowed deviations of each kind.
         attack: an attack or a suite; by default :func:`neurorobust.attacks.quick`. A quick attack can miss bad dies and
             reverse the order of two networks: publish numbers of :func:`strong_worst_case`.
@@ -123,7 +128,7 @@ def worst_case(
     Warns:
         UserWarning: the quick suite found nearly nothing; see :attr:`WorstCase.inconclusive`.
     """
-    check_data(data)
+    data = as_samples(data)
     suite = suite_of(quick(regression=data.regression) if attack is None else attack, restarts)
     found = search_worst_case(network, data, ball, suite, seed=seed, candidates=candidates)
     if base(found.suite) == QUICK and found.inconclusive:
@@ -133,7 +138,7 @@ def worst_case(
 
 def search_worst_case(
     network: nn.Module,
-    data: Data,
+    data: Any,
     ball: Ball,
     suite: Suite,
     *,
@@ -142,12 +147,13 @@ def search_worst_case(
 ) -> WorstCase:
     """:func:`worst_case` without its warning, for callers that show the result's caution themselves."""
     passes = suite.passes + leaky_suite(network, suite).passes + len(candidates)
+    data = as_samples(data)
     with progress(f"attacking {len(data)} samples", passes) as tick:
         found = find_through_floors(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
     return with_floor_fraction(found, network, data)
 
 
-def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Mapping[str, Tensor]]) -> WorstCase:
+def transfer(network: nn.Module, data: Any, ball: Ball, candidates: Sequence[Mapping[str, Tensor]]) -> WorstCase:
     """The worst of the dies that were found for other networks, each projected into the ball.
 
     A network that withstands its own attack but not another network's dies hides its gradient.
@@ -162,12 +168,13 @@ def transfer(network: nn.Module, data: Data, ball: Ball, candidates: Sequence[Ma
     """
     if not candidates:
         raise ValueError("candidates: got none; expected deviations found on another network.")
+    data = as_samples(data)
     return with_floor_fraction(find_worst_case(network, data, ball, NO_ATTACK, candidates=candidates), network, data)
 
 
 def find_through_floors(
     network: nn.Module,
-    data: Data,
+    data: Any,
     ball: Ball,
     attack: Attack | Suite,
     *,
@@ -194,16 +201,18 @@ def worse(found: WorstCase, other: WorstCase) -> WorstCase:
     return replace(worst, passes=found.passes + other.passes, suite=found.suite)
 
 
-def with_floor_fraction(found: WorstCase, network: nn.Module, data: Data) -> WorstCase:
+def with_floor_fraction(found: WorstCase, network: nn.Module, data: Samples) -> WorstCase:
     """A result with ``at_floor``, which depends on the nominal network alone: one pass, after all searches."""
     with evaluating(network):
-        return replace(found, at_floor=fraction_at_floor(network, nominal(network), data.x))
+        whole = data.whole
+        x = (block.x for block in data.blocks(SAMPLES)) if whole is None else whole
+        return replace(found, at_floor=fraction_at_floor(network, nominal(network), x))
 
 
 @differentiating()
 def find_worst_case(
     network: nn.Module,
-    data: Data,
+    data: Any,
     ball: Ball,
     attack: Attack | Suite,
     *,
@@ -213,13 +222,13 @@ def find_worst_case(
 ) -> WorstCase:
     """One run of a suite, through the floors as they are, without ``at_floor``: callers that show it add it once, by
     :func:`with_floor_fraction`. ``tick`` is called after every forward pass."""
-    check_data(data)
+    data = as_samples(data)
     if not isinstance(ball, Ball):
         raise TypeError(f"ball: got {ball!r}; expected nr.Ball.uniform(0.1) for every kind, or nr.Ball(weight=0.1).")
     data.check_classes("data")
     checked_params(network, data)
     suite = suite_of(attack)
-    with evaluating(network), kernels.CachedEvents(data.x):
+    with evaluating(network), nullcontext() if data.whole is None else kernels.CachedEvents(data.whole):
         worst_case_search = WorstCaseSearch(network, data, ball, tick)
         worst_case_search.add_candidates([worst_case_search.project_candidate(die) for die in candidates])
         searches = _searches(suite, worst_case_search.center, ball, seed, len(candidates))
@@ -243,7 +252,7 @@ def _result(search: WorstCaseSearch, suite: Suite) -> WorstCase:
     found, outputs = worst.score, worst.outputs
     if worst.rank >= 0:  # those of the nominal network are known
         with torch.no_grad():
-            outputs = predict_batched(search.network, search.params_of(worst.deviations), search.data.x)
+            outputs = predict_all(search.network, search.params_of(worst.deviations), search.data)
         found = score(outputs, y)
     undefined = float("nan")
     balanced, accuracy, per_class = undefined, undefined, ()
@@ -275,8 +284,8 @@ def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:
     return Suite(tuple((member, n * restarts) for member, n in members))
 
 
-def random_search(network: nn.Module, data: Data, ball: Ball, *, passes: int, seed: int = 0) -> WorstCase:
+def random_search(network: nn.Module, data: Any, ball: Ball, *, passes: int, seed: int = 0) -> WorstCase:
     """The control: the worst of ``passes`` dies drawn uniformly in the ball."""
-    check_data(data)
+    data = as_samples(data)
     draws = RandomSearch(check_count("passes", passes) - 1, "mse" if data.regression else "ce")
     return worst_case(network, data, ball, draws, seed=seed)

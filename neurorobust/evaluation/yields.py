@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from scipy import stats
 
 from .._util.errors import check_number
+from .._util.shown import Printed
 from .fleet import FleetResult, check_same_dies
 
 
 @dataclass(frozen=True)
-class YieldComparison:
+class YieldComparison(Printed):
     """The yields of two networks on the same dies, and McNemar's exact test of their difference.
 
     Only dies on which the networks differ say something about the difference. If both networks had the same yield, each

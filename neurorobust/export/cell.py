@@ -103,7 +103,7 @@ def layer_of(cell: Cell, connection: Any, recurrent: Any, dtype: torch.dtype) ->
     if cell.reset == "ToValue" and cell.v_reset is not None and cell.v_reset.any():
         own["v_reset"] = tensor(cell.v_reset)
     own |= {"v_threshold": tensor(cell.v_threshold), "reset": RESETS[cell.reset]}
-    return (Lif if cell.tau_syn is None else CubaLif)(connection, recurrent, **own)
+    return (Lif if cell.tau_syn is None else CubaLif)(connection, recurrent=recurrent, **own)
 
 
 def _numbers(value: Tensor) -> Array:

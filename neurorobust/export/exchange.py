@@ -12,6 +12,7 @@ from torch import nn
 
 from .._util.discovery import classes
 from .._util.errors import check_number, unknown
+from .._util.warn import warn
 from ..chip import ChipModel, Die
 from ..core import nominal
 from ..deploy import Deployment
@@ -140,6 +141,13 @@ def from_nir(path: str | Path, *, dt: float, reader: str | None = None, unit: fl
             raise ValueError(f"was written for an unknown reader, {str(said)[:40]!r}.")
         if "reader" in graph.metadata:
             _check_dt(graph, dt)
+        elif said is None and "dt" not in graph.metadata:
+            others = ", ".join(sorted(set(readers()) - {OWN}))
+            warn(
+                f"NIR file {str(path)!r}: does not say which package wrote it, so it is read as NIR defines it. "
+                f"{others} compute a step in other ways: give reader= for the spikes of one of them. "
+                f"reader={OWN!r} says that NIR's own meaning is right, without this warning."
+            )
         budget = Budget(size)
         network = network_of(_in_seconds(graph, unit), _reader(said), dt, budget)
     except (ValueError, TypeError) as error:

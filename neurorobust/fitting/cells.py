@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._util.errors import plain
+from .._util.errors import plain, shown
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
 NO_VALUE = frozenset({"", "nan", "+nan", "-nan", "na", "n/a", "#n/a", "<na>", "null", "none"})
@@ -44,8 +44,8 @@ def _number(name: str, row: int, cell: Any) -> float:
     if isinstance(cell, Real) and not isinstance(cell, bool):
         return float(cell)
     raise ValueError(
-        f"{name}: row {row} is {cell!r}; expected a number with a decimal point and without thousands separators, or "
-        f"an empty cell for no value."
+        f"{name}: row {row} is {shown(cell)}; expected a number with a decimal point and without thousands separators, "
+        f"or an empty cell for no value."
     )
 
 
@@ -86,7 +86,7 @@ def _check_distinct(name: str, found: Iterable[int | str]) -> None:
         text = " ".join(unicodedata.normalize("NFKC", str(one)).casefold().split())
         other = seen.setdefault(Fraction(text) if DECIMAL.fullmatch(text) else text, one)
         if other != one:
-            raise ValueError(f"{name}: {other!r} and {one!r} may be the same; write each label in one way.")
+            raise ValueError(f"{name}: {shown(other)} and {shown(one)} may be the same; write each label in one way.")
 
 
 def settings(values: np.ndarray, *, absolute: bool) -> np.ndarray:

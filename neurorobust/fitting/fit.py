@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._util.errors import check_count
+from .._util.shown import Printed
 from ..chip.model import ChipModel
 from .between import between, significant
 from .components import IntervalEstimate
@@ -16,8 +17,8 @@ from .kind import KindFit, fit_kind
 from .table import Recording, checked, cube, read_table
 
 
-@dataclass(frozen=True, eq=False)
-class FitResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class FitResult(Printed):
     """Result of a fit, by kind; :meth:`model` makes a chip model of it.
 
     Attributes:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_ndtr, ndtri
 
-from .._util.errors import check_number, plain, unknown
+from .._util.errors import check_number, plain, shown, unknown
 from ..chip.design import TIMES
 from ..core.params import ABOVE_ZERO, ABSOLUTE, KINDS, SIGNED
 from .cells import SAME, labels, numbers, settings
@@ -84,7 +84,11 @@ class Cube:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A CSV file of measurements, UTF-8, with a comma between columns; see :func:`checked` for its columns."""
+    """A CSV file of measurements, UTF-8, with a comma between columns; see :func:`checked` for its columns.
+
+    Raises:
+        OSError: the file cannot be read. ValueError: it is not such a table; the message names file and row.
+    """
     try:  # the header is a row like others: pandas would rename repeated columns, and read labels such as NA as missing
         table = pd.read_csv(
             path, header=None, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig"
@@ -92,7 +96,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())  # pandas ends some messages with a line break
         raise ValueError(f"measurements {str(path)!r}: is not a CSV table ({said}); expected {_header()}.") from error
-    return checked(table[1:].set_axis(table.iloc[0], axis=1))
+    try:
+        return checked(table[1:].set_axis(table.iloc[0], axis=1))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def checked(table: Any) -> pd.DataFrame:
@@ -138,7 +145,9 @@ def _check_columns(table: pd.DataFrame) -> None:
         if name not in COLUMNS + OPTIONAL:
             raise unknown("measurements: column", name, COLUMNS + OPTIONAL)
         if (times := list(table.columns).count(name)) > 1:
-            raise ValueError(f"measurements: column {name!r} is there {times} times; expected {_header()}, each once.")
+            raise ValueError(
+                f"measurements: column {shown(name)} is there {times} times; expected {_header()}, each once."
+            )
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(f"measurements: column {', '.join(missing)} missing; expected {_header()}.")
@@ -156,7 +165,7 @@ def _integers(column: pd.Series) -> np.ndarray:
     if len(bad):
         got = plain(column.iloc[bad[0]])
         raise ValueError(
-            f"{column.name}: row {bad[0]} is {got!r}; expected its number, a whole number from 0 to {MANY - 1}."
+            f"{column.name}: row {bad[0]} is {shown(got)}; expected its number, a whole number from 0 to {MANY - 1}."
         )
     return found.astype(np.int64)
 

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 __all__ = ["SnnTorchNetwork", "Wrapped", "decode", "from_snntorch", "to_snntorch", "wrap"]
 
 
+def __dir__() -> list[str]:
+    """All public names, also those that are imported on first use."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import names that need snnTorch on first use: that import is slow."""
     if name in ("SnnTorchNetwork", "from_snntorch", "to_snntorch"):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .._util.errors import check_count
 
 Output = Tensor | tuple[Tensor, ...]
 
@@ -40,23 +44,53 @@ def every_step(output: Output) -> Tensor:
     return _first(output).transpose(0, 1)
 
 
+def logits(output: Output) -> Tensor:
+    """The output as it is, or the first of several, of networks that give logits (B, n) themselves."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+@dataclass(frozen=True)
+class Population:
+    """Each class is the sum of its own output neurons: as ``population_code=True`` in ``snntorch.functional``.
+
+    Neurons 0 … k − 1 belong to class 0, the next k to class 1: (B, n_classes · k) → (B, n_classes).
+
+    Args:
+        n_classes: number of classes. decode: from the output to a value per neuron; :func:`spike_count` by default.
+    """
+
+    n_classes: int
+    decode: Callable[[Output], Tensor] = spike_count
+
+    def __post_init__(self) -> None:
+        check_count("n_classes", self.n_classes)
+
+    def __call__(self, output: Output) -> Tensor:
+        values = self.decode(output)
+        if values.shape[-1] % self.n_classes:
+            raise ValueError(
+                f"decode: {values.shape[-1]} output neurons; expected a multiple of n_classes (={self.n_classes})."
+            )
+        return values.unflatten(-1, (self.n_classes, -1)).sum(-1)
+
+
+def as_tuple(output: Any) -> tuple[Any, ...]:
+    """The parts of an output: a tuple, a list of several outputs, or one; lists with an entry per step are stacked."""
+    if isinstance(output, list) and not (_are_steps(output) and output[0].ndim == 2):
+        output = tuple(output)
+    parts = output if isinstance(output, tuple) else (output,)
+    return tuple(torch.stack(part) if isinstance(part, list) and _are_steps(part) else part for part in parts)
+
+
+MEMBRANES = (mean_membrane, max_membrane, last_membrane)
+
+
 def _first(output: Output) -> Tensor:
-    return _part(output, 0) if isinstance(output, tuple) else _over_time(output)
+    return _over_time(as_tuple(output)[0])
 
 
 def _membrane(output: Output) -> Tensor:
-    if isinstance(output, Tensor):
-        raise ValueError(
-            "decode: the network gives spikes alone; its last neuron needs output=True to give its membrane too, or "
-            "decode with spike_count."
-        )
-    return _part(output, -1) if isinstance(output, tuple) else _over_time(output)
-
-
-def _part(output: tuple, position: int) -> Tensor:
-    """One of the network's outputs, of which each is a tensor over time or a list with an entry for each step."""
-    part = output[position] if output else None
-    return torch.stack(part) if isinstance(part, list) and _are_steps(part) else _over_time(part)
+    return _over_time(as_tuple(output)[-1])
 
 
 def _over_time(output: Any) -> Tensor:
@@ -65,7 +99,7 @@ def _over_time(output: Any) -> Tensor:
     got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
     raise TypeError(
         f"decode: the network gives {got}; expected spikes over time (T, B, …), or a tuple of spikes and membranes. "
-        f"torch.stack makes one tensor of a list; decode=lambda output: output takes logits as they are."
+        f"decode=nr.interop.decode.logits takes logits as they are."
     )
 
 

@@ -33,6 +33,8 @@ def _normals(value: Tensor, key: torch.Generator) -> Tensor:
 
 def _scale(value: Tensor) -> Tensor:
     """A usual size of the values of a tensor, not 0."""
+    if not value.numel():
+        return value.new_ones(())
     fan_in = max(1, value.numel() // len(value)) if value.ndim else 1
     return value.abs().mean().clamp(min=1 / fan_in)
 

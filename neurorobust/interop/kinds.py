@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -12,29 +13,23 @@ from torch import Tensor, nn
 from .._util.errors import check_count, plain, unknown
 from .._util.warn import warn
 from ..core.params import DIGITAL, KINDS, SIGNED, check_dtype, check_not_compiled
+from .libraries import DECAY, default_kind, from_library, kind_there, numbers_in
 
-NORMS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.RMSNorm,
-)
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)  # noqa: SLF001
+NORMALISATION = "normalisation"
+"""In ``kinds=``: the parameters of all norms."""
 # torch's own names: weight, weight_ih_l0_reverse, weight_hr_l0, in_proj_weight, q_proj_weight …, the same for biases.
-_NAMES = {kind: re.compile(rf"((\w+_)?proj_)?{kind}(_([ih]h|hr)(_l\d+(_reverse)?)?)?") for kind in ("weight", "bias")}
+_NAMES = {
+    kind: re.compile(rf"((\w+_)?proj_)?{kind}(_([ih]h|hr)(_l\d+(_reverse)?)?|_[kv])?") for kind in ("weight", "bias")
+}
 # Names that say what a number is, wherever it stands; "r" may be anything.
 TELLING = KINDS - SIGNED - {"r"}
 # Names that other libraries give to thresholds, time constants, and decays: one of the kind, or "" for a decay.
 _LIKELY = {
-    "v_threshold": re.compile(r"(v_?)?th(r|resh|reshold)?_?\d*"),
-    "tau_mem": re.compile(r"tau(_m)?_?\d*"),
-    "tau_syn": re.compile(r"tau_s_?\d*"),
-    "": re.compile(r"(mem_|syn_)?(decay|leak)(_mem|_syn|_m|_s)?_?\d*|(beta|alpha)_?\d*"),
+    "v_threshold": re.compile(r"(v_?|spike_)?th(r|resh|reshold)?_?\d*"),
+    "tau_mem": re.compile(r"tau(_m)?_?\d*|tau_mem_inv"),
+    "tau_syn": re.compile(r"tau_s_?\d*|tau_syn_inv"),
+    DECAY: re.compile(r"(mem_|syn_)?(decay|leak)(_mem|_syn|_m|_s)?_?\d*|(beta|alpha)(_mem|_syn)?_?\d*"),
 }
 _DECAY = "A decay has no kind: hold its time constant in seconds, compute exp(-dt/tau) in forward, and name that"
 # Layers of torch whose weights and biases have one value per synapse and neuron, even if it is one in all.
@@ -56,42 +51,77 @@ def kinds_of(module: nn.Module, overrides: Mapping[str, str] | None = None) -> d
 
     Args:
         module: any torch module.
-        overrides: kinds by name or pattern (``{"bn*.*": "digital"}``); the first match counts, before
-            torch's names (``weight``, ``bias``, ``weight_ih_l0`` …) and NIR's (``tau_mem`` …).
+        overrides: kinds by name or pattern (``{"bn*.*": "digital"}``), or of all norms
+            (``{"normalisation": "digital"}``); the first match counts, before torch's names (``weight``, ``bias``,
+            ``weight_ih_l0`` …), NIR's (``tau_mem`` …) and those of sinabs, norse and spikingjelly.
 
     Raises:
         ValueError: a name is unknown or belongs to a normalisation, or an override matches no parameter.
+        TypeError: the overrides are no mapping.
     """
-    overrides = dict(overrides or {})
+    overrides = spelled_out(module, overrides)
     names = [name for name, _ in module.named_parameters()]
     check_overrides(overrides, [*names, *(name for name in numbers_of(module) if _named_by(name, overrides))])
     return {name: _kind(module, name, overrides) for name in names}
 
 
+def spelled_out(module: nn.Module, overrides: Mapping[str, str] | None) -> dict[str, str]:
+    """The kinds that the user gives, with the names of all parameters of norms for the word ``normalisation``.
+
+    Raises:
+        TypeError: no mapping. ValueError: an unknown kind, or no norm.
+    """
+    if not isinstance(overrides, Mapping | None):
+        raise TypeError(f"kinds: got {overrides!r}; expected kinds by name, such as {{'{NORMALISATION}': 'digital'}}.")
+    result: dict[str, str] = {}
+    for pattern, kind in (overrides or {}).items():
+        if pattern != NORMALISATION:
+            result[pattern] = kind
+            continue
+        if kind not in KINDS | DIGITAL:
+            raise unknown(f"kinds[{pattern!r}]", kind, KINDS | DIGITAL)
+        norms = [
+            name for name, _ in module.named_parameters() if is_norm(module.get_submodule(name.rpartition(".")[0]))
+        ]
+        if not norms:
+            raise ValueError(f"kinds[{pattern!r}]: {type(module).__name__} has no norm with parameters; leave it out.")
+        result |= {glob.escape(name): kind for name in norms}
+    return result
+
+
+def is_norm(module: nn.Module) -> bool:
+    """True for a norm of torch, and for a layer of one's own whose class is called so (``LlamaRMSNorm``)."""
+    return isinstance(module, NORMS) or ("Norm" in type(module).__name__ and not isinstance(module, LAYERS))
+
+
 def numbers_of(module: nn.Module) -> dict[str, Tensor]:
     """The numbers of a module that are no parameters, by name: floating buffers, and floats and tensors that it holds
-    as plain attributes."""
+    as plain attributes, or in a record there: a NamedTuple, a dataclass, a dictionary (``n.p.v_th``)."""
     found = {name: value for name, value in module.named_buffers() if value.is_floating_point()}
     like = next(module.parameters(), torch.zeros(()))
     for path, part in module.named_modules():
-        for name, value in vars(part).items():
-            number = isinstance(value, float | int) and not isinstance(value, bool)
-            if number or (isinstance(value, Tensor) and value.is_floating_point()):
+        for attribute, held in vars(part).items():
+            for name, value in numbers_in(attribute, held):
                 found[f"{path}.{name}".lstrip(".")] = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    return found
+    return {name: value for name, value in found.items() if value.numel()}  # an empty one is no number yet
 
 
 def chosen_numbers(module: nn.Module, overrides: Mapping[str, str] | None) -> dict[str, str]:
     """The kinds of buffers and plain numbers that the user names: by the whole name, or by a pattern that ends in the
     same name (``"*.tau_mem"``). Warns of the others whose names are those of numbers of neurons."""
-    numbers, overrides = numbers_of(module), overrides or {}
+    numbers, overrides = numbers_of(module), spelled_out(module, overrides)
     kinds = {name: kind for name in numbers if (kind := _named_by(name, overrides)) is not None}
     silent = {name: kind for name in numbers if name not in kinds and (kind := _likely(module, name)) is not None}
+    silent |= {
+        name: "v_floor"
+        for name, value in module.named_parameters()
+        if override(name, overrides) is None and kind_there(*_owned(module, name)) == "v_floor" and value.numel()
+    }
     if silent:
         name = next((name for name, kind in silent.items() if kind), next(iter(silent)))
         way = f"kinds={{{name!r}: {silent[name]!r}}} lets it deviate" if silent[name] else _DECAY
         warn(
-            f"kinds: {', '.join(silent)} of {type(module).__name__} are no parameters, so no die and no attack changes "
+            f"kinds: {', '.join(silent)} of {type(module).__name__} do not deviate: no die and no attack changes "
             f"them. {way}; kinds={{{name!r}: 'digital'}} keeps it exact, without this warning."
         )
     return {name: kind for name, kind in kinds.items() if kind not in DIGITAL}
@@ -100,15 +130,34 @@ def chosen_numbers(module: nn.Module, overrides: Mapping[str, str] | None) -> di
 def _likely(module: nn.Module, name: str) -> str | None:
     """The kind that the name of a number tells, "" for a decay; None for a number of no neuron, and for those of
     layers of torch and of snnTorch's neurons, which are known."""
-    path, _, last = name.rpartition(".")
+    owner, last = _owned(module, name)
+    if from_library(owner):
+        return None if last in dict(owner.named_buffers()) else kind_there(owner, last)  # buffers there are states
     if last in TELLING:
         return last
-    classes = type(module.get_submodule(path)).__mro__
+    if "urrogate" in type(owner).__name__:
+        return None
+    classes = type(owner).__mro__
     theirs = [cls for cls in classes if cls.__module__.partition(".")[0] in ("torch", "snntorch")]
     neuron = any(cls.__module__.startswith("snntorch.") for cls in theirs)
     if neuron or theirs[0] is classes[0] or any(last in vars(cls).get("__constants__", ()) for cls in theirs):
         return None
+    return _guess(last)
+
+
+def _guess(last: str) -> str | None:
     return next((kind for kind, pattern in _LIKELY.items() if pattern.fullmatch(last)), None)
+
+
+def _owned(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The part that holds a number, in a record or by itself, and the last segment of its name."""
+    path, _, last = name.rpartition(".")
+    owner = module
+    for segment in filter(None, path.split(".")):
+        if segment not in dict(owner.named_children()):
+            break  # a record
+        owner = owner.get_submodule(segment)
+    return owner, last
 
 
 def _named_by(name: str, overrides: Mapping[str, str]) -> str | None:
@@ -141,6 +190,15 @@ def _items(value: object) -> Iterable[object]:
     return value if isinstance(value, list | tuple | set) else (value,)
 
 
+def check_no_decay(module: nn.Module, name: str, kind: str) -> None:
+    """Raise ValueError for a decay of one of the libraries that is given the kind of a time constant."""
+    if kind_there(*_owned(module, name)) == DECAY and kind.startswith("tau"):
+        raise ValueError(
+            f"kinds[{name!r}]: got {kind!r}; {name} is a decay, and a deviation of 10 % may put it above 1. {_DECAY} "
+            f"(sinabs: train_alphas=False; spikingjelly: SimpleLIFNode with tau=…)."
+        )
+
+
 def check_overrides(overrides: Mapping[str, str], names: list[str]) -> None:
     """Raise ValueError for a kind that does not exist or a pattern that matches no name."""
     for pattern, kind in overrides.items():
@@ -158,20 +216,29 @@ def override(name: str, overrides: Mapping[str, str]) -> str | None:
 def _kind(module: nn.Module, name: str, overrides: Mapping[str, str]) -> str:
     chosen = override(name, overrides)
     if chosen is not None:
+        check_no_decay(module, name, chosen)
         return chosen
     path, _, last = name.rpartition(".")
     owner = module.get_submodule(path)
-    if isinstance(owner, NORMS):
+    if is_norm(owner):
         raise ValueError(
             f"kinds: {name} belongs to a {type(owner).__name__}; an analog array cannot hold it. Fold it into the "
-            f"layer before it, or pass kinds={{{(path + '.*').lstrip('.')!r}: 'digital'}} to have it computed exactly."
+            f"layer before it, or pass kinds={{{NORMALISATION!r}: 'digital'}} to have all norms computed exactly "
+            f"({(path + '.*').lstrip('.')!r} for this one)."
         )
+    if (theirs := default_kind(owner, last)) is not None:
+        return theirs
     if last in KINDS:
         return last
     for kind, pattern in _NAMES.items():
         if pattern.fullmatch(last):
             return kind
+    likely = DECAY if kind_there(owner, last) == DECAY else _guess(last)
     hint = f" {PARAMETRIZED[last]}" if last in PARAMETRIZED else ""
+    if likely == DECAY:
+        hint = f" {_DECAY}; 'digital' keeps it exact: no die changes it."
+    elif likely is not None:
+        hint = f" By its name it may be a {likely}."
     raise ValueError(
         f"kinds: {name} of {type(owner).__name__} has no known kind; pass kinds={{{name!r}: …}} with one of "
         f"{', '.join(sorted(KINDS | DIGITAL))}.{hint}"
@@ -273,6 +340,26 @@ def index_of(
 
 def _of_a_layer(module: nn.Module, name: str) -> bool:
     return isinstance(module.get_submodule(name.rpartition(".")[0]), LAYERS)
+
+
+def give_own_memory(module: nn.Module) -> None:
+    """Give each parameter that is one number memory of its own: layers that were made with the same default tensor
+    share it, and then a value that is written into one is in all of them, and in the default.
+
+    Raises:
+        ValueError: larger parameters that share memory but are not one parameter.
+    """
+    taken: dict[int, str] = {}
+    for name, value in module.named_parameters():
+        if value.layout != torch.strided or value.device.type == "meta" or not value.numel():
+            continue
+        if value.numel() == 1:
+            value.data = value.data.clone()
+        elif (other := taken.setdefault(value.data_ptr(), name)) != name:
+            raise ValueError(
+                f"module: {other} and {name} are two parameters in the same memory, so what is written into one is in "
+                f"both; make them one parameter (layer.weight = other.weight), or two with .clone()."
+            )
 
 
 WRAPPERS = {

@@ -365,8 +365,10 @@ def _check_neurons(network: Foreign, point: Point) -> None:
         raise
     except Exception as error:
         raise Refused(
-            f"neurons: {held(network)} does not run with one value per neuron, {names}: {error}. Expected shapes that "
-            f"the module can broadcast, such as ({{n}},) for layers of n neurons or (C, 1, 1) for C channels."
+            f"neurons: {held(network)} does not run with one value per neuron, {names}: {str(error).splitlines()[0]} "
+            f"Expected shapes that the module can broadcast, such as (n,) for layers of n neurons or (C, 1, 1) for C "
+            f"channels, and code that takes tensors in the place of plain floats (spikingjelly: SimpleLIFNode; norse: "
+            f"the cells). Leave out the names that it does not take, or give them 1."
         ) from error
     if rows_differ(outputs, point.outputs):
         raise Refused(f"neurons: {held(network)} gives other outputs with equal values for all neurons, {names}.")
@@ -477,8 +479,9 @@ def _check_gradients(network: Foreign, points: list[Point]) -> None:
         if rows_differ(gradient.reshape(1, -1), other.reshape(1, -1)):
             raise Refused(
                 f"module: the gradient of {name} in {held(network)} is that of other parameters: it computes part of "
-                f"its forward pass again in the backward pass (an autograd.Function or a hook that reads self). Save "
-                f"what the backward pass needs with ctx.save_for_backward."
+                f"its forward pass again in the backward pass (an autograd.Function or a hook that reads self), or "
+                f"a hook on the parameter changes its gradient (norse: autapses=True has none). Save what the backward "
+                f"pass needs with ctx.save_for_backward, and keep a synapse absent with a mask."
             )
 
 
@@ -528,7 +531,7 @@ def _really(network: Foreign, params: Params) -> Iterator[None]:
 
 def _idle(network: Foreign, points: list[Point], changed: set[str]) -> list[str]:
     """The parameters whose strong changes leave the outputs at all points as they are, bit for bit."""
-    names = [name for name in network.slots if kind_of(name) not in DIGITAL]
+    names = [n for n in network.slots if kind_of(n) not in DIGITAL and points[0].params[n].numel()]
     for point in points:
         gradients = _gradients(network, point) or {}
         names = [n for n in names if n in changed or n not in gradients or not bool((gradients[n] != 0).any())]

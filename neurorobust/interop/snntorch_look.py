@@ -1,13 +1,14 @@
-"""The first look at an snnTorch network: what it does with a sample, and what it should be given instead."""
+"""The first look at an snnTorch network: which input its module takes, found by trying."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._util.warn import warn
 from .decode import Output
@@ -15,7 +16,6 @@ from .look import Refused
 from .unrolled import Record
 
 Prepare = Callable[[Tensor], Tensor]
-Run = Callable[[Tensor], tuple[Output, Record]]
 
 
 def time_first(x: Tensor) -> Tensor:
@@ -23,90 +23,280 @@ def time_first(x: Tensor) -> Tensor:
     return x.transpose(0, 1)
 
 
-PREPARATIONS: dict[str, Prepare] = {
-    "lambda x: x": lambda x: x,
-    "lambda x: x.expand(25, *x.shape)": lambda x: x.expand(25, *x.shape),
-}
+def as_it_is(x: Tensor) -> Tensor:
+    """Samples first, as they come."""
+    return x
+
+
+def flat(x: Tensor) -> Tensor:
+    """(B, …) → (B, n): each picture as one row of numbers."""
+    return x.flatten(1)
+
+
+def flat_time_first(x: Tensor) -> Tensor:
+    """(B, T, …) → (T, B, n)."""
+    return x.transpose(0, 1).flatten(2)
+
+
+class Preparation(NamedTuple):
+    """One way to give samples (B, T, …) to a module.
+
+    Attributes:
+        prepare: from the samples to the input of the module. by_step: the module is called once for each step of this
+            input. text: how a user writes it.
+    """
+
+    prepare: Prepare
+    by_step: bool = False
+    text: str = ""
+
+    @property
+    def told(self) -> str:
+        """The name of this way in a message."""
+        return f"prepare={self.text}" + (", one call per step" if self.by_step else "")
+
+
+class Trial(NamedTuple):
+    """What a network did with a preparation: its output and the record of its neurons, or an error.
+
+    Attributes:
+        misfit: why this is no run over time of all samples; empty if it is one. single: every neuron ran once.
+    """
+
+    way: Preparation
+    output: Output | None
+    record: Record | None
+    error: Exception | None
+    misfit: str
+    single: bool = False
+
+
+class Found(NamedTuple):
+    """The way in which a network takes samples, its output and the record of its neurons on the sample."""
+
+    way: Preparation
+    output: Output
+    record: Record
+
+
+Run = Callable[[Preparation, Tensor], tuple[Output, Record]]
+
+TIME_FIRST = Preparation(time_first, text="lambda x: x.transpose(0, 1)")
+WAYS = (TIME_FIRST, Preparation(as_it_is, text="lambda x: x"), TIME_FIRST._replace(by_step=True))
+_FLAT_TIME_FIRST = Preparation(flat_time_first, text="lambda x: x.transpose(0, 1).flatten(2)")
+FLAT_WAYS = (
+    _FLAT_TIME_FIRST,
+    Preparation(flat, text="lambda x: x.flatten(1)"),
+    _FLAT_TIME_FIRST._replace(by_step=True),
+)
+REPEATED = Preparation(lambda x: x.expand(25, *x.shape), text="lambda x: x.expand(25, *x.shape)")
+_OWN = "Give each layer a neuron of its own"
 ADVICE = (
     "If the module takes samples first, or a picture that it repeats, pass prepare=lambda x: x; if each of 25 steps "
     "gets the same picture, prepare=lambda x: x.expand(25, *x.shape); if one call computes one step, put the module "
-    "into an nn.Sequential."
+    "into an nn.Sequential; a module of a fixed batch size needs a sample of that many."
 )
 
 
-def look(run: Run, prepare: Prepare, x: Tensor) -> tuple[Output, Record]:
-    """Run samples (B, T, …) once, and check that each neuron takes one step after the other, on all samples.
+def check_one_input(net: nn.Module) -> None:
+    """Raise ValueError for a module whose forward needs more than its input."""
+    if needed := [name for name, value in _others(net) if value.default is inspect.Parameter.empty]:
+        raise ValueError(
+            f"net: forward of {type(net).__name__} needs {', '.join(needed)} beside its input; expected one argument. "
+            f"Give the others a default, or write a module around it that loops over time and takes the input alone."
+        )
+
+
+def _others(net: nn.Module) -> list[tuple[str, inspect.Parameter]]:
+    """The parameters of a module's forward after the first."""
+    with suppress(ValueError, TypeError):
+        found = list(inspect.signature(net.forward).parameters.items())[1:]
+        return [(name, value) for name, value in found if value.kind not in (value.VAR_POSITIONAL, value.VAR_KEYWORD)]
+    return []
+
+
+def find(run: Run, net: nn.Module, given: Prepare | None, row: bool, x: Tensor) -> Found:
+    """The way in which a network takes samples (B, T, …), and its run: each neuron takes one step after the other, on
+    all samples.
 
     Args:
-        run: from a prepared input to the network's output and the record of its neurons.
-        prepare: of the user; x: samples, batch first.
+        run: the network on samples prepared in some way; leaves nothing behind.
+        net: the module. given: the user's ``prepare``, or None. row: it is a row of layers, called for every step.
+        x: samples, batch first.
 
     Raises:
-        ValueError: the network cannot run on the sample, or a neuron serves several layers; says what the network was
-            given, and which preparation it would run with.
+        ValueError: the network cannot run on the samples, two ways give different outputs, or a neuron serves several
+            layers; says what the network was given.
+
+    Warns:
+        UserWarning: the way that was found, unless it is time first or the user's.
     """
-    try:
-        output, record = run(prepare(x))
-    except (torch.OutOfMemoryError, Refused):
-        raise
-    except Exception as error:
-        if isinstance(error, ValueError) and str(error).startswith(("net: ", "x: ")):
-            raise
-        _refuse(f"raised {type(error).__name__} on the sample: {_line(error)}", run, prepare, x, error)
-    for name in sorted(record.mixed):
-        raise ValueError(
-            f"net: neuron {name!r} serves several layers: it is called with a state, or on a number of neurons, that "
-            f"is not of its last call. Give each layer a neuron of its own."
-        )
-    steps = x.shape[1] if prepare is time_first else None
-    for name, spikes in record.spikes.items():
-        calls, samples = spikes.shape[0], spikes.shape[1] if spikes.ndim > 1 else None
-        if steps and samples == len(x) and calls > steps and calls % steps == 0:
-            raise ValueError(
-                f"net: neuron {name!r} is called {calls // steps} times in each of {steps} steps, so its states mix. "
-                f"Give each layer a neuron of its own; if the module divides a step itself, pass "
-                f"prepare=lambda x: x.transpose(0, 1)."
-            )
-        if samples != len(x) or (steps and calls != steps):
-            expected = f"{'' if steps is None else f'{steps} steps of '}{len(x)} samples"
-            _refuse(f"neuron {name!r} ran {calls} times on {samples} samples; expected {expected}", run, prepare, x)
-    if steps is None and record.spikes and all(len(spikes) == 1 for spikes in record.spikes.values()):
+    check_one_input(net)
+    if given is not None:
+        return _found(_given(run, net, given, row, x))
+    trials: list[Trial] = []
+    for ways in (WAYS, FLAT_WAYS):
+        tried = _tried(run, [way for way in ways if _applies(way, net, row, x)], net, x)
+        fits = [trial for trial in tried if not trial.misfit and not trial.single]
+        if fits:
+            _check_same(net, fits)
+            if fits[0].way is not TIME_FIRST:
+                warn(_taken(net, fits[0].way, x))
+            return _found(fits[0])
+        trials += tried
+    _refuse(trials, net, row, run, x)
+
+
+def _tried(run: Run, ways: list[Preparation], net: nn.Module, x: Tensor) -> list[Trial]:
+    """A trial of each way; up to the first that fits for a module with cells of torch, which crash on wrong shapes."""
+    fragile = any(isinstance(part, nn.RNNCellBase) for part in net.modules())
+    trials: list[Trial] = []
+    for way in ways:
+        trials.append(_checked(run, way, x))
+        if fragile and not (trials[-1].misfit or trials[-1].single):
+            break
+    return trials
+
+
+def _found(trial: Trial) -> Found:
+    return Found(trial.way, cast(Output, trial.output), cast(Record, trial.record))
+
+
+def _applies(way: Preparation, net: nn.Module, row: bool, x: Tensor) -> bool:
+    if way in FLAT_WAYS and x.ndim < (3 if way.prepare is flat else 4):
+        return False
+    if row:
+        return way.prepare in (time_first, flat_time_first) and not way.by_step
+    return not (way.by_step and _others(net))  # a state that is handed over from step to step
+
+
+def _given(run: Run, net: nn.Module, prepare: Prepare, row: bool, x: Tensor) -> Trial:
+    """The user's way; a module that computes one step a call is called for every step."""
+    whole = _try(run, Preparation(prepare, text="…"), x)
+    if not whole.misfit and not whole.single:
+        return whole
+    if not row and not _others(net):
+        steps = _try(run, Preparation(prepare, by_step=True, text="…"), x)
+        if not steps.misfit and not steps.single:
+            warn(_taken(net, steps.way, x))
+            return steps
+    if whole.misfit:
+        _refuse([whole], net, row, run, x)
+    if prepare is not time_first:
         warn(
             "net: every neuron ran once on the sample, so the network computes a single time step. If the sample has "
             "several, use another prepare=, or put the module into an nn.Sequential."
         )
-    return output, record
+    return whole
 
 
-def look_larger(run: Run, prepare: Prepare, x: Tensor) -> None:
-    """Look again at as many samples as steps: with one more sample, a module that takes samples first is seen."""
-    larger = torch.cat([x, x[:1]])
+def _taken(net: nn.Module, way: Preparation, x: Tensor) -> str:
+    name, shape = type(net).__name__, tuple(way.prepare(x).shape)
+    if way.by_step:
+        return (
+            f"net: one call of {name} computes one step, so it is called for each of the {shape[0]} steps of the "
+            f"sample, {shape[1:]}. nn.Sequential(net) does the same, without this warning."
+        )
+    what = "samples first, or repeats a picture" if way.prepare is as_it_is else "flat samples"
+    return f"net: {name} takes {what}: it is given {shape}. prepare={way.text} says so, without this warning."
+
+
+def _check_same(net: nn.Module, fits: list[Trial]) -> None:
+    """Refuse to choose between two ways that give different outputs."""
+    for other in fits[1:]:
+        if not _equal(fits[0].output, other.output):
+            raise ValueError(
+                f"net: {type(net).__name__} runs with {fits[0].way.told} and with {other.way.told}, and gives "
+                f"different outputs; pass the prepare= that you mean (an nn.Sequential is called once per step)."
+            )
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and torch.allclose(a, b, equal_nan=True)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return bool(a is b)
+
+
+def _checked(run: Run, way: Preparation, x: Tensor) -> Trial:
+    """A trial; where as many samples as steps hide a mistake, or one sample does, also with more samples."""
+    trial = _try(run, way, x)
+    if trial.misfit or trial.single or len(x) not in (1, x.shape[1]):
+        return trial
+    larger = _try(run, way, more(x))
+    return trial if larger.error is not None else trial._replace(misfit=larger.misfit)  # a module of a fixed batch size
+
+
+def more(x: Tensor) -> Tensor:
+    """More samples than one, and not as many as steps."""
+    n = next(n for n in range(len(x) + 1, len(x) + 4) if n != x.shape[1])
+    return x[torch.arange(n, device=x.device) % len(x)]
+
+
+def _try(run: Run, way: Preparation, x: Tensor) -> Trial:
     try:
-        run(prepare(larger))
-    except Exception:  # a module of a fixed batch size
-        return
-    look(run, prepare, larger)
+        output, record = run(way, x)
+    except (torch.OutOfMemoryError, Refused):
+        raise
+    except Exception as error:
+        return Trial(way, None, None, error, f"raised {type(error).__name__} on the sample: {_line(error)}")
+    steps = x.shape[1] if way.prepare in (time_first, flat_time_first) else None
+    misfit = next((text for text in _misfits(record, steps, len(x)) if text), "")
+    single = bool(record.spikes) and all(len(spikes) == 1 for spikes in record.spikes.values())
+    return Trial(way, output, record, None, misfit, single)
+
+
+def _misfits(record: Record, steps: int | None, samples: int) -> Iterable[str]:
+    for name in sorted(record.mixed):
+        yield (
+            f"neuron {name!r} serves several layers: it is called with a state, or on a number of neurons, that is not "
+            f"of its last call. {_OWN}"
+        )
+    if not record.spikes:
+        yield "no neuron ran on the sample"
+    for name, spikes in record.spikes.items():
+        calls, there = spikes.shape[0], spikes.shape[1] if spikes.ndim > 1 else None
+        if steps and there == samples and calls > steps and calls % steps == 0 and steps > 1:
+            yield (
+                f"neuron {name!r} is called {calls // steps} times in each of {steps} steps, so its states mix. "
+                f"{_OWN}; if the module divides a step itself, pass prepare={TIME_FIRST.text}"
+            )
+        if there != samples or (steps and calls != steps):
+            expected = f"{'' if steps is None else f'{steps} steps of '}{samples} samples"
+            yield f"neuron {name!r} ran {calls} times on {there} samples; expected {expected}"
 
 
 def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
 
 
-def _refuse(what: str, run: Run, prepare: Prepare, x: Tensor, cause: Exception | None = None) -> NoReturn:
-    """Raise ValueError with what happened, the input of the module, and a preparation with which it runs."""
-    given = "prepare raised it"
-    with suppress(Exception):
-        given = f"It was given shape {tuple(prepare(x).shape)}, made by prepare from a sample of {tuple(x.shape)}"
-    runs = next((text for text, other in PREPARATIONS.items() if _runs(run, other, x)), None)
-    advice = ADVICE if runs is None else f"It runs with prepare={runs}."
-    raise ValueError(f"net: {what}. {given}. {advice}") from cause
-
-
-def _runs(run: Run, prepare: Prepare, x: Tensor) -> bool:
-    """True if the network takes several steps of all samples with another preparation."""
-    with suppress(Exception):
-        record = run(prepare(x))[1]
-        return not record.mixed and all(
-            spikes.ndim > 1 and len(spikes) > 1 and spikes.shape[1] == len(x) for spikes in record.spikes.values()
+def _refuse(trials: list[Trial], net: nn.Module, row: bool, run: Run, x: Tensor) -> NoReturn:
+    """Raise ValueError with what happened, the input of the module, and what to do."""
+    own = (trial.error for trial in trials if isinstance(trial.error, ValueError))
+    if told := next((error for error in own if str(error).startswith(("net: ", "x: "))), None):
+        raise told
+    mixed = next((trial.misfit for trial in trials if _OWN in trial.misfit), None)
+    if mixed is not None:
+        raise ValueError(f"net: {mixed}.")
+    if any(trial.single and not trial.misfit for trial in trials):
+        states = ", ".join(name for name, _ in _others(net))
+        raise ValueError(
+            f"net: one call of {type(net).__name__} computes one step, and the sample {tuple(x.shape)} has one step or "
+            f"none (samples are (B, T, …)). "
+            + (
+                f"Its forward takes {states} too: write a module around it that loops over time."
+                if states
+                else "If each of 25 steps gets the same picture, pass prepare=lambda x: x.expand(25, *x.shape)."
+            )
         )
-    return False
+    first, given = trials[0], "prepare raised it"
+    with suppress(Exception):
+        shape = tuple(first.way.prepare(x).shape)
+        given = f"It was given shape {shape}, made by prepare from a sample of {tuple(x.shape)}"
+    ways = [REPEATED] if row else [WAYS[1], REPEATED, REPEATED._replace(by_step=True)]
+    runs = next(
+        (way.text for way in ways for trial in (_try(run, way, x),) if not (trial.misfit or trial.single)), None
+    )
+    advice = ADVICE if runs is None else f"It runs with prepare={runs}."
+    raise ValueError(f"net: {first.misfit}. {given}. {advice}") from first.error

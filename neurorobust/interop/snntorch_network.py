@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -15,11 +15,23 @@ from .._util.errors import check_input, check_number, unknown
 from .._util.warn import warn
 from ..core.placement import HOST, Placement
 from ..core.run import evaluating
-from .decode import Output, spike_count
-from .kinds import adopt, arrays_of, check_alike, check_overrides, check_plain, kinds_of, named, override, slots_of
+from .decode import MEMBRANES, Output, spike_count
+from .kinds import (
+    adopt,
+    arrays_of,
+    check_alike,
+    check_overrides,
+    check_plain,
+    kinds_of,
+    named,
+    override,
+    slots_of,
+    spelled_out,
+)
 from .look import Foreign
 from .memory import Memory
-from .snntorch_look import Prepare, look, look_larger, time_first
+from .snntorch_decode import choose
+from .snntorch_look import Preparation, Prepare, find, more, time_first
 from .snntorch_neurons import (
     NUMBERS,
     SOURCES,
@@ -31,11 +43,13 @@ from .snntorch_neurons import (
     check_range,
     equations_of,
     from_si,
+    is_exact,
     is_trained,
     neurons_of,
     prepared,
     to_si,
 )
+from .snntorch_print import name_of, table
 from .unrolled import Record, Unrolled, is_row
 from .wrapped import Decode, logits_of
 
@@ -77,23 +91,24 @@ class SnnTorchNetwork(Foreign):
     """
 
     dt: float
-    incidental = ("original", "watch", "_sample")  # of the original this module holds a copy
+    incidental = ("original", "watch", "_sample", "_lists")  # of the original this module holds a copy
 
-    def __init__(self, net: nn.Module, dt: float, decode: Decode, prepare: Prepare, kinds: Mapping[str, str]):
+    def __init__(self, net: nn.Module, dt: float, kinds: Mapping[str, str]):
         super().__init__()
         self.dt = check_number("dt", dt, strict=True)
-        for argument, function in (("decode", decode), ("prepare", prepare)):
-            if not callable(function):
-                raise TypeError(f"{argument}: got {function!r}; expected a function; see nr.interop.decode.")
-        self.original, self.decode, self._prepare = _Original(net), decode, prepare
+        self.decode: Decode = spike_count
+        self._prepare: Prepare = time_first
+        self.original, self._by_step = _Original(net), False
         inner, originals = prepared(net), neurons_of(net)
         dtype = next(net.parameters()).dtype
         numbers = {name: to_si(neuron, dt, dtype) for name, neuron in originals.items()}
         theirs = [f"{name}.{SOURCES[key]}" for name, values in numbers.items() for key in values]
         ours = [f"{name}.{key}" for name, values in numbers.items() for key in values]
         own = [name for name, _ in inner.named_parameters()]
+        kinds = spelled_out(inner, kinds)
         check_overrides(kinds, own + theirs + ours)
         self.links: dict[str, tuple[str, ...]] = {}
+        exact: list[str] = []
         for name, values in numbers.items():
             for key in list(values):
                 chosen = override(f"{name}.{SOURCES[key]}", kinds) or override(f"{name}.{key}", kinds)
@@ -101,10 +116,18 @@ class SnnTorchNetwork(Foreign):
                     del values[key]
                 elif chosen not in (None, key.rpartition(".")[2]):
                     raise unknown(f"kinds: {name}.{SOURCES[key]}", chosen, ["digital", key.rpartition(".")[2]])
+            for key in [key for key, value in values.items() if is_exact(originals[name], key, value)]:
+                exact.append(f"{name}.{SOURCES[key]}")
+                del values[key]
             for key, value in values.items():
                 check_range(name, key, value)
                 adopt(self, f"{name}.{key}", nn.Parameter(value, is_trained(originals[name], key)))
             self.links[name] = tuple(values)
+        if exact:
+            warn(
+                f"net: {', '.join(exact)} of 0, or of 1 and more: there is no time constant that could deviate, so it "
+                f"stays exact. kinds={{{exact[0]!r}: 'digital'}} says so, without this warning."
+            )
         kept = {pattern: kind for pattern, kind in kinds.items() if any(override(n, {pattern: kind}) for n in own)}
         self.slots = {}
         for name, kind in kinds_of(inner, kept).items():
@@ -112,14 +135,30 @@ class SnnTorchNetwork(Foreign):
             adopt(self, named(name, kind), parameter)
             self.slots[named(name, kind)] = tuple(f"_unrolled.net.{slot}" for slot in slots_of(inner, parameter))
         self._unrolled = Unrolled(inner)
+        self._lists = [
+            (held, len(held)) for part in inner.modules() for held in vars(part).values() if type(held) is list
+        ]
         self._shapes: dict[str, torch.Size] = {}
         self._sample: torch.Size | None = None
+        self._batch: int | None = None  # the only number of samples that the module takes
         self._cores: dict[str, Tensor] = {}
         self._feeds: dict[str, str] = {}
         self.training = net.training  # each part of the copy has the mode that it had
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Samples (B, T, …), batch first → logits (B, n_classes) and the spikes (T, B, …) of every neuron."""
+        """Samples (B, T, …), batch first → logits (B, n_classes) and the spikes (T, B, …) of every neuron.
+
+        A module of a fixed batch size runs in batches of that size, the last one filled up with its first sample.
+        """
+        if self._batch in (None, len(x)) or not len(x):
+            return self._samples(x)
+        assert self._batch is not None
+        parts = [self._samples(torch.cat([part, part[:1].expand(self._batch - len(part), *part.shape[1:])]))
+                 for part in x.split(self._batch)]  # fmt: skip
+        spikes = {name: torch.cat([each[name] for _, each in parts], 1)[:, : len(x)] for name in parts[0][1]}
+        return torch.cat([logits for logits, _ in parts])[: len(x)], spikes
+
+    def _samples(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         with self.guarded():  # prepare and decode are foreign code too
             output, record = self._run(x)
             logits = logits_of(output, self.decode, len(x))
@@ -138,7 +177,7 @@ class SnnTorchNetwork(Foreign):
             shape = ", ".join(["B", "T", *map(str, expected[2:])])
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected ({shape}), with one step or more.")
         try:
-            return self._pass(self._prepare(x))
+            return self._pass(self._prepare(x), self._by_step)
         except (RuntimeError, IndexError) as error:
             if expected is None or x.shape[1:] == expected[1:]:
                 raise
@@ -147,7 +186,7 @@ class SnnTorchNetwork(Foreign):
                 f"was made with has shape {tuple(expected[1:])}."
             ) from error
 
-    def _pass(self, inputs: Tensor) -> tuple[Output, Record]:
+    def _pass(self, inputs: Tensor, by_step: bool, looking: bool = False) -> tuple[Output, Record]:
         """The output of the user's network on its own inputs, and the record of every neuron."""
         check_input(inputs, next(self.parameters()))
         neurons = neurons_of(self._unrolled.net)
@@ -160,12 +199,15 @@ class SnnTorchNetwork(Foreign):
                     tensors[f"net.{name}.recurrent.V"] = value
             buffers = buffers_of(neuron)
             tensors |= {f"net.{name}.{key}": inputs.new_zeros(0) for key in STATES if key in buffers}
+        arguments = (inputs, by_step, looking)
         try:
             with alone(neurons.values()):
-                output, record = torch.func.functional_call(self._unrolled, tensors, (inputs,), tie_weights=False)
+                output, record = torch.func.functional_call(self._unrolled, tensors, arguments, tie_weights=False)
         finally:
             for neuron in neurons.values():
                 neuron.__dict__.pop("reset", None)
+            for held, size in self._lists if self.watch.tensors is not None else ():
+                del held[size:]  # a record that forward only adds to would grow, with its graphs
         for name, keys in self.links.items():
             if lost := record.replaced & {f"{name}.{SOURCES[key]}" for key in keys}:
                 raise ValueError(
@@ -174,24 +216,27 @@ class SnnTorchNetwork(Foreign):
                 )
         return output, record
 
-    def measure(self, x: Tensor) -> None:
-        """Run samples (B, T, …) once: find the size of each layer, and leave idle neurons as they are.
+    def measure(self, x: Tensor, prepare: Prepare | None, decode: Decode | None) -> None:
+        """Run samples (B, T, …): find the input of the module, the size of each layer and the decoder, and leave idle
+        neurons as they are.
 
         Raises:
-            ValueError: the network cannot run on the sample, or a number does not fit its layer; see :func:`look`.
+            ValueError: the network cannot run on the sample, or a number does not fit its layer; see :func:`find`.
         """
-        with torch.no_grad(), evaluating(self), self.unjudged(), self.guarded():
-            output, record = look(self._pass, self._prepare, x)
-            if self._prepare is time_first and x.shape[0] == x.shape[1] and not is_row(self._unrolled.net):
-                look_larger(self._pass, self._prepare, x)
-            try:
-                logits = self.decode(output)
-            except Exception as error:  # a decoder may need more steps than the sample has
-                if str(error).startswith("decode: "):
-                    raise
-            else:
-                logits_of(logits, None, len(x))
-        self._shapes, self._sample = {name: spikes.shape[2:] for name, spikes in record.spikes.items()}, x.shape
+        net = self._unrolled.net
+        with torch.no_grad(), evaluating(self):
+            trial = find(self._trial, net, prepare, is_row(net), x)
+            self._prepare, self._by_step = trial.way.prepare, trial.way.by_step
+            self._batch = self._fixed_batch(trial.way, x)
+            output, record = trial.output, trial.record
+            if decode is None and record.spikes and len(x) in (1, len(next(iter(record.spikes.values())))):
+                with suppress(Exception):  # as many samples as steps: which is which?
+                    output, record = self._trial(trial.way, more(x))
+            self.decode = choose(output, record, net) if decode is None else decode
+            if decode is not None:
+                self._check_decode(output, record, len(x))
+        spikes = trial.record.spikes
+        self._shapes, self._sample = {name: each.shape[2:] for name, each in spikes.items()}, x.shape
         for name, shape in self._shapes.items():
             for key in self.links[name]:
                 check_fits(f"{name}.{SOURCES[key]}", attrgetter(f"{name}.{key}")(self), shape)
@@ -199,6 +244,39 @@ class SnnTorchNetwork(Foreign):
             warn(f"net: neuron {', '.join(idle)} never ran on the sample; no die and no attack changes its numbers.")
         for name in idle:
             self._leave(name)
+
+    def _trial(self, way: Preparation, x: Tensor) -> tuple[Output, Record]:
+        """One pass of the first look, which leaves nothing behind."""
+        with self.unjudged(), self.guarded():
+            return self._pass(way.prepare(x), way.by_step, looking=True)
+
+    def _fixed_batch(self, way: Preparation, x: Tensor) -> int | None:
+        """The number of samples, if the module takes no other."""
+        try:
+            self._trial(way, x[:-1] if len(x) > 1 else more(x))
+        except Exception:
+            return len(x)
+        return None
+
+    def _check_decode(self, output: Output, record: Record, samples: int) -> None:
+        spikes = record.spikes.get(record.latest)
+        if (
+            self.decode in MEMBRANES
+            and isinstance(output, Tensor)
+            and spikes is not None
+            and torch.equal(output, spikes)
+        ):
+            raise ValueError(
+                "decode: the network gives spikes alone; its last neuron needs output=True to give its membrane too, "
+                "or decode with spike_count."
+            )
+        try:
+            logits = self.decode(output)
+        except Exception as error:  # a decoder may need more steps than the sample has
+            if str(error).startswith("decode: "):
+                raise
+        else:
+            logits_of(logits, None, samples)
 
     @contextmanager
     def unjudged(self) -> Iterator[None]:
@@ -243,6 +321,23 @@ class SnnTorchNetwork(Foreign):
                 yield Part(name, module, numbers | from_si(module, values, self.dt), trained)
             elif not any(name.startswith(f"{neuron}.") for neuron in neurons) and not list(module.children()):
                 yield Part(name, module, {}, frozenset())
+
+    def __repr__(self) -> str:
+        """What the module is given, the decoder, and each layer of neurons with its numbers; it fits a screen."""
+        inner = self._unrolled.net
+        neurons = {
+            name: (neuron, self._shapes[name], {key: attrgetter(f"{name}.{key}")(self) for key in self.links[name]})
+            for name, neuron in neurons_of(inner).items()
+            if name in self._shapes
+        }
+        own = {f"{name}.{key}" for name in neurons for key in self.links[name]}
+        calls = ", one call per step" if self._by_step else ""
+        batch = "" if self._batch is None else f", {self._batch} samples at a time"
+        heading = (
+            f"SnnTorchNetwork of {type(inner).__name__}: dt {1e3 * self.dt:g} ms, "
+            f"prepare {name_of(self._prepare)}{calls}{batch}, decode {name_of(self.decode)}"
+        )
+        return table(heading, neurons, {name: value for name, value in self.named_parameters() if name not in own})
 
     def place(self, cores: Mapping[str, Tensor | int], feeds: Mapping[str, str | int] | None = None) -> None:
         """Set the core of every neuron, so that a chip can be programmed.
@@ -339,8 +434,8 @@ def from_snntorch(
     net: nn.Module,
     dt: float,
     *,
-    decode: Decode = spike_count,
-    prepare: Prepare = time_first,
+    decode: Decode | None = None,
+    prepare: Prepare | None = None,
     sample: Tensor | None = None,
     kinds: Mapping[str, str] | None = None,
 ) -> SnnTorchNetwork:
@@ -354,21 +449,25 @@ def from_snntorch(
     ``net`` does not change, nor does its hidden state; :func:`to_snntorch` writes the trained numbers back into it.
 
     Args:
-        net: an ``nn.Sequential`` whose neurons have ``init_hidden=True`` (called for every step), or any module whose
-            ``forward`` takes the whole sequence (T, B, …), time first, and loops over it. If one call of your module
-            computes one time step, put it into an ``nn.Sequential``.
+        net: an ``nn.Sequential`` whose neurons have ``init_hidden=True`` (called for every step), or any module with
+            one input: the whole sequence (T, B, …), time first, over which it loops; samples first; a picture that it
+            repeats; or one step, with ``init_hidden=True``.
         dt: length of one time step, s.
-        decode: from the network's output, stacked over time, to logits; see ``nr.interop.decode``. The default
-            counts the spikes of the last layer.
-        prepare: from samples, batch first, to the input of the module; by default time first, (T, B, …). A module that
-            takes batch first, or an image that it repeats for many steps, needs ``lambda x: x``.
-        sample: inputs (B, T, …), batch first, run once to find the number of neurons of each layer. A Sequential that
-            begins with ``nn.Linear`` needs none.
+        decode: from the network's output, stacked over time, to logits; see ``nr.interop.decode``. None: the mean
+            membrane if the last neuron has no reset, else the spike count; logits (B, n) as they are.
+        prepare: from samples, batch first, to the input of the module. None: time first, or another way with which the
+            module runs on the sample; a warning says which.
+        sample: inputs (B, T, …), batch first, run to find the input of the module and the number of neurons of each
+            layer. A Sequential that begins with ``nn.Linear`` needs none.
         kinds: kinds by name or pattern of snnTorch's names; ``{"1.beta": "digital"}`` keeps a decay constant:
             neither attacked nor trained.
 
     Raises:
-        TypeError, ValueError: no snnTorch neuron; a neuron, option or number that cannot be represented; by name.
+        TypeError, ValueError: no snnTorch neuron; a neuron, option or number that cannot be represented, by name; a
+            module that does not run on the sample, or that runs in two ways with different outputs.
+
+    Warns:
+        UserWarning: the way in or the decoder that was found; neurons that never ran; numbers that stay exact.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 8), snntorch.Leaky(beta=0.9, init_hidden=True, output=True))
@@ -384,20 +483,18 @@ def from_snntorch(
     if "" in neurons_of(net):
         raise ValueError("net: is a single neuron; put it into an nn.Sequential.")
     check_alike(net)
-    model = SnnTorchNetwork(net, dt, decode, prepare, kinds or {})
+    for argument, function in (("decode", decode), ("prepare", prepare)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{argument}: got {function!r}; expected a function; see nr.interop.decode.")
+    model = SnnTorchNetwork(net, dt, kinds or {})
     if not (given := sample is not None):
         first = next((module for module in net.modules() if not isinstance(module, nn.Sequential)), net)
         if not is_row(net) or not isinstance(first, nn.Linear):
             raise ValueError("sample: needed, some inputs (B, T, …), to learn how many neurons each layer has.")
-        sample = first.weight.new_zeros(1, 1, first.in_features)
+        sample, prepare = first.weight.new_zeros(1, 1, first.in_features), prepare or time_first
     elif not isinstance(sample, Tensor) or sample.ndim < 2 or 0 in sample.shape:
         raise ValueError(f"sample: got {sample!r}; expected a tensor of inputs, batch first (B, T, …).")
-    elif not is_row(net) and prepare is time_first and sample.shape[1] < 2:
-        raise ValueError(
-            f"sample: has one step, {tuple(sample.shape)} is (B, T, …); expected two or more, to check that the module "
-            f"loops over time. If a sample is a picture that the module repeats, pass prepare=lambda x: x."
-        )
-    model.measure(sample)
+    model.measure(sample, prepare, decode)
     if given:
         model.first_look(sample)
     return model

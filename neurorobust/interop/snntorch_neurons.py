@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .._util.copies import copied
 from .._util.warn import warn
 from ..core.equations import UNKNOWN, Equations
-from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, spike
+from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, step
 from .kinds import override
 
 NEURONS = {
@@ -26,8 +26,12 @@ NEURONS = {
         snntorch.RSynaptic,
         snntorch.Lapicque,
         snntorch.Alpha,
+        snntorch.SLSTM,
+        snntorch.SConv2dLSTM,
     )
 }
+LSTMS = (snntorch.SLSTM, snntorch.SConv2dLSTM)
+"""They have no decay: their weights are those of torch's layers inside, and nr.wrap takes them too."""
 STATES = ("mem", "syn", "spk", "syn_exc", "syn_inh")
 NUMBERS = ("beta", "alpha", "threshold", "V", "graded_spikes_factor", "R", "C", "time_step", "reset_mechanism_val")
 SOURCES = {
@@ -64,11 +68,17 @@ def check_neurons(net: nn.Module) -> None:
     for name, kind in unsupported(net).items():
         raise ValueError(
             f"net: {name!r} is a {kind}; nr.from_snntorch takes {', '.join(NEURONS)} and their subclasses. nr.wrap "
-            f"takes a module with it, if its forward takes samples first."
+            f"takes a module with it whose forward takes samples first: begin it with x = x.transpose(0, 1), and end "
+            f"it with logits (B, n_classes)."
         )
     for name, neuron in neurons_of(net).items():
         if isinstance(neuron, snntorch.RSynaptic) and not neuron.reset_delay:
             raise ValueError(f"net: RSynaptic {name!r} has reset_delay=False, which snnTorch 1.0 itself cannot run.")
+        if _pools(neuron):
+            warn(
+                f"net: the threshold of SConv2dLSTM {name!r} stays exact, as the neuron pools between its membrane and "
+                f"its spikes; no die and no attack changes it."
+            )
         if getattr(neuron.spike_grad, "__qualname__", "").startswith(("SSO.", "LSO.")):
             raise ValueError(
                 f"net: neuron {name!r} has a surrogate with random gradients (SSO, LSO), so no attack could be "
@@ -79,8 +89,9 @@ def check_neurons(net: nn.Module) -> None:
 def check_wrapped(module: nn.Module, kinds: Mapping[str, str]) -> None:
     """Raise TypeError for a module that ``nr.from_snntorch`` takes; warn of numbers that ``nr.wrap`` leaves exact."""
     others, neurons = unsupported(module), neurons_of(module)
-    if neurons and not others:
-        raise TypeError(f"module: {next(iter(neurons))} is an snnTorch neuron; use nr.from_snntorch.")
+    known = [name for name, neuron in neurons.items() if not isinstance(neuron, LSTMS)]
+    if known and not others:
+        raise TypeError(f"module: {known[0] or type(module).__name__} is an snnTorch neuron; use nr.from_snntorch.")
     holders = [*(module.get_submodule(name) for name in others), *neurons.values()]
     held = {id(buffer) for neuron in holders for buffer in buffers_of(neuron).values()}
     exact = [
@@ -125,9 +136,10 @@ RESETS = {"subtract": "subtractive reset", "zero": "reset to rest", "none": "no 
 
 
 def equations_of(neuron: Any) -> Equations:
-    """The equations of a neuron; unknown for a subclass, for ``Alpha`` and where the neurons of a layer inhibit each
-    other."""
-    if type(neuron) not in NEURONS.values() or isinstance(neuron, snntorch.Alpha) or neuron.inhibition:
+    """The equations of a neuron; unknown for a subclass, ``Alpha``, an LSTM, and where the neurons of a layer inhibit
+    each other."""
+    unknown = isinstance(neuron, (snntorch.Alpha, *LSTMS)) or neuron.inhibition
+    if unknown or type(neuron) not in NEURONS.values():
         return Equations()
     return Equations(
         membrane="linear membrane",
@@ -149,17 +161,23 @@ def to_si(neuron: Any, dt: float, dtype: torch.dtype) -> dict[str, Tensor]:
     if isinstance(neuron, snntorch.Lapicque):
         values["tau_mem"] = neuron.R.double() * neuron.C / (neuron.time_step.double() / dt)
         values["r"] = neuron.R
-    else:
+    elif not isinstance(neuron, LSTMS):
         values["tau_mem"] = _time_constant(neuron.beta, dt)
         if hasattr(neuron, "alpha"):
             values["tau_syn"] = _time_constant(neuron.alpha, dt)
-    values["v_threshold"] = neuron.threshold
+    if not _pools(neuron):
+        values["v_threshold"] = neuron.threshold
     if hasattr(neuron, "V"):
         values["V.weight"] = neuron.V
     factor = neuron.graded_spikes_factor
     if isinstance(factor, nn.Parameter) or bool((factor != 1).any()):
         values["graded_spikes_factor.weight"] = factor
     return {name: value.detach().clone().to(dtype) for name, value in values.items()}
+
+
+def _pools(neuron: Any) -> bool:
+    """True if spikes come from a pooled membrane, so that a threshold per neuron would need two shapes."""
+    return isinstance(neuron, snntorch.SConv2dLSTM) and bool(neuron.max_pool or neuron.avg_pool)
 
 
 def _time_constant(decay: Tensor, dt: float) -> Tensor:
@@ -186,6 +204,14 @@ def is_trained(neuron: Any, name: str) -> bool:
     """True if this number is trained in the user's network."""
     source = getattr(neuron, SOURCES[name], None)
     return isinstance(source, nn.Parameter) and source.requires_grad
+
+
+def is_exact(neuron: Any, name: str, value: Tensor) -> bool:
+    """True for a decay of 0, or of 1 and more, that is not learned: a neuron without memory, or without a leak."""
+    if name not in ("tau_mem", "tau_syn") or isinstance(neuron, snntorch.Lapicque) or is_trained(neuron, name):
+        return False
+    decay = getattr(neuron, SOURCES[name])
+    return bool(((decay == 0) | (decay >= 1)).all())
 
 
 def check_range(neuron: str, name: str, value: Tensor) -> None:
@@ -252,7 +278,7 @@ class _Surrogate:
         self.surrogate = surrogate
 
     def __call__(self, u: Tensor) -> Tensor:
-        return spike(u, torch.zeros((), dtype=u.dtype, device=u.device), self.surrogate)
+        return step(u, self.surrogate)
 
 
 def reset_of(neuron: Any) -> str | None:

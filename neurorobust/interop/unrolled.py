@@ -17,7 +17,7 @@ from ..dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset
 from ..dynamics.surrogate import Surrogate
 from ..kernels import LifCoefficients
 from .decode import Output
-from .snntorch_neurons import NUMBERS, buffers_of, neurons_of, reset_of, surrogate_of
+from .snntorch_neurons import NUMBERS, neurons_of, reset_of, surrogate_of
 
 # Layers that compute each sample of a batch independently: all time steps go through in one call.
 SAMPLEWISE = (
@@ -59,30 +59,35 @@ class Record:
         mixed: neurons that serve several layers: with outputs of several shapes, or a state that is not of their last
             call.
         names: the name of each neuron, by its ``id``.
+        latest: the neuron that ran last.
+        membranes: during the first look, the membranes of each neuron after each of its calls; else None.
     """
 
     names: Mapping[int, str]
     spikes: dict[str, Tensor] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
     mixed: set[str] = field(default_factory=set)
+    latest: str = ""
+    membranes: dict[str, list[Tensor]] | None = None
 
 
 class Unrolled(nn.Module):
     """The network over time, from rest: input (T, B, …) → output stacked over time, and the record of every neuron.
 
     An ``nn.Sequential`` has no feedback from a later layer to an earlier one, so each layer computes the whole sequence
-    before the next one starts. Any other module runs its own loop over time.
+    before the next one starts. Any other module runs its own loop over time, or is called for every step.
     """
 
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, x: Tensor) -> tuple[Output, Record]:
-        record = Record({id(neuron): name for name, neuron in neurons_of(self.net).items()})
+    def forward(self, x: Tensor, by_step: bool = False, looking: bool = False) -> tuple[Output, Record]:
+        names = {id(neuron): name for name, neuron in neurons_of(self.net).items()}
+        record = Record(names, membranes={} if looking else None)
         if is_row(self.net) and _is_plain(self.net):
             return _row(self.net, x, "", record), record
-        run = partial(_steps, self.net) if is_row(self.net) else self.net
+        run = partial(_steps, self.net) if by_step or is_row(self.net) else self.net
         return _recorded(partial(run, x), self.net, record), record
 
 
@@ -127,19 +132,29 @@ def _note(neuron: Any, steps: list[Tensor] | Tensor, record: Record) -> None:
 
 def _watched(neuron: Any, steps: list[Tensor], record: Record) -> Callable[..., Any]:
     """The ``forward`` of a neuron; it also notes its spikes, and whether its numbers and its state are its own."""
-    name = record.names[id(neuron)]
-    run, numbers = neuron.forward, {key: tensor for key, tensor in buffers_of(neuron).items() if key in NUMBERS}
-    earlier: list[weakref.ref[Tensor]] = []  # states given back by earlier calls than the last
-    last: list[weakref.ref[Tensor]] = []
+    name, buffers, membranes = record.names[id(neuron)], vars(neuron)["_buffers"], record.membranes
+    run, numbers = neuron.forward, [(key, tensor) for key, tensor in buffers.items() if key in NUMBERS]
+    earlier: dict[int, weakref.ref[Tensor]] = {}  # states given back by earlier calls than the last, by id
+    last: list[tuple[int, weakref.ref[Tensor]]] = []
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        record.replaced.update(f"{name}.{key}" for key in numbers if getattr(neuron, key) is not numbers[key])
-        if any(state is old() for state in (*args[1:], *kwargs.values()) if state is not None for old in earlier):
-            record.mixed.add(name)
+        for key, tensor in numbers:
+            if buffers.get(key) is not tensor:
+                record.replaced.add(f"{name}.{key}")
+        for state in (*args[1:], *kwargs.values()):
+            if id(state) in earlier and earlier[id(state)]() is state:
+                record.mixed.add(name)
         output = run(*args, **kwargs)
-        steps.append(output if isinstance(output, Tensor) else output[0])
-        earlier.extend(last)
-        last[:] = [weakref.ref(part) for part in (() if isinstance(output, Tensor) else output)]
+        record.latest = name
+        earlier.update(last)
+        if isinstance(output, Tensor):
+            steps.append(output)
+            last.clear()
+        else:
+            steps.append(output[0])
+            last[:] = [(id(part), weakref.ref(part)) for part in output]
+        if membranes is not None:
+            membranes.setdefault(name, []).append(neuron.mem)
         return output
 
     return forward
@@ -167,6 +182,11 @@ def _steps(layer: nn.Module, signal: Tensor) -> Output:
     outputs = [layer(step) for step in signal]
     if isinstance(outputs[0], Tensor):
         return torch.stack(outputs)
+    if not all(isinstance(part, Tensor) for part in outputs[0]):
+        raise ValueError(
+            f"net: one step of {type(layer).__name__} gives {type(outputs[0]).__name__} of "
+            f"{', '.join(sorted({type(part).__name__ for part in outputs[0]}))}; expected a tensor, or several tensors."
+        )
     return tuple(torch.stack(several) for several in zip(*outputs))
 
 
@@ -175,6 +195,9 @@ def _neuron(neuron: Any, current: Tensor, record: Record) -> Output:
     if not _fuses(neuron, current[0, 0].numel()):
         return _recorded(partial(_steps, neuron, current), neuron, record)
     output = _fused(neuron, current)
+    record.latest = record.names[id(neuron)]
+    if record.membranes is not None and isinstance(output, tuple):
+        record.membranes[record.latest] = list(output[-1])
     _note(neuron, output if isinstance(output, Tensor) else output[0], record)
     return output
 

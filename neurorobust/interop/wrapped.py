@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._util.errors import check_input
+from ..core.params import kind_of
 from ..core.placement import Placement
 from .kinds import (
     adopt,
@@ -18,12 +19,14 @@ from .kinds import (
     check_plain,
     check_registered,
     chosen_numbers,
+    give_own_memory,
     index_of,
     kinds_of,
     named,
     numbers_of,
     slots_of,
 )
+from .libraries import is_rate, with_number
 from .look import Foreign
 
 Decode = Callable[[Any], Tensor]
@@ -79,11 +82,13 @@ class Wrapped(Foreign):
             self._link(module, named(name, kinds[name]), parameter)
         for name, value in numbers.items():
             own = named(name, kinds[name])
-            adopt(self, own, nn.Parameter(value.detach(), requires_grad=False))
-            if name in buffers:
+            if name in buffers and not is_rate(name, kinds[name]):
+                adopt(self, own, nn.Parameter(value.detach(), requires_grad=False))
                 self._link(module, own, buffers[name])
-            else:
-                self.numbers[own] = name
+                continue
+            held = value.detach().clone()  # a default tensor of a library is shared by all its neurons
+            adopt(self, own, nn.Parameter(held.reciprocal() if is_rate(name, kinds[name]) else held, False))
+            self.numbers[own] = name
         if hasattr(self, "_module"):
             raise ValueError("module: a part may not be called '_module' here; rename it.")
         self.add_module("_module", module)
@@ -111,19 +116,28 @@ class Wrapped(Foreign):
         before = []
         try:
             for own, name in self.numbers.items():
-                path, _, last = name.rpartition(".")
-                attributes = vars(self.get_submodule(f"_module.{path}".rstrip(".")))
-                before.append((attributes, last, attributes[last]))
-                attributes[last] = attrgetter(own)(self)
+                part, path = _place(self.get_submodule("_module"), name.split("."))
+                attributes = vars(part)["_buffers"] if path[0] in dict(part.named_buffers()) else vars(part)
+                before.append((attributes, path[0], attributes[path[0]]))
+                value = attrgetter(own)(self)
+                value = value.reciprocal() if is_rate(name, kind_of(own)) else value
+                attributes[path[0]] = with_number(attributes[path[0]], path[1:], value)
             yield
         finally:
-            for attributes, last, value in before:
-                attributes[last] = value
+            for attributes, first, value in reversed(before):
+                attributes[first] = value
 
     def placement(self) -> Placement:
         """Which neurons read the numbers that are set once, and the matrices of the module; it sits on no core."""
         arrays = [named(name, "weight") for name in arrays_of(self.get_submodule("_module"))]
         return Placement(index=self.index, arrays=tuple(name for name in arrays if name in self.slots))
+
+
+def _place(module: nn.Module, path: list[str]) -> tuple[nn.Module, list[str]]:
+    """The part of a module that holds a number, and the rest of its path: the attribute, and fields in it."""
+    while path[0] in dict(module.named_children()):
+        module, path = module.get_submodule(path[0]), path[1:]
+    return module, path
 
 
 def wrap(
@@ -140,9 +154,11 @@ def wrap(
 
     Args:
         module: from inputs, batch first, to outputs.
-        kinds: kinds by parameter name or pattern, before the known names: ``{"bn*.*": "digital"}`` marks batch
-            norms as exact, ``{"gain": "weight"}`` gives the kind of a name that torch does not use. A buffer or a plain
-            number of the module deviates if it is named: ``{"1.tau_mem": "tau_mem"}``. See :func:`kinds.kinds_of`.
+        kinds: kinds by parameter name or pattern, before the known names: ``{"normalisation": "digital"}`` marks all
+            norms as exact, ``{"bn*.*": "digital"}`` some of them, ``{"gain": "weight"}`` gives the kind of a name that
+            torch does not use. A buffer or a plain number of the module deviates if it is named, also one in a record:
+            ``{"1.tau_mem": "tau_mem"}``, ``{"1.p.v_th": "v_threshold"}``. Of a ``tau_mem_inv`` the network holds the
+            time constant. See :func:`kinds.kinds_of`.
         decode: from the module's output to logits (B, n_classes); None uses the output unchanged.
         neurons: how many neurons read a number that is set once, by name or pattern: with ``{"1.tau_mem": 6}`` the
             module gets six values, one per neuron, which deviate independently. A tuple is the shape of the neurons,
@@ -168,6 +184,8 @@ def wrap(
     for name, part in module.named_modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.max_norm is not None:
             raise ValueError(f"module: {name} has max_norm, which changes its weights in every pass; use None.")
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse:
+            raise ValueError(f"module: {name} has sparse gradients, which no attack can follow; set sparse=False.")
     if any(is_snntorch(part) for part in module.modules()):
         from .snntorch_neurons import check_wrapped  # snnTorch is loaded, as the module uses it
 
@@ -176,6 +194,7 @@ def wrap(
         raise TypeError(f"decode: got {decode!r}; expected a function from the module's output to logits.")
     check_alike(module)
     check_registered(module)
+    give_own_memory(module)
     own, numbers = kinds_of(module, kinds), chosen_numbers(module, kinds)
     values = {name: value for name, value in numbers_of(module).items() if name in numbers}
     index = index_of(module, own | numbers, dict(module.named_parameters()) | values, neurons or {})

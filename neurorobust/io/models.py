@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from .._util import digests, files
 from .._util.description import FORMAT as DESCRIBED
 from .._util.description import REMEDY, Description, comparable, describe, difference, moved, unknown_part
-from .._util.errors import check_finite
+from .._util.errors import check_finite, shown
 from .._util.warn import warn
 from ..nn.installed import neuron_classes
 from ..nn.network import Network
@@ -128,7 +129,8 @@ def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> 
     """Write the two files of a model folder, the tensors first."""
     config = config | {"digest": digests.of_tensors(tensors, json.dumps(config))}
     with files.replacing(folder / "model.safetensors") as temporary:
-        safetensors.save_file(tensors, temporary, metadata={"config": json.dumps(config)})
+        with files.written_by(SafetensorError, folder / "model.safetensors"):
+            safetensors.save_file(tensors, temporary, metadata={"config": json.dumps(config)})
         sha256 = digests.of_file(temporary)
     files.write_text(folder / "config.json", json.dumps(config | {"sha256": sha256}, indent=2) + "\n")
 
@@ -232,6 +234,8 @@ def _unpacked(tensors: Mapping[str, Tensor], shapes: Mapping[str, list[int]]) ->
     whole = dict(tensors)
     for name, shape in shapes.items():
         mask_name = f"{name.removesuffix('weight')}mask"
+        if len(tensors[mask_name]) != -(-math.prod(shape) // 8):  # before anything of this shape is made
+            raise ValueError(f"{name} of shape {shown(shape)} has a mask of {len(tensors[mask_name])} bytes")
         bits = np.unpackbits(tensors[mask_name].numpy(), count=math.prod(shape)).astype(bool)
         whole[mask_name] = torch.from_numpy(bits).reshape(shape)
         whole[name] = torch.zeros(shape, dtype=tensors[name].dtype)
@@ -316,7 +320,8 @@ def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: li
     check_finite({name: value for name, value in tensors.items() if name in parameters})
     with torch.no_grad():
         for name, value in tensors.items():
-            own[name].copy_(value)
+            if not torch.equal(own[name], value.to(own[name].device)):  # a constant may be one number in memory
+                own[name].copy_(value)
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in trained)
     return into
@@ -330,16 +335,16 @@ def _problem(config: dict[str, Any]) -> str:
             return f"options: got a {type(options).__name__}; expected texts by name"
         config = config | {"dt": 1.0, "layers": []}
     if isinstance(config.get("dt"), bool) or not isinstance(config.get("dt"), (int, float)):
-        return f"dt: got {config.get('dt')!r}; expected a number of seconds"
+        return f"dt: got {shown(config.get('dt'))}; expected a number of seconds"
     for key, kind in (("layers", list), ("trained", list), ("info", dict)):
         if not isinstance(config.get(key), kind):
-            return f"{key}: got {config.get(key)!r}; expected a {kind.__name__}"
+            return f"{key}: got {shown(config.get(key))}; expected a {kind.__name__}"
     if not all(isinstance(name, str) for name in config["trained"]):
-        return f"trained: got {config['trained']!r}; expected names of parameters"
+        return f"trained: got {shown(config['trained'])}; expected names of parameters"
     for entry in config["layers"]:
         types = {"name": str, "neuron": str}
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), kind) for key, kind in types.items()):
-            return f"layers: got {entry!r}; expected a name and a neuron, at least"
+            return f"layers: got {shown(entry)}; expected a name and a neuron, at least"
     return ""
 
 

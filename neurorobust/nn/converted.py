@@ -91,8 +91,8 @@ def _layer(name: str, layer: nn.Module, dt: float, tau_syn: float, rule: Adaptat
     recurrent = None if layer.recurrent is None else _scaled(name, layer.recurrent, factor)
     return LinearizedDpi(
         _scaled(name, layer.input, factor),
-        recurrent,
-        layer.core.clone(),
+        recurrent=recurrent,
+        core=layer.core.clone(),
         tau_syn_exc=synapse,
         tau_syn_inh=synapse,
         inhibition=inhibition,

@@ -19,8 +19,18 @@ from .network import Network
 
 DIES_AT_ONCE, OUTPUTS = 16, 2**26  # in one compiled loop at most: dies, and numbers of their outputs
 SAMPLES = 250  # in one pass without the compiled loop
+BYTES = 2**28  # of the samples of one pass at most
 SIDE_BY_SIDE, SEQUENCES = 4, 4  # with gradient: dies in one pass at most, and arrays (all neurons, all steps) it keeps
 SHARE = 8  # the outputs of a compiled loop take at most this part of the free memory: 1/8
+
+
+def samples_at_once(x: Tensor, most: int = SAMPLES) -> int:
+    """The number of samples in one pass: ``most``, or as many as fit into 256 MiB; if these are more than 250, a
+    multiple of it. It depends on the shape of a sample x[0] alone, so results have the same bits on every machine."""
+    fit = BYTES // max(1, x[:1].numel() * x.element_size())
+    if fit >= most:
+        return most
+    return max(1, fit - fit % SAMPLES if fit > SAMPLES else fit)
 
 
 class _Plan(nn.Module):
@@ -49,7 +59,7 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
     plan = network.plan() if isinstance(network, Network) else None
     if not isinstance(network, Network) or plan is None:
         for die in dies:
-            yield torch.cat([forward(network, die, block)[0] for block in x.split(SAMPLES)])
+            yield torch.cat([forward(network, die, block)[0] for block in x.split(samples_at_once(x))])
         return
     network.check(x)
     whole, remaining, cached = _Plan(network), iter(dies), kernels.CachedEvents(x)

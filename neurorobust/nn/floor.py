@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,7 +37,7 @@ class _Floors(nn.Module):
 
 
 @torch.no_grad()
-def floor_fractions(network: Network, params: Mapping[str, Tensor], x: Tensor) -> dict[str, Tensor]:
+def floor_fractions(network: Network, params: Mapping[str, Tensor], x: Tensor | Iterable[Tensor]) -> dict[str, Tensor]:
     """The fraction of steps in which the floor acts, or cuts the input of a neuron with
     :class:`~neurorobust.dynamics.CancelsExcitation`; for every neuron with a floor.
 
@@ -45,17 +45,20 @@ def floor_fractions(network: Network, params: Mapping[str, Tensor], x: Tensor) -
 
     Args:
         network: with layers of :class:`~neurorobust.nn.LinearizedDpi`. params: as for :func:`neurorobust.run`.
-        x: input, batch first.
+        x: input, batch first, or blocks of it.
 
     Returns:
         {layer: (n,)}; without layers of other neurons. 0 for neurons with ``NoFloor()``.
     """
     whole = {f"network.{name}": value for name, value in params.items()}
     totals: dict[str, Tensor] = {}
-    for block in x.split(SAMPLES):
+    steps = 0
+    for block in x.split(SAMPLES) if isinstance(x, Tensor) else x:
+        steps += block.shape[0] * block.shape[1]
         for name, count in functional_call(_Floors(network), whole, (block,), strict=False).items():
             totals[name] = totals[name] + count if name in totals else count
-    return {name: count.to(x.dtype) / (x.shape[0] * x.shape[1]) for name, count in totals.items()}
+        dtype = block.dtype
+    return {name: count.to(dtype) / steps for name, count in totals.items()}
 
 
 def has_floors(network: nn.Module) -> bool:
@@ -63,7 +66,7 @@ def has_floors(network: nn.Module) -> bool:
     return bool(_holders(network))
 
 
-def fraction_at_floor(network: nn.Module, params: Mapping[str, Tensor], x: Tensor) -> float | None:
+def fraction_at_floor(network: nn.Module, params: Mapping[str, Tensor], x: Tensor | Iterable[Tensor]) -> float | None:
     """:func:`floor_fractions` as one number: of all steps of all neurons with a floor that acts. None without such
     neurons, and for modules that are no :class:`Network`."""
     if not isinstance(network, Network):

@@ -1,6 +1,6 @@
 """Training: one loop for every method, its checkpoints, the methods by name, many processes."""
 
-from .leaves import Leaves
-from .loop import History, Schedule, estimate, fit
+from .descent import Descent, Leaves, Schedule, leaves
+from .loop import History, estimate, fit
 
-__all__ = ["History", "Leaves", "Schedule", "estimate", "fit"]
+__all__ = ["Descent", "History", "Leaves", "Schedule", "estimate", "fit", "leaves"]

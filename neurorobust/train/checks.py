@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .._util.warn import warn
 from ..core.run import forward, nominal
+from ..data.samples import Samples
 from ..nn.network import placement_of
 
 
@@ -24,7 +25,7 @@ def check_trainable(network: nn.Module) -> None:
             )
 
 
-def check_smallest_batch(network: nn.Module, x: Tensor, batch_size: int) -> None:
+def check_smallest_batch(network: nn.Module, data: Samples, batch_size: int) -> None:
     """Raise ValueError if the smallest batch of an epoch is too small for a part in ``train`` mode (a batch norm).
 
     Tried on the first samples where a part of another library is in ``train`` mode; neither buffers nor random
@@ -33,8 +34,8 @@ def check_smallest_batch(network: nn.Module, x: Tensor, batch_size: int) -> None
     foreign = (module for module in network.modules() if not type(module).__module__.startswith("neurorobust."))
     if not any(module.training for module in foreign):
         return
-    size = len(x) % batch_size or min(batch_size, len(x))
-    full = min(batch_size, len(x))
+    n, sizes = len(data), data.batch_sizes(batch_size)
+    size, full, x = min(sizes), max(sizes), data.few(max(sizes))
     try:
         _try(network, x[:size])
     except Exception as error:
@@ -43,10 +44,10 @@ def check_smallest_batch(network: nn.Module, x: Tensor, batch_size: int) -> None
         if size == full:
             advice = "take more samples per batch"
         else:
-            sizes = (other for other in range(batch_size + 1, len(x) + 1) if len(x) % other not in (1, size))
-            advice = f"take another batch_size, such as {next(sizes, len(x))}"
+            others = (other for other in range(batch_size + 1, n + 1) if not data.batch_sizes(other) & {1, size})
+            advice = f"take another batch_size, such as {next(others, n)}"
         raise ValueError(
-            f"schedule: {len(x)} samples in batches of batch_size={batch_size} give a batch of {size}, which the "
+            f"schedule: {n} samples in batches of batch_size={batch_size} give a batch of {size}, which the "
             f"network cannot take in train mode ({error}); {advice}, or call network.eval()."
         ) from error
 

@@ -18,65 +18,29 @@ from torch import Tensor, nn
 from .._util import digests, files
 from .._util.console import progress
 from .._util.copies import copied
-from .._util.errors import check_count, check_finite, check_number, plain_fields
+from .._util.errors import check_count
 from .._util.randomness import generator as keyed_generator
+from .._util.shown import Printed
 from ..attacks import QUICK, Ball, quick
-from ..core.params import Params, check_values
+from ..core.params import Params
 from ..core.run import differentiating, evaluating, forward, nominal
-from ..data import Data, Task
-from ..evaluation.predict import predict
+from ..data import Task
+from ..data.samples import Samples
+from ..evaluation.predict import look_with, predict
 from ..evaluation.statistics import check_outputs, one_class
 from ..evaluation.worst_case import find_worst_case
-from ..interop.look import check_function
 from ..regularizers import Regularizer, as_regularizer
-from ..regularizers.regularizer import Criterion, check_loss
-from .checks import check_connected, check_smallest_batch, check_trainable, synapses
-from .leaves import Leaves
+from ..regularizers.regularizer import Criterion
+from .checks import check_smallest_batch, check_trainable
+from .descent import Descent, Schedule
 from .parallel import Parallel, agreed
 from .same_run import OneRun, check_same
 
 SELECTION = f"mean of clean balanced accuracy and that under {QUICK} (0.05, every kind), on the validation part"
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """The schedule of training.
-
-    Attributes:
-        learning_rate: of Adam. drops: fractions of the epochs after which it is multiplied by ``drop``.
-        batch_size: samples per step.
-        clip: largest norm of the whole gradient.
-        select_every: epochs between evaluations on the validation part (the last epoch is always evaluated).
-        max_seconds: training time; training stops after the epoch that exceeds it, and the history records this.
-    """
-
-    learning_rate: float = 3e-3
-    drops: tuple[float, ...] = (0.75,)
-    drop: float = 0.2
-    batch_size: int = 100
-    clip: float = 1.0
-    select_every: int = 1
-    max_seconds: float = math.inf
-
-    def __post_init__(self) -> None:
-        plain_fields(self)
-        check_number("learning_rate", self.learning_rate, strict=True)
-        check_number("drop", self.drop, strict=True)
-        for fraction in self.drops:
-            check_number("drops", fraction)
-        check_count("batch_size", self.batch_size)
-        check_count("select_every", self.select_every)
-        check_number("clip", self.clip, strict=True)
-        if not self.max_seconds > 0:
-            raise ValueError(f"max_seconds: got {self.max_seconds}; expected a number > 0.")
-
-    def rate(self, epoch: int, epochs: int) -> float:
-        """The learning rate of an epoch, counted from 0."""
-        return self.learning_rate * self.drop ** sum(epoch >= round(part * epochs) for part in self.drops)
-
-
 @dataclass
-class History:
+class History(Printed):
     """The history of a training: one row per epoch, the best epoch, and the training time.
 
     ``one_class`` is a class if the kept network predicts it for the whole validation part: then it learned nothing, or
@@ -115,7 +79,7 @@ class History:
         return text.getvalue()
 
 
-def selection_score(network: nn.Module, data: Data, seed: int) -> tuple[float, float]:
+def selection_score(network: nn.Module, data: Samples, seed: int) -> tuple[float, float]:
     """Scores, clean and under the quick suite (0.05, every kind). Their mean is the selection rule of every method."""
     found = find_worst_case(network, data, Ball.uniform(0.05), quick(regression=data.regression), seed=seed)
     return found.nominal, found.score
@@ -148,7 +112,10 @@ def fit(
 
     Args:
         network: parameters with ``requires_grad`` are trained.
-        task: its training and validation parts are used, never its test part.
+        task: its training and validation parts are used, never its test part. What does not fit into memory is read
+            again in every epoch (:meth:`neurorobust.data.Data.of`), in batches of the schedule, in an order that the
+            seed gives; an iterable, which has one order, is shuffled inside blocks of 1000 samples. Samples of
+            different lengths are in different batches.
         loss: loss(logits, y) or a regularizer.
         epochs: passes over the training part.
         seed: of the batches and of the random numbers of the loss.
@@ -171,14 +138,12 @@ def fit(
     check_trainable(network)
     loss.restore({})
     run = None if out is None else OneRun.of(network, task, loss)
-    check_function(network, task.train.x)
+    look_with(network, task.train)
     for part in (task.train, task.validation):
         with torch.no_grad(), evaluating(network):
-            outputs = forward(network, nominal(network), part.x[: schedule.batch_size])[0]
+            outputs = forward(network, nominal(network), part.few(schedule.batch_size))[0]
         check_outputs(outputs, part.y)
-    check_smallest_batch(network, task.train.x, schedule.batch_size)
-    leaves = Leaves(network)
-    optimizer = torch.optim.Adam(leaves.values(), lr=schedule.learning_rate)
+    check_smallest_batch(network, task.train, schedule.batch_size)
     history = History(epochs_planned=epochs)
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "selection": SELECTION} | {
         key: value for key, value in asdict(schedule).items() if key != "max_seconds"
@@ -186,10 +151,10 @@ def fit(
     if task.fingerprint:  # the samples themselves are in OneRun
         settings["data"] = task.fingerprint
     nominal(network)  # raises unless every parameter has a kind
-    best, masks = _state(network), synapses(network, leaves)
+    best, descent = _state(network), Descent(network, epochs, schedule)
     with _checkpoint(out, network) as path:
         if path is not None and run is not None and path.exists():
-            history, best = agreed(network, partial(_resume, path, (settings, run), network, loss, (leaves, optimizer)))
+            history, best = agreed(network, partial(_resume, path, (settings, run), network, loss, descent))
             history.epochs_planned = epochs
             files.write_text(path.with_name("log.csv"), history.to_csv())
         out_of_time = history.seconds >= schedule.max_seconds
@@ -197,11 +162,10 @@ def fit(
             while len(history.rows) < epochs and not out_of_time:
                 epoch = len(history.rows)
                 started = time.perf_counter()
-                for group in optimizer.param_groups:
-                    group["lr"] = schedule.rate(epoch, epochs)
+                descent.start(epoch)
                 with torch.random.fork_rng(devices=[]):  # for modules that draw from torch's global generator
                     torch.default_generator.set_state(keyed_generator(seed, "module", epoch).get_state())
-                    value = _epoch(network, task.train, loss, (leaves, optimizer, masks), schedule, (seed, epoch))
+                    value = _epoch(network, task.train, loss, descent, (seed, epoch))
                 row = {"epoch": epoch, "loss": value, "clean": math.nan, "attacked": math.nan, "score": math.nan}
                 out_of_time = history.seconds + time.perf_counter() - started >= schedule.max_seconds
                 if (epoch + 1) % schedule.select_every == 0 or epoch + 1 == epochs or out_of_time:
@@ -213,7 +177,7 @@ def fit(
                 history.rows.append(row)
                 if path is not None and run is not None:
                     states = {"best": best, "now": _state(network), "loss": loss.state()}
-                    _save(path, settings | run.stored(network, loss), history, states, leaves, optimizer)
+                    _save(path, settings | run.stored(network, loss), history, states, descent)
                     files.write_text(path.with_name("log.csv"), history.to_csv())
                 tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
     _restore(network, best)
@@ -248,7 +212,8 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
 @torch.no_grad()
 def _restore(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name, value in [*network.named_parameters(), *network.named_buffers()]:
-        value.copy_(state[name])
+        if not torch.equal(value, state[name]):  # a constant may be one number in memory, which nothing can write into
+            value.copy_(state[name])
 
 
 @differentiating()
@@ -260,8 +225,8 @@ def estimate(
     epochs = check_count("epochs", epochs)
     loss, twin = as_regularizer(loss), copied(network, "network")
     carried = loss.state()
-    sample = task.validation.first(schedule.batch_size)
-    descend = trial_step(twin, task.train.first(schedule.batch_size), loss)
+    sample = _few(task.validation, schedule.batch_size)
+    descend = trial_step(twin, _few(task.train, schedule.batch_size), loss)
     step = score = 0.0
     with torch.random.fork_rng(devices=[]):
         for _ in range(2):
@@ -276,46 +241,31 @@ def estimate(
     return epochs * math.ceil(len(task.train) / schedule.batch_size) * step + evaluations * score
 
 
-def trial_step(network: nn.Module, batch: Data, loss: Regularizer) -> Callable[[], None]:
+def _few(data: Samples, n: int) -> Samples:
+    """n samples of all classes, also of a part that is ordered by class."""
+    least = 2 if data.regression else len(data.y.unique())
+    return data.sample(min(len(data), max(n, least)))
+
+
+def trial_step(network: nn.Module, batch: Samples, loss: Regularizer) -> Callable[[], None]:
     """A function for timing: loss and gradient of a batch. It sets the gradients of the network, so pass a copy."""
     params: Params = dict(network.named_parameters())
+    samples = next(iter(batch.batches(torch.arange(len(batch)), len(batch), 0)))
 
     def step() -> None:
         network.zero_grad(set_to_none=True)
-        loss(network, params, (batch.x, batch.y), keyed_generator(0, "trial step")).backward()
+        loss(network, params, samples, keyed_generator(0, "trial step")).backward()
 
     return step
 
 
-def _epoch(
-    network: nn.Module,
-    data: Data,
-    loss: Regularizer,
-    descent: tuple[Leaves, torch.optim.Optimizer, Mapping[str, Tensor]],
-    schedule: Schedule,
-    key: tuple[int, int],
-) -> float:
-    """One pass over the data; returns the mean loss. ``descent`` is leaves, optimizer, and masks of leaves."""
-    leaves, optimizer, masks = descent
-    own = dict(network.named_parameters())
+def _epoch(network: nn.Module, data: Samples, loss: Regularizer, descent: Descent, key: tuple[int, int]) -> float:
+    """One pass over the data; returns the mean loss."""
     generator = keyed_generator(key[0], "epoch", key[1])
     order = torch.randperm(len(data), generator=generator)
     total = 0.0
-    for batch in order.split(schedule.batch_size):
-        optimizer.zero_grad(set_to_none=True)
-        value = check_loss(loss(network, leaves.params(), (data.x[batch], data.y[batch]), generator))
-        check_finite({"loss": value.detach()})
-        check_connected(value)
-        value.backward()
-        check_connected(value, leaves)
-        for name, mask in masks.items():
-            if (gradient := leaves[name].grad) is not None:
-                gradient.mul_(mask)
-        nn.utils.clip_grad_norm_(list(leaves.values()), schedule.clip)
-        optimizer.step()
-        leaves.write()
-        check_values({name: own[name].detach() for name in leaves})
-        total += value.item() * len(batch)
+    for x, y in data.batches(order, descent.schedule.batch_size, generator.initial_seed()):
+        total += descent.step(loss(network, descent.params(), (x, y), generator)) * len(y)
     return total / len(data)
 
 
@@ -324,18 +274,18 @@ def _save(
     settings: dict,
     history: History,
     states: dict[str, dict[str, Tensor]],
-    leaves: Mapping[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    descent: Descent,
 ) -> None:
     state = {
         "settings": settings,
         "history": {"rows": history.rows, "best_epoch": history.best_epoch, "best_score": history.best_score},
         "states": states,
-        "leaves": {name: leaf.detach().clone() for name, leaf in leaves.items()},
-        "optimizer": optimizer.state_dict(),
+        "leaves": {name: leaf.detach().clone() for name, leaf in descent.leaves.items()},
+        "optimizer": descent.optimizer.state_dict(),
     }
     with files.replacing(path) as temporary:
-        torch.save(state, temporary)
+        with files.written_by(RuntimeError, path):
+            torch.save(state, temporary)
         digests.append(temporary)
 
 
@@ -344,9 +294,9 @@ def _resume(
     expected: tuple[dict, OneRun],
     network: nn.Module,
     loss: Regularizer,
-    descent: tuple[Mapping[str, Tensor], torch.optim.Optimizer],
+    descent: Descent,
 ) -> tuple[History, dict[str, Tensor]]:
-    (settings, run), (leaves, optimizer) = expected, descent
+    settings, run = expected
     digests.check_appended(path, "remove it or choose another folder.")
     try:
         state = torch.load(path, weights_only=True)
@@ -356,10 +306,10 @@ def _resume(
             f"out: {path} is not a checkpoint of fit ({type(error).__name__}); remove it or choose another folder."
         ) from error
     check_same(path, found, settings, run, finished=len(rows["rows"]) >= settings["epochs"])
-    optimizer.load_state_dict(state["optimizer"])
+    descent.optimizer.load_state_dict(state["optimizer"])
     _restore(network, state["states"]["now"])
     loss.restore(state["states"].get("loss", {}))
     with torch.no_grad():
-        for name, leaf in leaves.items():
+        for name, leaf in descent.leaves.items():
             leaf.copy_(state["leaves"][name])
     return History(**rows), state["states"]["best"]

@@ -92,10 +92,11 @@ def _loss(network: nn.Module, loss: Regularizer) -> Description:
 
 def _samples(task: Task) -> Description:
     """The samples and labels of the two parts that training uses, in their order."""
-    tensors = {
-        f"{part}.{key}": getattr(getattr(task, part), key) for part in ("train", "validation") for key in ("x", "y")
+    return {
+        f"{part}.{key}": f"{dtype} {shape} #{tensor_digest(*pieces)}"
+        for part in ("train", "validation")
+        for key, (shape, dtype, pieces) in getattr(task, part).tensors().items()
     }
-    return {name: f"{value.dtype} {tuple(value.shape)} #{tensor_digest(value)}" for name, value in tensors.items()}
 
 
 def _torch() -> Description:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -190,18 +190,26 @@ def distributions(
 
 
 def fleet_violins(
-    ax: Axes,
-    groups: FleetResult | Mapping[str, FleetResult] | Mapping[str, Mapping[str, Dies]],
+    ax: Axes | Sequence[Axes] | np.ndarray,
+    groups: FleetResult | Mapping[str, Dies] | Mapping[str, Mapping[str, Dies]],
     spec: float | None = None,
-) -> Axes:
+) -> Axes | list[Axes]:
     """The score over dies: a violin, every die, and the mean, for each network in each group.
 
     Args:
-        groups: one fleet; ``{network: fleet}``, grouped by chip; or ``{condition: {network: fleet, or one value
-            per die}}``.
+        ax: axes for all groups; or several, one for each group, which then has its name as title.
+        groups: one fleet; ``{network: fleet}``, grouped by chip; ``{network: [one value per die]}``; or ``{condition:
+            {network: fleet, or one value per die}}``.
         spec: a line at the specification.
+
+    Raises:
+        ValueError: another number of axes than of groups; no dies. TypeError: groups of another form.
     """
     groups = _by_condition(groups)
+    if isinstance(ax, Sequence | np.ndarray):
+        axes = [one for one in np.ravel(np.asarray(ax, dtype=object)) if one is not None]
+        _check_axes(axes, len(groups), "one for each group")
+        return [cast(Axes, fleet_violins(one, {name: group}, spec)) for one, (name, group) in zip(axes, groups.items())]
     networks = list(dict.fromkeys(name for group in groups.values() for name in group))
     width = 0.8 / len(networks)
     colors = [method_style(name, j)[0] for j, name in enumerate(networks)]
@@ -413,7 +421,10 @@ def _params(of: Mapping[str, Tensor] | nn.Module) -> Params:
 
 
 def _scores(dies: Dies) -> np.ndarray:
-    return dies.score if isinstance(dies, FleetResult) else np.asarray(dies)
+    values = dies.score if isinstance(dies, FleetResult) else np.asarray(dies, dtype=float)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"groups: got scores of shape {values.shape}; expected one value per die, one die or more.")
+    return values
 
 
 def _figure_of_merit(*dies: Dies) -> str:
@@ -423,17 +434,19 @@ def _figure_of_merit(*dies: Dies) -> str:
 
 
 def _by_condition(
-    groups: FleetResult | Mapping[str, FleetResult] | Mapping[str, Mapping[str, Dies]],
+    groups: FleetResult | Mapping[str, Dies] | Mapping[str, Mapping[str, Dies]],
 ) -> Mapping[str, Mapping[str, Dies]]:
-    """Fleets by condition and network; those without a condition by chip."""
+    """Fleets by condition and network; those without a condition by chip, or ``dies`` for bare scores."""
     if isinstance(groups, FleetResult):
         return {groups.chip: {NETWORK: groups}}
+    if not isinstance(groups, Mapping) or not groups:
+        raise TypeError(f"groups: got a {type(groups).__name__}; expected a fleet, or fleets or scores by name.")
     found: dict[str, dict[str, Dies]] = {}
     for name, group in groups.items():
-        if isinstance(group, FleetResult):
-            found.setdefault(group.chip, {})[name] = group
-        else:
+        if isinstance(group, Mapping):
             found[name] = dict(group)
+        else:
+            found.setdefault(group.chip if isinstance(group, FleetResult) else "dies", {})[name] = group
     return found
 
 

@@ -2,7 +2,7 @@
 
 from neurorobust.data.recurrent import adaptive_neurons
 from neurorobust.data.tasks import ecg
-from neurorobust.train.loop import Schedule
+from neurorobust.train.descent import Schedule
 
 from ..study import Study
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from neurorobust.data import Task
 from neurorobust.data.tasks import fashion_mnist
-from neurorobust.train.loop import Schedule
+from neurorobust.train.descent import Schedule
 
 from ..study import BEST_RIVAL, Budget, Study
 from .ecg import study as ecg

@@ -1,7 +1,7 @@
 """A spiking CNN on 10000 images of clothes, which the paper lacks."""
 
 from neurorobust.data.tasks import fashion_mnist_spiking
-from neurorobust.train.loop import Schedule
+from neurorobust.train.descent import Schedule
 
 from ..study import Study
 from .ecg import study as ecg

@@ -1,7 +1,7 @@
 """Spoken keywords by new speakers: the most important methods, with the settings chosen on heart beats."""
 
 from neurorobust.data.tasks import keywords
-from neurorobust.train.loop import Schedule
+from neurorobust.train.descent import Schedule
 
 from ..study import BEST_RIVAL, Budget, Study
 from .ecg import study as ecg

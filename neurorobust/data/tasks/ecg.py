@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..recurrent import recurrent_network
-from ..task import Data, Task
+from ..samples import Data
+from ..task import Task
 
 DT = 5e-3
 LEVELS = 16

@@ -19,7 +19,8 @@ from torch.nn.utils import skip_init
 from ..._util.errors import check_count
 from ...chip import ChipModel
 from ...interop import wrap
-from ..task import Data, Task
+from ..samples import Data
+from ..task import Task
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
 INSTALL = "apt-get install dataset-fashion-mnist"

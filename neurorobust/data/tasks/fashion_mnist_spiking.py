@@ -16,7 +16,8 @@ from ...core.params import SIGNED, kind_of
 from ...nn.connections import Conv2d, Linear
 from ...nn.network import Network
 from ...nn.neurons import LeakyIntegrator, Lif
-from ..task import Data, Task
+from ..samples import Data
+from ..task import Task
 from .fashion_mnist import CLASSES, noise_images, read_images, split
 
 STEPS, DT = 8, 5e-3
@@ -39,7 +40,7 @@ def build(chip: ChipModel | None, n_hidden: int, generator: torch.Generator) -> 
         "conv1": Lif(first, tau_mem=0.02, v_threshold=0.5),
         "conv2": Lif(second, tau_mem=0.02, v_threshold=0.5),
         "readout": LeakyIntegrator(
-            Linear(weights(10, second.n_out), torch.zeros(10)), torch.zeros(10, dtype=torch.long), tau_mem=0.02
+            Linear(weights(10, second.n_out), torch.zeros(10)), core=torch.zeros(10, dtype=torch.long), tau_mem=0.02
         ),
     }
     network = Network(layers, DT)

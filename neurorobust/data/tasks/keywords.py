@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from ..._util.randomness import generator as keyed_generator
 from ..recurrent import adaptive_neurons, recurrent_network
+from ..samples import Data
 from ..speech import RATE, coloured_noise, log_mel, read_wav
 from ..synthesis import Word, digest, spoken, variants
-from ..task import Data, Task
+from ..task import Task
 
 CLASSES = ("yes", "no", "silence", "unknown")
 YES, NO, SILENCE, UNKNOWN = range(4)

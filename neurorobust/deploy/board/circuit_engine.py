@@ -10,9 +10,11 @@ import numpy as np
 from ..._util.errors import check_number
 from ...chip.die import Die
 from ...circuit import Circuit, Events, circuit_of, deviating
+from ...circuit.mismatch import spreads_of
 from ...nn import LinearizedDpi
 from ..deployment import Deployment
 from .engine import Configured, Engine, Spikes
+from .recording import steps_in
 
 SHORT = 1e-6
 """Duration of the run in which the loop is compiled, s."""
@@ -32,7 +34,7 @@ class CircuitEngine(Engine):
             :func:`neurorobust.circuit.deviating`. Other dies than those of ``evaluate``.
     """
 
-    tolerance: float = 1e-4
+    tolerance: float = 1e-5
     ratio: float = 100.0
     delay: float = 0.0
     current_cv: float | Mapping[str, float] | None = None
@@ -41,6 +43,8 @@ class CircuitEngine(Engine):
         check_number("tolerance", self.tolerance, strict=True)
         check_number("ratio", self.ratio, strict=True)
         check_number("delay", self.delay)
+        if self.current_cv is not None:
+            spreads_of(self.current_cv)
 
     def configure(self, deployment: Deployment, die: Die) -> Configured:
         for name in deployment.cores:
@@ -54,7 +58,7 @@ class CircuitEngine(Engine):
             raise ValueError(
                 f"chip: {die.model.name} has noise in time, which the circuit has not; use NetworkEngine()."
             )
-        return _Circuit(self._circuit(deployment, die), self.tolerance)
+        return _Circuit(self._circuit(deployment, die), self.tolerance, deployment.native.dt)
 
     def _circuit(self, deployment: Deployment, die: Die) -> Circuit:
         if self.current_cv is not None:
@@ -67,10 +71,20 @@ class CircuitEngine(Engine):
 
 
 class _Circuit(Configured):
-    def __init__(self, circuit: Circuit, tolerance: float):
-        self._circuit, self._tolerance = circuit, tolerance
+    def __init__(self, circuit: Circuit, tolerance: float, dt: float):
+        self._circuit, self._tolerance, self._dt = circuit, tolerance, dt
         nothing = Events(np.zeros(0), np.zeros(0, dtype=np.int64))
         self.run([nothing], SHORT, (), 0)  # compiles, which is no part of the time of the first run
+
+    def check(self, duration: float, watch: Sequence[int]) -> None:
+        from ...circuit.simulation import MOST_SAMPLES, SAMPLE_STEP  # its compiler is slow to import
+
+        steps_in(duration, self._dt)
+        if len(watch) * duration / SAMPLE_STEP > MOST_SAMPLES:
+            raise ValueError(
+                f"watch: {len(watch)} membranes over {duration:g} s have more than {MOST_SAMPLES:g} samples; watch "
+                f"fewer, or make several runs."
+            )
 
     def run(self, samples: Sequence[Events], duration: float, watch: Sequence[int], trial: int) -> list[Spikes]:
         from ...circuit import simulate  # its compiler is slow to import

@@ -14,8 +14,9 @@ from types import TracebackType
 import numpy as np
 
 from ..._util.errors import check_number, plain
+from ...chip.design import check_type
 from ...circuit import Events
-from ..deployment import Deployment
+from ..deployment import Deployment, check_deployment
 from ..image.asked import digest_of
 from .recording import BoardRecording
 
@@ -85,6 +86,13 @@ class Board(ABC):
     def read(self) -> str:
         """The digest of the deployment that the chip holds, from what is read off the chip where that is possible."""
 
+    def check_program(self, deployment: Deployment) -> None:  # noqa: B027
+        """Raise for a deployment that this board cannot hold, before anything is written: the state of the session does
+        not change.
+
+        By default a board can hold all that :meth:`Session.program` takes.
+        """
+
     def check(self, samples: Sequence[Events], duration: float, watch: Sequence[int]) -> None:  # noqa: B027
         """Raise for a run that this board cannot do, before anything is sent: the state of the session does not change.
 
@@ -113,6 +121,7 @@ class Session:
     """
 
     def __init__(self, board: Board):
+        check_type("board", board, Board, "a Board, such as nr.deploy.VirtualChip(chip, serial=0); call its open()")
         self._board = board
         self._state = State.OPEN
         self._deployment: Deployment | None = None
@@ -136,14 +145,12 @@ class Session:
         """Put a deployment on the board, read it back, and compare.
 
         Raises:
-            ValueError: it is for another chip or version, or breaks a limit; the state does not change.
+            ValueError: it is for another chip or version, breaks a limit, or this board cannot hold it; the state does
+                not change.
             BoardError: what was read back differs; the state is UNKNOWN. Whatever the driver raises: likewise.
         """
         self._check(State.OPEN, State.PROGRAMMED, State.UNKNOWN)
-        if not isinstance(deployment, Deployment):
-            raise TypeError(
-                f"deployment: got a {type(deployment).__name__}; expected a Deployment, as nr.deploy.onto returns it."
-            )
+        check_deployment(deployment)
         board = self._board
         if (deployment.chip.name, deployment.chip.version) != (board.chip, board.version):
             raise ValueError(
@@ -152,6 +159,7 @@ class Session:
             )
         if broken := deployment.check():
             raise ValueError(f"deployment: {broken[0]}")
+        board.check_program(deployment)
         self._state, self._deployment = State.UNKNOWN, None
         board.write(deployment)
         asked, found = digest_of(deployment), board.read()
@@ -163,9 +171,14 @@ class Session:
         self._state, self._deployment = State.PROGRAMMED, deployment
 
     def read_back(self) -> str:
-        """The SHA-256 of the deployment that the board holds, as it says itself."""
-        self._check(State.PROGRAMMED)
-        return self._board.read()
+        """The SHA-256 of the deployment that the board holds, as it says itself. Where it is another one than was
+        programmed, or the driver raises, the state is UNKNOWN."""
+        asked = digest_of(self.deployment)
+        self._state = State.UNKNOWN
+        found = self._board.read()
+        if found == asked:
+            self._state = State.PROGRAMMED
+        return found
 
     def run(
         self, events: Events, duration: float, *, watch: Sequence[int] = (), timeout: float = 60.0
@@ -202,8 +215,9 @@ class Session:
         self._board.check(samples, duration, watch)
         self._state = State.UNKNOWN
         recordings = self._board.execute(samples, duration, watch, timeout)
-        if len(recordings) != len(samples):
-            raise BoardError(f"{self._board.name}: got {len(recordings)} recordings of {len(samples)} samples.")
+        if not isinstance(recordings, Sequence) or len(recordings) != len(samples):
+            got = len(recordings) if isinstance(recordings, Sequence) else f"a {type(recordings).__name__} as"
+            raise BoardError(f"{self._board.name}: got {got} recordings of {len(samples)} samples; mend its driver.")
         self._state = State.PROGRAMMED
         return recordings
 
@@ -241,7 +255,7 @@ def _check_events(name: str, events: object, channels: int, duration: float) -> 
     if len(events.channels) and events.channels.max() >= channels:
         raise ValueError(f"{name}: has channel {events.channels.max()}; the network has {channels}, from 0.")
     if len(events.times) and events.times[-1] >= duration - ULPS * np.spacing(duration):
-        raise ValueError(f"{name}: the last is at {events.times[-1]:g} s; expected all before {duration:g} s.")
+        raise ValueError(f"{name}: the last is at {float(events.times[-1])!r} s; expected all before {duration!r} s.")
 
 
 def _watched(watch: Sequence[int], deployment: Deployment) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from ...core.run import evaluating, nominal
 from ...data.events import Window
 from ...nn.fleet_run import SAMPLES, fleet_logits
 from ...nn.network import Network
-from ..deployment import Deployment
+from ..deployment import Deployment, check_deployment
 from .recording import BoardRecording, binned, listed, steps_in
 
 
@@ -28,8 +28,7 @@ def logits(deployment: Deployment, recordings: Sequence[BoardRecording]) -> Tens
     Raises:
         ValueError: no recordings, of several durations, or of another number of neurons.
     """
-    if not isinstance(deployment, Deployment):
-        raise TypeError(f"deployment: got a {type(deployment).__name__}; expected a Deployment.")
+    check_deployment(deployment)
     recordings = listed(recordings)
     n = sum(len(cores) for cores in deployment.cores.values())
     durations = sorted({each.duration for each in recordings})

@@ -52,10 +52,10 @@ class _Network(Configured):
         found: list[Spikes] = []
         with evaluating(network):
             for number, block in enumerate(x.split(EVALUATION_BATCH)):
-                found += [spikes_of(*sample) for sample in self._block(block, (trial, number))]
+                found += [spikes_of(each, network.dt, duration) for each in self._block(block, (trial, number))]
         return found
 
-    def _block(self, block: Tensor, occasion: tuple[int, int]) -> list[tuple[np.ndarray, float]]:
+    def _block(self, block: Tensor, occasion: tuple[int, int]) -> list[np.ndarray]:
         """The spikes of the layers on the chip, (T, n) of each sample."""
         network, die, noise = self._deployment.native, self._die, None
         if die.model.noise:
@@ -67,7 +67,7 @@ class _Network(Configured):
             for name in self._deployment.cores
         ]
         on_chip = torch.cat(sent, -1)
-        return [(on_chip[:, i].numpy(), network.dt) for i in range(on_chip.shape[1])]
+        return [on_chip[:, i].numpy() for i in range(on_chip.shape[1])]
 
 
 def counts_of(samples: Sequence[Events], duration: float, dt: float, channels: int) -> Tensor:
@@ -76,7 +76,9 @@ def counts_of(samples: Sequence[Events], duration: float, dt: float, channels: i
     return torch.from_numpy(np.stack([binned(each.times, each.channels, window) for each in samples]))
 
 
-def spikes_of(counts: np.ndarray, dt: float) -> Spikes:
-    """Spikes (T, n) as events at the beginnings of their steps."""
+def spikes_of(counts: np.ndarray, dt: float, duration: float) -> Spikes:
+    """Spikes (T, n) as events at the beginnings of their steps; those from the end of the run on do not exist."""
     steps, neurons = np.nonzero(counts)
-    return Spikes(steps * dt, neurons)
+    times = steps * dt
+    inside = times < duration
+    return Spikes(times[inside], neurons[inside])

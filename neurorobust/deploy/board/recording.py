@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._util.errors import check_count, check_number
+from ..._util.shown import Printed
+from ...chip.design import check_type
 from ...circuit import Events
 from ...data.events import Window
 
@@ -16,7 +19,7 @@ MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class BoardRecording:
+class BoardRecording(Printed):
     """One run of a programmed board.
 
     Attributes:
@@ -28,7 +31,8 @@ class BoardRecording:
         sample_times: of the membranes, s, (m,). membranes: by neuron, I_mem in A, (m,); empty unless watched.
 
     Raises:
-        ValueError: spikes out of order, before 0, or not before the duration, or of a neuron that is not there.
+        ValueError: spikes out of order, before 0, or not before the duration, or of a neuron that is not there; or
+            another value that no run has. TypeError: an argument of another type.
     """
 
     events: Events
@@ -42,14 +46,21 @@ class BoardRecording:
     membranes: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_type("events", self.events, Events, "nr.deploy.Events(times, channels)")
+        for name, low in (("n", 1), ("dropped_inputs", 0), ("dropped_spikes", 0)):
+            object.__setattr__(self, name, check_count(name, getattr(self, name), low))
+        object.__setattr__(self, "duration", check_number("duration", self.duration, strict=True))
+        check_type("membranes", self.membranes, Mapping, "arrays by neuron, {5: …}")
         try:
             spikes = Events(self.times, self.neurons)
         except (TypeError, ValueError) as error:
             raise type(error)(f"spikes: {error}") from error
+        object.__setattr__(self, "times", spikes.times)
+        object.__setattr__(self, "neurons", spikes.channels)
         for name, one in (("events", self.events), ("spikes", spikes)):
             if len(one.times) and one.times[-1] >= self.duration:
                 raise ValueError(
-                    f"{name}: the last is at {one.times[-1]:g} s; expected all before {self.duration:g} s."
+                    f"{name}: the last is at {float(one.times[-1])!r} s; expected all before {self.duration!r} s."
                 )
         if len(spikes.channels) and spikes.channels.max() >= self.n:
             raise ValueError(f"spikes: got neuron {spikes.channels.max()}; expected 0 to {self.n - 1}.")

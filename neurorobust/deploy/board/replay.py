@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..._util.errors import check_path
 from ...circuit import Events
 from .. import sealed
-from ..deployment import Deployment
+from ..deployment import Deployment, check_deployment
 from ..image.asked import digest_of
 from ..sealed import FileKind
 from ..writing import write
@@ -25,12 +26,13 @@ def save_recordings(path: str | Path, deployment: Deployment, recordings: Sequen
     """Write recordings of one deployment to one JSON file, whole or not at all. Membranes are not saved.
 
     Raises:
-        ValueError: the file would be larger than 64 MiB, or a recording has another number of neurons than the
-            deployment. TypeError: no deployment, or no recordings.
+        ValueError: the file would be larger than 64 MiB, there are no recordings, or one has another number of neurons
+            than the deployment. TypeError: no deployment, or no recordings.
     """
-    if not isinstance(deployment, Deployment):
-        raise TypeError(f"deployment: got a {type(deployment).__name__}; expected a Deployment.")
+    path, deployment = check_path("path", path), check_deployment(deployment)
     recordings, n = listed(recordings), sum(len(cores) for cores in deployment.cores.values())
+    if not recordings:
+        raise ValueError("recordings: got none; expected at least one.")
     wrong = next((each for each in recordings if each.n != n), None)
     if wrong is not None:
         raise ValueError(f"recordings: one has {wrong.n} neurons; the deployment has {n}.")
@@ -40,7 +42,7 @@ def save_recordings(path: str | Path, deployment: Deployment, recordings: Sequen
         "deployment": digest_of(deployment),
         "recordings": [_entry(each) for each in recordings],
     }
-    return write(Path(path), entry, "recording")
+    return write(path, entry, "recording")
 
 
 def _entry(one: BoardRecording) -> dict[str, Any]:
@@ -67,7 +69,7 @@ class Replay(Board):
     """
 
     def __init__(self, path: str | Path):
-        path = Path(path)
+        path = check_path("path", path)
         entry = sealed.read(path, KIND)
         self.name = f"replay of {path.name}"
         self.chip, self.version = entry["chip"]["name"], entry["chip"]["version"]
@@ -82,20 +84,27 @@ class Replay(Board):
         self._next: dict[bytes, int] = {}
         self._held = ""
 
+    def __repr__(self) -> str:
+        n = sum(map(len, self._answers.values()))
+        return f"Replay({n} recordings of the deployment {self._deployment[:12]}… on {self.chip})"
+
     def connect(self) -> None:
         self._next = {}
 
     def disconnect(self) -> None:
         self._held = ""
 
-    def write(self, deployment: Deployment) -> None:
+    def check_program(self, deployment: Deployment) -> None:
         found = digest_of(deployment)
         if found != self._deployment:
             raise BoardError(
                 f"{self.name}: was recorded with the deployment {self._deployment[:12]}…; got {found[:12]}…; load that "
                 f"one."
             )
-        self._held = found
+
+    def write(self, deployment: Deployment) -> None:
+        self.check_program(deployment)
+        self._held = self._deployment
 
     def read(self) -> str:
         return self._held

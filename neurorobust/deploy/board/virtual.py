@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -19,13 +21,25 @@ from .engine import Configured, Engine, Spikes
 from .network_engine import NetworkEngine
 from .recording import BoardRecording
 
+T = TypeVar("T")
+
+
+class _Hidden(Generic[T]):
+    """Holds what a look at a board does not show: neither ``vars`` nor ``repr``."""
+
+    __slots__ = ("get",)
+
+    def __init__(self, value: T):
+        self.get: Callable[[], T] = lambda: value
+
 
 class VirtualChip(Board):
     """One die of a chip model as a board: codes in, events out. Its true parameters stay hidden.
 
     The die is number ``serial`` of the dies of :func:`neurorobust.evaluate` with the same seed. Defects, time since
     programming and noise are those that were set on the chip: ``chip.with_defects(…)``, ``chip.at("30 days")``,
-    ``chip.with_noise(…)``. Nothing of it is a measurement on silicon.
+    ``chip.with_noise(…)``. Nothing of it is a measurement on silicon. A copy, or a board that went through pickle, is
+    the same die with nothing on it.
 
     Args:
         chip: its model. serial, seed: of the die.
@@ -58,7 +72,8 @@ class VirtualChip(Board):
                 f"chip: the host of {chip.name} deviates, and a real one does not; use with_host(exact=True)."
             )
         self._serial, self._seed = check_count("serial", serial, 0), check_count("seed", seed, 0)
-        (self.__die,) = chip.fabricate([self._serial], self._seed)
+        (die,) = chip.fabricate([self._serial], self._seed)
+        self._model, self._die = chip, _Hidden(die)
         self._drops = check_number("drops", drops)
         if self._drops >= 1:
             raise ValueError(f"drops: got {drops!r}; expected a probability below 1.")
@@ -67,8 +82,13 @@ class VirtualChip(Board):
         self.chip, self.version = chip.name, chip.version
         self.name = f"virtual {chip.label} {self._serial}"
         self._held = ""
-        self._configured: Configured | None = None
+        self._prepared: _Hidden[tuple[Deployment, Configured]] | None = None
+        self._configured: _Hidden[Configured] | None = None
         self._n = self._trials = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options: dict[str, Any] = {"engine": self._engine, "drops": self._drops, "resolution": self._resolution}
+        return partial(VirtualChip, self._model, self._serial, seed=self._seed, **options), ()
 
     def __repr__(self) -> str:
         return f"VirtualChip({self.chip}, serial {self._serial}, seed {self._seed}, {self._engine})"
@@ -78,11 +98,19 @@ class VirtualChip(Board):
         self.disconnect()
 
     def disconnect(self) -> None:
-        self._held, self._configured = "", None
+        self._held, self._configured, self._prepared = "", None, None
+
+    def check_program(self, deployment: Deployment) -> None:
+        self._prepared = None
+        self._prepared = _Hidden((deployment, self._engine.configure(deployment, self._die.get())))
 
     def write(self, deployment: Deployment) -> None:
+        if self._prepared is None or self._prepared.get()[0] is not deployment:
+            self.check_program(deployment)
+        assert self._prepared is not None
+        configured = self._prepared.get()[1]
         self.disconnect()
-        self._configured = self._engine.configure(deployment, self.__die)
+        self._configured = _Hidden(configured)
         self._n = sum(len(cores) for cores in deployment.cores.values())
         self._held = digest_of(deployment)
 
@@ -91,18 +119,19 @@ class VirtualChip(Board):
 
     def check(self, samples: Sequence[Events], duration: float, watch: Sequence[int]) -> None:
         assert self._configured is not None
-        self._configured.check(duration, watch)
+        self._configured.get().check(duration, watch)
 
     def execute(
         self, samples: Sequence[Events], duration: float, watch: Sequence[int], timeout: float
     ) -> list[BoardRecording]:
         assert self._configured is not None
-        end, found, at_once = time.monotonic() + timeout, list[BoardRecording](), self._configured.at_once
+        configured, end, found = self._configured.get(), time.monotonic() + timeout, list[BoardRecording]()
+        at_once = configured.at_once
         for start in range(0, len(samples), at_once):
             some = samples[start : start + at_once]
             key = generator(self._seed, "board drops", self._serial, self._trials)
             received = [self._received(events, key) for events in some]
-            spikes = self._configured.run(received, duration, watch, self._trials)
+            spikes = configured.run(received, duration, watch, self._trials)
             found += [self._recorded(*each, duration, key) for each in zip(some, received, spikes, strict=True)]
             self._trials += 1
             if time.monotonic() > end:
@@ -127,7 +156,9 @@ class VirtualChip(Board):
             kept = self._kept(len(times), key)
             times, neurons, lost = times[kept], neurons[kept], int((~kept).sum())
         if self._resolution:
-            times = np.ceil(times / self._resolution - 1e-9) * self._resolution
+            stamps = times / self._resolution
+            rounding = np.maximum(1e-9, 4 * np.spacing(stamps))  # a spike at a multiple keeps its time
+            times = np.ceil(stamps - rounding) * self._resolution
             inside = times < duration
             times, neurons, lost = times[inside], neurons[inside], lost + int((~inside).sum())
         return BoardRecording(

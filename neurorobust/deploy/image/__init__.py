@@ -9,6 +9,7 @@ from .image import Image
 from .layout import BIASES, LAYOUTS, Bias, Layout
 from .parts import Destination, Entry, ImageLayer, ImageNeuron, Input, Latches, Synapse
 from .reading import load_image
+from .simulated import FilterLinearity
 
 __all__ = [
     "BIASES",
@@ -17,6 +18,7 @@ __all__ = [
     "BiasCode",
     "Destination",
     "Entry",
+    "FilterLinearity",
     "Image",
     "ImageLayer",
     "ImageNeuron",

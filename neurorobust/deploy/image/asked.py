@@ -50,8 +50,21 @@ class Asked(NamedTuple):
 
 
 def digest_of(deployment: Deployed) -> str:
-    """The SHA-256 of the content of a deployment, as its file holds it."""
+    """The SHA-256 of the content of a deployment, as its file holds it.
+
+    Raises:
+        TypeError: it is none.
+    """
+    check_deployed(deployment)
     return digests.of_bytes(canonical(deployment.entry()).encode())
+
+
+def check_deployed(deployment: object) -> None:
+    """Raise TypeError for anything but a deployment."""
+    if not hasattr(deployment, "programmed"):
+        raise TypeError(
+            f"deployment: got a {type(deployment).__name__}; expected a Deployment, as nr.deploy.onto returns it."
+        )
 
 
 def asked_of(deployment: Deployed) -> Asked:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...chip import Violation
 from ...chip.encodings import MaskCodebook
-from ...circuit import Circuit, Technology, circuit_of
+from ...circuit import Circuit, Technology, circuit_of, with_drive
 from ...nn import LinearizedDpi
 from .asked import Asked, Deployed
 from .layout import BIASES, Layout
@@ -16,6 +16,19 @@ from .parts import Latches
 
 DIGITS = 9
 """Significant digits of a bias current: the last bits of a float differ between machines."""
+
+
+class OperatingPoint(NamedTuple):
+    """What chooses the currents where the network leaves them free; see :meth:`Deployment.image`.
+
+    Attributes:
+        ratio: I_thr/I_gain. pulse: of the synapses, s; None for 10 µs. weight: factor of the base currents.
+    """
+
+    ratio: float
+    technology: Technology | None
+    pulse: float | None
+    weight: float
 
 
 class Currents(NamedTuple):
@@ -30,28 +43,26 @@ class Currents(NamedTuple):
     broken: list[Violation]
 
 
-def currents_asked(
-    layout: Layout, deployment: Deployed, asked: Asked, ratio: float, technology: Technology | None
-) -> Currents:
+def currents_asked(layout: Layout, deployment: Deployed, asked: Asked, point: OperatingPoint) -> Currents:
     """The currents of :func:`neurorobust.circuit.circuit_of`.
 
     Raises:
         ValueError: a layer is no LinearizedDpi, or has values that the circuit cannot have.
     """
-    circuit = _circuit(deployment, ratio, technology)
+    circuit = _circuit(deployment, point)
     c = circuit.neurons
     latches = [
         Latches(bool(on), bool(ahp > 0), bool(direct > 0)) for on, ahp, direct in zip(c.feedback, c.i_w_ahp, c.i_dc)
     ]
     cores, broken = _biases(circuit, latches)
     if layout.base_currents:
-        _add_codebooks(deployment, cores)
+        _add_codebooks(deployment, cores, point.weight)
     else:
         broken += _add_entries(layout, circuit, asked, cores)
     return Currents(latches, cores, broken)
 
 
-def _circuit(deployment: Deployed, ratio: float, technology: Technology | None) -> Circuit:
+def _circuit(deployment: Deployed, point: OperatingPoint) -> Circuit:
     """The currents that the equations of the network ask for."""
     for name, layer in deployment.native.layers().items():
         if name in deployment.cores and type(layer) is not LinearizedDpi:
@@ -60,9 +71,10 @@ def _circuit(deployment: Deployed, ratio: float, technology: Technology | None) 
                 f"LinearizedDpi: make such a network with nr.deploy.adapt(model, chip, data), and deploy that."
             )
     try:
-        return circuit_of(deployment.native, deployment.programmed, ratio=ratio, technology=technology)
+        circuit = circuit_of(deployment.native, deployment.programmed, ratio=point.ratio, technology=point.technology)
     except TypeError as error:
         raise ValueError(f"image: {error}") from error
+    return with_drive(circuit, pulse=point.pulse, weight=point.weight)
 
 
 def _biases(circuit: Circuit, latches: list[Latches]) -> tuple[dict[int, dict[str, float]], list[Violation]]:
@@ -116,13 +128,13 @@ def _several(name: str, core: int, found: list[float]) -> Violation:
     return Violation("bias", f"{name} on core {core}", got, "a core has one value", hint)
 
 
-def _add_codebooks(deployment: Deployed, cores: dict[int, dict[str, float]]) -> None:
+def _add_codebooks(deployment: Deployed, cores: dict[int, dict[str, float]], factor: float) -> None:
     """The base currents of each core."""
     for core, biases in cores.items():
         held = deployment.programmed.held["weight", core]
         assert isinstance(held.codec, MaskCodebook)
         for k, current in enumerate(held.codec.currents):
-            biases[f"Iw_{k}"] = _digits(current * held.gain)
+            biases[f"Iw_{k}"] = _digits(current * held.gain * factor)
 
 
 def _add_entries(layout: Layout, circuit: Circuit, asked: Asked, cores: dict[int, dict[str, float]]) -> list[Violation]:

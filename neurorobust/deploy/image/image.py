@@ -8,18 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..._util.errors import unknown
+import numpy as np
+
+from ..._util.errors import check_number, check_path, unknown
 from ...chip import Violation
-from ...circuit import Circuit, Technology
+from ...circuit import Circuit, DendriteType, Technology, checked_technology
 from ..writing import write
-from .asked import Deployed, asked_of, digest_of
+from .asked import Asked, Deployed, asked_of, check_deployed, digest_of
 from .checking import REMAKE, check_biases, check_currents, check_neurons, check_routes, check_synapses
 from .codes import BiasCode, bias_codes
 from .connectivity import synapses_of
-from .currents import currents_asked
+from .currents import Currents, OperatingPoint, currents_asked
 from .layout import LAYOUTS, Layout
 from .parts import ImageLayer, ImageNeuron, Input, Synapse
-from .simulated import circuit_from, events_over_gain
+from .simulated import FilterLinearity, circuit_from, events_over_gain, linearity
 
 FORMAT = "neurorobust-image/1"
 
@@ -79,14 +81,15 @@ class Image:
         Args:
             deployment: compare with it, too: chip, digest, the place of every neuron, every bias and latch, and every
                 synapse, rebuilt from the image alone: source, target, sign, mask, slot. The ratio of the currents is
-                that of Ispkthr and Igain_mem in the image.
+                that of Ispkthr and Igain_mem in the image; pulses and the factor of the weights are the image's, too.
             technology: that :meth:`Deployment.image` was given.
 
         Raises:
             TypeError: ``deployment`` is none.
         """
-        if deployment is not None and not hasattr(deployment, "programmed"):
-            raise TypeError(f"deployment: got a {type(deployment).__name__}; expected a neurorobust.deploy.Deployment.")
+        if deployment is not None:
+            check_deployed(deployment)
+        checked_technology(technology)
         layout = self.layout
         broken = [
             *check_neurons(layout, self.neurons),
@@ -111,17 +114,36 @@ class Image:
             return [*broken, Violation("place", "the image", got, "the deployment has other places", hint)]
         broken += check_synapses(self.synapses, asked.synapses, self.channels)
         some = next(iter(self.cores.values()), {})
-        if not some.get("Ispkthr") or not some.get("Igain_mem"):
+        if not all(some.get(name) for name in ("Ispkthr", "Igain_mem", "Ipulse")):
             return broken
         try:
-            ratio = some["Ispkthr"] / some["Igain_mem"]
-            currents = currents_asked(self.layout, deployment, asked, ratio, technology)
+            currents = self._currents(deployment, asked, some, technology)
         except ValueError as error:
             return [*broken, Violation("bias", "the deployment", str(error).rstrip("."), "", hint)]
         for i, (neuron, latches) in enumerate(zip(self.neurons, currents.latches)):
             if neuron.latches != latches:
                 broken.append(Violation("latches", f"neuron {i}", str(neuron.latches), f"expected {latches}", REMAKE))
         return [*broken, *check_currents(self.cores, currents.cores)]
+
+    def _currents(
+        self, deployment: Deployed, asked: Asked, biases: Mapping[str, float], technology: Technology | None
+    ) -> Currents:
+        """The currents of a deployment at the operating point of this image: the factor of the weights is the median
+        of all."""
+        t = Technology() if technology is None else technology
+        ratio, pulse = (
+            biases["Ispkthr"] / biases["Igain_mem"],
+            float(t.charge_time(t.c_pulse, np.array(biases["Ipulse"]))),
+        )
+        found = currents_asked(self.layout, deployment, asked, OperatingPoint(ratio, technology, pulse, 1.0))
+        names = {name for kind in DendriteType for name in self.layout.weight_biases(kind)}
+        factors = [
+            currents[name] / found.cores[core][name]
+            for core, currents in self.cores.items()
+            for name in names & currents.keys() & found.cores.get(core, {}).keys()
+        ]
+        factor = float(np.median(factors)) if factors else 1.0
+        return currents_asked(self.layout, deployment, asked, OperatingPoint(ratio, technology, pulse, factor))
 
     def circuit(self, *, delay: float = 0.0, technology: Technology | None = None) -> Circuit:
         """The circuit that the image describes, in continuous time; see :func:`neurorobust.circuit.simulate`.
@@ -138,15 +160,14 @@ class Image:
         """
         if broken := self.check():
             raise ValueError(f"image: {broken[0]}")
-        technology = Technology() if technology is None else technology
         return circuit_from(
             self.layout,
             self.neurons,
             self.cores,
             self.synapses,
             self.channels,
-            delay=delay,
-            technology=technology,
+            delay=check_number("delay", delay),
+            technology=checked_technology(technology),
         )
 
     def events_over_gain(self, technology: Technology | None = None) -> dict[int, dict[str, float]]:
@@ -157,7 +178,12 @@ class Image:
         Below, a filter on silicon decays more slowly than its time constant says, and :meth:`circuit` has no part of
         that. The value does not depend on the ratio: weight currents and the length of a pulse choose it.
         """
-        return events_over_gain(self.layout, self.cores, Technology() if technology is None else technology)
+        return events_over_gain(self.layout, self.cores, checked_technology(technology))
+
+    def linearity(self, technology: Technology | None = None) -> dict[int, dict[str, FilterLinearity]]:
+        """Whether the synaptic filters of a chip would be linear with these biases, by core and filter, with the part
+        of its jump that an event would make; see :class:`FilterLinearity`. :meth:`circuit` has linear ones."""
+        return linearity(self.layout, self.cores, checked_technology(technology))
 
     def bias_codes(self) -> dict[int, dict[str, BiasCode]]:
         """(coarse, fine) of every bias of every core, from rockpool's tables, where rockpool is installed.
@@ -171,7 +197,7 @@ class Image:
 
     def save(self, path: str | Path) -> Path:
         """Write one JSON file, whole or not at all; see :func:`neurorobust.deploy.load_image`."""
-        return write(Path(path), self.entry(), "image")
+        return write(check_path("path", path), self.entry(), "image")
 
     def entry(self) -> dict[str, Any]:
         """The content of the file, without its digest."""

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from ..._util.errors import check_number
 from ...chip import Violation
-from ...circuit import Technology
+from ...circuit import checked_technology
 from ...nn.network import Network
 from ..errors import DeploymentError
 from .asked import Asked, Deployed, asked_of, digest_of
-from .currents import currents_asked
+from .currents import OperatingPoint, currents_asked
 from .image import Image
 from .layout import Layout, layout_of
 from .parts import TO_HOST, Destination, Entry, ImageNeuron, Input, Latches
 
 
-def image_of(deployment: Deployed, ratio: float, technology: Technology | None) -> Image:
+def image_of(deployment: Deployed, point: OperatingPoint) -> Image:
     """See :meth:`neurorobust.deploy.Deployment.image`."""
+    point = OperatingPoint(
+        ratio=check_number("ratio", point.ratio, strict=True),
+        technology=checked_technology(point.technology),
+        pulse=None if point.pulse is None else check_number("pulse", point.pulse, strict=True),
+        weight=check_number("weight", point.weight, strict=True),
+    )
     layout = layout_of(deployment.chip)
     asked = asked_of(deployment)
-    currents = currents_asked(layout, deployment, asked, ratio, technology)
+    currents = currents_asked(layout, deployment, asked, point)
     received = _received(asked)
     tags = _tags(layout, deployment, asked, received)
     image = Image(

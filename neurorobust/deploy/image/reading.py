@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..._util.errors import check_path
 from ...circuit import DendriteType
 from .. import sealed
 from ..sealed import FileKind
@@ -22,7 +23,7 @@ def load_image(path: str | Path) -> Image:
         FileNotFoundError: there is no such file. ValueError, in one sentence: the file is larger than 64 MiB, no JSON,
             damaged, of a newer format, or says something that the device cannot do; see :meth:`Image.check`.
     """
-    path = Path(path)
+    path = check_path("path", path)
     entry = sealed.read(path, IMAGE_FILE)
     try:
         image = _image(entry)

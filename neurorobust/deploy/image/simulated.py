@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from scipy.special import wrightomega
 
 from ...circuit import Circuit, Dendrite, DendriteType, Neurons, Synapses, Technology
 from ...circuit.description import AHP_OFF
 from .checking import Biases
 from .layout import Layout
 from .parts import ImageNeuron, Synapse, bits
+
+LINEAR = 0.95
+"""Part of its jump that an event makes in a silent filter that is called linear."""
 
 
 def circuit_from(
@@ -75,6 +80,47 @@ def events_over_gain(layout: Layout, cores: Biases, technology: Technology) -> d
             weight = sum(biases.get(name, 0.0) for name in names)
             found.setdefault(core, {})[kind.name] = float(-np.expm1(-pulse / tau) * weight / i_tau)
     return found
+
+
+class FilterLinearity(NamedTuple):
+    """How linear a synaptic filter of a chip is for an event through all its base currents.
+
+    With y = I/I_gain and j = (1 − e^(−t_pulse/τ)) I_w/I_τ a short pulse takes y + ln y to y + ln y + j (the DPI of
+    Chicca et al. 2014). A linear filter would add j to y.
+
+    Attributes:
+        over_gain: j. silent, at_gain: the part of j that is added to a filter at I_0, and to one at I_gain.
+    """
+
+    over_gain: float
+    silent: float
+    at_gain: float
+
+    @property
+    def linear(self) -> bool:
+        """Whether a silent filter takes 95 % of the jump or more."""
+        return self.silent >= LINEAR
+
+    def __str__(self) -> str:
+        return (
+            f"{'linear' if self.linear else 'not linear'}: an event makes {100 * self.silent:.2g} % of its jump in a "
+            f"silent filter, {100 * self.at_gain:.2g} % in one at its gain current"
+        )
+
+
+def linearity(layout: Layout, cores: Biases, technology: Technology) -> dict[int, dict[str, FilterLinearity]]:
+    """See :meth:`Image.linearity`."""
+
+    def added(start: float, j: float) -> float:
+        return float((wrightomega(start + np.log(start) + j) - start) / j)
+
+    return {
+        core: {
+            name: FilterLinearity(j, added(technology.i_0 / cores[core][f"Igain_{name.lower()}"], j), added(1.0, j))
+            for name, j in filters.items()
+        }
+        for core, filters in events_over_gain(layout, cores, technology).items()
+    }
 
 
 def _there(kind: DendriteType, cores: Biases) -> bool:

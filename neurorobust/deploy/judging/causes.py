@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ...core.equations import UNKNOWN
 from ..board import CircuitEngine, Engine
-from ..deployment import Deployment
+from ..deployment import Deployment, check_deployment
 from ..errors import DeploymentError
 from .equations_engine import EquationsEngine
 
@@ -41,7 +41,7 @@ def reset(deployment: Deployment, engine: Engine) -> Engine | str:
 
 def synapse(deployment: Deployment, engine: Engine, tau_syn: float | None = None) -> Engine | str:
     """An event becomes a current that decays with tau_syn (dt, if none is given) and carries the same charge."""
-    tau = deployment.native.dt if tau_syn is None else tau_syn
+    tau = check_deployment(deployment).native.dt if tau_syn is None else tau_syn
     return _put_in(deployment, engine, "synapse", "one synaptic current", tau_syn=tau)
 
 
@@ -53,13 +53,16 @@ def continuous_time(deployment: Deployment, engine: Engine) -> Engine | str:
 @on_top_of(continuous_time)
 def delay(deployment: Deployment, engine: Engine) -> Engine | str:
     """A spike reaches other neurons at once, not with the next step of dt."""
+    if clocked := _clocked(deployment):
+        return clocked
     if isinstance(engine, EquationsEngine) and engine.substeps == 1:
         return "a spike cannot arrive sooner than one step later; put in continuous_time before"
-    return _clocked(deployment) or _changed(deployment, engine, waits=False)
+    return _changed(deployment, engine, waits=False)
 
 
 def circuit(deployment: Deployment, engine: Engine) -> Engine | str:
     """The circuit of the image, with all that the equations leave out."""
+    check_deployment(deployment)
     found = CircuitEngine()
     (die,) = deployment.chip.fabricate([0], 1)
     try:
@@ -77,7 +80,7 @@ CAUSES: tuple[Cause, ...] = (floor, reset, synapse, continuous_time, delay, circ
 
 def _put_in(deployment: Deployment, engine: Engine, point: str, word: str, **changes: Any) -> Engine | str:
     """The engine with one of the chip's equations, where the chip is known to have it and the network has it not."""
-    chip = deployment.chip
+    chip = check_deployment(deployment).chip
     if chip.neuron is None:
         return f"{chip.name} states no equations"
     if chip.neuron.as_network:
@@ -96,7 +99,7 @@ def _put_in(deployment: Deployment, engine: Engine, point: str, word: str, **cha
 
 def _clocked(deployment: Deployment) -> str:
     """Words for a chip that has the network's own steps; empty for others."""
-    chip = deployment.chip
+    chip = check_deployment(deployment).chip
     if chip.neuron is None:
         return f"{chip.name} states no equations"
     return "" if chip.neuron.time_base.text.startswith("Continuous") else f"{chip.name} is clocked, as the network is"

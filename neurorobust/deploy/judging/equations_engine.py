@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..._util.errors import check_count, check_number
+from ..._util.errors import check_count, check_flag, check_number
 from ...chip.die import Die
 from ...circuit import Events
 from ...core.noise import INPUT
@@ -50,6 +50,8 @@ class EquationsEngine(Engine):
     waits: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("floor", "reset", "waits"):
+            check_flag(name, getattr(self, name))
         check_count("substeps", self.substeps)
         if self.tau_syn is not None:
             check_number("tau_syn", self.tau_syn, strict=True)
@@ -91,7 +93,7 @@ class _Stepped(Configured):
             some = samples[start : start + AT_ONCE]
             x = counts_of(some, duration, network.dt, network.n_in).to(next(network.parameters()))
             spikes = functional_call(self._network, self._params, (x,), strict=False)
-            found += [spikes_of(spikes[:, i].numpy(), network.dt / substeps) for i in range(len(some))]
+            found += [spikes_of(spikes[:, i].numpy(), network.dt / substeps, duration) for i in range(len(some))]
         return found
 
 

@@ -14,12 +14,12 @@ from ..._util import digests
 from ..._util.console import progress
 from ..._util.errors import check_count
 from ...circuit import Events
-from ...data.task import Data, check_data
+from ...data.samples import Data, in_memory
 from ...evaluation.predict import nominal_score
 from ...evaluation.statistics import ConfidenceInterval, score
 from ...nn.network import Network
 from ..board import Engine, NetworkEngine, VirtualChip, logits
-from ..deployment import Deployment
+from ..deployment import Deployment, check_deployment
 from ..structure import structure_of
 from .causes import CAUSES, Cause
 from .equations_engine import EquationsEngine
@@ -66,11 +66,8 @@ def judge(
     Raises:
         TypeError, ValueError: an argument is wrong; nothing has been run then.
     """
-    if not isinstance(deployment, Deployment):
-        raise TypeError(
-            f"deployment: got a {type(deployment).__name__}; expected a Deployment, as nr.deploy.onto returns it."
-        )
-    _check_data(data, deployment)
+    check_deployment(deployment)
+    data = _checked_data(data, deployment)
     numbers = _checked_serials(serials)
     engine = NetworkEngine() if engine is None else engine
     for number in numbers:
@@ -114,6 +111,8 @@ class _Stage:
 
 
 def _stages(deployment: Deployment, causes: Sequence[Cause]) -> list[_Stage]:
+    if not isinstance(causes, Iterable):
+        raise TypeError(f"causes: got {causes!r}; expected a list of functions, such as nr.deploy.causes.CAUSES.")
     found = []
     so_far: Engine = EquationsEngine()
     for cause in causes:
@@ -217,14 +216,15 @@ def _board_rows(stages: Sequence[_Stage], boards: _Boards, programmed: GapRow) -
         yield row
 
 
-def _check_data(data: Data, deployment: Deployment) -> None:
-    check_data(data)
+def _checked_data(given: Any, deployment: Deployment) -> Data:
+    data = in_memory(given)
     data.check_classes("data")
     n_in = deployment.native.n_in
     if data.x.ndim != 3 or data.x.shape[-1] != n_in:
         raise ValueError(
             f"data: x has shape {tuple(data.x.shape)}; expected (samples, steps, {n_in}): counts of events."
         )
+    return data
 
 
 def _checked_serials(serials: Iterable[int]) -> tuple[int, ...]:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ..._util.shown import Printed
+from ...chip.design import check_type
 from ...evaluation.fleet import Yield, check_spec
 from ...evaluation.statistics import ConfidenceInterval, clopper_pearson, mean_interval
 
 
-@dataclass(frozen=True, eq=False)
-class GapRow:
+@dataclass(frozen=True, eq=False, repr=False)
+class GapRow(Printed):
     """One step from the trained network to the circuit.
 
     Attributes:
@@ -47,7 +49,7 @@ class GapRow:
 
 
 @dataclass(frozen=True)
-class Crossing:
+class Crossing(Printed):
     """Boards that change side at a specification from one judgement to another.
 
     Attributes:
@@ -63,7 +65,7 @@ class Crossing:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class Judgement(Printed):
     """A deployment on virtual boards: a simulation, not a measurement. The board is the statistical unit.
 
     Attributes:
@@ -103,13 +105,12 @@ class Judgement:
         """The boards that are on different sides of ``spec`` here and in another judgement of the same boards.
 
         Raises:
-            ValueError: not the same boards, or a specification that is no score.
+            TypeError: no judgement. ValueError: not the same boards, another number of samples, or a specification that
+                is no score.
         """
-        if (self.seed, self.serials) != (other.seed, other.serials):
-            raise ValueError(
-                f"other: has boards {_numbers(other.serials)} of seed {other.seed}; expected the same, "
-                f"{_numbers(self.serials)} of seed {self.seed}."
-            )
+        check_type("other", other, Judgement, "a Judgement, as nr.deploy.judge returns it")
+        if _boards(self) != _boards(other):
+            raise ValueError(f"other: has {_boards(other)}; expected the same, {_boards(self)}.")
         here, there = self.score >= check_spec(spec), other.score >= spec
         lost, gained = int((here & ~there).sum()), int((~here & there).sum())
         return Crossing(spec, lost, gained, len(here), clopper_pearson(lost + gained, len(here)))
@@ -136,9 +137,11 @@ class Judgement:
 
     def __repr__(self) -> str:
         low, high = self.ci95
+        mean = f"mean {self.mean:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+        boards = "board" if len(self.serials) == 1 else "boards"
         lines = [
-            f"{len(self.serials)} virtual boards of {self.chip} (a simulation, {self.engine}, seed {self.seed}), "
-            f"{self.samples} samples: mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f}"
+            f"{len(self.serials)} virtual {boards} of {self.chip} (a simulation, {self.engine}, seed {self.seed}), "
+            f"{self.samples} samples: {mean}, min {self.min:.3f}"
         ]
         if self.gap:
             lines.append(f"{'':16}{'score':>6}  {'in order':24}{'alone':24}")
@@ -176,5 +179,9 @@ def _finite(ci95: tuple[float, float]) -> list[float] | None:
     return None if np.isnan(ci95[0]) else list(ci95)
 
 
-def _numbers(serials: tuple[int, ...]) -> str:
-    return f"{serials[0]} to {serials[-1]}" if len(serials) > 2 else ", ".join(map(str, serials))
+def _boards(judged: Judgement) -> str:
+    """Which boards ran how many samples."""
+    numbers = judged.serials
+    several = len(numbers) > 2 and numbers == tuple(range(numbers[0], numbers[-1] + 1))
+    told = f"{numbers[0]} to {numbers[-1]}" if several else ", ".join(map(str, numbers))
+    return f"boards {told} of {judged.chip}, seed {judged.seed}, with {judged.samples} samples"

@@ -37,9 +37,9 @@ class AdaptiveLif(SpikingNeuron):
     def __init__(
         self,
         input: Connection,
+        *,
         recurrent: Connection | None = None,
         core: Tensor | None = None,
-        *,
         tau_mem: Value,
         tau_adapt: Value,
         adaptation: Value,

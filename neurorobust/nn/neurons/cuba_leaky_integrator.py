@@ -36,8 +36,8 @@ class CubaLeakyIntegrator(Neuron):
     def __init__(
         self,
         input: Connection,
-        core: Tensor | None = None,
         *,
+        core: Tensor | None = None,
         tau_syn: Value,
         tau_mem: Value,
         r: Value | None = None,

@@ -37,9 +37,9 @@ class CubaLif(SpikingNeuron):
     def __init__(
         self,
         input: Connection,
+        *,
         recurrent: Connection | None = None,
         core: Tensor | None = None,
-        *,
         tau_syn: Value,
         tau_mem: Value,
         v_threshold: Value,

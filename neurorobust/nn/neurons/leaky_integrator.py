@@ -29,8 +29,8 @@ class LeakyIntegrator(Neuron):
     def __init__(
         self,
         input: Connection,
-        core: Tensor | None = None,
         *,
+        core: Tensor | None = None,
         tau_mem: Value,
         r: Value | None = None,
         v_leak: Value | None = None,

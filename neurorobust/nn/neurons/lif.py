@@ -37,9 +37,9 @@ class Lif(SpikingNeuron):
     def __init__(
         self,
         input: Connection,
+        *,
         recurrent: Connection | None = None,
         core: Tensor | None = None,
-        *,
         tau_mem: Value,
         v_threshold: Value,
         r: Value | None = None,

@@ -88,9 +88,9 @@ class LinearizedDpi(Neuron):
     def __init__(
         self,
         input: Connection,
+        *,
         recurrent: Connection | None = None,
         core: Tensor | None = None,
-        *,
         tau_mem: Value,
         tau_syn_exc: Value,
         tau_syn_inh: Value,
@@ -262,7 +262,7 @@ class LinearizedDpi(Neuron):
         )
         return cls(
             Linear(normal(n, 3), 0.1 * normal(n)),
-            Linear(0.3 * normal(n, n), 0.1 * normal(n)),
+            recurrent=Linear(0.3 * normal(n, n), 0.1 * normal(n)),
             **arguments,
         )
 

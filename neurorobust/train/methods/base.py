@@ -10,7 +10,7 @@ from ...attacks import PGA
 from ...chip import ChipModel
 from ...regularizers import Regularizer
 from ...regularizers.regularizer import Criterion
-from ..loop import Schedule
+from ..descent import Schedule
 
 EPOCHS = 80
 SCHEDULE = Schedule(batch_size=25, select_every=5)

@@ -55,7 +55,7 @@ def _integer(word: str) -> int:
 
 def problems(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[str]:
     """Where a JSON value does not fit a schema. Of JSON Schema it knows type, const, enum, minimum, required,
-    properties, additionalProperties and items; :mod:`neurorobust.deploy` uses no other word."""
+    properties, additionalProperties and items; the files of this package use no other word."""
     place = where or "the file"
     allowed = schema.get("type", [])
     names = [allowed] if isinstance(allowed, str) else allowed
