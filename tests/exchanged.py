@@ -36,7 +36,7 @@ def network(
             own["tau_syn"] = between(0.003, 0.008)
         weights = Linear(scale * (1.5 * normal(n, n_in) + 0.5), scale * 0.05 * normal(n))
         back = Linear(scale * normal(n, n), scale * 0.02 * normal(n)) if loops else None
-        return kind(weights, back, reset=reset or ToValue(), **own)
+        return kind(weights, recurrent=back, reset=reset or ToValue(), **own)
 
     return Network({"hidden": layer(10, 20, recurrent), "out": layer(20, 5, False)}, DT)
 

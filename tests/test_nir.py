@@ -69,7 +69,7 @@ def filtered() -> nr.Network:
         name: getattr(cuba, name).detach() for name in ("tau_syn", "tau_mem", "v_threshold", "r", "v_leak", "v_reset")
     }
     mask = torch.rand(5, 4, generator=key) < 0.6
-    layer = nn.CubaLif(nn.Linear(3 * normal(5, 4), mask=mask), cuba.recurrent, reset=DelayedToValue(), **one)
+    layer = nn.CubaLif(nn.Linear(3 * normal(5, 4), mask=mask), recurrent=cuba.recurrent, reset=DelayedToValue(), **one)
     return in_a_row(layer, nn.CubaLeakyIntegrator(nn.Linear(normal(2, 5)), tau_syn=0.004, tau_mem=0.01, r=2.0))
 
 
@@ -301,14 +301,14 @@ BAD = {
 def test_refusals_of_the_reader(reason: str, tmp_path: Path) -> None:
     path = hdf5.write(tmp_path / "a.nir", BAD[reason])
     with pytest.raises(ValueError, match=reason):
-        nr.from_nir(path, dt=DT)
+        nr.from_nir(path, dt=DT, reader="nir")
 
 
 def test_a_plain_graph_is_read(tmp_path: Path) -> None:
-    net = nr.from_nir(hdf5.write(tmp_path / "a.nir", plain()), dt=DT)
+    net = nr.from_nir(hdf5.write(tmp_path / "a.nir", plain()), dt=DT, reader="nir")
     assert net.names == ["lif"]
     in_ms = hdf5.write(tmp_path / "b.nir", plain(lif=cell(tau=10 * np.ones(3))))
-    there = nr.from_nir(in_ms, dt=DT, unit=1e-3)
+    there = nr.from_nir(in_ms, dt=DT, reader="nir", unit=1e-3)
     assert torch.equal(there.layers()["lif"].tau_mem, net.layers()["lif"].tau_mem)
 
 
@@ -354,7 +354,7 @@ def test_links_compression_and_objects_with_two_names_are_refused(tmp_path: Path
         (objects, "expected numbers or texts"),
     ]:
         with pytest.raises(ValueError, match=reason):
-            nr.from_nir(changed(change), dt=DT)
+            nr.from_nir(changed(change), dt=DT, reader="nir")
 
 
 def test_without_h5py_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -459,7 +459,7 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
             changed[key.integers(len(changed))] = key.integers(256)
         (tmp_path / "b.nir").write_bytes(changed)
         try:
-            nr.from_nir(tmp_path / "b.nir", dt=DT)
+            nr.from_nir(tmp_path / "b.nir", dt=DT, reader="nir")
         except ValueError as error:
             assert str(error).startswith("NIR file")
             refused += 1
@@ -475,7 +475,7 @@ def test_a_file_on_which_the_library_hangs_or_crashes_is_refused(
         monkeypatch.setattr(untrusted, "__file__", str(tmp_path / "program.py"))
         monkeypatch.setattr(untrusted, "SECONDS", 0.1)
         with pytest.raises(ValueError, match=reason):
-            nr.from_nir(path, dt=DT)
+            nr.from_nir(path, dt=DT, reader="nir")
 
 
 def test_a_die_and_a_deployment(tmp_path: Path) -> None:
@@ -519,3 +519,11 @@ def test_the_command_line(tmp_path: Path) -> None:
     done = run.invoke(app, ["import", "nir", file, "--dt", "1e-3", "--out", str(tmp_path / "back"), "--json"])
     assert json.loads(done.stdout)["hidden"] == "20 Lif"
     assert torch.equal(spikes(nr.load(tmp_path / "back")[0], events(0)), spikes(network(0), events(0)))
+
+
+def test_a_file_that_does_not_say_who_wrote_it_is_read_with_a_warning(tmp_path):
+    """Its spikes there depend on the package; ours say who wrote them, and ``reader=`` is an answer, too."""
+    path = hdf5.write(tmp_path / "a.nir", plain())
+    with pytest.warns(UserWarning, match=r"a.nir'.* does not say which package wrote it.*give reader="):
+        nr.from_nir(path, dt=DT)
+    nr.from_nir(path, dt=DT, reader="nir")
