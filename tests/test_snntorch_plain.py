@@ -19,6 +19,12 @@ from neurorobust.interop import decode
 STEPS = 7
 
 
+@pytest.fixture(autouse=True)
+def _only_neurons_of_this_test(monkeypatch):
+    """snnTorch's ``utils.reset`` resets every neuron of the process, and fails on some that other tests made."""
+    monkeypatch.setattr(snn.SpikingNeuron, "instances", [])
+
+
 def x_of(*shape):
     return 2 * (draw(1, *shape) > 0.2).double()
 

@@ -63,7 +63,7 @@ def replacing(path: Path) -> Iterator[Path]:
             _while_held(lambda: temporary.replace(path), held)
             _sync_folder(path.parent)
         except OSError as error:
-            if error.filename is None:  # a full disk does not say which file
+            if error.errno is not None and error.filename is None:  # a full disk does not say which file
                 error.filename = str(path)
             raise
         finally:

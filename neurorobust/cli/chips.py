@@ -14,7 +14,7 @@ from ..chip import card, differences, draw_model, numbers, statements
 from ..chip import snapshot as snapshots
 from ..chip.installed import chip_model, chip_models
 from ..fitting import Recording, analyze
-from .shared import Json, show
+from .shared import Json, show, write_json
 
 order = 4
 app = typer.Typer(name="chips", help="Chip models.", no_args_is_help=True)
@@ -125,6 +125,7 @@ def chips_compare(
 def chips_snapshot(
     name: Annotated[str, typer.Argument(help="See `neurorobust chips list`.", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="The file; default: NAME-VERSION.json.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Write all numbers of a chip model to a file, to compare a later version with.
 
@@ -136,7 +137,10 @@ def chips_snapshot(
     path = Path(f"{chip.name}-{chip.version}.json") if out is None else out
     files.make_folder(path.parent)
     written = snapshots.save(chip, path)
-    err.print(f"{path}: {'written' if written else 'unchanged'}, {chip.name} version {chip.version}", markup=False)
+    if as_json:
+        write_json({"file": str(path), "written": written, "chip": chip.name, "version": chip.version})
+    else:
+        err.print(f"{path}: {'written' if written else 'unchanged'}, {chip.name} version {chip.version}", markup=False)
 
 
 @app.command("diff")

@@ -11,6 +11,7 @@ import typer
 from .. import __version__
 from .._util import files
 from .._util.console import err
+from .shared import Json, write_json
 
 order = 7
 app = typer.Typer(name="testing", help="Regression tests of robustness.", no_args_is_help=True)
@@ -28,6 +29,7 @@ def _group() -> None:
 @app.command("init")
 def testing_init(
     folder: Annotated[Path, typer.Argument(help="The root of your project.", show_default=False)],
+    as_json: Json = False,
 ) -> None:
     """Write a workflow for GitHub Actions and a first test file into a project; existing files are left alone.
 
@@ -43,4 +45,7 @@ def testing_init(
         path = folder / place
         files.make_folder(path.parent)
         files.write_text(path, text.replace("{version}", __version__))
-        err.print(f"{path}: written", markup=False)
+        if not as_json:
+            err.print(f"{path}: written", markup=False)
+    if as_json:
+        write_json({"written": [str(folder / place) for place in PLACES.values()]})
