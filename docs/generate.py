@@ -248,7 +248,7 @@ def api_page(name: str) -> str:
     text = [_title(name.partition(".")[2]), f".. automodule:: {name}\n   :members:\n   :show-inheritance:"]
     text += [f"   :exclude-members: {', '.join(others)}\n" if others else ""]
     for key in getattr(part, "__all__", ()):
-        if key not in vars(part) and key not in others:  # imported on first use: automodule does not see it
+        if key not in dir(part) and key not in others:  # imported on first use: automodule does not see it
             text.append(_directive(f"{name}.{key}", getattr(part, key)) + "\n")
     for info in pkgutil.walk_packages(getattr(part, "__path__", ()), f"{name}."):
         module = importlib.import_module(info.name)

@@ -20,7 +20,7 @@ from .._util.randomness import generator
 from ..nn.fleet_run import samples_at_once
 from .labels import checked_labels, class_numbers, constant
 from .scanning import repeats, scan, whole_numbers
-from .sources import Arrays, Batch, Indexed, Key, Layout, Source, once, source_of
+from .sources import Arrays, Batch, BatchSource, Indexed, Key, Layout, once, source_of
 
 MIXED = 1000
 """An iterable, which has one order, is shuffled for training inside blocks of so many samples."""
@@ -264,7 +264,7 @@ class Data(Samples):
             return _kept(data, in_memory)
         name = "data" if isinstance(data, (tuple, list)) else f"data ({type(data).__name__})"
         layout = Layout(name, keys, time_first, dtype)
-        source: Source
+        source: BatchSource
         if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(map(_is_array, data)):
             source = Arrays(layout.parts(tuple(data)))
         else:
@@ -330,7 +330,7 @@ class Stream(Samples):
 
     def __init__(
         self,
-        source: Source,
+        source: BatchSource,
         y: Tensor,
         shape: tuple[int, ...],
         dtype: torch.dtype,
@@ -363,7 +363,7 @@ class Stream(Samples):
 
     @property
     def x(self) -> Tensor:
-        """Not there: ValueError."""
+        """A stream has no such tensor; it raises ValueError."""
         raise ValueError(
             f"data: {self!r} is no tensor x, which this function needs; take some samples that fit into memory: "
             f"Data.of(data.sample(1000), in_memory=True)."
@@ -408,7 +408,7 @@ class Stream(Samples):
         lengths = None if self.lengths is None else self.lengths[chosen]
         source = self.source
         if isinstance(source, Indexed):
-            taken: Source = source.subset(chosen.tolist())
+            taken: BatchSource = source.subset(chosen.tolist())
         else:
             taken = Arrays(self._collected(chosen))
         return type(self)(taken, self.y[chosen], (len(chosen), *self.shape[1:]), self.dtype, lengths)
@@ -546,7 +546,7 @@ def _kept(data: Data | Stream, keep: bool | None) -> Data | Stream:
     return Stream(Arrays(Batch(x, data.y)), data.y, data.shape, data.dtype, data.lengths)
 
 
-def _check_lengths(lengths: Tensor, shape: tuple[int, ...], y: Tensor, source: Source) -> None:
+def _check_lengths(lengths: Tensor, shape: tuple[int, ...], y: Tensor, source: BatchSource) -> None:
     """Raise ValueError unless every sample can be cut to its length."""
     steps = shape[1] if len(shape) > 2 else 0
     if int(lengths.min()) < 1 or int(lengths.max()) > steps:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._util.errors import check_finite
 from ..kernels.runtime import memory
-from .sources import Arrays, Source, once
+from .sources import Arrays, BatchSource, once
 
 SHARE = 4
 """Without a word from the user, samples are kept in memory if they take at most this part of what is free: 1/4."""
@@ -26,7 +26,7 @@ class Scanned(NamedTuple):
     dtype: torch.dtype
 
 
-def scan(source: Source, name: str, keep: bool | None, single: bool) -> Scanned:
+def scan(source: BatchSource, name: str, keep: bool | None, single: bool) -> Scanned:
     """One pass over a source: its labels, and its samples if these are to be kept; ``single``: there is no other."""
     if isinstance(source, Arrays):
         x, y, steps = source.batch
@@ -89,7 +89,7 @@ def _filled(parts: list[Tensor], n: int, shape: tuple[int, ...]) -> Tensor:
     return whole
 
 
-def repeats(source: Source) -> bool:
+def repeats(source: BatchSource) -> bool:
     """Whether the first samples are the same in two passes, each with another seed."""
     if isinstance(source, Arrays):
         return True

@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     lengths: Tensor | None = None
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Batches, again and again.
 
     Attributes:
@@ -362,7 +362,7 @@ class Sequential:
                 own.set_state(state)
 
 
-def source_of(data: Any, layout: Layout) -> Source:
+def source_of(data: Any, layout: Layout) -> BatchSource:
     """The source in a data set, a loader, or another iterable of batches.
 
     Raises:
@@ -400,7 +400,7 @@ def once(name: str) -> str:
     )
 
 
-def _of_loader(loader: DataLoader, layout: Layout) -> Source:
+def _of_loader(loader: DataLoader, layout: Layout) -> BatchSource:
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return Sequential(loader, layout)
     dataset: Any = loader.dataset
