@@ -1,8 +1,8 @@
 """Every parser, given mutated files: it takes the file, or it refuses it by one line of ours that names it.
 
 Half of the mutants are raw: damage. In the others the values were changed and the digests made anew: malice. Both
-read with little memory to spare, so a size that a file only claims is not allocated. ``make fuzz`` tries new mutants
-for some minutes; ``tests/data/deep.json`` counts them.
+read with little memory to spare, so a size that a file only claims is not allocated. ``make deep`` tries new mutants;
+``tests/data/deep.json`` counts them.
 """
 
 from __future__ import annotations
