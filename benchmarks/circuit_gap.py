@@ -95,9 +95,9 @@ def page(found: dict[str, Any]) -> str:
     """The results as Markdown."""
     lines = [
         "# The circuit against the training equations\n",
-        f"`python -m benchmarks.circuit_gap --study DIR --out gap --beats {found['beats']}`, then `--summary`. Networks "
-        f"of `benchmarks.floor_study`, one training seed a row, on virtual boards of {found['chip']}. Balanced accuracy "
-        f"on {found['beats']} test beats, the same for all; dies of seed {found['seed']} from serial 0 on. Change in "
+        f"`python -m benchmarks.circuit_gap --study DIR --out gap --beats {found['beats']}`, then `--summary`. "
+        f"Networks of `benchmarks.floor_study`, a seed a row, on virtual boards of {found['chip']}. Balanced accuracy "
+        f"on {found['beats']} test beats, the same; dies of seed {found['seed']} from serial 0 on. Change in "
         f"points, with Student's paired 95 % interval over boards; the fraction of boards that change side at "
         f"{found['spec']:.2f}, with its exact 95 % interval. A simulation: nothing was measured on a chip.\n",
         "| network | boards | training equations: mean, worst | circuit: mean, worst | change | largest "
