@@ -243,13 +243,14 @@ def _home(value: object) -> str:
 def api_page(name: str) -> str:
     """One part: what it exports, then what else its modules hold."""
     part = importlib.import_module(name)
+    shown = getattr(part, "__all__", ())
     # Objects that another part defines are described there.
-    others = [key for key in getattr(part, "__all__", ()) if not _home(getattr(part, key)).startswith(name)]
+    others = [key for key in shown if not _home(getattr(part, key)).startswith(name)]
+    late = [key for key in shown if key not in vars(part) and key not in others]  # imported on first use
+    left_out = others + [key for key in late if key in dir(part)]  # for automodule: these have entries of their own
     text = [_title(name.partition(".")[2]), f".. automodule:: {name}\n   :members:\n   :show-inheritance:"]
-    text += [f"   :exclude-members: {', '.join(others)}\n" if others else ""]
-    for key in getattr(part, "__all__", ()):
-        if key not in dir(part) and key not in others:  # imported on first use: automodule does not see it
-            text.append(_directive(f"{name}.{key}", getattr(part, key)) + "\n")
+    text += [f"   :exclude-members: {', '.join(left_out)}\n" if left_out else ""]
+    text += [_directive(f"{name}.{key}", getattr(part, key)) + "\n" for key in late]
     for info in pkgutil.walk_packages(getattr(part, "__path__", ()), f"{name}."):
         module = importlib.import_module(info.name)
         inner = [
