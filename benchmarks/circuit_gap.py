@@ -24,10 +24,10 @@ import torch
 import chipmodels
 import neurorobust as nr
 from benchmarks import floor_study
-from benchmarks.judged import CHIP, SEED, SPEC, beats
+from benchmarks.judged import CHIP, SEED, SPEC, beats, changed_sides
 from neurorobust._util import files
 from neurorobust.deploy.judging.judgement import paired
-from neurorobust.evaluation.statistics import clopper_pearson, mean_interval
+from neurorobust.evaluation.statistics import mean_interval
 from neurorobust.nn import Network
 
 METHODS = ("adversarial", "forward_noise", "standard")
@@ -68,7 +68,6 @@ def gap_of(path: Path) -> dict[str, Any]:
     boards = sorted(found, key=int)
     die, circuit = np.array([found[serial] for serial in boards]).T
     change = paired(die, circuit)
-    lost, gained = int(((die >= SPEC) & (circuit < SPEC)).sum()), int(((die < SPEC) & (circuit >= SPEC)).sum())
     return {
         "boards": len(boards),
         "die": {"mean": float(die.mean()), "min": float(die.min()), "ci95": list(mean_interval(die))},
@@ -77,9 +76,7 @@ def gap_of(path: Path) -> dict[str, Any]:
         "points_ci95": [100 * change.low, 100 * change.high],
         "largest": 100 * float(np.abs(circuit - die).max()),
         "good": [int((die >= SPEC).sum()), int((circuit >= SPEC).sum())],
-        "lost": lost,
-        "gained": gained,
-        "changed_ci95": list(clopper_pearson(lost + gained, len(boards))),
+        **changed_sides(die, circuit),
     }
 
 
@@ -110,7 +107,7 @@ def page(found: dict[str, Any]) -> str:
         lines.append(
             f"| `{name}` | {row['boards']} | {die['mean']:.3f}, {die['min']:.3f} "
             f"| {circuit['mean']:.3f}, {circuit['min']:.3f} | {row['points']:+.1f} ({low:+.1f} to {high:+.1f}) "
-            f"| {row['largest']:.1f} | {good[0]}, {good[1]} | {row['lost'] + row['gained']} "
+            f"| {row['largest']:.1f} | {good[0]}, {good[1]} | {row['changed']} "
             f"({100 * less:.0f} to {100 * more:.0f} %): {row['lost']} fall below, {row['gained']} rise |"
         )
     return "\n".join(lines) + "\n"

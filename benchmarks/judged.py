@@ -86,14 +86,10 @@ def combined(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     die, last = (np.array([board[k]["mean"] for board in boards], dtype=float) for k in (2, -1))
     result: dict[str, Any] = {"boards": len(boards), "rows": rows}
     if np.isfinite(last).all():
-        lost, gained = int(((die >= SPEC) & (last < SPEC)).sum()), int(((die < SPEC) & (last >= SPEC)).sum())
         result["circuit"] = _change(die, last) | {
             "largest": float(np.abs(last - die).max()),
             "both": int(((die >= SPEC) & (last >= SPEC)).sum()),
-            "lost": lost,
-            "gained": gained,
-            "changed": lost + gained,
-            "changed_ci95": list(clopper_pearson(lost + gained, len(boards))),
+            **changed_sides(die, last),
         }
     for what, scores in (("die", die), ("circuit", last)):
         if np.isfinite(scores).all():
@@ -101,6 +97,13 @@ def combined(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             own = {"boards": good, "ci95": list(clopper_pearson(good, len(boards)))}
             result[f"yield_{what}"] = own | {"mean_ci95": list(mean_interval(scores))}
     return result
+
+
+def changed_sides(die: np.ndarray, circuit: np.ndarray) -> dict[str, Any]:
+    """How many boards are good with the training equations alone, and with the circuit alone; their fraction."""
+    lost, gained = int(((die >= SPEC) & (circuit < SPEC)).sum()), int(((die < SPEC) & (circuit >= SPEC)).sum())
+    interval = list(clopper_pearson(lost + gained, len(die)))
+    return {"lost": lost, "gained": gained, "changed": lost + gained, "changed_ci95": interval}
 
 
 def _change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:

@@ -15,7 +15,7 @@ from torch import nn
 
 import chipmodels
 import neurorobust as nr
-from neurorobust._util.shown import LINES, WIDTH, Printed, fitted
+from neurorobust._util.printed import LINES, WIDTH, Printed, fitted
 from neurorobust.data import Data, Task
 
 

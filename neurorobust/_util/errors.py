@@ -110,14 +110,14 @@ def check_flag(name: str, value: Any) -> bool:
     """Return the value as a Python bool, or raise unless it is True or False, of Python, NumPy or torch."""
     flag = plain(value)
     if not isinstance(flag, bool):
-        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected True or False.")
+        raise TypeError(f"{name}: got {shown(value)} ({type(value).__name__}); expected True or False.")
     return flag
 
 
 def check_path(name: str, value: Any) -> Path:
     """Return the value as a path, or raise unless it is a string or a path."""
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name}: got {value!r} ({type(value).__name__}); expected the path of a file.")
+        raise TypeError(f"{name}: got {shown(value)} ({type(value).__name__}); expected the path of a file.")
     return Path(value)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .._util.errors import check_number
-from .._util.shown import Printed
+from .._util.printed import Printed
 from ..data.events import Window
 
 Floats = NDArray[np.float64]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import kernels
-from .._util.shown import Printed
+from .._util.printed import Printed
 from ..chip.design import check_type
 from ..circuit import Events
 from ..core.run import evaluating, nominal

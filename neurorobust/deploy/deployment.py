@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_path
-from .._util.shown import Printed, fitted
+from .._util.printed import Printed, fitted
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
 from ..chip.design import check_type

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._util.shown import Printed, fitted
+from .._util.printed import Printed, fitted
 from .._util.warn import warn
 from ..chip import Cost, Tiles
 from ..chip.architectures.demand import fan_out

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from .._util.shown import Printed, fitted
+from .._util.printed import Printed, fitted
 from ..chip import ChipModel, Programmed
 from ..chip.architectures import Demand, Merge, Used
 from ..chip.architectures.demand import Cores

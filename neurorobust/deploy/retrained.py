@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from .._util.errors import check_count, check_path
-from .._util.shown import Printed, fitted
+from .._util.printed import Printed, fitted
 from .._util.warn import warn
 from ..chip import Agreement, ChipModel, Violation
 from ..chip.design import check_type

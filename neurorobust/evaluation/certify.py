@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, plain_fields
-from .._util.shown import Printed
+from .._util.printed import Printed
 from ..attacks import Ball
 from ..bounds import Bounds, Box, MeanValueForm, NaturalExtension, StepBounds, box, logit_bounds, populations
 from ..bounds.modules import module_bounds

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from .._util.console import progress
 from .._util.errors import check_count
+from .._util.printed import Printed
 from .._util.randomness import generator
-from .._util.shown import Printed
 from ..attacks import APGD, Ball
 from ..core.apply import apply
 from ..core.params import Deviations, Params

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
-from .._util.shown import Printed
+from .._util.printed import Printed
 from ..chip import Agreement, ChipModel
 from ..chip.die import Die
 from ..chip.programming import Programmed

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_finite, unknown
-from .._util.shown import Printed
+from .._util.printed import Printed
 from ..attacks import Attack, Ball, RandomSearch, Suite, as_objective, quick
 from ..attacks.objectives import Objective
 from ..chip import die_random

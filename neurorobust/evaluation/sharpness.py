@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
+from .._util.printed import Printed
 from .._util.randomness import generator
-from .._util.shown import Printed
 from ..attacks import Ball
 from ..core.apply import apply
 from ..core.params import Deviations, Params

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from .. import kernels
 from .._util.console import progress
 from .._util.errors import check_count
+from .._util.printed import Printed
 from .._util.randomness import generator
-from .._util.shown import Printed
 from .._util.warn import warn
 from ..attacks import QUICK, Attack, Ball, RandomSearch, Search, Suite, as_objective, quick
 from ..attacks.objectives import objective_name

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from .._util.errors import check_number
-from .._util.shown import Printed
+from .._util.printed import Printed
 from .fleet import FleetResult, check_same_dies
 
 

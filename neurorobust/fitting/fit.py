@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._util.errors import check_count
-from .._util.shown import Printed
+from .._util.printed import Printed
 from ..chip.model import ChipModel
 from .between import between, significant
 from .components import IntervalEstimate

@@ -19,8 +19,8 @@ from .._util import digests, files
 from .._util.console import progress
 from .._util.copies import copied
 from .._util.errors import check_count
+from .._util.printed import Printed
 from .._util.randomness import generator as keyed_generator
-from .._util.shown import Printed
 from ..attacks import QUICK, Ball, quick
 from ..core.params import Params
 from ..core.run import differentiating, evaluating, forward, nominal

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._util.errors import check_count, check_number
-from ..._util.shown import Printed
+from ..._util.printed import Printed
 from ...chip.design import check_type
 from ...circuit import Events
 from ...data.events import Window

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._util.shown import Printed
+from ..._util.printed import Printed
 from ...chip.design import check_type
 from ...evaluation.fleet import Yield, check_spec
 from ...evaluation.statistics import ConfidenceInterval, clopper_pearson, mean_interval
