@@ -13,7 +13,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo reproduce test deep oldest oracles lint types docs clean
+.PHONY: help venv setup demo reproduce tutorials test deep oldest oracles lint types docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ demo: $(STAMP)  ## train on heart beats, simulate dies, attack; write a report t
 
 reproduce: $(STAMP)  ## repeat the paper's experiments, resumed where they stopped (ARGS="--plan" shows the rest)
 	@$(BIN)/python -m benchmarks.robustness $(ARGS)
+
+tutorials: $(STAMP)  ## execute the tutorials in full for the documentation, resumed (ARGS="01 05", ARGS="--force")
+	@$(BIN)/python docs/notebooks.py $(ARGS)
 
 test: $(STAMP)  ## run the tests on all cores (ARGS="-k attack" passes options to pytest)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
@@ -89,7 +92,7 @@ $(VENV)/.docs: $(STAMP)
 	@touch $@
 
 clean:  ## remove the environments and all caches; keep runs/
-	rm -rf $(VENV) $(OLDEST) $(ORACLES) $(READERS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api
+	rm -rf $(VENV) $(OLDEST) $(ORACLES) $(READERS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api docs/tutorial
 	find neurorobust chipmodels benchmarks tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints this folder's path if the environment is whole, works and was made here.

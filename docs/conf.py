@@ -25,8 +25,15 @@ project = "neurorobust"
 version = release = neurorobust.__version__
 copyright = "the neurorobust authors, Apache-2.0"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build", "_generated"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build", "_generated", "tutorials/*"]  # executed notebooks; generate.py makes pages of them
 nitpicky = True
 
 html_theme = "furo"
@@ -38,6 +45,14 @@ html_copy_source = False
 
 myst_enable_extensions = ["colon_fence", "fieldlist"]
 myst_heading_anchors = 3
+
+nb_execution_mode = "off"  # `make tutorials` executes
+nb_merge_streams = True
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # no page asks another site for anything
+
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_selector = "div:not(.output) > div.highlight pre"
 
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"

@@ -22,6 +22,7 @@ import typer
 from arrows import ARROWS, LEAVES, allowed
 from audit import COSTS, audit, read_costs
 from diagram import svg
+from notebooks import all_tutorials, gallery, pages, toctree
 from studies import rare_network_table, rare_table
 from typer.testing import CliRunner
 
@@ -49,7 +50,7 @@ OWN_PAGE = {"cli"}  # described by its --help
 
 def write_all(docs: Path) -> None:
     """Write every generated page below ``docs``, and remove those of earlier builds that are gone."""
-    pages = {
+    wanted = {
         "_generated/chips.md": chips(chipmodels.models()),
         **{f"_generated/chip-{name}.svg": drawn(chip) for name, chip in chipmodels.models().items()},
         "_generated/audit.md": audit(chipmodels.models(), read_costs(COSTS, chipmodels.models())),
@@ -58,17 +59,20 @@ def write_all(docs: Path) -> None:
         "_generated/readers.md": reader_table(),
         "_generated/rare.md": rare_table(),
         "_generated/rare-network.md": rare_network_table(),
+        "_generated/gallery.md": gallery(all_tutorials()),
+        "_generated/tutorials.md": toctree(all_tutorials()),
+        **{f"tutorial/{name}": text for name, text in pages(all_tutorials()).items()},
         "_generated/parts.svg": diagram(),
         "_generated/parts.md": part_table(),
         "api/index.rst": api_index(),
         **{f"api/{part}.rst": api_page(f"neurorobust.{part}") for part in parts() if part not in OWN_PAGE},
     }
-    for folder in ("_generated", "api"):
+    for folder in ("_generated", "api", "tutorial"):
         (docs / folder).mkdir(exist_ok=True)
         for path in (docs / folder).iterdir():
-            if f"{folder}/{path.name}" not in pages:
+            if f"{folder}/{path.name}" not in wanted:
                 path.unlink()
-    for name, text in pages.items():
+    for name, text in wanted.items():
         path = docs / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:  # else Sphinx would read it again
             path.write_text(text, encoding="utf-8")
