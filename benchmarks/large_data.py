@@ -1,11 +1,12 @@
 """A data set that is far larger than memory, through ``evaluate`` and an attack: how much memory and time they take.
 
-    python -m benchmarks.large_data                                  # 60 GB through a module that reads little of it
+    python -m benchmarks.large_data                                  # 60 GB through a module that sums what it reads
     python -m benchmarks.large_data --network lif --gigabytes 6      # a tenth of it through spiking neurons
+    python -m benchmarks.large_data --indexed                        # any sample in any order, instead of a generator
 
-Each sample, (100, 1500) in float32, is made from its number when it is read: a window of one of two long recordings of
-events. Memory is the largest resident set of this process, Python, torch and the package included. Rows are kept in
-``results/large_data.json``, under the name of the network, from 6 GB on.
+Each sample, (100, 1500) in float32, is drawn from its number when it is read, and kept nowhere. Memory is the largest
+resident set of this process, Python, torch and the package included. Rows are kept in ``results/large_data.json``,
+under the name of the network and the kind of the data set, from 6 GB on.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 import neurorobust as nr
 from neurorobust._util import files
@@ -29,33 +32,40 @@ from neurorobust.nn import LeakyIntegrator, Lif, Linear
 
 STEPS, CHANNELS, DT = 100, 1500, 1e-3
 BYTES = 4 * STEPS * CHANNELS
-LENGTH = 16 * STEPS * CHANNELS
 LEAST = 6
 RESULTS = Path(__file__).parent / "results" / "large_data.json"
 
 
-class Windows(Dataset):
-    """``n`` windows of two recordings; the class is the recording, and says which half of the channels is busier."""
+class Drawn(Dataset):
+    """``n`` samples of events; the class says in which half of the channels the first 100 are busier, 8/256 a step
+    instead of 7/256."""
 
     def __init__(self, n: int):
         self.n, self.asked = n, 0
-        draw = torch.Generator().manual_seed(0)
-        rates = torch.tensor([0.02, 0.04]).repeat_interleave(CHANNELS // 2)
-        chances = torch.stack([rates, rates.flip(0)])[:, None]
-        random = torch.rand(2, LENGTH // CHANNELS, CHANNELS, generator=draw)
-        self.recordings = (random < chances).float().reshape(2, -1)
+        self.limits = np.full((2, CHANNELS), 7, np.uint8)
+        self.limits[1, :100] = self.limits[0, CHANNELS // 2 : CHANNELS // 2 + 100] = 8
 
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, k: int) -> tuple[Tensor, int]:
+    def __getitem__(self, k: int) -> tuple[np.ndarray, int]:
         self.asked += 1
-        start = CHANNELS * (k * 7919 % (LENGTH // CHANNELS - STEPS))
-        return self.recordings[k % 2, start : start + STEPS * CHANNELS].view(STEPS, CHANNELS), k % 2
+        drawn = np.frombuffer(np.random.Generator(np.random.SFC64(k)).bytes(STEPS * CHANNELS), np.uint8)
+        return (drawn.reshape(STEPS, CHANNELS) < self.limits[k % 2]).astype(np.float32), k % 2
+
+
+class Generated(IterableDataset):
+    """The same samples from a Python generator: one order, and no length."""
+
+    def __init__(self, drawn: Drawn):
+        self.drawn = drawn
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+        return (self.drawn[k] for k in range(self.drawn.n))
 
 
 class Glance(nn.Module):
-    """Logits from the mean of every tenth step, so that nearly all of the time is spent on reading."""
+    """Logits from the mean over the steps, so that nearly all of the time is spent on the samples."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +76,7 @@ class Glance(nn.Module):
             self.out.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(x[:, ::10].mean(1))
+        return self.out(x.mean(1))
 
 
 def glance() -> nn.Module:
@@ -92,9 +102,9 @@ def peak() -> float:
 NETWORKS = {"glance": glance, "lif": lif}
 
 
-def measured(network: nn.Module, n: int, n_dies: int) -> dict:
+def measured(network: nn.Module, n: int, n_dies: int, indexed: bool = True) -> dict:
     """Seconds, passes and memory of each part, on n samples."""
-    dataset = Windows(n)
+    dataset = Drawn(n)
     rows: dict[str, dict] = {"start": {"peak_gb": round(peak(), 3)}}
 
     def part(name: str, before: int, started: float, found: dict) -> None:
@@ -106,7 +116,7 @@ def measured(network: nn.Module, n: int, n_dies: int) -> dict:
         print(name, rows[name], flush=True)
 
     before, started = dataset.asked, time.perf_counter()
-    data = Data.of(dataset, in_memory=False)
+    data = Data.of(dataset if indexed else Generated(dataset), in_memory=False)
     part("labels", before, started, {"samples": len(data), "gigabytes": n * BYTES / 1e9})
     before, started = dataset.asked, time.perf_counter()
     fleet = nr.evaluate(network, data, nr.mismatch(0.3), n_dies=n_dies)
@@ -122,12 +132,14 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=60.0)
     parser.add_argument("--dies", type=int, default=8)
     parser.add_argument("--network", choices=NETWORKS, default="glance")
+    parser.add_argument("--indexed", action="store_true")
     arguments = parser.parse_args()
     n = round(arguments.gigabytes * 1e9 / BYTES)
-    rows = measured(NETWORKS[arguments.network](), n, arguments.dies)
+    rows = measured(NETWORKS[arguments.network](), n, arguments.dies, arguments.indexed)
     if arguments.gigabytes >= LEAST:
         kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        kept[arguments.network] = {"threads": torch.get_num_threads(), **rows}
+        kind = "indexed" if arguments.indexed else "generator"
+        kept[f"{arguments.network}, {kind}"] = {"threads": torch.get_num_threads(), **rows}
         files.write_text(RESULTS, json.dumps(kept, indent=1) + "\n")
 
 

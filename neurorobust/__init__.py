@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .evaluation import Trim, calibrate_readout, compare, evaluate, transfer
     from .evaluation.sensitivity import sensitivity
     from .evaluation.worst_case import worst_case
-    from .export import from_nir, to_nir
+    from .export import from_nir, to_nir, to_pynn
     from .interop import from_snntorch, to_snntorch, wrap
     from .io import load, save, zoo
     from .nn import Network, neurons
@@ -58,6 +58,7 @@ __all__ = [
     "tasks",
     "testing",
     "to_nir",
+    "to_pynn",
     "to_snntorch",
     "train",
     "transfer",
@@ -76,7 +77,7 @@ _NAMES = {
     "core": "HOST apply noise nominal run",
     "data": "tasks",
     "evaluation": "Trim calibrate_readout compare evaluate sensitivity transfer worst_case",
-    "export": "from_nir to_nir",
+    "export": "from_nir to_nir to_pynn",
     "interop": "from_snntorch to_snntorch wrap",
     "io": "load save zoo",
     "nn": "Network neurons",

@@ -1,6 +1,19 @@
-"""Networks for other tools: NIR files that a reader turns into the same spikes, and files of others."""
+"""Networks for other tools: NIR files that a reader turns into the same spikes, files of others, and PyNN."""
 
+from .backend import Backend, Neurons, Population
 from .exchange import from_nir, readers, to_nir
+from .pynn import backends, to_pynn
 from .reader import Reader, Written
 
-__all__ = ["Reader", "Written", "from_nir", "readers", "to_nir"]
+__all__ = [
+    "Backend",
+    "Neurons",
+    "Population",
+    "Reader",
+    "Written",
+    "backends",
+    "from_nir",
+    "readers",
+    "to_nir",
+    "to_pynn",
+]

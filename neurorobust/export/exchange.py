@@ -71,10 +71,10 @@ def to_nir(
         TypeError: no Network. ValueError: an unknown reader, or layers whose spikes the reader cannot have, each with
             the reason. ModuleNotFoundError: h5py is not installed.
     """
-    return hdf5.write(Path(path), graph_of(_on_die(network, die), _reader(reader), readout))
+    return hdf5.write(Path(path), graph_of(on_die(network, die), _reader(reader), readout))
 
 
-def _on_die(network: Network | Deployment, die: Die | None) -> Network:
+def on_die(network: Network | Deployment, die: Die | None) -> Network:
     """The network with the parameters that a deployment or a die has."""
     if die is not None and not isinstance(die, Die):
         raise TypeError(

@@ -24,7 +24,7 @@ def graph_of(network: Network, reader: Reader, readout: bool) -> Graph:
     Raises:
         ValueError: with every layer that it cannot be written for, and the reasons.
     """
-    layers = _written_layers(network, readout)
+    layers = written_layers(network, readout)
     build = _Build(reader, _namer())
     errors = []
     build.name_of = {name: build.unique(name) for name in layers}
@@ -49,7 +49,7 @@ def graph_of(network: Network, reader: Reader, readout: bool) -> Graph:
     return Graph(build.nodes, tuple(build.edges), metadata)
 
 
-def _written_layers(network: Network, readout: bool) -> dict[str, Neuron]:
+def written_layers(network: Network, readout: bool) -> dict[str, Neuron]:
     """The layers of the file: without a read-out that no other layer hears, unless it is asked for."""
     layers = network.layers()
     last = network.names[-1]
