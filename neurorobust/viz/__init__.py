@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import plotting, report
+    from . import explorer, fleets, plotting, report
 
-__all__ = ["plotting", "report"]
+__all__ = ["explorer", "fleets", "plotting", "report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined, UndefinedError
+from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -17,10 +17,8 @@ from ..attacks import QUICK
 from ..evaluation import STRONG
 from ..evaluation.worst_case import NEARLY_NOTHING
 from . import plotting
+from .templates import template
 
-TEMPLATE = Environment(
-    undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-).from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
 CAPTIONS = {
     "example": "A beat of each class, the events it becomes, and the spikes of the hidden neurons.",
     "fleet": "Balanced accuracy of every die: each dot is one die, the bar is the mean, and both networks run on the "
@@ -230,7 +228,7 @@ def _page(results: dict, images: dict[str, bytes]) -> str:
         {"caption": caption, "data": base64.b64encode(images.get(name, b"")).decode()}
         for name, caption in CAPTIONS.items()
     ]
-    return TEMPLATE.render(
+    return template("report.html.jinja").render(
         results=results,
         verdict=verdict(results),
         notes=notes(results),

@@ -1,0 +1,329 @@
+"""Fleets on disk, for the explorer: the score of every die, maps of the dies, and which kind breaks the worst ones.
+
+:func:`keep` writes a file below the folder of a model, ``fleets/NAME.json``; :func:`read_runs` finds and reads them.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._util import digests, files
+from .._util.errors import check_count
+from ..chip import ChipModel, Die, Programmed
+from ..core.params import ABSOLUTE, POSITIVE, kind_of
+from ..core.placement import HOST
+from ..core.run import nominal
+from ..evaluation import FleetResult, KindScores, ablate_kinds
+from ..nn.network import placement_of
+
+FORMAT = "neurorobust-fleet/1"
+FOLDER = "fleets"
+LARGEST_MAPS = 400_000
+"""Values that the maps of one fleet may hold; of more, only the worst dies have maps, or none."""
+BROKEN, LARGEST = -128, 127
+"""Codes of a map: that of a broken element, and the largest of a value."""
+Kinds = Mapping[int, Mapping[str, KindScores]]
+
+
+@dataclass(frozen=True)
+class FleetRecord:
+    """One network on many dies, as the explorer shows it.
+
+    Attributes:
+        task: its name. measure: of the scores, in words. samples: test samples.
+        method: name of the network's training. seed: of the training; None if unknown.
+        dies: label of the chip model, with its conditions. die_seed, serials: which dies.
+        nominal: the score before programming. scores: that of each die, in the order of ``serials``.
+        kinds: serial → kind → scores with this kind alone, and without it; only of the dies that were taken apart.
+        maps: what :func:`die_maps` gives, or empty.
+    """
+
+    task: str
+    measure: str
+    samples: int
+    method: str
+    seed: int | None
+    dies: str
+    die_seed: int
+    serials: tuple[int, ...]
+    nominal: float
+    scores: tuple[float, ...]
+    kinds: Kinds = field(default_factory=dict)
+    maps: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, int | None, str, int]:
+        """What distinguishes the fleets of one page: method, training seed, dies, seed of the dies."""
+        return self.method, self.seed, self.dies, self.die_seed
+
+    def worst(self, n: int = 5) -> list[int]:
+        """The serials of the worst dies, the worst first; of equal scores, the lowest serial first."""
+        return worst(self.serials, self.scores, n)
+
+    def entry(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return {"format": FORMAT} | asdict(self)
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> FleetRecord:
+        """That of a JSON object.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        if entry["format"] != FORMAT:
+            raise ValueError(f"format: got {entry['format']!r}; expected {FORMAT!r}")
+        kinds = {
+            int(serial): {
+                str(kind): KindScores(float(found["alone"]), float(found["without"])) for kind, found in kinds.items()
+            }
+            for serial, kinds in entry["kinds"].items()
+        }
+        record = cls(
+            **{name: str(entry[name]) for name in ("task", "measure", "method", "dies")},
+            samples=int(entry["samples"]),
+            seed=None if entry["seed"] is None else int(entry["seed"]),
+            die_seed=int(entry["die_seed"]),
+            serials=tuple(map(int, entry["serials"])),
+            nominal=float(entry["nominal"]),
+            scores=tuple(map(float, entry["scores"])),
+            kinds=kinds,
+            maps=dict(entry["maps"]),
+        )
+        if not record.scores or len(record.scores) != len(record.serials) or not np.isfinite(record.scores).all():
+            raise ValueError(f"scores: got {len(record.scores)} for {len(record.serials)} dies; expected a number each")
+        return record
+
+
+def worst(serials: Sequence[int], scores: Sequence[float], n: int = 5) -> list[int]:
+    """The serials of the n worst dies, the worst first; of equal scores, the lowest serial first."""
+    return [serial for _, serial in sorted(zip(scores, serials))[:n]]
+
+
+# ---- making them
+
+
+def records(
+    network: nn.Module, data: Any, chip: ChipModel, result: FleetResult, info: Mapping[str, Any], *, taken_apart: int = 5
+) -> list[FleetRecord]:
+    """The record of a fleet, and that of the same dies trimmed where ``result`` has them.
+
+    Args:
+        network, data, chip: of which ``result`` is the evaluation.
+        info: of the model: ``task``, ``method``, ``seed``.
+        taken_apart: of so many of the worst dies, each kind is measured alone and left out
+            (:func:`neurorobust.evaluation.ablate_kinds`); 0 for none.
+    """
+    low = worst(result.serials, result.score.tolist(), check_count("taken_apart", taken_apart, 0))
+    kinds = ablate_kinds(network, data, chip, serials=low, seed=result.seed) if low else {}
+    seed = info.get("seed")
+    record = FleetRecord(
+        task=str(info.get("task", "")),
+        measure="R²" if result.accuracy is None else "balanced accuracy",
+        samples=len(data),
+        method=str(info.get("method", "network")),
+        seed=seed if isinstance(seed, int) else None,
+        dies=result.chip,
+        die_seed=result.seed,
+        serials=result.serials,
+        nominal=result.nominal,
+        scores=tuple(result.score.tolist()),
+        kinds=kinds,
+        maps=die_maps(network, chip, result.serials, result.seed, worst(result.serials, result.score.tolist())),
+    )
+    if (trimmed := result.trimmed) is None:
+        return [record]
+    label = f"{result.chip}, trimmed on {trimmed.trim}"
+    return [record, replace(record, dies=label, scores=tuple(trimmed.score.tolist()), kinds={})]
+
+
+def keep(found: Sequence[FleetRecord], folder: str | Path) -> list[Path]:
+    """Write records below the folder of a model; a record of the same dies and conditions is replaced."""
+    below = files.make_folder(Path(folder) / FOLDER)
+    paths = []
+    for record in found:
+        name = re.sub(r"[^\w.]+", "-", record.dies).strip("-.") or "dies"
+        path = below / f"{name}-seed-{record.die_seed}.json"
+        digests.write_json(path, record.entry(), indent=None)
+        paths.append(path)
+    return paths
+
+
+# ---- maps
+
+
+def die_maps(
+    network: nn.Module, chip: ChipModel, serials: Sequence[int], seed: int, instead: Sequence[int] = ()
+) -> dict[str, Any]:
+    """Maps of dies: the relative deviation of every parameter of every neuron, for a weight the mean over the synapses
+    that end on the neuron; in volts for potentials that may be 0.
+
+    A value is a code of one byte: value = spread · sinh(step · code), so the rounding is below 2.5 % of a large value, and
+    finer near 0. Code −128 is a broken element.
+
+    Args:
+        network, chip: as for :func:`neurorobust.evaluate`. serials, seed: of the dies.
+        instead: the dies that have maps where those of all need more than :data:`LARGEST_MAPS` values.
+
+    Returns:
+        ``serials``: the dies that have maps. ``width``: neurons in a row of a core. ``sites``: of each layer, the
+        ``core`` of each neuron (−1 on the host) and its ``number`` there. ``parameters``: by name, ``layer``, ``kind``,
+        ``unit`` ("" or "V"), ``spread``, ``step`` and ``codes``, in base64, die by die. Empty if nothing has a map.
+    """
+    programmed = chip.program(nominal(network), placement_of(network))
+    rows = {name: _rows(programmed, name) for name in programmed.expanded()}
+    total = sum(n for n, _ in rows.values())
+    shown = next((few for few in (tuple(serials), tuple(instead)) if len(few) * total <= LARGEST_MAPS), ())
+    values: dict[str, list[np.ndarray]] = {name: [] for name in rows}
+    for die in chip.fabricate(shown, seed):
+        for name, value in _of_neurons(die, programmed).items():
+            values[name].append(value)
+    parameters, sites = {}, {}
+    for name, found in values.items():
+        coded = _coded(np.stack(found)) if found else None
+        if coded is not None:
+            layer = rows[name][1]
+            unit = "V" if kind_of(name) in ABSOLUTE else ""
+            parameters[name] = {"layer": layer, "kind": kind_of(name), "unit": unit, **coded}
+            sites[layer] = _sites(programmed, layer, rows[name][0])
+    if not parameters:
+        return {}
+    return {"serials": list(shown), "width": chip.grid[1], "sites": sites, "parameters": parameters}
+
+
+def _rows(programmed: Programmed, name: str) -> tuple[int, str]:
+    """How many values a parameter has on a map, and the layer whose sites they have; a name of its own elsewhere."""
+    value, layer = programmed.expanded()[name], programmed.placement.layer(name)
+    sites = programmed.placement.sites(name, value)
+    if sites is not None and layer is not None:
+        return len(sites.core), layer
+    return len(value) if value.ndim else 1, name
+
+
+def _of_neurons(die: Die, programmed: Programmed) -> dict[str, np.ndarray]:
+    """The value of each neuron, by parameter; NaN where it is broken."""
+    broken, found = die.broken(programmed), {}
+    for name, delta in die.deviations(programmed).items():
+        value = delta.double().expm1() if kind_of(name) in POSITIVE else delta.double()
+        there = torch.ones_like(value, dtype=torch.bool)
+        mask = programmed.placement.masks.get(name)
+        if mask is not None and mask.shape == value.shape:
+            there = mask.to(there)
+        if name in broken:
+            value = value.masked_fill(broken[name], torch.nan)
+        n = _rows(programmed, name)[0]
+        found[name] = _mean(value.reshape(n, -1), there.reshape(n, -1))
+    return found
+
+
+def _mean(value: Tensor, there: Tensor) -> np.ndarray:
+    """The mean of each row over the elements that exist; 0 where there are none."""
+    total = value.where(there, torch.zeros_like(value)).sum(1)
+    return (total / there.sum(1).clamp(min=1)).cpu().numpy()
+
+
+def _coded(values: np.ndarray) -> dict[str, Any] | None:
+    """Values (dies, n) as codes of a byte; None where nothing varies."""
+    whole = np.isfinite(values)
+    size = np.abs(values[whole])
+    if not size.any():
+        return None
+    spread = float(np.median(size[size > 0]))
+    step = float(np.arcsinh(size.max() / spread) / LARGEST)
+    codes = np.full(values.shape, BROKEN, dtype=np.int8)
+    codes[whole] = np.rint(np.arcsinh(values[whole] / spread) / step)
+    return {"spread": spread, "step": step, "codes": base64.b64encode(codes.tobytes()).decode()}
+
+
+def decoded(parameter: Mapping[str, Any], n_dies: int) -> np.ndarray:
+    """The values of a parameter of :func:`die_maps`, (dies, neurons); NaN for broken elements."""
+    codes = np.frombuffer(base64.b64decode(parameter["codes"]), dtype=np.int8).reshape(n_dies, -1)
+    values = parameter["spread"] * np.sinh(parameter["step"] * codes.astype(float))
+    return np.where(codes == BROKEN, np.nan, values)
+
+
+def _sites(programmed: Programmed, layer: str, n: int) -> dict[str, list[int]]:
+    """Core and number of each neuron of a layer; of a parameter that is not placed, one row after the other."""
+    sites = programmed.placement.numbering.get(layer)
+    if sites is None:
+        return {"core": [HOST] * n, "number": list(range(n))}
+    return {"core": sites.core.tolist(), "number": sites.number.tolist()}
+
+
+# ---- reading them
+
+
+def read_runs(runs: Sequence[str | Path]) -> list[FleetRecord]:
+    """The records of some runs: files of :func:`keep`, folders of models, or folders that hold such folders.
+
+    Raises:
+        FileNotFoundError: a run does not exist or holds no record; the message says how to make one.
+        ValueError: a file is damaged or foreign; two files hold the same fleet; fleets of different tasks.
+    """
+    if not runs:
+        raise ValueError("runs: got none; expected at least one model folder, or a folder of such folders.")
+    found: list[tuple[Path, FleetRecord]] = []
+    for run in map(Path, runs):
+        for path in _files(run):
+            if path.resolve() not in {other.resolve() for other, _ in found}:
+                found.append((path, _read(path)))
+    first = found[0][1]
+    for path, record in found:
+        for name in ("task", "measure", "samples"):
+            if getattr(record, name) != getattr(first, name):
+                raise ValueError(
+                    f"{path}: {name} is {getattr(record, name)!r}, and {getattr(first, name)!r} in {found[0][0]}; "
+                    f"their scores cannot be compared. Make one page of each."
+                )
+    return _distinct(found)
+
+
+def _distinct(found: Sequence[tuple[Path, FleetRecord]]) -> list[FleetRecord]:
+    """The records; methods that two folders share are named after their folders."""
+    keys = [record.key for _, record in found]
+    twice = {record.method for _, record in found if keys.count(record.key) > 1}
+    named = [
+        replace(record, method=f"{record.method} ({path.parent.parent.name})") if record.method in twice else record
+        for path, record in found
+    ]
+    for (path, _), record in zip(found, named):
+        if [each.key for each in named].count(record.key) > 1:
+            raise ValueError(
+                f"{path}: holds {record.method}, seed {record.seed}, on {record.dies} of seed {record.die_seed}, as "
+                f"another run does; give one of them, or rename a folder."
+            )
+    return named
+
+
+def _files(run: Path) -> list[Path]:
+    if run.is_file():
+        return [run]
+    if not run.is_dir():
+        raise FileNotFoundError(f"run: {str(run)!r} does not exist; expected a model folder, or a folder of them.")
+    paths = sorted(run.glob(f"{FOLDER}/*.json")) or sorted(run.glob(f"*/{FOLDER}/*.json"))
+    if not paths:
+        model = run if (run / "config.json").exists() else run / "MODEL"
+        raise FileNotFoundError(
+            f"run: no die was kept in {str(run)!r}; run `neurorobust evaluate {model} --chip dynapse2 --keep` first, "
+            f"or `neurorobust demo`."
+        )
+    return paths
+
+
+def _read(path: Path) -> FleetRecord:
+    entry = digests.read_json(path, "run `neurorobust evaluate … --keep` again.")
+    try:
+        return FleetRecord.of(entry)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: is no fleet ({error}); expected a file that `neurorobust evaluate … --keep` wrote."
+        ) from error
