@@ -7,6 +7,7 @@ from types import ModuleType
 from .._util.discovery import by_name, installed
 from .._util.errors import unknown
 from . import ChipModel
+from .chip_file import read
 
 CHIPS = "neurorobust.chips"
 
@@ -29,11 +30,17 @@ def chip_models() -> dict[str, ChipModel]:
 
 
 def chip_model(name: str) -> ChipModel:
-    """The installed chip model of that name.
+    """The installed chip model of that name; or that of a Python file, for a name that ends in ``.py``.
+
+    The file holds a ``ChipModel`` named ``chip``, as the files of ``chipmodels`` do. It is run: load only files that
+    you trust.
 
     Raises:
-        ValueError: the name is unknown; the message lists the installed models.
+        ValueError: the name is unknown, and the message lists the installed models; or the file holds no chip model.
+        FileNotFoundError: there is no such file.
     """
+    if name.endswith(".py"):
+        return read(name)
     known = chip_models()
     if name not in known:
         raise unknown("chip", name, known)

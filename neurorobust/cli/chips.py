@@ -10,7 +10,7 @@ from rich.table import Table
 
 from .._util import files
 from .._util.console import err
-from ..chip import card, differences, draw_model, numbers, statements
+from ..chip import card, chip_file, differences, draw_model, numbers, statements
 from ..chip import snapshot as snapshots
 from ..chip.installed import chip_model, chip_models
 from ..fitting import Recording, analyze
@@ -195,6 +195,9 @@ def chips_fit(
     floor: Annotated[list[str] | None, typer.Option(help="KIND=VALUE, the lowest that could be recorded.")] = None,
     ceiling: Annotated[list[str] | None, typer.Option(help="KIND=VALUE, the highest that could be recorded.")] = None,
     sentinel: Annotated[list[float] | None, typer.Option(help="A value that means: not measured.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the chip model to this Python file; `--chip mine.py` uses it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Variability of a chip from measurements: families, spreads, gradients, cores, chips, each with a 95 % interval.
@@ -204,6 +207,8 @@ def chips_fit(
       neurorobust chips fit measured.csv --grid 16x16
 
       neurorobust chips fit measured.csv --ceiling tau_mem=0.08 --json
+
+      neurorobust chips fit measured.csv --grid 16x16 --out mine.py
     """
     fitted = analyze(
         csv,
@@ -211,6 +216,9 @@ def chips_fit(
         grid=None if grid is None else _sides(grid),
         recording=Recording(_by_kind("floor", floor), _by_kind("ceiling", ceiling), tuple(sentinel or ())),
     )
+
+    if out is not None:
+        chip_file.save(fitted.model(), out)
 
     def table() -> Table:
         shown = Table("kind", "number", "estimate", "95 % interval", title=str(csv), title_justify="left")
