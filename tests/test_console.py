@@ -55,3 +55,16 @@ def test_a_short_run_says_nothing(clock, capsys):
 def test_durations(seconds, words):
     """Seconds, minutes and hours, each to about two digits."""
     assert console.duration(seconds) == words
+
+
+def test_progress_can_be_switched_off(clock, capsys, monkeypatch):
+    """Whatever the time; a value that is neither on nor off is refused."""
+    monkeypatch.setenv("NEUROROBUST_PROGRESS", "off")
+    with console.progress("training", 80) as tick:
+        for epoch in range(80):
+            clock.seconds += 60
+            tick(f"training (loss {epoch})")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("NEUROROBUST_PROGRESS", "of")
+    with pytest.raises(ValueError, match="NEUROROBUST_PROGRESS: 'of' does not exist; choose one of off, on"):
+        console.progress("training", 80).__enter__()

@@ -41,6 +41,13 @@ def test_a_class_without_samples_does_not_count():
     assert balanced_accuracy(torch.nn.functional.one_hot(predicted, 3).double(), y) == 0.75
 
 
+@pytest.mark.parametrize("logits", [torch.zeros(6), torch.zeros(5, 3), torch.zeros(6, 4, 3)])
+def test_balanced_accuracy_refuses_what_are_no_logits_of_these_samples(logits):
+    """Predicted classes in the place of logits would give a number that means nothing."""
+    with pytest.raises(ValueError, match=r"logits: got shape .* expected \(6, 'n_classes'\)"):
+        balanced_accuracy(logits, torch.arange(6) % 3)
+
+
 def at_least(k, n, p):
     """P(X ≥ k) for X ~ Binomial(n, p), term by term."""
     return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k, n + 1))

@@ -73,7 +73,16 @@ def recall(predicted: Tensor, y: Tensor, n_classes: int) -> Tensor:
 
 
 def balanced_accuracy(logits: Tensor, y: Tensor) -> float:
-    """Mean recall of the classes that are present; logits (B, n_classes), labels (B,), or both with time steps."""
+    """Mean recall of the classes that are present; logits (B, n_classes), labels (B,), or both with time steps.
+
+    Raises:
+        ValueError: predicted classes instead of logits, or labels of other samples.
+    """
+    if logits.ndim != y.ndim + 1 or logits.shape[:-1] != y.shape:
+        raise ValueError(
+            f"logits: got shape {tuple(logits.shape)} for labels of shape {tuple(y.shape)}; expected "
+            f"{(*y.shape, 'n_classes')}: the logits, not the predicted classes. recall takes predicted classes."
+        )
     return float(recall(logits.argmax(-1), y, logits.shape[-1]).nanmean())
 
 
