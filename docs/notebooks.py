@@ -1,9 +1,9 @@
 """Tutorials: one source each, ``tutorials/NN_name.py``, from which the notebooks and the pages are made.
 
-    python docs/notebooks.py --pair             # write tutorials/NN_name.ipynb, without outputs, and tutorials/README.md
-    python docs/notebooks.py                    # execute all in full; those whose code has not changed are kept
-    python docs/notebooks.py 01 05 --force      # execute two of them, in any case
-    python docs/notebooks.py 01 --small DIR     # execute one small, as the tests do; its notebook goes to DIR
+    python docs/notebooks.py --pair          # write tutorials/NN_name.ipynb, without outputs, and the list
+    python docs/notebooks.py                 # execute all in full; those whose code has not changed are kept
+    python docs/notebooks.py 01 05 --force   # execute two of them, in any case
+    python docs/notebooks.py 01 --small DIR  # execute one small, as the tests do; its notebook goes to DIR
 
 ``make tutorials`` is the second line. An executed notebook goes to ``docs/tutorials``, and its picture to
 ``docs/tutorials/thumbnails``; both are committed, so no build of the documentation executes anything.
@@ -196,7 +196,7 @@ def readme(tutorials: Sequence[Tutorial]) -> str:
 
 
 STATES = {
-    "missing": ":::{warning}\nThis page has no results yet: nobody has executed it in full. `make tutorials` does.\n:::",
+    "missing": ":::{warning}\nThis page has no results yet: `make tutorials` has not executed it.\n:::",
     "old": (
         ":::{warning}\nThis tutorial has changed since it was executed. Code and text are new. The results are missing "
         "until `make tutorials` has run.\n:::"
@@ -266,26 +266,21 @@ def pair(tutorials: Sequence[Tutorial], folder: Path = SOURCES) -> list[Path]:
 
 
 def execute(tutorials: Sequence[Tutorial], force: bool) -> None:
-    """Execute in full; write notebooks and pictures. A tutorial is kept if its code is that of the executed notebook."""
-    import executing  # needs a kernel
+    """Execute in full; write notebooks and pictures. Results whose code has not changed are kept."""
+    import notebook_runs  # needs a kernel
 
     EXECUTED.mkdir(exist_ok=True)
     THUMBNAILS.mkdir(exist_ok=True)
     for i, tutorial in enumerate(tutorials):
         before, label = tutorial.read_executed(), f"[{i + 1}/{len(tutorials)}] {tutorial.name}"
-        if (
-            not force
-            and before is not None
-            and tutorial.thumbnail.is_file()
-            and _code(before) == _code(tutorial.notebook)
-        ):
+        if before is not None and not force and _code(before) == _code(tutorial.notebook):
             _say(f"{label}: kept, its code has not changed (--force executes it)")
-            done = executing.with_outputs(tutorial.notebook, before)
+            done = notebook_runs.with_outputs(tutorial.notebook, before)
         else:
             done = _timed(label, tutorial, small=False)
         done.metadata["neurorobust"] = {"source_sha256": tutorial.digest}
-        executing.check_size(tutorial.name, written(done))
-        executing.write_thumbnail(tutorial.name, done, tutorial.thumbnail)
+        notebook_runs.check_size(tutorial.name, written(done))
+        notebook_runs.write_thumbnail(tutorial.name, done, tutorial.thumbnail)
         tutorial.executed.write_text(written(done), encoding="utf-8")
 
 
@@ -297,11 +292,11 @@ def execute_small(tutorials: Sequence[Tutorial], folder: Path) -> None:
 
 
 def _timed(label: str, tutorial: Tutorial, small: bool) -> NotebookNode:
-    import executing
+    import notebook_runs
 
     start = time.monotonic()
     _say(f"{label}: about {tutorial.facts.minutes} min" if not small else f"{label}: small")
-    done = executing.run(tutorial.name, tutorial.notebook, small, lambda cell: _say(f"{label}: {cell}", keep=False))
+    done = notebook_runs.run(tutorial.name, tutorial.notebook, small, lambda cell: _say(f"{label}: {cell}", keep=False))
     _say(f"{label}: done in {time.monotonic() - start:.0f} s")
     return done
 
@@ -328,11 +323,12 @@ def main() -> int:
     try:
         found = all_tutorials()
         some = chosen(options.tutorials, found)
-        changed = pair(found)
-        print("\n".join(f"{path.relative_to(HERE.parent)}: written" for path in changed) or "All pairs are up to date.")
         if options.small:
             execute_small(some, options.small)
-        elif not options.pair:
+            return 0
+        for path in pair(found):
+            print(f"{path.relative_to(HERE.parent)}: written")
+        if not options.pair:
             execute(some, options.force)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -113,8 +113,8 @@ def cleaned(name: str, notebook: NotebookNode, folders: tuple[str, ...]) -> Note
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
                 raise ValueError(
-                    f"{name}: cell {number} wrote to stderr: {output.text.strip()[:500]!r}; a tutorial shows no warning "
-                    f"and no progress bar."
+                    f"{name}: cell {number} wrote to stderr: {output.text.strip()[:500]!r}; a tutorial shows no "
+                    f"warning and no progress bar."
                 )
             for holder, key in _texts(output):
                 holder[key] = _without(holder[key], folders)
