@@ -92,7 +92,7 @@ $(VENV)/.docs: $(STAMP)
 	@touch $@
 
 clean:  ## remove the environments and all caches; keep runs/
-	rm -rf $(VENV) $(OLDEST) $(ORACLES) $(READERS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api docs/tutorial
+	rm -rf $(VENV) $(OLDEST) $(ORACLES) $(READERS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api docs/chips docs/tutorial
 	find neurorobust chipmodels benchmarks tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints this folder's path if the environment is whole, works and was made here.

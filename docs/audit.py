@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from text import table
 
 from neurorobust._util.discovery import classes
 from neurorobust.chip import ChipModel
@@ -53,13 +54,29 @@ Words = dict[str, list[str]]
 
 
 def audit(models: Mapping[str, ChipModel], costs: Costs) -> str:
-    """A section for each chip with its points, after the equations of our own neurons."""
+    """The equations of our neurons, those of every chip, and what each difference cost where somebody measured it."""
     ours = own_words()
+    rows = [[f"[{name}](chips/{name}.md)", *_of_chip(chip)] for name, chip in sorted(models.items())]
+    measured = [
+        f"- [{name}](chips/{name}.md), {NAMES[point]}: {_cost(row)}."
+        for name in sorted(costs)
+        for point, each in costs[name].items()
+        for row in each
+    ]
     lines = ["## Our neurons\n", *(f"- `{name}`: {_listed(words)}" for name, words in ours.items()), ""]
-    for name, chip in sorted(models.items()):
-        card = f"{chip.title}. Its [card](chips.md#{name}) has the sources in full.\n"
-        lines += [f"## {name}\n", card, _table(chip, ours, costs.get(name, {}))]
+    lines += ["## The chips\n", table(["chip", *(NAMES[point] for point in VOCABULARY)], rows)]
+    lines += ["## Costs that were measured\n", *(measured or ["None."]), ""]
     return "\n".join(lines)
+
+
+def _of_chip(chip: ChipModel) -> list[str]:
+    """For each point of the equations what a chip can do, in words of the vocabulary."""
+    if chip.neuron is None:
+        return ["not stated"] * len(VOCABULARY)
+    if chip.neuron.as_network:
+        return ["as in the network"] * len(VOCABULARY)
+    points = chip.neuron.points()
+    return [", or ".join(points[name].words) or points[name].status for name in VOCABULARY]
 
 
 def read_costs(path: Path, models: Mapping[str, ChipModel]) -> Costs:
@@ -126,8 +143,9 @@ def _listed(words: Words) -> str:
     return f"{first}." + (f" By options: {', '.join(more)}." if more else "")
 
 
-def _table(chip: ChipModel, ours: Mapping[str, Words], costs: Mapping[str, list[dict[str, Any]]]) -> str:
-    rows = [["point", "on silicon", "in our model", "cost", "source"], ["---"] * 5]
+def points_table(chip: ChipModel, ours: Mapping[str, Words], costs: Mapping[str, list[dict[str, Any]]]) -> str:
+    """Every point of the audit of one chip."""
+    rows = []
     points = {} if chip.neuron is None else chip.neuron.points()
     before = None
     for name, point in points.items():
@@ -140,7 +158,7 @@ def _table(chip: ChipModel, ours: Mapping[str, Words], costs: Mapping[str, list[
         text, source = (AS_ABOVE, AS_ABOVE) if point == before and point.source else (point.text, source)
         rows.append([f"**{NAMES[name]}**", text, model, cost, source])
         before = point
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows) + "\n"
+    return table(["point", "on silicon", "in our model", "cost", "source"], rows)
 
 
 def _fit(point: str, words: tuple[str, ...], ours: Mapping[str, Words]) -> str:

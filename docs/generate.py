@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import io
 import pkgutil
 import re
 import sys
@@ -16,20 +15,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import matplotlib
+import chip_pages
 import numpy as np
 import typer
+import zoo_pages
 from arrows import ARROWS, LEAVES, allowed
 from audit import COSTS, audit, read_costs
 from diagram import svg
 from notebooks import all_tutorials, gallery, pages, toctree
 from studies import rare_network_table, rare_table
+from text import table
 from typer.testing import CliRunner
 
 import chipmodels
 import neurorobust
-from neurorobust.chip import ChipModel, draw_model, numbers
-from neurorobust.chip.cards import short
 from neurorobust.cli import app
 from neurorobust.data import tasks
 from neurorobust.export import readers
@@ -51,8 +50,8 @@ OWN_PAGE = {"cli"}  # described by its --help
 def write_all(docs: Path) -> None:
     """Write every generated page below ``docs``, and remove those of earlier builds that are gone."""
     wanted = {
-        "_generated/chips.md": chips(chipmodels.models()),
-        **{f"_generated/chip-{name}.svg": drawn(chip) for name, chip in chipmodels.models().items()},
+        **chip_pages.pages(chipmodels.models()),
+        "_generated/zoo.md": zoo_pages.cards(),
         "_generated/audit.md": audit(chipmodels.models(), read_costs(COSTS, chipmodels.models())),
         "_generated/commands.md": commands(app),
         "_generated/tasks.md": task_table(tasks),
@@ -67,7 +66,7 @@ def write_all(docs: Path) -> None:
         "api/index.rst": api_index(),
         **{f"api/{part}.rst": api_page(f"neurorobust.{part}") for part in parts() if part not in OWN_PAGE},
     }
-    for folder in ("_generated", "api", "tutorial"):
+    for folder in ("_generated", "api", "chips", "tutorial"):
         (docs / folder).mkdir(exist_ok=True)
         for path in (docs / folder).iterdir():
             if f"{folder}/{path.name}" not in wanted:
@@ -76,58 +75,6 @@ def write_all(docs: Path) -> None:
         path = docs / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:  # else Sphinx would read it again
             path.write_text(text, encoding="utf-8")
-
-
-# ---- chips
-
-
-def chips(models: Mapping[str, ChipModel]) -> str:
-    """Every chip model: what deviates by which law, every number with its status and source, the approximations."""
-    return "\n".join(_chip(chip) for _, chip in sorted(models.items()))
-
-
-def _chip(chip: ChipModel) -> str:
-    laws = [
-        [
-            f"`{kind}`",
-            f"`{short(model.law)}`" + "".join(f", `{short(part)}`" for part in model.shared),
-            f"with `{model.shares_deviate_of}`"
-            if model.shares_deviate_of
-            else "once per core"
-            if model.per_core
-            else "each by itself",
-            f"`{short(model.encoding)}`",
-        ]
-        for kind, model in chip.kinds.items()
-    ]
-    return "\n".join(
-        [
-            f"## {chip.name}\n\n{chip.title}; version {chip.version}, {chip.time_base.clock}.\n",
-            f"{_origin(chip)}\n",
-            f"![How each kind of {chip.name} varies from device to device](_generated/chip-{chip.name}.svg)\n",
-            "### What deviates\n",
-            _table(["kind", "law", "the chip sets it", "stored as"], laws),
-            "### Every number\n",
-            "SI units, except where another unit is given; a `cv` is the standard deviation divided by the mean.\n",
-            _table(["number", "value", "status", "source"], [list(row) for row in numbers(chip)]),
-            "### Approximations\n",
-            *(f"- {note}" for note in chip.notes),
-            "",
-        ]
-    )
-
-
-def drawn(chip: ChipModel) -> str:
-    """The distributions of a chip, as SVG; the same text every time."""
-    with matplotlib.rc_context({"svg.hashsalt": "neurorobust"}), io.StringIO() as stream:
-        draw_model(chip).savefig(stream, format="svg", metadata={"Date": None})
-        return stream.getvalue()
-
-
-def _origin(chip: ChipModel) -> str:
-    """The docstring of the module that holds a chip, without its first line."""
-    module = next((m for m in list(sys.modules.values()) if vars(m).get("chip") is chip), None)
-    return inspect.cleandoc(module.__doc__ or "").partition("\n")[2].strip() if module else ""
 
 
 # ---- command line and tasks
@@ -160,7 +107,7 @@ def command_names(application: typer.Typer) -> list[tuple[str, ...]]:
 def task_table(package: ModuleType) -> str:
     """Every task that comes with the package, with what its docstring says."""
     rows = [[f"`nr.tasks.{name}`", _first_line(build)] for name, build in task_builders(package).items()]
-    return _table(["task", "the question"], rows)
+    return table(["task", "the question"], rows)
 
 
 def task_builders(package: ModuleType) -> dict[str, Callable]:
@@ -196,7 +143,7 @@ def diagram() -> str:
 def part_table() -> str:
     """Every part with the first line of its docstring."""
     rows = [[_link(part), _first_line(_part(part))] for part in [*reach(), *sorted(LEAVES)]]
-    return _table(["part", "what it is for"], rows)
+    return table(["part", "what it is for"], rows)
 
 
 def _link(part: str) -> str:
@@ -289,11 +236,6 @@ def _first_line(thing: object) -> str:
     """The first paragraph of a docstring in one line, its references as plain text."""
     paragraph = inspect.cleandoc(getattr(thing, "__doc__", "") or "").split("\n\n")[0]
     return re.sub(r":[\w:]+:`~?([^`]+)`", r"``\1``", " ".join(paragraph.split()))
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
 def reader_table() -> str:

@@ -10,6 +10,7 @@ import pytest
 from pages import ROOT
 
 import chipmodels
+from neurorobust.chip import ChipModel
 from neurorobust.chip.equations import POINTS
 from neurorobust.core.equations import VOCABULARY
 
@@ -32,19 +33,19 @@ def page(monkeypatch):
     return importlib.import_module("audit")
 
 
-def rows(text: str, chip: str) -> dict[str, list[str]]:
+def rows(page, chip: ChipModel, costs: dict) -> dict[str, list[str]]:
     """The cells of a chip's table, by point."""
-    section = text.partition(f"\n## {chip}\n")[2].partition("\n## ")[0]
-    cells = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| **")]
+    text = page.points_table(chip, page.own_words(), costs.get(chip.name, {}))
+    cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| **")]
     return {row[0].strip("*"): row[1:] for row in cells}
 
 
 def test_every_chip_has_a_row_for_every_point(page):
     """The page as the build makes it, with the committed costs; every cell is filled, every fact is the model's."""
     models = chipmodels.models()
-    text = page.audit(models, page.read_costs(page.COSTS, models))
-    for name, chip in models.items():
-        found = rows(text, name)
+    costs = page.read_costs(page.COSTS, models)
+    for chip in models.values():
+        found = rows(page, chip, costs)
         assert list(found) == [page.NAMES[point] for point in POINTS]
         before = None
         for point, fact in chip.neuron.points().items():
@@ -59,14 +60,14 @@ def test_every_chip_has_a_row_for_every_point(page):
 
 def test_the_column_of_our_model_is_what_our_neurons_do(page):
     """On DYNAP-SE2, read off by hand: one neuron has a floor, Lif can reset to rest, none has its membrane."""
-    found = rows(page.audit(chipmodels.models(), {}), "dynapse2")
+    found = rows(page, chipmodels.load("dynapse2"), {})
     assert found["floor"][1] == "As silicon: `LinearizedDpi`. No floor: `AdaptiveLif`, `CubaLif`, `Lif`."
     assert found["reset"][1] == (
         "As silicon: `LinearizedDpi`. As silicon by an option: `CubaLif`, `Lif`. Subtractive reset: `AdaptiveLif`."
     )
     assert found["membrane"][1].startswith("Linear membrane: ")
     assert found["adaptation"][1].endswith("Adaptive threshold: `AdaptiveLif`.")
-    assert rows(page.audit(chipmodels.models(), {}), "pcm")["floor"][1] == "The network's own neurons."
+    assert rows(page, chipmodels.load("pcm"), {})["floor"][1] == "The network's own neurons."
 
 
 def test_neurons_have_the_words_of_all_their_options(page):
@@ -84,7 +85,7 @@ def test_costs_are_shown_where_they_were_measured(page, tmp_path):
     path = tmp_path / "physics_cost.json"
     plain = COST | {"network": "ecg/standard", "repaired": None, "repair": None}
     path.write_text(json.dumps({"dynapse2": {"floor": [COST, plain]}}))
-    found = rows(page.audit(models, page.read_costs(path, models)), "dynapse2")
+    found = rows(page, models["dynapse2"], page.read_costs(path, models))
     assert found["floor"][2] == (
         "ecg/adversarial, balanced accuracy: .944 → .503, .891 after one threshold refitted (1000 beats); "
         "ecg/standard, balanced accuracy: .944 → .503 (1000 beats)"
@@ -111,4 +112,17 @@ def test_costs_of_nothing_are_refused(page, tmp_path, content, words):
 def test_a_chip_without_facts_has_an_empty_table(page):
     """A user's chip that states nothing breaks no build."""
     silent = replace(chipmodels.load("dynapse2"), name="silent", neuron=None)
-    assert rows(page.audit({"silent": silent}, {}), "silent") == {}
+    assert rows(page, silent, {}) == {}
+    assert "| [silent](chips/silent.md) | not stated |" in page.audit({"silent": silent}, {})
+
+
+def test_the_summary_has_every_chip_and_every_cost(page):
+    """One row a chip with a word for each equation, and one line for each measurement."""
+    models = chipmodels.models()
+    costs = page.read_costs(page.COSTS, models)
+    text = page.audit(models, costs)
+    for name in models:
+        row = next(line for line in text.splitlines() if line.startswith(f"| [{name}]("))
+        assert row.count(" | ") == len(VOCABULARY)
+    n = sum(len(each) for points in costs.values() for each in points.values())
+    assert n > 0 and text.partition("## Costs that were measured")[2].count("\n- ") == n

@@ -122,7 +122,7 @@ def test_the_table_of_kinds_is_the_code_s():
 def test_links_to_files_lead_somewhere(path):
     """Relative links of README, CONTRIBUTING and the pages; what the build generates is left to Sphinx."""
     links = re.findall(r"\]\(([^)#:\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
-    links = [link for link in links if not link.startswith(("api/", "http"))]
+    links = [link for link in links if not link.startswith(("api/", "chips/", "http"))]
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
@@ -171,16 +171,28 @@ def test_no_box_of_the_diagram_lies_on_another(generate):
 def test_every_number_of_a_chip_is_shown_with_its_source(generate):
     """The page of dynapse2 against numbers read off the model by hand, and every source in the model's own text."""
     chip = chipmodels.load("dynapse2")
-    shown = generate.chips({"dynapse2": chip}) + generate.audit({"dynapse2": chip}, {})
-    rows = {path: (value, status, source) for path, value, status, source in generate.numbers(chip)}
+    shown = generate.chip_pages.page(chip, {})
+    rows = {path: (value, status, source) for path, value, status, source in nr.chip.numbers(chip)}
     assert rows["kinds.weight.cv"] == ("0.099 at 5.6e-09", "measured", chip.kinds["weight"].cv.source)
     assert rows["kinds.tau_mem.range"] == ("7.7e-08 to 0.353", "coded", chip.kinds["tau_mem"].range.source)
     assert rows["limits.fan_in"] == ("64", "coded", chip.limits.source)
     assert rows["kinds.weight.encoding.largest"] == ("8e-09", "coded", chip.kinds["weight"].encoding.largest.source)
+    assert f"| `weight`: spread (CV) | 9.9 % at 5.6 nA | measured | {chip.kinds['weight'].cv.source} |" in shown
+    assert f"| `tau_mem`: range | 77 ns to 353 ms | coded | {chip.kinds['tau_mem'].range.source} |" in shown
     sources = re.findall(r"source='([^']*)'", repr(chip)) + re.findall(r'source="([^"]*)"', repr(chip))
     assert len(sources) >= 10
     assert [source for source in sources if source not in shown] == []
     assert all(note in shown for note in chip.notes)
+
+
+@pytest.mark.parametrize("name", chipmodels.models())
+def test_the_page_of_a_chip_has_no_python_in_its_tables(generate, name):
+    """Laws and encodings are words: no name of a class, no argument; every kind is there once."""
+    shown = generate.chip_pages.page(chipmodels.load(name), {})
+    section = shown.partition("## What deviates")[2].partition("\n## ")[0]
+    assert re.findall(r"\w+\(\w+=", section) == []
+    kinds = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert kinds == list(chipmodels.load(name).kinds)
 
 
 def test_every_command_and_option_is_shown(generate):

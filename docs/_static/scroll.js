@@ -15,3 +15,13 @@ function mark() {
 }
 addEventListener("load", mark);
 addEventListener("resize", mark);
+
+// Tables of text that become blocks in a narrow window: each cell knows the name of its column.
+addEventListener("DOMContentLoaded", () => {
+  for (const table of document.querySelectorAll(".stacked table")) {
+    const heads = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
+    for (const row of table.querySelectorAll("tbody tr")) {
+      [...row.cells].forEach((cell, i) => cell.setAttribute("data-label", heads[i]));
+    }
+  }
+});

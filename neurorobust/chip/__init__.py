@@ -7,7 +7,7 @@ by (seed, serial, kind, site): die 17 of seed 0 is the same die in every fleet, 
 
 from ..core.placement import Placement
 from .architectures import Architecture, Cam, Digital, Pool, Rows, Tiles, Violation
-from .cards import card, differences, numbers, statements
+from .cards import card, differences, laws, numbers, statements
 from .costs import Cost
 from .crossbar import Cell, digital
 from .defects import BadSynapses, DeadNeurons, Defect, StuckDevices
@@ -61,6 +61,7 @@ __all__ = [
     "digital",
     "draw",
     "draw_model",
+    "laws",
     "mismatch",
     "neurons_beside",
     "numbers",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
@@ -12,8 +11,10 @@ from ..core.noise import Source
 from .architectures import Architecture
 from .costs import Cost
 from .defects import Defect
-from .design import ChipDesign
+from .design import TIMES, ChipDesign
+from .encodings import SharedGain
 from .sourced import Limits, Range, SourcedValue
+from .wording import number, short, words_of
 
 
 def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]]:
@@ -45,9 +46,32 @@ def statements(chip: ChipDesign) -> Iterator[tuple[str, str, str, str]]:
         yield name.replace("_", " "), point.text + model, point.status, point.source
 
 
+def unit_of(chip: ChipDesign, kind: str) -> str:
+    """The unit of the chip for one kind: that of its encoding, s for a time, else none."""
+    encoding = chip.kinds[kind].encoding
+    if isinstance(encoding, SharedGain):
+        encoding = chip.kinds[encoding.kind].encoding
+    return encoding.unit if encoding.unit != "SI" else "s" if kind in TIMES else ""
+
+
+def laws(chip: ChipDesign) -> Iterator[tuple[str, str, str, str]]:
+    """(kind, law, how the chip sets it, how it is stored) of every kind, in words."""
+    for kind, model in chip.kinds.items():
+        unit = unit_of(chip, kind)
+        parts = [model.law.in_words(unit), *(part.in_words(unit) for part in model.shared)]
+        parts += [f"and {number(factor)} times the deviation of {other}" for other, factor in model.derived.items()]
+        if chip.corner.get(kind):
+            parts.append(f"and a corner: {chip.corner[kind]:+g} in the logarithm, on every device")
+        how = "one value for a core" if model.per_core else "each by itself"
+        if model.shares_deviate_of:
+            how = f"by the device that sets {model.shares_deviate_of}, whose random number it takes"
+        yield kind, "; ".join(parts), how, words_of(model.encoding, unit)
+
+
 def card(chip: ChipDesign) -> dict[str, Any]:
     """All content of a chip model as JSON values."""
     speedup = chip.time_base.speedup
+    in_words = {kind: {"law": law, "set": how, "stored": stored} for kind, law, how, stored in laws(chip)}
     return {
         "name": chip.name,
         "version": chip.version,
@@ -72,6 +96,7 @@ def card(chip: ChipDesign) -> dict[str, Any]:
                 "shared": [short(part) for part in model.shared],
                 "shares_deviate_of": model.shares_deviate_of,
                 "derived": dict(model.derived),
+                "in_words": in_words[kind],
             }
             for kind, model in chip.kinds.items()
         },
@@ -101,13 +126,6 @@ def differences(first: ChipDesign, second: ChipDesign) -> dict[str, Any]:
         for what in {**cards[0], **cards[1]}
         if cards[0].get(what) != cards[1].get(what)
     }
-
-
-def short(value: object) -> str:
-    """A law or encoding in one line: without provenance, long fractions with four digits."""
-    text = re.sub(r"SourcedValue\(value=([^,]+),.*?, at=[^)]*\)", r"\1", repr(value))
-    text = re.sub(r"Range\(low=([^,]+), high=([^,]+),.*?source=(?:'[^']*'|\"[^\"]*\")\)", r"\1 to \2", text)
-    return re.sub(r"\d+\.\d{5,}", lambda match: f"{float(match[0]):.4g}", text)
 
 
 def _fact(fact: SourcedValue) -> dict[str, Any]:

@@ -66,6 +66,11 @@ class Cell(Law):
             held = device.read(target, active, noise[0], time) - device.read(lowest, idle, noise[1], time)
         return torch.where(nominal == 0, 0.0, held)
 
+    def in_words(self, unit: str = "") -> str:
+        return f"the difference of two memory cells; {self.device.in_words()}" + (
+            "; one digital factor for each array restores the mean size" if self.compensated else ""
+        )
+
 
 @dataclass(frozen=True)
 class CellProgramming(Law):

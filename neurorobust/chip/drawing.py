@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 QUANTILES = 4001
 
 
-def draw_model(chip: ChipDesign) -> Figure:
+def draw_model(chip: ChipDesign, columns: int = 4) -> Figure:
     """Variation of each kind over the devices of a chip, one histogram per kind: θ*/θ, or θ* − θ in the chip's
-    unit where θ may be 0; at the programmed value of the stated spread. Exact kinds are left out."""
+    unit where θ may be 0; at the programmed value of the stated spread. Exact kinds are left out.
+
+    Args:
+        columns: histograms beside each other, at most. Two are readable on a phone.
+    """
     varying = {kind: model for kind, model in chip.kinds.items() if model.cv.value > 0}
     from matplotlib.figure import Figure  # slow to import
 
-    columns = min(4, max(1, len(varying)))
+    columns = min(columns, max(1, len(varying)))
     rows = -(-max(1, len(varying)) // columns)
-    figure = Figure(figsize=(2.4 * columns, 0.5 + 1.7 * rows), layout="constrained")
+    figure = Figure(figsize=(2.3 * columns, 0.6 + 1.6 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(varying) :]:
         ax.set_axis_off()
@@ -36,10 +40,10 @@ def draw_model(chip: ChipDesign) -> Figure:
     for ax, (kind, model) in zip(axes, varying.items()):
         ax.hist(spread(kind, model).numpy(), bins=60, density=True, color="#2f6fb0")
         at = "" if model.cv.at is None else f" at {model.cv.at:g}"
-        ax.set_title(f"{kind}: {model.cv.value:g}{at}, {model.cv.status}", fontsize=8)
+        ax.set_title(f"{kind}: {model.cv.value:g}{at}\n{model.cv.status}", fontsize=9)
         ax.set(yticks=[])
-        ax.tick_params(labelsize=7)
-    figure.suptitle(f"{chip.label}, version {chip.version}: one device over its nominal value", fontsize=9)
+        ax.tick_params(labelsize=9)
+    figure.suptitle(f"{chip.label}: one device\nover its programmed value", fontsize=10)
     return figure
 
 
@@ -52,11 +56,12 @@ def spread(kind: str, model: KindModel) -> Tensor:
     return delta if kind in ABSOLUTE else 1 + delta if kind in SIGNED else delta.exp()
 
 
-def draw(die: Die, kinds: list[str] | None = None) -> Figure:
+def draw(die: Die, kinds: list[str] | None = None, cores: int = 8) -> Figure:
     """u of each kind over the die: one row per kind, one square per core, −3 to 3 standard deviations.
 
     Args:
         die: of a model with known numbers of cores and neurons. kinds: to draw; None for all with separate sites.
+        cores: to draw, at most.
     """
     model = die.model
     if kinds is None:
@@ -64,9 +69,9 @@ def draw(die: Die, kinds: list[str] | None = None) -> Figure:
     if not kinds:
         raise ValueError(f"kinds: nothing varies on {model.name}; there is no map to draw.")
     maps = {kind: die.map(kind) for kind in kinds}
-    cores = min(8, max(len(u) for u in maps.values()))
+    cores = min(cores, max(len(u) for u in maps.values()))
     rows, columns = next(iter(maps.values())).shape[1:]
-    wide = 1.4 * max(1.0, min(4.0, columns / rows))
+    wide = 1.4 * max(1.0, min(2.4, columns / rows))
     from matplotlib.figure import Figure  # slow to import
 
     figure = Figure(figsize=(1.2 + wide * cores, 0.6 + 1.5 * len(maps)), layout="constrained")

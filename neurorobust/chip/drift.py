@@ -18,6 +18,8 @@ from torch import Tensor
 
 from .._util.errors import check_number, plain_fields, unknown
 from .spreads import polynomial
+from .wording import number, percent, quantity, within, words_of
+from .wording import polynomial as polynomial_words
 
 Curve = Callable[[Tensor], Tensor]
 
@@ -80,6 +82,9 @@ class PolynomialCurve:
     def __call__(self, r: Tensor) -> Tensor:
         return polynomial(self.coefficients, r)
 
+    def in_words(self, unit: str = "") -> str:
+        return polynomial_words(self.coefficients)
+
 
 @dataclass(frozen=True)
 class LogarithmCurve:
@@ -93,6 +98,9 @@ class LogarithmCurve:
     def __call__(self, r: Tensor) -> Tensor:
         return (self.slope * r.clamp(min=_SMALLEST).log() + self.offset).clamp(self.low, self.high)
 
+    def in_words(self, unit: str = "") -> str:
+        return f"{number(self.slope)} · ln r + {number(self.offset)}{within(self.low, self.high)}".replace("+ −", "− ")
+
 
 @dataclass(frozen=True)
 class PowerCurve:
@@ -104,6 +112,9 @@ class PowerCurve:
 
     def __call__(self, r: Tensor) -> Tensor:
         return (self.scale * r.clamp(min=_SMALLEST) ** self.exponent).clamp(max=self.high)
+
+    def in_words(self, unit: str = "") -> str:
+        return f"{number(self.scale)} · r^{number(self.exponent)}{within(-math.inf, self.high)}"
 
 
 @dataclass(frozen=True)
@@ -155,6 +166,10 @@ class PowerDrift:
     def age(self, target: Tensor, programmed: Tensor, u: Tensor, time: float) -> Tensor:
         return programmed * (1 + time / self.t0) ** -self.exponent(target, u)
 
+    def in_words(self, unit: str = "") -> str:
+        mean, spread = words_of(self.mean), words_of(self.spread)
+        return f"times (1 + t / {quantity(self.t0, 's')})^−ν, ν normal with mean {mean} and standard deviation {spread}"
+
 
 @dataclass(frozen=True)
 class LogRelaxation:
@@ -185,6 +200,12 @@ class LogRelaxation:
         folds = math.log(time)
         return programmed + self.drift * folds + (self.growth * folds + self.spread) * u
 
+    def in_words(self, unit: str = "") -> str:
+        return (
+            f"for each e-fold of time r moves by {number(self.drift)} and its standard deviation, "
+            f"{number(self.spread)} at 1 s, grows by {number(self.growth)}"
+        )
+
 
 @dataclass(frozen=True)
 class SampledRelaxation:
@@ -213,6 +234,10 @@ class SampledRelaxation:
             raise ValueError(f"time: got {time:g} s; measured at {times} s only, and no law between them is known.")
         return target + known[time](target) * u
 
+    def in_words(self, unit: str = "") -> str:
+        parts = [f"{words(time)}: {words_of(curve)}" for time, curve in self.spreads]
+        return f"standard deviation of r at the measured times only: {'; '.join(parts)}"
+
 
 @dataclass(frozen=True)
 class ReadNoise:
@@ -236,6 +261,10 @@ class ReadNoise:
         """Standard deviation of one read over the conductance."""
         return self.q(programmed) * math.sqrt(math.log((time + self.start + self.t_read) / (2 * self.t_read)))
 
+    def in_words(self, unit: str = "") -> str:
+        waited = f"(t + {quantity(self.start, 's')}) / {quantity(2 * self.t_read, 's')}"
+        return f"1/f, standard deviation {words_of(self.q)} of the conductance, times √ln({waited})"
+
 
 @dataclass(frozen=True)
 class ConstantReadNoise:
@@ -250,6 +279,9 @@ class ConstantReadNoise:
     def sigma(self, programmed: Tensor, time: float) -> Tensor:
         """Standard deviation of one read over the conductance."""
         return torch.full_like(programmed, self.fraction)
+
+    def in_words(self, unit: str = "") -> str:
+        return f"{percent(self.fraction)} of the conductance"
 
 
 @dataclass(frozen=True)
@@ -312,6 +344,14 @@ class Device:
             return aged
         sigma = self.reading.sigma(self.program(target, u[0]) / self.g_max, seconds(time))
         return (aged * (1 + sigma * fresh)).clamp(self.low, self.high)
+
+    def in_words(self, unit: str = "") -> str:
+        """The cell in one line."""
+        text = f"r = G / {quantity(self.g_max, 'S')}; programming: standard deviation of r {words_of(self.programming)}"
+        text += "" if self.ageing is None else f"; ageing: {words_of(self.ageing)}"
+        text += "" if self.reading is None else f"; read noise: {words_of(self.reading)}"
+        held = f"; G{within(self.low, self.high, 'S')}" if self.low else ""
+        return text + held
 
 
 def compensation(programmed: Tensor, now: Tensor) -> Tensor:

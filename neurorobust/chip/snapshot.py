@@ -10,9 +10,10 @@ import numpy as np
 
 from .._util import digests, files, strict
 from ..core.params import ABSOLUTE
-from .cards import numbers, short
+from .cards import numbers
 from .design import ChipDesign, KindModel
 from .drawing import spread
+from .wording import short
 
 FORMAT = "neurorobust-chip/1"
 SHARES = (0.01, 0.5, 0.99)

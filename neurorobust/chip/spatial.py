@@ -14,6 +14,7 @@ from scipy.special import ndtri
 from .._util.errors import check_count, check_number, plain_fields, unknown
 from ..core.params import KINDS
 from .streams import stream
+from .wording import number, percent, short
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class SharedComponent(ABC):
         """n normals of this part."""
         return stream(key, f"{self.key_name or type(self).__name__}:{self.name}", core, 0, n)
 
+    def in_words(self, unit: str = "") -> str:
+        """The part in one line; one without words of its own shows its representation."""
+        return short(self)
+
 
 @dataclass(frozen=True)
 class PerChip(SharedComponent):
@@ -56,6 +61,9 @@ class PerChip(SharedComponent):
 
     def draw(self, key: np.ndarray, core: int, width: int, neuron: np.ndarray) -> np.ndarray:
         return np.full(len(neuron), self.stream(key, 0, 1)[0])
+
+    def in_words(self, unit: str = "") -> str:
+        return f"{percent(self.share)} of the variance is common to the whole chip"
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,9 @@ class PerCore(SharedComponent):
     def draw(self, key: np.ndarray, core: int, width: int, neuron: np.ndarray) -> np.ndarray:
         return np.full(len(neuron), self.stream(key, core, 1)[0])
 
+    def in_words(self, unit: str = "") -> str:
+        return f"{percent(self.share)} of the variance is common to a core"
+
 
 @dataclass(frozen=True)
 class PerNeuron(SharedComponent):
@@ -72,6 +83,9 @@ class PerNeuron(SharedComponent):
 
     def draw(self, key: np.ndarray, core: int, width: int, neuron: np.ndarray) -> np.ndarray:
         return self.stream(key, core, int(neuron.max()) + 1)[neuron]
+
+    def in_words(self, unit: str = "") -> str:
+        return f"{percent(self.share)} of the variance is common to all synapses of a neuron"
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,9 @@ class Surface(SharedComponent):
             raise ValueError(f"neuron {neuron.max()} of core {core}: the surface {self.name!r} has {self.size} places.")
         terms = quadratic(self.size, width)
         return terms[neuron] @ self.stream(key, core, terms.shape[1]) / np.sqrt(terms.shape[1])
+
+    def in_words(self, unit: str = "") -> str:
+        return f"{percent(self.share)} of the variance is a smooth quadratic surface over each core"
 
 
 @dataclass(frozen=True)
@@ -125,6 +142,12 @@ class GaussianField(SharedComponent):
     def correlation(self, rows: float, columns: float) -> float:
         """The correlation of two neurons at this distance."""
         return float(np.cos(self.waves() @ np.array([rows, columns])).mean())
+
+    def in_words(self, unit: str = "") -> str:
+        return (
+            f"{percent(self.share)} of the variance is a smooth random field over each core, correlation length "
+            f"{number(self.length)} neurons"
+        )
 
 
 @cache

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_number, plain_fields
+from .wording import number, quantity, short, sized
+from .wording import polynomial as polynomial_words
 
 
 def polynomial(coefficients: Sequence[float], r: Tensor) -> Tensor:
@@ -26,6 +28,10 @@ class Spread(ABC):
     @abstractmethod
     def at(self, nominal: Tensor) -> Tensor:
         """σ for every value; only magnitudes count."""
+
+    def in_words(self, unit: str = "", *, absolute: bool = False) -> str:
+        """σ in words: relative, in percent, or ``absolute``, in the chip's unit."""
+        return short(self)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,13 @@ class PowerSpread(Spread):
         sigma = self.value * ((nominal.abs() / self.reference).clamp(min=tiny)) ** self.exponent
         return sigma if self.largest is None else sigma.clamp(max=self.largest)
 
+    def in_words(self, unit: str = "", *, absolute: bool = False) -> str:
+        most = "" if self.largest is None else f", at most {sized(self.largest, unit, absolute)}"
+        return (
+            f"{sized(self.value, unit, absolute)} at {quantity(self.reference, unit)}, times (value / "
+            f"{quantity(self.reference, unit)})^{number(self.exponent)}{most}"
+        )
+
 
 @dataclass(frozen=True)
 class PolynomialSpread(Spread):
@@ -71,6 +84,9 @@ class PolynomialSpread(Spread):
 
     def at(self, nominal: Tensor) -> Tensor:
         return polynomial(self.coefficients, (nominal.abs() / self.full).clamp(0, 1))
+
+    def in_words(self, unit: str = "", *, absolute: bool = False) -> str:
+        return f"{polynomial_words(self.coefficients)}, r = value / {quantity(self.full, unit)}"
 
 
 @dataclass(frozen=True)
@@ -99,6 +115,10 @@ class SpreadTable(Spread):
         share = (here - knots[i]) / (knots[i + 1] - knots[i])
         return sigma[i] + share * (sigma[i + 1] - sigma[i])
 
+    def in_words(self, unit: str = "", *, absolute: bool = False) -> str:
+        points = [f"{sized(sigma, unit, absolute)} at {quantity(x, unit)}" for x, sigma in self.points]
+        return ", ".join(points) + (" (linear in the logarithm of the value between them)" if len(points) > 1 else "")
+
 
 @dataclass(frozen=True)
 class FromCv(Spread):
@@ -108,3 +128,6 @@ class FromCv(Spread):
 
     def at(self, nominal: Tensor) -> Tensor:
         return self.cv.at(nominal).square().log1p().sqrt()
+
+    def in_words(self, unit: str = "", *, absolute: bool = False) -> str:
+        return f"as for a CV of {self.cv.in_words(unit, absolute=absolute)}"

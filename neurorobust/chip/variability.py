@@ -20,6 +20,7 @@ from torch import Tensor
 from .._util.errors import check_number, plain_fields
 from ..core.params import ABSOLUTE, POSITIVE, SIGNED
 from .spreads import FromCv, Spread
+from .wording import number, percent, quantity, short
 
 
 def _check(name: str, spread: float | Spread) -> None:
@@ -83,6 +84,10 @@ class Law(ABC):
         """
         return self
 
+    def in_words(self, unit: str = "") -> str:
+        """The law in one line, sizes in the chip's ``unit``; one without words of its own shows its representation."""
+        return short(self)
+
 
 def _relative(kind: str, nominal: Tensor, log: Tensor, law: str) -> Tensor:
     """δ of a value whose magnitude is multiplied by exp(log)."""
@@ -100,6 +105,9 @@ class Exact(Law):
     def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
         return torch.zeros_like(normals[0])
 
+    def in_words(self, unit: str = "") -> str:
+        return "exact"
+
 
 @dataclass(frozen=True)
 class Normal(Law):
@@ -115,6 +123,13 @@ class Normal(Law):
         if kind not in SIGNED:
             raise ValueError(f"Normal: got kind {kind!r}; expected a signed kind. Use LogNormal for a positive one.")
         return _at(self.cv, nominal) * normals[0]
+
+    def in_words(self, unit: str = "") -> str:
+        if self.cv == 0:
+            return "exact"
+        if isinstance(self.cv, Spread):
+            return f"normal, relative standard deviation {self.cv.in_words(unit)}"
+        return f"normal, standard deviation {percent(self.cv)} of the programmed value"
 
 
 @dataclass(frozen=True)
@@ -148,6 +163,15 @@ class LogNormal(Law):
     def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
         return _relative(kind, nominal, _at(self.sigma, nominal) * normals[0], "LogNormal")
 
+    def in_words(self, unit: str = "") -> str:
+        if self.sigma == 0:
+            return "exact"
+        if isinstance(self.sigma, FromCv):
+            return f"lognormal, CV {self.sigma.cv.in_words(unit)}"
+        if isinstance(self.sigma, Spread):
+            return f"lognormal, standard deviation of the logarithm {self.sigma.in_words(unit)}"
+        return f"lognormal, CV {percent(self.cv)} of the programmed value"
+
 
 @dataclass(frozen=True)
 class Gamma(Law):
@@ -162,6 +186,9 @@ class Gamma(Law):
 
     def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
         return _relative(kind, nominal, _GammaQuantile.apply(normals[0], self.cv**-2.0).log(), "Gamma")
+
+    def in_words(self, unit: str = "") -> str:
+        return f"gamma, CV {percent(self.cv)} of the programmed value"
 
 
 class _GammaQuantile(torch.autograd.Function):
@@ -214,6 +241,10 @@ class Empirical(Law):
         i = place.detach().floor().long().clamp(max=len(logs) - 2)
         return _relative(kind, nominal, logs[i] + (place - i) * (logs[i + 1] - logs[i]), "Empirical")
 
+    def in_words(self, unit: str = "") -> str:
+        low, high = min(self.factors), max(self.factors)
+        return f"{len(self.factors)} measured factors, {number(low)} to {number(high)} times the programmed value"
+
 
 @dataclass(frozen=True)
 class Offset(Law):
@@ -237,6 +268,13 @@ class Offset(Law):
         raise ValueError(
             f"Offset: got kind {kind!r}; expected v_leak, v_reset, v_floor, weight or bias. Use LogNormal."
         )
+
+    def in_words(self, unit: str = "") -> str:
+        if self.sigma == 0:
+            return "exact"
+        if isinstance(self.sigma, Spread):
+            return f"normal offset, standard deviation {self.sigma.in_words(unit, absolute=True)}"
+        return f"normal offset, standard deviation {quantity(self.sigma, unit)}, the same at every programmed value"
 
 
 # ---- laws around a law
@@ -268,6 +306,9 @@ class Clipped(Law):
     def without_outliers(self) -> Law:
         return Clipped(self.law.without_outliers)
 
+    def in_words(self, unit: str = "") -> str:
+        return f"{self.law.in_words(unit)}; a value that would change its sign is 0"
+
 
 @dataclass(frozen=True)
 class Truncated(Law):
@@ -290,6 +331,9 @@ class Truncated(Law):
     @property
     def without_outliers(self) -> Law:
         return self.law.without_outliers
+
+    def in_words(self, unit: str = "") -> str:
+        return f"{self.law.in_words(unit)}; truncated at {number(self.sigmas)} standard deviations"
 
 
 @dataclass(frozen=True)
@@ -326,6 +370,12 @@ class Outliers(Law):
     @property
     def without_outliers(self) -> Law:
         return self.law.without_outliers
+
+    def in_words(self, unit: str = "") -> str:
+        return (
+            f"{self.law.in_words(unit)}; {percent(self.fraction)} of the devices are outliers, "
+            f"{number(self.low)} to {number(self.high)} times the programmed value"
+        )
 
 
 @dataclass(frozen=True)
@@ -364,3 +414,9 @@ class SettingDecorrelation(Law):
     @property
     def of_first_normal(self) -> Law:
         return self.law
+
+    def in_words(self, unit: str = "") -> str:
+        return (
+            f"{self.law.in_words(unit)}; one device at two settings: correlation cos({number(self.rate)} · ln of their "
+            f"ratio), up to a ratio of 23"
+        )

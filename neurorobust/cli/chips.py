@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.table import Table
 
 from .._util import files
 from .._util.console import err
-from ..chip import card, chip_file, differences, draw_model, numbers, statements
+from ..chip import card, chip_file, differences, draw_model, laws, numbers, statements
 from ..chip import snapshot as snapshots
 from ..chip.installed import chip_model, chip_models
 from ..fitting import Recording, analyze
@@ -60,7 +61,8 @@ def chips_show(
     figure: Annotated[Path | None, typer.Option(help="Draw the distributions to FIGURE.svg and FIGURE.png.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The card of one chip: every number with its status and source, what its neurons do, and all approximations.
+    """The card of one chip: how each kind varies, every number with its status and source, what its neurons do, and all
+    approximations.
 
     [bold]Examples[/bold]
 
@@ -75,16 +77,17 @@ def chips_show(
         files.make_folder(figure.parent)
         save_figure(draw_model(chip), figure)
 
-    def table() -> Table:
+    def table() -> Group:
         title = f"{chip.name}, version {chip.version}: {chip.title}"
         caption = "\n".join(f"· {note}" for note in chip.notes)
+        lawful = Table("kind", "varies", "set", "stored", title=title, title_justify="left")
+        for law in laws(chip):
+            lawful.add_row(*law)
         shown = Table(
             "number",
             "value",
             "status",
             "source",
-            title=title,
-            title_justify="left",
             caption=caption,
             caption_justify="left",
         )
@@ -93,7 +96,7 @@ def chips_show(
         shown.add_section()
         for row in statements(chip):
             shown.add_row(*row)
-        return shown
+        return Group(lawful, shown)
 
     show(card(chip), as_json, table)
 

@@ -101,8 +101,10 @@ def load_model(folder: Path, task: str | None = None, model: str | None = None) 
             f"model folder {str(folder)!r}: trained on the task {name!r}, which is not installed; if it is one of "
             f"your own, add --task FILE.py:FUNCTION."
         ) from error
-    same = found.name == info.get("task")
-    if same and info.get("data_sha256") != found.data_sha256:
+    same, digest = found.name == info.get("task"), info.get("data_sha256")
+    if same and digest is None:
+        err.print("The folder does not say on which data the network was trained; that is not checked.", markup=False)
+    elif same and digest != found.data_sha256:
         raise ValueError(
             f"model folder {str(folder)!r}: trained on other data than the task {found.name} has now; train again."
         )

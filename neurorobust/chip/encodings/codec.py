@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..._util.errors import check_finite
+from ..wording import short
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,10 @@ class Codec(ABC):
             became_zero=int(((held == 0) & (exact != 0)).sum()),
             out_of_range=int(self.outside(exact).sum()),
         )
+
+    def in_words(self, unit: str = "") -> str:
+        """The codec in one line; one without words of its own shows its representation."""
+        return short(self)
 
 
 class LogCodec(Codec):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..._util.errors import check_count, check_number
 from ..sourced import Range, SourcedValue
+from ..wording import quantity, short
 from .codec import Codec
 from .levels import Multiplicity, Uniform
 from .masks import MaskCodebook, fit_masks
@@ -75,6 +76,10 @@ class Encoding(ABC):
         """The gain for values on the host, where nothing is encoded; their spread depends on it."""
         return speed
 
+    def in_words(self, unit: str = "") -> str:
+        """The encoding in one line; one without words of its own shows its representation."""
+        return short(self)
+
 
 @dataclass(frozen=True)
 class Unquantized(Encoding):
@@ -85,6 +90,9 @@ class Unquantized(Encoding):
 
     def check_core(self, where: str, held: EncodedCore, speed: float) -> None:
         _check_same(where, held, EncodedCore(speed))
+
+    def in_words(self, unit: str = "") -> str:
+        return "as it is, not rounded"
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,10 @@ class Scaled(Encoding):
     def host_gain(self, values: Tensor, speed: float) -> float:
         return _assumed(self.full.value, values)
 
+    def in_words(self, unit: str = "") -> str:
+        codec = "not rounded" if self.codec is None else self.codec.in_words(self.unit)
+        return f"the largest of each core at {quantity(self.full.value, self.unit)}; {codec}"
+
 
 @dataclass(frozen=True)
 class Fixed(Encoding):
@@ -126,6 +138,9 @@ class Fixed(Encoding):
 
     def check_core(self, where: str, held: EncodedCore, speed: float) -> None:
         _check_same(where, held, EncodedCore(speed, self.codec, speed))
+
+    def in_words(self, unit: str = "") -> str:
+        return self.codec.in_words(unit)
 
 
 @dataclass(frozen=True)
@@ -175,6 +190,12 @@ class BitMaskedCurrents(Encoding):
     def host_gain(self, values: Tensor, speed: float) -> float:
         return _assumed(self.largest.value * (2 - 2.0 ** (1 - self.bits)), values)  # all currents, as binary weights
 
+    def in_words(self, unit: str = "") -> str:
+        return (
+            f"a sum of any of {self.bits} currents that the synapses of a core share, the largest current at "
+            f"{quantity(self.largest.value, self.unit)}"
+        )
+
 
 @dataclass(frozen=True)
 class SynapseCounts(Encoding):
@@ -223,6 +244,9 @@ class SynapseCounts(Encoding):
             raise ValueError(f"{where}: got the codec {held.codec}; expected a Multiplicity up to {self.budget}.")
         _check_same(where, held, EncodedCore(1 / held.codec.excitatory, held.codec))
 
+    def in_words(self, unit: str = "") -> str:
+        return f"a number of equal synapses, together at most {self.budget} for each neuron"
+
 
 @dataclass(frozen=True)
 class SharedGain(Encoding):
@@ -237,6 +261,9 @@ class SharedGain(Encoding):
 
     def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
         raise TypeError(f"{where}: takes the gain of {self.kind}; it is not encoded separately.")
+
+    def in_words(self, unit: str = "") -> str:
+        return f"not rounded, on the scale of {self.kind}"
 
 
 def with_bits(chip: str, encoding: Encoding, bits: int) -> Encoding:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..._util.errors import check_count, check_finite, check_number, plain_fields
+from ..wording import number, percent, quantity
 from .codec import Codec, LogCodec
 
 
@@ -51,6 +52,10 @@ class Uniform(Codec):
     def held(self) -> np.ndarray:
         return self.offset + self.step * (np.arange(2.0**self.bits) + self.first)
 
+    def in_words(self, unit: str = "") -> str:
+        kind = "signed" if self.signed else "unsigned"
+        return f"{self.bits} bits, {kind}, steps of {quantity(self.step, unit)}"
+
 
 @dataclass(frozen=True)
 class LevelTable(Codec):
@@ -74,6 +79,9 @@ class LevelTable(Codec):
 
     def held(self) -> np.ndarray:
         return np.array(self.levels, dtype=np.float64)
+
+    def in_words(self, unit: str = "") -> str:
+        return f"{len(self.levels)} levels: {', '.join(map(number, self.levels))}"
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,9 @@ class LogUniform(LogCodec):
     def held(self) -> np.ndarray:
         steps = round(np.log(self.high / self.low) / np.log1p(self.relative_step))
         return np.geomspace(self.low, self.high, max(steps, 1) + 1)
+
+    def in_words(self, unit: str = "") -> str:
+        return f"steps of {percent(self.relative_step)} from {quantity(self.low, unit)} to {quantity(self.high, unit)}"
 
 
 @dataclass(frozen=True)
@@ -209,6 +220,9 @@ class SignedPair(Codec):
         """(excitatory, inhibitory) codes, each 0 … 2^bits − 1."""
         return codes.clamp(min=0), (-codes).clamp(min=0)
 
+    def in_words(self, unit: str = "") -> str:
+        return f"a sign and {self.bits} bits, steps of {quantity(self.step, unit)}"
+
 
 @dataclass(frozen=True)
 class BitShift(LogCodec):
@@ -244,6 +258,12 @@ class BitShift(LogCodec):
 
     def held(self) -> np.ndarray:
         return -self.dt / np.log1p(-(2.0 ** -np.arange(self.smallest, self.largest + 1)))
+
+    def in_words(self, unit: str = "") -> str:
+        return (
+            f"a decay by v/2^code in every step of {quantity(self.dt, 's')}, code {self.smallest} to {self.largest}: "
+            f"τ = −dt / ln(1 − 2^−code)"
+        )
 
 
 def _step(draw: Random) -> float:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from ..._util.errors import unknown
 from ..._util.randomness import generator
+from ...nn import Network
 from .. import models
 
 FOLDER = Path(__file__).parent
@@ -45,6 +47,51 @@ def load(name: str) -> tuple[nn.Module, dict]:
         return models.load(folder, _code(info) if foreign else None)
     except ValueError as error:
         raise ValueError(f"{name}: {error} Install neurorobust again.") from error
+
+
+def describe(name: str) -> dict[str, Any]:
+    """What a network of the zoo is, from its own files: a card as JSON values.
+
+    Keys: ``task``; ``chip`` of its training, or None; ``method``; ``seed``; ``epochs``; ``layers``: type and number of
+    neurons of each; ``neurons``; ``weights`` that are not absent, of a convolution those of its kernel; ``trained``:
+    numbers that training changed; ``dt`` in s; ``bytes`` of its files; ``folder``, which the commands ``evaluate``,
+    ``attack`` and ``deploy`` take; ``selection``: the rule that chose the epoch; ``info`` as :func:`load` returns it.
+
+    Args:
+        name: task/method; :func:`names` lists them.
+
+    Raises:
+        ValueError: the name is unknown, or a file is damaged.
+
+    Example:
+        >>> card = nr.zoo.describe("ecg_dpi/adversarial")
+        >>> card["task"], card["chip"], card["layers"]["hidden"]
+        ('ecg', 'dynapse2', {'type': 'LinearizedDpi', 'neurons': 128})
+    """
+    network, info = load(name)
+    layers = {
+        key: {"type": type(layer).__name__, "neurons": layer.n}
+        for key, layer in (network.layers() if isinstance(network, Network) else {}).items()
+    }
+    weights = [value for key, value in network.named_parameters() if key.endswith("weight")]
+    folder = FOLDER / name
+    return {
+        "name": name,
+        "task": info["task"],
+        "chip": info.get("chip"),
+        "method": info["method"],
+        "seed": info["seed"],
+        "epochs": info.get("epochs", info.get("settings", {}).get("epochs")),
+        "layers": layers,
+        "neurons": sum(layer["neurons"] for layer in layers.values()),
+        "weights": sum(int((value != 0).sum()) for value in weights),
+        "trained": sum(value.numel() for value in network.parameters() if value.requires_grad),
+        "dt": getattr(network, "dt", None),
+        "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        "selection": info["selection"],
+        "folder": str(folder),
+        "info": info,
+    }
 
 
 def _code(info: dict) -> nn.Module:

@@ -1,0 +1,61 @@
+"""``zoo``: the trained networks that come with the package."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Column, Table
+
+from ..io import zoo
+from .shared import Json, pairs, show
+
+order = 3.5
+app = typer.Typer(name="zoo", help="Trained networks that come with the package.", no_args_is_help=True)
+
+
+@app.command("list")
+def zoo_list(as_json: Json = False) -> None:
+    """Every network of the zoo: task, chip, method, neurons, size.
+
+    [bold]Example[/bold]
+
+      neurorobust zoo list --json
+    """
+    payload = {name: zoo.describe(name) for name in zoo.names()}
+
+    def table() -> Table:
+        columns = ("task", "chip", "neurons", "weights", "epochs", "seed", "kB")
+        shown = Table(Column("network", no_wrap=True), *columns, title="zoo", title_justify="left")
+        for name, card in payload.items():
+            numbers = (card["weights"], card["epochs"], card["seed"], round(card["bytes"] / 1000))
+            shown.add_row(name, card["task"], card["chip"] or "none", neurons(card), *map(str, numbers))
+        return shown
+
+    show(payload, as_json, table)
+
+
+@app.command("show")
+def zoo_show(
+    name: Annotated[str, typer.Argument(help="See `neurorobust zoo list`.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """The card of one network, and its folder, which `evaluate`, `attack` and `deploy` take.
+
+    [bold]Example[/bold]
+
+      neurorobust zoo show ecg/adversarial
+
+      neurorobust evaluate "$(neurorobust zoo show ecg/adversarial --json | jq -r .folder)" --chip dynapse2
+    """
+    card = zoo.describe(name)
+    rows: dict[str, Any] = {key: card[key] for key in ("task", "chip", "method", "seed", "epochs")}
+    rows |= {"neurons": neurons(card), "weights": card["weights"], "trained numbers": card["trained"]}
+    rows |= {"dt": f"{1000 * card['dt']:g} ms", "epoch chosen by": card["selection"], "folder": card["folder"]}
+    rows |= {"in Python": f"network, info = nr.zoo.load({name!r})"}
+    show(card, as_json, lambda: pairs(name, rows))
+
+
+def neurons(card: dict[str, Any]) -> str:
+    """Layers in words: ``128 LinearizedDpi, 2 LeakyIntegrator``."""
+    return ", ".join(f"{layer['neurons']} {layer['type']}" for layer in card["layers"].values())
