@@ -21,7 +21,7 @@ from PIL import Image
 from traitlets.config import Config
 
 ROOT = Path(__file__).parent.parent
-SECONDS = {True: 120, False: 1200}
+SECONDS = {True: 300, False: 1200}
 """The longest time of one cell, in the small and in the full size."""
 LARGEST = 250_000
 """Bytes of an executed notebook."""
@@ -29,6 +29,7 @@ THUMBNAIL = 40_000
 """Bytes of the picture of the gallery."""
 BOX = (480, 320)
 """Its size in pixels."""
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run(name: str, notebook: NotebookNode, small: bool, say: Callable[[str], None]) -> NotebookNode:
@@ -63,7 +64,7 @@ def run(name: str, notebook: NotebookNode, small: bool, say: Callable[[str], Non
         except CellTimeoutError as error:
             raise ValueError(f"{name}: a cell took more than {SECONDS[small]} s: {_first_line(error)}") from error
         except (CellExecutionError, DeadKernelError) as error:
-            raise ValueError(f"{name}: {error}") from error
+            raise ValueError(f"{name}: {COLOUR.sub('', str(error)).strip()}") from error
         return cleaned(name, done, (f"{work}/", f"{text}/", f"{ROOT}/"))
 
 
