@@ -186,8 +186,8 @@ Markdown(
     f"*Each panel shows one network. From left to right: a new die, the same die after one year, with 10 % dead "
     f"weights, with 4 bits, and with all three. Balanced accuracy on {N_PICTURES} {origin}, {N_DIES} dies of seed 8, "
     f"one training seed.* The worst die with all three has "
-    f"{', '.join(f'{lowest[name]:.2f} (`{name}`)' for name in names)}. The best of these is `{lowest.idxmax()}`. The die that is worst when new is also the worst one with all three "
-    f"in {same} of {len(fleets)} networks."
+    f"{', '.join(f'{lowest[name]:.2f} (`{name}`)' for name in names)}. The best of these is `{lowest.idxmax()}`. The "
+    f"die that is worst when new is also the worst one with all three in {same} of {len(fleets)} networks."
 )
 
 # %% [markdown]
