@@ -13,7 +13,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo reproduce tutorials test deep oldest oracles lint types docs clean
+.PHONY: help venv setup demo reproduce tutorials test deep oldest oracles lint types docs browser clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,13 @@ docs: $(VENV)/.docs  ## build the documentation in docs/_build/html; warnings ar
 	@$(BIN)/python -m sphinx -W --keep-going --quiet --builder html docs docs/_build/html
 	@$(BIN)/python docs/check_links.py
 	@echo "Open docs/_build/html/index.html."
+
+browser: docs tests/browser/node_modules/.package-lock.json  ## look at every page of the documentation in Chromium, with axe-core (minutes)
+	@$(BIN)/python docs/check_pages.py $(ARGS)
+
+tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
+	@npm ci --prefix tests/browser --ignore-scripts --no-fund --no-audit --silent
+	@touch $@
 
 $(VENV)/.docs: $(STAMP)
 	@echo "documentation: sphinx, its theme and its Markdown"

@@ -10,9 +10,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from sphinx.application import Sphinx
+from typing import TYPE_CHECKING, Any
 
 import neurorobust as nr
 from benchmarks.floor_study import DIES, ORDER, SEEDS, SHIPPED, STUDY, TRIM
@@ -22,8 +20,11 @@ from neurorobust.evaluation import KindScores
 from neurorobust.viz.explorer import page
 from neurorobust.viz.fleets import FleetRecord, die_maps
 
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
 KINDS = STUDIED.with_name("kinds_of_dies.json")
-SAMPLES = 1000
+SAMPLES, LARGEST = 1000, 1_500_000
 CHOICES = {"as it stands": "{}", "unlabelled": f"{{}}, read-out trimmed on {TRIM} unlabelled samples"}
 SOURCE = "128 neurons with the floor of DYNAP-SE2 · scores: python -m benchmarks.floor_study · kinds: python -m benchmarks.kinds_of_dies · dies 0–99 of seed 1"
 
@@ -31,7 +32,10 @@ SOURCE = "128 neurons with the floor of DYNAP-SE2 · scores: python -m benchmark
 def write(app: Sphinx, error: Exception | None) -> None:
     """Write the page beside the others, when Sphinx has built them."""
     if error is None and app.builder.format == "html":
-        (Path(app.outdir) / "explorer.html").write_text(explorer_page(), encoding="utf-8")
+        text = explorer_page().encode()
+        if len(text) > LARGEST:
+            raise ValueError(f"explorer.html: {len(text)} bytes; expected at most {LARGEST}: take fewer fleets or maps.")
+        (Path(app.outdir) / "explorer.html").write_bytes(text)
 
 
 def explorer_page() -> str:

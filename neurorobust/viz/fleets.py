@@ -62,7 +62,7 @@ class FleetRecord:
 
     @property
     def key(self) -> tuple[str, int | None, str, int]:
-        """What distinguishes the fleets of one page: method, training seed, dies, seed of the dies."""
+        """Method, training seed, dies and seed of the dies, which no other fleet of a page shares."""
         return self.method, self.seed, self.dies, self.die_seed
 
     def worst(self, n: int = 5) -> list[int]:
