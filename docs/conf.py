@@ -41,7 +41,7 @@ html_theme = "furo"
 html_title = f"neurorobust {version}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
-html_js_files = ["scroll.js"]
+html_js_files = ["scroll.js", "sort.js"]
 html_copy_source = False
 
 myst_enable_extensions = ["colon_fence", "fieldlist"]

@@ -22,6 +22,7 @@ import zoo_pages
 from arrows import ARROWS, LEAVES, allowed
 from audit import COSTS, audit, read_costs
 from diagram import svg
+from leaderboard import leaderboard
 from notebooks import all_tutorials, gallery, pages, toctree
 from studies import rare_network_table, rare_table
 from text import table
@@ -52,6 +53,7 @@ def write_all(docs: Path) -> None:
     wanted = {
         **chip_pages.pages(chipmodels.models()),
         "_generated/zoo.md": zoo_pages.cards(),
+        "_generated/leaderboard.md": leaderboard(),
         "_generated/audit.md": audit(chipmodels.models(), read_costs(COSTS, chipmodels.models())),
         "_generated/commands.md": commands(app),
         "_generated/tasks.md": task_table(tasks),
