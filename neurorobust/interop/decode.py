@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ def every_step(output: Output) -> Tensor:
 
 def logits(output: Output) -> Tensor:
     """The output as it is, or the first of several, of networks that give logits (B, n) themselves."""
-    return output[0] if isinstance(output, tuple) else output
+    return as_tuple(output)[0] if isinstance(output, tuple | Mapping) else output
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,10 @@ class Population:
 
 
 def as_tuple(output: Any) -> tuple[Any, ...]:
-    """The parts of an output: a tuple, a list of several outputs, or one; lists with an entry per step are stacked."""
+    """The parts of an output: a tuple, a list of several outputs, a dictionary's values, or one; lists with an entry
+    per step are stacked."""
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
     if isinstance(output, list) and not (_are_steps(output) and output[0].ndim == 2):
         output = tuple(output)
     parts = output if isinstance(output, tuple) else (output,)

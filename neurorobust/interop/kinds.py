@@ -80,13 +80,28 @@ def spelled_out(module: nn.Module, overrides: Mapping[str, str] | None) -> dict[
             continue
         if kind not in KINDS | DIGITAL:
             raise unknown(f"kinds[{pattern!r}]", kind, KINDS | DIGITAL)
-        norms = [
-            name for name, _ in module.named_parameters() if is_norm(module.get_submodule(name.rpartition(".")[0]))
-        ]
+        norms = norms_of(module)
         if not norms:
             raise ValueError(f"kinds[{pattern!r}]: {type(module).__name__} has no norm with parameters; leave it out.")
         result |= {glob.escape(name): kind for name in norms}
     return result
+
+
+def norms_of(module: nn.Module) -> list[str]:
+    """The parameters of all norms, by name."""
+    return [name for name, _ in module.named_parameters() if is_norm(module.get_submodule(name.rpartition(".")[0]))]
+
+
+def exact_norms(module: nn.Module, kinds: Mapping[str, str]) -> dict[str, str]:
+    """Kinds that keep exact those norms of which the user says nothing; warns of them."""
+    silent = [name for name in norms_of(module) if override(name, kinds) is None]
+    if silent:
+        warn(
+            f"kinds: {', '.join(silent)} belong to norms, which an analog array cannot hold: they are computed exactly, "
+            f"and no die and no attack changes them. kinds={{{NORMALISATION!r}: 'digital'}} says so, without this "
+            f"warning; a chip needs them folded into the layer before."
+        )
+    return {glob.escape(name): "digital" for name in silent}
 
 
 def is_norm(module: nn.Module) -> bool:

@@ -47,27 +47,25 @@ class _Part(NamedTuple):
 
 
 def choose(output: Any, record: Record, net: nn.Module) -> Callable[[Output], Tensor]:
-    """The decoder for a network's output: the mean membrane if its last neuron has no reset, else the spike count.
+    """The decoder for a network's output: its own read-out if that comes first, else the mean membrane of its last
+    neuron if it has no reset, else the spike count.
 
-    Logits (B, n) are taken as they are; outputs of other layers are summed over time.
+    A read-out is what no neuron gave: logits (B, n) are taken as they are, outputs of other layers are summed over time.
 
     Raises:
         ValueError: no part of the output is over time or (B, n), or two parts look the same.
 
     Warns:
-        UserWarning: the choice, where the network gives more than the spikes of its last neuron.
+        UserWarning: the choice, unless the network gives logits alone.
     """
     parts, spikes = as_tuple(output), record.spikes.get(record.latest)
     if spikes is None:
         return spike_count
     steps, samples = spikes.shape[:2]
-    part = _of_neuron(parts, record, spikes, net) or _first_of(parts, steps, samples)
+    own = None if _is_record(parts[0], record) else _first_of(parts[:1], steps, samples)
+    part = own or _of_neuron(parts, record, spikes, net) or _first_of(parts, steps, samples)
     if part is None:
-        shapes = ", ".join(str(tuple(p.shape)) if isinstance(p, Tensor) else type(p).__name__ for p in parts)
-        raise ValueError(
-            f"decode: the network gives {shapes or type(output).__name__} for {samples} samples and {steps} steps; "
-            f"pass decode=, a function from this output to logits ({samples}, n_classes)."
-        )
+        raise ValueError(_undecided(parts, output, steps, samples))
     if part.kind == "logits":
         if len(parts) > 1:
             shape = tuple(parts[part.number].shape)
@@ -75,10 +73,33 @@ def choose(output: Any, record: Record, net: nn.Module) -> Callable[[Output], Te
         return logits if len(parts) == 1 else Selected(logits, part.number, 0)
     no_reset = reset_of(neurons_of(net)[record.latest]) == "none"
     chosen = mean_membrane if part.kind == "membranes" and no_reset else spike_count
-    if len(parts) > 1 or part.kind == "membranes" or part.time != 0:
-        warn(_said(chosen, part, record.latest, len(parts)))
+    warn(_said(chosen, part, record.latest, len(parts)))
     usual = 0 if chosen is spike_count else len(parts) - 1
     return chosen if (part.number, part.time) == (usual, 0) else Selected(chosen, part.number, part.time)
+
+
+def _is_record(part: Any, record: Record) -> bool:
+    """Whether a part of an output is the spikes or a state of some neuron, in every step or in the last one."""
+    several = [[*record.spikes.values()], *(zip(*steps) for steps in record.states.values())]
+    traces = [trace for steps in several for trace in steps] + [*(record.membranes or {}).values()]
+    return isinstance(part, Tensor) and any(
+        _equal((part,), torch.stack(list(trace)), "") or (part.shape == trace[-1].shape and torch.equal(part, trace[-1]))
+        for trace in traces
+        if len({step.shape for step in trace}) == 1 and trace[0].ndim
+    )
+
+
+def _undecided(parts: tuple, output: Any, steps: int, samples: int) -> str:
+    shapes = ", ".join(str(tuple(p.shape)) if isinstance(p, Tensor) else type(p).__name__ for p in parts)
+    what = f"decode: the network gives {shapes or type(output).__name__} for {samples} samples and {steps} steps; "
+    if isinstance(parts[0], Tensor) and parts[0].shape == (samples,):
+        first = "out" if len(parts) == 1 else "out[0]"
+        return what + (
+            f"of two classes, this is the logit of the second against 0: pass decode=lambda out: "
+            f"torch.stack([torch.zeros_like({first}), {first}], 1). A number to predict: decode=lambda out: "
+            f"{first}[:, None]."
+        )
+    return what + f"pass decode=, a function from this output to logits ({samples}, n_classes)."
 
 
 def _of_neuron(parts: tuple, record: Record, spikes: Tensor, net: nn.Module) -> _Part | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -13,9 +12,11 @@ from torch import Tensor, nn
 from .._util.warn import warn
 from .decode import Output
 from .look import Refused
-from .unrolled import Record
+from .snntorch_states import needed, others
+from .unrolled import Record, Steps
 
-Prepare = Callable[[Tensor], Tensor]
+Prepare = Callable[[Tensor], Any]
+"""From samples to the input of a module, or to a tuple of all its arguments."""
 
 
 def time_first(x: Tensor) -> Tensor:
@@ -42,18 +43,18 @@ class Preparation(NamedTuple):
     """One way to give samples (B, T, …) to a module.
 
     Attributes:
-        prepare: from the samples to the input of the module. by_step: the module is called once for each step of this
-            input. text: how a user writes it.
+        prepare: from the samples to the input of the module. steps: how the module is called. text: how a user writes
+            the preparation.
     """
 
     prepare: Prepare
-    by_step: bool = False
+    steps: Steps = Steps()  # noqa: RUF009
     text: str = ""
 
     @property
     def told(self) -> str:
         """The name of this way in a message."""
-        return f"prepare={self.text}" + (", one call per step" if self.by_step else "")
+        return f"prepare={self.text}" + (", one call per step" if self.steps.by_step else "")
 
 
 class Trial(NamedTuple):
@@ -81,14 +82,22 @@ class Found(NamedTuple):
 
 Run = Callable[[Preparation, Tensor], tuple[Output, Record]]
 
+def time_first_and_steps(x: Tensor) -> tuple[Tensor, int]:
+    """(B, T, …) → (T, B, …) and T."""
+    return x.transpose(0, 1), x.shape[1]
+
+
+BY_STEP = Steps(by_step=True)
 TIME_FIRST = Preparation(time_first, text="lambda x: x.transpose(0, 1)")
-WAYS = (TIME_FIRST, Preparation(as_it_is, text="lambda x: x"), TIME_FIRST._replace(by_step=True))
+WAYS = (TIME_FIRST, Preparation(as_it_is, text="lambda x: x"), TIME_FIRST._replace(steps=BY_STEP))
 _FLAT_TIME_FIRST = Preparation(flat_time_first, text="lambda x: x.transpose(0, 1).flatten(2)")
 FLAT_WAYS = (
     _FLAT_TIME_FIRST,
     Preparation(flat, text="lambda x: x.flatten(1)"),
-    _FLAT_TIME_FIRST._replace(by_step=True),
+    _FLAT_TIME_FIRST._replace(steps=BY_STEP),
 )
+COUNTED = Preparation(time_first_and_steps, text="lambda x: (x.transpose(0, 1), x.shape[1])")
+IN_TIME = (time_first, flat_time_first, time_first_and_steps)
 REPEATED = Preparation(lambda x: x.expand(25, *x.shape), text="lambda x: x.expand(25, *x.shape)")
 _OWN = "Give each layer a neuron of its own"
 ADVICE = (
@@ -96,23 +105,6 @@ ADVICE = (
     "gets the same picture, prepare=lambda x: x.expand(25, *x.shape); if one call computes one step, put the module "
     "into an nn.Sequential; a module of a fixed batch size needs a sample of that many."
 )
-
-
-def check_one_input(net: nn.Module) -> None:
-    """Raise ValueError for a module whose forward needs more than its input."""
-    if needed := [name for name, value in _others(net) if value.default is inspect.Parameter.empty]:
-        raise ValueError(
-            f"net: forward of {type(net).__name__} needs {', '.join(needed)} beside its input; expected one argument. "
-            f"Give the others a default, or write a module around it that loops over time and takes the input alone."
-        )
-
-
-def _others(net: nn.Module) -> list[tuple[str, inspect.Parameter]]:
-    """The parameters of a module's forward after the first."""
-    with suppress(ValueError, TypeError):
-        found = list(inspect.signature(net.forward).parameters.items())[1:]
-        return [(name, value) for name, value in found if value.kind not in (value.VAR_POSITIONAL, value.VAR_KEYWORD)]
-    return []
 
 
 def find(run: Run, net: nn.Module, given: Prepare | None, row: bool, x: Tensor) -> Found:
@@ -131,13 +123,14 @@ def find(run: Run, net: nn.Module, given: Prepare | None, row: bool, x: Tensor) 
     Warns:
         UserWarning: the way that was found, unless it is time first or the user's.
     """
-    check_one_input(net)
     if given is not None:
         return _found(_given(run, net, given, row, x))
     trials: list[Trial] = []
-    for ways in (WAYS, FLAT_WAYS):
-        tried = _tried(run, [way for way in ways if _applies(way, net, row, x)], net, x)
+    for ways in (WAYS, FLAT_WAYS, (COUNTED,)):
+        tried = _tried(run, _ways(run, ways, net, row, x), net, x)
         fits = [trial for trial in tried if not trial.misfit and not trial.single]
+        if len(fits) > 1:
+            fits = [trial for trial in fits if not _restarts(run, trial, x)] or fits
         if fits:
             _check_same(net, fits)
             if fits[0].way is not TIME_FIRST:
@@ -162,12 +155,42 @@ def _found(trial: Trial) -> Found:
     return Found(trial.way, cast(Output, trial.output), cast(Record, trial.record))
 
 
-def _applies(way: Preparation, net: nn.Module, row: bool, x: Tensor) -> bool:
-    if way in FLAT_WAYS and x.ndim < (3 if way.prepare is flat else 4):
+def _ways(run: Run, ways: Iterable[Preparation], net: nn.Module, row: bool, x: Tensor) -> list[Preparation]:
+    """Those of some ways that a module may be tried with."""
+    fitting = []
+    for way in ways:
+        least = 3 if way.prepare is flat or way is COUNTED else 4 if way in FLAT_WAYS else 2
+        if x.ndim < least:
+            continue
+        if row or not others(net):
+            usual = way.prepare in (time_first, flat_time_first) and not way.steps.by_step
+            fitting += [way] if way is not COUNTED and (usual or not row) else []
+        elif way.steps.by_step:
+            fitting += _by_step(run, way, net, x)
+        elif len(needed(net)) == (way is COUNTED):
+            fitting.append(way)
+    return fitting
+
+
+def _by_step(run: Run, way: Preparation, net: nn.Module, x: Tensor) -> list[Preparation]:
+    """One call per step for a module with other arguments: with the states that it gives back, or with none of them."""
+    with suppress(Exception):
+        if carried := run(way._replace(steps=Steps(find=True)), x)[0]:
+            return [way._replace(steps=Steps(by_step=True, carried=carried))]
+    return [] if needed(net) or any(value.default is None for _, value in others(net)) else [way]
+
+
+def _restarts(run: Run, trial: Trial, x: Tensor) -> bool:
+    """Whether a module that is called for every step forgets its states between the calls, as far as the sample
+    shows: after the last step alone, every membrane is the same."""
+    if not trial.way.steps.by_step or x.shape[1] < 2 or trial.record is None:
         return False
-    if row:
-        return way.prepare in (time_first, flat_time_first) and not way.by_step
-    return not (way.by_step and _others(net))  # a state that is handed over from step to step
+    alone = _try(run, trial.way, x[:, -1:]).record
+    before = trial.record.membranes or {}
+    return alone is not None and all(
+        name in before and torch.equal(several[-1], before[name][-1])
+        for name, several in (alone.membranes or {}).items()
+    )
 
 
 def _given(run: Run, net: nn.Module, prepare: Prepare, row: bool, x: Tensor) -> Trial:
@@ -175,8 +198,9 @@ def _given(run: Run, net: nn.Module, prepare: Prepare, row: bool, x: Tensor) -> 
     whole = _try(run, Preparation(prepare, text="…"), x)
     if not whole.misfit and not whole.single:
         return whole
-    if not row and not _others(net):
-        steps = _try(run, Preparation(prepare, by_step=True, text="…"), x)
+    way = Preparation(prepare, BY_STEP, "…")
+    for each in () if row else (way,) if not others(net) else _by_step(run, way, net, x):
+        steps = _try(run, each, x)
         if not steps.misfit and not steps.single:
             warn(_taken(net, steps.way, x))
             return steps
@@ -191,14 +215,29 @@ def _given(run: Run, net: nn.Module, prepare: Prepare, row: bool, x: Tensor) -> 
 
 
 def _taken(net: nn.Module, way: Preparation, x: Tensor) -> str:
-    name, shape = type(net).__name__, tuple(way.prepare(x).shape)
-    if way.by_step:
+    name, shape = type(net).__name__, _shape(way.prepare(x))
+    if way.steps.carried:
+        states = ", ".join(state.name for state in way.steps.carried)
+        return (
+            f"net: one call of {name} computes one step and takes {states}, so it is called for each of the {shape[0]} "
+            f"steps of the sample, {shape[1:]}, with the states that the call before gave back, from rest."
+        )
+    if way.steps.by_step:
         return (
             f"net: one call of {name} computes one step, so it is called for each of the {shape[0]} steps of the "
             f"sample, {shape[1:]}. nn.Sequential(net) does the same, without this warning."
         )
+    if way is COUNTED:
+        return (
+            f"net: forward of {name} needs {needed(net)[0]} beside its input; it is given the number of steps, "
+            f"{shape[0]}. prepare={way.text} says so, without this warning."
+        )
     what = "samples first, or repeats a picture" if way.prepare is as_it_is else "flat samples"
     return f"net: {name} takes {what}: it is given {shape}. prepare={way.text} says so, without this warning."
+
+
+def _shape(prepared: Any) -> tuple[int, ...]:
+    return tuple((prepared[0] if isinstance(prepared, tuple) else prepared).shape)
 
 
 def _check_same(net: nn.Module, fits: list[Trial]) -> None:
@@ -216,7 +255,9 @@ def _equal(a: Any, b: Any) -> bool:
         return a.shape == b.shape and torch.allclose(a, b, equal_nan=True)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(_equal, a, b))
-    return bool(a is b)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    return a is b or (isinstance(a, float | int) and a == b)
 
 
 def _checked(run: Run, way: Preparation, x: Tensor) -> Trial:
@@ -241,7 +282,7 @@ def _try(run: Run, way: Preparation, x: Tensor) -> Trial:
         raise
     except Exception as error:
         return Trial(way, None, None, error, f"raised {type(error).__name__} on the sample: {_line(error)}")
-    steps = x.shape[1] if way.prepare in (time_first, flat_time_first) else None
+    steps = x.shape[1] if way.prepare in IN_TIME else None
     misfit = next((text for text in _misfits(record, steps, len(x)) if text), "")
     single = bool(record.spikes) and all(len(spikes) == 1 for spikes in record.spikes.values())
     return Trial(way, output, record, None, misfit, single)
@@ -280,7 +321,7 @@ def _refuse(trials: list[Trial], net: nn.Module, row: bool, run: Run, x: Tensor)
     if mixed is not None:
         raise ValueError(f"net: {mixed}.")
     if any(trial.single and not trial.misfit for trial in trials):
-        states = ", ".join(name for name, _ in _others(net))
+        states = ", ".join(name for name, _ in others(net))
         raise ValueError(
             f"net: one call of {type(net).__name__} computes one step, and the sample {tuple(x.shape)} has one step or "
             f"none (samples are (B, T, …)). "
@@ -290,11 +331,16 @@ def _refuse(trials: list[Trial], net: nn.Module, row: bool, run: Run, x: Tensor)
                 else "If each of 25 steps gets the same picture, pass prepare=lambda x: x.expand(25, *x.shape)."
             )
         )
+    if missing := ", ".join(needed(net)):
+        raise ValueError(
+            f"net: forward of {type(net).__name__} needs {missing} beside its input. Pass prepare=lambda x: (x, …), "
+            f"a function from the samples to all arguments, such as (x, 25) for 25 steps; or write a module around it "
+            f"that loops over time and takes the input alone."
+        )
     first, given = trials[0], "prepare raised it"
     with suppress(Exception):
-        shape = tuple(first.way.prepare(x).shape)
-        given = f"It was given shape {shape}, made by prepare from a sample of {tuple(x.shape)}"
-    ways = [REPEATED] if row else [WAYS[1], REPEATED, REPEATED._replace(by_step=True)]
+        given = f"It was given shape {_shape(first.way.prepare(x))}, made by prepare from a sample of {tuple(x.shape)}"
+    ways = [REPEATED] if row else [WAYS[1], REPEATED, REPEATED._replace(steps=BY_STEP)]
     runs = next(
         (way.text for way in ways for trial in (_try(run, way, x),) if not (trial.misfit or trial.single)), None
     )

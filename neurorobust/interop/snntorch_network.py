@@ -22,6 +22,7 @@ from .kinds import (
     check_alike,
     check_overrides,
     check_plain,
+    exact_norms,
     kinds_of,
     named,
     override,
@@ -50,7 +51,7 @@ from .snntorch_neurons import (
     to_si,
 )
 from .snntorch_print import name_of, table
-from .unrolled import Record, Unrolled, is_row
+from .unrolled import Record, Steps, Unrolled, is_row
 from .wrapped import Decode, logits_of
 
 GRADED = "graded_spikes_factor.weight"
@@ -98,7 +99,7 @@ class SnnTorchNetwork(Foreign):
         self.dt = check_number("dt", dt, strict=True)
         self.decode: Decode = spike_count
         self._prepare: Prepare = time_first
-        self.original, self._by_step = _Original(net), False
+        self.original, self._steps = _Original(net), Steps()
         inner, originals = prepared(net), neurons_of(net)
         dtype = next(net.parameters()).dtype
         numbers = {name: to_si(neuron, dt, dtype) for name, neuron in originals.items()}
@@ -106,6 +107,7 @@ class SnnTorchNetwork(Foreign):
         ours = [f"{name}.{key}" for name, values in numbers.items() for key in values]
         own = [name for name, _ in inner.named_parameters()]
         kinds = spelled_out(inner, kinds)
+        kinds |= exact_norms(inner, kinds)
         check_overrides(kinds, own + theirs + ours)
         self.links: dict[str, tuple[str, ...]] = {}
         exact: list[str] = []
@@ -177,7 +179,7 @@ class SnnTorchNetwork(Foreign):
             shape = ", ".join(["B", "T", *map(str, expected[2:])])
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected ({shape}), with one step or more.")
         try:
-            return self._pass(self._prepare(x), self._by_step)
+            return self._pass(self._prepare(x), self._steps)
         except (RuntimeError, IndexError) as error:
             if expected is None or x.shape[1:] == expected[1:]:
                 raise
@@ -186,9 +188,12 @@ class SnnTorchNetwork(Foreign):
                 f"was made with has shape {tuple(expected[1:])}."
             ) from error
 
-    def _pass(self, inputs: Tensor, by_step: bool, looking: bool = False) -> tuple[Output, Record]:
+    def _pass(self, inputs: Any, steps: Steps, looking: bool = False) -> tuple[Output, Record]:
         """The output of the user's network on its own inputs, and the record of every neuron."""
-        check_input(inputs, next(self.parameters()))
+        like = next(self.parameters())
+        for value in inputs if isinstance(inputs, tuple) else (inputs,):
+            if isinstance(value, Tensor):
+                check_input(value, like, integers=True)
         neurons = neurons_of(self._unrolled.net)
         tensors: dict[str, Tensor] = {}
         for name, neuron in neurons.items():
@@ -198,8 +203,8 @@ class SnnTorchNetwork(Foreign):
                 if key == "V":  # its one-to-one connection holds the same tensor
                     tensors[f"net.{name}.recurrent.V"] = value
             buffers = buffers_of(neuron)
-            tensors |= {f"net.{name}.{key}": inputs.new_zeros(0) for key in STATES if key in buffers}
-        arguments = (inputs, by_step, looking)
+            tensors |= {f"net.{name}.{key}": like.new_zeros(0) for key in STATES if key in buffers}
+        arguments = (inputs, steps, looking)
         try:
             with alone(neurons.values()):
                 output, record = torch.func.functional_call(self._unrolled, tensors, arguments, tie_weights=False)
@@ -226,7 +231,7 @@ class SnnTorchNetwork(Foreign):
         net = self._unrolled.net
         with torch.no_grad(), evaluating(self):
             trial = find(self._trial, net, prepare, is_row(net), x)
-            self._prepare, self._by_step = trial.way.prepare, trial.way.by_step
+            self._prepare, self._steps = trial.way.prepare, trial.way.steps
             self._batch = self._fixed_batch(trial.way, x)
             output, record = trial.output, trial.record
             if decode is None and record.spikes and len(x) in (1, len(next(iter(record.spikes.values())))):
@@ -248,7 +253,7 @@ class SnnTorchNetwork(Foreign):
     def _trial(self, way: Preparation, x: Tensor) -> tuple[Output, Record]:
         """One pass of the first look, which leaves nothing behind."""
         with self.unjudged(), self.guarded():
-            return self._pass(way.prepare(x), way.by_step, looking=True)
+            return self._pass(way.prepare(x), way.steps, looking=True)
 
     def _fixed_batch(self, way: Preparation, x: Tensor) -> int | None:
         """The number of samples, if the module takes no other."""
@@ -331,7 +336,7 @@ class SnnTorchNetwork(Foreign):
             if name in self._shapes
         }
         own = {f"{name}.{key}" for name in neurons for key in self.links[name]}
-        calls = ", one call per step" if self._by_step else ""
+        calls = ", one call per step" if self._steps.by_step else ""
         batch = "" if self._batch is None else f", {self._batch} samples at a time"
         heading = (
             f"SnnTorchNetwork of {type(inner).__name__}: dt {1e3 * self.dt:g} ms, "

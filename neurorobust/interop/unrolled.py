@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import snntorch
 import torch
@@ -18,6 +18,7 @@ from ..dynamics.surrogate import Surrogate
 from ..kernels import LifCoefficients
 from .decode import Output
 from .snntorch_neurons import NUMBERS, neurons_of, reset_of, surrogate_of
+from .snntorch_states import Carried, at_rest, find_carried, handed_on
 
 # Layers that compute each sample of a batch independently: all time steps go through in one call.
 SAMPLEWISE = (
@@ -61,6 +62,7 @@ class Record:
         names: the name of each neuron, by its ``id``.
         latest: the neuron that ran last.
         membranes: during the first look, the membranes of each neuron after each of its calls; else None.
+        states: during the first look, all states that each neuron gave back, by call.
     """
 
     names: Mapping[int, str]
@@ -69,6 +71,19 @@ class Record:
     mixed: set[str] = field(default_factory=set)
     latest: str = ""
     membranes: dict[str, list[Tensor]] | None = None
+    states: dict[str, list[tuple[Tensor, ...]]] = field(default_factory=dict)
+
+
+class Steps(NamedTuple):
+    """How a module is called.
+
+    Attributes:
+        by_step: once for each step. carried: the states that each call takes from the one before. find: look for them.
+    """
+
+    by_step: bool = False
+    carried: tuple[Carried, ...] = ()
+    find: bool = False
 
 
 class Unrolled(nn.Module):
@@ -82,13 +97,17 @@ class Unrolled(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, x: Tensor, by_step: bool = False, looking: bool = False) -> tuple[Output, Record]:
+    def forward(self, x: Any, way: Steps = Steps(), looking: bool = False) -> tuple[Any, Record]:  # noqa: B008
         names = {id(neuron): name for name, neuron in neurons_of(self.net).items()}
         record = Record(names, membranes={} if looking else None)
         if is_row(self.net) and _is_plain(self.net):
             return _row(self.net, x, "", record), record
-        run = partial(_steps, self.net) if by_step or is_row(self.net) else self.net
-        return _recorded(partial(run, x), self.net, record), record
+        inputs = x if isinstance(x, tuple) else (x,)
+        if way.find:
+            return find_carried(self.net, x), record
+        if way.by_step or is_row(self.net):
+            return _recorded(partial(_steps, self.net, *inputs, carried=way.carried), self.net, record), record
+        return _recorded(partial(self.net, *inputs), self.net, record), record
 
 
 def is_row(net: nn.Module) -> bool:
@@ -155,6 +174,7 @@ def _watched(neuron: Any, steps: list[Tensor], record: Record) -> Callable[..., 
             last[:] = [(id(part), weakref.ref(part)) for part in output]
         if membranes is not None:
             membranes.setdefault(name, []).append(neuron.mem)
+            record.states.setdefault(name, []).append(() if isinstance(output, Tensor) else tuple(output[1:]))
         return output
 
     return forward
@@ -178,16 +198,23 @@ def _row(row: nn.Module, signal: Output, prefix: str, record: Record) -> Output:
     return signal
 
 
-def _steps(layer: nn.Module, signal: Tensor) -> Output:
-    outputs = [layer(step) for step in signal]
+def _steps(layer: nn.Module, signal: Tensor, *constant: Any, carried: tuple[Carried, ...] = ()) -> Any:
+    outputs, states = [], at_rest(carried, signal)
+    for step in signal:
+        outputs.append(layer(step, *constant, **states))
+        states = handed_on(carried, outputs[-1], signal)
+    return _stacked(outputs)
+
+
+def _stacked(outputs: Sequence[Any]) -> Any:
+    """Outputs of all steps in the form of one: its tensors over time, other values in tuples."""
     if isinstance(outputs[0], Tensor):
-        return torch.stack(outputs)
-    if not all(isinstance(part, Tensor) for part in outputs[0]):
-        raise ValueError(
-            f"net: one step of {type(layer).__name__} gives {type(outputs[0]).__name__} of "
-            f"{', '.join(sorted({type(part).__name__ for part in outputs[0]}))}; expected a tensor, or several tensors."
-        )
-    return tuple(torch.stack(several) for several in zip(*outputs))
+        return torch.stack(list(outputs))
+    if isinstance(outputs[0], Mapping):
+        return {key: _stacked([output[key] for output in outputs]) for key in outputs[0]}
+    if isinstance(outputs[0], tuple | list):
+        return tuple(_stacked(several) for several in zip(*outputs))
+    return tuple(outputs)
 
 
 def _neuron(neuron: Any, current: Tensor, record: Record) -> Output:
