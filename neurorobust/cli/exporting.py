@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ..export import readers, to_nir
+from ..export import backends, readers, to_nir, to_pynn
 from ..io import load
-from .shared import Folder, Json, pairs, show
+from .shared import Folder, Json, load_deployment, pairs, show
 
 order = 6
 app = typer.Typer(name="export", help="Networks as files for other tools.", no_args_is_help=True)
@@ -44,4 +44,44 @@ def export_nir(
     to_nir(network, out_file, reader=reader, readout=readout)
     kind = readers()[reader or "nir"]
     summary = {"file": str(out_file), "reader": kind.name, "version": kind.version, "dt": network.dt}
+    show(summary, as_json, lambda: pairs("exported", summary))
+
+
+@app.command("pynn")
+def export_pynn(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A model folder, or a file that `deploy` wrote.", metavar="DIR", show_default=False),
+    ],
+    out_folder: Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False)],
+    backend: Annotated[str, typer.Option(help="The back end of PyNN that will run it.")] = "nest",
+    as_json: Json = False,
+) -> None:
+    """Write a network for PyNN: a data file and one script, which needs NumPy and PyNN alone.
+
+    Layers that the back end cannot have are refused, each with the reason. BrainScaleS-2 takes a deployment on it.
+
+    [bold]Examples[/bold]
+
+      neurorobust export pynn runs/mine --out net_pynn
+
+      neurorobust export pynn runs/mine.json --backend brainscales2 --out net_pynn --json
+    """
+    if source.is_file():
+        deployment = load_deployment(source)
+        to_pynn(deployment, out_folder, backend=backend)
+        dt = deployment.native.dt
+    else:
+        network, _ = load(source)
+        to_pynn(network, out_folder, backend=backend)
+        dt = network.dt
+    kind = backends()[backend]
+    summary = {
+        "folder": str(out_folder),
+        "script": str(out_folder / "network.py"),
+        "data": str(out_folder / "data.npz"),
+        "backend": kind.name,
+        "version": kind.version,
+        "dt": dt,
+    }
     show(summary, as_json, lambda: pairs("exported", summary))
