@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 from PIL import Image
 from traitlets.config import Config
@@ -63,7 +63,9 @@ def run(name: str, notebook: NotebookNode, small: bool, say: Callable[[str], Non
             client.execute()
         except CellTimeoutError as error:
             raise ValueError(f"{name}: a cell took more than {SECONDS[small]} s: {_first_line(error)}") from error
-        except (CellExecutionError, DeadKernelError) as error:
+        except (RuntimeError, AssertionError) as error:  # also of nbclient itself, where the run was interrupted
+            raise ValueError(f"{name}: the kernel did not start, or ended. {error}") from error
+        except CellExecutionError as error:
             raise ValueError(f"{name}: {COLOUR.sub('', str(error)).strip()}") from error
         return cleaned(name, done, (f"{work}/", f"{text}/", f"{ROOT}/"))
 

@@ -267,21 +267,33 @@ def pair(tutorials: Sequence[Tutorial], folder: Path = SOURCES) -> list[Path]:
 
 def execute(tutorials: Sequence[Tutorial], force: bool) -> None:
     """Execute in full; write notebooks and pictures. Results whose code has not changed are kept."""
-    import notebook_runs  # needs a kernel
-
     EXECUTED.mkdir(exist_ok=True)
     THUMBNAILS.mkdir(exist_ok=True)
+    failed = []
     for i, tutorial in enumerate(tutorials):
-        before, label = tutorial.read_executed(), f"[{i + 1}/{len(tutorials)}] {tutorial.name}"
-        if before is not None and not force and _code(before) == _code(tutorial.notebook):
-            _say(f"{label}: kept, its code has not changed (--force executes it)")
-            done = notebook_runs.with_outputs(tutorial.notebook, before)
-        else:
-            done = _timed(label, tutorial, small=False)
-        done.metadata["neurorobust"] = {"source_sha256": tutorial.digest}
-        notebook_runs.check_size(tutorial.name, written(done))
-        notebook_runs.write_thumbnail(tutorial.name, done, tutorial.thumbnail)
-        tutorial.executed.write_text(written(done), encoding="utf-8")
+        label = f"[{i + 1}/{len(tutorials)}] {tutorial.name}"
+        try:
+            _execute(tutorial, label, force)
+        except ValueError as error:
+            _say(f"error: {error}")
+            failed.append(tutorial.name)
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(tutorials)} tutorials have no new results: {', '.join(failed)}.")
+
+
+def _execute(tutorial: Tutorial, label: str, force: bool) -> None:
+    import notebook_runs
+
+    before = tutorial.read_executed()
+    if before is not None and not force and _code(before) == _code(tutorial.notebook):
+        _say(f"{label}: kept, its code has not changed (--force executes it)")
+        done = notebook_runs.with_outputs(tutorial.notebook, before)
+    else:
+        done = _timed(label, tutorial, small=False)
+    done.metadata["neurorobust"] = {"source_sha256": tutorial.digest}
+    notebook_runs.check_size(tutorial.name, written(done))
+    notebook_runs.write_thumbnail(tutorial.name, done, tutorial.thumbnail)
+    tutorial.executed.write_text(written(done), encoding="utf-8")
 
 
 def execute_small(tutorials: Sequence[Tutorial], folder: Path) -> None:

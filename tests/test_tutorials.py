@@ -75,7 +75,7 @@ def faults(tutorial):
         found.append(f"no code below {OWN!r}")
     if sum(source.count("assert ") for _, source in code) < 2:
         found.append("fewer than two asserts")
-    if not any("Markdown(f" in source for _, source in code):
+    if not any("Markdown(" in source for _, source in code):
         found.append("no sentence with numbers of the run, Markdown(f'…')")
     unknown = {tag for cell in cells for tag in cell.metadata.get("tags", [])} - {"figure", "hide-input"}
     return found + [f"unknown tag {tag!r}" for tag in sorted(unknown)]

@@ -4,7 +4,7 @@ function name(box) {
   return heads.length ? "Table: " + heads.slice(0, 4).join(", ") : box.querySelector("table") ? "Table" : "Code";
 }
 function mark() {
-  for (const box of document.querySelectorAll(".table-wrapper, .highlight pre")) {
+  for (const box of document.querySelectorAll(".table-wrapper, .highlight pre, .output.text_html")) {
     const scrolls = box.scrollWidth > box.clientWidth + 1;
     const wanted = scrolls ? { tabindex: "0", role: "region", "aria-label": name(box) } : {};
     for (const attribute of ["tabindex", "role", "aria-label"]) {
