@@ -159,7 +159,7 @@ pd.DataFrame.from_dict({f"below {spec:.2f}": row(spec) for spec in SPECS}, orien
 # %% tags=["figure"]
 plt.rcParams.update({"font.size": 12, "figure.dpi": 110})
 figure, axis = plt.subplots(figsize=(6.0, 5.4), layout="constrained")
-grid = np.arange(0.8, 0.945, 0.0025)
+grid = np.round(np.arange(0.8, 0.9401, 0.0025), 4)
 counts = [(many.score < spec).sum() for spec in grid]
 low, high = np.transpose([nr.evaluation.clopper_pearson(int(count), N_COUNTED) for count in counts])
 share = np.array(counts) / N_COUNTED
