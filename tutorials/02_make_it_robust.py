@@ -180,7 +180,7 @@ Markdown(
 # ## What it costs, and which method
 #
 # A method costs time in every training step. The zoo of the package has networks of 256 neurons that five methods
-# trained on this task, for the same 20 epochs and with the same effort of tuning:
+# trained on this task, for the same number of epochs and with the same effort of tuning:
 #
 # - `standard`: no protection.
 # - `forward_noise`: random errors in every step.
@@ -307,7 +307,7 @@ Markdown(
 # - More than one training seed. Three seeds of one method differ by some points on the worst die. The results in the
 #   documentation have three seeds and their ranges.
 # - The worst die that exists. These dies are random. Tutorial 6 searches for bad ones, and there the order can change.
-# - Nine more methods: `neurorobust methods list` names them.
+# - The other methods: `neurorobust methods list` names them.
 #
 # ## Now with your own network
 #

@@ -108,12 +108,14 @@ pd.DataFrame(
 claims = (0.9, 0.99, 0.999, 0.9999)
 needed = [math.ceil(math.log(0.025) / math.log(claim)) for claim in claims]
 assert all(nr.evaluation.clopper_pearson(n, n)[0] >= claim for n, claim in zip(needed, claims))
-pd.DataFrame({"claim: a yield of at least": [f"{claim:g}" for claim in claims], "good dies, none bad": needed})
+pd.DataFrame({"yield of at least": [f"{claim:g}" for claim in claims], "good dies in a row": needed}).set_index(
+    "yield of at least"
+)
 
 # %% [markdown]
 # ## Rare failures
 #
-# A die a little below the specification can be sorted out. How often is a die much worse, below 0.88, 0.86, 0.84? If
+# A die a little below the specification can be sorted out. How often is a die much worse, below 0.87, 0.84, 0.81? If
 # one in ten thousand is, you would have to simulate a hundred thousand dies to count ten. `rare_failures` needs far
 # fewer. It uses *subset simulation*:
 #
@@ -126,12 +128,12 @@ pd.DataFrame({"claim: a yield of at least": [f"{claim:g}" for claim in claims], 
 # the interval.
 
 # %%
-SPECS = (0.90, 0.86) if SMALL else (0.90, 0.88, 0.86, 0.84)
+SPECS = (0.90, 0.87) if SMALL else (0.90, 0.87, 0.84, 0.81)
 rare = {
     spec: nr.evaluation.rare_failures(network, test, chip, spec=spec, dies=POPULATION, repeats=RUNS, seed=2)
     for spec in SPECS
 }
-print(rare[SPECS[0]])
+print(rare[SPECS[-1]])
 
 # %% [markdown]
 # Beside each estimate we put the count on the dies from above, which the estimates never used. `rare_failures` gives
@@ -140,7 +142,7 @@ print(rare[SPECS[0]])
 
 # %%
 def fraction(interval):
-    return f"{interval[0]:.1e} to {interval[1]:.1e}"
+    return f"{100 * interval[0]:.2g} to {100 * interval[1]:.2g} %"
 
 
 def row(spec):
@@ -148,7 +150,7 @@ def row(spec):
     bad, one = int((many.score < spec).sum()), rare[spec]
     return {
         "counted": f"{bad} of {N_COUNTED}",
-        "its interval": fraction(nr.evaluation.clopper_pearson(bad, N_COUNTED)),
+        "95 % interval": fraction(nr.evaluation.clopper_pearson(bad, N_COUNTED)),
         "subset simulation": "no number" if one.ci95 is None else fraction(one.ci95),
         "dies run": one.passes,
     }
@@ -159,7 +161,7 @@ pd.DataFrame.from_dict({f"below {spec:.2f}": row(spec) for spec in SPECS}, orien
 # %% tags=["figure"]
 plt.rcParams.update({"font.size": 12, "figure.dpi": 110})
 figure, axis = plt.subplots(figsize=(6.0, 5.4), layout="constrained")
-grid = np.round(np.arange(0.8, 0.9401, 0.0025), 4)
+grid = np.round(np.arange(0.77, 0.9401, 0.0025), 4)
 counts = [(many.score < spec).sum() for spec in grid]
 low, high = np.transpose([nr.evaluation.clopper_pearson(int(count), N_COUNTED) for count in counts])
 share = np.array(counts) / N_COUNTED
@@ -172,11 +174,12 @@ for place, (spec, one) in enumerate(given.items()):
     bars = [[one.probability - one.ci95[0]], [one.ci95[1] - one.probability]]
     label = f"subset simulation, {RUNS} runs, 95 % interval" if place == 0 else None
     axis.errorbar(spec, one.probability, bars, fmt="D", ms=6, color=red, capsize=4, lw=2, label=label)
-    axis.annotate(f"{one.passes:,} dies", (spec, one.ci95[0]), (8, -6), textcoords="offset points", color=red, va="top")
+    words = f"{one.passes:,} dies"
+    axis.annotate(words, (spec, one.ci95[1]), (-5, 2), textcoords="offset points", color=red, ha="right", va="bottom")
 axis.axhline(1e-4, color="0.35", ls=":", lw=1.5)
 axis.text(0.939, 1.15e-4, "one die in ten thousand", color="0.25", fontsize=11, va="bottom", ha="right")
 floor = min([1e-5, *(one.ci95[0] / 3 for one in given.values())])
-axis.set(yscale="log", ylim=(floor, 1.2), xlim=(0.8, 0.94), xlabel="specification (balanced accuracy)")
+axis.set(yscale="log", ylim=(floor, 1.2), xlim=(0.77, 0.94), xlabel="specification (balanced accuracy)")
 axis.set_ylabel("fraction of dies below it")
 axis.grid(color="#e6e6e6")
 for side in ("top", "right"):
@@ -243,5 +246,5 @@ for zeros in (2, 3, 4):
 own = network  # nr.from_snntorch(net, dt=1e-3), nr.wrap(module), or nr.load(folder)[0]
 data = test  # nr.data.Data(x, y), or a DataLoader
 model = chip  # chipmodels.load("dynapse2"), or nr.mismatch(level)
-seconds = nr.evaluation.estimate_evaluate(own, data, model, n_dies=100)
-print(nr.evaluate(own, data, model, n_dies=5, seed=3).yield_at(0.85).spec, seconds < 600)
+seconds = nr.evaluation.estimate_evaluate(own, data, model, n_dies=100)  # on this computer, at its present load
+print(nr.evaluate(own, data, model, n_dies=N_DIES, seed=3).yield_at(SPEC))
