@@ -152,6 +152,7 @@ def test_no_number_where_it_is_too_rare():
     ("estimates", "level", "why"),
     [
         ((1e-4, 0.0, 0.0, 1e-4), Level(0.5, 0.1, 0.4, 5), "2 of 4 runs never met"),
+        ((1.0, 1.0, 1.0, 1.0), Level(0.5, 1.0, 1.0, 50), "gave the same number"),
         ((1e-4, 1e-6, 1e-6, 1e-6), Level(0.5, 0.1, 0.4, 5), "effective failures, fewer"),
         ((1e-4, 1.1e-4, 0.9e-4, 1e-4), Level(0.5, 0.1, 0.05, 5), "5% of the steps"),
         ((1e-4, 1.1e-4, 0.9e-4, 1e-4), Level(0.5, 0.1, 0.4, 1), "1.0 first dies"),

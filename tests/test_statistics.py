@@ -41,6 +41,17 @@ def test_a_class_without_samples_does_not_count():
     assert balanced_accuracy(torch.nn.functional.one_hot(predicted, 3).double(), y) == 0.75
 
 
+@pytest.mark.parametrize("specification", [0.84, 0.86, 0.88, 0.9, 0.95])
+def test_a_die_with_exactly_the_specified_accuracy_reaches_it(specification):
+    """However its right answers are divided over two classes of 100 samples; for half of the divisions of 0.9 the mean
+    of two recalls, in binary, is less."""
+    y, right = torch.arange(2).repeat_interleave(100), round(200 * specification)
+    for first in range(right - 100, 101):
+        hits = (torch.arange(100) < first, torch.arange(100) < right - first)
+        predicted = torch.where(torch.cat(hits), y, 1 - y)
+        assert balanced_accuracy(torch.nn.functional.one_hot(predicted, 2).double(), y) == specification
+
+
 @pytest.mark.parametrize("logits", [torch.zeros(6), torch.zeros(5, 3), torch.zeros(6, 4, 3)])
 def test_balanced_accuracy_refuses_what_are_no_logits_of_these_samples(logits):
     """Predicted classes in the place of logits would give a number that means nothing."""

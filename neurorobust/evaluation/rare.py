@@ -85,9 +85,10 @@ def rare_failures(
     Takes about (repeats + 1) · dies · (L + 0.4) passes over the data for a probability of 10^−L: 9800 for 1e-4, a
     twentieth of what counting takes for the same error. Above 1 %, count: :func:`neurorobust.evaluate`. How often the
     intervals hold: ``tests/interval_study.json``. No probability is given where a
-    run never met the specification, effective failures are below 8 (the interval then spans a factor above 2 either
-    way), fewer than a tenth of a level's steps were accepted, or the failing dies of a run descend from fewer than 2 of
-    its first dies on average. No diagnostic can show a failure mode that no run found.
+    run never met the specification, all runs gave the same number (every die fails), effective failures are below 8
+    (the interval then spans a factor above 2 either way), fewer than a tenth of a level's steps were accepted, or the
+    failing dies of a run descend from fewer than 2 of its first dies on average. No diagnostic can show a failure mode
+    that no run found.
 
     Args:
         network: programmed at its nominal parameters, which are not changed.
@@ -165,8 +166,10 @@ def combine_runs(runs: Sequence[Run]) -> dict[str, Any]:
         nothing = {"probability": None, "ci95": None, "effective": 0.0, "brute_force": math.nan}
         return everything | nothing | {"refused": (f"{which} never met the specification",)}
     cv = float(np.std([run.probability for run in runs], ddof=1)) / p / math.sqrt(len(runs))
-    effective = (1 - p) / cv**2 if cv > 0 else math.inf
+    effective = (1 - p) / cv**2 if cv > 0 else math.nan
     refused = []
+    if cv == 0:
+        refused.append("all runs gave the same number, so its error is unknown: count with nr.evaluate")
     if missed := sum(not run.reached for run in runs):
         refused.append(f"{missed} of {len(runs)} runs never met the specification")
     if effective < LEAST_EFFECTIVE:
