@@ -191,7 +191,7 @@ Markdown(
 # ## What silicon does that the network does not
 #
 # Spread is one half of the story. The other half is the equations. The chip model states what the circuit does, point
-# by point. Here are three of its points.
+# by point. Here are three of its points; the guide "Audit of the chips" has all of them, for all chips.
 
 # %%
 points = pd.DataFrame(nr.chip.statements(chip), columns=["point", "on silicon", "status", "source"]).set_index("point")
@@ -296,7 +296,7 @@ Markdown(
         "That is chance. A network can survive the mismatch of a chip and still fail on it, because its equations are "
         "others. The remedy is training with the chip's equations: see `ecg_dpi/adversarial` in tutorial 5."
         if fatal
-        else "So this network loses accuracy, but works."
+        else "That is a change of the equations alone; no number of the chip differs."
     )
 )
 
