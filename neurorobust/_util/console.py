@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,14 +16,20 @@ err = Console(stderr=True)
 
 LINE_EVERY = 30.0
 """Seconds between progress lines without a terminal; a shorter job prints none."""
+SWITCH = "NEUROROBUST_PROGRESS"
+"""The environment variable that switches progress off: ``off``."""
 
 
 @contextmanager
 def progress(description: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
-    """A progress bar with the remaining time, on stderr; without a terminal a line about every half minute.
+    """A progress bar with the remaining time, on stderr; without a terminal a line about every half minute; nothing with
+    ``NEUROROBUST_PROGRESS=off``, for notebooks whose outputs are kept.
 
     Yields a function that advances the bar by one step. It takes an optional new ``description``.
     """
+    if os.environ.get(SWITCH) == "off":
+        yield lambda description=None: None
+        return
     if not err.is_terminal:
         yield _lines(description, total, done)
         return
