@@ -225,8 +225,7 @@ Markdown(
 
 # %%
 n_dies, n_beats = (3, 20) if SMALL else (50, 200)
-test = nr.tasks.ecg().test
-beats = nr.data.Data(test.x[:n_beats], test.y[:n_beats])
+beats = nr.tasks.ecg().test.sample(n_beats, seed=0)
 fleets = {}
 for name in ("standard", "adversarial"):
     network, _ = nr.zoo.load(f"ecg_dpi/{name}")

@@ -132,10 +132,8 @@ assert same == []
 # spikes. `NetworkEngine` uses the equations of the training.
 
 # %%
-n_each, n_boards = (4, 2) if SMALL else (50, 16)
-test = task.test
-chosen = torch.cat([torch.where(test.y == label)[0][:n_each] for label in (0, 1)])
-beats = nr.data.Data(test.x[chosen], test.y[chosen])  # the first test beats of each class
+n_beats, n_boards = (8, 2) if SMALL else (100, 16)
+beats = task.test.sample(n_beats, seed=0)
 dt, duration = deployment.network.dt, beats.x.shape[1] * deployment.network.dt
 events = [nr.deploy.Events.of_steps(sample, dt) for sample in beats.x]
 
@@ -245,7 +243,7 @@ for name in METHODS:
     )
 about = (
     f"Large markers are means, small ones are single boards: {n_boards} simulated boards of `dynapse2` (seed "
-    f"{judged['standard'].seed}), {len(beats)} test beats, half of each class, one training seed. Intervals are 95 % "
+    f"{judged['standard'].seed}), {len(beats)} test beats, one training seed. Intervals are 95 % "
     f"intervals over paired boards."
 )
 Markdown(f"{about} {' '.join(sentences)}")
