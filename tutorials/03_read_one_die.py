@@ -284,12 +284,13 @@ print(judged)
 
 # %% tags=["hide-input"]
 row = next(row for row in judged.gap if row.name == "floor")
+over = f"95 % interval over dies {row.change.low:+.3f} to {row.change.high:+.3f}"
+over = over if row.change.high - row.change.low > 1e-9 else "the same on every die"
 fatal = score["floor"] < 0.6
 Markdown(
     f"Balanced accuracy, {n_dies} simulated dies (seed {judged.seed}), {len(beats)} test beats. "
     f"With the equations of the training the dies have {score['die']:.3f}. With the floor alone they have "
-    f"{score['floor']:.3f}, a change of {row.change.estimate:+.3f} (95 % interval over dies {row.change.low:+.3f} to "
-    f"{row.change.high:+.3f}). "
+    f"{score['floor']:.3f}, a change of {row.change.estimate:+.3f} ({over}). "
     + (
         "That is chance. A network can survive the mismatch of a chip and still fail on it, because its equations are "
         "others. The remedy is training with the chip's equations: see `ecg_dpi/adversarial` in tutorial 5."
