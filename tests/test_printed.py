@@ -96,6 +96,14 @@ def test_a_summary_has_no_arrays():
     assert fits(str(large)) and "shape (50, 40), 0 to 0, mean 0" in str(large) and "500 × int" in str(large)
 
 
+def test_samples_and_tasks_do_not_print_their_tensors():
+    """Shapes, ranges, and the names of the parts."""
+    data = nr.data.Data(torch.zeros(40, 30, 5), torch.arange(40) % 2)
+    task = nr.data.Task("mine", ("a", "b"), data, data, data, torch.nn.functional.cross_entropy)
+    assert "shape (40, 30, 5), 0 to 0, mean 0" in str(data) and fits(str(data))
+    assert "(a, b)" in repr(task) and "tensor" not in repr(task) and fits(str(task))
+
+
 def test_long_texts_are_wrapped_and_cut():
     """A line of 1000 words and 100 lines: 30 lines, the last of which counts the others."""
     text = fitted("word " * 1000 + "\n" + "\n".join("x" * 300 for _ in range(100)))

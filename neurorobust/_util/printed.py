@@ -56,7 +56,7 @@ def brief(value: Any) -> str:
         return f"{len(value)} × {type(value[0]).__name__}"
     if isinstance(value, tuple | list):
         return f"({', '.join(map(brief, value))})"
-    return str(value).splitlines()[0] if _simple(value) else type(value).__name__
+    return (str(value).splitlines() or [""])[0] if _simple(value) else type(value).__name__
 
 
 def _simple(value: Any) -> bool:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .._util.errors import check_count, check_finite
+from .._util.printed import Printed
 from .._util.randomness import generator
 from ..nn.fleet_run import samples_at_once
 from .labels import checked_labels, class_numbers, constant
@@ -180,8 +181,8 @@ class Samples(ABC):
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Data(Samples):
+@dataclass(frozen=True, eq=False, repr=False)
+class Data(Printed, Samples):
     """Samples with their labels or targets.
 
     Both are constants: they are kept without their gradient, a sparse tensor as a dense one. The type of y decides what

@@ -11,13 +11,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._util.digests import bytes_of
+from .._util.printed import Printed
 from .._util.randomness import generator
 from ..chip import ChipModel
 from .samples import as_samples
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
+@dataclass(frozen=True, eq=False, repr=False)
+class Task(Printed):
     """Data in three disjoint parts, a loss, and a builder of networks.
 
     Attributes:
