@@ -298,9 +298,8 @@ Markdown(
 #   that you throw away, count random dies.
 # - ζ and σ share an axis, but they are not the same. In a random die with σ = 0.1, a third of the errors is larger than
 #   0.1.
-# - We chose ζ = 0.02 because a study of ours had shown there that ten steps can fail
-#   (`benchmarks/results/quick_attack.md`). That is an example, not a rate: of 60 pairs of networks in this study, ten
-#   steps on one objective reversed 3 or 4.
+# - We chose ζ = 0.02 because a study of ours had shown there that ten steps can fail. So this page is an example, not a
+#   rate. The study, with ten networks, says how often it happens: `benchmarks/results/quick_attack.md`.
 # - One training seed, one task, 200 beats: one beat is half a point.
 # - Everything deviates here, the read-out too, as in the paper. On a chip with an exact read-out use
 #   `ball.on_chip(network)`.
