@@ -34,7 +34,9 @@ def write(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         text = explorer_page().encode()
         if len(text) > LARGEST:
-            raise ValueError(f"explorer.html: {len(text)} bytes; expected at most {LARGEST}: take fewer fleets or maps.")
+            raise ValueError(
+                f"explorer.html: {len(text)} bytes; expected at most {LARGEST}: take fewer fleets or maps."
+            )
         (Path(app.outdir) / "explorer.html").write_bytes(text)
 
 
@@ -73,9 +75,7 @@ def _record(
         serials=tuple(range(len(scores))),
         nominal=dies["nominal"],
         scores=tuple(scores),
-        kinds={
-            int(serial): {kind: KindScores(*pair) for kind, pair in of.items()} for serial, of in found.items()
-        },
+        kinds={int(serial): {kind: KindScores(*pair) for kind, pair in of.items()} for serial, of in found.items()},
         maps=_maps(method if at_hand else None, place),
     )
 

@@ -113,7 +113,13 @@ def worst(serials: Sequence[int], scores: Sequence[float], n: int = 5) -> list[i
 
 
 def records(
-    network: nn.Module, data: Any, chip: ChipModel, result: FleetResult, info: Mapping[str, Any], *, taken_apart: int = 5
+    network: nn.Module,
+    data: Any,
+    chip: ChipModel,
+    result: FleetResult,
+    info: Mapping[str, Any],
+    *,
+    taken_apart: int = 5,
 ) -> list[FleetRecord]:
     """The record of a fleet, and that of the same dies trimmed where ``result`` has them.
 
