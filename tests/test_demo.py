@@ -30,6 +30,8 @@ PROMISED = {f"{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg")}
     "results.json",
 }
 PROMISED |= {f"{name}/{file}" for name in ("standard", "robust") for file in ("model.safetensors", "config.json")}
+DIES = ("dynapse2", "mismatch-0.3")
+PROMISED |= {f"{name}/fleets/{dies}-seed-1.json" for name in ("standard", "robust") for dies in DIES}
 KEPT = {f"{name}/{file}" for name in ("standard", "robust") for file in ("checkpoint.pt", "log.csv")}
 
 

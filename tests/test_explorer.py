@@ -166,7 +166,7 @@ def test_a_kept_fleet_is_read_again(tmp_path):
     info = {"task": "beats", "method": "mine", "seed": 3}
     made = fleets.records(network, data, chip, result, info, taken_apart=2)
     paths = fleets.keep(made, tmp_path / "model")
-    assert [path.name for path in paths][0] == "mismatch-0.5-seed-2.json" and "trimmed" in paths[1].name
+    assert paths[0].name == "mismatch-0.5-seed-2.json" and "trimmed" in paths[1].name
     read = fleets.read_runs([tmp_path / "model"])
     assert sorted(read, key=lambda one: one.dies) == made
     assert read == fleets.read_runs([tmp_path])  # the folder above

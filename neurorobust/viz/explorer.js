@@ -70,6 +70,7 @@ function draw(name, place, chart, rows) {
   const view = new vega.View(vega.parse(vegaLite.compile({ ...chart, config: config() }).spec), { renderer: "svg", container: place, hover: true });
   for (const [data_, values] of Object.entries(rows)) view.data(data_, values);
   view.run();
+  place.querySelector("svg")?.setAttribute("aria-hidden", "true");  // the place has a role and a name
   charts[name] = view;
   return view;
 }
