@@ -73,7 +73,7 @@ def tab_to(window, element: str) -> None:
 @pytest.mark.parametrize("width", [390, 1366])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_explorer_opens(width, dark, window, page):
-    """No error, no request, nothing wider than the window; both charts have their marks; a hostile name is only text."""
+    """No error, no request, nothing wider than the window; both charts have marks; a hostile name is only text."""
     window.window(width, dark=dark)
     window.errors()
     window.open(page)
