@@ -3,8 +3,8 @@
     python -m benchmarks.kinds_of_dies --out runs/kinds_of_dies.json     # minutes on one core; continues
     cp runs/kinds_of_dies.json benchmarks/results/kinds_of_dies.json     # what docs/explore.md shows
 
-The dies and their scores are those of ``benchmarks.floor_study`` (seed 1, all test beats, training seed 0). Each score is
-measured again first, and has to be the one that the study has: so network, data and dies are the same.
+The dies and their scores are those of ``benchmarks.floor_study`` (seed 1, all test beats, training seed 0). Each score
+is measured again first, and has to be the one that the study has: so network, data and dies are the same.
 """
 
 from __future__ import annotations

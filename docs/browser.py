@@ -1,10 +1,10 @@
 """A headless Chromium, driven by chromedriver through the WebDriver protocol; both are Debian packages.
 
-    with Browser() as browser:
-        browser.window(390, 844, dark=True)
-        browser.open("http://127.0.0.1:8000/index.html")
-        browser.keys("\\ue004")  # Tab
-        print(browser.run("return document.activeElement.id"), browser.errors())
+with Browser() as browser:
+    browser.window(390, 844, dark=True)
+    browser.open("http://127.0.0.1:8000/index.html")
+    browser.keys("\\ue004")  # Tab
+    print(browser.run("return document.activeElement.id"), browser.errors())
 """
 
 from __future__ import annotations
@@ -17,11 +17,21 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-TAB, RIGHT, LEFT, UP, DOWN, ENTER, SPACE, SHIFT = "\ue004", "\ue014", "\ue012", "\ue013", "\ue015", "\ue007", "\ue00d", "\ue008"
+TAB, RIGHT, LEFT, UP, DOWN, ENTER, SPACE, SHIFT = (
+    "\ue004",
+    "\ue014",
+    "\ue012",
+    "\ue013",
+    "\ue015",
+    "\ue007",
+    "\ue00d",
+    "\ue008",
+)
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 PROGRAMS = ("chromium", "chromedriver")
 
@@ -54,15 +64,22 @@ class Browser:
         arguments += ["--hide-scrollbars", "--force-color-profile=srgb", "--disable-dev-shm-usage"]
         options = {"binary": shutil.which("chromium"), "args": arguments}
         wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        made = self._post("", {"capabilities": {"alwaysMatch": wanted}})
+        try:
+            made = self._post("", {"capabilities": {"alwaysMatch": wanted}})
+        except (OSError, RuntimeError):
+            self._end()
+            raise
         self._url += f"/{made['sessionId']}"
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError, RuntimeError):
             self._call("DELETE", "", None)
-        except OSError:
-            pass
+        self._end()
+
+    def _end(self) -> None:
         self._driver.terminate()
         self._driver.wait()
         if self._driver.stdout is not None:
@@ -89,8 +106,10 @@ class Browser:
         return self._post("/execute/sync", {"script": script, "args": list(arguments)})
 
     def keys(self, *keys: str) -> None:
-        """Press and release some keys, one after the other; a tuple of keys together."""
-        actions = [step for key in keys for step in ({"type": "keyDown", "value": key}, {"type": "keyUp", "value": key})]
+        """Press and release some keys, one after the other."""
+        actions = [
+            step for key in keys for step in ({"type": "keyDown", "value": key}, {"type": "keyUp", "value": key})
+        ]
         self._post("/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
     def errors(self) -> list[str]:

@@ -10,8 +10,8 @@ wanted width, and a script in the outer page measures them. It reports pages who
 text that ends right of the window and is not inside something that scrolls, and, on pages that are not source code,
 text whose contrast is below 4.5 (3 for large text).
 
-Then each page is opened by itself, as wide as a phone and as a desk: errors in the console, what it asks of other hosts,
-and the serious findings of axe-core, if ``npm ci`` has put it into tests/browser/node_modules.
+Then each page is opened by itself, as wide as a phone and as a desk: errors in the console, what it asks of other
+hosts, and the serious findings of axe-core, if ``npm ci`` has put it into tests/browser/node_modules.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The explorer of the documentation: the networks of ``benchmarks.floor_study``, every die of every seed.
 
-Scores: ``benchmarks/results/floor_study.json``. Kinds: ``kinds_of_dies.json`` there, for the networks of the zoo. Maps: made
-anew, for a die follows from its serial.
+Scores: ``benchmarks/results/floor_study.json``. Kinds: ``kinds_of_dies.json`` there, for the networks of the zoo. Maps:
+made anew, for a die follows from its serial.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 KINDS = STUDIED.with_name("kinds_of_dies.json")
 SAMPLES, LARGEST = 1000, 1_500_000
 CHOICES = {"as it stands": "{}", "unlabelled": f"{{}}, read-out trimmed on {TRIM} unlabelled samples"}
-SOURCE = "128 neurons with the floor of DYNAP-SE2 · scores: python -m benchmarks.floor_study · kinds: python -m benchmarks.kinds_of_dies · dies 0–99 of seed 1"
+SOURCE = (
+    "128 neurons with the floor of DYNAP-SE2 · scores: python -m benchmarks.floor_study · kinds: python -m "
+    "benchmarks.kinds_of_dies · dies 0–99 of seed 1"
+)
 
 
 def write(app: Sphinx, error: Exception | None) -> None:
@@ -34,7 +37,9 @@ def write(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         text = explorer_page().encode()
         if len(text) > LARGEST:
-            raise ValueError(f"explorer.html: {len(text)} bytes; expected at most {LARGEST}: take fewer fleets or maps.")
+            raise ValueError(
+                f"explorer.html: {len(text)} bytes; expected at most {LARGEST}: take fewer fleets or maps."
+            )
         (Path(app.outdir) / "explorer.html").write_bytes(text)
 
 
@@ -73,9 +78,7 @@ def _record(
         serials=tuple(range(len(scores))),
         nominal=dies["nominal"],
         scores=tuple(scores),
-        kinds={
-            int(serial): {kind: KindScores(*pair) for kind, pair in of.items()} for serial, of in found.items()
-        },
+        kinds={int(serial): {kind: KindScores(*pair) for kind, pair in of.items()} for serial, of in found.items()},
         maps=_maps(method if at_hand else None, place),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -30,12 +31,17 @@ PROMISED = {f"{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg")}
     "results.json",
 }
 PROMISED |= {f"{name}/{file}" for name in ("standard", "robust") for file in ("model.safetensors", "config.json")}
+DIES = [
+    f"{chip}{how}" for chip in ("dynapse2", "mismatch-0.3") for how in ("", "-trimmed-on-N-unlabelled-samples-per-die")
+]
+PROMISED |= {f"{name}/fleets/{dies}-seed-1.json" for name in ("standard", "robust") for dies in DIES}
 KEPT = {f"{name}/{file}" for name in ("standard", "robust") for file in ("checkpoint.pt", "log.csv")}
 
 
 def inside(folder: Path) -> set[str]:
-    """Every file below a folder."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """Every file below a folder; N for the number of samples of a trim."""
+    names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return {re.sub(r"-on-\d+-", "-on-N-", name) for name in names}
 
 
 def untimed(value):

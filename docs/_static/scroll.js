@@ -25,3 +25,9 @@ addEventListener("DOMContentLoaded", () => {
     }
   }
 });
+// What Sphinx leaves out for screen readers: the level of captions in the menu; a signature on several lines is no list of terms.
+function mend() {
+  for (const caption of document.querySelectorAll(".caption[role='heading']")) caption.setAttribute("aria-level", "2");
+  for (const part of document.querySelectorAll("dt.sig dl, dt.sig dl dd")) part.setAttribute("role", "none");
+}
+addEventListener("DOMContentLoaded", mend);

@@ -70,6 +70,7 @@ function draw(name, place, chart, rows) {
   const view = new vega.View(vega.parse(vegaLite.compile({ ...chart, config: config() }).spec), { renderer: "svg", container: place, hover: true });
   for (const [data_, values] of Object.entries(rows)) view.data(data_, values);
   view.run();
+  place.querySelector("svg")?.setAttribute("aria-hidden", "true");  // the place has a role and a name
   charts[name] = view;
   return view;
 }
@@ -115,6 +116,11 @@ function decode(map, parameter) {  // the values of the neurons on the chosen di
   });
 }
 
+function percent(value) {
+  const size = Math.abs(100 * value), digits = size < 10 ? 1 : 0;
+  return `${Number(size.toFixed(digits)) === 0 ? "" : value < 0 ? "−" : "+"}${size.toFixed(digits)} %`;
+}
+
 function mapChart(shown) {
   const place = $("map-chart"), note = $("map-note"), options = new Map();
   for (const { method, maps } of shown) {
@@ -140,7 +146,7 @@ function mapChart(shown) {
   }
   const { maps, parameter } = chosen, values = decode(maps, parameter), { core, number } = maps.sites[parameter.layer];
   const whole = values.filter((value) => value !== null), unit = parameter.unit === "V";
-  const text = (value) => value === null ? "broken" : unit ? `${(1e3 * value).toFixed(1)} mV` : `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(0)} %`;
+  const text = (value) => value === null ? "broken" : unit ? `${(1e3 * value).toFixed(1)} mV` : percent(value);
   const deviation = Math.sqrt(whole.reduce((sum, value) => sum + value * value, 0) / Math.max(whole.length, 1));
   const names = (i) => `neuron ${number[i]}` + (core[i] < 0 ? "" : ` on core ${core[i]}`);
   const neurons = values.map((value, i) => ({
@@ -169,8 +175,8 @@ function yields(shown) {
   $("yields").replaceChildren(...shown.map((fleet) => {
     const found = yieldOf(fleet), mean = fleet.scores.reduce((a, b) => a + b) / fleet.scores.length;
     return element("tr", [
-      element("th", [swatch(fleet.method), fleet.method], { scope: "row" }), element("td", `${found.good} of ${found.n}`),
-      element("td", yieldText(found)), element("td", show(mean)), element("td", show(fleet.nominal)),
+      element("th", [swatch(fleet.method), fleet.method], { scope: "row" }), element("td", yieldText(found)), element("td", `${found.good} of ${found.n}`),
+      element("td", show(mean)), element("td", show(fleet.nominal)),
     ]);
   }));
   const said = shown.map((fleet) => {
@@ -188,7 +194,8 @@ function worstTable(shown) {
       button.addEventListener("click", () => choose(serial));
       const score = scoreOf(fleet, serial), kinds = fleet.kinds[serial];
       const low = kinds && score < spec() ? harm(kinds) : null;
-      const kind = low ? `${words(low[0])}: ${show(low[1][0])}` : score < spec() ? "not in this run" : "–";
+      const told = low && `${words(low[0])}: ${show(low[1][0])}`;
+      const kind = low ? (low[1][0] < spec() ? told : `none (${told})`) : score < spec() ? "not in this run" : "–";
       const line = element("tr", [
         element("th", button, { scope: "row" }), element("td", show(score), score < spec() ? { class: "fails" } : {}), element("td", kind),
       ]);
@@ -196,9 +203,9 @@ function worstTable(shown) {
       return line;
     }),
   ]);
-  const held = document.activeElement?.closest?.("#worst") && document.activeElement.textContent;
+  const buttons = () => [...$("worst").querySelectorAll("button")], held = buttons().indexOf(document.activeElement);
   $("worst").replaceChildren(...rows);
-  if (held) [...$("worst").querySelectorAll("button")].find((button) => button.textContent === held)?.focus();
+  buttons()[held]?.focus();
 }
 
 function kindTables(shown) {

@@ -185,12 +185,12 @@ def _script_json(value: Any) -> Markup:
 
 def _table(records: Sequence[FleetRecord], spec: float) -> list[dict[str, Any]]:
     """The rows of the table for browsers without scripts."""
-    rows = []
+    rows, names = [], labels(records)
     for record in records:
         good = Yield.of(_array(record), spec)
         rows.append(
             {
-                "dies": _dies(record, records),
+                "place": names.index(_dies(record, records)),
                 "method": record.method,
                 "seed": _seed(record),
                 "nominal": f"{record.nominal:.3f}",

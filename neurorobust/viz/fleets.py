@@ -113,7 +113,13 @@ def worst(serials: Sequence[int], scores: Sequence[float], n: int = 5) -> list[i
 
 
 def records(
-    network: nn.Module, data: Any, chip: ChipModel, result: FleetResult, info: Mapping[str, Any], *, taken_apart: int = 5
+    network: nn.Module,
+    data: Any,
+    chip: ChipModel,
+    result: FleetResult,
+    info: Mapping[str, Any],
+    *,
+    taken_apart: int = 5,
 ) -> list[FleetRecord]:
     """The record of a fleet, and that of the same dies trimmed where ``result`` has them.
 
@@ -167,8 +173,8 @@ def die_maps(
     """Maps of dies: the relative deviation of every parameter of every neuron, for a weight the mean over the synapses
     that end on the neuron; in volts for potentials that may be 0.
 
-    A value is a code of one byte: value = spread · sinh(step · code), so the rounding is below 2.5 % of a large value, and
-    finer near 0. Code −128 is a broken element.
+    A value is a code of one byte: value = spread · sinh(step · code), so the rounding is below 2.5 % of a large value,
+    and finer near 0. Code −128 is a broken element.
 
     Args:
         network, chip: as for :func:`neurorobust.evaluate`. serials, seed: of the dies.
