@@ -314,3 +314,10 @@ def test_a_readers_walk_is_the_way_of_the_call(name):
     assert len(page) <= 12 and len({row.split(":")[0] for row in page}) == len(page)
     assert [row for row in page if row not in order] == []
     assert page == sorted(page, key=order.index)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "changelog"], ids=lambda page: page.stem)
+def test_a_page_opens_with_what_it_lets_its_reader_do(page):
+    """The first paragraph below the title begins with "Here you"."""
+    title, _, rest = page.read_text(encoding="utf-8").partition("\n")
+    assert title.startswith("# ") and rest.lstrip().startswith("Here you ")

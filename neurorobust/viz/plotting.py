@@ -230,7 +230,7 @@ def fleet_violins(
                 (0, -11),
                 textcoords="offset points",
                 ha="center",
-                fontsize=8,
+                fontsize=9.5,
                 color="0.25",
             )
     if spec is not None:
