@@ -315,3 +315,16 @@ def test_a_readers_walk_is_the_way_of_the_call(name):
     assert len(page) <= 12 and len({row.split(":")[0] for row in page}) == len(page)
     assert [row for row in page if row not in order] == []
     assert page == sorted(page, key=order.index)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "changelog"], ids=lambda page: page.stem)
+def test_a_page_opens_with_what_it_lets_its_reader_do(page):
+    """The first paragraph below the title begins with "Here you"."""
+    title, _, rest = page.read_text(encoding="utf-8").partition("\n")
+    assert title.startswith("# ") and rest.lstrip().startswith("Here you ")
+
+
+@pytest.mark.parametrize("name", [name for name in neurorobust.__all__ if name != "HOST"])
+def test_every_short_name_has_an_example(name):
+    """Of each ``nr.NAME``; the examples are run above. ``HOST`` is a number."""
+    assert ">>> " in (getattr(neurorobust, name).__doc__ or ""), f"nr.{name}: its docstring has no example"

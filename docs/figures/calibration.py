@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 NUMBERS = HERE.parent.parent / "benchmarks/results/calibration.json"
 LINES: dict[str, Any] = {"trim": ":", "refit": "--", "refit, labels": "-"}
 COLORS = {name: plotting.method_style(name)[0] for name in ("standard", "forward_noise", "adversarial")}
-TITLES = {"dynapse2": "dynapse2", "wide": "wide: a CV of 0.3 everywhere"}
+TITLES = {"dynapse2": "dynapse2", "wide": "wide: CV 0.3 everywhere"}
 
 
 def main() -> None:
@@ -32,10 +32,10 @@ def main() -> None:
         f"fraction of boards at {spec:g} or more": lambda x: np.mean(np.array(x) >= spec),
     }
     with matplotlib.rc_context(plotting.STYLE):
-        figure = Figure(figsize=(8.5, 6), layout="constrained")
+        figure = Figure(figsize=(5.2, 6.4), layout="constrained")
         grid = figure.subplots(2, 2, sharex=True, sharey="row")
         for column, (chip, networks) in enumerate(numbers["scores"].items()):
-            grid[0, column].set_title(f"{TITLES[chip]}, {len(networks['standard']['nothing'])} boards")
+            grid[0, column].set_title(f"{TITLES[chip]}\n{len(networks['standard']['nothing'])} boards")
             for row, (label, statistic) in enumerate(figures.items()):
                 axes = grid[row, column]
                 for network, scores in networks.items():
@@ -47,7 +47,7 @@ def main() -> None:
         figure.supxlabel("measurements on each board (0: as it stands)")
         handles = [matplotlib.lines.Line2D([], [], color=color) for color in COLORS.values()]
         handles += [matplotlib.lines.Line2D([], [], color="0.3", linestyle=style) for style in LINES.values()]
-        figure.legend(handles, [*COLORS, *LINES], loc="outside upper center", ncols=6, frameon=False)
+        figure.legend(handles, [*COLORS, *LINES], loc="outside upper center", ncols=3, frameon=False)
         plotting.save_figure(figure, HERE / "calibration", (".png",))
 
 

@@ -51,7 +51,7 @@ def main() -> None:
     numbers = json.loads(NUMBERS.read_text(encoding="utf-8"))
     groups = {title: {label: fleet["dies"] for label, fleet in group.items()} for title, group in numbers.items()}
     with matplotlib.rc_context(plotting.STYLE):
-        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        figure = Figure(figsize=(5.2, 4.4), layout="constrained")
         plotting.fleet_violins(figure.subplots(), groups, 0.9)
         plotting.save_figure(figure, HERE / "fleet", (".png",))
 

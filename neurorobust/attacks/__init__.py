@@ -1,4 +1,10 @@
-"""Attacks: searches for the worst deviations, one file each."""
+"""Attacks: searches for the worst deviations, one file each.
+
+Example:
+    >>> attack = nr.attacks.PGA(steps=3)
+    >>> nr.attacks.quick().passes
+    33
+"""
 
 from .apgd import APGD
 from .attack import Attack, Evaluation, Exploration, Request, Search

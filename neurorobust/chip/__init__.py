@@ -3,6 +3,13 @@
 A :class:`ChipModel` describes one ASIC design. :meth:`ChipModel.program` converts trained parameters to values that
 the chip can hold, or raises with names and numbers. :meth:`ChipModel.fabricate` makes dies. Their deviates are keyed
 by (seed, serial, kind, site): die 17 of seed 0 is the same die in every fleet, order, device and network.
+
+Example:
+    >>> import chipmodels
+    >>> chip = chipmodels.load("dynapse2")
+    >>> die = chip.fabricate([17], seed=0)[0]
+    >>> die.map("tau_mem").shape  # u of every neuron: cores, rows, columns
+    torch.Size([4, 16, 16])
 """
 
 from ..core.placement import Placement

@@ -210,6 +210,11 @@ def mismatch(level: float) -> ChipModel:
     It describes no chip, so a read-out on the host deviates like the rest; :meth:`ChipModel.with_host` changes that.
     Signed kinds θ + abs(θ)δ, positive kinds θ·exp(δ); v_leak, v_reset and v_floor are refused: they may be 0, so a
     relative level has no meaning for them.
+
+    Example:
+        >>> chip = nr.mismatch(0.3)
+        >>> chip.name, chip.kinds["weight"].law.in_words()
+        ('mismatch 0.3', 'normal, standard deviation 30 % of the programmed value')
     """
     if check_number("mismatch level", level) > 3:
         raise ValueError(f"mismatch level: got {level:g}; expected a fraction, 0.3 for 30 %, at most 3.")

@@ -26,6 +26,11 @@ def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placem
 
     Raises:
         ValueError: a deviation has an unknown name or a wrong shape, or its parameter is digital.
+
+    Example:
+        >>> deviated = nr.apply({"hidden.tau_mem": torch.tensor(0.02)}, {"hidden.tau_mem": torch.tensor(0.1)})
+        >>> round(float(deviated["hidden.tau_mem"]), 5)  # 0.02 · exp(0.1): a positive kind
+        0.0221
     """
     for name in deviations:
         if name not in params:

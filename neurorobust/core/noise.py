@@ -9,6 +9,11 @@ output of a layer, of shape (T, B, n)::
 
 Each function below makes such tensors from a generator; equal generator states give equal noise. A
 :class:`Source` belongs to a chip model: it makes the tensors for every layer on the chip.
+
+Example:
+    >>> import chipmodels
+    >>> chipmodels.load("dynapse2").with_noise(nr.noise.Membrane(0.05)).label
+    'dynapse2, Membrane 0.05'
 """
 
 from __future__ import annotations

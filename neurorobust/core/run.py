@@ -23,6 +23,11 @@ def nominal(network: nn.Module) -> Params:
     Raises:
         ValueError: a parameter of no known kind, or that is complex or of less than 32 bits. TypeError: a torch.jit
             module.
+
+    Example:
+        >>> params = nr.nominal(nr.wrap(nn.Linear(6, 2)))
+        >>> sorted(params), params["weight"].requires_grad
+        (['bias', 'weight'], False)
     """
     check_not_compiled("network:", network)
     params = {name: value.detach().clone() for name, value in network.named_parameters()}
@@ -137,6 +142,12 @@ def run(
     Raises:
         ValueError: an unknown, missing or non-finite parameter, an input or noise of the wrong shape.
         TypeError: noise for a foreign module, or for neurons that do not support it.
+
+    Example:
+        >>> model = nr.wrap(nn.Linear(6, 2))
+        >>> params = nr.nominal(model) | {"bias": torch.zeros(2)}
+        >>> nr.run(model, params, torch.zeros(3, 6)).tolist()
+        [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
     """
     expected = dict(network.named_parameters())
     for name in params:

@@ -5,6 +5,13 @@ can be saved, loaded, compared, and run on the dies of :func:`neurorobust.evalua
 network the equations of a chip, and :func:`fit_to` prunes it to the inputs that a neuron of the chip has.
 :meth:`Deployment.image` is what a board of DYNAP-SE is given; a :class:`VirtualChip` stands in for the board. No real
 board is attached to any of it.
+
+Example:
+    >>> import chipmodels
+    >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+    >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+    >>> str(deployment.report).splitlines()[0].startswith("128 neurons for dynapse2")
+    True
 """
 
 from .adapting import adapt

@@ -163,6 +163,12 @@ def evaluate(
         n_dies: number of dies. seed: of the dies.
         trim: calibrate the read-out of every die on a few samples, ``nr.Trim(task.validation.x, 50)``; the result has
             both scores: as it stands, and ``result.trimmed``.
+
+    Example:
+        >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
+        >>> fleet = nr.evaluate(nr.wrap(nn.Linear(6, 2)), data, nr.mismatch(0.3), n_dies=4, seed=1)
+        >>> fleet.score.shape, bool(fleet.min <= fleet.mean)
+        ((4,), True)
     """
     n_dies = check_count("n_dies", n_dies)
     data = as_samples(data)
@@ -229,6 +235,13 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
 
     Raises:
         ValueError: they were not measured on the same dies.
+
+    Example:
+        >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
+        >>> a, b = (nr.evaluate(nr.wrap(nn.Linear(6, 2)), data, nr.mismatch(0.1), n_dies=5, seed=1) for _ in range(2))
+        >>> difference = nr.compare(a, b)  # the same five dies
+        >>> bool(difference.ci95[0] <= difference.difference <= difference.ci95[1]), difference.n
+        (True, 5)
     """
     check_same_dies(first, second)
     gain = first.score - second.score

@@ -248,6 +248,12 @@ def sensitivity(
     Raises:
         TypeError: a ball of another norm. ValueError: a ball that names nothing here, one class only, or an objective
             that is flat at the nominal network.
+
+    Example:
+        >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
+        >>> found = nr.sensitivity(nr.wrap(nn.Linear(6, 2)), data, attack=nr.attacks.PGA(steps=1), n_dies=2)
+        >>> {"kind", "attacked", "random_mean"} <= set(found.table().columns)
+        True
     """
     n_dies = check_count("n_dies", n_dies)
     seed = check_count("seed", seed, 0)

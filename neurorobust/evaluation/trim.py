@@ -48,6 +48,13 @@ class Trim:
         samples: to draw from: a tensor x, batch first, or :class:`neurorobust.data.Data` with labels. They must not be
             samples of the test; take the training or validation part.
         n: samples for each die. seed: of the choice of samples.
+
+    Example:
+        >>> data = nr.data.Data(torch.rand(40, 6), torch.arange(40) % 2)
+        >>> model = nr.wrap(nn.Linear(6, 2))
+        >>> dies = nr.evaluate(model, data, nr.mismatch(0.3), n_dies=3, trim=nr.Trim(torch.rand(30, 6), 10))
+        >>> dies.trimmed.score.shape  # the same dies with corrected logits
+        (3,)
     """
 
     samples: Tensor | Data
@@ -185,6 +192,12 @@ def calibrate_readout(
 
     Returns:
         (K,) for one die, (dies, K) for several; float64.
+
+    Example:
+        >>> model = nr.wrap(nn.Linear(6, 2))
+        >>> die = nr.mismatch(0.3).fabricate([17], seed=0)
+        >>> nr.calibrate_readout(model, die, torch.rand(30, 6), 10).shape  # dies, classes
+        torch.Size([1, 2])
     """
     trim = Trim(samples, n, seed)
     dies = [die] if isinstance(die, Die) else list(die) if isinstance(die, Iterable) else []

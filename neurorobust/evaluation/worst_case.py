@@ -127,6 +127,12 @@ def worst_case(
 
     Warns:
         UserWarning: the quick suite found nearly nothing; see :attr:`WorstCase.inconclusive`.
+
+    Example:
+        >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
+        >>> found = nr.worst_case(nr.wrap(nn.Linear(6, 2)), data, nr.Ball.uniform(0.1), nr.attacks.PGA(steps=2), seed=1)
+        >>> sorted(found.deviations), bool(found.score <= found.nominal)
+        (['bias', 'weight'], True)
     """
     data = as_samples(data)
     suite = suite_of(quick(regression=data.regression) if attack is None else attack, restarts)
@@ -165,6 +171,14 @@ def transfer(network: nn.Module, data: Any, ball: Ball, candidates: Sequence[Map
 
     Raises:
         ValueError: a parameter this network does not have, or has in another shape; NaN; no candidates.
+
+    Example:
+        >>> data, ball = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2), nr.Ball.uniform(0.1)
+        >>> mine, other = (nr.wrap(nn.Linear(6, 2)) for _ in range(2))
+        >>> found = nr.worst_case(other, data, ball, nr.attacks.PGA(steps=1))
+        >>> moved = nr.transfer(mine, data, ball, [found.deviations])
+        >>> bool(moved.score <= moved.nominal)
+        True
     """
     if not candidates:
         raise ValueError("candidates: got none; expected deviations found on another network.")

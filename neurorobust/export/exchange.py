@@ -70,6 +70,14 @@ def to_nir(
     Raises:
         TypeError: no Network. ValueError: an unknown reader, or layers whose spikes the reader cannot have, each with
             the reason. ModuleNotFoundError: h5py is not installed.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> synapses, reset = nr.nn.Linear(torch.rand(4, 3)), nr.nn.ToValue()
+        >>> hidden = nr.neurons.Lif(synapses, tau_mem=0.02, v_threshold=0.1, reset=reset)
+        >>> path = nr.to_nir(nr.Network({"hidden": hidden}, dt=1e-3), mkdtemp() + "/net.nir")
+        >>> path.name
+        'net.nir'
     """
     return hdf5.write(Path(path), graph_of(on_die(network, die), _reader(reader), readout))
 
@@ -127,6 +135,14 @@ def from_nir(path: str | Path, *, dt: float, reader: str | None = None, unit: fl
     Raises:
         FileNotFoundError: no such file. ValueError: no NIR file, or a node that no network of this package is equal to,
             by name. ModuleNotFoundError: h5py is not installed.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> synapses, reset = nr.nn.Linear(torch.rand(4, 3)), nr.nn.ToValue()
+        >>> hidden = nr.neurons.Lif(synapses, tau_mem=0.02, v_threshold=0.1, reset=reset)
+        >>> path = nr.to_nir(nr.Network({"hidden": hidden}, dt=1e-3), mkdtemp() + "/net.nir")
+        >>> list(nr.from_nir(path, dt=1e-3).layers())
+        ['hidden']
     """
     dt, unit = check_number("dt", dt, strict=True), check_number("unit", unit, strict=True)
     path = Path(path)

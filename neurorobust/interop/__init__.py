@@ -1,4 +1,11 @@
-"""Networks of other libraries: any torch module, and unmodified snnTorch networks."""
+"""Networks of other libraries: any torch module, and unmodified snnTorch networks.
+
+Example:
+    >>> net = nn.Sequential(nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True))
+    >>> model = nr.from_snntorch(net, dt=1e-3, decode=nr.interop.decode.spike_count)
+    >>> nr.run(model, nr.nominal(model), torch.rand(4, 20, 3)).shape
+    torch.Size([4, 2])
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -512,6 +512,11 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
     Args:
         model: from :func:`from_snntorch`.
         net: another network of the same layers to write into; None for the original network.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True))
+        >>> nr.to_snntorch(nr.from_snntorch(net, dt=1e-3)) is net
+        True
     """
     if not isinstance(model, SnnTorchNetwork):
         raise TypeError(f"model: got {type(model).__name__}; expected the result of nr.from_snntorch.")

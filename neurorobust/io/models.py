@@ -48,6 +48,12 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
 
     Raises:
         ValueError: a parameter or buffer that the file cannot hold, such as a sparse tensor, by name.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> folder = nr.save(nr.wrap(nn.Linear(6, 2)), mkdtemp(), {"task": "mine"})
+        >>> sorted(path.name for path in folder.iterdir())
+        ['config.json', 'model.safetensors']
     """
     for name, value in _tensors(network).items():
         _check_storable(name, value)
@@ -87,6 +93,15 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
     Raises:
         FileNotFoundError: a file is missing. ValueError: a file is damaged, truncated or foreign, or the two do not fit
             each other.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> folder = mkdtemp()
+        >>> network, info = nr.zoo.load("ecg_dpi/standard")
+        >>> _ = nr.save(network, folder, info)
+        >>> again, info = nr.load(folder)
+        >>> info["method"], torch.equal(again.hidden.tau_mem, network.hidden.tau_mem)
+        ('standard', True)
     """
     config, tensors = _read(Path(folder))
     if "module" in config:

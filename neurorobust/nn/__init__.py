@@ -1,4 +1,9 @@
-"""Networks and their parts: connections, neurons, resets, surrogate gradients, decoders."""
+"""Networks and their parts: connections, neurons, resets, surrogate gradients, decoders.
+
+Example:
+    >>> nr.nn.Linear(torch.rand(4, 3)).n_out
+    4
+"""
 
 from ..dynamics import (
     Adaptation,

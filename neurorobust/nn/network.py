@@ -31,6 +31,13 @@ class Network(nn.Module):
             ``"x"``. Other inputs make skip connections and parallel populations.
         decode: from the last layer's output (T, B, n) to the logits: :func:`mean_over_time`, :func:`max_over_time`,
             :func:`last_step`, :func:`per_step`, or any other function; a network with such a function cannot be saved.
+
+    Example:
+        >>> hidden = nr.neurons.Lif(nr.nn.Linear(torch.rand(4, 3)), tau_mem=0.02, v_threshold=0.1)
+        >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.rand(2, 4)), tau_mem=0.02)
+        >>> network = nr.Network({"hidden": hidden, "readout": readout}, dt=1e-3)
+        >>> nr.run(network, nr.nominal(network), torch.ones(5, 30, 3)).shape
+        torch.Size([5, 2])
     """
 
     def __init__(

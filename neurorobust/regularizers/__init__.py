@@ -1,4 +1,12 @@
-"""Training losses that make a network robust, one file each; they nest."""
+"""Training losses that make a network robust, one file each; they nest.
+
+Example:
+    >>> from torch.nn.functional import cross_entropy
+    >>> loss = nr.regularizers.Adversarial(cross_entropy, nr.attacks.PGA(steps=1), nr.Ball.uniform(0.1), beta=0.4)
+    >>> model = nr.wrap(nn.Linear(6, 2))
+    >>> loss(model, dict(model.named_parameters()), (torch.rand(8, 6), torch.arange(8) % 2)).shape
+    torch.Size([])
+"""
 
 from .abcd import ABCD
 from .adversarial import Adversarial

@@ -3,6 +3,12 @@
 The three ``assert_…`` functions are for pytest, and work in any other place. Each has a function that returns the
 result instead (``check_yield``, ``check_baseline``, ``check_robust``). The plugin for pytest is
 :mod:`neurorobust.testing.plugin`; it is installed with the package and does nothing until a test uses it.
+
+Example:
+    >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
+    >>> check = nr.testing.check_yield(nr.wrap(nn.Linear(6, 2)), data, nr.mismatch(0.1), spec=0.0, at_least=0.5)
+    >>> check.passed
+    True
 """
 
 from importlib import import_module

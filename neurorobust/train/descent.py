@@ -83,6 +83,11 @@ class Schedule:
         clip: largest norm of the whole gradient.
         select_every: epochs between evaluations on the validation part (the last epoch is always evaluated).
         max_seconds: training time; training stops after the epoch that exceeds it, and the history records this.
+
+    Example:
+        >>> schedule = nr.Schedule(learning_rate=0.01, batch_size=25)
+        >>> schedule.batch_size, schedule.clip
+        (25, 1.0)
     """
 
     learning_rate: float = 3e-3

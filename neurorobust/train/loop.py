@@ -127,6 +127,15 @@ def fit(
         ValueError: a run with other settings is in ``out``, or a damaged checkpoint; a one-class part; a loss that
             became NaN, is not one number, or does not depend on the parameters; a batch too small for the network.
             OSError: another run uses ``out``, or it is not writable.
+
+    Example:
+        >>> from torch.nn.functional import cross_entropy
+        >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
+        >>> task = nr.data.Task("mine", ("a", "b"), data, data, data, cross_entropy)
+        >>> loss = nr.regularizers.ForwardNoise(cross_entropy, level=0.1)
+        >>> history = nr.fit(nr.wrap(nn.Linear(6, 2)), task, loss, epochs=2, seed=0)
+        >>> len(history.rows)
+        2
     """
     epochs = check_count("epochs", epochs)
     seed = check_count("seed", seed, 0)

@@ -3,6 +3,12 @@
 They take results of measurements (``FleetResult``, ``WorstCase``, ``Landscape``, ``Sensitivity``, ``History``), or
 plain arrays and tables. They keep no state and choose no style; draw inside ``matplotlib.rc_context(plotting.STYLE)``
 for the style of the package, on a figure with ``layout="constrained"``.
+
+Example:
+    >>> from matplotlib.figure import Figure
+    >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
+    >>> fleet = nr.evaluate(nr.wrap(nn.Linear(6, 2)), data, nr.mismatch(0.3), n_dies=4)
+    >>> axes = nr.plotting.fleet_violins(Figure().subplots(), {"mine": fleet}, 0.9)
 """
 
 from __future__ import annotations
@@ -230,7 +236,7 @@ def fleet_violins(
                 (0, -11),
                 textcoords="offset points",
                 ha="center",
-                fontsize=8,
+                fontsize=9.5,
                 color="0.25",
             )
     if spec is not None:

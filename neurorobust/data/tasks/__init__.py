@@ -1,4 +1,10 @@
-"""Tasks on real data, one file each."""
+"""Tasks on real data, one file each.
+
+Example:
+    >>> task = nr.tasks.ecg()  # real heart beats, in three parts that never mix
+    >>> task.classes, task.test.x.shape
+    (('normal', 'abnormal'), torch.Size([1000, 140, 32]))
+"""
 
 from .ecg import ecg
 from .ecg_three import ecg_three

@@ -3,6 +3,11 @@
 A name is a folder below this one that :func:`neurorobust.save` wrote: tensors, no pickle. ``python -m
 benchmarks.robustness`` trained them with the first seed, ``python -m benchmarks.floor_study`` those of ``ecg_dpi``; no
 seed was selected. Their ``info`` gives the task and the settings.
+
+Example:
+    >>> network, info = nr.zoo.load("ecg_dpi/adversarial")
+    >>> info["task"], len(nr.zoo.names())
+    ('ecg', 13)
 """
 
 from __future__ import annotations
