@@ -48,7 +48,7 @@ class Preparation(NamedTuple):
     """
 
     prepare: Prepare
-    steps: Steps = Steps()  # noqa: RUF009
+    steps: Steps = Steps()
     text: str = ""
 
     @property
@@ -81,6 +81,7 @@ class Found(NamedTuple):
 
 
 Run = Callable[[Preparation, Tensor], tuple[Output, Record]]
+
 
 def time_first_and_steps(x: Tensor) -> tuple[Tensor, int]:
     """(B, T, …) → (T, B, …) and T."""
