@@ -22,6 +22,7 @@ from neurorobust.chip.equations import NOT_FOUND, POINTS
 from neurorobust.cli import app
 from neurorobust.core.equations import UNKNOWN, VOCABULARY, Equations
 from neurorobust.core.placement import HOST
+from neurorobust.data import Data
 from neurorobust.demo import fleet_json
 from neurorobust.dynamics import AdaptiveThreshold, CancelsExcitation, NoFloor, NoReset, ToValue
 from neurorobust.evaluation.rare import RareFailures
@@ -163,8 +164,7 @@ def test_an_adaptive_network_is_not_a_dpi_chip():
 
 def test_a_fleet_lists_what_the_chip_lacks():
     """Every difference of the equations, and steps of time on a chip without a clock; nothing for plain mismatch."""
-    network = adaptive()
-    data = events(0, 4)
+    network, data = adaptive(), Data(events(0, 4).x[..., :2], torch.arange(4) % 2)
     on_chip = nr.evaluate(network, data, chipmodels.load("dynapse2"), n_dies=2)
     assert on_chip.differences[:-1] == said(network, "dynapse2").differences and len(on_chip.differences) == 8
     assert on_chip.differences[-1].startswith(
