@@ -454,6 +454,20 @@ class PictureOf(Net):
         return super().forward(x.expand(n, *x.shape))
 
 
+class Chooses(Net):
+    """Needs a number that is not that of steps."""
+
+    def forward(self, x, task):
+        return super().forward(x if task == 1 else 2 * x)
+
+
+class EmptyState(WithState):
+    """Takes its state from an empty tuple, and does not give it back."""
+
+    def forward(self, x, state=()):
+        return self.lif(self.fc(x), state[0] if state else self.lif.reset_mem())[0]
+
+
 class OneNumber(Net):
     def forward(self, x):
         return super().forward(x).mean(0)[:, 0]
@@ -464,6 +478,8 @@ REFUSED = {
     "ambiguous": (Ambiguous, x_of(5, 5, 3), "runs with prepare=.*x.transpose.* and with prepare=lambda x: x, and"),
     "a state that is not given back": (Forgets, SEQUENCE, r"Forgets needs mem .* prepare=lambda x: \(x, …\)"),
     "steps of a picture": (PictureOf, PICTURE, r"needs n beside its input. Pass prepare=lambda x: \(x, …\)"),
+    "another number": (Chooses, SEQUENCE, r"needs task beside its input. Pass prepare=lambda x: \(x, …\)"),
+    "a state that is lost": (EmptyState, SEQUENCE, "one call of EmptyState .* takes state too: write a module"),
     "one number per sample": (OneNumber, SEQUENCE, r"gives \(5,\) .* the logit of the second against 0: pass decode="),
     "one step, a picture": (Hidden, PICTURE, "one call of Hidden .* pass prepare=lambda x: x.expand"),
     "row, a picture": (row, x_of(5, 1, 1, 3), "prepare=lambda x: x.expand"),
