@@ -22,6 +22,7 @@ from neurorobust.chip.equations import NOT_FOUND, POINTS
 from neurorobust.cli import app
 from neurorobust.core.equations import UNKNOWN, VOCABULARY, Equations
 from neurorobust.core.placement import HOST
+from neurorobust.data import Data
 from neurorobust.demo import fleet_json
 from neurorobust.dynamics import AdaptiveThreshold, CancelsExcitation, NoFloor, NoReset, ToValue
 from neurorobust.evaluation.rare import RareFailures
@@ -159,6 +160,20 @@ def test_an_adaptive_network_is_not_a_dpi_chip():
     network.get_submodule("readout").core.zero_()
     told = agreement("dynapse2", chipmodels.load("dynapse2").neuron, placement_of(network))
     assert "layer readout: no reset; on the chip: reset to rest." in told.differences
+
+
+def test_a_fleet_lists_what_the_chip_lacks():
+    """Every difference of the equations, and steps of time on a chip without a clock; nothing for plain mismatch."""
+    network, data = adaptive(), Data(events(0, 4).x[..., :2], torch.arange(4) % 2)
+    on_chip = nr.evaluate(network, data, chipmodels.load("dynapse2"), n_dies=2)
+    assert on_chip.differences[:-1] == said(network, "dynapse2").differences and len(on_chip.differences) == 8
+    assert on_chip.differences[-1].startswith(
+        f"time: the network counts events in steps of {1e3 * DT:g} ms; on the chip"
+    )
+    lines = str(on_chip).splitlines()
+    assert "FleetResult(2 dies of dynapse2" in lines[0] and "\n" not in repr(on_chip)
+    assert "layer hidden: no floor; on the chip: floor at rest, or floor below rest." in lines
+    assert nr.evaluate(network, data, nr.mismatch(0.3), n_dies=2).differences == ()
 
 
 def test_a_linearised_dpi_is_called_one():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import warnings
 
 import pytest
@@ -13,7 +15,7 @@ from test_snntorch import DT, SLOPES, InFloat64, promoted
 from torch import nn
 
 import neurorobust as nr
-from neurorobust.data import Data
+from neurorobust.data import Data, Task
 from neurorobust.interop import decode
 
 STEPS = 7
@@ -142,18 +144,126 @@ class Hidden(nn.Module):
         return self.lif2(self.fc2(self.lif1(self.fc1(x))))
 
 
-class WithState(nn.Module):
+class Dictionary(Net):
+    def forward(self, x):
+        spikes, mems = self.loop(x)
+        return {"membrane": torch.stack(mems), "spikes": torch.stack(spikes)}
+
+
+class ReadOut(Net):
+    """The currents of the last layer, which no neuron takes, and the spikes of the only neurons."""
+
+    def forward(self, x):
+        mem, currents, spikes = self.lif1.reset_mem(), [], []
+        for current in self.steps(x):
+            z, mem = self.lif1(current, mem)
+            currents.append(self.fc2(z)), spikes.append(z)
+        return torch.stack(currents), torch.stack(spikes)
+
+
+class LastStep(Net):
+    def forward(self, x):
+        spikes, mems = self.loop(x)
+        return spikes[-1], mems[-1], torch.stack(spikes), None
+
+
+class Hiddens(Net):
+    """Records of two layers of one size, the last layer's second."""
+
     def __init__(self):
         super().__init__()
-        self.fc, self.lif = nn.Linear(3, 2).double(), snn.Leaky(beta=0.8)
+        self.fc2, self.lif2 = nn.Linear(6, 6).double(), self.lif2
+        with torch.no_grad():
+            self.fc2.weight.mul_(3)
+
+    def forward(self, x):
+        mem1, mem2, steps = self.lif1.reset_mem(), self.lif2.reset_mem(), []
+        for current in self.steps(x):
+            y, mem1 = self.lif1(current, mem1)
+            z, mem2 = self.lif2(self.fc2(y), mem2)
+            steps.append((y, mem1, z))
+        return tuple(map(torch.stack, zip(*steps)))
+
+
+class Counted(Net):
+    def forward(self, x, n):
+        return super().forward(torch.stack([x[t] for t in range(n)]))
+
+
+class WithState(nn.Module):
+    """One call computes one step; its caller keeps the state."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.lif = nn.Linear(3, 2).double(), snn.Leaky(beta=0.8, threshold=0.3)
+        promoted(self)
 
     def forward(self, x, mem):
         return self.lif(self.fc(x), mem)
 
 
-class WithOptionalState(WithState):
-    def forward(self, x, mem=None):
-        return self.lif(self.fc(x), self.lif.reset_mem() if mem is None else mem)
+class Optional(Net):
+    def forward(self, x, mem1=None, mem2=None):
+        mem1 = self.lif1.reset_mem() if mem1 is None else mem1
+        mem2 = self.lif2.reset_mem() if mem2 is None else mem2
+        z, mem1 = self.lif1(self.fc1(x), mem1)
+        z, mem2 = self.lif2(self.fc2(z), mem2)
+        return z, mem1, mem2
+
+
+class Nested(Optional):
+    def forward(self, x, state=None):
+        z, *states = super().forward(x, *(state or (None, None)))
+        return z, tuple(states)
+
+
+class Recurrent(nn.Module):
+    """Gives its states in another order than it takes them, and takes one that acts on nothing."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.lif = nn.Linear(3, 2).double(), snn.RLeaky(beta=0.8, threshold=0.3, linear_features=2)
+        self.double(), promoted(self)
+
+    def forward(self, x, spk, mem, unused):
+        spk, mem = self.lif(self.fc(x), spk, mem)
+        return mem, spk, torch.zeros(1)
+
+
+class Forgets(WithState):
+    """Takes a state, and does not give it back."""
+
+    def forward(self, x, mem):
+        return self.lif(self.fc(x), mem)[0]
+
+
+class Resets(Hidden):
+    """Runs its own loop, and takes a single step too; it forgets everything before each call."""
+
+    def forward(self, x):
+        utils.reset(self)
+        for t in range(x.shape[1]) if x.ndim == 4 else (0,):
+            step = x[:, t, 0] if x.ndim == 4 else x[:, 0]
+            _, mem = self.lif2(self.fc2(self.lif1(self.fc1(step))))
+        return mem
+
+
+def handed(net, x, *states, part=0):
+    """The loop of a user who keeps the states: logits."""
+    names = list(inspect.signature(net.forward).parameters)[1:]
+    given, outputs = dict(zip(names, states)), []
+    for step in x.transpose(0, 1):
+        output = net(step, **given)
+        outputs.append(output[part])
+        if "state" in names:
+            given = {"state": output[1]}
+        elif "unused" in names:
+            given = {"spk": output[1], "mem": output[0], "unused": None}
+        else:
+            given = dict(zip(names, output[1:]))
+    return torch.stack(outputs).sum(0)
 
 
 class FixedView(Net):
@@ -192,21 +302,23 @@ def stepped(net, x):
 SEQUENCE, PICTURE = x_of(5, 12, 3), x_of(5, 3)
 COUNT, FLAT = (lambda net, x: net(x).sum(0)), x_of(5, 1, 1, 3)
 EARLY = "takes samples first, or repeats a picture"
+SUMMED = "the spikes of 'lif2' are summed over time (spike_count)"
 PLAIN = {  # network, sample, what is said, the logits as its user computes them
-    "time first": (Net, SEQUENCE, (), lambda net, x: net(x.transpose(0, 1)).sum(0)),
-    "RLeaky": (lambda: Net(cls=snn.RLeaky), SEQUENCE, (), lambda net, x: net(x.transpose(0, 1)).sum(0)),
-    "Lapicque": (lambda: Net(cls=snn.Lapicque), SEQUENCE, (), lambda net, x: net(x.transpose(0, 1)).sum(0)),
-    "Alpha": (lambda: Net(cls=snn.Alpha, alpha=0.9), SEQUENCE, (), lambda net, x: net(x.transpose(0, 1)).sum(0)),
-    "Synaptic": (lambda: Net(cls=snn.Synaptic, alpha=0.7), SEQUENCE, (), lambda net, x: net(x.transpose(0, 1)).sum(0)),
-    "as many samples as steps": (Net, x_of(5, 5, 3), (), lambda net, x: net(x.transpose(0, 1)).sum(0)),
-    "one sample": (Net, x_of(1, 12, 3), (), lambda net, x: net(x.transpose(0, 1)).sum(0)),
+    "time first": (Net, SEQUENCE, (SUMMED,), lambda net, x: net(x.transpose(0, 1)).sum(0)),
+    "RLeaky": (lambda: Net(cls=snn.RLeaky), SEQUENCE, (SUMMED,), lambda net, x: net(x.transpose(0, 1)).sum(0)),
+    "Lapicque": (lambda: Net(cls=snn.Lapicque), SEQUENCE, (SUMMED,), lambda net, x: net(x.transpose(0, 1)).sum(0)),
+    "Alpha": (lambda: Net(cls=snn.Alpha, alpha=0.9), SEQUENCE, (SUMMED,), lambda net, x: net(x.transpose(0, 1)).sum(0)),
+    "Synaptic": (lambda: Net(cls=snn.Synaptic, alpha=0.7), SEQUENCE, (SUMMED,),
+                 lambda net, x: net(x.transpose(0, 1)).sum(0)),
+    "as many samples as steps": (Net, x_of(5, 5, 3), (SUMMED,), lambda net, x: net(x.transpose(0, 1)).sum(0)),
+    "one sample": (Net, x_of(1, 12, 3), (SUMMED,), lambda net, x: net(x.transpose(0, 1)).sum(0)),
     "both": (Both, SEQUENCE, ("the spikes of 'lif2', output 0 of 2, are summed",),
              lambda net, x: net(x.transpose(0, 1))[0].sum(0)),
     "both, no reset": (lambda: Both(last="none"), SEQUENCE, ("the membranes of 'lif2', output 1 of 2, are averaged",),
                        lambda net, x: net(x.transpose(0, 1))[1].mean(0)),
     "lists": (lambda: Lists(last="none"), SEQUENCE, ("membranes of 'lif2'",),
               lambda net, x: torch.stack(net(x.transpose(0, 1))[1]).mean(0)),
-    "list": (SpikeList, SEQUENCE, (), lambda net, x: sum(net(x.transpose(0, 1)))),
+    "list": (SpikeList, SEQUENCE, (SUMMED,), lambda net, x: sum(net(x.transpose(0, 1)))),
     "membranes": (Membranes, SEQUENCE, ("the membranes of 'lif2' are summed",),
                   lambda net, x: net(x.transpose(0, 1)).sum(0)),
     "membranes, no reset": (lambda: Membranes(last="none"), SEQUENCE, ("the membranes of 'lif2' are averaged",),
@@ -220,17 +332,17 @@ PLAIN = {  # network, sample, what is said, the logits as its user computes them
                                  lambda net, x: net(x.transpose(0, 1)).sum(1)),
     "out time last": (OutTimeLast, SEQUENCE, ("axis -1 of it is time",),
                       lambda net, x: net(x.transpose(0, 1)).sum(-1)),
-    "batch first": (BatchFirst, SEQUENCE, (EARLY,), COUNT),
-    "batch first, as many": (BatchFirst, x_of(5, 5, 3), (EARLY,), COUNT),
-    "batch first, one sample": (BatchFirst, x_of(1, 12, 3), (EARLY,), COUNT),
-    "picture": (Picture, PICTURE, (EARLY,), COUNT),
-    "square picture": (Picture, x_of(3, 3), (EARLY,), COUNT),
-    "picture flattened inside": (FlatPicture, FLAT, (EARLY,), COUNT),
-    "picture to be flattened": (Picture, x_of(5, 1, 3, 1), ("takes flat samples",),
+    "batch first": (BatchFirst, SEQUENCE, (EARLY, SUMMED), COUNT),
+    "batch first, as many": (BatchFirst, x_of(5, 5, 3), (EARLY, SUMMED), COUNT),
+    "batch first, one sample": (BatchFirst, x_of(1, 12, 3), (EARLY, SUMMED), COUNT),
+    "picture": (Picture, PICTURE, (EARLY, SUMMED), COUNT),
+    "square picture": (Picture, x_of(3, 3), (EARLY, SUMMED), COUNT),
+    "picture flattened inside": (FlatPicture, FLAT, (EARLY, SUMMED), COUNT),
+    "picture to be flattened": (Picture, x_of(5, 1, 3, 1), ("takes flat samples", SUMMED),
                                 lambda net, x: COUNT(net, x.flatten(1))),
-    "convolution": (Convolution, x_of(5, 1, 6, 6), (EARLY,), COUNT),
-    "one convolved picture": (Convolution, x_of(1, 1, 6, 6), (EARLY,), COUNT),
-    "frames to be flattened": (Net, x_of(5, 12, 1, 3, 1), ("takes flat samples",),
+    "convolution": (Convolution, x_of(5, 1, 6, 6), (EARLY, SUMMED), COUNT),
+    "one convolved picture": (Convolution, x_of(1, 1, 6, 6), (EARLY, SUMMED), COUNT),
+    "frames to be flattened": (Net, x_of(5, 12, 1, 3, 1), ("takes flat samples", SUMMED),
                                lambda net, x: net(x.transpose(0, 1).flatten(2)).sum(0)),
     "one step": (Hidden, SEQUENCE, ("one call of Hidden computes one step", "the spikes of 'lif2'"),
                  lambda net, x: stepped(net, x)[0].sum(0)),
@@ -239,8 +351,28 @@ PLAIN = {  # network, sample, what is said, the logits as its user computes them
     "row": (lambda: row(output=True), SEQUENCE, ("the spikes of '4'",), lambda net, x: stepped(net, x)[0].sum(0)),
     "row, no reset": (lambda: row("none", output=True), SEQUENCE, ("membranes of '4'",),
                       lambda net, x: stepped(net, x)[1].mean(0)),
-    "fixed view": (FixedView, SEQUENCE, (), lambda net, x: net(x.transpose(0, 1)).sum(0)),
-    "fixed zeros": (FixedZeros, SEQUENCE, (), lambda net, x: net(x.transpose(0, 1)).sum(0)),
+    "a dictionary": (Dictionary, SEQUENCE, ("the spikes of 'lif2', output 1 of 2, are summed",),
+                     lambda net, x: net(x.transpose(0, 1))["spikes"].sum(0)),
+    "read-out beside records": (ReadOut, SEQUENCE, ("every step, output 0 of 2, are summed", "lif2 never ran"),
+                                lambda net, x: net(x.transpose(0, 1))[0].sum(0)),
+    "the last step beside a record": (LastStep, SEQUENCE, ("the spikes of 'lif2', output 2 of 4, are summed",),
+                                      lambda net, x: net(x.transpose(0, 1))[2].sum(0)),
+    "hidden layers before the last": (Hiddens, SEQUENCE, ("the spikes of 'lif2', output 2 of 3, are summed",),
+                                      lambda net, x: net(x.transpose(0, 1))[2].sum(0)),
+    "a number of steps": (Counted, SEQUENCE, ("needs n beside its input; it is given the number of steps, 12", SUMMED),
+                          lambda net, x: net(x.transpose(0, 1), 12).sum(0)),
+    "state": (WithState, SEQUENCE, ("takes mem, so it is called for each of the 12 steps", "the spikes of 'lif'"),
+              lambda net, x: handed(net, x, torch.zeros(1))),
+    "optional states": (Optional, SEQUENCE, ("takes mem1, mem2, so it is", "the spikes of 'lif2', output 0 of 3,"),
+                        lambda net, x: handed(net, x, None, None)),
+    "states in one argument": (Nested, SEQUENCE,
+                               ("takes state, so it is called", "the spikes of 'lif2', output 0 of 2,"),
+                               lambda net, x: handed(net, x, None)),
+    "states of a recurrent layer": (Recurrent, SEQUENCE, ("takes spk, mem, unused, so", "spikes of 'lif', output 1"),
+                                    lambda net, x: handed(net, x, torch.zeros(1), torch.zeros(1), None, part=1)),
+    "a module that resets itself": (Resets, x_of(5, 12, 2, 3), (EARLY,), lambda net, x: net(x)),
+    "fixed view": (FixedView, SEQUENCE, (SUMMED,), lambda net, x: net(x.transpose(0, 1)).sum(0)),
+    "fixed zeros": (FixedZeros, SEQUENCE, (SUMMED,), lambda net, x: net(x.transpose(0, 1)).sum(0)),
 }  # fmt: skip
 
 
@@ -280,7 +412,7 @@ def test_the_plain_call(name):
 @pytest.mark.parametrize("n", [1, 3, 5, 13])
 def test_a_fixed_batch_size_runs_on_any_number_of_samples(cls, n):
     """In batches of that size: the logits and spikes of a network without that limit, and its gradients."""
-    model, free = (plainly(make(), SEQUENCE) for make in (cls, Net))
+    model, free = (plainly(make(), SEQUENCE, (SUMMED,)) for make in (cls, Net))
     x = x_of(n, 12, 3)
     (ours, spikes), (theirs, expected) = (nr.run(m, dict(m.named_parameters()), x, record=True) for m in (model, free))
     assert torch.equal(ours, theirs)
@@ -315,11 +447,40 @@ class Ambiguous(Net):
         return (self.fc1(step.reshape(5, 3)) for step in x.reshape(5, 5, 3))
 
 
+class PictureOf(Net):
+    """Repeats a picture; its caller says how often."""
+
+    def forward(self, x, n):
+        return super().forward(x.expand(n, *x.shape))
+
+
+class Chooses(Net):
+    """Needs a number that is not that of steps."""
+
+    def forward(self, x, task):
+        return super().forward(x if task == 1 else 2 * x)
+
+
+class EmptyState(WithState):
+    """Takes its state from an empty tuple, and does not give it back."""
+
+    def forward(self, x, state=()):
+        return self.lif(self.fc(x), state[0] if state else self.lif.reset_mem())[0]
+
+
+class OneNumber(Net):
+    def forward(self, x):
+        return super().forward(x).mean(0)[:, 0]
+
+
 REFUSED = {
     "two silent layers": (TwoSilent, SEQUENCE, "outputs 0 and 1 of the network both look like the spikes of 'lif2'"),
     "ambiguous": (Ambiguous, x_of(5, 5, 3), "runs with prepare=.*x.transpose.* and with prepare=lambda x: x, and"),
-    "state": (WithState, SEQUENCE, "forward of WithState needs mem beside its input"),
-    "optional state": (WithOptionalState, SEQUENCE, "one call of WithOptionalState .* takes mem too: write a module"),
+    "a state that is not given back": (Forgets, SEQUENCE, r"Forgets needs mem .* prepare=lambda x: \(x, …\)"),
+    "steps of a picture": (PictureOf, PICTURE, r"needs n beside its input. Pass prepare=lambda x: \(x, …\)"),
+    "another number": (Chooses, SEQUENCE, r"needs task beside its input. Pass prepare=lambda x: \(x, …\)"),
+    "a state that is lost": (EmptyState, SEQUENCE, "one call of EmptyState .* takes state too: write a module"),
+    "one number per sample": (OneNumber, SEQUENCE, r"gives \(5,\) .* the logit of the second against 0: pass decode="),
     "one step, a picture": (Hidden, PICTURE, "one call of Hidden .* pass prepare=lambda x: x.expand"),
     "row, a picture": (row, x_of(5, 1, 1, 3), "prepare=lambda x: x.expand"),
     "no way": (Net, x_of(5, 12, 4), r"raised RuntimeError .* It was given shape \(12, 5, 4\), .* fixed batch size"),
@@ -356,7 +517,7 @@ def test_a_row_without_a_sample_and_without_biases():
 def test_a_decay_without_a_time_constant_stays_exact(beta):
     """A neuron without memory, or without a leak: said, and the user's own spikes."""
     net = Net(beta=beta, threshold=0.5)
-    model = plainly(net, SEQUENCE, ("lif1.beta of 0, or of 1 and more: there is no time constant",))
+    model = plainly(net, SEQUENCE, ("lif1.beta of 0, or of 1 and more: there is no time constant", SUMMED))
     assert "lif1.tau_mem" not in nr.nominal(model)
     assert torch.equal(nr.run(model, nr.nominal(model), SEQUENCE), net(SEQUENCE.transpose(0, 1)).sum(0))
 
@@ -374,7 +535,7 @@ class Appends(Net):
 
 
 def test_a_record_that_only_grows_does_not_grow_here():
-    model = plainly(Appends(), SEQUENCE)
+    model = plainly(Appends(), SEQUENCE, (SUMMED,))
     for _ in range(5):
         nr.run(model, dict(model.named_parameters()), SEQUENCE)
     assert len(model.get_submodule("_unrolled.net").kept) == 0
@@ -423,7 +584,7 @@ class Slstm(nn.Module):
 def test_spiking_lstms(make, shape, said):
     """Their weights are those of torch's layers inside; a threshold deviates on each neuron."""
     net, x = make(), x_of(*shape).float()
-    model = plainly(net, x, said)
+    model = plainly(net, x, (*said, "the outputs of every step are summed"))
     assert torch.equal(nr.run(model, nr.nominal(model), x), net(x.transpose(0, 1)).sum(0))
     changed = {name: 1.1 * value for name, value in nr.nominal(model).items()}
     found = nr.run(model, changed, x)
@@ -437,7 +598,7 @@ def test_spiking_lstms(make, shape, said):
 
 def test_the_print_fits_a_screen():
     """Layers with type, number and constants, the decoder, the way in; 40 layers too."""
-    text = repr(plainly(BatchFirst(), SEQUENCE, (EARLY,)))
+    text = repr(plainly(BatchFirst(), SEQUENCE, (EARLY, SUMMED)))
     for part in ("SnnTorchNetwork of BatchFirst", "dt 1 ms", "as_it_is", "decode spike_count", "lif2", "Leaky",
                  "tau_mem 4.481 ms", "v_threshold 0.3", "fc1.weight 6×3", "reset subtract"):  # fmt: skip
         assert part in text, text
@@ -468,13 +629,82 @@ def test_membranes_of_a_network_that_gives_none():
         plainly(Net(), SEQUENCE, decode=decode.mean_membrane)
 
 
-def test_one_word_keeps_all_norms_exact():
-    """The word that the refusal names, for two norms at once; only the other numbers deviate."""
+def test_arguments_of_forward_come_from_prepare():
+    """The way out that the refusal names: a tuple of all arguments."""
+    net = PictureOf()
+    model = plainly(net, PICTURE, prepare=lambda x: (x, 9), decode=decode.spike_count)
+    assert torch.equal(nr.run(model, nr.nominal(model), PICTURE), net(PICTURE, 9).sum(0))
+
+
+class Tokens(Net):
+    """Numbers of words, through an embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(9, 3).double()
+
+    def steps(self, x):
+        return (self.fc1(self.words(step)) for step in x)
+
+
+def test_tokens():
+    net, x = Tokens(), torch.arange(35).reshape(5, 7) % 9
+    model = plainly(net, x, (SUMMED,))
+    assert torch.equal(nr.run(model, nr.nominal(model), x), net(x.T).sum(0))
+    assert "words.weight" in nr.nominal(model)
+    result = nr.worst_case(model, Data(x, torch.arange(5) % 2), nr.Ball.uniform(0.1), nr.attacks.PGA(steps=2), seed=0)
+    assert 0 <= result.balanced_accuracy <= 1
+    net.words = nn.Embedding(9, 3, max_norm=1.0).double()
+    with pytest.raises(ValueError, match="words has max_norm"):
+        plainly(net, x)
+
+
+def test_states_in_one_batch_of_dies():
+    """Each die keeps its own states: those of the user's loop with that die's numbers."""
+    net = Optional()
+    model = plainly(net, SEQUENCE, decode=decode.spike_count, said=("takes mem1, mem2",))
+    params = {
+        name: value * (1 + 0.1 * draw(k, *value.shape)) for k, (name, value) in enumerate(nr.nominal(model).items())
+    }
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.copy_(params[name])
+    nr.to_snntorch(model)
+    assert torch.equal(nr.run(model, nr.nominal(model), SEQUENCE), handed(net, SEQUENCE, None, None))
+
+
+def test_norms_stay_exact():
+    """Said once, unless the user says it; only the other numbers deviate."""
     layers = [nn.Linear(4, 6), nn.BatchNorm1d(6), snn.Leaky(beta=0.9, init_hidden=True)]
     layers += [nn.Linear(6, 2), nn.LayerNorm(2), snn.Leaky(beta=0.9, init_hidden=True, output=True)]
     net = nn.Sequential(*layers).eval()
-    with pytest.raises(ValueError, match="normalisation"):
-        nr.from_snntorch(net, dt=1e-3)
-    model = nr.from_snntorch(net, dt=1e-3, kinds={"normalisation": "digital"})
-    deviating = {name for name in nr.nominal(model) if not name.endswith(".digital")}
-    assert {"0.weight", "3.weight"} < deviating and not any(name.startswith(("1.", "4.")) for name in deviating)
+    with pytest.warns(UserWarning, match=r"1.weight, 1.bias, 4.weight, 4.bias belong to norms, .* computed exactly"):
+        silent = nr.from_snntorch(net, dt=1e-3)
+    model = plainly(net, None, kinds={"normalisation": "digital"}, decode=decode.spike_count)
+    for each in (silent, model):
+        deviating = {name for name in nr.nominal(each) if not name.endswith(".digital")}
+        assert {"0.weight", "3.weight"} < deviating and not any(name.startswith(("1.", "4.")) for name in deviating)
+
+
+class Parallel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.lif, self.out = snn.LeakyParallel(3, 6, beta=0.9, learn_beta=True), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.out(self.lif(3 * x.transpose(0, 1))).sum(0)
+
+
+def test_a_learned_parallel_decay_names_the_way_out():
+    """A copy without the hook has the same outputs, can be measured and trained, and stays diagonal."""
+    with pytest.raises(ValueError, match=r"LeakyParallel with learn_beta=True: .* copy.deepcopy\(module\) has no hook"):
+        nr.wrap(Parallel())
+    net, data = copy.deepcopy(Parallel()), Data(SEQUENCE.float(), torch.arange(5) % 2)
+    matrix = net.lif.rnn.weight_hh_l0.requires_grad_(False)
+    with pytest.warns(UserWarning, match=r"lif.beta, lif.threshold of snnTorch neurons stay exact"):
+        model = nr.wrap(net)
+    assert torch.equal(nr.run(model, nr.nominal(model), data.x), Parallel()(data.x))
+    loss = nn.functional.cross_entropy
+    nr.fit(model, Task("t", ("a", "b"), data, data, data, loss), loss, epochs=1, seed=0)
+    assert torch.equal(matrix, torch.diag(matrix.diag()))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from torch import Tensor
+
 from .._util.errors import unknown
 from ..core.equations import UNKNOWN, VOCABULARY, Equations, check_word
 from ..core.placement import HOST, Placement
@@ -151,6 +153,25 @@ class Agreement:
     def entry(self) -> dict[str, Any]:
         """For JSON."""
         return {"verdict": self.verdict, "differences": list(self.differences), "cost": self.cost or None}
+
+
+def time_differences(
+    neuron: NeuronModel | None, dt: float | None, params: Mapping[str, Tensor], placement: Placement
+) -> list[str]:
+    """One sentence if a network has steps of time and the chip has none, with the time constants below one step.
+
+    Args:
+        neuron: of the chip. dt: of the network, s. params: of the network. placement: those on the host are left out.
+    """
+    if neuron is None or dt is None or not neuron.time_base.text.startswith("Continuous time"):
+        return []
+    taus = {name: float(value.min()) for name, value in params.items() if ".tau_" in name and value.numel()}
+    short = [name for name, tau in taus.items() if tau < 0.99 * dt and not placement.on_host(name)]
+    more = f" {', '.join(short)}: shorter than a step." if short else ""
+    return [
+        f"time: the network counts events in steps of {1e3 * dt:g} ms; on the chip: no steps, every event acts at its "
+        f"own time.{more}"
+    ]
 
 
 def agreement(name: str, neuron: NeuronModel | None, placement: Placement) -> Agreement:

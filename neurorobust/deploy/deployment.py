@@ -17,6 +17,7 @@ from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Demand, Route
 from ..chip.design import check_type
 from ..chip.encodings import Multiplicity
+from ..chip.equations import time_differences
 from ..circuit import Technology
 from ..core.params import Params
 from ..nn.network import Network, placement_of
@@ -192,17 +193,8 @@ class Deployment(Printed):
         """What the network has that the chip lacks, and the reverse, one sentence each: the equations of every layer,
         and steps of time on a chip without a clock."""
         found = list(self.programmed.equations.differences) if self.programmed.equations is not None else []
-        neuron, dt = self.chip.neuron, getattr(self.network, "dt", None)
-        if neuron is not None and dt is not None and neuron.time_base.text.startswith("Continuous time"):
-            taus = {name: float(v.min()) for name, v in self.programmed.params.items() if ".tau_" in name and v.numel()}
-            placement = placement_of(self.network)
-            short = [name for name, tau in taus.items() if tau < 0.99 * dt and not placement.on_host(name)]
-            more = f" {', '.join(short)}: shorter than a step." if short else ""
-            found.append(
-                f"time: the network counts events in steps of {1e3 * dt:g} ms; on the chip: no steps, every event acts "
-                f"at its own time.{more}"
-            )
-        return found
+        dt, placement = getattr(self.network, "dt", None), placement_of(self.network)
+        return found + time_differences(self.chip.neuron, dt, self.programmed.params, placement)
 
     def __str__(self) -> str:
         return fitted("\n".join([repr(self), *self.differences()]))

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
-from .._util.printed import Printed
+from .._util.printed import Printed, fitted
 from ..chip import Agreement, ChipModel, Fleet, Programmed
+from ..chip.equations import time_differences
 from ..core.params import Params
 from ..core.run import evaluating
 from ..data.samples import Samples, as_samples
@@ -60,7 +61,8 @@ class FleetResult(Printed):
         accuracy: of each die, shape (n_dies,). recall: of each die and class, shape (n_dies, n_classes). Both None
             for a regression.
         programming: the changes made by programming, one row per core.
-        equations: whether the equations of the network are those of the chip; print it.
+        equations: whether the equations of the network are those of the chip; print it. differences: what the network
+            has that the chip lacks, and the reverse, one sentence each; ``print`` of the result lists them.
         one_class: the class that the nominal network predicts for every sample, if it does; then the scores are chance.
         trimmed: the same dies with their read-outs trimmed, if ``evaluate`` got a trim; ``compare(result.trimmed,
             result)`` is the gain, die by die. nominal and programmed there are untrimmed.
@@ -81,6 +83,10 @@ class FleetResult(Printed):
     trimmed: FleetResult | None = None
     trim: str | None = None
     offsets: np.ndarray | None = None
+    differences: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return fitted("\n".join([repr(self), *self.differences]))
 
     def __repr__(self) -> str:
         low, high = self.ci95
@@ -223,6 +229,7 @@ def evaluate(
         programming=programmed.report,
         one_class=guessed,
         equations=programmed.equations,
+        differences=_differences(network, chip, programmed),
     )
     if trim is None:
         return result
@@ -265,6 +272,13 @@ def noisy_run(network: nn.Module, fleet: Fleet, programmed: Programmed) -> Run:
         return noisy_logits(network, dies, x, some, programmed, before=before)
 
     return run
+
+
+def _differences(network: nn.Module, chip: ChipModel, programmed: Programmed) -> tuple[str, ...]:
+    """Those of the equations, and steps of time on a chip without a clock."""
+    found = () if programmed.equations is None else programmed.equations.differences
+    dt, placement = getattr(network, "dt", None), placement_of(network)
+    return (*found, *time_differences(chip.neuron, dt, programmed.params, placement))
 
 
 Row = tuple[float, float, list[float]]

@@ -97,9 +97,9 @@ def exact_norms(module: nn.Module, kinds: Mapping[str, str]) -> dict[str, str]:
     silent = [name for name in norms_of(module) if override(name, kinds) is None]
     if silent:
         warn(
-            f"kinds: {', '.join(silent)} belong to norms, which an analog array cannot hold: they are computed exactly, "
-            f"and no die and no attack changes them. kinds={{{NORMALISATION!r}: 'digital'}} says so, without this "
-            f"warning; a chip needs them folded into the layer before."
+            f"kinds: {', '.join(silent)} belong to norms, which an analog array cannot hold: they are computed "
+            f"exactly, and no die and no attack changes them. kinds={{{NORMALISATION!r}: 'digital'}} says so, without "
+            f"this warning; a chip needs them folded into the layer before."
         )
     return {glob.escape(name): "digital" for name in silent}
 
@@ -401,6 +401,15 @@ def check_plain(module: nn.Module) -> None:
             raise TypeError(f"{where} is compiled by module.compile(); bring a module that is not compiled.")
         if "quantized" in type(part).__module__.split(".") or type(part).__module__.startswith("torch.ao.nn"):
             raise TypeError(f"{where} is quantized ({kind}) and hides its weights; bring the floating network.")
+
+
+def check_embeddings(module: nn.Module) -> None:
+    """Raise ValueError for an embedding that changes its weights in every pass, or whose gradients are sparse."""
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.max_norm is not None:
+            raise ValueError(f"module: {name} has max_norm, which changes its weights in every pass; use None.")
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse:
+            raise ValueError(f"module: {name} has sparse gradients, which no attack can follow; set sparse=False.")
 
 
 def check_alike(module: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ def choose(output: Any, record: Record, net: nn.Module) -> Callable[[Output], Te
     """The decoder for a network's output: its own read-out if that comes first, else the mean membrane of its last
     neuron if it has no reset, else the spike count.
 
-    A read-out is what no neuron gave: logits (B, n) are taken as they are, outputs of other layers are summed over time.
+    A read-out is what no neuron gave: logits (B, n) are taken as they are, outputs over time are summed.
 
     Raises:
         ValueError: no part of the output is over time or (B, n), or two parts look the same.
@@ -80,10 +80,13 @@ def choose(output: Any, record: Record, net: nn.Module) -> Callable[[Output], Te
 
 def _is_record(part: Any, record: Record) -> bool:
     """Whether a part of an output is the spikes or a state of some neuron, in every step or in the last one."""
-    several = [[*record.spikes.values()], *(zip(*steps) for steps in record.states.values())]
-    traces = [trace for steps in several for trace in steps] + [*(record.membranes or {}).values()]
+    traces: list[Sequence[Tensor]] = [list(spikes) for spikes in record.spikes.values()]
+    traces += (record.membranes or {}).values()
+    for steps in record.states.values():
+        traces += zip(*steps)
     return isinstance(part, Tensor) and any(
-        _equal((part,), torch.stack(list(trace)), "") or (part.shape == trace[-1].shape and torch.equal(part, trace[-1]))
+        _equal((part,), torch.stack(list(trace)), "")
+        or (part.shape == trace[-1].shape and torch.equal(part, trace[-1]))
         for trace in traces
         if len({step.shape for step in trace}) == 1 and trace[0].ndim
     )

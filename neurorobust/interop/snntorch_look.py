@@ -48,7 +48,7 @@ class Preparation(NamedTuple):
     """
 
     prepare: Prepare
-    steps: Steps = Steps()  # noqa: RUF009
+    steps: Steps = Steps()
     text: str = ""
 
     @property
@@ -81,6 +81,7 @@ class Found(NamedTuple):
 
 
 Run = Callable[[Preparation, Tensor], tuple[Output, Record]]
+
 
 def time_first_and_steps(x: Tensor) -> tuple[Tensor, int]:
     """(B, T, …) → (T, B, …) and T."""
@@ -128,7 +129,7 @@ def find(run: Run, net: nn.Module, given: Prepare | None, row: bool, x: Tensor) 
     trials: list[Trial] = []
     for ways in (WAYS, FLAT_WAYS, (COUNTED,)):
         tried = _tried(run, _ways(run, ways, net, row, x), net, x)
-        fits = [trial for trial in tried if not trial.misfit and not trial.single]
+        fits = [trial for trial in tried if not (trial.misfit or trial.single or _loses(run, net, trial, x))]
         if len(fits) > 1:
             fits = [trial for trial in fits if not _restarts(run, trial, x)] or fits
         if fits:
@@ -175,9 +176,18 @@ def _ways(run: Run, ways: Iterable[Preparation], net: nn.Module, row: bool, x: T
 def _by_step(run: Run, way: Preparation, net: nn.Module, x: Tensor) -> list[Preparation]:
     """One call per step for a module with other arguments: with the states that it gives back, or with none of them."""
     with suppress(Exception):
-        if carried := run(way._replace(steps=Steps(find=True)), x)[0]:
+        if carried := cast(Any, run(way._replace(steps=Steps(find=True)), x)[0]):
             return [way._replace(steps=Steps(by_step=True, carried=carried))]
     return [] if needed(net) or any(value.default is None for _, value in others(net)) else [way]
+
+
+def _loses(run: Run, net: nn.Module, trial: Trial, x: Tensor) -> bool:
+    """Whether a way that runs loses something: a state in an argument with a default, or an argument that is not the
+    number of steps but is given it."""
+    if trial.way is COUNTED:
+        fewer = _try(run, Preparation(lambda x: (x.transpose(0, 1), x.shape[1] - 1)), x).record
+        return fewer is None or any(len(spikes) != x.shape[1] - 1 for spikes in fewer.spikes.values())
+    return bool(others(net)) and not trial.way.steps.carried and _restarts(run, trial, x)
 
 
 def _restarts(run: Run, trial: Trial, x: Tensor) -> bool:

@@ -20,6 +20,7 @@ from .kinds import (
     adopt,
     arrays_of,
     check_alike,
+    check_embeddings,
     check_overrides,
     check_plain,
     exact_norms,
@@ -456,16 +457,17 @@ def from_snntorch(
     Args:
         net: an ``nn.Sequential`` whose neurons have ``init_hidden=True`` (called for every step), or any module with
             one input: the whole sequence (T, B, …), time first, over which it loops; samples first; a picture that it
-            repeats; or one step, with ``init_hidden=True``.
+            repeats; or one step, with ``init_hidden=True`` or with states that it takes and gives back.
         dt: length of one time step, s.
-        decode: from the network's output, stacked over time, to logits; see ``nr.interop.decode``. None: the mean
-            membrane if the last neuron has no reset, else the spike count; logits (B, n) as they are.
-        prepare: from samples, batch first, to the input of the module. None: time first, or another way with which the
-            module runs on the sample; a warning says which.
+        decode: from the network's output, stacked over time, to logits; see ``nr.interop.decode``. None: a read-out
+            that comes first, else the mean membrane if the last neuron has no reset, else the spike count; logits
+            (B, n) as they are. A warning says which, unless there are logits alone.
+        prepare: from samples, batch first, to the input of the module, or to a tuple of all its arguments. None: time
+            first, or another way with which the module runs on the sample; a warning says which.
         sample: inputs (B, T, …), batch first, run to find the input of the module and the number of neurons of each
             layer. A Sequential that begins with ``nn.Linear`` needs none.
         kinds: kinds by name or pattern of snnTorch's names; ``{"1.beta": "digital"}`` keeps a decay constant:
-            neither attacked nor trained.
+            neither attacked nor trained. Norms stay exact, with a warning unless they are named.
 
     Raises:
         TypeError, ValueError: no snnTorch neuron; a neuron, option or number that cannot be represented, by name; a
@@ -482,6 +484,7 @@ def from_snntorch(
     if not isinstance(net, nn.Module):
         raise TypeError(f"net: got {type(net).__name__}; expected a torch.nn.Module with snnTorch neurons.")
     check_plain(net)
+    check_embeddings(net)
     check_neurons(net)
     if not neurons_of(net):
         raise ValueError("net: has no snnTorch neuron; nr.wrap takes any torch module.")

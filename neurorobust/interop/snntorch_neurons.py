@@ -87,8 +87,17 @@ def check_neurons(net: nn.Module) -> None:
 
 
 def check_wrapped(module: nn.Module, kinds: Mapping[str, str]) -> None:
-    """Raise TypeError for a module that ``nr.from_snntorch`` takes; warn of numbers that ``nr.wrap`` leaves exact."""
+    """Raise TypeError for a module that ``nr.from_snntorch`` takes, ValueError for a learned decay that a hook keeps
+    apart; warn of numbers that ``nr.wrap`` leaves exact."""
     others, neurons = unsupported(module), neurons_of(module)
+    for name in others:
+        for path, parameter in module.get_submodule(name).named_parameters(prefix=name):
+            if parameter._backward_hooks:  # noqa: SLF001
+                raise ValueError(
+                    f"module: {name} is a {others[name]} with learn_beta=True: a hook keeps {path} diagonal, and a "
+                    f"pass with other numbers does not run it. copy.deepcopy(module) has no hook; there, "
+                    f"{path}.requires_grad_(False) keeps training from filling its zeros. Or use learn_beta=False."
+                )
     known = [name for name, neuron in neurons.items() if not isinstance(neuron, LSTMS)]
     if known and not others:
         raise TypeError(f"module: {known[0] or type(module).__name__} is an snnTorch neuron; use nr.from_snntorch.")

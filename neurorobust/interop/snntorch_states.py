@@ -74,7 +74,8 @@ def find_carried(net: nn.Module, x: Tensor) -> tuple[Carried, ...]:
     if not names and not open_names:
         return ()
     first, second = x[0], x[min(1, len(x) - 1)]
-    probes = {name: first.new_zeros(0) for name in names}
+    like = first if first.is_floating_point() else next(net.parameters())
+    probes = {name: like.new_zeros(0) for name in names}
     output, calls = _called(net, first, probes)
     states = {(call.neuron, slot): value for call in calls for slot, value in enumerate(call.returned)}
     found: list[Carried] = []
@@ -90,14 +91,14 @@ def find_carried(net: nn.Module, x: Tensor) -> tuple[Carried, ...]:
             if any(path[: len(other)] == other[: len(path)] for other in taken):
                 continue
             with suppress(Exception):
-                given = handed_on(tuple(found), output, first) | {name: _at(output, path)}
+                given = handed_on(tuple(found), output, like) | {name: _at(output, path)}
                 if _arrives(_at(output, path), states, _called(net, second, given)[1]):
                     found.append(Carried(name, path, False))
                     break
     carried = tuple(found)
     if all(state.path is None for state in carried):
         return ()
-    _, later = _called(net, second, handed_on(carried, output, first))
+    _, later = _called(net, second, handed_on(carried, output, like))
     for call in later:
         for slot, value in enumerate(call.given):
             if not _equal(value, states[call.neuron, slot]):

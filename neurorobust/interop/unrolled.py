@@ -199,10 +199,11 @@ def _row(row: nn.Module, signal: Output, prefix: str, record: Record) -> Output:
 
 
 def _steps(layer: nn.Module, signal: Tensor, *constant: Any, carried: tuple[Carried, ...] = ()) -> Any:
-    outputs, states = [], at_rest(carried, signal)
+    like = signal if signal.is_floating_point() else next(layer.parameters(), signal)
+    outputs, states = [], at_rest(carried, like)
     for step in signal:
         outputs.append(layer(step, *constant, **states))
-        states = handed_on(carried, outputs[-1], signal)
+        states = handed_on(carried, outputs[-1], like)
     return _stacked(outputs)
 
 

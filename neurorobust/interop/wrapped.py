@@ -16,6 +16,7 @@ from .kinds import (
     adopt,
     arrays_of,
     check_alike,
+    check_embeddings,
     check_plain,
     check_registered,
     chosen_numbers,
@@ -181,11 +182,7 @@ def wrap(
     if isinstance(module, Foreign):
         raise TypeError("module: is already wrapped.")
     check_plain(module)
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.max_norm is not None:
-            raise ValueError(f"module: {name} has max_norm, which changes its weights in every pass; use None.")
-        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse:
-            raise ValueError(f"module: {name} has sparse gradients, which no attack can follow; set sparse=False.")
+    check_embeddings(module)
     if any(is_snntorch(part) for part in module.modules()):
         from .snntorch_neurons import check_wrapped  # snnTorch is loaded, as the module uses it
 
