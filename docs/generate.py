@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
+import json
 import pkgutil
 import re
 import sys
@@ -45,6 +47,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Measuring": ("evaluation", "bounds", "viz", "testing"),
     "Storage, exchange and the demo": ("io", "export", "demo"),
 }
+NEST = Path(__file__).parent.parent / "benchmarks/results/pynn_nest.json"
 OWN_PAGE = {"cli"}  # described by its --help
 
 
@@ -58,6 +61,7 @@ def write_all(docs: Path) -> None:
         "_generated/commands.md": commands(app),
         "_generated/tasks.md": task_table(tasks),
         "_generated/readers.md": reader_table(),
+        "_generated/pynn.md": pynn_table(),
         "_generated/rare.md": rare_table(),
         "_generated/rare-network.md": rare_network_table(),
         "_generated/gallery.md": gallery(all_tutorials()),
@@ -270,3 +274,33 @@ def reader_table() -> str:
             f"{'yes' if reader.recurrence else 'no'} | {', '.join(sorted(reader.connections))} |"
         )
     return "\n".join(rows) + "\n"
+
+
+def pynn_table() -> str:
+    """What NEST makes of exported networks, as ``benchmarks.pynn_nest`` kept it."""
+    found = json.loads(NEST.read_text(encoding="utf-8"))
+    spikes = [
+        [f"`{name}`{how}", str(row["networks"]), f"{row['spikes']:,}", f"{row['differing']} of {row['bins']:,} bins"]
+        for name, how, row in (
+            ("IF_curr_delta", ", the script in PyNN", found["IF_curr_delta"]),
+            ("iaf_psc_delta", ", recurrent layers written to NEST without PyNN", found["iaf_psc_delta"]),
+        )
+    ]
+    rates = [
+        [
+            f"{row['dt_ms']:g} ms",
+            str(row["networks"]),
+            f"{row['spikes']:,.0f}",
+            f"{100 * row['difference']:+.2f} %",
+            f"{100 * row['mean_difference_of_a_network']:.2f} %",
+            f"{100 * row['largest']:.1f} %",
+        ]
+        for row in found["IF_curr_exp"]
+    ]
+    return (
+        _table(["as", "networks", "spikes here", "spikes that differ"], spikes)
+        + "\n"
+        + _table(
+            ["`IF_curr_exp`, step", "networks", "spikes here", "all in NEST", "mean of a network", "largest"], rates
+        )
+    )

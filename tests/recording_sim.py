@@ -19,7 +19,7 @@ class Cell:
 
 
 @dataclass
-class Population:
+class Neurons:
     size: int
     cell: Cell
     label: str
@@ -37,9 +37,9 @@ class Population:
 
 
 @dataclass
-class Projection:
-    pre: Population
-    post: Population
+class Synapses:
+    pre: Neurons
+    post: Neurons
     connections: list[list[float]]
     columns: list[str]
     receptor: str
@@ -49,8 +49,8 @@ class Sim:
     """``cells``: the names of its cell types, besides spike sources."""
 
     def __init__(self, *cells: str, apart: bool = False):
-        self.populations: list[Population] = []
-        self.projections: list[Projection] = []
+        self.populations: list[Neurons] = []
+        self.projections: list[Synapses] = []
         self.settings: dict[str, Any] = {}
         models = {name: self._cell(name) for name in ("SpikeSourceArray", *cells)}
         synapses = {"StaticSynapse": lambda: None}
@@ -73,16 +73,15 @@ class Sim:
         assert all(len(row) == 2 + len(column_names) for row in connections)
         return connections, column_names
 
-    def Population(self, size: int, cell: Cell, label: str) -> Population:
-        self.populations.append(Population(size, cell, label))
+    def Population(self, size: int, cell: Cell, label: str) -> Neurons:
+        self.populations.append(Neurons(size, cell, label))
         return self.populations[-1]
 
-    def Projection(
-        self, pre: Population, post: Population, connector: Any, synapse_type: Any, receptor_type: str
-    ) -> None:
+    def Projection(self, pre: Neurons, post: Neurons, connector: Any, synapse_type: Any, receptor_type: str) -> None:
         sign = {"excitatory": 1, "inhibitory": -1}[receptor_type]
-        assert all(sign * row[2] > 0 for row in connector[0])
-        self.projections.append(Projection(pre, post, *connector, receptor_type))
+        connections, columns = connector
+        assert all(sign * row[2] > 0 for row in connections)
+        self.projections.append(Synapses(pre, post, connections, columns, receptor_type))
 
     def run(self, duration: float) -> dict[str, list[list[float]]]:
         """The spike trains of every population, ms: the membrane solved exactly over a step, then the events that
@@ -114,7 +113,7 @@ class Sim:
         return fired
 
     @staticmethod
-    def _membrane(p: Population, v: Any, events: Any, step: float) -> list[int]:
+    def _membrane(p: Neurons, v: Any, events: Any, step: float) -> list[int]:
         alpha = np.exp(-step / p.values("tau_m"))
         settled = p.values("v_rest") + p.values("i_offset") * p.values("tau_m") / p.values("cm")
         v[:] = settled + alpha * (v - settled) + events

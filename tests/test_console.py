@@ -49,16 +49,6 @@ def test_a_short_run_says_nothing(clock, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_can_be_switched_off(clock, capsys, monkeypatch):
-    """By an environment variable: nothing is printed, and what ticks is the same."""
-    monkeypatch.setenv("NEUROROBUST_PROGRESS", "off")
-    with console.progress("training", 80) as tick:
-        for epoch in range(80):
-            clock.seconds += 12
-            tick(f"training (loss {epoch})")
-    assert capsys.readouterr() == ("", "")
-
-
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.4, "0 s"), (99.4, "99 s"), (600, "10.0 min"), (5999, "100.0 min"), (9000, "2.5 h")]
 )

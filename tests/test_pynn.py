@@ -250,9 +250,10 @@ def test_cuba_lif_becomes_if_curr_exp(tmp_path: Path) -> None:
 
 
 @on_nest
-def test_rates_of_if_curr_exp_are_within_two_percent() -> None:
-    found = pynn_nest.rates(1, 6)
-    assert abs(found["difference"]) < 0.02
+def test_rates_of_if_curr_exp_are_within_two_percent_and_come_closer_with_small_steps() -> None:
+    coarse, fine = (pynn_nest.rates(parts, 6) for parts in (1, 4))
+    assert max(abs(coarse["difference"]), abs(fine["difference"])) < 0.02
+    assert fine["mean_difference_of_a_network"] < coarse["mean_difference_of_a_network"] < 0.02
 
 
 # --- BrainScaleS-2

@@ -104,7 +104,7 @@ def steps(data: dict[str, Any], name: str, trains: Any, n_steps: int) -> Any:
     for neuron, train in enumerate(trains):
         at = np.asarray(train, float) / float(data["step"]) - FIRST - int(data[f"{name}/depth"])
         step = np.ceil(at - 1e-3).astype(int)
-        np.add.at(counts, (step[(step >= 0) & (step < n_steps)], neuron), 1)
+        np.add.at(counts[:, neuron], step[(step >= 0) & (step < n_steps)], 1)
     return counts
 
 
