@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import io
 import json
 import pkgutil
 import re
@@ -298,9 +297,9 @@ def pynn_table() -> str:
         for row in found["IF_curr_exp"]
     ]
     return (
-        _table(["as", "networks", "spikes here", "spikes that differ"], spikes)
+        table(["as", "networks", "spikes here", "spikes that differ"], spikes)
         + "\n"
-        + _table(
+        + table(
             ["`IF_curr_exp`, step", "networks", "spikes here", "all in NEST", "mean of a network", "largest"], rates
         )
     )
