@@ -49,19 +49,22 @@ def test_a_short_run_says_nothing(clock, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_can_be_switched_off(clock, capsys, monkeypatch):
-    """By an environment variable: nothing is printed, and what ticks is the same."""
-    monkeypatch.setenv("NEUROROBUST_PROGRESS", "off")
-    with console.progress("training", 80) as tick:
-        for epoch in range(80):
-            clock.seconds += 12
-            tick(f"training (loss {epoch})")
-    assert capsys.readouterr() == ("", "")
-
-
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.4, "0 s"), (99.4, "99 s"), (600, "10.0 min"), (5999, "100.0 min"), (9000, "2.5 h")]
 )
 def test_durations(seconds, words):
     """Seconds, minutes and hours, each to about two digits."""
     assert console.duration(seconds) == words
+
+
+def test_progress_can_be_switched_off(clock, capsys, monkeypatch):
+    """Whatever the time; a value that is neither on nor off is refused."""
+    monkeypatch.setenv("NEUROROBUST_PROGRESS", "off")
+    with console.progress("training", 80) as tick:
+        for epoch in range(80):
+            clock.seconds += 60
+            tick(f"training (loss {epoch})")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("NEUROROBUST_PROGRESS", "of")
+    with pytest.raises(ValueError, match="NEUROROBUST_PROGRESS: 'of' does not exist; choose one of off, on"):
+        console.progress("training", 80).__enter__()

@@ -10,24 +10,31 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from .errors import unknown
+
 out = Console()
 err = Console(stderr=True)
 
 
 LINE_EVERY = 30.0
 """Seconds between progress lines without a terminal; a shorter job prints none."""
-SWITCH = "NEUROROBUST_PROGRESS"
-"""The environment variable that switches progress off: ``off``."""
 
 
 @contextmanager
 def progress(description: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
-    """A progress bar with the remaining time, on stderr; without a terminal a line about every half minute; nothing with
-    ``NEUROROBUST_PROGRESS=off``, for notebooks whose outputs are kept.
+    """A progress bar with the remaining time, on stderr; without a terminal a line about every half minute.
+
+    Nothing is shown if the environment variable ``NEUROROBUST_PROGRESS`` is ``off``, as for a notebook that is kept.
 
     Yields a function that advances the bar by one step. It takes an optional new ``description``.
+
+    Raises:
+        ValueError: another value of the variable.
     """
-    if os.environ.get(SWITCH) == "off":
+    wanted = os.environ.get("NEUROROBUST_PROGRESS", "on")
+    if wanted not in ("on", "off"):
+        raise unknown("environment variable NEUROROBUST_PROGRESS", wanted, ("on", "off"))
+    if wanted == "off":
         yield lambda description=None: None
         return
     if not err.is_terminal:
