@@ -255,8 +255,9 @@ Markdown(f"{about} {' '.join(sentences)}")
 # ## What this does not show
 #
 # - **No silicon, and no driver.** The image passes its checks; nobody wrote it to a board.
-# - **Few boards and few beats.** The board is the statistical unit, and one beat changes a score by about a point. The guide
-#   "Judging a deployment" has more boards and three training seeds. With one of them `adversarial` loses boards, too.
+# - **Few boards and few beats.** The board is the statistical unit, and one beat changes a score by about a point.
+#   The guide "Judging a deployment" has more boards and three training seeds. With one of them `adversarial` loses
+#   boards, too.
 # - **The operating point.** The simulated circuit has linear filters. With the default pulses a chip would not.
 # - **All errors of the circuit.** Noise, temperature, and deviations of single currents are not in it.
 #
