@@ -137,15 +137,15 @@ table.round(3)
 
 # %% tags=["figure"]
 with plt.rc_context({"font.size": 12, "axes.spines.top": False, "axes.spines.right": False}):
-    figure, ax = plt.subplots(figsize=(6.2, 4.6), layout="constrained", dpi=110)
-    looks = {3: (nr.plotting.COLORS[1], "o", 0.16), n_many: (nr.plotting.COLORS[3], "s", -0.16)}
+    figure, ax = plt.subplots(figsize=(6.2, 5.4), layout="constrained", dpi=110)
+    looks = {3: (nr.plotting.COLORS[1], "o", 0.08), n_many: (nr.plotting.COLORS[3], "s", -0.2)}
     for row, (name, (text, true)) in enumerate(reversed(quantities.items())):
         for n, (color, marker, up) in looks.items():
             e = found[n][name]
             ax.plot([e.low, e.high], [row + up] * 2, color=color, lw=3, solid_capstyle="butt")
             ax.plot(e.value, row + up, marker, color=color, ms=7)
-        ax.plot([true] * 2, [row - 0.36, row + 0.36], color=nr.plotting.COLORS[0], lw=2.5)
-        ax.annotate(text, (0, row + 0.38), va="bottom", fontsize=12)
+        ax.plot([true] * 2, [row - 0.32, row + 0.2], color=nr.plotting.COLORS[0], lw=2.5)
+        ax.annotate(text, (0, row + 0.26), va="bottom", fontsize=12)
     for n, (color, marker, _) in looks.items():
         ax.plot([], [], marker=marker, color=color, lw=3, label=f"{n} dies")
     ax.plot([], [], color=nr.plotting.COLORS[0], lw=2.5, label="true value")

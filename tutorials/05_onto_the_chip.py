@@ -100,8 +100,8 @@ assert image.check() == [] and image.check(deployment) == []
 # %% [markdown]
 # An image can pass every check, and its filters can still be far from linear. The synaptic filters of the chip are
 # linear only for large currents. `linearity` says which part of its jump an event makes, in a filter that is silent
-# and in one that is at its gain current. 1 would be linear. The default pulse and weights are those of another
-# library. Longer pulses and larger weights change it:
+# and in one that is at its gain current. 1 would be linear. The default pulse and weights are those of rockpool.
+# Longer pulses and larger weights change it:
 
 # %%
 settings = {"default": {}, "pulse 100 µs, weights × 60": {"pulse": 1e-4, "weight": 60}}
@@ -255,15 +255,16 @@ Markdown(f"{about} {' '.join(sentences)}")
 # ## What this does not show
 #
 # - **No silicon, and no driver.** The image passes its checks; nobody wrote it to a board.
-# - **Few boards and few beats.** The board is the statistical unit, and one beat is a large part of a score. The guide
-#   "Judging a deployment" has more boards and three training seeds. With one of them `adversarial` loses boards, too.
+# - **Few boards and few beats.** The board is the statistical unit, and one beat changes a score by about a point.
+#   The guide "Judging a deployment" has more boards and three training seeds. With one of them `adversarial` loses
+#   boards, too.
 # - **The operating point.** The simulated circuit has linear filters. With the default pulses a chip would not.
 # - **All errors of the circuit.** Noise, temperature, and deviations of single currents are not in it.
 #
 # ## Now with your own network
 #
 # A network with other neurons, your snnTorch network too, first gets the equations of the chip. `adapt` converts and
-# trains on. Here it only converts (`epochs=0`); take the default of 10 epochs, and expect minutes.
+# trains on. Here it only converts (`epochs=0`). The default is 10 epochs, which takes longer than this page.
 
 # %%
 mine = nr.zoo.load("ecg/adversarial")[0]  # nr.load("runs/mine") or nr.from_snntorch(net, dt=1e-3)

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from .._util import files
 from .._util.console import err
-from ..chip import card, chip_file, differences, draw_model, laws, numbers, statements
+from ..chip import card, differences, draw_model, laws, numbers, statements
 from ..chip import snapshot as snapshots
+from ..chip.chip_file import save
 from ..chip.installed import chip_model, chip_models
 from ..fitting import Recording, analyze
 from .shared import Json, show, write_json
@@ -221,7 +222,7 @@ def chips_fit(
     )
 
     if out is not None:
-        chip_file.save(fitted.model(), out)
+        save(fitted.model(), out)
 
     def table() -> Table:
         shown = Table("kind", "number", "estimate", "95 % interval", title=str(csv), title_justify="left")
