@@ -18,7 +18,6 @@ from markupsafe import Markup
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from .. import __version__
 from .._util import files
 from ..evaluation import Yield, clopper_pearson
 from ..evaluation.fleet import check_spec
@@ -85,7 +84,6 @@ def page(records: Sequence[FleetRecord], *, spec: float = 0.9, source: str = "")
         table=_table(records, spec),
         figure=_figure(records, spec),
         source=source,
-        version=__version__,
         data=_script_json(_payload(records, spec)),
         libraries=[Markup((HERE / name).read_text(encoding="utf-8")) for name in LIBRARIES],
         script=Markup((HERE / "explorer.js").read_text(encoding="utf-8")),
