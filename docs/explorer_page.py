@@ -45,7 +45,7 @@ def write(app: Sphinx, error: Exception | None) -> None:
 
 def explorer_page() -> str:
     """The page, as HTML."""
-    return page(fleet_records(), source=SOURCE)
+    return page(fleet_records(), source=f"neurorobust {nr.__version__} · {SOURCE}")
 
 
 def fleet_records() -> list[FleetRecord]:

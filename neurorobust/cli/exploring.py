@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from .. import __version__
 from .._util.console import err
 from ..evaluation import Yield
 from ..viz import explorer, fleets
@@ -44,7 +45,7 @@ def explore(
       neurorobust explore runs/plain runs/mine --spec 0.95 --out page.html
     """
     records = fleets.read_runs(runs)
-    source = f"neurorobust explore {' '.join(run.name for run in runs)}"
+    source = f"neurorobust {__version__} · neurorobust explore {' '.join(run.name for run in runs)}"
     path = explorer.write(records, out_, spec=spec, source=source)
     rows = [_row(record, spec) for record in records]
     show({"page": str(path), "spec": spec, "fleets": rows}, as_json, lambda: _table(rows, spec))

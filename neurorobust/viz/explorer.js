@@ -270,6 +270,16 @@ function update() {
   reach();
 }
 
+function reach() {  // tables that are wider than their place scroll: the keyboard reaches exactly those
+  for (const box of document.querySelectorAll("#explorer .scroll")) {
+    const named = { tabindex: "0", role: "region", "aria-label": box.dataset.label };
+    for (const [name, value] of Object.entries(named)) {
+      if (box.scrollWidth > box.clientWidth + 1) box.setAttribute(name, value);
+      else box.removeAttribute(name);
+    }
+  }
+}
+
 let waiting = 0;
 const later = () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(update); };
 

@@ -18,7 +18,6 @@ from markupsafe import Markup
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from .. import __version__
 from .._util import files
 from ..evaluation import Yield, clopper_pearson
 from ..evaluation.fleet import check_spec
@@ -85,7 +84,6 @@ def page(records: Sequence[FleetRecord], *, spec: float = 0.9, source: str = "")
         table=_table(records, spec),
         figure=_figure(records, spec),
         source=source,
-        version=__version__,
         data=_script_json(_payload(records, spec)),
         libraries=[Markup((HERE / name).read_text(encoding="utf-8")) for name in LIBRARIES],
         script=Markup((HERE / "explorer.js").read_text(encoding="utf-8")),
@@ -99,11 +97,11 @@ def labels(records: Sequence[FleetRecord]) -> list[str]:
 
 def on_dark(color: str) -> str:
     """The colour of a method on a dark page: mixed with white until its contrast is 5 to 1."""
-    rgb = to_rgb(color)
-    for percent in range(0, 101, 2):
-        mixed = tuple(c + (1 - c) * percent / 100 for c in rgb)
-        if contrast(to_hex(mixed), DARK_PAGE) >= 5:
-            return to_hex(mixed)
+    red, green, blue = to_rgb(color)
+    for white in np.linspace(0, 1, 51):
+        mixed = to_hex((red + (1 - red) * white, green + (1 - green) * white, blue + (1 - blue) * white))
+        if contrast(mixed, DARK_PAGE) >= 5:
+            return mixed
     return "#ffffff"
 
 
@@ -218,9 +216,9 @@ def _figure(records: Sequence[FleetRecord], spec: float) -> str:
     with matplotlib.rc_context(plotting.STYLE):
         figure = Figure(figsize=(8, 3.4 * len(groups)), layout="constrained")
         axes = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
-        for ax in plotting.fleet_violins(axes, groups, spec):  # type: ignore[union-attr]
-            ax.set_xticks([])
-            ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.28), ncols=3, frameon=False, fontsize=8)
+        plotting.fleet_violins(axes, groups, spec)
+        for ax in axes:
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=8)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=72, metadata={"Software": None})
     return base64.b64encode(stream.getvalue()).decode()
