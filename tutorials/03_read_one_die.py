@@ -240,7 +240,7 @@ for floor, (_, spikes) in ((nr.nn.HardFloor(), with_floor), (nr.nn.NoFloor(), wi
 
 # %%
 with plt.rc_context({"font.size": 12}):
-    figure, ax = plt.subplots(figsize=(6.2, 2.8), layout="constrained", dpi=110)
+    figure, ax = plt.subplots(figsize=(6.2, 2.8), layout="constrained", dpi=90)
     time = 1e3 * dt * np.arange(120)
     ax.axhline(1, color="0.35", lw=1, ls=":")
     ax.annotate("threshold", (1, 1), (0, 3), textcoords="offset points", color="0.25")
