@@ -84,6 +84,7 @@ def _surroundings(folder: Path, small: bool) -> Iterator[None]:
         **{key: str(folder / place) for key, place in places.items()},
         "PYTHONPATH": os.pathsep.join(paths),
         "NEUROROBUST_TUTORIAL": "small" if small else "",
+        "NEUROROBUST_PROGRESS": "off",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "JUPYTER_PATH": "",
         **({"OMP_NUM_THREADS": "1"} if small else {}),

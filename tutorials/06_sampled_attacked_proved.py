@@ -44,7 +44,6 @@ import chipmodels
 import neurorobust as nr
 from neurorobust.evaluation import certify, random_search, strong_plan, strong_worst_case
 
-os.environ.setdefault("NEUROROBUST_PROGRESS", "off")
 SMALL = os.environ.get("NEUROROBUST_TUTORIAL") == "small"
 N_BEATS = 10 if SMALL else 200
 N_DIES = 5 if SMALL else 100

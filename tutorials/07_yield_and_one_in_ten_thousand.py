@@ -33,7 +33,6 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-os.environ.setdefault("NEUROROBUST_PROGRESS", "off")
 
 import neurorobust as nr
 

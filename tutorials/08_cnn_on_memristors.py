@@ -41,7 +41,6 @@ from IPython.display import Markdown
 import chipmodels
 import neurorobust as nr
 
-os.environ.setdefault("NEUROROBUST_PROGRESS", "off")
 SMALL = os.environ.get("NEUROROBUST_TUTORIAL") == "small"
 N_PICTURES = 40 if SMALL else 300
 N_DIES = 5 if SMALL else 100

@@ -45,7 +45,6 @@ import chipmodels
 import neurorobust as nr
 from neurorobust.data.recurrent import recurrent_network
 
-os.environ.setdefault("NEUROROBUST_PROGRESS", "off")
 SMALL = os.environ.get("NEUROROBUST_TUTORIAL") == "small"
 EPOCHS = 1 if SMALL else 30
 N_HIDDEN = 16 if SMALL else 128
