@@ -37,7 +37,6 @@ from IPython.display import Markdown
 from snntorch import utils
 from torch import nn
 
-
 import chipmodels
 import neurorobust as nr
 

@@ -34,7 +34,6 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-
 import neurorobust as nr
 from neurorobust.train.methods import method
 

@@ -33,7 +33,6 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-
 import neurorobust as nr
 
 SMALL = os.environ.get("NEUROROBUST_TUTORIAL") == "small"
