@@ -145,10 +145,10 @@ def more(name):
 def told(name):
     lost = (100 * (mean[name]["new"] - mean[name])).round(1) + 0.0  # no -0.0
     extra, (low, high) = more(name).mean(), nr.evaluation.mean_interval(more(name))
-    verdict = "more than the sum" if low > 0 else "less than the sum" if high < 0 else "not clearly more or less"
+    verdict = "more than" if low > 0 else "less than" if high < 0 else "not clearly more or less than"
     return (
         f"- `{name}` loses {lost['all three']:.1f} points with all three. Alone they cost "
-        f"{', '.join(f'{lost[label]:.1f} ({label})' for label in single)}. Together they cost **{verdict}**: "
+        f"{', '.join(f'{lost[label]:.1f} ({label})' for label in single)}. Together they cost **{verdict}** the sum: "
         f"{extra:+.1f} points [{low:+.1f}, {high:+.1f}]."
     )
 
