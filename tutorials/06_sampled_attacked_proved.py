@@ -57,6 +57,8 @@ N_SEEDS = 2 if SMALL else 10
 # %%
 networks = {name: nr.zoo.load(f"ecg/{name}")[0] for name in ("standard", "adversarial")}
 beats = nr.tasks.ecg().test.balanced(N_BEATS)
+if SMALL:  # the first steps of each beat only
+    beats = nr.data.Data(beats.x[:, :40], beats.y)
 
 # %% [markdown]
 # ## Sampled: draw chips at random
