@@ -275,6 +275,9 @@ Markdown(
 #
 # - **Silicon.** The dies are simulated: independent Gaussian mismatch, and a chip model with published numbers.
 # - **Which method is better.** These are two networks, one training run each. A regression test compares networks.
+# - **Power against every loss.** The message of a test computes its power from the spread of the baseline. A network
+#   that lost robustness often spreads more. Then its loss is found less often than the message says. The table above
+#   uses the spread of the differences themselves.
 # - **Rare failures.** The comparison is about the mean over dies. A loss on one die in a thousand is not found by it.
 #   The test of the yield looks at single dies, but only at as many as it needs.
 # - **The worst case.** A green test says nothing about an attack. `nr.testing.assert_robust` does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +22,12 @@ LINE_EVERY = 30.0
 def progress(description: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
     """A progress bar with the remaining time, on stderr; without a terminal a line about every half minute.
 
-    Yields a function that advances the bar by one step. It takes an optional new ``description``.
+    Yields a function that advances the bar by one step. It takes an optional new ``description``. With
+    ``NEUROROBUST_PROGRESS=off`` in the environment nothing is shown, as for notebooks that are published.
     """
+    if os.environ.get("NEUROROBUST_PROGRESS") == "off":
+        yield lambda description=None: None
+        return
     if not err.is_terminal:
         yield _lines(description, total, done)
         return
