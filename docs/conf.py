@@ -49,6 +49,8 @@ myst_heading_anchors = 3
 
 nb_execution_mode = "off"  # `make tutorials` executes
 nb_merge_streams = True
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # no page asks another site for anything
 
 copybutton_prompt_text = r">>> |\.\.\. "

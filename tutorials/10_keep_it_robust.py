@@ -63,7 +63,8 @@ _ = nr.save(in_use, project / "model", info)
 #    measures die after die and stops when the answer is sure.
 # 3. `test_no_worse_than_before` compares each die with the same die in a baseline file.
 #
-# The dies have mismatch `0.3`: every parameter of every neuron deviates, by `30 %` of its value (standard deviation).
+# The dies have mismatch `0.3`: every weight, time constant and threshold deviates by itself, with a standard deviation
+# of `30 %` of its value.
 
 # %%
 TESTS = f"""
@@ -273,8 +274,11 @@ Markdown(
 # %% [markdown]
 # ## What this does not show
 #
-# - **Silicon.** The dies are simulated: independent Gaussian mismatch, and a chip model with published numbers.
+# - **Silicon.** The dies are simulated: independent deviations of one size, and a chip model with published numbers.
 # - **Which method is better.** These are two networks, one training run each. A regression test compares networks.
+# - **Power against every loss.** The message of a test computes its power from the spread of the baseline. A network
+#   that lost robustness often spreads more. Then its loss is found less often than the message says. The table above
+#   uses the spread of the differences themselves.
 # - **Rare failures.** The comparison is about the mean over dies. A loss on one die in a thousand is not found by it.
 #   The test of the yield looks at single dies, but only at as many as it needs.
 # - **The worst case.** A green test says nothing about an attack. `nr.testing.assert_robust` does.
