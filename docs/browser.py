@@ -45,7 +45,7 @@ def missing() -> str | None:
 class Browser:
     """One window of a browser that starts with the block and ends with it."""
 
-    def __init__(self, seconds: float = 60.0):
+    def __init__(self, seconds: float = 300.0):
         self._seconds = seconds
 
     def __enter__(self) -> Browser:
@@ -63,7 +63,9 @@ class Browser:
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={self._profile.name}"]
         arguments += ["--hide-scrollbars", "--force-color-profile=srgb", "--disable-dev-shm-usage"]
         options = {"binary": shutil.which("chromium"), "args": arguments}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        limit = int(900 * self._seconds)  # ms; the answer comes before the socket gives up
+        wanted: dict[str, Any] = {"timeouts": {"script": limit, "pageLoad": limit}}
+        wanted |= {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         try:
             made = self._post("", {"capabilities": {"alwaysMatch": wanted}})
         except (OSError, RuntimeError):
