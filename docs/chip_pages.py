@@ -85,7 +85,7 @@ def _glance(chip: ChipModel) -> list[list[str]]:
     rows = []
     if limits.cores and limits.neurons_per_core:
         total = limits.cores * limits.neurons_per_core
-        rows.append(["neurons", f"{total}: {limits.cores} cores × {limits.neurons_per_core}"])
+        rows.append(["neurons", f"{total}: {_count(limits.cores, 'core')} × {limits.neurons_per_core}"])
     if limits.fan_in:
         rows.append(["inputs per neuron", f"{limits.fan_in} at most"])
     rows += [["spread (CV)", _spread(chip)], ["where the spreads come from", _statuses(chip)]]
@@ -95,6 +95,10 @@ def _glance(chip: ChipModel) -> list[list[str]]:
     placed = "yes, see [Deploy](../deploy.md)" if chip.architecture else "no: the model states no architecture"
     rows.append(["takes a deployment", placed])
     return rows
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _spread(chip: ChipModel) -> str:
@@ -137,7 +141,7 @@ def _map(chip: ChipModel) -> list[str]:
     if not kinds:
         return []
     cores = min(2, chip.limits.cores or 1)
-    what = f"{cores} of its {chip.limits.cores} cores" if cores < (chip.limits.cores or 1) else "all of it"
+    what = f"{cores} of its {chip.limits.cores} cores" if cores < (chip.limits.cores or 1) else "every neuron"
     return [
         "## One die\n",
         f"![Map of die {SERIAL} of {chip.name}: random deviations of {', '.join(kinds)}, neuron by neuron]"

@@ -89,6 +89,8 @@ def find(target: str, home: str) -> object | None:
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.Element) -> nodes.Element | None:
     """Link a name to its documentation, whichever of its names was used; objects of other packages stay plain text.
 
+    There is no intersphinx: its inventories come from the network, which no build of ours needs.
+
     A name that does not exist is left to Sphinx, which warns.
     """
     if node.get("refdomain") != "py":

@@ -87,7 +87,6 @@ def _surroundings(folder: Path, small: bool) -> Iterator[None]:
         "NEUROROBUST_PROGRESS": "off",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "JUPYTER_PATH": "",
-        "NEUROROBUST_PROGRESS": "off",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin make small layers slow on a busy machine
         **({"OMP_NUM_THREADS": "1"} if small else {}),
     }

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import chipmodels
-from neurorobust.chip import differences, draw_model, numbers
+from neurorobust.chip import differences, draw, draw_model, numbers
 from neurorobust.chip.variability import Outliers
 from neurorobust.cli import app
 
@@ -84,3 +84,24 @@ def test_distributions_are_drawn(name, tmp_path):
             assert cv > 1.2 * model.cv.value
     run("show", name, "--figure", str(tmp_path / "a" / "card"))
     assert {path.suffix for path in (tmp_path / "a").iterdir()} == {".svg", ".png"}
+
+
+def test_a_map_has_as_many_cores_as_asked():
+    """Two of four cores, one row a kind; fewer columns make a narrow drawing of the model."""
+    chip = chipmodels.load("dynapse2")
+    figure = draw(chip.fabricate([17], 0)[0], ["weight", "tau_mem"], cores=2)
+    assert sum(bool(ax.images) for ax in figure.axes) == 4
+    assert draw_model(chip, columns=2).get_figwidth() < draw_model(chip).get_figwidth()
+    titles = [ax.get_title() for ax in draw_model(chip).axes]
+    assert "weight: 9.9 % at 5.6 nA\nmeasured" in titles and "tau_mem: 8 %\nmeasured" in titles
+
+
+def test_laws_are_shown_in_words():
+    """In the table and in JSON."""
+    assert "lognormal, CV 8 % of the programmed value" in run("show", "dynapse2")
+    words = json.loads(run("show", "dynapse2", "--json"))["parameters"]["tau_syn"]["in_words"]
+    assert words == {
+        "law": "lognormal, CV 10 % of the programmed value",
+        "set": "one value for a core",
+        "stored": "steps of 0.63 % from 1.9 µs to 11.7 s",
+    }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -49,3 +51,29 @@ def test_a_cell_has_its_range(board):
     """Mean, lowest and highest; one number where all are the same to three digits."""
     assert board.cell([0.9, 0.95, 1.0]) == ".950 (.900–1.000)"
     assert board.cell([0.5, 0.5001, float(np.nextafter(0.5, 0))]) == ".500"
+
+
+PAGE = """<meta charset="utf-8"><div class="sortable"><table><thead><tr><th>training</th><th>score</th></tr></thead>
+<tbody><tr><td>b</td><td>.5 (.4–.6)</td></tr><tr><td>a</td><td>.958</td></tr><tr><td>c</td><td>.71</td></tr></tbody>
+</table></div><script src="SORT"></script><script>
+addEventListener("load", () => {
+  const heads = [...document.querySelectorAll("th")], said = [];
+  for (const i of [1, 1, 0]) {
+    heads[i].querySelector("button").click();
+    said.push([...document.querySelectorAll("td:first-child")].map((cell) => cell.textContent).join(""));
+    said.push(heads.map((head) => head.getAttribute("aria-sort")).join());
+  }
+  said.push(document.querySelector("[aria-live]").textContent);
+  document.title = said.join("|");
+});</script>"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+def test_the_table_sorts_by_its_buttons(tmp_path):
+    """Downwards, then upwards; text by the alphabet; the order is said to those who cannot see it."""
+    page = tmp_path / "page.html"
+    page.write_text(PAGE.replace("SORT", str(ROOT / "docs/_static/sort.js")), encoding="utf-8")
+    options = ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}")
+    command = ["chromium", *options, "--virtual-time-budget=4000", "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "<title>acb|,descending|bca|,ascending|cba|descending,|Sorted by training, highest first.</title>" in shown

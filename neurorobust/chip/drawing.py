@@ -10,8 +10,11 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from ..core.params import ABSOLUTE, SIGNED
+from .cards import unit_of
 from .design import ChipDesign, KindModel
 from .die import Die
+from .variability import Offset
+from .wording import percent, quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +42,10 @@ def draw_model(chip: ChipDesign, columns: int = 4) -> Figure:
         axes[0].text(0.5, 0.5, "every die is the same", ha="center", va="center")
     for ax, (kind, model) in zip(axes, varying.items()):
         ax.hist(spread(kind, model).numpy(), bins=60, density=True, color="#2f6fb0")
-        at = "" if model.cv.at is None else f" at {model.cv.at:g}"
-        ax.set_title(f"{kind}: {model.cv.value:g}{at}\n{model.cv.status}", fontsize=9)
+        unit = unit_of(chip, kind)
+        size = quantity(model.cv.value, unit) if isinstance(model.law, Offset) else percent(model.cv.value)
+        at = "" if model.cv.at is None else f" at {quantity(model.cv.at, unit)}"
+        ax.set_title(f"{kind}: {size}{at}\n{model.cv.status}", fontsize=9)
         ax.set(yticks=[])
         ax.tick_params(labelsize=9)
     figure.suptitle(f"{chip.label}: one device\nover its programmed value", fontsize=10)
