@@ -340,18 +340,19 @@ def pynn_table() -> str:
     rates = [
         [
             f"{row['dt_ms']:g} ms",
-            str(row["networks"]),
-            f"{row['spikes']:,.0f}",
+            f"{row['hz']:.0f} Hz",
             f"{100 * row['difference']:+.2f} %",
             f"{100 * row['mean_difference_of_a_network']:.2f} %",
             f"{100 * row['largest']:.1f} %",
         ]
-        for row in found["IF_curr_exp"]
+        for kind in ("IF_curr_exp", "IF_curr_exp, low thresholds")
+        for row in found[kind]
     ]
     return (
-        _table(["as", "networks", "spikes here", "spikes that differ"], spikes)
+        _table(["as", "networks", "spikes here", "differ"], spikes)
         + "\n"
         + _table(
-            ["`IF_curr_exp`, step", "networks", "spikes here", "all in NEST", "mean of a network", "largest"], rates
+            ["`IF_curr_exp`, step", "rate here", "NEST: all", "size in one network: mean", "largest"],
+            rates,
         )
     )
