@@ -46,6 +46,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Storage, exchange and the demo": ("io", "export", "demo"),
 }
 NEST = Path(__file__).parent.parent / "benchmarks/results/pynn_nest.json"
+LARGE = NEST.with_name("large_data.json")
 OWN_PAGE = {"cli"}  # described by its --help
 
 
@@ -59,6 +60,7 @@ def write_all(docs: Path) -> None:
         "_generated/tasks.md": task_table(tasks),
         "_generated/readers.md": reader_table(),
         "_generated/pynn.md": pynn_table(),
+        "_generated/large-data.md": large_table(),
         "_generated/rare.md": rare_table(),
         "_generated/rare-network.md": rare_network_table(),
         "_generated/parts.svg": diagram(),
@@ -356,3 +358,16 @@ def pynn_table() -> str:
             rates,
         )
     )
+
+
+def large_table() -> str:
+    """Memory, passes and time of a large data set, as ``benchmarks.large_data`` kept them."""
+    kept = json.loads(LARGE.read_text(encoding="utf-8"))
+    rows = [
+        [kind, name, f"{kept[kind]['labels']['gigabytes']:.0f} GB", f"{row['passes']:.0f}"]
+        + [f"{row['peak_gb']:.2f} GB", f"{row['seconds'] / 60:.0f} min"]
+        for kind in kept
+        for name, row in kept[kind].items()
+        if isinstance(row, dict) and "passes" in row
+    ]
+    return _table(["network, data", "part", "data", "passes", "largest memory so far", "time"], rows)
