@@ -47,6 +47,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "Storage, exchange and the demo": ("io", "export", "demo"),
 }
 NEST = Path(__file__).parent.parent / "benchmarks/results/pynn_nest.json"
+LARGE = NEST.with_name("large_data.json")
 OWN_PAGE = {"cli"}  # described by its --help
 
 
@@ -61,6 +62,7 @@ def write_all(docs: Path) -> None:
         "_generated/tasks.md": task_table(tasks),
         "_generated/readers.md": reader_table(),
         "_generated/pynn.md": pynn_table(),
+        "_generated/large-data.md": large_table(),
         "_generated/rare.md": rare_table(),
         "_generated/rare-network.md": rare_network_table(),
         "_generated/gallery.md": gallery(all_tutorials()),
@@ -288,18 +290,38 @@ def pynn_table() -> str:
     rates = [
         [
             f"{row['dt_ms']:g} ms",
-            str(row["networks"]),
-            f"{row['spikes']:,.0f}",
+            f"{row['hz']:.0f} Hz",
             f"{100 * row['difference']:+.2f} %",
             f"{100 * row['mean_difference_of_a_network']:.2f} %",
             f"{100 * row['largest']:.1f} %",
         ]
-        for row in found["IF_curr_exp"]
+        for kind in ("IF_curr_exp", "IF_curr_exp, low thresholds")
+        for row in found[kind]
     ]
     return (
-        table(["as", "networks", "spikes here", "spikes that differ"], spikes)
+        table(["as", "networks", "spikes here", "differ"], spikes)
         + "\n"
         + table(
-            ["`IF_curr_exp`, step", "networks", "spikes here", "all in NEST", "mean of a network", "largest"], rates
+            ["`IF_curr_exp`, step", "rate here", "NEST: all", "size in one network: mean", "largest"],
+            rates,
         )
     )
+
+
+def large_table() -> str:
+    """Memory, passes and time of a large data set, as ``benchmarks.large_data`` kept them."""
+    kept = json.loads(LARGE.read_text(encoding="utf-8"))
+    rows = [
+        [
+            kind,
+            name,
+            f"{kept[kind]['labels']['gigabytes']:.0f} GB",
+            f"{row['passes']:.0f}",
+            f"{row['peak_gb']:.2f} GB",
+            f"{row['seconds'] / 60:.0f} min",
+        ]
+        for kind in kept
+        for name, row in kept[kind].items()
+        if isinstance(row, dict) and "passes" in row
+    ]
+    return table(["network, data", "part", "data", "passes", "largest memory so far", "time"], rows)

@@ -49,16 +49,6 @@ def test_a_short_run_says_nothing(clock, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_can_be_off(clock, capsys, monkeypatch):
-    """NEUROROBUST_PROGRESS=off: no line and no bar, however long it takes."""
-    monkeypatch.setenv("NEUROROBUST_PROGRESS", "off")
-    with console.progress("dies", 10) as tick:
-        for _ in range(10):
-            clock.seconds += 100
-            tick("other")
-    assert capsys.readouterr() == ("", "")
-
-
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.4, "0 s"), (99.4, "99 s"), (600, "10.0 min"), (5999, "100.0 min"), (9000, "2.5 h")]
 )

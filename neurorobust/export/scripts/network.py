@@ -1,4 +1,4 @@
-"""A spiking network in PyNN: `build(sim, data)` makes it from the numbers in data.npz.
+"""A spiking network in PyNN: ``build(sim, data)`` makes it from the numbers in data.npz::
 
     import pyNN.nest as sim  # on BrainScaleS-2: import pynn_brainscales.brainscales2 as sim
     import network
