@@ -43,13 +43,21 @@ def tagged(notebook, tag):
 
 
 def typed(notebook):
-    """Numbers that look like results in the text after the first code that runs.
+    """Numbers that look like results in the text after the first cell.
 
-    Such a number is a decimal below 1, a percentage or a factor. Settings stand in backticks, or in the code; results
-    come from ``Markdown(f"…")``. The first cell, code, formulas and links are not looked at.
+    Such a number is a decimal below 1, a percentage or a factor that no code of the tutorial has: what the code has is
+    a setting. Other settings, and numbers of a paper, stand in backticks; results come from ``Markdown(f"…")``. Code,
+    formulas and links in the text are not looked at.
     """
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    settings = {round(float(number), 9) for number in re.findall(r"(?<![\w.])\d*\.?\d+(?:e-?\d+)?", code)}
     texts = [QUOTED.sub(" ", cell.source) for cell in notebook.cells[1:] if cell.cell_type == "markdown"]
-    return [found[0] for text in texts for found in RESULT.finditer(text)]
+    found = [match[0] for text in texts for match in RESULT.finditer(text)]
+    return [text for text in found if not {_value(text), _value(text) / 100} & settings]
+
+
+def _value(text):
+    return round(float(text.rstrip("%×\N{NO-BREAK SPACE} ")), 9)
 
 
 def faults(tutorial):
@@ -99,7 +107,7 @@ def test_it_has_its_parts(tutorial):
 
 @each()
 def test_no_result_is_typed(tutorial):
-    """Results in the text come from the run. A setting in the text is written in backticks."""
+    """Results in the text come from the run."""
     assert typed(tutorial.notebook) == []
 
 
@@ -197,10 +205,11 @@ def test_a_pair_again_gives_the_same_bytes(tmp_path):
 
 
 def test_typed_results_are_found(tmp_path):
-    """Decimals below 1, percentages and factors in text; not settings in backticks, links, code or formulas."""
+    """Decimals below 1, percentages and factors in text; not what the code has, backticks, links or formulas."""
     texts = ("It reaches .93, 0.5, 12 % and 3.1×.", "`0.3`, $0.1$, [x](a.b/0.5), arXiv 2106.05009, 16×16")
-    tutorial = source(tmp_path, *(f" [markdown]\n# {text}" for text in texts))
-    assert typed(tutorial.notebook) == [".93", "0.5", "12 %", "3.1×"]
+    cells = [f" [markdown]\n# {text}" for text in texts]
+    assert typed(source(tmp_path, *cells).notebook) == [".93", "0.5", "12 %", "3.1×"]
+    assert typed(source(tmp_path, *cells, "\nf(0.5, share=0.12)").notebook) == [".93", "3.1×"]
 
 
 def test_missing_parts_are_found(tmp_path):

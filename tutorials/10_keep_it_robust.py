@@ -164,7 +164,10 @@ Markdown(
 
 # %% tags=["figure"]
 SPEC = 0.90
-sides = {"in use: trained with attack": ("adversarial", check.before), "pull request: plain": ("standard", check.after)}
+sides = {
+    "in use: trained with attack": ("adversarial", check.before),
+    "pull request: plain training": ("standard", check.after),
+}
 with plt.rc_context({**nr.plotting.STYLE, "font.size": 12}):
     figure, ax = plt.subplots(figsize=(6.4, 5.4), dpi=110, layout="constrained")
     names = []
@@ -230,8 +233,9 @@ rates = pd.DataFrame(
         "promised": [test.power(n, d.std(ddof=1), loss=-d.mean()) for n in sizes],
     }
 ).set_index("dies")
+rates = rates.round(3)
 assert ((rates >= 0) & (rates <= 1)).all(axis=None)
-rates.round(3)
+rates
 
 # %% tags=["hide-input"]
 last, largest = rates.iloc[-1], rates["loss = margin"].max()
