@@ -211,7 +211,8 @@ class BaselineCheck:
             f"  {int((d < 0).sum())} dies became worse: {named_dies(self.before.serials, list(-d))}.",
             f"  Paired t test, mean loss above {test.margin:g}: p = {self.p_value:.2g}, fails below {test.alpha:g}. "
             f"False alarms: at most {test.alpha:g}. Power: a mean loss of {test.loss:g} is found with a probability of "
-            f"{self.power:.2f} or more, one of {test.detectable(n, spread):.3f} with {SURE:g}.",
+            f"{self.power:.2f}, one of {test.detectable(n, spread):.3f} with {SURE:g}, if the dies of a network spread "
+            f"no more than those of the baseline.",
         ]
         return "\n".join(lines)
 
@@ -262,7 +263,7 @@ def check_baseline(
     found = test.detectable(len(after.scores), spread_of_difference(after.scores))
     session.say(
         f"{path}: {'written' if written else 'unchanged'}, {after}; finds a mean loss of {test.loss:g} with a "
-        f"probability of {check.power:.2f} or more, one of {found:.3f} with {SURE:g}"
+        f"probability of {check.power:.2f}, one of {found:.3f} with {SURE:g}, if the dies of a network spread no more"
     )
     return check
 
