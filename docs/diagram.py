@@ -46,7 +46,7 @@ def svg(reach: Mapping[str, Collection[str]], titles: Mapping[str, str], links: 
     shapes = [_line(chain, x, y) for chain in chains]
     shapes += [_box(part, x[part], y[part], titles.get(part, ""), links[part]) for part in reach]
     return (
-        f'<svg class="parts" viewBox="0 0 {width:.0f} {height:.0f}" role="img" xmlns="http://www.w3.org/2000/svg" '
+        f'<svg class="parts" viewBox="0 0 {width:.0f} {height:.0f}" role="group" xmlns="http://www.w3.org/2000/svg" '
         f'aria-label="Modules of neurorobust and their imports">\n' + "\n".join(shapes) + "\n</svg>\n"
     )
 
