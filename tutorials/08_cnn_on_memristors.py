@@ -219,8 +219,8 @@ Markdown(
 #   (`neurorobust chips show pcm`). The 10 % dead weights are a number that we chose; so are the 4 bits.
 # - Drift after one year is extrapolated from shorter measurements. Temperature is not in the model.
 # - Converters, their noise and the voltage drop along wires are not in the model. Read noise is one reading per run.
-# - The network is small, and its accuracy without errors is far from the state of the art. One training seed for each method: do not rank methods
-#   by this page.
+# - The network is small, and its accuracy without errors is far from the state of the art. One training seed for each
+#   method: do not rank methods by this page.
 # - For other memories, `at("1 year")` can be refused: nobody published their drift (`chipmodels.load("reram")`).
 #
 # ## Now with your own network
