@@ -3,300 +3,57 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import warnings
 
 import pytest
 import snntorch as snn
 import torch
 from conftest import draw
-from snntorch import utils
-from test_snntorch import DT, SLOPES, InFloat64, promoted
+from plain_networks import (
+    BatchFirst,
+    Both,
+    Convolution,
+    Counted,
+    Counts,
+    Dictionary,
+    FixedView,
+    FixedZeros,
+    FlatPicture,
+    Forgets,
+    Hidden,
+    Hiddens,
+    LastStep,
+    Lists,
+    MembraneFirst,
+    Membranes,
+    Nested,
+    Net,
+    Optional,
+    OutBatchFirst,
+    OutTimeLast,
+    Picture,
+    ReadOut,
+    Recurrent,
+    Resets,
+    SpikeList,
+    WithState,
+    handed,
+    row,
+    stepped,
+    x_of,
+)
+from test_snntorch import DT, SLOPES, InFloat64
 from torch import nn
 
 import neurorobust as nr
 from neurorobust.data import Data, Task
 from neurorobust.interop import decode
 
-STEPS = 7
-
 
 @pytest.fixture(autouse=True)
 def _only_neurons_of_this_test(monkeypatch):
     """snnTorch's ``utils.reset`` resets every neuron of the process, and fails on some that other tests made."""
     monkeypatch.setattr(snn.SpikingNeuron, "instances", [])
-
-
-def x_of(*shape):
-    return 2 * (draw(1, *shape) > 0.2).double()
-
-
-class Net(nn.Module):
-    """fc1 – lif1 – fc2 – lif2; subclasses change what goes in and what comes out."""
-
-    def __init__(self, n_in=3, cls=snn.Leaky, last="subtract", **options):
-        super().__init__()
-        torch.manual_seed(0)
-        options = {"beta": 0.8, "threshold": 0.3} | options
-        more = {"linear_features": 6} if cls in (snn.RLeaky, snn.RSynaptic) else {}
-        self.fc1, self.lif1 = nn.Linear(n_in, 6), cls(**options, **more)
-        self.fc2, self.lif2 = nn.Linear(6, 2), snn.Leaky(beta=0.8, threshold=0.3, reset_mechanism=last)
-        self.double()
-        with torch.no_grad():
-            self.fc1.weight.mul_(3), self.fc2.weight.mul_(3)
-        promoted(self)
-
-    def steps(self, x):
-        """One current of the first layer per step."""
-        return (self.fc1(step) for step in x)
-
-    def loop(self, x):
-        state = self.lif1.reset_mem()
-        state, mem, spikes, mems = list(state) if isinstance(state, tuple) else [state], self.lif2.reset_mem(), [], []
-        for current in self.steps(x):
-            z, *state = self.lif1(current, *state)
-            z, mem = self.lif2(self.fc2(z), mem)
-            spikes.append(z), mems.append(mem)
-        return spikes, mems
-
-    def forward(self, x):
-        return torch.stack(self.loop(x)[0])
-
-
-class Both(Net):
-    def forward(self, x):
-        return tuple(map(torch.stack, self.loop(x)))
-
-
-class Lists(Net):
-    def forward(self, x):
-        return self.loop(x)
-
-
-class SpikeList(Net):
-    def forward(self, x):
-        return self.loop(x)[0]
-
-
-class Membranes(Net):
-    def forward(self, x):
-        return torch.stack(self.loop(x)[1])
-
-
-class Counts(Net):
-    def forward(self, x):
-        return sum(self.loop(x)[0])
-
-
-class MembraneFirst(Net):
-    def forward(self, x):
-        return tuple(map(torch.stack, self.loop(x)[::-1]))
-
-
-class OutBatchFirst(Net):
-    def forward(self, x):
-        return torch.stack(self.loop(x)[0], dim=1)
-
-
-class OutTimeLast(Net):
-    def forward(self, x):
-        return torch.stack(self.loop(x)[0], dim=-1)
-
-
-class BatchFirst(Net):
-    def steps(self, x):
-        return (self.fc1(x[:, t]) for t in range(x.shape[1]))
-
-
-class Picture(Net):
-    def steps(self, x):
-        return (self.fc1(x) for _ in range(STEPS))
-
-
-class FlatPicture(Picture):
-    def steps(self, x):
-        return super().steps(x.view(x.size(0), -1))
-
-
-class Convolution(Net):
-    def __init__(self):
-        super().__init__(2 * 2 * 2)
-        self.conv = nn.Conv2d(1, 2, 3).double()
-
-    def steps(self, x):
-        return (self.fc1(torch.max_pool2d(self.conv(x), 2).flatten(1)) for _ in range(STEPS))
-
-
-class Hidden(nn.Module):
-    """One call computes one step; its user resets it and loops outside."""
-
-    def __init__(self, n_in=3):
-        super().__init__()
-        torch.manual_seed(0)
-        self.fc1, self.fc2 = nn.Linear(n_in, 6), nn.Linear(6, 2)
-        self.lif1, self.lif2 = (snn.Leaky(beta=0.8, threshold=0.3, init_hidden=True, output=k) for k in (False, True))
-        self.double()
-        with torch.no_grad():
-            self.fc1.weight.mul_(3), self.fc2.weight.mul_(3)
-        promoted(self)
-
-    def forward(self, x):
-        return self.lif2(self.fc2(self.lif1(self.fc1(x))))
-
-
-class Dictionary(Net):
-    def forward(self, x):
-        spikes, mems = self.loop(x)
-        return {"membrane": torch.stack(mems), "spikes": torch.stack(spikes)}
-
-
-class ReadOut(Net):
-    """The currents of the last layer, which no neuron takes, and the spikes of the only neurons."""
-
-    def forward(self, x):
-        mem, currents, spikes = self.lif1.reset_mem(), [], []
-        for current in self.steps(x):
-            z, mem = self.lif1(current, mem)
-            currents.append(self.fc2(z)), spikes.append(z)
-        return torch.stack(currents), torch.stack(spikes)
-
-
-class LastStep(Net):
-    def forward(self, x):
-        spikes, mems = self.loop(x)
-        return spikes[-1], mems[-1], torch.stack(spikes), None
-
-
-class Hiddens(Net):
-    """Records of two layers of one size, the last layer's second."""
-
-    def __init__(self):
-        super().__init__()
-        self.fc2, self.lif2 = nn.Linear(6, 6).double(), self.lif2
-        with torch.no_grad():
-            self.fc2.weight.mul_(3)
-
-    def forward(self, x):
-        mem1, mem2, steps = self.lif1.reset_mem(), self.lif2.reset_mem(), []
-        for current in self.steps(x):
-            y, mem1 = self.lif1(current, mem1)
-            z, mem2 = self.lif2(self.fc2(y), mem2)
-            steps.append((y, mem1, z))
-        return tuple(map(torch.stack, zip(*steps)))
-
-
-class Counted(Net):
-    def forward(self, x, n):
-        return super().forward(torch.stack([x[t] for t in range(n)]))
-
-
-class WithState(nn.Module):
-    """One call computes one step; its caller keeps the state."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.fc, self.lif = nn.Linear(3, 2).double(), snn.Leaky(beta=0.8, threshold=0.3)
-        promoted(self)
-
-    def forward(self, x, mem):
-        return self.lif(self.fc(x), mem)
-
-
-class Optional(Net):
-    def forward(self, x, mem1=None, mem2=None):
-        mem1 = self.lif1.reset_mem() if mem1 is None else mem1
-        mem2 = self.lif2.reset_mem() if mem2 is None else mem2
-        z, mem1 = self.lif1(self.fc1(x), mem1)
-        z, mem2 = self.lif2(self.fc2(z), mem2)
-        return z, mem1, mem2
-
-
-class Nested(Optional):
-    def forward(self, x, state=None):
-        z, *states = super().forward(x, *(state or (None, None)))
-        return z, tuple(states)
-
-
-class Recurrent(nn.Module):
-    """Gives its states in another order than it takes them, and takes one that acts on nothing."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.fc, self.lif = nn.Linear(3, 2).double(), snn.RLeaky(beta=0.8, threshold=0.3, linear_features=2)
-        self.double(), promoted(self)
-
-    def forward(self, x, spk, mem, unused):
-        spk, mem = self.lif(self.fc(x), spk, mem)
-        return mem, spk, torch.zeros(1)
-
-
-class Forgets(WithState):
-    """Takes a state, and does not give it back."""
-
-    def forward(self, x, mem):
-        return self.lif(self.fc(x), mem)[0]
-
-
-class Resets(Hidden):
-    """Runs its own loop, and takes a single step too; it forgets everything before each call."""
-
-    def forward(self, x):
-        utils.reset(self)
-        for t in range(x.shape[1]) if x.ndim == 4 else (0,):
-            step = x[:, t, 0] if x.ndim == 4 else x[:, 0]
-            _, mem = self.lif2(self.fc2(self.lif1(self.fc1(step))))
-        return mem
-
-
-def handed(net, x, *states, part=0):
-    """The loop of a user who keeps the states: logits."""
-    names = list(inspect.signature(net.forward).parameters)[1:]
-    given, outputs = dict(zip(names, states)), []
-    for step in x.transpose(0, 1):
-        output = net(step, **given)
-        outputs.append(output[part])
-        if "state" in names:
-            given = {"state": output[1]}
-        elif "unused" in names:
-            given = {"spk": output[1], "mem": output[0], "unused": None}
-        else:
-            given = dict(zip(names, output[1:]))
-    return torch.stack(outputs).sum(0)
-
-
-class FixedView(Net):
-    def steps(self, x):
-        return (self.fc1(step.reshape(5, 3)) for step in x)
-
-
-class FixedZeros(Net):
-    def loop(self, x):
-        mem1, mem2, spikes, mems = torch.zeros(5, 6).double(), torch.zeros(5, 2).double(), [], []
-        for current in self.steps(x):
-            z, mem1 = self.lif1(current, mem1)
-            z, mem2 = self.lif2(self.fc2(z), mem2)
-            spikes.append(z), mems.append(mem2)
-        return spikes, mems
-
-
-def row(last="subtract", **options):
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Flatten(), nn.Linear(3, 6), snn.Leaky(beta=0.8, threshold=0.3, init_hidden=True), nn.Linear(6, 2),
-        snn.Leaky(beta=0.8, threshold=0.3, init_hidden=True, reset_mechanism=last, **options),
-    ).double()  # fmt: skip
-    with torch.no_grad():
-        net[1].weight.mul_(3), net[3].weight.mul_(3)
-    return promoted(net)
-
-
-def stepped(net, x):
-    """The user's loop outside of the module: spikes and membranes of each step."""
-    utils.reset(net)
-    steps = [net(step) for step in x.transpose(0, 1)]
-    return torch.stack([step[0] for step in steps]), torch.stack([step[1] for step in steps])
 
 
 SEQUENCE, PICTURE = x_of(5, 12, 3), x_of(5, 3)
