@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +136,21 @@ def test_a_die_at_the_specification_is_good():
     fleet = result(np.linspace(0.8, 1.0, 21))
     assert fleet.yield_at(float(fleet.balanced_accuracy[10])).fraction == pytest.approx(11 / 21)
     assert (fleet.min, fleet.quantile(0.05)) == pytest.approx((0.80, 0.81))
+
+
+def test_a_yield_is_printed_in_three_digits():
+    """The interval of 9 of 10, Clopper and Pearson."""
+    assert (
+        repr(nr.evaluation.Yield.of(np.array([0.95] * 9 + [0.5]), 0.9))
+        == "Yield(0.900 [0.555, 0.997] of the dies reach 0.9)"
+    )
+
+
+def test_the_worst_serial_is_the_smallest_of_equals(data):
+    """It names a die that has the lowest score."""
+    fleet = nr.evaluate(network(), data, CHIPS["mismatch"], n_dies=3)
+    fleet = dataclasses.replace(fleet, serials=(7, 3, 5), score=np.array([0.5, 0.5, 0.9]))
+    assert fleet.worst_serial == 3
 
 
 def test_yield_interval_from_a_table():

@@ -99,8 +99,8 @@ print(f"{len(signals)} {origin}: {len(classes)} exercises, {len(set(person))} pe
 # result.
 #
 # A random split of windows would put neighbours of the same movement into training and test. That is a common mistake
-# with such data. In the paper above the best accuracy is `99.4 %` if the same people are in both parts, and `88.9 %` for
-# new people.
+# with such data. In the paper above the best accuracy is `99.4 %` if the same people are in both parts, and `88.9 %`
+# for new people.
 
 # %%
 PEOPLE = {"train": (1, 2, 3, 4, 5, 6), "validation": (7, 8), "test": (9, 10)}

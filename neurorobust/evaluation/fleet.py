@@ -40,6 +40,10 @@ class Yield(Printed):
         good = int((score >= check_spec(spec)).sum())
         return cls(float(spec), good / len(score), clopper_pearson(good, len(score)))
 
+    def __repr__(self) -> str:
+        low, high = self.ci95
+        return f"Yield({self.fraction:.3f} [{low:.3f}, {high:.3f}] of the dies reach {self.spec:g})"
+
 
 def check_spec(spec: float) -> float:
     """A specification as a number; ValueError unless it can be a score."""
@@ -123,6 +127,11 @@ class FleetResult(Printed):
     def min(self) -> float:
         """Score of the worst die."""
         return float(self.score.min())
+
+    @property
+    def worst_serial(self) -> int:
+        """Serial number of the worst die, the smallest of equals: ``chip.fabricate([serial], seed=result.seed)``."""
+        return min(serial for serial, score in zip(self.serials, self.score) if score == self.min)
 
     @property
     def ci95(self) -> tuple[float, float]:
