@@ -163,6 +163,18 @@ def unused(s, x):
     return s.out(torch.tanh(s.fc.bias + x[:, :1]))
 
 
+def detached(s, x):
+    return s.out(torch.tanh(x @ s.fc.weight.T + s.fc.bias.detach()))
+
+
+def test_a_number_without_a_gradient_is_named():
+    """It acts, but autograd does not lead to it."""
+    net, x = Net(detached), draw(0, 12, 3).float()
+    model = nr.wrap(net.eval())
+    with pytest.warns(UserWarning, match=r"fc\.bias of Net act on the outputs, but no gradient comes back"):
+        nr.run(model, nr.nominal(model), x)
+
+
 @pytest.mark.parametrize("function", [overwritten, replaced, unused])
 def test_weights_that_do_not_act_are_named(function):
     """A weight that forward overwrites, replaces or does not use: one warning names it; it stays as it is."""

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from .._util.errors import check_count, plain, unknown
+from .._util.errors import check_count, plain, shown, unknown
 from .._util.warn import warn
 from ..core.params import DIGITAL, KINDS, SIGNED, check_dtype, check_not_compiled
 from .libraries import DECAY, default_kind, from_library, kind_there, numbers_in
@@ -72,7 +72,9 @@ def spelled_out(module: nn.Module, overrides: Mapping[str, str] | None) -> dict[
         TypeError: no mapping. ValueError: an unknown kind, or no norm.
     """
     if not isinstance(overrides, Mapping | None):
-        raise TypeError(f"kinds: got {overrides!r}; expected kinds by name, such as {{'{NORMALISATION}': 'digital'}}.")
+        raise TypeError(
+            f"kinds: got {shown(overrides)}; expected kinds by name, such as {{'{NORMALISATION}': 'digital'}}."
+        )
     result: dict[str, str] = {}
     for pattern, kind in (overrides or {}).items():
         if pattern != NORMALISATION:

@@ -29,6 +29,7 @@ from ..core.run import evaluating, forward, nominal
 from .excited import excited, moved, repeats, rows_differ, same, same_state
 from .guard import RandomState, plain_checkpoints
 from .memory import MOST, Memory, poisoned
+from .words import Refused, draws, held, inner
 
 SAMPLES = 8
 MOST_SAMPLES = 250  # for a module that takes no fewer
@@ -37,10 +38,6 @@ MOST_PARAMETERS = 64  # tested one by one, at most
 
 _ONE = RLock()
 """One pass of foreign code at a time: the generators that it must not touch belong to the whole process."""
-
-
-class Refused(ValueError):
-    """A foreign module that cannot be measured; the message says why and what to do."""
 
 
 @dataclass(eq=False)
@@ -162,6 +159,7 @@ def look(network: Foreign, x: Tensor) -> None:
 def _look(network: Foreign, x: Tensor) -> None:
     first, found = network.watch.tensors is None, tensors_of(network)
     idle: list[str] = []
+    without: list[str] = []
     changed: set[str] = set()
     with evaluating(network), _quiet():
         memory, state = _memory(network), RandomState()  # in eval mode, to which it may be put back
@@ -179,7 +177,7 @@ def _look(network: Foreign, x: Tensor) -> None:
                     _check_gradient_history(network, point, points, memory)
                 _check_gradients(network, points)
                 changed = _overwritten(network, points[0])
-                idle = _idle(network, points, changed)
+                idle, without = _idle(network, points, changed)
         finally:
             memory.restore()
             state.restore()
@@ -195,6 +193,12 @@ def _look(network: Foreign, x: Tensor) -> None:
             f"module: the outputs of {held(network)} for {len(x)} samples do not depend on {', '.join(idle)}: forward "
             f"does not use them, or overwrites them. Their deviations cannot act, so scores on dies and under attack "
             f"say nothing about them."
+        )
+    if without:
+        warn(
+            f"module: {', '.join(without)} of {held(network)} act on the outputs, but no gradient comes back to them: "
+            f"attacks with gradients leave them as they are, and so does training. Use code that torch can "
+            f"differentiate (spikingjelly: SimpleLIFNode), or search without gradients (nr.evaluation.random_search)."
         )
     if changed := changed.difference(idle):
         warn(
@@ -485,9 +489,11 @@ def _check_gradients(network: Foreign, points: list[Point]) -> None:
             )
 
 
-def _gradients(network: Foreign, point: Point, *, own: bool = False) -> dict[str, Tensor] | None:
+def _gradients(
+    network: Foreign, point: Point, *, own: bool = False, cut: set[str] | None = None
+) -> dict[str, Tensor] | None:
     """∂(sum of outputs with fixed random weights)/∂parameters at a point, or at the network's own parameters; None if
-    there is none."""
+    there is none. ``cut`` takes the names of parameters from which no operation leads to the outputs."""
     leaves: Params = dict(network.named_parameters()) if own else {n: v.clone() for n, v in point.params.items()}
     flags = {name: value.requires_grad for name, value in leaves.items()}
     try:
@@ -499,6 +505,8 @@ def _gradients(network: Foreign, point: Point, *, own: bool = False) -> dict[str
                 return None
             weights = torch.randn(outputs.shape, generator=generator(0, "look"), dtype=torch.float64).to(outputs)
             found = torch.autograd.grad((outputs * weights).sum(), list(leaves.values()), allow_unused=True)
+        if cut is not None:
+            cut.update(name for name, gradient in zip(leaves, found) if gradient is None)
         return {name: torch.zeros_like(leaves[name]) if g is None else g for name, g in zip(leaves, found)}
     except Refused:
         raise
@@ -529,16 +537,21 @@ def _really(network: Foreign, params: Params) -> Iterator[None]:
 # --- parameters that do not act ---
 
 
-def _idle(network: Foreign, points: list[Point], changed: set[str]) -> list[str]:
-    """The parameters whose strong changes leave the outputs at all points as they are, bit for bit."""
-    names = [n for n in network.slots if kind_of(n) not in DIGITAL and points[0].params[n].numel()]
+def _idle(network: Foreign, points: list[Point], changed: set[str]) -> tuple[list[str], list[str]]:
+    """The parameters whose strong changes leave the outputs at all points as they are, bit for bit; and the numbers
+    that act, although no gradient comes back to them."""
+    numbers = [n for n, value in points[0].params.items() if kind_of(n) not in DIGITAL and value.numel()]
+    names, without = [n for n in network.slots if n in numbers], [n for n in numbers if n not in changed]
     for point in points:
-        gradients = _gradients(network, point) or {}
+        cut: set[str] = set()
+        gradients = _gradients(network, point, cut=cut) or {}
         names = [n for n in names if n in changed or n not in gradients or not bool((gradients[n] != 0).any())]
+        without = [n for n in without if gradients and n in cut]
     with torch.no_grad():
+        blind = [name for name in without[:MOST_PARAMETERS] if _acts(network, points, [name])]
         if not names or not _acts(network, points, names):
-            return names
-        return [name for name in names[:MOST_PARAMETERS] if not _acts(network, points, [name])]
+            return names, blind
+        return [name for name in names[:MOST_PARAMETERS] if not _acts(network, points, [name])], blind
 
 
 def _overwritten(network: Foreign, point: Point) -> set[str]:
@@ -572,27 +585,3 @@ def _acts(network: Foreign, points: list[Point], names: list[str]) -> bool:
             except Exception:  # a value that it does not take: it looks at it
                 return True
     return False
-
-
-# --- words ---
-
-
-def inner(network: Foreign) -> nn.Module:
-    """The foreign module."""
-    return network.get_submodule("_module" if hasattr(network, "_module") else "_unrolled.net")
-
-
-def held(network: Foreign) -> str:
-    """The class of the foreign module, for messages."""
-    return type(inner(network)).__name__
-
-
-def draws(network: Foreign, names: tuple[str, ...] = ()) -> Refused:
-    """The refusal of a module that draws random numbers."""
-    found = f" ({', '.join(dict.fromkeys(names))})" if names else ""
-    return Refused(
-        f"module: {held(network)} draws random numbers in forward{found}, or its decode or prepare does, so every pass "
-        f"gives other outputs and dies cannot be compared. Encode the samples once, before they come here; or draw "
-        f"from a torch.Generator that forward seeds in every pass. (Another thread that draws at the same time looks "
-        f"the same.)"
-    )

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from .._util.warn import warn
 from .decode import Output
-from .look import Refused
 from .snntorch_states import needed, others
 from .unrolled import Record, Steps
+from .words import Refused
 
 Prepare = Callable[[Tensor], Any]
 """From samples to the input of a module, or to a tuple of all its arguments."""

@@ -1,0 +1,30 @@
+"""What the look at a foreign module says about it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class Refused(ValueError):
+    """A foreign module that cannot be measured; the message says why and what to do."""
+
+
+def inner(network: nn.Module) -> nn.Module:
+    """The foreign module."""
+    return network.get_submodule("_module" if hasattr(network, "_module") else "_unrolled.net")
+
+
+def held(network: nn.Module) -> str:
+    """The class of the foreign module, for messages."""
+    return type(inner(network)).__name__
+
+
+def draws(network: nn.Module, names: tuple[str, ...] = ()) -> Refused:
+    """The refusal of a module that draws random numbers."""
+    found = f" ({', '.join(dict.fromkeys(names))})" if names else ""
+    return Refused(
+        f"module: {held(network)} draws random numbers in forward{found}, or its decode or prepare does, so every pass "
+        f"gives other outputs and dies cannot be compared. Encode the samples once, before they come here; or draw "
+        f"from a torch.Generator that forward seeds in every pass. (Another thread that draws at the same time looks "
+        f"the same.)"
+    )
