@@ -130,7 +130,7 @@ class FleetResult(Printed):
 
     @property
     def worst_serial(self) -> int:
-        """Serial number of the worst die, the smallest of equals: ``chip.fabricate([serial], seed=result.seed)``."""
+        """The serial number of the worst die, of equals the smallest; ``chip.fabricate([serial], seed=…)`` makes it."""
         return min(serial for serial, score in zip(self.serials, self.score) if score == self.min)
 
     @property
