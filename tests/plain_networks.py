@@ -231,6 +231,115 @@ class Forgets(WithState):
         return self.lif(self.fc(x), mem)[0]
 
 
+class LowPass(WithState):
+    """Its read-out is a state that no neuron computes."""
+
+    def forward(self, x, mem=None, out=None):
+        z, mem = self.lif(self.fc(x), self.lif.reset_mem() if mem is None else mem)
+        out = z if out is None else 0.9 * out + z
+        return out, mem
+
+
+class OwnRecurrence(WithState):
+    """Its last spikes come back through weights of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.back = nn.Linear(2, 2).double()
+
+    def forward(self, x, mem=None, spk=None):
+        current = self.fc(x) if spk is None else self.fc(x) + self.back(spk)
+        spk, mem = self.lif(current, self.lif.reset_mem() if mem is None else mem)
+        return spk, mem
+
+
+class FromZero(Hidden):
+    """The neurons keep their states; the caller keeps another one, whose default is a number."""
+
+    def forward(self, x, out=0.0):
+        return 0.9 * out + super().forward(x)[0]
+
+
+class Empty(WithState):
+    """Takes a state that no neuron computes, as an empty tensor at rest."""
+
+    def forward(self, x, mem, trace):
+        z, mem = self.lif(self.fc(x), mem)
+        trace = 0.9 * trace + z if trace.numel() else z
+        return trace, mem, trace
+
+
+class Masked(WithState):
+    """Takes a mask that may be left out, and a switch."""
+
+    def forward(self, x, mem=None, mask=None, double=False):
+        x = x if mask is None else x * mask
+        z, mem = self.lif(self.fc(2 * x if double else x), self.lif.reset_mem() if mem is None else mem)
+        return z, mem
+
+
+class HiddenFirst(Net):
+    """Spikes of its only neurons, and logits from them."""
+
+    def forward(self, x):
+        mem, spikes = self.lif1.reset_mem(), []
+        for current in self.steps(x):
+            z, mem = self.lif1(current, mem)
+            spikes.append(z)
+        return torch.stack(spikes), self.fc2(sum(spikes))
+
+
+class Records(Net):
+    """Spikes and membranes of both layers over time."""
+
+    def records(self, x):
+        mem1, mem2, steps = self.lif1.reset_mem(), self.lif2.reset_mem(), []
+        for current in self.steps(x):
+            y, mem1 = self.lif1(current, mem1)
+            z, mem2 = self.lif2(self.fc2(y), mem2)
+            steps.append((y, z, mem1, mem2))
+        return tuple(map(torch.stack, zip(*steps)))
+
+
+class Named(Records):
+    """A loss, a record of a hidden layer, and logits."""
+
+    def forward(self, x):
+        hidden, _, _, mem = self.records(x)
+        return {"loss": mem.mean(), "hidden": hidden, "logits": mem.sum(0)}
+
+
+class AllFire(Records):
+    """Two layers of one size; on the sample each of their neurons fires in every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc2 = nn.Linear(6, 6).double()
+        with torch.no_grad():
+            self.fc1.bias.fill_(99), self.fc2.bias.fill_(99)
+
+    def forward(self, x):
+        return self.records(x)
+
+
+class StepsLast(ReadOut):
+    """A read-out (B, n, T)."""
+
+    def forward(self, x):
+        return super().forward(x)[0].permute(1, 2, 0)
+
+
+class InAList(Net):
+    """Its first neuron is in a plain list."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = [self.lif1]
+        del self.lif1
+
+    lif1 = property(lambda self: self.layers[0])
+
+
 class Resets(Hidden):
     """Runs its own loop, and takes a single step too; it forgets everything before each call."""
 

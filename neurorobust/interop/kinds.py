@@ -182,15 +182,15 @@ def _named_by(name: str, overrides: Mapping[str, str]) -> str | None:
     return override(name, {key: kind for key, kind in overrides.items() if key.rpartition(".")[2] == last})
 
 
-def check_registered(module: nn.Module) -> None:
-    """Raise ValueError for parameters that a module holds where torch, and so this package, does not see them."""
+def check_registered(module: nn.Module, *types: type[nn.Module]) -> None:
+    """Raise ValueError for parameters, or parts of some types, that a module holds where torch does not see them."""
     known = {id(value) for value in module.parameters()} | {id(part) for part in module.modules()}
     for path, part in module.named_modules():
         for name, value in vars(part).items():
             if name in ("_parameters", "_buffers", "_modules"):
                 continue
             for item in _items(value):
-                hidden = isinstance(item, nn.Parameter) or (
+                hidden = isinstance(item, (nn.Parameter, *types)) or (
                     isinstance(item, nn.Module) and next(item.parameters(), None) is not None
                 )
                 if hidden and id(item) not in known:

@@ -62,10 +62,16 @@ def choose(output: Any, record: Record, net: nn.Module) -> Callable[[Output], Te
     if spikes is None:
         return spike_count
     steps, samples = spikes.shape[:2]
-    own = None if _is_record(parts[0], record) else _first_of(parts[:1], steps, samples)
-    part = own or _of_neuron(parts, record, spikes, net) or _first_of(parts, steps, samples)
+    own = tuple(None if _is_record(part, record) else part for part in parts)
+    part = (
+        _first_of(own[:1], steps, samples)
+        or _of_neuron(parts, record, spikes, net)
+        or _first_of(own, steps, samples)
+        or _first_of(parts, steps, samples)
+    )
     if part is None:
         raise ValueError(_undecided(parts, output, steps, samples))
+    _check_choice(part, parts, record, steps, samples)
     if part.kind == "logits":
         if len(parts) > 1:
             shape = tuple(parts[part.number].shape)
@@ -92,6 +98,24 @@ def _is_record(part: Any, record: Record) -> bool:
     )
 
 
+def _check_choice(part: _Part, parts: tuple, record: Record, steps: int, samples: int) -> None:
+    """Refuse a neuron's output where a later part of another size is no neuron's, and an unknown axis of time."""
+    shape = tuple(parts[part.number].shape)
+    if part.kind == "outputs" and len(axes := _axes(parts[part.number], steps, samples)) > 1:
+        told = " or ".join(f"axis {axis}" for axis in axes)
+        raise ValueError(f"decode: output {part.number} of the network, {shape}, may have its time on {told}. {_WAYS}")
+    if part.kind in ("logits", "outputs"):
+        return
+    size = parts[part.number].numel() // (steps * samples)
+    for k, other in enumerate(parts):
+        found = None if k == part.number or _is_record(other, record) else _first_of((other,), steps, samples)
+        if found is not None and other.numel() != size * samples * (1 if found.kind == "logits" else steps):
+            raise ValueError(
+                f"decode: output {part.number} of the network, {shape}, holds the {part.kind} of {record.latest!r}, "
+                f"and output {k}, {tuple(other.shape)}, may be a read-out of them: which has the logits? {_WAYS}"
+            )
+
+
 def _undecided(parts: tuple, output: Any, steps: int, samples: int) -> str:
     shapes = ", ".join(str(tuple(p.shape)) if isinstance(p, Tensor) else type(p).__name__ for p in parts)
     what = f"decode: the network gives {shapes or type(output).__name__} for {samples} samples and {steps} steps; "
@@ -112,7 +136,8 @@ def _of_neuron(parts: tuple, record: Record, spikes: Tensor, net: nn.Module) -> 
     fired, held = (_equal(parts, value, kind) for value, kind in ((spikes, "spikes"), (membranes, "membranes")))
     if len(parts) == 1 and fired:
         return fired[0]  # of a silent network, membranes look the same
-    if fired and held and fired[0].number == 0 and held[-1].number == len(parts) - 1:
+    n_states = max([1, *map(len, record.states.get(record.latest, []))])
+    if len(parts) <= 1 + n_states and fired and held and fired[0].number == 0 and held[-1].number == len(parts) - 1:
         fired, held = fired[:1], held[-1:]  # the usual order
     for found in (fired, held):
         if len(found) > 1:

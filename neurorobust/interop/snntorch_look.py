@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._util.warn import warn
 from .decode import Output
-from .snntorch_states import needed, others
+from .snntorch_states import needed, others, takes_more
 from .unrolled import Record, Steps
 from .words import Refused
 
@@ -167,18 +167,19 @@ def _ways(run: Run, ways: Iterable[Preparation], net: nn.Module, row: bool, x: T
             usual = way.prepare in (time_first, flat_time_first) and not way.steps.by_step
             fitting += [way] if way is not COUNTED and (usual or not row) else []
         elif way.steps.by_step:
-            fitting += _by_step(run, way, net, x)
+            fitting += _by_step(run, way, x)
         elif len(needed(net)) == (way is COUNTED):
             fitting.append(way)
     return fitting
 
 
-def _by_step(run: Run, way: Preparation, net: nn.Module, x: Tensor) -> list[Preparation]:
-    """One call per step for a module with other arguments: with the states that it gives back, or with none of them."""
+def _by_step(run: Run, way: Preparation, x: Tensor) -> list[Preparation]:
+    """One call per step for a module with other arguments, with the states that it gives back; not where one of them
+    may be a state that is lost."""
     with suppress(Exception):
-        if carried := cast(Any, run(way._replace(steps=Steps(find=True)), x)[0]):
-            return [way._replace(steps=Steps(by_step=True, carried=carried))]
-    return [] if needed(net) or any(value.default is None for _, value in others(net)) else [way]
+        carried = cast(Any, run(way._replace(steps=Steps(find=True)), x)[0])
+        return [] if carried is None else [way._replace(steps=Steps(by_step=True, carried=carried))]
+    return []
 
 
 def _loses(run: Run, net: nn.Module, trial: Trial, x: Tensor) -> bool:
@@ -187,7 +188,7 @@ def _loses(run: Run, net: nn.Module, trial: Trial, x: Tensor) -> bool:
     if trial.way is COUNTED:
         fewer = _try(run, Preparation(lambda x: (x.transpose(0, 1), x.shape[1] - 1)), x).record
         return fewer is None or any(len(spikes) != x.shape[1] - 1 for spikes in fewer.spikes.values())
-    return bool(others(net)) and not trial.way.steps.carried and _restarts(run, trial, x)
+    return takes_more(net) and not trial.way.steps.carried and _restarts(run, trial, x)
 
 
 def _restarts(run: Run, trial: Trial, x: Tensor) -> bool:
@@ -209,7 +210,7 @@ def _given(run: Run, net: nn.Module, prepare: Prepare, row: bool, x: Tensor) -> 
     if not whole.misfit and not whole.single:
         return whole
     way = Preparation(prepare, BY_STEP, "…")
-    for each in () if row else (way,) if not others(net) else _by_step(run, way, net, x):
+    for each in () if row else (way,) if not others(net) else _by_step(run, way, x):
         steps = _try(run, each, x)
         if not steps.misfit and not steps.single:
             warn(_taken(net, steps.way, x))
@@ -226,16 +227,18 @@ def _given(run: Run, net: nn.Module, prepare: Prepare, row: bool, x: Tensor) -> 
 
 def _taken(net: nn.Module, way: Preparation, x: Tensor) -> str:
     name, shape = type(net).__name__, _shape(way.prepare(x))
+    constant = [key for key, value in others(net) if key not in {state.name for state in way.steps.carried}]
+    stays = f" Left at their defaults: {', '.join(constant)}." if constant and way.steps.by_step else ""
     if way.steps.carried:
         states = ", ".join(state.name for state in way.steps.carried)
         return (
             f"net: one call of {name} computes one step and takes {states}, so it is called for each of the {shape[0]} "
-            f"steps of the sample, {shape[1:]}, with the states that the call before gave back, from rest."
+            f"steps of the sample, {shape[1:]}, with the states that the call before gave back, from rest.{stays}"
         )
     if way.steps.by_step:
         return (
             f"net: one call of {name} computes one step, so it is called for each of the {shape[0]} steps of the "
-            f"sample, {shape[1:]}. nn.Sequential(net) does the same, without this warning."
+            f"sample, {shape[1:]}. nn.Sequential(net) does the same, without this warning.{stays}"
         )
     if way is COUNTED:
         return (
@@ -332,6 +335,11 @@ def _refuse(trials: list[Trial], net: nn.Module, row: bool, run: Run, x: Tensor)
         raise ValueError(f"net: {mixed}.")
     if any(trial.single and not trial.misfit for trial in trials):
         states = ", ".join(name for name, _ in others(net))
+        if states and x.shape[1] > 1:
+            raise ValueError(
+                f"net: one call of {type(net).__name__} computes one step, and its forward takes {states} too: write a "
+                f"module around it that loops over time; not all states could be found in what it gives back."
+            )
         raise ValueError(
             f"net: one call of {type(net).__name__} computes one step, and the sample {tuple(x.shape)} has one step or "
             f"none (samples are (B, T, …)). "

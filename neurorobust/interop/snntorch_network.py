@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
+from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
 from .._util.description import REMEDY, comparable, describe, difference
@@ -23,6 +24,7 @@ from .kinds import (
     check_embeddings,
     check_overrides,
     check_plain,
+    check_registered,
     exact_norms,
     kinds_of,
     named,
@@ -486,6 +488,7 @@ def from_snntorch(
     check_plain(net)
     check_embeddings(net)
     check_neurons(net)
+    check_registered(net, SpikingNeuron)
     if not neurons_of(net):
         raise ValueError("net: has no snnTorch neuron; nr.wrap takes any torch module.")
     if "" in neurons_of(net):

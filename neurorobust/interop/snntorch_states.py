@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .snntorch_neurons import neurons_of
+from .snntorch_neurons import STATES, neurons_of
 
 Path = tuple[int | str, ...]
 
@@ -48,6 +48,13 @@ def others(net: nn.Module) -> list[tuple[str, inspect.Parameter]]:
     return []
 
 
+def takes_more(net: nn.Module) -> bool:
+    """Whether a module's forward has other arguments than its input, ``*states`` and ``**states`` too."""
+    with suppress(ValueError, TypeError):
+        return len(inspect.signature(net.forward).parameters) > 1
+    return False
+
+
 def needed(net: nn.Module) -> list[str]:
     """The arguments of a module's forward after the first that have no default."""
     return [name for name, value in others(net) if value.default is inspect.Parameter.empty]
@@ -64,15 +71,14 @@ def handed_on(carried: tuple[Carried, ...], output: Any, like: Tensor) -> dict[s
     return at_rest(carried, like) | later
 
 
-def find_carried(net: nn.Module, x: Tensor) -> tuple[Carried, ...]:
-    """The states that a module takes and gives back, found in two calls on the first steps of an input (T, B, …).
+def find_carried(net: nn.Module, x: Tensor) -> tuple[Carried, ...] | None:
+    """The states that a module takes and gives back, found in calls on the first two steps of an input (T, B, …).
 
     Returns:
-        Nothing if it has no such argument, if one of them needs something else, or if a state is lost on the way.
+        Empty if all arguments after the first have defaults that can stay; None if an argument needs something else,
+        or if a state is lost on the way.
     """
     names, open_names = needed(net), [name for name, value in others(net) if value.default is None]
-    if not names and not open_names:
-        return ()
     first, second = x[0], x[min(1, len(x) - 1)]
     like = first if first.is_floating_point() else next(net.parameters())
     probes = {name: like.new_zeros(0) for name in names}
@@ -83,7 +89,7 @@ def find_carried(net: nn.Module, x: Tensor) -> tuple[Carried, ...]:
         place = next(((call.neuron, k) for call in calls for k, given in enumerate(call.given) if given is probe), None)
         path = None if place is None else _path_of(output, states[place])
         if place is not None and path is None:
-            return ()
+            return None
         found.append(Carried(name, path, True))
     for name in open_names:
         taken = [state.path for state in found if state.path is not None]
@@ -96,14 +102,56 @@ def find_carried(net: nn.Module, x: Tensor) -> tuple[Carried, ...]:
                     found.append(Carried(name, path, False))
                     break
     carried = tuple(found)
-    if all(state.path is None for state in carried):
-        return ()
-    _, later = _called(net, second, handed_on(carried, output, like))
-    for call in later:
-        for slot, value in enumerate(call.given):
-            if not _equal(value, states[call.neuron, slot]):
-                return ()  # a state is lost on the way
+    known = {state.name for state in carried if state.path is not None}
+    if (names or open_names) and not known:
+        return None
+    given = handed_on(carried, output, like)
+    left = [name for name, value in others(net) if name not in known and not isinstance(value.default, bool | str)]
+    if any(_acts(net, second, given, name, output) for name in left):
+        return None
+    _, later = _called(net, second, given)
+    if any(not _equal(value, states[call.neuron, k]) for call in later for k, value in enumerate(call.given)):
+        return None  # a state is lost on the way
     return carried
+
+
+def _acts(net: nn.Module, x: Tensor, given: Mapping[str, Any], name: str, output: Any) -> bool:
+    """Whether an argument may hold a state that no neuron computes: some part of the last output, changed so that it
+    is not silent, runs in its place and changes the next output."""
+    without = _from_rest(net, x, given)
+    parts = {path[:k] for path, _ in _leaves(output) for k in range(len(path) + 1)}
+    for part in sorted(parts, key=str):
+        with suppress(Exception):
+            if not _alike(without, _from_rest(net, x, {**given, name: _shifted(_at(output, part))})):
+                return True
+    return False
+
+
+def _from_rest(net: nn.Module, x: Tensor, given: Mapping[str, Any]) -> list[Any]:
+    """The parts of the output of one call; states that the neurons keep are at rest before it."""
+    for neuron in neurons_of(net).values():
+        buffers = vars(neuron)["_buffers"]
+        buffers |= {key: state.new_zeros(0) for key, state in buffers.items() if key in STATES}
+    return list(_leaves(net(x, **given)))
+
+
+def _shifted(part: Any) -> Any:
+    """A part of an output, each of its numbers larger by one."""
+    if isinstance(part, Mapping):
+        return {key: _shifted(value) for key, value in part.items()}
+    if isinstance(part, tuple | list):
+        values = [_shifted(value) for value in part]
+        return type(part)(*values) if hasattr(part, "_fields") else type(part)(values)
+    number = isinstance(part, int | float) or (isinstance(part, Tensor) and part.dtype != torch.bool)
+    return part + 1 if number else part
+
+
+def _alike(one: list[Any], other: list[Any]) -> bool:
+    """Whether two outputs, as their parts, have the same numbers."""
+    return len(one) == len(other) and all(
+        p == q and (_equal(a, b) if isinstance(a, Tensor) else not isinstance(a, int | float) or a == b)
+        for (p, a), (q, b) in zip(one, other)
+    )
 
 
 def _called(net: nn.Module, x: Tensor, given: Mapping[str, Any]) -> tuple[Any, list[_Call]]:
