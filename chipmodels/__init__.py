@@ -12,6 +12,7 @@ from neurorobust.chip.chip_file import save
 from neurorobust.chip.die import read_die_file
 from neurorobust.chip.installed import chip_model as load
 from neurorobust.chip.installed import chip_models as models
+from neurorobust.chip.installed import installed_chip
 from neurorobust.fitting import Recording, analyze, fit_chip
 from neurorobust.fitting.twin import twin
 
@@ -20,4 +21,4 @@ __all__ = ["Recording", "analyze", "fit_chip", "load", "load_die", "models", "sa
 
 def load_die(path: str | Path) -> Die:
     """The die that ``Die.save`` wrote, of an installed chip model."""
-    return Die.load(path, load(read_die_file(path)["chip"]))
+    return Die.load(path, installed_chip(read_die_file(path)["chip"]))

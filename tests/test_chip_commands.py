@@ -98,10 +98,10 @@ def test_a_map_has_as_many_cores_as_asked():
 
 def test_laws_are_shown_in_words():
     """In the table and in JSON."""
-    assert "lognormal, CV 8 % of the programmed value" in run("show", "dynapse2")
+    assert "lognormal, median at the programmed value, CV 8 %" in run("show", "dynapse2")
     words = json.loads(run("show", "dynapse2", "--json"))["parameters"]["tau_syn"]["in_words"]
     assert words == {
-        "law": "lognormal, CV 10 % of the programmed value",
+        "law": "lognormal, median at the programmed value, CV 10 %",
         "set": "one value for a core",
         "stored": "steps of 0.63 % from 1.9 µs to 11.7 s",
     }

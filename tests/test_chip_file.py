@@ -70,6 +70,24 @@ def test_a_file_without_a_chip_is_refused(text: str, message: str, tmp_path: Pat
         chipmodels.load(str(path))
 
 
+def test_a_file_of_data_runs_no_python(tmp_path: Path) -> None:
+    """The name of the chip in a die file or a deployment is a name, whatever it ends in."""
+    own, ran = tmp_path / "own.py", tmp_path / "ran"
+    chipmodels.save(replace(nr.mismatch(0.1), name=str(own)), own)
+    chip = chipmodels.load(str(own))
+    own.write_text(f"open({str(ran)!r}, 'w')\n")
+    die = chip.fabricate([1], seed=0)[0].save(tmp_path / "die.json")
+    with pytest.raises(ValueError, match="does not exist; choose one of"):
+        chipmodels.load_die(die)
+    assert not ran.exists()
+
+
+def test_a_file_that_ends_python_does_not_end_this_one(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(ValueError, match=r"cannot be run \(SystemExit: 0\)"):
+        chipmodels.load(str(tmp_path / "mine.py"))
+
+
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file .*none\.py"):
         chipmodels.load(str(tmp_path / "none.py"))

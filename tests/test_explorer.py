@@ -7,6 +7,7 @@ import importlib
 import json
 import re
 from dataclasses import replace
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -204,8 +205,22 @@ def test_one_clear_error_for_each_fault(tmp_path):
     fleets.keep([record()], tmp_path / "c" / "a")
     with pytest.raises(ValueError, match=r"holds standard \(a\).*rename a folder"):
         fleets.read_runs([tmp_path / "a", tmp_path / "c" / "a"])
-    with pytest.raises(ValueError, match="scores: got 3 for 4 dies"):
-        fleets.FleetRecord.of(record().entry() | {"scores": [0.1, 0.2, 0.3]})
+    for change, words in (
+        ({"scores": [0.1, 0.2, 0.3]}, "scores: got 3 for 4 dies"),
+        ({"serials": [1, 2, 2, 3]}, "scores: got 4 for 3 dies"),
+        ({"nominal": float("nan")}, "one is no number"),
+        ({"kinds": {"1": {"bias": {"alone": 0.5, "without": float("inf")}}}}, "one is no number"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fleets.FleetRecord.of(record().entry() | change)
+
+
+def test_opposite_corners_are_kept_apart(tmp_path):
+    """The names of the files differ as the labels do; one file would replace the other in silence."""
+    chip = chipmodels.load("dynapse2")
+    made = [record(dies=chip.with_corner(tau_mem=shift).label) for shift in (-0.1, 0.1)]
+    assert len(set(fleets.keep(made, tmp_path))) == 2
+    assert sorted(fleets.read_runs([tmp_path]), key=lambda one: one.dies, reverse=True) == made
 
 
 # The page
@@ -251,6 +266,21 @@ def test_the_intervals_of_the_page_are_the_exact_ones():
     """For every number of good dies of every size of fleet."""
     found = payload(explorer.page([record()]))["intervals"]
     assert found == {"4": [list(clopper_pearson(good, 4)) for good in range(5)]}
+
+
+@pytest.mark.parametrize("spec", [0.0, 0.6, 0.9, 0.9123, 1 / 3, 1.0])
+@pytest.mark.parametrize(("measure", "low"), [("balanced accuracy", 0.0), ("R²", -0.3712)])
+def test_the_specification_is_a_value_of_the_slider(spec, measure, low):
+    """A browser moves a value that is no whole number of steps from the low end; the yields would be of another one."""
+    shown = record(measure=measure, scores=(0.9, low, 0.75, 0.5))
+    (slider,) = (found for _, found in Page(explorer.page([shown], spec=spec)).tags if found.get("id") == "spec")
+    steps = (Decimal(slider["value"]) - Decimal(slider["min"])) / Decimal(slider["step"])
+    assert float(slider["value"]) == spec and steps == round(steps)
+    assert low <= float(slider["min"]) < low + float(slider["step"])
+
+
+def test_seeds_are_in_the_order_of_numbers():
+    assert explorer.seeds([record(seed=seed) for seed in (10, None, 2, 1, 10)]) == ["–", "1", "2", "10"]
 
 
 def test_equal_maps_are_there_once():
@@ -309,6 +339,10 @@ def test_explore_shows_what_the_demo_kept(tmp_path, tmp_path_factory):
     folder, _ = quick(tmp_path_factory)
     ran = cli("explore", folder, "--out", tmp_path / "page.html", "--spec", 0.6, "--json")
     assert ran.code == 0, ran.err
+    kept, *_ = folder.rglob("fleets/*.json")
+    before = kept.read_bytes()
+    over = cli("explore", folder, "--out", kept)
+    assert over.code == 2 and "expected a file that ends in .html" in over.err and kept.read_bytes() == before
     told = json.loads(ran.out)
     results = json.loads((folder / "results.json").read_text())
     found = {(row["method"], row["dies"]): row for row in told["fleets"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import chipmodels
 from neurorobust._util.discovery import classes
 from neurorobust.chip import KindModel, SourcedValue, laws, variability
+from neurorobust.chip.drift import Device, PolynomialCurve, PowerDrift, ReadNoise
 from neurorobust.chip.encodings import LogUniform
 from neurorobust.chip.spatial import GaussianField, Surface
 from neurorobust.chip.spreads import PolynomialSpread, PowerSpread, SpreadTable
@@ -36,11 +38,12 @@ TABLE = SpreadTable(((1e-9, 0.17), (8e-9, 0.1)))
         (Exact(), "", "exact"),
         (Normal(0.2), "LSB", "normal, standard deviation 20 % of the programmed value"),
         (Normal(0.0), "LSB", "exact"),
-        (LogNormal.from_cv(0.098), "", "lognormal, CV 9.8 % of the programmed value"),
+        (LogNormal.from_cv(0.098), "", "lognormal, median at the programmed value, CV 9.8 %"),
         (
             LogNormal.from_cv(TABLE),
             "A",
-            "lognormal, CV 17 % at 1 nA, 10 % at 8 nA (linear in the logarithm of the value between them)",
+            "lognormal, median at the programmed value, CV 17 % at 1 nA, 10 % at 8 nA (linear in the logarithm of the "
+            "value between them)",
         ),
         (
             Normal(PowerSpread(0.1, 4e-9, -0.5, 0.3)),
@@ -58,7 +61,7 @@ TABLE = SpreadTable(((1e-9, 0.17), (8e-9, 0.1)))
         (
             Outliers(LogNormal.from_cv(0.08), 0.02, 1.3, 2.8),
             "s",
-            "lognormal, CV 8 % of the programmed value; 2 % of the devices are outliers, 1.3 to 2.8 times the "
+            "lognormal, median at the programmed value, CV 8 %; 2 % of the devices are outliers, 1.3 to 2.8 times the "
             "programmed value",
         ),
         (
@@ -117,6 +120,18 @@ def test_derived_kinds_and_corners_are_said():
     rows = {kind: law for kind, law, _, _ in laws(type(chip)("x", "x", kinds, corner=chip.corner))}
     assert rows["r"] == "exact; and 1 times the deviation of tau_mem"
     assert rows["tau_mem"].endswith("and a corner: +0.1 in the logarithm, on every device")
+    shared = {kind: law for kind, law, _, _ in laws(chipmodels.load("dynapse2").with_corner(tau_mem=0.1))}
+    assert shared["r"].endswith("and a corner: +0.1 in the logarithm, on every device")  # one device sets both
+
+
+def test_a_memory_cell_in_words():
+    """What each law of a cell computes: the size of the exponent, the whole time of a read, both ends."""
+    flat = PolynomialCurve((0.1,))
+    assert "ν the size of a normal with mean 0.1" in PowerDrift(flat, flat, 20.0).in_words()
+    noise = ReadNoise(flat, t_read=1.0, start=2.0)
+    assert noise.in_words().endswith("times √ln((t + 3 s) / 2 s)")
+    assert float(noise.sigma(torch.zeros(1), 4.0)) == pytest.approx(0.1 * math.log(7 / 2) ** 0.5)
+    assert "; G (between 0 S and 90 µS)" in Device(1e-4, flat, high=9e-5).in_words()
 
 
 def test_units_and_polynomials():

@@ -60,8 +60,8 @@ def laws(chip: ChipDesign) -> Iterator[tuple[str, str, str, str]]:
         unit = unit_of(chip, kind)
         parts = [model.law.in_words(unit), *(part.in_words(unit) for part in model.shared)]
         parts += [f"and {number(factor)} times the deviation of {other}" for other, factor in model.derived.items()]
-        if chip.corner.get(kind):
-            parts.append(f"and a corner: {chip.corner[kind]:+g} in the logarithm, on every device")
+        if shift := chip.corner.get(model.shares_deviate_of or kind):
+            parts.append(f"and a corner: {shift:+g} in the logarithm, on every device")
         how = "one value for a core" if model.per_core else "each by itself"
         if model.shares_deviate_of:
             how = f"by the device that sets {model.shares_deviate_of}, whose random number it takes"

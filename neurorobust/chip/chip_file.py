@@ -60,7 +60,7 @@ def read(path: str | Path) -> ChipModel:
         raise FileNotFoundError(f"chip: there is no file {str(path)!r}; chipmodels.save(model, path) writes one.")
     try:
         found = runpy.run_path(str(path)).get("chip")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"chip: {str(path)!r} cannot be run ({type(error).__name__}: {error}).") from error
     if not isinstance(found, ChipModel):
         raise ValueError(f"chip: {str(path)!r} has no ChipModel named 'chip'; expected a line 'chip = ChipModel(…)'.")

@@ -168,7 +168,8 @@ class PowerDrift:
 
     def in_words(self, unit: str = "") -> str:
         mean, spread = words_of(self.mean), words_of(self.spread)
-        return f"times (1 + t / {quantity(self.t0, 's')})^−ν, ν normal with mean {mean} and standard deviation {spread}"
+        start = quantity(self.t0, "s")
+        return f"times (1 + t / {start})^−ν, ν the size of a normal with mean {mean} and standard deviation {spread}"
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ class ReadNoise:
         return self.q(programmed) * math.sqrt(math.log((time + self.start + self.t_read) / (2 * self.t_read)))
 
     def in_words(self, unit: str = "") -> str:
-        waited = f"(t + {quantity(self.start, 's')}) / {quantity(2 * self.t_read, 's')}"
+        waited = f"(t + {quantity(self.start + self.t_read, 's')}) / {quantity(2 * self.t_read, 's')}"
         return f"1/f, standard deviation {words_of(self.q)} of the conductance, times √ln({waited})"
 
 
@@ -350,7 +351,7 @@ class Device:
         text = f"r = G / {quantity(self.g_max, 'S')}; programming: standard deviation of r {words_of(self.programming)}"
         text += "" if self.ageing is None else f"; ageing: {words_of(self.ageing)}"
         text += "" if self.reading is None else f"; read noise: {words_of(self.reading)}"
-        held = f"; G{within(self.low, self.high, 'S')}" if self.low else ""
+        held = f"; G{within(self.low, self.high, 'S')}" if self.low or math.isfinite(self.high) else ""
         return text + held
 
 

@@ -39,8 +39,15 @@ def chip_model(name: str) -> ChipModel:
         ValueError: the name is unknown, and the message lists the installed models; or the file holds no chip model.
         FileNotFoundError: there is no such file.
     """
-    if name.endswith(".py"):
-        return read(name)
+    return read(name) if name.endswith(".py") else installed_chip(name)
+
+
+def installed_chip(name: str) -> ChipModel:
+    """The installed chip model of that name. No file is run, so the name may come from a file of data.
+
+    Raises:
+        ValueError: the name is unknown; the message lists the installed models.
+    """
     known = chip_models()
     if name not in known:
         raise unknown("chip", name, known)

@@ -166,11 +166,12 @@ class LogNormal(Law):
     def in_words(self, unit: str = "") -> str:
         if self.sigma == 0:
             return "exact"
+        words = "lognormal, median at the programmed value, "
         if isinstance(self.sigma, FromCv):
-            return f"lognormal, CV {self.sigma.cv.in_words(unit)}"
+            return f"{words}CV {self.sigma.cv.in_words(unit)}"
         if isinstance(self.sigma, Spread):
-            return f"lognormal, standard deviation of the logarithm {self.sigma.in_words(unit)}"
-        return f"lognormal, CV {percent(self.cv)} of the programmed value"
+            return f"{words}standard deviation of the logarithm {self.sigma.in_words(unit)}"
+        return f"{words}CV {percent(self.cv)}"
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ def explore(
 
       neurorobust explore runs/plain runs/mine --spec 0.95 --out page.html
     """
+    if out_.suffix != ".html":  # kept dies are JSON: none can be overwritten
+        raise ValueError(f"out: got {str(out_)!r}; expected a file that ends in .html, such as page.html.")
     records = fleets.read_runs(runs)
     source = f"neurorobust {__version__} · neurorobust explore {' '.join(run.name for run in runs)}"
     path = explorer.write(records, out_, spec=spec, source=source)

@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import nn
 
 from .._util.console import duration, err, out
-from ..chip.installed import chip_model
+from ..chip.installed import installed_chip
 from ..data import Task
 from ..data.installed import find_task
 from ..deploy import Deployment, load, translated
@@ -113,7 +113,7 @@ def load_model(folder: Path, task: str | None = None, model: str | None = None) 
 
 def load_deployment(file: Path) -> Deployment:
     """The deployment of a file, on the installed chip model that it names."""
-    return load(file, chip_model(read_entry(file)["chip"]["name"]))
+    return load(file, installed_chip(read_entry(file)["chip"]["name"]))
 
 
 LONG = 20.0

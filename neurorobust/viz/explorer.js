@@ -29,6 +29,7 @@ function swatch(method) {
 // ---- what is chosen
 
 const spec = () => Number($("spec").value);
+const specText = () => spec().toLocaleString("en", { minimumFractionDigits: 3, maximumFractionDigits: 12 });
 const known = () => data.fleets.filter((fleet) => fleet.dies === $("dies").value && fleet.seed === $("seed").value);
 const fleets = () => known().filter((fleet) => state.methods.has(fleet.method));
 const scoreOf = (fleet, serial) => fleet.scores[fleet.serials.indexOf(serial)];
@@ -183,7 +184,7 @@ function yields(shown) {
     const { good, n } = yieldOf(fleet), low = worst(fleet, 1)[0];
     return `${fleet.method}: ${good} of ${n} dies; worst die ${low} (${show(scoreOf(fleet, low))})`;
   });
-  $("status").textContent = said.length ? `At ${spec().toFixed(3)}, ${said.join(". ")}.` : "Choose at least one method.";
+  $("status").textContent = said.length ? `At ${specText()}, ${said.join(". ")}.` : "Choose at least one method.";
 }
 
 function worstTable(shown) {
@@ -259,7 +260,7 @@ function update() {
   const missing = [...state.methods].filter((method) => !shown.some((fleet) => fleet.method === method));
   $("missing").hidden = !missing.length;
   $("missing").textContent = missing.length ? `This run has no dies of this choice for: ${missing.join(", ")}.` : "";
-  $("spec-value").textContent = spec().toFixed(3);
+  $("spec-value").textContent = specText();
   fill($("serial"), serials.map((serial) => [String(serial), `die ${serial}`]), String(state.serial));
   yields(shown);
   worstTable(shown);

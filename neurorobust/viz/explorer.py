@@ -9,6 +9,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ SHOWN = 3
 """Methods that are chosen when the page opens."""
 FIGURES = 2
 """Choices of dies in the figure for browsers without scripts."""
+STEP = Decimal("0.005")
+"""Of the specification on the slider."""
 DARK_PAGE = "#14171b"
 KINDS: Mapping[str, str] = {
     "weight": "weights",
@@ -77,10 +80,11 @@ def page(records: Sequence[FleetRecord], *, spec: float = 0.9, source: str = "")
         title=f"Every die: {first.task}",
         first=first,
         spec=spec,
-        lowest=min(0.0, *(score for record in records for score in record.scores)) if first.measure == "R²" else 0,
+        lowest=_lowest(records, spec),
+        step=STEP,
         methods=methods,
         dies=labels(records),
-        seeds=sorted({_seed(record) for record in records}),
+        seeds=seeds(records),
         table=_table(records, spec),
         figure=_figure(records, spec),
         source=source,
@@ -93,6 +97,12 @@ def page(records: Sequence[FleetRecord], *, spec: float = 0.9, source: str = "")
 def labels(records: Sequence[FleetRecord]) -> list[str]:
     """The choices of dies, in the order in which they come."""
     return list(dict.fromkeys(_dies(record, records) for record in records))
+
+
+def seeds(records: Sequence[FleetRecord]) -> list[str]:
+    """The choices of training seeds, by number; one that is unknown is first."""
+    ordered = sorted(records, key=lambda record: -1 if record.seed is None else record.seed)
+    return list(dict.fromkeys(map(_seed, ordered)))
 
 
 def on_dark(color: str) -> str:
@@ -122,6 +132,13 @@ def _dies(record: FleetRecord, records: Sequence[FleetRecord]) -> str:
     """The name of a choice of dies; with the seed of the dies, where there are several."""
     several = len({other.die_seed for other in records}) > 1
     return f"{record.dies} (dies of seed {record.die_seed})" if several else record.dies
+
+
+def _lowest(records: Sequence[FleetRecord], spec: float) -> str:
+    """The low end of the slider: whole steps below the specification, which is one of its values then."""
+    low = min(0.0, *(score for record in records for score in record.scores)) if records[0].measure == "R²" else 0.0
+    start = Decimal(str(spec))
+    return str(start - (start - Decimal(str(low))) // STEP * STEP)
 
 
 def _payload(records: Sequence[FleetRecord], spec: float) -> dict[str, Any]:

@@ -99,8 +99,12 @@ class FleetRecord:
             kinds=kinds,
             maps=dict(entry["maps"]),
         )
-        if not record.scores or len(record.scores) != len(record.serials) or not np.isfinite(record.scores).all():
-            raise ValueError(f"scores: got {len(record.scores)} for {len(record.serials)} dies; expected a number each")
+        different, parts = len(set(record.serials)), (pair for of in kinds.values() for pair in of.values())
+        if not different or not different == len(record.serials) == len(record.scores):
+            raise ValueError(f"scores: got {len(record.scores)} for {different} dies; expected a number each")
+        numbers = (record.nominal, *record.scores, *(score for pair in parts for score in (pair.alone, pair.without)))
+        if not np.isfinite(numbers).all():
+            raise ValueError("scores: one is no number")
         return record
 
 
@@ -157,7 +161,7 @@ def keep(found: Sequence[FleetRecord], folder: str | Path) -> list[Path]:
     below = files.make_folder(Path(folder) / FOLDER)
     paths = []
     for record in found:
-        name = re.sub(r"[^\w.]+", "-", record.dies).strip("-.") or "dies"
+        name = re.sub(r"[^\w.+-]+", "-", record.dies).strip("-.") or "dies"
         path = below / f"{name}-seed-{record.die_seed}.json"
         digests.write_json(path, record.entry(), indent=None)
         paths.append(path)
