@@ -393,3 +393,34 @@ def test_the_page_of_the_documentation_has_the_study(monkeypatch):
             list(one.kinds) == one.worst()
             and chipmodels.load("dynapse2").kinds.keys() >= one.kinds[one.worst()[0]].keys()
         )
+
+
+# Fleets that cannot be compared
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data_sha256": "b"}, "2 different sets of test samples"),
+        ({"chip_sha256": "b"}, "'mismatch 0.3' stands for 2 different chip models"),
+    ],
+)
+def test_other_samples_and_other_versions_of_a_chip_are_refused(changes, words):
+    """One page compares networks on the same dies and samples."""
+    one = record(chip_sha256="a", data_sha256="a")
+    other = replace(one, method="robust", **changes)
+    with pytest.raises(ValueError, match=f"records: .*{words}"):
+        explorer.page([one, other])
+
+
+def test_a_record_names_its_samples_and_its_chip():
+    """Other samples and another mismatch have other digests; the same ones, the same."""
+    network, data = tiny(), small_data()
+    chips = [nr.mismatch(0.3), nr.mismatch(0.3), nr.mismatch(0.2)]
+    made = [
+        fleets.records(network, data, chip, nr.evaluate(network, data, chip, n_dies=2), {}, taken_apart=0)[0]
+        for chip in chips
+    ]
+    assert made[0].chip_sha256 == made[1].chip_sha256 != made[2].chip_sha256
+    assert fleets.FleetRecord.of(made[0].entry()) == made[0]
+    assert len({one.data_sha256 for one in made}) == 1

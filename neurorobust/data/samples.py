@@ -6,6 +6,7 @@ same for both. Only x is divided: into blocks whose size depends on the shape of
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from .._util import digests
 from .._util.errors import check_count, check_finite
 from .._util.printed import Printed
 from .._util.randomness import generator
@@ -562,3 +564,13 @@ def _check_lengths(lengths: Tensor, shape: tuple[int, ...], y: Tensor, source: B
             "lengths: samples of one length are run together, and those of an iterable cannot be taken in any order; "
             "give a data set with __getitem__ and __len__, or keep its samples: Data.of(…, in_memory=True)."
         )
+
+
+def data_sha256(data: Samples) -> str:
+    """SHA-256 of samples and labels: for x, then y, the name, shape and type, and the bytes."""
+    digest = hashlib.sha256()
+    for name, (shape, dtype, pieces) in data.tensors().items():
+        digest.update(f"{name} {shape} {dtype}".encode())
+        for piece in pieces:
+            digest.update(digests.bytes_of(piece))
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import nn
 from .._util import digests, files, strict
 from .._util.errors import check_count
 from ..chip import ChipModel
-from ..data.samples import Samples, as_samples
+from ..data.samples import Samples, as_samples, data_sha256
 from ..evaluation import FleetResult, evaluate
 from ..evaluation.statistics import mean_interval
 from .common import as_chip, named_dies, score_name
@@ -295,13 +294,3 @@ def _hashes(network: nn.Module, data: Samples) -> tuple[str, str]:
     """SHA-256 of the data, and of the parameters and buffers of a network."""
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     return data_sha256(data), digests.of_tensors(tensors)
-
-
-def data_sha256(data: Samples) -> str:
-    """SHA-256 of samples and labels: for x, then y, the name, shape and type, and the bytes."""
-    digest = hashlib.sha256()
-    for name, (shape, dtype, pieces) in data.tensors().items():
-        digest.update(f"{name} {shape} {dtype}".encode())
-        for piece in pieces:
-            digest.update(digests.bytes_of(piece))
-    return digest.hexdigest()

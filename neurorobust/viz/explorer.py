@@ -24,7 +24,7 @@ from ..evaluation import Yield, clopper_pearson
 from ..evaluation.fleet import check_spec
 from . import plotting
 from .explorer_charts import LABEL, ROW, dies_chart, map_chart
-from .fleets import FleetRecord
+from .fleets import FleetRecord, check_same
 from .templates import template
 
 HERE = Path(__file__).parent
@@ -69,10 +69,11 @@ def page(records: Sequence[FleetRecord], *, spec: float = 0.9, source: str = "")
         spec: the specification at the start. source: how the numbers were made, for the end of the page.
 
     Raises:
-        ValueError: no record, or a specification that is no score.
+        ValueError: no record, fleets that cannot be compared, or a specification that is no score.
     """
     if not records:
         raise ValueError("records: got none; expected at least one fleet.")
+    check_same(records)
     spec = check_spec(spec)
     first = records[0]
     methods = list(dict.fromkeys(record.method for record in records))

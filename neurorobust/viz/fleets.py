@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -19,9 +20,11 @@ from torch import Tensor, nn
 from .._util import digests, files
 from .._util.errors import check_count
 from ..chip import ChipModel, Die, Programmed
+from ..chip.snapshot import snapshot
 from ..core.params import ABSOLUTE, POSITIVE, kind_of
 from ..core.placement import HOST
 from ..core.run import nominal
+from ..data.samples import as_samples, data_sha256
 from ..evaluation import FleetResult, KindScores, ablate_kinds
 from ..nn.network import placement_of
 
@@ -45,6 +48,7 @@ class FleetRecord:
         nominal: the score before programming. scores: that of each die, in the order of ``serials``.
         kinds: serial → kind → scores with this kind alone, and without it; only of the dies that were taken apart.
         maps: what :func:`die_maps` gives, or empty.
+        chip_sha256, data_sha256: of the numbers of the chip model, and of the test samples and labels; "" if unknown.
     """
 
     task: str
@@ -59,6 +63,8 @@ class FleetRecord:
     scores: tuple[float, ...]
     kinds: Kinds = field(default_factory=dict)
     maps: Mapping[str, Any] = field(default_factory=dict)
+    chip_sha256: str = ""
+    data_sha256: str = ""
 
     @property
     def key(self) -> tuple[str, int | None, str, int]:
@@ -89,7 +95,7 @@ class FleetRecord:
             for serial, kinds in entry["kinds"].items()
         }
         record = cls(
-            **{name: str(entry[name]) for name in ("task", "measure", "method", "dies")},
+            **{name: str(entry[name]) for name in ("task", "measure", "method", "dies", "chip_sha256", "data_sha256")},
             samples=int(entry["samples"]),
             seed=None if entry["seed"] is None else int(entry["seed"]),
             die_seed=int(entry["die_seed"]),
@@ -111,6 +117,25 @@ class FleetRecord:
 def worst(serials: Sequence[int], scores: Sequence[float], n: int = 5) -> list[int]:
     """The serials of the n worst dies, the worst first; of equal scores, the lowest serial first."""
     return [serial for _, serial in sorted(zip(scores, serials))[:n]]
+
+
+def check_same(records: Sequence[FleetRecord]) -> None:
+    """Raise ValueError if records have different samples, or if one label of dies stands for several chip models."""
+    tasks = {record.data_sha256 for record in records}
+    if len(tasks) > 1:
+        raise ValueError(
+            f"records: the fleets were measured on {len(tasks)} different sets of test samples, so they cannot be "
+            f"compared; evaluate all networks on the same samples."
+        )
+    chips: dict[str, set[str]] = {}
+    for record in records:
+        chips.setdefault(record.dies, set()).add(record.chip_sha256)
+    for label, found in chips.items():
+        if len(found) > 1:
+            raise ValueError(
+                f"records: {label!r} stands for {len(found)} different chip models, so its dies are not the same; "
+                f"evaluate all networks with one version of it."
+            )
 
 
 # ---- making them
@@ -149,6 +174,8 @@ def records(
         scores=tuple(result.score.tolist()),
         kinds=kinds,
         maps=die_maps(network, chip, result.serials, result.seed, worst(result.serials, result.score.tolist())),
+        chip_sha256=digests.of_bytes(json.dumps(snapshot(chip), sort_keys=True).encode()),
+        data_sha256=data_sha256(as_samples(data)),
     )
     if (trimmed := result.trimmed) is None:
         return [record]
