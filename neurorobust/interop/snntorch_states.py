@@ -91,7 +91,9 @@ def find_carried(net: nn.Module, x: Tensor) -> tuple[Carried, ...] | None:
         if place is not None and path is None:
             return None
         found.append(Carried(name, path, True))
-    for name in open_names:
+    for name in 2 * open_names:  # twice: one state may count only beside another
+        if name in {state.name for state in found}:
+            continue
         taken = [state.path for state in found if state.path is not None]
         for path in _of_states(output, list(states.values())):
             if any(path[: len(other)] == other[: len(path)] for other in taken):
