@@ -231,6 +231,15 @@ class Forgets(WithState):
         return self.lif(self.fc(x), mem)[0]
 
 
+class Together(Recurrent):
+    """Both states are at rest if the last of them is left out."""
+
+    def forward(self, x, spk=None, mem=None):
+        spk, mem = self.lif.reset_mem() if mem is None else (spk, mem)
+        spk, mem = self.lif(self.fc(x), spk, mem)
+        return 2 * spk, spk, mem
+
+
 class LowPass(WithState):
     """Its read-out is a state that no neuron computes."""
 

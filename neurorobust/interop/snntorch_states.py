@@ -91,7 +91,9 @@ def find_carried(net: nn.Module, x: Tensor) -> tuple[Carried, ...] | None:
         if place is not None and path is None:
             return None
         found.append(Carried(name, path, True))
-    for name in open_names:
+    for name in 2 * open_names:  # twice: one state may count only beside another
+        if name in {state.name for state in found}:
+            continue
         taken = [state.path for state in found if state.path is not None]
         for path in _of_states(output, list(states.values())):
             if any(path[: len(other)] == other[: len(path)] for other in taken):
@@ -236,8 +238,9 @@ def _of_states(output: Any, states: list[Tensor]) -> Iterator[Path]:
 def _arrives(part: Any, states: Mapping[tuple[int, int], Tensor], later: list[_Call]) -> bool:
     """Whether every state in a part of an output reaches the neuron that it came from, in the same place."""
     given = {(call.neuron, slot): value for call in later for slot, value in enumerate(call.given)}
-    sources = [
-        [place for place, state in states.items() if _same(leaf, state) and _same(given.get(place), leaf)]
-        for _, leaf in _leaves(part)
-    ]
+    sources = []
+    for _, leaf in _leaves(part):  # after one step from rest, two states of a neuron may be equal
+        itself = [place for place, state in states.items() if state is leaf]
+        places = itself or [place for place, state in states.items() if _same(leaf, state)]
+        sources.append(len(places) == 1 and _same(given.get(places[0]), leaf))
     return bool(sources) and all(sources)
