@@ -35,6 +35,7 @@ ARGUMENTS = {
     "directions": 1,
     "count": 1,
     "n_dies": 2,
+    "serials": [0, 1],
     "n": 4,
     "repeats": 4,
     "dies": 50,

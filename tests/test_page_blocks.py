@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
+import runpy
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,10 +15,19 @@ from pages import FENCE, ROOT
 
 import neurorobust as nr
 
+sys.path.append(str(ROOT / "docs"))
+
+import notebooks
+
 pytest_plugins = ["pytester"]
 INDENTED = re.compile(r"(?:^    .*\n|\n(?=    ))+", re.MULTILINE)
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-RUN_HERE = {"testing.md": "def test_", "reproduce.md": "Fabric(accelerator="}
+RUN_HERE = {
+    "testing.md": "def test_",
+    "reproduce.md": "Fabric(accelerator=",
+    "exchange.md": "import pyNN.nest",
+    "extending.md": "# %% [markdown]",
+}
 """Pages whose blocks need a runner of their own, with a piece of the code; each has a test below."""
 
 
@@ -79,3 +91,31 @@ def test_the_training_on_many_processes_runs(tmp_path, monkeypatch):
     with torch.random.fork_rng():
         exec(compile(code, "reproduce.md", "exec"), namespace)
     assert (tmp_path / "runs/parallel/model.safetensors").is_file()
+
+
+def test_the_lines_of_the_exchange_page_call_what_the_script_has(tmp_path):
+    """Every function of network.py that the page calls takes these arguments; test_pynn runs them on NEST."""
+    (code,) = [code for code in python_blocks(_page("exchange")) if RUN_HERE["exchange.md"] in code]
+    layer = nr.nn.Lif(nr.nn.Linear(torch.ones(2, 3)), tau_mem=0.01, v_threshold=0.02, reset=nr.nn.ToValue())
+    folder = nr.to_pynn(nr.Network({"hidden": layer}, dt=1e-3), tmp_path / "net")
+    script = runpy.run_path(str(folder / "network.py"))
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    called = [node for node in calls if ast.unparse(node.func).startswith("network.")]
+    for node in called:
+        inspect.signature(script[node.func.attr]).bind(*node.args)
+    assert {node.func.attr for node in called} == {"load", "settings", "build", "stimulate", "duration", "steps"}
+
+
+def test_the_template_of_a_tutorial_has_its_form(tmp_path):
+    """With the header of the tutorials it is one, with facts in its first cell."""
+    (code,) = [code for code in python_blocks(_page("extending")) if RUN_HERE["extending.md"] in code]
+    path = tmp_path / "11_the_title.py"
+    path.write_text(notebooks.HEADER + "\n" + code, encoding="utf-8")
+    tutorial = notebooks.Tutorial(path)
+    tags = [tag for cell in tutorial.notebook.cells for tag in cell.metadata.get("tags", [])]
+    assert tutorial.facts.title == "The title" and tutorial.facts.minutes == 3
+    assert sorted(tags) == ["figure", "hide-input"]
+
+
+def _page(name):
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")

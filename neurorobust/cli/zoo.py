@@ -46,7 +46,7 @@ def zoo_show(
 
       neurorobust zoo show ecg/adversarial
 
-      neurorobust evaluate "$(neurorobust zoo show ecg/adversarial --json | jq -r .folder)" --chip dynapse2
+      neurorobust zoo show ecg/adversarial --json
     """
     card = zoo.describe(name)
     rows: dict[str, Any] = {key: card[key] for key in ("task", "chip", "method", "seed", "epochs")}

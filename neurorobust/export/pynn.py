@@ -77,8 +77,10 @@ def to_pynn(network: Network | Deployment, path: str | Path, *, backend: str = "
             that the back end cannot have, each with the reason.
 
     Example:
-        >>> layer = nr.nn.Lif(nr.nn.Linear(weights), tau_mem=0.01, v_threshold=0.02, reset=nr.nn.ToValue())
-        >>> nr.to_pynn(nr.Network({"hidden": layer}, dt=1e-3), "net_pynn")
+        >>> layer = nr.nn.Lif(nr.nn.Linear(torch.ones(2, 3)), tau_mem=0.01, v_threshold=0.02, reset=nr.nn.ToValue())
+        >>> folder = nr.to_pynn(nr.Network({"hidden": layer}, dt=1e-3), "build/net_pynn")
+        >>> sorted(path.name for path in folder.iterdir())
+        ['data.npz', 'network.py']
     """
     known = backends()
     if backend not in known:
