@@ -393,3 +393,10 @@ def test_images_are_flattened():
     shaped = [Data(each.x.unflatten(2, (2, 3)), each.y) for each in (TASK.train, TASK.validation, TASK.test)]
     task = replace(TASK, train=shaped[0], validation=shaped[1], test=shaped[2])
     assert adapt(own(), DYNAPSE2, task, epochs=0).scores == adapt(own(), DYNAPSE2, TASK, epochs=0).scores
+
+
+def test_samples_without_steps_are_refused():
+    """One sentence that says what a chip takes, and no IndexError."""
+    task = nr.data.Task("flat", ("a", "b"), *[nr.data.Data(torch.rand(6, 3), torch.arange(6) % 2)] * 3, loss=None)
+    with pytest.raises(ValueError, match=r"data: got samples of shape \(6, 3\); expected \(samples, steps, …\)"):
+        nr.deploy.adapt(nr.zoo.load("ecg/standard")[0], chipmodels.load("dynapse2"), task, epochs=0)

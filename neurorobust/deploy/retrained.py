@@ -84,6 +84,10 @@ class Retrained(Printed):
         told.append(f"trained    {self.history or 'not at all'}")
         fits = ("yes",) if not self.violations else tuple(map(str, self.violations))
         told += [f"{'' if i else 'fits':<10} {line}" for i, line in enumerate(fits)]
+        if self.changes:
+            told.append(
+                "dies       not measured: run nr.evaluate before and after, on the same dies; new numbers deviate"
+            )
         return fitted("\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in told))
 
     def __repr__(self) -> str:

@@ -98,7 +98,10 @@ def translated(model: nn.Module) -> Network:
 
 def _built(model: SnnTorchNetwork) -> Network:
     if model.step_shape is None:
-        raise ValueError("network: its prepare is a function of its own; expected samples (B, T, …), time first.")
+        raise ValueError(
+            "network: its prepare is a function of its own; expected samples (B, T, …), time first. A chip takes "
+            "events: encode a picture once, as data (snntorch.spikegen.rate), and let forward take its steps."
+        )
     reasons: list[str] = []
     pending, layers = _Pending(tuple(model.step_shape)), {}
     parts = list(model.snntorch_parts())
@@ -321,7 +324,16 @@ def _scale(connection: Connection, factor: Tensor) -> None:
 
 
 def flat(data: Data) -> Data:
-    """Samples (n, T, n_in) of samples (n, T, …)."""
+    """Samples (n, T, n_in) of samples (n, T, …).
+
+    Raises:
+        ValueError: samples without time steps.
+    """
+    if data.x.ndim < 3:
+        raise ValueError(
+            f"data: got samples of shape {tuple(data.x.shape)}; expected (samples, steps, …): a chip takes events in "
+            f"time steps. Encode a picture once, as data (snntorch.spikegen.rate)."
+        )
     return data if data.x.ndim == 3 else Data(data.x.flatten(2), data.y)
 
 

@@ -240,7 +240,10 @@ def _checked_serials(serials: Iterable[int]) -> tuple[int, ...]:
 
 def _check_trained(trained: nn.Module, deployment: Deployment) -> None:
     if not isinstance(trained, Network):
-        raise TypeError(f"trained: got a {type(trained).__name__}; expected the Network that was deployed.")
+        raise TypeError(
+            f"trained: got a {type(trained).__name__}; expected the Network that was deployed; for a network of "
+            f"snnTorch it is nr.deploy.translated(model)."
+        )
     if digests.of_tensors(dict(trained.state_dict()), structure_of(trained)) != deployment.source:
         raise ValueError(
             f"trained: is another network than the one that was deployed, whose digest is {deployment.source[:12]}…; "
