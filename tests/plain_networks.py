@@ -240,6 +240,35 @@ class Together(Recurrent):
         return 2 * spk, spk, mem
 
 
+class Swapped(nn.Module):
+    """Two states that are equal after one step from rest, returned in another order than they are taken."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.lif = nn.Linear(3, 2), snn.Synaptic(alpha=0.7, beta=0.8, threshold=0.3)
+        self.double()
+        with torch.no_grad():
+            self.fc.weight.mul_(3)
+        promoted(self)
+
+    def forward(self, x, syn=None, mem=None):
+        if mem is None:
+            syn, mem = self.lif.reset_mem()
+        spk, syn, mem = self.lif(self.fc(x), syn, mem)
+        return spk, mem, syn
+
+
+def swapped_by_hand(net, x):
+    """The user's loop: logits."""
+    syn = mem = None
+    outputs = []
+    for step in x.transpose(0, 1):
+        spk, mem, syn = net(step, syn, mem)
+        outputs.append(spk)
+    return torch.stack(outputs).sum(0)
+
+
 class LowPass(WithState):
     """Its read-out is a state that no neuron computes."""
 

@@ -47,11 +47,13 @@ from plain_networks import (
     Resets,
     SpikeList,
     StepsLast,
+    Swapped,
     Together,
     WithState,
     handed,
     row,
     stepped,
+    swapped_by_hand,
     x_of,
 )
 from test_snntorch import DT, SLOPES, InFloat64
@@ -142,6 +144,8 @@ PLAIN = {  # network, sample, what is said, the logits as its user computes them
     "a module that resets itself": (Resets, x_of(5, 12, 2, 3), (EARLY,), lambda net, x: net(x)),
     "states that rest together": (Together, SEQUENCE, ("takes mem, spk, so it is", "every step, output 0 of 3"),
                                   lambda net, x: handed(net, x, None, None)),
+    "equal states in another order": (Swapped, SEQUENCE, ("takes .*, so it is called", "the spikes of 'lif'"),
+                                      swapped_by_hand),
     "a mask and a switch": (Masked, SEQUENCE, ("takes mem, .* Left at their defaults: mask, double", "spikes of 'lif'"),
                             lambda net, x: handed(net, x, None)),
     "a named read-out": (Named, SEQUENCE, (r"output 2 of the network, \(5, 2\), is taken as logits",),
