@@ -80,7 +80,9 @@ def params_on(net: nr.Network, die: nr.chip.Die | None) -> dict[str, Tensor]:
     """The parameters of a die; without one, those of the network."""
     if die is None:
         return dict(nr.nominal(net))
-    return dict(die.params(die.model.program(nr.nominal(net), placement_of(net))))
+    chip = die.model
+    assert isinstance(chip, nr.chip.ChipModel)
+    return dict(die.params(chip.program(nr.nominal(net), placement_of(net))))
 
 
 def compare(net: nr.Network, data: nr.data.Data, reader: str, folder: Path, die: nr.chip.Die | None) -> dict[str, Any]:
