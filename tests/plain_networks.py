@@ -13,7 +13,7 @@ import snntorch as snn
 import torch
 from conftest import draw
 from snntorch import utils
-from test_snntorch import promoted
+from structure_networks import promoted
 from torch import nn
 
 STEPS = 7
@@ -36,7 +36,7 @@ class Net(nn.Module):
         self.double()
         with torch.no_grad():
             self.fc1.weight.mul_(3), self.fc2.weight.mul_(3)
-        promoted(self)
+        promoted(self, torch.float64)
 
     def steps(self, x):
         """One current of the first layer per step."""
@@ -130,7 +130,7 @@ class Hidden(nn.Module):
         self.double()
         with torch.no_grad():
             self.fc1.weight.mul_(3), self.fc2.weight.mul_(3)
-        promoted(self)
+        promoted(self, torch.float64)
 
     def forward(self, x):
         return self.lif2(self.fc2(self.lif1(self.fc1(x))))
@@ -189,7 +189,7 @@ class WithState(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.fc, self.lif = nn.Linear(3, 2).double(), snn.Leaky(beta=0.8, threshold=0.3)
-        promoted(self)
+        promoted(self, torch.float64)
 
     def forward(self, x, mem):
         return self.lif(self.fc(x), mem)
@@ -217,7 +217,7 @@ class Recurrent(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.fc, self.lif = nn.Linear(3, 2).double(), snn.RLeaky(beta=0.8, threshold=0.3, linear_features=2)
-        self.double(), promoted(self)
+        self.double(), promoted(self, torch.float64)
 
     def forward(self, x, spk, mem, unused):
         spk, mem = self.lif(self.fc(x), spk, mem)
@@ -250,7 +250,7 @@ class Swapped(nn.Module):
         self.double()
         with torch.no_grad():
             self.fc.weight.mul_(3)
-        promoted(self)
+        promoted(self, torch.float64)
 
     def forward(self, x, syn=None, mem=None):
         if mem is None:
@@ -428,7 +428,7 @@ def row(last="subtract", **options):
     ).double()  # fmt: skip
     with torch.no_grad():
         net[1].weight.mul_(3), net[3].weight.mul_(3)
-    return promoted(net)
+    return promoted(net, torch.float64)
 
 
 def stepped(net, x):
