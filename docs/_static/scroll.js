@@ -38,5 +38,6 @@ addEventListener("DOMContentLoaded", () => {
 function mend() {
   for (const caption of document.querySelectorAll(".caption[role='heading']")) caption.setAttribute("aria-level", "2");
   for (const part of document.querySelectorAll("dt.sig dl, dt.sig dl dd")) part.setAttribute("role", "none");
+  for (const part of document.querySelectorAll(".tag_hide-input summary")) part.removeAttribute("aria-label"); // it has words
 }
 addEventListener("DOMContentLoaded", mend);
