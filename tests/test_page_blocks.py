@@ -35,10 +35,7 @@ def python_blocks(text: str) -> list[str]:
     """Indented blocks, and fences of another language, that are Python which calls, imports or defines something."""
     found = [match["text"] for match in FENCE.finditer(text) if not re.match(r"python|{", match["info"].strip())]
     rest = FENCE.sub("", text)
-    found += [
-        re.sub(r"^    ", "", match[0], flags=re.MULTILINE)
-        for match in re.finditer(r"(?:^    .*\n|\n(?=    ))+", rest, re.MULTILINE)
-    ]
+    found += [re.sub(r"^    ", "", match[0], flags=re.MULTILINE) for match in INDENTED.finditer(rest)]
     return [code for code in found if _does_something(code)]
 
 

@@ -21,7 +21,7 @@ from ..data.samples import Data, in_memory
 from ..interop.wrapped import Wrapped
 from ..nn.network import Network, placement_of
 from .predict import checked_params, predict
-from .statistics import recall
+from .statistics import mean_recall, recall
 
 ROWS = 2048
 """Rows (samples, or branches of them) bounded at once."""
@@ -147,7 +147,7 @@ def certify(network: nn.Module, data: Any, ball: Ball, method: Intervals | Branc
         verified,
         outputs.argmax(-1) == data.y,
         float(verified.double().mean()),
-        round(float(each.nanmean()), 12),  # as balanced_accuracy
+        mean_recall(each),
         tuple(each.tolist()),
         margin,
         found.logits.lo,
