@@ -35,6 +35,12 @@ on_nest = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def same_networks() -> None:
+    """Each test has the same networks, in any order of the tests."""
+    KEY.manual_seed(5)
+
+
 def normal(*shape: int) -> Tensor:
     return torch.randn(shape, generator=KEY, dtype=torch.float64)
 
