@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -89,6 +90,28 @@ def test_a_surface_is_quadratic_on_every_core():
     np.testing.assert_allclose(terms.T @ terms / 256, np.eye(5), atol=1e-12)
     np.testing.assert_allclose(terms @ (terms.T @ u.T) / 256, u.T, atol=1e-12)
     assert not np.allclose(u[0], u[1])
+
+
+@pytest.mark.parametrize(("size", "width"), [(256, 16), (512, 32), (64, 8), (9, 3)])
+def test_the_terms_of_a_surface_are_those_of_lapack(size, width):
+    row, column = np.divmod(np.arange(size, dtype=float), width)
+    q, r = np.linalg.qr(np.stack([np.ones(size), row, column, row**2, row * column, column**2], 1))
+    np.testing.assert_allclose(quadratic(size, width), (q * np.sign(np.diag(r)))[:, 1:] * math.sqrt(size), atol=1e-9)
+
+
+@pytest.mark.parametrize(("size", "width", "terms"), [(8, 8, 2), (10, 5, 4), (4, 2, 3), (3, 1, 2), (2, 1, 1)])
+def test_a_surface_on_few_rows_has_fewer_terms(size, width, terms):
+    """Two rows have no curvature along a column. All terms are polynomials in row and column, orthonormal."""
+    found = quadratic(size, width)
+    row, column = np.divmod(np.arange(size, dtype=float), width)
+    powers = np.stack([np.ones(size), row, column, row**2, row * column, column**2], 1)
+    np.testing.assert_allclose(found.T @ found / size, np.eye(terms), atol=1e-12)
+    np.testing.assert_allclose(powers @ np.linalg.lstsq(powers, found, rcond=None)[0], found, atol=1e-12)
+
+
+def test_the_terms_of_a_surface_have_the_same_bits_on_every_processor():
+    """Only operations that IEEE 754 rounds exactly; made on an AVX-512 processor."""
+    assert hashlib.sha256(quadratic(256, 16).tobytes()).hexdigest()[:16] == "c4db7f7fe936111c"
 
 
 def test_a_smooth_field_correlates_as_it_says():

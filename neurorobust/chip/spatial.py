@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,7 +106,8 @@ class Surface(SharedComponent):
         if neuron.max() >= self.size:
             raise ValueError(f"neuron {neuron.max()} of core {core}: the surface {self.name!r} has {self.size} places.")
         terms = quadratic(self.size, width)
-        return terms[neuron] @ self.stream(key, core, terms.shape[1]) / np.sqrt(terms.shape[1])
+        surface = sum(z * term for z, term in zip(self.stream(key, core, terms.shape[1]), terms.T))
+        return np.asarray(surface / np.sqrt(terms.shape[1]))[neuron]
 
     def in_words(self, unit: str = "") -> str:
         return f"{percent(self.share)} of the variance is a smooth quadratic surface over each core"
@@ -160,13 +162,21 @@ def _low_discrepancy() -> np.ndarray:
 
 @cache
 def quadratic(size: int, width: int) -> np.ndarray:
-    """Row, column, their squares and their product over a grid, orthonormal to each other and to 1; (size, ≤ 5)."""
+    """Row, column, their squares and their product over a grid, orthonormal to each other and to 1; (size, ≤ 5).
+
+    Gram and Schmidt's way with exactly rounded sums: LAPACK's last digits are those of the processor.
+    """
     row, column = np.divmod(np.arange(size, dtype=float), width)
     row, column = row - row.mean(), column - column.mean()
-    terms = np.stack([np.ones(size), row, column, row**2, row * column, column**2], 1)
-    q, r = np.linalg.qr(terms / np.abs(terms).max(0).clip(1e-300))
-    kept = np.abs(np.diag(r)) > 1e-9
-    return (q * np.sign(np.diag(r)))[:, kept][:, 1:] * np.sqrt(size)
+    found = [np.ones(size)]
+    for term in (row, column, row**2, row * column, column**2):
+        rest = term / max(np.abs(term).max(), 1e-300)
+        for basis in 2 * found:  # twice, against cancellation
+            rest = rest - math.fsum(rest * basis) / size * basis
+        norm = math.sqrt(math.fsum(rest**2))
+        if norm > 1e-9:  # else these rows or columns are too few for it
+            found.append(rest / (norm / math.sqrt(size)))
+    return np.stack(found[1:], 1) if len(found) > 1 else np.empty((size, 0))
 
 
 @dataclass(frozen=True)
