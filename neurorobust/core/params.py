@@ -74,6 +74,9 @@ class Sites(NamedTuple):
     number: Tensor
 
 
+KEEP_POSITIVE = "A training loop of your own keeps them so with nr.train.leaves(network)."
+
+
 def check_values(params: Mapping[str, Tensor]) -> None:
     """Raise ValueError naming the first parameter that is not finite, or has values outside the range of its kind."""
     check_finite(params)
@@ -82,4 +85,4 @@ def check_values(params: Mapping[str, Tensor]) -> None:
         if kind == "adaptation" and value.numel() and value.min() < 0:
             raise ValueError(f"{name}: smallest value is {value.min().item():g}; expected values ≥ 0.")
         if kind in ABOVE_ZERO:
-            check_positive(name, value, "A training loop of your own keeps them so with nr.train.leaves(network).")
+            check_positive(name, value, KEEP_POSITIVE)

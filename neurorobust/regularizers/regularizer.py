@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .._util.errors import check_positive
 from .._util.randomness import generator as keyed_generator
 from ..core.apply import apply
-from ..core.params import ABOVE_ZERO, Deviations, Params, kind_of
+from ..core.params import ABOVE_ZERO, KEEP_POSITIVE, Deviations, Params, kind_of
 from ..core.placement import Placement
 from ..core.run import first_look, forward
 from ..kernels import CachedEvents
@@ -100,7 +100,7 @@ class Regularizer(Carrier, ABC):
     ) -> Tensor:
         for name, value in params.items():
             if kind_of(name) in ABOVE_ZERO:
-                check_positive(name, value.detach())
+                check_positive(name, value.detach(), KEEP_POSITIVE)
         first_look(network, batch[0])
         with CachedEvents(batch[0]):
             return self.total(Step(network, params, batch, generator or keyed_generator(0, "regularizer")))
