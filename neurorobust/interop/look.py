@@ -475,17 +475,18 @@ def _check_gradients(network: Foreign, points: list[Point]) -> None:
         held_there = _gradients(network, point, own=True)
     if given is None or held_there is None:
         return
-    places = {slot: value for slot, value in network.named_parameters(remove_duplicate=False)}
+    places, masks = dict(network.named_parameters(remove_duplicate=False)), network.placement().masks
     for name, gradient in given.items():
         if not all(places.get(slot) is places[name] for slot in network.slots.get(name, ())):
             continue  # a number that is a buffer there, outside every graph
-        other = held_there[name]
+        other, mask = held_there[name], masks.get(name)
+        gradient = gradient if mask is None else gradient * mask  # training leaves out what a hook leaves out
         if rows_differ(gradient.reshape(1, -1), other.reshape(1, -1)):
             raise Refused(
                 f"module: the gradient of {name} in {held(network)} is that of other parameters: it computes part of "
                 f"its forward pass again in the backward pass (an autograd.Function or a hook that reads self), or "
-                f"a hook on the parameter changes its gradient (norse: autapses=True has none). Save what the backward "
-                f"pass needs with ctx.save_for_backward, and keep a synapse absent with a mask."
+                f"a hook on the parameter changes its gradient, and not only to keep weights of 0 at 0. Save what the "
+                f"backward pass needs with ctx.save_for_backward, and keep a synapse absent with a mask."
             )
 
 
