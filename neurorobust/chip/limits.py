@@ -15,6 +15,11 @@ from .design import ChipDesign
 from .encodings.encoding import Scaled
 
 
+_WITHOUT_BIAS = (
+    "Train without biases (bias=False), or let nr.deploy.adapt remove those of a trained network and train on."
+)
+
+
 def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None:
     """Raise ValueError unless everything has a core, where the chip has limits or quantization."""
     if not chip.needs_placement:
@@ -152,7 +157,7 @@ def check_per_core(chip: ChipDesign, expanded: Params, placement: Placement) -> 
             here = found.setdefault((own, number), set())
             here.update(values[placement.on_core(name, values, number)].tolist())
             if len(here) > 1:
-                hint = " Layers without biases (bias=False) need none." if kind == "bias" else ""
+                hint = f" {_WITHOUT_BIAS}" if kind == "bias" else ""
                 raise ValueError(
                     f"{name}: {len(here)} different values of {kind} on core {number}; {chip.name} sets one per "
                     f"core.{hint}"

@@ -56,6 +56,7 @@ from .snntorch_neurons import (
 )
 from .snntorch_place import Core, Placing, check_cores, check_feeds
 from .snntorch_print import name_of, table
+from .snntorch_states import needed
 from .unrolled import Record, Steps, Unrolled, is_row
 from .wrapped import Decode, logits_of
 
@@ -332,6 +333,20 @@ class SnnTorchNetwork(Foreign):
     def step_shape(self) -> torch.Size | None:
         """The shape of one step of a sample; None where ``prepare`` is not time first."""
         return self._sample[2:] if self._prepare is time_first and self._sample is not None else None
+
+    def written_call(self, x: Tensor) -> tuple[list[str], list[str]] | None:
+        """How a pass on samples calls the user's network; see :meth:`Foreign.written_call`."""
+        names = ["x", *needed(self._unrolled.net)]
+        if self._steps.carried or is_row(self._unrolled.net):
+            return None
+        if not self._steps.by_step:
+            return names, [f"return self.net({', '.join(names)})"]
+        call = f"[self.net({', '.join(['step', *names[1:]])}) for step in x]"
+        output = self._run(x)[0]
+        if isinstance(output, Tensor):
+            return names, [f"return torch.stack({call})"]
+        several = isinstance(output, tuple) and all(isinstance(part, Tensor) for part in output)
+        return (names, [f"return tuple(map(torch.stack, zip(*{call})))"]) if several else None
 
     def snntorch_parts(self) -> Iterator[Part]:
         """The innermost modules of the user's network, in the order in which it defines them."""
