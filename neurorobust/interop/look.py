@@ -157,6 +157,8 @@ def look(network: Foreign, x: Tensor) -> None:
                 f"module: {_short(name)} was made inside torch.inference_mode(), so it has no gradient; make the "
                 f"module outside of it."
             )
+        if value.is_meta:
+            raise Refused(f"module: {_short(name)} is on the device meta, so it has no values; use cpu or cuda.")
     with _ONE, torch.inference_mode(False):
         try:
             _look(network, x)

@@ -376,7 +376,8 @@ class SnnTorchNetwork(Foreign):
             f"SnnTorchNetwork of {type(inner).__name__}: dt {1e3 * self.dt:g} ms, "
             f"prepare {name_of(self._prepare)}{calls}{batch}, decode {name_of(self.decode)}"
         )
-        return table(heading, neurons, {name: value for name, value in self.named_parameters() if name not in own})
+        weights = {name: value for name, value in self.named_parameters() if name not in own}
+        return table(heading, neurons, weights, self._placing.cores)
 
     def place(self, cores: Mapping[str, Core], feeds: Mapping[str, str | int] | None = None) -> None:
         """Set the core of every neuron, so that a chip can be programmed.
