@@ -37,6 +37,8 @@ def unknown(argument: str, got: object, choices: Iterable[str]) -> ValueError:
 def check_finite(tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError naming the first tensor that holds NaN or infinity."""
     for name, tensor in tensors.items():
+        if tensor.is_meta:
+            raise ValueError(f"{name}: is on the device meta, so it has no values; make the network on cpu or cuda, or load its values there.")
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             raise ValueError(
@@ -127,5 +129,6 @@ def check_input(x: Tensor, parameter: Tensor, *, integers: bool = False) -> None
     if x.device != parameter.device or (x.dtype != parameter.dtype and (x.is_floating_point() or not integers)):
         raise ValueError(
             f"x: got {x.dtype} on {x.device}; the parameters are {parameter.dtype} on {parameter.device}. Convert one "
-            f"of them with .to(…); samples of a data set with Data.of(…, dtype={parameter.dtype})."
+            f"of them with .to(…); samples of a data set with Data.of(…, dtype={parameter.dtype}), and with "
+            f'data.to("{parameter.device}").'
         )

@@ -9,9 +9,15 @@ from torch import Tensor
 
 from ..core.params import SIGNED, Params, kind_of
 from ..core.placement import HOST, Placement
+from ..core.placing import suggested, written
 from .architectures import Tiles
 from .design import ChipDesign
 from .encodings.encoding import Scaled
+
+
+_WITHOUT_BIAS = (
+    "Train without biases (bias=False), or let nr.deploy.adapt remove those of a trained network and train on."
+)
 
 
 def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None:
@@ -20,11 +26,7 @@ def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None
         return
     for name in analog:
         if placement.layer(name) is None and not chip.kinds[kind_of(name)].digital:
-            hint = " A crossbar knows nn.Linear, nn.Conv1d and nn.Conv2d (groups=1)." if chip.shares_kernels else ""
-            raise ValueError(
-                f"{name}: sits on no core, but {chip.name} needs one; place() an snnTorch network, or use "
-                f"mismatch(level), which needs no placement.{hint}"
-            )
+            raise ValueError(f"{name}: sits on no core, but {chip.name} needs one; {_way_out(chip, placement)}")
         if chip.encodes_weights and kind_of(name) == "weight" and placement.on_chip(name):
             mask = placement.masks.get(name)
             if mask is None or mask.shape != analog[name].shape:
@@ -32,6 +34,20 @@ def check_placed(chip: ChipDesign, analog: Params, placement: Placement) -> None
                     f"{name}: has no place among the synapses of a neuron of {chip.name}; give each neuron a "
                     f"separate weight, or have it computed exactly (kinds 'digital')."
                 )
+
+
+def _way_out(chip: ChipDesign, placement: Placement) -> str:
+    """What to do with a network that has no cores."""
+    without = "nr.mismatch(level) needs no cores"
+    if chip.shares_kernels:
+        return f"a crossbar knows nn.Linear, nn.Conv1d and nn.Conv2d (groups=1). {without}."
+    if placement.unplaced:
+        call = written(suggested(placement, chip.limits.cores, chip.limits.neurons_per_core))
+        return f"say where each layer is, as in {call}. {without}."
+    return (
+        f"a wrapped module has no neurons that could have one: use nr.from_snntorch, nr.Network, or a crossbar such as "
+        f"pcm. {without}."
+    )
 
 
 def check_host(chip: ChipDesign, analog: Params, placement: Placement) -> None:
@@ -141,7 +157,7 @@ def check_per_core(chip: ChipDesign, expanded: Params, placement: Placement) -> 
             here = found.setdefault((own, number), set())
             here.update(values[placement.on_core(name, values, number)].tolist())
             if len(here) > 1:
-                hint = " Layers without biases (bias=False) need none." if kind == "bias" else ""
+                hint = f" {_WITHOUT_BIAS}" if kind == "bias" else ""
                 raise ValueError(
                     f"{name}: {len(here)} different values of {kind} on core {number}; {chip.name} sets one per "
                     f"core.{hint}"

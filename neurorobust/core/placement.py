@@ -34,6 +34,7 @@ class Placement:
             wrapped module. A crossbar gives each of them arrays of its own.
         numbers: of the neurons of each layer on their cores, (n,), where they were chosen; else layers fill a core one
             after the other. All layers that share a core have numbers, or none.
+        unplaced: the number of neurons of each layer that could be placed but is not: ``model.place`` was not called.
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class Placement:
     equations: Mapping[str, Equations] = field(default_factory=dict)
     arrays: tuple[str, ...] = ()
     numbers: Mapping[str, Tensor] = field(default_factory=dict)
+    unplaced: Mapping[str, int] = field(default_factory=dict)
 
     def prefixed(self, prefix: str) -> Placement:
         """The same placement for a network inside another module, where every name begins with ``prefix``."""
@@ -56,6 +58,7 @@ class Placement:
             equations={prefix + name: equations for name, equations in self.equations.items()},
             arrays=tuple(prefix + name for name in self.arrays),
             numbers={prefix + name: numbers for name, numbers in self.numbers.items()},
+            unplaced={prefix + name: n for name, n in self.unplaced.items()},
         )
 
     def layer(self, name: str) -> str | None:

@@ -99,6 +99,10 @@ class Samples(ABC):
     def only(self, chosen: Tensor) -> Self:
         """The samples with these numbers, in their order."""
 
+    @abstractmethod
+    def to(self, device: str | torch.device) -> Self:
+        """The same samples and labels on a device, where the network has to be too: ``data.to("cuda")``."""
+
     def joined(self, outputs: Sequence[Tensor]) -> Tensor:
         """Outputs of the blocks, in their order, as those of all samples."""
         return torch.cat(list(outputs))
@@ -311,6 +315,9 @@ class Data(Printed, Samples):
     def only(self, chosen: Tensor) -> Self:
         return type(self)(self.x[chosen], self.y[chosen], None if self.recording is None else self.recording[chosen])
 
+    def to(self, device: str | torch.device) -> Self:
+        return type(self)(self.x.to(device), self.y.to(device), self.recording)
+
     def first(self, n: int) -> Self:
         """The first n samples."""
         return type(self)(self.x[:n], self.y[:n], None if self.recording is None else self.recording[:n])
@@ -324,7 +331,7 @@ class Stream(Samples):
 
     Its labels are in memory and are compared in every pass: samples in another order are refused. A data set that gives
     other samples in a second pass (a random transform) can be trained on, where each epoch begins with a seed, but not
-    measured.
+    measured. Samples are read on the CPU, and each block goes to the device of the labels: see :meth:`to`.
 
     Attributes:
         y: as in :class:`Data`. lengths: the steps of each sample, (n,); None if all have one length.
@@ -416,6 +423,9 @@ class Stream(Samples):
             taken = Arrays(self._collected(chosen))
         return type(self)(taken, self.y[chosen], (len(chosen), *self.shape[1:]), self.dtype, lengths)
 
+    def to(self, device: str | torch.device) -> Self:
+        return type(self)(self.source, self.y.to(device), self.shape, self.dtype, self.lengths)
+
     def joined(self, outputs: Sequence[Tensor]) -> Tensor:
         if self.lengths is None:
             return torch.cat(list(outputs))
@@ -474,7 +484,7 @@ class Stream(Samples):
                 filled += take
                 rest = Batch(rest.x[take:], rest.y[take:]) if take < len(rest.y) else None
                 del part
-            yield where, x, torch.cat(labels).to(self.y.dtype)
+            yield where, x.to(self.y.device), torch.cat(labels).to(self.y)
             del x
 
     def _next(self, batches: Iterator[Batch]) -> Batch:

@@ -80,7 +80,7 @@ def _filled(parts: list[Tensor], n: int, shape: tuple[int, ...]) -> Tensor:
     """All parts in one tensor, padded with 0 at the end of the steps; each is freed when it was copied."""
     if len(parts) == 1 and tuple(parts[0].shape[1:]) == shape:
         return parts[0]
-    whole, start = torch.zeros(n, *shape, dtype=parts[0].dtype), 0
+    whole, start = parts[0].new_zeros(n, *shape), 0
     parts.reverse()
     while parts:
         part = parts.pop()

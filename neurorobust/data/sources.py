@@ -93,7 +93,9 @@ class Layout:
     def parts(self, batch: Any) -> Batch:
         """The tensors of a batch, checked, samples first."""
         values = [self._tensor(what, value) for what, value in zip(("samples", "labels", "lengths"), self.pick(batch))]
-        x, y = values[:2]
+        if values[0].is_meta or values[1].is_meta:
+            raise ValueError(f"{self.name}: gives meta tensors; expected tensors with values.")
+        x, y = values[0], values[1].to(values[0].device)
         if self.time_first and x.ndim > 1:
             check_time_first(self.name, x, y)
             x = x.transpose(0, 1)

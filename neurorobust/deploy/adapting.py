@@ -43,8 +43,8 @@ def adapt(
     On a chip with DPI neurons, ``Lif``, ``CubaLif`` and ``AdaptiveLif`` become ``LinearizedDpi``:
     :func:`neurorobust.nn.with_floor`, with the adaptation that the chip has. Potentials are shifted so that rest is 0,
     and a spike resets to rest. What such a chip sets once per core is not trained per neuron: biases that differ on a
-    core are removed, other settings keep their values. A network whose equations are the chip's, or that a chip
-    computes as it is (a crossbar), is trained on only. Other pairs are refused.
+    core are removed, other settings keep their values. A network that a chip computes as it is (a crossbar) is trained
+    on only, and so is one whose equations are the chip's, but for what a core sets once. Other pairs are refused.
 
     Args:
         network: a :class:`neurorobust.Network`, or the result of ``nr.from_snntorch``; see
@@ -85,7 +85,8 @@ def converted(network: Network, chip: ChipModel, tau_syn: float | None) -> tuple
     apart = [each for each in chip.neuron.differing(layers) if each[1:] not in LINEARISED]
     unknown = [f"layer {name}: states no equations." for name, own in layers.items() if own == Equations()]
     if not apart and not unknown:
-        return copy.deepcopy(network), []
+        same = copy.deepcopy(network)
+        return same, _shared(same, chip)
     if "DPI membrane" not in chip.neuron.membrane.words:
         told = "\n".join(f"  {line}" for line in unknown + chip.neuron.differences(layers))
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -81,3 +82,11 @@ def plain_checkpoints() -> Iterator[None]:
             if not _Plain.users:
                 for name, value in zip(_Plain.names, _Plain.torchs):
                     setattr(checkpoint, name, value)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside the ``with`` block nothing warns, of numpy neither."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield

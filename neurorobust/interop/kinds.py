@@ -125,7 +125,8 @@ def numbers_of(module: nn.Module) -> dict[str, Tensor]:
 
 def chosen_numbers(module: nn.Module, overrides: Mapping[str, str] | None) -> dict[str, str]:
     """The kinds of buffers and plain numbers that the user names: by the whole name, or by a pattern that ends in the
-    same name (``"*.tau_mem"``). Warns of the others whose names are those of numbers of neurons."""
+    same name (``"*.tau_mem"``); exact ones by any pattern. Warns of the others whose names are those of numbers of
+    neurons."""
     numbers, overrides = numbers_of(module), spelled_out(module, overrides)
     kinds = {name: kind for name in numbers if (kind := _named_by(name, overrides)) is not None}
     silent = {name: kind for name in numbers if name not in kinds and (kind := _likely(module, name)) is not None}
@@ -179,7 +180,8 @@ def _owned(module: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 def _named_by(name: str, overrides: Mapping[str, str]) -> str | None:
     last = name.rpartition(".")[2]
-    return override(name, {key: kind for key, kind in overrides.items() if key.rpartition(".")[2] == last})
+    said = {key: kind for key, kind in overrides.items() if kind in DIGITAL or key.rpartition(".")[2] == last}
+    return override(name, said)
 
 
 def check_registered(module: nn.Module, *types: type[nn.Module]) -> None:
@@ -416,6 +418,9 @@ def check_embeddings(module: nn.Module) -> None:
 
 def check_alike(module: nn.Module) -> None:
     """Raise ValueError unless all parameters are real, of one floating dtype of 32 bits or more, on one device."""
+    for name, value in module.named_parameters():
+        if value.is_meta:
+            raise ValueError(f"module: {name} is on the device meta, so it has no values; use cpu or cuda.")
     found: dict[tuple[torch.dtype, torch.device], str] = {}
     for path, part in module.named_modules():
         for name in vars(part).get("_parameters", {}):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,9 +26,10 @@ from ..core.params import DIGITAL, Params, kind_of
 from ..core.placement import Placement, expand
 from ..core.run import evaluating, forward, nominal
 from .excited import excited, moved, repeats, rows_differ, same, same_state
-from .guard import RandomState, plain_checkpoints
+from .guard import RandomState, plain_checkpoints, quiet
 from .memory import MOST, Memory, poisoned
-from .words import Refused, draws, held, inner
+from .rest import way_out
+from .words import KeepsState, Refused, draws, held, inner
 
 SAMPLES = 8
 MOST_SAMPLES = 250  # for a module that takes no fewer
@@ -95,6 +95,11 @@ class Foreign(nn.Module):
         """Where the parameters are; a subclass knows more."""
         return Placement()
 
+    def written_call(self, x: Tensor) -> tuple[list[str], list[str]] | None:
+        """How a pass on samples calls the foreign module ``self.net``, as code: the arguments, and the lines; None where
+        that takes more than a few lines."""
+        return ["x"], ["return self.net(x)"]
+
     def first_look(self, x: Tensor) -> None:
         """Look at the module, unless that was done before; see :func:`check_function`."""
         if self.watch.tensors is None:
@@ -152,8 +157,14 @@ def look(network: Foreign, x: Tensor) -> None:
                 f"module: {_short(name)} was made inside torch.inference_mode(), so it has no gradient; make the "
                 f"module outside of it."
             )
+        if value.is_meta:
+            raise Refused(f"module: {_short(name)} is on the device meta, so it has no values; use cpu or cuda.")
     with _ONE, torch.inference_mode(False):
-        _look(network, x)
+        try:
+            _look(network, x)
+        except KeepsState as refused:  # the module is again as it was
+            told = str(refused) + way_out(network, x.detach()[:SAMPLES], refused.names)
+            raise Refused(told) from None
 
 
 def _look(network: Foreign, x: Tensor) -> None:
@@ -161,7 +172,7 @@ def _look(network: Foreign, x: Tensor) -> None:
     idle: list[str] = []
     without: list[str] = []
     changed: set[str] = set()
-    with evaluating(network), _quiet():
+    with evaluating(network), quiet():
         memory, state = _memory(network), RandomState()  # in eval mode, to which it may be put back
         try:
             with torch.no_grad():
@@ -205,13 +216,6 @@ def _look(network: Foreign, x: Tensor) -> None:
             f"module: forward of {held(network)} changes {', '.join(sorted(changed))}. Every pass here begins with the "
             f"values that it is given, deviations included, and what forward writes is dropped."
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _memory(network: Foreign) -> Memory:
@@ -343,11 +347,12 @@ def _check_poison(network: Foreign, points: list[Point]) -> None:
 
 def _keeps_state(network: Foreign, names: tuple[str, ...], what: str = "outputs") -> Refused:
     found = f" ({', '.join(dict.fromkeys(map(_short, names)))} changed)" if names else ""
-    return Refused(
+    told = (
         f"module: {held(network)} gives other {what} for the same samples in a second pass in eval mode: it keeps "
         f"state between calls{found}. Reset the state at the start of forward, or register it as a buffer; or it draws "
         f"random numbers: draw from a generator that forward seeds."
     )
+    return KeepsState(told, tuple(map(_short, names)))
 
 
 def _short(name: str) -> str:
@@ -475,17 +480,18 @@ def _check_gradients(network: Foreign, points: list[Point]) -> None:
         held_there = _gradients(network, point, own=True)
     if given is None or held_there is None:
         return
-    places = {slot: value for slot, value in network.named_parameters(remove_duplicate=False)}
+    places, masks = dict(network.named_parameters(remove_duplicate=False)), network.placement().masks
     for name, gradient in given.items():
         if not all(places.get(slot) is places[name] for slot in network.slots.get(name, ())):
             continue  # a number that is a buffer there, outside every graph
-        other = held_there[name]
+        other, mask = held_there[name], masks.get(name)
+        gradient = gradient if mask is None else gradient * mask  # training leaves out what a hook leaves out
         if rows_differ(gradient.reshape(1, -1), other.reshape(1, -1)):
             raise Refused(
                 f"module: the gradient of {name} in {held(network)} is that of other parameters: it computes part of "
                 f"its forward pass again in the backward pass (an autograd.Function or a hook that reads self), or "
-                f"a hook on the parameter changes its gradient (norse: autapses=True has none). Save what the backward "
-                f"pass needs with ctx.save_for_backward, and keep a synapse absent with a mask."
+                f"a hook on the parameter changes its gradient, and not only to keep weights of 0 at 0. Save what the "
+                f"backward pass needs with ctx.save_for_backward, and keep a synapse absent with a mask."
             )
 
 

@@ -32,7 +32,8 @@ from .kinds import (
     slots_of,
     spelled_out,
 )
-from .look import Foreign
+from .feeds import Ends, measured_ends
+from .look import SAMPLES, Foreign
 from .memory import Memory
 from .snntorch_decode import choose
 from .snntorch_look import Preparation, Prepare, find, more, time_first
@@ -53,7 +54,9 @@ from .snntorch_neurons import (
     prepared,
     to_si,
 )
+from .snntorch_place import Core, Placing, check_cores, check_feeds
 from .snntorch_print import name_of, table
+from .snntorch_states import needed
 from .unrolled import Record, Steps, Unrolled, is_row
 from .wrapped import Decode, logits_of
 
@@ -95,7 +98,7 @@ class SnnTorchNetwork(Foreign):
     """
 
     dt: float
-    incidental = ("original", "watch", "_sample", "_lists")  # of the original this module holds a copy
+    incidental = ("original", "watch", "_sample", "_lists", "_ends")  # of the original this module holds a copy
 
     def __init__(self, net: nn.Module, dt: float, kinds: Mapping[str, str]):
         super().__init__()
@@ -146,8 +149,8 @@ class SnnTorchNetwork(Foreign):
         self._shapes: dict[str, torch.Size] = {}
         self._sample: torch.Size | None = None
         self._batch: int | None = None  # the only number of samples that the module takes
-        self._cores: dict[str, Tensor] = {}
-        self._feeds: dict[str, str] = {}
+        self._ends: Ends = {}
+        self._placing = Placing({}, {})
         self.training = net.training  # each part of the copy has the mode that it had
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -252,6 +255,20 @@ class SnnTorchNetwork(Foreign):
             warn(f"net: neuron {', '.join(idle)} never ran on the sample; no die and no attack changes its numbers.")
         for name in idle:
             self._leave(name)
+        self._ends = self._measured_ends(trial.way, x)
+
+    def _measured_ends(self, way: Preparation, x: Tensor) -> Ends:
+        """The neurons on which each module with weights acts, in a pass on a few samples."""
+        few = x[: SAMPLES if self._batch is None else None]
+
+        def run() -> Any:
+            output, _ = self._pass(way.prepare(few), way.steps)
+            with suppress(Exception):  # a decoder may need more steps than the sample has
+                return self.decode(output)
+            return output
+
+        with self.unjudged(), self.guarded(), evaluating(self):
+            return measured_ends(self._unrolled.net, dict(self.named_parameters()), run)
 
     def _trial(self, way: Preparation, x: Tensor) -> tuple[Output, Record]:
         """One pass of the first look, which leaves nothing behind."""
@@ -317,6 +334,20 @@ class SnnTorchNetwork(Foreign):
         """The shape of one step of a sample; None where ``prepare`` is not time first."""
         return self._sample[2:] if self._prepare is time_first and self._sample is not None else None
 
+    def written_call(self, x: Tensor) -> tuple[list[str], list[str]] | None:
+        """How a pass on samples calls the user's network; see :meth:`Foreign.written_call`."""
+        names = ["x", *needed(self._unrolled.net)]
+        if self._steps.carried or is_row(self._unrolled.net):
+            return None
+        if not self._steps.by_step:
+            return names, [f"return self.net({', '.join(names)})"]
+        call = f"[self.net({', '.join(['step', *names[1:]])}) for step in x]"
+        output = self._run(x)[0]
+        if isinstance(output, Tensor):
+            return names, [f"return torch.stack({call})"]
+        several = isinstance(output, tuple) and all(isinstance(part, Tensor) for part in output)
+        return (names, [f"return tuple(map(torch.stack, zip(*{call})))"]) if several else None
+
     def snntorch_parts(self) -> Iterator[Part]:
         """The innermost modules of the user's network, in the order in which it defines them."""
         inner = self._unrolled.net
@@ -345,42 +376,41 @@ class SnnTorchNetwork(Foreign):
             f"SnnTorchNetwork of {type(inner).__name__}: dt {1e3 * self.dt:g} ms, "
             f"prepare {name_of(self._prepare)}{calls}{batch}, decode {name_of(self.decode)}"
         )
-        return table(heading, neurons, {name: value for name, value in self.named_parameters() if name not in own})
+        weights = {name: value for name, value in self.named_parameters() if name not in own}
+        return table(heading, neurons, weights, self._placing.cores)
 
-    def place(self, cores: Mapping[str, Tensor | int], feeds: Mapping[str, str | int] | None = None) -> None:
+    def place(self, cores: Mapping[str, Core], feeds: Mapping[str, str | int] | None = None) -> None:
         """Set the core of every neuron, so that a chip can be programmed.
 
-        Modules after the last neuron of an ``nn.Sequential`` are a read-out on the host.
+        Synapses belong to the neurons on which they act. One pass on the sample showed which these are: each input of
+        a neuron was followed back to the weights. Weights that act on the output only are a read-out on the host.
 
         Args:
             cores: by neuron layer, the core of each neuron (n,), or one core for all; ``nr.HOST`` for a layer
                 off the chip.
-            feeds: by connection, the target layer of its synapses, or ``nr.HOST`` for a read-out on the host; an
-                ``nn.Sequential`` needs none.
+            feeds: by module with weights, the layer of neurons on which its synapses end, or ``nr.HOST`` for a
+                read-out on the host. Needed only where the pass shows several answers, or none.
+
+        Raises:
+            TypeError, ValueError: a layer, a core or a module is wrong, or an answer is missing; the message has the
+                call to copy.
         """
-        for name in cores:
-            if name not in self._shapes:
-                raise unknown("cores: layer of neurons", name, self._shapes)
-        if missing := [name for name in self._shapes if name not in cores]:
-            raise ValueError(f"cores: {', '.join(missing)} missing; give a core, or nr.HOST for a layer off the chip.")
-        placed = {name: _cores(name, core, self._shapes[name].numel()) for name, core in cores.items()}
-        found = _feeds(self._unrolled.net) | dict(feeds or {})
-        names = {name.rpartition(".")[0] for name, _ in self.named_parameters()}
-        for module, layer in found.items():
-            if not any(f"{name}.".startswith(f"{module}.") for name in names):
-                raise unknown("feeds: module", module, names)
-            if layer != HOST and layer not in placed:
-                raise unknown(f"feeds[{module!r}]: layer of neurons", layer, placed)
+        placed = check_cores(cores, self._shapes)
+        inner = self._unrolled.net
+        order = [name for name, _ in inner.named_modules()]
+        found = check_feeds(placed, dict(feeds or {}), self._ends, order)
+        host = {module: self._host_rows(module) for module, layer in found.items() if layer == HOST}
         feeding = {module: str(layer) for module, layer in found.items() if layer != HOST}
-        placed |= {module: self._host_rows(module) for module, layer in found.items() if layer == HOST}
-        placement = Placement(placed, feeds=feeding)
-        for name, _ in self.named_parameters():
-            if placement.layer(name) is None:
-                raise ValueError(
-                    f"feeds: no layer of neurons for {name}; pass feeds={{{name.rpartition('.')[0]!r}: …}} with the "
-                    f"target layer of its synapses, or nr.HOST for a read-out on the host."
-                )
-        self._cores, self._feeds = placed, feeding
+        self._placing = Placing(placed | host, feeding, tuple(placed))
+
+    def placing(self) -> Mapping[str, Any] | None:
+        """The arguments of :meth:`place`, with all feeds; None if the network is not placed."""
+        placing = self._placing
+        if not placing.cores:
+            return None
+        cores = {name: placing.cores[name] for name in placing.neurons}
+        host = {name: HOST for name in placing.cores if name not in cores}
+        return {"cores": cores, "feeds": {**placing.feeds, **host}}
 
     def _host_rows(self, module: str) -> Tensor:
         """The core of each output of a module on the host."""
@@ -401,41 +431,21 @@ class SnnTorchNetwork(Foreign):
         masks = {
             name: value != 0
             for name, value in self.named_parameters()
-            if self._cores and name.endswith(".weight") and value.ndim and not name.endswith(GRADED)
+            if self._placing.cores and name.endswith(".weight") and value.ndim and not name.endswith(GRADED)
         }
         neurons = neurons_of(self._unrolled.net)
         equations = {name: equations_of(neurons[name]) for name in self._shapes}
         arrays = [named(name, "weight") for name in arrays_of(self._unrolled.net)]
-        return Placement(self._cores, index, masks, self._feeds, equations=equations, arrays=tuple(arrays))
-
-
-def _cores(layer: str, core: Tensor | int, n: int) -> Tensor:
-    """The core of each of n neurons, from one core for all or from one per neuron."""
-    tensor = torch.as_tensor(core)
-    if tensor.is_floating_point() or tensor.dtype == torch.bool:
-        raise ValueError(f"cores[{layer!r}]: got {core!r}; expected integers, the core of each of {n} neurons.")
-    tensor = tensor.long().expand(n) if tensor.ndim == 0 else tensor.long()
-    if tensor.shape != (n,) or tensor.min() < HOST or (tensor.min() == HOST < tensor.max()):
-        raise ValueError(
-            f"cores[{layer!r}]: got {core}; expected a core ≥ 0 for each of {n} neurons, or nr.HOST for all of them."
+        cores, feeds, _ = self._placing
+        return Placement(
+            cores,
+            index,
+            masks,
+            feeds,
+            equations=equations,
+            arrays=tuple(arrays),
+            unplaced={} if cores else {name: shape.numel() for name, shape in self._shapes.items()},
         )
-    return tensor
-
-
-def _feeds(net: nn.Module) -> dict[str, str | int]:
-    """The neuron that follows each module with weights, in an ``nn.Sequential``; the host where none does."""
-    feeds: dict[str, str | int] = {}
-    waiting: list[str] = []
-    neurons = neurons_of(net)
-    for name, module in net.named_modules() if is_row(net) else ():
-        if name in neurons:
-            feeds |= {earlier: name for earlier in waiting}
-            waiting = []
-        elif any(name.startswith(f"{neuron}.") for neuron in neurons):
-            continue  # a neuron's own recurrent connection
-        elif list(module.parameters(recurse=False)):
-            waiting.append(name)
-    return feeds | dict.fromkeys(waiting, HOST)
 
 
 def from_snntorch(

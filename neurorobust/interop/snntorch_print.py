@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.placement import HOST
 from .snntorch_neurons import reset_of
 
 MOST = 14
@@ -18,16 +19,19 @@ _UNITS = {"tau_mem": (1e3, " ms"), "tau_syn": (1e3, " ms"), "v_threshold": (1, "
 
 
 def table(
-    heading: str, neurons: Mapping[str, tuple[Any, torch.Size, Mapping[str, Tensor]]], weights: Mapping[str, Tensor]
+    heading: str,
+    neurons: Mapping[str, tuple[Any, torch.Size, Mapping[str, Tensor]]],
+    weights: Mapping[str, Tensor],
+    cores: Mapping[str, Tensor],
 ) -> str:
     """The heading, one line per layer of neurons, and one for all weights.
 
     Args:
         heading: the first line. neurons: by name the neuron, the shape of its layer and its numbers by kind.
-        weights: the other parameters by name.
+        weights: the other parameters by name. cores: of the neurons of placed layers.
     """
     rows = [
-        (name, type(neuron).__name__, "×".join(map(str, shape)) or "1", _constants(neuron, numbers))
+        (name, type(neuron).__name__, "×".join(map(str, shape)) or "1", _constants(neuron, numbers) + _place(cores, name))
         for name, (neuron, shape, numbers) in neurons.items()
     ]
     sizes = [max(len(row[k]) for row in [("layer", "type", "neurons"), *rows]) for k in range(3)]
@@ -46,6 +50,13 @@ def _constants(neuron: Any, numbers: Mapping[str, Tensor]) -> str:
         f"{kind.removesuffix('.weight')} {_value(value, *_UNITS.get(kind, (1, '')))}" for kind, value in numbers.items()
     ]
     return ", ".join([*told, f"reset {reset_of(neuron) or 'of its own'}"])
+
+
+def _place(cores: Mapping[str, Tensor], name: str) -> str:
+    if name not in cores:
+        return ""
+    low, high = int(cores[name].min()), int(cores[name].max())
+    return ", on the host" if low == HOST else f", core {low}" if low == high else f", cores {low} to {high}"
 
 
 def _value(value: Tensor, scale: float, unit: str) -> str:

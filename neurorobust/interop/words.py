@@ -9,6 +9,18 @@ class Refused(ValueError):
     """A foreign module that cannot be measured; the message says why and what to do."""
 
 
+class KeepsState(Refused):
+    """A foreign module that keeps state between calls.
+
+    Attributes:
+        names: of the places in the module that a pass changed.
+    """
+
+    def __init__(self, message: str, names: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.names = names
+
+
 def inner(network: nn.Module) -> nn.Module:
     """The foreign module."""
     return network.get_submodule("_module" if hasattr(network, "_module") else "_unrolled.net")

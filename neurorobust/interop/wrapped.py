@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .._util.errors import check_input
 from ..core.params import kind_of
 from ..core.placement import Placement
+from .hooks import absent_by_hook
 from .kinds import (
     adopt,
     arrays_of,
@@ -64,7 +65,12 @@ class Wrapped(Foreign):
 
     Its parameters are the module's own tensors, under names that end in their kind. Training it trains the module. A
     buffer or plain number that the user names is a parameter too, which is not trained.
+
+    Attributes:
+        masks: where the synapses of a weight exist, if a hook of the module keeps others absent.
     """
+
+    incidental = ("watch", "masks")
 
     def __init__(
         self,
@@ -77,6 +83,8 @@ class Wrapped(Foreign):
         super().__init__()
         self.slots, self.numbers, self.decode = {}, dict[str, str](), decode
         self.index = {named(name, kinds[name]): entries for name, entries in index.items()}
+        absent = absent_by_hook(module, dict(module.named_parameters()))
+        self.masks = {named(name, kinds[name]): mask for name, mask in absent.items() if kinds[name] == "weight"}
         buffers = dict(module.named_buffers())
         for name, parameter in module.named_parameters():
             adopt(self, named(name, kinds[name]), parameter)
@@ -129,9 +137,11 @@ class Wrapped(Foreign):
                 attributes[first] = value
 
     def placement(self) -> Placement:
-        """Which neurons read the numbers that are set once, and the matrices of the module; it sits on no core."""
+        """Which neurons read the numbers that are set once, the matrices of the module, and the synapses that its hooks
+        keep absent; it sits on no core."""
         arrays = [named(name, "weight") for name in arrays_of(self.get_submodule("_module"))]
-        return Placement(index=self.index, arrays=tuple(name for name in arrays if name in self.slots))
+        masks = {name: mask.to(self.get_parameter(name).device) for name, mask in self.masks.items()}
+        return Placement(index=self.index, masks=masks, arrays=tuple(name for name in arrays if name in self.slots))
 
 
 def _place(module: nn.Module, path: list[str]) -> tuple[nn.Module, list[str]]:

@@ -26,10 +26,12 @@ from .._util.errors import check_finite, shown
 from .._util.warn import warn
 from ..nn.installed import neuron_classes
 from ..nn.network import Network
+from .placed import placement_entry, placement_problem, restore_placement
 from .structure import decoders, layer_entry, layer_of, name_of, named
 
 FORMAT = "neurorobust-network/2"
-PLACED = ("_cores", "_feeds", "_shapes")  # attributes that say where an snnTorch network is placed: not saved
+PLACED_FORMAT = "neurorobust-network/3"  # of an snnTorch network with its placement, which older readers would drop
+PLACED = ("_placing", "_shapes")  # attributes that say where an snnTorch network is placed: saved apart
 FIRST_FORMAT = "neurorobust-network/1"  # Linear connections in a row, Triangle, the default reset, mean over time
 
 
@@ -38,7 +40,7 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
 
     Args:
         network: of installed neurons, or from :func:`neurorobust.wrap` or :func:`neurorobust.from_snntorch`, of which
-            only the tensors are written.
+            only the tensors are written, and where ``place`` put the neurons.
         folder: made if missing.
         info: anything JSON can hold, kept under ``"info"``: task, chip, method, seed …
         packed: leave out absent synapses and write masks as bits, without loss.
@@ -72,6 +74,8 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
         config["module"] = type(network).__name__
         config["dt"] = getattr(network, "dt", None)
         config |= {"described": DESCRIBED, "options": _options_of(network)}
+        if (placed := placement_entry(network)) is not None:
+            config |= {"format": PLACED_FORMAT, "placement": placed}
     tensors = {name: value.detach().clone().contiguous() for name, value in _tensors(network).items()}
     if packed:
         tensors, config["packed"] = _packed(tensors)
@@ -85,14 +89,15 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
     Args:
         folder: the model folder.
         into: for a wrapped module or an snnTorch network, a network made in the same way: the same classes, options
-            and functions. Its tensors are overwritten.
+            and functions. Its tensors are overwritten. If the saved network was placed, it is placed in the same way.
+            A folder without a placement leaves that of this network as it is.
 
     Returns:
         The network and its ``info``.
 
     Raises:
-        FileNotFoundError: a file is missing. ValueError: a file is damaged, truncated or foreign, or the two do not fit
-            each other.
+        FileNotFoundError: a file is missing. ValueError: a file is damaged, truncated or foreign, the two do not fit
+            each other, or ``into`` is another network or is placed in another way.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -111,7 +116,7 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
             )
         if into is not None:
             _check_options(into, config, str(folder))
-        return _overwritten(into, tensors, config["trained"], str(folder)), config["info"]
+        return _overwritten(into, tensors, config, str(folder)), config["info"]
     check_finite({name: value for name, value in tensors.items() if value.is_floating_point()})
     if into is not None:
         raise ValueError(f"into: model folder {str(folder)!r} holds a whole network; leave it out.")
@@ -160,7 +165,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             )
     written = _parsed(folder / "config.json", json.loads)
     saved = _parsed(folder / "model.safetensors", _saved)
-    if not isinstance(written, dict) or written.get("format") not in (FORMAT, FIRST_FORMAT):
+    if not isinstance(written, dict) or written.get("format") not in (FORMAT, PLACED_FORMAT, FIRST_FORMAT):
         raise ValueError(f"model folder {str(folder)!r}: config.json is not of format {FORMAT!r}.")
     config, tensors = _checked(str(folder), written, saved), saved.tensors
     if problem := _problem(config):
@@ -316,8 +321,10 @@ def _check_options(into: nn.Module, config: Mapping[str, Any], folder: str) -> N
         warn(f"into: a part was not compared with {folder!r}: {unclear}.")
 
 
-def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: list[str], folder: str) -> nn.Module:
-    """A foreign network with these tensors."""
+def _overwritten(
+    into: nn.Module | None, tensors: dict[str, Tensor], config: Mapping[str, Any], folder: str
+) -> nn.Module:
+    """A foreign network with these tensors, placed as the saved one was."""
     if into is None:
         raise ValueError(
             f"into: model folder {folder!r} holds the tensors of a foreign network, not its code; make the network in "
@@ -333,12 +340,14 @@ def _overwritten(into: nn.Module | None, tensors: dict[str, Tensor], trained: li
             raise ValueError(f"into: {name} is {here} in this network, {there} in {folder!r}.")
     parameters = dict(into.named_parameters())
     check_finite({name: value for name, value in tensors.items() if name in parameters})
+    if (placed := config.get("placement")) is not None:
+        restore_placement(into, placed, folder)
     with torch.no_grad():
         for name, value in tensors.items():
             if not torch.equal(own[name], value.to(own[name].device)):  # a constant may be one number in memory
                 own[name].copy_(value)
     for name, parameter in parameters.items():
-        parameter.requires_grad_(name in trained)
+        parameter.requires_grad_(name in config["trained"])
     return into
 
 
@@ -348,6 +357,8 @@ def _problem(config: dict[str, Any]) -> str:
         options = config.get("options", {})
         if not isinstance(options, dict) or not all(isinstance(text, str) for text in options.values()):
             return f"options: got a {type(options).__name__}; expected texts by name"
+        if "placement" in config and (problem := placement_problem(config["placement"])):
+            return f"placement: {problem}"
         config = config | {"dt": 1.0, "layers": []}
     if isinstance(config.get("dt"), bool) or not isinstance(config.get("dt"), (int, float)):
         return f"dt: got {shown(config.get('dt'))}; expected a number of seconds"

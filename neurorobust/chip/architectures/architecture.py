@@ -10,9 +10,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..._util.errors import check_count, plain_fields, unknown
+from ...core.params import kind_of
 from ..sourced import SourcedValue
 from .demand import Cores, Demand, receivers
-from .packing import Merge, pack
+from .packing import Merge, Packed, pack
 
 _TEXT = ("source", "status", "others")
 
@@ -155,9 +156,7 @@ class Architecture(ABC):
             return Placed({}, (), too_many)
         packed = pack({name: (asked.n, asked.settings) for name, asked in demand.items()}, self.cores, self.neurons)
         if packed.cores is None:
-            hint = self._chips(-(-packed.needed // self.cores))
-            if packed.change is not None:
-                hint = f"tolerance={packed.change:.3g} would merge them ({packed.told()}), or {hint}"
+            hint = "; ".join([*_hints(packed), self._chips(-(-packed.needed // self.cores))])
             got = f"{packed.needed} cores for {packed.sets} different sets of {', '.join(packed.names)}"
             if packed.change is None or packed.change > tolerance:
                 lacking = Violation("settings", "the network", got, f"a chip has {self.cores}, with one set each", hint)
@@ -167,7 +166,8 @@ class Architecture(ABC):
     def too_many(self, n: int) -> Iterator[Violation]:
         """The limit that n neurons break on any chip whose neurons have synapses of their own."""
         if n > (most := self.cores * self.neurons):
-            yield Violation("neurons", "the network", str(n), f"a chip has {most}", self._chips(-(-n // most)))
+            hint = f"{self._chips(-(-n // most))}: use fewer neurons"
+            yield Violation("neurons", "the network", str(n), f"a chip has {most}", hint)
 
     def usage(self, demand: Demand, cores: Cores) -> list[Used]:
         """The resources of the chip that a placement uses."""
@@ -189,7 +189,20 @@ class Architecture(ABC):
 
     @staticmethod
     def _chips(chips: int) -> str:
-        return f"it would take {chips} chips, and a deployment is on one: use fewer neurons"
+        return f"it would take {chips} chips, and a deployment is on one"
+
+
+def _hints(packed: Packed) -> Iterator[str]:
+    """What helps where neurons have too many different settings."""
+    if packed.change is not None:
+        yield f"tolerance={packed.change:.3g} would merge them ({packed.told()})"
+    if any(kind_of(name) == "bias" for name in packed.names):
+        yield (
+            "train without biases (bias=False in nn.Linear, recurrent.bias = None in a recurrent layer), or let "
+            "nr.deploy.adapt remove them and train on"
+        )
+    if others := [name for name in packed.names if kind_of(name) != "bias"]:
+        yield f"give the neurons of a layer one value of {', '.join(others)}"
 
 
 def over_fan_in(demand: Demand, entries: int, what: str) -> Iterator[Violation]:
