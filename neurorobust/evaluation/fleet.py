@@ -22,7 +22,16 @@ from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
 from .noisy import noisy_logits
 from .predict import Run, checked_params, outputs_on
-from .statistics import check_outputs, clopper_pearson, mean_interval, one_class, recall, score
+from .statistics import (
+    check_outputs,
+    clopper_pearson,
+    difference_interval,
+    mean_interval,
+    one_class,
+    recall,
+    score,
+    score_bounds,
+)
 from .trim import Calibration, Trim, check_apart
 
 
@@ -135,8 +144,9 @@ class FleetResult(Printed):
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """Student's 95 % interval of the mean over dies."""
-        return mean_interval(self.score)
+        """95 % interval of the mean over dies, inside the bounds of the score; see
+        :func:`neurorobust.evaluation.mean_interval`."""
+        return mean_interval(self.score, bounds=score_bounds(self.accuracy is None))
 
     def quantile(self, q: float) -> float:
         """The q-quantile of the score over dies."""
@@ -261,7 +271,8 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
     """
     check_same_dies(first, second)
     gain = first.score - second.score
-    return Comparison(float(gain.mean()), mean_interval(gain), int((gain > 0).sum()), len(gain))
+    ci95 = difference_interval(gain, regression=first.accuracy is None)
+    return Comparison(float(gain.mean()), ci95, int((gain > 0).sum()), len(gain))
 
 
 def check_same_dies(first: FleetResult, second: FleetResult) -> None:
