@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -137,8 +138,17 @@ def say_one_class(found: int | None, task: Task) -> None:
 
 
 def write_json(payload: dict) -> None:
-    """One JSON object on one line of stdout."""
-    sys.stdout.write(json.dumps(payload) + "\n")
+    """One JSON object on one line of stdout; JSON has no NaN and no ∞, so these are null."""
+    sys.stdout.write(json.dumps(finite(payload), allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """Values for JSON, with None for a number that is NaN or infinite."""
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show(payload: dict, as_json: bool, table: Callable[[], RenderableType]) -> None:
@@ -151,5 +161,11 @@ def show(payload: dict, as_json: bool, table: Callable[[], RenderableType]) -> N
 def pairs(title: str, rows: dict[str, Any]) -> Table:
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in rows.items():
-        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+        table.add_row(name, _cell(value))
     return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if math.isfinite(value) else "–"
+    return str(value)

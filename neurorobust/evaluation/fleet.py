@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
-from .._util.printed import Printed, fitted
+from .._util.printed import Printed, bracketed, fitted
 from ..chip import Agreement, ChipModel, Fleet, Programmed
 from ..chip.equations import time_differences
 from ..core.params import Params
@@ -102,7 +102,6 @@ class FleetResult(Printed):
         return fitted("\n".join([repr(self), *self.differences]))
 
     def __repr__(self) -> str:
-        low, high = self.ci95
         told = ":" if self.equations is None else f"; {self.equations};"
         more = "" if self.trim is None else f", trimmed on {self.trim}"
         if self.trimmed is not None:
@@ -111,7 +110,7 @@ class FleetResult(Printed):
             more += f"; nominally class {self.one_class} is predicted for every sample"
         return (
             f"FleetResult({len(self.serials)} dies of {self.chip}, seed {self.seed}{told} nominal {self.nominal:.3f}, "
-            f"programmed {self.programmed:.3f}, mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f}"
+            f"programmed {self.programmed:.3f}, mean {self.mean:.3f}{bracketed(self.ci95)}, min {self.min:.3f}"
             f"{more})"
         )
 

@@ -11,6 +11,7 @@ from scipy import special
 from torch import Tensor
 
 from .._util.intervals import ANYTHING, FRACTION, R_SQUARED, Bounds, kept_within
+from .._util.printed import bracketed
 from .._util.randomness import generator
 
 Statistic = Callable[..., np.ndarray]
@@ -152,14 +153,14 @@ def difference_interval(differences: np.ndarray, *, regression: bool) -> tuple[f
 
 @dataclass(frozen=True)
 class ConfidenceInterval:
-    """An estimate and its confidence interval."""
+    """An estimate and its confidence interval; (NaN, NaN) where it has none."""
 
     estimate: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.estimate:.3f}{bracketed((self.low, self.high))}"
 
 
 def bootstrap_interval(

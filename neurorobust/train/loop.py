@@ -55,10 +55,13 @@ class History(Printed):
 
     def __repr__(self) -> str:
         guess = "" if self.one_class is None else f"; class {self.one_class} is predicted for every sample"
-        return (
-            f"History({len(self.rows)} of {self.epochs_planned} epochs, {self.seconds:.0f} s: kept epoch "
-            f"{self.best_epoch}, score {self.best_score:.3f}{guess})"
-        )
+        kept = f"kept epoch {self.best_epoch}, score {self.best_score:.3f}" if self.judged else "no epoch judged"
+        return f"History({len(self.rows)} of {self.epochs_planned} epochs, {self.seconds:.0f} s: {kept}{guess})"
+
+    @property
+    def judged(self) -> bool:
+        """True if an epoch was judged on the validation part; before, ``best_epoch`` is −1 and ``best_score`` −∞."""
+        return self.best_epoch >= 0
 
     @property
     def seconds(self) -> float:
@@ -188,7 +191,8 @@ def fit(
                     states = {"best": best, "now": _state(network), "loss": loss.state()}
                     _save(path, settings | run.stored(network, loss), history, states, descent)
                     files.write_text(path.with_name("log.csv"), history.to_csv())
-                tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
+                best_so_far = f", best validation score {history.best_score:.3f}" if history.judged else ""
+                tick(f"training (loss {value:.3f}{best_so_far})")
     _restore(network, best)
     with evaluating(network):
         history.one_class = one_class(predict(network, nominal(network), task.validation), task.validation.y)

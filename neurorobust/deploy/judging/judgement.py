@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._util.printed import Printed
+from ..._util.printed import Printed, bracketed
 from ...chip.design import check_type
 from ...evaluation.fleet import Yield, check_spec
 from ...evaluation.statistics import (
@@ -145,8 +145,7 @@ class Judgement(Printed):
         }
 
     def __repr__(self) -> str:
-        low, high = self.ci95
-        mean = f"mean {self.mean:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+        mean = f"mean {self.mean:.3f}{bracketed(self.ci95)}"
         boards = "board" if len(self.serials) == 1 else "boards"
         lines = [
             f"{len(self.serials)} virtual {boards} of {self.chip} (a simulation, {self.engine}, seed {self.seed}), "
