@@ -36,9 +36,9 @@ def fitted(text: str) -> str:
     return "\n".join(lines)
 
 
-def bracketed(ends: tuple[float, float]) -> str:
+def bracketed(ends: tuple[float, float], form: str = ".3f") -> str:
     """An interval behind its number, ``" [0.123, 0.456]"``; nothing where there is none, (NaN, NaN)."""
-    return "" if math.isnan(ends[0]) else f" [{ends[0]:.3f}, {ends[1]:.3f}]"
+    return "" if math.isnan(ends[0]) else f" [{ends[0]:{form}}, {ends[1]:{form}}]"
 
 
 def summary(result: Any) -> str:
