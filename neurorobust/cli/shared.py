@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import nn
 
 from .._util.console import duration, err, out
-from ..chip.installed import installed_chip
+from ..chip.installed import chip_model, installed_chip
 from ..data import Task
 from ..data.installed import find_task
 from ..deploy import Deployment, load, translated
@@ -48,6 +48,17 @@ OwnModel = Annotated[
         "--model",
         help="Of a wrapped module or an snnTorch network: FILE.py:FUNCTION, which makes it again, untrained; the "
         "folder has the weights. The file is run, so name only files you trust.",
+        show_default=False,
+    ),
+]
+
+
+OwnChip = Annotated[
+    str | None,
+    typer.Option(
+        "--chip",
+        help="The chip model of the deployment file where it is none that is installed: MINE.py. This Python file is "
+        "run, so name only files you trust; a deployment file runs nothing.",
         show_default=False,
     ),
 ]
@@ -112,9 +123,20 @@ def load_model(folder: Path, task: str | None = None, model: str | None = None) 
     return load_network(folder, model, found), found
 
 
-def load_deployment(file: Path) -> Deployment:
-    """The deployment of a file, on the installed chip model that it names."""
-    return load(file, installed_chip(read_entry(file)["chip"]["name"]))
+def load_deployment(file: Path, chip: str | None = None) -> Deployment:
+    """The deployment of a file, on the installed chip model that it names, or on the one that the user names. A file of
+    data never says which Python file is run."""
+    named = read_entry(file)["chip"]["name"]
+    if chip is not None:
+        return load(file, chip_model(chip))
+    try:
+        model = installed_chip(named)
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: is for the chip {str(named)!r}, which is not installed ({error}) If it is one of your own, add "
+            f"--chip MINE.py."
+        ) from error
+    return load(file, model)
 
 
 LONG = 20.0

@@ -20,6 +20,7 @@ from ..core.params import Params
 from ..core.run import evaluating
 from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
+from .inputs import foreign_inputs
 from .noisy import noisy_logits
 from .predict import Run, checked_params, outputs_on
 from .statistics import (
@@ -205,6 +206,7 @@ def evaluate(
     data.check_classes("data")
     params = checked_params(network, data)
     programmed = chip.program(params, placement_of(network))
+    strange = foreign_inputs(network, chip, data)
     fleet = chip.fabricate(range(n_dies), seed)
     offsets: list[Tensor] = []
 
@@ -247,7 +249,7 @@ def evaluate(
         programming=programmed.report,
         one_class=guessed,
         equations=programmed.equations,
-        differences=_differences(network, chip, programmed),
+        differences=(*_differences(network, chip, programmed), *strange),
     )
     if trim is None:
         return result

@@ -31,7 +31,7 @@ from ..evaluation.statistics import check_outputs, one_class
 from ..evaluation.worst_case import find_worst_case
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion
-from .checks import check_smallest_batch, check_trainable
+from .checks import check_inputs, check_smallest_batch, check_trainable
 from .descent import Descent, Schedule
 from .parallel import Parallel, agreed
 from .same_run import OneRun, check_same
@@ -156,6 +156,7 @@ def fit(
             outputs = forward(network, nominal(network), part.few(schedule.batch_size))[0]
         check_outputs(outputs, part.y)
     check_smallest_batch(network, task.train, schedule.batch_size)
+    check_inputs(network, task.train, loss)
     history = History(epochs_planned=epochs)
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "selection": SELECTION} | {
         key: value for key, value in asdict(schedule).items() if key != "max_seconds"
