@@ -45,6 +45,13 @@ neuron = NeuronModel(
     adaptation=SourcedText(
         "None: no bias sets one.", "coded", "pystorm BDPars.cpp: the twelve converters", ("no adaptation",)
     ),
+    inputs=SourcedText(
+        "Spikes, which the accumulators add up with weights.",
+        "coded",
+        "pystorm core_pars.py",
+        ("events",),
+        model="Counts of events in a step; other numbers are named in a warning.",
+    ),
     signs=SourcedText(
         "A tap point of a filter is −1, 0 or 1; digital weights of accumulators have either sign.",
         "coded",

@@ -92,6 +92,13 @@ neuron = NeuronModel(
         "demos fp_brainscales.rst; calix spiking calibration (coded)",
         ("no adaptation", "adaptation current"),
     ),
+    inputs=SourcedText(
+        "Events with a label. In another mode, which this model does not describe, the array multiplies numbers.",
+        "published",
+        "demos fp_brainscales.rst: labels of 14 bits; the other mode: from memory",
+        ("events",),
+        model="Counts of events in a step; other numbers are named in a warning.",
+    ),
     signs=SourcedText(
         "The driver of a row of synapses sets the sign of the row.",
         "published",

@@ -25,6 +25,13 @@ neuron = neurons_beside(
         "published",
         "Le Gallo et al. 2023, Nat. Electron., abstract",
     ),
+    inputs=SourcedText(
+        "Numbers of 8 bits.",
+        "published",
+        "Le Gallo et al. 2023, abstract: 8-bit products",
+        ("events", "numbers"),
+        model="Any numbers, exact: converters are left out.",
+    ),
     signs=replace(pcm.neuron.signs, source=f"{_SOURCE}: one or two devices per polarity"),
     fan_out=pcm.neuron.fan_out,
     settings=pcm.neuron.settings,

@@ -9,7 +9,7 @@ _laws: dict[frozenset[str], Law] = {SIGNED: Normal(0.0), POSITIVE: LogNormal(0.0
 
 _nothing = SourcedText("No chip, so no neurons of its own.", "assumed", "an ideal chip, by definition")
 _as_network = SourcedText("No chip.", "assumed", "an ideal chip, by definition", model="As the network has it.")
-_OTHERS = ("signs", "fan_out", "settings", "readout", "time_base", "only_in_silicon", "only_in_model")
+_OTHERS = ("inputs", "signs", "fan_out", "settings", "readout", "time_base", "only_in_silicon", "only_in_model")
 
 chip = ChipModel(
     name="ideal",

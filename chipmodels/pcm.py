@@ -38,6 +38,13 @@ neuron = neurons_beside(
         "assumed",
         "aihwkit models arrays, not neurons",
     ),
+    inputs=SourcedText(
+        "Numbers of 8 bits, from converters.",
+        "coded",
+        "aihwkit simulator/presets: inp_res",
+        ("events", "numbers"),
+        model="Any numbers, exact: converters are left out.",
+    ),
     signs=SourcedText(
         "A weight is the difference of two devices, so each can have either sign.",
         "coded",

@@ -33,6 +33,7 @@ neuron = neurons_beside(
         "assumed",
         f"{_SOURCE} models devices only",
     ),
+    inputs=SourcedText("unknown", "unknown", "", model="Any numbers, exact."),
     signs=SourcedText(
         "A single device, or the difference of two.",
         "coded",

@@ -50,6 +50,13 @@ neuron = NeuronModel(
         "Open Neuromorphic",
         ("no adaptation", "adaptation current", "adaptive threshold"),
     ),
+    inputs=SourcedText(
+        "Events, asynchronous.",
+        "published",
+        "Open Neuromorphic: asynchronous input and output",
+        ("events",),
+        model="Counts of events in a step; other numbers are named in a warning.",
+    ),
     signs=SourcedText(
         "The type of each synapse is configured digitally.",
         "published",

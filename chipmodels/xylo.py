@@ -55,6 +55,13 @@ neuron = NeuronModel(
         "Weights have signs and are added up.", "published", "rockpool docs: 8 bits, signed", ("subtracted inhibition",)
     ),
     adaptation=SourcedText("None is described.", "published", "rockpool docs: no such parameter", ("no adaptation",)),
+    inputs=SourcedText(
+        "Events on 16 channels, counted in each time step.",
+        "published",
+        "rockpool docs; counted: from memory",
+        ("events",),
+        model="Counts of events in a step; other numbers are named in a warning.",
+    ),
     signs=SourcedText(
         "Each weight has its own sign.", "published", "rockpool docs: 8 bits, signed", model="As on silicon."
     ),

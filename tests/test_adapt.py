@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import snntorch as snn
 import torch
@@ -12,8 +13,9 @@ from torch import nn
 
 import chipmodels
 import neurorobust as nr
+from neurorobust.chip import Range
 from neurorobust.data import Data, Task
-from neurorobust.deploy import adapt, translated
+from neurorobust.deploy import adapt, moments, translated
 from neurorobust.dynamics import Ahp, ToValue
 from neurorobust.interop import decode
 from neurorobust.nn import AdaptiveLif, CubaLif, LeakyIntegrator, Lif, Linear, LinearizedDpi, Network
@@ -90,6 +92,50 @@ def test_training_raises_the_score_and_the_report_says_it():
     assert f"after {found.scores['after']:.3f}" in told and max(map(len, told.splitlines())) <= 110
     assert found.entry()["epochs"] == 5 and found.entry()["scores"] == dict(found.scores)
     assert nr.deploy.onto(found.network, DYNAPSE2).report.neurons == 8
+
+
+def test_the_same_dies_are_measured_at_every_moment():
+    """Means are those of `nr.evaluate` on the validation part, dies 0 to 5 of seed 1; the differences are paired."""
+    network = own()
+    found = adapt(network, DYNAPSE2, TASK, epochs=0, n_dies=6)
+    assert list(found.fleets) == ["before", "converted", "after"]
+    for moment, one in (("before", network), ("converted", found.network), ("after", found.network)):
+        fleet = nr.evaluate(one, TASK.validation, DYNAPSE2, n_dies=6, seed=1)
+        assert (fleet.score == found.fleets[moment].score).all() and found.fleets[moment].serials == tuple(range(6))
+    gain = nr.compare(found.fleets["after"], found.fleets["before"])
+    told = str(found)
+    assert f"after {found.fleets['after'].mean:.3f}, mean of 6 dies of dynapse2\n" in told
+    assert f"after − before: {gain.difference:+.3f} [{gain.ci95[0]:+.3f}, {gain.ci95[1]:+.3f}], paired" in told
+    entry = found.entry()["dies"]
+    assert entry["before"]["change"] is None and entry["after"]["change"] == gain.difference
+    none = adapt(network, DYNAPSE2, TASK, epochs=0, n_dies=0)
+    assert not none.fleets and "dies       not measured: pass n_dies=10" in str(none)
+    with pytest.raises(ValueError, match=r"n_dies: got -1"):
+        adapt(network, DYNAPSE2, TASK, epochs=0, n_dies=-1)
+
+
+def test_a_network_that_the_chip_cannot_hold_is_not_measured_and_the_reason_is_said():
+    """Its threshold is outside the range of the chip, before and after; without errors it is measured all the same."""
+    limited = replace(DYNAPSE2.kinds["v_threshold"], range=Range(0.2, 1.0, "assumed", "test"))
+    chip = replace(DYNAPSE2, kinds={**DYNAPSE2.kinds, "v_threshold": limited})
+    with pytest.warns(UserWarning, match="cannot hold it"):
+        found = adapt(own(), chip, TASK, epochs=0)
+    assert not found.fleets and set(found.refused) == {"before", "converted", "after"} == set(found.scores)
+    assert "before not measured: " in str(found) and "v_threshold" in found.refused["before"]
+
+
+def test_a_loss_on_dies_is_a_warning(monkeypatch):
+    """A network that is surely worse on the same dies is named with its loss; one that may be equal is not."""
+    measured = iter([[0.9, 0.92, 0.91], [0.6, 0.66, 0.64], [0.9, 0.92, 0.91], [0.91, 0.89, 0.91]])
+
+    def evaluate(network, data, chip, *, n_dies, seed):
+        fleet = nr.evaluate(network, data, chip, n_dies=n_dies, seed=seed)
+        return replace(fleet, score=np.array(next(measured)))
+
+    monkeypatch.setattr(moments, "evaluate", evaluate)
+    with pytest.warns(UserWarning, match=r"3 dies of dynapse2 its mean score is 0\.277 lower than before"):
+        adapt(own(), DYNAPSE2, TASK, epochs=0, n_dies=3)
+    adapt(own(), DYNAPSE2, TASK, epochs=0, n_dies=3)
 
 
 def test_the_default_is_the_adversarial_method():

@@ -109,3 +109,22 @@ def test_the_command_writes_the_fitted_model(tmp_path: Path) -> None:
     assert chipmodels.load(str(out)) == chipmodels.fit_chip(csv, name="measured")
     shown = CliRunner().invoke(app, ["chips", "show", str(out), "--json"])
     assert shown.exit_code == 0, shown.output
+
+
+def test_the_command_keeps_a_file_that_is_there(tmp_path: Path) -> None:
+    """An edited chip model is not lost: other text needs `--force`; the same text does not."""
+    columns = {"chip": 1, "core": 0, "neuron": range(40), "parameter": "tau_mem", "setting": 0.02}
+    csv, out = tmp_path / "measured.csv", tmp_path / "mine.py"
+    pd.DataFrame(columns | {"value": 0.02 + 1e-4 * torch.arange(40.0)}).to_csv(csv, index=False)
+    fit = ["chips", "fit", str(csv), "--out", str(out)]
+    assert [CliRunner().invoke(app, fit).exit_code for _ in range(2)] == [0, 0]
+    written = out.read_text()
+    out.write_text(f"# edited by hand\n{written}")
+    refused = CliRunner().invoke(app, fit)
+    assert refused.exit_code != 0 and "is not this chip model; choose another file, or add --force" in str(
+        refused.exception
+    )
+    assert out.read_text().startswith("# edited by hand")
+    assert CliRunner().invoke(app, [*fit, "--force"]).exit_code == 0 and out.read_text() == written
+    alone = CliRunner().invoke(app, ["chips", "fit", str(csv), "--force"])
+    assert "force: is for the file of --out" in str(alone.exception)

@@ -57,8 +57,8 @@ def test_every_number_has_a_status_and_a_source(chip):
 @every_chip
 def test_the_audit_has_every_point(chip):
     """Each point of the audit is a text with a status and, unless it is unknown, a source. A chip with neurons of its
-    own has words for what is known; what a neuron does not decide is also said of our model. Only a chip that is not
-    of this package may state nothing."""
+    own has words for what is known, and every chip for its inputs; what no neuron decides is also said of our
+    model. Only a chip that is not of this package may state nothing."""
     if chip.neuron is None:
         assert chip.name not in {key.split()[0] for key in stored()}
         return
@@ -68,6 +68,7 @@ def test_the_audit_has_every_point(chip):
         assert bool(point.model) == (name not in VOCABULARY)
         if name in VOCABULARY and point.words:
             assert point.status != UNKNOWN and not chip.neuron.as_network
+    assert chip.neuron.inputs.words or chip.neuron.inputs.status == UNKNOWN or chip.name == "ideal"
     assert chip.neuron.as_network or any(chip.neuron.points()[name].words for name in VOCABULARY)
 
 

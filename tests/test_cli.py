@@ -14,12 +14,14 @@ import pytest
 import torch
 import typer.main
 from demo_run import Ran, beats, cli, few_beats, quick
+from rich.table import Table
 
 import chipmodels
 import neurorobust as nr
 import neurorobust.cli
 from neurorobust._util import digests
 from neurorobust.attacks import OBJECTIVES, PGA
+from neurorobust.cli.shared import pairs, show
 from neurorobust.core.params import ABSOLUTE, KINDS
 from neurorobust.data.tasks import ecg
 from neurorobust.evaluation import strong_worst_case
@@ -165,6 +167,13 @@ def test_the_host_deviates_on_request(robust):
             again = nr.evaluate(nr.load(robust)[0], beats().test, chip.with_host(exact=exact), n_dies=1)
             assert again.balanced_accuracy.tolist() == found["balanced_accuracy"]
     refused(cli("evaluate", robust, "--mismatch", "0.3", "--labelled"), "--trim N")
+
+
+def test_no_number_is_null_in_json(capsys):
+    """JSON has no NaN and no ∞: a recall of a class without samples is null, and a table shows a dash."""
+    show({"recall": [0.5, float("nan")], "deep": {"x": float("inf")}}, True, Table)
+    assert capsys.readouterr().out == '{"recall": [0.5, null], "deep": {"x": null}}\n'
+    assert list(pairs("t", {"recall": float("nan")}).columns[1].cells) == ["–"]
 
 
 def test_one_die_is_valid_json(robust):

@@ -250,7 +250,8 @@ def test_the_first_sentence_is_about_yield_and_the_worst_die(results):
 def test_the_verdict_names_whichever_wins(ci95, words, results):
     """The paired interval alone decides what the report says."""
     paired = {"difference": sum(map(float, [bound or 0 for bound in ci95])) / 2, "ci95": ci95, "better": 1, "n": 3}
-    assert words in report.verdict(results | {"paired": paired})
+    said = report.verdict(results | {"paired": paired})
+    assert words in said and "nan" not in said and ("% interval" in said) == (ci95[0] is not None)
 
 
 def test_report_draws_it_again(folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from imaged import dpi_network
@@ -10,7 +11,9 @@ from placed import placed
 
 import chipmodels
 import neurorobust as nr
+from neurorobust._util import digests
 from neurorobust.cli import main
+from neurorobust.deploy import writing
 
 CHIP = ["--chip", "dynapse2"]
 
@@ -54,6 +57,31 @@ def test_every_place_of_a_difference_is_printed_whole(tmp_path, monkeypatch, cap
     rows = [line.split("│")[1].strip() for line in said.splitlines() if line.startswith("│")]
     assert code == 0 and "…" not in "".join(rows)
     assert "parameters.hidden.recurrent.weight.columns" in "".join(rows)
+
+
+def test_a_chip_of_ones_own_is_named_by_the_user_and_never_by_the_file(folder, tmp_path, monkeypatch, capsys):
+    """Every command that reads the file takes `--chip mine.py`; without it the message says so, and nothing is run."""
+    mine = chipmodels.save(replace(chipmodels.load("dynapse2"), name="mine"), tmp_path / "mine.py")
+    net = tmp_path / "net.json"
+    assert call(monkeypatch, capsys, "deploy", folder, "--chip", mine, "--out", net)[0] == 0
+    ran = tmp_path / "ran"
+    mine.write_text(f"{mine.read_text()}open({str(ran)!r}, 'w').close()\n")
+    for command in (["check"], ["show"], ["diff", net]):
+        code, _, told = call(monkeypatch, capsys, "deploy", *command, net)
+        assert code == 2 and "'mine', which is not installed" in told and "--chip MINE.py" in told and not ran.exists()
+        code, said, _ = call(monkeypatch, capsys, "deploy", *command, net, "--chip", mine, "--json")
+        assert code == 0 and json.loads(said) and ran.exists()
+        ran.unlink()
+    forged = json.loads(net.read_text())
+    forged["chip"] = {**forged["chip"], "name": str(mine)}
+    del forged[digests.KEY]
+    writing.write(net, forged)
+    code, _, told = call(monkeypatch, capsys, "deploy", "check", net)
+    assert code == 2 and "which is not installed" in told and not ran.exists()
+    other = replace(chipmodels.load("dynapse2"), grid=(8, 32))
+    named = chipmodels.save(other, tmp_path / "other.py")
+    code, _, told = call(monkeypatch, capsys, "deploy", folder, "--chip", named, "--out", tmp_path / "b.json")
+    assert code == 2 and "Give it another name" in told and not (tmp_path / "b.json").exists()
 
 
 def test_a_network_that_does_not_fit_is_refused_with_every_limit(folder, tmp_path, monkeypatch, capsys):

@@ -87,3 +87,5 @@ def test_what_cannot_be_run_is_not_estimated(network, data):
         estimate_worst_case(network, data, nr.Ball.uniform(0.1), PGA(), restarts=0)
     with pytest.raises(TypeError, match="attack: got 3; expected one such as"):
         estimate_worst_case(network, data, nr.Ball.uniform(0.1), 3)
+    with pytest.raises(TypeError, match=r"'strong-1'; expected .*: strong_worst_case and estimate_strong_worst_case"):
+        estimate_worst_case(network, data, nr.Ball.uniform(0.1), "strong-1")

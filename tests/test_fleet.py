@@ -164,6 +164,7 @@ def test_one_die_has_no_spread():
     """n = 1: NaN, without a warning."""
     fleet = result([0.9])
     assert np.isnan([fleet.std, *fleet.ci95]).all()
+    assert "mean 0.900, min 0.900" in repr(fleet) and "nan" not in f"{fleet} {nr.compare(fleet, fleet)}"
 
 
 def test_networks_are_compared_die_by_die():

@@ -178,3 +178,16 @@ def test_the_offset_of_a_converted_network_is_the_best_one():
     assert nr.worst_case(network, data, BALL, RandomSearch(1)).nominal == 0.5
     floor_gradients.fit_offset(network, data)
     assert nr.worst_case(network, data, BALL, RandomSearch(1)).nominal == 1.0
+
+
+@pytest.mark.parametrize("make", [lambda: masked(NoFloor()), masked], ids=["without floors", "with floors"])
+def test_the_strong_suite_is_estimated_by_its_passes(make, monkeypatch):
+    """With 1 s per pass without a gradient and 2 s with one: the passes of the whole plan, those through a leaky floor
+    included, and one for the centre."""
+    network, data = make(), both_on()
+    monkeypatch.setattr(cost, "_time_passes", lambda *_: (1.0, 2.0))
+    plan = strong_plan(network, data)
+    counted = [cost.count_passes(part.suite) for part in plan]
+    expected = sum(2 * n_with + n_without for n_with, n_without in counted) + 1
+    found = cost.estimate_strong_worst_case(network, data, BALL)
+    assert found == pytest.approx(expected)

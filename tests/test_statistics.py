@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from interval_study import FILE, SPREADS, coverage
 from scipy import stats
 
+from neurorobust._util.intervals import ANYTHING, FRACTION, R_SQUARED
 from neurorobust.evaluation import (
     balanced_accuracy,
     bootstrap_interval,
@@ -23,6 +24,7 @@ from neurorobust.evaluation import (
     recall,
     sampling_variance,
 )
+from neurorobust.evaluation.statistics import difference_interval
 
 
 def test_recall_and_balanced_accuracy_by_hand():
@@ -183,3 +185,74 @@ def test_claims_hold_for_new_samples():
         found = paired_interval(*scores, more=[sampling_variance(*rights)])
         held += found.low <= truth <= found.high
     assert 366 <= held <= 393
+
+
+@pytest.mark.parametrize(
+    ("scores", "bounds"),
+    [([0.9, 1.0], FRACTION), ([0.0, 0.1, 0.0], FRACTION), ([1.0, -3.0], R_SQUARED)],
+)
+def test_an_interval_stays_inside_its_bounds(scores, bounds):
+    """Student's interval of each of these leaves the bounds; the other one does not, and holds the mean."""
+    values = np.array(scores)
+    plain, found = mean_interval(values), mean_interval(values, bounds=bounds)
+    assert not bounds[0] <= plain[0] <= plain[1] <= bounds[1]
+    assert bounds[0] <= found[0] < values.mean() < found[1] <= bounds[1]
+
+
+def test_a_logit_interval_by_hand():
+    """.6, .7 and .8: mean .7, standard error .1/√3, t(.975, 2) = 4.302653 from a table; logit(.7) ± t·se/.21."""
+    low, high = mean_interval(np.array([0.6, 0.7, 0.8]), bounds=FRACTION)
+    half = 4.302653 * 0.1 / math.sqrt(3) / 0.21
+    ends = [1 / (1 + math.exp(-(math.log(7 / 3) + side * half))) for side in (-1, 1)]
+    assert (low, high) == (pytest.approx(ends[0], rel=1e-6), pytest.approx(ends[1], rel=1e-6))
+    one = math.log(0.3)  # one bound: 1 − mean is at most e^(log(.3) + t·se/.3)
+    low, high = mean_interval(np.array([0.6, 0.7, 0.8]), bounds=R_SQUARED)
+    assert low == pytest.approx(1 - math.exp(one + half * 0.7), rel=1e-6)
+    assert high == pytest.approx(1 - math.exp(one - half * 0.7), rel=1e-6)
+
+
+def test_a_bounded_interval_is_students_far_from_the_bounds():
+    """To second order: of 400 scores from .4 to .6 both intervals are the same to 1e-4."""
+    values = np.random.default_rng(0).uniform(0.4, 0.6, 400)
+    assert mean_interval(values, bounds=FRACTION) == pytest.approx(mean_interval(values), abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [5, 20])
+def test_a_bounded_interval_holds_the_truth_more_often(n):
+    """20,000 fleets of n dies with scores of Beta(9, 1), mean .9: Student's interval holds the mean in about 90 and
+    93 %, the logit interval in 94 % (standard error .2 points)."""
+    values = np.random.default_rng(1).beta(9.0, 1.0, (20_000, n))
+    held = []
+    for bounds in (ANYTHING, FRACTION):
+        ends = np.array([mean_interval(row, bounds=bounds) for row in values])
+        held.append(float(((ends[:, 0] <= 0.9) & (ends[:, 1] >= 0.9)).mean()))
+    assert held[0] < 0.935 < held[1] + 0.005 < 0.965
+    assert held[1] > held[0] + 0.01
+
+
+def test_equal_scores_give_a_point_and_wrong_ones_are_refused():
+    """Five perfect dies: [1, 1]; a score above 1 is none."""
+    assert mean_interval(np.ones(5), bounds=FRACTION) == (1.0, 1.0)
+    assert mean_interval(np.full(5, 0.25), bounds=FRACTION) == (0.25, 0.25)
+    with pytest.raises(ValueError, match=r"values: got 0\.5 to 1\.5"):
+        mean_interval(np.array([0.5, 1.5]), bounds=FRACTION)
+    with pytest.raises(ValueError, match="estimate"):
+        bootstrap_interval(np.array([0.5, 1.7]), bounds=FRACTION)
+
+
+def test_a_bootstrap_interval_stays_inside_its_bounds():
+    """Three training seeds at .8, .99 and 1: Student's interval ends above 1, the bounded one does not."""
+    values = np.array([[0.8], [0.99], [1.0]])
+    assert bootstrap_interval(values).high > 1
+    found = bootstrap_interval(values, bounds=FRACTION)
+    assert 0 < found.low < found.estimate < found.high < 1
+    assert (found.low, found.high) == pytest.approx(mean_interval(values[:, 0], bounds=FRACTION))
+
+
+def test_a_difference_of_accuracies_is_cut_at_one():
+    """Two dies, +.9 and −.5: Student's interval is .2 ± 8.9; of R² it stays so."""
+    gains = np.array([0.9, -0.5])
+    assert difference_interval(gains, regression=True) == mean_interval(gains)
+    assert difference_interval(gains, regression=False) == (-1.0, 1.0)
+    assert difference_interval(gains / 100, regression=False) == mean_interval(gains / 100)
+    assert np.isnan(difference_interval(gains[:1], regression=False)).all()

@@ -17,9 +17,9 @@ from neurorobust.core.params import SIGNED, kind_of
 from neurorobust.core.run import nominal
 from neurorobust.data import Data, Task
 from neurorobust.regularizers import Adversarial, ForwardNoise
-from neurorobust.train import descent
+from neurorobust.train import descent, loop
 from neurorobust.train.descent import Schedule
-from neurorobust.train.loop import fit, selection_score
+from neurorobust.train.loop import History, fit, selection_score
 
 SCHEDULE = Schedule(learning_rate=0.02, batch_size=8)
 
@@ -234,6 +234,22 @@ def test_validates_only_in_selected_epochs(task):
     """select_every = 3 of 5 epochs validates after epochs 2 and 4 (the last); the others have no score."""
     history = fit(student(), task, functional.cross_entropy, epochs=5, schedule=replace(SCHEDULE, select_every=3))
     assert [not math.isnan(row["score"]) for row in history.rows] == [False, False, True, False, True]
+
+
+def test_progress_names_a_score_only_when_there_is_one(task, monkeypatch):
+    """Before the first epoch that is judged there is no best score: none is shown, and no −inf."""
+    said = []
+
+    @contextmanager
+    def progress(description, total, done=0):
+        yield lambda description=None: said.append(description)
+
+    monkeypatch.setattr(loop, "progress", progress)
+    history = fit(student(), task, functional.cross_entropy, epochs=3, schedule=replace(SCHEDULE, select_every=2))
+    assert ["best validation score" in line for line in said] == [False, True, True]
+    assert not any("inf" in line or "nan" in line for line in said)
+    assert f"kept epoch {history.best_epoch}, score {history.best_score:.3f}" in repr(history)
+    assert "no epoch judged" in repr(History(epochs_planned=3)) and "inf" not in repr(History(epochs_planned=3))
 
 
 def test_time_budget_stops_after_an_epoch(task):

@@ -41,6 +41,14 @@ def test_the_list_has_every_network():
     assert [name for name in zoo.names() if name not in shown] == []
 
 
+def test_the_list_fits_a_terminal_of_80_columns():
+    """Every name, chip and number stands whole on one line."""
+    shown = CliRunner().invoke(app, ["zoo", "list"], env={"COLUMNS": "80"}).stdout
+    assert max(map(len, shown.splitlines())) <= 80 and "…" not in shown
+    rows = {line.split("│")[1].strip(): line for line in shown.splitlines() if line.startswith("│")}
+    assert list(rows) == zoo.names() and "128 + 2" in rows["ecg_dpi/adversarial"] and "8448" in rows["ecg_dpi/standard"]
+
+
 def test_one_card_is_shown():
     """The folder, and the line for Python; a name that does not exist is refused."""
     assert json.loads(run("show", "ecg/awp", "--json").stdout) == zoo.describe("ecg/awp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import fields
@@ -35,6 +36,11 @@ def fitted(text: str) -> str:
     return "\n".join(lines)
 
 
+def bracketed(ends: tuple[float, float], form: str = ".3f") -> str:
+    """An interval behind its number, ``" [0.123, 0.456]"``; nothing where there is none, (NaN, NaN)."""
+    return "" if math.isnan(ends[0]) else f" [{ends[0]:{form}}, {ends[1]:{form}}]"
+
+
 def summary(result: Any) -> str:
     """One line for each field of a dataclass."""
     lines = [f"  {field.name:<20} {brief(getattr(result, field.name))}" for field in fields(result)]
@@ -49,7 +55,7 @@ def brief(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return _array(value)
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return "–" if math.isnan(value) else f"{value:.4g}"
     if isinstance(value, Mapping):
         return f"{len(value)} by name: {', '.join(map(str, list(value)[:6]))}{', …' if len(value) > 6 else ''}"
     if isinstance(value, tuple | list) and (len(value) > 6 or any(not _simple(item) for item in value)):

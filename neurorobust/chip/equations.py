@@ -14,6 +14,8 @@ from ..core.placement import HOST, Placement
 from .sourced import STATUSES
 
 PAGE = "docs/physics.md"
+INPUTS = ("events", "numbers")
+"""What a chip may take as input: events (whole numbers ≥ 0 in a step), or any numbers."""
 LINEARISED = {("membrane", "linear membrane"), ("inhibition", "subtracted inhibition")}
 """Effects that a linearisation of a circuit leaves out."""
 
@@ -26,7 +28,8 @@ class SourcedText:
         text: what the circuit does.
         status: measured, published, coded or assumed, as in :class:`~neurorobust.chip.SourcedValue`; or ``"unknown"``.
         source: paper, table or file; may be empty where the status is unknown.
-        words: every word of the vocabulary that the circuit can do. Empty: no word, or any of them.
+        words: every word of the vocabulary that the circuit can do; for ``inputs``, words of :data:`INPUTS`. Empty: no
+            word, or any of them.
         model: what our model of the chip does, as text. Empty for a point that a neuron of the network decides.
     """
 
@@ -58,6 +61,7 @@ class NeuronModel:
     Attributes:
         membrane, floor, reset, refractory, synapse, inhibition, adaptation: the equations, with words of
             :data:`neurorobust.core.equations.VOCABULARY`.
+        inputs: what can be given to it: ``words=("events",)``, or ``("events", "numbers")`` where any number can.
         signs: how a synapse gets its sign. fan_out: where a spike can go. settings: what has one value per core and
             what one per neuron. readout: on the chip or on the host. time_base: asynchronous or clocked.
         only_in_silicon: what deviates from die to die in the circuit and not in our laws.
@@ -72,6 +76,7 @@ class NeuronModel:
     synapse: SourcedText
     inhibition: SourcedText
     adaptation: SourcedText
+    inputs: SourcedText
     signs: SourcedText
     fan_out: SourcedText
     settings: SourcedText
@@ -85,10 +90,18 @@ class NeuronModel:
         for name, point in self.points().items():
             if not isinstance(point, SourcedText):
                 raise TypeError(f"{name}: got {point!r}; expected a SourcedText(text, status, source).")
-            if point.words and name not in VOCABULARY:
-                raise ValueError(f"{name}: got words {point.words}; only {', '.join(VOCABULARY)} have words.")
+            if point.words and name not in (*VOCABULARY, "inputs"):
+                raise ValueError(f"{name}: got words {point.words}; only {', '.join(VOCABULARY)}, inputs have words.")
             for word in point.words:
-                check_word(name, word)
+                if name != "inputs":
+                    check_word(name, word)
+                elif word not in INPUTS:
+                    raise unknown(name, word, INPUTS)
+
+    @property
+    def takes_numbers(self) -> bool:
+        """False if it takes events only; True where any number can be its input, or where nothing is stated."""
+        return not self.inputs.words or "numbers" in self.inputs.words
 
     def points(self) -> dict[str, SourcedText]:
         """Every point by name, in order."""
@@ -171,6 +184,23 @@ def time_differences(
     return [
         f"time: the network counts events in steps of {1e3 * dt:g} ms; on the chip: no steps, every event acts at its "
         f"own time.{more}"
+    ]
+
+
+def input_differences(neuron: NeuronModel | None, values: Tensor | None) -> list[str]:
+    """One sentence if values that enter a chip are no events and the chip takes events only.
+
+    Args:
+        neuron: of the chip. values: all that its first layer reads, any shape; None where that is unknown.
+    """
+    if neuron is None or values is None or neuron.takes_numbers or values.dtype.is_complex:
+        return []
+    strange = values[(values < 0) | (values != values.round())]
+    if not strange.numel():
+        return []
+    return [
+        f"input: the first layer on the chip reads numbers such as {float(strange.reshape(-1)[0]):.3g}; on the chip: "
+        f"events, whole numbers ≥ 0 in a step."
     ]
 
 

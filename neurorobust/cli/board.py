@@ -14,7 +14,7 @@ from ..data import Data, Task
 from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualChip, judge, logits
 from ..deploy.judging.causes import CAUSES
 from ..evaluation.statistics import check_outputs, recall, score
-from .shared import TASK, Json, OwnModel, as_layers, load_deployment, load_network, task_of, write_json
+from .shared import TASK, Json, OwnChip, OwnModel, as_layers, load_deployment, load_network, task_of, write_json
 
 order = 6
 app = typer.Typer(
@@ -42,6 +42,7 @@ def board_run(
     ] = Which.network,
     samples: Annotated[int, typer.Option(help="Test samples, as many of each class as can be.", min=1)] = 100,
     drops: Annotated[float, typer.Option(help="Fraction of events that is lost, each way.", min=0, max=0.999)] = 0.0,
+    chip: OwnChip = None,
     as_json: Json = False,
 ) -> None:
     """Program one virtual board, run test samples of a task on it, and score what it answers.
@@ -54,7 +55,7 @@ def board_run(
 
       neurorobust board run net.json --task ecg --engine circuit --samples 50 --json
     """
-    deployment, found, data = _loaded(file, task, samples)
+    deployment, found, data = _loaded(file, task, samples, chip)
     board = VirtualChip(deployment.chip, serial, seed=seed, engine=ENGINES[engine.value](), drops=drops)
     outputs, counted = _run(board, deployment, data.x)
     check_outputs(outputs, data.y)
@@ -97,6 +98,7 @@ def board_judge(
     model_file: OwnModel = None,
     seed: Annotated[int, typer.Option(help="Seed of the dies, as in `evaluate`.", min=0)] = 1,
     spec: Annotated[float, typer.Option(help="Lowest score of a good board.", min=0, max=1)] = 0.9,
+    chip: OwnChip = None,
     as_json: Json = False,
 ) -> None:
     """Run test samples of a task on many virtual boards: mean, worst board, yield, and where the gap comes from.
@@ -111,7 +113,7 @@ def board_judge(
     """
     if trained is not None and not gap:
         raise ValueError("trained: is for the first row of the gap; add --gap.")
-    deployment, found, data = _loaded(file, task, samples)
+    deployment, found, data = _loaded(file, task, samples, chip)
     judged = judge(
         deployment,
         data,
@@ -131,9 +133,9 @@ def board_judge(
     out.print(f"{judged}\n{words}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _loaded(file: Path, task: str, samples: int) -> tuple[Deployment, Task, Data]:
+def _loaded(file: Path, task: str, samples: int, chip: str | None) -> tuple[Deployment, Task, Data]:
     """The deployment of a file, a task, and some of its test samples."""
-    deployment = load_deployment(file)
+    deployment = load_deployment(file, chip)
     found = task_of(task)
     data = found.test if found.test.regression or samples >= len(found.test) else found.test.balanced(samples)
     if data.x.shape[-1] != deployment.native.n_in:

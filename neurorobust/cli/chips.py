@@ -11,9 +11,9 @@ from rich.table import Table
 
 from .._util import files
 from .._util.console import err
-from ..chip import card, differences, draw_model, laws, numbers, statements
+from ..chip import ChipModel, card, differences, draw_model, laws, numbers, statements
 from ..chip import snapshot as snapshots
-from ..chip.chip_file import save
+from ..chip.chip_file import save, source
 from ..chip.installed import chip_model, chip_models
 from ..fitting import Recording, analyze
 from .shared import Json, show, write_json
@@ -202,6 +202,9 @@ def chips_fit(
     out: Annotated[
         Path | None, typer.Option(help="Write the chip model to this Python file; `--chip mine.py` uses it.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a file that is there and says something else.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Variability of a chip from measurements: families, spreads, gradients, cores, chips, each with a 95 % interval.
@@ -214,6 +217,8 @@ def chips_fit(
 
       neurorobust chips fit measured.csv --grid 16x16 --out mine.py
     """
+    if force and out is None:
+        raise ValueError("force: is for the file of --out FILE; add it, or leave --force out.")
     fitted = analyze(
         csv,
         name=csv.stem,
@@ -222,7 +227,7 @@ def chips_fit(
     )
 
     if out is not None:
-        save(fitted.model(), out)
+        _write(fitted.model(), out, force)
 
     def table() -> Table:
         shown = Table("kind", "number", "estimate", "95 % interval", title=str(csv), title_justify="left")
@@ -231,6 +236,13 @@ def chips_fit(
         return shown
 
     show(fitted.card(), as_json, table)
+
+
+def _write(model: ChipModel, out: Path, force: bool) -> None:
+    """Write a chip model; a file with other text is kept unless ``force`` is set."""
+    if not force and out.exists() and (not out.is_file() or out.read_bytes() != source(model).encode()):
+        raise ValueError(f"out: {str(out)!r} is there and is not this chip model; choose another file, or add --force.")
+    save(model, out)
 
 
 def _sides(grid: str) -> tuple[int, int]:

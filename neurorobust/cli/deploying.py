@@ -12,12 +12,13 @@ from typer.core import TyperGroup
 
 from .._util.console import out
 from ..chip import Violation
-from ..chip.installed import chip_model
+from ..chip.installed import chip_model, chip_models
 from ..deploy import Deployment, DeploymentError, diff, estimate, load_image, onto
 from .shared import (
     TASK,
     Folder,
     Json,
+    OwnChip,
     OwnModel,
     OwnTask,
     as_layers,
@@ -67,6 +68,11 @@ def deploy_onto(
       neurorobust deploy onto runs/mine --chip pcm --out net.json --score --json
     """
     model = chip_model(chip)
+    if chip.endswith(".py") and chip_models().get(model.name, model) != model:
+        raise ValueError(
+            f"chip: {chip} describes a chip named {model.name!r}, as an installed model with other numbers is named; a "
+            f"deployment file holds the name alone. Give it another name."
+        )
     if score:
         network, task = load_model(folder, task_name, model_file)
         data = task.test
@@ -84,14 +90,16 @@ def deploy_onto(
 
 
 @app.command("check")
-def deploy_check(file: File, as_json: Json = False) -> None:
-    """Check a deployment file against the installed chip model: digest, addresses, codes, routes, limits.
+def deploy_check(file: File, chip: OwnChip = None, as_json: Json = False) -> None:
+    """Check a deployment file against its chip model: digest, addresses, codes, routes, limits.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       neurorobust deploy check net.json
+
+      neurorobust deploy check net.json --chip mine.py
     """
-    deployment = load_deployment(file)
+    deployment = load_deployment(file, chip)
     if as_json:
         write_json({"file": str(file), "chip": deployment.chip.name, "violations": []})
     else:
@@ -99,14 +107,14 @@ def deploy_check(file: File, as_json: Json = False) -> None:
 
 
 @app.command("show")
-def deploy_show(file: File, as_json: Json = False) -> None:
+def deploy_show(file: File, chip: OwnChip = None, as_json: Json = False) -> None:
     """The report of a deployment file: what it uses, and every value that was changed.
 
     [bold]Example[/bold]
 
       neurorobust deploy show net.json --json
     """
-    deployment = load_deployment(file)
+    deployment = load_deployment(file, chip)
     _say(deployment.report.entry(), deployment, as_json)
 
 
@@ -115,6 +123,7 @@ def deploy_estimate(
     file: File,
     task: Annotated[str, typer.Option(help=f"Whose test part is run. {TASK}", show_default=False)],
     samples: Annotated[int, typer.Option(help="At most so many samples.", min=1)] = 200,
+    chip: OwnChip = None,
     as_json: Json = False,
 ) -> None:
     """Events of a deployment, counted on an ideal die, and published figures of energy and time for them.
@@ -123,7 +132,7 @@ def deploy_estimate(
 
       neurorobust deploy estimate net.json --task ecg
     """
-    found = estimate(load_deployment(file), task_of(task).test.first(samples))
+    found = estimate(load_deployment(file, chip), task_of(task).test.first(samples))
     if as_json:
         write_json(found.entry())
     else:
@@ -131,14 +140,14 @@ def deploy_estimate(
 
 
 @app.command("diff")
-def deploy_diff(first: File, second: File, as_json: Json = False) -> None:
+def deploy_diff(first: File, second: File, chip: OwnChip = None, as_json: Json = False) -> None:
     """Where two deployment files differ.
 
     [bold]Example[/bold]
 
       neurorobust deploy diff old.json new.json
     """
-    found = diff(load_deployment(first), load_deployment(second))
+    found = diff(load_deployment(first, chip), load_deployment(second, chip))
 
     def table() -> Table:
         shown = Table()
@@ -160,6 +169,7 @@ def deploy_image(
     out_file: Annotated[Path | None, typer.Option("--out", help="The image file to write.", show_default=False)] = None,
     check: Annotated[Path | None, typer.Option(help="An image file to compare with it.", show_default=False)] = None,
     ratio: Annotated[float, typer.Option(help="Threshold current over gain current; chooses the biases.")] = 100,
+    chip: OwnChip = None,
     as_json: Json = False,
 ) -> None:
     """The image of a deployment: what a board of DYNAP-SE2 or DYNAP-SE1 is given, in integers and bias currents.
@@ -175,7 +185,7 @@ def deploy_image(
     """
     if (out_file is None) == (check is None):
         raise ValueError("deploy image: expected --out FILE to write an image, or --check FILE to compare one.")
-    deployment = load_deployment(file)
+    deployment = load_deployment(file, chip)
     if check is None:
         try:
             image = deployment.image(ratio=ratio)

@@ -9,7 +9,7 @@ import typer
 
 from ..export import backends, readers, to_nir, to_pynn
 from ..io import load
-from .shared import Folder, Json, load_deployment, pairs, show
+from .shared import Folder, Json, OwnChip, load_deployment, pairs, show
 
 order = 6
 app = typer.Typer(name="export", help="Networks as files for other tools.", no_args_is_help=True)
@@ -55,6 +55,7 @@ def export_pynn(
     ],
     out_folder: Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False)],
     backend: Annotated[str, typer.Option(help="The back end of PyNN that will run it.")] = "nest",
+    chip: OwnChip = None,
     as_json: Json = False,
 ) -> None:
     """Write a network for PyNN: a data file and one script, which needs NumPy and PyNN alone.
@@ -68,9 +69,11 @@ def export_pynn(
       neurorobust export pynn runs/mine.json --backend brainscales2 --out net_pynn --json
     """
     if source.is_file():
-        deployment = load_deployment(source)
+        deployment = load_deployment(source, chip)
         to_pynn(deployment, out_folder, backend=backend)
         dt = deployment.native.dt
+    elif chip is not None:
+        raise ValueError(f"chip: is for a deployment file; {str(source)!r} is a model folder.")
     else:
         network, _ = load(source)
         to_pynn(network, out_folder, backend=backend)

@@ -25,11 +25,11 @@ from ..evaluation import (
     estimate_evaluate,
     estimate_worst_case,
     random_search,
-    strong_plan,
     strong_worst_case,
 )
 from ..evaluation import evaluate as run_evaluate
-from ..evaluation.floors import LEAK, leaky_suite
+from ..evaluation.cost import strong_members
+from ..evaluation.floors import leaky_suite
 from ..evaluation.worst_case import search_worst_case, suite_of
 from ..io.models import read_info
 from ..nn.network import placement_of
@@ -194,10 +194,7 @@ def attack(
             f"steps, restarts: {suite} has fixed settings. Leave --steps and --restarts out, or use --suite thorough."
         )
     if suite is Suite.strong:
-        parts = [
-            part.suite for part in strong_plan(network, data) if part.floor != LEAK
-        ]  # these run again in any suite
-        searched = AttackSuite(tuple(member for part in parts for member in part.members))
+        searched = strong_members(network, data)
     elif suite is Suite.thorough:
         searched = thorough(steps or 30, restarts or 3)
     else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from torch import nn
 
 from .._util.console import duration, err, out
-from ..chip.installed import installed_chip
+from ..chip.installed import chip_model, installed_chip
 from ..data import Task
 from ..data.installed import find_task
 from ..deploy import Deployment, load, translated
@@ -47,6 +48,17 @@ OwnModel = Annotated[
         "--model",
         help="Of a wrapped module or an snnTorch network: FILE.py:FUNCTION, which makes it again, untrained; the "
         "folder has the weights. The file is run, so name only files you trust.",
+        show_default=False,
+    ),
+]
+
+
+OwnChip = Annotated[
+    str | None,
+    typer.Option(
+        "--chip",
+        help="The chip model of the deployment file where it is none that is installed: MINE.py. This Python file is "
+        "run, so name only files you trust; a deployment file runs nothing.",
         show_default=False,
     ),
 ]
@@ -111,9 +123,20 @@ def load_model(folder: Path, task: str | None = None, model: str | None = None) 
     return load_network(folder, model, found), found
 
 
-def load_deployment(file: Path) -> Deployment:
-    """The deployment of a file, on the installed chip model that it names."""
-    return load(file, installed_chip(read_entry(file)["chip"]["name"]))
+def load_deployment(file: Path, chip: str | None = None) -> Deployment:
+    """The deployment of a file, on the installed chip model that it names, or on the one that the user names. A file of
+    data never says which Python file is run."""
+    named = read_entry(file)["chip"]["name"]
+    if chip is not None:
+        return load(file, chip_model(chip))
+    try:
+        model = installed_chip(named)
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: is for the chip {str(named)!r}, which is not installed ({error}) If it is one of your own, add "
+            f"--chip MINE.py."
+        ) from error
+    return load(file, model)
 
 
 LONG = 20.0
@@ -137,8 +160,17 @@ def say_one_class(found: int | None, task: Task) -> None:
 
 
 def write_json(payload: dict) -> None:
-    """One JSON object on one line of stdout."""
-    sys.stdout.write(json.dumps(payload) + "\n")
+    """One JSON object on one line of stdout; JSON has no NaN and no ∞, so these are null."""
+    sys.stdout.write(json.dumps(finite(payload), allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """Values for JSON, with None for a number that is NaN or infinite."""
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show(payload: dict, as_json: bool, table: Callable[[], RenderableType]) -> None:
@@ -151,5 +183,11 @@ def show(payload: dict, as_json: bool, table: Callable[[], RenderableType]) -> N
 def pairs(title: str, rows: dict[str, Any]) -> Table:
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in rows.items():
-        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+        table.add_row(name, _cell(value))
     return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if math.isfinite(value) else "–"
+    return str(value)

@@ -16,7 +16,7 @@ app = typer.Typer(name="zoo", help="Trained networks that come with the package.
 
 @app.command("list")
 def zoo_list(as_json: Json = False) -> None:
-    """Every network of the zoo: task, chip, method, neurons, size.
+    """Every network of the zoo, named task/method: its chip, the neurons of its layers, its weights.
 
     [bold]Example[/bold]
 
@@ -25,11 +25,13 @@ def zoo_list(as_json: Json = False) -> None:
     payload = {name: zoo.describe(name) for name in zoo.names()}
 
     def table() -> Table:
-        columns = ("task", "chip", "neurons", "weights", "epochs", "seed", "kB")
-        shown = Table(Column("network", no_wrap=True), *columns, title="zoo", title_justify="left")
+        words = (Column(title, no_wrap=True) for title in ("network", "chip"))
+        numbers = (Column(title, justify="right", no_wrap=True) for title in ("neurons", "weights"))
+        shown = Table(*words, *numbers, title="zoo", title_justify="left", caption_justify="left")
+        shown.caption = "`neurorobust zoo show NAME` has the rest."
         for name, card in payload.items():
-            numbers = (card["weights"], card["epochs"], card["seed"], round(card["bytes"] / 1000))
-            shown.add_row(name, card["task"], card["chip"] or "none", neurons(card), *map(str, numbers))
+            sizes = " + ".join(str(layer["neurons"]) for layer in card["layers"].values())
+            shown.add_row(name, card["chip"] or "none", sizes, str(card["weights"]))
         return shown
 
     show(payload, as_json, table)

@@ -8,7 +8,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from .._util.errors import check_number
+from .._util.errors import check_count, check_number
 from ..chip import ChipModel
 from ..chip.design import check_type
 from ..chip.equations import LINEARISED
@@ -16,7 +16,6 @@ from ..core.equations import Equations
 from ..core.params import kind_of
 from ..data import Task
 from ..dynamics import Adaptation, AdaptiveThreshold, Ahp, HardFloor, NoFloor
-from ..evaluation.predict import nominal_score
 from ..nn.connections import Linear, OneToOne
 from ..nn.converted import with_floor
 from ..nn.network import Network
@@ -24,6 +23,7 @@ from ..nn.neurons import LinearizedDpi, Neuron
 from ..regularizers import Regularizer
 from ..regularizers.regularizer import Criterion
 from .lowering import on_chip
+from .moments import N_DIES, Moments
 from .retrained import EPOCHS, Retrained, Training, check_arguments, trained_on
 from .translating import translated
 
@@ -36,6 +36,7 @@ def adapt(
     loss: Criterion | Regularizer | None = None,
     epochs: int = EPOCHS,
     tau_syn: float | None = None,
+    n_dies: int = N_DIES,
     **training: Unpack[Training],
 ) -> Retrained:
     """Give a network the equations of a chip, and train it on with them. The network that is given does not change.
@@ -56,6 +57,10 @@ def adapt(
             ``loss=data.loss`` for the zoo's ``ecg/adversarial`` and ``ecg_dpi/standard``, measured on one core.
         epochs: of training, 10 by default; 0 converts only.
         tau_syn: time constant of synapses that the network does not have, s; its dt by default.
+        n_dies: dies of the chip (0 … n_dies − 1 of seed 1) on which the network is measured as given, converted and
+            after training, on the validation part; 0 for none. A conversion can cost the robustness of a network
+            though its score without errors stays: ``print`` the result. If the network is surely worse there at the
+            end than before, by more than a point, there is a warning.
         training: ``seed``, ``out`` and ``schedule`` of :func:`neurorobust.fit`. By default seed 0, no folder, and Adam
             at 0.01 in batches of 25, judged every 5 epochs.
 
@@ -66,10 +71,15 @@ def adapt(
     task = check_arguments(data, loss, epochs, training)
     if tau_syn is not None:
         check_number("tau_syn", tau_syn, strict=True)
+    taken = Moments(chip, task.validation, check_count("n_dies", n_dies, 0))
     old = translated(network)
     new, changes = converted(old, chip, tau_syn)
-    scores = {"before": nominal_score(old, task.validation), "converted": nominal_score(new, task.validation)}
-    return trained_on((new, chip), task, (loss, epochs), training, scores, changes)
+    taken.take("before", old)
+    if changes:
+        taken.take("converted", new)
+    else:
+        taken.repeat("converted", "before")
+    return trained_on((new, chip), task, (loss, epochs), training, taken, changes)
 
 
 def converted(network: Network, chip: ChipModel, tau_syn: float | None) -> tuple[Network, list[str]]:

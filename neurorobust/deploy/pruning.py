@@ -9,10 +9,10 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from .._util.errors import check_count
 from ..chip import ChipModel
 from ..core.run import differentiating, evaluating
 from ..data import Data, Task
-from ..evaluation.predict import nominal_score
 from ..nn.connections import Conv1d, Conv2d, Linear, OneToOne
 from ..nn.network import Network
 from ..nn.neurons import Neuron
@@ -20,6 +20,7 @@ from ..regularizers import Regularizer
 from ..regularizers.regularizer import Criterion
 from .lowering import on_chip
 from .mapping import checked_architecture
+from .moments import N_DIES, Moments
 from .retrained import EPOCHS, Retrained, Training, check_arguments, trained_on
 from .translating import translated
 
@@ -36,6 +37,7 @@ def fit_to(
     *,
     loss: Criterion | Regularizer | None = None,
     epochs: int = EPOCHS,
+    n_dies: int = N_DIES,
     **training: Unpack[Training],
 ) -> Retrained:
     """Prune a network to the inputs that a neuron of the chip has, and train it on. The given network does not change.
@@ -51,7 +53,8 @@ def fit_to(
     Args:
         network: a :class:`neurorobust.Network`, or the result of ``nr.from_snntorch``. chip: with an architecture.
         data: a task, whose training and validation parts are used.
-        loss, epochs, training: as in :func:`neurorobust.deploy.adapt`; 0 epochs only prunes.
+        loss, epochs, n_dies, training: as in :func:`neurorobust.deploy.adapt`; 0 epochs only prunes. A chip cannot hold
+            a network with too many inputs, so on dies it is measured after pruning and after training only.
 
     Raises:
         ValueError: a network that cannot be pruned, or an argument. TypeError: an argument.
@@ -61,13 +64,17 @@ def fit_to(
     old = translated(network)
     new, changes = copy.deepcopy(old), []
     most = architecture.most_inputs()
-    scores = {"before": nominal_score(old, task.validation)}
+    taken = Moments(chip, task.validation, check_count("n_dies", n_dies, 0))
+    taken.take("before", old)
     if most is not None and any(bool((fan_in(layer) > most).any()) for layer in on_chip(new).values()):
         found = saliency(old, task)
         for name, layer in on_chip(new).items():
             changes += _prune(name, layer, most, found)
-    scores["pruned"] = nominal_score(new, task.validation)
-    return trained_on((new, chip), task, (loss, epochs), training, scores, changes)
+    if changes:
+        taken.take("pruned", new)
+    else:
+        taken.repeat("pruned", "before")
+    return trained_on((new, chip), task, (loss, epochs), training, taken, changes)
 
 
 def weighted(layer: Neuron) -> Iterator[tuple[str, Weighted]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -15,19 +15,22 @@ from ..chip import Agreement, ChipModel, Violation
 from ..chip.design import check_type
 from ..chip.equations import agreement
 from ..data import Task
-from ..evaluation.predict import nominal_score
+from ..evaluation.fleet import FleetResult
 from ..nn.network import Network
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion
 from ..train import Schedule, fit
 from ..train.loop import History
 from ..train.methods import METHODS
+from . import moments
 from .errors import DeploymentError
 from .mapping import onto
+from .moments import Moments
 from .report import WIDTH
 from .translating import flat
 
 EPOCHS, SCHEDULE = 10, Schedule(learning_rate=0.01, batch_size=25, select_every=5)
+POINT = 0.01
 METHOD = METHODS["adversarial"]
 """The training where the caller chooses none: the adversarial method with its first settings."""
 
@@ -52,6 +55,9 @@ class Retrained(Printed):
         equations: those of the new network compared with the chip's.
         history: of the training; None if there was none.
         violations: why :func:`neurorobust.deploy.onto` would still refuse the network; empty if it fits.
+        fleets: the same moments on the same dies of the chip, on the validation part; ``print`` shows their means, and
+            the paired differences to ``before`` with 95 % intervals.
+        refused: why a moment has no fleet, by moment: the chip cannot hold the network then.
     """
 
     network: Network
@@ -61,6 +67,8 @@ class Retrained(Printed):
     equations: Agreement
     history: History | None
     violations: tuple[Violation, ...]
+    fleets: Mapping[str, FleetResult] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def entry(self) -> dict[str, Any]:
         """For JSON, without the network."""
@@ -74,6 +82,7 @@ class Retrained(Printed):
             "kept_epoch": None if trained is None else trained.best_epoch,
             "seconds": 0.0 if trained is None else trained.seconds,
             "violations": [vars(violation) for violation in self.violations],
+            "dies": moments.entry(self.fleets),
         }
 
     def __str__(self) -> str:
@@ -84,10 +93,8 @@ class Retrained(Printed):
         told.append(f"trained    {self.history or 'not at all'}")
         fits = ("yes",) if not self.violations else tuple(map(str, self.violations))
         told += [f"{'' if i else 'fits':<10} {line}" for i, line in enumerate(fits)]
-        if self.changes:
-            told.append(
-                "dies       not measured: run nr.evaluate before and after, on the same dies; new numbers deviate"
-            )
+        on_dies = moments.lines(self.fleets, self.refused)
+        told += [f"{'' if i else 'dies':<10} {line}" for i, line in enumerate(on_dies)]
         return fitted("\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 11) for line in told))
 
     def __repr__(self) -> str:
@@ -122,11 +129,11 @@ def trained_on(
     task: Task,
     how: tuple[Criterion | Regularizer | None, int],
     training: Training,
-    scores: Mapping[str, float],
+    taken: Moments,
     changes: Sequence[str],
 ) -> Retrained:
-    """Train a changed network for a chip, in place; ``how`` is the loss and the epochs. It warns before training if the
-    chip cannot hold the network."""
+    """Train a changed network for a chip, in place; ``how`` is the loss and the epochs, ``taken`` the scores so far. It
+    warns before training if the chip cannot hold the network, and at the end if dies became worse."""
     (network, chip), (loss, epochs) = pair, how
     violations, history = violations_of(network, chip), None
     if violations:
@@ -137,9 +144,33 @@ def trained_on(
         loss = METHOD.regularize(task.loss) if loss is None else loss
         history = fit(network, task, loss, epochs=epochs, **options)
         violations = violations_of(network, chip)
-    after = {**scores, "after": nominal_score(network, task.validation)}
-    equations = agreement(chip.name, chip.neuron, network.placement())
-    return Retrained(network, tuple(changes), after, len(task.validation), equations, history, violations)
+        taken.take("after", network)
+    else:
+        taken.repeat("after", list(taken.scores)[-1])
+    _warn_of_loss(taken)
+    return Retrained(
+        network,
+        tuple(changes),
+        taken.scores,
+        len(task.validation),
+        agreement(chip.name, chip.neuron, network.placement()),
+        history,
+        violations,
+        taken.fleets,
+        taken.refused,
+    )
+
+
+def _warn_of_loss(taken: Moments) -> None:
+    """Warn if the network is surely worse on dies than before, by more than a point."""
+    found = moments.changes_on_dies(taken.fleets).get("after")
+    if found is not None and found.ci95[1] < -POINT:
+        low, high = found.ci95
+        warn(
+            f"network: on the same {found.n} dies of {taken.chip.label} its mean score is {-found.difference:.3f} "
+            f"lower than before the change (95 % interval {-high:.3f} to {-low:.3f}); train it on with a robust loss "
+            f"before you deploy it."
+        )
 
 
 def violations_of(network: Network, chip: ChipModel) -> tuple[Violation, ...]:

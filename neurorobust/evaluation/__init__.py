@@ -2,7 +2,7 @@
 
 from .ablation import KindScores, ablate_kinds
 from .certify import Branches, Certified, Intervals, certify
-from .cost import estimate_evaluate, estimate_worst_case
+from .cost import estimate_evaluate, estimate_strong_worst_case, estimate_worst_case
 from .fleet import Comparison, FleetResult, Yield, compare, evaluate
 from .landscape import Landscape, landscape
 from .rare import RareFailures, rare_failures
@@ -51,6 +51,7 @@ __all__ = [
     "compare",
     "compare_yields",
     "estimate_evaluate",
+    "estimate_strong_worst_case",
     "estimate_worst_case",
     "evaluate",
     "fitted_offsets",

@@ -18,6 +18,7 @@ from ..core.run import evaluating
 from ..data.samples import as_samples
 from ..nn.network import placement_of
 from .fleet import noisy_run
+from .inputs import foreign_inputs
 from .predict import checked_params, outputs_on
 from .statistics import check_outputs, score
 
@@ -55,6 +56,7 @@ def ablate_kinds(
     params = checked_params(network, data)
     serials = tuple(check_count("serials", serial, 0) for serial in serials)
     programmed = chip.program(params, placement_of(network))
+    foreign_inputs(network, chip, data)
     kinds = sorted({kind_of(name) for name in programmed.expanded()})
     if not serials or not kinds:
         raise ValueError(f"serials: got {list(serials)} and {len(kinds)} kinds that deviate; expected at least one.")

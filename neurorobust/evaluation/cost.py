@@ -17,9 +17,10 @@ from ..core.run import differentiating, evaluating
 from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
 from .batched_search import RunningSearch, WorstCaseSearch
-from .floors import leaky_suite
+from .floors import LEAK, leaky_suite
 from .noisy import noisy_logits
 from .predict import ATTACK_BATCH, EVALUATION_BATCH, checked_params, predict
+from .strong import strong_plan
 from .worst_case import suite_of
 
 
@@ -53,7 +54,7 @@ def estimate_worst_case(
 ) -> float:
     """Seconds that :func:`neurorobust.worst_case` will take on this machine with its present load, from a pass with a
     gradient and one without, over 250 samples. The network is not changed; the arguments are those of
-    ``worst_case``."""
+    ``worst_case``. For the suite strong-1: :func:`estimate_strong_worst_case`."""
     data, suite = as_samples(data), suite_of(attack, restarts)
     checked_params(network, data)
     n_with, n_without = count_passes(Suite((*suite.members, *leaky_suite(network, suite).members)))
@@ -63,6 +64,26 @@ def estimate_worst_case(
     if data.whole is None or len(data) > ATTACK_BATCH:  # each block is run again in the backward pass
         with_gradient += without_gradient
     return (n_with * with_gradient + (n_without + 1) * without_gradient) * len(data) / len(few)
+
+
+def estimate_strong_worst_case(network: nn.Module, data: Any, ball: Ball) -> float:
+    """Seconds that :func:`strong_worst_case`, the suite strong-1, will take on this machine with its present load; see
+    :func:`estimate_worst_case`. Each candidate adds a pass without a gradient.
+
+    Example:
+        >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
+        >>> nr.evaluation.estimate_strong_worst_case(nr.wrap(nn.Linear(6, 2)), data, nr.Ball.uniform(0.1)) > 0
+        True
+    """
+    data = as_samples(data)
+    return estimate_worst_case(network, data, ball, strong_members(network, data))
+
+
+def strong_members(network: nn.Module, data: Samples) -> Suite:
+    """All attacks of the suite strong-1 as one suite, for an estimate: without those through a leaky floor, which
+    :func:`estimate_worst_case` adds to any suite."""
+    parts = [part.suite for part in strong_plan(network, data) if part.floor != LEAK]
+    return Suite(tuple(member for suite in parts for member in suite.members))
 
 
 @differentiating()

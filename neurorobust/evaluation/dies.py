@@ -12,6 +12,7 @@ from ..core.run import evaluating
 from ..data.samples import as_samples
 from ..nn.network import placement_of
 from .fleet import noisy_run
+from .inputs import foreign_inputs
 from .predict import checked_params, outputs_on
 from .statistics import check_outputs, score
 
@@ -29,6 +30,7 @@ def die_scores(network: nn.Module, data: Any, chip: ChipModel, serials: Sequence
     data.check_classes("data")
     params = checked_params(network, data)
     programmed = chip.program(params, placement_of(network))
+    foreign_inputs(network, chip, data)
     fleet = chip.fabricate(serials, seed)
     moved = (die.params(programmed) for die in fleet)
 

@@ -13,16 +13,26 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.errors import check_count, check_number
-from .._util.printed import Printed, fitted
+from .._util.printed import Printed, bracketed, fitted
 from ..chip import Agreement, ChipModel, Fleet, Programmed
 from ..chip.equations import time_differences
 from ..core.params import Params
 from ..core.run import evaluating
 from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
+from .inputs import foreign_inputs
 from .noisy import noisy_logits
 from .predict import Run, checked_params, outputs_on
-from .statistics import check_outputs, clopper_pearson, mean_interval, one_class, recall, score
+from .statistics import (
+    check_outputs,
+    clopper_pearson,
+    difference_interval,
+    mean_interval,
+    one_class,
+    recall,
+    score,
+    score_bounds,
+)
 from .trim import Calibration, Trim, check_apart
 
 
@@ -93,7 +103,6 @@ class FleetResult(Printed):
         return fitted("\n".join([repr(self), *self.differences]))
 
     def __repr__(self) -> str:
-        low, high = self.ci95
         told = ":" if self.equations is None else f"; {self.equations};"
         more = "" if self.trim is None else f", trimmed on {self.trim}"
         if self.trimmed is not None:
@@ -102,7 +111,7 @@ class FleetResult(Printed):
             more += f"; nominally class {self.one_class} is predicted for every sample"
         return (
             f"FleetResult({len(self.serials)} dies of {self.chip}, seed {self.seed}{told} nominal {self.nominal:.3f}, "
-            f"programmed {self.programmed:.3f}, mean {self.mean:.3f} [{low:.3f}, {high:.3f}], min {self.min:.3f}"
+            f"programmed {self.programmed:.3f}, mean {self.mean:.3f}{bracketed(self.ci95)}, min {self.min:.3f}"
             f"{more})"
         )
 
@@ -135,8 +144,9 @@ class FleetResult(Printed):
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """Student's 95 % interval of the mean over dies."""
-        return mean_interval(self.score)
+        """95 % interval of the mean over dies, inside the bounds of the score; see
+        :func:`neurorobust.evaluation.mean_interval`."""
+        return mean_interval(self.score, bounds=score_bounds(self.accuracy is None))
 
     def quantile(self, q: float) -> float:
         """The q-quantile of the score over dies."""
@@ -196,6 +206,7 @@ def evaluate(
     data.check_classes("data")
     params = checked_params(network, data)
     programmed = chip.program(params, placement_of(network))
+    strange = foreign_inputs(network, chip, data)
     fleet = chip.fabricate(range(n_dies), seed)
     offsets: list[Tensor] = []
 
@@ -238,7 +249,7 @@ def evaluate(
         programming=programmed.report,
         one_class=guessed,
         equations=programmed.equations,
-        differences=_differences(network, chip, programmed),
+        differences=(*_differences(network, chip, programmed), *strange),
     )
     if trim is None:
         return result
@@ -261,7 +272,8 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
     """
     check_same_dies(first, second)
     gain = first.score - second.score
-    return Comparison(float(gain.mean()), mean_interval(gain), int((gain > 0).sum()), len(gain))
+    ci95 = difference_interval(gain, regression=first.accuracy is None)
+    return Comparison(float(gain.mean()), ci95, int((gain > 0).sum()), len(gain))
 
 
 def check_same_dies(first: FleetResult, second: FleetResult) -> None:

@@ -23,6 +23,7 @@ from ..core.apply import apply
 from ..core.run import evaluating
 from ..data.samples import as_samples
 from ..nn.network import placement_of
+from .inputs import foreign_inputs
 from .predict import checked_params, outputs_on
 from .statistics import check_outputs, score
 from .subset import Run, subset_simulation
@@ -111,6 +112,7 @@ def rare_failures(
             )
     params = checked_params(network, data)
     programmed = chip.program(params, placement_of(network))
+    foreign_inputs(network, chip, data)
     serials = count()
     reference = chip.fabricate([0], seed)[0]
     vector = _NormalsVector(reference, programmed)

@@ -10,6 +10,8 @@ import torch
 from scipy import special
 from torch import Tensor
 
+from .._util.intervals import ANYTHING, FRACTION, R_SQUARED, Bounds, kept_within
+from .._util.printed import bracketed
 from .._util.randomness import generator
 
 Statistic = Callable[..., np.ndarray]
@@ -105,28 +107,70 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return float(low), float(high)
 
 
-def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Student's interval of a mean; one value alone has none, and gives (NaN, NaN)."""
+def score_bounds(regression: bool) -> Bounds:
+    """Lowest and highest score: of R² for a regression, else of a balanced accuracy."""
+    return R_SQUARED if regression else FRACTION
+
+
+def mean_interval(
+    values: np.ndarray, confidence: float = 0.95, *, bounds: tuple[float, float] = ANYTHING
+) -> tuple[float, float]:
+    """Student's interval of a mean; one value alone has none, and gives (NaN, NaN).
+
+    With ``bounds`` it is an interval that never leaves them, as a fraction needs: Student's interval of g(mean),
+    carried back, with the standard error of g(mean) to first order::
+
+        g(m) = log((m − low) / (high − m)),   se(g) = se(m) · g'(m);   one bound: g(m) = −log(high − m)
+
+    For a fraction this is the logit interval (Brown, Cai and DasGupta, Statistical Science 16, 2001) with Student's
+    quantile. Near 0.5, or with many values, it is Student's; near a bound it is longer on the side away from it. The
+    test ``test_a_bounded_interval_holds_the_truth_more_often`` compares how often both hold the truth. Values that are
+    all equal give a point.
+
+    Args:
+        values: (n,). bounds: lowest and highest possible value; (0, 1) for accuracies, (−∞, 1) for R².
+
+    Raises:
+        ValueError: a value is outside the bounds.
+    """
+    values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return float("nan"), float("nan")
+    if values.min() < bounds[0] or values.max() > bounds[1]:
+        raise ValueError(
+            f"values: got {values.min():g} to {values.max():g}; expected numbers from {bounds[0]:g} to {bounds[1]:g}."
+        )
     half = special.stdtrit(len(values) - 1, 0.5 + confidence / 2) * values.std(ddof=1) / len(values) ** 0.5
-    return float(values.mean() - half), float(values.mean() + half)
+    return kept_within(float(values.mean()), float(half), bounds)
+
+
+def difference_interval(differences: np.ndarray, *, regression: bool) -> tuple[float, float]:
+    """Student's 95 % interval of a mean difference of two scores, (NaN, NaN) for one value. Differences of accuracies
+    are from −1 to 1, so the rest is cut off; those of R², of a regression, can be any number."""
+    low, high = mean_interval(differences)
+    return (low, high) if regression or np.isnan(low) else (max(-1.0, low), min(1.0, high))
 
 
 @dataclass(frozen=True)
 class ConfidenceInterval:
-    """An estimate and its confidence interval."""
+    """An estimate and its confidence interval; (NaN, NaN) where it has none."""
 
     estimate: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.estimate:.3f}{bracketed((self.low, self.high))}"
 
 
 def bootstrap_interval(
-    values: np.ndarray, statistic: Statistic = np.mean, *, dies: bool = True, confidence: float = 0.95, seed: int = 0
+    values: np.ndarray,
+    statistic: Statistic = np.mean,
+    *,
+    dies: bool = True,
+    confidence: float = 0.95,
+    seed: int = 0,
+    bounds: tuple[float, float] = ANYTHING,
 ) -> ConfidenceInterval:
     """A statistic of a method over training seeds and dies, with an interval for new seeds and new dies.
 
@@ -145,8 +189,11 @@ def bootstrap_interval(
         statistic: ``(values, axis) → values`` over dies: ``np.mean``, ``partial(np.quantile, q=0.05)``.
         dies: False: the dies are fixed. Use it for a minimum, for which the bootstrap over dies is wrong.
         confidence: of the interval. seed: of the resampling.
+        bounds: lowest and highest possible value, which the interval then never leaves: (0, 1) for accuracies; see
+            :func:`mean_interval`.
     """
-    return _interval((np.asarray(values, dtype=float),), statistic, dies, confidence, seed)
+    found, half = _interval((np.asarray(values, dtype=float),), statistic, dies, confidence, seed)
+    return _around(found, half, bounds)
 
 
 def paired_interval(
@@ -165,7 +212,7 @@ def paired_interval(
     pair = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if pair[0].shape != pair[1].shape:
         raise ValueError(f"second: got shape {pair[1].shape}; expected that of the first, {pair[0].shape}: same dies.")
-    return _interval(pair, statistic, dies, confidence, seed, more)
+    return _around(*_interval(pair, statistic, dies, confidence, seed, more), ANYTHING)
 
 
 def sampling_variance(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -192,7 +239,8 @@ def _interval(
     confidence: float,
     seed: int,
     more: Sequence[tuple[float, float]] = (),
-) -> ConfidenceInterval:
+) -> tuple[float, float]:
+    """The estimate and half the length of its interval, NaN where nothing varies that could be counted."""
     tables = tuple(np.atleast_2d(table) for table in tables)
     seeds, n = tables[0].shape if tables[0].ndim == 2 else (0, 0)
     if not n or not seeds or not all(np.isfinite(table).all() for table in tables):
@@ -214,9 +262,19 @@ def _interval(
         parts.append((again.var(ddof=1) * n / (n - 1), n - 1))
     variance = sum(part for part, _ in parts)
     if not parts:
-        return ConfidenceInterval(estimate, float("nan"), float("nan"))
+        return estimate, float("nan")
     if variance == 0:
-        return ConfidenceInterval(estimate, estimate, estimate)
+        return estimate, 0.0
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
-    half = float(special.stdtrit(freedom, 0.5 + confidence / 2) * variance**0.5)
-    return ConfidenceInterval(estimate, estimate - half, estimate + half)
+    return estimate, float(special.stdtrit(freedom, 0.5 + confidence / 2) * variance**0.5)
+
+
+def _around(estimate: float, half: float, bounds: Bounds) -> ConfidenceInterval:
+    """The interval of an estimate; (NaN, NaN) where its length is unknown.
+
+    Raises:
+        ValueError: the estimate is outside the bounds.
+    """
+    if not bounds[0] <= estimate <= bounds[1]:
+        raise ValueError(f"values: got an estimate of {estimate:g}; expected one from {bounds[0]:g} to {bounds[1]:g}.")
+    return ConfidenceInterval(estimate, *kept_within(estimate, half, bounds))

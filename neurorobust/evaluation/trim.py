@@ -23,6 +23,7 @@ from ..core.placement import placement_of
 from ..core.run import evaluating
 from ..data.samples import Data, Samples, in_memory
 from ..nn.fleet_run import fleet_logits
+from .inputs import foreign_inputs
 from .noisy import noisy_logits
 from .predict import ATTACK_BATCH, checked_params
 from .statistics import balanced_accuracy, check_outputs
@@ -204,6 +205,8 @@ def calibrate_readout(
     if not dies or not all(isinstance(each, Die) for each in dies):
         raise TypeError(f"die: got {die!r}; expected a die such as chip.fabricate([0], seed)[0], or several.")
     params = checked_params(network, trim.data)
+    for chip in {id(each.model): cast(ChipModel, each.model) for each in dies}.values():
+        foreign_inputs(network, chip, trim.data)
     found = []
     with evaluating(network):
         for each in dies:

@@ -291,7 +291,11 @@ def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:
     """Every member as often as it says, ``restarts`` times over; several restarts are another suite, of no version."""
     restarts = check_count("restarts", restarts)
     if not isinstance(attack, Attack | Suite):
-        raise TypeError(f"attack: got {attack!r}; expected one such as nr.attacks.quick() or nr.attacks.thorough().")
+        strong = f"; {STRONG} has functions of its own: strong_worst_case and estimate_strong_worst_case"
+        raise TypeError(
+            f"attack: got {attack!r}; expected one such as nr.attacks.quick() or nr.attacks.thorough()"
+            f"{strong if isinstance(attack, str) else ''}."
+        )
     if isinstance(attack, Suite) and restarts == 1:
         return attack
     members = attack.members if isinstance(attack, Suite) else ((attack, 1),)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import t as student
 
+from .._util.intervals import ANYTHING, FRACTION, Bounds, kept_within
 from .components import LEVEL, IntervalEstimate
 
 GROUPS = 40
@@ -85,7 +86,7 @@ def across(residual: np.ndarray, taken: np.ndarray, settings: np.ndarray) -> Acr
 
     square = _jackknife(turned, sums)
     root = IntervalEstimate(*(float(np.sqrt(max(0.0, value))) for value in (square.value, square.low, square.high)))
-    return Across(exponent, misfit, root, _jackknife(frozen, sums), independent)
+    return Across(exponent, misfit, root, _jackknife(frozen, sums, FRACTION), independent)
 
 
 def _log_sigma(sums: np.ndarray) -> np.ndarray:
@@ -114,10 +115,10 @@ def _rate(r: np.ndarray, apart: np.ndarray) -> float:
     return rate if rate > 1e-6 else 0.0
 
 
-def _jackknife(value: Callable[[np.ndarray], float], sums: np.ndarray) -> IntervalEstimate:
-    """A function of sums over all groups, with Student's interval from leaving out each group."""
+def _jackknife(value: Callable[[np.ndarray], float], sums: np.ndarray, bounds: Bounds = ANYTHING) -> IntervalEstimate:
+    """A function of sums over all groups, with Student's interval from leaving out each group, kept inside bounds."""
     total = sums.sum(0)
     without = np.array([value(total - one) for one in sums])
     error = np.sqrt((GROUPS - 1) / GROUPS * ((without - without.mean()) ** 2).sum())
     here, reach = value(total), student.ppf((1 + LEVEL) / 2, GROUPS - 1) * error
-    return IntervalEstimate(here, float(here - reach), float(here + reach))
+    return IntervalEstimate(here, *kept_within(here, float(reach), bounds))

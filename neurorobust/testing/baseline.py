@@ -15,7 +15,7 @@ from .._util.errors import check_count
 from ..chip import ChipModel
 from ..data.samples import Samples, as_samples, data_sha256
 from ..evaluation import FleetResult, evaluate
-from ..evaluation.statistics import mean_interval
+from ..evaluation.statistics import difference_interval
 from .common import as_chip, named_dies, score_name
 from .paired import FEWEST, SURE, PairedTest, spread_of_difference
 from .session import current
@@ -198,7 +198,10 @@ class BaselineCheck:
     def __str__(self) -> str:
         d, n, test = self.differences, len(self.before.scores), self.test
         said = "not worse than the baseline" if self.passed else "worse than the baseline"
-        (low, high), spread = mean_interval(d), spread_of_difference(self.before.scores)
+        (low, high), spread = (
+            difference_interval(d, regression=self.regression),
+            spread_of_difference(self.before.scores),
+        )
         same = self.before.network_sha256 == self.after.network_sha256
         lines = [
             f"baseline: {said} {str(self.file)!r}: mean {score_name(self.regression)} "

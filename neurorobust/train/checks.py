@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from .._util.warn import warn
+from ..chip import ChipModel
 from ..core.run import forward, nominal
 from ..data.samples import Samples
+from ..evaluation.inputs import foreign_inputs
 from ..nn.network import placement_of
 
 
@@ -23,6 +25,21 @@ def check_trainable(network: nn.Module) -> None:
                 f"network: {name} was made inside torch.inference_mode(), so it cannot be trained; make the network "
                 f"outside of it."
             )
+
+
+def check_inputs(network: nn.Module, data: Samples, loss: object) -> None:
+    """Warn if a loss trains for a chip that takes events only, and the samples are other numbers."""
+    for chip in {id(chip): chip for chip in chips_in(loss)}.values():
+        foreign_inputs(network, chip, data)
+
+
+def chips_in(part: object) -> Iterator[ChipModel]:
+    """The chip models that a loss holds, in all its parts of this package."""
+    if isinstance(part, ChipModel):
+        yield part
+    elif type(part).__module__.startswith("neurorobust.") and not isinstance(part, nn.Module | type):
+        for inner in getattr(part, "__dict__", {}).values():
+            yield from chips_in(inner)
 
 
 def check_smallest_batch(network: nn.Module, data: Samples, batch_size: int) -> None:

@@ -31,7 +31,7 @@ from ..evaluation.statistics import check_outputs, one_class
 from ..evaluation.worst_case import find_worst_case
 from ..regularizers import Regularizer, as_regularizer
 from ..regularizers.regularizer import Criterion
-from .checks import check_smallest_batch, check_trainable
+from .checks import check_inputs, check_smallest_batch, check_trainable
 from .descent import Descent, Schedule
 from .parallel import Parallel, agreed
 from .same_run import OneRun, check_same
@@ -55,10 +55,13 @@ class History(Printed):
 
     def __repr__(self) -> str:
         guess = "" if self.one_class is None else f"; class {self.one_class} is predicted for every sample"
-        return (
-            f"History({len(self.rows)} of {self.epochs_planned} epochs, {self.seconds:.0f} s: kept epoch "
-            f"{self.best_epoch}, score {self.best_score:.3f}{guess})"
-        )
+        kept = f"kept epoch {self.best_epoch}, score {self.best_score:.3f}" if self.judged else "no epoch judged"
+        return f"History({len(self.rows)} of {self.epochs_planned} epochs, {self.seconds:.0f} s: {kept}{guess})"
+
+    @property
+    def judged(self) -> bool:
+        """True if an epoch was judged on the validation part; before, ``best_epoch`` is −1 and ``best_score`` −∞."""
+        return self.best_epoch >= 0
 
     @property
     def seconds(self) -> float:
@@ -153,6 +156,7 @@ def fit(
             outputs = forward(network, nominal(network), part.few(schedule.batch_size))[0]
         check_outputs(outputs, part.y)
     check_smallest_batch(network, task.train, schedule.batch_size)
+    check_inputs(network, task.train, loss)
     history = History(epochs_planned=epochs)
     settings = {"epochs": epochs, "seed": seed, "task": task.name, "selection": SELECTION} | {
         key: value for key, value in asdict(schedule).items() if key != "max_seconds"
@@ -188,7 +192,8 @@ def fit(
                     states = {"best": best, "now": _state(network), "loss": loss.state()}
                     _save(path, settings | run.stored(network, loss), history, states, descent)
                     files.write_text(path.with_name("log.csv"), history.to_csv())
-                tick(f"training (loss {value:.3f}, best validation score {history.best_score:.3f})")
+                best_so_far = f", best validation score {history.best_score:.3f}" if history.judged else ""
+                tick(f"training (loss {value:.3f}{best_so_far})")
     _restore(network, best)
     with evaluating(network):
         history.one_class = one_class(predict(network, nominal(network), task.validation), task.validation.y)

@@ -258,18 +258,26 @@ def verdict(results: dict) -> str:
 def _means(results: dict) -> str:
     """One sentence: the paired comparison on the chip's dies."""
     paired, chip = results["paired"], results["chip"]
-    low, high = (float("nan") if bound is None else bound for bound in paired["ci95"])
-    if low > 0:
-        who = "On average the robust network is better"
-    elif high < 0:
-        who = "On average the standard network is better"
-    else:
-        who = "On average neither network is better for certain"
+    low, high = paired["ci95"]
+    known = low is not None and high is not None  # one die alone has no interval
+    reach = f"95 % interval {100 * low:+.2f} to {100 * high:+.2f}, " if known else ""
     return (
-        f"{who}: robust − standard = {100 * paired['difference']:+.2f} points of balanced accuracy on {chip} "
-        f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}, paired over {paired['n']} dies; "
-        f"ahead on {paired['better']})."
+        f"{_ahead(low, high) if known else UNDECIDED}: robust − standard = "
+        f"{100 * paired['difference']:+.2f} points of balanced accuracy on {chip} "
+        f"({reach}paired over {paired['n']} dies; ahead on {paired['better']})."
     )
+
+
+UNDECIDED = "On average neither network is better for certain"
+
+
+def _ahead(low: float, high: float) -> str:
+    """Which network an interval of the difference favours."""
+    if low > 0:
+        return "On average the robust network is better"
+    if high < 0:
+        return "On average the standard network is better"
+    return UNDECIDED
 
 
 def cautions(results: dict) -> list[str]:

@@ -91,6 +91,7 @@ def judge(
         samples=len(data),
         score=boards.score(engine),
         gap=tuple(rows),
+        regression=data.regression,
     )
 
 
@@ -168,6 +169,7 @@ class _Boards:
         dt = deployment.native.dt
         self._events, self._duration = [Events.of_steps(sample, dt) for sample in data.x], data.x.shape[1] * dt
         self._found: list[tuple[Engine, np.ndarray]] = []
+        self._regression = data.regression
 
     def run(self, engine: Engine, tick: Callable[..., None]) -> None:
         scores = []
@@ -182,6 +184,9 @@ class _Boards:
 
     def score(self, engine: Engine) -> np.ndarray:
         return next(scores for each, scores in self._found if each == engine)
+
+    def change(self, before: np.ndarray, after: np.ndarray) -> ConfidenceInterval:
+        return paired(before, after, regression=self._regression)
 
 
 def _nominal_rows(deployment: Deployment, data: Data, trained: nn.Module | None) -> list[GapRow]:
@@ -199,18 +204,18 @@ def _nominal_rows(deployment: Deployment, data: Data, trained: nn.Module | None)
 def _board_rows(stages: Sequence[_Stage], boards: _Boards, programmed: GapRow) -> Iterator[GapRow]:
     assert programmed.mean is not None
     die = boards.score(TRAINING)
-    change = paired(np.full_like(die, programmed.mean), die)
+    change = boards.change(np.full_like(die, programmed.mean), die)
     yield GapRow("die", "The boards, with the training equations.", float(die.mean()), die, change)
     for stage in stages:
         row = GapRow(stage.name, stage.what)
         if isinstance(stage.ordered, Engine):
             scores = boards.score(stage.ordered)
-            change = paired(boards.score(stage.before), scores)
+            change = boards.change(boards.score(stage.before), scores)
             row = replace(row, mean=float(scores.mean()), score=scores, change=change)
         else:
             row = replace(row, why=stage.ordered)
         if isinstance(stage.alone, Engine):
-            row = replace(row, alone=paired(boards.score(stage.base), boards.score(stage.alone)))
+            row = replace(row, alone=boards.change(boards.score(stage.base), boards.score(stage.alone)))
         elif not row.why:
             row = replace(row, why=f"alone: {stage.alone}")
         yield row

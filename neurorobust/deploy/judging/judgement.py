@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ..._util.printed import Printed
+from ..._util.printed import Printed, bracketed
 from ...chip.design import check_type
 from ...evaluation.fleet import Yield, check_spec
-from ...evaluation.statistics import ConfidenceInterval, clopper_pearson, mean_interval
+from ...evaluation.statistics import (
+    ConfidenceInterval,
+    clopper_pearson,
+    difference_interval,
+    mean_interval,
+    score_bounds,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,8 +28,8 @@ class GapRow(Printed):
         mean: score of the network itself, or mean over the boards, with this step and all before; None without a score.
         score: of each board, (n,); None for steps without a board, and where nothing was computed.
         change: the difference to the step before, over the same boards; alone: to the training equations on the same
-            boards, if this cause alone is switched on. Student's 95 % intervals of a mean over boards; a step without a
-            board has none, (NaN, NaN). None where nothing was computed.
+            boards, if this cause alone is switched on. 95 % intervals of a mean over boards, inside −1 and 1 for
+            classes; a step without a board has none, (NaN, NaN). None where nothing was computed.
         why: why there is no number; empty where there is one. Or a remark on it.
     """
 
@@ -72,6 +78,7 @@ class Judgement(Printed):
         chip: label of the chip model. engine: of the boards, as text. seed, serials: which boards.
         samples: how many. score: of each board, (n,): balanced accuracy, or R² for a regression.
         gap: the rows from the trained network to the circuit; see :func:`neurorobust.deploy.judge`.
+        regression: whether the score is R².
     """
 
     chip: str
@@ -81,6 +88,7 @@ class Judgement(Printed):
     samples: int
     score: np.ndarray
     gap: tuple[GapRow, ...] = field(default=())
+    regression: bool = False
 
     @property
     def mean(self) -> float:
@@ -94,8 +102,9 @@ class Judgement(Printed):
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """Student's 95 % interval of the mean over boards."""
-        return mean_interval(self.score)
+        """95 % interval of the mean over boards, inside the bounds of the score; see
+        :func:`neurorobust.evaluation.mean_interval`."""
+        return mean_interval(self.score, bounds=score_bounds(self.regression))
 
     def yield_at(self, spec: float) -> Yield:
         """The fraction of boards whose score is at least ``spec``, with its exact interval."""
@@ -116,9 +125,9 @@ class Judgement(Printed):
         return Crossing(spec, lost, gained, len(here), clopper_pearson(lost + gained, len(here)))
 
     def difference(self, other: Judgement) -> ConfidenceInterval:
-        """Mean score of ``other`` minus that of this one, over the same boards, with Student's paired 95 % interval."""
+        """Mean score of ``other`` minus that of this one, over the same boards, with a paired 95 % interval."""
         self.crossing(other, 0.0)
-        return paired(self.score, other.score)
+        return paired(self.score, other.score, regression=self.regression)
 
     def entry(self) -> dict[str, Any]:
         """For JSON."""
@@ -136,8 +145,7 @@ class Judgement(Printed):
         }
 
     def __repr__(self) -> str:
-        low, high = self.ci95
-        mean = f"mean {self.mean:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+        mean = f"mean {self.mean:.3f}{bracketed(self.ci95)}"
         boards = "board" if len(self.serials) == 1 else "boards"
         lines = [
             f"{len(self.serials)} virtual {boards} of {self.chip} (a simulation, {self.engine}, seed {self.seed}), "
@@ -149,10 +157,10 @@ class Judgement(Printed):
         return "\n".join(line.rstrip() for line in lines)
 
 
-def paired(before: np.ndarray, after: np.ndarray) -> ConfidenceInterval:
-    """Mean of after − before over boards, with Student's paired 95 % interval."""
+def paired(before: np.ndarray, after: np.ndarray, *, regression: bool = False) -> ConfidenceInterval:
+    """Mean of after − before over boards, with Student's paired 95 % interval, between −1 and 1 for classes."""
     difference = after - before
-    return ConfidenceInterval(float(difference.mean()), *mean_interval(difference))
+    return ConfidenceInterval(float(difference.mean()), *difference_interval(difference, regression=regression))
 
 
 def _line(row: GapRow) -> str:
