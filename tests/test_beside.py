@@ -74,8 +74,8 @@ def test_plan(room, allowed, expected):
 
 @pytest.mark.parametrize("allowed", [2, 3, 8, 64])
 def test_plan_holds_at_the_borders(allowed):
-    """A room that trembles by a twentieth of a core changes the plan once at most, wherever it stands; a machine that is
-    free again gets all threads, awake."""
+    """A room that trembles by a twentieth of a core changes the plan twice at most, wherever it stands; a machine that
+    is free again gets all threads, awake."""
     for step in range(20 * allowed + 1):
         found = plan = load.plan(step / 20, allowed, Plan(allowed, False))
         changes = 0

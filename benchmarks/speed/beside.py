@@ -168,7 +168,8 @@ def one_core() -> None:
 
 @dataclass(frozen=True)
 class Beside:
-    """Attributes: what: the situation. seconds: per step, of every way, one number per round. base: what they are divided by."""
+    """Attributes: what: the situation. seconds: per step, of every way, one number per round. base: the way that the
+    others are divided by."""
 
     what: str
     seconds: dict[str, list[float]]

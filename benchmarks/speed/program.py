@@ -202,9 +202,9 @@ def show_beside(runs: int, as_json: bool) -> int:
     with progress("starting", (SITUATIONS * len(WAYS) - 1) * runs) as advance:
         found = measure(runs, BURST, advance)
     if as_json:
-        print(json.dumps([{"what": f.what, "ms": f.ms, "ratio": f.ratios, "base": f.base, "seconds": f.seconds} for f in found]))
+        print(json.dumps([{**asdict(f), "ms": f.ms, "ratio": f.ratios} for f in found]))
     else:
-            headings = ("ms per step", *WAYS, "ours / base", "base")
+        headings = ("ms per step", *WAYS, "ours / base", "base")
         rows = (
             (f.what, *(f"{f.ms[way]:.1f}" if way in f.ms else "" for way in WAYS), f"{f.ratios['ours']:.2f}", f.base)
             for f in found

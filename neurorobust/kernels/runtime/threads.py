@@ -1,8 +1,8 @@
 """The threads that the loops run on: torch's own OpenMP threads, called by compiled code.
 
 torch's threads spin for some ms after every operation, so threads of our own would find the cores taken; and they never
-need the interpreter's lock. Threads of our own do the same work where there is no OpenMP, and in a forked child in which
-OpenMP would wait for ever for the threads of its parent. Beside other work there are fewer, or they wait asleep:
+need the interpreter's lock. Threads of our own do the same work where there is no OpenMP, and in a forked child in
+which OpenMP would wait for ever for the threads of its parent. Beside other work there are fewer, or they wait asleep:
 :mod:`.load`.
 """
 
