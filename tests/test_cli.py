@@ -27,7 +27,7 @@ from neurorobust.data.tasks import ecg
 from neurorobust.evaluation import strong_worst_case
 from neurorobust.evaluation.worst_case import search_worst_case
 from neurorobust.io import models
-from neurorobust.kernels.runtime import threads
+from neurorobust.kernels.runtime import openmp
 from neurorobust.nn import LeakyIntegrator, Linear, LinearizedDpi, Network
 from neurorobust.train.methods import METHODS
 
@@ -584,8 +584,8 @@ def test_info_tells_what_runs_here(monkeypatch):
     about = json.loads(cli("info", "--json").out)
     assert about["in use"] == "compiled" and about["asked for"] == "auto"
     assert about["threads"] == torch.get_num_threads() and about["torch"] == torch.__version__
-    assert ("torch's OpenMP threads" in about["threading"]) == any(threads.openmp())
-    monkeypatch.setattr(threads, "openmp", lambda: (0, 0))
+    assert ("torch's OpenMP threads" in about["threading"]) == any(openmp.addresses())
+    monkeypatch.setattr(openmp, "addresses", lambda: (0, 0))
     assert "own threads" in json.loads(cli("info", "--json").out)["threading"] and "own threads" in cli("info").out
 
 

@@ -21,7 +21,8 @@ from engine import OPERATORS, N, build, dies_of, events, spiking, whole_layer
 
 from neurorobust import kernels
 from neurorobust.kernels.numba_loops import intrinsics, jit
-from neurorobust.kernels.runtime import threads
+from neurorobust.kernels.runtime import openmp, threads
+from neurorobust.kernels.runtime.load import Plan
 from neurorobust.nn.fleet_run import fleet_logits
 from neurorobust.nn.neurons import LeakyIntegrator
 
@@ -42,14 +43,19 @@ def busy(seed=0):
     return [out.detach(), *torch.autograd.grad(out.square().sum(), [weight, args[2]]), *fleet]
 
 
+def all_threads():
+    return Plan(torch.get_num_threads(), False)
+
+
 @pytest.fixture(params=["openmp", "own"])
 def all_sizes_run_in_parallel(request, monkeypatch):
     """Work of any size goes to more than one thread, torch's or our own; torch's number of threads is put back."""
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "SMALL", 0)
+    monkeypatch.setattr(threads, "plan", all_threads)  # however busy the machine is
     if request.param == "own":
-        monkeypatch.setattr(threads, "openmp", lambda: (0, 0))
-    elif not any(threads.openmp()):
+        monkeypatch.setattr(openmp, "addresses", lambda: (0, 0))
+    elif not any(openmp.addresses()):
         assert sys.platform != "linux" or not torch.backends.openmp.is_available()
         pytest.skip("torch runs on no OpenMP that can be called")
     yield
@@ -162,9 +168,9 @@ def test_calls_from_several_threads_do_not_mix(all_sizes_run_in_parallel):
 def child(results, seed, own):
     """Run in a worker: the engine on two threads, of our own or whatever there are."""
     torch.set_num_threads(2)
-    threads.SMALL = 0
+    threads.SMALL, threads.plan = 0, all_threads
     if own:
-        threads.openmp = lambda: (0, 0)
+        openmp.addresses = lambda: (0, 0)
     results.put([value.detach().tolist() for value in busy(seed)])
 
 
@@ -180,7 +186,7 @@ def test_workers_do_not_deadlock(method, all_sizes_run_in_parallel):
     results = context.Queue()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python ≥ 3.12: a fork beside threads may deadlock
-        worker = context.Process(target=child, args=(results, 0, not any(threads.openmp())), daemon=True)
+        worker = context.Process(target=child, args=(results, 0, not any(openmp.addresses())), daemon=True)
         worker.start()
     try:
         assert results.get(timeout=30) == expected

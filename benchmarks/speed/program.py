@@ -15,6 +15,9 @@ from .measuring import Measured
 from .workloads import WORKLOADS
 
 RUNS = 7
+SITUATIONS = 6  # of --beside
+BURST = 1.2  # s of steps of --beside at a time
+SLOWER = 1.1  # × one thread, more than which fails --beside
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -38,6 +41,7 @@ def arguments() -> argparse.ArgumentParser:
     view("--profile", choices=names, help="the time of one of our steps, by operator")
     view("--scaling", action="store_true", help="how our time grows with T, batch and chips")
     view("--choice", action="store_true", help="test the choice between rows of events and a matrix product")
+    view("--beside", action="store_true", help="a training step beside other work, against one thread; minutes")
     view("--floor", action="store_true", help="W2 against the bound of this machine's memory and additions")
     return parser
 
@@ -69,6 +73,8 @@ def main(words: list[str] | None = None) -> int:
         return show_scaling(given.json)
     if given.choice:
         return show_choice(given.runs, given.json)
+    if given.beside:
+        return show_beside(given.runs, given.json)
     if given.floor:
         return show_floor(given.runs, given.json)
     return compare(given)
@@ -187,6 +193,27 @@ def show_choice(runs: int, as_json: bool) -> int:
     largest = max([*(c.excess for c in found), *(r.excess for r in layers)])
     out.print(f"largest, × the faster: {largest:.2f}", highlight=False)
     return 0
+
+
+def show_beside(runs: int, as_json: bool) -> int:
+    """A training step in every situation; exits with 1 if ours is more than a tenth slower than the base."""
+    from .beside import WAYS, measure
+
+    with progress("starting", (SITUATIONS * len(WAYS) - 1) * runs) as advance:
+        found = measure(runs, BURST, advance)
+    if as_json:
+        print(json.dumps([{**asdict(f), "ms": f.ms, "ratio": f.ratios} for f in found]))
+    else:
+        headings = ("ms per step", *WAYS, "ours / base", "base")
+        rows = (
+            (f.what, *(f"{f.ms[way]:.1f}" if way in f.ms else "" for way in WAYS), f"{f.ratios['ours']:.2f}", f.base)
+            for f in found
+        )
+        out.print(table.plain("a training step of 256 recurrent neurons beside other work", headings, rows))
+    slow = [f.what for f in found if f.ratios["ours"] > SLOWER]
+    for what in slow:
+        err.print(f"{what}: ours is more than {SLOWER - 1:.0%} slower than the base", highlight=False)
+    return 1 if slow else 0
 
 
 def show_floor(runs: int, as_json: bool) -> int:

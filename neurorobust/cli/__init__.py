@@ -16,6 +16,7 @@ import typer
 from .. import __version__
 from .._util.console import err, out
 from .._util.discovery import modules
+from ..kernels.runtime.threads import keep_within_limits
 from .own_files import place_of, said
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
     if version:
         out.print(__version__)
         raise typer.Exit()
+    keep_within_limits()
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from .._util.errors import check_input, check_number, unknown
 from .._util.warn import warn
 from ..core.placement import HOST, Placement
 from ..core.run import evaluating
+from ..kernels.runtime.threads import beside_others
 from .decode import MEMBRANES, Output, spike_count
 from .kinds import (
     adopt,
@@ -167,6 +168,7 @@ class SnnTorchNetwork(Foreign):
         return torch.cat([logits for logits, _ in parts])[: len(x)], spikes
 
     def _samples(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        beside_others()
         with self.guarded():  # prepare and decode are foreign code too
             output, record = self._run(x)
             logits = logits_of(output, self.decode, len(x))

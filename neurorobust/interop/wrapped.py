@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .._util.errors import check_input
 from ..core.params import kind_of
 from ..core.placement import Placement
+from ..kernels.runtime.threads import beside_others
 from .hooks import absent_by_hook
 from .kinds import (
     adopt,
@@ -110,6 +111,7 @@ class Wrapped(Foreign):
         """Samples (B, …) → logits, and no spikes: the inside of the module is unknown."""
         check_input(x, next(self.parameters()), integers=True)
         version = None if x.is_inference() else x._version
+        beside_others()
         with self.guarded(), _apart(self), self._numbers_set():
             logits = logits_of(self.get_submodule("_module")(x), self.decode, len(x))
         if version is not None and x._version != version:

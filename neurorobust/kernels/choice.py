@@ -19,7 +19,7 @@ from ..dynamics.resets import DelayedSubtract, DelayedToValue, Dynamics, NoReset
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from . import reference
 from .layer import FlooredDynamics
-from .runtime import threads
+from .runtime import load, openmp, threads
 
 CHOICES = ("auto", "reference", "compiled")
 _SURROGATES = (Triangle, FastSigmoid, ArcTan)
@@ -131,8 +131,8 @@ def describe() -> dict[str, str | int]:
     return about | {
         "in use": "compiled",
         "why": "for float32 and float64 on the CPU; plain torch elsewhere, and for surrogates or resets of your own",
-        "threading": ("torch's OpenMP threads" if any(threads.openmp()) else "own threads, for want of OpenMP")
-        + ", as many as torch.set_num_threads allows",
+        "threading": ("torch's OpenMP threads" if any(openmp.addresses()) else "own threads, for want of OpenMP")
+        + f", as many as torch.set_num_threads allows; {load.limit():g} cores may be used, now {threads.said()}",
         "numba": jit.VERSION,
         "compiled code": str(jit.folder()),
     }

@@ -1,15 +1,15 @@
 """The threads that the loops run on: torch's own OpenMP threads, called by compiled code.
 
 torch's threads spin for some ms after every operation, so threads of our own would find the cores taken; and they never
-need the interpreter's lock. Threads of our own do the same work where there is no OpenMP, and in a forked child, where
-OpenMP would wait for ever for the threads of its parent.
+need the interpreter's lock. Threads of our own do the same work where there is no OpenMP, and in a forked child in
+which OpenMP would wait for ever for the threads of its parent. Beside other work there are fewer, or they wait asleep:
+:mod:`.load`.
 """
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
@@ -18,9 +18,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from . import load, openmp
+from .load import Plan, Reading
+
 SMALL = 30_000  # numbers to compute below which handing work to another thread costs more than it saves
-# Of whatever has forked since; a child of multiprocessing's fork may be what imports this first.
-_PARENT = -1 if type(multiprocessing.current_process()).__name__ == "ForkProcess" else os.getpid()
+PERIOD = 0.2  # s between two looks at the load of the machine
+IDLE = 1.0  # s without a loop, after which the threads of plain torch wait as they always do
 
 
 class Team(NamedTuple):
@@ -50,26 +53,77 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
 
 
-@cache
-def _found() -> tuple[int, int]:
-    """Where ``GOMP_parallel(body, data, threads, flags)``, which runs ``body(data)`` on so many threads, and
-    ``omp_get_thread_num()`` are in the OpenMP library that torch has loaded; (0, 0) if there is none."""
-    try:
-        library = ctypes.CDLL(torch._C.__file__)
-        functions = library.GOMP_parallel, library.omp_get_thread_num
-    except (AttributeError, OSError):
-        return 0, 0
-    start, who = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions)
-    return start, who
+class Watch:
+    """Looks at the load of the machine from time to time, and holds the plan that follows.
+
+    Attributes:
+        plan: for so many threads as torch had at the last look. reading: of the last look.
+    """
+
+    def __init__(self, read: Callable[[], Reading | None] = load.read):
+        self.read, self.reading, self.plan = read, read(), Plan(0, False)
+        self.allowed, self.room, self.due, self.seen = 0, float("inf"), 0.0, 0.0
+
+    def look(self, allowed: int) -> Plan:
+        """The plan of now for at most so many threads."""
+        self.seen = time.monotonic()
+        if self.seen >= self.due or allowed != self.allowed:
+            self._renew(allowed)
+        return self.plan
+
+    def _renew(self, allowed: int) -> None:
+        before, now = self.reading, self.read()
+        if now is None or before is None or allowed == 1:
+            self.plan = Plan(allowed, False)
+        else:
+            if now.wall > before.wall:
+                self.room = load.room(before, now)
+            kept = self.plan if allowed == self.allowed else Plan(allowed, self.plan.asleep)
+            self.plan = load.plan(self.room, allowed, kept)
+        self.reading, self.allowed, self.due = now, allowed, self.seen + PERIOD
+
+    def stays_asleep(self) -> bool:
+        """After a while, whether loops still run and others still need the cores."""
+        time.sleep(PERIOD)
+        return self.plan.asleep and time.monotonic() - self.seen < IDLE
 
 
-def openmp() -> tuple[int, int]:
-    """The addresses to call, or (0, 0) if threads of our own have to do it."""
-    return _found() if os.getpid() == _PARENT else (0, 0)
+_watch = Watch()
+
+
+def plan() -> Plan:
+    """What the threads do now; makes it so."""
+    allowed = torch.get_num_threads()
+    found = _watch.look(allowed)
+    if found.asleep and not openmp.asleep():
+        openmp.wait_asleep(allowed, _watch.stays_asleep)
+    return found
+
+
+def said() -> str:
+    """The plan of now in words."""
+    found = plan()
+    return f"{found.threads} of them {'asleep' if found.asleep else 'awake'} while they wait"
+
+
+def beside_others() -> None:
+    """Let torch's threads wait asleep while others need the cores, for a network that runs in plain torch."""
+    if not torch.compiler.is_compiling():
+        plan()
+
+
+def keep_within_limits() -> None:
+    """Use no more threads than the container allows cores, for a program of our own; a number that the user set stays.
+
+    torch counts the cores of the machine. In a library that is the user's to set: torch.set_num_threads.
+    """
+    most = max(int(load.limit()), 1)
+    if torch.get_num_threads() > most and not {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} & os.environ.keys():
+        torch.set_num_threads(most)
 
 
 def run_parallel(run: Callable[[Team], bool], blocks: int, size: int) -> None:
-    """Run compiled code on as many threads as torch may use.
+    """Run compiled code on as many threads as torch may use, or on one where other work leaves no room for them.
 
     Args:
         run: takes blocks until none is left; returns whether all went well. Releases the interpreter's lock.
@@ -79,9 +133,9 @@ def run_parallel(run: Callable[[Team], bool], blocks: int, size: int) -> None:
     Raises:
         MemoryError: a block could not be done.
     """
-    n_threads = torch.get_num_threads()  # always all of them: another number costs OpenMP its threads
+    n_threads = plan().threads  # all of them or one: another number costs OpenMP its threads
     used = min(n_threads, blocks) if size >= SMALL else 1
-    counters, addresses = np.zeros(used, np.int64), openmp() if used > 1 else (0, 0)
+    counters, addresses = np.zeros(used, np.int64), openmp.addresses() if used > 1 else (0, 0)
     teams = [Team(*addresses, n_threads, number, counters) for number in range(1 if any(addresses) else used)]
     others = [_pool().submit(run, team) for team in teams[1:]]
     try:

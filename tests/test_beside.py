@@ -1,0 +1,332 @@
+"""Beside other work and after a fork: how many threads, how they wait, and that nothing waits for ever."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from neurorobust.kernels.runtime import load, openmp, threads
+from neurorobust.kernels.runtime.load import Plan, Reading
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def reading(wall, own, busy, cores=2, quota=math.inf, used=0.0):
+    return Reading(wall, own, frozenset(range(cores)), busy, quota, used)
+
+
+# The decision: from two readings to a plan.
+
+
+@pytest.mark.parametrize(
+    ("own", "busy", "quota", "used", "expected"),
+    [
+        (2.0, 2.0, math.inf, 0.0, 2.0),  # alone, with both threads
+        (1.0, 1.0, math.inf, 0.0, 2.0),  # alone, with one
+        (1.0, 2.0, math.inf, 0.0, 1.0),  # one competitor, or another of our processes
+        (0.5, 2.0, math.inf, 0.0, 0.5),  # three competitors on two cores
+        (2.0, 1.9, math.inf, 0.0, 2.0),  # clocks do not agree to the last tick
+        (1.0, 1.0, 1.0, 1.0, 1.0),  # a container with one core
+        (0.5, 0.5, 1.0, 1.0, 0.5),  # and another process in it
+        (1.0, 1.0, 1.5, 1.0, 1.5),
+        (0.0, 9.0, math.inf, 0.0, 0.0),
+    ],
+)
+def test_room(own, busy, quota, used, expected):
+    """Cores that are left in a second in which this process used ``own`` and everybody ``busy``."""
+    before, now = reading(10, 5, 100, quota=quota), reading(11, 5 + own, 100 + busy, quota=quota, used=used)
+    assert load.room(before, now) == pytest.approx(expected)
+
+
+def test_room_without_two_comparable_readings():
+    """No time between them, or other cores since: all cores that may be used count as free."""
+    assert load.room(reading(1, 0, 0), reading(1, 0, 0)) == 2
+    assert load.room(reading(1, 0, 0, cores=4), reading(2, 0, 900)) == 2
+    assert load.room(reading(1, 0, 0, cores=4, quota=0.5), reading(2, 0, 900, quota=0.5)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("room", "allowed", "expected"),
+    [
+        (2.0, 2, Plan(2, False)),
+        (1.8, 2, Plan(2, False)),
+        (1.6, 2, Plan(2, True)),  # half a competitor: both threads, which leave the core while they wait
+        (1.0, 2, Plan(1, True)),
+        (0.0, 2, Plan(1, True)),
+        (1.0, 1, Plan(1, False)),
+        (0.3, 1, Plan(1, False)),
+        (16.0, 16, Plan(16, False)),
+        (15.0, 16, Plan(16, True)),
+        (7.0, 16, Plan(1, True)),
+        (64.0, 16, Plan(16, False)),
+    ],
+)
+def test_plan(room, allowed, expected):
+    assert load.plan(room, allowed, Plan(allowed, False)) == expected
+
+
+@pytest.mark.parametrize("allowed", [2, 3, 8, 64])
+def test_plan_holds_at_the_borders(allowed):
+    """A room that trembles by a twentieth of a core changes the plan twice at most, wherever it stands; a machine that
+    is free again gets all threads, awake."""
+    for step in range(20 * allowed + 1):
+        found = plan = load.plan(step / 20, allowed, Plan(allowed, False))
+        changes = 0
+        for tremble in (0.05, -0.05) * 5:
+            found, before = load.plan(step / 20 + tremble, allowed, found), found
+            changes += found != before
+        assert changes <= 2, (step, plan)
+        assert load.plan(float(allowed), allowed, found) == Plan(allowed, False)
+
+
+class Machine:
+    """A simulated machine of two cores: how much others use, and what this process uses."""
+
+    def __init__(self):
+        self.wall = self.own = self.busy = 0.0
+
+    def read(self):
+        return reading(self.wall, self.own, self.busy)
+
+    def runs(self, watch, seconds, others):
+        """The plans of a time in which ``others`` would use so many cores."""
+        plans = []
+        for _ in range(round(seconds / 0.25)):
+            plans.append(watch.look(2))
+            share = min(plans[-1].threads, 2 - min(others, 1))
+            self.wall, self.own = self.wall + 0.25, self.own + 0.25 * share
+            self.busy += 0.25 * min(share + others, 2)
+            watch.due = 0.0
+        return plans
+
+
+def test_two_of_our_processes_keep_one_thread_each():
+    """Alone: two threads. From half a second after another begins, one; half a second after it ended, two."""
+    machine = Machine()
+    watch = threads.Watch(machine.read)
+    assert machine.runs(watch, 2, 0)[2:] == [Plan(2, False)] * 6
+    assert machine.runs(watch, 2, 1)[2:] == [Plan(1, True)] * 6
+    assert machine.runs(watch, 2, 0)[2:] == [Plan(2, False)] * 6
+
+
+def test_where_nothing_is_known_all_threads_run_awake():
+    watch = threads.Watch(lambda: None)
+    assert watch.look(2) == Plan(2, False) and watch.look(8) == Plan(8, False)
+
+
+def test_the_number_of_threads_is_the_users():
+    """torch.set_num_threads holds at once, between two looks, too."""
+    watch = threads.Watch(lambda: None)
+    assert [watch.look(n).threads for n in (4, 1, 2)] == [4, 1, 2]
+
+
+# What the system says.
+
+
+def system(folder, text, files):
+    """A folder like /, with /proc/self/cgroup and files of cgroups."""
+    (folder / "proc/self").mkdir(parents=True)
+    (folder / "proc/self/cgroup").write_text(text)
+    for name, content in files.items():
+        path = folder / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return folder
+
+
+STAT = "usage_usec 2500000\nuser_usec 1\n"
+V1 = "4:memory:/a\n3:cpu,cpuacct:/a/b\n1:name=systemd:/\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "cores", "used"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n", "cpu.stat": STAT}, 1.5, 2.5),
+        ("0::/\n", {"cpu.max": "max 100000\n", "cpu.stat": STAT}, math.inf, 0.0),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "50000 100000", "a/cpu.stat": STAT}, 0.5, 2.5),
+        ("0::/host/only\n", {"cpu.max": "200000 100000\n", "cpu.stat": STAT}, 2.0, 2.5),
+        ("", {}, math.inf, 0.0),
+        ("garbage\n0::/\n", {"cpu.max": "x"}, math.inf, 0.0),
+        ("0::/\n", {"cpu.max": "1 0"}, math.inf, 0.0),
+        (V1, {"cpu,cpuacct/a/b/cpu.cfs_quota_us": "-1", "cpu,cpuacct/a/b/cpu.cfs_period_us": "100000"}, math.inf, 0.0),
+        (
+            V1,
+            {
+                "cpu,cpuacct/a/cpu.cfs_quota_us": "25000",
+                "cpu,cpuacct/a/cpu.cfs_period_us": "100000",
+                "cpuacct/a/cpuacct.usage": "7000000000\n",
+            },
+            0.25,
+            7.0,
+        ),
+    ],
+)
+def test_the_limit_of_a_container(text, files, cores, used, tmp_path, monkeypatch):
+    """The smallest of the cgroups above a process; what a file does not say limits nothing."""
+    monkeypatch.setattr(load, "SYSTEM", system(tmp_path, text, files))
+    quota = load._quota.__wrapped__()
+    assert quota.cores == cores and load._used(quota) == used
+
+
+@linux
+def test_a_reading_of_this_machine():
+    """A busy half second of this process is in its own time and in that of its cores."""
+    before = load.read()
+    end = time.process_time() + 0.5
+    while time.process_time() < end:
+        pass
+    now = load.read()
+    assert now.own - before.own == pytest.approx(0.5, abs=0.1)
+    assert now.busy - before.busy > 0.35 and now.wall - before.wall > 0.45
+    assert 0 <= load.room(before, now) <= load.limit() <= len(now.cores)
+
+
+def test_a_program_of_ours_keeps_to_the_limit(monkeypatch):
+    """Half a core: one thread; a number in OMP_NUM_THREADS stays."""
+    monkeypatch.setattr(load, "limit", lambda: 0.5)
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "2"})
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        threads.keep_within_limits()
+        assert torch.get_num_threads() == 2
+        monkeypatch.setattr(os, "environ", {})
+        threads.keep_within_limits()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+# Threads that wait asleep.
+
+SLEEP = """
+import json, os, sys, time
+import torch
+torch.set_num_threads(2)
+from neurorobust.kernels.runtime import openmp
+a = torch.rand(400_000)
+a + 1
+def spent():  # CPU seconds of a thread that waits for 0.1 s after each of 10 operations
+    before = time.process_time()
+    for _ in range(10):
+        a + 1
+        time.sleep(0.02)
+    return time.process_time() - before
+found, stay = {}, [True]
+found["awake"] = spent()
+def stays():
+    time.sleep(0.01)
+    return stay[0]
+openmp.wait_asleep(2, stays)
+time.sleep(0.1)
+assert openmp.asleep()
+found["asleep"] = spent()
+stay[0] = False
+time.sleep(0.2)
+assert not openmp.asleep()
+found["awake again"] = spent()
+found["threads"] = len(os.listdir("/proc/self/task"))
+print(json.dumps(found))
+"""
+
+
+def fresh(code, *arguments, **variables):
+    """What a process of its own printed, in which OpenMP waits as it does by default."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env=kept | variables, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@linux
+@pytest.mark.skipif(openmp.CORES < 2, reason="needs two cores")
+def test_threads_wait_asleep_while_asked_to():
+    """The CPU time of waiting threads is several times smaller, and as before afterwards; no thread is left over."""
+    if not any(openmp.addresses()):
+        pytest.skip("torch runs on no OpenMP that can be called")
+    best = {"awake": 0.0, "asleep": math.inf, "awake again": 0.0}
+    for _ in range(3):  # on a busy machine a thread that spins may get no core
+        found = json.loads(fresh(SLEEP))
+        for name, value in best.items():
+            best[name] = (min if name == "asleep" else max)(value, found[name])
+    assert 2 * best["asleep"] < min(best["awake"], best["awake again"]), best
+
+
+# A fork.
+
+FORKS = """
+import multiprocessing, os, signal, sys, time
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+torch.set_num_threads(2)
+import neurorobust as nr
+from neurorobust.kernels.runtime import openmp, threads
+threads.SMALL = 0
+{patch}
+def work():
+    a = torch.rand(300, 300, generator=torch.Generator().manual_seed(0))
+    weight = torch.rand(40, 300, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    out = nr.kernels.linear((a[:, None] < 0.1).float(), weight, None) if hasattr(nr, "kernels") else a
+    total = (a @ a).sum() + (a.repeat(10, 1) + 1).mean() + out.sum()
+    return round(float(total), 3)
+expected = work()
+def child(results):
+    results.put((work(), torch.get_num_threads()))
+how = sys.argv[1]
+signal.alarm(60)
+if how == "os.fork":
+    for _ in range(5):
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            os._exit(0 if work() == expected else 3)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert work() == expected
+    print(torch.get_num_threads())
+elif how == "multiprocessing":
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    workers = [context.Process(target=child, args=(results,), daemon=True) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        found, n = results.get(timeout=30)
+        assert found == expected, (found, expected)
+    print(n)
+else:
+    class Busy(TensorDataset):
+        def __getitem__(self, k):
+            assert abs(work() - expected) < 1
+            return super().__getitem__(k)
+    data = Busy(torch.arange(8.0))
+    loader = DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context="fork", timeout=30)
+    assert sorted(float(v) for batch, in loader for v in batch) == list(range(8))
+    assert work() == expected
+    print(torch.get_num_threads())
+"""
+
+
+NO_END = "openmp._function = lambda name: None  # an OpenMP that cannot end its threads"
+
+
+@linux
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("how", "ended"), [("os.fork", True), ("multiprocessing", True), ("DataLoader", True), ("multiprocessing", False)]
+)
+def test_a_fork_after_two_threads_ends(how, ended):
+    """Operations of torch and loops of ours on two threads, then a fork: the child gives the same, in time. Where
+    OpenMP cannot end its threads before, the child has one."""
+    found = fresh(FORKS.format(patch="" if ended else NO_END), how)
+    if how == "multiprocessing":
+        assert found == ("2\n" if ended else "1\n")
+    else:
+        assert found == "2\n"
