@@ -84,9 +84,8 @@ def pickled(value: object, apart: Any = lambda part: None) -> bytes:
             return found
 
         def reducer_override(self, part: object) -> Any:
-            if type(part) is Tensor and not part.requires_grad and part.layout is torch.strided:
-                if part.is_contiguous() and part.untyped_storage().nbytes() > part.nbytes:  # a part of a larger one
-                    return part.clone().__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+            if _is_small_part(part):
+                return part.clone().__reduce_ex__(pickle.HIGHEST_PROTOCOL)
             return super().reducer_override(part) if hasattr(base, "reducer_override") else NotImplemented
 
     file = io.BytesIO()
@@ -99,6 +98,13 @@ def pickled(value: object, apart: Any = lambda part: None) -> bytes:
             f"module, and let a data set open its files when it reads them."
         ) from error
     return file.getvalue()
+
+
+def _is_small_part(part: object) -> bool:
+    """True for a tensor that lies in the memory of a larger one, whose pickle would hold all of it."""
+    if type(part) is not Tensor or part.requires_grad or part.layout is not torch.strided:
+        return False
+    return part.is_contiguous() and part.untyped_storage().nbytes() > part.nbytes
 
 
 class Lacks(Exception):
@@ -133,7 +139,7 @@ class Cache:
                 if name in self._blobs:
                     self._blobs.move_to_end(name)
             for name in [name for name in self._blobs if name not in used]:
-                if sum(self._sizes.values()) <= CACHED:
+                if self.held() <= CACHED:
                     break
                 self._forget(name)
 
@@ -174,6 +180,10 @@ class Cache:
                 for name in fresh:
                     self._forget(name)
             self._own.name = self._own.value = None
+
+    def held(self) -> int:
+        """Bytes of all blobs, as they came."""
+        return sum(self._sizes.values())
 
     def _forget(self, name: str) -> None:
         self._blobs.pop(name, None)

@@ -63,7 +63,7 @@ class WorkersLost(RuntimeError):
 
     def resume(self, executor: Executor) -> Resumable:
         """Another executor together with what is done: ``executor=lost.resume(pool)`` in the same call continues it."""
-        return Resumable(executor, _kept=self._kept)
+        return Resumable(executor, kept=self._kept)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class Resumable:
 
     Attributes:
         executor: any of ``concurrent.futures``.
-        folder: is made if it is missing.
+        folder: is made if it is missing. kept: finished pieces in memory; :meth:`WorkersLost.resume` fills it.
 
     Example:
         >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
@@ -89,7 +89,7 @@ class Resumable:
 
     executor: Executor
     folder: str | Path | None = None
-    _kept: dict[str, bytes] = field(default_factory=dict, repr=False)
+    kept: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         _check_executor(self.executor)
@@ -98,20 +98,18 @@ class Resumable:
 
     def get(self, key: str) -> Found | None:
         """What was found for a piece, or None."""
-        data = self._kept.get(key)
+        data = self.kept.get(key)
         path = self._path(key)
         if data is None and path is not None and path.exists():
             data = path.read_bytes()
         return None if data is None else _opened(data)
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep what was found for a piece."""
+        """Keep what was found for a piece, if there is a folder."""
         path = self._path(key)
-        if path is None:
-            self._kept[key] = _closed(data)
-            return
-        with files.replacing(path) as temporary:
-            temporary.write_bytes(_closed(data))
+        if path is not None:
+            with files.replacing(path) as temporary:
+                temporary.write_bytes(_closed(data))
 
     def _path(self, key: str) -> Path | None:
         return None if self.folder is None else Path(self.folder) / f"{key}.piece"
@@ -130,8 +128,8 @@ def _opened(data: bytes) -> Found | None:
 def workers(n: int) -> ProcessPoolExecutor:
     """n worker processes on this machine, which share its cores: ``with nr.evaluation.workers(2) as executor: …``.
 
-    They print nothing. Each imports this package, which takes seconds. A script that uses them must begin its work under
-    ``if __name__ == "__main__":``, because each worker imports the script.
+    They print nothing. Each imports this package, which takes seconds. A script that uses them must begin its work
+    under ``if __name__ == "__main__":``, because each worker imports the script.
 
     Args:
         n: number of processes; their torch uses 1/n of the threads that torch uses here, at least one.
@@ -146,7 +144,7 @@ def _quiet(threads: int) -> None:
 
 
 def spread(
-    executor: Executor | Resumable,
+    executor: Executor | Resumable | None,
     function: Work,
     pieces: Iterable[Any],
     shared: Any,
@@ -155,7 +153,7 @@ def spread(
     """What a function finds for each piece, in the order of the pieces.
 
     Args:
-        executor: any of ``concurrent.futures``, with workers in threads, processes or on other machines.
+        executor: any of ``concurrent.futures``, with workers in threads, processes or on other machines; None: here.
         function: (shared, piece) → tensors by name; at the top of a module, without side effects.
         pieces: numbers, texts, tensors, and tuples of them.
         shared: the same for all pieces; it is pickled once.
@@ -165,6 +163,12 @@ def spread(
         TypeError: no executor, or something that cannot be pickled. WorkersLost: the executor broke. Any error that the
         function raises.
     """
+    if executor is None:
+        for piece in pieces:
+            found = dict(function(shared, piece))
+            arrived(piece)
+            yield found
+        return
     with Spreading(executor, function, shared) as spreading:
         yield from spreading.over(pieces, arrived)
 
@@ -184,7 +188,7 @@ class Spreading:
         self._key = "" if unknown else json.dumps(named, sort_keys=True)
         self._order = _Order(function, self._parcel.digests, settings)
         self._numbers = count()
-        self._kept: dict[str, bytes] = dict(self._given._kept)
+        self._kept: dict[str, bytes] = dict(self._given.kept)
         self._seen: set[tuple[str, int, int]] = set()
 
     def __enter__(self) -> Spreading:
@@ -262,8 +266,8 @@ class Spreading:
         else:
             advice = f"they are kept in {folder}: repeat the call with another executor"
         return WorkersLost(
-            f"executor: lost its workers ({cause}) when {done} of {pieces} pieces were done; {advice}. Workers are lost "
-            f'when memory runs out, when they are killed, and when a script has no if __name__ == "__main__".',
+            f"executor: lost its workers ({cause}) when {done} of {pieces} pieces were done; {advice}. It happens when "
+            f'memory runs out, when workers are killed, and when a script has no if __name__ == "__main__".',
             done,
             pieces,
             self._kept,
@@ -402,4 +406,3 @@ def _check_executor(executor: Any) -> Executor:
             f"nr.evaluation.workers(2), or client.get_executor() of a Dask client."
         )
     return executor
-
