@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import neurorobust as nr
 from neurorobust import evaluation
+from neurorobust.core.noise import Membrane
 from neurorobust.core.placement import HOST
 from neurorobust.nn.connections import Linear
 from neurorobust.nn.network import Network
@@ -58,7 +59,7 @@ def trimmed(executor: Any = None) -> Any:
 
 
 def noisy(executor: Any = None) -> Any:
-    chip = nr.mismatch(0.2).with_noise(nr.chip.Membrane(0.1)).with_defects(nr.chip.DeadNeurons(0.2))
+    chip = nr.mismatch(0.2).with_noise(Membrane(0.1)).with_defects(nr.chip.DeadNeurons(0.2))
     return nr.evaluate(tiny(), events(0, 12), chip, n_dies=5, executor=executor)
 
 

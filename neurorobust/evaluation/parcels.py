@@ -156,7 +156,13 @@ class Cache:
                 self._own.name = self._own.value = None  # the one before goes first
                 blob = self._blobs[names[0]]
                 assert isinstance(blob, bytes)
-                self._own.value = _Unpickler(io.BytesIO(blob)).load()
+                try:
+                    self._own.value = _Unpickler(io.BytesIO(blob)).load()
+                except (ImportError, AttributeError) as error:
+                    raise ImportError(
+                        f"executor: a worker cannot open the work ({error}); define classes and functions in a module "
+                        f"that workers import too, or install cloudpickle on both sides."
+                    ) from error
                 self._own.name = names[0]
         return self._own.value
 

@@ -21,7 +21,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing import get_context
@@ -37,6 +37,7 @@ from torch import Tensor
 from .. import kernels
 from .._util import console, description, digests, files
 from .._util.errors import check_count
+from ..interop.words import Draws
 from .parcels import Lacks, Parcel, cache
 
 Found = dict[str, Tensor]
@@ -46,11 +47,15 @@ PER_WORKER, AT_FIRST = 3, 8
 """Tasks that wait at an executor, for each worker that has answered, and before any has."""
 RETRIES = 20
 """How often a piece whose worker was lost is given to another one."""
+LAST = 60.0
+"""Seconds to wait for tasks that run when an executor takes no more."""
+DRAWS = 10
+"""How often a piece is repeated because something drew random numbers meanwhile."""
 LARGE_GRAPH = "Sending large graph"
 """Dask's warning about a task of more than 10 MB. Ours are large once per worker."""
 
 
-class WorkersLost(RuntimeError):
+class WorkersLost(OSError):
     """The executor broke before the work was done.
 
     Attributes:
@@ -240,7 +245,7 @@ class Spreading:
             try:
                 running.submit(number, self._order, work[number], next(self._numbers))
             except Exception as error:  # broken, shut down, or its cluster is gone
-                for done, answer in running.answers(finished_only=True):
+                for done, answer in running.answers(last=True):
                     if isinstance(answer, _Answer) and answer.data is not None:
                         self._keep(keys[done], answer.data)
                 raise self._lost(error, len(work), keys) from error
@@ -310,10 +315,11 @@ class _Running:
             future = self._executor.submit(_work, order, piece, attached, unique)
         self.futures[future] = number, bool(attached)
 
-    def answers(self, *, finished_only: bool = False) -> list[tuple[int, _Answer | Exception]]:
-        """Answers, and errors of the executor, of tasks that have ended; it waits for one of them. If the executor is
-        broken, the answers come first."""
-        ended = wait(self.futures, 0 if finished_only else None, FIRST_COMPLETED).done
+    def answers(self, *, last: bool = False) -> list[tuple[int, _Answer | Exception]]:
+        """Answers, and errors of the executor, of tasks that have ended; the answers come first. It waits for one task;
+        for the ``last`` time it waits for all, a minute at most."""
+        timeout, until = (LAST, ALL_COMPLETED) if last else (None, FIRST_COMPLETED)
+        ended = wait(self.futures, timeout, until).done
         found: list[tuple[int, _Answer | Exception]] = []
         for future in ended:
             number, carried = self.futures.pop(future)
@@ -354,12 +360,23 @@ def _work(order: _Order, piece: Any, attached: Mapping[str, bytes], unique: int)
             shared = cache.opened(order.parcel)
         except Lacks as lacks:
             return _Answer(me, lacks=lacks.args)
-        with kernels.using(order.settings[-1]), torch.no_grad():
-            found = order.function(shared, piece)
+        found = _computed(order, shared, piece)
         plain = {name: value.detach().cpu().contiguous() for name, value in found.items()}
         return _Answer(me, data=safetensors.torch.save(plain))
     except Exception as error:
         return _Answer(me, error=_portable(error, me))
+
+
+def _computed(order: _Order, shared: Any, piece: Any, again: int = DRAWS) -> Mapping[str, Tensor]:
+    """What the function finds. In a worker of Dask other threads draw random numbers too, which looks as if the network
+    did; so it gets several tries."""
+    try:
+        with kernels.using(order.settings[-1]), torch.no_grad():
+            return order.function(shared, piece)
+    except Draws:
+        if not again:
+            raise
+    return _computed(order, shared, piece, again - 1)
 
 
 def _portable(error: Exception, me: tuple[str, int, int]) -> Exception:
