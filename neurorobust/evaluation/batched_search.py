@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from .._util.errors import check_finite, unknown
-from ..attacks import Attack, Ball, Evaluation, Request, Search
+from .._util.randomness import generator
+from ..attacks import Attack, Ball, Evaluation, Request, Search, Suite, as_objective
 from ..attacks.attack import gradient_of_sum
-from ..attacks.objectives import Objective
+from ..attacks.objectives import Objective, objective_name
 from ..core.apply import apply
 from ..core.params import Deviations, Params
 from ..core.placement import expand
@@ -79,6 +80,16 @@ def run_batched(
     finally:
         for search in running:
             search.close()
+
+
+def searches_of(suite: Suite, center: Deviations, ball: Ball, seed: int, rank: int) -> Iterator[RunningSearch]:
+    """Every search of a suite, in its order; ``rank`` is that of the first."""
+    for member, restarts in suite.members:
+        for restart in range(restarts):
+            objective = as_objective(member.objective)
+            key = generator(seed, type(member).__name__, objective_name(objective), restart)
+            yield RunningSearch(member, objective, Search(center, ball, key), rank)
+            rank += 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -20,11 +23,13 @@ from ..chip import Agreement, ChipModel
 from ..chip.die import Die
 from ..chip.programming import Programmed
 from ..core.apply import apply
-from ..core.run import evaluating
-from ..data.samples import as_samples
+from ..core.params import Params
+from ..core.run import evaluating, nominal
+from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
 from .inputs import foreign_inputs
 from .predict import checked_params, outputs_on
+from .spread import Found, Resumable, Spreading
 from .statistics import check_outputs, score
 from .subset import Run, subset_simulation
 
@@ -74,8 +79,16 @@ class RareFailures(Printed):
         )
 
 
-def rare_failures(
-    network: nn.Module, data: Any, chip: ChipModel, *, spec: float, dies: int = 250, repeats: int = 8, seed: int = 0
+def rare_failures(  # noqa: PLR0913, the executor says where it runs, not what
+    network: nn.Module,
+    data: Any,
+    chip: ChipModel,
+    *,
+    spec: float,
+    dies: int = 250,
+    repeats: int = 8,
+    seed: int = 0,
+    executor: Executor | Resumable | None = None,
 ) -> RareFailures:
     """Estimate the fraction of a chip model's dies whose score is below a specification, down to about 1e-5.
 
@@ -97,6 +110,8 @@ def rare_failures(
         chip: a chip model, or :func:`neurorobust.mismatch` (level), without defects and noise.
         spec: a die fails if its score is below. dies: size of a run's population. repeats: independent runs, ≥ 4.
         seed: of the dies.
+        executor: as for :func:`neurorobust.evaluate`. The dies of a step are spread; each goes to a worker as its
+            standard normals, four bytes for each device. The next step waits for all of them.
     """
     dies = check_count("dies", dies, 50)
     repeats = check_count("repeats", repeats, 4)
@@ -110,29 +125,24 @@ def rare_failures(
             raise ValueError(
                 f"chip: has {what}, which do not follow from standard normals; count failing dies with nr.evaluate."
             )
-    params = checked_params(network, data)
-    programmed = chip.program(params, placement_of(network))
+    checked_params(network, data)
     foreign_inputs(network, chip, data)
-    serials = count()
-    reference = chip.fabricate([0], seed)[0]
-    vector = _NormalsVector(reference, programmed)
+    work = _RareWork(network, data, chip, seed)
+    programmed, vector, serials = work.programmed, work.vector, count()
 
     def draw(n: int) -> Tensor:
         fleet = chip.fabricate([next(serials) for _ in range(n)], seed)
         return torch.stack([vector.pack(die.draws(programmed)) for die in fleet])
 
-    def response(rows: Tensor) -> Tensor:
-        moved = (
-            apply(programmed.params, reference.deviate(vector.unpack(row), programmed), programmed.placement)
-            for row in rows
-        )
-        scores = []
-        for outputs in outputs_on(network, moved, data):
-            check_outputs(outputs, data.y)
-            scores.append(score(outputs, data.y))
-        return torch.tensor(scores, dtype=torch.float64)
+    spreading = None if executor is None else Spreading(executor, _scores_of, _RareWork(network, data, chip, seed))
 
-    with evaluating(network), progress(f"runs over rare dies of {chip.name}", repeats + 1) as tick:
+    def response(rows: Tensor) -> Tensor:
+        if spreading is None:
+            return _scores_of(work, rows)["score"]
+        pieces = rows.split(max(1, min(AT_ONCE, len(rows) // PIECES)))
+        return torch.cat([found["score"] for found in spreading.over(pieces)])
+
+    with spreading or nullcontext(), progress(f"runs over rare dies of {chip.name}", repeats + 1) as tick:
         runs = pilot_and_runs(draw, response, spec, dies, repeats, tick)
     return RareFailures(chip.name, seed, spec, **combine_runs(runs), runs=runs, equations=programmed.equations)
 
@@ -188,6 +198,48 @@ def combine_runs(runs: Sequence[Run]) -> dict[str, Any]:
         "brute_force": effective / p,
         "refused": tuple(refused),
     }
+
+
+AT_ONCE, PIECES = 16, 32
+"""Dies in one piece at most; pieces of a step at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class _RareWork:
+    """A network on the dies of a chip, each given by its standard normals."""
+
+    network: nn.Module
+    data: Samples
+    chip: ChipModel
+    seed: int
+
+    @cached_property
+    def programmed(self) -> Programmed:
+        return self.chip.program(nominal(self.network), placement_of(self.network))
+
+    @cached_property
+    def reference(self) -> Die:
+        return self.chip.fabricate([0], self.seed)[0]
+
+    @cached_property
+    def vector(self) -> _NormalsVector:
+        return _NormalsVector(self.reference, self.programmed)
+
+    def moved(self, rows: Iterable[Tensor]) -> Iterator[Params]:
+        """The parameters of each die."""
+        for row in rows:
+            deviations = self.reference.deviate(self.vector.unpack(row), self.programmed)
+            yield apply(self.programmed.params, deviations, self.programmed.placement)
+
+
+def _scores_of(work: _RareWork, rows: Tensor) -> Found:
+    """The score of each die, (dies,)."""
+    scores = []
+    with evaluating(work.network):
+        for outputs in outputs_on(work.network, work.moved(rows), work.data):
+            check_outputs(outputs, work.data.y)
+            scores.append(score(outputs, work.data.y))
+    return {"score": torch.tensor(scores, dtype=torch.float64)}
 
 
 class _NormalsVector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,11 @@ from ..core.placement import Placement, expand
 from ..core.run import differentiating, evaluating, forward, nominal
 from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
+from .floors import version_on
 from .predict import EVALUATION_BATCH, checked_params, predict
+from .spread import Found, Resumable, spread
 from .statistics import score
-from .worst_case import find_through_floors
+from .worst_case import find_through_floors, suite_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,7 +198,7 @@ class Sensitivity(Printed):
 
 
 @differentiating()
-def sensitivity(
+def sensitivity(  # noqa: PLR0913, the executor says where it runs, not what
     network: nn.Module,
     data: Any,
     *,
@@ -204,6 +207,7 @@ def sensitivity(
     attack: Attack | Suite | None = None,
     n_dies: int = 20,
     seed: int = 0,
+    executor: Executor | Resumable | None = None,
 ) -> Sensitivity:
     """Which kinds, layers, neurons and synapses are fragile.
 
@@ -244,6 +248,7 @@ def sensitivity(
             :class:`neurorobust.attacks.RandomSearch` of ten steps is used, which is weaker; column ``attack`` shows it.
             A regression needs an attack on its loss, such as ``PGA(objective="mse")``.
         n_dies: random dies. seed: of the dies and the attack.
+        executor: as for :func:`neurorobust.evaluate`. A piece is a random die, or the attack on a group.
 
     Raises:
         TypeError: a ball of another norm. ValueError: a ball that names nothing here, one class only, or an objective
@@ -277,26 +282,68 @@ def sensitivity(
         outputs = predict(network, params, data)
         loss, output_gradient = _output_gradient(as_objective(objective), outputs, data)
         gradients = _gradients(network, data, output_gradient, expanded)
-        random: dict[tuple[str, ...], list[float]] = {names: [] for names in distinct}
-        for die in range(n_dies):
-            normals = die_random.normals(expanded, placement, seed=seed, serial=die)
-            deviations = {name: radii[name] * u.to(expanded[name]) for name, u in normals.items()}
-            for names in distinct:
-                moved = apply(params, {name: deviations[name] for name in names}, placement)
-                random[names].append(score(predict(network, moved, data), data.y))
+        steep = {names: tuple(name for name in names if not gradients[name].isnan().any()) for names in distinct}
+        control = RandomSearch(10, "mse" if data.regression else "ce")
+        work = _Groups(network, data, radii, tuple((names, steep[names]) for names in distinct), attack, control, seed)
+        pieces = [(ATTACKED, group) for group in range(len(distinct))] + [(RANDOM, die) for die in range(n_dies)]
+
+        def arrived(piece: tuple[str, int]) -> None:
+            for _ in range(1 if piece[0] == ATTACKED else len(distinct)):
                 tick()
-        attacked = {}
-        for names in distinct:
-            steep = tuple(name for name in names if not gradients[name].isnan().any())
-            corners = Ball({name: radii[name] for name in steep or names})
-            chosen = attack if steep else RandomSearch(10, "mse" if data.regression else "ce")
-            found = find_through_floors(network, data, corners, chosen, seed=seed)
-            attacked[names] = found.score, found.suite or type(chosen).__name__
-            tick()
-    measured = tuple(
-        ParameterGroup(*key, names, np.array(random[names]), *attacked[names]) for key, names in groups.items()
+
+        found = list(spread(executor, _measured, pieces, work, arrived))
+    attacked, dies = (
+        torch.stack([each["score"] for each in some]) for some in (found[: len(distinct)], found[len(distinct) :])
     )
+    random = {names: dies[:, group].numpy() for group, names in enumerate(distinct)}
+    worst = {names: (float(attacked[group]), work.label(group)) for group, names in enumerate(distinct)}
+    measured = tuple(ParameterGroup(*key, names, random[names], *worst[names]) for key, names in groups.items())
     return Sensitivity(score(outputs, data.y), loss, expanded, gradients, radii, placement, measured)
+
+
+ATTACKED, RANDOM = "attacked", "random"
+
+
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    """Groups of parameters to measure: the names of each, and those with a gradient."""
+
+    network: nn.Module
+    data: Samples
+    radii: Mapping[str, float]
+    groups: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    attack: Attack | Suite
+    control: RandomSearch
+    seed: int
+
+    def chosen(self, group: int) -> Attack | Suite:
+        """The attack on a group: one with a gradient where there is one."""
+        return self.attack if self.groups[group][1] else self.control
+
+    def label(self, group: int) -> str:
+        """The version of the suite, or the class of the attack."""
+        chosen = self.chosen(group)
+        return version_on(self.network, suite_of(chosen).version) or type(chosen).__name__
+
+
+def _measured(work: _Groups, piece: tuple[str, int]) -> Found:
+    """The score of a group under attack, or of all groups on a random die."""
+    what, number = piece
+    network, data, seed = work.network, work.data, work.seed
+    if what == ATTACKED:
+        names, steep = work.groups[number]
+        corners = Ball({name: work.radii[name] for name in steep or names})
+        worst = find_through_floors(network, data, corners, work.chosen(number), seed=seed)
+        return {"score": torch.tensor(worst.score, dtype=torch.float64)}
+    params, placement, scores = nominal(network), placement_of(network), []
+    expanded = {name: value for name, value in expand(params, placement).items() if name in work.radii}
+    normals = die_random.normals(expanded, placement, seed=seed, serial=number)
+    deviations = {name: work.radii[name] * u.to(expanded[name]) for name, u in normals.items()}
+    with evaluating(network):
+        for names, _ in work.groups:
+            moved = apply(params, {name: deviations[name] for name in names}, placement)
+            scores.append(score(predict(network, moved, data), data.y))
+    return {"score": torch.tensor(scores, dtype=torch.float64)}
 
 
 def _layer(name: str, placement: Placement) -> str:

@@ -17,10 +17,10 @@ ones find far worse dies than the network's own (balanced accuracy .70 against .
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,32 +31,16 @@ from .._util.randomness import generator
 from ..attacks import APGD, PGA, SPSA, Attack, Ball, RandomSearch, Suite
 from ..attacks.suite import ANYWHERE
 from ..data.samples import Samples, as_samples
-from ..dynamics import Floor
 from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from ..nn.floor import has_floors, using_floor
-from .floors import LEAK, TRUE, version_on
-from .worst_case import STRONG, WorstCase, find_worst_case, with_floor_fraction, worse
+from .floors import LEAK, version_on
+from .parts import Part, has_surrogates, using_surrogate
+from .spread import Resumable
+from .spread_search import spread_searches
+from .worst_case import STRONG, WorstCase, find_worst_case, result_of, with_floor_fraction, worse
 
 SURROGATES = (Triangle(1.0), FastSigmoid(5.0, scaled=True), ArcTan(5.0, scaled=True))
 STEPS, STARTS = 40, 6
-
-
-class Part(NamedTuple):
-    """A part of the strong suite.
-
-    Attributes:
-        suite: what runs.
-        surrogate: the derivative of every spike; None for the network's own.
-        floor: the gradient through every floor.
-    """
-
-    suite: Suite
-    surrogate: Surrogate | None = None
-    floor: Floor = TRUE
-
-    def __str__(self) -> str:
-        through = [repr(other) for other, own in ((self.surrogate, None), (self.floor, TRUE)) if other != own]
-        return " and ".join(through)
 
 
 def strong_plan(network: nn.Module, data: Samples) -> tuple[Part, ...]:
@@ -86,6 +70,7 @@ def strong_worst_case(
     *,
     seed: int = 0,
     candidates: Sequence[Mapping[str, Tensor]] = (),
+    executor: Executor | Resumable | None = None,
 ) -> WorstCase:
     """The worst die that the strong suite finds for a whole data set; see :func:`neurorobust.worst_case`.
 
@@ -96,6 +81,7 @@ def strong_worst_case(
         network: attacked at its nominal parameters, which are not changed.
         data, ball: as for :func:`neurorobust.worst_case`. seed: of every random number.
         candidates: dies found for the other networks of a comparison, ``[strong_worst_case(other, …).deviations]``.
+        executor: as for :func:`neurorobust.worst_case`.
 
     Returns:
         The die; ``attack`` says which attack found it, through which surrogate.
@@ -107,7 +93,11 @@ def strong_worst_case(
     worst: WorstCase | None = None
     passes = sum(part.suite.passes for part in plan) + len(candidates)
     with progress(f"attacking {len(data)} samples", passes) as tick:
-        for part, key in zip(plan, seeds):
+        if executor is not None:
+            parts = tuple(zip(plan, seeds))
+            search = spread_searches(executor, network, data, ball, parts, candidates, tick)
+            worst = result_of(search, plan[0].suite)
+        for part, key in zip(plan if executor is None else (), seeds):
             with using_surrogate(network, part.surrogate), using_floor(network, part.floor):
                 found = find_worst_case(network, data, ball, part.suite, seed=key, candidates=candidates, tick=tick)
             candidates = ()
@@ -116,37 +106,3 @@ def strong_worst_case(
             worst = found if worst is None else worse(worst, found)
     assert worst is not None
     return with_floor_fraction(replace(worst, suite=version_on(network, STRONG)), network, data)
-
-
-@contextmanager
-def using_surrogate(network: nn.Module, surrogate: Surrogate | None) -> Iterator[None]:
-    """Differentiate every spike of a network through another surrogate inside the ``with`` block; spikes do not change.
-
-    Layers of this package scale the surrogate by their threshold. snnTorch's neurons take it as a function of v − ϑ in
-    volts, which is the same for thresholds of 1. Without surrogates in the network, or for None, nothing happens.
-    """
-    holders = _surrogate_holders(network) if surrogate is not None else []
-    before = [holder.surrogate for holder, _ in holders]
-    try:
-        for holder, scales in holders:
-            holder.surrogate = surrogate if scales else replace(surrogate, scaled=False)  # type: ignore[type-var]
-        yield
-    finally:
-        for (holder, _), own in zip(holders, before):
-            holder.surrogate = own
-
-
-def has_surrogates(network: nn.Module) -> bool:
-    """Whether a network has surrogates that can be exchanged."""
-    return bool(_surrogate_holders(network))
-
-
-def _surrogate_holders(network: nn.Module) -> list[tuple]:
-    """The objects that hold the surrogates of a network, each with whether it scales them by a threshold."""
-    holders: list[tuple] = []
-    for module in network.modules():
-        if isinstance(getattr(module, "surrogate", None), Surrogate):
-            holders.append((module, True))
-        elif isinstance(getattr(getattr(module, "spike_grad", None), "surrogate", None), Surrogate):
-            holders.append((module.spike_grad, False))
-    return holders

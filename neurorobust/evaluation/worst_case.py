@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,18 +16,19 @@ from .. import kernels
 from .._util.console import progress
 from .._util.errors import check_count
 from .._util.printed import Printed
-from .._util.randomness import generator
 from .._util.warn import warn
-from ..attacks import QUICK, Attack, Ball, RandomSearch, Search, Suite, as_objective, quick
-from ..attacks.objectives import objective_name
+from ..attacks import QUICK, Attack, Ball, RandomSearch, Suite, quick
 from ..core.params import Deviations
 from ..core.run import differentiating, evaluating, nominal
 from ..data.samples import Samples, as_samples
 from ..nn.fleet_run import SAMPLES
 from ..nn.floor import fraction_at_floor, using_floor
-from .batched_search import RunningSearch, WorstCaseSearch, run_batched
+from .batched_search import WorstCaseSearch, run_batched, searches_of
 from .floors import LEAK, TRUE, base, leaky_suite, version_on
+from .parts import Part
 from .predict import checked_params, predict_all
+from .spread import Resumable
+from .spread_search import spread_searches
 from .statistics import recall, score
 
 NO_ATTACK = Suite(())
@@ -91,7 +93,7 @@ class WorstCase(Printed):
         return CAUTION if self.inconclusive else ""
 
 
-def worst_case(
+def worst_case(  # noqa: PLR0913, the executor says where it runs, not what
     network: nn.Module,
     data: Any,
     ball: Ball,
@@ -100,6 +102,7 @@ def worst_case(
     restarts: int = 1,
     seed: int = 0,
     candidates: Sequence[Mapping[str, Tensor]] = (),
+    executor: Executor | Resumable | None = None,
 ) -> WorstCase:
     """Search for ONE die inside the ball that is worst for a whole data set.
 
@@ -121,6 +124,9 @@ def worst_case(
         restarts: searches from different starts, for each member of the suite.
         seed: of every random number.
         candidates: deviations found elsewhere, evaluated too; see :func:`transfer`.
+        executor: as for :func:`neurorobust.evaluate`. A piece is one search from one start, or 32 dies of a
+            :class:`~neurorobust.attacks.RandomSearch`. The steps of a search follow each other, so the quick suite uses
+            three workers (six with floors), and the strong suite about twelve.
 
     Raises:
         ValueError: the ball or a candidate does not fit the network, or the data do not fit its outputs.
@@ -136,7 +142,7 @@ def worst_case(
     """
     data = as_samples(data)
     suite = suite_of(quick(regression=data.regression) if attack is None else attack, restarts)
-    found = search_worst_case(network, data, ball, suite, seed=seed, candidates=candidates)
+    found = search_worst_case(network, data, ball, suite, seed=seed, candidates=candidates, executor=executor)
     if base(found.suite) == QUICK and found.inconclusive:
         warn(f"worst_case: {found.caution}.")
     return found
@@ -150,12 +156,19 @@ def search_worst_case(
     *,
     seed: int = 0,
     candidates: Sequence[Mapping[str, Tensor]] = (),
+    executor: Executor | Resumable | None = None,
 ) -> WorstCase:
     """:func:`worst_case` without its warning, for callers that show the result's caution themselves."""
     passes = suite.passes + leaky_suite(network, suite).passes + len(candidates)
     data = as_samples(data)
     with progress(f"attacking {len(data)} samples", passes) as tick:
-        found = find_through_floors(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
+        if executor is None:
+            found = find_through_floors(network, data, ball, suite, seed=seed, candidates=candidates, tick=tick)
+        else:
+            parts = ((Part(suite), seed), (Part(leaky_suite(network, suite), None, LEAK), seed))
+            search = spread_searches(executor, network, data, ball, parts, candidates, tick)
+            found = result_of(search, suite)
+            found = replace(found, suite=version_on(network, found.suite))
     return with_floor_fraction(found, network, data)
 
 
@@ -245,27 +258,17 @@ def find_worst_case(
     with evaluating(network), nullcontext() if data.whole is None else kernels.CachedEvents(data.whole):
         worst_case_search = WorstCaseSearch(network, data, ball, tick)
         worst_case_search.add_candidates([worst_case_search.project_candidate(die) for die in candidates])
-        searches = _searches(suite, worst_case_search.center, ball, seed, len(candidates))
+        searches = searches_of(suite, worst_case_search.center, ball, seed, len(candidates))
         run_batched(searches, worst_case_search.answer)
-        return _result(worst_case_search, suite)
+        return result_of(worst_case_search, suite)
 
 
-def _searches(suite: Suite, center: Deviations, ball: Ball, seed: int, rank: int) -> Iterator[RunningSearch]:
-    """Every search of a suite, in its order; ``rank`` is that of the first."""
-    for member, restarts in suite.members:
-        for restart in range(restarts):
-            objective = as_objective(member.objective)
-            key = generator(seed, type(member).__name__, objective_name(objective), restart)
-            yield RunningSearch(member, objective, Search(center, ball, key), rank)
-            rank += 1
-
-
-def _result(search: WorstCaseSearch, suite: Suite) -> WorstCase:
+def result_of(search: WorstCaseSearch, suite: Suite) -> WorstCase:
     """The worst die, measured by the outputs that :func:`neurorobust.run` gives on it."""
     worst, y = search.worst, search.data.y
     found, outputs = worst.score, worst.outputs
     if worst.rank >= 0:  # those of the nominal network are known
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(search.network):
             outputs = predict_all(search.network, search.params_of(worst.deviations), search.data)
         found = score(outputs, y)
     undefined = float("nan")
@@ -302,8 +305,16 @@ def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:
     return Suite(tuple((member, n * restarts) for member, n in members))
 
 
-def random_search(network: nn.Module, data: Any, ball: Ball, *, passes: int, seed: int = 0) -> WorstCase:
+def random_search(
+    network: nn.Module,
+    data: Any,
+    ball: Ball,
+    *,
+    passes: int,
+    seed: int = 0,
+    executor: Executor | Resumable | None = None,
+) -> WorstCase:
     """The control: the worst of ``passes`` dies drawn uniformly in the ball."""
     data = as_samples(data)
     draws = RandomSearch(check_count("passes", passes) - 1, "mse" if data.regression else "ce")
-    return worst_case(network, data, ball, draws, seed=seed)
+    return worst_case(network, data, ball, draws, seed=seed, executor=executor)

@@ -20,7 +20,6 @@ ABSENT = object()
 """In place of a value: the attribute does not exist."""
 
 
-
 class Unknown(Exception):
     """A value that cannot be written as a line of code."""
 

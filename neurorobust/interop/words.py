@@ -21,6 +21,10 @@ class KeepsState(Refused):
         self.names = names
 
 
+class Draws(Refused):
+    """A module that draws random numbers, or another thread that does at the same time."""
+
+
 def inner(network: nn.Module) -> nn.Module:
     """The foreign module."""
     return network.get_submodule("_module" if hasattr(network, "_module") else "_unrolled.net")
@@ -31,10 +35,10 @@ def held(network: nn.Module) -> str:
     return type(inner(network)).__name__
 
 
-def draws(network: nn.Module, names: tuple[str, ...] = ()) -> Refused:
+def draws(network: nn.Module, names: tuple[str, ...] = ()) -> Draws:
     """The refusal of a module that draws random numbers."""
     found = f" ({', '.join(dict.fromkeys(names))})" if names else ""
-    return Refused(
+    return Draws(
         f"module: {held(network)} draws random numbers in forward{found}, or its decode or prepare does, so every pass "
         f"gives other outputs and dies cannot be compared. Encode the samples once, before they come here; or draw "
         f"from a torch.Generator that forward seeds in every pass. (Another thread that draws at the same time looks "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from ..._util import digests
@@ -16,6 +18,7 @@ from ..._util.errors import check_count
 from ...circuit import Events
 from ...data.samples import Data, in_memory
 from ...evaluation.predict import nominal_score
+from ...evaluation.spread import Found, Resumable, spread
 from ...evaluation.statistics import ConfidenceInterval, score
 from ...nn.network import Network
 from ..board import Engine, NetworkEngine, VirtualChip, logits
@@ -30,7 +33,7 @@ FOREVER = 1e9
 """Seconds."""
 
 
-def judge(
+def judge(  # noqa: PLR0913, the executor says where it runs, not what
     deployment: Deployment,
     data: Data,
     serials: Iterable[int] = range(200),
@@ -39,6 +42,7 @@ def judge(
     trained: nn.Module | None = None,
     causes: Sequence[Cause] = CAUSES,
     seed: int = 1,
+    executor: Executor | Resumable | None = None,
 ) -> Judgement:
     """Run data on virtual boards, score every board, and say where the gap between training and circuit comes from.
 
@@ -62,6 +66,7 @@ def judge(
         causes: in order; ``()`` for scores alone, which is quick. ``functools.partial(nr.deploy.causes.synapse,
             tau_syn=5e-3)`` is a cause, too. Without a circuit: ``nr.deploy.causes.CAUSES[:-1]``.
         seed: of the dies.
+        executor: as for :func:`neurorobust.evaluate`. A piece is one board with one engine.
 
     Raises:
         TypeError, ValueError: an argument is wrong; nothing has been run then.
@@ -76,20 +81,20 @@ def judge(
         _check_trained(trained, deployment)
     stages = _stages(deployment, causes)
     first = _nominal_rows(deployment, data, trained) if stages else []
-    boards = _Boards(deployment, data, numbers, seed)
     wanted = [engine] + ([TRAINING] if stages else []) + [each for stage in stages for each in stage.engines()]
     distinct = [each for k, each in enumerate(wanted) if each not in wanted[:k]]
     with progress(f"boards of {deployment.chip.label}", len(numbers) * len(distinct)) as tick:
-        for each in distinct:
-            boards.run(each, tick)
-    rows = [*first, *_board_rows(stages, boards, first[-1])] if stages else []
+        boards = _scores(_Boards(deployment, data, distinct, seed), numbers, executor, tick)
+    rows = (
+        [*first, *_board_rows(stages, boards, first[-1], partial(paired, regression=data.regression))] if stages else []
+    )
     return Judgement(
         chip=deployment.chip.label,
         engine=str(engine),
         seed=seed,
         serials=numbers,
         samples=len(data),
-        score=boards.score(engine),
+        score=boards(engine),
         gap=tuple(rows),
         regression=data.regression,
     )
@@ -161,32 +166,46 @@ def _told(cause: Cause) -> tuple[str, str]:
     return name, (function.__doc__ or "").strip().partition("\n")[0]
 
 
+Scores = Callable[[Engine], np.ndarray]
+"""The scores of all boards with an engine."""
+
+
+@dataclass(frozen=True, eq=False)
 class _Boards:
-    """The scores of all boards, by engine."""
+    """The boards of a judgement, with several engines."""
 
-    def __init__(self, deployment: Deployment, data: Data, serials: tuple[int, ...], seed: int):
-        self._deployment, self._y, self._serials, self._seed = deployment, data.y, serials, seed
-        dt = deployment.native.dt
-        self._events, self._duration = [Events.of_steps(sample, dt) for sample in data.x], data.x.shape[1] * dt
-        self._found: list[tuple[Engine, np.ndarray]] = []
-        self._regression = data.regression
+    deployment: Deployment
+    data: Data
+    engines: Sequence[Engine]
+    seed: int
 
-    def run(self, engine: Engine, tick: Callable[..., None]) -> None:
-        scores = []
-        for serial in self._serials:
-            board = VirtualChip(self._deployment.chip, serial, seed=self._seed, engine=engine)
-            with board.open() as session:
-                session.program(self._deployment)
-                recordings = session.run_many(self._events, self._duration, timeout=FOREVER)
-            scores.append(score(logits(self._deployment, recordings), self._y))
-            tick()
-        self._found.append((engine, np.array(scores)))
+    @cached_property
+    def events(self) -> list[Events]:
+        return [Events.of_steps(sample, self.deployment.native.dt) for sample in self.data.x]
 
-    def score(self, engine: Engine) -> np.ndarray:
-        return next(scores for each, scores in self._found if each == engine)
+    @property
+    def duration(self) -> float:
+        return self.data.x.shape[1] * self.deployment.native.dt
 
-    def change(self, before: np.ndarray, after: np.ndarray) -> ConfidenceInterval:
-        return paired(before, after, regression=self._regression)
+
+def _board_score(boards: _Boards, piece: tuple[int, int]) -> Found:
+    """The score of one board: the number of its engine, its serial."""
+    engine, serial = piece
+    board = VirtualChip(boards.deployment.chip, serial, seed=boards.seed, engine=boards.engines[engine])
+    with board.open() as session:
+        session.program(boards.deployment)
+        recordings = session.run_many(boards.events, boards.duration, timeout=FOREVER)
+    found = score(logits(boards.deployment, recordings), boards.data.y)
+    return {"score": torch.tensor(found, dtype=torch.float64)}
+
+
+def _scores(
+    boards: _Boards, serials: Sequence[int], executor: Executor | Resumable | None, tick: Callable[..., None]
+) -> Scores:
+    pieces = [(engine, serial) for engine in range(len(boards.engines)) for serial in serials]
+    found = [float(each["score"]) for each in spread(executor, _board_score, pieces, boards, lambda _: tick())]
+    table = np.array(found).reshape(len(boards.engines), len(serials))
+    return lambda engine: table[next(k for k, each in enumerate(boards.engines) if each == engine)]
 
 
 def _nominal_rows(deployment: Deployment, data: Data, trained: nn.Module | None) -> list[GapRow]:
@@ -201,21 +220,26 @@ def _nominal_rows(deployment: Deployment, data: Data, trained: nn.Module | None)
     return [first, GapRow("programmed", "After quantization, on an ideal die.", mean, change=change)]
 
 
-def _board_rows(stages: Sequence[_Stage], boards: _Boards, programmed: GapRow) -> Iterator[GapRow]:
+def _board_rows(
+    stages: Sequence[_Stage],
+    boards: Scores,
+    programmed: GapRow,
+    change_of: Callable[[np.ndarray, np.ndarray], ConfidenceInterval],
+) -> Iterator[GapRow]:
     assert programmed.mean is not None
-    die = boards.score(TRAINING)
-    change = boards.change(np.full_like(die, programmed.mean), die)
+    die = boards(TRAINING)
+    change = change_of(np.full_like(die, programmed.mean), die)
     yield GapRow("die", "The boards, with the training equations.", float(die.mean()), die, change)
     for stage in stages:
         row = GapRow(stage.name, stage.what)
         if isinstance(stage.ordered, Engine):
-            scores = boards.score(stage.ordered)
-            change = boards.change(boards.score(stage.before), scores)
+            scores = boards(stage.ordered)
+            change = change_of(boards(stage.before), scores)
             row = replace(row, mean=float(scores.mean()), score=scores, change=change)
         else:
             row = replace(row, why=stage.ordered)
         if isinstance(stage.alone, Engine):
-            row = replace(row, alone=boards.change(boards.score(stage.base), boards.score(stage.alone)))
+            row = replace(row, alone=change_of(boards(stage.base), boards(stage.alone)))
         elif not row.why:
             row = replace(row, why=f"alone: {stage.alone}")
         yield row

@@ -1,0 +1,199 @@
+"""What all pieces of spread work share, as bytes; and the bytes that a process has received."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import io
+import pickle
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._util import digests
+from ..data.samples import Data
+
+CACHED = 2**30
+"""Bytes that a worker process keeps of earlier calls, so that ten networks on one data set send it once; 1 GiB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parcel:
+    """An object as bytes.
+
+    Attributes:
+        digests: the SHA-256 of each blob; the first blob is the object itself, the others are its data sets.
+        blobs: by their digests.
+    """
+
+    digests: tuple[str, ...]
+    blobs: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, value: object) -> Parcel:
+        """Raises TypeError if something in it cannot be pickled."""
+        inside: dict[int, tuple[str, Data]] = {}
+        blobs: dict[str, bytes] = {}
+
+        def apart(part: object) -> str | None:
+            if type(part) is not Data:
+                return None
+            if id(part) not in inside:
+                data = pickled(part)
+                name = digests.of_bytes(data)
+                inside[id(part)], blobs[name] = (name, part), data
+            return inside[id(part)][0]
+
+        whole = pickled(value, apart)
+        first = digests.of_bytes(whole)
+        return cls((first, *blobs), {first: whole, **blobs})
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return sum(map(len, self.blobs.values()))
+
+
+@functools.cache
+def _pickler() -> type[pickle.Pickler]:
+    """cloudpickle's where it is installed, which also takes classes and functions of a notebook."""
+    if importlib.util.find_spec("cloudpickle"):
+        import cloudpickle
+
+        return cloudpickle.Pickler
+    return pickle.Pickler
+
+
+def pickled(value: object, apart: Any = lambda part: None) -> bytes:
+    """The pickle of an object of ours, for a process of ours.
+
+    Args:
+        value: the object. apart: part → the name of its own blob, or None.
+    """
+    base = _pickler()
+
+    class Pickler(base):  # type: ignore[misc, valid-type]
+        def persistent_id(self, part: object) -> str | None:
+            found: str | None = apart(part)
+            return found
+
+        def reducer_override(self, part: object) -> Any:
+            if _is_small_part(part):
+                return part.clone().__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+            return super().reducer_override(part) if hasattr(base, "reducer_override") else NotImplemented
+
+    file = io.BytesIO()
+    try:
+        Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
+    except Exception as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        raise TypeError(
+            f"executor: the work cannot be sent to workers ({words}); define classes and functions at the top of a "
+            f"module, and let a data set open its files when it reads them."
+        ) from error
+    return file.getvalue()
+
+
+def _is_small_part(part: object) -> bool:
+    """True for a tensor that lies in the memory of a larger one, whose pickle would hold all of it."""
+    if type(part) is not Tensor or part.requires_grad or part.layout is not torch.strided:
+        return False
+    return part.is_contiguous() and part.untyped_storage().nbytes() > part.nbytes
+
+
+class Lacks(Exception):
+    """This process does not have some blobs; their names."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, name: str) -> Any:
+        return cache.data(name)
+
+
+class Cache:
+    """The blobs that this process has received; the least recently used ones leave first. A data set is opened once for
+    all threads, and its bytes are dropped then. Of everything else each thread has one of its own, the last that it
+    used, because threads cannot run one network."""
+
+    def __init__(self) -> None:
+        self._blobs: OrderedDict[str, bytes | Data] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+        self._lock = threading.RLock()
+        self._own = threading.local()
+
+    def add(self, blobs: Mapping[str, bytes], used: Sequence[str]) -> None:
+        """Keep some blobs; forget old ones, but none of those that are used now."""
+        with self._lock:
+            for name, data in blobs.items():
+                if digests.of_bytes(data) != name:
+                    raise RuntimeError("executor: what reached a worker is not what was sent; its network is damaged.")
+                if name not in self._blobs:
+                    self._blobs[name], self._sizes[name] = data, len(data)
+            for name in used:
+                if name in self._blobs:
+                    self._blobs.move_to_end(name)
+            for name in [name for name in self._blobs if name not in used]:
+                if self.held() <= CACHED:
+                    break
+                self._forget(name)
+
+    def opened(self, names: Sequence[str]) -> Any:
+        """The object of a parcel, for this thread.
+
+        Raises:
+            Lacks: some of its blobs are not here.
+        """
+        with self._lock:
+            if lacking := [name for name in names if name not in self._blobs]:
+                raise Lacks(*lacking)
+            if getattr(self._own, "name", "") != names[0]:
+                self._own.name = self._own.value = None  # the one before goes first
+                blob = self._blobs[names[0]]
+                assert isinstance(blob, bytes)
+                try:
+                    self._own.value = _Unpickler(io.BytesIO(blob)).load()
+                except (ImportError, AttributeError) as error:
+                    raise ImportError(
+                        f"executor: a worker cannot open the work ({error}); define classes and functions in a module "
+                        f"that workers import too, or install cloudpickle on both sides."
+                    ) from error
+                self._own.name = names[0]
+        return self._own.value
+
+    def data(self, name: str) -> Data:
+        """A data set, opened."""
+        blob = self._blobs[name]
+        if isinstance(blob, bytes):
+            self._blobs[name] = blob = pickle.loads(blob)
+        return blob
+
+    @contextmanager
+    def holding(self, parcel: Parcel) -> Iterator[None]:
+        """Keep a parcel of this process while it is spread, and no longer: for workers that are threads of it."""
+        with self._lock:
+            fresh = [name for name in parcel.digests if name not in self._blobs]
+        self.add(parcel.blobs, parcel.digests)
+        try:
+            yield
+        finally:
+            with self._lock:
+                for name in fresh:
+                    self._forget(name)
+            self._own.name = self._own.value = None
+
+    def held(self) -> int:
+        """Bytes of all blobs, as they came."""
+        return sum(self._sizes.values())
+
+    def _forget(self, name: str) -> None:
+        self._blobs.pop(name, None)
+        self._sizes.pop(name, None)
+
+
+cache = Cache()

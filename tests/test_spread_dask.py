@@ -1,0 +1,139 @@
+"""Measurements on a Dask cluster of processes on this machine, also while its workers are killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+
+import pytest
+from deep import DEEP
+from mini_study import MINI
+from spreading import MEASUREMENTS, Counted, KilledWorker, here, same
+
+import neurorobust as nr
+from benchmarks import robustness
+from benchmarks.robustness.results import TABLE
+from neurorobust.evaluation import WorkersLost, spread
+
+distributed = pytest.importorskip("distributed", reason="distributed: install neurorobust[dask]")
+
+KILLS = 20 if DEEP else 3
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """Two worker processes with a thread each; no dashboard, so no port is asked for by number."""
+    folder = tmp_path_factory.mktemp("dask")
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "memory_limit": 0}
+    with (
+        distributed.LocalCluster(**options, dashboard_address=None, local_directory=str(folder), silence_logs=50) as cluster,
+        distributed.Client(cluster, timeout=60) as client,
+    ):
+        client.wait_for_workers(2, timeout=120)
+        yield client
+
+
+def test_a_cluster_gives_the_same_bits(client):
+    executor = client.get_executor()
+    for name, measurement in MEASUREMENTS.items():
+        assert same(measurement(executor), here(name)), name
+
+
+def test_a_cluster_gets_network_and_data_once_per_worker(client):
+    """Also more than the 10 MB of which Dask warns."""
+    data = nr.data.Data(*(value.repeat(8, *[1] * (value.ndim - 1)) for value in (_ecg().x, _ecg().y)))
+    counted = Counted(client.get_executor())
+    network = nr.wrap(_flat(data))
+    nr.evaluate(network, data, nr.mismatch(0.1), n_dies=20, executor=counted)
+    assert data.x.nbytes > 10e6 and max(size for _, size in counted.sent) > data.x.nbytes
+    assert all([name for name, _ in counted.sent].count(name) <= 2 for name, _ in counted.sent)
+
+
+def _ecg():
+    return nr.tasks.ecg().validation
+
+
+def _flat(data):
+    from torch import nn
+
+    return nn.Sequential(nn.Flatten(), nn.Linear(data.x[0].numel(), 2))
+
+
+def _slow(shared, piece):
+    import torch
+
+    time.sleep(0.05)
+    return {"square": torch.tensor(piece**2)}
+
+
+@pytest.mark.deep
+def test_killed_workers_lose_nothing(client):
+    """Workers are killed at random moments while pieces run. Every piece counts once, and has the same bits."""
+    coin, stop, killed, ticks = random.Random(4), threading.Event(), [], []
+
+    def kill():
+        while len(killed) < KILLS and not stop.wait(0.5 + coin.random()):
+            alive = list(client.run(os.getpid, on_error="ignore").values())
+            if alive:
+                with suppress(ProcessLookupError):
+                    os.kill(coin.choice([each for each in alive if isinstance(each, int)]), signal.SIGKILL)
+                    killed.append(1)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    rounds = 0
+    try:
+        while len(killed) < KILLS:
+            found = list(spread.spread(client.get_executor(), _slow, range(60), (), ticks.append))
+            assert [int(each["square"]) for each in found] == [k**2 for k in range(60)]
+            rounds += 1
+            assert sorted(ticks) == sorted([*range(60)] * rounds)
+            assert same(MEASUREMENTS["trimmed"](client.get_executor()), here("trimmed"))
+    finally:
+        stop.set()
+        killer.join()
+    assert len(killed) == KILLS
+    client.wait_for_workers(2, timeout=120)
+
+
+def test_a_closed_client_says_what_to_do(client):
+    with distributed.Client(client.scheduler.address, timeout=60, set_as_default=False) as other:
+        executor = other.get_executor()
+    with pytest.raises(WorkersLost, match="executor: lost its workers .*; they are kept"):
+        MEASUREMENTS["evaluate"](executor)
+
+
+def test_the_grid_runs_on_a_cluster(client, tmp_path):
+    """The cells of the miniature, trained and measured by the workers: the table of one process."""
+    there, alone = tmp_path / "there", tmp_path / "alone"
+    names = tuple(robustness.find_measurements(["nominal", "mismatch"]))
+    outcomes = robustness.run(
+        robustness.plan(robustness.cells_of(MINI, (), None, there), names), client.get_executor(), at_once=2
+    )
+    assert {outcome.status for outcome in outcomes} == {"done"}
+    assert robustness.complete(robustness.cells_of(MINI, (), None, alone), names, 1) == {}
+    for folder in (there, alone):
+        robustness.write_table(folder)
+    assert (there / TABLE).read_bytes() == (alone / TABLE).read_bytes()
+
+
+class Refusing(Executor):
+    """As a cluster that gives a task up."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        future.set_exception(KilledWorker("died four times"))
+        return future
+
+
+def test_a_job_that_a_cluster_gives_up_is_failed(tmp_path):
+    """It is no error of the run; its cell is made by the next run."""
+    jobs = robustness.plan(robustness.cells_of(MINI, (), None, tmp_path), ("nominal",))
+    outcomes = robustness.run(jobs, Refusing())
+    assert len(outcomes) == len(jobs) and {outcome.status for outcome in outcomes} == {"failed"}
+    assert all("its worker was killed (KilledWorker : died four times); run" in each.error for each in outcomes)
