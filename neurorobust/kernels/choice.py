@@ -22,6 +22,8 @@ from .layer import FlooredDynamics
 from .runtime import threads
 
 CHOICES = ("auto", "reference", "compiled")
+SPARSE, SMALL_MATRIX = 1 / 8, 2**14
+"""Lists of targets are used for at most this share of a matrix with at least so many entries."""
 _SURROGATES = (Triangle, FastSigmoid, ArcTan)
 _FLOORS = (HardFloor, LeakyFloor, NoFloor)
 _INHIBITIONS = (PullsDown, CancelsExcitation)
@@ -117,6 +119,11 @@ def knows_floored(dynamics: FlooredDynamics) -> bool:
 def compiles(tensor: Tensor, dynamics: Dynamics | None) -> bool:
     """Whether the compiled loops would run for such numbers and such a way to spike."""
     return implementation("coefficients", tensor, known(dynamics)) is not reference
+
+
+def lists_pay(synapses: int, n_in: int, n_out: int) -> bool:
+    """Whether a weight with so many synapses is taken as lists of targets."""
+    return 0 < synapses <= SPARSE * n_in * n_out >= SPARSE * SMALL_MATRIX
 
 
 def describe() -> dict[str, str | int]:

@@ -66,6 +66,10 @@ class Connection(nn.Module, ABC):
             f"recurrent: {type(self).__name__} has no matrix; expected a Linear or OneToOne connection there."
         )
 
+    def synapses(self) -> kernels.Weight:
+        """:meth:`matrix` for the loops: by its synapses alone where these are few."""
+        return self.matrix()
+
 
 class _Synapses(Connection):
     """Base of connections with a weight: weight and bias as parameters, the mask as a buffer, all shapes checked."""
@@ -102,11 +106,15 @@ class _Synapses(Connection):
 
     def masked(self) -> Tensor:
         """The weight with absent synapses at zero, in its own shape."""
+        self._check_shapes()
+        return self.weight * self.mask
+
+    def _check_shapes(self) -> None:
+        """Raise ValueError for a weight or a bias that was replaced by one of another shape."""
         if self.weight.shape != self.mask.shape:
             raise ValueError(f"weight: got shape {tuple(self.weight.shape)}; expected {tuple(self.mask.shape)}.")
         if self.bias is not None and self.bias.shape != self.mask.shape[:1]:
             raise ValueError(f"bias: got shape {tuple(self.bias.shape)}; expected ({len(self.mask)},).")
-        return self.weight * self.mask
 
 
 class Linear(_Synapses):
@@ -154,8 +162,13 @@ class Linear(_Synapses):
     def matrix(self) -> Tensor:
         return self.masked()
 
+    def synapses(self) -> kernels.Weight:
+        self._check_shapes()
+        few = kernels.sparse(self.weight, self.mask)
+        return self.masked() if few is None else few
+
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        return kernels.linear(x, self.masked(), self.bias)
+        return kernels.linear(x, self.synapses(), self.bias)
 
 
 class OneToOne(_Synapses):
