@@ -20,7 +20,8 @@ from . import reference
 from .choice import chosen, compiles, describe, implementation, known, knows_floored, using
 from .events import CachedEvents
 from .layer import SKINNY, FlooredCoefficients, FlooredDynamics, Layer, LifCoefficients
-from .sparse_weight import Pattern, SparseWeight, Weight, dense, pattern_of, sparse
+from .masks import pattern_of, sparse
+from .sparse_weight import Pattern, SparseWeight, Weight, dense
 
 __all__ = [
     "SKINNY",

@@ -1,4 +1,4 @@
-"""Sparse weights: the synapses that a mask leaves, as lists of the targets of every source."""
+"""Sparse weights: synapses as lists of the targets of every source."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
-
-from .choice import lists_pay
-
-_known = WeakIdKeyDictionary()  # mask → its version and pattern; an entry goes with its mask
 
 
 @dataclass(frozen=True)
@@ -65,22 +60,3 @@ Weight = Tensor | SparseWeight
 def dense(weight: Weight) -> Tensor:
     """The weight as a matrix."""
     return weight.dense() if isinstance(weight, SparseWeight) else weight
-
-
-def pattern_of(mask: Tensor) -> Pattern | None:
-    """The pattern of a mask that is sparse enough for lists; None for another. Found once for each mask and version."""
-    plain = type(mask) is Tensor and mask.device.type == "cpu" and not torch.compiler.is_compiling()
-    if not plain or mask.is_inference() or torch._C._functorch.is_functorch_wrapped_tensor(mask):
-        return None
-    known = _known.get(mask)
-    if known is None or known[0] != mask._version:
-        n_out, n_in = mask.shape
-        pays = lists_pay(int(mask.sum()), n_in, n_out)
-        _known[mask] = known = mask._version, Pattern.of(mask) if pays else None
-    return known[1]
-
-
-def sparse(weight: Tensor, mask: Tensor) -> SparseWeight | None:
-    """The weight (n_out, n_in) by the synapses of its mask, if these are few enough; else None."""
-    pattern = pattern_of(mask)
-    return None if pattern is None else SparseWeight(weight.reshape(-1).index_select(0, pattern.index), pattern)
