@@ -14,25 +14,34 @@ from neurorobust.nn import fleet_run, neurons
 from neurorobust.nn.connections import Linear
 
 from .tool import Run, Tool
-from .workloads import ATTACK_STEPS, BETA, DT, RADIUS, Params, Workload
+from .workloads import ATTACK_STEPS, BETA, DT, RADIUS, TAU_SYN, Params, Workload
 
 
 def network(work: Workload, reset: nr.nn.Reset | None = None) -> nr.Network:
-    """The workload's network; with another reset, what a peer computes."""
-    p = work.params
+    """The workload's network; with a reset, that of LIF neurons, what a peer computes."""
+    p, masks = work.params, work.masks
+
+    def connection(name: str) -> Linear:
+        return Linear(p[name], mask=masks.get(name))
 
     def layer(name: str) -> neurons.Neuron:
-        synapses = Linear(p[f"{name}.input.weight"])
+        synapses = connection(f"{name}.input.weight")
         if f"{name}.v_threshold" not in p:
             return neurons.LeakyIntegrator(synapses, tau_mem=p[f"{name}.tau_mem"])
-        recurrent = p.get(f"{name}.recurrent.weight")
-        return neurons.Lif(
-            synapses,
-            recurrent=None if recurrent is None else Linear(recurrent),
-            tau_mem=p[f"{name}.tau_mem"],
-            v_threshold=p[f"{name}.v_threshold"],
-            reset=reset,
-        )
+        tau_mem, v_threshold = p[f"{name}.tau_mem"], p[f"{name}.v_threshold"]
+        recurrent = connection(f"{name}.recurrent.weight") if f"{name}.recurrent.weight" in p else None
+        if work.floored and reset is None:
+            synaptic = torch.full_like(tau_mem, TAU_SYN)
+            return neurons.LinearizedDpi(
+                synapses,
+                recurrent=recurrent,
+                tau_mem=tau_mem,
+                tau_syn_exc=synaptic,
+                tau_syn_inh=synaptic,
+                v_threshold=v_threshold,
+                r=DT / TAU_SYN,  # an event carries the charge that it has without a synapse
+            )
+        return neurons.Lif(synapses, recurrent=recurrent, tau_mem=tau_mem, v_threshold=v_threshold, reset=reset)
 
     net = nr.Network({name: layer(name) for name in ("hidden", "readout")}, DT)
     if not work.recurrent:
@@ -88,9 +97,11 @@ class Ours(Tool):
 
     def fleet(self, work: Workload) -> Run:
         net = network(work, self.kind)
+        others = {name: value for name, value in net.named_parameters() if name not in work.params}
+        dies = [{**others, **die} for die in work.dies]
 
         def run() -> Tensor:
-            return fleet_logits(net, work.dies, work.x)
+            return fleet_logits(net, dies, work.x)
 
         return Run(run, run)
 

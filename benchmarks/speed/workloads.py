@@ -1,4 +1,4 @@
-"""The four workloads: what is computed, on which weights and which input. Nothing here knows a tool."""
+"""The workloads: what is computed, on which weights and which input. Nothing here knows a tool."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ Params = dict[str, Tensor]
 
 DT = 1e-3  # s
 TAU_MEM = 20e-3  # s
+TAU_SYN = 5e-3  # s: of neurons with a floor
 INPUT_RATE = 0.05  # input spikes per channel and step
 ATTACK_STEPS, RADIUS, BETA = 10, 0.1, 0.5  # W3: the paper's loss
 SPREAD = 0.2  # W4: every weight, time constant and threshold × (1 + SPREAD · N(0, 1))
@@ -38,6 +39,10 @@ class Workload:
         gains: standard deviations of the weights times sqrt(fan-in) into the hidden layer, from itself and into the
             read-out; chosen for hidden neurons that spike in 5 % of the steps.
         chips: dies of a fleet.
+        fan_in: how many inputs, and how many of the other hidden neurons, each hidden neuron is connected to; None: all.
+            Weights that are absent are 0.
+        floored: whether ours has the chip's neuron, ``LinearizedDpi``, for hidden neurons; peers have a LIF neuron, and
+            their output is compared with that of our LIF neuron.
     """
 
     job: Job
@@ -48,6 +53,21 @@ class Workload:
     recurrent: bool
     gains: tuple[float, float, float]
     chips: int = 64
+    fan_in: int | None = None
+    floored: bool = False
+
+    @cached_property
+    def masks(self) -> Params:
+        """Which synapses exist, by the name of the weight; none where all do."""
+        if self.fan_in is None:
+            return {}
+        draw = torch.Generator().manual_seed(2)
+        sources = {"hidden.input.weight": self.sizes[0], "hidden.recurrent.weight": self.sizes[1]}
+        return {name: self._mask(n, draw) for name, n in sources.items()}
+
+    def _mask(self, n_in: int, draw: torch.Generator) -> Tensor:
+        chosen = [torch.randperm(n_in, generator=draw)[: self.fan_in] for _ in range(self.sizes[1])]
+        return torch.zeros(self.sizes[1], n_in, dtype=torch.bool).scatter_(1, torch.stack(chosen), True)
 
     @cached_property
     def params(self) -> Params:
@@ -55,13 +75,15 @@ class Workload:
         n_in, n_hidden, n_out = self.sizes
         draw = torch.Generator().manual_seed(0)
 
-        def weight(n: int, fan_in: int, gain: float) -> Tensor:
-            return torch.randn(n, fan_in, generator=draw) * (gain / fan_in**0.5)
+        def weight(n: int, n_in: int, gain: float, mask: Tensor | None = None) -> Tensor:
+            drawn, fan_in = torch.randn(n, n_in, generator=draw), n_in if mask is None else int(mask[0].sum())
+            return drawn * (gain / fan_in**0.5) * (1 if mask is None else mask)
 
         hidden, readout = ((n_hidden,), (n_out,)) if self.recurrent else ((), ())
-        params = {"hidden.input.weight": weight(n_hidden, n_in, self.gains[0])}
+        of_input, of_recurrent = (self.masks.get(f"hidden.{part}.weight") for part in ("input", "recurrent"))
+        params = {"hidden.input.weight": weight(n_hidden, n_in, self.gains[0], of_input)}
         if self.recurrent:
-            params["hidden.recurrent.weight"] = weight(n_hidden, n_hidden, self.gains[1])
+            params["hidden.recurrent.weight"] = weight(n_hidden, n_hidden, self.gains[1], of_recurrent)
         params |= {"hidden.tau_mem": torch.full(hidden, TAU_MEM), "hidden.v_threshold": torch.ones(hidden)}
         params |= {
             "readout.input.weight": weight(n_out, n_hidden, self.gains[2]),
@@ -116,4 +138,28 @@ RECURRENT = Workload(
 ADVERSARIAL = replace(RECURRENT, job="adversarial_step", about="W2 adversarial: 10 attack steps on every parameter")
 FLEET = replace(RECURRENT, job="fleet", about="W2's network on 64 chips, logits of 100 samples, no gradient")
 
-WORKLOADS = {"W1": FEED_FORWARD, "W2": RECURRENT, "W3": ADVERSARIAL, "W4": FLEET}
+WHOLE_CHIP = Workload(
+    job="training_step",
+    about="training step, a chip: 1024 recurrent neurons with a floor, 32 + 32 inputs each of 256 + 1024, T 100, batch 25",
+    sizes=(256, 1024, 10),
+    steps=100,
+    batch=25,
+    recurrent=True,
+    gains=(40.0, 15.0, 10.0),
+    fan_in=32,
+    floored=True,
+)
+LARGE_CHIP = replace(WHOLE_CHIP, about="W5 with 4096 neurons", sizes=(256, 4096, 10))
+CHIP_ADVERSARIAL = replace(WHOLE_CHIP, job="adversarial_step", about="W5 adversarial: 10 attack steps on every parameter")
+CHIP_FLEET = replace(WHOLE_CHIP, job="fleet", about="W5's network on 64 chips, logits of 25 samples, no gradient")
+
+WORKLOADS = {
+    "W1": FEED_FORWARD,
+    "W2": RECURRENT,
+    "W3": ADVERSARIAL,
+    "W4": FLEET,
+    "W5": WHOLE_CHIP,
+    "W5-4096": LARGE_CHIP,
+    "W8": CHIP_ADVERSARIAL,
+    "W9": CHIP_FLEET,
+}

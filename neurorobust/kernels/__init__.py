@@ -20,6 +20,8 @@ from . import reference
 from .choice import chosen, compiles, describe, implementation, known, knows_floored, using
 from .events import CachedEvents
 from .layer import SKINNY, FlooredCoefficients, FlooredDynamics, Layer, LifCoefficients
+from .masks import pattern_of, sparse
+from .sparse_weight import Pattern, SparseWeight, Weight, dense
 
 __all__ = [
     "SKINNY",
@@ -28,8 +30,12 @@ __all__ = [
     "FlooredDynamics",
     "Layer",
     "LifCoefficients",
+    "Pattern",
+    "SparseWeight",
+    "Weight",
     "chosen",
     "compiles",
+    "dense",
     "describe",
     "fleet_outputs",
     "floored",
@@ -39,11 +45,13 @@ __all__ = [
     "lif_layer",
     "lif_trace",
     "linear",
+    "pattern_of",
+    "sparse",
     "using",
 ]
 
 
-def _check(n: int, tensor: Tensor, c: LifCoefficients | dict[str, Tensor | None], recurrent: Tensor | None) -> None:
+def _check(n: int, tensor: Tensor, c: LifCoefficients | dict[str, Tensor | None], recurrent: Weight | None) -> None:
     """Raise for numbers of another size, or of another type than the current: a compiled loop does not check."""
     if n < 1 or tensor.shape[0] < 1:
         raise ValueError(
@@ -59,8 +67,8 @@ def _check(n: int, tensor: Tensor, c: LifCoefficients | dict[str, Tensor | None]
             )
 
 
-def _check_synapses(x: Tensor, weight: Tensor) -> None:
-    fits = x.ndim == 3 and weight.ndim == 2 and x.shape[-1] == weight.shape[1] and x.dtype == weight.dtype
+def _check_synapses(x: Tensor, weight: Weight) -> None:
+    fits = x.ndim == 3 and len(weight.shape) == 2 and x.shape[-1] == weight.shape[1] and x.dtype == weight.dtype
     if not fits or not x.shape[-1]:
         raise ValueError(
             f"x: got shape {tuple(x.shape)} of {x.dtype}; expected (T, B, {weight.shape[-1]}) of {weight.dtype}, as "
@@ -68,26 +76,33 @@ def _check_synapses(x: Tensor, weight: Tensor) -> None:
         )
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x weightᵀ + bias; sparse x costs no more than its numbers that are not 0.
+def linear(x: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
+    """x weightᵀ + bias; sparse x costs no more than its numbers that are not 0, a sparse weight than its synapses.
 
     Shapes: x (T, B, n_in), weight (n_out, n_in), bias (n_out,) or None; returns (T, B, n_out).
     """
     _check_synapses(x, weight)
-    _check(len(weight), x, {"bias": bias}, None)
-    return implementation("x", x).linear(x, weight, bias)
+    _check(weight.shape[0], x, {"bias": bias}, None)
+    chosen_loops = implementation("x", x)
+    return chosen_loops.linear(x, dense(weight) if chosen_loops is reference else weight, bias)
+
+
+def _matrix(weight: Weight | None) -> Tensor | None:
+    return None if weight is None else dense(weight)
 
 
 def _lif(
-    current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics, membrane: bool
+    current: Tensor, recurrent: Weight | None, c: LifCoefficients, dynamics: Dynamics, membrane: bool
 ) -> tuple[Tensor, Tensor | None]:
     if c.rho is not None and not isinstance(dynamics.reset, DelayedSubtract):
         raise ValueError(f"reset: got {dynamics.reset!r}; adaptation goes with DelayedSubtract only.")
     _check(current.shape[-1], current, c, recurrent)
-    return implementation("current", current, known(dynamics)).lif(current, recurrent, c, dynamics, membrane)
+    chosen_loops = implementation("current", current, known(dynamics))
+    recurrent = _matrix(recurrent) if chosen_loops is reference else recurrent
+    return chosen_loops.lif(current, recurrent, c, dynamics, membrane)
 
 
-def lif(current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics) -> Tensor:
+def lif(current: Tensor, recurrent: Weight | None, c: LifCoefficients, dynamics: Dynamics) -> Tensor:
     """Spikes of a layer of leaky integrate-and-fire neurons over a whole sequence.
 
     With v = v_leak and b, s, z = 0 before the first step, for every step t::
@@ -100,7 +115,7 @@ def lif(current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics:
 
     ``snntorch.Leaky`` is alpha = beta and gain = 1, ``snntorch.Synaptic`` has syn = its alpha besides.
 
-    Shapes: current (T, B, n); recurrent (n, n), row = target; coefficients (n,); returns (T, B, n). Gradients reach
+    Shapes: current (T, B, n); recurrent (n, n), row = target, or sparse; coefficients (n,); returns (T, B, n). Gradients reach
     current, recurrent and every coefficient but refractory, through the surrogate and the reset. The compiled loops
     work the current back from the membrane, so where gain is exactly 0 its gradient is 0; and a weight that is not a
     number matters only where an input or a spike goes through it.
@@ -109,13 +124,13 @@ def lif(current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics:
 
 
 def lif_layer(
-    x: Tensor, synapses: tuple[Tensor, Tensor | None], recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics
+    x: Tensor, synapses: tuple[Weight, Tensor | None], recurrent: Weight | None, c: LifCoefficients, dynamics: Dynamics
 ) -> Tensor:
     """:func:`lif` of the current that :func:`linear` makes of x (T, B, n_in) with ``synapses``, a weight and a bias."""
     weight, bias = synapses
     _check_synapses(x, weight)
-    _check(len(weight), x, {**c._asdict(), "bias": bias}, recurrent)
-    if not compiles(weight, dynamics):
+    _check(weight.shape[0], x, {**c._asdict(), "bias": bias}, recurrent)
+    if not compiles(x, dynamics):
         return lif(linear(x, weight, bias), recurrent, c, dynamics)
     from . import compiled
 
@@ -123,7 +138,7 @@ def lif_layer(
 
 
 def lif_trace(
-    current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics
+    current: Tensor, recurrent: Weight | None, c: LifCoefficients, dynamics: Dynamics
 ) -> tuple[Tensor, Tensor]:
     """:func:`lif`'s spikes, and the membrane (T, B, n): before a reset that comes a step later, after one that comes at
     once."""
@@ -134,7 +149,7 @@ def lif_trace(
 
 def floored(
     current: Tensor,
-    recurrent: Tensor | None,
+    recurrent: Weight | None,
     c: FlooredCoefficients,
     dynamics: FlooredDynamics,
     pushed: Tensor | None = None,
@@ -152,7 +167,7 @@ def floored(
         z[t] = 1 if v[t] > v_threshold + raised b[t] and that is not so, else 0
         v[t] ← v_reset where z[t] = 1
 
-    Shapes: current (T, B, 2n), excitation first; recurrent (n, n), row = target; coefficients (n,); pushed (T, B, n).
+    Shapes: current (T, B, 2n), excitation first; recurrent (n, n), row = target, or sparse; coefficients (n,); pushed (T, B, n).
     The spikes have a gradient in everything but refractory; the second output has none.
     """
     n = len(c.alpha)
@@ -160,22 +175,25 @@ def floored(
         raise ValueError(f"current: got shape {tuple(current.shape)}; expected (T, B, {2 * n}), two for each neuron.")
     _check(n, current, c._asdict(), recurrent)
     if pushed is not None or implementation("current", current, knows_floored(dynamics)) is reference:
-        return reference.floored(current, recurrent, c, dynamics, pushed)
+        return reference.floored(current, _matrix(recurrent), c, dynamics, pushed)
     from . import compiled_floored
 
     return compiled_floored.floored(current, recurrent, c, dynamics)
 
 
 def floored_layer(
-    x: Tensor, weight: Tensor, recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics
+    x: Tensor, weight: Weight, recurrent: Weight | None, c: FlooredCoefficients, dynamics: FlooredDynamics
 ) -> Tensor:
     """Spikes of :func:`floored` for an input x (T, B, n_in) of synapses that excite or inhibit by the sign of their
     weight (n, n_in)."""
     _check_synapses(x, weight)
-    _check(len(weight), x, c._asdict(), recurrent)
-    positive = weight.clamp(min=0)
-    weight = torch.cat([positive, positive - weight])
-    if implementation("weight", weight, knows_floored(dynamics)) is reference:
+    _check(weight.shape[0], x, c._asdict(), recurrent)
+    runs_reference = implementation("x", x, knows_floored(dynamics)) is reference
+    if runs_reference or isinstance(weight, Tensor):
+        matrix = dense(weight)
+        positive = matrix.clamp(min=0)
+        weight = torch.cat([positive, positive - matrix])
+    if runs_reference:
         return floored(linear(x, weight, None), recurrent, c, dynamics)[0]
     from . import compiled_floored
 

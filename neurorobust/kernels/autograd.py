@@ -115,13 +115,19 @@ class Lif(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int], width: float
+        current: Tensor,
+        recurrent: Tensor,
+        coefficients: Tensor,
+        refractory: Tensor,
+        lists: Tensor,
+        rules: Sequence[int],
+        width: float,
     ) -> tuple[Tensor, Tensor]:
-        return operators.lif_op(current, recurrent, coefficients, refractory, rules)
+        return operators.lif_op(current, recurrent, coefficients, refractory, lists, rules)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        current, *layer, ctx.rules, ctx.width = inputs
+        current, *layer, ctx.lists, ctx.rules, ctx.width = inputs
         ctx.chips = len(current)
         ctx.save_for_backward(*output, *layer)
         ctx.set_materialize_grads(False)
@@ -130,9 +136,9 @@ class Lif(torch.autograd.Function):
     def backward(ctx: Any, g_spikes: Tensor | None, g_v: Tensor | None) -> tuple:
         spikes, v, *layer = ctx.saved_tensors
         gradients = _present(g_spikes, g_v, spikes)
-        found = _lif_backward.apply(*gradients, spikes, v, *layer, ctx.rules, ctx.width)
+        found = _lif_backward.apply(*gradients, spikes, v, *layer, ctx.lists, ctx.rules, ctx.width)
         chips = ctx.chips, len(layer[0]), len(layer[1])
-        return (*map(sum_shared, found, chips), None, None, None)
+        return (*map(sum_shared, found, chips), *(None,) * 4)
 
 
 @over_chips(6)
@@ -147,14 +153,17 @@ class Layer(torch.autograd.Function):
         recurrent: Tensor,
         coefficients: Tensor,
         refractory: Tensor,
+        weight_lists: Tensor,
+        lists: Tensor,
         rules: Sequence[int],
         width: float,
     ) -> tuple[Tensor, Tensor]:
-        return operators.layer_op(x, weight, bias, recurrent, coefficients, refractory, rules)
+        return operators.layer_op(x, weight, bias, recurrent, coefficients, refractory, weight_lists, lists, rules)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        *tensors, ctx.rules, ctx.width = inputs
+        *tensors, weight_lists, lists, ctx.rules, ctx.width = inputs
+        ctx.lists = weight_lists, lists
         ctx.save_for_backward(*output, *tensors)
         ctx.set_materialize_grads(False)
 
@@ -164,12 +173,14 @@ class Layer(torch.autograd.Function):
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         needs = needs_x, needs_weight, needs_bias and bias.shape[0] > 0
         gradients = _present(g_spikes, g_v, spikes)
-        found = _layer_backward.apply(*gradients, spikes, v, x, weight, *layer, ctx.rules, ctx.width, needs)
+        found = _layer_backward.apply(
+            *gradients, spikes, v, x, weight, *layer, *ctx.lists, ctx.rules, ctx.width, needs
+        )  # fmt: skip
         of_synapses = [
             sum_shared(gradient, len(tensor)) if needed else None
             for gradient, tensor, needed in zip(found, (x, weight, bias), needs)
         ]
-        return (*of_synapses, sum_shared(found[3], len(layer[0])), sum_shared(found[4], len(layer[1])), *(None,) * 3)
+        return (*of_synapses, sum_shared(found[3], len(layer[0])), sum_shared(found[4], len(layer[1])), *(None,) * 5)
 
 
 @over_chips(3)
@@ -196,20 +207,22 @@ class Project(torch.autograd.Function):
     """The product of :func:`.operators.project_op`."""
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return operators.project_op(x, weight, bias)
+    def forward(x: Tensor, weight: Tensor, bias: Tensor, lists: Tensor) -> Tensor:
+        return operators.project_op(x, weight, bias, lists)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+        *tensors, ctx.lists = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        g_x, g_weight = _project_backward.apply(gradient, x, weight, (needs_x, needs_weight))
+        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        g_x, g_weight = _project_backward.apply(gradient, x, weight, ctx.lists, (needs_x, needs_weight))
         return (
             sum_shared(g_x, len(x)) if needs_x else None,
             sum_shared(g_weight, len(weight)) if needs_weight else None,
             sum_shared(gradient.sum((1, 2)), len(bias)) if needs_bias and bias.shape[0] else None,
+            None,
         )

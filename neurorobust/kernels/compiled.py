@@ -13,6 +13,8 @@ from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from . import autograd
 from .layer import LifCoefficients
 from .numba_loops.records import Rules
+from .operators import NO_LISTS
+from .sparse_weight import SparseWeight, Weight
 
 
 def inside(sequence: Tensor) -> Tensor:
@@ -25,14 +27,23 @@ def outside(sequence: Tensor) -> Tensor:
     return sequence.squeeze(0).transpose(0, 1)
 
 
-def _synapses(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one chip, as the operators take them."""
-    return weight.unsqueeze(0), weight.new_empty((0, len(weight))) if bias is None else bias.unsqueeze(0)
+def numbers_and_lists(weight: Weight | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """A weight of one chip as the operators take it, and its lists, none for a matrix; ``like`` is (n,), and no weight
+    is no matrix (n, n)."""
+    if isinstance(weight, SparseWeight):
+        return weight.values.unsqueeze(0), weight.pattern.lists
+    return like.new_empty((0, len(like), len(like))) if weight is None else weight.unsqueeze(0), NO_LISTS
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _offset(x: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
+    """The bias of one chip as the operators take it."""
+    return x.new_empty((0, weight.shape[0])) if bias is None else bias.unsqueeze(0)
+
+
+def linear(x: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
     """x weightᵀ + bias; see :func:`neurorobust.kernels.linear`."""
-    return outside(autograd.Project.apply(inside(x), *_synapses(weight, bias)))
+    numbers, lists = numbers_and_lists(weight, x)
+    return outside(autograd.Project.apply(inside(x), numbers, _offset(x, weight, bias), lists))
 
 
 def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
@@ -84,25 +95,23 @@ def coefficients_of(c: LifCoefficients, dynamics: Dynamics) -> tuple[Tensor, Ten
 
 
 def _layer(
-    n: int, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics, keep: bool
-) -> tuple[Tensor, Tensor, Tensor, Sequence[int], float]:
-    """A layer of one chip as the operators take it; ``keep`` says whether its membrane is kept."""
+    c: LifCoefficients, dynamics: Dynamics, keep: bool
+) -> tuple[tuple[Tensor, Tensor], tuple[Sequence[int], float]]:
+    """A layer of one chip as the operators take it: its numbers; its rules and the width of its surrogate. ``keep`` says
+    whether its membrane is kept."""
     coefficients, refractory, rules = coefficients_of(c, dynamics)
-    return (
-        c.alpha.new_empty((0, n, n)) if recurrent is None else recurrent.unsqueeze(0),
-        coefficients.unsqueeze(0),
-        refractory.unsqueeze(0),
-        (*rules, int(keep)),
-        number_and_width(dynamics.surrogate)[1],
-    )
+    width = number_and_width(dynamics.surrogate)[1]
+    return (coefficients.unsqueeze(0), refractory.unsqueeze(0)), ((*rules, int(keep)), width)
 
 
 def lif(
-    current: Tensor, recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics, membrane: bool
+    current: Tensor, recurrent: Weight | None, c: LifCoefficients, dynamics: Dynamics, membrane: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes and membrane of leaky integrate-and-fire neurons; see :func:`neurorobust.kernels.lif`."""
-    layer = _layer(current.shape[-1], recurrent, c, dynamics, membrane or torch.is_grad_enabled())
-    spikes, above_leak = (outside(output) for output in autograd.Lif.apply(inside(current), *layer))
+    layer, rules = _layer(c, dynamics, membrane or torch.is_grad_enabled())
+    matrix, lists = numbers_and_lists(recurrent, c.alpha)
+    outputs = autograd.Lif.apply(inside(current), matrix, *layer, lists, *rules)
+    spikes, above_leak = (outside(output) for output in outputs)
     if not membrane:
         return spikes, None
     v = above_leak if c.v_leak is None else above_leak + c.v_leak
@@ -110,8 +119,11 @@ def lif(
 
 
 def lif_layer(
-    x: Tensor, synapses: tuple[Tensor, Tensor | None], recurrent: Tensor | None, c: LifCoefficients, dynamics: Dynamics
+    x: Tensor, synapses: tuple[Weight, Tensor | None], recurrent: Weight | None, c: LifCoefficients, dynamics: Dynamics
 ) -> Tensor:
     """Spikes of a layer with its synapses; see :func:`neurorobust.kernels.lif_layer`."""
-    layer = _layer(len(synapses[0]), recurrent, c, dynamics, torch.is_grad_enabled())
-    return outside(autograd.Layer.apply(inside(x), *_synapses(*synapses), *layer)[0])
+    layer, rules = _layer(c, dynamics, torch.is_grad_enabled())
+    weight, weight_lists = numbers_and_lists(synapses[0], c.alpha)
+    matrix, lists = numbers_and_lists(recurrent, c.alpha)
+    offset = _offset(x, *synapses)
+    return outside(autograd.Layer.apply(inside(x), weight, offset, matrix, *layer, weight_lists, lists, *rules)[0])

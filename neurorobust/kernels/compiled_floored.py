@@ -12,8 +12,9 @@ from ..dynamics.floors import LeakyFloor, NoFloor
 from ..dynamics.inhibitions import CancelsExcitation
 from . import floored_operators as operators
 from .autograd import backward_of, over_chips, sum_shared
-from .compiled import inside, number_and_width, outside
+from .compiled import inside, number_and_width, numbers_and_lists, outside
 from .layer import FlooredCoefficients, FlooredDynamics
+from .sparse_weight import Weight
 
 _backward = backward_of(operators.floored_backward_op, 8, range(5))
 _layer_backward = backward_of(operators.floored_layer_backward_op, 10, range(5))
@@ -29,14 +30,15 @@ class Floored(torch.autograd.Function):
         recurrent: Tensor,
         coefficients: Tensor,
         refractory: Tensor,
+        lists: Tensor,
         rules: Sequence[int],
         numbers: Sequence[float],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return operators.floored_op(current, recurrent, coefficients, refractory, rules)
+        return operators.floored_op(current, recurrent, coefficients, refractory, lists, rules)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
-        current, *layer, ctx.rules, ctx.numbers = inputs
+        current, *layer, ctx.lists, ctx.rules, ctx.numbers = inputs
         ctx.chips = len(current)
         ctx.save_for_backward(*output, *layer)
         ctx.mark_non_differentiable(*output[1:])
@@ -46,9 +48,9 @@ class Floored(torch.autograd.Function):
     def backward(ctx: Any, g_spikes: Tensor | None, *_: Any) -> tuple:
         spikes, u, exc, inh, *layer = ctx.saved_tensors
         g_spikes = torch.zeros_like(spikes) if g_spikes is None else g_spikes
-        found = _backward.apply(g_spikes, spikes, u, exc, inh, *layer, ctx.rules, ctx.numbers)
+        found = _backward.apply(g_spikes, spikes, u, exc, inh, *layer, ctx.lists, ctx.rules, ctx.numbers)
         chips = ctx.chips, len(layer[0]), len(layer[1])
-        return (*map(sum_shared, found, chips), None, None, None)
+        return (*map(sum_shared, found, chips), *(None,) * 4)
 
 
 @over_chips(5)
@@ -62,14 +64,17 @@ class FlooredLayer(torch.autograd.Function):
         recurrent: Tensor,
         coefficients: Tensor,
         refractory: Tensor,
+        weight_lists: Tensor,
+        lists: Tensor,
         rules: Sequence[int],
         numbers: Sequence[float],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return operators.floored_layer_op(x, weight, recurrent, coefficients, refractory, rules)
+        return operators.floored_layer_op(x, weight, recurrent, coefficients, refractory, weight_lists, lists, rules)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
-        *tensors, ctx.rules, ctx.numbers = inputs
+        *tensors, weight_lists, lists, ctx.rules, ctx.numbers = inputs
+        ctx.lists = weight_lists, lists
         ctx.save_for_backward(*output, *tensors)
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)  # those of the last three would be large
@@ -80,20 +85,20 @@ class FlooredLayer(torch.autograd.Function):
         g_spikes = torch.zeros_like(spikes) if g_spikes is None else g_spikes
         needs = tuple(ctx.needs_input_grad[:2])
         found = _layer_backward.apply(
-            g_spikes, spikes, u, exc, inh, x, weight, *layer, ctx.rules, ctx.numbers, needs
+            g_spikes, spikes, u, exc, inh, x, weight, *layer, *ctx.lists, ctx.rules, ctx.numbers, needs
         )  # fmt: skip
         of_synapses = [
             sum_shared(gradient, len(tensor)) if needed else None
             for gradient, tensor, needed in zip(found, (x, weight), needs)
         ]
-        return (*of_synapses, *map(sum_shared, found[2:], (len(layer[0]), len(layer[1]))), None, None, None)
+        return (*of_synapses, *map(sum_shared, found[2:], (len(layer[0]), len(layer[1]))), *(None,) * 5)
 
 
 def _layer(
-    recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics, keep: bool
-) -> tuple[Tensor, Tensor, Tensor, Sequence[int], Sequence[float]]:
-    """A layer of one chip as the operators take it; v is counted from v_leak."""
-    n, none = len(c.alpha), torch.zeros_like(c.alpha)
+    c: FlooredCoefficients, dynamics: FlooredDynamics, keep: bool
+) -> tuple[tuple[Tensor, Tensor], tuple[Sequence[int], Sequence[float]]]:
+    """A layer of one chip as the operators take it, its numbers and its rules; v is counted from v_leak."""
+    none = torch.zeros_like(c.alpha)
     leak, scaled = none if c.v_leak is None else c.v_leak, dynamics.surrogate.scaled
     floor = torch.full_like(none, -torch.inf) if isinstance(dynamics.floor, NoFloor) else c.v_floor - leak
     rows = (
@@ -114,27 +119,27 @@ def _layer(
     surrogate, width = number_and_width(dynamics.surrogate)
     cancels = isinstance(dynamics.inhibition, CancelsExcitation) and not isinstance(dynamics.floor, NoFloor)
     slope = dynamics.floor.slope if isinstance(dynamics.floor, LeakyFloor) else 0.0
-    return (
-        c.alpha.new_empty((0, n, n)) if recurrent is None else recurrent.unsqueeze(0),
-        torch.stack(rows).unsqueeze(0),
-        (none if c.refractory is None else c.refractory).detach().int().unsqueeze(0),
-        (surrogate, int(scaled), int(c.rho is not None), int(cancels), int(keep)),
-        (width, slope),
-    )
+    refractory = (none if c.refractory is None else c.refractory).detach().int()
+    rules = surrogate, int(scaled), int(c.rho is not None), int(cancels), int(keep)
+    return (torch.stack(rows).unsqueeze(0), refractory.unsqueeze(0)), (rules, (width, slope))
 
 
 def floored(
-    current: Tensor, recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics
+    current: Tensor, recurrent: Weight | None, c: FlooredCoefficients, dynamics: FlooredDynamics
 ) -> tuple[Tensor, Tensor]:
     """Spikes, and the membrane above the floor; see :func:`neurorobust.kernels.floored`."""
-    spikes, u, *_ = Floored.apply(inside(current), *_layer(recurrent, c, dynamics, True))
+    layer, rules = _layer(c, dynamics, True)
+    matrix, lists = numbers_and_lists(recurrent, c.alpha)
+    spikes, u, *_ = Floored.apply(inside(current), matrix, *layer, lists, *rules)
     leak = 0 if c.v_leak is None else c.v_leak
     return outside(spikes), (outside(u) - (c.v_floor - leak)).detach()
 
 
 def floored_layer(
-    x: Tensor, weight: Tensor, recurrent: Tensor | None, c: FlooredCoefficients, dynamics: FlooredDynamics
+    x: Tensor, weight: Weight, recurrent: Weight | None, c: FlooredCoefficients, dynamics: FlooredDynamics
 ) -> Tensor:
     """Spikes of a layer with its synapses; see :func:`neurorobust.kernels.floored_layer`."""
-    layer = _layer(recurrent, c, dynamics, torch.is_grad_enabled())
-    return outside(FlooredLayer.apply(inside(x), weight.unsqueeze(0), *layer)[0])
+    layer, rules = _layer(c, dynamics, torch.is_grad_enabled())
+    numbers, weight_lists = numbers_and_lists(weight, c.alpha)
+    matrix, lists = numbers_and_lists(recurrent, c.alpha)
+    return outside(FlooredLayer.apply(inside(x), numbers, matrix, *layer, weight_lists, lists, *rules)[0])

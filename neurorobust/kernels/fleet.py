@@ -17,28 +17,45 @@ from .events import VECTOR, events_of
 from .layer import Layer
 from .numba_loops import fleet as loop
 from .runtime.memory import empty
+from .sparse_weight import SparseWeight, Weight
 
 SILENT = Dynamics(Triangle(), NoReset())
 
 
 def _structure(layers: Sequence[Layer]) -> tuple[loop.Structure, int]:
-    """The numbers that all dies share, and how many numbers a die has."""
+    """The numbers and lists that all dies share, and how many numbers a die has."""
     table = np.zeros((len(layers), loop.COLUMNS), np.int64)
     sources: list[int] = []
+    lists: list[np.ndarray] = []
     at = 0
     for row, layer in zip(table, layers):
         n, n_in = layer.weight.shape
         width = _whole_vectors(n)
         rules = coefficients_of(layer.coefficients, layer.dynamics or SILENT)[2]
-        row[loop.N], row[loop.WIDTH], row[loop.SPIKES] = n, width, layer.dynamics is not None
+        row[loop.N], row[loop.WIDTH], row[loop.SPIKES], row[loop.N_IN] = n, width, layer.dynamics is not None, n_in
         row[loop.TO_VALUE], row[loop.HAS_SYN], row[loop.ADAPTIVE] = rules.to_value, rules.has_syn, rules.adaptive
         row[loop.FIRST], row[loop.END] = len(sources), len(sources) + len(layer.sources)
         sources += layer.sources
-        row[loop.WEIGHT] = at
-        at += n_in * width
-        row[loop.RECURRENT] = -1 if layer.recurrent is None else at
-        at += 0 if layer.recurrent is None else n * width
-    return loop.Structure(table, np.array(sources, np.int64)), at
+        row[loop.WEIGHT], row[loop.LISTS] = at, _listed(layer.weight, lists)
+        at += _size(layer.weight, width)
+        row[loop.RECURRENT], row[loop.RECURRENT_LISTS] = -1 if layer.recurrent is None else at, -1
+        if layer.recurrent is not None:
+            row[loop.RECURRENT_LISTS] = _listed(layer.recurrent, lists)
+            at += _size(layer.recurrent, width)
+    return loop.Structure(table, np.array(sources, np.int64), np.concatenate([np.empty(0, np.int32), *lists])), at
+
+
+def _listed(weight: Weight, lists: list[np.ndarray]) -> int:
+    """Where the lists of targets begin, which are put behind those that are there; −1 for a matrix."""
+    if not isinstance(weight, SparseWeight):
+        return -1
+    lists.append(weight.pattern.lists.numpy())
+    return sum(map(len, lists[:-1]))
+
+
+def _size(weight: Weight, width: int) -> int:
+    """How many numbers of a die a weight takes; each begins with a vector."""
+    return _whole_vectors(len(weight.values)) if isinstance(weight, SparseWeight) else weight.shape[1] * width
 
 
 def _whole_vectors(n: int) -> int:
@@ -59,8 +76,10 @@ def _fill(
         if layer.bias is not None:
             own[loop.BIAS, :n] = layer.bias
         for column, weight in ((loop.WEIGHT, layer.weight), (loop.RECURRENT, layer.recurrent)):
-            if weight is not None:
-                at = int(about[column])
+            at = int(about[column])
+            if isinstance(weight, SparseWeight):
+                numbers[at : at + len(weight.values)] = weight.values
+            elif weight is not None:
                 rows = numbers[at : at + weight.shape[1] * width].view(-1, width)
                 rows[:, :n], rows[:, n:] = weight.T, 0
 
@@ -68,7 +87,8 @@ def _fill(
 @torch.no_grad()
 def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     """Output of the last layer of every die: input (B, T, n_in) → (dies, B, T, n); no gradient."""
-    (table, sources), total = _structure(dies[0])
+    structure, total = _structure(dies[0])
+    table = structure.table
     most, (batch, steps, n_in) = int(table[:, loop.WIDTH].max()), x.shape
     numbers = torch.empty(len(dies), total, dtype=x.dtype)  # begins at a line of the cache, so its rows do too
     coefficients = torch.zeros(len(dies), len(table), loop.BIAS + 1, most, dtype=x.dtype)
@@ -82,6 +102,5 @@ def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     size = len(dies) * batch * steps * int(table[:, loop.N].sum())
     whole = loop.Dies(numbers.numpy(), coefficients.numpy(), refractory.numpy())
     blocks = blocks_of(batch, size // len(dies), group=8)
-    structure = loop.Structure(table, sources)
     run_blocks(loop.fleet_blocks, len(dies), blocks, size, inputs, whole, structure, out.numpy())
     return out

@@ -2,7 +2,7 @@
 
 ``rules`` are the surrogate, whether its width follows the threshold, whether there is an adaptation, whether inhibition
 only cancels excitation, and whether the membrane is kept. ``numbers`` are the width of the surrogate and the slope of
-the floor. The weight of an input has 2n rows, excitation, then inhibition; the recurrent one (n, n) has a sign.
+the floor. The weight of an input has 2n rows, excitation, then inhibition; the recurrent one (n, n) has a sign. Sparse weights, (c, k), have a sign too.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ from torch import Tensor
 from .blocks import array, blocks_of, room_for_sums, run_blocks, total
 from .events import events_of
 from .numba_loops import floored, floored_backward, rows
-from .numba_loops.records import Inputs, Recurrent, Synapses
-from .operators import _chips, _no_inputs, _project, _project_backward, gathers
+from .numba_loops.intrinsics import LANES
+from .numba_loops.records import Inputs, Recurrent, Synapses, Targets, Weights, WeightSums
+from .operators import NO_LISTS, chips_of, gathers, listed_backward, no_inputs, no_synapses, project, project_backward
 from .registration import fake, operator
 from .runtime.memory import empty
+from .weights import by_sign, gradient_of, partial_sums, room_for_weight, signed_gradient, targets_of, weights_of
 
-LayerTensors = tuple[Tensor, Tensor, Tensor]  # recurrent weight, coefficients, refractory steps
+LayerTensors = tuple[Tensor, Tensor, Tensor, Tensor]  # recurrent weight, coefficients, refractory steps, lists
 Traces = tuple[Tensor, Tensor, Tensor, Tensor]  # spikes, u, exc, inh
 
 
 def _run_floored(
     current: np.ndarray, synapses: Synapses, layer: LayerTensors, shape: tuple[int, ...], rules: Sequence[int]
 ) -> Traces:
-    recurrent, coefficients, refractory = layer
+    recurrent, coefficients, refractory, lists = layer
     traces = [empty(size, coefficients.dtype) for size in _kept(shape, rules)]
     own = array(coefficients), array(refractory), tuple(rules[2:4])
     blocks = blocks_of(shape[1], math.prod(shape[1:]))
     run_blocks(
         floored.floored_forward_blocks, shape[0], blocks, traces[0].numel(), current, synapses,
-        array(_split(recurrent.mT)), own, tuple(trace.numpy() for trace in traces),
+        _signed_weights(recurrent, lists, shape[3], shape[3]), own, tuple(trace.numpy() for trace in traces),
     )  # fmt: skip
     spikes, u, exc, inh = traces
     return spikes, u, exc, inh
@@ -47,6 +49,13 @@ def _kept(shape: tuple[int, ...], rules: Sequence[int]) -> list[tuple[int, ...]]
     cancels, keep = rules[3:]
     none = (0, *shape[1:])
     return [shape, *[shape if keep else none] * 2, shape if keep and cancels else none]
+
+
+def _signed_weights(weight: Tensor, lists: Tensor, n_in: int, n: int) -> Weights:
+    """A weight with a sign, for what arrives in two halves."""
+    if not len(lists):
+        return Weights(array(_split(weight.mT)), targets_of(weight, lists, n_in))
+    return Weights(np.empty((0, n_in, 2 * n), array(weight[:0]).dtype), by_sign(targets_of(weight, lists, n_in), n))
 
 
 def _split(rows: Tensor) -> Tensor:
@@ -68,57 +77,71 @@ def _run_floored_backward(
     layer: LayerTensors,
     rules: Sequence[int],
     numbers: Sequence[float],
-    n_in: int,
+    weight: tuple[int, Targets],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of current, recurrent weight, coefficients and weight (n_in, 2n), each for every chip; that of the
-    weight needs ``n_in``; with 0, that of the current is worked out instead."""
-    recurrent, coefficients, refractory = layer
+    """Gradients of current, recurrent weight, coefficients and weight, of its sizes if it is sparse, each for every
+    chip; as :func:`.operators._run_lif_backward`."""
+    recurrent, coefficients, refractory, lists = layer
+    n_in, input_targets = weight
     chips, batch, steps, n = traces[0].shape
     has_recurrent, dtype = recurrent.shape[0] > 0, g_spikes.dtype
     size = traces[0].numel()
-    blocks = blocks_of(batch, size // chips, 2 * n * (n if has_recurrent else 1) + 2 * n * n_in, rows.GROUP)
+    targets = by_sign(targets_of(recurrent, lists, n), n)
+    of_recurrent = partial_sums(recurrent, lists, 2 * n * (n if has_recurrent else 1))
+    of_weight = input_targets.values.shape[1] or 2 * n * n_in
+    blocks = blocks_of(batch, size // chips, of_recurrent + of_weight, LANES if len(lists) else rows.GROUP)
     g_current = empty((0 if n_in else chips, batch, steps, 2 * n), dtype)
     results = (
         g_current.numpy(),
         room_for_sums((chips, len(blocks), floored.COEFFICIENTS, n), dtype),
-        room_for_sums((chips, len(blocks), n, 2 * n) if has_recurrent else (0, 0, n, 2 * n), dtype),
-        room_for_sums((chips, len(blocks), n_in, 2 * n) if n_in else (1, 1, 0, 2 * n), dtype),
+        room_for_weight((chips, len(blocks)), (n if has_recurrent else 0, 2 * n), targets, dtype),
+        room_for_weight((chips, len(blocks)), (n_in, 2 * n), input_targets, dtype),
     )
     own = array(coefficients), array(refractory), tuple(rules[:3])
+    by_source, by_target = (
+        (np.empty((0, n, n), own[0].dtype),) * 2 if len(lists) else map(array, (recurrent.mT, recurrent))
+    )
     run_blocks(
         floored_backward.floored_backward_blocks, chips, blocks, size, array(g_spikes), tuple(map(array, traces)),
-        inputs, Recurrent(array(recurrent.mT), array(recurrent)), own,
+        inputs, input_targets, Recurrent(by_source, by_target, targets), own,
         tuple(results[0].dtype.type(number) for number in numbers), results,
     )  # fmt: skip
     return (
         g_current,
-        _joined(recurrent, total(results[2]).mT) if has_recurrent else torch.zeros_like(recurrent),
+        _recurrent_gradient(recurrent, results[2], targets) if has_recurrent else torch.zeros_like(recurrent),
         total(results[1]),
-        total(results[3]),
+        gradient_of(results[3], input_targets),
     )
+
+
+def _recurrent_gradient(recurrent: Tensor, sums: WeightSums, targets: Targets) -> Tensor:
+    """The gradient of a recurrent weight with a sign."""
+    if len(targets.starts):
+        return signed_gradient(recurrent, total(sums.values))
+    return _joined(recurrent, total(sums.rows).mT)
 
 
 @operator
 def floored_op(
-    current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int]
+    current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, lists: Tensor, rules: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Spikes and, if the last of the rules says so, the membrane before the floor, above v_leak, and excitation; and
     inhibition if it only cancels.
 
-    Shapes: current (c, B, T, 2n); recurrent (c, n, n), or (0, n, n) for none; coefficients (c, 13, n).
+    Shapes: current (c, B, T, 2n); recurrent (c, n, n), (0, n, n) for none, or (c, k) with lists; coefficients
+    (c, 13, n).
     """
     n = coefficients.shape[-1]
-    shape = (_chips(current, recurrent, coefficients, refractory), *current.shape[1:3], n)
-    nothing = current.new_empty((1, 0, 0))
-    synapses = Synapses(*_no_inputs(current), nothing.numpy(), nothing[0].numpy())
-    return _run_floored(array(current), synapses, (recurrent, coefficients, refractory), shape, rules)
+    shape = (chips_of(current, recurrent, coefficients, refractory), *current.shape[1:3], n)
+    layer = recurrent, coefficients, refractory, lists
+    return _run_floored(array(current), no_synapses(current), layer, shape, rules)
 
 
 @fake(floored_op)
 def _(
-    current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int]
+    current: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, lists: Tensor, rules: Sequence[int]
 ) -> tuple[Tensor, ...]:
-    shape = (_chips(current, recurrent, coefficients, refractory), *current.shape[1:3], coefficients.shape[-1])
+    shape = (chips_of(current, recurrent, coefficients, refractory), *current.shape[1:3], coefficients.shape[-1])
     return tuple(current.new_empty(size) for size in _kept(shape, rules))
 
 
@@ -132,18 +155,20 @@ def floored_backward_op(
     recurrent: Tensor,
     coefficients: Tensor,
     refractory: Tensor,
+    lists: Tensor,
     rules: Sequence[int],
     numbers: Sequence[float],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of :func:`floored_op` in current, recurrent and coefficients, each for every chip."""
-    layer = recurrent, coefficients, refractory
-    return _run_floored_backward(g_spikes, (spikes, u, exc, inh), _no_inputs(spikes), layer, rules, numbers, 0)[:3]
+    layer, traces = (recurrent, coefficients, refractory, lists), (spikes, u, exc, inh)
+    no_weight = 0, targets_of(spikes, NO_LISTS, 0)
+    return _run_floored_backward(g_spikes, traces, no_inputs(spikes), layer, rules, numbers, no_weight)[:3]
 
 
 def _shapes(spikes: Tensor, recurrent: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Of the gradients of recurrent weight and coefficients."""
     chips, n = spikes.shape[0], spikes.shape[-1]
-    return (chips if recurrent.shape[0] else 0, n, n), (chips, floored.COEFFICIENTS, n)
+    return (chips if recurrent.shape[0] else 0, *recurrent.shape[1:]), (chips, floored.COEFFICIENTS, n)
 
 
 @fake(floored_backward_op)
@@ -155,22 +180,38 @@ def _(*inputs: Any) -> tuple[Tensor, ...]:
 
 @operator
 def floored_layer_op(
-    x: Tensor, weight: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int]
+    x: Tensor,
+    weight: Tensor,
+    recurrent: Tensor,
+    coefficients: Tensor,
+    refractory: Tensor,
+    weight_lists: Tensor,
+    lists: Tensor,
+    rules: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """:func:`floored_op` of the current that x makes, which is never kept where the input is sparse."""
-    layer, events = (recurrent, coefficients, refractory), events_of(x)
-    if not gathers(events, weight.shape[1]):
-        return floored_op(_project(events, weight, weight.new_empty((0, weight.shape[1])), False), *layer, rules)
-    shape = (_chips(x, weight, *layer), *x.shape[1:3], coefficients.shape[-1])
-    synapses = Synapses(*events.arrays, array(weight.mT), np.empty((1, 0), array(weight).dtype))
+    """:func:`floored_op` of the current that x makes, which is never kept where the input or the weight is sparse."""
+    layer, events, n = (recurrent, coefficients, refractory, lists), events_of(x), coefficients.shape[-1]
+    if not len(weight_lists) and not gathers(events, 2 * n):
+        current = project(events, weight, weight.new_empty((0, 2 * n)), weight_lists, False)
+        return floored_op(current, *layer, rules)
+    shape = (chips_of(x, weight, *layer[:3]), *x.shape[1:3], n)
+    weights = _input_weights(weight, weight_lists, x.shape[3], n)
+    synapses = Synapses(*events.arrays, weights, np.empty((1, 0), array(weight[:0]).dtype))
     return _run_floored(weight.new_empty((1, 1, 0, 0)).numpy(), synapses, layer, shape, rules)
 
 
 @fake(floored_layer_op)
 def _(
-    x: Tensor, weight: Tensor, recurrent: Tensor, coefficients: Tensor, refractory: Tensor, rules: Sequence[int]
+    x: Tensor,
+    weight: Tensor,
+    recurrent: Tensor,
+    coefficients: Tensor,
+    refractory: Tensor,
+    weight_lists: Tensor,
+    lists: Tensor,
+    rules: Sequence[int],
 ) -> tuple[Tensor, ...]:
-    shape = (_chips(x, weight, recurrent, coefficients, refractory), *x.shape[1:3], coefficients.shape[-1])
+    shape = (chips_of(x, weight, recurrent, coefficients, refractory), *x.shape[1:3], coefficients.shape[-1])
     return tuple(x.new_empty(size) for size in _kept(shape, rules))
 
 
@@ -186,22 +227,36 @@ def floored_layer_backward_op(
     recurrent: Tensor,
     coefficients: Tensor,
     refractory: Tensor,
+    weight_lists: Tensor,
+    lists: Tensor,
     rules: Sequence[int],
     numbers: Sequence[float],
     needs: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of :func:`floored_layer_op` in x, weight, recurrent and coefficients, each for every chip; ``needs``
     says whether those in x and weight are needed; where not, they are empty."""
-    layer, traces, events = (recurrent, coefficients, refractory), (spikes, u, exc, inh), events_of(x)
-    by_events = needs[1] and gathers(events, weight.shape[1])
+    layer, traces, events = (recurrent, coefficients, refractory, lists), (spikes, u, exc, inh), events_of(x)
+    n, n_in, listed = spikes.shape[3], x.shape[3], len(weight_lists) > 0
+    by_events = needs[1] and (listed or gathers(events, 2 * n))
+    weights = _input_weights(weight, weight_lists, n_in, n) if listed else None
     if by_events and not needs[0]:
+        targets = targets_of(weight, weight_lists, n_in) if weights is None else weights.targets
         _, g_recurrent, g_coefficients, g_weight = _run_floored_backward(
-            g_spikes, traces, events.arrays, layer, rules, numbers, x.shape[3]
+            g_spikes, traces, events.arrays, layer, rules, numbers, (n_in, targets)
         )
-        return x.new_empty((0, *x.shape[1:])), g_weight.mT.contiguous(), g_recurrent, g_coefficients
-    g_current, g_recurrent, g_coefficients = floored_backward_op(g_spikes, *traces, *layer, rules, numbers)
-    g_x, g_weight = _project_backward(g_current, events, weight, needs, by_events)
-    return g_x, g_weight, g_recurrent, g_coefficients
+        g_x = x.new_empty((0, *x.shape[1:]))
+    else:
+        g_current, g_recurrent, g_coefficients = floored_backward_op(g_spikes, *traces, *layer, rules, numbers)
+        if weights is None:
+            g_x, g_weight = project_backward(g_current, events, weight, weight_lists, needs, by_events)
+        else:
+            g_x, g_weight = listed_backward(g_current, events, weights, needs)
+    return g_x, signed_gradient(weight, g_weight) if listed and needs[1] else g_weight, g_recurrent, g_coefficients
+
+
+def _input_weights(weight: Tensor, lists: Tensor, n_in: int, n: int) -> Weights:
+    """The weight of an input: a matrix with 2n rows, or sparse with a sign."""
+    return _signed_weights(weight, lists, n_in, n) if len(lists) else weights_of(weight, lists, n_in, 2 * n)
 
 
 @fake(floored_layer_backward_op)

@@ -11,6 +11,7 @@ from ..dynamics.floors import Floor
 from ..dynamics.inhibitions import Inhibition, PullsDown
 from ..dynamics.resets import Dynamics
 from ..dynamics.surrogate import Surrogate
+from .sparse_weight import Weight
 
 SKINNY = 16
 """Outputs up to which a dot product for each number is faster than torch's matrix product and than events."""
@@ -77,13 +78,13 @@ class Layer:
 
     Attributes:
         sources: its inputs, side by side along the columns of the weight: numbers of layers before it, −1 for x.
-        weight: (n, n_in). bias: (n,) or None. recurrent: (n, n), row = target, or None.
+        weight: (n, n_in). bias: (n,) or None. recurrent: (n, n), row = target, or None. Both may be sparse.
         coefficients, dynamics: its step; without dynamics it does not spike, and its output is its membrane.
     """
 
     sources: tuple[int, ...]
-    weight: Tensor
+    weight: Weight
     bias: Tensor | None
-    recurrent: Tensor | None
+    recurrent: Weight | None
     coefficients: LifCoefficients
     dynamics: Dynamics | None

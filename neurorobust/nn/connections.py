@@ -66,6 +66,10 @@ class Connection(nn.Module, ABC):
             f"recurrent: {type(self).__name__} has no matrix; expected a Linear or OneToOne connection there."
         )
 
+    def synapses(self) -> kernels.Weight:
+        """:meth:`matrix` for the loops: by its synapses alone where these are few."""
+        return self.matrix()
+
 
 class _Synapses(Connection):
     """Base of connections with a weight: weight and bias as parameters, the mask as a buffer, all shapes checked."""
@@ -102,11 +106,15 @@ class _Synapses(Connection):
 
     def masked(self) -> Tensor:
         """The weight with absent synapses at zero, in its own shape."""
+        self._check_shapes()
+        return self.weight * self.mask
+
+    def _check_shapes(self) -> None:
+        """Raise ValueError for a weight or a bias that was replaced by one of another shape."""
         if self.weight.shape != self.mask.shape:
             raise ValueError(f"weight: got shape {tuple(self.weight.shape)}; expected {tuple(self.mask.shape)}.")
         if self.bias is not None and self.bias.shape != self.mask.shape[:1]:
             raise ValueError(f"bias: got shape {tuple(self.bias.shape)}; expected ({len(self.mask)},).")
-        return self.weight * self.mask
 
 
 class Linear(_Synapses):
@@ -128,21 +136,39 @@ class Linear(_Synapses):
 
     @classmethod
     def random(
-        cls, n_in: int, n_out: int, *, generator: torch.Generator, mask: Tensor | None = None, bias: bool = False
+        cls,
+        n_in: int,
+        n_out: int,
+        *,
+        generator: torch.Generator,
+        mask: Tensor | None = None,
+        fan_in: int | None = None,
+        bias: bool = False,
     ) -> Self:
         """Random weights, uniform between −1/√k and 1/√k, where k is the number of synapses of each neuron.
 
-        Without a mask, k = n_in: the distribution of ``torch.nn.Linear``. The bias has the same distribution.
+        Without ``mask`` and ``fan_in``, k = n_in: the distribution of ``torch.nn.Linear``. The bias has the same
+        distribution.
 
         Args:
             generator: the only source of random numbers.
             mask: True where a synapse exists, shape (n_out, n_in); None connects all.
+            fan_in: instead of a mask: each neuron gets so many different inputs, chosen at random.
             bias: whether each neuron has a bias.
 
         Raises:
-            ValueError: a size below 1, or a mask of another shape.
+            ValueError: a size below 1, a mask of another shape, both ``mask`` and ``fan_in``, or more than n_in inputs.
+
+        Example:
+            >>> connection = nr.nn.Linear.random(1024, 1024, fan_in=64, generator=torch.Generator().manual_seed(0))
+            >>> connection.mask.sum(1).unique()
+            tensor([64])
         """
         shape = (check_count("n_out", n_out), check_count("n_in", n_in))
+        if fan_in is not None:
+            if mask is not None:
+                raise ValueError(f"fan_in: got {fan_in} beside a mask; expected one of the two.")
+            mask = _random_mask(shape, fan_in, generator)
         present = torch.ones(shape, dtype=torch.bool) if mask is None else mask.bool()
         if present.shape != shape:
             raise ValueError(f"mask: got shape {tuple(present.shape)}; expected (n_out, n_in) = {shape}.")
@@ -154,8 +180,13 @@ class Linear(_Synapses):
     def matrix(self) -> Tensor:
         return self.masked()
 
+    def synapses(self) -> kernels.Weight:
+        self._check_shapes()
+        few = kernels.sparse(self.weight, self.mask)
+        return self.masked() if few is None else few
+
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        return kernels.linear(x, self.masked(), self.bias)
+        return kernels.linear(x, self.synapses(), self.bias)
 
 
 class OneToOne(_Synapses):
@@ -396,6 +427,14 @@ class Chain(Connection):
         for part in self.parts():
             x = part(x, dt)
         return x
+
+
+def _random_mask(shape: tuple[int, int], fan_in: int, generator: torch.Generator) -> Tensor:
+    """True for ``fan_in`` different inputs of each neuron, all choices alike."""
+    if check_count("fan_in", fan_in) > shape[1]:
+        raise ValueError(f"fan_in: got {fan_in}; expected at most n_in = {shape[1]}.")
+    chosen = [torch.randperm(shape[1], generator=generator)[:fan_in] for _ in range(shape[0])]
+    return torch.zeros(shape, dtype=torch.bool).scatter_(1, torch.stack(chosen), True)
 
 
 def _numbers(name: str, value: Size, n: int, low: int = 1) -> tuple[int, ...]:

@@ -91,7 +91,7 @@ def side_by_side(network: nn.Module, x: Tensor) -> int:
     case it is as many as fit into the memory that is kept between passes.
     """
     plan = network.plan() if isinstance(network, Network) and network.decode in DECODERS else None
-    if plan is None or any(len(layer.weight) > kernels.SKINNY and max(layer.sources) >= 0 for layer in plan):
+    if plan is None or any(layer.weight.shape[0] > kernels.SKINNY and max(layer.sources) >= 0 for layer in plan):
         return 1
-    sequence = x.element_size() * x.shape[0] * x.shape[1] * sum(len(layer.weight) for layer in plan)
+    sequence = x.element_size() * x.shape[0] * x.shape[1] * sum(layer.weight.shape[0] for layer in plan)
     return max(1, min(SIDE_BY_SIDE, memory.KEPT // (SEQUENCES * sequence)))

@@ -130,7 +130,7 @@ class Network(nn.Module):
                 or (dynamics is None and name != self.names[-1])
             ):
                 return None
-            weight, recurrent = layer.input.masked(), layer.recurrent_matrix()
+            weight, recurrent = layer.input.synapses(), layer.recurrent_synapses()
             sources = tuple(-1 if source == INPUT else self.names.index(source) for source in self.inputs[name])
             plan.append(kernels.Layer(sources, weight, layer.bias(), recurrent, c, dynamics))
         return plan

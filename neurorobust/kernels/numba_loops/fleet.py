@@ -10,14 +10,17 @@ from numpy import ndarray
 from .intrinsics import parallel_for
 from .jit import jit, njit_no_nrt, njit_noalias
 from .lif import ALPHA, COEFFICIENTS, GAIN, RESET_VALUE, SYN, filter_drive, step
-from .records import EventLists, Rules
+from .records import EventLists, Rules, Targets
 from .rows import add_weighted, cleared, copy, positions, sum_rows
+from .targets import send, send_weighted
 
 # Columns of a fleet's table, one row per layer: neurons, and neurons with those that only fill up a vector; where its
 # weight (n_in, n) and recurrent weight (−1 for none) begin in the chip's numbers; whether it spikes, and has refractory
-# steps; the rules; its sources, from … to.
+# steps; the rules; its sources, from … to; where the lists of targets of the weight and of the recurrent weight begin
+# (−1 for a matrix), and how many sources each has.
 N, WIDTH, WEIGHT, RECURRENT, SPIKES, REFRACTORY, TO_VALUE, HAS_SYN, ADAPTIVE, FIRST, END = range(11)
-COLUMNS = 11
+LISTS, RECURRENT_LISTS, N_IN = range(11, 14)
+COLUMNS = 14
 STATES = 8  # of a neuron: what arrives, five states, spikes of the last step and of this one
 BIAS = COEFFICIENTS  # the row below the coefficients
 LEAK = RESET_VALUE  # of a layer that does not spike: the row of a reset's value is free to hold v_leak
@@ -41,10 +44,12 @@ class Dies(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """Numbers that all dies share: a table (layers, 11), and the sources of all layers, one after the other."""
+    """Numbers that all dies share: a table (layers, 14), the sources of all layers, one after the other, and the lists
+    of targets of all sparse weights, as :class:`~..sparse_weight.Pattern` has them."""
 
     table: ndarray
     sources: ndarray
+    lists: ndarray
 
 
 class Scratch(NamedTuple):
@@ -65,34 +70,77 @@ def integrate(out, v, drive, alpha, gain, leak):
 
 
 @njit_no_nrt
+def input_of(drive, base, k, about, inputs, span, die, structure, scratch, at):
+    """drive = base + what arrives from source number ``k`` of a layer whose weight is a matrix, at ``at`` in the die's
+    numbers; ``span``: the events of this step. Returns where the weight of the next source begins."""
+    (_, places, values), binary, n_in = inputs
+    source, width, (begin, end) = structure.sources[k], about[WIDTH], span
+    if source >= 0:
+        sum_rows(drive, base, die.numbers, at, scratch.places[source], 0, scratch.counts[source])
+        return at + width * structure.table[source, N]
+    if binary:
+        sum_rows(drive, base, die.numbers, at, places, begin, end - begin)
+    else:
+        if k == about[FIRST]:
+            copy(drive, base)
+        weight = die.numbers[at : at + n_in * width].reshape(n_in, width)
+        add_weighted(drive, weight, values[begin:], places[begin:], end - begin)
+    return at + width * n_in
+
+
+@njit_no_nrt
+def listed_input(drive, about, inputs, span, die, structure, scratch):
+    """drive += what arrives from all sources of a layer with a sparse weight."""
+    (_, places, values), binary, n_in = inputs
+    begin, end = span
+    weights, shift = die.numbers[about[WEIGHT] :], about[LISTS]
+    targets = structure.lists[shift + about[N_IN] + 1 :]
+    for k in range(about[FIRST], about[END]):
+        source, own = structure.sources[k], Targets(structure.lists[shift:], targets, weights)
+        if source >= 0:
+            send(drive, own, scratch.places[source], scratch.counts[source])
+        elif binary:
+            send(drive, own, places[begin:], end - begin)
+        else:
+            send_weighted(drive, own, values[begin:], places[begin:], end - begin)
+        shift += n_in if source < 0 else structure.table[source, N]
+
+
+@njit_no_nrt
+def recurrent_input(drive, base, layer, die, structure, scratch):
+    """drive = base + what arrives from the spikes of the layer itself."""
+    about, lists = structure.table[layer], structure.lists
+    at, begin, n = about[RECURRENT], about[RECURRENT_LISTS], about[N]
+    if begin < 0:
+        sum_rows(drive, base, die.numbers, at, scratch.places[layer], 0, scratch.counts[layer])
+    else:
+        own = Targets(lists[begin:], lists[begin + n + 1 :], die.numbers[at:])
+        send(drive, own, scratch.places[layer], scratch.counts[layer])
+
+
+@njit_no_nrt
 def fleet_row(row, inputs, out, die, structure, scratch):
     """One row of one chip through all layers, step by step; nothing is kept but the output of the last layer."""
-    table, sources = structure
-    numbers, coefficients, refractory = die
+    table, starts = structure.table, inputs.lists.starts
+    _, coefficients, refractory = die
     states, countdown, active, counts = scratch
-    (starts, places, values), binary, n_in = inputs
     last, steps = table.shape[0] - 1, out.shape[0]
     for t in range(steps):
-        begin, end = starts[row * steps + t], starts[row * steps + t + 1]
+        span = starts[row * steps + t], starts[row * steps + t + 1]
         for layer in range(last + 1):
             about, own, rows = table[layer], coefficients[layer], states[layer]
-            width, at, base = about[WIDTH], about[WEIGHT], own[BIAS]
+            width, base = about[WIDTH], own[BIAS]
             drive, v = rows[0][:width], rows[1][:width]
-            for k in range(about[FIRST], about[END]):
-                source = sources[k]
-                if source >= 0:
-                    sum_rows(drive, base, numbers, at, active[source], 0, counts[source])
-                elif binary:
-                    sum_rows(drive, base, numbers, at, places, begin, end - begin)
-                else:
-                    if k == about[FIRST]:
-                        copy(drive, base)
-                    weight = numbers[at : at + n_in * width].reshape(n_in, width)
-                    add_weighted(drive, weight, values[begin:], places[begin:], end - begin)
-                at += width * (n_in if source < 0 else table[source, N])
-                base = drive
+            if about[LISTS] >= 0:
+                copy(drive, base)
+                listed_input(drive, about, inputs, span, die, structure, scratch)
+            else:
+                at = about[WEIGHT]
+                for k in range(about[FIRST], about[END]):
+                    at = input_of(drive, base, k, about, inputs, span, die, structure, scratch, at)
+                    base = drive
             if about[RECURRENT] >= 0:
-                sum_rows(drive, base, numbers, about[RECURRENT], active[layer], 0, counts[layer])
+                recurrent_input(drive, drive, layer, die, structure, scratch)
             s = rows[2][:width]
             if about[SPIKES]:
                 state = v, s, rows[3][:width], rows[4], rows[5]
@@ -117,7 +165,7 @@ def fleet(chip, low, high, inputs, dies, structure, out):
     scratch = Scratch(
         states, np.empty((layers, most), np.int32), np.empty((layers, most), np.int32), np.empty(layers, np.int64)
     )
-    die = dies.numbers[chip], dies.coefficients[chip], dies.refractory[chip]
+    die = Dies(dies.numbers[chip], dies.coefficients[chip], dies.refractory[chip])
     for row in range(low, high):
         states[:] = 0
         scratch.countdown[:] = 0

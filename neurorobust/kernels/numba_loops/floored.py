@@ -18,9 +18,10 @@ import numpy as np
 
 from .intrinsics import parallel_for
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
-from .lif import SpikeRows, add_spikes
+from .lif import SpikeRows, add_recurrent
 from .records import RowEvents
-from .rows import add_events, clear, cleared, copy
+from .rows import clear, cleared, copy
+from .targets import add_input, targets_of
 
 # The rows of the coefficients.
 ALPHA, GAIN_EXC, GAIN_INH, SYN_EXC, SYN_INH, LIFT, THRESHOLD, SURROGATE_SCALE, FLOOR, RESET_VALUE = range(10)
@@ -114,19 +115,20 @@ def floored_step(drive, before, after, countdown, state, own, refractory, has_re
 @njit_no_nrt
 def floored_forward_row(current, inputs, recurrent, own, refractory, rules, traces, scratch):
     """A row through time; as :func:`.lif.lif_forward_row`, with traces of spikes, u, exc and inh."""
-    x, lists, first, weight = inputs
+    x, lists, first, weight, weight_targets = inputs
+    matrix, targets = recurrent
     drive, state, at_rest, countdown, spike_rows, spare, has_refractory = scratch
     spikes, membrane, excited, inhibited = traces
-    keep, has_inputs, has_recurrent = membrane.shape[0] > 0, x.shape[1] > 0, recurrent.shape[1] > 0
+    keep, has_inputs = membrane.shape[0] > 0, x.shape[1] > 0
     for t in range(spikes.shape[0]):
         if has_inputs:
             clear(drive)
-            add_events(drive, weight, x[t], lists, first + t, spare)
+            add_input(drive, weight, weight_targets, x[t], lists, first + t, spare)
         else:
             copy(drive, current[t])
         before = spikes[t - 1] if t > 0 else at_rest
-        if has_recurrent and t > 0:
-            add_spikes(drive, recurrent, before, spike_rows)
+        if t > 0:
+            add_recurrent(drive, matrix, targets, before, spike_rows)
         floored_step(drive, before, spikes[t], countdown, state, own, refractory, has_refractory, rules)
         if keep:
             copy(membrane[t], state[1])
@@ -141,13 +143,15 @@ def floored_forward(chip, low, high, current, synapses, recurrent, layer, traces
     only cancels; as :func:`.lif.lif_forward`."""
     spikes, membrane, excited, inhibited = traces
     coefficients, all_refractory, rules = layer
-    x, weight = synapses.x, synapses.weight
+    x, weight, rows = synapses.x, synapses.weight.rows, recurrent.rows
     n, n_in, dtype = spikes.shape[3], x.shape[3], spikes.dtype
     has_inputs, keep = n_in > 0, membrane.shape[0] > 0
     own_current, own_x = current[min(chip, len(current) - 1)], x[min(chip, len(x) - 1)]
     own_weight, own = weight[min(chip, len(weight) - 1)], coefficients[min(chip, len(coefficients) - 1)]
     refractory = all_refractory[min(chip, len(all_refractory) - 1)]
-    matrix = recurrent[min(chip, len(recurrent) - 1)] if recurrent.shape[0] > 0 else recurrent.reshape(n, 0)
+    matrix = rows[min(chip, len(rows) - 1)] if rows.shape[0] > 0 else rows.reshape(n, 0)
+    own_recurrent = matrix, targets_of(recurrent.targets, chip)
+    weight_targets = targets_of(synapses.weight.targets, chip)
     drive, state, whole = cleared(1, 2 * n, dtype), cleared(6, n, dtype), cleared(2, 2 * n, dtype)
     countdown = np.empty(n, np.int32)
     spike_rows = SpikeRows(np.empty(n, np.int32), whole[0], whole[1], np.zeros(1, np.int32))
@@ -164,8 +168,8 @@ def floored_forward(chip, low, high, current, synapses, recurrent, layer, traces
             inhibited[chip, row] if inhibited.shape[0] > 0 else nothing,
         )
         arriving = own_current[0 if has_inputs else row]
-        inputs = own_x[row if has_inputs else 0], synapses.lists, row * spikes.shape[2], own_weight
-        floored_forward_row(arriving, inputs, matrix, own, refractory, rules, own_traces, scratch)
+        inputs = own_x[row if has_inputs else 0], synapses.lists, row * spikes.shape[2], own_weight, weight_targets
+        floored_forward_row(arriving, inputs, own_recurrent, own, refractory, rules, own_traces, scratch)
 
 
 _floored_forward_parallel = parallel_for(floored_forward, False)

@@ -30,7 +30,7 @@ from .floored import (
 from .intrinsics import LANES, TILE, parallel_for, signed_block_1, signed_block_wide
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 from .lif_backward import spike_derivative
-from .records import CollectedEvents, SortSpace
+from .records import CollectedEvents, GatherSpace, RowEvents, SortSpace, Targets
 from .rows import (
     CHUNK,
     GROUP,
@@ -43,6 +43,7 @@ from .rows import (
     fetch,
     positions,
 )
+from .targets import credit, credit_input, gather_space, gather_targets, targets_of
 
 
 class FlooredScratch(NamedTuple):
@@ -55,7 +56,8 @@ class FlooredScratch(NamedTuple):
         drives: gradients of what arrives in some steps, (4 + 4 steps, 2n).
         at_rest, threshold_now, inverse_scale, limited, start: (n,); the first stays 0. unused: (2n,).
         places: (n,). b, held: of all steps, (4, steps, n), the second 1 in the refractory steps.
-        spikes, inputs: events of these steps. spike_space, input_space: room to sort them.
+        spikes, inputs: events of these steps. spike_space, input_space: room to sort them. event, gather: room for
+            lists of targets.
     """
 
     grad_u: ndarray
@@ -78,6 +80,8 @@ class FlooredScratch(NamedTuple):
     inputs: CollectedEvents
     spike_space: SortSpace
     input_space: SortSpace
+    event: RowEvents
+    gather: GatherSpace
 
 
 class FlooredChip(NamedTuple):
@@ -86,10 +90,11 @@ class FlooredChip(NamedTuple):
     Attributes:
         own, inverse: coefficients (13, n), and one over gain_inh and surrogate scale (2, n). refractory: (n,).
         raises: whether the adaptation moves a threshold.
-        by_source, by_target: the recurrent matrix, (n, n), or (n, 0) for none.
+        by_source, by_target: the recurrent matrix, (n, n), or (n, 0) for none. targets, input_targets: the lists of
+            recurrent and input weight.
         spikes, u, exc, inh, g_spikes: (batch, steps, n), inh only where inhibition only cancels. g_current: (batch,
             steps, 2n), or none. x: (batch, steps, n_in).
-        sums, g_recurrent, g_weight: of this block.
+        sums, g_recurrent, g_targets, g_weight, g_input_targets: of this block.
     """
 
     own: ndarray
@@ -98,6 +103,8 @@ class FlooredChip(NamedTuple):
     raises: bool
     by_source: ndarray
     by_target: ndarray
+    targets: Targets
+    input_targets: Targets
     spikes: ndarray
     u: ndarray
     exc: ndarray
@@ -107,7 +114,9 @@ class FlooredChip(NamedTuple):
     x: ndarray
     sums: ndarray
     g_recurrent: ndarray
+    g_targets: ndarray
     g_weight: ndarray
+    g_input_targets: ndarray
 
 
 @njit_noalias
@@ -333,7 +342,10 @@ def signed_dots(out, rows, vector, places, count):
 
 @njit_inline
 def floored_recurrent_gradient(group, chip, later, scratch):
-    """Add what the spikes get by way of the recurrent matrix, from the drives of the step after."""
+    """Add what the spikes get by way of the recurrent weight, from the drives of the step after."""
+    if len(chip.targets.starts):
+        gather_targets(scratch.grad_z, scratch.dz_dv, chip.targets, later, group, scratch.gather)
+        return
     active = 0
     for r in range(group):
         active += count_set(scratch.dz_dv[r])
@@ -389,45 +401,54 @@ def floored_membrane_gradient(t, r, row, chip, slope, widens, now, later, scratc
 
 @njit_no_nrt
 def floored_backward_group(first, group, chip, lists, rules, numbers, scratch):
-    """Back through time with up to four rows from ``first`` on."""
+    """Back through time with as many rows from ``first`` on as the scratch has room for."""
     width, slope = numbers
-    drives = scratch.drives
+    drives, most = scratch.drives, scratch.grad_u.shape[0]
     steps, dtype = chip.spikes.shape[1], chip.spikes.dtype
     widens = dtype.type(rules[1])
+    lists_recurrent, lists_inputs = len(chip.targets.starts) > 0, len(chip.input_targets.starts) > 0
     has_recurrent, has_weight = chip.by_source.shape[1] > 0, chip.g_weight.shape[0] > 0
     binary = True
     slot = 0
     for t in range(steps - 1, -1, -1):
-        later, now = drives[slot : slot + GROUP], drives[slot + GROUP : slot + 2 * GROUP]
+        later, now = drives[slot : slot + most], drives[slot + most : slot + 2 * most]
         floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
-        if has_recurrent and t + 1 < steps:
+        if (has_recurrent or lists_recurrent) and t + 1 < steps:
             floored_recurrent_gradient(group, chip, later, scratch)
         for r in range(group):
             row, m = first + r, slot + r
             floored_membrane_gradient(t, r, row, chip, slope, widens, now[r], later[r], scratch)
-            if has_recurrent:
-                z_before = chip.spikes[row, t - 1] if t > 0 else scratch.at_rest
+            z_before = chip.spikes[row, t - 1] if t > 0 else scratch.at_rest
+            if lists_recurrent:
+                credit(chip.g_targets, chip.targets, now[r], scratch.places, positions(z_before, scratch.places))
+            elif has_recurrent:
                 scratch.spikes.counts[m] = positions(z_before, scratch.spikes.places[m])
-            if has_weight:
+            if lists_inputs:
+                here = row * steps + t
+                credit_input(
+                    chip.g_input_targets, chip.input_targets, now[r], chip.x[row, t], lists, here, scratch.event
+                )  # fmt: skip
+            elif has_weight:
                 places, values = scratch.inputs.places[m], scratch.inputs.values[m]
                 scratch.inputs.counts[m], ones = events_of_row(chip.x[row, t], lists, row * steps + t, places, values)
                 binary &= ones
-        slot += GROUP
-        if slot == CHUNK * GROUP or t == 0:
+        slot += most
+        if slot + most == drives.shape[0] or t == 0:
             if has_recurrent:
-                add_collected(chip.g_recurrent, drives[GROUP:], scratch.spikes, slot, scratch.spike_space, False)
+                add_collected(chip.g_recurrent, drives[most:], scratch.spikes, slot, scratch.spike_space, False)
             if has_weight:
-                add_collected(chip.g_weight, drives[GROUP:], scratch.inputs, slot, scratch.input_space, not binary)
-            for r in range(GROUP):
+                add_collected(chip.g_weight, drives[most:], scratch.inputs, slot, scratch.input_space, not binary)
+            for r in range(most):
                 copy(drives[r], drives[slot + r])
             slot, binary = 0, True
 
 
 @jit
-def floored_scratch(n, n_in, steps, has_recurrent, adaptive, rests, dtype):
-    """Room for a group of rows with so many neurons; ``n_in`` inputs whose weights need a gradient."""
-    real, spare = cleared(6 * GROUP, n, dtype).reshape(6, GROUP, n), cleared(5, n, dtype)
-    collected, spiking = min(CHUNK, steps) * GROUP, n if has_recurrent else 0
+def floored_scratch(n, sizes, most, steps, adaptive, rests, dtype):
+    """Room for a group of rows; as :func:`.lif_backward.scratch_for`."""
+    n_in, listed, spiking, sending = sizes
+    real, spare = cleared(6 * most, n, dtype).reshape(6, most, n), cleared(5, n, dtype)
+    collected = min(CHUNK * GROUP // most, steps) * most
     spikes = CollectedEvents(
         np.empty((collected, spiking), np.int32), np.empty((1, 0), dtype), np.zeros(collected, np.int64)
     )
@@ -436,23 +457,27 @@ def floored_scratch(n, n_in, steps, has_recurrent, adaptive, rests, dtype):
     )
     return FlooredScratch(
         real[0], real[1], real[2], real[3], real[4], real[5],
-        cleared(collected + GROUP, 2 * n, dtype),
+        cleared(collected + most, 2 * n, dtype),
         spare[0], spare[1], spare[2], spare[3], spare[4],
         np.empty(2 * n, dtype),
         np.empty(n, np.int32),
-        np.zeros((GROUP if adaptive else 0, steps, n), dtype),
-        np.zeros((GROUP if rests else 0, steps, n), dtype),
+        np.zeros((most if adaptive else 0, steps, n), dtype),
+        np.zeros((most if rests else 0, steps, n), dtype),
         spikes,
         inputs,
         SortSpace(np.empty(spiking + 1, np.int64), np.empty(collected * spiking, np.int32), np.empty(0, dtype)),
         SortSpace(
             np.empty(n_in + 1, np.int64), np.empty(collected * n_in, np.int32), np.empty(collected * n_in, dtype)
         ),
+        RowEvents(np.empty(listed, np.int32), np.empty(listed, dtype)),
+        gather_space(sending, 2 * n if sending else 0, dtype),
     )  # fmt: skip
 
 
 @jit
-def floored_backward(chip, block, low, high, g_spikes, traces, inputs, recurrent, layer, numbers, results):
+def floored_backward(
+    chip, block, low, high, g_spikes, traces, inputs, input_targets, recurrent, layer, numbers, results
+):
     """Gradients of rows ``low`` to ``high``; as :func:`.lif_backward.lif_backward`. ``layer``: coefficients, refractory
     steps, and (surrogate, scaled, adaptive); ``numbers``: width of the surrogate and slope of the floor."""
     spikes, u, exc, inh = traces
@@ -463,13 +488,16 @@ def floored_backward(chip, block, low, high, g_spikes, traces, inputs, recurrent
     own = coefficients[min(chip, len(coefficients) - 1)]
     refractory = all_refractory[min(chip, len(all_refractory) - 1)]
     by_source, by_target = recurrent.by_source, recurrent.by_target
-    has_recurrent, has_weight = by_source.shape[0] > 0, g_weight.shape[2] > 0
+    has_recurrent, has_weight = by_source.shape[0] > 0, g_weight.rows.shape[2] > 0
+    lists_recurrent, lists_inputs = len(recurrent.targets.starts) > 0, len(input_targets.starts) > 0
     inverse = cleared(2, n, dtype)
     for i in range(n):
         inverse[0, i] = dtype.type(1) / own[GAIN_INH, i] if own[GAIN_INH, i] != 0 else 0
         inverse[1, i] = dtype.type(1) / own[SURROGATE_SCALE, i]
     adaptive, rests = rules[2] > 0, refractory.max() > 0
-    scratch = floored_scratch(n, n_in if has_weight else 0, spikes.shape[2], has_recurrent, adaptive, rests, dtype)
+    most = LANES if lists_recurrent else GROUP
+    sizes = n_in if has_weight else 0, n_in if lists_inputs else 0, n if has_recurrent else 0, n * lists_recurrent
+    scratch = floored_scratch(n, sizes, most, spikes.shape[2], adaptive, rests, dtype)
     place = (chip, block) if has_weight else (0, 0)
     data = FlooredChip(
         own,
@@ -478,6 +506,8 @@ def floored_backward(chip, block, low, high, g_spikes, traces, inputs, recurrent
         adaptive and count_set(own[RAISED]) > 0,
         by_source[min(chip, len(by_source) - 1)] if has_recurrent else by_source.reshape(n, 0),
         by_target[min(chip, len(by_target) - 1)] if has_recurrent else by_target.reshape(n, 0),
+        targets_of(recurrent.targets, chip),
+        targets_of(input_targets, chip),
         spikes[chip],
         u[chip],
         exc[chip],
@@ -486,16 +516,20 @@ def floored_backward(chip, block, low, high, g_spikes, traces, inputs, recurrent
         g_current[chip] if g_current.shape[0] > 0 else spikes[chip][:0],
         x[min(chip, len(x) - 1)],
         g_coefficients[chip, block],
-        g_recurrent[chip, block] if has_recurrent else by_source.reshape(n, 0),
-        g_weight[place],
+        g_recurrent.rows[chip, block] if has_recurrent else by_source.reshape(n, 0),
+        g_recurrent.values[(chip, block) if lists_recurrent else (0, 0)],
+        g_weight.rows[place],
+        g_weight.values[(chip, block) if lists_inputs else (0, 0)],
     )
     data.sums[:] = 0
     if has_recurrent:
         data.g_recurrent[:] = 0
     if has_weight:
         data.g_weight[:] = 0
-    for first in range(low, high, GROUP):
-        group = min(GROUP, high - first)
+    data.g_targets[:] = 0
+    data.g_input_targets[:] = 0
+    for first in range(low, high, most):
+        group = min(most, high - first)
         scratch.grad_u[:] = 0
         scratch.grad_z_before[:] = 0
         scratch.grad_z[:] = 0

@@ -163,6 +163,34 @@ TILE = 4 if COMPRESSES else 1
 signed_block_wide, signed_block_1 = _signed_block(TILE), _signed_block(1)
 
 
+@intrinsic
+def sum_of_targets(typingctx, out, table, places, values, begin, end):
+    """out = Σ values[k] · table[places[k]] over k from ``begin`` to ``end``; table is (n, 16), out (16,)."""
+
+    def generate(context, builder, signature, arguments):
+        sums_of, rows, at, scales = (
+            context.make_array(kind)(context, builder, value).data for kind, value in zip(signature.args[:4], arguments)
+        )
+        number = context.get_data_type(signature.args[0].dtype)
+        kind, lanes = ir.VectorType(number, LANES), ir.VectorType(ir.IntType(32), LANES)
+        nothing = ir.Constant(kind, ir.Undefined)
+        bits = "f32" if isinstance(number, ir.FloatType) else "f64"
+        fused = builder.module.declare_intrinsic(
+            f"llvm.fmuladd.v{LANES}{bits}", fnty=ir.FunctionType(kind, [kind, kind, kind])
+        )
+        total = cgutils.alloca_once_value(builder, ir.Constant(kind, None))
+        wide = builder.bitcast(rows, kind.as_pointer())
+        with cgutils.for_range_slice(builder, *arguments[4:], context.get_constant(types.intp, 1)) as (k, _):
+            row = builder.load(builder.gep(wide, [builder.load(builder.gep(at, [k]))]), align=4)
+            first = builder.insert_element(nothing, builder.load(builder.gep(scales, [k])), ir.IntType(32)(0))
+            scale = builder.shuffle_vector(first, nothing, ir.Constant(lanes, [0] * LANES))
+            builder.store(builder.call(fused, [scale, row, builder.load(total)]), total)
+        builder.store(builder.load(total), builder.bitcast(sums_of, kind.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(out, table, places, values, types.intp, types.intp), generate
+
+
 def parallel_for(function, numbered: bool):
     """An intrinsic that runs ``function(chip, low, high, …)``, or ``(chip, block, low, high, …)`` if it is numbered,
     for every chip and block of rows, on several threads that do not need the interpreter's lock.

@@ -21,7 +21,8 @@ from numpy import ndarray
 from .intrinsics import parallel_for
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 from .records import RowEvents, Traces
-from .rows import add_1, add_events, add_rows, clear, cleared, copy, positions
+from .rows import add_1, add_rows, clear, cleared, copy, positions
+from .targets import add_input, send, targets_of
 
 # The rows of the coefficients.
 ALPHA, GAIN, SYN, THRESHOLD, SURROGATE_SCALE, RESET_AMOUNT, RESET_VALUE, RHO, ADAPTATION = range(9)
@@ -178,21 +179,32 @@ def add_spikes(out, rows, z, space):
         add_rows(out, rows, space.places, count)
 
 
+@njit_inline
+def add_recurrent(out, recurrent, targets, z, space):
+    """out += the weights of all spikes, from rows of a matrix or by lists of targets."""
+    if len(targets.starts):
+        send(out, targets, space.places, positions(z, space.places))
+    elif recurrent.shape[1] > 0:
+        add_spikes(out, recurrent, z, space)
+
+
 @njit_no_nrt
 def lif_forward_row(current, inputs, recurrent, own, refractory, rules, traces, scratch):
-    """A row through time; ``recurrent`` has row = source. ``inputs`` are x (steps, n_in), the lists of its events, the
-    number of its first row in them, weight and bias; without x, ``current`` is what arrives."""
-    x, lists, first, weight, bias = inputs
+    """A row through time. ``inputs`` are x (steps, n_in), the lists of its events, the number of its first row in them,
+    weight (rows and lists of targets) and bias; without x, ``current`` is what arrives. ``recurrent``: rows of a matrix,
+    row = source, and lists of targets."""
+    x, lists, first, weight, weight_targets, bias = inputs
+    matrix, targets = recurrent
     real, at_rest, countdown, spike_rows, spare, has_refractory = scratch
     drive, state, spikes = real[0], real[1:], traces.spikes
-    keep, has_inputs, has_recurrent = traces.v.shape[0] > 0, x.shape[1] > 0, recurrent.shape[1] > 0
+    keep, has_inputs = traces.v.shape[0] > 0, x.shape[1] > 0
     for t in range(spikes.shape[0]):
         copy(drive, bias if has_inputs else current[t])
         if has_inputs:
-            add_events(drive, weight, x[t], lists, first + t, spare)
+            add_input(drive, weight, weight_targets, x[t], lists, first + t, spare)
         before = spikes[t - 1] if t > 0 else at_rest
-        if has_recurrent and t > 0:
-            add_spikes(drive, recurrent, before, spike_rows)
+        if t > 0:
+            add_recurrent(drive, matrix, targets, before, spike_rows)
         step(drive, before, spikes[t], countdown, state, own, refractory, has_refractory, rules)
         if keep:
             copy(traces.v[t], state[0])
@@ -202,17 +214,19 @@ def lif_forward_row(current, inputs, recurrent, own, refractory, rules, traces, 
 def lif_forward(chip, low, high, current, synapses, recurrent, layer, traces):
     """Spikes of rows ``low`` to ``high``, and v where the traces have room for it.
 
-    What arrives is ``current`` or, where the synapses have an input, worked out on the way; ``recurrent`` has
-    row = source.
+    What arrives is ``current`` or, where the synapses have an input, worked out on the way.
     """
-    spikes, x, weight, bias = traces.spikes, synapses.x, synapses.weight, synapses.bias
+    spikes, x, weight, bias = traces.spikes, synapses.x, synapses.weight.rows, synapses.bias
     n, n_in = spikes.shape[3], x.shape[3]
     has_inputs, keep = n_in > 0, traces.v.shape[0] > 0
     own_current, own_x = current[min(chip, len(current) - 1)], x[min(chip, len(x) - 1)]
     own_weight, own_bias = weight[min(chip, len(weight) - 1)], bias[min(chip, len(bias) - 1)]
     own = layer.coefficients[min(chip, len(layer.coefficients) - 1)]
     refractory = layer.refractory[min(chip, len(layer.refractory) - 1)]
-    matrix = recurrent[min(chip, len(recurrent) - 1)] if recurrent.shape[0] > 0 else recurrent.reshape(n, 0)
+    rows = recurrent.rows
+    matrix = rows[min(chip, len(rows) - 1)] if rows.shape[0] > 0 else rows.reshape(n, 0)
+    own_recurrent = matrix, targets_of(recurrent.targets, chip)
+    weight_targets = targets_of(synapses.weight.targets, chip)
     real = cleared(6, n, spikes.dtype)
     countdown, whole = np.empty(n, np.int32), cleared(2, n, spikes.dtype)
     spike_rows = SpikeRows(np.empty(n, np.int32), whole[0], whole[1], np.zeros(1, np.int32))
@@ -223,8 +237,9 @@ def lif_forward(chip, low, high, current, synapses, recurrent, layer, traces):
         countdown[:] = 0
         own_traces = Traces(spikes[chip, row], traces.v[chip, row] if keep else real[:0])
         arriving = own_current[0 if has_inputs else row]
-        inputs = own_x[row if has_inputs else 0], synapses.lists, row * spikes.shape[2], own_weight, own_bias
-        lif_forward_row(arriving, inputs, matrix, own, refractory, layer.rules, own_traces, scratch)
+        of_row = own_x[row if has_inputs else 0]
+        inputs = of_row, synapses.lists, row * spikes.shape[2], own_weight, weight_targets, own_bias
+        lif_forward_row(arriving, inputs, own_recurrent, own, refractory, layer.rules, own_traces, scratch)
 
 
 _lif_forward_parallel = parallel_for(lif_forward, False)

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from .intrinsics import parallel_for
+from .intrinsics import LANES, parallel_for
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 from .lif import ADAPTATION, ALPHA, GAIN, RESET_AMOUNT, RESET_VALUE, RHO, SURROGATE_SCALE, SYN, THRESHOLD
-from .records import CollectedEvents, SortSpace
+from .records import CollectedEvents, GatherSpace, RowEvents, SortSpace, Targets
 from .rows import (
     CHUNK,
     GROUP,
@@ -31,6 +31,7 @@ from .rows import (
     positions,
     products,
 )
+from .targets import credit, credit_input, gather_space, gather_targets, targets_of
 
 
 class Scratch(NamedTuple):
@@ -42,7 +43,8 @@ class Scratch(NamedTuple):
         drives: gradients of the currents of some steps, (4 + 4 steps, n).
         at_rest, threshold_now, inverse_scale, s, unused: (n,); the first stays 0.
         places: (n,). b: the adaptation of all steps, (4, steps, n).
-        spikes, inputs: events of these steps. spike_space, input_space: room to sort them.
+        spikes, inputs: events of these steps. spike_space, input_space: room to sort them. event, gather: room for
+            lists of targets.
     """
 
     grad_v: ndarray
@@ -64,6 +66,8 @@ class Scratch(NamedTuple):
     inputs: CollectedEvents
     spike_space: SortSpace
     input_space: SortSpace
+    event: RowEvents
+    gather: GatherSpace
 
 
 class Chip(NamedTuple):
@@ -72,10 +76,11 @@ class Chip(NamedTuple):
     Attributes:
         own, inverse: coefficients (9, n), and one over gain and surrogate scale (2, n).
         refractory: (n,). longest: the largest of them.
-        by_source, by_target: the recurrent matrix, (n, n), or (n, 0) for none.
+        by_source, by_target: the recurrent matrix, (n, n), or (n, 0) for none. targets, input_targets: the lists of
+            recurrent and input weight.
         spikes, v, g_spikes, g_v, g_current: (batch, steps, n); g_v, g_current and x may be empty. x: (batch, steps,
             n_in).
-        sums, g_recurrent, g_weight, g_bias: of this block.
+        sums, g_recurrent, g_targets, g_weight, g_input_targets, g_bias: of this block.
     """
 
     own: ndarray
@@ -84,6 +89,8 @@ class Chip(NamedTuple):
     longest: int
     by_source: ndarray
     by_target: ndarray
+    targets: Targets
+    input_targets: Targets
     spikes: ndarray
     v: ndarray
     g_spikes: ndarray
@@ -92,7 +99,9 @@ class Chip(NamedTuple):
     x: ndarray
     sums: ndarray
     g_recurrent: ndarray
+    g_targets: ndarray
     g_weight: ndarray
+    g_input_targets: ndarray
     g_bias: ndarray
 
 
@@ -288,7 +297,10 @@ def spike_gradient(t, first, group, chip, rules, width, widens, scratch):
 
 @njit_inline
 def recurrent_gradient(group, chip, later, scratch):
-    """Add what the spikes get by way of the recurrent matrix, from the drives of the step after."""
+    """Add what the spikes get by way of the recurrent weight, from the drives of the step after."""
+    if len(chip.targets.starts):
+        gather_targets(scratch.grad_z, scratch.dz_dv, chip.targets, later, group, scratch.gather)
+        return
     active = 0
     for r in range(group):
         active += count_set(scratch.dz_dv[r])
@@ -338,45 +350,57 @@ def membrane_gradient(t, r, row, chip, rules, widens, reset_grad, now, later, sc
 
 @njit_no_nrt
 def lif_backward_group(first, group, chip, lists, rules, width, scratch):
-    """Back through time with up to four rows from ``first`` on."""
-    drives = scratch.drives
+    """Back through time with as many rows from ``first`` on as the scratch has room for."""
+    drives, most = scratch.drives, scratch.grad_v.shape[0]
     steps, dtype = chip.spikes.shape[1], chip.spikes.dtype
     widens, reset_grad = dtype.type(rules.scaled), dtype.type(0 if rules.detach else 1)
+    lists_recurrent, lists_inputs = len(chip.targets.starts) > 0, len(chip.input_targets.starts) > 0
     has_recurrent, has_weight = chip.by_source.shape[1] > 0, chip.g_weight.shape[0] > 0
+    has_bias = has_weight or lists_inputs
     binary = True
     slot = 0  # the drives of the step after this one; those collected begin with the next
     for t in range(steps - 1, -1, -1):
-        later, now = drives[slot : slot + GROUP], drives[slot + GROUP : slot + 2 * GROUP]
+        later, now = drives[slot : slot + most], drives[slot + most : slot + 2 * most]
         spike_gradient(t, first, group, chip, rules, width, widens, scratch)
-        if has_recurrent and t + 1 < steps:
+        if (has_recurrent or lists_recurrent) and t + 1 < steps:
             recurrent_gradient(group, chip, later, scratch)
         for r in range(group):
             row, m = first + r, slot + r
             membrane_gradient(t, r, row, chip, rules, widens, reset_grad, now[r], later[r], scratch)
-            if has_recurrent:
-                z_before = chip.spikes[row, t - 1] if t > 0 else scratch.at_rest
+            z_before = chip.spikes[row, t - 1] if t > 0 else scratch.at_rest
+            if lists_recurrent:
+                credit(chip.g_targets, chip.targets, now[r], scratch.places, positions(z_before, scratch.places))
+            elif has_recurrent:
                 scratch.spikes.counts[m] = positions(z_before, scratch.spikes.places[m])
-            if has_weight:
+            if has_bias:
                 add_1(chip.g_bias, now[r])
+            if lists_inputs:
+                here = row * steps + t
+                credit_input(
+                    chip.g_input_targets, chip.input_targets, now[r], chip.x[row, t], lists, here, scratch.event
+                )  # fmt: skip
+            elif has_weight:
                 places, values = scratch.inputs.places[m], scratch.inputs.values[m]
                 scratch.inputs.counts[m], ones = events_of_row(chip.x[row, t], lists, row * steps + t, places, values)
                 binary &= ones
-        slot += GROUP
-        if slot == CHUNK * GROUP or t == 0:
+        slot += most
+        if slot + most == drives.shape[0] or t == 0:
             if has_recurrent:
-                add_collected(chip.g_recurrent, drives[GROUP:], scratch.spikes, slot, scratch.spike_space, False)
+                add_collected(chip.g_recurrent, drives[most:], scratch.spikes, slot, scratch.spike_space, False)
             if has_weight:
-                add_collected(chip.g_weight, drives[GROUP:], scratch.inputs, slot, scratch.input_space, not binary)
-            for r in range(GROUP):
+                add_collected(chip.g_weight, drives[most:], scratch.inputs, slot, scratch.input_space, not binary)
+            for r in range(most):
                 copy(drives[r], drives[slot + r])
             slot, binary = 0, True
 
 
 @jit
-def scratch_for(n, n_in, steps, has_recurrent, adaptive, dtype):
-    """Room for a group of rows with so many neurons; ``n_in`` inputs whose weights need a gradient."""
-    real, spare = cleared(7 * GROUP, n, dtype).reshape(7, GROUP, n), cleared(5, n, dtype)
-    collected, spiking = min(CHUNK, steps) * GROUP, n if has_recurrent else 0
+def scratch_for(n, sizes, most, steps, adaptive, dtype):
+    """Room for a group of ``most`` rows with so many neurons; ``sizes``: how many inputs of a matrix and of lists need a
+    gradient, and how many neurons spike through a matrix and through lists."""
+    n_in, listed, spiking, sending = sizes
+    real, spare = cleared(7 * most, n, dtype).reshape(7, most, n), cleared(5, n, dtype)
+    collected = min(CHUNK * GROUP // most, steps) * most
     spikes = CollectedEvents(
         np.empty((collected, spiking), np.int32), np.empty((1, 0), dtype), np.zeros(collected, np.int64)
     )
@@ -385,21 +409,23 @@ def scratch_for(n, n_in, steps, has_recurrent, adaptive, dtype):
     )
     return Scratch(
         real[0], real[1], real[2], real[3], real[4], real[5], real[6],
-        cleared(collected + GROUP, n, dtype),
+        cleared(collected + most, n, dtype),
         spare[0], spare[1], spare[2], spare[3], spare[4],
         np.empty(n, np.int32),
-        np.zeros((GROUP if adaptive else 0, steps, n), dtype),
+        np.zeros((most if adaptive else 0, steps, n), dtype),
         spikes,
         inputs,
         SortSpace(np.empty(spiking + 1, np.int64), np.empty(collected * spiking, np.int32), np.empty(0, dtype)),
         SortSpace(
             np.empty(n_in + 1, np.int64), np.empty(collected * n_in, np.int32), np.empty(collected * n_in, dtype)
         ),
+        RowEvents(np.empty(listed, np.int32), np.empty(listed, dtype)),
+        gather_space(sending, n if sending else 0, dtype),
     )  # fmt: skip
 
 
 @jit
-def lif_backward(chip, block, low, high, gradients, traces, inputs, recurrent, layer, width, results):
+def lif_backward(chip, block, low, high, gradients, traces, inputs, input_targets, recurrent, layer, width, results):
     """Gradients of rows ``low`` to ``high``: of the current, if there is room for it, as they are, of the rest summed
     into ``block``; of weight and bias if there is room for them, from the inputs of :func:`.lif.lif_forward`."""
     spikes, x, rules = traces.spikes, inputs.x, layer.rules
@@ -407,12 +433,15 @@ def lif_backward(chip, block, low, high, gradients, traces, inputs, recurrent, l
     own = layer.coefficients[min(chip, len(layer.coefficients) - 1)]
     refractory = layer.refractory[min(chip, len(layer.refractory) - 1)]
     by_source, by_target = recurrent.by_source, recurrent.by_target
-    has_recurrent, has_weight = by_source.shape[0] > 0, results.weight.shape[2] > 0
+    has_recurrent, has_weight = by_source.shape[0] > 0, results.weight.rows.shape[2] > 0
+    lists_recurrent, lists_inputs = len(recurrent.targets.starts) > 0, len(input_targets.starts) > 0
     inverse = cleared(2, n, dtype)
     for i in range(n):
         inverse[0, i] = dtype.type(1) / own[GAIN, i] if own[GAIN, i] != 0 else 0
         inverse[1, i] = dtype.type(1) / own[SURROGATE_SCALE, i]
-    scratch = scratch_for(n, n_in if has_weight else 0, spikes.shape[2], has_recurrent, rules.adaptive, dtype)
+    most = LANES if lists_recurrent else GROUP
+    sizes = n_in if has_weight else 0, n_in if lists_inputs else 0, n if has_recurrent else 0, n * lists_recurrent
+    scratch = scratch_for(n, sizes, most, spikes.shape[2], rules.adaptive, dtype)
     place = (chip, block) if has_weight else (0, 0)
     data = Chip(
         own,
@@ -421,6 +450,8 @@ def lif_backward(chip, block, low, high, gradients, traces, inputs, recurrent, l
         refractory.max(),
         by_source[min(chip, len(by_source) - 1)] if has_recurrent else by_source.reshape(n, 0),
         by_target[min(chip, len(by_target) - 1)] if has_recurrent else by_target.reshape(n, 0),
+        targets_of(recurrent.targets, chip),
+        targets_of(input_targets, chip),
         spikes[chip],
         traces.v[chip],
         gradients.spikes[chip],
@@ -428,18 +459,23 @@ def lif_backward(chip, block, low, high, gradients, traces, inputs, recurrent, l
         results.current[chip] if results.current.shape[0] > 0 else spikes[chip][:0],
         x[min(chip, len(x) - 1)],
         results.coefficients[chip, block],
-        results.recurrent[chip, block] if has_recurrent else by_source.reshape(n, 0),
-        results.weight[place],
-        results.bias[place],
+        results.recurrent.rows[chip, block] if has_recurrent else by_source.reshape(n, 0),
+        results.recurrent.values[(chip, block) if lists_recurrent else (0, 0)],
+        results.weight.rows[place],
+        results.weight.values[(chip, block) if lists_inputs else (0, 0)],
+        results.bias[(chip, block) if has_weight or lists_inputs else (0, 0)],
     )
     data.sums[:] = 0
     if has_recurrent:
         data.g_recurrent[:] = 0
     if has_weight:
         data.g_weight[:] = 0
+    data.g_targets[:] = 0
+    data.g_input_targets[:] = 0
+    if has_weight or lists_inputs:
         data.g_bias[:] = 0
-    for first in range(low, high, GROUP):
-        group = min(GROUP, high - first)
+    for first in range(low, high, most):
+        group = min(most, high - first)
         scratch.grad_v[:] = 0
         scratch.grad_z_before[:] = 0
         scratch.grad_z[:] = 0

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from .intrinsics import parallel_for
+from .intrinsics import LANES, parallel_for
 from .jit import jit, njit_no_nrt
 from .records import CollectedEvents, RowEvents, SortSpace
-from .rows import CHUNK, GROUP, add_collected, add_events, add_scaled_1, add_scaled_4, clear, copy, dots, events_of_row
+from .rows import CHUNK, GROUP, add_collected, add_scaled_1, add_scaled_4, clear, copy, dots, events_of_row
+from .targets import add_input, credit_input, gather_space, gather_targets, targets_of
 
 
 @njit_no_nrt
-def gather_rows(chip, from_chip, low, high, inputs, weight, bias, out, spare):
+def gather_rows(chip, from_chip, low, high, inputs, weight, targets, bias, out, spare):
     """:func:`gather` for one chip."""
     width = out.shape[2]
     for row in range(low, high):
         i, j = row // width, row % width
         result = out[chip, i, j]
         copy(result, bias)
-        add_events(result, weight, inputs.x[from_chip, i, j], inputs.lists, row, spare)
+        add_input(result, weight, targets, inputs.x[from_chip, i, j], inputs.lists, row, spare)
 
 
 @jit
 def gather(chip, low, high, inputs, weight, bias, out):
-    """out = x weight + bias of rows ``low`` to ``high``: the rows of the weight (chips, n_in, n) where x is not 0.
+    """out = x weight + bias of rows ``low`` to ``high``: the rows of the weight (chips, n_in, n) where x is not 0, or
+    their lists.
 
     Shapes: x (chips, p, q, n_in), bias (chips, n), out (chips, p, q, n).
     """
     x = inputs.x
     spare = RowEvents(np.empty(x.shape[3], np.int32), np.empty(x.shape[3], x.dtype))
-    own, own_bias = weight[min(chip, len(weight) - 1)], bias[min(chip, len(bias) - 1)]
-    gather_rows(chip, min(chip, len(x) - 1), low, high, inputs, own, own_bias, out, spare)
+    own, own_bias = weight.rows[min(chip, len(weight.rows) - 1)], bias[min(chip, len(bias) - 1)]
+    targets = targets_of(weight.targets, chip)
+    gather_rows(chip, min(chip, len(x) - 1), low, high, inputs, own, targets, own_bias, out, spare)
 
 
 @njit_no_nrt
@@ -62,6 +65,44 @@ def scatter(chip, block, low, high, inputs, gradient, g_weight):
     target = g_weight[chip, block]
     target[:] = 0
     scatter_rows(min(chip, len(x) - 1), low, high, inputs, gradient[chip], target, collected, space)
+
+
+@njit_no_nrt
+def credit_rows(from_chip, low, high, inputs, targets, gradient, result, spare):
+    """:func:`credit_synapses` for one chip."""
+    width = gradient.shape[1]
+    for row in range(low, high):
+        i, j = row // width, row % width
+        credit_input(result, targets, gradient[i, j], inputs.x[from_chip, i, j], inputs.lists, row, spare)
+
+
+@jit
+def credit_synapses(chip, block, low, high, inputs, weight, gradient, g_values):
+    """g_values[block] = the gradient of a weight by its lists over rows ``low`` to ``high``; as :func:`scatter`."""
+    x, result = inputs.x, g_values[chip, block]
+    result[:] = 0
+    spare = RowEvents(np.empty(x.shape[3], np.int32), np.empty(x.shape[3], x.dtype))
+    targets = targets_of(weight.targets, chip)
+    credit_rows(min(chip, len(x) - 1), low, high, inputs, targets, gradient[chip], result, spare)
+
+
+@njit_no_nrt
+def credit_rows_x(low, high, targets, gradient, g_x, every, space):
+    """:func:`credit_x` for one chip."""
+    for first in range(low, high, LANES):
+        group = min(LANES, high - first)
+        for r in range(group):
+            clear(g_x[first + r])
+        gather_targets(g_x[first:], every, targets, gradient[first:], group, space)
+
+
+@jit
+def credit_x(chip, low, high, weight, gradient, g_x):
+    """g_x = the gradient of x in rows ``low`` to ``high`` of :func:`gather` by lists."""
+    n_in, n, dtype = g_x.shape[3], gradient.shape[3], g_x.dtype
+    targets, every = targets_of(weight.targets, chip), np.ones((LANES, n_in), dtype)
+    rows, result = gradient[chip].reshape(-1, n), g_x[chip].reshape(-1, n_in)
+    credit_rows_x(low, high, targets, rows, result, every, gather_space(n_in, n, dtype))
 
 
 @njit_no_nrt
@@ -139,6 +180,8 @@ def skinny_scatter(chip, block, low, high, x, gradient, g_weight):
 
 _gather_parallel = parallel_for(gather, False)
 _scatter_parallel = parallel_for(scatter, True)
+_credit_synapses_parallel = parallel_for(credit_synapses, True)
+_credit_x_parallel = parallel_for(credit_x, False)
 _skinny_parallel = parallel_for(skinny, False)
 _skinny_back_parallel = parallel_for(skinny_back, False)
 _skinny_scatter_parallel = parallel_for(skinny_scatter, True)
@@ -152,6 +195,16 @@ def gather_blocks(team, chips, blocks, *rest):
 @jit
 def scatter_blocks(team, chips, blocks, *rest):
     return _scatter_parallel(team, chips, blocks, rest)
+
+
+@jit
+def credit_synapses_blocks(team, chips, blocks, *rest):
+    return _credit_synapses_parallel(team, chips, blocks, rest)
+
+
+@jit
+def credit_x_blocks(team, chips, blocks, *rest):
+    return _credit_x_parallel(team, chips, blocks, rest)
 
 
 @jit

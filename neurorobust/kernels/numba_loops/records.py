@@ -30,12 +30,32 @@ class Inputs(NamedTuple):
     lists: EventLists
 
 
+class Targets(NamedTuple):
+    """A sparse weight: source j has the synapses from ``starts[j]`` to ``starts[j + 1]``.
+
+    Attributes:
+        starts: (sources + 1,), empty where the weight is a matrix.
+        places: where each synapse arrives. values: its weight. Both (chips, synapses).
+    """
+
+    starts: ndarray
+    places: ndarray
+    values: ndarray
+
+
+class Weights(NamedTuple):
+    """A weight as a matrix (chips, sources, n), row = source, or as lists of targets; the other one is empty."""
+
+    rows: ndarray
+    targets: Targets
+
+
 class Synapses(NamedTuple):
-    """An input, and the weights (chips, n_in, n) and bias (chips, n) by which it becomes a current."""
+    """An input, and the weights and bias (chips, n) by which it becomes a current."""
 
     x: ndarray
     lists: EventLists
-    weight: ndarray
+    weight: Weights
     bias: ndarray
 
 
@@ -72,10 +92,18 @@ class Traces(NamedTuple):
 
 
 class Recurrent(NamedTuple):
-    """A recurrent matrix twice: row = source, and row = target; (chips, n, n), or (0, n, n) for none."""
+    """A recurrent matrix twice: row = source, and row = target; (chips, n, n), or (0, n, n) for none. Or its lists."""
 
     by_source: ndarray
     by_target: ndarray
+    targets: Targets
+
+
+class WeightSums(NamedTuple):
+    """Gradients of a weight, as a matrix (chips, blocks, sources, n) or of its lists (chips, blocks, synapses)."""
+
+    rows: ndarray
+    values: ndarray
 
 
 class LifGradients(NamedTuple):
@@ -83,8 +111,8 @@ class LifGradients(NamedTuple):
 
     current: ndarray
     coefficients: ndarray
-    recurrent: ndarray
-    weight: ndarray
+    recurrent: WeightSums
+    weight: WeightSums
     bias: ndarray
 
 
@@ -102,6 +130,16 @@ class SortSpace(NamedTuple):
     ends: ndarray
     steps: ndarray
     values: ndarray
+
+
+class GatherSpace(NamedTuple):
+    """Room to gather from targets: marks and numbers of sources (n,), and what is gathered, 16 rows side by side
+    (places, 16), and the sums of one source (16,)."""
+
+    marks: ndarray
+    sources: ndarray
+    table: ndarray
+    sums: ndarray
 
 
 class RowEvents(NamedTuple):

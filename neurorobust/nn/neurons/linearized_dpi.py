@@ -198,8 +198,8 @@ class LinearizedDpi(Neuron):
     def forward(self, x: Tensor, dt: float) -> Tensor:
         c, dynamics = self.floored_coefficients(dt), self.floored_dynamics()
         if type(self.input) is Linear:
-            return kernels.floored_layer(x, self.input.masked(), self.recurrent_matrix(), c, dynamics)
-        return kernels.floored(self.currents(x, dt), self.recurrent_matrix(), c, dynamics)[0]
+            return kernels.floored_layer(x, self.input.synapses(), self.recurrent_synapses(), c, dynamics)
+        return kernels.floored(self.currents(x, dt), self.recurrent_synapses(), c, dynamics)[0]
 
     def trace(self, x: Tensor, dt: float) -> FloorTrace:
         """The spikes for an input (T, B, n_in), and where the floor acts; no gradient."""

@@ -193,6 +193,10 @@ class Neuron(nn.Module, ABC):
         """Weights from the population onto itself, shape (n, n), row = target; None without recurrence."""
         return None if self.recurrent is None else self.recurrent.matrix()
 
+    def recurrent_synapses(self) -> kernels.Weight | None:
+        """:meth:`recurrent_matrix` for the loops: by its synapses alone where these are few."""
+        return None if self.recurrent is None else self.recurrent.synapses()
+
     def coefficients(self, dt: float) -> LifCoefficients | None:
         """The coefficients of one time step for models of the LIF family; None for others (fleets run die by die)."""
         return None
@@ -287,13 +291,13 @@ class SpikingNeuron(Neuron):
         }
 
     def respond(self, current: Tensor, dt: float) -> Tensor:
-        return kernels.lif(current, self.recurrent_matrix(), self.coefficients(dt), self.dynamics())
+        return kernels.lif(current, self.recurrent_synapses(), self.coefficients(dt), self.dynamics())
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         if type(self.input) is not Linear:
             return self.respond(self.current(x, dt), dt)
-        recurrent, c, dynamics = self.recurrent_matrix(), self.coefficients(dt), self.dynamics()
-        return kernels.lif_layer(x, (self.input.masked(), self.bias()), recurrent, c, dynamics)
+        recurrent, c, dynamics = self.recurrent_synapses(), self.coefficients(dt), self.dynamics()
+        return kernels.lif_layer(x, (self.input.synapses(), self.bias()), recurrent, c, dynamics)
 
 
 def _core_numbers(core: object) -> Tensor:

@@ -1,0 +1,124 @@
+"""Sparse weights: each source lists its targets. Spikes are sent to targets, gradients are gathered from them.
+
+A target is a place in a row of what arrives, (n,) or, with inhibition apart, (2n,). The lists of one chip are ``starts``
+(sources + 1,), ``places`` and ``values`` (synapses,); source j has those from ``starts[j]`` to ``starts[j + 1]``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .intrinsics import LANES, sum_of_targets
+from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
+from .records import GatherSpace, Targets
+from .rows import add_events, clear, cleared, events_of_row, positions
+
+
+@jit
+def targets_of(targets, chip):
+    """The lists of one chip."""
+    places, values = targets.places, targets.values
+    return Targets(targets.starts, places[min(chip, len(places) - 1)], values[min(chip, len(values) - 1)])
+
+
+@njit_no_nrt
+def send(out, targets, sources, count):
+    """out += the weights of the sources that are the first ``count`` of ``sources``."""
+    starts, places, values = targets
+    for m in range(count):
+        j = sources[m]
+        for k in range(starts[j], starts[j + 1]):
+            out[places[k]] += values[k]
+
+
+@njit_no_nrt
+def send_weighted(out, targets, factors, sources, count):
+    """:func:`send`, source m times ``factors[m]``."""
+    starts, places, values = targets
+    for m in range(count):
+        j, factor = sources[m], factors[m]
+        for k in range(starts[j], starts[j + 1]):
+            out[places[k]] += factor * values[k]
+
+
+@njit_no_nrt
+def add_input(out, weight, targets, values, lists, row, spare):
+    """out += weightᵀ values, at the price of the values that are not 0, from rows of a matrix or by lists."""
+    if len(targets.starts) == 0:
+        add_events(out, weight, values, lists, row, spare)
+        return
+    count, binary = events_of_row(values, lists, row, spare.places, spare.values)
+    if binary:
+        send(out, targets, spare.places, count)
+    else:
+        send_weighted(out, targets, spare.values, spare.places, count)
+
+
+@njit_no_nrt
+def credit(gradient, targets, drive, sources, count):
+    """gradient[k] += drive at the target of k, for all synapses k of these sources."""
+    starts, places, _ = targets
+    for m in range(count):
+        j = sources[m]
+        for k in range(starts[j], starts[j + 1]):
+            gradient[k] += drive[places[k]]
+
+
+@njit_no_nrt
+def credit_weighted(gradient, targets, drive, factors, sources, count):
+    """:func:`credit`, source m times ``factors[m]``."""
+    starts, places, _ = targets
+    for m in range(count):
+        j, factor = sources[m], factors[m]
+        for k in range(starts[j], starts[j + 1]):
+            gradient[k] += factor * drive[places[k]]
+
+
+@njit_inline
+def credit_input(gradient, targets, drive, values, lists, row, spare):
+    """The gradient of :func:`add_input` in the weights, by lists."""
+    count, binary = events_of_row(values, lists, row, spare.places, spare.values)
+    if binary:
+        credit(gradient, targets, drive, spare.places, count)
+    else:
+        credit_weighted(gradient, targets, drive, spare.values, spare.places, count)
+
+
+@njit_no_nrt
+def interleave(rows, group, table):
+    """table[i, r] = rows[r, i] for the first ``group`` rows; the others stay as they are."""
+    for i in range(table.shape[0]):
+        for r in range(group):
+            table[i, r] = rows[r, i]
+
+
+@njit_noalias
+def mark(marks, row):
+    """marks is not 0 where the row is not 0 either."""
+    zero = row.dtype.type(0)
+    for i in range(marks.shape[0]):
+        marks[i] += row[i] != zero
+
+
+@njit_no_nrt
+def gather_targets(out, asked, targets, rows, group, space):
+    """out[r, j] += Σ_k value · rows[r, place] over the targets of j, for the first ``group`` rows r and the sources j
+    where ``asked`` is not 0 in any of them; one load brings all rows of a target."""
+    starts, places, values = targets
+    marks, sources, table, sums = space
+    interleave(rows, group, table)
+    clear(marks)
+    for r in range(group):
+        mark(marks, asked[r])
+    for m in range(positions(marks, sources)):
+        j = sources[m]
+        sum_of_targets(sums, table, places, values, starts[j], starts[j + 1])
+        for r in range(group):
+            out[r, j] += sums[r]
+
+
+@jit
+def gather_space(n_sources, n_places, dtype):
+    """Room for :func:`gather_targets`."""
+    table = cleared(n_places, LANES, dtype)
+    return GatherSpace(cleared(1, n_sources, dtype)[0], np.empty(n_sources, np.int32), table, np.zeros(LANES, dtype))
