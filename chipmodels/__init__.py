@@ -6,6 +6,7 @@ one from any place.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from neurorobust.chip import Die
 from neurorobust.chip.chip_file import save
@@ -13,8 +14,10 @@ from neurorobust.chip.die import read_die_file
 from neurorobust.chip.installed import chip_model as load
 from neurorobust.chip.installed import chip_models as models
 from neurorobust.chip.installed import installed_chip
-from neurorobust.fitting import Recording, analyze, fit_chip
-from neurorobust.fitting.twin import twin
+
+if TYPE_CHECKING:
+    from neurorobust.fitting import Recording, analyze, fit_chip
+    from neurorobust.fitting.twin import twin
 
 __all__ = ["Recording", "analyze", "fit_chip", "load", "load_die", "models", "save", "twin"]
 
@@ -22,3 +25,19 @@ __all__ = ["Recording", "analyze", "fit_chip", "load", "load_die", "models", "sa
 def load_die(path: str | Path) -> Die:
     """The die that ``Die.save`` wrote, of an installed chip model."""
     return Die.load(path, installed_chip(read_die_file(path)["chip"]))
+
+
+def __getattr__(name: str) -> Any:
+    """Import what fits measurements when it is first used: its statistics are slow to import."""
+    if name not in ("Recording", "analyze", "fit_chip", "twin"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from neurorobust import fitting
+    from neurorobust.fitting.twin import twin
+
+    globals().update(Recording=fitting.Recording, analyze=fitting.analyze, fit_chip=fitting.fit_chip, twin=twin)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    """All public names, also those that are imported on first use."""
+    return sorted({*globals(), *__all__})

@@ -19,6 +19,7 @@ from typing import Any
 import chip_pages
 import numpy as np
 import typer
+import versions_page
 import zoo_pages
 from arrows import ARROWS, LEAVES, allowed
 from audit import COSTS, audit, read_costs
@@ -64,6 +65,7 @@ def write_all(docs: Path) -> None:
         "_generated/pynn.md": pynn_table(),
         "_generated/large-data.md": large_table(),
         "_generated/rare.md": rare_table(),
+        **versions_page.tables(),
         "_generated/rare-network.md": rare_network_table(),
         "_generated/gallery.md": gallery(all_tutorials()),
         "_generated/tutorials.md": toctree(all_tutorials()),

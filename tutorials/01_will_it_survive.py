@@ -174,8 +174,8 @@ Markdown(
 # ζ = 0.1 (10 %) of each parameter that change the output most. The loss then punishes this change with weight β = 0.4.
 # Tutorial 2 explains both numbers.
 #
-# `nr.fit` trains `model` in place. It keeps the epoch that is best on the validation part, with and without an attack.
-# It never sees the test part.
+# `nr.fit` trains `model` in place. It keeps the epoch that is best on the validation part: the one with the highest
+# mean of the accuracy without errors and the accuracy under an attack. It never sees the test part.
 
 # %%
 attack = nr.attacks.PGA(steps=3)
@@ -244,7 +244,7 @@ Markdown(
 )
 
 # %% [markdown]
-# The hardened network goes back into snnTorch: the same classes, new numbers.
+# The hardened network goes back into snnTorch: the same modules, with new numbers.
 
 # %%
 hardened = nr.to_snntorch(model)
@@ -260,6 +260,8 @@ print(type(hardened).__name__, "of", [type(layer).__name__ for layer in hardened
 #   `print(before["DYNAP-SE2"])` names what differs. The audit in the documentation says what such differences cost.
 # - Calibration of a die, ageing, dead synapses, noise: tutorial 8 has these.
 # - The worst die that exists. These are random dies. Tutorial 6 searches for bad ones.
+# - What the attack alone does. The hardened network was also trained longer. For a fair comparison of methods, train
+#   each for the same number of epochs; tutorial 2 does.
 # - How other training seeds behave. We trained once. The interval above is for new dies, not for new trainings.
 # - The best settings. We tried three settings on validation data, and trained for few epochs, so that this page
 #   takes minutes.

@@ -190,11 +190,11 @@ Markdown(
 # - `standard`: no protection.
 # - `forward_noise`: random errors in every step.
 # - `awp`: a step at the parameters of the worst die (Wu et al. 2020).
-# - `adversarial_weights`: as above, but only weights and biases are attacked.
-# - `adversarial`: as above, all parameters are attacked.
+# - `adversarial_weights`: the loss of this page; only weights and biases are attacked.
+# - `adversarial`: the loss of this page; all parameters are attacked.
 #
 # First the time: one step with 25 beats, the loss and its gradient. We count CPU seconds, so that other programs on
-# your computer do not matter, and take the median.
+# your computer matter little, and take the median.
 
 # %%
 METHODS = ("standard", "forward_noise", "awp", "adversarial_weights", "adversarial")

@@ -56,7 +56,8 @@ spreads["source"] = spreads["source"].str.slice(0, 48)
 spreads.fillna({"shares_deviate_of": ""})
 
 # %% [markdown]
-# The spreads are not the only numbers. This one counts all of them: ranges, limits and costs, too.
+# The spreads are not the only numbers of the model: it has ranges, limits and costs, too. The next table counts them
+# all.
 
 # %%
 everything = Counter(status for _, _, status, _ in nr.chip.numbers(chip))
@@ -96,8 +97,8 @@ law = chip.kinds["tau_mem"].law
 outlier = ratio >= law.low
 
 # %% [markdown]
-# A die is a personality. `compare` correlates the random numbers of two dies, neuron by neuron: 1 is the same die, 0 is
-# no relation.
+# Each die has random numbers of its own. `compare` correlates the random numbers of two dies, neuron by neuron: 1 is
+# the same die, 0 is no relation.
 
 # %%
 alike = pd.DataFrame([[a.compare(b)["tau_mem"] for b in dies] for a in dies])

@@ -106,7 +106,7 @@ estimated = chipmodels.analyze(folder / "measured.csv", grid=(16, 16), name="min
 pd.DataFrame(estimated.rows(), columns=["kind", "number", "estimate", "interval or remark"]).drop(columns="kind")
 
 # %% [markdown]
-# The next cell does the same for more dies of the same chip. No lab measures that many. It shows what more dies would
+# The next cell does the same for more dies of the same design. No lab measures that many. It shows what more dies would
 # change.
 
 # %%

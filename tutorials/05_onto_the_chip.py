@@ -99,9 +99,9 @@ assert image.check() == [] and image.check(deployment) == []
 
 # %% [markdown]
 # An image can pass every check, and its filters can still be far from linear. The synaptic filters of the chip are
-# linear only for large currents. `linearity` says which part of its jump an event makes, in a filter that is silent
-# and in one that is at its gain current. 1 would be linear. The default pulse and weights are those of rockpool.
-# Longer pulses and larger weights change it:
+# linear only for large currents. `linearity` divides the jump that an event makes by the jump in a linear filter: once
+# for a filter that is silent, once for one that is at its gain current. 1 means linear. The default pulse and weights
+# are those of rockpool. Longer pulses and larger weights change it:
 
 # %%
 settings = {"default": {}, "pulse 100 µs, weights × 60": {"pulse": 1e-4, "weight": 60}}

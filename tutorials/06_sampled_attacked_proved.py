@@ -292,9 +292,10 @@ Markdown(
 )
 
 # %% [markdown]
-# Read it from the left. In very small balls everything is proved. Then the proof ends, long before the network does:
+# Read it from the left. In very small balls everything is proved. Then the proof ends, long before the network fails:
 # its bounds become too loose. At the sizes of real chips there are only random dies and attacks. They answer different
-# questions. Random dies say what you will get. The attack says what could happen if the errors conspired.
+# questions. Random dies say what you will get. The attack says what could happen if all errors acted together against
+# the network.
 
 # %% [markdown]
 # ## What this does not show

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy import stats
-
 from .._util.errors import check_number
 from .._util.printed import Printed
 from .fleet import FleetResult, check_same_dies
@@ -53,6 +51,8 @@ def compare_yields(first: FleetResult, second: FleetResult, spec: float) -> Yiel
     Raises:
         ValueError: not the same dies, or a specification above 1.
     """
+    from scipy.stats import binomtest  # slow to import
+
     check_same_dies(first, second)
     spec = check_number("spec", spec)
     if spec > 1:
@@ -67,6 +67,6 @@ def compare_yields(first: FleetResult, second: FleetResult, spec: float) -> Yiel
         second=int(two.sum()),
         only_first=only_first,
         only_second=only_second,
-        p_value=float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0,
+        p_value=float(binomtest(only_first, differing).pvalue) if differing else 1.0,
         minima=(first.min, second.min),
     )

