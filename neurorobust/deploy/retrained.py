@@ -52,6 +52,15 @@ class Retrained(Printed):
         equations: those of the new network compared with the chip's.
         history: of the training; None if there was none.
         violations: why :func:`neurorobust.deploy.onto` would still refuse the network; empty if it fits.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg/standard")
+        >>> data = nr.data.Data((torch.rand(20, 140, 32) < 0.05).float(), torch.arange(20) % 2)
+        >>> task = nr.data.Task("mine", ("a", "b"), data, data, data, nn.functional.cross_entropy)
+        >>> found = nr.deploy.adapt(network, chipmodels.load("dynapse2"), task, epochs=0)
+        >>> found.changes[0], found.violations
+        ('layer hidden: no floor → floor at rest', ())
     """
 
     network: Network

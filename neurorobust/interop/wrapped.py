@@ -64,6 +64,12 @@ class Wrapped(Foreign):
 
     Its parameters are the module's own tensors, under names that end in their kind. Training it trains the module. A
     buffer or plain number that the user names is a parameter too, which is not trained.
+
+    Example:
+        >>> module = nn.Linear(6, 2)
+        >>> model = nr.wrap(module)
+        >>> type(model).__name__, model.get_parameter("weight") is module.weight
+        ('Wrapped', True)
     """
 
     def __init__(
