@@ -28,6 +28,14 @@ class APGD(GradientAscent):
         steps: N, gradient steps.
         init_std: the start is N(0, init_std²), projected; infinity starts uniformly in the ball.
         objective: see :class:`PGA`.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> found = nr.worst_case(nr.wrap(layer), data, nr.Ball.uniform(0.2), nr.attacks.APGD(steps=5))
+        >>> found.nominal, found.score
+        (1.0, 0.5)
     """
 
     steps: int = 30

@@ -145,6 +145,10 @@ class Attack(ABC):
     Attributes:
         objective: the function that the attack maximises: a name in ``OBJECTIVES``, or a function of (attacked
             outputs, clean outputs, targets).
+
+    Example:
+        >>> nr.attacks.PGA(steps=10).passes  # 10 gradient steps and the last point; your own: docs/extending.md
+        11
     """
 
     objective: str | Objective

@@ -16,6 +16,12 @@ class L2Ball(Ball):
 
     A step goes along g/‖g‖₂, g the gradient in δ, so on a signed kind it moves θ* by length · ζ · abs(θ) · g/‖g‖₂; the
     direction is a constant when θ is differentiated. The same ζ is far weaker than in the L∞ ball.
+
+    Example:
+        >>> ball = nr.attacks.L2Ball(weight=0.1)
+        >>> inside = ball.project({"weight": torch.tensor([[0.3, 0.4]])})["weight"]
+        >>> inside.norm().item(), ball.radius("hidden.weight")
+        (0.10000000149011612, 0.1)
     """
 
     def clip(self, delta: Tensor, radius: float) -> Tensor:

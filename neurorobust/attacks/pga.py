@@ -25,6 +25,14 @@ class PGA(GradientAscent):
         stride: length of all steps together, in radii.
         project: False only to reproduce published figures: in training (:class:`Adversarial`) nothing is projected and
             the last evaluation counts, as in the authors' code, so the start noise may leave the ball.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> model, attack = nr.wrap(layer), nr.attacks.PGA(objective="ce")
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> [nr.worst_case(model, data, nr.Ball(weight=zeta), attack).score for zeta in (0.05, 0.2)]
+        [1.0, 0.5]
     """
 
     steps: int = 10

@@ -11,7 +11,12 @@ from .objectives import Objective, as_objective
 
 @dataclass(frozen=True)
 class RandomSearch(Attack):
-    """``steps`` + 1 dies, each uniform in the ball; the worst counts. PGA with as many steps makes as many passes."""
+    """``steps`` + 1 dies, each uniform in the ball; the worst counts. PGA with as many steps makes as many passes.
+
+    Example:
+        >>> nr.attacks.RandomSearch(steps=99).passes  # the number of dies that are tried
+        100
+    """
 
     steps: int = 10
     objective: str | Objective = "ce"

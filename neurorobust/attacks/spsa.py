@@ -27,6 +27,11 @@ class SPSA(Attack):
         steps: N, gradient estimates. samples: pairs of probes in a step, each two forward passes.
         probe: c, in radii. memory: weight of the old mean of ĝ in each step.
         objective: see :class:`PGA`. stride: length of all steps together, in radii.
+
+    Example:
+        >>> attack = nr.attacks.SPSA(steps=20, samples=4)
+        >>> attack.passes  # 20 steps of 4 pairs of probes, the point after each step, and the start
+        161
     """
 
     steps: int = 20

@@ -29,6 +29,11 @@ class Suite:
     Attributes:
         members: pairs (attack, restarts).
         version: name of a suite that never changes, so that results can be compared; None for any other.
+
+    Example:
+        >>> suite = nr.attacks.Suite(((nr.attacks.PGA(steps=10), 2), (nr.attacks.RandomSearch(steps=9), 1)))
+        >>> suite.passes  # 2 · 11 of the gradient and 10 random dies
+        32
     """
 
     members: tuple[tuple[Attack, int], ...]
@@ -68,6 +73,11 @@ def quick(*, regression: bool = False) -> Suite:
 
     Args:
         regression: whether the data have targets, not classes.
+
+    Example:
+        >>> suite = nr.attacks.quick()
+        >>> suite.version, suite.passes
+        ('quick-1', 33)
     """
     objectives = ("mse",) if regression else ("kl", "ce", "margin")
     return Suite(tuple((PGA(steps=10, objective=objective), 1) for objective in objectives), QUICK)
@@ -86,6 +96,10 @@ def thorough(steps: int = 30, restarts: int = 3, losses: Sequence[str | Objectiv
         restarts: searches for each loss.
         losses: objectives, names in ``OBJECTIVES`` or functions; ``("mse",)`` for regression. :func:`quick` is
             contained if ``"ce"`` or ``"margin"`` is among them; else ten steps on the first.
+
+    Example:
+        >>> nr.attacks.thorough().passes, nr.attacks.thorough(steps=10, restarts=1).passes
+        (350, 86)
     """
     steps = check_count("steps", steps)
     restarts = check_count("restarts", restarts)

@@ -23,6 +23,12 @@ class WhitenedBall(Ball):
 
     Args:
         norm: the largest ‖u‖₂.
+
+    Example:
+        >>> ball = nr.attacks.WhitenedBall(norm=5.0)
+        >>> u = ball.project({"a.weight": torch.full((2,), 6.0), "b.weight": torch.full((2,), 8.0)})
+        >>> u["a.weight"].square().sum() + u["b.weight"].square().sum()  # of both together: 5²
+        tensor(25.0000)
     """
 
     norm: float

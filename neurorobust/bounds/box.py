@@ -42,6 +42,12 @@ def box(params: Params, ball: Ball, placement: Placement) -> Box:
 
     They contain the exact values θ + abs(θ) δ, θ + δ and θ exp(δ) as well as their rounded values from ``apply``. A
     parameter that does not deviate is a single value. Shapes are the expanded ones.
+
+    Example:
+        >>> params, ball = {"a.weight": torch.tensor([[2.0]]), "a.bias": torch.tensor([1.0])}, nr.Ball(weight=0.1)
+        >>> box = nr.bounds.box(params, ball, nr.core.Placement())
+        >>> [round(end.item(), 3) for end in box["a.weight"]], [end.item() for end in box["a.bias"]]
+        ([1.8, 2.2], [1.0, 1.0])
     """
     unit = unit_of(params)
     result = {name: point_interval(value.double()) for name, value in expand(params, placement).items()}

@@ -13,7 +13,13 @@ FLOAT64_ROUNDOFF = 2.0**-53
 
 
 class Interval(NamedTuple):
-    """All values between two tensors of one shape, both ends included."""
+    """All values between two tensors of one shape, both ends included.
+
+    Example:
+        >>> a, b = (nr.bounds.Interval(torch.tensor(lo), torch.tensor(hi)) for lo, hi in ((-1.0, 2.0), (3.0, 4.0)))
+        >>> [end.item() for end in a.plus(b)], [end.item() for end in a.times(b)]
+        ([2.0, 6.0], [-4.0, 8.0])
+    """
 
     lo: Tensor
     hi: Tensor

@@ -62,6 +62,14 @@ def populations(network: Network, box: Box) -> list[Population]:
 
     Raises:
         TypeError: a layer, reset or connection whose bounds are not known, by name.
+
+    Example:
+        >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.tensor([[1.0], [-1.0]])), tau_mem=0.02)
+        >>> network = nr.Network({"readout": readout}, dt=1e-3)
+        >>> box = nr.bounds.box(nr.nominal(network), nr.Ball.uniform(0.1), network.placement())
+        >>> layer = nr.bounds.populations(network, box)[0]
+        >>> layer.name, layer.n, [round(end, 4) for end in (layer.alpha_mem.lo[0].item(), layer.alpha_mem.hi[0].item())]
+        ('readout', 2, [0.9462, 0.9558])
     """
     unit = unit_of(dict(network.named_parameters())) + 8 * FLOAT64_ROUNDOFF
     return [_population(name, layer, network, box, unit) for name, layer in network.layers().items()]

@@ -29,6 +29,15 @@ class Bounds:
         undecided: the first step at which a spike of some neuron is undecided, (B,); the number of steps if none is.
         leaves: branches at the end, (B,). lost: whether there were too many branches, so that undecided spikes became
             intervals.
+
+    Example:
+        >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.tensor([[1.0], [-1.0]])), tau_mem=0.02)
+        >>> network = nr.Network({"readout": readout}, dt=1e-3)
+        >>> box = nr.bounds.box(nr.nominal(network), nr.Ball.uniform(0.1), network.placement())
+        >>> layers, x, y = nr.bounds.populations(network, box), torch.ones(1, 50, 1), torch.tensor([0])
+        >>> found = nr.bounds.logit_bounds(layers, x, y, network.decode, nr.bounds.MeanValueForm())
+        >>> found.margins.shape, round(found.margins[0, 1].item(), 2)
+        (torch.Size([1, 2]), 1.1)
     """
 
     logits: Interval
@@ -102,6 +111,15 @@ def logit_bounds(
         steps: how bounds are computed from those of the step before.
         limit: largest number of branches per sample. A sample that needs more gets a single row, the hull of all, in
             which undecided spikes are intervals.
+
+    Example:
+        >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.tensor([[1.0], [-1.0]])), tau_mem=0.02)
+        >>> network = nr.Network({"readout": readout}, dt=1e-3)
+        >>> box = nr.bounds.box(nr.nominal(network), nr.Ball.uniform(0.1), network.placement())
+        >>> layers, x, y = nr.bounds.populations(network, box), torch.ones(1, 50, 1), torch.tensor([0])
+        >>> found = nr.bounds.logit_bounds(layers, x, y, network.decode, nr.bounds.MeanValueForm())
+        >>> [round(end[0, 0].item(), 2) for end in found.logits]  # of the first class
+        [0.55, 0.74]
     """
     samples, n_steps, _ = x.shape
     x = x.double()

@@ -18,7 +18,13 @@ from .wording import number, short, words_of
 
 
 def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """(path, value, status, source) of every number with a source in a chip model."""
+    """(path, value, status, source) of every number with a source in a chip model.
+
+    Example:
+        >>> import chipmodels
+        >>> next(nr.chip.numbers(chipmodels.load("xylo")))
+        ('kinds.weight.cv', '0', 'published', 'rockpool docs: all digital')
+    """
     if isinstance(value, SourcedValue):
         at = "" if value.at is None else f" at {value.at:g}"
         yield path, f"{value.value:g}{at}", value.status, value.source
@@ -40,7 +46,13 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]
 
 
 def statements(chip: ChipDesign) -> Iterator[tuple[str, str, str, str]]:
-    """(point, text, status, source) of every point of a chip's neurons, and what our model does where that is said."""
+    """(point, text, status, source) of every point of a chip's neurons, and what our model does where that is said.
+
+    Example:
+        >>> import chipmodels
+        >>> [row[:2] for row in nr.chip.statements(chipmodels.load("xylo"))][1]
+        ('floor', 'None but the end of 16 bits.')
+    """
     for name, point in ({} if chip.neuron is None else chip.neuron.points()).items():
         model = f" In our model: {point.model}" if point.model else ""
         yield name.replace("_", " "), point.text + model, point.status, point.source
@@ -55,7 +67,13 @@ def unit_of(chip: ChipDesign, kind: str) -> str:
 
 
 def laws(chip: ChipDesign) -> Iterator[tuple[str, str, str, str]]:
-    """(kind, law, how the chip sets it, how it is stored) of every kind, in words."""
+    """(kind, law, how the chip sets it, how it is stored) of every kind, in words.
+
+    Example:
+        >>> import chipmodels
+        >>> [row[:2] for row in nr.chip.laws(chipmodels.load("rolls"))][1]
+        ('v_threshold', 'lognormal, median at the programmed value, CV 9.4 %')
+    """
     for kind, model in chip.kinds.items():
         unit = unit_of(chip, kind)
         parts = [model.law.in_words(unit), *(part.in_words(unit) for part in model.shared)]
@@ -69,7 +87,13 @@ def laws(chip: ChipDesign) -> Iterator[tuple[str, str, str, str]]:
 
 
 def card(chip: ChipDesign) -> dict[str, Any]:
-    """All content of a chip model as JSON values."""
+    """All content of a chip model as JSON values.
+
+    Example:
+        >>> import chipmodels
+        >>> sorted(nr.chip.card(chipmodels.load("xylo")))[:4]
+        ['architecture', 'costs', 'defects', 'facts']
+    """
     speedup = chip.time_base.speedup
     in_words = {kind: {"law": law, "set": how, "stored": stored} for kind, law, how, stored in laws(chip)}
     return {
@@ -118,7 +142,13 @@ def card(chip: ChipDesign) -> dict[str, Any]:
 
 
 def differences(first: ChipDesign, second: ChipDesign) -> dict[str, Any]:
-    """Differences between two models: ``{entry: {name of a model: its value or None}}``, where they differ."""
+    """Differences between two models: ``{entry: {name of a model: its value or None}}``, where they differ.
+
+    Example:
+        >>> import chipmodels
+        >>> sorted(nr.chip.differences(chipmodels.load("dynapse1"), chipmodels.load("dynapse2")))[:3]
+        ['adaptation.cv', 'adaptation.law', 'bias.cv']
+    """
     cards = [_flat(card(chip)) for chip in (first, second)]
     names = [first.name, second.name]
     return {

@@ -30,6 +30,12 @@ class Cost:
         what: takes it. per: one of :data:`COUNTS`. unit: ``"J"`` or ``"s"``.
         low, high: the range that was published; low is None where only an upper bound was.
         status, source: as in :class:`~neurorobust.chip.SourcedValue`.
+
+    Example:
+        >>> import chipmodels
+        >>> cost = chipmodels.load("xylo").costs[0]
+        >>> cost.what, cost.high, cost.unit, cost.status  # 291 µW
+        ('whole chip', 0.000291, 'J', 'published')
     """
 
     what: str

@@ -25,6 +25,13 @@ class Cell(Law):
         device: the law of one memory cell.
         one_normal: whether a device has one normal for programming and ageing together.
         compensated: whether one digital factor per array restores the mean magnitude after drift.
+
+    Example:
+        >>> import chipmodels
+        >>> cell, u = chipmodels.load("pcm").kinds["weight"].law, torch.tensor([-1.0, 0.0, 1.0])
+        >>> delta = cell.deviate("weight", (u, u * 0, u * 0, u * 0), torch.full((3,), 10e-6))  # u of programming
+        >>> [round(value, 2) for value in delta.tolist()]  # relative
+        [-0.09, 0.0, 0.09]
     """
 
     device: Device
@@ -90,5 +97,10 @@ def _relative(held: Tensor, nominal: Tensor) -> Tensor:
 
 
 def digital(source: str, status: str = "assumed") -> dict[str, KindModel]:
-    """Every kind as digital logic computes it: exact."""
+    """Every kind as digital logic computes it: exact.
+
+    Example:
+        >>> nr.chip.digital("data sheet", "published")["tau_mem"].law.in_words()
+        'exact'
+    """
     return {kind: KindModel(Exact(), SourcedValue(0.0, status, source)) for kind in sorted(KINDS)}

@@ -63,6 +63,11 @@ class Scattered:
 
     Attributes:
         fraction: 0 to 1.
+
+    Example:
+        >>> u = torch.randn(1000, 100, generator=torch.Generator().manual_seed(0))
+        >>> round(nr.chip.defects.Scattered(0.1).hits(u).float().mean().item(), 3)
+        0.101
     """
 
     fraction: float
@@ -90,6 +95,13 @@ class Clustered:
 
     Attributes:
         fraction: 0 to 1. length: in sites, > 0.
+
+    Example:
+        >>> from neurorobust.chip.defects import Clustered
+        >>> broken = Clustered(0.1, length=4.0).hits(torch.randn(200, 200, generator=torch.Generator().manual_seed(0)))
+        >>> both = broken[:, 1:] & broken[:, :-1]
+        >>> round((both.sum() / broken[:, 1:].sum()).item(), 2)  # the left neighbour of a broken site is broken, too
+        0.89
     """
 
     fraction: float
@@ -163,7 +175,16 @@ class Defect(ABC):
 
 @dataclass(frozen=True)
 class DeadNeurons(Defect):
-    """Neurons that never spike; a dead neuron without threshold gets no input."""
+    """Neurons that never spike; a dead neuron without threshold gets no input.
+
+    Example:
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> chip = nr.mismatch(0.1).with_defects(nr.chip.DeadNeurons(0.05))
+        >>> held = chip.program(nr.nominal(network), network.placement())
+        >>> broken = chip.fabricate([0], seed=0)[0].broken(held)
+        >>> {name: int(where.sum()) for name, where in broken.items()}
+        {'hidden.v_threshold': 4}
+    """
 
     def broken(self, die: DieKey, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
         expanded, placement, found = programmed.expanded(), programmed.placement, False
@@ -205,7 +226,15 @@ def _silenced(layer: str, dead: Tensor, programmed: Programmed) -> Iterator[tupl
 
 @dataclass(frozen=True)
 class BadSynapses(Defect):
-    """Synapses that transmit nothing."""
+    """Synapses that transmit nothing.
+
+    Example:
+        >>> chip, model = nr.mismatch(0.1).with_defects(nr.chip.BadSynapses(0.2)), nr.wrap(nn.Linear(1000, 1))
+        >>> held = chip.program(nr.nominal(model), model.placement())
+        >>> weights = chip.fabricate([0], seed=0)[0].params(held)["weight"]
+        >>> round((weights == 0).float().mean().item(), 3)
+        0.215
+    """
 
     def broken(self, die: DieKey, programmed: Programmed) -> Iterator[tuple[str, Tensor, Tensor]]:
         for name, value, hits in _synapses(self, die, programmed, ""):
@@ -222,6 +251,14 @@ class StuckDevices(Defect):
     Attributes:
         at: of the largest magnitude on the core, 0 to 1: 1 for stuck on, 0 for stuck off.
         pair: False where a weight is a single device.
+
+    Example:
+        >>> defect, model = nr.chip.StuckDevices(0.1, at=0.0), nr.wrap(nn.Linear(1000, 1))  # stuck at "off"
+        >>> chip = nr.mismatch(0.1).with_defects(defect)
+        >>> held = chip.program(nr.nominal(model), model.placement())
+        >>> weights = chip.fabricate([0], seed=0)[0].params(held)["weight"]
+        >>> round((weights == 0).float().mean().item(), 3)
+        0.094
     """
 
     at: float = 1.0

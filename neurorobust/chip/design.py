@@ -45,6 +45,12 @@ class KindModel:
         derived: kinds of the same layer whose deviations are added to this one, each times a factor:
             ``{"tau_mem": 1.0}`` for r of a DPI neuron, where τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ. Where a
             layer has no r, its weights and biases take the factor of r.
+
+    Example:
+        >>> cv = nr.chip.SourcedValue(0.2, "measured", "our bench, 3 chips")
+        >>> kind = nr.chip.KindModel(nr.chip.variability.LogNormal.from_cv(0.2), cv, per_core=True)
+        >>> kind.law.in_words()
+        'lognormal, median at the programmed value, CV 20 %'
     """
 
     law: Law

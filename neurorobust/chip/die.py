@@ -41,6 +41,13 @@ class Die:
     Attributes:
         time: seconds since it was programmed; :meth:`at` sets it.
         measured: the normals found by measurements, for the twin of a real die (:func:`neurorobust.fitting.twin.twin`).
+
+    Example:
+        >>> import chipmodels
+        >>> chip = chipmodels.load("dynapse2")
+        >>> die, again = chip.fabricate([17], seed=0)[0], chip.fabricate(range(20), seed=0)[17]
+        >>> torch.equal(die.map("tau_mem"), again.map("tau_mem")), die.map("tau_mem").shape  # cores, rows, columns
+        (True, torch.Size([4, 16, 16]))
     """
 
     model: ChipDesign
@@ -279,7 +286,13 @@ def read_die_file(path: str | Path) -> dict:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Dies of one model: a sequence of :class:`Die`."""
+    """Dies of one model: a sequence of :class:`Die`.
+
+    Example:
+        >>> fleet = nr.mismatch(0.3).fabricate(range(4), seed=0)
+        >>> len(fleet), fleet[2].serial
+        (4, 2)
+    """
 
     model: ChipDesign
     serials: tuple[int, ...]

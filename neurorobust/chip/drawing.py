@@ -28,6 +28,12 @@ def draw_model(chip: ChipDesign, columns: int = 4) -> Figure:
 
     Args:
         columns: histograms beside each other, at most. Two are readable on a phone.
+
+    Example:
+        >>> import chipmodels
+        >>> figure = nr.chip.draw_model(chipmodels.load("xylo"))
+        >>> len(figure.axes)
+        1
     """
     varying = {kind: model for kind, model in chip.kinds.items() if model.cv.value > 0}
     from matplotlib.figure import Figure  # slow to import
@@ -67,6 +73,13 @@ def draw(die: Die, kinds: list[str] | None = None, cores: int = 8) -> Figure:
     Args:
         die: of a model with known numbers of cores and neurons. kinds: to draw; None for all with separate sites.
         cores: to draw, at most.
+
+    Example:
+        >>> import chipmodels
+        >>> die = chipmodels.load("dynapse2").fabricate([17], seed=0)[0]
+        >>> figure = nr.chip.draw(die, kinds=["tau_mem"], cores=1)
+        >>> len(figure.axes)  # one map and its colour bar
+        2
     """
     model = die.model
     if kinds is None:

@@ -75,7 +75,13 @@ def words(time: float) -> str:
 
 @dataclass(frozen=True)
 class PolynomialCurve:
-    """Σ_i coefficients[i] · r^i."""
+    """Σ_i coefficients[i] · r^i.
+
+    Example:
+        >>> curve = nr.chip.drift.PolynomialCurve((0.25, 2.0))  # 0.25 + 2 r
+        >>> curve(torch.tensor([0.0, 0.5])).tolist()
+        [0.25, 1.25]
+    """
 
     coefficients: tuple[float, ...]
 
@@ -88,7 +94,13 @@ class PolynomialCurve:
 
 @dataclass(frozen=True)
 class LogarithmCurve:
-    """slope · ln r + offset, between low and high."""
+    """slope · ln r + offset, between low and high.
+
+    Example:
+        >>> curve = nr.chip.drift.LogarithmCurve(slope=-0.5, offset=0.25, high=1.0)
+        >>> curve(torch.tensor([1e-9, 1.0])).tolist()
+        [1.0, 0.25]
+    """
 
     slope: float
     offset: float
@@ -104,7 +116,13 @@ class LogarithmCurve:
 
 @dataclass(frozen=True)
 class PowerCurve:
-    """scale · r^exponent, at most high."""
+    """scale · r^exponent, at most high.
+
+    Example:
+        >>> curve = nr.chip.drift.PowerCurve(scale=0.5, exponent=-0.5, high=2.0)
+        >>> curve(torch.tensor([1e-9, 1.0])).tolist()
+        [2.0, 0.5]
+    """
 
     scale: float
     exponent: float
@@ -119,7 +137,13 @@ class PowerCurve:
 
 @dataclass(frozen=True)
 class PiecewiseCurve:
-    """``below(r)`` where r < at, ``above(r)`` elsewhere."""
+    """``below(r)`` where r < at, ``above(r)`` elsewhere.
+
+    Example:
+        >>> low, high = nr.chip.drift.PolynomialCurve((1.0,)), nr.chip.drift.PolynomialCurve((0.5,))
+        >>> nr.chip.drift.PiecewiseCurve(0.3, low, high)(torch.tensor([0.1, 0.8])).tolist()
+        [1.0, 0.5]
+    """
 
     at: float
     below: Curve
@@ -149,6 +173,12 @@ class PowerDrift:
 
     Attributes:
         mean, spread: of the exponent, as functions of r*. t0: s.
+
+    Example:
+        >>> from neurorobust.chip.drift import PolynomialCurve, PowerDrift
+        >>> drift, r = PowerDrift(PolynomialCurve((0.05,)), PolynomialCurve((0.0,)), t0=20.0), torch.tensor([0.5])
+        >>> [round(drift.age(r, r, torch.zeros(1), t).item(), 3) for t in (0.0, 3600.0, 3.15e7)]  # new, 1 h, 1 year
+        [0.5, 0.386, 0.245]
     """
 
     mean: Curve
@@ -181,6 +211,11 @@ class LogRelaxation:
 
     Attributes:
         drift: mean change per e-fold of time. growth: change of the spread per e-fold of time. spread: at 1 s.
+
+    Example:
+        >>> relaxing, r = nr.chip.drift.LogRelaxation(drift=-0.01, growth=0.0, spread=0.0), torch.tensor([0.5])
+        >>> [round(relaxing.age(r, r, torch.zeros(1), t).item(), 3) for t in (1.0, 3600.0)]  # new, 1 h
+        [0.5, 0.418]
     """
 
     drift: float
@@ -216,6 +251,12 @@ class SampledRelaxation:
 
     Attributes:
         spreads: (t in s, σ_t as a function of the target r*), each time once.
+
+    Example:
+        >>> from neurorobust.chip.drift import PolynomialCurve, SampledRelaxation
+        >>> ageing, r = SampledRelaxation(((1.0, PolynomialCurve((0.1,))),)), torch.tensor([0.5])
+        >>> round(ageing.age(r, r, torch.ones(1), 1.0).item(), 2)  # one standard deviation above the target
+        0.6
     """
 
     spreads: tuple[tuple[float, Curve], ...]
@@ -248,6 +289,11 @@ class ReadNoise:
 
     Attributes:
         q: as a function of r_p. t_read: duration of one read, s. start: time from programming to t = 0, s, ≥ t_read.
+
+    Example:
+        >>> noise = nr.chip.drift.ReadNoise(nr.chip.drift.PolynomialCurve((0.01,)), t_read=250e-9, start=20.0)
+        >>> [round(noise.sigma(torch.ones(1), t).item(), 3) for t in (0.0, 3.15e7)]  # relative: new, 1 year
+        [0.042, 0.056]
     """
 
     q: Curve
@@ -269,7 +315,12 @@ class ReadNoise:
 
 @dataclass(frozen=True)
 class ConstantReadNoise:
-    """σ = fraction of the conductance, at every conductance and time."""
+    """σ = fraction of the conductance, at every conductance and time.
+
+    Example:
+        >>> nr.chip.drift.ConstantReadNoise(0.01).in_words()
+        '1 % of the conductance'
+    """
 
     fraction: float
 
@@ -300,6 +351,13 @@ class Device:
     Attributes:
         g_max: largest conductance, S. programming: σ/g_max as a function of r. ageing, reading: None for none.
         low, high: truncation, S; no conductance is negative.
+
+    Example:
+        >>> from neurorobust.chip.drift import Device, PolynomialCurve, PowerDrift
+        >>> drift = PowerDrift(PolynomialCurve((0.05,)), PolynomialCurve((0.0,)), t0=20.0)
+        >>> device, u = Device(25e-6, PolynomialCurve((0.03,)), drift), (torch.zeros(1), torch.zeros(1))
+        >>> [round(device.at(torch.full((1,), 20e-6), u, t).item() * 1e6, 1) for t in (0.0, "1 day")]  # µS
+        [20.0, 13.2]
     """
 
     g_max: float

@@ -31,6 +31,11 @@ class SourcedText:
         words: every word of the vocabulary that the circuit can do; for ``inputs``, words of :data:`INPUTS`. Empty: no
             word, or any of them.
         model: what our model of the chip does, as text. Empty for a point that a neuron of the network decides.
+
+    Example:
+        >>> reset = nr.chip.SourcedText("To rest.", "published", "Chicca et al. 2014", ("reset to rest",))
+        >>> reset.status, reset.words
+        ('published', ('reset to rest',))
     """
 
     text: str
@@ -67,6 +72,12 @@ class NeuronModel:
         only_in_silicon: what deviates from die to die in the circuit and not in our laws.
         only_in_model: what deviates in our laws and not, or otherwise, in the circuit.
         as_network: True if the chip holds weights only, and neurons are computed beside it as the network has them.
+
+    Example:
+        >>> import chipmodels
+        >>> neuron = chipmodels.load("dynapse2").neuron
+        >>> neuron.floor.text
+        'The leakage current I_0, at rest. A direct current, one value per core, lifts rest above the floor.'
     """
 
     membrane: SourcedText
@@ -141,6 +152,12 @@ def neurons_beside(neurons: SourcedText, **others: SourcedText) -> NeuronModel:
 
     Args:
         neurons: the statement for every point of the equations. others: the other points, by name.
+
+    Example:
+        >>> neurons = nr.chip.SourcedText("as the network has them", "assumed", "computed beside the crossbar")
+        >>> points = ("signs", "fan_out", "settings", "readout", "time_base", "only_in_silicon", "only_in_model")
+        >>> nr.chip.neurons_beside(neurons, **dict.fromkeys(points, neurons)).as_network
+        True
     """
     return NeuronModel(**dict.fromkeys(VOCABULARY, neurons), **others, as_network=True)
 
@@ -153,6 +170,13 @@ class Agreement:
         verdict: the line without the reference to the page.
         differences: one sentence for each difference; see :meth:`NeuronModel.differences`.
         cost: what the differences cost, as text, where somebody measured it; it ends the line.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg/standard")  # no floor, as most simulators
+        >>> held = chipmodels.load("dynapse2").program(nr.nominal(network), network.placement())
+        >>> len(held.equations.differences), held.equations.differences[0]
+        (7, 'layer hidden: linear membrane; on the chip: DPI membrane.')
     """
 
     verdict: str
@@ -210,6 +234,13 @@ def agreement(name: str, neuron: NeuronModel | None, placement: Placement) -> Ag
     Args:
         name: of the chip. neuron: of the chip, None where it states nothing.
         placement: with the equations of the layers.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> chip = chipmodels.load("dynapse2")
+        >>> nr.chip.agreement(chip.name, chip.neuron, network.placement()).verdict
+        "the chip's, linearised (linear membrane, subtracted inhibition)"
     """
     stated = dict.fromkeys(placement.cores, Equations()) | dict(placement.equations)
     layers = {

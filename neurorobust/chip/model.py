@@ -36,6 +36,13 @@ class ChipModel(ChipDesign):
     """One ASIC design and its operations. A new chip is one instance in one file of ``chipmodels``.
 
     Its fields are those of :class:`~neurorobust.chip.design.ChipDesign`.
+
+    Example:
+        >>> import chipmodels
+        >>> chip = chipmodels.load("dynapse2")
+        >>> dies = chip.fabricate(range(3), seed=0)
+        >>> chip.name, len(dies), chip.kinds["weight"].cv.value
+        ('dynapse2', 3, 0.099)
     """
 
     def __post_init__(self) -> None:

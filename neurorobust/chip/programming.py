@@ -32,6 +32,13 @@ class Programmed:
         held: gain, codec and scale of each kind on each core, by (kind, core); values that are held unchanged have
             none.
         equations: whether the equations of the network are those of the chip; print it.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> held = chipmodels.load("dynapse2").program(nr.nominal(network), network.placement())
+        >>> held.codes["hidden.input.weight"].unique().numel(), len(held.report)
+        (31, 4)
     """
 
     params: Params

@@ -27,6 +27,11 @@ class SourcedValue:
         status: measured, published, coded (in a public library) or assumed.
         source: paper, table or file.
         at: the programmed value it holds at, chip units, where it depends on that.
+
+    Example:
+        >>> cv = nr.chip.SourcedValue(0.2, "measured", "our bench, 3 chips", at=1e-9)
+        >>> cv.value, cv.status, cv.at  # 20 % at 1 nA
+        (0.2, 'measured', 1e-09)
     """
 
     value: float
@@ -42,7 +47,12 @@ class SourcedValue:
 
 @dataclass(frozen=True)
 class Range:
-    """Lowest and highest value a chip reaches, in its own units, and their source; see :class:`SourcedValue`."""
+    """Lowest and highest value a chip reaches, in its own units, and their source; see :class:`SourcedValue`.
+
+    Example:
+        >>> nr.chip.Range(low=1e-9, high=1e-7, status="published", source="data sheet").high  # A
+        1e-07
+    """
 
     low: float
     high: float
@@ -63,6 +73,11 @@ class Limits:
     Attributes:
         cores, neurons_per_core, fan_in, fan_out, tags: numbers. ``fan_out`` is shown and not checked.
         source, status: of all of them but those in ``others``, which has its own (status, source) by name.
+
+    Example:
+        >>> limits = nr.chip.Limits(cores=4, neurons_per_core=256, fan_in=64, source="data sheet", status="published")
+        >>> {name: fact.value for name, fact in limits.facts().items()}
+        {'cores': 4, 'neurons_per_core': 256, 'fan_in': 64}
     """
 
     cores: int | None = None
@@ -105,6 +120,12 @@ class TimeBase:
 
     Attributes:
         speedup: network seconds that pass in one of the chip's.
+
+    Example:
+        >>> import chipmodels
+        >>> clock = chipmodels.load("brainscales2").time_base
+        >>> 0.02 / clock.speedup.value  # a membrane of 20 ms in the network, s on the chip
+        2e-05
     """
 
     speedup: SourcedValue

@@ -58,7 +58,12 @@ class SharedComponent(ABC):
 
 @dataclass(frozen=True)
 class PerChip(SharedComponent):
-    """One number for the whole chip: a process corner beside the local mismatch."""
+    """One number for the whole chip: a process corner beside the local mismatch.
+
+    Example:
+        >>> nr.chip.spatial.PerChip(0.3, "corner").in_words()
+        '30 % of the variance is common to the whole chip'
+    """
 
     def draw(self, key: np.ndarray, core: int, width: int, neuron: np.ndarray) -> np.ndarray:
         return np.full(len(neuron), self.stream(key, 0, 1)[0])
@@ -69,7 +74,12 @@ class PerChip(SharedComponent):
 
 @dataclass(frozen=True)
 class PerCore(SharedComponent):
-    """One number per core."""
+    """One number per core.
+
+    Example:
+        >>> nr.chip.spatial.PerCore(0.3, "bias of the core").in_words()
+        '30 % of the variance is common to a core'
+    """
 
     def draw(self, key: np.ndarray, core: int, width: int, neuron: np.ndarray) -> np.ndarray:
         return np.full(len(neuron), self.stream(key, core, 1)[0])
@@ -80,7 +90,12 @@ class PerCore(SharedComponent):
 
 @dataclass(frozen=True)
 class PerNeuron(SharedComponent):
-    """One number per neuron, common to all its synapses."""
+    """One number per neuron, common to all its synapses.
+
+    Example:
+        >>> nr.chip.spatial.PerNeuron(0.3, "driver").in_words()
+        '30 % of the variance is common to all synapses of a neuron'
+    """
 
     def draw(self, key: np.ndarray, core: int, width: int, neuron: np.ndarray) -> np.ndarray:
         return self.stream(key, core, int(neuron.max()) + 1)[neuron]
@@ -94,6 +109,10 @@ class Surface(SharedComponent):
     """A quadratic surface in row and column over each core's square grid of ``size`` neurons: five normals per core.
 
     The five terms are orthonormal over the grid, so the variance over dies and neurons together is 1.
+
+    Example:
+        >>> nr.chip.spatial.Surface(0.3, "gradient").in_words()
+        '30 % of the variance is a smooth quadratic surface over each core'
     """
 
     size: int = 256
@@ -121,6 +140,11 @@ class GaussianField(SharedComponent):
 
     Attributes:
         length: correlation length, in neurons.
+
+    Example:
+        >>> field = nr.chip.spatial.GaussianField(0.5, "oxide", length=2.0)
+        >>> round(field.correlation(0, 2), 2)  # two neurons apart: near exp(−½)
+        0.62
     """
 
     length: float = 1.0
@@ -185,6 +209,11 @@ class Correlation:
 
     Attributes:
         kinds: with one value per neuron. matrix: the correlations of their own parts, positive definite.
+
+    Example:
+        >>> pair = nr.chip.spatial.Correlation(("tau_mem", "v_threshold"), ((1.0, 0.6), (0.6, 1.0)))
+        >>> pair.factors("v_threshold")  # 0.6² + 0.8² = 1
+        {'tau_mem': 0.6, 'v_threshold': 0.8}
     """
 
     kinds: tuple[str, ...]

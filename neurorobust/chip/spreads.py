@@ -40,6 +40,11 @@ class PowerSpread(Spread):
 
     Attributes:
         value: σ at the reference. reference: in the value's own unit, > 0.
+
+    Example:
+        >>> spread = nr.chip.spreads.PowerSpread(0.1, reference=1e-9, exponent=-0.5, largest=0.3)
+        >>> [round(sigma, 3) for sigma in spread.at(torch.tensor([0.0, 1e-9, 4e-9])).tolist()]
+        [0.3, 0.1, 0.05]
     """
 
     value: float
@@ -69,7 +74,13 @@ class PowerSpread(Spread):
 
 @dataclass(frozen=True)
 class PolynomialSpread(Spread):
-    """σ = Σ_i coefficients[i] · r^i, r = abs(x)/full clipped to [0, 1], nowhere < 0."""
+    """σ = Σ_i coefficients[i] · r^i, r = abs(x)/full clipped to [0, 1], nowhere < 0.
+
+    Example:
+        >>> spread = nr.chip.spreads.PolynomialSpread((0.02, 0.1), full=10e-6)
+        >>> [round(x, 3) for x in spread.at(torch.tensor([0.0, 5e-6, 10e-6])).tolist()]
+        [0.02, 0.07, 0.12]
+    """
 
     coefficients: tuple[float, ...]
     full: float
@@ -91,7 +102,13 @@ class PolynomialSpread(Spread):
 
 @dataclass(frozen=True)
 class SpreadTable(Spread):
-    """σ between points (x, σ), linear in log x; beyond them that of the nearest."""
+    """σ between points (x, σ), linear in log x; beyond them that of the nearest.
+
+    Example:
+        >>> spread = nr.chip.spreads.SpreadTable(((1e-9, 0.3), (1e-7, 0.1)))
+        >>> [round(x, 3) for x in spread.at(torch.tensor([1e-9, 1e-8, 1e-6])).tolist()]
+        [0.3, 0.2, 0.1]
+    """
 
     points: tuple[tuple[float, float], ...]
 
@@ -122,7 +139,14 @@ class SpreadTable(Spread):
 
 @dataclass(frozen=True)
 class FromCv(Spread):
-    """The σ of log θ* that gives a lognormal the coefficient of variation ``cv``: √ln(1 + cv²)."""
+    """The σ of log θ* that gives a lognormal the coefficient of variation ``cv``: √ln(1 + cv²).
+
+    Example:
+        >>> cv = nr.chip.spreads.PowerSpread(0.5, reference=1e-9, exponent=-0.5, largest=1.0)
+        >>> spread = nr.chip.spreads.FromCv(cv)
+        >>> [round(sigma, 3) for sigma in spread.at(torch.tensor([1e-9, 4e-9])).tolist()]  # of log θ*
+        [0.472, 0.246]
+    """
 
     cv: Spread
 

@@ -39,6 +39,14 @@ class Reading:
     Attributes:
         time: seconds since programming.
         noise: standard normals that are new at every reading, a pair of the values' shape; None leaves read noise out.
+
+    Example:
+        >>> import chipmodels
+        >>> from neurorobust.chip.variability import Reading
+        >>> cell, u = chipmodels.load("pcm").kinds["weight"].law, torch.tensor([0.0, 1.0])
+        >>> delta = cell.deviate("weight", (u * 0, u, u * 0, u * 0), torch.full((2,), 10e-6), Reading(time=3e7))
+        >>> [round(value, 2) for value in delta.tolist()]  # one device drifts more than another
+        [0.06, -0.06]
     """
 
     time: float = 0.0
@@ -100,7 +108,13 @@ def _relative(kind: str, nominal: Tensor, log: Tensor, law: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Exact(Law):
-    """θ* = θ: computed digitally, does not vary."""
+    """θ* = θ: computed digitally, does not vary.
+
+    Example:
+        >>> law, theta, u = nr.chip.variability.Exact(), torch.tensor([2.0]), (torch.tensor([3.0]),)
+        >>> law.deviate("weight", u, theta).tolist()  # δ: none, whatever u is
+        [0.0]
+    """
 
     def deviate(self, kind: str, normals: tuple[Tensor, ...], nominal: Tensor, reading: Reading = FRESH) -> Tensor:
         return torch.zeros_like(normals[0])
@@ -111,7 +125,13 @@ class Exact(Law):
 
 @dataclass(frozen=True)
 class Normal(Law):
-    """θ* = θ + abs(θ)·cv·u, for signed kinds only: on a positive kind the tail would change its sign."""
+    """θ* = θ + abs(θ)·cv·u, for signed kinds only: on a positive kind the tail would change its sign.
+
+    Example:
+        >>> law, theta, u = nr.chip.variability.Normal(0.25), torch.tensor([2.0, -2.0]), (torch.ones(2),)
+        >>> nr.apply({"weight": theta}, {"weight": law.deviate("weight", u, theta)})["weight"].tolist()
+        [2.5, -1.5]
+    """
 
     cv: float | Spread
 
@@ -138,6 +158,11 @@ class LogNormal(Law):
 
     Attributes:
         sigma: standard deviation of log θ*.
+
+    Example:
+        >>> law = nr.chip.variability.LogNormal.from_cv(0.2)  # σ = √ln(1 + 0.2²)
+        >>> round(law.sigma, 3), round(law.cv, 3)
+        (0.198, 0.2)
     """
 
     sigma: float | Spread
@@ -177,7 +202,14 @@ class LogNormal(Law):
 @dataclass(frozen=True)
 class Gamma(Law):
     """θ* = θ·g, g of a gamma distribution with mean 1 and standard deviation cv; the mean is kept, never the sign
-    changed."""
+    changed.
+
+    Example:
+        >>> law, tau, u = nr.chip.variability.Gamma(0.5), torch.tensor([0.02] * 3), (torch.tensor([-2.0, 0.0, 2.0]),)
+        >>> factors = law.deviate("tau_mem", u, tau).exp()  # at −2, 0 and 2 standard deviations
+        >>> [round(factor, 2) for factor in factors.tolist()]
+        [0.26, 0.92, 2.23]
+    """
 
     cv: float
 
@@ -224,6 +256,12 @@ class Empirical(Law):
 
     Attributes:
         factors: measured θ*/θ, > 0, at least two, in any order.
+
+    Example:
+        >>> law = nr.chip.variability.Empirical((0.8, 1.0, 1.5))  # three measured chips
+        >>> factors = law.deviate("tau_mem", (torch.tensor([-9.0, 0.0, 9.0]),), torch.full((3,), 0.02)).exp()
+        >>> [round(factor, 2) for factor in factors.tolist()]
+        [0.8, 1.0, 1.5]
     """
 
     factors: tuple[float, ...]
@@ -252,6 +290,11 @@ class Offset(Law):
     """θ* = θ + σu, σ in the parameter's chip unit: for v_leak, v_reset and v_floor, whose nominal may be 0, and for
     weights and biases with an absolute error. A weight or bias of exactly 0 stays 0: :func:`neurorobust.apply`
     multiplies by it.
+
+    Example:
+        >>> law, theta, u = nr.chip.variability.Offset(0.01), torch.zeros(2), (torch.tensor([-1.0, 2.0]),)
+        >>> [round(delta, 3) for delta in law.deviate("v_leak", u, theta).tolist()]  # V, also where θ is 0
+        [-0.01, 0.02]
     """
 
     sigma: float | Spread
@@ -290,7 +333,13 @@ def _check_single(name: str, law: Law) -> None:
 
 @dataclass(frozen=True)
 class Clipped(Law):
-    """Another law whose magnitudes end at 0: a conductance that would become negative is 0. Signed kinds only."""
+    """Another law whose magnitudes end at 0: a conductance that would become negative is 0. Signed kinds only.
+
+    Example:
+        >>> law = nr.chip.variability.Clipped(nr.chip.variability.Normal(0.5))
+        >>> law.deviate("weight", (torch.tensor([1.0, -9.0]),), torch.ones(2)).tolist()  # −1 is a conductance of 0
+        [0.5, -1.0]
+    """
 
     law: Law
 
@@ -313,7 +362,13 @@ class Clipped(Law):
 
 @dataclass(frozen=True)
 class Truncated(Law):
-    """Another law whose u is a standard normal truncated to abs(u) ≤ sigmas."""
+    """Another law whose u is a standard normal truncated to abs(u) ≤ sigmas.
+
+    Example:
+        >>> law = nr.chip.variability.Truncated(nr.chip.variability.Normal(0.1), sigmas=2.0)
+        >>> law.deviate("weight", (torch.tensor([9.0]),), torch.ones(1)).tolist()  # never beyond 2 · 0.1
+        [0.20000000298023224]
+    """
 
     law: Law
     sigmas: float
@@ -342,6 +397,12 @@ class Outliers(Law):
     """Another law of which a fraction of the devices are outliers: θ* = θ·f, log f uniform in [log low, log high].
 
     The outliers are the devices with the highest u, so they are the same on every setting, and one-sided.
+
+    Example:
+        >>> law = nr.chip.variability.Outliers(nr.chip.variability.LogNormal(0.1), fraction=0.01, low=2.0, high=3.0)
+        >>> factors = law.deviate("tau_mem", (torch.tensor([0.0, 2.5, 3.5]),), torch.full((3,), 0.02)).exp()
+        >>> [round(factor, 2) for factor in factors.tolist()]  # the last two are outliers
+        [1.0, 2.33, 2.97]
     """
 
     law: Law
@@ -389,6 +450,13 @@ class SettingDecorrelation(Law):
 
     Attributes:
         rate: radians per e-fold. reference: the programmed value at which u counts alone, chip units.
+
+    Example:
+        >>> from neurorobust.chip.variability import LogNormal, SettingDecorrelation
+        >>> law, u = SettingDecorrelation(LogNormal(0.1), rate=0.5, reference=0.01), (torch.ones(2), torch.zeros(2))
+        >>> delta = law.deviate("tau_mem", u, torch.tensor([0.01, 0.1]))  # at the reference, and ten times it
+        >>> [round(value, 3) for value in delta.tolist()]
+        [0.1, 0.041]
     """
 
     law: Law

@@ -25,6 +25,10 @@ class DendriteType(IntEnum):
     AMPA and NMDA add to the input current, GABA is subtracted from it. SHUNT acts as the adaptation does: it is
     subtracted past the clip of the input and makes the leak larger. The circuit of NMDA can be gated by the membrane;
     here it is not. On DYNAP-SE1 the fast and the slow excitation are AMPA and NMDA, GABA_B is GABA, GABA_A is SHUNT.
+
+    Example:
+        >>> [kind.name for kind in nr.circuit.DendriteType]
+        ['AMPA', 'NMDA', 'GABA', 'SHUNT']
     """
 
     AMPA = 0
@@ -99,6 +103,12 @@ class Neurons:
         i_pulse_ahp: sets the length of that pulse, C_pulse V_ref/i_pulse_ahp.
         core, number: physical core of each neuron and its number there: the site whose deviations it has. By default
             all are on core 0, in order.
+
+    Example:
+        >>> from neurorobust.circuit import Neurons
+        >>> cells = Neurons(n=2, i_tau_mem=5e-12, i_gain_mem=2e-11, i_thr=1e-9, i_ref=1e-9, i_dc=[0.0, 4e-10])
+        >>> cells.n, cells.i_tau_mem
+        (2, array([5.e-12, 5.e-12]))
     """
 
     n: int
@@ -139,6 +149,12 @@ class Dendrite:
 
     Attributes:
         i_tau: of the time constant. i_gain: of the gain. i_pulse: of the length of the pulse.
+
+    Example:
+        >>> from neurorobust.circuit import Dendrite, Technology
+        >>> filter, technology = Dendrite(i_tau=5e-12, i_gain=1e-10), Technology()
+        >>> round(1e3 * technology.tau(technology.c_syn, 5e-12), 1)  # ms: a filter with 5 pA
+        173.8
     """
 
     i_tau: Values
@@ -155,6 +171,12 @@ class Synapses:
         dendrite: a :class:`DendriteType`. weight: current I_w, A, ≥ 0. delay: from the event to its arrival, s, ≥ 0.
         slot: place among the synapses of its target: the site whose deviation the weight has. By default they are
             counted in the order given.
+
+    Example:
+        >>> from neurorobust.circuit import DendriteType, Synapses
+        >>> synapses = Synapses(source=[0, 0], target=[0, 1], dendrite=DendriteType.AMPA, weight=[1e-9, 2e-9])
+        >>> synapses.delay
+        array([0., 0.])
     """
 
     source: Values
@@ -197,6 +219,15 @@ class Circuit:
         neurons: n of them. dendrites: the filters that synapses use, by type; each has arrays (n,) afterwards.
         synapses: between channels or neurons and neurons. n_channels: number of external channels.
         technology: the constants of the chip.
+
+    Example:
+        >>> from neurorobust.circuit import Circuit, Dendrite, DendriteType, Neurons, Synapses
+        >>> cells = Neurons(n=1, i_tau_mem=5e-12, i_gain_mem=2e-11, i_thr=1e-9, i_ref=1e-9)
+        >>> filters = {DendriteType.AMPA: Dendrite(i_tau=5e-12, i_gain=1e-10)}
+        >>> synapses = Synapses(source=[0], target=[0], dendrite=[DendriteType.AMPA], weight=[4e-9])
+        >>> circuit = Circuit(neurons=cells, dendrites=filters, synapses=synapses, n_channels=1)
+        >>> circuit.dendrites[DendriteType.AMPA].i_tau.shape  # one value became one for each neuron
+        (1,)
     """
 
     neurons: Neurons

@@ -20,6 +20,15 @@ def with_drive(circuit: Circuit, *, pulse: float | None = None, weight: float = 
     Args:
         pulse: length of the pulses of all synapses, s, > 0; by default as it is. weight: factor of all weight
             currents, > 0.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> held = chipmodels.load("dynapse2").program(nr.nominal(network), network.placement())
+        >>> circuit = nr.circuit.circuit_of(network, held)
+        >>> driven = nr.circuit.with_drive(circuit, weight=60.0)
+        >>> round(float(driven.synapses.weight.max() / circuit.synapses.weight.max()))
+        60
     """
     t, factor = circuit.technology, check_number("weight", weight, strict=True)
     length = None if pulse is None else check_number("pulse", pulse, strict=True)

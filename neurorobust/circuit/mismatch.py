@@ -36,6 +36,15 @@ def deviating(circuit: Circuit, *, seed: int, serial: int, cv: float | Mapping[s
         circuit: the nominal one. seed, serial: of the die.
         cv: coefficient of variation, for all currents or by name; see :data:`CURRENTS`. A current without a name does
             not deviate.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> held = chipmodels.load("dynapse2").program(nr.nominal(network), network.placement())
+        >>> circuit = nr.circuit.circuit_of(network, held)
+        >>> die = nr.circuit.deviating(circuit, seed=0, serial=17, cv=0.1)
+        >>> (die.neurons.i_thr / circuit.neurons.i_thr)[:3].round(2).tolist()
+        [0.8, 1.11, 1.12]
     """
     seed, serial = check_count("seed", seed, 0), check_count("serial", serial, 0)
     for name, number in (("seed", seed), ("serial", serial)):

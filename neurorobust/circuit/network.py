@@ -96,6 +96,14 @@ def circuit_of(
 
     Raises:
         TypeError: a neuron or a connection that the circuit does not have. ValueError: a value that it cannot have.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> held = chipmodels.load("dynapse2").program(nr.nominal(network), network.placement())
+        >>> circuit = nr.circuit.circuit_of(network, held)
+        >>> circuit.neurons.n, circuit.n_channels, float(circuit.neurons.i_thr.max())  # A
+        (128, 32, 1e-07)
     """
     ratio, delay = check_number("ratio", ratio, strict=True), check_number("delay", delay)
     technology = checked_technology(technology)

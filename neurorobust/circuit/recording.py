@@ -26,6 +26,12 @@ class Events(Printed):
 
     Raises:
         ValueError: NaN, an event before 0, out of order, or arrays of two lengths. TypeError: no integers as channels.
+
+    Example:
+        >>> counts = torch.tensor([[0, 2], [1, 0]])  # two steps of 1 ms, two channels
+        >>> events = nr.circuit.Events.of_steps(counts, 1e-3)
+        >>> events.times.tolist(), events.channels.tolist()
+        ([0.0, 0.0, 0.001], [1, 1, 0])
     """
 
     times: Floats
@@ -81,6 +87,14 @@ class Recording(Printed):
         times, neurons: of every spike, (k,), in order of time. n: number of neurons. duration: s.
         membranes: I_mem of the watched neurons, A, (watched, samples). sample_times: of the samples, s.
         steps: number of steps of integration. rejected: those that were too long and were tried again.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> circuit = nr.deploy.onto(network, chipmodels.load("dynapse2")).image().circuit()
+        >>> recording = nr.circuit.simulate(circuit, nr.circuit.Events([0.01], [3]), duration=0.02)
+        >>> recording.n, int(recording.counts().sum()) == len(recording.times)
+        (128, True)
     """
 
     times: Floats

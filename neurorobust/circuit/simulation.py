@@ -53,6 +53,15 @@ def simulate(
     Raises:
         ValueError: an event beyond the channels or the duration, or another argument out of range.
         RuntimeError: no step is small enough, as with currents of many orders of magnitude.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> held = chipmodels.load("dynapse2").program(nr.nominal(network), network.placement())
+        >>> events = nr.circuit.Events([0.001, 0.002], [3, 17])
+        >>> recording = nr.circuit.simulate(nr.circuit.circuit_of(network, held), events, duration=0.02)
+        >>> bool((recording.times < 0.02).all()), recording.steps > 0
+        (True, True)
     """
     duration = check_number("duration", duration, strict=True)
     tolerance = check_number("tolerance", tolerance, strict=True)

@@ -45,6 +45,12 @@ class Equations:
             inhibition.
         inhibition: subtracted from the excitation, also below 0; subtracted down to 0; or a larger leak.
         adaptation: a subtracted current, or a raised threshold, which every spike makes larger.
+
+    Example:
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> equations = network.hidden.equations()
+        >>> equations.floor, equations.reset, equations.inhibition
+        ('floor at rest', 'reset to rest', 'subtracted inhibition')
     """
 
     membrane: str = UNKNOWN

@@ -48,6 +48,13 @@ class Noise:
             output of the layer before this factor.
         read: by the name of a connection, ``"hidden.input"`` or ``"hidden.recurrent"``: the standard deviation of each
             weight, in its unit and shape, and standard normals (T, B, n_out); see :meth:`read_error`.
+
+    Example:
+        >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.ones(1, 1)), tau_mem=0.02)
+        >>> network = nr.Network({"readout": readout}, dt=1e-3, decode=nr.nn.last_step)
+        >>> x, lost = torch.ones(1, 100, 1), nr.core.Noise(kept={"x": torch.zeros(1)})  # no event arrives
+        >>> [round(nr.run(network, nr.nominal(network), x, noise=noise).item(), 2) for noise in (None, lost)]
+        [0.99, 0.0]
     """
 
     added: Mapping[str, Tensor] = field(default_factory=dict)
@@ -136,6 +143,12 @@ def membrane(
 
     Returns:
         (T, B, n), type of tau_mem; differentiable in sigma and tau_mem.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> n = nr.noise.membrane(0.1, torch.tensor([0.02]), 1e-3, (5000, 1), generator)
+        >>> n.shape, round(float(n.std()), 2)  # √40 · 0.1 V on the current makes 0.1 V on the membrane
+        (torch.Size([5000, 1, 1]), 0.63)
     """
     check_positive("tau_mem", tau_mem.detach())
     sigma = torch.as_tensor(sigma, dtype=tau_mem.dtype)
@@ -162,6 +175,10 @@ def lose(events: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
     Args:
         events: whole numbers ≥ 0, any shape.
+
+    Example:
+        >>> nr.noise.lose(torch.full((10_000,), 1.0), 0.1, torch.Generator().manual_seed(0)).mean().item()
+        0.89410001039505
     """
     _check_counts(events)
     kept = torch.full_like(events, 1 - _probability(p), dtype=torch.float64)
@@ -175,6 +192,13 @@ def jitter(events: Tensor, sigma: float, dt: float, generator: torch.Generator) 
 
     Args:
         events: (B, T, n), batch first, whole numbers ≥ 0. sigma: s, ≥ 0. dt: s.
+
+    Example:
+        >>> events = torch.zeros(1, 100, 1)
+        >>> events[0, 50] = 1000  # a thousand events in one step of 1 ms
+        >>> moved = nr.noise.jitter(events, 2e-3, 1e-3, torch.Generator().manual_seed(0))
+        >>> int(moved.sum()), int((moved > 0).sum())  # none is lost; they are spread over 13 steps
+        (1000, 13)
     """
     _check_counts(events)
     steps = check_number("sigma", sigma) / check_number("dt", dt, strict=True)
@@ -228,6 +252,11 @@ class Source:
 
     Attributes:
         status, source: the provenance of the level; see :class:`neurorobust.chip.SourcedValue`.
+
+    Example:
+        >>> sources = nr.noise.SpikeLoss(0.01), nr.noise.Jitter(1e-3)
+        >>> [source.level for source in sources]
+        [0.01, 0.001]
     """
 
     status: str = field(default="assumed", kw_only=True)
@@ -259,6 +288,11 @@ class Membrane(Source):
 
     Attributes:
         sigma: standard deviation, as a fraction of the programmed v_threshold.
+
+    Example:
+        >>> chip = nr.mismatch(0.1).with_noise(nr.noise.Membrane(0.05))  # 5 % of the threshold, on every die
+        >>> chip.noise[0].sigma, chip.noise[0].status
+        (0.05, 'assumed')
     """
 
     sigma: float
@@ -285,6 +319,11 @@ class SpikeLoss(Source):
 
     Attributes:
         p: 0 to 1.
+
+    Example:
+        >>> lossy = nr.noise.SpikeLoss(0.1)
+        >>> lossy.events(torch.full((1, 1, 10_000), 1.0), 1e-3, torch.Generator().manual_seed(0)).mean().item()
+        0.89410001039505
     """
 
     p: float
@@ -305,6 +344,10 @@ class Jitter(Source):
 
     Attributes:
         sigma: s.
+
+    Example:
+        >>> nr.mismatch(0.1).with_noise(nr.noise.Jitter(2e-3)).noise[0].sigma  # s
+        0.002
     """
 
     sigma: float
@@ -322,6 +365,10 @@ class Read(Source):
 
     Attributes:
         fraction: of each weight.
+
+    Example:
+        >>> nr.mismatch(0.1).with_noise(nr.noise.Read(0.02)).noise[0].fraction
+        0.02
     """
 
     fraction: float

@@ -36,7 +36,12 @@ KINDS = SIGNED | ABSOLUTE | POSITIVE
 
 
 def kind_of(name: str) -> str:
-    """The kind of a parameter: the last segment of its name (``hidden.tau_mem`` → ``tau_mem``)."""
+    """The kind of a parameter: the last segment of its name (``hidden.tau_mem`` → ``tau_mem``).
+
+    Example:
+        >>> nr.core.kind_of("hidden.recurrent.weight")
+        'weight'
+    """
     kind = name.rsplit(".", 1)[-1]
     if kind not in KINDS | DIGITAL:
         raise unknown(f"kind of parameter {name!r}", kind, KINDS | DIGITAL)

@@ -35,6 +35,13 @@ class Placement:
         numbers: of the neurons of each layer on their cores, (n,), where they were chosen; else layers fill a core one
             after the other. All layers that share a core have numbers, or none.
         unplaced: the number of neurons of each layer that could be placed but is not: ``model.place`` was not called.
+
+    Example:
+        >>> tau, core = torch.tensor([0.01, 0.02]), torch.tensor([0, 0, 1])  # one time constant for each of two cores
+        >>> layer = nr.neurons.Lif(nr.nn.Linear(torch.ones(3, 2)), core=core, tau_mem=tau, v_threshold=1.0)
+        >>> placement = nr.Network({"cells": layer}, dt=1e-3).placement()
+        >>> placement.cores["cells"].tolist(), placement.index["cells.tau_mem"].tolist()
+        ([0, 0, 1], [0, 0, 1])
     """
 
     cores: Mapping[str, Tensor] = field(default_factory=dict)
@@ -177,7 +184,14 @@ NOWHERE = Placement()
 
 
 def placement_of(network: nn.Module) -> Placement:
-    """The placement of any network: its ``placement()``, or an empty one without that method."""
+    """The placement of any network: its ``placement()``, or an empty one without that method.
+
+    Example:
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> placement = nr.nn.placement_of(network)
+        >>> placement.cores["hidden"].bincount().tolist(), placement.on_host("readout")
+        ([32, 32, 32, 32], False)
+    """
     placement = getattr(type(network), "placement", None)
     return NOWHERE if placement is None else placement(network)
 

@@ -32,6 +32,12 @@ class Window:
 
     Attributes:
         dt: length of a bin, s. steps: number of bins, T. channels: number of channels. start: of the first bin, s.
+
+    Example:
+        >>> import numpy as np
+        >>> window = nr.data.Window(dt=0.01, steps=100, channels=2)
+        >>> window.index(np.array([0.0, 0.029, 0.03]), 1.0).tolist()  # 0.03 s is the beginning of bin 3
+        [0, 2, 3]
     """
 
     dt: float
@@ -82,6 +88,12 @@ class Recordings:
     Raises:
         ValueError: arrays of different lengths or of another shape, times that are not finite, or channels or labels
             that are not whole numbers ≥ 0. The message names the recording and the event.
+
+    Example:
+        >>> heard = nr.data.Recordings([[0, 900, 2500]], [[1, 0, 1]], [0], unit=1e-6)  # times in µs, channels, label
+        >>> counts, labels = heard.dense(nr.data.Window(dt=1e-3, steps=3, channels=2))  # steps of 1 ms
+        >>> counts.tolist()
+        [[[1.0, 1.0], [0.0, 0.0], [0.0, 1.0]]]
     """
 
     times: Sequence[np.ndarray]
@@ -167,6 +179,15 @@ def read_shd(path: str | Path) -> Recordings:
 
     Raises:
         ModuleNotFoundError: h5py is not installed. FileNotFoundError: no such file. ValueError: another layout.
+
+    Example:
+        >>> import h5py, tempfile
+        >>> path = tempfile.mkdtemp() + "/two.h5"
+        >>> with h5py.File(path, "w") as file:
+        ...     file["labels"], file["spikes/units"] = [4, 2], [[9, 3], [5, 5]]
+        ...     file["spikes/times"] = [[0.1, 0.2], [0.3, 0.4]]
+        >>> nr.data.read_shd(path).channels[0].tolist(), nr.data.read_shd(path).labels.tolist()
+        ([9, 3], [4, 2])
     """
     try:
         import h5py
@@ -213,6 +234,14 @@ def from_tonic(
     Raises:
         ValueError: no sensor size, a missing field, an event outside the sensor or with a fractional coordinate,
             several polarities for a sensor of one, or a label that is not a class.
+
+    Example:
+        >>> import numpy as np
+        >>> fields = [("t", "i8"), ("x", "i2"), ("y", "i2"), ("p", "i1")]
+        >>> events = np.array([(0, 1, 0, 1), (1500, 0, 0, 0)], dtype=fields)  # µs, place, polarity
+        >>> seen = nr.data.from_tonic([(events, 3)], sensor_size=(2, 1, 2))
+        >>> seen.channels[0].tolist(), seen.labels.tolist()  # two pixels of two polarities: four channels
+        ([3, 0], [3])
     """
     width, height, polarities = _sensor_size(
         getattr(dataset, "sensor_size", None) if sensor_size is None else sensor_size

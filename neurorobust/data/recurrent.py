@@ -38,6 +38,12 @@ def recurrent_network(
 
     Args:
         hidden: makes the hidden neurons; by default those of :func:`neurons_for`.
+
+    Example:
+        >>> from neurorobust.data.recurrent import recurrent_network
+        >>> network = recurrent_network(32, 2, 5e-3, None, 16, torch.Generator().manual_seed(0))
+        >>> nr.run(network, nr.nominal(network), torch.zeros(3, 20, 32)).shape  # samples, classes
+        torch.Size([3, 2])
     """
     n_hidden = check_count("n_hidden", n_hidden)
     limits = Limits() if chip is None else chip.limits
@@ -70,7 +76,15 @@ def neurons_for(chip: ChipModel | None) -> Hidden:
 
 
 def adaptive_neurons(input: Linear, recurrent: Linear, core: Tensor) -> AdaptiveLif:
-    """Neurons with an adaptive threshold. One value per core of every kind: tau_mem from 20 to 160 ms over cores."""
+    """Neurons with an adaptive threshold. One value per core of every kind: tau_mem from 20 to 160 ms over cores.
+
+    Example:
+        >>> from neurorobust.data.recurrent import adaptive_neurons
+        >>> synapses, recurrent = nr.nn.Linear(torch.rand(4, 3)), nr.nn.Linear(torch.rand(4, 4))
+        >>> cells = adaptive_neurons(synapses, recurrent, torch.tensor([0, 0, 1, 1]))
+        >>> [round(tau, 3) for tau in cells.tau_mem.tolist()]  # s, one value per core
+        [0.02, 0.16]
+    """
     n_cores = int(core.max()) + 1
     return AdaptiveLif(
         input,
@@ -97,6 +111,13 @@ def dpi_neurons(
 
     Args:
         rule: the adaptation; None for none. inhibition: what an inhibitory current can do to the membrane.
+
+    Example:
+        >>> from neurorobust.data.recurrent import dpi_neurons
+        >>> synapses, recurrent = nr.nn.Linear(torch.rand(4, 3)), nr.nn.Linear(torch.rand(4, 4))
+        >>> cells = dpi_neurons(synapses, recurrent, torch.tensor([0, 0, 1, 1]))
+        >>> [round(tau, 3) for tau in cells.tau_mem.tolist()]  # s, one value per core
+        [0.02, 0.08]
     """
 
     def each(value: float) -> Tensor:
@@ -120,6 +141,13 @@ def dpi_neurons(
 
 
 def recurrent_mask(n: int, fan_in: int, generator: torch.Generator) -> Tensor:
-    """Each of n neurons takes ``fan_in`` others, drawn without replacement and never itself; True where connected."""
+    """Each of n neurons takes ``fan_in`` others, drawn without replacement and never itself; True where connected.
+
+    Example:
+        >>> from neurorobust.data.recurrent import recurrent_mask
+        >>> mask = recurrent_mask(100, 10, torch.Generator().manual_seed(0))
+        >>> mask.sum(1).unique().tolist(), mask.diagonal().any().item()  # ten inputs each, none from itself
+        ([10], False)
+    """
     order = torch.rand(n, n, generator=generator).fill_diagonal_(-1.0).argsort(1, descending=True)
     return torch.zeros(n, n, dtype=torch.bool).scatter_(1, order[:, :fan_in], True)

@@ -202,6 +202,12 @@ class Data(Printed, Samples):
     Raises:
         TypeError: not a tensor. ValueError: a tensor without ordinary values (nested, quantized, meta), no samples,
             different lengths, values that are not finite, or labels that are not classes.
+
+    Example:
+        >>> x, y = torch.rand(6, 10, 3), torch.tensor([0, 1, 1, 0, 1, 0])  # 6 samples, 10 steps, 3 channels
+        >>> data = nr.data.Data(x, y)
+        >>> len(data), data.shape, data.balanced(2).y.tolist()
+        (6, (6, 10, 3), [0, 1])
     """
 
     x: Tensor
@@ -336,6 +342,12 @@ class Stream(Samples):
     Attributes:
         y: as in :class:`Data`. lengths: the steps of each sample, (n,); None if all have one length.
         repeats: whether the first samples were the same in two passes.
+
+    Example:
+        >>> x, y = torch.rand(2, 8, 3), torch.tensor([0, 1])  # the first sample ends after 5 steps; the rest is padding
+        >>> stream = nr.data.Data.of((x, y), lengths=[5, 8])
+        >>> type(stream).__name__, stream.lengths.tolist()
+        ('Stream', [5, 8])
     """
 
     def __init__(

@@ -30,6 +30,13 @@ class Task(Printed):
         build: (chip, n_hidden, generator) → a network; called through :meth:`network`. None for data alone.
         fingerprint: a hash of everything the encoder took from the data; by default :attr:`data_sha256` hashes the
             samples.
+
+    Example:
+        >>> x, y = torch.rand(30, 10, 3), torch.arange(30) % 2
+        >>> parts = [nr.data.Data(x[part], y[part]) for part in (slice(20), slice(20, 25), slice(25, 30))]
+        >>> task = nr.data.Task("mine", ("rest", "move"), *parts, loss=nn.functional.cross_entropy)
+        >>> len(task.train), len(task.validation), len(task.test)
+        (20, 5, 5)
     """
 
     name: str

@@ -66,6 +66,15 @@ def adapt(
 
     Raises:
         ValueError, TypeError: with every part of the network that cannot be converted; or an argument is wrong.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg/standard")
+        >>> data = nr.data.Data((torch.rand(20, 140, 32) < 0.05).float(), torch.arange(20) % 2)
+        >>> task = nr.data.Task("mine", ("a", "b"), data, data, data, nn.functional.cross_entropy)
+        >>> found = nr.deploy.adapt(network, chipmodels.load("dynapse2"), task, epochs=0)  # converts only
+        >>> type(network.hidden).__name__, type(found.network.hidden).__name__
+        ('AdaptiveLif', 'LinearizedDpi')
     """
     check_type("chip", chip, ChipModel, f"a ChipModel: chipmodels.load({str(chip)!r})")
     task = check_arguments(data, loss, epochs, training)

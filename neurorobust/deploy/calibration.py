@@ -44,6 +44,16 @@ class CalibratedHost(Printed):
         offsets: added to the logits, (K,), float64.
         change: of the weights of the read-out, (K, N), float64; None after :func:`trim`.
         measurements: samples that were run on the board. labels: those whose labels were used.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=0).open() as session:
+        ...     session.program(deployment)
+        ...     host = nr.deploy.trim(deployment, nr.deploy.measure(session, (torch.rand(5, 140, 32) < 0.05).float()))
+        >>> host.offsets.shape, host.measurements, host.labels
+        (torch.Size([2]), 5, 0)
     """
 
     deployment: Deployment
@@ -73,6 +83,16 @@ def measure(session: Session, x: Tensor) -> list[BoardRecording]:
 
     Raises:
         TypeError, ValueError: x is no such tensor. Otherwise as :meth:`Session.run_many`.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=17).open() as session:
+        ...     session.program(deployment)
+        ...     recordings = nr.deploy.measure(session, torch.zeros(2, 140, 32))
+        >>> [round(recording.duration, 3) for recording in recordings]  # s
+        [0.7, 0.7]
     """
     check_type("session", session, Session, "an open board: board.open()")
     network = session.deployment.native
@@ -106,6 +126,16 @@ def trim(deployment: Deployment, recordings: Sequence[BoardRecording], labels: T
 
     Raises:
         ValueError, TypeError: no recordings, of another number of neurons or channels, or labels that do not fit them.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=0).open() as session:
+        ...     session.program(deployment)
+        ...     host = nr.deploy.trim(deployment, nr.deploy.measure(session, (torch.rand(5, 140, 32) < 0.05).float()))
+        >>> host.measurements, host.change  # offsets alone
+        (5, None)
     """
     recordings = listed(recordings)
     measured = logits(deployment, recordings)
@@ -133,6 +163,16 @@ def refit(deployment: Deployment, recordings: Sequence[BoardRecording], labels: 
     Raises:
         ValueError: the host computes something else than one :class:`~neurorobust.nn.LeakyIntegrator` with ``Linear``
             input and a linear decoder. Otherwise as :func:`trim`.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=0).open() as session:
+        ...     session.program(deployment)
+        ...     host = nr.deploy.refit(deployment, nr.deploy.measure(session, (torch.rand(5, 140, 32) < 0.05).float()))
+        >>> host.change.shape  # classes, neurons
+        torch.Size([2, 128])
     """
     _readout(check_deployment(deployment))
     recordings = listed(recordings)

@@ -44,6 +44,13 @@ class Deployment(Printed):
         demand: what the network asks of the chip. cores: of each neuron, by layer on the chip.
         report: what it uses and what changed; print it.
         source: SHA-256 of the network that was deployed: its tensors and its structure.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> print(str(deployment.report).splitlines()[0])
+        128 neurons for dynapse2, version 2 (no board is attached: a configuration, not a measurement)
     """
 
     chip: ChipModel

@@ -9,7 +9,17 @@ from .deployment import Deployment, check_deployment
 
 
 class Difference(NamedTuple):
-    """One place where two deployments differ: its path, and what each has there. Of long lists it is one line."""
+    """One place where two deployments differ: its path, and what each has there. Of long lists it is one line.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> first = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> network.readout.input.weight.data[0, 0] = 1.0
+        >>> found = nr.deploy.diff(first, nr.deploy.onto(network, chipmodels.load("dynapse2")))[0]
+        >>> found.where, float(found.second)
+        ('host.readout.input.weight.values (1 of 256 differ, first at 0)', 1.0)
+    """
 
     where: str
     first: str
@@ -25,6 +35,15 @@ def diff(first: Deployment, second: Deployment) -> list[Difference]:
     Raises:
         TypeError: one of them is none. ValueError: one holds a network whose code is foreign, see
             :meth:`Deployment.save`.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> first = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> network.readout.input.weight.data[0, 0] = 1.0
+        >>> second = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> [difference.where for difference in nr.deploy.diff(first, second)]
+        ['host.readout.input.weight.values (1 of 256 differ, first at 0)', 'source']
     """
     return list(differences(check_deployment(first, "first").entry(), check_deployment(second, "second").entry()))
 

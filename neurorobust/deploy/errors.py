@@ -10,6 +10,15 @@ class DeploymentError(ValueError):
 
     Attributes:
         violations: every limit that it breaks.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> try:
+        ...     nr.deploy.onto(network, chipmodels.load("xylo"))
+        ... except nr.deploy.DeploymentError as error:
+        ...     print(len(error.violations), error.violations[0].where)
+        6 hidden.t_ref
     """
 
     def __init__(self, chip: str, violations: tuple[Violation, ...]):

@@ -55,6 +55,14 @@ class Estimate(Printed):
         counts: mean per sample, by the names of :data:`neurorobust.chip.costs.COUNTS`; None where a count is unknown.
         spikes: mean per sample, by layer on the chip.
         figures: every figure of the chip model, times its count.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> found = nr.deploy.estimate(deployment, torch.zeros(1, 140, 32))  # no event comes in
+        >>> found.counts["input events"], found.seconds
+        (0.0, 0.7000000000000001)
     """
 
     chip: str
@@ -129,6 +137,14 @@ def estimate(
     Raises:
         TypeError: no deployment. ValueError: samples, spikes or recordings of another shape, or a layer that is not on
             the chip.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> found = nr.deploy.estimate(deployment, nr.tasks.ecg().test.x[:5])
+        >>> found.counts["input events"], found.counts["spikes"]  # mean of a beat
+        (206.2, 1886.8)
     """
     check_deployment(deployment)
     dt = deployment.native.dt

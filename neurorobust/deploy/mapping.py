@@ -45,6 +45,13 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
     Raises:
         DeploymentError: with every limit that the network breaks; ``error.violations`` has them one by one.
         TypeError, ValueError: an argument is wrong.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/adversarial")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> deployment.report.neurons, [used.of for used in deployment.report.usage if used.what == "cores"]
+        (128, [4])
     """
     architecture = checked_architecture(chip)
     tolerance = check_number("tolerance", tolerance)

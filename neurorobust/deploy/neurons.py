@@ -26,6 +26,15 @@ class ChosenNeurons:
             of (spikes on the board − spikes of the network itself)².
         chosen: the candidate of each neuron, (neurons,).
         measurements: samples that were run on the board. programmings: of the board.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=0).open() as session:
+        ...     found = nr.deploy.choose_neurons(session, deployment, torch.zeros(3, 140, 32), candidates=2)
+        >>> found.errors.shape, found.programmings
+        (torch.Size([128, 2]), 2)
     """
 
     deployment: Deployment
@@ -59,6 +68,15 @@ def choose_neurons(
     Raises:
         ValueError: no core has a free place for all its neurons, or more layouts are asked than there are. Otherwise as
             :func:`measure`, and :meth:`Session.program`. A wrong argument does not change what is on the board.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=0).open() as session:
+        ...     found = nr.deploy.choose_neurons(session, deployment, torch.zeros(3, 140, 32), candidates=2)
+        >>> found.measurements  # 2 candidates, 3 samples each
+        6
     """
     check_type("session", session, Session, "an open board: board.open()")
     check_deployment(deployment)

@@ -58,6 +58,15 @@ def fit_to(
 
     Raises:
         ValueError: a network that cannot be pruned, or an argument. TypeError: an argument.
+
+    Example:
+        >>> import chipmodels
+        >>> data = nr.data.Data(torch.rand(20, 10, 80), torch.arange(20) % 2)  # 80 inputs; a neuron can have 64
+        >>> task = nr.data.Task("mine", ("a", "b"), data, data, data, nn.functional.cross_entropy)
+        >>> hidden = nr.neurons.Lif(nr.nn.Linear(torch.rand(4, 80)), tau_mem=0.02, v_threshold=0.5)
+        >>> network, chip = nr.Network({"hidden": hidden}, dt=1e-3), chipmodels.load("dynapse2")
+        >>> nr.deploy.fit_to(network, chip, task, epochs=0).network.hidden.input.mask.sum(1).tolist()
+        [64, 64, 64, 64]
     """
     architecture = checked_architecture(chip)
     task = check_arguments(data, loss, epochs, training)

@@ -43,6 +43,14 @@ def load(path: str | Path, chip: ChipModel) -> Deployment:
         FileNotFoundError: there is no such file. TypeError: ``chip`` is no chip model. ValueError, in one sentence: the
             file is larger than 64 MiB, no JSON, damaged, of a newer format, for another chip or version, or says
             something that the chip cannot do.
+
+    Example:
+        >>> import chipmodels, tempfile
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> path = deployment.save(tempfile.mkdtemp() + "/net.json")
+        >>> nr.deploy.load(path, deployment.chip).source == deployment.source
+        True
     """
     path = check_path("path", path)
     if not isinstance(chip, ChipModel):

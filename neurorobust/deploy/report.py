@@ -38,6 +38,13 @@ class Report(Printed):
         programming: one row per core: gains, errors of quantization, weights that became 0.
         equations: whether the equations of the network are the chip's. gains: what was not checked; may be empty.
         scores: before and after, where data were given: balanced accuracy, or R². samples: how many.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> report = nr.deploy.onto(network, chipmodels.load("dynapse2")).report
+        >>> report.neurons, report.host, [(used.what, used.used, used.of) for used in report.usage][0]
+        (128, ('readout (2)',), ('cores', 4, 4))
     """
 
     chip: str

@@ -58,6 +58,15 @@ class Retrained(Printed):
         fleets: the same moments on the same dies of the chip, on the validation part; ``print`` shows their means, and
             the paired differences to ``before`` with 95 % intervals.
         refused: why a moment has no fleet, by moment: the chip cannot hold the network then.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg/standard")
+        >>> data = nr.data.Data((torch.rand(20, 140, 32) < 0.05).float(), torch.arange(20) % 2)
+        >>> task = nr.data.Task("mine", ("a", "b"), data, data, data, nn.functional.cross_entropy)
+        >>> found = nr.deploy.adapt(network, chipmodels.load("dynapse2"), task, epochs=0)
+        >>> found.changes[0], found.violations
+        ('layer hidden: no floor → floor at rest', ())
     """
 
     network: Network

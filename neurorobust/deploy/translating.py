@@ -79,6 +79,12 @@ def translated(model: nn.Module) -> Network:
     Raises:
         TypeError: neither a Network nor the result of ``nr.from_snntorch``.
         ValueError: with every part that has no counterpart, or other spikes than those of the network.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True, output=True))
+        >>> network = nr.deploy.translated(nr.from_snntorch(net, dt=1e-3, decode=nr.interop.decode.spike_count))
+        >>> {name: type(layer).__name__ for name, layer in network.layers().items()}
+        {'1': 'Lif'}
     """
     if isinstance(model, Network):
         return model

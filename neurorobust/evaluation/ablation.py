@@ -29,6 +29,14 @@ class KindScores(Printed):
 
     Attributes:
         alone: only this kind deviates. without: all kinds but this one deviate.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> _ = nn.init.eye_(layer.weight), nn.init.zeros_(layer.bias)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> found = nr.evaluation.ablate_kinds(nr.wrap(layer), data, nr.mismatch(0.3), serials=range(20))
+        >>> [serial for serial, kinds in found.items() if kinds["weight"].alone < 1]  # dies that weights break
+        [3, 4, 7, 13, 14, 16, 17, 18]
     """
 
     alone: float
@@ -50,6 +58,14 @@ def ablate_kinds(
 
     Raises:
         ValueError: no serial, or nothing deviates.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> _ = nn.init.eye_(layer.weight), nn.init.zeros_(layer.bias)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> found = nr.evaluation.ablate_kinds(nr.wrap(layer), data, nr.mismatch(0.3), serials=[0, 1])
+        >>> found[0]
+        {'bias': KindScores(alone=1.0, without=1.0), 'weight': KindScores(alone=1.0, without=1.0)}
     """
     data = as_samples(data)
     data.check_classes("data")

@@ -30,7 +30,16 @@ ROWS = 2048
 @dataclass(frozen=True)
 class Intervals:
     """Plain interval arithmetic, the published baseline (arXiv 2106.05009). Each operation uses only the bounds of its
-    inputs and ignores that the inputs depend on each other, so the bounds become loose."""
+    inputs and ignores that the inputs depend on each other, so the bounds become loose.
+
+    Example:
+        >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.tensor([[1.0], [-1.0]])), tau_mem=0.02)
+        >>> network, x = nr.Network({"readout": readout}, dt=1e-3), torch.ones(2, 50, 1)
+        >>> data, ball = nr.data.Data(x, torch.tensor([0, 1])), nr.Ball.uniform(0.1)
+        >>> methods = nr.evaluation.Intervals(), nr.evaluation.Branches()
+        >>> [round(nr.evaluation.certify(network, data, ball, method).margin[0].item(), 2) for method in methods]
+        [0.99, 1.1]
+    """
 
     @property
     def steps(self) -> StepBounds:
@@ -51,6 +60,13 @@ class Branches:
 
     Args:
         limit: largest number of branches per sample; 1 for none.
+
+    Example:
+        >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.tensor([[1.0], [-1.0]])), tau_mem=0.02)
+        >>> network, x = nr.Network({"readout": readout}, dt=1e-3), torch.ones(2, 50, 1)
+        >>> data = nr.data.Data(x, torch.tensor([0, 1]))
+        >>> nr.evaluation.certify(network, data, nr.Ball.uniform(0.1), nr.evaluation.Branches(limit=8)).accuracy
+        0.5
     """
 
     limit: int = 64
@@ -82,6 +98,14 @@ class Certified(Printed):
         undecided: the first step at which some spike depends on the parameters, (n,); the number of steps if none does.
             0 for networks without spikes.
         leaves: branches at the end, (n,). lost: whether a sample needed more branches than a limit above 1, (n,).
+
+    Example:
+        >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.tensor([[1.0], [-1.0]])), tau_mem=0.02)
+        >>> network, x = nr.Network({"readout": readout}, dt=1e-3), torch.ones(2, 50, 1)
+        >>> data = nr.data.Data(x, torch.tensor([0, 1]))
+        >>> proved = nr.evaluation.certify(network, data, nr.Ball.uniform(0.1))
+        >>> proved.verified.tolist(), proved.correct.tolist()
+        ([True, False], [True, False])
     """
 
     verified: Tensor

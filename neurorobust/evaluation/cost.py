@@ -26,7 +26,14 @@ from .worst_case import suite_of
 
 def estimate_evaluate(network: nn.Module, data: Any, chip: ChipModel, *, n_dies: int = 100) -> float:
     """Seconds that :func:`neurorobust.evaluate` will take on this machine with its present load, from programming, one
-    die and 250 samples. The network is not changed; the arguments are those of ``evaluate``."""
+    die and 250 samples. The network is not changed; the arguments are those of ``evaluate``.
+
+    Example:
+        >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
+        >>> seconds = nr.evaluation.estimate_evaluate(nr.wrap(nn.Linear(6, 2)), data, nr.mismatch(0.1), n_dies=100)
+        >>> 0 < seconds < 60
+        True
+    """
     n_dies = check_count("n_dies", n_dies)
     data = as_samples(data)
     few = data.first(EVALUATION_BATCH)
@@ -54,7 +61,14 @@ def estimate_worst_case(
 ) -> float:
     """Seconds that :func:`neurorobust.worst_case` will take on this machine with its present load, from a pass with a
     gradient and one without, over 250 samples. The network is not changed; the arguments are those of
-    ``worst_case``. For the suite strong-1: :func:`estimate_strong_worst_case`."""
+    ``worst_case``. For the suite strong-1: :func:`estimate_strong_worst_case`.
+
+    Example:
+        >>> data, ball = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2), nr.Ball.uniform(0.1)
+        >>> seconds = nr.evaluation.estimate_worst_case(nr.wrap(nn.Linear(6, 2)), data, ball, nr.attacks.quick())
+        >>> 0 < seconds < 60
+        True
+    """
     data, suite = as_samples(data), suite_of(attack, restarts)
     checked_params(network, data)
     n_with, n_without = count_passes(Suite((*suite.members, *leaky_suite(network, suite).members)))

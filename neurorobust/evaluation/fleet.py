@@ -43,7 +43,14 @@ from .trim import Calibration, Trim, check_apart
 
 @dataclass(frozen=True)
 class Yield(Printed):
-    """Fraction of dies that meet a specification, with its exact (Clopper–Pearson) 95 % interval."""
+    """Fraction of dies that meet a specification, with its exact (Clopper–Pearson) 95 % interval.
+
+    Example:
+        >>> import numpy as np
+        >>> found = nr.evaluation.Yield.of(np.array([0.85, 0.91, 0.93, 0.96]), 0.9)
+        >>> found.fraction, [round(end, 2) for end in found.ci95]
+        (0.75, [0.19, 0.99])
+    """
 
     spec: float
     fraction: float
@@ -86,6 +93,14 @@ class FleetResult(Printed):
         trimmed: the same dies with their read-outs trimmed, if ``evaluate`` got a trim; ``compare(result.trimmed,
             result)`` is the gain, die by die. nominal and programmed there are untrimmed.
         trim: of a trimmed result, what it was fitted on, in words. offsets: of each die and class, (n_dies, n_classes).
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> fleet = nr.evaluate(nr.wrap(layer), data, nr.mismatch(0.3), n_dies=100)
+        >>> fleet.mean, fleet.min, fleet.yield_at(1.0).fraction
+        (0.805, 0.5, 0.61)
     """
 
     chip: str
@@ -165,7 +180,17 @@ class FleetResult(Printed):
 @dataclass(frozen=True)
 class Comparison(Printed):
     """Two networks on the same dies: the mean difference in score (first − second), its 95 % interval
-    (paired, Student), and on how many dies the first did better."""
+    (paired, Student), and on how many dies the first did better.
+
+    Example:
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> layers = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layers[0].weight), nn.init.constant_(layers[1].weight, 1.0)  # the second one guesses
+        >>> first, second = (nr.evaluate(nr.wrap(layer), data, nr.mismatch(0.1), n_dies=50) for layer in layers)
+        >>> found = nr.compare(first, second)
+        >>> found.better, found.n
+        (43, 50)
+    """
 
     difference: float
     ci95: tuple[float, float]

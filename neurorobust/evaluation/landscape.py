@@ -41,6 +41,13 @@ class Landscape(Printed):
         loss: along random directions, shape (directions, points): cross-entropy, or mean squared error. score: same.
         adversarial_loss, adversarial_score: along the adversarial direction, shape (points,).
         nominal_loss, nominal_score: of the network itself.
+
+    Example:
+        >>> layer, data = nn.Linear(2, 2), nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
+        >>> _ = nn.init.eye_(layer.weight), nn.init.zeros_(layer.bias)
+        >>> found = nr.evaluation.landscape(nr.wrap(layer), data, points=5, directions=2)
+        >>> found.a.tolist(), found.loss.shape  # directions, points
+        ([-2.0, -1.0, 0.0, 1.0, 2.0], (2, 5))
     """
 
     a: np.ndarray
@@ -93,6 +100,13 @@ def landscape(
         ball: ζ of each kind or parameter, L∞; v_leak and v_reset only if named (in V). Parameters without a radius do
             not deviate.
         points, directions: positions per line, and number of random lines. seed: of the directions.
+
+    Example:
+        >>> layer, data = nn.Linear(2, 2), nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
+        >>> _ = nn.init.eye_(layer.weight), nn.init.zeros_(layer.bias)
+        >>> found = nr.evaluation.landscape(nr.wrap(layer), data, points=5, directions=2)
+        >>> round(found.nominal_loss, 3), bool(found.adversarial_loss.max() > found.nominal_loss)
+        (0.313, True)
     """
     points = check_count("points", points, 2)
     directions = check_count("directions", directions)

@@ -53,6 +53,15 @@ class RareFailures(Printed):
         refused: the poor diagnostics; empty if a probability is given.
         runs: the pilot, which does not count, and the independent runs after it.
         equations: whether the equations of the network are those of the chip; print it.
+
+    Example:
+        >>> layer, t = nn.Linear(2, 2, bias=False), torch.linspace(0.05, 0.8, 20)  # t = 1 is the border
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> x = torch.stack([torch.ones(20), t], 1)
+        >>> data, chip = nr.data.Data(torch.cat([x, x.flip(1)]), torch.arange(40) // 20), nr.mismatch(0.1)
+        >>> found = nr.evaluation.rare_failures(nr.wrap(layer), data, chip, spec=0.95, dies=100, repeats=4)
+        >>> found.probability, found.refused  # too few dies for a number
+        (None, ('5.0 effective failures, fewer than 8',))
     """
 
     chip: str
@@ -112,6 +121,15 @@ def rare_failures(  # noqa: PLR0913, the executor says where it runs, not what
         seed: of the dies.
         executor: as for :func:`neurorobust.evaluate`. The dies of a step are spread; each goes to a worker as its
             standard normals, four bytes for each device. The next step waits for all of them.
+
+    Example:
+        >>> layer, t = nn.Linear(2, 2, bias=False), torch.linspace(0.05, 0.8, 20)  # t = 1 is the border
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> x = torch.stack([torch.ones(20), t], 1)
+        >>> data, chip = nr.data.Data(torch.cat([x, x.flip(1)]), torch.arange(40) // 20), nr.mismatch(0.1)
+        >>> found = nr.evaluation.rare_failures(nr.wrap(layer), data, chip, spec=0.95, dies=150, repeats=4)
+        >>> round(found.probability, 3), [round(end, 3) for end in found.ci95]
+        (0.028, [0.015, 0.05])
     """
     dies = check_count("dies", dies, 50)
     repeats = check_count("repeats", repeats, 4)

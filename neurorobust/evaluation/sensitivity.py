@@ -53,6 +53,12 @@ class ParameterGroup(Printed):
         random: score on each random die, shape (n_dies,): balanced accuracy, or R² of a regression.
         attacked: score on the worst die the attack found; never above nominal.
         attack: class of the attack, or version of the suite; RandomSearch where the loss has no gradient in the group.
+
+    Example:
+        >>> model, data = nr.wrap(nn.Linear(2, 2)), nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
+        >>> found = nr.sensitivity(model, data, attack=nr.attacks.PGA(steps=1), n_dies=3)
+        >>> [(group.kind, group.random.shape) for group in found.groups if group.level == "kind"]
+        [('weight', (3,)), ('bias', (3,))]
     """
 
     level: str
@@ -75,6 +81,12 @@ class Sensitivity(Printed):
         gradients: ∂loss/∂δ at δ = 0, shapes of ``params``; NaN for parameters without one.
         radii: ζ of each parameter. placement: where the elements sit.
         groups: the measured groups, one per row of :meth:`table`.
+
+    Example:
+        >>> model, data = nr.wrap(nn.Linear(2, 2)), nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
+        >>> found = nr.sensitivity(model, data, attack=nr.attacks.PGA(steps=1), n_dies=3)
+        >>> found.gradients["weight"].shape, found.radii
+        (torch.Size([2, 2]), {'weight': 0.1, 'bias': 0.1})
     """
 
     nominal: float

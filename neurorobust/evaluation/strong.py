@@ -45,7 +45,14 @@ STEPS, STARTS = 40, 6
 
 def strong_plan(network: nn.Module, data: Samples) -> tuple[Part, ...]:
     """The suites that :func:`strong_worst_case` runs, each with the gradients it goes through.
-    ``sum(part.suite.passes for part in plan)`` passes, and one more for each candidate."""
+    ``sum(part.suite.passes for part in plan)`` passes, and one more for each candidate.
+
+    Example:
+        >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
+        >>> plan = nr.evaluation.strong_plan(nr.wrap(nn.Linear(6, 2)), data)
+        >>> sum(part.suite.passes for part in plan)
+        699
+    """
     hard, soft, old = ("mse", "mse", "mse") if data.regression else ("margin", "ce", "kl")
     surrogates: tuple[Surrogate | None, ...] = SURROGATES if has_surrogates(network) else (None,)
     ascents: tuple[tuple[Attack, int], ...] = (
@@ -85,6 +92,14 @@ def strong_worst_case(
 
     Returns:
         The die; ``attack`` says which attack found it, through which surrogate.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> worst = nr.evaluation.strong_worst_case(nr.wrap(layer), data, nr.Ball.uniform(0.2))
+        >>> worst.score, worst.suite
+        (0.5, 'strong-1')
     """
     data = as_samples(data)
     seed = check_count("seed", seed, 0)

@@ -113,6 +113,12 @@ def matching_offsets(logits: Tensor, nominal: Tensor) -> Tensor:
 
     Args:
         logits: of a die (n, K), or of several (dies, n, K). nominal: of the network itself, (n, K).
+
+    Example:
+        >>> nominal = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
+        >>> die = nominal + torch.tensor([0.0, 1.5])  # this die adds 1.5 to the second class
+        >>> nr.evaluation.matching_offsets(die, nominal).tolist()
+        [0.0, -1.5]
     """
     if logits.shape[logits.ndim - nominal.ndim :] != nominal.shape:
         raise ValueError(
@@ -137,6 +143,12 @@ def fitted_offsets(logits: Tensor, y: Tensor, start: Tensor | None = None) -> Te
     Args:
         logits: (n, K), or (n, T, K) with a label per step. y: labels, (n,) or (n, T).
         start: (K,), such as :func:`matching_offsets`; 0 by default.
+
+    Example:
+        >>> logits, y = torch.tensor([[3.0, 1.0], [2.0, 1.0], [2.5, 2.0], [2.2, 2.0]]), torch.tensor([0, 0, 1, 1])
+        >>> offsets = nr.evaluation.fitted_offsets(logits, y)
+        >>> (logits.argmax(1) == y).sum().item(), ((logits + offsets).argmax(1) == y).sum().item()
+        (2, 3)
     """
     check_outputs(logits, y)
     flat, y = logits.detach().double().flatten(0, -2), y.reshape(-1).long()

@@ -59,6 +59,14 @@ class WorstCase(Printed):
             network ``"quick-1+floor-1"``, ``"strong-1+floor-1"``.
         at_floor: the fraction of steps in which the floor of the nominal network acts, over all neurons with one; there
             the true gradient is 0. None without floors.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> worst = nr.worst_case(nr.wrap(layer), data, nr.Ball.uniform(0.2))
+        >>> worst.nominal, worst.balanced_accuracy, worst.suite
+        (1.0, 0.5, 'quick-1')
     """
 
     score: float
@@ -314,7 +322,15 @@ def random_search(
     seed: int = 0,
     executor: Executor | Resumable | None = None,
 ) -> WorstCase:
-    """The control: the worst of ``passes`` dies drawn uniformly in the ball."""
+    """The control: the worst of ``passes`` dies drawn uniformly in the ball.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> nr.evaluation.random_search(nr.wrap(layer), data, nr.Ball.uniform(0.2), passes=10).score
+        0.5
+    """
     data = as_samples(data)
     draws = RandomSearch(check_count("passes", passes) - 1, "mse" if data.regression else "ce")
     return worst_case(network, data, ball, draws, seed=seed, executor=executor)

@@ -23,6 +23,15 @@ class YieldComparison(Printed):
         only_first, only_second: dies that reach it with one network alone.
         p_value: two-sided; 1 if no die differs.
         minima: score of the worst die of each network. It need not be the same die.
+
+    Example:
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> layers = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layers[0].weight), nn.init.constant_(layers[1].weight, 1.0)  # the second one guesses
+        >>> first, second = (nr.evaluate(nr.wrap(layer), data, nr.mismatch(0.1), n_dies=50) for layer in layers)
+        >>> found = nr.evaluation.compare_yields(first, second, 1.0)
+        >>> found.n, found.first, found.second
+        (50, 47, 4)
     """
 
     spec: float
@@ -50,6 +59,15 @@ def compare_yields(first: FleetResult, second: FleetResult, spec: float) -> Yiel
 
     Raises:
         ValueError: not the same dies, or a specification above 1.
+
+    Example:
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> layers = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layers[0].weight), nn.init.constant_(layers[1].weight, 1.0)  # the second one guesses
+        >>> first, second = (nr.evaluate(nr.wrap(layer), data, nr.mismatch(0.1), n_dies=50) for layer in layers)
+        >>> found = nr.evaluation.compare_yields(first, second, 1.0)
+        >>> found.only_first, found.only_second, found.p_value < 1e-6
+        (43, 0, True)
     """
     from scipy.stats import binomtest  # slow to import
 

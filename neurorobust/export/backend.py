@@ -40,6 +40,12 @@ class Neurons:
         rows: (n,), weight in PyNN per weight of the network. start: (n,), membranes before the first step, mV; None
             where the simulator's own start is right.
         event: how fast one event of weight 1 must raise a membrane, if the simulator has one such number, LSB/µs.
+
+    Example:
+        >>> import numpy as np
+        >>> cells = nr.export.Neurons("IF_curr_delta", {"tau_m": 20.0, "v_thresh": 1.0}, rows=np.ones(3))
+        >>> cells.parameters["tau_m"]  # ms, the unit of PyNN
+        20.0
     """
 
     model: str

@@ -34,7 +34,12 @@ def _known() -> dict[str, Reader]:
 
 
 def readers() -> dict[str, Reader]:
-    """Every reader of NIR files, by name; ``"nir"`` is NIR's own meaning."""
+    """Every reader of NIR files, by name; ``"nir"`` is NIR's own meaning.
+
+    Example:
+        >>> sorted(nr.export.readers())
+        ['nir', 'norse', 'rockpool', 'sinabs', 'snntorch', 'spikingjelly']
+    """
     return dict(_known())
 
 

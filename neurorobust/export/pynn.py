@@ -46,7 +46,12 @@ def _known() -> dict[str, Backend]:
 
 
 def backends() -> dict[str, Backend]:
-    """Every back end of PyNN that a network can be written for, by name."""
+    """Every back end of PyNN that a network can be written for, by name.
+
+    Example:
+        >>> sorted(nr.export.backends())
+        ['brainscales2', 'nest']
+    """
     return dict(_known())
 
 

@@ -27,7 +27,13 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A number with its 95 % interval."""
+    """A number with its 95 % interval.
+
+    Example:
+        >>> sigma = nr.fitting.IntervalEstimate(0.2, 0.17, 0.24)
+        >>> print(sigma)
+        0.2 (0.17 to 0.24)
+    """
 
     value: float
     low: float

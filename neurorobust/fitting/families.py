@@ -20,6 +20,14 @@ class FamilyChoice:
         best: the family with the highest likelihood. behind: for each other family, the difference of its log
             likelihood, and that difference in standard errors (Vuong 1989, Econometrica 57, 307).
         decided: True if all these differences are significant, one-sided at 2.5 %.
+
+    Example:
+        >>> import numpy as np
+        >>> table = dict(chip=["a"] * 200, core=[0] * 200, neuron=list(range(200)), parameter=["tau_mem"] * 200)
+        >>> values = 0.02 * np.exp(0.6 * np.random.default_rng(0).standard_normal(200))
+        >>> found = nr.fitting.analyze(table | dict(setting=[0.02] * 200, value=values)).kinds["tau_mem"].family
+        >>> found.best, found.decided, sorted(found.behind)
+        ('lognormal', False, ['gamma', 'normal'])
     """
 
     best: str

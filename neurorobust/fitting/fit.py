@@ -23,6 +23,14 @@ class FitResult(Printed):
 
     Attributes:
         correlations: of neurons' own parts, for every two kinds with one value per neuron that can be compared.
+
+    Example:
+        >>> import numpy as np
+        >>> table = dict(chip=["a"] * 200, core=[0] * 200, neuron=list(range(200)), parameter=["tau_mem"] * 200)
+        >>> values = 0.02 * np.exp(0.15 * np.random.default_rng(0).standard_normal(200))
+        >>> found = nr.fitting.analyze(table | dict(setting=[0.02] * 200, value=values), name="mine")
+        >>> list(found.kinds), found.model().name
+        (['tau_mem'], 'mine')
     """
 
     name: str
@@ -92,6 +100,15 @@ def analyze(
 
     Raises:
         ValueError: an empty table, an unknown column, parameter or unit, too few values.
+
+    Example:
+        >>> import numpy as np
+        >>> table = dict(chip=["a"] * 200, core=[0] * 200, neuron=list(range(200)), parameter=["tau_mem"] * 200)
+        >>> values = 0.02 * np.exp(0.15 * np.random.default_rng(0).standard_normal(200))  # s; a spread of 15 %
+        >>> found = nr.fitting.analyze(table | dict(setting=[0.02] * 200, value=values))
+        >>> sigma = found.kinds["tau_mem"].estimates["sigma"]
+        >>> sigma.low < 0.15 < sigma.high
+        True
     """
     if grid is not None:
         if len(grid) != 2:
@@ -117,6 +134,14 @@ def fit_chip(
 
     Args:
         base: a model of the same chip, for kinds that were not measured.
+
+    Example:
+        >>> import numpy as np
+        >>> table = dict(chip=["a"] * 200, core=[0] * 200, neuron=list(range(200)), parameter=["tau_mem"] * 200)
+        >>> values = 0.02 * np.exp(0.15 * np.random.default_rng(0).standard_normal(200))  # s; a spread of 15 %
+        >>> chip = nr.fitting.fit_chip(table | dict(setting=[0.02] * 200, value=values), name="mine")
+        >>> round(chip.kinds["tau_mem"].cv.value, 2), chip.kinds["tau_mem"].cv.status
+        (0.15, 'measured')
     """
     return analyze(measurements, name=name, grid=grid, recording=recording).model(base)
 

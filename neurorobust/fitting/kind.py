@@ -43,6 +43,14 @@ class KindFit:
         unidentified: quantities that the table does not determine, with reasons. model: its part of the chip model.
         own: by (chip, core), the own part of each neuron, averaged over settings, (neurons,), NaN where unknown, and
             the number of removed directions.
+
+    Example:
+        >>> import numpy as np
+        >>> table = dict(chip=["a"] * 200, core=[0] * 200, neuron=list(range(200)), parameter=["tau_mem"] * 200)
+        >>> values = 0.02 * np.exp(0.15 * np.random.default_rng(0).standard_normal(200))
+        >>> found = nr.fitting.analyze(table | dict(setting=[0.02] * 200, value=values)).kinds["tau_mem"]
+        >>> found.law, found.unit, found.counts["values"]
+        ('lognormal', 's', 200)
     """
 
     kind: str

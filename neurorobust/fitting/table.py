@@ -34,6 +34,11 @@ class Recording:
             are censored. By default an end is found from the values: five equal values or more at an end of a kind's
             range, and over three times as many as at the next value.
         sentinels: values that stand for "no value". NaN, infinity and values beyond 1000 medians are always removed.
+
+    Example:
+        >>> recording = nr.fitting.Recording(floor={"tau_mem": 1e-3}, sentinels=(-1.0,))
+        >>> recording.floor
+        {'tau_mem': 0.001}
     """
 
     floor: Mapping[str, float] = field(default_factory=dict)
@@ -88,6 +93,14 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
     Raises:
         OSError: the file cannot be read. ValueError: it is not such a table; the message names file and row.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "measured.csv"
+        >>> _ = path.write_text("chip,core,neuron,parameter,setting,value\na,0,0,tau_mem,0.02,0.0235\n")
+        >>> nr.fitting.read_table(path)["value"].tolist()  # s
+        [0.0235]
     """
     try:  # the header is a row like others: pandas would rename repeated columns, and read labels such as NA as missing
         table = pd.read_csv(

@@ -15,37 +15,78 @@ Output = Tensor | tuple[Tensor, ...]
 
 
 def spike_count(output: Output) -> Tensor:
-    """Spikes of each output neuron, summed over time: (B, n); as in ``snntorch.functional.ce_count_loss``."""
+    """Spikes of each output neuron, summed over time: (B, n); as in ``snntorch.functional.ce_count_loss``.
+
+    Example:
+        >>> spikes = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]])  # three steps, one sample, two neurons
+        >>> nr.interop.decode.spike_count((spikes, spikes)).tolist()  # (spikes, membranes), as snnTorch returns them
+        [[2.0, 1.0]]
+    """
     return _first(output).sum(0)
 
 
 def spike_rate(output: Output) -> Tensor:
-    """Spikes of each output neuron per step: (B, n)."""
+    """Spikes of each output neuron per step: (B, n).
+
+    Example:
+        >>> spikes = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 0.0]]])  # four steps
+        >>> nr.interop.decode.spike_rate((spikes, spikes)).tolist()
+        [[0.5, 0.25]]
+    """
     return _first(output).mean(0)
 
 
 def mean_membrane(output: Output) -> Tensor:
-    """Membrane of each output neuron, averaged over time: (B, n)."""
+    """Membrane of each output neuron, averaged over time: (B, n).
+
+    Example:
+        >>> membranes = torch.tensor([[[0.0, 1.0]], [[0.5, 0.5]], [[1.0, 0.0]]])  # three steps, one sample, two neurons
+        >>> nr.interop.decode.mean_membrane((torch.zeros(3, 1, 2), membranes)).tolist()
+        [[0.5, 0.5]]
+    """
     return _membrane(output).mean(0)
 
 
 def max_membrane(output: Output) -> Tensor:
-    """The highest membrane of each output neuron: (B, n)."""
+    """The highest membrane of each output neuron: (B, n).
+
+    Example:
+        >>> membranes = torch.tensor([[[0.0, 1.0]], [[0.5, 0.5]], [[1.0, 0.0]]])  # three steps, one sample, two neurons
+        >>> nr.interop.decode.max_membrane((torch.zeros(3, 1, 2), membranes)).tolist()
+        [[1.0, 1.0]]
+    """
     return _membrane(output).amax(0)
 
 
 def last_membrane(output: Output) -> Tensor:
-    """The membrane of each output neuron after the last step: (B, n)."""
+    """The membrane of each output neuron after the last step: (B, n).
+
+    Example:
+        >>> membranes = torch.tensor([[[0.0, 1.0]], [[0.5, 0.5]], [[1.0, 0.0]]])  # three steps, one sample, two neurons
+        >>> nr.interop.decode.last_membrane((torch.zeros(3, 1, 2), membranes)).tolist()
+        [[1.0, 0.0]]
+    """
     return _membrane(output)[-1]
 
 
 def every_step(output: Output) -> Tensor:
-    """The output of every step, batch first: (B, T, n), for labels or targets per step."""
+    """The output of every step, batch first: (B, T, n), for labels or targets per step.
+
+    Example:
+        >>> output = torch.tensor([[[0.0, 1.0]], [[0.5, 0.5]], [[1.0, 0.0]]])  # three steps, one sample, two neurons
+        >>> nr.interop.decode.every_step(output).shape
+        torch.Size([1, 3, 2])
+    """
     return _first(output).transpose(0, 1)
 
 
 def logits(output: Output) -> Tensor:
-    """The output as it is, or the first of several, of networks that give logits (B, n) themselves."""
+    """The output as it is, or the first of several, of networks that give logits (B, n) themselves.
+
+    Example:
+        >>> nr.interop.decode.logits((torch.tensor([[2.0, 1.0]]), None)).tolist()
+        [[2.0, 1.0]]
+    """
     return as_tuple(output)[0] if isinstance(output, tuple | Mapping) else output
 
 
@@ -57,6 +98,11 @@ class Population:
 
     Args:
         n_classes: number of classes. decode: from the output to a value per neuron; :func:`spike_count` by default.
+
+    Example:
+        >>> spikes = torch.ones(3, 1, 6)  # three steps, one sample, six neurons: three for each class
+        >>> nr.interop.decode.Population(2)((spikes, spikes)).tolist()
+        [[9.0, 9.0]]
     """
 
     n_classes: int

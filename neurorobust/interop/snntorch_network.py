@@ -96,6 +96,12 @@ class SnnTorchNetwork(Foreign):
         original: the user's network, which :func:`to_snntorch` writes to.
         links: for each neuron, the parameters of this module that replace its numbers.
         slots: for each other parameter, where the user's network holds it.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 8), snntorch.Leaky(beta=0.9, init_hidden=True, output=True))
+        >>> model = nr.from_snntorch(net, dt=1e-3, decode=nr.interop.decode.spike_count)
+        >>> round(1e3 * model.get_parameter("1.tau_mem").item(), 2)  # ms: −1/ln 0.9
+        9.49
     """
 
     dt: float

@@ -69,6 +69,12 @@ class Wrapped(Foreign):
 
     Attributes:
         masks: where the synapses of a weight exist, if a hook of the module keeps others absent.
+
+    Example:
+        >>> module = nn.Linear(6, 2)
+        >>> model = nr.wrap(module)
+        >>> type(model).__name__, model.get_parameter("weight") is module.weight
+        ('Wrapped', True)
     """
 
     incidental = ("watch", "masks")

@@ -42,6 +42,12 @@ def using(choice: str) -> Iterator[None]:
     """``"reference"``, ``"compiled"`` or ``"auto"`` loops for a while, whatever ``NEUROROBUST_KERNEL`` says.
 
     torch.compile takes the environment variable alone into account.
+
+    Example:
+        >>> with nr.kernels.using("reference"):
+        ...     inside = nr.kernels.chosen()
+        >>> inside
+        'reference'
     """
     if choice not in CHOICES:
         raise unknown("kernel", choice, CHOICES)
@@ -53,7 +59,12 @@ def using(choice: str) -> Iterator[None]:
 
 
 def chosen() -> str:
-    """The choice of :func:`using`, else of the environment, else ``"auto"``."""
+    """The choice of :func:`using`, else of the environment, else ``"auto"``.
+
+    Example:
+        >>> nr.kernels.chosen() in ("auto", "compiled", "reference")
+        True
+    """
     forced = None if torch.compiler.is_compiling() else _forced.get()  # which torch.compile could not trace
     choice = forced or os.environ.get("NEUROROBUST_KERNEL", "auto")
     if choice not in CHOICES:
@@ -132,7 +143,12 @@ def lists_pay(synapses: int, n_in: int, n_out: int) -> bool:
 
 
 def describe() -> dict[str, str | int]:
-    """The loops in use here, why not faster ones, on how many threads, and where compiled code is kept."""
+    """The loops in use here, why not faster ones, on how many threads, and where compiled code is kept.
+
+    Example:
+        >>> sorted(nr.kernels.describe())
+        ['asked for', 'compiled code', 'in use', 'numba', 'threading', 'threads', 'why']
+    """
     about: dict[str, str | int] = {"asked for": chosen(), "threads": torch.get_num_threads()}
     if chosen() == "reference":
         return about | {"in use": "reference", "why": "NEUROROBUST_KERNEL=reference forces plain torch; unset it"}

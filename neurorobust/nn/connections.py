@@ -125,6 +125,11 @@ class Linear(_Synapses):
         bias: shape (n_out,), or None for no bias.
         mask: True where a synapse exists, shape of the weight; None connects all. Absent synapses have weight 0,
             do not deviate and are never trained.
+
+    Example:
+        >>> synapses = nr.nn.Linear(torch.tensor([[2.0, 5.0]]), mask=torch.tensor([[True, False]]))
+        >>> synapses(torch.tensor([[[1.0, 1.0]]]), 1e-3).tolist()  # the second synapse does not exist
+        [[[2.0]]]
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None):
@@ -194,6 +199,10 @@ class OneToOne(_Synapses):
 
     Args:
         weight: shape (n,). bias, mask: shape (n,) or None; see :class:`Linear`.
+
+    Example:
+        >>> nr.nn.OneToOne(torch.tensor([2.0, 3.0]))(torch.tensor([[[1.0, 10.0]]]), 1e-3).tolist()
+        [[[2.0, 30.0]]]
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None):
@@ -286,6 +295,11 @@ class Conv1d(_Conv):
         shape: (C, L) of the input; n_in = C · L. The output is flattened from (C_out, L_out).
         bias: shape (C_out,), or None. mask: shape of the weight, or None; see :class:`Linear`.
         stride, padding: in input elements; padding adds zeros.
+
+    Example:
+        >>> kernel = torch.tensor([[[-1.0, 1.0]]])  # one output channel, one input channel, two positions
+        >>> nr.nn.Conv1d(kernel, shape=(1, 4))(torch.tensor([[[0.0, 1.0, 3.0, 6.0]]]), 1e-3).tolist()
+        [[[1.0, 2.0, 3.0]]]
     """
 
     dims = 1
@@ -301,6 +315,12 @@ class Conv2d(_Conv):
         shape: (C, H, W) of the input; n_in = C · H · W. The output is flattened from (C_out, H_out, W_out).
         bias: shape (C_out,), or None. mask: shape of the weight, or None; see :class:`Linear`.
         stride, padding: in input elements, one number or one each for H and W; padding adds zeros.
+
+    Example:
+        >>> kernel = torch.tensor([[[[-1.0, 1.0]]]])  # one output channel, one input channel, 1 × 2
+        >>> conv = nr.nn.Conv2d(kernel, shape=(1, 2, 3))
+        >>> conv(torch.tensor([[[0.0, 1.0, 3.0, 0.0, 0.0, 5.0]]]), 1e-3).tolist()  # 2 × 2, flattened
+        [[[1.0, 2.0, 0.0, 5.0]]]
     """
 
     dims = 2
@@ -332,13 +352,24 @@ class AvgPool2d(_Pool2d):
 
     Args:
         shape: (C, H, W) of the input. kernel: size of the window. stride: the size of the window by default.
+
+    Example:
+        >>> pool = nr.nn.AvgPool2d(shape=(1, 2, 2), kernel=2)
+        >>> pool(torch.tensor([[[1.0, 2.0, 3.0, 6.0]]]), 1e-3).tolist()
+        [[[3.0]]]
     """
 
     divisor = None
 
 
 class SumPool2d(_Pool2d):
-    """Sum over windows; arguments as in :class:`AvgPool2d`."""
+    """Sum over windows; arguments as in :class:`AvgPool2d`.
+
+    Example:
+        >>> pool = nr.nn.SumPool2d(shape=(1, 2, 2), kernel=2)
+        >>> pool(torch.tensor([[[1.0, 2.0, 3.0, 6.0]]]), 1e-3).tolist()
+        [[[12.0]]]
+    """
 
     divisor = 1
 
@@ -349,6 +380,11 @@ class Delayed(Connection):
     Args:
         connection: the connection for the delayed signal.
         delay: one number or one per input channel, (n_in,), s, ≥ 0; a constant, not a parameter.
+
+    Example:
+        >>> synapse = nr.nn.Delayed(nr.nn.Linear(torch.ones(1, 1)), 2e-3)
+        >>> synapse.delayed(torch.tensor([[[1.0]], [[0.0]], [[0.0]], [[0.0]]]), 1e-3).flatten().tolist()
+        [0.0, 0.0, 1.0, 0.0]
     """
 
     delay: Tensor
@@ -389,6 +425,11 @@ class Chain(Connection):
 
     Args:
         parts: in the order of the signal.
+
+    Example:
+        >>> path = nr.nn.Chain(nr.nn.SumPool2d((1, 2, 2), 2), nr.nn.Linear(torch.tensor([[10.0]])))
+        >>> path(torch.tensor([[[1.0, 2.0, 3.0, 6.0]]]), 1e-3).tolist()  # 10 times the sum
+        [[[120.0]]]
     """
 
     def __init__(self, *parts: Connection):

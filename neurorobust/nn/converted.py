@@ -47,6 +47,12 @@ def with_floor(
     Raises:
         TypeError: not a Network, or a spiking layer of another class; with every such layer.
         ValueError: tau_syn, or a connection whose weights have no sign.
+
+    Example:
+        >>> network, _ = nr.zoo.load("ecg/standard")
+        >>> chip_like = nr.nn.with_floor(network, tau_syn=5e-3)
+        >>> type(network.hidden).__name__, type(chip_like.hidden).__name__
+        ('AdaptiveLif', 'LinearizedDpi')
     """
     if not isinstance(network, Network):
         raise TypeError(

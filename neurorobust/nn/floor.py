@@ -49,6 +49,13 @@ def floor_fractions(network: Network, params: Mapping[str, Tensor], x: Tensor | 
 
     Returns:
         {layer: (n,)}; without layers of other neurons. 0 for neurons with ``NoFloor()``.
+
+    Example:
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> x = nr.tasks.ecg().test.x[:5]
+        >>> found = nr.nn.floor_fractions(network, nr.nominal(network), x)["hidden"]
+        >>> round(found.mean().item(), 1)  # of all steps: there the true gradient is 0
+        0.6
     """
     whole = {f"network.{name}": value for name, value in params.items()}
     totals: dict[str, Tensor] = {}
@@ -87,6 +94,13 @@ def using_floor(network: nn.Module, floor: Floor) -> Iterator[None]:
 
     Raises:
         TypeError: the floor is not one, or is ``NoFloor()``, which would change spikes.
+
+    Example:
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> with nr.nn.using_floor(network, nr.nn.LeakyFloor(0.3)):
+        ...     inside = network.hidden.floor
+        >>> inside, network.hidden.floor
+        (LeakyFloor(slope=0.3), HardFloor())
     """
     if not isinstance(floor, Floor) or isinstance(floor, NoFloor):
         raise TypeError(f"floor: got {floor!r}; expected a floor with the same spikes, such as LeakyFloor(0.1).")

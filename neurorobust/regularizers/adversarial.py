@@ -36,6 +36,17 @@ class Adversarial(Regularizer):
             :class:`ChipCorners`.
         beta: weight of the robustness term, ≥ 0.
         treat_as_constant: take θ* = θ + a constant instead, so that its Jacobian is 1 (a variant of the paper).
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> model, batch = nr.wrap(layer), (torch.tensor([[1.0, 0.8]]), torch.tensor([0]))
+        >>> loss = nr.regularizers.Adversarial(
+        ...     nn.functional.cross_entropy, nr.attacks.PGA(objective="ce"), nr.Ball.uniform(0.1), beta=0.5
+        ... )
+        >>> params, generator = dict(model.named_parameters()), torch.Generator().manual_seed(0)
+        >>> round(loss(model, params, batch, generator).item(), 3)  # plain: 0.598
+        0.939
     """
 
     def __init__(

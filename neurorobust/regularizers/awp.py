@@ -29,6 +29,17 @@ class AWP(Regularizer):
         attack: finds δ*.
         ball: the allowed deviations, or a function (params, placement) → Ball.
         gamma: γ, 0 to 1.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> model, batch = nr.wrap(layer), (torch.tensor([[1.0, 0.8]]), torch.tensor([0]))
+        >>> loss = nr.regularizers.AWP(
+        ...     nn.functional.cross_entropy, nr.attacks.PGA(objective="ce"), nr.Ball.uniform(0.1), gamma=1.0
+        ... )
+        >>> params, generator = dict(model.named_parameters()), torch.Generator().manual_seed(0)
+        >>> round(loss(model, params, batch, generator).item(), 3)  # plain: 0.598
+        0.682
     """
 
     def __init__(self, inner: Criterion | Regularizer, attack: Attack, ball: Ball | BallFactory, gamma: float = 0.1):

@@ -21,6 +21,13 @@ class ChipCorners(Carrier):
     Args:
         chip: a chip model. sigmas: standard deviations, > 0.
         every: batches from one programming to the next.
+
+    Example:
+        >>> import chipmodels
+        >>> corners = nr.regularizers.ChipCorners(chipmodels.load("dynapse2"), sigmas=2.0)
+        >>> loss = nr.regularizers.Adversarial(nn.functional.cross_entropy, nr.attacks.PGA(steps=3), corners, beta=0.4)
+        >>> loss.ball.sigmas
+        2.0
     """
 
     def __init__(self, chip: ChipModel, sigmas: float = 1.0, every: int = EVERY):

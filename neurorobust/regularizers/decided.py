@@ -33,6 +33,14 @@ class Decided(Regularizer):
 
     Raises:
         TypeError: a network whose bounds are not known.
+
+    Example:
+        >>> network, _ = nr.zoo.load("ecg/standard")
+        >>> loss = nr.regularizers.Decided(lambda logits, y: logits.sum() * 0, nr.Ball(weight=0.01), weight=1.0)
+        >>> batch = (torch.rand(2, 20, 32) < 0.2).float(), torch.tensor([0, 1])
+        >>> value = loss(network, dict(network.named_parameters()), batch, torch.Generator())
+        >>> value.item() > 0, value.requires_grad  # some spikes are not decided
+        (True, True)
     """
 
     def __init__(self, inner: Criterion | Regularizer, ball: Ball, weight: float):

@@ -35,6 +35,15 @@ class Dropout(Regularizer):
     Raises:
         ValueError: a weight does not exist, or weights that share a mask read different numbers of neurons; none named
             and none of the kind there.
+
+    Example:
+        >>> layer = nn.Linear(1000, 1, bias=False)
+        >>> _ = nn.init.ones_(layer.weight)
+        >>> model, batch = nr.wrap(layer), (torch.ones(1, 1000), torch.ones(1, 1))
+        >>> loss = nr.regularizers.Dropout(lambda output, y: output.sum(), 0.3, "weight")
+        >>> params, generator = dict(model.named_parameters()), torch.Generator().manual_seed(0)
+        >>> round(loss(model, params, batch, generator).item())  # 1000 on average
+        991
     """
 
     def __init__(self, inner: Criterion | Regularizer, p: float, *weights: str | tuple[str, ...]):

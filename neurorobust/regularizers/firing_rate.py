@@ -20,6 +20,14 @@ class FiringRate(Regularizer):
         layer: the layer whose spikes count.
         target: spikes per step and neuron.
         strength: weight of the term, ≥ 0.
+
+    Example:
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> batch = torch.zeros(2, 20, 32), torch.tensor([0, 1])  # no input, no spikes: every rate misses its target
+        >>> loss = nr.regularizers.FiringRate(lambda logits, y: logits.sum() * 0, "hidden", target=0.01, strength=1.0)
+        >>> value = loss(network, dict(network.named_parameters()), batch, torch.Generator())
+        >>> round(value.item(), 4)  # 2 samples · 128 neurons · 0.01²
+        0.0256
     """
 
     def __init__(self, inner: Criterion | Regularizer, layer: str, target: float = 0.01, strength: float = 1e-3):

@@ -31,6 +31,14 @@ class ProgrammedOn(Regularizer):
 
     Raises:
         ValueError: the chip cannot hold the parameters.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> loss = nr.regularizers.ProgrammedOn(nn.functional.cross_entropy, chipmodels.load("dynapse2"))
+        >>> held = loss.quantized_params(nr.nominal(network), network.placement())
+        >>> round((held["hidden.input.weight"] - network.hidden.input.weight).abs().max().item(), 3)  # largest change
+        1.091
     """
 
     def __init__(self, inner: Criterion | Regularizer, chip: ChipModel, every: int = EVERY):

@@ -34,6 +34,15 @@ class Quantized(Regularizer):
     Raises:
         ValueError: a kind does not exist; a value is out of a codec's range, which ``Saturating`` allows; a positive
             kind is held as 0 or less.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> model, batch = nr.wrap(layer), (torch.tensor([[1.0, 0.8]]), torch.tensor([0]))
+        >>> loss = nr.regularizers.Quantized(nn.functional.cross_entropy, {"weight": nr.chip.encodings.Uniform(4, 0.7)})
+        >>> params, generator = dict(model.named_parameters()), torch.Generator().manual_seed(0)
+        >>> round(loss(model, params, batch, generator).item(), 3)  # at a weight of 0.7; plain: 0.598
+        0.626
     """
 
     def __init__(self, inner: Criterion | Regularizer, codecs: Mapping[str, Codec | Rule]):

@@ -31,6 +31,13 @@ class Step:
     Attributes:
         counted: empty until a pass over the batch has updated the network's buffers; one list for all steps of a batch,
             so a batch norm counts each batch once, however regularizers nest.
+
+    Example:
+        >>> layer, batch = nn.Linear(2, 2, bias=False), (torch.tensor([[1.0, 0.5]]), torch.tensor([0]))
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> step = nr.regularizers.Step(nr.wrap(layer), dict(layer.named_parameters()), batch, torch.Generator())
+        >>> step.clean[0].tolist(), step.y.tolist()
+        ([[1.0, 0.5]], [0])
     """
 
     network: nn.Module
@@ -107,7 +114,17 @@ class Regularizer(Carrier, ABC):
 
 
 class TaskLoss(Regularizer):
-    """The innermost one: a criterion(logits, y) at the clean parameters."""
+    """The innermost one: a criterion(logits, y) at the clean parameters.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> model, batch = nr.wrap(layer), (torch.tensor([[1.0, 0.8]]), torch.tensor([0]))
+        >>> loss = nr.regularizers.TaskLoss(nn.functional.cross_entropy)
+        >>> params, generator = dict(model.named_parameters()), torch.Generator().manual_seed(0)
+        >>> round(loss(model, params, batch, generator).item(), 3)
+        0.598
+    """
 
     def __init__(self, criterion: Criterion):
         self.criterion = criterion
@@ -137,7 +154,12 @@ def check_loss(value: object) -> Tensor:
 
 
 def as_regularizer(loss: Criterion | Regularizer) -> Regularizer:
-    """A regularizer as it is; a plain loss(logits, y) becomes a :class:`TaskLoss`."""
+    """A regularizer as it is; a plain loss(logits, y) becomes a :class:`TaskLoss`.
+
+    Example:
+        >>> nr.regularizers.as_regularizer(nn.functional.cross_entropy)
+        TaskLoss(criterion=<function cross_entropy>)
+    """
     if isinstance(loss, Regularizer):
         return loss
     if not callable(loss) or isinstance(loss, type):

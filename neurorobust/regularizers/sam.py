@@ -25,6 +25,15 @@ class SAM(Regularizer):
     Args:
         inner: loss(logits, y) or another regularizer.
         radius: ρ, ≥ 0, absolute.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> model, batch = nr.wrap(layer), (torch.tensor([[1.0, 0.8]]), torch.tensor([0]))
+        >>> loss = nr.regularizers.SAM(nn.functional.cross_entropy, radius=0.1)
+        >>> params, generator = dict(model.named_parameters()), torch.Generator().manual_seed(0)
+        >>> round(loss(model, params, batch, generator).item(), 3)  # plain: 0.598
+        0.684
     """
 
     def __init__(self, inner: Criterion | Regularizer, radius: float = 0.05):

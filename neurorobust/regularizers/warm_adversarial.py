@@ -40,6 +40,15 @@ class WarmAdversarial(Regularizer):
 
     Raises:
         ValueError: the carried deviations belong to another network; ``restore({})`` forgets them.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> model, batch = nr.wrap(layer), (torch.tensor([[1.0, 0.8]]), torch.tensor([0]))
+        >>> loss = nr.regularizers.WarmAdversarial(nn.functional.cross_entropy, nr.Ball.uniform(0.1), 1.0)
+        >>> params, generator = dict(model.named_parameters()), torch.Generator().manual_seed(0)
+        >>> [round(loss(model, params, batch, generator).item(), 3) for _ in range(3)]  # the search goes on
+        [0.599, 0.602, 0.602]
     """
 
     def __init__(

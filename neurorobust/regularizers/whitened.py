@@ -43,6 +43,13 @@ class Whitened(Regularizer):
 
     Raises:
         ValueError: the chip cannot hold the parameters.
+
+    Example:
+        >>> import chipmodels
+        >>> attack, chip = nr.attacks.PGA(steps=3), chipmodels.load("dynapse2")
+        >>> loss = nr.regularizers.Whitened(nn.functional.cross_entropy, attack, chip, norm=3.0, beta=0.4)
+        >>> loss.ball.norm  # to first order the worst die at three standard deviations
+        3.0
     """
 
     def __init__(

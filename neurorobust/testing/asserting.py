@@ -44,6 +44,14 @@ def assert_yield(
 
     Raises:
         AssertionError: the yield is too small, or undecided.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.2], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> check = nr.testing.assert_yield(nr.wrap(layer), data, nr.mismatch(0.1), spec=0.9, at_least=0.95)
+        >>> check.good, len(check.scores), check.passed
+        (27, 27, True)
     """
     __tracebackhide__ = True
     return passed(check_yield(network, data, chip, spec=spec, at_least=at_least, seed=seed, **settings))
@@ -67,6 +75,15 @@ def assert_not_worse(
     Raises:
         AssertionError: the mean loss is surely above the margin. FileNotFoundError: there is no baseline. ValueError:
             it cannot be compared.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> model, data = nr.wrap(nn.Linear(2, 2)), nr.data.Data(torch.eye(2), torch.arange(2))
+        >>> path = Path(tempfile.mkdtemp()) / "baseline.json"
+        >>> _ = nr.testing.Baseline.measure(model, data, nr.mismatch(0.3), n_dies=8, seed=1).save(path)
+        >>> nr.testing.assert_not_worse(model, data, nr.mismatch(0.3), baseline=path).passed
+        True
     """
     __tracebackhide__ = True
     return passed(check_baseline(network, data, chip, baseline=baseline, n_dies=n_dies, seed=seed, **settings))
@@ -88,6 +105,14 @@ def assert_robust(
 
     Raises:
         AssertionError: a die below the floor was found.
+
+    Example:
+        >>> layer, attack = nn.Linear(2, 2, bias=False), nr.attacks.quick()
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> check = nr.testing.assert_robust(nr.wrap(layer), data, nr.Ball.uniform(0.05), floor=0.9, attack=attack)
+        >>> check.worst.score
+        1.0
     """
     __tracebackhide__ = True
     return passed(check_robust(network, data, ball, floor=floor, attack=attack, seed=seed, candidates=candidates))
@@ -98,6 +123,15 @@ def assert_chip_unchanged(chip: ChipModel | str, *, snapshot: str | Path) -> Chi
 
     Raises:
         AssertionError: numbers changed without a new version, or the version changed.
+
+    Example:
+        >>> import chipmodels, tempfile
+        >>> from pathlib import Path
+        >>> from neurorobust.chip.snapshot import save
+        >>> path = Path(tempfile.mkdtemp()) / "dynapse2.json"
+        >>> _ = save(chipmodels.load("dynapse2"), path)
+        >>> nr.testing.assert_chip_unchanged("dynapse2", snapshot=path).drift
+        {}
     """
     __tracebackhide__ = True
     return passed(check_chip(chip, snapshot=snapshot))

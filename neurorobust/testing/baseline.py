@@ -56,6 +56,15 @@ class Baseline:
         seed, serials: which dies. nominal: score without deviations. scores: of each die.
         data_sha256: of the samples and labels; other data are refused.
         network_sha256: of the parameters and buffers, for information.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> model, data = nr.wrap(nn.Linear(2, 2)), nr.data.Data(torch.eye(2), torch.arange(2))
+        >>> baseline = nr.testing.Baseline.measure(model, data, nr.mismatch(0.3), n_dies=8, seed=1)
+        >>> path = Path(tempfile.mkdtemp()) / "baseline.json"
+        >>> baseline.save(path), nr.testing.Baseline.load(path) == baseline
+        (True, True)
     """
 
     chip: str
@@ -166,6 +175,15 @@ class BaselineCheck:
     Attributes:
         file: of the baseline. before, after: the scores on the same dies. test: the paired test.
         regression: whether the score is R².
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> model, data = nr.wrap(nn.Linear(2, 2)), nr.data.Data(torch.eye(2), torch.arange(2))
+        >>> path = Path(tempfile.mkdtemp()) / "baseline.json"
+        >>> _ = nr.testing.Baseline.measure(model, data, nr.mismatch(0.3), n_dies=8, seed=1).save(path)
+        >>> nr.testing.check_baseline(model, data, nr.mismatch(0.3), baseline=path).differences.tolist()
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
 
     file: Path
@@ -242,6 +260,15 @@ def check_baseline(
     Raises:
         FileNotFoundError: there is no baseline. ValueError: it is damaged, or of another chip model, version of it,
             dies or data.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> model, data = nr.wrap(nn.Linear(2, 2)), nr.data.Data(torch.eye(2), torch.arange(2))
+        >>> path = Path(tempfile.mkdtemp()) / "baseline.json"
+        >>> _ = nr.testing.Baseline.measure(model, data, nr.mismatch(0.3), n_dies=8, seed=1).save(path)
+        >>> nr.testing.check_baseline(model, data, nr.mismatch(0.3), baseline=path).passed
+        True
     """
     data = as_samples(data)
     session, model, test = current(), as_chip(chip), PairedTest(**settings)

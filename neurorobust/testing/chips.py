@@ -20,6 +20,12 @@ class ChipCheck:
     Attributes:
         file: of the snapshot. chip: name of the model. before, after: versions.
         drift: numbers that differ, (old, new) by name; None where one has no such number.
+
+    Example:
+        >>> from pathlib import Path
+        >>> drift = {"kinds.weight.cv": (0.1, 0.2)}  # a number changed, and the version did not
+        >>> nr.testing.ChipCheck(Path("mine.json"), "mine", before=1, after=1, drift=drift).passed
+        False
     """
 
     file: Path
@@ -58,6 +64,15 @@ def check_chip(chip: ChipModel | str, *, snapshot: str | Path) -> ChipCheck:
 
     Raises:
         FileNotFoundError: there is no snapshot. ValueError: it is damaged, or of another chip.
+
+    Example:
+        >>> import chipmodels, tempfile
+        >>> from pathlib import Path
+        >>> from neurorobust.chip.snapshot import save
+        >>> path = Path(tempfile.mkdtemp()) / "dynapse2.json"
+        >>> _ = save(chipmodels.load("dynapse2"), path)
+        >>> nr.testing.check_chip("dynapse2", snapshot=path).passed
+        True
     """
     session, model = current(), as_chip(chip)
     path = session.folder / Path(snapshot)

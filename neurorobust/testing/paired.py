@@ -36,6 +36,12 @@ class PairedTest:
         margin: a mean loss of score that is accepted.
         alpha: highest rate of false alarms.
         loss: a mean loss whose probability of being found is stated, larger than the margin.
+
+    Example:
+        >>> import numpy as np
+        >>> test, loss = nr.testing.PairedTest(margin=0.01), np.array([3, 2, 3, 4, 3, 2, 4, 3]) / 100  # of eight dies
+        >>> test.fails(-loss), test.p_value(-loss) < 0.001  # a mean loss of 3 points is surely more than 1
+        (True, True)
     """
 
     margin: float = 0.01

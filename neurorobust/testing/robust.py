@@ -25,6 +25,14 @@ class RobustCheck:
     Attributes:
         worst: the die, with the attack that found it. floor: the score it has to reach.
         ball: of the deviations. seed: of the attacks. regression: whether the score is R².
+
+    Example:
+        >>> layer, attack = nn.Linear(2, 2, bias=False), nr.attacks.quick()
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> check = nr.testing.check_robust(nr.wrap(layer), data, nr.Ball.uniform(0.2), floor=0.9, attack=attack)
+        >>> check.passed, check.worst.attack
+        (False, "PGA(steps=10, init_std=0.001, objective='ce', stride=1.0, project=True)")
     """
 
     worst: WorstCase
@@ -79,6 +87,14 @@ def check_robust(
         attack: the suite; None for the strong one, ``strong-1`` with 863 passes over the data;
             ``nr.attacks.quick()`` is ``quick-1`` with 33. These do not change while their version is the same.
         seed: of every random number. candidates: dies found earlier, evaluated too.
+
+    Example:
+        >>> layer, attack = nn.Linear(2, 2, bias=False), nr.attacks.quick()
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> check = nr.testing.check_robust(nr.wrap(layer), data, nr.Ball.uniform(0.2), floor=0.9, attack=attack)
+        >>> check.worst.score, check.passed
+        (0.5, False)
     """
     data = as_samples(data)
     floor, seed = check_spec(floor), check_count("seed", seed, 0)

@@ -22,6 +22,12 @@ class Rates:
     Attributes:
         passes, fails, undecided: probabilities; their sum is 1.
         mean_dies: expected number of dies.
+
+    Example:
+        >>> test = nr.testing.SequentialTest(at_least=0.95)
+        >>> rates = test.rates(0.95)
+        >>> round(rates.fails + rates.undecided, 3), round(rates.mean_dies)
+        (0.047, 55)
     """
 
     passes: float
@@ -56,6 +62,12 @@ class SequentialTest:
 
     Raises:
         ValueError: a number out of its range, or a test that needs more than 10000 dies.
+
+    Example:
+        >>> test = nr.testing.SequentialTest(at_least=0.95, margin=0.1)
+        >>> rates = test.rates(0.85)  # of a network whose yield is too small
+        >>> round(rates.passes, 3), round(rates.mean_dies)
+        (0.046, 44)
     """
 
     at_least: float

@@ -35,6 +35,14 @@ class YieldCheck:
         spec: the score that a good die reaches. test: the sequential test.
         scores: of each die that was measured, in the order of the serial numbers.
         regression: whether the score is R².
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> check = nr.testing.check_yield(nr.wrap(layer), data, nr.mismatch(0.3), spec=0.9, at_least=0.95)
+        >>> check.verdict, check.scores[:4]
+        (False, (1.0, 1.0, 1.0, 0.5))
     """
 
     chip: str
@@ -94,6 +102,14 @@ def check_yield(
         at_least: the yield, fraction of good dies, that passes. seed: of the dies.
         settings: ``margin`` (.1), ``alpha`` (.05), ``beta`` (.05) and ``max_dies`` (None: as many as alpha needs) of
             :class:`SequentialTest`.
+
+    Example:
+        >>> layer = nn.Linear(2, 2, bias=False)
+        >>> _ = nn.init.eye_(layer.weight)
+        >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
+        >>> check = nr.testing.check_yield(nr.wrap(layer), data, nr.mismatch(0.3), spec=0.9, at_least=0.95)
+        >>> check.good, len(check.scores), check.passed
+        (10, 14, False)
     """
     spec, seed = check_spec(spec), check_count("seed", seed, 0)
     test, model = SequentialTest(at_least, **settings), as_chip(chip)

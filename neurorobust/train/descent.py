@@ -131,6 +131,15 @@ class Descent:
 
     Raises:
         ValueError: no parameter to train, or no epochs.
+
+    Example:
+        >>> model = nr.wrap(nn.Linear(2, 2))
+        >>> descent, x, y = nr.train.Descent(model, epochs=20), torch.eye(2), torch.arange(2)
+        >>> for epoch in range(20):
+        ...     descent.start(epoch)
+        ...     loss = descent.step(nn.functional.cross_entropy(nr.run(model, descent.params(), x), y))
+        >>> loss < 0.7
+        True
     """
 
     def __init__(self, network: nn.Module, epochs: int, schedule: Schedule = Schedule()):

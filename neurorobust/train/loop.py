@@ -45,6 +45,13 @@ class History(Printed):
 
     ``one_class`` is a class if the kept network predicts it for the whole validation part: then it learned nothing, or
     its neurons are silent.
+
+    Example:
+        >>> data = nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
+        >>> task = nr.data.Task("mine", ("a", "b"), data, data, data, nn.functional.cross_entropy)
+        >>> history = nr.fit(nr.wrap(nn.Linear(2, 2)), task, task.loss, epochs=2)
+        >>> sorted(history.rows[0]), history.epochs_planned
+        (['attacked', 'clean', 'epoch', 'loss', 'score', 'seconds'], 2)
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -235,7 +242,15 @@ def estimate(
     network: nn.Module, task: Task, loss: Criterion | Regularizer, *, epochs: int, schedule: Schedule = Schedule()
 ) -> float:
     """Estimated seconds of :func:`fit` at the present load of this machine, from one step and one evaluation; each runs
-    twice, and the second run is timed. Neither the network nor the state of the loss changes."""
+    twice, and the second run is timed. Neither the network nor the state of the loss changes.
+
+    Example:
+        >>> data = nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
+        >>> task = nr.data.Task("mine", ("a", "b"), data, data, data, nn.functional.cross_entropy)
+        >>> seconds = nr.train.estimate(nr.wrap(nn.Linear(2, 2)), task, task.loss, epochs=40)
+        >>> 0 < seconds < 600
+        True
+    """
     epochs = check_count("epochs", epochs)
     loss, twin = as_regularizer(loss), copied(network, "network")
     carried = loss.state()

@@ -51,6 +51,14 @@ class Parallel(nn.Module):
         network: any that :func:`neurorobust.run` takes; the parameters and buffers of rank 0 count.
         fabric: for example ``lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn")``; the extra
             ``distributed`` installs it: ``pip install neurorobust[distributed]``.
+
+    Example:
+        >>> import lightning_fabric
+        >>> fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
+        >>> model = nr.wrap(nn.Linear(6, 2))
+        >>> parallel = nr.train.parallel.Parallel(model, fabric)
+        >>> nr.run(parallel, nr.nominal(parallel), torch.zeros(3, 6)).shape
+        torch.Size([3, 2])
     """
 
     incidental = ("fabric",)  # the number of processes is no part of a run

@@ -90,12 +90,25 @@ class TrainingHistory(Protocol):
 
 
 def method_style(name: str, place: int = 0) -> tuple[str, Line]:
-    """Colour and line style of a training method; for any other name, the colour number ``place`` and a solid line."""
+    """Colour and line style of a training method; for any other name, the colour number ``place`` and a solid line.
+
+    Example:
+        >>> colour, line = nr.plotting.method_style("adversarial")
+        >>> (colour, line) == nr.plotting.method_style("adversarial", place=3)  # the same in every figure
+        True
+    """
     return METHOD_STYLES.get(ALIASES.get(name, name), (COLORS[place % len(COLORS)], "-"))
 
 
 def raster(ax: Axes, spikes: np.ndarray | Tensor, dt: float, *, color: str | Sequence[str] = "k") -> Axes:
-    """One dot per event: spikes (T, n), dt in seconds; one colour for all channels or one per channel."""
+    """One dot per event: spikes (T, n), dt in seconds; one colour for all channels or one per channel.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> ax = nr.plotting.raster(plt.figure().subplots(), torch.eye(5), dt=1e-3)
+        >>> len(ax.lines) + len(ax.collections)
+        1
+    """
     spikes = _array(spikes)
     step, channel = np.nonzero(spikes)
     colors = color if isinstance(color, str) else np.asarray(color)[channel]
@@ -119,6 +132,13 @@ def membranes(
         v: potentials, shape (T, n), V. dt: time step, s.
         threshold: shape (n,), or (T, n) where it adapts, V; dashed.
         spikes: shape (T, n); a tick above the trace for each.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> axes = plt.figure().subplots(2)
+        >>> _ = nr.plotting.membranes(axes, torch.rand(50, 2), dt=1e-3, threshold=torch.ones(2))
+        >>> [len(ax.lines) for ax in axes]  # a trace and a threshold each
+        [2, 2]
     """
     v = _array(v)
     _check_axes(axes, v.shape[1], "one per neuron")
@@ -157,6 +177,13 @@ def distributions(
     Args:
         before: a network, or parameters by name, SI units. after: the same, or the worst die found for that network.
             Parameters in both are drawn, in the order of ``before``.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> axes = plt.figure().subplots(1, 2)
+        >>> _ = nr.plotting.distributions(axes, nn.Linear(6, 2), nn.Linear(6, 2))
+        >>> [ax.get_xlabel() for ax in axes]
+        ['weight', 'bias']
     """
     if isinstance(after, WorstCase):
         if not isinstance(before, nn.Module):
@@ -210,6 +237,13 @@ def fleet_violins(
 
     Raises:
         ValueError: another number of axes than of groups; no dies. TypeError: groups of another form.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> scores = {"standard": [0.62, 0.81, 0.93], "adversarial": [0.91, 0.93, 0.95]}
+        >>> ax = nr.plotting.fleet_violins(plt.figure().subplots(), {"dynapse2": scores}, spec=0.9)
+        >>> ax.get_ylabel()
+        'balanced accuracy'
     """
     groups = _by_condition(groups)
     if isinstance(ax, Sequence | np.ndarray):
@@ -257,6 +291,13 @@ def yield_curve(ax: Axes, values: FleetResult | Mapping[str, Dies], spec: float 
     Args:
         values: one fleet, or ``{network: fleet, or one value per die}``.
         spec: a line at one specification.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> scores = {"standard": [0.62, 0.81, 0.93], "adversarial": [0.91, 0.93, 0.95]}
+        >>> ax = nr.plotting.yield_curve(plt.figure().subplots(), scores, spec=0.9)
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('specification: balanced accuracy ≥', 'yield')
     """
     fleets = {NETWORK: values} if isinstance(values, FleetResult) else values
     scores = {name: np.sort(_scores(dies)) for name, dies in fleets.items()}
@@ -280,6 +321,13 @@ def attack_curve(ax: Axes, curves: Mapping[Any, Any], chance: float | None = Non
         curves: ``{ζ: worst case, or its balanced accuracy}`` of one network, ``{network: {ζ: …}}``, or
             ``{network: {suite: {ζ: …}}}``; each suite has its own line style.
         chance: the accuracy of guessing; by default 1 over the number of classes of the first worst case.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> curves = {"standard": {0.0: 0.97, 0.05: 0.50}, "adversarial": {0.0: 0.96, 0.05: 0.95}}
+        >>> ax = nr.plotting.attack_curve(plt.figure().subplots(), curves, chance=0.5)
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('attack size ζ (relative)', 'balanced accuracy')
     """
     whole = curves if _depth(curves) > 1 else {NETWORK: curves}
     by_network = {name: found if _depth(found) > 1 else {"": found} for name, found in whole.items()}
@@ -308,6 +356,14 @@ def landscape(axes: Sequence[Axes], found: Landscape | Mapping[str, Landscape]) 
 
     Args:
         axes: two, side by side. found: the result of :func:`neurorobust.evaluation.landscape`, or ``{network: …}``.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> model, data = nr.wrap(nn.Linear(2, 2)), nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
+        >>> found = nr.evaluation.landscape(model, data, points=5, directions=2)
+        >>> axes = nr.plotting.landscape(plt.figure().subplots(1, 2), found)
+        >>> [ax.get_xlabel() for ax in axes]
+        ['place a on random directions', 'place a on the adversarial direction']
     """
     _check_axes(axes, 2, "random, adversarial")
     found = {NETWORK: found} if isinstance(found, Landscape) else found
@@ -336,6 +392,14 @@ def sensitivity_bars(axes: Sequence[Axes], rows: Sensitivity | pd.DataFrame, lev
         rows: the result of :func:`neurorobust.sensitivity`, or some rows of its table. For a regression they hold R²:
             change the label of the first axis.
         level: the level of a whole result to draw, one of ``neurorobust.evaluation.sensitivity.LEVELS``.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> model, data = nr.wrap(nn.Linear(2, 2)), nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
+        >>> found = nr.sensitivity(model, data, attack=nr.attacks.PGA(steps=1), n_dies=3)
+        >>> axes = nr.plotting.sensitivity_bars(plt.figure().subplots(1, 2), found)
+        >>> [label.get_text() for label in axes[0].get_yticklabels()]
+        ['weight (4)', 'bias (2)']
     """
     if isinstance(rows, Sensitivity):
         if level not in LEVELS:
@@ -381,6 +445,13 @@ def synapse_map(
         values: the result of :func:`neurorobust.sensitivity`, or an array ≥ 0, shape (n_out, n_in); the positions of
             a kernel are side by side.
         name: the weight of a whole result to draw.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> import numpy as np
+        >>> ax = nr.plotting.synapse_map(plt.figure().subplots(), np.array([[0.1, 0.02], [np.nan, 0.3]]), label="loss")
+        >>> ax.images[0].get_array().shape
+        (2, 2)
     """
     values = values.first_order(name) if isinstance(values, Sensitivity) else values
     values = values.reshape(len(values), -1)
@@ -405,6 +476,13 @@ def training(
 
     Args:
         rows: a :class:`neurorobust.train.loop.History`, its rows, or ``pd.read_csv(folder / "log.csv")``.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> rows = [{"epoch": 0, "loss": 0.7, "clean": 0.5, "attacked": 0.4, "score": 0.45, "seconds": 1.0}]
+        >>> axes = nr.plotting.training(plt.figure().subplots(1, 2), rows)
+        >>> [ax.get_ylabel() for ax in axes]
+        ['training loss', 'balanced accuracy, validation']
     """
     _check_axes(axes, 2, "loss, validation")
     table = pd.DataFrame(rows.rows if isinstance(rows, TrainingHistory) else rows)
@@ -490,7 +568,16 @@ def _part(row: Mapping[str, Any]) -> str:
 
 
 def save_figure(figure: Figure, path: str | Path, suffixes: Sequence[str] = (".png", ".svg")) -> None:
-    """Write a figure atomically as PNG and SVG, or as one of them; ``path`` has no suffix."""
+    """Write a figure atomically as PNG and SVG, or as one of them; ``path`` has no suffix.
+
+    Example:
+        >>> import matplotlib.pyplot as plt, tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> nr.plotting.save_figure(plt.figure(), folder / "mine")
+        >>> sorted(path.name for path in folder.iterdir())
+        ['mine.png', 'mine.svg']
+    """
     for suffix in suffixes:
         metadata = {"Date": None} if suffix == ".svg" else {}
         with files.replacing(Path(path).with_suffix(suffix)) as temporary:

@@ -25,6 +25,15 @@ class Violation:
     Attributes:
         limit: its name. where: layer, parameter or core. got, allowed: what the network needs, and what there is.
         hint: what to do.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> try:
+        ...     nr.deploy.onto(network, chipmodels.load("xylo"))
+        ... except nr.deploy.DeploymentError as error:
+        ...     print(error.violations[0].where, "-", error.violations[0].hint)
+        hidden.t_ref - use a neuron without it
     """
 
     limit: str

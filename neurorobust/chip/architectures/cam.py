@@ -19,6 +19,12 @@ class Cam(Architecture):
         entries: synapses of a neuron. destinations: chips that a neuron reaches; one entry reaches all cores of a chip
             by its mask, so fan-out on one chip is free. tags: number of addresses; one has to be unique only among the
             sources that a core hears.
+
+    Example:
+        >>> import chipmodels
+        >>> budget = chipmodels.load("dynapse2").architecture
+        >>> budget.cores, budget.neurons, budget.entries  # 64 synapses a neuron
+        (4, 256, 64)
     """
 
     entries: int

@@ -15,6 +15,12 @@ class Digital(Architecture):
 
     Attributes:
         entries: synapses of a neuron. targets: synapses that a neuron drives. inputs: channels of the chip.
+
+    Example:
+        >>> import chipmodels
+        >>> budget = chipmodels.load("xylo").architecture
+        >>> budget.neurons, budget.entries, budget.targets
+        (1000, 63, 64)
     """
 
     entries: int

@@ -15,6 +15,12 @@ class Pool(Architecture):
 
     Attributes:
         filters: of all neurons together. tags: addresses, one for each neuron and each input.
+
+    Example:
+        >>> import chipmodels
+        >>> budget = chipmodels.load("braindrop").architecture
+        >>> budget.neurons, budget.filters
+        (4096, 1024)
     """
 
     filters: int

@@ -15,6 +15,12 @@ class Rows(Architecture):
 
     Attributes:
         rows: synapses of a column. rows_per_input: 2 where a row has one sign, so a signed weight takes two rows.
+
+    Example:
+        >>> import chipmodels
+        >>> budget = chipmodels.load("rolls").architecture
+        >>> budget.neurons, budget.rows
+        (256, 256)
     """
 
     rows: int

@@ -23,6 +23,12 @@ class Tiles(Architecture):
 
     Attributes:
         rows: of a tile. Its columns are ``neurons``.
+
+    Example:
+        >>> import chipmodels
+        >>> budget = chipmodels.load("hermes").architecture
+        >>> budget.cores, budget.rows, budget.neurons
+        (64, 256, 256)
     """
 
     rows: int

@@ -83,7 +83,12 @@ class Encoding(ABC):
 
 @dataclass(frozen=True)
 class Unquantized(Encoding):
-    """Unchanged values, in SI units."""
+    """Unchanged values, in SI units.
+
+    Example:
+        >>> nr.chip.Unquantized().in_words()
+        'as it is, not rounded'
+    """
 
     def encode_core(self, where: str, values: Tensor, neuron: Tensor, speed: float) -> EncodedCore:
         return EncodedCore(speed)
@@ -103,6 +108,12 @@ class Scaled(Encoding):
 
     Attributes:
         full: in ``unit``. codec: acts on values in ``unit``; None does not quantize.
+
+    Example:
+        >>> full = nr.chip.SourcedValue(127, "coded", "8 bits")
+        >>> encoding = nr.chip.Scaled(full, unit="LSB", codec=nr.chip.encodings.Uniform(bits=8, step=1.0))
+        >>> encoding.in_words()
+        'the largest of each core at 127 LSB; 8 bits, signed, steps of 1 LSB'
     """
 
     full: SourcedValue
@@ -129,7 +140,13 @@ class Scaled(Encoding):
 
 @dataclass(frozen=True)
 class Fixed(Encoding):
-    """Values in SI units through a codec that is the same everywhere; a time in the chip's own seconds."""
+    """Values in SI units through a codec that is the same everywhere; a time in the chip's own seconds.
+
+    Example:
+        >>> encoding = nr.chip.Fixed(nr.chip.encodings.BitShift(dt=1e-3, largest=15))
+        >>> encoding.in_words()
+        'a decay by v/2^code in every step of 1 ms, code 1 to 15: τ = −dt / ln(1 − 2^−code)'
+    """
 
     codec: Codec
 
@@ -150,6 +167,12 @@ class BitMaskedCurrents(Encoding):
     Attributes:
         bits: number of currents. largest: the current, A, at which the largest of them is placed; this chooses the
             gain. range: currents the bias generator reaches, A.
+
+    Example:
+        >>> import chipmodels
+        >>> encoding = chipmodels.load("dynapse2").kinds["weight"].encoding
+        >>> encoding.bits, encoding.largest.value, encoding.unit  # four currents, the largest 8 nA
+        (4, 8e-09, 'A')
     """
 
     bits: int
@@ -205,6 +228,11 @@ class SynapseCounts(Encoding):
 
     Attributes:
         budget: synapses per neuron.
+
+    Example:
+        >>> import chipmodels
+        >>> chipmodels.load("dynapse1").kinds["weight"].encoding.budget
+        64
     """
 
     budget: int
@@ -254,6 +282,10 @@ class SharedGain(Encoding):
 
     Attributes:
         kind: the other one; it has to come before this one in the chip's kinds.
+
+    Example:
+        >>> nr.chip.SharedGain("v_threshold").in_words()
+        'not rounded, on the scale of v_threshold'
     """
 
     kind: str

@@ -21,6 +21,11 @@ class Uniform(Codec):
 
     Attributes:
         bits: 1 to 16. step: between neighbours, > 0, in the values' unit. offset: the value of code 0.
+
+    Example:
+        >>> codec, x = nr.chip.encodings.Uniform(bits=4, step=0.25), torch.tensor([0.6, -2.0])
+        >>> codec.encode(x).tolist(), codec.quantize(x).tolist()
+        ([2, -8], [0.5, -2.0])
     """
 
     bits: int
@@ -63,6 +68,11 @@ class LevelTable(Codec):
 
     Attributes:
         levels: at least one, finite, in the values' unit.
+
+    Example:
+        >>> codec = nr.chip.encodings.LevelTable((0.25, 0.5, 1.0))
+        >>> codec.quantize(torch.tensor([0.3, 0.9])).tolist()
+        [0.25, 1.0]
     """
 
     levels: tuple[float, ...]
@@ -92,6 +102,11 @@ class LogUniform(LogCodec):
 
     Attributes:
         low, high: the ends, > 0. relative_step: 0.0063 for 0.63 %.
+
+    Example:
+        >>> codec = nr.chip.encodings.LogUniform(1.0, 1000.0, relative_step=9.0)
+        >>> codec.held().round(6).tolist()
+        [1.0, 10.0, 100.0, 1000.0]
     """
 
     low: float
@@ -124,6 +139,11 @@ class CoarseFine(Codec):
 
     Attributes:
         largest: the full scale of each coarse range, > 0, in the values' unit. n: how many fine steps a range has.
+
+    Example:
+        >>> codec = nr.chip.encodings.CoarseFine((3.0, 30.0), n=4)
+        >>> codec.held().tolist(), codec.encode(torch.tensor([11.0])).tolist()  # the second range, fine code 1
+        ([0.0, 1.0, 2.0, 3.0, 0.0, 10.0, 20.0, 30.0], [5])
     """
 
     largest: tuple[float, ...]
@@ -155,6 +175,11 @@ class Multiplicity(Codec):
 
     Attributes:
         excitatory, inhibitory: the weight of one synapse of either type, > 0. largest: how many there may be.
+
+    Example:
+        >>> codec = nr.chip.encodings.Multiplicity(excitatory=0.1, inhibitory=0.2, largest=4)
+        >>> codec.encode(torch.tensor([0.32, -0.4])).tolist()
+        [3, -2]
     """
 
     excitatory: float
@@ -190,6 +215,12 @@ class SignedPair(Codec):
 
     Attributes:
         bits: of each row, 1 to 15; codes are ± (2^bits − 1). step: > 0, in the values' unit.
+
+    Example:
+        >>> codec = nr.chip.encodings.SignedPair(bits=6, step=0.1)
+        >>> code = codec.encode(torch.tensor([0.5, -1.2]))
+        >>> code.tolist(), codec.rows(code)
+        ([5, -12], (tensor([5, 0]), tensor([ 0, 12])))
     """
 
     bits: int
@@ -233,6 +264,11 @@ class BitShift(LogCodec):
 
     Attributes:
         dt: s. largest, smallest: codes, 1 ≤ smallest < largest ≤ 50.
+
+    Example:
+        >>> codec = nr.chip.encodings.BitShift(dt=1e-3, largest=8)
+        >>> [round(x, 5) for x in codec.held()[:4].tolist()]
+        [0.00144, 0.00348, 0.00749, 0.01549]
     """
 
     dt: float

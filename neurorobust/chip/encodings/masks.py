@@ -27,6 +27,11 @@ class MaskCodebook(Codec):
 
     Attributes:
         currents: the n currents, ascending, in units of the weight.
+
+    Example:
+        >>> codec = nr.chip.encodings.MaskCodebook((0.25, 0.5))
+        >>> codec.encode(torch.tensor([0.7, -0.2])).tolist(), codec.quantize(torch.tensor([0.7, -0.2])).tolist()
+        ([3, -1], [0.75, -0.25])
     """
 
     currents: tuple[float, ...]

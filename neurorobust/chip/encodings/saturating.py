@@ -16,7 +16,13 @@ from .levels import Uniform
 
 @dataclass(frozen=True)
 class Saturating(Codec):
-    """Another codec that holds a value out of range at its end; ``error`` still counts it, and its gradient is 1."""
+    """Another codec that holds a value out of range at its end; ``error`` still counts it, and its gradient is 1.
+
+    Example:
+        >>> codec = nr.chip.encodings.Saturating(nr.chip.encodings.Uniform(bits=4, step=0.25))
+        >>> codec.quantize(torch.tensor([0.6, 5.0])).tolist()  # the largest level instead of an error
+        [0.5, 1.75]
+    """
 
     codec: Codec
 

@@ -98,6 +98,11 @@ def ecg(folder: Path | None = None, *, seed: int = 0) -> Task:
     Args:
         folder: see :func:`read_beats`.
         seed: not used, because nothing is drawn; every task function takes one.
+
+    Example:
+        >>> task = nr.tasks.ecg()
+        >>> task.test.shape, task.test.y.bincount().tolist()  # 1000 test beats: normal, abnormal
+        ((1000, 140, 32), [584, 416])
     """
     beats, original = read_beats(folder)
     y = (original != 1).long()

@@ -20,6 +20,11 @@ def ecg_three(folder: Path | None = None, *, seed: int = 0) -> Task:
     Args:
         folder: see :func:`neurorobust.data.tasks.ecg.read_beats`.
         seed: not used, because nothing is drawn; every task function takes one.
+
+    Example:
+        >>> task = nr.tasks.ecg_three()
+        >>> task.classes, task.test.y.bincount().tolist()
+        (('normal', 'R-on-T', 'other'), [292, 177, 31])
     """
     beats, original = read_beats(folder)
     y = (original - 1).clamp(max=2)

@@ -32,6 +32,13 @@ class CircuitEngine(Engine):
         tolerance: of the integration. ratio: I_thr/I_gain of the neurons; delay: of the spikes of neurons, s.
         current_cv: instead of the chip model's, a deviation of every bias current of the image by itself; see
             :func:`neurorobust.circuit.deviating`. Other dies than those of ``evaluate``.
+
+    Example:
+        >>> import chipmodels
+        >>> engine = nr.deploy.CircuitEngine(delay=1e-6)
+        >>> board = nr.deploy.VirtualChip(chipmodels.load("dynapse2"), serial=17, engine=engine)
+        >>> board.name, engine.ratio
+        ('virtual dynapse2 17', 100.0)
     """
 
     tolerance: float = 1e-5

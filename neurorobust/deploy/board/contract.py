@@ -30,6 +30,13 @@ class State(Enum):
     OPEN: connected, and nothing of ours is on the board. PROGRAMMED: a deployment is on it, and was read back.
     UNKNOWN: a call failed half-way, so what the board holds is not known; program it again, or close the session.
     CLOSED: not connected.
+
+    Example:
+        >>> import chipmodels
+        >>> with nr.deploy.VirtualChip(chipmodels.load("dynapse2"), serial=17).open() as session:
+        ...     inside = session.state
+        >>> inside.name, session.state.name
+        ('OPEN', 'CLOSED')
     """
 
     OPEN = "open"
@@ -39,7 +46,17 @@ class State(Enum):
 
 
 class BoardError(RuntimeError):
-    """A board did not do what it was asked, or was asked in a state in which it cannot."""
+    """A board did not do what it was asked, or was asked in a state in which it cannot.
+
+    Example:
+        >>> import chipmodels
+        >>> session = nr.deploy.VirtualChip(chipmodels.load("dynapse2"), serial=17).open()
+        >>> try:
+        ...     session.run(nr.deploy.Events([], []), duration=0.1)
+        ... except nr.deploy.BoardError as error:
+        ...     print(error)
+        virtual dynapse2 17: nothing is programmed; call program(deployment) first.
+    """
 
 
 class Board(ABC):
@@ -118,6 +135,16 @@ class Session:
         OPEN ── program ──> PROGRAMMED ── run ──> PROGRAMMED
           any failure of program or run ──> UNKNOWN ── program ──> PROGRAMMED
           close, in every state ──> CLOSED
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=17).open() as session:
+        ...     session.program(deployment)
+        ...     recording = session.run(nr.deploy.Events([0.01], [3]), duration=0.05)
+        >>> recording.n, session.state
+        (128, <State.CLOSED: 'closed'>)
     """
 
     def __init__(self, board: Board):

@@ -27,6 +27,16 @@ def logits(deployment: Deployment, recordings: Sequence[BoardRecording]) -> Tens
 
     Raises:
         ValueError: no recordings, of several durations, or of another number of neurons.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=17).open() as session:
+        ...     session.program(deployment)
+        ...     recordings = nr.deploy.measure(session, torch.zeros(2, 140, 32))
+        >>> nr.deploy.logits(deployment, recordings).shape  # samples, classes
+        torch.Size([2, 2])
     """
     check_deployment(deployment)
     recordings = listed(recordings)

@@ -28,6 +28,12 @@ class NetworkEngine(Engine):
 
     Its spikes are those that :func:`neurorobust.evaluate` computes on the same die, bit for bit. With a chip that has
     noise, each run has new noise.
+
+    Example:
+        >>> import chipmodels
+        >>> board = nr.deploy.VirtualChip(chipmodels.load("dynapse2"), serial=0, engine=nr.deploy.NetworkEngine())
+        >>> board.name
+        'virtual dynapse2 0'
     """
 
     def configure(self, deployment: Deployment, die: Die) -> Configured:

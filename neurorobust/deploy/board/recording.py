@@ -33,6 +33,12 @@ class BoardRecording(Printed):
     Raises:
         ValueError: spikes out of order, before 0, or not before the duration, or of a neuron that is not there; or
             another value that no run has. TypeError: an argument of another type.
+
+    Example:
+        >>> nothing = nr.deploy.Events([], [])
+        >>> recording = nr.deploy.BoardRecording(nothing, [0.001, 0.004, 0.009], [1, 0, 1], n=2, duration=0.01)
+        >>> recording.counts().tolist()  # spikes of each neuron
+        [1, 2]
     """
 
     events: Events

@@ -28,6 +28,16 @@ def save_recordings(path: str | Path, deployment: Deployment, recordings: Sequen
     Raises:
         ValueError: the file would be larger than 64 MiB, there are no recordings, or one has another number of neurons
             than the deployment. TypeError: no deployment, or no recordings.
+
+    Example:
+        >>> import chipmodels, tempfile
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment, path = nr.deploy.onto(network, chipmodels.load("dynapse2")), tempfile.mkdtemp() + "/day1.json"
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=0).open() as session:
+        ...     session.program(deployment)
+        ...     recording = session.run(nr.deploy.Events([0.01], [3]), duration=0.05)
+        >>> nr.deploy.save_recordings(path, deployment, [recording]).name
+        'day1.json'
     """
     path, deployment = check_path("path", path), check_deployment(deployment)
     recordings, n = listed(recordings), sum(len(cores) for cores in deployment.cores.values())
@@ -66,6 +76,17 @@ class Replay(Board):
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is damaged.
+
+    Example:
+        >>> import chipmodels, tempfile
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment, path = nr.deploy.onto(network, chipmodels.load("dynapse2")), tempfile.mkdtemp() + "/day1.json"
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=0).open() as session:
+        ...     session.program(deployment)
+        ...     recording = session.run(nr.deploy.Events([0.01], [3]), duration=0.05)
+        >>> board = nr.deploy.Replay(nr.deploy.save_recordings(path, deployment, [recording]))
+        >>> board.chip
+        'dynapse2'
     """
 
     def __init__(self, path: str | Path):

@@ -50,6 +50,16 @@ class VirtualChip(Board):
 
     Raises:
         TypeError, ValueError: an argument is wrong.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> with nr.deploy.VirtualChip(deployment.chip, serial=17).open() as session:
+        ...     session.program(deployment)
+        ...     recording = session.run(nr.deploy.Events([0.01], [3]), duration=0.05)
+        >>> recording.n, recording.duration
+        (128, 0.05)
     """
 
     def __init__(

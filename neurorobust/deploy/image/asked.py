@@ -54,6 +54,13 @@ def digest_of(deployment: Deployed) -> str:
 
     Raises:
         TypeError: it is none.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> len(nr.deploy.digest_of(deployment)), nr.deploy.digest_of(deployment) == deployment.image().deployment
+        (64, True)
     """
     check_deployed(deployment)
     return digests.of_bytes(canonical(deployment.entry()).encode())

@@ -38,6 +38,13 @@ class Image:
         layers: the layers on the chip, in the order of the neurons. channels: of the input of the network.
         neurons: those in use. inputs: addresses of the input channels.
         cores: bias currents of each core that is in use, A, by the names of the simulators.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> image = nr.deploy.onto(network, chipmodels.load("dynapse2")).image()
+        >>> image.device, len(image.neurons), len(image.inputs)
+        ('DYNAP-SE2', 128, 32)
     """
 
     device: str

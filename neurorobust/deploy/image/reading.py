@@ -22,6 +22,14 @@ def load_image(path: str | Path) -> Image:
     Raises:
         FileNotFoundError: there is no such file. ValueError, in one sentence: the file is larger than 64 MiB, no JSON,
             damaged, of a newer format, or says something that the device cannot do; see :meth:`Image.check`.
+
+    Example:
+        >>> import chipmodels, tempfile
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> image = nr.deploy.onto(network, chipmodels.load("dynapse2")).image()
+        >>> path = image.save(tempfile.mkdtemp() + "/image.json")
+        >>> nr.deploy.load_image(path) == image
+        True
     """
     path = check_path("path", path)
     entry = sealed.read(path, IMAGE_FILE)

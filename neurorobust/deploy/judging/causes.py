@@ -30,29 +30,69 @@ def on_top_of(*causes: Cause) -> Callable[[_C], _C]:
 
 
 def floor(deployment: Deployment, engine: Engine) -> Engine | str:
-    """A membrane below rest is set to rest."""
+    """A membrane below rest is set to rest.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")  # LinearizedDpi neurons
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> nr.deploy.causes.floor(deployment, nr.deploy.EquationsEngine())
+        'the network has it already: floor at rest'
+    """
     return _put_in(deployment, engine, "floor", "floor at rest", floor=True)
 
 
 def reset(deployment: Deployment, engine: Engine) -> Engine | str:
-    """A spike sets the membrane to rest, and the refractory time holds it there."""
+    """A spike sets the membrane to rest, and the refractory time holds it there.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg/forward_noise")  # AdaptiveLif neurons
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> nr.deploy.causes.reset(deployment, nr.deploy.EquationsEngine())
+        EquationsEngine(floor=False, reset=True, tau_syn=None, substeps=1, waits=True)
+    """
     return _put_in(deployment, engine, "reset", "reset to rest", reset=True)
 
 
 def synapse(deployment: Deployment, engine: Engine, tau_syn: float | None = None) -> Engine | str:
-    """An event becomes a current that decays with tau_syn (dt, if none is given) and carries the same charge."""
+    """An event becomes a current that decays with tau_syn (dt, if none is given) and carries the same charge.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg/forward_noise")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> nr.deploy.causes.synapse(deployment, nr.deploy.EquationsEngine(), tau_syn=5e-3)
+        EquationsEngine(floor=False, reset=False, tau_syn=0.005, substeps=1, waits=True)
+    """
     tau = check_deployment(deployment).native.dt if tau_syn is None else tau_syn
     return _put_in(deployment, engine, "synapse", "one synaptic current", tau_syn=tau)
 
 
 def continuous_time(deployment: Deployment, engine: Engine) -> Engine | str:
-    """Steps of dt/20. Spikes still reach other neurons with the steps of dt."""
+    """Steps of dt/20. Spikes still reach other neurons with the steps of dt.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> nr.deploy.causes.continuous_time(deployment, nr.deploy.EquationsEngine()).substeps
+        20
+    """
     return _clocked(deployment) or _changed(deployment, engine, substeps=SUBSTEPS)
 
 
 @on_top_of(continuous_time)
 def delay(deployment: Deployment, engine: Engine) -> Engine | str:
-    """A spike reaches other neurons at once, not with the next step of dt."""
+    """A spike reaches other neurons at once, not with the next step of dt.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> nr.deploy.causes.delay(deployment, nr.deploy.EquationsEngine(substeps=20)).waits
+        False
+    """
     if clocked := _clocked(deployment):
         return clocked
     if isinstance(engine, EquationsEngine) and engine.substeps == 1:
@@ -61,7 +101,15 @@ def delay(deployment: Deployment, engine: Engine) -> Engine | str:
 
 
 def circuit(deployment: Deployment, engine: Engine) -> Engine | str:
-    """The circuit of the image, with all that the equations leave out."""
+    """The circuit of the image, with all that the equations leave out.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/standard")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> type(nr.deploy.causes.circuit(deployment, nr.deploy.EquationsEngine())).__name__
+        'CircuitEngine'
+    """
     check_deployment(deployment)
     found = CircuitEngine()
     (die,) = deployment.chip.fabricate([0], 1)

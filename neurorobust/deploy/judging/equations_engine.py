@@ -41,6 +41,13 @@ class EquationsEngine(Engine):
         waits: True: spikes reach other neurons with the steps of dt, as in training. A layer hears itself at the
             beginning of the next step; a later layer hears all spikes of a step at its beginning. False: one substep
             after the spike, and in the same substep.
+
+    Example:
+        >>> import chipmodels
+        >>> engine = nr.deploy.EquationsEngine(floor=True, reset=True, substeps=20)
+        >>> board = nr.deploy.VirtualChip(chipmodels.load("dynapse2"), serial=17, engine=engine)
+        >>> board.name
+        'virtual dynapse2 17'
     """
 
     floor: bool = False

@@ -70,6 +70,14 @@ def judge(  # noqa: PLR0913, the executor says where it runs, not what
 
     Raises:
         TypeError, ValueError: an argument is wrong; nothing has been run then.
+
+    Example:
+        >>> import chipmodels
+        >>> network, _ = nr.zoo.load("ecg_dpi/adversarial")
+        >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
+        >>> beats = nr.tasks.ecg().test.balanced(20)
+        >>> nr.deploy.judge(deployment, beats, serials=range(3), causes=()).score.round(2).tolist()
+        [1.0, 1.0, 1.0]
     """
     check_deployment(deployment)
     data = _checked_data(data, deployment)

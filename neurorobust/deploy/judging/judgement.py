@@ -31,6 +31,11 @@ class GapRow(Printed):
             boards, if this cause alone is switched on. 95 % intervals of a mean over boards, inside −1 and 1 for
             classes; a step without a board has none, (NaN, NaN). None where nothing was computed.
         why: why there is no number; empty where there is one. Or a remark on it.
+
+    Example:
+        >>> row = nr.deploy.GapRow("delay", "spikes arrive at once", why="needs small steps")
+        >>> row.mean, row.why
+        (None, 'needs small steps')
     """
 
     name: str
@@ -61,6 +66,11 @@ class Crossing(Printed):
     Attributes:
         lost, gained: boards that reach it only in the first judgement, and only in the second. n: boards.
         ci95: exact (Clopper–Pearson) 95 % interval of the fraction that changes side.
+
+    Example:
+        >>> crossing = nr.deploy.Crossing(spec=0.9, lost=3, gained=1, n=40, ci95=(0.03, 0.24))
+        >>> (crossing.lost + crossing.gained) / crossing.n
+        0.1
     """
 
     spec: float
@@ -79,6 +89,13 @@ class Judgement(Printed):
         samples: how many. score: of each board, (n,): balanced accuracy, or R² for a regression.
         gap: the rows from the trained network to the circuit; see :func:`neurorobust.deploy.judge`.
         regression: whether the score is R².
+
+    Example:
+        >>> import numpy as np
+        >>> scores = np.array([0.85, 0.93, 0.96])
+        >>> found = nr.deploy.Judgement("dynapse2", "network", seed=1, serials=(0, 1, 2), samples=50, score=scores)
+        >>> round(found.mean, 3), found.yield_at(0.9).fraction
+        (0.913, 0.6666666666666666)
     """
 
     chip: str

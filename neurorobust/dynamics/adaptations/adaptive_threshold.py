@@ -12,7 +12,15 @@ from .base import Adaptation, Effects
 
 @dataclass(frozen=True)
 class AdaptiveThreshold(Adaptation):
-    """Every spike raises the threshold by ``adaptation``, and the rise decays with tau_adapt."""
+    """Every spike raises the threshold by ``adaptation``, and the rise decays with tau_adapt.
+
+    Example:
+        >>> taus = dict(tau_mem=0.02, tau_syn_exc=5e-3, tau_syn_inh=5e-3, tau_adapt=0.1)
+        >>> synapse, rule = nr.nn.Linear(torch.ones(1, 1)), nr.nn.AdaptiveThreshold()
+        >>> cell = nr.neurons.LinearizedDpi(synapse, v_threshold=1.0, adaptation=0.2, rule=rule, **taus)
+        >>> cell.equations().adaptation
+        'adaptive threshold'
+    """
 
     word: ClassVar[str] = "adaptive threshold"
 

@@ -18,6 +18,12 @@ class LeakyFloor(Floor):
 
     Args:
         slope: 0 to 1.
+
+    Example:
+        >>> v = torch.tensor([-0.5, 0.5], requires_grad=True)
+        >>> held = nr.nn.LeakyFloor(0.5).limited(v, torch.tensor(0.0))
+        >>> held.tolist(), torch.autograd.grad(held.sum(), v)[0].tolist()  # an attack sees half of what goes below
+        ([0.0, 0.5], [0.5, 1.0])
     """
 
     slope: float = 0.1

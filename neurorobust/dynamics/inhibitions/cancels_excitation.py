@@ -19,6 +19,13 @@ class CancelsExcitation(Inhibition):
 
     The gradient through the maximum is that of the floor: 0 below for :class:`~neurorobust.dynamics.HardFloor`, the
     slope for :class:`~neurorobust.dynamics.LeakyFloor`. Currents that cancel exactly count as above.
+
+    Example:
+        >>> synapses = nr.nn.Linear(torch.tensor([[1.0, -3.0]]))  # one excites, one inhibits
+        >>> taus = dict(tau_mem=0.02, tau_syn_exc=5e-3, tau_syn_inh=5e-3)
+        >>> cell = nr.neurons.LinearizedDpi(synapses, v_threshold=1.0, inhibition=nr.nn.CancelsExcitation(), **taus)
+        >>> cell.equations().inhibition
+        'inhibition up to the excitation'
     """
 
     word: ClassVar[str] = "inhibition up to the excitation"

@@ -13,7 +13,15 @@ from .base import Inhibition
 
 @dataclass(frozen=True)
 class PullsDown(Inhibition):
-    """v + excitation − inhibition + direct current: inhibition can pull the membrane down faster than its leak."""
+    """v + excitation − inhibition + direct current: inhibition can pull the membrane down faster than its leak.
+
+    Example:
+        >>> synapses = nr.nn.Linear(torch.tensor([[1.0, -3.0]]))  # one excites, one inhibits
+        >>> taus = dict(tau_mem=0.02, tau_syn_exc=5e-3, tau_syn_inh=5e-3)
+        >>> cell = nr.neurons.LinearizedDpi(synapses, v_threshold=1.0, inhibition=nr.nn.PullsDown(), **taus)
+        >>> cell.equations().inhibition
+        'subtracted inhibition'
+    """
 
     word: ClassVar[str] = "subtracted inhibition"
 

@@ -62,7 +62,13 @@ class Reset(ABC):
 
 @dataclass(frozen=True)
 class Dynamics:
-    """The surrogate derivative and the reset of a LIF neuron."""
+    """The surrogate derivative and the reset of a LIF neuron.
+
+    Example:
+        >>> dynamics = nr.dynamics.Dynamics(nr.nn.Triangle(), nr.nn.ToValue())
+        >>> dynamics.reset
+        ToValue(detach=False)
+    """
 
     surrogate: Surrogate
     reset: Reset

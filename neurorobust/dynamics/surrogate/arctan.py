@@ -13,7 +13,12 @@ from .base import Surrogate
 
 @dataclass(frozen=True)
 class ArcTan(Surrogate):
-    """dz/du = alpha/2 / (1 + (π/2 · alpha · u)²); ``snntorch.surrogate.atan`` (Fang et al. 2021)."""
+    """dz/du = alpha/2 / (1 + (π/2 · alpha · u)²); ``snntorch.surrogate.atan`` (Fang et al. 2021).
+
+    Example:
+        >>> nr.nn.ArcTan(alpha=2.0).derivative(torch.tensor([0.0, 0.5])).tolist()
+        [1.0, 0.28840041160583496]
+    """
 
     alpha: float = 2.0
     scaled: bool = False

@@ -79,7 +79,14 @@ def _transformed() -> bool:
 
 
 def step(u: Tensor, surrogate: Surrogate) -> Tensor:
-    """z = 1 where u > 0, else 0; its gradient is the surrogate's at u."""
+    """z = 1 where u > 0, else 0; its gradient is the surrogate's at u.
+
+    Example:
+        >>> u = torch.tensor([-0.5, 0.5, 2.0], requires_grad=True)
+        >>> z = nr.dynamics.surrogate.step(u, nr.nn.Triangle(scale=1.0))
+        >>> z.tolist(), torch.autograd.grad(z.sum(), u)[0].tolist()
+        ([0.0, 1.0, 1.0], [0.5, 0.5, 0.0])
+    """
     if _transformed():
         return _Step.apply(u, surrogate)
     if u.requires_grad and torch.is_grad_enabled():
@@ -91,6 +98,12 @@ def spike(v: Tensor, threshold: Tensor, surrogate: Surrogate) -> Tensor:
     """z = 1 where v > threshold, else 0; its gradient is the surrogate's at u.
 
     Shapes: v and threshold broadcast; threshold > 0. The chain rule through u reaches both v and the threshold.
+
+    Example:
+        >>> v = torch.tensor([0.5, 1.5], requires_grad=True)
+        >>> z = nr.dynamics.surrogate.spike(v, torch.tensor(1.0), nr.nn.Triangle(scale=0.5))
+        >>> z.tolist(), torch.autograd.grad(z.sum(), v)[0].tolist()
+        ([0.0, 1.0], [0.25, 0.25])
     """
     u = v - threshold
     return step(u / threshold if surrogate.scaled else u, surrogate)

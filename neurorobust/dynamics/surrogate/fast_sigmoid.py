@@ -12,7 +12,12 @@ from .base import Surrogate
 
 @dataclass(frozen=True)
 class FastSigmoid(Surrogate):
-    """dz/du = 1/(1 + slope · abs(u))²; ``snntorch.surrogate.fast_sigmoid`` (Zenke & Ganguli 2018)."""
+    """dz/du = 1/(1 + slope · abs(u))²; ``snntorch.surrogate.fast_sigmoid`` (Zenke & Ganguli 2018).
+
+    Example:
+        >>> nr.nn.FastSigmoid(slope=25.0).derivative(torch.tensor([0.0, 0.04])).tolist()
+        [1.0, 0.25]
+    """
 
     slope: float = 25.0
     scaled: bool = False

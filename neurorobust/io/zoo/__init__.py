@@ -27,7 +27,12 @@ FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """Every network of the zoo: task/method."""
+    """Every network of the zoo: task/method.
+
+    Example:
+        >>> [name for name in nr.zoo.names() if name.startswith("ecg_dpi/")]
+        ['ecg_dpi/adversarial', 'ecg_dpi/forward_noise', 'ecg_dpi/standard']
+    """
     return sorted(path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*/config.json"))
 
 
@@ -39,6 +44,11 @@ def load(name: str) -> tuple[nn.Module, dict]:
 
     Raises:
         ValueError: the name is unknown, or a file is damaged.
+
+    Example:
+        >>> network, info = nr.zoo.load("ecg_dpi/adversarial")
+        >>> info["task"], info["method"], network.hidden.n
+        ('ecg', 'adversarial', 128)
     """
     if name not in (known := names()):
         task, _, method = name.partition("/")

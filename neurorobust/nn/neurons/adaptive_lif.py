@@ -30,6 +30,14 @@ class AdaptiveLif(SpikingNeuron):
         input, recurrent, core: see :class:`Neuron`.
         tau_mem, tau_adapt: time constants of membrane and adaptation, s.
         adaptation: increase of the threshold per unit of b, V, ≥ 0. v_threshold: threshold at rest, V.
+
+    Example:
+        >>> synapse = nr.nn.Linear(torch.full((1, 1), 8.0))
+        >>> cell = nr.neurons.AdaptiveLif(synapse, tau_mem=0.02, tau_adapt=0.1, adaptation=40.0, v_threshold=1.0)
+        >>> network = nr.Network({"cell": cell}, dt=1e-3)
+        >>> _, spikes = nr.run(network, nr.nominal(network), torch.ones(1, 120, 1), record=True)
+        >>> spikes["cell"].flatten().nonzero().flatten().diff().tolist()  # ms: the intervals grow
+        [5, 6, 8, 8, 9, 10, 11, 11, 12, 13, 12]
     """
 
     stated = replace(LIF, refractory="refractory time that only blocks spikes", adaptation="adaptive threshold")

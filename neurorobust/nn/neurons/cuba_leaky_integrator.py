@@ -28,6 +28,13 @@ class CubaLeakyIntegrator(Neuron):
         input, core: see :class:`Neuron`; without a core, the host computes the layer.
         tau_syn, tau_mem: time constants of synapse and membrane, s. r: resistance, 1 by default. v_leak: potential
             at rest, V, 0 by default.
+
+    Example:
+        >>> readout = nr.neurons.CubaLeakyIntegrator(nr.nn.Linear(torch.ones(1, 1)), tau_syn=5e-3, tau_mem=0.02)
+        >>> network = nr.Network({"readout": readout}, dt=1e-3, decode=nr.nn.last_step)
+        >>> x = torch.ones(1, 200, 1)
+        >>> [round(nr.run(network, nr.nominal(network), x[:, :t]).item(), 2) for t in (5, 20, 200)]
+        [0.1, 0.53, 1.0]
     """
 
     spiking = False

@@ -30,6 +30,13 @@ class CubaLif(SpikingNeuron):
         input, recurrent, core: see :class:`Neuron`; recurrent spikes pass the synapse too.
         tau_syn, tau_mem: time constants of synapse and membrane, s. v_threshold: threshold, V. The others as in
             :class:`Lif`.
+
+    Example:
+        >>> synapse = nr.nn.Linear(torch.full((1, 1), 4.0))
+        >>> cell = nr.neurons.CubaLif(synapse, tau_syn=5e-3, tau_mem=0.02, v_threshold=1.0)
+        >>> network = nr.Network({"cell": cell}, dt=1e-3, decode=nr.nn.sum_over_time)
+        >>> nr.run(network, nr.nominal(network), torch.ones(1, 100, 1)).item()  # spikes in 100 ms
+        15.0
     """
 
     stated = replace(LIF, synapse="one synaptic current")

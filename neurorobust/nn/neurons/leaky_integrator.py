@@ -21,6 +21,13 @@ class LeakyIntegrator(Neuron):
     Args:
         input, core: see :class:`Neuron`; without a core, the host computes the layer.
         tau_mem: time constant, s. r: resistance, 1 by default. v_leak: potential at rest, V, 0 by default.
+
+    Example:
+        >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.ones(1, 1)), tau_mem=0.02)
+        >>> network = nr.Network({"readout": readout}, dt=1e-3, decode=nr.nn.last_step)
+        >>> x = torch.ones(1, 20, 1)  # one time constant long
+        >>> round(nr.run(network, nr.nominal(network), x).item(), 3)  # 1 − 1/e
+        0.632
     """
 
     spiking = False

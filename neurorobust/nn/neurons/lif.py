@@ -30,6 +30,14 @@ class Lif(SpikingNeuron):
         t_ref: refractory period, s, rounded to the nearest whole step; it has no gradient.
         surrogate: derivative of the spike. reset: effect of a spike on the membrane; by default ``ToValue`` if v_reset
             is given and ``DelayedSubtract`` if not.
+
+    Example:
+        >>> synapse = nr.nn.Linear(torch.full((1, 1), 2.0))
+        >>> cell = nr.neurons.Lif(synapse, tau_mem=0.02, v_threshold=1.0, reset=nr.nn.ToValue(), t_ref=5e-3)
+        >>> network = nr.Network({"cell": cell}, dt=1e-3)
+        >>> _, spikes = nr.run(network, nr.nominal(network), torch.ones(1, 60, 1), record=True)
+        >>> spikes["cell"].flatten().nonzero().flatten().tolist()  # the steps with a spike
+        [13, 27, 41, 55]
     """
 
     stated = LIF

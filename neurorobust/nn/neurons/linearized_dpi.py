@@ -81,6 +81,14 @@ class LinearizedDpi(Neuron):
         tau_adapt, adaptation: both or none: time constant, s, and the step of i_ahp or ϑ at every spike, V.
         rule: what ``adaptation`` changes. floor: its gradient. inhibition: what i_inh can do to the membrane.
             surrogate: derivative of the spike.
+
+    Example:
+        >>> taus = dict(tau_mem=0.02, tau_syn_exc=5e-3, tau_syn_inh=5e-3)
+        >>> cell = nr.neurons.LinearizedDpi(nr.nn.Linear(torch.tensor([[8.0, -6.0]])), v_threshold=1.0, **taus)
+        >>> network, x = nr.Network({"cell": cell}, dt=1e-3, decode=nr.nn.sum_over_time), torch.zeros(1, 100, 2)
+        >>> x[:, ::5, 0], x[:, 50::5, 1] = 1, 1  # excitation every 5 ms; inhibition with it in the second half
+        >>> [nr.run(network, nr.nominal(network), x[:, :t]).item() for t in (50, 100)]  # spikes until then
+        [14.0, 18.0]
     """
 
     stated = replace(LIF, floor="floor at rest", reset="reset to rest", synapse="synaptic currents by sign")

@@ -30,7 +30,14 @@ METHODS: Mapping[str, Method] = _walked()
 
 
 def method(name: str) -> Method:
-    """A method by name."""
+    """A method by name.
+
+    Example:
+        >>> from neurorobust.train.methods import method
+        >>> loss = method("adversarial").regularize(nn.functional.cross_entropy, None)
+        >>> type(loss).__name__
+        'Adversarial'
+    """
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name]

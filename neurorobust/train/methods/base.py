@@ -25,6 +25,12 @@ class Trial:
     Attributes:
         settings: keywords of :meth:`Method.regularize`.
         schedule: differences from the common :class:`~neurorobust.train.loop.Schedule`.
+
+    Example:
+        >>> from neurorobust.train.methods import method
+        >>> trial = method("forward_noise").trials[0]
+        >>> trial.settings, trial.schedule
+        ({'level': 0.3}, {})
     """
 
     settings: Mapping[str, float] = field(default_factory=dict)
@@ -41,6 +47,12 @@ class Method:
         trials: four candidates, the same number for every method; the first is the default.
         needs_chip: True if the method needs the variability of a chip.
         order: position in lists and tables; methods without one are last, by name.
+
+    Example:
+        >>> from neurorobust.train.methods import method
+        >>> found = method("forward_noise")
+        >>> found.title, len(found.trials), found.needs_chip
+        ('random mismatch on every kind in every batch', 4, False)
     """
 
     title: str
