@@ -17,6 +17,7 @@ from .._util.warn import warn
 from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from .decode import MEMBRANES, Output, spike_count
+from .feeds import Ends, measured_ends
 from .kinds import (
     adopt,
     arrays_of,
@@ -32,7 +33,6 @@ from .kinds import (
     slots_of,
     spelled_out,
 )
-from .feeds import Ends, measured_ends
 from .look import SAMPLES, Foreign
 from .memory import Memory
 from .snntorch_decode import choose

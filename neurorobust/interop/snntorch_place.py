@@ -125,6 +125,8 @@ def _no_answer(module: str, ends: Ends, feeds: Mapping[str, str | int], cores: M
         why = f"its weights act on {told(ends[module])}, but a synapse of a chip ends on one neuron"
         way = "Give each layer weights of its own, or say with which it deviates"
     else:
-        why = "a pass shows no way from it to a neuron or to the output: it is not used, or detach() or no_grad() cuts it"
+        why = (
+            "a pass shows no way from it to a neuron or to the output: it is not used, or detach() or no_grad() cuts it"
+        )
         way = "Say where it belongs (this call takes the next layer in the class; check that)"
     return ValueError(f"feeds: {module!r}: {why}. {way}: {written(cores, feeds)}.")

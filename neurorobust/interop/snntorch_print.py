@@ -31,7 +31,12 @@ def table(
         weights: the other parameters by name. cores: of the neurons of placed layers.
     """
     rows = [
-        (name, type(neuron).__name__, "×".join(map(str, shape)) or "1", _constants(neuron, numbers) + _place(cores, name))
+        (
+            name,
+            type(neuron).__name__,
+            "×".join(map(str, shape)) or "1",
+            _constants(neuron, numbers) + _place(cores, name),
+        )
         for name, (neuron, shape, numbers) in neurons.items()
     ]
     sizes = [max(len(row[k]) for row in [("layer", "type", "neurons"), *rows]) for k in range(3)]
