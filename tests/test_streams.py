@@ -515,3 +515,63 @@ def test_memory_does_not_grow_with_the_data():
     """600 MB in blocks of 64 MiB, through a fleet and an attack: less than 150 MB above what 150 MB take."""
     ran = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True, cwd=ROOT)
     assert float(ran.stdout.split("grew")[-1]) < 0.15
+
+
+# --- devices
+
+
+class Batches:
+    """Batches in one order; x and y may be on other devices."""
+
+    def __init__(self, data, x="cpu", y="cpu"):
+        self.data, self.devices = data, (x, y)
+
+    def __iter__(self):
+        for x, y in zip(self.data.x.split(10), self.data.y.split(10)):
+            yield x.to(self.devices[0]), y.to(self.devices[1])
+
+
+@pytest.mark.parametrize("made", [dataset, lambda data: Data.of(Batches(data), in_memory=False)])
+def test_a_stream_goes_to_a_device(made):
+    """Read on the CPU, and each batch and block goes to the device that was asked for (here torch's meta device)."""
+    data = events(0, 30)
+    stream = made(data).to("meta")
+    assert stream.y.device.type == "meta" and len(stream) == 30 and stream.shape == data.shape
+    seen = list(stream.batches(torch.arange(30), 8, 0))
+    assert {part.device.type for batch in seen for part in batch} == {"meta"}
+    assert sum(len(x) for x, _ in seen) == 30 and seen[0][0].shape == (8, *data.shape[1:])
+    assert stream.few(4).device.type == "meta" and stream.first(10).y.device.type == "meta"
+    assert made(data).y.device.type == "cpu"
+
+
+@pytest.mark.parametrize("devices", [("meta", "cpu"), ("cpu", "meta"), ("meta", "meta")])
+@pytest.mark.parametrize("in_memory", [None, True, False])
+def test_meta_samples_are_refused_in_one_line(devices, in_memory):
+    with pytest.raises(ValueError, match=r"data \(Batches\): gives meta tensors; expected tensors with values\.$"):
+        Data.of(Batches(events(0, 30), *devices), in_memory=in_memory)
+
+
+@pytest.mark.parametrize("run", ["evaluate", "worst_case", "fit"])
+def test_a_network_on_another_device_is_refused_in_one_line(run):
+    data = events(0, 30)
+    stream = dataset(Data(data.x.float(), data.y))
+    model = nr.wrap(nn.Sequential(nn.Flatten(), nn.Linear(data.x[0].numel(), 2))).to("meta")
+    with pytest.raises(ValueError, match=r"1\.weight.* is on the device meta, so it has no values") as refused:
+        if run == "evaluate":
+            nr.evaluate(model, stream, nr.mismatch(0.1), n_dies=2)
+        elif run == "worst_case":
+            nr.worst_case(model, stream, nr.Ball.uniform(0.1), PGA(steps=1))
+        else:
+            fit(
+                model, Task("t", ("a", "b"), stream, stream, stream, functional.cross_entropy), functional.cross_entropy
+            )
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_stream_on_a_gpu_has_the_scores_of_the_cpu():
+    data = events(0, 60)
+    model = nr.wrap(nn.Sequential(nn.Flatten(), nn.Linear(data.x[0].numel(), 2)).double())
+    expected = nr.evaluate(model, dataset(data), nr.mismatch(0.1), n_dies=3).score
+    found = nr.evaluate(model.to("cuda"), dataset(data).to("cuda"), nr.mismatch(0.1), n_dies=3).score
+    assert np.allclose(expected, found)

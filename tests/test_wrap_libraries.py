@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import neurorobust as nr
+from neurorobust.core.placement import placement_of
 from neurorobust.data import Data
 
 
@@ -336,3 +337,113 @@ def test_an_empty_parameter_deviates_not_at_all():
             return self.a(x.mean(1)) + (x.mean(1) @ self.b.T).sum()
 
     assert nr.evaluate(nr.wrap(Empty(), {"b": "weight"}), DATA, nr.mismatch(0.1), n_dies=2).score.shape == (2,)
+
+
+# --- synapses that a hook keeps absent
+
+
+class Recurrent(nn.Module):
+    """Like norse's LIFRecurrent: no self-connections; a hook sets their gradient to 0."""
+
+    def __init__(self, hook=lambda gradient: gradient.clone().fill_diagonal_(0.0), diagonal=0.0):
+        super().__init__()
+        self.fc, self.out = nn.Linear(3, 5), nn.Linear(5, 2)
+        self.recurrent_weights = nn.Parameter(draw(0, 5, 5).float())
+        with torch.no_grad():
+            self.recurrent_weights.fill_diagonal_(diagonal)
+        self.recurrent_weights.register_hook(hook)
+
+    def forward(self, x):
+        h = x.new_zeros(len(x), 5)
+        for step in x.unbind(1):
+            h = torch.tanh(self.fc(step) + h @ self.recurrent_weights.T)
+        return self.out(h)
+
+
+KINDS = {"recurrent_weights": "weight"}
+
+
+def data_of(n=24):
+    return Data(draw(1, n, 6, 3).float(), torch.arange(n) % 2)
+
+
+def test_synapses_that_a_hook_keeps_absent_stay_absent():
+    """They are taken as absent synapses: no die, no attack and no training makes them."""
+    net, data = Recurrent(), data_of()
+    model = nr.wrap(net, kinds=KINDS)
+    mask = placement_of(model).masks["recurrent_weights.weight"]
+    assert torch.equal(mask, ~torch.eye(5, dtype=torch.bool))
+    assert nr.evaluate(model, data, nr.mismatch(0.3), n_dies=2).score.shape == (2,)
+    before = net.recurrent_weights.detach().clone()
+    task = nr.data.Task("t", ("a", "b"), data, data, data, nn.functional.cross_entropy)
+    loss = nr.regularizers.Adversarial(task.loss, nr.attacks.PGA(steps=2), nr.Ball.uniform(0.1), beta=0.4)
+    nr.fit(model, task, loss, epochs=2)
+    assert not net.recurrent_weights.diagonal().any()
+    assert bool(((net.recurrent_weights != before) | ~mask).all())
+
+
+def double_gradient(gradient):
+    return 2 * gradient
+
+
+@pytest.mark.parametrize(
+    "net", [lambda: Recurrent(double_gradient), lambda: Recurrent(diagonal=0.5)], ids=["doubles", "keeps a value"]
+)
+def test_other_hooks_are_refused(net):
+    """A hook that changes gradients, or keeps other values than 0, is no absent synapse."""
+    model = nr.wrap(net(), kinds=KINDS)
+    assert not placement_of(model).masks
+    with pytest.raises(ValueError, match="a hook on the parameter changes its gradient, and not only to keep"):
+        nr.evaluate(model, data_of(), nr.mismatch(0.1), n_dies=2)
+
+
+def test_looking_at_hooks_leaves_nothing_behind():
+    """A hook that counts and changes no gradient is taken, and what it counted is put back."""
+    seen = []
+    net = Recurrent()
+    net.seen = seen
+    net.fc.weight.register_hook(lambda gradient: seen.append(float(gradient.sum())))
+    model = nr.wrap(net, kinds=KINDS)
+    assert not seen and set(placement_of(model).masks) == {"recurrent_weights.weight", "fc.weight"}
+    assert bool(placement_of(model).masks["fc.weight"].all())
+
+
+@pytest.mark.parametrize("cell", [False, True], ids=["LIFRecurrent", "LIFRecurrentCell"])
+def test_norse_recurrent_layers_are_taken(cell):
+    """norse itself, where it is installed: no self-connection is trained."""
+    norse = pytest.importorskip("norse.torch")
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.lif, self.fc = (norse.LIFRecurrentCell if cell else norse.LIFRecurrent)(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            if not cell:
+                return self.fc(self.lif(20 * x.transpose(0, 1))[0].mean(0))
+            state, out = None, []
+            for step in x.unbind(1):
+                spikes, state = self.lif(20 * step, state)
+                out.append(spikes)
+            return self.fc(torch.stack(out).mean(0))
+
+    net, data = Net(), data_of()
+    model = nr.wrap(net, kinds={"lif.p.*": "digital"})
+    before = net.lif.recurrent_weights.detach().clone()
+    task = nr.data.Task("t", ("a", "b"), data, data, data, nn.functional.cross_entropy)
+    nr.fit(model, task, task.loss, epochs=3)
+    assert not net.lif.recurrent_weights.diagonal().any()
+    assert bool((net.lif.recurrent_weights != before).any())
+    assert nr.evaluate(model, data, nr.mismatch(0.3), n_dies=2).score.shape == (2,)
+
+
+def test_exact_numbers_may_be_named_by_any_pattern():
+    """One pattern keeps all constants of a record exact, without a warning for each."""
+    net = nn.Sequential(nn.Linear(3, 5), theirs(type("Cell", (nn.Module,), {}), "norse.cells")())
+    net[1].p = Record(torch.tensor(100.0), torch.tensor(0.5))
+    net[1].forward = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = nr.wrap(net, kinds={"1.p.*": "digital"})
+    assert not any(name.startswith("1.") for name, _ in model.named_parameters())

@@ -38,9 +38,7 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError naming the first tensor that holds NaN or infinity."""
     for name, tensor in tensors.items():
         if tensor.is_meta:
-            raise ValueError(
-                f"{name}: is on the device meta, so it has no values; make the network on cpu or cuda, or load its values there."
-            )
+            raise ValueError(f"{name}: is on the device meta, so it has no values; make it on cpu or cuda.")
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             raise ValueError(

@@ -14,7 +14,6 @@ from .architectures import Tiles
 from .design import ChipDesign
 from .encodings.encoding import Scaled
 
-
 _WITHOUT_BIAS = (
     "Train without biases (bias=False), or let nr.deploy.adapt remove those of a trained network and train on."
 )

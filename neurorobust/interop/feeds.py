@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util.randomness import generator
+from .held_tensors import tensors_in
 from .snntorch_neurons import STATES, neurons_of
 
 OUTPUT = ""
@@ -51,18 +52,6 @@ class Paths:
             if (name := self.names.get(id(getattr(step, "variable", None)))) is not None:
                 self.ends[name].add(end)
             waiting += [before for before, _ in step.next_functions]
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and dictionaries."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from tensors_in(part)
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from tensors_in(part)
 
 
 def measured_ends(net: nn.Module, parameters: Mapping[str, nn.Parameter], run: Callable[[], Any]) -> Ends:

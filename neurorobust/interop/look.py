@@ -28,7 +28,7 @@ from ..core.run import evaluating, forward, nominal
 from .excited import excited, moved, repeats, rows_differ, same, same_state
 from .guard import RandomState, plain_checkpoints, quiet
 from .memory import MOST, Memory, poisoned
-from .rest import way_out
+from .rest import left_by_a_pass, way_out
 from .words import KeepsState, Refused, draws, held, inner
 
 SAMPLES = 8
@@ -96,8 +96,8 @@ class Foreign(nn.Module):
         return Placement()
 
     def written_call(self, x: Tensor) -> tuple[list[str], list[str]] | None:
-        """How a pass on samples calls the foreign module ``self.net``, as code: the arguments, and the lines; None where
-        that takes more than a few lines."""
+        """How a pass on samples calls the foreign module ``self.net``, as code: the arguments, and the lines; None
+        where that takes more than a few lines."""
         return ["x"], ["return self.net(x)"]
 
     def first_look(self, x: Tensor) -> None:
@@ -165,6 +165,12 @@ def look(network: Foreign, x: Tensor) -> None:
         except KeepsState as refused:  # the module is again as it was
             told = str(refused) + way_out(network, x.detach()[:SAMPLES], refused.names)
             raise Refused(told) from None
+        except (Refused, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if told := left_by_a_pass(network, x.detach()[:SAMPLES]):
+                raise Refused(f"module: {held(network)} does not run on these samples ({error}): {told}") from error
+            raise
 
 
 def _look(network: Foreign, x: Tensor) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..core.run import evaluating, forward, nominal
 from .excited import excited, repeats
 from .guard import RandomState, quiet
+from .held_tensors import tensors_in
 from .memory import Memory
 from .words import inner
 
@@ -174,6 +175,19 @@ def way_out(network: Any, x: Tensor, names: Sequence[str]) -> str:
             memory.restore()
             state.restore()
     return ""
+
+
+def left_by_a_pass(network: Any, x: Tensor) -> str:
+    """The same where a foreign module does not run because of tensors that an earlier pass left in its attributes;
+    empty if it is not so."""
+    names = [
+        f"{path}.{name}".lstrip(".")
+        for path, part in inner(network).named_modules()
+        for name, value in vars(part).items()
+        if not name.startswith("_") and next(tensors_in(value), None) is not None
+    ]
+    lines = way_out(network, x, names)
+    return f"a pass before this one left a state in {', '.join(names)}.{lines}" if lines else ""
 
 
 def _repeats_after(network: nn.Module, x: Tensor, reset: Callable[[], None]) -> bool:

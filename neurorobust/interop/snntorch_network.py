@@ -18,6 +18,7 @@ from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from ..kernels.runtime.threads import beside_others
 from .decode import MEMBRANES, Output, spike_count
+from .feeds import Ends, measured_ends
 from .kinds import (
     adopt,
     arrays_of,
@@ -33,7 +34,6 @@ from .kinds import (
     slots_of,
     spelled_out,
 )
-from .feeds import Ends, measured_ends
 from .look import SAMPLES, Foreign
 from .memory import Memory
 from .snntorch_decode import choose
