@@ -45,13 +45,6 @@ neuron = NeuronModel(
     adaptation=SourcedText(
         "None: no bias sets one.", "coded", "pystorm BDPars.cpp: the twelve converters", ("no adaptation",)
     ),
-    inputs=SourcedText(
-        "Spikes, which the accumulators add up with weights.",
-        "coded",
-        "pystorm core_pars.py",
-        ("events",),
-        model="Counts of events in a step; other numbers are named in a warning.",
-    ),
     signs=SourcedText(
         "A tap point of a filter is −1, 0 or 1; digital weights of accumulators have either sign.",
         "coded",
@@ -144,6 +137,13 @@ chip = ChipModel(
         others={"neurons_per_core": ("published", "Neckar 2019")},
     ),
     grid=(64, 64),
+    inputs=SourcedText(
+        "Spikes, which the accumulators add up with weights.",
+        "coded",
+        "pystorm core_pars.py",
+        ("events",),
+        model="Counts of events in a step; other numbers are named in a warning.",
+    ),
     neuron=neuron,
     costs=(
         Cost(

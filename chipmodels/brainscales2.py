@@ -92,13 +92,6 @@ neuron = NeuronModel(
         "demos fp_brainscales.rst; calix spiking calibration (coded)",
         ("no adaptation", "adaptation current"),
     ),
-    inputs=SourcedText(
-        "Events with a label. In another mode, which this model does not describe, the array multiplies numbers.",
-        "published",
-        "demos fp_brainscales.rst: labels of 14 bits; the other mode: from memory",
-        ("events",),
-        model="Counts of events in a step; other numbers are named in a warning.",
-    ),
     signs=SourcedText(
         "The driver of a row of synapses sets the sign of the row.",
         "published",
@@ -185,6 +178,13 @@ chip = ChipModel(
         SourcedValue(1000, "published", "Pehle 2022"), "the chip's seconds, a thousandth of the network's"
     ),
     grid=(2, 256),
+    inputs=SourcedText(
+        "Events with a label. In another mode, which this model does not describe, the array multiplies numbers.",
+        "published",
+        "demos fp_brainscales.rst: labels of 14 bits; the other mode: from memory",
+        ("events",),
+        model="Counts of events in a step; other numbers are named in a warning.",
+    ),
     neuron=neuron,
     costs=(
         Cost("whole chip", "seconds", "J", None, 0.2, "published", "Cramer et al. 2022, abstract: less than 200 mW"),

@@ -77,13 +77,6 @@ neuron = NeuronModel(
         _SIMULATOR,
         ("no adaptation", "adaptation current"),
     ),
-    inputs=SourcedText(
-        "Events with a tag. No input is a number.",
-        "assumed",
-        _MEMORY,
-        ("events",),
-        model="Counts of events in a step; other numbers are named in a warning.",
-    ),
     signs=SourcedText(
         "Each synapse is of one of four types, two of each sign: a neuron can excite some neurons and inhibit others.",
         "published",
@@ -183,6 +176,13 @@ chip = ChipModel(
             "fan_out": ("assumed", _MEMORY),
             "tags": ("assumed", f"{_MEMORY}: 10 bits"),
         },
+    ),
+    inputs=SourcedText(
+        "Events with a tag. No input is a number.",
+        "assumed",
+        _MEMORY,
+        ("events",),
+        model="Counts of events in a step; other numbers are named in a warning.",
     ),
     neuron=neuron,
     costs=costs(EVENTS),

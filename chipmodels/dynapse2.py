@@ -111,13 +111,6 @@ neuron = NeuronModel(
         "DynapSim; latch so_adaptation in rockpool samna_alias; homeostasis: Richter et al. 2024",
         ("no adaptation", "adaptation current"),
     ),
-    inputs=SourcedText(
-        "Events with a tag, which every synapse that listens to it gets. No input is a number.",
-        "coded",
-        "rockpool samna_alias: input events with tags of 11 bits",
-        ("events",),
-        model="Counts of events in a step; other numbers are named in a warning.",
-    ),
     signs=SourcedText(
         "Each synapse chooses its filter, and so its sign: a neuron can excite some neurons and inhibit others.",
         "coded",
@@ -212,6 +205,13 @@ chip = ChipModel(
         tags=2048,
         status="coded",
         source="rockpool lookup/defaults.py (coded); Richter et al. 2024 (published)",
+    ),
+    inputs=SourcedText(
+        "Events with a tag, which every synapse that listens to it gets. No input is a number.",
+        "coded",
+        "rockpool samna_alias: input events with tags of 11 bits",
+        ("events",),
+        model="Counts of events in a step; other numbers are named in a warning.",
     ),
     neuron=neuron,
     costs=(

@@ -38,13 +38,6 @@ neuron = neurons_beside(
         "assumed",
         "aihwkit models arrays, not neurons",
     ),
-    inputs=SourcedText(
-        "Numbers of 8 bits, from converters.",
-        "coded",
-        "aihwkit simulator/presets: inp_res",
-        ("events", "numbers"),
-        model="Any numbers, exact: converters are left out.",
-    ),
     signs=SourcedText(
         "A weight is the difference of two devices, so each can have either sign.",
         "coded",
@@ -128,6 +121,13 @@ chip = ChipModel(
         ),
     },
     shares_kernels=True,
+    inputs=SourcedText(
+        "Numbers of 8 bits, from converters.",
+        "coded",
+        "aihwkit simulator/presets: inp_res",
+        ("events", "numbers"),
+        model="Any numbers, exact: converters are left out.",
+    ),
     neuron=neuron,
     costs=costs("assumed", "as on HERMES: "),
     architecture=Tiles(

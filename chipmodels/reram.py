@@ -42,13 +42,6 @@ neuron = neurons_beside(
         "published",
         "Wan et al. 2022, Nature, extended data figure 4; figure after it in PMC12203480",
     ),
-    inputs=SourcedText(
-        "Numbers, by converters.",
-        "published",
-        "Wan et al. 2022, Nature, extended data figure 4",
-        ("events", "numbers"),
-        model="Any numbers, exact: converters are left out.",
-    ),
     signs=SourcedText(
         "A weight is the difference of two devices, so each can have either sign.",
         "coded",
@@ -111,6 +104,13 @@ chip = ChipModel(
         ),
     },
     shares_kernels=True,
+    inputs=SourcedText(
+        "Numbers, by converters.",
+        "published",
+        "Wan et al. 2022, Nature, extended data figure 4",
+        ("events", "numbers"),
+        model="Any numbers, exact: converters are left out.",
+    ),
     neuron=neuron,
     costs=pcm.costs("assumed", "as on HERMES: "),
     architecture=Tiles(

@@ -33,7 +33,6 @@ neuron = neurons_beside(
         "assumed",
         f"{_SOURCE} models devices only",
     ),
-    inputs=SourcedText("unknown", "unknown", "", model="Any numbers, exact."),
     signs=SourcedText(
         "A single device, or the difference of two.",
         "coded",
@@ -81,6 +80,7 @@ chip = ChipModel(
         ),
     },
     shares_kernels=True,
+    inputs=SourcedText("unknown", "unknown", "", model="Any numbers, exact."),
     neuron=neuron,
     costs=pcm.costs("assumed", "as on HERMES: "),
     architecture=Tiles(

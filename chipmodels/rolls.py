@@ -50,13 +50,6 @@ neuron = NeuronModel(
         "Open Neuromorphic",
         ("no adaptation", "adaptation current", "adaptive threshold"),
     ),
-    inputs=SourcedText(
-        "Events, asynchronous.",
-        "published",
-        "Open Neuromorphic: asynchronous input and output",
-        ("events",),
-        model="Counts of events in a step; other numbers are named in a warning.",
-    ),
     signs=SourcedText(
         "The type of each synapse is configured digitally.",
         "published",
@@ -132,6 +125,13 @@ chip = ChipModel(
         others={
             "fan_in": ("assumed", "131072 synapses for 256 neurons (Qiao 2015), half of them of either type: memory")
         },
+    ),
+    inputs=SourcedText(
+        "Events, asynchronous.",
+        "published",
+        "Open Neuromorphic: asynchronous input and output",
+        ("events",),
+        model="Counts of events in a step; other numbers are named in a warning.",
     ),
     neuron=neuron,
     costs=(

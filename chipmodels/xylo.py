@@ -55,13 +55,6 @@ neuron = NeuronModel(
         "Weights have signs and are added up.", "published", "rockpool docs: 8 bits, signed", ("subtracted inhibition",)
     ),
     adaptation=SourcedText("None is described.", "published", "rockpool docs: no such parameter", ("no adaptation",)),
-    inputs=SourcedText(
-        "Events on 16 channels, counted in each time step.",
-        "published",
-        "rockpool docs; counted: from memory",
-        ("events",),
-        model="Counts of events in a step; other numbers are named in a warning.",
-    ),
     signs=SourcedText(
         "Each weight has its own sign.", "published", "rockpool docs: 8 bits, signed", model="As on silicon."
     ),
@@ -143,6 +136,13 @@ def at(dt: float) -> ChipModel:
             "largest shift of a decay": _DECAY_BITS,
             "time step, s": SourcedValue(dt, "assumed", "the network's own"),
         },
+        inputs=SourcedText(
+            "Events on 16 channels, counted in each time step.",
+            "published",
+            "rockpool docs; counted: from memory",
+            ("events",),
+            model="Counts of events in a step; other numbers are named in a warning.",
+        ),
         notes=(
             "All digital: every die is the same, and only quantization changes a network. The analog front end of the "
             "audio version is not part of the network and not modelled.",

@@ -108,7 +108,7 @@ def test_it_is_used_by_keyboard(window, page):
     tab_to(window, "serial")
     window.keys(browser.DOWN)
     browser.until(window, "document.querySelector('#die-status').innerText.startsWith('Die 10:')")
-    assert "not in this run" in text(window, "#kinds-note")
+    assert "--keep --apart N" in text(window, "#kinds-note")
     window.run("document.querySelector('#worst button').focus()")
     window.keys(browser.ENTER)
     browser.until(window, "document.querySelector('#die-status').innerText.startsWith('Die 9:')")

@@ -15,7 +15,7 @@ from scipy.special import ndtri
 import chipmodels
 import neurorobust as nr
 from neurorobust.chip import STATUSES, Cell, Die, Range, SourcedValue
-from neurorobust.chip.equations import POINTS
+from neurorobust.chip.equations import INPUTS, POINTS
 from neurorobust.chip.variability import Exact, Offset, Reading
 from neurorobust.core.apply import apply
 from neurorobust.core.equations import UNKNOWN, VOCABULARY
@@ -57,8 +57,8 @@ def test_every_number_has_a_status_and_a_source(chip):
 @every_chip
 def test_the_audit_has_every_point(chip):
     """Each point of the audit is a text with a status and, unless it is unknown, a source. A chip with neurons of its
-    own has words for what is known, and every chip for its inputs; what no neuron decides is also said of our
-    model. Only a chip that is not of this package may state nothing."""
+    own has words for what is known; what a neuron does not decide is also said of our model. Only a chip that is not
+    of this package may state nothing."""
     if chip.neuron is None:
         assert chip.name not in {key.split()[0] for key in stored()}
         return
@@ -68,8 +68,18 @@ def test_the_audit_has_every_point(chip):
         assert bool(point.model) == (name not in VOCABULARY)
         if name in VOCABULARY and point.words:
             assert point.status != UNKNOWN and not chip.neuron.as_network
-    assert chip.neuron.inputs.words or chip.neuron.inputs.status == UNKNOWN or chip.name == "ideal"
     assert chip.neuron.as_network or any(chip.neuron.points()[name].words for name in VOCABULARY)
+
+
+@every_chip
+def test_a_chip_says_what_its_inputs_are(chip):
+    """Events, or any numbers, with a source; or that it is unknown. A chip with neurons of its own takes events."""
+    point = chip.inputs
+    assert point.text and point.model and point.status in (*STATUSES, UNKNOWN), "state inputs=SourcedText(…)"
+    assert (point.words and point.source) or point.status == UNKNOWN
+    assert set(point.words) <= set(INPUTS) and chip.takes_numbers == (point.words != ("events",))
+    if chip.neuron is not None and point.words:
+        assert chip.takes_numbers == chip.neuron.as_network
 
 
 @every_chip

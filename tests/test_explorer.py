@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import chipmodels
 import neurorobust as nr
+from neurorobust._util import digests
 from neurorobust.chip import DeadNeurons
 from neurorobust.core.apply import apply
 from neurorobust.core.params import POSITIVE, kind_of
@@ -202,9 +203,10 @@ def test_one_clear_error_for_each_fault(tmp_path):
         "standard (a)",
         "standard (c)",
     ]
-    fleets.keep([record()], tmp_path / "c" / "a")
-    with pytest.raises(ValueError, match=r"holds standard \(a\).*rename a folder"):
-        fleets.read_runs([tmp_path / "a", tmp_path / "c" / "a"])
+    copies = tmp_path / "a" / "fleets"
+    (copies / "again.json").write_bytes(next(copies.iterdir()).read_bytes())
+    with pytest.raises(ValueError, match=r"holds standard, seed 0, .*as another run does"):
+        fleets.read_runs([tmp_path / "a"])
     for change, words in (
         ({"scores": [0.1, 0.2, 0.3]}, "scores: got 3 for 4 dies"),
         ({"serials": [1, 2, 2, 3]}, "scores: got 4 for 3 dies"),
@@ -213,6 +215,83 @@ def test_one_clear_error_for_each_fault(tmp_path):
     ):
         with pytest.raises(ValueError, match=words):
             fleets.FleetRecord.of(record().entry() | change)
+
+
+def test_a_network_without_a_method_has_the_name_of_its_folder(tmp_path):
+    """Folders of one name are told apart by the folder above; names of methods stay where they are different."""
+    for place in ("one/mine", "two/mine", "two/other"):
+        fleets.keep([record(fleets.UNNAMED, network_sha256=place)], tmp_path / place)
+    fleets.keep([record("awp")], tmp_path / "two/third")
+    read = fleets.read_runs([tmp_path / "one", tmp_path / "two"])
+    assert {one.method for one in read} == {"one/mine", "two/mine", "other", "awp"}
+    fleets.keep([record("awp", dies="dynapse2")], tmp_path / "one/fourth")  # other dies, and maybe another network
+    read = fleets.read_runs([tmp_path / "one", tmp_path / "two"])
+    assert {one.method for one in read} >= {"awp (third)", "awp (fourth)"}
+
+
+def test_the_fleets_of_two_networks_under_one_name_are_refused(tmp_path):
+    """A network that was trained on after its first fleet was kept; without a digest, as in old files, nobody knows."""
+    old, new = record(network_sha256="a"), record(dies="dynapse2", network_sha256="b")
+    fleets.keep([old, new], tmp_path / "model")
+    with pytest.raises(
+        ValueError, match="'standard', training seed 0, stands for 2 different networks; evaluate again"
+    ):
+        explorer.page(fleets.read_runs([tmp_path / "model"]))
+    explorer.page([old, replace(new, network_sha256="a")])
+    explorer.page([old, replace(new, network_sha256="")])
+    network, data, chip = tiny(), small_data(), nr.mismatch(0.5)
+    made = [fleets.records(net, data, chip, nr.evaluate(net, data, chip, n_dies=2), {}, taken_apart=0)[0].network_sha256
+            for net in (network, tiny())]  # fmt: skip
+    assert made[0] == made[1] and len(made[0]) == 64
+    with torch.no_grad():
+        network.get_parameter(next(iter(dict(network.named_parameters())))).add_(1e-3)
+    result = nr.evaluate(network, data, chip, n_dies=2)
+    assert fleets.records(network, data, chip, result, {}, taken_apart=0)[0].network_sha256 != made[0]
+
+
+def test_a_file_of_the_first_format_is_still_read(tmp_path):
+    """It has no digest of the network."""
+    entry = record().entry() | {"format": "neurorobust-fleet/1"}
+    del entry["network_sha256"]
+    digests.write_json(tmp_path / "old.json", entry)
+    assert fleets.read_runs([tmp_path / "old.json"]) == [record()]
+    with pytest.raises(ValueError, match="format: got 'neurorobust-fleet/9'"):
+        fleets.FleetRecord.of(entry | {"format": "neurorobust-fleet/9"})
+
+
+def _wrong_maps():
+    good = fleets.die_maps(tiny(), nr.mismatch(0.3), [4, 7], 1)
+    name = next(iter(good["parameters"]))
+    parameter, layer = good["parameters"][name], good["parameters"][name]["layer"]
+
+    def with_parameter(**changes):
+        return good | {"parameters": {name: {**parameter, **changes}}}
+
+    yield "width", {key: value for key, value in good.items() if key != "width"}
+    yield "width is no int", good | {"width": "16"}
+    yield "from 1", good | {"width": 0}
+    yield "serials is no list", good | {"serials": 3}
+    yield "has no score", good | {"serials": [4, 99]}
+    yield "need core and number", good | {"sites": {**good["sites"], layer: {}}}
+    yield "no whole numbers", good | {"sites": {**good["sites"], layer: {"core": ["a"], "number": [0]}}}
+    yield "names no layer", with_parameter(layer="none")
+    yield "names no layer", with_parameter(kind=3)
+    yield "are no numbers", with_parameter(step=float("nan"))
+    yield "no base64", with_parameter(codes="*")
+    yield "not one for each neuron of 2 dies", with_parameter(codes="AAAA")
+    yield "needs layer, kind", good | {"parameters": {name: {"layer": layer}}}
+    yield "expected serials", {"codes": []}
+    yield "expected serials", []
+
+
+def test_forged_maps_are_refused_in_words(tmp_path):
+    """Files whose digest was made anew: each is one ValueError that names the file and the map, no KeyError."""
+    entry = record(maps=fleets.die_maps(tiny(), nr.mismatch(0.3), [4, 7], 1)).entry()
+    assert fleets.FleetRecord.of(json.loads(json.dumps(entry))).maps == entry["maps"]
+    for words, maps in _wrong_maps():
+        (tmp_path / "forged.json").write_text(json.dumps(digests.sealed(entry | {"maps": maps})))
+        with pytest.raises(ValueError, match=f"forged.json: is no fleet .*maps: .*{words}"):
+            fleets.read_runs([tmp_path / "forged.json"])
 
 
 def test_opposite_corners_are_kept_apart(tmp_path):

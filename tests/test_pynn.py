@@ -111,6 +111,26 @@ def test_the_script_has_the_same_spikes_in_a_stand_in(build: Any, tmp_path: Path
     assert differing(played(folder, x), net, x) == 0
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("setup", "projections", "projection0"), ("populations", "population0", "backend"), ("a", "a/parameter", "step")],
+)
+def test_a_layer_may_have_any_name(names: tuple[str, ...], tmp_path: Path) -> None:
+    """Names of the data file and of PyNN are no harm: the settings are the same, and so are the spikes."""
+    net, x = skipping(), pynn_nest.events(0)
+    renamed = dict(zip(("a", "b", "both"), names)) | {"x": "x"}
+    layers = {renamed.get(name, name): layer for name, layer in net.layers().items()}
+    inputs = {
+        renamed.get(name, name): [renamed[each] for each in of] for name, of in net.inputs.items() if name != "out"
+    }
+    other = nr.Network(layers, DT, inputs).double()
+    folders = [nr.to_pynn(each, tmp_path / str(k)) for k, each in enumerate((net, other))]
+    scripts = [loaded(folder) for folder in folders]
+    assert scripts[0].settings(scripts[0].load()) == scripts[1].settings(scripts[1].load())
+    assert scripts[1].names(scripts[1].load()) == ["x", *names]
+    assert differing(played(folders[1], x), other, x) == 0
+
+
 @on_nest
 def test_twenty_networks_have_the_same_spikes_on_nest() -> None:
     found = pynn_nest.delta()

@@ -46,14 +46,15 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, str, str, str]
 
 
 def statements(chip: ChipDesign) -> Iterator[tuple[str, str, str, str]]:
-    """(point, text, status, source) of every point of a chip's neurons, and what our model does where that is said.
+    """(point, text, status, source) of a chip's inputs and of every point of its neurons, and what our model does where
+    that is said.
 
     Example:
         >>> import chipmodels
-        >>> [row[:2] for row in nr.chip.statements(chipmodels.load("xylo"))][1]
+        >>> [row[:2] for row in nr.chip.statements(chipmodels.load("xylo"))][2]
         ('floor', 'None but the end of 16 bits.')
     """
-    for name, point in ({} if chip.neuron is None else chip.neuron.points()).items():
+    for name, point in {"inputs": chip.inputs, **({} if chip.neuron is None else chip.neuron.points())}.items():
         model = f" In our model: {point.model}" if point.model else ""
         yield name.replace("_", " "), point.text + model, point.status, point.source
 
@@ -136,6 +137,7 @@ def card(chip: ChipDesign) -> dict[str, Any]:
         "noise": [_part(part) for part in chip.noise],
         "defects": [_part(part) for part in chip.defects],
         "costs": [asdict(cost) for cost in chip.costs],
+        "inputs": {**asdict(chip.inputs), "words": list(chip.inputs.words)},
         "neuron": None if chip.neuron is None else chip.neuron.entry(),
         "notes": list(chip.notes),
     }
@@ -176,6 +178,7 @@ def _flat(content: dict[str, Any]) -> dict[str, Any]:
             result[f"{kind}.{key}"] = entry[key]
         if entry["range"]:
             result[f"{kind}.range"] = [entry["range"]["low"], entry["range"]["high"]]
+    result["inputs"] = content["inputs"]["words"]
     for name, point in ((content["neuron"] or {}).get("points") or {}).items():
         if name in VOCABULARY:
             result[f"neuron.{name}"] = point["words"]

@@ -14,7 +14,7 @@ from .costs import Cost
 from .defects import Defect
 from .drift import seconds, words
 from .encodings.encoding import UNQUANTIZED, Encoding
-from .equations import NeuronModel
+from .equations import NOT_FOUND, NeuronModel, SourcedText
 from .sourced import NO_LIMITS, REAL_TIME, Limits, Range, SourcedValue, TimeBase
 from .spatial import Correlation, DependenceStructure, SharedComponent
 from .variability import Exact, Law
@@ -100,6 +100,8 @@ class ChipDesign:
         defects: of its dies. time: seconds between programming and use of its dies.
         exact_host: True if layers on the host are computed exactly; False if they deviate like the rest, as in
             :func:`neurorobust.mismatch`. See :meth:`neurorobust.chip.ChipModel.with_host`.
+        inputs: what can be given to it, ``words=("events",)``, or ``("events", "numbers")`` where any number can; see
+            :data:`neurorobust.chip.equations.INPUTS`. Where it is not stated nothing is checked.
         neuron: the equations that its neurons obey, and the other points of its audit; None if nothing is stated.
         architecture: the budget that :func:`neurorobust.deploy.onto` places a network in; None if nothing is stated.
         costs: published figures of energy and time, for :func:`neurorobust.deploy.estimate`.
@@ -121,6 +123,7 @@ class ChipDesign:
     corner: Mapping[str, float] = field(default_factory=dict)
     time: float = 0.0
     exact_host: bool = True
+    inputs: SourcedText = NOT_FOUND
     neuron: NeuronModel | None = None
     architecture: Architecture | None = None
     costs: tuple[Cost, ...] = ()
@@ -134,6 +137,11 @@ class ChipDesign:
             self.correlation,
             self.grid[1],
         )
+
+    @property
+    def takes_numbers(self) -> bool:
+        """False if it takes events only; True where any number can be its input, or where nothing is stated."""
+        return not self.inputs.words or "numbers" in self.inputs.words
 
     @property
     def encodes_weights(self) -> bool:

@@ -66,7 +66,6 @@ class NeuronModel:
     Attributes:
         membrane, floor, reset, refractory, synapse, inhibition, adaptation: the equations, with words of
             :data:`neurorobust.core.equations.VOCABULARY`.
-        inputs: what can be given to it: ``words=("events",)``, or ``("events", "numbers")`` where any number can.
         signs: how a synapse gets its sign. fan_out: where a spike can go. settings: what has one value per core and
             what one per neuron. readout: on the chip or on the host. time_base: asynchronous or clocked.
         only_in_silicon: what deviates from die to die in the circuit and not in our laws.
@@ -87,7 +86,6 @@ class NeuronModel:
     synapse: SourcedText
     inhibition: SourcedText
     adaptation: SourcedText
-    inputs: SourcedText
     signs: SourcedText
     fan_out: SourcedText
     settings: SourcedText
@@ -101,18 +99,10 @@ class NeuronModel:
         for name, point in self.points().items():
             if not isinstance(point, SourcedText):
                 raise TypeError(f"{name}: got {point!r}; expected a SourcedText(text, status, source).")
-            if point.words and name not in (*VOCABULARY, "inputs"):
-                raise ValueError(f"{name}: got words {point.words}; only {', '.join(VOCABULARY)}, inputs have words.")
+            if point.words and name not in VOCABULARY:
+                raise ValueError(f"{name}: got words {point.words}; only {', '.join(VOCABULARY)} have words.")
             for word in point.words:
-                if name != "inputs":
-                    check_word(name, word)
-                elif word not in INPUTS:
-                    raise unknown(name, word, INPUTS)
-
-    @property
-    def takes_numbers(self) -> bool:
-        """False if it takes events only; True where any number can be its input, or where nothing is stated."""
-        return not self.inputs.words or "numbers" in self.inputs.words
+                check_word(name, word)
 
     def points(self) -> dict[str, SourcedText]:
         """Every point by name, in order."""
@@ -211,13 +201,22 @@ def time_differences(
     ]
 
 
-def input_differences(neuron: NeuronModel | None, values: Tensor | None) -> list[str]:
-    """One sentence if values that enter a chip are no events and the chip takes events only.
+def check_inputs(name: str, inputs: SourcedText) -> None:
+    """Raise TypeError or ValueError unless this says what the inputs of a chip are."""
+    if not isinstance(inputs, SourcedText):
+        raise TypeError(f"chip {name}: inputs: got {inputs!r}; expected a SourcedText(text, status, source, words).")
+    for word in inputs.words:
+        if word not in INPUTS:
+            raise unknown(f"chip {name}: inputs", word, INPUTS)
+
+
+def input_differences(values: Tensor | None) -> list[str]:
+    """One sentence if values that enter a chip are no events.
 
     Args:
-        neuron: of the chip. values: all that its first layer reads, any shape; None where that is unknown.
+        values: all that its first layer reads, any shape; None where that is unknown.
     """
-    if neuron is None or values is None or neuron.takes_numbers or values.dtype.is_complex:
+    if values is None or values.dtype.is_complex:
         return []
     strange = values[(values < 0) | (values != values.round())]
     if not strange.numel():

@@ -19,7 +19,7 @@ from .defects import Defect
 from .design import MISMATCH, ChipDesign, KindModel, check_type
 from .die import Fleet
 from .encodings.encoding import with_bits
-from .equations import NeuronModel, agreement
+from .equations import NeuronModel, agreement, check_inputs
 from .limits import check_host, check_limits, check_per_core, check_placed, check_ranges
 from .programming import Programmed, encode
 from .sourced import SourcedValue
@@ -53,6 +53,7 @@ class ChipModel(ChipDesign):
             raise ValueError("name: got none; expected the name of the chip, which is also that of its file.")
         for side in self.grid:
             check_count("grid", side)
+        check_inputs(self.name, self.inputs)
         if self.neuron is not None:
             check_type("neuron", self.neuron, NeuronModel, "a neurorobust.chip.NeuronModel, or None")
         if self.architecture is not None:

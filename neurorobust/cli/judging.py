@@ -85,11 +85,12 @@ def evaluate(
         bool,
         typer.Option(
             "--keep",
-            help="Keep every die in FOLDER/fleets, for `neurorobust explore`; the kinds of the five worst dies are "
-            "measured one by one, too.",
+            help="Keep every die in FOLDER/fleets, for `neurorobust explore`; the kinds of the worst dies are measured "
+            "one by one, too.",
         ),
     ] = False,
     n_workers: Workers = 1,
+    apart: Annotated[int, typer.Option(help="With --keep: the kinds of so many of the worst dies.", min=0)] = 5,
     as_json: Json = False,
 ) -> None:
     """Put a network on a fleet of simulated dies; balanced accuracy on the test part.
@@ -132,7 +133,8 @@ def evaluate(
         result = run_evaluate(network, task.test, model, n_dies=dies, seed=seed, trim=chosen, executor=pool)
     if keep:
         info = {**read_info(folder)[0], "task": task.name}
-        for path in fleets.keep(fleets.records(network, task.test, model, result, info), folder):
+        found = fleets.records(network, task.test, model, result, info, taken_apart=apart)
+        for path in fleets.keep(found, folder):
             err.print(f"{path}: written; see `neurorobust explore`.", markup=False)
     payload = fleet_json(result, spec)
     title = f"{folder} on {dies} dies ({model.label}, seed {seed}): balanced accuracy, {len(task.test)} test samples"

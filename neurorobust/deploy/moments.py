@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from .._util.printed import bracketed
 from ..chip import ChipModel
@@ -15,6 +16,12 @@ from ..data.samples import Samples
 from ..evaluation.fleet import Comparison, FleetResult, compare, evaluate
 from ..evaluation.predict import nominal_score
 from ..nn.network import Network, placement_of
+from .mapping import onto
+
+
+class _RefusedError(ValueError):
+    """The chip cannot hold a network."""
+
 
 N_DIES, SEED = 10, 1
 FIRST = "before"
@@ -43,11 +50,24 @@ class Moments:
         if not self.n_dies:
             return
         try:
+            self.fleets[moment] = evaluate(self._held(network), self.data, self.chip, n_dies=self.n_dies, seed=SEED)
+        except _RefusedError as error:
+            self.refused[moment] = str(error)
+
+    def _held(self, network: Network) -> nn.Module:
+        """The network where it is, or where :func:`onto` puts it if the chip cannot hold it there.
+
+        Raises:
+            _RefusedError: the chip cannot hold it anywhere.
+        """
+        try:
             self.chip.program(nominal(network), placement_of(network))
         except (ValueError, TypeError) as error:
-            self.refused[moment] = str(error).partition("\n")[0].rstrip(":.")
-            return
-        self.fleets[moment] = evaluate(network, self.data, self.chip, n_dies=self.n_dies, seed=SEED)
+            try:
+                return onto(network, self.chip).network
+            except (ValueError, TypeError):
+                raise _RefusedError(str(error).partition("\n")[0].rstrip(":.")) from error
+        return network
 
     def repeat(self, moment: str, other: str) -> None:
         """Give a moment the scores of another one, between which nothing changed."""

@@ -17,10 +17,10 @@ LOOKED_AT = 32
 
 def foreign_inputs(network: nn.Module, chip: ChipModel, data: Samples) -> tuple[str, ...]:
     """A sentence if numbers that are no events reach a layer on a chip that takes events only, and a warning."""
-    if chip.neuron is None or chip.neuron.takes_numbers:
+    if chip.takes_numbers:
         return ()
     whole = data.whole if isinstance(network, Network) else None
-    found = tuple(input_differences(chip.neuron, entering(network, data.few(LOOKED_AT) if whole is None else whole)))
+    found = tuple(input_differences(entering(network, data.few(LOOKED_AT) if whole is None else whole)))
     for each in found:
         warn(
             f"data: {each} No die of {chip.name} can be given them, so these scores are of no chip. Encode the samples "

@@ -112,7 +112,9 @@ def _content(network: Network, backend: Backend, gains: Mapping[str, Any]) -> di
     layers = written_layers(network, readout=False)
     depth, errors = {INPUT: 0}, []
     step = 1e3 * network.dt / backend.speedup
-    content: dict[str, Any] = {f"{INPUT}/cell": "SpikeSourceArray", f"{INPUT}/size": network.n_in, f"{INPUT}/depth": 0}
+    populations = [INPUT, *layers]  # in the file by number: a layer may have any name
+    first = f"population{populations.index(INPUT)}"
+    content: dict[str, Any] = {f"{first}/cell": "SpikeSourceArray", f"{first}/size": network.n_in, f"{first}/depth": 0}
     projections: list[Projection] = []
     events: dict[str, float] = {}
     for name, layer in layers.items():
@@ -126,9 +128,10 @@ def _content(network: Network, backend: Backend, gains: Mapping[str, Any]) -> di
             continue
         projections += found
         events |= {} if neurons.event is None else {name: neurons.event}
-        content |= {f"{name}/cell": neurons.model, f"{name}/size": layer.n, f"{name}/depth": depth[name]}
-        content |= {f"{name}/parameter/{key}": np.asarray(value) for key, value in neurons.parameters.items()}
-        content |= {} if neurons.start is None else {f"{name}/start": neurons.start}
+        key = f"population{populations.index(name)}"
+        content |= {f"{key}/cell": neurons.model, f"{key}/size": layer.n, f"{key}/depth": depth[name]}
+        content |= {f"{key}/parameter/{own}": np.asarray(value) for own, value in neurons.parameters.items()}
+        content |= {} if neurons.start is None else {f"{key}/start": neurons.start}
     if errors:
         raise ValueError("\n".join(errors))
     if events and not np.allclose([*events.values()], next(iter(events.values())), rtol=1e-4):
@@ -145,7 +148,7 @@ def _content(network: Network, backend: Backend, gains: Mapping[str, Any]) -> di
     content |= {f"setup/{key}": value for key, value in backend.setup(step, longest).items()}
     content |= {"backend": backend.name, "step": step, "dt": network.dt, "projections": len(projections)}
     content |= {"event": next(iter(events.values()))} if events else {}
-    return content | {"populations": np.array([INPUT, *layers]), "writer": "neurorobust"}
+    return content | {"populations": np.array(populations), "writer": "neurorobust"}
 
 
 def _layer(

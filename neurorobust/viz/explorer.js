@@ -196,7 +196,7 @@ function worstTable(shown) {
       const score = scoreOf(fleet, serial), kinds = fleet.kinds[serial];
       const low = kinds && score < spec() ? harm(kinds) : null;
       const told = low && `${words(low[0])}: ${show(low[1][0])}`;
-      const kind = low ? (low[1][0] < spec() ? told : `none (${told})`) : score < spec() ? "not in this run" : "–";
+      const kind = low ? (low[1][0] < spec() ? told : `none (${told})`) : score < spec() ? "not measured" : "–";
       const line = element("tr", [
         element("th", button, { scope: "row" }), element("td", show(score), score < spec() ? { class: "fails" } : {}), element("td", kind),
       ]);
@@ -226,7 +226,7 @@ function kindTables(shown) {
   const missing = shown.filter((fleet) => !fleet.kinds[state.serial]).map((fleet) => fleet.method);
   const explained = "Each number is a measured score: with the errors of this kind alone, and with the errors of all kinds but this one. Bold: the lowest alone, and the highest without.";
   $("kinds-note").textContent = (found.length ? explained : "") +
-    (missing.length ? ` For ${missing.join(", ")} this is not in this run: it is measured for the worst dies only, where the network is at hand.` : "");
+    (missing.length ? ` Not measured for ${missing.join(", ")} on this die: it takes the network, and is done for the worst dies of a fleet only, as it stands. This makes it for the N worst: neurorobust evaluate FOLDER --chip NAME --keep --apart N (or --mismatch LEVEL).` : "");
 }
 
 function dieStatus(shown) {

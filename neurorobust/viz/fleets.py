@@ -28,7 +28,10 @@ from ..data.samples import as_samples, data_sha256
 from ..evaluation import FleetResult, KindScores, ablate_kinds
 from ..nn.network import placement_of
 
-FORMAT = "neurorobust-fleet/1"
+FORMAT, FORMATS = "neurorobust-fleet/2", ("neurorobust-fleet/1", "neurorobust-fleet/2")
+"""Format of the files; the first one holds no digest of the network."""
+UNNAMED = "network"
+"""The method of a network of which nothing is known; it is shown by the name of its folder."""
 FOLDER = "fleets"
 LARGEST_MAPS = 400_000
 """Values that the maps of one fleet may hold; of more, only the worst dies have maps, or none."""
@@ -48,7 +51,8 @@ class FleetRecord:
         nominal: the score before programming. scores: that of each die, in the order of ``serials``.
         kinds: serial → kind → scores with this kind alone, and without it; only of the dies that were taken apart.
         maps: what :func:`die_maps` gives, or empty.
-        chip_sha256, data_sha256: of the numbers of the chip model, and of the test samples and labels; "" if unknown.
+        chip_sha256, data_sha256, network_sha256: of the numbers of the chip model, of the test samples and labels, and
+            of the parameters and buffers of the network; "" if unknown, as the last is in files of format 1.
     """
 
     task: str
@@ -65,6 +69,7 @@ class FleetRecord:
     maps: Mapping[str, Any] = field(default_factory=dict)
     chip_sha256: str = ""
     data_sha256: str = ""
+    network_sha256: str = ""
 
     @property
     def key(self) -> tuple[str, int | None, str, int]:
@@ -86,7 +91,7 @@ class FleetRecord:
         Raises:
             KeyError, TypeError, ValueError: it is none.
         """
-        if entry["format"] != FORMAT:
+        if entry["format"] not in FORMATS:
             raise ValueError(f"format: got {entry['format']!r}; expected {FORMAT!r}")
         kinds = {
             int(serial): {
@@ -103,8 +108,11 @@ class FleetRecord:
             nominal=float(entry["nominal"]),
             scores=tuple(map(float, entry["scores"])),
             kinds=kinds,
-            maps=dict(entry["maps"]),
+            maps=checked_maps(entry["maps"]),
+            network_sha256="" if entry["format"] == FORMATS[0] else str(entry["network_sha256"]),
         )
+        if not {*record.maps.get("serials", ())} <= {*record.serials}:
+            raise ValueError("maps: of a die that has no score")
         different, parts = len(set(record.serials)), (pair for of in kinds.values() for pair in of.values())
         if not different or not different == len(record.serials) == len(record.scores):
             raise ValueError(f"scores: got {len(record.scores)} for {different} dies; expected a number each")
@@ -120,16 +128,25 @@ def worst(serials: Sequence[int], scores: Sequence[float], n: int = 5) -> list[i
 
 
 def check_same(records: Sequence[FleetRecord]) -> None:
-    """Raise ValueError if records have different samples, or if one label of dies stands for several chip models."""
+    """Raise ValueError if records have different samples, if one label of dies stands for several chip models, or one
+    method and training seed for several networks."""
     tasks = {record.data_sha256 for record in records}
     if len(tasks) > 1:
         raise ValueError(
             f"records: the fleets were measured on {len(tasks)} different sets of test samples, so they cannot be "
             f"compared; evaluate all networks on the same samples."
         )
+    networks: dict[tuple[str, int | None], set[str]] = {}
     chips: dict[str, set[str]] = {}
     for record in records:
         chips.setdefault(record.dies, set()).add(record.chip_sha256)
+        networks.setdefault((record.method, record.seed), set()).update({record.network_sha256} - {""})
+    for (method, seed), found in networks.items():
+        if len(found) > 1:
+            raise ValueError(
+                f"records: {method!r}, training seed {seed}, stands for {len(found)} different networks; evaluate "
+                f"again the dies of the old one, or give each network a name of its own."
+            )
     for label, found in chips.items():
         if len(found) > 1:
             raise ValueError(
@@ -154,7 +171,8 @@ def records(
 
     Args:
         network, data, chip: of which ``result`` is the evaluation.
-        info: of the model: ``task``, ``method``, ``seed``.
+        info: of the model: ``task``, ``method``, ``seed``, each of them optional. Without a method the explorer shows
+            the name of the folder.
         taken_apart: of so many of the worst dies, each kind is measured alone and left out
             (:func:`neurorobust.evaluation.ablate_kinds`); 0 for none.
     """
@@ -165,7 +183,7 @@ def records(
         task=str(info.get("task", "")),
         measure="R²" if result.accuracy is None else "balanced accuracy",
         samples=len(data),
-        method=str(info.get("method", "network")),
+        method=str(info.get("method", UNNAMED)),
         seed=seed if isinstance(seed, int) else None,
         dies=result.chip,
         die_seed=result.seed,
@@ -176,6 +194,7 @@ def records(
         maps=die_maps(network, chip, result.serials, result.seed, worst(result.serials, result.score.tolist())),
         chip_sha256=digests.of_bytes(json.dumps(snapshot(chip), sort_keys=True).encode()),
         data_sha256=data_sha256(as_samples(data)),
+        network_sha256=digests.of_tensors({**dict(network.named_parameters()), **dict(network.named_buffers())}),
     )
     if (trimmed := result.trimmed) is None:
         return [record]
@@ -281,6 +300,51 @@ def _coded(values: np.ndarray) -> dict[str, Any] | None:
     return {"spread": spread, "step": step, "codes": base64.b64encode(codes.tobytes()).decode()}
 
 
+def checked_maps(maps: Any) -> dict[str, Any]:
+    """The maps of a file, as :func:`die_maps` makes them, or none.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if maps == {}:
+        return {}
+    shapes: dict[str, type] = {"serials": list, "width": int, "sites": dict, "parameters": dict}
+    if not isinstance(maps, dict) or maps.keys() != shapes.keys():
+        raise ValueError(f"maps: expected {', '.join(shapes)}")
+    for name, kind in shapes.items():
+        if type(maps[name]) is not kind:
+            raise ValueError(f"maps: {name} is no {kind.__name__}")
+    if maps["width"] < 1 or not all(type(serial) is int for serial in maps["serials"]):
+        raise ValueError("maps: width and serials are whole numbers, the width from 1")
+    for layer, sites in maps["sites"].items():
+        if not isinstance(sites, dict) or sites.keys() != {"core", "number"}:
+            raise ValueError(f"maps: the sites of {layer!r} need core and number")
+        if not all(isinstance(each, list) and all(type(n) is int for n in each) for each in sites.values()):
+            raise ValueError(f"maps: the sites of {layer!r} are no whole numbers")
+    for name, parameter in maps["parameters"].items():
+        _check_map(name, parameter, maps)
+    return dict(maps)
+
+
+def _check_map(name: str, parameter: Any, maps: Mapping[str, Any]) -> None:
+    """Raise ValueError unless one parameter of the maps of a file has a code for every neuron and die."""
+    texts, numbers = ("layer", "kind", "unit", "codes"), ("spread", "step")
+    if not isinstance(parameter, dict) or parameter.keys() != {*texts, *numbers}:
+        raise ValueError(f"maps: {name!r} needs {', '.join((*texts, *numbers))}")
+    if not all(isinstance(parameter[each], str) for each in texts) or parameter["layer"] not in maps["sites"]:
+        raise ValueError(f"maps: {name!r} names no layer that has sites")
+    if not all(isinstance(parameter[each], float) and np.isfinite(parameter[each]) for each in numbers):
+        raise ValueError(f"maps: spread and step of {name!r} are no numbers")
+    try:
+        codes = len(base64.b64decode(parameter["codes"], validate=True))
+    except ValueError as error:
+        raise ValueError(f"maps: the codes of {name!r} are no base64") from error
+    sites = maps["sites"][parameter["layer"]]
+    neurons = {len(sites["core"]), len(sites["number"])}
+    if len(neurons) > 1 or codes != neurons.pop() * len(maps["serials"]):
+        raise ValueError(f"maps: {name!r} has {codes} codes, not one for each neuron of {len(maps['serials'])} dies")
+
+
 def decoded(parameter: Mapping[str, Any], n_dies: int) -> np.ndarray:
     """The values of a parameter of :func:`die_maps`, (dies, neurons); NaN for broken elements."""
     codes = np.frombuffer(base64.b64decode(parameter["codes"]), dtype=np.int8).reshape(n_dies, -1)
@@ -325,12 +389,21 @@ def read_runs(runs: Sequence[str | Path]) -> list[FleetRecord]:
 
 
 def _distinct(found: Sequence[tuple[Path, FleetRecord]]) -> list[FleetRecord]:
-    """The records; methods that two folders share are named after their folders."""
-    keys = [record.key for _, record in found]
-    twice = {record.method for _, record in found if keys.count(record.key) > 1}
+    """The records; a network without a method is named after its folder, and so are networks that share a name."""
+    folders = [path.resolve().parent.parent for path, _ in found]
     named = [
-        replace(record, method=f"{record.method} ({path.parent.parent.name})") if record.method in twice else record
-        for path, record in found
+        replace(record, method=folder.name) if record.method == UNNAMED else record
+        for (_, record), folder in zip(found, folders)
+    ]
+    shared: dict[tuple[str, int | None], set[Path]] = {}
+    for record, folder in zip(named, folders):
+        shared.setdefault((record.method, record.seed), set()).add(folder)
+    by_folder = _folder_names(folders)
+    named = [
+        replace(record, method=_with_folder(record.method, by_folder[folder]))
+        if len(shared[record.method, record.seed]) > 1
+        else record
+        for record, folder in zip(named, folders)
     ]
     for (path, _), record in zip(found, named):
         if [each.key for each in named].count(record.key) > 1:
@@ -339,6 +412,23 @@ def _distinct(found: Sequence[tuple[Path, FleetRecord]]) -> list[FleetRecord]:
                 f"another run does; give one of them, or rename a folder."
             )
     return named
+
+
+def _folder_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """The last part of each path; of paths that share it, as many parts as make them different."""
+    different = set(folders)
+    names = {}
+    for folder in different:
+        n = 1
+        while any(other != folder and other.parts[-n:] == folder.parts[-n:] for other in different):
+            n += 1
+        names[folder] = "/".join(folder.parts[-n:])
+    return names
+
+
+def _with_folder(method: str, folder: str) -> str:
+    """A name that says the folder once."""
+    return folder if folder.rpartition("/")[2] == method else f"{method} ({folder})"
 
 
 def _files(run: Path) -> list[Path]:

@@ -40,6 +40,11 @@ def names(data: dict[str, Any]) -> list[str]:
     return [str(name) for name in data["populations"]]
 
 
+def key(data: dict[str, Any], name: str) -> str:
+    """The start of the names of a population's numbers. They are by number, so a population may have any name."""
+    return f"population{names(data).index(name)}"
+
+
 def settings(data: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `sim.setup`."""
     return {name.split("/")[1]: value.item() for name, value in data.items() if name.startswith("setup/")}
@@ -50,12 +55,13 @@ def build(sim: Any, data: dict[str, Any]) -> dict[str, Any]:
     _check(sim, data)
     populations = {}
     for name in names(data):
-        cell = _model(sim, str(data[f"{name}/cell"]))
-        start = f"{name}/parameter/"
-        values = {key.removeprefix(start): value for key, value in data.items() if key.startswith(start)}
-        populations[name] = sim.Population(int(data[f"{name}/size"]), cell(**values), label=name)
-        if f"{name}/start" in data:
-            _start(populations[name], data[f"{name}/start"])
+        own = key(data, name)
+        cell = _model(sim, str(data[f"{own}/cell"]))
+        start = f"{own}/parameter/"
+        values = {each.removeprefix(start): value for each, value in data.items() if each.startswith(start)}
+        populations[name] = sim.Population(int(data[f"{own}/size"]), cell(**values), label=name)
+        if f"{own}/start" in data:
+            _start(populations[name], data[f"{own}/start"])
     for k in range(int(data["projections"])):
         source, target, receptor = (str(part) for part in data[f"projection{k}"])
         synapses = data[
@@ -84,7 +90,7 @@ def stimulate(populations: dict[str, Any], data: dict[str, Any], x: Any) -> None
 def spike_times(data: dict[str, Any], x: Any) -> list[Any]:
     """The times of the events of each channel, ms."""
     counts = np.asarray(x)
-    channels = int(data[f"{names(data)[0]}/size"])
+    channels = int(data[f"{key(data, names(data)[0])}/size"])
     if counts.ndim != 2 or counts.shape[1] != channels:
         raise ValueError(f"x: got shape {counts.shape}; expected (T, {channels}).")
     if (counts < 0).any() or (counts != np.rint(counts)).any():
@@ -95,21 +101,23 @@ def spike_times(data: dict[str, Any], x: Any) -> list[Any]:
 
 def duration(data: dict[str, Any], n_steps: int) -> float:
     """The time that n steps of input take until the last population has answered, ms."""
-    return (n_steps + FIRST + max(int(data[f"{name}/depth"]) for name in names(data)) + 1) * float(data["step"])
+    return (n_steps + FIRST + max(int(data[f"{key(data, name)}/depth"]) for name in names(data)) + 1) * float(
+        data["step"]
+    )
 
 
 def steps(data: dict[str, Any], name: str, trains: Any, n_steps: int) -> Any:
     """The number of spikes of each neuron of a population in each step of the network, (T, n)."""
-    counts = np.zeros((n_steps, int(data[f"{name}/size"])), int)
+    counts = np.zeros((n_steps, int(data[f"{key(data, name)}/size"])), int)
     for neuron, train in enumerate(trains):
-        at = np.asarray(train, float) / float(data["step"]) - FIRST - int(data[f"{name}/depth"])
+        at = np.asarray(train, float) / float(data["step"]) - FIRST - int(data[f"{key(data, name)}/depth"])
         step = np.ceil(at - 1e-3).astype(int)
         np.add.at(counts[:, neuron], step[(step >= 0) & (step < n_steps)], 1)
     return counts
 
 
 def _check(sim: Any, data: dict[str, Any]) -> None:
-    if any(str(data[f"{name}/cell"]) == "IF_curr_delta" for name in names(data)):
+    if any(str(data[f"{key(data, name)}/cell"]) == "IF_curr_delta" for name in names(data)):
         step = float(data["step"])
         if not math.isclose(sim.get_time_step(), step, rel_tol=1e-9):
             raise ValueError(
