@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._util import digests, files
-from .._util.errors import check_count
+from .._util import digests, files, strict
+from .._util.errors import check_count, shown
 from ..chip import ChipModel, Die, Programmed
 from ..chip.snapshot import snapshot
 from ..core.params import ABSOLUTE, POSITIVE, kind_of
@@ -34,6 +34,24 @@ LARGEST_MAPS = 400_000
 """Values that the maps of one fleet may hold; of more, only the worst dies have maps, or none."""
 BROKEN, LARGEST = -128, 127
 """Codes of a map: that of a broken element, and the largest of a value."""
+NUMBERS = {"type": "array", "items": {"type": "integer"}}
+
+
+def _object(**entries: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": entries, "required": list(entries)}
+
+
+MAP = _object(
+    **{name: {"type": "string"} for name in ("layer", "kind", "unit", "codes")},
+    **{name: {"type": "number"} for name in ("spread", "step")},
+)
+MAPS = _object(
+    serials=NUMBERS,
+    width={"type": "integer", "minimum": 1},
+    sites={"type": "object", "additionalProperties": _object(core=NUMBERS, number=NUMBERS)},
+    parameters={"type": "object", "additionalProperties": MAP},
+)
+"""The schema of the maps of a fleet, but for fleets without any."""
 Kinds = Mapping[int, Mapping[str, KindScores]]
 
 
@@ -87,7 +105,9 @@ class FleetRecord:
             KeyError, TypeError, ValueError: it is none.
         """
         if entry["format"] != FORMAT:
-            raise ValueError(f"format: got {entry['format']!r}; expected {FORMAT!r}")
+            raise ValueError(f"format: got {shown(entry['format'])}; expected {FORMAT!r}")
+        if problem := next(strict.problems(entry["maps"], MAPS if entry["maps"] else {}, "maps"), None):
+            raise ValueError(problem)
         kinds = {
             int(serial): {
                 str(kind): KindScores(float(found["alone"]), float(found["without"])) for kind, found in kinds.items()
@@ -360,7 +380,7 @@ def _read(path: Path) -> FleetRecord:
     entry = digests.read_json(path, "run `neurorobust evaluate … --keep` again.")
     try:
         return FleetRecord.of(entry)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{path}: is no fleet ({error}); expected a file that `neurorobust evaluate … --keep` wrote."
         ) from error
