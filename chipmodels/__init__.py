@@ -23,8 +23,17 @@ __all__ = ["Recording", "analyze", "fit_chip", "load", "load_die", "models", "sa
 
 
 def load_die(path: str | Path) -> Die:
-    """The die that ``Die.save`` wrote, of an installed chip model."""
-    return Die.load(path, installed_chip(read_die_file(path)["chip"]))
+    """The die that ``Die.save`` wrote, of an installed chip model.
+
+    Raises:
+        ValueError: the file is no die, damaged, or of a chip model that is not installed.
+    """
+    name = read_die_file(path)["chip"]
+    try:
+        model = installed_chip(name)
+    except ValueError as error:
+        raise ValueError(f"die {str(path)!r}: {error}") from error
+    return Die.load(path, model)
 
 
 def __getattr__(name: str) -> Any:

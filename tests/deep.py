@@ -33,7 +33,7 @@ def cases(name: str, here: int, deep: int) -> Iterator[int]:
     for done in range(0, deep, BLOCK):
         block = range(done, min(done + BLOCK, deep))
         yield from (first + number for number in block)
-        _add(name, len(block))  # reached only if the last case of the block has passed
+        add(name, len(block))  # reached only if the last case of the block has passed
 
 
 def counts() -> dict[str, int]:
@@ -42,7 +42,7 @@ def counts() -> dict[str, int]:
     return json.loads(text or "{}")
 
 
-def _add(name: str, n: int) -> None:
+def add(name: str, n: int) -> None:
     with FILE.open("a+", encoding="utf-8") as file:  # tests on several cores share the file
         fcntl.flock(file, fcntl.LOCK_EX)
         found = counts()

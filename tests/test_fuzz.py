@@ -1,264 +1,161 @@
 """Every parser, given mutated files: it takes the file, or it refuses it by one line of ours that names it.
 
 Half of the mutants are raw: damage. In the others the values were changed and the digests made anew: malice. Both
-read with little memory to spare, so a size that a file only claims is not allocated. ``make deep`` tries new mutants;
-``tests/data/deep.json`` counts them.
+read with little memory to spare, so a size that a file only claims is not allocated. ``make fuzz`` tries new mutants
+for as long as you like and ``make deep`` a few thousand; ``tests/data/deep.json`` counts both.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import random
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fuzz
 import h5py
-import mutations
 import numpy as np
-import psutil
 import pytest
-import torch
-from conftest import tiny
 from deep import cases
-from imaged import dpi_network
-from placed import placed
-from test_training import SCHEDULE, student
-from torch.nn import functional
+from fuzzed import PARSERS, Parser
 
-import chipmodels
 import neurorobust as nr
-from neurorobust._util import digests
-from neurorobust.chip.measured import MeasuredNormals
-from neurorobust.core.placement import placement_of
-from neurorobust.core.run import nominal
-from neurorobust.deploy import writing
-from neurorobust.deploy.board.recording import BoardRecording
-from neurorobust.deploy.board.replay import Replay, save_recordings
-from neurorobust.fitting.table import read_table
-from neurorobust.io import models
-from neurorobust.train.loop import fit
-from neurorobust.viz import report
-
-SPARE = 512 * 2**20
-"""Bytes that a parser may take beyond what the process has: its goal is ten times the file and 500 MB."""
-CHIP = chipmodels.load("dynapse2")
+from neurorobust._util import digests, limited
+from neurorobust.data import shd
 
 
-@dataclass(frozen=True)
-class Parser:
-    """A kind of file: ``path`` is mutated, ``read`` reads it, ``use`` does something with what was read, ``forge``
-    changes a value and seals the file."""
-
-    path: Path
-    read: Callable[[], Any]
-    forge: Callable[[random.Random], None] | None = None
-    use: Callable[[Any], Any] = lambda found: None
+def fault(parser: Parser) -> str:
+    """What is wrong with the answer of a parser to the file as it is."""
+    with fuzz.limits(parser):
+        return fuzz.trial(parser)[0]
 
 
-def sealed_json(path: Path, seal: Callable[[Any], Any]) -> Callable[[random.Random], None]:
-    """Change the JSON of a file and give it a digest that fits."""
-    whole = {key: value for key, value in json.loads(path.read_text("utf-8")).items() if key != digests.KEY}
-
-    def forge(draw: random.Random) -> None:
-        value = mutations.of_json(whole, draw)
-        with mutations.deep_recursion(), suppress(ValueError):  # NaN has no canonical text
-            value = seal(value) if isinstance(value, dict) else value
-        with mutations.deep_recursion():
-            path.write_text(json.dumps(value), "utf-8")
-
-    return forge
-
-
-def canonical(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry | {digests.KEY: digests.of_bytes(writing.canonical(entry).encode())}
+@pytest.mark.deep
+@pytest.mark.filterwarnings("ignore")  # a file of an earlier version is taken with a warning
+@pytest.mark.parametrize("kind", [kind for kind in PARSERS if kind != "command line"])
+def test_no_mutant_breaks_a_parser(kind, tmp_path):
+    parser = PARSERS[kind](tmp_path / "files")
+    pool = list(parser.seeds) or [parser.files()]
+    assert fault(parser) == ""
+    for case in cases(f"fuzz {kind}", here=40, deep=5000):
+        draw = random.Random(case)
+        parser.put(parser.mutant(draw.choice(pool), draw))
+        assert fault(parser) == "", (kind, case)
+    parser.put(pool[0])
+    parser.read()
 
 
-def plain_json(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry | {digests.KEY: digests.of_json(entry)}
+@pytest.mark.filterwarnings("ignore")
+def test_no_words_break_the_command_line(tmp_path):
+    parser = PARSERS["command line"](tmp_path / "files")
+    for case in range(12):
+        draw = random.Random(case)
+        parser.put(parser.mutant(parser.seeds[case], draw))
+        assert fault(parser) == "", case
 
 
-def model_folder(folder: Path, packed: bool, name: str) -> Parser:
-    nr.save(tiny(), folder, packed=packed)
-    config, _ = models._read(folder)
-    raw = models._parsed(folder / "model.safetensors", models._saved).tensors
-    own = {key: value for key, value in config.items() if key not in ("digest", "sha256")}
-
-    def forge(draw: random.Random) -> None:
-        changed, values = mutations.of_json(own, draw) if draw.randrange(3) else own, dict(raw)
-        if changed is own:
-            key = draw.choice(sorted(values))
-            there = values.pop(key)
-            moved = draw.randrange(4)
-            if moved == 0:
-                values[key] = there.to(draw.choice([torch.int64, torch.float64, torch.bool, torch.complex64]))
-            elif moved == 1:
-                values[key] = there.reshape(-1)[: draw.randrange(3)]
-            elif moved == 2:
-                values[draw.choice(["hidden", "hidden.core", "a.b", "readout.input.weight.x"])] = there.clone()
-        with mutations.deep_recursion(), suppress(ValueError, TypeError):
-            models._write(folder, changed if isinstance(changed, dict) else {"format": changed}, values)
-
-    def use(found: Any) -> None:
-        network = found[0]
-        network(torch.zeros(1, 4, network.n_in, dtype=next(network.parameters()).dtype))
-
-    return Parser(folder / name, partial(nr.load, folder), forge, use)
+# ---- faults that were found: one value each
 
 
-def die_file(folder: Path) -> Parser:
-    normals = {"tau_mem": torch.randn(1, 1, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))}
-    die = replace(CHIP.fabricate([3], 1)[0], measured=MeasuredNormals(normals, normals))
-    path = die.save(folder / "die.json")
-    network = placed([0, 0, 1])
-    programmed = CHIP.program(nominal(network), placement_of(network))
-
-    def use(found: Any) -> None:
-        replace(found, measured=None).deviations(programmed)
-
-    return Parser(path, partial(chipmodels.load_die, path), sealed_json(path, plain_json), use)
+def _changed(path: Path, change: Any) -> None:
+    entry = json.loads(path.read_text("utf-8"))
+    change(entry)
+    path.write_text(json.dumps(digests.sealed(entry)), "utf-8")
 
 
-def deployment_file(folder: Path) -> Parser:
-    path = nr.deploy.onto(placed([0, 0, 1, 1, 2]), CHIP).save(folder / "net.json")
-    return Parser(path, lambda: nr.deploy.load(path, CHIP), sealed_json(path, canonical))
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("die", lambda entry: entry.update(seed=-(2**31)), r"seed: got -2147483648; expected 0 to 2\*\*64 - 1"),
+        ("die", lambda entry: entry.update(serial=2**64), "serial: got 18446744073709551616; expected 0"),
+        ("die", lambda entry: entry.update(chip="é"), "die '.*': chip: 'é' does not exist"),
+        ("fleet", lambda entry: entry.update(samples=float("inf")), "is no fleet .*infinity"),
+        ("fleet", lambda entry: entry.update(maps={"parameters": 1.0}), "is no fleet .maps: has no 'serials'"),
+        ("fleet", lambda entry: next(iter(entry["maps"]["parameters"].values())).pop("codes"), "has no 'codes'"),
+        ("fleet", lambda entry: entry.update(format={"x": "y" * 2000}), "format: got .*…; expected"),
+    ],
+)
+def test_a_value_that_broke_a_parser_is_refused(kind, change, said, tmp_path):
+    parser = PARSERS[kind](tmp_path / "files")
+    _changed(parser.path, change)
+    with pytest.raises(ValueError, match=said):
+        parser.read()
 
 
-def image_file(folder: Path) -> Parser:
-    path = nr.deploy.onto(dpi_network(([0, 1, 0, 1, 1], [2, 0])), CHIP).image().save(folder / "image.json")
-    return Parser(path, lambda: nr.deploy.load_image(path), sealed_json(path, canonical))
+def test_images_that_claim_more_than_the_archive_can_hold_are_refused(tmp_path):
+    parser = PARSERS["idx images"](tmp_path / "files")
+    parser.path.write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + bytes([0, 1, 0, 0]) * 3))
+    with pytest.raises(ValueError, match=r"has shape .65536, 65536, 65536.; its archive may hold at most [0-9]+ bytes"):
+        parser.read()
 
 
-def recordings_file(folder: Path) -> Parser:
-    deployment = nr.deploy.onto(placed([0, 0, 1]), CHIP)
-    events = nr.deploy.Events(np.array([0.001, 0.002]), np.array([0, 1]))
-    one = BoardRecording(events, np.array([0.0015]), np.array([2]), 3, 0.01, 0, 0)
-    path = save_recordings(folder / "recordings.json", deployment, [one])
-    return Parser(path, lambda: Replay(path), sealed_json(path, canonical))
+def test_pynn_numbers_with_objects_are_refused_without_numpys_advice(tmp_path):
+    parser = PARSERS["pynn"](tmp_path / "files")
+    made = io.BytesIO()
+    np.savez(made, a=np.array([None], dtype=object))
+    parser.path.write_bytes(made.getvalue())
+    with pytest.raises(ValueError, match=r"data\.npz: is damaged or foreign") as caught:
+        parser.read()
+    assert "pickle" not in str(caught.value)
 
 
-def results_file(folder: Path) -> Parser:
-    path = folder / "results.json"
-    digests.write_json(path, {"networks": {"standard": {"fleet": {"balanced_accuracy": [0.25, 0.5]}}}})
-    return Parser(path, lambda: report.read(folder), sealed_json(path, plain_json))
+@pytest.mark.filterwarnings("ignore:All-NaN")
+def test_measurements_of_which_no_pair_was_measured_often(tmp_path):
+    parser = PARSERS["measurements"](tmp_path / "files")
+    lines = parser.path.read_text("utf-8").splitlines()
+    kept = [line for i, line in enumerate(lines) if i == 0 or i % 2 or i < 20]
+    parser.path.write_text("\n".join(kept), "utf-8")
+    assert fault(parser) == ""
 
 
-def checkpoint(folder: Path, task: Any) -> Parser:
-    def read() -> None:
-        fit(student(), task, functional.cross_entropy, epochs=1, schedule=SCHEDULE, out=folder)
-
-    read()
-    path = folder / "checkpoint.pt"
-    whole = path.read_bytes()[: -digests.LENGTH]
-
-    def forge(draw: random.Random) -> None:
-        path.write_bytes(mutations.of_bytes(whole, draw))
-        digests.append(path)
-
-    return Parser(path, read, forge)
+# ---- HDF5
 
 
-def measurements(folder: Path) -> Parser:
-    rows = ["chip,core,neuron,parameter,setting,value"]
-    rows += [
-        f"a,{core},{neuron},tau_mem,{setting},{setting * (1 + 0.1 * neuron)}"
-        for core in (0, 1)
-        for neuron in range(4)
-        for setting in (0.01, 0.02)
-    ]
-    path, text = folder / "measured.csv", "\n".join(rows) + "\n"
-    path.write_text(text, "utf-8")
-
-    def forge(draw: random.Random) -> None:
-        path.write_text(mutations.of_text(text, draw), "utf-8")
-
-    return Parser(path, partial(read_table, path), forge, chipmodels.analyze)
-
-
-def events_file(folder: Path) -> Parser:
-    path = folder / "events.h5"
+def _shd(path: Path, **change: Any) -> Path:
     with h5py.File(path, "w") as file:
         for name, kind in (("times", np.float16), ("units", np.uint16)):
             ragged = file.create_dataset(f"spikes/{name}", (3,), dtype=h5py.vlen_dtype(kind))
             for i in range(3):
                 ragged[i] = np.arange(i + 1).astype(kind)
         file["labels"] = np.array([0, 1, 0])
-    return Parser(path, partial(nr.data.read_shd, path))
+        for name, value in change.items():
+            del file[name]
+            value(file, name)
+    return path
 
 
-PARSERS: dict[str, Callable[..., Parser]] = {
-    "model config": partial(model_folder, packed=False, name="config.json"),
-    "model tensors": partial(model_folder, packed=False, name="model.safetensors"),
-    "packed model": partial(model_folder, packed=True, name="config.json"),
-    "die": die_file,
-    "deployment": deployment_file,
-    "image": image_file,
-    "recordings": recordings_file,
-    "results": results_file,
-    "measurements": measurements,
-    "events": events_file,
-}
+def test_events_with_a_hundred_billion_rows_are_refused_at_once(tmp_path):
+    """A file of 3 kB that claims 10¹¹ recordings, all of them the fill value."""
+
+    def huge(file: h5py.File, name: str) -> None:
+        file.create_dataset(name, (10**11,), dtype=np.int64, chunks=(1000,))
+
+    path = _shd(tmp_path / "a.h5", labels=huge)
+    with pytest.raises(ValueError, match=r"labels: has shape \(100000000000,\); a file of [0-9]+ bytes cannot hold"):
+        nr.data.read_shd(path)
+    path = tmp_path / "b.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("spikes/times", (10**11,), dtype=h5py.vlen_dtype(np.float16), chunks=(1000,))
+    with pytest.raises(ValueError, match=r"spikes/times: has shape .* holds at most [0-9]+ recordings, and 10 times"):
+        nr.data.read_shd(path)
 
 
-@contextmanager
-def little_memory() -> Iterator[None]:
-    """At most SPARE bytes more for the process."""
-    kept = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + SPARE, kept[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, kept)
+def test_events_on_which_the_library_hangs_or_crashes_are_refused(tmp_path, monkeypatch):
+    path = _shd(tmp_path / "a.h5")
+    assert len(nr.data.read_shd(path)) == 3
+    hangs, crashes = "def trial(stream):\n    while True: pass\n", "import os\ndef trial(stream): os.abort()\n"
+    for code in (hangs, crashes):
+        (tmp_path / "reader.py").write_text(code)
+        monkeypatch.setattr(shd, "__file__", str(tmp_path / "reader.py"))
+        monkeypatch.setattr(nr.data.events, "SECONDS", 0.5)
+        with pytest.raises(ValueError, match=r"a\.h5' is damaged .*(crashes on it|come to an end)"):
+            nr.data.read_shd(path)
 
 
-def fault(parser: Parser) -> str:
-    """What is wrong with the answer of a parser; empty for a file that is taken, or refused in our words."""
-    name = str(parser.path.parent)
-    try:
-        with little_memory():
-            found = parser.read()
-            name = ""
-            parser.use(found)
-    except (ValueError, OSError, TypeError) as error:
-        words = str(error)
-        right = type(error) in (ValueError, TypeError) or isinstance(error, OSError)
-        return "" if right and name in words and "\n" not in words and len(words) < 1000 else repr(error)
-    except Exception as error:
-        return repr(error)
-    return ""
-
-
-@pytest.mark.deep
-@pytest.mark.filterwarnings("ignore::UserWarning")  # a file of an earlier version is taken with a warning
-@pytest.mark.parametrize("kind", PARSERS)
-def test_no_mutant_breaks_a_parser(kind, tmp_path):
-    parser = PARSERS[kind](tmp_path)
-    whole = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    for case in cases(f"fuzz {kind}", here=60, deep=10_000):
-        draw = random.Random(case)
-        if parser.forge is None or draw.randrange(2):
-            parser.path.write_bytes(mutations.of_bytes(whole[parser.path], draw))
-        else:
-            parser.forge(draw)
-        assert fault(parser) == "", (kind, case)
-        for path, data in whole.items():
-            path.write_bytes(data)
-    parser.read()
-
-
-@pytest.mark.deep
-def test_no_mutant_breaks_a_checkpoint(tmp_path, task):
-    parser = checkpoint(tmp_path, task)
-    whole = parser.path.read_bytes()
-    for case in cases("fuzz checkpoint", here=20, deep=2000):
-        draw = random.Random(case)
-        if draw.randrange(2):
-            parser.path.write_bytes(mutations.of_bytes(whole, draw))
-        else:
-            parser.forge(draw)
-        assert fault(parser) == "", case
-        parser.path.write_bytes(whole)
+def test_a_reader_that_asks_for_memory_is_stopped(tmp_path):
+    reader = tmp_path / "reader.py"
+    reader.write_text("def trial(stream):\n    bytearray(2**36)\n")
+    with pytest.raises(ValueError, match=r"asks for more than 1000 bytes of memory"):
+        limited.tried(str(reader), io.BytesIO(b""), limited.Limits(1000, 60.0))

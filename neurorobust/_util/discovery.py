@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -30,23 +32,29 @@ def modules(package: ModuleType) -> list[ModuleType]:
 def installed(group: str) -> list[ModuleType]:
     """The modules of every installed package that names itself under an entry point group.
 
-    If another package cannot be imported, it is left out and one warning names it.
+    If another package cannot be imported, whatever it raises, it is left out and one warning names it. What it prints
+    meanwhile goes to stderr.
     """
     found: dict[str, list[ModuleType]] = {}
     for point in sorted(entry_points(group=group), key=lambda point: point.value):
-        if point.module in found:
-            continue
-        owner = point.dist.name if point.dist else point.module
+        owner = point.dist.name if point.dist else point.value
         try:
-            found[point.module] = modules(importlib.import_module(point.module))
-        except Exception as error:
+            if point.module in found:
+                continue
+            with redirect_stdout(sys.stderr):
+                found[point.module] = modules(importlib.import_module(point.module))
+        except (Exception, SystemExit) as error:
             if owner == "neurorobust":
                 raise
-            _warn_once(
-                f"{group}: package {point.module!r} of distribution {owner!r} cannot be imported and is left out "
-                f"({type(error).__name__}: {error}). Update or uninstall it."
-            )
+            package = point.value.partition(":")[0]
+            leave_out(group, f"package {package!r} of distribution {owner!r} cannot be imported", error)
     return [module for package in found.values() for module in package]
+
+
+def leave_out(group: str, what: str, error: BaseException | str) -> None:
+    """Warn, once, that something of another package is left out, with the reason."""
+    reason = error if isinstance(error, str) else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    _warn_once(f"{group}: {what} and is left out ({reason}). Update or uninstall it.")
 
 
 @cache
@@ -89,6 +97,26 @@ def classes(package: ModuleType, base: type, group: str = "") -> dict[str, Any]:
         }
 
     return by_name(base.__name__, [*modules(package), *(installed(group) if group else ())], own)
+
+
+def instances(package: ModuleType, base: type, group: str) -> dict[str, Any]:
+    """One object of each class that :func:`classes` finds, made without arguments, by its attribute ``name``.
+
+    A class of another package that cannot be made, or has no such name, is left out and one warning names it.
+    """
+    found = {}
+    for kind in classes(package, base, group).values():
+        try:
+            one = kind()
+            if not isinstance(one.name, str):
+                raise TypeError(f"name: got {one.name!r}; expected a text")
+        except Exception as error:
+            if kind.__module__.startswith(f"{package.__name__}."):
+                raise
+            leave_out(group, f"{kind.__module__}.{kind.__name__} cannot be made", error)
+        else:
+            found[one.name] = one
+    return found
 
 
 def functions(package: ModuleType, group: str = "") -> dict[str, Callable]:

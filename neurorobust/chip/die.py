@@ -281,6 +281,9 @@ def read_die_file(path: str | Path) -> dict:
     for name, kind in ENTRIES.items():
         if not isinstance(entry.get(name), kind):
             raise ValueError(f"die {str(path)!r}: {name}: got {shown(entry.get(name))}; {advice}")
+    for name in ("serial", "seed"):
+        if not 0 <= entry[name] < 2**64:
+            raise ValueError(f"die {str(path)!r}: {name}: got {shown(entry[name])}; expected 0 to 2**64 - 1.")
     return entry
 
 

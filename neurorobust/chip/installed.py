@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import FunctionType, ModuleType
 
-from .._util.discovery import by_name, installed
+from .._util.discovery import by_name, installed, leave_out
 from .._util.errors import unknown
 from . import ChipModel
 from .chip_file import read
@@ -16,7 +16,8 @@ def chip_models() -> dict[str, ChipModel]:
     """Every installed chip model, by name.
 
     A package that offers chips names itself under the entry point group ``neurorobust.chips``; each of its modules that
-    holds a ``ChipModel`` named ``chip`` counts. A package that cannot be imported is left out with a warning.
+    holds a ``ChipModel`` named ``chip`` counts. A package that cannot be imported is left out with a warning, and so
+    is a ``chip`` that is something else.
 
     Raises:
         ValueError: two of them have the same name.
@@ -24,7 +25,12 @@ def chip_models() -> dict[str, ChipModel]:
 
     def own(module: ModuleType) -> dict[str, ChipModel]:
         chip = vars(module).get("chip")
-        return {chip.name: chip} if isinstance(chip, ChipModel) else {}
+        if isinstance(chip, ChipModel):
+            return {chip.name: chip}
+        if chip is not None and not isinstance(chip, (ModuleType, type, FunctionType)):
+            kind = type(chip).__name__
+            leave_out(CHIPS, f"'chip' of module {module.__name__!r} is no chip model", f"a {kind}, no ChipModel")
+        return {}
 
     return by_name(CHIPS, installed(CHIPS), own)
 

@@ -49,7 +49,7 @@ class ChipModel(ChipDesign):
         plain_fields(self)
         check_count("version", self.version)
         check_number("time", self.time)
-        if not self.name:
+        if not isinstance(self.name, str) or not self.name:
             raise ValueError("name: got none; expected the name of the chip, which is also that of its file.")
         for side in self.grid:
             check_count("grid", side)

@@ -6,6 +6,7 @@ level. Its ``order`` is the position in the help; modules without one are last, 
 
 from __future__ import annotations
 
+import re
 import sys
 from io import TextIOWrapper
 from types import ModuleType
@@ -52,6 +53,12 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
     keep_within_limits()
 
 
+TORCH_FULL = "DefaultCPUAllocator"
+"""A word in torch's RuntimeError when there is no memory."""
+REPORTED = ValueError, OSError, ImportError
+"""Errors of the user's input or machine, which are reported in one line."""
+
+
 def main() -> None:
     """Exit codes: 0 done · 2 wrong input, reported in one line · 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
@@ -64,8 +71,12 @@ def main() -> None:
             err.print("interrupted; finished epochs are kept; run the same command again to continue.")
         raise
     except Exception as error:
-        place = place_of(error)
-        if place is None and not isinstance(error, (ValueError, OSError)):
+        place, full = place_of(error), isinstance(error, MemoryError) or TORCH_FULL in str(error)
+        if place is None and not full and not isinstance(error, REPORTED):
             raise
-        sys.stderr.write(f"error: {error}\n" if place is None else f"error: {place}: {said(error)}\n")
+        words = str(error) if place is None else f"{place}: {said(error)}"
+        if full and place is None:
+            asked = re.search(r"allocate ([0-9]+) bytes|[0-9.]+ [KMGTPE]iB", words)
+            words = f"not enough memory{f' ({asked[0]})' if asked else ''}; take fewer neurons, samples or dies at once."
+        sys.stderr.write(f"error: {words}\n")
         sys.exit(2)

@@ -34,7 +34,7 @@ def tasks_list(as_json: Json = False) -> None:
 
       neurorobust tasks list
     """
-    payload = {name: (build.__doc__ or "").strip().splitlines()[0] for name, build in task_functions().items()}
+    payload = {name: (build.__doc__ or "").strip().partition("\n")[0] for name, build in task_functions().items()}
     show(payload, as_json, lambda: pairs("tasks", payload))
 
 

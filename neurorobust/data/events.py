@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,13 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._util.errors import check_count, check_number, plain, plain_fields, unknown
+from .._util import limited
+from .._util.errors import check_count, check_number, plain, plain_fields, shown, unknown
+from ..kernels.runtime.memory import available
+from . import shd
 from .samples import Data
 
 INSTALL = "pip install h5py"
 MICROSECOND = 1e-6
 ULPS = 4  # of a time in 32 or 64 bits: what a few operations on it may have rounded
 LARGEST = 2**62  # of integers: differences of two of them are still exact
+SECONDS, SPEED = 4.0, 1e6  # that reading HDF5 may take, and bytes in each further second
+FREE = 2**26  # bytes that any file may ask for while it is read
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ class Recordings:
         shape (n,). Together they count all events.
 
         Raises:
-            ValueError: the channel of an event is not in the window.
+            ValueError: the channel of an event is not in the window, or the tensor needs more memory than is free.
         """
         for i, channels in enumerate(self.channels):
             if channels.size and channels.max() >= window.channels:
@@ -138,6 +144,13 @@ class Recordings:
                     f"recording {i}: got channels {channels.min()} to {channels.max()}; "
                     f"expected 0 to {window.channels - 1}. Give the window more channels, or select events first."
                 )
+        needed, free = 4 * len(self) * window.steps * window.channels, available()
+        if needed > free:
+            raise ValueError(
+                f"window: {len(self)} recordings of {window.steps} steps and {window.channels} channels need "
+                f"{needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; make the window smaller, or take some of the "
+                f"recordings at a time."
+            )
         x = torch.zeros(len(self), window.steps, window.channels)
         outside = torch.zeros(len(self), dtype=torch.long)
         for i, (times, channels) in enumerate(zip(self.times, self.channels, strict=True)):
@@ -175,6 +188,9 @@ def read_shd(path: str | Path) -> Recordings:
     HDF5 with ``spikes/times`` (s), ``spikes/units`` (0 … 699) and ``labels``, one class number per recording. The times
     keep their type: those of SHD have 16 bits, and :class:`Window` bins them as such.
 
+    The file is read twice, first in a process of its own with limits of time and memory: a damaged one may crash HDF5's
+    library. It may ask for ten times its size.
+
     A dense tensor of all of SHD's training part, 8156 recordings × 100 steps × 700 channels, takes 2.3 GB.
 
     Raises:
@@ -189,19 +205,20 @@ def read_shd(path: str | Path) -> Recordings:
         >>> nr.data.read_shd(path).channels[0].tolist(), nr.data.read_shd(path).labels.tolist()
         ([9, 3], [4, 2])
     """
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"reading HDF5 needs h5py; install it with: {INSTALL}") from error
+    if importlib.util.find_spec("h5py") is None:
+        raise ModuleNotFoundError(f"reading HDF5 needs h5py; install it with: {INSTALL}")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"path: {str(path)!r} does not exist; expected an HDF5 file such as shd_train.h5.")
+    size = path.stat().st_size
     try:
-        with h5py.File(path, "r") as file:
-            read = list(file["spikes/times"]), list(file["spikes/units"]), np.asarray(file["labels"])
-    except (OSError, KeyError, TypeError) as error:
+        with path.open("rb") as stream:
+            limited.tried(shd.__file__, stream, limited.Limits(2 * shd.MOST * size + FREE, SECONDS + size / SPEED))
+            read = shd.arrays(stream)
+    except Exception as error:  # a damaged file makes the library raise more than it documents
+        said = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"path: {str(path)!r} is damaged or not in SHD's layout ({error}); expected HDF5 with spikes/times, "
+            f"path: {str(path)!r} is damaged or not in SHD's layout ({said}); expected HDF5 with spikes/times, "
             f"spikes/units and labels."
         ) from error
     try:
@@ -287,7 +304,7 @@ def _array(where: str, values: Any) -> np.ndarray:
     if not array.size:
         return array.astype(np.int64) if array.dtype.kind not in "iuf" else array
     if array.dtype.kind not in "iuf":
-        raise ValueError(f"{where}: got values of type {array.dtype}, such as {array.flat[0]!r}; expected numbers.")
+        raise ValueError(f"{where}: got values of type {array.dtype}, such as {shown(array.reshape(-1)[0])}; expected numbers.")
     return array
 
 
@@ -370,7 +387,7 @@ def _label(i: int, label: Any, classes: Sequence[str] | None) -> int:
 def _sensor_size(size: Any) -> tuple[int, int, int]:
     sides = [plain(side) for side in size] if isinstance(size, (tuple, list, np.ndarray, Tensor)) else []
     if len(sides) != 3 or not all(isinstance(n, (int, float)) and 1 <= n < LARGEST and n == int(n) for n in sides):
-        raise ValueError(f"sensor_size: got {size!r}; expected (width, height, polarities), three integers ≥ 1.")
+        raise ValueError(f"sensor_size: got {shown(size)}; expected (width, height, polarities), three integers ≥ 1.")
     return int(sides[0]), int(sides[1]), int(sides[2])
 
 

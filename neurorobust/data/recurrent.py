@@ -13,10 +13,13 @@ from ..chip import ChipModel, Limits
 from ..core.params import SIGNED, kind_of
 from ..core.placement import HOST
 from ..dynamics import Adaptation, Ahp, Inhibition, PullsDown
+from ..kernels.runtime.memory import available
 from ..nn.connections import Linear
 from ..nn.network import Network
 from ..nn.neurons import AdaptiveLif, LeakyIntegrator, LinearizedDpi, Neuron
 
+BYTES = 28
+"""Of memory for each possible synapse while they are drawn: 18 measured without a chip, 27 on a chip."""
 Hidden = Callable[[Linear, Linear, Tensor], Neuron]
 """(input, recurrent, core of each neuron) → the layer of hidden neurons."""
 
@@ -39,6 +42,9 @@ def recurrent_network(
     Args:
         hidden: makes the hidden neurons; by default those of :func:`neurons_for`.
 
+    Raises:
+        ValueError: the chip's fan-in is below ``n_in``, or the network needs more memory than is free; nothing is made.
+
     Example:
         >>> from neurorobust.data.recurrent import recurrent_network
         >>> network = recurrent_network(32, 2, 5e-3, None, 16, torch.Generator().manual_seed(0))
@@ -46,6 +52,7 @@ def recurrent_network(
         torch.Size([3, 2])
     """
     n_hidden = check_count("n_hidden", n_hidden)
+    check_room(n_in, n_hidden)
     limits = Limits() if chip is None else chip.limits
     n_cores = 1 if limits.cores is None else min(limits.cores, n_hidden)
     fan_in = n_in + n_hidden if limits.fan_in is None else limits.fan_in
@@ -67,6 +74,20 @@ def recurrent_network(
     for name, value in network.named_parameters():
         value.requires_grad_(kind_of(name) in SIGNED)
     return network
+
+
+def check_room(n_in: int, n_hidden: int) -> None:
+    """Raise ValueError if a recurrent network needs more memory than is free, with what would fit.
+
+    It takes about BYTES for every pair of hidden neurons while its synapses are drawn.
+    """
+    free, needed = available(), BYTES * n_hidden * (n_hidden + n_in)
+    if needed > free:
+        fits = int((n_in**2 / 4 + free / BYTES) ** 0.5 - n_in / 2)
+        raise ValueError(
+            f"n_hidden: {n_hidden} recurrent neurons need about {needed / 1e9:.3g} GB of memory, and "
+            f"{free / 1e9:.3g} GB are free; expected at most {fits} neurons here."
+        )
 
 
 def neurons_for(chip: ChipModel | None) -> Hidden:

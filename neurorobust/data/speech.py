@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import wave
 from pathlib import Path
 
@@ -66,8 +67,9 @@ def read_wav(path: Path) -> np.ndarray:
     try:
         with wave.open(str(path), "rb") as file:
             found = file.getnchannels(), file.getsampwidth(), file.getframerate()
-            n, content = file.getnframes(), file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
+            n = file.getnframes()
+            content = file.readframes(min(n, path.stat().st_size))
+    except (wave.Error, EOFError, RuntimeError, OverflowError, struct.error) as error:  # the last three: other damage
         raise ValueError(f"{path}: not a WAV file, or damaged ({error or 'it ends early'}).") from error
     if found != (1, 2, RATE):
         raise ValueError(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from .._util.discovery import classes
-from .._util.errors import check_number, unknown
+from .._util.discovery import instances
+from .._util.errors import check_number, shown, unknown
 from .._util.warn import warn
 from ..chip import ChipModel, Die
 from ..core import nominal
@@ -30,7 +30,7 @@ OWN = "nir"
 
 @cache
 def _known() -> dict[str, Reader]:
-    return {kind.name: kind() for kind in classes(package, Reader, GROUP).values()}
+    return instances(package, Reader, GROUP)
 
 
 def readers() -> dict[str, Reader]:
@@ -186,7 +186,7 @@ def _reader(name: str | None) -> Reader:
 def _check_dt(graph: Graph, dt: float) -> None:
     written = graph.metadata.get("dt")
     if not isinstance(written, np.ndarray) or written.shape != () or not np.isclose(float(written), dt, rtol=1e-9):
-        raise ValueError(f"was written for one reader at dt = {written} s; got dt = {dt:g} s.")
+        raise ValueError(f"was written for one reader at dt = {shown(written)} s; got dt = {dt:g} s.")
 
 
 def _in_seconds(graph: Graph, unit: float) -> Graph:

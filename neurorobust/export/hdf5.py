@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .._util import files
-from .untrusted import DEEPEST, Refused, contents, refusing, tried
+from .._util import files, limited
+from . import untrusted
+from .untrusted import DEEPEST, Refused, contents, refusing
 
 INSTALL = 'pip install "neurorobust[nir]"'
 VERSION = "1.0.4"
@@ -64,11 +65,12 @@ def read(path: Path) -> tuple[Graph, int]:
         raise FileNotFoundError(f"path: no file {str(path)!r}; expected a file that nir.write or nr.to_nir wrote.")
     data = path.read_bytes()
     try:
-        tried(data)
+        limits = limited.Limits(untrusted.memory_of(len(data)), untrusted.seconds_of(len(data)))
+        limited.tried(untrusted.__file__, io.BytesIO(data), limits)
         with refusing():
             found, size = contents(data)
         return _graph(found, "", 0), max(size, len(data))
-    except Refused as error:
+    except ValueError as error:
         raise ValueError(f"NIR file {str(path)!r}: {error}") from error
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .._util.discovery import classes
+from .._util.discovery import instances
 from .._util.errors import unknown
 from .._util.files import make_folder, replacing
 from ..chip import Die
@@ -42,7 +42,7 @@ class Projection(NamedTuple):
 
 @cache
 def _known() -> dict[str, Backend]:
-    return {kind.name: kind() for kind in classes(package, Backend, GROUP).values()}
+    return instances(package, Backend, GROUP)
 
 
 def backends() -> dict[str, Backend]:

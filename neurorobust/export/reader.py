@@ -80,6 +80,8 @@ def time_constant(alpha: Array, dt: float) -> Array:
 
 def fields(node: Node, *names: str) -> tuple[Array, ...]:
     """Fields of a node in float64."""
+    if missing := next((name for name in names if name not in node.fields), None):
+        raise ValueError(f"{missing}: is not there; expected numbers, one for each neuron.")
     return tuple(np.asarray(node.fields[name], np.float64) for name in names)
 
 

@@ -1,18 +1,16 @@
 """HDF5 that anybody may have written, as plain dictionaries. This file imports nothing of the package.
 
-HDF5's library may crash, loop or ask for any memory on a damaged file. So :func:`tried` reads a file first in a process
-of its own with limits, which runs this file as a program; only a file that it read is read again in this process.
+HDF5's library may crash, loop or ask for any memory on a damaged file. So a file is read first in a process of its own
+with limits, which runs :func:`trial`; only a file that it read is read again in this process.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -29,29 +27,32 @@ LONGEST = 1000
 SECONDS = 4.0
 BYTES_PER_SECOND = 1e7
 """The time that a file may take, and what it may take longer for its size."""
-LIBRARIES = 2**30
-"""Bytes that the libraries take themselves."""
 
 
-class Refused(Exception):
+class Refused(ValueError):
     """A reason to refuse a file."""
 
 
-def tried(data: bytes) -> None:
-    """Read a file in another process, with limits of time and memory.
+def memory_of(size: int) -> int:
+    """Bytes that reading a file of a size may ask for."""
+    return 3 * MOST * (size + FREE)
+
+
+def seconds_of(size: int) -> float:
+    """Seconds of computing that reading a file of a size may take."""
+    return SECONDS + size / BYTES_PER_SECOND
+
+
+def trial(stream: BinaryIO) -> None:
+    """Read a file; ``_util/limited.py`` does so in a process of its own.
 
     Raises:
-        Refused: the process refused it, crashed, or reached a limit.
+        Refused: the file is refused.
     """
-    limit = SECONDS + len(data) / BYTES_PER_SECOND
-    command = [sys.executable, "-P", __file__, str(LIBRARIES + 3 * MOST * (len(data) + FREE)), str(math.ceil(limit))]
-    try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=3 * limit, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise Refused("damaged: the HDF5 library does not come to an end with it.") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf8", "replace").strip().splitlines()
-        raise Refused(lines[-1][:600] if done.returncode == 3 and lines else "damaged: the HDF5 library crashes on it.")
+    import h5py  # noqa: F401
+
+    with refusing():
+        contents(stream.read())
 
 
 def contents(data: bytes) -> tuple[dict[str, Any], int]:
@@ -155,26 +156,3 @@ def _texts(value: Any, where: str) -> Any:
     if isinstance(value, (bytes, str)):
         return plain[0]
     return np.array(plain, dtype=object).reshape(np.asarray(value, dtype=object).shape)
-
-
-def _main() -> None:
-    import h5py  # noqa: F401  (before the limits)
-
-    try:
-        import resource
-    except ImportError:  # Windows
-        pass
-    else:
-        resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[1]),) * 2)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]) + 2,) * 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        with refusing():
-            contents(sys.stdin.buffer.read())
-    except Refused as error:
-        sys.stderr.write(f"\n{error}\n")
-        sys.exit(3)
-
-
-if __name__ == "__main__":
-    _main()

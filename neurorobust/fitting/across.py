@@ -62,7 +62,8 @@ def across(residual: np.ndarray, taken: np.ndarray, settings: np.ndarray) -> Acr
     pairs = both.T.astype(int) @ both
     r = _correlation(total)
     known = pairs >= MANY
-    independent = s / float((np.where(known, r, 0.0) ** 2).sum() / s) if s > 1 else 1.0
+    squares = float((np.where(known, r, 0.0) ** 2).sum())
+    independent = s * s / squares if squares > 0 else float(s)  # no pair of settings was measured often enough
     if s < 2 or (settings <= 0).any():
         return Across(None, 0.0, None, None, independent)
     logs = np.log(settings)

@@ -10,7 +10,7 @@ import torch
 from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
-from .._util.errors import check_count, unknown
+from .._util.errors import check_count, shown, unknown
 from .._util.warn import warn
 from ..chip.die import Die
 from ..chip.measured import MeasuredNormals
@@ -54,7 +54,7 @@ def twin(
     table = read_table(measurements) if path else checked(measurements)
     labels = list(table["chip"].unique())
     if chip is None and len(labels) > 1:
-        raise ValueError(f"chip: the table holds {', '.join(map(str, labels))}; choose one with chip=….")
+        raise ValueError(f"chip: the table holds {shown(labels)}; choose one with chip=….")
     chosen = labels[0] if chip is None else label(chip)
     if chosen not in labels:
         raise unknown("chip", chip, map(str, labels))

@@ -32,6 +32,7 @@ from .structure import decoders, layer_entry, layer_of, name_of, named
 FORMAT = "neurorobust-network/2"
 PLACED_FORMAT = "neurorobust-network/3"  # of an snnTorch network with its placement, which older readers would drop
 PLACED = ("_placing", "_shapes")  # attributes that say where an snnTorch network is placed: saved apart
+LOOKUP = KeyError, IndexError, AttributeError  # what a value of another type raises where it is used
 FIRST_FORMAT = "neurorobust-network/1"  # Linear connections in a row, Triangle, the default reset, mean over time
 
 
@@ -117,10 +118,10 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
         if into is not None:
             _check_options(into, config, str(folder))
         return _overwritten(into, tensors, config, str(folder)), config["info"]
-    check_finite({name: value for name, value in tensors.items() if value.is_floating_point()})
     if into is not None:
         raise ValueError(f"into: model folder {str(folder)!r} holds a whole network; leave it out.")
     try:
+        check_finite({name: value for name, value in tensors.items() if value.is_floating_point()})
         if config["format"] == FIRST_FORMAT:
             config = _upgraded(config)
         known = neuron_classes()
@@ -130,7 +131,7 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
         network.load_state_dict(tensors)
         for name, value in network.named_parameters():
             value.requires_grad_(name in config["trained"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (*LOOKUP, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"model folder {str(folder)!r}: config.json and model.safetensors do not fit ({reason})."
@@ -172,7 +173,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"model folder {str(folder)!r}: config.json: {problem}.")
     try:
         return config, _unpacked(tensors, config.get("packed", {}))
-    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+    except (*LOOKUP, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise ValueError(
             f"model folder {str(folder)!r}: config.json and model.safetensors do not fit: packed: {error}."
         ) from error
@@ -365,6 +366,8 @@ def _problem(config: dict[str, Any]) -> str:
     for key, kind in (("layers", list), ("trained", list), ("info", dict)):
         if not isinstance(config.get(key), kind):
             return f"{key}: got {shown(config.get(key))}; expected a {kind.__name__}"
+    if not isinstance(config.get("inputs", {}), dict):
+        return f"inputs: got {shown(config['inputs'])}; expected sources by layer"
     if not all(isinstance(name, str) for name in config["trained"]):
         return f"trained: got {shown(config['trained'])}; expected names of parameters"
     for entry in config["layers"]:

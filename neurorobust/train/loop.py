@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .._util import digests, files
 from .._util.console import progress
 from .._util.copies import copied
-from .._util.errors import check_count
+from .._util.errors import check_count, shown
 from .._util.printed import Printed
 from .._util.randomness import generator as keyed_generator
 from ..attacks import QUICK, Ball, quick
@@ -334,11 +334,26 @@ def _resume(
         raise ValueError(
             f"out: {path} is not a checkpoint of fit ({type(error).__name__}); remove it or choose another folder."
         ) from error
-    check_same(path, found, settings, run, finished=len(rows["rows"]) >= settings["epochs"])
-    descent.optimizer.load_state_dict(state["optimizer"])
-    _restore(network, state["states"]["now"])
-    loss.restore(state["states"].get("loss", {}))
-    with torch.no_grad():
-        for name, leaf in descent.leaves.items():
-            leaf.copy_(state["leaves"][name])
-    return History(**rows), state["states"]["best"]
+    try:
+        check_same(path, found, settings, run, finished=len(rows["rows"]) >= settings["epochs"])
+        best = state["states"]["best"]
+        for found in (best, state["states"]["now"]):
+            _check_state(network, found)
+        descent.optimizer.load_state_dict(state["optimizer"])
+        _restore(network, state["states"]["now"])
+        loss.restore(state["states"].get("loss", {}))
+        with torch.no_grad():
+            for name, leaf in descent.leaves.items():
+                leaf.copy_(state["leaves"][name])
+        return History(**rows), best
+    except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        raise ValueError(
+            f"out: {path} does not fit this run ({shown(error)}); remove it or choose another folder."
+        ) from error
+
+
+def _check_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Raise KeyError or TypeError unless a state has every tensor of a network, in its shape."""
+    for name, value in [*network.named_parameters(), *network.named_buffers()]:
+        if state[name].shape != value.shape:
+            raise TypeError(f"{name} has shape {tuple(state[name].shape)}, not {tuple(value.shape)}")

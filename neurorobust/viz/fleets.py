@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util import digests, files
-from .._util.errors import check_count
+from .._util.errors import check_count, shown
 from ..chip import ChipModel, Die, Programmed
 from ..chip.snapshot import snapshot
 from ..core.params import ABSOLUTE, POSITIVE, kind_of
@@ -92,7 +92,7 @@ class FleetRecord:
             KeyError, TypeError, ValueError: it is none.
         """
         if entry["format"] not in FORMATS:
-            raise ValueError(f"format: got {entry['format']!r}; expected {FORMAT!r}")
+            raise ValueError(f"format: got {shown(entry['format'])}; expected {FORMAT!r}")
         kinds = {
             int(serial): {
                 str(kind): KindScores(float(found["alone"]), float(found["without"])) for kind, found in kinds.items()
@@ -450,7 +450,7 @@ def _read(path: Path) -> FleetRecord:
     entry = digests.read_json(path, "run `neurorobust evaluate … --keep` again.")
     try:
         return FleetRecord.of(entry)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{path}: is no fleet ({error}); expected a file that `neurorobust evaluate … --keep` wrote."
         ) from error

@@ -49,7 +49,8 @@ def read_beats(folder: Path | None = None) -> tuple[Tensor, Tensor]:
     table = np.concatenate(parts) if len(widths) == 1 else table
     if table.shape != (5000, 141) or not np.isfinite(table).all() or not np.isin(table[:, 0], range(1, 6)).all():
         raise ValueError(
-            f"ECG5000: got a table of shape {table.shape}, {int((~np.isfinite(table)).sum())} values not finite; "
+            f"ECG5000: ECG5000_TRAIN.tsv and ECG5000_TEST.tsv in {str(folder)!r}: got a table of shape {table.shape}, "
+            f"{int((~np.isfinite(table)).sum())} values not finite; "
             f"expected 5000 finite beats of 140 samples and a label from 1 to 5; reinstall it with: {INSTALL}"
         )
     return torch.from_numpy(table[:, 1:]).float(), torch.from_numpy(table[:, 0]).long()

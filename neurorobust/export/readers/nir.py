@@ -46,7 +46,7 @@ class Nir(Reader):
                 "r is tau/dt, as snnTorch and SpikingJelly write it for their own steps of Euler; pass "
                 "reader='snntorch' or reader='spikingjelly' to read the file as they do."
             )
-        if synapse is not None and (own.get("w_in", 1) != 1).any():
+        if synapse is not None and "w_in" in own and (own["w_in"] != 1).any():
             r = r * own["w_in"]
         if node.type in ("LI", "CubaLI"):
             return Cell(tau, r, v_leak, tau_syn=synapse)

@@ -30,9 +30,21 @@ FIRST = 2  # steps before the first input: a spike source of NEST needs more tha
 
 
 def load(path: str | Path = Path(__file__).parent / "data.npz") -> dict[str, Any]:
-    """The numbers of the network; the file holds no code."""
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    """The numbers of the network; the file holds no code.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: it is damaged or foreign.
+    """
+    size = Path(path).stat().st_size
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            needed = sum(entry.file_size for entry in file.zip.infolist())
+            if needed > 10 * size + 2**20:
+                raise ValueError(f"its arrays take {needed} bytes; {size} bytes may hold ten times their size")
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # zipfile and numpy raise many kinds
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".replace("allow_pickle", "code")
+        raise ValueError(f"{path}: is damaged or foreign ({reason}); expected numbers that to_pynn wrote.") from error
 
 
 def names(data: dict[str, Any]) -> list[str]:

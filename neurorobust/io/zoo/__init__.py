@@ -84,6 +84,8 @@ def describe(name: str) -> dict[str, Any]:
         ('ecg', 'dynapse2', {'type': 'LinearizedDpi', 'neurons': 128})
     """
     network, info = load(name)
+    if missing := [key for key in ("task", "method", "seed", "selection") if key not in info]:
+        raise ValueError(f"{name}: config.json has no {missing[0]!r} in info. Install neurorobust again.")
     layers = {
         key: {"type": type(layer).__name__, "neurons": layer.n}
         for key, layer in (network.layers() if isinstance(network, Network) else {}).items()
