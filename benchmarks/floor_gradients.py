@@ -32,7 +32,7 @@ from neurorobust.data import Data, Task
 from neurorobust.data.recurrent import recurrent_mask
 from neurorobust.evaluation import balanced_accuracy
 from neurorobust.evaluation.floors import LEAK, TRUE
-from neurorobust.evaluation.strong import using_surrogate
+from neurorobust.evaluation.parts import using_surrogate
 from neurorobust.evaluation.worst_case import find_worst_case
 from neurorobust.nn import (
     FastSigmoid,

@@ -24,7 +24,7 @@ from neurorobust.attacks import APGD
 from neurorobust.core.placement import Placement, placement_of
 from neurorobust.core.run import forward, nominal
 from neurorobust.dynamics.surrogate import Triangle
-from neurorobust.evaluation.strong import using_surrogate
+from neurorobust.evaluation.parts import using_surrogate
 from neurorobust.evaluation.worst_case import find_worst_case
 
 NETWORKS = ("standard", "forward_noise", "awp", "adversarial")

@@ -49,6 +49,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
 }
 NEST = Path(__file__).parent.parent / "benchmarks/results/pynn_nest.json"
 LARGE = NEST.with_name("large_data.json")
+SPREAD = NEST.with_name("spread.json")
 OWN_PAGE = {"cli"}  # described by its --help
 
 
@@ -64,6 +65,8 @@ def write_all(docs: Path) -> None:
         "_generated/readers.md": reader_table(),
         "_generated/pynn.md": pynn_table(),
         "_generated/large-data.md": large_table(),
+        "_generated/spread.md": spread_table(),
+        "_generated/spread-model.md": spread_model(),
         "_generated/rare.md": rare_table(),
         **versions_page.tables(),
         "_generated/rare-network.md": rare_network_table(),
@@ -327,3 +330,52 @@ def large_table() -> str:
         if isinstance(row, dict) and "passes" in row
     ]
     return table(["network, data", "part", "data", "passes", "largest memory so far", "time"], rows)
+
+
+def spread_table() -> str:
+    """The parts of spread work, as ``benchmarks.spread`` kept them."""
+    kept = json.loads(SPREAD.read_text(encoding="utf-8"))
+    rows = [
+        ["dies; rounds", *(f"{row['dies']}; {row['rounds']}" for row in kept.values())],
+        ["load before and after", *(f"{row['load'][0]}, {row['load'][1]}" for row in kept.values())],
+        ["cores", *(str(row["cores"]) for row in kept.values())],
+        *(
+            [words, *(shape(row["seconds"][key]) for row in kept.values())]
+            for words, key, shape in (
+                ("one process, s", "one process", "{:.1f}".format),
+                ("two workers, s", "workers", "{:.1f}".format),
+                ("first call, which sends network and data, s", "first call", "{:.1f}".format),
+                ("start of the workers, s", "start", "{:.1f}".format),
+                ("pickling of network, chip and data, s", "pickling", "{:.2f}".format),
+            )
+        ),
+        ["**efficiency**", *(f"**{row['efficiency']:.2f}**" for row in kept.values())],
+        ["efficiency in processor time", *(f"{row['efficiency in processor time']:.2f}" for row in kept.values())],
+        ["processor time per die, ms", *(f"{1e3 * row['seconds per die']:.0f}" for row in kept.values())],
+        ["a task costs the caller, ms", *(f"{1e3 * row['overhead per task']['caller']:.2f}" for row in kept.values())],
+        ["network and chip, kB", *(f"{row['bytes']['network and chip'] / 1e3:.0f}" for row in kept.values())],
+        ["data, MB", *(f"{row['bytes']['data'] / 1e6:.1f}" for row in kept.values())],
+        ["a task, bytes", *(f"{row['bytes']['task']}" for row in kept.values())],
+        ["largest worker, MB", *(f"{row['largest worker, MB']:.0f}" for row in kept.values())],
+    ]
+    return table(["", *(row["executor"] for row in kept.values())], rows)
+
+
+def spread_model() -> str:
+    """10 networks on 10,000 dies each, by the model."""
+    kept = json.loads(SPREAD.read_text(encoding="utf-8"))
+    rows = [
+        [
+            str(each["workers"]),
+            row["executor"],
+            f"{each['seconds'] / 3600:.2f} h",
+            f"{each['efficiency']:.2f}",
+            f"{each['gigabytes sent']:.2f} GB",
+            f"{each['caller']:.0f} s",
+            f"{each['megabytes kept']:.1f} MB",
+        ]
+        for row in kept.values()
+        for each in row["predicted"]
+    ]
+    head = ["workers", "parts measured on", "time", "efficiency", "sent", "work of the caller", "kept in a folder"]
+    return table(head, rows)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from conftest import events, tiny
+from conftest import DT, draw, events, tiny
 from lightning_fabric import Fabric
 from torch.nn import functional
 
+import chipmodels
 import neurorobust as nr
 from neurorobust._util import digests
-from neurorobust.data import Task
+from neurorobust.core.placement import HOST
+from neurorobust.data import Data, Task
+from neurorobust.nn import Conv2d, LeakyIntegrator, Lif, Linear
 from neurorobust.train.parallel import Parallel
 
 
@@ -36,6 +39,40 @@ def work(fabric: Fabric, path: str) -> None:
     torch.save(network.state_dict(), Path(path) / f"{fabric.global_rank}.pt")
     fabric.barrier()
     torch.distributed.destroy_process_group()  # whose threads may abort a process that ends with them running
+
+
+def convolution() -> nr.Network:
+    """A convolution before spiking neurons, unlike in every channel."""
+    conv = Conv2d(draw(1, 3, 2, 3, 3), (2, 4, 3))
+    hidden = Lif(conv, core=torch.zeros(conv.n_out, dtype=torch.long), tau_mem=0.01, v_threshold=0.05)
+    readout = LeakyIntegrator(Linear(draw(0, 2, conv.n_out)), core=torch.full((2,), HOST), tau_mem=0.01)
+    return nr.Network({"hidden": hidden, "readout": readout}, DT)
+
+
+def pictures(seed: int, n: int) -> Data:
+    """Two classes of events from a sensor of 2 × 4 × 3 points; one has more of them."""
+    y = torch.arange(n) % 2
+    x = torch.rand(n, 12, 24, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return Data((x < (0.2 + 0.2 * y)[:, None, None]).double(), y)
+
+
+def train_on_chip(network: torch.nn.Module) -> None:
+    """Programmed onto a chip whose neurons have synapses of their own, so kernels are unrolled there, and attacked."""
+    parts = (pictures(1, 13), pictures(2, 10), pictures(3, 10))
+    task = Task("pictures", ("a", "b"), *parts, functional.cross_entropy, None, "f")
+    inner = nr.regularizers.ProgrammedOn(functional.cross_entropy, chipmodels.load("dynapse2"))
+    loss = nr.regularizers.Adversarial(inner, nr.attacks.PGA(2), nr.Ball.uniform(0.1), 0.5)
+    nr.fit(network, task, loss, epochs=2, seed=0, schedule=nr.Schedule(batch_size=5))
+
+
+def convolutions(fabric: Fabric, path: str) -> None:
+    """Train a convolution on a chip in this process, and write its parameters."""
+    torch.set_num_threads(1)
+    network = convolution()
+    train_on_chip(Parallel(network, fabric))
+    torch.save(network.state_dict(), Path(path) / f"{fabric.global_rank}.pt")
+    fabric.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def refused(fabric: Fabric, path: str) -> None:

@@ -90,9 +90,7 @@ def strong(executor: Any = None) -> Any:
 
 
 def sensitive(executor: Any = None) -> Any:
-    found = nr.sensitivity(
-        tiny(), events(0, 12), attack=nr.attacks.PGA(steps=2), n_dies=3, seed=2, executor=executor
-    )
+    found = nr.sensitivity(tiny(), events(0, 12), attack=nr.attacks.PGA(steps=2), n_dies=3, seed=2, executor=executor)
     return found.groups
 
 

@@ -25,6 +25,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 RUN_HERE = {
     "testing.md": "def test_",
     "reproduce.md": "Fabric(accelerator=",
+    "scale.md": "from dask.distributed import Client",
     "exchange.md": "import pyNN.nest",
     "extending.md": "# %% [markdown]",
 }
@@ -88,6 +89,20 @@ def test_the_training_on_many_processes_runs(tmp_path, monkeypatch):
     with torch.random.fork_rng():
         exec(compile(code, "reproduce.md", "exec"), namespace)
     assert (tmp_path / "runs/parallel/model.safetensors").is_file()
+
+
+def test_the_cluster_of_the_scale_page_runs():
+    """The code of the page, with a cluster in this process and few dies."""
+    distributed = pytest.importorskip("distributed", reason="distributed: install neurorobust[dask]")
+    (code,) = python_blocks(_page("scale"))
+    network, data, chip = nr.zoo.load("ecg_dpi/adversarial")[0], nr.tasks.ecg().test.balanced(10), nr.mismatch(0.3)
+    namespace = {"nr": nr, "network": network, "data": data, "chip": chip}
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options, silence_logs=50) as cluster:
+        code = code.replace("tcp://scheduler:8786", cluster.scheduler_address).replace("10_000", "3")
+        exec(compile(code, "scale.md", "exec"), namespace)
+        namespace["client"].close()
+    assert (namespace["fleet"].score == nr.evaluate(network, data, chip, n_dies=3).score).all()
 
 
 def test_the_lines_of_the_exchange_page_call_what_the_script_has(tmp_path):

@@ -7,7 +7,7 @@ import re
 import torch
 from conftest import DT, draw, tiny
 from lightning_fabric import Fabric
-from parallel_run import refused, train, work
+from parallel_run import convolution, convolutions, refused, train, train_on_chip, work
 
 import chipmodels
 from neurorobust._util import files
@@ -42,6 +42,20 @@ def test_two_processes_train_as_one(tmp_path):
         assert torch.equal(first[name], second[name])
     assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == ["checkpoint.pt", "log.csv"]
     assert any(not torch.equal(start[name], value) for name, value in first.items())
+
+
+def test_convolutions_on_a_chip_train_as_in_one_process(tmp_path):
+    """gloo, two processes; programmed onto DYNAP-SE2, where a kernel has no shared synapses, and attacked there."""
+    alone = convolution()
+    start = {name: value.clone() for name, value in alone.state_dict().items()}
+    train_on_chip(alone)
+    Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn").launch(convolutions, str(tmp_path))
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(first[name], value, rtol=0, atol=1e-9)
+        assert torch.equal(first[name], second[name])
+    kernel = next(name for name in start if name.endswith("weight") and start[name].ndim == 4)
+    assert not torch.equal(start[kernel], first[kernel])
 
 
 def test_all_processes_end_with_the_same_words(tmp_path):

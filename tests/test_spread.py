@@ -61,11 +61,10 @@ def test_a_difference_would_be_seen():
 )
 def test_any_split_of_a_fleet_gives_the_same_bits(name, dies, pieces, block, seed):
     """By serial and by sample; noise, too, of which every pass over samples has its own. Tasks are lost at random."""
-    small = {"AT_ONCE": dies, "PIECES": pieces, "ATTACK_BATCH": block}
-    with mock.patch.multiple(fleet, **small), Unreliable(seed, lost=0.2) as executor:
-        # passes of noise are of 250 samples, so a block has to be whole passes
-        with mock.patch.object(fleet, "ATTACK_BATCH", 1000 if name == "noisy" else block):
-            assert same(MEASUREMENTS[name](executor), here(name))
+    block = 1000 if name == "noisy" else block  # passes with noise are of 250 samples, and a block is whole passes
+    small = mock.patch.multiple(fleet, AT_ONCE=dies, PIECES=pieces, ATTACK_BATCH=block)
+    with small, Unreliable(seed, lost=0.2) as executor:
+        assert same(MEASUREMENTS[name](executor), here(name))
 
 
 def test_blocks_of_samples_keep_the_noise_of_their_passes():
@@ -289,14 +288,14 @@ def test_a_folder_refuses_what_it_could_confuse(tmp_path):
 @pytest.mark.parametrize("executor", [2, "dask", object(), ThreadPoolExecutor])
 @every_measurement
 def test_what_is_no_executor_is_refused(name, executor):
-    with pytest.raises(TypeError, match="executor: got a .*; expected an executor of concurrent.futures"):
+    with pytest.raises(TypeError, match=r"executor: got a .*; expected an executor of concurrent.futures"):
         MEASUREMENTS[name](executor)
 
 
 def test_what_cannot_be_pickled_is_refused_before_the_work(pool):
     network = tiny()
     network.lock = __import__("threading").Lock()
-    with pytest.raises(TypeError, match="executor: the work cannot be sent to workers .*lock"):
+    with pytest.raises(TypeError, match=r"executor: the work cannot be sent to workers .*lock"):
         nr.evaluate(network, events(0, 12), nr.mismatch(0.3), executor=pool)
 
 
@@ -310,7 +309,7 @@ class _Odd(Exception):
 
 
 def test_an_error_in_a_worker_is_the_error_of_the_call(pool):
-    with pytest.raises(ValueError, match="n: got -1; expected 0.") as caught:
+    with pytest.raises(ValueError, match=r"n: got -1; expected 0\.") as caught:
         list(spread.spread(pool, _wrong, [0], ()))
     assert "in a worker: process" in caught.value.__notes__[0]
     with pytest.raises(RuntimeError, match="_Odd: 1 and 2"):  # which pickle cannot make again
@@ -318,7 +317,10 @@ def test_an_error_in_a_worker_is_the_error_of_the_call(pool):
 
 
 def test_workers_of_another_version_are_refused(pool):
-    with mock.patch.object(torch, "__version__", "1.0"), pytest.raises(RuntimeError, match="has torch .* has torch 1.0"):
+    with (
+        mock.patch.object(torch, "__version__", "1.0"),
+        pytest.raises(RuntimeError, match=r"has torch .* has torch 1.0"),
+    ):
         list(spread.spread(pool, _square, [1], 1))
 
 

@@ -14,7 +14,8 @@ from neurorobust.core.run import forward, nominal
 from neurorobust.data import Data
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from neurorobust.evaluation import STRONG, strong_plan, strong_worst_case
-from neurorobust.evaluation.strong import SURROGATES, has_surrogates, using_surrogate
+from neurorobust.evaluation.parts import has_surrogates, using_surrogate
+from neurorobust.evaluation.strong import SURROGATES
 
 
 def slope(network, data):

@@ -444,7 +444,7 @@ def _spread_dies(
         if piece[3] == len(work.data):
             outputs = torch.cat([part["outputs"] for part in parts], 1)
             offsets = parts[0].get("offsets", outputs[:0])
-            yield {"offsets": offsets} | _scores(outputs, offsets, work.data)
+            yield {"offsets": offsets} | _scores(outputs, list(offsets), work.data)
             parts = []
 
 

@@ -84,7 +84,7 @@ def pickled(value: object, apart: Any = lambda part: None) -> bytes:
             return found
 
         def reducer_override(self, part: object) -> Any:
-            if _is_small_part(part):
+            if isinstance(part, Tensor) and _is_small_part(part):
                 return part.clone().__reduce_ex__(pickle.HIGHEST_PROTOCOL)
             return super().reducer_override(part) if hasattr(base, "reducer_override") else NotImplemented
 
@@ -100,7 +100,7 @@ def pickled(value: object, apart: Any = lambda part: None) -> bytes:
     return file.getvalue()
 
 
-def _is_small_part(part: object) -> bool:
+def _is_small_part(part: Tensor) -> bool:
     """True for a tensor that lies in the memory of a larger one, whose pickle would hold all of it."""
     if type(part) is not Tensor or part.requires_grad or part.layout is not torch.strided:
         return False

@@ -30,7 +30,7 @@ from ..nn.network import placement_of
 from .landscape import loss_of
 from .predict import ATTACK_BATCH, checked_params, outputs_on, predict_all
 from .statistics import check_outputs, mean_interval
-from .strong import has_surrogates
+from .parts import has_surrogates
 
 FIVE_PERCENT, WHOLE = Ball.uniform(0.05), Ball.uniform(1.0)
 SEARCHED = 4

@@ -45,6 +45,7 @@ from torch import Tensor
 from .. import kernels
 from .._util import console, description, digests, files
 from .._util.errors import check_count
+from .._util.held import full_name
 from ..interop.words import Draws
 from .parcels import Lacks, Parcel, cache
 
@@ -193,7 +194,7 @@ class Spreading:
         self._given = executor if isinstance(executor, Resumable) else Resumable(_check_executor(executor))
         self._function, self._parcel = function, Parcel.of(shared)
         settings = _settings()
-        named = {"function": description.full_name(function), "settings": repr(settings)}
+        named = {"function": full_name(function), "settings": repr(settings)}
         named |= {f"shared{path}": text for path, text in description.describe(shared).items()}
         unknown = description.unknown_part(named)
         if unknown and self._given.folder is not None:

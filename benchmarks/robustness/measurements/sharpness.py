@@ -6,7 +6,7 @@ from torch import nn
 
 from neurorobust.attacks import Ball
 from neurorobust.evaluation import hessian_eigenvalues, sharpness
-from neurorobust.evaluation.strong import has_surrogates
+from neurorobust.evaluation.parts import has_surrogates
 
 from ..cell import Cell
 from ..measurement import DIES, Measurement, Values, always
