@@ -42,6 +42,7 @@ def arguments() -> argparse.ArgumentParser:
     view("--scaling", action="store_true", help="how our time grows with T, batch and chips")
     view("--choice", action="store_true", help="test the choice between rows of events and a matrix product")
     view("--beside", action="store_true", help="a training step beside other work, against one thread; minutes")
+    view("--synapses", action="store_true", help="W6: W5 at 256 to 8192 neurons; --against adds peers up to 4096")
     view("--floor", action="store_true", help="W2 against the bound of this machine's memory and additions")
     return parser
 
@@ -77,6 +78,8 @@ def main(words: list[str] | None = None) -> int:
         return show_beside(given.runs, given.json)
     if given.floor:
         return show_floor(given.runs, given.json)
+    if given.synapses:
+        return show_synapses(given)
     return compare(given)
 
 
@@ -214,6 +217,30 @@ def show_beside(runs: int, as_json: bool) -> int:
     for what in slow:
         err.print(f"{what}: ours is more than {SLOWER - 1:.0%} slower than the base", highlight=False)
     return 1 if slow else 0
+
+
+def show_synapses(given: argparse.Namespace) -> int:
+    """Time and memory by the number of neurons, and their exponents."""
+    from .synapses import SIZES, growth
+
+    with progress("starting", len(SIZES) * (1 + len(given.against)) * (given.runs + 2)) as advance:
+        found = growth(given.runs, given.threads, given.against, advance)
+    if given.json:
+        sizes = [asdict(size) for size in found.sizes]
+        print(json.dumps({"sizes": sizes, "exponent of time": found.of_time, "of memory": found.of_memory}))
+        return 0
+    headings = ("neurons", "synapses", "ms", "MB beyond torch", *(f"{name}, ×" for name in given.against))
+    rows = (
+        (s.neurons, s.synapses, f"{s.median_ms:.1f}", f"{s.extra_mb:.0f}", *_ratios(s.ratios, given.against))
+        for s in found.sizes
+    )
+    out.print(table.plain("W6: W5 with more neurons, 64 synapses each", headings, rows))
+    out.print(f"exponent in neurons: time {found.of_time:.2f}, memory {found.of_memory:.2f}", highlight=False)
+    return 0
+
+
+def _ratios(ratios: Mapping[str, float], against: list[str]) -> list[str]:
+    return [f"{ratios[name]:.1f}" if name in ratios else "–" for name in against]
 
 
 def show_floor(runs: int, as_json: bool) -> int:

@@ -150,7 +150,9 @@ WHOLE_CHIP = Workload(
     floored=True,
 )
 LARGE_CHIP = replace(WHOLE_CHIP, about="W5 with 4096 neurons", sizes=(256, 4096, 10))
-CHIP_ADVERSARIAL = replace(WHOLE_CHIP, job="adversarial_step", about="W5 adversarial: 10 attack steps on every parameter")
+CHIP_ADVERSARIAL = replace(
+    WHOLE_CHIP, job="adversarial_step", about="W5 adversarial: 10 attack steps on every parameter"
+)
 CHIP_FLEET = replace(WHOLE_CHIP, job="fleet", about="W5's network on 64 chips, logits of 25 samples, no gradient")
 
 WORKLOADS = {

@@ -13,7 +13,6 @@ from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from . import autograd
 from .layer import LifCoefficients
 from .numba_loops.records import Rules
-from .operators import NO_LISTS
 from .sparse_weight import SparseWeight, Weight
 
 
@@ -32,7 +31,8 @@ def numbers_and_lists(weight: Weight | None, like: Tensor) -> tuple[Tensor, Tens
     is no matrix (n, n)."""
     if isinstance(weight, SparseWeight):
         return weight.values.unsqueeze(0), weight.pattern.lists
-    return like.new_empty((0, len(like), len(like))) if weight is None else weight.unsqueeze(0), NO_LISTS
+    none = torch.empty(0, dtype=torch.int32)  # one for each weight: torch.compile takes no tensor twice
+    return like.new_empty((0, len(like), len(like))) if weight is None else weight.unsqueeze(0), none
 
 
 def _offset(x: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
