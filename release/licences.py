@@ -59,9 +59,11 @@ def closure(wanted: Iterable[Requirement]) -> set[str]:
 
 def licence_of(facts: metadata.PackageMetadata) -> str:
     """The licence by name: the expression of PEP 639, else the short field, else what the classifiers say."""
-    expression, field = facts.get("License-Expression"), (facts.get("License") or "").strip()
+    expression, field = (
+        str(facts[name]).strip() if name in facts else "" for name in ("License-Expression", "License")
+    )
     if expression:
-        return str(expression)
+        return expression
     if field and len(field) <= LONGEST and "\n" not in field and field != "UNKNOWN":
         return field
     named = [line.rpartition(" :: ")[2] for line in facts.get_all("Classifier") or [] if line.startswith("License ::")]

@@ -94,9 +94,21 @@ def install(python: Path, folder: Path, wheel: Path) -> Path:
     return own
 
 
+def check_requirements(python: Path) -> None:
+    """`pip check`, but for the packages of data, which are installed without what they ask for.
+
+    Raises:
+        Failed: another package asks for what is not there.
+    """
+    ran = subprocess.run([python, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    unmet = [line for line in ran.stdout.splitlines() if not line.startswith((*DATA, "No broken requirements"))]
+    if unmet or not ran.stdout:
+        raise Failed(f"pip check: {' / '.join(unmet) or ran.stderr.strip()}")
+
+
 def measure(python: Path, sources: Path) -> Result:
     """Versions, imports and tests of an environment. Tests import the installed package, not the folder's."""
-    call("pip check", [python, "-m", "pip", "check"])
+    check_requirements(python)
     where = call("import", [python, "-c", "import neurorobust; print(neurorobust.__file__)"], Path("/")).strip()
     if "site-packages" not in where:
         raise Failed(f"import: neurorobust comes from {where}; expected the installed wheel.")

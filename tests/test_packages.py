@@ -218,6 +218,20 @@ def test_a_step_that_fails_is_a_result(monkeypatch, tmp_path):
     assert found["failed"] == "pip check: exit 1: bad" and "tests" not in found
 
 
+def test_what_a_package_lacks_is_a_failure(monkeypatch):
+    """But not what the packages of data ask for, which are installed without it."""
+    said = "seglearn 1.2.5 requires scikit-learn, which is not installed.\n"
+    ran = subprocess.CompletedProcess([], 1, stdout=said, stderr="")
+    monkeypatch.setattr(matrix.subprocess, "run", lambda *_, **__: ran)
+    matrix.check_requirements(Path("python"))
+    ran.stdout += "typer 0.29 requires click, which is not installed.\n"
+    with pytest.raises(matrix.Failed, match=r"^pip check: typer 0\.29 requires click, which is not installed\.$"):
+        matrix.check_requirements(Path("python"))
+    ran.stdout, ran.stderr = "", "No module named pip"
+    with pytest.raises(matrix.Failed, match=r"^pip check: No module named pip$"):
+        matrix.check_requirements(Path("python"))
+
+
 # ---- licences
 
 
