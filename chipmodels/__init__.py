@@ -20,5 +20,16 @@ __all__ = ["Recording", "analyze", "fit_chip", "load", "load_die", "models", "sa
 
 
 def load_die(path: str | Path) -> Die:
-    """The die that ``Die.save`` wrote, of an installed chip model."""
+    """The die that ``Die.save`` wrote, of an installed chip model.
+
+    Raises:
+        FileNotFoundError: there is no such file. ValueError: it is damaged, or its chip model is not installed.
+
+    Example:
+        >>> import chipmodels, tempfile
+        >>> die = chipmodels.load("dynapse2").fabricate([17], seed=0)[0]
+        >>> path = die.save(tempfile.mkdtemp() + "/die17.json")
+        >>> chipmodels.load_die(path).serial
+        17
+    """
     return Die.load(path, installed_chip(read_die_file(path)["chip"]))

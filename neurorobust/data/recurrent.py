@@ -39,6 +39,9 @@ def recurrent_network(
     Args:
         hidden: makes the hidden neurons; by default those of :func:`neurons_for`.
 
+    Raises:
+        ValueError: ``n_hidden`` below 1, or more input channels than a neuron of the chip can take.
+
     Example:
         >>> from neurorobust.data.recurrent import recurrent_network
         >>> network = recurrent_network(32, 2, 5e-3, None, 16, torch.Generator().manual_seed(0))

@@ -204,6 +204,10 @@ def evaluate(
         trim: calibrate the read-out of every die on a few samples, ``nr.Trim(task.validation.x, 50)``; the result has
             both scores: as it stands, and ``result.trimmed``.
 
+    Raises:
+        TypeError: ``chip`` is no chip model. ValueError: the chip cannot hold the network, data that do not fit its
+            outputs or hold one class only, samples of the trim that are those of the test, or ``n_dies`` below 1.
+
     Example:
         >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
         >>> fleet = nr.evaluate(nr.wrap(nn.Linear(6, 2)), data, nr.mismatch(0.3), n_dies=4, seed=1)

@@ -106,6 +106,10 @@ def rare_failures(
         spec: a die fails if its score is below. dies: size of a run's population. repeats: independent runs, ≥ 4.
         seed: of the dies.
 
+    Raises:
+        ValueError: fewer than 50 dies or 4 repeats, a specification outside 0 to 1, one class only, or a chip with
+            defects or noise.
+
     Example:
         >>> layer, t = nn.Linear(2, 2, bias=False), torch.linspace(0.05, 0.8, 20)  # t = 1 is the border
         >>> _ = nn.init.eye_(layer.weight)

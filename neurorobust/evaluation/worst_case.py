@@ -309,6 +309,9 @@ def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:
 def random_search(network: nn.Module, data: Any, ball: Ball, *, passes: int, seed: int = 0) -> WorstCase:
     """The control: the worst of ``passes`` dies drawn uniformly in the ball.
 
+    Raises:
+        ValueError: ``passes`` is below 1, or as for :func:`neurorobust.worst_case`.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

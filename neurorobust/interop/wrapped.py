@@ -65,6 +65,9 @@ class Wrapped(Foreign):
     Its parameters are the module's own tensors, under names that end in their kind. Training it trains the module. A
     buffer or plain number that the user names is a parameter too, which is not trained.
 
+    Raises:
+        ValueError: a part of the module has a name that is used here.
+
     Example:
         >>> module = nn.Linear(6, 2)
         >>> model = nr.wrap(module)
@@ -179,7 +182,7 @@ def wrap(
         UserWarning: numbers with the name of a kind that do not deviate, or that deviate once for all neurons.
 
     Example:
-        >>> model = wrap(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
+        >>> model = nr.wrap(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
         >>> [name for name, _ in model.named_parameters()]
         ['0.weight', '0.bias', '2.weight', '2.bias']
     """

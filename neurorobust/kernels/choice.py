@@ -36,6 +36,9 @@ def using(choice: str) -> Iterator[None]:
 
     torch.compile takes the environment variable alone into account.
 
+    Raises:
+        ValueError: an unknown choice.
+
     Example:
         >>> with nr.kernels.using("reference"):
         ...     inside = nr.kernels.chosen()
@@ -53,6 +56,9 @@ def using(choice: str) -> Iterator[None]:
 
 def chosen() -> str:
     """The choice of :func:`using`, else of the environment, else ``"auto"``.
+
+    Raises:
+        ValueError: ``NEUROROBUST_KERNEL`` has an unknown value.
 
     Example:
         >>> nr.kernels.chosen() in ("auto", "compiled", "reference")
