@@ -26,7 +26,14 @@ def load_die(path: str | Path) -> Die:
     """The die that ``Die.save`` wrote, of an installed chip model.
 
     Raises:
-        ValueError: the file is no die, damaged, or of a chip model that is not installed.
+        FileNotFoundError: there is no such file. ValueError: it is damaged, or its chip model is not installed.
+
+    Example:
+        >>> import chipmodels, tempfile
+        >>> die = chipmodels.load("dynapse2").fabricate([17], seed=0)[0]
+        >>> path = die.save(tempfile.mkdtemp() + "/die17.json")
+        >>> chipmodels.load_die(path).serial
+        17
     """
     name = read_die_file(path)["chip"]
     try:

@@ -18,6 +18,7 @@ from typing import Any
 
 import chip_pages
 import numpy as np
+import public
 import typer
 import versions_page
 import zoo_pages
@@ -41,16 +42,16 @@ from neurorobust.export.cell import Cell
 AREAS: Mapping[str, tuple[str, ...]] = {
     "Parameters and deviations": ("core",),
     "Networks": ("nn", "dynamics", "kernels", "interop"),
-    "Chips": ("chip", "fitting", "circuit"),
+    "Chips": ("chipmodels", "chip", "fitting", "circuit"),
     "Attacks and robust training": ("attacks", "regularizers", "train"),
     "Tasks": ("data",),
     "Measuring": ("evaluation", "bounds", "viz", "testing"),
-    "Storage, exchange and the demo": ("io", "export", "demo"),
+    "Storage and exchange": ("io", "export"),
 }
 NEST = Path(__file__).parent.parent / "benchmarks/results/pynn_nest.json"
 LARGE = NEST.with_name("large_data.json")
 SPREAD = NEST.with_name("spread.json")
-OWN_PAGE = {"cli"}  # described by its --help
+OWN_PAGE = {"cli", "demo"}  # described by their --help
 
 
 def write_all(docs: Path) -> None:
@@ -76,7 +77,8 @@ def write_all(docs: Path) -> None:
         "_generated/parts.svg": diagram(),
         "_generated/parts.md": part_table(),
         "api/index.rst": api_index(),
-        **{f"api/{part}.rst": api_page(f"neurorobust.{part}") for part in parts() if part not in OWN_PAGE},
+        **{f"api/{part}.rst": api_page(part) for part in parts() if part not in OWN_PAGE},
+        "api/chipmodels.rst": chipmodels_page(),
     }
     for folder in ("_generated", "api", "chips", "tutorial"):
         (docs / folder).mkdir(exist_ok=True)
@@ -174,13 +176,17 @@ def api_index() -> str:
     areas = dict(AREAS) | {"Other parts": tuple(part for part in parts() if part not in named)}
     text = [
         _title("Reference"),
-        "Made from the docstrings. ``import neurorobust as nr`` gives the short names:\n",
+        "Each entry has an example. A test runs every example as it stands, after these imports:\n",
+        ".. code-block:: python\n\n   import snntorch\n   import torch\n   from torch import nn\n\n"
+        "   import neurorobust as nr\n",
+        "Arguments are checked: ``TypeError`` for a value of a wrong type, everywhere, and ``ValueError`` for what "
+        "``Raises`` says. Units are those of the SI. ``import neurorobust as nr`` gives the short names:\n",
         ".. list-table::\n   :widths: 30 70\n",
         *(f"   * - :py:obj:`nr.{name} <neurorobust.{name}>`\n     - {_about(name)}" for name in neurorobust.__all__),
         "",
     ]
     for area, members in areas.items():
-        here = [part for part in members if part in parts()]
+        here = [part for part in members if part in (*parts(), "chipmodels")]
         if here:
             text += [f".. toctree::\n   :caption: {area}\n   :maxdepth: 1\n", *(f"   {part}" for part in here), ""]
     return "\n".join(text)
@@ -203,32 +209,31 @@ def _home(value: object) -> str:
     return getattr(value, "__module__", "neurorobust") if callable(value) else "neurorobust"
 
 
-def api_page(name: str) -> str:
-    """One part: what it exports, then what else its modules hold."""
-    part = importlib.import_module(name)
-    shown = getattr(part, "__all__", ())
-    # Objects that another part defines are described there.
-    others = [key for key in shown if not _home(getattr(part, key)).startswith(name)]
-    late = [key for key in shown if key not in vars(part) and key not in others]  # imported on first use
-    left_out = others + [key for key in late if key in dir(part)]  # for automodule: these have entries of their own
-    text = [_title(name.partition(".")[2]), f".. automodule:: {name}\n   :members:\n   :show-inheritance:"]
-    text += [f"   :exclude-members: {', '.join(left_out)}\n" if left_out else ""]
-    text += [_directive(f"{name}.{key}", getattr(part, key)) + "\n" for key in late]
-    for info in pkgutil.walk_packages(getattr(part, "__path__", ()), f"{name}."):
-        module = importlib.import_module(info.name)
-        inner = [
-            _directive(f"{module.__name__}.{key}", value)
-            for key, value in vars(module).items()
-            if (inspect.isclass(value) or inspect.isfunction(value))
-            and value.__module__ == module.__name__
-            and value.__doc__
-            and not key.startswith("_")
-            and key not in getattr(part, "__all__", ())
-        ]
-        if inner:
-            heading = info.name.removeprefix(f"{name}.").replace(".", "/") + ".py"
-            text += [heading, "-" * len(heading), "", f".. py:currentmodule:: {module.__name__}\n"]
-            text += [inspect.cleandoc(module.__doc__ or ""), "", *(f"{directive}\n" for directive in inner)]
+def api_page(part: str) -> str:
+    """One part: what it exports to users, then the modules below it that users import from."""
+    name = f"neurorobust.{part}"
+    module = importlib.import_module(name)
+    shown = public.shown(part)
+    here = [key for key in shown if _home(getattr(module, key)).startswith(name)]  # others are described elsewhere
+    late = [key for key in here if key not in vars(module)]  # imported on first use
+    documented = [key for key in here if key not in late and not inspect.ismodule(getattr(module, key))]
+    text = [_title(part), f".. automodule:: {name}"]
+    text += [f"   :members: {', '.join(documented)}\n   :show-inheritance:\n" if documented else ""]
+    text += [_directive(f"{name}.{key}", getattr(module, key)) + "\n" for key in late]
+    for inner, words in public.below(part).items():
+        home = importlib.import_module(f"neurorobust.{inner}")
+        heading = public.spelled(inner)
+        text += [heading, "-" * len(heading), "", f".. py:currentmodule:: {home.__name__}\n"]
+        text += [inspect.cleandoc(home.__doc__ or "").split("\n\nExample:")[0], ""]
+        text += [_directive(f"{home.__name__}.{word}", getattr(home, word)) + "\n" for word in words]
+    return "\n".join(text)
+
+
+def chipmodels_page() -> str:
+    """The package of chip models: its functions, without those that the page of fitting describes."""
+    own = [name for name in chipmodels.__all__ if name not in public.shown("fitting")]
+    text = [_title("chipmodels"), ".. automodule:: chipmodels\n"]
+    text += [_directive(f"chipmodels.{name}", getattr(chipmodels, name)) + "\n" for name in own]
     return "\n".join(text)
 
 

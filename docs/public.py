@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import chipmodels
+import neurorobust
 
 # Modules below a part that users import from, with the names that are for users; what is not named is internal.
 MODULES: Mapping[str, str] = {
@@ -42,7 +43,6 @@ INTERNAL: Mapping[str, str] = {
     "kernels": "SKINNY CachedEvents FlooredCoefficients FlooredDynamics Layer LifCoefficients compiles fleet_outputs "
     "floored floored_layer leaky_integrator lif lif_layer lif_trace linear",
 }
-NOT_PARTS = {"cli", "demo"}  # described by ``--help``
 
 
 def shown(part: str) -> list[str]:
@@ -53,9 +53,23 @@ def shown(part: str) -> list[str]:
 
 def below(part: str) -> dict[str, list[str]]:
     """By module below a part, in the order of :data:`MODULES`, its names that the part does not export itself."""
-    exported = set(shown(part))
+    package = importlib.import_module(f"neurorobust.{part}")
+    exported = {id(getattr(package, name)) for name in shown(part)}
     found = {module: words.split() for module, words in MODULES.items() if module.split(".")[0] == part}
-    return {module: [word for word in words if word not in exported] for module, words in found.items()}
+    homes = {module: importlib.import_module(f"neurorobust.{module}") for module in found}
+    return {
+        module: [word for word in words if id(getattr(homes[module], word)) not in exported]
+        for module, words in found.items()
+    }
+
+
+def spelled(module: str) -> str:
+    """A module as a user writes it: ``nr.plotting`` for ``viz.plotting``, else its full name."""
+    found, last = importlib.import_module(f"neurorobust.{module}"), module.rpartition(".")[2]
+    part = getattr(neurorobust, module.split(".")[0])
+    if getattr(neurorobust, last, None) is found:
+        return f"nr.{last}"
+    return f"nr.{module.split('.')[0]}.{last}" if getattr(part, last, None) is found else found.__name__
 
 
 def entries(parts: list[str]) -> Iterator[tuple[str, Any]]:

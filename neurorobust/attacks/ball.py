@@ -29,8 +29,12 @@ class Ball:
             kind.
         kinds: ζ by kind (``weight=0.1, tau_mem=0.1``).
 
+    Raises:
+        TypeError: a number in place of radii by name; :meth:`uniform` takes one. ValueError: an unknown kind, or a
+            radius that is negative or not finite.
+
     Example:
-        >>> Ball(weight=0.1, tau_mem=0.05).radius("hidden.tau_mem")
+        >>> nr.Ball(weight=0.1, tau_mem=0.05).radius("hidden.tau_mem")
         0.05
     """
 

@@ -25,6 +25,12 @@ def kl(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
 
     The labels are not used, but targets in floating point are refused. arXiv 2106.05009.
 
+    Args:
+        attacked, clean: logits, (B, n_classes) or (B, T, n_classes). y: labels, (B,) or (B, T).
+
+    Raises:
+        ValueError: targets of a regression.
+
     Example:
         >>> clean, attacked = torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 0.0]])
         >>> round(float(nr.attacks.kl(attacked, clean, torch.tensor([0]))), 3)
@@ -38,6 +44,12 @@ def kl(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
 
 def reverse_kl(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
     """KL(softmax attacked ‖ softmax clean), batch mean, with :func:`kl`'s floor; the labels are not used.
+
+    Args:
+        attacked, clean: logits, (B, n_classes) or (B, T, n_classes). y: labels, (B,) or (B, T).
+
+    Raises:
+        ValueError: targets of a regression.
 
     Example:
         >>> clean, attacked = torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 0.0]])
@@ -53,6 +65,12 @@ def reverse_kl(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
 def jensen_shannon(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
     """½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2 of both softmaxes, batch mean, ≤ log 2; the labels are not used.
 
+    Args:
+        attacked, clean: logits, (B, n_classes) or (B, T, n_classes). y: labels, (B,) or (B, T).
+
+    Raises:
+        ValueError: targets of a regression.
+
     Example:
         >>> clean, attacked = torch.tensor([[9.0, -9.0]]), torch.tensor([[-9.0, 9.0]])
         >>> round(float(nr.attacks.jensen_shannon(attacked, clean, torch.tensor([0]))), 3)  # its largest value, log 2
@@ -67,6 +85,9 @@ def jensen_shannon(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
 def l2(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
     """‖attacked − clean‖₂ of each sample's whole output, batch mean (not squared); the targets are not used.
 
+    Args:
+        attacked, clean: outputs of one shape, (B, …). y: not used.
+
     Example:
         >>> clean, attacked = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]])
         >>> float(nr.attacks.l2(attacked, clean, torch.tensor([0])))
@@ -77,6 +98,12 @@ def l2(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
 
 def mse(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
     """Mean squared error of the attacked outputs to targets of their shape.
+
+    Args:
+        attacked, clean: outputs of one shape, (B, …). y: targets, of that shape.
+
+    Raises:
+        ValueError: targets of another shape, or class labels.
 
     Example:
         >>> clean, attacked, target = torch.tensor([[0.0]]), torch.tensor([[3.0]]), torch.tensor([[1.0]])
@@ -93,6 +120,12 @@ def mse(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
 def cross_entropy(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy of the attacked logits to the true labels, batch mean.
 
+    Args:
+        attacked, clean: logits, (B, n_classes) or (B, T, n_classes). y: labels, (B,) or (B, T).
+
+    Raises:
+        ValueError: targets of a regression, or labels of another shape.
+
     Example:
         >>> logits = torch.tensor([[2.0, 0.0]])
         >>> round(float(nr.attacks.cross_entropy(logits, logits, torch.tensor([1]))), 3)  # log(1 + e²)
@@ -105,6 +138,12 @@ def margin(attacked: Tensor, clean: Tensor, y: Tensor) -> Tensor:
     """Mean of (largest wrong logit − true logit), each clamped to ±1 standard deviation of the clean logits.
 
     The clamp limits the weight of samples that are clearly wrong or clearly right, so those near the border count.
+
+    Args:
+        attacked, clean: logits, (B, n_classes) or (B, T, n_classes). y: labels, (B,) or (B, T).
+
+    Raises:
+        ValueError: targets of a regression, or labels of another shape.
 
     Example:
         >>> clean, attacked = torch.tensor([[2.0, 0.0]]), torch.tensor([[1.5, 1.0]])

@@ -26,6 +26,9 @@ class PGA(GradientAscent):
         project: False only to reproduce published figures: in training (:class:`Adversarial`) nothing is projected and
             the last evaluation counts, as in the authors' code, so the start noise may leave the ball.
 
+    Raises:
+        ValueError: ``stride`` is not above 0.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

@@ -13,6 +13,9 @@ from .objectives import Objective, as_objective
 class RandomSearch(Attack):
     """``steps`` + 1 dies, each uniform in the ball; the worst counts. PGA with as many steps makes as many passes.
 
+    Raises:
+        ValueError: ``steps`` is no whole number ≥ 0.
+
     Example:
         >>> nr.attacks.RandomSearch(steps=99).passes  # the number of dies that are tried
         100

@@ -28,6 +28,10 @@ class SPSA(Attack):
         probe: c, in radii. memory: weight of the old mean of ĝ in each step.
         objective: see :class:`PGA`. stride: length of all steps together, in radii.
 
+    Raises:
+        ValueError: ``steps`` or ``samples`` below 1, ``probe`` or ``stride`` not above 0, ``memory`` outside 0 ≤ memory
+            < 1.
+
     Example:
         >>> attack = nr.attacks.SPSA(steps=20, samples=4)
         >>> attack.passes  # 20 steps of 4 pairs of probes, the point after each step, and the start

@@ -97,6 +97,9 @@ def thorough(steps: int = 30, restarts: int = 3, losses: Sequence[str | Objectiv
         losses: objectives, names in ``OBJECTIVES`` or functions; ``("mse",)`` for regression. :func:`quick` is
             contained if ``"ce"`` or ``"margin"`` is among them; else ten steps on the first.
 
+    Raises:
+        ValueError: ``steps`` or ``restarts`` below 1, or no loss.
+
     Example:
         >>> nr.attacks.thorough().passes, nr.attacks.thorough(steps=10, restarts=1).passes
         (350, 86)

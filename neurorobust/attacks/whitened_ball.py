@@ -24,6 +24,9 @@ class WhitenedBall(Ball):
     Args:
         norm: the largest ‖u‖₂.
 
+    Raises:
+        ValueError: ``norm`` is negative or not finite.
+
     Example:
         >>> ball = nr.attacks.WhitenedBall(norm=5.0)
         >>> u = ball.project({"a.weight": torch.full((2,), 6.0), "b.weight": torch.full((2,), 8.0)})

@@ -38,6 +38,13 @@ def save(chip: ChipModel, path: str | Path) -> Path:
 
     Raises:
         TypeError: no chip model, or a part that no file can import. ValueError: the name does not end in ``.py``.
+
+    Example:
+        >>> import chipmodels, tempfile
+        >>> from pathlib import Path
+        >>> path = chipmodels.save(nr.mismatch(0.2), Path(tempfile.mkdtemp()) / "mine.py")
+        >>> chipmodels.load(str(path)) == nr.mismatch(0.2)
+        True
     """
     if not isinstance(chip, ChipModel):
         raise TypeError(f"chip: got a {type(chip).__name__}; expected a ChipModel, such as fit_chip returns.")

@@ -31,6 +31,9 @@ class Cost:
         low, high: the range that was published; low is None where only an upper bound was.
         status, source: as in :class:`~neurorobust.chip.SourcedValue`.
 
+    Raises:
+        ValueError: an unknown count, unit or status, no source, or not 0 < low ≤ high.
+
     Example:
         >>> import chipmodels
         >>> cost = chipmodels.load("xylo").costs[0]

@@ -64,6 +64,9 @@ class Scattered:
     Attributes:
         fraction: 0 to 1.
 
+    Raises:
+        ValueError: ``fraction`` is outside 0 to 1.
+
     Example:
         >>> u = torch.randn(1000, 100, generator=torch.Generator().manual_seed(0))
         >>> round(nr.chip.defects.Scattered(0.1).hits(u).float().mean().item(), 3)
@@ -95,6 +98,9 @@ class Clustered:
 
     Attributes:
         fraction: 0 to 1. length: in sites, > 0.
+
+    Raises:
+        ValueError: ``fraction`` is outside 0 to 1, or ``length`` not above 0.
 
     Example:
         >>> from neurorobust.chip.defects import Clustered
@@ -148,6 +154,9 @@ class Defect(ABC):
     Attributes:
         pattern: the pattern, or the fraction of sites, each independently.
         status, source: how the fraction is known; see :class:`neurorobust.chip.SourcedValue`.
+
+    Raises:
+        TypeError: ``pattern`` is neither a fraction nor a pattern. ValueError: a fraction outside 0 to 1.
     """
 
     pattern: Pattern | float
@@ -251,6 +260,9 @@ class StuckDevices(Defect):
     Attributes:
         at: of the largest magnitude on the core, 0 to 1: 1 for stuck on, 0 for stuck off.
         pair: False where a weight is a single device.
+
+    Raises:
+        ValueError: ``at`` or the fraction is outside 0 to 1.
 
     Example:
         >>> defect, model = nr.chip.StuckDevices(0.1, at=0.0), nr.wrap(nn.Linear(1000, 1))  # stuck at "off"

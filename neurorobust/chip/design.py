@@ -46,6 +46,9 @@ class KindModel:
             ``{"tau_mem": 1.0}`` for r of a DPI neuron, where τ = C·U_T/(κ·I_τ) and the gain is I_gain/I_τ. Where a
             layer has no r, its weights and biases take the factor of r.
 
+    Raises:
+        TypeError: a field of another type. ValueError: a negative spread.
+
     Example:
         >>> cv = nr.chip.SourcedValue(0.2, "measured", "our bench, 3 chips")
         >>> kind = nr.chip.KindModel(nr.chip.variability.LogNormal.from_cv(0.2), cv, per_core=True)

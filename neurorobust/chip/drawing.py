@@ -74,6 +74,9 @@ def draw(die: Die, kinds: list[str] | None = None, cores: int = 8) -> Figure:
         die: of a model with known numbers of cores and neurons. kinds: to draw; None for all with separate sites.
         cores: to draw, at most.
 
+    Raises:
+        ValueError: nothing varies on this chip, or a kind that has no map.
+
     Example:
         >>> import chipmodels
         >>> die = chipmodels.load("dynapse2").fabricate([17], seed=0)[0]

@@ -174,6 +174,9 @@ class PowerDrift:
     Attributes:
         mean, spread: of the exponent, as functions of r*. t0: s.
 
+    Raises:
+        ValueError: ``t0`` is not above 0.
+
     Example:
         >>> from neurorobust.chip.drift import PolynomialCurve, PowerDrift
         >>> drift, r = PowerDrift(PolynomialCurve((0.05,)), PolynomialCurve((0.0,)), t0=20.0), torch.tensor([0.5])
@@ -211,6 +214,9 @@ class LogRelaxation:
 
     Attributes:
         drift: mean change per e-fold of time. growth: change of the spread per e-fold of time. spread: at 1 s.
+
+    Raises:
+        ValueError: a number that is not finite, or a negative ``growth`` or ``spread``.
 
     Example:
         >>> relaxing, r = nr.chip.drift.LogRelaxation(drift=-0.01, growth=0.0, spread=0.0), torch.tensor([0.5])
@@ -252,6 +258,9 @@ class SampledRelaxation:
     Attributes:
         spreads: (t in s, σ_t as a function of the target r*), each time once.
 
+    Raises:
+        ValueError: no time, or a time twice.
+
     Example:
         >>> from neurorobust.chip.drift import PolynomialCurve, SampledRelaxation
         >>> ageing, r = SampledRelaxation(((1.0, PolynomialCurve((0.1,))),)), torch.tensor([0.5])
@@ -290,6 +299,9 @@ class ReadNoise:
     Attributes:
         q: as a function of r_p. t_read: duration of one read, s. start: time from programming to t = 0, s, ≥ t_read.
 
+    Raises:
+        ValueError: ``t_read`` is not above 0, or ``start`` is smaller.
+
     Example:
         >>> noise = nr.chip.drift.ReadNoise(nr.chip.drift.PolynomialCurve((0.01,)), t_read=250e-9, start=20.0)
         >>> [round(noise.sigma(torch.ones(1), t).item(), 3) for t in (0.0, 3.15e7)]  # relative: new, 1 year
@@ -316,6 +328,9 @@ class ReadNoise:
 @dataclass(frozen=True)
 class ConstantReadNoise:
     """σ = fraction of the conductance, at every conductance and time.
+
+    Raises:
+        ValueError: ``fraction`` is negative or not finite.
 
     Example:
         >>> nr.chip.drift.ConstantReadNoise(0.01).in_words()
@@ -351,6 +366,9 @@ class Device:
     Attributes:
         g_max: largest conductance, S. programming: σ/g_max as a function of r. ageing, reading: None for none.
         low, high: truncation, S; no conductance is negative.
+
+    Raises:
+        ValueError: ``g_max`` not above 0, or not 0 ≤ low < high.
 
     Example:
         >>> from neurorobust.chip.drift import Device, PolynomialCurve, PowerDrift

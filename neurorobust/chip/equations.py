@@ -32,6 +32,9 @@ class SourcedText:
             word, or any of them.
         model: what our model of the chip does, as text. Empty for a point that a neuron of the network decides.
 
+    Raises:
+        ValueError: an unknown status, no text, or no source for a known fact. TypeError: ``words`` is no tuple.
+
     Example:
         >>> reset = nr.chip.SourcedText("To rest.", "published", "Chicca et al. 2014", ("reset to rest",))
         >>> reset.status, reset.words
@@ -71,6 +74,10 @@ class NeuronModel:
         only_in_silicon: what deviates from die to die in the circuit and not in our laws.
         only_in_model: what deviates in our laws and not, or otherwise, in the circuit.
         as_network: True if the chip holds weights only, and neurons are computed beside it as the network has them.
+
+    Raises:
+        TypeError: a point that is no :class:`SourcedText`. ValueError: a word that is not in the vocabulary, or words
+            on a point that has none.
 
     Example:
         >>> import chipmodels

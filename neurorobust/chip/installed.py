@@ -21,6 +21,11 @@ def chip_models() -> dict[str, ChipModel]:
 
     Raises:
         ValueError: two of them have the same name.
+
+    Example:
+        >>> import chipmodels
+        >>> list(chipmodels.models())[:4]
+        ['braindrop', 'brainscales2', 'dynapse1', 'dynapse2']
     """
 
     def own(module: ModuleType) -> dict[str, ChipModel]:
@@ -44,6 +49,12 @@ def chip_model(name: str) -> ChipModel:
     Raises:
         ValueError: the name is unknown, and the message lists the installed models; or the file holds no chip model.
         FileNotFoundError: there is no such file.
+
+    Example:
+        >>> import chipmodels
+        >>> chip = chipmodels.load("dynapse2")
+        >>> chip.title, chip.limits.fan_in
+        ('DYNAP-SE2, 4 cores × 256 analog neurons', 64)
     """
     return read(name) if name.endswith(".py") else installed_chip(name)
 

@@ -37,6 +37,10 @@ class ChipModel(ChipDesign):
 
     Its fields are those of :class:`~neurorobust.chip.design.ChipDesign`.
 
+    Raises:
+        ValueError: a field out of range, or kinds that do not fit each other. TypeError: a field of another type. The
+            message names the field and the kind.
+
     Example:
         >>> import chipmodels
         >>> chip = chipmodels.load("dynapse2")
@@ -218,6 +222,9 @@ def mismatch(level: float) -> ChipModel:
     It describes no chip, so a read-out on the host deviates like the rest; :meth:`ChipModel.with_host` changes that.
     Signed kinds θ + abs(θ)δ, positive kinds θ·exp(δ); v_leak, v_reset and v_floor are refused: they may be 0, so a
     relative level has no meaning for them.
+
+    Raises:
+        ValueError: a level that is negative, not finite, or above 3 (300 %).
 
     Example:
         >>> chip = nr.mismatch(0.3)

@@ -28,6 +28,9 @@ class SourcedValue:
         source: paper, table or file.
         at: the programmed value it holds at, chip units, where it depends on that.
 
+    Raises:
+        ValueError: a number that is not finite, an unknown status, or no source.
+
     Example:
         >>> cv = nr.chip.SourcedValue(0.2, "measured", "our bench, 3 chips", at=1e-9)
         >>> cv.value, cv.status, cv.at  # 20 % at 1 nA
@@ -48,6 +51,9 @@ class SourcedValue:
 @dataclass(frozen=True)
 class Range:
     """Lowest and highest value a chip reaches, in its own units, and their source; see :class:`SourcedValue`.
+
+    Raises:
+        ValueError: low above high, an unknown status, or no source.
 
     Example:
         >>> nr.chip.Range(low=1e-9, high=1e-7, status="published", source="data sheet").high  # A
@@ -73,6 +79,9 @@ class Limits:
     Attributes:
         cores, neurons_per_core, fan_in, fan_out, tags: numbers. ``fan_out`` is shown and not checked.
         source, status: of all of them but those in ``others``, which has its own (status, source) by name.
+
+    Raises:
+        ValueError: a limit that is no whole number ≥ 1, or an unknown name in ``others``.
 
     Example:
         >>> limits = nr.chip.Limits(cores=4, neurons_per_core=256, fan_in=64, source="data sheet", status="published")
@@ -120,6 +129,9 @@ class TimeBase:
 
     Attributes:
         speedup: network seconds that pass in one of the chip's.
+
+    Raises:
+        ValueError: ``speedup`` is not above 0.
 
     Example:
         >>> import chipmodels

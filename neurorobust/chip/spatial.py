@@ -110,6 +110,9 @@ class Surface(SharedComponent):
 
     The five terms are orthonormal over the grid, so the variance over dies and neurons together is 1.
 
+    Raises:
+        ValueError: ``size`` is no whole number ≥ 1.
+
     Example:
         >>> nr.chip.spatial.Surface(0.3, "gradient").in_words()
         '30 % of the variance is a smooth quadratic surface over each core'
@@ -140,6 +143,9 @@ class GaussianField(SharedComponent):
 
     Attributes:
         length: correlation length, in neurons.
+
+    Raises:
+        ValueError: ``length`` is not above 0.
 
     Example:
         >>> field = nr.chip.spatial.GaussianField(0.5, "oxide", length=2.0)
@@ -209,6 +215,10 @@ class Correlation:
 
     Attributes:
         kinds: with one value per neuron. matrix: the correlations of their own parts, positive definite.
+
+    Raises:
+        ValueError: a kind without one value per neuron, a matrix of another shape, or one that is not symmetric, with
+            ones on the diagonal, and positive definite.
 
     Example:
         >>> pair = nr.chip.spatial.Correlation(("tau_mem", "v_threshold"), ((1.0, 0.6), (0.6, 1.0)))

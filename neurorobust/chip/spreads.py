@@ -41,6 +41,9 @@ class PowerSpread(Spread):
     Attributes:
         value: σ at the reference. reference: in the value's own unit, > 0.
 
+    Raises:
+        ValueError: a negative value, a reference that is not above 0, or a negative exponent without ``largest``.
+
     Example:
         >>> spread = nr.chip.spreads.PowerSpread(0.1, reference=1e-9, exponent=-0.5, largest=0.3)
         >>> [round(sigma, 3) for sigma in spread.at(torch.tensor([0.0, 1e-9, 4e-9])).tolist()]
@@ -76,6 +79,9 @@ class PowerSpread(Spread):
 class PolynomialSpread(Spread):
     """σ = Σ_i coefficients[i] · r^i, r = abs(x)/full clipped to [0, 1], nowhere < 0.
 
+    Raises:
+        ValueError: no coefficients, ``full`` not above 0, or a σ below 0 somewhere.
+
     Example:
         >>> spread = nr.chip.spreads.PolynomialSpread((0.02, 0.1), full=10e-6)
         >>> [round(x, 3) for x in spread.at(torch.tensor([0.0, 5e-6, 10e-6])).tolist()]
@@ -103,6 +109,9 @@ class PolynomialSpread(Spread):
 @dataclass(frozen=True)
 class SpreadTable(Spread):
     """σ between points (x, σ), linear in log x; beyond them that of the nearest.
+
+    Raises:
+        ValueError: no points, x that do not ascend from above 0, or a negative σ.
 
     Example:
         >>> spread = nr.chip.spreads.SpreadTable(((1e-9, 0.3), (1e-7, 0.1)))

@@ -127,6 +127,9 @@ class Exact(Law):
 class Normal(Law):
     """θ* = θ + abs(θ)·cv·u, for signed kinds only: on a positive kind the tail would change its sign.
 
+    Raises:
+        ValueError: ``cv`` is negative or not finite.
+
     Example:
         >>> law, theta, u = nr.chip.variability.Normal(0.25), torch.tensor([2.0, -2.0]), (torch.ones(2),)
         >>> nr.apply({"weight": theta}, {"weight": law.deviate("weight", u, theta)})["weight"].tolist()
@@ -158,6 +161,9 @@ class LogNormal(Law):
 
     Attributes:
         sigma: standard deviation of log θ*.
+
+    Raises:
+        ValueError: ``sigma`` is negative or not finite.
 
     Example:
         >>> law = nr.chip.variability.LogNormal.from_cv(0.2)  # σ = √ln(1 + 0.2²)
@@ -203,6 +209,9 @@ class LogNormal(Law):
 class Gamma(Law):
     """θ* = θ·g, g of a gamma distribution with mean 1 and standard deviation cv; the mean is kept, never the sign
     changed.
+
+    Raises:
+        ValueError: ``cv`` is not above 0.
 
     Example:
         >>> law, tau, u = nr.chip.variability.Gamma(0.5), torch.tensor([0.02] * 3), (torch.tensor([-2.0, 0.0, 2.0]),)
@@ -257,6 +266,9 @@ class Empirical(Law):
     Attributes:
         factors: measured θ*/θ, > 0, at least two, in any order.
 
+    Raises:
+        ValueError: fewer than two factors, or one that is not above 0.
+
     Example:
         >>> law = nr.chip.variability.Empirical((0.8, 1.0, 1.5))  # three measured chips
         >>> factors = law.deviate("tau_mem", (torch.tensor([-9.0, 0.0, 9.0]),), torch.full((3,), 0.02)).exp()
@@ -290,6 +302,9 @@ class Offset(Law):
     """θ* = θ + σu, σ in the parameter's chip unit: for v_leak, v_reset and v_floor, whose nominal may be 0, and for
     weights and biases with an absolute error. A weight or bias of exactly 0 stays 0: :func:`neurorobust.apply`
     multiplies by it.
+
+    Raises:
+        ValueError: ``sigma`` is negative or not finite.
 
     Example:
         >>> law, theta, u = nr.chip.variability.Offset(0.01), torch.zeros(2), (torch.tensor([-1.0, 2.0]),)
@@ -335,6 +350,9 @@ def _check_single(name: str, law: Law) -> None:
 class Clipped(Law):
     """Another law whose magnitudes end at 0: a conductance that would become negative is 0. Signed kinds only.
 
+    Raises:
+        ValueError: a law of several normals, such as that of a memory cell.
+
     Example:
         >>> law = nr.chip.variability.Clipped(nr.chip.variability.Normal(0.5))
         >>> law.deviate("weight", (torch.tensor([1.0, -9.0]),), torch.ones(2)).tolist()  # −1 is a conductance of 0
@@ -363,6 +381,9 @@ class Clipped(Law):
 @dataclass(frozen=True)
 class Truncated(Law):
     """Another law whose u is a standard normal truncated to abs(u) ≤ sigmas.
+
+    Raises:
+        ValueError: a law of several normals, or ``sigmas`` not above 0.
 
     Example:
         >>> law = nr.chip.variability.Truncated(nr.chip.variability.Normal(0.1), sigmas=2.0)
@@ -397,6 +418,9 @@ class Outliers(Law):
     """Another law of which a fraction of the devices are outliers: θ* = θ·f, log f uniform in [log low, log high].
 
     The outliers are the devices with the highest u, so they are the same on every setting, and one-sided.
+
+    Raises:
+        ValueError: a law of several normals, a fraction outside 0 ≤ fraction < 1, or not 0 < low ≤ high.
 
     Example:
         >>> law = nr.chip.variability.Outliers(nr.chip.variability.LogNormal(0.1), fraction=0.01, low=2.0, high=3.0)
@@ -450,6 +474,9 @@ class SettingDecorrelation(Law):
 
     Attributes:
         rate: radians per e-fold. reference: the programmed value at which u counts alone, chip units.
+
+    Raises:
+        ValueError: a law of several normals, a negative ``rate``, or ``reference`` not above 0.
 
     Example:
         >>> from neurorobust.chip.variability import LogNormal, SettingDecorrelation

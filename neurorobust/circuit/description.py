@@ -104,6 +104,9 @@ class Neurons:
         core, number: physical core of each neuron and its number there: the site whose deviations it has. By default
             all are on core 0, in order.
 
+    Raises:
+        ValueError: an array that is not (n,), or a current out of its range; the message names it and the neuron.
+
     Example:
         >>> from neurorobust.circuit import Neurons
         >>> cells = Neurons(n=2, i_tau_mem=5e-12, i_gain_mem=2e-11, i_thr=1e-9, i_ref=1e-9, i_dc=[0.0, 4e-10])
@@ -172,6 +175,10 @@ class Synapses:
         slot: place among the synapses of its target: the site whose deviation the weight has. By default they are
             counted in the order given.
 
+    Raises:
+        ValueError: arrays of different lengths, or a negative weight or delay. TypeError: sources, targets or dendrites
+            that are no integers.
+
     Example:
         >>> from neurorobust.circuit import DendriteType, Synapses
         >>> synapses = Synapses(source=[0, 0], target=[0, 1], dendrite=DendriteType.AMPA, weight=[1e-9, 2e-9])
@@ -219,6 +226,10 @@ class Circuit:
         neurons: n of them. dendrites: the filters that synapses use, by type; each has arrays (n,) afterwards.
         synapses: between channels or neurons and neurons. n_channels: number of external channels.
         technology: the constants of the chip.
+
+    Raises:
+        ValueError: a synapse from or to a place that does not exist, a type of dendrite that synapses use and
+            ``dendrites`` lacks, or a threshold that is not above the leakage current I_0.
 
     Example:
         >>> from neurorobust.circuit import Circuit, Dendrite, DendriteType, Neurons, Synapses

@@ -21,6 +21,9 @@ def with_drive(circuit: Circuit, *, pulse: float | None = None, weight: float = 
         pulse: length of the pulses of all synapses, s, > 0; by default as it is. weight: factor of all weight
             currents, > 0.
 
+    Raises:
+        ValueError: ``pulse`` or ``weight`` is not above 0.
+
     Example:
         >>> import chipmodels
         >>> network, _ = nr.zoo.load("ecg_dpi/standard")

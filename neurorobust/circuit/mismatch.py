@@ -37,6 +37,9 @@ def deviating(circuit: Circuit, *, seed: int, serial: int, cv: float | Mapping[s
         cv: coefficient of variation, for all currents or by name; see :data:`CURRENTS`. A current without a name does
             not deviate.
 
+    Raises:
+        ValueError: ``seed`` or ``serial`` is negative or too large, or ``cv`` names no current.
+
     Example:
         >>> import chipmodels
         >>> network, _ = nr.zoo.load("ecg_dpi/standard")

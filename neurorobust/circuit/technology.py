@@ -31,6 +31,9 @@ class Technology:
         c_mem: of the membrane, F. c_syn: of a synaptic filter, F. c_ahp: of the adaptation's filter, F.
         c_ref: of the refractory time, F. c_pulse: of a pulse, F.
 
+    Raises:
+        ValueError: a constant that is not above 0.
+
     Example:
         >>> technology = nr.circuit.Technology()
         >>> round(1e3 * technology.tau(technology.c_mem, 5e-12), 1)  # ms, of a membrane with a leak of 5 pA

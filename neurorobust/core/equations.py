@@ -46,6 +46,9 @@ class Equations:
         inhibition: subtracted from the excitation, also below 0; subtracted down to 0; or a larger leak.
         adaptation: a subtracted current, or a raised threshold, which every spike makes larger.
 
+    Raises:
+        ValueError: a word that is not in the vocabulary of its point.
+
     Example:
         >>> network, _ = nr.zoo.load("ecg_dpi/standard")
         >>> equations = network.hidden.equations()

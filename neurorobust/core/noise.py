@@ -144,6 +144,9 @@ def membrane(
     Returns:
         (T, B, n), type of tau_mem; differentiable in sigma and tau_mem.
 
+    Raises:
+        ValueError: a time constant or dt that is not above 0, or a negative sigma.
+
     Example:
         >>> generator = torch.Generator().manual_seed(0)
         >>> n = nr.noise.membrane(0.1, torch.tensor([0.02]), 1e-3, (5000, 1), generator)
@@ -176,6 +179,9 @@ def lose(events: Tensor, p: float, generator: torch.Generator) -> Tensor:
     Args:
         events: whole numbers ≥ 0, any shape.
 
+    Raises:
+        ValueError: events that are no whole numbers ≥ 0.
+
     Example:
         >>> nr.noise.lose(torch.full((10_000,), 1.0), 0.1, torch.Generator().manual_seed(0)).mean().item()
         0.89410001039505
@@ -192,6 +198,9 @@ def jitter(events: Tensor, sigma: float, dt: float, generator: torch.Generator) 
 
     Args:
         events: (B, T, n), batch first, whole numbers ≥ 0. sigma: s, ≥ 0. dt: s.
+
+    Raises:
+        ValueError: events that are no whole numbers ≥ 0, a negative ``sigma``, or ``dt`` not above 0.
 
     Example:
         >>> events = torch.zeros(1, 100, 1)
@@ -252,6 +261,9 @@ class Source:
 
     Attributes:
         status, source: the provenance of the level; see :class:`neurorobust.chip.SourcedValue`.
+
+    Raises:
+        ValueError: the level is negative or not finite.
 
     Example:
         >>> sources = nr.noise.SpikeLoss(0.01), nr.noise.Jitter(1e-3)

@@ -38,6 +38,9 @@ KINDS = SIGNED | ABSOLUTE | POSITIVE
 def kind_of(name: str) -> str:
     """The kind of a parameter: the last segment of its name (``hidden.tau_mem`` → ``tau_mem``).
 
+    Raises:
+        ValueError: the last segment is no known kind.
+
     Example:
         >>> nr.core.kind_of("hidden.recurrent.weight")
         'weight'

@@ -39,6 +39,9 @@ class Window:
     Attributes:
         dt: length of a bin, s. steps: number of bins, T. channels: number of channels. start: of the first bin, s.
 
+    Raises:
+        ValueError: ``dt`` is not above 0, fewer than one step or channel, or ``start`` is not finite.
+
     Example:
         >>> import numpy as np
         >>> window = nr.data.Window(dt=0.01, steps=100, channels=2)

@@ -343,6 +343,9 @@ class Stream(Samples):
         y: as in :class:`Data`. lengths: the steps of each sample, (n,); None if all have one length.
         repeats: whether the first samples were the same in two passes.
 
+    Raises:
+        ValueError: lengths that are no whole numbers from 1 to the number of steps, one per sample.
+
     Example:
         >>> x, y = torch.rand(2, 8, 3), torch.tensor([0, 1])  # the first sample ends after 5 steps; the rest is padding
         >>> stream = nr.data.Data.of((x, y), lengths=[5, 8])

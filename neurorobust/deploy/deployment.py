@@ -41,7 +41,7 @@ class Deployment(Printed):
             parameter, and synapses as Linear or OneToOne. Its parameters are those of ``programmed``. A wrapped module
             or an snnTorch network, on a crossbar, keeps its own form.
         programmed: codes, gains and values.
-        demand: what the network asks of the chip. cores: of each neuron, by layer on the chip.
+        demand: what the network asks of the chip. cores: of each neuron, by layer on the chip, shape (n,).
         report: what it uses and what changed; print it.
         source: SHA-256 of the network that was deployed: its tensors and its structure.
 

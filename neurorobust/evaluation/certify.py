@@ -61,6 +61,9 @@ class Branches:
     Args:
         limit: largest number of branches per sample; 1 for none.
 
+    Raises:
+        ValueError: ``limit`` is no whole number ≥ 1.
+
     Example:
         >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.tensor([[1.0], [-1.0]])), tau_mem=0.02)
         >>> network, x = nr.Network({"readout": readout}, dt=1e-3), torch.ones(2, 50, 1)
@@ -147,7 +150,7 @@ def certify(network: nn.Module, data: Any, ball: Ball, method: Intervals | Branc
         >>> readout = nr.neurons.LeakyIntegrator(Linear(torch.tensor([[1.0], [-1.0]])), tau_mem=0.02)
         >>> network = nr.Network({"readout": readout}, dt=1e-3)
         >>> data = nr.data.Data(torch.ones(2, 50, 1), torch.tensor([0, 1]))
-        >>> certify(network, data, nr.Ball.uniform(0.1)).verified.tolist()
+        >>> nr.evaluation.certify(network, data, nr.Ball.uniform(0.1)).verified.tolist()
         [True, False]
     """
     data = in_memory(data)

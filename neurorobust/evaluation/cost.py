@@ -28,6 +28,9 @@ def estimate_evaluate(network: nn.Module, data: Any, chip: ChipModel, *, n_dies:
     """Seconds that :func:`neurorobust.evaluate` will take on this machine with its present load, from programming, one
     die and 250 samples. The network is not changed; the arguments are those of ``evaluate``.
 
+    Raises:
+        ValueError: as for :func:`neurorobust.evaluate`.
+
     Example:
         >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
         >>> seconds = nr.evaluation.estimate_evaluate(nr.wrap(nn.Linear(6, 2)), data, nr.mismatch(0.1), n_dies=100)
@@ -62,6 +65,9 @@ def estimate_worst_case(
     """Seconds that :func:`neurorobust.worst_case` will take on this machine with its present load, from a pass with a
     gradient and one without, over 250 samples. The network is not changed; the arguments are those of
     ``worst_case``. For the suite strong-1: :func:`estimate_strong_worst_case`.
+
+    Raises:
+        ValueError: as for :func:`neurorobust.worst_case`.
 
     Example:
         >>> data, ball = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2), nr.Ball.uniform(0.1)

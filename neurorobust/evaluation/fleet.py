@@ -232,6 +232,10 @@ def evaluate(
     Raises:
         neurorobust.evaluation.WorkersLost: the executor broke; it holds what is done.
 
+    Raises:
+        TypeError: ``chip`` is no chip model. ValueError: the chip cannot hold the network, data that do not fit its
+            outputs or hold one class only, samples of the trim that are those of the test, or ``n_dies`` below 1.
+
     Example:
         >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
         >>> fleet = nr.evaluate(nr.wrap(nn.Linear(6, 2)), data, nr.mismatch(0.3), n_dies=4, seed=1)

@@ -101,6 +101,9 @@ def landscape(
             not deviate.
         points, directions: positions per line, and number of random lines. seed: of the directions.
 
+    Raises:
+        ValueError: fewer than two points or one direction, or data that do not fit the network.
+
     Example:
         >>> layer, data = nn.Linear(2, 2), nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
         >>> _ = nn.init.eye_(layer.weight), nn.init.zeros_(layer.bias)

@@ -122,6 +122,10 @@ def rare_failures(  # noqa: PLR0913, the executor says where it runs, not what
         executor: as for :func:`neurorobust.evaluate`. The dies of a step are spread; each goes to a worker as its
             standard normals, four bytes for each device. The next step waits for all of them.
 
+    Raises:
+        ValueError: fewer than 50 dies or 4 repeats, a specification outside 0 to 1, one class only, or a chip with
+            defects or noise.
+
     Example:
         >>> layer, t = nn.Linear(2, 2, bias=False), torch.linspace(0.05, 0.8, 20)  # t = 1 is the border
         >>> _ = nn.init.eye_(layer.weight)

@@ -169,6 +169,9 @@ def sharpness(
         ball: ζ of each kind or parameter: spread of the dies, and unit. Parameters without a radius do not deviate.
         count: directions. dies: over which curvatures are measured. reach: h. seed: of the dies.
 
+    Raises:
+        ValueError: ``count`` below 1, fewer than two dies, or ``reach`` not above 0.
+
     Example:
         >>> layer, data = nn.Linear(2, 2), nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
         >>> _ = nn.init.eye_(layer.weight), nn.init.zeros_(layer.bias)

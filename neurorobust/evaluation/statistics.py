@@ -24,6 +24,9 @@ def score(outputs: Tensor, y: Tensor) -> float:
     Integer labels: :func:`balanced_accuracy`. Floating targets of the outputs' shape: R² = 1 − Σ(output − y)² / Σ(y −
     mean y)², 1 for a perfect network, 0 for one that always gives the mean.
 
+    Raises:
+        ValueError: targets of another shape than the outputs.
+
     Example:
         >>> y = torch.tensor([1.0, 2.0, 3.0])  # targets of a regression: R²
         >>> [nr.evaluation.statistics.score(output, y) for output in (y, torch.full((3,), 2.0))]
@@ -72,6 +75,9 @@ def one_class(outputs: Tensor, y: Tensor) -> int | None:
 
 def recall(predicted: Tensor, y: Tensor, n_classes: int) -> Tensor:
     """Fraction of each class's samples (or steps) that were recognised, (n_classes,); NaN for a class without any.
+
+    Raises:
+        ValueError: a label of a class that the network does not have.
 
     Example:
         >>> nr.evaluation.recall(torch.tensor([0, 0, 1, 0]), torch.tensor([0, 0, 1, 1]), 3)
@@ -248,6 +254,9 @@ def paired_interval(
     """First − second of two methods on the same seeds and dies: :func:`bootstrap_interval` of the difference of their
     statistics, with the same resampled dies for both. ``more``: variances of the difference from other sources, each
     with its degrees of freedom, such as :func:`sampling_variance`.
+
+    Raises:
+        ValueError: two arrays of different shapes.
 
     Example:
         >>> import numpy as np

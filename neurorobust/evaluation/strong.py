@@ -93,6 +93,9 @@ def strong_worst_case(
     Returns:
         The die; ``attack`` says which attack found it, through which surrogate.
 
+    Raises:
+        ValueError: as for :func:`neurorobust.worst_case`, or a negative seed.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

@@ -50,6 +50,9 @@ class Trim:
             samples of the test; take the training or validation part.
         n: samples for each die. seed: of the choice of samples.
 
+    Raises:
+        ValueError: ``n`` is below 1 or above the number of samples, a negative seed, or targets of a regression.
+
     Example:
         >>> data = nr.data.Data(torch.rand(40, 6), torch.arange(40) % 2)
         >>> model = nr.wrap(nn.Linear(6, 2))
@@ -114,6 +117,9 @@ def matching_offsets(logits: Tensor, nominal: Tensor) -> Tensor:
     Args:
         logits: of a die (n, K), or of several (dies, n, K). nominal: of the network itself, (n, K).
 
+    Raises:
+        ValueError: logits of another shape than the nominal ones.
+
     Example:
         >>> nominal = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
         >>> die = nominal + torch.tensor([0.0, 1.5])  # this die adds 1.5 to the second class
@@ -143,6 +149,9 @@ def fitted_offsets(logits: Tensor, y: Tensor, start: Tensor | None = None) -> Te
     Args:
         logits: (n, K), or (n, T, K) with a label per step. y: labels, (n,) or (n, T).
         start: (K,), such as :func:`matching_offsets`; 0 by default.
+
+    Raises:
+        ValueError: labels of other samples, or outputs that are no logits.
 
     Example:
         >>> logits, y = torch.tensor([[3.0, 1.0], [2.0, 1.0], [2.5, 2.0], [2.2, 2.0]]), torch.tensor([0, 0, 1, 1])
@@ -205,6 +214,9 @@ def calibrate_readout(
 
     Returns:
         (K,) for one die, (dies, K) for several; float64.
+
+    Raises:
+        TypeError: no die. ValueError: as for :class:`Trim`, or samples that do not fit the network.
 
     Example:
         >>> model = nr.wrap(nn.Linear(6, 2))

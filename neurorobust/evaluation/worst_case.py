@@ -324,6 +324,9 @@ def random_search(
 ) -> WorstCase:
     """The control: the worst of ``passes`` dies drawn uniformly in the ball.
 
+    Raises:
+        ValueError: ``passes`` is below 1, or as for :func:`neurorobust.worst_case`.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

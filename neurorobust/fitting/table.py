@@ -35,6 +35,9 @@ class Recording:
             range, and over three times as many as at the next value.
         sentinels: values that stand for "no value". NaN, infinity and values beyond 1000 medians are always removed.
 
+    Raises:
+        ValueError: an unknown kind, or a limit that is negative or not finite.
+
     Example:
         >>> recording = nr.fitting.Recording(floor={"tau_mem": 1e-3}, sentinels=(-1.0,))
         >>> recording.floor
@@ -89,7 +92,7 @@ class Cube:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A CSV file of measurements, UTF-8, with a comma between columns; see :func:`checked` for its columns.
+    r"""A CSV file of measurements, UTF-8, with a comma between columns; see :func:`checked` for its columns.
 
     Raises:
         OSError: the file cannot be read. ValueError: it is not such a table; the message names file and row.

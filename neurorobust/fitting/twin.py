@@ -49,6 +49,14 @@ def twin(
     Raises:
         ValueError: a bad table, several chips and no choice, a kind or a site that the model does not have, a kind
             that does not vary.
+
+    Example:
+        >>> import chipmodels
+        >>> chip = chipmodels.load("dynapse2")
+        >>> table = dict(chip=["a"], core=[0], neuron=[5], parameter=["tau_mem"], setting=[0.02], value=[0.025])
+        >>> die = chipmodels.twin(table, chip)  # one measured neuron; all else is drawn from the model
+        >>> round(die.map("tau_mem")[0].flatten()[5].item(), 2)  # u of that neuron: 25 % above its setting
+        2.0
     """
     path = isinstance(measurements, str) or hasattr(measurements, "__fspath__")
     table = read_table(measurements) if path else checked(measurements)

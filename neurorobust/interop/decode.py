@@ -99,6 +99,9 @@ class Population:
     Args:
         n_classes: number of classes. decode: from the output to a value per neuron; :func:`spike_count` by default.
 
+    Raises:
+        ValueError: ``n_classes`` is below 1, or does not divide the number of neurons.
+
     Example:
         >>> spikes = torch.ones(3, 1, 6)  # three steps, one sample, six neurons: three for each class
         >>> nr.interop.decode.Population(2)((spikes, spikes)).tolist()

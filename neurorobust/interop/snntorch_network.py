@@ -93,9 +93,11 @@ class SnnTorchNetwork(Foreign):
     """An snnTorch network as a network of this package; :func:`from_snntorch` makes it.
 
     Attributes:
-        original: the user's network, which :func:`to_snntorch` writes to.
-        links: for each neuron, the parameters of this module that replace its numbers.
-        slots: for each other parameter, where the user's network holds it.
+        original: holds the user's network, which :func:`to_snntorch` writes to.
+        links: for each neuron, the parameters here that replace its numbers. slots: where that network has the others.
+
+    Raises:
+        ValueError: ``dt`` is not above 0, or a number of the network that cannot be represented, by name.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 8), snntorch.Leaky(beta=0.9, init_hidden=True, output=True))
@@ -498,7 +500,7 @@ def from_snntorch(
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 8), snntorch.Leaky(beta=0.9, init_hidden=True, output=True))
-        >>> [name for name, _ in from_snntorch(net, dt=1e-3).named_parameters()]
+        >>> [name for name, _ in nr.from_snntorch(net, dt=1e-3).named_parameters()]
         ['1.tau_mem', '1.v_threshold', '0.weight', '0.bias']
     """
     if not isinstance(net, nn.Module):
@@ -536,6 +538,9 @@ def to_snntorch(model: SnnTorchNetwork, net: nn.Module | None = None) -> nn.Modu
     Args:
         model: from :func:`from_snntorch`.
         net: another network of the same layers to write into; None for the original network.
+
+    Raises:
+        TypeError: ``model`` does not come from :func:`from_snntorch`. ValueError: ``net`` has other parameters.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True))

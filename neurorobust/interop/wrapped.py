@@ -70,6 +70,9 @@ class Wrapped(Foreign):
     Attributes:
         masks: where the synapses of a weight exist, if a hook of the module keeps others absent.
 
+    Raises:
+        ValueError: a part of the module has a name that is used here.
+
     Example:
         >>> module = nn.Linear(6, 2)
         >>> model = nr.wrap(module)
@@ -191,7 +194,7 @@ def wrap(
         UserWarning: numbers with the name of a kind that do not deviate, or that deviate once for all neurons.
 
     Example:
-        >>> model = wrap(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
+        >>> model = nr.wrap(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
         >>> [name for name, _ in model.named_parameters()]
         ['0.weight', '0.bias', '2.weight', '2.bias']
     """

@@ -43,6 +43,9 @@ def using(choice: str) -> Iterator[None]:
 
     torch.compile takes the environment variable alone into account.
 
+    Raises:
+        ValueError: an unknown choice.
+
     Example:
         >>> with nr.kernels.using("reference"):
         ...     inside = nr.kernels.chosen()
@@ -60,6 +63,9 @@ def using(choice: str) -> Iterator[None]:
 
 def chosen() -> str:
     """The choice of :func:`using`, else of the environment, else ``"auto"``.
+
+    Raises:
+        ValueError: ``NEUROROBUST_KERNEL`` has an unknown value.
 
     Example:
         >>> nr.kernels.chosen() in ("auto", "compiled", "reference")

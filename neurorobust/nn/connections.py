@@ -126,6 +126,9 @@ class Linear(_Synapses):
         mask: True where a synapse exists, shape of the weight; None connects all. Absent synapses have weight 0,
             do not deviate and are never trained.
 
+    Raises:
+        ValueError: a weight that is not (n_out, n_in), or a bias or mask of another shape.
+
     Example:
         >>> synapses = nr.nn.Linear(torch.tensor([[2.0, 5.0]]), mask=torch.tensor([[True, False]]))
         >>> synapses(torch.tensor([[[1.0, 1.0]]]), 1e-3).tolist()  # the second synapse does not exist
@@ -199,6 +202,9 @@ class OneToOne(_Synapses):
 
     Args:
         weight: shape (n,). bias, mask: shape (n,) or None; see :class:`Linear`.
+
+    Raises:
+        ValueError: a weight that is not (n,), or a bias or mask of another shape.
 
     Example:
         >>> nr.nn.OneToOne(torch.tensor([2.0, 3.0]))(torch.tensor([[[1.0, 10.0]]]), 1e-3).tolist()
@@ -381,6 +387,9 @@ class Delayed(Connection):
         connection: the connection for the delayed signal.
         delay: one number or one per input channel, (n_in,), s, ≥ 0; a constant, not a parameter.
 
+    Raises:
+        ValueError: a delay that is negative or not finite.
+
     Example:
         >>> synapse = nr.nn.Delayed(nr.nn.Linear(torch.ones(1, 1)), 2e-3)
         >>> synapse.delayed(torch.tensor([[[1.0]], [[0.0]], [[0.0]], [[0.0]]]), 1e-3).flatten().tolist()
@@ -425,6 +434,9 @@ class Chain(Connection):
 
     Args:
         parts: in the order of the signal.
+
+    Raises:
+        ValueError: no part, or a part with another number of inputs than the outputs before it.
 
     Example:
         >>> path = nr.nn.Chain(nr.nn.SumPool2d((1, 2, 2), 2), nr.nn.Linear(torch.tensor([[10.0]])))

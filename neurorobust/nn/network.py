@@ -32,6 +32,10 @@ class Network(nn.Module):
         decode: from the last layer's output (T, B, n) to the logits: :func:`mean_over_time`, :func:`max_over_time`,
             :func:`last_step`, :func:`per_step`, or any other function; a network with such a function cannot be saved.
 
+    Raises:
+        ValueError: no layers, an input that is no earlier layer, layers of different sizes, or ``dt`` not above 0.
+            TypeError: ``decode`` is no function.
+
     Example:
         >>> hidden = nr.neurons.Lif(nr.nn.Linear(torch.rand(4, 3)), tau_mem=0.02, v_threshold=0.1)
         >>> readout = nr.neurons.LeakyIntegrator(nr.nn.Linear(torch.rand(2, 4)), tau_mem=0.02)

@@ -32,6 +32,9 @@ class ABCD(Regularizer):
         inner: loss(logits, y) or another regularizer.
         rate: of the ascent. radius: limit of p, relative. rounds: L. share: of the coordinates that ascend, < 1.
 
+    Raises:
+        ValueError: ``rate`` or ``radius`` is negative, ``rounds`` below 1, or ``share`` outside 0 ≤ share < 1.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

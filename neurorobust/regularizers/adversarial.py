@@ -37,6 +37,9 @@ class Adversarial(Regularizer):
         beta: weight of the robustness term, ≥ 0.
         treat_as_constant: take θ* = θ + a constant instead, so that its Jacobian is 1 (a variant of the paper).
 
+    Raises:
+        TypeError: no attack, or no ball. ValueError: ``beta`` is negative or not finite.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

@@ -30,6 +30,9 @@ class AWP(Regularizer):
         ball: the allowed deviations, or a function (params, placement) → Ball.
         gamma: γ, 0 to 1.
 
+    Raises:
+        TypeError: no attack, or no ball. ValueError: ``gamma`` is outside 0 to 1.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

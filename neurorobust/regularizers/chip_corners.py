@@ -22,6 +22,9 @@ class ChipCorners(Carrier):
         chip: a chip model. sigmas: standard deviations, > 0.
         every: batches from one programming to the next.
 
+    Raises:
+        ValueError: ``sigmas`` is not above 0.
+
     Example:
         >>> import chipmodels
         >>> corners = nr.regularizers.ChipCorners(chipmodels.load("dynapse2"), sigmas=2.0)

@@ -41,6 +41,9 @@ class EntropySGD(Regularizer):
         scope: γ of the first batch, ≥ 0. growth: of γ, from batch to batch.
         noise: ≥ 0.
 
+    Raises:
+        ValueError: ``steps`` below 1, ``rate`` not above 0, or another negative number.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

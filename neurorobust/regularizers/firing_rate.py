@@ -21,6 +21,9 @@ class FiringRate(Regularizer):
         target: spikes per step and neuron.
         strength: weight of the term, ≥ 0.
 
+    Raises:
+        ValueError: ``target`` or ``strength`` is negative or not finite.
+
     Example:
         >>> network, _ = nr.zoo.load("ecg_dpi/standard")
         >>> batch = torch.zeros(2, 20, 32), torch.tensor([0, 1])  # no input, no spikes: every rate misses its target

@@ -21,6 +21,9 @@ class ForwardNoise(Regularizer):
     flows through abs(θ), as for every other deviation here. Absolute kinds do not deviate: a relative level is not
     defined for them.
 
+    Raises:
+        ValueError: ``level`` is negative or not finite.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

@@ -29,6 +29,8 @@ class Step:
     """One batch at one set of parameters, the input of a regularizer. The clean pass is computed once and shared.
 
     Attributes:
+        network: the network. params: by name, in their own shapes. batch: (x, y), batch first: x (B, …), y (B,) or
+            targets (B, …). generator: of all random numbers.
         counted: empty until a pass over the batch has updated the network's buffers; one list for all steps of a batch,
             so a batch norm counts each batch once, however regularizers nest.
 
@@ -155,6 +157,9 @@ def check_loss(value: object) -> Tensor:
 
 def as_regularizer(loss: Criterion | Regularizer) -> Regularizer:
     """A regularizer as it is; a plain loss(logits, y) becomes a :class:`TaskLoss`.
+
+    Raises:
+        TypeError: neither a function nor a regularizer.
 
     Example:
         >>> nr.regularizers.as_regularizer(nn.functional.cross_entropy)

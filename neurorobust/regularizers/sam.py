@@ -26,6 +26,9 @@ class SAM(Regularizer):
         inner: loss(logits, y) or another regularizer.
         radius: ρ, ≥ 0, absolute.
 
+    Raises:
+        ValueError: ``radius`` is negative or not finite.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

@@ -99,7 +99,8 @@ def assert_robust(
     seed: int = 0,
     candidates: Sequence[Mapping[str, Tensor]] = (),
 ) -> RobustCheck:
-    """Fail if a frozen suite of attacks finds a die below a floor; arguments and result as :func:`check_robust`.
+    """Fail if a frozen suite of attacks finds a die below a floor; arguments, shapes and result as
+    :func:`check_robust`.
 
     The message says which attack found the die, how much below the floor it is, the budget, and the path of a figure.
 
@@ -110,9 +111,9 @@ def assert_robust(
         >>> layer, attack = nn.Linear(2, 2, bias=False), nr.attacks.quick()
         >>> _ = nn.init.eye_(layer.weight)
         >>> data = nr.data.Data(torch.tensor([[1.0, 0.8], [0.2, 1.0]]), torch.tensor([0, 1]))
-        >>> check = nr.testing.assert_robust(nr.wrap(layer), data, nr.Ball.uniform(0.05), floor=0.9, attack=attack)
+        >>> check = nr.testing.assert_robust(nr.wrap(layer), data, nr.Ball.uniform(0.2), floor=0.4, attack=attack)
         >>> check.worst.score
-        1.0
+        0.5
     """
     __tracebackhide__ = True
     return passed(check_robust(network, data, ball, floor=floor, attack=attack, seed=seed, candidates=candidates))

@@ -37,6 +37,9 @@ class PairedTest:
         alpha: highest rate of false alarms.
         loss: a mean loss whose probability of being found is stated, larger than the margin.
 
+    Raises:
+        ValueError: a negative margin, an alpha outside 0 < alpha < 0.5, or a loss that is not above the margin.
+
     Example:
         >>> import numpy as np
         >>> test, loss = nr.testing.PairedTest(margin=0.01), np.array([3, 2, 3, 4, 3, 2, 4, 3]) / 100  # of eight dies

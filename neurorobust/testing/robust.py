@@ -86,7 +86,11 @@ def check_robust(
         floor: the score that the worst die found has to reach.
         attack: the suite; None for the strong one, ``strong-1`` with 863 passes over the data;
             ``nr.attacks.quick()`` is ``quick-1`` with 33. These do not change while their version is the same.
-        seed: of every random number. candidates: dies found earlier, evaluated too.
+        seed: of every random number. candidates: dies found earlier, evaluated too: δ by parameter
+            name, in the parameter's expanded shape.
+
+    Raises:
+        ValueError: a floor that no score reaches, a negative seed, or as for :func:`neurorobust.worst_case`.
 
     Example:
         >>> layer, attack = nn.Linear(2, 2, bias=False), nr.attacks.quick()

@@ -103,6 +103,10 @@ def check_yield(
         settings: ``margin`` (.1), ``alpha`` (.05), ``beta`` (.05) and ``max_dies`` (None: as many as alpha needs) of
             :class:`SequentialTest`.
 
+    Raises:
+        ValueError: a specification that no score reaches, a negative seed, a setting out of range, or as for
+            :func:`neurorobust.evaluate`.
+
     Example:
         >>> layer = nn.Linear(2, 2, bias=False)
         >>> _ = nn.init.eye_(layer.weight)

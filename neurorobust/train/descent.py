@@ -23,9 +23,8 @@ class Leaves(Mapping[str, Tensor]):
     it is the parameter itself. A parameter without ``requires_grad`` has no leaf.
 
     Example:
-        >>> import neurorobust, snntorch
         >>> net = nn.Sequential(nn.Linear(4, 8), snntorch.Leaky(beta=0.9, learn_beta=True, init_hidden=True))
-        >>> Leaves(neurorobust.from_snntorch(net, dt=1e-3))["1.tau_mem"].exp()
+        >>> nr.train.Leaves(nr.from_snntorch(net, dt=1e-3))["1.tau_mem"].exp()
         tensor(0.0095, grad_fn=<ExpBackward0>)
     """
 
@@ -65,9 +64,8 @@ def leaves(network: nn.Module) -> Leaves:
     """The tensors that :func:`neurorobust.fit` trains in the place of a network's parameters, by name.
 
     Example:
-        >>> import neurorobust, snntorch
         >>> net = nn.Sequential(nn.Linear(4, 8), snntorch.Leaky(beta=0.9, learn_beta=True, init_hidden=True))
-        >>> list(leaves(neurorobust.from_snntorch(net, dt=1e-3)))
+        >>> list(nr.train.leaves(nr.from_snntorch(net, dt=1e-3)))
         ['1.tau_mem', '0.weight', '0.bias']
     """
     return Leaves(network)
@@ -83,6 +81,9 @@ class Schedule:
         clip: largest norm of the whole gradient.
         select_every: epochs between evaluations on the validation part (the last epoch is always evaluated).
         max_seconds: training time; training stops after the epoch that exceeds it, and the history records this.
+
+    Raises:
+        ValueError: a number out of its range; the message names it.
 
     Example:
         >>> schedule = nr.Schedule(learning_rate=0.01, batch_size=25)

@@ -244,6 +244,9 @@ def estimate(
     """Estimated seconds of :func:`fit` at the present load of this machine, from one step and one evaluation; each runs
     twice, and the second run is timed. Neither the network nor the state of the loss changes.
 
+    Raises:
+        ValueError: as for :func:`fit`.
+
     Example:
         >>> data = nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
         >>> task = nr.data.Task("mine", ("a", "b"), data, data, data, nn.functional.cross_entropy)

@@ -93,8 +93,7 @@ def method_style(name: str, place: int = 0) -> tuple[str, Line]:
     """Colour and line style of a training method; for any other name, the colour number ``place`` and a solid line.
 
     Example:
-        >>> colour, line = nr.plotting.method_style("adversarial")
-        >>> (colour, line) == nr.plotting.method_style("adversarial", place=3)  # the same in every figure
+        >>> nr.plotting.method_style("adversarial") == nr.plotting.method_style("adversarial", place=3)  # one per method
         True
     """
     return METHOD_STYLES.get(ALIASES.get(name, name), (COLORS[place % len(COLORS)], "-"))
@@ -133,10 +132,12 @@ def membranes(
         threshold: shape (n,), or (T, n) where it adapts, V; dashed.
         spikes: shape (T, n); a tick above the trace for each.
 
+    Raises:
+        ValueError: another number of axes than of neurons.
+
     Example:
         >>> import matplotlib.pyplot as plt
-        >>> axes = plt.figure().subplots(2)
-        >>> _ = nr.plotting.membranes(axes, torch.rand(50, 2), dt=1e-3, threshold=torch.ones(2))
+        >>> axes = nr.plotting.membranes(plt.figure().subplots(2), torch.rand(50, 2), dt=1e-3, threshold=torch.ones(2))
         >>> [len(ax.lines) for ax in axes]  # a trace and a threshold each
         [2, 2]
     """
@@ -178,10 +179,13 @@ def distributions(
         before: a network, or parameters by name, SI units. after: the same, or the worst die found for that network.
             Parameters in both are drawn, in the order of ``before``.
 
+    Raises:
+        TypeError: a worst die without the network it was found for. ValueError: another number of axes than of
+            parameters.
+
     Example:
         >>> import matplotlib.pyplot as plt
-        >>> axes = plt.figure().subplots(1, 2)
-        >>> _ = nr.plotting.distributions(axes, nn.Linear(6, 2), nn.Linear(6, 2))
+        >>> axes = nr.plotting.distributions(plt.figure().subplots(1, 2), nn.Linear(6, 2), nn.Linear(6, 2))
         >>> [ax.get_xlabel() for ax in axes]
         ['weight', 'bias']
     """
@@ -357,6 +361,9 @@ def landscape(axes: Sequence[Axes], found: Landscape | Mapping[str, Landscape]) 
     Args:
         axes: two, side by side. found: the result of :func:`neurorobust.evaluation.landscape`, or ``{network: …}``.
 
+    Raises:
+        ValueError: another number of axes than two.
+
     Example:
         >>> import matplotlib.pyplot as plt
         >>> model, data = nr.wrap(nn.Linear(2, 2)), nr.data.Data(torch.eye(2).repeat(10, 1), torch.arange(20) % 2)
@@ -392,6 +399,9 @@ def sensitivity_bars(axes: Sequence[Axes], rows: Sensitivity | pd.DataFrame, lev
         rows: the result of :func:`neurorobust.sensitivity`, or some rows of its table. For a regression they hold R²:
             change the label of the first axis.
         level: the level of a whole result to draw, one of ``neurorobust.evaluation.sensitivity.LEVELS``.
+
+    Raises:
+        ValueError: another number of axes than two, or an unknown level.
 
     Example:
         >>> import matplotlib.pyplot as plt
@@ -446,10 +456,13 @@ def synapse_map(
             a kernel are side by side.
         name: the weight of a whole result to draw.
 
+    Raises:
+        ValueError: no value above 0, or an unknown name.
+
     Example:
         >>> import matplotlib.pyplot as plt
-        >>> import numpy as np
-        >>> ax = nr.plotting.synapse_map(plt.figure().subplots(), np.array([[0.1, 0.02], [np.nan, 0.3]]), label="loss")
+        >>> loss = torch.tensor([[0.1, 0.02], [0.2, 0.3]]).numpy()  # target neurons, source neurons
+        >>> ax = nr.plotting.synapse_map(plt.figure().subplots(), loss)
         >>> ax.images[0].get_array().shape
         (2, 2)
     """
@@ -476,6 +489,9 @@ def training(
 
     Args:
         rows: a :class:`neurorobust.train.loop.History`, its rows, or ``pd.read_csv(folder / "log.csv")``.
+
+    Raises:
+        ValueError: another number of axes than two.
 
     Example:
         >>> import matplotlib.pyplot as plt

@@ -91,6 +91,9 @@ class Architecture(ABC):
     Attributes:
         cores: number of cores. neurons: per core.
         source, status: of all its numbers but those in ``others``, which has its own (status, source) by name.
+
+    Raises:
+        ValueError: a number that is no whole number ≥ 1, or a name in ``others`` that is no number of it.
     """
 
     cores: int

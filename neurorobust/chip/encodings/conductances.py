@@ -18,6 +18,9 @@ class ConductancePair:
     Attributes:
         g_min, g_max: of one device, S, 0 ≤ g_min < g_max. gain: S per unit of weight, > 0.
 
+    Raises:
+        ValueError: not 0 ≤ g_min < g_max, or ``gain`` not above 0.
+
     Example:
         >>> pair = nr.chip.encodings.ConductancePair(g_min=1.0, g_max=25.0, gain=10.0)
         >>> [g.tolist() for g in pair.split(torch.tensor([1.0, -2.0]))]  # G₊ and G₋

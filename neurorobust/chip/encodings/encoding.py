@@ -109,6 +109,9 @@ class Scaled(Encoding):
     Attributes:
         full: in ``unit``. codec: acts on values in ``unit``; None does not quantize.
 
+    Raises:
+        ValueError: ``full`` is not above 0.
+
     Example:
         >>> full = nr.chip.SourcedValue(127, "coded", "8 bits")
         >>> encoding = nr.chip.Scaled(full, unit="LSB", codec=nr.chip.encodings.Uniform(bits=8, step=1.0))

@@ -22,6 +22,9 @@ class Uniform(Codec):
     Attributes:
         bits: 1 to 16. step: between neighbours, > 0, in the values' unit. offset: the value of code 0.
 
+    Raises:
+        ValueError: ``bits`` outside 1 to 16, or ``step`` not above 0.
+
     Example:
         >>> codec, x = nr.chip.encodings.Uniform(bits=4, step=0.25), torch.tensor([0.6, -2.0])
         >>> codec.encode(x).tolist(), codec.quantize(x).tolist()
@@ -69,6 +72,9 @@ class LevelTable(Codec):
     Attributes:
         levels: at least one, finite, in the values' unit.
 
+    Raises:
+        ValueError: no level, or one that is not finite.
+
     Example:
         >>> codec = nr.chip.encodings.LevelTable((0.25, 0.5, 1.0))
         >>> codec.quantize(torch.tensor([0.3, 0.9])).tolist()
@@ -102,6 +108,9 @@ class LogUniform(LogCodec):
 
     Attributes:
         low, high: the ends, > 0. relative_step: 0.0063 for 0.63 %.
+
+    Raises:
+        ValueError: not 0 < low < high, or a relative step below 1e-6.
 
     Example:
         >>> codec = nr.chip.encodings.LogUniform(1.0, 1000.0, relative_step=9.0)
@@ -140,6 +149,9 @@ class CoarseFine(Codec):
     Attributes:
         largest: the full scale of each coarse range, > 0, in the values' unit. n: how many fine steps a range has.
 
+    Raises:
+        ValueError: no range, one that is not above 0, or fewer than two fine steps.
+
     Example:
         >>> codec = nr.chip.encodings.CoarseFine((3.0, 30.0), n=4)
         >>> codec.held().tolist(), codec.encode(torch.tensor([11.0])).tolist()  # the second range, fine code 1
@@ -175,6 +187,9 @@ class Multiplicity(Codec):
 
     Attributes:
         excitatory, inhibitory: the weight of one synapse of either type, > 0. largest: how many there may be.
+
+    Raises:
+        ValueError: a strength that is not above 0, or ``largest`` below 1.
 
     Example:
         >>> codec = nr.chip.encodings.Multiplicity(excitatory=0.1, inhibitory=0.2, largest=4)
@@ -215,6 +230,9 @@ class SignedPair(Codec):
 
     Attributes:
         bits: of each row, 1 to 15; codes are ± (2^bits − 1). step: > 0, in the values' unit.
+
+    Raises:
+        ValueError: ``bits`` outside 1 to 15, or ``step`` not above 0.
 
     Example:
         >>> codec = nr.chip.encodings.SignedPair(bits=6, step=0.1)
@@ -264,6 +282,9 @@ class BitShift(LogCodec):
 
     Attributes:
         dt: s. largest, smallest: codes, 1 ≤ smallest < largest ≤ 50.
+
+    Raises:
+        ValueError: ``dt`` is not above 0, or not 1 ≤ smallest < largest ≤ 50.
 
     Example:
         >>> codec = nr.chip.encodings.BitShift(dt=1e-3, largest=8)

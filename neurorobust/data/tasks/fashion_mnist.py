@@ -149,6 +149,10 @@ def fashion_mnist(folder: Path | None = None, *, n_train: int | None = None, see
         folder: see :func:`read_images`.
         n_train: number of training images to keep, from the first; all by default.
         seed: not used, because nothing is drawn; every task function takes one.
+
+    Raises:
+        FileNotFoundError: no images; the message gives the command that installs them. ValueError: ``n_train`` below 1
+            or above 54000.
     """
     images, y = read_images(folder)
     train, validation, test = split()

@@ -33,6 +33,9 @@ class CircuitEngine(Engine):
         current_cv: instead of the chip model's, a deviation of every bias current of the image by itself; see
             :func:`neurorobust.circuit.deviating`. Other dies than those of ``evaluate``.
 
+    Raises:
+        ValueError: ``tolerance`` or ``ratio`` is not above 0, or ``delay`` is negative.
+
     Example:
         >>> import chipmodels
         >>> engine = nr.deploy.CircuitEngine(delay=1e-6)

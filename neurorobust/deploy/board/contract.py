@@ -136,6 +136,9 @@ class Session:
           any failure of program or run ──> UNKNOWN ── program ──> PROGRAMMED
           close, in every state ──> CLOSED
 
+    Raises:
+        TypeError: no board.
+
     Example:
         >>> import chipmodels
         >>> network, _ = nr.zoo.load("ecg_dpi/standard")

@@ -39,6 +39,9 @@ class Image:
         neurons: those in use. inputs: addresses of the input channels.
         cores: bias currents of each core that is in use, A, by the names of the simulators.
 
+    Raises:
+        ValueError: an unknown device, or layers with another number of neurons.
+
     Example:
         >>> import chipmodels
         >>> network, _ = nr.zoo.load("ecg_dpi/standard")

@@ -58,6 +58,9 @@ def reset(deployment: Deployment, engine: Engine) -> Engine | str:
 def synapse(deployment: Deployment, engine: Engine, tau_syn: float | None = None) -> Engine | str:
     """An event becomes a current that decays with tau_syn (dt, if none is given) and carries the same charge.
 
+    Raises:
+        TypeError: no deployment.
+
     Example:
         >>> import chipmodels
         >>> network, _ = nr.zoo.load("ecg/forward_noise")
@@ -102,6 +105,9 @@ def delay(deployment: Deployment, engine: Engine) -> Engine | str:
 
 def circuit(deployment: Deployment, engine: Engine) -> Engine | str:
     """The circuit of the image, with all that the equations leave out.
+
+    Raises:
+        TypeError: no deployment.
 
     Example:
         >>> import chipmodels

@@ -42,6 +42,10 @@ class EquationsEngine(Engine):
             beginning of the next step; a later layer hears all spikes of a step at its beginning. False: one substep
             after the spike, and in the same substep.
 
+    Raises:
+        TypeError: a switch that is neither True nor False. ValueError: ``substeps`` below 1, or ``tau_syn`` not above
+            0.
+
     Example:
         >>> import chipmodels
         >>> engine = nr.deploy.EquationsEngine(floor=True, reset=True, substeps=20)

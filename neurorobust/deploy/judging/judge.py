@@ -75,7 +75,7 @@ def judge(  # noqa: PLR0913, the executor says where it runs, not what
         >>> import chipmodels
         >>> network, _ = nr.zoo.load("ecg_dpi/adversarial")
         >>> deployment = nr.deploy.onto(network, chipmodels.load("dynapse2"))
-        >>> beats = nr.tasks.ecg().test.balanced(20)
+        >>> beats = nr.tasks.ecg().test.balanced(10)
         >>> nr.deploy.judge(deployment, beats, serials=range(3), causes=()).score.round(2).tolist()
         [1.0, 1.0, 1.0]
     """

@@ -19,6 +19,9 @@ class LeakyFloor(Floor):
     Args:
         slope: 0 to 1.
 
+    Raises:
+        ValueError: ``slope`` is outside 0 to 1.
+
     Example:
         >>> v = torch.tensor([-0.5, 0.5], requires_grad=True)
         >>> held = nr.nn.LeakyFloor(0.5).limited(v, torch.tensor(0.0))

@@ -31,6 +31,9 @@ class Reset(ABC):
     A subclass is a frozen dataclass with a field ``detach``: True keeps the spike in the reset out of the gradient, as
     snnTorch does with a delayed reset; the gradient still reaches the threshold or the reset value. A reset without
     compiled loops runs on the reference loops.
+
+    Raises:
+        TypeError: ``detach`` is neither True nor False.
     """
 
     detach: bool

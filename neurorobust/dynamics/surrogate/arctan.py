@@ -15,6 +15,9 @@ from .base import Surrogate
 class ArcTan(Surrogate):
     """dz/du = alpha/2 / (1 + (π/2 · alpha · u)²); ``snntorch.surrogate.atan`` (Fang et al. 2021).
 
+    Raises:
+        ValueError: ``alpha`` is not above 0.
+
     Example:
         >>> nr.nn.ArcTan(alpha=2.0).derivative(torch.tensor([0.0, 0.5])).tolist()
         [1.0, 0.28840041160583496]

@@ -18,6 +18,9 @@ class Surrogate(ABC):
 
     A subclass is a frozen dataclass with a field ``scaled``: True for u = (v − ϑ)/ϑ, so that one width fits every
     threshold; False for u = v − ϑ, V, as in snnTorch. A surrogate without compiled loops runs on the reference loops.
+
+    Raises:
+        TypeError: ``scaled`` is neither True nor False.
     """
 
     scaled: bool
@@ -79,7 +82,7 @@ def _transformed() -> bool:
 
 
 def step(u: Tensor, surrogate: Surrogate) -> Tensor:
-    """z = 1 where u > 0, else 0; its gradient is the surrogate's at u.
+    """z = 1 where u > 0, else 0; its gradient is the surrogate's at u. z has the shape of u.
 
     Example:
         >>> u = torch.tensor([-0.5, 0.5, 2.0], requires_grad=True)

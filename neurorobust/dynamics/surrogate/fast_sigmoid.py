@@ -14,6 +14,9 @@ from .base import Surrogate
 class FastSigmoid(Surrogate):
     """dz/du = 1/(1 + slope · abs(u))²; ``snntorch.surrogate.fast_sigmoid`` (Zenke & Ganguli 2018).
 
+    Raises:
+        ValueError: ``slope`` is not above 0.
+
     Example:
         >>> nr.nn.FastSigmoid(slope=25.0).derivative(torch.tensor([0.0, 0.04])).tolist()
         [1.0, 0.25]

@@ -14,6 +14,9 @@ from .base import Surrogate
 class Triangle(Surrogate):
     """dz/du = scale · max(0, 1 − abs(u)); the paper's, with scale 0.3 (arXiv 2106.05009; Bellec et al. 2018).
 
+    Raises:
+        ValueError: ``scale`` is not above 0.
+
     Example:
         >>> nr.nn.Triangle(scale=0.5).derivative(torch.tensor([0.0, 0.5, 2.0])).tolist()
         [0.5, 0.25, 0.0]

@@ -82,6 +82,10 @@ class LinearizedDpi(Neuron):
         rule: what ``adaptation`` changes. floor: its gradient. inhibition: what i_inh can do to the membrane.
             surrogate: derivative of the spike.
 
+    Raises:
+        ValueError: tau_adapt without ``adaptation`` or the reverse, v_floor beside ``NoFloor()``, or a value out of
+            range. TypeError: a rule, floor or inhibition of another class.
+
     Example:
         >>> taus = dict(tau_mem=0.02, tau_syn_exc=5e-3, tau_syn_inh=5e-3)
         >>> cell = nr.neurons.LinearizedDpi(nr.nn.Linear(torch.tensor([[8.0, -6.0]])), v_threshold=1.0, **taus)

@@ -66,6 +66,9 @@ class Neuron(nn.Module, ABC):
 
     Attributes:
         spiking: False for a model whose output is its membrane.
+
+    Raises:
+        ValueError: a recurrence that is not (n, n), or cores that are not (n,), all ≥ 0 or all ``nr.HOST``.
     """
 
     spiking: ClassVar[bool] = True

@@ -32,6 +32,9 @@ METHODS: Mapping[str, Method] = _walked()
 def method(name: str) -> Method:
     """A method by name.
 
+    Raises:
+        ValueError: an unknown name; the message lists the methods.
+
     Example:
         >>> from neurorobust.train.methods import method
         >>> loss = method("adversarial").regularize(nn.functional.cross_entropy, None)
