@@ -160,7 +160,7 @@ class Unused(Net):
 
 def test_weights_that_end_nowhere_are_refused_with_the_call():
     model = converted(Unused())
-    with pytest.raises(ValueError, match=r"feeds: 'left': a pass shows no way from it") as refused:
+    with pytest.raises(ValueError, match=r"feeds: 'left': no pass shows a way from it") as refused:
         model.place({"lif1": 0, "lif2": nr.HOST})
     run_call(refused.value, model)
     assert bool(placement_of(model).on_host("left.weight"))

@@ -33,7 +33,7 @@ from .kinds import (
     slots_of,
     spelled_out,
 )
-from .look import SAMPLES, Foreign
+from .look import Foreign
 from .memory import Memory
 from .snntorch_decode import choose
 from .snntorch_look import Preparation, Prepare, find, more, time_first
@@ -259,7 +259,7 @@ class SnnTorchNetwork(Foreign):
 
     def _measured_ends(self, way: Preparation, x: Tensor) -> Ends:
         """The neurons on which each module with weights acts, in a pass on a few samples."""
-        few = x[: SAMPLES if self._batch is None else None]
+        few = x[: 2 if self._batch is None else None]
 
         def run() -> Any:
             output, _ = self._pass(way.prepare(few), way.steps)
