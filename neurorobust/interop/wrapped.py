@@ -65,9 +65,6 @@ class Wrapped(Foreign):
 
     Its parameters are the module's own tensors, under names that end in their kind. Training it trains the module. A
     buffer or plain number that the user names is a parameter too, which is not trained.
-
-    Attributes:
-        masks: where the synapses of a weight exist, if a hook of the module keeps others absent.
     """
 
     incidental = ("watch", "masks")
