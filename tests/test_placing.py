@@ -19,6 +19,7 @@ import neurorobust as nr
 from neurorobust.core.placement import Placement, placement_of
 from neurorobust.core.placing import suggested, written
 from neurorobust.data import Data
+from neurorobust.interop.snntorch_network import SnnTorchNetwork
 
 DT = 1e-3
 CHIP = chipmodels.load("dynapse2")
@@ -31,12 +32,15 @@ def _quiet():
         yield
 
 
-def converted(net, *shape, **options):
-    return nr.from_snntorch(net, DT, sample=x_of(*shape or (5, 7, 3)), **options)
+def converted(net, decode=None):
+    """The result of from_snntorch, without its long look, which the first measurement takes."""
+    model = SnnTorchNetwork(net, DT, {})
+    model.measure(x_of(5, 7, 3), None, decode)
+    return model
 
 
 def ends_of(model):
-    return {module: sorted(ends) for module, ends in model._ends.items()}
+    return {module: sorted(ends) for module, ends in model._wiring.ends.items()}
 
 
 def data_of(*shape):
@@ -160,7 +164,7 @@ class Unused(Net):
 
 def test_weights_that_end_nowhere_are_refused_with_the_call():
     model = converted(Unused())
-    with pytest.raises(ValueError, match=r"feeds: 'left': a pass shows no way from it") as refused:
+    with pytest.raises(ValueError, match=r"feeds: 'left': no pass shows a way from it") as refused:
         model.place({"lif1": 0, "lif2": nr.HOST})
     run_call(refused.value, model)
     assert bool(placement_of(model).on_host("left.weight"))
@@ -224,7 +228,7 @@ def test_several_layers_in_a_row_end_on_one_neuron():
 
 def test_one_call_per_step_is_followed():
     model = converted(Recurrent())
-    assert model._ends and all(len(ends) == 1 for ends in model._ends.values()), ends_of(model)
+    assert model._wiring.ends and all(len(ends) == 1 for ends in model._wiring.ends.values()), ends_of(model)
 
 
 # --- the call in messages
@@ -475,3 +479,40 @@ def test_other_settings_are_refused_with_what_helps():
         nr.deploy.onto(biased(torch.linspace(0.7, 0.9, 6)), CHIP)
     (violation,) = refused.value.violations
     assert "give the neurons of a layer one value of tau_mem" in violation.hint
+
+
+# --- any order in the class
+
+
+class WeightsFirst(nn.Module):
+    """All weights, then all neurons, as many classes are written; or the last layer first."""
+
+    def __init__(self, names):
+        super().__init__()
+        torch.manual_seed(0)
+        parts = {
+            "fc1": nn.Linear(3, 6, bias=False),
+            "lif1": snn.Leaky(beta=0.8, threshold=0.3),
+            "fc2": nn.Linear(6, 2, bias=False),
+            "lif2": snn.Leaky(beta=0.8, threshold=0.3, reset_mechanism="none"),
+        }
+        for name in names:
+            self.add_module(name, parts[name])
+        self.double()
+
+    forward = Spiking.forward
+    loop, steps = Net.loop, Net.steps
+
+
+@pytest.mark.parametrize("names", [("fc1", "fc2", "lif1", "lif2"), ("lif2", "fc2", "lif1", "fc1")])
+def test_the_order_in_the_class_does_not_count_on_a_chip(names):
+    """A deployment has the layers in the order of a pass, with the same spikes and codes."""
+    models = [converted(WeightsFirst(each)) for each in (names, ("fc1", "lif1", "fc2", "lif2"))]
+    for model in models:
+        model.place({"lif1": [0, 0, 1, 1, 2, 2], "lif2": nr.HOST})
+    x = x_of(4, 7, 3)
+    ours, theirs = (nr.deploy.translated(model) for model in models)
+    assert torch.equal(nr.run(ours, nr.nominal(ours), x), nr.run(theirs, nr.nominal(theirs), x))
+    found = [nr.deploy.onto(model, CHIP).network.state_dict() for model in models]
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())

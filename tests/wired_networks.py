@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any, cast
 
 import snntorch as snn
 import torch
@@ -40,13 +41,16 @@ class Wired(nn.Module):
             self.add_module(name, parts[name])
         self.hidden = {name for name, *_ in self.wires if draw.random() < 0.2}
 
-    def forward(self, x):
-        n, out = len(self.sizes), []
-        mems = [self.get_submodule(f"lif{k}").init_leaky() for k in range(n)]
+    def neuron(self, k: int) -> Any:
+        return cast(Any, self.get_submodule(f"lif{k}"))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, out = len(self.sizes), list[torch.Tensor]()
+        mems = [self.neuron(k).init_leaky() for k in range(n)]
         spikes = [x.new_zeros(x.shape[1], size) for size in self.sizes]
         for step in x:
             for target in range(n + 1):
-                total = sum(
+                total: Any = sum(
                     self.current(name, step if source < 0 else spikes[source])
                     for name, source, end in self.wires
                     if end == target
@@ -54,9 +58,9 @@ class Wired(nn.Module):
                 if target == n:
                     out.append(total)
                 else:
-                    spikes[target], mems[target] = self.get_submodule(f"lif{target}")(total, mems[target])
+                    spikes[target], mems[target] = self.neuron(target)(total, mems[target])
         return torch.stack(out).mean(0)
 
-    def current(self, name, signal):
-        found = self.get_submodule(name)(signal)
+    def current(self, name: str, signal: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.get_submodule(name)(signal)
         return found.detach() if name in self.hidden else found

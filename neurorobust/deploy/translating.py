@@ -72,7 +72,7 @@ def translated(model: nn.Module) -> Network:
     neuron with the decay β is multiplied by 1/(1 − β), and by 1/(1 − α) where it has a synapse. Layers are named after
     the neurons. What is trained there is trained here.
 
-    The order of the layers is that in which the network defines them. Random inputs are sent through both, at weights
+    The order of the layers is that in which a pass runs them first. Random inputs are sent through both, at weights
     that are moved by 0.1 %, and all spikes have to be equal. The inputs grow until every layer has a spike. Where one
     has none, a warning says that its spikes were not compared.
 

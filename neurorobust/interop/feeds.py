@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,7 +54,22 @@ class Paths:
             waiting += [before for before, _ in step.next_functions]
 
 
-def measured_ends(net: nn.Module, parameters: Mapping[str, nn.Parameter], run: Callable[[], Any]) -> Ends:
+class Wiring(NamedTuple):
+    """What passes show of a network.
+
+    Attributes:
+        ends: of each module with weights. order: of the modules, by their first call.
+    """
+
+    ends: Ends
+    order: tuple[str, ...]
+
+    def turn(self, name: str) -> int:
+        """The place of a module in this order; after all others if it is never called."""
+        return self.order.index(name) if name in self.order else len(self.order)
+
+
+def measured_wiring(net: nn.Module, parameters: Mapping[str, nn.Parameter], run: Callable[[], Any]) -> Wiring:
     """The neurons on which the weights of a network act directly, and the output; nothing for a module whose way the
     passes do not show.
 
@@ -70,13 +85,29 @@ def measured_ends(net: nn.Module, parameters: Mapping[str, nn.Parameter], run: C
     for name, value in parameters.items():
         if not any(name.startswith(f"{neuron}.") for neuron in neurons):  # a neuron's own numbers
             modules.setdefault(name.rpartition(".")[0], []).append(value)
-    ends, calls = _followed(neurons, modules, run)
+    with _in_order(net) as order:
+        ends, calls = _followed(neurons, modules, run)
     if all(value.device.type == "cpu" for value in parameters.values()):  # sums have one order
         with suppress(Exception), torch.no_grad():  # code that does not take random outputs of its neurons
             before = _replayed(neurons, calls, run)
             for module, values in modules.items():
                 ends[module] |= _changed(before, _moved(values, lambda: _replayed(neurons, calls, run)))
-    return {module: frozenset(found) for module, found in ends.items()}
+    return Wiring({module: frozenset(found) for module, found in ends.items()}, tuple(order))
+
+
+@contextmanager
+def _in_order(net: nn.Module) -> Iterator[dict[str, None]]:
+    """A context that gives the names of the modules of a network, in the order in which they are called first."""
+    order: dict[str, None] = {}
+    hooks = [
+        part.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name))
+        for name, part in net.named_modules()
+    ]
+    try:
+        yield order
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _followed(

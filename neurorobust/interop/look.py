@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from .excited import excited, moved, repeats, rows_differ, same, same_state
 from .guard import RandomState, plain_checkpoints, quiet
 from .memory import MOST, Memory, poisoned
 from .rest import left_by_a_pass, way_out
-from .words import KeepsState, Refused, draws, held, inner
+from .words import KeepsState, Refused, draws, held, inner, keeps_state, short
 
 SAMPLES = 8
 MOST_SAMPLES = 250  # for a module that takes no fewer
@@ -60,8 +61,10 @@ class Foreign(nn.Module):
 
     Attributes:
         slots: for each parameter, all places of its tensor in this network.
+        masks: where the synapses of a weight exist, if a hook of the module keeps others absent.
     """
 
+    masks: Mapping[str, Tensor] = MappingProxyType({})
     slots: dict[str, tuple[str, ...]]
     dt: float | None = None
     incidental: tuple[str, ...] = ("watch",)  # what was already checked is no part of a network
@@ -154,11 +157,11 @@ def look(network: Foreign, x: Tensor) -> None:
     for name, value in [*network.named_parameters(), *network.named_buffers()]:
         if value.is_inference():
             raise Refused(
-                f"module: {_short(name)} was made inside torch.inference_mode(), so it has no gradient; make the "
+                f"module: {short(name)} was made inside torch.inference_mode(), so it has no gradient; make the "
                 f"module outside of it."
             )
         if value.is_meta:
-            raise Refused(f"module: {_short(name)} is on the device meta, so it has no values; use cpu or cuda.")
+            raise Refused(f"module: {short(name)} is on the device meta, so it has no values; use cpu or cuda.")
     with _ONE, torch.inference_mode(False):
         try:
             _look(network, x)
@@ -202,7 +205,7 @@ def _look(network: Foreign, x: Tensor) -> None:
     if first and memory.crowded:
         warn(
             f"module: {held(network)} holds more than {MOST} things that can change, most of them in "
-            f"{_short(memory.crowded)}: the look for state between passes saw the nearest ones only. Keep numbers in a "
+            f"{short(memory.crowded)}: the look for state between passes saw the nearest ones only. Keep numbers in a "
             f"tensor or an array, or in one list of plain numbers."
         )
     if idle:
@@ -284,7 +287,7 @@ def _check_draws(network: Foreign, x: Tensor) -> tuple[Tensor, Tensor]:
     network.watch.reseeds = frozenset().union(*ends[0])
     if not repeats(*outputs):
         names = tuple(cell.name for cell in memory.changed())
-        raise _keeps_state(network, names) if names or not recorder.names else draws(network, tuple(recorder.names))
+        raise keeps_state(network, names) if names or not recorder.names else draws(network, tuple(recorder.names))
     return few, outputs[0]
 
 
@@ -313,13 +316,13 @@ def _check_history(network: Foreign, x: Tensor, drawn: Tensor, memory: Memory, f
             _seed(next(turn))
             outputs = _run(network, points[k].params, points[k].x)
             if not repeats(outputs, points[k].outputs):
-                raise _keeps_state(network, tuple(cell.name for cell in before.changed()))
+                raise keeps_state(network, tuple(cell.name for cell in before.changed()))
             if k == 0:
                 states.append([source.state() for source in sources])
     for source, state, later in zip(sources, *states[:2]):
         if not same_state(state, later):
             raise Refused(
-                f"module: the random generator {_short(source.name)} of {held(network)} goes on from pass to pass, so "
+                f"module: the random generator {short(source.name)} of {held(network)} goes on from pass to pass, so "
                 f"every pass gives other outputs and dies cannot be compared. Seed it at the start of forward."
             )
     return points
@@ -348,21 +351,7 @@ def _check_poison(network: Foreign, points: list[Point]) -> None:
             finally:
                 here.restore()
             if not repeats(outputs, point.outputs):
-                raise _keeps_state(network, tuple(cell.name for cell in cells))
-
-
-def _keeps_state(network: Foreign, names: tuple[str, ...], what: str = "outputs") -> Refused:
-    found = f" ({', '.join(dict.fromkeys(map(_short, names)))} changed)" if names else ""
-    told = (
-        f"module: {held(network)} gives other {what} for the same samples in a second pass in eval mode: it keeps "
-        f"state between calls{found}. Reset the state at the start of forward, or register it as a buffer; or it draws "
-        f"random numbers: draw from a generator that forward seeds."
-    )
-    return KeepsState(told, tuple(map(_short, names)))
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("_module.").removeprefix("_unrolled.net.")
+                raise keeps_state(network, tuple(cell.name for cell in cells))
 
 
 # --- other samples, other places, other gradients ---
@@ -475,7 +464,7 @@ def _check_gradient_history(network: Foreign, point: Point, points: list[Point],
     for name, first in found[0].items():
         gap = (found[1].get(name, first) - first).abs()
         if bool((gap > size * torch.finfo(first.dtype).eps ** 0.5).any()):
-            raise _keeps_state(network, tuple(cell.name for cell in before.changed()), "gradients")
+            raise keeps_state(network, tuple(cell.name for cell in before.changed()), "gradients")
 
 
 def _check_gradients(network: Foreign, points: list[Point]) -> None:
@@ -486,7 +475,7 @@ def _check_gradients(network: Foreign, points: list[Point]) -> None:
         held_there = _gradients(network, point, own=True)
     if given is None or held_there is None:
         return
-    places, masks = dict(network.named_parameters(remove_duplicate=False)), network.placement().masks
+    places, masks = dict(network.named_parameters(remove_duplicate=False)), network.masks
     for name, gradient in given.items():
         if not all(places.get(slot) is places[name] for slot in network.slots.get(name, ())):
             continue  # a number that is a buffer there, outside every graph

@@ -18,7 +18,7 @@ from ..core.placement import HOST, Placement
 from ..core.run import evaluating
 from ..kernels.runtime.threads import beside_others
 from .decode import MEMBRANES, Output, spike_count
-from .feeds import Ends, measured_ends
+from .feeds import Wiring, measured_wiring
 from .kinds import (
     adopt,
     arrays_of,
@@ -34,7 +34,7 @@ from .kinds import (
     slots_of,
     spelled_out,
 )
-from .look import SAMPLES, Foreign
+from .look import Foreign
 from .memory import Memory
 from .snntorch_decode import choose
 from .snntorch_look import Preparation, Prepare, find, more, time_first
@@ -107,7 +107,7 @@ class SnnTorchNetwork(Foreign):
     """
 
     dt: float
-    incidental = ("original", "watch", "_sample", "_lists", "_ends")  # of the original this module holds a copy
+    incidental = ("original", "watch", "_sample", "_lists", "_wiring")  # of the original this module holds a copy
 
     def __init__(self, net: nn.Module, dt: float, kinds: Mapping[str, str]):
         super().__init__()
@@ -158,7 +158,7 @@ class SnnTorchNetwork(Foreign):
         self._shapes: dict[str, torch.Size] = {}
         self._sample: torch.Size | None = None
         self._batch: int | None = None  # the only number of samples that the module takes
-        self._ends: Ends = {}
+        self._wiring = Wiring({}, ())
         self._placing = Placing({}, {})
         self.training = net.training  # each part of the copy has the mode that it had
 
@@ -265,11 +265,11 @@ class SnnTorchNetwork(Foreign):
             warn(f"net: neuron {', '.join(idle)} never ran on the sample; no die and no attack changes its numbers.")
         for name in idle:
             self._leave(name)
-        self._ends = self._measured_ends(trial.way, x)
+        self._wiring = self._measured_wiring(trial.way, x)
 
-    def _measured_ends(self, way: Preparation, x: Tensor) -> Ends:
-        """The neurons on which each module with weights acts, in a pass on a few samples."""
-        few = x[: SAMPLES if self._batch is None else None]
+    def _measured_wiring(self, way: Preparation, x: Tensor) -> Wiring:
+        """On which neurons each module with weights acts, and the order of the modules, in passes on a few samples."""
+        few = x[: 2 if self._batch is None else None]
 
         def run() -> Any:
             output, _ = self._pass(way.prepare(few), way.steps)
@@ -278,7 +278,7 @@ class SnnTorchNetwork(Foreign):
             return output
 
         with self.unjudged(), self.guarded(), evaluating(self):
-            return measured_ends(self._unrolled.net, dict(self.named_parameters()), run)
+            return measured_wiring(self._unrolled.net, dict(self.named_parameters()), run)
 
     def _trial(self, way: Preparation, x: Tensor) -> tuple[Output, Record]:
         """One pass of the first look, which leaves nothing behind."""
@@ -359,10 +359,10 @@ class SnnTorchNetwork(Foreign):
         return (names, [f"return tuple(map(torch.stack, zip(*{call})))"]) if several else None
 
     def snntorch_parts(self) -> Iterator[Part]:
-        """The innermost modules of the user's network, in the order in which it defines them."""
+        """The innermost modules of the user's network, in the order in which a pass calls them first."""
         inner = self._unrolled.net
         neurons = neurons_of(inner)
-        for name, module in inner.named_modules():
+        for name, module in sorted(inner.named_modules(), key=lambda part: self._wiring.turn(part[0])):
             if name in neurons:
                 values = {key: attrgetter(f"{name}.{key}")(self) for key in self.links[name]}
                 numbers = {key: value for key, value in buffers_of(module).items() if key in NUMBERS}
@@ -408,7 +408,7 @@ class SnnTorchNetwork(Foreign):
         placed = check_cores(cores, self._shapes)
         inner = self._unrolled.net
         order = [name for name, _ in inner.named_modules()]
-        found = check_feeds(placed, dict(feeds or {}), self._ends, order)
+        found = check_feeds(placed, dict(feeds or {}), self._wiring.ends, order)
         host = {module: self._host_rows(module) for module, layer in found.items() if layer == HOST}
         feeding = {module: str(layer) for module, layer in found.items() if layer != HOST}
         self._placing = Placing(placed | host, feeding, tuple(placed))

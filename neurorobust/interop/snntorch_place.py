@@ -86,13 +86,13 @@ def check_feeds(
             raise unknown(f"feeds[{part!r}]: layer of neurons", layer, cores)
     found: dict[str, str | int] = {}
     for module, reached in ends.items():
-        part = _said(module, given)
-        if part is not None:
-            _check_said(part, given[part], module, reached, cores)
+        said = _said(module, given)
+        if said is not None:
+            _check_said(said, given[said], module, reached, cores)
         if len(reached) == 1:
             found[module] = HOST if OUTPUT in reached else next(iter(reached))
-        elif part is not None:
-            found[module] = given[part]
+        elif said is not None:
+            found[module] = given[said]
         else:
             raise _no_answer(module, ends, {**given, module: _next(module, reached, cores, order)}, cores)
     return found
@@ -125,8 +125,6 @@ def _no_answer(module: str, ends: Ends, feeds: Mapping[str, str | int], cores: M
         why = f"its weights act on {told(ends[module])}, but a synapse of a chip ends on one neuron"
         way = "Give each layer weights of its own, or say with which it deviates"
     else:
-        why = (
-            "a pass shows no way from it to a neuron or to the output: it is not used, or detach() or no_grad() cuts it"
-        )
+        why = "no pass shows a way from it to a neuron or to the output, so it seems to be unused"
         way = "Say where it belongs (this call takes the next layer in the class; check that)"
     return ValueError(f"feeds: {module!r}: {why}. {way}: {written(cores, feeds)}.")

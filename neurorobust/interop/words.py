@@ -44,3 +44,19 @@ def draws(network: nn.Module, names: tuple[str, ...] = ()) -> Draws:
         f"from a torch.Generator that forward seeds in every pass. (Another thread that draws at the same time looks "
         f"the same.)"
     )
+
+
+def keeps_state(network: nn.Module, names: tuple[str, ...], what: str = "outputs") -> Refused:
+    """The refusal of a module that keeps state between calls; ``names``: of the places that a pass changed."""
+    found = f" ({', '.join(dict.fromkeys(map(short, names)))} changed)" if names else ""
+    told = (
+        f"module: {held(network)} gives other {what} for the same samples in a second pass in eval mode: it keeps "
+        f"state between calls{found}. Reset the state at the start of forward, or register it as a buffer; or it draws "
+        f"random numbers: draw from a generator that forward seeds."
+    )
+    return KeepsState(told, tuple(map(short, names)))
+
+
+def short(name: str) -> str:
+    """The name of a place in the foreign module, from that in the network around it."""
+    return name.removeprefix("_module.").removeprefix("_unrolled.net.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -66,7 +66,7 @@ def restore_placement(into: nn.Module, entry: Mapping[str, Any], folder: str) ->
     here = placement_entry(into)
     if here is None:
         try:
-            into.place(entry["cores"], entry["feeds"])
+            cast(Any, into).place(entry["cores"], entry["feeds"])
         except (TypeError, ValueError) as error:
             raise ValueError(f"into: the placement in {folder!r} does not fit this network: {error}") from error
         return
@@ -76,8 +76,8 @@ def restore_placement(into: nn.Module, entry: Mapping[str, Any], folder: str) ->
             mine, theirs = here[part].get(name), entry[part].get(name)
             if mine != theirs:
                 raise ValueError(
-                    f"into: {name!r} {what} {_told(mine)} in this network, and {_told(theirs)} in {folder!r}; leave out "
-                    f"place(), and load places it, or place it in the same way: {call}."
+                    f"into: {name!r} {what} {_told(mine)} in this network, and {_told(theirs)} in {folder!r}; leave "
+                    f"out place(), and load places it, or place it in the same way: {call}."
                 )
 
 
