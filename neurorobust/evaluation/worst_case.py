@@ -27,7 +27,7 @@ from ..nn.floor import fraction_at_floor, using_floor
 from .batched_search import RunningSearch, WorstCaseSearch, run_batched
 from .floors import LEAK, TRUE, base, leaky_suite, version_on
 from .predict import checked_params, predict_all
-from .statistics import recall, score
+from .statistics import decisions, recall, score
 
 NO_ATTACK = Suite(())
 STRONG = "strong-1"
@@ -271,7 +271,7 @@ def _result(search: WorstCaseSearch, suite: Suite) -> WorstCase:
     undefined = float("nan")
     balanced, accuracy, per_class = undefined, undefined, ()
     if not y.is_floating_point():
-        predicted = outputs.argmax(-1)
+        predicted = decisions(outputs)
         balanced, accuracy = found, float((predicted == y).double().mean())
         per_class = tuple(recall(predicted, y, outputs.shape[-1]).tolist())
     return WorstCase(
