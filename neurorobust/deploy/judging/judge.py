@@ -14,7 +14,7 @@ from ..._util import digests
 from ..._util.console import progress
 from ..._util.errors import check_count
 from ...circuit import Events
-from ...data.samples import Data, in_memory
+from ...data.samples import Data, data_sha256, in_memory
 from ...evaluation.predict import nominal_score
 from ...evaluation.statistics import ConfidenceInterval, score
 from ...nn.network import Network
@@ -92,6 +92,8 @@ def judge(
         score=boards.score(engine),
         gap=tuple(rows),
         regression=data.regression,
+        model=deployment.chip,
+        data_sha256=data_sha256(data),
     )
 
 
