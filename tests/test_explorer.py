@@ -503,3 +503,32 @@ def test_a_record_names_its_samples_and_its_chip():
     assert made[0].chip_sha256 == made[1].chip_sha256 != made[2].chip_sha256
     assert fleets.FleetRecord.of(made[0].entry()) == made[0]
     assert len({one.data_sha256 for one in made}) == 1
+
+
+def test_a_result_of_something_else_is_not_kept():
+    """Kinds and maps are measured anew: they have to be of the same network, labels and chip as the scores."""
+    network, data, chip = tiny(), small_data(), nr.mismatch(0.5)
+    result = nr.evaluate(network, data, chip, n_dies=2)
+    other = tiny()
+    with torch.no_grad():
+        next(iter(other.parameters())).mul_(1.5)
+    for what, parts in (
+        ("network", (other, data, chip)),
+        ("data", (network, nr.data.Data(data.x, 1 - data.y), chip)),
+        ("chip", (network, data, nr.mismatch(0.4))),
+    ):
+        with pytest.raises(ValueError, match=f"^{what}: the result is of"):
+            fleets.records(*parts, result, {})
+
+
+def test_records_of_two_measures_or_twice_the_same_are_refused():
+    for other, words in (
+        (record(measure="R²", method="b"), "2 measures"),
+        (record(task="other", method="b"), "2 tasks"),
+        (record(), "two have the same method"),
+    ):
+        with pytest.raises(ValueError, match=f"records: .*{words}"):
+            explorer.page([record(), other])
+    for change in ({"samples": 0}, {"scores": [0.9, 0.5, 0.75, 1.5]}, {"nominal": 2.0}):
+        with pytest.raises(ValueError, match="no score above 1"):
+            fleets.FleetRecord.of(record().entry() | change)

@@ -17,6 +17,7 @@ import chipmodels
 import neurorobust as nr
 from neurorobust.data import Data
 from neurorobust.evaluation import FleetResult, clopper_pearson
+from neurorobust.evaluation.predict import nominal_score
 from neurorobust.evaluation.statistics import one_class
 from neurorobust.nn.network import placement_of
 
@@ -228,3 +229,60 @@ def test_a_broken_parameter_is_named(data):
     net.hidden.v_threshold.data[1] = torch.nan
     with pytest.raises(ValueError, match=r"hidden\.v_threshold"):
         nr.evaluate(net, data, nr.mismatch(0.1), n_dies=1)
+
+
+# Results that would be of nothing
+
+
+class Root(torch.nn.Module):
+    """The root of a number that is just above 0: NaN on dies where it falls below."""
+
+    def __init__(self, n_out: int = 2, bias: float = 0.1):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, n_out)
+        torch.nn.init.constant_(self.linear.bias, bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) + (self.linear.bias[0] - 0.09).sqrt()
+
+
+def flat(n: int = 30, regression: bool = False) -> Data:
+    x = torch.rand(n, 3, generator=torch.Generator().manual_seed(2))
+    return Data(x, x[:, :1] if regression else torch.arange(n) % 2)
+
+
+def test_a_network_that_gives_nan_without_errors_is_refused():
+    """No class is the largest of NaN; each measurement says so, and none gives a score."""
+    network = nr.wrap(Root(bias=0.01))
+    for measure in (
+        lambda: nr.evaluate(network, flat(), nr.mismatch(0.1), n_dies=2),
+        lambda: nr.worst_case(network, flat(), nr.Ball.uniform(0.1), nr.attacks.PGA(steps=1)),
+        lambda: nominal_score(network, flat()),
+    ):
+        with pytest.raises(ValueError, match="network: gives NaN for 30 of 30 samples at its nominal parameters"):
+            measure()
+
+
+def test_samples_whose_outputs_are_nan_on_a_die_count_as_wrong():
+    """Those dies have no hit at all, and are counted in one warning; a regression has no score there."""
+    with pytest.warns(
+        UserWarning, match=r"of 12 dies give NaN for some samples, die \d+ first; these .* wrong"
+    ) as told:
+        fleet = nr.evaluate(nr.wrap(Root()), flat(), nr.mismatch(0.3), n_dies=12)
+    lost = int(str(told[0].message).split()[1])
+    assert 0 < lost < 12 and (fleet.score == 0).sum() == (fleet.accuracy == 0).sum() == lost
+    with pytest.raises(ValueError, match=r"of 12 dies give NaN .*so there is no R²"):
+        nr.evaluate(nr.wrap(Root(1)), flat(regression=True), nr.mismatch(0.3), n_dies=12)
+
+
+def test_results_of_other_labels_or_other_numbers_of_a_chip_are_not_compared():
+    """A label is a name: two chips may have it. Samples have other labels, or are in another order."""
+    network = nr.wrap(torch.nn.Linear(3, 2))
+    here = nr.evaluate(network, flat(), nr.mismatch(0.3), n_dies=3)
+    near = nr.evaluate(network, flat(), nr.mismatch(0.3000001), n_dies=3)
+    with pytest.raises(ValueError, match=r"'mismatch 0\.3' is the name of two chip models"):
+        nr.compare(here, near)
+    data = flat()
+    with pytest.raises(ValueError, match="samples with different labels"):
+        nr.compare(here, nr.evaluate(network, Data(data.x, 1 - data.y), nr.mismatch(0.3), n_dies=3))
+    assert nr.compare(here, nr.evaluate(network, flat(), nr.mismatch(0.3), n_dies=3)).difference == 0

@@ -334,8 +334,12 @@ def test_boards_that_change_side_are_counted():
     elsewhere = nr.deploy.judge(nr.deploy.onto(DPI, chipmodels.load("pcm")), data, range(4), causes=())
     fewer = nr.deploy.judge(deployment, data.first(11), range(4), causes=())
     scattered = nr.deploy.judge(deployment, data, [0, 2, 1, 3], causes=())
+    swapped = nr.deploy.judge(deployment, Data(data.x.flip(0), data.y), range(4), causes=())
+    named = replace(first, model=replace(CHIP, grid=(8, 32)))
     for another, words in (
-        (elsewhere, r"has boards 0 to 3 of pcm"), (fewer, "with 11 samples; expected"), (scattered, "boards 0, 2, 1, 3")
+        (elsewhere, r"has boards 0 to 3 of pcm"), (fewer, "with 11 samples; expected"),
+        (scattered, "boards 0, 2, 1, 3"),
+        (swapped, "is of other samples or labels"), (named, "the name of two chip models"),
     ):  # fmt: skip
         for compare in (first.difference, lambda another: first.crossing(another, spec)):
             with pytest.raises(ValueError, match=words):

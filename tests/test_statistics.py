@@ -256,3 +256,23 @@ def test_a_difference_of_accuracies_is_cut_at_one():
     assert difference_interval(gains, regression=False) == (-1.0, 1.0)
     assert difference_interval(gains / 100, regression=False) == mean_interval(gains / 100)
     assert np.isnan(difference_interval(gains[:1], regression=False)).all()
+
+
+def test_arguments_of_intervals_are_checked():
+    """More successes than trials, a confidence in per cent, a table for a list, other numbers of samples."""
+    for call, words in (
+        (lambda: clopper_pearson(5, 3), "successes: got 5 of 3"),
+        (lambda: clopper_pearson(-1, 3), "successes: got -1"),
+        (lambda: clopper_pearson(1, 3, 95), "confidence: got 95"),
+        (lambda: mean_interval(np.array([0.1, 0.2]), 95), "confidence: got 95"),
+        (lambda: mean_interval(np.zeros((2, 3))), r"values: got shape \(2, 3\)"),
+        (lambda: recall(torch.tensor([0, 1]), torch.tensor([0, 1, 1]), 2), r"predicted: got shape \(2,\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_nan_is_no_class():
+    """A sample with NaN among its logits is wrong, whatever its label."""
+    logits = torch.tensor([[1.0, 0.0], [float("nan"), 0.0], [0.0, 1.0], [0.0, float("nan")]])
+    assert balanced_accuracy(logits, torch.tensor([0, 0, 1, 1])) == 0.5

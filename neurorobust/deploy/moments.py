@@ -71,9 +71,9 @@ class Moments:
 
     def repeat(self, moment: str, other: str) -> None:
         """Give a moment the scores of another one, between which nothing changed."""
-        for kept in (self.scores, self.fleets, self.refused):
-            if other in kept:
-                kept[moment] = kept[other]  # type: ignore[index]
+        self.scores[moment] = self.scores[other]
+        self.fleets |= {moment: self.fleets[other]} if other in self.fleets else {}
+        self.refused |= {moment: self.refused[other]} if other in self.refused else {}
 
 
 def changes_on_dies(fleets: Mapping[str, FleetResult]) -> dict[str, Comparison]:

@@ -21,7 +21,7 @@ from ..data.samples import Samples
 from ..nn.fleet_run import fleet_logits, samples_at_once, side_by_side
 from ..nn.network import placement_of
 from .predict import ATTACK_BATCH, outputs_on, predict_all
-from .statistics import check_outputs, score
+from .statistics import check_numbers, check_outputs, score
 
 SEARCHES_AT_ONCE = 16  # at most
 
@@ -130,6 +130,7 @@ class WorstCaseSearch:
         with torch.no_grad():
             self.clean = predict_all(network, self.params, data)
         check_outputs(self.clean, data.y)
+        check_numbers(self.clean)
         x = data.whole
         one = x is None or len(data) > samples_at_once(x, ATTACK_BATCH)
         self.dies_per_pass = 1 if one or x is None else side_by_side(network, x)

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from .._util.console import progress
+from .._util.digests import of_tensors
 from .._util.errors import check_count, check_number
 from .._util.printed import Printed, bracketed, fitted
+from .._util.warn import warn
 from ..chip import Agreement, ChipModel, Fleet, Programmed
 from ..chip.equations import time_differences
 from ..core.params import Params
@@ -26,11 +28,13 @@ from ..nn.fleet_run import samples_at_once
 from ..nn.network import placement_of
 from .inputs import foreign_inputs
 from .noisy import noisy_logits
-from .predict import ATTACK_BATCH, Run, checked_params, outputs_on
+from .predict import ATTACK_BATCH, Run, checked_params, outputs_on, tensors_of
 from .spread import Found, Resumable, spread
 from .statistics import (
+    check_numbers,
     check_outputs,
     clopper_pearson,
+    decisions,
     difference_interval,
     mean_interval,
     one_class,
@@ -92,6 +96,8 @@ class FleetResult(Printed):
         one_class: the class that the nominal network predicts for every sample, if it does; then the scores are chance.
         trimmed: the same dies with their read-outs trimmed, if ``evaluate`` got a trim; ``compare(result.trimmed,
             result)`` is the gain, die by die. nominal and programmed there are untrimmed.
+        model, labels_sha256: the chip model, and the digest of the labels or targets: results can be compared only
+            where both are the same. network_sha256: of the parameters and buffers of the network.
         trim: of a trimmed result, what it was fitted on, in words. offsets: of each die and class, (n_dies, n_classes).
 
     Example:
@@ -118,6 +124,9 @@ class FleetResult(Printed):
     trim: str | None = None
     offsets: np.ndarray | None = None
     differences: tuple[str, ...] = ()
+    model: ChipModel | None = None
+    labels_sha256: str = ""
+    network_sha256: str = ""
 
     def __str__(self) -> str:
         return fitted("\n".join([repr(self), *self.differences]))
@@ -197,6 +206,10 @@ class Comparison(Printed):
     better: int
     n: int
 
+    def __repr__(self) -> str:
+        interval = bracketed(self.ci95, "+.4f")
+        return f"Comparison({self.difference:+.4f}{interval} over {self.n} dies; the first is better on {self.better})"
+
 
 def evaluate(
     network: nn.Module,
@@ -253,12 +266,13 @@ def evaluate(
     data.check_classes("data")
     params = checked_params(network, data)
     programmed = chip.program(params, placement_of(network))
-    strange = foreign_inputs(network, chip, data)
+    no_events = foreign_inputs(network, chip, data)
     fleet = chip.fabricate(range(n_dies), seed)
     offsets: list[Tensor] = []
     rows: list[Row] = []
     trimmed: list[Row] = []
     guessed = None
+    strange: list[bool] = []
     with progress(f"dies of {chip.label}", n_dies + 2) as tick, evaluating(network):
         calibration = None if trim is None else Calibration(network, trim, params, programmed)
         dies = () if executor is not None else _moved(fleet, programmed, calibration, offsets)
@@ -270,9 +284,11 @@ def evaluate(
         for number, outputs in enumerate(everything, -2):  # the two before the dies
             check_outputs(outputs, data.y)
             if not rows:
+                check_numbers(outputs)
                 guessed = one_class(outputs, data.y)
                 if calibration is not None:
                     calibration.check_frequencies(outputs)
+            strange.append(bool(outputs.isnan().any()))
             rows.append(_measure(outputs, data))
             if trim is not None and number >= 0:
                 trimmed.append(_measure(outputs + offsets[number], data))
@@ -283,7 +299,9 @@ def evaluate(
             for found in _spread_dies(executor, work, n_dies, tick):
                 rows += _rows(found, "score", "accuracy", "recall")
                 trimmed += _rows(found, "trimmed score", "trimmed accuracy", "trimmed recall")
+                strange += found["nan"].tolist()
                 offsets += found.get("offsets", ())
+    _say_lost(strange[2:], fleet.serials, data.regression)
     (nominal_score, *_), (programmed_score, *_), *rows = rows
     result = FleetResult(
         chip=chip.label,
@@ -295,12 +313,25 @@ def evaluate(
         programming=programmed.report,
         one_class=guessed,
         equations=programmed.equations,
-        differences=(*_differences(network, chip, programmed), *strange),
+        model=chip,
+        labels_sha256=of_tensors({"y": data.y}),
+        network_sha256=of_tensors(tensors_of(network)),
+        differences=(*_differences(network, chip, programmed), *no_events),
     )
     if trim is None:
         return result
     after = replace(result, **_columns(trimmed, data), trim=str(trim), offsets=torch.stack(offsets).cpu().numpy())
     return replace(result, trimmed=after)
+
+
+def _say_lost(strange: Sequence[bool], serials: Sequence[int], regression: bool) -> None:
+    """Warn of dies whose outputs are NaN; a regression has no score there, so it is refused."""
+    if not any(strange):
+        return
+    which = f"{sum(strange)} of {len(serials)} dies give NaN for some samples, die {serials[strange.index(True)]} first"
+    if regression:
+        raise ValueError(f"network: {which}, so there is no R²; look for a root, a logarithm or a division in it.")
+    warn(f"network: {which}; these samples count as wrong.")
 
 
 def compare(first: FleetResult, second: FleetResult) -> Comparison:
@@ -323,12 +354,19 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
 
 
 def check_same_dies(first: FleetResult, second: FleetResult) -> None:
-    """Raise ValueError unless two results are of the same dies."""
+    """Raise ValueError unless two results are of the same dies, and of the same labels."""
     if (first.chip, first.seed, first.serials) != (second.chip, second.seed, second.serials):
         raise ValueError(
             f"compare: got dies of {first.chip} (seed {first.seed}, {len(first.serials)}) and of {second.chip} "
             f"(seed {second.seed}, {len(second.serials)}); expected the same dies for both."
         )
+    if None not in (first.model, second.model) and first.model != second.model:
+        raise ValueError(
+            f"compare: {first.chip!r} is the name of two chip models with different numbers, so the dies are not the "
+            f"same; measure both networks with one of them."
+        )
+    if "" not in (first.labels_sha256, second.labels_sha256) and first.labels_sha256 != second.labels_sha256:
+        raise ValueError("compare: the results are of samples with different labels; measure both on the same samples.")
 
 
 def noisy_run(network: nn.Module, fleet: Fleet, programmed: Programmed, passes: int = 0) -> Run:
@@ -416,9 +454,9 @@ def measure_piece(work: FleetWork, piece: Piece) -> Found:
     return found | (_scores(outputs, offsets, data) if whole else {"outputs": torch.stack(outputs)})
 
 
-def _scores(outputs: Iterable[Tensor], offsets: Sequence[Tensor], data: Samples) -> Found:
-    """Scores of some dies, as they stand and trimmed."""
-    found: Found = {}
+def _scores(outputs: Sequence[Tensor], offsets: Sequence[Tensor], data: Samples) -> Found:
+    """Scores of some dies, as they stand and trimmed, and whether an output is NaN."""
+    found: Found = {"nan": torch.tensor([bool(each.isnan().any()) for each in outputs])}
     for key, some in (("", outputs), ("trimmed ", [own + offset for own, offset in zip(outputs, offsets)])):
         rows = []
         for each in some:
@@ -448,7 +486,7 @@ def _spread_dies(
         if piece[3] == len(work.data):
             outputs = torch.cat([part["outputs"] for part in parts], 1)
             offsets = parts[0].get("offsets", outputs[:0])
-            yield {"offsets": offsets} | _scores(outputs, list(offsets), work.data)
+            yield {"offsets": offsets} | _scores(list(outputs), list(offsets), work.data)
             parts = []
 
 
@@ -478,6 +516,6 @@ def _measure(outputs: Tensor, data: Samples) -> Row:
     """Score, accuracy and recall of some outputs; a regression has the first alone."""
     if data.regression:
         return score(outputs, data.y), float("nan"), []
-    predicted = outputs.argmax(-1)
+    predicted = decisions(outputs)
     accuracy = float((predicted == data.y).double().mean())
     return score(outputs, data.y), accuracy, recall(predicted, data.y, outputs.shape[-1]).tolist()

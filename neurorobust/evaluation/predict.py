@@ -17,7 +17,7 @@ from ..core.run import evaluating, forward, nominal
 from ..data.samples import Samples
 from ..interop.look import Foreign, check_function
 from ..nn.fleet_run import SAMPLES, fleet_logits, samples_at_once
-from .statistics import check_outputs, score
+from .statistics import check_numbers, check_outputs, score
 
 ATTACK_BATCH = 1000
 """Samples per forward pass of an attack, which keeps their activations. A fixed number: results have the same bits on
@@ -40,6 +40,11 @@ def checked_params(network: nn.Module, data: Samples) -> Params:
     check_finite(params)
     look_with(network, data)
     return params
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of a network by name, for its digest."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
 def look_with(network: nn.Module, data: Samples) -> None:
@@ -163,4 +168,6 @@ def predict(network: nn.Module, params: Mapping[str, Tensor], data: Samples) -> 
 def nominal_score(network: nn.Module, data: Samples) -> float:
     """Balanced accuracy, or R², without deviations."""
     with evaluating(network):
-        return score(predict(network, nominal(network), data), data.y)
+        outputs = predict(network, nominal(network), data)
+    check_numbers(outputs)
+    return score(outputs, data.y)

@@ -10,6 +10,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
+from .._util.errors import check_count
 from .._util.intervals import ANYTHING, FRACTION, R_SQUARED, Bounds, kept_within
 from .._util.printed import bracketed
 from .._util.randomness import generator
@@ -66,6 +67,21 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
         )
 
 
+def decisions(logits: Tensor) -> Tensor:
+    """The class of the largest logit, (…,); −1, which is no class, where one of the logits is NaN."""
+    return logits.argmax(-1).masked_fill(logits.isnan().any(-1), -1)
+
+
+def check_numbers(outputs: Tensor) -> None:
+    """Raise ValueError if a network without deviations gives NaN: its scores would be of nothing."""
+    strange = outputs.isnan().flatten(1).any(1)
+    if bool(strange.any()):
+        raise ValueError(
+            f"network: gives NaN for {int(strange.sum())} of {len(outputs)} samples at its nominal parameters; look "
+            f"for a logarithm, a root or a division in it, or numbers that grow without a bound."
+        )
+
+
 def one_class(outputs: Tensor, y: Tensor) -> int | None:
     """The class that is predicted for every sample (or step), as a silent or saturated network does; None if there are
     several, or in a regression."""
@@ -77,12 +93,16 @@ def recall(predicted: Tensor, y: Tensor, n_classes: int) -> Tensor:
     """Fraction of each class's samples (or steps) that were recognised, (n_classes,); NaN for a class without any.
 
     Raises:
-        ValueError: a label of a class that the network does not have.
+        ValueError: a label of a class that the network does not have, or labels of another shape.
 
     Example:
         >>> nr.evaluation.recall(torch.tensor([0, 0, 1, 0]), torch.tensor([0, 0, 1, 1]), 3)
         tensor([1.0000, 0.5000,    nan], dtype=torch.float64)
     """
+    if predicted.shape != y.shape:
+        raise ValueError(
+            f"predicted: got shape {tuple(predicted.shape)}; expected that of the labels, {tuple(y.shape)}."
+        )
     predicted, y = predicted.reshape(-1), y.reshape(-1)
     if y.max() >= n_classes:
         raise ValueError(f"labels: got class {int(y.max())}; the network has logits for classes 0 to {n_classes - 1}.")
@@ -100,7 +120,8 @@ def mean_recall(recalls: Tensor) -> float:
 
 
 def balanced_accuracy(logits: Tensor, y: Tensor) -> float:
-    """Mean recall of the classes that are present; logits (B, n_classes), labels (B,), or both with time steps.
+    """Mean recall of the classes that are present; logits (B, n_classes), labels (B,), or both with time steps. A
+    sample with a NaN among its logits counts as wrong.
 
     Rounded to 12 digits, so that a mean of .90 reaches a specification of 0.90.
 
@@ -117,17 +138,30 @@ def balanced_accuracy(logits: Tensor, y: Tensor) -> float:
             f"logits: got shape {tuple(logits.shape)} for labels of shape {tuple(y.shape)}; expected "
             f"{(*y.shape, 'n_classes')}: the logits, not the predicted classes. recall takes predicted classes."
         )
-    return mean_recall(recall(logits.argmax(-1), y, logits.shape[-1]))
+    return mean_recall(recall(decisions(logits), y, logits.shape[-1]))
+
+
+def check_confidence(confidence: float) -> float:
+    """The confidence of an interval; ValueError unless it is between 0 and 1."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence}; expected a fraction between 0 and 1, .95 for 95 %.")
+    return confidence
 
 
 def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Exact interval of a fraction (Clopper and Pearson 1934): holds the truth at least ``confidence`` of the time.
 
+    Raises:
+        ValueError: more successes than n, or a confidence outside 0 and 1.
+
     Example:
         >>> [round(end, 3) for end in nr.evaluation.clopper_pearson(100, 100)]  # all of 100 dies are good
         [0.964, 1.0]
     """
-    tail = (1 - confidence) / 2
+    successes, n = check_count("successes", successes, 0), check_count("n", n, 0)
+    if successes > n:
+        raise ValueError(f"successes: got {successes} of {n}; expected at most as many.")
+    tail = (1 - check_confidence(confidence)) / 2
     low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
     high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
     return float(low), float(high)
@@ -165,6 +199,9 @@ def mean_interval(
         ValueError: a value is outside the bounds.
     """
     values = np.asarray(values, dtype=float)
+    confidence = check_confidence(confidence)
+    if values.ndim != 1:
+        raise ValueError(f"values: got shape {values.shape}; expected (n,), such as the scores of the dies.")
     if len(values) < 2:
         return float("nan"), float("nan")
     if values.min() < bounds[0] or values.max() > bounds[1]:
@@ -309,8 +346,7 @@ def _interval(
     seeds, n = tables[0].shape if tables[0].ndim == 2 else (0, 0)
     if not n or not seeds or not all(np.isfinite(table).all() for table in tables):
         raise ValueError(f"values: got shape {tables[0].shape}; expected finite scores, shape (seeds, dies).")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence: got {confidence}; expected a fraction between 0 and 1, .95 for 95 %.")
+    confidence = check_confidence(confidence)
 
     def figure(columns: np.ndarray | slice) -> np.ndarray:
         found = [statistic(table[:, columns], axis=-1) for table in tables]

@@ -29,7 +29,7 @@ from .parts import Part
 from .predict import checked_params, predict_all
 from .spread import Resumable
 from .spread_search import spread_searches
-from .statistics import recall, score
+from .statistics import decisions, recall, score
 
 NO_ATTACK = Suite(())
 STRONG = "strong-1"
@@ -282,7 +282,7 @@ def result_of(search: WorstCaseSearch, suite: Suite) -> WorstCase:
     undefined = float("nan")
     balanced, accuracy, per_class = undefined, undefined, ()
     if not y.is_floating_point():
-        predicted = outputs.argmax(-1)
+        predicted = decisions(outputs)
         balanced, accuracy = found, float((predicted == y).double().mean())
         per_class = tuple(recall(predicted, y, outputs.shape[-1]).tolist())
     return WorstCase(

@@ -24,8 +24,9 @@ from ..chip.snapshot import snapshot
 from ..core.params import ABSOLUTE, POSITIVE, kind_of
 from ..core.placement import HOST
 from ..core.run import nominal
-from ..data.samples import as_samples, data_sha256
+from ..data.samples import Samples, as_samples, data_sha256
 from ..evaluation import FleetResult, KindScores, ablate_kinds
+from ..evaluation.predict import tensors_of
 from ..nn.network import placement_of
 
 FORMAT, FORMATS = "neurorobust-fleet/2", ("neurorobust-fleet/1", "neurorobust-fleet/2")
@@ -116,6 +117,8 @@ class FleetRecord:
         different, parts = len(set(record.serials)), (pair for of in kinds.values() for pair in of.values())
         if not different or not different == len(record.serials) == len(record.scores):
             raise ValueError(f"scores: got {len(record.scores)} for {different} dies; expected a number each")
+        if record.samples < 1 or max(record.nominal, *record.scores) > 1:
+            raise ValueError("scores: expected at least one sample, and no score above 1")
         numbers = (record.nominal, *record.scores, *(score for pair in parts for score in (pair.alone, pair.without)))
         if not np.isfinite(numbers).all():
             raise ValueError("scores: one is no number")
@@ -128,8 +131,15 @@ def worst(serials: Sequence[int], scores: Sequence[float], n: int = 5) -> list[i
 
 
 def check_same(records: Sequence[FleetRecord]) -> None:
-    """Raise ValueError if records have different samples, if one label of dies stands for several chip models, or one
-    method and training seed for several networks."""
+    """Raise ValueError if records have different samples or measures, if one label of dies stands for several chip
+    models, or one method and training seed for several networks, or if two records are of the same fleet."""
+    for name in ("task", "measure"):
+        if len(found := {getattr(record, name) for record in records}) > 1:
+            raise ValueError(f"records: of {len(found)} {name}s, {', '.join(sorted(found))}; make one page of each.")
+    if len({record.key for record in records}) < len(records):
+        raise ValueError(
+            "records: two have the same method, training seed and dies; leave one out, or rename its method."
+        )
     tasks = {record.data_sha256 for record in records}
     if len(tasks) > 1:
         raise ValueError(
@@ -176,6 +186,7 @@ def records(
         taken_apart: of so many of the worst dies, each kind is measured alone and left out
             (:func:`neurorobust.evaluation.ablate_kinds`); 0 for none.
     """
+    _check_of(result, network, as_samples(data), chip)
     low = worst(result.serials, result.score.tolist(), check_count("taken_apart", taken_apart, 0))
     kinds = ablate_kinds(network, data, chip, serials=low, seed=result.seed) if low else {}
     seed = info.get("seed")
@@ -194,12 +205,24 @@ def records(
         maps=die_maps(network, chip, result.serials, result.seed, worst(result.serials, result.score.tolist())),
         chip_sha256=digests.of_bytes(json.dumps(snapshot(chip), sort_keys=True).encode()),
         data_sha256=data_sha256(as_samples(data)),
-        network_sha256=digests.of_tensors({**dict(network.named_parameters()), **dict(network.named_buffers())}),
+        network_sha256=digests.of_tensors(tensors_of(network)),
     )
     if (trimmed := result.trimmed) is None:
         return [record]
     label = f"{result.chip}, trimmed on {trimmed.trim}"
     return [record, replace(record, dies=label, scores=tuple(trimmed.score.tolist()), kinds={})]
+
+
+def _check_of(result: FleetResult, network: nn.Module, data: Samples, chip: ChipModel) -> None:
+    """Raise ValueError unless a result is that of this network, these labels and this chip, as far as it says so."""
+    for name, own, given in (
+        ("network", result.network_sha256, digests.of_tensors(tensors_of(network))),
+        ("data", result.labels_sha256, digests.of_tensors({"y": data.y})),
+    ):
+        if own not in ("", given):
+            raise ValueError(f"{name}: the result is of another one; pass the {name} that nr.evaluate got.")
+    if result.model is not None and result.model != chip:
+        raise ValueError(f"chip: the result is of {result.chip}; pass the chip model that nr.evaluate got.")
 
 
 def keep(found: Sequence[FleetRecord], folder: str | Path) -> list[Path]:

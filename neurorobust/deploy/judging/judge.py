@@ -16,7 +16,7 @@ from ..._util import digests
 from ..._util.console import progress
 from ..._util.errors import check_count
 from ...circuit import Events
-from ...data.samples import Data, in_memory
+from ...data.samples import Data, data_sha256, in_memory
 from ...evaluation.predict import nominal_score
 from ...evaluation.spread import Found, Resumable, spread
 from ...evaluation.statistics import ConfidenceInterval, score
@@ -105,6 +105,8 @@ def judge(  # noqa: PLR0913, the executor says where it runs, not what
         score=boards(engine),
         gap=tuple(rows),
         regression=data.regression,
+        model=deployment.chip,
+        data_sha256=data_sha256(data),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._util.printed import Printed, bracketed
+from ...chip import ChipModel
 from ...chip.design import check_type
 from ...evaluation.fleet import Yield, check_spec
 from ...evaluation.statistics import (
@@ -89,6 +90,8 @@ class Judgement(Printed):
         samples: how many. score: of each board, (n,): balanced accuracy, or R² for a regression.
         gap: the rows from the trained network to the circuit; see :func:`neurorobust.deploy.judge`.
         regression: whether the score is R².
+        model, data_sha256: the chip model, and the digest of the samples and labels: judgements can be compared only
+            where both are the same.
 
     Example:
         >>> import numpy as np
@@ -106,6 +109,8 @@ class Judgement(Printed):
     score: np.ndarray
     gap: tuple[GapRow, ...] = field(default=())
     regression: bool = False
+    model: ChipModel | None = None
+    data_sha256: str = ""
 
     @property
     def mean(self) -> float:
@@ -131,12 +136,16 @@ class Judgement(Printed):
         """The boards that are on different sides of ``spec`` here and in another judgement of the same boards.
 
         Raises:
-            TypeError: no judgement. ValueError: not the same boards, another number of samples, or a specification that
-                is no score.
+            TypeError: no judgement. ValueError: not the same boards, other samples, or a specification that is no
+                score.
         """
         check_type("other", other, Judgement, "a Judgement, as nr.deploy.judge returns it")
         if _boards(self) != _boards(other):
             raise ValueError(f"other: has {_boards(other)}; expected the same, {_boards(self)}.")
+        if None not in (self.model, other.model) and self.model != other.model:
+            raise ValueError(f"other: {self.chip!r} is the name of two chip models with different numbers.")
+        if "" not in (self.data_sha256, other.data_sha256) and self.data_sha256 != other.data_sha256:
+            raise ValueError("other: is of other samples or labels; judge both on the same.")
         here, there = self.score >= check_spec(spec), other.score >= spec
         lost, gained = int((here & ~there).sum()), int((~here & there).sum())
         return Crossing(spec, lost, gained, len(here), clopper_pearson(lost + gained, len(here)))
