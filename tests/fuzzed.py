@@ -37,9 +37,8 @@ from neurorobust._util import digests, limited
 from neurorobust.chip import snapshot
 from neurorobust.chip.measured import MeasuredNormals
 from neurorobust.core.params import SIGNED, kind_of
-from neurorobust.nn.network import placement_of
 from neurorobust.core.run import nominal
-from neurorobust.data import Task, shd
+from neurorobust.data import Task
 from neurorobust.data.speech import RATE, read_wav
 from neurorobust.data.tasks.ecg import read_beats
 from neurorobust.data.tasks.fashion_mnist import read_idx
@@ -48,9 +47,10 @@ from neurorobust.deploy.board.recording import BoardRecording
 from neurorobust.deploy.board.replay import Replay, save_recordings
 from neurorobust.evaluation import KindScores
 from neurorobust.export import untrusted
-from neurorobust.fitting.twin import twin
 from neurorobust.fitting.table import read_table
+from neurorobust.fitting.twin import twin
 from neurorobust.io import models, zoo
+from neurorobust.nn.network import placement_of
 from neurorobust.testing.baseline import Baseline
 from neurorobust.train.loop import Schedule, fit
 from neurorobust.viz import explorer, fleets, report
@@ -66,7 +66,8 @@ class Parser:
     """A kind of file. The bytes of ``name`` in ``folder`` are mutated; ``forge`` changes a value of some files and
     makes their digests anew. ``read`` reads the file, and ``use`` does something with what was read.
 
-    ``carrier``: the file holds arguments of a call, so its bytes are not damaged. ``names``: a refusal names the file. ``busy``: a valid file may start long work."""
+    ``carrier``: the file holds arguments of a call, so its bytes are not damaged. ``names``: a refusal names the file.
+    ``busy``: a valid file may start long work."""
 
     folder: Path
     name: str
@@ -231,7 +232,9 @@ def _nir(folder: Path) -> Parser:
     loop, last = nr.nn.Linear(torch.eye(3)), nr.nn.LeakyIntegrator(nr.nn.Linear(torch.ones(2, 3)), tau_mem=0.02)
     reset = nr.nn.ToValue()
     for kind, reader in ((nr.nn.Lif, None), (nr.nn.CubaLif, None), (nr.nn.Lif, "norse"), (nr.nn.CubaLif, "snntorch")):
-        own = {"tau_mem": 0.01, "v_threshold": 0.1, "reset": reset} | ({"tau_syn": 0.005} if kind is nr.nn.CubaLif else {})
+        own = {"tau_mem": 0.01, "v_threshold": 0.1, "reset": reset} | (
+            {"tau_syn": 0.005} if kind is nr.nn.CubaLif else {}
+        )
         back = None if len(seeds) % 2 else loop
         layers = {"hidden": kind(nr.nn.Linear(torch.ones(3, 2)), recurrent=back, **own), "out": last}
         nr.to_nir(nr.Network(layers, exchanged.DT), path, reader=reader, readout=reader is None)
@@ -257,7 +260,7 @@ def _put(group: Any, content: Mapping[str, Any]) -> None:
         with suppress(ValueError, TypeError, OverflowError, RecursionError, KeyError):
             if isinstance(value, dict):
                 _put(group.create_group(name), value)
-            elif isinstance(value, str) or getattr(value, "dtype", None) == object:
+            elif isinstance(value, str) or getattr(getattr(value, "dtype", None), "kind", "") == "O":
                 group.create_dataset(name, data=value, dtype=h5py.string_dtype())
             else:
                 group.create_dataset(name, data=value)
@@ -514,8 +517,21 @@ COMMANDS = (
     "deploy onto m --chip dynapse2 --out d.json|board judge d.json --serials 0-2|chips diff a.json b.json|demo --quick"
 )
 TOKENS = (
-    *("--json", "--help", "--chip", "--dies", "--seed", "--out", "--task", "--method", "--hidden", "--epochs", "--zeta"),
-    *("--serial", "--dt", "--reader", "--grid", "--floor", "--model", "--set", "--mismatch", "--keep", "--steps", "-x"),
+    *(
+        "--json",
+        "--help",
+        "--chip",
+        "--dies",
+        "--seed",
+        "--out",
+        "--task",
+        "--method",
+        "--hidden",
+        "--epochs",
+        "--zeta",
+    ),
+    *("--serial", "--dt", "--reader", "--grid", "--floor", "--model", "--set", "--mismatch", "--keep", "--steps"),
+    *("--epochs", "-x"),
     *("0", "-1", "1e400", "nan", "inf", "1e-400", "10000000", "99999999999999999999", "0x10", "1.5", "a=b", "=", ","),
     *("", " ", "é", "\ud800", "\x00", "x" * 5000, "m/sub", ".", "m", "x.json", "x.csv", "mine.py", "mine.py:f"),
     *("dynapse2", "ideal", "ecg", "standard", "tau_mem=0.1", "tau_mem=nan", "16x16", "0x0", "0-2", "2-0", "--", "[b]"),

@@ -136,8 +136,8 @@ class Recordings:
         if needed > free:
             raise ValueError(
                 f"window: {len(self)} recordings of {window.steps} steps and {window.channels} channels need "
-                f"{needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; make the window smaller, or take some of the "
-                f"recordings at a time."
+                f"{needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; make the window smaller, or take some of "
+                f"the recordings at a time."
             )
         x = torch.zeros(len(self), window.steps, window.channels)
         outside = torch.zeros(len(self), dtype=torch.long)
@@ -275,7 +275,9 @@ def _array(where: str, values: Any) -> np.ndarray:
     if not array.size:
         return array.astype(np.int64) if array.dtype.kind not in "iuf" else array
     if array.dtype.kind not in "iuf":
-        raise ValueError(f"{where}: got values of type {array.dtype}, such as {shown(array.reshape(-1)[0])}; expected numbers.")
+        raise ValueError(
+            f"{where}: got values of type {array.dtype}, such as {shown(array.reshape(-1)[0])}; expected numbers."
+        )
     return array
 
 
