@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import struct
 import sys
 import wave
 from collections.abc import Callable, Mapping
@@ -52,7 +53,7 @@ from neurorobust.fitting.twin import twin
 from neurorobust.io import models, zoo
 from neurorobust.nn.network import placement_of
 from neurorobust.testing.baseline import Baseline
-from neurorobust.train.loop import Schedule, fit
+from neurorobust.train import Schedule, fit
 from neurorobust.viz import explorer, fleets, report
 
 Files = dict[str, bytes]
@@ -228,13 +229,13 @@ def _checkpoint(folder: Path) -> Parser:
 
 
 def _nir(folder: Path) -> Parser:
-    path, seeds = folder / "net.nir", []
+    path = folder / "net.nir"
+    seeds: list[Files] = []
     loop, last = nr.nn.Linear(torch.eye(3)), nr.nn.LeakyIntegrator(nr.nn.Linear(torch.ones(2, 3)), tau_mem=0.02)
     reset = nr.nn.ToValue()
     for kind, reader in ((nr.nn.Lif, None), (nr.nn.CubaLif, None), (nr.nn.Lif, "norse"), (nr.nn.CubaLif, "snntorch")):
-        own = {"tau_mem": 0.01, "v_threshold": 0.1, "reset": reset} | (
-            {"tau_syn": 0.005} if kind is nr.nn.CubaLif else {}
-        )
+        own: dict[str, Any] = {"tau_mem": 0.01, "v_threshold": 0.1, "reset": reset}
+        own |= {"tau_syn": 0.005} if kind is nr.nn.CubaLif else {}
         back = None if len(seeds) % 2 else loop
         layers = {"hidden": kind(nr.nn.Linear(torch.ones(3, 2)), recurrent=back, **own), "out": last}
         nr.to_nir(nr.Network(layers, exchanged.DT), path, reader=reader, readout=reader is None)
@@ -273,8 +274,14 @@ def _server(reader: str, process: int) -> Server:
 
 def forked(reader: str, stream: BinaryIO, limits: limited.Limits) -> None:
     """As :func:`limited.tried`, by a process that forks, which is many times as fast as a new Python."""
-    limited.judge(*_server(reader, os.getpid()).tried(stream.read(), limits.memory, 1.0))
+    data = stream.read()
     stream.seek(0)
+    try:
+        code, said = _server(reader, os.getpid()).tried(data, limits.memory, 1.0)
+    except (struct.error, BrokenPipeError):  # it was ended from outside
+        _server.cache_clear()
+        code, said = _server(reader, os.getpid()).tried(data, limits.memory, 1.0)
+    limited.judge(code, said)
 
 
 def _pynn(folder: Path) -> Parser:
@@ -447,8 +454,9 @@ def _arrays(folder: Path) -> Parser:
         found = nr.data.Recordings(given["times"], given["channels"], given["labels"], given["unit"])
         if isinstance(given["window"], dict) and {*given["window"]} == {*content["window"]}:
             found.data(nr.data.Window(**given["window"]))
-        if isinstance(given["spikes"], list) and len(given["spikes"]) == 2:
-            nr.deploy.Events(*given["spikes"])
+        spikes = given["spikes"]
+        if isinstance(spikes, list) and len(spikes) == 2:
+            nr.deploy.Events(spikes[0], spikes[1])
         kind = np.dtype([("t", np.int64), ("x", np.int64)])
         try:
             pairs = [(np.array([tuple(event) for event in pair[0]], dtype=kind), pair[1]) for pair in given["pairs"]]

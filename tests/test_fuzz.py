@@ -18,6 +18,7 @@ import fuzz
 import h5py
 import numpy as np
 import pytest
+import torch
 from deep import cases
 from fuzzed import PARSERS, Parser
 
@@ -108,6 +109,26 @@ def test_measurements_of_which_no_pair_was_measured_often(tmp_path):
     kept = [line for i, line in enumerate(lines) if i == 0 or i % 2 or i < 20]
     parser.path.write_text("\n".join(kept), "utf-8")
     assert fault(parser) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: state["states"]["now"].popitem(), "does not fit this run"),
+        (lambda state: state["states"]["best"].popitem(), "does not fit this run"),
+        (lambda state: state["history"]["rows"][0].pop("seconds"), "does not fit this run .*seconds"),
+        (lambda state: state["optimizer"]["param_groups"].clear(), "does not fit this run"),
+        (lambda state: state.pop("history"), "is not a checkpoint of fit"),
+    ],
+)
+def test_a_forged_checkpoint_is_refused(change, said, tmp_path):
+    parser = PARSERS["checkpoint"](tmp_path / "files")
+    state = torch.load(parser.path, weights_only=True)
+    change(state)
+    torch.save(state, parser.path)
+    digests.append(parser.path)
+    with pytest.raises(ValueError, match=rf"checkpoint\.pt {said}"):
+        parser.read()
 
 
 # ---- HDF5

@@ -353,7 +353,9 @@ def _label(i: int, label: Any, classes: Sequence[str] | None) -> int:
     ):
         numbers = "from 0" if classes is None else f"from 0 to {highest - 1}"
         hint = " Number the classes, or pass from_tonic(…, classes=…)." if isinstance(value, str) else ""
-        raise ValueError(f"recording {i}: label is {label!r}; expected one class number, an integer {numbers}.{hint}")
+        raise ValueError(
+            f"recording {i}: label is {shown(label)}; expected one class number, an integer {numbers}.{hint}"
+        )
     return int(value)
 
 
