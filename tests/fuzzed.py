@@ -13,8 +13,8 @@ import sys
 import wave
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from unittest import mock
@@ -25,6 +25,7 @@ import mutations
 import numpy as np
 import torch
 from conftest import events, tiny
+from forged import Files, Parser, canonical, plain, sealed, values, words
 from fork_server import Server
 from imaged import dpi_network
 from placed import placed
@@ -43,7 +44,6 @@ from neurorobust.data import Task
 from neurorobust.data.speech import RATE, read_wav
 from neurorobust.data.tasks.ecg import read_beats
 from neurorobust.data.tasks.fashion_mnist import read_idx
-from neurorobust.deploy import writing
 from neurorobust.deploy.board.recording import BoardRecording
 from neurorobust.deploy.board.replay import Replay, save_recordings
 from neurorobust.evaluation import KindScores
@@ -56,96 +56,9 @@ from neurorobust.testing.baseline import Baseline
 from neurorobust.train import Schedule, fit
 from neurorobust.viz import explorer, fleets, report
 
-Files = dict[str, bytes]
 CHIP = chipmodels.load("dynapse2")
 LOADTXT = np.loadtxt
 ecg = sys.modules["neurorobust.data.tasks.ecg"]
-
-
-@dataclass(frozen=True)
-class Parser:
-    """A kind of file. The bytes of ``name`` in ``folder`` are mutated; ``forge`` changes a value of some files and
-    makes their digests anew. ``read`` reads the file, and ``use`` does something with what was read.
-
-    ``carrier``: the file holds arguments of a call, so its bytes are not damaged. ``names``: a refusal names the file.
-    ``busy``: a valid file may start long work."""
-
-    folder: Path
-    name: str
-    read: Callable[[], Any]
-    forge: Callable[[Files, random.Random], Files] | None = None
-    use: Callable[[Any], Any] = lambda found: None
-    seeds: tuple[Files, ...] = ()
-    names: bool = True
-    busy: bool = False
-    carrier: bool = False
-
-    @property
-    def path(self) -> Path:
-        return self.folder / self.name
-
-    @cached_property
-    def listed(self) -> tuple[str, ...]:
-        """The names of the files."""
-        return tuple(sorted(path.name for path in self.folder.iterdir()))
-
-    @cached_property
-    def written(self) -> Files:
-        """What :meth:`put` wrote last."""
-        return {}
-
-    def files(self) -> Files:
-        """The files as they are now."""
-        return {path.name: path.read_bytes() for path in sorted(self.folder.iterdir()) if path.is_file()}
-
-    def put(self, files: Mapping[str, bytes]) -> None:
-        """Write files, in place."""
-        for name, data in files.items():
-            if self.written.get(name) is not data:
-                (self.folder / name).write_bytes(data)
-                self.written[name] = data
-
-    def mutant(self, files: Files, draw: random.Random) -> Files:
-        """A mutant: damage of bytes, or, every other time, forged values."""
-        if self.forge is not None and (self.carrier or draw.randrange(2)):
-            with suppress(Exception):  # a damaged parent has no values
-                return files | self.forge(files, draw)
-        return files if self.carrier else files | {self.name: mutations.of_bytes(files[self.name], draw)}
-
-
-# ---- forging: the value of a JSON file is changed and its digest made anew
-
-
-def _dumped(value: Any) -> bytes:
-    with mutations.deep_recursion():
-        return json.dumps(value).encode("utf-8", "surrogatepass")
-
-
-def _sealed(name: str, seal: Callable[[Any], Any]) -> Callable[[Files, random.Random], Files]:
-    def forge(files: Files, draw: random.Random) -> Files:
-        whole = {key: value for key, value in json.loads(files[name]).items() if key != digests.KEY}
-        value = mutations.of_json(whole, draw)
-        with mutations.deep_recursion(), suppress(ValueError):  # NaN has no canonical text
-            value = seal(value) if isinstance(value, dict) else value
-        return {name: _dumped(value)}
-
-    return forge
-
-
-def _canonical(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry | {digests.KEY: digests.of_bytes(writing.canonical(entry).encode())}
-
-
-def _plain(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry | {digests.KEY: digests.of_json(entry)}
-
-
-def _values(name: str) -> Callable[[Files, random.Random], Files]:
-    return lambda files, draw: {name: _dumped(mutations.of_json(json.loads(files[name]), draw))}
-
-
-def _words(name: str) -> Callable[[Files, random.Random], Files]:
-    return lambda files, draw: {name: mutations.of_text(files[name].decode("utf-8", "replace"), draw).encode()}
 
 
 # ---- networks
@@ -321,17 +234,17 @@ def _die(folder: Path) -> Parser:
     def use(found: Any) -> None:
         replace(found, measured=None).deviations(programmed)
 
-    return Parser(folder, "die.json", partial(chipmodels.load_die, path), _sealed("die.json", _plain), use)
+    return Parser(folder, "die.json", partial(chipmodels.load_die, path), sealed("die.json", plain), use)
 
 
 def _deployment(folder: Path) -> Parser:
     path = nr.deploy.onto(placed([0, 0, 1, 1, 2]), CHIP).save(folder / "net.json")
-    return Parser(folder, "net.json", lambda: nr.deploy.load(path, CHIP), _sealed("net.json", _canonical))
+    return Parser(folder, "net.json", lambda: nr.deploy.load(path, CHIP), sealed("net.json", canonical))
 
 
 def _image(folder: Path) -> Parser:
     path = nr.deploy.onto(dpi_network(([0, 1, 0, 1, 1], [2, 0])), CHIP).image().save(folder / "image.json")
-    return Parser(folder, "image.json", lambda: nr.deploy.load_image(path), _sealed("image.json", _canonical))
+    return Parser(folder, "image.json", lambda: nr.deploy.load_image(path), sealed("image.json", canonical))
 
 
 def _recordings(folder: Path) -> Parser:
@@ -339,7 +252,7 @@ def _recordings(folder: Path) -> Parser:
     given = nr.deploy.Events(np.array([0.001, 0.002]), np.array([0, 1]))
     one = BoardRecording(given, np.array([0.0015]), np.array([2]), 3, 0.01, 0, 0)
     path = save_recordings(folder / "recordings.json", deployment, [one])
-    return Parser(folder, path.name, lambda: Replay(path), _sealed(path.name, _canonical))
+    return Parser(folder, path.name, lambda: Replay(path), sealed(path.name, canonical))
 
 
 def _snapshot(folder: Path) -> Parser:
@@ -347,7 +260,7 @@ def _snapshot(folder: Path) -> Parser:
     snapshot.save(CHIP, path)
     now = snapshot.snapshot(CHIP)
     use = partial(snapshot.drift, new=now)
-    return Parser(folder, path.name, partial(snapshot.load, path), _sealed(path.name, _plain), use)
+    return Parser(folder, path.name, partial(snapshot.load, path), sealed(path.name, plain), use)
 
 
 def _chip_file(folder: Path) -> Parser:
@@ -356,7 +269,7 @@ def _chip_file(folder: Path) -> Parser:
     def use(found: Any) -> None:
         found.fabricate([0], 0)[0]
 
-    return Parser(folder, "mine.py", partial(chipmodels.load, str(path)), _words("mine.py"), use)
+    return Parser(folder, "mine.py", partial(chipmodels.load, str(path)), words("mine.py"), use)
 
 
 def _rows() -> str:
@@ -373,13 +286,13 @@ def _rows() -> str:
 def _measurements(folder: Path) -> Parser:
     path = folder / "measured.csv"
     path.write_text(_rows(), "utf-8")
-    return Parser(folder, path.name, partial(read_table, path), _words(path.name), chipmodels.analyze)
+    return Parser(folder, path.name, partial(read_table, path), words(path.name), chipmodels.analyze)
 
 
 def _twin(folder: Path) -> Parser:
     path = folder / "twin.csv"
     path.write_text(_rows(), "utf-8")
-    return Parser(folder, path.name, partial(read_table, path), _words(path.name), lambda table: twin(table, CHIP))
+    return Parser(folder, path.name, partial(read_table, path), words(path.name), lambda table: twin(table, CHIP))
 
 
 # ---- results
@@ -389,7 +302,7 @@ def _results(folder: Path) -> Parser:
     digests.write_json(
         folder / "results.json", {"networks": {"standard": {"fleet": {"balanced_accuracy": [0.25, 0.5]}}}}
     )
-    return Parser(folder, "results.json", lambda: report.read(folder), _sealed("results.json", _plain))
+    return Parser(folder, "results.json", lambda: report.read(folder), sealed("results.json", plain))
 
 
 def _fleet(folder: Path) -> Parser:
@@ -401,13 +314,13 @@ def _fleet(folder: Path) -> Parser:
     )
     path = folder / "fleet.json"
     digests.write_json(path, record.entry(), indent=None)
-    return Parser(folder, path.name, lambda: fleets.read_runs([path]), _sealed(path.name, _plain), explorer.page)
+    return Parser(folder, path.name, lambda: fleets.read_runs([path]), sealed(path.name, plain), explorer.page)
 
 
 def _baseline(folder: Path) -> Parser:
     path, scores = folder / "baseline.json", tuple(0.9 - 0.01 * (i % 7) for i in range(30))
     Baseline("dynapse2", "dynapse2", 1, 1, tuple(range(30)), 0.95, scores, "a" * 64, "b" * 64).save(path)
-    return Parser(folder, path.name, partial(Baseline.load, path), _sealed(path.name, _plain), str)
+    return Parser(folder, path.name, partial(Baseline.load, path), sealed(path.name, plain), str)
 
 
 # ---- data
@@ -432,7 +345,7 @@ def _shd(folder: Path) -> Parser:
 def _arrays(folder: Path) -> Parser:
     """Lists that a user may give as events, kept as JSON."""
     path = folder / "arrays.json"
-    content = {
+    content: dict[str, Any] = {
         "times": [[0.1, 0.2], [0.3]],
         "channels": [[0, 1], [2]],
         "labels": [0, 1],
@@ -464,7 +377,7 @@ def _arrays(folder: Path) -> Parser:
             return None
         return nr.data.from_tonic(pairs, given["size"])
 
-    return Parser(folder, path.name, read, _values(path.name), names=False, carrier=True)
+    return Parser(folder, path.name, read, values(path.name), names=False, carrier=True)
 
 
 def _idx(folder: Path) -> Parser:

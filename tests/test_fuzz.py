@@ -16,6 +16,7 @@ from typing import Any
 
 import fuzz
 import h5py
+import mutations
 import numpy as np
 import pytest
 import torch
@@ -83,6 +84,12 @@ def test_a_value_that_broke_a_parser_is_refused(kind, change, said, tmp_path):
     _changed(parser.path, change)
     with pytest.raises(ValueError, match=said):
         parser.read()
+
+
+def test_an_object_that_can_be_read_but_not_digested_is_refused():
+    """The writer of JSON goes less deep than its reader."""
+    with pytest.raises(ValueError, match=r"^a\.json: is nested too deeply"):
+        digests.unsealed({"a": mutations.nested(5000), "sha256": ""}, Path("a.json"), "copy it again.")
 
 
 def test_images_that_claim_more_than_the_archive_can_hold_are_refused(tmp_path):
