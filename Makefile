@@ -14,7 +14,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo reproduce tutorials test deep oldest oracles matrix lint types docs browser clean
+.PHONY: help venv setup demo reproduce tutorials test deep fuzz oldest oracles matrix lint types docs browser clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,11 @@ test: $(STAMP)  ## run the tests on all cores (ARGS="-k attack" passes options t
 
 deep: $(STAMP)  ## try thousands of new random cases of some tests; their counts are added to tests/data/deep.json
 	@NEUROROBUST_DEEP=1 $(BIN)/python -m pytest -n auto -m deep $(ARGS)
+
+MINUTES := 10
+
+fuzz: $(STAMP)  ## give damaged and forged files to every parser (MINUTES=10, ARGS="nir die"); counts go to tests/data/deep.json
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --minutes $(MINUTES) $(ARGS)
 
 # A part of the tests that uses every dependency; warnings of old versions are no errors.
 OLDEST_TESTS := $(patsubst %,tests/test_%.py,chip chip_commands cli fit kernels network parallel params plotting \

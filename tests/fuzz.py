@@ -1,9 +1,9 @@
 """A fuzzer for every parser of the package: ``make fuzz MINUTES=10``.
 
-It takes the parsers in turn. A child process tries a batch of mutants of one kind, in memory (``/dev/shm``), with 500 MB
-to spare; only a child that dies or hangs costs a new one. A mutant that is refused at a new place in the code, or in
-new words, becomes a parent of further ones: coverage of the refusals, which costs nothing. What was tried and passed is
-added to ``tests/data/deep.json``. A fault stays as a folder with the mutant, and the exit code is 1.
+It takes the parsers in turn. A child process tries a batch of mutants of one kind, in memory (``/dev/shm``), with
+500 MB to spare; only a child that dies or hangs costs a new one. A mutant that is refused at a new place in the code,
+or in new words, becomes a parent of further ones: coverage of the refusals, which costs nothing. What was tried and
+passed is added to ``tests/data/deep.json``. A fault stays as a folder with the mutant, and the exit code is 1.
 """
 
 from __future__ import annotations

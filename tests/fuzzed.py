@@ -8,12 +8,13 @@ import io
 import json
 import os
 import random
+import struct
 import sys
 import wave
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from unittest import mock
@@ -24,6 +25,7 @@ import mutations
 import numpy as np
 import torch
 from conftest import events, tiny
+from forged import Files, Parser, canonical, plain, sealed, values, words
 from fork_server import Server
 from imaged import dpi_network
 from placed import placed
@@ -37,113 +39,26 @@ from neurorobust._util import digests, limited
 from neurorobust.chip import snapshot
 from neurorobust.chip.measured import MeasuredNormals
 from neurorobust.core.params import SIGNED, kind_of
-from neurorobust.nn.network import placement_of
 from neurorobust.core.run import nominal
-from neurorobust.data import Task, shd
+from neurorobust.data import Task
 from neurorobust.data.speech import RATE, read_wav
 from neurorobust.data.tasks.ecg import read_beats
 from neurorobust.data.tasks.fashion_mnist import read_idx
-from neurorobust.deploy import writing
 from neurorobust.deploy.board.recording import BoardRecording
 from neurorobust.deploy.board.replay import Replay, save_recordings
 from neurorobust.evaluation import KindScores
 from neurorobust.export import untrusted
-from neurorobust.fitting.twin import twin
 from neurorobust.fitting.table import read_table
+from neurorobust.fitting.twin import twin
 from neurorobust.io import models, zoo
+from neurorobust.nn.network import placement_of
 from neurorobust.testing.baseline import Baseline
-from neurorobust.train.loop import Schedule, fit
+from neurorobust.train import Schedule, fit
 from neurorobust.viz import explorer, fleets, report
 
-Files = dict[str, bytes]
 CHIP = chipmodels.load("dynapse2")
 LOADTXT = np.loadtxt
 ecg = sys.modules["neurorobust.data.tasks.ecg"]
-
-
-@dataclass(frozen=True)
-class Parser:
-    """A kind of file. The bytes of ``name`` in ``folder`` are mutated; ``forge`` changes a value of some files and
-    makes their digests anew. ``read`` reads the file, and ``use`` does something with what was read.
-
-    ``carrier``: the file holds arguments of a call, so its bytes are not damaged. ``names``: a refusal names the file. ``busy``: a valid file may start long work."""
-
-    folder: Path
-    name: str
-    read: Callable[[], Any]
-    forge: Callable[[Files, random.Random], Files] | None = None
-    use: Callable[[Any], Any] = lambda found: None
-    seeds: tuple[Files, ...] = ()
-    names: bool = True
-    busy: bool = False
-    carrier: bool = False
-
-    @property
-    def path(self) -> Path:
-        return self.folder / self.name
-
-    @cached_property
-    def listed(self) -> tuple[str, ...]:
-        """The names of the files."""
-        return tuple(sorted(path.name for path in self.folder.iterdir()))
-
-    @cached_property
-    def written(self) -> Files:
-        """What :meth:`put` wrote last."""
-        return {}
-
-    def files(self) -> Files:
-        """The files as they are now."""
-        return {path.name: path.read_bytes() for path in sorted(self.folder.iterdir()) if path.is_file()}
-
-    def put(self, files: Mapping[str, bytes]) -> None:
-        """Write files, in place."""
-        for name, data in files.items():
-            if self.written.get(name) is not data:
-                (self.folder / name).write_bytes(data)
-                self.written[name] = data
-
-    def mutant(self, files: Files, draw: random.Random) -> Files:
-        """A mutant: damage of bytes, or, every other time, forged values."""
-        if self.forge is not None and (self.carrier or draw.randrange(2)):
-            with suppress(Exception):  # a damaged parent has no values
-                return files | self.forge(files, draw)
-        return files if self.carrier else files | {self.name: mutations.of_bytes(files[self.name], draw)}
-
-
-# ---- forging: the value of a JSON file is changed and its digest made anew
-
-
-def _dumped(value: Any) -> bytes:
-    with mutations.deep_recursion():
-        return json.dumps(value).encode("utf-8", "surrogatepass")
-
-
-def _sealed(name: str, seal: Callable[[Any], Any]) -> Callable[[Files, random.Random], Files]:
-    def forge(files: Files, draw: random.Random) -> Files:
-        whole = {key: value for key, value in json.loads(files[name]).items() if key != digests.KEY}
-        value = mutations.of_json(whole, draw)
-        with mutations.deep_recursion(), suppress(ValueError):  # NaN has no canonical text
-            value = seal(value) if isinstance(value, dict) else value
-        return {name: _dumped(value)}
-
-    return forge
-
-
-def _canonical(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry | {digests.KEY: digests.of_bytes(writing.canonical(entry).encode())}
-
-
-def _plain(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry | {digests.KEY: digests.of_json(entry)}
-
-
-def _values(name: str) -> Callable[[Files, random.Random], Files]:
-    return lambda files, draw: {name: _dumped(mutations.of_json(json.loads(files[name]), draw))}
-
-
-def _words(name: str) -> Callable[[Files, random.Random], Files]:
-    return lambda files, draw: {name: mutations.of_text(files[name].decode("utf-8", "replace"), draw).encode()}
 
 
 # ---- networks
@@ -227,11 +142,13 @@ def _checkpoint(folder: Path) -> Parser:
 
 
 def _nir(folder: Path) -> Parser:
-    path, seeds = folder / "net.nir", []
+    path = folder / "net.nir"
+    seeds: list[Files] = []
     loop, last = nr.nn.Linear(torch.eye(3)), nr.nn.LeakyIntegrator(nr.nn.Linear(torch.ones(2, 3)), tau_mem=0.02)
     reset = nr.nn.ToValue()
     for kind, reader in ((nr.nn.Lif, None), (nr.nn.CubaLif, None), (nr.nn.Lif, "norse"), (nr.nn.CubaLif, "snntorch")):
-        own = {"tau_mem": 0.01, "v_threshold": 0.1, "reset": reset} | ({"tau_syn": 0.005} if kind is nr.nn.CubaLif else {})
+        own: dict[str, Any] = {"tau_mem": 0.01, "v_threshold": 0.1, "reset": reset}
+        own |= {"tau_syn": 0.005} if kind is nr.nn.CubaLif else {}
         back = None if len(seeds) % 2 else loop
         layers = {"hidden": kind(nr.nn.Linear(torch.ones(3, 2)), recurrent=back, **own), "out": last}
         nr.to_nir(nr.Network(layers, exchanged.DT), path, reader=reader, readout=reader is None)
@@ -257,7 +174,7 @@ def _put(group: Any, content: Mapping[str, Any]) -> None:
         with suppress(ValueError, TypeError, OverflowError, RecursionError, KeyError):
             if isinstance(value, dict):
                 _put(group.create_group(name), value)
-            elif isinstance(value, str) or getattr(value, "dtype", None) == object:
+            elif isinstance(value, str) or getattr(getattr(value, "dtype", None), "kind", "") == "O":
                 group.create_dataset(name, data=value, dtype=h5py.string_dtype())
             else:
                 group.create_dataset(name, data=value)
@@ -270,8 +187,14 @@ def _server(reader: str, process: int) -> Server:
 
 def forked(reader: str, stream: BinaryIO, limits: limited.Limits) -> None:
     """As :func:`limited.tried`, by a process that forks, which is many times as fast as a new Python."""
-    limited.judge(*_server(reader, os.getpid()).tried(stream.read(), limits.memory, 1.0))
+    data = stream.read()
     stream.seek(0)
+    try:
+        code, said = _server(reader, os.getpid()).tried(data, limits.memory, 1.0)
+    except (struct.error, BrokenPipeError):  # it was ended from outside
+        _server.cache_clear()
+        code, said = _server(reader, os.getpid()).tried(data, limits.memory, 1.0)
+    limited.judge(code, said)
 
 
 def _pynn(folder: Path) -> Parser:
@@ -311,17 +234,17 @@ def _die(folder: Path) -> Parser:
     def use(found: Any) -> None:
         replace(found, measured=None).deviations(programmed)
 
-    return Parser(folder, "die.json", partial(chipmodels.load_die, path), _sealed("die.json", _plain), use)
+    return Parser(folder, "die.json", partial(chipmodels.load_die, path), sealed("die.json", plain), use)
 
 
 def _deployment(folder: Path) -> Parser:
     path = nr.deploy.onto(placed([0, 0, 1, 1, 2]), CHIP).save(folder / "net.json")
-    return Parser(folder, "net.json", lambda: nr.deploy.load(path, CHIP), _sealed("net.json", _canonical))
+    return Parser(folder, "net.json", lambda: nr.deploy.load(path, CHIP), sealed("net.json", canonical))
 
 
 def _image(folder: Path) -> Parser:
     path = nr.deploy.onto(dpi_network(([0, 1, 0, 1, 1], [2, 0])), CHIP).image().save(folder / "image.json")
-    return Parser(folder, "image.json", lambda: nr.deploy.load_image(path), _sealed("image.json", _canonical))
+    return Parser(folder, "image.json", lambda: nr.deploy.load_image(path), sealed("image.json", canonical))
 
 
 def _recordings(folder: Path) -> Parser:
@@ -329,7 +252,7 @@ def _recordings(folder: Path) -> Parser:
     given = nr.deploy.Events(np.array([0.001, 0.002]), np.array([0, 1]))
     one = BoardRecording(given, np.array([0.0015]), np.array([2]), 3, 0.01, 0, 0)
     path = save_recordings(folder / "recordings.json", deployment, [one])
-    return Parser(folder, path.name, lambda: Replay(path), _sealed(path.name, _canonical))
+    return Parser(folder, path.name, lambda: Replay(path), sealed(path.name, canonical))
 
 
 def _snapshot(folder: Path) -> Parser:
@@ -337,7 +260,7 @@ def _snapshot(folder: Path) -> Parser:
     snapshot.save(CHIP, path)
     now = snapshot.snapshot(CHIP)
     use = partial(snapshot.drift, new=now)
-    return Parser(folder, path.name, partial(snapshot.load, path), _sealed(path.name, _plain), use)
+    return Parser(folder, path.name, partial(snapshot.load, path), sealed(path.name, plain), use)
 
 
 def _chip_file(folder: Path) -> Parser:
@@ -346,7 +269,7 @@ def _chip_file(folder: Path) -> Parser:
     def use(found: Any) -> None:
         found.fabricate([0], 0)[0]
 
-    return Parser(folder, "mine.py", partial(chipmodels.load, str(path)), _words("mine.py"), use)
+    return Parser(folder, "mine.py", partial(chipmodels.load, str(path)), words("mine.py"), use)
 
 
 def _rows() -> str:
@@ -363,13 +286,13 @@ def _rows() -> str:
 def _measurements(folder: Path) -> Parser:
     path = folder / "measured.csv"
     path.write_text(_rows(), "utf-8")
-    return Parser(folder, path.name, partial(read_table, path), _words(path.name), chipmodels.analyze)
+    return Parser(folder, path.name, partial(read_table, path), words(path.name), chipmodels.analyze)
 
 
 def _twin(folder: Path) -> Parser:
     path = folder / "twin.csv"
     path.write_text(_rows(), "utf-8")
-    return Parser(folder, path.name, partial(read_table, path), _words(path.name), lambda table: twin(table, CHIP))
+    return Parser(folder, path.name, partial(read_table, path), words(path.name), lambda table: twin(table, CHIP))
 
 
 # ---- results
@@ -379,7 +302,7 @@ def _results(folder: Path) -> Parser:
     digests.write_json(
         folder / "results.json", {"networks": {"standard": {"fleet": {"balanced_accuracy": [0.25, 0.5]}}}}
     )
-    return Parser(folder, "results.json", lambda: report.read(folder), _sealed("results.json", _plain))
+    return Parser(folder, "results.json", lambda: report.read(folder), sealed("results.json", plain))
 
 
 def _fleet(folder: Path) -> Parser:
@@ -391,13 +314,13 @@ def _fleet(folder: Path) -> Parser:
     )
     path = folder / "fleet.json"
     digests.write_json(path, record.entry(), indent=None)
-    return Parser(folder, path.name, lambda: fleets.read_runs([path]), _sealed(path.name, _plain), explorer.page)
+    return Parser(folder, path.name, lambda: fleets.read_runs([path]), sealed(path.name, plain), explorer.page)
 
 
 def _baseline(folder: Path) -> Parser:
     path, scores = folder / "baseline.json", tuple(0.9 - 0.01 * (i % 7) for i in range(30))
     Baseline("dynapse2", "dynapse2", 1, 1, tuple(range(30)), 0.95, scores, "a" * 64, "b" * 64).save(path)
-    return Parser(folder, path.name, partial(Baseline.load, path), _sealed(path.name, _plain), str)
+    return Parser(folder, path.name, partial(Baseline.load, path), sealed(path.name, plain), str)
 
 
 # ---- data
@@ -422,7 +345,7 @@ def _shd(folder: Path) -> Parser:
 def _arrays(folder: Path) -> Parser:
     """Lists that a user may give as events, kept as JSON."""
     path = folder / "arrays.json"
-    content = {
+    content: dict[str, Any] = {
         "times": [[0.1, 0.2], [0.3]],
         "channels": [[0, 1], [2]],
         "labels": [0, 1],
@@ -444,8 +367,9 @@ def _arrays(folder: Path) -> Parser:
         found = nr.data.Recordings(given["times"], given["channels"], given["labels"], given["unit"])
         if isinstance(given["window"], dict) and {*given["window"]} == {*content["window"]}:
             found.data(nr.data.Window(**given["window"]))
-        if isinstance(given["spikes"], list) and len(given["spikes"]) == 2:
-            nr.deploy.Events(*given["spikes"])
+        spikes = given["spikes"]
+        if isinstance(spikes, list) and len(spikes) == 2:
+            nr.deploy.Events(spikes[0], spikes[1])
         kind = np.dtype([("t", np.int64), ("x", np.int64)])
         try:
             pairs = [(np.array([tuple(event) for event in pair[0]], dtype=kind), pair[1]) for pair in given["pairs"]]
@@ -453,7 +377,7 @@ def _arrays(folder: Path) -> Parser:
             return None
         return nr.data.from_tonic(pairs, given["size"])
 
-    return Parser(folder, path.name, read, _values(path.name), names=False, carrier=True)
+    return Parser(folder, path.name, read, values(path.name), names=False, carrier=True)
 
 
 def _idx(folder: Path) -> Parser:
@@ -514,8 +438,21 @@ COMMANDS = (
     "deploy onto m --chip dynapse2 --out d.json|board judge d.json --serials 0-2|chips diff a.json b.json|demo --quick"
 )
 TOKENS = (
-    *("--json", "--help", "--chip", "--dies", "--seed", "--out", "--task", "--method", "--hidden", "--epochs", "--zeta"),
-    *("--serial", "--dt", "--reader", "--grid", "--floor", "--model", "--set", "--mismatch", "--keep", "--steps", "-x"),
+    *(
+        "--json",
+        "--help",
+        "--chip",
+        "--dies",
+        "--seed",
+        "--out",
+        "--task",
+        "--method",
+        "--hidden",
+        "--epochs",
+        "--zeta",
+    ),
+    *("--serial", "--dt", "--reader", "--grid", "--floor", "--model", "--set", "--mismatch", "--keep", "--steps"),
+    *("--epochs", "-x"),
     *("0", "-1", "1e400", "nan", "inf", "1e-400", "10000000", "99999999999999999999", "0x10", "1.5", "a=b", "=", ","),
     *("", " ", "é", "\ud800", "\x00", "x" * 5000, "m/sub", ".", "m", "x.json", "x.csv", "mine.py", "mine.py:f"),
     *("dynapse2", "ideal", "ecg", "standard", "tau_mem=0.1", "tau_mem=nan", "16x16", "0x0", "0-2", "2-0", "--", "[b]"),

@@ -15,7 +15,10 @@ from pages import ROOT, walkthroughs
 from neurorobust._util import discovery
 from neurorobust.attacks.installed import attack_classes
 from neurorobust.chip.installed import chip_models
+from neurorobust.cli import main
 from neurorobust.data.installed import find_task, task_functions
+from neurorobust.export import exchange
+from neurorobust.export.reader import Reader
 from neurorobust.nn.installed import neuron_classes
 
 FILES = {path.rpartition("/")[2]: code for path, code in walkthroughs().items()}
@@ -126,6 +129,66 @@ def test_a_broken_package_is_left_out(group, offer):
     with pytest.warns(RuntimeWarning, match=rf"{group}: package 'broken' .*left out \(ZeroDivisionError: .*Update or"):
         found = find()
     assert set(found) == before | {name}
+
+
+BROKEN = {
+    "syntax": ("def :\n", "SyntaxError"),
+    "import": ("import no_such_module\n", "ModuleNotFoundError"),
+    "exit": ("import sys\nsys.exit(3)\n", "SystemExit"),
+    "recursion": ("def f(): f()\nf()\n", "RecursionError"),
+    "memory": ("raise MemoryError\n", "MemoryError"),
+    "lines": ("raise ValueError('one\\ntwo')\n", "ValueError: one two"),
+}
+
+
+@every_group
+@pytest.mark.parametrize("kind", BROKEN)
+def test_whatever_a_broken_package_raises_it_is_left_out(group, kind, offer):
+    find, file, _ = FINDERS[group]
+    code, error = BROKEN[kind]
+    before = set(find())
+    offer(group, "broken", {"good.py": FILES[file], "bad.py": code})
+    with pytest.warns(RuntimeWarning, match=rf"{group}: package 'broken' .*left out \({error}") as caught:
+        assert set(find()) == before
+    assert "\n" not in str(caught[0].message)
+
+
+def test_what_a_package_prints_does_not_spoil_json(offer, capsys):
+    offer("neurorobust.chips", "chatty", {"mychip.py": "print('hello')\n" + FILES["mychip.py"]})
+    assert "mychip" in chip_models()
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_a_chip_that_is_none_is_left_out(offer):
+    offer("neurorobust.chips", "broken", {"bad.py": "chip = {'name': 'bad'}\n"})
+    with pytest.warns(RuntimeWarning, match=r"'chip' of module 'broken\.bad' is no chip model .*a dict, no ChipModel"):
+        assert "dynapse2" in chip_models()
+
+
+def test_an_entry_point_that_names_no_module_is_left_out(offer, monkeypatch):
+    offer("neurorobust.chips", "theirs", {"mychip.py": FILES["mychip.py"]})
+    good = discovery.entry_points("neurorobust.chips")
+    bad = EntryPoint("bad", "no module; at all", "neurorobust.chips")
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [bad, *good] if group == bad.group else [])
+    with pytest.warns(RuntimeWarning, match="package 'no module; at all' .*cannot be imported and is left out"):
+        assert {"mychip", "dynapse2"} <= set(chip_models())
+
+
+@pytest.mark.parametrize("body", ["    def __init__(self):\n        raise OSError('no')\n", "    name = 5\n"])
+def test_a_reader_of_nir_that_cannot_be_made_is_left_out(body, offer):
+    code = f"from neurorobust.export.readers.nir import Nir\n\n\nclass Bad(Nir):\n{body}"
+    offer(exchange.GROUP, "broken", {"bad.py": code})
+    with pytest.warns(RuntimeWarning, match=r"broken\.bad\.Bad cannot be made and is left out \((OSError: no|Type)"):
+        found = discovery.instances(exchange.package, Reader, exchange.GROUP)
+    assert set(found) == set(exchange.readers())
+
+
+def test_a_task_without_a_docstring_is_listed(offer, capsys, monkeypatch):
+    offer("neurorobust.tasks", "theirs", {"busier.py": "def busier():\n    pass\n"})
+    monkeypatch.setattr(sys, "argv", ["neurorobust", "tasks", "list", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code and json.loads(capsys.readouterr().out)["busier"] == ""
 
 
 @every_group

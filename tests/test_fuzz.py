@@ -16,8 +16,10 @@ from typing import Any
 
 import fuzz
 import h5py
+import mutations
 import numpy as np
 import pytest
+import torch
 from deep import cases
 from fuzzed import PARSERS, Parser
 
@@ -84,6 +86,12 @@ def test_a_value_that_broke_a_parser_is_refused(kind, change, said, tmp_path):
         parser.read()
 
 
+def test_an_object_that_can_be_read_but_not_digested_is_refused():
+    """The writer of JSON goes less deep than its reader."""
+    with pytest.raises(ValueError, match=r"^a\.json: is nested too deeply"):
+        digests.unsealed({"a": mutations.nested(5000), "sha256": ""}, Path("a.json"), "copy it again.")
+
+
 def test_images_that_claim_more_than_the_archive_can_hold_are_refused(tmp_path):
     parser = PARSERS["idx images"](tmp_path / "files")
     parser.path.write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + bytes([0, 1, 0, 0]) * 3))
@@ -108,6 +116,26 @@ def test_measurements_of_which_no_pair_was_measured_often(tmp_path):
     kept = [line for i, line in enumerate(lines) if i == 0 or i % 2 or i < 20]
     parser.path.write_text("\n".join(kept), "utf-8")
     assert fault(parser) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: state["states"]["now"].popitem(), "does not fit this run"),
+        (lambda state: state["states"]["best"].popitem(), "does not fit this run"),
+        (lambda state: state["history"]["rows"][0].pop("seconds"), "does not fit this run .*seconds"),
+        (lambda state: state["optimizer"]["param_groups"].clear(), "does not fit this run"),
+        (lambda state: state.pop("history"), "is not a checkpoint of fit"),
+    ],
+)
+def test_a_forged_checkpoint_is_refused(change, said, tmp_path):
+    parser = PARSERS["checkpoint"](tmp_path / "files")
+    state = torch.load(parser.path, weights_only=True)
+    change(state)
+    torch.save(state, parser.path)
+    digests.append(parser.path)
+    with pytest.raises(ValueError, match=rf"checkpoint\.pt {said}"):
+        parser.read()
 
 
 # ---- HDF5

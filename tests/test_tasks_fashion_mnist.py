@@ -106,7 +106,7 @@ def test_idx_is_read_as_it_was_written(tmp_path):
         (bytes([0, 0, 8]), "got header 00 00 08; expected"),
         (bytes([0, 0, 8, 1]) + struct.pack(">I", 4) + bytes(3), "got 3 bytes; expected 4"),
         (bytes([0, 0, 8, 1]) + struct.pack(">I", 4) + bytes(5), "got more bytes; expected 4"),
-        (bytes([0, 0, 8, 1]) + struct.pack(">I", 2**32 - 1) + bytes(3), "got 3 bytes; expected 4294967295"),
+        (bytes([0, 0, 8, 1]) + struct.pack(">I", 2**32 - 1) + bytes(3), "its archive may hold at most [0-9]* bytes"),
     ],
 )
 def test_wrong_idx_files_are_refused(tmp_path, content, message):

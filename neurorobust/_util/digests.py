@@ -75,11 +75,15 @@ def unsealed(entry: dict[str, Any], path: Path, advice: str) -> dict[str, Any]:
     """A JSON object that was read from a file, without its digest.
 
     Raises:
-        ValueError: it holds no digest, or another one.
+        ValueError: it holds no digest, or another one, or is nested too deeply.
     """
     if KEY not in entry:
         raise ValueError(f"{path}: has no {KEY!r}, so damage would not be seen (an earlier version wrote it); {advice}")
-    if entry[KEY] != (found := of_json(entry)):
+    try:
+        found = of_json(entry)
+    except RecursionError as error:
+        raise ValueError(f"{path}: is nested too deeply, which no file of this package is; {advice}") from error
+    if entry[KEY] != found:
         raise ValueError(
             f"{path}: is damaged or was edited (its content has the SHA-256 {found[:12]}…, it says "
             f"{str(entry[KEY])[:12]}…); {advice}"

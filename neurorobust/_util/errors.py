@@ -22,7 +22,7 @@ MOST = 80
 
 def shown(value: object) -> str:
     """``repr`` of a value, cut where it is long: a message is read by people."""
-    text = repr(value)
+    text = repr(value).replace("\n", " ")
     return text if len(text) <= MOST else f"{text[: MOST - 1]}…"
 
 

@@ -38,9 +38,12 @@ def tried(reader: str, stream: BinaryIO, limits: Limits) -> None:
         ValueError: the process refused the file, crashed, or reached a limit; the reason begins in lower case.
     """
     command = [sys.executable, "-P", __file__, reader, str(limits.memory), str(limits.seconds)]
-    whole = {"input": stream.getvalue()} if isinstance(stream, io.BytesIO) else {"stdin": stream}
+    timeout = 3 * limits.seconds
     try:
-        done = subprocess.run(command, capture_output=True, timeout=3 * limits.seconds, check=False, **whole)
+        if isinstance(stream, io.BytesIO):
+            done = subprocess.run(command, input=stream.getvalue(), capture_output=True, timeout=timeout, check=False)
+        else:
+            done = subprocess.run(command, stdin=stream, capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as error:
         raise ValueError("damaged: the HDF5 library does not come to an end with it.") from error
     finally:

@@ -77,6 +77,8 @@ def main() -> None:
         words = str(error) if place is None else f"{place}: {said(error)}"
         if full and place is None:
             asked = re.search(r"allocate ([0-9]+) bytes|[0-9.]+ [KMGTPE]iB", words)
-            words = f"not enough memory{f' ({asked[0]})' if asked else ''}; take fewer neurons, samples or dies at once."
+            words = (
+                f"not enough memory{f' ({asked[0]})' if asked else ''}; take fewer neurons, samples or dies at once."
+            )
         sys.stderr.write(f"error: {words}\n")
         sys.exit(2)

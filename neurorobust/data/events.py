@@ -151,8 +151,8 @@ class Recordings:
         if needed > free:
             raise ValueError(
                 f"window: {len(self)} recordings of {window.steps} steps and {window.channels} channels need "
-                f"{needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; make the window smaller, or take some of the "
-                f"recordings at a time."
+                f"{needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; make the window smaller, or take some of "
+                f"the recordings at a time."
             )
         x = torch.zeros(len(self), window.steps, window.channels)
         outside = torch.zeros(len(self), dtype=torch.long)
@@ -307,7 +307,9 @@ def _array(where: str, values: Any) -> np.ndarray:
     if not array.size:
         return array.astype(np.int64) if array.dtype.kind not in "iuf" else array
     if array.dtype.kind not in "iuf":
-        raise ValueError(f"{where}: got values of type {array.dtype}, such as {shown(array.reshape(-1)[0])}; expected numbers.")
+        raise ValueError(
+            f"{where}: got values of type {array.dtype}, such as {shown(array.reshape(-1)[0])}; expected numbers."
+        )
     return array
 
 
@@ -383,7 +385,9 @@ def _label(i: int, label: Any, classes: Sequence[str] | None) -> int:
     ):
         numbers = "from 0" if classes is None else f"from 0 to {highest - 1}"
         hint = " Number the classes, or pass from_tonic(…, classes=…)." if isinstance(value, str) else ""
-        raise ValueError(f"recording {i}: label is {label!r}; expected one class number, an integer {numbers}.{hint}")
+        raise ValueError(
+            f"recording {i}: label is {shown(label)}; expected one class number, an integer {numbers}.{hint}"
+        )
     return int(value)
 
 

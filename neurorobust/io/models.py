@@ -168,7 +168,10 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     saved = _parsed(folder / "model.safetensors", _saved)
     if not isinstance(written, dict) or written.get("format") not in (FORMAT, PLACED_FORMAT, FIRST_FORMAT):
         raise ValueError(f"model folder {str(folder)!r}: config.json is not of format {FORMAT!r}.")
-    config, tensors = _checked(str(folder), written, saved), saved.tensors
+    try:
+        config, tensors = _checked(str(folder), written, saved), saved.tensors
+    except RecursionError as error:
+        raise ValueError(f"model folder {str(folder)!r}: config.json is nested too deeply.") from error
     if problem := _problem(config):
         raise ValueError(f"model folder {str(folder)!r}: config.json: {problem}.")
     try:

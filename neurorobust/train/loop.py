@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -340,19 +341,32 @@ def _resume(
     try:
         check_same(path, found, settings, run, finished=len(rows["rows"]) >= settings["epochs"])
         best = state["states"]["best"]
-        for found in (best, state["states"]["now"]):
-            _check_state(network, found)
+        for part in (best, state["states"]["now"]):
+            _check_state(network, part)
+        history = _history(rows)
         descent.optimizer.load_state_dict(state["optimizer"])
         _restore(network, state["states"]["now"])
         loss.restore(state["states"].get("loss", {}))
         with torch.no_grad():
             for name, leaf in descent.leaves.items():
                 leaf.copy_(state["leaves"][name])
-        return History(**rows), best
-    except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        return history, best
+    except (KeyError, TypeError, AttributeError, IndexError, RuntimeError, ValueError) as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
         raise ValueError(
             f"out: {path} does not fit this run ({shown(error)}); remove it or choose another folder."
         ) from error
+
+
+def _history(kept: Mapping[str, Any]) -> History:
+    """The history of a checkpoint. Raises KeyError, TypeError or ValueError for another content."""
+    history = History(**kept)
+    history.to_csv()
+    for number in (history.seconds, history.best_score, *(row["epoch"] for row in history.rows)):
+        if not isinstance(number, (int, float)):
+            raise TypeError(f"history: got {shown(number)}; expected numbers")
+    return history
 
 
 def _check_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
