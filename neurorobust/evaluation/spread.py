@@ -13,10 +13,12 @@ objects. Nothing is unpickled that came from anywhere else: results come back, a
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pickle
 import platform
+import sys
 import threading
 import warnings
 from collections import deque
@@ -31,12 +33,12 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass, field
+from importlib import metadata
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import safetensors.torch
 import torch
@@ -399,12 +401,16 @@ def _portable(error: Exception, me: tuple[str, int, int]) -> Exception:
     return error
 
 
+@functools.cache
+def _numba() -> str:
+    return metadata.version("numba")  # without its import, which takes long
+
+
 def _settings() -> tuple[str, ...]:
     """What has to be the same in every worker; the loops over time come last."""
-    from .. import __version__  # this module is imported before it is set
-
-    versions = {"neurorobust": __version__, "torch": torch.__version__, "numpy": np.__version__}
-    versions |= {"numba": numba.__version__, "default dtype": str(torch.get_default_dtype())}
+    package = sys.modules[__name__.partition(".")[0]]  # it sets its version after it has imported this module
+    versions = {"neurorobust": vars(package)["__version__"], "torch": torch.__version__, "numpy": np.__version__}
+    versions |= {"numba": _numba(), "default dtype": str(torch.get_default_dtype())}
     versions["matmul precision"] = torch.get_float32_matmul_precision()
     return (*(f"{name} {value}" for name, value in versions.items()), kernels.chosen())
 
