@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -25,7 +26,7 @@ from ..evaluation import workers
 from ..interop.look import Foreign
 from ..interop.wrapped import Wrapped
 from ..io import models
-from .own_files import is_own, own_network, own_task
+from .own_files import is_own, own_modules, own_network, own_task, run_again
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
 Workers = Annotated[
@@ -69,7 +70,7 @@ def worker_pool(n: int) -> Iterator[Executor | None]:
     if n == 1:
         yield None
         return
-    with workers(n) as pool:
+    with workers(n, partial(run_again, own_modules())) as pool:
         yield pool
 
 

@@ -141,7 +141,7 @@ def _opened(data: bytes) -> Found | None:
     return safetensors.torch.load(body) if _closed(body) == data else None
 
 
-def workers(n: int) -> ProcessPoolExecutor:
+def workers(n: int, prepare: Callable[[], object] | None = None) -> ProcessPoolExecutor:
     """n worker processes on this machine, which share its cores: ``with nr.evaluation.workers(2) as executor: …``.
 
     They print nothing. Each imports this package, which takes seconds. A script that uses them must begin its work
@@ -149,14 +149,17 @@ def workers(n: int) -> ProcessPoolExecutor:
 
     Args:
         n: number of processes; their torch uses 1/n of the threads that torch uses here, at least one.
+        prepare: a function that each process calls first, such as one that reads a chip model from a file.
     """
     threads = max(1, torch.get_num_threads() // check_count("workers", n))
-    return ProcessPoolExecutor(n, mp_context=get_context("spawn"), initializer=_quiet, initargs=(threads,))
+    return ProcessPoolExecutor(n, mp_context=get_context("spawn"), initializer=_begin, initargs=(threads, prepare))
 
 
-def _quiet(threads: int) -> None:
+def _begin(threads: int, prepare: Callable[[], object] | None) -> None:
     torch.set_num_threads(threads)
     console.err.quiet = True
+    if prepare is not None:
+        prepare()
 
 
 def spread(
