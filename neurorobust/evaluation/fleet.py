@@ -26,7 +26,7 @@ from ..nn.fleet_run import samples_at_once
 from ..nn.network import placement_of
 from .noisy import noisy_logits
 from .predict import ATTACK_BATCH, Run, checked_params, outputs_on
-from .spread import Found, Resumable, spread
+from .spread import Found, Resumable, check_executor, spread
 from .statistics import check_outputs, clopper_pearson, mean_interval, one_class, recall, score
 from .trim import Calibration, Trim, check_apart
 
@@ -204,6 +204,7 @@ def evaluate(
         ((4,), True)
     """
     n_dies = check_count("n_dies", n_dies)
+    check_executor(executor)
     data = as_samples(data)
     if trim is not None:
         check_apart(trim, data)

@@ -28,7 +28,7 @@ from ..core.run import evaluating, nominal
 from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
 from .predict import checked_params, outputs_on
-from .spread import Found, Resumable, Spreading
+from .spread import Found, Resumable, Spreading, check_executor
 from .statistics import check_outputs, score
 from .subset import Run, subset_simulation
 
@@ -113,6 +113,7 @@ def rare_failures(  # noqa: PLR0913, the executor says where it runs, not what
             standard normals, four bytes for each device. The next step waits for all of them.
     """
     dies = check_count("dies", dies, 50)
+    check_executor(executor)
     repeats = check_count("repeats", repeats, 4)
     data = as_samples(data)
     spec = check_number("spec", spec)

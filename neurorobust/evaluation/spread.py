@@ -108,7 +108,9 @@ class Resumable:
     kept: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        _check_executor(self.executor)
+        if self.executor is None or isinstance(self.executor, Resumable):
+            raise TypeError("executor: a Resumable needs an executor of concurrent.futures: nr.evaluation.workers(2).")
+        check_executor(self.executor)
         if self.folder is not None:
             object.__setattr__(self, "folder", files.make_folder(self.folder))
 
@@ -196,7 +198,7 @@ class Spreading:
     """:func:`spread` for several rounds of pieces, when those of a round depend on the results before."""
 
     def __init__(self, executor: Executor | Resumable, function: Work, shared: Any):
-        self._given = executor if isinstance(executor, Resumable) else Resumable(_check_executor(executor))
+        self._given = executor if isinstance(executor, Resumable) else Resumable(executor)
         self._function, self._parcel = function, Parcel.of(shared)
         settings = _settings()
         named = {"function": full_name(function), "settings": repr(settings)}
@@ -434,10 +436,14 @@ def _words(piece: Any) -> Any:
     return [_words(each) for each in piece] if isinstance(piece, (tuple, list)) else piece
 
 
-def _check_executor(executor: Any) -> Executor:
-    if not isinstance(executor, Executor):
+def check_executor(executor: Any) -> None:
+    """TypeError unless it is None, a :class:`Resumable` or an executor: before any work."""
+    if executor is not None and not isinstance(executor, (Executor, Resumable)):
         raise TypeError(
-            f"executor: got a {type(executor).__name__}; expected an executor of concurrent.futures: "
+            f"executor: got {_named(executor)}; expected an executor of concurrent.futures: "
             f"nr.evaluation.workers(2), or client.get_executor() of a Dask client."
         )
-    return executor
+
+
+def _named(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

@@ -35,7 +35,7 @@ from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from ..nn.floor import has_floors, using_floor
 from .floors import LEAK, version_on
 from .parts import Part, has_surrogates, using_surrogate
-from .spread import Resumable
+from .spread import Resumable, check_executor
 from .spread_search import spread_searches
 from .worst_case import STRONG, WorstCase, find_worst_case, result_of, with_floor_fraction, worse
 
@@ -86,6 +86,7 @@ def strong_worst_case(
     Returns:
         The die; ``attack`` says which attack found it, through which surrogate.
     """
+    check_executor(executor)
     data = as_samples(data)
     seed = check_count("seed", seed, 0)
     plan = strong_plan(network, data)
