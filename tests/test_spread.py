@@ -275,6 +275,10 @@ def test_a_folder_keeps_what_is_done(tmp_path):
         more = Counted(threads)
         evaluate(Resumable(more, folder), n_dies=9)
         assert more.tasks == 2  # seven of the nine dies are known
+        newer = Counted(threads)
+        with mock.patch.object(spread, "_code", lambda: "another state of the clone"):
+            evaluate(Resumable(newer, folder))
+        assert newer.tasks == 7
 
 
 def test_a_folder_refuses_what_it_could_confuse(tmp_path):

@@ -86,10 +86,10 @@ class WorkersLost(OSError):
 class Resumable:
     """An executor, and a folder in which finished pieces of work are kept. The same call continues where it stopped.
 
-    A piece is found again by a digest of everything that decides its result: network, data, chip, seed, the pieces
-    themselves, and the versions of the libraries. So the folder may be used by many calls, one after the other or at
-    once, and a changed network is never confused with the old one. Damaged files are made again. Remove the folder when
-    you no longer need it.
+    A piece is found again by a digest of everything that decides its result: network, data, chip, seed, the piece
+    itself, the code of this package, and the versions of the libraries. So the folder may be used by many calls, one
+    after the other or at once, and a changed network is never confused with the old one. Damaged files are made again.
+    Remove the folder when you no longer need it.
 
     Attributes:
         executor: any of ``concurrent.futures``.
@@ -206,7 +206,7 @@ class Spreading:
         unknown = description.unknown_part(named)
         if unknown and self._given.folder is not None:
             raise ValueError(f"executor: {unknown}, so kept pieces could be those of another; {description.REMEDY}.")
-        self._key = "" if unknown else json.dumps(named, sort_keys=True)
+        self._key = "" if unknown else digests.of_bytes(json.dumps(named, sort_keys=True).encode())
         self._order = _Order(function, self._parcel.digests, settings)
         self._numbers = count()
         self._kept: dict[str, bytes] = dict(self._given.kept)
@@ -407,6 +407,14 @@ def _portable(error: Exception, me: tuple[str, int, int]) -> Exception:
 
 
 @functools.cache
+def _code() -> str:
+    """A digest of the code of this package: the version stays the same between two states of a clone."""
+    folder = Path(__file__).parents[1]
+    found = {str(path.relative_to(folder)): digests.of_file(path) for path in sorted(folder.rglob("*.py"))}
+    return digests.of_bytes(json.dumps(found).encode())[:12]
+
+
+@functools.cache
 def _numba() -> str:
     return metadata.version("numba")  # without its import, which takes long
 
@@ -414,7 +422,11 @@ def _numba() -> str:
 def _settings() -> tuple[str, ...]:
     """What has to be the same in every worker; the loops over time come last."""
     package = sys.modules[__name__.partition(".")[0]]  # it sets its version after it has imported this module
-    versions = {"neurorobust": vars(package)["__version__"], "torch": torch.__version__, "numpy": np.__version__}
+    versions = {
+        "neurorobust": f"{vars(package)['__version__']} (code {_code()})",
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
     versions |= {"numba": _numba(), "default dtype": str(torch.get_default_dtype())}
     versions["matmul precision"] = torch.get_float32_matmul_precision()
     return (*(f"{name} {value}" for name, value in versions.items()), kernels.chosen())
