@@ -21,6 +21,7 @@ import neurorobust as nr
 import neurorobust.cli
 from neurorobust._util import digests
 from neurorobust.attacks import OBJECTIVES, PGA
+from neurorobust.cli import own_files
 from neurorobust.cli.shared import pairs, show
 from neurorobust.core.params import ABSOLUTE, KINDS
 from neurorobust.data.tasks import ecg
@@ -154,6 +155,28 @@ def test_evaluate_trimmed(labels, robust):
     assert found["trimmed"]["gain"] == pytest.approx(found["trimmed"]["mean"] - found["mean"])
     ran = cli(*options, "--trim", 20, *labels)
     assert "trimmed on 20" in " ".join(ran.out.split()) and "read-out on the host, exact" in " ".join(ran.out.split())
+
+
+def test_workers_change_nothing(robust, tmp_path):
+    """`evaluate` and `attack` print the same with two processes, also of a network that a file of the user makes."""
+    options = ("evaluate", robust, "--mismatch", 0.3, "--dies", 3, "--json")
+    assert strict(cli(*options, "--workers", 2).out) == strict(cli(*options).out)
+    attack = ("attack", robust, "--steps", 1, "--samples", 20, "--json")
+    assert strict(cli(*attack, "--workers", 2).out) == strict(cli(*attack).out)
+    own = tmp_path / "own.py"
+    own.write_text(
+        "import torch\nfrom torch import nn\nimport neurorobust as nr\n"
+        "class Own(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.last = nn.Linear(32, 2)\n"
+        "    def forward(self, x):\n        return self.last(x.mean(1))\n"
+        "def net():\n    torch.manual_seed(0)\n    return nr.wrap(Own())\n"
+    )
+    network = own_files.own_network(f"{own}:net")
+    nr.save(network, tmp_path / "model", {"task": "ecg"})
+    options = ("evaluate", tmp_path / "model", "--model", f"{own}:net", "--mismatch", 0.3, "--dies", 2, "--json")
+    alone, together = cli(*options), cli(*options, "--workers", 2)
+    assert alone.code == together.code == 0, together.err
+    assert strict(alone.out) == strict(together.out)
 
 
 def test_the_host_deviates_on_request(robust):

@@ -14,10 +14,10 @@ import torch
 from conftest import events, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spreading import MEASUREMENTS, Counted, KilledWorker, Unreliable, dense, evaluate, here, same
-from torch import nn
+from spreading import MEASUREMENTS, Counted, Unreliable, dense, evaluate, here, same
 
 import neurorobust as nr
+from benchmarks import spread as cost
 from neurorobust.core.noise import Membrane
 from neurorobust.evaluation import Resumable, WorkersLost, fleet, parcels, rare, spread, spread_search, workers
 
@@ -275,6 +275,10 @@ def test_a_folder_keeps_what_is_done(tmp_path):
         more = Counted(threads)
         evaluate(Resumable(more, folder), n_dies=9)
         assert more.tasks == 2  # seven of the nine dies are known
+        newer = Counted(threads)
+        with mock.patch.object(spread, "_code", lambda: "another state of the clone"):
+            evaluate(Resumable(newer, folder))
+        assert newer.tasks == 7
 
 
 def test_a_folder_refuses_what_it_could_confuse(tmp_path):
@@ -285,11 +289,14 @@ def test_a_folder_refuses_what_it_could_confuse(tmp_path):
         nr.evaluate(network, events(0, 12), nr.mismatch(0.3), executor=Resumable(threads, tmp_path))
 
 
-@pytest.mark.parametrize("executor", [2, "dask", object(), ThreadPoolExecutor])
 @every_measurement
-def test_what_is_no_executor_is_refused(name, executor):
-    with pytest.raises(TypeError, match=r"executor: got a .*; expected an executor of concurrent.futures"):
-        MEASUREMENTS[name](executor)
+def test_what_is_no_executor_is_refused(name):
+    for executor, words in (("dask", "a str"), (ThreadPoolExecutor, "the class ThreadPoolExecutor")):
+        with pytest.raises(TypeError, match=rf"executor: got {words}; expected an executor of concurrent.futures"):
+            MEASUREMENTS[name](executor)
+    for executor in (None, 2):
+        with pytest.raises(TypeError, match=r"executor: .* concurrent.futures"):
+            Resumable(executor)
 
 
 def test_what_cannot_be_pickled_is_refused_before_the_work(pool):
@@ -339,4 +346,24 @@ def test_without_pieces_nothing_happens():
 def test_as_many_workers_as_asked_for():
     with pytest.raises(ValueError, match="workers: got 0"):
         workers(0)
-    assert KilledWorker and nn
+
+
+# ---- what it costs
+
+
+def test_the_model_of_the_benchmark():
+    """By hand: 4 workers, 2 networks with 320 dies, 10 in a piece; 2 s for a die, 1 s to start, 0.5 s to pickle."""
+    row = {
+        "overhead per task": {"caller": 0.001},
+        "bytes": {"data": 125e6, "network and chip": 25e6, "result": 100},
+        "processor seconds": {"one process": 100.0, "workers": 101.001 + 0.031},
+        "pieces": 32,
+        "seconds per die": 2.0,
+        "seconds": {"start": 1.0, "pickling": 0.5},
+    }
+    found = cost.predicted(row, 4, 320, 2)
+    sending = 4 * (125e6 + 2 * 25e6) / 125e6
+    compute = 640 * (2 + (1.032 / 32 - 0.001) / 10) / 4
+    assert found["seconds"] == pytest.approx(1 + 2 * 0.5 + sending + compute + 2 * 10 * 2 / 2)
+    assert found["efficiency"] == pytest.approx(1280 / 4 / found["seconds"])
+    assert cost.predicted(row, 10**6, 320, 2)["caller"] == pytest.approx(640 * 0.001 / 10)

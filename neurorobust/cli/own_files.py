@@ -11,7 +11,7 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -61,6 +61,17 @@ def own_network(text: str, seed: int = 0) -> nn.Module:
             f"nr.from_snntorch(module, dt=…), or nr.wrap(module)."
         )
     return wrap(network)
+
+
+def own_modules() -> tuple[Path, ...]:
+    """The files of the user that were run."""
+    return tuple(Path(str(module.__file__)) for name, module in sys.modules.items() if name.startswith(PREFIX))
+
+
+def run_again(paths: Sequence[Path]) -> None:
+    """Run files of the user in a worker process, which then knows their classes."""
+    for path in paths:
+        _module("workers", path)
 
 
 def place_of(error: BaseException) -> str | None:

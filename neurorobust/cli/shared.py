@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -26,7 +27,7 @@ from ..evaluation import workers
 from ..interop.look import Foreign
 from ..interop.wrapped import Wrapped
 from ..io import models
-from .own_files import is_own, own_network, own_task
+from .own_files import is_own, own_modules, own_network, own_task, run_again
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr.")]
 Workers = Annotated[
@@ -81,7 +82,7 @@ def worker_pool(n: int) -> Iterator[Executor | None]:
     if n == 1:
         yield None
         return
-    with workers(n) as pool:
+    with workers(n, partial(run_again, own_modules())) as pool:
         yield pool
 
 

@@ -29,7 +29,7 @@ from ..nn.network import placement_of
 from .inputs import foreign_inputs
 from .noisy import noisy_logits
 from .predict import ATTACK_BATCH, Run, checked_params, outputs_on, tensors_of
-from .spread import Found, Resumable, spread
+from .spread import Found, Resumable, check_executor, spread
 from .statistics import (
     check_numbers,
     check_outputs,
@@ -256,6 +256,7 @@ def evaluate(
         ((4,), True)
     """
     n_dies = check_count("n_dies", n_dies)
+    check_executor(executor)
     data = as_samples(data)
     if trim is not None:
         check_apart(trim, data)

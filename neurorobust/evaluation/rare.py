@@ -29,7 +29,7 @@ from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
 from .inputs import foreign_inputs
 from .predict import checked_params, outputs_on
-from .spread import Found, Resumable, Spreading
+from .spread import Found, Resumable, Spreading, check_executor
 from .statistics import check_outputs, score
 from .subset import Run, subset_simulation
 
@@ -136,6 +136,7 @@ def rare_failures(  # noqa: PLR0913, the executor says where it runs, not what
         (0.028, [0.015, 0.05])
     """
     dies = check_count("dies", dies, 50)
+    check_executor(executor)
     repeats = check_count("repeats", repeats, 4)
     data = as_samples(data)
     spec = check_number("spec", spec)

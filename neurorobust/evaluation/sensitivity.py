@@ -25,7 +25,7 @@ from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
 from .floors import version_on
 from .predict import EVALUATION_BATCH, checked_params, predict
-from .spread import Found, Resumable, spread
+from .spread import Found, Resumable, check_executor, spread
 from .statistics import score
 from .worst_case import find_through_floors, suite_of
 
@@ -274,6 +274,7 @@ def sensitivity(  # noqa: PLR0913, the executor says where it runs, not what
     """
     n_dies = check_count("n_dies", n_dies)
     seed = check_count("seed", seed, 0)
+    check_executor(executor)
     data = as_samples(data)
     attack = quick(regression=data.regression) if attack is None else attack
     data.check_classes("data")

@@ -28,9 +28,9 @@ from ..core.run import differentiating, evaluating, forward
 from ..data.samples import as_samples
 from ..nn.network import placement_of
 from .landscape import loss_of
+from .parts import has_surrogates
 from .predict import ATTACK_BATCH, checked_params, outputs_on, predict_all
 from .statistics import check_outputs, mean_interval
-from .parts import has_surrogates
 
 FIVE_PERCENT, WHOLE = Ball.uniform(0.05), Ball.uniform(1.0)
 SEARCHED = 4

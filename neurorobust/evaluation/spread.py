@@ -13,10 +13,12 @@ objects. Nothing is unpickled that came from anywhere else: results come back, a
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pickle
 import platform
+import sys
 import threading
 import warnings
 from collections import deque
@@ -31,12 +33,12 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass, field
+from importlib import metadata
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import safetensors.torch
 import torch
@@ -84,10 +86,10 @@ class WorkersLost(OSError):
 class Resumable:
     """An executor, and a folder in which finished pieces of work are kept. The same call continues where it stopped.
 
-    A piece is found again by a digest of everything that decides its result: network, data, chip, seed, the pieces
-    themselves, and the versions of the libraries. So the folder may be used by many calls, one after the other or at
-    once, and a changed network is never confused with the old one. Damaged files are made again. Remove the folder when
-    you no longer need it.
+    A piece is found again by a digest of everything that decides its result: network, data, chip, seed, the piece
+    itself, the code of this package, and the versions of the libraries. So the folder may be used by many calls, one
+    after the other or at once, and a changed network is never confused with the old one. Damaged files are made again.
+    Remove the folder when you no longer need it.
 
     Attributes:
         executor: any of ``concurrent.futures``.
@@ -106,7 +108,9 @@ class Resumable:
     kept: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        _check_executor(self.executor)
+        if self.executor is None or isinstance(self.executor, Resumable):
+            raise TypeError("executor: a Resumable needs an executor of concurrent.futures: nr.evaluation.workers(2).")
+        check_executor(self.executor)
         if self.folder is not None:
             object.__setattr__(self, "folder", files.make_folder(self.folder))
 
@@ -139,7 +143,7 @@ def _opened(data: bytes) -> Found | None:
     return safetensors.torch.load(body) if _closed(body) == data else None
 
 
-def workers(n: int) -> ProcessPoolExecutor:
+def workers(n: int, prepare: Callable[[], object] | None = None) -> ProcessPoolExecutor:
     """n worker processes on this machine, which share its cores: ``with nr.evaluation.workers(2) as executor: …``.
 
     They print nothing. Each imports this package, which takes seconds. A script that uses them must begin its work
@@ -147,14 +151,17 @@ def workers(n: int) -> ProcessPoolExecutor:
 
     Args:
         n: number of processes; their torch uses 1/n of the threads that torch uses here, at least one.
+        prepare: a function that each process calls first, such as one that reads a chip model from a file.
     """
     threads = max(1, torch.get_num_threads() // check_count("workers", n))
-    return ProcessPoolExecutor(n, mp_context=get_context("spawn"), initializer=_quiet, initargs=(threads,))
+    return ProcessPoolExecutor(n, mp_context=get_context("spawn"), initializer=_begin, initargs=(threads, prepare))
 
 
-def _quiet(threads: int) -> None:
+def _begin(threads: int, prepare: Callable[[], object] | None) -> None:
     torch.set_num_threads(threads)
     console.err.quiet = True
+    if prepare is not None:
+        prepare()
 
 
 def spread(
@@ -191,7 +198,7 @@ class Spreading:
     """:func:`spread` for several rounds of pieces, when those of a round depend on the results before."""
 
     def __init__(self, executor: Executor | Resumable, function: Work, shared: Any):
-        self._given = executor if isinstance(executor, Resumable) else Resumable(_check_executor(executor))
+        self._given = executor if isinstance(executor, Resumable) else Resumable(executor)
         self._function, self._parcel = function, Parcel.of(shared)
         settings = _settings()
         named = {"function": full_name(function), "settings": repr(settings)}
@@ -199,7 +206,7 @@ class Spreading:
         unknown = description.unknown_part(named)
         if unknown and self._given.folder is not None:
             raise ValueError(f"executor: {unknown}, so kept pieces could be those of another; {description.REMEDY}.")
-        self._key = "" if unknown else json.dumps(named, sort_keys=True)
+        self._key = "" if unknown else digests.of_bytes(json.dumps(named, sort_keys=True).encode())
         self._order = _Order(function, self._parcel.digests, settings)
         self._numbers = count()
         self._kept: dict[str, bytes] = dict(self._given.kept)
@@ -399,12 +406,28 @@ def _portable(error: Exception, me: tuple[str, int, int]) -> Exception:
     return error
 
 
+@functools.cache
+def _code() -> str:
+    """A digest of the code of this package: the version stays the same between two states of a clone."""
+    folder = Path(__file__).parents[1]
+    found = {str(path.relative_to(folder)): digests.of_file(path) for path in sorted(folder.rglob("*.py"))}
+    return digests.of_bytes(json.dumps(found).encode())[:12]
+
+
+@functools.cache
+def _numba() -> str:
+    return metadata.version("numba")  # without its import, which takes long
+
+
 def _settings() -> tuple[str, ...]:
     """What has to be the same in every worker; the loops over time come last."""
-    from .. import __version__  # this module is imported before it is set
-
-    versions = {"neurorobust": __version__, "torch": torch.__version__, "numpy": np.__version__}
-    versions |= {"numba": numba.__version__, "default dtype": str(torch.get_default_dtype())}
+    package = sys.modules[__name__.partition(".")[0]]  # it sets its version after it has imported this module
+    versions = {
+        "neurorobust": f"{vars(package)['__version__']} (code {_code()})",
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    versions |= {"numba": _numba(), "default dtype": str(torch.get_default_dtype())}
     versions["matmul precision"] = torch.get_float32_matmul_precision()
     return (*(f"{name} {value}" for name, value in versions.items()), kernels.chosen())
 
@@ -425,10 +448,14 @@ def _words(piece: Any) -> Any:
     return [_words(each) for each in piece] if isinstance(piece, (tuple, list)) else piece
 
 
-def _check_executor(executor: Any) -> Executor:
-    if not isinstance(executor, Executor):
+def check_executor(executor: Any) -> None:
+    """TypeError unless it is None, a :class:`Resumable` or an executor: before any work."""
+    if executor is not None and not isinstance(executor, (Executor, Resumable)):
         raise TypeError(
-            f"executor: got a {type(executor).__name__}; expected an executor of concurrent.futures: "
+            f"executor: got {_named(executor)}; expected an executor of concurrent.futures: "
             f"nr.evaluation.workers(2), or client.get_executor() of a Dask client."
         )
-    return executor
+
+
+def _named(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

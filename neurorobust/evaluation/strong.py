@@ -35,7 +35,7 @@ from ..dynamics.surrogate import ArcTan, FastSigmoid, Surrogate, Triangle
 from ..nn.floor import has_floors, using_floor
 from .floors import LEAK, version_on
 from .parts import Part, has_surrogates, using_surrogate
-from .spread import Resumable
+from .spread import Resumable, check_executor
 from .spread_search import spread_searches
 from .worst_case import STRONG, WorstCase, find_worst_case, result_of, with_floor_fraction, worse
 
@@ -104,6 +104,7 @@ def strong_worst_case(
         >>> worst.score, worst.suite
         (0.5, 'strong-1')
     """
+    check_executor(executor)
     data = as_samples(data)
     seed = check_count("seed", seed, 0)
     plan = strong_plan(network, data)

@@ -27,7 +27,7 @@ from .batched_search import WorstCaseSearch, run_batched, searches_of
 from .floors import LEAK, TRUE, base, leaky_suite, version_on
 from .parts import Part
 from .predict import checked_params, predict_all
-from .spread import Resumable
+from .spread import Resumable, check_executor
 from .spread_search import spread_searches
 from .statistics import decisions, recall, score
 
@@ -167,6 +167,7 @@ def search_worst_case(
     executor: Executor | Resumable | None = None,
 ) -> WorstCase:
     """:func:`worst_case` without its warning, for callers that show the result's caution themselves."""
+    check_executor(executor)
     passes = suite.passes + leaky_suite(network, suite).passes + len(candidates)
     data = as_samples(data)
     with progress(f"attacking {len(data)} samples", passes) as tick:

@@ -18,7 +18,7 @@ from ..._util.errors import check_count
 from ...circuit import Events
 from ...data.samples import Data, data_sha256, in_memory
 from ...evaluation.predict import nominal_score
-from ...evaluation.spread import Found, Resumable, spread
+from ...evaluation.spread import Found, Resumable, check_executor, spread
 from ...evaluation.statistics import ConfidenceInterval, score
 from ...nn.network import Network
 from ..board import Engine, NetworkEngine, VirtualChip, logits
@@ -80,6 +80,7 @@ def judge(  # noqa: PLR0913, the executor says where it runs, not what
         [1.0, 1.0, 1.0]
     """
     check_deployment(deployment)
+    check_executor(executor)
     data = _checked_data(data, deployment)
     numbers = _checked_serials(serials)
     engine = NetworkEngine() if engine is None else engine
