@@ -75,7 +75,8 @@ def listed(layer, patterns):
 
     def run(x, weight, recurrent, alpha):
         lists = [
-            None if p is None else SparseWeight(w.reshape(-1)[p.index], p) for w, p in zip((weight, recurrent), patterns)
+            None if p is None else SparseWeight(w.reshape(-1)[p.index], p)
+            for w, p in zip((weight, recurrent), patterns)
         ]
         return layer(x, weight if lists[0] is None else lists[0], recurrent if lists[1] is None else lists[1], alpha)
 

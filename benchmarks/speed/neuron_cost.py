@@ -50,6 +50,7 @@ SHAPES = {
     "ecg: 256 neurons, fan-in 60": Shape(256, 4, 140, 25, 60, 0.12),
     "128 neurons, fan-in 60": Shape(128, 4, 140, 25, 60, 0.12),
     "keywords: 256 neurons, 40 inputs, dense": Shape(256, 40, 100, 32, 256, 0.05),
+    "a chip: 1024 neurons, fan-in 64": Shape(1024, 64, 100, 25, 64, 0.05),
 }
 
 

@@ -39,8 +39,8 @@ class Workload:
         gains: standard deviations of the weights times sqrt(fan-in) into the hidden layer, from itself and into the
             read-out; chosen for hidden neurons that spike in 5 % of the steps.
         chips: dies of a fleet.
-        fan_in: how many inputs, and how many of the other hidden neurons, each hidden neuron is connected to; None: all.
-            Weights that are absent are 0.
+        fan_in: how many inputs, and how many hidden neurons, each hidden neuron is connected to; None: all. Weights
+            that are absent are 0.
         floored: whether ours has the chip's neuron, ``LinearizedDpi``, for hidden neurons; peers have a LIF neuron, and
             their output is compared with that of our LIF neuron.
     """
@@ -140,7 +140,7 @@ FLEET = replace(RECURRENT, job="fleet", about="W2's network on 64 chips, logits 
 
 WHOLE_CHIP = Workload(
     job="training_step",
-    about="training step, a chip: 1024 recurrent neurons with a floor, 32 + 32 inputs each of 256 + 1024, T 100, batch 25",
+    about="training step, a chip: 1024 recurrent neurons, each with 32 of 256 inputs and 32 others, T 100, batch 25",
     sizes=(256, 1024, 10),
     steps=100,
     batch=25,

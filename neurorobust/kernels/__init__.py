@@ -115,10 +115,10 @@ def lif(current: Tensor, recurrent: Weight | None, c: LifCoefficients, dynamics:
 
     ``snntorch.Leaky`` is alpha = beta and gain = 1, ``snntorch.Synaptic`` has syn = its alpha besides.
 
-    Shapes: current (T, B, n); recurrent (n, n), row = target, or sparse; coefficients (n,); returns (T, B, n). Gradients reach
-    current, recurrent and every coefficient but refractory, through the surrogate and the reset. The compiled loops
-    work the current back from the membrane, so where gain is exactly 0 its gradient is 0; and a weight that is not a
-    number matters only where an input or a spike goes through it.
+    Shapes: current (T, B, n); recurrent (n, n), row = target, or sparse; coefficients (n,); returns (T, B, n).
+    Gradients reach current, recurrent and every coefficient but refractory, through the surrogate and the reset. The
+    compiled loops work the current back from the membrane, so where gain is exactly 0 its gradient is 0; and a weight
+    that is not a number matters only where an input or a spike goes through it.
     """
     return _lif(current, recurrent, c, dynamics, False)[0]
 
@@ -167,7 +167,8 @@ def floored(
         z[t] = 1 if v[t] > v_threshold + raised b[t] and that is not so, else 0
         v[t] ← v_reset where z[t] = 1
 
-    Shapes: current (T, B, 2n), excitation first; recurrent (n, n), row = target, or sparse; coefficients (n,); pushed (T, B, n).
+    Shapes: current (T, B, 2n), excitation first; recurrent (n, n), row = target, or sparse; coefficients (n,); pushed
+    (T, B, n).
     The spikes have a gradient in everything but refractory; the second output has none.
     """
     n = len(c.alpha)

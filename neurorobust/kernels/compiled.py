@@ -97,8 +97,8 @@ def coefficients_of(c: LifCoefficients, dynamics: Dynamics) -> tuple[Tensor, Ten
 def _layer(
     c: LifCoefficients, dynamics: Dynamics, keep: bool
 ) -> tuple[tuple[Tensor, Tensor], tuple[Sequence[int], float]]:
-    """A layer of one chip as the operators take it: its numbers; its rules and the width of its surrogate. ``keep`` says
-    whether its membrane is kept."""
+    """A layer of one chip as the operators take it: its numbers; its rules and the width of its surrogate. ``keep``
+    says whether its membrane is kept."""
     coefficients, refractory, rules = coefficients_of(c, dynamics)
     width = number_and_width(dynamics.surrogate)[1]
     return (coefficients.unsqueeze(0), refractory.unsqueeze(0)), ((*rules, int(keep)), width)

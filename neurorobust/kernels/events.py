@@ -34,7 +34,7 @@ class CachedEvents:
 
     def __enter__(self) -> None:
         outer = _open.get()  # may cache the same memory
-        known = outer is not None and _address(outer.x) == _address(self.x)
+        known = outer is not None and address(outer.x) == address(self.x)
         self._before.append(_open.set(outer if known else self))
 
     def __exit__(self, *_: object) -> None:
@@ -42,7 +42,7 @@ class CachedEvents:
 
     def events(self, x: Tensor) -> InputEvents | None:
         """The events of x (1, B, T, n_in), if it is the cached input or part of it."""
-        if len(x) != 1 or x.is_inference() or _address(x) != _address(self.x):
+        if len(x) != 1 or x.is_inference() or address(x) != address(self.x):
             return None
         key = x.data_ptr(), x.shape, x.stride(), x.dtype
         known = self._known.get(key)
@@ -53,7 +53,7 @@ class CachedEvents:
         return known
 
 
-def _address(x: Tensor) -> int | None:
+def address(x: Tensor) -> int | None:
     """Where the memory of a tensor begins; None of one that has none, as inside vmap."""
     try:
         return x.untyped_storage().data_ptr()

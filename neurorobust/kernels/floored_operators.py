@@ -2,7 +2,8 @@
 
 ``rules`` are the surrogate, whether its width follows the threshold, whether there is an adaptation, whether inhibition
 only cancels excitation, and whether the membrane is kept. ``numbers`` are the width of the surrogate and the slope of
-the floor. The weight of an input has 2n rows, excitation, then inhibition; the recurrent one (n, n) has a sign. Sparse weights, (c, k), have a sign too.
+the floor. The weight of an input has 2n rows, excitation, then inhibition; the recurrent one (n, n) has a sign, and so
+have sparse weights, (c, k).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from .choice import lists_pay
+from .events import address
 from .sparse_weight import Pattern, SparseWeight
 
 _known = WeakIdKeyDictionary()  # mask → its version and pattern; an entry goes with its mask
@@ -15,7 +16,7 @@ _known = WeakIdKeyDictionary()  # mask → its version and pattern; an entry goe
 def pattern_of(mask: Tensor) -> Pattern | None:
     """The pattern of a mask that is sparse enough for lists; None for another. Found once for each mask and version."""
     plain = type(mask) is Tensor and mask.device.type == "cpu" and not torch.compiler.is_compiling()
-    if not plain or mask.is_inference() or torch._C._functorch.is_functorch_wrapped_tensor(mask):
+    if not plain or mask.is_inference() or address(mask) is None:  # None: inside vmap
         return None
     known = _known.get(mask)
     if known is None or known[0] != mask._version:

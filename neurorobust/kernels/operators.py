@@ -2,8 +2,8 @@
 
 Tensors have a leading chip axis, of length 1 where all chips share one. Sequences are batch first, (chips, B, T, n), so
 that each thread reads and writes memory in one stretch. ``rules`` are :class:`~.numba_loops.records.Rules` and whether
-the membrane is kept. A weight is a matrix, or it is sparse, (c, k), and has ``lists``: where the synapses of each source
-begin, then their targets, as :class:`~.sparse_weight.Pattern` has them; else these are empty.
+the membrane is kept. A weight is a matrix, or it is sparse, (c, k), and has ``lists``: where the synapses of each
+source begin, then their targets, as :class:`~.sparse_weight.Pattern` has them; else these are empty.
 """
 
 from __future__ import annotations
@@ -397,7 +397,7 @@ def project_backward(
 def listed_backward(
     gradient: Tensor, events: InputEvents, weight: Weights, needs: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
-    """:func:`project_backward_op` of a sparse weight; the gradient of the size of a weight where inhibition is apart."""
+    """:func:`project_backward_op` of a sparse weight; of the size of a weight where inhibition is apart."""
     x, synapses = events.x, weight.targets.values.shape[1]
     chips, p, q, _ = gradient.shape
     g_x = empty((chips if needs[0] else 0, *x.shape[1:]), x.dtype)

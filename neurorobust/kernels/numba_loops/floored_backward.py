@@ -39,11 +39,10 @@ from .rows import (
     cleared,
     copy,
     count_set,
-    events_of_row,
     fetch,
     positions,
 )
-from .targets import credit, credit_input, gather_space, gather_targets, targets_of
+from .targets import gather_space, gather_targets, targets_of, weight_events
 
 
 class FlooredScratch(NamedTuple):
@@ -406,32 +405,19 @@ def floored_backward_group(first, group, chip, lists, rules, numbers, scratch):
     drives, most = scratch.drives, scratch.grad_u.shape[0]
     steps, dtype = chip.spikes.shape[1], chip.spikes.dtype
     widens = dtype.type(rules[1])
-    lists_recurrent, lists_inputs = len(chip.targets.starts) > 0, len(chip.input_targets.starts) > 0
     has_recurrent, has_weight = chip.by_source.shape[1] > 0, chip.g_weight.shape[0] > 0
+    sends = has_recurrent or len(chip.targets.starts) > 0
     binary = True
     slot = 0
     for t in range(steps - 1, -1, -1):
         later, now = drives[slot : slot + most], drives[slot + most : slot + 2 * most]
         floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
-        if (has_recurrent or lists_recurrent) and t + 1 < steps:
+        if sends and t + 1 < steps:
             floored_recurrent_gradient(group, chip, later, scratch)
         for r in range(group):
             row, m = first + r, slot + r
             floored_membrane_gradient(t, r, row, chip, slope, widens, now[r], later[r], scratch)
-            z_before = chip.spikes[row, t - 1] if t > 0 else scratch.at_rest
-            if lists_recurrent:
-                credit(chip.g_targets, chip.targets, now[r], scratch.places, positions(z_before, scratch.places))
-            elif has_recurrent:
-                scratch.spikes.counts[m] = positions(z_before, scratch.spikes.places[m])
-            if lists_inputs:
-                here = row * steps + t
-                credit_input(
-                    chip.g_input_targets, chip.input_targets, now[r], chip.x[row, t], lists, here, scratch.event
-                )  # fmt: skip
-            elif has_weight:
-                places, values = scratch.inputs.places[m], scratch.inputs.values[m]
-                scratch.inputs.counts[m], ones = events_of_row(chip.x[row, t], lists, row * steps + t, places, values)
-                binary &= ones
+            binary &= weight_events(t, row, m, chip, now[r], lists, scratch)
         slot += most
         if slot + most == drives.shape[0] or t == 0:
             if has_recurrent:

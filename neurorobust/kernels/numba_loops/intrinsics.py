@@ -191,6 +191,54 @@ def sum_of_targets(typingctx, out, table, places, values, begin, end):
     return types.void(out, table, places, values, types.intp, types.intp), generate
 
 
+def _transpose(adds: bool):
+    """:func:`interleave_block`, or with ``adds`` :func:`add_transposed`."""
+
+    @intrinsic
+    def transpose(typingctx, out, rows, to, start):
+        """The transpose of 16 by 16 numbers, the first of which is rows[0, start]."""
+
+        def generate(context, builder, signature, arguments):
+            target, source = (
+                context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args[:2], arguments)
+            )
+            kind = ir.VectorType(context.get_data_type(signature.args[0].dtype), LANES)
+            to, start = arguments[2:]
+
+            def spot(array, row, column):
+                width = builder.extract_value(array.shape, 1)
+                place = builder.add(builder.mul(row, width), column)
+                return builder.bitcast(builder.gep(array.data, [place]), kind.as_pointer())
+
+            def number(i):
+                return context.get_constant(types.intp, i)
+
+            def zipped(a, b, half):
+                order = [half * LANES // 2 + i // 2 + LANES * (i % 2) for i in range(LANES)]
+                return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), LANES), order))
+
+            vectors = [builder.load(spot(source, number(r), start), align=4) for r in range(LANES)]
+            for _ in range(4):  # a perfect shuffle of rows, four times
+                pairs = zip(vectors[: LANES // 2], vectors[LANES // 2 :])
+                vectors = [zipped(a, b, half) for a, b in pairs for half in (0, 1)]
+            for i, vector in enumerate(vectors):
+                place = spot(target, number(i), to) if adds else spot(target, builder.add(to, number(i)), number(0))
+                if adds:
+                    vector = builder.fadd(builder.load(place, align=4), vector)
+                builder.store(vector, place, align=4)
+            return context.get_dummy_value()
+
+        return types.void(out, rows, types.intp, types.intp), generate
+
+    return transpose
+
+
+interleave_block = _transpose(False)
+"""table[to + i, r] = rows[r, start + i] for i, r = 0 … 15; the table has 16 columns."""
+add_transposed = _transpose(True)
+"""out[r, to + i] += sums[i, start + r] for i, r = 0 … 15."""
+
+
 def parallel_for(function, numbered: bool):
     """An intrinsic that runs ``function(chip, low, high, …)``, or ``(chip, block, low, high, …)`` if it is numbered,
     for every chip and block of rows, on several threads that do not need the interpreter's lock.

@@ -191,8 +191,8 @@ def add_recurrent(out, recurrent, targets, z, space):
 @njit_no_nrt
 def lif_forward_row(current, inputs, recurrent, own, refractory, rules, traces, scratch):
     """A row through time. ``inputs`` are x (steps, n_in), the lists of its events, the number of its first row in them,
-    weight (rows and lists of targets) and bias; without x, ``current`` is what arrives. ``recurrent``: rows of a matrix,
-    row = source, and lists of targets."""
+    weight (rows, and lists of targets) and bias; without x, ``current`` is what arrives. ``recurrent``: rows of a
+    matrix, row = source, and lists of targets."""
     x, lists, first, weight, weight_targets, bias = inputs
     matrix, targets = recurrent
     real, at_rest, countdown, spike_rows, spare, has_refractory = scratch

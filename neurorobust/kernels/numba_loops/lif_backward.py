@@ -26,12 +26,11 @@ from .rows import (
     copy,
     count_set,
     dots,
-    events_of_row,
     fetch,
     positions,
     products,
 )
-from .targets import credit, credit_input, gather_space, gather_targets, targets_of
+from .targets import gather_space, gather_targets, targets_of, weight_events
 
 
 class Scratch(NamedTuple):
@@ -354,35 +353,21 @@ def lif_backward_group(first, group, chip, lists, rules, width, scratch):
     drives, most = scratch.drives, scratch.grad_v.shape[0]
     steps, dtype = chip.spikes.shape[1], chip.spikes.dtype
     widens, reset_grad = dtype.type(rules.scaled), dtype.type(0 if rules.detach else 1)
-    lists_recurrent, lists_inputs = len(chip.targets.starts) > 0, len(chip.input_targets.starts) > 0
     has_recurrent, has_weight = chip.by_source.shape[1] > 0, chip.g_weight.shape[0] > 0
-    has_bias = has_weight or lists_inputs
+    sends, has_bias = has_recurrent or len(chip.targets.starts) > 0, has_weight or len(chip.input_targets.starts) > 0
     binary = True
     slot = 0  # the drives of the step after this one; those collected begin with the next
     for t in range(steps - 1, -1, -1):
         later, now = drives[slot : slot + most], drives[slot + most : slot + 2 * most]
         spike_gradient(t, first, group, chip, rules, width, widens, scratch)
-        if (has_recurrent or lists_recurrent) and t + 1 < steps:
+        if sends and t + 1 < steps:
             recurrent_gradient(group, chip, later, scratch)
         for r in range(group):
             row, m = first + r, slot + r
             membrane_gradient(t, r, row, chip, rules, widens, reset_grad, now[r], later[r], scratch)
-            z_before = chip.spikes[row, t - 1] if t > 0 else scratch.at_rest
-            if lists_recurrent:
-                credit(chip.g_targets, chip.targets, now[r], scratch.places, positions(z_before, scratch.places))
-            elif has_recurrent:
-                scratch.spikes.counts[m] = positions(z_before, scratch.spikes.places[m])
+            binary &= weight_events(t, row, m, chip, now[r], lists, scratch)
             if has_bias:
                 add_1(chip.g_bias, now[r])
-            if lists_inputs:
-                here = row * steps + t
-                credit_input(
-                    chip.g_input_targets, chip.input_targets, now[r], chip.x[row, t], lists, here, scratch.event
-                )  # fmt: skip
-            elif has_weight:
-                places, values = scratch.inputs.places[m], scratch.inputs.values[m]
-                scratch.inputs.counts[m], ones = events_of_row(chip.x[row, t], lists, row * steps + t, places, values)
-                binary &= ones
         slot += most
         if slot + most == drives.shape[0] or t == 0:
             if has_recurrent:
@@ -396,8 +381,8 @@ def lif_backward_group(first, group, chip, lists, rules, width, scratch):
 
 @jit
 def scratch_for(n, sizes, most, steps, adaptive, dtype):
-    """Room for a group of ``most`` rows with so many neurons; ``sizes``: how many inputs of a matrix and of lists need a
-    gradient, and how many neurons spike through a matrix and through lists."""
+    """Room for a group of ``most`` rows with so many neurons; ``sizes``: how many inputs need the gradient of a matrix
+    and of lists, and how many neurons spike through a matrix and through lists."""
     n_in, listed, spiking, sending = sizes
     real, spare = cleared(7 * most, n, dtype).reshape(7, most, n), cleared(5, n, dtype)
     collected = min(CHUNK * GROUP // most, steps) * most

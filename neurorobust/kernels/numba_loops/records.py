@@ -133,11 +133,10 @@ class SortSpace(NamedTuple):
 
 
 class GatherSpace(NamedTuple):
-    """Room to gather from targets: marks and numbers of sources (n,), and what is gathered, 16 rows side by side
-    (places, 16), and the sums of one source (16,)."""
+    """Room to gather from targets: marks of sources (n,), what is gathered, 16 rows side by side (places, 16), and the
+    sums of 16 sources (16, 16)."""
 
     marks: ndarray
-    sources: ndarray
     table: ndarray
     sums: ndarray
 

@@ -241,18 +241,18 @@ class LinearizedDpi(Neuron):
                     f"noise.read[{connection!r}]: LinearizedDpi does not support read noise; leave it out, or use "
                     f"Membrane noise."
                 )
-        c, dynamics, matrix = self.floored_coefficients(dt), self.floored_dynamics(), self.recurrent_matrix()
+        c, dynamics, synapses = self.floored_coefficients(dt), self.floored_dynamics(), self.recurrent_synapses()
         current, pushed = self.currents(x, dt), None
         if name in noise.added:
             pushed = self.gain(c.alpha) * noise.driven(name, torch.zeros_like(current[..., : self.n]))
-        output = kernels.floored(current, matrix, c, dynamics, pushed)[0]
+        output = kernels.floored(current, synapses, c, dynamics, pushed)[0]
         if self.recurrent is None or name not in noise.kept:
             return output
         for _ in range(len(x) - 1):
             past = a_step_later(output.detach())
             lost = a_step_later(noise.transmitted(name, output.detach())) - past
             changed = current + torch.cat(self.recurrent.by_sign(lost, dt), -1).detach()
-            again = kernels.floored(changed, matrix, c, dynamics, pushed)[0]
+            again = kernels.floored(changed, synapses, c, dynamics, pushed)[0]
             if torch.equal(again, output):
                 break
             output = again
