@@ -156,7 +156,7 @@ def test_it_works_in_an_environment_of_its_own(built, tmp_path):
     said(folder / "env/bin/neurorobust", "tutorials", tmp_path / "mine")
     assert len(list((tmp_path / "mine").glob("*.ipynb"))) == 10
     sources = packages.unpack(sdist, tmp_path)
-    files = [f"tests/test_{name}.py" for name in ("params", "statistics", "laws")]
+    files = [f"tests/test_{name}.py" for name in ("configuration", "laws", "statistics")]
     out = said(own, "-P", "-m", "pytest", "-q", "-n", "0", "-p", "no:randomly", *files, cwd=sources)
     assert re.search(r"^\d+ passed", out.splitlines()[-1]), out
 
