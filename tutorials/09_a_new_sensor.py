@@ -277,6 +277,9 @@ pd.DataFrame(rows, columns).round(3)
 # The two people of a fold share their networks. If a training went badly, both have it. So the unit is the pair: the
 # table has five rows and a column for each die. `paired_interval` gives an interval for new people, new training seeds
 # and new dies.
+#
+# Below, *neither better nor worse* means that the interval contains 0: these people cannot decide it. It does not mean
+# that both methods are equal.
 
 # %%
 pairs = {method: table.reshape(len(PAIRS), 2, N_DIES).mean(1) for method, table in scores.items()}  # (pairs, dies)
@@ -393,7 +396,7 @@ Markdown(
 #   JMLR 5, 1089, 2004).
 # - Settings that nobody tuned; both networks have the same. An earlier page tested persons 9 and 10 only. Its first
 #   version had 12 epochs. We took 30, because the training loss was still falling. So these two people were looked at
-#   before; the other eight were not.
+#   before; the other eight were not. Compare the two with the others in the figure.
 # - Healthy people who follow instructions. A watch on a patient sees other movements, and pauses.
 # - Windows are cut at fixed times. A stream needs a decision when to decide.
 # - The encoder is exact and runs on the host. A real one has errors of its own.
