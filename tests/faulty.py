@@ -128,13 +128,16 @@ class _File(io.FileIO):
 def failing(folder: Path, at: int, fault: str, for_good: bool = False) -> Iterator[Machine]:
     """A machine that fails at call ``at``, counted from 0, on files below a folder and on open ones."""
     machine = Machine(folder, at, fault, for_good)
-    with mock.patch.multiple(os, **{name: machine.counted(getattr(os, name)) for name in OPERATIONS}):
-        with mock.patch.object(fcntl, "flock", machine.counted(fcntl.flock)):
-            with mock.patch.object(io, "open", machine.open), mock.patch("builtins.open", machine.open):
-                with mock.patch.object(torch, "save", machine.library(torch.save, RuntimeError)):
-                    save = machine.library(safetensors.torch.save_file, SafetensorError)
-                    with mock.patch.object(safetensors.torch, "save_file", save):
-                        yield machine
+    save = machine.library(safetensors.torch.save_file, SafetensorError)
+    with (
+        mock.patch.multiple(os, **{name: machine.counted(getattr(os, name)) for name in OPERATIONS}),
+        mock.patch.object(fcntl, "flock", machine.counted(fcntl.flock)),
+        mock.patch.object(io, "open", machine.open),
+        mock.patch("builtins.open", machine.open),
+        mock.patch.object(torch, "save", machine.library(torch.save, RuntimeError)),
+        mock.patch.object(safetensors.torch, "save_file", save),
+    ):
+        yield machine
 
 
 def content(folder: Path) -> dict[str, bytes]:

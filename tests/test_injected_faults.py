@@ -206,7 +206,7 @@ def test_a_fault_leaves_the_old_file_or_the_new_one(name, fault, tmp_path):
     save_old(tmp_path)
     old = content(tmp_path)
     assert old.keys() == new.keys() and old != new
-    for for_good in (False, True):
+    for for_good in (False, True)[: 1 if fault == "EINTR" else 2]:  # Python tries again for ever
         for n in range(MOST):
             put(tmp_path, old)
             with failing(tmp_path, n, fault, for_good) as machine:
