@@ -14,7 +14,20 @@ import torch
 from torch.nn import functional
 
 import neurorobust as nr
-from benchmarks.speed import choice, floor, machine, measuring, ours, peers, profile, program, regression, scaling, tool
+from benchmarks.speed import (
+    beside,
+    choice,
+    floor,
+    machine,
+    measuring,
+    ours,
+    peers,
+    profile,
+    program,
+    regression,
+    scaling,
+    tool,
+)
 from benchmarks.speed.measuring import Sample
 from benchmarks.speed.peers import torch_loop
 from benchmarks.speed.workloads import FLEET, SPREAD, WORKLOADS
@@ -286,6 +299,7 @@ def all_small(faked, monkeypatch):
     copy, add = floor._copy, floor._add_rows
     monkeypatch.setattr(floor, "_copy", lambda: copy(2**12))
     monkeypatch.setattr(floor, "_add_rows", lambda n: add(n, 2, 8))
+    monkeypatch.setattr(beside, "measure", lambda *_: [SLOWER_BESIDE[0]])
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -300,12 +314,45 @@ def test_every_documented_command_runs(all_small, capsys):
     for words in commands:
         assert program.main([*words, "--runs", "1"]) == 0, words
         assert capsys.readouterr().out or "--json" in words
-    for view in (["--profile", "W2"], ["--scaling"], ["--choice"], ["--floor"]):
+    for view in (["--profile", "W2"], ["--scaling"], ["--choice"], ["--floor"], ["--beside"]):
         assert program.main([*view, "--runs", "1", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)
 
 
 # ---- views
+
+SLOWER_BESIDE = [
+    beside.Beside("alone", {"one thread": [0.02, 0.05, 0.03], "ours": [0.01, 0.02, 0.02], "always awake": [0.01] * 3}),
+    beside.Beside("two", {"one thread": [0.02, 0.03], "ours": [0.04, 0.03], "always awake": [0.06, 0.06]}),
+    beside.Beside("plain", {"ours": [0.03], "always awake": [0.02]}, "always awake"),
+]
+
+
+def test_beside_compares_within_a_round():
+    """The median of ratios, not the ratio of medians: other load changes from round to round."""
+    alone, two, plain = SLOWER_BESIDE
+    assert alone.ratios["ours"] == pytest.approx(0.5) and alone.ms["ours"] == pytest.approx(20)
+    assert two.ratios["ours"] == pytest.approx(1.5) and plain.ratios["ours"] == pytest.approx(1.5)
+
+
+def test_beside_names_what_is_slower(monkeypatch, capsys):
+    """More than a tenth slower than the base in one situation: exit code 1, and its name."""
+    monkeypatch.setattr(beside, "measure", lambda *_: SLOWER_BESIDE)
+    assert program.main(["--beside", "--runs", "1"]) == 1
+    said = capsys.readouterr()
+    assert "two: ours" in said.err and "plain: ours" in said.err and "alone: ours" not in said.err
+
+
+def test_a_worker_does_steps_for_a_while():
+    """A process of its own answers with the seconds of a step, more than once, and ends when it is told to."""
+    worker = beside.Worker("always awake", "plain")
+    try:
+        worker.start(0.05)
+        worker.start(0.05)
+        assert 0 < worker.result() < 10 and 0 < worker.result() < 10
+    finally:
+        worker.stop()
+    assert worker.process.returncode is not None
 
 
 def test_profile_shares_add_up():

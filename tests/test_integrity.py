@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny
-from deep import cases
+from deep import DEEP, cases
 from demo_run import cli
 from mini_study import MINI
 from test_training import SCHEDULE, student
@@ -282,6 +282,21 @@ def test_a_run_killed_at_any_moment_ends_as_if_nothing_happened(tmp_path):
         found = [json.loads(line) for line in done.stdout.splitlines()]
         assert len(found) == 5 and sum(one["killed"] for one in found) >= 3
         assert [one for one in found if one["again"] or one["different"]] == []
+
+
+@pytest.mark.deep
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_killed_command_run_again_is_as_if_nothing_happened(tmp_path):
+    """kill -9 in a command: run again, the same files, the same words, and no other file."""
+    names = ["train", "evaluate", "attack", "deploy", "export", "grid", "zoo save", "library", "report", "demo"]
+    for case in cases("twenty killed commands", here=1, deep=5):
+        which, n = (names, 20) if DEEP else (["export", "library"], 4)
+        command = [sys.executable, str(TESTS / "kill_commands.py"), str(tmp_path / str(case)), str(20 * case), str(n)]
+        done = subprocess.run([*command, *which], env=ENVIRONMENT, capture_output=True, text=True, timeout=3000)
+        assert done.returncode == 0, done.stderr
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(found) == n and any(one["killed"] for one in found)
+        assert [one for one in found if one["again"] or one["different"] or one["left"]] == []
 
 
 # Compiled code

@@ -52,9 +52,8 @@ def replacing(path: Path) -> Iterator[Path]:
     new one. The temporary file is locked: what a killed process left is removed by the next one that writes there.
     """
     sweep(path.parent)
-    temporary, handle = _temporary(path)
-    with ExitStack() as held:
-        held.callback(os.close, handle)
+    with _naming(path), ExitStack() as held:
+        temporary = _temporary(path, held)
         try:
             yield temporary
             temporary.chmod(0o644)
@@ -62,12 +61,20 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             _while_held(lambda: temporary.replace(path), held)
             _sync_folder(path.parent)
-        except OSError as error:
-            if error.errno is not None and error.filename is None:  # a full disk does not say which file
-                error.filename = str(path)
-            raise
         finally:
             _while_held(lambda: temporary.unlink(missing_ok=True), held)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let errors of the system name the file, not the temporary one; a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        about = str(error.filename or "")
+        if error.errno is None or not (about == "" or about.endswith(TEMPORARY)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager
@@ -87,10 +94,11 @@ def write_text(path: Path, text: str) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove the temporary files of killed processes. A living process holds the lock of its own."""
-    for path in folder.glob(f".*{TEMPORARY}"):
-        with suppress(OSError), ExitStack() as held:
-            _lock(held.enter_context(path.open("rb+")).fileno())
-            _while_held(path.unlink, held)
+    with suppress(OSError):  # what cannot be looked at is for the next one
+        for path in folder.glob(f".*{TEMPORARY}"):
+            with suppress(OSError), ExitStack() as held:
+                _lock(held.enter_context(path.open("rb+")).fileno())
+                _while_held(path.unlink, held)
 
 
 @contextmanager
@@ -131,20 +139,26 @@ def _locked_file(path: Path, folder: Path) -> int:
         os.close(handle)  # its last user has just removed it
 
 
-def _temporary(path: Path) -> tuple[Path, int]:
-    """A new temporary file for a path, and its open handle, which locks it."""
+def _temporary(path: Path, held: ExitStack) -> Path:
+    """A new temporary file for a path, which is locked until ``held`` closes it."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
         try:
-            _lock(handle)
-        except BlockingIOError:
-            os.close(handle)  # another process removes it, before it was locked
-            continue
-        except OSError:  # no locks here, so nobody removes it
-            pass
-        if os.fstat(handle).st_nlink:
-            return Path(name), handle
-        os.close(handle)
+            with ExitStack() as opened:
+                opened.callback(os.close, handle)
+                try:
+                    _lock(handle)
+                except BlockingIOError:
+                    continue  # another process removes it, before it was locked
+                except OSError:  # no locks here, so nobody removes it
+                    pass
+                if os.fstat(handle).st_nlink:
+                    held.push(opened.pop_all())
+                    return Path(name)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
 
 
 def _while_held(change: Callable[[], object], held: ExitStack) -> None:

@@ -317,8 +317,8 @@ def _save(
         "optimizer": descent.optimizer.state_dict(),
     }
     with files.replacing(path) as temporary:
-        with files.written_by(RuntimeError, path):
-            torch.save(state, temporary)
+        with files.written_by(RuntimeError, path), temporary.open("wb") as file:
+            torch.save(state, file)  # not to the path: torch would write its random name into the file
         digests.append(temporary)
 
 

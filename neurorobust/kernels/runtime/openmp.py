@@ -45,7 +45,8 @@ def _found() -> tuple[int, int]:
 
 
 class Fork:
-    """A fork copies the calling thread only. OpenMP's next operation in the child would wait for ever for the others, so OpenMP ends its threads before a fork, and starts them again, in parent and child, when it needs them.
+    """A fork copies the calling thread only. OpenMP's next operation in the child would wait for ever for the others.
+    So OpenMP ends its threads before a fork, and starts them again, in parent and child, when it needs them.
 
     Attributes:
         usable: False in a child in which OpenMP waits for threads that it does not have.

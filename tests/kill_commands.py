@@ -1,0 +1,194 @@
+"""python kill_commands.py OUT FIRST N [NAME…]: commands that are killed with -9 and run again, each in a child process.
+
+Case k takes the command k of the list, in turn. It is killed after a random time (odd k) or before one of its operations
+on files (even k). Then it runs again, and so often as it takes. A line of JSON for each case: what was killed, how the
+files and what was printed differ from those of an undisturbed run, and which files are left over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from kill_run import killed_before, work
+from mini_run import complete
+
+import chipmodels
+import neurorobust as nr
+from neurorobust._util import files
+from neurorobust.cli import app
+
+CLOCK = {"seconds", "sha256"}
+"""Keys of JSON files that hold the time a run took, and the digest over it."""
+SMALL = ["--epochs", "2", "--hidden", "8", "--method", "standard"]
+
+
+def command(*words: str) -> Callable[[Path], None]:
+    """A command line in the folder OUT."""
+    return lambda out: app([word.replace("OUT", str(out)) for word in words], standalone_mode=False)
+
+
+def zoo(out: Path) -> None:
+    """A network of the zoo, saved again."""
+    network, info = nr.zoo.load("ecg_dpi/adversarial")
+    nr.save(network, out / "zoo", {"from": str(info["task"])}, packed=True)
+
+
+def deploy(out: Path) -> None:
+    """A deployment, its image and a die."""
+    chip = chipmodels.load("dynapse2")
+    network, _ = nr.zoo.load("ecg_dpi/adversarial")
+    made = nr.deploy.onto(network, chip)
+    made.save(out / "net.json")
+    chip.fabricate([3], 1)[0].save(out / "die.json")
+
+
+COMMANDS: dict[str, Callable[[Path], None]] = {
+    "train": command("train", "--chip", "dynapse2", *SMALL, "--out", "OUT/run"),
+    "evaluate": command("evaluate", "OUT/model", "--mismatch", "0.3", "--dies", "4", "--keep", "--json"),
+    "attack": command("attack", "OUT/model", "--samples", "10", "--steps", "2", "--json"),
+    "deploy": deploy,
+    "export": command("export", "nir", "OUT/model", "--out", "OUT/net.nir", "--json"),
+    "grid": lambda out: (complete(out / "grid"), None)[1],
+    "zoo save": zoo,
+    "library": work,
+    "report": command("report", "OUT/shown"),
+    "demo": command("demo", "--quick", "--out", "OUT/demo"),
+}
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An undisturbed run. Attributes: seconds: it took. operations: on files. found: see :func:`contents`."""
+
+    seconds: float
+    operations: int
+    found: dict[str, Any]
+
+
+def child(name: str, out: Path, before: int | None = None, seconds: float | None = None) -> bool:
+    """Run a command in a child process, its stdout in a file beside the folder; whether it was killed."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        printed = os.open(out.with_suffix(".txt"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(printed, 1)
+        os.dup2(os.open(out.with_suffix(".err"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        if before is not None:
+            killed_before(before)
+        try:
+            COMMANDS[name](out)
+            sys.stdout.flush()
+            os._exit(0)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+    if seconds is not None:
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        raise RuntimeError(f"{name} in {out} failed: {out.with_suffix('.err').read_text()}")
+    return os.WIFSIGNALED(status)
+
+
+def plain(value: Any) -> Any:
+    """JSON without what the clock says."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items() if key not in CLOCK}
+    return [plain(each) for each in value] if isinstance(value, list) else value
+
+
+def contents(out: Path) -> dict[str, Any]:
+    """Every file below a folder, and what was printed, without times of the clock; checkpoints by their presence."""
+    found: dict[str, Any] = {}
+    for path in sorted(out.rglob("*")):
+        name = str(path.relative_to(out))
+        if path.is_dir():
+            found[name] = "folder"
+        elif path.suffix == ".json":
+            found[name] = plain(json.loads(path.read_text()))
+        elif path.name == "log.csv":
+            found[name] = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+        elif path.suffix in (".csv", ".html"):
+            found[name] = re.sub(r"[^\n]*seconds[^\n]*|took [^<.]*", "", path.read_text())
+        else:
+            found[name] = None if path.name == "checkpoint.pt" else path.read_bytes().hex()
+    printed = out.with_suffix(".txt").read_text().replace(str(out), "OUT")
+    try:
+        return found | {"printed": plain(json.loads(printed))}
+    except ValueError:
+        return found | {"printed": re.sub(r"\d+(\.\d+)? s\b", "", printed)}
+
+
+def prepared(out: Path, template: Path) -> Path:
+    """A folder with what the commands need."""
+    if out.exists():
+        shutil.rmtree(out)
+    shutil.copytree(template, out)
+    return out
+
+
+def template_of(out: Path, names: Sequence[str]) -> Path:
+    """A trained model, and results of a demo where a report is wanted."""
+    template = out / "template"
+    template.mkdir(parents=True)
+    command("train", "--chip", "dynapse2", *SMALL, "--out", "OUT/model")(template)
+    if "report" in names:
+        command("demo", "--quick", "--out", "OUT/made")(template)
+        (template / "shown").mkdir()
+        (template / "made" / "results.json").rename(template / "shown" / "results.json")
+        shutil.rmtree(template / "made")
+    return template
+
+
+def undisturbed(name: str, out: Path, template: Path) -> Whole:
+    """A run that nobody kills; the first, which compiles, does not count."""
+    for _ in range(2):
+        prepared(out, template)
+        started = time.perf_counter()
+        assert not child(name, out)
+        seconds = time.perf_counter() - started
+    found, operations = contents(out), 1
+    while operations < 2000:  # more than there are: not killed
+        prepared(out, template)
+        if not child(name, out, before=operations):
+            break
+        operations *= 2
+    return Whole(seconds, operations, found)
+
+
+def main(out: Path, first: int, n: int, names: Sequence[str]) -> None:
+    torch.set_num_threads(1)
+    template = template_of(out, names)
+    wholes: dict[str, Whole] = {}
+    for case in range(first, first + n):
+        name, draw = names[case // 2 % len(names)], random.Random(case)
+        if name not in wholes:
+            wholes[name] = undisturbed(name, out / "whole", template)
+        whole, folder = wholes[name], prepared(out / "case", template)
+        if case % 2:
+            killed = child(name, folder, seconds=draw.uniform(0.0, whole.seconds))
+        else:
+            killed = child(name, folder, before=draw.randrange(whole.operations))
+        again = child(name, folder)
+        here = contents(folder)
+        different = sorted(key for key in whole.found.keys() | here if whole.found.get(key) != here.get(key))
+        stale = [str(path) for path in folder.rglob(f"*{files.TEMPORARY}")]
+        line = {"case": case, "what": name, "killed": killed, "again": again, "different": different, "left": stale}
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:] or list(COMMANDS))
