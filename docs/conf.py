@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import builtins
+import importlib
 import inspect
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.ext.intersphinx import resolve_reference_any_inventory
 from sphinx.util.nodes import make_refnode
 
 HERE = Path(__file__).parent
@@ -19,6 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests")]
 
 import explorer_page  # noqa: E402
 import generate  # noqa: E402
+from inventories.make import PROJECTS  # noqa: E402
 
 import neurorobust  # noqa: E402
 
@@ -29,6 +33,7 @@ copyright = "the neurorobust authors, Apache-2.0"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
@@ -56,6 +61,9 @@ nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # no page asks another site fo
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 copybutton_selector = "div:not(.output) > div.highlight pre"
+
+# Other projects by small inventories that lie here (inventories/make.py): no build asks another site.
+intersphinx_mapping = {name: (project.url, f"inventories/{name}.inv") for name, project in PROJECTS.items()}
 
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
@@ -87,11 +95,10 @@ def find(target: str, home: str) -> object | None:
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.Element) -> nodes.Element | None:
-    """Link a name to its documentation, whichever of its names was used; objects of other packages stay plain text.
+    """Link a name to its documentation, whichever of its names was used.
 
-    There is no intersphinx: its inventories come from the network, which no build of ours needs.
-
-    A name that does not exist is left to Sphinx, which warns.
+    Objects of other packages are linked where an inventory has them, and stay plain text elsewhere. A name that does
+    not exist is left to Sphinx, which warns.
     """
     if node.get("refdomain") != "py":
         return None
@@ -106,7 +113,17 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: no
         if name in known:
             entry = known[name]
             return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name)
-    return contnode
+    node["reftype"], node["reftarget"] = "obj", public_names().get(id(found), node["reftarget"])
+    return resolve_reference_any_inventory(env, False, node, contnode) or contnode
+
+
+@cache
+def public_names() -> dict[int, str]:
+    """The name under which another project documents an object, by the object's identity: it may lie elsewhere."""
+    names = [name for project in PROJECTS.values() for name in project.names]
+    for name in names:
+        importlib.import_module(name.rpartition(".")[0])
+    return {id(locate(name)): name for name in names}
 
 
 def one_entry_each(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
