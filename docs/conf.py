@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests")]
 
 import explorer_page  # noqa: E402
 import generate  # noqa: E402
-from inventories.make import PROJECTS  # noqa: E402
+from inventory import PROJECTS  # noqa: E402
 
 import neurorobust  # noqa: E402
 
@@ -62,7 +62,7 @@ copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 copybutton_selector = "div:not(.output) > div.highlight pre"
 
-# Other projects by small inventories that lie here (inventories/make.py): no build asks another site.
+# Other projects by small inventories that lie here (inventory.py): no build asks another site.
 intersphinx_mapping = {name: (project.url, f"inventories/{name}.inv") for name, project in PROJECTS.items()}
 
 autodoc_inherit_docstrings = False
@@ -149,16 +149,25 @@ def signature(app: Sphinx, what: str, name: str, obj: object, options: object, o
     return (own.replace("<factory>", "..."), returns) if own and "<factory>" in own else None
 
 
+def public_bases(app: Sphinx, name: str, obj: type, options: object, bases: list) -> None:
+    """A private class between a class and its public base is not shown."""
+    for i, base in enumerate(bases):
+        if getattr(base, "__name__", "").startswith("_"):
+            bases[i] = next(each for each in base.__mro__ if not each.__name__.startswith("_"))
+
+
 def links_back(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
     """Mend links from source code to the reference, which names some members by module and not by package."""
     if not page.startswith("_modules/"):
         return
     known = {entry.node_id: entry.docname for entry in app.env.domains.python_domain.objects.values()}
-    module = page.removeprefix("_modules/").replace("/", ".")
+    words = page.removeprefix("_modules/").split("/")
+    homes = [".".join(words[:end]) for end in range(len(words), 0, -1)]  # the module, and the packages around it
 
     def mended(link: re.Match) -> str:
         names = link["anchor"].split(".")
-        for anchor in (link["anchor"], *(f"{module}.{'.'.join(names[i:])}" for i in range(len(names)))):
+        inner = [".".join(names[i:]) for i in range(len(names))]
+        for anchor in (link["anchor"], *(f"{home}.{name}" for home in homes for name in inner)):
             if anchor in known:
                 return f'{link["before"]}{"../" * page.count("/")}{known[anchor]}.html#{anchor}"'
         return link[0]
@@ -174,4 +183,5 @@ def setup(app: Sphinx) -> None:
     app.connect("build-finished", explorer_page.write)
     app.connect("autodoc-process-docstring", one_entry_each, priority=400)  # before napoleon's 500
     app.connect("autodoc-process-signature", signature)
+    app.connect("autodoc-process-bases", public_bases)
     app.connect("missing-reference", resolve)

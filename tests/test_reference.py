@@ -138,7 +138,7 @@ def test_what_users_import_is_in_the_reference(entries):
 def inventories(monkeypatch):
     """The script that makes the inventories of other projects."""
     monkeypatch.syspath_prepend(str(DOCS))
-    return importlib.import_module("inventories.make")
+    return importlib.import_module("inventory")
 
 
 def test_inventories_hold_what_their_script_says(inventories):

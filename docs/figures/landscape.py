@@ -41,13 +41,14 @@ def main() -> None:
     if "--measure" in sys.argv[1:]:
         NUMBERS.write_text(json.dumps(measure()) + "\n", encoding="utf-8")
     kept = json.loads(NUMBERS.read_text(encoding="utf-8"))
-    lines = {
-        method: Landscape(**{name: np.asarray(value) for name, value in values.items()})
-        for method, values in kept["networks"].items()
-    }
+    lines = {}
+    for method, values in kept["networks"].items():
+        arrays = {name: value if isinstance(value, float) else np.asarray(value) for name, value in values.items()}
+        lines[method] = Landscape(**arrays)
     with matplotlib.rc_context(plotting.STYLE):
-        figure = Figure(figsize=(5.2, 6.4), layout="constrained")
-        plotting.landscape(figure.subplots(2), lines)
+        figure = Figure(figsize=(4.8, 6.2), layout="constrained")
+        axes = plotting.landscape(figure.subplots(2), lines)
+        axes[0].legend(**plotting.ABOVE | {"fontsize": 9})  # 9 px on a phone of 390 px
         plotting.save_figure(figure, HERE / "landscape", (".png",))
 
 

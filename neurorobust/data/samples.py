@@ -588,7 +588,7 @@ def data_sha256(data: Samples) -> str:
     return digest.hexdigest()
 
 
-def feed(update: Callable[[bytes], object], data: Samples, *, named: bool) -> None:
+def feed(update: Callable[[bytes | memoryview], object], data: Samples, *, named: bool) -> None:
     """Give x, then y to the update of a hash: shape and type, after the name if they are named, and the bytes."""
     for name, (shape, dtype, pieces) in data.tensors().items():
         update(f"{name} {shape} {dtype}".encode() if named else f"{shape} {dtype}".encode())

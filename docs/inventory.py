@@ -1,6 +1,6 @@
 """The inventories of other projects' documentation, restricted to the names that our signatures and docstrings use.
 
-``python docs/inventories/make.py`` writes them beside this file, so no build of ours needs a network. Python's places
+``python docs/inventory.py`` writes them to ``docs/inventories``, so no build of ours needs a network. Python's places
 were read from the inventory in Debian's ``python3.11-doc`` (3.11.2); those of the others from their pages, stored
 copies of which were looked at in 2026. ``--compare objects.inv`` compares the names of one project with a full
 inventory of it.
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent / "inventories"
 
 
 class Project(NamedTuple):
@@ -88,7 +88,7 @@ def main() -> None:
     full = parser.parse_args().compare
     if full is None:
         for name in PROJECTS:
-            (HERE / f"{name}.inv").write_bytes(written(name))
+            (FOLDER / f"{name}.inv").write_bytes(written(name))
         return
     there = {tuple(line.split()) for line in read(full.read_bytes())}
     names = {entry[0] for entry in there}
