@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -43,7 +44,9 @@ def main() -> None:
     kept = json.loads(NUMBERS.read_text(encoding="utf-8"))
     lines = {}
     for method, values in kept["networks"].items():
-        arrays = {name: value if isinstance(value, float) else np.asarray(value) for name, value in values.items()}
+        arrays: dict[str, Any] = {
+            name: value if isinstance(value, float) else np.asarray(value) for name, value in values.items()
+        }
         lines[method] = Landscape(**arrays)
     with matplotlib.rc_context(plotting.STYLE):
         figure = Figure(figsize=(4.8, 6.2), layout="constrained")
