@@ -127,21 +127,24 @@ def public_names() -> dict[int, str]:
 
 
 def one_entry_each(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """``a: this. b: that.`` on one line of a docstring's arguments become two entries."""
+    """``a: this. b: that.`` on one line of a docstring's arguments, or of its errors, become two entries."""
     try:
         names = "|".join(inspect.signature(obj).parameters)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return
-    next_entry = re.compile(rf"(?<=\.) (?=(?:{names})(?:, (?:{names}))*: )")
-    indent, inside, result = "", False, []
+        names = ""
+    sections = {"Args:": names, "Attributes:": names, "Raises:": r"\w+Error"}
+    indent, words, result = "", "", [""]
     for line in lines:
-        if line.strip() in ("Args:", "Attributes:"):
-            inside, indent = True, line[: len(line) - len(line.lstrip())] + "    "
+        if line.strip() in sections:
+            words, indent = sections[line.strip()], line[: len(line) - len(line.lstrip())] + "    "
         elif line and not line.startswith(indent):
-            inside = False
-        first, *others = next_entry.split(line) if inside else [line]
+            words = ""
+        entry = rf"(?:{words})(?:, (?:{words}))*: "
+        if words and result[-1].endswith(".") and re.match(entry, line.lstrip()):
+            line = indent + line.lstrip()  # an entry that begins where a line of the one before it would go on
+        first, *others = re.split(rf"(?<=\.) (?={entry})", line) if words else [line]
         result += [first, *(indent + other for other in others)]
-    lines[:] = result
+    lines[:] = result[1:]
 
 
 def signature(app: Sphinx, what: str, name: str, obj: object, options: object, own: str, returns: str) -> tuple | None:
