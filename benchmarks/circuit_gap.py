@@ -12,7 +12,6 @@ about four seconds of one core.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ import torch
 import chipmodels
 import neurorobust as nr
 from benchmarks import floor_study
-from benchmarks.judged import CHIP, SEED, SPEC, beats, changed_sides
+from benchmarks.judged import CHIP, SEED, SPEC, beats, changed_sides, keep, options
 from neurorobust._util import files
 from neurorobust.deploy.judging.judgement import paired
 from neurorobust.evaluation.statistics import mean_interval
@@ -114,18 +113,13 @@ def page(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--study", type=Path, required=True, help="folder of benchmarks.floor_study")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the files, one for each network")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--serials", type=int, default=200, help="boards")
-    parser.add_argument("--beats", type=int, default=200, help="test beats")
-    parser.add_argument("--summary", action="store_true", help="write the results from what is there")
     arguments = parser.parse_args()
     if arguments.summary:
         found = summary(arguments.out, arguments.beats)
-        files.write_text(RESULTS / "circuit_gap.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
-        files.write_text(RESULTS / "circuit_gap.md", page(found))
+        keep("circuit_gap", found, page(found))
         return
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -167,17 +167,27 @@ def _points(change: dict[str, float]) -> str:
     return f"{change['points']:+.1f} ({change['low']:+.1f} to {change['high']:+.1f})"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(description: str | None) -> argparse.ArgumentParser:
+    """The options of a command that judges boards, network after network."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the files, one for each network")
     parser.add_argument("--serials", type=int, default=200, help="boards")
     parser.add_argument("--beats", type=int, default=200, help="test beats")
     parser.add_argument("--summary", action="store_true", help="write the results from what is there")
-    arguments = parser.parse_args()
+    return parser
+
+
+def keep(name: str, found: dict[str, Any], text: str) -> None:
+    """Write a result among those that are kept: its numbers, and the page made of them."""
+    files.write_text(RESULTS / f"{name}.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
+    files.write_text(RESULTS / f"{name}.md", text)
+
+
+def main() -> None:
+    arguments = options(__doc__).parse_args()
     if arguments.summary:
         found = summary(arguments.out, arguments.beats)
-        files.write_text(RESULTS / "judged.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
-        files.write_text(RESULTS / "judged.md", page(found))
+        keep("judged", found, page(found))
         return
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -150,7 +150,7 @@ def reach() -> dict[str, frozenset[str]]:
 
 def diagram() -> str:
     """The parts and their arrows, drawn from the table that the import test checks."""
-    links = {part: f"{part}.html" if part in OWN_PAGE else f"api/{part}.html" for part in reach()}
+    links = {part: "cli.html" if part in OWN_PAGE else f"api/{part}.html" for part in reach()}
     return svg(reach(), {part: _first_line(_part(part)) for part in reach()}, links)
 
 
@@ -179,8 +179,8 @@ def api_index() -> str:
         "Each entry has an example. A test runs every example as it stands, after these imports:\n",
         ".. code-block:: python\n\n   import snntorch\n   import torch\n   from torch import nn\n\n"
         "   import neurorobust as nr\n",
-        "Arguments are checked: ``TypeError`` for a value of a wrong type, everywhere, and ``ValueError`` for what "
-        "``Raises`` says. Units are those of the SI. ``import neurorobust as nr`` gives the short names:\n",
+        "Arguments are checked. A value of a wrong type raises ``TypeError``; what else is refused, ``Raises`` says. "
+        "Units are those of the SI. These are the short names; the parts below hold all others:\n",
         ".. list-table::\n   :widths: 30 70\n",
         *(f"   * - :py:obj:`nr.{name} <neurorobust.{name}>`\n     - {_about(name)}" for name in neurorobust.__all__),
         "",

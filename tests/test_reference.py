@@ -132,3 +132,37 @@ def test_what_users_import_is_in_the_reference(entries):
                 missing |= set() if id(found) in known else {f"nr{words}"}
                 break
     assert missing == set()
+
+
+@pytest.fixture
+def inventories(monkeypatch):
+    """The script that makes the inventories of other projects."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    return importlib.import_module("inventory")
+
+
+def test_inventories_hold_what_their_script_says(inventories):
+    """Of each project its file, in Sphinx's format, with names that can be imported here."""
+    files = {path.stem for path in (DOCS / "inventories").glob("*.inv")}
+    assert files == set(inventories.PROJECTS)
+    for name, project in inventories.PROJECTS.items():
+        content = (DOCS / "inventories" / f"{name}.inv").read_bytes()
+        assert content.startswith(b"# Sphinx inventory version 2\n")
+        assert inventories.read(content) == inventories.lines(project)
+        for word in project.names:
+            owner, _, last = word.rpartition(".")
+            assert hasattr(importlib.import_module(owner), last)
+
+
+def test_types_of_other_packages_are_in_an_inventory(inventories, entries):
+    """Every type of torch, NumPy, pandas, matplotlib or pathlib in the signature of an entry has a link."""
+    known = {name.rpartition(".")[2] for project in inventories.PROJECTS.values() for name in project.names}
+    types = r"\b(Tensor|Generator|Module|ndarray|DataFrame|Axes|Figure|Path|DataLoader|Dataset)\b"
+    used = {
+        word
+        for value in entries.values()
+        for function in functions_of(value)
+        for parameter in inspect.signature(function).parameters.values()
+        for word in re.findall(types, str(parameter.annotation))
+    }
+    assert {"Tensor", "Module", "ndarray", "Path"} <= used <= known

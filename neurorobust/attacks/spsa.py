@@ -34,7 +34,7 @@ class SPSA(Attack):
 
     Example:
         >>> attack = nr.attacks.SPSA(steps=20, samples=4)
-        >>> attack.passes  # 20 steps of 4 pairs of probes, the point after each step, and the start
+        >>> attack.passes  # 20 steps of 4 pairs of probes, and the last point
         161
     """
 

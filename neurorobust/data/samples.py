@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -594,8 +594,13 @@ def _check_lengths(lengths: Tensor, shape: tuple[int, ...], y: Tensor, source: B
 def data_sha256(data: Samples) -> str:
     """SHA-256 of samples and labels: for x, then y, the name, shape and type, and the bytes."""
     digest = hashlib.sha256()
-    for name, (shape, dtype, pieces) in data.tensors().items():
-        digest.update(f"{name} {shape} {dtype}".encode())
-        for piece in pieces:
-            digest.update(digests.bytes_of(piece))
+    feed(digest.update, data, named=True)
     return digest.hexdigest()
+
+
+def feed(update: Callable[[bytes | memoryview], object], data: Samples, *, named: bool) -> None:
+    """Give x, then y to the update of a hash: shape and type, after the name if they are named, and the bytes."""
+    for name, (shape, dtype, pieces) in data.tensors().items():
+        update(f"{name} {shape} {dtype}".encode() if named else f"{shape} {dtype}".encode())
+        for piece in pieces:
+            update(digests.bytes_of(piece))

@@ -10,11 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._util.digests import bytes_of
 from .._util.printed import Printed
 from .._util.randomness import generator
 from ..chip import ChipModel
-from .samples import as_samples
+from .samples import as_samples, feed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,10 +60,7 @@ class Task(Printed):
             return self.fingerprint
         digest = hashlib.sha256()
         for part in (self.train, self.validation):
-            for shape, dtype, pieces in part.tensors().values():
-                digest.update(f"{shape} {dtype}".encode())
-                for piece in pieces:
-                    digest.update(bytes_of(piece))
+            feed(digest.update, part, named=False)
         return digest.hexdigest()
 
     def network(

@@ -2,7 +2,7 @@
 
 The three ``assert_…`` functions are for pytest, and work in any other place. Each has a function that returns the
 result instead (``check_yield``, ``check_baseline``, ``check_robust``). The plugin for pytest is
-:mod:`neurorobust.testing.plugin`; it is installed with the package and does nothing until a test uses it.
+``neurorobust.testing.plugin``; it is installed with the package and does nothing until a test uses it.
 
 Example:
     >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)

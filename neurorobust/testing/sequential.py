@@ -26,7 +26,7 @@ class Rates:
     Example:
         >>> test = nr.testing.SequentialTest(at_least=0.95)
         >>> rates = test.rates(0.95)
-        >>> round(rates.fails + rates.undecided, 3), round(rates.mean_dies)
+        >>> round(rates.fails + rates.undecided, 3), round(rates.mean_dies)  # false alarms; dies on average
         (0.047, 55)
     """
 

@@ -93,7 +93,7 @@ def method_style(name: str, place: int = 0) -> tuple[str, Line]:
     """Colour and line style of a training method; for any other name, the colour number ``place`` and a solid line.
 
     Example:
-        >>> nr.plotting.method_style("adversarial") == nr.plotting.method_style("adversarial", place=3)  # one per method
+        >>> nr.plotting.method_style("adversarial") == nr.plotting.method_style("adversarial", place=3)
         True
     """
     return METHOD_STYLES.get(ALIASES.get(name, name), (COLORS[place % len(COLORS)], "-"))
@@ -375,11 +375,11 @@ def landscape(axes: Sequence[Axes], found: Landscape | Mapping[str, Landscape]) 
     _check_axes(axes, 2, "random, adversarial")
     found = {NETWORK: found} if isinstance(found, Landscape) else found
     for j, (name, lines) in enumerate(found.items()):
-        color = method_style(name, j)[0]
+        color, style = method_style(name, j)
         for line in lines.loss:
             axes[0].plot(lines.a, line, color=color, lw=0.6, alpha=0.5)
         for ax, line in zip(axes, (lines.loss.mean(0), lines.adversarial_loss)):
-            ax.plot(lines.a, line, color=color, lw=2, label=name)
+            ax.plot(lines.a, line, color=color, ls=style, lw=2, label=name)
     for ax, which in zip(axes, ("random directions", "the adversarial direction")):
         ax.set(xlabel=f"place a on {which}", ylabel="loss", yscale="log")
         ax.yaxis.set_minor_formatter(NullFormatter())
