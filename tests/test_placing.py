@@ -516,3 +516,51 @@ def test_the_order_in_the_class_does_not_count_on_a_chip(names):
     found = [nr.deploy.onto(model, CHIP).network.state_dict() for model in models]
     assert found[0].keys() == found[1].keys()
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+
+
+class LastLayer(Net):
+    """The read-out is a layer of weights; ``whole`` gives its output in every step."""
+
+    def __init__(self, whole=True):
+        super().__init__()
+        self.whole, self.fc1.bias = whole, None
+        del self.lif2
+
+    def forward(self, x):
+        mem, out = self.lif1.reset_mem(), []
+        for current in self.steps(x):
+            spikes, mem = self.lif1(current, mem)
+            out.append(self.fc2(spikes))
+        return torch.stack(out) if self.whole else torch.stack(out).mean(0)
+
+
+@pytest.mark.parametrize("decode", ["mean_membrane", "last_membrane", "max_membrane", "spike_rate", "spike_count"])
+def test_a_last_layer_may_be_read_by_any_decoder(decode):
+    """onto takes what its message lists, and the logits are the network's own."""
+    model, x = converted(LastLayer(), getattr(nr.interop.decode, decode)), x_of(4, 7, 3)
+    ours = nr.deploy.translated(model)
+    assert torch.allclose(nr.run(ours, nr.nominal(ours), x), nr.run(model, nr.nominal(model), x), atol=1e-9)
+
+
+def test_logits_of_the_forward_itself_are_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"decode: logits; .* has to give the output of every step"):
+        nr.deploy.translated(converted(LastLayer(whole=False)))
+
+
+class Back(Spiking):
+    def __init__(self):
+        super().__init__()
+        self.back = nn.Linear(6, 6, bias=False).double()
+
+    def loop(self, x):
+        m1, m2, spikes, mems = self.lif1.reset_mem(), self.lif2.reset_mem(), x.new_zeros(x.shape[1], 6), []
+        for current in self.steps(x):
+            spikes, m1 = self.lif1(current + self.back(spikes), m1)
+            _, m2 = self.lif2(self.fc2(spikes), m2)
+            mems.append(m2)
+        return [], mems
+
+
+def test_a_recurrence_of_ones_own_is_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"'back' \(Linear\): a second layer of weights .*use snntorch\.RLeaky"):
+        nr.deploy.translated(converted(Back()))

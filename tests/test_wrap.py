@@ -410,6 +410,8 @@ def test_bad_modules_are_refused():
         nr.wrap(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double()))
     with pytest.raises(ValueError, match=r"0.weight is torch.float32 on cpu; 1.weight is torch.float32 on meta"):
         nr.wrap(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, device="meta")))
+    with pytest.raises(ValueError, match=r"module: is on the device meta, so it has no values; use cpu or cuda\.$"):
+        nr.wrap(nn.Linear(2, 2, device="meta"))
     with pytest.raises(TypeError, match=r"module: got function; expected a torch.nn.Module"):
         nr.wrap(mutating)
     with pytest.raises(TypeError, match=r"is already wrapped"):

@@ -60,7 +60,10 @@ class _Pending:
     def add(self, connection: Connection, shape: tuple[int, ...], *, weighted: bool) -> None:
         if self.weighted:
             what = "a second layer of weights" if weighted else "pooling"
-            raise _NoCounterpart(f"{what} after a layer of weights, without a neuron between them")
+            raise _NoCounterpart(
+                f"{what} after a layer of weights, without a neuron between them (a recurrence: use snntorch.RLeaky; "
+                f"several inputs of a neuron: build the network with neurorobust.nn)"
+            )
         self.connections.append(connection)
         self.shape, self.weighted = shape, weighted
 
@@ -113,10 +116,15 @@ def _built(model: SnnTorchNetwork) -> Network:
     parts = list(model.snntorch_parts())
     neurons = [part.name for part in parts if part.numbers]
     readout = neurons[-1] if parts[-1].numbers and model.decode in MEMBRANE else None
-    decode = (MEMBRANE if readout else SPIKES).get(model.decode)
+    layer_last = not parts[-1].numbers  # a read-out without neurons: its output stands for a membrane too
+    decode = (MEMBRANE if readout else {**SPIKES, **MEMBRANE} if layer_last else SPIKES).get(model.decode)
     if decode is None:
         known = ", ".join(function.__name__ for function in (*SPIKES, *MEMBRANE))
-        reasons.append(f"decode: {model.decode!r}; expected one of nr.interop.decode ({known})")
+        own = getattr(model.decode, "__name__", repr(model.decode))
+        reasons.append(
+            f"decode: {own}; expected one of nr.interop.decode ({known}); a forward that gives logits has to give the "
+            f"output of every step"
+        )
     cores = model.placement().cores
     for part in parts:
         try:
@@ -160,7 +168,10 @@ def _connect(part: Part, model: SnnTorchNetwork, pending: _Pending) -> None:
         known = ", ".join(cls.__name__ for cls in CONNECTIONS)
         raise _NoCounterpart(f"expected {known}, or a neuron")
     if type(module) is nn.Linear and math.prod(shape) != module.in_features:
-        raise _NoCounterpart(f"takes {module.in_features} inputs and gets {shape}")
+        raise _NoCounterpart(
+            f"takes {module.in_features} inputs and gets {shape} from the layer before it (several inputs of a neuron: "
+            f"build the network with neurorobust.nn)"
+        )
     make(module, pending)
     for name, value in module.named_parameters(recurse=False):
         pending.connections[-1].get_parameter(name).requires_grad_(value.requires_grad)

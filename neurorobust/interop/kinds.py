@@ -418,9 +418,6 @@ def check_embeddings(module: nn.Module) -> None:
 
 def check_alike(module: nn.Module) -> None:
     """Raise ValueError unless all parameters are real, of one floating dtype of 32 bits or more, on one device."""
-    for name, value in module.named_parameters():
-        if value.is_meta:
-            raise ValueError(f"module: {name} is on the device meta, so it has no values; use cpu or cuda.")
     found: dict[tuple[torch.dtype, torch.device], str] = {}
     for path, part in module.named_modules():
         for name in vars(part).get("_parameters", {}):
@@ -438,3 +435,5 @@ def check_alike(module: nn.Module) -> None:
         raise ValueError(f"module: {listed}; expected one type and one device. Call module.to(dtype, device) first.")
     if not found:
         raise ValueError("module: has no parameters; there is nothing to perturb or train.")
+    if (device := next(iter(found))[1]).type == "meta":
+        raise ValueError(f"module: is on the device {device}, so it has no values; use cpu or cuda.")
