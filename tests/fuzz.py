@@ -34,7 +34,8 @@ from typing import Any
 import deep
 import psutil
 import torch
-from fuzzed import PARSERS, Files, Parser
+from forged import Files, Parser
+from fuzzed import PARSERS
 
 from neurorobust._util import discovery
 

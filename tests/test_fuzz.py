@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 import torch
 from deep import cases
-from fuzzed import PARSERS, Parser
+from forged import Parser
+from fuzzed import PARSERS
 
 import neurorobust as nr
 from neurorobust._util import digests, limited
@@ -136,6 +137,21 @@ def test_a_forged_checkpoint_is_refused(change, said, tmp_path):
     digests.append(parser.path)
     with pytest.raises(ValueError, match=rf"checkpoint\.pt {said}"):
         parser.read()
+
+
+@pytest.mark.parametrize(
+    ("window", "said"),
+    [
+        (
+            nr.data.Window(0.1, 2**40, 3),
+            r"1 recordings of 1099511627776 steps and 3 channels need .* GB are free",
+        ),
+        (nr.data.Window(1e308, 4, 3), "its end is beyond the largest float"),
+    ],
+)
+def test_a_window_that_no_memory_holds_is_refused(window, said):
+    with pytest.raises(ValueError, match=said):
+        nr.data.Recordings([[0.1, 0.2]], [[0, 1]], [0], 1e-300 if window.dt > 1 else 1.0).data(window)
 
 
 # ---- HDF5

@@ -24,6 +24,7 @@ INSTALL = "pip install h5py"
 MICROSECOND = 1e-6
 ULPS = 4  # of a time in 32 or 64 bits: what a few operations on it may have rounded
 LARGEST = 2**62  # of integers: differences of two of them are still exact
+EDGE = 64  # bytes of memory for the edge of a bin, while it is computed
 SECONDS, SPEED = 4.0, 1e6  # that reading HDF5 may take, and bytes in each further second
 FREE = 2**26  # bytes that any file may ask for while it is read
 
@@ -74,7 +75,13 @@ def _edges(window: Window, dtype: np.dtype, unit: float) -> np.ndarray:
     start, dt = (Fraction(repr(float(seconds))) / Fraction(repr(unit)) for seconds in (window.start, window.dt))
     below = start.denominator * dt.denominator
     first, step = start.numerator * dt.denominator, dt.numerator * start.denominator
-    edges = np.array([(first + k * step) / below for k in range(window.steps + 1)])
+    try:
+        edges = np.array([(first + k * step) / below for k in range(window.steps + 1)])
+    except OverflowError as error:
+        raise ValueError(
+            f"window: got start {window.start:g} s and {window.steps} steps of {window.dt:g} s; in units of {unit:g} s "
+            f"its end is beyond the largest float."
+        ) from error
     with np.errstate(over="ignore"):
         rounded = edges.astype(dtype).astype(np.float64)
     ulp = 0.0 if dtype.itemsize < 4 else float(np.finfo(dtype).eps)
@@ -147,7 +154,8 @@ class Recordings:
                     f"recording {i}: got channels {channels.min()} to {channels.max()}; "
                     f"expected 0 to {window.channels - 1}. Give the window more channels, or select events first."
                 )
-        needed, free = 4 * len(self) * window.steps * window.channels, available()
+        needed = window.steps * (4 * len(self) * window.channels + EDGE)
+        free = available()
         if needed > free:
             raise ValueError(
                 f"window: {len(self)} recordings of {window.steps} steps and {window.channels} channels need "
