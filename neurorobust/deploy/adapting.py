@@ -59,8 +59,8 @@ def adapt(
         tau_syn: time constant of synapses that the network does not have, s; its dt by default.
         n_dies: dies of the chip (0 … n_dies − 1 of seed 1) on which the network is measured as given, converted and
             after training, on the validation part; 0 for none. A conversion can cost the robustness of a network
-            though its score without errors stays: ``print`` the result. If the network is surely worse there at the
-            end than before, by more than a point, there is a warning.
+            though its score without errors stays: ``print`` the result. If the network is surely worse there after
+            training than before, by more than a point, there is a warning.
         training: ``seed``, ``out`` and ``schedule`` of :func:`neurorobust.fit`. By default seed 0, no folder, and Adam
             at 0.01 in batches of 25, judged every 5 epochs.
 

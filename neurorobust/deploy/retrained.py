@@ -154,9 +154,9 @@ def trained_on(
         history = fit(network, task, loss, epochs=epochs, **options)
         violations = violations_of(network, chip)
         taken.take("after", network)
+        _warn_of_loss(taken)
     else:
         taken.repeat("after", list(taken.scores)[-1])
-    _warn_of_loss(taken)
     return Retrained(
         network,
         tuple(changes),
@@ -171,7 +171,7 @@ def trained_on(
 
 
 def _warn_of_loss(taken: Moments) -> None:
-    """Warn if the network is surely worse on dies than before, by more than a point."""
+    """Warn if the trained network is surely worse on dies than before, by more than a point."""
     found = moments.changes_on_dies(taken.fleets).get("after")
     if found is not None and found.ci95[1] < -POINT:
         low, high = found.ci95

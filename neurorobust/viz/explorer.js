@@ -226,7 +226,7 @@ function kindTables(shown) {
   const missing = shown.filter((fleet) => !fleet.kinds[state.serial]).map((fleet) => fleet.method);
   const explained = "Each number is a measured score: with the errors of this kind alone, and with the errors of all kinds but this one. Bold: the lowest alone, and the highest without.";
   $("kinds-note").textContent = (found.length ? explained : "") +
-    (missing.length ? ` Not measured for ${missing.join(", ")} on this die: it takes the network, and is done for the worst dies of a fleet only, as it stands. This makes it for the N worst: neurorobust evaluate FOLDER --chip NAME --keep --apart N (or --mismatch LEVEL).` : "");
+    (missing.length ? ` Not measured on this die for ${missing.join(", ")}. Kinds are measured of the worst dies of a fleet, and not of trimmed dies. For the N worst dies: neurorobust evaluate FOLDER --chip NAME --keep --apart N (or --mismatch LEVEL).` : "");
 }
 
 function dieStatus(shown) {
