@@ -24,14 +24,15 @@ from typing import Any
 import torch
 from kill_run import killed_before, work
 from mini_run import complete
+from safetensors.torch import load_file
 
 import chipmodels
 import neurorobust as nr
-from neurorobust._util import files
+from neurorobust._util import digests, files
 from neurorobust.cli import app
 
-CLOCK = {"seconds", "sha256"}
-"""Keys of JSON files that hold the time a run took, and the digest over it."""
+CLOCK = {"seconds", "sha256", "digest"}
+"""Keys of JSON files that hold the time a run took, and the digests over it."""
 TASK = ["--task", f"{Path(__file__).with_name('mini_study.py')}:load"]
 TRAIN = ["train", *TASK, "--chip", "dynapse2", "--epochs", "4", "--method", "standard", "--out"]
 
@@ -133,6 +134,8 @@ def contents(out: Path) -> dict[str, Any]:
             found[name] = "folder"
         elif path.suffix == ".json":
             found[name] = plain(json.loads(path.read_text()))
+        elif path.suffix == ".safetensors":  # its metadata holds the configuration, and so the time
+            found[name] = digests.of_tensors(load_file(path))
         elif path.name == "log.csv":
             found[name] = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
         elif path.suffix in (".csv", ".html"):
@@ -143,7 +146,7 @@ def contents(out: Path) -> dict[str, Any]:
     try:
         return found | {"printed": plain(json.loads(printed))}
     except ValueError:
-        return found | {"printed": re.sub(r"\d+(\.\d+)? s\b", "", printed)}
+        return found | {"printed": [line for line in printed.splitlines() if not re.search(r"second|\d s\b|OUT", line)]}
 
 
 def prepared(out: Path, template: Path) -> Path:
@@ -187,7 +190,7 @@ def main(out: Path, first: int, n: int, names: Sequence[str]) -> None:
         if name not in wholes:
             wholes[name] = undisturbed(name, out / "whole", template)
         whole, folder = wholes[name], prepared(out / "case", template)
-        if case % 2:
+        if case % 2 or not whole.operations:  # an attack opens no file
             killed = child(name, folder, seconds=draw.uniform(0.0, whole.seconds))
         else:
             killed = child(name, folder, before=draw.randrange(whole.operations))
