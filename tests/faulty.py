@@ -12,7 +12,7 @@ import fcntl
 import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -110,7 +110,7 @@ class _File(io.FileIO):
         self.machine = machine
         super().__init__(*args, **kwargs)
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any, /) -> int:
         if self.machine.asked():
             if self.machine.fault != errno.EINTR:  # after which nothing is written, and Python tries again
                 super().write(bytes(data)[: len(data) // 2])
@@ -129,14 +129,14 @@ def failing(folder: Path, at: int, fault: str, for_good: bool = False) -> Iterat
     """A machine that fails at call ``at``, counted from 0, on files below a folder and on open ones."""
     machine = Machine(folder, at, fault, for_good)
     save = machine.library(safetensors.torch.save_file, SafetensorError)
-    with (
-        mock.patch.multiple(os, **{name: machine.counted(getattr(os, name)) for name in OPERATIONS}),
-        mock.patch.object(fcntl, "flock", machine.counted(fcntl.flock)),
-        mock.patch.object(io, "open", machine.open),
-        mock.patch("builtins.open", machine.open),
-        mock.patch.object(torch, "save", machine.library(torch.save, RuntimeError)),
-        mock.patch.object(safetensors.torch, "save_file", save),
-    ):
+    with ExitStack() as held:
+        for name in OPERATIONS:
+            held.enter_context(mock.patch.object(os, name, machine.counted(getattr(os, name))))
+        held.enter_context(mock.patch.object(fcntl, "flock", machine.counted(fcntl.flock)))
+        held.enter_context(mock.patch.object(io, "open", machine.open))
+        held.enter_context(mock.patch("builtins.open", machine.open))
+        held.enter_context(mock.patch.object(torch, "save", machine.library(torch.save, RuntimeError)))
+        held.enter_context(mock.patch.object(safetensors.torch, "save_file", save))
         yield machine
 
 

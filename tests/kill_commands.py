@@ -1,8 +1,8 @@
 """python kill_commands.py OUT FIRST N [NAME…]: commands that are killed with -9 and run again, each in a child process.
 
-Case k takes the command k of the list, in turn. It is killed after a random time (odd k) or before one of its operations
-on files (even k). Then it runs again, and so often as it takes. A line of JSON for each case: what was killed, how the
-files and what was printed differ from those of an undisturbed run, and which files are left over.
+Cases 2 k and 2 k + 1 take command k of the list, in turn. It is killed before one of its operations on files (even), or
+after a random time (odd). Then it runs again. A line of JSON for each case: what was killed, how the files and what was
+printed differ from those of an undisturbed run, and which temporary files are left over.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,17 @@ from typing import Any
 import torch
 from kill_run import killed_before, work
 from mini_run import complete
+from safetensors.torch import load_file
 
 import chipmodels
 import neurorobust as nr
-from neurorobust._util import files
+from neurorobust._util import digests, files
 from neurorobust.cli import app
 
-CLOCK = {"seconds", "sha256"}
-"""Keys of JSON files that hold the time a run took, and the digest over it."""
-SMALL = ["--epochs", "2", "--hidden", "8", "--method", "standard"]
+CLOCK = {"seconds", "sha256", "digest"}
+"""Keys of JSON files that hold the time a run took, and the digests over it."""
+TASK = ["--task", f"{Path(__file__).with_name('mini_study.py')}:load"]
+TRAIN = ["train", *TASK, "--chip", "dynapse2", "--epochs", "4", "--method", "standard", "--out"]
 
 
 def command(*words: str) -> Callable[[Path], None]:
@@ -54,18 +57,29 @@ def deploy(out: Path) -> None:
     chip.fabricate([3], 1)[0].save(out / "die.json")
 
 
+def export(out: Path) -> None:
+    """A network for NIR and for PyNN."""
+    neurons = nr.nn.Lif(nr.nn.Linear(torch.ones(2, 3)), tau_mem=0.01, v_threshold=0.02, reset=nr.nn.ToValue())
+    network = nr.Network({"hidden": neurons}, dt=1e-3)
+    nr.to_nir(network, out / "net.nir")
+    nr.to_pynn(network, out / "pynn")
+
+
 COMMANDS: dict[str, Callable[[Path], None]] = {
-    "train": command("train", "--chip", "dynapse2", *SMALL, "--out", "OUT/run"),
-    "evaluate": command("evaluate", "OUT/model", "--mismatch", "0.3", "--dies", "4", "--keep", "--json"),
-    "attack": command("attack", "OUT/model", "--samples", "10", "--steps", "2", "--json"),
+    "train": command(*TRAIN, "OUT/run"),
+    "evaluate": command("evaluate", "OUT/model", *TASK, "--mismatch", "0.3", "--dies", "4", "--keep", "--json"),
+    "attack": command("attack", "OUT/model", *TASK, "--samples", "10", "--steps", "2", "--json"),
     "deploy": deploy,
-    "export": command("export", "nir", "OUT/model", "--out", "OUT/net.nir", "--json"),
+    "export": export,
     "grid": lambda out: (complete(out / "grid"), None)[1],
     "zoo save": zoo,
     "library": work,
     "report": command("report", "OUT/shown"),
     "demo": command("demo", "--quick", "--out", "OUT/demo"),
 }
+
+
+MANY = 10**6
 
 
 @dataclass(frozen=True)
@@ -85,11 +99,12 @@ def child(name: str, out: Path, before: int | None = None, seconds: float | None
         printed = os.open(out.with_suffix(".txt"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(printed, 1)
         os.dup2(os.open(out.with_suffix(".err"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-        if before is not None:
-            killed_before(before)
+        left = None if before is None else killed_before(before)
         try:
             COMMANDS[name](out)
             sys.stdout.flush()
+            if left is not None:
+                out.with_suffix(".left").write_text(str(left()))
             os._exit(0)
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -119,6 +134,8 @@ def contents(out: Path) -> dict[str, Any]:
             found[name] = "folder"
         elif path.suffix == ".json":
             found[name] = plain(json.loads(path.read_text()))
+        elif path.suffix == ".safetensors":  # its metadata holds the configuration, and so the time
+            found[name] = digests.of_tensors(load_file(path))
         elif path.name == "log.csv":
             found[name] = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
         elif path.suffix in (".csv", ".html"):
@@ -129,7 +146,7 @@ def contents(out: Path) -> dict[str, Any]:
     try:
         return found | {"printed": plain(json.loads(printed))}
     except ValueError:
-        return found | {"printed": re.sub(r"\d+(\.\d+)? s\b", "", printed)}
+        return found | {"printed": [line for line in printed.splitlines() if not re.search(r"second|\d s\b|OUT", line)]}
 
 
 def prepared(out: Path, template: Path) -> Path:
@@ -144,7 +161,7 @@ def template_of(out: Path, names: Sequence[str]) -> Path:
     """A trained model, and results of a demo where a report is wanted."""
     template = out / "template"
     template.mkdir(parents=True)
-    command("train", "--chip", "dynapse2", *SMALL, "--out", "OUT/model")(template)
+    command(*TRAIN, "OUT/model")(template)
     if "report" in names:
         command("demo", "--quick", "--out", "OUT/made")(template)
         (template / "shown").mkdir()
@@ -158,27 +175,22 @@ def undisturbed(name: str, out: Path, template: Path) -> Whole:
     for _ in range(2):
         prepared(out, template)
         started = time.perf_counter()
-        assert not child(name, out)
+        assert not child(name, out, before=MANY)
         seconds = time.perf_counter() - started
-    found, operations = contents(out), 1
-    while operations < 2000:  # more than there are: not killed
-        prepared(out, template)
-        if not child(name, out, before=operations):
-            break
-        operations *= 2
-    return Whole(seconds, operations, found)
+    return Whole(seconds, MANY - int(out.with_suffix(".left").read_text()), contents(out))
 
 
 def main(out: Path, first: int, n: int, names: Sequence[str]) -> None:
     torch.set_num_threads(1)
-    template = template_of(out, names)
+    with redirect_stdout(sys.stderr):
+        template = template_of(out, names)
     wholes: dict[str, Whole] = {}
     for case in range(first, first + n):
         name, draw = names[case // 2 % len(names)], random.Random(case)
         if name not in wholes:
             wholes[name] = undisturbed(name, out / "whole", template)
         whole, folder = wholes[name], prepared(out / "case", template)
-        if case % 2:
+        if case % 2 or not whole.operations:  # an attack opens no file
             killed = child(name, folder, seconds=draw.uniform(0.0, whole.seconds))
         else:
             killed = child(name, folder, before=draw.randrange(whole.operations))

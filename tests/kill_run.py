@@ -41,8 +41,8 @@ def work(out: Path) -> None:
     digests.write_json(out / "results.json", {"score": 0.5})
 
 
-def killed_before(number: int) -> None:
-    """Kill this process before its n-th operation on files."""
+def killed_before(number: int) -> Callable[[], int]:
+    """Kill this process before its n-th operation on files; returns how many are left until then."""
     left = number
 
     def counted(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,6 +57,7 @@ def killed_before(number: int) -> None:
 
     for name in OPERATIONS:
         setattr(os, name, counted(getattr(os, name)))
+    return lambda: left
 
 
 def child(out: Path, before: int | None = None, seconds: float | None = None) -> bool:
