@@ -81,7 +81,7 @@ $(READERS)/.complete: constraints.txt setup.cfg
 	@touch $@
 
 matrix: $(STAMP)  ## install the wheel for Python 3.11 to 3.13 with the newest versions and test it (minutes, gigabytes)
-	@$(BIN)/python release/matrix.py $(ARGS)
+	@$(BIN)/python .ci/release/matrix.py $(ARGS)
 
 lint: $(STAMP)  ## check style and format with ruff
 	@$(BIN)/ruff check
@@ -109,7 +109,7 @@ $(VENV)/.docs: $(STAMP)
 
 clean:  ## remove the environments and all caches; keep runs/
 	rm -rf $(VENV) $(OLDEST) $(ORACLES) $(READERS) $(MATRIX) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build docs/_generated docs/api docs/chips docs/tutorial
-	find neurorobust chipmodels benchmarks release tests docs -name __pycache__ -prune -exec rm -rf {} +
+	find neurorobust chipmodels benchmarks .ci tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints this folder's path if the environment is whole, works and was made here.
 STAMPED := $(BIN)/python -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null

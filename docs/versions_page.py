@@ -9,12 +9,12 @@ from typing import Any
 
 from text import table
 
-RELEASE = Path(__file__).parent.parent / "release"
+RELEASE = Path(__file__).parent.parent / ".ci/release"
 SHOWN = ("torch", "numpy", "scipy", "numba", "pandas", "snntorch")
 
 
 def kept(name: str) -> dict[str, Any]:
-    """A file of release/."""
+    """A file of .ci/release/."""
     return dict(json.loads((RELEASE / name).read_text(encoding="utf-8")))
 
 

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from pages import ROOT
 
 sys.path.append(str(ROOT / "docs"))
-sys.path.append(str(ROOT / "release"))
+sys.path.append(str(ROOT / ".ci/release"))
 
 import backend
 import licences
@@ -131,7 +131,7 @@ def test_what_the_wheel_says_about_itself(built):
     assert found[f"{NAME}.dist-info/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     tested = {version for version, result in versions_page.kept("matrix.json").items() if "tests" in result} | {"3.11"}
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(said.get_all("Classifier")))
-    assert set(named) == tested, "classifiers of setup.cfg: those of release/matrix.json, and 3.11"
+    assert set(named) == tested, "classifiers of setup.cfg: those of .ci/release/matrix.json, and 3.11"
     assert said.get_payload().startswith("# neurorobust")
 
 
@@ -175,8 +175,8 @@ def test_only_a_clone_is_built(tmp_path):
 
 
 def test_a_build_that_fails_says_why(tmp_path):
-    (tmp_path / "release").mkdir()
-    shutil.copyfile(ROOT / "release/backend.py", tmp_path / "release/backend.py")
+    (tmp_path / ".ci/release").mkdir(parents=True)
+    shutil.copyfile(ROOT / ".ci/release/backend.py", tmp_path / ".ci/release/backend.py")
     (tmp_path / "setup.cfg").write_text("[metadata]\nname = x\nversion = what\n")
     with pytest.raises(RuntimeError, match=r"wheel: the build failed: [\s\S]*what"):
         packages.build("wheel", tmp_path, tmp_path)
@@ -249,12 +249,12 @@ def test_every_package_that_we_ask_for_has_a_licence():
     for part, wanted in licences.requirements().items():
         for requirement in wanted:
             name = canonicalize_name(requirement.name)
-            assert part in kept.get(name, {"for": []})["for"], f"{name}: run python release/licences.py"
+            assert part in kept.get(name, {"for": []})["for"], f"{name}: run python .ci/release/licences.py"
             try:
                 stated, further = licences.licence_of(metadata.metadata(name)), metadata.requires(name) or []
             except metadata.PackageNotFoundError:
                 continue
-            assert kept[name]["licence"] == stated, f"{name}: run python release/licences.py"
+            assert kept[name]["licence"] == stated, f"{name}: run python .ci/release/licences.py"
             needed = [one for one in map(Requirement, further) if not one.marker or one.marker.evaluate({"extra": ""})]
             assert {canonicalize_name(one.name) for one in needed} <= kept.keys(), f"needed by {name}"
 

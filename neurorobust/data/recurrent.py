@@ -43,8 +43,8 @@ def recurrent_network(
         hidden: makes the hidden neurons; by default those of :func:`neurons_for`.
 
     Raises:
-        ValueError: ``n_hidden`` below 1, more input channels than a neuron of the chip can take, or a network that needs
-            more memory than is free; nothing is made.
+        ValueError: ``n_hidden`` below 1, more input channels than a neuron of the chip can take, or more memory needed
+            than is free; nothing is made.
 
     Example:
         >>> from neurorobust.data.recurrent import recurrent_network

@@ -1,10 +1,10 @@
 """Install the wheel for several Pythons with the newest versions of everything, and run tests from the source archive.
 
-    python release/matrix.py               # all of them: make matrix
-    python release/matrix.py 3.13 --keep   # one; what .venv-matrix has is not installed again
+    python .ci/release/matrix.py               # all of them: make matrix
+    python .ci/release/matrix.py 3.13 --keep   # one; what .venv-matrix has is not installed again
 
-The environments are in ``.venv-matrix``. Only the version of torch is fixed. Results go to ``release/matrix.json``, one
-Python at a time, and from there into the documentation. A Python that is not on this machine is recorded as not run.
+The environments are in ``.venv-matrix``. Only the version of torch is fixed. Results go to ``.ci/release/matrix.json``,
+one Python at a time, and from there into the documentation. A Python that is not on this machine is recorded as not run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The licences of all packages that neurorobust brings with it, from their own metadata.
 
-    python release/licences.py       # writes release/licences.json; a test fails until a new package is listed
+    python .ci/release/licences.py       # writes .ci/release/licences.json; a test fails until a new package is listed
 
 A package is listed with the parts of neurorobust that need it, directly or through another package: ``core`` or the
 name of an extra. Packages that are not installed here keep their entry.
@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 LIST = Path(__file__).with_name("licences.json")
 EXTRAS = ("speech", "events", "nir", "distributed", "tutorials")
 """The extras that a user's program may need; the others are for those who work on neurorobust."""

@@ -1,6 +1,6 @@
 """Build the source archive and the wheel from the files that git knows.
 
-    python release/packages.py DIR     # writes neurorobust-….tar.gz and neurorobust-…-py3-none-any.whl
+    python .ci/release/packages.py DIR     # writes neurorobust-….tar.gz and neurorobust-…-py3-none-any.whl
 
 The wheel is built from the source archive, as an installer does it. ``make matrix`` installs both.
 """
@@ -15,8 +15,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-LEFT_OUT = (".ci/", ".gitignore", ".pre-commit-config.yaml")
+ROOT = Path(__file__).parent.parent.parent
+LEFT_OUT = (".ci/run", ".gitignore", ".pre-commit-config.yaml")
 """What git has and the source archive has not: it is for those who work in a clone."""
 
 
