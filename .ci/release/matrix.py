@@ -4,7 +4,7 @@
     python .ci/release/matrix.py 3.13 --keep   # one; what .venv-matrix has is not installed again
 
 The environments are in ``.venv-matrix``. Only the version of torch is fixed. Results go to ``.ci/release/matrix.json``,
-one Python at a time, and from there into the documentation. A Python that is not on this machine is recorded as not run.
+one Python at a time, and from there into the documentation. A Python that is not here is recorded as not run.
 """
 
 from __future__ import annotations

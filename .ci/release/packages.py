@@ -48,7 +48,7 @@ def build(kind: str, sources: Path, out: Path) -> Path:
         kind: ``sdist`` or ``wheel``.
     """
     code = f"import sys, backend; print('name:', backend.build_{kind}(sys.argv[1]))"
-    environment = {**os.environ, "PYTHONPATH": str(sources / "release")}
+    environment = {**os.environ, "PYTHONPATH": str(sources / ".ci/release")}
     command = [sys.executable, "-P", "-c", code, str(out.resolve())]
     ran = subprocess.run(command, cwd=sources, env=environment, capture_output=True, text=True, check=False)
     if ran.returncode:
