@@ -25,7 +25,7 @@ from forged import Parser
 from fuzzed import PARSERS
 
 import neurorobust as nr
-from neurorobust._util import digests, limited
+from neurorobust._util import digests, limited, strict
 from neurorobust.data import shd
 
 
@@ -91,6 +91,8 @@ def test_an_object_that_can_be_read_but_not_digested_is_refused():
     """The writer of JSON goes less deep than its reader."""
     with pytest.raises(ValueError, match=r"^a\.json: is nested too deeply"):
         digests.unsealed({"a": mutations.nested(5000), "sha256": ""}, Path("a.json"), "copy it again.")
+    found = next(strict.problems(mutations.nested(5000), {"type": "integer"}))
+    assert found == "the file: got a deeply nested list; expected integer"
 
 
 def test_images_that_claim_more_than_the_archive_can_hold_are_refused(tmp_path):

@@ -95,5 +95,8 @@ def _is(value: Any, name: str) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:  # its reader goes deeper than its writer
+        return f"a deeply nested {type(value).__name__}"
     return text if len(text) <= 40 else f"{text[:37]}…"
