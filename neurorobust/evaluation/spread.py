@@ -96,11 +96,16 @@ class Resumable:
         folder: is made if it is missing. kept: finished pieces in memory; :meth:`WorkersLost.resume` fills it.
 
     Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> from tempfile import TemporaryDirectory
         >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
-        >>> model, folder = nr.wrap(nn.Linear(6, 2)), tmp_path / "parts"
-        >>> with nr.evaluation.workers(1) as pool:  # doctest: +SKIP
+        >>> model = nr.wrap(nn.Linear(6, 2))
+        >>> with ThreadPoolExecutor(2) as pool, TemporaryDirectory() as folder:
         ...     executor = nr.evaluation.Resumable(pool, folder)
-        ...     fleet = nr.evaluate(model, data, nr.mismatch(0.3), n_dies=1000, executor=executor)
+        ...     first = nr.evaluate(model, data, nr.mismatch(0.3), n_dies=4, executor=executor)
+        ...     again = nr.evaluate(model, data, nr.mismatch(0.3), n_dies=4, executor=executor)  # reads four files
+        >>> bool((first.score == again.score).all())
+        True
     """
 
     executor: Executor
