@@ -26,6 +26,7 @@ from benchmarks.speed import (
     program,
     regression,
     scaling,
+    synapses,
     tool,
 )
 from benchmarks.speed.measuring import Sample
@@ -296,6 +297,7 @@ def all_small(faked, monkeypatch):
         monkeypatch.setattr(choice, name, value)
     monkeypatch.setattr(scaling, "CHIPS", 6)
     monkeypatch.setattr(scaling, "FACTORS", (1, 2))
+    monkeypatch.setattr(synapses, "SIZES", (8, 16))
     copy, add = floor._copy, floor._add_rows
     monkeypatch.setattr(floor, "_copy", lambda: copy(2**12))
     monkeypatch.setattr(floor, "_add_rows", lambda n: add(n, 2, 8))
@@ -314,7 +316,7 @@ def test_every_documented_command_runs(all_small, capsys):
     for words in commands:
         assert program.main([*words, "--runs", "1"]) == 0, words
         assert capsys.readouterr().out or "--json" in words
-    for view in (["--profile", "W2"], ["--scaling"], ["--choice"], ["--floor"], ["--beside"]):
+    for view in (["--profile", "W2"], ["--scaling"], ["--choice"], ["--floor"], ["--beside"], ["--synapses"]):
         assert program.main([*view, "--runs", "1", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)
 
@@ -380,6 +382,30 @@ def test_scaling_grows_what_it_says(monkeypatch):
     assert batch == tuple((4, 8 * k) for k in scaling.FACTORS)
     assert chips == tuple(4 * k for k in scaling.FACTORS)
     assert scaling.large_fleet() == 250
+
+
+def test_more_neurons_have_as_many_inputs_each():
+    """W6: every neuron has 32 inputs and 32 neurons, whatever their number; absent weights are 0; exponents are those
+    of the power laws that are measured."""
+    for neurons in (64, 128):
+        work = synapses.workload(neurons)
+        assert work.sizes == (256, neurons, 10)
+        for name, mask in work.masks.items():
+            assert (mask.sum(1) == 32).all()
+            assert torch.equal(work.params[name] != 0, mask)
+    sizes = (synapses.Size(n, 64 * n, 3 * n**1.1, 2 * n**0.9, {}) for n in (1, 2, 4))
+    growth = synapses.Growth(tuple(sizes))
+    assert (growth.of_time, growth.of_memory) == (pytest.approx(1.1), pytest.approx(0.9))
+
+
+def test_the_whole_chip_has_the_chip_s_neuron():
+    """W5: ours is LinearizedDpi, busy; what peers are compared with is LIF; a fleet takes the constants of all dies."""
+    work = TINY["W5"]
+    assert type(ours.network(work).layers()["hidden"]) is nr.neurons.LinearizedDpi
+    assert type(ours.network(work, nr.nn.Subtract()).layers()["hidden"]) is nr.neurons.Lif
+    assert 0.01 < ours.hidden_rate(work) < 0.3
+    fleet = ours.tool.prepare(TINY["W9"]).logits()
+    assert fleet.shape == (3, 10, 3) and fleet.std(0).max() > 0
 
 
 def test_the_bound_counts_spikes():

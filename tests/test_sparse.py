@@ -310,6 +310,21 @@ def test_a_fleet_of_a_sparse_network_is_every_die_alone(small, monkeypatch, kind
     assert listed_logits.std(0).max() > 0
 
 
+@every_neuron
+def test_a_pattern_serves_all_passes(small, monkeypatch, kind):
+    """A fleet, a robust loss and a plain pass look at each of the two masks once."""
+    masks._known.clear()
+    looked, find = [], Pattern.of
+    monkeypatch.setattr(Pattern, "of", lambda mask: looked.append(mask.shape) or find(mask))
+    net, x, y = network(kind), events(3, 0.2, 9, 20, 30), torch.arange(9) % 3
+    attack = nr.attacks.PGA(steps=2)
+    loss = nr.regularizers.Adversarial(torch.nn.functional.cross_entropy, attack, nr.Ball.uniform(0.1), 0.5)
+    loss(net, dict(net.named_parameters()), (x, y)).backward()
+    list(fleet_logits(net, dies_of(net, 3), x))
+    net(x)
+    assert sorted(looked) == [(40, 30), (40, 40)]
+
+
 def test_layers_after_one_another_and_skips(small, monkeypatch):
     """Sparse weights on several sources side by side, in a fleet and one by one."""
     generator = torch.Generator().manual_seed(1)

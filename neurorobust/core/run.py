@@ -79,11 +79,12 @@ def forward(
     """
     if x.is_inference() and not torch.is_inference_mode_enabled():
         x = x.clone()  # a tensor of torch.inference_mode cannot be kept for the backward pass
-    values = dict(network.named_buffers())
+    slots, values = getattr(network, "slots", None), dict(network.named_buffers())
     if not update_buffers:
-        values = {name: value.clone() for name, value in values.items()}
+        own = slots is None and hasattr(network, "layers")
+        kept = ".mask" if own else ()  # of our connections: constant, and known by its identity
+        values = {name: value if name.endswith(kept) else value.clone() for name, value in values.items()}
     values |= params
-    slots = getattr(network, "slots", None)
     if noise is not None:
         if not hasattr(network, "layers"):
             raise TypeError(
