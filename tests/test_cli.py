@@ -28,7 +28,6 @@ from neurorobust.data.tasks import ecg
 from neurorobust.evaluation import strong_worst_case
 from neurorobust.evaluation.worst_case import search_worst_case
 from neurorobust.io import models
-from neurorobust.kernels.runtime import openmp
 from neurorobust.nn import LeakyIntegrator, Linear, LinearizedDpi, Network
 from neurorobust.train.methods import METHODS
 
@@ -596,24 +595,3 @@ def test_ctrl_c_says_how_to_go_on():
     assert (ran.code, ran.out) == (130, "")
     assert "run the same command again" in " ".join(ran.err.split())
     assert "Traceback" not in ran.err
-
-
-# What info says of the engine.
-
-
-def test_info_tells_what_runs_here(monkeypatch):
-    """The compiled loops, how many threads and whose; as a table, the same."""
-    monkeypatch.delenv("NEUROROBUST_KERNEL", raising=False)
-    about = json.loads(cli("info", "--json").out)
-    assert about["in use"] == "compiled" and about["asked for"] == "auto"
-    assert about["threads"] == torch.get_num_threads() and about["torch"] == torch.__version__
-    assert ("torch's OpenMP threads" in about["threading"]) == any(openmp.addresses())
-    monkeypatch.setattr(openmp, "addresses", lambda: (0, 0))
-    assert "own threads" in json.loads(cli("info", "--json").out)["threading"] and "own threads" in cli("info").out
-
-
-def test_info_tells_why_nothing_faster_runs(monkeypatch):
-    """Forced to plain torch, it says so and what to do; test_engine.py holds what it says without numba."""
-    monkeypatch.setenv("NEUROROBUST_KERNEL", "reference")
-    about = json.loads(cli("info", "--json").out)
-    assert about["in use"] == "reference" and "NEUROROBUST_KERNEL" in about["why"] and "threading" not in about

@@ -6,17 +6,15 @@ same for both. Only x is divided: into blocks whose size depends on the shape of
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from .._util import digests
 from .._util.errors import check_count, check_finite
 from .._util.printed import Printed
 from .._util.randomness import generator
@@ -589,18 +587,3 @@ def _check_lengths(lengths: Tensor, shape: tuple[int, ...], y: Tensor, source: B
             "lengths: samples of one length are run together, and those of an iterable cannot be taken in any order; "
             "give a data set with __getitem__ and __len__, or keep its samples: Data.of(…, in_memory=True)."
         )
-
-
-def data_sha256(data: Samples) -> str:
-    """SHA-256 of samples and labels: for x, then y, the name, shape and type, and the bytes."""
-    digest = hashlib.sha256()
-    feed(digest.update, data, named=True)
-    return digest.hexdigest()
-
-
-def feed(update: Callable[[bytes | memoryview], object], data: Samples, *, named: bool) -> None:
-    """Give x, then y to the update of a hash: shape and type, after the name if they are named, and the bytes."""
-    for name, (shape, dtype, pieces) in data.tensors().items():
-        update(f"{name} {shape} {dtype}".encode() if named else f"{shape} {dtype}".encode())
-        for piece in pieces:
-            update(digests.bytes_of(piece))

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from .._util.printed import Printed
 from .._util.randomness import generator
 from ..chip import ChipModel
-from .samples import as_samples, feed
+from .hashed import feed
+from .samples import as_samples
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -13,7 +13,8 @@ from . import decode
 from .wrapped import Wrapped, wrap
 
 if TYPE_CHECKING:
-    from .snntorch_network import SnnTorchNetwork, from_snntorch, to_snntorch
+    from .snntorch_back import to_snntorch
+    from .snntorch_network import SnnTorchNetwork, from_snntorch
 
 __all__ = ["SnnTorchNetwork", "Wrapped", "decode", "from_snntorch", "to_snntorch", "wrap"]
 
@@ -26,7 +27,7 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     """Import names that need snnTorch on first use: that import is slow."""
     if name in ("SnnTorchNetwork", "from_snntorch", "to_snntorch"):
-        from . import snntorch_network
+        from . import snntorch_back, snntorch_network
 
-        return getattr(snntorch_network, name)
+        return getattr(snntorch_back if name == "to_snntorch" else snntorch_network, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,8 @@ from torch import nn
 from .._util import digests, files, strict
 from .._util.errors import check_count
 from ..chip import ChipModel
-from ..data.samples import Samples, as_samples, data_sha256
+from ..data.hashed import data_sha256
+from ..data.samples import Samples, as_samples
 from ..evaluation import FleetResult, evaluate
 from ..evaluation.statistics import difference_interval
 from .common import as_chip, named_dies, score_name

@@ -24,7 +24,8 @@ from ..chip.snapshot import snapshot
 from ..core.params import ABSOLUTE, POSITIVE, kind_of
 from ..core.placement import HOST
 from ..core.run import nominal
-from ..data.samples import Samples, as_samples, data_sha256
+from ..data.hashed import data_sha256
+from ..data.samples import Samples, as_samples
 from ..evaluation import FleetResult, KindScores, ablate_kinds
 from ..evaluation.predict import tensors_of
 from ..nn.network import placement_of

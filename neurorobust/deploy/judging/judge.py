@@ -16,7 +16,8 @@ from ..._util import digests
 from ..._util.console import progress
 from ..._util.errors import check_count
 from ...circuit import Events
-from ...data.samples import Data, data_sha256, in_memory
+from ...data.hashed import data_sha256
+from ...data.samples import Data, in_memory
 from ...evaluation.predict import nominal_score
 from ...evaluation.spread import Found, Resumable, check_executor, spread
 from ...evaluation.statistics import ConfidenceInterval, score
