@@ -69,18 +69,21 @@ def test_killed_workers_lose_nothing(client):
     coin, stop, killed, ticks = random.Random(4), threading.Event(), [], []
 
     def kill():
-        while len(killed) < KILLS and not stop.wait(0.5 + coin.random()):
-            alive = list(client.run(os.getpid, on_error="ignore").values())
-            if alive:
-                with suppress(ProcessLookupError):
-                    os.kill(coin.choice([each for each in alive if isinstance(each, int)]), signal.SIGKILL)
-                    killed.append(1)
+        while len(killed) < KILLS and not stop.wait(0.2 + coin.random()):
+            try:
+                client.wait_for_workers(2, timeout=60)  # the one before has come back
+            except TimeoutError:
+                return
+            alive = [each for each in client.run(os.getpid, on_error="ignore").values() if isinstance(each, int)]
+            with suppress(ProcessLookupError, IndexError):
+                os.kill(coin.choice(alive), signal.SIGKILL)
+                killed.append(1)
 
     killer = threading.Thread(target=kill)
     killer.start()
     rounds = 0
     try:
-        while len(killed) < KILLS:
+        while len(killed) < KILLS and killer.is_alive():
             found = list(spread.spread(client.get_executor(), _slow, range(60), (), ticks.append))
             assert [int(each["square"]) for each in found] == [k**2 for k in range(60)]
             rounds += 1
