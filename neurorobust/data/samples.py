@@ -335,7 +335,7 @@ class Stream(Samples):
 
     Its labels are in memory and are compared in every pass: samples in another order are refused. A data set that gives
     other samples in a second pass (a random transform) can be trained on, where each epoch begins with a seed, but not
-    measured. Samples are read on the CPU, and each block goes to the device of the labels: see :meth:`Samples.to`.
+    measured. Samples are read on the CPU, and each block goes to the device of the labels: ``data.to(device)``.
 
     Attributes:
         y: as in :class:`Data`. lengths: the steps of each sample, (n,); None if all have one length.
