@@ -31,7 +31,7 @@ def numbers_and_lists(weight: Weight | None, like: Tensor) -> tuple[Tensor, Tens
     is no matrix (n, n)."""
     if isinstance(weight, SparseWeight):
         return weight.values.unsqueeze(0), weight.pattern.lists
-    none = torch.empty(0, dtype=torch.int32)  # one for each weight: torch.compile takes no tensor twice
+    none = torch.empty(0, dtype=torch.int32, device=like.device)  # one for each weight: torch.compile takes no tensor twice
     return like.new_empty((0, len(like), len(like))) if weight is None else weight.unsqueeze(0), none
 
 
