@@ -1,5 +1,8 @@
-"""One thread at a time in a network: a pass at given parameters puts them into its modules for as long as it runs, where
-another thread would find them, and leave them behind."""
+"""One thread at a time in a network.
+
+A pass at given parameters puts them into the modules of a network for as long as it runs. Without turns, another thread
+would compute with them, and could leave them there.
+"""
 
 from __future__ import annotations
 
