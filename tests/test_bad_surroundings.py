@@ -64,7 +64,7 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(words, tmp_path, model):
     """EFBIG at 1000 bytes, as a full disk answers. ``test_faults.py`` does the same to a checkpoint."""
     old = tmp_path / "d.json"
     old.write_text("old", "utf-8")
-    found = limited("RLIMIT_FSIZE", 1000, *words.format(model).split(), "d.json", folder=tmp_path)
+    found = limited("RLIMIT_FSIZE", 1000, *words.format(model).split(), folder=tmp_path)
     one_line(found, "d.json", "File too large")
     assert old.read_text("utf-8") == "old" and [path.name for path in tmp_path.iterdir()] == ["d.json"]
 

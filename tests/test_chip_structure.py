@@ -162,6 +162,7 @@ def model(**changed):
         (lambda: Surface(1.5, "g"), "at most 1"),
         (lambda: Surface(-0.1, "g"), "share"),
         (lambda: Surface(0.1, ""), "needs one"),
+        (lambda: Surface(0.1, "g", size=1), "size: got 1; expected an integer ≥ 2"),
         (lambda: GaussianField(0.1, "g", length=0.0), "length"),
         (lambda: DependenceStructure({"weight": (PerChip(0.6, "a"), PerCore(0.6, "b"))}), "add up to 1.2"),
         (lambda: Correlation(("tau_mem", "weight"), ((1.0, 0.0), (0.0, 1.0))), "'weight' does not exist"),

@@ -260,6 +260,41 @@ def test_another_process_holds_and_a_killed_one_does_not(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_permissions_are_those_of_the_old_file_or_of_the_users_mask(tmp_path):
+    """A file that others may not read does not become one that they may."""
+    before = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "new", "a")
+        (tmp_path / "old").touch(0o600)
+        files.write_text(tmp_path / "old", "b")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("new", "old")] == [0o640, 0o600]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows")
+def test_a_link_stays(tmp_path):
+    """What it points to is replaced, also where that is in another folder, and where nothing is there yet."""
+    (tmp_path / "there").mkdir()
+    for text in ("first", "second"):
+        link = tmp_path / "a"
+        if not link.is_symlink():
+            link.symlink_to(tmp_path / "there" / "b")
+        files.write_text(link, text)
+        assert link.is_symlink() and (tmp_path / "there" / "b").read_text() == text
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["b"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
+def test_a_pipe_or_a_device_is_no_file(tmp_path):
+    """For root, a file would take the place of /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match=r"Not a file but a device or a pipe: .*pipe"):
+        files.write_text(tmp_path / "pipe", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"] and not (tmp_path / "pipe").is_file()
+
+
 def test_without_locks_a_run_goes_on_with_a_warning(tmp_path, monkeypatch):
     """A file system without flock: said, and used; no temporary file of others is removed there."""
 

@@ -225,6 +225,64 @@ def test_a_pattern_is_found_once_for_each_version_of_a_mask(small, monkeypatch):
     assert len(masks._known) == 0
 
 
+def through_data(mask):
+    mask.data[3] = True
+
+
+def through_numpy(mask):
+    mask.numpy()[3] = True
+
+
+def other_data(mask):
+    mask.data = mask.roll(1, 0)
+
+
+def other_version(mask):
+    with torch.autograd._unsafe_preserve_version_counter(mask):
+        mask[:] = mask.roll(1, 1)
+
+
+@pytest.mark.parametrize("change", [through_data, through_numpy, other_data, other_version])
+def test_no_change_of_a_mask_is_missed(small, change):
+    """Also those that torch's count of versions misses: masks of pruning and rewiring are often changed so."""
+    connection = nr.nn.Linear(draw(1, 40, 30), mask=events(1, 0.05, 40, 30) > 0)
+    x = events(2, 0.3, 5, 6, 30)
+    before, version = connection(x, DT), connection.mask._version
+    with torch.no_grad():
+        connection.weight.copy_(draw(3, 40, 30))
+    change(connection.mask)
+    assert connection.mask._version == version
+    same(connection(x, DT), x @ (connection.weight * connection.mask).T)
+    assert kernels.pattern_of(connection.mask) is not None
+    assert not torch.allclose(connection(x, DT), before)
+
+
+def test_a_mask_that_scales_is_no_pattern(small):
+    """Whoever puts numbers into the place of a mask gets the product with these numbers."""
+    connection, x = nr.nn.Linear(draw(1, 40, 30), mask=events(1, 0.05, 40, 30) > 0), events(2, 0.3, 5, 6, 30)
+    expected = 0.5 * connection(x, DT)
+    connection.mask = 0.5 * connection.mask
+    assert kernels.pattern_of(connection.mask) is None
+    same(connection(x, DT), expected)
+
+
+def test_a_connection_keeps_its_own_mask():
+    """What is done later to the tensor that was given changes nothing."""
+    mask = events(1, 0.5, 4, 3) > 0
+    connection = nr.nn.Linear(draw(1, 4, 3), mask=mask)
+    kept = mask.clone()
+    mask.logical_not_()
+    assert torch.equal(connection.mask, kept)
+
+
+def test_lists_on_the_cpu_whatever_the_default_device(small):
+    """torch.set_default_device does not move a network that was there before."""
+    connection, x = nr.nn.Linear(draw(1, 40, 30), mask=events(1, 0.05, 40, 30) > 0), events(2, 0.3, 5, 6, 30)
+    with torch.device("meta"):
+        found = connection(x, DT)
+    assert torch.equal(found, connection(x, DT))
+
+
 def test_other_masks_have_no_pattern(small):
     """Dense ones; those elsewhere than on the CPU; those inside vmap."""
     mask = events(1, 0.05, 30, 30) > 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import secrets
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -49,20 +52,39 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``. It replaces ``path`` if the block succeeds and is deleted if it fails.
 
     The content is on the disk before the name changes. So after a crash of the machine too there is the old file or the
-    new one. The temporary file is locked: what a killed process left is removed by the next one that writes there.
+    new one. The temporary file is locked: what a killed process left is removed by the next one that writes there. A
+    link stays, and what it points to is replaced. The new file has the permissions of the old one.
+
+    Raises:
+        OSError: it cannot be written, or ``path`` is no file but a device, such as /dev/null, or a pipe.
     """
-    sweep(path.parent)
+    target = Path(os.path.realpath(path))
     with _naming(path), ExitStack() as held:
-        temporary = _temporary(path, held)
+        mode = _mode(target)
+        sweep(target.parent)
+        temporary = _temporary(target, held)
         try:
             yield temporary
-            temporary.chmod(0o644)
+            if mode is not None:
+                temporary.chmod(mode)
             with temporary.open("rb+") as file:  # Windows brings only a file to the disk that may be written
                 os.fsync(file.fileno())
-            _while_held(lambda: temporary.replace(path), held)
-            _sync_folder(path.parent)
+            _while_held(lambda: temporary.replace(target), held)
+            _sync_folder(target.parent)
         finally:
             _while_held(lambda: temporary.unlink(missing_ok=True), held)
+
+
+def _mode(path: Path) -> int | None:
+    """The permissions of a file; None if there is none. Raises OSError for a device or a pipe, which a file would
+    replace."""
+    try:
+        found = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found) and not stat.S_ISDIR(found):
+        raise OSError(errno.EINVAL, "Not a file but a device or a pipe", str(path))
+    return stat.S_IMODE(found) | stat.S_IWUSR
 
 
 @contextmanager
@@ -142,7 +164,11 @@ def _locked_file(path: Path, folder: Path) -> int:
 def _temporary(path: Path, held: ExitStack) -> Path:
     """A new temporary file for a path, which is locked until ``held`` closes it."""
     while True:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+        name = str(path.parent / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+        try:
+            handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # less what the user's mask takes away
+        except FileExistsError:
+            continue
         try:
             with ExitStack() as opened:
                 opened.callback(os.close, handle)

@@ -111,7 +111,7 @@ class Surface(SharedComponent):
     The five terms are orthonormal over the grid, so the variance over dies and neurons together is 1.
 
     Raises:
-        ValueError: ``size`` is no whole number ≥ 1.
+        ValueError: ``size`` is below 2: one place has no surface.
 
     Example:
         >>> nr.chip.spatial.Surface(0.3, "gradient").in_words()
@@ -122,7 +122,7 @@ class Surface(SharedComponent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("size", self.size)
+        check_count("size", self.size, 2)
 
     def draw(self, key: np.ndarray, core: int, width: int, neuron: np.ndarray) -> np.ndarray:
         if neuron.max() >= self.size:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .equations import Equations
 from .params import Params, Sites, kind_of
+from .turns import turn
 
 HOST = -1
 """The core of a layer that is not on the chip but computed on the host computer."""
@@ -193,7 +194,8 @@ def placement_of(network: nn.Module) -> Placement:
         ([32, 32, 32, 32], False)
     """
     placement = getattr(type(network), "placement", None)
-    return NOWHERE if placement is None else placement(network)
+    with turn(network):
+        return NOWHERE if placement is None else placement(network)
 
 
 def expand(params: Mapping[str, Tensor], placement: Placement) -> Params:

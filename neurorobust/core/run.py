@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .._util.errors import check_finite, unknown
 from .noise import Noise
 from .params import Params, check_dtype, check_not_compiled, check_values, kind_of
+from .turns import turn
 
 
 def nominal(network: nn.Module) -> Params:
@@ -30,7 +31,8 @@ def nominal(network: nn.Module) -> Params:
         (['bias', 'weight'], False)
     """
     check_not_compiled("network:", network)
-    params = {name: value.detach().clone() for name, value in network.named_parameters()}
+    with turn(network):
+        params = {name: value.detach().clone() for name, value in network.named_parameters()}
     for name, value in params.items():
         kind_of(name)
         check_dtype("network", name, value)
@@ -76,7 +78,16 @@ def forward(
     With ``update_buffers`` a module in ``train`` mode may change its buffers (a batch norm's running mean); without
     it, buffers do not change. A network with ``slots``, ``{parameter: all places of its tensor}``, holds a foreign
     module. It gets copies: a module that writes into its parameters changes neither ``params`` nor its own.
+
+    Threads that run one network wait for each other.
     """
+    with turn(network):
+        return _forward(network, params, x, update_buffers, noise)
+
+
+def _forward(
+    network: nn.Module, params: Mapping[str, Tensor], x: Tensor, update_buffers: bool, noise: Noise | None
+) -> tuple[Tensor, dict[str, Tensor]]:
     if x.is_inference() and not torch.is_inference_mode_enabled():
         x = x.clone()  # a tensor of torch.inference_mode cannot be kept for the backward pass
     slots, values = getattr(network, "slots", None), dict(network.named_buffers())
@@ -129,6 +140,8 @@ def run(
 ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
     """Run a network at the given parameters; its own parameters do not change.
 
+    Threads that run one network wait for each other; a copy of it (``copy.deepcopy``) for each thread does not wait.
+
     Args:
         network: a :class:`neurorobust.Network`.
         params: every parameter of the network, nominal or deviated (see :func:`apply`).
@@ -150,7 +163,8 @@ def run(
         >>> nr.run(model, params, torch.zeros(3, 6)).tolist()
         [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
     """
-    expected = dict(network.named_parameters())
+    with turn(network):
+        expected = dict(network.named_parameters())
     for name in params:
         if name not in expected:
             raise unknown("params: parameter", name, expected)

@@ -38,7 +38,8 @@ MOST_PARAMETERS = 64  # tested one by one, at most
 
 
 _ONE = RLock()
-"""One pass of foreign code at a time: the generators that it must not touch belong to the whole process."""
+"""One pass of foreign code at a time: the generators that it must not touch belong to the whole process. A look makes
+passes of several networks of one module; so this is the turn of each (:func:`~neurorobust.core.turns.turn`)."""
 
 
 @dataclass(eq=False)
@@ -62,8 +63,10 @@ class Foreign(nn.Module):
     Attributes:
         slots: for each parameter, all places of its tensor in this network.
         masks: where the synapses of a weight exist, if a hook of the module keeps others absent.
+        turn: one for all such networks.
     """
 
+    turn = _ONE
     masks: Mapping[str, Tensor] = MappingProxyType({})
     slots: dict[str, tuple[str, ...]]
     dt: float | None = None
@@ -77,22 +80,21 @@ class Foreign(nn.Module):
     def guarded(self) -> Iterator[None]:
         """One pass of foreign code: what it would compute again in the backward pass is kept; in ``eval`` mode it may
         not draw from a global random generator."""
-        with plain_checkpoints():
+        with _ONE, plain_checkpoints():
             if any(part.training for part in inner(self).modules()):  # not those that hold parameters here
                 yield
                 return
-            with _ONE:
-                before = RandomState()
-                try:
-                    yield
-                finally:
-                    drew = RandomState().changed_since(before)
-                    if drew:
-                        before.restore()
-                if self.watch.ends is not None:
-                    self.watch.ends.append(drew)
-                elif not drew.keys() <= self.watch.reseeds:
-                    raise draws(self)
+            before = RandomState()
+            try:
+                yield
+            finally:
+                drew = RandomState().changed_since(before)
+                if drew:
+                    before.restore()
+            if self.watch.ends is not None:
+                self.watch.ends.append(drew)
+            elif not drew.keys() <= self.watch.reseeds:
+                raise draws(self)
 
     def placement(self) -> Placement:
         """Where the parameters are; a subclass knows more."""

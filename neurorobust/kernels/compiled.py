@@ -31,7 +31,8 @@ def numbers_and_lists(weight: Weight | None, like: Tensor) -> tuple[Tensor, Tens
     is no matrix (n, n)."""
     if isinstance(weight, SparseWeight):
         return weight.values.unsqueeze(0), weight.pattern.lists
-    none = torch.empty(0, dtype=torch.int32)  # one for each weight: torch.compile takes no tensor twice
+    # One for each weight: torch.compile takes no tensor twice. Not like.new_empty, which vmap would give a batch axis.
+    none = torch.empty(0, dtype=torch.int32, device=like.device)
     return like.new_empty((0, len(like), len(like))) if weight is None else weight.unsqueeze(0), none
 
 

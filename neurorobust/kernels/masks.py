@@ -14,12 +14,13 @@ _known = WeakIdKeyDictionary()  # mask → its version and pattern; an entry goe
 
 
 def pattern_of(mask: Tensor) -> Pattern | None:
-    """The pattern of a mask that is sparse enough for lists; None for another. Found once for each mask and version."""
-    plain = type(mask) is Tensor and mask.device.type == "cpu" and not torch.compiler.is_compiling()
-    if not plain or mask.is_inference() or address(mask) is None:  # None: inside vmap
+    """The pattern of a mask that is sparse enough for lists; None for another. It is found once, and again after any
+    change of the mask: torch's count of versions misses those through ``mask.data`` and through numpy."""
+    plain = type(mask) is Tensor and mask.dtype == torch.bool and mask.device.type == "cpu"
+    if not plain or torch.compiler.is_compiling() or mask.is_inference() or address(mask) is None:  # None: inside vmap
         return None
     known = _known.get(mask)
-    if known is None or known[0] != mask._version:
+    if known is None or known[0] != mask._version or not (known[1] is None or known[1].fits(mask)):
         n_out, n_in = mask.shape
         pays = lists_pay(int(mask.sum()), n_in, n_out)
         _known[mask] = known = mask._version, Pattern.of(mask) if pays else None

@@ -83,7 +83,7 @@ class _Synapses(Connection):
         if bias is not None and bias.shape != weight.shape[:1]:
             raise ValueError(f"bias: got shape {tuple(bias.shape)}; expected ({weight.shape[0]},).")
         check_finite({"weight": weight} | ({} if bias is None else {"bias": bias}))
-        self.register_buffer("mask", mask)
+        self.register_buffer("mask", mask.clone())
         self.weight = nn.Parameter(weight * mask)
         self.bias = None if bias is None else nn.Parameter(bias.clone())
 

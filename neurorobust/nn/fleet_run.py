@@ -13,6 +13,7 @@ from .. import kernels
 from ..core.noise import INPUT as INPUT
 from ..core.params import Params
 from ..core.run import forward
+from ..core.turns import turn
 from ..kernels.runtime import memory
 from .decoders import DECODERS
 from .network import Network
@@ -56,7 +57,8 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
         dies: all parameters of each die, such as :func:`neurorobust.apply` returns; may be a generator.
         x: input, batch first.
     """
-    plan = network.plan() if isinstance(network, Network) else None
+    with turn(network):
+        plan = network.plan() if isinstance(network, Network) else None
     if not isinstance(network, Network) or plan is None:
         for die in dies:
             yield torch.cat([forward(network, die, block)[0] for block in x.split(samples_at_once(x))])
@@ -64,10 +66,11 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
     network.check(x)
     whole, remaining, cached = _Plan(network), iter(dies), kernels.CachedEvents(x)
     while some := list(islice(remaining, _at_once(network, x))):
-        plans = [
-            functional_call(whole, {f"network.{name}": value for name, value in die.items()}, (), strict=False)
-            for die in some
-        ]
+        with turn(network):
+            plans = [
+                functional_call(whole, {f"network.{name}": value for name, value in die.items()}, (), strict=False)
+                for die in some
+            ]
         with cached:  # and closed before anything is handed out
             outputs = kernels.fleet_outputs(plans, x)
         for output in outputs:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..core.noise import INPUT
+from ..core.turns import turn
 from ..dynamics import Floor, NoFloor
 from .network import Network
 from .neurons import LinearizedDpi
@@ -62,7 +63,9 @@ def floor_fractions(network: Network, params: Mapping[str, Tensor], x: Tensor | 
     steps = 0
     for block in x.split(SAMPLES) if isinstance(x, Tensor) else x:
         steps += block.shape[0] * block.shape[1]
-        for name, count in functional_call(_Floors(network), whole, (block,), strict=False).items():
+        with turn(network):
+            found = functional_call(_Floors(network), whole, (block,), strict=False)
+        for name, count in found.items():
             totals[name] = totals[name] + count if name in totals else count
         dtype = block.dtype
     return {name: count.to(dtype) / steps for name, count in totals.items()}

@@ -14,6 +14,7 @@ from ..core.noise import INPUT as INPUT
 from ..core.noise import Noise
 from ..core.placement import Placement
 from ..core.placement import placement_of as placement_of
+from ..core.turns import turn
 from .connections import Linear
 from .decoders import Decode, mean_over_time
 from .neurons import CubaLeakyIntegrator, LeakyIntegrator, Neuron
@@ -78,6 +79,10 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Input (B, T, n_in), batch first → logits, and by name the output (T, B, n) of every layer."""
+        with turn(self):
+            return self._forward(x, noise)
+
+    def _forward(self, x: Tensor, noise: Noise | None) -> tuple[Tensor, dict[str, Tensor]]:
         self.check(x)
         signals = {INPUT: x.transpose(0, 1)}
         if noise is not None:

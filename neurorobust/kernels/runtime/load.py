@@ -100,7 +100,7 @@ class Quota(NamedTuple):
 def _quota() -> Quota:
     """The smallest limit of the cgroups that this process is in, of version 2 (``cpu.max``) or 1."""
     try:
-        lines = (SYSTEM / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = (SYSTEM / "proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         lines = []
     found = [Quota(math.inf)]
