@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import time
@@ -335,7 +336,7 @@ def test_threads_do_not_keep_a_class_that_was_defined_again(monkeypatch):
 
     class Minus(_Plus):
         def forward(self, x):
-            return -super(Minus, self).forward(x)
+            return -super().forward(x)
 
     Minus.__qualname__ = Minus.__name__ = "_Plus"
     with ThreadPoolExecutor(1) as threads:
@@ -362,6 +363,16 @@ def test_what_cannot_be_pickled_is_refused_before_the_work(pool):
     network.lock = __import__("threading").Lock()
     with pytest.raises(TypeError, match=r"executor: the work cannot be sent to workers .*lock"):
         nr.evaluate(network, events(0, 12), nr.mismatch(0.3), executor=pool)
+
+
+@pytest.mark.parametrize(("pickler", "told"), [(pickle.Pickler, True), (None, False)])
+def test_where_pickle_is_too_little_cloudpickle_is_named(monkeypatch, pickler, told):
+    """As for snnTorch's surrogates, which are functions inside functions."""
+    other = type("Other", (pickle.Pickler,), {})  # in the place of cloudpickle's
+    monkeypatch.setattr(parcels, "_pickler", lambda: pickler or other)
+    with pytest.raises(TypeError, match="executor: the work cannot be sent") as caught:
+        parcels.pickled(lambda: None)
+    assert ("install cloudpickle" in str(caught.value)) is told
 
 
 def _wrong(shared, piece):

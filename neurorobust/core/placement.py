@@ -15,6 +15,8 @@ from .params import Params, Sites, kind_of
 
 HOST = -1
 """The core of a layer that is not on the chip but computed on the host computer."""
+CORES = 2**31
+"""The numbers of cores are below it."""
 
 
 @dataclass(frozen=True)

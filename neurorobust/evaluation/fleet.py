@@ -244,8 +244,6 @@ def evaluate(
 
     Raises:
         neurorobust.evaluation.WorkersLost: the executor broke; it holds what is done.
-
-    Raises:
         TypeError: ``chip`` is no chip model. ValueError: the chip cannot hold the network, data that do not fit its
             outputs or hold one class only, samples of the trim that are those of the test, or ``n_dies`` below 1.
 
@@ -339,7 +337,7 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
     """Compare two networks die by die.
 
     Raises:
-        ValueError: they were not measured on the same dies.
+        ValueError: they were not measured on the same dies. TypeError: one is no result of a fleet.
 
     Example:
         >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
@@ -355,7 +353,10 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
 
 
 def check_same_dies(first: FleetResult, second: FleetResult) -> None:
-    """Raise ValueError unless two results are of the same dies, and of the same labels."""
+    """Raise ValueError unless two results are of the same dies, and of the same labels; TypeError if one is none."""
+    for name, each in (("first", first), ("second", second)):
+        if not isinstance(each, FleetResult):
+            raise TypeError(f"{name}: got a {type(each).__name__}; expected what nr.evaluate returns.")
     if (first.chip, first.seed, first.serials) != (second.chip, second.seed, second.serials):
         raise ValueError(
             f"compare: got dies of {first.chip} (seed {first.seed}, {len(first.serials)}) and of {second.chip} "

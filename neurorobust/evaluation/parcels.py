@@ -98,9 +98,10 @@ def pickled(value: object, apart: Any = lambda part: None) -> bytes:
         Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
     except Exception as error:
         words = " ".join(f"{type(error).__name__}: {error}".split())
+        more = " Or install cloudpickle, which sends functions inside functions too." if base is pickle.Pickler else ""
         raise TypeError(
             f"executor: the work cannot be sent to workers ({words}); define classes and functions at the top of a "
-            f"module, and let a data set open its files when it reads them."
+            f"module, and let a data set open its files when it reads them.{more}"
         ) from error
     return file.getvalue()
 
