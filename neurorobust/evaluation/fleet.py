@@ -486,8 +486,9 @@ def _spread_dies(
             continue
         parts.append(found)
         if piece[3] == len(work.data):
-            outputs = torch.cat([part["outputs"] for part in parts], 1)
-            offsets = parts[0].get("offsets", outputs[:0])
+            device = work.data.y.device
+            outputs = torch.cat([part["outputs"] for part in parts], 1).to(device)
+            offsets = parts[0].get("offsets", outputs[:0]).to(device)
             yield {"offsets": offsets} | _scores(list(outputs), list(offsets), work.data)
             parts = []
 
@@ -516,8 +517,8 @@ def _columns(rows: list[Row], data: Samples) -> dict[str, Any]:
 
 def _measure(outputs: Tensor, data: Samples) -> Row:
     """Score, accuracy and recall of some outputs; a regression has the first alone."""
-    if data.regression:
-        return score(outputs, data.y), float("nan"), []
+    if data.regression:  # NaN is refused when all dies are counted
+        return float("nan") if outputs.isnan().any() else score(outputs, data.y), float("nan"), []
     predicted = decisions(outputs)
     accuracy = float((predicted == data.y).double().mean())
     return score(outputs, data.y), accuracy, recall(predicted, data.y, outputs.shape[-1]).tolist()
