@@ -18,6 +18,8 @@ from conftest import double, tiny
 from demo_run import cli, quick
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import chipmodels
 import neurorobust as nr
@@ -519,6 +521,27 @@ def test_a_result_of_something_else_is_not_kept():
     ):
         with pytest.raises(ValueError, match=f"^{what}: the result is of"):
             fleets.records(*parts, result, {})
+
+
+def test_a_result_on_other_samples_or_with_another_decoder_is_not_kept():
+    """Labels and parameters are the same, but not the score before programming."""
+    y, chip, layer = torch.arange(12) % 2, nr.mismatch(0.5), nn.Linear(2, 2, bias=False)
+    nn.init.eye_(layer.weight)
+    data = nr.data.Data(torch.eye(2)[y], y)
+    result = nr.evaluate(nr.wrap(layer), data, chip, n_dies=2)
+    for network, x in ((nr.wrap(layer), data.x.flip(0)), (nr.wrap(layer, decode=torch.neg), data.x)):
+        with pytest.raises(
+            ValueError, match=r"result: its score before programming is 1, and .* on these data is 0; pass"
+        ):
+            fleets.records(network, nr.data.Data(x, y), chip, result, {}, taken_apart=0)
+
+
+def test_samples_of_a_loader_are_counted_as_samples():
+    data = small_data()
+    loader = DataLoader(TensorDataset(data.x, data.y), batch_size=5)
+    result = nr.evaluate(tiny(), loader, nr.mismatch(0.5), n_dies=2)
+    (one,) = fleets.records(tiny(), loader, nr.mismatch(0.5), result, {}, taken_apart=1)
+    assert one.samples == len(data) > len(loader)
 
 
 def test_records_of_two_measures_or_twice_the_same_are_refused():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ import chipmodels
 import neurorobust as nr
 from neurorobust.data import Data
 from neurorobust.evaluation import FleetResult, clopper_pearson
+from neurorobust.evaluation.dies import die_scores
 from neurorobust.evaluation.predict import nominal_score
 from neurorobust.evaluation.statistics import one_class
 from neurorobust.nn.network import placement_of
@@ -273,6 +277,39 @@ def test_samples_whose_outputs_are_nan_on_a_die_count_as_wrong():
     assert 0 < lost < 12 and (fleet.score == 0).sum() == (fleet.accuracy == 0).sum() == lost
     with pytest.raises(ValueError, match=r"of 12 dies give NaN .*so there is no R²"):
         nr.evaluate(nr.wrap(Root(1)), flat(regression=True), nr.mismatch(0.3), n_dies=12)
+
+
+def test_there_is_no_r_squared_of_nan_in_any_measurement():
+    """A die inside the ball or of the fleet gives NaN; its score is neither that of a good die nor left out."""
+    network, data, chip = nr.wrap(Root(1)), flat(regression=True), nr.mismatch(0.3)
+    attack = nr.attacks.RandomSearch(12, objective="mse")
+    for measure in (
+        lambda: nr.worst_case(network, data, nr.Ball.uniform(0.5), attack),
+        lambda: list(die_scores(network, data, chip, range(12), 1)),
+        lambda: nr.evaluation.rare_failures(network, data, chip, spec=0.0, dies=50),
+    ):
+        with pytest.raises(
+            ValueError, match="network: gives NaN for 30 of 30 samples, nominally or on a die, so there"
+        ):
+            measure()
+
+
+@pytest.mark.parametrize(("n", "n_dies"), [(30, 1), (30, 12), (1030, 3)])
+def test_workers_find_the_same_dies_that_give_nan(n, n_dies):
+    """The last has fewer dies than pieces, so their samples are split."""
+    heard, scores, errors = [], [], []
+    chip, regression, one, two = nr.mismatch(0.4), flat(n, regression=True), nr.wrap(Root()), nr.wrap(Root(1))
+    with ThreadPoolExecutor(2) as threads:
+        for executor in (None, threads):
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                scores.append(nr.evaluate(one, flat(n), chip, n_dies=n_dies, executor=executor).score)
+            heard.append([str(each.message) for each in told])
+            with pytest.raises(ValueError, match="so there is no R²") if n_dies > 1 else nullcontext() as error:
+                nr.evaluate(two, regression, chip, n_dies=n_dies, executor=executor)
+            errors.append(error and str(error.value))
+    assert (scores[0] == scores[1]).all() and heard[0] == heard[1] and errors[0] == errors[1]
+    assert len(heard[0]) == (n_dies > 1)
 
 
 def test_results_of_other_labels_or_other_numbers_of_a_chip_are_not_compared():

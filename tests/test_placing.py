@@ -255,6 +255,8 @@ def test_a_missing_layer_gets_the_call():
         model.place({"lif1": [0, 0, 0, 1, 1, 1]})
     run_call(error.value, model)
     assert placement_of(model).cores["lif1"].tolist() == [0, 0, 0, 1, 1, 1]
+    with pytest.raises(ValueError, match=r"cores\['lif1'\]: got 2147483648; expected a core from 0 to 2³¹ − 1"):
+        model.place({"lif1": 2**31, "lif2": 0})  # which a saved placement may not hold
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -11,10 +13,11 @@ from unittest import mock
 
 import pytest
 import torch
-from conftest import events, tiny
+from conftest import draw, events, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spreading import MEASUREMENTS, Counted, Unreliable, dense, evaluate, here, same
+from torch import nn
 
 import neurorobust as nr
 from benchmarks import spread as cost
@@ -289,6 +292,62 @@ def test_a_folder_refuses_what_it_could_confuse(tmp_path):
         nr.evaluate(network, events(0, 12), nr.mismatch(0.3), executor=Resumable(threads, tmp_path))
 
 
+class _FromFile(torch.utils.data.Dataset):
+    """Samples that are read from a file each time."""
+
+    def __init__(self, path, y):
+        self.path, self.y = path, y
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, i):
+        return torch.load(self.path)[i], self.y[i]
+
+
+def test_a_folder_sees_that_a_file_of_the_data_changed(tmp_path):
+    """The data set names a file; the pieces kept are those of its content, not of its name."""
+    tasks, found = [], []
+    for seed in (0, 1, 1):
+        data = events(seed, 12)
+        torch.save(data.x, tmp_path / "x.pt")
+        stream = nr.data.Data.of(_FromFile(str(tmp_path / "x.pt"), data.y), in_memory=False)
+        with ThreadPoolExecutor(1) as threads:
+            counted = Counted(threads)
+            executor = Resumable(counted, tmp_path / "parts")
+            found.append(nr.evaluate(tiny(), stream, nr.mismatch(0.3), n_dies=7, executor=executor))
+        assert same(found[-1], nr.evaluate(tiny(), data, nr.mismatch(0.3), n_dies=7))
+        tasks.append(counted.tasks)
+    assert tasks == [7, 7, 0]
+
+
+class _Plus(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, x):
+        return x.sum(1) @ self.weight
+
+
+def test_threads_do_not_keep_a_class_that_was_defined_again(monkeypatch):
+    """As in a notebook: the same name and the same parameters, so equal pickles, but another forward."""
+    weight, data, found = nn.Parameter(draw(0, 3, 2)), events(0, 12), []
+
+    class Minus(_Plus):
+        def forward(self, x):
+            return -super().forward(x)
+
+    Minus.__qualname__ = Minus.__name__ = "_Plus"
+    with ThreadPoolExecutor(1) as threads:
+        for cls in (_Plus, Minus):
+            monkeypatch.setattr(sys.modules[__name__], "_Plus", cls)
+            network = nr.wrap(cls(weight))
+            found.append(nr.evaluate(network, data, nr.mismatch(0.3), n_dies=2, executor=threads))
+            assert same(found[-1], nr.evaluate(network, data, nr.mismatch(0.3), n_dies=2))
+    assert not same(*found)
+
+
 @every_measurement
 def test_what_is_no_executor_is_refused(name):
     for executor, words in (("dask", "a str"), (ThreadPoolExecutor, "the class ThreadPoolExecutor")):
@@ -304,6 +363,16 @@ def test_what_cannot_be_pickled_is_refused_before_the_work(pool):
     network.lock = __import__("threading").Lock()
     with pytest.raises(TypeError, match=r"executor: the work cannot be sent to workers .*lock"):
         nr.evaluate(network, events(0, 12), nr.mismatch(0.3), executor=pool)
+
+
+@pytest.mark.parametrize(("pickler", "told"), [(pickle.Pickler, True), (None, False)])
+def test_where_pickle_is_too_little_cloudpickle_is_named(monkeypatch, pickler, told):
+    """As for snnTorch's surrogates, which are functions inside functions."""
+    other = type("Other", (pickle.Pickler,), {})  # in the place of cloudpickle's
+    monkeypatch.setattr(parcels, "_pickler", lambda: pickler or other)
+    with pytest.raises(TypeError, match="executor: the work cannot be sent") as caught:
+        parcels.pickled(lambda: None)
+    assert ("install cloudpickle" in str(caught.value)) is told
 
 
 def _wrong(shared, piece):

@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from interval_study import FILE, SPREADS, coverage
 from scipy import stats
 
-from neurorobust._util.intervals import ANYTHING, FRACTION, R_SQUARED
+from neurorobust._util.intervals import ANYTHING, FRACTION, R_SQUARED, kept_within
 from neurorobust.evaluation import (
     balanced_accuracy,
     bootstrap_interval,
@@ -276,3 +276,11 @@ def test_nan_is_no_class():
     """A sample with NaN among its logits is wrong, whatever its label."""
     logits = torch.tensor([[1.0, 0.0], [float("nan"), 0.0], [0.0, 1.0], [0.0, float("nan")]])
     assert balanced_accuracy(logits, torch.tensor([0, 0, 1, 1])) == 0.5
+
+
+@pytest.mark.parametrize("bounds", [FRACTION, R_SQUARED])
+@settings(max_examples=100, deadline=None)
+@given(value=st.floats(0, 1), half=st.floats(0, 1e5))
+def test_an_interval_holds_its_value_whatever_the_rounding(bounds, value, half):
+    low, high = kept_within(value, half, bounds)
+    assert bounds[0] <= low <= value <= high <= bounds[1]

@@ -213,3 +213,44 @@ def test_what_a_trim_refuses():
         nr.evaluate(network, targets, nr.mismatch(0.1), trim=nr.Trim(other.x, 5))
     with pytest.raises(TypeError, match=r"die: got .*expected a die"):
         nr.calibrate_readout(network, nr.mismatch(0.1), other.x, 5)
+
+
+class _Root(torch.nn.Module):
+    """Logits x w with a root that gives NaN where one is above 1.5."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.eye(2))
+
+    def forward(self, x):
+        logits = x @ self.weight
+        return torch.where(logits > 1.5, (1.5 - logits).sqrt(), logits)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_sample_that_gives_nan_on_a_die_is_left_out_there(labelled):
+    """One of 20 samples of the trim is NaN on die 1: its offsets are those of the other 19."""
+    draws = torch.Generator().manual_seed(0)
+    x, more = torch.rand(40, 2, generator=draws), torch.rand(20, 2, generator=draws)
+    more[0] = 1.2
+    y, chip = (more[:, 1] > more[:, 0]).long(), nr.mismatch(0.2)
+    network = nr.wrap(_Root())
+    given = Data(more, y) if labelled else more
+    found = nr.calibrate_readout(network, chip.fabricate([1], 1), given, 20)
+    rest = given.only(torch.arange(1, 20)) if isinstance(given, Data) else given[1:]
+    without = nr.calibrate_readout(network, chip.fabricate([1], 1), rest, 19)
+    assert bool(found.isfinite().all()) and torch.equal(found, without)
+    dies = nr.evaluate(network, Data(x, (x[:, 1] > x[:, 0]).long()), chip, n_dies=3, trim=nr.Trim(given, 20))
+    assert dies.trimmed is not None and dies.trimmed.min > 0.7
+    far = Data(more + 9, y) if labelled else more + 9
+    with pytest.raises(ValueError, match="network: gives NaN for 20 of 20 samples at its nominal parameters"):
+        nr.calibrate_readout(network, chip.fabricate([1], 1), far, 20)
+
+
+def test_a_die_without_a_number_is_not_trimmed():
+    network, chip = nr.wrap(_Root()), nr.mismatch(2.0)
+    programmed = chip.program(nominal(network), placement_of(network))
+    dies = chip.fabricate(range(50), 1)
+    die = next(die for die in dies if next(iter(die.params(programmed).values())).diagonal().max() > 3)
+    x = torch.rand(9, 2, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.6
+    assert nr.calibrate_readout(network, die, x, 9).tolist() == [0, 0]

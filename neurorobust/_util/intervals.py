@@ -34,5 +34,7 @@ def kept_within(value: float, half: float, bounds: Bounds) -> tuple[float, float
     reach = min(LARGEST, half / above if math.isinf(below) else half / above + half / below)
     less, more = math.exp(-reach), math.exp(reach)
     if math.isinf(below):
-        return high - above * more, high - above * less
-    return low + (high - low) / (1 + above / below * more), low + (high - low) / (1 + above / below * less)
+        ends = high - above * more, high - above * less
+    else:
+        ends = low + (high - low) / (1 + above / below * more), low + (high - low) / (1 + above / below * less)
+    return min(value, ends[0]), max(value, ends[1])  # a short one may miss the value by rounding

@@ -16,6 +16,8 @@ from .turns import turn
 
 HOST = -1
 """The core of a layer that is not on the chip but computed on the host computer."""
+CORES = 2**31
+"""The numbers of cores are below it."""
 
 
 @dataclass(frozen=True)

@@ -244,8 +244,6 @@ def evaluate(
 
     Raises:
         neurorobust.evaluation.WorkersLost: the executor broke; it holds what is done.
-
-    Raises:
         TypeError: ``chip`` is no chip model. ValueError: the chip cannot hold the network, data that do not fit its
             outputs or hold one class only, samples of the trim that are those of the test, or ``n_dies`` below 1.
 
@@ -339,7 +337,7 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
     """Compare two networks die by die.
 
     Raises:
-        ValueError: they were not measured on the same dies.
+        ValueError: they were not measured on the same dies. TypeError: one is no result of a fleet.
 
     Example:
         >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
@@ -355,7 +353,10 @@ def compare(first: FleetResult, second: FleetResult) -> Comparison:
 
 
 def check_same_dies(first: FleetResult, second: FleetResult) -> None:
-    """Raise ValueError unless two results are of the same dies, and of the same labels."""
+    """Raise ValueError unless two results are of the same dies, and of the same labels; TypeError if one is none."""
+    for name, each in (("first", first), ("second", second)):
+        if not isinstance(each, FleetResult):
+            raise TypeError(f"{name}: got a {type(each).__name__}; expected what nr.evaluate returns.")
     if (first.chip, first.seed, first.serials) != (second.chip, second.seed, second.serials):
         raise ValueError(
             f"compare: got dies of {first.chip} (seed {first.seed}, {len(first.serials)}) and of {second.chip} "
@@ -485,8 +486,9 @@ def _spread_dies(
             continue
         parts.append(found)
         if piece[3] == len(work.data):
-            outputs = torch.cat([part["outputs"] for part in parts], 1)
-            offsets = parts[0].get("offsets", outputs[:0])
+            device = work.data.y.device
+            outputs = torch.cat([part["outputs"] for part in parts], 1).to(device)
+            offsets = parts[0].get("offsets", outputs[:0]).to(device)
             yield {"offsets": offsets} | _scores(list(outputs), list(offsets), work.data)
             parts = []
 
@@ -515,8 +517,8 @@ def _columns(rows: list[Row], data: Samples) -> dict[str, Any]:
 
 def _measure(outputs: Tensor, data: Samples) -> Row:
     """Score, accuracy and recall of some outputs; a regression has the first alone."""
-    if data.regression:
-        return score(outputs, data.y), float("nan"), []
+    if data.regression:  # NaN is refused when all dies are counted
+        return float("nan") if outputs.isnan().any() else score(outputs, data.y), float("nan"), []
     predicted = decisions(outputs)
     accuracy = float((predicted == data.y).double().mean())
     return score(outputs, data.y), accuracy, recall(predicted, data.y, outputs.shape[-1]).tolist()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .._util import digests
-from ..data.samples import Data
+from ..data.samples import Data, Stream
 
 CACHED = 2**30
 """Bytes that a worker process keeps of earlier calls, so that ten networks on one data set send it once; 1 GiB."""
@@ -30,18 +30,23 @@ class Parcel:
     Attributes:
         digests: the SHA-256 of each blob; the first blob is the object itself, the others are its data sets.
         blobs: by their digests.
+        streams: the samples in it that are read again in every pass, whose bytes are in no blob.
     """
 
     digests: tuple[str, ...]
     blobs: Mapping[str, bytes]
+    streams: tuple[Stream, ...] = ()
 
     @classmethod
     def of(cls, value: object) -> Parcel:
         """Raises TypeError if something in it cannot be pickled."""
         inside: dict[int, tuple[str, Data]] = {}
         blobs: dict[str, bytes] = {}
+        streams: dict[int, Stream] = {}
 
         def apart(part: object) -> str | None:
+            if isinstance(part, Stream):
+                streams[id(part)] = part
             if type(part) is not Data:
                 return None
             if id(part) not in inside:
@@ -52,7 +57,7 @@ class Parcel:
 
         whole = pickled(value, apart)
         first = digests.of_bytes(whole)
-        return cls((first, *blobs), {first: whole, **blobs})
+        return cls((first, *blobs), {first: whole, **blobs}, tuple(streams.values()))
 
     @property
     def size(self) -> int:
@@ -93,9 +98,10 @@ def pickled(value: object, apart: Any = lambda part: None) -> bytes:
         Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
     except Exception as error:
         words = " ".join(f"{type(error).__name__}: {error}".split())
+        more = " Or install cloudpickle, which sends functions inside functions too." if base is pickle.Pickler else ""
         raise TypeError(
             f"executor: the work cannot be sent to workers ({words}); define classes and functions at the top of a "
-            f"module, and let a data set open its files when it reads them."
+            f"module, and let a data set open its files when it reads them.{more}"
         ) from error
     return file.getvalue()
 
@@ -152,10 +158,10 @@ class Cache:
         with self._lock:
             if lacking := [name for name in names if name not in self._blobs]:
                 raise Lacks(*lacking)
-            if getattr(self._own, "name", "") != names[0]:
-                self._own.name = self._own.value = None  # the one before goes first
-                blob = self._blobs[names[0]]
-                assert isinstance(blob, bytes)
+            blob = self._blobs[names[0]]
+            assert isinstance(blob, bytes)
+            if getattr(self._own, "blob", None) is not blob:  # equal bytes of another call may name other classes
+                self._own.blob = self._own.value = None  # the one before goes first
                 try:
                     self._own.value = _Unpickler(io.BytesIO(blob)).load()
                 except (ImportError, AttributeError) as error:
@@ -163,7 +169,7 @@ class Cache:
                         f"executor: a worker cannot open the work ({error}); define classes and functions in a module "
                         f"that workers import too, or install cloudpickle on both sides."
                     ) from error
-                self._own.name = names[0]
+                self._own.blob = blob
         return self._own.value
 
     def data(self, name: str) -> Data:
@@ -185,7 +191,7 @@ class Cache:
             with self._lock:
                 for name in fresh:
                     self._forget(name)
-            self._own.name = self._own.value = None
+            self._own.blob = self._own.value = None
 
     def held(self) -> int:
         """Bytes of all blobs, as they came."""

@@ -48,6 +48,7 @@ from .. import kernels
 from .._util import console, description, digests, files
 from .._util.errors import check_count
 from .._util.held import full_name
+from ..data.hashed import data_sha256
 from ..interop.words import Draws
 from .parcels import Lacks, Parcel, cache
 
@@ -89,7 +90,8 @@ class Resumable:
     A piece is found again by a digest of everything that decides its result: network, data, chip, seed, the piece
     itself, the code of this package, and the versions of the libraries. So the folder may be used by many calls, one
     after the other or at once, and a changed network is never confused with the old one. Damaged files are made again.
-    Remove the folder when you no longer need it.
+    Samples that are read again in every pass are read once more, for their digest. Remove the folder when you no longer
+    need it.
 
     Attributes:
         executor: any of ``concurrent.futures``.
@@ -211,6 +213,8 @@ class Spreading:
         unknown = description.unknown_part(named)
         if unknown and self._given.folder is not None:
             raise ValueError(f"executor: {unknown}, so kept pieces could be those of another; {description.REMEDY}.")
+        if self._given.folder is not None:  # files that a data set reads may change between two calls
+            named |= {f"stream {k}": data_sha256(stream) for k, stream in enumerate(self._parcel.streams)}
         self._key = "" if unknown else digests.of_bytes(json.dumps(named, sort_keys=True).encode())
         self._order = _Order(function, self._parcel.digests, settings)
         self._numbers = count()

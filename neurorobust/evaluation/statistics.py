@@ -26,7 +26,7 @@ def score(outputs: Tensor, y: Tensor) -> float:
     mean y)², 1 for a perfect network, 0 for one that always gives the mean.
 
     Raises:
-        ValueError: targets of another shape than the outputs.
+        ValueError: targets of another shape than the outputs, or NaN among the outputs of a regression.
 
     Example:
         >>> y = torch.tensor([1.0, 2.0, 3.0])  # targets of a regression: R²
@@ -37,6 +37,11 @@ def score(outputs: Tensor, y: Tensor) -> float:
         return balanced_accuracy(outputs, y)
     if outputs.shape != y.shape:
         raise ValueError(f"targets: got shape {tuple(y.shape)}; the network gives {tuple(outputs.shape)}.")
+    if strange := _without_numbers(outputs):
+        raise ValueError(
+            f"network: gives NaN for {strange} of {len(outputs)} samples, nominally or on a die, so there is no R²; "
+            f"look for a root, a logarithm or a division in it."
+        )
     residual = (outputs.double() - y.double()).square().sum()
     return float(1 - residual / (y.double() - y.double().mean()).square().sum())
 
@@ -74,12 +79,16 @@ def decisions(logits: Tensor) -> Tensor:
 
 def check_numbers(outputs: Tensor) -> None:
     """Raise ValueError if a network without deviations gives NaN: its scores would be of nothing."""
-    strange = outputs.isnan().flatten(1).any(1)
-    if bool(strange.any()):
+    if strange := _without_numbers(outputs):
         raise ValueError(
-            f"network: gives NaN for {int(strange.sum())} of {len(outputs)} samples at its nominal parameters; look "
-            f"for a logarithm, a root or a division in it, or numbers that grow without a bound."
+            f"network: gives NaN for {strange} of {len(outputs)} samples at its nominal parameters; look for a "
+            f"logarithm, a root or a division in it, or numbers that grow without a bound."
         )
+
+
+def _without_numbers(outputs: Tensor) -> int:
+    """How many samples have NaN among their outputs."""
+    return int(outputs.isnan().reshape(len(outputs), -1).any(1).sum())
 
 
 def one_class(outputs: Tensor, y: Tensor) -> int | None:

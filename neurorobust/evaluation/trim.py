@@ -26,7 +26,7 @@ from ..nn.fleet_run import fleet_logits
 from .inputs import foreign_inputs
 from .noisy import noisy_logits
 from .predict import ATTACK_BATCH, checked_params
-from .statistics import balanced_accuracy, check_outputs
+from .statistics import balanced_accuracy, check_numbers, check_outputs
 
 NEWTON_STEPS, NEWTON_GAIN = 100, 1e-14
 OTHER_FREQUENCIES = 0.25
@@ -43,7 +43,7 @@ class Trim:
     cost is n samples (and n labels) for each die, each time it is programmed or has aged.
 
     Each die gets n samples of its own, drawn without replacement by ``seed`` and the die's seed and serial number. So
-    the luck of one choice does not act on all dies.
+    the luck of one choice does not act on all dies. Samples for which the die gives NaN or infinity are left out.
 
     Attributes:
         samples: to draw from: a tensor x, batch first, or :class:`neurorobust.data.Data` with labels. They must not be
@@ -253,9 +253,10 @@ class Calibration:
         self.network, self.trim, self.programmed, self.data = network, trim, programmed, trim.data
         (self.nominal,) = fleet_logits(network, [params], self.data.x)
         check_outputs(self.nominal, self.data.y)
+        check_numbers(self.nominal)
 
     def offsets(self, die: Die, moved: Params) -> Tensor:
-        """The offsets (K,) of one die, whose parameters are given."""
+        """The offsets (K,) of one die, whose parameters are given; 0 if none of its samples has finite logits."""
         chosen = self.trim.chosen(die)
         x = self.data.x[chosen]
         if die.model.noise:
@@ -263,6 +264,10 @@ class Calibration:
             (logits,) = noisy_logits(self.network, [moved], x, fleet, self.programmed, "calibration noise")
         else:
             (logits,) = fleet_logits(self.network, [moved], x)
+        known = logits.isfinite().flatten(1).all(1)
+        if not bool(known.any()):
+            return logits.new_zeros(logits.shape[-1], dtype=torch.float64)
+        logits, chosen = logits[known], chosen[known.cpu()]
         matching = matching_offsets(logits, self.nominal[chosen])
         return fitted_offsets(logits, self.data.y[chosen], matching) if self.trim.labelled else matching
 

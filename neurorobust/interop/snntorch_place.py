@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._util.errors import shown, unknown
-from ..core.placement import HOST
+from ..core.placement import CORES, HOST
 from ..core.placing import written
 from .feeds import OUTPUT, Ends, told
 
@@ -59,10 +59,11 @@ def _cores(layer: str, core: Core, n: int) -> Tensor:
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise ValueError(f"cores[{layer!r}]: got {shown(core)}; expected integers, the core of each of {n} neurons.")
     tensor = tensor.long().cpu().expand(n) if tensor.ndim == 0 else tensor.long().cpu()
-    if tensor.shape != (n,) or tensor.min() < HOST or (tensor.min() == HOST < tensor.max()):
+    wrong = tensor.shape != (n,) or tensor.min() < HOST or tensor.max() >= CORES
+    if wrong or tensor.min() == HOST < tensor.max():
         raise ValueError(
-            f"cores[{layer!r}]: got {shown(core)}; expected a core ≥ 0 for each of {n} neurons, or nr.HOST for all of "
-            f"them."
+            f"cores[{layer!r}]: got {shown(core)}; expected a core from 0 to 2³¹ − 1 for each of {n} neurons, or "
+            f"nr.HOST for all of them."
         )
     return tensor
 

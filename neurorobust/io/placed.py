@@ -9,10 +9,8 @@ import torch
 from torch import nn
 
 from .._util.errors import shown
-from ..core.placement import HOST
+from ..core.placement import CORES, HOST
 from ..core.placing import written
-
-LARGEST = 2**31
 
 
 def placement_entry(network: nn.Module) -> dict[str, Any] | None:
@@ -52,7 +50,7 @@ def placement_problem(entry: object) -> str:
 
 
 def _is_core(value: object) -> bool:
-    return type(value) is int and HOST <= value < LARGEST
+    return type(value) is int and HOST <= value < CORES
 
 
 def restore_placement(into: nn.Module, entry: Mapping[str, Any], folder: str) -> None:

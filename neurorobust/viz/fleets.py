@@ -23,11 +23,12 @@ from ..chip import ChipModel, Die, Programmed
 from ..chip.snapshot import snapshot
 from ..core.params import ABSOLUTE, POSITIVE, kind_of
 from ..core.placement import HOST
-from ..core.run import nominal
+from ..core.run import evaluating, nominal
 from ..data.hashed import data_sha256
 from ..data.samples import Samples, as_samples
 from ..evaluation import FleetResult, KindScores, ablate_kinds
-from ..evaluation.predict import tensors_of
+from ..evaluation.predict import outputs_on, tensors_of
+from ..evaluation.statistics import score
 from ..nn.network import placement_of
 
 FORMAT, FORMATS = "neurorobust-fleet/2", ("neurorobust-fleet/1", "neurorobust-fleet/2")
@@ -187,7 +188,8 @@ def records(
         taken_apart: of so many of the worst dies, each kind is measured alone and left out
             (:func:`neurorobust.evaluation.ablate_kinds`); 0 for none.
     """
-    _check_of(result, network, as_samples(data), chip)
+    data = as_samples(data)
+    _check_of(result, network, data, chip)
     low = worst(result.serials, result.score.tolist(), check_count("taken_apart", taken_apart, 0))
     kinds = ablate_kinds(network, data, chip, serials=low, seed=result.seed) if low else {}
     seed = info.get("seed")
@@ -205,7 +207,7 @@ def records(
         kinds=kinds,
         maps=die_maps(network, chip, result.serials, result.seed, worst(result.serials, result.score.tolist())),
         chip_sha256=digests.of_bytes(json.dumps(snapshot(chip), sort_keys=True).encode()),
-        data_sha256=data_sha256(as_samples(data)),
+        data_sha256=data_sha256(data),
         network_sha256=digests.of_tensors(tensors_of(network)),
     )
     if (trimmed := result.trimmed) is None:
@@ -215,7 +217,8 @@ def records(
 
 
 def _check_of(result: FleetResult, network: nn.Module, data: Samples, chip: ChipModel) -> None:
-    """Raise ValueError unless a result is that of this network, these labels and this chip, as far as it says so."""
+    """Raise ValueError unless a result is that of this network, these data and this chip, as far as it says so. Its
+    score before programming has to come out again."""
     for name, own, given in (
         ("network", result.network_sha256, digests.of_tensors(tensors_of(network))),
         ("data", result.labels_sha256, digests.of_tensors({"y": data.y})),
@@ -224,6 +227,14 @@ def _check_of(result: FleetResult, network: nn.Module, data: Samples, chip: Chip
             raise ValueError(f"{name}: the result is of another one; pass the {name} that nr.evaluate got.")
     if result.model is not None and result.model != chip:
         raise ValueError(f"chip: the result is of {result.chip}; pass the chip model that nr.evaluate got.")
+    with evaluating(network):
+        (outputs,) = outputs_on(network, [nominal(network)], data)
+    found = score(outputs, data.y)
+    if not np.isclose(found, result.nominal, rtol=1e-6, atol=1e-6):
+        raise ValueError(
+            f"result: its score before programming is {result.nominal:.6g}, and that of this network on these data is "
+            f"{found:.6g}; pass the network and the data that nr.evaluate got."
+        )
 
 
 def keep(found: Sequence[FleetRecord], folder: str | Path) -> list[Path]:
