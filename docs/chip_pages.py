@@ -88,6 +88,8 @@ def _glance(chip: ChipModel) -> list[list[str]]:
         rows.append(["neurons", f"{total}: {_count(limits.cores, 'core')} × {limits.neurons_per_core}"])
     if limits.fan_in:
         rows.append(["inputs per neuron", f"{limits.fan_in} at most"])
+    if chip.inputs.source:
+        rows.append(["inputs", f"{chip.inputs.text} ({chip.inputs.status}: {chip.inputs.source})"])
     rows += [["spread (CV)", _spread(chip)], ["where the spreads come from", _statuses(chip)]]
     aged = 'known, `chip.at("30 days")`' if _ages(chip) else "not published; `chip.at(…)` is refused"
     if any(model.cv.value > 0 for model in chip.kinds.values()):

@@ -377,7 +377,7 @@ def test_every_part_without_a_counterpart_is_named():
         translated(model)
     told = str(caught.value)
     for words in (
-        "decode: <function",
+        "decode: <lambda>",
         "'1' (RLeaky): 'zero' drops",
         "'3' (ReLU): expected Linear",
         "'4' (Linear): a second",

@@ -505,6 +505,6 @@ def test_a_twin_of_another_chip_is_refused(row, said):
 def test_one_chip_of_a_table_is_chosen():
     """Several chips and none chosen is an error that lists them."""
     rows = [ROW, ROW | {"chip": 1}]
-    with pytest.raises(ValueError, match=r"holds 0, 1; choose one"):
+    with pytest.raises(ValueError, match=r"holds \[0, 1\]; choose one"):
         chipmodels.twin(rows, chipmodels.load("dynapse2"))
     assert chipmodels.twin(rows, chipmodels.load("dynapse2"), chip=1).measured is not None

@@ -75,8 +75,12 @@ def _changed(path: Path, change: Any) -> None:
         ("die", lambda entry: entry.update(serial=2**64), "serial: got 18446744073709551616; expected 0"),
         ("die", lambda entry: entry.update(chip="é"), "die '.*': chip: 'é' does not exist"),
         ("fleet", lambda entry: entry.update(samples=float("inf")), "is no fleet .*infinity"),
-        ("fleet", lambda entry: entry.update(maps={"parameters": 1.0}), "is no fleet .maps: has no 'serials'"),
-        ("fleet", lambda entry: next(iter(entry["maps"]["parameters"].values())).pop("codes"), "has no 'codes'"),
+        ("fleet", lambda entry: entry.update(maps={"parameters": 1.0}), "is no fleet .maps: expected serials, width"),
+        (
+            "fleet",
+            lambda entry: next(iter(entry["maps"]["parameters"].values())).pop("codes"),
+            "needs layer, kind, unit, codes",
+        ),
         ("fleet", lambda entry: entry.update(format={"x": "y" * 2000}), "format: got .*…; expected"),
     ],
 )

@@ -269,6 +269,7 @@ BAD = {
     "node 'lif': IF has no leak": plain(lif=node(type="IF", r=np.ones(3), v_threshold=np.ones(3))),
     "node 'w': Threshold has no membrane": plain(w=node(type="Threshold", threshold=np.ones(3))),
     "node 'w': Mystery is no node": plain(w=node(type="Mystery", x=1)),
+    r"node 'w': type: got '.n '; expected the name": plain(w=node(type="\n ", x=1)),
     "node 'lif': tau: smallest value is -1": plain(lif=cell(tau=[0.01, -1, 0.01])),
     "node 'lif': v_leak: 1 values are NaN": plain(lif=cell(v_leak=[0, np.nan, 0])),
     "node 'lif': r: got shape": plain(lif=cell(r=np.ones(2))),

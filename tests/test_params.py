@@ -270,7 +270,7 @@ def test_elements_on_a_core():
 
 def test_a_prefix_keeps_every_field():
     """No field is lost, and layers and what feeds them are found under their new names."""
-    where = replace(placement(), numbers={"a": torch.tensor([5, 2, 9]), "b": torch.tensor([0, 7])})
+    where = replace(placement(), numbers={"a": torch.tensor([5, 2, 9]), "b": torch.tensor([0, 7])}, unplaced={"c": 4})
     inside = where.prefixed("net.")
     for field in fields(Placement):
         before, after = getattr(where, field.name), getattr(inside, field.name)

@@ -171,7 +171,8 @@ def in_our_words(error: BaseException) -> bool:
     if not isinstance(error, ValueError | TypeError):
         return False
     last = traceback.extract_tb(error.__traceback__)[-1].filename
-    return f"{os.sep}neurorobust{os.sep}" in last and "\n" not in str(error)
+    told = str(error).partition("These lines begin each pass at rest")[0]  # code to copy has lines
+    return f"{os.sep}neurorobust{os.sep}" in last and "\n" not in told
 
 
 def ours(call, *args, **kwargs):

@@ -61,7 +61,7 @@ def fit_to(
 
     Example:
         >>> import chipmodels
-        >>> data = nr.data.Data(torch.rand(20, 10, 80), torch.arange(20) % 2)  # 80 inputs; a neuron can have 64
+        >>> data = nr.data.Data((torch.rand(20, 10, 80) < 0.1).float(), torch.arange(20) % 2)  # a neuron has 64 inputs
         >>> task = nr.data.Task("mine", ("a", "b"), data, data, data, nn.functional.cross_entropy)
         >>> hidden = nr.neurons.Lif(nr.nn.Linear(torch.rand(4, 80)), tau_mem=0.02, v_threshold=0.5)
         >>> network, chip = nr.Network({"hidden": hidden}, dt=1e-3), chipmodels.load("dynapse2")

@@ -72,6 +72,11 @@ class WorkersLost(OSError):
 
     Attributes:
         finished, pieces: how many pieces of the work are done, and how many there are.
+
+    Example:
+        >>> lost = nr.evaluation.WorkersLost("the executor broke", finished=3, pieces=8, kept={})
+        >>> lost.finished, lost.pieces
+        (3, 8)
     """
 
     def __init__(self, words: str, finished: int, pieces: int, kept: dict[str, bytes]):
@@ -101,13 +106,15 @@ class Resumable:
         >>> from concurrent.futures import ThreadPoolExecutor
         >>> from tempfile import TemporaryDirectory
         >>> data = nr.data.Data(torch.rand(20, 6), torch.arange(20) % 2)
-        >>> model = nr.wrap(nn.Linear(6, 2))
         >>> with ThreadPoolExecutor(2) as pool, TemporaryDirectory() as folder:
+        ...     call = nr.wrap(nn.Linear(6, 2)), data, nr.mismatch(0.3)
         ...     executor = nr.evaluation.Resumable(pool, folder)
-        ...     first = nr.evaluate(model, data, nr.mismatch(0.3), n_dies=4, executor=executor)
-        ...     again = nr.evaluate(model, data, nr.mismatch(0.3), n_dies=4, executor=executor)  # reads four files
-        >>> bool((first.score == again.score).all())
+        ...     first = nr.evaluate(*call, n_dies=4, executor=executor)
+        ...     bool((first.score == nr.evaluate(*call, n_dies=4, executor=executor).score).all())  # reads four files
         True
+
+    Raises:
+        TypeError: no executor of ``concurrent.futures``. OSError: the folder cannot be made.
     """
 
     executor: Executor
@@ -159,6 +166,14 @@ def workers(n: int, prepare: Callable[[], object] | None = None) -> ProcessPoolE
     Args:
         n: number of processes; their torch uses 1/n of the threads that torch uses here, at least one.
         prepare: a function that each process calls first, such as one that reads a chip model from a file.
+
+    Raises:
+        ValueError: fewer than one process.
+
+    Example:
+        >>> with nr.evaluation.workers(2) as executor:  # the processes begin with the first piece of work
+        ...     type(executor).__name__
+        'ProcessPoolExecutor'
     """
     threads = max(1, torch.get_num_threads() // check_count("workers", n))
     return ProcessPoolExecutor(n, mp_context=get_context("spawn"), initializer=_begin, initargs=(threads, prepare))

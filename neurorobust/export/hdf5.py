@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._util import files, limited
+from .._util.errors import shown
 from . import untrusted
 from .untrusted import DEEPEST, Refused, contents, refusing
 
@@ -113,6 +114,8 @@ def _graph(content: Mapping[str, Any], where: str, depth: int) -> Graph:
 def _node(content: Any, where: str, depth: int) -> Node | Graph:
     if not isinstance(content, dict) or not isinstance(content.get("type"), str):
         raise Refused(f"node {where!r}: has no type; expected a NIR node.")
+    if not content["type"].isidentifier():
+        raise Refused(f"node {where!r}: type: got {shown(content['type'])}; expected the name of a NIR node.")
     metadata = content.get("metadata", {})
     if not isinstance(metadata, dict):
         raise Refused(f"node {where!r}: metadata: expected a group.")
