@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import signal
@@ -346,6 +347,24 @@ def test_threads_do_not_keep_a_class_that_was_defined_again(monkeypatch):
             found.append(nr.evaluate(network, data, nr.mismatch(0.3), n_dies=2, executor=threads))
             assert same(found[-1], nr.evaluate(network, data, nr.mismatch(0.3), n_dies=2))
     assert not same(*found)
+
+
+def test_a_worker_with_another_state_of_a_module_is_refused(tmp_path, monkeypatch):
+    """A module is edited between the call and the worker's import of it, here in one process."""
+    file, body = tmp_path / "edited.py", "from test_spread import _Plus\nclass Net(_Plus):\n    sign = 1\n"
+    file.write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("edited")
+    sent = parcels.Parcel.of(nr.wrap(module.Net(nn.Parameter(draw(0, 3, 2)))))
+    with parcels.cache.holding(sent):
+        assert parcels.cache.opened(sent.digests) is not None
+    file.write_text(body.replace("= 1", "= -1, 1"))
+    importlib.reload(module)
+    with (
+        parcels.cache.holding(sent),
+        pytest.raises(RuntimeError, match="another state of the module edited than the process that called"),
+    ):
+        parcels.cache.opened(sent.digests)
 
 
 @every_measurement

@@ -6,17 +6,22 @@ import functools
 import importlib.util
 import io
 import pickle
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from .._util import digests
+from .._util.held import installed
 from ..data.samples import Data, Stream
 
 CACHED = 2**30
@@ -28,7 +33,8 @@ class Parcel:
     """An object as bytes.
 
     Attributes:
-        digests: the SHA-256 of each blob; the first blob is the object itself, the others are its data sets.
+        digests: the SHA-256 of each blob; the first blob is the object itself, with the states of the
+            files that define its classes; the others are its data sets.
         blobs: by their digests.
         streams: the samples in it that are read again in every pass, whose bytes are in no blob.
     """
@@ -43,10 +49,13 @@ class Parcel:
         inside: dict[int, tuple[str, Data]] = {}
         blobs: dict[str, bytes] = {}
         streams: dict[int, Stream] = {}
+        states: dict[tuple[str, str], str] = {}
 
         def apart(part: object) -> str | None:
             if isinstance(part, Stream):
                 streams[id(part)] = part
+            elif isinstance(part, (type, FunctionType)) and (state := _state(part)):
+                states[part.__module__, part.__qualname__] = state
             if type(part) is not Data:
                 return None
             if id(part) not in inside:
@@ -55,7 +64,8 @@ class Parcel:
                 inside[id(part)], blobs[name] = (name, part), data
             return inside[id(part)][0]
 
-        whole = pickled(value, apart)
+        body = pickled(value, apart)
+        whole = pickle.dumps((states, body), pickle.HIGHEST_PROTOCOL)
         first = digests.of_bytes(whole)
         return cls((first, *blobs), {first: whole, **blobs}, tuple(streams.values()))
 
@@ -113,13 +123,48 @@ def _is_small_part(part: Tensor) -> bool:
     return part.is_contiguous() and part.untyped_storage().nbytes() > part.nbytes
 
 
+_states: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+
+def _state(part: type | FunctionType) -> str:
+    """The SHA-256 of the file that defines a class or a function of the user, as it was when this process met it first;
+    "" without such a file, and for installed packages."""
+    if installed(part.__module__):
+        return ""
+    if part not in _states:
+        file = getattr(sys.modules.get(part.__module__), "__file__", None)
+        _states[part] = digests.of_file(Path(file)) if file and Path(file).is_file() else ""
+    return _states[part]
+
+
 class Lacks(Exception):
     """This process does not have some blobs; their names."""
 
 
 class _Unpickler(pickle.Unpickler):
+    """Opens the first blob of a parcel.
+
+    Raises:
+        RuntimeError: a class or a function is defined by another state of its file than where the parcel was made.
+    """
+
+    def __init__(self, blob: bytes):
+        self._expected, body = pickle.loads(blob)
+        super().__init__(io.BytesIO(body))
+
     def persistent_load(self, name: str) -> Any:
         return cache.data(name)
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        there = self._expected.get((module, name), "")
+        here = _state(found) if there and isinstance(found, (type, FunctionType)) else ""
+        if there and here and here != there:
+            raise RuntimeError(
+                f"executor: a worker has another state of the module {module} than the process that called, so results "
+                f"could differ; start new workers, with the same files."
+            )
+        return found
 
 
 class Cache:
@@ -163,7 +208,7 @@ class Cache:
             if getattr(self._own, "blob", None) is not blob:  # equal bytes of another call may name other classes
                 self._own.blob = self._own.value = None  # the one before goes first
                 try:
-                    self._own.value = _Unpickler(io.BytesIO(blob)).load()
+                    self._own.value = _Unpickler(blob).load()
                 except (ImportError, AttributeError) as error:
                     raise ImportError(
                         f"executor: a worker cannot open the work ({error}); define classes and functions in a module "
