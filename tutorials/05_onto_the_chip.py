@@ -265,6 +265,8 @@ Markdown(f"{about} {' '.join(sentences)}")
 #
 # A network with other neurons, your snnTorch network too, first gets the equations of the chip. `adapt` converts and
 # trains on. Here it only converts (`epochs=0`). The default is 10 epochs, which takes longer than this page.
+# Look at the lines `dies`: they compare the same dies before and after. A conversion alone can lose most of the
+# robustness, because a converted network has new numbers that deviate. So train after it, and look again.
 
 # %%
 mine = nr.zoo.load("ecg/adversarial")[0]  # nr.load("runs/mine") or nr.from_snntorch(net, dt=1e-3)
