@@ -198,7 +198,7 @@ def _about(name: str) -> str:
     if not isinstance(value, int | float | str):
         return _first_line(value)
     for module in (sys.modules[key] for key in sorted(sys.modules) if key.startswith("neurorobust.")):
-        found = re.search(rf'^{name} = .*\n"""(.+?)"""', inspect.getsource(module), re.MULTILINE | re.DOTALL)
+        found = re.search(rf'^{name} = [^\n]*\n"""(.+?)"""', inspect.getsource(module), re.MULTILINE | re.DOTALL)
         if found:
             return " ".join(found[1].split())
     raise ValueError(f"neurorobust.{name}: no string after it says what it is.")
