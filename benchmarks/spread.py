@@ -39,7 +39,7 @@ import torch
 import chipmodels
 import neurorobust as nr
 from neurorobust._util import files
-from neurorobust.evaluation import fleet, workers
+from neurorobust.evaluation import fleet_work, workers
 from neurorobust.evaluation.parcels import Parcel
 from neurorobust.evaluation.spread import spread
 
@@ -92,10 +92,10 @@ def measured(n_dies: int, n_workers: int, rounds: int, dask: bool) -> dict[str, 
     """Every number of the model, and the efficiency."""
     network, _ = nr.zoo.load(NETWORK)
     chip, data = chipmodels.load(CHIP), nr.tasks.ecg().test
-    work = fleet.FleetWork(network, data, chip, SEED, None)
+    work = fleet_work.FleetWork(network, data, chip, SEED, None)
     packing, _, parcel = timed(lambda: Parcel.of(work))
-    pieces = fleet.fleet_pieces(n_dies, data)
-    message = len(pickle.dumps((fleet.measure_piece, parcel.digests, pieces[0])))
+    pieces = fleet_work.fleet_pieces(n_dies, data)
+    message = len(pickle.dumps((fleet_work.measure_piece, parcel.digests, pieces[0])))
     load = [os.getloadavg()[0]]
 
     def one() -> nr.evaluation.FleetResult:
@@ -139,7 +139,7 @@ def measured(n_dies: int, n_workers: int, rounds: int, dask: bool) -> dict[str, 
             "network and chip": len(parcel.blobs[parcel.digests[0]]),
             "data": sum(len(parcel.blobs[name]) for name in parcel.digests[1:]),
             "task": message,
-            "result": 64 + 8 * (2 + 2) * fleet.AT_ONCE,
+            "result": 64 + 8 * (2 + 2) * fleet_work.AT_ONCE,
         },
         "largest worker, MB": memory / 1e6,
         "load": [round(each, 1) for each in load],
@@ -151,7 +151,11 @@ def measured(n_dies: int, n_workers: int, rounds: int, dask: bool) -> dict[str, 
 
 def predicted(row: dict[str, Any], n_workers: int, n_dies: int, networks: int) -> dict[str, float]:
     """The model: see the top of this file."""
-    size, task, sent = min(fleet.AT_ONCE, max(1, n_dies // fleet.PIECES)), row["overhead per task"], row["bytes"]
+    size, task, sent = (
+        min(fleet_work.AT_ONCE, max(1, n_dies // fleet_work.PIECES)),
+        row["overhead per task"],
+        row["bytes"],
+    )
     dies = networks * n_dies
     overhead = row["processor seconds"]["workers"] - row["processor seconds"]["one process"]
     there = max(0.0, overhead / row["pieces"] - task["caller"])  # what a task costs a worker

@@ -23,7 +23,7 @@ from torch import nn
 import neurorobust as nr
 from benchmarks import spread as cost
 from neurorobust.core.noise import Membrane
-from neurorobust.evaluation import Resumable, WorkersLost, fleet, parcels, rare, spread, spread_search, workers
+from neurorobust.evaluation import Resumable, WorkersLost, fleet_work, parcels, rare, spread, spread_search, workers
 
 every_measurement = pytest.mark.parametrize("name", MEASUREMENTS)
 
@@ -66,7 +66,7 @@ def test_a_difference_would_be_seen():
 def test_any_split_of_a_fleet_gives_the_same_bits(name, dies, pieces, block, seed):
     """By serial and by sample; noise, too, of which every pass over samples has its own. Tasks are lost at random."""
     block = 1000 if name == "noisy" else block  # passes with noise are of 250 samples, and a block is whole passes
-    small = mock.patch.multiple(fleet, AT_ONCE=dies, PIECES=pieces, ATTACK_BATCH=block)
+    small = mock.patch.multiple(fleet_work, AT_ONCE=dies, PIECES=pieces, ATTACK_BATCH=block)
     with small, Unreliable(seed, lost=0.2) as executor:
         assert same(MEASUREMENTS[name](executor), here(name))
 
@@ -76,8 +76,8 @@ def test_blocks_of_samples_keep_the_noise_of_their_passes():
     data = events(0, 600, steps=5)
     chip = nr.mismatch(0.2).with_noise(Membrane(0.3))
     one = nr.evaluate(tiny(), data, chip, n_dies=2)
-    with mock.patch.object(fleet, "ATTACK_BATCH", 250), ThreadPoolExecutor(2) as executor:
-        assert [piece[2:] for piece in fleet.fleet_pieces(1, data)] == [(0, 250), (250, 500), (500, 600)]
+    with mock.patch.object(fleet_work, "ATTACK_BATCH", 250), ThreadPoolExecutor(2) as executor:
+        assert [piece[2:] for piece in fleet_work.fleet_pieces(1, data)] == [(0, 250), (250, 500), (500, 600)]
         assert same(nr.evaluate(tiny(), data, chip, n_dies=2, executor=executor), one)
 
 
@@ -94,12 +94,12 @@ def test_any_split_of_searches_and_rare_dies_gives_the_same_bits(draws, at_once,
 def test_pieces_cover_every_die_and_sample_once(n, dies, block):
     """In their order, and without holes."""
     data = nr.data.Data(torch.zeros(n, 2), torch.arange(n) % 2)
-    with mock.patch.object(fleet, "ATTACK_BATCH", block):
-        pieces = fleet.fleet_pieces(dies, data)
+    with mock.patch.object(fleet_work, "ATTACK_BATCH", block):
+        pieces = fleet_work.fleet_pieces(dies, data)
     assert sum((last - first) * (stop - start) for first, last, start, stop in pieces) == n * dies
     assert pieces == sorted(set(pieces)) and pieces[0][0] == pieces[0][2] == 0
     assert pieces[-1][1] == dies and pieces[-1][3] == n
-    assert all(last - first <= fleet.AT_ONCE for first, last, *_ in pieces)
+    assert all(last - first <= fleet_work.AT_ONCE for first, last, *_ in pieces)
 
 
 def test_a_stream_is_read_by_each_worker(pool):

@@ -17,7 +17,7 @@ from ..core.params import Params, kind_of
 from ..core.run import evaluating
 from ..data.samples import as_samples
 from ..nn.network import placement_of
-from .fleet import noisy_run
+from .fleet_work import noisy_run
 from .inputs import foreign_inputs
 from .predict import checked_params, outputs_on
 from .statistics import check_outputs, score

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -18,28 +17,22 @@ from .._util.digests import of_tensors
 from .._util.errors import check_count, check_number
 from .._util.printed import Printed, bracketed, fitted
 from .._util.warn import warn
-from ..chip import Agreement, ChipModel, Fleet, Programmed
+from ..chip import Agreement, ChipModel, Programmed
 from ..chip.equations import time_differences
-from ..core.params import Params
 from ..core.run import evaluating
-from ..core.run import nominal as nominal_params
-from ..data.samples import Data, Samples, as_samples
-from ..nn.fleet_run import samples_at_once
+from ..data.samples import Samples, as_samples
 from ..nn.network import placement_of
+from .fleet_work import FleetWork, Row, measure, moved, noisy_run, rows_of, spread_dies
 from .inputs import foreign_inputs
-from .noisy import noisy_logits
-from .predict import ATTACK_BATCH, Run, checked_params, outputs_on, tensors_of
-from .spread import Found, Resumable, check_executor, spread
+from .predict import checked_params, outputs_on, tensors_of
+from .spread import Resumable, check_executor
 from .statistics import (
     check_numbers,
     check_outputs,
     clopper_pearson,
-    decisions,
     difference_interval,
     mean_interval,
     one_class,
-    recall,
-    score,
     score_bounds,
 )
 from .trim import Calibration, Trim, check_apart
@@ -274,7 +267,7 @@ def evaluate(
     strange: list[bool] = []
     with progress(f"dies of {chip.label}", n_dies + 2) as tick, evaluating(network):
         calibration = None if trim is None else Calibration(network, trim, params, programmed)
-        dies = () if executor is not None else _moved(fleet, programmed, calibration, offsets)
+        dies = () if executor is not None else moved(fleet, programmed, calibration, offsets)
         if chip.noise:
             noisy = outputs_on(network, dies, data, noisy_run(network, fleet, programmed))
             everything: Iterator[Tensor] = chain(outputs_on(network, (params, programmed.params), data), noisy)
@@ -288,16 +281,16 @@ def evaluate(
                 if calibration is not None:
                     calibration.check_frequencies(outputs)
             strange.append(bool(outputs.isnan().any()))
-            rows.append(_measure(outputs, data))
+            rows.append(measure(outputs, data))
             if trim is not None and number >= 0:
-                trimmed.append(_measure(outputs + offsets[number], data))
+                trimmed.append(measure(outputs + offsets[number], data))
             tick()
     if executor is not None:
         work = FleetWork(network, data, chip, seed, trim)
         with progress(f"dies of {chip.label}", n_dies) as tick:
-            for found in _spread_dies(executor, work, n_dies, tick):
-                rows += _rows(found, "score", "accuracy", "recall")
-                trimmed += _rows(found, "trimmed score", "trimmed accuracy", "trimmed recall")
+            for found in spread_dies(executor, work, n_dies, tick):
+                rows += rows_of(found, "score", "accuracy", "recall")
+                trimmed += rows_of(found, "trimmed score", "trimmed accuracy", "trimmed recall")
                 strange += found["nan"].tolist()
                 offsets += found.get("offsets", ())
     _say_lost(strange[2:], fleet.serials, data.regression)
@@ -371,133 +364,6 @@ def check_same_dies(first: FleetResult, second: FleetResult) -> None:
         raise ValueError("compare: the results are of samples with different labels; measure both on the same samples.")
 
 
-def noisy_run(network: nn.Module, fleet: Fleet, programmed: Programmed, passes: int = 0) -> Run:
-    """Some dies of a fleet on some samples, each with its own noise; ``passes``: over samples before those given."""
-
-    def run(dies: Sequence[Params], first: int, x: Tensor, before: int) -> Iterator[Tensor]:
-        some = Fleet(fleet.model, fleet.serials[first : first + len(dies)], fleet.seed)
-        return noisy_logits(network, dies, x, some, programmed, before=passes + before)
-
-    return run
-
-
-def _moved(
-    fleet: Fleet, programmed: Programmed, calibration: Calibration | None, offsets: list[Tensor]
-) -> Iterator[Params]:
-    """The parameters of each die; the offsets of its trim are added to ``offsets`` before."""
-    for die in fleet:
-        moved = die.params(programmed)
-        if calibration is not None:
-            offsets.append(calibration.offsets(die, moved))
-        yield moved
-
-
-# ---- on many workers
-
-
-@dataclass(frozen=True, eq=False)
-class FleetWork:
-    """What all workers of a fleet need; each programs the network once."""
-
-    network: nn.Module
-    data: Samples
-    chip: ChipModel
-    seed: int
-    trim: Trim | None
-
-    @cached_property
-    def params(self) -> Params:
-        return nominal_params(self.network)
-
-    @cached_property
-    def programmed(self) -> Programmed:
-        return self.chip.program(self.params, placement_of(self.network))
-
-    @cached_property
-    def calibration(self) -> Calibration | None:
-        return None if self.trim is None else Calibration(self.network, self.trim, self.params, self.programmed)
-
-
-Piece = tuple[int, int, int, int]
-"""A range of serials, and one of samples."""
-AT_ONCE, PIECES = 16, 32
-"""Dies in one piece at most; pieces at least, as far as dies and blocks of samples go."""
-
-
-def fleet_pieces(n_dies: int, data: Samples) -> list[Piece]:
-    """The pieces of a fleet, by die and then by sample. Dies that are few are divided by blocks of samples too; not
-    those of a stream, which would be read from its beginning for each."""
-    size = max(1, min(AT_ONCE, n_dies // PIECES))
-    dies = [(first, min(first + size, n_dies)) for first in range(0, n_dies, size)]
-    parts = [(0, len(data))]
-    if isinstance(data, Data):
-        blocks = [where for where in data.plan(ATTACK_BATCH) if isinstance(where, slice)]
-        together = -(-len(blocks) // max(1, -(-PIECES // len(dies))))
-        some = [blocks[k : k + together] for k in range(0, len(blocks), together)]
-        parts = [(each[0].start, each[-1].stop) for each in some]
-    return [(*die, *part) for die in dies for part in parts]
-
-
-def measure_piece(work: FleetWork, piece: Piece) -> Found:
-    """Scores of some dies; their outputs if the piece is not of all samples."""
-    first, last, start, stop = piece
-    network, data, fleet = work.network, work.data, work.chip.fabricate(range(first, last), work.seed)
-    offsets: list[Tensor] = []
-    before = 0
-    whole = stop - start == len(data)
-    if isinstance(data, Data) and not whole:
-        before = -(-start // samples_at_once(data.x))
-        data = Data(data.x[start:stop], data.y[start:stop])
-    with evaluating(network):
-        dies = _moved(fleet, work.programmed, None if start else work.calibration, offsets)
-        run = noisy_run(network, fleet, work.programmed, before) if work.chip.noise else None
-        outputs = list(outputs_on(network, dies, data, run))
-    found = {"offsets": torch.stack(offsets)} if offsets else {}
-    return found | (_scores(outputs, offsets, data) if whole else {"outputs": torch.stack(outputs)})
-
-
-def _scores(outputs: Sequence[Tensor], offsets: Sequence[Tensor], data: Samples) -> Found:
-    """Scores of some dies, as they stand and trimmed, and whether an output is NaN."""
-    found: Found = {"nan": torch.tensor([bool(each.isnan().any()) for each in outputs])}
-    for key, some in (("", outputs), ("trimmed ", [own + offset for own, offset in zip(outputs, offsets)])):
-        rows = []
-        for each in some:
-            check_outputs(each, data.y)
-            rows.append(_measure(each, data))
-        for i, name in enumerate(("score", "accuracy", "recall") if rows else ()):
-            found[key + name] = torch.tensor([row[i] for row in rows], dtype=torch.float64)
-    return found
-
-
-def _spread_dies(
-    executor: Executor | Resumable, work: FleetWork, n_dies: int, tick: Callable[..., None]
-) -> Iterator[Found]:
-    """The scores of all dies, some at a time."""
-    pieces = fleet_pieces(n_dies, work.data)
-
-    def arrived(piece: Piece) -> None:
-        for _ in range(piece[1] - piece[0] if piece[3] == len(work.data) else 0):
-            tick()
-
-    parts: list[Found] = []
-    for piece, found in zip(pieces, spread(executor, measure_piece, pieces, work, arrived), strict=True):
-        if "score" in found:
-            yield found
-            continue
-        parts.append(found)
-        if piece[3] == len(work.data):
-            device = work.data.y.device
-            outputs = torch.cat([part["outputs"] for part in parts], 1).to(device)
-            offsets = parts[0].get("offsets", outputs[:0]).to(device)
-            yield {"offsets": offsets} | _scores(list(outputs), list(offsets), work.data)
-            parts = []
-
-
-def _rows(found: Found, *names: str) -> list[Row]:
-    """The rows of some dies."""
-    return [(a, b, c) for a, b, c in zip(*(found[name].tolist() for name in names))] if names[0] in found else []
-
-
 def _differences(network: nn.Module, chip: ChipModel, programmed: Programmed) -> tuple[str, ...]:
     """Those of the equations, and steps of time on a chip without a clock."""
     found = () if programmed.equations is None else programmed.equations.differences
@@ -505,20 +371,8 @@ def _differences(network: nn.Module, chip: ChipModel, programmed: Programmed) ->
     return (*found, *time_differences(chip.neuron, dt, programmed.params, placement))
 
 
-Row = tuple[float, float, list[float]]
-
-
 def _columns(rows: list[Row], data: Samples) -> dict[str, Any]:
     """The scores, accuracies and recalls of all dies."""
     if data.regression:
         return {"score": np.array([row[0] for row in rows]), "accuracy": None, "recall": None}
     return {key: np.array([row[i] for row in rows]) for i, key in enumerate(("score", "accuracy", "recall"))}
-
-
-def _measure(outputs: Tensor, data: Samples) -> Row:
-    """Score, accuracy and recall of some outputs; a regression has the first alone."""
-    if data.regression:  # NaN is refused when all dies are counted
-        return float("nan") if outputs.isnan().any() else score(outputs, data.y), float("nan"), []
-    predicted = decisions(outputs)
-    accuracy = float((predicted == data.y).double().mean())
-    return score(outputs, data.y), accuracy, recall(predicted, data.y, outputs.shape[-1]).tolist()
