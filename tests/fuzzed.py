@@ -326,14 +326,19 @@ def _baseline(folder: Path) -> Parser:
 # ---- data
 
 
-def _shd(folder: Path) -> Parser:
-    path = folder / "events.h5"
+def write_shd(path: Path) -> None:
+    """Three recordings in the format of SHD."""
     with h5py.File(path, "w") as file:
         for name, kind in (("times", np.float16), ("units", np.uint16)):
             ragged = file.create_dataset(f"spikes/{name}", (3,), dtype=h5py.vlen_dtype(kind))
             for i in range(3):
                 ragged[i] = np.arange(i + 1).astype(kind)
         file["labels"] = np.array([0, 1, 0])
+
+
+def _shd(folder: Path) -> Parser:
+    path = folder / "events.h5"
+    write_shd(path)
 
     def read() -> Any:
         with mock.patch.object(limited, "tried", forked):

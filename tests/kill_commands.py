@@ -12,7 +12,6 @@ import os
 import random
 import re
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kill_run import killed_before, work
+from kill_run import in_child, killed_before, work
 from mini_run import complete
 from safetensors.torch import load_file
 
@@ -93,29 +92,17 @@ class Whole:
 
 def child(name: str, out: Path, before: int | None = None, seconds: float | None = None) -> bool:
     """Run a command in a child process, its stdout in a file beside the folder; whether it was killed."""
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid == 0:
-        printed = os.open(out.with_suffix(".txt"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(printed, 1)
-        os.dup2(os.open(out.with_suffix(".err"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+
+    def do() -> None:
+        for number, suffix in ((1, ".txt"), (2, ".err")):
+            os.dup2(os.open(out.with_suffix(suffix), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         left = None if before is None else killed_before(before)
-        try:
-            COMMANDS[name](out)
-            sys.stdout.flush()
-            if left is not None:
-                out.with_suffix(".left").write_text(str(left()))
-            os._exit(0)
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
-    if seconds is not None:
-        time.sleep(seconds)
-        os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise RuntimeError(f"{name} in {out} failed: {out.with_suffix('.err').read_text()}")
-    return os.WIFSIGNALED(status)
+        COMMANDS[name](out)
+        sys.stdout.flush()
+        if left is not None:
+            out.with_suffix(".left").write_text(str(left()))
+
+    return in_child(do, seconds, lambda: f"{name} in {out} failed: {out.with_suffix('.err').read_text()}")
 
 
 def plain(value: Any) -> Any:

@@ -60,15 +60,17 @@ def killed_before(number: int) -> Callable[[], int]:
     return lambda: left
 
 
-def child(out: Path, before: int | None = None, seconds: float | None = None) -> bool:
-    """Do the work in a child process; whether it was killed."""
+def in_child(do: Callable[[], object], seconds: float | None, said: Callable[[], str]) -> bool:
+    """Do something in a child process, which may be killed after so many seconds; whether it was killed.
+
+    Raises:
+        RuntimeError: it failed, with what it ``said``.
+    """
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        if before is not None:
-            killed_before(before)
         try:
-            work(out)
+            do()
             os._exit(0)
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -78,8 +80,19 @@ def child(out: Path, before: int | None = None, seconds: float | None = None) ->
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise RuntimeError(f"{out}: failed; see above")
+        raise RuntimeError(said())
     return os.WIFSIGNALED(status)
+
+
+def child(out: Path, before: int | None = None, seconds: float | None = None) -> bool:
+    """Do the work in a child process; whether it was killed."""
+
+    def do() -> None:
+        if before is not None:
+            killed_before(before)
+        work(out)
+
+    return in_child(do, seconds, lambda: f"{out}: failed; see above")
 
 
 def contents(out: Path) -> dict[str, str]:

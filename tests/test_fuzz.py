@@ -22,7 +22,7 @@ import pytest
 import torch
 from deep import cases
 from forged import Parser
-from fuzzed import PARSERS
+from fuzzed import PARSERS, write_shd
 
 import neurorobust as nr
 from neurorobust._util import digests, limited, strict
@@ -164,12 +164,8 @@ def test_a_window_that_no_memory_holds_is_refused(window, said):
 
 
 def _shd(path: Path, **change: Any) -> Path:
-    with h5py.File(path, "w") as file:
-        for name, kind in (("times", np.float16), ("units", np.uint16)):
-            ragged = file.create_dataset(f"spikes/{name}", (3,), dtype=h5py.vlen_dtype(kind))
-            for i in range(3):
-                ragged[i] = np.arange(i + 1).astype(kind)
-        file["labels"] = np.array([0, 1, 0])
+    write_shd(path)
+    with h5py.File(path, "r+") as file:
         for name, value in change.items():
             del file[name]
             value(file, name)
