@@ -12,6 +12,7 @@ import argparse
 import faulthandler
 import functools
 import gc
+import math
 import mmap
 import os
 import pickle
@@ -27,7 +28,7 @@ import traceback
 import types
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,17 @@ from neurorobust._util import discovery
 
 SPARE = 500 * 2**20
 """Bytes that a parser may take beyond what the process has and ten times the file."""
-BATCH, POOL, LONG, SECONDS = 500, 400, 1000, 10.0
-"""Mutants of a batch; parents of a kind; characters of a refusal; seconds of a mutant."""
+BATCH, POOL, LONG = 500, 400, 1000
+"""Mutants of a batch; parents of a kind; characters of a refusal."""
+SECONDS, COMPILING, SILENT = 10.0, 60.0, 600.0
+"""Seconds of a mutant; where they were over, once more with so many, because loops may have been compiled; and seconds
+of the clock without progress."""
 PACKAGE = str(Path(deep.__file__).parents[1] / "neurorobust")
 Print = tuple[Any, ...]
 """Where and in which words a mutant was refused."""
+
+
+LATE = "no answer in time"
 
 
 class Slow(BaseException):
@@ -82,7 +89,7 @@ def trial(parser: Parser) -> tuple[str, Print]:
     except Exception as error:
         return repr(error)[:LONG], fingerprint(error)
     except Slow as error:
-        return "" if parser.busy else "no answer within 10 s", fingerprint(error)
+        return "" if parser.busy else LATE, fingerprint(error)
     return "", ()
 
 
@@ -105,6 +112,17 @@ def _slow(number: int, frame: types.FrameType | None) -> None:
     raise Slow
 
 
+def timed(parser: Parser, seconds: float) -> tuple[str, Print]:
+    """As :func:`trial`, which is stopped after some seconds of computing."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        return trial(parser)
+    except Slow:  # between the two
+        return "", ()
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 def batch(parser: Parser, pool: Sequence[Files], cases: range, done: mmap.mmap) -> dict[str, Any]:
     """Try mutants; faults as (case, words, files), and new refusals with their files."""
     faults: list[tuple[int, str, Files, Print]] = []
@@ -115,14 +133,12 @@ def batch(parser: Parser, pool: Sequence[Files], cases: range, done: mmap.mmap) 
             done.seek(0)
             done.write(case.to_bytes(8, "little"))
             draw = random.Random(case)
-            files = parser.mutant(draw.choice(pool), draw)
+            parents = pool if draw.randrange(8) else pool[: len(parser.seeds) or 1]  # valid files stay among them
+            files = parser.mutant(draw.choice(parents), draw)
             parser.put(files)
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            try:
-                wrong, where = trial(parser)
-            except Slow:  # between the two
-                wrong, where = "", ()
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            wrong, where = timed(parser, SECONDS)
+            if wrong.startswith(LATE) and not timed(parser, COMPILING)[0]:
+                wrong, where = timed(parser, SECONDS)
             if wrong:
                 faults.append((case, wrong, files, where))
             if where and where not in new:
@@ -142,7 +158,15 @@ class Kind:
         self.known: set[str] = set()
         self.passed = self.faults = self.memory = 0
         self.first = deep.counts().get(f"fuzz {name}", 0)
+        if not self.parser.busy:
+            with suppress(Exception):  # a carrier
+                self.parser.use(self.parser.read())  # compiles and imports, once for all batches
         self.before = psutil.Process().memory_info().rss
+
+    @property
+    def whole(self) -> int:
+        """The mutants of all runs that passed."""
+        return deep.counts().get(f"fuzz {self.name}", 0)
 
     def turn(self, seconds: float) -> None:
         """Batches for some seconds."""
@@ -212,7 +236,7 @@ def _child(kind: Kind, cases: range, done: mmap.mmap, tell: int) -> None:
 
 
 def _answer(child: int, heard: int, done: mmap.mmap) -> Any:
-    """What a child found; None if it died, or made no progress for three minutes."""
+    """What a child found; None if it died, or made no progress for ten minutes."""
     os.set_blocking(heard, False)
     parts, last, since = [], b"", time.monotonic()
     while True:
@@ -226,7 +250,7 @@ def _answer(child: int, heard: int, done: mmap.mmap) -> Any:
             time.sleep(0.01)
         if done[:8] != last:
             last, since = done[:8], time.monotonic()
-        elif time.monotonic() - since > 180:
+        elif time.monotonic() - since > SILENT:
             os.kill(child, signal.SIGKILL)
             break
     os.close(heard)
@@ -242,6 +266,7 @@ def main() -> int:
     given.add_argument("--minutes", type=float, default=10.0)
     given.add_argument("--crashes", type=Path, default=Path("runs/fuzz"))
     given.add_argument("--turn", type=float, default=10.0, help="seconds of one parser at a time")
+    given.add_argument("--until", type=int, help="leave parsers out that had so many mutants in all")
     given.add_argument("kinds", nargs="*", metavar="KIND", help=f"of: {', '.join(PARSERS)}")
     words = given.parse_args()
     torch.set_num_threads(1)
@@ -253,8 +278,9 @@ def main() -> int:
     try:
         chosen = words.kinds or list(PARSERS)
         kinds = [Kind(name, root / name.replace(" ", "_"), words.crashes) for name in chosen]
-        while time.monotonic() < end:
-            for kind in kinds:
+        until = math.inf if words.until is None else words.until
+        while time.monotonic() < end and (left := [kind for kind in kinds if kind.whole < until]):
+            for kind in left:
                 if time.monotonic() < end:
                     kind.turn(min(words.turn, end - time.monotonic()))
             table(kinds)
@@ -267,10 +293,9 @@ def table(kinds: Sequence[Kind]) -> None:
     """What was tried so far."""
     print(f"{'kind':16} {'tried':>9} {'in all':>9} {'parents':>8} {'refusals':>8} {'MB':>6} {'faults':>7}")
     for kind in kinds:
-        whole = deep.counts().get(f"fuzz {kind.name}", 0)
         megabytes = kind.memory / 1e6
         print(
-            f"{kind.name:16} {kind.passed:9} {whole:9} {len(kind.pool):8} {len(kind.seen):8} {megabytes:6.0f} "
+            f"{kind.name:16} {kind.passed:9} {kind.whole:9} {len(kind.pool):8} {len(kind.seen):8} {megabytes:6.0f} "
             f"{kind.faults:7}"
         )
     print(f"in all {sum(n for name, n in deep.counts().items() if name.startswith('fuzz '))}", flush=True)

@@ -70,18 +70,23 @@ def run(trial: Callable[[BinaryIO], Any], stream: BinaryIO, limits: Limits) -> N
         resource.setrlimit(resource.RLIMIT_DATA, (LIBRARIES + limits.memory,) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limits.seconds) + 1,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    code, reason = 0, ""
+    code, reason = outcome(trial, stream, limits.memory)
+    os.write(2, f"\n{reason}\n".encode())
+    os._exit(code)
+
+
+def outcome(trial: Callable[[BinaryIO], Any], stream: BinaryIO, memory: int) -> tuple[int, str]:
+    """The exit code for a file, and why it is refused."""
     try:
         trial(stream)
     except MemoryError:
-        code, reason = REFUSED, f"asks for more than {limits.memory} bytes of memory; it is damaged."
+        return REFUSED, f"asks for more than {memory} bytes of memory; it is damaged."
     except ValueError as error:
-        code, reason = REFUSED, " ".join(str(error).split())
+        return REFUSED, " ".join(str(error).split())
     except Exception as error:  # a damaged file makes the library raise more than it documents
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        code, reason = REFUSED, f"damaged, or not HDF5 ({said})."
-    os.write(2, f"\n{reason}\n".encode())
-    os._exit(code)
+        return REFUSED, f"damaged, or not HDF5 ({said})."
+    return 0, ""
 
 
 def _main() -> None:
