@@ -16,7 +16,10 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from neurorobust._util import files
 
 FILE = Path(__file__).parent / "data" / "deep.json"
 DEEP = "NEUROROBUST_DEEP" in os.environ
@@ -38,14 +41,26 @@ def cases(name: str, here: int, deep: int) -> Iterator[int]:
 
 def counts() -> dict[str, int]:
     """The cases that passed, by name."""
-    text = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
-    return json.loads(text or "{}")
+    return json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
 
 
 def add(name: str, n: int) -> None:
-    with FILE.open("a+", encoding="utf-8") as file:  # tests on several cores share the file
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _alone(FILE.parent):  # tests on several cores share the file
         found = counts()
-        found[name] = found.get(name, 0) + n
-        file.truncate(0)
-        file.write(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        write(found | {name: found.get(name, 0) + n}, FILE)
+
+
+def write(found: dict[str, int], path: Path) -> None:
+    """The counts in a file, which is the old one or the new one whenever the process is killed."""
+    files.write_text(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time; others wait."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -19,8 +19,11 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import deep
 import torch
+from fuzzed import PARSERS
 from kill_run import in_child, killed_before, work
 from mini_run import complete
 from safetensors.torch import load_file
@@ -28,7 +31,9 @@ from safetensors.torch import load_file
 import chipmodels
 import neurorobust as nr
 from neurorobust._util import digests, files
-from neurorobust.cli import app
+from neurorobust.cli import app, training
+from neurorobust.data.tasks.ecg import example
+from neurorobust.demo import Size
 
 CLOCK = {"seconds", "sha256", "digest"}
 """Keys of JSON files that hold the time a run took, and the digests over it."""
@@ -64,6 +69,23 @@ def export(out: Path) -> None:
     nr.to_pynn(network, out / "pynn")
 
 
+def demo(out: Path) -> None:
+    """The command `demo` with 60 made-up beats and the smallest sizes."""
+    least = {"n_hidden": 4, "n_dies": 2, "trim": 4, "attacked": 4, "quick": (0.1,), "thorough": (0.1,), "steps": 1}
+    with (
+        mock.patch("neurorobust.cli.training.tasks.ecg", example),
+        mock.patch.object(training, "Size", lambda **given: Size(**given | least)),
+    ):
+        command("demo", "--quick", "--out", "OUT/demo")(out)
+
+
+def corpus(out: Path) -> None:
+    """The valid files of the fuzzer, for all its parsers, and its table of counts."""
+    for name, make in PARSERS.items():
+        make(out / "corpus" / name)
+    deep.write({"fuzz zoo": 500}, out / "deep.json")
+
+
 COMMANDS: dict[str, Callable[[Path], None]] = {
     "train": command(*TRAIN, "OUT/run"),
     "evaluate": command("evaluate", "OUT/model", *TASK, "--mismatch", "0.3", "--dies", "4", "--keep", "--json"),
@@ -74,7 +96,8 @@ COMMANDS: dict[str, Callable[[Path], None]] = {
     "zoo save": zoo,
     "library": work,
     "report": command("report", "OUT/shown"),
-    "demo": command("demo", "--quick", "--out", "OUT/demo"),
+    "demo": demo,
+    "corpus": corpus,
 }
 
 
@@ -126,7 +149,7 @@ def contents(out: Path) -> dict[str, Any]:
         elif path.name == "log.csv":
             found[name] = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
         elif path.suffix in (".csv", ".html"):
-            found[name] = re.sub(r"[^\n]*seconds[^\n]*|took [^<.]*", "", path.read_text())
+            found[name] = re.sub(r"[^\n]*seconds[^\n]*|took [^<.]*|\d+ s\b", "", path.read_text())
         else:
             found[name] = None if path.name == "checkpoint.pt" else path.read_bytes().hex()
     printed = out.with_suffix(".txt").read_text().replace(str(out), "OUT")
@@ -150,10 +173,10 @@ def template_of(out: Path, names: Sequence[str]) -> Path:
     template.mkdir(parents=True)
     command(*TRAIN, "OUT/model")(template)
     if "report" in names:
-        command("demo", "--quick", "--out", "OUT/made")(template)
+        demo(template)
         (template / "shown").mkdir()
-        (template / "made" / "results.json").rename(template / "shown" / "results.json")
-        shutil.rmtree(template / "made")
+        (template / "demo" / "results.json").rename(template / "shown" / "results.json")
+        shutil.rmtree(template / "demo")
     return template
 
 

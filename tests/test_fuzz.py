@@ -20,13 +20,16 @@ import mutations
 import numpy as np
 import pytest
 import torch
+from conftest import tiny
 from deep import cases
-from forged import Parser
+from forged import Parser, canonical
 from fuzzed import PARSERS, write_shd
 
 import neurorobust as nr
 from neurorobust._util import digests, limited, strict
+from neurorobust._util.errors import reason
 from neurorobust.data import shd
+from neurorobust.io import models
 
 
 def fault(parser: Parser) -> str:
@@ -63,9 +66,13 @@ def test_no_words_break_the_command_line(tmp_path):
 
 
 def _changed(path: Path, change: Any) -> None:
-    entry = json.loads(path.read_text("utf-8"))
+    path.write_bytes(_sealed(path.read_bytes(), change))
+
+
+def _sealed(content: bytes, change: Any) -> bytes:
+    entry = json.loads(content)
     change(entry)
-    path.write_text(json.dumps(digests.sealed(entry)), "utf-8")
+    return json.dumps(digests.sealed(entry)).encode()
 
 
 @pytest.mark.parametrize(
@@ -89,6 +96,55 @@ def test_a_value_that_broke_a_parser_is_refused(kind, change, said, tmp_path):
     _changed(parser.path, change)
     with pytest.raises(ValueError, match=said):
         parser.read()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: entry["chip"].update(name="x" * 2000),
+        lambda entry: entry["chip"].update(name="1\n2"),
+        lambda entry: entry.update(format="neurorobust-deployment/" + "9" * 2000),
+    ],
+)
+def test_a_long_name_in_a_deployment_is_cut_where_it_is_refused(change, tmp_path):
+    parser = PARSERS["deployment"](tmp_path / "files")
+    entry = json.loads(parser.path.read_text("utf-8"))
+    del entry[digests.KEY]
+    change(entry)
+    parser.path.write_text(json.dumps(canonical(entry)), "utf-8")
+    with pytest.raises(ValueError, match=r"is for .*; got|is of format .*…; this") as caught:
+        parser.read()
+    assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "forge"),
+    [
+        ("chip file", lambda content: content + b"\nfrom os import " + b"x" * 2000),
+        ("fleet", lambda content: _sealed(content, lambda entry: entry.update(nominal="x" * 2000))),
+        ("model tensors", lambda content: (4002).to_bytes(8, "little") + b'"' + b"x" * 4000 + b'"'),
+    ],
+)
+def test_a_library_that_repeats_the_file_is_cut_short(kind, forge, tmp_path):
+    parser = PARSERS[kind](tmp_path / "files")
+    parser.path.write_bytes(forge(parser.path.read_bytes()))
+    with pytest.raises(ValueError) as caught:
+        parser.read()
+    assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
+
+
+def test_a_packed_shape_that_holds_a_list_is_refused_before_it_is_multiplied(tmp_path):
+    nr.save(tiny(), tmp_path, packed=True)
+    parts = models._saved((tmp_path / "model.safetensors").read_bytes())
+    config = {key: value for key, value in parts.config.items() if key != "digest"}
+    shapes = {"hidden.input.weight": [2**40, [1]]}
+    with pytest.raises(ValueError, match=r"hidden.input.weight has the shape \[1099511627776, \[1\]\]; expected whole"):
+        models._unpacked(parts.tensors, config.get("packed", {}) | shapes)
+
+
+def test_the_reason_of_an_error_is_one_short_line():
+    assert reason(ValueError("a\n  b")) == "a b"
+    assert reason(ValueError("x" * 2000)) == "x" * 599 + "…"
 
 
 def test_an_object_that_can_be_read_but_not_digested_is_refused():

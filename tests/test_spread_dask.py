@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
 import threading
 import time
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 import torch
@@ -22,9 +23,19 @@ from benchmarks import robustness
 from benchmarks.robustness.results import TABLE
 from neurorobust.evaluation import WorkersLost, spread
 
+dask = pytest.importorskip("dask", reason="dask: install neurorobust[dask]")
 distributed = pytest.importorskip("distributed", reason="distributed: install neurorobust[dask]")
 
 KILLS = 20 if DEEP else 3
+
+
+@contextmanager
+def forked_workers():
+    """Workers are forks of a process that has imported everything, so one that replaces a killed one begins at once."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        distributed.utils.get_mp_context()  # names modules of Dask, once
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["distributed", "spreading"])
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +44,7 @@ def client(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dask")
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "memory_limit": 0}
     with (
+        forked_workers(),
         distributed.LocalCluster(
             **options, dashboard_address=None, local_directory=str(folder), silence_logs=50
         ) as cluster,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from . import files
+from .errors import reason
 
 KEY = "sha256"
 MARK = b"\nsha256:"
@@ -96,7 +97,7 @@ def parsed(path: Path, advice: str) -> dict[str, Any]:
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is truncated or foreign, no JSON ({error}); {advice}") from error
+        raise ValueError(f"{path}: is truncated or foreign, no JSON ({reason(error)}); {advice}") from error
     if not isinstance(entry, dict):
         raise ValueError(f"{path}: holds a JSON {type(entry).__name__}; expected an object; {advice}")
     return entry

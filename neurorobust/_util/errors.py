@@ -16,14 +16,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MOST = 80
-"""Characters of a value in an error message."""
+MOST, REASON = 80, 600
+"""Characters of a value in an error message, and of the message of another error."""
 
 
 def shown(value: object) -> str:
     """``repr`` of a value, cut where it is long: a message is read by people."""
     text = repr(value).replace("\n", " ")
     return text if len(text) <= MOST else f"{text[: MOST - 1]}…"
+
+
+def brief(words: object, most: int = MOST) -> str:
+    """Words from a file in one line, cut where they are long."""
+    line = " ".join(str(words).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, in one line, for the message of another; a library may repeat a whole file in it."""
+    return brief(error, REASON)
 
 
 def unknown(argument: str, got: object, choices: Iterable[str]) -> ValueError:

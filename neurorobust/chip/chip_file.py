@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .._util import files
+from .._util.errors import reason
 from .model import ChipModel
 
 WIDTH = 116
@@ -68,7 +69,7 @@ def read(path: str | Path) -> ChipModel:
     try:
         found = runpy.run_path(str(path)).get("chip")
     except (Exception, SystemExit) as error:
-        raise ValueError(f"chip: {str(path)!r} cannot be run ({type(error).__name__}: {error}).") from error
+        raise ValueError(f"chip: {str(path)!r} cannot be run ({type(error).__name__}: {reason(error)}).") from error
     if not isinstance(found, ChipModel):
         raise ValueError(f"chip: {str(path)!r} has no ChipModel named 'chip'; expected a line 'chip = ChipModel(…)'.")
     return found

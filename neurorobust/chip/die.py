@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .._util import digests
-from .._util.errors import shown, unknown
+from .._util.errors import reason, shown, unknown
 from .._util.randomness import generator
 from .._util.warn import warn
 from ..core.apply import apply
@@ -260,7 +260,7 @@ class Die:
         try:
             measured = MeasuredNormals.of(entry["measured"]) if "measured" in entry else None
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise ValueError(f"die {str(path)!r}: measured: not the normals of a die ({error}).") from error
+            raise ValueError(f"die {str(path)!r}: measured: not the normals of a die ({reason(error)}).") from error
         return cls(model, entry["serial"], entry["seed"], float(entry["time"]), measured)
 
 

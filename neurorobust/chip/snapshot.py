@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._util import digests, files, strict
+from .._util.errors import reason
 from ..core.params import ABSOLUTE
 from .cards import numbers
 from .design import ChipDesign, KindModel
@@ -92,7 +93,7 @@ def load(path: Path) -> Snapshot:
     try:
         entry = strict.parse(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is no snapshot: {' '.join(str(error).split())}; {ADVICE}") from error
+        raise ValueError(f"{path}: is no snapshot: {reason(error)}; {ADVICE}") from error
     if not isinstance(entry, dict) or not str(entry.get("format")).startswith(FORMAT.rpartition("/")[0] + "/"):
         raise ValueError(f"{path}: is no snapshot of a chip model; {ADVICE}")
     if entry["format"] != FORMAT:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._util.errors import check_path
+from .._util.errors import brief, check_path, reason
 from ..chip import ChipModel, Programmed, agreement
 from ..chip.architectures import Architecture
 from ..chip.convolutions import place_convolutions
@@ -59,15 +59,15 @@ def load(path: str | Path, chip: ChipModel) -> Deployment:
     there, here = entry["chip"], (chip.name, chip.version)
     if (there["name"], there["version"]) != here:
         raise ValueError(
-            f"{path}: is for {there['name']}, version {there['version']}; got {chip.name}, version {chip.version}; "
-            f"deploy the network again."
+            f"{path}: is for {brief(there['name'])}, version {brief(there['version'])}; "
+            f"got {chip.name}, version {chip.version}; deploy the network again."
         )
     check_chip(chip)
     try:
         deployment = _deployment(entry, chip)
         _check_content(entry, deployment)
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path}: {reason(error)}") from error
     return deployment
 
 

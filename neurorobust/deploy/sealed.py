@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._util import digests, strict
+from .._util.errors import brief, reason
 from .writing import LARGEST, canonical
 
 DAMAGED = "copy it again from where it is whole, or save it again"
@@ -54,12 +55,14 @@ def read(path: Path, kind: FileKind) -> dict[str, Any]:
         rest = {key: value for key, value in entry.items() if key != digests.KEY} if isinstance(entry, dict) else {}
         found = digests.of_bytes(canonical(rest).encode())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is no {kind.noun} file: {' '.join(str(error).split())}; {DAMAGED}.") from error
+        raise ValueError(f"{path}: is no {kind.noun} file: {reason(error)}; {DAMAGED}.") from error
     name, _, number = str(entry.get("format") if isinstance(entry, dict) else None).rpartition("/")
     if name != kind.format.rpartition("/")[0]:
         raise ValueError(f"{path}: is no {kind.noun} file; expected one that {kind.saved_by} wrote.")
     if f"{name}/{number}" != kind.format:
-        raise ValueError(f"{path}: is of format {name}/{number}; this version reads {kind.format}; update neurorobust.")
+        raise ValueError(
+            f"{path}: is of format {brief(f'{name}/{number}')}; this version reads {kind.format}; update neurorobust."
+        )
     if entry.get(digests.KEY) != found:
         raise ValueError(
             f"{path}: is damaged or was edited: its content has the SHA-256 {found[:12]}…, it says "

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_ndtr, ndtri
 
-from .._util.errors import check_number, plain, shown, unknown
+from .._util.errors import check_number, plain, reason, shown, unknown
 from ..chip.design import TIMES
 from ..core.params import ABOVE_ZERO, ABSOLUTE, KINDS, SIGNED
 from .cells import SAME, labels, numbers, settings
@@ -110,12 +110,12 @@ def read_table(path: str | Path) -> pd.DataFrame:
             path, header=None, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig"
         )
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())  # pandas ends some messages with a line break
+        said = reason(error)  # pandas ends some messages with a line break
         raise ValueError(f"measurements {str(path)!r}: is not a CSV table ({said}); expected {_header()}.") from error
     try:
         return checked(table[1:].set_axis(table.iloc[0], axis=1))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {reason(error)}") from error
 
 
 def checked(table: Any) -> pd.DataFrame:
@@ -134,7 +134,7 @@ def checked(table: Any) -> pd.DataFrame:
     try:
         table = pd.DataFrame(table)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"measurements: is not a table ({error}); expected {_header()}.") from error
+        raise ValueError(f"measurements: is not a table ({reason(error)}); expected {_header()}.") from error
     table = table.rename(columns=lambda name: name.strip() if isinstance(name, str) else name).reset_index(drop=True)
     _check_columns(table)
     result = pd.DataFrame({"chip": pd.Series(labels(table["chip"]), dtype=object)})

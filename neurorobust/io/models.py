@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .._util import digests, files
 from .._util.description import FORMAT as DESCRIBED
 from .._util.description import REMEDY, Description, comparable, describe, difference, moved, unknown_part
-from .._util.errors import check_finite, shown
+from .._util.errors import check_finite, reason, shown
 from .._util.warn import warn
 from ..nn.installed import neuron_classes
 from ..nn.network import Network
@@ -132,9 +132,9 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
         for name, value in network.named_parameters():
             value.requires_grad_(name in config["trained"])
     except (*LOOKUP, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())
+        words = reason(error)
         raise ValueError(
-            f"model folder {str(folder)!r}: config.json and model.safetensors do not fit ({reason})."
+            f"model folder {str(folder)!r}: config.json and model.safetensors do not fit ({words})."
         ) from error
     return network, config["info"]
 
@@ -178,7 +178,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return config, _unpacked(tensors, config.get("packed", {}))
     except (*LOOKUP, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise ValueError(
-            f"model folder {str(folder)!r}: config.json and model.safetensors do not fit: packed: {error}."
+            f"model folder {str(folder)!r}: config.json and model.safetensors do not fit: packed: {reason(error)}."
         ) from error
 
 
@@ -211,9 +211,9 @@ def _parsed(path: Path, parse: Callable[[bytes], Any]) -> Any:
     try:
         return parse(data)
     except Exception as error:  # a parser that meets damage raises more than it documents
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        words = f"{type(error).__name__}: {reason(error)}"
         raise ValueError(
-            f"model folder {str(path.parent)!r}: {path.name}: truncated or foreign file ({reason})."
+            f"model folder {str(path.parent)!r}: {path.name}: truncated or foreign file ({words})."
         ) from error
 
 
@@ -258,6 +258,8 @@ def _unpacked(tensors: Mapping[str, Tensor], shapes: Mapping[str, list[int]]) ->
     whole = dict(tensors)
     for name, shape in shapes.items():
         mask_name = f"{name.removesuffix('weight')}mask"
+        if not all(type(n) is int and n >= 0 for n in shape):  # a list times a number would be a long list
+            raise ValueError(f"{name} has the shape {shown(shape)}; expected whole numbers")
         if len(tensors[mask_name]) != -(-math.prod(shape) // 8):  # before anything of this shape is made
             raise ValueError(f"{name} of shape {shown(shape)} has a mask of {len(tensors[mask_name])} bytes")
         bits = np.unpackbits(tensors[mask_name].numpy(), count=math.prod(shape)).astype(bool)

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from .._util import digests, files, strict
-from .._util.errors import check_count
+from .._util.errors import check_count, reason
 from ..chip import ChipModel
 from ..data.hashed import data_sha256
 from ..data.samples import Samples, as_samples
@@ -156,7 +156,7 @@ def read_entry(path: Path) -> dict[str, Any]:
     try:
         entry = strict.parse(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is no baseline: {' '.join(str(error).split())}; {advice}") from error
+        raise ValueError(f"{path}: is no baseline: {reason(error)}; {advice}") from error
     name, _, _ = FORMAT.rpartition("/")
     found = str(entry.get("format")) if isinstance(entry, dict) else ""
     if found.rpartition("/")[0] != name:

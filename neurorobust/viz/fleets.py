@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .._util import digests, files
-from .._util.errors import check_count, shown
+from .._util.errors import check_count, reason, shown
 from ..chip import ChipModel, Die, Programmed
 from ..chip.snapshot import snapshot
 from ..core.params import ABSOLUTE, POSITIVE, kind_of
@@ -487,5 +487,5 @@ def _read(path: Path) -> FleetRecord:
         return FleetRecord.of(entry)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(
-            f"{path}: is no fleet ({error}); expected a file that `neurorobust evaluate … --keep` wrote."
+            f"{path}: is no fleet ({reason(error)}); expected a file that `neurorobust evaluate … --keep` wrote."
         ) from error

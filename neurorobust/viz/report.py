@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from .._util import digests, files
+from .._util.errors import reason
 from ..attacks import QUICK
 from ..evaluation import STRONG
 from ..evaluation.worst_case import NEARLY_NOTHING
@@ -43,7 +44,7 @@ def read(folder: Path) -> dict:
     try:
         results["networks"]["standard"]["fleet"]["balanced_accuracy"]
     except (KeyError, TypeError) as error:
-        raise ValueError(f"report: {path} is foreign ({error}); run `neurorobust demo` again.") from error
+        raise ValueError(f"report: {path} is foreign ({reason(error)}); run `neurorobust demo` again.") from error
     return results
 
 
@@ -57,7 +58,8 @@ def write(folder: Path) -> Path:
             _page(results, {})
         except (KeyError, TypeError, IndexError, AttributeError, ValueError, UndefinedError) as error:
             raise ValueError(
-                f"report: {folder / 'results.json'} has a missing or wrong entry {error}; run `neurorobust demo` again."
+                f"report: {folder / 'results.json'} has a missing or wrong entry {reason(error)}; "
+                f"run `neurorobust demo` again."
             ) from error
         for name, figure in figures.items():
             plotting.save_figure(figure, folder / name)

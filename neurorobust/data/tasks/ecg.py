@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..._util.errors import reason
 from ..recurrent import recurrent_network
 from ..samples import Data
 from ..task import Task
@@ -44,7 +45,9 @@ def read_beats(folder: Path | None = None) -> tuple[Tensor, Tensor]:
         try:
             parts.append(np.loadtxt(path, delimiter="\t", dtype=np.float64, ndmin=2))
         except ValueError as error:
-            raise ValueError(f"ECG5000: {path.name} is damaged ({error}); reinstall it with: {INSTALL}") from error
+            raise ValueError(
+                f"ECG5000: {path.name} is damaged ({reason(error)}); reinstall it with: {INSTALL}"
+            ) from error
     widths, table = {part.shape[1] for part in parts}, parts[0]
     table = np.concatenate(parts) if len(widths) == 1 else table
     if table.shape != (5000, 141) or not np.isfinite(table).all() or not np.isin(table[:, 0], range(1, 6)).all():
