@@ -62,6 +62,7 @@ from benchmarks.digest_inputs import (
     wrapped_network,
 )
 from neurorobust import evaluation, kernels
+from neurorobust._util import files
 from neurorobust.attacks import APGD, PGA, SPSA, Attack, L2Ball, RandomSearch, Suite, WhitenedBall, objectives, thorough
 from neurorobust.chip import BadSynapses, ChipModel, DeadNeurons, Die, Programmed, StuckDevices, encodings
 from neurorobust.chip.defects import Clustered, Scattered
@@ -561,9 +562,8 @@ def record() -> int:
         some = compute([area])
         found |= some
         areas |= {key.split("/")[0]: area for key in some}
-    FILE.write_text(
-        json.dumps({"areas": areas, "digests": found, "machine": machine()}, indent=1, sort_keys=True) + "\n"
-    )
+    content = {"areas": areas, "digests": found, "machine": machine()}
+    files.write_text(FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
     print(f"{len(found)} digests in {FILE}")
     return 0
 

@@ -162,7 +162,8 @@ def on_dies(network: nn.Module, task: Task) -> dict[str, Any]:
 def attacked(network: nn.Module, task: Task, die: Path) -> dict[str, Any]:
     """The worst die that the strong suite finds in the ball of what the chip holds; the die itself goes to a file."""
     worst = strong_worst_case(network, task.test.balanced(ATTACKED), Ball.uniform(ZETA).on_chip(network), seed=DIES)
-    safetensors.torch.save_file(dict(worst.deviations), die)
+    with files.replacing(die) as temporary:
+        safetensors.torch.save_file(dict(worst.deviations), temporary)
     keys = ("score", "nominal", "recall", "attack", "passes", "suite", "at_floor")
     return {key: getattr(worst, key) for key in keys}
 

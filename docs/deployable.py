@@ -15,6 +15,7 @@ from torch import nn
 
 import chipmodels
 import neurorobust as nr
+from neurorobust._util import files
 from neurorobust.chip import ChipModel
 
 PAGE = Path(__file__).parent / "deploy.md"
@@ -80,7 +81,7 @@ def main() -> int:
     write, text = parser.parse_args().write, PAGE.read_text(encoding="utf-8")
     right = mended(text, table())
     if write:
-        PAGE.write_text(right, encoding="utf-8")
+        files.write_text(PAGE, right)
     print("The table is right." if right == text else "The table was not that of the models.")
     return right != text and not write
 

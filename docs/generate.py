@@ -33,6 +33,7 @@ from typer.testing import CliRunner
 
 import chipmodels
 import neurorobust
+from neurorobust._util import files
 from neurorobust.cli import app
 from neurorobust.data import tasks
 from neurorobust.export import readers
@@ -88,7 +89,7 @@ def write_all(docs: Path) -> None:
     for name, text in wanted.items():
         path = docs / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:  # else Sphinx would read it again
-            path.write_text(text, encoding="utf-8")
+            files.write_text(path, text)
 
 
 # ---- command line and tasks

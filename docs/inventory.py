@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from neurorobust._util import files
+
 FOLDER = Path(__file__).parent / "inventories"
 
 
@@ -88,7 +90,8 @@ def main() -> None:
     full = parser.parse_args().compare
     if full is None:
         for name in PROJECTS:
-            (FOLDER / f"{name}.inv").write_bytes(written(name))
+            with files.replacing(FOLDER / f"{name}.inv") as temporary:
+                temporary.write_bytes(written(name))
         return
     there = {tuple(line.split()) for line in read(full.read_bytes())}
     names = {entry[0] for entry in there}

@@ -20,6 +20,8 @@ from nbformat import NotebookNode
 from PIL import Image
 from traitlets.config import Config
 
+from neurorobust._util import files
+
 ROOT = Path(__file__).parent.parent
 SECONDS = {True: 300, False: 1200}
 """The longest time of one cell, in the small and in the full size."""
@@ -190,7 +192,8 @@ def write_thumbnail(name: str, notebook: NotebookNode, path: Path) -> None:
         card.quantize(colours).save(buffer, "PNG", optimize=True)
         if buffer.tell() <= THUMBNAIL:
             break
-    path.write_bytes(buffer.getvalue())
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def _first_line(error: BaseException) -> str:

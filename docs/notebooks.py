@@ -25,6 +25,8 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from neurorobust._util import files
+
 HERE = Path(__file__).parent
 SOURCES = HERE.parent / "tutorials"
 EXECUTED = HERE / "tutorials"
@@ -261,7 +263,7 @@ def pair(tutorials: Sequence[Tutorial], folder: Path = SOURCES) -> list[Path]:
     wanted = {one.stripped: written(one.notebook) for one in tutorials} | {folder / "README.md": readme(tutorials)}
     changed = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in changed:
-        path.write_text(wanted[path], encoding="utf-8")
+        files.write_text(path, wanted[path])
     return changed
 
 
@@ -293,14 +295,14 @@ def _execute(tutorial: Tutorial, label: str, force: bool) -> None:
     done.metadata["neurorobust"] = {"source_sha256": tutorial.digest}
     notebook_runs.check_size(tutorial.name, written(done))
     notebook_runs.write_thumbnail(tutorial.name, done, tutorial.thumbnail)
-    tutorial.executed.write_text(written(done), encoding="utf-8")
+    files.write_text(tutorial.executed, written(done))
 
 
 def execute_small(tutorials: Sequence[Tutorial], folder: Path) -> None:
     """Execute with the sizes of the tests."""
     for tutorial in tutorials:
         done = _timed(tutorial.name, tutorial, small=True)
-        (folder / f"{tutorial.name}.ipynb").write_text(written(done), encoding="utf-8")
+        files.write_text(folder / f"{tutorial.name}.ipynb", written(done))
 
 
 def _timed(label: str, tutorial: Tutorial, small: bool) -> NotebookNode:

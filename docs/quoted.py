@@ -30,6 +30,7 @@ from pathlib import Path
 import pandas as pd
 
 import chipmodels
+from neurorobust._util import files
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -184,7 +185,7 @@ def main() -> int:
     print("\n".join(found) or "All quoted numbers are those of their sources.")
     if write:
         for path in PAGES:
-            path.write_text(mended(path.read_text(encoding="utf-8")), encoding="utf-8")
+            files.write_text(path, mended(path.read_text(encoding="utf-8")))
     return bool(found) and not write
 
 

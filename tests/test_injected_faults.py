@@ -360,6 +360,32 @@ def test_there_is_no_other_writer():
     assert {path for path, _, _ in found} >= {"_util/files.py", "_util/digests.py"}
 
 
+SCRIPTS = {
+    ("benchmarks/robustness/check.py", "shutil.copy"),  # into a temporary folder
+    ("benchmarks/speed/beside.py", "write_text"),  # to the kernel
+    ("docs/browser.py", "write_bytes"),  # a screenshot
+    ("docs/chip_pages.py", "savefig"),  # into memory
+    ("docs/explorer_page.py", "write_bytes"),  # into the build of the documentation
+    (".ci/release/backend.py", "open"),  # builds packages, and so imports nothing of this one
+    (".ci/release/backend.py", "write_bytes"),
+    (".ci/release/packages.py", "shutil.copyfile"),
+}
+"""Writes of scripts that need not be whole after a kill."""
+
+
+def test_scripts_write_through_the_same_writer():
+    """Those of the benchmarks, the documentation and the packages, whose files are kept in the repository."""
+    root = PACKAGE.parent
+    found = {
+        (str(path.relative_to(root)), name)
+        for folder in ("benchmarks", "docs", ".ci")
+        for path in sorted((root / folder).rglob("*.py"))
+        if "_build" not in path.parts
+        for _, name in writes_of(path)
+    }
+    assert found == SCRIPTS
+
+
 @pytest.mark.parametrize(
     ("line", "name"),
     [

@@ -17,6 +17,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from neurorobust._util import files
+
 ROOT = Path(__file__).parent.parent.parent
 LIST = Path(__file__).with_name("licences.json")
 EXTRAS = ("speech", "events", "nir", "distributed", "tutorials")
@@ -89,7 +91,7 @@ def main() -> None:
     for name, entry in here.items():
         before = entries.get(name, {"for": []})
         entries[name] = {**entry, "for": sorted({*before["for"], *entry["for"]})}
-    LIST.write_text(json.dumps(dict(sorted(entries.items())), indent=1) + "\n", encoding="utf-8")
+    files.write_text(LIST, json.dumps(dict(sorted(entries.items())), indent=1) + "\n")
     print(f"{LIST.name}: {len(entries)} packages, {len(here)} of them from this environment")
 
 

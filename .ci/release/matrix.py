@@ -22,6 +22,8 @@ from typing import Any
 
 from packages import ROOT, build_both, unpack
 
+from neurorobust._util import files
+
 PYTHONS = ("3.11", "3.12", "3.13")
 RESULTS = Path(__file__).with_name("matrix.json")
 ENVIRONMENTS = ROOT / ".venv-matrix"
@@ -172,7 +174,7 @@ def main() -> int:
             print(f"[{i}/{len(options.pythons)}] Python {version}: install and test (minutes)", flush=True)
             results[version] = run(version, wheel, sources, options.keep)
             failed |= "failed" in results[version]
-            RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n", encoding="utf-8")
+            files.write_text(RESULTS, json.dumps(dict(sorted(results.items())), indent=1) + "\n")
             print(f"    {json.dumps(results[version])}", flush=True)
     return int(failed)
 

@@ -31,7 +31,8 @@ def publish(out: Path, folder: Path = zoo.FOLDER, studies: Mapping[str, Study] |
             if cell.method in study.shipped and (cell.folder / "model.safetensors").exists():
                 place = files.make_folder(folder / study.name / cell.method)
                 for name in ("model.safetensors", "config.json"):
-                    shutil.copy(cell.folder / name, place / name)
+                    with files.replacing(place / name) as temporary:
+                        shutil.copy(cell.folder / name, temporary)
                 names.append(f"{study.name}/{cell.method}")
     return names
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from neurorobust._util.files import make_folder, write_text
+from neurorobust._util import files
 
 RESULTS = Path(__file__).parents[1] / "results" / "speed.json"
 TOLERANCE = 0.25
@@ -16,8 +16,8 @@ Ratios = Mapping[str, Mapping[str, float]]
 
 def save(report: Mapping[str, object], path: Path) -> None:
     """Write a run, whole or not at all."""
-    make_folder(path.parent)
-    write_text(path, json.dumps(report, indent=1) + "\n")
+    files.make_folder(path.parent)
+    files.write_text(path, json.dumps(report, indent=1) + "\n")
 
 
 def saved(path: Path) -> Ratios:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 import chipmodels
 import neurorobust as nr
 from neurorobust import demo
+from neurorobust._util import files
 from neurorobust.viz import plotting
 
 HERE = Path(__file__).parent
@@ -47,7 +48,7 @@ def measure(folder: Path) -> dict:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        NUMBERS.write_text(json.dumps(measure(Path(sys.argv[1]))) + "\n", encoding="utf-8")
+        files.write_text(NUMBERS, json.dumps(measure(Path(sys.argv[1]))) + "\n")
     numbers = json.loads(NUMBERS.read_text(encoding="utf-8"))
     groups = {title: {label: fleet["dies"] for label, fleet in group.items()} for title, group in numbers.items()}
     with matplotlib.rc_context(plotting.STYLE):

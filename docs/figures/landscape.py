@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import neurorobust as nr
+from neurorobust._util import files
 from neurorobust.evaluation import Landscape
 from neurorobust.viz import plotting
 
@@ -40,7 +41,7 @@ def measure() -> dict:
 
 def main() -> None:
     if "--measure" in sys.argv[1:]:
-        NUMBERS.write_text(json.dumps(measure()) + "\n", encoding="utf-8")
+        files.write_text(NUMBERS, json.dumps(measure()) + "\n")
     kept = json.loads(NUMBERS.read_text(encoding="utf-8"))
     lines = {}
     for method, values in kept["networks"].items():
