@@ -50,8 +50,6 @@ of the clock without progress."""
 PACKAGE = str(Path(deep.__file__).parents[1] / "neurorobust")
 Print = tuple[Any, ...]
 """Where and in which words a mutant was refused."""
-
-
 LATE = "no answer in time"
 
 

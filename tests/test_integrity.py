@@ -323,7 +323,8 @@ def test_a_run_killed_at_any_moment_ends_as_if_nothing_happened(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_killed_command_run_again_is_as_if_nothing_happened(tmp_path):
     """kill -9 in a command: run again, the same files, the same words, and no other file."""
-    names = ["train", "evaluate", "attack", "deploy", "export", "grid", "zoo save", "library", "report", "demo"]
+    names = ["train", "evaluate", "attack", "deploy", "export", "grid", "zoo save", "library"]
+    names += ["report", "demo", "corpus"]
     for case in cases("twenty killed commands", here=1, deep=5):
         which, n = (names, 20) if DEEP else (["export", "library"], 4)
         command = [sys.executable, str(TESTS / "kill_commands.py"), str(tmp_path / str(case)), str(20 * case), str(n)]

@@ -26,7 +26,7 @@ def shown(value: object) -> str:
     return text if len(text) <= MOST else f"{text[: MOST - 1]}…"
 
 
-def brief(words: object, most: int = MOST) -> str:
+def one_line(words: object, most: int = MOST) -> str:
     """Words from a file in one line, cut where they are long."""
     line = " ".join(str(words).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
@@ -34,7 +34,7 @@ def brief(words: object, most: int = MOST) -> str:
 
 def reason(error: BaseException) -> str:
     """What an error says, in one line, for the message of another; a library may repeat a whole file in it."""
-    return brief(error, REASON)
+    return one_line(error, REASON)
 
 
 def unknown(argument: str, got: object, choices: Iterable[str]) -> ValueError:

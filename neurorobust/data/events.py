@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .._util import limited
-from .._util.errors import check_count, check_number, plain, plain_fields, shown, unknown
+from .._util.errors import check_count, check_number, one_line, plain, plain_fields, shown, unknown
 from ..kernels.runtime.memory import available
 from . import shd
 from .samples import Data
@@ -227,7 +227,7 @@ def read_shd(path: str | Path) -> Recordings:
             limited.tried(shd.__file__, stream, limited.Limits(2 * shd.MOST * size + FREE, SECONDS + size / SPEED))
             read = shd.arrays(stream)
     except Exception as error:  # a damaged file makes the library raise more than it documents
-        said = " ".join(str(error).split())[:300]
+        said = one_line(error, 300)
         raise ValueError(
             f"path: {str(path)!r} is damaged or not in SHD's layout ({said}); expected HDF5 with spikes/times, "
             f"spikes/units and labels."

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._util.errors import brief, check_path, reason
+from .._util.errors import check_path, one_line, reason
 from ..chip import ChipModel, Programmed, agreement
 from ..chip.architectures import Architecture
 from ..chip.convolutions import place_convolutions
@@ -59,7 +59,7 @@ def load(path: str | Path, chip: ChipModel) -> Deployment:
     there, here = entry["chip"], (chip.name, chip.version)
     if (there["name"], there["version"]) != here:
         raise ValueError(
-            f"{path}: is for {brief(there['name'])}, version {brief(there['version'])}; "
+            f"{path}: is for {one_line(there['name'])}, version {one_line(there['version'])}; "
             f"got {chip.name}, version {chip.version}; deploy the network again."
         )
     check_chip(chip)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._util import digests, strict
-from .._util.errors import brief, reason
+from .._util.errors import one_line, reason
 from .writing import LARGEST, canonical
 
 DAMAGED = "copy it again from where it is whole, or save it again"
@@ -61,7 +61,8 @@ def read(path: Path, kind: FileKind) -> dict[str, Any]:
         raise ValueError(f"{path}: is no {kind.noun} file; expected one that {kind.saved_by} wrote.")
     if f"{name}/{number}" != kind.format:
         raise ValueError(
-            f"{path}: is of format {brief(f'{name}/{number}')}; this version reads {kind.format}; update neurorobust."
+            f"{path}: is of format {one_line(f'{name}/{number}')}; this version reads {kind.format}; "
+            f"update neurorobust."
         )
     if entry.get(digests.KEY) != found:
         raise ValueError(
