@@ -194,7 +194,7 @@ def _as_half(tensors):
         (lambda state: state["optimizer"]["param_groups"].clear(), "does not fit this run"),
         (
             lambda state: state["states"]["best"]["hidden.core"].add_(2**40),
-            "does not fit this run .*hidden.core.*cores",
+            "does not fit this run .*hidden.core",
         ),
         (lambda state: _as_half(state["states"]["now"]), "does not fit this run .*float16"),
         (lambda state: state.pop("history"), "is not a checkpoint of fit"),
