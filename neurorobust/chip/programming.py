@@ -27,7 +27,8 @@ class Programmed:
         codes: signed integer codes of every quantized parameter.
         placement: where everything sits.
         report: one row per core: gain, currents, quantization error, synapses that became 0.
-        gains: chip units per network unit, one for every row of the expanded parameter; 1 where it is missing.
+        gains: chip units per network unit, one for every neuron, or row of an expanded parameter without neurons; 1
+            where it is missing.
         exact_host: whether layers on the host are exact, as on a real chip; else they deviate like the rest.
         held: gain, codec and scale of each kind on each core, by (kind, core); values that are held unchanged have
             none.
@@ -68,7 +69,9 @@ class Programmed:
         gain = self.gains.get(name)
         if gain is None:
             return torch.ones((), dtype=like.dtype, device=like.device)
-        return gain.to(like).reshape(like.shape if len(gain) == like.numel() else (-1, *[1] * (like.ndim - 1)))
+        if len(gain) == 1:  # of the host
+            return gain.to(like).reshape([1] * like.ndim)
+        return self.placement.by_neuron(name, gain.to(like), like)
 
 
 def encode(
