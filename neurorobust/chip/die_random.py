@@ -90,7 +90,8 @@ def _mixed(
     for which in np.unique(core[core != HOST]).tolist():
         here = core == which
         mixed[here] *= np.sqrt(max(0.0, 1 - sum(part.share for part in parts)))
-        neurons, row = number[here], slice(None)
+        neurons: np.ndarray = number[here]
+        row: np.ndarray | slice = slice(None)
         if own.shape[1:] == (1,):  # one synapse each, many of one neuron
             neurons, row = np.unique(neurons, return_inverse=True)
         for part in parts:

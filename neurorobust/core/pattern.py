@@ -88,9 +88,8 @@ class Pattern:
         if bool((self.lists[: n_in + 1].diff() < 0).any()):
             raise ValueError("lists: the synapses of an input begin behind those of the next one; expected an order.")
         if len(self.targets) and not 0 <= int(self.targets.min()) <= int(self.targets.max()) < n_out:
-            raise ValueError(
-                f"lists: targets from {int(self.targets.min())} to {int(self.targets.max())}; expected 0 to {n_out - 1}."
-            )
+            low, high = int(self.targets.min()), int(self.targets.max())
+            raise ValueError(f"lists: targets from {low} to {high}; expected 0 to {n_out - 1}.")
         same = self.sources.diff() == 0
         if bool((self.targets.diff()[same] <= 0).any()):
             raise ValueError("lists: the targets of an input are not in ascending order, each once.")

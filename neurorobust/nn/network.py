@@ -123,8 +123,8 @@ class Network(nn.Module):
     def plan(self) -> list[kernels.Layer] | None:
         """The layers for the compiled loop over dies, at the present parameters; None for an unsupported network.
 
-        Supported are LIF layers with Linear or SparseLinear inputs on the CPU; the last one may be an integrator. Hooks and other
-        ``forward`` methods are not supported.
+        Supported are LIF layers with Linear or SparseLinear inputs on the CPU; the last one may be an integrator.
+        Hooks and other ``forward`` methods are not supported.
         """
         if type(self).forward is not Network.forward or any(map(_hooked, self.modules())):
             return None

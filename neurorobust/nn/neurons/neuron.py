@@ -60,7 +60,8 @@ class Neuron(nn.Module, ABC):
 
     Args:
         input: connection from the inputs of the layer.
-        recurrent: connection from the population's own spikes of the step before (Linear, SparseLinear or OneToOne), or None.
+        recurrent: connection from the population's own spikes of the step before (Linear, SparseLinear or OneToOne), or
+            None.
         core: the core of each neuron, shape (n,), integers from 0; ``nr.HOST`` (−1) for every neuron marks a layer off
             the chip, which the host computes. None puts spiking neurons on core 0, and leaves a model without spikes, a
             read-out, on the host.
