@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..nn.connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Linear, OneToOne, SumPool2d
+from ..nn.sparse_linear import SparseLinear
 from .box import Box
 from .interval import Interval, gamma
 
@@ -140,6 +141,8 @@ def interval_map(connection: Connection, prefix: str, box: Box, unit: float) -> 
         return Chained(tuple(interval_map(part, f"{prefix}.{i}", box, unit) for i, part in parts), unit)
     if isinstance(connection, AvgPool2d | SumPool2d):
         return _pool(connection)
+    if isinstance(connection, SparseLinear):
+        raise TypeError(f"{prefix}: SparseLinear has no bounds; take nr.nn.dense(network).")
     if not isinstance(connection, Linear | OneToOne | Conv1d | Conv2d):
         raise TypeError(
             f"{prefix}: {type(connection).__name__} has no bounds; expected Linear, OneToOne, Conv1d, Conv2d, "

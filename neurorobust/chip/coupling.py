@@ -51,10 +51,12 @@ def shifts(
                 names = [
                     name
                     for name, value in expanded.items()
-                    if kind_of(name) in SIGNED and placement.layer(name) == layer and len(value) == x.numel()
+                    if kind_of(name) in SIGNED
+                    and placement.layer(name) == layer
+                    and placement.rows(name, value) == x.numel()
                 ]
             for name in names:
-                part = x.reshape(-1, *[1] * (expanded[name].ndim - 1)) if name != target else x
+                part = placement.by_neuron(name, x.flatten(), expanded[name]) if name != target else x
                 result[name] = result[name] + part if name in result else part
     return result
 

@@ -224,12 +224,12 @@ def _silenced(layer: str, dead: Tensor, programmed: Programmed) -> Iterator[tupl
     """All synapses and biases of the dead neurons of a layer without threshold, at 0."""
     for name, value in programmed.expanded().items():
         if programmed.placement.layer(name) == layer and kind_of(name) in ("weight", "bias"):
-            if len(value) != len(dead):
+            if programmed.placement.rows(name, value) != len(dead):
                 raise ValueError(
                     f"{name}: is shared by the {len(dead)} neurons of layer {layer!r}, which have no threshold, so "
                     f"none of them can be dead alone; compute the layer on the host (core nr.HOST)."
                 )
-            rows = dead.reshape(-1, *[1] * (value.ndim - 1)).expand(value.shape)
+            rows = programmed.placement.by_neuron(name, dead, value).expand(value.shape)
             yield name, rows & (value != 0), -value.sign()
 
 
@@ -353,7 +353,7 @@ def _synapses(defect: Defect, die: DieKey, programmed: Programmed, part: str) ->
             at = Placement({"die": torch.full((rows,), number)}, masks=masks)
             field = where.hits(_normals(die, array, at, stream)["die.input.weight"])
             here = sites.core == number
-            hits[here] = field[sites.number[here]].gather(1, slots[here].clamp(min=0)) & (slots[here] >= 0)
+            hits[here] = field[sites.number[here][:, None], slots[here].clamp(min=0)] & (slots[here] >= 0)
         yield name, value, hits.reshape(value.shape) & (value != 0)
 
 

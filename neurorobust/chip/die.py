@@ -17,6 +17,7 @@ from .._util.randomness import generator
 from .._util.warn import warn
 from ..core.apply import apply
 from ..core.params import ABSOLUTE, Deviations, Params, kind_of
+from ..core.pattern import Pattern
 from ..core.placement import Placement
 from . import die_random
 from .coupling import multiplied, shifts
@@ -81,10 +82,11 @@ class Die:
         ``die.deviate(die.draws(programmed), programmed)``.
         """
         noise = {
-            name: (torch.randn(value.shape, generator=key), torch.randn(value.shape, generator=key))
+            name: (_fresh(value, pattern, key), _fresh(value, pattern, key))
             for name, value in programmed.expanded().items()
             if self.model.kinds[kind_of(name)].law.has_read_noise
             for key in [generator(self.seed, "read", self.serial, occasion, name)]
+            for pattern in [programmed.placement.patterns.get(name)]
         }
         deviations = self._deviate(self.draws(programmed), programmed, noise)
         for defect in self.model.defects:
@@ -262,6 +264,26 @@ class Die:
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ValueError(f"die {str(path)!r}: measured: not the normals of a die ({reason(error)}).") from error
         return cls(model, entry["serial"], entry["seed"], float(entry["time"]), measured)
+
+
+BLOCK = 2**20
+"""Numbers that are drawn at once for a weight without a matrix; a multiple of 16."""
+
+
+def _fresh(like: Tensor, pattern: Pattern | None, key: torch.Generator) -> Tensor:
+    """Standard normals for a parameter. The synapses of a pattern get those that they would have in the matrix: all of
+    them are drawn, in blocks."""
+    if pattern is None:
+        return torch.randn(like.shape, generator=key)
+    index, order = pattern.index.cpu().sort()
+    total, start, found = pattern.shape[0] * pattern.shape[1], 0, []
+    while start < total:
+        end = start + BLOCK if total - start >= BLOCK + 16 else total  # torch draws the last 16 in another way
+        first, last = torch.searchsorted(index, torch.tensor([start, end])).tolist()
+        found.append(torch.randn(end - start, generator=key)[index[first:last] - start])
+        start = end
+    fresh = torch.cat(found)
+    return torch.empty_like(fresh).index_copy(0, order, fresh)
 
 
 def read_die_file(path: str | Path) -> dict:

@@ -55,7 +55,7 @@ def normals(
         source = structure.shares_deviate_of.get(kind, kind)
         sites = placement.sites(name, values)
         layer = None if sites is None else placement.layer(name)
-        site = _unplaced(values) if sites is None else (sites.core.numpy(), sites.number.numpy())
+        site = _unplaced(name, values, placement) if sites is None else (sites.core.numpy(), sites.number.numpy())
         if sites is None or (kind == "weight" and name not in placement.masks):  # no synapse among a neuron's
             purpose = name.removesuffix(kind) + source
         elif kind == "weight":
@@ -90,12 +90,17 @@ def _mixed(
     for which in np.unique(core[core != HOST]).tolist():
         here = core == which
         mixed[here] *= np.sqrt(max(0.0, 1 - sum(part.share for part in parts)))
+        neurons: np.ndarray = number[here]
+        row: np.ndarray | slice = slice(None)
+        if own.shape[1:] == (1,):  # one synapse each, many of one neuron
+            neurons, row = np.unique(neurons, return_inverse=True)
         for part in parts:
-            common = np.sqrt(part.share) * part.draw(key, which, width, number[here])
+            common = (np.sqrt(part.share) * part.draw(key, which, width, neurons))[row]
             mixed[here] += common.reshape(-1, *[1] * (own.ndim - 1))
     return mixed
 
 
-def _unplaced(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    rows = values.shape[0] if values.ndim else 1
-    return np.full(rows, HOST), np.arange(rows)
+def _unplaced(name: str, values: Tensor, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+    pattern = placement.patterns.get(name)
+    rows = np.arange(placement.rows(name, values)) if pattern is None else pattern.targets.cpu().numpy()
+    return np.full(len(rows), HOST), rows

@@ -77,8 +77,8 @@ def check_limits(chip: ChipDesign, placement: Placement) -> None:
         on_chip = core != HOST
         if not on_chip.any():
             continue
-        fan_in, masks = placement.fan_in(layer), [mask for _, mask in placement.synapses(layer, len(core))]
-        tags += int(on_chip.sum()) + (masks[0].shape[1] if masks and not tags else 0)
+        fan_in = placement.fan_in(layer)
+        tags += int(on_chip.sum()) + (0 if tags else placement.n_in(layer))
         if limits.fan_in is not None and not tiles and fan_in.max() > limits.fan_in:
             worst = int(fan_in.argmax())
             raise ValueError(

@@ -27,7 +27,8 @@ class Programmed:
         codes: signed integer codes of every quantized parameter.
         placement: where everything sits.
         report: one row per core: gain, currents, quantization error, synapses that became 0.
-        gains: chip units per network unit, one for every row of the expanded parameter; 1 where it is missing.
+        gains: chip units per network unit, one for every neuron, or row of an expanded parameter without neurons; 1
+            where it is missing.
         exact_host: whether layers on the host are exact, as on a real chip; else they deviate like the rest.
         held: gain, codec and scale of each kind on each core, by (kind, core); values that are held unchanged have
             none.
@@ -68,7 +69,9 @@ class Programmed:
         gain = self.gains.get(name)
         if gain is None:
             return torch.ones((), dtype=like.dtype, device=like.device)
-        return gain.to(like).reshape(like.shape if len(gain) == like.numel() else (-1, *[1] * (like.ndim - 1)))
+        if len(gain) == 1:  # of the host
+            return gain.to(like).reshape([1] * like.ndim)
+        return self.placement.by_neuron(name, gain.to(like), like)
 
 
 def encode(
@@ -111,8 +114,9 @@ def _on_core(encoding: Encoding, speed: float, number: int, values: Params, done
     """Program one kind on one core; the kind's part of the core's row of the report."""
     kind = kind_of(next(iter(values)))
     here = {name: done.placement.on_core(name, value, number) for name, value in values.items()}
-    trained = torch.cat([value[here[name]] for name, value in values.items()])
-    neuron = torch.cat([_numbers(name, value, done.placement)[here[name]] for name, value in values.items()])
+    by_row = {name: _by_row(name, there, done.placement) for name, there in here.items()}
+    trained = torch.cat([value[by_row[name]] for name, value in values.items()])
+    neuron = torch.cat([_numbers(name, value, done.placement)[by_row[name]] for name, value in values.items()])
     held = done.held[kind, number] = encoding.encode_core(f"{kind} on core {number}", trained, neuron, speed)
     for name in values:
         on_core = done.placement.cores[str(done.placement.layer(name))] == number
@@ -128,7 +132,7 @@ def _on_core(encoding: Encoding, speed: float, number: int, values: Params, done
             done.params[name] = value * done.placement.masks[name] if kind == "weight" else value.clone()
         done.codes[name][here[name]] = codes
         done.params[name][here[name]] = held.decode(codes).to(value.dtype)
-        programmed.append(done.params[name][here[name]].double())
+        programmed.append(done.params[name][by_row[name]].double())
     lost = torch.cat(programmed) - trained.double()
     miss, size = (float(value.square().mean().sqrt()) if len(value) else 0.0 for value in (lost, trained.double()))
     row |= {
@@ -153,6 +157,15 @@ def errors_of(kind: str, held: EncodedCore) -> tuple[str, ...]:
     label = LABELS.get(kind, f"{kind}_")
     names = (f"{label}rms_error", f"{label}largest_error", *(("became_zero",) if kind == "weight" else ()))
     return () if held.codec is None else names
+
+
+def _by_row(name: str, here: Tensor, placement: Placement) -> Tensor:
+    """What picks the elements that are here, row by row of their matrix, so that sums of them have the same bits."""
+    pattern = placement.patterns.get(name)
+    if pattern is None:
+        return here
+    found = here.nonzero()[:, 0]
+    return found[pattern.index.to(here.device)[found].argsort()]
 
 
 def _numbers(name: str, value: Tensor, placement: Placement) -> Tensor:

@@ -17,6 +17,7 @@ from ..dynamics import Ahp
 from ..nn.connections import Linear
 from ..nn.network import Network
 from ..nn.neurons import LinearizedDpi, Neuron
+from ..nn.sparse_linear import SparseLinear
 from .description import AHP_OFF, Circuit, Dendrite, DendriteType, Neurons, Synapses
 from .technology import Technology, checked_technology
 
@@ -179,7 +180,10 @@ def _check(name: str, layer: Neuron) -> None:
         )
     for part, connection in layer.connections().items():
         if type(connection) is not Linear:
-            raise TypeError(f"{name}.{part}: is {type(connection).__name__}; expected Linear, one weight per synapse.")
+            hint = " nr.nn.dense(network) makes it." if isinstance(connection, SparseLinear) else ""
+            raise TypeError(
+                f"{name}.{part}: is {type(connection).__name__}; expected Linear, one weight per synapse.{hint}"
+            )
     for kind in FIXED_AT_REST:
         value = layer.optional(kind)
         if value is not None and bool((value != 0).any()):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .equations import Equations
 from .params import Params, Sites, kind_of
+from .pattern import Pattern
 from .turns import turn
 
 HOST = -1
@@ -38,6 +39,7 @@ class Placement:
         numbers: of the neurons of each layer on their cores, (n,), where they were chosen; else layers fill a core one
             after the other. All layers that share a core have numbers, or none.
         unplaced: the number of neurons of each layer that could be placed but is not: ``model.place`` was not called.
+        patterns: of weights (k,) that hold existing synapses only, where these are.
 
     Example:
         >>> tau, core = torch.tensor([0.01, 0.02]), torch.tensor([0, 0, 1])  # one time constant for each of two cores
@@ -56,6 +58,7 @@ class Placement:
     arrays: tuple[str, ...] = ()
     numbers: Mapping[str, Tensor] = field(default_factory=dict)
     unplaced: Mapping[str, int] = field(default_factory=dict)
+    patterns: Mapping[str, Pattern] = field(default_factory=dict)
 
     def prefixed(self, prefix: str) -> Placement:
         """The same placement for a network inside another module, where every name begins with ``prefix``."""
@@ -69,6 +72,7 @@ class Placement:
             arrays=tuple(prefix + name for name in self.arrays),
             numbers={prefix + name: numbers for name, numbers in self.numbers.items()},
             unplaced={prefix + name: n for name, n in self.unplaced.items()},
+            patterns={prefix + name: pattern for name, pattern in self.patterns.items()},
         )
 
     def layer(self, name: str) -> str | None:
@@ -121,15 +125,18 @@ class Placement:
     def sites(self, name: str, values: Tensor) -> Sites | None:
         """The site of the neuron that each row of an expanded parameter belongs to.
 
-        The rows are the first dimension; a value per neuron may also stand on the grid of its neurons, (C, H, W). None
-        where the parameter sits at no neuron: its layer is not placed, or many neurons share it (a convolution's
-        kernel).
+        The rows are the first dimension; a value per neuron may also stand on the grid of its neurons, (C, H, W), and
+        the synapses of a pattern are rows. None where the parameter sits at no neuron: its layer is not placed, or many
+        neurons share it (a convolution's kernel).
         """
         layer = self.layer(name)
         if layer is None:
             return None
         sites = self.numbering[layer]
         n = len(sites.core)
+        if (pattern := self.patterns.get(name)) is not None:
+            target = pattern.targets.cpu()
+            return Sites(sites.core[target], sites.number[target]) if pattern.shape[0] == n else None
         rows = bool(values.ndim) and len(values) == n
         grid = kind_of(name) != "weight" and values.numel() == n
         return sites if rows or grid else None
@@ -151,36 +158,70 @@ class Placement:
         mask = self.masks.get(name)
         return here if mask is None else here & mask
 
+    def rows(self, name: str, values: Tensor) -> int:
+        """The number of rows of an expanded parameter: of a pattern, the neurons that its synapses end on."""
+        if (pattern := self.patterns.get(name)) is not None:
+            return pattern.shape[0]
+        return len(values) if values.ndim else 1
+
+    def by_neuron(self, name: str, values: Tensor, like: Tensor) -> Tensor:
+        """One value per neuron (n,) in a shape that multiplies an expanded parameter ``like`` of theirs."""
+        if (pattern := self.patterns.get(name)) is not None:
+            return values[pattern.targets.to(values.device)]
+        return values.reshape(like.shape if len(values) == like.numel() else (-1, *[1] * (like.ndim - 1)))
+
     def synapses(self, layer: str, rows: int) -> Iterator[tuple[str, Tensor]]:
         """(weight, mask of shape (rows, inputs)) of the synapses that end on a layer's neurons, input synapses first;
-        kernels that many neurons share are left out."""
+        kernels that many neurons share are left out. Of a pattern, the mask is made."""
+        for name, own in self._ending_on(layer, rows):
+            yield name, own.mask() if isinstance(own, Pattern) else own
+
+    def _ending_on(self, layer: str, rows: int) -> Iterator[tuple[str, Tensor | Pattern]]:
+        """:meth:`synapses` as masks and patterns."""
         for name, mask in self.masks.items():
-            if len(mask) == rows and self.layer(name) == layer:
-                yield name, mask.reshape(rows, -1)
+            if self.rows(name, mask) == rows and self.layer(name) == layer:
+                yield name, self.patterns[name] if name in self.patterns else mask.reshape(rows, -1)
 
     def fan_in(self, layer: str) -> Tensor:
         """The number of synapses of each neuron of a layer, (n,)."""
         core = self.cores[layer]
-        return sum((mask.sum(1) for _, mask in self.synapses(layer, len(core))), torch.zeros_like(core))
+        return sum((_fan_in(own) for _, own in self._ending_on(layer, len(core))), torch.zeros_like(core))
+
+    def n_in(self, layer: str) -> int:
+        """The number of inputs of a layer that has weights: those of the first one; else 0."""
+        for _, own in self._ending_on(layer, len(self.cores[layer])):
+            return own.shape[1]
+        return 0
 
     def slots(self, name: str, values: Tensor) -> Tensor:
-        """The number of every synapse among those of its neuron, (rows, inputs); −1 where there is none.
+        """The number of every synapse among those of its neuron, (rows, inputs); −1 where there is none. Of a pattern,
+        every synapse is a row, (k, 1).
 
         A neuron's synapses are counted over all its weights, in the order of :meth:`synapses`. A weight that sits at
         no neuron or has no mask is counted separately, and its absent synapses are counted too.
         """
-        rows = values.shape[0] if values.ndim else 1
+        rows, pattern = self.rows(name, values), self.patterns.get(name)
         mask, layer = self.masks.get(name), self.layer(name) if self.sites(name, values) is not None else None
+        if pattern is not None and layer is None:
+            return pattern.sources.cpu()[:, None]
         if layer is None or mask is None:
             slots = torch.arange(values.numel() // max(rows, 1)).expand(rows, -1)
             return slots if mask is None else torch.where(mask.cpu().reshape(rows, -1), slots, -1)
-        before = torch.zeros(rows, 1, dtype=torch.long)
-        for other, part in self.synapses(layer, rows):
-            present = part.cpu()
-            if other == name:
-                return torch.where(present, before + present.cumsum(1) - 1, -1)
-            before = before + present.sum(1, keepdim=True)
+        before = torch.zeros(rows, dtype=torch.long)
+        for other, own in self._ending_on(layer, rows):
+            if other != name:
+                before = before + _fan_in(own).cpu()
+            elif isinstance(own, Pattern):
+                return (before[own.targets.cpu()] + own.slots().cpu())[:, None]
+            else:
+                present = own.cpu()
+                return torch.where(present, before[:, None] + present.cumsum(1) - 1, -1)
         raise AssertionError(name)
+
+
+def _fan_in(synapses: Tensor | Pattern) -> Tensor:
+    """The number of synapses of each neuron."""
+    return synapses.fan_in() if isinstance(synapses, Pattern) else synapses.sum(1)
 
 
 NOWHERE = Placement()

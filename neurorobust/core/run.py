@@ -93,7 +93,7 @@ def _forward(
     slots, values = getattr(network, "slots", None), dict(network.named_buffers())
     if not update_buffers:
         own = slots is None and hasattr(network, "layers")
-        kept = ".mask" if own else ()  # of our connections: constant, and known by its identity
+        kept = (".mask", ".lists") if own else ()  # of our connections: constant, and known by its identity
         values = {name: value if name.endswith(kept) else value.clone() for name, value in values.items()}
     values |= params
     if noise is not None:

@@ -22,6 +22,8 @@ from ..nn.connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Linea
 from ..nn.decoders import Decode, last_step, max_over_time, mean_over_time, per_step, sum_over_time
 from ..nn.network import Network
 from ..nn.neurons import CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, Neuron
+from ..nn.packing import dense
+from ..nn.sparse_linear import SparseLinear
 
 if TYPE_CHECKING:
     from ..interop.snntorch_network import Part, SnnTorchNetwork
@@ -69,7 +71,8 @@ class _Pending:
 
 
 def translated(model: nn.Module) -> Network:
-    """A :class:`neurorobust.Network` with the spikes and the logits of an snnTorch network; a Network as it is.
+    """A :class:`neurorobust.Network` with the spikes and the logits of an snnTorch network; a Network as it is, with
+    matrices for SparseLinear.
 
     It takes flat samples, (B, T, n_in). A gain that snnTorch leaves out is in the weights: row i of the weights into a
     neuron with the decay β is multiplied by 1/(1 − β), and by 1/(1 − α) where it has a synapse. Layers are named after
@@ -90,7 +93,7 @@ def translated(model: nn.Module) -> Network:
         {'1': 'Lif'}
     """
     if isinstance(model, Network):
-        return model
+        return dense(model) if any(isinstance(part, SparseLinear) for part in model.modules()) else model
     from ..interop import SnnTorchNetwork  # imports snnTorch, which is slow
 
     if not isinstance(model, SnnTorchNetwork):

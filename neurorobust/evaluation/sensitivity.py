@@ -166,7 +166,7 @@ class Sensitivity(Printed):
         for element in order.tolist():
             i = int(np.searchsorted(firsts, element, "right")) - 1
             name, flat = names[i], element - int(firsts[i])
-            index = tuple(int(k) for k in np.unravel_index(flat, self.gradients[name].shape))
+            index = tuple(int(k) for k in np.unravel_index(*self._place(name, flat)))
             sign = float(self.gradients[name].reshape(-1)[flat].sign())
             value = float(self.params[name].reshape(-1)[flat])
             rows.append((name, index, value, sign * self.radii[name], values[element]))
@@ -192,13 +192,26 @@ class Sensitivity(Printed):
                 n = max((len(self.params[name]) for name in names), default=0)
             columns = {"own": np.zeros(n), "synapses": np.zeros(n)}
             for name in names:
-                if len(self.params[name]) == n:
+                if self.placement.rows(name, self.params[name]) == n:
                     column = "synapses" if kind_of(name) == "weight" else "own"
-                    columns[column] += np.nansum(self.first_order(name).reshape(n, -1), 1)
+                    columns[column] += self._by_row(name, n)
             frames.append(pd.DataFrame({"layer": layer, "neuron": range(n)} | columns))
         table = pd.concat(frames, ignore_index=True)
         table["first_order"] = table["own"] + table["synapses"]
         return table.sort_values("first_order", ascending=False, kind="stable", ignore_index=True)
+
+    def _place(self, name: str, flat: int) -> tuple[int, tuple[int, ...]]:
+        """A flat index into the expanded shape of a parameter, and this shape; of a pattern, those of the matrix."""
+        if (pattern := self.placement.patterns.get(name)) is not None:
+            return int(pattern.index[flat]), pattern.shape
+        return flat, tuple(self.gradients[name].shape)
+
+    def _by_row(self, name: str, n: int) -> np.ndarray:
+        """The first-order losses of each row of a parameter, added."""
+        losses = self.first_order(name)
+        if (pattern := self.placement.patterns.get(name)) is not None:
+            return np.bincount(pattern.targets.cpu().numpy(), np.nan_to_num(losses), n)
+        return np.nansum(losses.reshape(n, -1), 1)
 
     def _exists(self, name: str) -> np.ndarray:
         if name in self.placement.masks:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..nn import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SumPool2d
+from ..nn import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne, SparseLinear, SumPool2d
 from .cell import Array
 from .hdf5 import Node
 
@@ -39,9 +39,10 @@ def stages_of(connection: Connection) -> list[Stage]:
         inner = stages_of(connection.connection)
         delay = Node("Delay", {"delay": connection.delay.detach().cpu().double().numpy().copy()})
         return [Stage(delay, (connection.n_in,), (connection.n_in,)), *inner]
-    if isinstance(connection, (Linear, OneToOne)) or _unrolled(connection):
+    whole = isinstance(connection, (Linear, OneToOne, SparseLinear))
+    if whole or _unrolled(connection):
         bias = connection.offset(0.0)
-        weight = connection.matrix() if isinstance(connection, (Linear, OneToOne)) else cast(Tensor, connection.weight)
+        weight = connection.matrix() if whole else cast(Tensor, connection.weight)
         return [
             Stage(
                 _affine(_numbers(weight), None if bias is None else _numbers(bias)),

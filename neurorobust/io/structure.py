@@ -12,7 +12,7 @@ from .._util import discovery
 from .._util.errors import unknown
 from ..core.params import kind_of
 from ..dynamics import adaptations, floors, inhibitions, resets, surrogate
-from ..nn import connections
+from ..nn import connections, sparse_linear
 from ..nn.connections import Connection
 from ..nn.decoders import DECODERS
 from ..nn.neurons import Neuron
@@ -49,7 +49,7 @@ def _options() -> dict[str, dict[str, Any]]:
 
 
 def _connections() -> dict[str, Any]:
-    return discovery.classes(connections, Connection)
+    return discovery.classes(connections, Connection) | discovery.classes(sparse_linear, Connection)
 
 
 def layer_entry(name: str, layer: Neuron, known: Mapping[str, type[Neuron]]) -> dict[str, Any]:

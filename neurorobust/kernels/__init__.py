@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..core.pattern import Pattern
 from ..dynamics.resets import (
     DelayedSubtract,
     Dynamics,
@@ -21,7 +22,7 @@ from .choice import chosen, compiles, describe, implementation, known, knows_flo
 from .events import CachedEvents
 from .layer import SKINNY, FlooredCoefficients, FlooredDynamics, Layer, LifCoefficients
 from .masks import pattern_of, sparse
-from .sparse_weight import Pattern, SparseWeight, Weight, dense
+from .sparse_weight import SparseWeight, Weight, dense
 
 __all__ = [
     "SKINNY",

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from ..core.pattern import Pattern
 from .choice import lists_pay
 from .events import address
-from .sparse_weight import Pattern, SparseWeight
+from .sparse_weight import SparseWeight
 
 _known = WeakIdKeyDictionary()  # mask → its version and pattern; an entry goes with its mask
 

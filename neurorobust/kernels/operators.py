@@ -3,7 +3,7 @@
 Tensors have a leading chip axis, of length 1 where all chips share one. Sequences are batch first, (chips, B, T, n), so
 that each thread reads and writes memory in one stretch. ``rules`` are :class:`~.numba_loops.records.Rules` and whether
 the membrane is kept. A weight is a matrix, or it is sparse, (c, k), and has ``lists``: where the synapses of each
-source begin, then their targets, as :class:`~.sparse_weight.Pattern` has them; else these are empty.
+source begin, then their targets, as :class:`~neurorobust.core.pattern.Pattern` has them; else these are empty.
 """
 
 from __future__ import annotations

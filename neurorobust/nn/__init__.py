@@ -34,6 +34,8 @@ from .decoders import last_step, max_over_time, mean_over_time, per_step, sum_ov
 from .floor import floor_fractions, using_floor
 from .network import Network, placement_of
 from .neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, LinearizedDpi, Neuron
+from .packing import dense, packed
+from .sparse_linear import SparseLinear
 
 __all__ = [
     "Adaptation",
@@ -69,15 +71,18 @@ __all__ = [
     "PullsDown",
     "Reset",
     "SnntorchSubtract",
+    "SparseLinear",
     "Subtract",
     "SumPool2d",
     "Surrogate",
     "ToValue",
     "Triangle",
+    "dense",
     "floor_fractions",
     "last_step",
     "max_over_time",
     "mean_over_time",
+    "packed",
     "per_step",
     "placement_of",
     "sum_over_time",

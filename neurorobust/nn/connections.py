@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from .. import kernels
 from .._util.errors import check_count, check_finite, plain
+from ..core.pattern import Pattern
 
 Size = int | Sequence[int]
 
@@ -33,6 +34,10 @@ class Connection(nn.Module, ABC):
 
     def masks(self) -> dict[str, Tensor]:
         """True where a synapse exists, by the name of the weight inside the connection, in the weight's shape."""
+        return {}
+
+    def patterns(self) -> dict[str, Pattern]:
+        """Which synapses exist, of weights that hold these alone, by name as in :meth:`masks`."""
         return {}
 
     def convolutions(self) -> dict[str, Callable[[], Tensor]]:
@@ -71,8 +76,29 @@ class Connection(nn.Module, ABC):
         return self.matrix()
 
 
-class _Synapses(Connection):
-    """Base of connections with a weight: weight and bias as parameters, the mask as a buffer, all shapes checked."""
+class Weighted(Connection):
+    """Base of connections with one weight, and with a bias or None, as parameters."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
+        values = {"weight": weight} | ({} if self.bias is None else {"bias": torch.zeros_like(self.bias)})
+        return torch.func.functional_call(self, values, (x, dt))
+
+    def by_sign(self, x: Tensor, dt: float) -> tuple[Tensor, Tensor]:
+        positive = self.weight.clamp(min=0)
+        return self.through(positive, x, dt), self.through(positive - self.weight, x, dt)
+
+    def offset(self, dt: float) -> Tensor | None:
+        if self.bias is None:
+            return None
+        bias: Tensor = self.bias
+        return bias if len(bias) == self.n_out else bias.repeat_interleave(self.n_out // len(bias))
+
+
+class _Synapses(Weighted):
+    """Base of connections with a mask, a buffer; all shapes are checked."""
 
     mask: Tensor
 
@@ -89,20 +115,6 @@ class _Synapses(Connection):
 
     def masks(self) -> dict[str, Tensor]:
         return {"weight": self.mask}
-
-    def through(self, weight: Tensor, x: Tensor, dt: float) -> Tensor:
-        values = {"weight": weight} | ({} if self.bias is None else {"bias": torch.zeros_like(self.bias)})
-        return torch.func.functional_call(self, values, (x, dt))
-
-    def by_sign(self, x: Tensor, dt: float) -> tuple[Tensor, Tensor]:
-        positive = self.weight.clamp(min=0)
-        return self.through(positive, x, dt), self.through(positive - self.weight, x, dt)
-
-    def offset(self, dt: float) -> Tensor | None:
-        if self.bias is None:
-            return None
-        bias: Tensor = self.bias
-        return bias if len(bias) == self.n_out else bias.repeat_interleave(self.n_out // len(bias))
 
     def masked(self) -> Tensor:
         """The weight with absent synapses at zero, in its own shape."""
@@ -417,6 +429,9 @@ class Delayed(Connection):
     def masks(self) -> dict[str, Tensor]:
         return {f"connection.{name}": mask for name, mask in self.connection.masks().items()}
 
+    def patterns(self) -> dict[str, Pattern]:
+        return {f"connection.{name}": pattern for name, pattern in self.connection.patterns().items()}
+
     def convolutions(self) -> dict[str, Callable[[], Tensor]]:
         return {f"connection.{name}": make for name, make in self.connection.convolutions().items()}
 
@@ -475,6 +490,9 @@ class Chain(Connection):
 
     def masks(self) -> dict[str, Tensor]:
         return {f"{i}.{name}": mask for i, part in enumerate(self.parts()) for name, mask in part.masks().items()}
+
+    def patterns(self) -> dict[str, Pattern]:
+        return {f"{i}.{name}": own for i, part in enumerate(self.parts()) for name, own in part.patterns().items()}
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         for part in self.parts():

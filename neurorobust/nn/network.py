@@ -12,13 +12,14 @@ from .. import kernels
 from .._util.errors import check_input, check_number, unknown
 from ..core.noise import INPUT as INPUT
 from ..core.noise import Noise
+from ..core.pattern import Pattern
 from ..core.placement import Placement
 from ..core.placement import placement_of as placement_of
 from ..core.turns import turn
-from .connections import Linear
 from .decoders import Decode, mean_over_time
 from .neurons import CubaLeakyIntegrator, LeakyIntegrator, Neuron
 from .neurons.neuron import SpikingNeuron
+from .sparse_linear import FUSED
 
 
 class Network(nn.Module):
@@ -122,8 +123,8 @@ class Network(nn.Module):
     def plan(self) -> list[kernels.Layer] | None:
         """The layers for the compiled loop over dies, at the present parameters; None for an unsupported network.
 
-        Supported are LIF layers with Linear inputs on the CPU; the last one may be an integrator. Hooks and other
-        ``forward`` methods are not supported.
+        Supported are LIF layers with Linear or SparseLinear inputs on the CPU; the last one may be an integrator.
+        Hooks and other ``forward`` methods are not supported.
         """
         if type(self).forward is not Network.forward or any(map(_hooked, self.modules())):
             return None
@@ -135,7 +136,7 @@ class Network(nn.Module):
                 c is None
                 or not own
                 or not kernels.compiles(c.alpha, dynamics)
-                or type(layer.input) is not Linear
+                or type(layer.input) not in FUSED
                 or (dynamics is None and name != self.names[-1])
             ):
                 return None
@@ -149,6 +150,7 @@ class Network(nn.Module):
         cores: dict[str, Tensor] = {}
         index: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
+        patterns: dict[str, Pattern] = {}
         shared: dict[str, Callable[[], Tensor]] = {}
         for name, layer in self.layers().items():
             cores[name] = layer.core
@@ -158,9 +160,10 @@ class Network(nn.Module):
                     index[f"{name}.{kind}"] = entries
             for part, connection in layer.connections().items():
                 masks |= {f"{name}.{part}.{weight}": mask for weight, mask in connection.masks().items()}
+                patterns |= {f"{name}.{part}.{weight}": own for weight, own in connection.patterns().items()}
                 shared |= {f"{name}.{part}.{own}": make for own, make in connection.convolutions().items()}
         equations = {name: layer.equations() for name, layer in self.layers().items()}
-        return Placement(cores, index, masks, convolutions=shared, equations=equations)
+        return Placement(cores, index, masks, convolutions=shared, equations=equations, patterns=patterns)
 
 
 def _hooked(module: nn.Module) -> bool:

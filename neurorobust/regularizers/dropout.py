@@ -64,13 +64,14 @@ class Dropout(Regularizer):
 
     def total(self, step: Step) -> Tensor:
         dropped: Params = dict(step.params)
-        for group in self.weights or _of_neurons(step.params):
+        for group in self.weights or _of_neurons(step):
             mask = None
             for name in group:
                 if name not in step.params:
                     raise unknown("weights", name, (key for key in step.params if key.endswith("weight")))
                 weight = step.params[name]
-                n = weight.shape[1] if weight.ndim > 1 else weight.numel()
+                pattern = step.placement.patterns.get(name)
+                n = pattern.shape[1] if pattern else weight.shape[1] if weight.ndim > 1 else weight.numel()
                 if mask is None:
                     mask = torch.rand(n, generator=step.generator) >= self.p
                 if len(mask) != n:
@@ -78,15 +79,18 @@ class Dropout(Regularizer):
                         f"weights: {name} reads {n} neurons, {group[0]} reads {len(mask)}; only weights that read the "
                         f"same neurons share a mask."
                     )
-                shape = (n,) + (1,) * (weight.ndim - 2)
-                dropped[name] = weight * (mask.to(weight) / (1 - self.p)).reshape(shape)
+                factor = (mask.to(weight) / (1 - self.p)).reshape((n,) + (1,) * (weight.ndim - 2))
+                dropped[name] = weight * (factor[pattern.sources] if pattern else factor)
         return self.inner.total(step.at(dropped))
 
 
-def _of_neurons(params: Params) -> tuple[tuple[str, ...], ...]:
+def _of_neurons(step: Step) -> tuple[tuple[str, ...], ...]:
     """The weights that read neurons, each by itself: recurrent ones, or else dense ones after the first parameter."""
+    params, patterns = step.params, step.placement.patterns
     recurrent = [name for name in params if name.endswith(".recurrent.weight")]
-    dense = [name for name in list(params)[1:] if name.endswith("weight") and params[name].ndim == 2]
+    dense = [
+        name for name in list(params)[1:] if name.endswith("weight") and (params[name].ndim == 2 or name in patterns)
+    ]
     if not recurrent and not dense:
         raise ValueError("weights: got none, and no weight here reads neurons for sure; name those that do.")
     return tuple((name,) for name in recurrent or dense)

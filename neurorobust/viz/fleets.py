@@ -296,7 +296,7 @@ def _rows(programmed: Programmed, name: str) -> tuple[int, str]:
     value, layer = programmed.expanded()[name], programmed.placement.layer(name)
     sites = programmed.placement.sites(name, value)
     if sites is not None and layer is not None:
-        return len(sites.core), layer
+        return programmed.placement.rows(name, value), layer
     return len(value) if value.ndim else 1, name
 
 
@@ -311,15 +311,16 @@ def _of_neurons(die: Die, programmed: Programmed) -> dict[str, np.ndarray]:
             there = mask.to(there)
         if name in broken:
             value = value.masked_fill(broken[name], torch.nan)
-        n = _rows(programmed, name)[0]
-        found[name] = _mean(value.reshape(n, -1), there.reshape(n, -1))
+        n, pattern = _rows(programmed, name)[0], programmed.placement.patterns.get(name)
+        row = torch.arange(n).repeat_interleave(value.numel() // n) if pattern is None else pattern.targets.cpu()
+        found[name] = _mean(value.flatten()[there.flatten()].cpu(), row[there.flatten().cpu()], n)
     return found
 
 
-def _mean(value: Tensor, there: Tensor) -> np.ndarray:
-    """The mean of each row over the elements that exist; 0 where there are none."""
-    total = value.where(there, torch.zeros_like(value)).sum(1)
-    return (total / there.sum(1).clamp(min=1)).cpu().numpy()
+def _mean(value: Tensor, row: Tensor, n: int) -> np.ndarray:
+    """The mean of each of n rows over its elements; 0 where there are none."""
+    total = torch.zeros(n, dtype=value.dtype).index_add(0, row, value)
+    return (total / torch.bincount(row, minlength=n).clamp(min=1)).numpy()
 
 
 def _coded(values: np.ndarray) -> dict[str, Any] | None:

@@ -45,7 +45,7 @@ class Dies(NamedTuple):
 
 class Structure(NamedTuple):
     """Numbers that all dies share: a table (layers, 14), the sources of all layers, one after the other, and the lists
-    of targets of all sparse weights, as :class:`~..sparse_weight.Pattern` has them."""
+    of targets of all sparse weights, as :class:`neurorobust.core.pattern.Pattern` has them."""
 
     table: ndarray
     sources: ndarray

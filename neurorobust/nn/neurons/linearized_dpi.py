@@ -14,6 +14,7 @@ from ...dynamics import Adaptation, Ahp, CancelsExcitation, Floor, HardFloor, In
 from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import FlooredCoefficients, FlooredDynamics
 from ..connections import Connection, Linear
+from ..sparse_linear import FUSED
 from .neuron import EXAMPLES, LIF, Neuron, Value, a_step_later, decay
 
 
@@ -209,7 +210,7 @@ class LinearizedDpi(Neuron):
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         c, dynamics = self.floored_coefficients(dt), self.floored_dynamics()
-        if type(self.input) is Linear:
+        if type(self.input) in FUSED:
             return kernels.floored_layer(x, self.input.synapses(), self.recurrent_synapses(), c, dynamics)
         return kernels.floored(self.currents(x, dt), self.recurrent_synapses(), c, dynamics)[0]
 
@@ -217,15 +218,17 @@ class LinearizedDpi(Neuron):
         """The spikes for an input (T, B, n_in), and where the floor acts; no gradient."""
         with torch.no_grad():
             c, dynamics = self.floored_coefficients(dt), self.floored_dynamics()
-            current, matrix = self.currents(x, dt), self.recurrent_matrix()
-            spikes, above = kernels.floored(current, matrix, c, dynamics)
+            current = self.currents(x, dt)
+            spikes, above = kernels.floored(current, self.recurrent_synapses(), c, dynamics)
             free = torch.ones_like(spikes, dtype=torch.bool)
             if c.refractory is not None:
                 free = ~_held(spikes, c.refractory)
             at_floor = torch.zeros_like(free) if isinstance(self.floor, NoFloor) else free & (above < 0)
             cut = torch.zeros_like(free)
             if isinstance(self.inhibition, CancelsExcitation):
-                cut = free & (_drive(current, spikes, matrix, c) < 0)
+                if self.recurrent is not None:
+                    current = current + torch.cat(self.recurrent.by_sign(a_step_later(spikes), dt), -1)
+                cut = free & (_drive(current, c) < 0)
             return FloorTrace(spikes, at_floor, cut)
 
     def noisy(self, name: str, x: Tensor, dt: float, noise: Noise) -> Tensor:
@@ -284,15 +287,12 @@ def _mean(sigma: Tensor, tau: Tensor, dt: float) -> Tensor:
     return (1 - sigma) * tau / dt
 
 
-def _drive(current: Tensor, spikes: Tensor, recurrent: Tensor | None, c: FlooredCoefficients) -> Tensor:
-    """The change of the membrane by synapses and direct current in each step, (T, B, n); may be below 0."""
-    if recurrent is not None:
-        positive = recurrent.clamp(min=0)
-        split = torch.cat([positive, positive - recurrent])
-        current = current + a_step_later(spikes) @ split.T
-    exc = inh = torch.zeros_like(spikes[0])
+def _drive(current: Tensor, c: FlooredCoefficients) -> Tensor:
+    """The change of the membrane by synapses (T, B, 2n) and direct current in each step, (T, B, n); may be below 0."""
+    excitation, inhibition = current.chunk(2, -1)
+    exc = inh = torch.zeros_like(excitation[0])
     drives = []
-    for excite, inhibit in zip(*current.chunk(2, -1)):
+    for excite, inhibit in zip(excitation, inhibition):
         exc, inh = c.syn_exc * exc + excite, c.syn_inh * inh + inhibit
         drives.append(c.gain_exc * exc - c.gain_inh * inh + c.lift)
     return torch.stack(drives)

@@ -21,6 +21,7 @@ from ...dynamics import DelayedSubtract, DelayedToValue, Dynamics, Reset, ToValu
 from ...dynamics.surrogate import Surrogate
 from ...kernels import LifCoefficients
 from ..connections import Connection, Linear
+from ..sparse_linear import FUSED
 
 Value = float | Tensor
 
@@ -59,7 +60,8 @@ class Neuron(nn.Module, ABC):
 
     Args:
         input: connection from the inputs of the layer.
-        recurrent: connection from the population's own spikes of the step before (Linear or OneToOne), or None.
+        recurrent: connection from the population's own spikes of the step before (Linear, SparseLinear or OneToOne), or
+            None.
         core: the core of each neuron, shape (n,), integers from 0; ``nr.HOST`` (−1) for every neuron marks a layer off
             the chip, which the host computes. None puts spiking neurons on core 0, and leaves a model without spikes, a
             read-out, on the host.
@@ -82,7 +84,7 @@ class Neuron(nn.Module, ABC):
         self.recurrent = recurrent
         self.n = input.n_out
         if recurrent is not None:
-            shape = tuple(recurrent.matrix().shape)
+            shape = tuple(recurrent.synapses().shape)
             if shape != (self.n, self.n):
                 raise ValueError(f"recurrent: got weight of shape {shape}; expected ({self.n}, {self.n}).")
         default = 0 if self.spiking else HOST
@@ -182,7 +184,7 @@ class Neuron(nn.Module, ABC):
         return None if t_ref is None else (t_ref.detach() / dt).round()
 
     def bias(self) -> Tensor | None:
-        """The bias of a Linear input and of the recurrent connection together; None where neither has one."""
+        """The bias of the input and of the recurrent connection together; None where neither has one."""
         own, further = getattr(self.input, "bias", None), getattr(self.recurrent, "bias", None)
         return further if own is None else own if further is None else own + further
 
@@ -297,7 +299,7 @@ class SpikingNeuron(Neuron):
         return kernels.lif(current, self.recurrent_synapses(), self.coefficients(dt), self.dynamics())
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        if type(self.input) is not Linear:
+        if type(self.input) not in FUSED:
             return self.respond(self.current(x, dt), dt)
         recurrent, c, dynamics = self.recurrent_synapses(), self.coefficients(dt), self.dynamics()
         return kernels.lif_layer(x, (self.input.synapses(), self.bias()), recurrent, c, dynamics)

@@ -1,0 +1,65 @@
+"""Networks with masked matrices as networks that hold synapses only, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import TypeVar
+
+from torch import nn
+
+from .._util.errors import check_number
+from .connections import Connection, Linear
+from .sparse_linear import SparseLinear
+
+M = TypeVar("M", bound=nn.Module)
+SHARE = 1 / 8
+
+
+def packed(network: M, share: float = SHARE) -> M:
+    """A copy of a network whose sparse :class:`Linear` connections are :class:`SparseLinear`: the same outputs, to
+    rounding, and the same dies, in memory proportional to the synapses.
+
+    Args:
+        network: a :class:`neurorobust.Network`, or a connection of one.
+        share: of the synapses of a connection, at most this share exist; others stay as they are.
+
+    Example:
+        >>> recurrent = nr.nn.Linear.random(100, 100, fan_in=4, generator=torch.Generator().manual_seed(0))
+        >>> hidden = nr.neurons.Lif(nr.nn.Linear(torch.rand(100, 3)), recurrent, tau_mem=0.02, v_threshold=0.1)
+        >>> nr.nn.packed(nr.Network({"hidden": hidden}, dt=1e-3)).hidden.recurrent
+        SparseLinear(n_in=100, n_out=100, synapses=400)
+    """
+    share = check_number("share", share)
+
+    def make(linear: Connection) -> Connection:
+        if type(linear) is not Linear or float(linear.mask.double().mean()) > share:
+            return linear
+        return SparseLinear.of(linear)
+
+    return _exchanged(network, make)
+
+
+def dense(network: M) -> M:
+    """A copy of a network whose :class:`SparseLinear` connections are :class:`Linear` with a mask, for what needs
+    matrices: the inverse of :func:`packed`, bit for bit.
+
+    Example:
+        >>> synapses = nr.nn.SparseLinear.random(50, 20, fan_in=4, generator=torch.Generator().manual_seed(0))
+        >>> hidden = nr.neurons.Lif(synapses, tau_mem=0.02, v_threshold=0.1)
+        >>> nr.nn.dense(nr.Network({"hidden": hidden}, dt=1e-3)).hidden.input.mask.sum().item()
+        80
+    """
+    return _exchanged(network, lambda one: one.dense() if isinstance(one, SparseLinear) else one)
+
+
+def _exchanged(network: M, make: Callable[[Connection], Connection]) -> M:
+    """A copy of a network with other connections."""
+    new = deepcopy(network)
+    if isinstance(new, Connection) and (other := make(new)) is not new:
+        return other  # type: ignore[return-value]
+    for module in list(new.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Connection):
+                setattr(module, name, make(child))
+    return new
