@@ -18,14 +18,17 @@ from ..dynamics.resets import (
 )
 from . import reference
 from .choice import chosen, compiles, describe, implementation, known, knows_floored, using
+from .convolution import convolve, convolve_lif, pool
 from .events import CachedEvents
 from .layer import SKINNY, FlooredCoefficients, FlooredDynamics, Layer, LifCoefficients
 from .masks import pattern_of, sparse
 from .sparse_weight import Pattern, SparseWeight, Weight, dense
+from .windows import Convolution, Window
 
 __all__ = [
     "SKINNY",
     "CachedEvents",
+    "Convolution",
     "FlooredCoefficients",
     "FlooredDynamics",
     "Layer",
@@ -33,8 +36,11 @@ __all__ = [
     "Pattern",
     "SparseWeight",
     "Weight",
+    "Window",
     "chosen",
     "compiles",
+    "convolve",
+    "convolve_lif",
     "dense",
     "describe",
     "fleet_outputs",
@@ -46,6 +52,7 @@ __all__ = [
     "lif_trace",
     "linear",
     "pattern_of",
+    "pool",
     "sparse",
     "using",
 ]

@@ -285,9 +285,17 @@ class _Conv(_Synapses):
             if bias is not None and len(bias) != self.n_out:
                 bias = bias.repeat_interleave(self.n_out // len(bias))
             return kernels.linear(x, self.weight, bias)
-        convolve = functional.conv1d if self.dims == 1 else functional.conv2d
-        current = convolve(x.reshape(-1, *self.shape), self.masked(), self.bias, self.stride, self.padding)
-        return current.reshape(*x.shape[:2], self.n_out)
+        return kernels.convolve(x, self.geometry(), self.kernels(), self.bias)
+
+    def geometry(self) -> kernels.Convolution:
+        """Its shapes, as the loops take them."""
+        window = kernels.Window.of(self.shape, self.mask.shape[2:], self.stride, self.padding)
+        return kernels.Convolution(window, len(self.mask))
+
+    def kernels(self) -> Tensor:
+        """The masked weight with two dimensions of space, (C_out, C, kH, kW)."""
+        weight = self.masked()
+        return weight.unsqueeze(2) if self.dims == 1 else weight
 
 
 class Conv1d(_Conv):
@@ -348,9 +356,12 @@ class _Pool2d(Connection):
         return {"shape": self.shape, "kernel": self.kernel, "stride": self.stride}
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        image = x.reshape(-1, *self.shape)
-        pooled = functional.avg_pool2d(image, self.kernel, self.stride, divisor_override=self.divisor)
-        return pooled.reshape(*x.shape[:2], self.n_out)
+        return kernels.pool(x, *self.geometry())
+
+    def geometry(self) -> tuple[kernels.Window, int]:
+        """Its window, and by what the sums over it are divided, as the loops take them."""
+        divisor = math.prod(self.kernel) if self.divisor is None else self.divisor
+        return kernels.Window.of(self.shape, self.kernel, self.stride), divisor
 
 
 class AvgPool2d(_Pool2d):
