@@ -84,7 +84,7 @@ def forward_sample(row, x, lists, numbers, geometry, room, scratch, frame, spike
     weight, bias, own, refractory, rules = numbers
     (channels, width), reach, pooled = geometry
     current, own_spikes = room.current[0], room.spikes[0]
-    steps, last = current.shape
+    steps = current.shape[0]
     for t in range(steps):
         convolve_frame(current[t], x[t], lists, row * steps + t, weight, bias, reach, pooled, frame)
     inputs = room.nothing, room.no_lists, 0, room.nothing, room.no_targets, bias
