@@ -87,9 +87,12 @@ class ConvolveLif(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         *tensors, ctx.geometry, ctx.rules, ctx.width = inputs
         ctx.save_for_backward(*output, *tensors)
+        ctx.set_materialize_grads(False)  # v has none
 
     @staticmethod
-    def backward(ctx: Any, g_spikes: Tensor, _: Tensor) -> tuple:
+    def backward(ctx: Any, g_spikes: Tensor | None, _: Tensor | None) -> tuple:
+        if g_spikes is None:
+            return (None,) * 8
         spikes, v, x, weight, bias, coefficients, refractory = ctx.saved_tensors
         needs = _needed(ctx, bias)
         *found, g_coefficients = _convolve_lif_backward.apply(
