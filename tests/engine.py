@@ -94,6 +94,28 @@ def swapped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return kernels.linear(x.transpose(0, 1), weight, bias)
 
 
+POOLED = kernels.Convolution(
+    kernels.Window((2, 3, 2), (2, 2), (1, 1), (1, 0)), 3, kernels.Window((2, 6, 5), (2, 2), (2, 2)), 4
+)
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution with steps of two, of images (2, 6, 5)."""
+    window = kernels.Window((2, 6, 5), (3, 2), (2, 1), (0, 1))
+    return kernels.convolve(x, kernels.Convolution(window, 3), weight, bias)
+
+
+def pooled(x: Tensor) -> Tensor:
+    """A mean over windows that overlap."""
+    return kernels.pool(x, kernels.Window((2, 6, 5), (3, 2), (2, 1)), 6)
+
+
+def convolved_layer(x: Tensor, weight: Tensor, bias: Tensor, alpha: Tensor, refractory: Tensor) -> Tensor:
+    """Spikes of adaptive neurons with synapses behind a pooling and a convolution."""
+    c = LifCoefficients(alpha, 1 - alpha, alpha / 6, alpha / 2, 0.1 * alpha, None, refractory, alpha, alpha / 3)
+    return kernels.convolve_lif(x, POOLED, (weight, bias), c, Dynamics(Triangle(), DelayedSubtract()))
+
+
 def events(seed: int, rate: float, *shape: int) -> Tensor:
     """Zeros and ones."""
     return (torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) < rate).double()
@@ -165,6 +187,27 @@ OPERATORS: dict[str, tuple[Callable[..., Any], list[Maker], range]] = {
     "sparse": (kernels.linear, synapses(0.05, 5), range(3)),
     "sparse wide": (kernels.linear, synapses(0.05, 40), range(3)),
     "dense": (kernels.linear, synapses(1.0, 40), range(3)),
+    "convolution": (
+        convolved,
+        [
+            lambda s, *d: events(s, 0.1, *d, STEPS, BATCH, 60),
+            lambda s, *d: draw(s, *d, 3, 2, 3, 2),
+            lambda s, *d: draw(s, *d, 3),
+        ],
+        range(3),
+    ),
+    "pooling": (pooled, [lambda s, *d: events(s, 0.1, *d, STEPS, BATCH, 60)], range(1)),
+    "convolved layer": (
+        convolved_layer,
+        [
+            lambda s, *d: events(s, 0.4, *d, STEPS, BATCH, 60),
+            lambda s, *d: draw(s, *d, 3, 2, 2, 2),
+            lambda s, *d: draw(s, *d, 3),
+            lambda s, *d: decay(s, *d, POOLED.n_out),
+            lambda s, *d: events(s, 0.5, *d, POOLED.n_out),
+        ],
+        range(4),
+    ),
     "batch first": (swapped, synapses(0.05, 40), range(3)),
 }
 every_operator = pytest.mark.parametrize("name", OPERATORS)

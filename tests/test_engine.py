@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from neurorobust import kernels
 from neurorobust.dynamics import DelayedSubtract, Dynamics, ToValue
 from neurorobust.dynamics.surrogate import Triangle
-from neurorobust.kernels import LifCoefficients, blocks, floored_operators, operators
+from neurorobust.kernels import LifCoefficients, blocks, floored_operators, operators, window_operators
 from neurorobust.kernels.numba_loops import project
 from neurorobust.kernels.numba_loops import rows as row_loops
 
@@ -128,7 +128,7 @@ def operator_calls():
 
 def test_operators_pass_opcheck():
     """torch.library.opcheck of every custom operator: schema, fake shapes and ahead-of-time tracing."""
-    modules = operators, floored_operators
+    modules = operators, floored_operators, window_operators
     known = {op for module in modules for op in vars(module).values() if isinstance(op, torch._ops.OpOverload)}
     calls = operator_calls()
     assert {op for op, _ in calls} == known and len(known) >= 6

@@ -11,14 +11,16 @@ from torch.nn import functional
 import neurorobust as nr
 from neurorobust.core.params import SIGNED, kind_of
 from neurorobust.nn import fleet_run, neurons
-from neurorobust.nn.connections import Linear
+from neurorobust.nn.connections import AvgPool2d, Chain, Conv2d, Linear
 
 from .tool import Run, Tool
-from .workloads import ATTACK_STEPS, BETA, DT, RADIUS, TAU_SYN, Params, Workload
+from .workloads import ATTACK_STEPS, BETA, DT, POOL, RADIUS, TAU_SYN, ImageWorkload, Params, Workload
 
 
 def network(work: Workload, reset: nr.nn.Reset | None = None) -> nr.Network:
     """The workload's network; with a reset, that of LIF neurons, what a peer computes."""
+    if isinstance(work, ImageWorkload):
+        return images(work, reset)
     p, masks = work.params, work.masks
 
     def connection(name: str) -> Linear:
@@ -44,10 +46,29 @@ def network(work: Workload, reset: nr.nn.Reset | None = None) -> nr.Network:
         return neurons.Lif(synapses, recurrent=recurrent, tau_mem=tau_mem, v_threshold=v_threshold, reset=reset)
 
     net = nr.Network({name: layer(name) for name in ("hidden", "readout")}, DT)
-    if not work.recurrent:
-        for name, parameter in net.named_parameters():
-            parameter.requires_grad_(kind_of(name) in SIGNED)
+    return net if work.recurrent else weights_alone(net)
+
+
+def weights_alone(net: nr.Network) -> nr.Network:
+    """The network, of which only weights are trained."""
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(kind_of(name) in SIGNED)
     return net
+
+
+def images(work: ImageWorkload, reset: nr.nn.Reset | None) -> nr.Network:
+    """The network of convolutions."""
+    p, shapes = work.params, work.shapes
+    inputs = {
+        "conv1": Conv2d(p["conv1.input.weight"], work.image),
+        "conv2": Chain(AvgPool2d(shapes[0], POOL), Conv2d(p["conv2.input.1.weight"], shapes[1])),
+        "readout": Chain(AvgPool2d(shapes[2], POOL), Linear(p["readout.input.1.weight"])),
+    }
+    layers = {
+        name: neurons.Lif(part, tau_mem=p[f"{name}.tau_mem"], v_threshold=p[f"{name}.v_threshold"], reset=reset)
+        for name, part in inputs.items()
+    }
+    return weights_alone(nr.Network(layers, DT))
 
 
 def fleet_logits(network: nr.Network, dies: Iterable[Params], x: Tensor) -> Tensor:
@@ -58,7 +79,9 @@ def fleet_logits(network: nr.Network, dies: Iterable[Params], x: Tensor) -> Tens
 def hidden_rate(work: Workload) -> float:
     """Spikes per hidden neuron and step."""
     with torch.no_grad():
-        return network(work)(work.x)[1]["hidden"].mean().item()
+        _, spikes = network(work)(work.x)
+    hidden = [spikes[name] for name in list(spikes)[:-1]]
+    return sum(part.sum().item() for part in hidden) / sum(part.numel() for part in hidden)
 
 
 @torch.no_grad()
@@ -71,6 +94,7 @@ class Ours(Tool):
     """The natural layers of the library: ``Lif``, ``LeakyIntegrator``, ``Linear``."""
 
     reset = "DelayedSubtract"
+    convolves = True
 
     def __init__(self, kind: nr.nn.Reset | None = None):
         self.kind = kind

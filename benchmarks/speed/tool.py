@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .workloads import ATTACK_STEPS, BETA, RADIUS, Params, Workload
+from .workloads import ATTACK_STEPS, BETA, RADIUS, ImageWorkload, Params, Workload
 
 
 class CannotError(Exception):
@@ -35,12 +35,16 @@ class Tool(ABC):
 
     Attributes:
         reset: name of the reset in ``neurorobust.nn`` that its neurons have; with it ours has to give its output.
+        convolves: whether it has the network of convolutions.
     """
 
     reset: str
+    convolves = False
 
     def prepare(self, work: Workload) -> Run:
         """The workload's job."""
+        if isinstance(work, ImageWorkload) and not self.convolves:
+            raise CannotError("a network of convolutions is not written for it")
         jobs = {"training_step": self.training_step, "adversarial_step": self.adversarial_step, "fleet": self.fleet}
         return jobs[work.job](work)
 
@@ -77,7 +81,7 @@ class TorchTool(Tool):
                 own[name].copy_(value)
         if not work.recurrent:
             for parameter in module.parameters():
-                parameter.requires_grad_(parameter.ndim == 2)
+                parameter.requires_grad_(parameter.ndim >= 2)
         return module
 
     def training_step(self, work: Workload) -> Run:
@@ -145,6 +149,12 @@ def _divergence(logits: Tensor, target: Tensor) -> Tensor:
 def decay(tau: Tensor, dt: float) -> Tensor:
     """exp(−dt/τ)."""
     return torch.exp(-dt / tau)
+
+
+def image_weights(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a network of convolutions, by the names of a peer's modules."""
+    names = {"conv1": "conv1.input.weight", "conv2": "conv2.input.1.weight", "fc": "readout.input.1.weight"}
+    return {f"{own}.weight": params[name] for own, name in names.items()}
 
 
 def unit_gain(params: Mapping[str, Tensor], dt: float) -> dict[str, Tensor]:

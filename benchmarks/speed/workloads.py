@@ -17,6 +17,7 @@ TAU_SYN = 5e-3  # s: of neurons with a floor
 INPUT_RATE = 0.05  # input spikes per channel and step
 ATTACK_STEPS, RADIUS, BETA = 10, 0.1, 0.5  # W3: the paper's loss
 SPREAD = 0.2  # W4: every weight, time constant and threshold × (1 + SPREAD · N(0, 1))
+KERNELS, POOL = (5, 3), 2  # W7: windows of both convolutions, and of both poolings
 
 
 Job = Literal["training_step", "adversarial_step", "fleet"]
@@ -117,6 +118,49 @@ class Workload:
         }
 
 
+@dataclass(frozen=True)
+class ImageWorkload(Workload):
+    """W7, images of a camera of events: conv 5 × 5 – LIF – mean over 2 × 2 – conv 3 × 3 – LIF – mean over 2 × 2 – dense – LIF, as is usual for N-MNIST:
+    events of two polarities at 34 × 34 places. Numbers of neurons are shared by a layer and constant; only weights are
+    trained.
+
+    Attributes:
+        image: C, H, W of the input. channels: of both convolutions.
+    """
+
+    image: tuple[int, int, int] = (2, 34, 34)
+    channels: tuple[int, int] = (8, 16)
+
+    @cached_property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """(C, H, W) of the spikes, and of their means, of both convolutions, in order."""
+        found, (_, high, wide) = [], self.image
+        for channels, kernel in zip(self.channels, KERNELS):
+            high, wide = high - kernel + 1, wide - kernel + 1
+            found.append((channels, high, wide))
+            high, wide = high // POOL, wide // POOL
+            found.append((channels, high, wide))
+        return found
+
+    @cached_property
+    def params(self) -> Params:
+        """The numbers of the network by our names, float32, SI units."""
+        draw = torch.Generator().manual_seed(0)
+        (_, *_), (first, *_), _, (second, high, wide) = self.shapes
+        shapes = {
+            "conv1.input.weight": (first, self.image[0], KERNELS[0], KERNELS[0]),
+            "conv2.input.1.weight": (second, first, KERNELS[1], KERNELS[1]),
+            "readout.input.1.weight": (self.sizes[2], second * high * wide),
+        }
+        params: Params = {}
+        for (name, shape), gain in zip(shapes.items(), self.gains):
+            weight = torch.randn(shape, generator=draw)
+            params[name] = weight * (gain / weight[0].numel() ** 0.5)
+        for layer in ("conv1", "conv2", "readout"):
+            params |= {f"{layer}.tau_mem": torch.tensor(TAU_MEM), f"{layer}.v_threshold": torch.tensor(1.0)}
+        return params
+
+
 FEED_FORWARD = Workload(
     job="training_step",
     about="training step, feed-forward 784-256-10 LIF, T 100, batch 128",
@@ -155,6 +199,17 @@ CHIP_ADVERSARIAL = replace(
 )
 CHIP_FLEET = replace(WHOLE_CHIP, job="fleet", about="W5's network on 64 chips, logits of 25 samples, no gradient")
 
+IMAGES = ImageWorkload(
+    job="training_step",
+    about="training step, images 2 × 34 × 34: conv 8 5×5 – pool 2 – conv 16 3×3 – pool 2 – dense 10, all LIF, T 50, "
+    "batch 32",
+    sizes=(2 * 34 * 34, 8 * 30 * 30 + 16 * 13 * 13, 10),
+    steps=50,
+    batch=32,
+    recurrent=False,
+    gains=(33.6, 31.5, 60.0),
+)
+
 WORKLOADS = {
     "W1": FEED_FORWARD,
     "W2": RECURRENT,
@@ -162,6 +217,7 @@ WORKLOADS = {
     "W4": FLEET,
     "W5": WHOLE_CHIP,
     "W5-4096": LARGE_CHIP,
+    "W7": IMAGES,
     "W8": CHIP_ADVERSARIAL,
     "W9": CHIP_FLEET,
 }

@@ -19,14 +19,17 @@ from ..dynamics.resets import (
 )
 from . import reference
 from .choice import chosen, compiles, describe, implementation, known, knows_floored, using
+from .convolution import convolve, convolve_lif, pool
 from .events import CachedEvents
 from .layer import SKINNY, FlooredCoefficients, FlooredDynamics, Layer, LifCoefficients
 from .masks import pattern_of, sparse
 from .sparse_weight import SparseWeight, Weight, dense
+from .windows import Convolution, Window
 
 __all__ = [
     "SKINNY",
     "CachedEvents",
+    "Convolution",
     "FlooredCoefficients",
     "FlooredDynamics",
     "Layer",
@@ -34,8 +37,11 @@ __all__ = [
     "Pattern",
     "SparseWeight",
     "Weight",
+    "Window",
     "chosen",
     "compiles",
+    "convolve",
+    "convolve_lif",
     "dense",
     "describe",
     "fleet_outputs",
@@ -47,6 +53,7 @@ __all__ = [
     "lif_trace",
     "linear",
     "pattern_of",
+    "pool",
     "sparse",
     "using",
 ]

@@ -95,7 +95,7 @@ def coefficients_of(c: LifCoefficients, dynamics: Dynamics) -> tuple[Tensor, Ten
     return torch.stack(coefficients), refractory.detach().int(), rules
 
 
-def _layer(
+def layer_of(
     c: LifCoefficients, dynamics: Dynamics, keep: bool
 ) -> tuple[tuple[Tensor, Tensor], tuple[Sequence[int], float]]:
     """A layer of one chip as the operators take it: its numbers; its rules and the width of its surrogate. ``keep``
@@ -109,7 +109,7 @@ def lif(
     current: Tensor, recurrent: Weight | None, c: LifCoefficients, dynamics: Dynamics, membrane: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Spikes and membrane of leaky integrate-and-fire neurons; see :func:`neurorobust.kernels.lif`."""
-    layer, rules = _layer(c, dynamics, membrane or torch.is_grad_enabled())
+    layer, rules = layer_of(c, dynamics, membrane or torch.is_grad_enabled())
     matrix, lists = numbers_and_lists(recurrent, c.alpha)
     outputs = autograd.Lif.apply(inside(current), matrix, *layer, lists, *rules)
     spikes, above_leak = (outside(output) for output in outputs)
@@ -123,7 +123,7 @@ def lif_layer(
     x: Tensor, synapses: tuple[Weight, Tensor | None], recurrent: Weight | None, c: LifCoefficients, dynamics: Dynamics
 ) -> Tensor:
     """Spikes of a layer with its synapses; see :func:`neurorobust.kernels.lif_layer`."""
-    layer, rules = _layer(c, dynamics, torch.is_grad_enabled())
+    layer, rules = layer_of(c, dynamics, torch.is_grad_enabled())
     weight, weight_lists = numbers_and_lists(synapses[0], c.alpha)
     matrix, lists = numbers_and_lists(recurrent, c.alpha)
     offset = _offset(x, *synapses)

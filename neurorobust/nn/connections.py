@@ -75,6 +75,11 @@ class Connection(nn.Module, ABC):
         """:meth:`matrix` for the loops: by its synapses alone where these are few."""
         return self.matrix()
 
+    def convolved(self) -> tuple[kernels.Convolution, Tensor, Tensor | None] | None:
+        """The shapes, kernels (C_out, C, kH, kW) and bias of a convolution, perhaps behind a pooling, for the loops;
+        None of another connection."""
+        return None
+
 
 class Weighted(Connection):
     """Base of connections with one weight, and with a bias or None, as parameters."""
@@ -297,9 +302,15 @@ class _Conv(_Synapses):
             if bias is not None and len(bias) != self.n_out:
                 bias = bias.repeat_interleave(self.n_out // len(bias))
             return kernels.linear(x, self.weight, bias)
-        convolve = functional.conv1d if self.dims == 1 else functional.conv2d
-        current = convolve(x.reshape(-1, *self.shape), self.masked(), self.bias, self.stride, self.padding)
-        return current.reshape(*x.shape[:2], self.n_out)
+        return kernels.convolve(x, *self._shared())
+
+    def convolved(self) -> tuple[kernels.Convolution, Tensor, Tensor | None] | None:
+        plain = type(self).forward is _Conv.forward and self.weight.shape != (self.n_out, self.n_in)
+        return self._shared() if plain else None
+
+    def _shared(self) -> tuple[kernels.Convolution, Tensor, Tensor | None]:
+        weight, window = self.masked(), kernels.Window.of(self.shape, self.mask.shape[2:], self.stride, self.padding)
+        return kernels.Convolution(window, len(weight)), weight.unsqueeze(2) if self.dims == 1 else weight, self.bias
 
 
 class Conv1d(_Conv):
@@ -360,9 +371,12 @@ class _Pool2d(Connection):
         return {"shape": self.shape, "kernel": self.kernel, "stride": self.stride}
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        image = x.reshape(-1, *self.shape)
-        pooled = functional.avg_pool2d(image, self.kernel, self.stride, divisor_override=self.divisor)
-        return pooled.reshape(*x.shape[:2], self.n_out)
+        return kernels.pool(x, *self.window())
+
+    def window(self) -> tuple[kernels.Window, int]:
+        """Its window, and by what the sums over it are divided, for the loops."""
+        divisor = math.prod(self.kernel) if self.divisor is None else self.divisor
+        return kernels.Window.of(self.shape, self.kernel, self.stride), divisor
 
 
 class AvgPool2d(_Pool2d):
@@ -493,6 +507,15 @@ class Chain(Connection):
 
     def patterns(self) -> dict[str, Pattern]:
         return {f"{i}.{name}": own for i, part in enumerate(self.parts()) for name, own in part.patterns().items()}
+
+    def convolved(self) -> tuple[kernels.Convolution, Tensor, Tensor | None] | None:
+        first, last = self.parts()[0], self.parts()[-1]
+        pools = len(self.parts()) == 2 and isinstance(first, _Pool2d) and type(first).forward is _Pool2d.forward
+        known = last.convolved() if pools and type(self).forward is Chain.forward else None
+        if known is None:
+            return None
+        (convolution, *synapses), (pool, divisor) = known, first.window()
+        return convolution._replace(pool=pool, divisor=divisor), *synapses
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         for part in self.parts():

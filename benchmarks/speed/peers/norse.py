@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -10,8 +11,8 @@ from norse.torch.functional.lif_box import LIFBoxFeedForwardState, LIFBoxParamet
 from norse.torch.functional.reset import reset_subtract
 from torch import Tensor, nn
 
-from ..tool import TorchTool, decay
-from ..workloads import DT, Workload
+from ..tool import TorchTool, decay, image_weights
+from ..workloads import DT, KERNELS, POOL, TAU_MEM, ImageWorkload, Workload
 
 
 class Network(nn.Module):
@@ -45,16 +46,44 @@ class Network(nn.Module):
         return torch.stack(record).mean(0)
 
 
+class Images(nn.Module):
+    """The network of convolutions and the loop over time around it."""
+
+    def __init__(self, work: ImageWorkload):
+        super().__init__()
+        self.image, (first, _, second, third) = work.image, work.shapes
+        self.conv1 = nn.Conv2d(work.image[0], first[0], KERNELS[0], bias=False)
+        self.conv2 = nn.Conv2d(first[0], second[0], KERNELS[1], bias=False)
+        self.pool = nn.AvgPool2d(POOL)
+        self.fc = nn.Linear(math.prod(third), work.sizes[2], bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rate = (1 - decay(torch.tensor(TAU_MEM), DT)) / DT
+        p = LIFBoxParameters(tau_mem_inv=rate, reset_method=reset_subtract)
+        state1 = state2 = state3 = LIFBoxFeedForwardState(v=torch.zeros(()))
+        record = []
+        for step in x.transpose(0, 1):
+            spk, state1 = lif_box_feed_forward_step(self.conv1(step.unflatten(1, self.image)), state1, p, DT)
+            spk, state2 = lif_box_feed_forward_step(self.conv2(self.pool(spk)), state2, p, DT)
+            spk, state3 = lif_box_feed_forward_step(self.fc(self.pool(spk).flatten(1)), state3, p, DT)
+            record.append(spk)
+        return torch.stack(record).mean(0)
+
+
 class Norse(TorchTool):
     """The same neuron but for the reset, which subtracts at once: v ← v + dt/τ' (I − v) with dt/τ' = 1 − exp(−dt/τ).
     Surrogate: its default, SuperSpike."""
 
     reset = "Subtract"
 
+    convolves = True
+
     def network(self, work: Workload) -> nn.Module:
-        return Network(work)
+        return Images(work) if isinstance(work, ImageWorkload) else Network(work)
 
     def tensors(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if "conv1.tau_mem" in params:
+            return image_weights(params)
         tensors = {
             "fc1.weight": params["hidden.input.weight"],
             "tau1": (1 - decay(params["hidden.tau_mem"], DT)) / DT,

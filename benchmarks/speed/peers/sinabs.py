@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -9,8 +10,8 @@ from sinabs.activation import MembraneSubtract, SingleSpike
 from sinabs.layers import LIF, ExpLeak, LIFRecurrent
 from torch import Tensor, nn
 
-from ..tool import TorchTool
-from ..workloads import DT, Workload
+from ..tool import TorchTool, image_weights
+from ..workloads import DT, KERNELS, POOL, TAU_MEM, ImageWorkload, Workload
 
 
 class Network(nn.Module):
@@ -42,16 +43,50 @@ class Network(nn.Module):
         return self.lif2(self.fc2(self.lif1(self.fc1(x)))).mean(1)
 
 
+class Images(nn.Module):
+    """The network of convolutions; the layers take all images at once."""
+
+    def __init__(self, work: ImageWorkload):
+        super().__init__()
+        self.image, (first, _, second, third) = work.image, work.shapes
+        self.conv1 = nn.Conv2d(work.image[0], first[0], KERNELS[0], bias=False)
+        self.conv2 = nn.Conv2d(first[0], second[0], KERNELS[1], bias=False)
+        self.pool = nn.AvgPool2d(POOL)
+        self.fc = nn.Linear(math.prod(third), work.sizes[2], bias=False)
+        self.lif1, self.lif2, self.lif3 = (
+            LIF(
+                tau_mem=TAU_MEM / DT,
+                spike_threshold=torch.ones(()),
+                spike_fn=SingleSpike,
+                reset_fn=MembraneSubtract(),
+                norm_input=True,
+            )
+            for _ in range(3)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.lif1, self.lif2, self.lif3):
+            layer.reset_states()
+        sequence = x.shape[:2]
+        spikes = self.lif1(self.conv1(x.reshape(-1, *self.image)).unflatten(0, sequence))
+        spikes = self.lif2(self.conv2(self.pool(spikes.flatten(0, 1))).unflatten(0, sequence))
+        return self.lif3(self.fc(self.pool(spikes.flatten(0, 1)).flatten(1)).unflatten(0, sequence)).mean(1)
+
+
 class Sinabs(TorchTool):
     """The same neuron but for the reset, which subtracts at once; its threshold learns through the reset alone.
     Surrogate: its default, an exponential."""
 
     reset = "Subtract"
 
+    convolves = True
+
     def network(self, work: Workload) -> nn.Module:
-        return Network(work)
+        return Images(work) if isinstance(work, ImageWorkload) else Network(work)
 
     def tensors(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if "conv1.tau_mem" in params:
+            return image_weights(params)
         tensors = {
             "fc1.weight": params["hidden.input.weight"],
             "lif1.tau_mem": params["hidden.tau_mem"] / DT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import snntorch as snn
@@ -9,8 +10,8 @@ import torch
 from snntorch import surrogate
 from torch import Tensor, nn
 
-from ..tool import TorchTool, decay, unit_gain
-from ..workloads import DT, Workload
+from ..tool import TorchTool, decay, image_weights, unit_gain
+from ..workloads import DT, KERNELS, POOL, ImageWorkload, Workload
 
 
 class Network(nn.Module):
@@ -51,17 +52,47 @@ class Network(nn.Module):
         return torch.stack(record).mean(0)
 
 
+class Images(nn.Module):
+    """The network of convolutions and the loop over time around it."""
+
+    def __init__(self, work: ImageWorkload, spike_grad: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.image, (first, _, second, third) = work.image, work.shapes
+        self.conv1 = nn.Conv2d(work.image[0], first[0], KERNELS[0], bias=False)
+        self.conv2 = nn.Conv2d(first[0], second[0], KERNELS[1], bias=False)
+        self.pool = nn.AvgPool2d(POOL)
+        self.fc = nn.Linear(math.prod(third), work.sizes[2], bias=False)
+        self.lif1, self.lif2, self.lif3 = (snn.Leaky(beta=0.0, spike_grad=spike_grad) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1 = mem2 = mem3 = x.new_zeros(())
+        record = []
+        for step in x.transpose(0, 1):
+            spk1, mem1 = self.lif1(self.conv1(step.unflatten(1, self.image)), mem1)
+            spk2, mem2 = self.lif2(self.conv2(self.pool(spk1)), mem2)
+            spk3, mem3 = self.lif3(self.fc(self.pool(spk2).flatten(1)), mem3)
+            record.append(spk3)
+        return torch.stack(record).mean(0)
+
+
 class Snntorch(TorchTool):
     """The same neuron: the threshold is subtracted one step later (without a gradient); β for τ, and the factor 1 − β
     in the weights. Surrogate: ``fast_sigmoid``, of its tutorials."""
 
     reset = "DelayedSubtract"
 
+    convolves = True
+
     def network(self, work: Workload) -> nn.Module:
-        return Network(work, surrogate.fast_sigmoid())
+        spike_grad = surrogate.fast_sigmoid()
+        return Images(work, spike_grad) if isinstance(work, ImageWorkload) else Network(work, spike_grad)
 
     def tensors(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
         folded = unit_gain(params, DT)
+        if "conv1.tau_mem" in params:
+            layers = {"lif1": "conv1", "lif2": "conv2", "lif3": "readout"}
+            betas = {f"{own}.beta": decay(params[f"{layer}.tau_mem"], DT) for own, layer in layers.items()}
+            return image_weights(folded) | betas
         tensors = {
             "fc1.weight": folded["hidden.input.weight"],
             "lif1.beta": decay(params["hidden.tau_mem"], DT),

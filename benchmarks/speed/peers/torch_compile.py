@@ -40,6 +40,8 @@ def lif(current: Tensor, recurrent: Tensor | None, tau: Tensor, threshold: Tenso
 class TorchCompile(TorchLoop):
     """As torch-loop. Its first step compiles, which takes a minute and is not timed."""
 
+    convolves = False
+
     def network(self, work: Workload) -> nn.Module:
         if not (shutil.which("g++") or shutil.which("clang++")):
             raise CannotError("needs a C++ compiler, and there is none")

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..tool import TorchTool, decay
-from ..workloads import DT, Workload
+from ..workloads import DT, POOL, ImageWorkload, Workload
 
 
 class Spike(torch.autograd.Function):
@@ -79,13 +80,39 @@ class Network(nn.Module):
         return self.hidden(current, None, p["readout_tau_mem"], p["readout_v_threshold"])[0].mean(0)
 
 
+class Images(nn.Module):
+    """The network of convolutions; the layers take all images at once."""
+
+    def __init__(self, work: ImageWorkload):
+        super().__init__()
+        self.shapes, self.image = work.shapes, work.image
+        for name, value in work.params.items():
+            self.register_parameter(name.replace(".", "_"), nn.Parameter(value.clone()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        p = dict(self.named_parameters())
+        shape, image = (x.shape[1], x.shape[0], -1), x.transpose(0, 1).reshape(-1, *self.image)
+
+        def spikes(layer: str, current: Tensor) -> Tensor:
+            return lif(current.reshape(shape), None, p[f"{layer}_tau_mem"], p[f"{layer}_v_threshold"])[0]
+
+        def pooled(spikes: Tensor, shape: tuple[int, int, int]) -> Tensor:
+            return functional.avg_pool2d(spikes.reshape(-1, *shape), POOL)
+
+        first = spikes("conv1", functional.conv2d(image, p["conv1_input_weight"]))
+        second = functional.conv2d(pooled(first, self.shapes[0]), p["conv2_input_1_weight"])
+        third = pooled(spikes("conv2", second), self.shapes[2]).flatten(1) @ p["readout_input_1_weight"].T
+        return spikes("readout", third).mean(0)
+
+
 class TorchLoop(TorchTool):
     """Our equations and surrogate: a matrix product for the input of all steps, a loop over time for the rest."""
 
     reset = "DelayedSubtract"
+    convolves = True
 
     def network(self, work: Workload) -> nn.Module:
-        return Network(work)
+        return Images(work) if isinstance(work, ImageWorkload) else Network(work)
 
     def tensors(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name.replace(".", "_"): value for name, value in params.items()}

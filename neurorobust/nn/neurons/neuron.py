@@ -299,6 +299,10 @@ class SpikingNeuron(Neuron):
         return kernels.lif(current, self.recurrent_synapses(), self.coefficients(dt), self.dynamics())
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
+        convolved = self.input.convolved() if self.recurrent is None else None
+        if convolved is not None:
+            shapes, *synapses = convolved
+            return kernels.convolve_lif(x, shapes, synapses, self.coefficients(dt), self.dynamics())
         if type(self.input) not in FUSED:
             return self.respond(self.current(x, dt), dt)
         recurrent, c, dynamics = self.recurrent_synapses(), self.coefficients(dt), self.dynamics()

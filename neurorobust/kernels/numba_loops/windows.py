@@ -1,0 +1,446 @@
+"""Convolutions and poolings by events.
+
+Inside, channels are the last axis of an output, so that what an event adds is one stretch of memory for each row of the
+window: weight (C, kH, kW, width) and output (places, width), positions in the window in the order in which the places
+of a row see one input. ``width`` are the channels with those that fill up vectors of eight.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy import ndarray
+
+from .intrinsics import LANES, parallel_for
+from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
+from .records import RowEvents
+from .rows import add_1, clear, cleared, copy, events_of_row, positions
+
+EIGHT = 8
+
+
+class Reach(NamedTuple):
+    """What each input reaches.
+
+    Attributes:
+        table: (n_in, 4): where its weights begin, where its places begin, how many rows of the window reach places, and
+            how many numbers each of them adds.
+        weight_row, place_row: numbers from one row of the window, and of the output, to the next.
+    """
+
+    table: ndarray
+    weight_row: int
+    place_row: int
+
+
+class Pooled(NamedTuple):
+    """What each input reaches by a pooling.
+
+    Attributes:
+        table: as of :class:`Reach`, with places where channels come first; (0, 4) without a pooling.
+        index: (n_in,), the place of each input, or ``n`` for none; (0,) where windows overlap.
+        row: numbers from one row of places to the next. n: how many places there are.
+        divisor: of a sum over a window.
+    """
+
+    table: ndarray
+    index: ndarray
+    row: int
+    n: int
+    divisor: int
+
+
+class Frame(NamedTuple):
+    """Room for one image: its events (places and values), what is pooled (n + 1,), an output with channels last, and
+    its gradient before the pooling."""
+
+    events: RowEvents
+    pooled: ndarray
+    out: ndarray
+    gradient: ndarray
+
+
+def _spread(builder, factor, lanes):
+    kind = ir.VectorType(factor.type, lanes)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), factor, ir.IntType(32)(0))
+    order = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), order)
+
+
+def _fused(builder, number, lanes):
+    kind, bits = ir.VectorType(number, lanes), "f32" if isinstance(number, ir.FloatType) else "f64"
+    name = f"llvm.fmuladd.v{lanes}{bits}"
+    return builder.module.declare_intrinsic(name, fnty=ir.FunctionType(kind, [kind, kind, kind]))
+
+
+def _spot(builder, data, place, number, lanes):
+    return builder.bitcast(builder.gep(data, [place]), ir.VectorType(number, lanes).as_pointer())
+
+
+def _chunks(context, builder, length, each):
+    """``each(place, lanes)`` for the vectors of a stretch whose length is a multiple of eight."""
+    many = builder.lshr(length, context.get_constant(types.intp, 4))
+    with cgutils.for_range(builder, many) as loop:
+        each(builder.shl(loop.index, context.get_constant(types.intp, 4)), LANES)
+    rest = builder.and_(length, context.get_constant(types.intp, EIGHT))
+    with builder.if_then(cgutils.is_not_null(builder, rest)):
+        each(builder.shl(many, context.get_constant(types.intp, 4)), EIGHT)
+
+
+@intrinsic
+def add_stretch(typingctx, out, at, numbers, begin, length, factor):
+    """out[at : at + length] += factor · numbers[begin : begin + length]; the length is a multiple of eight."""
+
+    def generate(context, builder, signature, arguments):
+        to, source = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2)
+        )  # fmt: skip
+        number, factor = context.get_data_type(signature.args[0].dtype), arguments[5]
+        spread = {lanes: _spread(builder, factor, lanes) for lanes in (LANES, EIGHT)}
+
+        def each(place, lanes):
+            target = _spot(builder, to, builder.add(arguments[1], place), number, lanes)
+            loaded = builder.load(_spot(builder, source, builder.add(arguments[3], place), number, lanes), align=4)
+            fused = _fused(builder, number, lanes)
+            builder.store(builder.call(fused, [spread[lanes], loaded, builder.load(target, align=4)]), target, align=4)
+
+        _chunks(context, builder, arguments[4], each)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, numbers, types.intp, types.intp, out.dtype), generate
+
+
+@intrinsic
+def dot_stretches(typingctx, first, at, row, second, begin, second_row, rows, length):
+    """Σ_r first[at + r row : … + length] · second[begin + r second_row : … + length]; the length is a multiple of
+    eight."""
+
+    def generate(context, builder, signature, arguments):
+        one, other = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 3)
+        )  # fmt: skip
+        number = context.get_data_type(signature.args[0].dtype)
+        sums = {
+            lanes: cgutils.alloca_once_value(builder, ir.Constant(ir.VectorType(number, lanes), None))
+            for lanes in (LANES, EIGHT)
+        }
+        for total in sums.values():
+            builder.store(ir.Constant(total.type.pointee, None), total)
+        with cgutils.for_range(builder, arguments[6]) as loop:
+            left = builder.add(arguments[1], builder.mul(loop.index, arguments[2]))
+            right = builder.add(arguments[4], builder.mul(loop.index, arguments[5]))
+
+            def each(place, lanes):
+                a, b = (
+                    builder.load(_spot(builder, data, builder.add(start, place), number, lanes), align=4)
+                    for data, start in ((one, left), (other, right))
+                )
+                fused, total = _fused(builder, number, lanes), sums[lanes]
+                builder.store(builder.call(fused, [a, b, builder.load(total)]), total)
+
+            _chunks(context, builder, arguments[7], each)
+        bits = "f32" if isinstance(number, ir.FloatType) else "f64"
+        zero, parts = ir.Constant(number, 0.0), []
+        for lanes, total in sums.items():
+            kind = ir.VectorType(number, lanes)
+            add = builder.module.declare_intrinsic(
+                f"llvm.vector.reduce.fadd.v{lanes}{bits}", fnty=ir.FunctionType(number, [number, kind])
+            )
+            parts.append(builder.call(add, [zero, builder.load(total)], fastmath=("reassoc",)))
+        return builder.fadd(*parts)
+
+    whole = types.intp
+    return first.dtype(first, whole, whole, second, whole, whole, whole, whole), generate
+
+
+@njit_no_nrt
+def send_windows(out, weight, places, values, count, reach):
+    """out += what the first ``count`` events add."""
+    table, weight_row, place_row = reach
+    for k in range(count):
+        place, value = places[k], values[k]
+        begin, at, rows, length = (
+            np.int64(table[place, 0]), np.int64(table[place, 1]), table[place, 2], np.int64(table[place, 3])
+        )  # fmt: skip
+        for r in range(rows):
+            add_stretch(out, at + r * place_row, weight, begin + r * weight_row, length, value)
+
+
+@njit_no_nrt
+def credit_windows(g_weight, gradient, places, values, count, reach):
+    """g_weight += what the first ``count`` events get from the gradient of an output."""
+    table, weight_row, place_row = reach
+    for k in range(count):
+        place, value = places[k], values[k]
+        begin, at, rows, length = (
+            np.int64(table[place, 0]), np.int64(table[place, 1]), table[place, 2], np.int64(table[place, 3])
+        )  # fmt: skip
+        for r in range(rows):
+            add_stretch(g_weight, begin + r * weight_row, gradient, at + r * place_row, length, value)
+
+
+@njit_no_nrt
+def gradient_of_input(g_x, gradient, weight, reach):
+    """g_x = the gradient of every input of a convolution."""
+    table, weight_row, place_row = reach
+    for i in range(g_x.shape[0]):
+        begin, at, rows, length = (
+            np.int64(table[i, 0]), np.int64(table[i, 1]), np.int64(table[i, 2]), np.int64(table[i, 3])
+        )  # fmt: skip
+        g_x[i] = dot_stretches(weight, begin, weight_row, gradient, at, place_row, rows, length)
+
+
+@njit_no_nrt
+def add_pooled(out, places, values, count, pooled):
+    """out += the first ``count`` events, at every place that they reach."""
+    table, index, row = pooled.table, pooled.index, pooled.row
+    if len(index):
+        for k in range(count):
+            out[index[places[k]]] += values[k]
+        return
+    for k in range(count):
+        i = places[k]
+        for r in range(table[i, 2]):
+            at = table[i, 1] + r * row
+            for j in range(table[i, 3]):
+                out[at + j] += values[k]
+
+
+@njit_noalias
+def divide(out, divisor):
+    """out /= divisor."""
+    for i in range(out.shape[0]):
+        out[i] /= divisor
+
+
+@njit_noalias
+def take(out, numbers, index):
+    """out = numbers[index]."""
+    for i in range(out.shape[0]):
+        out[i] = numbers[index[i]]
+
+
+@njit_no_nrt
+def gradient_before_pool(g_x, gradient, pooled):
+    """g_x = the gradient of the input of a pooling; ``gradient`` (n + 1,) is divided, and ends with a 0."""
+    table, index, row = pooled.table, pooled.index, pooled.row
+    divide(gradient, gradient.dtype.type(pooled.divisor))
+    if len(index):
+        take(g_x, gradient, index)
+        return
+    for i in range(g_x.shape[0]):
+        total = gradient.dtype.type(0)
+        for r in range(table[i, 2]):
+            at = table[i, 1] + r * row
+            for j in range(table[i, 3]):
+                total += gradient[at + j]
+        g_x[i] = total
+
+
+@njit_no_nrt
+def events_of_frame(values, lists, row, pooled, frame):
+    """List the events of an image, after the pooling if there is one; return how many."""
+    count, _ = events_of_row(values, lists, row, frame.events.places, frame.events.values)
+    if pooled.n == 0:
+        return count
+    sums, divisor = frame.pooled, frame.pooled.dtype.type(pooled.divisor)
+    clear(sums)
+    add_pooled(sums, frame.events.places, frame.events.values, count, pooled)
+    count = positions(sums[: pooled.n], frame.events.places)
+    for k in range(count):
+        frame.events.values[k] = sums[frame.events.places[k]] / divisor
+    return count
+
+
+@jit
+def frame_for(n_in, pooled, last, dtype):
+    """Room for an image with so many inputs and an output of so many numbers."""
+    most = max(n_in, pooled.n)
+    whole = cleared(1, last, dtype)[0]
+    return Frame(
+        RowEvents(np.empty(most + LANES, np.int32), np.empty(most + LANES, dtype)),
+        np.zeros(pooled.n + 1, dtype),
+        whole,
+        np.zeros(pooled.n + 1, dtype),
+    )
+
+
+@njit_noalias
+def repeat(out, bias):
+    """The bias (width,) at every place of an output."""
+    width = bias.shape[0]
+    for p in range(out.shape[0] // width):
+        for c in range(width):
+            out[p * width + c] = bias[c]
+
+
+@njit_noalias
+def channels_first(out, last, channels, width):
+    """The same output (channels · places,) with channels first."""
+    places = out.shape[0] // channels
+    for c in range(channels):
+        for p in range(places):
+            out[c * places + p] = last[p * width + c]
+
+
+@njit_noalias
+def channels_last(out, first, channels, width):
+    """The reverse of :func:`channels_first`; what fills up vectors stays as it is."""
+    places = first.shape[0] // channels
+    for p in range(places):
+        for c in range(channels):
+            out[p * width + c] = first[c * places + p]
+
+
+@njit_no_nrt
+def convolve_frame(out, values, lists, row, weight, bias, reach, pooled, frame):
+    """out = the convolution of one image, channels last."""
+    count = events_of_frame(values, lists, row, pooled, frame)
+    repeat(out, bias)
+    send_windows(out, weight, frame.events.places, frame.events.values, count, reach)
+
+
+@njit_inline
+def frame_back(gradient, values, lists, row, weight, g_weight, g_x, reach, pooled, frame):
+    """The gradients that one image gives, of its input and of the weight, if there is room for them."""
+    if g_weight.shape[0] > 0:
+        count = events_of_frame(values, lists, row, pooled, frame)
+        credit_windows(g_weight, gradient, frame.events.places, frame.events.values, count, reach)
+    if g_x.shape[0] > 0:
+        if pooled.n == 0:
+            gradient_of_input(g_x, gradient, weight, reach)
+        else:
+            gradient_of_input(frame.gradient[: pooled.n], gradient, weight, reach)
+            gradient_before_pool(g_x, frame.gradient, pooled)
+
+
+@njit_no_nrt
+def convolve_rows(chip, from_chip, low, high, inputs, weight, bias, sizes, reach, pooled, out, frame):
+    """:func:`convolve` for one chip."""
+    steps, (channels, width) = out.shape[2], sizes
+    for row in range(low, high):
+        i, j = row // steps, row % steps
+        convolve_frame(frame.out, inputs.x[from_chip, i, j], inputs.lists, row, weight, bias, reach, pooled, frame)
+        channels_first(out[chip, i, j], frame.out, channels, width)
+
+
+@jit
+def convolve(chip, low, high, inputs, weight, bias, sizes, reach, pooled, out):
+    """Convolutions of images ``low`` to ``high``.
+
+    Shapes: x (chips, p, q, n_in); weight (chips, numbers) and bias (chips, width) with channels last; ``sizes`` are
+    channels and width; out (chips, p, q, n) with channels first.
+    """
+    x, own, offset = inputs.x, weight[min(chip, len(weight) - 1)], bias[min(chip, len(bias) - 1)]
+    channels, width = sizes
+    frame = frame_for(x.shape[3], pooled, out.shape[3] // channels * width, x.dtype)
+    from_chip = min(chip, len(x) - 1)
+    convolve_rows(chip, from_chip, low, high, inputs, own, offset, sizes, reach, pooled, out, frame)
+
+
+@njit_no_nrt
+def convolve_rows_back(
+    chip, from_chip, low, high, gradient, inputs, weight, sizes, reach, pooled, g_x, g_weight, g_bias, frame
+):
+    """:func:`convolve_back` for one chip."""
+    steps, (channels, width) = gradient.shape[2], sizes
+    last = frame.out
+    for row in range(low, high):
+        i, j = row // steps, row % steps
+        channels_last(last, gradient[chip, i, j], channels, width)
+        add_1(g_bias, last)
+        to_x = g_x[chip, i, j] if g_x.shape[0] > 0 else g_bias[:0]
+        frame_back(last, inputs.x[from_chip, i, j], inputs.lists, row, weight, g_weight, to_x, reach, pooled, frame)
+
+
+@njit_no_nrt
+def sum_places(out, sums):
+    """out = the sum over places."""
+    width = out.shape[0]
+    clear(out)
+    for p in range(sums.shape[0] // width):
+        add_1(out, sums[p * width : (p + 1) * width])
+
+
+@jit
+def convolve_back(chip, block, low, high, gradient, inputs, weight, sizes, reach, pooled, results):
+    """Gradients of images ``low`` to ``high`` of :func:`convolve`: of x, (0, …) if it is not needed; of weight and bias
+    summed into ``block``, the weight (chips, blocks, 0) if it is not needed."""
+    g_x, g_weight, g_bias = results
+    x, own = inputs.x, weight[min(chip, len(weight) - 1)]
+    channels, width = sizes
+    last = gradient.shape[3] // channels * width
+    frame, sums = frame_for(x.shape[3], pooled, last, x.dtype), cleared(1, last, x.dtype)[0]
+    g_weight[chip, block][:] = 0
+    from_chip = min(chip, len(x) - 1)
+    convolve_rows_back(
+        chip, from_chip, low, high, gradient, inputs, own, sizes, reach, pooled, g_x, g_weight[chip, block], sums, frame
+    )  # fmt: skip
+    sum_places(g_bias[chip, block], sums)
+
+
+@njit_no_nrt
+def pool_rows(chip, low, high, inputs, pooled, out, frame):
+    """:func:`pool` for one chip."""
+    steps = out.shape[2]
+    for row in range(low, high):
+        i, j = row // steps, row % steps
+        events = frame.events
+        count, _ = events_of_row(inputs.x[chip, i, j], inputs.lists, row, events.places, events.values)
+        clear(frame.pooled)
+        add_pooled(frame.pooled, events.places, events.values, count, pooled)
+        copy(out[chip, i, j], frame.pooled)
+        divide(out[chip, i, j], out.dtype.type(pooled.divisor))
+
+
+@jit
+def pool(chip, low, high, inputs, pooled, out):
+    """The pooling of images ``low`` to ``high``: x (chips, p, q, n_in) → out (chips, p, q, n)."""
+    pool_rows(chip, low, high, inputs, pooled, out, frame_for(inputs.x.shape[3], pooled, 0, out.dtype))
+
+
+@njit_no_nrt
+def pool_rows_back(chip, low, high, gradient, pooled, g_x, spare):
+    """:func:`pool_back` for one chip."""
+    steps = g_x.shape[2]
+    for row in range(low, high):
+        i, j = row // steps, row % steps
+        copy(spare[: pooled.n], gradient[chip, i, j])
+        gradient_before_pool(g_x[chip, i, j], spare, pooled)
+
+
+@jit
+def pool_back(chip, low, high, gradient, pooled, g_x):
+    """The gradient of x in images ``low`` to ``high`` of :func:`pool`."""
+    pool_rows_back(chip, low, high, gradient, pooled, g_x, np.zeros(pooled.n + 1, g_x.dtype))
+
+
+_convolve_parallel = parallel_for(convolve, False)
+_convolve_back_parallel = parallel_for(convolve_back, True)
+_pool_parallel = parallel_for(pool, False)
+_pool_back_parallel = parallel_for(pool_back, False)
+
+
+@jit
+def convolve_blocks(team, chips, blocks, *rest):
+    return _convolve_parallel(team, chips, blocks, rest)
+
+
+@jit
+def convolve_back_blocks(team, chips, blocks, *rest):
+    return _convolve_back_parallel(team, chips, blocks, rest)
+
+
+@jit
+def pool_blocks(team, chips, blocks, *rest):
+    return _pool_parallel(team, chips, blocks, rest)
+
+
+@jit
+def pool_back_blocks(team, chips, blocks, *rest):
+    return _pool_back_parallel(team, chips, blocks, rest)
