@@ -88,3 +88,17 @@ class Layer:
     recurrent: Weight | None
     coefficients: LifCoefficients
     dynamics: Dynamics | None
+
+
+@dataclass(frozen=True)
+class FlooredLayer:
+    """A layer of neurons with a floor at the parameters of one die; as :class:`Layer`, without a bias."""
+
+    sources: tuple[int, ...]
+    weight: Weight
+    recurrent: Weight | None
+    coefficients: FlooredCoefficients
+    dynamics: FlooredDynamics
+
+
+AnyLayer = Layer | FlooredLayer
