@@ -6,7 +6,7 @@ before it runs: weights by lists, and matrices with so few rows that each gets a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -18,27 +18,12 @@ from .compiled import coefficients_of
 from .compiled_floored import layer_of
 from .events import events_of
 from .fleet import SILENT
-from .layer import SKINNY, AnyLayer, FlooredLayer
+from .layer import AnyLayer, FlooredLayer, parts_of
 from .numba_loops import fleet_lanes as loop
 from .numba_loops.fleet import BIAS, LEAK
 from .numba_loops.lanes import DIES
 from .runtime.memory import empty
 from .sparse_weight import SparseWeight, Weight
-
-
-def fits_lanes(layers: Sequence[AnyLayer]) -> bool:
-    """Whether the loop can run such a network, and gains by it."""
-    listed = any(isinstance(weight, SparseWeight) for layer in layers for weight in (layer.weight, layer.recurrent))
-    return listed and all(map(_fits, layers))
-
-
-def _fits(layer: AnyLayer) -> bool:
-    known = isinstance(layer.weight, SparseWeight) or _parts(layer) * layer.weight.shape[0] <= SKINNY
-    return known and (layer.recurrent is None or isinstance(layer.recurrent, SparseWeight))
-
-
-def _parts(layer: AnyLayer) -> int:
-    return 2 if isinstance(layer, FlooredLayer) else 1
 
 
 class _Lists:
@@ -116,7 +101,7 @@ def _lists_of(weights: Sequence[Weight | None], lists: _Lists, signed: bool) -> 
 def _rules(row: np.ndarray, layer: AnyLayer) -> None:
     """The kind of a layer, and the form of its equations."""
     row[loop.N], row[loop.N_IN] = layer.weight.shape
-    row[loop.PARTS] = _parts(layer)
+    row[loop.PARTS] = parts_of(layer)
     if isinstance(layer, FlooredLayer):
         _, ((*_, adaptive, cancels, _), _) = layer_of(layer.coefficients, layer.dynamics, False)
         row[loop.KIND], row[loop.ADAPTIVE], row[loop.CANCELS] = loop.HAS_FLOOR, adaptive, cancels
@@ -156,15 +141,13 @@ def _lanes(dies: Sequence[Sequence[AnyLayer]]) -> loop.Lanes:
 
 
 @torch.no_grad()
-def outputs(dies: Sequence[Sequence[AnyLayer]], x: Tensor) -> Tensor:
-    """Output of the last layer of at most eight dies of a network that :func:`fits_lanes`: input (B, T, n_in), of
-    finite numbers, → (dies, B, T, n); no gradient."""
-    events = events_of(x.unsqueeze(0))
-    lists = events.lists
+def outputs(dies: Sequence[Sequence[AnyLayer]], blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Output of the last layer of at most eight dies for each block of the input, (B, T, n_in) → (dies, B, T, n)."""
     lanes = _lanes([*dies, *[dies[-1]] * (DIES - len(dies))])
-    batch, steps, _ = x.shape
-    out = empty((len(dies), batch, steps, dies[0][-1].weight.shape[0]), x.dtype)
-    size = DIES * batch * steps * int(lanes.table[:, loop.N].sum())
-    inputs = loop.LaneInputs(events.x[0].numpy(), lists, not len(lists.values))
-    run_blocks(loop.fleet_lanes_blocks, 1, blocks_of(batch, size), size, inputs, lanes, out.numpy())
-    return out
+    for x in blocks:
+        events = events_of(x.unsqueeze(0))
+        inputs = loop.LaneInputs(events.x[0].numpy(), events.lists, not len(events.lists.values))
+        out = empty((len(dies), *x.shape[:2], int(lanes.table[-1, loop.N])), x.dtype)
+        size = DIES * x.shape[0] * x.shape[1] * int(lanes.table[:, loop.N].sum())
+        run_blocks(loop.fleet_lanes_blocks, 1, blocks_of(len(x), size), size, inputs, lanes, out.numpy())
+        yield out
