@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import DT, draw
+from conftest import DT
 from engine import dies_of, same
 from hypothesis import given, settings
 from hypothesis import strategies as st

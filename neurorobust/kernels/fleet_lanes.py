@@ -117,7 +117,8 @@ def _lanes(dies: Sequence[Sequence[AnyLayer]]) -> loop.Lanes:
     table = np.zeros((len(dies[0]), loop.COLUMNS), np.int64)
     sources: list[int] = []
     lists = _Lists()
-    matrices, numbers, refractory = [np.empty(0)], [], []
+    dtype = np.float32 if dies[0][0].weight.dtype == torch.float32 else np.float64
+    matrices, numbers, refractory = ([np.empty(0, kind)] for kind in (dtype, dtype, np.int32))
     for row, *same in zip(table, *dies):
         first = same[0]
         _rules(row, first)
@@ -130,14 +131,13 @@ def _lanes(dies: Sequence[Sequence[AnyLayer]]) -> loop.Lanes:
         if row[loop.LISTS] < 0:
             matrices.append(torch.stack([_matrix(layer) for layer in same]).reshape(-1).numpy())
         row[loop.NUMBERS] = sum(map(len, numbers))
-        rows, steps = map(torch.stack, zip(*map(_numbers, same)), (-1, -1))
+        rows, steps = (torch.stack(each, -1) for each in zip(*map(_numbers, same)))
         numbers.append(rows.reshape(-1).numpy())
         refractory.append(steps.reshape(-1).numpy())
         row[loop.REFRACTORY] = int(steps.max())
     table[:, loop.NEURON] = [0, *accumulate(table[:-1, loop.N])]
-    dtype = dies[0][0].weight.dtype
-    whole = [np.concatenate(parts).astype(numbers[0].dtype, copy=False) for parts in (matrices, numbers)]
-    return loop.Lanes(table, np.array(sources, np.int64), *lists.arrays(dtype), *whole, np.concatenate(refractory))
+    whole = (np.concatenate(parts) for parts in (matrices, numbers, refractory))
+    return loop.Lanes(table, np.array(sources, np.int64), *lists.arrays(dies[0][0].weight.dtype), *whole)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +88,7 @@ def _in_one_loop(network: Network, dies: Iterator[Params], x: Tensor) -> Iterato
     whole, cached = _Plan(network), kernels.CachedEvents(x)
     while some := list(islice(dies, _at_once(network, x))):
         with turn(network):
-            plans = [whole.at(die) for die in some]
+            plans = [cast(Sequence[kernels.Layer], whole.at(die)) for die in some]
         with cached:  # and closed before anything is handed out
             outputs = kernels.fleet_outputs(plans, x)
         for output in outputs:

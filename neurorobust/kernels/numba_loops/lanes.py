@@ -1,4 +1,4 @@
-"""Eight dies side by side: a neuron's numbers on eight dies are one vector, and one load brings all weights of a synapse.
+"""Eight dies side by side: a neuron's numbers on all of them are one vector, and so are the weights of a synapse.
 
 A place is where such a vector begins; a synapse is one number of ``places`` and eight of ``values``.
 """
@@ -68,9 +68,7 @@ def list_any(typingctx, spikes, n, places):
     """List which of n neurons have a spike on any die; return how many. There is room for n + 1."""
 
     def generate(context, builder, signature, arguments):
-        source, target = (
-            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2)
-        )
+        source, target = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2))
         number, n = ir.IntType(32), arguments[1]
         kind = ir.VectorType(context.get_data_type(signature.args[0].dtype), DIES)
         count = cgutils.alloca_once_value(builder, n.type(0))
