@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,7 +73,7 @@ class Pattern:
 
     def fits(self, mask: Tensor) -> bool:
         """Whether a mask on the CPU has these synapses and no others; a small part of the time of any pass."""
-        if mask.shape != self.shape or int(mask.count_nonzero()) != len(self.index):
+        if mask.shape != self.shape or np.count_nonzero(mask.numpy()) != len(self.targets):
             return False
         return bool(mask.reshape(-1).index_select(0, self.index).all())
 

@@ -7,7 +7,7 @@ applies; ``NEUROROBUST_KERNEL=reference`` or :func:`using` forces the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -18,20 +18,31 @@ from ..dynamics.resets import (
     Dynamics,
 )
 from . import reference
-from .choice import chosen, compiles, describe, implementation, known, knows_floored, using
+from .choice import chosen, compiles, compiles_floored, describe, implementation, known, knows_floored, using
 from .convolution import convolve, convolve_lif, pool
 from .events import CachedEvents
-from .layer import SKINNY, FlooredCoefficients, FlooredDynamics, Layer, LifCoefficients
+from .layer import (
+    SKINNY,
+    AnyLayer,
+    FlooredCoefficients,
+    FlooredDynamics,
+    FlooredLayer,
+    Layer,
+    LifCoefficients,
+    fits_lanes,
+)
 from .masks import pattern_of, sparse
 from .sparse_weight import SparseWeight, Weight, dense
 from .windows import Convolution, Window
 
 __all__ = [
     "SKINNY",
+    "AnyLayer",
     "CachedEvents",
     "Convolution",
     "FlooredCoefficients",
     "FlooredDynamics",
+    "FlooredLayer",
     "Layer",
     "LifCoefficients",
     "Pattern",
@@ -40,13 +51,16 @@ __all__ = [
     "Window",
     "chosen",
     "compiles",
+    "compiles_floored",
     "convolve",
     "convolve_lif",
     "dense",
     "describe",
+    "fits_lanes",
     "fleet_outputs",
     "floored",
     "floored_layer",
+    "lane_outputs",
     "leaky_integrator",
     "lif",
     "lif_layer",
@@ -223,3 +237,14 @@ def fleet_outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
     from .fleet import outputs
 
     return outputs(dies, x)
+
+
+def lane_outputs(dies: Sequence[Sequence[AnyLayer]], blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Output of the last of a network's layers on at most eight dies, in one compiled loop for each block of the input:
+    (B, T, n_in) → (dies, B, T, n); bit for bit what the layers give one by one.
+
+    The layers must compile and :func:`fits_lanes`, and the input must be finite. No gradient.
+    """
+    from .fleet_lanes import outputs
+
+    return outputs(dies, blocks)

@@ -148,6 +148,11 @@ def lists_pay(synapses: int, n_in: int, n_out: int) -> bool:
     return 0 < synapses <= SPARSE * n_in * n_out and n_in * n_out > CACHED
 
 
+def compiles_floored(tensor: Tensor, dynamics: FlooredDynamics) -> bool:
+    """:func:`compiles` of neurons with a floor."""
+    return implementation("coefficients", tensor, knows_floored(dynamics)) is not reference
+
+
 def describe() -> dict[str, str | int]:
     """The loops in use here, why not faster ones, on how many threads, and where compiled code is kept.
 

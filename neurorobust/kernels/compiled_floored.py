@@ -94,7 +94,7 @@ class FlooredLayer(torch.autograd.Function):
         return (*of_synapses, *map(sum_shared, found[2:], (len(layer[0]), len(layer[1]))), *(None,) * 5)
 
 
-def _layer(
+def layer_of(
     c: FlooredCoefficients, dynamics: FlooredDynamics, keep: bool
 ) -> tuple[tuple[Tensor, Tensor], tuple[Sequence[int], Sequence[float]]]:
     """A layer of one chip as the operators take it, its numbers and its rules; v is counted from v_leak."""
@@ -128,7 +128,7 @@ def floored(
     current: Tensor, recurrent: Weight | None, c: FlooredCoefficients, dynamics: FlooredDynamics
 ) -> tuple[Tensor, Tensor]:
     """Spikes, and the membrane above the floor; see :func:`neurorobust.kernels.floored`."""
-    layer, rules = _layer(c, dynamics, True)
+    layer, rules = layer_of(c, dynamics, True)
     matrix, lists = numbers_and_lists(recurrent, c.alpha)
     spikes, u, *_ = Floored.apply(inside(current), matrix, *layer, lists, *rules)
     leak = 0 if c.v_leak is None else c.v_leak
@@ -139,7 +139,7 @@ def floored_layer(
     x: Tensor, weight: Weight, recurrent: Weight | None, c: FlooredCoefficients, dynamics: FlooredDynamics
 ) -> Tensor:
     """Spikes of a layer with its synapses; see :func:`neurorobust.kernels.floored_layer`."""
-    layer, rules = _layer(c, dynamics, torch.is_grad_enabled())
+    layer, rules = layer_of(c, dynamics, torch.is_grad_enabled())
     numbers, weight_lists = numbers_and_lists(weight, c.alpha)
     matrix, lists = numbers_and_lists(recurrent, c.alpha)
     return outside(FlooredLayer.apply(inside(x), numbers, matrix, *layer, weight_lists, lists, *rules)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from ..dynamics.floors import Floor
 from ..dynamics.inhibitions import Inhibition, PullsDown
 from ..dynamics.resets import Dynamics
 from ..dynamics.surrogate import Surrogate
-from .sparse_weight import Weight
+from .sparse_weight import SparseWeight, Weight
 
 SKINNY = 16
 """Outputs up to which a dot product for each number is faster than torch's matrix product and than events."""
@@ -88,3 +89,37 @@ class Layer:
     recurrent: Weight | None
     coefficients: LifCoefficients
     dynamics: Dynamics | None
+
+
+@dataclass(frozen=True)
+class FlooredLayer:
+    """A layer of neurons with a floor at the parameters of one die; as :class:`Layer`, without a bias."""
+
+    sources: tuple[int, ...]
+    weight: Weight
+    recurrent: Weight | None
+    coefficients: FlooredCoefficients
+    dynamics: FlooredDynamics
+
+
+AnyLayer = Layer | FlooredLayer
+
+
+def parts_of(layer: AnyLayer) -> int:
+    """How many numbers arrive for each neuron: excitation and inhibition, or one."""
+    return 2 if isinstance(layer, FlooredLayer) else 1
+
+
+def fits_lanes(layers: Sequence[AnyLayer]) -> bool:
+    """Whether dies of a network may go side by side through a loop and have the bits of the layers one by one.
+
+    The order of all sums must be known before it runs, which it is for lists, and for a matrix with so few rows that
+    each gets a dot product. Read-outs with a synaptic current have two numbers where a plan has one.
+    """
+    return all(map(_fits, layers))
+
+
+def _fits(layer: AnyLayer) -> bool:
+    ordered = isinstance(layer.weight, SparseWeight) or parts_of(layer) * layer.weight.shape[0] <= SKINNY
+    filtered = layer.dynamics is None and layer.coefficients.syn is not None
+    return ordered and not filtered and (layer.recurrent is None or isinstance(layer.recurrent, SparseWeight))

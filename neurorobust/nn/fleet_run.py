@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from .decoders import DECODERS
 from .network import Network
 
 DIES_AT_ONCE, OUTPUTS = 16, 2**26  # in one compiled loop at most: dies, and numbers of their outputs
+ABREAST, FEW = 8, 4  # dies side by side in one loop at most, and at least for it to be faster than one after the other
 SAMPLES = 250  # in one pass without the compiled loop
 BYTES = 2**28  # of the samples of one pass at most
 SIDE_BY_SIDE, SEQUENCES = 4, 4  # with gradient: dies in one pass at most, and arrays (all neurons, all steps) it keeps
@@ -41,8 +43,12 @@ class _Plan(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self) -> list[kernels.Layer] | None:
-        return self.network.plan()
+    def forward(self) -> Sequence[kernels.AnyLayer] | None:
+        return self.network.mixed_plan()
+
+    def at(self, die: Params) -> Sequence[kernels.AnyLayer]:
+        """The plan at the parameters of a die."""
+        return functional_call(self, {f"network.{name}": value for name, value in die.items()}, (), strict=False)
 
 
 @torch.no_grad()
@@ -50,7 +56,8 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
     """Logits of a network on each of many dies, one after the other; no gradient.
 
     If :meth:`Network.plan` supports the network, one compiled loop runs several dies, as many as fit into free memory.
-    Their number does not change the logits. Any other network runs die by die.
+    So does another for sparse networks with :class:`LinearizedDpi`, see :func:`neurorobust.kernels.fits_lanes`. Their
+    number does not change the logits. Any other network runs die by die.
 
     Args:
         network: in the mode in which it has to run, ``train`` or ``eval``.
@@ -58,24 +65,51 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
         x: input, batch first.
     """
     with turn(network):
-        plan = network.plan() if isinstance(network, Network) else None
-    if not isinstance(network, Network) or plan is None:
-        for die in dies:
-            yield torch.cat([forward(network, die, block)[0] for block in x.split(samples_at_once(x))])
-        return
-    network.check(x)
-    whole, remaining, cached = _Plan(network), iter(dies), kernels.CachedEvents(x)
-    while some := list(islice(remaining, _at_once(network, x))):
+        layers = network.mixed_plan() if isinstance(network, Network) else None
+    if not isinstance(network, Network) or layers is None:
+        yield from _one_by_one(network, dies, x)
+    elif all(isinstance(layer, kernels.Layer) for layer in layers):
+        network.check(x)
+        yield from _in_one_loop(network, iter(dies), x)
+    elif kernels.fits_lanes(layers) and bool(x.isfinite().all()):
+        network.check(x)
+        yield from _abreast(network, iter(dies), x)
+    else:
+        yield from _one_by_one(network, dies, x)
+
+
+def _one_by_one(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterator[Tensor]:
+    for die in dies:
+        yield torch.cat([forward(network, die, block)[0] for block in x.split(samples_at_once(x))])
+
+
+def _in_one_loop(network: Network, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
+    """Several dies of LIF layers through one loop, one after the other."""
+    whole, cached = _Plan(network), kernels.CachedEvents(x)
+    while some := list(islice(dies, _at_once(network, x))):
         with turn(network):
-            plans = [
-                functional_call(whole, {f"network.{name}": value for name, value in die.items()}, (), strict=False)
-                for die in some
-            ]
+            plans = [cast(Sequence[kernels.Layer], whole.at(die)) for die in some]
         with cached:  # and closed before anything is handed out
             outputs = kernels.fleet_outputs(plans, x)
         for output in outputs:
             yield network.decode(output.transpose(0, 1))
         del some, plans, outputs, output  # before the next are made
+
+
+def _abreast(network: Network, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
+    """Several dies side by side through one loop: bit for bit what they give one by one."""
+    whole, cached, blocks = _Plan(network), kernels.CachedEvents(x), x.split(samples_at_once(x))
+    while some := list(islice(dies, min(ABREAST, _at_once(network, blocks[0])))):
+        if len(some) < FEW:
+            yield from _one_by_one(network, some, x)
+            continue
+        with turn(network):
+            plans = [whole.at(die) for die in some]
+        with cached:
+            outputs = kernels.lane_outputs(plans, blocks)
+            parts = [[network.decode(output.transpose(0, 1)) for output in block] for block in outputs]
+        yield from map(torch.cat, zip(*parts))
+        del some, plans, parts
 
 
 def _at_once(network: Network, x: Tensor) -> int:

@@ -17,7 +17,7 @@ from ..core.placement import Placement
 from ..core.placement import placement_of as placement_of
 from ..core.turns import turn
 from .decoders import Decode, mean_over_time
-from .neurons import CubaLeakyIntegrator, LeakyIntegrator, Neuron
+from .neurons import CubaLeakyIntegrator, LeakyIntegrator, LinearizedDpi, Neuron
 from .neurons.neuron import SpikingNeuron
 from .sparse_linear import FUSED
 
@@ -126,23 +126,21 @@ class Network(nn.Module):
         Supported are LIF layers with Linear or SparseLinear inputs on the CPU; the last one may be an integrator.
         Hooks and other ``forward`` methods are not supported.
         """
+        layers = self.mixed_plan()
+        plan = [] if layers is None else [layer for layer in layers if isinstance(layer, kernels.Layer)]
+        return plan if layers is not None and len(plan) == len(layers) else None
+
+    def mixed_plan(self) -> list[kernels.AnyLayer] | None:
+        """:meth:`plan`, where layers may also be :class:`LinearizedDpi`."""
         if type(self).forward is not Network.forward or any(map(_hooked, self.modules())):
             return None
         plan = []
         for name, layer in self.layers().items():
-            c, dynamics = layer.coefficients(self.dt), layer.dynamics()
-            own = type(layer).forward in (SpikingNeuron.forward, LeakyIntegrator.forward, CubaLeakyIntegrator.forward)
-            if (
-                c is None
-                or not own
-                or not kernels.compiles(c.alpha, dynamics)
-                or type(layer.input) not in FUSED
-                or (dynamics is None and name != self.names[-1])
-            ):
-                return None
-            weight, recurrent = layer.input.synapses(), layer.recurrent_synapses()
             sources = tuple(-1 if source == INPUT else self.names.index(source) for source in self.inputs[name])
-            plan.append(kernels.Layer(sources, weight, layer.bias(), recurrent, c, dynamics))
+            planned = _planned(layer, sources, self.dt)
+            if planned is None or (planned.dynamics is None and name != self.names[-1]):
+                return None
+            plan.append(planned)
         return plan
 
     def placement(self) -> Placement:
@@ -164,6 +162,25 @@ class Network(nn.Module):
                 shared |= {f"{name}.{part}.{own}": make for own, make in connection.convolutions().items()}
         equations = {name: layer.equations() for name, layer in self.layers().items()}
         return Placement(cores, index, masks, convolutions=shared, equations=equations, patterns=patterns)
+
+
+def _planned(layer: Neuron, sources: tuple[int, ...], dt: float) -> kernels.AnyLayer | None:
+    """A layer for the compiled loops over dies; None where they have none for it."""
+    if type(layer.input) not in FUSED:
+        return None
+    if isinstance(layer, LinearizedDpi):
+        floored, floored_dynamics = layer.floored_coefficients(dt), layer.floored_dynamics()
+        own = type(layer).forward is LinearizedDpi.forward
+        if not own or not kernels.compiles_floored(floored.alpha, floored_dynamics):
+            return None
+        synapses = layer.input.synapses(), layer.recurrent_synapses()
+        return kernels.FlooredLayer(sources, *synapses, floored, floored_dynamics)
+    c, dynamics = layer.coefficients(dt), layer.dynamics()
+    own = type(layer).forward in (SpikingNeuron.forward, LeakyIntegrator.forward, CubaLeakyIntegrator.forward)
+    if c is None or not own or not kernels.compiles(c.alpha, dynamics):
+        return None
+    weight, recurrent = layer.input.synapses(), layer.recurrent_synapses()
+    return kernels.Layer(sources, weight, layer.bias(), recurrent, c, dynamics)
 
 
 def _hooked(module: nn.Module) -> bool:
