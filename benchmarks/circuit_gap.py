@@ -43,7 +43,7 @@ def network_of(study: Path, method: str, seed: int) -> Network:
 
 def measure(study: Path, out: Path, methods: Sequence[str], serials: int, n_beats: int) -> None:
     """Board after board, all networks on each: (training equations, circuit) by serial."""
-    data = beats(n_beats)
+    data, boards = beats(n_beats), nr.deploy.VirtualBoards(seed=SEED)
     deployments = {
         f"{method}-{seed}": nr.deploy.onto(network_of(study, method, seed), chipmodels.load(CHIP))
         for method in methods
@@ -55,7 +55,7 @@ def measure(study: Path, out: Path, methods: Sequence[str], serials: int, n_beat
             found: dict[str, list[float]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
             if str(serial) in found:
                 continue
-            gap = nr.deploy.judge(deployment, data, [serial], causes=(nr.deploy.causes.circuit,), seed=SEED).gap
+            gap = nr.deploy.judge(deployment, data, [serial], boards=boards, causes=(nr.deploy.causes.circuit,)).gap
             scores = {row.name: row.mean for row in gap}
             found[str(serial)] = [float(scores["die"] or np.nan), float(scores["circuit"] or np.nan)]
             files.write_text(path, json.dumps(found) + "\n")

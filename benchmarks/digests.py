@@ -400,7 +400,7 @@ def worst_dies() -> Found:
         "strong": thorough(4, 2),
     }
     for name, attack in attacks.items():
-        found = nr.worst_case(network, data, ball, attack, restarts=2, seed=3)
+        found = nr.worst_case(network, data, ball, nr.attacks.restarted(attack, 2), seed=3)
         yield from _worst(f"worst/attack/{name}", found)
     with kernels.using("reference"):
         yield from _worst("worst/attack/pga/reference", nr.worst_case(network, data, ball, PGA(5), seed=3))
@@ -464,7 +464,8 @@ def studies() -> Found:
     )
     yield "hessian", spectrum.values
     for name, chip in (("mismatch", nr.mismatch(0.3)), ("dynapse2", deviating("dynapse2"))):
-        rare = evaluation.rare_failures(network, data, chip, spec=0.6, dies=50, repeats=4, seed=1)
+        few = evaluation.SubsetSimulation(50, 4)
+        rare = evaluation.rare_failures(network, data, chip, spec=0.6, simulation=few, seed=1)
         runs = [[one.probability, one.passes] for one in rare.runs]
         yield f"rare failures/{name}", [rare.probability, rare.effective, rare.passes, rare.brute_force, runs]
 

@@ -49,7 +49,7 @@ def file_of(out: Path, name: str, n_beats: int) -> Path:
 
 def measure(out: Path, serials: int, n_beats: int) -> None:
     """Board after board, all networks on each."""
-    data, ready = beats(n_beats), {}
+    data, ready, boards = beats(n_beats), {}, nr.deploy.VirtualBoards(seed=SEED)
     for serial in range(serials):
         for name in NETWORKS:
             path = file_of(out, name, n_beats)
@@ -61,7 +61,7 @@ def measure(out: Path, serials: int, n_beats: int) -> None:
                 assert isinstance(network, Network)
                 ready[name] = network, nr.deploy.onto(network, chipmodels.load(CHIP))
             network, deployment = ready[name]
-            judged = nr.deploy.judge(deployment, data, [serial], trained=network, seed=SEED)
+            judged = nr.deploy.judge(deployment, data, [serial], boards=boards, trained=network)
             found[str(serial)] = [row.entry() for row in judged.gap]
             files.write_text(path, json.dumps(found) + "\n")
 

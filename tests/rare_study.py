@@ -12,7 +12,7 @@ import numpy as np
 from conftest import events, tiny
 
 import neurorobust as nr
-from neurorobust.evaluation import RareFailures, rare_failures
+from neurorobust.evaluation import RareFailures, SubsetSimulation, rare_failures
 from neurorobust.nn.network import Network
 
 FILE = Path(__file__).with_name("rare_study.json")
@@ -36,7 +36,8 @@ def counted(n: int = COUNTED) -> np.ndarray:
 def estimated(spec: float, seed: int) -> RareFailures:
     """One estimate."""
     network, data = network_and_data()
-    return rare_failures(network, data, nr.mismatch(LEVEL), spec=spec, dies=DIES, repeats=REPEATS, seed=seed)
+    simulation = SubsetSimulation(DIES, REPEATS)
+    return rare_failures(network, data, nr.mismatch(LEVEL), spec=spec, simulation=simulation, seed=seed)
 
 
 def main() -> None:

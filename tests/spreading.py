@@ -72,7 +72,8 @@ def regressed(executor: Any = None) -> Any:
 
 
 def quick(executor: Any = None) -> Any:
-    return nr.worst_case(tiny(), events(0, 12), BALL, nr.attacks.quick(), restarts=2, seed=3, executor=executor)
+    attack = nr.attacks.restarted(nr.attacks.quick(), 2)
+    return nr.worst_case(tiny(), events(0, 12), BALL, attack, seed=3, executor=executor)
 
 
 def candidates(executor: Any = None) -> Any:
@@ -95,8 +96,9 @@ def sensitive(executor: Any = None) -> Any:
 
 
 def rare(executor: Any = None) -> Any:
+    few = evaluation.SubsetSimulation(50, 4)
     return evaluation.rare_failures(
-        tiny(), events(0, 12), nr.mismatch(0.2), spec=0.5, dies=50, repeats=4, seed=1, executor=executor
+        tiny(), events(0, 12), nr.mismatch(0.2), spec=0.5, simulation=few, seed=1, executor=executor
     )
 
 

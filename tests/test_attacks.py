@@ -25,6 +25,7 @@ from neurorobust.attacks import (
     Suite,
     kl,
     quick,
+    restarted,
     thorough,
 )
 from neurorobust.attacks.apgd import checkpoints
@@ -496,7 +497,9 @@ def test_bad_settings_are_refused(network, data):
     with pytest.raises(ValueError, match="stride: got -1"):
         PGA(stride=-1.0)
     with pytest.raises(ValueError, match="restarts: got 0"):
-        worst_case(network, data, Ball.uniform(0.1), PGA(), restarts=0)
+        restarted(PGA(), 0)
+    with pytest.raises(TypeError, match="attack: got 3; expected one such as"):
+        restarted(3, 2)
     with pytest.raises(ValueError, match="names no parameter of this network"):
         worst_case(network, data, Ball(tau_syn=0.1), PGA())
     with pytest.raises(ValueError, match="all 6 samples are of class 0"):

@@ -11,7 +11,7 @@ from conftest import DT, draw, events, tiny
 
 import neurorobust as nr
 from neurorobust import kernels
-from neurorobust.attacks import APGD, PGA, SPSA, Attack, Ball, L2Ball, RandomSearch, Suite
+from neurorobust.attacks import APGD, PGA, SPSA, Attack, Ball, L2Ball, RandomSearch, Suite, restarted
 from neurorobust.attacks import attack as attack_module
 from neurorobust.core.apply import apply
 from neurorobust.core.run import forward, nominal
@@ -55,11 +55,11 @@ def test_passes_are_shared(monkeypatch):
         return single(self, leaves)
 
     monkeypatch.setattr(WorstCaseSearch, "_differentiable_outputs", counting)
-    worst_case(net, data, Ball.uniform(0.1), PGA(3), restarts=6)
+    worst_case(net, data, Ball.uniform(0.1), restarted(PGA(3), 6))
     assert together == [4, 2] * 3
     together.clear()
     with kernels.using("reference"):
-        worst_case(net, data, Ball.uniform(0.1), PGA(3), restarts=2)
+        worst_case(net, data, Ball.uniform(0.1), restarted(PGA(3), 2))
     assert together == [1] * 6
 
 
@@ -230,7 +230,7 @@ def test_what_is_special_about_a_network_counts(kind):
     elif kind == "hook of a layer":
         made["hidden0"].register_forward_hook(lambda module, given, out: 1 - out)
     for attack in (RandomSearch(20), PGA(3)):
-        found = worst_case(net, data, Ball.uniform(0.3), attack, restarts=3)
+        found = worst_case(net, data, Ball.uniform(0.3), restarted(attack, 3))
         params = apply(nominal(net), found.deviations, net.placement())
         logits = forward(net, params, data.x)[0].detach()
         assert found.score == balanced_accuracy(logits, data.y)
@@ -258,7 +258,7 @@ def test_few_large_dies_are_held_at_once(monkeypatch):
     for held, most in ((3 * size, 3), (1, 1), (2**30, 16)):
         asked.clear()
         monkeypatch.setattr(attack_module, "MAX_ELEMENTS", held)
-        worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), RandomSearch(40), restarts=20)
+        worst_case(tiny(0), events(0, 8), Ball.uniform(0.1), restarted(RandomSearch(40), 20))
         assert max(searches for searches, _ in asked) == max(dies for _, dies in asked) == most
 
 

@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 
-from neurorobust.kernels.runtime import load, openmp, threads
+from neurorobust.kernels.runtime import load, openmp, polite, threads
 from neurorobust.kernels.runtime.load import Plan, Reading
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -45,11 +45,21 @@ def test_room(own, busy, quota, used, expected):
     assert load.room(before, now) == pytest.approx(expected)
 
 
-def test_room_without_two_comparable_readings():
-    """No time between them, or other cores since: all cores that may be used count as free."""
-    assert load.room(reading(1, 0, 0), reading(1, 0, 0)) == 2
-    assert load.room(reading(1, 0, 0, cores=4), reading(2, 0, 900)) == 2
-    assert load.room(reading(1, 0, 0, cores=4, quota=0.5), reading(2, 0, 900, quota=0.5)) == 0.5
+def test_room_beside_polite_processes():
+    """A niced process on the core that this one leaves free is no load; more than others used cannot be left."""
+    assert load.room(reading(10, 0, 0), reading(11, 1, 2), polite=0.8) == pytest.approx(1.8)
+    assert load.room(reading(10, 0, 0), reading(11, 1, 1.2), polite=0.8) == pytest.approx(2)
+    assert load.room(reading(10, 0, 0, quota=1), reading(11, 0.5, 2, quota=1, used=0.5), 1.5) == pytest.approx(1)
+
+
+def test_readings_that_cannot_be_compared():
+    """None, no time between them, other cores since, or from before a fork."""
+    now = reading(2, 1, 900)
+    assert load.comparable(reading(1, 0.9, 0), now)
+    for before in (None, now, reading(1, 0, 0, cores=4), reading(1, 5, 0)):
+        assert not load.comparable(before, now)
+    assert [load.room_beside(others, now) for others in (0, 1, 5)] == [2, 1, 0]
+    assert load.room_beside(1, reading(1, 0, 0, cores=4, quota=0.5)) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -87,43 +97,119 @@ def test_plan_holds_at_the_borders(allowed):
 
 
 class Machine:
-    """A simulated machine of two cores: how much others use, and what this process uses."""
+    """A simulated machine of two cores, and a process on it that looks every quarter of a second."""
 
-    def __init__(self):
+    def __init__(self, quota=math.inf):
         self.wall = self.own = self.busy = 0.0
+        self.quota, self.others = quota, 0.0
+        self.reads = 0
 
     def read(self):
-        return reading(self.wall, self.own, self.busy)
+        self.reads += 1
+        return reading(self.wall, self.own, self.busy, quota=self.quota, used=self.own)
+
+    def watch(self, **given):
+        return threads.Watch(self.read, lambda: round(self.others), **given)
+
+    def passes(self, seconds, threads):
+        """Time, with so many threads of ours that want to run, and others that would use so many cores."""
+        mine = min(threads, max(2 - self.others, 2 * threads / max(threads + self.others, 1)), self.quota)
+        self.wall, self.own = self.wall + seconds, self.own + seconds * mine
+        self.busy += seconds * min(mine + self.others, 2)
 
     def runs(self, watch, seconds, others):
         """The plans of a time in which ``others`` would use so many cores."""
-        plans = []
+        plans, self.others = [], others
         for _ in range(round(seconds / 0.25)):
-            plans.append(watch.look(2))
-            share = min(plans[-1].threads, 2 - min(others, 1))
-            self.wall, self.own = self.wall + 0.25, self.own + 0.25 * share
-            self.busy += 0.25 * min(share + others, 2)
             watch.due = 0.0
+            plans.append(watch.look(2))
+            self.passes(0.25, plans[-1].threads)
         return plans
+
+
+ALL, BOTH_ASLEEP, ONE = Plan(2, False), Plan(2, True), Plan(1, True)
 
 
 def test_two_of_our_processes_keep_one_thread_each():
     """Alone: two threads. From half a second after another begins, one; half a second after it ended, two."""
     machine = Machine()
-    watch = threads.Watch(machine.read)
-    assert machine.runs(watch, 2, 0)[2:] == [Plan(2, False)] * 6
-    assert machine.runs(watch, 2, 1)[2:] == [Plan(1, True)] * 6
-    assert machine.runs(watch, 2, 0)[2:] == [Plan(2, False)] * 6
+    watch = machine.watch()
+    assert machine.runs(watch, 2, 0) == [ALL] * 8
+    assert machine.runs(watch, 2, 2)[2:] == [ONE] * 6  # at first each of four threads gets half a core
+    assert machine.runs(watch, 2, 1) == [ONE] * 8
+    assert machine.runs(watch, 2, 0)[2:] == [ALL] * 6
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(0.5, ONE), (1.0, ONE), (1.5, BOTH_ASLEEP), (2.0, ALL)])
+def test_a_container_with_a_quota(quota, expected):
+    """From the first call on."""
+    machine = Machine(quota)
+    assert machine.runs(machine.watch(), 3, 0) == [expected] * 12
+
+
+@pytest.mark.parametrize(("others", "expected"), [(0, ALL), (1, ONE), (3, ONE)])
+def test_the_first_call_and_one_after_a_pause(others, expected):
+    """What others did while the package was imported, or during the pause, does not decide: who runs now does."""
+    machine = Machine()
+    watch = machine.watch()
+    for _ in range(2):
+        machine.others = 3 - others
+        machine.passes(5, 0)
+        assert machine.runs(watch, 1, others) == [expected] * 4
+
+
+def test_load_of_a_moment_ago_counts_and_a_pause_is_forgotten():
+    """Up to one second a reading is of now."""
+    machine = Machine()
+    watch = machine.watch()
+    machine.others = 1
+    machine.passes(0.9, 0)
+    assert machine.runs(watch, 0.25, 0) == [ONE]
+    machine.others = 1
+    machine.passes(1.1, 0)
+    assert machine.runs(watch, 0.25, 0) == [ALL]
+
+
+def test_a_look_after_a_pause_is_soon_measured():
+    """Half a period after a guess, a period after a measurement."""
+    machine = Machine()
+    machine.wall = 1e6
+    watch = machine.watch()
+    machine.wall += 100
+    watch.look(2)
+    assert watch.due - watch.seen == pytest.approx(threads.PERIOD / 2)
+    machine.passes(0.1, 2)
+    watch.due = 0.0
+    watch.look(2)
+    assert watch.due - watch.seen == pytest.approx(threads.PERIOD)
+
+
+def test_between_two_looks_nothing_is_read():
+    """Another number of threads takes the room that is known; one thread needs none."""
+    machine = Machine()
+    watch = machine.watch()
+    watch.look(2)
+    reads = machine.reads
+    assert [watch.look(n).threads for n in (2, 4, 1, 2)] == [2, 1, 1, 2]  # 2 cores for 4 threads
+    assert machine.reads == reads
+
+
+def test_a_polite_competitor_costs_no_thread():
+    """Its time on the free core counts only as far as it would keep it; nobody asks for it on a free machine."""
+    machine, asked = Machine(), []
+    watch = machine.watch(polite=lambda: asked.append(1) or 0.9)
+    assert machine.runs(watch, 2, 0) == [ALL] * 8 and asked == []
+    assert [plan.threads for plan in machine.runs(watch, 2, 1)] == [2] * 8 and len(asked) == 7
 
 
 def test_where_nothing_is_known_all_threads_run_awake():
-    watch = threads.Watch(lambda: None)
+    watch = threads.Watch(lambda: None, lambda: 1)
     assert watch.look(2) == Plan(2, False) and watch.look(8) == Plan(8, False)
 
 
 def test_the_number_of_threads_is_the_users():
     """torch.set_num_threads holds at once, between two looks, too."""
-    watch = threads.Watch(lambda: None)
+    watch = threads.Watch(lambda: None, lambda: 1)
     assert [watch.look(n).threads for n in (4, 1, 2)] == [4, 1, 2]
 
 
@@ -198,6 +284,111 @@ def test_a_reading_of_this_machine():
     assert now.own - before.own == pytest.approx(0.5, abs=0.1)
     assert now.busy - before.busy > 0.35 and now.wall - before.wall > 0.45
     assert 0 <= load.room(before, now) <= load.limit() <= len(now.cores)
+
+
+def test_who_runs_now(tmp_path, monkeypatch):
+    """The least of three glances, less this process's own; nothing where others may run on cores that are not ours."""
+    cores = len(os.sched_getaffinity(0))
+    task = tmp_path / "proc/self/task"
+    for number, state in enumerate("RSR"):
+        (task / str(number)).mkdir(parents=True)
+        (task / str(number) / "stat").write_text(f"{number} (a ) b) {state} 1 2 3")
+    monkeypatch.setattr(load, "SYSTEM", tmp_path)
+
+    def others(running, of=cores):
+        lines = "".join(f"cpu{name} 1 2 3 4 5 6 7 8\n" for name in ("", *range(of)))
+        (tmp_path / "proc/stat").write_text(f"{lines}ctxt 1\nprocs_running {running}\n")
+        return load.others_running()
+
+    assert [others(running) for running in (0, 1, 2, 3, 7)] == [0, 0, 0, 1, 5]
+    assert others(7, of=cores + 1) == 0
+    monkeypatch.setattr(time, "sleep", lambda seconds: others(2))  # a daemon that ran for a moment
+    assert others(7) == 0
+    (tmp_path / "proc/stat").unlink()
+    assert load.others_running() == 0
+
+
+class Processes:
+    """A folder like /proc."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.autogroups(1)
+
+    def autogroups(self, on):
+        (self.folder / "sys/kernel").mkdir(parents=True, exist_ok=True)
+        (self.folder / "sys/kernel/sched_autogroup_enabled").write_text(f"{on}\n")
+
+    def put(self, pid, seconds, nice=0, policy=0, session=7, core=0, group="/"):
+        ticks = round(seconds * os.sysconf("SC_CLK_TCK"))
+        fields = [0] * 50
+        fields[3], fields[11], fields[12], fields[16], fields[36], fields[38] = session, ticks, 0, nice, core, policy
+        (self.folder / str(pid)).mkdir(exist_ok=True)
+        (self.folder / str(pid) / "stat").write_text(f"{pid} (a ) b) R {' '.join(map(str, fields[1:]))}\n")
+        (self.folder / str(pid) / "cgroup").write_text(f"0::{group}\n")
+
+
+@linux
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [
+        ({}, 0.0),
+        ({"nice": -5}, 0.0),
+        ({"nice": 1}, 0.111),
+        ({"nice": 10}, 0.806),
+        ({"nice": 19}, 0.972),
+        ({"policy": polite.IDLE_CLASS}, 1.0),
+        ({"nice": 19, "session": 8}, 0.0),  # its autogroup gets as much as ours
+        ({"nice": 19, "group": "/other"}, 0.0),
+        ({"nice": 19, "core": 5000}, 0.0),  # where this process cannot run
+    ],
+)
+def test_what_a_process_leaves(kind, left, tmp_path, monkeypatch):
+    """Of a core that it uses all the time, less what an equal competitor counts for its share of a core."""
+    core = min(os.sched_getaffinity(0))
+    kind, clock, proc = {"core": core} | kind, [100.0], Processes(tmp_path)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    followed = polite.Polite(tmp_path)
+    proc.put(os.getpid(), 1)
+    proc.put(11, 5, **kind)
+    assert followed.cores() == 0  # no earlier look
+    clock[0] += 0.5
+    proc.put(11, 5.5, **kind)
+    assert followed.cores() == pytest.approx(left, abs=1e-3)
+    proc.autogroups(0)
+    clock[0] += 10  # and a new search, which finds it if sessions no longer count
+    proc.put(11, 9, **kind)
+    assert followed.cores() == 0  # a look of long ago
+    clock[0] += 0.5
+    proc.put(11, 9.5, **kind)
+    assert followed.cores() == pytest.approx(0.972 if kind.get("session") else left, abs=1e-3)
+
+
+@linux
+def test_a_process_that_ends_or_is_niced_as_we_are(tmp_path, monkeypatch):
+    """Nothing is left then, and no error; nor is there one without /proc."""
+    clock, proc = [100.0], Processes(tmp_path)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    followed = polite.Polite(tmp_path)
+    proc.put(os.getpid(), 1, nice=10)
+    proc.put(11, 5, nice=10)
+    proc.put(12, 5, nice=19)
+    followed.cores()
+    assert set(followed.parts) == {12}
+    (tmp_path / "12/stat").unlink()
+    clock[0] += 0.5
+    assert followed.cores() == 0
+    assert polite.Polite(tmp_path / "nowhere").cores() == 0
+
+
+@linux
+def test_this_system_is_read_as_it_is():
+    """The fields of a real process: this one."""
+    found = polite.process_of((polite.Path("/proc/self/stat")).read_bytes())
+    assert found.session == os.getsid(0) and found.nice == os.nice(0)
+    assert found.core < (os.cpu_count() or 1) and found.policy == os.sched_getscheduler(0)
+    spent = found.ticks / os.sysconf("SC_CLK_TCK")
+    assert spent == pytest.approx(time.process_time(), abs=0.1)
 
 
 def test_a_program_of_ours_keeps_to_the_limit(monkeypatch):

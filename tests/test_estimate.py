@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import neurorobust as nr
-from neurorobust.attacks import APGD, PGA, SPSA, RandomSearch, Suite, thorough
+from neurorobust.attacks import APGD, PGA, SPSA, RandomSearch, Suite, restarted, thorough
 from neurorobust.data import Data
 from neurorobust.evaluation import cost, estimate_evaluate, estimate_worst_case
 from neurorobust.train import loop
@@ -44,7 +44,7 @@ def test_time_of_an_attack_is_that_of_its_gradients_and_evaluations(network, dat
     slow first pass of each that compiles."""
     clock = iter([0.0, 50.0, 50.0, 90.0, 90.0, 92.0, 92.0, 97.0])
     monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
-    seconds = estimate_worst_case(network, many(data, n), nr.Ball.uniform(0.1), PGA(4), restarts=2)
+    seconds = estimate_worst_case(network, many(data, n), nr.Ball.uniform(0.1), restarted(PGA(4), 2))
     assert seconds == pytest.approx((8 * slope + 3 * 2.0) * n / 250)
 
 
@@ -80,11 +80,9 @@ def test_estimates_leave_the_network(network, data):
 
 
 def test_what_cannot_be_run_is_not_estimated(network, data):
-    """No dies, no restarts, no attack: the words of `evaluate` and `worst_case`."""
+    """No dies, no attack: the words of `evaluate` and `worst_case`."""
     with pytest.raises(ValueError, match="n_dies: got 0"):
         estimate_evaluate(network, data, nr.mismatch(0.1), n_dies=0)
-    with pytest.raises(ValueError, match="restarts: got 0"):
-        estimate_worst_case(network, data, nr.Ball.uniform(0.1), PGA(), restarts=0)
     with pytest.raises(TypeError, match="attack: got 3; expected one such as"):
         estimate_worst_case(network, data, nr.Ball.uniform(0.1), 3)
     with pytest.raises(TypeError, match=r"'strong-1'; expected .*: strong_worst_case and estimate_strong_worst_case"):

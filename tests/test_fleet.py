@@ -286,7 +286,9 @@ def test_there_is_no_r_squared_of_nan_in_any_measurement():
     for measure in (
         lambda: nr.worst_case(network, data, nr.Ball.uniform(0.5), attack),
         lambda: list(die_scores(network, data, chip, range(12), 1)),
-        lambda: nr.evaluation.rare_failures(network, data, chip, spec=0.0, dies=50),
+        lambda: nr.evaluation.rare_failures(
+            network, data, chip, spec=0.0, simulation=nr.evaluation.SubsetSimulation(50)
+        ),
     ):
         with pytest.raises(
             ValueError, match="network: gives NaN for 30 of 30 samples, nominally or on a die, so there"

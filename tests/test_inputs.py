@@ -112,7 +112,9 @@ def test_a_stream_is_looked_at():
         lambda net, data: next(die_scores(net, data, DYNAPSE2, [3], 1)),
         lambda net, data: nr.evaluation.ablate_kinds(net, data, DYNAPSE2, serials=[1]),
         lambda net, data: nr.calibrate_readout(net, DYNAPSE2.fabricate([0, 1], 1), data.x, 6),
-        lambda net, data: nr.evaluation.rare_failures(net, data, DYNAPSE2, spec=0.0, dies=50, repeats=4),
+        lambda net, data: nr.evaluation.rare_failures(
+            net, data, DYNAPSE2, spec=0.0, simulation=nr.evaluation.SubsetSimulation(50, 4)
+        ),
     ],
     ids=["die_scores", "ablate_kinds", "calibrate_readout", "rare_failures"],
 )

@@ -18,7 +18,16 @@ from neurorobust.chip.variability import LogNormal
 from neurorobust.cli import main
 from neurorobust.core.noise import Membrane
 from neurorobust.data import Data
-from neurorobust.deploy import CircuitEngine, Deployment, EquationsEngine, Events, NetworkEngine, VirtualChip, causes
+from neurorobust.deploy import (
+    CircuitEngine,
+    Deployment,
+    EquationsEngine,
+    Events,
+    NetworkEngine,
+    VirtualBoards,
+    VirtualChip,
+    causes,
+)
 from neurorobust.dynamics.resets import SnntorchSubtract, ToValue
 from neurorobust.nn import CubaLif, LeakyIntegrator, Lif, Linear
 
@@ -220,13 +229,13 @@ def test_events_through_a_synapse_carry_the_same_charge():
 def test_the_scores_are_those_of_evaluate():
     data = data_of(DPI, 12)
     deployment = nr.deploy.onto(DPI, CHIP)
-    fleet = nr.evaluate(deployment.network, data, CHIP, n_dies=4, seed=3)
-    judged = nr.deploy.judge(deployment, data, range(4), seed=3, causes=(causes.floor,))
+    fleet, boards = nr.evaluate(deployment.network, data, CHIP, n_dies=4, seed=3), VirtualBoards(seed=3)
+    judged = nr.deploy.judge(deployment, data, range(4), boards=boards, causes=(causes.floor,))
     assert np.array_equal(judged.score, fleet.score) and len(set(fleet.score)) > 1
     assert np.array_equal(judged.gap[2].score, fleet.score)
     assert judged.gap[1].mean == fleet.programmed
     assert judged.yield_at(0.5) == fleet.yield_at(0.5) and judged.min == fleet.min and judged.ci95 == fleet.ci95
-    some = nr.deploy.judge(deployment, data, [2, 0], seed=3, causes=())
+    some = nr.deploy.judge(deployment, data, [2, 0], boards=boards, causes=())
     assert some.score.tolist() == [fleet.score[2], fleet.score[0]] and some.gap == ()
 
 
@@ -236,15 +245,15 @@ def test_a_network_that_lives_below_rest_loses_by_the_floor_alone():
     judged = nr.deploy.judge(deployment, data, range(3), causes=causes.CAUSES[:3], trained=ADAPTIVE)
     rows = {row.name: row for row in judged.gap}
     assert list(rows) == ["training", "programmed", "die", "floor", "reset", "synapse"]
-    floored = nr.deploy.judge(deployment, data, range(3), engine=EquationsEngine(floor=True), causes=())
+    floored = nr.deploy.judge(deployment, data, range(3), boards=VirtualBoards(EquationsEngine(floor=True)), causes=())
     assert np.array_equal(rows["floor"].score, floored.score)
     assert not np.array_equal(rows["floor"].score, rows["die"].score)
     assert rows["floor"].change == rows["floor"].alone
     assert rows["floor"].change.estimate == pytest.approx(floored.mean - rows["die"].mean)
     everything = EquationsEngine(floor=True, reset=True, tau_syn=ADAPTIVE.dt)
-    last = nr.deploy.judge(deployment, data, range(3), engine=everything, causes=())
+    last = nr.deploy.judge(deployment, data, range(3), boards=VirtualBoards(everything), causes=())
     assert np.array_equal(rows["synapse"].score, last.score)
-    alone = nr.deploy.judge(deployment, data, range(3), engine=EquationsEngine(reset=True), causes=())
+    alone = nr.deploy.judge(deployment, data, range(3), boards=VirtualBoards(EquationsEngine(reset=True)), causes=())
     assert rows["reset"].alone.estimate == pytest.approx(alone.mean - rows["die"].mean)
     start, *changes = [rows["training"].mean, *(row.change.estimate for row in judged.gap[1:])]
     assert start + sum(changes) == pytest.approx(rows["synapse"].mean)
@@ -272,7 +281,7 @@ def test_what_a_network_has_already_gets_no_number():
         assert row.mean is row.score is row.change is row.alone is None
     whole = rows["circuit"]
     assert whole.alone.estimate == pytest.approx(whole.mean - rows["die"].mean)
-    board = nr.deploy.judge(deployment, data, range(2), engine=CircuitEngine(), causes=())
+    board = nr.deploy.judge(deployment, data, range(2), boards=VirtualBoards(CircuitEngine()), causes=())
     assert np.array_equal(board.score, whole.score)
 
 
@@ -322,7 +331,7 @@ def test_a_cause_of_ones_own_is_a_function():
 def test_boards_that_change_side_are_counted():
     deployment, data = nr.deploy.onto(DPI, CHIP), data_of(DPI, 12)
     first = nr.deploy.judge(deployment, data, range(4), causes=())
-    second = nr.deploy.judge(deployment, data, range(4), engine=CircuitEngine(), causes=())
+    second = nr.deploy.judge(deployment, data, range(4), boards=VirtualBoards(CircuitEngine()), causes=())
     spec = float(np.median(first.score))
     found = first.crossing(second, spec)
     assert found.lost == ((first.score >= spec) & (second.score < spec)).sum() and found.n == 4
@@ -374,7 +383,19 @@ def test_bad_arguments_are_refused_before_anything_runs():
         ((deployment, data, []), {}, ValueError, r"serials: got 0, 0 of them different"),
         ((deployment, data, [1, 1]), {}, ValueError, r"serials: got 2, 1 of them different"),
         ((deployment, data, [-1]), {}, ValueError, r"serials: got -1"),
-        ((deployment, data), {"engine": "circuit"}, TypeError, r"engine: got 'circuit'; expected an Engine"),
+        (
+            (deployment, data),
+            {"boards": VirtualBoards("circuit")},
+            TypeError,
+            r"engine: got 'circuit'; expected an Engine",
+        ),
+        (
+            (deployment, data),
+            {"boards": range(3)},
+            TypeError,
+            r"boards: got range\(0, 3\); expected nr.deploy.VirtualBoa",
+        ),
+        ((deployment, data), {"engine": CircuitEngine()}, TypeError, r"unexpected keyword argument 'engine'"),
         ((deployment, data), {"causes": ("floor",)}, TypeError, r"causes: got 'floor'; expected functions, such as nr"),
         (
             (deployment, data),

@@ -14,7 +14,7 @@ from torch.nn import functional
 import neurorobust as nr
 from benchmarks import quick_attack
 from neurorobust._util import digests
-from neurorobust.attacks import PGA, QUICK, Ball, RandomSearch, quick, thorough
+from neurorobust.attacks import PGA, QUICK, Ball, RandomSearch, quick, restarted, thorough
 from neurorobust.core.run import evaluating, forward, nominal
 from neurorobust.data import Data
 from neurorobust.evaluation import STRONG, random_search, strong_worst_case, transfer
@@ -47,7 +47,7 @@ def test_version_one_is_what_it_is():
 def test_only_the_suite_itself_has_the_version():
     """Other restarts, attacks and suites are of no version."""
     assert suite_of(quick()).version == QUICK
-    assert suite_of(quick(), 2).version is suite_of(PGA()).version is suite_of(thorough()).version is None
+    assert restarted(quick(), 2).version is suite_of(PGA()).version is suite_of(thorough()).version is None
 
 
 @pytest.mark.parametrize("seed", [0, 2])

@@ -16,7 +16,7 @@ from scipy import stats
 
 import neurorobust as nr
 from neurorobust.chip.spatial import PerChip
-from neurorobust.evaluation.rare import combine_runs, pilot_and_runs, rare_failures
+from neurorobust.evaluation.rare import SubsetSimulation, combine_runs, pilot_and_runs, rare_failures
 from neurorobust.evaluation.subset import LEVELS, Level, Run, subset_simulation
 
 STUDY = json.loads(FILE.read_text(encoding="utf-8"))["rare"]
@@ -122,7 +122,7 @@ def test_it_agrees_with_counting_on_a_network():
     scores = np.sort(nr.evaluate(network, data, chip, n_dies=300, seed=5).score)
     spec = float(scores[12])
     low, high = nr.evaluation.clopper_pearson(int((scores < spec).sum()), 300, 0.999)
-    found = rare_failures(network, data, chip, spec=spec, dies=80, repeats=4, seed=9)
+    found = rare_failures(network, data, chip, spec=spec, simulation=SubsetSimulation(80, 4), seed=9)
     assert found.refused == ()
     ratio = (found.ci95[1] / found.probability) ** (stats.t.isf(5e-4, 3) / stats.t.isf(0.025, 3))
     assert found.probability / ratio < high and found.probability * ratio > low
@@ -181,14 +181,20 @@ def test_the_summary_by_hand():
 def test_what_it_refuses_and_prints():
     """Too few dies or runs, a spec that is no score; a result without a number prints none."""
     network, data, chip = tiny(), events(0, 12), nr.mismatch(0.1)
-    for wrong in ({"dies": 10}, {"repeats": 2}, {"spec": 1.5}):
+    for wrong in ({"dies": 10}, {"repeats": 2}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            rare_failures(network, data, chip, **{"spec": 0.5, **wrong})
+            SubsetSimulation(**wrong)
+    with pytest.raises(ValueError, match=r"spec: got 1\.5"):
+        rare_failures(network, data, chip, spec=1.5)
+    with pytest.raises(TypeError, match=r"simulation: got 250; expected nr.evaluation.SubsetSimulation\(dies=250"):
+        rare_failures(network, data, chip, spec=0.5, simulation=250)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dies'"):
+        rare_failures(network, data, chip, spec=0.5, dies=250)
     broken = nr.mismatch(0.1)
     object.__setattr__(broken, "defects", ("a dead neuron",))
     with pytest.raises(ValueError, match="chip: has defects"):
         rare_failures(network, data, broken, spec=0.5)
-    found = rare_failures(network, data, nr.mismatch(0.0), spec=0.2, dies=50, repeats=4)
+    found = rare_failures(network, data, nr.mismatch(0.0), spec=0.2, simulation=SubsetSimulation(50, 4))
     assert repr(found) == (
         "RareFailures(mismatch 0, score below 0.2; equations: unknown (mismatch 0 states none); no number after 50 "
         "dies: the pilot run never met the specification)"

@@ -22,7 +22,7 @@ import neurorobust as nr
 from neurorobust.attacks import APGD, PGA, SPSA, Suite, quick
 from neurorobust.core.noise import Membrane
 from neurorobust.data import Data, Stream, Task
-from neurorobust.evaluation import sensitivity, sharpness, strong_worst_case
+from neurorobust.evaluation import SubsetSimulation, sensitivity, sharpness, strong_worst_case
 from neurorobust.evaluation.landscape import landscape
 from neurorobust.evaluation.predict import ATTACK_BATCH
 from neurorobust.nn import fleet_run
@@ -163,7 +163,9 @@ def test_every_other_measurement_is_the_same():
         lambda each: nr.evaluation.transfer(tiny(), each, ball, [{}]),
         lambda each: sharpness(tiny(), each, count=1, dies=2),
         lambda each: landscape(tiny(), each, points=3, directions=1),
-        lambda each: nr.evaluation.rare_failures(tiny(), each, nr.mismatch(0.1), spec=0.5, dies=50, repeats=4),
+        lambda each: nr.evaluation.rare_failures(
+            tiny(), each, nr.mismatch(0.1), spec=0.5, simulation=SubsetSimulation(50, 4)
+        ),
         lambda each: nr.evaluation.predict.nominal_score(tiny(), each),
     ):
         assert repr(measure(dataset(data))) == repr(measure(data))

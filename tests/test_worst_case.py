@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import draw, tiny
 
-from neurorobust.attacks import PGA, Ball, RandomSearch, thorough
+from neurorobust.attacks import PGA, Ball, RandomSearch, restarted, thorough
 from neurorobust.core import apply, nominal
 from neurorobust.core.run import forward
 from neurorobust.data import Data
@@ -19,7 +19,7 @@ from neurorobust.nn.network import placement_of
 def test_worst_case_reports_the_die_it_found(network, data):
     """Its figures are those of its deviations run alone, which lie in the ball; the network is left as it was."""
     before = nominal(network)
-    found = worst_case(network, data, Ball.uniform(0.3), PGA(steps=4), restarts=2, seed=3)
+    found = worst_case(network, data, Ball.uniform(0.3), restarted(PGA(steps=4), 2), seed=3)
     params, placement = nominal(network), placement_of(network)
     assert all(torch.equal(before[name], params[name]) for name in params)
     assert set(found.deviations) == set(params)
@@ -63,7 +63,7 @@ def test_random_search_of_one_pass(network, data):
 
 def test_candidates_are_looked_at(network, data):
     """A die found elsewhere counts, projected into the ball, in worst_case and alone; the figure is that die's own."""
-    found = worst_case(network, data, Ball.uniform(0.3), PGA(steps=4, objective="ce"), restarts=2, seed=3)
+    found = worst_case(network, data, Ball.uniform(0.3), restarted(PGA(steps=4, objective="ce"), 2), seed=3)
     assert found.score < balanced_accuracy(forward(network, nominal(network), data.x)[0].detach(), data.y)
     again = transfer(network, data, Ball.uniform(0.3), [{}, found.deviations])
     assert (again.score, again.accuracy, again.recall) == (found.score, found.accuracy, found.recall)

@@ -127,9 +127,9 @@ pd.DataFrame({"yield of at least": [f"{claim:g}" for claim in claims], "good die
 
 # %%
 SPECS = (0.90, 0.87) if SMALL else (0.90, 0.87, 0.84, 0.81)
+simulation = nr.evaluation.SubsetSimulation(dies=POPULATION, repeats=RUNS)
 rare = {
-    spec: nr.evaluation.rare_failures(network, test, chip, spec=spec, dies=POPULATION, repeats=RUNS, seed=2)
-    for spec in SPECS
+    spec: nr.evaluation.rare_failures(network, test, chip, spec=spec, simulation=simulation, seed=2) for spec in SPECS
 }
 print(rare[SPECS[-1]])
 

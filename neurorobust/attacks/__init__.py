@@ -14,7 +14,7 @@ from .objectives import OBJECTIVES, as_objective, cross_entropy, jensen_shannon,
 from .pga import PGA
 from .random_search import RandomSearch
 from .spsa import SPSA
-from .suite import QUICK, Suite, quick, thorough
+from .suite import QUICK, Suite, quick, restarted, thorough
 from .whitened_ball import WhitenedBall
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "margin",
     "mse",
     "quick",
+    "restarted",
     "reverse_kl",
     "thorough",
 ]

@@ -45,6 +45,31 @@ class Suite:
         return sum(restarts * member.passes for member, restarts in self.members)
 
 
+def restarted(attack: Attack | Suite, restarts: int) -> Suite:
+    """Every member of a suite, or one attack, from so many different starts.
+
+    Several restarts of a suite are another suite, of no version.
+
+    Args:
+        attack: an attack or a suite.
+        restarts: searches in place of each one.
+
+    Raises:
+        TypeError: no attack. ValueError: ``restarts`` below 1.
+
+    Example:
+        >>> nr.attacks.restarted(nr.attacks.PGA(steps=10), 3).passes, nr.attacks.restarted(nr.attacks.quick(), 2).passes
+        (33, 66)
+    """
+    restarts = check_count("restarts", restarts)
+    if not isinstance(attack, Attack | Suite):
+        raise TypeError(f"attack: got {attack!r}; expected one such as nr.attacks.quick() or nr.attacks.thorough().")
+    if isinstance(attack, Suite) and restarts == 1:
+        return attack
+    members = attack.members if isinstance(attack, Suite) else ((attack, 1),)
+    return Suite(tuple((member, n * restarts) for member, n in members))
+
+
 def count_passes(suite: Suite) -> tuple[int, int]:
     """Forward passes with and without a gradient, counted in a dry run on a single number instead of a network."""
     n_with = n_without = 0

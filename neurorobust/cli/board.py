@@ -11,7 +11,7 @@ import typer
 
 from .._util.console import out, progress
 from ..data import Data, Task
-from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualChip, judge, logits
+from ..deploy import CircuitEngine, Deployment, Engine, Events, NetworkEngine, VirtualBoards, VirtualChip, judge, logits
 from ..deploy.judging.causes import CAUSES
 from ..evaluation.statistics import check_outputs, recall, score
 from .shared import (
@@ -134,10 +134,9 @@ def board_judge(
             deployment,
             data,
             range(serials),
-            engine=ENGINES[engine.value](),
+            boards=VirtualBoards(ENGINES[engine.value](), seed),
             trained=None if trained is None else as_layers(load_network(trained, model_file)),
             causes=CAUSES if gap else (),
-            seed=seed,
             executor=pool,
         )
     reached = judged.yield_at(spec)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Group
 
 from .._util.console import err
-from ..attacks import OBJECTIVES, PGA, QUICK, Ball, RandomSearch, quick, thorough
+from ..attacks import OBJECTIVES, PGA, QUICK, Ball, RandomSearch, quick, restarted, thorough
 from ..attacks import Suite as AttackSuite
 from ..chip import DeadNeurons
 from ..chip import mismatch as mismatch_model
@@ -30,7 +30,7 @@ from ..evaluation import (
 from ..evaluation import evaluate as run_evaluate
 from ..evaluation.cost import strong_members
 from ..evaluation.floors import leaky_suite
-from ..evaluation.worst_case import search_worst_case, suite_of
+from ..evaluation.worst_case import search_worst_case
 from ..io.models import read_info
 from ..nn.network import placement_of
 from ..viz import fleets
@@ -219,7 +219,7 @@ def attack(
     elif suite is Suite.thorough:
         searched = thorough(steps or 30, restarts or 3)
     else:
-        searched = suite_of(quick_suite(steps, loss), restarts or 1)
+        searched = restarted(quick_suite(steps, loss), restarts or 1)
     control = RandomSearch(searched.passes + leaky_suite(network, searched).passes - 1)
     say_cost(estimate_worst_case(network, data, ball, AttackSuite((*searched.members, (control, 1)))))
     with err.status(f"{suite} attack on {len(data)} test samples …"), worker_pool(n_workers) as pool:

@@ -37,7 +37,7 @@ from .errors import DeploymentError
 from .estimating import Estimate, estimate
 from .image import Image, load_image
 from .image.asked import digest_of
-from .judging import Crossing, EquationsEngine, GapRow, Judgement, judge
+from .judging import Crossing, EquationsEngine, GapRow, Judgement, VirtualBoards, judge
 from .judging import causes as causes
 from .mapping import onto
 from .neurons import ChosenNeurons, choose_neurons
@@ -71,6 +71,7 @@ __all__ = [
     "Retrained",
     "Session",
     "State",
+    "VirtualBoards",
     "VirtualChip",
     "adapt",
     "causes",

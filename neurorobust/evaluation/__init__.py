@@ -5,7 +5,7 @@ from .certify import Branches, Certified, Intervals, certify
 from .cost import estimate_evaluate, estimate_strong_worst_case, estimate_worst_case
 from .fleet import Comparison, FleetResult, Yield, compare, evaluate
 from .landscape import Landscape, landscape
-from .rare import RareFailures, rare_failures
+from .rare import RareFailures, SubsetSimulation, rare_failures
 from .sensitivity import ParameterGroup, Sensitivity, sensitivity
 from .sharpness import Sharpness, Spectrum, hessian_eigenvalues, sharpness
 from .spread import Resumable, WorkersLost, workers
@@ -40,6 +40,7 @@ __all__ = [
     "Sensitivity",
     "Sharpness",
     "Spectrum",
+    "SubsetSimulation",
     "Trim",
     "WorkersLost",
     "WorstCase",

@@ -59,9 +59,7 @@ def estimate_evaluate(network: nn.Module, data: Any, chip: ChipModel, *, n_dies:
     return programming + (n_dies + 2) * forward_pass * len(data) / len(few) + n_dies * deviate
 
 
-def estimate_worst_case(
-    network: nn.Module, data: Any, ball: Ball, attack: Attack | Suite, *, restarts: int = 1
-) -> float:
+def estimate_worst_case(network: nn.Module, data: Any, ball: Ball, attack: Attack | Suite) -> float:
     """Seconds that :func:`neurorobust.worst_case` will take on this machine with its present load, from a pass with a
     gradient and one without, over 250 samples. The network is not changed; the arguments are those of
     ``worst_case``. For the suite strong-1: :func:`estimate_strong_worst_case`.
@@ -75,7 +73,7 @@ def estimate_worst_case(
         >>> 0 < seconds < 60
         True
     """
-    data, suite = as_samples(data), suite_of(attack, restarts)
+    data, suite = as_samples(data), suite_of(attack)
     checked_params(network, data)
     n_with, n_without = count_passes(Suite((*suite.members, *leaky_suite(network, suite).members)))
     _time_passes(network, data.first(8), ball, suite)  # compiles

@@ -38,6 +38,30 @@ LEAST_ACCEPTANCE = 0.1
 LEAST_LINEAGES = 2.0
 
 
+@dataclass(frozen=True)
+class SubsetSimulation:
+    """How large the runs of :func:`rare_failures` are.
+
+    Attributes:
+        dies: size of a run's population, ≥ 50.
+        repeats: independent runs after the pilot, ≥ 4.
+
+    Raises:
+        ValueError: fewer dies or repeats.
+
+    Example:
+        >>> nr.evaluation.SubsetSimulation(dies=500)
+        SubsetSimulation(dies=500, repeats=8)
+    """
+
+    dies: int = 250
+    repeats: int = 8
+
+    def __post_init__(self) -> None:
+        check_count("dies", self.dies, 50)
+        check_count("repeats", self.repeats, 4)
+
+
 @dataclass(frozen=True, eq=False)
 class RareFailures(Printed):
     """The fraction of dies whose score is below a specification, or the reasons why it is not given.
@@ -59,7 +83,8 @@ class RareFailures(Printed):
         >>> _ = nn.init.eye_(layer.weight)
         >>> x = torch.stack([torch.ones(20), t], 1)
         >>> data, chip = nr.data.Data(torch.cat([x, x.flip(1)]), torch.arange(40) // 20), nr.mismatch(0.1)
-        >>> found = nr.evaluation.rare_failures(nr.wrap(layer), data, chip, spec=0.95, dies=100, repeats=4)
+        >>> few = nr.evaluation.SubsetSimulation(dies=100, repeats=4)
+        >>> found = nr.evaluation.rare_failures(nr.wrap(layer), data, chip, spec=0.95, simulation=few)
         >>> found.probability, found.refused  # too few dies for a number
         (None, ('5.0 effective failures, fewer than 8',))
     """
@@ -88,14 +113,13 @@ class RareFailures(Printed):
         )
 
 
-def rare_failures(  # noqa: PLR0913, the executor says where it runs, not what
+def rare_failures(
     network: nn.Module,
     data: Any,
     chip: ChipModel,
     *,
     spec: float,
-    dies: int = 250,
-    repeats: int = 8,
+    simulation: SubsetSimulation = SubsetSimulation(),
     seed: int = 0,
     executor: Executor | Resumable | None = None,
 ) -> RareFailures:
@@ -105,39 +129,41 @@ def rare_failures(  # noqa: PLR0913, the executor says where it runs, not what
     thresholds, then ``repeats`` independent runs use them. A proposal mixes the normals of a die with those of a new
     die, so correlations between devices are kept, and the number of synapses does not matter.
 
-    Takes about (repeats + 1) · dies · (L + 0.4) passes over the data for a probability of 10^−L: 9800 for 1e-4, a
-    twentieth of what counting takes for the same error. Above 1 %, count: :func:`neurorobust.evaluate`. How often the
-    intervals hold: ``tests/interval_study.json``. No probability is given where a
-    run never met the specification, all runs gave the same number (every die fails), effective failures are below 8
-    (the interval then spans a factor above 2 either way), fewer than a tenth of a level's steps were accepted, or the
-    failing dies of a run descend from fewer than 2 of its first dies on average. No diagnostic can show a failure mode
-    that no run found.
+    With the numbers of :class:`SubsetSimulation` it takes about (repeats + 1) · dies · (L + 0.4) passes over the data
+    for a probability of 10^−L: 9800 for 1e-4, a twentieth of what counting takes for the same error. Above 1 %, count:
+    :func:`neurorobust.evaluate`. How often the intervals hold: ``tests/interval_study.json``. No probability is given
+    where a run never met the specification, all runs gave the same number (every die fails), effective failures are
+    below 8 (the interval then spans a factor above 2 either way), fewer than a tenth of a level's steps were accepted,
+    or the failing dies of a run descend from fewer than 2 of its first dies on average. No diagnostic can show a
+    failure mode that no run found.
 
     Args:
         network: programmed at its nominal parameters, which are not changed.
         data: samples and labels; a die's score on them decides.
         chip: a chip model, or :func:`neurorobust.mismatch` (level), without defects and noise.
-        spec: a die fails if its score is below. dies: size of a run's population. repeats: independent runs, ≥ 4.
+        spec: a die fails if its score is below.
+        simulation: the size of a run's population, and how many runs.
         seed: of the dies.
         executor: as for :func:`neurorobust.evaluate`. The dies of a step are spread; each goes to a worker as its
             standard normals, four bytes for each device. The next step waits for all of them.
 
     Raises:
-        ValueError: fewer than 50 dies or 4 repeats, a specification outside 0 to 1, one class only, or a chip with
-            defects or noise.
+        ValueError: a specification outside 0 to 1, one class only, or a chip with defects or noise.
 
     Example:
         >>> layer, t = nn.Linear(2, 2, bias=False), torch.linspace(0.05, 0.8, 20)  # t = 1 is the border
         >>> _ = nn.init.eye_(layer.weight)
         >>> x = torch.stack([torch.ones(20), t], 1)
         >>> data, chip = nr.data.Data(torch.cat([x, x.flip(1)]), torch.arange(40) // 20), nr.mismatch(0.1)
-        >>> found = nr.evaluation.rare_failures(nr.wrap(layer), data, chip, spec=0.95, dies=150, repeats=4)
+        >>> few = nr.evaluation.SubsetSimulation(dies=150, repeats=4)
+        >>> found = nr.evaluation.rare_failures(nr.wrap(layer), data, chip, spec=0.95, simulation=few)
         >>> round(found.probability, 3), [round(end, 3) for end in found.ci95]
         (0.028, [0.015, 0.05])
     """
-    dies = check_count("dies", dies, 50)
+    if not isinstance(simulation, SubsetSimulation):
+        raise TypeError(f"simulation: got {simulation!r}; expected nr.evaluation.SubsetSimulation(dies=250).")
+    dies, repeats = simulation.dies, simulation.repeats
     check_executor(executor)
-    repeats = check_count("repeats", repeats, 4)
     data = as_samples(data)
     spec = check_number("spec", spec)
     if spec > 1:

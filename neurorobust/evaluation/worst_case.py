@@ -17,7 +17,7 @@ from .._util.console import progress
 from .._util.errors import check_count
 from .._util.printed import Printed
 from .._util.warn import warn
-from ..attacks import QUICK, Attack, Ball, RandomSearch, Suite, quick
+from ..attacks import QUICK, Attack, Ball, RandomSearch, Suite, quick, restarted
 from ..core.params import Deviations
 from ..core.run import differentiating, evaluating, nominal
 from ..data.samples import Samples, as_samples
@@ -101,13 +101,12 @@ class WorstCase(Printed):
         return CAUTION if self.inconclusive else ""
 
 
-def worst_case(  # noqa: PLR0913, the executor says where it runs, not what
+def worst_case(
     network: nn.Module,
     data: Any,
     ball: Ball,
     attack: Attack | Suite | None = None,
     *,
-    restarts: int = 1,
     seed: int = 0,
     candidates: Sequence[Mapping[str, Tensor]] = (),
     executor: Executor | Resumable | None = None,
@@ -128,8 +127,8 @@ def worst_case(  # noqa: PLR0913, the executor says where it runs, not what
             :class:`neurorobust.data.Data`, or what :meth:`neurorobust.data.Data.of` takes, such as a DataLoader.
         ball: the allowed deviations of each kind.
         attack: an attack or a suite; by default :func:`neurorobust.attacks.quick`. A quick attack can miss bad dies and
-            reverse the order of two networks: publish numbers of :func:`strong_worst_case`.
-        restarts: searches from different starts, for each member of the suite.
+            reverse the order of two networks: publish numbers of :func:`strong_worst_case`. From several starts:
+            :func:`neurorobust.attacks.restarted`.
         seed: of every random number.
         candidates: deviations found elsewhere, evaluated too; see :func:`transfer`.
         executor: as for :func:`neurorobust.evaluate`. A piece is one search from one start, or 32 dies of a
@@ -149,7 +148,7 @@ def worst_case(  # noqa: PLR0913, the executor says where it runs, not what
         (['bias', 'weight'], True)
     """
     data = as_samples(data)
-    suite = suite_of(quick(regression=data.regression) if attack is None else attack, restarts)
+    suite = suite_of(quick(regression=data.regression) if attack is None else attack)
     found = search_worst_case(network, data, ball, suite, seed=seed, candidates=candidates, executor=executor)
     if base(found.suite) == QUICK and found.inconclusive:
         warn(f"worst_case: {found.caution}.")
@@ -299,19 +298,14 @@ def result_of(search: WorstCaseSearch, suite: Suite) -> WorstCase:
     )
 
 
-def suite_of(attack: Attack | Suite, restarts: int = 1) -> Suite:
-    """Every member as often as it says, ``restarts`` times over; several restarts are another suite, of no version."""
-    restarts = check_count("restarts", restarts)
-    if not isinstance(attack, Attack | Suite):
-        strong = f"; {STRONG} has functions of its own: strong_worst_case and estimate_strong_worst_case"
+def suite_of(attack: Attack | Suite) -> Suite:
+    """A suite as it is, or one attack, once."""
+    if isinstance(attack, str):
         raise TypeError(
-            f"attack: got {attack!r}; expected one such as nr.attacks.quick() or nr.attacks.thorough()"
-            f"{strong if isinstance(attack, str) else ''}."
+            f"attack: got {attack!r}; expected one such as nr.attacks.quick() or nr.attacks.thorough(); {STRONG} has "
+            f"functions of its own: strong_worst_case and estimate_strong_worst_case."
         )
-    if isinstance(attack, Suite) and restarts == 1:
-        return attack
-    members = attack.members if isinstance(attack, Suite) else ((attack, 1),)
-    return Suite(tuple((member, n * restarts) for member, n in members))
+    return restarted(attack, 1)
 
 
 def random_search(

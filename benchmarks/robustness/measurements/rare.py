@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from neurorobust.chip import mismatch
-from neurorobust.evaluation import rare_failures
+from neurorobust.evaluation import SubsetSimulation, rare_failures
 
 from ..cell import Cell
 from ..measurement import DIES, SCORE, Measurement, Values, always
@@ -18,7 +18,8 @@ from ..tables import MISSING, short, table
 
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:
     spec = cell.study.spec
-    found = rare_failures(network, cell.fleet_data, mismatch(float(level)), spec=spec, dies=250, repeats=4, seed=DIES)
+    simulation = SubsetSimulation(dies=250, repeats=4)
+    found = rare_failures(network, cell.fleet_data, mismatch(float(level)), spec=spec, simulation=simulation, seed=DIES)
     low, high = found.ci95 or (None, None)
     return {
         "spec": spec,

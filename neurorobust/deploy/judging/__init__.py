@@ -1,7 +1,7 @@
 """Judging a deployment on virtual boards."""
 
 from .equations_engine import EquationsEngine
-from .judge import judge
+from .judge import VirtualBoards, judge
 from .judgement import Crossing, GapRow, Judgement
 
-__all__ = ["Crossing", "EquationsEngine", "GapRow", "Judgement", "judge"]
+__all__ = ["Crossing", "EquationsEngine", "GapRow", "Judgement", "VirtualBoards", "judge"]

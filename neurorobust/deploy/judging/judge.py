@@ -34,15 +34,31 @@ FOREVER = 1e9
 """Seconds."""
 
 
-def judge(  # noqa: PLR0913, the executor says where it runs, not what
+@dataclass(frozen=True)
+class VirtualBoards:
+    """How the boards of :func:`judge` compute, and whose dies they have.
+
+    Attributes:
+        engine: of every board: the training equations, or ``CircuitEngine()``.
+        seed: of the dies.
+
+    Example:
+        >>> nr.deploy.VirtualBoards(engine=nr.deploy.CircuitEngine()).seed
+        1
+    """
+
+    engine: Engine = TRAINING
+    seed: int = 1
+
+
+def judge(
     deployment: Deployment,
     data: Data,
     serials: Iterable[int] = range(200),
     *,
-    engine: Engine | None = None,
+    boards: VirtualBoards = VirtualBoards(),
     trained: nn.Module | None = None,
     causes: Sequence[Cause] = CAUSES,
-    seed: int = 1,
     executor: Executor | Resumable | None = None,
 ) -> Judgement:
     """Run data on virtual boards, score every board, and say where the gap between training and circuit comes from.
@@ -61,12 +77,11 @@ def judge(  # noqa: PLR0913, the executor says where it runs, not what
 
     Args:
         deployment: its boards are those of its chip model. data: inputs are counts of events.
-        serials: the boards.
-        engine: of the boards whose scores are the result; ``NetworkEngine()`` by default.
+        serials: numbers of the boards.
+        boards: the engine and the seed of the boards whose scores are the result.
         trained: the network that was deployed, for the row "training".
         causes: in order; ``()`` for scores alone, which is quick. ``functools.partial(nr.deploy.causes.synapse,
             tau_syn=5e-3)`` is a cause, too. Without a circuit: ``nr.deploy.causes.CAUSES[:-1]``.
-        seed: of the dies.
         executor: as for :func:`neurorobust.evaluate`. A piece is one board with one engine.
 
     Raises:
@@ -84,7 +99,9 @@ def judge(  # noqa: PLR0913, the executor says where it runs, not what
     check_executor(executor)
     data = _checked_data(data, deployment)
     numbers = _checked_serials(serials)
-    engine = NetworkEngine() if engine is None else engine
+    if not isinstance(boards, VirtualBoards):
+        raise TypeError(f"boards: got {boards!r}; expected nr.deploy.VirtualBoards(engine=…, seed=1).")
+    engine, seed = boards.engine, boards.seed
     for number in numbers:
         VirtualChip(deployment.chip, number, seed=seed, engine=engine)
     if trained is not None:
@@ -94,9 +111,9 @@ def judge(  # noqa: PLR0913, the executor says where it runs, not what
     wanted = [engine] + ([TRAINING] if stages else []) + [each for stage in stages for each in stage.engines()]
     distinct = [each for k, each in enumerate(wanted) if each not in wanted[:k]]
     with progress(f"boards of {deployment.chip.label}", len(numbers) * len(distinct)) as tick:
-        boards = _scores(_Boards(deployment, data, distinct, seed), numbers, executor, tick)
+        scores = _scores(_Boards(deployment, data, distinct, seed), numbers, executor, tick)
     rows = (
-        [*first, *_board_rows(stages, boards, first[-1], partial(paired, regression=data.regression))] if stages else []
+        [*first, *_board_rows(stages, scores, first[-1], partial(paired, regression=data.regression))] if stages else []
     )
     return Judgement(
         chip=deployment.chip.label,
@@ -104,7 +121,7 @@ def judge(  # noqa: PLR0913, the executor says where it runs, not what
         seed=seed,
         serials=numbers,
         samples=len(data),
-        score=boards(engine),
+        score=scores(engine),
         gap=tuple(rows),
         regression=data.regression,
         model=deployment.chip,

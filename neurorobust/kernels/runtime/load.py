@@ -1,6 +1,7 @@
 """How many cores are left for this process, and what follows for its threads.
 
-Only Linux says it, in /proc/stat and in the files of cgroups. Elsewhere all cores count as free.
+Only Linux says it, in /proc/stat and in the files of cgroups. Elsewhere all cores count as free. What others used since
+an earlier reading says it best. Without such a reading, at first and after a pause, who runs right now has to do.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,7 @@ from typing import NamedTuple
 SYSTEM = Path("/")
 BUSY, FREE = 0.25, 0.12  # cores that are missing before threads wait asleep, and before they wait awake again
 MARGIN, BACK = 0.25, 0.4  # cores above half of the threads that are needed to keep all, and to have all again
+LOOKS, APART = 3, 1e-3  # glances at who runs, and s between them: a daemon that wakes up for a moment is not load
 
 
 class Reading(NamedTuple):
@@ -41,15 +44,24 @@ class Plan(NamedTuple):
     asleep: bool
 
 
-def room(before: Reading, now: Reading) -> float:
-    """Cores that were left for this process between two readings: min(cores, quota), each less what others used."""
+def comparable(before: Reading | None, now: Reading) -> bool:
+    """Whether time has passed between two readings of the same cores, by one process and not by its parent."""
+    return before is not None and now.wall > before.wall and now.own >= before.own and before.cores == now.cores
+
+
+def room(before: Reading, now: Reading, polite: float = 0.0) -> float:
+    """Cores that were left for this process between two readings: min(cores, quota), each less what others used; so
+    many ``polite`` cores of that they leave when this process needs them (:mod:`.polite`)."""
     seconds = now.wall - before.wall
-    if seconds <= 0 or before.cores != now.cores:
-        return min(float(len(now.cores)), now.quota)
     own = (now.own - before.own) / seconds
-    others = max((now.busy - before.busy) / seconds - own, 0.0)
+    others = max((now.busy - before.busy) / seconds - own - polite, 0.0)
     beside = max((now.used - before.used) / seconds - own, 0.0) if now.quota < math.inf else 0.0
     return max(min(len(now.cores) - others, now.quota - beside), 0.0)
+
+
+def room_beside(others: int, now: Reading) -> float:
+    """Cores that are left while so many threads of others run."""
+    return max(min(float(len(now.cores) - others), now.quota), 0.0)
 
 
 def plan(room: float, allowed: int, before: Plan) -> Plan:
@@ -72,6 +84,37 @@ def read() -> Reading | None:
     except (AttributeError, OSError, ValueError, IndexError):
         return None
     return Reading(time.monotonic(), time.process_time(), cores, busy, quota.cores, used)
+
+
+def others_running() -> int:
+    """How many threads of others run or wait for a core right now: the least of a few glances; 0 where nothing says
+    it, or where this process may not use all cores, since others may run on the cores that it may not use."""
+    try:
+        least = _others_running()
+        for _ in range(LOOKS - 1):
+            if least:
+                time.sleep(APART)
+                least = min(least, _others_running())
+    except (AttributeError, OSError, ValueError, IndexError):
+        return 0
+    return least
+
+
+def _others_running() -> int:
+    lines = (SYSTEM / "proc/stat").read_text(encoding="ascii").splitlines()
+    if sum(line.startswith("cpu") for line in lines) - 1 != len(os.sched_getaffinity(0)):
+        return 0
+    running = next(int(line.split()[1]) for line in lines if line.startswith("procs_running"))
+    return max(running - _own_running(), 0) if running > 1 else 0
+
+
+def _own_running() -> int:
+    """Threads of this process that run: the caller, and OpenMP's for some ms after an operation of torch."""
+    states = []
+    for task in (SYSTEM / "proc/self/task").iterdir():
+        with suppress(OSError):  # it has just ended
+            states.append((task / "stat").read_bytes().rpartition(b") ")[2][:1])
+    return max(states.count(b"R"), 1)
 
 
 def _busy(text: str, cores: frozenset[int]) -> float:

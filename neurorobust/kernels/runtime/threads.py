@@ -20,10 +20,11 @@ import torch
 
 from . import load, openmp
 from .load import Plan, Reading
+from .polite import Polite
 
 SMALL = 30_000  # numbers to compute below which handing work to another thread costs more than it saves
 PERIOD = 0.2  # s between two looks at the load of the machine
-IDLE = 1.0  # s without a loop, after which the threads of plain torch wait as they always do
+IDLE = 1.0  # s without a loop, after which the threads of plain torch wait as they always do, and a reading is old
 
 
 class Team(NamedTuple):
@@ -56,31 +57,50 @@ if hasattr(os, "register_at_fork"):
 class Watch:
     """Looks at the load of the machine from time to time, and holds the plan that follows.
 
+    Args:
+        read: a reading of now. running: how many threads of others run right now. polite: how many of the cores that
+            others use they would leave.
+
     Attributes:
         plan: for so many threads as torch had at the last look. reading: of the last look.
     """
 
-    def __init__(self, read: Callable[[], Reading | None] = load.read):
-        self.read, self.reading, self.plan = read, read(), Plan(0, False)
+    def __init__(
+        self,
+        read: Callable[[], Reading | None] = load.read,
+        running: Callable[[], int] = load.others_running,
+        polite: Callable[[], float] = lambda: 0.0,
+    ):
+        self.read, self.running, self.polite, self.reading, self.plan = read, running, polite, read(), Plan(0, False)
         self.allowed, self.room, self.due, self.seen = 0, float("inf"), 0.0, 0.0
 
     def look(self, allowed: int) -> Plan:
         """The plan of now for at most so many threads."""
         self.seen = time.monotonic()
-        if self.seen >= self.due or allowed != self.allowed:
-            self._renew(allowed)
+        if allowed == 1:
+            return Plan(1, False)
+        if self.seen >= self.due:
+            self._renew()
+        elif allowed == self.allowed:
+            return self.plan
+        kept = self.plan if allowed == self.allowed else Plan(allowed, self.plan.asleep)
+        self.plan, self.allowed = load.plan(self.room, allowed, kept), allowed
         return self.plan
 
-    def _renew(self, allowed: int) -> None:
+    def _renew(self) -> None:
+        """Measure the room since the last reading. One that is old says nothing about now, nor does the plan that
+        followed: then who runs at this moment decides, until half a period has been measured."""
         before, now = self.reading, self.read()
-        if now is None or before is None or allowed == 1:
-            self.plan = Plan(allowed, False)
+        self.reading, self.due = now, self.seen + PERIOD
+        if now is None:
+            self.room, self.allowed = float("inf"), 0
+        elif before is not None and load.comparable(before, now) and now.wall - before.wall <= IDLE:
+            self.room = load.room(before, now)
+            if self.room < len(now.cores) - load.FREE:
+                self.room = load.room(before, now, self.polite())
         else:
-            if now.wall > before.wall:
-                self.room = load.room(before, now)
-            kept = self.plan if allowed == self.allowed else Plan(allowed, self.plan.asleep)
-            self.plan = load.plan(self.room, allowed, kept)
-        self.reading, self.allowed, self.due = now, allowed, self.seen + PERIOD
+            self.room, self.allowed, self.plan = load.room_beside(self.running(), now), 0, Plan(0, False)
+            self.due = self.seen + PERIOD / 2
 
     def stays_asleep(self) -> bool:
         """After a while, whether loops still run and others still need the cores."""
@@ -88,7 +108,7 @@ class Watch:
         return self.plan.asleep and time.monotonic() - self.seen < IDLE
 
 
-_watch = Watch()
+_watch = Watch(polite=Polite().cores)
 
 
 def plan() -> Plan:
