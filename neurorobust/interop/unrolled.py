@@ -6,18 +6,15 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import snntorch
 import torch
 from torch import Tensor, nn
 
-from .. import kernels
-from ..dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset
-from ..dynamics.surrogate import Surrogate
-from ..kernels import LifCoefficients
 from .decode import Output
-from .snntorch_neurons import NUMBERS, neurons_of, reset_of, surrogate_of
+from .fused import fused, gives_states, has_loop, is_plain, output_of, takes
+from .snntorch_neurons import NUMBERS, neurons_of
 from .snntorch_states import Carried, at_rest, find_carried, handed_on
 
 # Layers that compute each sample of a batch independently: all time steps go through in one call.
@@ -40,14 +37,6 @@ SAMPLEWISE = (
     nn.MaxPool2d,
     nn.MaxPool3d,
 )
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_RECURRENCE = ("Linear", "RecurrentOneToOne")  # without and with a one-to-one recurrence V
-DENSE = 512  # largest number of neurons whose one-to-one recurrence becomes a matrix in a fused loop
-RESETS = {
-    "subtract": DelayedSubtract(detach=True),
-    "zero": DelayedToValue(detach=True),
-    "none": NoReset(detach=True),
-}
 
 
 @dataclass
@@ -100,7 +89,7 @@ class Unrolled(nn.Module):
     def forward(self, x: Any, way: Steps = Steps(), looking: bool = False) -> tuple[Any, Record]:  # noqa: B008
         names = {id(neuron): name for name, neuron in neurons_of(self.net).items()}
         record = Record(names, membranes={} if looking else None)
-        if is_row(self.net) and _is_plain(self.net):
+        if is_row(self.net) and is_plain(self.net):
             return _row(self.net, x, "", record), record
         inputs = x if isinstance(x, tuple) else (x,)
         if way.find:
@@ -113,12 +102,6 @@ class Unrolled(nn.Module):
 def is_row(net: nn.Module) -> bool:
     """True for an ``nn.Sequential`` with torch's ``forward``."""
     return isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
-
-
-def _is_plain(module: nn.Module) -> bool:
-    """True if a module has no hooks and no method of its own in place of one of its class."""
-    own = vars(module)
-    return not any(own[name] for name in HOOKS) and not any(callable(getattr(type(module), name, None)) for name in own)
 
 
 def _recorded(run: Callable[[], Output], module: nn.Module, record: Record) -> Output:
@@ -187,11 +170,11 @@ def _row(row: nn.Module, signal: Output, prefix: str, record: Record) -> Output:
                 f"net: the layer before {prefix + name!r} gives {len(signal)} tensors; only the last neuron "
                 f"may have output=True, and each needs init_hidden=True."
             )
-        if is_row(layer) and _is_plain(layer):
+        if is_row(layer) and is_plain(layer):
             signal = _row(layer, signal, f"{prefix}{name}.", record)
         elif isinstance(layer, snntorch.SpikingNeuron):
             signal = _neuron(layer, signal, record)
-        elif type(layer) in SAMPLEWISE and _is_plain(layer):
+        elif type(layer) in SAMPLEWISE and is_plain(layer):
             signal = layer(signal.flatten(0, 1)).unflatten(0, signal.shape[:2])
         else:
             signal = _recorded(partial(_steps, layer, signal), layer, record)
@@ -220,60 +203,13 @@ def _stacked(outputs: Sequence[Any]) -> Any:
 
 def _neuron(neuron: Any, current: Tensor, record: Record) -> Output:
     """A neuron over time: in one fused loop if there is one for it, else step by step."""
-    if not _fuses(neuron, current[0, 0].numel()):
+    if not (has_loop(neuron) and takes(neuron, current[0])):
         return _recorded(partial(_steps, neuron, current), neuron, record)
-    output = _fused(neuron, current)
+    states = fused(neuron, current, gives_states(neuron))
+    output = output_of(neuron, states)
     record.latest = record.names[id(neuron)]
     if record.membranes is not None and isinstance(output, tuple):
         record.membranes[record.latest] = list(output[-1])
-    _note(neuron, output if isinstance(output, Tensor) else output[0], record)
+        record.states[record.latest] = list(zip(*output[1:]))
+    _note(neuron, states["spk"], record)
     return output
-
-
-def _fuses(neuron: Any, n: int) -> bool:
-    """True if a fused loop computes what the code of this neuron computes, for n neurons."""
-    wants_more = neuron.output or not neuron.init_hidden
-    recurrent = getattr(neuron, "recurrent", None)
-    return (
-        type(neuron) in (snntorch.Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)
-        and _is_plain(neuron)
-        and surrogate_of(neuron) is not None
-        and (
-            reset_of(neuron) in ("subtract", "none") or (reset_of(neuron) == "zero" and type(neuron) is snntorch.Leaky)
-        )
-        and neuron.reset_delay
-        and not neuron.inhibition
-        and not neuron.state_quant
-        and not (wants_more and hasattr(neuron, "alpha"))  # the synaptic current is not recorded
-        and not (hasattr(neuron, "V") and n > DENSE)
-        and (
-            recurrent is None
-            or (_is_plain(recurrent) and type(recurrent).__name__ == _RECURRENCE[hasattr(neuron, "V")])
-        )
-    )
-
-
-def _fused(neuron: Any, current: Tensor) -> Output:
-    """A neuron of which :func:`_fuses` is true, over time."""
-    shape, n = current.shape, current[0, 0].numel()
-    current, recurrent = current.flatten(2), None
-    if hasattr(neuron, "V"):
-        recurrent = torch.diag_embed(_flat(neuron.V, shape[2:]))
-    elif hasattr(neuron, "recurrent"):
-        recurrent = neuron.recurrent.weight
-        current = current if neuron.recurrent.bias is None else current + neuron.recurrent.bias
-    alpha = _flat(neuron.beta.clamp(0, 1), shape[2:])
-    coefficients = LifCoefficients(
-        alpha=alpha,
-        gain=torch.ones(n, dtype=alpha.dtype, device=alpha.device),
-        v_threshold=_flat(neuron.threshold, shape[2:]),
-        syn=_flat(neuron.alpha.clamp(0, 1), shape[2:]) if hasattr(neuron, "alpha") else None,
-    )
-    dynamics = Dynamics(cast(Surrogate, surrogate_of(neuron)), RESETS[cast(str, reset_of(neuron))])
-    z, v = kernels.lif_trace(current, recurrent, coefficients, dynamics)
-    z = z.unflatten(2, shape[2:]) * neuron.graded_spikes_factor
-    return (z, v.unflatten(2, shape[2:])) if neuron.output or not neuron.init_hidden else z
-
-
-def _flat(value: Tensor, shape: torch.Size) -> Tensor:
-    return value.expand(shape).reshape(-1)
