@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 from .decode import Output
 from .fused import fused, gives_states, has_loop, is_plain, output_of, takes
-from .snntorch_neurons import NUMBERS, neurons_of
+from .lanes import Lanes
+from .snntorch_neurons import NUMBERS, buffers_of, neurons_of
 from .snntorch_states import Carried, at_rest, find_carried, handed_on
 
 # Layers that compute each sample of a batch independently: all time steps go through in one call.
@@ -52,6 +54,7 @@ class Record:
         latest: the neuron that ran last.
         membranes: during the first look, the membranes of each neuron after each of its calls; else None.
         states: during the first look, all states that each neuron gave back, by call.
+        lanes: what runs the loop ahead; None for a loop that runs step by step.
     """
 
     names: Mapping[int, str]
@@ -61,6 +64,7 @@ class Record:
     latest: str = ""
     membranes: dict[str, list[Tensor]] | None = None
     states: dict[str, list[tuple[Tensor, ...]]] = field(default_factory=dict)
+    lanes: Lanes | None = None
 
 
 class Steps(NamedTuple):
@@ -68,11 +72,14 @@ class Steps(NamedTuple):
 
     Attributes:
         by_step: once for each step. carried: the states that each call takes from the one before. find: look for them.
+        ahead: how often each neuron is called in a pass, by name, for a loop that runs ahead (:mod:`.lanes`); None for
+            one that runs step by step.
     """
 
     by_step: bool = False
     carried: tuple[Carried, ...] = ()
     find: bool = False
+    ahead: Mapping[str, int] | None = None
 
 
 class Unrolled(nn.Module):
@@ -87,16 +94,29 @@ class Unrolled(nn.Module):
         self.net = net
 
     def forward(self, x: Any, way: Steps = Steps(), looking: bool = False) -> tuple[Any, Record]:  # noqa: B008
-        names = {id(neuron): name for name, neuron in neurons_of(self.net).items()}
+        neurons = neurons_of(self.net)
+        names = {id(neuron): name for name, neuron in neurons.items()}
+        if way.ahead is not None:
+            before = {name: buffers_of(neuron) for name, neuron in neurons.items()}
+            steps = {id(neuron): way.ahead.get(name, 0) for name, neuron in neurons.items()}
+            try:
+                record = Record(names, membranes={} if looking else None, lanes=Lanes(steps))
+                return self._over_time(x, way, record), record
+            except Exception:  # code that writes into its steps; other errors come again
+                for name, neuron in neurons.items():
+                    vars(neuron)["_buffers"].update(before[name])
         record = Record(names, membranes={} if looking else None)
+        return self._over_time(x, way, record), record
+
+    def _over_time(self, x: Any, way: Steps, record: Record) -> Any:
         if is_row(self.net) and is_plain(self.net):
-            return _row(self.net, x, "", record), record
+            return _row(self.net, x, "", record)
         inputs = x if isinstance(x, tuple) else (x,)
         if way.find:
-            return find_carried(self.net, x), record
+            return find_carried(self.net, x)
         if way.by_step or is_row(self.net):
-            return _recorded(partial(_steps, self.net, *inputs, carried=way.carried), self.net, record), record
-        return _recorded(partial(self.net, *inputs), self.net, record), record
+            return _recorded(partial(_steps, self.net, *inputs, carried=way.carried), self.net, record)
+        return _recorded(partial(self.net, *inputs), self.net, record)
 
 
 def is_row(net: nn.Module) -> bool:
@@ -112,7 +132,8 @@ def _recorded(run: Callable[[], Output], module: nn.Module, record: Record) -> O
     try:
         for neuron, several in zip(neurons, steps):
             vars(neuron)["forward"] = _watched(neuron, several, record)
-        output = run()
+        with record.lanes or nullcontext():
+            output = run()
     finally:
         for neuron, forward in zip(neurons, before):
             vars(neuron).pop("forward", None)
@@ -129,13 +150,15 @@ def _note(neuron: Any, steps: list[Tensor] | Tensor, record: Record) -> None:
     if name in record.spikes or len({step.shape for step in steps}) > 1:
         record.mixed.add(name)
     elif len(steps):
-        record.spikes[name] = steps if isinstance(steps, Tensor) else torch.stack(steps)
+        whole = steps if isinstance(steps, Tensor) else record.lanes.whole(steps) if record.lanes else None
+        record.spikes[name] = torch.stack(list(steps)) if whole is None else whole
 
 
 def _watched(neuron: Any, steps: list[Tensor], record: Record) -> Callable[..., Any]:
     """The ``forward`` of a neuron; it also notes its spikes, and whether its numbers and its state are its own."""
     name, buffers, membranes = record.names[id(neuron)], vars(neuron)["_buffers"], record.membranes
-    run, numbers = neuron.forward, [(key, tensor) for key, tensor in buffers.items() if key in NUMBERS]
+    run = neuron.forward if record.lanes is None else record.lanes.forward_of(neuron, neuron.forward)
+    numbers = [(key, tensor) for key, tensor in buffers.items() if key in NUMBERS]
     earlier: dict[int, weakref.ref[Tensor]] = {}  # states given back by earlier calls than the last, by id
     last: list[tuple[int, weakref.ref[Tensor]]] = []
 
