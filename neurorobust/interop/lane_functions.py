@@ -122,3 +122,7 @@ MAPS: dict[Any, Callable[..., Tensor]] = {
 """By function: (function, whole, args, kwargs) → its result for all steps, (T, …)."""
 REPEATED = frozenset({*_HEAVY, *_SHAPES, functional.relu, torch.relu})
 """Functions whose result is kept, for a loop that calls them with the same values in every step."""
+PAST = frozenset({
+    Tensor.data.__get__, Tensor.data.__set__, Tensor.requires_grad_, Tensor.register_hook, Tensor.retain_grad,
+})  # type: ignore[attr-defined]  # fmt: skip
+"""What reaches a step past its values or its graph: of a step that was run ahead, it would reach a view alone."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from .fused import STATES_OF, fused, gives_states, has_loop, takes
-from .lane_functions import MAPS, REPEATED, Unknown
+from .lane_functions import MAPS, PAST, REPEATED, Unknown
 from .snntorch_neurons import NUMBERS
 
 LEAST = 4  # steps; for fewer, plain operations are as fast
@@ -101,6 +101,8 @@ class Lanes(TorchFunctionMode):
             return self._unbound(args[0])
         if function is torch.stack:
             return self._stacked(*args, **kwargs)
+        if function in PAST and args and id(args[0]) in self._steps:
+            raise Unknown
         rule = MAPS.get(function)
         return function(*args, **kwargs) if rule is None else self._mapped(rule, function, args, kwargs)
 
