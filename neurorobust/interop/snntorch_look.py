@@ -273,6 +273,17 @@ def _equal(a: Any, b: Any) -> bool:
     return a is b or (isinstance(a, float | int) and a == b)
 
 
+def alike_in_form(a: Any, b: Any) -> bool:
+    """Whether two outputs consist of the same parts: tensors of equal shapes in equal containers."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and a.dtype == b.dtype
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(alike_in_form, a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(alike_in_form(a[key], b[key]) for key in a)
+    return type(a) is type(b)
+
+
 def _checked(run: Run, way: Preparation, x: Tensor) -> Trial:
     """A trial; where as many samples as steps hide a mistake, or one sample does, also with more samples."""
     trial = _try(run, way, x)

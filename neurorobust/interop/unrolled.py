@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import snntorch
 import torch
 from torch import Tensor, nn
 
-from .. import kernels
-from ..dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset
-from ..dynamics.surrogate import Surrogate
-from ..kernels import LifCoefficients
 from .decode import Output
-from .snntorch_neurons import NUMBERS, neurons_of, reset_of, surrogate_of
+from .fused import fused, gives_states, has_loop, is_plain, output_of, takes
+from .lanes import Lanes
+from .snntorch_neurons import NUMBERS, buffers_of, neurons_of
 from .snntorch_states import Carried, at_rest, find_carried, handed_on
 
 # Layers that compute each sample of a batch independently: all time steps go through in one call.
@@ -40,14 +39,6 @@ SAMPLEWISE = (
     nn.MaxPool2d,
     nn.MaxPool3d,
 )
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_RECURRENCE = ("Linear", "RecurrentOneToOne")  # without and with a one-to-one recurrence V
-DENSE = 512  # largest number of neurons whose one-to-one recurrence becomes a matrix in a fused loop
-RESETS = {
-    "subtract": DelayedSubtract(detach=True),
-    "zero": DelayedToValue(detach=True),
-    "none": NoReset(detach=True),
-}
 
 
 @dataclass
@@ -63,6 +54,7 @@ class Record:
         latest: the neuron that ran last.
         membranes: during the first look, the membranes of each neuron after each of its calls; else None.
         states: during the first look, all states that each neuron gave back, by call.
+        lanes: what runs the loop ahead; None for a loop that runs step by step.
     """
 
     names: Mapping[int, str]
@@ -72,6 +64,7 @@ class Record:
     latest: str = ""
     membranes: dict[str, list[Tensor]] | None = None
     states: dict[str, list[tuple[Tensor, ...]]] = field(default_factory=dict)
+    lanes: Lanes | None = None
 
 
 class Steps(NamedTuple):
@@ -79,11 +72,14 @@ class Steps(NamedTuple):
 
     Attributes:
         by_step: once for each step. carried: the states that each call takes from the one before. find: look for them.
+        ahead: how often each neuron is called in a pass, by name, for a loop that runs ahead (:mod:`.lanes`); None for
+            one that runs step by step.
     """
 
     by_step: bool = False
     carried: tuple[Carried, ...] = ()
     find: bool = False
+    ahead: Mapping[str, int] | None = None
 
 
 class Unrolled(nn.Module):
@@ -98,27 +94,34 @@ class Unrolled(nn.Module):
         self.net = net
 
     def forward(self, x: Any, way: Steps = Steps(), looking: bool = False) -> tuple[Any, Record]:  # noqa: B008
-        names = {id(neuron): name for name, neuron in neurons_of(self.net).items()}
+        neurons = neurons_of(self.net)
+        names = {id(neuron): name for name, neuron in neurons.items()}
+        if way.ahead is not None:
+            before = {name: buffers_of(neuron) for name, neuron in neurons.items()}
+            steps = {id(neuron): way.ahead.get(name, 0) for name, neuron in neurons.items()}
+            try:
+                record = Record(names, membranes={} if looking else None, lanes=Lanes(steps))
+                return self._over_time(x, way, record), record
+            except Exception:  # code that writes into its steps; other errors come again
+                for name, neuron in neurons.items():
+                    vars(neuron)["_buffers"].update(before[name])
         record = Record(names, membranes={} if looking else None)
-        if is_row(self.net) and _is_plain(self.net):
-            return _row(self.net, x, "", record), record
+        return self._over_time(x, way, record), record
+
+    def _over_time(self, x: Any, way: Steps, record: Record) -> Any:
+        if is_row(self.net) and is_plain(self.net):
+            return _row(self.net, x, "", record)
         inputs = x if isinstance(x, tuple) else (x,)
         if way.find:
-            return find_carried(self.net, x), record
+            return find_carried(self.net, x)
         if way.by_step or is_row(self.net):
-            return _recorded(partial(_steps, self.net, *inputs, carried=way.carried), self.net, record), record
-        return _recorded(partial(self.net, *inputs), self.net, record), record
+            return _recorded(partial(_steps, self.net, *inputs, carried=way.carried), self.net, record)
+        return _recorded(partial(self.net, *inputs), self.net, record)
 
 
 def is_row(net: nn.Module) -> bool:
     """True for an ``nn.Sequential`` with torch's ``forward``."""
     return isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward
-
-
-def _is_plain(module: nn.Module) -> bool:
-    """True if a module has no hooks and no method of its own in place of one of its class."""
-    own = vars(module)
-    return not any(own[name] for name in HOOKS) and not any(callable(getattr(type(module), name, None)) for name in own)
 
 
 def _recorded(run: Callable[[], Output], module: nn.Module, record: Record) -> Output:
@@ -129,7 +132,8 @@ def _recorded(run: Callable[[], Output], module: nn.Module, record: Record) -> O
     try:
         for neuron, several in zip(neurons, steps):
             vars(neuron)["forward"] = _watched(neuron, several, record)
-        output = run()
+        with record.lanes or nullcontext():
+            output = run()
     finally:
         for neuron, forward in zip(neurons, before):
             vars(neuron).pop("forward", None)
@@ -146,13 +150,15 @@ def _note(neuron: Any, steps: list[Tensor] | Tensor, record: Record) -> None:
     if name in record.spikes or len({step.shape for step in steps}) > 1:
         record.mixed.add(name)
     elif len(steps):
-        record.spikes[name] = steps if isinstance(steps, Tensor) else torch.stack(steps)
+        whole = steps if isinstance(steps, Tensor) else record.lanes.whole(steps) if record.lanes else None
+        record.spikes[name] = torch.stack(list(steps)) if whole is None else whole
 
 
 def _watched(neuron: Any, steps: list[Tensor], record: Record) -> Callable[..., Any]:
     """The ``forward`` of a neuron; it also notes its spikes, and whether its numbers and its state are its own."""
     name, buffers, membranes = record.names[id(neuron)], vars(neuron)["_buffers"], record.membranes
-    run, numbers = neuron.forward, [(key, tensor) for key, tensor in buffers.items() if key in NUMBERS]
+    run = neuron.forward if record.lanes is None else record.lanes.forward_of(neuron, neuron.forward)
+    numbers = [(key, tensor) for key, tensor in buffers.items() if key in NUMBERS]
     earlier: dict[int, weakref.ref[Tensor]] = {}  # states given back by earlier calls than the last, by id
     last: list[tuple[int, weakref.ref[Tensor]]] = []
 
@@ -187,11 +193,11 @@ def _row(row: nn.Module, signal: Output, prefix: str, record: Record) -> Output:
                 f"net: the layer before {prefix + name!r} gives {len(signal)} tensors; only the last neuron "
                 f"may have output=True, and each needs init_hidden=True."
             )
-        if is_row(layer) and _is_plain(layer):
+        if is_row(layer) and is_plain(layer):
             signal = _row(layer, signal, f"{prefix}{name}.", record)
         elif isinstance(layer, snntorch.SpikingNeuron):
             signal = _neuron(layer, signal, record)
-        elif type(layer) in SAMPLEWISE and _is_plain(layer):
+        elif type(layer) in SAMPLEWISE and is_plain(layer):
             signal = layer(signal.flatten(0, 1)).unflatten(0, signal.shape[:2])
         else:
             signal = _recorded(partial(_steps, layer, signal), layer, record)
@@ -220,60 +226,13 @@ def _stacked(outputs: Sequence[Any]) -> Any:
 
 def _neuron(neuron: Any, current: Tensor, record: Record) -> Output:
     """A neuron over time: in one fused loop if there is one for it, else step by step."""
-    if not _fuses(neuron, current[0, 0].numel()):
+    if not (has_loop(neuron) and takes(neuron, current[0])):
         return _recorded(partial(_steps, neuron, current), neuron, record)
-    output = _fused(neuron, current)
+    states = fused(neuron, current, gives_states(neuron))
+    output = output_of(neuron, states)
     record.latest = record.names[id(neuron)]
     if record.membranes is not None and isinstance(output, tuple):
         record.membranes[record.latest] = list(output[-1])
-    _note(neuron, output if isinstance(output, Tensor) else output[0], record)
+        record.states[record.latest] = list(zip(*output[1:]))
+    _note(neuron, states["spk"], record)
     return output
-
-
-def _fuses(neuron: Any, n: int) -> bool:
-    """True if a fused loop computes what the code of this neuron computes, for n neurons."""
-    wants_more = neuron.output or not neuron.init_hidden
-    recurrent = getattr(neuron, "recurrent", None)
-    return (
-        type(neuron) in (snntorch.Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)
-        and _is_plain(neuron)
-        and surrogate_of(neuron) is not None
-        and (
-            reset_of(neuron) in ("subtract", "none") or (reset_of(neuron) == "zero" and type(neuron) is snntorch.Leaky)
-        )
-        and neuron.reset_delay
-        and not neuron.inhibition
-        and not neuron.state_quant
-        and not (wants_more and hasattr(neuron, "alpha"))  # the synaptic current is not recorded
-        and not (hasattr(neuron, "V") and n > DENSE)
-        and (
-            recurrent is None
-            or (_is_plain(recurrent) and type(recurrent).__name__ == _RECURRENCE[hasattr(neuron, "V")])
-        )
-    )
-
-
-def _fused(neuron: Any, current: Tensor) -> Output:
-    """A neuron of which :func:`_fuses` is true, over time."""
-    shape, n = current.shape, current[0, 0].numel()
-    current, recurrent = current.flatten(2), None
-    if hasattr(neuron, "V"):
-        recurrent = torch.diag_embed(_flat(neuron.V, shape[2:]))
-    elif hasattr(neuron, "recurrent"):
-        recurrent = neuron.recurrent.weight
-        current = current if neuron.recurrent.bias is None else current + neuron.recurrent.bias
-    alpha = _flat(neuron.beta.clamp(0, 1), shape[2:])
-    coefficients = LifCoefficients(
-        alpha=alpha,
-        gain=torch.ones(n, dtype=alpha.dtype, device=alpha.device),
-        v_threshold=_flat(neuron.threshold, shape[2:]),
-        syn=_flat(neuron.alpha.clamp(0, 1), shape[2:]) if hasattr(neuron, "alpha") else None,
-    )
-    dynamics = Dynamics(cast(Surrogate, surrogate_of(neuron)), RESETS[cast(str, reset_of(neuron))])
-    z, v = kernels.lif_trace(current, recurrent, coefficients, dynamics)
-    z = z.unflatten(2, shape[2:]) * neuron.graded_spikes_factor
-    return (z, v.unflatten(2, shape[2:])) if neuron.output or not neuron.init_hidden else z
-
-
-def _flat(value: Tensor, shape: torch.Size) -> Tensor:
-    return value.expand(shape).reshape(-1)
