@@ -191,6 +191,54 @@ def sum_of_targets(typingctx, out, table, places, values, begin, end):
     return types.void(out, table, places, values, types.intp, types.intp), generate
 
 
+class _Spots(ir.instructions.Instruction):
+    """The addresses of several numbers of an array: ``getelementptr`` with a vector, which llvmlite does not write."""
+
+    def __init__(self, builder, data, places):
+        kind = ir.VectorType(data.type, places.type.count)
+        super().__init__(builder.block, kind, "getelementptr", [data, places])
+        builder._insert(self)
+
+    def descr(self, buf):
+        data, places = ((value.type, value.get_reference()) for value in self.operands)
+        buf.append(f"getelementptr {data[0].pointee}, {data[0]} {data[1]}, {places[0]} {places[1]}\n")
+
+
+@intrinsic
+def add_targets(typingctx, out, numbers, places, begin, end):
+    """out[k] += numbers[places[k]] over k from ``begin`` to ``end``, 16 at a time."""
+
+    def generate(context, builder, signature, arguments):
+        sums_of, source, at = (
+            context.make_array(kind)(context, builder, value).data for kind, value in zip(signature.args[:3], arguments)
+        )
+        begin, end = arguments[3:]
+        number, whole = context.get_data_type(signature.args[0].dtype), ir.IntType(32)
+        kind, lanes, some = (ir.VectorType(one, LANES) for one in (number, whole, ir.IntType(1)))
+        bits, size = ("f32", whole(4)) if isinstance(number, ir.FloatType) else ("f64", whole(8))
+
+        def masked(name, result, arguments):
+            kinds = ir.FunctionType(result, [argument.type for argument in arguments])
+            return builder.call(builder.module.declare_intrinsic(f"llvm.masked.{name}", fnty=kinds), arguments)
+
+        with cgutils.for_range_slice(builder, begin, end, context.get_constant(types.intp, LANES)) as (k, _):
+            left = builder.insert_element(
+                ir.Constant(lanes, ir.Undefined), builder.trunc(builder.sub(end, k), whole), whole(0)
+            )
+            left = builder.shuffle_vector(left, left, ir.Constant(lanes, [0] * LANES))
+            within = builder.icmp_signed("<", ir.Constant(lanes, list(range(LANES))), left)
+            where = builder.bitcast(builder.gep(at, [k]), lanes.as_pointer())
+            chosen = masked(f"load.v{LANES}i32.p0", lanes, [where, whole(4), within, ir.Constant(lanes, None)])
+            spots, spot = _Spots(builder, source, chosen), builder.bitcast(builder.gep(sums_of, [k]), kind.as_pointer())
+            zero = ir.Constant(kind, None)
+            got = masked(f"gather.v{LANES}{bits}.v{LANES}p0", kind, [spots, size, within, zero])
+            before = masked(f"load.v{LANES}{bits}.p0", kind, [spot, size, within, zero])
+            masked(f"store.v{LANES}{bits}.p0", ir.VoidType(), [builder.fadd(before, got), spot, size, within])
+        return context.get_dummy_value()
+
+    return types.void(out, numbers, places, types.intp, types.intp), generate
+
+
 def _transpose(adds: bool):
     """:func:`interleave_block`, or with ``adds`` :func:`add_transposed`."""
 

@@ -3,12 +3,15 @@
 A target is a place in a row of what arrives, (n,) or, with inhibition apart, (2n,). The lists of one chip are
 ``starts`` (sources + 1,), ``places`` and ``values`` (synapses,); source j has those from ``starts[j]`` to
 ``starts[j + 1]``. Lists by source are all that is needed: forward, a spike goes to its targets; backward, a source
-gathers from them; and its weights get their gradients side by side.
+gathers from them; and its weights get their gradients side by side. Places are never negative, which unsigned numbers
+tell the compiler: else it would look at each whether it counts from the end.
 """
 
 from __future__ import annotations
 
-from .intrinsics import LANES, add_transposed, interleave_block, sum_of_targets
+import numpy as np
+
+from .intrinsics import COMPRESSES, LANES, add_targets, add_transposed, interleave_block, sum_of_targets
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 from .records import GatherSpace, Targets
 from .rows import add_events, clear, cleared, events_of_row, positions
@@ -27,8 +30,8 @@ def send(out, targets, sources, count):
     starts, places, values = targets
     for m in range(count):
         j = sources[m]
-        for k in range(starts[j], starts[j + 1]):
-            out[places[k]] += values[k]
+        for k in range(np.uint32(starts[j]), np.uint32(starts[j + 1])):
+            out[np.uint32(places[k])] += values[k]
 
 
 @njit_no_nrt
@@ -37,8 +40,8 @@ def send_weighted(out, targets, factors, sources, count):
     starts, places, values = targets
     for m in range(count):
         j, factor = sources[m], factors[m]
-        for k in range(starts[j], starts[j + 1]):
-            out[places[k]] += factor * values[k]
+        for k in range(np.uint32(starts[j]), np.uint32(starts[j + 1])):
+            out[np.uint32(places[k])] += factor * values[k]
 
 
 @njit_no_nrt
@@ -60,8 +63,11 @@ def credit(gradient, targets, drive, sources, count):
     starts, places, _ = targets
     for m in range(count):
         j = sources[m]
-        for k in range(starts[j], starts[j + 1]):
-            gradient[k] += drive[places[k]]
+        if COMPRESSES:
+            add_targets(gradient, drive, places, starts[j], starts[j + 1])
+        else:
+            for k in range(np.uint32(starts[j]), np.uint32(starts[j + 1])):
+                gradient[k] += drive[np.uint32(places[k])]
 
 
 @njit_no_nrt
@@ -70,8 +76,8 @@ def credit_weighted(gradient, targets, drive, factors, sources, count):
     starts, places, _ = targets
     for m in range(count):
         j, factor = sources[m], factors[m]
-        for k in range(starts[j], starts[j + 1]):
-            gradient[k] += factor * drive[places[k]]
+        for k in range(np.uint32(starts[j]), np.uint32(starts[j + 1])):
+            gradient[k] += factor * drive[np.uint32(places[k])]
 
 
 @njit_inline
