@@ -50,6 +50,8 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_meta:
             raise ValueError(f"{name}: is on the device meta, so it has no values; make it on cpu or cuda.")
+        if not tensor.is_complex() and math.isfinite(tensor.sum().item()):
+            continue  # and so is every value
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             raise ValueError(
@@ -60,6 +62,10 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
 
 def check_positive(name: str, tensor: Tensor, remedy: str = "") -> None:
     """Raise ValueError unless every value of the tensor is finite and > 0; with a remedy as last sentence."""
+    if not tensor.is_meta and tensor.numel():
+        low, high = tensor.aminmax()
+        if 0 < low.item() and high.item() < math.inf:
+            return
     check_finite({name: tensor})
     if tensor.numel() and tensor.min() <= 0:
         raise ValueError(f"{name}: smallest value is {tensor.min().item():g}; expected values > 0. {remedy}".rstrip())

@@ -126,7 +126,10 @@ class Search:
 
     def _projected(self, deviations: Deviations) -> Deviations:
         inside = self.ball.project(deviations) if self.project else deviations
-        return {name: delta.detach().clone() for name, delta in inside.items()}
+        return {
+            name: delta.detach() if delta.data_ptr() != deviations[name].data_ptr() else delta.detach().clone()
+            for name, delta in inside.items()
+        }
 
     def _record(self, evaluation: Evaluation) -> None:
         if not self._n_evaluations or not self.project or evaluation.value > self.worst_value:
@@ -215,7 +218,8 @@ def gradient_of_sum(values: Sequence[Tensor], leaves: Deviations) -> Deviations:
         raise ValueError(
             "loss: does not depend on any deviation in the ball through a gradient; use RandomSearch or SPSA."
         )
-    total = torch.stack([value.reshape(()) for value in values]).sum()
+    shaped = [value.reshape(()) for value in values]
+    total = shaped[0] if len(shaped) == 1 else torch.stack(shaped).sum()
     gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(leaves, gradients))
 

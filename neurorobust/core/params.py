@@ -16,6 +16,7 @@ digital     digital: a number that is computed exactly, off the analog array    
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,7 @@ DIGITAL = frozenset({"digital"})
 KINDS = SIGNED | ABSOLUTE | POSITIVE
 
 
+@cache
 def kind_of(name: str) -> str:
     """The kind of a parameter: the last segment of its name (``hidden.tau_mem`` → ``tau_mem``).
 

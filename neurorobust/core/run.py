@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .._util.errors import check_finite, unknown
 from .noise import Noise
 from .params import Params, check_dtype, check_not_compiled, check_values, kind_of
+from .slots import called_at, slots_of
 from .turns import turn
 
 
@@ -90,24 +91,26 @@ def _forward(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     if x.is_inference() and not torch.is_inference_mode_enabled():
         x = x.clone()  # a tensor of torch.inference_mode cannot be kept for the backward pass
-    slots, values = getattr(network, "slots", None), dict(network.named_buffers())
+    places, own = slots_of(network), getattr(network, "slots", None)
+    layered = hasattr(network, "layers")
+    values = {slot.name: slot.tensor for slot in places if slot.buffer}
     if not update_buffers:
-        own = slots is None and hasattr(network, "layers")
-        kept = (".mask", ".lists") if own else ()  # of our connections: constant, and known by its identity
+        # of our connections: constant, and known by its identity
+        kept = (".mask", ".lists") if own is None and layered else ()
         values = {name: value if name.endswith(kept) else value.clone() for name, value in values.items()}
     values |= params
     if noise is not None:
-        if not hasattr(network, "layers"):
+        if not layered:
             raise TypeError(
                 f"noise: {type(network).__name__} holds a foreign module, which does not support "
                 f"noise; expected a Network."
             )
-        return torch.func.functional_call(network, values, (x, noise), strict=True)
-    if slots is None:
-        return torch.func.functional_call(network, values, (x,), strict=True)
+        return called_at(network, places, values, (x, noise))
+    if own is None:
+        return called_at(network, places, values, (x,))
     # Not torch's tie_weights: it leaves other weights behind in a module that is used twice (torch 2.13).
     values |= {name: value.clone() for name, value in params.items()}
-    values = {slot: value for name, value in values.items() for slot in slots.get(name, (name,))}
+    values = {slot: value for name, value in values.items() for slot in own.get(name, (name,))}
     return torch.func.functional_call(network, values, (x,), tie_weights=False)
 
 

@@ -13,10 +13,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._functorch.utils import unwrap_dead_wrappers
 
 from . import operators
 
-Function = type[torch.autograd.Function]
+
+class Operation(torch.autograd.Function):
+    """Base of the functions here. Outside of torch.func's transforms and of torch.compile a call takes less time than
+    torch's own, which binds the arguments to a signature; where no gradient is asked for it is ``forward`` alone."""
+
+    @classmethod
+    def apply(cls, *inputs: Any) -> Any:
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+            return super().apply(*inputs)
+        inputs = unwrap_dead_wrappers(inputs)  # of a transform that is over, whose gradient is asked for
+        if not torch.is_grad_enabled():
+            return cls.forward(*inputs)
+        return super(torch.autograd.Function, cls).apply(*inputs)
+
+
+Function = type[Operation]
 
 
 def _fold(
@@ -73,7 +89,7 @@ def over_chips(n_tensors: int, full: Sequence[int] = ()) -> Callable[[Function],
 def backward_of(operator: torch._ops.OpOverload, n_tensors: int, full: Sequence[int]) -> Function:
     """The Function of a backward operator, which has no derivative of its own; see :func:`over_chips`."""
 
-    class Backward(torch.autograd.Function):
+    class Backward(Operation):
         @staticmethod
         def forward(*inputs: Any) -> Any:
             return operator(*inputs)
@@ -110,7 +126,7 @@ def _present(g_spikes: Tensor | None, g_v: Tensor | None, spikes: Tensor) -> tup
 
 
 @over_chips(4)
-class Lif(torch.autograd.Function):
+class Lif(Operation):
     """Spikes and membrane of :func:`.operators.lif_op`."""
 
     @staticmethod
@@ -142,7 +158,7 @@ class Lif(torch.autograd.Function):
 
 
 @over_chips(6)
-class Layer(torch.autograd.Function):
+class Layer(Operation):
     """Spikes and membrane of :func:`.operators.layer_op`."""
 
     @staticmethod
@@ -184,7 +200,7 @@ class Layer(torch.autograd.Function):
 
 
 @over_chips(3)
-class Integrate(torch.autograd.Function):
+class Integrate(Operation):
     """The membrane of :func:`.operators.integrate_op`."""
 
     @staticmethod
@@ -203,7 +219,7 @@ class Integrate(torch.autograd.Function):
 
 
 @over_chips(3)
-class Project(torch.autograd.Function):
+class Project(Operation):
     """The product of :func:`.operators.project_op`."""
 
     @staticmethod

@@ -21,7 +21,7 @@ PARTIAL_SUMS = 2**22  # the most numbers that blocks may add up apart from each 
 
 def array(tensor: Tensor) -> np.ndarray:
     """The numbers of a tensor, contiguous."""
-    return tensor.detach().contiguous().numpy()
+    return (tensor.detach() if tensor.requires_grad else tensor).contiguous().numpy()
 
 
 def blocks_of(rows: int, size: int, partial: int = 0, group: int = 1) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..dynamics.floors import LeakyFloor, NoFloor
 from ..dynamics.inhibitions import CancelsExcitation
 from . import floored_operators as operators
-from .autograd import backward_of, over_chips, sum_shared
+from .autograd import Operation, backward_of, over_chips, sum_shared
 from .compiled import inside, number_and_width, numbers_and_lists, outside
 from .layer import FlooredCoefficients, FlooredDynamics
 from .sparse_weight import Weight
@@ -21,7 +21,7 @@ _layer_backward = backward_of(operators.floored_layer_backward_op, 10, range(5))
 
 
 @over_chips(4)
-class Floored(torch.autograd.Function):
+class Floored(Operation):
     """The traces of :func:`.floored_operators.floored_op`; only the spikes have a gradient."""
 
     @staticmethod
@@ -54,7 +54,7 @@ class Floored(torch.autograd.Function):
 
 
 @over_chips(5)
-class FlooredLayer(torch.autograd.Function):
+class FlooredLayer(Operation):
     """:class:`Floored` with its synapses: :func:`.floored_operators.floored_layer_op`."""
 
     @staticmethod

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from .._util.errors import check_number
 from ..attacks import PGA, Attack, Ball, as_objective
+from ..attacks.attack import GradientAscent
 from ..core.apply import apply
 from ..core.params import Deviations, Params
 from ..core.placement import Placement, expand
 from ..core.run import forward
+from ..nn.network import Network
 from .regularizer import Criterion, Regularizer, Step, as_regularizer
 
 BallFactory = Callable[[Params, Placement], Ball]
@@ -72,23 +75,46 @@ class Adversarial(Regularizer):
         return cls(inner, PGA(2), Ball.uniform(0.1), 0.5 * strength)
 
     def total(self, step: Step) -> Tensor:
-        worst = worst_deviations(step, self.attack, self.ball)
-        star = apply(step.params, worst, step.placement)
-        if self.treat_as_constant:
-            plain = expand(step.params, step.placement)
-            star |= {name: star[name].detach() + (plain[name] - plain[name].detach()) for name in worst}
-        attacked = forward(step.network, star, step.x)[0]
+        attacked = self._attacked(step)
         return self.inner.total(step) + self.beta * as_objective(self.attack.objective)(attacked, step.clean[0], step.y)
 
+    def _attacked(self, step: Step) -> Tensor:
+        """f(θ*). A gradient ascent ends with a pass without a gradient in δ, mostly at the die that is its worst: that
+        pass keeps its gradient in θ and is not run again. Modules that may draw random numbers run again."""
+        kept: list[tuple[Deviations, Tensor]] = []
 
-def worst_deviations(step: Step, attack: Attack, ball: Ball | BallFactory) -> Deviations:
-    """The worst deviations that an attack finds on the batch of a step; no gradient flows through them."""
-    constant, clean = {name: value.detach() for name, value in step.params.items()}, step.clean[0].detach()
+        def at(deviations: Deviations) -> Tensor:
+            with torch.enable_grad():
+                kept[:] = [(deviations, forward(step.network, self._star(step, deviations), step.x)[0])]
+            return kept[0][1].detach()
+
+        ascends = isinstance(self.attack, GradientAscent) and isinstance(step.network, Network)
+        worst = worst_deviations(step, self.attack, self.ball, at if ascends else None)
+        if not kept or kept[0][0] is not worst:
+            at(worst)
+        return kept[0][1]
+
+    def _star(self, step: Step, deviations: Deviations) -> Params:
+        """θ*."""
+        star = apply(step.params, deviations, step.placement)
+        if self.treat_as_constant:
+            plain = expand(step.params, step.placement)
+            star |= {name: star[name].detach() + (plain[name] - plain[name].detach()) for name in deviations}
+        return star
+
+
+def worst_deviations(
+    step: Step, attack: Attack, ball: Ball | BallFactory, at: Callable[[Deviations], Tensor] | None = None
+) -> Deviations:
+    """The worst deviations that an attack finds on the batch of a step; no gradient flows through them. ``at`` gives
+    the logits of a die whose gradient is not asked for."""
+    constant, clean = step.constant, step.clean[0].detach()
     here, center = ball_and_center(step, ball)
     objective = as_objective(attack.objective)
 
     def loss(deviations: Deviations) -> Tensor:
-        return objective(step.logits(constant, deviations), clean, step.y)
+        logits = step.logits(constant, deviations) if at is None or torch.is_grad_enabled() else at(deviations)
+        return objective(logits, clean, step.y)
 
     return attack.search(loss, center, here, step.generator, project=attack.project)
 

@@ -15,7 +15,7 @@ from .._util.errors import check_positive
 from .._util.randomness import generator as keyed_generator
 from ..core.apply import apply
 from ..core.params import ABOVE_ZERO, KEEP_POSITIVE, Deviations, Params, kind_of
-from ..core.placement import Placement
+from ..core.placement import Placement, expand
 from ..core.run import first_look, forward
 from ..kernels import CachedEvents
 from ..nn.network import placement_of
@@ -59,6 +59,11 @@ class Step:
     @cached_property
     def placement(self) -> Placement:
         return placement_of(self.network)
+
+    @cached_property
+    def constant(self) -> Params:
+        """The parameters as constants, one value per neuron or synapse."""
+        return expand({name: value.detach() for name, value in self.params.items()}, self.placement)
 
     @cached_property
     def clean(self) -> tuple[Tensor, dict[str, Tensor]]:

@@ -73,7 +73,7 @@ class WarmAdversarial(Regularizer):
         return cls(inner, Ball.uniform(0.1), 0.5 * strength)
 
     def total(self, step: Step) -> Tensor:
-        constant, clean = {name: value.detach() for name, value in step.params.items()}, step.clean[0].detach()
+        constant, clean = step.constant, step.clean[0].detach()
         ball, center = ball_and_center(step, self.ball)
 
         def loss(deviations: Deviations) -> Tensor:

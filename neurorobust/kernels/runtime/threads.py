@@ -161,6 +161,7 @@ def run_parallel(run: Callable[[Team], bool], blocks: int, size: int) -> None:
     try:
         done = [run(teams[0])]
     finally:
-        wait(others)
+        if others:
+            wait(others)
     if not all([*done, *(other.result() for other in others)]):
         raise MemoryError(f"a loop over {size} numbers found no memory for what it needs besides its results.")
