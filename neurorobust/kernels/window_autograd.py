@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from . import window_operators as operators
-from .autograd import backward_of, over_chips, sum_shared
+from .autograd import Operation, backward_of, over_chips, sum_shared
 
 _convolve_backward = backward_of(operators.convolve_backward_op, 3, (0,))
 _pool_backward = backward_of(operators.pool_backward_op, 1, (0,))
@@ -29,7 +28,7 @@ def _summed(found: Sequence[Tensor], tensors: Sequence[Tensor], needs: Sequence[
 
 
 @over_chips(3)
-class Convolve(torch.autograd.Function):
+class Convolve(Operation):
     """The convolution of :func:`.window_operators.convolve_op`."""
 
     @staticmethod
@@ -50,7 +49,7 @@ class Convolve(torch.autograd.Function):
 
 
 @over_chips(1)
-class Pool(torch.autograd.Function):
+class Pool(Operation):
     """The pooling of :func:`.window_operators.pool_op`."""
 
     @staticmethod
@@ -67,7 +66,7 @@ class Pool(torch.autograd.Function):
 
 
 @over_chips(5)
-class ConvolveLif(torch.autograd.Function):
+class ConvolveLif(Operation):
     """Spikes, and what the way back needs, of :func:`.window_operators.convolve_lif_op`."""
 
     @staticmethod
