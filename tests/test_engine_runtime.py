@@ -236,6 +236,26 @@ def test_processes_share_compiled_code(tmp_path):
     assert found == ["0 1", "1 0", "0 1"]
 
 
+INTERRUPTED = """
+from numba.core.codegen import CPUCodeLibrary
+
+def interrupted(cls, module, code):  # what Ctrl-C does there; ctypes drops the exception
+    raise KeyboardInterrupt
+
+CPUCodeLibrary._object_compiled_hook = classmethod(interrupted)
+"""
+
+
+def test_a_signal_while_llvm_hands_code_over_costs_the_file_only(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    use = CACHE_USE.format(digest="jit.SOURCE_DIGEST")
+    for code, counts in ((INTERRUPTED + use, "0 1"), (use, "0 1"), (use, "1 0")):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, check=True, env=environment, timeout=120, capture_output=True, text=True)
+        assert done.stdout.strip() == counts
+        assert ("KeyboardInterrupt" in done.stderr) == (code != use)
+
+
 def writable(monkeypatch, tmp_path, *folders):
     """A home and a folder of temporary files of the test's own, and nothing writable but ``folders``."""
     home, temporary = tmp_path / "home", tmp_path / "tmp"

@@ -181,6 +181,10 @@ def test_measurements_of_which_no_pair_was_measured_often(tmp_path):
     assert fault(parser) == ""
 
 
+def _as_half(tensors):
+    tensors |= {name: value.half() for name, value in tensors.items() if value.is_floating_point()}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -188,6 +192,11 @@ def test_measurements_of_which_no_pair_was_measured_often(tmp_path):
         (lambda state: state["states"]["best"].popitem(), "does not fit this run"),
         (lambda state: state["history"]["rows"][0].pop("seconds"), "does not fit this run .*seconds"),
         (lambda state: state["optimizer"]["param_groups"].clear(), "does not fit this run"),
+        (
+            lambda state: state["states"]["best"]["hidden.core"].add_(2**40),
+            "does not fit this run .*hidden.core",
+        ),
+        (lambda state: _as_half(state["states"]["now"]), "does not fit this run .*float16"),
         (lambda state: state.pop("history"), "is not a checkpoint of fit"),
     ],
 )

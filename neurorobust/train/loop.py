@@ -24,6 +24,7 @@ from .._util.printed import Printed
 from .._util.randomness import generator as keyed_generator
 from ..attacks import QUICK, Ball, quick
 from ..core.params import Params
+from ..core.placement import placement_of
 from ..core.run import differentiating, evaluating, forward, nominal
 from ..data import Task
 from ..data.samples import Samples
@@ -370,7 +371,12 @@ def _history(kept: Mapping[str, Any]) -> History:
 
 
 def _check_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Raise KeyError or TypeError unless a state has every tensor of a network, in its shape."""
+    """Raise KeyError or TypeError unless a state has every tensor of a network, in its shape and type, and the cores of
+    its neurons, which training does not change."""
+    cores = {id(core) for core in placement_of(network).cores.values()}
     for name, value in [*network.named_parameters(), *network.named_buffers()]:
-        if state[name].shape != value.shape:
-            raise TypeError(f"{name} has shape {tuple(state[name].shape)}, not {tuple(value.shape)}")
+        found = state[name]
+        if found.shape != value.shape or found.dtype != value.dtype:
+            raise TypeError(f"{name} is {found.dtype} {tuple(found.shape)}, not {value.dtype} {tuple(value.shape)}")
+        if id(value) in cores and not torch.equal(found, value):
+            raise TypeError(f"{name}: neurons lie on other cores")

@@ -127,6 +127,11 @@ class _SourcesCache(FunctionCache):
                 f"compiled code cannot be kept in {self.cache_path!r} ({error.strerror or error}), so every process "
                 f"compiles it; make room there, or name another folder in NUMBA_CACHE_DIR."
             )
+        except RuntimeError as error:
+            # A signal raised its exception while LLVM handed the code to numba, and both were lost. The code itself
+            # is complete; the next process compiles and keeps it.
+            if "no compiled object" not in str(error):
+                raise
 
 
 @cache
