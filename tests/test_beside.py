@@ -397,6 +397,9 @@ def test_who_runs_now(tmp_path, monkeypatch):
     assert others(7, of=cores + 1) == 0
     monkeypatch.setattr(time, "sleep", lambda seconds: others(2))  # a daemon that ran for a moment
     assert others(7) == 0
+    for broken in ("", "cpu 1\n" * (cores + 1), "cpu 1\n" * (cores + 1) + "procs_running x\n"):
+        (tmp_path / "proc/stat").write_text(broken)
+        assert load.others_running() == 0
     (tmp_path / "proc/stat").unlink()
     assert load.others_running() == 0
 
