@@ -7,11 +7,13 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 import torch
 
+import neurorobust as nr
 from neurorobust.kernels.runtime import load, openmp, polite, threads
 from neurorobust.kernels.runtime.load import Plan, Reading
 
@@ -213,6 +215,97 @@ def test_the_number_of_threads_is_the_users():
     assert [watch.look(n).threads for n in (4, 1, 2)] == [4, 1, 2]
 
 
+# Operations of torch.
+
+
+def seen_inside(monkeypatch, planned, inside):
+    """The threads of torch in the calling thread and in a new one, in a context of so many planned threads, when
+    torch may use two; and whether torch has two again, here and in a new thread."""
+    before = torch.get_num_threads()
+    found = []
+
+    def look():
+        found.append(torch.get_num_threads())
+        other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+
+    torch.set_num_threads(2)
+    monkeypatch.setattr(threads, "plan", lambda: Plan(planned, True))
+    try:
+        inside(look)
+        look()
+    finally:
+        torch.set_num_threads(before)
+    assert found[-2:] == [2, 2]
+    return found[:-2]
+
+
+@linux
+@pytest.mark.parametrize(("planned", "own"), [(1, 1), (2, 2)])
+def test_operations_of_torch_run_on_the_planned_threads(planned, own, monkeypatch):
+    """Those of this thread alone; another one, also one that begins meanwhile, has as many as the user set."""
+    if openmp._function("omp_set_num_threads") is None:
+        pytest.skip("torch runs on no OpenMP that can be called")
+
+    def twice(look):
+        with threads.on_planned_threads():
+            look()
+            with threads.on_planned_threads():
+                look()
+            look()
+
+    assert seen_inside(monkeypatch, planned, twice) == [own, 2] * 3
+
+
+@linux
+def test_the_threads_come_back_after_an_error_and_a_generator_left_early(monkeypatch):
+    def failing(look):
+        with pytest.raises(ValueError, match="inside"), threads.on_planned_threads():
+            raise ValueError("inside")
+
+    def left(look):
+        def numbers():
+            with threads.on_planned_threads():
+                yield 1
+
+        for _ in numbers():
+            break
+
+    assert seen_inside(monkeypatch, 1, failing) == seen_inside(monkeypatch, 1, left) == []
+
+
+@linux
+def test_an_optimizer_runs_on_the_planned_threads_and_gives_the_same(monkeypatch):
+    """A step of training with the loops on one thread while torch may use two: the weights have the same bits."""
+
+    class Looks(torch.optim.Adam):
+        def step(self, *given):
+            found.append(torch.get_num_threads())
+            return super().step(*given)
+
+    found, weights = [], []
+    monkeypatch.setattr(torch.optim, "Adam", Looks)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for planned in (2, 1):
+            monkeypatch.setattr(threads, "plan", lambda planned=planned: Plan(planned, True))
+            layer = torch.nn.Linear(400, 200, bias=False)
+            torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(1))
+            model = nr.wrap(layer)
+            descent = nr.train.Descent(model, epochs=1)
+            descent.start(0)
+            x = torch.rand(4, 400, generator=torch.Generator().manual_seed(2))
+            for _ in range(3):
+                descent.step(torch.nn.functional.cross_entropy(nr.run(model, descent.params(), x), torch.arange(4)))
+            weights.append(layer.weight.detach().clone())
+    finally:
+        torch.set_num_threads(before)
+    assert found == ([2] * 3 + [1] * 3 if openmp._function("omp_set_num_threads") else [2] * 6)
+    assert torch.equal(*weights)
+
+
 # What the system says.
 
 
@@ -304,6 +397,9 @@ def test_who_runs_now(tmp_path, monkeypatch):
     assert others(7, of=cores + 1) == 0
     monkeypatch.setattr(time, "sleep", lambda seconds: others(2))  # a daemon that ran for a moment
     assert others(7) == 0
+    for broken in ("", "cpu 1\n" * (cores + 1), "cpu 1\n" * (cores + 1) + "procs_running x\n"):
+        (tmp_path / "proc/stat").write_text(broken)
+        assert load.others_running() == 0
     (tmp_path / "proc/stat").unlink()
     assert load.others_running() == 0
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .numba_loops import rows as row_loops
 from .runtime.memory import empty
-from .runtime.threads import run_parallel
+from .runtime.threads import on_planned_threads, run_parallel
 
 BLOCKS = 16
 SMALLEST = 2**15  # numbers a block computes, below which starting it takes longer
@@ -21,7 +21,15 @@ PARTIAL_SUMS = 2**22  # the most numbers that blocks may add up apart from each 
 
 def array(tensor: Tensor) -> np.ndarray:
     """The numbers of a tensor, contiguous."""
-    return (tensor.detach() if tensor.requires_grad else tensor).contiguous().numpy()
+    return contiguous(tensor.detach() if tensor.requires_grad else tensor).numpy()
+
+
+def contiguous(tensor: Tensor) -> Tensor:
+    """``tensor.contiguous()``; a copy is made on as many threads as loops run on."""
+    if tensor.is_contiguous():
+        return tensor
+    with on_planned_threads():
+        return tensor.contiguous()
 
 
 def blocks_of(rows: int, size: int, partial: int = 0, group: int = 1) -> np.ndarray:

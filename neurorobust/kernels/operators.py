@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import array, blocks_of, room_for_sums, run_blocks, total
+from .blocks import array, blocks_of, contiguous, room_for_sums, run_blocks, total
 from .events import InputEvents, events_of
 from .layer import SKINNY
 from .numba_loops import integrate, lif, lif_backward, rows
@@ -368,7 +368,7 @@ def project_backward(
     gradient: Tensor, events: InputEvents, weight: Tensor, lists: Tensor, needs: Sequence[bool], by_events: bool
 ) -> tuple[Tensor, Tensor]:
     """:func:`project_backward_op` in the way that was chosen."""
-    gradient, x = gradient.contiguous(), events.x
+    gradient, x = contiguous(gradient), events.x
     if len(lists):
         return listed_backward(gradient, events, weights_of(weight, lists, x.shape[3], gradient.shape[3]), needs)
     chips, p, q, n_out = gradient.shape
@@ -388,7 +388,7 @@ def project_backward(
     if by_events:
         sums = room_for_sums((chips, len(blocks), n_in, n_out), g_x.dtype)
         run_blocks(loops.scatter_blocks, chips, blocks, x.numel(), events.arrays, array(gradient), sums)
-        return g_x, total(sums).mT.contiguous()
+        return g_x, contiguous(total(sums).mT)
     sums = room_for_sums((chips, len(blocks), n_out, n_in), g_x.dtype)
     run_blocks(loops.skinny_scatter_blocks, chips, blocks, x.numel(), x.numpy(), array(gradient), sums)
     return g_x, total(sums)

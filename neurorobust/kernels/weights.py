@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import array, room_for_sums, total
+from .blocks import array, contiguous, room_for_sums, total
 from .numba_loops.records import Targets, Weights, WeightSums
 
 
@@ -51,7 +51,7 @@ def room_for_weight(
 
 def gradient_of(sums: WeightSums, targets: Targets) -> Tensor:
     """The gradient of a weight (c, n_out, n_in), or (c, k) with lists."""
-    return total(sums.values) if len(targets.starts) else total(sums.rows).mT.contiguous()
+    return total(sums.values) if len(targets.starts) else contiguous(total(sums.rows).mT)
 
 
 def signed_gradient(weight: Tensor, gradient: Tensor) -> Tensor:

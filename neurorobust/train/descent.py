@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .._util.errors import check_count, check_finite, check_number, plain_fields
 from ..core.params import ABOVE_ZERO, Params, check_values, kind_of
+from ..kernels.runtime.threads import on_planned_threads
 from ..regularizers.regularizer import check_loss
 from .checks import check_connected, check_trainable, synapses
 
@@ -173,11 +174,14 @@ class Descent:
         check_connected(loss)
         loss.backward()
         check_connected(loss, self.leaves)
-        for name, mask in self._masks.items():
-            if (gradient := self.leaves[name].grad) is not None:
-                gradient.mul_(mask)
+        with on_planned_threads():
+            for name, mask in self._masks.items():
+                if (gradient := self.leaves[name].grad) is not None:
+                    gradient.mul_(mask)
         nn.utils.clip_grad_norm_(list(self.leaves.values()), self.schedule.clip)
-        self.optimizer.step()
+        with on_planned_threads():
+            self.optimizer.step()
         self.leaves.write()
-        check_values({name: self._own[name].detach() for name in self.leaves})
+        with on_planned_threads():
+            check_values({name: self._own[name].detach() for name in self.leaves})
         return loss.item()

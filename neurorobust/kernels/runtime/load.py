@@ -104,7 +104,7 @@ def _others_running() -> int:
     lines = (SYSTEM / "proc/stat").read_text(encoding="ascii").splitlines()
     if sum(line.startswith("cpu") for line in lines) - 1 != len(os.sched_getaffinity(0)):
         return 0
-    running = next(int(line.split()[1]) for line in lines if line.startswith("procs_running"))
+    running = next((int(line.split()[1]) for line in lines if line.startswith("procs_running")), 0)
     return max(running - _own_running(), 0) if running > 1 else 0
 
 

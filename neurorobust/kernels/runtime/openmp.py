@@ -12,7 +12,8 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -96,6 +97,22 @@ class Sleeper:
             pass
         with self.lock:
             self.thread = None
+
+
+@contextmanager
+def limited(n_threads: int) -> Iterator[None]:
+    """The calling thread's operations of torch run on so many threads inside. It is OpenMP's setting of this one
+    thread: torch.set_num_threads would also be that of every thread that begins meanwhile."""
+    limit = _function("omp_set_num_threads")
+    before = torch.get_num_threads()
+    if limit is None:
+        yield
+        return
+    limit(n_threads)
+    try:
+        yield
+    finally:
+        limit(before)
 
 
 _fork, _sleeper = Fork(), Sleeper()

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import NamedTuple
 
@@ -130,6 +131,19 @@ def beside_others() -> None:
     """Let torch's threads wait asleep while others need the cores, for a network that runs in plain torch."""
     if not torch.compiler.is_compiling():
         plan()
+
+
+@contextmanager
+def on_planned_threads() -> Iterator[None]:
+    """torch's own operations of the calling thread run on as many threads as loops would.
+
+    Only for operations that give the same bits on any number of threads: copies, and the arithmetic of an optimizer.
+    Sums, products of matrices, powers and sigmoids do not, so their results would depend on the load of the machine.
+    """
+    allowed = torch.get_num_threads()
+    planned = allowed if torch.compiler.is_compiling() else plan().threads
+    with nullcontext() if planned == allowed else openmp.limited(planned):
+        yield
 
 
 def keep_within_limits() -> None:
