@@ -59,12 +59,16 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
     """
     with turn(network):
         plan = network.plan() if isinstance(network, Network) else None
+    cached = kernels.CachedEvents(x)
     if not isinstance(network, Network) or plan is None:
         for die in dies:
-            yield torch.cat([forward(network, die, block)[0] for block in x.split(samples_at_once(x))])
+            with cached:
+                outputs = torch.cat([forward(network, die, block)[0] for block in x.split(samples_at_once(x))])
+            yield outputs
+            del outputs
         return
     network.check(x)
-    whole, remaining, cached = _Plan(network), iter(dies), kernels.CachedEvents(x)
+    whole, remaining = _Plan(network), iter(dies)
     while some := list(islice(remaining, _at_once(network, x))):
         with turn(network):
             plans = [

@@ -280,9 +280,19 @@ def gradient_before_pool(g_x, gradient, pooled):
 
 
 @njit_no_nrt
+def list_row(values, lists, row, events):
+    """List the events of a row, from the lists of all rows if they are given; return how many."""
+    count, binary = events_of_row(values, lists, row, events.places, events.values)
+    if binary:  # lists of ones have no values
+        for k in range(count):
+            events.values[k] = 1
+    return count
+
+
+@njit_no_nrt
 def events_of_frame(values, lists, row, pooled, frame):
     """List the events of an image, after the pooling if there is one; return how many."""
-    count, _ = events_of_row(values, lists, row, frame.events.places, frame.events.values)
+    count = list_row(values, lists, row, frame.events)
     if pooled.n == 0:
         return count
     sums, divisor = frame.pooled, frame.pooled.dtype.type(pooled.divisor)
@@ -426,7 +436,7 @@ def pool_rows(chip, low, high, inputs, pooled, out, frame):
     for row in range(low, high):
         i, j = row // steps, row % steps
         events = frame.events
-        count, _ = events_of_row(inputs.x[chip, i, j], inputs.lists, row, events.places, events.values)
+        count = list_row(inputs.x[chip, i, j], inputs.lists, row, events)
         clear(frame.pooled)
         add_pooled(frame.pooled, events.places, events.values, count, pooled)
         copy(out[chip, i, j], frame.pooled)
