@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import hypothesis
 import pytest
@@ -167,6 +168,22 @@ def test_a_network_of_convolutions_equals_the_reference(trained):
 
     for found, expected in zip(by("compiled", gradients), by("reference", gradients), strict=True):
         same(found, expected)
+
+
+def test_torch_compile_equals_eager():
+    """torch.compile(fullgraph=True): logits and all gradients, to the order of a mean's sums."""
+    net, x = network(), events(5, 0.2, 3, 20, 264)
+
+    def gradients(function):
+        logits = function(x)[0]
+        return logits.detach(), *torch.autograd.grad(logits.square().sum(), net.parameters())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of its tracing
+        found = gradients(torch.compile(net, fullgraph=True, backend="aot_eager"))
+    torch._dynamo.reset()
+    for ours, eager in zip(found, gradients(net), strict=True):
+        assert torch.allclose(ours, eager, rtol=1e-12, atol=1e-15)
 
 
 def test_a_fleet_of_convolutions_has_the_bits_of_single_dies():
