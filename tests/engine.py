@@ -105,9 +105,9 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return kernels.convolve(x, kernels.Convolution(window, 3), weight, bias)
 
 
-def pooled(x: Tensor) -> Tensor:
-    """A mean over windows that overlap."""
-    return kernels.pool(x, kernels.Window((2, 6, 5), (3, 2), (2, 1)), 6)
+def pooled(x: Tensor, scale: Tensor) -> Tensor:
+    """A mean over windows that overlap, of a scaled input."""
+    return kernels.pool(x * scale, kernels.Window((2, 6, 5), (3, 2), (2, 1)), 6)
 
 
 def convolved_layer(x: Tensor, weight: Tensor, bias: Tensor, alpha: Tensor, refractory: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ OPERATORS: dict[str, tuple[Callable[..., Any], list[Maker], range]] = {
         ],
         range(3),
     ),
-    "pooling": (pooled, [lambda s, *d: events(s, 0.1, *d, STEPS, BATCH, 60)], range(1)),
+    "pooling": (pooled, [lambda s, *d: events(s, 0.1, *d, STEPS, BATCH, 60), lambda s, *d: draw(s, *d, 60)], range(2)),
     "convolved layer": (
         convolved_layer,
         [

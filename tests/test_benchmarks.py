@@ -31,27 +31,32 @@ from benchmarks.speed import (
 )
 from benchmarks.speed.measuring import Sample
 from benchmarks.speed.peers import torch_loop
-from benchmarks.speed.workloads import FLEET, SPREAD, WORKLOADS
+from benchmarks.speed.workloads import FLEET, SPREAD, WORKLOADS, ImageWorkload
 
 SMALL = {"sizes": (12, 20, 3), "steps": 40, "batch": 10, "chips": 3}
-TINY = {name: replace(work, **SMALL) for name, work in WORKLOADS.items()}
+SMALL_IMAGES = {"image": (2, 14, 14), "sizes": (392, 0, 3), "steps": 40, "batch": 10}
+TINY = {
+    name: replace(work, **(SMALL_IMAGES if isinstance(work, ImageWorkload) else SMALL))
+    for name, work in WORKLOADS.items()
+}
 
 
-@pytest.mark.parametrize("name", ["W1", "W2"])
+@pytest.mark.parametrize("name", ["W1", "W2", "W7"])
 def test_ours_is_the_loop_written_by_hand(name):
     """Logits and every trained gradient equal a plain-torch loop's in float64, to 1e-10 of the largest entry."""
     work = TINY[name]
     mine, theirs = ours.network(work).double(), torch_loop.tool.loaded(work).double()
     logits, spikes = mine(work.x.double())
     expected = theirs(work.x.double())
-    assert 0.01 < spikes["hidden"].mean() < 0.3 and expected.abs().max() > 0
+    hidden = spikes[next(iter(spikes))]
+    assert 0.01 < hidden.mean() < 0.3 and expected.abs().max() > 0
     assert (logits - expected).abs().max() <= 1e-10 * expected.abs().max()
     for output in (logits, expected):
         functional.cross_entropy(output, work.y).backward()
     reached = dict(theirs.named_parameters())
     for key, parameter in mine.named_parameters():
         gradient = reached[key.replace(".", "_")].grad
-        assert (parameter.grad is None) == (gradient is None) == (name == "W1" and not key.endswith("weight"))
+        assert (parameter.grad is None) == (gradient is None) == (name in ("W1", "W7") and not key.endswith("weight"))
         if gradient is not None:
             assert gradient.abs().max() > 0
             assert (parameter.grad - gradient).abs().max() <= 1e-10 * gradient.abs().max()
@@ -117,7 +122,7 @@ def test_dies_deviate_by_a_fifth():
     assert all((die["hidden.tau_mem"] > 0).all() for die in large.dies)
 
 
-@pytest.mark.parametrize("name", ["W1", "W2"])
+@pytest.mark.parametrize("name", ["W1", "W2", "W7"])
 def test_hidden_neurons_spike_in_a_twentieth_of_the_steps(name):
     """The weights of the workloads are scaled as stated."""
     assert ours.hidden_rate(WORKLOADS[name]) == pytest.approx(0.05, abs=0.005)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
+
 import hypothesis
 import pytest
 import torch
@@ -56,17 +59,19 @@ def image_events(seed, rate, binary, steps, batch, n):
     return x if binary else x * draw(seed + 1, *x.shape)
 
 
-def evaluated(function, *leaves):
-    """The output, and the gradients of a weighted sum of it."""
-    leaves = [leaf.detach().clone().requires_grad_() for leaf in leaves]
+def evaluated(function, *leaves, constant=()):
+    """The output, and the gradients of a weighted sum of it in all leaves but those whose numbers are constant."""
+    leaves = [leaf.detach().clone().requires_grad_(i not in constant) for i, leaf in enumerate(leaves)]
     out = function(*leaves)
-    return out.detach(), *torch.autograd.grad((draw(99, *out.shape) * out).sum(), leaves)
+    weighted = (draw(99, *out.shape) * out).sum()
+    return out.detach(), *torch.autograd.grad(weighted, [leaf for leaf in leaves if leaf.requires_grad])
 
 
-def compare(function, *leaves):
-    for found, expected in zip(
-        by("compiled", evaluated, function, *leaves), by("reference", evaluated, function, *leaves), strict=True
-    ):
+def compare(function, *leaves, constant=()):
+    def evaluate():
+        return evaluated(function, *leaves, constant=constant)
+
+    for found, expected in zip(by("compiled", evaluate), by("reference", evaluate), strict=True):
         same(found, expected)
 
 
@@ -109,11 +114,12 @@ RESETS = [NoReset(), DelayedSubtract(), Subtract(), ToValue(), DelayedToValue()]
     reset=st.sampled_from(RESETS),
     surrogate=st.sampled_from([Triangle(), FastSigmoid(), ArcTan()]),
     has=st.tuples(*(st.booleans(),) * 4),
+    trained=st.sampled_from(["all", "synapses", "synapses behind the input"]),
 )
 @hypothesis.settings(max_examples=60)
-def test_a_layer_behind_a_convolution_equals_the_reference(convolution, seed, size, reset, surrogate, has):
-    """Spikes, and the gradients of input, weight, bias and every coefficient, with and without leak, synaptic current,
-    refractory steps and adaptation."""
+def test_a_layer_behind_a_convolution_equals_the_reference(convolution, seed, size, reset, surrogate, has, trained):
+    """Spikes, and the gradients of input, weight, bias and every coefficient, or of the first three or two alone; with
+    and without leak, synaptic current, refractory steps and adaptation."""
     bias, syn, adaptive, refractory = has
     n = convolution.n_out
     x = events(seed, 0.3, *size, convolution.n_in)
@@ -129,7 +135,8 @@ def test_a_layer_behind_a_convolution_equals_the_reference(convolution, seed, si
         out = kernels.convolve_lif(x, convolution, (weight, bias), c, Dynamics(surrogate, reset))
         return out + 0 * sum(p.sum() for p in (decay, leak))  # each has a gradient, be it 0
 
-    compare(function, x, *one_each, *synapses(convolution, seed + 9, bias))
+    constant = {"all": (), "synapses": range(1, 6), "synapses behind the input": range(6)}[trained]
+    compare(function, x, *one_each, *synapses(convolution, seed + 9, bias), constant=constant)
 
 
 def network():
@@ -146,17 +153,37 @@ def network():
     return Network(layers, DT)
 
 
-def test_a_network_of_convolutions_equals_the_reference():
-    """Logits and the gradients of all parameters; the layers run in the loops of a whole layer."""
+@pytest.mark.parametrize("trained", [".", "weight"])
+def test_a_network_of_convolutions_equals_the_reference(trained):
+    """Logits and the gradients of all parameters, or of weights alone."""
     net, x = network(), events(5, 0.2, 3, 20, 264)
+    for name, value in net.named_parameters():
+        value.requires_grad_(trained in name)
+    wanted = [value for value in net.parameters() if value.requires_grad]
 
     def gradients():
         logits, spikes = net(x)
         assert min(spikes[name].mean() for name in "ab") > 0.02
-        return logits.detach(), *torch.autograd.grad(logits.square().sum(), net.parameters())
+        return logits.detach(), *torch.autograd.grad(logits.square().sum(), wanted)
 
     for found, expected in zip(by("compiled", gradients), by("reference", gradients), strict=True):
         same(found, expected)
+
+
+def test_torch_compile_equals_eager():
+    """torch.compile(fullgraph=True): logits and all gradients, to the order of a mean's sums."""
+    net, x = network(), events(5, 0.2, 3, 20, 264)
+
+    def gradients(function):
+        logits = function(x)[0]
+        return logits.detach(), *torch.autograd.grad(logits.square().sum(), net.parameters())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of its tracing
+        found = gradients(torch.compile(net, fullgraph=True, backend="aot_eager"))
+    torch._dynamo.reset()
+    for ours, eager in zip(found, gradients(net), strict=True):
+        assert torch.allclose(ours, eager, rtol=1e-12, atol=1e-15)
 
 
 def test_a_fleet_of_convolutions_has_the_bits_of_single_dies():
@@ -166,6 +193,58 @@ def test_a_fleet_of_convolutions_has_the_bits_of_single_dies():
     assert all(map(torch.equal, fleet_logits(net, dies_of(net, 3), x), expected))
     for found, logits in zip(fleet_logits(net, dies_of(net, 3), x[2:3]), expected):
         assert torch.equal(found, logits[2:3])
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_cached_events_give_the_same_bits(binary):
+    """Of a layer, a convolution and a pooling, behind a pooling or not, in the passes that find, list and read them."""
+    plain = Convolution(Window((2, 6, 5), (3, 2), (1, 1)), 3)
+    pool = Window((2, 6, 5), (2, 2), (2, 2))
+    behind = Convolution(Window((2, 3, 2), (2, 2), (1, 1)), 3, pool, 4)
+    x = image_events(1, 0.2, binary, 7, 4, 60)
+    for convolution in (plain, behind):
+        leaves = synapses(convolution, 2, True)
+        one = torch.full((convolution.n_out,), 0.5, dtype=torch.float64)
+        c = LifCoefficients(one, one, one)
+
+        def spiking(*leaves, convolution=convolution, c=c):
+            return kernels.convolve_lif(x, convolution, leaves, c, Dynamics(Triangle(), Subtract()))
+
+        def current(*leaves, convolution=convolution):
+            return kernels.convolve(x, convolution, *leaves)
+
+        for function in (spiking, current):
+            expected, cached = evaluated(function, *leaves), kernels.CachedEvents(x)
+            for _ in range(3):
+                with cached:
+                    assert all(map(torch.equal, evaluated(function, *leaves), expected))
+    expected, cached = kernels.pool(x, pool, 4), kernels.CachedEvents(x)
+    for _ in range(3):
+        with cached:
+            assert torch.equal(kernels.pool(x, pool, 4), expected)
+
+
+def test_an_unrolled_kernel_works_by_lists_of_targets(monkeypatch):
+    """A die with synapses of its own: output and gradients of the reference, by lists; a change of the mask counts."""
+    conv = Conv2d(draw(0, 6, 2, 3, 3), (2, 12, 12), draw(1, 6), draw(2, 6, 2, 3, 3) > -1)
+    x, given, linear = events(3, 0.2, 8, 3, 288), [], kernels.linear
+    monkeypatch.setattr(kernels, "linear", lambda x, weight, bias: given.append(weight) or linear(x, weight, bias))
+    for _ in range(2):
+        index = conv.convolutions()["weight"]()
+        die = torch.where(index < 0, 0, conv.weight.detach().flatten()[index] * (1 + 0.1 * draw(4, *index.shape)))
+
+        def current(weight):
+            return torch.func.functional_call(conv, {"weight": weight}, (x, DT))
+
+        def on_synapses(weight, index=index):
+            out, gradient = evaluated(current, weight)
+            return out, torch.where(index < 0, 0, gradient)
+
+        for found, expected in zip(by("compiled", on_synapses, die), by("reference", on_synapses, die), strict=True):
+            same(found, expected)
+        assert all(weight.values.numel() == (index >= 0).sum() for weight in given)
+        given.clear()
+        conv.mask[0, 0, 0, 0] ^= True
 
 
 @pytest.fixture
@@ -186,13 +265,16 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, parallel):
         "b": LeakyIntegrator(Chain(pool, Conv2d(draw(2, 2, 8, 2, 2), pool.out_shape, stride=2)), tau_mem=0.02),
     }
     net, x = Network(layers, DT).to(dtype), events(5, 0.1, 6, 15, 400).to(dtype)
+    weights = [value for name, value in net.named_parameters() if "weight" in name]
     runs = []
-    for number in (1, 2, 3):
+    for number, wanted in itertools.product((1, 2, 3), (list(net.parameters()), weights)):
+        for value in net.parameters():
+            value.requires_grad_(any(value is one for one in wanted))
         torch.set_num_threads(number)
         logits = net(x)[0]
-        runs.append([logits.detach(), *torch.autograd.grad(logits.square().sum(), net.parameters())])
-    for run in runs[1:]:
-        assert all(map(torch.equal, run, runs[0]))
+        runs.append([logits.detach(), *torch.autograd.grad(logits.square().sum(), wanted)])
+    for i, run in enumerate(runs):
+        assert all(map(torch.equal, run, runs[i % 2]))
 
 
 def test_an_input_that_reaches_no_place_has_no_gradient():

@@ -120,9 +120,9 @@ class Workload:
 
 @dataclass(frozen=True)
 class ImageWorkload(Workload):
-    """W7, images of a camera of events: conv 5 × 5 – LIF – mean over 2 × 2 – conv 3 × 3 – LIF – mean over 2 × 2 – dense – LIF, as is usual for N-MNIST:
-    events of two polarities at 34 × 34 places. Numbers of neurons are shared by a layer and constant; only weights are
-    trained.
+    """A network of convolutions for images of an event camera, as is usual for N-MNIST (2 × 34 × 34): conv 5 × 5 –
+    LIF – mean over 2 × 2 – conv 3 × 3 – LIF – mean over 2 × 2 – dense – LIF. Time constants and thresholds are shared
+    by a layer and constant; only weights are trained.
 
     Attributes:
         image: C, H, W of the input. channels: of both convolutions.
@@ -146,7 +146,7 @@ class ImageWorkload(Workload):
     def params(self) -> Params:
         """The numbers of the network by our names, float32, SI units."""
         draw = torch.Generator().manual_seed(0)
-        (_, *_), (first, *_), _, (second, high, wide) = self.shapes
+        (first, *_), _, _, (second, high, wide) = self.shapes
         shapes = {
             "conv1.input.weight": (first, self.image[0], KERNELS[0], KERNELS[0]),
             "conv2.input.1.weight": (second, first, KERNELS[1], KERNELS[1]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,7 +43,7 @@ def pool(x: Tensor, window: Window, divisor: int) -> Tensor:
     if implementation("x", x) is reference:
         image = x.reshape(-1, *window.shape)
         pooled = functional.avg_pool2d(image, window.kernel, window.stride, divisor_override=divisor)
-        return pooled.reshape(*x.shape[:2], -1)
+        return pooled.reshape(*x.shape[:2], window.shape[0] * math.prod(window.places))
     from . import compiled_windows
 
     return compiled_windows.pool(x, pooling)

@@ -93,9 +93,8 @@ class ConvolveLif(Operation):
         if g_spikes is None:
             return (None,) * 8
         spikes, v, x, weight, bias, coefficients, refractory = ctx.saved_tensors
-        needs = _needed(ctx, bias)
-        *found, g_coefficients = _convolve_lif_backward.apply(
+        needs = *_needed(ctx, bias), ctx.needs_input_grad[3]
+        found = _convolve_lif_backward.apply(
             g_spikes, spikes, v, x, weight, coefficients, refractory, ctx.geometry, ctx.rules, ctx.width, needs
         )
-        of_coefficients = sum_shared(g_coefficients, len(coefficients))
-        return *_summed(found, (x, weight, bias), needs), of_coefficients, *(None,) * 4
+        return *_summed(found, (x, weight, bias, coefficients), needs), *(None,) * 4

@@ -21,17 +21,17 @@ from .numba_loops.records import Rules, Traces
 from .operators import chips_of
 from .registration import fake, operator
 from .runtime.memory import empty
-from .window_tables import order, pooled, reach, whole_vectors
+from .window_tables import back, layout, order, pooled, reach, whole_vectors
 from .windows import Convolution, Window, from_numbers
 
-Geometry = tuple[tuple[int, int], windows.Reach, windows.Pooled]
+Geometry = tuple[windows.Layout, windows.Reach, windows.Pooled, windows.Back]
 
 
 def _geometry(convolution: Convolution) -> Geometry:
     """As the loops take it."""
     window, channels, pool, divisor = convolution
-    width = whole_vectors(channels)
-    return (channels, width), reach(window, width), pooled(pool, divisor)
+    places = math.prod(window.places)
+    return layout(channels, places), reach(window, whole_vectors(channels)), pooled(pool, divisor), back(window)
 
 
 def _orders(window: Window) -> list[Tensor]:
@@ -58,8 +58,16 @@ def _filled(last: Tensor, value: float = 0) -> Tensor:
     return functional.pad(last, (0, whole_vectors(channels) - channels), value=value)
 
 
-def _offset(bias: Tensor, like: Tensor) -> np.ndarray:
-    return array(_filled(bias if bias.shape[0] else like.new_zeros((1, bias.shape[1]))))
+def _rows(weight: Tensor) -> np.ndarray:
+    """A weight as the way back takes it: (c, width, kH · kW · C filled up), row = output channel."""
+    rows = _filled(weight.permute(0, 1, 3, 4, 2)).flatten(2)
+    return array(functional.pad(rows, (0, 0, 0, whole_vectors(rows.shape[1]) - rows.shape[1])))
+
+
+def _everywhere(bias: Tensor, like: Tensor, convolution: Convolution) -> np.ndarray:
+    """The bias at every place, channels last."""
+    one = _filled(bias if bias.shape[0] else like.new_zeros((1, bias.shape[1])))
+    return array(one.repeat(1, math.prod(convolution.window.places)))
 
 
 def _shape(x: Tensor, convolution: Convolution, *others: Tensor) -> tuple[int, ...]:
@@ -75,11 +83,9 @@ def convolve_op(x: Tensor, weight: Tensor, bias: Tensor, geometry: Sequence[int]
     convolution, events = from_numbers(geometry), events_of(x)
     out = empty(_shape(x, convolution, weight, bias), x.dtype)
     blocks = blocks_of(x.shape[1] * x.shape[2], (x.numel() // len(x)) + out.numel() // len(out))
-    numbers = _numbers_last(weight, convolution.window), _offset(bias, x)
-    size = x.numel() + out.numel()
-    run_blocks(
-        windows.convolve_blocks, len(out), blocks, size, events.arrays, *numbers, *_geometry(convolution), out.numpy()
-    )  # fmt: skip
+    numbers = _numbers_last(weight, convolution.window), _everywhere(bias, x, convolution)
+    arrays = events.arrays, *numbers, _geometry(convolution), out.numpy()
+    run_blocks(windows.convolve_blocks, len(out), blocks, x.numel() + out.numel(), *arrays)
     return out
 
 
@@ -124,7 +130,7 @@ def convolve_backward_op(
     images = x.shape[1] * x.shape[2]
     blocks = blocks_of(images, images * (x.shape[3] + gradient.shape[3]), _entries(convolution))
     rooms = _rooms(x, chips, len(blocks), convolution, needs)
-    arrays = array(gradient), events.arrays, _numbers_last(weight, convolution.window), *_geometry(convolution)
+    arrays = array(gradient), events.arrays, _rows(weight), _geometry(convolution)
     run_blocks(windows.convolve_back_blocks, chips, blocks, gradient.numel() + x.numel(), *arrays, tuple(rooms))
     return _gradients(rooms, convolution, needs)
 
@@ -188,14 +194,14 @@ def _neurons_last(per_neuron: Tensor, channels: int, value: float = 0) -> Tensor
 
 
 def _numbers(
-    weight: Tensor, bias: Tensor, coefficients: Tensor, refractory: Tensor, convolution: Convolution, rules: Rules
+    weights: np.ndarray, bias: Tensor, coefficients: Tensor, refractory: Tensor, convolution: Convolution, rules: Rules
 ) -> windows_lif.Numbers:
     """A layer as the loops take it. What fills up vectors never spikes."""
     last = _neurons_last(coefficients, convolution.channels)
     last[:, lif.SURROGATE_SCALE] = _neurons_last(coefficients[:, lif.SURROGATE_SCALE], convolution.channels, 1)
     return windows_lif.Numbers(
-        _numbers_last(weight, convolution.window),
-        _offset(bias, weight),
+        weights,
+        _everywhere(bias, coefficients, convolution),
         array(last),
         array(_neurons_last(refractory, convolution.channels)),
         rules,
@@ -224,7 +230,8 @@ def convolve_lif_op(
     spikes = empty(shape, x.dtype)
     v = empty((shape[0] if keep else 0, *shape[1:3], _last(convolution)), x.dtype)
     blocks = blocks_of(shape[1], math.prod(shape[1:]))
-    numbers = _numbers(weight, bias, coefficients, refractory, convolution, Rules(*own))
+    weights = _numbers_last(weight, convolution.window)[:, None]
+    numbers = _numbers(weights, bias, coefficients, refractory, convolution, Rules(*own))
     arrays = events_of(x).arrays, numbers, _geometry(convolution), Traces(spikes.numpy(), v.numpy())
     run_blocks(windows_lif.convolve_lif_blocks, shape[0], blocks, spikes.numel(), *arrays)
     return spikes, v
@@ -259,20 +266,23 @@ def convolve_lif_backward_op(
     width: float,
     needs: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of :func:`convolve_lif_op` in x, weight, bias and coefficients, each for every chip; those of the first
-    three are empty where they are not needed."""
+    """Gradients of :func:`convolve_lif_op` in x, weight, bias and coefficients, each for every chip; empty where they
+    are not needed."""
     convolution, (chips, batch, _, n) = from_numbers(geometry), spikes.shape
-    last = _last(convolution)
+    last, own = _last(convolution), Rules(*rules[:-1])
     blocks = blocks_of(batch, spikes.numel() // chips, _entries(convolution) + lif.COEFFICIENTS * last)
+    short = not (needs[3] or own.to_value or own.has_syn or own.adaptive or bool(refractory.any()))
     rooms = _rooms(x, chips, len(blocks), convolution, needs)
-    of_coefficients = room_for_sums((chips, len(blocks), lif.COEFFICIENTS, last), x.dtype)
+    of_coefficients = room_for_sums((chips, len(blocks), lif.COEFFICIENTS, 0 if short else last), x.dtype)
     no_bias = weight.new_empty((0, convolution.channels))
-    numbers = _numbers(weight, no_bias, coefficients, refractory, convolution, Rules(*rules[:-1]))
+    numbers = _numbers(_rows(weight), no_bias, coefficients, refractory, convolution, own)
     traces, factor = Traces(array(spikes), array(v)), spikes.numpy().dtype.type(width)
     arrays = array(g_spikes), traces, events_of(x).arrays, numbers, _geometry(convolution), factor
     run_blocks(
         windows_lif.convolve_lif_back_blocks, chips, blocks, spikes.numel(), *arrays, (*rooms, of_coefficients)
     )  # fmt: skip
+    if not needs[3]:
+        return *_gradients(rooms, convolution, needs), coefficients.new_empty((0, lif.COEFFICIENTS, n))
     places = total(of_coefficients).unflatten(-1, (-1, whole_vectors(convolution.channels)))
     g_coefficients = places[..., : convolution.channels].mT.reshape(chips, lif.COEFFICIENTS, n)
     return *_gradients(rooms, convolution, needs), g_coefficients.contiguous()
@@ -282,4 +292,4 @@ def convolve_lif_backward_op(
 def _(*inputs: Any) -> tuple[Tensor, ...]:
     _, spikes, _, x, weight, *_, needs = inputs
     chips, n = spikes.shape[0], spikes.shape[-1]
-    return *_fake_gradients(x, weight, chips, needs), spikes.new_empty((chips, lif.COEFFICIENTS, n))
+    return *_fake_gradients(x, weight, chips, needs), spikes.new_empty((chips if needs[3] else 0, lif.COEFFICIENTS, n))

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .numba_loops.windows import EIGHT, Pooled, Reach
+from .numba_loops.windows import EIGHT, Back, Layout, Pooled, Reach
 from .windows import Window
 
 
@@ -63,3 +63,45 @@ def pooled(window: Window | None, divisor: int) -> Pooled:
     single = bool((every[:, 2:] <= 1).all())  # windows that do not overlap: one place, or none, which is the last
     index = np.where(every[:, 2] > 0, every[:, 1], n).astype(np.int32) if single else np.empty(0, np.int32)
     return Pooled(every, index, row, n, divisor)
+
+
+@lru_cache(256)
+def layout(channels: int, places: int) -> Layout:
+    """How an output lies in memory."""
+    width = whole_vectors(channels)
+    first = np.arange(channels) * places + np.arange(places)[:, None]
+    last = np.arange(places) * width + np.arange(channels)[:, None]
+    filled = np.pad(first, ((0, 0), (0, width - channels)), constant_values=-1)
+    return Layout(channels, width, filled.reshape(-1).astype(np.int32), last.reshape(-1).astype(np.int32))
+
+
+def _inside(size: int, window: int, step: int, around: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For every place along one axis: the first input and the first entry of the window there, and how many are inside
+    the image."""
+    places = (size + 2 * around - window) // step + 1
+    start = np.arange(places) * step - around
+    first, end = np.clip(start, 0, size), np.clip(start + window, 0, size)
+    return first, np.minimum(first - start, window), end - first
+
+
+@lru_cache(256)
+def back(window: Window) -> Back:
+    """What each place reaches on the way back."""
+    channels, high, wide = window.shape
+    width = whole_vectors(channels)
+    (row, begin_row, rows), (column, begin, columns) = (
+        _inside(*axis) for axis in zip((high, wide), window.kernel, window.stride, window.padding)
+    )
+    parts = (
+        (row[:, None] * wide + column) * width,
+        (begin_row[:, None] * window.kernel[1] + begin) * width,
+        np.broadcast_to(rows[:, None], (len(rows), len(columns))),
+        np.broadcast_to(columns * width, (len(rows), len(columns))),
+    )
+    image = np.arange(high * wide) * width + np.arange(channels)[:, None]
+    return Back(
+        np.stack(parts, -1).reshape(-1, 4).astype(np.int32),
+        window.kernel[1] * width,
+        wide * width,
+        image.reshape(-1).astype(np.int32),
+    )

@@ -301,12 +301,22 @@ class _Conv(_Synapses):
             bias: Tensor | None = self.bias
             if bias is not None and len(bias) != self.n_out:
                 bias = bias.repeat_interleave(self.n_out // len(bias))
-            return kernels.linear(x, self.weight, bias)
+            return kernels.linear(x, self._each(), bias)
         return kernels.convolve(x, *self._shared())
 
     def convolved(self) -> tuple[kernels.Convolution, Tensor, Tensor | None] | None:
         plain = type(self).forward is _Conv.forward and self.weight.shape != (self.n_out, self.n_in)
         return self._shared() if plain else None
+
+    def _each(self) -> kernels.Weight:
+        """The unrolled weight for the loops: by its synapses alone where these are few."""
+        if torch.compiler.is_compiling():
+            return self.weight
+        mask, wired = getattr(self, "_wired", (None, self.mask))
+        if mask is None or mask.device != self.mask.device or not torch.equal(mask, self.mask):
+            mask, wired = self._wired = self.mask.clone(), self._unrolled() >= 0
+        few = kernels.sparse(self.weight, wired)
+        return self.weight if few is None else few
 
     def _shared(self) -> tuple[kernels.Convolution, Tensor, Tensor | None]:
         weight, window = self.masked(), kernels.Window.of(self.shape, self.mask.shape[2:], self.stride, self.padding)

@@ -79,8 +79,12 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
 
 
 def _one_by_one(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterator[Tensor]:
+    cached = kernels.CachedEvents(x)
     for die in dies:
-        yield torch.cat([forward(network, die, block)[0] for block in x.split(samples_at_once(x))])
+        with cached:  # and closed before anything is handed out
+            outputs = torch.cat([forward(network, die, block)[0] for block in x.split(samples_at_once(x))])
+        yield outputs
+        del outputs
 
 
 def _in_one_loop(network: Network, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:

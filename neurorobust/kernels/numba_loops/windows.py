@@ -19,7 +19,7 @@ from numpy import ndarray
 from .intrinsics import LANES, parallel_for
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 from .records import RowEvents
-from .rows import add_1, clear, cleared, copy, events_of_row, positions
+from .rows import GROUP, add_1, add_scaled_1, clear, cleared, copy, events_of_row, positions, products
 
 EIGHT = 8
 
@@ -55,14 +55,47 @@ class Pooled(NamedTuple):
     divisor: int
 
 
+class Layout(NamedTuple):
+    """How an output lies in memory.
+
+    Attributes:
+        channels, width: with and without those that fill up vectors.
+        first: (places · width,), where each number is where channels come first; −1 for what fills up. last: (n,), the
+            reverse.
+    """
+
+    channels: int
+    width: int
+    first: ndarray
+    last: ndarray
+
+
+class Back(NamedTuple):
+    """What each place reaches on the way back, where images have channels last too, (C filled up to whole vectors).
+
+    Attributes:
+        table: (places, 4): where its inputs begin, where its entries of the window begin, how many rows of the window
+            are inside the image, and how many numbers each of them has.
+        window_row, image_row: numbers from one row of the window, and of the image, to the next. image: (n_in,), where
+            each input is in such an image.
+    """
+
+    table: ndarray
+    window_row: int
+    image_row: int
+    image: ndarray
+
+
 class Frame(NamedTuple):
-    """Room for one image: its events (places and values), what is pooled (n + 1,), an output with channels last, and
-    its gradient before the pooling."""
+    """Room for one image: its events (places and values), what is pooled (n + 1,), an output with channels last, the
+    gradient of what is pooled (n + 1,), that of the image with channels last, and four windows of it."""
 
     events: RowEvents
     pooled: ndarray
     out: ndarray
     gradient: ndarray
+    image: ndarray
+    windows: ndarray
 
 
 def _spread(builder, factor, lanes):
@@ -116,46 +149,37 @@ def add_stretch(typingctx, out, at, numbers, begin, length, factor):
 
 
 @intrinsic
-def dot_stretches(typingctx, first, at, row, second, begin, second_row, rows, length):
-    """Σ_r first[at + r row : … + length] · second[begin + r second_row : … + length]; the length is a multiple of
-    eight."""
+def turn_block(typingctx, out, at, row, numbers, begin, numbers_row):
+    """out[at + i row + r] = numbers[begin + r numbers_row + i] for r = 0 … 7, i = 0 … 15."""
 
     def generate(context, builder, signature, arguments):
-        one, other = (
+        to, source = (
             context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 3)
         )  # fmt: skip
         number = context.get_data_type(signature.args[0].dtype)
-        sums = {
-            lanes: cgutils.alloca_once_value(builder, ir.Constant(ir.VectorType(number, lanes), None))
-            for lanes in (LANES, EIGHT)
-        }
-        for total in sums.values():
-            builder.store(ir.Constant(total.type.pointee, None), total)
-        with cgutils.for_range(builder, arguments[6]) as loop:
-            left = builder.add(arguments[1], builder.mul(loop.index, arguments[2]))
-            right = builder.add(arguments[4], builder.mul(loop.index, arguments[5]))
+        _, at, row, _, begin, numbers_row = arguments
 
-            def each(place, lanes):
-                a, b = (
-                    builder.load(_spot(builder, data, builder.add(start, place), number, lanes), align=4)
-                    for data, start in ((one, left), (other, right))
-                )
-                fused, total = _fused(builder, number, lanes), sums[lanes]
-                builder.store(builder.call(fused, [a, b, builder.load(total)]), total)
+        def chosen(first, second, order):
+            return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
 
-            _chunks(context, builder, arguments[7], each)
-        bits = "f32" if isinstance(number, ir.FloatType) else "f64"
-        zero, parts = ir.Constant(number, 0.0), []
-        for lanes, total in sums.items():
-            kind = ir.VectorType(number, lanes)
-            add = builder.module.declare_intrinsic(
-                f"llvm.vector.reduce.fadd.v{lanes}{bits}", fnty=ir.FunctionType(number, [number, kind])
-            )
-            parts.append(builder.call(add, [zero, builder.load(total)], fastmath=("reassoc",)))
-        return builder.fadd(*parts)
+        def times(value, i):
+            return builder.mul(value, context.get_constant(types.intp, i))
 
-    whole = types.intp
-    return first.dtype(first, whole, whole, second, whole, whole, whole, whole), generate
+        vectors = [
+            builder.load(_spot(builder, source, builder.add(begin, times(numbers_row, r)), number, LANES), align=4)
+            for r in range(EIGHT)
+        ]
+        halves = [[half * EIGHT + i // 2 + LANES * (i % 2) for i in range(LANES)] for half in (0, 1)]
+        for _ in range(3):  # a perfect shuffle of 128 numbers, three times
+            pairs = zip(vectors[: EIGHT // 2], vectors[EIGHT // 2 :])
+            vectors = [chosen(a, b, order) for a, b in pairs for order in halves]
+        for i in range(LANES):
+            vector, first = vectors[i // 2], i % 2 * EIGHT
+            place = _spot(builder, to, builder.add(at, times(row, i)), number, EIGHT)
+            builder.store(chosen(vector, vector, list(range(first, first + EIGHT))), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, types.intp, numbers, types.intp, types.intp), generate
 
 
 @njit_no_nrt
@@ -185,14 +209,27 @@ def credit_windows(g_weight, gradient, places, values, count, reach):
 
 
 @njit_no_nrt
-def gradient_of_input(g_x, gradient, weight, reach):
-    """g_x = the gradient of every input of a convolution."""
-    table, weight_row, place_row = reach
-    for i in range(g_x.shape[0]):
-        begin, at, rows, length = (
-            np.int64(table[i, 0]), np.int64(table[i, 1]), np.int64(table[i, 2]), np.int64(table[i, 3])
-        )  # fmt: skip
-        g_x[i] = dot_stretches(weight, begin, weight_row, gradient, at, place_row, rows, length)
+def image_gradient(image, gradient, rows, back, windows):
+    """image = the gradient of an image from that of an output: rows (width, numbers of a window) of the weight, one for
+    each output channel, times the gradient at each place."""
+    table, window_row, image_row, _ = back
+    n, one = table.shape[0], image.dtype.type(1)
+    places = gradient.reshape(n, rows.shape[0])
+    clear(image)
+    for p in range(0, n, GROUP):
+        group = min(GROUP, n - p)
+        for r in range(group):
+            clear(windows[r])
+        if group == GROUP:
+            products(windows, rows, places[p : p + GROUP])
+        else:
+            for r in range(group):
+                for k in range(rows.shape[0]):
+                    add_scaled_1(windows[r], rows[k], places[p + r, k])
+        for r in range(group):
+            at, begin, length = np.int64(table[p + r, 0]), np.int64(table[p + r, 1]), np.int64(table[p + r, 3])
+            for k in range(table[p + r, 2]):
+                add_stretch(image, at + k * image_row, windows[r], begin + k * window_row, length, one)
 
 
 @njit_no_nrt
@@ -243,9 +280,19 @@ def gradient_before_pool(g_x, gradient, pooled):
 
 
 @njit_no_nrt
+def list_row(values, lists, row, events):
+    """List the events of a row, from the lists of all rows if they are given; return how many."""
+    count, binary = events_of_row(values, lists, row, events.places, events.values)
+    if binary:  # lists of ones have no values
+        for k in range(count):
+            events.values[k] = 1
+    return count
+
+
+@njit_no_nrt
 def events_of_frame(values, lists, row, pooled, frame):
     """List the events of an image, after the pooling if there is one; return how many."""
-    count, _ = events_of_row(values, lists, row, frame.events.places, frame.events.values)
+    count = list_row(values, lists, row, frame.events)
     if pooled.n == 0:
         return count
     sums, divisor = frame.pooled, frame.pooled.dtype.type(pooled.divisor)
@@ -258,104 +305,101 @@ def events_of_frame(values, lists, row, pooled, frame):
 
 
 @jit
-def frame_for(n_in, pooled, last, dtype):
-    """Room for an image with so many inputs and an output of so many numbers."""
+def frame_for(n_in, pooled, last, image, window, dtype):
+    """Room for an image with so many inputs, an output of so many numbers and, for the way back, an image and windows
+    with channels last of so many."""
     most = max(n_in, pooled.n)
-    whole = cleared(1, last, dtype)[0]
     return Frame(
         RowEvents(np.empty(most + LANES, np.int32), np.empty(most + LANES, dtype)),
         np.zeros(pooled.n + 1, dtype),
-        whole,
+        cleared(1, last, dtype)[0],
         np.zeros(pooled.n + 1, dtype),
+        cleared(1, image, dtype)[0],
+        cleared(GROUP, window, dtype),
     )
 
 
-@njit_noalias
-def repeat(out, bias):
-    """The bias (width,) at every place of an output."""
-    width = bias.shape[0]
-    for p in range(out.shape[0] // width):
-        for c in range(width):
-            out[p * width + c] = bias[c]
-
-
-@njit_noalias
-def channels_first(out, last, channels, width):
+@njit_no_nrt
+def channels_first(out, last, layout):
     """The same output (channels · places,) with channels first."""
+    channels, width = layout.channels, layout.width
     places = out.shape[0] // channels
     for c in range(channels):
         for p in range(places):
             out[c * places + p] = last[p * width + c]
 
 
-@njit_noalias
-def channels_last(out, first, channels, width):
+@njit_no_nrt
+def channels_last(out, first, layout):
     """The reverse of :func:`channels_first`; what fills up vectors stays as it is."""
+    channels, width = layout.channels, layout.width
     places = first.shape[0] // channels
+    turned = channels // EIGHT * EIGHT if places >= LANES else 0
+    for c in range(0, turned, EIGHT):
+        for p in range(0, places, LANES):
+            p = min(p, places - LANES)
+            turn_block(out, p * width + c, width, first, c * places + p, places)
     for p in range(places):
-        for c in range(channels):
+        for c in range(turned, channels):
             out[p * width + c] = first[c * places + p]
 
 
 @njit_no_nrt
-def convolve_frame(out, values, lists, row, weight, bias, reach, pooled, frame):
-    """out = the convolution of one image, channels last."""
+def convolve_frame(out, values, lists, row, weight, base, reach, pooled, frame):
+    """out = base, which is the bias everywhere, + the convolution of one image, channels last."""
     count = events_of_frame(values, lists, row, pooled, frame)
-    repeat(out, bias)
+    copy(out, base)
     send_windows(out, weight, frame.events.places, frame.events.values, count, reach)
 
 
 @njit_inline
-def frame_back(gradient, values, lists, row, weight, g_weight, g_x, reach, pooled, frame):
+def frame_back(gradient, values, lists, row, rows, g_weight, g_x, geometry, frame):
     """The gradients that one image gives, of its input and of the weight, if there is room for them."""
+    _, reach, pooled, back = geometry
     if g_weight.shape[0] > 0:
         count = events_of_frame(values, lists, row, pooled, frame)
         credit_windows(g_weight, gradient, frame.events.places, frame.events.values, count, reach)
     if g_x.shape[0] > 0:
+        image_gradient(frame.image, gradient, rows, back, frame.windows)
         if pooled.n == 0:
-            gradient_of_input(g_x, gradient, weight, reach)
+            take(g_x, frame.image, back.image)
         else:
-            gradient_of_input(frame.gradient[: pooled.n], gradient, weight, reach)
+            take(frame.gradient[: pooled.n], frame.image, back.image)
             gradient_before_pool(g_x, frame.gradient, pooled)
 
 
 @njit_no_nrt
-def convolve_rows(chip, from_chip, low, high, inputs, weight, bias, sizes, reach, pooled, out, frame):
+def convolve_rows(chip, from_chip, low, high, inputs, weight, base, geometry, out, frame):
     """:func:`convolve` for one chip."""
-    steps, (channels, width) = out.shape[2], sizes
+    steps, (layout, reach, pooled, _) = out.shape[2], geometry
     for row in range(low, high):
         i, j = row // steps, row % steps
-        convolve_frame(frame.out, inputs.x[from_chip, i, j], inputs.lists, row, weight, bias, reach, pooled, frame)
-        channels_first(out[chip, i, j], frame.out, channels, width)
+        convolve_frame(frame.out, inputs.x[from_chip, i, j], inputs.lists, row, weight, base, reach, pooled, frame)
+        channels_first(out[chip, i, j], frame.out, layout)
 
 
 @jit
-def convolve(chip, low, high, inputs, weight, bias, sizes, reach, pooled, out):
+def convolve(chip, low, high, inputs, weight, base, geometry, out):
     """Convolutions of images ``low`` to ``high``.
 
-    Shapes: x (chips, p, q, n_in); weight (chips, numbers) and bias (chips, width) with channels last; ``sizes`` are
-    channels and width; out (chips, p, q, n) with channels first.
+    Shapes: x (chips, p, q, n_in); weight (chips, numbers) and the bias everywhere (chips, last) with channels last; out
+    (chips, p, q, n) with channels first. ``geometry``: :class:`Layout`, :class:`Reach`, :class:`Pooled`, :class:`Back`.
     """
-    x, own, offset = inputs.x, weight[min(chip, len(weight) - 1)], bias[min(chip, len(bias) - 1)]
-    channels, width = sizes
-    frame = frame_for(x.shape[3], pooled, out.shape[3] // channels * width, x.dtype)
-    from_chip = min(chip, len(x) - 1)
-    convolve_rows(chip, from_chip, low, high, inputs, own, offset, sizes, reach, pooled, out, frame)
+    x, own, offset = inputs.x, weight[min(chip, len(weight) - 1)], base[min(chip, len(base) - 1)]
+    frame = frame_for(x.shape[3], geometry[2], offset.shape[0], 0, 0, x.dtype)
+    convolve_rows(chip, min(chip, len(x) - 1), low, high, inputs, own, offset, geometry, out, frame)
 
 
 @njit_no_nrt
-def convolve_rows_back(
-    chip, from_chip, low, high, gradient, inputs, weight, sizes, reach, pooled, g_x, g_weight, g_bias, frame
-):
+def convolve_rows_back(chip, from_chip, low, high, gradient, inputs, rows, geometry, g_x, g_weight, sums, frame):
     """:func:`convolve_back` for one chip."""
-    steps, (channels, width) = gradient.shape[2], sizes
-    last = frame.out
+    steps = gradient.shape[2]
     for row in range(low, high):
         i, j = row // steps, row % steps
-        channels_last(last, gradient[chip, i, j], channels, width)
-        add_1(g_bias, last)
-        to_x = g_x[chip, i, j] if g_x.shape[0] > 0 else g_bias[:0]
-        frame_back(last, inputs.x[from_chip, i, j], inputs.lists, row, weight, g_weight, to_x, reach, pooled, frame)
+        channels_last(frame.out, gradient[chip, i, j], geometry[0])
+        add_1(sums, frame.out)
+        to_x = g_x[chip, i, j] if g_x.shape[0] > 0 else sums[:0]
+        frame_back(frame.out, inputs.x[from_chip, i, j], inputs.lists, row, rows, g_weight, to_x, geometry, frame)
 
 
 @njit_no_nrt
@@ -368,18 +412,19 @@ def sum_places(out, sums):
 
 
 @jit
-def convolve_back(chip, block, low, high, gradient, inputs, weight, sizes, reach, pooled, results):
+def convolve_back(chip, block, low, high, gradient, inputs, rows, geometry, results):
     """Gradients of images ``low`` to ``high`` of :func:`convolve`: of x, (0, …) if it is not needed; of weight and bias
-    summed into ``block``, the weight (chips, blocks, 0) if it is not needed."""
+    summed into ``block``, the weight (chips, blocks, 0) if it is not needed. ``rows`` (chips, width, numbers of a
+    window): the weight with both channels last, row = output channel."""
     g_x, g_weight, g_bias = results
-    x, own = inputs.x, weight[min(chip, len(weight) - 1)]
-    channels, width = sizes
-    last = gradient.shape[3] // channels * width
-    frame, sums = frame_for(x.shape[3], pooled, last, x.dtype), cleared(1, last, x.dtype)[0]
+    x, own, (layout, _, pooled, back) = inputs.x, rows[min(chip, len(rows) - 1)], geometry
+    last = gradient.shape[3] // layout.channels * layout.width
+    image = min(len(g_x), 1) * back.image_row * (1 + back.image.max() // back.image_row)
+    frame, sums = frame_for(x.shape[3], pooled, last, image, own.shape[1], x.dtype), cleared(1, last, x.dtype)[0]
     g_weight[chip, block][:] = 0
-    from_chip = min(chip, len(x) - 1)
+    from_chip, to_weight = min(chip, len(x) - 1), g_weight[chip, block]
     convolve_rows_back(
-        chip, from_chip, low, high, gradient, inputs, own, sizes, reach, pooled, g_x, g_weight[chip, block], sums, frame
+        chip, from_chip, low, high, gradient, inputs, own, geometry, g_x, to_weight, sums, frame
     )  # fmt: skip
     sum_places(g_bias[chip, block], sums)
 
@@ -391,7 +436,7 @@ def pool_rows(chip, low, high, inputs, pooled, out, frame):
     for row in range(low, high):
         i, j = row // steps, row % steps
         events = frame.events
-        count, _ = events_of_row(inputs.x[chip, i, j], inputs.lists, row, events.places, events.values)
+        count = list_row(inputs.x[chip, i, j], inputs.lists, row, events)
         clear(frame.pooled)
         add_pooled(frame.pooled, events.places, events.values, count, pooled)
         copy(out[chip, i, j], frame.pooled)
@@ -401,7 +446,7 @@ def pool_rows(chip, low, high, inputs, pooled, out, frame):
 @jit
 def pool(chip, low, high, inputs, pooled, out):
     """The pooling of images ``low`` to ``high``: x (chips, p, q, n_in) → out (chips, p, q, n)."""
-    pool_rows(chip, low, high, inputs, pooled, out, frame_for(inputs.x.shape[3], pooled, 0, out.dtype))
+    pool_rows(chip, low, high, inputs, pooled, out, frame_for(inputs.x.shape[3], pooled, 0, 0, 0, out.dtype))
 
 
 @njit_no_nrt
