@@ -54,11 +54,9 @@ def measured(neurons: int, share: float) -> dict[str, float]:
     for step in ("first training step", "training step"):
         torch.nn.functional.cross_entropy(network(x)[0], torch.arange(BATCH) % 10).backward()
         until_now(step)
-    return found | {
-        "synapses": float(sum(layer.input.weight.numel() for layer in network.layers().values()))
-        + hidden.recurrent.weight.numel(),
-        "spikes per neuron and step": rate,
-    }
+    found["synapses"] = sum(value.numel() for name, value in network.named_parameters() if name.endswith("weight"))
+    found["spikes per neuron and step"] = rate
+    return found
 
 
 def main() -> None:
