@@ -1,4 +1,4 @@
-"""Memory and time of one die of a large, sparse network, in a process of its own.
+"""Memory and time of dies and a training step of a large, sparse network, in a process of its own.
 
 A recurrent layer of LIF neurons, each with 32 of 256 inputs and 1 % of the other neurons, and ten read-outs. The
 synapses are held alone (``nr.nn.SparseLinear``)::
@@ -14,7 +14,7 @@ import argparse
 import multiprocessing
 import time
 
-BATCH, STEPS = 16, 50
+BATCH, STEPS, DIES = 16, 50, 4
 
 
 def measured(neurons: int, share: float) -> dict[str, float]:
@@ -51,6 +51,9 @@ def measured(neurons: int, share: float) -> dict[str, float]:
     for run in ("first run", "run"):  # the first one may compile
         rate = float(nr.run(network, die, x, record=True)[1]["hidden"].mean())
         until_now(run)
+    data = nr.data.Data(x, torch.arange(BATCH) % 10)
+    nr.evaluate(network, data, chip, n_dies=DIES)
+    until_now(f"evaluation of {DIES} dies")
     for step in ("first training step", "training step"):
         torch.nn.functional.cross_entropy(network(x)[0], torch.arange(BATCH) % 10).backward()
         until_now(step)
