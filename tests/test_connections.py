@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import isabstract
+
 import pytest
 import torch
 from conftest import DT, double, draw
@@ -12,7 +14,7 @@ from torch.nn import functional
 
 from neurorobust.core.apply import apply
 from neurorobust.core.run import forward, nominal, run
-from neurorobust.nn import connections, neurons
+from neurorobust.nn import connections, neurons, sparse_linear
 from neurorobust.nn.connections import (
     AvgPool2d,
     Chain,
@@ -29,8 +31,8 @@ from neurorobust.nn.neurons import LeakyIntegrator, Lif
 
 EVERY = {
     name: value
-    for name, value in vars(connections).items()
-    if isinstance(value, type) and issubclass(value, Connection) and value is not Connection and name[0] != "_"
+    for name, value in {**vars(connections), **vars(sparse_linear)}.items()
+    if isinstance(value, type) and issubclass(value, Connection) and not isabstract(value) and name[0] != "_"
 }
 
 
@@ -42,6 +44,7 @@ def make(name):
     """One connection of each kind, masked where it has a weight."""
     return {
         "Linear": lambda: Linear(draw(0, 4, 3), draw(1, 4), masked(2, 4, 3)),
+        "SparseLinear": lambda: sparse_linear.SparseLinear.of(make("Linear")),
         "OneToOne": lambda: OneToOne(draw(0, 5), draw(1, 5), masked(2, 5)),
         "Conv1d": lambda: Conv1d(draw(0, 3, 2, 3), (2, 7), draw(1, 3), masked(2, 3, 2, 3), stride=2, padding=1),
         "Conv2d": lambda: Conv2d(
@@ -56,6 +59,8 @@ def make(name):
 
 def by_torch(name, connection, x):
     """The expected output of each, computed without the package."""
+    if name == "SparseLinear":
+        return by_torch("Linear", connection.dense(), x)
     weight = connection.weight * connection.mask if hasattr(connection, "weight") else None
     if name == "Linear":
         return torch.einsum("tbj,ij->tbi", x, weight) + connection.bias

@@ -12,6 +12,7 @@ import neurorobust as nr
 from neurorobust.core.params import SIGNED, kind_of
 from neurorobust.nn import fleet_run, neurons
 from neurorobust.nn.connections import AvgPool2d, Chain, Conv2d, Linear
+from neurorobust.nn.sparse_linear import SparseLinear
 
 from .tool import Run, Tool
 from .workloads import ATTACK_STEPS, BETA, DT, POOL, RADIUS, TAU_SYN, ImageWorkload, Params, Workload
@@ -21,10 +22,13 @@ def network(work: Workload, reset: nr.nn.Reset | None = None) -> nr.Network:
     """The workload's network; with a reset, that of LIF neurons, what a peer computes."""
     if isinstance(work, ImageWorkload):
         return images(work, reset)
-    p, masks = work.params, work.masks
+    p = work.existing
 
-    def connection(name: str) -> Linear:
-        return Linear(p[name], mask=masks.get(name))
+    def connection(name: str) -> Linear | SparseLinear:
+        if (sources := work.sources.get(name)) is None:
+            return Linear(p[name])
+        targets = torch.arange(len(sources)).repeat_interleave(sources.shape[1])
+        return SparseLinear.between(sources.flatten(), targets, p[name].flatten(), work.shape(name))
 
     def layer(name: str) -> neurons.Neuron:
         synapses = connection(f"{name}.input.weight")
@@ -91,7 +95,7 @@ def logits(work: Workload, reset: nr.nn.Reset) -> Tensor:
 
 
 class Ours(Tool):
-    """The natural layers of the library: ``Lif``, ``LeakyIntegrator``, ``Linear``."""
+    """The natural layers of the library: ``Lif``, ``LeakyIntegrator``, ``Linear`` or ``SparseLinear``."""
 
     reset = "DelayedSubtract"
     convolves = True
@@ -121,8 +125,12 @@ class Ours(Tool):
 
     def fleet(self, work: Workload) -> Run:
         net = network(work, self.kind)
-        others = {name: value for name, value in net.named_parameters() if name not in work.params}
-        dies = [{**others, **die} for die in work.dies]
+        others = {name: value for name, value in net.named_parameters() if name not in work.existing}
+        index = {name: pattern.index for name, pattern in net.placement().patterns.items()}
+        dies = [
+            others | {name: value.flatten()[index[name]] if name in index else value for name, value in die.items()}
+            for die in work.dies
+        ]
 
         def run() -> Tensor:
             return fleet_logits(net, dies, work.x)

@@ -58,5 +58,5 @@ def _size(
     work, tools = workload(neurons), [peers.OURS, *(against if neurons <= LARGEST else [])]
     measured = measuring.measure(work, tools, runs, threads, lambda text: advance(f"{neurons} neurons, {text}"))
     mine = measured.times[peers.OURS]
-    synapses = sum(int(mask.sum()) for mask in work.masks.values())
+    synapses = sum(chosen.numel() for chosen in work.sources.values())
     return Size(neurons, synapses, mine.median_ms, mine.peak_mb - import_mb, measured.ratios())

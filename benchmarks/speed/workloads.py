@@ -18,7 +18,7 @@ INPUT_RATE = 0.05  # input spikes per channel and step
 ATTACK_STEPS, RADIUS, BETA = 10, 0.1, 0.5  # W3: the paper's loss
 SPREAD = 0.2  # W4: every weight, time constant and threshold × (1 + SPREAD · N(0, 1))
 KERNELS, POOL = (5, 3), 2  # W7: windows of both convolutions, and of both poolings
-
+ROWS = 64  # of a sparse weight that are drawn at once
 
 Job = Literal["training_step", "adversarial_step", "fleet"]
 
@@ -58,41 +58,69 @@ class Workload:
     floored: bool = False
 
     @cached_property
-    def masks(self) -> Params:
-        """Which synapses exist, by the name of the weight; none where all do."""
+    def sources(self) -> Params:
+        """The different inputs of each neuron, (n, fan_in), by the name of the weight; none where all are."""
         if self.fan_in is None:
             return {}
         draw = torch.Generator().manual_seed(2)
-        sources = {"hidden.input.weight": self.sizes[0], "hidden.recurrent.weight": self.sizes[1]}
-        return {name: self._mask(n, draw) for name, n in sources.items()}
+        inputs = {"hidden.input.weight": self.sizes[0], "hidden.recurrent.weight": self.sizes[1]}
+        return {name: self._chosen(n, draw) for name, n in inputs.items()}
 
-    def _mask(self, n_in: int, draw: torch.Generator) -> Tensor:
+    def _chosen(self, n_in: int, draw: torch.Generator) -> Tensor:
         chosen = [torch.randperm(n_in, generator=draw)[: self.fan_in] for _ in range(self.sizes[1])]
-        return torch.zeros(self.sizes[1], n_in, dtype=torch.bool).scatter_(1, torch.stack(chosen), True)
+        return torch.stack(chosen)
 
     @cached_property
-    def params(self) -> Params:
-        """The numbers of the network by our names, float32, SI units; row = target in a weight."""
+    def masks(self) -> Params:
+        """Which synapses exist, by the name of the weight, in its shape; none where all do."""
+        return {
+            name: torch.zeros(self.shape(name), dtype=torch.bool).scatter_(1, chosen, True)
+            for name, chosen in self.sources.items()
+        }
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """(n, inputs) of a weight."""
         n_in, n_hidden, n_out = self.sizes
+        return {
+            "hidden.input.weight": (n_hidden, n_in),
+            "hidden.recurrent.weight": (n_hidden, n_hidden),
+            "readout.input.weight": (n_out, n_hidden),
+        }[name]
+
+    @cached_property
+    def existing(self) -> Params:
+        """:attr:`params`, but of weights with ``sources`` the existing ones alone, (n, fan_in)."""
         draw = torch.Generator().manual_seed(0)
 
-        def weight(n: int, n_in: int, gain: float, mask: Tensor | None = None) -> Tensor:
-            drawn, fan_in = torch.randn(n, n_in, generator=draw), n_in if mask is None else int(mask[0].sum())
-            return drawn * (gain / fan_in**0.5) * (1 if mask is None else mask)
+        def weight(name: str, gain: float) -> Tensor:
+            (n, n_in), chosen = self.shape(name), self.sources.get(name)
+            if chosen is None:
+                return torch.randn(n, n_in, generator=draw) * (gain / n_in**0.5)
+            rows = [torch.randn(len(some), n_in, generator=draw).gather(1, some) for some in chosen.split(ROWS)]
+            return torch.cat(rows) * (gain / chosen.shape[1] ** 0.5)
 
-        hidden, readout = ((n_hidden,), (n_out,)) if self.recurrent else ((), ())
-        of_input, of_recurrent = (self.masks.get(f"hidden.{part}.weight") for part in ("input", "recurrent"))
-        params = {"hidden.input.weight": weight(n_hidden, n_in, self.gains[0], of_input)}
+        hidden, readout = ((self.sizes[1],), (self.sizes[2],)) if self.recurrent else ((), ())
+        params = {"hidden.input.weight": weight("hidden.input.weight", self.gains[0])}
         if self.recurrent:
-            params["hidden.recurrent.weight"] = weight(n_hidden, n_hidden, self.gains[1], of_recurrent)
+            params["hidden.recurrent.weight"] = weight("hidden.recurrent.weight", self.gains[1])
         params |= {"hidden.tau_mem": torch.full(hidden, TAU_MEM), "hidden.v_threshold": torch.ones(hidden)}
         params |= {
-            "readout.input.weight": weight(n_out, n_hidden, self.gains[2]),
+            "readout.input.weight": weight("readout.input.weight", self.gains[2]),
             "readout.tau_mem": torch.full(readout, TAU_MEM),
         }
         if not self.recurrent:
             params["readout.v_threshold"] = torch.ones(readout)
         return params
+
+    @cached_property
+    def params(self) -> Params:
+        """The numbers of the network by our names, float32, SI units; row = target in a weight."""
+        return {
+            name: torch.zeros(self.shape(name)).scatter_(1, self.sources[name], value)
+            if name in self.sources
+            else value
+            for name, value in self.existing.items()
+        }
 
     @cached_property
     def x(self) -> Tensor:

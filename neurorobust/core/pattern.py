@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,7 +45,7 @@ class Pattern:
         n_in, k = self.shape[1], len(self.targets)
         return torch.searchsorted(self.lists[: n_in + 1], torch.arange(k, device=self.lists.device), right=True) - 1
 
-    @cached_property
+    @property
     def index(self) -> Tensor:
         """The flat position of each synapse in a weight of the pattern's shape, (k,), int64."""
         return self.targets.long() * self.shape[1] + self.sources
@@ -70,12 +68,6 @@ class Pattern:
         mask = torch.zeros(self.shape, dtype=torch.bool, device=self.lists.device)
         mask.view(-1)[self.index] = True
         return mask
-
-    def fits(self, mask: Tensor) -> bool:
-        """Whether a mask on the CPU has these synapses and no others; a small part of the time of any pass."""
-        if mask.shape != self.shape or np.count_nonzero(mask.numpy()) != len(self.targets):
-            return False
-        return bool(mask.reshape(-1).index_select(0, self.index).all())
 
     def check(self) -> None:
         """Raise ValueError unless the lists are such: compiled loops do not look."""

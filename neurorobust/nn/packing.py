@@ -25,10 +25,10 @@ def packed(network: M, share: float = SHARE) -> M:
         share: of the synapses of a connection, at most this share exist; others stay as they are.
 
     Example:
-        >>> recurrent = nr.nn.Linear.random(100, 100, fan_in=4, generator=torch.Generator().manual_seed(0))
-        >>> hidden = nr.neurons.Lif(nr.nn.Linear(torch.rand(100, 3)), recurrent, tau_mem=0.02, v_threshold=0.1)
-        >>> nr.nn.packed(nr.Network({"hidden": hidden}, dt=1e-3)).hidden.recurrent
-        SparseLinear(n_in=100, n_out=100, synapses=400)
+        >>> synapses = nr.nn.Linear.random(50, 20, fan_in=4, generator=torch.Generator().manual_seed(0))
+        >>> hidden = nr.neurons.Lif(synapses, tau_mem=0.02, v_threshold=0.1)
+        >>> nr.nn.packed(nr.Network({"hidden": hidden}, dt=1e-3)).hidden.input
+        SparseLinear(n_in=50, n_out=20, synapses=80)
     """
     share = check_number("share", share)
 
