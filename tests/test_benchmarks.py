@@ -303,9 +303,10 @@ def all_small(faked, monkeypatch):
     monkeypatch.setattr(scaling, "CHIPS", 6)
     monkeypatch.setattr(scaling, "FACTORS", (1, 2))
     monkeypatch.setattr(synapses, "SIZES", (8, 16))
-    copy, add = floor._copy, floor._add_rows
+    copy, add, send = floor._copy, floor._add_rows, floor._add_lists
     monkeypatch.setattr(floor, "_copy", lambda: copy(2**12))
     monkeypatch.setattr(floor, "_add_rows", lambda n: add(n, 2, 8))
+    monkeypatch.setattr(floor, "_add_lists", lambda n, fan_out: send(n, fan_out, 2, 8))
     monkeypatch.setattr(beside, "measure", lambda *_: [SLOWER_BESIDE[0]])
     before = torch.get_num_threads()
     yield
@@ -321,7 +322,15 @@ def test_every_documented_command_runs(all_small, capsys):
     for words in commands:
         assert program.main([*words, "--runs", "1"]) == 0, words
         assert capsys.readouterr().out or "--json" in words
-    for view in (["--profile", "W2"], ["--scaling"], ["--choice"], ["--floor"], ["--beside"], ["--synapses"]):
+    for view in (
+        ["--profile", "W2"],
+        ["--scaling"],
+        ["--choice"],
+        ["--floor"],
+        ["--floor", "W5"],
+        ["--beside"],
+        ["--synapses"],
+    ):
         assert program.main([*view, "--runs", "1", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)
 
@@ -416,14 +425,28 @@ def test_the_whole_chip_has_the_chip_s_neuron():
 def test_the_bound_counts_spikes():
     """Additions are spikes times fan-out, forward and again for the weight gradients; the bound adds both times."""
     work = TINY["W2"]
-    state, rows, backward = floor.counts(work)
+    state, rows, listed, backward = floor.counts_of(work)
     with torch.no_grad():
         spikes = ours.network(work)(work.x)[1]["hidden"]
     assert state == 6 * 4 * spikes.numel()
     assert rows == 2 * (work.x.sum().item() * 20 + spikes.sum().item() * 23)
-    assert 0 < backward <= spikes.numel() * 20
-    found = floor.Floor(2e9, 4e9, 1e9, 1e9, 2e9, ours_ms=8000.0)
-    assert (found.bound_ms, found.with_backward_ms, found.times_bound) == (4000.0, 4500.0, 2.0)
+    assert 0 < backward <= spikes.numel() * 20 and listed == 0
+    found = floor.Floor(floor.Counts(2e9, 4e9, 3e9, 1e9), 1e9, 2e9, 1e9, ours_ms=14000.0)
+    assert (found.bound_ms, found.with_backward_ms, found.times_bound) == (7000.0, 7500.0, 2.0)
+
+
+def test_the_bound_of_a_chip_counts_targets():
+    """W5: additions are spikes times the targets of their source; the product backward is at most all synapses times
+    all steps."""
+    work = TINY["W5"]
+    state, rows, listed, backward = floor.counts_of(work)
+    with torch.no_grad():
+        spikes = ours.network(work)(work.x)[1]["hidden"]
+    of_input, of_recurrent = (work.masks[f"hidden.{part}.weight"].float() for part in ("input", "recurrent"))
+    assert state == 8 * 4 * spikes.numel()
+    assert rows == 2 * spikes.sum().item() * work.sizes[2]
+    assert listed == 2 * ((work.x @ of_input.T).sum() + (spikes @ of_recurrent.T).sum()).item()
+    assert 0 < backward <= work.batch * work.steps * of_recurrent.sum().item()
 
 
 def test_rows_are_added():
@@ -432,6 +455,14 @@ def test_rows_are_added():
     index, total = np.array([[0, 1, 2, 3], [3, 3, 0, 0]]), np.zeros((2, 3), np.float32)
     floor._add(weight, index, total)
     np.testing.assert_array_equal(total, weight[index].sum(1))
+
+
+def test_lists_are_added():
+    """The function that measures the rate of additions by lists adds each value at its place."""
+    values, places = np.array([[1, 2], [4, 8]], np.float32), np.array([[0, 2], [1, 2]], np.uint32)
+    total = np.zeros((2, 3), np.float32)
+    floor._send(values, places, np.array([[0, 0], [0, 1]]), total)
+    np.testing.assert_array_equal(total, [[2, 0, 4], [1, 4, 10]])
 
 
 def test_workers_do_not_import_ours():

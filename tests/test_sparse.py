@@ -105,7 +105,7 @@ def spikes_and_gradients(function, tensors, kernel, with_x):
 @every_layer
 @given(
     seed=st.integers(0, 2**20),
-    n=st.sampled_from([1, 2, 7, 16, 33]),
+    n=st.sampled_from([1, 2, 7, 16, 33, 48]),
     n_in=st.sampled_from([1, 5, 17]),
     density=st.sampled_from([0.0, 0.02, 0.1, 0.5, 1.0]),
     binary=st.booleans(),

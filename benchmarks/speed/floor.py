@@ -1,22 +1,36 @@
-"""The sparse bound of W2: what its bytes and additions take at the speed this machine has for them."""
+"""The sparse bound of W2 and W5: what their bytes and additions take at the speed this machine has for them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
 import torch
 
+from neurorobust import kernels
+from neurorobust.nn.neurons import LinearizedDpi
+
 from . import ours
 from .measuring import timed
 from .peers.torch_loop import lif
-from .workloads import WORKLOADS, Workload
+from .workloads import DT, WORKLOADS, Workload
 
 PASSES = 6  # membrane, spikes and the current's gradient of every neuron and step: each written once, read once
+FLOORED_PASSES = 8  # and the excitatory synaptic current
 BLOCK = 4  # rows added at a time
+
+
+class Counts(NamedTuple):
+    """What one training step moves and adds; see :class:`Floor`."""
+
+    state_bytes: float
+    row_additions: float
+    list_additions: float
+    backward_additions: float
 
 
 @dataclass(frozen=True)
@@ -24,28 +38,30 @@ class Floor:
     """The bound and what it is made of.
 
     Attributes:
-        state_bytes: of membranes, spikes and gradients, written and read once.
-        row_additions: a spike adds its row of weights to the currents (spikes × fan-out), and backward a row of
-            gradients to its row of weights: twice as many.
-        backward_additions: the recurrent product backward, for the neurons whose surrogate is not 0. Not in the bound.
+        counts: bytes of membranes, spikes, gradients and, of neurons with a floor, synaptic currents, written and read
+            once. Additions of rows: a spike adds its row of weights to the currents (spikes × fan-out), and backward a
+            row of gradients to its row of weights: twice as many. Additions by lists: the same where a source has few
+            targets. Additions of the recurrent product backward, for the neurons whose surrogate is not 0, which are
+            not in the bound.
         bandwidth: bytes/s of a copy far larger than the caches. addition_rate: additions/s of rows that lie in them.
+            list_rate: the same of single numbers whose places a list names.
         ours_ms: median of the step.
     """
 
-    state_bytes: float
-    row_additions: float
-    backward_additions: float
+    counts: Counts
     bandwidth: float
     addition_rate: float
+    list_rate: float
     ours_ms: float
 
     @property
     def bound_ms(self) -> float:
-        return 1e3 * (self.state_bytes / self.bandwidth + self.row_additions / self.addition_rate)
+        moved, rows, listed, _ = self.counts
+        return 1e3 * (moved / self.bandwidth + rows / self.addition_rate + listed / self.list_rate)
 
     @property
     def with_backward_ms(self) -> float:
-        return self.bound_ms + 1e3 * self.backward_additions / self.addition_rate
+        return self.bound_ms + 1e3 * self.counts.backward_additions / self.addition_rate
 
     @property
     def times_bound(self) -> float:
@@ -53,27 +69,28 @@ class Floor:
         return self.ours_ms / self.bound_ms
 
 
-def floor(runs: int = 7) -> Floor:
-    """The bound of W2, both ceilings and ours in turn, best of the ceilings' and median of our runs."""
-    work = WORKLOADS["W2"]
-    state_bytes, row_additions, backward_additions = counts(work)
+def floor(name: str, runs: int = 7) -> Floor:
+    """The bound of a workload, the ceilings and ours in turn, best of the ceilings' and median of our runs."""
+    work = WORKLOADS[name]
+    counts = counts_of(work)
     copy, n_bytes = _copy()
     add, n_additions = _add_rows(work.sizes[1])
+    send, n_sent = _add_lists(work.sizes[1], 2 * (work.fan_in or BLOCK))
     step = ours.tool.prepare(work).step
     step()
-    times = np.array([[_seconds(copy), _seconds(add), timed(step).seconds] for _ in range(runs)])
+    times = np.array([[_seconds(copy), _seconds(add), _seconds(send), timed(step).seconds] for _ in range(runs)])
+    fastest = times.min(0)
     return Floor(
-        state_bytes,
-        row_additions,
-        backward_additions,
-        n_bytes / times[:, 0].min(),
-        n_additions / times[:, 1].min(),
-        1e3 * float(np.median(times[:, 2])),
+        counts, n_bytes / fastest[0], n_additions / fastest[1], n_sent / fastest[2], 1e3 * float(np.median(times[:, 3]))
     )
 
 
-def counts(work: Workload) -> tuple[float, float, float]:
-    """State bytes, additions of rows, additions of the recurrent product backward, in one training step."""
+def counts_of(work: Workload) -> Counts:
+    """What a training step of a recurrent workload moves and adds."""
+    return _listed_counts(work) if work.floored else _dense_counts(work)
+
+
+def _dense_counts(work: Workload) -> Counts:
     _, n_hidden, n_out = work.sizes
     p = work.params
     with torch.no_grad():
@@ -82,7 +99,27 @@ def counts(work: Workload) -> tuple[float, float, float]:
         spikes, v = lif(current, p["hidden.recurrent.weight"], p["hidden.tau_mem"], threshold)
         active = ((v - threshold).abs() < threshold).sum().item()
     forward = work.x.sum().item() * n_hidden + spikes.sum().item() * (n_hidden + n_out)
-    return PASSES * 4.0 * v.numel(), 2 * forward, active * n_hidden
+    return Counts(PASSES * 4.0 * v.numel(), 2 * forward, 0.0, active * n_hidden)
+
+
+def _listed_counts(work: Workload) -> Counts:
+    """Of a chip: its neurons have a floor, and every source lists its targets."""
+    layer, x = ours.network(work).hidden, work.x.transpose(0, 1)
+    assert isinstance(layer, LinearizedDpi)
+    with torch.no_grad():
+        c = layer.floored_coefficients(DT)
+        current = layer.currents(x, DT)
+        spikes, v = kernels.floored(current, layer.recurrent_synapses(), c, layer.floored_dynamics())
+        active = (v > 0) & (v < 2 * c.v_threshold)  # floor and leak are 0, and the surrogate is a triangle
+
+    def arrivals(events: torch.Tensor, name: str) -> float:
+        """Events times the targets of each source."""
+        return float(events.reshape(-1, events.shape[-1]).double().sum(0) @ work.masks[name].sum(0).double())
+
+    inputs, own = "hidden.input.weight", "hidden.recurrent.weight"
+    forward = arrivals(x, inputs) + arrivals(spikes, own)
+    rows = spikes.sum().item() * work.sizes[2]
+    return Counts(FLOORED_PASSES * 4.0 * spikes.numel(), 2 * rows, 2 * forward, arrivals(active, own))
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -120,3 +157,28 @@ def _add(weight, index, total):  # type: ignore[no-untyped-def]
             w2, w3 = weight[index[b, i + 2]], weight[index[b, i + 3]]
             for j in range(len(row)):
                 row[j] += (w0[j] + w1[j]) + (w2[j] + w3[j])
+
+
+def _add_lists(n: int, fan_out: int, batch: int = 256, events: int = 4000) -> tuple[Callable[[], object], int]:
+    """Random lists of ``fan_out`` of n targets added to one accumulator per sample, as :func:`_add_rows`."""
+    draw = np.random.default_rng(0)
+    fan_out = min(fan_out, n)
+    places = np.stack([draw.permutation(n)[:fan_out] for _ in range(n)]).astype(np.uint32)
+    values, index = np.ones((n, fan_out), np.float32), draw.integers(0, n, (batch, events))
+    total = np.zeros((batch, n), np.float32)
+
+    def run() -> None:
+        _send(values, places, index, total)
+
+    run()  # compiles
+    return run, batch * events * fan_out
+
+
+@numba.njit(parallel=True)
+def _send(values, places, index, total):  # type: ignore[no-untyped-def]
+    for b in numba.prange(len(index)):
+        row = total[b]
+        for i in range(index.shape[1]):
+            j = index[b, i]
+            for k in range(values.shape[1]):
+                row[places[j, k]] += values[j, k]

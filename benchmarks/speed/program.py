@@ -17,6 +17,7 @@ from .workloads import WORKLOADS
 RUNS = 7
 SITUATIONS = 6  # of --beside
 BURST = 1.2  # s of steps of --beside at a time
+BOUNDED = ("W2", "W5")  # of --floor
 SLOWER = 1.1  # × one thread, more than which fails --beside
 
 
@@ -43,7 +44,7 @@ def arguments() -> argparse.ArgumentParser:
     view("--choice", action="store_true", help="test the choice between rows of events and a matrix product")
     view("--beside", action="store_true", help="a training step beside other work, against one thread; minutes")
     view("--synapses", action="store_true", help="W6: W5 at 256 to 8192 neurons; --against adds peers up to 4096")
-    view("--floor", action="store_true", help="W2 against the bound of this machine's memory and additions")
+    view("--floor", nargs="?", const="W2", choices=BOUNDED, help="W2 or W5 against this machine's memory and additions")
     return parser
 
 
@@ -77,7 +78,7 @@ def main(words: list[str] | None = None) -> int:
     if given.beside:
         return show_beside(given.runs, given.json)
     if given.floor:
-        return show_floor(given.runs, given.json)
+        return show_floor(given.floor, given.runs, given.json)
     if given.synapses:
         return show_synapses(given)
     return compare(given)
@@ -243,16 +244,18 @@ def _ratios(ratios: Mapping[str, float], against: list[str]) -> list[str]:
     return [f"{ratios[name]:.1f}" if name in ratios else "–" for name in against]
 
 
-def show_floor(runs: int, as_json: bool) -> int:
-    """The bound of W2 and what it is made of."""
+def show_floor(name: str, runs: int, as_json: bool) -> int:
+    """The bound of a workload and what it is made of."""
     from .floor import floor
 
-    f = floor(runs)
+    f = floor(name, runs)
     numbers = {
-        "state MB": f.state_bytes / 1e6,
+        "state MB": f.counts.state_bytes / 1e6,
         "memory GB/s": f.bandwidth / 1e9,
-        "row additions, millions": f.row_additions / 1e6,
+        "row additions, millions": f.counts.row_additions / 1e6,
+        "additions by lists, millions": f.counts.list_additions / 1e6,
         "additions, thousand million/s": f.addition_rate / 1e9,
+        "by lists, thousand million/s": f.list_rate / 1e9,
         "sparse bound, ms": f.bound_ms,
         "with the recurrent product backward where the surrogate is not 0, ms": f.with_backward_ms,
         f"{peers.OURS}, ms": f.ours_ms,

@@ -197,7 +197,8 @@ class _Spots(ir.instructions.Instruction):
     def __init__(self, builder, data, places):
         kind = ir.VectorType(data.type, places.type.count)
         super().__init__(builder.block, kind, "getelementptr", [data, places])
-        builder._insert(self)
+        builder.block.instructions.append(self)
+        builder.position_at_end(builder.block)
 
     def descr(self, buf):
         data, places = ((value.type, value.get_reference()) for value in self.operands)
@@ -214,7 +215,7 @@ def add_targets(typingctx, out, numbers, places, begin, end):
         )
         begin, end = arguments[3:]
         number, whole = context.get_data_type(signature.args[0].dtype), ir.IntType(32)
-        kind, lanes, some = (ir.VectorType(one, LANES) for one in (number, whole, ir.IntType(1)))
+        kind, lanes = (ir.VectorType(one, LANES) for one in (number, whole))
         bits, size = ("f32", whole(4)) if isinstance(number, ir.FloatType) else ("f64", whole(8))
 
         def masked(name, result, arguments):
