@@ -14,7 +14,7 @@ import matplotlib.image
 import pandas as pd
 import pytest
 import torch
-from demo_run import SMALL, cli, few_beats, quick
+from demo_run import SMALL, beats, cli, few_beats, quick
 from safetensors.torch import load_file
 
 import chipmodels
@@ -79,6 +79,16 @@ def test_stdout_is_the_results(tmp_path_factory, results):
     assert json.loads(ran.out) == results
     assert "training the standard network" in ran.err
     assert "report.html" in ran.err
+
+
+def test_the_first_line_is_a_result(tmp_path_factory):
+    """Before anything is trained: the dies of networks of the zoo that were trained before, with their true scores."""
+    _, ran = quick(tmp_path_factory)
+    first = " ".join(ran.err.split("two trainings")[0].split())
+    task, chip = beats(), chipmodels.load("dynapse2")
+    for label, name in (("standard", "standard"), ("robust", "adversarial")):
+        fleet = nr.evaluate(nr.zoo.load(f"ecg_dpi/{name}")[0], task.test, chip, n_dies=3, seed=1)
+        assert f"{label} {fleet.mean:.3f}, the worst die {fleet.min:.3f}" in first
 
 
 @pytest.mark.parametrize("label", ["standard", "robust"])

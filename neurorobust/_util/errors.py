@@ -64,7 +64,7 @@ def check_positive(name: str, tensor: Tensor, remedy: str = "") -> None:
     """Raise ValueError unless every value of the tensor is finite and > 0; with a remedy as last sentence."""
     if not tensor.is_meta and tensor.numel():
         low, high = tensor.aminmax()
-        if 0 < low.item() and high.item() < math.inf:
+        if low.item() > 0 and high.item() < math.inf:
             return
     check_finite({name: tensor})
     if tensor.numel() and tensor.min() <= 0:

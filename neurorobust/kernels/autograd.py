@@ -29,7 +29,7 @@ class Operation(torch.autograd.Function):
         inputs = unwrap_dead_wrappers(inputs)  # of a transform that is over, whose gradient is asked for
         if not torch.is_grad_enabled():
             return cls.forward(*inputs)
-        return super(torch.autograd.Function, cls).apply(*inputs)
+        return super(torch.autograd.Function, cls).apply(*inputs)  # type: ignore[misc]
 
 
 Function = type[Operation]
