@@ -347,7 +347,8 @@ def test_dies_in_one_batch():
     """vmap over dies equals one die after the other."""
     model, x = made("both")
     torch.manual_seed(4)
-    params = {name: value * (1 + 0.1 * torch.rand(3, *value.shape).to(value)) for name, value in nr_params(model).items()}
+    shifts = {name: 0.1 * torch.rand(3, *value.shape).to(value) for name, value in nr_params(model).items()}
+    params = {name: value * (1 + shifts[name]) for name, value in nr_params(model).items()}
     batched = torch.func.vmap(lambda p: torch.func.functional_call(model, p, (x,))[0])(params)
     for die, logits in enumerate(batched):
         own = {name: value[die] for name, value in params.items()}

@@ -60,8 +60,7 @@ def has_loop(neuron: Any) -> bool:
         and not neuron.inhibition
         and not neuron.state_quant
         and (
-            recurrent is None
-            or (is_plain(recurrent) and type(recurrent).__name__ == _RECURRENCE[hasattr(neuron, "V")])
+            recurrent is None or (is_plain(recurrent) and type(recurrent).__name__ == _RECURRENCE[hasattr(neuron, "V")])
         )
     )
 
