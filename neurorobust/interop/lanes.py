@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from .fused import STATES_OF, fused, gives_states, has_loop, takes
+from .fused import STATES_OF, gives_states, has_loop, over_time, takes
 from .lane_functions import MAPS, PAST, REPEATED, Unknown
 from .snntorch_neurons import NUMBERS
 
@@ -278,7 +278,7 @@ class Lanes(TorchFunctionMode):
         if not all(_rests(state, current) for state in states):
             return None
         whole = current.expand(length, *current.shape) if here is None else here.lane.whole
-        lanes = {name: self._keep(Lane(value)) for name, value in fused(neuron, whole, True).items()}
+        lanes = {name: self._keep(Lane(value)) for name, value in over_time(neuron, whole, True).items()}
         trace = _Trace(source, version, lanes, numbers)
         self._traces[id(neuron)] = trace, 0
         self._kept.append(trace)
