@@ -201,11 +201,17 @@ def neuron(cls, **options):
     return lambda: Net(cls=cls, **options)
 
 
+def own_surrogate(input_, grad_input, spikes):
+    return grad_input * 0.5 * (input_.abs() < 1)
+
+
 def as_it_is(x):
     return x
 
 
 WHOLE, PICTURE = (SAMPLES, STEPS, 3), (SAMPLES, 3)
+RESETS = ("subtract", "zero", "none")
+TO_ZERO = ((snn.Synaptic, {"alpha": 0.7}), (snn.Lapicque, {}))
 NORM = {"kinds": {"normalisation": "digital"}}
 ALL = {
     "both": (nets.Both, WHOLE, {}), "lists": (nets.Lists, WHOLE, {}), "counts": (nets.Counts, WHOLE, {}),
@@ -223,6 +229,10 @@ ALL = {
     "graded": (neuron(snn.Leaky, graded_spikes_factor=1.5), WHOLE, {}),
     "Lapicque": (neuron(snn.Lapicque), WHOLE, {}), "RLeaky": (lambda: Handed(cls=snn.RLeaky), WHOLE, {}),
     "Synaptic": (neuron(snn.Synaptic, alpha=0.7), WHOLE, {}),
+    **{f"Alpha {how}": (neuron(snn.Alpha, alpha=0.9, beta=0.8, reset_mechanism=how), WHOLE, {}) for how in RESETS},
+    **{f"{cls.__name__} to zero": (neuron(cls, reset_mechanism="zero", **more), WHOLE, {}) for cls, more in TO_ZERO},
+    "sigmoid": (neuron(snn.Leaky, spike_grad=snn.surrogate.sigmoid()), WHOLE, {}),
+    "triangular": (neuron(snn.Leaky, spike_grad=snn.surrogate.triangular(), reset_mechanism="zero"), WHOLE, {}),
     "RSynaptic": (lambda: Handed(cls=snn.RSynaptic, alpha=0.7), WHOLE, {}),
 }  # fmt: skip
 """Run ahead in every call of their neurons."""
@@ -232,14 +242,13 @@ PARTS = {
 }  # fmt: skip
 SHARES = {
     "halved": 4 / 7, "rests again": 5 / 7, "unusual": 4 / 7, "new weight": 5 / 7, "in place": 0, "data": 0,
-    **dict.fromkeys(("feedback", "no delay", "Alpha", "Synaptic to zero", "other surrogate"), 1 / 7),
+    **dict.fromkeys(("feedback", "no delay", "RLeaky to zero", "own surrogate"), 1 / 7),
 }  # fmt: skip
 """The first step of a layer whose later steps are others counts; code that writes past a graph runs step by step."""
 NOT = {
     "feedback": (Feedback, WHOLE, {}), "no delay": (neuron(snn.Leaky, reset_delay=False), WHOLE, {}),
-    "Alpha": (neuron(snn.Alpha, alpha=0.9, beta=0.8), WHOLE, {}),
-    "Synaptic to zero": (neuron(snn.Synaptic, alpha=0.7, reset_mechanism="zero"), WHOLE, {}),
-    "other surrogate": (neuron(snn.Leaky, spike_grad=snn.surrogate.sigmoid()), WHOLE, {}),
+    "RLeaky to zero": (lambda: Handed(cls=snn.RLeaky, reset_mechanism="zero"), WHOLE, {}),
+    "own surrogate": (neuron(snn.Leaky, spike_grad=snn.surrogate.custom_surrogate(own_surrogate)), WHOLE, {}),
 }  # fmt: skip
 
 
@@ -347,7 +356,8 @@ def test_dies_in_one_batch():
     """vmap over dies equals one die after the other."""
     model, x = made("both")
     torch.manual_seed(4)
-    params = {name: value * (1 + 0.1 * torch.rand(3, *value.shape).to(value)) for name, value in nr_params(model).items()}
+    shifts = {name: 0.1 * torch.rand(3, *value.shape).to(value) for name, value in nr_params(model).items()}
+    params = {name: value * (1 + shifts[name]) for name, value in nr_params(model).items()}
     batched = torch.func.vmap(lambda p: torch.func.functional_call(model, p, (x,))[0])(params)
     for die, logits in enumerate(batched):
         own = {name: value[die] for name, value in params.items()}

@@ -45,6 +45,7 @@ def arguments() -> argparse.ArgumentParser:
     view("--beside", action="store_true", help="a training step beside other work, against one thread; minutes")
     view("--synapses", action="store_true", help="W6: W5 at 256 to 8192 neurons; --against adds peers up to 4096")
     view("--floor", nargs="?", const="W2", choices=BOUNDED, help="W2 or W5 against this machine's memory and additions")
+    view("--tutorials", action="store_true", help="W10: snnTorch's tutorials, our networks of them against themselves")
     return parser
 
 
@@ -81,6 +82,8 @@ def main(words: list[str] | None = None) -> int:
         return show_floor(given.floor, given.runs, given.json)
     if given.synapses:
         return show_synapses(given)
+    if given.tutorials:
+        return show_tutorials(given.runs, given.json)
     return compare(given)
 
 
@@ -242,6 +245,27 @@ def show_synapses(given: argparse.Namespace) -> int:
 
 def _ratios(ratios: Mapping[str, float], against: list[str]) -> list[str]:
     return [f"{ratios[name]:.1f}" if name in ratios else "–" for name in against]
+
+
+def show_tutorials(runs: int, as_json: bool) -> int:
+    """The networks of snnTorch's tutorials, as their users run them and through ``nr.from_snntorch``."""
+    from .tutorials import TUTORIALS, comparisons, summary
+
+    with progress("starting", len(TUTORIALS)) as advance:
+        found = list(comparisons(runs, advance))
+    if as_json:
+        networks = {each.name: {**asdict(each), "ratio": each.ratio} for each in found}
+        print(json.dumps({"networks": networks, **summary(found)}))
+        return 0
+    headings = ("forward and backward, CPU time", "snnTorch, ms", "ours, ms", "we are faster by", "same output")
+    rows = (
+        (f"{each.name}: {TUTORIALS[each.name].about}", f"{1e3 * each.theirs:.1f}", f"{1e3 * each.ours:.1f}",
+         f"{each.ratio:.2f} ×", f"{each.same:.0%}")
+        for each in found
+    )  # fmt: skip
+    out.print(table.plain("W10: networks of snnTorch's tutorials against themselves", headings, rows))
+    out.print("ratio: " + ", ".join(f"{key} {value:.2f}" for key, value in summary(found).items()), highlight=False)
+    return 0
 
 
 def show_floor(name: str, runs: int, as_json: bool) -> int:

@@ -12,6 +12,7 @@ from .. import kernels
 from ..dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset
 from ..dynamics.surrogate import Surrogate
 from ..kernels import LifCoefficients
+from .plain_loops import has_plain_loop, stepped
 from .snntorch_neurons import reset_of, surrogate_of
 
 DENSE = 512  # largest number of neurons whose one-to-one recurrence becomes a matrix in a fused loop
@@ -27,6 +28,7 @@ STATES_OF = {
     snntorch.Synaptic: ("syn", "mem"),
     snntorch.RLeaky: ("spk", "mem"),
     snntorch.RSynaptic: ("spk", "syn", "mem"),
+    snntorch.Alpha: ("syn_exc", "syn_inh", "mem"),
 }
 """The neurons with a loop, and their states in the order in which their forward takes them."""
 _RECURRENCE = ("Linear", "RecurrentOneToOne")  # without and with a one-to-one recurrence V
@@ -44,24 +46,29 @@ def gives_states(neuron: Any) -> bool:
 
 
 def has_loop(neuron: Any) -> bool:
-    """True if a fused loop computes what the code of this neuron computes; see :func:`takes` too.
-
-    A reset to zero of a ``Synaptic``, ``RLeaky`` or ``Lapicque`` has none: it takes the input of that step away, too.
-    """
-    recurrent = getattr(neuron, "recurrent", None)
+    """True if :func:`over_time` computes what the code of this neuron computes; see :func:`takes` too."""
     return (
         type(neuron) in STATES_OF
         and is_plain(neuron)
-        and surrogate_of(neuron) is not None
-        and (
-            reset_of(neuron) in ("subtract", "none") or (reset_of(neuron) == "zero" and type(neuron) is snntorch.Leaky)
-        )
         and getattr(neuron, "reset_delay", True)
         and not neuron.inhibition
         and not neuron.state_quant
+        and (_compiles(neuron) or has_plain_loop(neuron))
+    )
+
+
+def _compiles(neuron: Any) -> bool:
+    """Whether a compiled loop knows the equations of a neuron.
+
+    It knows no reset to zero but that of ``Leaky``: the others take the input of that step away, too.
+    """
+    recurrent, resets = getattr(neuron, "recurrent", None), ("subtract", "none")
+    return (
+        type(neuron) is not snntorch.Alpha
+        and surrogate_of(neuron) is not None
+        and (reset_of(neuron) in resets or (reset_of(neuron) == "zero" and type(neuron) is snntorch.Leaky))
         and (
-            recurrent is None
-            or (is_plain(recurrent) and type(recurrent).__name__ == _RECURRENCE[hasattr(neuron, "V")])
+            recurrent is None or (is_plain(recurrent) and type(recurrent).__name__ == _RECURRENCE[hasattr(neuron, "V")])
         )
     )
 
@@ -72,12 +79,16 @@ def takes(neuron: Any, step: Tensor) -> bool:
     return known and not (hasattr(neuron, "V") and step[0].numel() > DENSE)
 
 
-def fused(neuron: Any, current: Tensor, synaptic: bool) -> dict[str, Tensor]:
+def over_time(neuron: Any, current: Tensor, synaptic: bool) -> dict[str, Tensor]:
     """The spikes ``spk`` of a neuron of which :func:`has_loop` is true, and its states, over time; of a neuron with a
-    synaptic current ``syn`` only if that is asked for.
+    synaptic current ``syn`` perhaps only if that is asked for.
 
     Shapes: current (T, B, …), as all that is returned.
     """
+    return _compiled(neuron, current, synaptic) if _compiles(neuron) else stepped(neuron, current)
+
+
+def _compiled(neuron: Any, current: Tensor, synaptic: bool) -> dict[str, Tensor]:
     shape, n = current.shape[2:], current[0, 0].numel()
 
     def flat(value: Tensor) -> Tensor:

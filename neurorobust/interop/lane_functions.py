@@ -31,9 +31,20 @@ def _input(whole: Whole, args: tuple, kwargs: dict) -> Tensor:
     return sequence
 
 
+def each_step(layer: Callable[[Tensor], Tensor], sequence: Tensor) -> Tensor:
+    """A layer that computes each sample by itself on every step (T, B, …); once if one input is repeated."""
+    if len(sequence) > 1 and sequence.stride(0) == 0:
+        result = layer(sequence[0])
+        return result.expand(len(sequence), *result.shape)
+    return layer(sequence.flatten(0, 1)).unflatten(0, sequence.shape[:2])
+
+
 def linear(function: Any, whole: Whole, args: tuple, kwargs: dict) -> Tensor:
     """x weightᵀ + bias, of any number of dimensions."""
-    return function(_input(whole, args, kwargs), *args[1:], **kwargs)
+    sequence = _input(whole, args, kwargs)
+    if args[0].ndim < 2:
+        raise Unknown
+    return each_step(lambda x: function(x, *args[1:], **kwargs), sequence)
 
 
 def _samplewise(ndim: int) -> Callable[..., Tensor]:
@@ -43,7 +54,7 @@ def _samplewise(ndim: int) -> Callable[..., Tensor]:
         sequence = _input(whole, args, kwargs)
         if args[0].ndim != ndim or kwargs.get("return_indices"):
             raise Unknown
-        return function(sequence.flatten(0, 1), *args[1:], **kwargs).unflatten(0, sequence.shape[:2])
+        return each_step(lambda x: function(x, *args[1:], **kwargs), sequence)
 
     return mapped
 
@@ -54,7 +65,7 @@ def batch_norm(function: Any, whole: Whole, args: tuple, kwargs: dict) -> Tensor
     training = args[5] if len(args) > 5 else kwargs.get("training", False)
     if training or args[0].ndim < 2:
         raise Unknown
-    return function(sequence.flatten(0, 1), *args[1:], **kwargs).unflatten(0, sequence.shape[:2])
+    return each_step(lambda x: function(x, *args[1:], **kwargs), sequence)
 
 
 def dropout(function: Any, whole: Whole, args: tuple, kwargs: dict) -> Tensor:

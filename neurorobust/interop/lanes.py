@@ -11,13 +11,14 @@ code does; a wrong guess costs time only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from .fused import STATES_OF, fused, gives_states, has_loop, takes
+from .fused import STATES_OF, gives_states, has_loop, over_time, takes
 from .lane_functions import MAPS, PAST, REPEATED, Unknown
 from .snntorch_neurons import NUMBERS
 
@@ -35,11 +36,11 @@ class Lane:
     def __init__(self, whole: Tensor, pinned: Any = None, parts: tuple[Tensor, ...] | None = None):
         self.whole, self.pinned = whole, pinned
         self.parts = whole.unbind(0) if parts is None else parts
-        self.version, self.graph = whole._version, torch.is_grad_enabled()  # noqa: SLF001
+        self.version, self.graph = whole._version, torch.is_grad_enabled()
 
     def holds(self) -> bool:
         """Whether nobody wrote into it, and gradients are recorded as they were then."""
-        return self.whole._version == self.version and torch.is_grad_enabled() == self.graph  # noqa: SLF001
+        return self.whole._version == self.version and torch.is_grad_enabled() == self.graph
 
 
 class Step(NamedTuple):
@@ -110,7 +111,7 @@ class Lanes(TorchFunctionMode):
 
     def _sequence(self, whole: Tensor, dim: int) -> Lane | None:
         """The steps of a tensor along a dimension; None where there are too few."""
-        if whole.ndim < 3 or not LEAST <= whole.shape[dim] or not whole.dtype.is_floating_point:
+        if whole.ndim < 3 or whole.shape[dim] < LEAST or not whole.dtype.is_floating_point:
             return None
         key = ("sequence", id(whole), whole._version, dim, torch.is_grad_enabled())
         if key not in self._lanes:
@@ -277,11 +278,12 @@ class Lanes(TorchFunctionMode):
         if not all(_rests(state, current) for state in states):
             return None
         whole = current.expand(length, *current.shape) if here is None else here.lane.whole
-        lanes = {name: self._keep(Lane(value)) for name, value in fused(neuron, whole, True).items()}
+        lanes = {name: self._keep(Lane(value)) for name, value in over_time(neuron, whole, True).items()}
         trace = _Trace(source, version, lanes, numbers)
         self._traces[id(neuron)] = trace, 0
         self._kept.append(trace)
         return trace, 0
+
 
 def _given(neuron: Any, args: tuple, kwargs: dict, names: tuple[str, ...]) -> list[Tensor] | None:
     """The states with which a neuron is called, its own where it is given none; None for a call that it refuses."""
@@ -299,8 +301,9 @@ def _rests(state: Tensor, current: Tensor) -> bool:
     """Whether a state is 0 for sure; snnTorch takes one of another shape for 0."""
     if state.shape != current.shape:
         return True
-    known = not state.requires_grad and not torch._C._functorch.is_batchedtensor(state)
-    return known and not bool(state.any())
+    with suppress(RuntimeError):  # under vmap no number is known
+        return not state.requires_grad and not bool(state.any())
+    return False
 
 
 def _numbers(neuron: Any, weights: tuple[Tensor, ...]) -> tuple:

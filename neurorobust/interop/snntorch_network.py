@@ -401,10 +401,11 @@ class SnnTorchNetwork(Foreign):
         }
         own = {f"{name}.{key}" for name in neurons for key in self.links[name]}
         calls = ", one call per step" if self._steps.by_step else ""
+        ahead = "" if self._steps.ahead is None else ", run ahead"
         batch = "" if self._batch is None else f", {self._batch} samples at a time"
         heading = (
             f"SnnTorchNetwork of {type(inner).__name__}: dt {1e3 * self.dt:g} ms, "
-            f"prepare {name_of(self._prepare)}{calls}{batch}, decode {name_of(self.decode)}"
+            f"prepare {name_of(self._prepare)}{calls}{batch}, decode {name_of(self.decode)}{ahead}"
         )
         weights = {name: value for name, value in self.named_parameters() if name not in own}
         return table(heading, neurons, weights, self._placing.cores)

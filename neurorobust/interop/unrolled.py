@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from .decode import Output
-from .fused import fused, gives_states, has_loop, is_plain, output_of, takes
+from .fused import gives_states, has_loop, is_plain, output_of, over_time, takes
+from .lane_functions import each_step
 from .lanes import Lanes
 from .snntorch_neurons import NUMBERS, buffers_of, neurons_of
 from .snntorch_states import Carried, at_rest, find_carried, handed_on
@@ -198,7 +199,8 @@ def _row(row: nn.Module, signal: Output, prefix: str, record: Record) -> Output:
         elif isinstance(layer, snntorch.SpikingNeuron):
             signal = _neuron(layer, signal, record)
         elif type(layer) in SAMPLEWISE and is_plain(layer):
-            signal = layer(signal.flatten(0, 1)).unflatten(0, signal.shape[:2])
+            random = layer.training and isinstance(layer, nn.Dropout)
+            signal = layer(signal.flatten(0, 1)).unflatten(0, signal.shape[:2]) if random else each_step(layer, signal)
         else:
             signal = _recorded(partial(_steps, layer, signal), layer, record)
     return signal
@@ -228,7 +230,7 @@ def _neuron(neuron: Any, current: Tensor, record: Record) -> Output:
     """A neuron over time: in one fused loop if there is one for it, else step by step."""
     if not (has_loop(neuron) and takes(neuron, current[0])):
         return _recorded(partial(_steps, neuron, current), neuron, record)
-    states = fused(neuron, current, gives_states(neuron))
+    states = over_time(neuron, current, gives_states(neuron))
     output = output_of(neuron, states)
     record.latest = record.names[id(neuron)]
     if record.membranes is not None and isinstance(output, tuple):
