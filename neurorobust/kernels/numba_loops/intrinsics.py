@@ -232,8 +232,8 @@ def _dots_block(vectors: int):
 
     @intrinsic
     def dots_block(typingctx, out, rows, vector, places, count, start):
-        """out[i] += rows[i] · vector for the i that are the first ``count`` of ``places``, four at once; only of columns
-        from ``start`` on, as far as the vectors go. Shapes: out (K,), rows (K, n), vector (n,)."""
+        """out[i] += rows[i] · vector for the i that are the first ``count`` of ``places``, four at once; only of
+        columns from ``start`` on, as far as the vectors go. Shapes: out (K,), rows (K, n), vector (n,)."""
 
         def generate(context, builder, signature, arguments):
             sums_of, table, factors, listed = (
