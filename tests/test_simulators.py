@@ -1,4 +1,4 @@
-"""W5's neurons in ours and in simulators: the same equations, and the same spikes where `make oracles` has built them."""
+"""W5's neurons in ours and in simulators: the same equations, and the same spikes where they are installed."""
 
 from __future__ import annotations
 
