@@ -26,6 +26,7 @@ from benchmarks.speed import (
     program,
     regression,
     scaling,
+    simulators,
     synapses,
     tool,
 )
@@ -303,6 +304,7 @@ def all_small(faked, monkeypatch):
     monkeypatch.setattr(scaling, "CHIPS", 6)
     monkeypatch.setattr(scaling, "FACTORS", (1, 2))
     monkeypatch.setattr(synapses, "SIZES", (8, 16))
+    monkeypatch.setattr(simulators, "SIMULATORS", {})
     copy, add, send = floor._copy, floor._add_rows, floor._add_lists
     monkeypatch.setattr(floor, "_copy", lambda: copy(2**12))
     monkeypatch.setattr(floor, "_add_rows", lambda n: add(n, 2, 8))
@@ -322,15 +324,8 @@ def test_every_documented_command_runs(all_small, capsys):
     for words in commands:
         assert program.main([*words, "--runs", "1"]) == 0, words
         assert capsys.readouterr().out or "--json" in words
-    for view in (
-        ["--profile", "W2"],
-        ["--scaling"],
-        ["--choice"],
-        ["--floor"],
-        ["--floor", "W5"],
-        ["--beside"],
-        ["--synapses"],
-    ):
+    views = ["--scaling"], ["--choice"], ["--floor"], ["--floor", "W5"], ["--beside"], ["--synapses"], ["--simulators"]
+    for view in (["--profile", "W2"], *views):
         assert program.main([*view, "--runs", "1", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)
 

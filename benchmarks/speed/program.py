@@ -46,6 +46,7 @@ def arguments() -> argparse.ArgumentParser:
     view("--synapses", action="store_true", help="W6: W5 at 256 to 8192 neurons; --against adds peers up to 4096")
     view("--floor", nargs="?", const="W2", choices=BOUNDED, help="W2 or W5 against this machine's memory and additions")
     view("--tutorials", action="store_true", help="W10: snnTorch's tutorials, our networks of them against themselves")
+    view("--simulators", action="store_true", help="W5's neurons forward against Brian 2 and NEST; one thread")
     return parser
 
 
@@ -65,11 +66,12 @@ def main(words: list[str] | None = None) -> int:
             parser.error(str(unknown("--against", peer, peers.names())))
     if min(given.runs, given.threads) < 1:
         parser.error(f"--runs {given.runs} --threads {given.threads}: expected at least 1 of each.")
-    machine.bind(given.threads)
+    threads = 1 if given.simulators else given.threads
+    machine.bind(threads)
 
     import torch
 
-    torch.set_num_threads(given.threads)
+    torch.set_num_threads(threads)
     if given.profile:
         return show_profile(given.profile, given.json)
     if given.scaling:
@@ -84,6 +86,8 @@ def main(words: list[str] | None = None) -> int:
         return show_synapses(given)
     if given.tutorials:
         return show_tutorials(given.runs, given.json)
+    if given.simulators:
+        return show_simulators(given)
     return compare(given)
 
 
@@ -240,6 +244,31 @@ def show_synapses(given: argparse.Namespace) -> int:
     )
     out.print(table.plain("W6: W5 with more neurons, 64 synapses each", headings, rows))
     out.print(f"exponent in neurons: time {found.of_time:.2f}, memory {found.of_memory:.2f}", highlight=False)
+    return 0
+
+
+def show_simulators(given: argparse.Namespace) -> int:
+    """Time and spikes of W5's neurons in ours and in simulators."""
+    from . import simulators
+
+    with progress("starting", (1 + len(simulators.SIMULATORS) * len(simulators.WAYS)) * (given.runs + 2)) as advance:
+        try:
+            found = simulators.forward(given.runs, advance)
+        except FileNotFoundError as error:
+            err.print(error)
+            return 2
+    if given.save:
+        simulators.save(found)
+    if given.json:
+        print(json.dumps({name: asdict(one) for name, one in found.items()}))
+        return 0
+    mine = found[peers.OURS]
+    headings = ("", "ms", "processor ms", "we are faster by", "spikes", "built in, s")
+    rows = (
+        (name, one.median_ms, one.processor_ms, f"{one.median_ms / mine.median_ms:.1f} ×", one.spikes, one.built_s)
+        for name, one in found.items()
+    )
+    out.print(table.plain("W5's hidden layer forward, 25 samples, one thread", headings, rows))
     return 0
 
 

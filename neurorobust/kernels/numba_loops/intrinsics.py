@@ -163,6 +163,137 @@ TILE = 4 if COMPRESSES else 1
 signed_block_wide, signed_block_1 = _signed_block(TILE), _signed_block(1)
 
 
+def _fused(builder, kind):
+    """a b + c of vectors of this kind, rounded once where the processor can."""
+    bits = "f32" if isinstance(kind.element, ir.FloatType) else "f64"
+    fused = builder.module.declare_intrinsic(
+        f"llvm.fmuladd.v{LANES}{bits}", fnty=ir.FunctionType(kind, [kind, kind, kind])
+    )
+    return lambda a, b, c: builder.call(fused, [a, b, c])
+
+
+def _shuffle(builder, a, b, order):
+    """The lanes of a, then b, in this order."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
+
+
+def _product_block(vectors: int):
+    """:func:`product_block` for so many vectors of 16 numbers, whose sums stay in registers."""
+
+    @intrinsic
+    def product_block(typingctx, out, rows, factors, start):
+        """out[r] += Σ_k factors[r, k] · rows[k] for r = 0 … 3; only in columns from ``start`` on, as far as the vectors
+        go. Shapes: out (4, n), rows (K, n), factors (4, K)."""
+
+        def generate(context, builder, signature, arguments):
+            sums_of, table, scales = (
+                context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args[:3], arguments)
+            )
+            start = arguments[3]
+            kind = ir.VectorType(context.get_data_type(signature.args[0].dtype), LANES)
+            width, depth = builder.extract_value(table.shape, 1), builder.extract_value(table.shape, 0)
+            fused, nothing = _fused(builder, kind), ir.Constant(kind, ir.Undefined)
+
+            def number(i):
+                return context.get_constant(types.intp, i)
+
+            def spots(data, offset):
+                wide = builder.bitcast(builder.gep(data, [builder.add(offset, start)]), kind.as_pointer())
+                return [builder.gep(wide, [number(j)]) for j in range(vectors)]
+
+            def spread(r, k):
+                factor = builder.load(builder.gep(scales.data, [builder.add(builder.mul(depth, number(r)), k)]))
+                first = builder.insert_element(nothing, factor, ir.IntType(32)(0))
+                return _shuffle(builder, first, nothing, [0] * LANES)
+
+            places = [spots(sums_of.data, builder.mul(width, number(r))) for r in range(4)]
+            sums = [[cgutils.alloca_once_value(builder, builder.load(p, align=4)) for p in row] for row in places]
+            with cgutils.for_range(builder, depth) as loop:
+                loaded = [builder.load(p, align=4) for p in spots(table.data, builder.mul(loop.index, width))]
+                for r in range(4):
+                    factor = spread(r, loop.index)
+                    for total, row in zip(sums[r], loaded):
+                        builder.store(fused(factor, row, builder.load(total)), total)
+            for row, totals in zip(places, sums):
+                for p, total in zip(row, totals):
+                    builder.store(builder.load(total), p, align=4)
+            return context.get_dummy_value()
+
+        return types.void(out, rows, factors, types.intp), generate
+
+    return product_block
+
+
+product_block_wide, product_block_1 = _product_block(TILE), _product_block(1)
+
+
+def _dots_block(vectors: int):
+    """:func:`dots_block` for so many vectors of 16 numbers, which stay in registers."""
+
+    @intrinsic
+    def dots_block(typingctx, out, rows, vector, places, count, start):
+        """out[i] += rows[i] · vector for the i that are the first ``count`` of ``places``, four at once; only of
+        columns from ``start`` on, as far as the vectors go. Shapes: out (K,), rows (K, n), vector (n,)."""
+
+        def generate(context, builder, signature, arguments):
+            sums_of, table, factors, listed = (
+                context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args[:4], arguments)
+            )
+            count, start = arguments[4:]
+            number = context.get_data_type(signature.args[0].dtype)
+            kind, width = ir.VectorType(number, LANES), builder.extract_value(table.shape, 1)
+            fused = _fused(builder, kind)
+
+            def vectors_at(data, offset):
+                wide = builder.bitcast(builder.gep(data, [builder.add(offset, start)]), kind.as_pointer())
+                spots = [builder.gep(wide, [context.get_constant(types.intp, j)]) for j in range(vectors)]
+                return [builder.load(spot, align=4) for spot in spots]
+
+            def dot(place, held):
+                total = ir.Constant(kind, None)
+                for one, other in zip(vectors_at(table.data, builder.mul(place, width)), held):
+                    total = fused(one, other, total)
+                return total
+
+            held = vectors_at(factors.data, count.type(0))
+            last = builder.sub(count, count.type(1))
+            with cgutils.for_range_slice(builder, count.type(0), count, count.type(4)) as (k, _):
+                numbers = [builder.add(k, count.type(q)) for q in range(4)]
+                exist = [builder.icmp_signed("<=", m, last) for m in numbers]
+                spots = [builder.gep(listed.data, [builder.select(e, m, last)]) for e, m in zip(exist, numbers)]
+                at = [builder.sext(builder.load(spot), width.type) for spot in spots]
+                sums = _sums_of_four(builder, [dot(place, held) for place in at])
+                for q, (place, e) in enumerate(zip(at, exist)):  # one after the other: the last can come again, with 0
+                    found = builder.select(
+                        e, builder.extract_element(sums, ir.IntType(32)(q)), ir.Constant(number, 0.0)
+                    )
+                    spot = builder.gep(sums_of.data, [place])
+                    builder.store(builder.fadd(builder.load(spot), found), spot)
+            return context.get_dummy_value()
+
+        return types.void(out, rows, vector, places, types.intp, types.intp), generate
+
+    return dots_block
+
+
+def _sums_of_four(builder, vectors):
+    """The sum of each of four vectors of 16 numbers, in a vector of 4."""
+
+    def halves(a, b, first, second):
+        return builder.fadd(_shuffle(builder, a, b, first), _shuffle(builder, a, b, second))
+
+    quarters, n = range(0, LANES, 4), LANES
+    low = [q + i for q in quarters for i in (0, n, 1, n + 1)]
+    ab, cd = (halves(a, b, low, [i + 2 for i in low]) for a, b in (vectors[:2], vectors[2:]))  # a b a b in each quarter
+    low = [q + i for q in quarters for i in (0, 1, n, n + 1)]
+    abcd = halves(ab, cd, low, [i + 2 for i in low])
+    half = halves(abcd, abcd, list(range(8)), list(range(8, 16)))
+    return halves(half, half, list(range(4)), list(range(4, 8)))
+
+
+dots_block_wide, dots_block_4, dots_block_1 = _dots_block(WIDE), _dots_block(4), _dots_block(1)
+
+
 @intrinsic
 def sum_of_targets(typingctx, out, table, places, values, begin, end):
     """out = Σ values[k] · table[places[k]] over k from ``begin`` to ``end``; table is (n, 16), out (16,)."""

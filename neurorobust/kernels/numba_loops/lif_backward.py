@@ -25,7 +25,7 @@ from .rows import (
     cleared,
     copy,
     count_set,
-    dots,
+    dots_of_listed,
     fetch,
     positions,
     products,
@@ -303,13 +303,13 @@ def recurrent_gradient(group, chip, later, scratch):
     active = 0
     for r in range(group):
         active += count_set(scratch.dz_dv[r])
-    # Four rows by four columns at once cost about as much for all neurons as one by one for a quarter of them.
-    if 4 * active > GROUP * chip.spikes.shape[2]:
+    # Four rows at once cost about as much for all neurons as one by one for a third of them.
+    if 3 * active > GROUP * chip.spikes.shape[2]:
         products(scratch.grad_z, chip.by_target, later)
     else:
         for r in range(group):
             count = positions(scratch.dz_dv[r], scratch.places)
-            dots(scratch.grad_z[r], chip.by_source, later[r], scratch.places, count)
+            dots_of_listed(scratch.grad_z[r], chip.by_source, later[r], scratch.places, count)
 
 
 @njit_inline

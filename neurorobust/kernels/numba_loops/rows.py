@@ -12,13 +12,19 @@ import numpy as np
 from .intrinsics import (
     COMPRESSES,
     LANES,
+    TILE,
     WIDE,
     add_block_1,
     add_block_4,
     add_block_wide,
+    dots_block_1,
+    dots_block_4,
+    dots_block_wide,
     list_set,
     parallel_for,
     prefetch,
+    product_block_1,
+    product_block_wide,
 )
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 
@@ -252,6 +258,21 @@ def add_tile(out_a, out_b, out_c, out_d, e, f, g, h, p, q, r, s):
 @njit_no_nrt
 def products(out, rows, vectors):
     """out[r] += rowsᵀ vectors[r], for four vectors at once."""
+    start, n = 0, vectors.shape[1]
+    if n % LANES != 0:
+        products_of_any(out, rows, vectors)
+        return
+    while start + TILE * LANES <= n:
+        product_block_wide(out, rows, vectors, start)
+        start += TILE * LANES
+    while start < n:
+        product_block_1(out, rows, vectors, start)
+        start += LANES
+
+
+@njit_no_nrt
+def products_of_any(out, rows, vectors):
+    """:func:`products` for rows that are not whole vectors."""
     n = vectors.shape[1]
     p, q, r, s = vectors[0], vectors[1], vectors[2], vectors[3]
     k = 0
@@ -265,6 +286,24 @@ def products(out, rows, vectors):
         add_scaled_1(out[2], rows[k], r[k])
         add_scaled_1(out[3], rows[k], s[k])
         k += 1
+
+
+@njit_no_nrt
+def dots_of_listed(out, rows, vector, places, count):
+    """:func:`dots` for many rows: the vector stays in registers."""
+    start, n = 0, vector.shape[0]
+    if n % LANES != 0:
+        dots(out, rows, vector, places, count)
+        return
+    while start + WIDE * LANES <= n:
+        dots_block_wide(out, rows, vector, places, count, start)
+        start += WIDE * LANES
+    while start + 4 * LANES <= n:
+        dots_block_4(out, rows, vector, places, count, start)
+        start += 4 * LANES
+    while start < n:
+        dots_block_1(out, rows, vector, places, count, start)
+        start += LANES
 
 
 @njit_no_nrt
