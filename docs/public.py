@@ -40,9 +40,9 @@ INTERNAL: Mapping[str, str] = {
     "attacks": "Evaluation Exploration Request Search as_objective",
     "bounds": "Box Population StepBounds",
     "export": "Population Written",
-    "kernels": "SKINNY CachedEvents FlooredCoefficients FlooredDynamics Layer LifCoefficients Pattern SparseWeight "
-    "Weight compiles dense fleet_outputs floored floored_layer leaky_integrator lif lif_layer lif_trace linear "
-    "pattern_of sparse",
+    "kernels": "SKINNY CachedEvents Convolution FlooredCoefficients FlooredDynamics Layer LifCoefficients Pattern "
+    "SparseWeight Weight Window compiles convolve convolve_lif dense fleet_outputs floored floored_layer "
+    "leaky_integrator lif lif_layer lif_trace linear pattern_of pool sparse",
 }
 
 
