@@ -40,9 +40,10 @@ INTERNAL: Mapping[str, str] = {
     "attacks": "Evaluation Exploration Request Search as_objective",
     "bounds": "Box Population StepBounds",
     "export": "Population Written",
-    "kernels": "SKINNY AnyLayer CachedEvents FlooredCoefficients FlooredDynamics FlooredLayer Layer LifCoefficients "
-    "Pattern SparseWeight Weight compiles compiles_floored dense fits_lanes fleet_outputs floored floored_layer "
-    "lane_outputs leaky_integrator lif lif_layer lif_trace linear pattern_of sparse",
+    "kernels": "SKINNY AnyLayer CachedEvents Convolution FlooredCoefficients FlooredDynamics FlooredLayer Layer "
+    "LifCoefficients Pattern SparseWeight Weight Window compiles compiles_floored convolve convolve_lif dense fits_lanes "
+    "fleet_outputs floored floored_layer lane_outputs leaky_integrator lif lif_layer lif_trace linear pattern_of pool "
+    "sparse",
 }
 
 

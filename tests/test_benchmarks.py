@@ -35,7 +35,7 @@ from benchmarks.speed.peers import torch_loop
 from benchmarks.speed.workloads import FLEET, SPREAD, WORKLOADS, ImageWorkload
 
 SMALL = {"sizes": (12, 20, 3), "steps": 40, "batch": 10, "chips": 3}
-SMALL_IMAGES = {"image": (2, 14, 14), "sizes": (392, 0, 3), "steps": 40, "batch": 10}
+SMALL_IMAGES = {"image": (2, 22, 22), "sizes": (968, 0, 3), "steps": 40, "batch": 10}
 TINY = {
     name: replace(work, **(SMALL_IMAGES if isinstance(work, ImageWorkload) else SMALL))
     for name, work in WORKLOADS.items()

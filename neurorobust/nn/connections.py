@@ -519,13 +519,14 @@ class Chain(Connection):
         return {f"{i}.{name}": own for i, part in enumerate(self.parts()) for name, own in part.patterns().items()}
 
     def convolved(self) -> tuple[kernels.Convolution, Tensor, Tensor | None] | None:
-        first, last = self.parts()[0], self.parts()[-1]
-        pools = len(self.parts()) == 2 and isinstance(first, _Pool2d) and type(first).forward is _Pool2d.forward
-        known = last.convolved() if pools and type(self).forward is Chain.forward else None
+        first, *others = self.parts()
+        if len(others) != 1 or not isinstance(first, _Pool2d) or type(self).forward is not Chain.forward:
+            return None
+        known = others[0].convolved() if type(first).forward is _Pool2d.forward else None
         if known is None:
             return None
-        (convolution, *synapses), (pool, divisor) = known, first.window()
-        return convolution._replace(pool=pool, divisor=divisor), *synapses
+        (convolution, weight, bias), (pool, divisor) = known, first.window()
+        return convolution._replace(pool=pool, divisor=divisor), weight, bias
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         for part in self.parts():

@@ -43,13 +43,13 @@ class Pooled(NamedTuple):
 
     Attributes:
         table: as of :class:`Reach`, with places where channels come first; (0, 4) without a pooling.
-        index: (n_in,), the place of each input, or ``n`` for none; (0,) where windows overlap.
+        place: (n_in,), that of each input, or ``n`` for none; (0,) where windows overlap.
         row: numbers from one row of places to the next. n: how many places there are.
         divisor: of a sum over a window.
     """
 
     table: ndarray
-    index: ndarray
+    place: ndarray
     row: int
     n: int
     divisor: int
@@ -235,10 +235,10 @@ def image_gradient(image, gradient, rows, back, windows):
 @njit_no_nrt
 def add_pooled(out, places, values, count, pooled):
     """out += the first ``count`` events, at every place that they reach."""
-    table, index, row = pooled.table, pooled.index, pooled.row
-    if len(index):
+    table, place, row = pooled.table, pooled.place, pooled.row
+    if len(place):
         for k in range(count):
-            out[index[places[k]]] += values[k]
+            out[place[places[k]]] += values[k]
         return
     for k in range(count):
         i = places[k]
@@ -265,10 +265,10 @@ def take(out, numbers, index):
 @njit_no_nrt
 def gradient_before_pool(g_x, gradient, pooled):
     """g_x = the gradient of the input of a pooling; ``gradient`` (n + 1,) is divided, and ends with a 0."""
-    table, index, row = pooled.table, pooled.index, pooled.row
+    table, place, row = pooled.table, pooled.place, pooled.row
     divide(gradient, gradient.dtype.type(pooled.divisor))
-    if len(index):
-        take(g_x, gradient, index)
+    if len(place):
+        take(g_x, gradient, place)
         return
     for i in range(g_x.shape[0]):
         total = gradient.dtype.type(0)

@@ -301,8 +301,8 @@ class SpikingNeuron(Neuron):
     def forward(self, x: Tensor, dt: float) -> Tensor:
         convolved = self.input.convolved() if self.recurrent is None else None
         if convolved is not None:
-            shapes, *synapses = convolved
-            return kernels.convolve_lif(x, shapes, synapses, self.coefficients(dt), self.dynamics())
+            shapes, weight, bias = convolved
+            return kernels.convolve_lif(x, shapes, (weight, bias), self.coefficients(dt), self.dynamics())
         if type(self.input) not in FUSED:
             return self.respond(self.current(x, dt), dt)
         recurrent, c, dynamics = self.recurrent_synapses(), self.coefficients(dt), self.dynamics()
