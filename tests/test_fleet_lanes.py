@@ -218,6 +218,17 @@ def test_the_number_of_threads_does_not_show():
         torch.set_num_threads(1)
 
 
+def test_a_few_neurons_with_matrices(abreast):
+    """A network without any lists: 8 neurons with a floor get two dot products each."""
+    make = Maker(7, torch.float32)
+    numbers = {"tau_mem": 0.02, "tau_syn_exc": 0.004, "tau_syn_inh": 0.006, "v_threshold": 0.3}
+    hidden = LinearizedDpi(nr.nn.Linear(2 * make.normal(8, 6)), **numbers)
+    net = nr.Network({"hidden": hidden, "readout": make.readout(8, 3)}, DT)
+    x, dies = events(net), dies_in(net, 5, torch.float32)
+    assert all(map(torch.equal, fleet_logits(net, dies, x), alone(net, dies, x)))
+    assert abreast == [5] and net(x)[1]["hidden"].mean() > 0.01
+
+
 class Doubled(LinearizedDpi):
     """A neuron with a forward pass of its own."""
 

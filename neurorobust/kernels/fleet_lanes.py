@@ -30,8 +30,8 @@ class _Lists:
     """The lists of all weights of eight dies, one behind the other."""
 
     def __init__(self) -> None:
-        self.starts: list[np.ndarray] = []
-        self.places: list[np.ndarray] = []
+        self.starts = [np.empty(0, np.int64)]
+        self.places = [np.empty(0, np.int32)]
         self.values: list[Tensor] = []
         self.sources = self.synapses = 0
 
@@ -66,7 +66,8 @@ class _Lists:
 
     def arrays(self, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         values = empty((self.synapses * DIES,), dtype)
-        torch.cat(self.values, out=values.view(-1, DIES))
+        if self.values:
+            torch.cat(self.values, out=values.view(-1, DIES))
         return np.concatenate(self.starts), np.concatenate(self.places), values.numpy()
 
 
