@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from neurorobust.core.apply import apply
 from neurorobust.core.equations import Equations
 from neurorobust.core.params import ABSOLUTE, KINDS, POSITIVE, SIGNED, kind_of
+from neurorobust.core.pattern import Pattern
 from neurorobust.core.placement import HOST, Placement, expand
 from neurorobust.core.run import forward, nominal, run
 from neurorobust.nn.network import placement_of
@@ -271,6 +272,7 @@ def test_elements_on_a_core():
 def test_a_prefix_keeps_every_field():
     """No field is lost, and layers and what feeds them are found under their new names."""
     where = replace(placement(), numbers={"a": torch.tensor([5, 2, 9]), "b": torch.tensor([0, 7])}, unplaced={"c": 4})
+    where = replace(where, patterns={"a.weight": Pattern.of(torch.ones(3, 2, dtype=torch.bool))})
     inside = where.prefixed("net.")
     for field in fields(Placement):
         before, after = getattr(where, field.name), getattr(inside, field.name)

@@ -24,6 +24,9 @@ def packed(network: M, share: float = SHARE) -> M:
         network: a :class:`neurorobust.Network`, or a connection of one.
         share: of the synapses of a connection, at most this share exist; others stay as they are.
 
+    Raises:
+        ValueError: a share that is negative or not finite.
+
     Example:
         >>> synapses = nr.nn.Linear.random(50, 20, fan_in=4, generator=torch.Generator().manual_seed(0))
         >>> hidden = nr.neurons.Lif(synapses, tau_mem=0.02, v_threshold=0.1)
