@@ -317,5 +317,5 @@ def show_floor(name: str, runs: int, as_json: bool) -> int:
     if as_json:
         print(json.dumps(numbers))
     else:
-        out.print(table.plain("W2 against what this machine can do", ("", ""), numbers.items()))
+        out.print(table.plain(f"{name} against what this machine can do", ("", ""), numbers.items()))
     return 0
