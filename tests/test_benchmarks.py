@@ -279,8 +279,25 @@ def test_check_needs_something_to_compare_with(faked, capsys):
     assert "--save" in capsys.readouterr().err
     assert program.main([*ARGUMENTS, "--save"]) == 0
     assert program.main([*ARGUMENTS, "--check"]) == 0
+    faked.unlink()
     regression.save({"ratios": {"W1": {"snntorch": 1.0}}}, faked)
     assert program.main([*ARGUMENTS, "--check"]) == 2
+
+
+def test_saving_keeps_the_other_workloads(faked):
+    """A run replaces its own workloads; each has the machine, the date and the commit of its own run, also where the
+    file was written when it had one machine for all."""
+    old = {"W1": {"snntorch": 9.0, "norse": 3.0}, "W2": {"snntorch": 1.0, "norse": 7.0}}
+    faked.write_text(json.dumps({"ratios": old, "times": {"W1": {"ours": 1}}, "machine": {"commit": "before"}}))
+    assert program.main([*ARGUMENTS, "--save"]) == 0
+    saved = json.loads(faked.read_text())
+    assert saved["ratios"] == {"W1": old["W1"], "W2": {"snntorch": pytest.approx(2.5)}}
+    assert saved["times"]["W1"] == {"ours": 1} and peers.OURS in saved["times"]["W2"]
+    assert saved["machines"]["W1"] == {"commit": "before"}
+    assert {"cpu", "versions", "commit", "date"} <= set(saved["machines"]["W2"])
+    assert program.main(["--workload", "W1", *ARGUMENTS[2:], "--save"]) == 0
+    again = json.loads(faked.read_text())
+    assert again["ratios"]["W2"] == saved["ratios"]["W2"] and again["machines"]["W1"]["commit"] != "before"
 
 
 def test_unknown_peers_are_refused(capsys):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from neurorobust.attacks import PGA, Ball
+from neurorobust.core.apply import apply
 from neurorobust.core.placement import expand
 from neurorobust.core.run import forward, nominal
 from neurorobust.nn.connections import Linear
@@ -102,6 +103,31 @@ def test_adversarial_with_beta_zero_is_the_inner_loss(network, data):
     assert total.item() == plain.item()
     for (name, expected), found in zip(gradients(plain, one).items(), gradients(total, two).values()):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15, msg=name)
+
+
+@pytest.mark.parametrize("stride, passes", [(1.0, {5}), (8.0, {5, 6})])
+def test_the_pass_of_the_worst_die_is_not_run_twice(network, data, stride, passes):
+    """Clean, three steps, and the last die: five passes where that die is the worst, so that of θ*. The bits of the
+    loss and of its gradient are those of a search and then a pass at its worst die."""
+    x, y, placement, objective = data.x, data.y, placement_of(network), functional.cross_entropy
+    attack, ball = PGA(steps=3, stride=stride, objective="ce"), Ball.uniform(0.1)
+    leaves = leaves_of(network)
+    count = []
+    network.register_forward_pre_hook(lambda *_: count.append(1))
+    total = Adversarial(objective, attack, ball, 0.5)(network, leaves, (x, y), torch.Generator().manual_seed(3))
+    assert len(count) in passes
+    constant = {name: leaf.detach() for name, leaf in leaves.items()}
+    clean = forward(network, leaves, x)[0]
+    worst = attack.search(
+        lambda deviations: objective(forward(network, apply(constant, deviations, placement), x)[0], y),
+        ball.center(constant, placement),
+        ball,
+        torch.Generator().manual_seed(3),
+    )
+    star = forward(network, apply(leaves, worst, placement), x)[0]
+    expected = objective(clean, y) + 0.5 * objective(star, y)
+    assert torch.equal(total, expected)
+    assert all(map(torch.equal, gradients(total, leaves).values(), gradients(expected, leaves).values()))
 
 
 def test_adversarial_attacks_only_its_ball(network, data):

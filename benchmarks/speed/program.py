@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from neurorobust._util.console import err, out, progress
 from neurorobust._util.errors import unknown
@@ -35,7 +36,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--runs", type=int, default=RUNS, help=f"clean runs of each tool, default {RUNS}")
     add("--threads", type=int, default=2, help="cores that every tool is bound to and threads it uses, default 2")
     add("--json", action="store_true", help="numbers instead of tables")
-    add("--save", action="store_true", help="keep this run in benchmarks/results/speed.json")
+    add("--save", action="store_true", help="keep these workloads in benchmarks/results/speed.json")
     views = parser.add_mutually_exclusive_group()
     view = views.add_argument
     view("--check", action="store_true", help="exit with 1 if a ratio is more than a quarter below the saved run's")
@@ -135,6 +136,7 @@ def reported(results: Mapping[str, Measured], threads: int, import_mb: float) ->
         "ratios": {name: measured.ratios() for name, measured in results.items()},
         "machine": {
             **machine.describe(threads),
+            "date": datetime.now(UTC).date().isoformat(),
             "torch_import_mb": import_mb,
             "foreign_load": max((measured.foreign for measured in results.values()), default=0.0),
         },

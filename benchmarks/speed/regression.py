@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from neurorobust._util import files
 
@@ -14,14 +15,20 @@ TOLERANCE = 0.25
 Ratios = Mapping[str, Mapping[str, float]]
 
 
-def save(report: Mapping[str, object], path: Path) -> None:
-    """Write a run, whole or not at all."""
+def save(report: Mapping[str, Any], path: Path) -> None:
+    """Write a run, whole or not at all. Its workloads replace those that were saved before; the others stay. Every
+    workload has the machine, the date and the commit of its own run, in ``machines``."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    machines = before.get("machines", dict.fromkeys(before.get("ratios", {}), before.get("machine")))
+    parts = {part: before.get(part, {}) | report.get(part, {}) for part in ("times", "ratios", "checks")}
+    parts["machines"] = machines | dict.fromkeys(report["ratios"], report.get("machine"))
     files.make_folder(path.parent)
-    files.write_text(path, json.dumps(report, indent=1) + "\n")
+    in_order = {part: dict(sorted(rows.items())) for part, rows in parts.items()}
+    files.write_text(path, json.dumps(in_order, indent=1) + "\n")
 
 
 def saved(path: Path) -> Ratios:
-    """The ratios of the last saved run.
+    """The last saved ratios of every workload.
 
     Raises:
         FileNotFoundError: there is none.
