@@ -178,7 +178,8 @@ class Lanes(TorchFunctionMode):
         if not found:
             return self._repeated(key, function, args, kwargs)
         time = found[0].time
-        if any(step.time != time or not step.lane.holds() for step in found):
+        steps = len(found[0].lane.parts)
+        if any(s.time != time or len(s.lane.parts) != steps or not s.lane.holds() for s in found):
             return function(*args, **kwargs)
         lane = self._lanes.get(key)
         if lane is None and time == 0:
@@ -187,7 +188,7 @@ class Lanes(TorchFunctionMode):
             except Unknown:
                 return function(*args, **kwargs)
             lane = self._lanes[key] = self._keep(Lane(whole, (args, kwargs)))
-        if lane is None or time >= len(lane.parts) or not lane.holds():
+        if lane is None or not lane.holds():
             return function(*args, **kwargs)
         return lane.parts[time]
 
