@@ -133,7 +133,8 @@ MAPS: dict[Any, Callable[..., Tensor]] = {
 """By function: (function, whole, args, kwargs) → its result for all steps, (T, …)."""
 REPEATED = frozenset({*_HEAVY, *_SHAPES, functional.relu, torch.relu})
 """Functions whose result is kept, for a loop that calls them with the same values in every step."""
+_DATA: Any = Tensor.data
 PAST = frozenset({
-    Tensor.data.__get__, Tensor.data.__set__, Tensor.requires_grad_, Tensor.register_hook, Tensor.retain_grad,
-})  # type: ignore[attr-defined]  # fmt: skip
+    _DATA.__get__, _DATA.__set__, Tensor.requires_grad_, Tensor.register_hook, Tensor.retain_grad,
+})  # fmt: skip
 """What reaches a step past its values or its graph: of a step that was run ahead, it would reach a view alone."""

@@ -22,7 +22,8 @@ from .fused import STATES_OF, gives_states, has_loop, over_time, takes
 from .lane_functions import MAPS, PAST, REPEATED, Unknown
 from .snntorch_neurons import NUMBERS
 
-LEAST = 4  # steps; for fewer, plain operations are as fast
+LEAST, SHORT, WIDE = 4, 12, 256
+"""No sequence of fewer steps than ``LEAST`` is run ahead; one of fewer than ``SHORT``, only for so many neurons."""
 
 
 class Lane:
@@ -178,7 +179,8 @@ class Lanes(TorchFunctionMode):
         if not found:
             return self._repeated(key, function, args, kwargs)
         time = found[0].time
-        if any(step.time != time or not step.lane.holds() for step in found):
+        steps = len(found[0].lane.parts)
+        if any(s.time != time or len(s.lane.parts) != steps or not s.lane.holds() for s in found):
             return function(*args, **kwargs)
         lane = self._lanes.get(key)
         if lane is None and time == 0:
@@ -187,7 +189,7 @@ class Lanes(TorchFunctionMode):
             except Unknown:
                 return function(*args, **kwargs)
             lane = self._lanes[key] = self._keep(Lane(whole, (args, kwargs)))
-        if lane is None or time >= len(lane.parts) or not lane.holds():
+        if lane is None or not lane.holds():
             return function(*args, **kwargs)
         return lane.parts[time]
 
@@ -273,7 +275,9 @@ class Lanes(TorchFunctionMode):
                 return trace, time
         length = expected if here is None else len(here.lane.parts)
         again = here is None and last is not None and last[1] == 0  # at rest in every step, it may be
-        if (here is not None and here.time) or again or length < LEAST or not takes(neuron, current):
+        if (here is not None and here.time) or again or not takes(neuron, current):
+            return None
+        if length < (LEAST if current[0].numel() >= WIDE else SHORT):
             return None
         if not all(_rests(state, current) for state in states):
             return None

@@ -60,8 +60,9 @@ from .snntorch_states import needed
 from .unrolled import Record, Steps, Unrolled, is_row
 from .wrapped import Decode, logits_of
 
-TIES = 0.01
-"""Share of spikes that may differ between a loop and the same loop run ahead, on a sample: float32 rounds otherwise."""
+TIES, SERVED = 0.01, 2 / 3
+"""Share of spikes that may differ between a loop and the same loop run ahead, on a sample, as float32 rounds otherwise;
+and share of the calls of neurons that are run ahead at least, so that it pays."""
 GRADED = "graded_spikes_factor.weight"
 
 
@@ -289,8 +290,8 @@ class SnnTorchNetwork(Foreign):
             return self._pass(way.prepare(x), way.steps, looking=True)
 
     def _run_ahead(self, trial: Found, x: Tensor) -> Steps:
-        """How the module is called: ahead, if that serves half of the calls of its neurons and gives the same spikes,
-        but for ties."""
+        """How the module is called: ahead, if that serves most calls of its neurons and gives the same spikes, but for
+        ties."""
         spikes, steps = trial.record.spikes, trial.way.steps
         ahead = steps._replace(ahead={name: len(each) for name, each in spikes.items()})
         try:
@@ -298,7 +299,12 @@ class SnnTorchNetwork(Foreign):
         except Exception:
             return steps
         lanes = record.lanes
-        if lanes is None or not lanes.calls or 2 * lanes.served < lanes.calls or spikes.keys() != record.spikes.keys():
+        if (
+            lanes is None
+            or not lanes.calls
+            or lanes.served < SERVED * lanes.calls
+            or spikes.keys() != record.spikes.keys()
+        ):
             return steps
         pairs = [(each, record.spikes[name]) for name, each in spikes.items()]
         if not alike_in_form(output, trial.output) or any(one.shape != other.shape for one, other in pairs):

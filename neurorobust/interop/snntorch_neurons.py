@@ -320,7 +320,7 @@ def by_number(function: Any) -> bool:
     """Whether a ``spike_grad`` of :func:`prepared` computes each number by itself, as ours and those of snnTorch do."""
     if isinstance(function, _Surrogate):
         return True
-    own = function.function if isinstance(function, _Typed) else None
+    own: Any = function.function if isinstance(function, _Typed) else None
     theirs = inspect.isfunction(own) and own.__module__ == "snntorch.surrogate"
     if theirs and not own.__qualname__.startswith("custom_surrogate."):
         return True
