@@ -347,6 +347,11 @@ def test_stored_and_read_back(tmp_path):
     damaged["hidden.recurrent.lists"] = damaged["hidden.recurrent.lists"] + 1
     with pytest.raises(ValueError, match="lists: "):
         other.load_state_dict(damaged)
+    assert torch.equal(other(X)[0], found(X)[0])  # compiled loops do not look at lists
+    damaged["hidden.recurrent.lists"] = found.hidden.recurrent.lists.long()
+    with pytest.raises(ValueError, match="lists: "):
+        other.load_state_dict(damaged, assign=True)
+    assert torch.equal(other(X)[0], found(X)[0])
 
 
 def test_the_round_trip_is_exact():
@@ -364,6 +369,17 @@ def test_the_round_trip_is_exact():
         assert torch.equal(again.state_dict()[key], value), key
     assert type(nr.nn.packed(net).hidden.input) is SparseLinear  # 3 of 30
     assert type(nr.nn.packed(net, share=0.05).hidden.input) is Linear
+
+
+def test_a_connection_in_two_places_stays_one():
+    """Its weight is trained once, and has one name."""
+    shared = Linear.random(N, N, fan_in=3, generator=torch.Generator().manual_seed(0))
+    first = Lif(shared, recurrent=shared, tau_mem=0.02, v_threshold=0.1)
+    net = nr.Network({"first": first, "second": Lif(shared, tau_mem=0.02, v_threshold=0.1)}, dt=DT)
+    found = nr.nn.packed(net)
+    assert type(found.first.input) is SparseLinear
+    assert found.first.input is found.first.recurrent is found.second.input
+    assert list(nr.nominal(found)) == list(nr.nominal(net)) == list(nr.nominal(nr.nn.dense(found)))
 
 
 def test_deployed_exported_converted():

@@ -12,6 +12,7 @@ from conftest import DT, draw
 from engine import by, dies_of, events, same
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.autograd import forward_ad
 
 from neurorobust import kernels
 from neurorobust.core.run import forward
@@ -286,6 +287,53 @@ def test_an_input_that_reaches_no_place_has_no_gradient():
     assert x.grad.tolist() == [[[1.0, 0.0, 1.0, 0.0, 1.0]]]
 
 
+@pytest.mark.parametrize("channels", [7, 8, 9, 16, 25, 32, 48])
+def test_the_gradient_of_an_image_reaches_it_through_every_entry_of_the_window(channels):
+    """Whatever whole vectors the output channels fill, and however many numbers a window has."""
+    for kernel, inputs in itertools.product((1, 3, 4), (1, 8, 16)):
+        convolution = Convolution(Window((inputs, 5, 5), (kernel,) * 2, (1, 1), (1, 1)), channels)
+        leaves = draw(3, 1, 2, convolution.n_in), draw(2, channels, inputs, kernel, kernel)
+        compare(lambda x, weight, shapes=convolution: kernels.convolve(x, shapes, weight, None), *leaves)
+
+
+def test_hooks_and_methods_of_a_users_own_are_called():
+    """Of the connections before a layer of neurons, and of the layer."""
+
+    class Driven(Lif):
+        def current(self, x, dt):
+            return super().current(x, dt) + 100.0
+
+    class Silenced(Lif):
+        def respond(self, current, dt):
+            return super().respond(0 * current, dt)
+
+    def hooked(kind, place):
+        def shifted(part, inputs, output):
+            return output + 100.0
+
+        pool, conv = AvgPool2d((1, 4, 4), 2), Conv2d(torch.full((3, 1, 2, 2), 0.01), (1, 2, 2))
+        chain = Chain(pool, conv)
+        part = (pool, conv, chain)[place]
+        if kind == "hook":
+            part.register_forward_hook(shifted)
+        elif kind == "backward hook":
+            part.register_full_backward_hook(lambda part, of_input, of_output: called.append(part))
+        else:
+            part.forward = lambda x, dt, before=part.forward: before(x, dt) + 100.0
+        return chain
+
+    called, x = [], torch.zeros(4, 2, 16)
+    for kind, place in itertools.product(("hook", "backward hook", "method"), range(3)):
+        layer = Lif(hooked(kind, place), tau_mem=0.02, v_threshold=0.1)
+        out = layer(x.clone().requires_grad_(), DT)
+        assert bool(out.any()) == (kind != "backward hook")
+        out.sum().backward()
+    assert len(called) == 3
+    conv = Conv2d(torch.full((3, 1, 2, 2), 5.0), (1, 4, 4))
+    assert Driven(conv, tau_mem=0.02, v_threshold=0.1)(x, DT).any()
+    assert not Silenced(conv, tau_mem=0.02, v_threshold=0.1)(x + 1, DT).any()
+
+
 def test_wrong_shapes_and_types_are_refused():
     """Each by name, before any loop runs."""
     convolution = Convolution(Window((2, 4, 4), (3, 3), (1, 1)), 5)
@@ -306,3 +354,12 @@ def test_wrong_shapes_and_types_are_refused():
         )
     with pytest.raises(ValueError, match="x: got shape"):
         kernels.pool(x[..., 1:], convolution.window, 1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit, by the first tensor with a tangent
+@pytest.mark.parametrize("with_gradient", [True, False])
+def test_tangents_are_refused_not_dropped(with_gradient):
+    """The loops have no forward mode, also where no gradient is asked for."""
+    pool, x = AvgPool2d((1, 4, 4), 2), torch.ones(2, 1, 16)
+    with torch.set_grad_enabled(with_gradient), forward_ad.dual_level(), pytest.raises(NotImplementedError):
+        pool(forward_ad.make_dual(x, x), DT)

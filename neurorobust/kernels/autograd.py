@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._functorch.utils import unwrap_dead_wrappers
+from torch.autograd import forward_ad
 
 from . import operators
 
@@ -27,7 +28,7 @@ class Operation(torch.autograd.Function):
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return super().apply(*inputs)
         inputs = unwrap_dead_wrappers(inputs)  # of a transform that is over, whose gradient is asked for
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and forward_ad._current_level < 0:
             return cls.forward(*inputs)
         return super(torch.autograd.Function, cls).apply(*inputs)  # type: ignore[misc]
 

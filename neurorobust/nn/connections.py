@@ -16,6 +16,7 @@ from .._util.errors import check_count, check_finite, plain
 from ..core.pattern import Pattern
 
 Size = int | Sequence[int]
+HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 
 
 class Connection(nn.Module, ABC):
@@ -305,7 +306,7 @@ class _Conv(_Synapses):
         return kernels.convolve(x, *self._shared())
 
     def convolved(self) -> tuple[kernels.Convolution, Tensor, Tensor | None] | None:
-        plain = type(self).forward is _Conv.forward and self.weight.shape != (self.n_out, self.n_in)
+        plain = called_plainly(self, _Conv.forward) and self.weight.shape != (self.n_out, self.n_in)
         return self._shared() if plain else None
 
     def _each(self) -> kernels.Weight:
@@ -520,9 +521,9 @@ class Chain(Connection):
 
     def convolved(self) -> tuple[kernels.Convolution, Tensor, Tensor | None] | None:
         first, *others = self.parts()
-        if len(others) != 1 or not isinstance(first, _Pool2d) or type(self).forward is not Chain.forward:
+        if len(others) != 1 or not isinstance(first, _Pool2d) or not called_plainly(self, Chain.forward):
             return None
-        known = others[0].convolved() if type(first).forward is _Pool2d.forward else None
+        known = others[0].convolved() if called_plainly(first, _Pool2d.forward) else None
         if known is None:
             return None
         (convolution, weight, bias), (pool, divisor) = known, first.window()
@@ -532,6 +533,12 @@ class Chain(Connection):
         for part in self.parts():
             x = part(x, dt)
         return x
+
+
+def called_plainly(module: nn.Module, forward: Callable[..., Tensor]) -> bool:
+    """Whether a call of a module is this method of its class alone: no hooks, and no other method in its place."""
+    own = type(module).forward is forward and "forward" not in vars(module)
+    return own and not any(getattr(module, hooks) for hooks in HOOKS)
 
 
 def _random_mask(shape: tuple[int, int], fan_in: int, generator: torch.Generator) -> Tensor:

@@ -58,11 +58,17 @@ def dense(network: M) -> M:
 
 def _exchanged(network: M, make: Callable[[Connection], Connection]) -> M:
     """A copy of a network with other connections."""
-    new = deepcopy(network)
+    new, others = deepcopy(network), dict[Connection, Connection]()  # one for a connection in two places
+
+    def exchanged(connection: Connection) -> Connection:
+        if connection not in others:
+            others[connection] = make(connection)
+        return others[connection]
+
     if isinstance(new, Connection) and (other := make(new)) is not new:
         return other  # type: ignore[return-value]
     for module in list(new.modules()):
-        for name, child in list(module.named_children()):
+        for name, child in list(module._modules.items()):
             if isinstance(child, Connection):
-                setattr(module, name, make(child))
+                setattr(module, name, exchanged(child))
     return new

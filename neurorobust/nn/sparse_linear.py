@@ -161,8 +161,13 @@ class SparseLinear(Weighted):
         return kernels.linear(x, self.synapses(), self.bias)
 
     def _load_from_state_dict(self, *args: Any) -> None:
+        before, lists = self.lists, self.lists.clone()
         super()._load_from_state_dict(*args)
-        self.pattern.check()
+        try:
+            self.pattern.check()
+        except ValueError:
+            self.lists = before.copy_(lists)
+            raise
 
 
 FUSED = Linear, SparseLinear

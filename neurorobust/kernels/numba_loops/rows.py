@@ -257,8 +257,8 @@ def add_tile(out_a, out_b, out_c, out_d, e, f, g, h, p, q, r, s):
 
 @njit_no_nrt
 def products(out, rows, vectors):
-    """out[r] += rowsᵀ vectors[r], for four vectors at once."""
-    start, n = 0, vectors.shape[1]
+    """out[r] += rowsᵀ vectors[r], for four vectors at once. Shapes: out (4, n), rows (K, n), vectors (4, K)."""
+    start, n = 0, rows.shape[1]
     if n % LANES != 0:
         products_of_any(out, rows, vectors)
         return

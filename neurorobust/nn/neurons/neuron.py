@@ -299,7 +299,8 @@ class SpikingNeuron(Neuron):
         return kernels.lif(current, self.recurrent_synapses(), self.coefficients(dt), self.dynamics())
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        convolved = self.input.convolved() if self.recurrent is None else None
+        own = type(self).current is Neuron.current and type(self).respond is SpikingNeuron.respond
+        convolved = self.input.convolved() if own and self.recurrent is None else None
         if convolved is not None:
             shapes, weight, bias = convolved
             return kernels.convolve_lif(x, shapes, (weight, bias), self.coefficients(dt), self.dynamics())
