@@ -16,7 +16,7 @@ from .._util.randomness import generator as keyed_generator
 from ..core.apply import apply
 from ..core.params import ABOVE_ZERO, KEEP_POSITIVE, Deviations, Params, kind_of
 from ..core.placement import Placement, expand
-from ..core.run import first_look, forward
+from ..core.run import differentiating, first_look, forward
 from ..kernels import CachedEvents
 from ..nn.network import placement_of
 from .carrier import Carrier
@@ -63,7 +63,8 @@ class Step:
     @cached_property
     def constant(self) -> Params:
         """The parameters as constants, one value per neuron or synapse."""
-        return expand({name: value.detach() for name, value in self.params.items()}, self.placement)
+        with differentiating():  # made in inference mode, they could not be kept for an attack's way back
+            return expand({name: value.detach() for name, value in self.params.items()}, self.placement)
 
     @cached_property
     def clean(self) -> tuple[Tensor, dict[str, Tensor]]:
