@@ -246,6 +246,20 @@ class Gain(Net):
         return spikes, mems
 
 
+class Asks(Net):
+    """Asks for a gradient between two steps."""
+
+    def loop(self, x):
+        spikes, mems = super().loop(x)
+        if mems[-1].requires_grad:
+            found = torch.autograd.grad(mems[3].sum(), mems[2], retain_graph=True, allow_unused=True)[0]
+            mems[-1] = mems[-1] * (1 if found is None else 1 + found.mean())
+        return spikes, mems
+
+    def forward(self, x):
+        return tuple(map(torch.stack, self.loop(x)))
+
+
 class Trained(Steps):
     """Writes into its spikes, which torch refuses where it records gradients; with draws and running means."""
 
@@ -317,10 +331,10 @@ ALL = {
 PARTS = {
     "halved": (Halved, WHOLE, {}), "rests again": (RestsAgain, WHOLE, {}), "unusual": (Unusual, WHOLE, {}),
     "new weight": (NewWeight, WHOLE, {}), "in place": (InPlace, WHOLE, {}), "data": (Data, WHOLE, {}),
-    "gain": (Gain, WHOLE, {}), "late": (Late, PICTURE, {"prepare": as_it_is}),
+    "asks": (Asks, WHOLE, {}), "gain": (Gain, WHOLE, {}), "late": (Late, PICTURE, {"prepare": as_it_is}),
 }  # fmt: skip
 SHARES = {
-    "halved": 4 / 7, "rests again": 5 / 7, "unusual": 4 / 7, "new weight": 5 / 7, "in place": 0, "data": 0, "gain": 0, "late": 0,
+    "halved": 4 / 7, "rests again": 5 / 7, "unusual": 4 / 7, "new weight": 5 / 7, "in place": 0, "data": 0, "gain": 0, "late": 0, "asks": 0,
     **dict.fromkeys(("feedback", "no delay", "RLeaky to zero", "own surrogate"), 1 / 7),
 }  # fmt: skip
 """The first step of a layer whose later steps are others counts; code that writes past a graph runs step by step."""

@@ -134,7 +134,7 @@ MAPS: dict[Any, Callable[..., Tensor]] = {
 REPEATED = frozenset({*_HEAVY, *_SHAPES, functional.relu, torch.relu})
 """Functions whose result is kept, for a loop that calls them with the same values in every step."""
 _DATA: Any = Tensor.data
-DATA = frozenset({_DATA.__get__, _DATA.__set__})
-"""What reaches the numbers of any tensor past its version."""
+REFUSED = frozenset({_DATA.__get__, _DATA.__set__, torch.autograd.grad, Tensor.backward})
+"""What reaches the numbers of any tensor past its version, or asks for gradients between two steps of the loop."""
 PAST = frozenset({Tensor.requires_grad_, Tensor.register_hook, Tensor.retain_grad})
 """What reaches a step past its graph: of a step that was run ahead, it would reach a view alone."""

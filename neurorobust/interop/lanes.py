@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from .fused import STATES_OF, gives_states, has_loop, over_time, takes
-from .lane_functions import DATA, MAPS, PAST, REPEATED, Unknown
+from .lane_functions import MAPS, PAST, REFUSED, REPEATED, Unknown
 from .snntorch_neurons import NUMBERS
 
 LEAST, SHORT, WIDE = 4, 12, 256
@@ -110,7 +110,7 @@ class Lanes(TorchFunctionMode):
             return self._unbound(args[0])
         if function is torch.stack:
             return self._stacked(*args, **kwargs)
-        if function in DATA or (function in PAST and args and id(args[0]) in self._steps):
+        if function in REFUSED or (function in PAST and args and id(args[0]) in self._steps):
             raise Unknown
         rule = MAPS.get(function)
         return function(*args, **kwargs) if rule is None else self._mapped(rule, function, args, kwargs)
