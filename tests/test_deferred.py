@@ -334,7 +334,8 @@ PARTS = {
     "asks": (Asks, WHOLE, {}), "gain": (Gain, WHOLE, {}), "late": (Late, PICTURE, {"prepare": as_it_is}),
 }  # fmt: skip
 SHARES = {
-    "halved": 4 / 7, "rests again": 5 / 7, "unusual": 4 / 7, "new weight": 5 / 7, "in place": 0, "data": 0, "gain": 0, "late": 0, "asks": 0,
+    "halved": 4 / 7, "rests again": 5 / 7, "unusual": 4 / 7, "new weight": 5 / 7, "in place": 0, "data": 0,
+    "gain": 0, "late": 0, "asks": 0,
     **dict.fromkeys(("feedback", "no delay", "RLeaky to zero", "own surrogate"), 1 / 7),
 }  # fmt: skip
 """The first step of a layer whose later steps are others counts; code that writes past a graph runs step by step."""
