@@ -203,6 +203,90 @@ class Concatenated(Net):
         return spikes, mems
 
 
+class Stacked(Net):
+    """Writes into what it stacks."""
+
+    def forward(self, x):
+        spikes, mems = self.loop(x)
+        first, again, mems = torch.stack(spikes), torch.stack(spikes), torch.stack(mems)
+        first[:3] = 0
+        mems *= 0.5
+        return first + again, mems
+
+
+class Late(Net):
+    """Writes into a value that repeats, late."""
+
+    def loop(self, x):
+        mem1, mem2, spikes, mems = self.lif1.reset_mem(), self.lif2.reset_mem(), [], []
+        currents = []
+        for t in range(STEPS):
+            current = self.fc1(x)
+            if t == STEPS - 1:
+                current *= 0.5
+            z, mem1 = self.lif1(current, mem1)
+            z, mem2 = self.lif2(self.fc2(z), mem2)
+            spikes.append(z), mems.append(mem2), currents.append(current)
+        return spikes, [mem + current[:, :2] for mem, current in zip(mems, currents)]
+
+    def forward(self, x):
+        return tuple(map(torch.stack, self.loop(x)))
+
+
+class Gain(Net):
+    """Writes past the version of a value that is no step."""
+
+    def loop(self, x):
+        gain, mem1, mem2, spikes, mems = torch.ones(6).double(), self.lif1.reset_mem(), self.lif2.reset_mem(), [], []
+        for step in x:
+            z, mem1 = self.lif1(self.fc1(step), mem1)
+            z, mem2 = self.lif2(self.fc2(z * gain), mem2)
+            gain.data.mul_(0.9)
+            spikes.append(z), mems.append(mem2)
+        return spikes, mems
+
+
+class Asks(Net):
+    """Asks for a gradient between two steps."""
+
+    def loop(self, x):
+        spikes, mems = super().loop(x)
+        if mems[-1].requires_grad:
+            found = torch.autograd.grad(mems[3].sum(), mems[2], retain_graph=True, allow_unused=True)[0]
+            mems[-1] = mems[-1] * (1 if found is None else 1 + found.mean())
+        return spikes, mems
+
+    def forward(self, x):
+        return tuple(map(torch.stack, self.loop(x)))
+
+
+class Trained(Steps):
+    """Writes into its spikes, which torch refuses where it records gradients; with draws and running means."""
+
+    late = False
+
+    def forward(self, x):
+        mem1, mem2, spikes = self.lif1.reset_mem(), self.lif2.reset_mem(), []
+        for step in x:
+            z, mem1 = self.lif1(self.norm(self.conv(step)), mem1)
+            z, mem2 = self.lif2(self.current(z), mem2)
+            if self.training or not self.late:
+                z *= 0.5
+            spikes.append(z)
+        return torch.stack(spikes)
+
+
+def graded(cls, **options):
+    """A recurrent neuron whose spikes come back graded."""
+
+    def make():
+        net = Handed(cls=cls, **options)
+        net.lif1.graded_spikes_factor = 1.5 * net.lif1.graded_spikes_factor
+        return net
+
+    return make
+
+
 def neuron(cls, **options):
     return lambda: Net(cls=cls, **options)
 
@@ -239,15 +323,19 @@ ALL = {
     **{f"{cls.__name__} to zero": (neuron(cls, reset_mechanism="zero", **more), WHOLE, {}) for cls, more in TO_ZERO},
     "sigmoid": (neuron(snn.Leaky, spike_grad=snn.surrogate.sigmoid()), WHOLE, {}),
     "triangular": (neuron(snn.Leaky, spike_grad=snn.surrogate.triangular(), reset_mechanism="zero"), WHOLE, {}),
+    "stacked": (Stacked, WHOLE, {}), "graded RLeaky": (graded(snn.RLeaky), WHOLE, {}),
+    "graded RSynaptic": (graded(snn.RSynaptic, alpha=0.7), WHOLE, {}),
     "RSynaptic": (lambda: Handed(cls=snn.RSynaptic, alpha=0.7), WHOLE, {}),
 }  # fmt: skip
 """Run ahead in every call of their neurons."""
 PARTS = {
     "halved": (Halved, WHOLE, {}), "rests again": (RestsAgain, WHOLE, {}), "unusual": (Unusual, WHOLE, {}),
     "new weight": (NewWeight, WHOLE, {}), "in place": (InPlace, WHOLE, {}), "data": (Data, WHOLE, {}),
+    "asks": (Asks, WHOLE, {}), "gain": (Gain, WHOLE, {}), "late": (Late, PICTURE, {"prepare": as_it_is}),
 }  # fmt: skip
 SHARES = {
     "halved": 4 / 7, "rests again": 5 / 7, "unusual": 4 / 7, "new weight": 5 / 7, "in place": 0, "data": 0,
+    "gain": 0, "late": 0, "asks": 0,
     **dict.fromkeys(("feedback", "no delay", "RLeaky to zero", "own surrogate"), 1 / 7),
 }  # fmt: skip
 """The first step of a layer whose later steps are others counts; code that writes past a graph runs step by step."""
@@ -336,6 +424,23 @@ def test_in_training_the_draws_are_the_loops(name):
     """Dropout draws and norms use the numbers of one step after the other, as ever."""
     model, x = made(name)
     assert 0 < compared(model.train(), x) < 1
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_second_pass_counts_once(late):
+    """Code that torch refuses with gradients runs step by step; where the look cannot see it, draws and running means
+    are those of one pass."""
+    net, x = Trained().train(), x_of(SAMPLES, STEPS, 1, 6, 6)
+    net.late = late
+    model = nr.from_snntorch(net, dt=1e-3, sample=x, decode=nr.interop.decode.spike_count, **NORM)
+    assert (model._steps.ahead is not None) == late
+    model.train()
+    for _ in range(2):
+        torch.manual_seed(5)
+        logits = model(x)[0]
+        torch.manual_seed(5)
+        torch.testing.assert_close(logits, net(x.transpose(0, 1)).sum(0))
+    assert torch.equal(model._unrolled.net.norm.running_mean, net.norm.running_mean)
 
 
 def test_no_gradients_and_one_step():

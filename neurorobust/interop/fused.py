@@ -97,11 +97,11 @@ def _compiled(neuron: Any, current: Tensor, synaptic: bool) -> dict[str, Tensor]
     def whole(value: Tensor) -> Tensor:
         return value.unflatten(2, shape)
 
-    drive, recurrent = current.flatten(2), None
+    drive, recurrent, factor = current.flatten(2), None, flat(neuron.graded_spikes_factor)
     if hasattr(neuron, "V"):
-        recurrent = torch.diag_embed(flat(neuron.V))
+        recurrent = torch.diag_embed(flat(neuron.V) * factor)  # what comes back is graded, too
     elif hasattr(neuron, "recurrent"):
-        recurrent = neuron.recurrent.weight
+        recurrent = neuron.recurrent.weight * factor
         drive = drive if neuron.recurrent.bias is None else drive + neuron.recurrent.bias
     ones = torch.ones(n, dtype=current.dtype, device=current.device)
     if isinstance(neuron, snntorch.Lapicque):

@@ -86,7 +86,7 @@ def reshaped(function: Any, whole: Whole, args: tuple, kwargs: dict) -> Tensor:
 
 def pointwise(function: Any, whole: Whole, args: tuple, kwargs: dict) -> Tensor:
     """A function of each number by itself; of several steps of equal ndim, and of what is the same in all steps."""
-    if kwargs.get("inplace") or "out" in kwargs:
+    if kwargs.get("inplace") or "out" in kwargs or any(value is True for value in args):  # True: inplace, by position
         raise Unknown
     tensors = [value for value in args if isinstance(value, Tensor)]
     ndim = max(value.ndim for value in tensors if whole(value) is not None)
@@ -134,7 +134,7 @@ MAPS: dict[Any, Callable[..., Tensor]] = {
 REPEATED = frozenset({*_HEAVY, *_SHAPES, functional.relu, torch.relu})
 """Functions whose result is kept, for a loop that calls them with the same values in every step."""
 _DATA: Any = Tensor.data
-PAST = frozenset({
-    _DATA.__get__, _DATA.__set__, Tensor.requires_grad_, Tensor.register_hook, Tensor.retain_grad,
-})  # fmt: skip
-"""What reaches a step past its values or its graph: of a step that was run ahead, it would reach a view alone."""
+REFUSED = frozenset({_DATA.__get__, _DATA.__set__, torch.autograd.grad, Tensor.backward})
+"""What reaches the numbers of any tensor past its version, or asks for gradients between two steps of the loop."""
+PAST = frozenset({Tensor.requires_grad_, Tensor.register_hook, Tensor.retain_grad})
+"""What reaches a step past its graph: of a step that was run ahead, it would reach a view alone."""

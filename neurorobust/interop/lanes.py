@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from .fused import STATES_OF, gives_states, has_loop, over_time, takes
-from .lane_functions import MAPS, PAST, REPEATED, Unknown
+from .lane_functions import MAPS, PAST, REFUSED, REPEATED, Unknown
 from .snntorch_neurons import NUMBERS
 
 LEAST, SHORT, WIDE = 4, 12, 256
@@ -93,7 +93,14 @@ class Lanes(TorchFunctionMode):
         self._once: dict[Any, _Once] = {}
         self._traces: dict[int, tuple[_Trace, int]] = {}
         self._kept: list[_Trace] = []  # the ids of their steps stay their own
+        self._shared: list[tuple[Tensor, int]] = []  # values that several steps got, with their versions
         self.calls = self.served = 0
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Raise Unknown if a value that several steps share was written into: other steps would see it."""
+        super().__exit__(kind, error, trace)
+        if kind is None and any(value._version != version for value, version in self._shared):
+            raise Unknown
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -103,7 +110,7 @@ class Lanes(TorchFunctionMode):
             return self._unbound(args[0])
         if function is torch.stack:
             return self._stacked(*args, **kwargs)
-        if function in PAST and args and id(args[0]) in self._steps:
+        if function in REFUSED or (function in PAST and args and id(args[0]) in self._steps):
             raise Unknown
         rule = MAPS.get(function)
         return function(*args, **kwargs) if rule is None else self._mapped(rule, function, args, kwargs)
@@ -139,11 +146,11 @@ class Lanes(TorchFunctionMode):
         return whole.unbind(0) if lane is None else lane.parts
 
     def _stacked(self, tensors: Any, dim: int = 0, **kwargs: Any) -> Tensor:
-        """All steps of one lane in their order are the lane itself."""
+        """All steps of one lane in their order are a copy of the lane: user code may write into it."""
         if kwargs or dim != 0 or not isinstance(tensors, (list, tuple)) or not tensors:
             return torch.stack(tensors, dim, **kwargs)
         whole = self.whole(tensors)
-        return torch.stack(tensors) if whole is None else whole
+        return torch.stack(tensors) if whole is None else whole.clone(memory_format=torch.contiguous_format)
 
     def whole(self, tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor | None:
         """The lane of which these are all steps in their order; None if there is none."""
@@ -189,6 +196,8 @@ class Lanes(TorchFunctionMode):
             except Unknown:
                 return function(*args, **kwargs)
             lane = self._lanes[key] = self._keep(Lane(whole, (args, kwargs)))
+            if whole.stride(0) == 0:
+                self._shared.append((whole, whole._version))
         if lane is None or not lane.holds():
             return function(*args, **kwargs)
         return lane.parts[time]
@@ -211,6 +220,7 @@ class Lanes(TorchFunctionMode):
             and last.result._version == last.version
             and last.graph == torch.is_grad_enabled()
         ):
+            self._shared.append((last.result, last.version))
             return last.result
         result = function(*args, **kwargs)
         if isinstance(result, Tensor):

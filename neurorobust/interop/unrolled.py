@@ -100,12 +100,14 @@ class Unrolled(nn.Module):
         if way.ahead is not None:
             before = {name: buffers_of(neuron) for name, neuron in neurons.items()}
             steps = {id(neuron): way.ahead.get(name, 0) for name, neuron in neurons.items()}
+            restore = _drawn(self.net)
             try:
                 record = Record(names, membranes={} if looking else None, lanes=Lanes(steps))
                 return self._over_time(x, way, record), record
             except Exception:  # code that writes into its steps; other errors come again
                 for name, neuron in neurons.items():
                     vars(neuron)["_buffers"].update(before[name])
+                restore()
         record = Record(names, membranes={} if looking else None)
         return self._over_time(x, way, record), record
 
@@ -118,6 +120,22 @@ class Unrolled(nn.Module):
         if way.by_step or is_row(self.net):
             return _recorded(partial(_steps, self.net, *inputs, carried=way.carried), self.net, record)
         return _recorded(partial(self.net, *inputs), self.net, record)
+
+
+def _drawn(net: nn.Module) -> Callable[[], None]:
+    """What puts back the buffers of a network's layers and torch's generator on the CPU as they are now, so that a
+    second pass counts once: running means in training, and draws."""
+    layers = [layer for layer in net.modules() if layer.training and not isinstance(layer, snntorch.SpikingNeuron)]
+    buffers = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
+    before, state = [(buffer, buffer.detach().clone()) for buffer in buffers], torch.get_rng_state()
+
+    def restore() -> None:
+        torch.set_rng_state(state)
+        with torch.no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)
+
+    return restore
 
 
 def is_row(net: nn.Module) -> bool:
