@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import neurorobust as nr
 from neurorobust.core.placement import expand
-from neurorobust.interop import lanes
+from neurorobust.interop import fused, lanes
 from neurorobust.interop.decode import as_tuple
 from neurorobust.interop.held_tensors import tensors_in
 
@@ -480,3 +480,11 @@ def test_dies_in_one_batch():
     for die, logits in enumerate(batched):
         own = {name: value[die] for name, value in params.items()}
         torch.testing.assert_close(logits, torch.func.functional_call(model, own, (x,))[0])
+
+
+@pytest.mark.parametrize("kind", [snn.Leaky, snn.Lapicque])
+def test_a_threshold_below_zero_goes_step_by_step(kind):
+    """A neuron at rest is above it, so snnTorch resets before the first input, and the loops do not."""
+    assert fused.has_loop(kind(beta=0.9, threshold=0.1))
+    neuron = kind(beta=0.9, threshold=-0.1)
+    assert not (fused.has_loop(neuron) and fused._compiles(neuron))

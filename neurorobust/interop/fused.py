@@ -60,17 +60,27 @@ def has_loop(neuron: Any) -> bool:
 def _compiles(neuron: Any) -> bool:
     """Whether a compiled loop knows the equations of a neuron.
 
-    It knows no reset to zero but that of ``Leaky``: the others take the input of that step away, too.
+    It knows no reset to zero but that of ``Leaky``: the others take the input of that step away, too. And it knows no
+    threshold below 0, which a neuron at rest is above before its first step.
     """
     recurrent, resets = getattr(neuron, "recurrent", None), ("subtract", "none")
     return (
         type(neuron) is not snntorch.Alpha
         and surrogate_of(neuron) is not None
+        and not _below_zero(neuron.threshold)
         and (reset_of(neuron) in resets or (reset_of(neuron) == "zero" and type(neuron) is snntorch.Leaky))
         and (
             recurrent is None or (is_plain(recurrent) and type(recurrent).__name__ == _RECURRENCE[hasattr(neuron, "V")])
         )
     )
+
+
+def _below_zero(threshold: Tensor) -> bool:
+    """Whether any threshold is."""
+    try:
+        return bool((threshold < 0).any())
+    except RuntimeError:  # inside vmap there is no answer; a threshold that deviates is a positive kind
+        return False
 
 
 def takes(neuron: Any, step: Tensor) -> bool:
