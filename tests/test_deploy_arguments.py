@@ -54,6 +54,12 @@ JUDGED = nr.deploy.judge(DEPLOYMENT, DATA, range(2), causes=())
 
 # Every function with good arguments, and the arguments that may also be None.
 TRAINED = {"data": TASK, "loss": TASK.loss, "epochs": 0, "seed": 0, "schedule": Schedule(), "out": None}
+
+
+def judged_on(**boards):
+    return nr.deploy.judge(DEPLOYMENT, DATA, range(1), boards=nr.deploy.VirtualBoards(**boards), causes=())
+
+
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any], set[str]]] = {
     "onto": (nr.deploy.onto, {"network": NETWORK, "chip": CHIP, "data": DATA, "tolerance": 0.0}, {"data"}),
     "adapt": (
@@ -73,9 +79,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any], set[str]]] = {
     "estimate": (nr.deploy.estimate, {"deployment": DEPLOYMENT, "x": X, "spikes": None}, {"spikes"}),
     "judge": (
         nr.deploy.judge,
-        {"deployment": DEPLOYMENT, "data": DATA, "serials": range(1), "engine": None, "trained": None, "causes": ()}
-        | {"seed": 1},
-        {"engine", "trained"},
+        {"deployment": DEPLOYMENT, "data": DATA, "serials": range(1), "trained": None, "causes": ()}
+        | {"boards": nr.deploy.VirtualBoards()},
+        {"trained"},
     ),
     "logits": (nr.deploy.logits, {"deployment": DEPLOYMENT, "recordings": RECORDINGS}, set()),
     "measure": (nr.deploy.measure, {"session": SESSION, "x": X}, set()),
@@ -91,6 +97,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any], set[str]]] = {
         {"path": "no folder/r.json", "deployment": DEPLOYMENT, "recordings": RECORDINGS},
         set(),
     ),
+    "judge on boards": (judged_on, {"engine": nr.deploy.NetworkEngine(), "seed": 1}, set()),
     "VirtualChip": (
         VirtualChip,
         {"chip": CHIP, "serial": 0, "seed": 1, "engine": None, "drops": 0.0, "resolution": 0.0},

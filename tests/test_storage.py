@@ -43,6 +43,7 @@ from neurorobust.nn.connections import (
 )
 from neurorobust.nn.decoders import last_step, max_over_time, mean_over_time, per_step
 from neurorobust.nn.neurons import AdaptiveLif, CubaLif, LeakyIntegrator, Lif
+from neurorobust.nn.sparse_linear import SparseLinear
 
 
 def single():
@@ -307,6 +308,7 @@ def everything():
         lambda: Delayed(Conv1d(draw(3, 2, 2, 3), (2, 6), padding=1), 0.003),
         lambda: Chain(AvgPool2d((2, 2, 3), (2, 1)), Delayed(Linear(draw(4, 6, 6)), DT * torch.arange(6))),
         lambda: OneToOne(draw(5, 6), draw(6, 6)),
+        lambda: SparseLinear.of(Linear(draw(10, 6, 6), draw(11, 6), draw(12, 6, 6) > 0)),
     ]
     spiking = [name for name, model in NEURONS.items() if "surrogate" in inspect.signature(model).parameters]
     kinds = itertools.cycle(name for name in spiking if name != "LinearizedDpi")  # its synapses need a sign

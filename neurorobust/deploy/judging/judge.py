@@ -50,6 +50,10 @@ class VirtualBoards:
     engine: Engine = TRAINING
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.engine, Engine):
+            raise TypeError(f"engine: got {self.engine!r}; expected an Engine, such as nr.deploy.CircuitEngine().")
+
 
 def judge(
     deployment: Deployment,
