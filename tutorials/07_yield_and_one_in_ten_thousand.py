@@ -40,7 +40,7 @@ N_EPOCHS = 2 if SMALL else 6
 N_BEATS = 30 if SMALL else 200
 N_DIES = 5 if SMALL else 100  # a first look
 N_COUNTED = 30 if SMALL else 10_000  # for counting
-POPULATION, RUNS = (50, 4) if SMALL else (300, 8)  # for rare failures
+POPULATION, RUNS = (50, 4) if SMALL else (500, 8)  # for rare failures
 
 # %% [markdown]
 # ## A network, and a specification
