@@ -15,7 +15,7 @@ from typing import Any
 
 import snntorch
 import torch
-from snntorch import surrogate, utils
+from snntorch import surrogate
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -236,10 +236,15 @@ def compare(name: str, runs: int) -> Ratio:
         model = nr.from_snntorch(net, dt=1e-3, sample=x[:2], decode=spike_count, **options)
     inputs = x.transpose(0, 1) if tutorial.prepare is None else tutorial.prepare(x)
 
+    neurons = [
+        layer for layer in net.modules() if isinstance(layer, snntorch.SpikingNeuron)
+    ]  # utils.reset takes all there are
+
     def theirs() -> Tensor:
         if not tutorial.by_step:
             return net(inputs)[0].sum(0)
-        utils.reset(net)
+        for layer in neurons:
+            layer.reset_mem()
         return torch.stack([net(step)[0] for step in inputs]).sum(0)
 
     def ours() -> Tensor:

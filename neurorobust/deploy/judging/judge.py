@@ -50,10 +50,6 @@ class VirtualBoards:
     engine: Engine = TRAINING
     seed: int = 1
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.engine, Engine):
-            raise TypeError(f"engine: got {self.engine!r}; expected an Engine, such as nr.deploy.CircuitEngine().")
-
 
 def judge(
     deployment: Deployment,
@@ -106,6 +102,8 @@ def judge(
     if not isinstance(boards, VirtualBoards):
         raise TypeError(f"boards: got {boards!r}; expected nr.deploy.VirtualBoards(engine=…, seed=1).")
     engine, seed = boards.engine, boards.seed
+    if engine is None:
+        raise TypeError("engine: got None; expected an Engine, such as nr.deploy.CircuitEngine().")
     for number in numbers:
         VirtualChip(deployment.chip, number, seed=seed, engine=engine)
     if trained is not None:
