@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .workloads import ATTACK_STEPS, BETA, RADIUS, ImageWorkload, Params, Workload
+from .workloads import ATTACK_STEPS, BETA, KERNELS, POOL, RADIUS, ImageWorkload, Params, Workload
 
 
 class CannotError(Exception):
@@ -149,6 +150,18 @@ def _divergence(logits: Tensor, target: Tensor) -> Tensor:
 def decay(tau: Tensor, dt: float) -> Tensor:
     """exp(−dt/τ)."""
     return torch.exp(-dt / tau)
+
+
+class ImageLayers(nn.Module):
+    """The layers with weights of the network of convolutions, as torch has them, and the pooling."""
+
+    def __init__(self, work: ImageWorkload):
+        super().__init__()
+        self.image, (first, _, second, third) = work.image, work.shapes
+        self.conv1 = nn.Conv2d(work.image[0], first[0], KERNELS[0], bias=False)
+        self.conv2 = nn.Conv2d(first[0], second[0], KERNELS[1], bias=False)
+        self.pool = nn.AvgPool2d(POOL)
+        self.fc = nn.Linear(math.prod(third), work.sizes[2], bias=False)
 
 
 def image_weights(params: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -11,8 +10,8 @@ from norse.torch.functional.lif_box import LIFBoxFeedForwardState, LIFBoxParamet
 from norse.torch.functional.reset import reset_subtract
 from torch import Tensor, nn
 
-from ..tool import TorchTool, decay, image_weights
-from ..workloads import DT, KERNELS, POOL, TAU_MEM, ImageWorkload, Workload
+from ..tool import ImageLayers, TorchTool, decay, image_weights
+from ..workloads import DT, TAU_MEM, ImageWorkload, Workload
 
 
 class Network(nn.Module):
@@ -46,16 +45,8 @@ class Network(nn.Module):
         return torch.stack(record).mean(0)
 
 
-class Images(nn.Module):
+class Images(ImageLayers):
     """The network of convolutions and the loop over time around it."""
-
-    def __init__(self, work: ImageWorkload):
-        super().__init__()
-        self.image, (first, _, second, third) = work.image, work.shapes
-        self.conv1 = nn.Conv2d(work.image[0], first[0], KERNELS[0], bias=False)
-        self.conv2 = nn.Conv2d(first[0], second[0], KERNELS[1], bias=False)
-        self.pool = nn.AvgPool2d(POOL)
-        self.fc = nn.Linear(math.prod(third), work.sizes[2], bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         rate = (1 - decay(torch.tensor(TAU_MEM), DT)) / DT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -10,8 +9,8 @@ from sinabs.activation import MembraneSubtract, SingleSpike
 from sinabs.layers import LIF, ExpLeak, LIFRecurrent
 from torch import Tensor, nn
 
-from ..tool import TorchTool, image_weights
-from ..workloads import DT, KERNELS, POOL, TAU_MEM, ImageWorkload, Workload
+from ..tool import ImageLayers, TorchTool, image_weights
+from ..workloads import DT, TAU_MEM, ImageWorkload, Workload
 
 
 class Network(nn.Module):
@@ -43,16 +42,11 @@ class Network(nn.Module):
         return self.lif2(self.fc2(self.lif1(self.fc1(x)))).mean(1)
 
 
-class Images(nn.Module):
+class Images(ImageLayers):
     """The network of convolutions; the layers take all images at once."""
 
     def __init__(self, work: ImageWorkload):
-        super().__init__()
-        self.image, (first, _, second, third) = work.image, work.shapes
-        self.conv1 = nn.Conv2d(work.image[0], first[0], KERNELS[0], bias=False)
-        self.conv2 = nn.Conv2d(first[0], second[0], KERNELS[1], bias=False)
-        self.pool = nn.AvgPool2d(POOL)
-        self.fc = nn.Linear(math.prod(third), work.sizes[2], bias=False)
+        super().__init__(work)
         self.lif1, self.lif2, self.lif3 = (
             LIF(
                 tau_mem=TAU_MEM / DT,

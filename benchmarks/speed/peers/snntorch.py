@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import snntorch as snn
@@ -10,8 +9,8 @@ import torch
 from snntorch import surrogate
 from torch import Tensor, nn
 
-from ..tool import TorchTool, decay, image_weights, unit_gain
-from ..workloads import DT, KERNELS, POOL, ImageWorkload, Workload
+from ..tool import ImageLayers, TorchTool, decay, image_weights, unit_gain
+from ..workloads import DT, ImageWorkload, Workload
 
 
 class Network(nn.Module):
@@ -52,16 +51,11 @@ class Network(nn.Module):
         return torch.stack(record).mean(0)
 
 
-class Images(nn.Module):
+class Images(ImageLayers):
     """The network of convolutions and the loop over time around it."""
 
     def __init__(self, work: ImageWorkload, spike_grad: Callable[[Tensor], Tensor]):
-        super().__init__()
-        self.image, (first, _, second, third) = work.image, work.shapes
-        self.conv1 = nn.Conv2d(work.image[0], first[0], KERNELS[0], bias=False)
-        self.conv2 = nn.Conv2d(first[0], second[0], KERNELS[1], bias=False)
-        self.pool = nn.AvgPool2d(POOL)
-        self.fc = nn.Linear(math.prod(third), work.sizes[2], bias=False)
+        super().__init__(work)
         self.lif1, self.lif2, self.lif3 = (snn.Leaky(beta=0.0, spike_grad=spike_grad) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
