@@ -63,6 +63,16 @@ def _whole_vectors(n: int) -> int:
     return -(-n // VECTOR) * VECTOR
 
 
+def numbers_of(layer: Layer) -> tuple[Tensor, Tensor]:
+    """The rows of a layer's numbers, coefficients, then the bias, (10, n); and its refractory steps (n,)."""
+    c = layer.coefficients
+    rows, refractory, _ = coefficients_of(c, layer.dynamics or SILENT)
+    if layer.dynamics is None and c.v_leak is not None:
+        rows[loop.LEAK] = c.v_leak
+    bias = torch.zeros_like(rows[:1]) if layer.bias is None else layer.bias[None]
+    return torch.cat([rows, bias]), refractory
+
+
 def _fill(
     layers: Sequence[Layer], table: np.ndarray, numbers: Tensor, coefficients: Tensor, refractory: Tensor
 ) -> None:
@@ -70,11 +80,7 @@ def _fill(
     of its layers."""
     for layer, about, own, own_refractory in zip(layers, table, coefficients, refractory):
         n, width = (int(about[column]) for column in (loop.N, loop.WIDTH))
-        own[: loop.BIAS, :n], own_refractory[:n], _ = coefficients_of(layer.coefficients, layer.dynamics or SILENT)
-        if layer.dynamics is None and layer.coefficients.v_leak is not None:
-            own[loop.LEAK, :n] = layer.coefficients.v_leak
-        if layer.bias is not None:
-            own[loop.BIAS, :n] = layer.bias
+        own[:, :n], own_refractory[:n] = numbers_of(layer)
         for column, weight in ((loop.WEIGHT, layer.weight), (loop.RECURRENT, layer.recurrent)):
             at = int(about[column])
             if isinstance(weight, SparseWeight):

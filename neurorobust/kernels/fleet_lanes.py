@@ -17,10 +17,9 @@ from .blocks import blocks_of, run_blocks
 from .compiled import coefficients_of
 from .compiled_floored import layer_of
 from .events import events_of
-from .fleet import SILENT
+from .fleet import SILENT, numbers_of
 from .layer import AnyLayer, FlooredLayer, parts_of
 from .numba_loops import fleet_lanes as loop
-from .numba_loops.fleet import BIAS, LEAK
 from .numba_loops.lanes import DIES
 from .runtime.memory import empty
 from .sparse_weight import SparseWeight, Weight
@@ -76,12 +75,7 @@ def _numbers(layer: AnyLayer) -> tuple[Tensor, Tensor]:
     if isinstance(layer, FlooredLayer):
         (rows, refractory), _ = layer_of(layer.coefficients, layer.dynamics, False)
         return rows[0], refractory[0]
-    c = layer.coefficients
-    own, refractory, _ = coefficients_of(c, layer.dynamics or SILENT)
-    if layer.dynamics is None and c.v_leak is not None:
-        own[LEAK] = c.v_leak
-    bias = torch.zeros_like(own[:1]) if layer.bias is None else layer.bias[None]
-    return torch.cat([own[:BIAS], bias]), refractory
+    return numbers_of(layer)
 
 
 def _matrix(layer: AnyLayer) -> Tensor:
