@@ -9,14 +9,14 @@ from typing import TypeVar
 from torch import nn
 
 from .._util.errors import check_number
+from ..kernels.choice import SPARSE
 from .connections import Connection, Linear
 from .sparse_linear import SparseLinear
 
 M = TypeVar("M", bound=nn.Module)
-SHARE = 1 / 8
 
 
-def packed(network: M, share: float = SHARE) -> M:
+def packed(network: M, share: float = SPARSE) -> M:
     """A copy of a network whose sparse :class:`Linear` connections are :class:`SparseLinear`: the same outputs, to
     rounding, and the same dies, in memory proportional to the synapses.
 
@@ -36,7 +36,7 @@ def packed(network: M, share: float = SHARE) -> M:
     share = check_number("share", share)
 
     def make(linear: Connection) -> Connection:
-        if type(linear) is not Linear or float(linear.mask.double().mean()) > share:
+        if type(linear) is not Linear or int(linear.mask.count_nonzero()) > share * linear.mask.numel():
             return linear
         return SparseLinear.of(linear)
 
