@@ -8,6 +8,7 @@ already), the first step of 25 samples with one attack step (128 adaptive recurr
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -41,6 +42,8 @@ print(json.dumps([times[1] - times[0], *times[2:]]))
 
 
 def main() -> None:
+    assert __doc__ is not None
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     runs = [
         json.loads(subprocess.run([sys.executable, "-c", CHILD], check=True, capture_output=True, text=True).stdout)
         for _ in range(RUNS + 1)

@@ -8,6 +8,7 @@ The step is the forward and backward pass of a small network, in the compiled lo
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -54,6 +55,8 @@ def measured(loops: str) -> dict[str, float]:
 
 
 def main() -> None:
+    assert __doc__ is not None
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     for loops in ("compiled", "reference"):
         print(f"{loops}: " + ", ".join(f"{name} {mb:.0f}" for name, mb in measured(loops).items()) + " MB")
 
