@@ -66,6 +66,18 @@ class Skip(Net):
         return spikes, mems
 
 
+class TimeLast(Net):
+    """Takes its steps from the last dimension."""
+
+    def loop(self, x):
+        x, (mem1, mem2), spikes, mems = x.permute(1, 2, 0), (self.lif1.reset_mem(), self.lif2.reset_mem()), [], []
+        for t in range(x.shape[-1]):
+            z, mem1 = self.lif1(self.fc1(x[..., t]), mem1)
+            z, mem2 = self.lif2(self.fc2(z), mem2)
+            spikes.append(z), mems.append(mem2)
+        return spikes, mems
+
+
 class InPlace(Net):
     """Writes into a step, which torch refuses where it records gradients of several views."""
 
@@ -311,6 +323,7 @@ ALL = {
     "one step": (nets.Hidden, WHOLE, {}), "states": (nets.Optional, WHOLE, {}), "nested": (nets.Nested, WHOLE, {}),
     "zeros": (nets.FixedZeros, WHOLE, {}), "records": (nets.Records, WHOLE, {}), "skip": (Skip, WHOLE, {}),
     "convolution": (Steps, (SAMPLES, STEPS, 1, 6, 6), NORM), "cat": (Concatenated, WHOLE, {}),
+    "time last": (TimeLast, WHOLE, {}),
     "pictures": (Images, (SAMPLES, 1, 6, 6), {"prepare": as_it_is} | NORM),
     "zero": (neuron(snn.Leaky, reset_mechanism="zero"), WHOLE, {}),
     "none": (neuron(snn.Leaky, reset_mechanism="none"), WHOLE, {}),

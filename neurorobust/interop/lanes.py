@@ -133,8 +133,11 @@ class Lanes(TorchFunctionMode):
 
     def _item(self, whole: Tensor, index: Any) -> Tensor:
         dim, time = 0, index
-        if type(index) is tuple and len(index) == 2 and index[0] == slice(None) and isinstance(whole, Tensor):
-            dim, time = 1, index[1]
+        if type(index) is tuple and len(index) == 2 and isinstance(whole, Tensor):
+            if index[0] is Ellipsis:
+                dim, time = whole.ndim - 1, index[1]
+            elif index[0] == slice(None):
+                dim, time = 1, index[1]
         if type(time) is int and time >= 0 and isinstance(whole, Tensor) and whole.ndim > 2 and time < whole.shape[dim]:
             lane = self._sequence(whole, dim)
             if lane is not None:
