@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import array, blocks_of, room_for_sums, run_blocks, total
+from .blocks import array, blocks_of, contiguous, room_for_sums, run_blocks, total
 from .events import events_of
 from .numba_loops import floored, floored_backward, rows
 from .numba_loops.intrinsics import LANES
@@ -55,20 +55,17 @@ def _kept(shape: tuple[int, ...], rules: Sequence[int]) -> list[tuple[int, ...]]
 def _signed_weights(weight: Tensor, lists: Tensor, n_in: int, n: int) -> Weights:
     """A weight with a sign, for what arrives in two halves."""
     if not len(lists):
-        return Weights(array(_split(weight.mT)), targets_of(weight, lists, n_in))
+        return Weights(_split(contiguous(weight.detach().mT)).numpy(), targets_of(weight, lists, n_in))
     return Weights(np.empty((0, n_in, 2 * n), array(weight[:0]).dtype), by_sign(targets_of(weight, lists, n_in), n))
 
 
 def _split(rows: Tensor) -> Tensor:
     """Excitation and inhibition side by side: (c, n, n) → (c, n, 2n)."""
-    positive = rows.clamp(min=0)
-    return torch.cat([positive, positive - rows], -1)
-
-
-def _joined(recurrent: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient (c, n, n) of weights with a sign from that of both their parts, (c, 2n, n)."""
-    excitation, inhibition = gradient.chunk(2, 1)
-    return torch.where(recurrent < 0, -inhibition, excitation).contiguous()
+    both = rows.new_empty((*rows.shape[:-1], 2 * rows.shape[-1]))
+    excitation, inhibition = both.chunk(2, -1)
+    torch.clamp(rows, min=0, out=excitation)
+    torch.sub(excitation, rows, out=inhibition)
+    return both
 
 
 def _run_floored_backward(
@@ -118,8 +115,10 @@ def _run_floored_backward(
 def _recurrent_gradient(recurrent: Tensor, sums: WeightSums, targets: Targets) -> Tensor:
     """The gradient of a recurrent weight with a sign."""
     if len(targets.starts):
-        return signed_gradient(recurrent, total(sums.values))
-    return _joined(recurrent, total(sums.rows).mT)
+        values = total(sums.values)
+        return signed_gradient(recurrent, values, values)
+    by_source = signed_gradient(recurrent.mT, *total(sums.rows).chunk(2, -1))
+    return contiguous(by_source.mT)
 
 
 @operator
@@ -252,7 +251,9 @@ def floored_layer_backward_op(
             g_x, g_weight = project_backward(g_current, events, weight, weight_lists, needs, by_events)
         else:
             g_x, g_weight = listed_backward(g_current, events, weights, needs)
-    return g_x, signed_gradient(weight, g_weight) if listed and needs[1] else g_weight, g_recurrent, g_coefficients
+    if listed and needs[1]:
+        g_weight = signed_gradient(weight, g_weight, g_weight)
+    return g_x, g_weight, g_recurrent, g_coefficients
 
 
 def _input_weights(weight: Tensor, lists: Tensor, n_in: int, n: int) -> Weights:
