@@ -211,13 +211,10 @@ def floored_layer(
     weight (n, n_in)."""
     _check_synapses(x, weight)
     _check(weight.shape[0], x, c._asdict(), recurrent)
-    runs_reference = implementation("x", x, knows_floored(dynamics)) is reference
-    if runs_reference or isinstance(weight, Tensor):
+    if implementation("x", x, knows_floored(dynamics)) is reference:
         matrix = dense(weight)
         positive = matrix.clamp(min=0)
-        weight = torch.cat([positive, positive - matrix])
-    if runs_reference:
-        return floored(linear(x, weight, None), recurrent, c, dynamics)[0]
+        return floored(linear(x, torch.cat([positive, positive - matrix]), None), recurrent, c, dynamics)[0]
     from . import compiled_floored
 
     return compiled_floored.floored_layer(x, weight, recurrent, c, dynamics)

@@ -87,7 +87,7 @@ def over_chips(n_tensors: int, full: Sequence[int] = ()) -> Callable[[Function],
     return decorate
 
 
-def backward_of(operator: torch._ops.OpOverload, n_tensors: int, full: Sequence[int]) -> Function:
+def backward_of(operator: Callable[..., Any], n_tensors: int, full: Sequence[int]) -> Function:
     """The Function of a backward operator, which has no derivative of its own; see :func:`over_chips`."""
 
     class Backward(Operation):
@@ -106,9 +106,7 @@ def backward_of(operator: torch._ops.OpOverload, n_tensors: int, full: Sequence[
             )
 
     # torch.compile counts the parameters of forward to see whether it takes a context.
-    names = [argument.name for argument in operator._schema.arguments]
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    Backward.forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    Backward.forward.__signature__ = inspect.signature(operator)  # type: ignore[attr-defined]
     return over_chips(n_tensors, full)(Backward)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .numba_loops import rows as row_loops
 from .runtime.memory import empty
-from .runtime.threads import on_planned_threads, run_parallel
+from .runtime.threads import SMALL, on_planned_threads, run_parallel
 
 BLOCKS = 16
 SMALLEST = 2**15  # numbers a block computes, below which starting it takes longer
@@ -63,6 +63,8 @@ def total(sums: np.ndarray) -> Tensor:
     chips, n_blocks, *shape = sums.shape
     if n_blocks == 1:
         return torch.from_numpy(sums.reshape(chips, *shape))
+    if sums.size < SMALL:
+        return torch.from_numpy(sums.sum(1))
     out = empty((chips, *shape), torch.from_numpy(sums).dtype)
     flat, whole = sums.reshape(chips, n_blocks, -1), out.numpy().reshape(chips, -1)
     blocks = blocks_of(flat.shape[2], sums.size // max(chips, 1), group=row_loops.LINE)

@@ -98,9 +98,11 @@ def layer_of(
     c: FlooredCoefficients, dynamics: FlooredDynamics, keep: bool
 ) -> tuple[tuple[Tensor, Tensor], tuple[Sequence[int], Sequence[float]]]:
     """A layer of one chip as the operators take it, its numbers and its rules; v is counted from v_leak."""
-    none = torch.zeros_like(c.alpha)
-    leak, scaled = none if c.v_leak is None else c.v_leak, dynamics.surrogate.scaled
-    floor = torch.full_like(none, -torch.inf) if isinstance(dynamics.floor, NoFloor) else c.v_floor - leak
+    none, scaled = torch.zeros_like(c.alpha), dynamics.surrogate.scaled
+
+    def above_leak(value: Tensor) -> Tensor:
+        return value if c.v_leak is None else value - c.v_leak
+
     rows = (
         c.alpha,
         c.gain_exc,
@@ -108,10 +110,10 @@ def layer_of(
         c.syn_exc,
         c.syn_inh,
         c.lift,
-        c.v_threshold - leak,
+        above_leak(c.v_threshold),
         c.v_threshold if scaled else torch.ones_like(none),
-        floor,
-        (none if c.v_reset is None else c.v_reset) - leak,
+        torch.full_like(none, -torch.inf) if isinstance(dynamics.floor, NoFloor) else above_leak(c.v_floor),
+        above_leak(none if c.v_reset is None else c.v_reset),
         none if c.rho is None else c.rho,
         none if c.ahp is None else c.ahp,
         none if c.raised is None else c.raised,

@@ -2,8 +2,7 @@
 
 ``rules`` are the surrogate, whether its width follows the threshold, whether there is an adaptation, whether inhibition
 only cancels excitation, and whether the membrane is kept. ``numbers`` are the width of the surrogate and the slope of
-the floor. The weight of an input has 2n rows, excitation, then inhibition; the recurrent one (n, n) has a sign, and so
-have sparse weights, (c, k).
+the floor. Weights have a sign, which says whether they excite or inhibit.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import array, blocks_of, room_for_sums, run_blocks, total
+from .blocks import array, blocks_of, contiguous, room_for_sums, run_blocks, total
 from .events import events_of
 from .numba_loops import floored, floored_backward, rows
 from .numba_loops.intrinsics import LANES
@@ -24,7 +23,7 @@ from .numba_loops.records import Inputs, Recurrent, Synapses, Targets, Weights, 
 from .operators import NO_LISTS, chips_of, gathers, listed_backward, no_inputs, no_synapses, project, project_backward
 from .registration import fake, operator
 from .runtime.memory import empty
-from .weights import by_sign, gradient_of, partial_sums, room_for_weight, signed_gradient, targets_of, weights_of
+from .weights import by_sign, partial_sums, room_for_weight, signed_gradient, targets_of
 
 LayerTensors = tuple[Tensor, Tensor, Tensor, Tensor]  # recurrent weight, coefficients, refractory steps, lists
 Traces = tuple[Tensor, Tensor, Tensor, Tensor]  # spikes, u, exc, inh
@@ -55,20 +54,18 @@ def _kept(shape: tuple[int, ...], rules: Sequence[int]) -> list[tuple[int, ...]]
 def _signed_weights(weight: Tensor, lists: Tensor, n_in: int, n: int) -> Weights:
     """A weight with a sign, for what arrives in two halves."""
     if not len(lists):
-        return Weights(array(_split(weight.mT)), targets_of(weight, lists, n_in))
+        return Weights(_by_source(weight).numpy(), targets_of(weight, lists, n_in))
     return Weights(np.empty((0, n_in, 2 * n), array(weight[:0]).dtype), by_sign(targets_of(weight, lists, n_in), n))
 
 
-def _split(rows: Tensor) -> Tensor:
-    """Excitation and inhibition side by side: (c, n, n) → (c, n, 2n)."""
-    positive = rows.clamp(min=0)
-    return torch.cat([positive, positive - rows], -1)
-
-
-def _joined(recurrent: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient (c, n, n) of weights with a sign from that of both their parts, (c, 2n, n)."""
-    excitation, inhibition = gradient.chunk(2, 1)
-    return torch.where(recurrent < 0, -inhibition, excitation).contiguous()
+def _by_source(weight: Tensor) -> Tensor:
+    """Excitation and inhibition side by side: (c, n, n_in) → (c, n_in, 2n)."""
+    rows = contiguous(weight.detach().mT)
+    both = rows.new_empty((*rows.shape[:-1], 2 * rows.shape[-1]))
+    excitation, inhibition = both.chunk(2, -1)
+    torch.clamp(rows, min=0, out=excitation)
+    torch.sub(excitation, rows, out=inhibition)
+    return both
 
 
 def _run_floored_backward(
@@ -79,8 +76,8 @@ def _run_floored_backward(
     rules: Sequence[int],
     numbers: Sequence[float],
     weight: tuple[int, Targets],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of current, recurrent weight, coefficients and weight, of its sizes if it is sparse, each for every
+) -> tuple[Tensor, Tensor, Tensor, WeightSums]:
+    """Gradients of current, recurrent weight and coefficients, and of the sizes of the weight by block, each for every
     chip; as :func:`.operators._run_lif_backward`."""
     recurrent, coefficients, refractory, lists = layer
     n_in, input_targets = weight
@@ -111,15 +108,17 @@ def _run_floored_backward(
         g_current,
         _recurrent_gradient(recurrent, results[2], targets) if has_recurrent else torch.zeros_like(recurrent),
         total(results[1]),
-        gradient_of(results[3], input_targets),
+        results[3],
     )
 
 
 def _recurrent_gradient(recurrent: Tensor, sums: WeightSums, targets: Targets) -> Tensor:
     """The gradient of a recurrent weight with a sign."""
     if len(targets.starts):
-        return signed_gradient(recurrent, total(sums.values))
-    return _joined(recurrent, total(sums.rows).mT)
+        values = total(sums.values)
+        return signed_gradient(recurrent, values, values)
+    by_source = signed_gradient(recurrent.mT, *total(sums.rows).chunk(2, -1))
+    return contiguous(by_source.mT)
 
 
 @operator
@@ -190,13 +189,14 @@ def floored_layer_op(
     lists: Tensor,
     rules: Sequence[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """:func:`floored_op` of the current that x makes, which is never kept where the input or the weight is sparse."""
+    """:func:`floored_op` of the current that x makes; weight (c, n, n_in), or (c, k) with lists. The current is
+    never kept where the input or the weight is sparse."""
     layer, events, n = (recurrent, coefficients, refractory, lists), events_of(x), coefficients.shape[-1]
     if not len(weight_lists) and not gathers(events, 2 * n):
-        current = project(events, weight, weight.new_empty((0, 2 * n)), weight_lists, False)
+        current = project(events, _parts(weight), weight.new_empty((0, 2 * n)), weight_lists, False)
         return floored_op(current, *layer, rules)
     shape = (chips_of(x, weight, *layer[:3]), *x.shape[1:3], n)
-    weights = _input_weights(weight, weight_lists, x.shape[3], n)
+    weights = _signed_weights(weight, weight_lists, x.shape[3], n)
     synapses = Synapses(*events.arrays, weights, np.empty((1, 0), array(weight[:0]).dtype))
     return _run_floored(weight.new_empty((1, 1, 0, 0)).numpy(), synapses, layer, shape, rules)
 
@@ -239,25 +239,34 @@ def floored_layer_backward_op(
     layer, traces, events = (recurrent, coefficients, refractory, lists), (spikes, u, exc, inh), events_of(x)
     n, n_in, listed = spikes.shape[3], x.shape[3], len(weight_lists) > 0
     by_events = needs[1] and (listed or gathers(events, 2 * n))
-    weights = _input_weights(weight, weight_lists, n_in, n) if listed else None
+    weights = _signed_weights(weight, weight_lists, n_in, n) if listed else None
     if by_events and not needs[0]:
         targets = targets_of(weight, weight_lists, n_in) if weights is None else weights.targets
-        _, g_recurrent, g_coefficients, g_weight = _run_floored_backward(
+        _, g_recurrent, g_coefficients, sums = _run_floored_backward(
             g_spikes, traces, events.arrays, layer, rules, numbers, (n_in, targets)
         )
-        g_x = x.new_empty((0, *x.shape[1:]))
+        g_x, g_weight = x.new_empty((0, *x.shape[1:])), total(sums.values) if listed else total(sums.rows).mT
     else:
         g_current, g_recurrent, g_coefficients = floored_backward_op(g_spikes, *traces, *layer, rules, numbers)
         if weights is None:
-            g_x, g_weight = project_backward(g_current, events, weight, weight_lists, needs, by_events)
+            g_x, g_weight = project_backward(g_current, events, _parts(weight), weight_lists, needs, by_events)
         else:
             g_x, g_weight = listed_backward(g_current, events, weights, needs)
-    return g_x, signed_gradient(weight, g_weight) if listed and needs[1] else g_weight, g_recurrent, g_coefficients
+    if listed and needs[1]:
+        g_weight = signed_gradient(weight, g_weight, g_weight)
+    elif needs[1]:
+        excitation, inhibition = g_weight.chunk(2, 1)
+        # as autograd adds up what comes through clamp(weight) and clamp(weight) − weight
+        g_weight = contiguous(signed_gradient(weight, excitation + inhibition - inhibition, inhibition))
+    else:
+        g_weight = weight.new_empty((0, *weight.shape[1:]))
+    return g_x, g_weight, g_recurrent, g_coefficients
 
 
-def _input_weights(weight: Tensor, lists: Tensor, n_in: int, n: int) -> Weights:
-    """The weight of an input: a matrix with 2n rows, or sparse with a sign."""
-    return _signed_weights(weight, lists, n_in, n) if len(lists) else weights_of(weight, lists, n_in, 2 * n)
+def _parts(weight: Tensor) -> Tensor:
+    """Excitation above inhibition: (c, n, n_in) → (c, 2n, n_in)."""
+    positive = weight.clamp(min=0)
+    return torch.cat([positive, positive - weight], 1)
 
 
 @fake(floored_layer_backward_op)

@@ -54,6 +54,12 @@ def gradient_of(sums: WeightSums, targets: Targets) -> Tensor:
     return total(sums.values) if len(targets.starts) else contiguous(total(sums.rows).mT)
 
 
-def signed_gradient(weight: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient of sparse weights from that of their sizes."""
-    return torch.where(weight < 0, -gradient, gradient)
+def signed_gradient(weight: Tensor, excitation: Tensor, inhibition: Tensor) -> Tensor:
+    """The gradient of weights from those of their sizes: that of inhibition, negative, for a weight below 0.
+
+    By bits: torch's ``where`` takes ten times as long where signs are in no order.
+    """
+    kind = np.int32 if excitation.dtype == torch.float32 else np.int64
+    below = -np.less(weight.detach().numpy(), 0).astype(kind)  # all bits or none
+    of_positive, of_negative = excitation.numpy().view(kind), inhibition.neg().numpy().view(kind)
+    return torch.from_numpy((of_positive ^ ((of_positive ^ of_negative) & below)).view(excitation.numpy().dtype))

@@ -155,31 +155,33 @@ class LinearizedDpi(Neuron):
 
     def floored_coefficients(self, dt: float) -> FlooredCoefficients:
         """The numbers of one step of dt seconds; see :func:`neurorobust.kernels.floored`."""
-        alpha = decay(self.per_neuron("tau_mem"), dt)
-        gain = self.gain(alpha)
-        tau_exc, tau_inh = self.per_neuron("exc.tau_syn"), self.per_neuron("inh.tau_syn")
-        syn_exc, syn_inh = decay(tau_exc, dt), decay(tau_inh, dt)
-        v_leak, v_floor, v_reset = (self.optional(kind) for kind in ("v_leak", "v_floor", "v_reset"))
-        direct = self.direct_current(dt)
-        rho = ahp = raised = None
-        if hasattr(self, "tau_adapt"):
-            tau_adapt = self.per_neuron("tau_adapt")
-            rho = decay(tau_adapt, dt)
+        adapts = hasattr(self, "tau_adapt")
+        kinds = "inh.tau_syn", "exc.tau_syn", *(["tau_adapt"] if adapts else [])
+        tau = torch.stack([self.per_neuron(kind) for kind in kinds])
+        sigma, alpha = decay(tau, dt), decay(self.per_neuron("tau_mem"), dt)
+        gain, charge, direct = self.gain(alpha), _mean(sigma, tau, dt), self.direct_current(dt)
+        inputs = gain * (charge if direct is None else torch.cat([direct[None], charge]))
+        *lift, gain_inh, gain_exc = inputs.unbind()[: 3 if direct is not None else 2]
+        syn_inh, syn_exc, *rho = sigma.unbind()
+        ahp = raised = None
+        if adapts:
             current, raised = self.rule.effects(self.per_neuron("adaptation"))
-            ahp = None if current is None else gain * _mean(rho, tau_adapt, dt) * current
+            ahp = None if current is None else inputs[-1] * current
+        v_leak, v_floor, v_reset = (self.optional(kind) for kind in ("v_leak", "v_floor", "v_reset"))
+        none = torch.zeros_like(alpha)
         return FlooredCoefficients(
             alpha,
-            gain * _mean(syn_exc, tau_exc, dt),
-            gain * _mean(syn_inh, tau_inh, dt),
+            gain_exc,
+            gain_inh,
             syn_exc,
             syn_inh,
-            torch.zeros_like(alpha) if direct is None else gain * direct,
+            lift[0] if lift else none,
             self.per_neuron("v_threshold"),
-            torch.zeros_like(alpha) if v_floor is None else v_floor,
+            none if v_floor is None else v_floor,
             v_leak,
             v_leak if v_reset is None else v_reset,
             self.refractory(dt),
-            rho,
+            rho[0] if rho else None,
             ahp,
             raised,
         )
