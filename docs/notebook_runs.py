@@ -20,8 +20,6 @@ from nbformat import NotebookNode
 from PIL import Image
 from traitlets.config import Config
 
-from neurorobust._util import files
-
 ROOT = Path(__file__).parent.parent
 SECONDS = {True: 300, False: 1200}
 """The longest time of one cell, in the small and in the full size."""
@@ -181,6 +179,8 @@ def figure_of(name: str, notebook: NotebookNode) -> bytes:
 
 def write_thumbnail(name: str, notebook: NotebookNode, path: Path) -> None:
     """Write the tutorial's figure on a white ground of 480 × 320, in as many colours as 40 kB hold."""
+    from neurorobust._util import files
+
     with Image.open(io.BytesIO(figure_of(name, notebook))) as opened:
         picture = Image.new("RGB", opened.size, "white")
         picture.paste(opened, mask=opened.getchannel("A") if "A" in opened.getbands() else None)

@@ -25,8 +25,6 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from neurorobust._util import files
-
 HERE = Path(__file__).parent
 SOURCES = HERE.parent / "tutorials"
 EXECUTED = HERE / "tutorials"
@@ -260,6 +258,8 @@ def toctree(tutorials: Sequence[Tutorial]) -> str:
 
 def pair(tutorials: Sequence[Tutorial], folder: Path = SOURCES) -> list[Path]:
     """Write the notebooks without outputs and the list; returns those that changed."""
+    from neurorobust._util import files
+
     wanted = {one.stripped: written(one.notebook) for one in tutorials} | {folder / "README.md": readme(tutorials)}
     changed = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in changed:
@@ -286,6 +286,8 @@ def execute(tutorials: Sequence[Tutorial], force: bool) -> None:
 def _execute(tutorial: Tutorial, label: str, force: bool) -> None:
     import notebook_runs
 
+    from neurorobust._util import files
+
     before = tutorial.read_executed()
     if before is not None and not force and _code(before) == _code(tutorial.notebook):
         _say(f"{label}: kept, its code has not changed (--force executes it)")
@@ -299,10 +301,10 @@ def _execute(tutorial: Tutorial, label: str, force: bool) -> None:
 
 
 def execute_small(tutorials: Sequence[Tutorial], folder: Path) -> None:
-    """Execute with the sizes of the tests."""
+    """Execute with the sizes of the tests. Only the kernel imports the package, which takes seconds."""
     for tutorial in tutorials:
         done = _timed(tutorial.name, tutorial, small=True)
-        files.write_text(folder / f"{tutorial.name}.ipynb", written(done))
+        (folder / f"{tutorial.name}.ipynb").write_text(written(done), encoding="utf-8")
 
 
 def _timed(label: str, tutorial: Tutorial, small: bool) -> NotebookNode:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
+import json
+import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from unittest import mock
@@ -61,16 +64,17 @@ def few_beats() -> nr.data.Task:
     return replace(task, train=task.train.first(200), validation=task.validation.first(40), test=task.test.first(60))
 
 
-_quick: list[tuple[Path, Ran]] = []
-
-
 def quick(factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
-    """Folder and output of `demo --quick --json`, run once for all tests of this process.
+    """Folder and output of `demo --quick --json`, run once for all tests, also those of pytest-xdist's other workers.
 
     Args:
         factory: pytest's ``tmp_path_factory``.
     """
-    if not _quick:
-        folder = factory.mktemp("quick") / "runs" / "demo"
-        _quick.append((folder, cli("demo", "--quick", "--out", folder, "--json")))
-    return _quick[0]
+    place = factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+    folder, said = place / "quick" / "runs" / "demo", place / "quick.json"
+    with (place / "quick.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            said.write_text(json.dumps(asdict(cli("demo", "--quick", "--out", folder, "--json"))), encoding="utf-8")
+    return folder, Ran(**json.loads(said.read_text(encoding="utf-8")))
