@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
+from .dot import dots
 from .fleet import BIAS, LEAK
 from .floored import COEFFICIENTS as FLOORED_COEFFICIENTS
 from .floored import floored_step
@@ -23,7 +24,7 @@ from .jit import jit, njit_no_nrt
 from .lanes import DIES, list_any, send_lanes, send_lanes_times, send_lanes_where
 from .lif import ALPHA, GAIN, step
 from .records import EventLists, Rules
-from .rows import add_1, clear, cleared, copy, dots
+from .rows import add_1, clear, cleared, copy
 
 # Columns of the table, one row per layer: which of the three kinds; neurons; what arrives for each (1, or 2: excitation
 # and inhibition); inputs; its sources, from … to; where the lists of its weight and of its recurrent weight begin in
