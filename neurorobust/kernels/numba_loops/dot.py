@@ -1,7 +1,7 @@
 """Dot products of few rows with a vector. The order of their sums is fixed, so that others can have the same bits.
 
-There are as many partial sums as numbers in 128 bytes. Column j is added to partial sum j mod this number, one after the
-other. Then the partial sums are added up in pairs.
+There are as many partial sums as numbers in 128 bytes. Column j is added to partial sum j mod this number, one after
+the other. Then the partial sums are added up in pairs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ BYTES = 128
 
 
 def order_of(size: int) -> tuple[int, tuple[int, ...]]:
-    """How many partial sums there are for numbers of ``size`` bytes, and the distances d of pairs: partial sum l += partial
-    sum l + d for one d after the other, where both still exist."""
+    """How many partial sums there are for numbers of ``size`` bytes, and the distances d of pairs: partial sum k +=
+    partial sum k + d for one d after the other, where both still exist."""
     sums = BYTES // size
     return sums, (sums // 4, sums // 2, *(sums >> k for k in range(3, sums.bit_length())))
 
@@ -41,10 +41,10 @@ def _dot_rows(rows_at_once: int):
             fused = builder.module.declare_intrinsic(
                 f"llvm.fmuladd.v{sums}{bits}", fnty=ir.FunctionType(kind, [kind, kind, kind])
             )
-            wide = ir.VectorType(ir.IntType(1), sums)
+            word, wide = ir.IntType(32), ir.VectorType(ir.IntType(1), sums)
             masked = builder.module.declare_intrinsic(
                 f"llvm.masked.load.v{sums}{bits}.p0",
-                fnty=ir.FunctionType(kind, [kind.as_pointer(), ir.IntType(32), wide, kind]),
+                fnty=ir.FunctionType(kind, [kind.as_pointer(), word, wide, kind]),
             )
 
             def spot(data, offset):
@@ -66,14 +66,11 @@ def _dot_rows(rows_at_once: int):
             with cgutils.for_range_slice(builder, width.type(0), whole, step) as (begin, _):
                 add(lambda data, at: builder.load(spot(data, at), align=4), begin)
             with builder.if_then(builder.icmp_signed("<", whole, width)):
-                rest = builder.insert_element(
-                    ir.Constant(index, ir.Undefined), builder.sub(width, whole), ir.IntType(32)(0)
-                )
-                same = ir.Constant(ir.VectorType(ir.IntType(32), sums), [0] * sums)
-                spread = builder.shuffle_vector(rest, ir.Constant(index, ir.Undefined), same)
+                rest = builder.sub(width, whole)
+                spread = _chosen(builder, builder.insert_element(ir.Constant(index, None), rest, word(0)), [0] * sums)
                 exists = builder.icmp_signed("<", ir.Constant(index, list(range(sums))), spread)
                 none = ir.Constant(kind, None)
-                add(lambda data, at: builder.call(masked, [spot(data, at), ir.IntType(32)(4), exists, none]), whole)
+                add(lambda data, at: builder.call(masked, [spot(data, at), word(4), exists, none]), whole)
             for target, total in zip(targets, totals):
                 at = builder.gep(sums_of.data, [target])
                 builder.store(builder.fadd(builder.load(at), _folded(builder, builder.load(total), distances)), at)
@@ -85,21 +82,20 @@ def _dot_rows(rows_at_once: int):
 
 
 def _folded(builder, vector, distances):
-    """The sum of a vector's numbers: number l and number l + d become one, for each distance d."""
+    """The sum of a vector's numbers: number k and number k + d become one, for each distance d."""
     left = list(range(vector.type.count))
-    nothing = ir.Constant(vector.type, ir.Undefined)
     for d in distances:
-        left = [l for l in left if not l & d]
-        places = {l: i for i, l in enumerate(sorted({*left, *(l + d for l in left)}))}
-        halves = [
-            builder.shuffle_vector(
-                vector, nothing, ir.Constant(ir.VectorType(ir.IntType(32), len(left)), [places[l + e] for l in left])
-            )
-            for e in (0, d)
-        ]
+        known = {k: i for i, k in enumerate(left)}
+        left = [k for k in left if not k & d]
+        halves = [_chosen(builder, vector, [known[k + e] for k in left]) for e in (0, d)]
         vector = builder.fadd(*halves)
-        nothing = ir.Constant(vector.type, ir.Undefined)
     return builder.extract_element(vector, ir.IntType(32)(0))
+
+
+def _chosen(builder, vector, places):
+    """The numbers of a vector at these places."""
+    order = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), order)
 
 
 _dot_rows_4, _dot_rows_1 = _dot_rows(4), _dot_rows(1)
