@@ -1,10 +1,11 @@
 """Eight dies of one network with neurons that have a floor: a row of a batch goes through all layers, step by step.
 
 All dies have the same synapses and the same input, so events and lists are read once for eight dies. Spikes differ: the
-targets of a neuron get its weights on the dies where it spikes. Sums have the order, and steps the arithmetic, of the
-layers one by one, so a die's output has the same bits.
+targets of a neuron get its weights on the dies where it spikes. A matrix is lists of all synapses. Sums have the order,
+and steps the arithmetic, of the layers one by one, so a die's output has the same bits.
 
-A layer of n neurons has rows of 8 n numbers: neuron by neuron, each on eight dies.
+A layer's neurons go through a step in tiles of 32, whose numbers stay in the nearest cache. A tile of n neurons has
+rows of 8 n numbers: neuron by neuron, each on eight dies. What arrives for its neurons has one or two such rows.
 """
 
 from __future__ import annotations
@@ -14,26 +15,28 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
+from .dot import BYTES
 from .fleet import BIAS, LEAK
 from .floored import COEFFICIENTS as FLOORED_COEFFICIENTS
 from .floored import floored_step
 from .integrate import filter_step
 from .intrinsics import parallel_for
-from .jit import jit, njit_no_nrt
-from .lanes import DIES, list_any, send_lanes, send_lanes_times, send_lanes_where
+from .jit import jit, njit_inline, njit_no_nrt
+from .lanes import AHEAD, CHUNK, DIES, LISTED, fold, list_any, list_chunks, send
 from .lif import ALPHA, GAIN, step
 from .records import EventLists, Rules
-from .rows import add_1, clear, cleared, copy, dots
+from .rows import add_1, clear, cleared, copy
 
 # Columns of the table, one row per layer: which of the three kinds; neurons; what arrives for each (1, or 2: excitation
 # and inhibition); inputs; its sources, from … to; where the lists of its weight and of its recurrent weight begin in
-# ``starts`` (−1: none); where its matrix begins if it has one; where its coefficients begin; the number of its first
-# neuron; whether there are refractory steps, an adaptation, and what else the kinds' rules say.
+# ``starts`` (−1: none); whether its weight is a matrix; where its coefficients begin; the number of its first neuron;
+# whether there are refractory steps, an adaptation, and what else the kinds' rules say.
 KIND, N, PARTS, N_IN, FIRST, END, LISTS, RECURRENT, MATRIX, NUMBERS, NEURON = range(11)
 REFRACTORY, ADAPTIVE, CANCELS, TO_VALUE, HAS_SYN, HAS_LEAK = range(11, 17)
 COLUMNS = 17
 INTEGRATES, SPIKES, HAS_FLOOR = range(3)
 STATES = 6
+NEURONS = 32  # of a tile
 
 
 class LaneInputs(NamedTuple):
@@ -49,9 +52,10 @@ class Lanes(NamedTuple):
 
     Attributes:
         table: (layers, 17). sources: of all layers, one after the other.
-        starts, places, values: all lists, one behind the other: source j has the synapses from ``starts[j]`` to
-            ``starts[j + 1]``, (k,), and (k · 8,).
-        matrices: (m,): of each layer (8, parts · n, n_in). coefficients, refractory: rows of all layers.
+        starts, places, values: all lists, one behind the other: source j has the chunks of four synapses from
+            ``starts[j]`` to ``starts[j + 1]``; places (4 k,), values (4 k · 8,). Those of a matrix lead to its partial
+            sums.
+        coefficients, refractory: rows of all tiles.
     """
 
     table: ndarray
@@ -59,14 +63,14 @@ class Lanes(NamedTuple):
     starts: ndarray
     places: ndarray
     values: ndarray
-    matrices: ndarray
     coefficients: ndarray
     refractory: ndarray
 
 
 class LaneState(NamedTuple):
     """The state of one row; ``spikes`` of the last step and of this one; ``active``: neurons that spike on any die, and
-    how many of each layer; ``drive``, what arrives; room for the inputs and the sums of each die."""
+    how many of each layer; ``drive``, what arrives; partial ``sums`` of a matrix; ``factors``: the input on each die;
+    ``room`` for two lists of chunks."""
 
     states: ndarray
     countdown: ndarray
@@ -74,141 +78,126 @@ class LaneState(NamedTuple):
     active: ndarray
     counts: ndarray
     drive: ndarray
-    rows: ndarray
     sums: ndarray
-    every: ndarray
+    factors: ndarray
+    room: tuple[ndarray, ndarray]
 
 
 @njit_no_nrt
-def listed_lanes(drive, about, inputs, span, t, dies, state):
-    """drive += what arrives from all sources by lists."""
+def add_sources(out, about, inputs, span, spikes, dies, state):
+    """out += what arrives from all sources of a layer."""
     table, (begin, end), shift = dies.table, span, about[LISTS]
     for k in range(about[FIRST], about[END]):
         source = dies.sources[k]
-        if source < 0:
-            for m in range(begin, end):
-                j = shift + inputs.lists.places[m]
-                low, high = dies.starts[j], dies.starts[j + 1]
-                if inputs.binary:
-                    send_lanes(drive, dies.places, dies.values, low, high, drive, 0)
-                else:
-                    factors = state.sums[:DIES]
-                    factors[:] = inputs.lists.values[m]
-                    send_lanes_times(drive, dies.places, dies.values, low, high, factors, 0)
+        if source >= 0:
+            add_spikes(out, shift, source, spikes, dies, state)
+            shift += table[source, N]
+        else:
+            step = 0 if inputs.binary else DIES
+            if not inputs.binary:
+                for m in range(begin, end):
+                    at = inputs.lists.places[m] * DIES
+                    state.factors[at : at + DIES] = inputs.lists.values[m]
+            count = list_chunks(state.room, dies.starts[shift:], inputs.lists.places, begin, end, 0, step)
+            send(out, dies.places, dies.values, *state.room, state.factors, count)
             shift += inputs.x.shape[2]
-        else:
-            spiking_lanes(drive, shift, source, state.spikes[t % 2], dies, state)
-            shift += table[source, N]
 
 
 @njit_no_nrt
-def spiking_lanes(drive, shift, layer, spikes, dies, state):
-    """drive += what arrives from the spikes of a layer."""
+def add_spikes(out, shift, layer, spikes, dies, state):
+    """out += what arrives from the spikes of a layer."""
     first = dies.table[layer, NEURON]
-    for m in range(state.counts[layer]):
-        j = state.active[first + m]
-        low, high = dies.starts[shift + j], dies.starts[shift + j + 1]
-        send_lanes_where(drive, dies.places, dies.values, low, high, spikes, (first + j) * DIES)
+    active, starts = state.active[first:], dies.starts[shift:]
+    count = list_chunks(state.room, starts, active, 0, state.counts[layer], first * DIES, DIES)
+    send(out, dies.places, dies.values, *state.room, spikes, count)
+
+
+@njit_inline
+def lanes_step(about, begin, t, dies, state):
+    """One step of the tile of neurons that begins with neuron ``begin``."""
+    kind, parts, low = about[KIND], about[PARTS], about[NEURON] * DIES + begin * DIES
+    width, rows = min(NEURONS, about[N] - begin) * DIES, FLOORED_COEFFICIENTS if kind == HAS_FLOOR else BIAS + 1
+    first = about[NUMBERS] + rows * begin * DIES
+    numbers = dies.coefficients[first : first + rows * width].reshape(rows, width)
+    own = state.states[STATES * low : STATES * (low + width)].reshape(STATES, width)
+    drive = state.drive[parts * begin * DIES : parts * (begin * DIES + width)]
+    before, after = state.spikes[1 - t % 2, low : low + width], state.spikes[t % 2, low : low + width]
+    if kind == INTEGRATES:
+        filter_step(own[0], drive, numbers[ALPHA], numbers[GAIN], after)
+        if about[HAS_LEAK]:
+            add_1(after, numbers[LEAK])
+        return
+    countdown, steps_off = state.countdown[low : low + width], dies.refractory[low : low + width]
+    resting = about[REFRACTORY] > 0
+    if kind == HAS_FLOOR:
+        rules = about[ADAPTIVE], about[CANCELS]
+        floored_step(drive, before, after, countdown, own, numbers, steps_off, resting, rules)
+    else:
+        rules_of_lif = Rules(0, about[TO_VALUE], 0, about[HAS_SYN], about[ADAPTIVE], 0)
+        step(drive, before, after, countdown, own, numbers, steps_off, resting, rules_of_lif)
 
 
 @njit_no_nrt
-def inputs_of_dies(about, x, spikes, dies, state):
-    """The inputs of a layer with a matrix, on every die."""
-    table, rows = dies.table, state.rows
-    for r in range(DIES):
-        clear(rows[r])
-    shift = 0
-    for k in range(about[FIRST], about[END]):
-        source = dies.sources[k]
-        if source < 0:
-            for r in range(DIES):
-                copy(rows[r, shift : shift + x.shape[0]], x)
-            shift += x.shape[0]
-        else:
-            first = table[source, NEURON]
-            for m in range(state.counts[source]):
-                j = state.active[first + m]
-                for r in range(DIES):
-                    rows[r, shift + j] = spikes[(first + j) * DIES + r]
-            shift += table[source, N]
-
-
-@njit_no_nrt
-def matrix_lanes(drive, about, dies, state):
-    """drive += what arrives at few neurons, a dot product for each, as :func:`.project.skinny` has them."""
-    n_in, n_out = about[N_IN], about[PARTS] * about[N]
-    size, totals = n_in * n_out, state.sums[:n_out]
-    for r in range(DIES):
-        at = about[MATRIX] + r * size
-        for i in range(n_out):
-            totals[i] = drive[i * DIES + r]
-        matrix = dies.matrices[at : at + size].reshape(n_out, n_in)
-        dots(totals, matrix, state.rows[r, :n_in], state.every, n_out)
-        for i in range(n_out):
-            drive[i * DIES + r] = totals[i]
+def begin_drive(about, drive, dies):
+    """What arrives without any source: nothing, or the bias."""
+    if about[KIND] == HAS_FLOOR:
+        clear(drive)
+        return
+    for begin in range(0, len(drive), NEURONS * DIES):
+        width = min(NEURONS * DIES, len(drive) - begin)
+        at = about[NUMBERS] + (BIAS + 1) * begin + BIAS * width
+        copy(drive[begin : begin + width], dies.coefficients[at : at + width])
 
 
 @njit_no_nrt
 def lanes_row(row, inputs, out, dies, state):
     """One row of eight dies through all layers, step by step; nothing is kept but the output of the last layer."""
     table, starts = dies.table, inputs.lists.starts
-    last, steps = table.shape[0] - 1, out.shape[1]
+    last, steps, lanes = table.shape[0] - 1, out.shape[1], BYTES // state.sums.itemsize
     for t in range(steps):
         span = starts[row * steps + t], starts[row * steps + t + 1]
+        before, after = state.spikes[1 - t % 2], state.spikes[t % 2]
         for layer in range(last + 1):
             about = table[layer]
-            kind, n, first = about[KIND], about[N], about[NEURON] * DIES
-            width, rows = n * DIES, FLOORED_COEFFICIENTS if about[KIND] == HAS_FLOOR else BIAS + 1
-            numbers = dies.coefficients[about[NUMBERS] : about[NUMBERS] + rows * width].reshape(rows, width)
-            drive = state.drive[: about[PARTS] * width]
-            if kind == HAS_FLOOR:
-                clear(drive)
+            n, first = about[N], about[NEURON]
+            width = about[PARTS] * n * DIES
+            begin_drive(about, state.drive[:width], dies)
+            if about[MATRIX]:
+                clear(state.sums[: lanes * width])
+                add_sources(state.sums, about, inputs, span, after, dies, state)
+                fold(state.sums, width)
+                add_1(state.drive[:width], state.sums[:width])
             else:
-                copy(drive, numbers[BIAS])
-            if about[LISTS] >= 0:
-                listed_lanes(drive, about, inputs, span, t, dies, state)
-            else:
-                inputs_of_dies(about, inputs.x[row, t], state.spikes[t % 2], dies, state)
-                matrix_lanes(drive, about, dies, state)
-            own = state.states[STATES * first : STATES * (first + width)].reshape(STATES, width)
-            before, after = state.spikes[1 - t % 2, first : first + width], state.spikes[t % 2, first : first + width]
+                add_sources(state.drive, about, inputs, span, after, dies, state)
             if about[RECURRENT] >= 0:
-                spiking_lanes(drive, about[RECURRENT], layer, state.spikes[1 - t % 2], dies, state)
-            if kind == INTEGRATES:
-                filter_step(own[0], drive, numbers[ALPHA], numbers[GAIN], after)
-                if about[HAS_LEAK]:
-                    add_1(after, numbers[LEAK])
-            else:
-                countdown, steps_off = state.countdown[first : first + width], dies.refractory[first : first + width]
-                resting = about[REFRACTORY] > 0
-                if kind == HAS_FLOOR:
-                    rules = about[ADAPTIVE], about[CANCELS]
-                    floored_step(drive, before, after, countdown, own, numbers, steps_off, resting, rules)
-                else:
-                    rules_of_lif = Rules(0, about[TO_VALUE], 0, about[HAS_SYN], about[ADAPTIVE], 0)
-                    step(drive, before, after, countdown, own, numbers, steps_off, resting, rules_of_lif)
-                state.counts[layer] = list_any(after, n, state.active[about[NEURON] :])
+                add_spikes(state.drive, about[RECURRENT], layer, before, dies, state)
+            for begin in range(0, n, NEURONS):
+                lanes_step(about, begin, t, dies, state)
+            if about[KIND] != INTEGRATES:
+                state.counts[layer] = list_any(after[first * DIES :], n, state.active[first:])
             if layer == last:
                 for r in range(out.shape[0]):
                     for i in range(n):
-                        out[r, t, i] = after[i * DIES + r]
+                        out[r, t, i] = after[(first + i) * DIES + r]
 
 
 @jit
 def fleet_lanes(chip, low, high, inputs, dies, out):
     """Output of the last layer for rows ``low`` to ``high``; out is (dies, batch, steps, n), at most eight dies."""
     table, dtype = dies.table, dies.coefficients.dtype
-    total, most, most_in = table[:, N].sum(), (table[:, N] * table[:, PARTS]).max(), table[:, N_IN].max()
+    total, most = table[:, N].sum(), (table[:, N] * table[:, PARTS]).max()
+    most_matrix = (table[:, N] * table[:, PARTS] * table[:, MATRIX]).max() * (BYTES // dies.values.itemsize)
+    chunks = len(dies.places) // CHUNK + LISTED + AHEAD
     state = LaneState(
         cleared(1, STATES * total * DIES, dtype)[0],
         np.empty(total * DIES, np.int32),
         cleared(2, total * DIES, dtype),
         np.empty(total + 1, np.int32),
         np.empty(len(table), np.int64),
-        cleared(1, most * DIES, dtype)[0],
-        np.empty((DIES, most_in), dtype),
-        np.empty(max(most, DIES), dtype),
-        np.arange(most).astype(np.int32),
+        cleared(1, (most + CHUNK) * DIES, dtype)[0],
+        cleared(1, (most_matrix + CHUNK) * DIES, dtype)[0],
+        np.ones(inputs.x.shape[2] * DIES, dtype),
+        (np.zeros(chunks, np.int32), np.zeros(chunks, np.int32)),
     )
     for row in range(low, high):
         state.states[:] = 0

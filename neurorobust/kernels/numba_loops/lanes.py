@@ -1,6 +1,9 @@
 """Eight dies side by side: a neuron's numbers on all of them are one vector, and so are the weights of a synapse.
 
-A place is where such a vector begins; a synapse is one number of ``places`` and eight of ``values``.
+A place is where such a vector begins. The synapses of a source are whole chunks: four numbers of ``places`` and four
+vectors of ``values``; what fills up the last chunk has weight 0 and places that nobody reads. All chunks of a step are
+listed before the first is sent, so the processor need not guess where a source's synapses end, and asks for the memory
+of those to come.
 """
 
 from __future__ import annotations
@@ -10,57 +13,103 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-DIES = 8
+from .dot import BYTES
+from .jit import njit_no_nrt
+from .rows import add_1
+
+DIES, CHUNK = 8, 4
+AHEAD = 24  # chunks whose memory is asked for before they are sent
+LISTED = 16  # chunks of a source that are listed at a time
+LINE = 64  # bytes
 
 
-def _send(combine):
-    """An intrinsic that goes through synapses ``begin`` to ``end``: at their places, out = combine(builder, out, value,
-    ``of`` [eight numbers at ``at``])."""
-
-    @intrinsic
-    def send(typingctx, out, places, values, begin, end, of, at):
-        def generate(context, builder, signature, arguments):
-            def data(i):
-                return context.make_array(signature.args[i])(context, builder, arguments[i]).data
-
-            def vector_at(start, index):
-                return builder.bitcast(builder.gep(start, [index]), kind.as_pointer())
-
-            number, one = context.get_data_type(signature.args[0].dtype), context.get_constant(types.intp, 1)
-            kind, sums, where, weights = ir.VectorType(number, DIES), data(0), data(1), data(2)
-            own = builder.load(vector_at(data(5), arguments[6]), align=4)
-            with cgutils.for_range_slice(builder, arguments[3], arguments[4], one) as (k, _):
-                place = builder.sext(builder.load(builder.gep(where, [k])), k.type)
-                spot, weight = vector_at(sums, place), vector_at(weights, builder.mul(k, k.type(DIES)))
-                before = builder.load(spot, align=4)
-                builder.store(combine(builder, before, builder.load(weight, align=4), own), spot, align=4)
-            return context.get_dummy_value()
-
-        return types.void(out, places, values, types.intp, types.intp, of, types.intp), generate
-
-    return send
+def _data(context, builder, signature, arguments):
+    """Where an array's numbers begin, by its place among the arguments."""
+    return lambda i: context.make_array(signature.args[i])(context, builder, arguments[i]).data
 
 
-def _where(builder, before, weight, spikes):
-    chosen = builder.fcmp_unordered("!=", spikes, ir.Constant(spikes.type, None))
-    return builder.select(chosen, builder.fadd(before, weight), before)
+@intrinsic
+def send(typingctx, out, places, values, chunks, at, of, count):
+    """out += ``of`` times the weights at the places of the synapses of the first ``count`` of ``chunks``, rounded once
+    where the processor can; the eight numbers ``of`` that belong to a chunk begin at ``at``."""
+
+    def generate(context, builder, signature, arguments):
+        data = _data(context, builder, signature, arguments)
+        sums, where, weights, listed, begins, factors = map(data, range(6))
+        number, count = context.get_data_type(signature.args[0].dtype), arguments[6]
+        size, bits = (4, "f32") if isinstance(number, ir.FloatType) else (8, "f64")
+        kind, byte, word = ir.VectorType(number, DIES), ir.IntType(8), ir.IntType(32)
+        asks = builder.module.declare_intrinsic(
+            "llvm.prefetch.p0", fnty=ir.FunctionType(ir.VoidType(), [byte.as_pointer(), word, word, word])
+        )
+        fused = builder.module.declare_intrinsic(
+            f"llvm.fmuladd.v{DIES}{bits}", fnty=ir.FunctionType(kind, [kind, kind, kind])
+        )
+
+        def vector_at(start, index):
+            return builder.bitcast(builder.gep(start, [index]), kind.as_pointer())
+
+        def number_at(start, index):
+            return builder.sext(builder.load(builder.gep(start, [index])), count.type)
+
+        with cgutils.for_range(builder, count) as loop:
+            chunk, next_chunk = (
+                builder.mul(number_at(listed, builder.add(loop.index, count.type(k))), count.type(CHUNK))
+                for k in (0, AHEAD)
+            )
+            for k in range(0, CHUNK * DIES * size, LINE):
+                later = builder.add(builder.mul(next_chunk, count.type(DIES)), count.type(k // size))
+                spot = builder.bitcast(builder.gep(weights, [later]), byte.as_pointer())
+                builder.call(asks, [spot, word(0), word(3), word(1)])
+            own = builder.load(vector_at(factors, number_at(begins, loop.index)), align=4)
+            for k in range(CHUNK):
+                synapse = builder.add(chunk, count.type(k))
+                spot = vector_at(sums, number_at(where, synapse))
+                weight = builder.load(vector_at(weights, builder.mul(synapse, count.type(DIES))), align=4)
+                builder.store(builder.call(fused, [own, weight, builder.load(spot, align=4)]), spot, align=4)
+        return context.get_dummy_value()
+
+    return types.void(out, places, values, chunks, at, of, types.intp), generate
 
 
-def _times(builder, before, weight, factors):
-    bits = "f32" if isinstance(weight.type.element, ir.FloatType) else "f64"
-    kind = weight.type
-    fused = builder.module.declare_intrinsic(
-        f"llvm.fmuladd.v{DIES}{bits}", fnty=ir.FunctionType(kind, [kind, kind, kind])
-    )
-    return builder.call(fused, [factors, weight, before])
+@intrinsic
+def _count_from(typingctx, out, at, first, step):
+    """out[at + k] = first + step k for k = 0 … 15."""
+
+    def generate(context, builder, signature, arguments):
+        target = _data(context, builder, signature, arguments)(0)
+        number, kind = ir.IntType(32), ir.VectorType(ir.IntType(32), LISTED)
+        nothing, same = ir.Constant(kind, ir.Undefined), ir.Constant(kind, [0] * LISTED)
+
+        def spread(value):
+            return builder.shuffle_vector(
+                builder.insert_element(nothing, builder.trunc(value, number), number(0)), nothing, same
+            )
+
+        steps = builder.mul(spread(arguments[3]), ir.Constant(kind, list(range(LISTED))))
+        spot = builder.bitcast(builder.gep(target, [arguments[1]]), kind.as_pointer())
+        builder.store(builder.add(spread(arguments[2]), steps), spot, align=4)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, types.intp, types.intp), generate
 
 
-send_lanes = _send(lambda builder, before, weight, _: builder.fadd(before, weight))
-"""out += the synapses' weights. ``of`` does not matter, and may be any eight numbers."""
-send_lanes_where = _send(_where)
-"""out += the synapses' weights on the dies where ``of`` is not 0."""
-send_lanes_times = _send(_times)
-"""out += ``of`` times the synapses' weights, rounded once where the processor can."""
+@njit_no_nrt
+def list_chunks(room, starts, sources, begin, end, first, step):
+    """List the chunks of ``sources[begin:end]``, and that the numbers of source j begin at ``first + step j``; return
+    how many there are. Source j has the chunks from ``starts[j]`` to ``starts[j + 1]``."""
+    chunks, at = room
+    count = 0
+    for m in range(begin, end):
+        j = sources[m]
+        low, high = starts[j], starts[j + 1]
+        done = 0
+        while done < high - low:
+            _count_from(chunks, count + done, low + done, 1)
+            _count_from(at, count + done, first + step * j, 0)
+            done += LISTED
+        count += high - low
+    return count
 
 
 @intrinsic
@@ -68,8 +117,8 @@ def list_any(typingctx, spikes, n, places):
     """List which of n neurons have a spike on any die; return how many. There is room for n + 1."""
 
     def generate(context, builder, signature, arguments):
-        source, target = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 2))
-        number, n = ir.IntType(32), arguments[1]
+        data, n = _data(context, builder, signature, arguments), arguments[1]
+        source, target, number = data(0), data(2), ir.IntType(32)
         kind = ir.VectorType(context.get_data_type(signature.args[0].dtype), DIES)
         count = cgutils.alloca_once_value(builder, n.type(0))
         with cgutils.for_range(builder, n) as loop:
@@ -82,3 +131,17 @@ def list_any(typingctx, spikes, n, places):
         return builder.load(count)
 
     return types.intp(spikes, types.intp, places), generate
+
+
+@njit_no_nrt
+def fold(sums, width):
+    """The partial sums of dot products, (32 or 16, width) in one row, added up in the order of :func:`.dot.dots`; the first
+    ``width`` numbers are the result."""
+    quarter = BYTES // sums.itemsize // 4
+    size = quarter * width
+    for half in range(0, 4 * size, 2 * size):
+        add_1(sums[half : half + size], sums[half + size : half + 2 * size])
+    add_1(sums[:size], sums[2 * size : 3 * size])
+    while size > width:
+        size //= 2
+        add_1(sums[:size], sums[size : 2 * size])
