@@ -27,7 +27,15 @@ from .floored import (
     SYN_INH,
     THRESHOLD,
 )
-from .intrinsics import LANES, TILE, parallel_for, signed_block_1, signed_block_wide
+from .intrinsics import (
+    LANES,
+    TILE,
+    parallel_for,
+    signed_block_1,
+    signed_block_wide,
+    signed_dots_of_one,
+    signed_dots_of_two,
+)
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 from .lif_backward import spike_derivative
 from .records import CollectedEvents, GatherSpace, RowEvents, SortSpace, Targets
@@ -53,7 +61,8 @@ class FlooredScratch(NamedTuple):
             the distance from the threshold that the surrogate takes, ``grad_z_before`` what arrives at the spikes of
             the step before by way of b.
         drives: gradients of what arrives in some steps, (4 + 4 steps, 2n).
-        at_rest, threshold_now, inverse_scale, limited, start: (n,); the first stays 0. unused: (2n,).
+        at_rest, threshold_now, inverse_scale, limited, start: (n,); the first stays 0. halves: (4, n),
+            −(excitation + inhibition). marks: (3, n), which of two rows need what the spikes get.
         places: (n,). b, held: of all steps, (4, steps, n), the second 1 in the refractory steps.
         spikes, inputs: events of these steps. spike_space, input_space: room to sort them. event, gather: room for
             lists of targets.
@@ -71,7 +80,8 @@ class FlooredScratch(NamedTuple):
     inverse_scale: ndarray
     limited: ndarray
     start: ndarray
-    unused: ndarray
+    halves: ndarray
+    marks: ndarray
     places: ndarray
     b: ndarray
     held: ndarray
@@ -296,9 +306,9 @@ def add_signed_4(out_a, out_b, out_c, out_d, row, plus, minus):
 
 
 @njit_no_nrt
-def signed_products(out, rows, vectors):
+def signed_products(out, rows, vectors, halves):
     """out[r] += rows₊ᵀ excitation + rows₋ᵀ inhibition, the halves of vectors[r], for four vectors at once; rows₊ and
-    rows₋ are the positive entries and the sizes of the negative ones."""
+    rows₋ are the positive entries and the sizes of the negative ones, ``halves`` −(excitation + inhibition)."""
     n, depth, start = out.shape[1], rows.shape[0], 0
     if n % LANES != 0:
         for k in range(depth):
@@ -307,10 +317,10 @@ def signed_products(out, rows, vectors):
             add_signed_4(out[0], out[1], out[2], out[3], rows[k], plus, minus)
         return
     while start + TILE * LANES <= n:
-        signed_block_wide(out, rows, vectors, start)
+        signed_block_wide(out, rows, vectors, halves, start)
         start += TILE * LANES
     while start < n:
-        signed_block_1(out, rows, vectors, start)
+        signed_block_1(out, rows, vectors, halves, start)
         start += LANES
 
 
@@ -339,21 +349,55 @@ def signed_dots(out, rows, vector, places, count):
         out[places[k]] += total
 
 
+@njit_noalias
+def add_halves(out, excitation, inhibition):
+    """out = −(excitation + inhibition)."""
+    for i in range(out.shape[0]):
+        out[i] = -(excitation[i] + inhibition[i])
+
+
+@njit_noalias
+def mark_pair(both, first_alone, second_alone, first, second):
+    """1 where both rows are not 0, where only the first is not, and where only the second is not."""
+    zero = first.dtype.type(0)
+    for i in range(both.shape[0]):
+        one, other = first[i] != zero, second[i] != zero
+        both[i] = one & other
+        first_alone[i] = one & (not other)
+        second_alone[i] = other & (not one)
+
+
+@njit_no_nrt
+def signed_dots_of_asked(out, rows, vectors, asked, scratch):
+    """:func:`signed_dots` of four vectors for the i where ``asked`` is not 0: two vectors share what they read."""
+    n = rows.shape[1]
+    if n % LANES != 0:
+        for r in range(GROUP):
+            signed_dots(out[r], rows, vectors[r], scratch.places, positions(asked[r], scratch.places))
+        return
+    halves, marks, places = scratch.halves, scratch.marks, scratch.places
+    for r in range(0, GROUP, 2):
+        mark_pair(marks[0], marks[1], marks[2], asked[r], asked[r + 1])
+        signed_dots_of_two(out, rows, vectors, halves, r, places, positions(marks[0], places))
+        signed_dots_of_one(out, rows, vectors, halves, r, places, positions(marks[1], places))
+        signed_dots_of_one(out, rows, vectors, halves, r + 1, places, positions(marks[2], places))
+
+
 @njit_inline
 def floored_recurrent_gradient(group, chip, later, scratch):
     """Add what the spikes get by way of the recurrent weight, from the drives of the step after."""
     if len(chip.targets.starts):
         gather_targets(scratch.grad_z, scratch.dz_dv, chip.targets, later, group, scratch.gather)
         return
-    active = 0
-    for r in range(group):
+    active, n = 0, chip.spikes.shape[2]
+    for r in range(GROUP):
         active += count_set(scratch.dz_dv[r])
-    if 4 * active > GROUP * chip.spikes.shape[2]:
-        signed_products(scratch.grad_z, chip.by_target, later)
+        add_halves(scratch.halves[r], later[r, :n], later[r, n:])
+    # Four rows at once cost about as much for all neurons as one by one for 4/9 of them.
+    if 9 * active > 4 * GROUP * n:
+        signed_products(scratch.grad_z, chip.by_target, later, scratch.halves)
     else:
-        for r in range(group):
-            count = positions(scratch.dz_dv[r], scratch.places)
-            signed_dots(scratch.grad_z[r], chip.by_source, later[r], scratch.places, count)
+        signed_dots_of_asked(scratch.grad_z, chip.by_source, later, scratch.dz_dv, scratch)
 
 
 @njit_inline
@@ -445,7 +489,8 @@ def floored_scratch(n, sizes, most, steps, adaptive, rests, dtype):
         real[0], real[1], real[2], real[3], real[4], real[5],
         cleared(collected + most, 2 * n, dtype),
         spare[0], spare[1], spare[2], spare[3], spare[4],
-        np.empty(2 * n, dtype),
+        cleared(most, n, dtype),
+        cleared(3, n, dtype),
         np.empty(n, np.int32),
         np.zeros((most if adaptive else 0, steps, n), dtype),
         np.zeros((most if rests else 0, steps, n), dtype),
