@@ -14,7 +14,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3 python)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv setup demo reproduce tutorials test deep fuzz oldest oracles matrix lint types docs browser clean
+.PHONY: help venv setup demo reproduce tutorials test loops deep fuzz oldest oracles matrix lint types docs browser clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,10 @@ tutorials: $(STAMP)  ## execute the tutorials in full for the documentation, res
 
 test: $(STAMP)  ## run the tests on all cores (ARGS="-k attack" passes options to pytest)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+# Two workers that begin together would both compile the same ones.
+loops: $(STAMP)  ## compile the loops over time that most tests use; they are kept beside the code
+	@$(BIN)/python -m pytest -n 0 -q tests/test_cached_events.py tests/test_engine.py -k "bits_stay or vmap_equals"
 
 deep: $(STAMP)  ## try thousands of new random cases of some tests; their counts are added to tests/data/deep.json
 	@NEUROROBUST_DEEP=1 $(BIN)/python -m pytest -n auto -m deep $(ARGS)

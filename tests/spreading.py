@@ -23,6 +23,8 @@ from neurorobust.nn.network import Network
 from neurorobust.nn.neurons import LeakyIntegrator, LinearizedDpi
 
 BALL = nr.Ball.uniform(0.2)
+FEW = 6
+"""Times that bytes go to two workers at most: twice, and again where an executor gave them to one that had them."""
 
 
 def floored() -> Network:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -277,12 +279,16 @@ def test_report_draws_it_again(folder, tmp_path):
 
 
 def small(out: Path) -> dict:
-    """A demo on few beats, its figures drawn but not rendered."""
+    """A demo on few beats, its figures drawn but not rendered, without what it says before it trains."""
 
     def savefig(self, path, **options):
         Path(path).write_bytes(b"picture")
 
-    with mock.patch("matplotlib.figure.Figure.savefig", savefig):
+    said = {"first_result": lambda *_: "", "training_seconds": lambda *_: 0.0}
+    with (
+        mock.patch("matplotlib.figure.Figure.savefig", savefig),
+        mock.patch.multiple(sys.modules[demo.__module__], **said),
+    ):
         return demo(few_beats(), chipmodels.load("dynapse2"), out, size=SMALL, say=lambda line: None)
 
 
@@ -305,21 +311,9 @@ def test_a_second_run_trains_nothing(undisturbed):
         assert untimed(small(out)) == results
 
 
-@pytest.mark.parametrize(
-    ("name", "time"),
-    [
-        ("checkpoint.pt", 1),
-        ("log.csv", 2),
-        ("model.safetensors", 1),
-        ("config.json", 1),
-        ("checkpoint.pt", 3),
-        ("results.json", 1),
-        ("fleet.svg", 1),
-        ("report.html", 1),
-    ],
-)
-def test_ctrl_c_loses_nothing(name, time, undisturbed, tmp_path):
-    """Interrupted as a file is put in its place: nothing half-written, and the next run ends as if nothing happened."""
+@contextmanager
+def ctrl_c(name, time):
+    """An interruption as the file is put in its place for the n-th time in a run."""
     replace, seen = Path.replace, 0
 
     def interrupt(self, target):
@@ -330,12 +324,21 @@ def test_ctrl_c_loses_nothing(name, time, undisturbed, tmp_path):
         return replace(self, target)
 
     with mock.patch.object(Path, "replace", interrupt), pytest.raises(KeyboardInterrupt):
-        small(tmp_path)
-    assert inside(tmp_path) <= PROMISED | KEPT
-    for path in tmp_path.rglob("*.*"):
-        whole = {".json": lambda path: json.loads(path.read_text()), ".safetensors": load_file, ".csv": pd.read_csv}
-        whole[".pt"] = lambda path: torch.load(path, weights_only=True)
-        whole.get(path.suffix, Path.read_bytes)(path)
+        yield
+
+
+def test_ctrl_c_loses_nothing(undisturbed, tmp_path):
+    """Interrupted eight times, as one file after the other is put in its place: nothing is half-written, each run goes
+    on from the one before, and the last one ends as if nothing happened."""
+    names = ("log.csv", 2), ("model.safetensors", 1), ("config.json", 1), ("checkpoint.pt", 1), ("results.json", 1)
+    for name, time in (("checkpoint.pt", 1), *names, ("fleet.svg", 1), ("report.html", 1)):
+        with ctrl_c(name, time):
+            small(tmp_path)
+        assert inside(tmp_path) <= PROMISED | KEPT
+        for path in tmp_path.rglob("*.*"):
+            whole = {".json": lambda path: json.loads(path.read_text()), ".safetensors": load_file, ".csv": pd.read_csv}
+            whole[".pt"] = lambda path: torch.load(path, weights_only=True)
+            whole.get(path.suffix, Path.read_bytes)(path)
     assert untimed(small(tmp_path)) == undisturbed[1]
     assert inside(tmp_path) == PROMISED | KEPT
     for mine, truth in zip(logs(tmp_path), logs(undisturbed[0])):

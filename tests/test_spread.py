@@ -8,7 +8,7 @@ import pickle
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from unittest import mock
 
@@ -17,7 +17,7 @@ import torch
 from conftest import draw, events, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spreading import MEASUREMENTS, Counted, Unreliable, dense, evaluate, here, same
+from spreading import FEW, MEASUREMENTS, Counted, Unreliable, dense, evaluate, here, same
 from torch import nn
 
 import neurorobust as nr
@@ -135,7 +135,8 @@ def _kernel(shared, piece):
 
 
 def test_network_and_data_are_sent_once_per_worker(pool):
-    """Two processes, two networks on the same data: the data go twice in all, each network twice."""
+    """Two processes, two networks on the same data: the data go twice in all, each network twice. A process may take
+    both tasks with the bytes, so that the other one asks again."""
     data = nr.data.Data(torch.rand(40, 500, 3, generator=torch.Generator().manual_seed(7)), torch.arange(40) % 2)
     sent, tasks = [], 0
     for seed in (0, 1):
@@ -143,10 +144,43 @@ def test_network_and_data_are_sent_once_per_worker(pool):
         nr.evaluate(tiny(seed).float(), data, nr.mismatch(0.1), n_dies=40, executor=counted)
         sent, tasks = sent + counted.sent, tasks + counted.tasks
     large = [name for name, size in sent if size > data.x.nbytes]
-    assert len(set(large)) == 1 and len(large) <= 2  # a worker that was never asked gets nothing
+    assert len(set(large)) == 1 and len(large) <= FEW  # a worker that was never asked gets nothing
     small = [name for name, size in sent if size <= data.x.nbytes]
-    assert len(set(small)) == 2 and all(small.count(name) <= 2 for name in small)
+    assert len(set(small)) == 2 and all(small.count(name) <= FEW for name in small)
     assert tasks < 2 * (40 + 20)
+
+
+class Late(Executor):
+    """Two processes by turns, each with its own bytes. The answers of the first two tasks come after twenty."""
+
+    def __init__(self):
+        self.caches, self.sent, self.late = (parcels.Cache(), parcels.Cache()), [], []
+
+    def submit(self, fn, /, order, piece, attached, unique):
+        who, future = unique % 2, Future()
+        with (
+            mock.patch.object(spread, "cache", self.caches[who]),
+            mock.patch.object(parcels, "cache", self.caches[who]),
+            mock.patch.object(os, "getpid", lambda: who),
+        ):
+            answer = fn(order, piece, attached, unique)
+        self.sent += attached
+        if unique < 2:
+            self.late.append((future, answer))
+        else:
+            future.set_result(answer)
+        while unique >= 20 and self.late:
+            first, said = self.late.pop()
+            first.set_result(said)
+        return future
+
+
+def test_an_old_answer_does_not_send_the_bytes_again():
+    """A busy machine hears that a process lacked its bytes when it has got them: they go twice in all, once to each."""
+    executor = Late()
+    found = list(spread.spread(executor, _square, range(40), 1))
+    assert [int(each["square"]) for each in found] == [k**2 for k in range(40)]
+    assert len(executor.sent) == 2 and len(set(executor.sent)) == 1 and executor.late == []
 
 
 def test_a_part_of_a_large_tensor_is_sent_alone():

@@ -20,6 +20,7 @@ import pickle
 import platform
 import sys
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -328,9 +329,11 @@ class _Order(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """A worker's answer: data as safetensors, or an error of the function, or what it lacks."""
+    """A worker's answer: data as safetensors, or an error of the function, or what it lacks; and when, by the clock of
+    its process."""
 
     worker: tuple[str, int, int]
+    at: int
     data: bytes | None = None
     error: Exception | None = None
     lacks: tuple[str, ...] = ()
@@ -343,6 +346,7 @@ class _Running:
         self._executor, self._parcel = executor, parcel
         self.futures: dict[Future[_Answer], tuple[int, bool]] = {}
         self._lacking: dict[tuple[str, int], tuple[str, ...]] = {}  # what processes said that they do not have
+        self._had: dict[tuple[str, int], int] = {}  # when processes last had everything
 
     def submit(self, number: int, order: _Order, piece: Any, unique: int) -> None:
         """Give a piece to the executor; with bytes, if more processes lack some than tasks with bytes are on their way.
@@ -366,12 +370,18 @@ class _Running:
             answer = _answer(future)
             found.append((number, answer))
             if isinstance(answer, _Answer):
-                process = answer.worker[:2]
-                if answer.lacks:
-                    self._lacking[process] = answer.lacks
-                elif carried and self._lacking:  # the others will say again what they lack
-                    self._lacking.pop(process if process in self._lacking else next(iter(self._lacking)))
+                self._note(answer, carried)
         return sorted(found, key=lambda each: isinstance(each[1], Exception))
+
+    def _note(self, answer: _Answer, carried: bool) -> None:
+        """Who lacks what. Answers come in any order: one that is older than the bytes of its process says nothing."""
+        process = answer.worker[:2]
+        if not answer.lacks:
+            self._had[process] = max(answer.at, self._had.get(process, 0))
+            if carried and self._lacking:  # the others will say again what they lack
+                self._lacking.pop(process if process in self._lacking else next(iter(self._lacking)))
+        elif answer.at > self._had.get(process, 0):
+            self._lacking[process] = answer.lacks
 
     def cancel(self) -> None:
         for future in self.futures:
@@ -399,12 +409,12 @@ def _work(order: _Order, piece: Any, attached: Mapping[str, bytes], unique: int)
         try:
             shared = cache.opened(order.parcel)
         except Lacks as lacks:
-            return _Answer(me, lacks=lacks.args)
+            return _Answer(me, time.monotonic_ns(), lacks=lacks.args)
         found = _computed(order, shared, piece)
         plain = {name: value.detach().cpu().contiguous() for name, value in found.items()}
-        return _Answer(me, data=safetensors.torch.save(plain))
+        return _Answer(me, time.monotonic_ns(), data=safetensors.torch.save(plain))
     except Exception as error:
-        return _Answer(me, error=_portable(error, me))
+        return _Answer(me, time.monotonic_ns(), error=_portable(error, me))
 
 
 def _computed(order: _Order, shared: Any, piece: Any, again: int = DRAWS) -> Mapping[str, Tensor]:
