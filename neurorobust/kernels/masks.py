@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..core.pattern import Pattern
-from .choice import lists_pay
+from .choice import CACHED, lists_pay
 from .events import address
 from .sparse_weight import SparseWeight
 
@@ -42,9 +42,18 @@ def pattern_of(mask: Tensor) -> Pattern | None:
     return None if known is None else known.pattern
 
 
-def _known_of(mask: Tensor) -> _Known | None:
+def full(mask: Tensor) -> bool:
+    """Whether every synapse exists, so that nothing has to be multiplied; False also where nobody may look."""
+    return _readable(mask) and np.count_nonzero(mask.numpy()) == mask.numel()
+
+
+def _readable(mask: Tensor) -> bool:
     plain = type(mask) is Tensor and mask.dtype == torch.bool and mask.device.type == "cpu"
-    if not plain or torch.compiler.is_compiling() or mask.is_inference() or address(mask) is None:  # None: inside vmap
+    return plain and not torch.compiler.is_compiling() and address(mask) is not None  # None: inside vmap
+
+
+def _known_of(mask: Tensor) -> _Known | None:
+    if mask.numel() <= CACHED or not _readable(mask) or mask.is_inference():
         return None
     known = _known.get(mask)
     if known is None or not known.fits(mask):
