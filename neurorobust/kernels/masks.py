@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..core.pattern import Pattern
-from .choice import CACHED, lists_pay
+from .choice import lists_pay
 from .events import address
 from .sparse_weight import SparseWeight
 
@@ -53,7 +53,7 @@ def _readable(mask: Tensor) -> bool:
 
 
 def _known_of(mask: Tensor) -> _Known | None:
-    if mask.numel() <= CACHED or not _readable(mask) or mask.is_inference():
+    if not lists_pay(1, *mask.shape) or not _readable(mask) or mask.is_inference():
         return None
     known = _known.get(mask)
     if known is None or not known.fits(mask):
