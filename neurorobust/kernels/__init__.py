@@ -31,7 +31,7 @@ from .layer import (
     LifCoefficients,
     fits_lanes,
 )
-from .masks import pattern_of, sparse
+from .masks import full, pattern_of, sparse
 from .sparse_weight import SparseWeight, Weight, dense
 from .windows import Convolution, Window
 
@@ -60,6 +60,7 @@ __all__ = [
     "fleet_outputs",
     "floored",
     "floored_layer",
+    "full",
     "lane_outputs",
     "leaky_integrator",
     "lif",
@@ -73,20 +74,29 @@ __all__ = [
 ]
 
 
-def _check(n: int, tensor: Tensor, c: LifCoefficients | dict[str, Tensor | None], recurrent: Weight | None) -> None:
+def _check(
+    n: int,
+    tensor: Tensor,
+    c: LifCoefficients | FlooredCoefficients | dict[str, Tensor | None],
+    recurrent: Weight | None,
+) -> None:
     """Raise for numbers of another size, or of another type than the current: a compiled loop does not check."""
     if n < 1 or tensor.shape[0] < 1:
         raise ValueError(
             f"sequence of shape {tuple(tensor.shape)} for {n} neurons; expected at least one step and one neuron."
         )
-    named = c if isinstance(c, dict) else c._asdict()
-    shapes = {name: (value, (n,)) for name, value in named.items()} | {"recurrent": (recurrent, (n, n))}
-    for name, (value, shape) in shapes.items():
-        if value is not None and (value.shape != shape or value.dtype != tensor.dtype):
-            raise ValueError(
-                f"{name}: got shape {tuple(value.shape)} of {value.dtype}; expected {shape} of {tensor.dtype}, as the "
-                f"input has it."
-            )
+    dtype, each = tensor.dtype, (n,)
+    for name, value in c.items() if isinstance(c, dict) else zip(c._fields, c):
+        if value is not None and (value.shape != each or value.dtype != dtype):
+            raise _other(name, value, each, dtype)
+    if recurrent is not None and (recurrent.shape != (n, n) or recurrent.dtype != dtype):
+        raise _other("recurrent", recurrent, (n, n), dtype)
+
+
+def _other(name: str, value: Weight, shape: tuple[int, ...], dtype: torch.dtype) -> ValueError:
+    return ValueError(
+        f"{name}: got shape {tuple(value.shape)} of {value.dtype}; expected {shape} of {dtype}, as the input has it."
+    )
 
 
 def _check_synapses(x: Tensor, weight: Weight) -> None:
@@ -196,7 +206,7 @@ def floored(
     n = len(c.alpha)
     if current.shape[-1] != 2 * n:
         raise ValueError(f"current: got shape {tuple(current.shape)}; expected (T, B, {2 * n}), two for each neuron.")
-    _check(n, current, c._asdict(), recurrent)
+    _check(n, current, c, recurrent)
     if pushed is not None or implementation("current", current, knows_floored(dynamics)) is reference:
         return reference.floored(current, _matrix(recurrent), c, dynamics, pushed)
     from . import compiled_floored
@@ -210,7 +220,7 @@ def floored_layer(
     """Spikes of :func:`floored` for an input x (T, B, n_in) of synapses that excite or inhibit by the sign of their
     weight (n, n_in)."""
     _check_synapses(x, weight)
-    _check(weight.shape[0], x, c._asdict(), recurrent)
+    _check(weight.shape[0], x, c, recurrent)
     if implementation("x", x, knows_floored(dynamics)) is reference:
         matrix = dense(weight)
         positive = matrix.clamp(min=0)

@@ -42,9 +42,18 @@ def pattern_of(mask: Tensor) -> Pattern | None:
     return None if known is None else known.pattern
 
 
-def _known_of(mask: Tensor) -> _Known | None:
+def full(mask: Tensor) -> bool:
+    """Whether every synapse exists, so that nothing has to be multiplied; False also where nobody may look."""
+    return _readable(mask) and np.count_nonzero(mask.numpy()) == mask.numel()
+
+
+def _readable(mask: Tensor) -> bool:
     plain = type(mask) is Tensor and mask.dtype == torch.bool and mask.device.type == "cpu"
-    if not plain or torch.compiler.is_compiling() or mask.is_inference() or address(mask) is None:  # None: inside vmap
+    return plain and not torch.compiler.is_compiling() and address(mask) is not None  # None: inside vmap
+
+
+def _known_of(mask: Tensor) -> _Known | None:
+    if not lists_pay(1, *mask.shape) or not _readable(mask) or mask.is_inference():
         return None
     known = _known.get(mask)
     if known is None or not known.fits(mask):

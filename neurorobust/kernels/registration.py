@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+
+from .._util.watched import watched
 
 _LIBRARY = torch.library.Library("neurorobust", "FRAGMENT")
-_PLAIN = frozenset({Tensor, nn.Parameter, tuple, list, int, float, bool})
 
 
 def operator(function: Callable[..., Any]) -> Any:
@@ -26,17 +26,10 @@ def operator(function: Callable[..., Any]) -> Any:
 
     @wraps(function)
     def call(*inputs: Any) -> Any:
-        return overload(*inputs) if _watched(inputs) else function(*inputs)
+        return overload(*inputs) if watched(inputs) else function(*inputs)
 
     call.overload = overload  # type: ignore[attr-defined]
     return call
-
-
-def _watched(inputs: Sequence[Any]) -> bool:
-    """Whether a transform, a mode, torch.compile or an input of another class has to see an operator."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return True
-    return torch._C._len_torch_dispatch_stack() > 0 or not _PLAIN.issuperset(map(type, inputs))
 
 
 def fake(function: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -59,7 +59,8 @@ def signed_gradient(weight: Tensor, excitation: Tensor, inhibition: Tensor) -> T
 
     By bits: torch's ``where`` takes ten times as long where signs are in no order.
     """
-    kind = np.int32 if excitation.dtype == torch.float32 else np.int64
+    kind: np.dtype = np.dtype(np.int32 if excitation.dtype == torch.float32 else np.int64)
     below = -np.less(weight.detach().numpy(), 0).astype(kind)  # all bits or none
-    of_positive, of_negative = excitation.numpy().view(kind), inhibition.neg().numpy().view(kind)
-    return torch.from_numpy((of_positive ^ ((of_positive ^ of_negative) & below)).view(excitation.numpy().dtype))
+    of_positive, of_negative = (part.numpy().view(kind) for part in (excitation, inhibition.neg()))
+    bits: np.ndarray = of_positive ^ ((of_positive ^ of_negative) & below)
+    return torch.from_numpy(bits.view(excitation.numpy().dtype))

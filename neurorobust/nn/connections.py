@@ -124,15 +124,17 @@ class _Synapses(Weighted):
 
     def masked(self) -> Tensor:
         """The weight with absent synapses at zero, in its own shape."""
-        self._check_shapes()
-        return self.weight * self.mask
+        weight, mask = self._checked()
+        return weight if kernels.full(mask) else weight * mask
 
-    def _check_shapes(self) -> None:
-        """Raise ValueError for a weight or a bias that was replaced by one of another shape."""
-        if self.weight.shape != self.mask.shape:
-            raise ValueError(f"weight: got shape {tuple(self.weight.shape)}; expected {tuple(self.mask.shape)}.")
-        if self.bias is not None and self.bias.shape != self.mask.shape[:1]:
-            raise ValueError(f"bias: got shape {tuple(self.bias.shape)}; expected ({len(self.mask)},).")
+    def _checked(self) -> tuple[Tensor, Tensor]:
+        """Weight and mask; ValueError for a weight or a bias that was replaced by one of another shape."""
+        weight, bias, mask = self.weight, self.bias, self.mask
+        if weight.shape != mask.shape:
+            raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected {tuple(mask.shape)}.")
+        if bias is not None and bias.shape != mask.shape[:1]:
+            raise ValueError(f"bias: got shape {tuple(bias.shape)}; expected ({len(mask)},).")
+        return weight, mask
 
 
 class Linear(_Synapses):
@@ -207,8 +209,7 @@ class Linear(_Synapses):
         return self.masked()
 
     def synapses(self) -> kernels.Weight:
-        self._check_shapes()
-        few = kernels.sparse(self.weight, self.mask)
+        few = kernels.sparse(*self._checked())
         return self.masked() if few is None else few
 
     def forward(self, x: Tensor, dt: float) -> Tensor:

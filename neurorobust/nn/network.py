@@ -68,7 +68,7 @@ class Network(nn.Module):
 
     def layers(self) -> dict[str, Neuron]:
         """The layers by name, in order."""
-        return {name: cast(Neuron, self.get_submodule(name)) for name in self.names}
+        return {name: cast(Neuron, self._modules[name]) for name in self.names}
 
     def check(self, x: Tensor) -> None:
         """Raise ValueError for an input with a wrong shape, dtype or device."""

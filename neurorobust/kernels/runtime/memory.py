@@ -23,7 +23,7 @@ from torch import Tensor
 LINE = 64  # bytes of a line of a cache, at which a tensor of LEAST bytes or more begins
 LEAST = 2**17  # bytes: what is smaller the allocator keeps by itself
 KEPT = 2**28  # bytes that wait for their next use at most
-_KINDS = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_KINDS: dict[torch.dtype, np.dtype] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 CONTROL = Path("/sys/fs/cgroup")
 
 
@@ -80,7 +80,6 @@ class _Lease(weakref.ref):
     def end(self) -> None:
         del self.open[id(self)]
         _pool.give(self.memory)
-
 
 
 def _unlock() -> None:
