@@ -14,10 +14,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .dot import BYTES
-from .jit import njit_no_nrt
+from .jit import jit, njit_no_nrt
 from .rows import add_1
 
 DIES, CHUNK = 8, 4
+ROWS = 16  # of a matrix, at most
 AHEAD = 24  # chunks whose memory is asked for before they are sent
 LISTED = 16  # chunks of a source that are listed at a time
 LINE = 64  # bytes
@@ -26,6 +27,68 @@ LINE = 64  # bytes
 def _data(context, builder, signature, arguments):
     """Where an array's numbers begin, by its place among the arguments."""
     return lambda i: context.make_array(signature.args[i])(context, builder, arguments[i]).data
+
+
+@njit_no_nrt
+def _negative(values, k):
+    """On how many dies a synapse is negative."""
+    count = 0
+    for r in range(DIES):
+        count += values[r, k] < 0
+    return count
+
+
+@jit
+def count_chunks(lists, sources, values, signed):
+    """How many chunks :func:`fill_chunks` makes."""
+    total = 0
+    for j in range(sources):
+        count = lists[j + 1] - lists[j]
+        if signed:
+            for k in range(lists[j], lists[j + 1]):
+                count += 0 < _negative(values, k) < DIES
+        total += -(-count // CHUNK)
+    return total
+
+
+@njit_no_nrt
+def _put(out, at, values, k, sign):
+    """The sizes of a synapse on the dies where its sign is this, 0 on others; of any sign if it is 0."""
+    zero = values.dtype.type(0)
+    for r in range(DIES):
+        value = values[r, k]
+        out[at * DIES + r] = value if sign == 0 else max(sign * value, zero)
+
+
+@jit
+def fill_chunks(lists, values, order, signed, chunk, starts, places, out):
+    """Write the synapses of one weight from ``chunk`` on, and where the chunks of each source begin.
+
+    ``lists`` are those of a pattern, values (8, k). What arrives for target i is at ``order[i]``. With ``signed``, the
+    size of a negative weight arrives in the second half; where dies differ in sign, the synapse is there twice, and one
+    of both is 0 on every die.
+    """
+    sources, width = len(starts) - 1, len(order)
+    half = width // 2
+    at = chunk * CHUNK
+    for j in range(sources):
+        starts[j] = at // CHUNK
+        for k in range(lists[j], lists[j + 1]):
+            target = lists[sources + 1 + k]
+            negative = _negative(values, k) if signed else 0
+            if negative < DIES:
+                places[at] = order[target] * DIES
+                _put(out, at, values, k, 1 if signed else 0)
+                at += 1
+            if negative > 0:
+                places[at] = order[half + target] * DIES
+                _put(out, at, values, k, -1)
+                at += 1
+        while at % CHUNK:
+            places[at] = (width + at % CHUNK) * DIES
+            out[at * DIES : at * DIES + DIES] = 0
+            at += 1
+    starts[sources] = at // CHUNK
 
 
 @intrinsic
@@ -131,6 +194,54 @@ def list_any(typingctx, spikes, n, places):
         return builder.load(count)
 
     return types.intp(spikes, types.intp, places), generate
+
+
+@njit_no_nrt
+def list_pairs(pairs, sources, begin, end, of):
+    """List the places in ``of`` that are not 0, of the eight numbers of each of ``sources[begin:end]``; return how many.
+    Free of branches: there is room for one more."""
+    count = 0
+    for m in range(begin, end):
+        for at in range(sources[m] * DIES, sources[m] * DIES + DIES):
+            pairs[count] = at
+            count += of[at] != 0
+    return count
+
+
+@intrinsic
+def add_pairs(typingctx, sums, rows, pairs, count, of, first):
+    """For the first ``count`` of ``pairs``, place p of source and die: sums[(p + first) mod len] += of[p] · rows[p], in
+    rows of 16 numbers, rounded once where the processor can. ``sums`` has as many as a power of 2."""
+
+    def generate(context, builder, signature, arguments):
+        data = _data(context, builder, signature, arguments)
+        number, count, first = context.get_data_type(signature.args[0].dtype), arguments[3], arguments[5]
+        kind, bits = ir.VectorType(number, ROWS), "f32" if isinstance(number, ir.FloatType) else "f64"
+        fused = builder.module.declare_intrinsic(
+            f"llvm.fmuladd.v{ROWS}{bits}", fnty=ir.FunctionType(kind, [kind, kind, kind])
+        )
+        nothing, same = ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), ROWS), [0] * ROWS)
+        sums, rows, pairs, of = data(0), data(1), data(2), data(4)
+        last = builder.sub(
+            builder.udiv(
+                context.make_array(signature.args[0])(context, builder, arguments[0]).nitems, count.type(ROWS)
+            ),
+            count.type(1),
+        )
+
+        def row_at(start, index):
+            return builder.bitcast(builder.gep(start, [builder.mul(index, count.type(ROWS))]), kind.as_pointer())
+
+        with cgutils.for_range(builder, count) as loop:
+            p = builder.sext(builder.load(builder.gep(pairs, [loop.index])), count.type)
+            factor = builder.insert_element(nothing, builder.load(builder.gep(of, [p])), ir.IntType(32)(0))
+            own = builder.shuffle_vector(factor, nothing, same)
+            spot, row = row_at(sums, builder.and_(builder.add(p, first), last)), row_at(rows, p)
+            before, weights = (builder.load(each, align=4) for each in (spot, row))
+            builder.store(builder.call(fused, [own, weights, before]), spot, align=4)
+        return context.get_dummy_value()
+
+    return types.void(sums, rows, pairs, types.intp, of, types.intp), generate
 
 
 @njit_no_nrt
