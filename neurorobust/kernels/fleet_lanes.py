@@ -22,7 +22,7 @@ from .events import events_of
 from .fleet import SILENT, numbers_of
 from .layer import AnyLayer, FlooredLayer, parts_of
 from .numba_loops import fleet_lanes as loop
-from .numba_loops.lanes import CHUNK, DIES, ROWS, count_chunks, fill_chunks
+from .numba_loops.lanes import DIES, ROWS, count_synapses, fill_lists
 from .runtime.memory import empty
 from .sparse_weight import SparseWeight
 
@@ -53,16 +53,16 @@ def _places(n: int, parts: int) -> np.ndarray:
     return (parts * begin + part * np.minimum(loop.NEURONS, n - begin) + neuron - begin).reshape(-1)
 
 
-def _chunks(weights: Sequence[_Synapses], dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _lists(weights: Sequence[_Synapses], dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The lists of all weights, one behind the other, as :class:`.numba_loops.fleet_lanes.Lanes` has them."""
-    counts = [count_chunks(weight.lists, weight.sources, weight.values, weight.signed) for weight in weights]
+    counts = [count_synapses(weight.values, weight.signed) for weight in weights]
     starts = np.empty(sum(weight.sources + 1 for weight in weights), np.int64)
-    places = np.empty(sum(counts) * CHUNK, np.int32)
+    places = np.empty(sum(counts), np.int32)
     values = empty((len(places) * DIES,), dtype).numpy()
-    at = chunk = 0
+    source = synapse = 0
     for weight, count in zip(weights, counts):
-        fill_chunks(*weight, chunk, starts[at : at + weight.sources + 1], places, values)
-        at, chunk = at + weight.sources + 1, chunk + count
+        fill_lists(*weight, synapse, starts[source : source + weight.sources + 1], places, values)
+        source, synapse = source + weight.sources + 1, synapse + count
     return starts, places, values
 
 
@@ -133,7 +133,7 @@ def _lanes(dies: Sequence[Sequence[AnyLayer]]) -> loop.Lanes:
         row[loop.REFRACTORY] = int(steps.max())
     table[:, loop.NEURON] = [0, *accumulate(table[:-1, loop.N])]
     whole = (torch.cat(parts).numpy() for parts in (matrices, numbers, refractory))
-    return loop.Lanes(table, np.array(sources, np.int64), *_chunks(synapses, dies[0][0].weight.dtype), *whole)
+    return loop.Lanes(table, np.array(sources, np.int64), *_lists(synapses, dies[0][0].weight.dtype), *whole)
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from .floored import floored_step
 from .integrate import filter_step
 from .intrinsics import parallel_for
 from .jit import jit, njit_inline, njit_no_nrt
-from .lanes import AHEAD, CHUNK, DIES, LISTED, ROWS, add_pairs, fold, list_any, list_chunks, list_pairs, send
+from .lanes import DIES, ROWS, add_pairs, fold, list_any, list_pairs, send_all
 from .lif import ALPHA, GAIN, step
 from .records import EventLists, Rules
 from .rows import add_1, clear, cleared, copy
@@ -52,8 +52,8 @@ class Lanes(NamedTuple):
 
     Attributes:
         table: (layers, 17). sources: of all layers, one after the other.
-        starts, places, values: all lists, one behind the other: source j has the chunks of four synapses from
-            ``starts[j]`` to ``starts[j + 1]``; places (4 k,), values (4 k · 8,).
+        starts, places, values: all lists, one behind the other: source j has the synapses from ``starts[j]`` to
+            ``starts[j + 1]``; places (k,), values (k · 8,).
         matrices: (m,): of each layer (n_in, 8, 16), which ends with zeros.
         coefficients, refractory: rows of all tiles.
     """
@@ -71,7 +71,7 @@ class Lanes(NamedTuple):
 class LaneState(NamedTuple):
     """The state of one row; ``spikes`` of the last step and of this one; ``active``: neurons that spike on any die, and
     how many of each layer; ``drive``, what arrives; partial ``sums`` of a matrix; ``factors``: the input on each die;
-    ``room`` for two lists of chunks."""
+    room for the places of those that are not 0, as pairs."""
 
     states: ndarray
     countdown: ndarray
@@ -81,7 +81,7 @@ class LaneState(NamedTuple):
     drive: ndarray
     sums: ndarray
     factors: ndarray
-    room: tuple[ndarray, ndarray]
+    pairs: ndarray
 
 
 @njit_no_nrt
@@ -102,16 +102,15 @@ def add_sources(out, about, inputs, span, spikes, dies, state):
             add_spikes(out, shift, source, spikes, dies, state)
             shift += table[source, N]
         else:
-            places = inputs.lists.places
-            count = list_chunks(state.room, dies.starts[shift:], places, span[0], span[1], 0, DIES)
-            send(out, dies.places, dies.values, *state.room, state.factors, count)
+            lists = dies.starts[shift:], dies.places, dies.values
+            send_all(out, lists, inputs.lists.places, span[0], span[1], state.factors, 0, inputs.binary)
             shift += inputs.x.shape[2]
 
 
 @njit_no_nrt
 def add_products(out, about, inputs, span, spikes, dies, state):
     """out += what arrives from all sources of a layer by a matrix: the sums of :func:`.dot.dots`, in the same order."""
-    table, shift, sums, pairs = dies.table, 0, state.sums, state.room[0]
+    table, shift, sums, pairs = dies.table, 0, state.sums, state.pairs
     clear(sums)
     for k in range(about[FIRST], about[END]):
         source = dies.sources[k]
@@ -134,9 +133,8 @@ def add_products(out, about, inputs, span, spikes, dies, state):
 def add_spikes(out, shift, layer, spikes, dies, state):
     """out += what arrives from the spikes of a layer."""
     first = dies.table[layer, NEURON]
-    active, starts = state.active[first:], dies.starts[shift:]
-    count = list_chunks(state.room, starts, active, 0, state.counts[layer], first * DIES, DIES)
-    send(out, dies.places, dies.values, *state.room, spikes, count)
+    lists = dies.starts[shift:], dies.places, dies.values
+    send_all(out, lists, state.active[first:], 0, state.counts[layer], spikes, first * DIES, True)
 
 
 @njit_inline
@@ -212,17 +210,16 @@ def fleet_lanes(chip, low, high, inputs, dies, out):
     table, dtype = dies.table, dies.coefficients.dtype
     total, most = table[:, N].sum(), (table[:, N] * table[:, PARTS]).max()
     sums = BYTES // dies.matrices.itemsize * DIES * ROWS
-    room = max(len(dies.places) // CHUNK + LISTED + AHEAD, table[:, N_IN].max() * DIES + 1)
     state = LaneState(
         cleared(1, STATES * total * DIES, dtype)[0],
         np.empty(total * DIES, np.int32),
         cleared(2, total * DIES, dtype),
         np.empty(total + 1, np.int32),
         np.empty(len(table), np.int64),
-        cleared(1, (most + CHUNK) * DIES, dtype)[0],
+        cleared(1, most * DIES, dtype)[0],
         cleared(1, sums, dtype)[0],
         np.empty(inputs.x.shape[2] * DIES, dtype),
-        (np.zeros(room, np.int32), np.zeros(room, np.int32)),
+        np.empty(table[:, N_IN].max() * DIES + 1, np.int32),
     )
     for row in range(low, high):
         state.states[:] = 0
