@@ -1,8 +1,8 @@
 """Eight dies of one network with neurons that have a floor: a row of a batch goes through all layers, step by step.
 
 All dies have the same synapses and the same input, so events and lists are read once for eight dies. Spikes differ: the
-targets of a neuron get its weights on the dies where it spikes. A matrix is lists of all synapses. Sums have the order,
-and steps the arithmetic, of the layers one by one, so a die's output has the same bits.
+targets of a neuron get its weights on the dies where it spikes. A matrix of few rows has partial sums of its own for each
+die. Sums have the order, and steps the arithmetic, of the layers one by one, so a die's output has the same bits.
 
 A layer's neurons go through a step in tiles of 32, whose numbers stay in the nearest cache. A tile of n neurons has
 rows of 8 n numbers: neuron by neuron, each on eight dies. What arrives for its neurons has one or two such rows.
@@ -22,15 +22,15 @@ from .floored import floored_step
 from .integrate import filter_step
 from .intrinsics import parallel_for
 from .jit import jit, njit_inline, njit_no_nrt
-from .lanes import AHEAD, CHUNK, DIES, LISTED, fold, list_any, list_chunks, send
+from .lanes import DIES, ROWS, add_pairs, fold, list_any, list_pairs, send_all
 from .lif import ALPHA, GAIN, step
 from .records import EventLists, Rules
 from .rows import add_1, clear, cleared, copy
 
 # Columns of the table, one row per layer: which of the three kinds; neurons; what arrives for each (1, or 2: excitation
 # and inhibition); inputs; its sources, from … to; where the lists of its weight and of its recurrent weight begin in
-# ``starts`` (−1: none); whether its weight is a matrix; where its coefficients begin; the number of its first neuron;
-# whether there are refractory steps, an adaptation, and what else the kinds' rules say.
+# ``starts`` (−1: none); where its matrix begins if it has one; where its coefficients begin; the number of its first
+# neuron; whether there are refractory steps, an adaptation, and what else the kinds' rules say.
 KIND, N, PARTS, N_IN, FIRST, END, LISTS, RECURRENT, MATRIX, NUMBERS, NEURON = range(11)
 REFRACTORY, ADAPTIVE, CANCELS, TO_VALUE, HAS_SYN, HAS_LEAK = range(11, 17)
 COLUMNS = 17
@@ -52,9 +52,9 @@ class Lanes(NamedTuple):
 
     Attributes:
         table: (layers, 17). sources: of all layers, one after the other.
-        starts, places, values: all lists, one behind the other: source j has the chunks of four synapses from
-            ``starts[j]`` to ``starts[j + 1]``; places (4 k,), values (4 k · 8,). Those of a matrix lead to its partial
-            sums.
+        starts, places, values: all lists, one behind the other: source j has the synapses from ``starts[j]`` to
+            ``starts[j + 1]``; places (k,), values (k · 8,).
+        matrices: (m,): of each layer (n_in, 8, 16), which ends with zeros.
         coefficients, refractory: rows of all tiles.
     """
 
@@ -63,6 +63,7 @@ class Lanes(NamedTuple):
     starts: ndarray
     places: ndarray
     values: ndarray
+    matrices: ndarray
     coefficients: ndarray
     refractory: ndarray
 
@@ -70,7 +71,7 @@ class Lanes(NamedTuple):
 class LaneState(NamedTuple):
     """The state of one row; ``spikes`` of the last step and of this one; ``active``: neurons that spike on any die, and
     how many of each layer; ``drive``, what arrives; partial ``sums`` of a matrix; ``factors``: the input on each die;
-    ``room`` for two lists of chunks."""
+    room for the places of those that are not 0, as pairs."""
 
     states: ndarray
     countdown: ndarray
@@ -80,36 +81,60 @@ class LaneState(NamedTuple):
     drive: ndarray
     sums: ndarray
     factors: ndarray
-    room: tuple[ndarray, ndarray]
+    pairs: ndarray
+
+
+@njit_no_nrt
+def fill_factors(inputs, span, state):
+    """The input of a step on each die, which is 1 where all inputs are."""
+    for m in range(span[0], span[1]):
+        at = inputs.lists.places[m] * DIES
+        state.factors[at : at + DIES] = 1 if inputs.binary else inputs.lists.values[m]
 
 
 @njit_no_nrt
 def add_sources(out, about, inputs, span, spikes, dies, state):
-    """out += what arrives from all sources of a layer."""
-    table, (begin, end), shift = dies.table, span, about[LISTS]
+    """out += what arrives from all sources of a layer by lists."""
+    table, shift = dies.table, about[LISTS]
     for k in range(about[FIRST], about[END]):
         source = dies.sources[k]
         if source >= 0:
             add_spikes(out, shift, source, spikes, dies, state)
             shift += table[source, N]
         else:
-            step = 0 if inputs.binary else DIES
-            if not inputs.binary:
-                for m in range(begin, end):
-                    at = inputs.lists.places[m] * DIES
-                    state.factors[at : at + DIES] = inputs.lists.values[m]
-            count = list_chunks(state.room, dies.starts[shift:], inputs.lists.places, begin, end, 0, step)
-            send(out, dies.places, dies.values, *state.room, state.factors, count)
+            lists = dies.starts[shift:], dies.places, dies.values
+            send_all(out, lists, inputs.lists.places, span[0], span[1], state.factors, 0, inputs.binary)
             shift += inputs.x.shape[2]
+
+
+@njit_no_nrt
+def add_products(out, about, inputs, span, spikes, dies, state):
+    """out += what arrives from all sources of a layer by a matrix: the sums of :func:`.dot.dots`, in the same order."""
+    table, shift, sums, pairs = dies.table, 0, state.sums, state.pairs
+    clear(sums)
+    for k in range(about[FIRST], about[END]):
+        source = dies.sources[k]
+        rows = dies.matrices[about[MATRIX] + shift * DIES * ROWS :]
+        if source >= 0:
+            first = table[source, NEURON]
+            active, of, begin, end = state.active[first:], spikes[first * DIES :], 0, state.counts[source]
+        else:
+            active, of, begin, end = inputs.lists.places, state.factors, span[0], span[1]
+        count = list_pairs(pairs, active, begin, end, of)
+        add_pairs(sums, rows, pairs, count, of, shift * DIES)
+        shift += table[source, N] if source >= 0 else inputs.x.shape[2]
+    fold(sums, DIES * ROWS)
+    for i in range(about[PARTS] * about[N]):
+        for r in range(DIES):
+            out[i * DIES + r] += sums[r * ROWS + i]
 
 
 @njit_no_nrt
 def add_spikes(out, shift, layer, spikes, dies, state):
     """out += what arrives from the spikes of a layer."""
     first = dies.table[layer, NEURON]
-    active, starts = state.active[first:], dies.starts[shift:]
-    count = list_chunks(state.room, starts, active, 0, state.counts[layer], first * DIES, DIES)
-    send(out, dies.places, dies.values, *state.room, spikes, count)
+    lists = dies.starts[shift:], dies.places, dies.values
+    send_all(out, lists, state.active[first:], 0, state.counts[layer], spikes, first * DIES, True)
 
 
 @njit_inline
@@ -153,22 +178,20 @@ def begin_drive(about, drive, dies):
 def lanes_row(row, inputs, out, dies, state):
     """One row of eight dies through all layers, step by step; nothing is kept but the output of the last layer."""
     table, starts = dies.table, inputs.lists.starts
-    last, steps, lanes = table.shape[0] - 1, out.shape[1], BYTES // state.sums.itemsize
+    last, steps = table.shape[0] - 1, out.shape[1]
     for t in range(steps):
         span = starts[row * steps + t], starts[row * steps + t + 1]
         before, after = state.spikes[1 - t % 2], state.spikes[t % 2]
+        fill_factors(inputs, span, state)
         for layer in range(last + 1):
             about = table[layer]
             n, first = about[N], about[NEURON]
             width = about[PARTS] * n * DIES
             begin_drive(about, state.drive[:width], dies)
-            if about[MATRIX]:
-                clear(state.sums[: lanes * width])
-                add_sources(state.sums, about, inputs, span, after, dies, state)
-                fold(state.sums, width)
-                add_1(state.drive[:width], state.sums[:width])
-            else:
+            if about[LISTS] >= 0:
                 add_sources(state.drive, about, inputs, span, after, dies, state)
+            else:
+                add_products(state.drive, about, inputs, span, after, dies, state)
             if about[RECURRENT] >= 0:
                 add_spikes(state.drive, about[RECURRENT], layer, before, dies, state)
             for begin in range(0, n, NEURONS):
@@ -186,18 +209,17 @@ def fleet_lanes(chip, low, high, inputs, dies, out):
     """Output of the last layer for rows ``low`` to ``high``; out is (dies, batch, steps, n), at most eight dies."""
     table, dtype = dies.table, dies.coefficients.dtype
     total, most = table[:, N].sum(), (table[:, N] * table[:, PARTS]).max()
-    most_matrix = (table[:, N] * table[:, PARTS] * table[:, MATRIX]).max() * (BYTES // dies.values.itemsize)
-    chunks = len(dies.places) // CHUNK + LISTED + AHEAD
+    sums = BYTES // dies.matrices.itemsize * DIES * ROWS
     state = LaneState(
         cleared(1, STATES * total * DIES, dtype)[0],
         np.empty(total * DIES, np.int32),
         cleared(2, total * DIES, dtype),
         np.empty(total + 1, np.int32),
         np.empty(len(table), np.int64),
-        cleared(1, (most + CHUNK) * DIES, dtype)[0],
-        cleared(1, (most_matrix + CHUNK) * DIES, dtype)[0],
-        np.ones(inputs.x.shape[2] * DIES, dtype),
-        (np.zeros(chunks, np.int32), np.zeros(chunks, np.int32)),
+        cleared(1, most * DIES, dtype)[0],
+        cleared(1, sums, dtype)[0],
+        np.empty(inputs.x.shape[2] * DIES, dtype),
+        np.empty(table[:, N_IN].max() * DIES + 1, np.int32),
     )
     for row in range(low, high):
         state.states[:] = 0
