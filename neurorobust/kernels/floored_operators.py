@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import array, blocks_of, room_for_sums, run_blocks, total
+from .blocks import array, blocks_of, contiguous, room_for_sums, run_blocks, total
 from .events import events_of
 from .numba_loops import floored, floored_backward, rows
 from .numba_loops.intrinsics import LANES
-from .numba_loops.records import Inputs, Recurrent, Synapses, Targets, Weights, WeightSums
+from .numba_loops.records import Inputs, Recurrent, Synapses, Targets, Weights
 from .operators import NO_LISTS, chips_of, gathers, listed_backward, no_inputs, no_synapses, project, project_backward
 from .registration import fake, operator
 from .runtime.memory import empty
@@ -61,14 +61,11 @@ def _signed_weights(weight: Tensor, lists: Tensor, n_in: int, n: int) -> Weights
 
 def _split(rows: Tensor) -> Tensor:
     """Excitation and inhibition side by side: (c, n, n) → (c, n, 2n)."""
-    positive = rows.clamp(min=0)
-    return torch.cat([positive, positive - rows], -1)
-
-
-def _joined(recurrent: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient (c, n, n) of weights with a sign from that of both their parts, (c, 2n, n)."""
-    excitation, inhibition = gradient.chunk(2, 1)
-    return torch.where(recurrent < 0, -inhibition, excitation).contiguous()
+    rows = contiguous(rows.detach())
+    both = rows.new_empty((*rows.shape[:-1], 2 * rows.shape[-1]))
+    excitation, inhibition = both.chunk(2, -1)
+    torch.sub(torch.clamp(rows, min=0, out=excitation), rows, out=inhibition)
+    return both
 
 
 def _run_floored_backward(
@@ -88,14 +85,14 @@ def _run_floored_backward(
     has_recurrent, dtype = recurrent.shape[0] > 0, g_spikes.dtype
     size = traces[0].numel()
     targets = by_sign(targets_of(recurrent, lists, n), n)
-    of_recurrent = partial_sums(recurrent, lists, 2 * n * (n if has_recurrent else 1))
+    of_recurrent = partial_sums(recurrent, lists, n * (n if has_recurrent else 1))
     of_weight = input_targets.values.shape[1] or 2 * n * n_in
     blocks = blocks_of(batch, size // chips, of_recurrent + of_weight, LANES if len(lists) else rows.GROUP)
     g_current = empty((0 if n_in else chips, batch, steps, 2 * n), dtype)
     results = (
         g_current.numpy(),
         room_for_sums((chips, len(blocks), floored.COEFFICIENTS, n), dtype),
-        room_for_weight((chips, len(blocks)), (n if has_recurrent else 0, 2 * n), targets, dtype),
+        room_for_weight((chips, len(blocks)), (n if has_recurrent else 0, n), targets, dtype),
         room_for_weight((chips, len(blocks)), (n_in, 2 * n), input_targets, dtype),
     )
     own = array(coefficients), array(refractory), tuple(rules[:3])
@@ -107,19 +104,13 @@ def _run_floored_backward(
         inputs, input_targets, Recurrent(by_source, by_target, targets), own,
         tuple(results[0].dtype.type(number) for number in numbers), results,
     )  # fmt: skip
+    g_recurrent = gradient_of(results[2], targets) if has_recurrent else torch.zeros_like(recurrent)
     return (
         g_current,
-        _recurrent_gradient(recurrent, results[2], targets) if has_recurrent else torch.zeros_like(recurrent),
+        signed_gradient(recurrent, g_recurrent) if len(lists) else g_recurrent,
         total(results[1]),
         gradient_of(results[3], input_targets),
     )
-
-
-def _recurrent_gradient(recurrent: Tensor, sums: WeightSums, targets: Targets) -> Tensor:
-    """The gradient of a recurrent weight with a sign."""
-    if len(targets.starts):
-        return signed_gradient(recurrent, total(sums.values))
-    return _joined(recurrent, total(sums.rows).mT)
 
 
 @operator

@@ -43,12 +43,14 @@ from .rows import (
     CHUNK,
     GROUP,
     add_collected,
+    add_rows,
     clear,
     cleared,
     copy,
     count_set,
     fetch,
     positions,
+    sort_collected,
 )
 from .targets import gather_space, gather_targets, targets_of, weight_events
 
@@ -60,8 +62,9 @@ class FlooredScratch(NamedTuple):
         grad_u, grad_z, grad_b, at, dz_dv: (4, n), a row of numbers for each row of the batch; ``at`` is the distance
             from the threshold that the surrogate takes, ``grad_b`` also what the spikes of the step before get of b.
         drives: gradients of what arrives in some steps, (4 + 4 steps, 2n).
-        at_rest, free, threshold_now, inverse_scale, limited, left: (n,); the first two stay 0. halves: (4, n),
-            −(excitation + inhibition). marks: (3, n), which of two rows need what the spikes get.
+        at_rest, free, threshold_now, inverse_scale, limited, left: (n,); the first two stay 0.
+        halves: (4, n), −(excitation + inhibition). unsigned: (2n,), gradients of a source's weights for both signs.
+        marks: (3, n), which of two rows need what the spikes get.
         places: (n,). b, held: of all steps, (4, steps, n), the second 1 in the refractory steps, else 0.
         spikes, inputs: events of these steps. spike_space, input_space: room to sort them. event, gather: room for
             lists of targets.
@@ -80,6 +83,7 @@ class FlooredScratch(NamedTuple):
     limited: ndarray
     left: ndarray
     halves: ndarray
+    unsigned: ndarray
     marks: ndarray
     places: ndarray
     b: ndarray
@@ -454,6 +458,29 @@ def floored_membrane_gradient(t, r, row, chip, slope, widens, now, later, scratc
         )  # fmt: skip
 
 
+@njit_noalias
+def add_by_sign(out, weight, excitation, inhibition):
+    """out += the gradient of a weight: of its size where it is negative, with the sign turned."""
+    zero = weight.dtype.type(0)
+    for i in range(out.shape[0]):
+        out[i] += -inhibition[i] if weight[i] < zero else excitation[i]
+
+
+@njit_no_nrt
+def add_recurrent_gradient(chip, drives, collected, steps, space, both):
+    """The gradient of the recurrent weight from the spikes of some steps; as :func:`.rows.add_collected`."""
+    n = chip.by_source.shape[0]
+    sort_collected(collected, steps, space, n, False)
+    begin = 0
+    for j in range(n):
+        count = space.ends[j] - begin
+        if count:
+            clear(both)
+            add_rows(both, drives, space.steps[begin:], count)
+            add_by_sign(chip.g_recurrent[j], chip.by_source[j], both[:n], both[n:])
+        begin = space.ends[j]
+
+
 @njit_no_nrt
 def floored_backward_group(first, group, chip, lists, rules, numbers, scratch):
     """Back through time with as many rows from ``first`` on as the scratch has room for."""
@@ -477,7 +504,7 @@ def floored_backward_group(first, group, chip, lists, rules, numbers, scratch):
         slot += most
         if slot + most == drives.shape[0] or t == 0:
             if has_recurrent:
-                add_collected(chip.g_recurrent, drives[most:], scratch.spikes, slot, scratch.spike_space, False)
+                add_recurrent_gradient(chip, drives[most:], scratch.spikes, slot, scratch.spike_space, scratch.unsigned)
             if has_weight:
                 add_collected(chip.g_weight, drives[most:], scratch.inputs, slot, scratch.input_space, not binary)
             for r in range(most):
@@ -502,6 +529,7 @@ def floored_scratch(n, sizes, most, steps, adaptive, rests, dtype):
         cleared(collected + most, 2 * n, dtype),
         spare[0], np.zeros(n, np.int8), spare[1], spare[2], spare[3], spare[4],
         cleared(most, n, dtype),
+        cleared(1, 2 * n, dtype)[0],
         cleared(3, n, dtype),
         np.empty(n, np.int32),
         np.zeros((most if adaptive else 0, steps, n), dtype),
