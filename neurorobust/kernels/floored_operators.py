@@ -23,7 +23,7 @@ from .numba_loops.records import Inputs, Recurrent, Synapses, Targets, Weights, 
 from .operators import NO_LISTS, chips_of, gathers, listed_backward, no_inputs, no_synapses, project, project_backward
 from .registration import fake, operator
 from .runtime.memory import empty
-from .weights import by_sign, partial_sums, room_for_weight, signed_gradient, targets_of
+from .weights import by_sign, gradient_of, partial_sums, room_for_weight, signed_gradient, targets_of
 
 LayerTensors = tuple[Tensor, Tensor, Tensor, Tensor]  # recurrent weight, coefficients, refractory steps, lists
 Traces = tuple[Tensor, Tensor, Tensor, Tensor]  # spikes, u, exc, inh
@@ -63,8 +63,7 @@ def _by_source(weight: Tensor) -> Tensor:
     rows = contiguous(weight.detach().mT)
     both = rows.new_empty((*rows.shape[:-1], 2 * rows.shape[-1]))
     excitation, inhibition = both.chunk(2, -1)
-    torch.clamp(rows, min=0, out=excitation)
-    torch.sub(excitation, rows, out=inhibition)
+    torch.sub(torch.clamp(rows, min=0, out=excitation), rows, out=inhibition)
     return both
 
 
@@ -85,14 +84,14 @@ def _run_floored_backward(
     has_recurrent, dtype = recurrent.shape[0] > 0, g_spikes.dtype
     size = traces[0].numel()
     targets = by_sign(targets_of(recurrent, lists, n), n)
-    of_recurrent = partial_sums(recurrent, lists, 2 * n * (n if has_recurrent else 1))
+    of_recurrent = partial_sums(recurrent, lists, n * (n if has_recurrent else 1))
     of_weight = input_targets.values.shape[1] or 2 * n * n_in
     blocks = blocks_of(batch, size // chips, of_recurrent + of_weight, LANES if len(lists) else rows.GROUP)
     g_current = empty((0 if n_in else chips, batch, steps, 2 * n), dtype)
     results = (
         g_current.numpy(),
         room_for_sums((chips, len(blocks), floored.COEFFICIENTS, n), dtype),
-        room_for_weight((chips, len(blocks)), (n if has_recurrent else 0, 2 * n), targets, dtype),
+        room_for_weight((chips, len(blocks)), (n if has_recurrent else 0, n), targets, dtype),
         room_for_weight((chips, len(blocks)), (n_in, 2 * n), input_targets, dtype),
     )
     own = array(coefficients), array(refractory), tuple(rules[:3])
@@ -104,21 +103,13 @@ def _run_floored_backward(
         inputs, input_targets, Recurrent(by_source, by_target, targets), own,
         tuple(results[0].dtype.type(number) for number in numbers), results,
     )  # fmt: skip
+    g_recurrent = gradient_of(results[2], targets) if has_recurrent else torch.zeros_like(recurrent)
     return (
         g_current,
-        _recurrent_gradient(recurrent, results[2], targets) if has_recurrent else torch.zeros_like(recurrent),
+        signed_gradient(recurrent, g_recurrent, g_recurrent) if len(lists) else g_recurrent,
         total(results[1]),
         results[3],
     )
-
-
-def _recurrent_gradient(recurrent: Tensor, sums: WeightSums, targets: Targets) -> Tensor:
-    """The gradient of a recurrent weight with a sign."""
-    if len(targets.starts):
-        values = total(sums.values)
-        return signed_gradient(recurrent, values, values)
-    by_source = signed_gradient(recurrent.mT, *total(sums.rows).chunk(2, -1))
-    return contiguous(by_source.mT)
 
 
 @operator
@@ -256,8 +247,7 @@ def floored_layer_backward_op(
         g_weight = signed_gradient(weight, g_weight, g_weight)
     elif needs[1]:
         excitation, inhibition = g_weight.chunk(2, 1)
-        # as autograd adds up what comes through clamp(weight) and clamp(weight) − weight
-        g_weight = contiguous(signed_gradient(weight, excitation + inhibition - inhibition, inhibition))
+        g_weight = contiguous(signed_gradient(weight, excitation, inhibition))
     else:
         g_weight = weight.new_empty((0, *weight.shape[1:]))
     return g_x, g_weight, g_recurrent, g_coefficients

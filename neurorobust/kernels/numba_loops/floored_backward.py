@@ -43,12 +43,14 @@ from .rows import (
     CHUNK,
     GROUP,
     add_collected,
+    add_rows,
     clear,
     cleared,
     copy,
     count_set,
     fetch,
     positions,
+    sort_collected,
 )
 from .targets import gather_space, gather_targets, targets_of, weight_events
 
@@ -57,30 +59,31 @@ class FlooredScratch(NamedTuple):
     """Room for a group of rows.
 
     Attributes:
-        grad_u, grad_z_before, grad_z, grad_b, at, dz_dv: (4, n), a row of numbers for each row of the batch; ``at`` is
-            the distance from the threshold that the surrogate takes, ``grad_z_before`` what arrives at the spikes of
-            the step before by way of b.
+        grad_u, grad_z, grad_b, at, dz_dv: (4, n), a row of numbers for each row of the batch; ``at`` is the distance
+            from the threshold that the surrogate takes, ``grad_b`` also what the spikes of the step before get of b.
         drives: gradients of what arrives in some steps, (4 + 4 steps, 2n).
-        at_rest, threshold_now, inverse_scale, limited, start: (n,); the first stays 0. halves: (4, n),
-            −(excitation + inhibition). marks: (3, n), which of two rows need what the spikes get.
-        places: (n,). b, held: of all steps, (4, steps, n), the second 1 in the refractory steps.
+        at_rest, free, threshold_now, inverse_scale, limited, left: (n,); the first two stay 0.
+        halves: (4, n), −(excitation + inhibition). unsigned: (2n,), gradients of a source's weights for both signs.
+        marks: (3, n), which of two rows need what the spikes get.
+        places: (n,). b, held: of all steps, (4, steps, n), the second 1 in the refractory steps, else 0.
         spikes, inputs: events of these steps. spike_space, input_space: room to sort them. event, gather: room for
             lists of targets.
     """
 
     grad_u: ndarray
-    grad_z_before: ndarray
     grad_z: ndarray
     grad_b: ndarray
     at: ndarray
     dz_dv: ndarray
     drives: ndarray
     at_rest: ndarray
+    free: ndarray
     threshold_now: ndarray
     inverse_scale: ndarray
     limited: ndarray
-    start: ndarray
+    left: ndarray
     halves: ndarray
+    unsigned: ndarray
     marks: ndarray
     places: ndarray
     b: ndarray
@@ -136,15 +139,6 @@ def limit(limited, u, floor):
 
 
 @njit_noalias
-def start_from(start, u_before, z_before, held_before, floor, reset_value):
-    """The membrane at the end of the step before."""
-    zero = u_before.dtype.type(0)
-    for i in range(start.shape[0]):
-        limited = floor[i] if u_before[i] < floor[i] else u_before[i]
-        start[i] = reset_value[i] if z_before[i] + held_before[i] > zero else limited
-
-
-@njit_noalias
 def raise_threshold(b, threshold, scale, raised, widens, threshold_now, inverse_scale):
     """The threshold at this adaptation, and one over the surrogate's scale there."""
     one = b.dtype.type(1)
@@ -157,71 +151,95 @@ def raise_threshold(b, threshold, scale, raised, widens, threshold_now, inverse_
 @njit_noalias
 def reset_gradient(grad_z, dz_dv, grad_u, alpha, limited, reset_value, held):
     """Gradient at the spikes that comes through the reset; no derivative in the refractory steps."""
-    one = grad_z.dtype.type(1)
+    zero = grad_z.dtype.type(0)
     for i in range(grad_z.shape[0]):
         grad_z[i] -= alpha[i] * grad_u[i] * (limited[i] - reset_value[i])
-        dz_dv[i] *= one - held[i]
+        dz_dv[i] = zero if held[i] else dz_dv[i]
+
+
+@njit_inline
+def through_floor(gradient, u, floor, slope):
+    """The gradients of u and of the floor from that of the larger of both."""
+    one = type(gradient)(1)
+    kept = slope if u < floor else one
+    return gradient * kept, gradient * (one - kept)
+
+
+@njit_inline
+def started_from(u_before, restarts, floor, reset_value):
+    """The membrane at the end of the step before."""
+    limited = floor if u_before < floor else u_before
+    return reset_value if restarts else limited
 
 
 @njit_noalias
-def membrane_back(grad_u, grad_z, dz_dv, at, u, z, held, alpha, floor, slope, sums):
-    """One step back of the membrane: grad_u becomes the gradient of u, grad_z what passed the surrogate."""
-    to_threshold, to_scale, to_floor, to_reset, to_lift = sums
-    one = grad_u.dtype.type(1)
-    for i in range(grad_u.shape[0]):
-        carried = alpha[i] * grad_u[i]
-        through = grad_z[i] * dz_dv[i]
-        restarted = z[i] + held[i]
-        gradient = carried * (one - restarted) + through
-        kept = slope if u[i] < floor[i] else one
-        now = gradient * kept
-        grad_z[i] = through
-        grad_u[i] = now
-        to_threshold[i] -= through
-        to_scale[i] -= through * at[i]
-        to_floor[i] += gradient * (one - kept)
-        to_reset[i] += carried * restarted
-        to_lift[i] += now
-
-
-@njit_noalias
-def synapses_back(drive_exc, drive_inh, later_exc, later_inh, grad_u, start, u, exc, b, numbers, inverse_gain, sums):
-    """The gradients of what arrived at both synapses, ``later`` being those of the step after."""
-    alpha, gain_exc, gain_inh, syn_exc, syn_inh, lift, ahp = numbers
-    to_alpha, to_gain_exc, to_gain_inh, to_syn_exc, to_syn_inh = sums
-    for i in range(grad_u.shape[0]):
-        now = grad_u[i]
-        inh = (alpha[i] * start[i] + gain_exc[i] * exc[i] + lift[i] - ahp[i] * b[i] - u[i]) * inverse_gain[i]
-        to_alpha[i] += now * start[i]
-        to_gain_exc[i] += now * exc[i]
-        to_gain_inh[i] -= now * inh
-        to_syn_exc[i] += later_exc[i] * exc[i]
-        to_syn_inh[i] += later_inh[i] * inh
-        drive_exc[i] = gain_exc[i] * now + syn_exc[i] * later_exc[i]
-        drive_inh[i] = syn_inh[i] * later_inh[i] - gain_inh[i] * now
-
-
-@njit_noalias
-def cut_synapses_back(drive_exc, drive_inh, later_exc, later_inh, grad_u, start, exc, inh, slope, numbers, sums):
-    """:func:`synapses_back` where inhibition only cancels; ``slope`` is the derivative of what is cut."""
-    gain_exc, gain_inh, syn_exc, syn_inh, lift = numbers
-    to_alpha, to_gain_exc, to_gain_inh, to_syn_exc, to_syn_inh, to_lift = sums
+def step_back(drive_exc, drive_inh, later_exc, later_inh, grad_u, grad_z, dz_dv, at, now, before, numbers, slope, sums):
+    """One step back of a neuron: grad_u becomes the gradient of u, grad_z what passed the surrogate, ``drive`` the
+    gradients of what arrived at both synapses, ``later`` being those of the step after."""
+    (u, z, held, exc, b), (u_before, z_before, held_before, start_floor) = now, before
+    alpha, gain_exc, gain_inh, syn_exc, syn_inh, lift, floor, reset_value, ahp, inverse_gain = numbers
+    to_alpha, to_gain_exc, to_gain_inh, to_syn_exc, to_syn_inh, to_lift, to_threshold, to_scale, to_floor, to_reset = (
+        sums
+    )
     zero = grad_u.dtype.type(0)
     for i in range(grad_u.shape[0]):
-        drive = gain_exc[i] * exc[i] - gain_inh[i] * inh[i] + lift[i]
-        now = slope * grad_u[i] if drive < zero else grad_u[i]
-        to_alpha[i] += grad_u[i] * start[i]
-        to_lift[i] += now - grad_u[i]  # the whole was added before
-        to_gain_exc[i] += now * exc[i]
-        to_gain_inh[i] -= now * inh[i]
+        carried, through = alpha[i] * grad_u[i], grad_z[i] * dz_dv[i]
+        ends, restarts = (z[i] > zero) | (held[i] != 0), (z_before[i] > zero) | (held_before[i] != 0)
+        g, at_floor = through_floor((zero if ends else carried) + through, u[i], floor[i], slope)
+        start = started_from(u_before[i], restarts, start_floor[i], reset_value[i])
+        inh = (alpha[i] * start + gain_exc[i] * exc[i] + lift[i] - ahp[i] * b[i] - u[i]) * inverse_gain[i]
+        grad_z[i] = through
+        grad_u[i] = g
+        to_threshold[i] -= through
+        to_scale[i] -= through * at[i]
+        to_floor[i] += at_floor
+        to_reset[i] += carried if ends else zero
+        to_lift[i] += g
+        to_alpha[i] += g * start
+        to_gain_exc[i] += g * exc[i]
+        to_gain_inh[i] -= g * inh
         to_syn_exc[i] += later_exc[i] * exc[i]
-        to_syn_inh[i] += later_inh[i] * inh[i]
-        drive_exc[i] = gain_exc[i] * now + syn_exc[i] * later_exc[i]
-        drive_inh[i] = syn_inh[i] * later_inh[i] - gain_inh[i] * now
+        to_syn_inh[i] += later_inh[i] * inh
+        drive_exc[i] = gain_exc[i] * g + syn_exc[i] * later_exc[i]
+        drive_inh[i] = syn_inh[i] * later_inh[i] - gain_inh[i] * g
 
 
 @njit_noalias
-def count_back(grad_b, grad_u, grad_z, at, grad_z_before, b, b_before, numbers, widens, sums):
+def cut_step_back(
+    drive_exc, drive_inh, later_exc, later_inh, grad_u, grad_z, dz_dv, at, now, before, numbers, slope, sums
+):
+    """:func:`step_back` where inhibition only cancels; ``slope`` is also the derivative of what is cut."""
+    (u, z, held, exc, inh), (u_before, z_before, held_before, start_floor) = now, before
+    alpha, gain_exc, gain_inh, syn_exc, syn_inh, lift, floor, reset_value = numbers
+    to_alpha, to_gain_exc, to_gain_inh, to_syn_exc, to_syn_inh, to_lift, to_threshold, to_scale, to_floor, to_reset = (
+        sums
+    )
+    zero = grad_u.dtype.type(0)
+    for i in range(grad_u.shape[0]):
+        carried, through = alpha[i] * grad_u[i], grad_z[i] * dz_dv[i]
+        ends, restarts = (z[i] > zero) | (held[i] != 0), (z_before[i] > zero) | (held_before[i] != 0)
+        g, at_floor = through_floor((zero if ends else carried) + through, u[i], floor[i], slope)
+        start = started_from(u_before[i], restarts, start_floor[i], reset_value[i])
+        drive = gain_exc[i] * exc[i] - gain_inh[i] * inh[i] + lift[i]
+        driven = slope * g if drive < zero else g
+        grad_z[i] = through
+        grad_u[i] = g
+        to_threshold[i] -= through
+        to_scale[i] -= through * at[i]
+        to_floor[i] += at_floor
+        to_reset[i] += carried if ends else zero
+        to_lift[i] += driven
+        to_alpha[i] += g * start
+        to_gain_exc[i] += driven * exc[i]
+        to_gain_inh[i] -= driven * inh[i]
+        to_syn_exc[i] += later_exc[i] * exc[i]
+        to_syn_inh[i] += later_inh[i] * inh[i]
+        drive_exc[i] = gain_exc[i] * driven + syn_exc[i] * later_exc[i]
+        drive_inh[i] = syn_inh[i] * later_inh[i] - gain_inh[i] * driven
+
+
+@njit_noalias
+def count_back(grad_b, grad_u, grad_z, at, b, b_before, numbers, widens, sums):
     """One step back of the adaptation."""
     rho, ahp, raised = numbers
     to_rho, to_ahp, to_raised = sums
@@ -230,7 +248,6 @@ def count_back(grad_b, grad_u, grad_z, at, grad_z_before, b, b_before, numbers, 
         at_threshold = -grad_z[i] * (one + widens * at[i])
         now = rho[i] * grad_b[i] + raised[i] * at_threshold - ahp[i] * grad_u[i]
         grad_b[i] = now
-        grad_z_before[i] = now
         to_ahp[i] -= grad_u[i] * b[i]
         to_raised[i] += at_threshold * b[i]
         to_rho[i] += now * b_before[i]
@@ -246,9 +263,9 @@ def counted(now, before, z, rho):
 @njit_noalias
 def hold(held, left, z, refractory):
     """held = 1 where refractory steps are left, of which one passes; z starts them."""
-    zero, one = held.dtype.type(0), held.dtype.type(1)
+    zero, one = left.dtype.type(0), left.dtype.type(1)
     for i in range(held.shape[0]):
-        held[i] = one if left[i] > zero else zero
+        held[i] = left[i] > zero
         left[i] = refractory[i] if z[i] > zero else left[i] - one
 
 
@@ -260,9 +277,9 @@ def trace_states(first, group, chip, scratch):
         for t in range(1, b.shape[1] if len(b) else 0):
             counted(b[r, t], b[r, t - 1], spikes[first + r, t - 1], chip.own[RHO])
         if len(held):
-            clear(scratch.start)
+            clear(scratch.left)
             for t in range(held.shape[1]):
-                hold(held[r, t], scratch.start, spikes[first + r, t], chip.refractory)
+                hold(held[r, t], scratch.left, spikes[first + r, t], chip.refractory)
 
 
 @njit_inline
@@ -272,7 +289,7 @@ def floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
     for r in range(group):
         row = first + r
         u, arriving = chip.u[row, t], chip.g_spikes[row, t]
-        at, grad_z, dz_dv, grad_z_before = scratch.at[r], scratch.grad_z[r], scratch.dz_dv[r], scratch.grad_z_before[r]
+        at, grad_z, dz_dv, grad_b = scratch.at[r], scratch.grad_z[r], scratch.dz_dv[r], scratch.grad_b[r]
         if t > 1:
             fetch(chip.u[row, t - 2])
             fetch(chip.exc[row, t - 1])
@@ -287,8 +304,8 @@ def floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
                 scratch.b[r, t], own[THRESHOLD], own[SURROGATE_SCALE], own[RAISED], widens, threshold, inverse_scale
             )  # fmt: skip
         limit(limited, u, own[FLOOR])
-        spike_derivative(rules[0], limited, threshold, inverse_scale, width, arriving, grad_z_before, grad_z, dz_dv, at)
-        held = scratch.held[r, t] if len(scratch.held) else scratch.at_rest
+        spike_derivative(rules[0], limited, threshold, inverse_scale, width, arriving, grad_b, grad_z, dz_dv, at)
+        held = scratch.held[r, t] if len(scratch.held) else scratch.free
         reset_gradient(grad_z, dz_dv, scratch.grad_u[r], own[ALPHA], limited, own[RESET_VALUE], held)
 
 
@@ -403,43 +420,65 @@ def floored_recurrent_gradient(group, chip, later, scratch):
 @njit_inline
 def floored_membrane_gradient(t, r, row, chip, slope, widens, now, later, scratch):
     """One step back of row r of the group."""
-    own, sums, at_rest = chip.own, chip.sums, scratch.at_rest
-    grad_u, grad_z, at = scratch.grad_u[r], scratch.grad_z[r], scratch.at[r]
+    own, sums, at_rest, n = chip.own, chip.sums, scratch.at_rest, chip.own.shape[1]
+    grad_u, grad_z, dz_dv, at = scratch.grad_u[r], scratch.grad_z[r], scratch.dz_dv[r], scratch.at[r]
     has_held, adaptive = len(scratch.held) > 0, len(scratch.b) > 0
-    held = scratch.held[r, t] if has_held else at_rest
     b = scratch.b[r, t] if adaptive else at_rest
-    membrane_back(
-        grad_u, grad_z, scratch.dz_dv[r], at, chip.u[row, t], chip.spikes[row, t], held, own[ALPHA], own[FLOOR], slope,
-        (sums[THRESHOLD], sums[SURROGATE_SCALE], sums[FLOOR], sums[RESET_VALUE], sums[LIFT]),
+    state = chip.u[row, t], chip.spikes[row, t], scratch.held[r, t] if has_held else scratch.free, chip.exc[row, t]
+    before = (
+        chip.u[row, t - 1] if t > 0 else at_rest,
+        chip.spikes[row, t - 1] if t > 0 else at_rest,
+        scratch.held[r, t - 1] if has_held and t > 0 else scratch.free,
+        own[FLOOR] if t > 0 else at_rest,
+    )
+    numbers = (
+        own[ALPHA], own[GAIN_EXC], own[GAIN_INH], own[SYN_EXC], own[SYN_INH], own[LIFT], own[FLOOR], own[RESET_VALUE]
     )  # fmt: skip
-    if t > 0:
-        held_before = scratch.held[r, t - 1] if has_held else at_rest
-        start_from(
-            scratch.start, chip.u[row, t - 1], chip.spikes[row, t - 1], held_before, own[FLOOR], own[RESET_VALUE]
-        )  # fmt: skip
-    else:
-        clear(scratch.start)
-    n = grad_u.shape[0]
+    to = (
+        sums[ALPHA], sums[GAIN_EXC], sums[GAIN_INH], sums[SYN_EXC], sums[SYN_INH], sums[LIFT], sums[THRESHOLD],
+        sums[SURROGATE_SCALE], sums[FLOOR], sums[RESET_VALUE],
+    )  # fmt: skip
     if len(chip.inh):
-        cut_synapses_back(
-            now[:n], now[n:], later[:n], later[n:], grad_u, scratch.start, chip.exc[row, t], chip.inh[row, t], slope,
-            (own[GAIN_EXC], own[GAIN_INH], own[SYN_EXC], own[SYN_INH], own[LIFT]),
-            (sums[ALPHA], sums[GAIN_EXC], sums[GAIN_INH], sums[SYN_EXC], sums[SYN_INH], sums[LIFT]),
+        cut_step_back(
+            now[:n], now[n:], later[:n], later[n:], grad_u, grad_z, dz_dv, at, (*state, chip.inh[row, t]), before,
+            numbers, slope, to,
         )  # fmt: skip
     else:
-        synapses_back(
-            now[:n], now[n:], later[:n], later[n:], grad_u, scratch.start, chip.u[row, t], chip.exc[row, t], b,
-            (own[ALPHA], own[GAIN_EXC], own[GAIN_INH], own[SYN_EXC], own[SYN_INH], own[LIFT], own[AHP]),
-            chip.inverse[0], (sums[ALPHA], sums[GAIN_EXC], sums[GAIN_INH], sums[SYN_EXC], sums[SYN_INH]),
+        step_back(
+            now[:n], now[n:], later[:n], later[n:], grad_u, grad_z, dz_dv, at, (*state, b), before,
+            (*numbers, own[AHP], chip.inverse[0]), slope, to,
         )  # fmt: skip
     if chip.g_current.shape[0] > 0:
         copy(chip.g_current[row, t], now)
     if adaptive:
         b_before = scratch.b[r, t - 1] if t > 0 else at_rest
         count_back(
-            scratch.grad_b[r], grad_u, grad_z, at, scratch.grad_z_before[r], b, b_before,
-            (own[RHO], own[AHP], own[RAISED]), widens, (sums[RHO], sums[AHP], sums[RAISED]),
+            scratch.grad_b[r], grad_u, grad_z, at, b, b_before, (own[RHO], own[AHP], own[RAISED]), widens,
+            (sums[RHO], sums[AHP], sums[RAISED]),
         )  # fmt: skip
+
+
+@njit_noalias
+def add_by_sign(out, weight, excitation, inhibition):
+    """out += the gradient of a weight: of its size where it is negative, with the sign turned."""
+    zero = weight.dtype.type(0)
+    for i in range(out.shape[0]):
+        out[i] += -inhibition[i] if weight[i] < zero else excitation[i]
+
+
+@njit_no_nrt
+def add_recurrent_gradient(chip, drives, collected, steps, space, both):
+    """The gradient of the recurrent weight from the spikes of some steps; as :func:`.rows.add_collected`."""
+    n = chip.by_source.shape[0]
+    sort_collected(collected, steps, space, n, False)
+    begin = 0
+    for j in range(n):
+        count = space.ends[j] - begin
+        if count:
+            clear(both)
+            add_rows(both, drives, space.steps[begin:], count)
+            add_by_sign(chip.g_recurrent[j], chip.by_source[j], both[:n], both[n:])
+        begin = space.ends[j]
 
 
 @njit_no_nrt
@@ -465,7 +504,7 @@ def floored_backward_group(first, group, chip, lists, rules, numbers, scratch):
         slot += most
         if slot + most == drives.shape[0] or t == 0:
             if has_recurrent:
-                add_collected(chip.g_recurrent, drives[most:], scratch.spikes, slot, scratch.spike_space, False)
+                add_recurrent_gradient(chip, drives[most:], scratch.spikes, slot, scratch.spike_space, scratch.unsigned)
             if has_weight:
                 add_collected(chip.g_weight, drives[most:], scratch.inputs, slot, scratch.input_space, not binary)
             for r in range(most):
@@ -477,7 +516,7 @@ def floored_backward_group(first, group, chip, lists, rules, numbers, scratch):
 def floored_scratch(n, sizes, most, steps, adaptive, rests, dtype):
     """Room for a group of rows; as :func:`.lif_backward.scratch_for`."""
     n_in, listed, spiking, sending = sizes
-    real, spare = cleared(6 * most, n, dtype).reshape(6, most, n), cleared(5, n, dtype)
+    real, spare = cleared(5 * most, n, dtype).reshape(5, most, n), cleared(5, n, dtype)
     collected = min(CHUNK * GROUP // most, steps) * most
     spikes = CollectedEvents(
         np.empty((collected, spiking), np.int32), np.empty((1, 0), dtype), np.zeros(collected, np.int64)
@@ -486,14 +525,15 @@ def floored_scratch(n, sizes, most, steps, adaptive, rests, dtype):
         np.empty((collected, n_in), np.int32), np.empty((collected, n_in), dtype), np.zeros(collected, np.int64)
     )
     return FlooredScratch(
-        real[0], real[1], real[2], real[3], real[4], real[5],
+        real[0], real[1], real[2], real[3], real[4],
         cleared(collected + most, 2 * n, dtype),
-        spare[0], spare[1], spare[2], spare[3], spare[4],
+        spare[0], np.zeros(n, np.int8), spare[1], spare[2], spare[3], spare[4],
         cleared(most, n, dtype),
+        cleared(1, 2 * n, dtype)[0],
         cleared(3, n, dtype),
         np.empty(n, np.int32),
         np.zeros((most if adaptive else 0, steps, n), dtype),
-        np.zeros((most if rests else 0, steps, n), dtype),
+        np.zeros((most if rests else 0, steps, n), np.int8),
         spikes,
         inputs,
         SortSpace(np.empty(spiking + 1, np.int64), np.empty(collected * spiking, np.int32), np.empty(0, dtype)),
@@ -562,7 +602,6 @@ def floored_backward(
     for first in range(low, high, most):
         group = min(most, high - first)
         scratch.grad_u[:] = 0
-        scratch.grad_z_before[:] = 0
         scratch.grad_z[:] = 0
         scratch.grad_b[:] = 0
         scratch.at[:] = 0

@@ -141,7 +141,9 @@ def _signed_block(vectors: int):
             def spread(array, r, k):
                 row = builder.mul(builder.extract_value(array.shape, 1), context.get_constant(types.intp, r))
                 factor = builder.load(builder.gep(array.data, [builder.add(row, k)]))
-                return _shuffle(builder, builder.insert_element(nothing, factor, ir.IntType(32)(0)), nothing, [0] * LANES)
+                return _shuffle(
+                    builder, builder.insert_element(nothing, factor, ir.IntType(32)(0)), nothing, [0] * LANES
+                )
 
             places = [spots(target.data, builder.mul(width, context.get_constant(types.intp, r))) for r in range(4)]
             sums = [[cgutils.alloca_once_value(builder, builder.load(p, align=4)) for p in row] for row in places]

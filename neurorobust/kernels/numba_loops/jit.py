@@ -17,7 +17,10 @@ from typing import Any
 import numba
 from numba.core.caching import FunctionCache
 from numba.core.compiler import Compiler
+from numba.core.compiler_machinery import register_pass
+from numba.core.lowering import Lower
 from numba.core.serialize import dumps
+from numba.core.typed_passes import NativeLowering
 
 from ..._util import console, files
 
@@ -140,13 +143,35 @@ def _say(line: str) -> None:
     console.err.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
+class _WideLower(Lower):
+    """numba's translation to LLVM, for vectors of 512 bits where the processor has them. LLVM takes half of that by
+    itself, lest a processor slows down; other parts of the same loops use whole ones anyway."""
+
+    def setup_function(self, fndesc: Any) -> None:
+        super().setup_function(fndesc)
+        set.add(self.function.attributes, '"prefer-vector-width"="512"')  # llvmlite's own add() knows no such pair
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _WideLowering(NativeLowering):
+    _name = "neurorobust_wide_lowering"
+
+    @property
+    def lowering_class(self) -> type[Lower]:
+        return _WideLower
+
+
 class _NoAlias(Compiler):
-    """numba's compiler, which tells LLVM that no array that a function writes overlaps another; numba has a flag for it
-    but no option."""
+    """numba's compiler, which tells LLVM that no array that a function writes overlaps another, and that wide vectors
+    are welcome; numba has no option for either."""
 
     def define_pipelines(self) -> list:
         self.state.flags.noalias = True
-        return super().define_pipelines()
+        pipelines = super().define_pipelines()
+        for pipeline in pipelines:
+            pipeline.passes = [(_WideLowering if one is NativeLowering else one, why) for one, why in pipeline.passes]
+            pipeline.finalize()
+        return pipelines
 
 
 # All of fastmath but nnan and ninf: a NaN has to come out where one went in.

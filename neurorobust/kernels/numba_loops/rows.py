@@ -279,10 +279,8 @@ def dots_of_listed(out, rows, vector, places, count):
 
 
 @njit_no_nrt
-def add_collected(matrix, vectors, collected, steps, space, weighted):
-    """matrix[j] += Σ value · vectors[m] over all m < ``steps`` that have an event at j: row after row of the matrix, so
-    that each is fetched and put back once for all its events."""
-    n = matrix.shape[0]
+def sort_collected(collected, steps, space, n, weighted):
+    """Sort the events of all m < ``steps`` by place: ``space`` gets the end of each of n places, and the m by place."""
     ends = space.ends
     for j in range(n + 1):
         ends[j] = 0
@@ -298,14 +296,21 @@ def add_collected(matrix, vectors, collected, steps, space, weighted):
             if weighted:
                 space.values[ends[j]] = collected.values[m, k]
             ends[j] += 1
+
+
+@njit_no_nrt
+def add_collected(matrix, vectors, collected, steps, space, weighted):
+    """matrix[j] += Σ value · vectors[m] over all m < ``steps`` that have an event at j: row after row of the matrix, so
+    that each is fetched and put back once for all its events."""
+    sort_collected(collected, steps, space, matrix.shape[0], weighted)
     begin = 0
-    for j in range(n):
-        count = ends[j] - begin
+    for j in range(matrix.shape[0]):
+        count = space.ends[j] - begin
         if weighted:
             add_weighted(matrix[j], vectors, space.values[begin:], space.steps[begin:], count)
         else:
             add_rows(matrix[j], vectors, space.steps[begin:], count)
-        begin = ends[j]
+        begin = space.ends[j]
 
 
 @jit
