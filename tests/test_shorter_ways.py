@@ -87,3 +87,5 @@ def test_a_full_mask_inside_a_transform():
         return torch.func.functional_call(connection, {"weight": weight}, (x, 1e-3))
 
     assert torch.allclose(torch.func.vmap(run)(weights), torch.stack([run(weight) for weight in weights]))
+    gradient = torch.func.grad(lambda weight: run(weight).sum())(weights[0])
+    assert torch.allclose(gradient, x.sum((0, 1)).expand(4, 3))

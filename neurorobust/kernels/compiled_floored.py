@@ -103,6 +103,7 @@ def layer_of(
     def above_leak(value: Tensor) -> Tensor:
         return value if c.v_leak is None else value - c.v_leak
 
+    floor = torch.full_like(none, -torch.inf) if isinstance(dynamics.floor, NoFloor) else above_leak(c.v_floor)
     rows = (
         c.alpha,
         c.gain_exc,
@@ -112,7 +113,7 @@ def layer_of(
         c.lift,
         above_leak(c.v_threshold),
         c.v_threshold if scaled else torch.ones_like(none),
-        torch.full_like(none, -torch.inf) if isinstance(dynamics.floor, NoFloor) else above_leak(c.v_floor),
+        floor,
         above_leak(none if c.v_reset is None else c.v_reset),
         none if c.rho is None else c.rho,
         none if c.ahp is None else c.ahp,

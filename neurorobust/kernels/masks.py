@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from .._util.watched import watched
 from ..core.pattern import Pattern
 from .choice import lists_pay
 from .events import address
@@ -44,16 +45,15 @@ def pattern_of(mask: Tensor) -> Pattern | None:
 
 def full(mask: Tensor) -> bool:
     """Whether every synapse exists, so that nothing has to be multiplied; False also where nobody may look."""
-    return _readable(mask) and np.count_nonzero(mask.numpy()) == mask.numel()
-
-
-def _readable(mask: Tensor) -> bool:
-    plain = type(mask) is Tensor and mask.dtype == torch.bool and mask.device.type == "cpu"
-    return plain and not torch.compiler.is_compiling() and address(mask) is not None  # None: inside vmap
+    plain = mask.dtype == torch.bool and mask.device.type == "cpu" and not watched([mask])
+    return plain and np.count_nonzero(mask.numpy()) == mask.numel()
 
 
 def _known_of(mask: Tensor) -> _Known | None:
-    if not lists_pay(1, *mask.shape) or not _readable(mask) or mask.is_inference():
+    if not lists_pay(1, *mask.shape):
+        return None
+    plain = type(mask) is Tensor and mask.dtype == torch.bool and mask.device.type == "cpu"
+    if not plain or torch.compiler.is_compiling() or mask.is_inference() or address(mask) is None:  # None: inside vmap
         return None
     known = _known.get(mask)
     if known is None or not known.fits(mask):
