@@ -277,6 +277,26 @@ def test_an_input_that_is_not_finite_runs_die_by_die(abreast, value):
     assert all(logits.isfinite().all() for logits in found)
 
 
+def test_a_matrix_that_is_not_finite_runs_die_by_die(abreast):
+    """Its product with no spike is NaN."""
+    net = chip()
+    x, dies = events(net), dies_in(net, 4, torch.float32)
+    dies[1]["readout.input.weight"][0, 3] = torch.inf
+    found, expected = list(fleet_logits(net, dies, x)), alone(net, dies, x)
+    assert not abreast and found[1].isnan().any()
+    assert all(torch.equal(a.nan_to_num(7), b.nan_to_num(7)) for a, b in zip(found, expected))
+
+
+def test_numbers_of_the_widest_matrix_and_of_the_last_tile(abreast):
+    """16 rows of a matrix, one neuron in a tile of its own, and inputs that are not whole lines."""
+    make = Maker(11, torch.float32)
+    numbers = {"tau_mem": 0.02, "tau_syn_exc": 0.004, "tau_syn_inh": 0.006, "v_threshold": 0.3}
+    hidden = LinearizedDpi(make.sparse(20, 65, 2), recurrent=make.sparse(65, 65, 0.3), **numbers)
+    net = nr.Network({"hidden": hidden, "readout": make.readout(65 + 20, 16)}, DT, {"readout": ["hidden", "x"]})
+    x, dies = events(net) * 0.7, dies_in(net, 8, torch.float32)
+    assert all(map(torch.equal, fleet_logits(net, dies, x), alone(net, dies, x))) and abreast == [8]
+
+
 def test_the_reference_runs_die_by_die(abreast):
     net = chip(torch.float64)
     x, dies = events(net), dies_in(net, 4, torch.float64)

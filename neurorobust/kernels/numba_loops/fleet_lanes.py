@@ -1,8 +1,8 @@
 """Eight dies of one network with neurons that have a floor: a row of a batch goes through all layers, step by step.
 
-All dies have the same synapses and the same input, so events and lists are read once for eight dies. Spikes differ: the
-targets of a neuron get its weights on the dies where it spikes. A matrix of few rows has partial sums of its own for each
-die. Sums have the order, and steps the arithmetic, of the layers one by one, so a die's output has the same bits.
+All dies have the same synapses and the same input, so events and lists are read once for eight dies. Spikes differ:
+the targets of a neuron get its weights on the dies where it spikes. A matrix of few rows has partial sums for each die. Sums
+have the order, and steps the arithmetic, of the layers one by one, so a die's output has the same bits.
 
 A layer's neurons go through a step in tiles of 32, whose numbers stay in the nearest cache. A tile of n neurons has
 rows of 8 n numbers: neuron by neuron, each on eight dies. What arrives for its neurons has one or two such rows.
