@@ -22,6 +22,7 @@ from .events import events_of
 from .fleet import SILENT, numbers_of
 from .layer import AnyLayer, FlooredLayer, parts_of
 from .numba_loops import fleet_lanes as loop
+from .numba_loops.dot import in_lines
 from .numba_loops.lanes import DIES, ROWS, count_synapses, fill_lists
 from .runtime.memory import empty
 from .sparse_weight import SparseWeight
@@ -75,11 +76,13 @@ def _numbers(layer: AnyLayer) -> tuple[Tensor, Tensor]:
 
 
 def _matrix(same: Sequence[AnyLayer]) -> Tensor:
-    """The matrices of a layer, (n_in, 8, 16): columns are excitation, then inhibition, then zeros."""
+    """The matrices of a layer as :class:`.numba_loops.fleet_lanes.Lanes` has them; excitation, then inhibition."""
     matrices = torch.stack([layer.weight for layer in same if isinstance(layer.weight, Tensor)])
     if isinstance(same[0], FlooredLayer):
         positive = matrices.clamp(min=0)
         matrices = torch.cat([positive, positive - matrices], 1)
+    if not in_lines(matrices.shape[2], matrices.element_size()):
+        return matrices
     return functional.pad(matrices.permute(2, 0, 1), (0, ROWS - matrices.shape[1]))
 
 

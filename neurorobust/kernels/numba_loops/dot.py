@@ -1,7 +1,7 @@
-"""Dot products of few rows with a vector. The order of their sums is fixed, so that others can have the same bits.
+"""Dot products of few rows with a vector. The order of sums of long rows is fixed: others can have the same bits.
 
 There are as many partial sums as numbers in 128 bytes. Column j is added to partial sum j mod this number, one after
-the other. Then the partial sums are added up in pairs.
+the other. Then the partial sums are added up in pairs. Rows that are not whole 128 bytes have any order.
 """
 
 from __future__ import annotations
@@ -37,14 +37,9 @@ def _dot_rows(rows_at_once: int):
             number = context.get_data_type(signature.args[0].dtype)
             bits = "f32" if isinstance(number, ir.FloatType) else "f64"
             sums, distances = order_of(4 if bits == "f32" else 8)
-            kind, index = ir.VectorType(number, sums), ir.VectorType(width.type, sums)
+            kind = ir.VectorType(number, sums)
             fused = builder.module.declare_intrinsic(
                 f"llvm.fmuladd.v{sums}{bits}", fnty=ir.FunctionType(kind, [kind, kind, kind])
-            )
-            word, wide = ir.IntType(32), ir.VectorType(ir.IntType(1), sums)
-            masked = builder.module.declare_intrinsic(
-                f"llvm.masked.load.v{sums}{bits}.p0",
-                fnty=ir.FunctionType(kind, [kind.as_pointer(), word, wide, kind]),
             )
 
             def spot(data, offset):
@@ -55,22 +50,11 @@ def _dot_rows(rows_at_once: int):
             starts = [builder.mul(target, width) for target in targets]
             totals = [cgutils.alloca_once_value(builder, ir.Constant(kind, None)) for _ in targets]
 
-            def add(load, begin):
-                held = load(factors.data, begin)
+            with cgutils.for_range_slice(builder, width.type(0), width, width.type(sums)) as (begin, _):
+                held = builder.load(spot(factors.data, begin), align=4)
                 for start, total in zip(starts, totals):
-                    one = load(table.data, builder.add(start, begin))
+                    one = builder.load(spot(table.data, builder.add(start, begin)), align=4)
                     builder.store(builder.call(fused, [one, held, builder.load(total)]), total)
-
-            whole = builder.and_(width, width.type(-sums))
-            step = width.type(sums)
-            with cgutils.for_range_slice(builder, width.type(0), whole, step) as (begin, _):
-                add(lambda data, at: builder.load(spot(data, at), align=4), begin)
-            with builder.if_then(builder.icmp_signed("<", whole, width)):
-                rest = builder.sub(width, whole)
-                spread = _chosen(builder, builder.insert_element(ir.Constant(index, None), rest, word(0)), [0] * sums)
-                exists = builder.icmp_signed("<", ir.Constant(index, list(range(sums))), spread)
-                none = ir.Constant(kind, None)
-                add(lambda data, at: builder.call(masked, [spot(data, at), word(4), exists, none]), whole)
             for target, total in zip(targets, totals):
                 at = builder.gep(sums_of.data, [target])
                 builder.store(builder.fadd(builder.load(at), _folded(builder, builder.load(total), distances)), at)
@@ -102,8 +86,46 @@ _dot_rows_4, _dot_rows_1 = _dot_rows(4), _dot_rows(1)
 
 
 @njit_no_nrt
+def in_lines(n, size):
+    """Whether rows of n numbers of ``size`` bytes have the fixed order: they are whole 128 bytes."""
+    return n * size % BYTES == 0
+
+
+@njit_no_nrt
+def dots_of_any(out, rows, vector, places, count):
+    """:func:`dots` for rows that are not whole lines: the compiler chooses the order."""
+    n = vector.shape[0]
+    zero = vector.dtype.type(0)
+    k = 0
+    while k + 4 <= count:
+        a, b, c, d = places[k], places[k + 1], places[k + 2], places[k + 3]
+        first, second, third, fourth = rows[a], rows[b], rows[c], rows[d]
+        sum_a = sum_b = sum_c = sum_d = zero
+        for i in range(n):
+            sum_a += first[i] * vector[i]
+            sum_b += second[i] * vector[i]
+            sum_c += third[i] * vector[i]
+            sum_d += fourth[i] * vector[i]
+        out[a] += sum_a
+        out[b] += sum_b
+        out[c] += sum_c
+        out[d] += sum_d
+        k += 4
+    while k < count:
+        row = rows[places[k]]
+        total = zero
+        for i in range(n):
+            total += row[i] * vector[i]
+        out[places[k]] += total
+        k += 1
+
+
+@njit_no_nrt
 def dots(out, rows, vector, places, count):
     """out[i] += rows[i] · vector for the i that are the first ``count`` of ``places``."""
+    if not in_lines(vector.shape[0], vector.itemsize):
+        dots_of_any(out, rows, vector, places, count)
+        return
     k = 0
     while k + 4 <= count:
         _dot_rows_4(out, rows, vector, places, k)

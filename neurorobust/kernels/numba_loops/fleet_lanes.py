@@ -1,8 +1,8 @@
 """Eight dies of one network with neurons that have a floor: a row of a batch goes through all layers, step by step.
 
-All dies have the same synapses and the same input, so events and lists are read once for eight dies. Spikes differ: the
-targets of a neuron get its weights on the dies where it spikes. A matrix of few rows has partial sums of its own for each
-die. Sums have the order, and steps the arithmetic, of the layers one by one, so a die's output has the same bits.
+All dies have the same synapses and the same input, so events and lists are read once for eight dies. Spikes differ:
+the targets of a neuron get its weights on the dies where it spikes. A matrix of few rows has partial sums for each die.
+Sums have the order, and steps the arithmetic, of the layers one by one, so a die's output has the same bits.
 
 A layer's neurons go through a step in tiles of 32, whose numbers stay in the nearest cache. A tile of n neurons has
 rows of 8 n numbers: neuron by neuron, each on eight dies. What arrives for its neurons has one or two such rows.
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from .dot import BYTES
+from .dot import BYTES, dots, in_lines
 from .fleet import BIAS, LEAK
 from .floored import COEFFICIENTS as FLOORED_COEFFICIENTS
 from .floored import floored_step
@@ -54,7 +54,8 @@ class Lanes(NamedTuple):
         table: (layers, 17). sources: of all layers, one after the other.
         starts, places, values: all lists, one behind the other: source j has the synapses from ``starts[j]`` to
             ``starts[j + 1]``; places (k,), values (k · 8,).
-        matrices: (m,): of each layer (n_in, 8, 16), which ends with zeros.
+        matrices: (m,): of each layer (n_in, 8, 16), which ends with zeros; (8, parts · n, n_in) if the order of the
+            sums of its products is not known.
         coefficients, refractory: rows of all tiles.
     """
 
@@ -71,7 +72,7 @@ class Lanes(NamedTuple):
 class LaneState(NamedTuple):
     """The state of one row; ``spikes`` of the last step and of this one; ``active``: neurons that spike on any die, and
     how many of each layer; ``drive``, what arrives; partial ``sums`` of a matrix; ``factors``: the input on each die;
-    room for the places of those that are not 0, as pairs."""
+    room for the places of those that are not 0, as pairs, and for the inputs of each die."""
 
     states: ndarray
     countdown: ndarray
@@ -82,6 +83,8 @@ class LaneState(NamedTuple):
     sums: ndarray
     factors: ndarray
     pairs: ndarray
+    rows: ndarray
+    every: ndarray
 
 
 @njit_no_nrt
@@ -127,6 +130,43 @@ def add_products(out, about, inputs, span, spikes, dies, state):
     for i in range(about[PARTS] * about[N]):
         for r in range(DIES):
             out[i * DIES + r] += sums[r * ROWS + i]
+
+
+@njit_no_nrt
+def inputs_of_dies(about, x, spikes, dies, state):
+    """The inputs of a layer with a matrix, on every die."""
+    table, rows = dies.table, state.rows
+    for r in range(DIES):
+        clear(rows[r])
+    shift = 0
+    for k in range(about[FIRST], about[END]):
+        source = dies.sources[k]
+        if source < 0:
+            for r in range(DIES):
+                copy(rows[r, shift : shift + x.shape[0]], x)
+            shift += x.shape[0]
+        else:
+            first = table[source, NEURON]
+            for m in range(state.counts[source]):
+                j = state.active[first + m]
+                for r in range(DIES):
+                    rows[r, shift + j] = spikes[(first + j) * DIES + r]
+            shift += table[source, N]
+
+
+@njit_no_nrt
+def matrix_lanes(drive, about, dies, state):
+    """drive += what arrives at few neurons, a dot product for each, as :func:`.project.skinny` has them."""
+    n_in, n_out = about[N_IN], about[PARTS] * about[N]
+    size, totals = n_in * n_out, state.sums[:n_out]
+    for r in range(DIES):
+        at = about[MATRIX] + r * size
+        for i in range(n_out):
+            totals[i] = drive[i * DIES + r]
+        matrix = dies.matrices[at : at + size].reshape(n_out, n_in)
+        dots(totals, matrix, state.rows[r, :n_in], state.every, n_out)
+        for i in range(n_out):
+            drive[i * DIES + r] = totals[i]
 
 
 @njit_no_nrt
@@ -190,6 +230,9 @@ def lanes_row(row, inputs, out, dies, state):
             begin_drive(about, state.drive[:width], dies)
             if about[LISTS] >= 0:
                 add_sources(state.drive, about, inputs, span, after, dies, state)
+            elif not in_lines(about[N_IN], state.sums.itemsize):
+                inputs_of_dies(about, inputs.x[row, t], after, dies, state)
+                matrix_lanes(state.drive, about, dies, state)
             else:
                 add_products(state.drive, about, inputs, span, after, dies, state)
             if about[RECURRENT] >= 0:
@@ -220,6 +263,8 @@ def fleet_lanes(chip, low, high, inputs, dies, out):
         cleared(1, sums, dtype)[0],
         np.empty(inputs.x.shape[2] * DIES, dtype),
         np.empty(table[:, N_IN].max() * DIES + 1, np.int32),
+        np.empty((DIES, table[:, N_IN].max()), dtype),
+        np.arange(ROWS).astype(np.int32),
     )
     for row in range(low, high):
         state.states[:] = 0

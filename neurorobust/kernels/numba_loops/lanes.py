@@ -45,11 +45,12 @@ def count_synapses(values, signed):
 
 @njit_no_nrt
 def _put(out, at, values, k, sign):
-    """The sizes of a synapse on the dies where its sign is this, 0 on others; of any sign if it is 0."""
+    """The sizes of a synapse on the dies where its sign is this, 0 on others; its values if it is 0."""
     zero = values.dtype.type(0)
     for r in range(DIES):
         value = values[r, k]
-        out[at * DIES + r] = value if sign == 0 else max(sign * value, zero)
+        size = -value if sign < 0 else value
+        out[at * DIES + r] = zero if sign != 0 and (value < 0) != (sign < 0) else size
 
 
 @jit
@@ -170,8 +171,8 @@ def list_any(typingctx, spikes, n, places):
 
 @njit_no_nrt
 def list_pairs(pairs, sources, begin, end, of):
-    """List the places in ``of`` that are not 0, of the eight numbers of each of ``sources[begin:end]``; return how many.
-    Free of branches: there is room for one more."""
+    """List the places of what is not 0 in ``of``, among the eight numbers of each of ``sources[begin:end]``; return how
+    many. Free of branches: there is room for one more."""
     count = 0
     for m in range(begin, end):
         for at in range(sources[m] * DIES, sources[m] * DIES + DIES):
@@ -218,8 +219,8 @@ def add_pairs(typingctx, sums, rows, pairs, count, of, first):
 
 @njit_no_nrt
 def fold(sums, width):
-    """The partial sums of dot products, (32 or 16, width) in one row, added up in the order of :func:`.dot.dots`; the first
-    ``width`` numbers are the result."""
+    """The partial sums of dot products, (32 or 16, width) in one row, added up in the order of :func:`.dot.dots`; the
+    first ``width`` numbers are the result."""
     quarter = BYTES // sums.itemsize // 4
     size = quarter * width
     for half in range(0, 4 * size, 2 * size):

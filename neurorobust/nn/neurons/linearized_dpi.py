@@ -155,27 +155,25 @@ class LinearizedDpi(Neuron):
 
     def floored_coefficients(self, dt: float) -> FlooredCoefficients:
         """The numbers of one step of dt seconds; see :func:`neurorobust.kernels.floored`."""
-        adapts = hasattr(self, "tau_adapt")
-        kinds = "inh.tau_syn", "exc.tau_syn", *(["tau_adapt"] if adapts else [])
+        adapts, alpha = hasattr(self, "tau_adapt"), decay(self.per_neuron("tau_mem"), dt)
+        kinds = "exc.tau_syn", "inh.tau_syn", *(["tau_adapt"] if adapts else [])
         tau = torch.stack([self.per_neuron(kind) for kind in kinds])
-        sigma, alpha = decay(tau, dt), decay(self.per_neuron("tau_mem"), dt)
-        gain, charge, direct = self.gain(alpha), _mean(sigma, tau, dt), self.direct_current(dt)
-        inputs = gain * (charge if direct is None else torch.cat([direct[None], charge]))
-        *lift, gain_inh, gain_exc = inputs.unbind()[: 3 if direct is not None else 2]
-        syn_inh, syn_exc, *rho = sigma.unbind()
+        decays, gain = decay(tau, dt), self.gain(alpha)
+        syn_exc, syn_inh, *rho = decays.unbind()
+        gain_exc, gain_inh, *gain_adapt = (gain * _mean(decays, tau, dt)).unbind()
         ahp = raised = None
         if adapts:
             current, raised = self.rule.effects(self.per_neuron("adaptation"))
-            ahp = None if current is None else inputs[-1] * current
+            ahp = None if current is None else gain_adapt[0] * current
+        direct, none = self.direct_current(dt), torch.zeros_like(alpha)
         v_leak, v_floor, v_reset = (self.optional(kind) for kind in ("v_leak", "v_floor", "v_reset"))
-        none = torch.zeros_like(alpha)
         return FlooredCoefficients(
             alpha,
             gain_exc,
             gain_inh,
             syn_exc,
             syn_inh,
-            lift[0] if lift else none,
+            none if direct is None else gain * direct,
             self.per_neuron("v_threshold"),
             none if v_floor is None else v_floor,
             v_leak,
