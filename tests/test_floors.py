@@ -12,7 +12,17 @@ from found import ADAPTATIONS, FLOORS, every_adaptation, every_floor
 import neurorobust as nr
 from neurorobust import kernels
 from neurorobust.core.run import nominal, run
-from neurorobust.dynamics import Adaptation, Floor, HardFloor, LeakyFloor, NoFloor, Triangle
+from neurorobust.dynamics import (
+    Adaptation,
+    CancelsExcitation,
+    FastSigmoid,
+    Floor,
+    HardFloor,
+    LeakyFloor,
+    NoFloor,
+    PullsDown,
+    Triangle,
+)
 from neurorobust.kernels import FlooredDynamics
 from neurorobust.nn import LeakyIntegrator, Lif, Linear, LinearizedDpi, Network, floor_fractions, using_floor
 
@@ -164,3 +174,24 @@ def test_the_base_classes_are_abstract():
         with pytest.raises(TypeError):
             base()
     assert FlooredDynamics(Triangle(), HardFloor()).floor == HardFloor()
+
+
+@pytest.mark.parametrize("n", [48, 37])
+@pytest.mark.parametrize("surrogate", [Triangle(), FastSigmoid()], ids=["few", "all"])
+@pytest.mark.parametrize("inhibition", [PullsDown(), CancelsExcitation()], ids=["pulls", "cancels"])
+def test_gradients_of_many_neurons_are_those_of_the_reference_loops(n, surrogate, inhibition):
+    """Whole vectors of neurons and a rest; with derivatives of few neurons and of all; through refractory steps; a last
+    group of one row of the batch; more steps than the gradient of the recurrent weight is added up for at once."""
+    options = {"tau_adapt": 0.05, "adaptation": 0.1, "surrogate": surrogate, "inhibition": inhibition}
+    one, x, found = layer(n, floor=LeakyFloor(0.25), **options), inputs(steps=80).transpose(0, 1), []
+    for choice in ("reference", "compiled"):
+        one.zero_grad()
+        with kernels.using(choice):
+            spikes = one(x, DT)
+            (spikes * draw(8, *spikes.shape).double()).sum().backward()
+        found.append({name: value.grad for name, value in one.named_parameters() if value.grad is not None})
+    assert 0.01 < spikes.mean() < 0.5 and (spikes.sum(0) > 1).any()
+    for name, expected in found[0].items():
+        torch.testing.assert_close(
+            found[1][name], expected, rtol=1e-10, atol=1e-10 * expected.abs().max().item(), msg=name
+        )
