@@ -44,9 +44,10 @@ SPARE = 500 * 2**20
 """Bytes that a parser may take beyond what the process has and ten times the file."""
 BATCH, POOL, LONG = 500, 400, 1000
 """Mutants of a batch; parents of a kind; characters of a refusal."""
-SECONDS, COMPILING, SILENT = 10.0, 60.0, 600.0
-"""Seconds of a mutant; where they were over, once more with so many, because loops may have been compiled; and seconds
-of the clock without progress."""
+SECONDS, BUSY, COMPILING, SILENT = 10.0, 2.0, 60.0, 600.0
+"""Seconds of a mutant; of one that may start long work, such as a training, since by then it has been read; where the
+first were over, once more with so many, because loops may have been compiled; and seconds of the clock without
+progress."""
 PACKAGE = str(Path(deep.__file__).parents[1] / "neurorobust")
 Print = tuple[Any, ...]
 """Where and in which words a mutant was refused."""
@@ -134,7 +135,7 @@ def batch(parser: Parser, pool: Sequence[Files], cases: range, done: mmap.mmap) 
             parents = pool if draw.randrange(8) else pool[: len(parser.seeds) or 1]  # valid files stay among them
             files = parser.mutant(draw.choice(parents), draw)
             parser.put(files)
-            wrong, where = timed(parser, SECONDS)
+            wrong, where = timed(parser, BUSY if parser.busy else SECONDS)
             if wrong.startswith(LATE) and not timed(parser, COMPILING)[0]:
                 wrong, where = timed(parser, SECONDS)
             if wrong:
