@@ -41,7 +41,6 @@ from .rows import (
     copy,
     count_set,
     fetch,
-    positions,
     sort_collected,
 )
 from .signed import add_halves, signed_dots_of_asked, signed_products
