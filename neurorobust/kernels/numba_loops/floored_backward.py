@@ -27,15 +27,7 @@ from .floored import (
     SYN_INH,
     THRESHOLD,
 )
-from .intrinsics import (
-    LANES,
-    TILE,
-    parallel_for,
-    signed_block_1,
-    signed_block_wide,
-    signed_dots_of_one,
-    signed_dots_of_two,
-)
+from .intrinsics import LANES, parallel_for
 from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 from .lif_backward import spike_derivative
 from .records import CollectedEvents, GatherSpace, RowEvents, SortSpace, Targets
@@ -49,9 +41,9 @@ from .rows import (
     copy,
     count_set,
     fetch,
-    positions,
     sort_collected,
 )
+from .signed import add_halves, signed_dots_of_asked, signed_products
 from .targets import gather_space, gather_targets, targets_of, weight_events
 
 
@@ -307,97 +299,6 @@ def floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
         spike_derivative(rules[0], limited, threshold, inverse_scale, width, arriving, grad_b, grad_z, dz_dv, at)
         held = scratch.held[r, t] if len(scratch.held) else scratch.free
         reset_gradient(grad_z, dz_dv, scratch.grad_u[r], own[ALPHA], limited, own[RESET_VALUE], held)
-
-
-@njit_noalias
-def add_signed_4(out_a, out_b, out_c, out_d, row, plus, minus):
-    """out[r] += plus[r] max(row, 0) + minus[r] max(−row, 0) for four rows of the batch."""
-    zero = row.dtype.type(0)
-    for i in range(row.shape[0]):
-        high = zero if row[i] < zero else row[i]
-        low = high - row[i]
-        out_a[i] += plus[0] * high + minus[0] * low
-        out_b[i] += plus[1] * high + minus[1] * low
-        out_c[i] += plus[2] * high + minus[2] * low
-        out_d[i] += plus[3] * high + minus[3] * low
-
-
-@njit_no_nrt
-def signed_products(out, rows, vectors, halves):
-    """out[r] += rows₊ᵀ excitation + rows₋ᵀ inhibition, the halves of vectors[r], for four vectors at once; rows₊ and
-    rows₋ are the positive entries and the sizes of the negative ones, ``halves`` −(excitation + inhibition)."""
-    n, depth, start = out.shape[1], rows.shape[0], 0
-    if n % LANES != 0:
-        for k in range(depth):
-            plus = vectors[0, k], vectors[1, k], vectors[2, k], vectors[3, k]
-            minus = vectors[0, depth + k], vectors[1, depth + k], vectors[2, depth + k], vectors[3, depth + k]
-            add_signed_4(out[0], out[1], out[2], out[3], rows[k], plus, minus)
-        return
-    while start + TILE * LANES <= n:
-        signed_block_wide(out, rows, vectors, halves, start)
-        start += TILE * LANES
-    while start < n:
-        signed_block_1(out, rows, vectors, halves, start)
-        start += LANES
-
-
-@njit_no_nrt
-def signed_dots(out, rows, vector, places, count):
-    """out[i] += rows₊[i] · excitation + rows₋[i] · inhibition for the i that are the first ``count`` of ``places``; as
-    :func:`signed_products`."""
-    n = rows.shape[1]
-    plus, minus = vector[:n], vector[n:]
-    zero, k = vector.dtype.type(0), 0
-    while k + 2 <= count:
-        a, b = places[k], places[k + 1]
-        first, second = rows[a], rows[b]
-        sum_a = sum_b = zero
-        for i in range(n):
-            sum_a += first[i] * (-minus[i] if first[i] < zero else plus[i])
-            sum_b += second[i] * (-minus[i] if second[i] < zero else plus[i])
-        out[a] += sum_a
-        out[b] += sum_b
-        k += 2
-    if k < count:
-        row = rows[places[k]]
-        total = zero
-        for i in range(n):
-            total += row[i] * (-minus[i] if row[i] < zero else plus[i])
-        out[places[k]] += total
-
-
-@njit_noalias
-def add_halves(out, excitation, inhibition):
-    """out = −(excitation + inhibition)."""
-    for i in range(out.shape[0]):
-        out[i] = -(excitation[i] + inhibition[i])
-
-
-@njit_noalias
-def mark_pair(both, first_alone, second_alone, first, second):
-    """1 where both rows are not 0, where only the first is not, and where only the second is not."""
-    zero = first.dtype.type(0)
-    for i in range(both.shape[0]):
-        one, other = first[i] != zero, second[i] != zero
-        both[i] = one & other
-        first_alone[i] = one & (not other)
-        second_alone[i] = other & (not one)
-
-
-@njit_no_nrt
-def signed_dots_of_asked(out, rows, vectors, asked, scratch):
-    """:func:`signed_dots` of four vectors for the i where ``asked`` is not 0: two vectors share what they read."""
-    n = rows.shape[1]
-    if n % LANES != 0:
-        for r in range(GROUP):
-            signed_dots(out[r], rows, vectors[r], scratch.places, positions(asked[r], scratch.places))
-        return
-    halves, marks, places = scratch.halves, scratch.marks, scratch.places
-    for r in range(0, GROUP, 2):
-        mark_pair(marks[0], marks[1], marks[2], asked[r], asked[r + 1])
-        signed_dots_of_two(out, rows, vectors, halves, r, places, positions(marks[0], places))
-        signed_dots_of_one(out, rows, vectors, halves, r, places, positions(marks[1], places))
-        signed_dots_of_one(out, rows, vectors, halves, r + 1, places, positions(marks[2], places))
 
 
 @njit_inline
