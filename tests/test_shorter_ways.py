@@ -37,6 +37,20 @@ def test_who_watches_sees_an_operator():
     assert torch.equal(inside, torch.ops.neurorobust.integrate(CURRENT, ALPHA, GAIN))
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_traced_network_is_the_network():
+    """torch.jit.trace sees the operators, so that other inputs give other spikes."""
+    draw = torch.Generator().manual_seed(0)
+    hidden = nr.nn.Lif(nr.nn.Linear(torch.randn(8, 5, generator=draw)), tau_mem=0.02, v_threshold=0.5)
+    out = nr.nn.LeakyIntegrator(nr.nn.Linear(torch.randn(2, 8, generator=draw)), tau_mem=0.02)
+    network = nr.Network({"hidden": hidden, "out": out}, 1e-3)
+    first, second = ((torch.rand(3, 20, 5, generator=draw) < 0.4).float() for _ in range(2))
+    with torch.no_grad():
+        traced = torch.jit.trace(lambda x: network(x)[0], first, check_trace=False)
+        assert torch.equal(traced(second), network(second)[0])
+        assert not torch.equal(traced(first), traced(second))
+
+
 class Other(torch.Tensor):
     """A class of a user's own."""
 
@@ -50,6 +64,9 @@ def test_who_watches():
         assert watched([CURRENT])
     with torch.autograd.forward_ad.dual_level():
         assert watched([CURRENT])
+    with torch.profiler.profile() as profiler:
+        operators.integrate_op(CURRENT, ALPHA, GAIN)
+    assert "neurorobust::integrate" in [event.key for event in profiler.key_averages()]
     found = []
     torch.func.vmap(lambda x: [x, found.append(watched([x]))][0])(CURRENT)
     torch.func.grad(lambda x: [x.sum(), found.append(watched([x]))][0])(CURRENT)
