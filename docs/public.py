@@ -42,8 +42,8 @@ INTERNAL: Mapping[str, str] = {
     "export": "Population Written",
     "kernels": "SKINNY AnyLayer CachedEvents Convolution FlooredCoefficients FlooredDynamics FlooredLayer Layer "
     "LifCoefficients Pattern SparseWeight Weight Window compiles compiles_floored convolve convolve_lif dense "
-    "finite_matrices fits_lanes fleet_outputs floored floored_layer full lane_outputs leaky_integrator lif lif_layer "
-    "lif_trace linear pattern_of pool sparse",
+    "fits_lanes fleet_outputs floored floored_layer full lane_outputs leaky_integrator lif lif_layer lif_trace "
+    "linear pattern_of pool sparse",
 }
 
 

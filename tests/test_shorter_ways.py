@@ -43,7 +43,7 @@ def test_a_traced_network_is_the_network():
     draw = torch.Generator().manual_seed(0)
     hidden = nr.nn.Lif(nr.nn.Linear(torch.randn(8, 5, generator=draw)), tau_mem=0.02, v_threshold=0.5)
     out = nr.nn.LeakyIntegrator(nr.nn.Linear(torch.randn(2, 8, generator=draw)), tau_mem=0.02)
-    network = nr.Network({"hidden": hidden, "out": out}, 1e-3)
+    network = nr.Network({"hidden": hidden, "out": out}, 1e-3).requires_grad_(False)
     first, second = ((torch.rand(3, 20, 5, generator=draw) < 0.4).float() for _ in range(2))
     with torch.no_grad():
         traced = torch.jit.trace(lambda x: network(x)[0], first, check_trace=False)

@@ -29,7 +29,6 @@ from .layer import (
     FlooredLayer,
     Layer,
     LifCoefficients,
-    finite_matrices,
     fits_lanes,
 )
 from .masks import full, pattern_of, sparse
@@ -57,7 +56,6 @@ __all__ = [
     "convolve_lif",
     "dense",
     "describe",
-    "finite_matrices",
     "fits_lanes",
     "fleet_outputs",
     "floored",
@@ -252,7 +250,7 @@ def lane_outputs(dies: Sequence[Sequence[AnyLayer]], blocks: Iterable[Tensor]) -
     """Output of the last of a network's layers on at most eight dies, in one compiled loop for each block of the input:
     (B, T, n_in) → (dies, B, T, n); bit for bit what the layers give one by one.
 
-    The layers must compile and :func:`fits_lanes`, and the input and all matrices must be finite. No gradient.
+    The layers must compile and :func:`fits_lanes`, and the input must be finite. No gradient.
     """
     from .fleet_lanes import outputs
 

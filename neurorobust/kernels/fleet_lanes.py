@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .blocks import blocks_of, run_blocks
 from .compiled import coefficients_of
@@ -22,49 +20,54 @@ from .events import events_of
 from .fleet import SILENT, numbers_of
 from .layer import AnyLayer, FlooredLayer, parts_of
 from .numba_loops import fleet_lanes as loop
-from .numba_loops.dot import in_lines
-from .numba_loops.lanes import DIES, ROWS, count_synapses, fill_lists
+from .numba_loops.lanes import DIES
 from .runtime.memory import empty
-from .sparse_weight import SparseWeight
+from .sparse_weight import SparseWeight, Weight
 
 
-class _Synapses(NamedTuple):
-    """The synapses of one weight of eight dies, (8, k): ``lists`` of their pattern; ``order``, where what arrives for
-    each neuron is; whether sizes go to one of two halves by sign."""
+class _Lists:
+    """The lists of all weights of eight dies, one behind the other."""
 
-    lists: np.ndarray
-    values: np.ndarray
-    order: np.ndarray
-    signed: bool
+    def __init__(self) -> None:
+        self.starts = [np.empty(0, np.int64)]
+        self.places = [np.empty(0, np.int32)]
+        self.values: list[Tensor] = []
+        self.sources = self.synapses = 0
 
-    @classmethod
-    def of(cls, weights: Sequence[SparseWeight], signed: bool) -> _Synapses:
-        pattern, values = weights[0].pattern, torch.stack([weight.values for weight in weights])
-        return cls(pattern.lists.numpy(), values.numpy(), _places(pattern.shape[0], 1 + signed), signed)
+    def add(self, weights: Sequence[SparseWeight], signed: bool) -> int:
+        """Put a weight of all dies behind the others; where its ``starts`` begin. ``signed``: sizes go to one of two
+        halves by sign; where dies differ in it, a synapse is there twice, and one of both is 0 on every die."""
+        pattern = weights[0].pattern
+        n, n_in = pattern.shape
+        lists, values = pattern.lists.numpy(), torch.stack([weight.values for weight in weights], -1)
+        starts, places = lists[: n_in + 1].astype(np.int64), lists[n_in + 1 :]
+        if signed:
+            negative = values < 0
+            some, every = negative.any(1), negative.all(1)
+            twice = (some & ~every).numpy()
+            values = values.abs()
+            places = places + n * every.numpy()
+            if twice.any():
+                starts += np.concatenate([[0], np.cumsum(twice)])[starts]
+                again = np.repeat(np.arange(len(twice)), 1 + twice)
+                second = torch.from_numpy(np.concatenate([[False], again[1:] == again[:-1]]))
+                chosen = torch.from_numpy(again)
+                absent = negative[chosen] ^ second[:, None]
+                values = values[chosen].masked_fill_(absent & torch.from_numpy(twice[again])[:, None], 0)
+                places = places[again] + n * second.numpy()
+        begin = self.sources
+        self.starts.append(starts + self.synapses)
+        self.places.append((places * DIES).astype(np.int32))
+        self.values.append(values)
+        self.sources += len(starts)
+        self.synapses += len(values)
+        return begin
 
-    @property
-    def sources(self) -> int:
-        return len(self.lists) - self.values.shape[1] - 1
-
-
-def _places(n: int, parts: int) -> np.ndarray:
-    """Where what arrives for each neuron is, excitation, then inhibition: tile by tile, (parts · n,)."""
-    neuron, part = np.arange(n), np.arange(parts)[:, None]
-    begin = neuron // loop.NEURONS * loop.NEURONS
-    return (parts * begin + part * np.minimum(loop.NEURONS, n - begin) + neuron - begin).reshape(-1)
-
-
-def _lists(weights: Sequence[_Synapses], dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The lists of all weights, one behind the other, as :class:`.numba_loops.fleet_lanes.Lanes` has them."""
-    counts = [count_synapses(weight.values, weight.signed) for weight in weights]
-    starts = np.empty(sum(weight.sources + 1 for weight in weights), np.int64)
-    places = np.empty(sum(counts), np.int32)
-    values = empty((len(places) * DIES,), dtype).numpy()
-    source = synapse = 0
-    for weight, count in zip(weights, counts):
-        fill_lists(*weight, synapse, starts[source : source + weight.sources + 1], places, values)
-        source, synapse = source + weight.sources + 1, synapse + count
-    return starts, places, values
+    def arrays(self, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        values = empty((self.synapses * DIES,), dtype)
+        if self.values:
+            torch.cat(self.values, out=values.view(-1, DIES))
+        return np.concatenate(self.starts), np.concatenate(self.places), values.numpy()
 
 
 def _numbers(layer: AnyLayer) -> tuple[Tensor, Tensor]:
@@ -75,15 +78,19 @@ def _numbers(layer: AnyLayer) -> tuple[Tensor, Tensor]:
     return numbers_of(layer)
 
 
-def _matrix(same: Sequence[AnyLayer]) -> Tensor:
-    """The matrices of a layer as :class:`.numba_loops.fleet_lanes.Lanes` has them; excitation, then inhibition."""
-    matrices = torch.stack([layer.weight for layer in same if isinstance(layer.weight, Tensor)])
-    if isinstance(same[0], FlooredLayer):
-        positive = matrices.clamp(min=0)
-        matrices = torch.cat([positive, positive - matrices], 1)
-    if not in_lines(matrices.shape[2], matrices.element_size()):
-        return matrices
-    return functional.pad(matrices.permute(2, 0, 1), (0, ROWS - matrices.shape[1]))
+def _matrix(layer: AnyLayer) -> Tensor:
+    """The rows of a matrix; excitation, then inhibition."""
+    assert isinstance(layer.weight, Tensor)
+    if not isinstance(layer, FlooredLayer):
+        return layer.weight
+    positive = layer.weight.clamp(min=0)
+    return torch.cat([positive, positive - layer.weight])
+
+
+def _lists_of(weights: Sequence[Weight | None], lists: _Lists, signed: bool) -> int:
+    """Where the lists of a weight begin; −1 for a matrix, and for none."""
+    sparse = [weight for weight in weights if isinstance(weight, SparseWeight)]
+    return lists.add(sparse, signed) if sparse else -1
 
 
 def _rules(row: np.ndarray, layer: AnyLayer) -> None:
@@ -100,43 +107,32 @@ def _rules(row: np.ndarray, layer: AnyLayer) -> None:
     row[loop.HAS_LEAK] = layer.coefficients.v_leak is not None
 
 
-def _tiles(rows: Tensor) -> Tensor:
-    """Rows of a layer's numbers, (rows, n, 8), tile by tile."""
-    return torch.cat([tile.reshape(-1) for tile in rows.split(loop.NEURONS, 1)])
-
-
 def _lanes(dies: Sequence[Sequence[AnyLayer]]) -> loop.Lanes:
     """The numbers of exactly eight dies."""
     table = np.zeros((len(dies[0]), loop.COLUMNS), np.int64)
     sources: list[int] = []
-    synapses: list[_Synapses] = []
-    matrices, numbers = ([torch.empty(0, dtype=dies[0][0].weight.dtype)] for _ in range(2))
-    refractory: list[Tensor] = []
+    lists = _Lists()
+    dtype = np.float32 if dies[0][0].weight.dtype == torch.float32 else np.float64
+    matrices, numbers, refractory = ([np.empty(0, kind)] for kind in (dtype, dtype, np.int32))
     for row, *same in zip(table, *dies):
         first = same[0]
         _rules(row, first)
         row[loop.FIRST], row[loop.END] = len(sources), len(sources) + len(first.sources)
         sources += first.sources
+        signed = isinstance(first, FlooredLayer)
+        row[loop.LISTS] = _lists_of([layer.weight for layer in same], lists, signed)
+        row[loop.RECURRENT] = _lists_of([layer.recurrent for layer in same], lists, signed)
         row[loop.MATRIX] = sum(map(len, matrices))
-        if isinstance(first.weight, Tensor):
-            matrices.append(_matrix(same).reshape(-1))
-        for column, weights in (
-            (loop.LISTS, [layer.weight for layer in same]),
-            (loop.RECURRENT, [layer.recurrent for layer in same]),
-        ):
-            row[column] = sum(known.sources + 1 for known in synapses)
-            if some := [weight for weight in weights if isinstance(weight, SparseWeight)]:
-                synapses.append(_Synapses.of(some, isinstance(first, FlooredLayer)))
-            else:
-                row[column] = -1
+        if row[loop.LISTS] < 0:
+            matrices.append(torch.stack([_matrix(layer) for layer in same]).reshape(-1).numpy())
         row[loop.NUMBERS] = sum(map(len, numbers))
         rows, steps = (torch.stack(each, -1) for each in zip(*map(_numbers, same)))
-        numbers.append(_tiles(rows))
-        refractory.append(steps.reshape(-1))
+        numbers.append(rows.reshape(-1).numpy())
+        refractory.append(steps.reshape(-1).numpy())
         row[loop.REFRACTORY] = int(steps.max())
     table[:, loop.NEURON] = [0, *accumulate(table[:-1, loop.N])]
-    whole = (torch.cat(parts).numpy() for parts in (matrices, numbers, refractory))
-    return loop.Lanes(table, np.array(sources, np.int64), *_lists(synapses, dies[0][0].weight.dtype), *whole)
+    whole = (np.concatenate(parts) for parts in (matrices, numbers, refractory))
+    return loop.Lanes(table, np.array(sources, np.int64), *lists.arrays(dies[0][0].weight.dtype), *whole)
 
 
 @torch.no_grad()

@@ -119,11 +119,6 @@ def fits_lanes(layers: Sequence[AnyLayer]) -> bool:
     return all(map(_fits, layers))
 
 
-def finite_matrices(layers: Sequence[AnyLayer]) -> bool:
-    """Whether all matrices are finite: the loop leaves out products with 0, which else may be NaN."""
-    return all(bool(layer.weight.isfinite().all()) for layer in layers if isinstance(layer.weight, Tensor))
-
-
 def _fits(layer: AnyLayer) -> bool:
     ordered = isinstance(layer.weight, SparseWeight) or parts_of(layer) * layer.weight.shape[0] <= SKINNY
     filtered = layer.dynamics is None and layer.coefficients.syn is not None

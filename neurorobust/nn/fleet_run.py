@@ -104,11 +104,11 @@ def _abreast(network: Network, dies: Iterator[Params], x: Tensor) -> Iterator[Te
     """Several dies side by side through one loop: bit for bit what they give one by one."""
     whole, cached, blocks = _Plan(network), kernels.CachedEvents(x), x.split(samples_at_once(x))
     while some := list(islice(dies, min(ABREAST, _at_once(network, blocks[0])))):
-        with turn(network):
-            plans = [whole.at(die) for die in some]
-        if len(some) < FEW or not all(map(kernels.finite_matrices, plans)):
+        if len(some) < FEW:
             yield from _one_by_one(network, some, x)
             continue
+        with turn(network):
+            plans = [whole.at(die) for die in some]
         with cached:
             outputs = kernels.lane_outputs(plans, blocks)
             parts = [[network.decode(output.transpose(0, 1)) for output in block] for block in outputs]

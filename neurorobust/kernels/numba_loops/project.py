@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dot import dots
 from .intrinsics import LANES, parallel_for
 from .jit import jit, njit_no_nrt
 from .records import CollectedEvents, RowEvents, SortSpace
-from .rows import CHUNK, GROUP, add_collected, add_scaled_1, add_scaled_4, clear, copy, events_of_row
+from .rows import CHUNK, GROUP, add_collected, add_scaled_1, add_scaled_4, clear, copy, dots, events_of_row
 from .targets import add_input, credit_input, gather_space, gather_targets, targets_of
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dot import dots
 from .intrinsics import (
     COMPRESSES,
     LANES,
@@ -215,6 +214,35 @@ def fetch(row):
     """Ask for the memory of a row."""
     for i in range(0, row.shape[0], LINE):
         prefetch(row, i)
+
+
+@njit_no_nrt
+def dots(out, rows, vector, places, count):
+    """out[i] += rows[i] · vector for the i that are the first ``count`` of ``places``."""
+    n = vector.shape[0]
+    zero = vector.dtype.type(0)
+    k = 0
+    while k + 4 <= count:
+        a, b, c, d = places[k], places[k + 1], places[k + 2], places[k + 3]
+        first, second, third, fourth = rows[a], rows[b], rows[c], rows[d]
+        sum_a = sum_b = sum_c = sum_d = zero
+        for i in range(n):
+            sum_a += first[i] * vector[i]
+            sum_b += second[i] * vector[i]
+            sum_c += third[i] * vector[i]
+            sum_d += fourth[i] * vector[i]
+        out[a] += sum_a
+        out[b] += sum_b
+        out[c] += sum_c
+        out[d] += sum_d
+        k += 4
+    while k < count:
+        row = rows[places[k]]
+        total = zero
+        for i in range(n):
+            total += row[i] * vector[i]
+        out[places[k]] += total
+        k += 1
 
 
 @njit_noalias
