@@ -15,7 +15,7 @@ _PLAIN = frozenset({Tensor, nn.Parameter, tuple, list, int, float, bool})
 def watched(inputs: Iterable[Any]) -> bool:
     """Whether a transform, a mode, torch.compile, torch.jit.trace, the profiler, forward differentiation or a tensor of
     another class has to see every operation on these inputs; a shorter way to the same result is not for them."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.autograd._profiler_enabled():
+    if torch.compiler.is_compiling() or torch._C._is_tracing() or torch._C._autograd._profiler_enabled():
         return True
     if torch._C._are_functorch_transforms_active():
         return True
