@@ -80,6 +80,16 @@ def fleet_logits(network: nr.Network, dies: Iterable[Params], x: Tensor) -> Tens
     return torch.stack(list(fleet_run.fleet_logits(network, dies, x)))
 
 
+def dies_of(net: nr.Network, work: Workload) -> list[Params]:
+    """The parameters of a fleet's network on each die."""
+    others = {name: value for name, value in net.named_parameters() if name not in work.existing}
+    index = {name: pattern.index for name, pattern in net.placement().patterns.items()}
+    return [
+        others | {name: value.flatten()[index[name]] if name in index else value for name, value in die.items()}
+        for die in work.dies
+    ]
+
+
 def hidden_rate(work: Workload) -> float:
     """Spikes per hidden neuron and step."""
     with torch.no_grad():
@@ -125,12 +135,7 @@ class Ours(Tool):
 
     def fleet(self, work: Workload) -> Run:
         net = network(work, self.kind)
-        others = {name: value for name, value in net.named_parameters() if name not in work.existing}
-        index = {name: pattern.index for name, pattern in net.placement().patterns.items()}
-        dies = [
-            others | {name: value.flatten()[index[name]] if name in index else value for name, value in die.items()}
-            for die in work.dies
-        ]
+        dies = dies_of(net, work)
 
         def run() -> Tensor:
             return fleet_logits(net, dies, work.x)
