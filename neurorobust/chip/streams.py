@@ -55,7 +55,7 @@ def per_synapse(key: np.ndarray, purpose: str, site: tuple[np.ndarray, np.ndarra
     if slots.shape[1:] == (1,):
         return _one_by_one(key, purpose, site, slots[:, 0])[:, None]
     streams, raw = Streams(key, purpose), np.zeros(slots.shape, np.uint64)
-    for row, (core, number, n) in enumerate(zip(*site, 1 + slots.reshape(len(slots), -1).max(1, initial=-1))):
+    for row, (core, number, n) in enumerate(zip(*site, 1 + slots.max(tuple(range(1, slots.ndim)), initial=-1))):
         if n:
             raw[row] = streams.raw(int(core), int(number) + 1, int(n))[slots[row]]
     return np.where(slots >= 0, to_normal(raw), 0.0)

@@ -125,7 +125,7 @@ class _Synapses(Weighted):
     def masked(self) -> Tensor:
         """The weight with absent synapses at zero, in its own shape."""
         weight, mask = self._checked()
-        return weight if kernels.full(mask) else weight * mask
+        return weight * mask
 
     def _checked(self) -> tuple[Tensor, Tensor]:
         """Weight and mask; ValueError for a weight or a bias that was replaced by one of another shape."""
@@ -209,8 +209,11 @@ class Linear(_Synapses):
         return self.masked()
 
     def synapses(self) -> kernels.Weight:
-        few = kernels.sparse(*self._checked())
-        return self.masked() if few is None else few
+        weight, mask = self._checked()
+        few = kernels.sparse(weight, mask)
+        if few is not None:
+            return few
+        return weight if kernels.full(mask) and not weight.is_inference() else weight * mask
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         return kernels.linear(x, self.synapses(), self.bias)

@@ -67,19 +67,20 @@ _pool = BufferPool()
 class _Lease(weakref.ref):
     """What gives the memory of an array back at its end; ``weakref.finalize`` takes twice as long to make."""
 
-    __slots__ = ("memory",)
+    __slots__ = ("memory", "pool")
     memory: np.ndarray
+    pool: BufferPool  # by itself: at the end of the program globals go before the last array
     open: ClassVar[dict[int, _Lease]] = {}
 
     @classmethod
     def start(cls, array: np.ndarray, memory: np.ndarray) -> None:
         lease = cls(array, cls.end)
-        lease.memory = memory
+        lease.memory, lease.pool = memory, _pool
         cls.open[id(lease)] = lease
 
     def end(self) -> None:
         del self.open[id(self)]
-        _pool.give(self.memory)
+        self.pool.give(self.memory)
 
 
 def _unlock() -> None:
