@@ -366,6 +366,7 @@ SCRIPTS = {
     ("docs/browser.py", "write_bytes"),  # a screenshot
     ("docs/chip_pages.py", "savefig"),  # into memory
     ("docs/explorer_page.py", "write_bytes"),  # into the build of the documentation
+    ("docs/notebooks.py", "write_text"),  # the small tutorials of a test
     (".ci/release/backend.py", "open"),  # builds packages, and so imports nothing of this one
     (".ci/release/backend.py", "write_bytes"),
     (".ci/release/packages.py", "shutil.copyfile"),
