@@ -41,9 +41,10 @@ from .rows import (
     copy,
     count_set,
     fetch,
+    positions,
     sort_collected,
 )
-from .signed import add_halves, signed_dots_of_asked, signed_products
+from .signed import signed_dots, signed_products
 from .targets import gather_space, gather_targets, targets_of, weight_events
 
 
@@ -55,8 +56,7 @@ class FlooredScratch(NamedTuple):
             from the threshold that the surrogate takes, ``grad_b`` also what the spikes of the step before get of b.
         drives: gradients of what arrives in some steps, (4 + 4 steps, 2n).
         at_rest, free, threshold_now, inverse_scale, limited, left: (n,); the first two stay 0.
-        halves: (4, n), −(excitation + inhibition). unsigned: (2n,), gradients of a source's weights for both signs.
-        marks: (3, n), which of two rows need what the spikes get.
+        unsigned: (2n,), gradients of a source's weights for both signs.
         places: (n,). b, held: of all steps, (4, steps, n), the second 1 in the refractory steps, else 0.
         spikes, inputs: events of these steps. spike_space, input_space: room to sort them. event, gather: room for
             lists of targets.
@@ -74,9 +74,7 @@ class FlooredScratch(NamedTuple):
     inverse_scale: ndarray
     limited: ndarray
     left: ndarray
-    halves: ndarray
     unsigned: ndarray
-    marks: ndarray
     places: ndarray
     b: ndarray
     held: ndarray
@@ -307,15 +305,15 @@ def floored_recurrent_gradient(group, chip, later, scratch):
     if len(chip.targets.starts):
         gather_targets(scratch.grad_z, scratch.dz_dv, chip.targets, later, group, scratch.gather)
         return
-    active, n = 0, chip.spikes.shape[2]
-    for r in range(GROUP):
+    active = 0
+    for r in range(group):
         active += count_set(scratch.dz_dv[r])
-        add_halves(scratch.halves[r], later[r, :n], later[r, n:])
-    # Four rows at once cost about as much for all neurons as one by one for 4/9 of them.
-    if 9 * active > 4 * GROUP * n:
-        signed_products(scratch.grad_z, chip.by_target, later, scratch.halves)
+    if 4 * active > GROUP * chip.spikes.shape[2]:
+        signed_products(scratch.grad_z, chip.by_target, later)
     else:
-        signed_dots_of_asked(scratch.grad_z, chip.by_source, later, scratch.dz_dv, scratch)
+        for r in range(group):
+            count = positions(scratch.dz_dv[r], scratch.places)
+            signed_dots(scratch.grad_z[r], chip.by_source, later[r], scratch.places, count)
 
 
 @njit_inline
@@ -429,9 +427,7 @@ def floored_scratch(n, sizes, most, steps, adaptive, rests, dtype):
         real[0], real[1], real[2], real[3], real[4],
         cleared(collected + most, 2 * n, dtype),
         spare[0], np.zeros(n, np.int8), spare[1], spare[2], spare[3], spare[4],
-        cleared(most, n, dtype),
         cleared(1, 2 * n, dtype)[0],
-        cleared(3, n, dtype),
         np.empty(n, np.int32),
         np.zeros((most if adaptive else 0, steps, n), dtype),
         np.zeros((most if rests else 0, steps, n), np.int8),

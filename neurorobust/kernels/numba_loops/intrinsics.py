@@ -101,6 +101,68 @@ WIDE = 16 if COMPRESSES else 4
 add_block_wide, add_block_4, add_block_1 = _add_block(WIDE), _add_block(4), _add_block(1)
 
 
+def _signed_block(vectors: int):
+    """:func:`signed_block` for so many vectors of 16 numbers, whose sums stay in registers."""
+
+    @intrinsic
+    def signed_block(typingctx, out, rows, factors, start):
+        """out[r] += Σ_k factors[r, k] · max(rows[k], 0) + factors[r, K + k] · max(−rows[k], 0) for r = 0 … 3; only in
+        columns from ``start`` on, as far as the vectors go. Shapes: out (4, n), rows (K, n), factors (4, 2 K)."""
+
+        def generate(context, builder, signature, arguments):
+            sums_of, table, scales = (
+                context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args[:3], arguments)
+            )
+            start = arguments[3]
+            number = context.get_data_type(signature.args[0].dtype)
+            kind, lanes = ir.VectorType(number, LANES), ir.VectorType(ir.IntType(32), LANES)
+            width, depth = builder.extract_value(table.shape, 1), builder.extract_value(table.shape, 0)
+            bits = "f32" if isinstance(number, ir.FloatType) else "f64"
+            fused = builder.module.declare_intrinsic(
+                f"llvm.fmuladd.v{LANES}{bits}", fnty=ir.FunctionType(kind, [kind, kind, kind])
+            )
+            size_of = builder.module.declare_intrinsic(f"llvm.fabs.v{LANES}{bits}", fnty=ir.FunctionType(kind, [kind]))
+
+            def spots(data, offset):
+                wide = builder.bitcast(builder.gep(data, [builder.add(offset, start)]), kind.as_pointer())
+                return [builder.gep(wide, [context.get_constant(types.intp, j)]) for j in range(vectors)]
+
+            def times(value, r):
+                return builder.mul(value, context.get_constant(types.intp, r))
+
+            def spread(r, place):
+                factor = builder.load(
+                    builder.gep(scales.data, [builder.add(times(builder.add(depth, depth), r), place)])
+                )
+                first = builder.insert_element(ir.Constant(kind, ir.Undefined), factor, ir.IntType(32)(0))
+                return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), ir.Constant(lanes, [0] * LANES))
+
+            places = [spots(sums_of.data, times(width, r)) for r in range(4)]
+            sums = [[cgutils.alloca_once_value(builder, builder.load(p, align=4)) for p in row] for row in places]
+            with cgutils.for_range(builder, depth) as loop:
+                loaded = [builder.load(p, align=4) for p in spots(table.data, builder.mul(loop.index, width))]
+                negative = [builder.fcmp_ordered("<", row, ir.Constant(kind, None)) for row in loaded]
+                sizes = [builder.call(size_of, [row]) for row in loaded]
+                for r in range(4):
+                    plus, minus = spread(r, loop.index), spread(r, builder.add(loop.index, depth))
+                    for total, size, is_negative in zip(sums[r], sizes, negative):
+                        factor = builder.select(is_negative, minus, plus)  # a weight has one sign: one product
+                        builder.store(builder.call(fused, [factor, size, builder.load(total)]), total)
+            for row, totals in zip(places, sums):
+                for p, total in zip(row, totals):
+                    builder.store(builder.load(total), p, align=4)
+            return context.get_dummy_value()
+
+        return types.void(out, rows, factors, types.intp), generate
+
+    return signed_block
+
+
+TILE = 4 if COMPRESSES else 1
+"""How many vectors of 16 numbers for four rows a processor's registers hold, and leave room for others."""
+signed_block_wide, signed_block_1 = _signed_block(TILE), _signed_block(1)
+
+
 def _fused(builder, kind):
     """a b + c of vectors of this kind, rounded once where the processor can."""
     bits = "f32" if isinstance(kind.element, ir.FloatType) else "f64"
@@ -113,61 +175,6 @@ def _fused(builder, kind):
 def _shuffle(builder, a, b, order):
     """The lanes of a, then b, in this order."""
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
-
-
-def _signed_block(vectors: int):
-    """:func:`signed_block` for so many vectors of 16 numbers, whose sums stay in registers."""
-
-    @intrinsic
-    def signed_block(typingctx, out, rows, factors, sums, start):
-        """out[r] += Σ_k factors[r, k] · max(rows[k], 0) + factors[r, K + k] · max(−rows[k], 0) for r = 0 … 3; only in
-        columns from ``start`` on, as far as the vectors go. ``sums`` are minus both factors added up: the same is
-        factors[r, k] · rows[k] + sums[r, k] · min(rows[k], 0). Shapes: out (4, n), rows (K, n), factors (4, 2 K),
-        sums (4, K)."""
-
-        def generate(context, builder, signature, arguments):
-            target, table, scales, added = (
-                context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args[:4], arguments)
-            )
-            start = arguments[4]
-            kind = ir.VectorType(context.get_data_type(signature.args[0].dtype), LANES)
-            width, depth = builder.extract_value(table.shape, 1), builder.extract_value(table.shape, 0)
-            fused, nothing = _fused(builder, kind), ir.Constant(kind, None)
-
-            def spots(data, offset):
-                wide = builder.bitcast(builder.gep(data, [builder.add(offset, start)]), kind.as_pointer())
-                return [builder.gep(wide, [context.get_constant(types.intp, j)]) for j in range(vectors)]
-
-            def spread(array, r, k):
-                row = builder.mul(builder.extract_value(array.shape, 1), context.get_constant(types.intp, r))
-                factor = builder.load(builder.gep(array.data, [builder.add(row, k)]))
-                return _shuffle(
-                    builder, builder.insert_element(nothing, factor, ir.IntType(32)(0)), nothing, [0] * LANES
-                )
-
-            places = [spots(target.data, builder.mul(width, context.get_constant(types.intp, r))) for r in range(4)]
-            sums = [[cgutils.alloca_once_value(builder, builder.load(p, align=4)) for p in row] for row in places]
-            with cgutils.for_range(builder, depth) as loop:
-                loaded = [builder.load(p, align=4) for p in spots(table.data, builder.mul(loop.index, width))]
-                below = [builder.select(builder.fcmp_ordered("<", row, nothing), row, nothing) for row in loaded]
-                for r in range(4):
-                    excitation, both = spread(scales, r, loop.index), spread(added, r, loop.index)
-                    for total, row, low in zip(sums[r], loaded, below):
-                        more = fused(excitation, row, builder.load(total))
-                        builder.store(fused(both, low, more), total)
-            for row, totals in zip(places, sums):
-                for p, total in zip(row, totals):
-                    builder.store(builder.load(total), p, align=4)
-            return context.get_dummy_value()
-
-        return types.void(out, rows, factors, sums, types.intp), generate
-
-    return signed_block
-
-
-TILE = 4 if COMPRESSES else 1
-"""How many vectors of 16 numbers for four rows a processor's registers hold, and leave room for others."""
-signed_block_wide, signed_block_1 = _signed_block(TILE), _signed_block(1)
 
 
 def _product_block(vectors: int):
@@ -285,71 +292,6 @@ def _sums_of_four(builder, vectors):
 
 
 dots_block_wide, dots_block_4, dots_block_1 = _dots_block(WIDE), _dots_block(4), _dots_block(1)
-
-
-def _signed_dots_block(sources: int):
-    """:func:`signed_dots_block` for so many sources at once, each with 4 / sources vectors."""
-
-    @intrinsic
-    def signed_dots_block(typingctx, out, rows, vectors, sums, first, places, count):
-        """out[r, i] += rows₊[i] · excitation + rows₋[i] · inhibition, the halves of vectors[r], for the i that are the
-        first ``count`` of ``places`` and the r from ``first`` on; rows₊ and rows₋ are the positive entries and the
-        sizes of the negative ones. ``sums`` are minus both halves added up: rows · excitation + min(rows, 0) · sums is
-        the same.
-        Shapes: out (4, m), rows (m, n), vectors (4, 2 n), sums (4, n), n whole vectors of 16 numbers."""
-
-        def generate(context, builder, signature, arguments):
-            target, table, halves, added = (
-                context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args[:4], arguments)
-            )
-            listed = context.make_array(signature.args[5])(context, builder, arguments[5])
-            first, count = arguments[4], arguments[6]
-            number = context.get_data_type(signature.args[0].dtype)
-            kind, n = ir.VectorType(number, LANES), builder.extract_value(table.shape, 1)
-            nothing, height = ir.Constant(kind, None), builder.extract_value(target.shape, 1)
-            fused, size = _fused(builder, kind), 4 // sources
-            members = [builder.add(first, first.type(r)) for r in range(size)]
-
-            def loaded(array, row, column):
-                place = builder.add(builder.mul(row, builder.extract_value(array.shape, 1)), column)
-                return builder.load(builder.bitcast(builder.gep(array.data, [place]), kind.as_pointer()), align=4)
-
-            def add(total, a, b):
-                builder.store(fused(a, b, builder.load(total)), total)
-
-            last = builder.sub(count, count.type(1))
-            with cgutils.for_range_slice(builder, count.type(0), count, count.type(sources)) as (k, _):
-                numbers = [builder.add(k, count.type(q)) for q in range(sources)]
-                exist = [builder.icmp_signed("<=", m, last) for m in numbers]
-                spots = [builder.gep(listed.data, [builder.select(e, m, last)]) for e, m in zip(exist, numbers)]
-                at = [builder.sext(builder.load(spot), n.type) for spot in spots]
-                totals = [[cgutils.alloca_once(builder, kind) for _ in range(2)] for _ in range(4)]
-                for total in (one for both in totals for one in both):
-                    builder.store(nothing, total)
-                with cgutils.for_range_slice(builder, n.type(0), n, n.type(LANES)) as (column, _):
-                    weights = [loaded(table, place, column) for place in at]
-                    below = [builder.select(builder.fcmp_ordered("<", w, nothing), w, nothing) for w in weights]
-                    for r, member in enumerate(members):
-                        excitation, both = loaded(halves, member, column), loaded(added, member, column)
-                        for q in range(sources):
-                            add(totals[q * size + r][0], weights[q], excitation)
-                            add(totals[q * size + r][1], below[q], both)
-                found = _sums_of_four(builder, [builder.fadd(builder.load(a), builder.load(b)) for a, b in totals])
-                for q, (place, e) in enumerate(zip(at, exist)):  # one after the other: the last can come again, with 0
-                    for r, member in enumerate(members):
-                        lane = builder.extract_element(found, ir.IntType(32)(q * size + r))
-                        spot = builder.gep(target.data, [builder.add(builder.mul(member, height), place)])
-                        one = builder.select(e, lane, ir.Constant(number, 0.0))
-                        builder.store(builder.fadd(builder.load(spot), one), spot)
-            return context.get_dummy_value()
-
-        return types.void(out, rows, vectors, sums, types.intp, places, types.intp), generate
-
-    return signed_dots_block
-
-
-signed_dots_of_one, signed_dots_of_two = _signed_dots_block(4), _signed_dots_block(2)
-"""For one vector and four sources at once, and for two vectors and two sources."""
 
 
 @intrinsic

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from .intrinsics import LANES, TILE, signed_block_1, signed_block_wide, signed_dots_of_one, signed_dots_of_two
+from .intrinsics import LANES, TILE, signed_block_1, signed_block_wide
 from .jit import njit_no_nrt, njit_noalias
-from .rows import GROUP, positions
 
 
 @njit_noalias
@@ -21,9 +20,9 @@ def add_signed_4(out_a, out_b, out_c, out_d, row, plus, minus):
 
 
 @njit_no_nrt
-def signed_products(out, rows, vectors, halves):
+def signed_products(out, rows, vectors):
     """out[r] += rows₊ᵀ excitation + rows₋ᵀ inhibition, the halves of vectors[r], for four vectors at once; rows₊ and
-    rows₋ are the positive entries and the sizes of the negative ones, ``halves`` −(excitation + inhibition)."""
+    rows₋ are the positive entries and the sizes of the negative ones."""
     n, depth, start = out.shape[1], rows.shape[0], 0
     if n % LANES != 0:
         for k in range(depth):
@@ -32,10 +31,10 @@ def signed_products(out, rows, vectors, halves):
             add_signed_4(out[0], out[1], out[2], out[3], rows[k], plus, minus)
         return
     while start + TILE * LANES <= n:
-        signed_block_wide(out, rows, vectors, halves, start)
+        signed_block_wide(out, rows, vectors, start)
         start += TILE * LANES
     while start < n:
-        signed_block_1(out, rows, vectors, halves, start)
+        signed_block_1(out, rows, vectors, start)
         start += LANES
 
 
@@ -62,37 +61,3 @@ def signed_dots(out, rows, vector, places, count):
         for i in range(n):
             total += row[i] * (-minus[i] if row[i] < zero else plus[i])
         out[places[k]] += total
-
-
-@njit_noalias
-def add_halves(out, excitation, inhibition):
-    """out = −(excitation + inhibition)."""
-    for i in range(out.shape[0]):
-        out[i] = -(excitation[i] + inhibition[i])
-
-
-@njit_noalias
-def mark_pair(both, first_alone, second_alone, first, second):
-    """1 where both rows are not 0, where only the first is not, and where only the second is not."""
-    zero = first.dtype.type(0)
-    for i in range(both.shape[0]):
-        one, other = first[i] != zero, second[i] != zero
-        both[i] = one & other
-        first_alone[i] = one & (not other)
-        second_alone[i] = other & (not one)
-
-
-@njit_no_nrt
-def signed_dots_of_asked(out, rows, vectors, asked, scratch):
-    """:func:`signed_dots` of four vectors for the i where ``asked`` is not 0: two vectors share what they read."""
-    n = rows.shape[1]
-    if n % LANES != 0:
-        for r in range(GROUP):
-            signed_dots(out[r], rows, vectors[r], scratch.places, positions(asked[r], scratch.places))
-        return
-    halves, marks, places = scratch.halves, scratch.marks, scratch.places
-    for r in range(0, GROUP, 2):
-        mark_pair(marks[0], marks[1], marks[2], asked[r], asked[r + 1])
-        signed_dots_of_two(out, rows, vectors, halves, r, places, positions(marks[0], places))
-        signed_dots_of_one(out, rows, vectors, halves, r, places, positions(marks[1], places))
-        signed_dots_of_one(out, rows, vectors, halves, r + 1, places, positions(marks[2], places))
