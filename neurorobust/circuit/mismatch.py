@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._util.errors import check_count, check_number, unknown
-from ..chip.streams import key_of, per_neuron, stream
+from ..chip.streams import key_of, per_neuron, per_synapse
 from .description import Circuit, Dendrite, DendriteType, Neurons
 
 NEURON_CURRENTS = tuple(field.name for field in fields(Neurons) if field.name.startswith("i_"))
@@ -93,9 +93,5 @@ def spreads_of(cv: float | Mapping[str, float]) -> dict[str, float]:
 def _of_synapses(circuit: Circuit, key: np.ndarray) -> np.ndarray:
     """One normal for every synapse, (m,), from core, number and slot."""
     c, s = circuit.neurons, circuit.synapses
-    u = np.empty(len(s.target))
-    for i in np.unique(s.target):
-        here = s.target == i
-        slots = s.slot[here]
-        u[here] = stream(key, "circuit.weight", int(c.core[i]), int(c.number[i]), int(slots.max()) + 1)[slots]
-    return u
+    site = c.core[s.target], c.number[s.target] - 1  # per_synapse counts neurons from 1
+    return per_synapse(key, "circuit.weight", site, s.slot[:, None])[:, 0]
