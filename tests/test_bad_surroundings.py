@@ -86,7 +86,7 @@ def test_without_docstrings_and_asserts_every_command_works(words, tmp_path):
     assert found.returncode == 0 and not found.stderr, found.stderr.decode()
 
 
-@pytest.mark.parametrize("words", ["chips list", "evaluate é --chip dynapse2"])
+@pytest.mark.parametrize("words", ["info", "chips list", "deploy é", "evaluate é --chip dynapse2"])
 def test_a_terminal_of_ascii_gets_no_traceback(words, tmp_path):
     ascii_ = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     found = ran("-m", "neurorobust", *words.split(), folder=tmp_path, **ascii_)

@@ -158,6 +158,8 @@ def test_evaluate_trimmed(labels, robust):
 
 def test_workers_change_nothing(robust, tmp_path):
     """`evaluate` and `attack` print the same with two processes, also of a network that a file of the user makes."""
+    options = ("evaluate", robust, "--mismatch", 0.3, "--dies", 3, "--json")
+    assert strict(cli(*options, "--workers", 2).out) == strict(cli(*options).out)
     attack = ("attack", robust, "--steps", 1, "--samples", 20, "--json")
     assert strict(cli(*attack, "--workers", 2).out) == strict(cli(*attack).out)
     own = tmp_path / "own.py"
