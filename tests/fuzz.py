@@ -44,10 +44,10 @@ SPARE = 500 * 2**20
 """Bytes that a parser may take beyond what the process has and ten times the file."""
 BATCH, POOL, LONG = 500, 400, 1000
 """Mutants of a batch; parents of a kind; characters of a refusal."""
-SECONDS, BUSY, COMPILING, SILENT = 10.0, 2.0, 60.0, 600.0
+SECONDS, BUSY, COMPILING, AGAIN, SILENT = 10.0, 2.0, 60.0, 5.0, 600.0
 """Seconds of a mutant; of one that may start long work, such as a training, since by then it has been read; where the
-first were over, once more with so many, because loops may have been compiled; and seconds of the clock without
-progress."""
+first were over, once more with so many, because loops may have been compiled; seconds after which it is stopped again,
+because LLVM can lose the first stop; and seconds of the clock without progress."""
 PACKAGE = str(Path(deep.__file__).parents[1] / "neurorobust")
 Print = tuple[Any, ...]
 """Where and in which words a mutant was refused."""
@@ -113,7 +113,7 @@ def _slow(number: int, frame: types.FrameType | None) -> None:
 
 def timed(parser: Parser, seconds: float) -> tuple[str, Print]:
     """As :func:`trial`, which is stopped after some seconds of computing."""
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
     try:
         return trial(parser)
     except Slow:  # between the two

@@ -200,7 +200,7 @@ def test_blocks_of_samples_and_free_memory_do_not_show(abreast, monkeypatch):
     assert abreast == [8] and all(map(torch.equal, expected, alone(net, dies, x)))
     for room, most in ((0, []), (5, [5])):
         abreast.clear()
-        size = 4 * (250 * 6 * 5 + sum(value.numel() for value in net.parameters()))
+        size = 4 * (250 * 6 * 5 + sum(value.numel() for value in dies[0].values()))
         monkeypatch.setattr(fleet_run.memory, "available", lambda room=room, size=size: room * size * fleet_run.SHARE)
         assert all(map(torch.equal, fleet_logits(net, dies, x), expected))
         assert abreast == most

@@ -9,19 +9,17 @@ import hypothesis
 import pytest
 import torch
 from conftest import DT, draw
-from engine import by, dies_of, events, same
+from engine import by, events, same
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import forward_ad
 
 from neurorobust import kernels
-from neurorobust.core.run import forward
 from neurorobust.dynamics import DelayedSubtract, DelayedToValue, Dynamics, NoReset, Subtract, ToValue
 from neurorobust.dynamics.surrogate import ArcTan, FastSigmoid, Triangle
 from neurorobust.kernels import Convolution, LifCoefficients, Window
 from neurorobust.kernels.runtime import threads
 from neurorobust.nn.connections import AvgPool2d, Chain, Conv1d, Conv2d, Linear
-from neurorobust.nn.fleet_run import fleet_logits
 from neurorobust.nn.network import Network
 from neurorobust.nn.neurons import LeakyIntegrator, Lif
 
@@ -185,15 +183,6 @@ def test_torch_compile_equals_eager():
     torch._dynamo.reset()
     for ours, eager in zip(found, gradients(net), strict=True):
         assert torch.allclose(ours, eager, rtol=1e-12, atol=1e-15)
-
-
-def test_a_fleet_of_convolutions_has_the_bits_of_single_dies():
-    """Dies with kernels of their own, many samples or one, and the input's events listed once or not."""
-    net, x = network(), events(5, 0.2, 5, 20, 264)
-    expected = [forward(net, die, x)[0] for die in dies_of(net, 3)]
-    assert all(map(torch.equal, fleet_logits(net, dies_of(net, 3), x), expected))
-    for found, logits in zip(fleet_logits(net, dies_of(net, 3), x[2:3]), expected):
-        assert torch.equal(found, logits[2:3])
 
 
 @pytest.mark.parametrize("binary", [True, False])

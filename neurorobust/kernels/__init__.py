@@ -8,6 +8,7 @@ applies; ``NEUROROBUST_KERNEL=reference`` or :func:`using` forces the other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ from .layer import (
     FlooredLayer,
     Layer,
     LifCoefficients,
+    LifLayer,
+    WindowLayer,
     fits_lanes,
 )
 from .masks import full, pattern_of, sparse
@@ -45,10 +48,12 @@ __all__ = [
     "FlooredLayer",
     "Layer",
     "LifCoefficients",
+    "LifLayer",
     "Pattern",
     "SparseWeight",
     "Weight",
     "Window",
+    "WindowLayer",
     "chosen",
     "compiles",
     "compiles_floored",
@@ -236,14 +241,15 @@ def leaky_integrator(current: Tensor, alpha: Tensor, gain: Tensor) -> Tensor:
     return implementation("current", current).leaky_integrator(current, alpha, gain)
 
 
-def fleet_outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
+def fleet_outputs(dies: Sequence[Sequence[LifLayer]], x: Tensor) -> Tensor:
     """Output of the last of a network's layers on every die, in one compiled loop: (B, T, n_in) → (dies, B, T, n).
 
     The layers, alike but for their numbers on all dies, must be such that :func:`compiles`. No gradient.
     """
-    from .fleet import outputs
+    from . import fleet, fleet_windows
 
-    return outputs(dies, x)
+    plain = all(isinstance(layer, Layer) for layer in dies[0])
+    return fleet.outputs(cast(Sequence[Sequence[Layer]], dies), x) if plain else fleet_windows.outputs(dies, x)
 
 
 def lane_outputs(dies: Sequence[Sequence[AnyLayer]], blocks: Iterable[Tensor]) -> Iterator[Tensor]:

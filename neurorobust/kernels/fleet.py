@@ -14,7 +14,7 @@ from ..dynamics.surrogate import Triangle
 from .blocks import blocks_of, run_blocks
 from .compiled import coefficients_of
 from .events import VECTOR, events_of
-from .layer import Layer
+from .layer import Layer, LifLayer, WindowLayer
 from .numba_loops import fleet as loop
 from .runtime.memory import empty
 from .sparse_weight import SparseWeight, Weight
@@ -22,20 +22,22 @@ from .sparse_weight import SparseWeight, Weight
 SILENT = Dynamics(Triangle(), NoReset())
 
 
-def _structure(layers: Sequence[Layer]) -> tuple[loop.Structure, int]:
-    """The numbers and lists that all dies share, and how many numbers a die has."""
+def _structure(layers: Sequence[LifLayer]) -> tuple[loop.Structure, int]:
+    """The numbers and lists that all dies share, and how many numbers a die has; nothing of a convolution itself."""
     table = np.zeros((len(layers), loop.COLUMNS), np.int64)
     sources: list[int] = []
     lists: list[np.ndarray] = []
     at = 0
     for row, layer in zip(table, layers):
-        n, n_in = layer.weight.shape
-        width = _whole_vectors(n)
         rules = coefficients_of(layer.coefficients, layer.dynamics or SILENT)[2]
-        row[loop.N], row[loop.WIDTH], row[loop.SPIKES], row[loop.N_IN] = n, width, layer.dynamics is not None, n_in
+        row[loop.N], row[loop.SPIKES] = layer.n, layer.dynamics is not None
         row[loop.TO_VALUE], row[loop.HAS_SYN], row[loop.ADAPTIVE] = rules.to_value, rules.has_syn, rules.adaptive
         row[loop.FIRST], row[loop.END] = len(sources), len(sources) + len(layer.sources)
         sources += layer.sources
+        if isinstance(layer, WindowLayer):
+            continue
+        row[loop.WIDTH] = width = _whole_vectors(layer.n)
+        row[loop.N_IN] = layer.weight.shape[1]
         row[loop.WEIGHT], row[loop.LISTS] = at, _listed(layer.weight, lists)
         at += _size(layer.weight, width)
         row[loop.RECURRENT], row[loop.RECURRENT_LISTS] = -1 if layer.recurrent is None else at, -1
@@ -63,7 +65,7 @@ def _whole_vectors(n: int) -> int:
     return -(-n // VECTOR) * VECTOR
 
 
-def numbers_of(layer: Layer) -> tuple[Tensor, Tensor]:
+def numbers_of(layer: LifLayer) -> tuple[Tensor, Tensor]:
     """The rows of a layer's numbers, coefficients, then the bias, (10, n); and its refractory steps (n,)."""
     c = layer.coefficients
     rows, refractory, _ = coefficients_of(c, layer.dynamics or SILENT)
@@ -74,11 +76,13 @@ def numbers_of(layer: Layer) -> tuple[Tensor, Tensor]:
 
 
 def _fill(
-    layers: Sequence[Layer], table: np.ndarray, numbers: Tensor, coefficients: Tensor, refractory: Tensor
+    layers: Sequence[LifLayer], table: np.ndarray, numbers: Tensor, coefficients: Tensor, refractory: Tensor
 ) -> None:
     """Write the numbers of one die: its weights, where the table says, and the coefficients, bias and refractory steps
     of its layers."""
     for layer, about, own, own_refractory in zip(layers, table, coefficients, refractory):
+        if isinstance(layer, WindowLayer):
+            continue
         n, width = (int(about[column]) for column in (loop.N, loop.WIDTH))
         own[:, :n], own_refractory[:n] = numbers_of(layer)
         for column, weight in ((loop.WEIGHT, layer.weight), (loop.RECURRENT, layer.recurrent)):
@@ -90,23 +94,33 @@ def _fill(
                 rows[:, :n], rows[:, n:] = weight.T, 0
 
 
-@torch.no_grad()
-def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
-    """Output of the last layer of every die: input (B, T, n_in) → (dies, B, T, n); no gradient."""
+def numbers_in(dies: Sequence[Sequence[LifLayer]], dtype: torch.dtype) -> tuple[loop.Structure, loop.Dies]:
+    """What all dies share, and the numbers of each; without those of convolutions."""
     structure, total = _structure(dies[0])
     table = structure.table
-    most, (batch, steps, n_in) = int(table[:, loop.WIDTH].max()), x.shape
-    numbers = torch.empty(len(dies), total, dtype=x.dtype)  # begins at a line of the cache, so its rows do too
-    coefficients = torch.zeros(len(dies), len(table), loop.BIAS + 1, most, dtype=x.dtype)
+    most = int(table[:, loop.WIDTH].max())
+    numbers = torch.empty(len(dies), total, dtype=dtype)  # begins at a line of the cache, so its rows do too
+    coefficients = torch.zeros(len(dies), len(table), loop.BIAS + 1, most, dtype=dtype)
     refractory = torch.zeros(len(dies), len(table), most, dtype=torch.int32)
     for layers, *die in zip(dies, numbers, coefficients, refractory):
         _fill(layers, table, *die)
-    table[:, loop.REFRACTORY] = refractory.amax((0, 2)).numpy()
-    out = empty((len(dies), batch, steps, int(table[-1, loop.N])), x.dtype)
+    table[:, loop.REFRACTORY] = refractory.amax((0, 2)).numpy() if most else 0
+    return structure, loop.Dies(numbers.numpy(), coefficients.numpy(), refractory.numpy())
+
+
+def inputs_of(x: Tensor) -> loop.FleetInputs:
+    """An input (B, T, n_in) by its events."""
     lists = events_of(x.unsqueeze(0)).lists
-    inputs = loop.FleetInputs(lists, not len(lists.values), n_in)
+    return loop.FleetInputs(lists, not len(lists.values), x.shape[-1])
+
+
+@torch.no_grad()
+def outputs(dies: Sequence[Sequence[Layer]], x: Tensor) -> Tensor:
+    """Output of the last layer of every die: input (B, T, n_in) → (dies, B, T, n); no gradient."""
+    structure, whole = numbers_in(dies, x.dtype)
+    table, (batch, steps, _) = structure.table, x.shape
+    out = empty((len(dies), batch, steps, int(table[-1, loop.N])), x.dtype)
     size = len(dies) * batch * steps * int(table[:, loop.N].sum())
-    whole = loop.Dies(numbers.numpy(), coefficients.numpy(), refractory.numpy())
     blocks = blocks_of(batch, size // len(dies), group=8)
-    run_blocks(loop.fleet_blocks, len(dies), blocks, size, inputs, whole, structure, out.numpy())
+    run_blocks(loop.fleet_blocks, len(dies), blocks, size, inputs_of(x), whole, structure, out.numpy())
     return out

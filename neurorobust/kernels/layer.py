@@ -13,6 +13,7 @@ from ..dynamics.inhibitions import Inhibition, PullsDown
 from ..dynamics.resets import Dynamics
 from ..dynamics.surrogate import Surrogate
 from .sparse_weight import SparseWeight, Weight
+from .windows import Convolution
 
 SKINNY = 16
 """Outputs up to which a dot product for each number is faster than torch's matrix product and than events."""
@@ -90,6 +91,10 @@ class Layer:
     coefficients: LifCoefficients
     dynamics: Dynamics | None
 
+    @property
+    def n(self) -> int:
+        return self.weight.shape[0]
+
 
 @dataclass(frozen=True)
 class FlooredLayer:
@@ -102,7 +107,28 @@ class FlooredLayer:
     dynamics: FlooredDynamics
 
 
-AnyLayer = Layer | FlooredLayer
+@dataclass(frozen=True)
+class WindowLayer:
+    """A layer behind a convolution at the parameters of one die; as :class:`Layer`, with one source.
+
+    Attributes:
+        weight: (C_out, C, kH, kW).
+    """
+
+    sources: tuple[int, ...]
+    convolution: Convolution
+    weight: Tensor
+    bias: Tensor | None
+    coefficients: LifCoefficients
+    dynamics: Dynamics | None
+
+    @property
+    def n(self) -> int:
+        return self.convolution.n_out
+
+
+AnyLayer = Layer | FlooredLayer | WindowLayer
+LifLayer = Layer | WindowLayer
 
 
 def parts_of(layer: AnyLayer) -> int:
@@ -111,7 +137,7 @@ def parts_of(layer: AnyLayer) -> int:
 
 
 def fits_lanes(layers: Sequence[AnyLayer]) -> bool:
-    """Whether dies of a network may go side by side through a loop and have the bits of the layers one by one.
+    """Whether dies of a network may go side by side through a loop of lists and have the bits of the layers one by one.
 
     The order of all sums must be known before it runs, which it is for lists, and for a matrix with so few rows that
     each gets a dot product. Read-outs with a synaptic current have two numbers where a plan has one.
@@ -120,6 +146,8 @@ def fits_lanes(layers: Sequence[AnyLayer]) -> bool:
 
 
 def _fits(layer: AnyLayer) -> bool:
+    if isinstance(layer, WindowLayer):
+        return False
     ordered = isinstance(layer.weight, SparseWeight) or parts_of(layer) * layer.weight.shape[0] <= SKINNY
     filtered = layer.dynamics is None and layer.coefficients.syn is not None
     return ordered and not filtered and (layer.recurrent is None or isinstance(layer.recurrent, SparseWeight))

@@ -38,7 +38,7 @@ def _orders(window: Window) -> list[Tensor]:
     return [torch.from_numpy(order(*axis)) for axis in zip(window.kernel, window.stride)]
 
 
-def _numbers_last(weight: Tensor, window: Window) -> np.ndarray:
+def numbers_last(weight: Tensor, window: Window) -> np.ndarray:
     """A weight (c, C_out, C, kH, kW) as the loops take it: (c, C · kH · kW · width)."""
     rows, columns = _orders(window)
     last = weight.permute(0, 2, 3, 4, 1)[:, :, rows[:, None], columns]
@@ -46,7 +46,7 @@ def _numbers_last(weight: Tensor, window: Window) -> np.ndarray:
 
 
 def _numbers_first(last: Tensor, window: Window, channels: int) -> Tensor:
-    """The reverse of :func:`_numbers_last`, for a gradient."""
+    """The reverse of :func:`numbers_last`, for a gradient."""
     rows, columns = (at.argsort() for at in _orders(window))
     first = last.reshape(len(last), window.shape[0], *window.kernel, -1)[..., :channels]
     return first[:, :, rows[:, None], columns].permute(0, 4, 1, 2, 3).contiguous()
@@ -83,7 +83,7 @@ def convolve_op(x: Tensor, weight: Tensor, bias: Tensor, geometry: Sequence[int]
     convolution, events = from_numbers(geometry), events_of(x)
     out = empty(_shape(x, convolution, weight, bias), x.dtype)
     blocks = blocks_of(x.shape[1] * x.shape[2], (x.numel() // len(x)) + out.numel() // len(out))
-    numbers = _numbers_last(weight, convolution.window), _everywhere(bias, x, convolution)
+    numbers = numbers_last(weight, convolution.window), _everywhere(bias, x, convolution)
     arrays = events.arrays, *numbers, _geometry(convolution), out.numpy()
     run_blocks(windows.convolve_blocks, len(out), blocks, x.numel() + out.numel(), *arrays)
     return out
@@ -188,7 +188,7 @@ def _(gradient: Tensor, geometry: Sequence[int]) -> Tensor:
     return gradient.new_empty((*gradient.shape[:3], from_numbers(geometry).n_in))
 
 
-def _neurons_last(per_neuron: Tensor, channels: int, value: float = 0) -> Tensor:
+def neurons_last(per_neuron: Tensor, channels: int, value: float = 0) -> Tensor:
     """Numbers (…, n) of neurons whose channels come first, with channels last."""
     return _filled(per_neuron.unflatten(-1, (channels, -1)).mT, value).flatten(-2)
 
@@ -197,13 +197,13 @@ def _numbers(
     weights: np.ndarray, bias: Tensor, coefficients: Tensor, refractory: Tensor, convolution: Convolution, rules: Rules
 ) -> windows_lif.Numbers:
     """A layer as the loops take it. What fills up vectors never spikes."""
-    last = _neurons_last(coefficients, convolution.channels)
-    last[:, lif.SURROGATE_SCALE] = _neurons_last(coefficients[:, lif.SURROGATE_SCALE], convolution.channels, 1)
+    last = neurons_last(coefficients, convolution.channels)
+    last[:, lif.SURROGATE_SCALE] = neurons_last(coefficients[:, lif.SURROGATE_SCALE], convolution.channels, 1)
     return windows_lif.Numbers(
         weights,
         _everywhere(bias, coefficients, convolution),
         array(last),
-        array(_neurons_last(refractory, convolution.channels)),
+        array(neurons_last(refractory, convolution.channels)),
         rules,
     )
 
@@ -230,7 +230,7 @@ def convolve_lif_op(
     spikes = empty(shape, x.dtype)
     v = empty((shape[0] if keep else 0, *shape[1:3], _last(convolution)), x.dtype)
     blocks = blocks_of(shape[1], math.prod(shape[1:]))
-    weights = _numbers_last(weight, convolution.window)[:, None]
+    weights = numbers_last(weight, convolution.window)[:, None]
     numbers = _numbers(weights, bias, coefficients, refractory, convolution, Rules(*own))
     arrays = events_of(x).arrays, numbers, _geometry(convolution), Traces(spikes.numpy(), v.numpy())
     run_blocks(windows_lif.convolve_lif_blocks, shape[0], blocks, spikes.numel(), *arrays)

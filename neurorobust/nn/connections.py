@@ -301,8 +301,15 @@ class _Conv(_Synapses):
         index = torch.full((self.n_out, self.n_in + 1), -1, device=self.mask.device)
         return index.scatter_(1, torch.where(source < 0, self.n_in, source), entry)[:, : self.n_in]
 
+    def unrolled(self) -> bool:
+        """Whether every neuron has its own synapses, as on a chip; the weight is (n_out, n_in)."""
+        return self.weight.shape == (self.n_out, self.n_in)
+
+    def synapses(self) -> kernels.Weight:
+        return self._each() if self.unrolled() else super().synapses()
+
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        if self.weight.shape == (self.n_out, self.n_in):  # unrolled: on a chip every neuron has its own synapses
+        if self.unrolled():
             bias: Tensor | None = self.bias
             if bias is not None and len(bias) != self.n_out:
                 bias = bias.repeat_interleave(self.n_out // len(bias))
@@ -310,8 +317,7 @@ class _Conv(_Synapses):
         return kernels.convolve(x, *self._shared())
 
     def convolved(self) -> tuple[kernels.Convolution, Tensor, Tensor | None] | None:
-        plain = called_plainly(self, _Conv.forward) and self.weight.shape != (self.n_out, self.n_in)
-        return self._shared() if plain else None
+        return self._shared() if called_plainly(self, _Conv.forward) and not self.unrolled() else None
 
     def _each(self) -> kernels.Weight:
         """The unrolled weight for the loops: by its synapses alone where these are few."""
@@ -537,6 +543,25 @@ class Chain(Connection):
         for part in self.parts():
             x = part(x, dt)
         return x
+
+
+def convolution_of(connection: Connection) -> tuple[kernels.Convolution, Tensor] | None:
+    """The shapes and kernels of :meth:`Connection.convolved`, or of a Linear behind a pooling: one window as large as
+    what is pooled."""
+    known = connection.convolved()
+    if known is not None:
+        return known[:2]
+    pool, linear = (
+        connection.parts() if isinstance(connection, Chain) and len(connection.parts()) == 2 else (None, None)
+    )
+    if not isinstance(pool, _Pool2d) or type(linear) is not Linear:
+        return None
+    calls = (connection, Chain.forward), (pool, _Pool2d.forward), (linear, Linear.forward)
+    if not all(called_plainly(module, own) for module, own in calls):
+        return None
+    (window, divisor), weight = pool.window(), linear.masked()
+    behind = kernels.Window.of(pool.out_shape, pool.out_shape[1:], (1, 1))
+    return kernels.Convolution(behind, len(weight), window, divisor), weight.reshape(-1, *pool.out_shape)
 
 
 def called_plainly(module: nn.Module, forward: Callable[..., Tensor]) -> bool:

@@ -55,27 +55,40 @@ class _Plan(nn.Module):
 def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterator[Tensor]:
     """Logits of a network on each of many dies, one after the other; no gradient.
 
-    If :meth:`Network.plan` supports the network, one compiled loop runs several dies, as many as fit into free memory.
-    So does another for sparse networks with :class:`LinearizedDpi`, see :func:`neurorobust.kernels.fits_lanes`. Their
-    number does not change the logits. Any other network runs die by die.
+    LIF layers and convolutions on the CPU, see :meth:`Network.mixed_plan`, go through one compiled loop for several
+    dies, as many as fit into free memory. So do sparse networks with :class:`LinearizedDpi` through another, see
+    :func:`neurorobust.kernels.fits_lanes`. Their number does not change the logits. Any other network runs die by die.
 
     Args:
         network: in the mode in which it has to run, ``train`` or ``eval``.
         dies: all parameters of each die, such as :func:`neurorobust.apply` returns; may be a generator.
         x: input, batch first.
     """
-    with turn(network):
-        layers = network.mixed_plan() if isinstance(network, Network) else None
-    if not isinstance(network, Network) or layers is None:
-        yield from _one_by_one(network, dies, x)
-    elif all(isinstance(layer, kernels.Layer) for layer in layers):
-        network.check(x)
-        yield from _in_one_loop(network, iter(dies), x)
-    elif kernels.fits_lanes(layers) and bool(x.isfinite().all()):
-        network.check(x)
-        yield from _abreast(network, iter(dies), x)
-    else:
-        yield from _one_by_one(network, dies, x)
+    dies = iter(dies)
+    whole = _Plan(network) if isinstance(network, Network) else None
+    for first in dies:
+        with turn(network):
+            layers = None if whole is None else whole.at(first)
+        dies = _behind(first, dies)
+        del first
+        if whole is None or layers is None:
+            yield from _one_by_one(network, dies, x)
+        elif all(isinstance(layer, kernels.LifLayer) for layer in layers):
+            whole.network.check(x)
+            yield from _in_one_loop(whole, dies, x)
+        elif kernels.fits_lanes(layers) and bool(x.isfinite().all()):
+            whole.network.check(x)
+            yield from _abreast(whole, dies, x)
+        else:
+            yield from _one_by_one(network, dies, x)
+
+
+def _behind(first: Params, others: Iterator[Params]) -> Iterator[Params]:
+    """A die, and those behind it."""
+    held = [first]
+    del first
+    yield held.pop()
+    yield from others
 
 
 def _one_by_one(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterator[Tensor]:
@@ -87,12 +100,12 @@ def _one_by_one(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterat
         del outputs
 
 
-def _in_one_loop(network: Network, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
-    """Several dies of LIF layers through one loop, one after the other."""
-    whole, cached = _Plan(network), kernels.CachedEvents(x)
-    while some := list(islice(dies, _at_once(network, x))):
+def _in_one_loop(whole: _Plan, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
+    """Several dies of LIF layers through one loop."""
+    network, cached = whole.network, kernels.CachedEvents(x)
+    for some in _together(network, dies, x, DIES_AT_ONCE):
         with turn(network):
-            plans = [cast(Sequence[kernels.Layer], whole.at(die)) for die in some]
+            plans = [cast(Sequence[kernels.LifLayer], whole.at(die)) for die in some]
         with cached:  # and closed before anything is handed out
             outputs = kernels.fleet_outputs(plans, x)
         for output in outputs:
@@ -100,10 +113,10 @@ def _in_one_loop(network: Network, dies: Iterator[Params], x: Tensor) -> Iterato
         del some, plans, outputs, output  # before the next are made
 
 
-def _abreast(network: Network, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
+def _abreast(whole: _Plan, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
     """Several dies side by side through one loop: bit for bit what they give one by one."""
-    whole, cached, blocks = _Plan(network), kernels.CachedEvents(x), x.split(samples_at_once(x))
-    while some := list(islice(dies, min(ABREAST, _at_once(network, blocks[0])))):
+    network, cached, blocks = whole.network, kernels.CachedEvents(x), x.split(samples_at_once(x))
+    for some in _together(network, dies, blocks[0], ABREAST):
         if len(some) < FEW:
             yield from _one_by_one(network, some, x)
             continue
@@ -116,11 +129,16 @@ def _abreast(network: Network, dies: Iterator[Params], x: Tensor) -> Iterator[Te
         del some, plans, parts
 
 
-def _at_once(network: Network, x: Tensor) -> int:
-    """The number of dies whose outputs for x fit into the memory of one loop; at most DIES_AT_ONCE."""
+def _together(network: Network, dies: Iterator[Params], x: Tensor, most: int) -> Iterator[list[Params]]:
+    """Dies whose outputs for x fit into the memory of one loop, at most so many."""
     outputs = x.shape[0] * x.shape[1] * network.layers()[network.names[-1]].n
-    size = x.element_size() * (outputs + sum(value.numel() for value in network.parameters()))
-    return max(1, min(DIES_AT_ONCE, OUTPUTS // outputs, memory.available() // (SHARE * size)))
+    for first in dies:
+        size = x.element_size() * (outputs + sum(value.numel() for value in first.values()))
+        count = max(1, min(most, OUTPUTS // outputs, memory.available() // (SHARE * size)))
+        some = [first, *islice(dies, count - 1)]
+        del first
+        yield some
+        del some
 
 
 def side_by_side(network: nn.Module, x: Tensor) -> int:

@@ -16,10 +16,13 @@ from ..core.pattern import Pattern
 from ..core.placement import Placement
 from ..core.placement import placement_of as placement_of
 from ..core.turns import turn
+from .connections import Connection, Conv1d, Conv2d, convolution_of
 from .decoders import Decode, mean_over_time
 from .neurons import CubaLeakyIntegrator, LeakyIntegrator, LinearizedDpi, Neuron
-from .neurons.neuron import SpikingNeuron
+from .neurons.neuron import SpikingNeuron, inherits
 from .sparse_linear import FUSED
+
+LIF_FAMILY = SpikingNeuron, LeakyIntegrator, CubaLeakyIntegrator
 
 
 class Network(nn.Module):
@@ -131,7 +134,7 @@ class Network(nn.Module):
         return plan if layers is not None and len(plan) == len(layers) else None
 
     def mixed_plan(self) -> list[kernels.AnyLayer] | None:
-        """:meth:`plan`, where layers may also be :class:`LinearizedDpi`."""
+        """:meth:`plan`, where layers may also be :class:`LinearizedDpi`, or have convolutions."""
         if type(self).forward is not Network.forward or any(map(_hooked, self.modules())):
             return None
         plan = []
@@ -166,21 +169,32 @@ class Network(nn.Module):
 
 def _planned(layer: Neuron, sources: tuple[int, ...], dt: float) -> kernels.AnyLayer | None:
     """A layer for the compiled loops over dies; None where they have none for it."""
-    if type(layer.input) not in FUSED:
-        return None
     if isinstance(layer, LinearizedDpi):
-        floored, floored_dynamics = layer.floored_coefficients(dt), layer.floored_dynamics()
-        own = type(layer).forward is LinearizedDpi.forward
-        if not own or not kernels.compiles_floored(floored.alpha, floored_dynamics):
-            return None
-        synapses = layer.input.synapses(), layer.recurrent_synapses()
-        return kernels.FlooredLayer(sources, *synapses, floored, floored_dynamics)
+        return _floored(layer, sources, dt)
     c, dynamics = layer.coefficients(dt), layer.dynamics()
-    own = type(layer).forward in (SpikingNeuron.forward, LeakyIntegrator.forward, CubaLeakyIntegrator.forward)
+    own = any(inherits(type(layer), base, "forward", "current", "respond") for base in LIF_FAMILY)
     if c is None or not own or not kernels.compiles(c.alpha, dynamics):
         return None
-    weight, recurrent = layer.input.synapses(), layer.recurrent_synapses()
-    return kernels.Layer(sources, weight, layer.bias(), recurrent, c, dynamics)
+    if _has_lists(layer.input):
+        weight, recurrent = layer.input.synapses(), layer.recurrent_synapses()
+        return kernels.Layer(sources, weight, layer.bias(), recurrent, c, dynamics)
+    convolution = convolution_of(layer.input)
+    if convolution is None or len(sources) > 1 or layer.recurrent is not None:
+        return None
+    return kernels.WindowLayer(sources, *convolution, layer.bias(), c, dynamics)
+
+
+def _floored(layer: LinearizedDpi, sources: tuple[int, ...], dt: float) -> kernels.FlooredLayer | None:
+    c, dynamics = layer.floored_coefficients(dt), layer.floored_dynamics()
+    own = inherits(type(layer), LinearizedDpi, "forward", "currents")
+    if not own or not _has_lists(layer.input) or not kernels.compiles_floored(c.alpha, dynamics):
+        return None
+    return kernels.FlooredLayer(sources, layer.input.synapses(), layer.recurrent_synapses(), c, dynamics)
+
+
+def _has_lists(connection: Connection) -> bool:
+    """Whether its weight is a matrix or lists of synapses: also that of a convolution on a chip without kernels."""
+    return type(connection) in FUSED or (isinstance(connection, (Conv1d, Conv2d)) and connection.unrolled())
 
 
 def _hooked(module: nn.Module) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy import ndarray
 
 from .intrinsics import parallel_for
-from .jit import jit, njit_no_nrt, njit_noalias
+from .jit import jit, njit_inline, njit_no_nrt, njit_noalias
 from .lif import ALPHA, COEFFICIENTS, GAIN, RESET_VALUE, SYN, filter_drive, step
 from .records import EventLists, Rules, Targets
 from .rows import add_weighted, cleared, copy, positions, sum_rows
@@ -118,43 +118,49 @@ def recurrent_input(drive, base, layer, die, structure, scratch):
         send(drive, own, scratch.places[layer], scratch.counts[layer])
 
 
+@njit_inline
+def fleet_step(t, layer, inputs, span, out, die, structure, scratch):
+    """Step t of one layer of one row of one chip; the output of the last layer goes to ``out``."""
+    table = structure.table
+    _, coefficients, refractory = die
+    states, countdown, active, counts = scratch
+    about, own, rows = table[layer], coefficients[layer], states[layer]
+    width, base, last = about[WIDTH], own[BIAS], table.shape[0] - 1
+    drive, v = rows[0][:width], rows[1][:width]
+    if about[LISTS] >= 0:
+        copy(drive, base)
+        listed_input(drive, about, inputs, span, die, structure, scratch)
+    else:
+        at = about[WEIGHT]
+        for k in range(about[FIRST], about[END]):
+            at = input_of(drive, base, k, about, inputs, span, die, structure, scratch, at)
+            base = drive
+    if about[RECURRENT] >= 0:
+        recurrent_input(drive, drive, layer, die, structure, scratch)
+    s = rows[2][:width]
+    if about[SPIKES]:
+        state = v, s, rows[3][:width], rows[4], rows[5]
+        before, after = rows[6 + t % 2], rows[7 - t % 2][:width]
+        rules = Rules(0, about[TO_VALUE], 0, about[HAS_SYN], about[ADAPTIVE], 0)
+        has_refractory = about[REFRACTORY] > 0
+        step(drive, before, after, countdown[layer], state, own, refractory[layer], has_refractory, rules)
+        counts[layer] = positions(after, active[layer])
+        if layer == last:
+            copy(out[t], after)
+    else:
+        if about[HAS_SYN]:
+            filter_drive(s, drive, own[SYN])
+        integrate(out[t], v, drive, own[ALPHA], own[GAIN], own[LEAK])
+
+
 @njit_no_nrt
 def fleet_row(row, inputs, out, die, structure, scratch):
     """One row of one chip through all layers, step by step; nothing is kept but the output of the last layer."""
-    table, starts = structure.table, inputs.lists.starts
-    _, coefficients, refractory = die
-    states, countdown, active, counts = scratch
-    last, steps = table.shape[0] - 1, out.shape[0]
+    starts, steps = inputs.lists.starts, out.shape[0]
     for t in range(steps):
         span = starts[row * steps + t], starts[row * steps + t + 1]
-        for layer in range(last + 1):
-            about, own, rows = table[layer], coefficients[layer], states[layer]
-            width, base = about[WIDTH], own[BIAS]
-            drive, v = rows[0][:width], rows[1][:width]
-            if about[LISTS] >= 0:
-                copy(drive, base)
-                listed_input(drive, about, inputs, span, die, structure, scratch)
-            else:
-                at = about[WEIGHT]
-                for k in range(about[FIRST], about[END]):
-                    at = input_of(drive, base, k, about, inputs, span, die, structure, scratch, at)
-                    base = drive
-            if about[RECURRENT] >= 0:
-                recurrent_input(drive, drive, layer, die, structure, scratch)
-            s = rows[2][:width]
-            if about[SPIKES]:
-                state = v, s, rows[3][:width], rows[4], rows[5]
-                before, after = rows[6 + t % 2], rows[7 - t % 2][:width]
-                rules = Rules(0, about[TO_VALUE], 0, about[HAS_SYN], about[ADAPTIVE], 0)
-                has_refractory = about[REFRACTORY] > 0
-                step(drive, before, after, countdown[layer], state, own, refractory[layer], has_refractory, rules)
-                counts[layer] = positions(after, active[layer])
-                if layer == last:
-                    copy(out[t], after)
-            else:
-                if about[HAS_SYN]:
-                    filter_drive(s, drive, own[SYN])
-                integrate(out[t], v, drive, own[ALPHA], own[GAIN], own[LEAK])
+        for layer in range(structure.table.shape[0]):
+            fleet_step(t, layer, inputs, span, out, die, structure, scratch)
 
 
 @jit

@@ -290,18 +290,22 @@ def list_row(values, lists, row, events):
 
 
 @njit_no_nrt
+def pool_events(events, count, pooled, sums):
+    """Turn ``count`` events into those of what is pooled; return how many. ``sums`` (n + 1,) is room for that."""
+    divisor = sums.dtype.type(pooled.divisor)
+    clear(sums)
+    add_pooled(sums, events.places, events.values, count, pooled)
+    count = positions(sums[: pooled.n], events.places)
+    for k in range(count):
+        events.values[k] = sums[events.places[k]] / divisor
+    return count
+
+
+@njit_no_nrt
 def events_of_frame(values, lists, row, pooled, frame):
     """List the events of an image, after the pooling if there is one; return how many."""
     count = list_row(values, lists, row, frame.events)
-    if pooled.n == 0:
-        return count
-    sums, divisor = frame.pooled, frame.pooled.dtype.type(pooled.divisor)
-    clear(sums)
-    add_pooled(sums, frame.events.places, frame.events.values, count, pooled)
-    count = positions(sums[: pooled.n], frame.events.places)
-    for k in range(count):
-        frame.events.values[k] = sums[frame.events.places[k]] / divisor
-    return count
+    return count if pooled.n == 0 else pool_events(frame.events, count, pooled, frame.pooled)
 
 
 @jit

@@ -15,7 +15,7 @@ from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import FlooredCoefficients, FlooredDynamics
 from ..connections import Connection, Linear
 from ..sparse_linear import FUSED
-from .neuron import EXAMPLES, LIF, Neuron, Value, a_step_later, decay
+from .neuron import EXAMPLES, LIF, Neuron, Value, a_step_later, decay, inherits
 
 
 class FloorTrace(NamedTuple):
@@ -210,7 +210,7 @@ class LinearizedDpi(Neuron):
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         c, dynamics = self.floored_coefficients(dt), self.floored_dynamics()
-        if type(self.input) in FUSED:
+        if type(self.input) in FUSED and inherits(type(self), LinearizedDpi, "currents"):
             return kernels.floored_layer(x, self.input.synapses(), self.recurrent_synapses(), c, dynamics)
         return kernels.floored(self.currents(x, dt), self.recurrent_synapses(), c, dynamics)[0]
 

@@ -20,7 +20,7 @@ from ...core.placement import HOST
 from ...dynamics import DelayedSubtract, DelayedToValue, Dynamics, Reset, ToValue
 from ...dynamics.surrogate import Surrogate
 from ...kernels import LifCoefficients
-from ..connections import Connection, Linear
+from ..connections import Chain, Connection, Linear
 from ..sparse_linear import FUSED
 
 Value = float | Tensor
@@ -185,7 +185,10 @@ class Neuron(nn.Module, ABC):
 
     def bias(self) -> Tensor | None:
         """The bias of the input and of the recurrent connection together; None where neither has one."""
-        own, further = getattr(self.input, "bias", None), getattr(self.recurrent, "bias", None)
+        last = self.input.parts()[-1] if isinstance(self.input, Chain) else self.input
+        own, further = getattr(last, "bias", None), getattr(self.recurrent, "bias", None)
+        if own is not None and len(own) != self.n:  # of a convolution: one per channel
+            own = own.repeat_interleave(self.n // len(own))
         return further if own is None else own if further is None else own + further
 
     def current(self, x: Tensor, dt: float) -> Tensor:
@@ -299,8 +302,9 @@ class SpikingNeuron(Neuron):
         return kernels.lif(current, self.recurrent_synapses(), self.coefficients(dt), self.dynamics())
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
-        own = type(self).current is Neuron.current and type(self).respond is SpikingNeuron.respond
-        convolved = self.input.convolved() if own and self.recurrent is None else None
+        if not inherits(type(self), SpikingNeuron, "current", "respond"):
+            return self.respond(self.current(x, dt), dt)
+        convolved = self.input.convolved() if self.recurrent is None else None
         if convolved is not None:
             shapes, weight, bias = convolved
             return kernels.convolve_lif(x, shapes, (weight, bias), self.coefficients(dt), self.dynamics())
@@ -308,6 +312,11 @@ class SpikingNeuron(Neuron):
             return self.respond(self.current(x, dt), dt)
         recurrent, c, dynamics = self.recurrent_synapses(), self.coefficients(dt), self.dynamics()
         return kernels.lif_layer(x, (self.input.synapses(), self.bias()), recurrent, c, dynamics)
+
+
+def inherits(own: type, base: type, *methods: str) -> bool:
+    """Whether a class has these methods from ``base``, and no class between changes one."""
+    return issubclass(own, base) and all(getattr(own, method) is getattr(base, method) for method in methods)
 
 
 def _core_numbers(core: object) -> Tensor:
