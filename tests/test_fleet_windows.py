@@ -7,6 +7,7 @@ import random
 import pytest
 import torch
 from conftest import DT, draw
+from deep import cases
 from engine import by, dies_of, events, same
 
 import neurorobust as nr
@@ -116,16 +117,17 @@ def together(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_a_fleet_equals_its_dies(seed, together):
+@pytest.mark.deep
+def test_a_fleet_equals_its_dies(together):
     """Random networks with random windows, neurons and read-outs: the reference to 1e-12, and the same spikes."""
-    make = Made(seed)
-    net = make.network()
-    x, count = make.x(net), make.one_of(1, 3, 8, 11)
-    found = list(fleet_logits(net, dies_of(net, count), x))
-    assert together == [count]
-    for logits, die in zip(found, dies_of(net, count), strict=True):
-        same(logits, by("reference", lambda die=die: forward(net, die, x)[0].detach())[0], 1e-12)
+    for seed in cases("fleets of convolutions", here=40, deep=4000):
+        make = Made(seed)
+        net = make.network()
+        x, count = make.x(net), make.one_of(1, 3, 8, 11)
+        found = list(fleet_logits(net, dies_of(net, count), x))
+        assert together.pop() == count
+        for logits, die in zip(found, dies_of(net, count), strict=True):
+            same(logits, by("reference", lambda die=die, net=net, x=x: forward(net, die, x)[0].detach())[0], 1e-12)
 
 
 def test_the_random_networks_are_not_silent():
