@@ -288,6 +288,26 @@ class Excited(LinearizedDpi):
         return torch.cat([excitation, 0 * inhibition], -1)
 
 
+class Counted(Conv2d):
+    """A convolution with a pass of its own."""
+
+    def forward(self, x, dt):
+        return 3 * super().forward(x, dt)
+
+
+def test_a_connection_of_a_subclass_is_called(together):
+    """Its own pass counts, with kernels and unrolled."""
+    conv = Counted(draw(1, 2, 1, 3, 3), (1, 6, 6))
+    net, x = nr.Network({"a": Lif(conv, tau_mem=0.01, v_threshold=0.2)}, DT), events(5, 0.3, 4, 30, 36)
+    for unroll in (False, True):
+        dies = [
+            die | ({"a.input.weight": on_synapses(Made(k), conv)} if unroll else {})
+            for k, die in enumerate(dies_of(net, 3))
+        ]
+        assert all(map(torch.equal, fleet_logits(net, dies, x), [forward(net, die, x)[0] for die in dies]))
+    assert not together
+
+
 def test_methods_of_a_subclass_are_called(together):
     """Its current, or its response to it, counts in a run and in a fleet; the layer's own would be a wrong number."""
     weight, x = Linear(draw(1, 4, 3)), events(5, 0.3, 4, 30, 3)

@@ -65,29 +65,28 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
         x: input, batch first.
     """
     dies = iter(dies)
-    whole = _Plan(network) if isinstance(network, Network) else None
-    for first in dies:
+    first = list(islice(dies, 1))
+    layers = None
+    if first and isinstance(network, Network):
         with turn(network):
-            layers = None if whole is None else whole.at(first)
-        dies = _behind(first, dies)
-        del first
-        if whole is None or layers is None:
-            yield from _one_by_one(network, dies, x)
-        elif all(isinstance(layer, kernels.LifLayer) for layer in layers):
-            whole.network.check(x)
-            yield from _in_one_loop(whole, dies, x)
-        elif kernels.fits_lanes(layers) and bool(x.isfinite().all()):
-            whole.network.check(x)
-            yield from _abreast(whole, dies, x)
-        else:
-            yield from _one_by_one(network, dies, x)
+            layers = _Plan(network).at(first[0])
+    dies = _behind(first, dies)
+    if not isinstance(network, Network) or layers is None:
+        yield from _one_by_one(network, dies, x)
+    elif all(isinstance(layer, kernels.LifLayer) for layer in layers):
+        network.check(x)
+        yield from _in_one_loop(network, dies, x)
+    elif kernels.fits_lanes(layers) and bool(x.isfinite().all()):
+        network.check(x)
+        yield from _abreast(network, dies, x)
+    else:
+        yield from _one_by_one(network, dies, x)
 
 
-def _behind(first: Params, others: Iterator[Params]) -> Iterator[Params]:
-    """A die, and those behind it."""
-    held = [first]
-    del first
-    yield held.pop()
+def _behind(first: list[Params], others: Iterator[Params]) -> Iterator[Params]:
+    """What is in the list, which is emptied, and then the others."""
+    while first:
+        yield first.pop(0)
     yield from others
 
 
@@ -100,9 +99,9 @@ def _one_by_one(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterat
         del outputs
 
 
-def _in_one_loop(whole: _Plan, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
+def _in_one_loop(network: Network, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
     """Several dies of LIF layers through one loop."""
-    network, cached = whole.network, kernels.CachedEvents(x)
+    whole, cached = _Plan(network), kernels.CachedEvents(x)
     for some in _together(network, dies, x, DIES_AT_ONCE):
         with turn(network):
             plans = [cast(Sequence[kernels.LifLayer], whole.at(die)) for die in some]
@@ -113,9 +112,9 @@ def _in_one_loop(whole: _Plan, dies: Iterator[Params], x: Tensor) -> Iterator[Te
         del some, plans, outputs, output  # before the next are made
 
 
-def _abreast(whole: _Plan, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
+def _abreast(network: Network, dies: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
     """Several dies side by side through one loop: bit for bit what they give one by one."""
-    network, cached, blocks = whole.network, kernels.CachedEvents(x), x.split(samples_at_once(x))
+    whole, cached, blocks = _Plan(network), kernels.CachedEvents(x), x.split(samples_at_once(x))
     for some in _together(network, dies, blocks[0], ABREAST):
         if len(some) < FEW:
             yield from _one_by_one(network, some, x)

@@ -16,7 +16,7 @@ from ..core.pattern import Pattern
 from ..core.placement import Placement
 from ..core.placement import placement_of as placement_of
 from ..core.turns import turn
-from .connections import Connection, Conv1d, Conv2d, convolution_of
+from .connections import Connection, Conv1d, Conv2d, called_plainly, convolution_of
 from .decoders import Decode, mean_over_time
 from .neurons import CubaLeakyIntegrator, LeakyIntegrator, LinearizedDpi, Neuron
 from .neurons.neuron import SpikingNeuron, inherits
@@ -194,7 +194,9 @@ def _floored(layer: LinearizedDpi, sources: tuple[int, ...], dt: float) -> kerne
 
 def _has_lists(connection: Connection) -> bool:
     """Whether its weight is a matrix or lists of synapses: also that of a convolution on a chip without kernels."""
-    return type(connection) in FUSED or (isinstance(connection, (Conv1d, Conv2d)) and connection.unrolled())
+    if isinstance(connection, (Conv1d, Conv2d)):
+        return called_plainly(connection, Conv2d.forward) and connection.unrolled()
+    return type(connection) in FUSED
 
 
 def _hooked(module: nn.Module) -> bool:

@@ -50,7 +50,7 @@ class Windows(NamedTuple):
     """The convolutions of a few dies.
 
     Attributes:
-        table: (layers, 19). tables: of all layers, one behind the other, and where each neuron of a copy is where
+        table: (layers, 18). tables: of all layers, one behind the other, and where each neuron of a copy is where
             channels come first.
         weights: of all copies. numbers: coefficients and bias (copies, 10, last). refractory: steps (copies, last).
     """
