@@ -54,11 +54,9 @@ class BufferPool:
         """Back again; what would fill the pool alone goes back to the system."""
         if memory.nbytes <= KEPT:
             self.returned.append(memory)
-        if self.lock.acquire(blocking=False):  # else whoever holds it, this thread perhaps, or the next gathers it
-            try:
+        if not self.lock.locked():  # else whoever holds it, this thread perhaps, or the next gathers it
+            with self.lock:  # no acquire(): a signal behind it would leave the lock closed for good
                 self._gather()
-            finally:
-                self.lock.release()
 
 
 _pool = BufferPool()
