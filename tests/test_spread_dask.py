@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import torch
-from deep import DEEP
+from deep import DEEP, add
 from mini_study import MINI
 from spreading import FEW, MEASUREMENTS, Counted, KilledWorker, here, same
 from torch import nn
@@ -107,6 +107,8 @@ def test_killed_workers_lose_nothing(client):
         stop.set()
         killer.join()
     assert len(killed) == KILLS
+    if DEEP:
+        add("killed Dask workers", KILLS)
     client.wait_for_workers(2, timeout=120)
 
 
