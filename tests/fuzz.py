@@ -187,7 +187,7 @@ class Kind:
         found = _answer(child, heard, done)
         if found is None:
             case = int.from_bytes(done[:8], "little")
-            said = self.last.read_text("utf-8", "replace")[-2000:]
+            said = self.last.read_text("utf-8", "replace").partition("Extension modules:")[0][-2000:]
             self._fault(case, f"the process died or hung: {said}", self.parser.files(), ("died",))
             self.first += case - start + 1
             return

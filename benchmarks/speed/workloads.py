@@ -170,6 +170,15 @@ class ImageWorkload(Workload):
             found.append((channels, high, wide))
         return found
 
+    @property
+    def existing(self) -> Params:
+        return self.params
+
+    def _die(self, serial: int) -> Params:
+        """Weights alone deviate: all neurons of a layer share their other numbers, and peers hold them as constants."""
+        die = super()._die(serial)
+        return {name: die[name] if name.endswith("weight") else value for name, value in self.params.items()}
+
     @cached_property
     def params(self) -> Params:
         """The numbers of the network by our names, float32, SI units."""
@@ -237,6 +246,9 @@ IMAGES = ImageWorkload(
     recurrent=False,
     gains=(33.6, 31.5, 60.0),
 )
+IMAGE_FLEET = replace(
+    IMAGES, job="fleet", about="W7's network on 16 chips, logits of 32 samples, no gradient", chips=16
+)
 
 WORKLOADS = {
     "W1": FEED_FORWARD,
@@ -248,4 +260,5 @@ WORKLOADS = {
     "W7": IMAGES,
     "W8": CHIP_ADVERSARIAL,
     "W9": CHIP_FLEET,
+    "W11": IMAGE_FLEET,
 }

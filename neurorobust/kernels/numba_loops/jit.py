@@ -10,7 +10,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from numba.core.serialize import dumps
 from numba.core.typed_passes import NativeLowering
 
 from ..._util import console, files
+from ..._util.signals import signals_wait
 
 SOURCES = Path(__file__).parent
 VERSION = numba.__version__
@@ -178,10 +179,17 @@ class _NoAlias(Compiler):
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 
 
+def _compile(compile: Callable[[Any], Any], name: str, signature: Any) -> Any:
+    """numba's ``compile``, into which no signal's exception falls: LLVM would free a module twice, and so crash."""
+    with signals_wait(f"the loop {name!r}, which is being compiled"):
+        return compile(signature)
+
+
 def _decorator(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = numba.njit(**_OPTIONS, **options)(function)
         dispatcher._cache = _SourcesCache(function)
+        dispatcher.compile = partial(_compile, dispatcher.compile, function.__name__)
         return dispatcher
 
     return decorate
