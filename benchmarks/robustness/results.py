@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurorobust._util.errors import reason, shown
 from neurorobust.evaluation.statistics import ConfidenceInterval, bootstrap_interval, clopper_pearson
 
-from .archive import archived, read_xz, write_xz
-from .cell import read
-from .measurement import SCORE, all_measurements
+from .archive import ADVICE, archived, read_xz, write_xz
+from .cell import read_cell, read_tuning
+from .measurement import all_measurements
+from .record import SAMPLES, SCORE, name_of
 from .study import Study, all_studies
 
 TABLE = "results.csv.xz"
@@ -24,6 +27,8 @@ COLUMNS = ("task", "method", "seed", "measurement", "level", "metric", "value")
 
 LOWEST = "lowest recall"
 """Metric: recall of the class that is recognised least."""
+
+FINITE = r"(?:[+-]?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)?"
 
 Row = tuple[str, str, str, str, str, str, float]
 
@@ -34,18 +39,49 @@ def records(out: Path) -> list[dict[str, Any]]:
 
 
 def records_by_name(out: Path) -> dict[str, dict[str, Any]]:
-    """The record of every cell, from its folder or else from the archive, by study/method/seed, in their order."""
+    """The record of every cell, from its folder or else from the archive, by study/method/seed, in their order.
+
+    Raises:
+        ValueError: a file is damaged or foreign, or cells of a study were measured on other numbers of dies or samples.
+    """
     found = {name: json.loads(line) for name, line in archived(out).items()}
     for path in (out / "raw").glob("*/*/*/cell.json"):
-        found["/".join(path.parts[-4:-1])] = read(path)
+        found["/".join(path.parts[-4:-1])] = read_cell(path)
+    _check_together(out, found.values())
     return {name: found[name] for name in sorted(found, key=lambda name: name.split("/"))}
+
+
+def _check_together(out: Path, known: Iterable[dict[str, Any]]) -> None:
+    """Raise ValueError unless the cells of a study have equally many dies, and equally many samples."""
+    sizes: dict[tuple[str, ...], tuple[int, str]] = {}
+    tables = {name: measurement.shown for name, measurement in all_measurements().items()}
+    for record in known:
+        for name, entry in record.get("measurements", {}).items():
+            for level, found in entry["levels"].items():
+                for metric, size in _sizes(found["values"], tables.get(name)):
+                    place, own = (record["study"], name, level, metric), name_of(record)
+                    expected, other = sizes.setdefault(place, (size, own))
+                    if size != expected or size < 0:
+                        words = (
+                            f"{size}; expected {expected}, as in {other}" if size >= 0 else "words; expected numbers"
+                        )
+                        raise ValueError(f"{out}: cell {own}: {name} {level}, {metric}: got {words}; measure it again.")
+
+
+def _sizes(values: Mapping[str, Any], in_tables: str | None) -> Iterator[tuple[str, int]]:
+    """How many dies and samples there are, by metric; −1 for words where tables need numbers."""
+    for metric, value in values.items():
+        if metric == in_tables and value is not None:
+            yield metric, -1 if isinstance(value, str) else np.size(value)
+        elif metric.startswith(SAMPLES) and isinstance(value, int):
+            yield metric, value
 
 
 def tuning_seconds(out: Path) -> dict[str, float]:
     """Seconds that the trials of all methods took, by study."""
     found: dict[str, float] = {}
     for path in sorted((out / "raw").glob("*/tuning.*.json")):
-        seconds = sum(trial["seconds"] for trial in read(path).get("trials", ()))
+        seconds = sum(trial["seconds"] for trial in read_tuning(path)["trials"])
         found[path.parent.name] = found.get(path.parent.name, 0.0) + seconds
     return found
 
@@ -69,11 +105,53 @@ def write_table(out: Path) -> pd.DataFrame:
 
 
 def read_table(out: Path) -> pd.DataFrame:
-    """The table as :func:`write_table` wrote it; seeds and levels are words, missing numbers NaN."""
-    text = io.StringIO(read_xz(out / TABLE))
-    table = pd.read_csv(text, dtype={"seed": str, "level": str}, keep_default_na=False)
-    table["value"] = pd.to_numeric(table["value"], errors="coerce")
+    """The table as :func:`write_table` wrote it; seeds and levels are words, missing numbers NaN.
+
+    Raises:
+        ValueError: the file is damaged, or a line is no number of a cell.
+    """
+    path = out / TABLE
+    try:
+        return _parsed(read_xz(path))
+    except _BadLine as error:
+        number, words = error.args
+        raise ValueError(f"{path}: line {number}: {words}; {ADVICE}") from error
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path}: is no CSV table ({reason(error)}); {ADVICE}") from error
+
+
+class _BadLine(Exception):
+    """The number of a line, from 1, and what is wrong there."""
+
+
+def _parsed(text: str) -> pd.DataFrame:
+    head = text.partition("\n")[0]
+    if head != ",".join(COLUMNS):
+        raise _BadLine(1, f"got the columns {shown(head)}; expected {','.join(COLUMNS)}")
+    if "\0" in text:
+        raise _BadLine(text[: text.index("\0")].count("\n") + 1, "has the byte 0; expected words and numbers")
+    lines = io.BytesIO(text.encode("utf-8"))
+    table = pd.read_csv(
+        lines, header=None, dtype=str, keep_default_na=False, lineterminator="\n", skip_blank_lines=False
+    ).set_axis(list(COLUMNS), axis=1)
+    if len(table) != text.removesuffix("\n").count("\n") + 1:
+        raise _BadLine("1 and others", "a quoted word goes over several lines; expected each in one line")
+    table = table[1:].reset_index(drop=True)
+    words = [name for name in COLUMNS if name not in ("level", "value")]
+    _refuse(table.isna().any(axis=1), f"has too few columns; expected {len(COLUMNS)}")
+    _refuse((table[words] == "").any(axis=1), f"has an empty word; expected {', '.join(words)}")
+    _refuse(table.duplicated(list(COLUMNS[:-1])), "has the same number as a line before; expected each once")
+    _refuse(
+        ~table["value"].str.fullmatch(FINITE), "the value is not a finite number; expected a decimal number, or nothing"
+    )
+    table["value"] = [float(word) if word else math.nan for word in table["value"]]
+    _refuse(np.isinf(table["value"]), "the value is beyond the largest float; expected a finite number")
     return table
+
+
+def _refuse(bad: pd.Series, words: str) -> None:
+    if bad.any():
+        raise _BadLine(int(bad.to_numpy().argmax()) + 2, words)
 
 
 def _rows(record: dict[str, Any]) -> Iterator[Row]:
