@@ -52,13 +52,13 @@ CELL = _object(study=TEXT, method=TEXT, seed=COUNT, settings=SETTINGS, training=
 CELL["properties"] |= {"measurements": _each(MEASUREMENT), "model_sha256": TEXT, "files": _each(TEXT)}
 TUNING = _object(settings={"type": "object"}, trials={"type": "array", "items": _object(seconds=SECONDS)}, chosen=COUNT)
 
-WORST = {"required": [SCORE], "properties": {SCORE: NUMBER}}
+WORST: dict[str, Any] = {"required": [SCORE], "properties": {SCORE: NUMBER}}
 MAYBE = {"type": ["number", "null"]}
 RARE = _object(spec=NUMBER, effective=NUMBER, passes=NUMBER, probability=MAYBE, refused=TEXT)
 RARE["required"] += ["probability low", "probability high", "brute force passes"]
 RARE["properties"] |= {"probability low": MAYBE, "probability high": MAYBE, "brute force passes": MAYBE}
 FLEET = {"properties": {SCORE: {"type": "array"}}}
-VALUES = {"strong": WORST, "transfer": WORST, "mismatch": FLEET, "rare": RARE}
+VALUES: dict[str, dict[str, Any]] = {"strong": WORST, "transfer": WORST, "mismatch": FLEET, "rare": RARE}
 """What is read of a measurement by name, besides the metric that tables show."""
 
 
