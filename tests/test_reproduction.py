@@ -481,10 +481,10 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
             "awp": _record("awp", seed, 0.7, (np.array(dies) + 0.02).tolist()),
             "dropout": _record("dropout", seed, 0.8, dies),
         }
-        for method, record in cells.items():
+        for method, whole in cells.items():
             folder = tmp_path / "raw" / "x" / method / str(seed)
             folder.mkdir(parents=True)
-            digests.write_json(folder / "cell.json", record)
+            digests.write_json(folder / "cell.json", whole)
     found = {(verdict.claim.text, verdict.second): verdict for verdict in robustness.judge_claims(tmp_path)}
     beyond = f"{STRONG}, ζ = 0.1: at least 10 points above every rival"
     assert found[beyond, "awp"].holds and found[beyond, "awp"].interval.estimate == pytest.approx(20.2)
