@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -28,7 +30,7 @@ COLUMNS = ("task", "method", "seed", "measurement", "level", "metric", "value")
 LOWEST = "lowest recall"
 """Metric: recall of the class that is recognised least."""
 
-FINITE = r"(?:[+-]?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)?"
+DECIMAL = r"(?:[+-]?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)?"
 
 Row = tuple[str, str, str, str, str, str, float]
 
@@ -111,47 +113,41 @@ def read_table(out: Path) -> pd.DataFrame:
         ValueError: the file is damaged, or a line is no number of a cell.
     """
     path = out / TABLE
+    columns: list[list[str]] = [[] for _ in COLUMNS]
+    known: dict[str, str] = {}  # one object for equal words
+    lines = csv.reader(io.StringIO(read_xz(path), newline="\n"), strict=True)
     try:
-        return _parsed(read_xz(path))
-    except _BadLine as error:
-        number, words = error.args
-        raise ValueError(f"{path}: line {number}: {words}; {ADVICE}") from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path}: is no CSV table ({reason(error)}); {ADVICE}") from error
-
-
-class _BadLine(Exception):
-    """The number of a line, from 1, and what is wrong there."""
-
-
-def _parsed(text: str) -> pd.DataFrame:
-    head = text.partition("\n")[0]
-    if head != ",".join(COLUMNS):
-        raise _BadLine(1, f"got the columns {shown(head)}; expected {','.join(COLUMNS)}")
-    if "\0" in text:
-        raise _BadLine(text[: text.index("\0")].count("\n") + 1, "has the byte 0; expected words and numbers")
-    lines = io.BytesIO(text.encode("utf-8"))
-    table = pd.read_csv(
-        lines, header=None, dtype=str, keep_default_na=False, lineterminator="\n", skip_blank_lines=False
-    ).set_axis(list(COLUMNS), axis=1)
-    if len(table) != text.removesuffix("\n").count("\n") + 1:
-        raise _BadLine("1 and others", "a quoted word goes over several lines; expected each in one line")
-    table = table[1:].reset_index(drop=True)
-    words = [name for name in COLUMNS if name not in ("level", "value")]
-    _refuse(table.isna().any(axis=1), f"has too few columns; expected {len(COLUMNS)}")
-    _refuse((table[words] == "").any(axis=1), f"has an empty word; expected {', '.join(words)}")
-    _refuse(table.duplicated(list(COLUMNS[:-1])), "has the same number as a line before; expected each once")
-    _refuse(
-        ~table["value"].str.fullmatch(FINITE), "the value is not a finite number; expected a decimal number, or nothing"
-    )
-    table["value"] = [float(word) if word else math.nan for word in table["value"]]
-    _refuse(np.isinf(table["value"]), "the value is beyond the largest float; expected a finite number")
+        for number, row in enumerate(lines, 1):
+            _check_line(number, row, lines.line_num)
+            if number > 1:
+                for column, word in zip(columns, row, strict=True):
+                    column.append(known.setdefault(word, word))
+        table = pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)), dtype="str")
+        again = np.flatnonzero(table.duplicated(list(COLUMNS[:-1])))
+        if not lines.line_num or len(again):
+            lost = "the same number as a line before; expected each once" if len(again) else "no head"
+            raise ValueError(f"line {again[0] + 2 if len(again) else 1}: has {lost}")
+    except csv.Error as error:
+        raise ValueError(f"{path}: line {lines.line_num}: is no line of CSV ({reason(error)}); {ADVICE}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {ADVICE}") from error
+    table["value"] = [float(word) if word else math.nan for word in columns[-1]]
     return table
 
 
-def _refuse(bad: pd.Series, words: str) -> None:
-    if bad.any():
-        raise _BadLine(int(bad.to_numpy().argmax()) + 2, words)
+def _check_line(number: int, row: list[str], ends: int) -> None:
+    """Raise ValueError unless a line holds a number, or the head."""
+    expected = f"expected {','.join(COLUMNS)}"
+    if ends != number:
+        raise ValueError(f"line {number}: has quotes over several lines; {expected} in one line")
+    if len(row) != len(COLUMNS) or (number == 1 and tuple(row) != COLUMNS):
+        raise ValueError(f"line {number}: got {shown(','.join(row))}; {expected}")
+    words = {name: word for name, word in zip(COLUMNS, row, strict=True) if name not in ("level", "value")}
+    for name, word in words.items():
+        if not word:
+            raise ValueError(f"line {number}: {name}: got nothing; expected a word")
+    if number > 1 and (not re.fullmatch(DECIMAL, row[-1]) or (row[-1] and math.isinf(float(row[-1])))):
+        raise ValueError(f"line {number}: value: got {shown(row[-1])}; expected a finite number, or nothing")
 
 
 def _rows(record: dict[str, Any]) -> Iterator[Row]:
