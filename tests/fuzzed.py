@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from unittest import mock
 
 import exchanged
+import fuzzed_grid
 import h5py
 import mutations
 import numpy as np
@@ -537,6 +538,8 @@ MAKERS: dict[str, Callable[[Path], Parser]] = {
     "idx images": _idx,
     "wav": _wav,
     "ecg table": _beats,
+    "cells": fuzzed_grid.cells,
+    "results table": fuzzed_grid.table,
     "command line": _line,
 }
 PARSERS = {name: partial(_made, make) for name, make in MAKERS.items()}

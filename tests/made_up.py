@@ -61,36 +61,41 @@ def values(name: str, level: str, method: str, draw: np.random.Generator, n: int
     return {"balanced_accuracy": mean, "accuracy": mean, "recall a": mean, "recall b": mean - 0.01}
 
 
+def record(cell: Cell, **more: Any) -> dict[str, Any]:
+    """A cell that was trained, with measurements or other entries."""
+    return {
+        "study": cell.study.name,
+        "method": cell.method,
+        "seed": cell.seed,
+        "settings": cell.study.settings(),
+        "training": {"validation": 0.9, "trial": 0, "seconds": 1.0},
+        "provenance": PROVENANCE,
+        **more,
+    }
+
+
+def entry(cell: Cell, levels: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A measurement, from the values of its levels."""
+    found = {level: {"values": values, "seconds": 1.0} for level, values in levels.items()}
+    return {"budget": cell.budget.settings(), "levels": found, "provenance": PROVENANCE}
+
+
 def write_cells(study: Study, methods: tuple[str, ...], out: Path) -> None:
     """Every cell of a study, with every measurement."""
     for seed in study.seeds:
         for place, method in enumerate(methods):
             cell, draw = Cell(study, method, seed, out), np.random.default_rng((seed, place))
             measurements = {
-                name: {
-                    "budget": study.budget.settings(),
-                    "provenance": PROVENANCE,
-                    "levels": {
-                        level: {"values": values(name, level, method, draw, study.budget.dies), "seconds": 1.0}
-                        for level in measurement.levels(cell)
-                    },
-                }
+                name: entry(
+                    cell,
+                    {level: values(name, level, method, draw, study.budget.dies) for level in measurement.levels(cell)},
+                )
                 for name, measurement in all_measurements().items()
                 if name != "transfer"
             }
             training = {"validation": 0.9, "trial": 0, "seconds": 100 + draw.uniform(0, 20)}
             cell.folder.mkdir(parents=True)
-            cell.write(
-                {
-                    "study": study.name,
-                    "method": method,
-                    "seed": seed,
-                    "settings": study.settings(),
-                    "training": training,
-                    "measurements": measurements,
-                    "provenance": PROVENANCE,
-                }
-            )
+            cell.write(record(cell, training=training, measurements=measurements))
 
 
 if __name__ == "__main__":

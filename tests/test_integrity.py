@@ -19,6 +19,7 @@ import torch
 from conftest import tiny
 from deep import DEEP, cases
 from demo_run import cli
+from made_up import record
 from mini_study import MINI
 from test_training import SCHEDULE, student
 from torch.nn import functional
@@ -69,9 +70,9 @@ def formats(tmp_path, task):
     measured = replace(chip.fabricate([3], 1)[0], measured=MeasuredNormals(normals, normals))
     cell = Cell(MINI, "standard", 0, tmp_path / "grid")
     cell.folder.mkdir(parents=True)
-    cell.write({"study": "mini", "method": "standard", "seed": 0, "values": [0.1, 0.2]})
+    cell.write(record(cell, values=[0.1, 0.2]))
     store_die(tiny(), {name: 0.1 * torch.ones_like(value) for name, value in nominal(tiny()).items()}, "0.1", cell)
-    write_xz(tmp_path / "grid" / "cells.jsonl.xz", json.dumps({"study": "a", "method": "b", "seed": 0, "x": 1.5}))
+    write_xz(tmp_path / "grid" / "cells.jsonl.xz", json.dumps(record(cell, x=1.5)))
     digests.write_json(
         tmp_path / "results.json", {"networks": {"standard": {"fleet": {"balanced_accuracy": [0.25, 0.5]}}}}
     )
@@ -198,7 +199,7 @@ def test_a_cell_with_another_network_is_refused(tmp_path):
     """The measurements of one network are never written beside those of another."""
     cell = Cell(MINI, "standard", 0, tmp_path)
     nr.save(tiny(), cell.folder, packed=True)
-    cell.write({"training": {}, "model_sha256": digests.of_file(cell.folder / "model.safetensors")})
+    cell.write(record(cell, model_sha256=digests.of_file(cell.folder / "model.safetensors")))
     assert cell.model_folder() == cell.folder
     nr.save(tiny(seed=7), cell.folder, packed=True)
     with pytest.raises(ValueError, match=r"model\.safetensors is not the network that was measured"):

@@ -8,6 +8,7 @@ from numbers import Real
 
 import pytest
 from conftest import tiny
+from made_up import record
 from mini_study import MINI
 
 from benchmarks.robustness import Cell, all_measurements
@@ -31,7 +32,7 @@ def cell(tmp_path):
     """A cell of the miniature whose network is there and not measured yet."""
     cell = Cell(MINI, "adversarial", 0, tmp_path)
     save(tiny(), cell.folder, {})
-    cell.write({"training": {"trial": 0}, "measurements": {}})
+    cell.write(record(cell, measurements={}))
     return cell
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up import entry, record
 from mini_run import NAMES, Here, complete
 from mini_study import MINI
 from rich.console import Console
@@ -294,7 +295,7 @@ def test_the_price_of_a_step_leaves_the_network_alone(done, tmp_path):
     record = copied.read()
     with pytest.raises(ValueError, match="check: these measurements measure time"):
         robustness.check([cell], ("price",), 1)
-    record["measurements"]["price"] = {"budget": {}, "levels": {"step": {"values": found}}}
+    record["measurements"]["price"] = entry(copied, {"step": found})
     copied.write(record)
     assert robustness.check([copied], ("price", "nominal"), 1).cells[0].compared == sum(
         isinstance(value, float)
@@ -376,9 +377,9 @@ def test_the_plan_takes_earlier_figures(tmp_path, monkeypatch):
     for method, seconds in {"standard": 2.0, "adversarial": 6.0}.items():
         cell = Cell(MINI, method, 0, tmp_path)
         cell.folder.mkdir(parents=True)
-        cell.write({"training": {"seconds": seconds}})
+        cell.write(record(cell, training={"validation": 0.9, "trial": 0, "seconds": seconds}))
     trials = [{"seconds": 9}, {"seconds": 5}]
-    digests.write_json(tmp_path / "raw/mini/tuning.awp.json", {"chosen": 1, "trials": trials})
+    digests.write_json(tmp_path / "raw/mini/tuning.awp.json", {"settings": {}, "chosen": 1, "trials": trials})
     assert module._training(MINI, "adversarial", tmp_path) == (6.0, "cells")
     assert module._training(MINI, "awp", tmp_path) == (20.0, "tuning")
     other = replace(MINI, name="other", tuned_on=MINI)
@@ -461,17 +462,13 @@ def test_a_network_is_taken_from_the_zoo(done, tmp_path, monkeypatch):
 
 
 def _record(method: str, seed: int, strong_: float, dies: list[float]) -> dict:
-    fleet = {"0.3": {"values": {"balanced_accuracy": dies}}}
-    worst = {zeta: {"values": {"balanced_accuracy": strong_}} for zeta in ("0.05", "0.1")}
-    nominal = {"test": {"values": {"balanced_accuracy": 0.97}}}
-    measurements = {"mismatch": fleet, "strong": worst, "nominal": nominal}
-    return {
-        "study": "x",
-        "method": method,
-        "seed": seed,
-        "training": {"validation": 0.9, "trial": 0, "seconds": 1.0},
-        "measurements": {name: {"levels": levels} for name, levels in measurements.items()},
+    measured = {
+        "mismatch": {"0.3": {"balanced_accuracy": dies}},
+        "strong": {zeta: {"balanced_accuracy": strong_} for zeta in ("0.05", "0.1")},
+        "nominal": {"test": {"balanced_accuracy": 0.97}},
     }
+    cell = Cell(replace(MINI, name="x"), method, seed, Path())
+    return record(cell, measurements={name: entry(cell, levels) for name, levels in measured.items()})
 
 
 def test_claims_hold_and_fail_as_they_should(tmp_path):
@@ -484,10 +481,10 @@ def test_claims_hold_and_fail_as_they_should(tmp_path):
             "awp": _record("awp", seed, 0.7, (np.array(dies) + 0.02).tolist()),
             "dropout": _record("dropout", seed, 0.8, dies),
         }
-        for method, record in cells.items():
+        for method, whole in cells.items():
             folder = tmp_path / "raw" / "x" / method / str(seed)
             folder.mkdir(parents=True)
-            digests.write_json(folder / "cell.json", record)
+            digests.write_json(folder / "cell.json", whole)
     found = {(verdict.claim.text, verdict.second): verdict for verdict in robustness.judge_claims(tmp_path)}
     beyond = f"{STRONG}, ζ = 0.1: at least 10 points above every rival"
     assert found[beyond, "awp"].holds and found[beyond, "awp"].interval.estimate == pytest.approx(20.2)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import tiny
+from made_up import record
 from mini_study import MINI
 
 import neurorobust as nr
@@ -109,7 +110,7 @@ def test_the_zoo_is_filled_from_the_grid(tmp_path, monkeypatch):
     for method in ("standard", "adversarial"):
         cell = Cell(study, method, 0, tmp_path / "out")
         nr.save(tiny(), cell.folder, {"study": "mini", "method": method}, packed=True)
-        cell.write({"training": {}})
+        cell.write(record(cell))
     assert publish(tmp_path / "out", tmp_path / "zoo", {"mini": study}) == ["mini/adversarial"]
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
     assert zoo.names() == ["mini/adversarial"] and nr.zoo.load("mini/adversarial")[1]["method"] == "adversarial"

@@ -12,11 +12,23 @@ import lzma
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from neurorobust._util import digests, files
+from neurorobust._util.errors import reason
+
+from .record import checked, name_of, parsed
 
 NAME = "cells.jsonl.xz"
+
+LARGEST = 20 * 2**20
+"""Bytes of the text in a compressed file: five times the committed cells. Python needs up to 25 times as many for their
+records."""
+
+DICTIONARY = 80 * 2**20
+"""Bytes of memory that unpacking may take; the presets of xz need up to 65 MiB."""
+
+BLOCK = 2**16
+ADVICE = "get it again, for example from git."
 
 KEPT = ("ecg/standard", "ecg/forward_noise", "ecg/adversarial")
 """Study/method of the cells that keep their folders: later work compares with these networks and dies."""
@@ -33,13 +45,15 @@ def archived(out: Path) -> dict[str, str]:
 
 @lru_cache(maxsize=4)
 def _lines(path: Path, changed: int, size: int) -> dict[str, str]:
-    lines = read_xz(path).splitlines()
-    return {name: line for line in lines for name in [name_of(json.loads(line))]}
-
-
-def name_of(record: dict[str, Any]) -> str:
-    """Study/method/seed of a record."""
-    return f"{record['study']}/{record['method']}/{record['seed']}"
+    """The lines by name, each of them checked."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(read_xz(path).removesuffix("\n").split("\n"), 1):
+        where = f"{path}: line {number}"
+        name = name_of(parsed(line, where, ADVICE))
+        if name in found:
+            raise ValueError(f"{where}: has the cell {name}, as a line before; expected each cell once; {ADVICE}")
+        found[name] = line
+    return found
 
 
 def pack(out: Path, keep: Collection[str] = KEPT) -> list[str]:
@@ -49,7 +63,8 @@ def pack(out: Path, keep: Collection[str] = KEPT) -> list[str]:
     """
     lines, packed = dict(archived(out)), []
     for path in sorted((out / "raw").glob("*/*/*/cell.json")):
-        record = digests.read_json(path, "remove it, and it will be made again.")
+        again = "remove it, and it will be made again."
+        record = checked(digests.read_json(path, again), str(path), again)
         name = name_of(record)
         if name.rpartition("/")[0] in keep:
             lines.pop(name, None)
@@ -68,11 +83,33 @@ def _is_result(path: Path) -> bool:
 
 
 def read_xz(path: Path) -> str:
-    """The text that :func:`write_xz` wrote; raises ValueError if the file is damaged, which its checksums show."""
+    """The text that :func:`write_xz` wrote, unpacked in blocks.
+
+    Raises:
+        ValueError: the file is damaged, which its checksums show, or its text is larger than :data:`LARGEST`.
+    """
     try:
-        return lzma.decompress(path.read_bytes()).decode("utf-8")
-    except (lzma.LZMAError, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: is damaged ({error}); get it again, for example from git.") from error
+        return _unpacked(path).decode("utf-8")
+    except (lzma.LZMAError, UnicodeDecodeError, EOFError) as error:
+        raise ValueError(f"{path}: is damaged, or no xz ({reason(error)}); {ADVICE}") from error
+
+
+def _unpacked(path: Path) -> bytes:
+    decoder, text = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=DICTIONARY), bytearray()
+    with path.open("rb") as file:
+        while not decoder.eof:
+            block = file.read(BLOCK) if decoder.needs_input else b""
+            if decoder.needs_input and not block:
+                raise EOFError("it ends too early")
+            text += decoder.decompress(block, BLOCK)
+            if len(text) > LARGEST:
+                raise ValueError(
+                    f"{path}: holds more than {LARGEST} bytes of text; {ADVICE} If it is yours, raise LARGEST in "
+                    f"{Path(__file__).name}."
+                )
+        if decoder.unused_data or file.read(1):
+            raise EOFError("something follows its end")
+    return bytes(text)
 
 
 def write_xz(path: Path, text: str) -> None:

@@ -30,11 +30,13 @@ from neurorobust.data import Data
 from neurorobust.io import zoo
 
 from .archive import archived
+from .record import checked, checked_tuning, name_of
 from .study import Budget, Study
 
 RESULTS = Path(__file__).parent / "results"
 """The committed results."""
 
+AGAIN = "remove it, and it will be made again."
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("neurorobust", "chipmodels", "benchmarks/robustness/*.py")
 
@@ -75,7 +77,7 @@ class Cell:
         """All that is known of it, from its folder or else from the archive; empty if nothing is."""
         path = self.folder / "cell.json"
         if path.exists():
-            return read(path)
+            return read_cell(path)
         line = archived(self.out).get(self.name)
         return {} if line is None else json.loads(line)
 
@@ -121,7 +123,24 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is damaged or was edited.
     """
-    return digests.read_json(path, "remove it, and it will be made again.") if path.exists() else {}
+    return digests.read_json(path, AGAIN) if path.exists() else {}
+
+
+def read_cell(path: Path) -> dict[str, Any]:
+    """The record of a cell, from its ``cell.json``.
+
+    Raises:
+        ValueError: the file is damaged, was edited, or holds the record of another cell.
+    """
+    record, own = checked(read(path), str(path), AGAIN), "/".join(path.parts[-4:-1])
+    if name_of(record) != own:
+        raise ValueError(f"{path}: holds the cell {name_of(record)}; expected {own}; {AGAIN}")
+    return record
+
+
+def read_tuning(path: Path) -> dict[str, Any]:
+    """The tuning of a method; empty if there is no such file. Raises ValueError as :func:`read_cell`."""
+    return checked_tuning(read(path), str(path), AGAIN) if path.exists() else {}
 
 
 def write(path: Path, record: dict[str, Any]) -> None:

@@ -19,11 +19,9 @@ import numpy as np
 from neurorobust.evaluation import STRONG
 from neurorobust.evaluation.statistics import ConfidenceInterval, paired_interval, sampling_variance
 
-from .measurement import RIGHT
+from .record import RIGHT, SAMPLES, Record
 from .results import records, score, values_of
 from .study import RIVALS
-
-Record = dict[str, Any]
 
 
 def mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -126,7 +124,7 @@ def right(record: Record, level: str) -> list[np.ndarray]:
     """For each class, which of its samples are right; empty if that level of ``samples`` was not measured."""
     found = values_of(record, "samples", level)
     return [
-        np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8))[: found["samples " + key.removeprefix(RIGHT)]]
+        np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8))[: found[SAMPLES + key.removeprefix(RIGHT)]]
         for key, bits in found.items()
         if key.startswith(RIGHT)
     ]

@@ -14,17 +14,13 @@ from neurorobust._util.errors import unknown
 from neurorobust.evaluation import FleetResult
 
 from .cell import Cell
+from .record import SCORE
 from .study import Budget
 
 P = ParamSpec("P")
 
 Values = Mapping[str, Any]
 """Numbers by metric. A list holds one number per die; words (why a chip refused) stay out of the table."""
-
-SCORE = "balanced_accuracy"
-
-RIGHT = "right "
-"""Prefix of the name of a class; the value has one bit per sample (1: right), in hexadecimal digits."""
 
 DIES = 1
 """Seed of the dies and of the attacks, the same for every network; training seeds never meet it."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurorobust._util.errors import reason, shown
 from neurorobust.evaluation.statistics import ConfidenceInterval, bootstrap_interval, clopper_pearson
 
-from .archive import archived, read_xz, write_xz
-from .cell import read
-from .measurement import SCORE, all_measurements
+from .archive import ADVICE, archived, read_xz, write_xz
+from .cell import read_cell, read_tuning
+from .measurement import all_measurements
+from .record import SAMPLES, SCORE, name_of
 from .study import Study, all_studies
 
 TABLE = "results.csv.xz"
@@ -24,6 +29,8 @@ COLUMNS = ("task", "method", "seed", "measurement", "level", "metric", "value")
 
 LOWEST = "lowest recall"
 """Metric: recall of the class that is recognised least."""
+
+DECIMAL = r"(?:[+-]?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)?"
 
 Row = tuple[str, str, str, str, str, str, float]
 
@@ -34,18 +41,49 @@ def records(out: Path) -> list[dict[str, Any]]:
 
 
 def records_by_name(out: Path) -> dict[str, dict[str, Any]]:
-    """The record of every cell, from its folder or else from the archive, by study/method/seed, in their order."""
+    """The record of every cell, from its folder or else from the archive, by study/method/seed, in their order.
+
+    Raises:
+        ValueError: a file is damaged or foreign, or cells of a study were measured on other numbers of dies or samples.
+    """
     found = {name: json.loads(line) for name, line in archived(out).items()}
     for path in (out / "raw").glob("*/*/*/cell.json"):
-        found["/".join(path.parts[-4:-1])] = read(path)
+        found["/".join(path.parts[-4:-1])] = read_cell(path)
+    _check_together(out, found.values())
     return {name: found[name] for name in sorted(found, key=lambda name: name.split("/"))}
+
+
+def _check_together(out: Path, known: Iterable[dict[str, Any]]) -> None:
+    """Raise ValueError unless the cells of a study have equally many dies, and equally many samples."""
+    sizes: dict[tuple[str, ...], tuple[int, str]] = {}
+    tables = {name: measurement.shown for name, measurement in all_measurements().items()}
+    for record in known:
+        for name, entry in record.get("measurements", {}).items():
+            for level, found in entry["levels"].items():
+                for metric, size in _sizes(found["values"], tables.get(name)):
+                    place, own = (record["study"], name, level, metric), name_of(record)
+                    expected, other = sizes.setdefault(place, (size, own))
+                    if size != expected or size < 0:
+                        words = (
+                            f"{size}; expected {expected}, as in {other}" if size >= 0 else "words; expected numbers"
+                        )
+                        raise ValueError(f"{out}: cell {own}: {name} {level}, {metric}: got {words}; measure it again.")
+
+
+def _sizes(values: Mapping[str, Any], in_tables: str | None) -> Iterator[tuple[str, int]]:
+    """How many dies and samples there are, by metric; −1 for words where tables need numbers."""
+    for metric, value in values.items():
+        if metric == in_tables and value is not None:
+            yield metric, -1 if isinstance(value, str) else np.size(value)
+        elif metric.startswith(SAMPLES) and isinstance(value, int):
+            yield metric, value
 
 
 def tuning_seconds(out: Path) -> dict[str, float]:
     """Seconds that the trials of all methods took, by study."""
     found: dict[str, float] = {}
     for path in sorted((out / "raw").glob("*/tuning.*.json")):
-        seconds = sum(trial["seconds"] for trial in read(path).get("trials", ()))
+        seconds = sum(trial["seconds"] for trial in read_tuning(path)["trials"])
         found[path.parent.name] = found.get(path.parent.name, 0.0) + seconds
     return found
 
@@ -69,11 +107,47 @@ def write_table(out: Path) -> pd.DataFrame:
 
 
 def read_table(out: Path) -> pd.DataFrame:
-    """The table as :func:`write_table` wrote it; seeds and levels are words, missing numbers NaN."""
-    text = io.StringIO(read_xz(out / TABLE))
-    table = pd.read_csv(text, dtype={"seed": str, "level": str}, keep_default_na=False)
-    table["value"] = pd.to_numeric(table["value"], errors="coerce")
+    """The table as :func:`write_table` wrote it; seeds and levels are words, missing numbers NaN.
+
+    Raises:
+        ValueError: the file is damaged, or a line is no number of a cell.
+    """
+    path = out / TABLE
+    columns: list[list[str]] = [[] for _ in COLUMNS]
+    known: dict[str, str] = {}  # one object for equal words
+    lines = csv.reader(io.StringIO(read_xz(path), newline="\n"), strict=True)
+    try:
+        for number, row in enumerate(lines, 1):
+            _check_line(number, row, lines.line_num)
+            if number > 1:
+                for column, word in zip(columns, row, strict=True):
+                    column.append(known.setdefault(word, word))
+        table = pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)), dtype="str")
+        again = np.flatnonzero(table.duplicated(list(COLUMNS[:-1])))
+        if not lines.line_num or len(again):
+            lost = "the same number as a line before; expected each once" if len(again) else "no head"
+            raise ValueError(f"line {again[0] + 2 if len(again) else 1}: has {lost}")
+    except csv.Error as error:
+        raise ValueError(f"{path}: line {lines.line_num}: is no line of CSV ({reason(error)}); {ADVICE}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {ADVICE}") from error
+    table["value"] = [float(word) if word else math.nan for word in columns[-1]]
     return table
+
+
+def _check_line(number: int, row: list[str], ends: int) -> None:
+    """Raise ValueError unless a line holds a number, or the head."""
+    expected = f"expected {','.join(COLUMNS)}"
+    if ends != number:
+        raise ValueError(f"line {number}: has quotes over several lines; {expected} in one line")
+    if len(row) != len(COLUMNS) or (number == 1 and tuple(row) != COLUMNS):
+        raise ValueError(f"line {number}: got {shown(','.join(row))}; {expected}")
+    words = {name: word for name, word in zip(COLUMNS, row, strict=True) if name not in ("level", "value")}
+    for name, word in words.items():
+        if not word:
+            raise ValueError(f"line {number}: {name}: got nothing; expected a word")
+    if number > 1 and (not re.fullmatch(DECIMAL, row[-1]) or (row[-1] and math.isinf(float(row[-1])))):
+        raise ValueError(f"line {number}: value: got {shown(row[-1])}; expected a finite number, or nothing")
 
 
 def _rows(record: dict[str, Any]) -> Iterator[Row]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from neurorobust.train.methods import METHODS
 
-from .measurement import SCORE
+from .record import SCORE
 from .results import COLUMNS
 from .study import RIVALS
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .cell import Cell
-from .measurement import SCORE, Measurement
+from .measurement import Measurement
+from .record import SCORE
 from .results import LOWEST
 from .results_table import Place, Point, ResultsTable
 from .study import Study

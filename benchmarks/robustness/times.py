@@ -16,7 +16,7 @@ from neurorobust.evaluation.predict import predict_batched
 from neurorobust.train.loop import estimate
 from neurorobust.train.methods import METHODS
 
-from .cell import Cell, read
+from .cell import Cell, read_tuning
 from .measurement import all_measurements
 from .plan import Job
 from .results import records_by_name
@@ -76,7 +76,7 @@ def _training(study: Study, method: str, out: Path) -> Figure:
     The estimate is made from the chosen trial, from the ratio to standard in the tuned study, or from a step now.
     """
     home = study.tuned_on or study
-    trial = read(tuning_path(study, method, out))
+    trial = read_tuning(tuning_path(study, method, out))
     if (before := _trained(study, method, out)) is not None:
         return before, "cells"
     if home is study and "chosen" in trial:

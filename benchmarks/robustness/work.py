@@ -22,7 +22,7 @@ from neurorobust.io import models
 from neurorobust.train.loop import SELECTION, History, fit, selection_score
 from neurorobust.train.methods import METHODS, Trial
 
-from .cell import Cell, code_and_machine, folder_of, read, write
+from .cell import Cell, code_and_machine, folder_of, read_tuning, write
 from .measurement import all_measurements
 from .study import Study
 
@@ -52,11 +52,11 @@ def tuned(study: Study, method: str, out: Path) -> dict[str, Any]:
     study = study.tuned_on or study
     path = tuning_path(study, method, out)
     settings = study.settings() | {"epochs": study.tuning_epochs, "seed": study.seeds[0]}
-    if "chosen" not in read(path):
+    if "chosen" not in read_tuning(path):
         with files.locked(files.make_folder(path.parent), f".tuning.{method}.lock"):
-            if "chosen" not in read(path):  # another process may have made it meanwhile
+            if "chosen" not in read_tuning(path):  # another process may have made it meanwhile
                 _tune(study, method, out, settings)
-    record = read(path)
+    record = read_tuning(path)
     _check_same(
         record["settings"] | {"selection": record.get("selection")}, settings | {"selection": TUNING}, str(path)
     )

@@ -16,7 +16,8 @@ from neurorobust.evaluation import WorstCase, worst_case
 from neurorobust.nn.network import placement_of
 
 from .cell import Cell, folder_of
-from .measurement import DIES, SCORE, Measurement, Values, always, recalls
+from .measurement import DIES, Measurement, Values, always, recalls
+from .record import SCORE
 
 ZETAS = (0.1, 0.05, 0.2, 0.01, 0.3, 0.005, 0.5)
 """The paper's sizes ζ, the most telling first."""

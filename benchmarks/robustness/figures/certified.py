@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from ..measurement import SCORE
 from ..page_figure import PageFigure, curve, dash, legend, points_of, styles
+from ..record import SCORE
 from ..results_table import ResultsTable
 from ..study import Study
 

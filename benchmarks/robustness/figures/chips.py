@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..measurement import SCORE
 from ..page_figure import PageFigure, legend, limits, styles
+from ..record import SCORE
 from ..results_table import Place, ResultsTable
 from ..study import Study
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from ..measurement import SCORE
 from ..page_figure import PageFigure, curve, legend, limits, points_of, styles
+from ..record import SCORE
 from ..results_table import ResultsTable, size
 from ..study import Study
 

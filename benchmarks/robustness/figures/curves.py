@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from neurorobust.evaluation import STRONG
 
-from ..measurement import SCORE
 from ..page_figure import PageFigure, curve, dash, legend, points_of, styles
+from ..record import SCORE
 from ..results_table import ResultsTable
 from ..study import Study
 

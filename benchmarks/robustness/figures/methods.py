@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from neurorobust.evaluation import STRONG
 
-from ..measurement import SCORE
 from ..page_figure import PageFigure, dots
+from ..record import SCORE
 from ..results_table import Place, ResultsTable
 from ..study import Study
 

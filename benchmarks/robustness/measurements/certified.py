@@ -8,7 +8,8 @@ from neurorobust.attacks import Ball
 from neurorobust.evaluation import Branches, Intervals, certify
 
 from ..cell import Cell
-from ..measurement import SCORE, Measurement, Values, always
+from ..measurement import Measurement, Values, always
+from ..record import SCORE
 
 SAMPLES = 50
 PLAIN = {f"plain {SCORE}": "by plain intervals, as in the paper"}

@@ -8,7 +8,8 @@ from neurorobust.chip import mismatch
 
 from ..cell import Cell
 from ..fleets import on_dies
-from ..measurement import SCORE, Measurement, Values, always
+from ..measurement import Measurement, Values, always
+from ..record import SCORE
 
 
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:

@@ -9,7 +9,8 @@ from neurorobust.evaluation.predict import predict
 from neurorobust.evaluation.statistics import recall, score
 
 from ..cell import Cell
-from ..measurement import SCORE, Measurement, Values, always, recalls
+from ..measurement import Measurement, Values, always, recalls
+from ..record import SCORE
 
 
 def measure(network: nn.Module, level: str, cell: Cell) -> Values:

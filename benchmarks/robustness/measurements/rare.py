@@ -11,7 +11,8 @@ from neurorobust.chip import mismatch
 from neurorobust.evaluation import SubsetSimulation, rare_failures
 
 from ..cell import Cell
-from ..measurement import DIES, SCORE, Measurement, Values, always
+from ..measurement import DIES, Measurement, Values, always
+from ..record import SCORE
 from ..results import values_of
 from ..tables import MISSING, short, table
 

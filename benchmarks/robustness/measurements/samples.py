@@ -19,7 +19,8 @@ from neurorobust.evaluation.statistics import score
 from neurorobust.nn.network import placement_of
 
 from ..cell import Cell
-from ..measurement import RIGHT, SCORE, Measurement, Values, always
+from ..measurement import Measurement, Values, always
+from ..record import RIGHT, SAMPLES, SCORE
 from ..results import worst_source
 from ..worst_dies import stored_die
 
@@ -48,7 +49,7 @@ def measure(network: nn.Module, level: str, cell: Cell) -> Values:
         f"{RIGHT}{name}": np.packbits(right[data.y.numpy() == label]).tobytes().hex()
         for label, name in enumerate(cell.study.task.classes)
     }
-    counts = {f"samples {name}": int((data.y == label).sum()) for label, name in enumerate(cell.study.task.classes)}
+    counts = {f"{SAMPLES}{name}": int((data.y == label).sum()) for label, name in enumerate(cell.study.task.classes)}
     return {SCORE: score(outputs, data.y), **counts, **found}
 
 
