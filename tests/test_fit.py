@@ -313,8 +313,8 @@ def test_a_bad_table_is_one_error(rows, said):
 
 FAR = [ROW | {"core": core, "setting": 0.01 * (1 + s), "neuron": core} for core in range(5) for s in range(20)]
 OUT_OF_PROPORTION = (
-    r"measurements of tau_mem: 1{} rows name {} cores × {} neurons \(numbered from 0\) × {} settings, which take [0-9]+ "
-    r"places; expected at most 4194304, 4 per row or 4194304\. Number the measured neurons of a core from 0"
+    r"measurements of tau_mem: 1{} rows name {} cores × {} neurons \(numbered from 0\) × {} settings, which take "
+    r"[0-9]+ places; expected at most 4194304, 4 per row or 4194304\. Number the measured neurons of a core from 0"
 )
 
 

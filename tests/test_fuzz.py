@@ -142,6 +142,39 @@ def test_a_packed_shape_that_holds_a_list_is_refused_before_it_is_multiplied(tmp
         models._unpacked(parts.tensors, config.get("packed", {}) | shapes)
 
 
+def test_a_packed_network_out_of_proportion_to_its_file_is_refused_before_it_is_made():
+    """An empty mask of 4 MB stands for 33,554,432 weights and as many bools: 300 MB, and copies while it is read."""
+    packed = {"a.weight": torch.zeros(0, dtype=torch.float64), "a.mask": torch.zeros(2**22, dtype=torch.uint8)}
+    with pytest.raises(
+        ValueError, match=r"of 4194304 packed bytes take 1207959552 bytes .* at most 541943040, 500000000"
+    ):
+        models._unpacked(packed, {"a.weight": [2**12, 2**13]})
+
+
+def test_packed_weights_that_are_not_as_many_as_their_mask_has_synapses_are_refused():
+    packed = {"a.weight": torch.ones(2), "a.mask": torch.tensor([0b11010000], dtype=torch.uint8)}
+    with pytest.raises(ValueError, match=r"a.weight has shape \(2,\); expected the 3 synapses of its mask"):
+        models._unpacked(packed, {"a.weight": [2, 3]})
+    whole = models._unpacked(packed | {"a.weight": torch.tensor([1.0, 2.0, 3.0])}, {"a.weight": [2, 3]})
+    assert whole["a.weight"].tolist() == [[1.0, 2.0, 0.0], [3.0, 0.0, 0.0]]
+    assert whole["a.mask"].tolist() == [[True, True, False], [True, False, False]]
+
+
+def test_a_packed_network_that_could_not_be_read_is_not_written(tmp_path, monkeypatch):
+    """One with 1 % of 1000 × 1000 synapses is within the limit. A larger one is refused when it is saved, not later."""
+    draw = torch.Generator().manual_seed(0)
+    mask = torch.rand(1000, 1000, generator=draw) < 0.01
+    layer = nr.nn.Lif(nr.nn.Linear(torch.randn(1000, 1000, generator=draw), mask=mask), tau_mem=0.02, v_threshold=0.1)
+    network = nr.Network({"hidden": layer}, 1e-3)
+    found, _ = nr.load(nr.save(network, tmp_path / "a", packed=True))
+    assert torch.equal(found.hidden.input.weight, layer.input.weight) and torch.equal(found.hidden.input.mask, mask)
+    monkeypatch.setattr(models, "LARGEST", 10**7)
+    with pytest.raises(ValueError, match=r"take 20000000 bytes of memory .* Save the network without packed=True, or"):
+        nr.save(network, tmp_path / "b", packed=True)
+    nr.save(network, tmp_path / "b")
+    nr.save(nr.nn.packed(network), tmp_path / "c")
+
+
 def test_the_reason_of_an_error_is_one_short_line():
     assert reason(ValueError("a\n  b")) == "a b"
     assert reason(ValueError("x" * 2000)) == "x" * 599 + "…"
