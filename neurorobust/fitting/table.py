@@ -268,8 +268,8 @@ def check_places(kind: str, shape: tuple[int, int, int], rows: int) -> None:
     if needed > most:
         raise ValueError(
             f"measurements of {kind}: {rows} rows name {cores} cores × {neurons} neurons (numbered from 0) × "
-            f"{settings} settings, which take {needed} places; expected at most {most}, {EACH} per row or {PLACES}. Number "
-            f"the measured neurons of a core from 0 without gaps, or give fewer cores or settings at once."
+            f"{settings} settings, which take {needed} places; expected at most {most}, {EACH} per row or {PLACES}. "
+            f"Number the measured neurons of a core from 0 without gaps, or give fewer cores or settings at once."
         )
 
 
