@@ -175,6 +175,37 @@ def test_a_packed_network_that_could_not_be_read_is_not_written(tmp_path, monkey
     nr.save(nr.nn.packed(network), tmp_path / "c")
 
 
+@pytest.mark.parametrize(
+    "kind", ["die", "deployment", "image", "recordings", "chip snapshot", "results", "fleet", "packed model"]
+)
+def test_json_that_would_take_many_times_its_size_is_refused_before_it_is_parsed(kind, tmp_path):
+    """A list takes up to 50 times its text: 2 MB of ``[]``, and a file of 32 MiB and one byte, of one text."""
+    parser = PARSERS[kind](tmp_path / "files")
+    for text, said in (
+        (
+            f'{{"a": [{"[]," * 700_000}1]}}',
+            r"has 700002 lists and objects in 2100010 characters; expected at most 589913",
+        ),
+        (
+            f'{{"a": "{"x" * 2**25}"}}',
+            r"has 3355444[0-9] (bytes|characters); (expected|.* has) at most 33554432 .32 MiB",
+        ),
+    ):
+        parser.path.write_text(text, "utf-8")
+        with pytest.raises(ValueError, match=said) as caught:
+            parser.read()
+        assert str(parser.folder) in str(caught.value)
+
+
+def test_json_that_could_not_be_read_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(strict, "LARGEST", 100)
+    with pytest.raises(ValueError, match=r"a\.json: has [0-9]+ characters; expected at most 100 "):
+        digests.write_json(tmp_path / "a.json", {"a": "x" * 100})
+    with pytest.raises(ValueError, match=r"info: the configuration of the network has [0-9]+ characters"):
+        nr.save(tiny(), tmp_path / "model")
+    assert not (tmp_path / "a.json").exists() and not (tmp_path / "model" / "config.json").exists()
+
+
 def test_the_reason_of_an_error_is_one_short_line():
     assert reason(ValueError("a\n  b")) == "a b"
     assert reason(ValueError("x" * 2000)) == "x" * 599 + "…"

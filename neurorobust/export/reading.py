@@ -57,8 +57,8 @@ class Budget:
         """Take values, before they are made. Raises ValueError if there are too few."""
         if count > self.left:
             raise ValueError(
-                f"node {where!r}: asks for {count} values of 8 bytes, and {self.left} are left; arrays and network of a "
-                f"file of {self.sizes.file} bytes may take {MOST} times its size and {NETWORK} bytes."
+                f"node {where!r}: asks for {count} values of 8 bytes, and {self.left} are left; arrays and network of "
+                f"a file of {self.sizes.file} bytes may take {MOST} times its size and {NETWORK} bytes."
             )
         self.left -= count
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from .._util import digests, files
+from .._util import digests, files, strict
 from .._util.description import FORMAT as DESCRIBED
 from .._util.description import REMEDY, Description, comparable, describe, difference, moved, unknown_part
 from .._util.errors import check_finite, reason, shown
@@ -151,7 +151,12 @@ def read_info(folder: str | Path) -> tuple[dict, bool]:
 
 def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write the two files of a model folder, the tensors first."""
-    config = config | {"digest": digests.of_tensors(tensors, json.dumps(config))}
+    text = json.dumps(config)
+    try:
+        strict.check_text(text)
+    except ValueError as error:
+        raise ValueError(f"info: the configuration of the network {error}.") from error
+    config = config | {"digest": digests.of_tensors(tensors, text)}
     with files.replacing(folder / "model.safetensors") as temporary:
         with files.written_by(SafetensorError, folder / "model.safetensors"):
             safetensors.save_file(tensors, temporary, metadata={"config": json.dumps(config)})
@@ -167,7 +172,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 f"model folder {str(folder)!r}: no {name}; expected a folder that nr.save or `neurorobust train` wrote "
                 f"(nr.fit alone keeps a checkpoint there, not a model)."
             )
-    written = _parsed(folder / "config.json", json.loads)
+    written = _parsed(folder / "config.json", _json)
     saved = _parsed(folder / "model.safetensors", _saved)
     if not isinstance(written, dict) or written.get("format") not in (FORMAT, PLACED_FORMAT, FIRST_FORMAT):
         raise ValueError(f"model folder {str(folder)!r}: config.json is not of format {FORMAT!r}.")
@@ -202,10 +207,17 @@ class _Saved(NamedTuple):
 
 def _saved(data: bytes) -> _Saved:
     """The content of a safetensors file: 8 bytes n, little-endian, n bytes of JSON, the tensors."""
+    header = data[8 : 8 + int.from_bytes(data[:8], "little")].decode("utf-8", "replace")
+    strict.check_text(header)
     tensors = safetensors.load(data)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    texts = header.get("__metadata__") or {}
+    texts = json.loads(header).get("__metadata__") or {}
     return _Saved(tensors, json.loads(texts.get("config", "null")), digests.of_bytes(data))
+
+
+def _json(data: bytes) -> Any:
+    """The value of a JSON text that is small enough to be parsed."""
+    strict.check_text(data.decode())
+    return json.loads(data)
 
 
 def _parsed(path: Path, parse: Callable[[bytes], Any]) -> Any:
