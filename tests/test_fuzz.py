@@ -11,14 +11,18 @@ import gzip
 import io
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import deep
 import fuzz
 import h5py
 import mutations
 import numpy as np
 import pytest
+import ratios
 import torch
 from conftest import tiny
 from deep import cases
@@ -63,6 +67,15 @@ def test_no_words_break_the_command_line(tmp_path):
 
 
 # ---- faults that were found: one value each
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
+def test_no_large_file_takes_more_than_ten_times_its_size_and_500_mb():
+    command = [sys.executable, ratios.__file__, *([] if deep.DEEP else ["--quick"])]
+    found = [json.loads(line) for line in subprocess.check_output(command, text=True).splitlines()]
+    assert len(found) >= (len(ratios.FORGED) if deep.DEEP else len(ratios.QUICK))
+    assert [case for case in found if case[3] > 10 * case[2] + ratios.SPARE] == []
 
 
 def _changed(path: Path, change: Any) -> None:
