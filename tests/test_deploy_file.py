@@ -132,11 +132,11 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     refused(path, "is no deployment file")
 
 
-def test_a_file_of_more_than_64_mib_is_refused_before_it_is_read(tmp_path):
+def test_a_file_of_more_than_32_mib_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "net.json"
     with path.open("wb") as file:
-        file.truncate(64 * 2**20 + 1)
-    refused(path, "has 67108865 bytes; a deployment has at most 67108864 (64 MiB)")
+        file.truncate(32 * 2**20 + 1)
+    refused(path, "has 33554433 bytes; a deployment has at most 33554432 (32 MiB)")
 
 
 def test_another_chip_or_version_is_refused(path):

@@ -311,6 +311,51 @@ def test_a_bad_table_is_one_error(rows, said):
         analyze(rows)
 
 
+FAR = [ROW | {"core": core, "setting": 0.01 * (1 + s), "neuron": core} for core in range(5) for s in range(20)]
+OUT_OF_PROPORTION = (
+    r"measurements of tau_mem: 1{} rows name {} cores × {} neurons \(numbered from 0\) × {} settings, which take "
+    r"[0-9]+ places; expected at most 4194304, 4 per row or 4194304\. Number the measured neurons of a core from 0"
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([*FAR, ROW | {"neuron": 2**20 - 1}], OUT_OF_PROPORTION.format("01", 5, 2**20, 20)),
+        ([ROW | {"setting": 1.0 + s} for s in range(1000)], OUT_OF_PROPORTION.format("000", 1, 1, 1000)),
+    ],
+)
+def test_a_table_that_asks_for_far_more_places_than_it_has_rows_is_refused_before_they_are_made(rows, said):
+    """5 cores × 2²⁰ neurons × 20 settings from 101 rows, of which a fit would take 7 GB; 1000² pairs of settings."""
+    with pytest.raises(ValueError, match=said):
+        analyze(rows)
+    with pytest.raises(ValueError, match=said):
+        chipmodels.twin(rows, chipmodels.load("dynapse2"))
+
+
+def test_a_twin_of_a_chip_without_limits_is_as_large_as_its_table_allows():
+    model = replace(chipmodels.load("dynapse2"), limits=Limits())
+    with pytest.raises(ValueError, match="1 rows name 1048576 cores × 8 neurons"):
+        chipmodels.twin([ROW | {"core": 2**20 - 1, "neuron": 7}], model)
+
+
+def test_a_table_with_few_of_many_neurons_is_taken():
+    """Every 40th of 4000 neurons in 4 cores, at 16 settings."""
+    truth = replace(ONE_CORE, cores=4, grid=(1, 100), settings=tuple(0.01 * 1.2**s for s in range(16)))
+    rows = table(truth, 1)
+    dense, sparse = analyze(rows), analyze(rows.assign(neuron=40 * rows["neuron"]))
+    of_kind = [found.kinds["tau_mem"].estimates["sigma"].value for found in (dense, sparse)]
+    assert of_kind[0] == pytest.approx(of_kind[1], rel=1e-12)
+
+
+def test_a_file_of_measurements_has_a_largest_size(tmp_path):
+    path = tmp_path / "measured.csv"
+    with path.open("wb") as file:
+        file.truncate(2**26 + 1)
+    with pytest.raises(ValueError, match=r"measured\.csv': has 67108865 bytes; a file may have 67108864 .64 MiB"):
+        analyze(path)
+
+
 def test_a_grid_too_small_is_refused():
     """A core of 256 neurons on a grid of 8 × 8."""
     with pytest.raises(ValueError, match="grid: 8 × 8 has no place for neuron 255"):

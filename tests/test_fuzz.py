@@ -11,14 +11,18 @@ import gzip
 import io
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import deep
 import fuzz
 import h5py
 import mutations
 import numpy as np
 import pytest
+import ratios
 import torch
 from conftest import tiny
 from deep import cases
@@ -63,6 +67,15 @@ def test_no_words_break_the_command_line(tmp_path):
 
 
 # ---- faults that were found: one value each
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of a process from /proc")
+def test_no_large_file_takes_more_than_ten_times_its_size_and_500_mb():
+    command = [sys.executable, ratios.__file__, *([] if deep.DEEP else ["--quick"])]
+    found = [json.loads(line) for line in subprocess.check_output(command, text=True).splitlines()]
+    assert len(found) >= (len(ratios.FORGED) if deep.DEEP else len(ratios.QUICK))
+    assert [case for case in found if case[3] > 10 * case[2] + ratios.SPARE] == []
 
 
 def _changed(path: Path, change: Any) -> None:
@@ -140,6 +153,70 @@ def test_a_packed_shape_that_holds_a_list_is_refused_before_it_is_multiplied(tmp
     shapes = {"hidden.input.weight": [2**40, [1]]}
     with pytest.raises(ValueError, match=r"hidden.input.weight has the shape \[1099511627776, \[1\]\]; expected whole"):
         models._unpacked(parts.tensors, config.get("packed", {}) | shapes)
+
+
+def test_a_packed_network_out_of_proportion_to_its_file_is_refused_before_it_is_made():
+    """An empty mask of 4 MB stands for 33,554,432 weights and as many bools: 300 MB, and copies while it is read."""
+    packed = {"a.weight": torch.zeros(0, dtype=torch.float64), "a.mask": torch.zeros(2**22, dtype=torch.uint8)}
+    with pytest.raises(
+        ValueError, match=r"of 4194304 packed bytes take 1207959552 bytes .* at most 541943040, 500000000"
+    ):
+        models._unpacked(packed, {"a.weight": [2**12, 2**13]})
+
+
+def test_packed_weights_that_are_not_as_many_as_their_mask_has_synapses_are_refused():
+    packed = {"a.weight": torch.ones(2), "a.mask": torch.tensor([0b11010000], dtype=torch.uint8)}
+    with pytest.raises(ValueError, match=r"a.weight has shape \(2,\); expected the 3 synapses of its mask"):
+        models._unpacked(packed, {"a.weight": [2, 3]})
+    whole = models._unpacked(packed | {"a.weight": torch.tensor([1.0, 2.0, 3.0])}, {"a.weight": [2, 3]})
+    assert whole["a.weight"].tolist() == [[1.0, 2.0, 0.0], [3.0, 0.0, 0.0]]
+    assert whole["a.mask"].tolist() == [[True, True, False], [True, False, False]]
+
+
+def test_a_packed_network_that_could_not_be_read_is_not_written(tmp_path, monkeypatch):
+    """One with 1 % of 1000 × 1000 synapses is within the limit. A larger one is refused when it is saved, not later."""
+    draw = torch.Generator().manual_seed(0)
+    mask = torch.rand(1000, 1000, generator=draw) < 0.01
+    layer = nr.nn.Lif(nr.nn.Linear(torch.randn(1000, 1000, generator=draw), mask=mask), tau_mem=0.02, v_threshold=0.1)
+    network = nr.Network({"hidden": layer}, 1e-3)
+    found, _ = nr.load(nr.save(network, tmp_path / "a", packed=True))
+    assert torch.equal(found.hidden.input.weight, layer.input.weight) and torch.equal(found.hidden.input.mask, mask)
+    monkeypatch.setattr(models, "LARGEST", 10**7)
+    with pytest.raises(ValueError, match=r"take 20000000 bytes of memory .* Save the network without packed=True, or"):
+        nr.save(network, tmp_path / "b", packed=True)
+    nr.save(network, tmp_path / "b")
+    nr.save(nr.nn.packed(network), tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    "kind", ["die", "deployment", "image", "recordings", "chip snapshot", "results", "fleet", "packed model"]
+)
+def test_json_that_would_take_many_times_its_size_is_refused_before_it_is_parsed(kind, tmp_path):
+    """A list takes up to 50 times its text: 2 MB of ``[]``, and a file of 32 MiB and one byte, of one text."""
+    parser = PARSERS[kind](tmp_path / "files")
+    for text, said in (
+        (
+            f'{{"a": [{"[]," * 700_000}1]}}',
+            r"has 700002 lists and objects in 2100010 characters; expected at most 589913",
+        ),
+        (
+            f'{{"a": "{"x" * 2**25}"}}',
+            r"has 3355444[0-9] (bytes|characters); (expected|.* has) at most 33554432 .32 MiB",
+        ),
+    ):
+        parser.path.write_text(text, "utf-8")
+        with pytest.raises(ValueError, match=said) as caught:
+            parser.read()
+        assert str(parser.folder) in str(caught.value)
+
+
+def test_json_that_could_not_be_read_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(strict, "LARGEST", 100)
+    with pytest.raises(ValueError, match=r"a\.json: has [0-9]+ characters; expected at most 100 "):
+        digests.write_json(tmp_path / "a.json", {"a": "x" * 100})
+    with pytest.raises(ValueError, match=r"info: the configuration of the network has [0-9]+ characters"):
+        nr.save(tiny(), tmp_path / "model")
+    assert not (tmp_path / "a.json").exists() and not (tmp_path / "model" / "config.json").exists()
 
 
 def test_the_reason_of_an_error_is_one_short_line():

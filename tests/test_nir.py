@@ -17,7 +17,7 @@ from torch import Tensor
 import neurorobust as nr
 from neurorobust import nn
 from neurorobust.dynamics import DelayedSubtract, DelayedToValue, NoReset, SnntorchSubtract, Subtract, ToValue
-from neurorobust.export import hdf5, readers, untrusted
+from neurorobust.export import hdf5, readers, reading, untrusted
 from neurorobust.export.reading import Budget, network_of
 
 h5py = pytest.importorskip("h5py")
@@ -422,15 +422,38 @@ def _mutated_value(value: Any, key: np.random.Generator) -> Any:
         return flat.reshape(array.shape).astype(array.dtype if action == 4 else np.float64)
 
 
+def test_narrow_values_count_as_the_wide_ones_they_become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 MB of uint8 in a recurrence take 22 bytes each. They are refused before the first is converted."""
+
+    def recurrent(n: int, dtype: type) -> Path:
+        one = np.ones(n, np.float32)
+        nodes = {
+            "input": hdf5.Node("Input", {"shape": np.array([n])}),
+            "lif": hdf5.Node("LIF", {"tau": 0.02 * one, "r": one, "v_leak": 0 * one, "v_threshold": one}),
+            "w": hdf5.Node("Linear", {"weight": np.ones((n, n), dtype)}),
+            "output": hdf5.Node("Output", {"shape": np.array([n])}),
+        }
+        edges = (("input", "lif"), ("lif", "w"), ("w", "lif"), ("lif", "output"))
+        return hdf5.write(tmp_path / "a.nir", hdf5.Graph(nodes, edges))
+
+    for dtype in (np.uint8, np.float16, np.float32):
+        with pytest.warns(UserWarning, match="does not say which package"):
+            assert nr.from_nir(recurrent(400, dtype), dt=DT).n_in == 400
+    monkeypatch.setattr(reading, "transformed", lambda *_: pytest.fail("was converted"))
+    said = r"'w': asks for 59996352 values of 8 bytes, and 5[0-9]{7} are left; .* 20[0-9]{6} bytes may take"
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match=said):
+        nr.from_nir(recurrent(4472, np.uint8), dt=DT)
+
+
 def test_mutated_graphs_are_read_or_refused(tmp_path: Path) -> None:
     """A network or one refusal comes out, whatever a file says (deep: see the counts of the exchange page)."""
     key, counts = np.random.default_rng(0), {True: 0, False: 0}
     graphs = [hdf5.read(nr.to_nir(build(), tmp_path / "a.nir", readout=True)) for build in (*NETWORKS, network_0)]
     for i in range(1500):
-        graph, size = graphs[i % len(graphs)]
+        graph, sizes = graphs[i % len(graphs)]
         for _ in range(key.integers(1, 4)):
             graph = mutated(graph, key)
-        counts[outcome(graph, size)] += 1
+        counts[outcome(graph, sizes)] += 1
     assert counts[True] > 50
     assert counts[False] > 500
 
@@ -439,12 +462,12 @@ def network_0() -> nr.Network:
     return network(0)
 
 
-def outcome(graph: hdf5.Graph, size: int) -> bool:
+def outcome(graph: hdf5.Graph, sizes: hdf5.Sizes) -> bool:
     """Whether a network comes out; anything but a network or a ValueError fails."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            assert isinstance(network_of(graph, readers()["nir"], DT, Budget(size)), nr.Network)
+            assert isinstance(network_of(graph, readers()["nir"], DT, Budget(sizes)), nr.Network)
         except ValueError:
             return False
     return True

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import files
+from . import files, strict
 from .errors import reason
 
 KEY = "sha256"
@@ -52,8 +52,13 @@ def of_json(entry: Mapping[str, Any]) -> str:
 
 
 def write_json(path: Path, entry: Mapping[str, Any], indent: int | None = 1) -> None:
-    """Write a JSON object and its digest, atomically."""
-    files.write_text(path, json.dumps(sealed(entry), indent=indent) + "\n")
+    """Write a JSON object and its digest, atomically. Raises ValueError if it is larger than what is read."""
+    text = json.dumps(sealed(entry), indent=indent) + "\n"
+    try:
+        strict.check_text(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}.") from error
+    files.write_text(path, text)
 
 
 def read_json(path: Path, advice: str) -> dict[str, Any]:
@@ -95,9 +100,10 @@ def unsealed(entry: dict[str, Any], path: Path, advice: str) -> dict[str, Any]:
 def parsed(path: Path, advice: str) -> dict[str, Any]:
     """The JSON object of a file, with its digest if it holds one; raises as :func:`read_json`."""
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        entry = json.loads(strict.text_of(path))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is truncated or foreign, no JSON ({reason(error)}); {advice}") from error
+        words = reason(error)
+        raise ValueError(f"{path}: is truncated or foreign, or no JSON of this package ({words}); {advice}") from error
     if not isinstance(entry, dict):
         raise ValueError(f"{path}: holds a JSON {type(entry).__name__}; expected an object; {advice}")
     return entry

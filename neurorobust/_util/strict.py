@@ -1,12 +1,18 @@
-"""Strict JSON: no duplicate keys, no NaN, no infinity; and a check against a JSON schema."""
+"""JSON that anybody may have written: of limited size, strict (no duplicate keys, no NaN, no infinity), and checked
+against a JSON schema."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+LARGEST = 32 * 2**20
+"""Bytes of the largest JSON file."""
+FEW, SPARSE = 2**19, 32
+"""Lists and objects that any file may have, and one more for so many bytes: an empty one takes 30 times its text."""
 TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -16,6 +22,30 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "null": (type(None),),
 }
+
+
+def text_of(path: Path) -> str:
+    """The text of a JSON file that is small enough to be parsed.
+
+    Raises:
+        ValueError: it is too large or no text. OSError: it cannot be read.
+    """
+    if (size := path.stat().st_size) > LARGEST:
+        raise ValueError(f"has {size} bytes; expected at most {LARGEST} ({LARGEST >> 20} MiB)")
+    text = path.read_text(encoding="utf-8")
+    check_text(text)
+    return text
+
+
+def check_text(text: str) -> None:
+    """Raise ValueError for a JSON text whose value would need far more memory than the text."""
+    if len(text) > LARGEST:
+        raise ValueError(f"has {len(text)} characters; expected at most {LARGEST} ({LARGEST >> 20} MiB)")
+    if (inner := text.count("[") + text.count("{")) > (most := FEW + len(text) // SPARSE):
+        raise ValueError(
+            f"has {inner} lists and objects in {len(text)} characters; expected at most {most}, {FEW} and one for each "
+            f"{SPARSE} characters"
+        )
 
 
 def parse(text: str) -> Any:

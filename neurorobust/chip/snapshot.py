@@ -91,7 +91,7 @@ def load(path: Path) -> Snapshot:
     if not path.exists():
         raise FileNotFoundError(f"{path}: does not exist; write it with `neurorobust chips snapshot`.")
     try:
-        entry = strict.parse(path.read_text(encoding="utf-8"))
+        entry = strict.parse(strict.text_of(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is no snapshot: {reason(error)}; {ADVICE}") from error
     if not isinstance(entry, dict) or not str(entry.get("format")).startswith(FORMAT.rpartition("/")[0] + "/"):

@@ -41,7 +41,7 @@ def load(path: str | Path, chip: ChipModel) -> Deployment:
 
     Raises:
         FileNotFoundError: there is no such file. TypeError: ``chip`` is no chip model. ValueError, in one sentence: the
-            file is larger than 64 MiB, no JSON, damaged, of a newer format, for another chip or version, or says
+            file is larger than 32 MiB, no JSON, damaged, of a newer format, for another chip or version, or says
             something that the chip cannot do.
 
     Example:

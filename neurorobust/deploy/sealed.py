@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .._util import digests, strict
 from .._util.errors import one_line, reason
-from .writing import LARGEST, canonical
+from .writing import canonical
 
 DAMAGED = "copy it again from where it is whole, or save it again"
 
@@ -48,10 +48,10 @@ def read(path: Path, kind: FileKind) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: there is no such file; expected one that {kind.saved_by} wrote.") from error
     if not path.is_file():
         raise ValueError(f"{path}: is no file; expected one that {kind.saved_by} wrote.")
-    if size > LARGEST:
-        raise ValueError(f"{path}: has {size} bytes; {article} {kind.noun} has at most {LARGEST} (64 MiB).")
+    if size > strict.LARGEST:
+        raise ValueError(f"{path}: has {size} bytes; {article} {kind.noun} has at most {strict.LARGEST} (32 MiB).")
     try:
-        entry = strict.parse(path.read_text(encoding="utf-8"))
+        entry = strict.parse(strict.text_of(path))
         rest = {key: value for key, value in entry.items() if key != digests.KEY} if isinstance(entry, dict) else {}
         found = digests.of_bytes(canonical(rest).encode())
     except (ValueError, RecursionError) as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .._util import digests, files
+from .._util import digests, files, strict
 from ..chip import ChipModel, Programmed
 from ..chip.architectures import Route
 from ..chip.encodings import Codec
@@ -22,7 +22,7 @@ from ..nn.network import Network
 from .structure import structure_entry
 
 FORMAT = "neurorobust-deployment/1"
-LARGEST = 64 * 2**20
+LARGEST = strict.LARGEST
 """Bytes of the largest file that is written or read."""
 
 
@@ -131,12 +131,12 @@ def write(path: Path, entry: Mapping[str, Any], noun: str = "deployment") -> Pat
     """Write a JSON file with its digest, atomically; ``noun`` says what it is, for errors.
 
     Raises:
-        ValueError: it would be larger than 64 MiB, or a value is NaN or infinite. OSError: it cannot be written.
+        ValueError: it would be larger than 32 MiB, or a value is NaN or infinite. OSError: it cannot be written.
     """
     sealed = {**entry, digests.KEY: digests.of_bytes(canonical(entry).encode())}
     text = canonical(sealed) + "\n"
     if len(text) > LARGEST:
-        raise ValueError(f"{path}: the {noun} takes {len(text)} bytes; a file has at most {LARGEST} (64 MiB).")
+        raise ValueError(f"{path}: the {noun} takes {len(text)} bytes; a file has at most {LARGEST} (32 MiB).")
     if path.is_dir():
         raise OSError(f"{path}: is a folder; choose the name of a file, such as {str(path / 'net.json')!r}.")
     if not path.parent.is_dir():

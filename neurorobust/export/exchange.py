@@ -153,7 +153,7 @@ def from_nir(path: str | Path, *, dt: float, reader: str | None = None, unit: fl
     path = Path(path)
     if reader is not None:
         _reader(reader)
-    graph, size = hdf5.read(path)
+    graph, sizes = hdf5.read(path)
     try:
         said = graph.metadata.get("reader", reader)
         if reader not in (None, said):
@@ -169,7 +169,7 @@ def from_nir(path: str | Path, *, dt: float, reader: str | None = None, unit: fl
                 f"{others} compute a step in other ways: give reader= for the spikes of one of them. "
                 f"reader={OWN!r} says that NIR's own meaning is right, without this warning."
             )
-        budget = Budget(size)
+        budget = Budget(sizes)
         network = network_of(_in_seconds(graph, unit), _reader(said), dt, budget)
     except (ValueError, TypeError) as error:
         raise ValueError(f"NIR file {str(path)!r}: {error}") from error

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,13 @@ class Graph:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Sizes(NamedTuple):
+    """The bytes of a file and of its arrays."""
+
+    file: int
+    arrays: int
+
+
 def write(path: Path, graph: Graph) -> Path:
     """Write a graph; the file is whole or absent."""
     h5py = _h5py()
@@ -51,8 +58,8 @@ def write(path: Path, graph: Graph) -> Path:
     return path
 
 
-def read(path: Path) -> tuple[Graph, int]:
-    """The graph of a file, and the bytes of its arrays.
+def read(path: Path) -> tuple[Graph, Sizes]:
+    """The graph of a file, and its bytes and those of its arrays.
 
     Type and shape of an array are read before its values. All arrays together may have ten times the size of the file,
     which gzip reaches with constant values only.
@@ -70,7 +77,7 @@ def read(path: Path) -> tuple[Graph, int]:
         limited.tried(untrusted.__file__, io.BytesIO(data), limits)
         with refusing():
             found, size = contents(data)
-        return _graph(found, "", 0), max(size, len(data))
+        return _graph(found, "", 0), Sizes(len(data), size)
     except ValueError as error:
         raise ValueError(f"NIR file {str(path)!r}: {error}") from error
 

@@ -15,11 +15,11 @@ from ..core.noise import INPUT
 from ..nn import Network, Neuron
 from .cell import Array, layer_of
 from .connecting import connection_of, recurrent_of
-from .hdf5 import Graph, Node
+from .hdf5 import Graph, Node, Sizes
 from .reader import Reader
 from .stages import Shape, Stage
 from .transforms import transformed
-from .untrusted import FREE, MOST
+from .untrusted import MOST, NETWORK
 
 FIELDS = {
     "LIF": ("tau", "r", "v_leak", "v_threshold"),
@@ -33,6 +33,8 @@ WITHOUT = {
     "I": "has no leak, and every neuron here has one; give it a long tau (LI)",
     "Threshold": "has no membrane; use LIF",
 }
+COPIES = 3
+"""Of the values of a connection, while it is made."""
 LONGEST = 100
 """Nodes without neurons in a row."""
 
@@ -46,17 +48,19 @@ class Path:
 
 
 class Budget:
-    """The values that a network may still have."""
+    """The values of 8 bytes that a network may still have, whatever type they have in the file."""
 
-    def __init__(self, size: int):
-        self.left, self.size = (MOST * size + FREE) // 8, size
+    def __init__(self, sizes: Sizes):
+        self.left, self.sizes = max(0, MOST * sizes.file + NETWORK - sizes.arrays) // 8, sizes
 
     def take(self, where: str, count: int) -> None:
-        self.left -= count
-        if self.left < 0:
+        """Take values, before they are made. Raises ValueError if there are too few."""
+        if count > self.left:
             raise ValueError(
-                f"node {where!r}: asks for {count} values; expected a few times the {self.size} bytes of the arrays."
+                f"node {where!r}: asks for {count} values of 8 bytes, and {self.left} are left; arrays and network of "
+                f"a file of {self.sizes.file} bytes may take {MOST} times its size and {NETWORK} bytes."
             )
+        self.left -= count
 
 
 def network_of(graph: Graph, reader: Reader, dt: float, budget: Budget) -> Network:
@@ -236,12 +240,9 @@ class _Walk:
         if len(shapes) != 1:
             raise ValueError(f"its inputs have different shapes, {sorted(shapes)}.")
         shape = self.shape_of[name] = shapes.pop()
+        self.budget.take(name, 4 * math.prod(shape) * (1 + len(paths)))
         node = self._broadcast(self.nodes[name], math.prod(shape))
         cell = self.reader.raised(node, self.dt)
-        for path in paths:
-            for stage in path.stages:
-                self.budget.take(name, 2 * sum(np.size(value) for value in stage.node.fields.values()))
-        self.budget.take(name, 4 * math.prod(shape) * (1 + len(paths)))
         if len(back) > 1 or (back and cell.v_threshold is None):
             raise ValueError("more than one recurrent connection, or one of neurons without spikes.")
         recurrent = None
@@ -260,6 +261,7 @@ class _Walk:
             node = self.nodes[name]
             if node.type not in self.reader.connections and node.type not in ("Linear", "Affine", "Scale"):
                 raise self._unknown(name, node)
+            self.budget.take(name, COPIES * sum(np.size(value) for value in node.fields.values()))
             try:
                 stage = transformed(node, shape, self.reader.flatten)
             except (ValueError, TypeError, KeyError, OverflowError) as error:

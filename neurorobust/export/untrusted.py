@@ -19,9 +19,11 @@ DEEPEST = 8
 SMALLEST = 40
 """An object takes at least as many bytes in a file: the entry of its name."""
 MOST = 10
-"""The arrays of a file may take this many times its bytes, and so may a network those of the arrays."""
+"""The arrays of a file may take this many times its bytes, and so may the arrays and the network together."""
 FREE = 2**20
 """Bytes that any file may ask for."""
+NETWORK = 2**28
+"""Bytes that any network may take besides."""
 LONGEST = 1000
 """Characters of a text."""
 SECONDS = 4.0

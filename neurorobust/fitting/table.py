@@ -22,6 +22,9 @@ UNITS = ("", "1", "A", "F", "Hz", "LSB", "S", "V", "ohm", "s")
 ABSURD = 1e3  # a value of this many times the median of its setting is a sentinel
 LOST = 0.2  # a setting with a larger fraction at an end of the recording is left out
 MANY = 2**20  # a larger number of a core or of a neuron is not one counted from 0
+LARGEST = 64 * 2**20  # bytes of a file
+PLACES, EACH = 2**22, 4  # of (core, neuron, setting) that any table may have, and that a larger one may have per row
+PAIR = 20  # places whose memory a pair of settings takes in `across`
 STUCK = 0.5  # d log median / d log setting below it: the value does not follow the setting
 
 
@@ -95,7 +98,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     r"""A CSV file of measurements, UTF-8, with a comma between columns; see :func:`checked` for its columns.
 
     Raises:
-        OSError: the file cannot be read. ValueError: it is not such a table; the message names file and row.
+        OSError: the file cannot be read. ValueError: it is not such a table; the message names file and row. Or it is
+        larger than 64 MiB.
 
     Example:
         >>> import tempfile
@@ -105,6 +109,11 @@ def read_table(path: str | Path) -> pd.DataFrame:
         >>> nr.fitting.read_table(path)["value"].tolist()  # s
         [0.0235]
     """
+    if (size := Path(path).stat().st_size) > LARGEST:
+        raise ValueError(
+            f"measurements {str(path)!r}: has {size} bytes; a file may have {LARGEST} (64 MiB). Split it by chip and "
+            f"parameter, or read it yourself and pass the table."
+        )
     try:  # the header is a row like others: pandas would rename repeated columns, and read labels such as NA as missing
         table = pd.read_csv(
             path, header=None, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig"
@@ -211,6 +220,9 @@ def cube(table: pd.DataFrame, kind: str, recording: Recording) -> Cube:
     Several values of one neuron at one setting are averaged. A setting is left out where the value does not follow it,
     or where more than a fifth lies at an end of the recording. The settings of a signed kind have one sign: one
     deviation of a device acts on both signs in the model, but seldom on a chip, which has a circuit for each.
+
+    Raises:
+        ValueError: no value is left, a setting is wrong, or the cube would be far larger than the table.
     """
     rows = table[table["parameter"] == kind]
     if kind not in ABSOLUTE and (rows["setting"] == 0).any():
@@ -231,8 +243,10 @@ def cube(table: pd.DataFrame, kind: str, recording: Recording) -> Cube:
     cores = sorted({(chip, core) for chip, core, *_ in cells.index}, key=lambda pair: (str(pair[0]), pair[1]))
     programmed = np.sort(rows["setting"].unique())
     shape = len(cores), int(rows["neuron"].max()) + 1, len(programmed)
+    check_places(kind, shape, len(rows))
+    number = {pair: i for i, pair in enumerate(cores)}
     place = (
-        np.array([cores.index(pair) for pair in zip(cells.index.get_level_values(0), cells.index.get_level_values(1))]),
+        np.array([number[pair] for pair in zip(cells.index.get_level_values(0), cells.index.get_level_values(1))]),
         cells.index.get_level_values(2).to_numpy(),
         np.searchsorted(programmed, cells.index.get_level_values(3).to_numpy()),
     )
@@ -240,9 +254,23 @@ def cube(table: pd.DataFrame, kind: str, recording: Recording) -> Cube:
     laid[place] = cells["value", "mean"].to_numpy()
     ends[place] = np.sign(cells["end", "mean"].to_numpy())
     chips = list(dict.fromkeys(chip for chip, _ in cores))
-    chip = np.array([chips.index(chip) for chip, _ in cores])
+    chip_number = {chip: i for i, chip in enumerate(chips)}
+    chip = np.array([chip_number[chip] for chip, _ in cores])
     unit = str(rows["unit"].iloc[0])
     return _followed(Cube(kind, unit, laid, ends, sign * programmed, chip, tuple(cores), counts, {}, sign))
+
+
+def check_places(kind: str, shape: tuple[int, int, int], rows: int) -> None:
+    """Raise ValueError if (cores, neurons, settings) are out of proportion to the rows of a table: the neurons between
+    those measured take memory too, and so does every pair of settings."""
+    cores, neurons, settings = shape
+    needed, most = settings * (cores * neurons + PAIR * settings), max(PLACES, EACH * rows)
+    if needed > most:
+        raise ValueError(
+            f"measurements of {kind}: {rows} rows name {cores} cores × {neurons} neurons (numbered from 0) × "
+            f"{settings} settings, which take {needed} places; expected at most {most}, {EACH} per row or {PLACES}. "
+            f"Number the measured neurons of a core from 0 without gaps, or give fewer cores or settings at once."
+        )
 
 
 def _sign(programmed: pd.Series, kind: str) -> int:

@@ -21,7 +21,7 @@ from ..core.params import ABSOLUTE, POSITIVE
 from ..core.placement import Placement
 from .cells import label
 from .fields import field_matrix
-from .table import Cube, Recording, checked, cube, read_table
+from .table import Cube, Recording, check_places, checked, cube, read_table
 
 FARTHEST = 8.0  # standard normals; larger values are set to it
 
@@ -78,6 +78,9 @@ def twin(
     neurons = _at_least(
         "neurons_per_core", model.limits.neurons_per_core, [c.values.shape[1] - 1 for c in cubes.values()], model
     )
+    if None in (model.limits.cores, model.limits.neurons_per_core):  # the table says how large the chip is
+        for kind, c in cubes.items():
+            check_places(kind, (cores, neurons, len(c.settings)), len(table))
     die = Die(model, 0, check_count("seed", seed, 0))
     sites = _Sites(die, cores, neurons)
     measured = {source: _measured(c, sites, source) for source, c in cubes.items()}

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from .._util import digests, files
+from .._util import digests, files, strict
 from .._util.description import FORMAT as DESCRIBED
 from .._util.description import REMEDY, Description, comparable, describe, difference, moved, unknown_part
 from .._util.errors import check_finite, reason, shown
@@ -33,6 +33,8 @@ FORMAT = "neurorobust-network/2"
 PLACED_FORMAT = "neurorobust-network/3"  # of an snnTorch network with its placement, which older readers would drop
 PLACED = ("_placing", "_shapes")  # attributes that say where an snnTorch network is placed: saved apart
 LOOKUP = KeyError, IndexError, AttributeError  # what a value of another type raises where it is used
+LARGEST, PER_BYTE = 500 * 10**6, 10  # bytes that a packed network may need, and how many more for each byte of its file
+COPIES = 4  # of the tensors of a packed network, while it is read
 FIRST_FORMAT = "neurorobust-network/1"  # Linear connections in a row, Triangle, the default reset, mean over time
 
 
@@ -50,7 +52,8 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
         The folder.
 
     Raises:
-        ValueError: a parameter or buffer that the file cannot hold, such as a sparse tensor, by name.
+        ValueError: a parameter or buffer that the file cannot hold, such as a sparse tensor, by name; a network that is
+            too large and too sparse for ``packed``.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -148,7 +151,12 @@ def read_info(folder: str | Path) -> tuple[dict, bool]:
 
 def _write(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write the two files of a model folder, the tensors first."""
-    config = config | {"digest": digests.of_tensors(tensors, json.dumps(config))}
+    text = json.dumps(config)
+    try:
+        strict.check_text(text)
+    except ValueError as error:
+        raise ValueError(f"info: the configuration of the network {error}.") from error
+    config = config | {"digest": digests.of_tensors(tensors, text)}
     with files.replacing(folder / "model.safetensors") as temporary:
         with files.written_by(SafetensorError, folder / "model.safetensors"):
             safetensors.save_file(tensors, temporary, metadata={"config": json.dumps(config)})
@@ -164,7 +172,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 f"model folder {str(folder)!r}: no {name}; expected a folder that nr.save or `neurorobust train` wrote "
                 f"(nr.fit alone keeps a checkpoint there, not a model)."
             )
-    written = _parsed(folder / "config.json", json.loads)
+    written = _parsed(folder / "config.json", _json)
     saved = _parsed(folder / "model.safetensors", _saved)
     if not isinstance(written, dict) or written.get("format") not in (FORMAT, PLACED_FORMAT, FIRST_FORMAT):
         raise ValueError(f"model folder {str(folder)!r}: config.json is not of format {FORMAT!r}.")
@@ -199,10 +207,17 @@ class _Saved(NamedTuple):
 
 def _saved(data: bytes) -> _Saved:
     """The content of a safetensors file: 8 bytes n, little-endian, n bytes of JSON, the tensors."""
+    header = data[8 : 8 + int.from_bytes(data[:8], "little")].decode("utf-8", "replace")
+    strict.check_text(header)
     tensors = safetensors.load(data)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    texts = header.get("__metadata__") or {}
+    texts = json.loads(header).get("__metadata__") or {}
     return _Saved(tensors, json.loads(texts.get("config", "null")), digests.of_bytes(data))
+
+
+def _json(data: bytes) -> Any:
+    """The value of a JSON text that is small enough to be parsed."""
+    strict.check_text(data.decode())
+    return json.loads(data)
 
 
 def _parsed(path: Path, parse: Callable[[bytes], Any]) -> Any:
@@ -250,23 +265,42 @@ def _packed(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str,
             continue
         shapes[name] = list(weight.shape)
         small[name], small[mask_name] = weight[mask], torch.from_numpy(np.packbits(mask.numpy()))
+    _check_dense(small, shapes)
     return small, shapes
 
 
 def _unpacked(tensors: Mapping[str, Tensor], shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
     """The inverse of :func:`_packed`."""
-    whole = dict(tensors)
-    for name, shape in shapes.items():
+    for name, shape in shapes.items():  # before anything of these shapes is made
         mask_name = f"{name.removesuffix('weight')}mask"
         if not all(type(n) is int and n >= 0 for n in shape):  # a list times a number would be a long list
             raise ValueError(f"{name} has the shape {shown(shape)}; expected whole numbers")
-        if len(tensors[mask_name]) != -(-math.prod(shape) // 8):  # before anything of this shape is made
+        if len(tensors[mask_name]) != -(-math.prod(shape) // 8):
             raise ValueError(f"{name} of shape {shown(shape)} has a mask of {len(tensors[mask_name])} bytes")
-        bits = np.unpackbits(tensors[mask_name].numpy(), count=math.prod(shape)).astype(bool)
-        whole[mask_name] = torch.from_numpy(bits).reshape(shape)
-        whole[name] = torch.zeros(shape, dtype=tensors[name].dtype)
-        whole[name][whole[mask_name]] = tensors[name]
+    _check_dense(tensors, shapes)
+    whole = dict(tensors)
+    for name, shape in shapes.items():
+        mask_name = f"{name.removesuffix('weight')}mask"
+        mask = np.unpackbits(tensors[mask_name].numpy(), count=math.prod(shape)).view(bool)
+        if tensors[name].ndim != 1 or len(tensors[name]) != (synapses := int(np.count_nonzero(mask))):
+            raise ValueError(
+                f"{name} has shape {tuple(tensors[name].shape)}; expected the {synapses} synapses of its mask"
+            )
+        whole[mask_name] = torch.from_numpy(mask).reshape(shape)
+        whole[name] = torch.zeros(shape, dtype=tensors[name].dtype).masked_scatter_(whole[mask_name], tensors[name])
     return whole
+
+
+def _check_dense(tensors: Mapping[str, Tensor], shapes: Mapping[str, list[int]]) -> None:
+    """Raise ValueError if a network of these packed tensors needs far more memory than they take."""
+    size = sum(value.nbytes for value in tensors.values())
+    needed = COPIES * sum(math.prod(shape) * (tensors[name].itemsize + 1) for name, shape in shapes.items())
+    if needed > (most := LARGEST + PER_BYTE * size):
+        raise ValueError(
+            f"the weights and masks of {size} packed bytes take {needed} bytes of memory when they are read; expected "
+            f"at most {most}, {LARGEST} and {PER_BYTE} times the packed ones. Save the network without packed=True, or "
+            f"its synapses only: nr.save(nr.nn.packed(network), …)"
+        )
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -154,7 +154,7 @@ def read_entry(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: is no baseline; expected a file that {UPDATE} wrote.")
     advice = f"take it from where it is whole, or write it again with {UPDATE}."
     try:
-        entry = strict.parse(path.read_text(encoding="utf-8"))
+        entry = strict.parse(strict.text_of(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is no baseline: {reason(error)}; {advice}") from error
     name, _, _ = FORMAT.rpartition("/")

@@ -26,7 +26,7 @@ def save_recordings(path: str | Path, deployment: Deployment, recordings: Sequen
     """Write recordings of one deployment to one JSON file, whole or not at all. Membranes are not saved.
 
     Raises:
-        ValueError: the file would be larger than 64 MiB, there are no recordings, or one has another number of neurons
+        ValueError: the file would be larger than 32 MiB, there are no recordings, or one has another number of neurons
             than the deployment. TypeError: no deployment, or no recordings.
 
     Example:

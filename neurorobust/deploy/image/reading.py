@@ -20,7 +20,7 @@ def load_image(path: str | Path) -> Image:
     """Read an image file that :meth:`Image.save` wrote.
 
     Raises:
-        FileNotFoundError: there is no such file. ValueError, in one sentence: the file is larger than 64 MiB, no JSON,
+        FileNotFoundError: there is no such file. ValueError, in one sentence: the file is larger than 32 MiB, no JSON,
             damaged, of a newer format, or says something that the device cannot do; see :meth:`Image.check`.
 
     Example:
