@@ -4,10 +4,12 @@ terminal of ASCII, two interruptions, too little memory. None of them gets a tra
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -44,9 +46,16 @@ def limited(limit: str, size: int, *words: str, folder: Path) -> subprocess.Comp
 
 def one_line(found: subprocess.CompletedProcess[bytes], *words: str) -> None:
     """Exit code 2, and one line on stderr with some words."""
+    assert found.stderr.decode().count("\n") == 1, found.stderr.decode()
+    last_line(found, *words)
+
+
+def last_line(found: subprocess.CompletedProcess[bytes], *words: str) -> None:
+    """Exit code 2, and a last line on stderr, after those of progress, with some words."""
     said = found.stderr.decode()
-    assert found.returncode == 2 and said.count("\n") == 1 and said.startswith("error: "), said
-    assert all(word in said for word in words), said
+    assert found.returncode == 2 and "Traceback" not in said, said
+    line = said.splitlines()[-1]
+    assert line.startswith("error: ") and all(word in line for word in words), said
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +76,40 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(words, tmp_path, model):
     found = limited("RLIMIT_FSIZE", 1000, *words.format(model).split(), folder=tmp_path)
     one_line(found, "d.json", "File too large")
     assert old.read_text("utf-8") == "old" and [path.name for path in tmp_path.iterdir()] == ["d.json"]
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A folder on a file system of its own without any room, which only root can mount."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    with (folder / "filled").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        ("train --task mine.py:task --method standard --epochs 1 --hidden 4 --out {}", "m"),
+        ("demo --quick --out {}", "m"),
+        ("deploy onto {model} --chip dynapse2 --out {}", "d.json"),
+        ("testing init {}", "t"),
+        ("tutorials {}", "t"),
+    ],
+)
+def test_no_room_at_all_is_one_line_and_no_lock_stays(words, out, tmp_path, model, full):
+    """Files can be made, and nothing can be written into them."""
+    (tmp_path / "mine.py").write_text(TASK, "utf-8")
+    before = {path.name for path in full.iterdir()}
+    found = ran("-m", "neurorobust", *words.format(full / out, model=model).split(), folder=tmp_path)
+    last_line(found, str(full / out), "No space left on device")
+    assert not [path for path in full.rglob("*") if path.is_file() and path.name not in before]
 
 
 @pytest.mark.parametrize("words", ["chips list", "--help"])
