@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from neurorobust import kernels
+from neurorobust import cli, kernels
 from neurorobust.data import recurrent
 
 DPI = "ecg_dpi/standard"
@@ -84,7 +84,10 @@ def full(tmp_path):
     folder = tmp_path / "full"
     folder.mkdir()
     mount = shutil.which("mount")
-    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=False).returncode:
+    if (
+        mount is None
+        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=False).returncode
+    ):
         pytest.skip("no file system can be mounted here")
     with (folder / "filled").open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):
@@ -121,6 +124,17 @@ def test_a_closed_stdout_is_silent(words, tmp_path):
     found = subprocess.run(command, stdout=tell, stderr=subprocess.PIPE, env=environment(), cwd=tmp_path, check=False)
     os.close(tell)
     assert found.stderr == b"" and found.returncode in (0, 1), found.stderr.decode()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", ["chips list", "info --json", "--help"])
+def test_a_full_stdout_is_named(words, tmp_path):
+    command = [sys.executable, "-m", "neurorobust", *words.split()]
+    with open("/dev/full", "wb") as full:
+        found = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, env=environment(), cwd=tmp_path, check=False
+        )
+    one_line(found, "standard output", "No space left on device")
 
 
 @pytest.mark.parametrize("words", ["info", "train --help"])
@@ -167,6 +181,27 @@ def test_an_interruption_is_said_and_a_second_one_ends_at_once(tmp_path):
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=120)
     assert run.returncode in (130, -signal.SIGINT) and b"Traceback" not in err, err.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "inside", "said"),
+    [
+        ("evaluate {} --chip dynapse2", "judging.run_evaluate", "the same command starts from the beginning."),
+        ("train --out m", "training.plan", "finished epochs are kept; run the same command again to continue."),
+        ("demo --out m", "training.run_demo", "finished epochs and trained networks are kept; run the same command"),
+    ],
+)
+def test_an_interruption_says_what_is_true_for_the_command(words, inside, said, monkeypatch, capsys, tmp_path, model):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"neurorobust.cli.{inside}", interrupted)
+    monkeypatch.setattr(sys, "argv", ["neurorobust", *words.format(model).split()])
+    with pytest.raises(SystemExit, match="130"):
+        cli.main()
+    heard = capsys.readouterr()
+    assert " ".join(heard.err.split()).startswith(f"interrupted; {said}") and not heard.out
 
 
 def test_an_interruption_while_the_libraries_load_is_no_traceback(tmp_path):

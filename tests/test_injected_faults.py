@@ -1,5 +1,6 @@
 """Every call that touches a file fails in turn, in four ways, once or from then on: the old file or the new one, never
-neither and never half; an error in one line that names the file; no temporary file and no lock stays. SQLite is tested so."""
+neither and never half; an error in one line that names the file; no temporary file and no lock stays. SQLite is tested
+so."""
 
 from __future__ import annotations
 
