@@ -1,4 +1,4 @@
-"""Fuzzing guided by the lines that a mutant reaches: ``python tests/fuzz_guided.py --minutes 5 nir die``.
+"""Fuzzing guided by the lines that a mutant reaches: ``python tests/fuzz_guided.py --seconds 60 nir die``.
 
 It needs atheris, which is no dependency of the tests: without it, nothing is done. libFuzzer keeps what reaches a new
 branch of this package and mutates it further: its bytes, or, every other time, its values as ``fuzz.py`` does, with
@@ -12,7 +12,6 @@ import argparse
 import functools
 import random
 import re
-import shutil
 import signal
 import struct
 import subprocess
@@ -79,18 +78,19 @@ class Guided:
         self.names = changed(self.parser)
         self.tried = 0
         self.faults: set[str] = set()
-        self.refusals: set[fuzz.Print] = set()
         with suppress(Exception):  # a carrier
             self.parser.use(self.parser.read())  # compiles and imports
+        beside = self.parser.files()
+        self.first = [packed(beside | files, self.names) for files in self.parser.seeds or (beside,)]
         self.corpus = folder / "corpus"
         self.corpus.mkdir()
-        first = self.parser.files()
-        for i, files in enumerate(self.parser.seeds or (first,)):
-            (self.corpus / f"{i}").write_bytes(packed(first | files, self.names))
+        for i, data in enumerate(self.first):
+            (self.corpus / f"{i}").write_bytes(data)
 
     def mutate(self, data: bytes, most: int, seed: int) -> bytes:
         """A mutant of an input: libFuzzer's of one file, or one of :mod:`fuzz`."""
-        draw, files = random.Random(seed), unpacked(data, self.names)
+        draw = random.Random(seed)
+        files = unpacked(data if draw.randrange(4) else draw.choice(self.first), self.names)
         if self.parser.carrier or draw.randrange(2):
             made = self.parser.mutant(files, draw)
         else:
@@ -106,7 +106,6 @@ class Guided:
         wrong, where = fuzz.timed(self.parser, fuzz.BUSY if self.parser.busy else fuzz.SECONDS)
         if wrong.startswith(fuzz.LATE):
             wrong, where = fuzz.timed(self.parser, fuzz.COMPILING)
-        self.refusals.add(where)
         key = f"{wrong[:20]} {where[-1:]}"
         if wrong and key not in self.faults:
             self.faults.add(key)
@@ -118,34 +117,51 @@ class Guided:
             sys.stderr.write(f"FAULT {self.kind}: {wrong[:CUT]} {where[-1:]}\n")
 
 
-def run(kind: str, seconds: int, crashes: Path, seed: int) -> None:
+def alone(kind: str, folder: Path, seconds: int, crashes: Path, seed: int) -> None:
     """Fuzz one kind in this process, which libFuzzer ends."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     discovery.entry_points = functools.cache(discovery.entry_points)  # type: ignore[assignment, attr-defined]
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None, prefix="neurorobust_guided_"))
     guided = Guided(kind, folder, crashes)
-    words = [sys.argv[0], f"-max_total_time={seconds}", f"-max_len={MOST}", "-rss_limit_mb=0", "-timeout=0"]
-    atheris.Setup([*words, f"-seed={seed}", str(guided.corpus)], guided.one, custom_mutator=guided.mutate)
+    words = (f"-max_total_time={seconds}", f"-max_len={MOST}", f"-seed={seed}", f"-artifact_prefix={crashes}/")
+    words += ("-rss_limit_mb=0", "-timeout=0", str(guided.corpus))
+    atheris.Setup([sys.argv[0], *words], guided.one, custom_mutator=guided.mutate)
     signal.signal(signal.SIGPROF, fuzz._slow)
     with fuzz.limits(guided.parser):
         atheris.Fuzz()
 
 
+def turn(kind: str, seconds: int, crashes: Path, seed: int) -> bool:
+    """Fuzz one kind in a process of its own and print what it reached; whether it found no fault."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        words = [__file__, "--alone", folder, "--seconds", str(seconds), "--crashes", str(crashes), "--seed", str(seed)]
+        found = subprocess.run([sys.executable, *words, kind], capture_output=True, check=False)
+    said = found.stderr.decode("utf-8", "replace")
+    started, ended = re.search(r"INITED cov: (\d+)", said), re.search(r"#(\d+)\s+DONE\s+cov: (\d+)", said)
+    faults = [line for line in said.splitlines() if line.startswith("FAULT ")]
+    if started is None or ended is None or found.returncode:
+        faults.append(f"FAULT {kind}: the process ended with {found.returncode}: {said[-2 * CUT :]}")
+    tried, last = ended.groups() if ended else ("?", "?")
+    print(f"{kind:16} {tried:>9} {started[1] if started else '?':>9} {last:>9} {len(faults):>7}", flush=True)
+    print("\n".join(faults), end="\n" if faults else "")
+    return not faults
+
+
 def main() -> int:
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    given.add_argument("--minutes", type=float, default=10.0, help="of all kinds together")
+    given.add_argument("--seconds", type=int, default=60, help="of each kind")
     given.add_argument("--crashes", type=Path, default=Path("runs/fuzz"))
     given.add_argument("--seed", type=int, default=1)
-    given.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    given.add_argument("--alone", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     given.add_argument("kinds", nargs="*", metavar="KIND", help=f"of: {', '.join(PARSERS)}")
     words = given.parse_args()
+    words.crashes.mkdir(parents=True, exist_ok=True)
     kinds = words.kinds or list(PARSERS)
-    seconds = max(1, int(60 * words.minutes / len(kinds)))
     if words.alone:
-        run(kinds[0], seconds, words.crashes, words.seed)
-    return 0
+        alone(kinds[0], words.alone, words.seconds, words.crashes, words.seed)
+    print(f"{'kind':16} {'tried':>9} {'at first':>9} {'branches':>9} {'faults':>7}", flush=True)
+    return int(not all([turn(kind, words.seconds, words.crashes, words.seed) for kind in kinds]))
 
 
 if __name__ == "__main__":
