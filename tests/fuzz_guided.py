@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import io
 import random
 import re
 import signal
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 
 try:
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 COMPILED = ("neurorobust/kernels/numba_loops/*.py", "neurorobust/circuit/loops.py")
 LOOPS = [str(path.relative_to(ROOT))[:-3].replace("/", ".") for each in COMPILED for path in ROOT.glob(each)]
 
-with warnings.catch_warnings(action="ignore"), atheris.instrument_imports(["neurorobust"], LOOPS):
+with redirect_stderr(io.StringIO()), atheris.instrument_imports(["neurorobust"], LOOPS):  # it lists every module
     import fuzz
     import torch
     from forged import Files, Parser
@@ -47,9 +48,10 @@ def changed(parser: Parser) -> tuple[str, ...]:
     """The names of the files that mutants change; of some parsers others lie beside them."""
     first = dict(parser.seeds[0]) if parser.seeds else parser.files()
     names = {parser.name}
-    for case in range(20 if parser.forge else 0):
-        with suppress(Exception):
-            names |= parser.forge(first, random.Random(case)).keys()
+    for case in range(20):
+        if parser.forge is not None:
+            with suppress(Exception):
+                names |= parser.forge(first, random.Random(case)).keys()
     return tuple(sorted(names))
 
 
@@ -123,8 +125,9 @@ def alone(kind: str, folder: Path, seconds: int, crashes: Path, seed: int) -> No
     warnings.simplefilter("ignore")
     discovery.entry_points = functools.cache(discovery.entry_points)  # type: ignore[assignment, attr-defined]
     guided = Guided(kind, folder, crashes)
-    words = (f"-max_total_time={seconds}", f"-max_len={MOST}", f"-seed={seed}", f"-artifact_prefix={crashes}/")
-    words += ("-rss_limit_mb=0", "-timeout=0", str(guided.corpus))
+    given = {"max_total_time": seconds, "max_len": MOST, "seed": seed, "rss_limit_mb": 0, "timeout": 0}
+    words = [f"-{name}={value}" for name, value in given.items()]
+    words += [f"-artifact_prefix={crashes}/", str(guided.corpus)]
     atheris.Setup([sys.argv[0], *words], guided.one, custom_mutator=guided.mutate)
     signal.signal(signal.SIGPROF, fuzz._slow)
     with fuzz.limits(guided.parser):
