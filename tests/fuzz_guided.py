@@ -26,7 +26,8 @@ from pathlib import Path
 try:
     import atheris
 except ImportError:
-    sys.exit("atheris is not installed, so nothing was tried: pip install atheris")
+    print("atheris is not installed, so nothing was tried: pip install atheris")
+    sys.exit(0)
 
 ROOT = Path(__file__).parents[1]
 COMPILED = ("neurorobust/kernels/numba_loops/*.py", "neurorobust/circuit/loops.py")
@@ -125,7 +126,7 @@ def alone(kind: str, folder: Path, seconds: int, crashes: Path, seed: int) -> No
     warnings.simplefilter("ignore")
     discovery.entry_points = functools.cache(discovery.entry_points)  # type: ignore[assignment, attr-defined]
     guided = Guided(kind, folder, crashes)
-    given = {"max_total_time": seconds, "max_len": MOST, "seed": seed, "rss_limit_mb": 0, "timeout": 0}
+    given = {"max_total_time": seconds, "max_len": MOST, "seed": seed, "rss_limit_mb": 0, "timeout": 600}
     words = [f"-{name}={value}" for name, value in given.items()]
     words += [f"-artifact_prefix={crashes}/", str(guided.corpus)]
     atheris.Setup([sys.argv[0], *words], guided.one, custom_mutator=guided.mutate)
