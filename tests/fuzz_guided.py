@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import functools
 import io
+import os
 import random
 import re
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
+import traceback
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr, suppress
@@ -136,16 +137,29 @@ def alone(kind: str, folder: Path, seconds: int, crashes: Path, seed: int) -> No
 
 
 def turn(kind: str, seconds: int, crashes: Path, seed: int) -> bool:
-    """Fuzz one kind in a process of its own and print what it reached; whether it found no fault."""
+    """Fuzz one kind in a fork of this process and print what it reached; whether it found no fault."""
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        words = [__file__, "--alone", folder, "--seconds", str(seconds), "--crashes", str(crashes), "--seed", str(seed)]
-        found = subprocess.run([sys.executable, *words, kind], capture_output=True, check=False)
-    said = found.stderr.decode("utf-8", "replace")
+    with (
+        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
+        tempfile.TemporaryFile() as words,
+    ):
+        child = os.fork()
+        if child == 0:
+            os.dup2(words.fileno(), 1)
+            os.dup2(words.fileno(), 2)
+            try:
+                alone(kind, Path(folder), seconds, crashes, seed)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        words.seek(0)
+        said = words.read().decode("utf-8", "replace")
     started, ended = re.search(r"INITED cov: (\d+)", said), re.search(r"#(\d+)\s+DONE\s+cov: (\d+)", said)
     faults = [line for line in said.splitlines() if line.startswith("FAULT ")]
-    if started is None or ended is None or found.returncode:
-        faults.append(f"FAULT {kind}: the process ended with {found.returncode}: {said[-2 * CUT :]}")
+    if started is None or ended is None or code:
+        faults.append(f"FAULT {kind}: the process ended with {code}: {said[-2 * CUT :]}")
     tried, last = ended.groups() if ended else ("?", "?")
     print(f"{kind:16} {tried:>9} {started[1] if started else '?':>9} {last:>9} {len(faults):>7}", flush=True)
     print("\n".join(faults), end="\n" if faults else "")
@@ -157,13 +171,10 @@ def main() -> int:
     given.add_argument("--seconds", type=int, default=60, help="of each kind")
     given.add_argument("--crashes", type=Path, default=Path("runs/fuzz"))
     given.add_argument("--seed", type=int, default=1)
-    given.add_argument("--alone", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     given.add_argument("kinds", nargs="*", metavar="KIND", help=f"of: {', '.join(PARSERS)}")
     words = given.parse_args()
     words.crashes.mkdir(parents=True, exist_ok=True)
     kinds = words.kinds or list(PARSERS)
-    if words.alone:
-        alone(kinds[0], words.alone, words.seconds, words.crashes, words.seed)
     print(f"{'kind':16} {'tried':>9} {'at first':>9} {'branches':>9} {'faults':>7}", flush=True)
     return int(not all([turn(kind, words.seconds, words.crashes, words.seed) for kind in kinds]))
 
