@@ -4,16 +4,18 @@ terminal of ASCII, two interruptions, too little memory. None of them gets a tra
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
-from neurorobust import kernels
+from neurorobust import cli, kernels
 from neurorobust.data import recurrent
 
 DPI = "ecg_dpi/standard"
@@ -44,9 +46,16 @@ def limited(limit: str, size: int, *words: str, folder: Path) -> subprocess.Comp
 
 def one_line(found: subprocess.CompletedProcess[bytes], *words: str) -> None:
     """Exit code 2, and one line on stderr with some words."""
+    assert found.stderr.decode().count("\n") == 1, found.stderr.decode()
+    last_line(found, *words)
+
+
+def last_line(found: subprocess.CompletedProcess[bytes], *words: str) -> None:
+    """Exit code 2, and a last line on stderr, after those of progress, with some words."""
     said = found.stderr.decode()
-    assert found.returncode == 2 and said.count("\n") == 1 and said.startswith("error: "), said
-    assert all(word in said for word in words), said
+    assert found.returncode == 2 and "Traceback" not in said, said
+    line = said.splitlines()[-1]
+    assert line.startswith("error: ") and all(word in line for word in words), said
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +78,43 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(words, tmp_path, model):
     assert old.read_text("utf-8") == "old" and [path.name for path in tmp_path.iterdir()] == ["d.json"]
 
 
+@pytest.fixture
+def full(tmp_path):
+    """A folder on a file system of its own without any room, which only root can mount."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if (
+        mount is None
+        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=False).returncode
+    ):
+        pytest.skip("no file system can be mounted here")
+    with (folder / "filled").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        ("train --task mine.py:task --method standard --epochs 1 --hidden 4 --out {}", "m"),
+        ("demo --quick --out {}", "m"),
+        ("deploy onto {model} --chip dynapse2 --out {}", "d.json"),
+        ("testing init {}", "t"),
+        ("tutorials {}", "t"),
+    ],
+)
+def test_no_room_at_all_is_one_line_and_no_lock_stays(words, out, tmp_path, model, full):
+    """Files can be made, and nothing can be written into them."""
+    (tmp_path / "mine.py").write_text(TASK, "utf-8")
+    before = {path.name for path in full.iterdir()}
+    found = ran("-m", "neurorobust", *words.format(full / out, model=model).split(), folder=tmp_path)
+    last_line(found, str(full / out), "No space left on device")
+    assert not [path for path in full.rglob("*") if path.is_file() and path.name not in before]
+
+
 @pytest.mark.parametrize("words", ["chips list", "--help"])
 def test_a_closed_stdout_is_silent(words, tmp_path):
     """``neurorobust … | true``."""
@@ -78,6 +124,17 @@ def test_a_closed_stdout_is_silent(words, tmp_path):
     found = subprocess.run(command, stdout=tell, stderr=subprocess.PIPE, env=environment(), cwd=tmp_path, check=False)
     os.close(tell)
     assert found.stderr == b"" and found.returncode in (0, 1), found.stderr.decode()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", ["chips list", "info --json", "--help"])
+def test_a_full_stdout_is_named(words, tmp_path):
+    command = [sys.executable, "-m", "neurorobust", *words.split()]
+    with open("/dev/full", "wb") as full:
+        found = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, env=environment(), cwd=tmp_path, check=False
+        )
+    one_line(found, "standard output", "No space left on device")
 
 
 @pytest.mark.parametrize("words", ["info", "train --help"])
@@ -124,6 +181,27 @@ def test_an_interruption_is_said_and_a_second_one_ends_at_once(tmp_path):
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=120)
     assert run.returncode in (130, -signal.SIGINT) and b"Traceback" not in err, err.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "inside", "said"),
+    [
+        ("evaluate {} --chip dynapse2", "judging.run_evaluate", "the same command starts from the beginning."),
+        ("train --out m", "training.plan", "finished epochs are kept; run the same command again to continue."),
+        ("demo --out m", "training.run_demo", "finished epochs and trained networks are kept; run the same command"),
+    ],
+)
+def test_an_interruption_says_what_is_true_for_the_command(words, inside, said, monkeypatch, capsys, tmp_path, model):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"neurorobust.cli.{inside}", interrupted)
+    monkeypatch.setattr(sys, "argv", ["neurorobust", *words.format(model).split()])
+    with pytest.raises(SystemExit, match="130"):
+        cli.main()
+    heard = capsys.readouterr()
+    assert f"interrupted; {said}" in " ".join(heard.err.split()) and not heard.out
 
 
 def test_an_interruption_while_the_libraries_load_is_no_traceback(tmp_path):

@@ -135,6 +135,7 @@ BROKEN = {
     "syntax": ("def :\n", "SyntaxError"),
     "import": ("import no_such_module\n", "ModuleNotFoundError"),
     "exit": ("import sys\nsys.exit(3)\n", "SystemExit"),
+    "own": ("class Stop(BaseException): pass\nraise Stop('one\\ntwo')\n", "Stop: one two"),
     "recursion": ("def f(): f()\nf()\n", "RecursionError"),
     "memory": ("raise MemoryError\n", "MemoryError"),
     "lines": ("raise ValueError('one\\ntwo')\n", "ValueError: one two"),
@@ -151,6 +152,14 @@ def test_whatever_a_broken_package_raises_it_is_left_out(group, kind, offer):
     with pytest.warns(RuntimeWarning, match=rf"{group}: package 'broken' .*left out \({error}") as caught:
         assert set(find()) == before
     assert "\n" not in str(caught[0].message)
+
+
+@every_group
+def test_an_interruption_while_a_package_is_imported_ends_the_program(group, offer):
+    find, file, _ = FINDERS[group]
+    offer(group, "broken", {file: FILES[file], "bad.py": "raise KeyboardInterrupt\n"})
+    with pytest.raises(KeyboardInterrupt):
+        find()
 
 
 def test_what_a_package_prints_does_not_spoil_json(offer, capsys):
@@ -174,11 +183,20 @@ def test_an_entry_point_that_names_no_module_is_left_out(offer, monkeypatch):
         assert {"mychip", "dynapse2"} <= set(chip_models())
 
 
-@pytest.mark.parametrize("body", ["    def __init__(self):\n        raise OSError('no')\n", "    name = 5\n"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    def __init__(self):\n        raise OSError('no')\n",
+        "    def __init__(self):\n        raise SystemExit(3)\n",
+        "    name = 5\n",
+    ],
+)
 def test_a_reader_of_nir_that_cannot_be_made_is_left_out(body, offer):
     code = f"from neurorobust.export.readers.nir import Nir\n\n\nclass Bad(Nir):\n{body}"
     offer(exchange.GROUP, "broken", {"bad.py": code})
-    with pytest.warns(RuntimeWarning, match=r"broken\.bad\.Bad cannot be made and is left out \((OSError: no|Type)"):
+    with pytest.warns(
+        RuntimeWarning, match=r"broken\.bad\.Bad cannot be made and is left out \((OSError: no|SystemExit: 3|Type)"
+    ):
         found = discovery.instances(exchange.package, Reader, exchange.GROUP)
     assert set(found) == set(exchange.readers())
 

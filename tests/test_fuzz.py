@@ -13,6 +13,7 @@ import json
 import random
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -347,3 +348,15 @@ def test_a_reader_that_asks_for_memory_is_stopped(tmp_path):
     reader.write_text("def trial(stream):\n    bytearray(2**36)\n")
     with pytest.raises(ValueError, match=r"asks for more than 1000 bytes of memory"):
         limited.tried(str(reader), io.BytesIO(b""), limited.Limits(1000, 60.0))
+
+
+def test_guided_fuzzing_reaches_branches_or_says_that_atheris_is_missing(tmp_path):
+    command = [sys.executable, str(Path(fuzz.__file__).with_name("fuzz_guided.py"))]
+    command += ["--seconds", "3", "--crashes", str(tmp_path), "die"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0 and not found.stderr, found.stdout + found.stderr
+    if find_spec("atheris") is None:
+        assert found.stdout.startswith("atheris is not installed") and found.stdout.count("\n") == 1
+    else:
+        kind, tried, first, last, faults = found.stdout.splitlines()[-1].split()
+        assert kind == "die" and int(tried) > 100 and int(last) > int(first) and int(faults) == 0

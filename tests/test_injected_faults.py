@@ -1,5 +1,6 @@
 """Every call that touches a file fails in turn, in four ways, once or from then on: the old file or the new one, never
-neither and never half; an error in one line that names the file; no temporary file stays. SQLite is tested so."""
+neither and never half; an error in one line that names the file; no temporary file and no lock stays. SQLite is tested
+so."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import ast
 import os
 import random
 import signal
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +164,14 @@ def table(seed: int) -> Write:
     return lambda folder: files.write_text(folder / "log.csv", f"epoch,loss\n0,{seed}\n")
 
 
+def locked(seed: int) -> Write:
+    def write(folder: Path) -> None:
+        with warnings.catch_warnings(action="ignore"), files.locked(folder):  # that it cannot be locked
+            table(seed)(folder)
+
+    return write
+
+
 WRITERS = {
     "model": Writer(model, nr.load),
     "checkpoint": Writer(checkpoint, lambda folder: digests.check_appended(folder / "checkpoint.pt", "")),
@@ -181,12 +191,17 @@ WRITERS = {
     "sounds": Writer(sounds, lambda folder: synthesis._read(folder / "words.npz")),
     "compiled code": Writer(compiled_code),
     "table": Writer(table),
+    "folder in use": Writer(locked),
 }
 
 
+PASSING = (files.TEMPORARY, ".lock")
+"""Ends of the names of files that a save removes again."""
+
+
 def left(folder: Path) -> list[str]:
-    """Temporary files."""
-    return [str(path) for path in folder.rglob(f"*{files.TEMPORARY}")]
+    """Temporary files and locks."""
+    return [name for name in content(folder) if name.endswith(PASSING)]
 
 
 SLOW = ("figure", "NIR", "PyNN")
@@ -221,7 +236,7 @@ def test_a_fault_leaves_the_old_file_or_the_new_one(name, fault, tmp_path):
                 check_words(str(said), tmp_path, new, where)
             stale = left(tmp_path)
             assert for_good or not stale or machine.calls > n, where
-            found = {key: value for key, value in content(tmp_path).items() if not key.endswith(files.TEMPORARY)}
+            found = {key: value for key, value in content(tmp_path).items() if not key.endswith(PASSING)}
             assert found.keys() == old.keys(), where
             assert all(found[key] in (old[key], new[key]) for key in found), where
             assert said is not None or found == new, where
@@ -241,6 +256,19 @@ def check_words(words: str, folder: Path, names: dict[str, bytes], where: object
     named = {Path(name).name for name in names} | {str((folder / name).parent) for name in names}
     assert "\n" not in words and files.TEMPORARY not in words, where
     assert any(name in words for name in named), where
+
+
+@pytest.mark.parametrize("fault", ["ENOSPC", "EIO"])
+def test_a_lock_needs_no_room(fault, tmp_path, monkeypatch):
+    """Who holds a lock is written for others only; so an error names a file that matters, and no lock stays."""
+
+    def full(*_: object) -> int:
+        raise OSError(FAULTS[fault], os.strerror(FAULTS[fault]))
+
+    monkeypatch.setattr(os, "write", full)
+    with files.locked(tmp_path), pytest.raises(files.InUse, match="just started"), files.locked(tmp_path):
+        pass
+    assert content(tmp_path) == {}
 
 
 # Memory that ends anywhere, in the interpreter itself.

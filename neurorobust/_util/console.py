@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -14,6 +16,40 @@ from .errors import unknown
 
 out = Console()
 err = Console(stderr=True)
+
+
+class _Named:
+    """A stream of text whose errors name it, as those of a file do."""
+
+    def __init__(self, stream: IO[str], name: str):
+        self._stream, self._said = stream, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._naming():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._naming():
+            self._stream.flush()
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise OSError(error.errno, error.strerror, self._said) from error
+
+
+@contextmanager
+def named_output() -> Iterator[None]:
+    """Let an error of standard output, such as that of a full disk, name it."""
+    with redirect_stdout(cast(IO[str], _Named(sys.stdout, "standard output"))):
+        yield
 
 
 LINE_EVERY = 30.0

@@ -43,7 +43,9 @@ def installed(group: str) -> list[ModuleType]:
                 continue
             with redirect_stdout(sys.stderr):
                 found[point.module] = modules(importlib.import_module(point.module))
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if owner == "neurorobust":
                 raise
             package = point.value.partition(":")[0]
@@ -110,7 +112,9 @@ def instances(package: ModuleType, base: type, group: str) -> dict[str, Any]:
             one = kind()
             if not isinstance(one.name, str):
                 raise TypeError(f"name: got {one.name!r}; expected a text")
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if kind.__module__.startswith(f"{package.__name__}."):
                 raise
             leave_out(group, f"{kind.__module__}.{kind.__name__} cannot be made", error)

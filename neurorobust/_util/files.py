@@ -132,33 +132,47 @@ def locked(folder: Path, name: str = ".lock") -> Iterator[None]:
     """
     path = folder / name
     with ExitStack() as held:
-        held.callback(os.close, _locked_file(path, folder))
+        with _naming(path):
+            handle = _locked_file(path, folder, held)
         try:
+            _sign(handle)
             yield
         finally:
-            with suppress(PermissionError):  # of a run that has opened it since: it locks the file and removes it
+            with suppress(OSError):  # of Windows, if another run has opened it: that one removes it
                 _while_held(lambda: path.unlink(missing_ok=True), held)
 
 
-def _locked_file(path: Path, folder: Path) -> int:
+def _locked_file(path: Path, folder: Path, held: ExitStack) -> int:
+    """The open and locked file, which ``held`` closes."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            _lock(handle)
-        except BlockingIOError as error:
-            owner = os.read(handle, 200).decode(errors="replace").strip()
-            os.close(handle)
-            raise InUse(
-                f"out: folder {str(folder)!r} is in use by another run ({owner or 'just started'}); wait until it "
-                f"ends, or choose another folder."
-            ) from error
-        except OSError as error:
-            warn(f"out: folder {str(folder)!r} cannot be locked ({error}); make sure that no other run uses it.")
-        if os.fstat(handle).st_nlink:
-            os.truncate(handle, 0)
-            os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
-            return handle
-        os.close(handle)  # its last user has just removed it
+        with ExitStack() as opened:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            opened.callback(_close, handle)
+            try:
+                _lock(handle)
+            except BlockingIOError as error:
+                owner = os.read(handle, 200).decode(errors="replace").strip()
+                raise InUse(
+                    f"out: folder {str(folder)!r} is in use by another run ({owner or 'just started'}); wait until it "
+                    f"ends, or choose another folder."
+                ) from error
+            except OSError as error:
+                warn(f"out: folder {str(folder)!r} cannot be locked ({error}); make sure that no other run uses it.")
+            if os.fstat(handle).st_nlink:  # else its last user has just removed it
+                held.push(opened.pop_all())
+                return handle
+
+
+def _sign(handle: int) -> None:
+    """Write into a lock file who holds it. The words are for others only, so a full disk may go without them."""
+    with suppress(OSError):
+        os.truncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
+
+
+def _close(handle: int) -> None:
+    with suppress(OSError):  # nothing of value was written
+        os.close(handle)
 
 
 def _temporary(path: Path, held: ExitStack) -> Path:

@@ -15,10 +15,11 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from .._util.console import err, out
+from .._util.console import err, named_output, out
 from .._util.discovery import modules
 from ..kernels.runtime.threads import keep_within_limits
 from .own_files import place_of, said
+from .shared import INTERRUPTED
 
 app = typer.Typer(
     help="Train spiking neural networks that work on every analog die, and measure it.\n\n"
@@ -55,6 +56,8 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 TORCH_FULL = "DefaultCPUAllocator"
 """A word in torch's RuntimeError when there is no memory."""
+AGAIN = "the same command starts from the beginning."
+"""What is true for a command that keeps nothing when it is interrupted."""
 REPORTED = ValueError, OSError, ImportError
 """Errors of the user's input or machine, which are reported in one line."""
 
@@ -65,10 +68,11 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):  # a terminal of ASCII shows ? for other letters
             stream.reconfigure(errors="replace")
     try:
-        app()
-    except SystemExit as exit_:
-        if exit_.code == 130:
-            err.print("interrupted; finished epochs are kept; run the same command again to continue.")
+        with named_output():
+            app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            err.print("interrupted;", *getattr(ended, "__notes__", [AGAIN]))
         raise
     except Exception as error:
         place, full = place_of(error), isinstance(error, MemoryError) or TORCH_FULL in str(error)

@@ -36,6 +36,9 @@ Workers = Annotated[
 Folder = Annotated[Path, typer.Argument(help="A model folder that `train` or `demo` wrote.", show_default=False)]
 
 
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended."""
+
 TASK = (
     "See `neurorobust tasks list`; or FILE.py:FUNCTION, which gives a neurorobust.data.Task. The file is run, so name "
     "only files you trust."
@@ -176,9 +179,21 @@ def say_one_class(found: int | None, task: Task) -> None:
         )
 
 
+@contextmanager
+def continuing(kept: str) -> Iterator[None]:
+    """A command of which an interruption keeps a part says so."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        ended = SystemExit(INTERRUPTED)
+        ended.add_note(f"{kept}; run the same command again to continue.")
+        raise ended from error
+
+
 def write_json(payload: dict) -> None:
     """One JSON object on one line of stdout; JSON has no NaN and no ∞, so these are null."""
     sys.stdout.write(json.dumps(finite(payload), allow_nan=False) + "\n")
+    sys.stdout.flush()
 
 
 def finite(value: Any) -> Any:

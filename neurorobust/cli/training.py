@@ -18,13 +18,14 @@ from ..train.loop import estimate
 from ..train.methods import EPOCHS
 from ..viz import report
 from .own_files import own_network
-from .shared import TASK, Json, OwnModel, pairs, say_one_class, show, task_of
+from .shared import TASK, Json, OwnModel, continuing, pairs, say_one_class, show, task_of
 
 order = 1
 app = typer.Typer()
 
 
 @app.command()
+@continuing("finished epochs and trained networks are kept")
 def demo(
     out_: Annotated[Path, typer.Option("--out", help="Folder for the report, the figures and both models.")] = Path(
         "runs/demo"
@@ -61,6 +62,7 @@ def demo(
 
 
 @app.command()
+@continuing("finished epochs are kept")
 def train(
     out_: Annotated[
         Path,
