@@ -42,8 +42,8 @@ INTERNAL: Mapping[str, str] = {
     "export": "Population Written",
     "kernels": "SKINNY AnyLayer CachedEvents Convolution FlooredCoefficients FlooredDynamics FlooredLayer Layer "
     "LifCoefficients LifLayer Pattern SparseWeight Weight Window WindowLayer compiles compiles_floored "
-    "convolve convolve_lif dense fits_lanes fleet_outputs floored floored_layer full lane_outputs leaky_integrator lif lif_layer lif_trace "
-    "linear pattern_of pool sparse",
+    "convolve convolve_lif dense fits_lanes fleet_outputs floored floored_layer full lane_outputs "
+    "leaky_integrator lif lif_layer lif_trace linear pattern_of pool sparse",
 }
 
 
