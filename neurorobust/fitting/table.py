@@ -98,8 +98,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     r"""A CSV file of measurements, UTF-8, with a comma between columns; see :func:`checked` for its columns.
 
     Raises:
-        OSError: the file cannot be read. ValueError: it is not such a table; the message names file and row. Or it is
-        larger than 64 MiB.
+        OSError: the file cannot be read. ValueError: it is not such a table, or is larger than 64 MiB; the message
+            names file and row.
 
     Example:
         >>> import tempfile
