@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import random
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from unittest import mock
 import mutations
 from forged import Files, Parser, dumped, plain, sealed
 
+sys.path.append(str(Path(__file__).parents[1]))  # a script of this folder does not see the benchmarks by itself
 from benchmarks.robustness import archive
 from benchmarks.robustness.archive import NAME, read_xz
 from benchmarks.robustness.cell import RESULTS, read_cell, read_tuning, write

@@ -216,7 +216,7 @@ def test_a_layer_too_large_for_a_file_is_refused_before_it_is_made(shape, entrie
     """Its neurons alone would take terabytes."""
     entry = entries("kernel")
     entry["network"]["layers"][0]["input"]["shape"] = shape
-    refused(entry, tmp_path / "net.json", "places, absent synapses included; a file can hold 67108864", PCM)
+    refused(entry, tmp_path / "net.json", "places, absent synapses included; a file can hold 33554432", PCM)
 
 
 def test_parameters_too_large_together_are_refused_before_they_are_made(entries, tmp_path):

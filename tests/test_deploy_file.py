@@ -169,7 +169,7 @@ WRONG = {
     "synapse beyond": (lambda e: weight(e)["columns"].__setitem__(1, 3), "has a synapse beyond its shape (5, 3)"),
     "shape: huge": (
         lambda e: weight(e).update(shape=[5, 10**9]),
-        "places, absent synapses included; a file can hold 67108864",
+        "places, absent synapses included; a file can hold 33554432",
     ),
     "neuron twice": (
         lambda e: e["placement"]["hidden"]["neuron"].__setitem__(1, 0),

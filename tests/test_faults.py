@@ -106,4 +106,4 @@ def test_a_full_stdout_is_one_line():
         found = subprocess.run(
             [sys.executable, "-m", "neurorobust", "chips", "list"], stdout=full, stderr=subprocess.PIPE, check=False
         )
-    assert found.returncode == 2 and found.stderr == b"error: [Errno 28] No space left on device\n"
+    assert found.returncode == 2 and found.stderr == b"error: [Errno 28] No space left on device: 'standard output'\n"

@@ -243,6 +243,24 @@ def test_unrolled_convolutions_run_together(kind, together, monkeypatch):
         assert kind == "lif" or torch.equal(logits, forward(net, die, x)[0])
 
 
+@pytest.mark.parametrize("order", ["first", "between", "last", "alone"])
+def test_kernels_and_unrolled_ones_in_one_fleet(order, together):
+    """Before the dies of a chip without kernels comes the network itself, which has them: each is what it is alone."""
+    conv = Conv2d(draw(1, 4, 1, 3, 3), (1, 8, 8), 0.05 * draw(2, 4))
+    layers = {"a": Lif(conv, tau_mem=0.01, v_threshold=0.2)}
+    layers["o"] = LeakyIntegrator(Linear(draw(3, 2, conv.n_out)), tau_mem=0.02)
+    net, x = nr.Network(layers, DT), events(5, 0.3, 4, 30, 64)
+    kernels_of = {"first": [0, 1], "between": [2], "last": [4], "alone": [0, 2, 4]}[order]
+    dies = [
+        die | ({} if k in kernels_of else {"a.input.weight": on_synapses(Made(k), conv)})
+        for k, die in enumerate(dies_of(net, 5))
+    ]
+    found = list(fleet_logits(net, iter(dies), x))
+    assert sum(together) == 5 and len(together) == {"first": 2, "between": 3, "last": 2, "alone": 5}[order]
+    for logits, die in zip(found, dies, strict=True):
+        same(logits, by("reference", lambda die=die: forward(net, die, x)[0].detach())[0], 1e-12)
+
+
 def refused():
     conv, plain = Conv2d(draw(1, 2, 1, 3, 3), (1, 6, 6)), {"tau_mem": 0.01, "v_threshold": 0.2}
     hooked = Conv2d(draw(1, 2, 1, 3, 3), (1, 6, 6))

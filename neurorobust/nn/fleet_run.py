@@ -64,13 +64,19 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
         dies: all parameters of each die, such as :func:`neurorobust.apply` returns; may be a generator.
         x: input, batch first.
     """
-    dies = iter(dies)
-    first = list(islice(dies, 1))
+    others = iter(dies)
+    held = list(islice(others, 1))
+    while held:
+        yield from _logits_of_alike(network, held, others, x)
+
+
+def _logits_of_alike(network: nn.Module, held: list[Params], others: Iterator[Params], x: Tensor) -> Iterator[Tensor]:
+    """:func:`fleet_logits` of those that :func:`_alike` takes."""
     layers = None
-    if first and isinstance(network, Network):
+    if isinstance(network, Network):
         with turn(network):
-            layers = _Plan(network).at(first[0])
-    dies = _behind(first, dies)
+            layers = _Plan(network).at(held[0])
+    dies = _alike(held, others)
     if not isinstance(network, Network) or layers is None:
         yield from _one_by_one(network, dies, x)
     elif all(isinstance(layer, kernels.LifLayer) for layer in layers):
@@ -83,11 +89,13 @@ def fleet_logits(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Itera
         yield from _one_by_one(network, dies, x)
 
 
-def _behind(first: list[Params], others: Iterator[Params]) -> Iterator[Params]:
-    """What is in the list, which is emptied, and then the others."""
-    while first:
-        yield first.pop(0)
-    yield from others
+def _alike(held: list[Params], others: Iterator[Params]) -> Iterator[Params]:
+    """The die in the list and those behind it whose tensors have its shapes; the next other one is left in the list.
+    Before the dies of a chip without kernels comes the network itself, which has them."""
+    shapes = [value.shape for value in held[0].values()]
+    while held and [value.shape for value in held[0].values()] == shapes:
+        yield held.pop()
+        held += islice(others, 1)
 
 
 def _one_by_one(network: nn.Module, dies: Iterable[Params], x: Tensor) -> Iterator[Tensor]:

@@ -17,7 +17,9 @@ def step_function(u: Tensor) -> Tensor:
 
 
 class SnntorchVmap(Snntorch):
-    """As snntorch; for the fleet only."""
+    """As snntorch; for the fleet only, and not of convolutions."""
+
+    convolves = False
 
     def network(self, work: Workload) -> nn.Module:
         return Network(work, step_function)
