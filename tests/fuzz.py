@@ -145,6 +145,14 @@ def batch(parser: Parser, pool: Sequence[Files], cases: range, done: mmap.mmap) 
     return {"faults": faults, "new": new, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
 
 
+def keep(files: Files, place: Path, words: str) -> None:
+    """Put the files of a fault, and the words about it, into a folder."""
+    place.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (place / name).write_bytes(data)
+    (place / "fault.txt").write_text(words, "utf-8", "replace")
+
+
 class Kind:
     """One parser under test: its parents, what was refused, and what was tried."""
 
@@ -211,11 +219,11 @@ class Kind:
         if key in self.known:
             return
         self.known.add(key)
-        place = self.crashes / f"{self.name.replace(' ', '_')}_{case}"
-        place.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            (place / name).write_bytes(data)
-        (place / "fault.txt").write_text(f"{self.name} case {case}\n{wrong}\n{where}\n", "utf-8", "replace")
+        keep(
+            files,
+            self.crashes / f"{self.name.replace(' ', '_')}_{case}",
+            f"{self.name} case {case}\n{wrong}\n{where}\n",
+        )
         print(f"FAULT {self.name} case {case}: {wrong[:300]}\n      {where[-1:]}", flush=True)
 
 

@@ -125,10 +125,7 @@ class Guided:
         if wrong and key not in self.faults:
             self.faults.add(key)
             place = self.crashes / f"guided_{self.kind.replace(' ', '_')}_{self.tried}"
-            place.mkdir(parents=True, exist_ok=True)
-            for name, content in files.items():
-                (place / name).write_bytes(content)
-            (place / "fault.txt").write_text(f"{wrong}\n{where}\n", "utf-8", "replace")
+            fuzz.keep(files, place, f"{wrong}\n{where}\n")
             sys.stderr.write(f"FAULT {self.kind}: {wrong[:CUT]} {where[-1:]}\n")
 
 

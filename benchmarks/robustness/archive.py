@@ -16,7 +16,7 @@ from pathlib import Path
 from neurorobust._util import digests, files
 from neurorobust._util.errors import reason
 
-from .record import checked, name_of, parsed
+from .record import AGAIN, checked, name_of, parsed
 
 NAME = "cells.jsonl.xz"
 
@@ -63,8 +63,7 @@ def pack(out: Path, keep: Collection[str] = KEPT) -> list[str]:
     """
     lines, packed = dict(archived(out)), []
     for path in sorted((out / "raw").glob("*/*/*/cell.json")):
-        again = "remove it, and it will be made again."
-        record = checked(digests.read_json(path, again), str(path), again)
+        record = checked(digests.read_json(path, AGAIN), str(path), AGAIN)
         name = name_of(record)
         if name.rpartition("/")[0] in keep:
             lines.pop(name, None)

@@ -30,13 +30,12 @@ from neurorobust.data import Data
 from neurorobust.io import zoo
 
 from .archive import archived
-from .record import checked, checked_tuning, name_of
+from .record import AGAIN, checked, checked_tuning, name_of
 from .study import Budget, Study
 
 RESULTS = Path(__file__).parent / "results"
 """The committed results."""
 
-AGAIN = "remove it, and it will be made again."
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("neurorobust", "chipmodels", "benchmarks/robustness/*.py")
 

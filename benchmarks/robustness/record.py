@@ -11,6 +11,9 @@ from neurorobust._util.errors import REASON, one_line, reason, shown
 
 Record = dict[str, Any]
 
+AGAIN = "remove it, and it will be made again."
+"""Advice for a damaged file of a cell's folder."""
+
 SCORE = "balanced_accuracy"
 
 RIGHT, SAMPLES = "right ", "samples "

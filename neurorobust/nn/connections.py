@@ -310,10 +310,7 @@ class _Conv(_Synapses):
 
     def forward(self, x: Tensor, dt: float) -> Tensor:
         if self.unrolled():
-            bias: Tensor | None = self.bias
-            if bias is not None and len(bias) != self.n_out:
-                bias = bias.repeat_interleave(self.n_out // len(bias))
-            return kernels.linear(x, self._each(), bias)
+            return kernels.linear(x, self._each(), self.offset(dt))
         return kernels.convolve(x, *self._shared())
 
     def convolved(self) -> tuple[kernels.Convolution, Tensor, Tensor | None] | None:
@@ -551,9 +548,9 @@ def convolution_of(connection: Connection) -> tuple[kernels.Convolution, Tensor]
     known = connection.convolved()
     if known is not None:
         return known[:2]
-    pool, linear = (
-        connection.parts() if isinstance(connection, Chain) and len(connection.parts()) == 2 else (None, None)
-    )
+    if not isinstance(connection, Chain) or len(connection.parts()) != 2:
+        return None
+    pool, linear = connection.parts()
     if not isinstance(pool, _Pool2d) or type(linear) is not Linear:
         return None
     calls = (connection, Chain.forward), (pool, _Pool2d.forward), (linear, Linear.forward)
