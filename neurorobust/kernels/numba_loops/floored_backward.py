@@ -389,10 +389,12 @@ def floored_backward_group(first, group, chip, lists, rules, numbers, scratch):
     widens = dtype.type(rules[1])
     has_recurrent, has_weight = chip.by_source.shape[1] > 0, chip.g_weight.shape[0] > 0
     sends = has_recurrent or len(chip.targets.starts) > 0
+    collects = has_recurrent or has_weight  # else two steps are enough, in turns
     binary = True
     slot = 0
     for t in range(steps - 1, -1, -1):
-        later, now = drives[slot : slot + most], drives[slot + most : slot + 2 * most]
+        here = slot + most if collects else most - slot
+        later, now = drives[slot : slot + most], drives[here : here + most]
         floored_spike_gradient(t, first, group, chip, rules, width, widens, scratch)
         if sends and t + 1 < steps:
             floored_recurrent_gradient(group, chip, later, scratch)
@@ -400,8 +402,8 @@ def floored_backward_group(first, group, chip, lists, rules, numbers, scratch):
             row, m = first + r, slot + r
             floored_membrane_gradient(t, r, row, chip, slope, widens, now[r], later[r], scratch)
             binary &= weight_events(t, row, m, chip, now[r], lists, scratch)
-        slot += most
-        if slot + most == drives.shape[0] or t == 0:
+        slot = here
+        if collects and (slot + most == drives.shape[0] or t == 0):
             if has_recurrent:
                 add_recurrent_gradient(chip, drives[most:], scratch.spikes, slot, scratch.spike_space, scratch.unsigned)
             if has_weight:
@@ -416,7 +418,7 @@ def floored_scratch(n, sizes, most, steps, adaptive, rests, dtype):
     """Room for a group of rows; as :func:`.lif_backward.scratch_for`."""
     n_in, listed, spiking, sending = sizes
     real, spare = cleared(5 * most, n, dtype).reshape(5, most, n), cleared(5, n, dtype)
-    collected = min(CHUNK * GROUP // most, steps) * most
+    collected = min(CHUNK * GROUP // most, steps) * most if n_in + spiking > 0 else most
     spikes = CollectedEvents(
         np.empty((collected, spiking), np.int32), np.empty((1, 0), dtype), np.zeros(collected, np.int64)
     )
