@@ -42,6 +42,11 @@ def blocks_of(rows: int, size: int, partial: int = 0, group: int = 1) -> np.ndar
     return _cut(rows, groups, group, max(1, min(BLOCKS, groups, size // SMALLEST, PARTIAL_SUMS // max(partial, 1))))
 
 
+def evenly(rows: int, most: int) -> int:
+    """As many rows to a group, at most so many, that the groups are few and alike: 13 of 25 where 16 are the most."""
+    return -(-rows // max(-(-rows // most), 1))
+
+
 @lru_cache(1024)
 def _cut(rows: int, groups: int, group: int, blocks: int) -> np.ndarray:
     bounds = np.arange(blocks + 1, dtype=np.int64) * groups // blocks * group

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import array, blocks_of, contiguous, room_for_sums, run_blocks, total
+from .blocks import array, blocks_of, contiguous, evenly, room_for_sums, run_blocks, total
 from .events import events_of
 from .numba_loops import floored, floored_backward, rows
 from .numba_loops.intrinsics import LANES
@@ -86,7 +86,8 @@ def _run_floored_backward(
     targets = by_sign(targets_of(recurrent, lists, n), n)
     of_recurrent = partial_sums(recurrent, lists, n * (n if has_recurrent else 1))
     of_weight = input_targets.values.shape[1] or 2 * n * n_in
-    blocks = blocks_of(batch, size // chips, of_recurrent + of_weight, LANES if len(lists) else rows.GROUP)
+    group = evenly(batch, LANES) if len(lists) else rows.GROUP
+    blocks = blocks_of(batch, size // chips, of_recurrent + of_weight, group)
     g_current = empty((0 if n_in else chips, batch, steps, 2 * n), dtype)
     results = (
         g_current.numpy(),

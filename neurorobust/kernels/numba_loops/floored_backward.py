@@ -54,7 +54,7 @@ class FlooredScratch(NamedTuple):
     Attributes:
         grad_u, grad_z, grad_b, at, dz_dv: (4, n), a row of numbers for each row of the batch; ``at`` is the distance
             from the threshold that the surrogate takes, ``grad_b`` also what the spikes of the step before get of b.
-        drives: gradients of what arrives in some steps, (4 + 4 steps, 2n).
+        drives: gradients of what arrives in some steps, (4 + 4 steps, 2n); of two where no matrix collects them.
         at_rest, free, threshold_now, inverse_scale, limited, left: (n,); the first two stay 0.
         unsigned: (2n,), gradients of a source's weights for both signs.
         places: (n,). b, held: of all steps, (4, steps, n), the second 1 in the refractory steps, else 0.

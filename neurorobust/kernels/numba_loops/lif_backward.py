@@ -39,7 +39,7 @@ class Scratch(NamedTuple):
     Attributes:
         grad_v, grad_z_before, grad_z, grad_b, u, dz_dv, reset_now: (4, n), a row of numbers for each row of the batch;
             ``grad_z_before`` is what arrives at the spikes of the step before.
-        drives: gradients of the currents of some steps, (4 + 4 steps, n).
+        drives: gradients of the currents of some steps, (4 + 4 steps, n); of two where no matrix collects them.
         at_rest, threshold_now, inverse_scale, s, unused: (n,); the first stays 0.
         places: (n,). b: the adaptation of all steps, (4, steps, n).
         spikes, inputs: events of these steps. spike_space, input_space: room to sort them. event, gather: room for
@@ -355,10 +355,12 @@ def lif_backward_group(first, group, chip, lists, rules, width, scratch):
     widens, reset_grad = dtype.type(rules.scaled), dtype.type(0 if rules.detach else 1)
     has_recurrent, has_weight = chip.by_source.shape[1] > 0, chip.g_weight.shape[0] > 0
     sends, has_bias = has_recurrent or len(chip.targets.starts) > 0, has_weight or len(chip.input_targets.starts) > 0
+    collects = has_recurrent or has_weight  # else two steps are enough, in turns
     binary = True
     slot = 0  # the drives of the step after this one; those collected begin with the next
     for t in range(steps - 1, -1, -1):
-        later, now = drives[slot : slot + most], drives[slot + most : slot + 2 * most]
+        here = slot + most if collects else most - slot
+        later, now = drives[slot : slot + most], drives[here : here + most]
         spike_gradient(t, first, group, chip, rules, width, widens, scratch)
         if sends and t + 1 < steps:
             recurrent_gradient(group, chip, later, scratch)
@@ -368,8 +370,8 @@ def lif_backward_group(first, group, chip, lists, rules, width, scratch):
             binary &= weight_events(t, row, m, chip, now[r], lists, scratch)
             if has_bias:
                 add_1(chip.g_bias, now[r])
-        slot += most
-        if slot + most == drives.shape[0] or t == 0:
+        slot = here
+        if collects and (slot + most == drives.shape[0] or t == 0):
             if has_recurrent:
                 add_collected(chip.g_recurrent, drives[most:], scratch.spikes, slot, scratch.spike_space, False)
             if has_weight:
@@ -385,7 +387,7 @@ def scratch_for(n, sizes, most, steps, adaptive, dtype):
     and of lists, and how many neurons spike through a matrix and through lists."""
     n_in, listed, spiking, sending = sizes
     real, spare = cleared(7 * most, n, dtype).reshape(7, most, n), cleared(5, n, dtype)
-    collected = min(CHUNK * GROUP // most, steps) * most
+    collected = min(CHUNK * GROUP // most, steps) * most if n_in + spiking > 0 else most
     spikes = CollectedEvents(
         np.empty((collected, spiking), np.int32), np.empty((1, 0), dtype), np.zeros(collected, np.int64)
     )
