@@ -11,6 +11,9 @@ from .rows import CHUNK, GROUP, add_collected, add_scaled_1, add_scaled_4, clear
 from .targets import add_input, credit_input, gather_space, gather_targets, targets_of
 
 
+STRETCH = 1024  # numbers of four rows that stay in the first cache while they are used for every output
+
+
 @njit_no_nrt
 def gather_rows(chip, from_chip, low, high, inputs, weight, targets, bias, out, spare):
     """:func:`gather` for one chip."""
@@ -157,12 +160,14 @@ def skinny_back(chip, low, high, gradient, weight, g_x):
 @njit_no_nrt
 def skinny_rows_scatter(low, high, x, gradient, target):
     """:func:`skinny_scatter` for one chip."""
-    row = low
+    row, n = low, x.shape[1]
     while row + 4 <= high:
-        a, b, c, d = x[row], x[row + 1], x[row + 2], x[row + 3]
         p, q, r, s = gradient[row], gradient[row + 1], gradient[row + 2], gradient[row + 3]
-        for k in range(target.shape[0]):
-            add_scaled_4(target[k], a, b, c, d, p[k], q[k], r[k], s[k])
+        for i in range(0, n, STRETCH):
+            j = min(i + STRETCH, n)
+            a, b, c, d = x[row, i:j], x[row + 1, i:j], x[row + 2, i:j], x[row + 3, i:j]
+            for k in range(target.shape[0]):
+                add_scaled_4(target[k, i:j], a, b, c, d, p[k], q[k], r[k], s[k])
         row += 4
     while row < high:
         for k in range(target.shape[0]):
