@@ -18,8 +18,11 @@ import pytest
 import torch
 from conftest import draw
 from engine import OPERATORS, N, build, dies_of, events, spiking, whole_layer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neurorobust import kernels
+from neurorobust.kernels import blocks
 from neurorobust.kernels.numba_loops import intrinsics, jit
 from neurorobust.kernels.runtime import openmp, threads
 from neurorobust.kernels.runtime.load import Plan
@@ -125,6 +128,19 @@ def test_as_many_threads_as_torch_has(n, all_sizes_run_in_parallel):
     assert (done.sum(0) == 10 * np.eye(5).repeat(3, 1)).all() and done.max() == 1
     assert len(set(who.reshape(-1))) == n and THREAD() in who
     assert torch.get_num_threads() == n
+
+
+@given(st.integers(1, 10_000), st.integers(1, 64))
+def test_groups_of_rows_are_few_and_alike(rows, most):
+    group = blocks.evenly(rows, most)
+    assert 1 <= group <= most and -(-rows // group) == -(-rows // most)  # as few as with the most
+    cut = np.diff(blocks.blocks_of(rows, 2**30, group=group)).ravel()
+    assert cut.sum() == rows and (cut[:-1] % group == 0).all()
+
+
+def test_a_batch_between_two_threads():
+    cut = blocks.blocks_of(25, 2**30, group=blocks.evenly(25, 16))
+    assert cut.tolist() == [[0, 13], [13, 25]]  # not 16 and 9: the second thread would wait
 
 
 def test_small_work_stays_on_the_caller():

@@ -10,7 +10,6 @@ from .records import CollectedEvents, RowEvents, SortSpace
 from .rows import CHUNK, GROUP, add_collected, add_scaled_1, add_scaled_4, clear, copy, dots, events_of_row
 from .targets import add_input, credit_input, gather_space, gather_targets, targets_of
 
-
 STRETCH = 1024  # numbers of four rows that stay in the first cache while they are used for every output
 
 
