@@ -271,16 +271,16 @@ BLOCK = 2**20
 
 
 def _fresh(like: Tensor, pattern: Pattern | None, key: torch.Generator) -> Tensor:
-    """Standard normals for a parameter. The synapses of a pattern get those that they would have in the matrix: all of
+    """Standard normals for a parameter, float32 whatever torch's default type is. The synapses of a pattern get those that they would have in the matrix: all of
     them are drawn, in blocks."""
     if pattern is None:
-        return torch.randn(like.shape, generator=key)
+        return torch.randn(like.shape, generator=key, dtype=torch.float32)
     index, order = pattern.index.cpu().sort()
     total, start, found = pattern.shape[0] * pattern.shape[1], 0, []
     while start < total:
         end = start + BLOCK if total - start >= BLOCK + 16 else total  # torch draws the last 16 in another way
         first, last = torch.searchsorted(index, torch.tensor([start, end])).tolist()
-        found.append(torch.randn(end - start, generator=key)[index[first:last] - start])
+        found.append(torch.randn(end - start, generator=key, dtype=torch.float32)[index[first:last] - start])
         start = end
     fresh = torch.cat(found)
     return torch.empty_like(fresh).index_copy(0, order, fresh)
