@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -81,14 +82,7 @@ class Die:
         aihwkit; another ``occasion`` is another reading of the same die. Without defects and read noise:
         ``die.deviate(die.draws(programmed), programmed)``.
         """
-        noise = {
-            name: (_fresh(value, pattern, key), _fresh(value, pattern, key))
-            for name, value in programmed.expanded().items()
-            if self.model.kinds[kind_of(name)].law.has_read_noise
-            for key in [generator(self.seed, "read", self.serial, occasion, name)]
-            for pattern in [programmed.placement.patterns.get(name)]
-        }
-        deviations = self._deviate(self.draws(programmed), programmed, noise)
+        deviations = self.deviate(self.draws(programmed), programmed, self.readings(programmed, occasion))
         for defect in self.model.defects:
             for name, here, delta in defect.broken(self.key, programmed):
                 deviations[name] = torch.where(here, delta.to(deviations[name]), deviations[name])
@@ -106,25 +100,33 @@ class Die:
                 result[name] = result[name] | here if name in result else here
         return result
 
-    def deviate(self, normals: Mapping[str, Tensor | tuple[Tensor, ...]], programmed: Programmed) -> Deviations:
+    def readings(self, programmed: Programmed, occasion: int = 0) -> dict[str, tuple[Tensor, Tensor]]:
+        """The standard normals of one reading of the devices, two for each, of every parameter with read noise."""
+        return {
+            name: (_fresh(value, pattern, key), _fresh(value, pattern, key))
+            for name, value in programmed.expanded().items()
+            if self.model.kinds[kind_of(name)].law.has_read_noise
+            for key in [generator(self.seed, "read", self.serial, occasion, name)]
+            for pattern in [programmed.placement.patterns.get(name)]
+        }
+
+    def deviate(
+        self,
+        normals: Mapping[str, Tensor | tuple[Tensor, ...]],
+        programmed: Programmed,
+        readings: Mapping[str, tuple[Tensor, Tensor]] = MappingProxyType({}),
+    ) -> Deviations:
         """Standard normals → deviations on this model, differentiable in the normals where the laws are.
 
         Args:
             normals: for every parameter, in its expanded shape, all the normals that its devices have (:meth:`draws`),
                 or the first alone, u: then :attr:`~neurorobust.chip.variability.Law.of_first_normal` counts, and a
                 device cannot age.
+            readings: those of :meth:`readings`; a parameter without an entry has no read noise.
 
         Raises:
             ValueError: another number of normals; u alone, of a device that drifts, some time after programming.
         """
-        return self._deviate(normals, programmed, {})
-
-    def _deviate(
-        self,
-        normals: Mapping[str, Tensor | tuple[Tensor, ...]],
-        programmed: Programmed,
-        noise: Mapping[str, tuple[Tensor, Tensor]],
-    ) -> Deviations:
         expanded, result = programmed.expanded(), {}
         for name, given in normals.items():
             value, kind = expanded[name], kind_of(name)
@@ -138,7 +140,7 @@ class Die:
                         f"normals[{name!r}]: got 1; ageing needs all {1 + law.n_extra_normals}, from draws()."
                     )
                 law = law.of_first_normal
-            first, second = noise.get(name, (None, None))
+            first, second = readings.get(name, (None, None))
             read = None if first is None or second is None else (first.to(value), second.to(value))
             delta = law.deviate(kind, u, value * gain, Reading(self.time, read))
             result[name] = delta / gain if kind in ABSOLUTE else delta
