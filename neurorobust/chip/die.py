@@ -273,8 +273,8 @@ BLOCK = 2**20
 
 
 def _fresh(like: Tensor, pattern: Pattern | None, key: torch.Generator) -> Tensor:
-    """Standard normals for a parameter, float32 whatever torch's default type is. The synapses of a pattern get those that they would have in the matrix: all of
-    them are drawn, in blocks."""
+    """Standard normals for a parameter, float32 whatever torch's default type is. The synapses of a pattern get those
+    that they would have in the matrix: all of them are drawn, in blocks."""
     if pattern is None:
         return torch.randn(like.shape, generator=key, dtype=torch.float32)
     index, order = pattern.index.cpu().sort()

@@ -293,7 +293,7 @@ def _scores_of(work: _RareWork, rows: Tensor) -> Found:
 
 
 class _NormalsVector:
-    """Packs all standard normals of a die, and those of one reading of its devices, into one vector; and unpacks them."""
+    """Packs all standard normals of a die, and those of a reading of its devices, into one vector; and unpacks them."""
 
     def __init__(self, die: Die, programmed: Programmed):
         self.programmed = programmed
@@ -303,7 +303,9 @@ class _NormalsVector:
         ]
 
     def pack(self, die: Die) -> Tensor:
-        parts = [u.reshape(-1).to(self.dtype) for part in self._parts(die) for several in part.values() for u in several]
+        parts = [
+            u.reshape(-1).to(self.dtype) for part in self._parts(die) for several in part.values() for u in several
+        ]
         return torch.cat(parts)
 
     def unpack(self, row: Tensor) -> tuple[dict[str, tuple[Tensor, ...]], Programmed, dict[str, tuple[Tensor, Tensor]]]:

@@ -73,8 +73,8 @@ def fit_masks(weights: Tensor, bits: int = 4, starts: int = 0) -> MaskCodebook:
     """The currents whose subset sums lie nearest to the magnitudes of some weights, in mean square.
 
     Alternates between assigning every weight its nearest level and solving for the currents (least squares), from
-    several binary-weighted starts; the best is kept. Where that leaves an error though some of the magnitudes themselves
-    have all the others as sums, as after an earlier fit, these start once more. Deterministic.
+    several binary-weighted starts; the best is kept. Where that leaves an error, though some of the magnitudes have all
+    others as sums, as after an earlier fit, these start once more. Deterministic.
 
     Args:
         weights: any shape, at least one non-zero. bits: number of currents.
