@@ -152,8 +152,8 @@ def test_what_a_core_of_dynapse2_gets_does_not_change():
 
 @pytest.mark.parametrize("known", [(1.0, 1.3, 5.0, 7.0), (3.0, 3.5, 4.0, 4.4), (1.0, 1.5, 2.25, 3.375)])
 def test_further_starts_find_what_the_first_miss(known):
-    """Currents far from 1 : 2 : 4 : 8, missed by more than 1 % without, are recovered with 5 further starts. These weights
-    are within 0.1 % of their sums. From the sums themselves they are found without."""
+    """Currents far from 1 : 2 : 4 : 8 are missed by more than 1 % without 5 further starts, given weights near their
+    sums; not given the sums themselves."""
     weights = MaskCodebook(known).decode(torch.arange(-15, 16))
     assert fit_masks(weights).currents == pytest.approx(known, rel=1e-9)
     weights = weights * (1 + 1e-3 * torch.linspace(-1, 1, 31))
