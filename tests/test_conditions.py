@@ -318,6 +318,22 @@ def test_a_die_with_defects_is_saved_with_them(tmp_path):
             Die.load(path, model)
 
 
+def test_a_die_is_saved_with_its_corner_and_its_noise(tmp_path):
+    """Both act on its numbers, so ``load_die``, which finds the model without them, refuses it."""
+    chip = chipmodels.load("dynapse2")
+    for there, what in (
+        (chip.with_corner(tau_mem=0.5), r"has corner tau_mem 0\.5; the model given has none.*with_corner"),
+        (chip.with_noise(Membrane(0.1)), r"has noise Membrane\(.*; the model given has none.*with_noise"),
+    ):
+        die = there.fabricate([3], 1)[0]
+        path = die.save(tmp_path / "die.json")
+        assert Die.load(path, there) == die
+        with pytest.raises(ValueError, match=what):
+            chipmodels.load_die(path)
+        with pytest.raises(ValueError, match="has (corner|noise) none"):
+            Die.load(chip.fabricate([3], 1)[0].save(path), there)
+
+
 def test_a_layer_on_fewer_cores_than_another_can_be_stuck():
     """The scale of a core is the largest weight on it, of any layer, where a later core holds another layer too."""
     first = Lif(Linear(draw(0, 2, 3)), recurrent=None, core=torch.tensor([0, 0]), tau_mem=0.01, v_threshold=0.1)

@@ -228,7 +228,8 @@ class Die:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write the die as JSON: the model's name and version, serial and seed, measured normals, and a digest."""
+        """Write the die as JSON: the model's name and version, its defects, noise and corner, serial and seed, time,
+        measured normals, and a digest."""
         entry = {
             "format": FORMAT,
             "chip": self.model.name,
@@ -236,7 +237,7 @@ class Die:
             "serial": self.serial,
             "seed": self.seed,
             "time": self.time,
-            **({} if not self.model.defects else {"defects": [repr(defect) for defect in self.model.defects]}),
+            **{name: part for name, part in _conditions(self.model).items() if part},
             **({} if self.measured is None else {"measured": self.measured.entry()}),
         }
         path = Path(path)
@@ -248,7 +249,8 @@ class Die:
         """The die that :meth:`save` wrote; :func:`chipmodels.load_die` finds the model by name.
 
         Raises:
-            ValueError: the file is not a die, or of another model or version than the one given.
+            ValueError: the file is not a die, or of another model or version than the one given, or of one with other
+                defects, noise or corner.
         """
         entry = read_die_file(path)
         if (entry["chip"], entry["version"]) != (model.name, model.version):
@@ -256,16 +258,27 @@ class Die:
                 f"die {str(path)!r}: of {entry['chip']} version {entry['version']}; got {model.name} version "
                 f"{model.version}, whose dies differ."
             )
-        if entry.get("defects", []) != (there := [repr(defect) for defect in model.defects]):
-            raise ValueError(
-                f"die {str(path)!r}: has defects {', '.join(entry.get('defects', [])) or 'none'}; the model given has "
-                f"{', '.join(there) or 'none'}. Load it with Die.load(path, model.with_defects(…))."
-            )
+        for name, there in _conditions(model).items():
+            if (here := entry.get(name, [])) != there:
+                found = ", ".join(map(str, here)) if isinstance(here, list) else shown(here)
+                raise ValueError(
+                    f"die {str(path)!r}: has {name} {found or 'none'}; the model given has "
+                    f"{', '.join(there) or 'none'}. Load it with Die.load(path, model.with_{name}(…))."
+                )
         try:
             measured = MeasuredNormals.of(entry["measured"]) if "measured" in entry else None
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ValueError(f"die {str(path)!r}: measured: not the normals of a die ({reason(error)}).") from error
         return cls(model, entry["serial"], entry["seed"], float(entry["time"]), measured)
+
+
+def _conditions(model: ChipDesign) -> dict[str, list[str]]:
+    """What was put on a chip model and acts on its dies, by the method that puts it there."""
+    return {
+        "defects": [repr(defect) for defect in model.defects],
+        "noise": [repr(source) for source in model.noise],
+        "corner": [f"{kind} {shift!r}" for kind, shift in sorted(model.corner.items())],
+    }
 
 
 BLOCK = 2**20
