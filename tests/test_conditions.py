@@ -318,6 +318,16 @@ def test_a_die_with_defects_is_saved_with_them(tmp_path):
             Die.load(path, model)
 
 
+def test_the_label_tells_apart_what_differs():
+    """A baseline and a kept fleet know their chip by its label."""
+    plain = NOTHING.with_defects(BadSynapses(0.1), StuckDevices(0.2))
+    assert plain.label.endswith(", BadSynapses 0.1, StuckDevices 0.2")
+    others = NOTHING.with_defects(BadSynapses(Clustered(0.1, 2.0)), StuckDevices(0.2, at=0.0, pair=False))
+    assert others.label.endswith(
+        ", BadSynapses 0.1 Clustered(fraction=0.1, length=2.0), StuckDevices 0.2 at=0.0 pair=False"
+    )
+
+
 def test_a_die_is_saved_with_its_corner_and_its_noise(tmp_path):
     """Both act on its numbers, so ``load_die``, which finds the model without them, refuses it."""
     chip = chipmodels.load("dynapse2")
