@@ -340,7 +340,7 @@ def test_a_die_is_saved_with_its_corner_and_its_noise(tmp_path):
         assert Die.load(path, there) == die
         with pytest.raises(ValueError, match=what):
             chipmodels.load_die(path)
-        with pytest.raises(ValueError, match="has (corner|noise) none"):
+        with pytest.raises(ValueError, match=r"has (corner|noise) none"):
             Die.load(chip.fabricate([3], 1)[0].save(path), there)
 
 

@@ -132,8 +132,8 @@ class Samples(ABC):
     def balanced(self, n: int) -> Self:
         """n samples, equally many of each class where possible, spread over the part, in its order.
 
-        Use it for a part that is ordered by speaker or class: its first n samples may lack a class. Labels of every step
-        have no classes to keep: their samples are spread over the part.
+        Use it for a part that is ordered by speaker or class: its first n samples may lack a class. Labels of every
+        step have no classes to keep: their samples are spread over the part.
         """
         if self.regression:
             raise ValueError("data: has targets, not classes, so it cannot be balanced; use first(n).")
