@@ -16,10 +16,10 @@ import neurorobust as nr
 from neurorobust.chip import BadSynapses, DeadNeurons, Die, StuckDevices
 from neurorobust.chip.defects import Clustered
 from neurorobust.core.apply import apply
-from neurorobust.core.noise import Jitter, Membrane, Noise, Place, Read, SpikeLoss, jitter, together
+from neurorobust.core.noise import Jitter, Membrane, Noise, Place, Read, SpikeLoss, jitter, survival, together
 from neurorobust.core.placement import HOST
 from neurorobust.core.run import nominal, run
-from neurorobust.nn.connections import Conv1d, Linear
+from neurorobust.nn.connections import Chain, Conv1d, Delayed, Linear
 from neurorobust.nn.network import Network, placement_of
 from neurorobust.nn.neurons import AdaptiveLif, CubaLeakyIntegrator, CubaLif, LeakyIntegrator, Lif, LinearizedDpi
 from neurorobust.nn.neurons.neuron import Neuron, SpikingNeuron
@@ -153,6 +153,33 @@ def test_sources_draw_what_they_say_and_add_up():
     assert np.array_equal(
         nr.evaluate(network, data, none, n_dies=2).score, nr.evaluate(network, data, NOTHING, n_dies=2).score
     )
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: Delayed(inner, 0.0), Chain])
+def test_read_noise_that_no_weight_would_get_is_refused(wrap):
+    """A weight inside a Delayed or a Chain has no read noise."""
+    hidden = Lif(wrap(Linear(draw(1, 6, 3))), tau_mem=0.01, v_threshold=0.1)
+    network, chip = Network({"hidden": hidden, "readout": opposed(6)}, DT), NOTHING.with_noise(Read(0.1))
+    with pytest.raises(TypeError, match=r"Read: hidden.input.(connection|0).weight is inside a Delayed or a Chain"):
+        nr.evaluate(network, events(3, 10), chip, n_dies=2)
+
+
+def test_conditions_do_not_depend_on_torchs_default_type():
+    """Read noise of a die's devices, lost spikes: the same numbers where torch.set_default_dtype was called."""
+    network, pcm = tiny(), chipmodels.load("pcm").at("1 day")
+    programmed = pcm.program(nominal(network), placement_of(network))
+
+    def found() -> tuple[torch.Tensor, torch.Tensor]:
+        die = pcm.fabricate([3], seed=0)[0]
+        return die.deviations(programmed)["hidden.input.weight"], survival((1000,), 0.3, seeded())
+
+    usual = found()
+    torch.set_default_dtype(torch.float64)
+    try:
+        other = found()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(usual, other))
 
 
 def test_read_noise_of_a_kernel_is_that_of_its_unrolled_weights():
@@ -289,6 +316,32 @@ def test_a_die_with_defects_is_saved_with_them(tmp_path):
     for model in (chip, chip.with_defects(DeadNeurons(0.3))):
         with pytest.raises(ValueError, match=r"has defects DeadNeurons\(pattern=0\.2.*with_defects"):
             Die.load(path, model)
+
+
+def test_the_label_tells_apart_what_differs():
+    """A baseline and a kept fleet know their chip by its label."""
+    plain = NOTHING.with_defects(BadSynapses(0.1), StuckDevices(0.2))
+    assert plain.label.endswith(", BadSynapses 0.1, StuckDevices 0.2")
+    others = NOTHING.with_defects(BadSynapses(Clustered(0.1, 2.0)), StuckDevices(0.2, at=0.0, pair=False))
+    assert others.label.endswith(
+        ", BadSynapses 0.1 Clustered(fraction=0.1, length=2.0), StuckDevices 0.2 at=0.0 pair=False"
+    )
+
+
+def test_a_die_is_saved_with_its_corner_and_its_noise(tmp_path):
+    """Both act on its numbers, so ``load_die``, which finds the model without them, refuses it."""
+    chip = chipmodels.load("dynapse2")
+    for there, what in (
+        (chip.with_corner(tau_mem=0.5), r"has corner tau_mem 0\.5; the model given has none.*with_corner"),
+        (chip.with_noise(Membrane(0.1)), r"has noise Membrane\(.*; the model given has none.*with_noise"),
+    ):
+        die = there.fabricate([3], 1)[0]
+        path = die.save(tmp_path / "die.json")
+        assert Die.load(path, there) == die
+        with pytest.raises(ValueError, match=what):
+            chipmodels.load_die(path)
+        with pytest.raises(ValueError, match=r"has (corner|noise) none"):
+            Die.load(chip.fabricate([3], 1)[0].save(path), there)
 
 
 def test_a_layer_on_fewer_cores_than_another_can_be_stuck():

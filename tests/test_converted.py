@@ -22,6 +22,7 @@ from neurorobust.nn import (
     LinearizedDpi,
     Network,
     NoFloor,
+    SparseLinear,
     SumPool2d,
     with_floor,
 )
@@ -153,6 +154,17 @@ def test_delayed_weights_are_scaled() -> None:
         ValueError, match=r"(?s)layer 'a': Chain: has weights before its last part.*layer 'b': SumPool2d"
     ):
         with_floor(Network(layers, DT))
+
+
+def test_sparse_weights_are_scaled_by_their_neurons() -> None:
+    """Also where there are as many synapses as neurons, each with a time constant of its own."""
+    mask = torch.tensor([[False, True, False], [True, False, False], [False, False, True]])
+    dense = Linear(torch.ones(3, 3), mask=mask)
+    matrices = []
+    for connection in (dense, SparseLinear.of(dense)):
+        neuron = CubaLif(connection, tau_syn=DT * torch.tensor([1.0, 2.0, 4.0]), tau_mem=0.01, v_threshold=0.1)
+        matrices.append(with_floor(one_layer(neuron)).layers()["hidden"].input.matrix())
+    assert torch.equal(*matrices) and matrices[0].sum(1).tolist() == [1.0, 0.5, 0.25]
 
 
 def test_shared_weights() -> None:

@@ -310,3 +310,10 @@ def test_torchvision():
     assert Data.of(fake).shape == (6, 3, 8, 8) or Data.of(fake).shape == (6, 1, 8, 8)
     with pytest.raises(TypeError, match="ToTensor"):
         Data.of(torchvision.datasets.FakeData(6, (3, 8, 8), 3))
+
+
+def test_labels_of_every_step_are_balanced_by_samples():
+    """They have no classes to keep: whole samples, spread over the part."""
+    x, y = torch.rand(20, 6, 4), (torch.arange(20)[:, None] + torch.arange(6)) % 3
+    some = Data(x, y).balanced(5)
+    assert torch.equal(some.x, x[::4]) and torch.equal(some.y, y[::4])

@@ -312,7 +312,8 @@ def test_what_no_deployment_can_say_is_refused():
     late = Lif(Delayed(Linear(draw(0, 3, 3)), 2 * DT), tau_mem=0.02, v_threshold=0.1)
     assert limits_of(Network({"hidden": late}, DT), DYNAPSE2) == {("connection", "layer 'hidden'")}
     pooled = Lif(Chain(AvgPool2d((1, 4, 4), 2), Linear(draw(0, 3, 4))), tau_mem=0.02, v_threshold=0.1)
-    assert limits_of(Network({"hidden": pooled}, DT), DYNAPSE2) == {("connection", "layer 'hidden'")}
+    for chip in (DYNAPSE2, chipmodels.load("pcm")):
+        assert limits_of(Network({"hidden": pooled}, DT), chip) == {("connection", "layer 'hidden'")}
     on_host = Lif(Linear(draw(0, 3, 3)), core=torch.full((3,), HOST), tau_mem=0.02, v_threshold=0.1)
     behind = Lif(Linear(draw(1, 3, 3)), tau_mem=0.02, v_threshold=0.1)
     assert ("inputs", "layer 'b'") in limits_of(Network({"a": on_host, "b": behind}, DT), DYNAPSE2)

@@ -28,8 +28,9 @@ from neurorobust.deploy import (
     VirtualChip,
     causes,
 )
+from neurorobust.dynamics import Inhibition
 from neurorobust.dynamics.resets import SnntorchSubtract, ToValue
-from neurorobust.nn import CubaLif, LeakyIntegrator, Lif, Linear
+from neurorobust.nn import CancelsExcitation, CubaLif, LeakyIntegrator, Lif, Linear, LinearizedDpi, PullsDown
 
 CHIP = chipmodels.load("dynapse2")
 STEPS = 40
@@ -107,8 +108,18 @@ def deployed(network: nr.Network) -> Deployment:
     )
 
 
+def inhibited(inhibition: Inhibition) -> nr.Network:
+    """Neurons of a DPI chip, half of whose synapses inhibit, in float64; weights that the chip holds exactly."""
+    weight = torch.where(torch.rand(8, 4, generator=torch.Generator().manual_seed(5)) < 0.5, 0.6, -0.6).double()
+    taus = {"tau_mem": 0.01, "tau_syn_exc": 0.005, "tau_syn_inh": 0.005}
+    hidden = LinearizedDpi(Linear(weight), v_threshold=0.1, inhibition=inhibition, **taus)
+    readout = LeakyIntegrator(Linear(torch.ones(2, 8).double()), tau_mem=0.02)
+    return nr.Network({"hidden": hidden, "readout": readout}, dt=1e-3)
+
+
 NETWORKS = {
     "dpi": DPI,
+    "dpi, inhibition up to the excitation": inhibited(CancelsExcitation()),
     "adaptive": ADAPTIVE,
     "lif": lif(Lif),
     "lif, reset to a value": lif(Lif, reset=ToValue(), t_ref=0.002),
@@ -127,6 +138,13 @@ def test_without_a_change_the_spikes_are_those_of_the_network(name):
     expected = spikes(deployment, NetworkEngine(), x)
     assert total(expected) > 50
     assert same(spikes(deployment, EquationsEngine(), x), expected)
+
+
+def test_the_inhibition_of_a_dpi_neuron_acts():
+    """With the other inhibition the spikes above are others."""
+    first, second = (deployed(inhibited(each)) for each in (CancelsExcitation(), PullsDown()))
+    x = inputs(4)
+    assert not same(spikes(first, NetworkEngine(), x), spikes(second, NetworkEngine(), x))
 
 
 @pytest.mark.parametrize("name", ["adaptive", "lif"])

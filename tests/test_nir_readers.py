@@ -18,7 +18,7 @@ import neurorobust as nr
 from neurorobust.dynamics import DelayedSubtract, Subtract, ToValue
 from neurorobust.export import hdf5, readers
 from neurorobust.export import reader as export_reader
-from neurorobust.nn import CubaLif, Lif, Network
+from neurorobust.nn import CubaLif, Lif, Linear, Network
 
 N = 20
 CASES = [
@@ -64,6 +64,24 @@ def test_twenty_networks_have_the_same_spikes(reader: str, kind: type, tmp_path:
     assert differing == 0
 
 
+def skipping(kind: type = Lif, reset: Any = None, scale: float = 1.0) -> nr.Network:
+    """The network without recurrence, whose last layer hears the input too."""
+    whole = network(0, kind, reset, recurrent=False, uniform=True, scale=scale, v_threshold=0.25)
+    last = whole.layers()["out"]
+    more = scale * torch.randn(5, 10, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    last.input = Linear(torch.cat([last.input.weight.detach(), more], 1), last.input.bias.detach())
+    return Network(whole.layers(), DT, {"out": ["hidden", "x"]})
+
+
+@pytest.mark.parametrize("reader", ["snntorch", "spikingjelly"])
+def test_a_layer_with_several_inputs_has_the_same_spikes(reader: str, tmp_path: Path) -> None:
+    net, x = skipping(), events(0)
+    expected = spikes(net, x)
+    assert expected.sum() > 40
+    path = nr.to_nir(net, tmp_path / "net.nir", reader=reader)
+    assert bool((play(reader, path, x.transpose(0, 1), DT) == expected).all())
+
+
 def differs(reader: str, file: Path, net: nr.Network, x: Tensor) -> bool:
     """Whether the reader goes wrong with a file: other spikes, or an error of its own."""
     try:
@@ -106,6 +124,9 @@ GO_WRONG = [
     ("sinabs", lambda: network(0, Lif, Subtract(), scale=0.27), ["recurrence"]),
     ("rockpool", lambda: network(0, CubaLif, ToValue(), scale=0.27), ["subtracting"]),
     ("rockpool", lambda: network(0, CubaLif, Subtract(), scale=0.27, v_leak=0.1), ["subtracting"]),
+    ("norse", skipping, ["sums"]),
+    ("sinabs", lambda: skipping(Lif, Subtract(), 0.5), ["sums"]),
+    ("rockpool", lambda: skipping(CubaLif, Subtract(), 0.5), ["sums"]),
 ]
 
 

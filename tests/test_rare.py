@@ -14,6 +14,7 @@ from conftest import events, tiny
 from interval_study import FILE, STATES, linear, quadratic, rare, stepped, truth
 from scipy import stats
 
+import chipmodels
 import neurorobust as nr
 from neurorobust.chip.spatial import PerChip
 from neurorobust.evaluation.rare import SubsetSimulation, combine_runs, pilot_and_runs, rare_failures
@@ -199,3 +200,23 @@ def test_what_it_refuses_and_prints():
         "RareFailures(mismatch 0, score below 0.2; equations: unknown (mismatch 0 states none); no number after 50 "
         "dies: the pilot run never met the specification)"
     )
+
+
+@pytest.mark.parametrize("time", ["1 s", "1 year"])
+def test_memory_cells_are_read_as_in_a_fleet(time):
+    """A run of one level counts dies 0 to 249 of the pilot and the next ones of each run: those that ``evaluate``
+    measures, with their read noise. Of pcm right after programming nearly no die fails without it."""
+    pcm = chipmodels.load("pcm").at(time)
+    layer = torch.nn.Linear(20, 2, bias=False)
+    torch.nn.init.constant_(layer.weight, 0.0)
+    with torch.no_grad():
+        layer.weight[0, :10] = layer.weight[1, 10:] = 1.0
+    x = torch.rand(200, 20, generator=torch.Generator().manual_seed(0))
+    gap = x[:, 10:].sum(1) - x[:, :10].sum(1)
+    data, network = nr.data.Data(x[gap.abs() > 0.3], (gap > 0).long()[gap.abs() > 0.3]), nr.wrap(layer)
+    scores = nr.evaluate(network, data, pcm, n_dies=250, seed=3).score
+    spec = float(np.quantile(scores, 0.15, method="higher"))
+    found = rare_failures(network, data, pcm, spec=spec, simulation=SubsetSimulation(dies=50, repeats=4), seed=3)
+    assert [run.probability for run in found.runs] == [
+        (scores[start : start + 50] < spec).mean() for start in range(0, 250, 50)
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Self
 
@@ -11,13 +11,14 @@ from .._util.errors import check_number
 from ..core.noise import Source
 from .architectures import Architecture
 from .costs import Cost
-from .defects import Defect
+from .defects import Defect, Scattered
 from .drift import seconds, words
 from .encodings.encoding import UNQUANTIZED, Encoding
 from .equations import NOT_FOUND, NeuronModel, SourcedText
 from .sourced import NO_LIMITS, REAL_TIME, Limits, Range, SourcedValue, TimeBase
 from .spatial import Correlation, DependenceStructure, SharedComponent
 from .variability import Exact, Law
+from .wording import short
 
 
 def check_type(what: str, value: object, expected: type, hint: str) -> None:
@@ -161,7 +162,7 @@ class ChipDesign:
         """The name with all modifications, such as ``pcm at 30 days, DeadNeurons 0.1``."""
         time = f" at {words(self.time)}" if self.time else ""
         parts = [f"{kind} {shift:+g}" for kind, shift in sorted(self.corner.items())]
-        parts += [f"{type(part).__name__} {part.level:g}" for part in self.noise + self.defects]
+        parts += [_named(part) for part in self.noise + self.defects]
         if self.exact_host == self.name.startswith(MISMATCH):
             parts.append("exact host" if self.exact_host else "host deviates")
         return ", ".join([self.name + time, *parts])
@@ -180,3 +181,15 @@ class ChipDesign:
         if not any(model.law.ages for model in kinds) and any(model.cv.value > 0 for model in kinds):
             raise ValueError(f"{self.name}: its drift is not published, so a die at {time!r} is unknown.")
         return replace(self, time=seconds(time))
+
+
+def _named(part: Source | Defect) -> str:
+    """The class and the level of a noise or a defect, and what is not as usual: two that differ have two names."""
+    words = [type(part).__name__, f"{part.level:g}"]
+    if isinstance(part, Defect) and not isinstance(part.where, Scattered):
+        words.append(short(part.where))
+    for own in fields(part):
+        value = getattr(part, own.name)
+        if own.name not in ("status", "source") and own.default not in (MISSING, value):
+            words.append(f"{own.name}={value!r}")
+    return " ".join(words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -81,14 +82,7 @@ class Die:
         aihwkit; another ``occasion`` is another reading of the same die. Without defects and read noise:
         ``die.deviate(die.draws(programmed), programmed)``.
         """
-        noise = {
-            name: (_fresh(value, pattern, key), _fresh(value, pattern, key))
-            for name, value in programmed.expanded().items()
-            if self.model.kinds[kind_of(name)].law.has_read_noise
-            for key in [generator(self.seed, "read", self.serial, occasion, name)]
-            for pattern in [programmed.placement.patterns.get(name)]
-        }
-        deviations = self._deviate(self.draws(programmed), programmed, noise)
+        deviations = self.deviate(self.draws(programmed), programmed, self.readings(programmed, occasion))
         for defect in self.model.defects:
             for name, here, delta in defect.broken(self.key, programmed):
                 deviations[name] = torch.where(here, delta.to(deviations[name]), deviations[name])
@@ -106,25 +100,33 @@ class Die:
                 result[name] = result[name] | here if name in result else here
         return result
 
-    def deviate(self, normals: Mapping[str, Tensor | tuple[Tensor, ...]], programmed: Programmed) -> Deviations:
+    def readings(self, programmed: Programmed, occasion: int = 0) -> dict[str, tuple[Tensor, Tensor]]:
+        """The standard normals of one reading of the devices, two for each, of every parameter with read noise."""
+        return {
+            name: (_fresh(value, pattern, key), _fresh(value, pattern, key))
+            for name, value in programmed.expanded().items()
+            if self.model.kinds[kind_of(name)].law.has_read_noise
+            for key in [generator(self.seed, "read", self.serial, occasion, name)]
+            for pattern in [programmed.placement.patterns.get(name)]
+        }
+
+    def deviate(
+        self,
+        normals: Mapping[str, Tensor | tuple[Tensor, ...]],
+        programmed: Programmed,
+        readings: Mapping[str, tuple[Tensor, Tensor]] = MappingProxyType({}),
+    ) -> Deviations:
         """Standard normals → deviations on this model, differentiable in the normals where the laws are.
 
         Args:
             normals: for every parameter, in its expanded shape, all the normals that its devices have (:meth:`draws`),
                 or the first alone, u: then :attr:`~neurorobust.chip.variability.Law.of_first_normal` counts, and a
                 device cannot age.
+            readings: those of :meth:`readings`; a parameter without an entry has no read noise.
 
         Raises:
             ValueError: another number of normals; u alone, of a device that drifts, some time after programming.
         """
-        return self._deviate(normals, programmed, {})
-
-    def _deviate(
-        self,
-        normals: Mapping[str, Tensor | tuple[Tensor, ...]],
-        programmed: Programmed,
-        noise: Mapping[str, tuple[Tensor, Tensor]],
-    ) -> Deviations:
         expanded, result = programmed.expanded(), {}
         for name, given in normals.items():
             value, kind = expanded[name], kind_of(name)
@@ -138,7 +140,7 @@ class Die:
                         f"normals[{name!r}]: got 1; ageing needs all {1 + law.n_extra_normals}, from draws()."
                     )
                 law = law.of_first_normal
-            first, second = noise.get(name, (None, None))
+            first, second = readings.get(name, (None, None))
             read = None if first is None or second is None else (first.to(value), second.to(value))
             delta = law.deviate(kind, u, value * gain, Reading(self.time, read))
             result[name] = delta / gain if kind in ABSOLUTE else delta
@@ -226,7 +228,8 @@ class Die:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write the die as JSON: the model's name and version, serial and seed, measured normals, and a digest."""
+        """Write the die as JSON: the model's name and version, its defects, noise and corner, serial and seed, time,
+        measured normals, and a digest."""
         entry = {
             "format": FORMAT,
             "chip": self.model.name,
@@ -234,7 +237,7 @@ class Die:
             "serial": self.serial,
             "seed": self.seed,
             "time": self.time,
-            **({} if not self.model.defects else {"defects": [repr(defect) for defect in self.model.defects]}),
+            **{name: part for name, part in _conditions(self.model).items() if part},
             **({} if self.measured is None else {"measured": self.measured.entry()}),
         }
         path = Path(path)
@@ -246,7 +249,8 @@ class Die:
         """The die that :meth:`save` wrote; :func:`chipmodels.load_die` finds the model by name.
 
         Raises:
-            ValueError: the file is not a die, or of another model or version than the one given.
+            ValueError: the file is not a die, or of another model or version than the one given, or of one with other
+                defects, noise or corner.
         """
         entry = read_die_file(path)
         if (entry["chip"], entry["version"]) != (model.name, model.version):
@@ -254,11 +258,13 @@ class Die:
                 f"die {str(path)!r}: of {entry['chip']} version {entry['version']}; got {model.name} version "
                 f"{model.version}, whose dies differ."
             )
-        if entry.get("defects", []) != (there := [repr(defect) for defect in model.defects]):
-            raise ValueError(
-                f"die {str(path)!r}: has defects {', '.join(entry.get('defects', [])) or 'none'}; the model given has "
-                f"{', '.join(there) or 'none'}. Load it with Die.load(path, model.with_defects(…))."
-            )
+        for name, there in _conditions(model).items():
+            if (here := entry.get(name, [])) != there:
+                found = ", ".join(map(str, here)) if isinstance(here, list) else shown(here)
+                raise ValueError(
+                    f"die {str(path)!r}: has {name} {found or 'none'}; the model given has "
+                    f"{', '.join(there) or 'none'}. Load it with Die.load(path, model.with_{name}(…))."
+                )
         try:
             measured = MeasuredNormals.of(entry["measured"]) if "measured" in entry else None
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -266,21 +272,30 @@ class Die:
         return cls(model, entry["serial"], entry["seed"], float(entry["time"]), measured)
 
 
+def _conditions(model: ChipDesign) -> dict[str, list[str]]:
+    """What was put on a chip model and acts on its dies, by the method that puts it there."""
+    return {
+        "defects": [repr(defect) for defect in model.defects],
+        "noise": [repr(source) for source in model.noise],
+        "corner": [f"{kind} {shift!r}" for kind, shift in sorted(model.corner.items())],
+    }
+
+
 BLOCK = 2**20
 """Numbers that are drawn at once for a weight without a matrix; a multiple of 16."""
 
 
 def _fresh(like: Tensor, pattern: Pattern | None, key: torch.Generator) -> Tensor:
-    """Standard normals for a parameter. The synapses of a pattern get those that they would have in the matrix: all of
-    them are drawn, in blocks."""
+    """Standard normals for a parameter, float32 whatever torch's default type is. The synapses of a pattern get those
+    that they would have in the matrix: all of them are drawn, in blocks."""
     if pattern is None:
-        return torch.randn(like.shape, generator=key)
+        return torch.randn(like.shape, generator=key, dtype=torch.float32)
     index, order = pattern.index.cpu().sort()
     total, start, found = pattern.shape[0] * pattern.shape[1], 0, []
     while start < total:
         end = start + BLOCK if total - start >= BLOCK + 16 else total  # torch draws the last 16 in another way
         first, last = torch.searchsorted(index, torch.tensor([start, end])).tolist()
-        found.append(torch.randn(end - start, generator=key)[index[first:last] - start])
+        found.append(torch.randn(end - start, generator=key, dtype=torch.float32)[index[first:last] - start])
         start = end
     fresh = torch.cat(found)
     return torch.empty_like(fresh).index_copy(0, order, fresh)

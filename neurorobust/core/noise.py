@@ -170,7 +170,7 @@ def root(variance: Tensor) -> Tensor:
 
 def survival(shape: tuple[int, ...], p: float, generator: torch.Generator) -> Tensor:
     """Zeros with probability p (a lost spike), else ones: for ``Noise.kept``, float32."""
-    return (torch.rand(shape, generator=generator) >= _probability(p)).float()
+    return (torch.rand(shape, generator=generator, dtype=torch.float32) >= _probability(p)).float()
 
 
 def lose(events: Tensor, p: float, generator: torch.Generator) -> Tensor:
@@ -243,7 +243,7 @@ class Place:
     """The programmed numbers of a layer that a source of noise needs; (n,) each.
 
     Attributes:
-        weights: by the name of a connection that can be read.
+        weights: by the name of a connection that can be read. unread: weights that read noise cannot reach.
     """
 
     layer: str
@@ -253,6 +253,7 @@ class Place:
     tau_syn: Tensor | None = None
     r: Tensor | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -378,6 +379,9 @@ class Read(Source):
     Attributes:
         fraction: of each weight.
 
+    Raises:
+        TypeError: in a run, a weight inside a ``Delayed`` or a ``Chain``.
+
     Example:
         >>> nr.mismatch(0.1).with_noise(nr.noise.Read(0.02)).noise[0].fraction
         0.02
@@ -386,6 +390,12 @@ class Read(Source):
     fraction: float
 
     def draw(self, places: Sequence[Place], shape: tuple[int, int], dt: float, generator: torch.Generator) -> Noise:
+        for place in places:
+            if place.unread:
+                raise TypeError(
+                    f"Read: {', '.join(place.unread)} is inside a Delayed or a Chain, which read noise does not reach; "
+                    f"leave Read out, or connect the layer without one."
+                )
         return Noise(
             read={
                 name: (

@@ -132,14 +132,16 @@ class Samples(ABC):
     def balanced(self, n: int) -> Self:
         """n samples, equally many of each class where possible, spread over the part, in its order.
 
-        Use it for a part that is ordered by speaker or class: its first n samples may lack a class.
+        Use it for a part that is ordered by speaker or class: its first n samples may lack a class. Labels of every
+        step have no classes to keep: their samples are spread over the part.
         """
         if self.regression:
             raise ValueError("data: has targets, not classes, so it cannot be balanced; use first(n).")
-        classes = sorted(self.y.unique().tolist(), key=lambda label: int((self.y == label).sum()))
+        labels = self.y if self.y.ndim == 1 else self.y.new_zeros(len(self))
+        classes = sorted(labels.unique().tolist(), key=lambda label: int((labels == label).sum()))
         picked, left = [], min(n, len(self))
         for done, label in enumerate(classes):
-            where = (self.y == label).nonzero().squeeze(1)
+            where = (labels == label).nonzero().squeeze(1)
             take = min(len(where), left // (len(classes) - done))
             picked.append(where[torch.arange(take) * len(where) // max(take, 1)])
             left -= take

@@ -50,7 +50,7 @@ def log_mel(clips: Tensor, n: int = 40) -> Tensor:
 
 def coloured_noise(n: int, samples: int, exponent: Tensor, generator: torch.Generator) -> Tensor:
     """Noise of root mean square 1 whose power falls as 1/f^exponent (0 white, 1 pink, 2 brown), shape (n, samples)."""
-    spectrum = torch.fft.rfft(torch.randn(n, samples, generator=generator))
+    spectrum = torch.fft.rfft(torch.randn(n, samples, generator=generator, dtype=torch.float32))
     frequency = torch.arange(spectrum.shape[-1]).clamp_min(1)
     spectrum = spectrum * frequency ** (-exponent[:, None] / 2)
     spectrum[:, 0] = 0

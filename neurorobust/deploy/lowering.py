@@ -264,7 +264,8 @@ def _flat(connection: Connection, dt: float, kernels: bool) -> Connection:
         *before, last = connection.parts()
         if not before:
             return _flat(last, dt, kernels)
-        if any(next(part.parameters(), None) is not None for part in before) or not kernels:
+        convolved = kernels and type(last) in (Conv1d, Conv2d)
+        if any(next(part.parameters(), None) is not None for part in before) or not convolved:
             raise ValueError("a Chain, which is no single matrix of synapses")
         return connection
     if type(connection) in (Linear, OneToOne):

@@ -66,10 +66,8 @@ def noise_places(network: Network, programmed: Programmed) -> list[Place]:
         if bool((layer.core == HOST).all()):
             continue
         numbers = {kind: values.get(f"{name}.{kind}") for kind in ("v_threshold", "tau_mem", "tau_syn", "r")}
-        weights = {
-            f"{name}.{part}": values[f"{name}.{part}.weight"]
-            for part, connection in layer.connections().items()
-            if list(connection.masks()) == ["weight"]
-        }
-        places.append(Place(name, layer.n, **numbers, weights=weights))
+        masks = {f"{name}.{part}": list(connection.masks()) for part, connection in layer.connections().items()}
+        weights = {part: values[f"{part}.weight"] for part, own in masks.items() if own == ["weight"]}
+        unread = tuple(f"{part}.{weight}" for part, own in masks.items() if part not in weights for weight in own)
+        places.append(Place(name, layer.n, **numbers, weights=weights, unread=unread))
     return places

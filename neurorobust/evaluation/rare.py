@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -127,7 +127,8 @@ def rare_failures(
 
     Subset simulation over the standard normals of a die (:mod:`neurorobust.evaluation.subset`): a pilot run finds the
     thresholds, then ``repeats`` independent runs use them. A proposal mixes the normals of a die with those of a new
-    die, so correlations between devices are kept, and the number of synapses does not matter.
+    die, so correlations between devices are kept, and the number of synapses does not matter. Memory cells with read
+    noise are read once, as in :func:`neurorobust.evaluate`; the normals of that reading are mixed, too.
 
     With the numbers of :class:`SubsetSimulation` it takes about (repeats + 1) · dies · (L + 0.4) passes over the data
     for a probability of 10^−L: 9800 for 1e-4, a twentieth of what counting takes for the same error. Above 1 %, count:
@@ -181,7 +182,7 @@ def rare_failures(
 
     def draw(n: int) -> Tensor:
         fleet = chip.fabricate([next(serials) for _ in range(n)], seed)
-        return torch.stack([vector.pack(die.draws(programmed)) for die in fleet])
+        return torch.stack([vector.pack(die) for die in fleet])
 
     spreading = None if executor is None else Spreading(executor, _scores_of, _RareWork(network, data, chip, seed))
 
@@ -277,7 +278,7 @@ class _RareWork:
     def moved(self, rows: Iterable[Tensor]) -> Iterator[Params]:
         """The parameters of each die."""
         for row in rows:
-            deviations = self.reference.deviate(self.vector.unpack(row), self.programmed)
+            deviations = self.reference.deviate(*self.vector.unpack(row))
             yield apply(self.programmed.params, deviations, self.programmed.placement)
 
 
@@ -292,16 +293,30 @@ def _scores_of(work: _RareWork, rows: Tensor) -> Found:
 
 
 class _NormalsVector:
-    """Packs all standard normals of a die into one vector, and unpacks them."""
+    """Packs all standard normals of a die, and those of a reading of its devices, into one vector; and unpacks them."""
 
     def __init__(self, die: Die, programmed: Programmed):
+        self.programmed = programmed
         self.dtype = next(iter(programmed.expanded().values())).dtype
-        self.shapes = {name: tuple(u.shape for u in several) for name, several in die.draws(programmed).items()}
+        self.shapes = [
+            {name: [u.shape for u in several] for name, several in part.items()} for part in self._parts(die)
+        ]
 
-    def pack(self, draws: dict[str, tuple[Tensor, ...]]) -> Tensor:
-        return torch.cat([u.reshape(-1) for several in draws.values() for u in several]).to(self.dtype)
+    def pack(self, die: Die) -> Tensor:
+        parts = [
+            u.reshape(-1).to(self.dtype) for part in self._parts(die) for several in part.values() for u in several
+        ]
+        return torch.cat(parts)
 
-    def unpack(self, row: Tensor) -> dict[str, tuple[Tensor, ...]]:
-        sizes = [math.prod(shape) for shapes in self.shapes.values() for shape in shapes]
+    def unpack(self, row: Tensor) -> tuple[dict[str, tuple[Tensor, ...]], Programmed, dict[str, tuple[Tensor, Tensor]]]:
+        """The arguments of :meth:`neurorobust.chip.Die.deviate`."""
+        sizes = [math.prod(shape) for part in self.shapes for several in part.values() for shape in several]
         parts = iter(row.split(sizes))
-        return {name: tuple(next(parts).reshape(shape) for shape in shapes) for name, shapes in self.shapes.items()}
+        normals, readings = (
+            {name: tuple(next(parts).reshape(shape) for shape in several) for name, several in part.items()}
+            for part in self.shapes
+        )
+        return normals, self.programmed, cast(dict[str, tuple[Tensor, Tensor]], readings)
+
+    def _parts(self, die: Die) -> tuple[Mapping[str, tuple[Tensor, ...]], ...]:
+        return die.draws(self.programmed), die.readings(self.programmed)

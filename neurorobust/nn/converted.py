@@ -14,6 +14,7 @@ from .connections import Chain, Connection, Delayed
 from .network import Network
 from .neurons import AdaptiveLif, CubaLif, Lif, LinearizedDpi
 from .neurons.neuron import SpikingNeuron, decay
+from .sparse_linear import SparseLinear
 
 THRESHOLD = AdaptiveThreshold()
 
@@ -121,7 +122,9 @@ def _scaled(name: str, connection: Connection, factor: Tensor) -> Connection:
         raise ValueError(
             f"layer {name!r}: Chain: has weights before its last part; expected them in the last one only."
         )
-    if len(weight) == len(factor):
+    if isinstance(last, SparseLinear):
+        weight.mul_(factor[last.pattern.targets])
+    elif len(weight) == len(factor):
         weight.mul_(factor.reshape(-1, *[1] * (weight.ndim - 1)))
     elif bool((factor == factor[0]).all()):
         weight.mul_(factor[0])

@@ -75,7 +75,9 @@ class ABCD(Regularizer):
         losses = []
         for _ in range(self.rounds):
             ascends = {
-                name: (torch.rand(value.shape, generator=step.generator) < self.share).to(value.device)
+                name: (torch.rand(value.shape, generator=step.generator, dtype=torch.float32) < self.share).to(
+                    value.device
+                )
                 for name, value in constant.items()
             }
             _, gradient = value_and_grad(self.inner, step, shift)

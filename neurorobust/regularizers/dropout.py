@@ -73,7 +73,7 @@ class Dropout(Regularizer):
                 pattern = step.placement.patterns.get(name)
                 n = pattern.shape[1] if pattern else weight.shape[1] if weight.ndim > 1 else weight.numel()
                 if mask is None:
-                    mask = torch.rand(n, generator=step.generator) >= self.p
+                    mask = torch.rand(n, generator=step.generator, dtype=torch.float32) >= self.p
                 if len(mask) != n:
                     raise ValueError(
                         f"weights: {name} reads {n} neurons, {group[0]} reads {len(mask)}; only weights that read the "

@@ -15,6 +15,8 @@ from .codec import Codec
 
 ROUNDS = 50
 """Rounds of the fit's alternation from one start, at most."""
+SAME = 1e-6
+"""Relative difference of two magnitudes that are equal but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def fit_masks(weights: Tensor, bits: int = 4, starts: int = 0) -> MaskCodebook:
     """The currents whose subset sums lie nearest to the magnitudes of some weights, in mean square.
 
     Alternates between assigning every weight its nearest level and solving for the currents (least squares), from
-    several binary-weighted starts; the best is kept. Deterministic.
+    several binary-weighted starts; the best is kept. Where that leaves an error, though some of the magnitudes have all
+    others as sums, as after an earlier fit, these start once more. Deterministic.
 
     Args:
         weights: any shape, at least one non-zero. bits: number of currents.
@@ -82,29 +85,57 @@ def fit_masks(weights: Tensor, bits: int = 4, starts: int = 0) -> MaskCodebook:
     magnitudes = weights.detach().abs().double().numpy().ravel()
     if not magnitudes.any():
         raise ValueError("weights: all are 0; a core without a synapse has no codebook.")
-    selects = (np.arange(2**bits)[:, None] >> np.arange(bits) & 1).astype(float)
-    order = np.argsort(magnitudes, kind="stable")
-    ascending = magnitudes[order]
-    solved: dict[bytes, np.ndarray] = {}  # several starts meet: the same codes have the same best currents
-    best, best_error = 2.0 ** np.arange(bits), np.inf
+    fit = _Fit(magnitudes, bits)
     for ratio, fraction in [(2.0, fraction) for fraction in (0.3, 0.45, 0.6, 0.8, 1.0)] + _more_starts(starts):
         series = ratio ** np.arange(bits)
-        currents = series / series.sum() * magnitudes.max() * fraction
+        fit.descend(series / series.sum() * magnitudes.max() * fraction)
+    exact = _summands(np.unique(magnitudes[magnitudes > 0]), bits)
+    if exact is not None and fit.error > (SAME * magnitudes.max()) ** 2:
+        fit.descend(exact)
+    return MaskCodebook(tuple(float(current) for current in np.sort(fit.best)))
+
+
+class _Fit:
+    """The best currents for some magnitudes so far, and their mean square error."""
+
+    def __init__(self, magnitudes: np.ndarray, bits: int):
+        self.magnitudes = magnitudes
+        self.order = np.argsort(magnitudes, kind="stable")
+        self.ascending = magnitudes[self.order]
+        self.selects = (np.arange(2**bits)[:, None] >> np.arange(bits) & 1).astype(float)
+        self.solved: dict[bytes, np.ndarray] = {}  # several starts meet: the same codes have the same best currents
+        self.best, self.error = 2.0 ** np.arange(bits), np.inf
+
+    def descend(self, currents: np.ndarray) -> None:
+        """Alternate from a start."""
         for _ in range(ROUNDS):
-            codes = np.empty(len(order), dtype=np.uint16 if bits > 8 else np.uint8)
-            codes[order] = _nearest_of_sorted(ascending, MaskCodebook(tuple(currents)).levels())
-            chosen = selects[codes]
-            error = float(np.square(magnitudes - chosen @ currents).mean())
-            if error < best_error * (1 - 1e-9):
-                best, best_error = currents, error
+            codes = np.empty(len(self.order), dtype=np.uint16 if len(currents) > 8 else np.uint8)
+            codes[self.order] = _nearest_of_sorted(self.ascending, MaskCodebook(tuple(currents)).levels())
+            chosen = self.selects[codes]
+            error = float(np.square(self.magnitudes - chosen @ currents).mean())
+            if error < self.error * (1 - 1e-9):
+                self.best, self.error = currents, error
             key = codes.tobytes()
-            if key not in solved:
-                solved[key] = np.abs(np.linalg.lstsq(chosen, magnitudes, rcond=None)[0])
-            improved = solved[key]
+            if key not in self.solved:
+                self.solved[key] = np.abs(np.linalg.lstsq(chosen, self.magnitudes, rcond=None)[0])
+            improved = self.solved[key]
             if np.allclose(improved, currents, rtol=1e-6, atol=0):
                 break
             currents = np.sort(improved)
-    return MaskCodebook(tuple(float(current) for current in np.sort(best)))
+
+
+def _summands(ascending: np.ndarray, bits: int) -> np.ndarray | None:
+    """The ``bits`` of some magnitudes of which all others are sums, to the rounding of float32; None without any."""
+    if len(ascending) >= 2**bits:
+        return None
+    found, sums = list[float](), np.zeros(1)
+    for magnitude in ascending:
+        if np.abs(sums - magnitude).min() > SAME * magnitude:
+            found.append(magnitude)
+            sums = np.concatenate([sums, sums + magnitude])
+        if len(found) > bits:
+            return None
+    return np.array(found) if len(found) == bits else None
 
 
 def _nearest_of_sorted(ascending: np.ndarray, levels: np.ndarray) -> np.ndarray:

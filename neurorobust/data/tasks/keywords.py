@@ -90,7 +90,7 @@ def mix(words: Sequence[np.ndarray], generator: torch.Generator) -> np.ndarray:
         16-bit samples, shape (n, 16000).
     """
     n = len(words)
-    offset, level, ratio, colour = torch.rand(4, n, generator=generator).double()
+    offset, level, ratio, colour = torch.rand(4, n, generator=generator, dtype=torch.float32).double()
     loudness = 10 ** ((-32 + 12 * level) / 20)
     background = coloured_noise(n, SAMPLES, 2 * colour, generator).double()
     clips = background * (loudness * 10 ** (-(5 + 20 * ratio) / 20))[:, None]
@@ -167,7 +167,7 @@ def crops(sounds: Sequence[np.ndarray], n: int, generator: torch.Generator) -> n
     if not sounds:
         raise ValueError(f"folder: no background noise is long enough for a second in every part; expected {COMMANDS}.")
     which = torch.randint(len(sounds), (n,), generator=generator).tolist()
-    place = torch.rand(n, generator=generator).double().tolist()
+    place = torch.rand(n, generator=generator, dtype=torch.float32).double().tolist()
     starts = [int(part * (len(sounds[k]) - SAMPLES + 1)) for k, part in zip(which, place, strict=True)]
     return np.stack([sounds[k][start : start + SAMPLES] for k, start in zip(which, starts, strict=True)])
 

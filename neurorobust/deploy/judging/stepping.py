@@ -100,7 +100,7 @@ def _floored(layer: LinearizedDpi, x: Signal, dt: float, e: Equations) -> Step:
             excite, inhibit = excite + recurrent @ positive.T, inhibit + recurrent @ (positive - matrix).T
         exc = c.syn_exc * exc + excite
         inh = c.syn_inh * inh + inhibit
-        v = c.alpha * v + c.gain_exc * exc - c.gain_inh * inh + c.lift
+        v = layer.inhibition.driven(c.alpha * v, c.gain_exc * exc, c.gain_inh * inh, c.lift, layer.floor)
         threshold = c.v_threshold
         if c.rho is not None:
             b = c.rho * b + z

@@ -21,6 +21,7 @@ class Norse(Reader):
     dt: ClassVar[str] = "norse.torch.from_nir(graph, dt=dt)"
     connections: ClassVar[frozenset[str]] = frozenset({"Linear", "Affine", "Conv2d", "SumPool2d", "Flatten"})
     flatten: ClassVar[int] = 1
+    sums: ClassVar[bool] = False
 
     def lowered(self, cell: Cell, dt: float) -> Written:
         cell = reset_to_zero(self, cell)

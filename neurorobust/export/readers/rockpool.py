@@ -18,6 +18,7 @@ class Rockpool(Reader):
     name: ClassVar[str] = "rockpool"
     version: ClassVar[str] = "3.1.0"
     connections: ClassVar[frozenset[str]] = frozenset({"Linear", "Affine"})
+    sums: ClassVar[bool] = False
 
     def lowered(self, cell: Cell, dt: float) -> Written:
         cell = subtracting(self, cell)

@@ -22,6 +22,7 @@ class Sinabs(Reader):
     affine: ClassVar[bool] = True
     recurrence: ClassVar[bool] = False
     spatial: ClassVar[bool] = False
+    sums: ClassVar[bool] = False
 
     def lowered(self, cell: Cell, dt: float) -> Written:
         if cell.tau_syn is not None:
