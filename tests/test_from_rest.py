@@ -195,6 +195,24 @@ def test_the_refused_module_is_as_it_was():
     assert torch.equal(net.mem1, before)
 
 
+class Hooked(Counts):
+    """A hook keeps the outputs of a part; what it keeps changes in a pass, and belongs to torch's own attributes."""
+
+    def __init__(self):
+        super().__init__()
+        seen = []
+        self.fc.register_forward_hook(lambda module, inputs, output: seen.append(output))
+
+
+def test_the_hooks_of_a_refused_module_stay():
+    net = Hooked()
+    before = dict(vars(net.fc))
+    with pytest.raises(ValueError, match="keeps state between calls") as refused:
+        nr.evaluate(nr.wrap(net), Data(X, torch.arange(6) % 2), nr.mismatch(0.1), n_dies=2)
+    assert vars(net.fc).keys() == before.keys() and len(net.fc._forward_hooks) == 1
+    assert "_forward_hooks" not in str(refused.value).partition("FromRest")[2]
+
+
 def test_keys_of_dictionaries_are_not_shown():
     """They may be secrets; an empty dictionary is."""
     with pytest.raises(ValueError, match="keeps state between calls") as refused:

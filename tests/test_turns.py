@@ -98,6 +98,17 @@ def test_a_turn_is_of_one_network():
         thread.join()
 
 
+def test_a_placement_waits_for_the_run_of_another_thread():
+    """Meanwhile the modules hold the tensors of that run, which are no parameters."""
+    network, found = spiking(), threading.Event()
+    with turn(network):
+        thread = threading.Thread(target=lambda: network.placement() and found.set())
+        thread.start()
+        assert not found.wait(0.05)
+    assert found.wait(30)
+    thread.join()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_does_not_wait_for_a_thread_that_it_lacks():
     """A thread of the parent is inside when the parent forks."""

@@ -14,7 +14,7 @@ from ..core.run import evaluating, forward, nominal
 from .excited import excited, repeats
 from .guard import RandomState, quiet
 from .held_tensors import tensors_in
-from .memory import Memory
+from .memory import OWN, Memory
 from .words import inner
 
 ABSENT = object()
@@ -80,6 +80,8 @@ class Attribute:
             self.owner = getattr(self.owner, part)
             self.text += f"[{part}]" if part.isdigit() else f".{part}"
         if not self.name.isidentifier() or not hasattr(self.owner, "__dict__"):
+            raise Unknown
+        if isinstance(self.owner, nn.Module) and self.name in OWN:  # such as its hooks: nobody may take them away
             raise Unknown
         self.before = vars(self.owner).get(self.name, ABSENT)
 

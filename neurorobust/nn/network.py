@@ -148,6 +148,10 @@ class Network(nn.Module):
 
     def placement(self) -> Placement:
         """The placement of all parameters: cores, index, masks, convolutions, and the equations of every layer."""
+        with turn(self):
+            return self._placement()
+
+    def _placement(self) -> Placement:
         cores: dict[str, Tensor] = {}
         index: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
