@@ -440,7 +440,40 @@ def test_images_are_flattened():
     """A task whose samples have a shape is taken as flat samples."""
     shaped = [Data(each.x.unflatten(2, (2, 3)), each.y) for each in (TASK.train, TASK.validation, TASK.test)]
     task = replace(TASK, train=shaped[0], validation=shaped[1], test=shaped[2])
-    assert adapt(own(), DYNAPSE2, task, epochs=0).scores == adapt(own(), DYNAPSE2, TASK, epochs=0).scores
+    found, plain = (adapt(own(), DYNAPSE2, each, epochs=0) for each in (task, TASK))
+    assert found.scores == plain.scores and plain.task is TASK
+    assert torch.equal(found.task.test.x, TASK.test.x)
+    assert nr.evaluate(found.network, found.task.test, DYNAPSE2, n_dies=1).score.shape == (1,)
+
+
+def test_samples_with_several_dimensions_are_refused_with_the_way_out():
+    """Boards, estimates and judgements take flat samples; each message says how to make them."""
+    shaped, deployment = TASK.test.x.unflatten(2, (2, 3)), nr.deploy.onto(own(), DYNAPSE2)
+    way = r"latten the inputs: x\.flatten\(2\)\."
+    with pytest.raises(ValueError, match=way):
+        nr.deploy.estimate(deployment, shaped)
+    with pytest.raises(ValueError, match=way):
+        nr.deploy.judge(deployment, Data(shaped, TASK.test.y), serials=range(2))
+    with pytest.raises(ValueError, match=r"Flatten its channels: x\.flatten\(1\)\."):
+        nr.deploy.Events.of_steps(shaped[0], DT)
+    with pytest.raises(ValueError, match=r"recordings\.$"):  # flattening would not help
+        nr.deploy.estimate(deployment, shaped[..., :2])
+
+
+def test_an_snntorch_convolution_on_dies_is_refused_with_the_way_out():
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), neuron(), nn.Flatten(), nn.Linear(8, 2), neuron(output=True))
+    model = nr.from_snntorch(net, DT, sample=torch.zeros(2, 3, 1, 4, 4), decode=decode.spike_count)
+    model.place({"1": 0, "4": nr.HOST})
+    data = Data(
+        (torch.rand(4, 9, 1, 4, 4, generator=torch.Generator().manual_seed(0)) < 0.5).float(), torch.arange(4) % 2
+    )
+    with pytest.raises(
+        ValueError, match=r"unrolled in an snnTorch network\. nr\.deploy\.adapt.*nr\.deploy\.translated"
+    ):
+        nr.evaluate(model, data, DYNAPSE2, n_dies=1)
+    flat = Data(data.x.flatten(2), data.y)
+    assert len(nr.evaluate(translated(model), flat, DYNAPSE2, n_dies=2).score) == 2
 
 
 def test_samples_without_steps_are_refused():

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..._util import digests
 from ..._util.console import progress
-from ..._util.errors import check_count
+from ..._util.errors import check_count, flatten_hint
 from ...circuit import Events
 from ...data.hashed import data_sha256
 from ...data.samples import Data, in_memory
@@ -283,6 +283,7 @@ def _checked_data(given: Any, deployment: Deployment) -> Data:
     if data.x.ndim != 3 or data.x.shape[-1] != n_in:
         raise ValueError(
             f"data: x has shape {tuple(data.x.shape)}; expected (samples, steps, {n_in}): counts of events."
+            + flatten_hint(data.x.shape, n_in, 2)
         )
     return data
 
