@@ -140,6 +140,15 @@ def check_path(name: str, value: Any) -> Path:
     return Path(value)
 
 
+def check_floating(name: str, value: Any, expected: str) -> Tensor:
+    """Return a tensor of floating numbers, or raise TypeError; ``expected`` is its shape in words."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: got {shown(value)} ({type(value).__name__}); expected a tensor {expected}.")
+    if not value.is_floating_point():
+        raise TypeError(f"{name}: got a tensor of {value.dtype}; expected floating numbers: {name}.float().")
+    return value
+
+
 def flatten_hint(shape: Sequence[int], n_in: int, before: int) -> str:
     """What to do with samples that have the right number of inputs per step, but in several dimensions.
 

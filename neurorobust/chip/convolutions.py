@@ -78,8 +78,8 @@ def _unrolled(chip: ChipDesign, analog: Params, placement: Placement, shared: li
         if name not in placement.convolutions:
             foreign = name.rpartition(".")[0] in placement.feeds
             way = (
-                "in an snnTorch network. nr.deploy.adapt(model, chip, task) makes a network of the chip's neurons, whose "
-                "kernels can be unrolled; nr.deploy.translated(model) keeps its neurons"
+                "in an snnTorch network. nr.deploy.adapt(model, chip, task) makes a network of the chip's neurons, "
+                "whose kernels can be unrolled; nr.deploy.translated(model) keeps its neurons"
                 if foreign
                 else "behind pooling. Use a stride instead of pooling, or a Linear layer"
             )

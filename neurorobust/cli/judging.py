@@ -162,7 +162,9 @@ def _scores(found: dict, spec: float, task: Task) -> dict[str, Any]:
 @app.command()
 def attack(
     folder: Folder,
-    zeta: Annotated[float, typer.Option(help="Largest relative deviation of every attacked kind.", min=0)] = 0.1,
+    zeta: Annotated[
+        float, typer.Option(help="Largest relative deviation of every attacked kind; 0.1 is 10 %.", min=0, max=3)
+    ] = 0.1,
     kinds: Annotated[
         str, typer.Option(help=f"`all`, or some of {', '.join(sorted(KINDS))}, separated by commas.")
     ] = "all",

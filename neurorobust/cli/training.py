@@ -101,7 +101,10 @@ def train(
     with files.locked(files.make_folder(out_)):
         if not (out_ / "checkpoint.pt").exists():
             seconds = estimate(planned.network, loaded, planned.loss, epochs=epochs, schedule=planned.schedule)
-            err.print(f"{epochs} epochs will take about {seconds / 60:.1f} min at the present load of this machine.")
+            err.print(
+                f"{epochs} epoch{'s' * (epochs > 1)} will take about {seconds / 60:.1f} min at the present load of "
+                f"this machine."
+            )
         trained, history = run_train(loaded, model, planned, out_, seed=seed, size=size)
     summary: dict[str, Any] = {
         "folder": str(out_),

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from .._util import digests
-from .._util.errors import check_number
+from .._util.errors import check_number, shown
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Architecture, Demand, Merge, Placed
 from ..chip.architectures.demand import Cores
+from ..chip.design import a_chip
 from ..chip.sourced import NO_LIMITS
 from ..core.run import nominal
 from ..data.samples import Data, in_memory
@@ -100,7 +101,7 @@ def checked_architecture(chip: object) -> Architecture:
         TypeError: no chip model. ValueError: nothing can be placed on it, or its host deviates.
     """
     if not isinstance(chip, ChipModel):
-        raise TypeError(f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}).")
+        raise TypeError(f"chip: got {shown(chip)}; expected {a_chip(chip)}.")
     return check_chip(chip)
 
 

@@ -199,6 +199,8 @@ class SnnTorchNetwork(Foreign):
         try:
             return self._pass(self._prepare(x), self._steps)
         except (RuntimeError, IndexError) as error:
+            if not (x.is_floating_point() or x.is_complex()) and "dtype" in str(error):
+                raise ValueError(f"x: got {x.dtype}; the network computes with floating numbers: x.float().") from error
             if expected is None or x.shape[1:] == expected[1:]:
                 raise
             raise ValueError(
