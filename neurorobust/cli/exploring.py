@@ -72,6 +72,7 @@ def _row(record: fleets.FleetRecord, spec: float) -> dict[str, Any]:
 
 def _table(rows: list[dict[str, Any]], spec: float) -> Table:
     table = folded("method", "seed", "dies", "n", "mean", "min", f"yield ≥ {spec:g} [95 %]", "worst dies")
+    table.columns[0].no_wrap = True
     for row in rows:
         low, high = row["yield"]["ci95"]
         cells = [row["method"], "–" if row["seed"] is None else str(row["seed"]), row["dies"], str(row["n_dies"])]

@@ -250,7 +250,8 @@ def attack(
     if worst.at_floor is not None:
         payload["at_floor"] = worst.at_floor
     shown: dict[str, Any] = {"nominal balanced accuracy": worst.nominal}
-    shown |= {key: payload[key] for key in ("balanced_accuracy", "accuracy")}
+    shown["balanced accuracy on the worst die"] = worst.balanced_accuracy
+    shown["accuracy on it"] = worst.accuracy
     shown |= {f"recall, {label}": value for label, value in zip(task.classes, worst.recall)}
     shown["random search, as many passes"] = random.balanced_accuracy
     shown["forward passes"] = worst.passes

@@ -76,5 +76,8 @@ class Task(Printed):
             ValueError: the task has no builder. TypeError: its builder has no such option.
         """
         if self.build is None:
-            raise ValueError(f"task {self.name!r}: has no builder of networks; make a network yourself.")
+            raise ValueError(
+                f"task {self.name!r}: has no builder of networks; make a network yourself "
+                f"(on the command line: --model FILE.py:FUNCTION)."
+            )
         return self.build(chip, n_hidden, generator(seed, "network"), **options)
