@@ -96,7 +96,7 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
 
     namespace = {"few": few}
     exec(compile(code, "README.md", "exec"), namespace)
-    assert 0 <= namespace["worst"].balanced_accuracy <= namespace["fleet"].nominal
+    assert 0 <= namespace["worst"].balanced_accuracy <= namespace["worst"].nominal
     assert nr.deploy.load("net.json", namespace["chip"]).source == namespace["deployment"].source
 
 
