@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from torch.utils.data import (
@@ -310,3 +311,18 @@ def test_torchvision():
     assert Data.of(fake).shape == (6, 3, 8, 8) or Data.of(fake).shape == (6, 1, 8, 8)
     with pytest.raises(TypeError, match="ToTensor"):
         Data.of(torchvision.datasets.FakeData(6, (3, 8, 8), 3))
+
+
+@pytest.mark.parametrize("part", ["first", "balanced"])
+@pytest.mark.parametrize("n", [0, -1, 2.0])
+def test_a_part_has_at_least_one_sample(part, n):
+    """A negative number would count from the end, and nobody would notice."""
+    data = nr.data.Data(torch.rand(6, 4, 3), torch.arange(6) % 2)
+    with pytest.raises((ValueError, TypeError), match=rf"n: got {n}.*; expected an integer ≥ 1"):
+        getattr(data, part)(n)
+
+
+def test_a_table_is_no_data_set():
+    table = pandas.DataFrame({"voltage": [1.0, 2.0], "label": [0, 1]})
+    with pytest.raises(TypeError, match=r"data: got a DataFrame; expected .* a pair of arrays \(x, y\)"):
+        nr.data.Data.of(table)

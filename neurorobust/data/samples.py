@@ -127,7 +127,7 @@ class Samples(ABC):
 
     def first(self, n: int) -> Self:
         """The first n samples."""
-        return self.only(torch.arange(min(n, len(self))))
+        return self.only(torch.arange(min(check_count("n", n), len(self))))
 
     def balanced(self, n: int) -> Self:
         """n samples, equally many of each class where possible, spread over the part, in its order.
@@ -137,7 +137,7 @@ class Samples(ABC):
         if self.regression:
             raise ValueError("data: has targets, not classes, so it cannot be balanced; use first(n).")
         classes = sorted(self.y.unique().tolist(), key=lambda label: int((self.y == label).sum()))
-        picked, left = [], min(n, len(self))
+        picked, left = [], min(check_count("n", n), len(self))
         for done, label in enumerate(classes):
             where = (self.y == label).nonzero().squeeze(1)
             take = min(len(where), left // (len(classes) - done))
@@ -324,6 +324,7 @@ class Data(Printed, Samples):
 
     def first(self, n: int) -> Self:
         """The first n samples."""
+        n = check_count("n", n)
         return type(self)(self.x[:n], self.y[:n], None if self.recording is None else self.recording[:n])
 
     def _pieces(self) -> Iterable[Tensor]:
