@@ -292,7 +292,9 @@ def _checked_serials(serials: Iterable[int]) -> tuple[int, ...]:
     if isinstance(serials, (int, str)) or not isinstance(serials, Iterable):
         raise TypeError(f"serials: got {serials!r}; expected several, such as range(200).")
     numbers = tuple(check_count("serials", each, 0) for each in serials)
-    if not numbers or len(set(numbers)) < len(numbers):
+    if not numbers:
+        raise ValueError("serials: got none; expected several, such as range(200).")
+    if len(set(numbers)) < len(numbers):
         raise ValueError(
             f"serials: got {len(numbers)}, {len(set(numbers))} of them different; expected different ones."
         )
