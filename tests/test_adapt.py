@@ -386,6 +386,53 @@ def test_every_part_without_a_counterpart_is_named():
     assert "'5' (Leaky): graded spikes" in told
 
 
+def conv(*parts: nn.Module, padding: object = 0, n: int) -> nr.interop.SnnTorchNetwork:
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=padding), *parts, nn.Flatten(), nn.Linear(n, 2), neuron(output=True))
+    sample = torch.zeros(2, 3, 1, 8, 8)
+    norms = {"normalisation": "digital"} if any(isinstance(part, nn.BatchNorm2d) for part in parts) else None
+    return nr.from_snntorch(net, DT, sample=sample, decode=decode.spike_count, kinds=norms)
+
+
+@pytest.mark.parametrize(
+    ("parts", "n", "words"),
+    [
+        ((nn.MaxPool2d(2), neuron()), 18, r"'1' \(MaxPool2d\): .* Use a stride of the convolution, or AvgPool2d"),
+        ((nn.BatchNorm2d(2), neuron()), 72, r"'1' \(BatchNorm2d\): .* Fold it into the layer .*fuse_conv_bn_eval"),
+        ((nn.ReLU(), neuron()), 72, r"'1' \(ReLU\): .* Leave it out"),
+        ((neuron(snn.Alpha, alpha=0.9, beta=0.8),), 72, r"'1' \(Alpha\): its equations have no counterpart"),
+    ],
+    ids=["max pooling", "norm", "relu", "neuron"],
+)
+def test_a_part_without_a_counterpart_is_the_only_reason(parts, n, words):
+    """What follows from it, as a shape that does not fit, is no reason of its own; the message says what to do."""
+    with pytest.raises(ValueError, match=words) as caught:
+        translated(conv(*parts, n=n))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(("padding", "n"), [("same", 128), ("valid", 72)])
+def test_padding_by_name_is_translated(padding, n):
+    model = conv(neuron(), padding=padding, n=n)
+    x = 2 * torch.rand(3, 40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    logits = model(x)[0]
+    assert logits.sum() > 0 and torch.equal(translated(model)(x.flatten(2))[0], logits)
+
+
+def test_pooling_between_layers_on_a_chip_is_refused_by_its_name():
+    first, draw = nn.Conv2d(1, 1, 3, bias=False), torch.Generator().manual_seed(0)
+    layers = {
+        "one": Lif(nr.nn.Conv2d(first.weight, (1, 6, 6)), tau_mem=0.01, v_threshold=0.1),
+        "two": Lif(
+            nr.nn.Chain(nr.nn.AvgPool2d((1, 4, 4), 2), Linear.random(4, 2, generator=draw)),
+            tau_mem=0.01,
+            v_threshold=0.1,
+        ),
+    }
+    with pytest.raises(nr.deploy.DeploymentError, match=r"pooling before its weights, .* a stride for pooling"):
+        nr.deploy.onto(Network(layers, DT), DYNAPSE2)
+
+
 def test_other_refusals_of_a_translation():
     with pytest.warns(UserWarning, match="Inhibition is an unstable feature"):
         inhibiting = row(neuron(inhibition=True))

@@ -73,12 +73,14 @@ class Part(NamedTuple):
         name: in that network. module: a layer with the present weights, or a neuron, whose own numbers are stale.
         numbers: present numbers of a neuron under snnTorch's names (``beta``, ``threshold`` …); empty for a layer.
         trained: the kinds of a neuron's numbers that are trained.
+        shape: of the signal of a neuron, without batch and time.
     """
 
     name: str
     module: nn.Module
     numbers: dict[str, Tensor]
     trained: frozenset[str]
+    shape: tuple[int, ...] = ()
 
 
 class _Original:
@@ -403,7 +405,8 @@ class SnnTorchNetwork(Foreign):
                 values = {key: attrgetter(f"{name}.{key}")(self) for key in self.links[name]}
                 numbers = {key: value for key, value in buffers_of(module).items() if key in NUMBERS}
                 trained = frozenset(key for key, value in values.items() if value.requires_grad)
-                yield Part(name, module, numbers | from_si(module, values, self.dt), trained)
+                shape = tuple(self._shapes[name])
+                yield Part(name, module, numbers | from_si(module, values, self.dt), trained, shape)
             elif not any(name.startswith(f"{neuron}.") for neuron in neurons) and not list(module.children()):
                 yield Part(name, module, {}, frozenset())
 
