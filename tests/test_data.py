@@ -326,3 +326,9 @@ def test_a_table_is_no_data_set():
     table = pandas.DataFrame({"voltage": [1.0, 2.0], "label": [0, 1]})
     with pytest.raises(TypeError, match=r"data: got a DataFrame; expected .* a pair of arrays \(x, y\)"):
         nr.data.Data.of(table)
+
+
+def test_one_text_is_no_list_of_classes():
+    data = nr.data.Data(torch.rand(6, 4, 3), torch.arange(6) % 2)
+    with pytest.raises(TypeError, match=r"classes: got 'ab'; expected a name for each class"):
+        nr.data.Task("mine", "ab", data, data, data, torch.nn.functional.cross_entropy)

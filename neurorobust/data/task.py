@@ -49,6 +49,8 @@ class Task(Printed):
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.classes, str):  # each letter would be a class
+            raise TypeError(f"classes: got {self.classes!r}; expected a name for each class, such as ('rest', 'move').")
         for name in ("train", "validation", "test"):
             part = getattr(self, name)
             if name != "test" or part is not None:
