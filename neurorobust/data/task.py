@@ -31,6 +31,9 @@ class Task(Printed):
         fingerprint: a hash of everything the encoder took from the data; by default :attr:`data_sha256` hashes the
             samples.
 
+    Raises:
+        TypeError: ``classes`` is one text, or a part is no data.
+
     Example:
         >>> x, y = torch.rand(30, 10, 3), torch.arange(30) % 2
         >>> parts = [nr.data.Data(x[part], y[part]) for part in (slice(20), slice(20, 25), slice(25, 30))]
