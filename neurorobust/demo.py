@@ -243,11 +243,11 @@ def _demo(task: Task, chip: ChipModel, out: Path, *, seed: int, size: Size, say:
             say(first_result(task, chip, min(size.n_dies, READY_DIES), seed + 1))
         minutes = training_seconds(task, plans.values(), size) / 60
         say(
-            f"two trainings of {size.epochs} epochs: about {max(1, round(minutes))} min at the present load of this "
-            f"machine; then dies and attacks, about as long as that or less …"
+            f"two trainings of {size.epochs} epoch{'s' * (size.epochs > 1)}: about {max(1, round(minutes))} min at "
+            f"the present load of this machine; then dies and attacks, about as long as that or less …"
         )
     for label, planned in plans.items():
-        say(f"training the {label} network ({planned.title}), {size.epochs} epochs …")
+        say(f"training the {label} network ({planned.title}), {size.epochs} epoch{'s' * (size.epochs > 1)} …")
         trained[label], history = train(task, chip, planned, out / label, seed=seed, size=size)
         entry = {"method": planned.method, "title": planned.title} | training_json(history)
         say(

@@ -386,6 +386,53 @@ def test_every_part_without_a_counterpart_is_named():
     assert "'5' (Leaky): graded spikes" in told
 
 
+def conv(*parts: nn.Module, padding: object = 0, n: int) -> nr.interop.SnnTorchNetwork:
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=padding), *parts, nn.Flatten(), nn.Linear(n, 2), neuron(output=True))
+    sample = torch.zeros(2, 3, 1, 8, 8)
+    norms = {"normalisation": "digital"} if any(isinstance(part, nn.BatchNorm2d) for part in parts) else None
+    return nr.from_snntorch(net, DT, sample=sample, decode=decode.spike_count, kinds=norms)
+
+
+@pytest.mark.parametrize(
+    ("parts", "n", "words"),
+    [
+        ((nn.MaxPool2d(2), neuron()), 18, r"'1' \(MaxPool2d\): .* Use a stride of the convolution, or AvgPool2d"),
+        ((nn.BatchNorm2d(2), neuron()), 72, r"'1' \(BatchNorm2d\): .* Fold it into the layer .*fuse_conv_bn_eval"),
+        ((nn.ReLU(), neuron()), 72, r"'1' \(ReLU\): .* Leave it out"),
+        ((neuron(snn.Alpha, alpha=0.9, beta=0.8),), 72, r"'1' \(Alpha\): its equations have no counterpart"),
+    ],
+    ids=["max pooling", "norm", "relu", "neuron"],
+)
+def test_a_part_without_a_counterpart_is_the_only_reason(parts, n, words):
+    """What follows from it, as a shape that does not fit, is no reason of its own; the message says what to do."""
+    with pytest.raises(ValueError, match=words) as caught:
+        translated(conv(*parts, n=n))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(("padding", "n"), [("same", 128), ("valid", 72)])
+def test_padding_by_name_is_translated(padding, n):
+    model = conv(neuron(), padding=padding, n=n)
+    x = 2 * torch.rand(3, 40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    logits = model(x)[0]
+    assert logits.sum() > 0 and torch.equal(translated(model)(x.flatten(2))[0], logits)
+
+
+def test_pooling_between_layers_on_a_chip_is_refused_by_its_name():
+    first, draw = nn.Conv2d(1, 1, 3, bias=False), torch.Generator().manual_seed(0)
+    layers = {
+        "one": Lif(nr.nn.Conv2d(first.weight, (1, 6, 6)), tau_mem=0.01, v_threshold=0.1),
+        "two": Lif(
+            nr.nn.Chain(nr.nn.AvgPool2d((1, 4, 4), 2), Linear.random(4, 2, generator=draw)),
+            tau_mem=0.01,
+            v_threshold=0.1,
+        ),
+    }
+    with pytest.raises(nr.deploy.DeploymentError, match=r"pooling before its weights, .* a stride for pooling"):
+        nr.deploy.onto(Network(layers, DT), DYNAPSE2)
+
+
 def test_other_refusals_of_a_translation():
     with pytest.warns(UserWarning, match="Inhibition is an unstable feature"):
         inhibiting = row(neuron(inhibition=True))
@@ -440,7 +487,40 @@ def test_images_are_flattened():
     """A task whose samples have a shape is taken as flat samples."""
     shaped = [Data(each.x.unflatten(2, (2, 3)), each.y) for each in (TASK.train, TASK.validation, TASK.test)]
     task = replace(TASK, train=shaped[0], validation=shaped[1], test=shaped[2])
-    assert adapt(own(), DYNAPSE2, task, epochs=0).scores == adapt(own(), DYNAPSE2, TASK, epochs=0).scores
+    found, plain = (adapt(own(), DYNAPSE2, each, epochs=0) for each in (task, TASK))
+    assert found.scores == plain.scores and plain.task is TASK
+    assert torch.equal(found.task.test.x, TASK.test.x)
+    assert nr.evaluate(found.network, found.task.test, DYNAPSE2, n_dies=1).score.shape == (1,)
+
+
+def test_samples_with_several_dimensions_are_refused_with_the_way_out():
+    """Boards, estimates and judgements take flat samples; each message says how to make them."""
+    shaped, deployment = TASK.test.x.unflatten(2, (2, 3)), nr.deploy.onto(own(), DYNAPSE2)
+    way = r"latten the inputs: x\.flatten\(2\)\."
+    with pytest.raises(ValueError, match=way):
+        nr.deploy.estimate(deployment, shaped)
+    with pytest.raises(ValueError, match=way):
+        nr.deploy.judge(deployment, Data(shaped, TASK.test.y), serials=range(2))
+    with pytest.raises(ValueError, match=r"Flatten its channels: x\.flatten\(1\)\."):
+        nr.deploy.Events.of_steps(shaped[0], DT)
+    with pytest.raises(ValueError, match=r"recordings\.$"):  # flattening would not help
+        nr.deploy.estimate(deployment, shaped[..., :2])
+
+
+def test_an_snntorch_convolution_on_dies_is_refused_with_the_way_out():
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), neuron(), nn.Flatten(), nn.Linear(8, 2), neuron(output=True))
+    model = nr.from_snntorch(net, DT, sample=torch.zeros(2, 3, 1, 4, 4), decode=decode.spike_count)
+    model.place({"1": 0, "4": nr.HOST})
+    data = Data(
+        (torch.rand(4, 9, 1, 4, 4, generator=torch.Generator().manual_seed(0)) < 0.5).float(), torch.arange(4) % 2
+    )
+    with pytest.raises(
+        ValueError, match=r"unrolled in an snnTorch network\. nr\.deploy\.adapt.*nr\.deploy\.translated"
+    ):
+        nr.evaluate(model, data, DYNAPSE2, n_dies=1)
+    flat = Data(data.x.flatten(2), data.y)
+    assert len(nr.evaluate(translated(model), flat, DYNAPSE2, n_dies=2).score) == 2
 
 
 def test_samples_without_steps_are_refused():

@@ -16,7 +16,11 @@ from neurorobust.cli import app
 
 def run(*words: str) -> str:
     """The output of a command of `chips`, on a wide terminal."""
-    result = CliRunner().invoke(app, ["chips", *words], env={"COLUMNS": "400"})
+    return narrow(*words, columns=400)
+
+
+def narrow(*words: str, columns: int = 80) -> str:
+    result = CliRunner().invoke(app, ["chips", *words], env={"COLUMNS": str(columns)})
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -43,6 +47,29 @@ def test_people_get_a_table():
         assert value in shown
         assert status in shown
     assert all(note[:40] in shown for note in chip.notes)
+
+
+@pytest.mark.parametrize("words", [["list"], ["show", "dynapse2"], ["compare", "dynapse2", "dynapse1"]])
+def test_a_narrow_terminal_cuts_nothing_short(words):
+    assert "…" not in narrow(*words).replace("dI_mem/dt = …", "")
+
+
+def test_the_list_names_kinds_with_the_same_number_together():
+    """One row for every number, status and source of a chip, with all kinds that have them."""
+    row = next(line for line in run("list").splitlines() if "teili" in line)
+    assert [word.strip() for word in row.split("│")[1:5]] == [
+        "dynapse1",
+        "weight, tau_mem, r, tau_syn, tau_adapt, adaptation, v_threshold, t_ref, bias",
+        "0.2",
+        "coded",
+    ]
+
+
+def test_two_snapshots_without_a_difference_are_one_sentence(tmp_path):
+    file = tmp_path / "old.json"
+    run("snapshot", "dynapse2", "--out", str(file))
+    assert run("diff", str(file), "dynapse2").strip() == f"{file} and dynapse2: no number differs."
+    assert json.loads(run("diff", str(file), "dynapse2", "--json"))["drift"] == {}
 
 
 def test_chips_are_compared_where_they_differ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -68,3 +69,12 @@ def test_progress_can_be_switched_off(clock, capsys, monkeypatch):
     monkeypatch.setenv("NEUROROBUST_PROGRESS", "of")
     with pytest.raises(ValueError, match="NEUROROBUST_PROGRESS: 'of' does not exist; choose one of off, on"):
         console.progress("training", 80).__enter__()
+
+
+def test_a_warning_on_the_command_line_is_one_sentence():
+    """Without the path and the line of the library that ran the command; warnings of others keep theirs."""
+    before = warnings.formatwarning
+    with console.plain_warnings():
+        assert warnings.formatwarning("x: is odd.", UserWarning, "typer/main.py", 3) == "warning: x: is odd.\n"
+        assert "main.py:3: FutureWarning: old" in warnings.formatwarning("old", FutureWarning, "main.py", 3)
+    assert warnings.formatwarning is before

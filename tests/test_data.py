@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from torch.utils.data import (
@@ -317,3 +318,24 @@ def test_labels_of_every_step_are_balanced_by_samples():
     x, y = torch.rand(20, 6, 4), (torch.arange(20)[:, None] + torch.arange(6)) % 3
     some = Data(x, y).balanced(5)
     assert torch.equal(some.x, x[::4]) and torch.equal(some.y, y[::4])
+
+
+@pytest.mark.parametrize("part", ["first", "balanced"])
+@pytest.mark.parametrize("n", [0, -1, 2.0])
+def test_a_part_has_at_least_one_sample(part, n):
+    """A negative number would count from the end, and nobody would notice."""
+    data = nr.data.Data(torch.rand(6, 4, 3), torch.arange(6) % 2)
+    with pytest.raises((ValueError, TypeError), match=rf"n: got {n}.*; expected an integer ≥ 1"):
+        getattr(data, part)(n)
+
+
+def test_a_table_is_no_data_set():
+    table = pandas.DataFrame({"voltage": [1.0, 2.0], "label": [0, 1]})
+    with pytest.raises(TypeError, match=r"data: got a DataFrame; expected .* a pair of arrays \(x, y\)"):
+        nr.data.Data.of(table)
+
+
+def test_one_text_is_no_list_of_classes():
+    data = nr.data.Data(torch.rand(6, 4, 3), torch.arange(6) % 2)
+    with pytest.raises(TypeError, match=r"classes: got 'ab'; expected a name for each class"):
+        nr.data.Task("mine", "ab", data, data, data, torch.nn.functional.cross_entropy)

@@ -200,7 +200,9 @@ def test_the_report_needs_no_network(folder):
 def test_the_report_has_the_numbers(folder, results):
     """Every cell of the table, the verdict, how many beats were attacked, the host, the chip's approximations."""
     text = " ".join(Page((folder / "report.html").read_text()).text.split())
-    for row in report.columns(results)[1]:
+    header, rows = report.columns(results)
+    assert all(name in text for name in header[1:])
+    for row in rows:
         assert all(cell in text for cell in row)
     assert " ".join(report.verdict(results).split()) in text
     assert report.equations(results) and all(line in text for line in report.equations(results))
@@ -208,6 +210,16 @@ def test_the_report_has_the_numbers(folder, results):
     assert "attacks: 20 of them" in text
     assert "host" in text
     assert all(" ".join(note.split()) in text for note in chipmodels.load("dynapse2").notes)
+
+
+def test_the_table_of_the_report_fits_a_window(folder, results):
+    """A row for each measure and a column for each network, as in the terminal: nothing to scroll to."""
+    text = (folder / "report.html").read_text()
+    table = text[text.index("<thead>") : text.index("</table>")]
+    header, rows = report.columns(results)
+    lines = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', table)
+    assert [name for name, _ in lines] == header[1:]
+    assert [re.findall(r"<td>(.*?)</td>", cells) for _, cells in lines] == [list(cells) for cells in zip(*rows)][1:]
 
 
 def test_the_table_has_the_promised_columns(results):

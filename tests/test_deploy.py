@@ -194,6 +194,14 @@ def test_a_deployment_is_the_same_in_every_process(tmp_path):
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
+def test_samples_that_the_chip_cannot_be_given_are_named():
+    """A score on numbers is of no chip that takes events: the warning of nr.evaluate, where onto measures, too."""
+    network = single(2)
+    x = torch.full((4, 6, network.n_in), 0.5, dtype=torch.float64)
+    with pytest.warns(UserWarning, match=r"reads numbers such as 0\.5; .* No die of dynapse2 can be given them"):
+        nr.deploy.onto(network, chipmodels.load("dynapse2"), nr.data.Data(x, torch.arange(4) % 2))
+
+
 def test_a_deployment_scores_as_evaluate_says():
     data, network = events(0, 40), placed([0, 0, 1, 1])
     deployment = nr.deploy.onto(network, DYNAPSE2, data)

@@ -96,7 +96,7 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
 
     namespace = {"few": few}
     exec(compile(code, "README.md", "exec"), namespace)
-    assert 0 <= namespace["worst"].balanced_accuracy <= namespace["fleet"].nominal
+    assert 0 <= namespace["worst"].balanced_accuracy <= namespace["worst"].nominal
     assert nr.deploy.load("net.json", namespace["chip"]).source == namespace["deployment"].source
 
 
@@ -326,3 +326,11 @@ def test_a_page_opens_with_what_it_lets_its_reader_do(page):
     """The first paragraph below the title begins with "Here you"."""
     title, _, rest = page.read_text(encoding="utf-8").partition("\n")
     assert title.startswith("# ") and rest.lstrip().startswith("Here you ")
+
+
+def test_nobody_is_told_to_install_this_package_by_name():
+    """There is none on PyPI; whoever takes the name there would be installed."""
+    told = re.compile(r"pip install[^\n#]*\sneurorobust\b|pip install[^\n]*['\"]neurorobust\[")
+    files = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "neurorobust").rglob("*.py")]
+    files += (ROOT / "tutorials").glob("*.py")
+    assert [path.name for path in files if told.search(path.read_text(encoding="utf-8"))] == []

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -106,6 +107,22 @@ def copy(where: Path, files: dict[str, str]) -> Path:
 def expected(folders: list[str]) -> dict[str, set[str]]:
     """By folder, what a walk-through has to pass."""
     return {folder: contracts(folder) - {PINNED.rpartition("::")[2]} for folder in folders}
+
+
+def test_the_page_names_the_groups_that_are_searched():
+    """A package under a group of another name would never be found, and nothing would say so."""
+    block = re.search(r"```toml\n(\[project.entry-points\].*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL)
+    assert block and set(tomllib.loads(block[1])["project"]["entry-points"]) == set(ELSEWHERE)
+
+
+def test_the_page_names_the_tests_of_its_files():
+    """The command below each kind runs the contract tests of the walk-through."""
+    text = (ROOT / "docs/extending.md").read_text()
+    named = {(file, name) for file, name in re.findall(r"pytest -n 0 tests/(\w+)\.py -k (\w+)", text)}
+    assert named <= {(file, name) for name, _, file in PLACES.values()}
+    assert {file for file, _ in named} == {
+        PLACES[folder][2] for folder in PLACES if not folder.endswith(("cli", "measurements"))
+    }
 
 
 def test_every_walk_through_has_contracts():

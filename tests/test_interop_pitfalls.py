@@ -363,12 +363,46 @@ def test_shared_parts_are_saved_once(tmp_path):
         (lambda m, d: nr.fit(m, d, functional.cross_entropy, epochs=1), r"task: got a Data; expected a Task"),
         (lambda m, d: nr.regularizers.ForwardNoise(nn.CrossEntropyLoss, 0.1), r"loss: got .*; expected a function of"),
         (lambda m, d: nr.wrap(nn.Linear(2, 2), decode="mem"), r"decode: got 'mem'; expected a function"),
+        (lambda m, d: nr.evaluate(m, d, None), r"chip: got None; .*chipmodels.load\('dynapse2'\), or nr.mismatch"),
+        (lambda m, d: chipmodels.load(None), r"chip: got None \(NoneType\); expected the name of a model"),
+        (lambda m, d: nr.Ball.uniform("0.1"), r"radius: got '0.1' \(str\); expected a number"),
+        (lambda m, d: nr.nn.Linear(4, 2), r"weight: got 4 \(int\); .*Linear.random\(n_in, n_out, generator=…\)"),
+        (lambda m, d: nr.nn.Linear(torch.ones(2, 4), True), r"bias: got True \(bool\); expected a tensor \(n_out,\)"),
+        (lambda m, d: nr.nn.Linear(torch.ones(2, 4).int()), r"weight: got a tensor of torch.int32; .*weight.float\(\)"),
+        (lambda m, d: nr.run(m, None, d.x), r"params: got None; expected tensors by name: nr.nominal\(network\)"),
+        (lambda m, d: nr.evaluate(cnn(False), d, nr.mismatch(0.1)), r"network: got a \w+, .*nr.wrap\(network\)"),
+        (lambda m, d: nr.save(m, "unused", "ecg"), r"info: got 'ecg' \(str\); expected a dictionary"),
+        (lambda m, d: nr.save(m, "unused", {"x": d.x}), r"info\['x'\]: Object of type Tensor is not JSON serializable"),
+        (lambda m, d: nr.load(None), r"folder: got None \(NoneType\); expected the path"),
     ],
 )
 def test_the_commonest_mistakes_are_named(call, message):
     """A list for a tensor, a name for an object, a number for a ball: a TypeError that says what to give."""
     with pytest.raises(TypeError, match=message):
         call(nr.wrap(cnn(False)), images(0))
+
+
+def test_a_number_that_json_cannot_hold_is_refused_before_it_is_saved(tmp_path):
+    """A folder with NaN in its info could not be read again."""
+    with pytest.raises(ValueError, match=r"info\['score'\]: .*; expected what JSON can hold"):
+        nr.save(nr.wrap(cnn(False)), tmp_path / "m", {"score": float("nan")})
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_network_of_another_library_that_was_not_brought_here_is_refused():
+    """It could give (spikes, membrane) of the right shapes, keep its state from die to die, and give wrong numbers."""
+
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.dense(x), self.dense(x)
+
+    data = Data(torch.rand(6, 3), torch.arange(6) % 2)
+    with pytest.raises(TypeError, match=r"got a Pair, a torch module as it is; .*nr.from_snntorch\(network, dt\)"):
+        nr.evaluate(Pair(), data, nr.mismatch(0.1), n_dies=2)
 
 
 def test_percent_for_fractions_is_refused():

@@ -398,7 +398,7 @@ def test_bad_arguments_are_refused_before_anything_runs():
         ),
         ((deployment, Data(data.x / 2, data.y)), {}, ValueError, r"x: values that are not counts"),
         ((deployment, data, 5), {}, TypeError, r"serials: got 5; expected several, such as range\(200\)"),
-        ((deployment, data, []), {}, ValueError, r"serials: got 0, 0 of them different"),
+        ((deployment, data, []), {}, ValueError, r"serials: got none; expected several"),
         ((deployment, data, [1, 1]), {}, ValueError, r"serials: got 2, 1 of them different"),
         ((deployment, data, [-1]), {}, ValueError, r"serials: got -1"),
         (

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import snntorch
 import torch
 from exchanged import DT, events, network, spikes
 from torch import Tensor
@@ -552,3 +553,19 @@ def test_a_file_that_does_not_say_who_wrote_it_is_read_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match=r"a.nir'.* does not say which package wrote it.*give reader="):
         nr.from_nir(path, dt=DT)
     nr.from_nir(path, dt=DT, reader="nir")
+
+
+def test_paths_and_networks_that_are_none_are_refused_with_the_way_out(tmp_path):
+    """A folder for a file, a graph in place of its file, a network of snnTorch."""
+    net = in_a_row(lif(nn.Linear(normal(3, 2))))
+    with pytest.raises(IsADirectoryError, match=r"path: .* is a folder; expected a file in it, such as net\.nir"):
+        nr.to_nir(net, tmp_path)
+    with pytest.raises(TypeError, match=r"path: got None \(NoneType\); expected the path of a file"):
+        nr.from_nir(None, dt=DT)
+    model = nr.from_snntorch(
+        torch.nn.Sequential(torch.nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True, output=True)),
+        DT,
+        decode=nr.interop.decode.spike_count,
+    )
+    with pytest.raises(TypeError, match=r"got a SnnTorchNetwork; .* nr.deploy.translated\(model\) makes one"):
+        nr.to_nir(model, tmp_path / "net.nir")

@@ -208,6 +208,14 @@ def test_models_that_do_not_fit_are_refused(mine, tmp_path):
     assert "holds a whole network; leave --model out" in said("evaluate", tmp_path / "whole", *options)
 
 
+def test_a_function_that_needs_an_argument_is_refused(tmp_path):
+    """Optional arguments are no hindrance; an argument without a default is named."""
+    file = tmp_path / "needs.py"
+    file.write_text("def task(kind, *rest, seed=0): ...\n")
+    words = said("train", "--task", f"{file}:task", "--out", tmp_path / "m")
+    assert "needs the argument kind; expected a function that can be called without any" in words
+
+
 def test_an_error_in_the_data_names_the_line(tmp_path):
     """While the samples are read, in this process and in a worker of a loader."""
     (tmp_path / "late.py").write_text(

@@ -279,3 +279,11 @@ def test_a_prefix_keeps_every_field():
         assert before and {f"net.{name}" for name in before} == set(after), field.name
     assert inside.layer("net.kernel.weight") == "net.b" and inside.core("net.a.tau_mem") is where.cores["a"]
     assert inside.convolutions["net.kernel.weight"] is where.convolutions["kernel.weight"]
+
+
+def test_a_deviation_that_is_a_number_is_refused_with_the_way_out():
+    params = {"hidden.weight": torch.ones(2, 3)}
+    with pytest.raises(
+        TypeError, match=r"deviations\['hidden.weight'\]: got 0.1; expected a tensor, one deviation per"
+    ):
+        apply(params, {"hidden.weight": 0.1})

@@ -102,6 +102,8 @@ def test_samples_and_tasks_do_not_print_their_tensors():
     task = nr.data.Task("mine", ("a", "b"), data, data, data, torch.nn.functional.cross_entropy)
     assert "shape (40, 30, 5), 0 to 0, mean 0" in str(data) and fits(str(data))
     assert "(a, b)" in repr(task) and "tensor" not in repr(task) and fits(str(task))
+    lines = dict(line.split(None, 1) for line in repr(task).splitlines()[1:-1])
+    assert lines["train"] == "Data, shape (40, 30, 5)" and lines["loss"] == "cross_entropy"
 
 
 def test_long_texts_are_wrapped_and_cut():

@@ -410,6 +410,14 @@ def refused(net, **options):
     return nr.from_snntorch(net, DT, **({"sample": draw(0, 2, 5, 3)} | options))
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
+def test_events_that_are_no_floating_numbers_are_refused_with_the_way_out(dtype):
+    model = nr.from_snntorch(nn.Sequential(nn.Linear(3, 2), snn.Leaky(beta=0.5, init_hidden=True, output=True)), DT)
+    for steps in (5, 6):
+        with pytest.raises(ValueError, match=rf"x: got {dtype}; .*: x\.float\(\)"):
+            nr.run(model, nr.nominal(model), torch.ones(2, steps, 3).to(dtype))
+
+
 def test_what_cannot_be_represented_is_refused_by_name():
     """Foreign neurons, random surrogates, plain torch, a bare neuron, states that are not kept, mixed types."""
     with pytest.raises(ValueError, match=r"'1' is a LeakyParallel; nr.from_snntorch takes Leaky, .* nr.wrap takes"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import IO, Any, cast
@@ -54,6 +55,21 @@ def named_output() -> Iterator[None]:
 
 LINE_EVERY = 30.0
 """Seconds between progress lines without a terminal; a shorter job prints none."""
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings of this package are one sentence each: the line of code that a command runs tells its user nothing."""
+    usual = warnings.formatwarning
+
+    def words(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+        return f"warning: {message}\n" if category is UserWarning else usual(message, category, *place, **more)
+
+    warnings.formatwarning = words
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import difflib
 import math
 import operator
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
 from pathlib import Path
@@ -138,6 +138,28 @@ def check_path(name: str, value: Any) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{name}: got {shown(value)} ({type(value).__name__}); expected the path of a file.")
     return Path(value)
+
+
+def check_floating(name: str, value: Any, expected: str) -> Tensor:
+    """Return a tensor of floating numbers, or raise TypeError; ``expected`` is its shape in words."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: got {shown(value)} ({type(value).__name__}); expected a tensor {expected}.")
+    if not value.is_floating_point():
+        raise TypeError(f"{name}: got a tensor of {value.dtype}; expected floating numbers: {name}.float().")
+    return value
+
+
+def flatten_hint(shape: Sequence[int], n_in: int, before: int) -> str:
+    """What to do with samples that have the right number of inputs per step, but in several dimensions.
+
+    Args:
+        shape: of the samples. n_in: inputs per step. before: dimensions before the inputs: 2 for (B, T, …).
+
+    Returns:
+        The end of a message, or nothing where flattening would not help.
+    """
+    inputs = shape[before:]
+    return f" Flatten the inputs: x.flatten({before})." if len(inputs) > 1 and math.prod(inputs) == n_in else ""
 
 
 def check_input(x: Tensor, parameter: Tensor, *, integers: bool = False) -> None:

@@ -62,7 +62,11 @@ def brief(value: Any) -> str:
         return f"{len(value)} × {type(value[0]).__name__}"
     if isinstance(value, tuple | list):
         return f"({', '.join(map(brief, value))})"
-    return (str(value).splitlines() or [""])[0] if _simple(value) else type(value).__name__
+    if _simple(value):
+        return (str(value).splitlines() or [""])[0]
+    if isinstance(value, Printed) and hasattr(value, "shape"):
+        return f"{type(value).__name__}, shape {tuple(value.shape)}"
+    return getattr(value, "__name__", type(value).__name__)
 
 
 def _simple(value: Any) -> bool:

@@ -57,6 +57,7 @@ class Ball:
     @classmethod
     def uniform(cls, radius: float) -> Self:
         """The same relative radius for every kind with a relative deviation (all but v_leak, v_reset and v_floor)."""
+        radius = check_number("radius", radius)
         return cls(**{kind: radius for kind in sorted(KINDS - ABSOLUTE)})
 
     @staticmethod

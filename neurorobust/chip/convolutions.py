@@ -76,10 +76,15 @@ def _unrolled(chip: ChipDesign, analog: Params, placement: Placement, shared: li
     layers = {placement.layer(name) for name in shared}
     for name in shared:
         if name not in placement.convolutions:
+            foreign = name.rpartition(".")[0] in placement.feeds
+            way = (
+                "in an snnTorch network. nr.deploy.adapt(model, chip, task) makes a network of the chip's neurons, "
+                "whose kernels can be unrolled; nr.deploy.translated(model) keeps its neurons"
+                if foreign
+                else "behind pooling. Use a stride instead of pooling, or a Linear layer"
+            )
             raise ValueError(
-                f"{name}: {chip.name} holds one weight per synapse of a neuron, and this kernel cannot be "
-                f"unrolled: it is behind pooling, or in a foreign module. Use a stride instead of pooling, or a "
-                f"Linear layer."
+                f"{name}: {chip.name} holds one weight per synapse of a neuron, and a kernel cannot be unrolled {way}."
             )
     for name, make in placement.convolutions.items():
         if placement.layer(name) in layers and name in analog:

@@ -27,6 +27,11 @@ def check_type(what: str, value: object, expected: type, hint: str) -> None:
         raise TypeError(f"{what}: got {value!r}; expected {hint}.")
 
 
+def a_chip(given: object) -> str:
+    """The expected chip model, for a message: by the name that was given, if it is one."""
+    return f"a ChipModel: chipmodels.load({(given if isinstance(given, str) else 'dynapse2')!r})"
+
+
 MISMATCH = "mismatch "  # how the names of models begin that describe no chip: their mismatch is everywhere
 TIMES = frozenset({"tau_mem", "tau_syn", "tau_adapt", "t_ref"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import FunctionType, ModuleType
 
 from .._util.discovery import by_name, installed, leave_out
-from .._util.errors import unknown
+from .._util.errors import shown, unknown
 from . import ChipModel
 from .chip_file import read
 
@@ -56,6 +56,8 @@ def chip_model(name: str) -> ChipModel:
         >>> chip.title, chip.limits.fan_in
         ('DYNAP-SE2, 4 cores × 256 analog neurons', 64)
     """
+    if not isinstance(name, str):
+        raise TypeError(f"chip: got {shown(name)} ({type(name).__name__}); expected the name of a model, or a file.")
     return read(name) if name.endswith(".py") else installed_chip(name)
 
 

@@ -69,7 +69,8 @@ class Events(Printed):
         counts = array_of("x", x)
         dt = check_number("dt", dt, strict=True)
         if counts.ndim != 2:
-            raise ValueError(f"x: got shape {counts.shape}; expected (T, channels): one sample.")
+            more = " Flatten its channels: x.flatten(1)." if counts.ndim > 2 else ""
+            raise ValueError(f"x: got shape {counts.shape}; expected (T, channels): one sample.{more}")
         if counts.size and counts.dtype.kind not in "bfiu":
             raise TypeError(f"x: got an array of {counts.dtype}; expected counts of events.")
         if not np.isfinite(counts).all() or (counts < 0).any() or (counts != np.round(counts)).any():

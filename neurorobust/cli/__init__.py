@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from .._util.console import err, named_output, out
+from .._util.console import err, named_output, out, plain_warnings
 from .._util.discovery import modules
 from ..kernels.runtime.threads import keep_within_limits
 from .own_files import place_of, said
@@ -68,7 +68,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):  # a terminal of ASCII shows ? for other letters
             stream.reconfigure(errors="replace")
     try:
-        with named_output():
+        with named_output(), plain_warnings():
             app()
     except SystemExit as ended:
         if ended.code == INTERRUPTED:

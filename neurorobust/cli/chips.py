@@ -10,13 +10,13 @@ from rich.console import Group
 from rich.table import Table
 
 from .._util import files
-from .._util.console import err
+from .._util.console import err, out
 from ..chip import ChipModel, card, differences, draw_model, laws, numbers, statements
 from ..chip import snapshot as snapshots
 from ..chip.chip_file import save, source
 from ..chip.installed import chip_model, chip_models
 from ..fitting import Recording, analyze
-from .shared import Json, show, write_json
+from .shared import Json, folded, show, write_json
 
 order = 4
 app = typer.Typer(name="chips", help="Chip models.", no_args_is_help=True)
@@ -46,14 +46,25 @@ def chips_list(as_json: Json = False) -> None:
     }
 
     def table() -> Table:
-        shown = Table("chip", "kind", "CV", "status", "source", title="chip models", title_justify="left")
+        shown = folded("chip", "kinds", "CV", "status", "source", title="chip models")
+        shown.columns[0].no_wrap = shown.columns[3].no_wrap = True
+        shown.caption, shown.caption_justify = "`neurorobust chips show NAME` has the rest.", "left"
         for name, chip in payload.items():
-            for kind, fact in chip["kinds"].items():
-                shown.add_row(name, kind, f"{fact['cv']:g}", fact["status"], fact["source"])
+            shown.add_section()
+            for (cv, status, said), kinds in _alike(chip["kinds"]).items():
+                shown.add_row(name, ", ".join(kinds), f"{cv:g}", status, said)
                 name = ""
         return shown
 
     show(payload, as_json, table)
+
+
+def _alike(kinds: dict[str, dict[str, Any]]) -> dict[tuple[Any, ...], list[str]]:
+    """The kinds of a chip that have the same number, status and source, by these."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for kind, fact in kinds.items():
+        found.setdefault((fact["cv"], fact["status"], fact["source"]), []).append(kind)
+    return found
 
 
 @app.command("show")
@@ -81,17 +92,10 @@ def chips_show(
     def table() -> Group:
         title = f"{chip.name}, version {chip.version}: {chip.title}"
         caption = "\n".join(f"· {note}" for note in chip.notes)
-        lawful = Table("kind", "varies", "set", "stored", title=title, title_justify="left")
+        lawful = folded("kind", "varies", "set", "stored", title=title)
         for law in laws(chip):
             lawful.add_row(*law)
-        shown = Table(
-            "number",
-            "value",
-            "status",
-            "source",
-            caption=caption,
-            caption_justify="left",
-        )
+        shown = folded("number", "value", "status", "source", caption=caption, caption_justify="left")
         for row in numbers(chip):
             shown.add_row(*row)
         shown.add_section()
@@ -117,7 +121,7 @@ def chips_compare(
     payload = differences(chip_model(first), chip_model(second))
 
     def table() -> Table:
-        shown = Table("", first, second, title=f"{first} and {second}", title_justify="left")
+        shown = folded("", first, second, title=f"{first} and {second}")
         for what, values in payload.items():
             shown.add_row(what, *("–" if value is None else str(value) for value in values.values()))
         return shown
@@ -167,9 +171,13 @@ def chips_diff(
         "drift": {name: list(values) for name, values in found.items()},
     }
 
+    if not found and not as_json:
+        out.print(f"{old} and {new}: no number differs.", markup=False, highlight=False, soft_wrap=True)
+        return
+
     def table() -> Table:
         names = [f"{each['chip']} version {each['version']}" for each in (first, second)]
-        shown = Table("number", *names, title=f"{len(found)} numbers differ", title_justify="left")
+        shown = folded("number", *names, title=f"{len(found)} number{'s' * (len(found) != 1)} differ")
         for name, values in found.items():
             shown.add_row(name, *("–" if value is None else str(value) for value in values))
         return shown
@@ -230,7 +238,7 @@ def chips_fit(
         _write(fitted.model(), out, force)
 
     def table() -> Table:
-        shown = Table("kind", "number", "estimate", "95 % interval", title=str(csv), title_justify="left")
+        shown = folded("kind", "number", "estimate", "95 % interval", title=str(csv))
         for row in fitted.rows():
             shown.add_row(*row)
         return shown

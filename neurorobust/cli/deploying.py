@@ -22,6 +22,7 @@ from .shared import (
     OwnModel,
     OwnTask,
     as_layers,
+    folded,
     load_deployment,
     load_model,
     load_network,
@@ -150,9 +151,7 @@ def deploy_diff(first: File, second: File, chip: OwnChip = None, as_json: Json =
     found = diff(load_deployment(first, chip), load_deployment(second, chip))
 
     def table() -> Table:
-        shown = Table()
-        for title in ("where", str(first), str(second)):
-            shown.add_column(title, overflow="fold")  # a path that is cut short is no answer
+        shown = folded("where", str(first), str(second))
         for difference in found:
             shown.add_row(*difference)
         return shown

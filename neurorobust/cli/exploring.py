@@ -13,7 +13,7 @@ from .. import __version__
 from .._util.console import err
 from ..evaluation import Yield
 from ..viz import explorer, fleets
-from .shared import Json, show
+from .shared import Json, folded, show
 
 order = 3
 app = typer.Typer()
@@ -71,9 +71,8 @@ def _row(record: fleets.FleetRecord, spec: float) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]], spec: float) -> Table:
-    table = Table()
-    for title in ("method", "seed", "dies", "n", "mean", "min", f"yield ≥ {spec:g} [95 %]", "worst dies"):
-        table.add_column(title)
+    table = folded("method", "seed", "dies", "n", "mean", "min", f"yield ≥ {spec:g} [95 %]", "worst dies")
+    table.columns[0].no_wrap = True
     for row in rows:
         low, high = row["yield"]["ci95"]
         cells = [row["method"], "–" if row["seed"] is None else str(row["seed"]), row["dies"], str(row["n_dies"])]

@@ -32,13 +32,14 @@ def export_nir(
 ) -> None:
     """Write a network as a NIR file that a reader turns into the same spikes.
 
-    Layers that the reader cannot have are refused, each with the reason.
+    Layers that the reader cannot have are refused, each with the reason. NIR has Lif and CubaLif, but neither the
+    floor nor the adaptive threshold of the networks that `train` makes for ecg and keywords.
 
     [bold]Examples[/bold]
 
-      neurorobust export nir runs/mine --out net.nir
+      neurorobust export nir runs/theirs --out net.nir
 
-      neurorobust export nir runs/mine --reader norse --out net.nir --json
+      neurorobust export nir runs/theirs --reader norse --out net.nir --json
     """
     network, _ = load(folder)
     to_nir(network, out_file, reader=reader, readout=readout)
@@ -60,13 +61,14 @@ def export_pynn(
 ) -> None:
     """Write a network for PyNN: a data file and one script, which needs NumPy and PyNN alone.
 
-    Layers that the back end cannot have are refused, each with the reason. BrainScaleS-2 takes a deployment on it.
+    Layers that the back end cannot have are refused, each with the reason: neurons are Lif or CubaLif, as in
+    `export nir`. BrainScaleS-2 takes a deployment on it.
 
     [bold]Examples[/bold]
 
-      neurorobust export pynn runs/mine --out net_pynn
+      neurorobust export pynn runs/theirs --out net_pynn
 
-      neurorobust export pynn runs/mine.json --backend brainscales2 --out net_pynn --json
+      neurorobust export pynn net.json --backend brainscales2 --out net_pynn --json
     """
     if source.is_file():
         deployment = load_deployment(source, chip)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import typer
-from rich.table import Column, Table
+from rich.table import Table
 
 from .. import __version__, kernels
 from ..attacks.installed import attack_classes
@@ -16,7 +16,7 @@ from ..chip.installed import chip_models
 from ..data.installed import task_functions
 from ..nn.installed import neuron_classes
 from ..train.methods import METHODS
-from .shared import Json, pairs, show
+from .shared import Json, folded, pairs, show
 
 order = 3
 app = typer.Typer()
@@ -56,8 +56,8 @@ def methods_list(as_json: Json = False) -> None:
     }
 
     def table() -> Table:
-        name_column = Column("method", no_wrap=True)
-        shown = Table(name_column, "", "settings", "or", title="training methods", title_justify="left")
+        shown = folded("method", "what it is", "settings", "other candidates", title="training methods")
+        shown.columns[0].no_wrap = True
         for name, entry in payload.items():
             first, *others = entry["trials"]
             tried = [_settings(dict(trial.items() - first.items())) for trial in others]

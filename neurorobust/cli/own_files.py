@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -101,6 +102,16 @@ def _call(option: str, text: str) -> Any:
         return function()
 
 
+def _needed(function: Callable[..., Any]) -> str:
+    """The arguments without which a function cannot be called."""
+    try:
+        given = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of something written in C
+        return ""
+    optional = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    return ", ".join(each.name for each in given if each.default is each.empty and each.kind not in optional)
+
+
 def _function(option: str, path: Path, name: str) -> Callable[[], Any]:
     found = vars(_module(option, path))
     own = {key for key, value in found.items() if callable(value) and not key.startswith("_")}
@@ -109,6 +120,11 @@ def _function(option: str, path: Path, name: str) -> Callable[[], Any]:
     if not callable(found[name]):
         raise ValueError(
             f"{option}: {name} in {path} is a {_kind(found[name])}; expected a function without arguments."
+        )
+    if needed := _needed(found[name]):
+        raise ValueError(
+            f"{option}: {name} in {path} needs the argument {needed}; expected a function that can be called without "
+            f"any: give it a default."
         )
     return found[name]
 

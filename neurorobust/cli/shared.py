@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 
 import typer
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from torch import nn
 
 from .._util.console import duration, err, out
@@ -210,6 +210,11 @@ def show(payload: dict, as_json: bool, table: Callable[[], RenderableType]) -> N
         write_json(payload)
     else:
         out.print(table())
+
+
+def folded(*titles: str, **options: Any) -> Table:
+    """A table that breaks long words, and cuts none short: half a name or half a source is no answer."""
+    return Table(*(Column(title, overflow="fold") for title in titles), title_justify="left", **options)
 
 
 def pairs(title: str, rows: dict[str, Any]) -> Table:

@@ -44,7 +44,7 @@ def zoo_show(
 ) -> None:
     """The card of one network, and its folder, which `evaluate`, `attack` and `deploy` take.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       neurorobust zoo show ecg/adversarial
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .._util.errors import unknown
+from .._util.errors import shown, unknown
 from .params import ABSOLUTE, DIGITAL, SIGNED, Params, kind_of
 from .placement import NOWHERE, Placement, expand, unrolled
 
@@ -38,6 +38,8 @@ def apply(params: Mapping[str, Tensor], deviations: Mapping[str, Tensor], placem
     result = expand(params, placement)
     for name, delta in deviations.items():
         value = result[name]
+        if not isinstance(delta, Tensor):
+            raise TypeError(f"deviations[{name!r}]: got {shown(delta)}; expected a tensor, one deviation per element.")
         if name in placement.convolutions and delta.shape[-value.ndim :] != value.shape:
             value = unrolled(value, placement.convolutions[name]())
         if delta.shape[-value.ndim :] != value.shape and value.ndim:

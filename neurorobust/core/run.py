@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
-from .._util.errors import check_finite, unknown
+from .._util.errors import check_finite, shown, unknown
 from .noise import Noise
 from .params import Params, check_dtype, check_not_compiled, check_values, kind_of
 from .slots import called_at, slots_of
@@ -105,13 +105,23 @@ def _forward(
                 f"noise: {type(network).__name__} holds a foreign module, which does not support "
                 f"noise; expected a Network."
             )
-        return called_at(network, places, values, (x, noise))
+        return _checked(network, called_at(network, places, values, (x, noise)))
     if own is None:
-        return called_at(network, places, values, (x,))
+        return _checked(network, called_at(network, places, values, (x,)))
     # Not torch's tie_weights: it leaves other weights behind in a module that is used twice (torch 2.13).
     values |= {name: value.clone() for name, value in params.items()}
     values = {slot: value for name, value in values.items() for slot in own.get(name, (name,))}
     return torch.func.functional_call(network, values, (x,), tie_weights=False)
+
+
+def _checked(network: nn.Module, result: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    """Raise TypeError unless a network gave logits, and signals by layer: another one is a module of the user."""
+    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict):
+        return result
+    raise TypeError(
+        f"network: got a {type(network).__name__}, a torch module as it is; expected a neurorobust.Network. Bring the "
+        f"module here: nr.from_snntorch(network, dt) if it has snnTorch neurons, else nr.wrap(network)."
+    )
 
 
 def first_look(network: nn.Module, x: Tensor) -> None:
@@ -166,6 +176,8 @@ def run(
         >>> nr.run(model, params, torch.zeros(3, 6)).tolist()
         [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
     """
+    if not isinstance(params, Mapping):
+        raise TypeError(f"params: got {shown(params)}; expected tensors by name: nr.nominal(network).")
     with turn(network):
         expected = dict(network.named_parameters())
     for name in params:

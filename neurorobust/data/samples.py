@@ -127,7 +127,7 @@ class Samples(ABC):
 
     def first(self, n: int) -> Self:
         """The first n samples."""
-        return self.only(torch.arange(min(n, len(self))))
+        return self.only(torch.arange(min(check_count("n", n), len(self))))
 
     def balanced(self, n: int) -> Self:
         """n samples, equally many of each class where possible, spread over the part, in its order.
@@ -139,7 +139,7 @@ class Samples(ABC):
             raise ValueError("data: has targets, not classes, so it cannot be balanced; use first(n).")
         labels = self.y if self.y.ndim == 1 else self.y.new_zeros(len(self))
         classes = sorted(labels.unique().tolist(), key=lambda label: int((labels == label).sum()))
-        picked, left = [], min(n, len(self))
+        picked, left = [], min(check_count("n", n), len(self))
         for done, label in enumerate(classes):
             where = (labels == label).nonzero().squeeze(1)
             take = min(len(where), left // (len(classes) - done))
@@ -326,6 +326,7 @@ class Data(Printed, Samples):
 
     def first(self, n: int) -> Self:
         """The first n samples."""
+        n = check_count("n", n)
         return type(self)(self.x[:n], self.y[:n], None if self.recording is None else self.recording[:n])
 
     def _pieces(self) -> Iterable[Tensor]:

@@ -374,7 +374,7 @@ def source_of(data: Any, layout: Layout) -> BatchSource:
         return _of_loader(data, layout)
     if isinstance(data, IterableDataset) or _is_streaming(data):
         return Sequential(DataLoader(data, batch_size=AT_ONCE, collate_fn=_default(layout)), layout.picked)
-    if isinstance(data, (str, bytes, Mapping, np.ndarray, Tensor)):
+    if isinstance(data, (str, bytes, Mapping, np.ndarray, Tensor)) or type(data).__name__ in ("DataFrame", "Series"):
         raise TypeError(f"data: got a {type(data).__name__}; expected {EXPECTED}.")
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         return Indexed(data, range(len(data)), layout.picked, _default(layout), AT_ONCE, {})

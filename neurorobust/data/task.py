@@ -31,6 +31,9 @@ class Task(Printed):
         fingerprint: a hash of everything the encoder took from the data; by default :attr:`data_sha256` hashes the
             samples.
 
+    Raises:
+        TypeError: ``classes`` is one text, or a part is no data.
+
     Example:
         >>> x, y = torch.rand(30, 10, 3), torch.arange(30) % 2
         >>> parts = [nr.data.Data(x[part], y[part]) for part in (slice(20), slice(20, 25), slice(25, 30))]
@@ -49,6 +52,8 @@ class Task(Printed):
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.classes, str):  # each letter would be a class
+            raise TypeError(f"classes: got {self.classes!r}; expected a name for each class, such as ('rest', 'move').")
         for name in ("train", "validation", "test"):
             part = getattr(self, name)
             if name != "test" or part is not None:
@@ -76,5 +81,8 @@ class Task(Printed):
             ValueError: the task has no builder. TypeError: its builder has no such option.
         """
         if self.build is None:
-            raise ValueError(f"task {self.name!r}: has no builder of networks; make a network yourself.")
+            raise ValueError(
+                f"task {self.name!r}: has no builder of networks; make a network yourself "
+                f"(on the command line: --model FILE.py:FUNCTION)."
+            )
         return self.build(chip, n_hidden, generator(seed, "network"), **options)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._util.errors import check_count, check_number
 from ..chip import ChipModel
-from ..chip.design import check_type
+from ..chip.design import a_chip, check_type
 from ..chip.equations import LINEARISED
 from ..core.equations import Equations
 from ..core.params import kind_of
@@ -76,7 +76,7 @@ def adapt(
         >>> type(network.hidden).__name__, type(found.network.hidden).__name__
         ('AdaptiveLif', 'LinearizedDpi')
     """
-    check_type("chip", chip, ChipModel, f"a ChipModel: chipmodels.load({str(chip)!r})")
+    check_type("chip", chip, ChipModel, a_chip(chip))
     task = check_arguments(data, loss, epochs, training)
     if tau_syn is not None:
         check_number("tau_syn", tau_syn, strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._util.errors import flatten_hint
 from .._util.printed import Printed, fitted
 from .._util.warn import warn
 from ..chip import Cost, Tiles
@@ -204,7 +205,8 @@ def _run(deployment: Deployment, samples: object, spikes: Mapping[str, Tensor] |
     network = deployment.native
     if not isinstance(samples, Tensor) or samples.ndim != 3 or samples.shape[2] != network.n_in:
         got = f"shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else f"a {type(samples).__name__}"
-        raise ValueError(f"x: got {got}; expected samples (B, T, {network.n_in}), data with them, or recordings.")
+        more = flatten_hint(samples.shape, network.n_in, 2) if isinstance(samples, Tensor) else ""
+        raise ValueError(f"x: got {got}; expected samples (B, T, {network.n_in}), data with them, or recordings.{more}")
     if not bool(samples.isfinite().all()):
         raise ValueError("x: got NaN or infinity; expected finite samples.")
     if spikes is None:

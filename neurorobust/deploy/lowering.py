@@ -17,7 +17,7 @@ from ..core.params import check_values, kind_of
 from ..core.placement import HOST
 from ..core.run import nominal
 from ..io.structure import decoders, layer_entry
-from ..nn.connections import Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne
+from ..nn.connections import AvgPool2d, Chain, Connection, Conv1d, Conv2d, Delayed, Linear, OneToOne
 from ..nn.installed import neuron_classes
 from ..nn.network import Network
 from ..nn.neurons import Neuron
@@ -241,8 +241,8 @@ def _flatten(name: str, layer: Neuron, dt: float, chip: ChipModel) -> Iterator[V
         try:
             setattr(layer, part, _flat(connection, dt, chip.shares_kernels))
         except ValueError as error:
-            allowed = "a chip holds a matrix of synapses"
-            yield Violation("connection", f"layer {name!r}", str(error), allowed, "use Linear or OneToOne")
+            allowed, hint = "a chip holds a matrix of synapses", "use Linear or OneToOne, and a stride for pooling"
+            yield Violation("connection", f"layer {name!r}", str(error), allowed, hint)
             return
     if _kernel(layer) is not None and layer.recurrent is not None:
         got, allowed = "a kernel and a recurrent weight", f"{chip.name} holds one array for a layer"
@@ -266,7 +266,9 @@ def _flat(connection: Connection, dt: float, kernels: bool) -> Connection:
             return _flat(last, dt, kernels)
         convolved = kernels and type(last) in (Conv1d, Conv2d)
         if any(next(part.parameters(), None) is not None for part in before) or not convolved:
-            raise ValueError("a Chain, which is no single matrix of synapses")
+            pooled = any(isinstance(part, AvgPool2d) for part in before)
+            what = "pooling before its weights, which is no synapse" if pooled else "a Chain, which is no single matrix"
+            raise ValueError(what)
         return connection
     if type(connection) in (Linear, OneToOne):
         return connection

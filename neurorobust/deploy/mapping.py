@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from .._util import digests
-from .._util.errors import check_number
+from .._util.errors import check_number, shown
 from ..chip import ChipModel, Programmed, Violation
 from ..chip.architectures import Architecture, Demand, Merge, Placed
 from ..chip.architectures.demand import Cores
+from ..chip.design import a_chip
 from ..chip.sourced import NO_LIMITS
 from ..core.run import nominal
 from ..data.samples import Data, in_memory
+from ..evaluation.inputs import foreign_inputs
 from ..nn.network import Network
 from .arrays import holds_arrays, onto_arrays
 from .deployment import Deployment
@@ -38,7 +40,7 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
             (:func:`neurorobust.wrap`): each matrix gets arrays of its own. The equations stay as they are, whatever
             those of the chip are; the report says so, and :func:`neurorobust.deploy.adapt` changes them.
         chip: with an architecture; its dies are those of :func:`neurorobust.evaluate`.
-        data: to measure the score before and after.
+        data: to measure the score before and after; a warning says if the chip cannot be given its samples.
         tolerance: what a core sets once for all its neurons has to be equal for them. Where there are too few cores,
             the nearest settings are merged if none of them changes by a larger part than this, 0.05 for 5 %.
 
@@ -76,7 +78,10 @@ def onto(network: nn.Module, chip: ChipModel, data: Data | None = None, *, toler
         except DeploymentError:
             raise error from None
     demand = demand_of(lowered.layers, network.inputs, chip)
-    scores = None if data is None else scores_of(network, deployed, programmed, data)
+    scores = None
+    if data is not None:
+        foreign_inputs(deployed, chip, data)
+        scores = scores_of(network, deployed, programmed, data)
     with torch.no_grad():
         for name, value in deployed.named_parameters():
             value.copy_(programmed.params[name])
@@ -100,7 +105,7 @@ def checked_architecture(chip: object) -> Architecture:
         TypeError: no chip model. ValueError: nothing can be placed on it, or its host deviates.
     """
     if not isinstance(chip, ChipModel):
-        raise TypeError(f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}).")
+        raise TypeError(f"chip: got {shown(chip)}; expected {a_chip(chip)}.")
     return check_chip(chip)
 
 

@@ -55,6 +55,7 @@ class Retrained(Printed):
         equations: those of the new network compared with the chip's.
         history: of the training; None if there was none.
         violations: why :func:`neurorobust.deploy.onto` would still refuse the network; empty if it fits.
+        task: the task with samples as the new network takes them, (n, T, n_in); flattened where they were (n, T, …).
         fleets: the same moments on the same dies of the chip, on the validation part; ``print`` shows their means, and
             the paired differences to ``before`` with 95 % intervals.
         refused: why a moment has no fleet, by moment: the chip cannot hold the network then.
@@ -76,6 +77,7 @@ class Retrained(Printed):
     equations: Agreement
     history: History | None
     violations: tuple[Violation, ...]
+    task: Task
     fleets: Mapping[str, FleetResult] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -165,6 +167,7 @@ def trained_on(
         agreement(chip.name, chip.neuron, network.placement()),
         history,
         violations,
+        task,
         taken.fleets,
         taken.refused,
     )

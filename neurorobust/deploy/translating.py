@@ -53,19 +53,26 @@ class _NoCounterpart(Exception):
 
 @dataclass
 class _Pending:
-    """The connections since the last neuron, and the shape of the signal that has come through them."""
+    """The connections since the last neuron, and the shape of the signal that has come through them.
+
+    Behind a part without a counterpart the shape is lost: there, only a second layer of weights is refused.
+    """
 
     shape: tuple[int, ...]
     connections: list[Connection] = field(default_factory=list)
     weighted: bool = False
+    lost: bool = False
 
-    def add(self, connection: Connection, shape: tuple[int, ...], *, weighted: bool) -> None:
+    def check(self, *, weighted: bool) -> None:
         if self.weighted:
             what = "a second layer of weights" if weighted else "pooling"
             raise _NoCounterpart(
                 f"{what} after a layer of weights, without a neuron between them (a recurrence: use snntorch.RLeaky; "
                 f"several inputs of a neuron: build the network with neurorobust.nn)"
             )
+
+    def add(self, connection: Connection, shape: tuple[int, ...], *, weighted: bool) -> None:
+        self.check(weighted=weighted)
         self.connections.append(connection)
         self.shape, self.weighted = shape, weighted
 
@@ -132,12 +139,15 @@ def _built(model: SnnTorchNetwork) -> Network:
     for part in parts:
         try:
             if part.numbers:
-                layers[_name(part)] = _neuron(part, model, pending, part.name == readout, cores.get(part.name))
-                pending = _Pending(pending.shape)
+                before = _Pending(part.shape) if pending.lost else pending
+                layers[_name(part)] = _neuron(part, model, before, part.name == readout, cores.get(part.name))
             else:
                 _connect(part, model, pending)
         except _NoCounterpart as reason:
             reasons.append(f"{part.name!r} ({type(part.module).__name__}): {reason}")
+            pending.lost = True
+        if part.numbers:
+            pending = _Pending(part.shape if pending.lost else pending.shape)
     if pending.weighted and not reasons:
         layers[_free_name(layers)] = LeakyIntegrator(_whole(pending), tau_mem=model.dt / 1000)  # no memory: α = 0
     if reasons:
@@ -169,7 +179,13 @@ def _connect(part: Part, model: SnnTorchNetwork, pending: _Pending) -> None:
     make = next((make for cls, make in CONNECTIONS.items() if type(module) is cls), None)
     if make is None:
         known = ", ".join(cls.__name__ for cls in CONNECTIONS)
-        raise _NoCounterpart(f"expected {known}, or a neuron")
+        way = next((way for cls, way in WAYS.items() if isinstance(module, cls)), "")
+        raise _NoCounterpart(f"expected {known}, or a neuron{way}")
+    if pending.lost:
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+            pending.check(weighted=True)
+            pending.weighted = True
+        return
     if type(module) is nn.Linear and math.prod(shape) != module.in_features:
         raise _NoCounterpart(
             f"takes {module.in_features} inputs and gets {shape} from the layer before it (several inputs of a neuron: "
@@ -193,10 +209,15 @@ def _convolution(module: nn.Conv1d | nn.Conv2d, pending: _Pending) -> None:
     usual = {"groups": 1, "dilation": (1,) * dims, "padding_mode": "zeros"}
     if odd := [f"{name}={getattr(module, name)!r}" for name, value in usual.items() if getattr(module, name) != value]:
         raise _NoCounterpart(f"{', '.join(odd)}; a convolution here has none of these")
-    if isinstance(module.padding, str):
-        raise _NoCounterpart(f"padding={module.padding!r}; expected numbers")
+    padding = module.padding
+    if padding == "same" and any(size % 2 == 0 for size in module.kernel_size):
+        raise _NoCounterpart(
+            f"padding='same' with a kernel of {tuple(module.kernel_size)}; expected odd sizes, or numbers"
+        )
+    if isinstance(padding, str):  # with stride 1, as torch demands for "same"
+        padding = tuple(size // 2 if padding == "same" else 0 for size in module.kernel_size)
     kind = Conv1d if dims == 1 else Conv2d
-    made = kind(module.weight, pending.shape, module.bias, stride=module.stride, padding=module.padding)
+    made = kind(module.weight, pending.shape, module.bias, stride=module.stride, padding=padding)
     pending.add(made, made.out_shape, weighted=True)
 
 
@@ -228,6 +249,15 @@ CONNECTIONS: dict[type[nn.Module], Callable[[Any, _Pending], None]] = {
     nn.Identity: _nothing,
     nn.Dropout: _nothing,
 }
+_FOLD = ". Fold it into the layer before it: torch.nn.utils.fusion.fuse_conv_bn_eval, or fuse_linear_bn_eval"
+WAYS: dict[type[nn.Module], str] = {
+    nn.MaxPool1d: ". Use a stride of the convolution, or AvgPool2d, and train on",
+    nn.MaxPool2d: ". Use a stride of the convolution, or AvgPool2d, and train on",
+    nn.BatchNorm1d: _FOLD,
+    nn.BatchNorm2d: _FOLD,
+    nn.ReLU: ". Leave it out: a spiking neuron is the nonlinearity",
+}
+"""What to do about parts that are common and have no counterpart."""
 
 
 def _whole(pending: _Pending) -> Connection:

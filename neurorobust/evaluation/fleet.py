@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from .._util.console import progress
 from .._util.digests import of_tensors
-from .._util.errors import check_count, check_number
+from .._util.errors import check_count, check_number, shown
 from .._util.printed import Printed, bracketed, fitted
 from .._util.warn import warn
 from ..chip import Agreement, ChipModel, Programmed
+from ..chip.design import a_chip
 from ..chip.equations import time_differences
 from ..core.run import evaluating
 from ..data.samples import Samples, as_samples
@@ -252,9 +253,7 @@ def evaluate(
     if trim is not None:
         check_apart(trim, data)
     if not isinstance(chip, ChipModel):
-        raise TypeError(
-            f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}), or nr.mismatch(level)."
-        )
+        raise TypeError(f"chip: got {shown(chip)}; expected {a_chip(chip)}, or nr.mismatch(level).")
     data.check_classes("data")
     params = checked_params(network, data)
     programmed = chip.program(params, placement_of(network))

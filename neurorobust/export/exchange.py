@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from .._util.discovery import instances
-from .._util.errors import check_number, shown, unknown
+from .._util.errors import check_number, check_path, shown, unknown
 from .._util.warn import warn
 from ..chip import ChipModel, Die
 from ..core import nominal
@@ -84,7 +84,10 @@ def to_nir(
         >>> path.name
         'net.nir'
     """
-    return hdf5.write(Path(path), graph_of(on_die(network, die), _reader(reader), readout))
+    file = check_path("path", path)
+    if file.is_dir():
+        raise IsADirectoryError(f"path: {str(file)!r} is a folder; expected a file in it, such as net.nir.")
+    return hdf5.write(file, graph_of(on_die(network, die), _reader(reader), readout))
 
 
 def on_die(network: Network | Deployment, die: Die | None) -> Network:
@@ -97,8 +100,9 @@ def on_die(network: Network | Deployment, die: Die | None) -> Network:
     plain = network if deployed is None else deployed.network
     if not isinstance(plain, Network):
         raise TypeError(
-            f"network: got a {type(plain).__name__}; expected a neurorobust.nn.Network. Export a foreign module with "
-            f"the tools of its own package."
+            f"network: got a {type(plain).__name__}; expected a neurorobust.Network. Of the result of "
+            f"nr.from_snntorch, nr.deploy.translated(model) makes one; export another module with the tools of its own "
+            f"package."
         )
     if deployed is not None and die is not None and die.model.name != deployed.chip.name:
         raise ValueError(f"die: of {die.model.name}; the network is deployed on {deployed.chip.name}.")
@@ -150,7 +154,7 @@ def from_nir(path: str | Path, *, dt: float, reader: str | None = None, unit: fl
         ['hidden']
     """
     dt, unit = check_number("dt", dt, strict=True), check_number("unit", unit, strict=True)
-    path = Path(path)
+    path = check_path("path", path)
     if reader is not None:
         _reader(reader)
     graph, sizes = hdf5.read(path)

@@ -15,7 +15,7 @@ from .._util.errors import shown
 from . import untrusted
 from .untrusted import DEEPEST, Refused, contents, refusing
 
-INSTALL = 'pip install "neurorobust[nir]"'
+INSTALL = "pip install h5py"
 VERSION = "1.0.4"
 """The oldest version of nir that reads the files."""
 

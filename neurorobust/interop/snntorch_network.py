@@ -73,12 +73,14 @@ class Part(NamedTuple):
         name: in that network. module: a layer with the present weights, or a neuron, whose own numbers are stale.
         numbers: present numbers of a neuron under snnTorch's names (``beta``, ``threshold`` …); empty for a layer.
         trained: the kinds of a neuron's numbers that are trained.
+        shape: of the signal of a neuron, without batch and time.
     """
 
     name: str
     module: nn.Module
     numbers: dict[str, Tensor]
     trained: frozenset[str]
+    shape: tuple[int, ...] = ()
 
 
 class _Original:
@@ -199,6 +201,8 @@ class SnnTorchNetwork(Foreign):
         try:
             return self._pass(self._prepare(x), self._steps)
         except (RuntimeError, IndexError) as error:
+            if not (x.is_floating_point() or x.is_complex()) and "dtype" in str(error):
+                raise ValueError(f"x: got {x.dtype}; the network computes with floating numbers: x.float().") from error
             if expected is None or x.shape[1:] == expected[1:]:
                 raise
             raise ValueError(
@@ -401,7 +405,8 @@ class SnnTorchNetwork(Foreign):
                 values = {key: attrgetter(f"{name}.{key}")(self) for key in self.links[name]}
                 numbers = {key: value for key, value in buffers_of(module).items() if key in NUMBERS}
                 trained = frozenset(key for key, value in values.items() if value.requires_grad)
-                yield Part(name, module, numbers | from_si(module, values, self.dt), trained)
+                shape = tuple(self._shapes[name])
+                yield Part(name, module, numbers | from_si(module, values, self.dt), trained, shape)
             elif not any(name.startswith(f"{neuron}.") for neuron in neurons) and not list(module.children()):
                 yield Part(name, module, {}, frozenset())
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .._util import digests, files, strict
 from .._util.description import FORMAT as DESCRIBED
 from .._util.description import REMEDY, Description, comparable, describe, difference, moved, unknown_part
-from .._util.errors import check_finite, reason, shown
+from .._util.errors import check_finite, check_path, reason, shown
 from .._util.warn import warn
 from ..nn.installed import neuron_classes
 from ..nn.network import Network
@@ -61,11 +61,12 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
         >>> sorted(path.name for path in folder.iterdir())
         ['config.json', 'model.safetensors']
     """
+    info = _checked_info(info)
     for name, value in _tensors(network).items():
         _check_storable(name, value)
     folder = files.make_folder(folder)
     trained = [name for name, value in network.named_parameters() if value.requires_grad]
-    config: dict[str, Any] = {"format": FORMAT, "trained": trained, "info": info or {}}
+    config: dict[str, Any] = {"format": FORMAT, "trained": trained, "info": info}
     if isinstance(network, Network):
         known = neuron_classes()
         config |= {
@@ -85,6 +86,18 @@ def save(network: nn.Module, folder: str | Path, info: dict | None = None, *, pa
         tensors, config["packed"] = _packed(tensors)
     _write(folder, config, tensors)
     return folder
+
+
+def _checked_info(info: Any) -> dict:
+    """A dictionary that JSON can hold; TypeError or ValueError with the first entry that it cannot."""
+    if not isinstance(info, dict | None):
+        raise TypeError(f"info: got {shown(info)} ({type(info).__name__}); expected a dictionary, {{'task': 'mine'}}.")
+    for key, value in (info or {}).items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"info[{key!r}]: {reason(error)}; expected what JSON can hold.") from error
+    return info or {}
 
 
 def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
@@ -112,7 +125,7 @@ def load(folder: str | Path, into: nn.Module | None = None) -> tuple[Any, dict]:
         >>> info["method"], torch.equal(again.hidden.tau_mem, network.hidden.tau_mem)
         ('standard', True)
     """
-    config, tensors = _read(Path(folder))
+    config, tensors = _read(check_path("folder", folder))
     if "module" in config:
         if into is not None and getattr(into, "dt", None) != config.get("dt"):
             raise ValueError(

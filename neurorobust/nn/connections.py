@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import kernels
-from .._util.errors import check_count, check_finite, plain
+from .._util.errors import check_count, check_finite, check_floating, plain
 from ..core.pattern import Pattern
 
 Size = int | Sequence[int]
@@ -112,7 +112,7 @@ class _Synapses(Weighted):
         mask = torch.ones_like(weight, dtype=torch.bool) if mask is None else mask.bool()
         if mask.shape != weight.shape:
             raise ValueError(f"mask: got shape {tuple(mask.shape)}; expected the weight's, {tuple(weight.shape)}.")
-        if bias is not None and bias.shape != weight.shape[:1]:
+        if bias is not None and check_floating("bias", bias, "(n_out,), or None").shape != weight.shape[:1]:
             raise ValueError(f"bias: got shape {tuple(bias.shape)}; expected ({weight.shape[0]},).")
         check_finite({"weight": weight} | ({} if bias is None else {"bias": bias}))
         self.register_buffer("mask", mask.clone())
@@ -157,6 +157,7 @@ class Linear(_Synapses):
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None):
         super().__init__()
+        check_floating("weight", weight, "(n_out, n_in); Linear.random(n_in, n_out, generator=…) draws one")
         if weight.ndim != 2:
             raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected (n_out, n_in).")
         self._register(weight, bias, mask)
@@ -235,7 +236,7 @@ class OneToOne(_Synapses):
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None):
         super().__init__()
-        if weight.ndim != 1:
+        if check_floating("weight", weight, "(n,)").ndim != 1:
             raise ValueError(f"weight: got shape {tuple(weight.shape)}; expected (n,), one per neuron.")
         self._register(weight, bias, mask)
         self.n_out = self.n_in = len(weight)
@@ -265,7 +266,7 @@ class _Conv(_Synapses):
         super().__init__()
         self.shape = _shape(shape, self.dims)
         self.stride, self.padding = _numbers("stride", stride, self.dims), _numbers("padding", padding, self.dims, 0)
-        if weight.ndim != self.dims + 2 or weight.shape[1] != self.shape[0]:
+        if check_floating("weight", weight, "(n_out, …)").ndim != self.dims + 2 or weight.shape[1] != self.shape[0]:
             raise ValueError(
                 f"weight: got shape {tuple(weight.shape)}; expected (n_out, {self.shape[0]}{', k' * self.dims}) for "
                 f"inputs of shape {self.shape}."

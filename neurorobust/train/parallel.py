@@ -50,7 +50,7 @@ class Parallel(nn.Module):
     Args:
         network: any that :func:`neurorobust.run` takes; the parameters and buffers of rank 0 count.
         fabric: for example ``lightning_fabric.Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn")``; the extra
-            ``distributed`` installs it: ``pip install neurorobust[distributed]``.
+            ``distributed`` installs it: ``pip install '.[distributed]'`` in a clone of this repository.
 
     Example:
         >>> import lightning_fabric

@@ -10,9 +10,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 
-from ..._util.errors import check_count, check_number
+from ..._util.errors import check_count, check_number, shown
 from ..._util.randomness import generator
 from ...chip import ChipModel
+from ...chip.design import a_chip
 from ...circuit import Events
 from ..deployment import Deployment
 from ..image.asked import digest_of
@@ -73,7 +74,7 @@ class VirtualChip(Board):
         resolution: float = 0.0,
     ):
         if not isinstance(chip, ChipModel):
-            raise TypeError(f"chip: got {chip!r}; expected a ChipModel: chipmodels.load({str(chip)!r}).")
+            raise TypeError(f"chip: got {shown(chip)}; expected {a_chip(chip)}.")
         engine = NetworkEngine() if engine is None else engine
         if not isinstance(engine, Engine):
             raise TypeError(f"engine: got {engine!r}; expected an Engine, such as nr.deploy.NetworkEngine().")

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..._util import digests
 from ..._util.console import progress
-from ..._util.errors import check_count
+from ..._util.errors import check_count, flatten_hint
 from ...circuit import Events
 from ...data.hashed import data_sha256
 from ...data.samples import Data, in_memory
@@ -283,6 +283,7 @@ def _checked_data(given: Any, deployment: Deployment) -> Data:
     if data.x.ndim != 3 or data.x.shape[-1] != n_in:
         raise ValueError(
             f"data: x has shape {tuple(data.x.shape)}; expected (samples, steps, {n_in}): counts of events."
+            + flatten_hint(data.x.shape, n_in, 2)
         )
     return data
 
@@ -291,7 +292,9 @@ def _checked_serials(serials: Iterable[int]) -> tuple[int, ...]:
     if isinstance(serials, (int, str)) or not isinstance(serials, Iterable):
         raise TypeError(f"serials: got {serials!r}; expected several, such as range(200).")
     numbers = tuple(check_count("serials", each, 0) for each in serials)
-    if not numbers or len(set(numbers)) < len(numbers):
+    if not numbers:
+        raise ValueError("serials: got none; expected several, such as range(200).")
+    if len(set(numbers)) < len(numbers):
         raise ValueError(
             f"serials: got {len(numbers)}, {len(set(numbers))} of them different; expected different ones."
         )
