@@ -8,7 +8,9 @@ import torch
 from conftest import DT, draw, tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+import neurorobust as nr
 from neurorobust.core.placement import NOWHERE
 from neurorobust.core.run import forward, nominal
 from neurorobust.nn.connections import Linear
@@ -202,3 +204,33 @@ def test_input_of_another_type_is_refused(network, dtype):
     """Events as integers, or float32 for a float64 network, say what to convert."""
     with pytest.raises(ValueError, match=r"x: got torch.* on cpu; the parameters are torch.float64 on cpu. Convert"):
         network(torch.zeros(2, 4, 3, dtype=dtype))
+
+
+def test_what_is_no_part_of_a_network_is_refused_by_name():
+    lif = nr.neurons.Lif(nr.nn.Linear(torch.rand(4, 8)), tau_mem=0.02, v_threshold=0.3)
+    for layers, words in (
+        ([lif], r"layers: got \[.*; expected neurons by name"),
+        ({"a": nn.Linear(8, 4)}, r"layers\['a'\]: got Linear.*; expected a neuron of nr\.neurons"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            nr.Network(layers, dt=1e-3)
+    with pytest.raises(ValueError, match=r"layers: got the name 'a\.b'; expected a text without dots"):
+        nr.Network({"a.b": lif}, dt=1e-3)
+    with pytest.raises(ValueError, match=r"x: got shape \(2, 5, 2, 4\).* Flatten the inputs: x\.flatten\(2\)"):
+        nr.Network({"a": lif}, dt=1e-3)(torch.zeros(2, 5, 2, 4))
+
+
+@pytest.mark.parametrize("kind", [nr.neurons.Lif, nr.neurons.LinearizedDpi])
+def test_what_is_no_part_of_a_neuron_is_refused_by_name(kind):
+    numbers = {"tau_mem": 0.02, "v_threshold": 0.3}
+    if kind is nr.neurons.LinearizedDpi:
+        numbers |= {"tau_syn_exc": 0.01, "tau_syn_inh": 0.01}
+    synapses = nr.nn.Linear(torch.rand(4, 8))
+    with pytest.raises(
+        TypeError, match=r"input: got tensor.*; expected a connection of nr\.nn, such as nr\.nn\.Linear"
+    ):
+        kind(torch.ones(4, 8), **numbers)
+    with pytest.raises(TypeError, match=r"recurrent: got Linear.*nr\.nn\.Linear\(layer\.weight\.detach\(\)\)"):
+        kind(synapses, recurrent=nn.Linear(4, 4), **numbers)
+    with pytest.raises(TypeError, match=r"surrogate: got 'atan'; expected a neurorobust\.dynamics\.Surrogate"):
+        kind(synapses, surrogate="atan", **numbers)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import kernels
-from .._util.errors import check_input, check_number, unknown
+from .._util.errors import check_input, check_number, flatten_hint, shown, unknown
 from ..core.noise import INPUT as INPUT
 from ..core.noise import Noise
 from ..core.pattern import Pattern
@@ -39,7 +39,7 @@ class Network(nn.Module):
 
     Raises:
         ValueError: no layers, an input that is no earlier layer, layers of different sizes, or ``dt`` not above 0.
-            TypeError: ``decode`` is no function.
+            TypeError: ``decode`` is no function, or a layer no neuron.
 
     Example:
         >>> hidden = nr.neurons.Lif(nr.nn.Linear(torch.rand(4, 3)), tau_mem=0.02, v_threshold=0.1)
@@ -57,8 +57,7 @@ class Network(nn.Module):
         decode: Decode = mean_over_time,
     ):
         super().__init__()
-        if not layers:
-            raise ValueError("layers: got none; expected at least one named layer.")
+        _check_layers(layers)
         if not callable(decode):
             raise TypeError(f"decode: got {decode!r}; expected a function of (T, B, n), such as nr.nn.last_step.")
         self.dt = check_number("dt", dt, strict=True)
@@ -76,7 +75,10 @@ class Network(nn.Module):
     def check(self, x: Tensor) -> None:
         """Raise ValueError for an input with a wrong shape, dtype or device."""
         if x.ndim != 3 or x.shape[-1] != self.n_in:
-            raise ValueError(f"x: got shape {tuple(x.shape)}; expected (batch, time, {self.n_in}), batch first.")
+            raise ValueError(
+                f"x: got shape {tuple(x.shape)}; expected (batch, time, {self.n_in}), batch first."
+                f"{flatten_hint(x.shape, self.n_in, 2)}"
+            )
         if 0 in x.shape:
             raise ValueError(f"x: got shape {tuple(x.shape)}; expected at least one sample and one time step.")
         check_input(x, next(self.parameters()))
@@ -169,6 +171,21 @@ class Network(nn.Module):
                 shared |= {f"{name}.{part}.{own}": make for own, make in connection.convolutions().items()}
         equations = {name: layer.equations() for name, layer in self.layers().items()}
         return Placement(cores, index, masks, convolutions=shared, equations=equations, patterns=patterns)
+
+
+def _check_layers(layers: object) -> None:
+    """Raise for what is no layers by name."""
+    if not isinstance(layers, Mapping):
+        raise TypeError(
+            f"layers: got {shown(layers)}; expected neurons by name, such as {{'hidden': …, 'readout': …}}."
+        )
+    if not layers:
+        raise ValueError("layers: got none; expected at least one named layer.")
+    for name, layer in layers.items():
+        if not isinstance(name, str) or "." in name or not name:
+            raise ValueError(f"layers: got the name {name!r}; expected a text without dots.")
+        if not isinstance(layer, Neuron):
+            raise TypeError(f"layers[{name!r}]: got {shown(layer)}; expected a neuron of nr.neurons, such as Lif.")
 
 
 def _planned(layer: Neuron, sources: tuple[int, ...], dt: float) -> kernels.AnyLayer | None:

@@ -11,7 +11,7 @@ from ...dynamics import DelayedSubtract, Dynamics
 from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import LifCoefficients
 from ..connections import Connection
-from .neuron import LIF, SpikingNeuron, Value, decay
+from .neuron import LIF, SpikingNeuron, Value, check_surrogate, decay
 
 
 class AdaptiveLif(SpikingNeuron):
@@ -30,6 +30,9 @@ class AdaptiveLif(SpikingNeuron):
         input, recurrent, core: see :class:`Neuron`.
         tau_mem, tau_adapt: time constants of membrane and adaptation, s.
         adaptation: increase of the threshold per unit of b, V, ≥ 0. v_threshold: threshold at rest, V.
+
+    Raises:
+        TypeError: ``surrogate`` is no surrogate.
 
     Example:
         >>> synapse = nr.nn.Linear(torch.full((1, 1), 8.0))
@@ -59,7 +62,7 @@ class AdaptiveLif(SpikingNeuron):
         self.set("tau_adapt", tau_adapt)
         self.set("adaptation", adaptation)
         self.set("v_threshold", v_threshold)
-        self.surrogate = surrogate
+        self.surrogate = check_surrogate(surrogate)
 
     def dynamics(self) -> Dynamics:
         return Dynamics(self.surrogate, DelayedSubtract())

@@ -10,7 +10,7 @@ from ...dynamics import Reset
 from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import LifCoefficients
 from ..connections import Connection
-from .neuron import LIF, SpikingNeuron, Value, decay
+from .neuron import LIF, SpikingNeuron, Value, check_surrogate, decay
 
 
 class CubaLif(SpikingNeuron):
@@ -30,6 +30,9 @@ class CubaLif(SpikingNeuron):
         input, recurrent, core: see :class:`Neuron`; recurrent spikes pass the synapse too.
         tau_syn, tau_mem: time constants of synapse and membrane, s. v_threshold: threshold, V. The others as in
             :class:`Lif`.
+
+    Raises:
+        TypeError: ``surrogate`` is no surrogate.
 
     Example:
         >>> synapse = nr.nn.Linear(torch.full((1, 1), 4.0))
@@ -65,7 +68,7 @@ class CubaLif(SpikingNeuron):
         self.set("v_leak", v_leak)
         self.set_reset(reset, v_reset)
         self.set("t_ref", t_ref)
-        self.surrogate = surrogate
+        self.surrogate = check_surrogate(surrogate)
 
     def coefficients(self, dt: float) -> LifCoefficients:
         alpha, syn = decay(self.per_neuron("tau_mem"), dt), decay(self.per_neuron("tau_syn"), dt)

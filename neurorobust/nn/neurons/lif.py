@@ -8,7 +8,7 @@ from ...dynamics import Reset
 from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import LifCoefficients
 from ..connections import Connection
-from .neuron import LIF, SpikingNeuron, Value, decay
+from .neuron import LIF, SpikingNeuron, Value, check_surrogate, decay
 
 
 class Lif(SpikingNeuron):
@@ -30,6 +30,9 @@ class Lif(SpikingNeuron):
         t_ref: refractory period, s, rounded to the nearest whole step; it has no gradient.
         surrogate: derivative of the spike. reset: effect of a spike on the membrane; by default ``ToValue`` if v_reset
             is given and ``DelayedSubtract`` if not.
+
+    Raises:
+        TypeError: ``surrogate`` is no surrogate.
 
     Example:
         >>> synapse = nr.nn.Linear(torch.full((1, 1), 2.0))
@@ -64,7 +67,7 @@ class Lif(SpikingNeuron):
         self.set("v_leak", v_leak)
         self.set_reset(reset, v_reset)
         self.set("t_ref", t_ref)
-        self.surrogate = surrogate
+        self.surrogate = check_surrogate(surrogate)
 
     def coefficients(self, dt: float) -> LifCoefficients:
         alpha = decay(self.per_neuron("tau_mem"), dt)

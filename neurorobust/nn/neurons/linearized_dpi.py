@@ -15,7 +15,7 @@ from ...dynamics.surrogate import Surrogate, Triangle
 from ...kernels import FlooredCoefficients, FlooredDynamics
 from ..connections import Connection, Linear
 from ..sparse_linear import FUSED
-from .neuron import EXAMPLES, LIF, Neuron, Value, a_step_later, decay, inherits
+from .neuron import EXAMPLES, LIF, Neuron, Value, a_step_later, check_surrogate, decay, inherits
 
 
 class FloorTrace(NamedTuple):
@@ -151,7 +151,8 @@ class LinearizedDpi(Neuron):
         self.set("t_ref", t_ref)
         self.set("tau_adapt", tau_adapt)
         self.set("adaptation", adaptation)
-        self.rule, self.floor, self.inhibition, self.surrogate = rule, floor, inhibition, surrogate
+        self.rule, self.floor, self.inhibition = rule, floor, inhibition
+        self.surrogate = check_surrogate(surrogate)
 
     def floored_coefficients(self, dt: float) -> FlooredCoefficients:
         """The numbers of one step of dt seconds; see :func:`neurorobust.kernels.floored`."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import kernels
-from ..._util.errors import check_finite, check_positive
+from ..._util.errors import check_finite, check_positive, shown
 from ...core.equations import Equations
 from ...core.noise import Noise
 from ...core.params import KINDS, POSITIVE
@@ -71,6 +71,7 @@ class Neuron(nn.Module, ABC):
 
     Raises:
         ValueError: a recurrence that is not (n, n), or cores that are not (n,), all ≥ 0 or all ``nr.HOST``.
+            TypeError: an input or a recurrence that is no connection.
     """
 
     spiking: ClassVar[bool] = True
@@ -80,8 +81,8 @@ class Neuron(nn.Module, ABC):
 
     def __init__(self, input: Connection, recurrent: Connection | None = None, core: Tensor | None = None):
         super().__init__()
-        self.input = input
-        self.recurrent = recurrent
+        self.input = _connection("input", input)
+        self.recurrent = None if recurrent is None else _connection("recurrent", recurrent)
         self.n = input.n_out
         if recurrent is not None:
             shape = tuple(recurrent.synapses().shape)
@@ -317,6 +318,23 @@ class SpikingNeuron(Neuron):
 def inherits(own: type, base: type, *methods: str) -> bool:
     """Whether a class has these methods from ``base``, and no class between changes one."""
     return issubclass(own, base) and all(getattr(own, method) is getattr(base, method) for method in methods)
+
+
+def check_surrogate(surrogate: object) -> Surrogate:
+    """The surrogate itself; TypeError for anything else."""
+    if not isinstance(surrogate, Surrogate):
+        raise TypeError(
+            f"surrogate: got {shown(surrogate)}; expected a neurorobust.dynamics.Surrogate, such as nr.nn.Triangle()."
+        )
+    return surrogate
+
+
+def _connection(name: str, given: object) -> Connection:
+    """A connection itself; TypeError for anything else."""
+    if isinstance(given, Connection):
+        return given
+    way = "nr.nn.Linear(layer.weight.detach())" if isinstance(given, nn.Linear) else "nr.nn.Linear(weight)"
+    raise TypeError(f"{name}: got {shown(given)}; expected a connection of nr.nn, such as {way}.")
 
 
 def _core_numbers(core: object) -> Tensor:
