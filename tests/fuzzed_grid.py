@@ -54,7 +54,7 @@ def cells(folder: Path) -> Parser:
     known = archive.archived(RESULTS)
     small = [_small(known[name]) for name in CELLS]
     folder = folder / "raw" / CELLS[0]
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / NAME).write_bytes(_packed("".join(f"{json.dumps(record)}\n" for record in small)))
     write(folder / "cell.json", small[0])
     write(folder / "tuning.json", {"settings": {}, "trials": [{"seconds": 1.0}, {"seconds": 2.5}], "chosen": 1})

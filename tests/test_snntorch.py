@@ -107,10 +107,14 @@ def promoted(net):
 
 def simulate(net, x):
     """The net step by step from rest, as snnTorch's tutorials do; spikes and membranes of its last neuron."""
-    for module in net.modules():
-        if isinstance(module, snn.SpikingNeuron):
-            module.reset_mem()
+    neurons = [module for module in net.modules() if isinstance(module, snn.SpikingNeuron)]
+    for module in neurons:
+        module.reset_mem()
+        # snnTorch's resets are float32, too, and a threshold without a dimension, in float64, would be rounded to them
+        module.mem_reset = lambda mem, own=module: type(own).mem_reset(own, mem).to(mem.dtype)
     steps = [net(step) for step in x.transpose(0, 1)]
+    for module in neurons:
+        del module.mem_reset
     return torch.stack([step[0] for step in steps]), torch.stack([step[-1] for step in steps])
 
 
