@@ -22,7 +22,7 @@ from .workloads import WORKLOADS, Workload
 TICKS = 0.02  # s: two ticks of the clock that CPU time is counted with
 FOREIGN = 0.1  # cores that others may use during a clean run
 REPEATS = 2  # times as many runs at most, until enough are clean
-PAUSE = 0.05  # s before a run: the threads of the tool before it stop waiting for work
+PAUSE = 1.2  # s before a run: the threads of the tool before it stop waiting for work, and ours forget its load
 TOLERANCE = 1e-3  # of the largest logit
 
 
