@@ -125,6 +125,14 @@ def test_what_stays_and_what_changes() -> None:
     assert all(torch.equal(before[name], value) for name, value in network.named_parameters())
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_both_synapses_are_trained_as_the_one_was(trained: bool) -> None:
+    network = one_layer(CubaLif(Linear(torch.eye(2)), tau_syn=0.005, tau_mem=0.02, v_threshold=0.1))
+    network.layers()["hidden"].tau_syn.requires_grad_(trained)
+    found = {name: value.requires_grad for name, value in with_floor(network).named_parameters()}
+    assert found["hidden.exc.tau_syn"] == found["hidden.inh.tau_syn"] == trained
+
+
 def test_a_floor_acts_after_conversion() -> None:
     """Inhibition first, excitation later: without a floor the neuron stays silent, with one it fires."""
     weight = torch.tensor([[-5.0, 0.6]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import torch
@@ -73,7 +74,8 @@ def with_floor(
     result = Network(layers, network.dt, network.inputs, network.decode)
     trained = {name: value.requires_grad for name, value in network.named_parameters()}
     for name, value in result.named_parameters():
-        value.requires_grad_(trained.get(name, False))
+        before = re.sub(r"\.(exc|inh)\.tau_syn$", ".tau_syn", name)  # one synapse became two
+        value.requires_grad_(trained.get(before, False))
     return result.train(network.training)
 
 
