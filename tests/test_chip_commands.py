@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 
 import numpy as np
 import pytest
@@ -55,11 +56,14 @@ def test_a_narrow_terminal_cuts_nothing_short(words):
 
 
 def test_the_list_names_kinds_with_the_same_number_together():
-    """One row for every number, status and source of a chip, with all kinds that have them."""
-    row = next(line for line in run("list").splitlines() if "teili" in line)
-    assert [word.strip() for word in row.split("│")[1:5]] == [
+    """One row for every number, status and source of a chip, with all kinds that have them, however it is folded."""
+    lines = [[word.strip() for word in line.split("│")[1:-1]] for line in run("list").splitlines()]
+    first = next(i for i, line in enumerate(lines) if line and line[0] == "dynapse1")
+    rest = iter(lines[first + 1 :])
+    row = [lines[first], *takewhile(lambda line: line and not line[0], rest)]
+    assert ["".join(column).replace(" ", "") for column in zip(*row)][:4] == [
         "dynapse1",
-        "weight, tau_mem, r, tau_syn, tau_adapt, adaptation, v_threshold, t_ref, bias",
+        "weight,tau_mem,r,tau_syn,tau_adapt,adaptation,v_threshold,t_ref,bias",
         "0.2",
         "coded",
     ]

@@ -97,7 +97,7 @@ def test_the_cluster_of_the_scale_page_runs():
     (code,) = python_blocks(_page("scale"))
     network, data, chip = nr.zoo.load("ecg_dpi/adversarial")[0], nr.tasks.ecg().test.balanced(10), nr.mismatch(0.3)
     namespace = {"nr": nr, "network": network, "data": data, "chip": chip}
-    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options, silence_logs=50) as cluster:
         code = code.replace("tcp://scheduler:8786", cluster.scheduler_address).replace("10_000", "3")
         exec(compile(code, "scale.md", "exec"), namespace)
