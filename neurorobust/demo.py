@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from ._util import digests, files
-from ._util.console import progress
+from ._util.console import progress, several
 from .attacks import Ball, Suite, quick, thorough
 from .chip import Agreement, ChipModel, agreement, mismatch
 from .core.run import evaluating, forward, nominal
@@ -243,11 +243,11 @@ def _demo(task: Task, chip: ChipModel, out: Path, *, seed: int, size: Size, say:
             say(first_result(task, chip, min(size.n_dies, READY_DIES), seed + 1))
         minutes = training_seconds(task, plans.values(), size) / 60
         say(
-            f"two trainings of {size.epochs} epoch{'s' * (size.epochs > 1)}: about {max(1, round(minutes))} min at "
+            f"two trainings of {several(size.epochs, 'epoch')}: about {max(1, round(minutes))} min at "
             f"the present load of this machine; then dies and attacks, about as long as that or less …"
         )
     for label, planned in plans.items():
-        say(f"training the {label} network ({planned.title}), {size.epochs} epoch{'s' * (size.epochs > 1)} …")
+        say(f"training the {label} network ({planned.title}), {several(size.epochs, 'epoch')} …")
         trained[label], history = train(task, chip, planned, out / label, seed=seed, size=size)
         entry = {"method": planned.method, "title": planned.title} | training_json(history)
         say(

@@ -120,6 +120,11 @@ def _lines(description: str, total: int, done: int) -> Callable[..., None]:
     return advance
 
 
+def several(n: int, noun: str) -> str:
+    """A number of things: ``1 epoch``, ``2 epochs``."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
 def duration(seconds: float) -> str:
     """A duration as text.
 

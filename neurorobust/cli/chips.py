@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 
 from .._util import files
-from .._util.console import err, out
+from .._util.console import err, out, several
 from ..chip import ChipModel, card, differences, draw_model, laws, numbers, statements
 from ..chip import snapshot as snapshots
 from ..chip.chip_file import save, source
@@ -177,7 +177,7 @@ def chips_diff(
 
     def table() -> Table:
         names = [f"{each['chip']} version {each['version']}" for each in (first, second)]
-        shown = folded("number", *names, title=f"{len(found)} number{'s' * (len(found) != 1)} differ")
+        shown = folded("number", *names, title=f"{several(len(found), 'number')} differ")
         for name, values in found.items():
             shown.add_row(name, *("–" if value is None else str(value) for value in values))
         return shown

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .._util import files
-from .._util.console import duration, err
+from .._util.console import duration, err, several
 from ..chip.installed import chip_model
 from ..data import tasks
 from ..demo import Size, agreement_of, plan
@@ -101,7 +101,7 @@ def train(
     with files.locked(files.make_folder(out_)):
         if not (out_ / "checkpoint.pt").exists():
             seconds = estimate(planned.network, loaded, planned.loss, epochs=epochs, schedule=planned.schedule)
-            many = f"{epochs} epoch{'s' * (epochs > 1)}"
+            many = several(epochs, "epoch")
             err.print(f"{many} will take about {duration(seconds)} at the present load of this machine.")
         trained, history = run_train(loaded, model, planned, out_, seed=seed, size=size)
     summary: dict[str, Any] = {

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .numba_loops import rows as row_loops
+from .numba_loops.intrinsics import LANES
 from .runtime.memory import empty
 from .runtime.threads import SMALL, on_planned_threads, run_parallel
 
@@ -45,6 +46,11 @@ def blocks_of(rows: int, size: int, partial: int = 0, group: int = 1) -> np.ndar
 def evenly(rows: int, most: int) -> int:
     """As many rows to a group, at most so many, that the groups are few and alike: 13 of 25 where 16 are the most."""
     return -(-rows // max(-(-rows // most), 1))
+
+
+def rows_together(batch: int, listed: bool) -> int:
+    """Rows of a batch that go back through time together: a vector of them by lists, four by a matrix."""
+    return evenly(batch, LANES) if listed else row_loops.GROUP
 
 
 @lru_cache(1024)

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import array, blocks_of, contiguous, evenly, room_for_sums, run_blocks, total
+from .blocks import array, blocks_of, contiguous, room_for_sums, rows_together, run_blocks, total
 from .events import events_of
-from .numba_loops import floored, floored_backward, rows
-from .numba_loops.intrinsics import LANES
+from .numba_loops import floored, floored_backward
 from .numba_loops.records import Inputs, Recurrent, Synapses, Targets, Weights, WeightSums
 from .operators import NO_LISTS, chips_of, gathers, listed_backward, no_inputs, no_synapses, project, project_backward
 from .registration import fake, operator
@@ -86,8 +85,8 @@ def _run_floored_backward(
     targets = by_sign(targets_of(recurrent, lists, n), n)
     of_recurrent = partial_sums(recurrent, lists, n * (n if has_recurrent else 1))
     of_weight = input_targets.values.shape[1] or 2 * n * n_in
-    group = evenly(batch, LANES) if len(lists) else rows.GROUP
-    blocks = blocks_of(batch, size // chips, of_recurrent + of_weight, group)
+    together = rows_together(batch, len(lists) > 0)
+    blocks = blocks_of(batch, size // chips, of_recurrent + of_weight, together)
     g_current = empty((0 if n_in else chips, batch, steps, 2 * n), dtype)
     results = (
         g_current.numpy(),

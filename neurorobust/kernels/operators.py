@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import array, blocks_of, contiguous, evenly, room_for_sums, run_blocks, total
+from .blocks import array, blocks_of, contiguous, room_for_sums, rows_together, run_blocks, total
 from .events import InputEvents, events_of
 from .layer import SKINNY
-from .numba_loops import integrate, lif, lif_backward, rows
+from .numba_loops import integrate, lif, lif_backward
 from .numba_loops import project as loops
 from .numba_loops.intrinsics import LANES
 from .numba_loops.records import Inputs, LifGradients, LifLayer, Recurrent, Rules, Synapses, Targets, Traces, Weights
@@ -88,8 +88,8 @@ def _run_lif_backward(
     has_recurrent = recurrent.shape[0] > 0
     of_recurrent = partial_sums(recurrent, lists, n * (n if has_recurrent else 1))
     of_weight = input_targets.values.shape[1] or n * n_in
-    group = evenly(batch, LANES) if len(lists) else rows.GROUP
-    blocks = blocks_of(batch, spikes.numel() // chips, of_recurrent + of_weight, group)
+    together = rows_together(batch, len(lists) > 0)
+    blocks = blocks_of(batch, spikes.numel() // chips, of_recurrent + of_weight, together)
     targets = targets_of(recurrent, lists, n)
     n_blocks, dtype = len(blocks), spikes.dtype
     g_current = empty((0 if n_in else chips, *spikes.shape[1:]), dtype)
